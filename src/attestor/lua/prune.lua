@@ -1,0 +1,27 @@
+--[[
+  Forget finished jobs: those that ended before a time, and the oldest beyond a number.
+
+    KEYS[1]  all ended  {shard}:ended     ARGV[1]  key prefix
+                                          ARGV[2]  ended before, ms
+                                          ARGV[3]  most jobs to keep
+                                          ARGV[4]  most jobs to forget in one call
+  Returns the number of jobs forgotten.
+]]
+local prefix, batch = ARGV[1], tonumber(ARGV[4])
+local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[2], 'LIMIT', 0, batch)
+local excess = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
+if excess > #old then old = redis.call('ZRANGE', KEYS[1], 0, math.min(excess, batch) - 1) end
+for _, id in ipairs(old) do
+  local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'tenant', 'model')
+  local state = redis.call('HGET', prefix .. 'ruling:' .. id, 'state')
+  if ticket[1] then
+    redis.call('ZREM', prefix .. 'jobs:' .. ticket[1], id)
+    redis.call('ZREM', prefix .. 'jobs:' .. ticket[1] .. ':' .. ticket[2], id)
+    if state then redis.call('ZREM', prefix .. 'ended:' .. ticket[1] .. ':' .. state, id) end
+  end
+  for _, kind in ipairs({ 'ticket:', 'claims:', 'evidence:', 'chunks:', 'lease:', 'ruling:' }) do
+    redis.call('UNLINK', prefix .. kind .. id)
+  end
+  redis.call('ZREM', KEYS[1], id)
+end
+return #old

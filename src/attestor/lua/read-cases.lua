@@ -1,0 +1,54 @@
+--[[
+  What an attestor needs to judge: the ticket, who claimed the epoch, and what was committed, as one snapshot and
+  never longer than bounds allow, whatever a hostile worker has stored.
+
+    KEYS[1]  sorted set of open jobs, for routing in a cluster
+    ARGV[1]  key prefix   ARGV[2]  most epochs   ARGV[3]  longest statement   ARGV[4]  longest output   ARGV[5]  redis time wanted (1)
+    ARGV[6+] per case: id, epoch ("" for the current one), field ("" for the committed one)
+  Returns {now, per case false or
+    { ticket, tenant, queue, model, created, deadline, attempts, cancel, state, current epoch, claim, commit, closed (0/1),
+      field, statement length, statement, output length, output, lease ms, refuted epochs }}
+]]
+local prefix, most, longest, longestOutput = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local cases = { time[1] * 1000 + math.floor(time[2] / 1000) }
+local function bounded(key, field, limit)
+  local length = redis.call('HSTRLEN', key, field)
+  if length == 0 or length > limit then return length, false end
+  return length, redis.call('HGET', key, field)
+end
+for at = 6, #ARGV, 3 do
+  local id, wanted, field = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local case = redis.call('HMGET', prefix .. 'ticket:' .. id,
+    'ticket', 'tenant', 'queue', 'model', 'created', 'deadline', 'attempts', 'cancel')
+  if case[1] then
+    local claims, ruling, evidence = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'evidence:' .. id
+    local epoch = 0
+    while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do epoch = epoch + 1 end
+    local about = wanted == '' and epoch or tonumber(wanted)
+    local _, claim = bounded(claims, 'e' .. about, 256)
+    local _, commit = bounded(claims, 'c' .. about, 256)
+    if field == '' and commit then field = string.match(commit, '^%S+') or '' end
+    local length, statement = 0, false
+    local outputLength, output = 0, false
+    if field ~= '' then
+      length, statement = bounded(evidence, field, longest)
+      outputLength, output = bounded(evidence, field .. ':o', longestOutput)
+    end
+    case[9] = redis.call('HGET', ruling, 'state')
+    case[10] = epoch
+    case[11] = claim
+    case[12] = commit
+    case[13] = redis.call('HEXISTS', ruling, 'x' .. about)
+    case[14] = field
+    case[15] = length
+    case[16] = statement
+    case[17] = outputLength
+    case[18] = output
+    case[19] = redis.call('PTTL', prefix .. 'lease:' .. id)
+    cases[#cases + 1] = case
+  else
+    cases[#cases + 1] = false
+  end
+end
+return cases

@@ -1,0 +1,133 @@
+/**
+ * Every Redis key, as a function. One shard's keys share a hash tag, so that Redis Cluster is a matter of
+ * configuration. The first word of a key names the role that may write it; `redis/acl.ts` turns that into rules:
+ *
+ *   ticket, cancels, idem, jobs, apikey     the API
+ *   claims, evidence                        workers, each field once (HSETNX), never again
+ *   lease, chunks, worker, wake:w           workers
+ *   attest                                  workers, append only
+ *   ruling, ended, wake:a, attestor         the attestor
+ *   open                                    the API adds, the attestor moves and removes
+ */
+export class JobKeys {
+  readonly prefix: string;
+
+  constructor(shard: string) {
+    this.prefix = `{${shard}}:`;
+  }
+
+  /** Hash: the signed ticket, the small input, and the facts of admission. */
+  ticket(id: string): string {
+    return `${this.prefix}ticket:${id}`;
+  }
+
+  /** Hash: `e<epoch>` who claimed it, `c<epoch>` which evidence was committed. */
+  claims(id: string): string {
+    return `${this.prefix}claims:${id}`;
+  }
+
+  /** Hash: signed evidence and releases by epoch and digest. */
+  evidence(id: string): string {
+    return `${this.prefix}evidence:${id}`;
+  }
+
+  lease(id: string): string {
+    return `${this.prefix}lease:${id}`;
+  }
+
+  /** Hash: `x<epoch>` why an epoch was closed; `state` and the verdict once the job is final. */
+  ruling(id: string): string {
+    return `${this.prefix}ruling:${id}`;
+  }
+
+  /** Stream: provisional output. */
+  chunks(id: string): string {
+    return `${this.prefix}chunks:${id}`;
+  }
+
+  /** Sorted set: open jobs by the time (ms) at which the sweep looks at them next. */
+  get open(): string {
+    return `${this.prefix}open`;
+  }
+
+  /** Stream from workers to the attestor: evidence and releases. */
+  get attest(): string {
+    return `${this.prefix}attest`;
+  }
+
+  /** Stream from the API to attestor and workers: jobs somebody wants stopped. */
+  get cancels(): string {
+    return `${this.prefix}cancels`;
+  }
+
+  /** Streams that tell the API which jobs to look at again. */
+  get workerWake(): string {
+    return `${this.prefix}wake:w`;
+  }
+
+  get attestorWake(): string {
+    return `${this.prefix}wake:a`;
+  }
+
+  idempotency(tenant: string, keyDigest: string): string {
+    return `${this.prefix}idem:${tenant}:${keyDigest}`;
+  }
+
+  /** Sorted set: a tenant's kept jobs by creation time. */
+  jobsOf(tenant: string): string {
+    return `${this.prefix}jobs:${tenant}`;
+  }
+
+  jobsOfModel(tenant: string, model: string): string {
+    return `${this.prefix}jobs:${tenant}:${model}`;
+  }
+
+  /** Sorted set: a tenant's jobs in one final state, by creation time. */
+  endedOf(tenant: string, state: string): string {
+    return `${this.prefix}ended:${tenant}:${state}`;
+  }
+
+  /** Sorted set: all kept finished jobs by the time they ended. */
+  get ended(): string {
+    return `${this.prefix}ended`;
+  }
+
+  worker(id: string): string {
+    return `${this.prefix}worker:${id}`;
+  }
+
+  get workers(): string {
+    return `${this.prefix}worker`;
+  }
+
+  attestor(id: string): string {
+    return `${this.prefix}attestor:${id}`;
+  }
+
+  get attestors(): string {
+    return `${this.prefix}attestor`;
+  }
+
+  apiKey(keyId: string): string {
+    return `${this.prefix}apikey:${keyId}`;
+  }
+
+  get apiKeys(): string {
+    return `${this.prefix}apikey`;
+  }
+
+  /** Prefix of BullMQ's keys for the pools' queues. */
+  get poolQueues(): string {
+    return `${this.prefix}bull`;
+  }
+
+  /** Prefix of BullMQ's keys for the attestor's own queue. */
+  get attestorQueue(): string {
+    return `${this.prefix}abull`;
+  }
+}
+
+/** The BullMQ queue of a model in a pool. Neither name holds a dot or a colon. */
+export function queueName(pool: string, model: string): string {
+  return `${pool}.${model}`;
+}

@@ -1,0 +1,39 @@
+--[[
+  The documents of jobs, as one snapshot. What workers write is bounded here: a field that is longer than any
+  honest one is answered as absent.
+
+    KEYS[1]  any key of the shard that the caller may write, for routing in a cluster
+    ARGV[1]  key prefix      ARGV[2]  most epochs      ARGV[3+]  job ids
+  Returns per job false, or
+    { tenant, model, queue, created, deadline, attempts, cancel, ticket,
+      state, ended, epoch, reason,  { claim, commit, closing, claim, commit, closing, … } }
+]]
+local prefix, most = ARGV[1], tonumber(ARGV[2])
+local jobs = {}
+local function bounded(key, field)
+  if redis.call('HSTRLEN', key, field) > 256 then return false end
+  return redis.call('HGET', key, field)
+end
+for at = 3, #ARGV do
+  local id = ARGV[at]
+  local job = redis.call('HMGET', prefix .. 'ticket:' .. id,
+    'tenant', 'model', 'queue', 'created', 'deadline', 'attempts', 'cancel', 'ticket')
+  if job[1] then
+    local claims, ruling = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
+    for _, value in ipairs(redis.call('HMGET', ruling, 'state', 'ended', 'epoch', 'reason')) do
+      job[#job + 1] = value
+    end
+    local epochs = {}
+    for epoch = 1, most do
+      if redis.call('HEXISTS', claims, 'e' .. epoch) == 0 then break end
+      epochs[#epochs + 1] = bounded(claims, 'e' .. epoch)
+      epochs[#epochs + 1] = bounded(claims, 'c' .. epoch)
+      epochs[#epochs + 1] = redis.call('HGET', ruling, 'x' .. epoch)
+    end
+    job[#job + 1] = epochs
+    jobs[#jobs + 1] = job
+  else
+    jobs[#jobs + 1] = false
+  end
+end
+return jobs

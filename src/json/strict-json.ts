@@ -1,0 +1,98 @@
+/**
+ * JSON that came from outside, read strictly: bounded depth, no duplicate member, no `__proto__`.
+ *
+ * JSON.parse keeps the last of two equal members without a word; two programs that disagree about which one
+ * counts would disagree about what was signed. The scan below runs before JSON.parse and knows only as much of
+ * the grammar as it needs: JSON.parse refuses what is malformed.
+ */
+export class JsonRefused extends Error {
+  override readonly name = 'JsonRefused';
+}
+
+export interface JsonLimits {
+  readonly maxDepth: number;
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Decodes UTF-8; throws JsonRefused where the bytes are not UTF-8. */
+export function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    throw new JsonRefused('The text is not valid UTF-8.');
+  }
+}
+
+/** The value of a JSON text. Throws JsonRefused with one sentence that says what is wrong. */
+export function parseStrictJson(text: string, limits: JsonLimits): unknown {
+  scan(text, limits.maxDepth);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new JsonRefused(`The text is not valid JSON: ${error instanceof Error ? error.message.slice(0, 120) : 'unknown error'}.`);
+  }
+}
+
+/**
+ * The value of a JSON text that must be written exactly as JSON.stringify writes it: no white space, shortest
+ * numbers, no needless escapes. There is then one byte string for one value, and no mutation goes unseen.
+ */
+export function parseCanonicalJson(text: string, limits: JsonLimits): unknown {
+  const value = parseStrictJson(text, limits);
+  if (JSON.stringify(value) !== text) throw new JsonRefused('The text is not compact JSON as this format requires.');
+  return value;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/** Walks over the text once, with one set of member names for each open object. */
+function scan(text: string, maxDepth: number): void {
+  const open: (Set<string> | null)[] = [];
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text.charCodeAt(at);
+    if (char === QUOTE) {
+      const end = endOfString(text, at);
+      const names = open.at(-1);
+      if (names && isMemberName(text, end)) remember(names, text.slice(at, end + 1));
+      at = end;
+    } else if (char === 0x7b || char === 0x5b) {
+      if (open.length >= maxDepth) throw new JsonRefused(`The JSON is nested deeper than ${maxDepth} levels.`);
+      open.push(char === 0x7b ? new Set() : null);
+    } else if (char === 0x7d || char === 0x5d) {
+      open.pop();
+    }
+  }
+}
+
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at += 1) {
+    const char = text.charCodeAt(at);
+    if (char === BACKSLASH) at += 1;
+    else if (char === QUOTE) return at;
+  }
+  throw new JsonRefused('The text is not valid JSON: a string has no end.');
+}
+
+function isMemberName(text: string, endQuote: number): boolean {
+  for (let at = endQuote + 1; at < text.length; at += 1) {
+    const char = text.charCodeAt(at);
+    if (char === 0x3a) return true;
+    if (char !== 0x20 && char !== 0x09 && char !== 0x0a && char !== 0x0d) return false;
+  }
+  return false;
+}
+
+function remember(names: Set<string>, quoted: string): void {
+  let name: unknown;
+  try {
+    name = quoted.includes('\\') ? JSON.parse(quoted) : quoted.slice(1, -1);
+  } catch {
+    throw new JsonRefused('The text is not valid JSON: a member name is malformed.');
+  }
+  if (typeof name !== 'string') throw new JsonRefused('The text is not valid JSON: a member name is malformed.');
+  if (name === '__proto__') throw new JsonRefused('The member name "__proto__" is not accepted.');
+  if (names.has(name)) throw new JsonRefused(`The member "${name.slice(0, 60)}" stands twice in one object.`);
+  names.add(name);
+}

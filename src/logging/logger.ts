@@ -1,0 +1,78 @@
+import { pino, type Logger } from 'pino';
+import type { LoggerService } from '@nestjs/common';
+
+export type { Logger };
+
+/**
+ * Structured logs of one process, to standard error. Values that look like secrets are removed by path and by
+ * shape, because a secret in a log outlives its rotation.
+ */
+export function createLogger(role: string, level: string): Logger {
+  return pino(
+    {
+      level,
+      base: { role, pid: process.pid },
+      redact: { paths: ['authorization', '*.authorization', 'password', '*.password', 'headers.authorization'], censor: '[secret]' },
+      formatters: { level: (label) => ({ level: label }) },
+      hooks: {
+        logMethod(args, method) {
+          method.apply(this, args.map((arg: unknown) => (typeof arg === 'string' ? redact(arg) : arg)) as Parameters<typeof method>);
+        },
+      },
+    },
+    pino.destination({ dest: 2, sync: true }),
+  );
+}
+
+/** The text without API key secrets and without passwords in addresses. */
+export function redact(text: string): string {
+  return text.replace(/(csk_[a-z0-9]+)_[A-Za-z0-9_-]+/g, '$1_[secret]').replace(/(rediss?:\/\/[^:@/\s]*:)[^@\s]+@/g, '$1[secret]@');
+}
+
+/**
+ * At most one line in `intervalMs` for a kind of error: a broken Redis connection can report thousands of errors
+ * a second, and a log that fills the disk would be the second outage.
+ */
+export function rateLimited(intervalMs: number, write: (error: unknown, suppressed: number) => void): (error: unknown) => void {
+  let last = -Infinity;
+  let suppressed = 0;
+  return (error) => {
+    const now = performance.now();
+    if (now - last < intervalMs) {
+      suppressed += 1;
+      return;
+    }
+    last = now;
+    write(error, suppressed);
+    suppressed = 0;
+  };
+}
+
+/** Nest's own messages in our format; its routine start-up lines at debug level. */
+export class NestLog implements LoggerService {
+  readonly #logger: Logger;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  log(message: unknown): void {
+    this.#logger.debug(String(message));
+  }
+
+  error(message: unknown, ...rest: unknown[]): void {
+    this.#logger.error({ detail: rest.map(String) }, String(message));
+  }
+
+  warn(message: unknown): void {
+    this.#logger.warn(String(message));
+  }
+
+  debug(message: unknown): void {
+    this.#logger.trace(String(message));
+  }
+
+  verbose(message: unknown): void {
+    this.#logger.trace(String(message));
+  }
+}

@@ -1,0 +1,59 @@
+--[[
+  Claim jobs: the next epoch, once, and a lease on it. Claims are written with HSETNX only, since that is all Redis
+  lets a worker do there; an epoch therefore never changes hands and never goes back.
+
+    KEYS[1]  lease of the first job, for routing in a cluster
+    ARGV[1]  key prefix      ARGV[2]  worker id      ARGV[3]  lease, ms
+    ARGV[4]  most epochs     ARGV[5]  longest attestation backlog       ARGV[6]  bound of the wake stream
+    ARGV[7+] per job: id, token (random, chosen anew for each delivery)
+  Returns per job {'ok', epoch, ticket, input, cancel-time}, or
+    {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is of no more use
+    {'excluded'}      this worker's evidence for this job was refuted: leave it to another
+    {'held', ms}      another epoch runs; look again in ms
+    {'busy'}          too much waits for attestation: claiming slows down
+    {'exhausted'}     no epoch is left
+  A second call with the same token (a lost reply) answers 'ok' with the same epoch.
+]]
+local prefix, worker, lease, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local busy = redis.call('XLEN', prefix .. 'attest') > tonumber(ARGV[5])
+
+local function claim(id, token)
+  local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'ticket', 'deadline', 'cancel', 'input')
+  if not ticket[1] then return { 'missing' } end
+  local claims, ruling, leaseKey = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'lease:' .. id
+  if redis.call('HEXISTS', ruling, 'state') == 1 then return { 'final' } end
+  local epoch = 0
+  while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
+    epoch = epoch + 1
+    local closing = redis.call('HGET', ruling, 'x' .. epoch)
+    if closing and string.find(closing, 'refuted ' .. worker, 1, true) == 1 then return { 'excluded' } end
+  end
+  if epoch > 0 and redis.call('HEXISTS', ruling, 'x' .. epoch) == 0 then
+    if redis.call('HEXISTS', claims, 'c' .. epoch) == 1 then return { 'attesting' } end
+    local holder = redis.call('HGET', claims, 'e' .. epoch)
+    if string.find(holder, worker .. ' ' .. token .. ' ', 1, true) == 1 then
+      return { 'ok', epoch, ticket[1], ticket[4] }
+    end
+    return { 'held', math.max(redis.call('PTTL', leaseKey), 200) }
+  end
+  if ticket[3] then return { 'cancelled' } end
+  if now > tonumber(ticket[2]) then return { 'expired' } end
+  if epoch >= most then return { 'exhausted' } end
+  if busy then return { 'busy' } end
+  redis.call('HSETNX', claims, 'e' .. (epoch + 1), worker .. ' ' .. token .. ' ' .. now)
+  redis.call('SET', leaseKey, (epoch + 1) .. ' ' .. worker .. ' ' .. token, 'PX', lease)
+  return { 'ok', epoch + 1, ticket[1], ticket[4] }
+end
+
+local replies, claimed = {}, {}
+for at = 7, #ARGV, 2 do
+  local reply = claim(ARGV[at], ARGV[at + 1])
+  if reply[1] == 'ok' then claimed[#claimed + 1] = ARGV[at] end
+  replies[#replies + 1] = reply
+end
+if #claimed > 0 then
+  redis.call('XADD', prefix .. 'wake:w', 'MAXLEN', '~', ARGV[6], '*', 'ids', table.concat(claimed, ' '))
+end
+return replies

@@ -1,0 +1,40 @@
+--[[
+  Commit what a worker has to say about its epoch, evidence or release: stored once, and told to the attestor in the
+  same step. There is no moment at which it is stored and nobody is told.
+
+    KEYS[1]  lease of the first job, for routing in a cluster
+    ARGV[1]  key prefix      ARGV[2]  worker id
+    ARGV[3+] per job: id, epoch, token, kind ('e' evidence, 'r' release), field, signed statement, output or ""
+  Returns per job 'ok', or
+    'fenced'   a later epoch runs, or this one was closed, or it is not this worker's
+    'final'    the job has ended without this
+    'missing'  there is no such job
+  A second call with the same arguments (a lost reply) answers 'ok' and adds nothing.
+]]
+local prefix, worker = ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function commit(id, epoch, token, kind, field, statement, output)
+  if redis.call('EXISTS', prefix .. 'ticket:' .. id) == 0 then return 'missing' end
+  local claims, ruling, evidence = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'evidence:' .. id
+  if redis.call('HEXISTS', ruling, 'state') == 1 then return 'final' end
+  if redis.call('HEXISTS', ruling, 'x' .. epoch) == 1 then return 'fenced' end
+  if redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 then return 'fenced' end
+  local holder = redis.call('HGET', claims, 'e' .. epoch)
+  if not holder or string.find(holder, worker .. ' ' .. token .. ' ', 1, true) ~= 1 then return 'fenced' end
+  if output ~= '' then redis.call('HSETNX', evidence, field .. ':o', output) end
+  if redis.call('HSETNX', evidence, field, statement) == 1 then
+    if kind == 'e' then redis.call('HSETNX', claims, 'c' .. epoch, field .. ' ' .. now) end
+    redis.call('XADD', prefix .. 'attest', '*', 'k', kind, 'id', id, 'epoch', epoch, 'field', field)
+    local leaseKey = prefix .. 'lease:' .. id
+    if redis.call('GET', leaseKey) == epoch .. ' ' .. worker .. ' ' .. token then redis.call('DEL', leaseKey) end
+  end
+  return 'ok'
+end
+
+local replies = {}
+for at = 3, #ARGV, 7 do
+  replies[#replies + 1] = commit(unpack(ARGV, at, at + 6))
+end
+return replies
