@@ -72,7 +72,7 @@ export function signingKeyFromPem(pem: string): SigningKey {
 
 /** A new key, as PKCS#8 PEM. */
 export function generateSigningKeyPem(): string {
-  return generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' });
+  return generateKeyPairSync('ed25519', { privateKeyEncoding: { format: 'pem', type: 'pkcs8' }, publicKeyEncoding: { format: 'pem', type: 'spki' } }).privateKey;
 }
 
 export function signBytes(key: SigningKey, bytes: Uint8Array): Buffer {

@@ -1,3 +1,9 @@
+interface Call<Item, Result> {
+  readonly item: Item;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 /**
  * Gathers the calls of one turn of the event loop into one call. Under load a batch fills by itself; alone, a
  * call waits for nothing but the end of the turn. Results come back in the order of the items.
@@ -5,7 +11,7 @@
 export class Batch<Item, Result> {
   readonly #maxItems: number;
   readonly #run: (items: Item[]) => Promise<Result[]>;
-  #waiting: { item: Item; resolve: (result: Result) => void; reject: (error: unknown) => void }[] = [];
+  readonly #waiting: Call<Item, Result>[] = [];
   #scheduled = false;
 
   constructor(maxItems: number, run: (items: Item[]) => Promise<Result[]>) {
@@ -25,7 +31,7 @@ export class Batch<Item, Result> {
     });
   }
 
-  async #flush(calls: typeof this.#waiting): Promise<void> {
+  async #flush(calls: Call<Item, Result>[]): Promise<void> {
     try {
       const results = await this.#run(calls.map((call) => call.item));
       calls.forEach((call, index) => {

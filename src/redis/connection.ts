@@ -1,4 +1,4 @@
-import { Redis, type RedisOptions } from 'ioredis';
+import { Redis } from 'ioredis';
 import type { Logger } from '../logging/logger.ts';
 import { rateLimited } from '../logging/logger.ts';
 import { readSecretFile } from '../keys/key-file.ts';
@@ -37,7 +37,7 @@ export type Patience = 'prompt' | 'patient';
 
 export const COMMAND_TIMEOUT_MS = 2_000;
 
-export function redisOptions(access: RedisAccess, patience: Patience): RedisOptions {
+export function redisOptions(access: RedisAccess, patience: Patience) {
   const where = access.url.startsWith('unix://') ? { path: access.url.slice('unix://'.length) } : fromUrl(access.url);
   return {
     ...where,
@@ -49,14 +49,14 @@ export function redisOptions(access: RedisAccess, patience: Patience): RedisOpti
     connectTimeout: 5_000,
     keepAlive: 10_000,
     // Capped low, so that everything consumes again within seconds of an outage, and jittered against a stampede.
-    retryStrategy: (attempt) => Math.min(50 * attempt, 1_500) * (0.75 + Math.random() / 2),
+    retryStrategy: (attempt: number) => Math.min(50 * attempt, 1_500) * (0.75 + Math.random() / 2),
     ...(patience === 'prompt'
       ? { maxRetriesPerRequest: 1, enableOfflineQueue: false, commandTimeout: COMMAND_TIMEOUT_MS }
       : { maxRetriesPerRequest: null }),
   };
 }
 
-function fromUrl(url: string): RedisOptions {
+function fromUrl(url: string) {
   const { hostname, port, username, password, protocol, pathname } = new URL(url);
   return {
     host: hostname,
@@ -67,6 +67,9 @@ function fromUrl(url: string): RedisOptions {
     ...(protocol === 'rediss:' ? { tls: {} } : {}),
   };
 }
+
+/** Options for ioredis, also as BullMQ takes them. */
+export type RedisConnectionOptions = ReturnType<typeof redisOptions>;
 
 /** Opens a connection; its errors are logged at most once in 5 s, because an outage reports thousands. */
 export function openRedis(access: RedisAccess, patience: Patience, logger: Logger): Redis {

@@ -3,8 +3,8 @@
   never longer than bounds allow, whatever a hostile worker has stored.
 
     KEYS[1]  sorted set of open jobs, for routing in a cluster
-    ARGV[1]  key prefix   ARGV[2]  most epochs   ARGV[3]  longest statement   ARGV[4]  longest output   ARGV[5]  redis time wanted (1)
-    ARGV[6+] per case: id, epoch ("" for the current one), field ("" for the committed one)
+    ARGV[1]  key prefix   ARGV[2]  most epochs   ARGV[3]  longest statement   ARGV[4]  longest output
+    ARGV[5+] per case: id, epoch ("" for the current one), field ("" for the committed one)
   Returns {now, per case false or
     { ticket, tenant, queue, model, created, deadline, attempts, cancel, state, current epoch, claim, commit, closed (0/1),
       field, statement length, statement, output length, output, lease ms, refuted epochs }}
@@ -17,7 +17,7 @@ local function bounded(key, field, limit)
   if length == 0 or length > limit then return length, false end
   return length, redis.call('HGET', key, field)
 end
-for at = 6, #ARGV, 3 do
+for at = 5, #ARGV, 3 do
   local id, wanted, field = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local case = redis.call('HMGET', prefix .. 'ticket:' .. id,
     'ticket', 'tenant', 'queue', 'model', 'created', 'deadline', 'attempts', 'cancel')

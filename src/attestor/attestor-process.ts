@@ -1,0 +1,143 @@
+import { randomBytes } from 'node:crypto';
+import type { BeforeApplicationShutdown } from '@nestjs/common';
+import { Queue, type Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { BlobStore } from '../blobs/blob-store.ts';
+import { PoolQueues } from '../bull/pool-queue.ts';
+import type { Engine } from '../engines/engine.ts';
+import { loadEngine } from '../engines/load-engine.ts';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { JobKeys } from '../jobs/job.keys.ts';
+import { readSigningKey } from '../keys/key-file.ts';
+import type { Logger } from '../logging/logger.ts';
+import { ANNOUNCE_EVERY_MS, announce, withdraw, type Announcement } from '../pools/announcement.ts';
+import { readCatalog, type Catalog } from '../pools/catalog.ts';
+import { readKeyring } from '../receipts/keyring-file.ts';
+import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
+import { requireFitRedis } from '../redis/requirements.ts';
+import type { AttestorConfig } from './attestor-config.ts';
+import { EnrolledWorkers } from './enrolled-workers.ts';
+import { Intake, type Recomputation } from './intake.ts';
+import { Judge } from './judge.ts';
+import { recomputeConsumer, RECOMPUTE_QUEUE } from './recompute.processor.ts';
+import { Rulings } from './rulings.ts';
+import { Sweep } from './sweep.ts';
+
+const REDIS_START_MS = 10_000;
+const BLOB_SWEEP_MS = 3_600_000;
+/** A job may be open for a day before it is kept; blobs outlive both. */
+const LONGEST_OPEN_MS = 90_000_000;
+
+/** One attestor. Any number may run; they share the work and cannot contradict each other. */
+export class AttestorProcess implements BeforeApplicationShutdown {
+  readonly #closers: (() => unknown)[];
+
+  private constructor(closers: (() => unknown)[]) {
+    this.#closers = closers;
+  }
+
+  static async start(config: AttestorConfig, logger: Logger): Promise<AttestorProcess> {
+    const signingKey = readSigningKey(config.COUNTERSIGN_ATTESTOR_KEY_FILE);
+    const keyring = readKeyring(config.COUNTERSIGN_KEYRING);
+    if (!keyring.of('attestor').some((key) => key.id === signingKey.public.id)) {
+      throw new CodedError('key_file_unfit', `The attestor's key ${signingKey.public.id.slice(0, 16)}… is not in ${config.COUNTERSIGN_KEYRING}: nobody would believe its verdicts.`);
+    }
+    const enrolled = new EnrolledWorkers(config.COUNTERSIGN_ENROLLED_WORKERS, logger);
+    const catalog = readCatalog(config.COUNTERSIGN_CATALOG);
+    const keys = new JobKeys(config.COUNTERSIGN_SHARD);
+    const access = redisAccess(config, 'attestor');
+    const redis = openRedis(access, 'patient', logger);
+    const blocking = openRedis(access, 'patient', logger);
+    try {
+      await whenReady(redis, REDIS_START_MS);
+      await requireFitRedis(redis, 'attestor');
+    } catch (cause) {
+      redis.disconnect();
+      blocking.disconnect();
+      if (cause instanceof CodedError) throw cause;
+      throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
+    }
+
+    const engines = await loadEngines(catalog, config.COUNTERSIGN_RECOMPUTE_MODELS);
+    const id = `a-${signingKey.public.id.slice(0, 16)}-${randomBytes(4).toString('hex')}`;
+    const queues = new PoolQueues(redis, keys);
+    const blobs = new BlobStore(config.COUNTERSIGN_BLOBS);
+    const judge = new Judge({ redis, keys, blobs, signingKey, keyring, enrolled, catalog, engines });
+    const rulings = new Rulings(redis, keys, queues);
+    const recomputations = new Queue<Recomputation>(RECOMPUTE_QUEUE, { connection: redis, prefix: keys.attestorQueue, skipVersionCheck: true, streams: { events: { maxLen: 10 } } });
+    recomputations.on('error', () => undefined);
+    const intake = new Intake({ redis, blocking, keys, judge, rulings, enrolled, recomputations, consumer: id, logger });
+    await intake.start();
+    const sweep = new Sweep({
+      redis,
+      keys,
+      queues,
+      intake,
+      everyMs: config.COUNTERSIGN_SWEEP_MS,
+      keepMs: config.COUNTERSIGN_KEEP_MS,
+      keepJobs: config.COUNTERSIGN_KEEP_JOBS,
+      logger,
+    });
+    sweep.start();
+    const consumer = engines.size === 0 ? undefined : recomputeConsumer({ access, redis, keys, judge, intake, concurrency: config.COUNTERSIGN_RECOMPUTE_CONCURRENCY, logger });
+
+    const announcement = announcementOf(id, [...engines.values()]);
+    const beat = () => announce(redis, keys, announcement).catch(() => undefined);
+    await beat();
+    const heartbeat = setInterval(() => void beat(), ANNOUNCE_EVERY_MS);
+    const blobSweep = setInterval(() => void blobs.removeOld(config.COUNTERSIGN_KEEP_MS + LONGEST_OPEN_MS), BLOB_SWEEP_MS);
+    logger.info({ attestor: id, recomputes: [...engines.keys()] }, 'attestor consuming');
+    return new AttestorProcess([
+      () => clearInterval(heartbeat),
+      () => clearInterval(blobSweep),
+      () => sweep.stop(),
+      () => intake.stop(),
+      () => closeWithin(consumer),
+      () => withdraw(redis, keys, 'attestor', id),
+      () => Promise.all([...engines.values()].map((engine) => engine.close())),
+      () => redis.disconnect(),
+    ]);
+  }
+
+  /** Finishes the batch in hand and leaves; what it has not acknowledged is another's. */
+  async beforeApplicationShutdown(): Promise<void> {
+    for (const close of this.#closers) await Promise.race([close(), new Promise((resolve) => setTimeout(resolve, 3_000).unref())]);
+  }
+}
+
+async function closeWithin(consumer: Worker<Recomputation> | undefined): Promise<void> {
+  await consumer?.close();
+}
+
+/** The engines of the models named, or of all that repeat themselves. */
+async function loadEngines(catalog: Catalog, named: string | undefined): Promise<Map<string, Engine>> {
+  if (named === 'none') return new Map();
+  const wanted = named?.split(',').map((name) => name.trim());
+  const engines = new Map<string, Engine>();
+  for (const model of catalog.all()) {
+    if (wanted === undefined ? model.engine === 'openai' : !wanted.includes(model.name)) continue;
+    const engine = await loadEngine(model);
+    if (engine.repeatable === 'no') throw new CodedError('config_invalid', `COUNTERSIGN_RECOMPUTE_MODELS names ${model.name}, which does not repeat itself.`);
+    engines.set(model.name, engine);
+  }
+  const unknown = wanted?.find((name) => !engines.has(name));
+  if (unknown !== undefined) throw new CodedError('config_invalid', `COUNTERSIGN_RECOMPUTE_MODELS names ${unknown}, which the catalog does not have.`);
+  return engines;
+}
+
+function announcementOf(id: string, engines: readonly Engine[]): Announcement {
+  return {
+    id,
+    role: 'attestor',
+    startedAt: new Date().toISOString(),
+    models: engines.map((engine) => ({
+      name: engine.model.name,
+      sha256: engine.model.sha256,
+      engine: engine.identity.name,
+      engineVersion: engine.identity.version,
+      engineSha256: engine.identity.sha256,
+    })),
+    state: 'consuming',
+    inFlight: 0,
+  };
+}

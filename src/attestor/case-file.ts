@@ -1,0 +1,82 @@
+import type { Redis } from 'ioredis';
+import { MAX_STATEMENT_BYTES } from '../attestation/binding.ts';
+import type { JobKeys } from '../jobs/job.keys.ts';
+import { MOST_EPOCHS } from '../jobs/job.reader.ts';
+import type { FinalState, JobState } from '../jobs/job-state.ts';
+import { INLINE_BYTES } from '../jobs/task-input.ts';
+import { loadScript } from '../redis/script.ts';
+
+const READ = loadScript(new URL('./lua/read-cases.lua', import.meta.url));
+
+/** Which attempt of which job is asked about; epoch and field are the current and committed ones where absent. */
+export interface CaseRef {
+  readonly id: string;
+  readonly epoch?: number;
+  readonly field?: string;
+}
+
+/** Everything needed to judge one attempt, as Redis had it at one moment (`nowMs`, by Redis' clock). */
+export interface CaseFile {
+  readonly id: string;
+  readonly nowMs: number;
+  readonly ticket: string;
+  readonly queue: string;
+  readonly model: string;
+  readonly createdMs: number;
+  readonly deadlineMs: number;
+  readonly cancelAsked: boolean;
+  readonly ended: boolean;
+  readonly phase: Exclude<JobState, FinalState>;
+  /** The job's current epoch, and the one this case is about. */
+  readonly currentEpoch: number;
+  readonly epoch: number;
+  readonly claimant: string;
+  readonly committedMs: number | undefined;
+  readonly field: string;
+  readonly statement: string | 'missing' | 'too_large';
+  readonly inlineOutput: string | undefined;
+  /** Time left on the lease; 0 where nobody holds it. */
+  readonly leaseMs: number;
+}
+
+/** Reads cases in one round trip; undefined where there is no such job. */
+export async function readCases(redis: Redis, keys: JobKeys, refs: readonly CaseRef[]): Promise<(CaseFile | undefined)[]> {
+  if (refs.length === 0) return [];
+  const args = refs.flatMap(({ id, epoch, field }) => [id, epoch ?? '', field ?? '']);
+  const reply = await READ.run(redis, [keys.open], [keys.prefix, MOST_EPOCHS, MAX_STATEMENT_BYTES, INLINE_BYTES, ...args]);
+  if (!Array.isArray(reply)) throw new Error('read-cases.lua answered something else than a list.');
+  const [now, ...rows]: unknown[] = reply;
+  return refs.map((ref, index) => parseCase(ref, Number(now), rows[index]));
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+
+function parseCase(ref: CaseRef, nowMs: number, row: unknown): CaseFile | undefined {
+  if (!Array.isArray(row)) return undefined;
+  const cells: unknown[] = row;
+  const [ticket, , queue, model, created, deadline, , cancel, state, current, claim, commit, closed, field] = cells;
+  const [statementLength, statement, , output, lease] = cells.slice(14);
+  const currentEpoch = Number(current);
+  const [claimant = ''] = text(claim).split(' ');
+  const committed = text(commit);
+  return {
+    id: ref.id,
+    nowMs,
+    ticket: text(ticket),
+    queue: text(queue),
+    model: text(model),
+    createdMs: Number(created),
+    deadlineMs: Number(deadline),
+    cancelAsked: typeof cancel === 'string',
+    ended: typeof state === 'string',
+    phase: currentEpoch === 0 || closed === 1 ? 'queued' : committed === '' ? 'running' : 'attesting',
+    currentEpoch,
+    epoch: ref.epoch ?? currentEpoch,
+    claimant,
+    committedMs: committed === '' ? undefined : Number(committed.split(' ')[1]) || 0,
+    field: text(field),
+    statement: typeof statement === 'string' ? statement : Number(statementLength) > 0 ? 'too_large' : 'missing',
+    inlineOutput: typeof output === 'string' ? output : undefined,
+    leaseMs: Number(lease) === -1 ? Infinity : Math.max(0, Number(lease)),
+  };
+}

@@ -1,0 +1,68 @@
+import type { Params, Task, Ticket, Usage } from '../receipts/statements.ts';
+import { FINISH_REASONS } from '../receipts/statements.ts';
+
+export type FinishReason = (typeof FINISH_REASONS)[number];
+
+export interface EngineIdentity {
+  readonly name: string;
+  readonly version: string;
+  /** SHA-256 that stands for the build: of the engine package's manifest, or of the remote server's description. */
+  readonly sha256: string;
+}
+
+export interface EngineResult {
+  /** The output document of the task, as JSON text. */
+  readonly output: string;
+  readonly usage: Usage;
+  readonly finishReason: FinishReason;
+}
+
+/** What an engine needs of a ticket: the parameters are all there, none is left to a default. */
+export interface Work {
+  readonly task: Task;
+  readonly params: Params;
+}
+
+/**
+ * Runs one model. `run` yields provisional pieces of text and returns the result; it stops within one token when the
+ * signal is aborted, and throws what `EngineError` describes. It may be called again while earlier calls run; an
+ * engine that can do less at once queues them.
+ */
+export interface Engine {
+  readonly identity: EngineIdentity;
+  readonly model: { readonly name: string; readonly sha256: string; readonly measured: boolean };
+  /** Calls that run at once. */
+  readonly parallel: number;
+  /** Whether the same ticket and input always give the same bytes. */
+  readonly repeatable: 'exact' | 'within-tolerance' | 'no';
+  run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult>;
+  /** Tokens of a text, where the engine can count them: lets the attestor recount usage. */
+  countTokens(text: string): number | undefined;
+  close(): Promise<void>;
+}
+
+export type EngineFailure = 'engine_error' | 'engine_refused' | 'engine_overloaded';
+
+/** A clean failure of an engine. `engine_refused` is final: the same question will be refused again. */
+export class EngineError extends Error {
+  override readonly name = 'EngineError';
+  readonly code: EngineFailure;
+
+  constructor(code: EngineFailure, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export function workOf(ticket: Ticket): Work {
+  return { task: ticket.predicate.task, params: ticket.predicate.params };
+}
+
+/** Runs to the end without caring for the pieces. */
+export async function runToEnd(engine: Engine, work: Work, input: unknown, signal: AbortSignal): Promise<EngineResult> {
+  const run = engine.run(work, input, signal);
+  for (;;) {
+    const step = await run.next();
+    if (step.done === true) return step.value;
+  }
+}

@@ -1,0 +1,183 @@
+import { z } from 'zod';
+import { readSecretFile } from '../keys/key-file.ts';
+import type { Secret } from '../config/secret.ts';
+import { messageOf } from '../errors/coded-error.ts';
+import { sha256Hex } from '../blobs/blob-store.ts';
+import { INPUTS, MAX_OUTPUT_BYTES } from '../jobs/task-input.ts';
+import { EngineError, type Engine, type EngineResult, type FinishReason, type Work } from './engine.ts';
+
+export interface OpenAiOptions {
+  readonly name: string;
+  readonly sha256: string;
+  readonly baseUrl: string;
+  readonly remoteModel: string;
+  readonly apiKeyFile?: string | undefined;
+  readonly timeoutMs: number;
+  readonly parallel: number;
+}
+
+const Usage = z.object({ prompt_tokens: z.number().int().min(0), completion_tokens: z.number().int().min(0).optional() });
+const Chunk = z.object({
+  choices: z
+    .array(
+      z.object({
+        text: z.string().optional(),
+        delta: z.object({ content: z.string().nullish() }).optional(),
+        finish_reason: z.string().nullish(),
+      }),
+    )
+    .default([]),
+  usage: Usage.nullish(),
+  error: z.object({ message: z.string() }).optional(),
+});
+const Embeddings = z.object({
+  data: z.array(z.object({ index: z.number().int().min(0), embedding: z.array(z.number()) })),
+  usage: Usage.optional(),
+});
+
+/**
+ * Any server that speaks the OpenAI API: vLLM, SGLang, llama.cpp's server, Ollama. The weights are behind it, so their
+ * digest is what the operator declared and not measured; the evidence and the receipt say so. Cancelling closes the
+ * connection, which is how these servers are told to stop.
+ */
+export class OpenAiEngine implements Engine {
+  readonly identity;
+  readonly model;
+  readonly parallel: number;
+  readonly repeatable = 'no' as const;
+  readonly #options: OpenAiOptions;
+  readonly #apiKey: Secret | undefined;
+
+  private constructor(options: OpenAiOptions, served: string) {
+    this.identity = { name: 'openai', version: '1', sha256: sha256Hex(served) };
+    this.model = { name: options.name, sha256: options.sha256, measured: false };
+    this.parallel = options.parallel;
+    this.#options = options;
+    this.#apiKey = options.apiKeyFile === undefined ? undefined : readSecretFile(options.apiKeyFile);
+  }
+
+  /** Asks the server for its models, so that a wrong address or model is found before the first job. */
+  static async connect(options: OpenAiOptions): Promise<OpenAiEngine> {
+    const engine = new OpenAiEngine(options, options.remoteModel);
+    const response = await engine.#send('/v1/models', undefined, AbortSignal.timeout(Math.min(options.timeoutMs, 10_000)));
+    const body = z.object({ data: z.array(z.object({ id: z.string() })) }).safeParse(await response.json().catch(() => undefined));
+    const models = body.success ? body.data.data.map((model) => model.id) : [];
+    if (!models.includes(options.remoteModel)) {
+      throw new EngineError('engine_refused', `The server offers ${models.slice(0, 5).join(', ') || 'no models'} and not ${options.remoteModel}.`);
+    }
+    return new OpenAiEngine(options, JSON.stringify([options.remoteModel, response.headers.get('server') ?? '']));
+  }
+
+  countTokens(): undefined {
+    return undefined;
+  }
+
+  async *run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
+    const timeout = AbortSignal.timeout(this.#options.timeoutMs);
+    const either = AbortSignal.any([signal, timeout]);
+    try {
+      return work.task === 'embedding' ? await this.#embed(input, either) : yield* this.#generate(work, input, either);
+    } catch (cause) {
+      signal.throwIfAborted();
+      if (cause instanceof EngineError) throw cause;
+      const what = timeout.aborted ? `did not answer within ${this.#options.timeoutMs} ms` : `broke off: ${messageOf(cause).slice(0, 150)}`;
+      throw new EngineError('engine_error', `The inference server ${what}.`, { cause });
+    }
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async *#generate(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
+    const { max_tokens, temperature, top_p, seed, stop } = work.params;
+    const chat = work.task === 'chat';
+    const body = {
+      model: this.#options.remoteModel,
+      ...(chat ? INPUTS.chat.parse(input) : INPUTS.completion.parse(input)),
+      max_tokens,
+      temperature,
+      top_p,
+      seed,
+      ...(stop.length > 0 ? { stop } : {}),
+      stream: true,
+      stream_options: { include_usage: true },
+    };
+    const response = await this.#send(chat ? '/v1/chat/completions' : '/v1/completions', body, signal);
+    let text = '';
+    let pieces = 0;
+    let finish: string | undefined;
+    let usage: z.infer<typeof Usage> | undefined;
+    for await (const data of serverSentData(response)) {
+      if (data === '[DONE]') break;
+      const chunk = Chunk.safeParse(JSON.parse(data));
+      if (!chunk.success) throw new EngineError('engine_error', 'The inference server sent a chunk of another shape.');
+      if (chunk.data.error) throw new EngineError('engine_error', `The inference server failed: ${chunk.data.error.message.slice(0, 150)}`);
+      usage = chunk.data.usage ?? usage;
+      const [choice] = chunk.data.choices;
+      finish = choice?.finish_reason ?? finish;
+      const piece = (chat ? choice?.delta?.content : choice?.text) ?? '';
+      if (piece === '') continue;
+      text += piece;
+      pieces += 1;
+      if (text.length > MAX_OUTPUT_BYTES) throw new EngineError('engine_refused', 'The answer is longer than an output may be.');
+      yield piece;
+    }
+    if (finish === undefined) throw new EngineError('engine_error', 'The inference server ended the stream before the answer was whole.');
+    const finishReason: FinishReason = finish === 'length' ? 'length' : 'stop';
+    const output = chat ? { message: { role: 'assistant', content: text }, finish_reason: finishReason } : { text, finish_reason: finishReason };
+    return {
+      output: JSON.stringify(output),
+      usage: { inputTokens: usage?.prompt_tokens ?? 0, outputTokens: usage?.completion_tokens ?? pieces },
+      finishReason,
+    };
+  }
+
+  async #embed(input: unknown, signal: AbortSignal): Promise<EngineResult> {
+    const { texts } = INPUTS.embedding.parse(input);
+    const response = await this.#send('/v1/embeddings', { model: this.#options.remoteModel, input: texts }, signal);
+    const parsed = Embeddings.safeParse(await response.json());
+    if (!parsed.success || parsed.data.data.length !== texts.length) throw new EngineError('engine_error', 'The inference server sent embeddings of another shape.');
+    const embeddings = parsed.data.data.toSorted((a, b) => a.index - b.index).map(({ embedding }) => embedding);
+    return {
+      output: JSON.stringify({ embeddings }),
+      usage: { inputTokens: parsed.data.usage?.prompt_tokens ?? 0, outputTokens: 0 },
+      finishReason: 'none',
+    };
+  }
+
+  /** One request; turns refusals and overload into failures that the job understands. Redirects are not followed. */
+  async #send(path: string, body: unknown, signal: AbortSignal): Promise<Response> {
+    const response = await fetch(`${this.#options.baseUrl.replace(/\/$/, '')}${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: {
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(this.#apiKey === undefined ? {} : { authorization: `Bearer ${this.#apiKey.reveal().trim()}` }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      redirect: 'error',
+      signal,
+    });
+    if (response.ok) return response;
+    const detail = (await response.text().catch(() => '')).slice(0, 150);
+    const message = `The inference server answered ${response.status}: ${detail}`;
+    if (response.status === 429 || response.status === 503) throw new EngineError('engine_overloaded', message);
+    if (response.status >= 500 || response.status === 408) throw new EngineError('engine_error', message);
+    throw new EngineError('engine_refused', message);
+  }
+}
+
+const MAX_LINE = 1_048_576;
+
+/** The data of server-sent events, an event at a time. */
+async function* serverSentData(response: Response): AsyncGenerator<string> {
+  if (response.body === null) return;
+  let rest = '';
+  for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+    rest += text;
+    if (rest.length > MAX_LINE) throw new EngineError('engine_error', 'The inference server sent a line without an end.');
+    const lines = rest.split(/\r?\n/);
+    rest = lines.pop() ?? '';
+    for (const line of lines) if (line.startsWith('data:')) yield line.slice(5).trim();
+  }
+}

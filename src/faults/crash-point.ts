@@ -1,0 +1,28 @@
+/**
+ * Named places at which a test can have this process killed: `COUNTERSIGN_CRASH_AT=worker.after-claim:3` sends
+ * SIGKILL to the process when it comes to that place for the third time. Without the variable this is one comparison.
+ */
+export const CRASH_POINTS = [
+  'api.before-admit',
+  'api.after-admit',
+  'api.after-add',
+  'worker.before-claim',
+  'worker.after-claim',
+  'worker.after-run',
+  'worker.after-commit',
+  'attestor.before-read',
+  'attestor.after-checks',
+  'attestor.after-rule',
+  'attestor.after-ack',
+  'attestor.before-requeue',
+] as const;
+export type CrashPoint = (typeof CRASH_POINTS)[number];
+
+const [armed, countdown = '1'] = (process.env['COUNTERSIGN_CRASH_AT'] ?? '').split(':');
+let left = Number(countdown);
+
+export function crashPoint(name: CrashPoint): void {
+  if (armed !== name) return;
+  left -= 1;
+  if (left <= 0) process.kill(process.pid, 'SIGKILL');
+}

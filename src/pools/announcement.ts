@@ -1,0 +1,65 @@
+import { z } from 'zod';
+import type { Redis } from 'ioredis';
+import type { JobKeys } from '../jobs/job.keys.ts';
+
+/**
+ * What a worker or an attestor says about itself while it lives. It is a hint for people and for admission; no
+ * document and no decision depends on it, because a worker can write anything here.
+ */
+export const Announcement = z.object({
+  id: z.string().max(64),
+  role: z.enum(['worker', 'attestor']),
+  pool: z.string().max(64).optional(),
+  publicKey: z.string().max(64).optional(),
+  startedAt: z.string().max(40),
+  models: z
+    .array(
+      z.object({
+        name: z.string().max(64),
+        sha256: z.string().max(64),
+        engine: z.string().max(64),
+        engineVersion: z.string().max(64),
+        engineSha256: z.string().max(64),
+      }),
+    )
+    .max(200),
+  state: z.enum(['consuming', 'draining']),
+  inFlight: z.number().int().min(0).max(100_000),
+});
+export type Announcement = z.infer<typeof Announcement>;
+
+export const ANNOUNCE_EVERY_MS = 2_000;
+/** Somebody who has not been heard of for this long is not there. */
+export const ANNOUNCEMENT_LIFE_MS = 7_000;
+const MOST = 1_000;
+
+/** Writes the announcement of a role; safe to send twice. */
+export async function announce(redis: Redis, keys: JobKeys, announcement: Announcement): Promise<void> {
+  const worker = announcement.role === 'worker';
+  const key = worker ? keys.worker(announcement.id) : keys.attestor(announcement.id);
+  await redis.set(key, JSON.stringify(announcement), 'PX', ANNOUNCEMENT_LIFE_MS);
+  await redis.zadd(worker ? keys.workers : keys.attestors, Date.now(), announcement.id);
+}
+
+/** Says goodbye, so that readiness and lists are right at once. */
+export async function withdraw(redis: Redis, keys: JobKeys, role: 'worker' | 'attestor', id: string): Promise<void> {
+  await redis.del(role === 'worker' ? keys.worker(id) : keys.attestor(id));
+  await redis.zrem(role === 'worker' ? keys.workers : keys.attestors, id);
+}
+
+/** Everyone of a role who is there now: at most 1,000, the ones heard of last. Malformed announcements are left out. */
+export async function present(redis: Redis, keys: JobKeys, role: 'worker' | 'attestor'): Promise<Announcement[]> {
+  const since = Date.now() - 2 * ANNOUNCEMENT_LIFE_MS;
+  const ids = await redis.zrangebyscore(role === 'worker' ? keys.workers : keys.attestors, since, '+inf', 'LIMIT', 0, MOST);
+  if (ids.length === 0) return [];
+  const texts = await redis.mget(ids.map((id) => (role === 'worker' ? keys.worker(id) : keys.attestor(id))));
+  return texts.flatMap((text, index) => {
+    if (text === null || text.length > 65_536) return [];
+    try {
+      const parsed = Announcement.safeParse(JSON.parse(text));
+      return parsed.success && parsed.data.id === ids[index] && parsed.data.role === role ? [parsed.data] : [];
+    } catch {
+      return [];
+    }
+  });
+}

@@ -1,0 +1,57 @@
+import type { INestApplicationContext } from '@nestjs/common';
+import type { z } from 'zod';
+import { loadConfig } from '../config/load-config.ts';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { createLogger, NestLog, redact, type Logger } from '../logging/logger.ts';
+
+/** Longer than any role's own drain; a process that has not left by then is made to. */
+const SHUTDOWN_MS = 60_000;
+
+/**
+ * The life of a role's process: configuration first, then the application, then signals. Prints one line of JSON
+ * `{"ready":true,…}` to standard output once it works, for whoever started it.
+ */
+export async function runRole<Schema extends z.ZodObject>(
+  role: string,
+  schema: Schema,
+  open: (config: z.infer<Schema>, logger: Logger, nestLog: NestLog) => Promise<{ app: INestApplicationContext; facts?: Record<string, unknown> }>,
+): Promise<void> {
+  let logger: Logger | undefined;
+  try {
+    const config = loadConfig(schema, process.env);
+    const level = config['COUNTERSIGN_LOG_LEVEL'];
+    logger = createLogger(role, typeof level === 'string' ? level : 'info');
+    const { app, facts } = await open(config, logger, new NestLog(logger));
+    stopOnSignal(app, logger);
+    process.stdout.write(`${JSON.stringify({ ready: true, role, pid: process.pid, ...facts })}\n`);
+  } catch (error) {
+    reportAndExit(role, error, logger);
+  }
+}
+
+function stopOnSignal(app: INestApplicationContext, logger: Logger): void {
+  let stopping = false;
+  const stop = (signal: string) => {
+    if (stopping) return;
+    stopping = true;
+    setTimeout(() => process.exit(1), SHUTDOWN_MS).unref();
+    logger.info({ signal }, 'stopping');
+    app.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        logger.error(`the stop failed: ${messageOf(error)}`);
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', () => stop('SIGTERM'));
+  process.on('SIGINT', () => stop('SIGINT'));
+}
+
+function reportAndExit(role: string, error: unknown, logger: Logger | undefined): never {
+  const coded = error instanceof CodedError ? error : new CodedError('start_failed', messageOf(error), { cause: error });
+  if (coded.cause !== undefined) logger?.debug({ err: coded.cause }, 'cause');
+  process.stderr.write(`error: ${role}: ${coded.code}: ${redact(coded.message)}\n`);
+  if (coded.hint !== undefined) process.stderr.write(`hint: ${coded.hint}\n`);
+  process.exit(coded.exitCode);
+}

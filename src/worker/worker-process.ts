@@ -1,0 +1,164 @@
+import type { BeforeApplicationShutdown } from '@nestjs/common';
+import type { Redis } from 'ioredis';
+import { BlobStore } from '../blobs/blob-store.ts';
+import { loadEngine } from '../engines/load-engine.ts';
+import type { Engine } from '../engines/engine.ts';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { JobKeys } from '../jobs/job.keys.ts';
+import { readSigningKey } from '../keys/key-file.ts';
+import { workerIdOf } from '../keys/signing-key.ts';
+import type { Logger } from '../logging/logger.ts';
+import type { Announcement } from '../pools/announcement.ts';
+import { readCatalog, type CatalogModel } from '../pools/catalog.ts';
+import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
+import { requireFitRedis } from '../redis/requirements.ts';
+import { Claims } from './claims.ts';
+import { Heartbeat } from './heartbeat.ts';
+import { JobRunner } from './job-runner.ts';
+import { PoolConsumer } from './pool-consumer.processor.ts';
+import type { WorkerConfig } from './worker-config.ts';
+
+const REDIS_START_MS = 10_000;
+const CLOSE_MS = 3_000;
+
+/** One worker: engines proven, Redis found fit, heartbeat beating, queues consumed. */
+export class WorkerProcess implements BeforeApplicationShutdown {
+  readonly #redis: Redis;
+  readonly #engines: Engine[];
+  readonly #consumers: PoolConsumer[];
+  readonly #heartbeat: Heartbeat;
+  readonly #runner: JobRunner;
+  readonly #announcement: Announcement;
+  readonly #drainMs: number;
+  readonly #logger: Logger;
+
+  private constructor(parts: {
+    redis: Redis;
+    engines: Engine[];
+    consumers: PoolConsumer[];
+    heartbeat: Heartbeat;
+    runner: JobRunner;
+    announcement: Announcement;
+    drainMs: number;
+    logger: Logger;
+  }) {
+    this.#redis = parts.redis;
+    this.#engines = parts.engines;
+    this.#consumers = parts.consumers;
+    this.#heartbeat = parts.heartbeat;
+    this.#runner = parts.runner;
+    this.#announcement = parts.announcement;
+    this.#drainMs = parts.drainMs;
+    this.#logger = parts.logger;
+  }
+
+  static async start(config: WorkerConfig, logger: Logger): Promise<WorkerProcess> {
+    const key = readSigningKey(config.COUNTERSIGN_WORKER_KEY_FILE);
+    const id = workerIdOf(key.public);
+    const keys = new JobKeys(config.COUNTERSIGN_SHARD);
+    const models = wantedModels(config);
+    const access = redisAccess(config, 'worker');
+    const redis = openRedis(access, 'patient', logger);
+    try {
+      await whenReady(redis, REDIS_START_MS);
+      await requireFitRedis(redis, 'worker');
+    } catch (cause) {
+      redis.disconnect();
+      if (cause instanceof CodedError) throw cause;
+      throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
+    }
+
+    const engines: Engine[] = [];
+    for (const model of models) engines.push(await loadEngine(model));
+
+    const runnerRef: { current?: JobRunner } = {};
+    const heartbeat = new Heartbeat(
+      {
+        access,
+        shard: config.COUNTERSIGN_SHARD,
+        leaseMs: config.COUNTERSIGN_LEASE_MS,
+        heartbeatMs: config.COUNTERSIGN_HEARTBEAT_MS,
+        stallMs: config.COUNTERSIGN_STALL_MS,
+        logLevel: config.COUNTERSIGN_LOG_LEVEL,
+        worker: id,
+      },
+      {
+        lost: (job, lease) => runnerRef.current?.stop(job, 'lease_lost', lease),
+        cancelled: (job) => runnerRef.current?.stop(job, 'cancelled'),
+        died: (error) => {
+          logger.fatal(`the heartbeat died: ${messageOf(error)}`);
+          process.exit(1);
+        },
+      },
+    );
+    const claims = new Claims(redis, keys, id, config.COUNTERSIGN_LEASE_MS);
+    const runner = new JobRunner({ redis, keys, claims, blobs: new BlobStore(config.COUNTERSIGN_BLOBS), heartbeat, key, logger });
+    runnerRef.current = runner;
+    const consumers = engines.map(
+      (engine) =>
+        new PoolConsumer({
+          access,
+          keys,
+          pool: config.COUNTERSIGN_POOL,
+          engine,
+          concurrency: config.COUNTERSIGN_CONCURRENCY ?? engine.parallel,
+          runner,
+          logger,
+        }),
+    );
+    await Promise.all(consumers.map((consumer) => consumer.whenConsuming()));
+    const announcement: Announcement = {
+      id,
+      role: 'worker',
+      pool: config.COUNTERSIGN_POOL,
+      publicKey: key.public.raw,
+      startedAt: new Date().toISOString(),
+      models: engines.map((engine) => ({
+        name: engine.model.name,
+        sha256: engine.model.sha256,
+        engine: engine.identity.name,
+        engineVersion: engine.identity.version,
+        engineSha256: engine.identity.sha256,
+      })),
+      state: 'consuming',
+      inFlight: 0,
+    };
+    heartbeat.announce(announcement);
+    logger.info({ worker: id, models: models.map((model) => model.name) }, 'worker consuming');
+    return new WorkerProcess({ redis, engines, consumers, heartbeat, runner, announcement, drainMs: config.COUNTERSIGN_DRAIN_MS, logger });
+  }
+
+  /** Takes nothing new, lets running jobs finish for a while, gives the rest back, and leaves. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.#heartbeat.announce({ ...this.#announcement, state: 'draining' });
+    await Promise.race([Promise.all(this.#consumers.map((consumer) => consumer.pause())), pause(CLOSE_MS)]);
+    const until = performance.now() + this.#drainMs;
+    while (this.#runner.inFlight > 0 && performance.now() < until) await pause(20);
+    this.#runner.stopAll('drained');
+    const forced = performance.now() + CLOSE_MS;
+    while (this.#runner.inFlight > 0 && performance.now() < forced) await pause(20);
+    await Promise.all(this.#consumers.map((consumer) => consumer.close(CLOSE_MS)));
+    await this.#heartbeat.stop();
+    await Promise.all(this.#engines.map((engine) => engine.close()));
+    this.#redis.disconnect();
+    this.#logger.info('worker stopped');
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function wantedModels(config: WorkerConfig): CatalogModel[] {
+  const inPool = readCatalog(config.COUNTERSIGN_CATALOG)
+    .all()
+    .filter((model) => model.pool === config.COUNTERSIGN_POOL);
+  const names = config.COUNTERSIGN_MODELS?.split(',').map((name) => name.trim());
+  const unknown = names?.find((name) => !inPool.some((model) => model.name === name));
+  if (unknown !== undefined) {
+    throw new CodedError('config_invalid', `COUNTERSIGN_MODELS names ${unknown}, which the catalog does not have in the pool ${config.COUNTERSIGN_POOL}.`);
+  }
+  const models = names === undefined ? inPool : inPool.filter((model) => names.includes(model.name));
+  if (models.length === 0) throw new CodedError('config_invalid', `The catalog has no model in the pool ${config.COUNTERSIGN_POOL}.`);
+  return models;
+}
