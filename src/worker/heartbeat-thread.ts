@@ -80,7 +80,9 @@ async function renew(): Promise<void> {
   const reply = await RENEW.run(redis, [keys.lease(first[0])], [keys.prefix, start.leaseMs, ...leases.flat()]);
   if (!Array.isArray(reply)) return;
   leases.forEach(([id, lease], index) => {
-    if (reply[index] !== 0 || held.get(id) !== lease) return;
+    if (held.get(id) !== lease) return;
+    if (reply[index] === 2) tell({ kind: 'cancelled', id });
+    if (reply[index] !== 0) return;
     held.delete(id);
     tell({ kind: 'lost', id, lease });
   });

@@ -3,14 +3,15 @@
 
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  lease, ms      ARGV[3+] per job: id, lease value
-  Returns per job 1, or 0 where the lease has run out or was taken: the work on it must stop.
+  Returns per job 1, or 2 where somebody wants it cancelled, or 0 where the lease has run out or was taken: in both
+  cases the work on it must stop.
 ]]
 local replies = {}
 for at = 3, #ARGV, 2 do
   local key = ARGV[1] .. 'lease:' .. ARGV[at]
   if redis.call('GET', key) == ARGV[at + 1] then
     redis.call('PEXPIRE', key, ARGV[2])
-    replies[#replies + 1] = 1
+    replies[#replies + 1] = 1 + redis.call('HEXISTS', ARGV[1] .. 'ticket:' .. ARGV[at], 'cancel')
   else
     replies[#replies + 1] = 0
   end

@@ -1,0 +1,200 @@
+import { randomBytes, randomInt } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { sha256Hex, type BlobStore } from '../blobs/blob-store.ts';
+import type { PoolQueues } from '../bull/pool-queue.ts';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { crashPoint } from '../faults/crash-point.ts';
+import { newJobId } from '../jobs/job-id.ts';
+import { queueName, type JobKeys } from '../jobs/job.keys.ts';
+import { INLINE_BYTES, MAX_INPUT_BYTES } from '../jobs/task-input.ts';
+import type { SigningKey } from '../keys/signing-key.ts';
+import type { Logger } from '../logging/logger.ts';
+import { present } from '../pools/announcement.ts';
+import type { Catalog, CatalogModel } from '../pools/catalog.ts';
+import { encodeStored, signPayload } from '../receipts/dsse.ts';
+import { STATEMENT_TYPE, TICKET_TYPE, statementBytes, type Ticket } from '../receipts/statements.ts';
+import { Batch } from '../redis/batch.ts';
+import { loadScript } from '../redis/script.ts';
+import { DEFAULTS, type SubmitJob } from './submit-job.ts';
+
+const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url));
+
+export const IDEMPOTENCY_MS = 86_400_000;
+/** The sweep first looks at a job this long after its admission: a healthy one is done or running by then. */
+const FIRST_LOOK_MS = 4_000;
+const BATCH = 64;
+const MAX_SEED = 4_294_967_295;
+const ATTESTORS_CACHE_MS = 1_000;
+
+interface Application {
+  readonly id: string;
+  readonly tenant: string;
+  readonly model: CatalogModel;
+  readonly ticket: Buffer;
+  readonly inlineInput: string;
+  readonly createdMs: number;
+  readonly deadlineMs: number;
+  readonly attempts: number;
+  readonly idempotencyKey: string;
+  readonly bodyDigest: string;
+}
+
+type AdmitReply = { readonly kind: 'ok' | 'same' | 'other'; readonly id: string };
+
+/**
+ * Accepts jobs: signs the ticket, stores it with its idempotency key in one step, and hands the id to the queue. The
+ * job is accepted when the first of these is durable; a delivery that is missing then is added by the sweep.
+ */
+export class Admission {
+  readonly #parts: AdmissionParts;
+  readonly #batch: Batch<Application, AdmitReply>;
+  #recomputable: { models: ReadonlySet<string>; anybody: boolean; at: number } = { models: new Set(), anybody: false, at: -Infinity };
+
+  constructor(parts: AdmissionParts) {
+    this.#parts = parts;
+    this.#batch = new Batch(BATCH, (applications) => this.#admit(applications));
+  }
+
+  /**
+   * The id of the accepted job; the same again for the same idempotency key and body. Throws CodedErrors that leave no
+   * trace: `model_not_found`, `task_not_supported`, `attestation_unavailable`, `body_too_large`, `idempotency_key_reused`.
+   */
+  async submit(tenant: string, body: SubmitJob, idempotencyKey: string | undefined): Promise<string> {
+    const model = this.#parts.catalog.get(body.model);
+    if (model === undefined) {
+      throw new CodedError('model_not_found', `There is no model named "${printable(body.model)}".`, { hint: 'GET /v1/models lists them' });
+    }
+    if (!model.tasks.includes(body.task)) {
+      throw new CodedError('task_not_supported', `The model ${model.name} does ${model.tasks.join(' and ')}, not ${body.task}.`);
+    }
+    const recompute = body.attestation?.recompute ?? (model.engine === 'openai' ? 0 : this.#parts.defaultRecompute);
+    if (recompute > 0) await this.#requireRecomputation(model);
+
+    const input = JSON.stringify(body.input);
+    const inputBytes = Buffer.byteLength(input);
+    if (inputBytes > MAX_INPUT_BYTES) throw new CodedError('body_too_large', `The input has ${inputBytes} bytes, and ${MAX_INPUT_BYTES} are allowed.`);
+    const inline = inputBytes <= INLINE_BYTES;
+    const inputSha256 = inline ? sha256Hex(input) : await this.#parts.blobs.put(Buffer.from(input));
+
+    const createdMs = Date.now();
+    const deadlineMs = createdMs + (body.deadline_ms ?? DEFAULTS.deadlineMs);
+    const id = newJobId(createdMs);
+    const attempts = body.attempts ?? DEFAULTS.attempts;
+    const ticket: Ticket = {
+      _type: STATEMENT_TYPE,
+      subject: [{ name: 'input', digest: { sha256: inputSha256 } }],
+      predicateType: TICKET_TYPE,
+      predicate: {
+        job: id,
+        tenant,
+        pool: model.pool,
+        model: { name: model.name, sha256: model.sha256 },
+        task: body.task,
+        params: {
+          max_tokens: body.params?.max_tokens ?? DEFAULTS.max_tokens,
+          temperature: body.params?.temperature ?? DEFAULTS.temperature,
+          top_p: body.params?.top_p ?? DEFAULTS.top_p,
+          seed: body.params?.seed ?? randomInt(0, MAX_SEED + 1),
+          stop: body.params?.stop ?? [],
+        },
+        inputBytes,
+        policy: { recompute },
+        attempts,
+        createdAt: new Date(createdMs).toISOString(),
+        deadline: new Date(deadlineMs).toISOString(),
+        nonce: randomBytes(32).toString('base64url'),
+      },
+    };
+    crashPoint('api.before-admit');
+    const reply = await this.#batch.add({
+      id,
+      tenant,
+      model,
+      ticket: encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket))),
+      inlineInput: inline ? input : '',
+      createdMs,
+      deadlineMs,
+      attempts,
+      idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
+      // The parsed body, whose members stand in the order of the schema whatever the order they were sent in.
+      bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body)),
+    });
+    if (reply.kind === 'other') {
+      throw new CodedError('idempotency_key_reused', 'This Idempotency-Key was used with another body; use a new key for a new job.');
+    }
+    return reply.id;
+  }
+
+  async #admit(applications: Application[]): Promise<AdmitReply[]> {
+    const { redis, keys, queues, logger } = this.#parts;
+    const args = applications.flatMap((a) => [
+      a.id,
+      a.ticket,
+      a.inlineInput,
+      a.tenant,
+      a.model.name,
+      queueName(a.model.pool, a.model.name),
+      a.createdMs,
+      a.deadlineMs,
+      a.attempts,
+      a.idempotencyKey,
+      a.bodyDigest,
+    ]);
+    const reply = await ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, FIRST_LOOK_MS, ...args]);
+    if (!Array.isArray(reply)) throw new Error('admit.lua answered something else than a list.');
+    crashPoint('api.after-admit');
+    const replies = applications.map((_, index) => parseReply(reply[index]));
+    const deliveries = new Map<string, { name: string; id: string }[]>();
+    applications.forEach((application, index) => {
+      if (replies[index]?.kind !== 'ok') return;
+      const queue = queueName(application.model.pool, application.model.name);
+      const list = deliveries.get(queue) ?? [];
+      list.push({ name: application.id, id: application.id });
+      deliveries.set(queue, list);
+    });
+    // These jobs are accepted already: a queue that fails here delays them until the sweep, and loses nothing.
+    await Promise.all([...deliveries].map(([queue, list]) => queues.add(queue, list))).catch((error: unknown) => {
+      logger.warn(`the sweep will deliver what could not be queued: ${messageOf(error)}`);
+    });
+    crashPoint('api.after-add');
+    return replies;
+  }
+
+  /** A promise that nobody can keep is refused at the door. While no attestor is heard of, jobs are kept for one. */
+  async #requireRecomputation(model: CatalogModel): Promise<void> {
+    if (model.engine === 'openai') {
+      throw new CodedError('attestation_unavailable', `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0.`);
+    }
+    const now = performance.now();
+    if (now - this.#recomputable.at > ATTESTORS_CACHE_MS) {
+      const attestors = await present(this.#parts.redis, this.#parts.keys, 'attestor');
+      const models = new Set(attestors.flatMap((attestor) => attestor.models.map((entry) => `${entry.name} ${entry.sha256}`)));
+      this.#recomputable = { models, anybody: attestors.length > 0, at: now };
+    }
+    const { models, anybody } = this.#recomputable;
+    if (anybody && !models.has(`${model.name} ${model.sha256}`)) {
+      throw new CodedError('attestation_unavailable', `No attestor can compute ${model.name} again. Ask with attestation.recompute 0, or start an attestor that has the model.`);
+    }
+  }
+}
+
+interface AdmissionParts {
+  readonly redis: Redis;
+  readonly keys: JobKeys;
+  readonly queues: PoolQueues;
+  readonly blobs: BlobStore;
+  readonly catalog: Catalog;
+  readonly signingKey: SigningKey;
+  readonly defaultRecompute: number;
+  readonly logger: Logger;
+}
+
+function parseReply(reply: unknown): AdmitReply {
+  const [kind, id]: unknown[] = Array.isArray(reply) ? reply : [];
+  if ((kind === 'ok' || kind === 'same' || kind === 'other') && typeof id === 'string') return { kind, id };
+  throw new Error(`admit.lua answered ${String(kind)}.`);
+}
+
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 63);
+}

@@ -1,0 +1,49 @@
+import { Inject, Module, type BeforeApplicationShutdown, type DynamicModule } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, Reflector } from '@nestjs/core';
+import type { Logger } from '../logging/logger.ts';
+import { ApiKeys } from '../tenants/api-key.store.ts';
+import { Admission } from './admission.ts';
+import type { ApiParts } from './api-process.ts';
+import { CallerGuard } from './caller.guard.ts';
+import { Directory } from './directory.ts';
+import { DirectoryController } from './directory.controller.ts';
+import { EventStreams } from './event-streams.ts';
+import { Jobs } from './jobs.ts';
+import { JobsController } from './jobs.controller.ts';
+import { Metrics } from './metrics.ts';
+import { ProblemFilter } from './problem.filter.ts';
+
+const PARTS = Symbol('ApiParts');
+
+/** The API as a Nest application over parts that were opened before. */
+@Module({})
+export class ApiModule implements BeforeApplicationShutdown {
+  readonly #parts: ApiParts;
+
+  constructor(@Inject(PARTS) parts: ApiParts) {
+    this.#parts = parts;
+  }
+
+  static with(parts: ApiParts, logger: Logger): DynamicModule {
+    return {
+      module: ApiModule,
+      controllers: [JobsController, DirectoryController],
+      providers: [
+        { provide: PARTS, useValue: parts },
+        { provide: Admission, useValue: parts.admission },
+        { provide: Jobs, useValue: parts.jobs },
+        { provide: EventStreams, useValue: parts.streams },
+        { provide: Directory, useValue: parts.directory },
+        { provide: Metrics, useValue: parts.metrics },
+        { provide: ApiKeys, useValue: parts.apiKeys },
+        { provide: APP_GUARD, useFactory: (reflector: Reflector, keys: ApiKeys) => new CallerGuard(reflector, keys), inject: [Reflector, ApiKeys] },
+        { provide: APP_FILTER, useFactory: () => new ProblemFilter(logger) },
+      ],
+    };
+  }
+
+  /** Streams end first, so that a client reconnects elsewhere while the rest is closed. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.#parts.close();
+  }
+}

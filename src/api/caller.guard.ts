@@ -1,0 +1,50 @@
+import { Injectable, SetMetadata, createParamDecorator, type CanActivate, type ExecutionContext } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import type { FastifyRequest } from 'fastify';
+import { CodedError } from '../errors/coded-error.ts';
+import type { Caller as ApiCaller, Scope } from '../tenants/api-key.ts';
+import { ApiKeys } from '../tenants/api-key.store.ts';
+
+const SCOPE = 'countersign:scope';
+
+/** The scope a route needs. A route without one is refused to everybody, so that forgetting it is no hole. */
+export const Needs = (scope: Scope | 'nobody') => SetMetadata(SCOPE, scope);
+
+/** Open to everyone: health, public keys, documentation. */
+export const Open = () => Needs('nobody');
+
+const callers = new WeakMap<FastifyRequest, ApiCaller>();
+
+export const Caller = createParamDecorator((_: unknown, context: ExecutionContext): ApiCaller => {
+  const caller = callers.get(context.switchToHttp().getRequest<FastifyRequest>());
+  if (caller === undefined) throw new CodedError('unauthenticated', 'This address needs an API key.');
+  return caller;
+});
+
+/** Finds out who calls, and whether the key may do this. */
+@Injectable()
+export class CallerGuard implements CanActivate {
+  readonly #reflector: Reflector;
+  readonly #keys: ApiKeys;
+
+  constructor(reflector: Reflector, keys: ApiKeys) {
+    this.#reflector = reflector;
+    this.#keys = keys;
+  }
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const scope = this.#reflector.get<Scope | 'nobody' | undefined>(SCOPE, context.getHandler());
+    if (scope === 'nobody') return true;
+    const request = context.switchToHttp().getRequest<FastifyRequest>();
+    const [, text] = /^Bearer ([\x21-\x7e]{1,200})$/i.exec(request.headers.authorization ?? '') ?? [];
+    const caller = text === undefined ? undefined : await this.#keys.authenticate(text);
+    if (caller === undefined) {
+      throw new CodedError('unauthenticated', text === undefined ? 'Send your API key as "Authorization: Bearer csk_…".' : 'This API key is not valid, or was revoked.', {
+        headers: { 'www-authenticate': 'Bearer realm="countersign"' },
+      });
+    }
+    if (scope === undefined || !caller.scopes.has(scope)) throw new CodedError('scope_missing', `This API key may not do this; it takes the scope "${scope ?? 'none'}".`);
+    callers.set(request, caller);
+    return true;
+  }
+}

@@ -1,0 +1,89 @@
+import type { Redis } from 'ioredis';
+import type { JobKeys } from '../jobs/job.keys.ts';
+import { queueName } from '../jobs/job.keys.ts';
+import { messageOf } from '../errors/coded-error.ts';
+import { present, type Announcement } from '../pools/announcement.ts';
+import type { Catalog } from '../pools/catalog.ts';
+import type { KeyringFile } from '../receipts/keyring.ts';
+
+const CACHE_MS = 500;
+
+export interface Health {
+  readonly ready: boolean;
+  readonly redis: boolean;
+  readonly workers: number;
+  readonly attestors: number;
+  readonly detail: string;
+}
+
+/** Who is there now. Announcements are read at most twice a second, however many ask. */
+export class Directory {
+  readonly keyring: KeyringFile;
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  readonly #catalog: Catalog;
+  #cached: { at: number; present: Promise<{ workers: Announcement[]; attestors: Announcement[] }> } | undefined;
+
+  constructor(parts: { redis: Redis; keys: JobKeys; catalog: Catalog; keyring: KeyringFile }) {
+    this.#redis = parts.redis;
+    this.#keys = parts.keys;
+    this.#catalog = parts.catalog;
+    this.keyring = parts.keyring;
+  }
+
+  async models() {
+    const { workers, attestors } = await this.#present();
+    const serving = (list: readonly Announcement[], name: string, sha256: string) =>
+      list.filter((one) => one.state === 'consuming' && one.models.some((model) => model.name === name && model.sha256 === sha256)).length;
+    return this.#catalog.all().map(({ name, pool, tasks, engine, sha256 }) => ({
+      name,
+      pool,
+      tasks,
+      engine,
+      sha256,
+      weights: engine === 'openai' ? 'declared' : 'measured',
+      workers: serving(workers, name, sha256),
+      recomputing_attestors: serving(attestors, name, sha256),
+    }));
+  }
+
+  async workers() {
+    return this.#present();
+  }
+
+  /** Ready means that a job sent now would be worked on and confirmed: not merely that a port listens. */
+  async health(): Promise<Health> {
+    try {
+      const { workers, attestors } = await this.#present();
+      const consuming = workers.filter((worker) => worker.state === 'consuming').length;
+      const ready = consuming > 0 && attestors.length > 0;
+      const missing = [...(consuming > 0 ? [] : ['no worker is consuming']), ...(attestors.length > 0 ? [] : ['no attestor is consuming'])];
+      return { ready, redis: true, workers: consuming, attestors: attestors.length, detail: ready ? 'ready' : missing.join(' and ') };
+    } catch (error) {
+      return { ready: false, redis: false, workers: 0, attestors: 0, detail: `Redis does not answer: ${messageOf(error).slice(0, 80)}` };
+    }
+  }
+
+  /** Queue lengths and backlogs, for metrics. */
+  async backlogs(): Promise<{ open: number; attesting: number; kept: number; waiting: { model: string; pool: string; jobs: number }[] }> {
+    const models = this.#catalog.all();
+    const pipeline = this.#redis.pipeline().zcard(this.#keys.open).xlen(this.#keys.attest).zcard(this.#keys.ended);
+    for (const model of models) pipeline.llen(`${this.#keys.poolQueues}:${queueName(model.pool, model.name)}:wait`);
+    const [open, attesting, kept, ...waiting] = ((await pipeline.exec()) ?? []).map(([, value]) => Number(value));
+    return {
+      open: open ?? 0,
+      attesting: attesting ?? 0,
+      kept: kept ?? 0,
+      waiting: models.map((model, index) => ({ model: model.name, pool: model.pool, jobs: waiting[index] ?? 0 })),
+    };
+  }
+
+  #present() {
+    const now = performance.now();
+    if (this.#cached === undefined || now - this.#cached.at > CACHE_MS) {
+      const both = Promise.all([present(this.#redis, this.#keys, 'worker'), present(this.#redis, this.#keys, 'attestor')]);
+      this.#cached = { at: now, present: both.then(([workers, attestors]) => ({ workers, attestors })) };
+    }
+    return this.#cached.present;
+  }
+}

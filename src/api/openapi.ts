@@ -1,0 +1,164 @@
+import { z } from 'zod';
+import { ERROR_CATALOG, type ErrorCode } from '../errors/catalog.ts';
+import { JobDocument } from './job-document.ts';
+import { ListJobs, SubmitJob } from './submit-job.ts';
+
+/**
+ * The OpenAPI description, made from the schemas that check the requests. A test compares its paths with the routes
+ * that the server really has, and its response schemas with real answers.
+ */
+interface Operation {
+  readonly method: 'get' | 'post';
+  readonly path: string;
+  readonly summary: string;
+  readonly scope: 'submit' | 'read' | 'admin' | null;
+  readonly query?: z.ZodObject;
+  readonly headers?: readonly { name: string; description: string }[];
+  readonly body?: z.ZodType;
+  readonly success: Readonly<Record<string, { description: string; type: string; schema?: z.ZodType }>>;
+  readonly errors: readonly ErrorCode[];
+}
+
+const PREFER = { name: 'Prefer', description: '`wait=N`: answer when the job is final, at the latest after N (up to 60) seconds' };
+const JSON_TYPE = 'application/json';
+
+export const CancelAnswer = z.strictObject({ outcome: z.enum(['cancelled', 'stopping', 'already_final', 'ended_first']), job: JobDocument });
+export const JobList = z.strictObject({ jobs: z.array(JobDocument), next_cursor: z.string().nullable() });
+const Anything = z.looseObject({});
+const Ready = z.strictObject({ ready: z.boolean(), redis: z.boolean(), workers: z.number(), attestors: z.number(), detail: z.string() });
+
+const ok = (description: string, schema: z.ZodType, type = JSON_TYPE) => ({ description, type, schema });
+
+export const OPERATIONS: readonly Operation[] = [
+  {
+    method: 'post',
+    path: '/v1/jobs',
+    summary: 'Submit a job. A job that is answered 202 is kept until it reaches a final state.',
+    scope: 'submit',
+    headers: [PREFER, { name: 'Idempotency-Key', description: 'the same key with the same body answers with the same job, for a day' }],
+    body: SubmitJob,
+    success: { '202': ok('accepted; `Location` names the job', JobDocument), '200': ok('final within the time of `Prefer: wait`', JobDocument) },
+    errors: ['request_invalid', 'body_not_json', 'body_too_large', 'media_type_unsupported', 'model_not_found', 'task_not_supported', 'idempotency_key_reused', 'attestation_unavailable'],
+  },
+  {
+    method: 'get',
+    path: '/v1/jobs',
+    summary: "List the tenant's kept jobs, newest first.",
+    scope: 'read',
+    query: ListJobs,
+    success: { '200': ok('a page; `next_cursor` is null at the end', JobList) },
+    errors: ['request_invalid'],
+  },
+  { method: 'get', path: '/v1/jobs/{id}', summary: 'A job as its documents show it.', scope: 'read', headers: [PREFER], success: { '200': ok('the job', JobDocument) }, errors: ['job_not_found'] },
+  {
+    method: 'post',
+    path: '/v1/jobs/{id}/cancel',
+    summary: 'Ask for a job to be stopped. It is cancelled only when no worker runs it any more.',
+    scope: 'submit',
+    success: { '200': ok('final now', CancelAnswer), '202': ok('its worker has not stopped yet', CancelAnswer) },
+    errors: ['job_not_found'],
+  },
+  { method: 'get', path: '/v1/jobs/{id}/output', summary: 'The confirmed output.', scope: 'read', success: { '200': ok('the bytes that the receipt names', Anything) }, errors: ['job_not_found', 'job_not_done'] },
+  { method: 'get', path: '/v1/jobs/{id}/receipt', summary: 'The receipt, which anyone can check offline.', scope: 'read', success: { '200': ok('see docs/receipt-format.md', Anything) }, errors: ['job_not_found', 'job_not_done'] },
+  {
+    method: 'get',
+    path: '/v1/jobs/{id}/events',
+    summary: 'Server-sent events: states, and provisional output as it is written.',
+    scope: 'read',
+    headers: [{ name: 'Last-Event-ID', description: 'go on after this event' }],
+    success: { '200': { description: 'events `state` and `chunk`', type: 'text/event-stream' } },
+    errors: ['job_not_found', 'too_many_streams'],
+  },
+  { method: 'get', path: '/v1/models', summary: 'The models offered, and who serves them now.', scope: 'read', success: { '200': ok('the models', Anything) }, errors: [] },
+  { method: 'get', path: '/v1/workers', summary: 'Workers and attestors heard of lately.', scope: 'admin', success: { '200': ok('their announcements', Anything) }, errors: [] },
+  { method: 'get', path: '/.well-known/countersign.json', summary: 'The public keys with role and validity: save it as the keyring of `countersign verify`.', scope: null, success: { '200': ok('the keyring', Anything) }, errors: [] },
+  { method: 'get', path: '/health/live', summary: 'Whether the process answers.', scope: null, success: { '200': ok('it does', Anything) }, errors: [] },
+  { method: 'get', path: '/health/ready', summary: 'Whether a job sent now would be worked on and confirmed.', scope: null, success: { '200': ok('it would', Ready), '503': ok('it would wait', Ready) }, errors: [] },
+  { method: 'get', path: '/metrics', summary: 'Prometheus metrics.', scope: null, success: { '200': { description: 'text format', type: 'text/plain' } }, errors: [] },
+  { method: 'get', path: '/docs', summary: 'This description for people.', scope: null, success: { '200': { description: 'a page', type: 'text/html' } }, errors: [] },
+  { method: 'get', path: '/docs/openapi.json', summary: 'This description.', scope: null, success: { '200': ok('OpenAPI 3.1', Anything) }, errors: [] },
+  { method: 'get', path: '/', summary: 'Points to the documentation.', scope: null, success: {}, errors: ['route_not_found'] },
+];
+
+export function openApiDocument(): Record<string, unknown> {
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const operation of OPERATIONS) {
+    const path = paths[operation.path] ?? {};
+    path[operation.method] = describe(operation);
+    paths[operation.path] = path;
+  }
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Countersign', version: '0.1.0', description: 'Inference jobs that are done only when a separate attestor has confirmed them.', license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
+    servers: [{ url: '/' }],
+    paths,
+    components: {
+      securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
+      schemas: {
+        Problem: {
+          type: 'object',
+          required: ['type', 'title', 'status', 'code', 'detail'],
+          properties: {
+            type: { type: 'string' },
+            title: { type: 'string' },
+            status: { type: 'integer' },
+            code: { enum: Object.keys(ERROR_CATALOG) },
+            detail: { type: 'string' },
+            hint: { type: 'string' },
+          },
+        },
+      },
+    },
+  };
+}
+
+function describe(operation: Operation): Record<string, unknown> {
+  const errors = [...operation.errors, ...(operation.scope === null ? [] : (['unauthenticated', 'scope_missing', 'storage_unavailable'] as const))];
+  const responses: Record<string, unknown> = {};
+  for (const [status, { description, type, schema }] of Object.entries(operation.success)) {
+    responses[status] = { description, content: { [type]: schema === undefined ? {} : { schema: jsonSchema(schema) } } };
+  }
+  for (const code of errors) {
+    const status = String(ERROR_CATALOG[code].status);
+    responses[status] ??= { description: ERROR_CATALOG[code].title, content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } } };
+  }
+  return {
+    summary: operation.summary,
+    operationId: `${operation.method}${operation.path.replace(/[^a-zA-Z]+(\w)?/g, (_, letter: string | undefined) => (letter ?? '').toUpperCase())}`,
+    security: operation.scope === null ? [] : [{ key: [] }],
+    ...(operation.scope === null ? {} : { 'x-scope': operation.scope }),
+    parameters: [
+      ...[...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
+      ...Object.entries(operation.query?.shape ?? {}).map(([name, schema]) => ({ name, in: 'query', schema: jsonSchema(schema as z.ZodType) })),
+      ...(operation.headers ?? []).map(({ name, description }) => ({ name, in: 'header', description, schema: { type: 'string' } })),
+    ],
+    ...(operation.body === undefined ? {} : { requestBody: { required: true, content: { [JSON_TYPE]: { schema: jsonSchema(operation.body) } } } }),
+    responses,
+  };
+}
+
+function jsonSchema(schema: z.ZodType): unknown {
+  return z.toJSONSchema(schema, { target: 'draft-2020-12', io: 'input', unrepresentable: 'any' });
+}
+
+/** A page without scripts, so that nothing has to be fetched or trusted to read it. */
+export function docsPage(): string {
+  const rows = OPERATIONS.map(
+    ({ method, path, summary, scope, headers, body, query, success, errors }) => `
+<section><h2><code>${method.toUpperCase()} ${escape(path)}</code></h2><p>${escape(summary)}</p>
+<p>${scope === null ? 'Open to everyone.' : `Needs an API key with the scope <code>${scope}</code>.`}</p>
+${(headers ?? []).map(({ name, description }) => `<p>Header <code>${escape(name)}</code>: ${escape(description)}</p>`).join('')}
+${query === undefined ? '' : `<details><summary>Query</summary><pre>${escape(JSON.stringify(jsonSchema(query), null, 2))}</pre></details>`}
+${body === undefined ? '' : `<details><summary>Body</summary><pre>${escape(JSON.stringify(jsonSchema(body), null, 2))}</pre></details>`}
+<ul>${Object.entries(success).map(([status, { description }]) => `<li><code>${status}</code> ${escape(description)}</li>`).join('')}
+${errors.map((code) => `<li><code>${ERROR_CATALOG[code].status} ${code}</code> ${escape(ERROR_CATALOG[code].title)}</li>`).join('')}</ul></section>`,
+  );
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Countersign API</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1c2430}h2{font-size:1.05rem;margin:2rem 0 .3rem}code{background:#eef1f5;padding:.1rem .3rem;border-radius:.25rem}pre{background:#f6f8fa;padding:1rem;overflow:auto;border-radius:.4rem}section{border-top:1px solid #dde3ea}@media(prefers-color-scheme:dark){body{background:#11161d;color:#dfe6ee}code,pre{background:#1d2530}section{border-color:#2a3441}a{color:#8ab8ff}}</style>
+</head><body><h1>Countersign API</h1><p>A job is done only when a separate attestor has confirmed it. Send your key as <code>Authorization: Bearer csk_…</code>.
+Errors are problem documents (RFC 9457) with a stable <code>code</code>. The same as <a href="/docs/openapi.json">OpenAPI 3.1</a>.</p>${rows.join('')}</body></html>`;
+}
+
+function escape(text: string): string {
+  return text.replace(/[&<>"]/g, (char) => `&#${char.charCodeAt(0)};`).replace(/`([^`]+)`/g, '<code>$1</code>');
+}
