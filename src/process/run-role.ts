@@ -46,6 +46,8 @@ function stopOnSignal(app: INestApplicationContext, logger: Logger): void {
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
+  // Started by `countersign up` over a channel: when that process dies, so do we.
+  process.on('disconnect', () => stop('parent gone'));
 }
 
 function reportAndExit(role: string, error: unknown, logger: Logger | undefined): never {

@@ -9,12 +9,12 @@
 export const REDIS_ROLES = ['api', 'worker', 'attestor'] as const;
 export type RedisRole = (typeof REDIS_ROLES)[number];
 
-const CONNECT = '+hello +auth +info +ping +quit +select +client|setname +client|id +client|setinfo +acl|whoami +command';
+const CONNECT = '+hello +auth +info +ping +quit +select +client|setname +client|id +acl|whoami +command';
 const SCRIPTS = '+eval +evalsha +multi +exec +time';
 
 /** What BullMQ needs to add a job: derived from its scripts, and kept true by the end-to-end tests. */
 const ADD_JOBS =
-  '+del +exists +get +hget +hget +hmget +hmset +hset +hgetall +incr +lindex +llen +lpos +lpush +lrange +persist +pttl +rpop +rpush +sadd +scard +set +xadd +xtrim +zadd +zcard +zcount +zrange +zrem +zrevrangebyscore +zscore +type';
+  '+del +exists +get +hget +hmget +hmset +hset +hgetall +incr +lindex +llen +lpos +lpush +lrange +persist +pttl +rpop +rpush +sadd +scard +set +xadd +xtrim +zadd +zcard +zcount +zrange +zrem +zrevrangebyscore +zscore +type';
 
 /** What BullMQ needs besides, to take and finish jobs. */
 const TAKE_JOBS =

@@ -1,0 +1,43 @@
+// After changing a dependency: `npm install --package-lock-only --ignore-scripts && node scripts/complete-lock.mjs`.
+//
+// A registry mirror that serves only some platforms makes npm write a lockfile without the optional packages of the
+// others, and `npm ci` then refuses it. The versions of those packages are known from their parents, where they are
+// pinned exactly; this writes the missing entries, marked as optional and for their platform only, so that the
+// lockfile is whole everywhere.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const path = fileURLToPath(new URL('../package-lock.json', import.meta.url));
+const lock = JSON.parse(readFileSync(path, 'utf8'));
+const { overrides = {} } = JSON.parse(readFileSync(fileURLToPath(new URL('../package.json', import.meta.url)), 'utf8'));
+
+const OS = { darwin: 'darwin', mac: 'darwin', win32: 'win32', win: 'win32', linux: 'linux', freebsd: 'freebsd', android: 'android', openharmony: 'openharmony', wasm32: 'wasm32' };
+const CPU = { arm64: 'arm64', x64: 'x64', ia32: 'ia32', arm: 'arm', riscv64: 'riscv64', ppc64: 'ppc64', s390x: 's390x', loong64: 'loong64' };
+const find = (table, words) => words.map((word) => table[word]).find((value) => value !== undefined);
+
+let added = 0;
+for (const entry of Object.values(lock.packages)) {
+  for (const [name, range] of Object.entries(entry.optionalDependencies ?? {})) {
+    const key = `node_modules/${name}`;
+    if (lock.packages[key] !== undefined) continue;
+    const alias = /^npm:(.+)@([^@]+)$/.exec(overrides[name] ?? '');
+    const version = alias?.[2] ?? range;
+    if (!/^\d+\.\d+\.\d+/.test(version)) throw new Error(`${name} is not pinned exactly: ${range}`);
+    const words = (alias?.[1] ?? name).split(/[/-]/);
+    const os = find(OS, words);
+    const cpu = find(CPU, words) ?? (words.includes('gnueabihf') || words.includes('eabi') ? 'arm' : undefined);
+    if (os === undefined) throw new Error(`which platform is ${name} for?`);
+    lock.packages[key] = {
+      ...(alias ? { name: alias[1] } : {}),
+      version,
+      ...(cpu ? { cpu: [cpu] } : {}),
+      ...(entry.dev ? { dev: true } : {}),
+      optional: true,
+      os: [os],
+    };
+    added += 1;
+  }
+}
+lock.packages = Object.fromEntries(Object.entries(lock.packages).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+writeFileSync(path, `${JSON.stringify(lock, null, 2)}\n`);
+process.stdout.write(`added ${added} entries\n`);

@@ -1,0 +1,59 @@
+// What a fresh clone needs before anything of ours can run: only Node.js and npm are there.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+const at = (...parts) => join(root, ...parts);
+
+function fail(message, hint) {
+  process.stderr.write(`error: set-up: ${message}\nhint: ${hint}\n`);
+  process.exit(1);
+}
+
+function run(command, args, what) {
+  const done = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+  if (done.status === 0) return;
+  process.stderr.write(`${done.stdout ?? ''}${done.stderr ?? ''}`);
+  fail(`${what} failed`, 'the lines above say why; it needs the npm registry and nothing else from outside');
+}
+
+/** Installs from the lockfile unless exactly that is installed already. */
+export function ensureInstalled(say) {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) fail(`Node.js ${process.versions.node} is too old`, 'install Node.js 20.19 or later');
+  const wanted = createHash('sha256').update(readFileSync(at('package-lock.json'))).digest('hex');
+  const stamp = at('node_modules', '.countersign-lock');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  say('installing packages from the lockfile');
+  // No install script is needed by anything we use, so none gets to run.
+  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], 'npm ci');
+  writeFileSync(stamp, wanted);
+}
+
+function sourceDigest() {
+  const hash = createHash('sha256');
+  const visit = (folder) => {
+    for (const entry of readdirSync(at(folder), { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      const path = `${folder}/${entry.name}`;
+      if (entry.isDirectory()) visit(path);
+      else hash.update(`${path}\0`).update(readFileSync(at(path)));
+    }
+  };
+  visit('src');
+  for (const file of ['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json']) hash.update(readFileSync(at(file)));
+  return hash.digest('hex');
+}
+
+/** Builds unless the build is of exactly these sources. */
+export function ensureBuilt(say) {
+  const wanted = sourceDigest();
+  const stamp = at('dist', '.sources');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  say('building');
+  run(process.execPath, [at('node_modules', '@nestjs', 'cli', 'bin', 'nest.js'), 'build'], 'the build');
+  writeFileSync(stamp, wanted);
+}

@@ -1,0 +1,10 @@
+// `npm start`: sets up what is missing, then is `countersign up`.
+import { ensureBuilt, ensureInstalled, root } from './setup.mjs';
+
+const json = process.argv.includes('--json');
+const say = (line) => (json ? process.stderr : process.stdout).write(`${line}\n`);
+
+ensureInstalled(say);
+ensureBuilt(say);
+process.argv.splice(1, 1, `${root}dist/cli/main.js`, 'up');
+await import(new URL('../dist/cli/main.js', import.meta.url).href);

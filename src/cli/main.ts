@@ -1,0 +1,299 @@
+#!/usr/bin/env node
+import 'reflect-metadata';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { JobKeys } from '../jobs/job.keys.ts';
+import { readSecretFile, readSigningKey, writeSecretFile } from '../keys/key-file.ts';
+import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../keys/signing-key.ts';
+import { createLogger } from '../logging/logger.ts';
+import { readKeyring } from '../receipts/keyring-file.ts';
+import { ReceiptRefused, verifyReceipt } from '../receipts/receipt.ts';
+import { REDIS_ROLES, aclRules } from '../redis/acl.ts';
+import { openRedis, whenReady } from '../redis/connection.ts';
+import { SCOPES, type Scope } from '../tenants/api-key.ts';
+import { ApiKeys } from '../tenants/api-key.store.ts';
+import { ApiClient } from './api-client.ts';
+import { examine } from './doctor.ts';
+import { Output, reportError } from './output.ts';
+import { DataFolder, SHARD, passwordOf } from './set-up.ts';
+import { up } from './up.ts';
+
+const program = new Command('countersign')
+  .description('Inference jobs that are done only when a separate attestor has confirmed them.')
+  .version('0.1.0')
+  .option('--data <folder>', 'data folder (COUNTERSIGN_DATA)', process.env['COUNTERSIGN_DATA'] ?? '.countersign')
+  .showHelpAfterError()
+  .configureOutput({ writeErr: (text) => process.stderr.write(text) });
+
+const json = () => new Option('--json', 'print JSON');
+const data = () => new DataFolder(String(program.opts()['data']));
+
+/** The API to talk to: by options, else the one that `up` started from the data folder. */
+function client(options: { url?: string; keyFile?: string }): ApiClient {
+  const url = options.url ?? process.env['COUNTERSIGN_URL'] ?? (existsSync(data().address()) ? readFileSync(data().address(), 'utf8').trim() : 'http://127.0.0.1:8181');
+  return new ApiClient(url, readSecretFile(options.keyFile ?? data().devKey()).reveal().trim());
+}
+
+/** Commands that talk to the API. */
+function remote(name: string, description: string): Command {
+  return program.command(name).description(description).option('--url <url>', 'address of the API').option('--key-file <file>', 'file with the API key').addOption(json());
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  if (!Number.isFinite(value)) throw new InvalidArgumentError('must be a number.');
+  return value;
+}
+
+program
+  .command('up')
+  .description('start Redis, api, workers and attestor here, run one job, verify its receipt, and stay until Ctrl-C')
+  .option('--once', 'stop after the verified job')
+  .option('--workers <n>', 'worker processes', number, 2)
+  .option('--port <port>', 'port of the API (COUNTERSIGN_PORT)', number, process.env['COUNTERSIGN_PORT'] === undefined ? undefined : Number(process.env['COUNTERSIGN_PORT']))
+  .addOption(json())
+  .action(async (options: { once?: boolean; workers: number; port?: number; json?: boolean }) => {
+    await up(data(), { once: options.once === true, workers: Math.max(1, Math.floor(options.workers)), port: options.port }, new Output(options.json === true));
+  });
+
+for (const role of ['api', 'worker', 'attestor'] as const) {
+  program
+    .command(role)
+    .description(`run one ${role}, configured by COUNTERSIGN_ variables (see README.md)`)
+    .action(async () => {
+      // Each role is a program of its own; this process becomes it.
+      await import(new URL(`../${role}/main.js`, import.meta.url).href);
+    });
+}
+
+remote('submit', 'submit a job; prints its id, or with --wait its answer')
+  .argument('[prompt]', 'prompt of a completion')
+  .option('--model <name>', 'model', 'kjv-1m')
+  .option('--body <file>', 'a whole request body as JSON, instead of a prompt; - for standard input')
+  .option('--max-tokens <n>', 'most tokens of the answer', number)
+  .option('--temperature <t>', 'temperature', number)
+  .option('--seed <n>', 'seed', number)
+  .option('--recompute <share>', 'share of answers computed again, 0 to 1', number)
+  .option('--idempotency-key <key>', 'the same key and body answer with the same job')
+  .option('--wait <seconds>', 'wait for the end', number)
+  .action(
+    async (
+      prompt: string | undefined,
+      options: { url?: string; keyFile?: string; json?: boolean; model: string; body?: string; maxTokens?: number; temperature?: number; seed?: number; recompute?: number; idempotencyKey?: string; wait?: number },
+    ) => {
+      const out = new Output(options.json === true);
+      const api = client(options);
+      const job = await api.submit(requestBody(prompt, options), { idempotencyKey: options.idempotencyKey, waitS: options.wait });
+      if (job.state !== 'done') {
+        out.show(job, [`${job.id}  ${job.state}${job.reason === null ? '' : `  ${job.reason.code}: ${job.reason.detail}`}`]);
+        if (options.wait !== undefined) process.exitCode = 5;
+        return;
+      }
+      const output = JSON.parse((await api.bytes(`/v1/jobs/${job.id}/output`)).toString('utf8')) as unknown;
+      out.show({ ...job, output }, [`${job.id}  done`, JSON.stringify(output)]);
+    },
+  );
+
+function requestBody(prompt: string | undefined, options: { model: string; body?: string; maxTokens?: number; temperature?: number; seed?: number; recompute?: number }): unknown {
+  if (options.body !== undefined) return JSON.parse(readFileSync(options.body === '-' ? 0 : options.body, 'utf8'));
+  if (prompt === undefined) throw new CodedError('request_invalid', 'Give a prompt, or a body with --body.');
+  const params = { max_tokens: options.maxTokens, temperature: options.temperature, seed: options.seed };
+  return { model: options.model, task: 'completion', input: { prompt }, params, ...(options.recompute === undefined ? {} : { attestation: { recompute: options.recompute } }) };
+}
+
+remote('watch', 'follow a job: its states, and provisional output as it is written')
+  .argument('<id>', 'job id')
+  .action(async (id: string, options: { url?: string; keyFile?: string; json?: boolean }) => {
+    for await (const event of client(options).events(id)) {
+      if (options.json === true) process.stdout.write(`${JSON.stringify({ event: event.type, ...event.data })}\n`);
+      else if (event.type === 'state') process.stdout.write(`${String(event.data['at'])}  ${String(event.data['state'])}  ${String(event.data['detail'] ?? '')}\n`);
+      else process.stdout.write(`  provisional  ${JSON.stringify(event.data['text'])}\n`);
+    }
+  });
+
+remote('get', 'show a job, its output, or save its receipt')
+  .argument('<id>', 'job id')
+  .option('--output', 'print the confirmed output')
+  .option('--receipt <file>', 'save the receipt')
+  .action(async (id: string, options: { url?: string; keyFile?: string; json?: boolean; output?: boolean; receipt?: string }) => {
+    const out = new Output(options.json === true);
+    const api = client(options);
+    if (options.receipt !== undefined) {
+      writeFileSync(options.receipt, await api.bytes(`/v1/jobs/${encodeURIComponent(id)}/receipt`));
+      out.show({ receipt: options.receipt }, [options.receipt]);
+    } else if (options.output === true) {
+      process.stdout.write(`${(await api.bytes(`/v1/jobs/${encodeURIComponent(id)}/output`)).toString('utf8')}\n`);
+    } else {
+      const job = await api.job(id);
+      const attempts = job.attempts.map((attempt) => `  attempt ${attempt.epoch}  ${attempt.worker}  ${attempt.closed === null ? (attempt.committed_at === null ? 'running' : 'committed') : `${attempt.closed.why} ${attempt.closed.detail}`}`);
+      out.show(job, [`${job.id}  ${job.state}  ${job.model}  ${job.created_at}`, ...attempts, ...(job.reason === null ? [] : [`  ${job.reason.code}: ${job.reason.detail}`])]);
+    }
+  });
+
+remote('list', 'list jobs, newest first')
+  .option('--state <state>', 'only jobs in this state')
+  .option('--model <name>', 'only jobs of this model')
+  .option('--limit <n>', 'jobs on a page', number, 20)
+  .option('--cursor <cursor>', 'go on where a page ended')
+  .action(async (options: { url?: string; keyFile?: string; json?: boolean; state?: string; model?: string; limit: number; cursor?: string }) => {
+    const query = new URLSearchParams({ limit: String(options.limit) });
+    for (const name of ['state', 'model', 'cursor'] as const) if (options[name] !== undefined) query.set(name, options[name]);
+    const page = (await client(options).json(`/v1/jobs?${query.toString()}`)) as { jobs: { id: string; state: string; model: string; created_at: string }[]; next_cursor: string | null };
+    const lines = page.jobs.map((job) => `${job.id}  ${job.state.padEnd(9)}  ${job.model}  ${job.created_at}`);
+    new Output(options.json === true).show(page, [...lines, ...(page.next_cursor === null ? [] : [`more: --cursor ${page.next_cursor}`])]);
+  });
+
+remote('cancel', 'ask for a job to be stopped')
+  .argument('<id>', 'job id')
+  .action(async (id: string, options: { url?: string; keyFile?: string; json?: boolean }) => {
+    const answer = (await client(options).json(`/v1/jobs/${encodeURIComponent(id)}/cancel`, 'POST')) as { outcome: string; job: { state: string } };
+    new Output(options.json === true).show(answer, [`${answer.outcome}  (${answer.job.state})`]);
+  });
+
+program
+  .command('verify')
+  .description('verify a receipt offline: no service of ours is asked')
+  .argument('<receipt>', 'receipt file')
+  .option('--keyring <file>', 'keys to trust, as served under /.well-known/countersign.json')
+  .option('--output <file>', 'the output you hold, compared too')
+  .option('--input <file>', 'the input you sent as JSON, compared too')
+  .addOption(json())
+  .action((receipt: string, options: { keyring?: string; output?: string; input?: string; json?: boolean }) => {
+    const out = new Output(options.json === true);
+    const documents = {
+      ...(options.output === undefined ? {} : { output: read(options.output) }),
+      ...(options.input === undefined ? {} : { input: read(options.input) }),
+    };
+    try {
+      const { ticket, evidence, verdict, inputSha256, outputSha256, checks } = verifyReceipt(read(receipt), readKeyring(options.keyring ?? data().keyring()), documents);
+      out.show({ verified: true, ticket, evidence, verdict, inputSha256, outputSha256, checks }, [
+        `verified  ${ticket.job}  ${ticket.model.name}`,
+        ...checks.map((check) => `  checked  ${check}`),
+        ...verdict.notChecked.map((gap) => `  not      ${gap}`),
+      ]);
+    } catch (error) {
+      if (!(error instanceof ReceiptRefused)) throw error;
+      out.result({ verified: false, reason: error.reason, detail: error.message });
+      throw new CodedError('receipt_refused', `${error.reason}: ${error.message}`);
+    }
+  });
+
+function read(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new CodedError('request_invalid', `${path} cannot be read: ${messageOf(cause)}.`, { cause });
+  }
+}
+
+const keysCommand = program.command('keys').description('signing keys and API keys');
+keysCommand
+  .command('new')
+  .description('make a signing key; prints its public half')
+  .argument('<file>', 'file to write, readable by its owner only')
+  .addOption(json())
+  .action((file: string, options: { json?: boolean }) => {
+    const pem = generateSigningKeyPem();
+    try {
+      writeSecretFile(file, pem);
+    } catch (cause) {
+      throw new CodedError('key_file_unfit', `${file} cannot be written: ${messageOf(cause)}.`, { cause });
+    }
+    showKey(signingKeyFromPem(pem).public, new Output(options.json === true));
+  });
+keysCommand
+  .command('show')
+  .description('print the public half of a signing key')
+  .argument('<file>', 'key file')
+  .addOption(json())
+  .action((file: string, options: { json?: boolean }) => showKey(readSigningKey(file).public, new Output(options.json === true)));
+
+function showKey(key: { id: string; raw: string } & Parameters<typeof workerIdOf>[0], out: Output): void {
+  const facts = { id: key.id, publicKey: key.raw, workerId: workerIdOf(key) };
+  out.show(facts, [`id          ${facts.id}`, `public key  ${facts.publicKey}`, `as worker   {"id":"${facts.workerId}","publicKey":"${facts.publicKey}"}`]);
+}
+
+const apiKeys = keysCommand.command('api').description('API keys: create, list, revoke');
+
+/** API keys live in Redis; these commands use the API's own Redis user. */
+async function withApiKeys<T>(options: { redisUrl?: string }, use: (keys: ApiKeys) => Promise<T>): Promise<T> {
+  const redis = openRedis({ url: redisUrl(options.redisUrl), user: 'api', password: passwordOf(data(), 'api') }, 'prompt', createLogger('keys', 'error'));
+  try {
+    await whenReady(redis, 3_000).catch((cause: unknown) => {
+      throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause, hint: 'start it with: countersign up' });
+    });
+    return await use(new ApiKeys(redis, new JobKeys(SHARD)));
+  } finally {
+    redis.disconnect();
+  }
+}
+
+function redisUrl(given: string | undefined): string {
+  return given ?? process.env['COUNTERSIGN_REDIS_URL'] ?? `unix://${data().at('redis', 'redis.sock')}`;
+}
+
+apiKeys
+  .command('create')
+  .description('make an API key; it is shown once')
+  .requiredOption('--tenant <name>', 'tenant')
+  .option('--scopes <list>', 'scopes parted by commas', 'submit,read')
+  .option('--redis-url <url>', 'Redis address')
+  .addOption(json())
+  .action(async (options: { tenant: string; scopes: string; redisUrl?: string; json?: boolean }) => {
+    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(options.tenant)) throw new CodedError('request_invalid', 'A tenant is named with lower-case letters, digits and hyphens.');
+    const scopes = options.scopes.split(',').map((scope) => scope.trim());
+    const known = scopes.filter((scope): scope is Scope => (SCOPES as readonly string[]).includes(scope));
+    if (known.length !== scopes.length) throw new CodedError('request_invalid', `The scopes are ${SCOPES.join(', ')}.`);
+    const { text, keyId } = await withApiKeys(options, (keys) => keys.create(options.tenant, known));
+    new Output(options.json === true).show({ id: keyId, key: text }, [text]);
+  });
+apiKeys
+  .command('list')
+  .description('list API keys, without secrets')
+  .option('--redis-url <url>', 'Redis address')
+  .addOption(json())
+  .action(async (options: { redisUrl?: string; json?: boolean }) => {
+    const keys = await withApiKeys(options, (all) => all.list());
+    new Output(options.json === true).show({ keys }, keys.map((key) => `${key.id}  ${key.tenant}  ${key.scopes.join(',')}  ${key.revokedAt === undefined ? 'valid' : `revoked ${key.revokedAt}`}`));
+  });
+apiKeys
+  .command('revoke')
+  .description('revoke an API key; it stops working everywhere within seconds')
+  .argument('<id>', 'id of the key')
+  .option('--redis-url <url>', 'Redis address')
+  .addOption(json())
+  .action(async (id: string, options: { redisUrl?: string; json?: boolean }) => {
+    if (!(await withApiKeys(options, (keys) => keys.revoke(id)))) throw new CodedError('request_invalid', 'There is no API key with this id.');
+    new Output(options.json === true).show({ revoked: id }, [`revoked ${id}`]);
+  });
+
+program
+  .command('acl')
+  .description('print the Redis users of the roles, for an administrator (passwords are yours to add)')
+  .option('--pools <list>', 'pools of the workers, parted by commas', 'default')
+  .addOption(json())
+  .action((options: { pools: string; json?: boolean }) => {
+    const users = REDIS_ROLES.map((role) => ({ user: role, rules: aclRules(role, new JobKeys(SHARD).prefix, options.pools.split(',')) }));
+    new Output(options.json === true).show({ users }, users.map(({ user, rules }) => `ACL SETUSER ${user} ${rules.map((rule) => (rule.includes(' ') ? `"${rule}"` : rule)).join(' ')} >PASSWORD`));
+  });
+
+program
+  .command('doctor')
+  .description('say what is wrong with this set-up')
+  .option('--redis-url <url>', 'Redis address')
+  .addOption(json())
+  .action(async (options: { redisUrl?: string; json?: boolean }) => {
+    const findings = await examine(data(), redisUrl(options.redisUrl));
+    new Output(options.json === true).show(
+      { ok: findings.every((finding) => finding.ok), findings },
+      findings.map(({ what, ok, found, advice }) => `${ok ? 'ok  ' : 'BAD '} ${what}: ${found}${ok || advice === undefined ? '' : `\n     ${advice}`}`),
+    );
+    if (findings.some((finding) => !finding.ok)) process.exitCode = 1;
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = reportError(error);
+}

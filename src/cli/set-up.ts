@@ -1,0 +1,95 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { EnrolledWorkersFile } from '../attestor/enrolled-workers.ts';
+import { sha256Hex } from '../blobs/blob-store.ts';
+import { EmbedEngine } from '../engines/embed-engine.ts';
+import { JobKeys } from '../jobs/job.keys.ts';
+import { ensureSigningKey, readSecretFile, writeSecretFile } from '../keys/key-file.ts';
+import { workerIdOf } from '../keys/signing-key.ts';
+import { readCatalog } from '../pools/catalog.ts';
+import { keyringEntry, type KeyringFile } from '../receipts/keyring.ts';
+import { REDIS_ROLES, aclFile, type RedisRole } from '../redis/acl.ts';
+
+/** Where everything of one installation lives. */
+export class DataFolder {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = resolve(path);
+  }
+
+  readonly at = (...parts: string[]): string => join(this.path, ...parts);
+  readonly keyring = (): string => this.at('keyring.json');
+  readonly catalog = (): string => this.at('models.json');
+  readonly enrolled = (): string => this.at('workers.json');
+  readonly blobs = (): string => this.at('blobs');
+  readonly devKey = (): string => this.at('dev.key');
+  readonly address = (): string => this.at('api.url');
+  readonly roleKey = (name: string): string => this.at('keys', `${name}.key`);
+  readonly redisPassword = (user: string): string => this.at('keys', `redis-${user}.password`);
+  /** Beside the data and shared by all installations of this checkout, since it is the same program for all. */
+  readonly redisProgram = (): string => this.at('redis-server');
+}
+
+export const SHARD = 'cs';
+export const ADMIN = 'admin';
+
+/** Makes what is missing: keys, passwords, keyring, list of workers, catalog. What is there is left as it is. */
+export function prepare(data: DataFolder, workers: number): void {
+  for (const folder of [data.path, data.at('keys'), data.blobs(), data.at('logs')]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (!existsSync(data.catalog())) writeFileSync(data.catalog(), `${JSON.stringify(demonstrationCatalog(data), null, 2)}\n`, { mode: 0o644 });
+  const api = ensureSigningKey(data.roleKey('api'));
+  const attestor = ensureSigningKey(data.roleKey('attestor'));
+  const now = new Date().toISOString();
+  if (!existsSync(data.keyring())) {
+    const keyring: KeyringFile = { version: 1, keys: [keyringEntry('api', api.public, now), keyringEntry('attestor', attestor.public, now)] };
+    writeFileSync(data.keyring(), `${JSON.stringify(keyring, null, 2)}\n`, { mode: 0o644 });
+  }
+  const enrolled: EnrolledWorkersFile = existsSync(data.enrolled()) ? (JSON.parse(readFileSync(data.enrolled(), 'utf8')) as EnrolledWorkersFile) : { version: 1, workers: [] };
+  for (let number = 1; number <= workers; number += 1) {
+    const { public: key } = ensureSigningKey(data.roleKey(`worker-${number}`));
+    if (!enrolled.workers.some(({ id }) => id === workerIdOf(key))) enrolled.workers.push({ id: workerIdOf(key), publicKey: key.raw });
+  }
+  writeFileSync(data.enrolled(), `${JSON.stringify(enrolled, null, 2)}\n`, { mode: 0o644 });
+  for (const user of [...REDIS_ROLES, ADMIN]) {
+    if (!existsSync(data.redisPassword(user))) writeSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
+  }
+}
+
+export function passwordOf(data: DataFolder, user: string): string {
+  return readSecretFile(data.redisPassword(user)).reveal().trim();
+}
+
+/** The lines of Redis' ACL file for this installation: one user for each role, and one for ourselves. */
+export function redisUsers(data: DataFolder): string {
+  const hash = (user: string) => createHash('sha256').update(passwordOf(data, user)).digest('hex');
+  const hashes: Record<RedisRole, string> = { api: hash('api'), worker: hash('worker'), attestor: hash('attestor') };
+  const pools = readCatalog(data.catalog()).pools();
+  return `${aclFile(new JobKeys(SHARD).prefix, pools, hashes)}\nuser ${ADMIN} on ~* &* +@all #${hash(ADMIN)}`;
+}
+
+const PACKAGE = fileURLToPath(new URL('../..', import.meta.url));
+
+/** The demonstration model, and sentence embeddings with weights that npm delivers. */
+function demonstrationCatalog(data: DataFolder) {
+  const file = join(PACKAGE, 'models', 'kjv-1m-q8_0.gguf');
+  return {
+    version: 1,
+    models: [
+      {
+        name: 'kjv-1m',
+        pool: 'default',
+        tasks: ['completion', 'chat'],
+        engine: 'llama',
+        file: relative(dirname(data.catalog()), file),
+        sha256: sha256Hex(readFileSync(file)),
+        contextTokens: 256,
+        parallel: 4,
+        threads: 1,
+      },
+      { name: 'use-lite', pool: 'default', tasks: ['embedding'], engine: 'embed', sha256: EmbedEngine.weightsDigest() },
+    ],
+  };
+}

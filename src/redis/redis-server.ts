@@ -1,0 +1,243 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { accessSync, constants, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+import { createServer } from 'node:net';
+import { Redis } from 'ioredis';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { whenReady, type RedisAccess } from './connection.ts';
+
+const run = promisify(execFile);
+
+/** A Redis server program and what its loader needs to be told. */
+export interface RedisProgram {
+  readonly path: string;
+  readonly env: Record<string, string>;
+}
+
+const NAMES = ['redis-server', 'valkey-server'];
+const MORE_FOLDERS = ['/opt/homebrew/bin', '/usr/local/opt/redis/bin', '/usr/local/bin'];
+/** The Debian packages of the server and of the libraries that a minimal system lacks; names differ between releases. */
+const SERVER_PACKAGES = ['redis-server', 'redis-tools'];
+const LIBRARY_PACKAGES = ['libsystemd0', 'libssl3', 'libssl3t64', 'liblzf1', 'libjemalloc2', 'libatomic1'];
+const APT_MS = 180_000;
+const START_MS = 30_000;
+/** The longest path of a unix socket that the kernel takes, less room for the terminator. */
+const SOCKET_PATH = 100;
+
+/**
+ * A Redis server to start: on the PATH, the private copy extracted earlier, or Debian's package extracted into `folder`
+ * without root. `say` gets one line when something is fetched. Throws CodedError `redis_missing` with the options.
+ */
+export async function findRedisServer(folder: string, say: (line: string) => void): Promise<RedisProgram> {
+  const onPath = [...(process.env['PATH'] ?? '').split(delimiter), ...MORE_FOLDERS].flatMap((dir) => NAMES.map((name) => join(dir, name))).find(isExecutable);
+  if (onPath !== undefined) return { path: onPath, env: {} };
+  const extracted = extractedProgram(folder);
+  if (extracted !== undefined) return extracted;
+  try {
+    say(`no Redis on this machine: fetching Debian's redis-server into ${folder} (about 4 MB, no root)`);
+    await extractFromDebian(folder);
+  } catch (cause) {
+    throw missing(messageOf(cause), cause);
+  }
+  const fresh = extractedProgram(folder);
+  if (fresh === undefined) throw missing("Debian's package held no server program");
+  await run(fresh.path, ['--version'], { env: { ...process.env, ...fresh.env } }).catch((cause: unknown) => {
+    throw missing(`the extracted server does not run: ${messageOf(cause).slice(0, 200)}`, cause);
+  });
+  return fresh;
+}
+
+function missing(why: string, cause?: unknown): CodedError {
+  return new CodedError('redis_missing', `There is no Redis server to use (${why.split('\n')[0]?.slice(0, 200) ?? ''}).`, {
+    cause,
+    hint: 'give one of: COUNTERSIGN_REDIS_URL of a Redis 7 server; redis-server or valkey-server on the PATH (apt install redis-server, brew install redis, dnf install valkey); docker compose up',
+  });
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function extractedProgram(folder: string): RedisProgram | undefined {
+  const root = join(folder, 'root');
+  const path = join(root, 'usr/bin/redis-server');
+  if (!existsSync(path)) return undefined;
+  const libraries = ['usr/lib', 'lib'].flatMap((lib) => {
+    const dir = join(root, lib);
+    return existsSync(dir) ? readdirSync(dir).filter((name) => name.endsWith('-linux-gnu') || name.includes('-linux-gnu')).map((name) => join(dir, name)) : [];
+  });
+  return { path, env: { LD_LIBRARY_PATH: libraries.join(':') } };
+}
+
+/** apt with lists and caches of its own, so that it needs no root and leaves the system as it was. */
+async function extractFromDebian(folder: string): Promise<void> {
+  const work = join(folder, `work-${process.pid}`);
+  for (const dir of ['lists/partial', 'cache/archives/partial', 'debs', 'root']) mkdirSync(join(work, dir), { recursive: true });
+  const options = [
+    `Dir::State::lists=${join(work, 'lists')}`,
+    `Dir::Cache=${join(work, 'cache')}`,
+    `Dir::Cache::archives=${join(work, 'cache/archives')}`,
+    'Debug::NoLocking=true',
+    'APT::Sandbox::User=',
+    'Acquire::Languages=none',
+  ].flatMap((option) => ['-o', option]);
+  const apt = (...args: string[]) => run('apt-get', [...options, '-q', ...args], { cwd: join(work, 'debs'), timeout: APT_MS });
+  try {
+    await apt('update');
+    await apt('download', ...SERVER_PACKAGES);
+    // A release has one name or the other; what is there already on the system is not needed at all.
+    for (const name of LIBRARY_PACKAGES) await apt('download', name).catch(() => undefined);
+    for (const deb of readdirSync(join(work, 'debs'))) await run('dpkg-deb', ['-x', join(work, 'debs', deb), join(work, 'root')]);
+    rmSync(join(folder, 'root'), { recursive: true, force: true });
+    renameSync(join(work, 'root'), join(folder, 'root'));
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** A private Redis server of ours that runs. */
+export interface PrivateRedis {
+  readonly url: string;
+  readonly process: ChildProcess;
+  stop(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+export interface PrivateRedisOptions {
+  readonly program: RedisProgram;
+  /** Where its files live, readable by their owner only. */
+  readonly folder: string;
+  /** Lines of the ACL file. */
+  readonly users: string;
+  /** Used to see that it answers and to shut it down. */
+  readonly admin: { user: string; password: string };
+  readonly extraConfig?: readonly string[];
+}
+
+/**
+ * Starts a Redis server for us alone: on a unix socket, or where the path is too long for one on a random loopback
+ * port; every user has a password, each write is on disk before it is answered, and nothing is ever evicted.
+ */
+export async function startPrivateRedis(options: PrivateRedisOptions): Promise<PrivateRedis> {
+  const { program, folder, users, admin } = options;
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const socket = join(folder, 'redis.sock');
+  const port = socket.length > SOCKET_PATH ? await freePort() : 0;
+  const url = port === 0 ? `unix://${socket}` : `redis://127.0.0.1:${port}`;
+  const access: RedisAccess = { url, user: admin.user, password: admin.password };
+  // A server that outlived whoever started it still holds the files.
+  await shutDown(access).catch(() => undefined);
+  rmSync(socket, { force: true });
+  writeFileSync(join(folder, 'users.acl'), `user default off resetkeys resetchannels -@all\n${users}\n`, { mode: 0o600 });
+  const config = [
+    `dir ${quoted(folder)}`,
+    `aclfile ${quoted(join(folder, 'users.acl'))}`,
+    `port ${port}`,
+    'bind 127.0.0.1',
+    'protected-mode yes',
+    ...(port === 0 ? [`unixsocket ${quoted(socket)}`, 'unixsocketperm 700'] : []),
+    'appendonly yes',
+    // An answer of ours is a promise; everysec could break those of the last second.
+    'appendfsync always',
+    'aof-load-truncated yes',
+    'save ""',
+    'maxmemory-policy noeviction',
+    // Nothing honest is near this size, whoever sends it.
+    'proto-max-bulk-len 32mb',
+    'client-query-buffer-limit 64mb',
+    'acllog-max-len 128',
+    'daemonize no',
+    ...(options.extraConfig ?? []),
+  ];
+  writeFileSync(join(folder, 'redis.conf'), `${config.join('\n')}\n`, { mode: 0o600 });
+  const log = openSync(join(folder, 'redis.log'), 'a', 0o600);
+  // A process group of its own: Ctrl-C in the terminal is for us, and Redis is stopped last.
+  const child = spawn(program.path, [join(folder, 'redis.conf')], { argv0: 'redis-server', env: { ...process.env, ...program.env }, stdio: ['ignore', log, log], detached: true });
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve());
+  });
+  child.on('error', () => undefined);
+  try {
+    await answers(access, exited);
+  } catch (cause) {
+    child.kill('SIGKILL');
+    throw new CodedError('start_failed', `Redis did not start: ${messageOf(cause)}; ${join(folder, 'redis.log')} says why.`, { cause });
+  }
+  return {
+    url,
+    process: child,
+    async stop() {
+      await shutDown(access).catch(() => child.kill('SIGTERM'));
+      await exited;
+    },
+    async kill() {
+      child.kill('SIGKILL');
+      await exited;
+    },
+  };
+}
+
+function client(access: RedisAccess): Redis {
+  const where = access.url.startsWith('unix://') ? { path: access.url.slice(7) } : { host: '127.0.0.1', port: Number(new URL(access.url).port) };
+  const redis = new Redis({ ...where, username: access.user ?? '', password: access.password ?? '', disableClientInfo: true, lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
+  redis.on('error', () => undefined);
+  return redis;
+}
+
+async function answers(access: RedisAccess, exited: Promise<void>): Promise<void> {
+  const until = performance.now() + START_MS;
+  let ended = false;
+  void exited.then(() => {
+    ended = true;
+  });
+  for (;;) {
+    const redis = client(access);
+    try {
+      await redis.connect();
+      await whenReady(redis, 1_000);
+      return;
+    } catch (error) {
+      if (hasEnded() || performance.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    } finally {
+      redis.disconnect();
+    }
+  }
+  function hasEnded(): boolean {
+    return ended;
+  }
+}
+
+async function shutDown(access: RedisAccess): Promise<void> {
+  const redis = client(access);
+  try {
+    await redis.connect();
+    await redis.shutdown('NOSAVE');
+  } catch (error) {
+    // A server that shuts down answers by closing the connection.
+    if (!/closed|ended|ECONNRESET/i.test(messageOf(error))) throw error;
+  } finally {
+    redis.disconnect();
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
+
+function quoted(path: string): string {
+  return `"${path.replace(/(["\\])/g, '\\$1')}"`;
+}
