@@ -65,8 +65,8 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
         ...words(ADD_JOBS),
         ...words(TAKE_JOBS),
         ...words('+hsetnx +hstrlen +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xread +xinfo|groups +zrangebyscore +mget'),
-        // Reading a group writes to the stream; it never adds an entry to the API's.
-        `(~${prefix}cancels +xreadgroup +xautoclaim +xack +xgroup|create +xdel)`,
+        // Reading a group writes to the stream; it never adds an entry to the API's. Both are read in one command.
+        `(~${prefix}cancels ~${prefix}attest +xreadgroup +xautoclaim +xack +xgroup|create)`,
         // Retention: the documents of a job go together, long after its end.
         `(~${prefix}ticket:* ~${prefix}claims:* ~${prefix}evidence:* ~${prefix}chunks:* ~${prefix}lease:* +unlink)`,
         `(~${prefix}jobs:* +zrem)`,
