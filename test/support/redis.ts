@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
+import { JobKeys } from '../../src/jobs/job.keys.ts';
+import { aclFile, type RedisRole } from '../../src/redis/acl.ts';
+import { redisOptions, type RedisAccess } from '../../src/redis/connection.ts';
+import { findRedisServer, startPrivateRedis, type PrivateRedis } from '../../src/redis/redis-server.ts';
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+export const PASSWORD = 'for-tests-only';
+const hash = createHash('sha256').update(PASSWORD).digest('hex');
+
+/** A real Redis server with the product's own users, in a folder of its own; gone when disposed of. */
+export class TestRedis implements AsyncDisposable {
+  readonly folder: string;
+  readonly keys = new JobKeys('cs');
+  #server: PrivateRedis;
+  readonly #clients: Redis[] = [];
+  readonly #extra: readonly string[];
+
+  private constructor(folder: string, server: PrivateRedis, extra: readonly string[]) {
+    this.folder = folder;
+    this.#server = server;
+    this.#extra = extra;
+  }
+
+  static async start(extra: readonly string[] = []): Promise<TestRedis> {
+    const folder = mkdtempSync(join(tmpdir(), 'cs-redis-'));
+    return new TestRedis(folder, await launch(folder, extra), extra);
+  }
+
+  get url(): string {
+    return this.#server.url;
+  }
+
+  get pid(): number {
+    return this.#server.process.pid ?? 0;
+  }
+
+  access(user: RedisRole | 'admin'): RedisAccess {
+    return { url: this.url, user, password: PASSWORD };
+  }
+
+  /** A connection with the rights of a role, or all rights. */
+  client(user: RedisRole | 'admin' = 'admin'): Redis {
+    const redis = new Redis(redisOptions(this.access(user), 'patient'));
+    redis.on('error', () => undefined);
+    this.#clients.push(redis);
+    return redis;
+  }
+
+  async kill(): Promise<void> {
+    await this.#server.kill();
+  }
+
+  async restart(): Promise<void> {
+    this.#server = await launch(this.folder, this.#extra);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) client.disconnect();
+    await this.#server.kill();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+async function launch(folder: string, extra: readonly string[]): Promise<PrivateRedis> {
+  const program = await findRedisServer(join(ROOT, '.countersign', 'redis-server'), (line) => process.stderr.write(`${line}\n`));
+  const users = `${aclFile(new JobKeys('cs').prefix, ['default'], { api: hash, worker: hash, attestor: hash })}\nuser admin on ~* &* +@all #${hash}`;
+  return startPrivateRedis({ program, folder, users, admin: { user: 'admin', password: PASSWORD }, extraConfig: extra });
+}
