@@ -78,7 +78,7 @@ export class JobsController {
     const view = await this.#jobs.wait(caller.tenant, id, CANCEL_WAIT_MS, signalOf(request));
     const final = isFinal(view.state);
     if (final) reply.status(200);
-    const outcome = !final ? 'stopping' : view.state === 'cancelled' ? 'cancelled' : asked === 'final' ? 'already_final' : 'ended_first';
+    const outcome = asked === 'final' ? 'already_final' : !final ? 'stopping' : view.state === 'cancelled' ? 'cancelled' : 'ended_first';
     return { outcome, job: jobDocument(view) };
   }
 

@@ -7,6 +7,7 @@ export class Metrics {
   readonly #registry = new Registry();
   readonly #requests: Counter<'method' | 'route' | 'status'>;
   readonly #seconds: Histogram<'method' | 'route'>;
+  readonly #look: () => Promise<void>;
 
   constructor(directory: Directory, streams: EventStreams) {
     const registers = [this.#registry];
@@ -19,26 +20,23 @@ export class Metrics {
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 60],
       registers,
     });
+    const gauge = (name: string, help: string) => new Gauge({ name, help, registers });
     const waiting = new Gauge({ name: 'countersign_queue_waiting_jobs', help: 'Jobs that wait for a worker', labelNames: ['pool', 'model'], registers });
-    const attesting = new Gauge({ name: 'countersign_attestation_backlog_entries', help: 'Evidence and releases that no attestor has taken yet', registers });
-    const kept = new Gauge({ name: 'countersign_kept_finished_jobs', help: 'Finished jobs still kept', registers });
-    const workers = new Gauge({ name: 'countersign_consuming_workers', help: 'Workers heard of lately that take jobs', registers });
-    const attestors = new Gauge({ name: 'countersign_consuming_attestors', help: 'Attestors heard of lately', registers });
-    new Gauge({
-      name: 'countersign_open_jobs',
-      help: 'Jobs accepted and not final',
-      registers,
-      async collect() {
-        const [backlogs, health] = await Promise.all([directory.backlogs().catch(() => undefined), directory.health()]);
-        workers.set(health.workers);
-        attestors.set(health.attestors);
-        if (backlogs === undefined) return;
-        this.set(backlogs.open);
-        attesting.set(backlogs.attesting);
-        kept.set(backlogs.kept);
-        for (const { pool, model, jobs } of backlogs.waiting) waiting.set({ pool, model }, jobs);
-      },
-    });
+    const attesting = gauge('countersign_attestation_backlog_entries', 'Evidence and releases that no attestor has taken yet');
+    const kept = gauge('countersign_kept_finished_jobs', 'Finished jobs still kept');
+    const workers = gauge('countersign_consuming_workers', 'Workers heard of lately that take jobs');
+    const attestors = gauge('countersign_consuming_attestors', 'Attestors heard of lately');
+    const open = gauge('countersign_open_jobs', 'Jobs accepted and not final');
+    this.#look = async () => {
+      const [backlogs, health] = await Promise.all([directory.backlogs().catch(() => undefined), directory.health()]);
+      workers.set(health.workers);
+      attestors.set(health.attestors);
+      if (backlogs === undefined) return;
+      open.set(backlogs.open);
+      attesting.set(backlogs.attesting);
+      kept.set(backlogs.kept);
+      for (const { pool, model, jobs } of backlogs.waiting) waiting.set({ pool, model }, jobs);
+    };
     new Gauge({
       name: 'countersign_event_streams',
       help: 'Event streams open in this process',
@@ -55,6 +53,7 @@ export class Metrics {
   }
 
   async render(): Promise<{ contentType: string; text: string }> {
+    await this.#look();
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
   }
 }

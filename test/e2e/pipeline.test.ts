@@ -160,8 +160,10 @@ describe('the pipeline', () => {
     await using pipeline = await Pipeline.start();
     const client = await pipeline.client();
     await client.submit(completion('x'), { prefer: 'wait=20' });
-    const text = await (await fetch(`${pipeline.url}/metrics`)).text();
-    expect(text).toContain('countersign_consuming_workers 2');
+    const text = await until(async () => {
+      const rendered = await (await fetch(`${pipeline.url}/metrics`)).text();
+      return rendered.includes('countersign_consuming_workers 2') && rendered;
+    });
     expect(text).toMatch(/countersign_http_requests_total\{method="POST",route="\/v1\/jobs",status="200"\} 1/);
     try {
       execFileSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });

@@ -1,0 +1,224 @@
+import { describe, expect, test } from '@jest/globals';
+import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/keys/signing-key.ts';
+import { encodeStored } from '../../src/receipts/dsse.ts';
+import { VERDICT_TYPE, type Evidence } from '../../src/receipts/statements.ts';
+import type { Claim } from '../../src/worker/claims.ts';
+import { HandWorker } from '../support/hand-worker.ts';
+import { Pipeline, completion, until, type Client } from '../support/pipeline.ts';
+
+/** An api and an attestor, and a worker's full Redis credentials and key in hostile hands. */
+async function arena() {
+  const pipeline = await Pipeline.prepare();
+  await Promise.all([pipeline.api(), pipeline.attestor()]);
+  const [mine, other] = pipeline.workerKeys;
+  if (!mine || !other) throw new Error('no worker keys');
+  const hostile = new HandWorker(pipeline.redis.client('worker'), pipeline.redis.keys, mine);
+  const colleague = new HandWorker(pipeline.redis.client('worker'), pipeline.redis.keys, other);
+  return { pipeline, client: await pipeline.client(), hostile, colleague };
+}
+
+const ONE_ATTEMPT = { attempts: 1 };
+
+/** The job ends rejected for this reason, and nothing of it is served. */
+async function expectRejected(client: Client, id: string, reason: string): Promise<void> {
+  const job = await client.job(id, 20);
+  expect({ state: job.state, detail: job.reason?.detail }).toEqual({ state: 'rejected', detail: reason });
+  expect((await client.fetch(`/v1/jobs/${id}/output`)).status).toBe(409);
+  expect((await client.fetch(`/v1/jobs/${id}/receipt`)).status).toBe(409);
+}
+
+type Forgery = (worker: HandWorker, claim: Claim, evidence: Evidence) => { evidence: Evidence; output?: string };
+
+const FORGERIES: readonly [name: string, reason: string, forge: Forgery][] = [
+  ['a made-up answer', 'RECOMPUTED_OUTPUT_DIFFERS', (worker, claim) => {
+    const output = JSON.stringify({ text: 'trust me', finish_reason: 'stop' });
+    return { evidence: worker.evidence(claim, output), output };
+  }],
+  ['an output that was exchanged after signing', 'OUTPUT_MISMATCH', (_, __, evidence) => ({ evidence, output: JSON.stringify({ text: 'swapped', finish_reason: 'stop' }) })],
+  ['another ticket', 'TICKET_MISMATCH', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, ticket: { sha256: sha256Hex('other') } } } })],
+  ['another job', 'JOB_MISMATCH', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, job: 'job_00000000000000000000000000' } } })],
+  ['a later epoch', 'EPOCH_MISMATCH', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, epoch: 2 } } })],
+  ['another model digest', 'MODEL_MISMATCH', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, model: { ...evidence.predicate.model, sha256: sha256Hex('smaller') } } } })],
+  ['inflated usage', 'USAGE_IMPOSSIBLE', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, usage: { inputTokens: 1, outputTokens: 100_000 } } } })],
+  ['usage inflated within what is possible', 'RECOMPUTED_USAGE_DIFFERS', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, usage: { inputTokens: 1, outputTokens: 40 } } } })],
+  ["another worker's id", 'WORKER_NOT_CLAIMANT', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, worker: { ...evidence.predicate.worker, id: 'w-00000000000000000000000000000000' } } } })],
+  ['an end before its beginning', 'TIMES_IMPOSSIBLE', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, finishedAt: '2020-01-01T00:00:00.000Z' } } })],
+  ['an output that is not an answer', 'OUTPUT_MALFORMED', (worker, claim) => ({ evidence: worker.evidence(claim, '[]'), output: '[]' })],
+  ['an output nested 2,000 deep', 'OUTPUT_MALFORMED', (worker, claim) => {
+    const output = '['.repeat(2_000) + ']'.repeat(2_000);
+    return { evidence: worker.evidence(claim, output), output };
+  }],
+  ['no output at all', 'OUTPUT_MISSING', (_, __, evidence) => ({ evidence, output: '' })],
+];
+
+describe('a hostile worker with the full credentials and key of an enrolled worker', () => {
+  test('cannot have a forgery confirmed, whichever part of the evidence it forges', async () => {
+    const { pipeline, client, hostile } = await arena();
+    await using _ = pipeline;
+    for (const [name, reason, forge] of FORGERIES) {
+      const job = await client.submit(completion(name, ONE_ATTEMPT));
+      const claim = await hostile.claim(job.id);
+      const honest = hostile.honestOutput(claim);
+      const forged = forge(hostile, claim, hostile.evidence(claim, honest));
+      expect(await hostile.claims.commitEvidence(claim, hostile.sign(forged.evidence), forged.output ?? honest)).toBe('ok');
+      await expectRejected(client, job.id, reason);
+    }
+  });
+
+  test('cannot sign as a colleague, nor with a key that nobody enrolled', async () => {
+    const { pipeline, client, hostile, colleague } = await arena();
+    await using _ = pipeline;
+    const job = await client.submit(completion('as a colleague', ONE_ATTEMPT));
+    const claim = await colleague.claim(job.id);
+    const output = colleague.honestOutput(claim);
+    await hostile.writeRaw(claim, encodeStored(hostile.sign(colleague.evidence(claim, output))), output);
+    await expectRejected(client, job.id, 'SIGNATURE_INVALID');
+
+    const stranger = new HandWorker(hostile.redis, hostile.keys, signingKeyFromPem(generateSigningKeyPem()));
+    const second = await client.submit(completion('as a stranger', ONE_ATTEMPT));
+    await stranger.commit(await stranger.claim(second.id));
+    await expectRejected(client, second.id, 'WORKER_UNKNOWN');
+  });
+
+  test('cannot replay evidence: not that of the same job in an old epoch, nor that of another job', async () => {
+    const { pipeline, client, hostile, colleague } = await arena();
+    await using _ = pipeline;
+    const first = await client.submit(completion('first'));
+    const firstClaim = await hostile.claim(first.id);
+    const output = hostile.honestOutput(firstClaim);
+    const old = encodeStored(hostile.sign(hostile.evidence(firstClaim, output)));
+    await hostile.release(firstClaim, 'engine_error');
+    await until(async () => (await client.job(first.id)).attempts[0]?.closed?.why === 'released');
+    const secondClaim = await hostile.claim(first.id);
+    expect(secondClaim.epoch).toBe(2);
+    expect(await hostile.claims.commitEvidence(firstClaim, hostile.sign(hostile.evidence(firstClaim, output)), output)).toBe('fenced');
+    await hostile.writeRaw(secondClaim, old, output);
+    await until(async () => (await client.job(first.id)).attempts[1]?.closed?.detail === 'EPOCH_MISMATCH');
+    expect((await hostile.tryClaim(first.id)).kind).toBe('later');
+    await colleague.commit(await colleague.claim(first.id));
+    expect((await client.job(first.id, 20)).state).toBe('done');
+
+    const second = await client.submit(completion('second', ONE_ATTEMPT));
+    await hostile.writeRaw(await hostile.claim(second.id), old, output);
+    await expectRejected(client, second.id, 'JOB_MISMATCH');
+  });
+
+  test('is refused by Redis wherever it writes what is not its own, and the refusals stand in the ACL log', async () => {
+    const { pipeline, client, hostile } = await arena();
+    await using _ = pipeline;
+    const admin = pipeline.redis.client();
+    await admin.acl('LOG', 'RESET');
+    const job = await client.submit(completion('guarded'));
+    const claim = await hostile.claim(job.id);
+    const { keys, redis } = hostile;
+    const field = `1:${'0'.repeat(32)}`;
+    await redis.hsetnx(keys.evidence(job.id), field, 'said once');
+    const writes: Record<string, () => Promise<unknown>> = {
+      'a forged verdict': () => redis.hset(keys.ruling(job.id), 'state', 'done', 'verdict', VERDICT_TYPE),
+      'done, directly, from a script': () => redis.eval(`return redis.call('HSET', '${keys.ruling(job.id)}', 'state', 'done')`, 0),
+      'a changed ticket': () => redis.hset(keys.ticket(job.id), 'ticket', 'mine'),
+      'a deleted ticket': () => redis.del(keys.ticket(job.id)),
+      'evidence again': () => redis.hset(keys.evidence(job.id), field, 'said twice'),
+      'evidence deleted': () => redis.hdel(keys.evidence(job.id), field),
+      'evidence read': () => redis.hgetall(keys.evidence(job.id)),
+      'a claim taken back': () => redis.hdel(keys.claims(job.id), 'e1'),
+      'a claim replaced in a script': () => redis.eval(`return redis.call('HSET', '${keys.claims(job.id)}', 'e1', 'x')`, 0),
+      'the attestation stream deleted': () => redis.del(keys.attest),
+      'the attestation stream trimmed': () => redis.xtrim(keys.attest, 'MAXLEN', 0),
+      "the attestor's queue": () => redis.lpush(`${keys.attestorQueue}:attestation:wait`, 'x'),
+      'the open jobs': () => redis.zrem(keys.open, job.id),
+      'an end': () => redis.zadd(keys.ended, 1, job.id),
+      'an API key': () => redis.hset(keys.apiKey('0'.repeat(16)), 'tenant', 'acme'),
+      'an API key read': () => redis.hgetall(keys.apiKey('0'.repeat(16))),
+      'a wish to cancel': () => redis.xadd(keys.cancels, '*', 'id', job.id),
+      'all keys': () => redis.keys('*'),
+      'the configuration': () => redis.config('GET', '*'),
+      'the users': () => redis.acl('LIST'),
+      'everything deleted': () => redis.flushall(),
+    };
+    for (const [name, write] of Object.entries(writes)) {
+      const refused = await write().then(
+        () => `${name} was accepted`,
+        (error: unknown) => String(error),
+      );
+      // From a script the refusal is worded otherwise.
+      expect(refused).toMatch(/NOPERM|no permissions|can't access/i);
+    }
+    expect(await admin.hget(keys.evidence(job.id), field)).toBe('said once');
+    expect(JSON.stringify(await admin.acl('LOG', 100))).toContain('ruling:');
+    expect(await hostile.commit(claim)).toBe('ok');
+    expect((await client.job(job.id, 20)).state).toBe('done');
+  });
+
+  test('cannot stop others with garbage: bombs in evidence and stream are refuted or ignored, and honest jobs go on', async () => {
+    const { pipeline, client, hostile, colleague } = await arena();
+    await using _ = pipeline;
+    const { keys, redis } = hostile;
+    const bombs: Record<string, Buffer> = {
+      'random bytes': Buffer.from([0xff, 0xfe, 0, 1, 2]),
+      '20 MB': Buffer.alloc(20_000_000, 'a'),
+      'nested 100,000 deep': Buffer.from(`${'0'.repeat(64)}.${'A'.repeat(86)}==.${'['.repeat(100_000)}`),
+      NaN: encodeStored(hostile.sign(JSON.parse('{"predicate":{"usage":{"inputTokens":null}}}') as Evidence)),
+      'two members of one name': encodeStored({ keyId: hostile.signingKey.public.id, signature: Buffer.alloc(64), payload: Buffer.from('{"a":1,"a":2}') }),
+    };
+    for (const [name, bomb] of Object.entries(bombs)) {
+      const job = await client.submit(completion(name, ONE_ATTEMPT));
+      await hostile.writeRaw(await hostile.claim(job.id), bomb, '{}');
+      const { reason, state } = await client.job(job.id, 20);
+      expect([state, reason?.detail]).toEqual(['rejected', bomb.length > 8_192 ? 'EVIDENCE_TOO_LARGE' : 'EVIDENCE_MALFORMED']);
+    }
+    // No single value that Redis takes from a client can be larger than this.
+    await expect(redis.hsetnx(keys.evidence('job_00000000000000000000000000'), 'x', Buffer.alloc(100_000_000))).rejects.toThrow();
+    for (const fields of [['k', 'e'], ['id', 'x'.repeat(10_000), 'epoch', 'NaN'], ['k', 'z', 'id', 'job_00000000000000000000000000', 'epoch', '-1', 'field', '../..'], ['constructor', '1', '__proto__', '2']]) {
+      await pipeline.redis.client('worker').xadd(keys.attest, '*', ...fields);
+    }
+    const honest = await client.submit(completion('honest'));
+    await colleague.commit(await colleague.claim(honest.id));
+    expect((await client.job(honest.id, 20)).state).toBe('done');
+  });
+
+  test('loses no job by deleting what the queue holds: the sweep delivers again', async () => {
+    const pipeline = await Pipeline.prepare();
+    await using _ = pipeline;
+    await Promise.all([pipeline.api(), pipeline.attestor()]);
+    const client = await pipeline.client();
+    const jobs = await Promise.all(Array.from({ length: 20 }, (__, index) => client.submit(completion(`${index}`))));
+    const queue = `${pipeline.redis.keys.poolQueues}:default.noop:`;
+    const hostile = pipeline.redis.client('worker');
+    const entries = await hostile.lrange(`${queue}wait`, 0, -1);
+    expect(entries).toHaveLength(20);
+    await hostile.del(`${queue}wait`, ...entries.slice(0, 10).map((id) => queue + id));
+    await pipeline.worker(1);
+    const ended = await Promise.all(jobs.map((job) => client.job(job.id, 40)));
+    expect(ended.map((job) => job.state)).toEqual(jobs.map(() => 'done'));
+  });
+
+  test('gains nothing by claiming a job under a made-up name: the epoch is closed and an honest worker does it', async () => {
+    const { pipeline, client, hostile, colleague } = await arena();
+    await using _ = pipeline;
+    const job = await client.submit(completion('squatted'));
+    await hostile.redis.hsetnx(hostile.keys.claims(job.id), 'e1', `${'x'.repeat(200)} y 1`);
+    const claim = await until(async () => {
+      const reply = await colleague.tryClaim(job.id);
+      return reply.kind === 'ok' && reply.claim;
+    });
+    expect(claim.epoch).toBe(2);
+    await colleague.commit(claim);
+    expect((await client.job(job.id, 20)).state).toBe('done');
+  });
+
+  test('is told apart from a colleague: a refuted job is given to another worker, never back to the refuted one', async () => {
+    const { pipeline, client, hostile, colleague } = await arena();
+    await using _ = pipeline;
+    const job = await client.submit(completion('twice'));
+    const claim = await hostile.claim(job.id);
+    const lie = JSON.stringify({ text: 'lie', finish_reason: 'stop' });
+    await hostile.claims.commitEvidence(claim, hostile.sign(hostile.evidence(claim, lie)), lie);
+    await until(async () => (await client.job(job.id)).attempts[0]?.closed?.why === 'refuted');
+    expect(await hostile.tryClaim(job.id)).toMatchObject({ kind: 'later', why: 'excluded' });
+    await colleague.commit(await colleague.claim(job.id));
+    const done = await client.job(job.id, 20);
+    expect([done.state, done.attempts.at(-1)?.worker]).toEqual(['done', workerIdOf(colleague.signingKey.public)]);
+  });
+});
