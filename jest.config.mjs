@@ -3,7 +3,8 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   testMatch: ['<rootDir>/src/**/*.test.ts', '<rootDir>/test/**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/.cache', '<rootDir>/.countersign'],
-  testTimeout: 60_000,
+  testTimeout: 90_000,
+  testPathIgnorePatterns: process.env.COUNTERSIGN_TEST_LONG ? [] : ["\\.long\\.test\\.ts$"],
   maxWorkers: 2,
   transform: {
     '^.+\\.ts$': [

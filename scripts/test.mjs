@@ -1,0 +1,46 @@
+// `npm test`: sets up what is missing, then runs the tests against a real Redis and real processes.
+// `npm run test:long` adds the fault and load suites. Arguments go to Jest, e.g. `npm test -- test/e2e`.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ensureBuilt, ensureInstalled, root } from './setup.mjs';
+
+const args = process.argv.slice(2);
+const long = args.includes('--long');
+const say = (line) => process.stdout.write(`${line}\n`);
+
+ensureInstalled(say);
+ensureBuilt(say);
+const { findRedisServer } = await import(new URL('../dist/redis/redis-server.js', import.meta.url).href);
+try {
+  await findRedisServer(join(root, '.countersign', 'redis-server'), say);
+} catch (error) {
+  process.stderr.write(`error: ${error.code}: ${error.message}\nhint: ${error.hint}\n`);
+  process.exit(1);
+}
+
+const results = mkdtempSync(join(tmpdir(), 'cs-results-'));
+const file = join(results, 'results.json');
+const jest = spawnSync(
+  process.execPath,
+  [
+    '--experimental-vm-modules',
+    '--disable-warning=ExperimentalWarning',
+    join(root, 'node_modules', 'jest', 'bin', 'jest.js'),
+    '--json',
+    `--outputFile=${file}`,
+    ...args.filter((arg) => arg !== '--long'),
+  ],
+  { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, COUNTERSIGN_TEST_LONG: long ? '1' : '' } },
+);
+let counts = { numPassedTests: 0, numFailedTests: 0, numFailedTestSuites: 0, numRuntimeErrorTestSuites: 0 };
+try {
+  counts = JSON.parse(readFileSync(file, 'utf8'));
+} catch {
+  process.stderr.write('error: the test runner left no results\n');
+}
+rmSync(results, { recursive: true, force: true });
+const failed = counts.numFailedTests + counts.numRuntimeErrorTestSuites;
+say(`${counts.numPassedTests} passed, ${failed} failed`);
+process.exit(jest.status === 0 && failed === 0 && counts.numPassedTests > 0 ? 0 : 1);

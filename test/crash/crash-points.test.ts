@@ -1,0 +1,66 @@
+import { describe, expect, test } from '@jest/globals';
+import { CRASH_POINTS } from '../../src/faults/crash-point.ts';
+import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { HandWorker } from '../support/hand-worker.ts';
+import { Pipeline, completion, until } from '../support/pipeline.ts';
+
+const JOBS = 12;
+
+describe('a process that is killed at a named place', () => {
+  test.each(CRASH_POINTS)('%s: every accepted job is done once and its receipt verifies', async (point) => {
+    await using pipeline = await Pipeline.prepare();
+    const role = point.split('.')[0] ?? '';
+    const doomed = { [`${role}:COUNTERSIGN_CRASH_AT`]: `${point}:2` };
+    const [api, worker, attestor] = await Promise.all([pipeline.api(doomed), pipeline.worker(1, doomed), pipeline.attestor(doomed)]);
+    const client = await pipeline.client();
+
+    // Each with a key of its own, as a careful client sends them: what got no answer is sent again.
+    const send = (index: number) => client.submit(completion(`${index}`), { 'idempotency-key': `"crash-${index}"` });
+    if (point === 'attestor.before-requeue') {
+      // A requeue is there to be killed in only where a worker gives a job back.
+      const hand = new HandWorker(pipeline.redis.client('worker'), pipeline.redis.keys, pipeline.workerKeys[2] ?? pipeline.apiKey);
+      worker.process.kill('SIGSTOP');
+      const job = await send(100);
+      const claim = await hand.claim(job.id);
+      await hand.release(claim, 'engine_error');
+      worker.process.kill('SIGCONT');
+    }
+    const first = await Promise.allSettled(Array.from({ length: JOBS }, (_, index) => send(index)));
+    const dead = await { api, worker, attestor }[role as 'api' | 'worker' | 'attestor'].exited;
+    expect(dead).toBe('SIGKILL');
+    if (role === 'api') await pipeline.api();
+    if (role === 'worker') await pipeline.worker(2);
+    if (role === 'attestor') await pipeline.attestor();
+    const again = role === 'api' ? { ...client, url: pipeline.url } : client;
+    Object.assign(client, again);
+
+    const jobs = await Promise.all(Array.from({ length: JOBS }, (_, index) => until(() => send(index).catch(() => undefined))));
+    first.forEach((outcome, index) => {
+      if (outcome.status === 'fulfilled') expect(jobs[index]?.id).toBe(outcome.value.id);
+    });
+    for (const { id } of jobs) {
+      const job = await client.job(id, 40);
+      expect(job.state).toBe('done');
+      verifyReceipt(await client.receipt(id), pipeline.keyring, { output: await client.output(id) });
+    }
+    expect(await pipeline.redis.client().zcard(pipeline.redis.keys.open)).toBe(0);
+    expect(await pipeline.redis.client().zcard(pipeline.redis.keys.ended)).toBe(JOBS + (point === 'attestor.before-requeue' ? 1 : 0));
+  });
+});
+
+describe('a worker that pauses past its lease', () => {
+  test('is a zombie when it comes back: another has finished, its commit is refused, and the job is done once', async () => {
+    await using pipeline = await Pipeline.prepare();
+    await Promise.all([pipeline.api(), pipeline.attestor()]);
+    const client = await pipeline.client();
+    const hand = new HandWorker(pipeline.redis.client('worker'), pipeline.redis.keys, pipeline.workerKeys[0] ?? pipeline.apiKey, 1_000);
+    const job = await client.submit(completion('paused'));
+    // The claim is made and the lease is never renewed: what SIGSTOP does to a worker between its claim and its commit.
+    const claim = await hand.claim(job.id);
+    await pipeline.worker(2);
+    const done = await client.job(job.id, 30);
+    expect([done.state, done.attempts.length, done.attempts[0]?.closed?.why]).toEqual(['done', 2, 'lost']);
+    expect(await hand.commit(claim)).toBe('final');
+    expect(await client.job(job.id)).toEqual(done);
+  });
+});
