@@ -1,0 +1,97 @@
+// Writes test/vectors: receipts good and bad with the reason for which each is refused. Run once per format version,
+// after a build; the keys are made anew and thrown away.
+import { writeFileSync } from 'node:fs';
+import { root } from './setup.mjs';
+
+const load = (path) => import(new URL(`../dist/${path}`, import.meta.url).href);
+const { generateSigningKeyPem, signingKeyFromPem, workerIdOf } = await load('keys/signing-key.js');
+const { signPayload } = await load('receipts/dsse.js');
+const { receiptFile, policyDigest } = await load('receipts/receipt.js');
+const { keyringEntry } = await load('receipts/keyring.js');
+const { sha256Hex } = await load('blobs/blob-store.js');
+
+const key = () => signingKeyFromPem(generateSigningKeyPem());
+const [api, attestor, worker] = [key(), key(), key()];
+const at = '2026-11-21T12:00:00.000Z';
+const job = 'job_01m7z00000000000000000000a';
+const type = 'https://in-toto.io/Statement/v1';
+const bytes = (value) => Buffer.from(JSON.stringify(value));
+const input = '{"prompt":"In the beginning"}';
+const output = '{"text":" God created","finish_reason":"length"}';
+
+function documents({ recompute = 1, drawn = true, decision = 'confirmed', model = 'weights', answered = output } = {}) {
+  const ticket = {
+    _type: type,
+    subject: [{ name: 'input', digest: { sha256: sha256Hex(input) } }],
+    predicateType: 'urn:countersign:ticket:v1',
+    predicate: {
+      job, tenant: 'acme', pool: 'default', model: { name: 'kjv-1m', sha256: sha256Hex('weights') }, task: 'completion',
+      params: { max_tokens: 2, temperature: 0, top_p: 1, seed: 7, stop: [] }, inputBytes: input.length, policy: { recompute },
+      attempts: 3, createdAt: at, deadline: '2026-11-21T12:10:00.000Z', nonce: Buffer.alloc(32, 7).toString('base64url'),
+    },
+  };
+  const ticketDigest = sha256Hex(bytes(ticket));
+  const evidence = {
+    _type: type,
+    subject: [{ name: 'output', digest: { sha256: sha256Hex(output) } }],
+    predicateType: 'urn:countersign:evidence:v1',
+    predicate: {
+      job, ticket: { sha256: ticketDigest }, epoch: 1, worker: { id: workerIdOf(worker.public), publicKey: worker.public.raw },
+      model: { name: 'kjv-1m', sha256: sha256Hex(model), measured: true }, engine: { name: 'llama', version: '3.22.1', sha256: sha256Hex('engine') },
+      outputBytes: output.length, usage: { inputTokens: 3, outputTokens: 2 }, finishReason: 'length', startedAt: at, finishedAt: at,
+    },
+  };
+  const checks = ['TICKET_SIGNATURE', 'WORKER_ENROLLED', 'WORKER_SIGNATURE', 'TICKET_MATCHED', 'EPOCH_CURRENT', 'MODEL_DIGEST_MATCHED', 'OUTPUT_DIGEST_MATCHED', 'USAGE_WITHIN_BOUNDS'];
+  const verdict = {
+    _type: type,
+    subject: [{ name: 'evidence', digest: { sha256: sha256Hex(bytes(evidence)) } }, { name: 'output', digest: { sha256: sha256Hex(answered) } }],
+    predicateType: 'https://in-toto.io/attestation/svr/v0.2',
+    predicate: {
+      verifier: { id: `urn:countersign:attestor:${attestor.public.id.slice(0, 32)}`, policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest({ recompute }) } }] },
+      timeCreated: '2026-11-21T12:00:01.000Z',
+      properties: drawn ? [...checks, 'USAGE_RECOUNTED', 'OUTPUT_RECOMPUTED_EXACT'] : checks,
+      job, epoch: 1, ticket: { sha256: ticketDigest }, decision, recompute: { promisedShare: recompute, drawn },
+      notChecked: [...(drawn ? [] : ['OUTPUT_NOT_RECOMPUTED']), 'HARDWARE_NOT_ATTESTED', 'TRANSPARENCY_LOG_ABSENT'], refusals: [],
+    },
+  };
+  return { ticket, evidence, verdict };
+}
+
+function receipt({ ticket, evidence, verdict }, keys = {}) {
+  return receiptFile(signPayload(keys.api ?? api, bytes(ticket)), signPayload(keys.worker ?? worker, bytes(evidence)), signPayload(keys.attestor ?? attestor, bytes(verdict)));
+}
+
+const good = receipt(documents());
+const parsed = JSON.parse(good);
+const otherSignature = structuredClone(parsed);
+otherSignature.verdict.signatures[0].sig = parsed.ticket.signatures[0].sig;
+const spelled = structuredClone(parsed);
+spelled.ticket.payload = `${spelled.ticket.payload}=`;
+const smallOrder = documents();
+smallOrder.evidence.predicate.worker.publicKey = Buffer.from(`01${'00'.repeat(31)}`, 'hex').toString('base64');
+const late = documents();
+late.evidence.predicate.epoch = 2;
+
+const cases = {
+  'good-recomputed': [null, good],
+  'good-not-recomputed': [null, receipt(documents({ recompute: 0, drawn: false }))],
+  'good-share-not-drawn': [null, receipt(documents({ recompute: 0.25, drawn: false }))],
+  'bad-signature': ['bad_signature', `${JSON.stringify(otherSignature)}\n`],
+  'bad-base64-spelling': ['malformed', `${JSON.stringify(spelled)}\n`],
+  'bad-duplicate-member': ['malformed', good.replace('"log":null', '"log":null,"log":null')],
+  'bad-white-space': ['malformed', good.replace('{"receipt"', '{ "receipt"')],
+  'bad-no-line-end': ['malformed', good.trimEnd()],
+  'bad-verdict-by-worker': ['untrusted_key', receipt(documents(), { attestor: worker })],
+  'bad-ticket-by-attestor': ['untrusted_key', receipt(documents(), { api: attestor })],
+  'bad-evidence-by-api': ['wrong_worker', receipt(documents(), { worker: api })],
+  'bad-small-order-worker': ['wrong_worker', receipt(smallOrder)],
+  'bad-other-output': ['mismatch', receipt(documents({ answered: 'another' }))],
+  'bad-other-model': ['mismatch', receipt(documents({ model: 'smaller' }))],
+  'bad-other-epoch': ['mismatch', receipt(late)],
+  'bad-refuted': ['not_confirmed', receipt(documents({ decision: 'refuted' }))],
+  'bad-downgraded': ['promise_not_kept', receipt(documents({ recompute: 1, drawn: false }))],
+};
+for (const [name, [reason, text]] of Object.entries(cases)) {
+  writeFileSync(`${root}test/vectors/${name}.case.json`, `${JSON.stringify({ reason, receipt: Buffer.from(text).toString('base64') }, null, 2)}\n`);
+}
+writeFileSync(`${root}test/vectors/keyring.json`, `${JSON.stringify({ version: 1, keys: [keyringEntry('api', api.public, '2026-01-01T00:00:00.000Z'), keyringEntry('attestor', attestor.public, '2026-01-01T00:00:00.000Z')] }, null, 2)}\n`);

@@ -1,0 +1,182 @@
+import { connect } from 'node:net';
+import { readdirSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ERROR_CATALOG } from '../../src/errors/catalog.ts';
+import { OPERATIONS } from '../../src/api/openapi.ts';
+import { Pipeline, completion, until, type Client } from '../support/pipeline.ts';
+
+let pipeline: Pipeline;
+let client: Client;
+let apiPid: number;
+
+beforeAll(async () => {
+  pipeline = await Pipeline.prepare();
+  const [api] = await Promise.all([pipeline.api(), pipeline.worker(1), pipeline.attestor()]);
+  apiPid = api.process.pid ?? 0;
+  client = await pipeline.client();
+});
+afterAll(() => pipeline[Symbol.asyncDispose]());
+
+/** A problem document with a 4xx, a known code and a useful sentence; never a stack. */
+async function expectProblem(response: Response, status?: number): Promise<string> {
+  const text = await response.text();
+  expect(response.headers.get('content-type')).toContain('application/problem+json');
+  const problem = JSON.parse(text) as { code: keyof typeof ERROR_CATALOG; status: number; detail: string; type: string };
+  expect(Object.keys(ERROR_CATALOG)).toContain(problem.code);
+  expect(response.status).toBe(problem.status);
+  expect(response.status).toBeGreaterThanOrEqual(400);
+  expect(response.status).toBeLessThan(500);
+  if (status !== undefined) expect(response.status).toBe(status);
+  expect(problem.detail.length).toBeGreaterThan(10);
+  expect(text).not.toMatch(/at .*\.(js|ts):\d|node_modules|Error:/);
+  return problem.code;
+}
+
+const raw = (body: string | Buffer, headers: Record<string, string> = {}) =>
+  client.fetch('/v1/jobs', { method: 'POST', body: body as NonNullable<RequestInit["body"]>, headers: { 'content-type': 'application/json', ...headers } });
+
+const BAD_BODIES: Record<string, string | Buffer> = {
+  'no JSON': 'hello',
+  'half a JSON': '{"model":"noop"',
+  'an empty body': '',
+  null: 'null',
+  'a list': '[]',
+  'a number': '1e999',
+  '100,000 nested lists': '['.repeat(100_000) + ']'.repeat(100_000),
+  '100,000 nested objects': '{"a":'.repeat(100_000) + '1' + '}'.repeat(100_000),
+  __proto__: '{"__proto__":{"admin":true},"model":"noop","task":"completion","input":{"prompt":"x"}}',
+  'an escaped __proto__': '{"\\u005f_proto__":{},"model":"noop","task":"completion","input":{"prompt":"x"}}',
+  constructor: '{"constructor":{"prototype":{"admin":true}},"model":"noop","task":"completion","input":{"prompt":"x"}}',
+  'two members of one name': '{"model":"noop","model":"other","task":"completion","input":{"prompt":"x"}}',
+  'invalid UTF-8': Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d]),
+  'an unknown field': JSON.stringify(completion('x', { tenantId: 'other' })),
+  'a state of its own': JSON.stringify(completion('x', { state: 'done', epoch: 7 })),
+  'an unknown parameter': JSON.stringify(completion('x', { params: { maxTokens: 1 } })),
+  'a temperature of a million': JSON.stringify(completion('x', { params: { temperature: 1e6 } })),
+  'a seed with a fraction': JSON.stringify(completion('x', { params: { seed: 0.5 } })),
+  'a task as an object': JSON.stringify(completion('x', { task: {} })),
+  'an unknown model': JSON.stringify(completion('x', { model: 'gpt\r\nSet-Cookie: a=b' })),
+  'another task than the model does': JSON.stringify({ model: 'noop', task: 'embedding', input: { texts: ['x'] } }),
+  'an empty prompt': JSON.stringify(completion('')),
+  '600 texts': JSON.stringify({ model: 'noop', task: 'embedding', input: { texts: Array.from({ length: 600 }, () => 'x') } }),
+};
+
+describe('a hostile client with a valid API key', () => {
+  test.each(Object.keys(BAD_BODIES))('%s as a body is refused with a sentence and leaves no trace', async (name) => {
+    await expectProblem(await raw(BAD_BODIES[name] ?? ''));
+  });
+
+  test('what was refused left nothing in Redis and nothing on disk', async () => {
+    const keys = await pipeline.redis.client().keys('*job_*');
+    expect(keys).toEqual([]);
+    expect(readdirSync(`${pipeline.folder}/blobs`)).toEqual([]);
+  });
+
+  test('413: 100 MB are refused without being read', async () => {
+    const response = await client
+      .fetch('/v1/jobs', { method: 'POST', headers: { 'content-type': 'application/json' }, body: Buffer.alloc(100_000_000, 'x') as NonNullable<RequestInit["body"]> })
+      .catch(() => undefined);
+    // The server may close the connection on a body it will not read; it must not buffer it.
+    if (response) expect(await expectProblem(response)).toBe('body_too_large');
+    expect((await fetch(`${pipeline.url}/health/live`)).status).toBe(200);
+  });
+
+  test('415 and 400: other media types, bad headers, and bad queries are told apart', async () => {
+    expect(await expectProblem(await raw('<xml/>', { 'content-type': 'text/xml' }), 415)).toBe('media_type_unsupported');
+    await expectProblem(await raw(JSON.stringify(completion('x')), { 'idempotency-key': 'x'.repeat(300) }), 400);
+    await expectProblem(await raw(JSON.stringify(completion('x')), { 'idempotency-key': '"a"b"' }), 400);
+    for (const query of ['state=finished', 'limit=0', 'limit=1e9', 'limit=abc', 'cursor=zzz', 'created_after=yesterday', 'unknown=1', 'state=done&state=failed', '__proto__[x]=1', 'model[$ne]=x']) {
+      await expectProblem(await client.fetch(`/v1/jobs?${query}`), 400);
+    }
+  });
+
+  test('404: addresses that are malformed, huge or unknown are not an error of ours', async () => {
+    for (const path of ['/v1/jobs/%00', '/v1/jobs/..%2f..%2fetc%2fpasswd', `/v1/jobs/${'a'.repeat(5_000)}`, '/v1/jobs/%ff', '/v1/jobs/constructor', '/v1/jobs/a%0d%0aSet-Cookie:b', '/nothing', '/v1', '/v1/jobs/job_0000/../x', '/docs/../../etc/passwd']) {
+      await expectProblem(await client.fetch(path));
+    }
+    await expectProblem(await client.fetch('/v1/jobs', { method: 'DELETE' }), 404);
+  });
+
+  test("another tenant's job answers on every route exactly like one that does not exist", async () => {
+    const job = await client.submit(completion('mine'), { prefer: 'wait=20' });
+    const stranger = await pipeline.client('stranger');
+    const unknown = `${job.id.slice(0, -4)}0000`;
+    const routes = OPERATIONS.filter(({ path }) => path.includes('{id}'));
+    expect(routes.length).toBeGreaterThanOrEqual(5);
+    for (const { method, path } of routes) {
+      const [theirs, nobodys] = await Promise.all([job.id, unknown].map((id) => stranger.fetch(path.replace('{id}', id), { method: method.toUpperCase() })));
+      expect([path, theirs?.status]).toEqual([path, 404]);
+      expect(await theirs?.text()).toBe(await nobodys?.text());
+    }
+    const list = (await (await stranger.fetch('/v1/jobs')).json()) as { jobs: unknown[] };
+    expect(list.jobs).toEqual([]);
+    expect((await client.job(job.id)).state).toBe('done');
+  });
+
+  test('every route but the open ones wants a key with the right scope, and a revoked key stops working within seconds', async () => {
+    const reader = await pipeline.key('acme', ['read']);
+    for (const { method, path, scope } of OPERATIONS) {
+      const url = `${pipeline.url}${path.replace('{id}', 'job_00000000000000000000000000')}`;
+      const send = (authorization?: string) => fetch(url, { method: method.toUpperCase(), headers: authorization === undefined ? {} : { authorization } });
+      if (scope === null) {
+        expect([401, 403]).not.toContain((await send()).status);
+        continue;
+      }
+      for (const bad of [undefined, 'Bearer', 'Bearer x', `Bearer csk_${'0'.repeat(16)}_${'A'.repeat(43)}`, `Basic ${reader}`, `Bearer ${reader}x`]) {
+        await expectProblem(await send(bad), 401);
+      }
+      if (scope !== 'read') await expectProblem(await send(`Bearer ${reader}`), 403);
+    }
+    const { ApiKeys } = await import('../../src/tenants/api-key.store.ts');
+    await new ApiKeys(pipeline.redis.client('api'), pipeline.redis.keys).revoke(reader.split('_')[1] ?? '');
+    await until(async () => (await fetch(`${pipeline.url}/v1/models`, { headers: { authorization: `Bearer ${reader}` } })).status === 401, 5_000);
+  });
+
+  test('1,000 event streams that were abandoned leave no descriptor behind', async () => {
+    const idle = await Pipeline.prepare();
+    await using _ = idle;
+    const api = await idle.api();
+    const patient = await idle.client();
+    const job = await patient.submit(completion('never taken'));
+    const descriptors = () => readdirSync(`/proc/${api.process.pid ?? 0}/fd`).length;
+    await patient.job(job.id);
+    const before = descriptors();
+    for (let round = 0; round < 10; round += 1) {
+      const controllers = Array.from({ length: 100 }, () => new AbortController());
+      const streams = await Promise.all(controllers.map(({ signal }) => patient.fetch(`/v1/jobs/${job.id}/events`, { signal })));
+      expect(streams.every((stream) => stream.status === 200)).toBe(true);
+      for (const controller of controllers) controller.abort();
+    }
+    await until(() => Promise.resolve(descriptors() <= before + 10));
+    const text = await (await fetch(`${idle.url}/metrics`)).text();
+    expect(text).toContain('countersign_event_streams 0');
+  });
+
+  test('a client that sends its headers drop by drop is sent away, and bytes that are no HTTP get a problem document', async () => {
+    const port = Number(new URL(pipeline.url).port);
+    const answer = await new Promise<string>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => socket.write('NOT HTTP AT ALL\r\n\r\n'));
+      let text = '';
+      socket.on('data', (piece) => {
+        text += piece.toString();
+      });
+      socket.on('close', () => resolve(text));
+    });
+    expect(answer).toContain('application/problem+json');
+    const slow = await new Promise<string>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => socket.write('POST /v1/jobs HTTP/1.1\r\nhost: x\r\n'));
+      const drip = setInterval(() => socket.write('x-a: b\r\n'), 1_000);
+      let text = '';
+      socket.on('data', (piece) => {
+        text += piece.toString();
+      });
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        clearInterval(drip);
+        resolve(text);
+      });
+    });
+    expect(slow).toMatch(/^HTTP\/1\.1 4\d\d/);
+    expect(readdirSync(`/proc/${apiPid}/fd`).length).toBeLessThan(200);
+  });
+});
