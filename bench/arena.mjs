@@ -1,0 +1,98 @@
+// A private Redis, keys and processes for one side of a comparison. Everything is stopped by `close`.
+import { createHash } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+
+export const dist = (path) => import(new URL(`../dist/${path}`, import.meta.url).href);
+const root = new URL('..', import.meta.url).pathname;
+const { findRedisServer, startPrivateRedis } = await dist('redis/redis-server.js');
+const { aclFile } = await dist('redis/acl.js');
+const { JobKeys } = await dist('jobs/job.keys.js');
+const { ensureSigningKey, writeSecretFile } = await dist('keys/key-file.js');
+const { workerIdOf } = await dist('keys/signing-key.js');
+const { keyringEntry } = await dist('receipts/keyring.js');
+const { sha256Hex } = await dist('blobs/blob-store.js');
+
+export const keys = new JobKeys('cs');
+export const MODEL = { name: 'noop', pool: 'default', tasks: ['completion', 'chat'], engine: 'noop', sha256: sha256Hex(''), parallel: 50 };
+const PASSWORD = 'bench';
+const hash = createHash('sha256').update(PASSWORD).digest('hex');
+
+export async function openArena() {
+  const folder = mkdtempSync(join(tmpdir(), 'cs-bench-'));
+  const program = await findRedisServer(join(root, '.countersign', 'redis-server'), (line) => process.stderr.write(`${line}\n`));
+  const server = await startPrivateRedis({
+    program,
+    folder: join(folder, 'redis'),
+    users: `${aclFile(keys.prefix, ['default'], { api: hash, worker: hash, attestor: hash })}\nuser admin on ~* &* +@all #${hash}`,
+    admin: { user: 'admin', password: PASSWORD },
+  });
+  const connect = (user = 'admin') => new Redis({ path: server.url.slice(7), username: user, password: PASSWORD, disableClientInfo: true, maxRetriesPerRequest: null });
+  const admin = connect();
+  const children = [];
+
+  const api = ensureSigningKey(join(folder, 'api.key'));
+  const attestor = ensureSigningKey(join(folder, 'attestor.key'));
+  const worker = ensureSigningKey(join(folder, 'worker.key'));
+  const past = new Date(Date.now() - 60_000).toISOString();
+  const keyring = { version: 1, keys: [keyringEntry('api', api.public, past), keyringEntry('attestor', attestor.public, past)] };
+  writeFileSync(join(folder, 'keyring.json'), JSON.stringify(keyring));
+  writeFileSync(join(folder, 'workers.json'), JSON.stringify({ version: 1, workers: [{ id: workerIdOf(worker.public), publicKey: worker.public.raw }] }));
+  writeFileSync(join(folder, 'models.json'), JSON.stringify({ version: 1, models: [MODEL] }));
+  writeSecretFile(join(folder, 'redis.password'), PASSWORD);
+  mkdirSync(join(folder, 'blobs'));
+
+  /** Starts a process and waits for its line `{"ready":true…`. */
+  async function start(script, env, args = []) {
+    const child = spawn(process.execPath, [...(process.env.BENCH_PROF && script.includes(process.env.BENCH_PROF) ? ['--cpu-prof', '--cpu-prof-dir=/tmp/prof'] : []), join(root, script), ...args], { env: { PATH: process.env.PATH, HOME: folder, REDIS_SOCKET: server.url.slice(7), REDIS_PASSWORD: PASSWORD, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
+    children.push(child);
+    const facts = await new Promise((resolve, reject) => {
+      createInterface({ input: child.stdout }).on('line', (line) => line.startsWith('{"ready":true') && resolve(JSON.parse(line)));
+      child.once('exit', (code) => reject(new Error(`${script} ended with ${code}`)));
+    });
+    return { child, facts };
+  }
+
+  const role = (name, env = {}) =>
+    start(`dist/${name}/main.js`, {
+      COUNTERSIGN_REDIS_URL: server.url,
+      COUNTERSIGN_REDIS_USER: name,
+      COUNTERSIGN_REDIS_PASSWORD_FILE: join(folder, 'redis.password'),
+      COUNTERSIGN_BLOBS: join(folder, 'blobs'),
+      COUNTERSIGN_CATALOG: join(folder, 'models.json'),
+      COUNTERSIGN_LOG_LEVEL: 'warn',
+      ...(name === 'api' ? { COUNTERSIGN_API_KEY_FILE: join(folder, 'api.key'), COUNTERSIGN_KEYRING: join(folder, 'keyring.json'), COUNTERSIGN_PORT: '0' } : {}),
+      ...(name === 'worker' ? { COUNTERSIGN_WORKER_KEY_FILE: join(folder, 'worker.key') } : {}),
+      ...(name === 'attestor' ? { COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key'), COUNTERSIGN_KEYRING: join(folder, 'keyring.json'), COUNTERSIGN_ENROLLED_WORKERS: join(folder, 'workers.json') } : {}),
+      ...env,
+    });
+
+  return {
+    folder,
+    server,
+    admin,
+    connect,
+    start,
+    role,
+    apiKey: api,
+    keyring,
+    async close() {
+      await Promise.all(children.map((child) => new Promise((resolve) => {
+        if (child.exitCode !== null || child.signalCode !== null) return resolve();
+        child.once('exit', resolve);
+        child.kill(process.env.BENCH_PROF ? 'SIGTERM' : 'SIGKILL');
+      })));
+      admin.disconnect();
+      await server.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+export const quantile = (values, q) => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

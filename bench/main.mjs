@@ -1,0 +1,34 @@
+// Medians of interleaved rounds on this machine; see README.md beside this file for what each figure means.
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { benchHttp } from './http.mjs';
+import { benchPipeline } from './pipeline.mjs';
+
+const option = (name, fallback) => {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? fallback : process.argv[at + 1];
+};
+const settings = { rounds: Number(option('--rounds', 5)), jobs: Number(option('--jobs', 5_000)) };
+const say = (line) => process.stderr.write(`${line}\n`);
+
+function commit() {
+  try {
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
+  } catch {
+    return 'unknown';
+  }
+}
+
+const only = option('--only', undefined);
+const results = {
+  ...(only === 'http' ? {} : await benchPipeline(settings, say)),
+  ...(only === 'pipeline' ? {} : await benchHttp(settings, say)),
+  machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
+  commit: commit(),
+};
+const rounded = JSON.parse(JSON.stringify(results, (_, value) => (typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value)));
+const file = option('--json', undefined);
+if (file !== undefined) writeFileSync(file, `${JSON.stringify(rounded, null, 2)}\n`);
+process.stdout.write(`${JSON.stringify(rounded, null, 2)}\n`);
+process.exit(0);

@@ -1,0 +1,149 @@
+// submit → done through ticket, claim, evidence, verdict and receipt, against two plain BullMQ queues.
+import { Queue } from 'bullmq';
+import { MODEL, dist, keys, median, openArena, pause, quantile } from './arena.mjs';
+
+const { Admission } = await dist('api/admission.js');
+const { PoolQueues } = await dist('bull/pool-queue.js');
+const { BlobStore } = await dist('blobs/blob-store.js');
+const { Catalog } = await dist('pools/catalog.js');
+const { createLogger } = await dist('logging/logger.js');
+const { verifyReceipt, receiptFile } = await dist('receipts/receipt.js');
+const { decodeStored } = await dist('receipts/dsse.js');
+const { Keyring } = await dist('receipts/keyring.js');
+
+const WINDOW = 500;
+const LOW_RATE_MS = 20;
+
+async function ours() {
+  const arena = await openArena();
+  await Promise.all([arena.role('worker'), arena.role('attestor', { COUNTERSIGN_RECOMPUTE_MODELS: 'none', COUNTERSIGN_KEEP_JOBS: '1000000' })]);
+  const redis = arena.connect('api');
+  const admission = new Admission({
+    redis, keys, queues: new PoolQueues(arena.connect('api'), keys), blobs: new BlobStore(`${arena.folder}/blobs`),
+    catalog: new Catalog([MODEL]), signingKey: arena.apiKey, defaultRecompute: 0, logger: createLogger('bench', 'error'),
+  });
+  return {
+    arena,
+    submit: (number) => admission.submit('bench', { model: 'noop', task: 'completion', input: { prompt: `${number} ${'x'.repeat(230)}` } }, undefined),
+    finished: async () => arena.admin.zcard(keys.ended),
+    isDone: async (id) => (await arena.admin.hget(keys.ruling(id), 'state')) === 'done',
+    async receipt() {
+      const [id] = await arena.admin.zrange(keys.ended, '-1', '-1');
+      const [verdict, field] = await arena.admin.hmgetBuffer(keys.ruling(id), 'verdict', 'field');
+      const evidence = await arena.admin.hgetBuffer(keys.evidence(id), field.toString());
+      const ticket = await arena.admin.hgetBuffer(keys.ticket(id), 'ticket');
+      return Buffer.from(receiptFile(decodeStored(ticket), decodeStored(evidence), decodeStored(verdict)));
+    },
+  };
+}
+
+async function byHand() {
+  const arena = await openArena();
+  await Promise.all([arena.start('bench/baseline-infer.mjs', {}), arena.start('bench/baseline-attest.mjs', {})]);
+  const queue = new Queue('infer', { connection: arena.connect(), prefix: 'base' });
+  return {
+    arena,
+    submit: async (number) => (await queue.add('run', { prompt: `${number} ${'x'.repeat(230)}` }, { jobId: `j-${number}-${Math.random().toString(36).slice(2)}`, removeOnComplete: true })).id,
+    finished: async () => Number((await arena.admin.get('finished')) ?? 0),
+    isDone: async (id) => (await arena.admin.hget(`status:${id}`, 'state')) === 'done',
+  };
+}
+
+/** Jobs per second with at most 500 in flight, from the first submission to the last end. */
+async function throughput(side, jobs) {
+  const before = await side.finished();
+  const started = performance.now();
+  let submitted = 0;
+  let done = 0;
+  while (done < jobs) {
+    const room = Math.min(WINDOW - (submitted - done), jobs - submitted);
+    if (room > 0) {
+      await Promise.all(Array.from({ length: room }, (_, index) => side.submit(submitted + index)));
+      submitted += room;
+    }
+    done = (await side.finished()) - before;
+    if (done < jobs && submitted - done >= WINDOW * 0.8) await pause(2);
+    if (performance.now() - started > 120_000) throw new Error(`only ${done} of ${jobs} jobs ended`);
+  }
+  return jobs / ((performance.now() - started) / 1_000);
+}
+
+/** Milliseconds from submission to end, one job every 20 ms. */
+async function latencies(side, jobs) {
+  const found = [];
+  const watch = async (number) => {
+    const started = performance.now();
+    const id = await side.submit(number);
+    while (!(await side.isDone(id))) await new Promise(setImmediate);
+    found.push(performance.now() - started);
+  };
+  const running = [];
+  for (let number = 0; number < jobs; number += 1) {
+    running.push(watch(number));
+    await pause(LOW_RATE_MS);
+  }
+  await Promise.all(running);
+  return found;
+}
+
+async function counters(redis) {
+  const stats = await redis.info('commandstats', 'stats', 'memory');
+  const value = (name) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(stats)?.[1] ?? 0);
+  const calls = [...stats.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)].filter(([, name]) => !/^(zcard|info|get|hget)$/.test(name)).reduce((sum, [, , count]) => sum + Number(count), 0);
+  return { calls, bytes: value('total_net_input_bytes') + value('total_net_output_bytes'), memory: value('used_memory') };
+}
+
+export async function benchPipeline({ rounds, jobs }, say) {
+  const mine = await ours();
+  const base = await byHand();
+  try {
+    await throughput(mine, 1_000);
+    await throughput(base, 1_000);
+    const rates = { mine: [], base: [] };
+    for (let round = 0; round < rounds; round += 1) {
+      rates.mine.push(await throughput(mine, jobs));
+      rates.base.push(await throughput(base, jobs));
+      say(`pipeline round ${round + 1}: ${Math.round(rates.mine.at(-1))} jobs/s, by hand ${Math.round(rates.base.at(-1))} jobs/s`);
+    }
+    const low = { mine: [], base: [] };
+    for (let round = 0; round < rounds; round += 1) {
+      low.mine.push(await latencies(mine, 150));
+      low.base.push(await latencies(base, 150));
+    }
+    const at = (side, q) => median(low[side].map((values) => quantile(values, q)));
+    const before = await counters(mine.arena.admin);
+    await throughput(mine, jobs);
+    await pause(1_000);
+    const after = await counters(mine.arena.admin);
+
+    const receipt = await mine.receipt();
+    const keyring = new Keyring(mine.arena.keyring);
+    const verifications = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const started = performance.now();
+      let count = 0;
+      for (; performance.now() - started < 1_000; count += 1) verifyReceipt(receipt, keyring);
+      verifications.push(count / ((performance.now() - started) / 1_000));
+    }
+    return {
+      pipeline: {
+        throughput_ratio: median(rates.mine.map((rate, index) => rate / rates.base[index])),
+        jobs_per_second: median(rates.mine),
+        by_hand_jobs_per_second: median(rates.base),
+        p50_ms: at('mine', 0.5),
+        p99_ms: at('mine', 0.99),
+        added_ms_p50: at('mine', 0.5) - at('base', 0.5),
+        added_ms_p99: at('mine', 0.99) - at('base', 0.99),
+      },
+      redis: {
+        commands_per_job: (after.calls - before.calls) / jobs,
+        network_bytes_per_job: (after.bytes - before.bytes) / jobs,
+        bytes_per_kept_job: (after.memory - before.memory) / jobs,
+      },
+      receipts: { verify_per_second: median(verifications), bytes: receipt.length },
+    };
+  } finally {
+    await mine.arena.close();
+    await base.arena.close();
+  }
+}

@@ -1,0 +1,7 @@
+// `npm run bench [-- --json FILE] [--rounds N] [--jobs N]`: measures against baselines in the same run; see bench/README.md.
+import { ensureBuilt, ensureInstalled } from './setup.mjs';
+
+const say = (line) => process.stderr.write(`${line}\n`);
+ensureInstalled(say);
+ensureBuilt(say);
+await import(new URL('../bench/main.mjs', import.meta.url).href);
