@@ -48,7 +48,7 @@ export async function openArena() {
 
   /** Starts a process and waits for its line `{"ready":true…`. */
   async function start(script, env, args = []) {
-    const child = spawn(process.execPath, [...(process.env.BENCH_PROF && script.includes(process.env.BENCH_PROF) ? ['--cpu-prof', '--cpu-prof-dir=/tmp/prof'] : []), join(root, script), ...args], { env: { PATH: process.env.PATH, HOME: folder, REDIS_SOCKET: server.url.slice(7), REDIS_PASSWORD: PASSWORD, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [join(root, script), ...args], { env: { PATH: process.env.PATH, HOME: folder, REDIS_SOCKET: server.url.slice(7), REDIS_PASSWORD: PASSWORD, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
     children.push(child);
     const facts = await new Promise((resolve, reject) => {
       createInterface({ input: child.stdout }).on('line', (line) => line.startsWith('{"ready":true') && resolve(JSON.parse(line)));
@@ -84,7 +84,7 @@ export async function openArena() {
       await Promise.all(children.map((child) => new Promise((resolve) => {
         if (child.exitCode !== null || child.signalCode !== null) return resolve();
         child.once('exit', resolve);
-        child.kill(process.env.BENCH_PROF ? 'SIGTERM' : 'SIGKILL');
+        child.kill('SIGKILL');
       })));
       admin.disconnect();
       await server.stop();

@@ -18,7 +18,9 @@ export async function benchHttp({ rounds }, say) {
   try {
     const { facts: mine } = await arena.role('api');
     const { facts: base } = await arena.start('bench/baseline-http.mjs', {});
-    const { text } = await new ApiKeys(arena.connect('api'), keys).create('bench', ['submit']);
+    const redis = arena.connect('api');
+    const { text } = await new ApiKeys(redis, keys).create('bench', ['submit']);
+    redis.disconnect();
     const authorization = `Bearer ${text}`;
     await requestsPerSecond(mine.url, { authorization });
     const rates = { mine: [], base: [] };

@@ -18,8 +18,9 @@ async function ours() {
   const arena = await openArena();
   await Promise.all([arena.role('worker'), arena.role('attestor', { COUNTERSIGN_RECOMPUTE_MODELS: 'none', COUNTERSIGN_KEEP_JOBS: '1000000' })]);
   const redis = arena.connect('api');
+  const queueRedis = arena.connect('api');
   const admission = new Admission({
-    redis, keys, queues: new PoolQueues(arena.connect('api'), keys), blobs: new BlobStore(`${arena.folder}/blobs`),
+    redis, keys, queues: new PoolQueues(queueRedis, keys), blobs: new BlobStore(`${arena.folder}/blobs`),
     catalog: new Catalog([MODEL]), signingKey: arena.apiKey, defaultRecompute: 0, logger: createLogger('bench', 'error'),
   });
   return {
@@ -27,6 +28,10 @@ async function ours() {
     submit: (number) => admission.submit('bench', { model: 'noop', task: 'completion', input: { prompt: `${number} ${'x'.repeat(230)}` } }, undefined),
     finished: async () => arena.admin.zcard(keys.ended),
     isDone: async (id) => (await arena.admin.hget(keys.ruling(id), 'state')) === 'done',
+    close() {
+      redis.disconnect();
+      queueRedis.disconnect();
+    },
     async receipt() {
       const [id] = await arena.admin.zrange(keys.ended, '-1', '-1');
       const [verdict, field] = await arena.admin.hmgetBuffer(keys.ruling(id), 'verdict', 'field');
@@ -40,9 +45,11 @@ async function ours() {
 async function byHand() {
   const arena = await openArena();
   await Promise.all([arena.start('bench/baseline-infer.mjs', {}), arena.start('bench/baseline-attest.mjs', {})]);
-  const queue = new Queue('infer', { connection: arena.connect(), prefix: 'base' });
+  const redis = arena.connect();
+  const queue = new Queue('infer', { connection: redis, prefix: 'base' });
   return {
     arena,
+    close: () => redis.disconnect(),
     submit: async (number) => (await queue.add('run', { prompt: `${number} ${'x'.repeat(230)}` }, { jobId: `j-${number}-${Math.random().toString(36).slice(2)}`, removeOnComplete: true })).id,
     finished: async () => Number((await arena.admin.get('finished')) ?? 0),
     isDone: async (id) => (await arena.admin.hget(`status:${id}`, 'state')) === 'done',
@@ -143,6 +150,8 @@ export async function benchPipeline({ rounds, jobs }, say) {
       receipts: { verify_per_second: median(verifications), bytes: receipt.length },
     };
   } finally {
+    mine.close();
+    base.close();
     await mine.arena.close();
     await base.arena.close();
   }

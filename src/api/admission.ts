@@ -1,4 +1,3 @@
-import { randomBytes, randomInt } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { sha256Hex, type BlobStore } from '../blobs/blob-store.ts';
 import type { PoolQueues } from '../bull/pool-queue.ts';
@@ -7,6 +6,7 @@ import { crashPoint } from '../faults/crash-point.ts';
 import { newJobId } from '../jobs/job-id.ts';
 import { queueName, type JobKeys } from '../jobs/job.keys.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES } from '../jobs/task-input.ts';
+import { freshRandom } from '../keys/random.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Logger } from '../logging/logger.ts';
 import { present } from '../pools/announcement.ts';
@@ -23,7 +23,6 @@ export const IDEMPOTENCY_MS = 86_400_000;
 /** The sweep first looks at a job this long after its admission: a healthy one is done or running by then. */
 const FIRST_LOOK_MS = 4_000;
 const BATCH = 64;
-const MAX_SEED = 4_294_967_295;
 const ATTESTORS_CACHE_MS = 1_000;
 
 interface Application {
@@ -94,7 +93,7 @@ export class Admission {
           max_tokens: body.params?.max_tokens ?? DEFAULTS.max_tokens,
           temperature: body.params?.temperature ?? DEFAULTS.temperature,
           top_p: body.params?.top_p ?? DEFAULTS.top_p,
-          seed: body.params?.seed ?? randomInt(0, MAX_SEED + 1),
+          seed: body.params?.seed ?? freshRandom(4).readUInt32BE(0),
           stop: body.params?.stop ?? [],
         },
         inputBytes,
@@ -102,7 +101,7 @@ export class Admission {
         attempts,
         createdAt: new Date(createdMs).toISOString(),
         deadline: new Date(deadlineMs).toISOString(),
-        nonce: randomBytes(32).toString('base64url'),
+        nonce: freshRandom(32).toString('base64url'),
       },
     };
     crashPoint('api.before-admit');

@@ -24,6 +24,8 @@ import { Rulings } from './rulings.ts';
 import { Sweep } from './sweep.ts';
 
 const REDIS_START_MS = 10_000;
+/** Measured: a second and a third lane keep the attestor busy while Redis works; a fourth adds nothing. */
+const LANES = 3;
 const BLOB_SWEEP_MS = 3_600_000;
 /** A job may be open for a day before it is kept; blobs outlive both. */
 const LONGEST_OPEN_MS = 90_000_000;
@@ -47,13 +49,12 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const keys = new JobKeys(config.COUNTERSIGN_SHARD);
     const access = redisAccess(config, 'attestor');
     const redis = openRedis(access, 'patient', logger);
-    const blocking = openRedis(access, 'patient', logger);
+    const lanes = Array.from({ length: LANES }, () => openRedis(access, 'patient', logger));
     try {
       await whenReady(redis, REDIS_START_MS);
       await requireFitRedis(redis, 'attestor');
     } catch (cause) {
-      redis.disconnect();
-      blocking.disconnect();
+      for (const connection of [redis, ...lanes]) connection.disconnect();
       if (cause instanceof CodedError) throw cause;
       throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
     }
@@ -66,7 +67,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const rulings = new Rulings(redis, keys, queues);
     const recomputations = new Queue<Recomputation>(RECOMPUTE_QUEUE, { connection: redis, prefix: keys.attestorQueue, skipVersionCheck: true, streams: { events: { maxLen: 10 } } });
     recomputations.on('error', () => undefined);
-    const intake = new Intake({ redis, blocking, keys, judge, rulings, enrolled, recomputations, consumer: id, logger });
+    const intake = new Intake({ redis, lanes, keys, judge, rulings, enrolled, recomputations, consumer: id, logger });
     await intake.start();
     const sweep = new Sweep({
       redis,

@@ -36,8 +36,8 @@ interface Entry {
 
 interface IntakeParts {
   readonly redis: Redis;
-  /** A connection of its own, because it blocks. */
-  readonly blocking: Redis;
+  /** A connection for each lane, used by nobody else, because it blocks. */
+  readonly lanes: readonly Redis[];
   readonly keys: JobKeys;
   readonly judge: Judge;
   readonly rulings: Rulings;
@@ -48,7 +48,8 @@ interface IntakeParts {
 }
 
 /**
- * Reads what workers commit and what users cancel, in batches, judges, rules and acknowledges, in this order. A crash
+ * Reads what workers commit and what users cancel, in batches and in a few lanes (one checks while another waits for
+ * Redis), judges, rules and acknowledges, in this order. A crash
  * at any point leaves entries that are read again; ruling twice changes nothing, because a ruling names the epoch
  * that it is about.
  */
@@ -56,7 +57,7 @@ export class Intake {
   readonly #parts: IntakeParts;
   readonly #warn: (error: unknown) => void;
   #stopped = false;
-  #loop: Promise<void> | undefined;
+  #loops: Promise<void>[] = [];
   #lastTakeOver = 0;
 
   constructor(parts: IntakeParts) {
@@ -66,13 +67,13 @@ export class Intake {
 
   async start(): Promise<void> {
     await this.#createGroups();
-    this.#loop = this.#run();
+    this.#loops = this.#parts.lanes.map((lane) => this.#run(lane));
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#parts.blocking.disconnect();
-    await this.#loop;
+    for (const lane of this.#parts.lanes) lane.disconnect();
+    await Promise.all(this.#loops);
   }
 
   /** Judges cases and applies what comes of it; also the sweep's way for stuck attestations. */
@@ -101,10 +102,10 @@ export class Intake {
     if (cancelled.length > 0) publish(cancelled, await this.#parts.rulings.apply(cancelled));
   }
 
-  async #run(): Promise<void> {
+  async #run(lane: Redis): Promise<void> {
     while (!this.#stopped) {
       try {
-        const entries = await this.#next();
+        const entries = await this.#next(lane);
         if (entries.length === 0) continue;
         crashPoint('attestor.before-read');
         await this.#handle(entries);
@@ -146,11 +147,11 @@ export class Intake {
     await this.judge(toJudge);
   }
 
-  async #next(): Promise<Entry[]> {
-    const { blocking, keys, consumer } = this.#parts;
+  async #next(lane: Redis): Promise<Entry[]> {
+    const { keys, consumer } = this.#parts;
     const stale = await this.#takeOver();
     if (stale.length > 0) return stale;
-    const reply = await blocking.xreadgroup('GROUP', GROUP, consumer, 'COUNT', BATCH, 'BLOCK', BLOCK_MS, 'STREAMS', keys.attest, keys.cancels, '>', '>');
+    const reply = await lane.xreadgroup('GROUP', GROUP, consumer, 'COUNT', BATCH, 'BLOCK', BLOCK_MS, 'STREAMS', keys.attest, keys.cancels, '>', '>');
     return parseStreams(keys, reply);
   }
 

@@ -2,7 +2,6 @@ import type { Redis } from 'ioredis';
 import type { PoolQueues } from '../bull/pool-queue.ts';
 import { crashPoint } from '../faults/crash-point.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
-import { MOST_EPOCHS } from '../jobs/job.reader.ts';
 import type { FinalState, JobState } from '../jobs/job-state.ts';
 import { encodeStored, type SignedPayload } from '../receipts/dsse.ts';
 import { loadScript } from '../redis/script.ts';
@@ -70,7 +69,7 @@ export class Rulings {
     const reply = await RULE.run(
       this.#redis,
       [keys.open, keys.ended, keys.attestorWake],
-      [keys.prefix, MOST_EPOCHS, WAKE_STREAM_LENGTH, REQUEUE_LOOK_MS, ...args],
+      [keys.prefix, WAKE_STREAM_LENGTH, REQUEUE_LOOK_MS, ...args],
     );
     if (!Array.isArray(reply)) throw new Error('rule.lua answered something else than a list.');
     crashPoint('attestor.before-requeue');

@@ -3,12 +3,10 @@ import type { Redis } from 'ioredis';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import { queueName } from '../jobs/job.keys.ts';
 
-/** BullMQ carries ids only: it delivers, the documents decide. */
+/** BullMQ carries ids only: it delivers, the documents decide. What is delivered is removed by the consumer's options. */
 export interface Delivery {
   readonly id: string;
 }
-
-const OPTIONS = { removeOnComplete: true, removeOnFail: true, stackTraceLimit: 1, keepLogs: 1, sizeLimit: 512 } as const;
 
 /** The queues of the pools, opened when first used. Adding one delivery twice under one name adds it once. */
 export class PoolQueues {
@@ -30,10 +28,10 @@ export class PoolQueues {
     const target = this.#open(queue);
     if (deliveries.length === 1) {
       const [only] = deliveries;
-      if (only) await target.add('run', { id: only.id }, { ...OPTIONS, jobId: only.name });
+      if (only) await target.add('run', { id: only.id }, { jobId: only.name });
       return;
     }
-    await target.addBulk(deliveries.map(({ name, id }) => ({ name: 'run', data: { id }, opts: { ...OPTIONS, jobId: name } })));
+    await target.addBulk(deliveries.map(({ name, id }) => ({ name: 'run', data: { id }, opts: { jobId: name } })));
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { freshRandom } from '../keys/random.ts';
 
 const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
 
@@ -7,14 +7,13 @@ const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
  * creation, hold nothing that BullMQ refuses (`:` or digits only), and cannot be guessed.
  */
 export function newJobId(nowMs: number): string {
-  const random = randomBytes(10);
-  let value = BigInt(nowMs);
-  for (const byte of random) value = (value << 8n) | BigInt(byte);
   let text = '';
-  for (let digit = 0; digit < 26; digit += 1) {
-    text = (CROCKFORD[Number(value & 31n)] ?? '') + text;
-    value >>= 5n;
+  for (let time = nowMs, digit = 0; digit < 10; digit += 1) {
+    text = (CROCKFORD[time % 32] ?? '') + text;
+    time = Math.floor(time / 32);
   }
+  // Five bits of each byte, sixteen times.
+  for (const byte of freshRandom(16)) text += CROCKFORD[byte & 31] ?? '';
   return `job_${text}`;
 }
 

@@ -39,9 +39,28 @@ export function parseStrictJson(text: string, limits: JsonLimits): unknown {
  * numbers, no needless escapes. There is then one byte string for one value, and no mutation goes unseen.
  */
 export function parseCanonicalJson(text: string, limits: JsonLimits): unknown {
-  const value = parseStrictJson(text, limits);
+  if (deepest(text) > limits.maxDepth) throw new JsonRefused(`The JSON is nested deeper than ${limits.maxDepth} levels.`);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new JsonRefused('The text is not valid JSON.');
+  }
+  // Of two equal members JSON.parse keeps one, so the text that comes back is another.
   if (JSON.stringify(value) !== text) throw new JsonRefused('The text is not compact JSON as this format requires.');
   return value;
+}
+
+/** How deep the text is nested. Strings are matched whole, so that brackets inside them do not count. */
+function deepest(text: string): number {
+  let depth = 0;
+  let most = 0;
+  for (const token of text.match(/"(?:[^"\\]|\\.)*"|[[\]{}]/g) ?? []) {
+    if (token.length > 1) continue;
+    depth += token === '[' || token === '{' ? 1 : -1;
+    if (depth > most) most = depth;
+  }
+  return most;
 }
 
 const QUOTE = 0x22;

@@ -37,9 +37,7 @@ export function publicKeyFromRaw(raw: Uint8Array): PublicKey {
   } catch (cause) {
     throw new CodedError('key_file_unfit', 'The public key is not a canonical point of the curve.', { cause });
   }
-  if (point.isSmallOrder() || !point.isTorsionFree()) {
-    throw new CodedError('key_file_unfit', 'The public key is a point of small or mixed order.');
-  }
+  if (point.isSmallOrder()) throw new CodedError('key_file_unfit', 'The public key is a point of small order.');
   const spki = Buffer.concat([SPKI_HEADER, raw]);
   return {
     id: createHash('sha256').update(spki).digest('hex'),

@@ -146,6 +146,8 @@ export async function startPrivateRedis(options: PrivateRedisOptions): Promise<P
     // An answer of ours is a promise; everysec could break those of the last second.
     'appendfsync always',
     'aof-load-truncated yes',
+    // The default would rewrite the file every few thousand jobs.
+    'auto-aof-rewrite-min-size 512mb',
     'save ""',
     'maxmemory-policy noeviction',
     // Nothing honest is near this size, whoever sends it.

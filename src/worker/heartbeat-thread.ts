@@ -49,7 +49,9 @@ let stopped = false;
 
 const tell = (news: HeartbeatNews) => port.postMessage(news);
 
-port.on('message', (order: HeartbeatOrder) => {
+port.on('message', (orders: HeartbeatOrder[]) => orders.forEach(obey));
+
+function obey(order: HeartbeatOrder): void {
   switch (order.kind) {
     case 'hold':
       held.set(order.id, order.lease);
@@ -64,7 +66,7 @@ port.on('message', (order: HeartbeatOrder) => {
     case 'stop':
       void stop();
   }
-});
+}
 
 function mainThreadLives(): boolean {
   const tick = Atomics.load(ticks, 0);

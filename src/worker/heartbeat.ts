@@ -13,6 +13,7 @@ export class Heartbeat {
   readonly #timer: NodeJS.Timeout;
   readonly #worker: string;
   readonly #stopped: Promise<void>;
+  #orders: HeartbeatOrder[] = [];
 
   constructor(
     options: { access: RedisAccess; shard: string; leaseMs: number; heartbeatMs: number; stallMs: number; logLevel: string; worker: string },
@@ -59,8 +60,14 @@ export class Heartbeat {
     clearTimeout(forced);
   }
 
+  /** Orders of one turn of the event loop travel together: a message costs more than a short job's other bookkeeping. */
   #tell(order: HeartbeatOrder): void {
-    this.#thread.postMessage(order);
+    this.#orders.push(order);
+    if (this.#orders.length > 1) return;
+    queueMicrotask(() => {
+      this.#thread.postMessage(this.#orders);
+      this.#orders = [];
+    });
   }
 }
 

@@ -16,11 +16,10 @@ export class PoolConsumer {
 
   constructor(options: { access: RedisAccess; keys: JobKeys; pool: string; engine: Engine; concurrency: number; runner: JobRunner; logger: Logger }) {
     const { runner, engine } = options;
-    // BullMQ makes the AbortSignal only for a processor that declares three parameters.
-    const process = async (job: Job<Delivery>, token: string | undefined, signal: AbortSignal | undefined): Promise<null> => {
+    const process = async (job: Job<Delivery>, token: string | undefined): Promise<null> => {
       const id = deliveredId(job);
       if (id === undefined) return null;
-      const outcome = await runner.run(id, engine, signal ?? new AbortController().signal);
+      const outcome = await runner.run(id, engine);
       if (outcome.kind === 'later') {
         await job.moveToDelayed(Date.now() + outcome.afterMs, token);
         throw new DelayedError();

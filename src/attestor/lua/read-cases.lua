@@ -12,10 +12,10 @@
 local prefix, most, longest, longestOutput = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local cases = { time[1] * 1000 + math.floor(time[2] / 1000) }
-local function bounded(key, field, limit)
-  local length = redis.call('HSTRLEN', key, field)
-  if length == 0 or length > limit then return length, false end
-  return length, redis.call('HGET', key, field)
+-- A value and its length; too long a one stays here.
+local function bounded(value, limit)
+  if not value then return 0, false end
+  return #value, #value <= limit and value
 end
 for at = 5, #ARGV, 3 do
   local id, wanted, field = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -23,23 +23,28 @@ for at = 5, #ARGV, 3 do
     'ticket', 'tenant', 'queue', 'model', 'created', 'deadline', 'attempts', 'cancel')
   if case[1] then
     local claims, ruling, evidence = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'evidence:' .. id
-    local epoch = 0
+    -- From the epoch that is asked about on; a stream entry names the current one nearly always.
+    local epoch = tonumber(wanted) or 0
+    if epoch > 0 and redis.call('HEXISTS', claims, 'e' .. epoch) == 0 then epoch = 0 end
     while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do epoch = epoch + 1 end
     local about = wanted == '' and epoch or tonumber(wanted)
-    local _, claim = bounded(claims, 'e' .. about, 256)
-    local _, commit = bounded(claims, 'c' .. about, 256)
+    local claimed = redis.call('HMGET', claims, 'e' .. about, 'c' .. about)
+    local _, claim = bounded(claimed[1], 256)
+    local _, commit = bounded(claimed[2], 256)
     if field == '' and commit then field = string.match(commit, '^%S+') or '' end
     local length, statement = 0, false
     local outputLength, output = 0, false
     if field ~= '' then
-      length, statement = bounded(evidence, field, longest)
-      outputLength, output = bounded(evidence, field .. ':o', longestOutput)
+      local said = redis.call('HMGET', evidence, field, field .. ':o')
+      length, statement = bounded(said[1], longest)
+      outputLength, output = bounded(said[2], longestOutput)
     end
-    case[9] = redis.call('HGET', ruling, 'state')
+    local ruled = redis.call('HMGET', ruling, 'state', 'x' .. about)
+    case[9] = ruled[1]
     case[10] = epoch
     case[11] = claim
     case[12] = commit
-    case[13] = redis.call('HEXISTS', ruling, 'x' .. about)
+    case[13] = ruled[2] and 1 or 0
     case[14] = field
     case[15] = length
     case[16] = statement

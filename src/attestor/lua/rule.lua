@@ -4,10 +4,9 @@
   Every ruling names the epoch and the phase that it is about; if the job has moved on, nothing happens.
 
     KEYS[1]  open jobs  {shard}:open            ARGV[1]  key prefix
-    KEYS[2]  all ended  {shard}:ended           ARGV[2]  most epochs
-    KEYS[3]  wake       {shard}:wake:a          ARGV[3]  bound of the wake stream
-                                                ARGV[4]  ms until the sweep looks at a requeued job
-    ARGV[5+] per ruling: id, epoch, phases ("queued", "running", "attesting", parted by spaces), action, state, code,
+    KEYS[2]  all ended  {shard}:ended           ARGV[2]  bound of the wake stream
+    KEYS[3]  wake       {shard}:wake:a          ARGV[3]  ms until the sweep looks at a requeued job
+    ARGV[4+] per ruling: id, epoch, phases ("queued", "running", "attesting", parted by spaces), action, state, code,
              detail, verdict or "", field or ""
       action 'end'    make the job final in `state`
       action 'close'  close the epoch with `state` as the reason ('refuted', 'released'); the job is queued again
@@ -16,7 +15,7 @@
   Returns per ruling {'ended', state} or {'requeued', epoch, queue}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}  {'cancelled'} (done was refused: somebody asked to stop it)
 ]]
-local prefix, most = ARGV[1], tonumber(ARGV[2])
+local prefix = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local woken = {}
@@ -29,36 +28,39 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     redis.call('ZREM', KEYS[1], id)
     return { 'missing' }
   end
-  local final = redis.call('HGET', ruling, 'state')
-  if final then
+  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch)
+  if ruled[1] then
     redis.call('ZREM', KEYS[1], id)
-    return { 'already', final }
+    return { 'already', ruled[1] }
   end
 
-  local current = 0
-  while current < most and redis.call('HEXISTS', claims, 'e' .. (current + 1)) == 1 do current = current + 1 end
+  -- The named epoch is the current one if it was claimed and the next was not.
+  local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch)
+  local isCurrent = (epoch == 0 or claimed[1]) and not claimed[2]
   local phase = 'running'
-  if current == 0 or redis.call('HEXISTS', ruling, 'x' .. current) == 1 then phase = 'queued'
-  elseif redis.call('HEXISTS', claims, 'c' .. current) == 1 then phase = 'attesting' end
-  if current ~= epoch or not string.find(phases, phase, 1, true) then return { 'fenced' } end
+  if epoch == 0 or ruled[2] then phase = 'queued' elseif claimed[3] then phase = 'attesting' end
+  if not isCurrent or not string.find(phases, phase, 1, true) then return { 'fenced' } end
 
   if action == 'lost' and redis.call('EXISTS', prefix .. 'lease:' .. id) == 1 then return { 'held' } end
   if state == 'done' and ticket[5] then return { 'cancelled' } end
 
   woken[#woken + 1] = id
   if action ~= 'end' then
-    local claim = redis.call('HSTRLEN', claims, 'e' .. epoch) <= 256 and redis.call('HGET', claims, 'e' .. epoch) or ''
-    local worker = string.match(claim, '^%S+') or '-'
+    local worker = string.match(string.sub(claimed[1], 1, 256), '^%S+') or '-'
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
     if epoch < tonumber(ticket[3]) then
-      redis.call('ZADD', KEYS[1], now + tonumber(ARGV[4]), id)
+      redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), id)
       return { 'requeued', epoch, ticket[4] }
     end
     state = state == 'refuted' and 'rejected' or 'failed'
   end
 
-  redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail)
-  if verdict ~= '' then redis.call('HSET', ruling, 'verdict', verdict, 'field', field) end
+  if verdict ~= '' then
+    redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail,
+      'verdict', verdict, 'field', field)
+  else
+    redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail)
+  end
   redis.call('ZREM', KEYS[1], id)
   redis.call('ZADD', KEYS[2], now, id)
   redis.call('ZADD', prefix .. 'ended:' .. ticket[1] .. ':' .. state, ticket[2], id)
@@ -66,8 +68,8 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
 end
 
 local replies = {}
-for at = 5, #ARGV, 9 do
+for at = 4, #ARGV, 9 do
   replies[#replies + 1] = rule(unpack(ARGV, at, at + 8))
 end
-if #woken > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', 'ids', table.concat(woken, ' ')) end
+if #woken > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'ids', table.concat(woken, ' ')) end
 return replies

@@ -23,11 +23,12 @@ local function claim(id, token)
   local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'ticket', 'deadline', 'cancel', 'input')
   if not ticket[1] then return { 'missing' } end
   local claims, ruling, leaseKey = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'lease:' .. id
-  if redis.call('HEXISTS', ruling, 'state') == 1 then return { 'final' } end
+  local ruled = redis.call('HMGET', ruling, 'state', 'x1')
+  if ruled[1] then return { 'final' } end
   local epoch = 0
   while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
     epoch = epoch + 1
-    local closing = redis.call('HGET', ruling, 'x' .. epoch)
+    local closing = epoch == 1 and ruled[2] or redis.call('HGET', ruling, 'x' .. epoch)
     if closing and string.find(closing, 'refuted ' .. worker, 1, true) == 1 then return { 'excluded' } end
   end
   if epoch > 0 and redis.call('HEXISTS', ruling, 'x' .. epoch) == 0 then

@@ -16,13 +16,13 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function commit(id, epoch, token, kind, field, statement, output)
-  if redis.call('EXISTS', prefix .. 'ticket:' .. id) == 0 then return 'missing' end
   local claims, ruling, evidence = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'evidence:' .. id
-  if redis.call('HEXISTS', ruling, 'state') == 1 then return 'final' end
-  if redis.call('HEXISTS', ruling, 'x' .. epoch) == 1 then return 'fenced' end
-  if redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 then return 'fenced' end
-  local holder = redis.call('HGET', claims, 'e' .. epoch)
-  if not holder or string.find(holder, worker .. ' ' .. token .. ' ', 1, true) ~= 1 then return 'fenced' end
+  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch)
+  if ruled[1] then return 'final' end
+  local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1))
+  if not claimed[1] and redis.call('EXISTS', prefix .. 'ticket:' .. id) == 0 then return 'missing' end
+  if ruled[2] or not claimed[1] or claimed[2] then return 'fenced' end
+  if string.find(claimed[1], worker .. ' ' .. token .. ' ', 1, true) ~= 1 then return 'fenced' end
   if output ~= '' then redis.call('HSETNX', evidence, field .. ':o', output) end
   if redis.call('HSETNX', evidence, field, statement) == 1 then
     if kind == 'e' then redis.call('HSETNX', claims, 'c' .. epoch, field .. ' ' .. now) end
