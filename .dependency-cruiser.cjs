@@ -47,7 +47,17 @@ module.exports = {
       from: { path: '^src/', pathNot: '(^src/bull/|\\.processor\\.ts$|^src/attestor/(attestor-process|intake)\\.ts$)' },
       to: { path: 'node_modules/bullmq' },
     },
-    { name: 'no-circular', severity: 'error', comment: 'Cycles between decorated classes fail at run time.', from: {}, to: { circular: true } },
+    {
+      name: 'no-circular',
+      severity: 'error',
+      comment: 'Cycles between decorated classes fail at run time.',
+      from: {},
+      to: { circular: true },
+    },
   ],
-  options: { doNotFollow: { path: 'node_modules' }, tsConfig: { fileName: 'tsconfig.json' }, tsPreCompilationDeps: false },
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: false,
+  },
 };

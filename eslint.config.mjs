@@ -1,7 +1,18 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist', 'node_modules', '.cache', '.countersign', 'scripts', '*.mjs', '.dependency-cruiser.cjs', 'bench/*.mjs'] },
+  {
+    ignores: [
+      'dist',
+      'node_modules',
+      '.cache',
+      '.countersign',
+      'scripts',
+      '*.mjs',
+      '.dependency-cruiser.cjs',
+      'bench/*.mjs',
+    ],
+  },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { project: './tsconfig.json', tsconfigRootDir: import.meta.dirname } },
@@ -14,6 +25,8 @@ export default tseslint.config(
       '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true }],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       '@typescript-eslint/no-non-null-assertion': 'error',
+      // A name that begins with _ is there for its effect, as `using` needs one.
+      '@typescript-eslint/no-unused-vars': ['error', { varsIgnorePattern: '^_', argsIgnorePattern: '^_' }],
       // Injected classes must stay value imports; see docs/decisions.
       '@typescript-eslint/consistent-type-imports': 'off',
     },

@@ -4,7 +4,7 @@ export default {
   testMatch: ['<rootDir>/src/**/*.test.ts', '<rootDir>/test/**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/.cache', '<rootDir>/.countersign'],
   testTimeout: 90_000,
-  testPathIgnorePatterns: process.env.COUNTERSIGN_TEST_LONG ? [] : ["\\.long\\.test\\.ts$"],
+  testPathIgnorePatterns: process.env.COUNTERSIGN_TEST_LONG ? [] : ['\\.long\\.test\\.ts$'],
   maxWorkers: 2,
   transform: {
     '^.+\\.ts$': [

@@ -18,20 +18,36 @@ const { keyringEntry } = await dist('receipts/keyring.js');
 const { sha256Hex } = await dist('blobs/blob-store.js');
 
 export const keys = new JobKeys('cs');
-export const MODEL = { name: 'noop', pool: 'default', tasks: ['completion', 'chat'], engine: 'noop', sha256: sha256Hex(''), parallel: 50 };
+export const MODEL = {
+  name: 'noop',
+  pool: 'default',
+  tasks: ['completion', 'chat'],
+  engine: 'noop',
+  sha256: sha256Hex(''),
+  parallel: 50,
+};
 const PASSWORD = 'bench';
 const hash = createHash('sha256').update(PASSWORD).digest('hex');
 
 export async function openArena() {
   const folder = mkdtempSync(join(tmpdir(), 'cs-bench-'));
-  const program = await findRedisServer(join(root, '.countersign', 'redis-server'), (line) => process.stderr.write(`${line}\n`));
+  const program = await findRedisServer(join(root, '.countersign', 'redis-server'), (line) =>
+    process.stderr.write(`${line}\n`),
+  );
   const server = await startPrivateRedis({
     program,
     folder: join(folder, 'redis'),
     users: `${aclFile(keys.prefix, ['default'], { api: hash, worker: hash, attestor: hash })}\nuser admin on ~* &* +@all #${hash}`,
     admin: { user: 'admin', password: PASSWORD },
   });
-  const connect = (user = 'admin') => new Redis({ path: server.url.slice(7), username: user, password: PASSWORD, disableClientInfo: true, maxRetriesPerRequest: null });
+  const connect = (user = 'admin') =>
+    new Redis({
+      path: server.url.slice(7),
+      username: user,
+      password: PASSWORD,
+      disableClientInfo: true,
+      maxRetriesPerRequest: null,
+    });
   const admin = connect();
   const children = [];
 
@@ -39,19 +55,37 @@ export async function openArena() {
   const attestor = ensureSigningKey(join(folder, 'attestor.key'));
   const worker = ensureSigningKey(join(folder, 'worker.key'));
   const past = new Date(Date.now() - 60_000).toISOString();
-  const keyring = { version: 1, keys: [keyringEntry('api', api.public, past), keyringEntry('attestor', attestor.public, past)] };
+  const keyring = {
+    version: 1,
+    keys: [keyringEntry('api', api.public, past), keyringEntry('attestor', attestor.public, past)],
+  };
   writeFileSync(join(folder, 'keyring.json'), JSON.stringify(keyring));
-  writeFileSync(join(folder, 'workers.json'), JSON.stringify({ version: 1, workers: [{ id: workerIdOf(worker.public), publicKey: worker.public.raw }] }));
+  writeFileSync(
+    join(folder, 'workers.json'),
+    JSON.stringify({ version: 1, workers: [{ id: workerIdOf(worker.public), publicKey: worker.public.raw }] }),
+  );
   writeFileSync(join(folder, 'models.json'), JSON.stringify({ version: 1, models: [MODEL] }));
   writeSecretFile(join(folder, 'redis.password'), PASSWORD);
   mkdirSync(join(folder, 'blobs'));
 
   /** Starts a process and waits for its line `{"ready":true…`. */
   async function start(script, env, args = []) {
-    const child = spawn(process.execPath, [join(root, script), ...args], { env: { PATH: process.env.PATH, HOME: folder, REDIS_SOCKET: server.url.slice(7), REDIS_PASSWORD: PASSWORD, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [join(root, script), ...args], {
+      env: {
+        PATH: process.env.PATH,
+        HOME: folder,
+        REDIS_SOCKET: server.url.slice(7),
+        REDIS_PASSWORD: PASSWORD,
+        ...env,
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     children.push(child);
     const facts = await new Promise((resolve, reject) => {
-      createInterface({ input: child.stdout }).on('line', (line) => line.startsWith('{"ready":true') && resolve(JSON.parse(line)));
+      createInterface({ input: child.stdout }).on(
+        'line',
+        (line) => line.startsWith('{"ready":true') && resolve(JSON.parse(line)),
+      );
       child.once('exit', (code) => reject(new Error(`${script} ended with ${code}`)));
     });
     return { child, facts };
@@ -65,9 +99,21 @@ export async function openArena() {
       COUNTERSIGN_BLOBS: join(folder, 'blobs'),
       COUNTERSIGN_CATALOG: join(folder, 'models.json'),
       COUNTERSIGN_LOG_LEVEL: 'warn',
-      ...(name === 'api' ? { COUNTERSIGN_API_KEY_FILE: join(folder, 'api.key'), COUNTERSIGN_KEYRING: join(folder, 'keyring.json'), COUNTERSIGN_PORT: '0' } : {}),
+      ...(name === 'api'
+        ? {
+            COUNTERSIGN_API_KEY_FILE: join(folder, 'api.key'),
+            COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
+            COUNTERSIGN_PORT: '0',
+          }
+        : {}),
       ...(name === 'worker' ? { COUNTERSIGN_WORKER_KEY_FILE: join(folder, 'worker.key') } : {}),
-      ...(name === 'attestor' ? { COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key'), COUNTERSIGN_KEYRING: join(folder, 'keyring.json'), COUNTERSIGN_ENROLLED_WORKERS: join(folder, 'workers.json') } : {}),
+      ...(name === 'attestor'
+        ? {
+            COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key'),
+            COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
+            COUNTERSIGN_ENROLLED_WORKERS: join(folder, 'workers.json'),
+          }
+        : {}),
       ...env,
     });
 
@@ -81,11 +127,16 @@ export async function openArena() {
     apiKey: api,
     keyring,
     async close() {
-      await Promise.all(children.map((child) => new Promise((resolve) => {
-        if (child.exitCode !== null || child.signalCode !== null) return resolve();
-        child.once('exit', resolve);
-        child.kill('SIGKILL');
-      })));
+      await Promise.all(
+        children.map(
+          (child) =>
+            new Promise((resolve) => {
+              if (child.exitCode !== null || child.signalCode !== null) return resolve();
+              child.once('exit', resolve);
+              child.kill('SIGKILL');
+            }),
+        ),
+      );
       admin.disconnect();
       await server.stop();
       rmSync(folder, { recursive: true, force: true });
@@ -94,5 +145,6 @@ export async function openArena() {
 }
 
 export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-export const quantile = (values, q) => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
+export const quantile = (values, q) =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -2,7 +2,13 @@
 import Fastify from 'fastify';
 import { Queue } from 'bullmq';
 
-const connection = { path: process.env.REDIS_SOCKET, username: 'admin', password: process.env.REDIS_PASSWORD, disableClientInfo: true, maxRetriesPerRequest: null };
+const connection = {
+  path: process.env.REDIS_SOCKET,
+  username: 'admin',
+  password: process.env.REDIS_PASSWORD,
+  disableClientInfo: true,
+  maxRetriesPerRequest: null,
+};
 const queue = new Queue('http', { connection, prefix: 'base' });
 const app = Fastify();
 app.post('/v1/jobs', async (request, reply) => {

@@ -27,7 +27,9 @@ const results = {
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
   commit: commit(),
 };
-const rounded = JSON.parse(JSON.stringify(results, (_, value) => (typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value)));
+const rounded = JSON.parse(
+  JSON.stringify(results, (_, value) => (typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value)),
+);
 const file = option('--json', undefined);
 if (file !== undefined) writeFileSync(file, `${JSON.stringify(rounded, null, 2)}\n`);
 process.stdout.write(`${JSON.stringify(rounded, null, 2)}\n`);

@@ -16,16 +16,30 @@ const LOW_RATE_MS = 20;
 
 async function ours() {
   const arena = await openArena();
-  await Promise.all([arena.role('worker'), arena.role('attestor', { COUNTERSIGN_RECOMPUTE_MODELS: 'none', COUNTERSIGN_KEEP_JOBS: '1000000' })]);
+  await Promise.all([
+    arena.role('worker'),
+    arena.role('attestor', { COUNTERSIGN_RECOMPUTE_MODELS: 'none', COUNTERSIGN_KEEP_JOBS: '1000000' }),
+  ]);
   const redis = arena.connect('api');
   const queueRedis = arena.connect('api');
   const admission = new Admission({
-    redis, keys, queues: new PoolQueues(queueRedis, keys), blobs: new BlobStore(`${arena.folder}/blobs`),
-    catalog: new Catalog([MODEL]), signingKey: arena.apiKey, defaultRecompute: 0, logger: createLogger('bench', 'error'),
+    redis,
+    keys,
+    queues: new PoolQueues(queueRedis, keys),
+    blobs: new BlobStore(`${arena.folder}/blobs`),
+    catalog: new Catalog([MODEL]),
+    signingKey: arena.apiKey,
+    defaultRecompute: 0,
+    logger: createLogger('bench', 'error'),
   });
   return {
     arena,
-    submit: (number) => admission.submit('bench', { model: 'noop', task: 'completion', input: { prompt: `${number} ${'x'.repeat(230)}` } }, undefined),
+    submit: (number) =>
+      admission.submit(
+        'bench',
+        { model: 'noop', task: 'completion', input: { prompt: `${number} ${'x'.repeat(230)}` } },
+        undefined,
+      ),
     finished: async () => arena.admin.zcard(keys.ended),
     isDone: async (id) => (await arena.admin.hget(keys.ruling(id), 'state')) === 'done',
     close() {
@@ -50,7 +64,14 @@ async function byHand() {
   return {
     arena,
     close: () => redis.disconnect(),
-    submit: async (number) => (await queue.add('run', { prompt: `${number} ${'x'.repeat(230)}` }, { jobId: `j-${number}-${Math.random().toString(36).slice(2)}`, removeOnComplete: true })).id,
+    submit: async (number) =>
+      (
+        await queue.add(
+          'run',
+          { prompt: `${number} ${'x'.repeat(230)}` },
+          { jobId: `j-${number}-${Math.random().toString(36).slice(2)}`, removeOnComplete: true },
+        )
+      ).id,
     finished: async () => Number((await arena.admin.get('finished')) ?? 0),
     isDone: async (id) => (await arena.admin.hget(`status:${id}`, 'state')) === 'done',
   };
@@ -96,8 +117,14 @@ async function latencies(side, jobs) {
 async function counters(redis) {
   const stats = await redis.info('commandstats', 'stats', 'memory');
   const value = (name) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(stats)?.[1] ?? 0);
-  const calls = [...stats.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)].filter(([, name]) => !/^(zcard|info|get|hget)$/.test(name)).reduce((sum, [, , count]) => sum + Number(count), 0);
-  return { calls, bytes: value('total_net_input_bytes') + value('total_net_output_bytes'), memory: value('used_memory') };
+  const calls = [...stats.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)]
+    .filter(([, name]) => !/^(zcard|info|get|hget)$/.test(name))
+    .reduce((sum, [, , count]) => sum + Number(count), 0);
+  return {
+    calls,
+    bytes: value('total_net_input_bytes') + value('total_net_output_bytes'),
+    memory: value('used_memory'),
+  };
 }
 
 export async function benchPipeline({ rounds, jobs }, say) {
@@ -110,7 +137,9 @@ export async function benchPipeline({ rounds, jobs }, say) {
     for (let round = 0; round < rounds; round += 1) {
       rates.mine.push(await throughput(mine, jobs));
       rates.base.push(await throughput(base, jobs));
-      say(`pipeline round ${round + 1}: ${Math.round(rates.mine.at(-1))} jobs/s, by hand ${Math.round(rates.base.at(-1))} jobs/s`);
+      say(
+        `pipeline round ${round + 1}: ${Math.round(rates.mine.at(-1))} jobs/s, by hand ${Math.round(rates.base.at(-1))} jobs/s`,
+      );
     }
     const low = { mine: [], base: [] };
     for (let round = 0; round < rounds; round += 1) {

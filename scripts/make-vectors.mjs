@@ -25,9 +25,18 @@ function documents({ recompute = 1, drawn = true, decision = 'confirmed', model 
     subject: [{ name: 'input', digest: { sha256: sha256Hex(input) } }],
     predicateType: 'urn:countersign:ticket:v1',
     predicate: {
-      job, tenant: 'acme', pool: 'default', model: { name: 'kjv-1m', sha256: sha256Hex('weights') }, task: 'completion',
-      params: { max_tokens: 2, temperature: 0, top_p: 1, seed: 7, stop: [] }, inputBytes: input.length, policy: { recompute },
-      attempts: 3, createdAt: at, deadline: '2026-11-21T12:10:00.000Z', nonce: Buffer.alloc(32, 7).toString('base64url'),
+      job,
+      tenant: 'acme',
+      pool: 'default',
+      model: { name: 'kjv-1m', sha256: sha256Hex('weights') },
+      task: 'completion',
+      params: { max_tokens: 2, temperature: 0, top_p: 1, seed: 7, stop: [] },
+      inputBytes: input.length,
+      policy: { recompute },
+      attempts: 3,
+      createdAt: at,
+      deadline: '2026-11-21T12:10:00.000Z',
+      nonce: Buffer.alloc(32, 7).toString('base64url'),
     },
   };
   const ticketDigest = sha256Hex(bytes(ticket));
@@ -36,29 +45,61 @@ function documents({ recompute = 1, drawn = true, decision = 'confirmed', model 
     subject: [{ name: 'output', digest: { sha256: sha256Hex(output) } }],
     predicateType: 'urn:countersign:evidence:v1',
     predicate: {
-      job, ticket: { sha256: ticketDigest }, epoch: 1, worker: { id: workerIdOf(worker.public), publicKey: worker.public.raw },
-      model: { name: 'kjv-1m', sha256: sha256Hex(model), measured: true }, engine: { name: 'llama', version: '3.22.1', sha256: sha256Hex('engine') },
-      outputBytes: output.length, usage: { inputTokens: 3, outputTokens: 2 }, finishReason: 'length', startedAt: at, finishedAt: at,
+      job,
+      ticket: { sha256: ticketDigest },
+      epoch: 1,
+      worker: { id: workerIdOf(worker.public), publicKey: worker.public.raw },
+      model: { name: 'kjv-1m', sha256: sha256Hex(model), measured: true },
+      engine: { name: 'llama', version: '3.22.1', sha256: sha256Hex('engine') },
+      outputBytes: output.length,
+      usage: { inputTokens: 3, outputTokens: 2 },
+      finishReason: 'length',
+      startedAt: at,
+      finishedAt: at,
     },
   };
-  const checks = ['TICKET_SIGNATURE', 'WORKER_ENROLLED', 'WORKER_SIGNATURE', 'TICKET_MATCHED', 'EPOCH_CURRENT', 'MODEL_DIGEST_MATCHED', 'OUTPUT_DIGEST_MATCHED', 'USAGE_WITHIN_BOUNDS'];
+  const checks = [
+    'TICKET_SIGNATURE',
+    'WORKER_ENROLLED',
+    'WORKER_SIGNATURE',
+    'TICKET_MATCHED',
+    'EPOCH_CURRENT',
+    'MODEL_DIGEST_MATCHED',
+    'OUTPUT_DIGEST_MATCHED',
+    'USAGE_WITHIN_BOUNDS',
+  ];
   const verdict = {
     _type: type,
-    subject: [{ name: 'evidence', digest: { sha256: sha256Hex(bytes(evidence)) } }, { name: 'output', digest: { sha256: sha256Hex(answered) } }],
+    subject: [
+      { name: 'evidence', digest: { sha256: sha256Hex(bytes(evidence)) } },
+      { name: 'output', digest: { sha256: sha256Hex(answered) } },
+    ],
     predicateType: 'https://in-toto.io/attestation/svr/v0.2',
     predicate: {
-      verifier: { id: `urn:countersign:attestor:${attestor.public.id.slice(0, 32)}`, policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest({ recompute }) } }] },
+      verifier: {
+        id: `urn:countersign:attestor:${attestor.public.id.slice(0, 32)}`,
+        policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest({ recompute }) } }],
+      },
       timeCreated: '2026-11-21T12:00:01.000Z',
       properties: drawn ? [...checks, 'USAGE_RECOUNTED', 'OUTPUT_RECOMPUTED_EXACT'] : checks,
-      job, epoch: 1, ticket: { sha256: ticketDigest }, decision, recompute: { promisedShare: recompute, drawn },
-      notChecked: [...(drawn ? [] : ['OUTPUT_NOT_RECOMPUTED']), 'HARDWARE_NOT_ATTESTED', 'TRANSPARENCY_LOG_ABSENT'], refusals: [],
+      job,
+      epoch: 1,
+      ticket: { sha256: ticketDigest },
+      decision,
+      recompute: { promisedShare: recompute, drawn },
+      notChecked: [...(drawn ? [] : ['OUTPUT_NOT_RECOMPUTED']), 'HARDWARE_NOT_ATTESTED', 'TRANSPARENCY_LOG_ABSENT'],
+      refusals: [],
     },
   };
   return { ticket, evidence, verdict };
 }
 
 function receipt({ ticket, evidence, verdict }, keys = {}) {
-  return receiptFile(signPayload(keys.api ?? api, bytes(ticket)), signPayload(keys.worker ?? worker, bytes(evidence)), signPayload(keys.attestor ?? attestor, bytes(verdict)));
+  return receiptFile(
+    signPayload(keys.api ?? api, bytes(ticket)),
+    signPayload(keys.worker ?? worker, bytes(evidence)),
+    signPayload(keys.attestor ?? attestor, bytes(verdict)),
+  );
 }
 
 const good = receipt(documents());
@@ -92,6 +133,12 @@ const cases = {
   'bad-downgraded': ['promise_not_kept', receipt(documents({ recompute: 1, drawn: false }))],
 };
 for (const [name, [reason, text]] of Object.entries(cases)) {
-  writeFileSync(`${root}test/vectors/${name}.case.json`, `${JSON.stringify({ reason, receipt: Buffer.from(text).toString('base64') }, null, 2)}\n`);
+  writeFileSync(
+    `${root}test/vectors/${name}.case.json`,
+    `${JSON.stringify({ reason, receipt: Buffer.from(text).toString('base64') }, null, 2)}\n`,
+  );
 }
-writeFileSync(`${root}test/vectors/keyring.json`, `${JSON.stringify({ version: 1, keys: [keyringEntry('api', api.public, '2026-01-01T00:00:00.000Z'), keyringEntry('attestor', attestor.public, '2026-01-01T00:00:00.000Z')] }, null, 2)}\n`);
+writeFileSync(
+  `${root}test/vectors/keyring.json`,
+  `${JSON.stringify({ version: 1, keys: [keyringEntry('api', api.public, '2026-01-01T00:00:00.000Z'), keyringEntry('attestor', attestor.public, '2026-01-01T00:00:00.000Z')] }, null, 2)}\n`,
+);

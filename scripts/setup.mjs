@@ -15,7 +15,12 @@ function fail(message, hint) {
 }
 
 function run(command, args, what) {
-  const done = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+  const done = spawnSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
   if (done.status === 0) return;
   process.stderr.write(`${done.stdout ?? ''}${done.stderr ?? ''}`);
   fail(`${what} failed`, 'the lines above say why; it needs the npm registry and nothing else from outside');
@@ -24,8 +29,11 @@ function run(command, args, what) {
 /** Installs from the lockfile unless exactly that is installed already. */
 export function ensureInstalled(say) {
   const [major, minor] = process.versions.node.split('.').map(Number);
-  if (major < 20 || (major === 20 && minor < 19)) fail(`Node.js ${process.versions.node} is too old`, 'install Node.js 20.19 or later');
-  const wanted = createHash('sha256').update(readFileSync(at('package-lock.json'))).digest('hex');
+  if (major < 20 || (major === 20 && minor < 19))
+    fail(`Node.js ${process.versions.node} is too old`, 'install Node.js 20.19 or later');
+  const wanted = createHash('sha256')
+    .update(readFileSync(at('package-lock.json')))
+    .digest('hex');
   const stamp = at('node_modules', '.countersign-lock');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   say('installing packages from the lockfile');
@@ -44,7 +52,8 @@ function sourceDigest() {
     }
   };
   visit('src');
-  for (const file of ['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json']) hash.update(readFileSync(at(file)));
+  for (const file of ['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json'])
+    hash.update(readFileSync(at(file)));
   return hash.digest('hex');
 }
 

@@ -32,7 +32,11 @@ const jest = spawnSync(
     `--outputFile=${file}`,
     ...args.filter((arg) => arg !== '--long'),
   ],
-  { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, COUNTERSIGN_TEST_LONG: long ? '1' : '' } },
+  {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, COUNTERSIGN_TEST_LONG: long ? '1' : '' },
+  },
 );
 let counts = { numPassedTests: 0, numFailedTests: 0, numFailedTestSuites: 0, numRuntimeErrorTestSuites: 0 };
 try {

@@ -47,7 +47,11 @@ type AdmitReply = { readonly kind: 'ok' | 'same' | 'other'; readonly id: string 
 export class Admission {
   readonly #parts: AdmissionParts;
   readonly #batch: Batch<Application, AdmitReply>;
-  #recomputable: { models: ReadonlySet<string>; anybody: boolean; at: number } = { models: new Set(), anybody: false, at: -Infinity };
+  #recomputable: { models: ReadonlySet<string>; anybody: boolean; at: number } = {
+    models: new Set(),
+    anybody: false,
+    at: -Infinity,
+  };
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
@@ -61,17 +65,23 @@ export class Admission {
   async submit(tenant: string, body: SubmitJob, idempotencyKey: string | undefined): Promise<string> {
     const model = this.#parts.catalog.get(body.model);
     if (model === undefined) {
-      throw new CodedError('model_not_found', `There is no model named "${printable(body.model)}".`, { hint: 'GET /v1/models lists them' });
+      throw new CodedError('model_not_found', `There is no model named "${printable(body.model)}".`, {
+        hint: 'GET /v1/models lists them',
+      });
     }
     if (!model.tasks.includes(body.task)) {
-      throw new CodedError('task_not_supported', `The model ${model.name} does ${model.tasks.join(' and ')}, not ${body.task}.`);
+      throw new CodedError(
+        'task_not_supported',
+        `The model ${model.name} does ${model.tasks.join(' and ')}, not ${body.task}.`,
+      );
     }
     const recompute = body.attestation?.recompute ?? (model.engine === 'openai' ? 0 : this.#parts.defaultRecompute);
     if (recompute > 0) await this.#requireRecomputation(model);
 
     const input = JSON.stringify(body.input);
     const inputBytes = Buffer.byteLength(input);
-    if (inputBytes > MAX_INPUT_BYTES) throw new CodedError('body_too_large', `The input has ${inputBytes} bytes, and ${MAX_INPUT_BYTES} are allowed.`);
+    if (inputBytes > MAX_INPUT_BYTES)
+      throw new CodedError('body_too_large', `The input has ${inputBytes} bytes, and ${MAX_INPUT_BYTES} are allowed.`);
     const inline = inputBytes <= INLINE_BYTES;
     const inputSha256 = inline ? sha256Hex(input) : await this.#parts.blobs.put(Buffer.from(input));
 
@@ -119,7 +129,10 @@ export class Admission {
       bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body)),
     });
     if (reply.kind === 'other') {
-      throw new CodedError('idempotency_key_reused', 'This Idempotency-Key was used with another body; use a new key for a new job.');
+      throw new CodedError(
+        'idempotency_key_reused',
+        'This Idempotency-Key was used with another body; use a new key for a new job.',
+      );
     }
     return reply.id;
   }
@@ -162,17 +175,25 @@ export class Admission {
   /** A promise that nobody can keep is refused at the door. While no attestor is heard of, jobs are kept for one. */
   async #requireRecomputation(model: CatalogModel): Promise<void> {
     if (model.engine === 'openai') {
-      throw new CodedError('attestation_unavailable', `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0.`);
+      throw new CodedError(
+        'attestation_unavailable',
+        `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0.`,
+      );
     }
     const now = performance.now();
     if (now - this.#recomputable.at > ATTESTORS_CACHE_MS) {
       const attestors = await present(this.#parts.redis, this.#parts.keys, 'attestor');
-      const models = new Set(attestors.flatMap((attestor) => attestor.models.map((entry) => `${entry.name} ${entry.sha256}`)));
+      const models = new Set(
+        attestors.flatMap((attestor) => attestor.models.map((entry) => `${entry.name} ${entry.sha256}`)),
+      );
       this.#recomputable = { models, anybody: attestors.length > 0, at: now };
     }
     const { models, anybody } = this.#recomputable;
     if (anybody && !models.has(`${model.name} ${model.sha256}`)) {
-      throw new CodedError('attestation_unavailable', `No attestor can compute ${model.name} again. Ask with attestation.recompute 0, or start an attestor that has the model.`);
+      throw new CodedError(
+        'attestation_unavailable',
+        `No attestor can compute ${model.name} again. Ask with attestation.recompute 0, or start an attestor that has the model.`,
+      );
     }
   }
 }
@@ -189,7 +210,7 @@ interface AdmissionParts {
 }
 
 function parseReply(reply: unknown): AdmitReply {
-  const [kind, id]: unknown[] = Array.isArray(reply) ? reply : [];
+  const [kind, id] = Array.isArray(reply) ? (reply as unknown[]) : [];
   if ((kind === 'ok' || kind === 'same' || kind === 'other') && typeof id === 'string') return { kind, id };
   throw new Error(`admit.lua answered ${String(kind)}.`);
 }

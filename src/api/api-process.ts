@@ -37,8 +37,15 @@ export interface ApiParts {
 /** Checks key, keyring, catalog and Redis, and opens everything. Throws CodedErrors that say what to do. */
 export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiParts> {
   const signingKey = readSigningKey(config.COUNTERSIGN_API_KEY_FILE);
-  if (!readKeyring(config.COUNTERSIGN_KEYRING).of('api').some((key) => key.id === signingKey.public.id)) {
-    throw new CodedError('key_file_unfit', `The API's key ${signingKey.public.id.slice(0, 16)}… is not in ${config.COUNTERSIGN_KEYRING}: nobody would believe its tickets.`);
+  if (
+    !readKeyring(config.COUNTERSIGN_KEYRING)
+      .of('api')
+      .some((key) => key.id === signingKey.public.id)
+  ) {
+    throw new CodedError(
+      'key_file_unfit',
+      `The API's key ${signingKey.public.id.slice(0, 16)}… is not in ${config.COUNTERSIGN_KEYRING}: nobody would believe its tickets.`,
+    );
   }
   const keyring = KeyringFile.parse(JSON.parse(readFileSync(config.COUNTERSIGN_KEYRING, 'utf8')));
   const catalog = readCatalog(config.COUNTERSIGN_CATALOG);
@@ -61,10 +68,24 @@ export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiPar
   wake.start();
   const reader = new JobReader(redis, keys, keys.open);
   const jobs = new Jobs({ redis, keys, reader, blobs, wake });
-  const streams = new EventStreams({ jobs, wake, most: config.COUNTERSIGN_MAX_STREAMS, mostPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY });
+  const streams = new EventStreams({
+    jobs,
+    wake,
+    most: config.COUNTERSIGN_MAX_STREAMS,
+    mostPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY,
+  });
   const directory = new Directory({ redis, keys, catalog, keyring });
   const queues = new PoolQueues(queueRedis, keys);
-  const admission = new Admission({ redis, keys, queues, blobs, catalog, signingKey, defaultRecompute: config.COUNTERSIGN_DEFAULT_RECOMPUTE, logger });
+  const admission = new Admission({
+    redis,
+    keys,
+    queues,
+    blobs,
+    catalog,
+    signingKey,
+    defaultRecompute: config.COUNTERSIGN_DEFAULT_RECOMPUTE,
+    logger,
+  });
   return {
     admission,
     jobs,

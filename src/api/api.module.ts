@@ -36,7 +36,11 @@ export class ApiModule implements BeforeApplicationShutdown {
         { provide: Directory, useValue: parts.directory },
         { provide: Metrics, useValue: parts.metrics },
         { provide: ApiKeys, useValue: parts.apiKeys },
-        { provide: APP_GUARD, useFactory: (reflector: Reflector, keys: ApiKeys) => new CallerGuard(reflector, keys), inject: [Reflector, ApiKeys] },
+        {
+          provide: APP_GUARD,
+          useFactory: (reflector: Reflector, keys: ApiKeys) => new CallerGuard(reflector, keys),
+          inject: [Reflector, ApiKeys],
+        },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(logger) },
       ],
     };

@@ -39,11 +39,18 @@ export class CallerGuard implements CanActivate {
     const [, text] = /^Bearer ([\x21-\x7e]{1,200})$/i.exec(request.headers.authorization ?? '') ?? [];
     const caller = text === undefined ? undefined : await this.#keys.authenticate(text);
     if (caller === undefined) {
-      throw new CodedError('unauthenticated', text === undefined ? 'Send your API key as "Authorization: Bearer csk_…".' : 'This API key is not valid, or was revoked.', {
-        headers: { 'www-authenticate': 'Bearer realm="countersign"' },
-      });
+      throw new CodedError(
+        'unauthenticated',
+        text === undefined
+          ? 'Send your API key as "Authorization: Bearer csk_…".'
+          : 'This API key is not valid, or was revoked.',
+        {
+          headers: { 'www-authenticate': 'Bearer realm="countersign"' },
+        },
+      );
     }
-    if (scope === undefined || !caller.scopes.has(scope)) throw new CodedError('scope_missing', `This API key may not do this; it takes the scope "${scope ?? 'none'}".`);
+    if (scope === undefined || !caller.scopes.has(scope))
+      throw new CodedError('scope_missing', `This API key may not do this; it takes the scope "${scope ?? 'none'}".`);
     callers.set(request, caller);
     return true;
   }

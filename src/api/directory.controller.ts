@@ -60,7 +60,10 @@ export class DirectoryController {
   @Get('/docs')
   @Open()
   docs(@Res({ passthrough: true }) reply: FastifyReply) {
-    reply.headers({ 'content-type': 'text/html; charset=utf-8', 'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'" });
+    reply.headers({
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    });
     return docsPage();
   }
 
@@ -73,6 +76,9 @@ export class DirectoryController {
   @Get('/')
   @Open()
   root(@Res({ passthrough: true }) reply: FastifyReply) {
-    throw new CodedError('route_not_found', 'This is a Countersign API; /docs describes it.', { headers: { link: '</docs>; rel="service-doc"' }, cause: reply.statusCode });
+    throw new CodedError('route_not_found', 'This is a Countersign API; /docs describes it.', {
+      headers: { link: '</docs>; rel="service-doc"' },
+      cause: reply.statusCode,
+    });
   }
 }

@@ -34,7 +34,10 @@ export class Directory {
   async models() {
     const { workers, attestors } = await this.#present();
     const serving = (list: readonly Announcement[], name: string, sha256: string) =>
-      list.filter((one) => one.state === 'consuming' && one.models.some((model) => model.name === name && model.sha256 === sha256)).length;
+      list.filter(
+        (one) =>
+          one.state === 'consuming' && one.models.some((model) => model.name === name && model.sha256 === sha256),
+      ).length;
     return this.#catalog.all().map(({ name, pool, tasks, engine, sha256 }) => ({
       name,
       pool,
@@ -57,15 +60,35 @@ export class Directory {
       const { workers, attestors } = await this.#present();
       const consuming = workers.filter((worker) => worker.state === 'consuming').length;
       const ready = consuming > 0 && attestors.length > 0;
-      const missing = [...(consuming > 0 ? [] : ['no worker is consuming']), ...(attestors.length > 0 ? [] : ['no attestor is consuming'])];
-      return { ready, redis: true, workers: consuming, attestors: attestors.length, detail: ready ? 'ready' : missing.join(' and ') };
+      const missing = [
+        ...(consuming > 0 ? [] : ['no worker is consuming']),
+        ...(attestors.length > 0 ? [] : ['no attestor is consuming']),
+      ];
+      return {
+        ready,
+        redis: true,
+        workers: consuming,
+        attestors: attestors.length,
+        detail: ready ? 'ready' : missing.join(' and '),
+      };
     } catch (error) {
-      return { ready: false, redis: false, workers: 0, attestors: 0, detail: `Redis does not answer: ${messageOf(error).slice(0, 80)}` };
+      return {
+        ready: false,
+        redis: false,
+        workers: 0,
+        attestors: 0,
+        detail: `Redis does not answer: ${messageOf(error).slice(0, 80)}`,
+      };
     }
   }
 
   /** Queue lengths and backlogs, for metrics. */
-  async backlogs(): Promise<{ open: number; attesting: number; kept: number; waiting: { model: string; pool: string; jobs: number }[] }> {
+  async backlogs(): Promise<{
+    open: number;
+    attesting: number;
+    kept: number;
+    waiting: { model: string; pool: string; jobs: number }[];
+  }> {
     const models = this.#catalog.all();
     const pipeline = this.#redis.pipeline().zcard(this.#keys.open).xlen(this.#keys.attest).zcard(this.#keys.ended);
     for (const model of models) pipeline.llen(`${this.#keys.poolQueues}:${queueName(model.pool, model.name)}:wait`);
@@ -81,7 +104,10 @@ export class Directory {
   #present() {
     const now = performance.now();
     if (this.#cached === undefined || now - this.#cached.at > CACHE_MS) {
-      const both = Promise.all([present(this.#redis, this.#keys, 'worker'), present(this.#redis, this.#keys, 'attestor')]);
+      const both = Promise.all([
+        present(this.#redis, this.#keys, 'worker'),
+        present(this.#redis, this.#keys, 'attestor'),
+      ]);
       this.#cached = { at: now, present: both.then(([workers, attestors]) => ({ workers, attestors })) };
     }
     return this.#cached.present;

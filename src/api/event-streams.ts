@@ -38,11 +38,18 @@ export class EventStreams {
   /** Throws CodedError `too_many_streams`; call it before anything is written. */
   requireRoom(keyId: string): void {
     if (this.#controllers.size < this.#most && (this.#open.get(keyId) ?? 0) < this.#mostPerKey) return;
-    throw new CodedError('too_many_streams', 'Too many event streams are open; close some, or poll the job instead.', { headers: { 'retry-after': '5' } });
+    throw new CodedError('too_many_streams', 'Too many event streams are open; close some, or poll the job instead.', {
+      headers: { 'retry-after': '5' },
+    });
   }
 
   /** Writes events after `since` until the job is final or somebody goes away. The response is ended when it returns. */
-  async serve(response: ServerResponse, caller: { tenant: string; keyId: string }, id: string, since: EventId | undefined): Promise<void> {
+  async serve(
+    response: ServerResponse,
+    caller: { tenant: string; keyId: string },
+    id: string,
+    since: EventId | undefined,
+  ): Promise<void> {
     const controller = new AbortController();
     const { signal } = controller;
     const gone = () => controller.abort();
@@ -65,7 +72,14 @@ export class EventStreams {
     }
   }
 
-  async #follow(response: ServerResponse, tenant: string, id: string, since: EventId, controller: AbortController, signal: AbortSignal): Promise<void> {
+  async #follow(
+    response: ServerResponse,
+    tenant: string,
+    id: string,
+    since: EventId,
+    controller: AbortController,
+    signal: AbortSignal,
+  ): Promise<void> {
     let last = since;
     let place = '0-0';
     let wake: () => void = () => undefined;

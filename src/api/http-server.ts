@@ -25,31 +25,45 @@ export function httpAdapter(): FastifyAdapter {
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: 30_000,
     forceCloseConnections: true,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: CHECK_CONNECTIONS_MS, maxHeaderSize: 16_384 },
-    frameworkErrors: (error: unknown, _request: FastifyRequest, reply: FastifyReply) => sendProblem(reply, codedErrorOf(error)),
+    http: {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
+      maxHeaderSize: 16_384,
+    },
+    frameworkErrors: (error: unknown, _request: FastifyRequest, reply: FastifyReply) =>
+      sendProblem(reply, codedErrorOf(error)),
     clientErrorHandler: (error: NodeJS.ErrnoException, socket) => {
       if (error.code === 'ECONNRESET' || !socket.writable) {
         socket.destroy();
         return;
       }
-      const problem = JSON.stringify({ ...problemOf(new CodedError('request_invalid', 'The bytes are not an HTTP request, or came too slowly.')) });
-      socket.end(`HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(problem)}\r\nconnection: close\r\n\r\n${problem}`);
+      const problem = JSON.stringify({
+        ...problemOf(new CodedError('request_invalid', 'The bytes are not an HTTP request, or came too slowly.')),
+      });
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(problem)}\r\nconnection: close\r\n\r\n${problem}`,
+      );
     },
   });
   const instance = adapter.getInstance();
   instance.server.maxConnections = MAX_CONNECTIONS;
   instance.removeAllContentTypeParsers();
-  instance.addContentTypeParser('application/json', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (request, body, done) => {
-    if (body.length === 0) {
-      done(null, undefined);
-      return;
-    }
-    try {
-      done(null, parseStrictJson(decodeUtf8(Buffer.from(body)), { maxDepth: MAX_DEPTH }));
-    } catch (error) {
-      done(error instanceof JsonRefused ? new CodedError('body_not_json', error.message) : codedErrorOf(error));
-    }
-  });
+  instance.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
+    (request, body, done) => {
+      if (body.length === 0) {
+        done(null, undefined);
+        return;
+      }
+      try {
+        done(null, parseStrictJson(decodeUtf8(Buffer.from(body)), { maxDepth: MAX_DEPTH }));
+      } catch (error) {
+        done(error instanceof JsonRefused ? new CodedError('body_not_json', error.message) : codedErrorOf(error));
+      }
+    },
+  );
   instance.addHook('onSend', (_request, reply, _payload, done) => {
     reply.header('x-content-type-options', 'nosniff');
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
@@ -59,5 +73,9 @@ export function httpAdapter(): FastifyAdapter {
 }
 
 export function sendProblem(reply: FastifyReply, error: CodedError): void {
-  void reply.status(error.status).headers(error.headers).type('application/problem+json; charset=utf-8').send(JSON.stringify(problemOf(error)));
+  void reply
+    .status(error.status)
+    .headers(error.headers)
+    .type('application/problem+json; charset=utf-8')
+    .send(JSON.stringify(problemOf(error)));
 }

@@ -26,7 +26,12 @@ export const JobDocument = z.strictObject({
       closed: z.strictObject({ why: z.enum(CLOSINGS), at: z.string(), detail: z.string() }).nullable(),
     }),
   ),
-  links: z.strictObject({ self: z.string(), events: z.string(), output: z.string().nullable(), receipt: z.string().nullable() }),
+  links: z.strictObject({
+    self: z.string(),
+    events: z.string(),
+    output: z.string().nullable(),
+    receipt: z.string().nullable(),
+  }),
 });
 export type JobDocument = z.infer<typeof JobDocument>;
 
@@ -62,6 +67,11 @@ export function jobDocument(view: JobView): JobDocument {
       committed_at: isoOrNull(committedMs),
       closed: closed === undefined ? null : { why: closed.why, at: iso(closed.atMs), detail: closed.detail },
     })),
-    links: { self, events: `${self}/events`, output: done ? `${self}/output` : null, receipt: done ? `${self}/receipt` : null },
+    links: {
+      self,
+      events: `${self}/events`,
+      output: done ? `${self}/output` : null,
+      receipt: done ? `${self}/receipt` : null,
+    },
   };
 }

@@ -25,7 +25,12 @@ export interface Chunk {
 
 const iso = (ms: number) => new Date(ms).toISOString();
 
-export function stateEvents(job: { id: string; createdMs: number; attempts: readonly Attempt[]; ending: Ending | undefined }): JobEvent[] {
+export function stateEvents(job: {
+  id: string;
+  createdMs: number;
+  attempts: readonly Attempt[];
+  ending: Ending | undefined;
+}): JobEvent[] {
   const { id, attempts, ending } = job;
   const state = (eventId: EventId, name: JobState, atMs: number, more: Record<string, unknown> = {}): JobEvent => ({
     id: eventId,
@@ -37,10 +42,17 @@ export function stateEvents(job: { id: string; createdMs: number; attempts: read
     events.push(state([epoch, 1, 0], 'running', claimedMs, { epoch, worker }));
     if (committedMs !== undefined) events.push(state([epoch, 3, 0], 'attesting', committedMs, { epoch }));
     const endedJob = ending?.epoch === epoch && (ending.code === 'refuted' || ending.code === 'attempts_exhausted');
-    if (closed !== undefined && !endedJob) events.push(state([epoch, 4, 0], 'queued', closed.atMs, { epoch, why: closed.why, detail: closed.detail }));
+    if (closed !== undefined && !endedJob)
+      events.push(state([epoch, 4, 0], 'queued', closed.atMs, { epoch, why: closed.why, detail: closed.detail }));
   }
   if (ending !== undefined) {
-    events.push(state([attempts.length, 9, 0], ending.state, ending.atMs, { epoch: ending.epoch, code: ending.code, detail: ending.detail }));
+    events.push(
+      state([attempts.length, 9, 0], ending.state, ending.atMs, {
+        epoch: ending.epoch,
+        code: ending.code,
+        detail: ending.detail,
+      }),
+    );
   }
   return events;
 }

@@ -73,12 +73,24 @@ export class JobsController {
   @Post(':id/cancel')
   @HttpCode(202)
   @Needs('submit')
-  async cancel(@Caller() caller: ApiCaller, @Param('id') id: string, @Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply) {
+  async cancel(
+    @Caller() caller: ApiCaller,
+    @Param('id') id: string,
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
     const asked = await this.#jobs.cancel(caller.tenant, id);
     const view = await this.#jobs.wait(caller.tenant, id, CANCEL_WAIT_MS, signalOf(request));
     const final = isFinal(view.state);
     if (final) reply.status(200);
-    const outcome = asked === 'final' ? 'already_final' : !final ? 'stopping' : view.state === 'cancelled' ? 'cancelled' : 'ended_first';
+    const outcome =
+      asked === 'final'
+        ? 'already_final'
+        : !final
+          ? 'stopping'
+          : view.state === 'cancelled'
+            ? 'cancelled'
+            : 'ended_first';
     return { outcome, job: jobDocument(view) };
   }
 
@@ -86,7 +98,11 @@ export class JobsController {
   @Needs('read')
   async output(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
     const { bytes, sha256 } = await this.#jobs.output(caller.tenant, id);
-    reply.headers({ 'content-type': 'application/json; charset=utf-8', etag: `"sha256-${sha256}"`, 'cache-control': 'private, immutable' });
+    reply.headers({
+      'content-type': 'application/json; charset=utf-8',
+      etag: `"sha256-${sha256}"`,
+      'cache-control': 'private, immutable',
+    });
     return bytes;
   }
 
@@ -94,13 +110,22 @@ export class JobsController {
   @Needs('read')
   async receipt(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
     const text = await this.#jobs.receipt(caller.tenant, id);
-    reply.headers({ 'content-type': 'application/json; charset=utf-8', 'content-disposition': `attachment; filename="${id}.receipt.json"`, 'cache-control': 'private, immutable' });
+    reply.headers({
+      'content-type': 'application/json; charset=utf-8',
+      'content-disposition': `attachment; filename="${id}.receipt.json"`,
+      'cache-control': 'private, immutable',
+    });
     return Buffer.from(text);
   }
 
   @Get(':id/events')
   @Needs('read')
-  async events(@Caller() caller: ApiCaller, @Param('id') id: string, @Headers('last-event-id') lastEventId: string | undefined, @Res() reply: FastifyReply) {
+  async events(
+    @Caller() caller: ApiCaller,
+    @Param('id') id: string,
+    @Headers('last-event-id') lastEventId: string | undefined,
+    @Res() reply: FastifyReply,
+  ) {
     await this.#jobs.get(caller.tenant, id);
     this.#streams.requireRoom(caller.keyId);
     reply.hijack();
@@ -111,7 +136,9 @@ export class JobsController {
       'x-content-type-options': 'nosniff',
     });
     reply.raw.flushHeaders();
-    await this.#streams.serve(reply.raw, caller, id, lastEventId === undefined ? undefined : parseEventId(lastEventId)).catch(() => reply.raw.destroy());
+    await this.#streams
+      .serve(reply.raw, caller, id, lastEventId === undefined ? undefined : parseEventId(lastEventId))
+      .catch(() => reply.raw.destroy());
   }
 }
 

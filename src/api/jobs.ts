@@ -51,7 +51,13 @@ export class Jobs {
   }
 
   /** The job once `settled` holds, or as it is when time is up or the caller has gone. */
-  async wait(tenant: string, id: string, waitMs: number, signal: AbortSignal, settled: (view: JobView) => boolean = (view) => isFinal(view.state)): Promise<JobView> {
+  async wait(
+    tenant: string,
+    id: string,
+    waitMs: number,
+    signal: AbortSignal,
+    settled: (view: JobView) => boolean = (view) => isFinal(view.state),
+  ): Promise<JobView> {
     const until = performance.now() + waitMs;
     let wake: () => void = () => undefined;
     using _listening = this.#wake.listen(id, () => wake());
@@ -75,13 +81,28 @@ export class Jobs {
     const jobs: JobView[] = [];
     for (let examined = 0; examined < EXAMINED_PER_PAGE;) {
       const max = position === undefined ? (before === Infinity ? '+inf' : `(${before}`) : String(position.createdMs);
-      const rows = await this.#redis.zrange(index, max, min, 'BYSCORE', 'REV', 'LIMIT', 0, query.limit + 1 + (position?.skip ?? 0), 'WITHSCORES');
-      const found = pairs(rows).filter(({ id, createdMs }) => position === undefined || createdMs < position.createdMs || id < position.id);
+      const rows = await this.#redis.zrange(
+        index,
+        max,
+        min,
+        'BYSCORE',
+        'REV',
+        'LIMIT',
+        0,
+        query.limit + 1 + (position?.skip ?? 0),
+        'WITHSCORES',
+      );
+      const found = pairs(rows).filter(
+        ({ id, createdMs }) => position === undefined || createdMs < position.createdMs || id < position.id,
+      );
       if (found.length === 0) return { jobs, next: undefined };
       const views = await Promise.all(found.map(({ id }) => this.#reader.read(id)));
       for (const [at, entry] of found.entries()) {
         examined += 1;
-        position = { ...entry, skip: found.filter(({ createdMs }, other) => other <= at && createdMs === entry.createdMs).length };
+        position = {
+          ...entry,
+          skip: found.filter(({ createdMs }, other) => other <= at && createdMs === entry.createdMs).length,
+        };
         const view = views[at];
         if (view === undefined || view.tenant !== tenant) continue;
         if (query.state !== undefined && view.state !== query.state) continue;
@@ -97,7 +118,11 @@ export class Jobs {
   async cancel(tenant: string, id: string): Promise<'asked' | 'final'> {
     const view = await this.get(tenant, id);
     if (isFinal(view.state)) return 'final';
-    const reply = await CANCEL.run(this.#redis, [this.#keys.ticket(id), this.#keys.cancels], [this.#keys.prefix, id, CANCEL_STREAM_LENGTH]);
+    const reply = await CANCEL.run(
+      this.#redis,
+      [this.#keys.ticket(id), this.#keys.cancels],
+      [this.#keys.prefix, id, CANCEL_STREAM_LENGTH],
+    );
     if (reply === 'missing') throw new CodedError('job_not_found', UNKNOWN);
     return reply === 'final' ? 'final' : 'asked';
   }
@@ -119,7 +144,11 @@ export class Jobs {
 
   /** Provisional output after a place in the chunk stream, and the place up to which it reads. */
   async chunks(tenant: string, id: string, after: string): Promise<{ chunks: Chunk[]; last: string; more: boolean }> {
-    const reply = await READ_CHUNKS.run(this.#redis, [this.#keys.jobsOf(tenant)], [this.#keys.chunks(id), after, CHUNKS_PER_READ, CHUNK_BYTES, CHUNKS_BYTES]);
+    const reply = await READ_CHUNKS.run(
+      this.#redis,
+      [this.#keys.jobsOf(tenant)],
+      [this.#keys.chunks(id), after, CHUNKS_PER_READ, CHUNK_BYTES, CHUNKS_BYTES],
+    );
     const cells = Array.isArray(reply) ? reply.map(String) : [];
     const chunks: Chunk[] = [];
     let last = after;
@@ -134,19 +163,33 @@ export class Jobs {
   async #documents(tenant: string, id: string) {
     const view = await this.get(tenant, id);
     if (view.state !== 'done') {
-      throw new CodedError('job_not_done', `The job is ${view.state}; only a done job has a confirmed output and a receipt.`);
+      throw new CodedError(
+        'job_not_done',
+        `The job is ${view.state}; only a done job has a confirmed output and a receipt.`,
+      );
     }
     const [verdict, field] = await this.#redis.hmgetBuffer(this.#keys.ruling(id), 'verdict', 'field');
     const evidence = field && (await this.#redis.hgetBuffer(this.#keys.evidence(id), field.toString('latin1')));
-    const decoded = { ticket: decodeStored(Buffer.from(view.ticket)), evidence: evidence ? decodeStored(evidence) : undefined, verdict: verdict ? decodeStored(verdict) : undefined };
+    const decoded = {
+      ticket: decodeStored(Buffer.from(view.ticket)),
+      evidence: evidence ? decodeStored(evidence) : undefined,
+      verdict: verdict ? decodeStored(verdict) : undefined,
+    };
     // Retention takes all documents of a job at once; between two reads it may have taken these.
-    if (!decoded.ticket || !decoded.evidence || !decoded.verdict || !field) throw new CodedError('job_not_found', UNKNOWN);
-    return { ticket: decoded.ticket, evidence: decoded.evidence, verdict: decoded.verdict, field: field.toString('latin1') };
+    if (!decoded.ticket || !decoded.evidence || !decoded.verdict || !field)
+      throw new CodedError('job_not_found', UNKNOWN);
+    return {
+      ticket: decoded.ticket,
+      evidence: decoded.evidence,
+      verdict: decoded.verdict,
+      field: field.toString('latin1'),
+    };
   }
 
   #indexFor(tenant: string, query: z.infer<typeof ListJobs>): string {
     if (query.state !== undefined && isFinal(query.state)) return this.#keys.endedOf(tenant, query.state);
-    if (query.model !== undefined && /^[a-z0-9-]{1,63}$/.test(query.model)) return this.#keys.jobsOfModel(tenant, query.model);
+    if (query.model !== undefined && /^[a-z0-9-]{1,63}$/.test(query.model))
+      return this.#keys.jobsOfModel(tenant, query.model);
     return this.#keys.jobsOf(tenant);
   }
 }

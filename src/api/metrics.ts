@@ -12,7 +12,15 @@ export class Metrics {
   constructor(directory: Directory, streams: EventStreams) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
-    this.#requests = new Counter({ name: 'countersign_http_requests_total', help: 'HTTP requests answered', labelNames: ['method', 'route', 'status'], registers });
+    // Gauges with the suffix of a counter; the same figures stand there without it.
+    for (const what of ['handles', 'requests', 'resources'])
+      this.#registry.removeSingleMetric(`nodejs_active_${what}_total`);
+    this.#requests = new Counter({
+      name: 'countersign_http_requests_total',
+      help: 'HTTP requests answered',
+      labelNames: ['method', 'route', 'status'],
+      registers,
+    });
     this.#seconds = new Histogram({
       name: 'countersign_http_request_duration_seconds',
       help: 'Time to answer an HTTP request',
@@ -21,8 +29,16 @@ export class Metrics {
       registers,
     });
     const gauge = (name: string, help: string) => new Gauge({ name, help, registers });
-    const waiting = new Gauge({ name: 'countersign_queue_waiting_jobs', help: 'Jobs that wait for a worker', labelNames: ['pool', 'model'], registers });
-    const attesting = gauge('countersign_attestation_backlog_entries', 'Evidence and releases that no attestor has taken yet');
+    const waiting = new Gauge({
+      name: 'countersign_queue_waiting_jobs',
+      help: 'Jobs that wait for a worker',
+      labelNames: ['pool', 'model'],
+      registers,
+    });
+    const attesting = gauge(
+      'countersign_attestation_backlog_entries',
+      'Evidence and releases that no attestor has taken yet',
+    );
     const kept = gauge('countersign_kept_finished_jobs', 'Finished jobs still kept');
     const workers = gauge('countersign_consuming_workers', 'Workers heard of lately that take jobs');
     const attestors = gauge('countersign_consuming_attestors', 'Attestors heard of lately');

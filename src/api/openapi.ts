@@ -19,13 +19,25 @@ interface Operation {
   readonly errors: readonly ErrorCode[];
 }
 
-const PREFER = { name: 'Prefer', description: '`wait=N`: answer when the job is final, at the latest after N (up to 60) seconds' };
+const PREFER = {
+  name: 'Prefer',
+  description: '`wait=N`: answer when the job is final, at the latest after N (up to 60) seconds',
+};
 const JSON_TYPE = 'application/json';
 
-export const CancelAnswer = z.strictObject({ outcome: z.enum(['cancelled', 'stopping', 'already_final', 'ended_first']), job: JobDocument });
+export const CancelAnswer = z.strictObject({
+  outcome: z.enum(['cancelled', 'stopping', 'already_final', 'ended_first']),
+  job: JobDocument,
+});
 export const JobList = z.strictObject({ jobs: z.array(JobDocument), next_cursor: z.string().nullable() });
 const Anything = z.looseObject({});
-const Ready = z.strictObject({ ready: z.boolean(), redis: z.boolean(), workers: z.number(), attestors: z.number(), detail: z.string() });
+const Ready = z.strictObject({
+  ready: z.boolean(),
+  redis: z.boolean(),
+  workers: z.number(),
+  attestors: z.number(),
+  detail: z.string(),
+});
 
 const ok = (description: string, schema: z.ZodType, type = JSON_TYPE) => ({ description, type, schema });
 
@@ -35,10 +47,25 @@ export const OPERATIONS: readonly Operation[] = [
     path: '/v1/jobs',
     summary: 'Submit a job. A job that is answered 202 is kept until it reaches a final state.',
     scope: 'submit',
-    headers: [PREFER, { name: 'Idempotency-Key', description: 'the same key with the same body answers with the same job, for a day' }],
+    headers: [
+      PREFER,
+      { name: 'Idempotency-Key', description: 'the same key with the same body answers with the same job, for a day' },
+    ],
     body: SubmitJob,
-    success: { '202': ok('accepted; `Location` names the job', JobDocument), '200': ok('final within the time of `Prefer: wait`', JobDocument) },
-    errors: ['request_invalid', 'body_not_json', 'body_too_large', 'media_type_unsupported', 'model_not_found', 'task_not_supported', 'idempotency_key_reused', 'attestation_unavailable'],
+    success: {
+      '202': ok('accepted; `Location` names the job', JobDocument),
+      '200': ok('final within the time of `Prefer: wait`', JobDocument),
+    },
+    errors: [
+      'request_invalid',
+      'body_not_json',
+      'body_too_large',
+      'media_type_unsupported',
+      'model_not_found',
+      'task_not_supported',
+      'idempotency_key_reused',
+      'attestation_unavailable',
+    ],
   },
   {
     method: 'get',
@@ -49,7 +76,15 @@ export const OPERATIONS: readonly Operation[] = [
     success: { '200': ok('a page; `next_cursor` is null at the end', JobList) },
     errors: ['request_invalid'],
   },
-  { method: 'get', path: '/v1/jobs/{id}', summary: 'A job as its documents show it.', scope: 'read', headers: [PREFER], success: { '200': ok('the job', JobDocument) }, errors: ['job_not_found'] },
+  {
+    method: 'get',
+    path: '/v1/jobs/{id}',
+    summary: 'A job as its documents show it.',
+    scope: 'read',
+    headers: [PREFER],
+    success: { '200': ok('the job', JobDocument) },
+    errors: ['job_not_found'],
+  },
   {
     method: 'post',
     path: '/v1/jobs/{id}/cancel',
@@ -58,8 +93,22 @@ export const OPERATIONS: readonly Operation[] = [
     success: { '200': ok('final now', CancelAnswer), '202': ok('its worker has not stopped yet', CancelAnswer) },
     errors: ['job_not_found'],
   },
-  { method: 'get', path: '/v1/jobs/{id}/output', summary: 'The confirmed output.', scope: 'read', success: { '200': ok('the bytes that the receipt names', Anything) }, errors: ['job_not_found', 'job_not_done'] },
-  { method: 'get', path: '/v1/jobs/{id}/receipt', summary: 'The receipt, which anyone can check offline.', scope: 'read', success: { '200': ok('see docs/receipt-format.md', Anything) }, errors: ['job_not_found', 'job_not_done'] },
+  {
+    method: 'get',
+    path: '/v1/jobs/{id}/output',
+    summary: 'The confirmed output.',
+    scope: 'read',
+    success: { '200': ok('the bytes that the receipt names', Anything) },
+    errors: ['job_not_found', 'job_not_done'],
+  },
+  {
+    method: 'get',
+    path: '/v1/jobs/{id}/receipt',
+    summary: 'The receipt, which anyone can check offline.',
+    scope: 'read',
+    success: { '200': ok('see docs/receipt-format.md', Anything) },
+    errors: ['job_not_found', 'job_not_done'],
+  },
   {
     method: 'get',
     path: '/v1/jobs/{id}/events',
@@ -69,15 +118,78 @@ export const OPERATIONS: readonly Operation[] = [
     success: { '200': { description: 'events `state` and `chunk`', type: 'text/event-stream' } },
     errors: ['job_not_found', 'too_many_streams'],
   },
-  { method: 'get', path: '/v1/models', summary: 'The models offered, and who serves them now.', scope: 'read', success: { '200': ok('the models', Anything) }, errors: [] },
-  { method: 'get', path: '/v1/workers', summary: 'Workers and attestors heard of lately.', scope: 'admin', success: { '200': ok('their announcements', Anything) }, errors: [] },
-  { method: 'get', path: '/.well-known/countersign.json', summary: 'The public keys with role and validity: save it as the keyring of `countersign verify`.', scope: null, success: { '200': ok('the keyring', Anything) }, errors: [] },
-  { method: 'get', path: '/health/live', summary: 'Whether the process answers.', scope: null, success: { '200': ok('it does', Anything) }, errors: [] },
-  { method: 'get', path: '/health/ready', summary: 'Whether a job sent now would be worked on and confirmed.', scope: null, success: { '200': ok('it would', Ready), '503': ok('it would wait', Ready) }, errors: [] },
-  { method: 'get', path: '/metrics', summary: 'Prometheus metrics.', scope: null, success: { '200': { description: 'text format', type: 'text/plain' } }, errors: [] },
-  { method: 'get', path: '/docs', summary: 'This description for people.', scope: null, success: { '200': { description: 'a page', type: 'text/html' } }, errors: [] },
-  { method: 'get', path: '/docs/openapi.json', summary: 'This description.', scope: null, success: { '200': ok('OpenAPI 3.1', Anything) }, errors: [] },
-  { method: 'get', path: '/', summary: 'Points to the documentation.', scope: null, success: {}, errors: ['route_not_found'] },
+  {
+    method: 'get',
+    path: '/v1/models',
+    summary: 'The models offered, and who serves them now.',
+    scope: 'read',
+    success: { '200': ok('the models', Anything) },
+    errors: [],
+  },
+  {
+    method: 'get',
+    path: '/v1/workers',
+    summary: 'Workers and attestors heard of lately.',
+    scope: 'admin',
+    success: { '200': ok('their announcements', Anything) },
+    errors: [],
+  },
+  {
+    method: 'get',
+    path: '/.well-known/countersign.json',
+    summary: 'The public keys with role and validity: save it as the keyring of `countersign verify`.',
+    scope: null,
+    success: { '200': ok('the keyring', Anything) },
+    errors: [],
+  },
+  {
+    method: 'get',
+    path: '/health/live',
+    summary: 'Whether the process answers.',
+    scope: null,
+    success: { '200': ok('it does', Anything) },
+    errors: [],
+  },
+  {
+    method: 'get',
+    path: '/health/ready',
+    summary: 'Whether a job sent now would be worked on and confirmed.',
+    scope: null,
+    success: { '200': ok('it would', Ready), '503': ok('it would wait', Ready) },
+    errors: [],
+  },
+  {
+    method: 'get',
+    path: '/metrics',
+    summary: 'Prometheus metrics.',
+    scope: null,
+    success: { '200': { description: 'text format', type: 'text/plain' } },
+    errors: [],
+  },
+  {
+    method: 'get',
+    path: '/docs',
+    summary: 'This description for people.',
+    scope: null,
+    success: { '200': { description: 'a page', type: 'text/html' } },
+    errors: [],
+  },
+  {
+    method: 'get',
+    path: '/docs/openapi.json',
+    summary: 'This description.',
+    scope: null,
+    success: { '200': ok('OpenAPI 3.1', Anything) },
+    errors: [],
+  },
+  {
+    method: 'get',
+    path: '/',
+    summary: 'Points to the documentation.',
+    scope: null,
+    success: {},
+    errors: ['route_not_found'],
+  },
 ];
 
 export function openApiDocument(): Record<string, unknown> {
@@ -89,7 +201,12 @@ export function openApiDocument(): Record<string, unknown> {
   }
   return {
     openapi: '3.1.0',
-    info: { title: 'Countersign', version: '0.1.0', description: 'Inference jobs that are done only when a separate attestor has confirmed them.', license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
+    info: {
+      title: 'Countersign',
+      version: '0.1.0',
+      description: 'Inference jobs that are done only when a separate attestor has confirmed them.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
     servers: [{ url: '/' }],
     paths,
     components: {
@@ -113,14 +230,23 @@ export function openApiDocument(): Record<string, unknown> {
 }
 
 function describe(operation: Operation): Record<string, unknown> {
-  const errors = [...operation.errors, ...(operation.scope === null ? [] : (['unauthenticated', 'scope_missing', 'storage_unavailable'] as const))];
+  const errors = [
+    ...operation.errors,
+    ...(operation.scope === null ? [] : (['unauthenticated', 'scope_missing', 'storage_unavailable'] as const)),
+  ];
   const responses: Record<string, unknown> = {};
   for (const [status, { description, type, schema }] of Object.entries(operation.success)) {
-    responses[status] = { description, content: { [type]: schema === undefined ? {} : { schema: jsonSchema(schema) } } };
+    responses[status] = {
+      description,
+      content: { [type]: schema === undefined ? {} : { schema: jsonSchema(schema) } },
+    };
   }
   for (const code of errors) {
     const status = String(ERROR_CATALOG[code].status);
-    responses[status] ??= { description: ERROR_CATALOG[code].title, content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } } };
+    responses[status] ??= {
+      description: ERROR_CATALOG[code].title,
+      content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+    };
   }
   return {
     summary: operation.summary,
@@ -128,11 +254,27 @@ function describe(operation: Operation): Record<string, unknown> {
     security: operation.scope === null ? [] : [{ key: [] }],
     ...(operation.scope === null ? {} : { 'x-scope': operation.scope }),
     parameters: [
-      ...[...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
-      ...Object.entries(operation.query?.shape ?? {}).map(([name, schema]) => ({ name, in: 'query', schema: jsonSchema(schema as z.ZodType) })),
-      ...(operation.headers ?? []).map(({ name, description }) => ({ name, in: 'header', description, schema: { type: 'string' } })),
+      ...[...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+        name,
+        in: 'path',
+        required: true,
+        schema: { type: 'string' },
+      })),
+      ...Object.entries(operation.query?.shape ?? {}).map(([name, schema]) => ({
+        name,
+        in: 'query',
+        schema: jsonSchema(schema as z.ZodType),
+      })),
+      ...(operation.headers ?? []).map(({ name, description }) => ({
+        name,
+        in: 'header',
+        description,
+        schema: { type: 'string' },
+      })),
     ],
-    ...(operation.body === undefined ? {} : { requestBody: { required: true, content: { [JSON_TYPE]: { schema: jsonSchema(operation.body) } } } }),
+    ...(operation.body === undefined
+      ? {}
+      : { requestBody: { required: true, content: { [JSON_TYPE]: { schema: jsonSchema(operation.body) } } } }),
     responses,
   };
 }
@@ -150,7 +292,9 @@ export function docsPage(): string {
 ${(headers ?? []).map(({ name, description }) => `<p>Header <code>${escape(name)}</code>: ${escape(description)}</p>`).join('')}
 ${query === undefined ? '' : `<details><summary>Query</summary><pre>${escape(JSON.stringify(jsonSchema(query), null, 2))}</pre></details>`}
 ${body === undefined ? '' : `<details><summary>Body</summary><pre>${escape(JSON.stringify(jsonSchema(body), null, 2))}</pre></details>`}
-<ul>${Object.entries(success).map(([status, { description }]) => `<li><code>${status}</code> ${escape(description)}</li>`).join('')}
+<ul>${Object.entries(success)
+      .map(([status, { description }]) => `<li><code>${status}</code> ${escape(description)}</li>`)
+      .join('')}
 ${errors.map((code) => `<li><code>${ERROR_CATALOG[code].status} ${code}</code> ${escape(ERROR_CATALOG[code].title)}</li>`).join('')}</ul></section>`,
   );
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Countersign API</title>

@@ -24,7 +24,8 @@ export function parseIdempotencyKey(header: string | string[] | undefined): stri
   if (header === undefined) return undefined;
   const match = typeof header === 'string' ? KEY.exec(header) : null;
   const key = match?.[1] ?? match?.[2];
-  if (key === undefined) throw new CodedError('request_invalid', 'The Idempotency-Key must be 1 to 255 printable characters, given once.');
+  if (key === undefined)
+    throw new CodedError('request_invalid', 'The Idempotency-Key must be 1 to 255 printable characters, given once.');
   return key;
 }
 
@@ -35,6 +36,7 @@ export function parsePreferWait(header: string | string[] | undefined): number |
   if (header === undefined) return undefined;
   const text = Array.isArray(header) ? header.join(',') : header;
   const [, bare, seconds] = /(?:^|[,;])\s*wait(\s*=\s*"?(\d{1,6})"?)?\s*(?=$|[,;])/i.exec(text) ?? [];
-  if (bare === undefined || seconds === undefined) return /(?:^|[,;])\s*wait\s*(?=$|[,;])/i.test(text) ? MAX_WAIT_S : undefined;
+  if (bare === undefined || seconds === undefined)
+    return /(?:^|[,;])\s*wait\s*(?=$|[,;])/i.test(text) ? MAX_WAIT_S : undefined;
   return Math.min(Number(seconds), MAX_WAIT_S);
 }

@@ -16,30 +16,56 @@ export interface Problem {
 
 export function problemOf(error: CodedError): Problem {
   const { status, title } = ERROR_CATALOG[error.code];
-  return { type: `urn:countersign:error:${error.code}`, title, status, code: error.code, detail: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) };
+  return {
+    type: `urn:countersign:error:${error.code}`,
+    title,
+    status,
+    code: error.code,
+    detail: error.message,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+  };
 }
 
 /** Turns whatever was thrown into a coded error; what we did not foresee is `internal` and says nothing of its cause. */
 export function codedErrorOf(error: unknown): CodedError {
   if (error instanceof CodedError) return error;
   if (isRedisAway(error)) {
-    return new CodedError('storage_unavailable', 'The storage does not answer at the moment; send the same request again, with an Idempotency-Key.', { cause: error, headers: { 'retry-after': '1' } });
+    return new CodedError(
+      'storage_unavailable',
+      'The storage does not answer at the moment; send the same request again, with an Idempotency-Key.',
+      { cause: error, headers: { 'retry-after': '1' } },
+    );
   }
   const status = error instanceof HttpException ? error.getStatus() : statusOf(error);
   switch (status) {
     case 404:
-      return new CodedError('route_not_found', 'There is nothing at this address; /docs lists what there is.', { cause: error });
+      return new CodedError('route_not_found', 'There is nothing at this address; /docs lists what there is.', {
+        cause: error,
+      });
     case 405:
-      return new CodedError('method_not_allowed', 'This address does not take that method; /docs lists what it takes.', { cause: error });
+      return new CodedError(
+        'method_not_allowed',
+        'This address does not take that method; /docs lists what it takes.',
+        { cause: error },
+      );
     case 413:
       return new CodedError('body_too_large', 'The body is larger than this service accepts.', { cause: error });
     case 415:
       return new CodedError('media_type_unsupported', 'Send the body as application/json.', { cause: error });
     case undefined:
-      return new CodedError('internal', 'The request failed on our side; it is safe to send it again with the same Idempotency-Key.', { cause: error });
+      return new CodedError(
+        'internal',
+        'The request failed on our side; it is safe to send it again with the same Idempotency-Key.',
+        { cause: error },
+      );
     default:
-      if (status >= 400 && status < 500) return new CodedError('request_invalid', 'The request is malformed.', { cause: error });
-      return new CodedError('internal', 'The request failed on our side; it is safe to send it again with the same Idempotency-Key.', { cause: error });
+      if (status >= 400 && status < 500)
+        return new CodedError('request_invalid', 'The request is malformed.', { cause: error });
+      return new CodedError(
+        'internal',
+        'The request failed on our side; it is safe to send it again with the same Idempotency-Key.',
+        { cause: error },
+      );
   }
 }
 
@@ -72,11 +98,19 @@ export class ProblemFilter implements ExceptionFilter {
   }
 
   answer(error: CodedError, request: FastifyRequest, reply: FastifyReply): void {
-    if (error.status >= 500) this.#logger.error({ code: error.code, method: request.method, route: request.routeOptions.url, err: error.cause ?? error }, error.message);
+    if (error.status >= 500)
+      this.#logger.error(
+        { code: error.code, method: request.method, route: request.routeOptions.url, err: error.cause ?? error },
+        error.message,
+      );
     if (reply.sent || reply.raw.headersSent) {
       reply.raw.destroy();
       return;
     }
-    void reply.status(error.status).headers(error.headers).type('application/problem+json; charset=utf-8').send(JSON.stringify(problemOf(error)));
+    void reply
+      .status(error.status)
+      .headers(error.headers)
+      .type('application/problem+json; charset=utf-8')
+      .send(JSON.stringify(problemOf(error)));
   }
 }

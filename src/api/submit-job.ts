@@ -8,14 +8,22 @@ const Parameters = z.strictObject({
   max_tokens: z.number().int().min(1).max(131_072).optional().describe('most tokens of the answer; 128 by default'),
   temperature: z.number().min(0).max(2).optional().describe('0 by default: the likeliest token each time'),
   top_p: z.number().gt(0).max(1).optional().describe('1 by default'),
-  seed: z.number().int().min(0).max(4_294_967_295).optional().describe('drawn at random where absent, and told in the ticket'),
+  seed: z
+    .number()
+    .int()
+    .min(0)
+    .max(4_294_967_295)
+    .optional()
+    .describe('drawn at random where absent, and told in the ticket'),
   stop: z.array(z.string().min(1).max(64)).max(4).optional().describe('texts that end the answer'),
 });
 
 const common = {
   model: z.string().min(1).max(63).describe('name of a model from `GET /v1/models`'),
   params: Parameters.optional(),
-  attestation: Policy.partial().optional().describe('`recompute`: the share of such jobs whose answer is computed again by the attestor'),
+  attestation: Policy.partial()
+    .optional()
+    .describe('`recompute`: the share of such jobs whose answer is computed again by the attestor'),
   attempts: z.number().int().min(1).max(10).optional().describe('most attempts, 3 by default'),
   deadline_ms: z.number().int().min(1_000).max(86_400_000).optional().describe('from now; ten minutes by default'),
 };

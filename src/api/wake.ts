@@ -54,12 +54,21 @@ export class Wake {
     while (!this.#stopped) {
       try {
         last ??= await this.#ends();
-        const reply = await this.#redis.xread('COUNT', 500, 'BLOCK', BLOCK_MS, 'STREAMS', ...last.keys(), ...last.values());
+        const reply = await this.#redis.xread(
+          'COUNT',
+          500,
+          'BLOCK',
+          BLOCK_MS,
+          'STREAMS',
+          ...last.keys(),
+          ...last.values(),
+        );
         for (const [stream, entries] of reply ?? []) {
           for (const [entryId, fields] of entries) {
             last.set(stream, entryId);
             for (let at = 0; at + 1 < fields.length; at += 2) {
-              if (fields[at] === 'ids' || fields[at] === 'id') for (const id of (fields[at + 1] ?? '').split(' ')) this.#wake(id);
+              if (fields[at] === 'ids' || fields[at] === 'id')
+                for (const id of (fields[at + 1] ?? '').split(' ')) this.#wake(id);
             }
           }
         }

@@ -44,7 +44,7 @@ export interface BindingInput {
   /** Who claimed the epoch. */
   readonly claimant: string;
   /** The stored evidence, or how it is unfit. */
-  readonly statement: string | 'missing' | 'too_large';
+  readonly statement: { readonly kind: 'stored'; readonly text: string } | { readonly kind: 'missing' | 'too_large' };
   /** Whether the operator's catalog says that this model's weights are measured by the worker. */
   readonly measured: boolean;
   readonly apiKey: PublicKey | undefined;
@@ -54,13 +54,24 @@ export interface BindingInput {
 }
 
 export type BindingResult =
-  | { readonly ok: true; readonly evidence: Evidence; readonly signed: SignedPayload; readonly output: string; readonly properties: Property[] }
-  | { readonly ok: false; readonly refusal: Refusal; readonly signed: SignedPayload | undefined; readonly outputSha256: string | undefined };
+  | {
+      readonly ok: true;
+      readonly evidence: Evidence;
+      readonly signed: SignedPayload;
+      readonly output: string;
+      readonly properties: Property[];
+    }
+  | {
+      readonly ok: false;
+      readonly refusal: Refusal;
+      readonly signed: SignedPayload | undefined;
+      readonly outputSha256: string | undefined;
+    };
 
 export async function checkBinding(input: BindingInput): Promise<BindingResult> {
-  if (input.statement === 'missing') return refuse('EVIDENCE_MISSING');
-  if (input.statement === 'too_large') return refuse('EVIDENCE_TOO_LARGE');
-  const signed = decodeStored(Buffer.from(input.statement));
+  if (input.statement.kind !== 'stored')
+    return refuse(input.statement.kind === 'missing' ? 'EVIDENCE_MISSING' : 'EVIDENCE_TOO_LARGE');
+  const signed = decodeStored(Buffer.from(input.statement.text));
   const evidence = signed && parseEvidence(signed);
   if (!signed || !evidence) return refuse('EVIDENCE_MALFORMED', signed);
 
@@ -75,12 +86,14 @@ export async function checkBinding(input: BindingInput): Promise<BindingResult> 
   if (predicate.epoch !== input.epoch) return refuseThis('EPOCH_MISMATCH');
   if (!modelMatches(evidence, input)) return refuseThis('MODEL_MISMATCH');
   if (!verifyPayload(key, signed)) return refuseThis('SIGNATURE_INVALID');
-  if (input.apiKey === undefined || !verifyPayload(input.apiKey, input.ticketSigned)) return refuseThis('TICKET_SIGNATURE_INVALID');
+  if (input.apiKey === undefined || !verifyPayload(input.apiKey, input.ticketSigned))
+    return refuseThis('TICKET_SIGNATURE_INVALID');
   if (!timesPossible(evidence)) return refuseThis('TIMES_IMPOSSIBLE');
 
   const output = await input.output(digest);
   if (output === undefined) return refuseThis('OUTPUT_MISSING');
-  if (Buffer.byteLength(output) !== predicate.outputBytes || sha256Hex(output) !== digest) return refuseThis('OUTPUT_MISMATCH');
+  if (Buffer.byteLength(output) !== predicate.outputBytes || sha256Hex(output) !== digest)
+    return refuseThis('OUTPUT_MISMATCH');
   if (!outputWellFormed(input.ticket, evidence, output)) return refuseThis('OUTPUT_MALFORMED');
   if (!usagePossible(input.ticket, evidence)) return refuseThis('USAGE_IMPOSSIBLE');
   return {
@@ -144,5 +157,7 @@ function usagePossible(ticket: Ticket, evidence: Evidence): boolean {
   const { usage, outputBytes } = evidence.predicate;
   const { inputBytes, params, task } = ticket.predicate;
   if (usage.inputTokens > inputBytes + TEMPLATE_TOKENS) return false;
-  return task === 'embedding' ? usage.outputTokens === 0 : usage.outputTokens <= Math.min(params.max_tokens, outputBytes);
+  return task === 'embedding'
+    ? usage.outputTokens === 0
+    : usage.outputTokens <= Math.min(params.max_tokens, outputBytes);
 }

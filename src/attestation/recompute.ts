@@ -49,7 +49,10 @@ export async function checkRecompute(
   ];
   if (refusals.length > 0) return { properties: [], refusals, maxAbsDiff };
   return {
-    properties: ['USAGE_RECOUNTED', maxAbsDiff === undefined ? 'OUTPUT_RECOMPUTED_EXACT' : 'OUTPUT_RECOMPUTED_WITHIN_TOLERANCE'],
+    properties: [
+      'USAGE_RECOUNTED',
+      maxAbsDiff === undefined ? 'OUTPUT_RECOMPUTED_EXACT' : 'OUTPUT_RECOMPUTED_WITHIN_TOLERANCE',
+    ],
     refusals,
     maxAbsDiff,
   };
@@ -64,7 +67,8 @@ function largestDifference(mine: string, theirs: string): number {
   for (const [row, vector] of a.entries()) {
     const other = b[row];
     if (other?.length !== vector.length) return Infinity;
-    for (const [column, value] of vector.entries()) largest = Math.max(largest, Math.abs(value - (other[column] ?? Infinity)));
+    for (const [column, value] of vector.entries())
+      largest = Math.max(largest, Math.abs(value - (other[column] ?? Infinity)));
   }
   return largest;
 }

@@ -5,16 +5,24 @@ import { commonFields, integer, redisFields } from '../config/fields.ts';
 export const AttestorConfig = z.object({
   ...redisFields,
   ...commonFields,
-  COUNTERSIGN_ATTESTOR_KEY_FILE: z.string().min(1).describe("file with the attestor's signing key (PKCS#8 PEM, mode 600)"),
+  COUNTERSIGN_ATTESTOR_KEY_FILE: z
+    .string()
+    .min(1)
+    .describe("file with the attestor's signing key (PKCS#8 PEM, mode 600)"),
   COUNTERSIGN_KEYRING: z.string().min(1).describe('file with the public keys of the API and the attestors'),
-  COUNTERSIGN_ENROLLED_WORKERS: z.string().min(1).describe('file with the public keys of the workers that may be believed; read again when it changes'),
+  COUNTERSIGN_ENROLLED_WORKERS: z
+    .string()
+    .min(1)
+    .describe('file with the public keys of the workers that may be believed; read again when it changes'),
   COUNTERSIGN_RECOMPUTE_MODELS: z
     .string()
     .optional()
     .describe('models to load for recomputation, parted by commas, or `none`; by default all that repeat themselves'),
   COUNTERSIGN_RECOMPUTE_CONCURRENCY: integer(1, 256).default(4).describe('recomputations at once'),
   COUNTERSIGN_SWEEP_MS: integer(50, 60_000).default(500).describe('how often overdue jobs are looked for'),
-  COUNTERSIGN_KEEP_MS: integer(60_000, 31_536_000_000).default(86_400_000).describe('how long a finished job and its receipt are kept'),
+  COUNTERSIGN_KEEP_MS: integer(60_000, 31_536_000_000)
+    .default(86_400_000)
+    .describe('how long a finished job and its receipt are kept'),
   COUNTERSIGN_KEEP_JOBS: integer(100, 100_000_000).default(100_000).describe('how many finished jobs are kept at most'),
 });
 export type AttestorConfig = z.infer<typeof AttestorConfig>;

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { BeforeApplicationShutdown } from '@nestjs/common';
 import { Queue, type Worker } from 'bullmq';
-import type { Redis } from 'ioredis';
 import { BlobStore } from '../blobs/blob-store.ts';
 import { PoolQueues } from '../bull/pool-queue.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -42,7 +41,10 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const signingKey = readSigningKey(config.COUNTERSIGN_ATTESTOR_KEY_FILE);
     const keyring = readKeyring(config.COUNTERSIGN_KEYRING);
     if (!keyring.of('attestor').some((key) => key.id === signingKey.public.id)) {
-      throw new CodedError('key_file_unfit', `The attestor's key ${signingKey.public.id.slice(0, 16)}… is not in ${config.COUNTERSIGN_KEYRING}: nobody would believe its verdicts.`);
+      throw new CodedError(
+        'key_file_unfit',
+        `The attestor's key ${signingKey.public.id.slice(0, 16)}… is not in ${config.COUNTERSIGN_KEYRING}: nobody would believe its verdicts.`,
+      );
     }
     const enrolled = new EnrolledWorkers(config.COUNTERSIGN_ENROLLED_WORKERS, logger);
     const catalog = readCatalog(config.COUNTERSIGN_CATALOG);
@@ -65,7 +67,12 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const blobs = new BlobStore(config.COUNTERSIGN_BLOBS);
     const judge = new Judge({ redis, keys, blobs, signingKey, keyring, enrolled, catalog, engines });
     const rulings = new Rulings(redis, keys, queues);
-    const recomputations = new Queue<Recomputation>(RECOMPUTE_QUEUE, { connection: redis, prefix: keys.attestorQueue, skipVersionCheck: true, streams: { events: { maxLen: 10 } } });
+    const recomputations = new Queue<Recomputation>(RECOMPUTE_QUEUE, {
+      connection: redis,
+      prefix: keys.attestorQueue,
+      skipVersionCheck: true,
+      streams: { events: { maxLen: 10 } },
+    });
     recomputations.on('error', () => undefined);
     const intake = new Intake({ redis, lanes, keys, judge, rulings, enrolled, recomputations, consumer: id, logger });
     await intake.start();
@@ -80,13 +87,27 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       logger,
     });
     sweep.start();
-    const consumer = engines.size === 0 ? undefined : recomputeConsumer({ access, redis, keys, judge, intake, concurrency: config.COUNTERSIGN_RECOMPUTE_CONCURRENCY, logger });
+    const consumer =
+      engines.size === 0
+        ? undefined
+        : recomputeConsumer({
+            access,
+            redis,
+            keys,
+            judge,
+            intake,
+            concurrency: config.COUNTERSIGN_RECOMPUTE_CONCURRENCY,
+            logger,
+          });
 
     const announcement = announcementOf(id, [...engines.values()]);
     const beat = () => announce(redis, keys, announcement).catch(() => undefined);
     await beat();
     const heartbeat = setInterval(() => void beat(), ANNOUNCE_EVERY_MS);
-    const blobSweep = setInterval(() => void blobs.removeOld(config.COUNTERSIGN_KEEP_MS + LONGEST_OPEN_MS), BLOB_SWEEP_MS);
+    const blobSweep = setInterval(
+      () => void blobs.removeOld(config.COUNTERSIGN_KEEP_MS + LONGEST_OPEN_MS),
+      BLOB_SWEEP_MS,
+    );
     logger.info({ attestor: id, recomputes: [...engines.keys()] }, 'attestor consuming');
     return new AttestorProcess([
       () => clearInterval(heartbeat),
@@ -102,7 +123,8 @@ export class AttestorProcess implements BeforeApplicationShutdown {
 
   /** Finishes the batch in hand and leaves; what it has not acknowledged is another's. */
   async beforeApplicationShutdown(): Promise<void> {
-    for (const close of this.#closers) await Promise.race([close(), new Promise((resolve) => setTimeout(resolve, 3_000).unref())]);
+    for (const close of this.#closers)
+      await Promise.race([close(), new Promise((resolve) => setTimeout(resolve, 3_000).unref())]);
   }
 }
 
@@ -118,11 +140,19 @@ async function loadEngines(catalog: Catalog, named: string | undefined): Promise
   for (const model of catalog.all()) {
     if (wanted === undefined ? model.engine === 'openai' : !wanted.includes(model.name)) continue;
     const engine = await loadEngine(model);
-    if (engine.repeatable === 'no') throw new CodedError('config_invalid', `COUNTERSIGN_RECOMPUTE_MODELS names ${model.name}, which does not repeat itself.`);
+    if (engine.repeatable === 'no')
+      throw new CodedError(
+        'config_invalid',
+        `COUNTERSIGN_RECOMPUTE_MODELS names ${model.name}, which does not repeat itself.`,
+      );
     engines.set(model.name, engine);
   }
   const unknown = wanted?.find((name) => !engines.has(name));
-  if (unknown !== undefined) throw new CodedError('config_invalid', `COUNTERSIGN_RECOMPUTE_MODELS names ${unknown}, which the catalog does not have.`);
+  if (unknown !== undefined)
+    throw new CodedError(
+      'config_invalid',
+      `COUNTERSIGN_RECOMPUTE_MODELS names ${unknown}, which the catalog does not have.`,
+    );
   return engines;
 }
 

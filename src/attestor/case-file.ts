@@ -15,6 +15,9 @@ export interface CaseRef {
   readonly field?: string;
 }
 
+/** The stored evidence or release, or how it is unfit. */
+export type Statement = { readonly kind: 'stored'; readonly text: string } | { readonly kind: 'missing' | 'too_large' };
+
 /** Everything needed to judge one attempt, as Redis had it at one moment (`nowMs`, by Redis' clock). */
 export interface CaseFile {
   readonly id: string;
@@ -33,19 +36,28 @@ export interface CaseFile {
   readonly claimant: string;
   readonly committedMs: number | undefined;
   readonly field: string;
-  readonly statement: string | 'missing' | 'too_large';
+  readonly statement: Statement;
   readonly inlineOutput: string | undefined;
   /** Time left on the lease; 0 where nobody holds it. */
   readonly leaseMs: number;
 }
 
 /** Reads cases in one round trip; undefined where there is no such job. */
-export async function readCases(redis: Redis, keys: JobKeys, refs: readonly CaseRef[]): Promise<(CaseFile | undefined)[]> {
+export async function readCases(
+  redis: Redis,
+  keys: JobKeys,
+  refs: readonly CaseRef[],
+): Promise<(CaseFile | undefined)[]> {
   if (refs.length === 0) return [];
   const args = refs.flatMap(({ id, epoch, field }) => [id, epoch ?? '', field ?? '']);
-  const reply = await READ.run(redis, [keys.open], [keys.prefix, MOST_EPOCHS, MAX_STATEMENT_BYTES, INLINE_BYTES, ...args]);
+  const reply = await READ.run(
+    redis,
+    [keys.open],
+    [keys.prefix, MOST_EPOCHS, MAX_STATEMENT_BYTES, INLINE_BYTES, ...args],
+  );
   if (!Array.isArray(reply)) throw new Error('read-cases.lua answered something else than a list.');
-  const [now, ...rows]: unknown[] = reply;
+  const cells: unknown[] = reply;
+  const [now, ...rows] = cells;
   return refs.map((ref, index) => parseCase(ref, Number(now), rows[index]));
 }
 
@@ -75,7 +87,10 @@ function parseCase(ref: CaseRef, nowMs: number, row: unknown): CaseFile | undefi
     claimant,
     committedMs: committed === '' ? undefined : Number(committed.split(' ')[1]) || 0,
     field: text(field),
-    statement: typeof statement === 'string' ? statement : Number(statementLength) > 0 ? 'too_large' : 'missing',
+    statement:
+      typeof statement === 'string'
+        ? { kind: 'stored', text: statement }
+        : { kind: Number(statementLength) > 0 ? 'too_large' : 'missing' },
     inlineOutput: typeof output === 'string' ? output : undefined,
     leaseMs: Number(lease) === -1 ? Infinity : Math.max(0, Number(lease)),
   };

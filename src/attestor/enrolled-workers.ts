@@ -72,6 +72,8 @@ function read(path: string): Map<string, PublicKey> {
       }),
     );
   } catch (cause) {
-    throw new CodedError('key_file_unfit', `${path} is not a list of enrolled workers: ${messageOf(cause)}.`, { cause });
+    throw new CodedError('key_file_unfit', `${path} is not a list of enrolled workers: ${messageOf(cause)}.`, {
+      cause,
+    });
   }
 }

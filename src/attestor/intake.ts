@@ -62,7 +62,9 @@ export class Intake {
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
-    this.#warn = rateLimited(5_000, (error, suppressed) => parts.logger.warn({ suppressed }, `intake: ${messageOf(error).slice(0, 300)}`));
+    this.#warn = rateLimited(5_000, (error, suppressed) =>
+      parts.logger.warn({ suppressed }, `intake: ${messageOf(error).slice(0, 300)}`),
+    );
   }
 
   async start(): Promise<void> {
@@ -78,7 +80,9 @@ export class Intake {
 
   /** Judges cases and applies what comes of it; also the sweep's way for stuck attestations. */
   async judge(files: readonly CaseFile[]): Promise<void> {
-    const judgements = await Promise.all(files.map(async (file) => ({ file, judgement: await this.#parts.judge.judgeQuickly(file) })));
+    const judgements = await Promise.all(
+      files.map(async (file) => ({ file, judgement: await this.#parts.judge.judgeQuickly(file) })),
+    );
     crashPoint('attestor.after-checks');
     const slow = judgements.filter(({ judgement }) => judgement.kind === 'recompute');
     if (slow.length > 0) {
@@ -86,7 +90,13 @@ export class Intake {
         slow.map(({ file: { id, epoch, field } }) => ({
           name: 'recompute',
           data: { id, epoch, field },
-          opts: { jobId: `${id}-${epoch}`, removeOnComplete: true, removeOnFail: true, attempts: 3, backoff: { type: 'fixed', delay: 1_000 } },
+          opts: {
+            jobId: `${id}-${epoch}`,
+            removeOnComplete: true,
+            removeOnFail: true,
+            attempts: 3,
+            backoff: { type: 'fixed', delay: 1_000 },
+          },
         })),
       );
     }
@@ -127,14 +137,19 @@ export class Intake {
 
   async #handle(entries: readonly Entry[]): Promise<void> {
     const { redis, keys, enrolled } = this.#parts;
-    const files = await readCases(redis, keys, entries.map(({ ref }) => ref));
+    const files = await readCases(
+      redis,
+      keys,
+      entries.map(({ ref }) => ref),
+    );
     const toJudge: CaseFile[] = [];
     const rulings: Ruling[] = [];
     entries.forEach((entry, index) => {
       const file = files[index];
       if (file === undefined || file.ended) return;
       if (entry.kind === 'e') {
-        if (file.phase === 'attesting' && file.epoch === file.currentEpoch && file.statement !== 'missing') toJudge.push(file);
+        if (file.phase === 'attesting' && file.epoch === file.currentEpoch && file.statement.kind !== 'missing')
+          toJudge.push(file);
       } else if (entry.kind === 'r') {
         const ruling = judgeRelease(file, enrolled);
         if (ruling) rulings.push(ruling);
@@ -151,7 +166,20 @@ export class Intake {
     const { keys, consumer } = this.#parts;
     const stale = await this.#takeOver();
     if (stale.length > 0) return stale;
-    const reply = await lane.xreadgroup('GROUP', GROUP, consumer, 'COUNT', BATCH, 'BLOCK', BLOCK_MS, 'STREAMS', keys.attest, keys.cancels, '>', '>');
+    const reply = await lane.xreadgroup(
+      'GROUP',
+      GROUP,
+      consumer,
+      'COUNT',
+      BATCH,
+      'BLOCK',
+      BLOCK_MS,
+      'STREAMS',
+      keys.attest,
+      keys.cancels,
+      '>',
+      '>',
+    );
     return parseStreams(keys, reply);
   }
 
@@ -161,7 +189,10 @@ export class Intake {
     this.#lastTakeOver = now;
     const { redis, keys, consumer } = this.#parts;
     const found: Entry[] = [];
-    for (const [stream, key] of [['attest', keys.attest], ['cancels', keys.cancels]] as const) {
+    for (const [stream, key] of [
+      ['attest', keys.attest],
+      ['cancels', keys.cancels],
+    ] as const) {
       const reply: unknown = await redis.xautoclaim(key, GROUP, consumer, TAKE_OVER_MS, '0', 'COUNT', BATCH);
       if (Array.isArray(reply)) found.push(...parseEntries(stream, reply[1]));
     }
@@ -234,7 +265,14 @@ function parseEntries(stream: Entry['stream'], entries: unknown): Entry[] {
     const epoch = Number(value('epoch'));
     const kind = value('k');
     const field = value('field');
-    if (!Number.isInteger(epoch) || epoch < 1 || epoch > 1_000 || (kind !== 'e' && kind !== 'r') || !/^\d{1,4}:[0-9a-f]{32}$/.test(field)) return [nothing];
+    if (
+      !Number.isInteger(epoch) ||
+      epoch < 1 ||
+      epoch > 1_000 ||
+      (kind !== 'e' && kind !== 'r') ||
+      !/^\d{1,4}:[0-9a-f]{32}$/.test(field)
+    )
+      return [nothing];
     return [{ entryId, stream, kind, ref: { id, epoch, field } }];
   });
 }

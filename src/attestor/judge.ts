@@ -12,7 +12,15 @@ import type { Catalog } from '../pools/catalog.ts';
 import { decodeStored, signPayload, type SignedPayload } from '../receipts/dsse.ts';
 import type { Keyring } from '../receipts/keyring.ts';
 import { policyDigest } from '../receipts/receipt.ts';
-import { STATEMENT_TYPE, VERDICT_TYPE, statementBytes, type Evidence, type Property, type Ticket, type Verdict } from '../receipts/statements.ts';
+import {
+  STATEMENT_TYPE,
+  VERDICT_TYPE,
+  statementBytes,
+  type Evidence,
+  type Property,
+  type Ticket,
+  type Verdict,
+} from '../receipts/statements.ts';
 import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
@@ -50,7 +58,8 @@ export class Judge {
   async judgeQuickly(file: CaseFile): Promise<Judgement> {
     const { ticket, ticketSigned } = readTicket(file);
     const binding = await this.#bind(file, ticket, ticketSigned);
-    if (!binding.ok) return { kind: 'rule', ruling: this.#refuted(file, ticket, ticketSigned, binding, binding.refusal) };
+    if (!binding.ok)
+      return { kind: 'rule', ruling: this.#refuted(file, ticket, ticketSigned, binding, binding.refusal) };
     if (this.#drawn(file, ticket)) return { kind: 'recompute' };
     return { kind: 'rule', ruling: this.#confirmed(file, ticket, ticketSigned, binding, { drawn: false }) };
   }
@@ -64,12 +73,24 @@ export class Judge {
     const binding = await this.#bind(file, ticket, ticketSigned);
     if (!binding.ok) return this.#refuted(file, ticket, ticketSigned, binding, binding.refusal);
     const engine = this.#parts.engines.get(ticket.predicate.model.name);
-    if (engine?.model.sha256 !== ticket.predicate.model.sha256) throw new Error(`This attestor cannot compute ${ticket.predicate.model.name} again.`);
+    if (engine?.model.sha256 !== ticket.predicate.model.sha256)
+      throw new Error(`This attestor cannot compute ${ticket.predicate.model.name} again.`);
     const input = await this.#input(file.id, ticket);
-    const result = await checkRecompute(engine, ticket, binding.evidence, input, binding.output, AbortSignal.timeout(RECOMPUTE_MS));
+    const result = await checkRecompute(
+      engine,
+      ticket,
+      binding.evidence,
+      input,
+      binding.output,
+      AbortSignal.timeout(RECOMPUTE_MS),
+    );
     const [refusal] = result.refusals;
     if (refusal !== undefined) return this.#refuted(file, ticket, ticketSigned, binding, ...result.refusals);
-    return this.#confirmed(file, ticket, ticketSigned, binding, { drawn: true, properties: result.properties, maxAbsDiff: result.maxAbsDiff });
+    return this.#confirmed(file, ticket, ticketSigned, binding, {
+      drawn: true,
+      properties: result.properties,
+      maxAbsDiff: result.maxAbsDiff,
+    });
   }
 
   #drawn(file: CaseFile, ticket: Ticket): boolean {
@@ -134,7 +155,13 @@ export class Judge {
     };
   }
 
-  #refuted(file: CaseFile, ticket: Ticket, ticketSigned: SignedPayload, binding: BindingResult, ...refusals: Refusal[]): Ruling {
+  #refuted(
+    file: CaseFile,
+    ticket: Ticket,
+    ticketSigned: SignedPayload,
+    binding: BindingResult,
+    ...refusals: Refusal[]
+  ): Ruling {
     const outputSha256 = binding.ok ? binding.evidence.subject[0].digest.sha256 : binding.outputSha256;
     const verdict = this.#verdict(file, ticket, ticketSigned, {
       evidence: binding.signed,
@@ -194,7 +221,9 @@ export class Judge {
         recompute: {
           promisedShare: ticket.predicate.policy.recompute,
           drawn: found.drawn,
-          ...(found.maxAbsDiff === undefined || !Number.isFinite(found.maxAbsDiff) ? {} : { maxAbsDiff: found.maxAbsDiff }),
+          ...(found.maxAbsDiff === undefined || !Number.isFinite(found.maxAbsDiff)
+            ? {}
+            : { maxAbsDiff: found.maxAbsDiff }),
         },
         notChecked: found.notChecked,
         refusals: found.refusals,

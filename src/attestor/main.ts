@@ -5,5 +5,8 @@ import { AttestorConfig } from './attestor-config.ts';
 import { AttestorModule } from './attestor.module.ts';
 
 await runRole('attestor', AttestorConfig, async (config, logger, nestLog) => ({
-  app: await NestFactory.createApplicationContext(AttestorModule.with(config, logger), { logger: nestLog, abortOnError: false }),
+  app: await NestFactory.createApplicationContext(AttestorModule.with(config, logger), {
+    logger: nestLog,
+    abortOnError: false,
+  }),
 }));

@@ -26,7 +26,8 @@ export function recomputeConsumer(options: {
     RECOMPUTE_QUEUE,
     async (job) => {
       const [file] = await readCases(redis, keys, [job.data]);
-      if (file === undefined || file.ended || file.phase !== 'attesting' || file.epoch !== file.currentEpoch) return null;
+      if (file === undefined || file.ended || file.phase !== 'attesting' || file.epoch !== file.currentEpoch)
+        return null;
       await intake.rule([await judge.judgeFully(file)]);
       return null;
     },
@@ -44,7 +45,9 @@ export function recomputeConsumer(options: {
       removeOnFail: { count: 0 },
     },
   );
-  const warn = rateLimited(5_000, (error, suppressed) => logger.warn({ suppressed }, `recompute: ${messageOf(error).slice(0, 300)}`));
+  const warn = rateLimited(5_000, (error, suppressed) =>
+    logger.warn({ suppressed }, `recompute: ${messageOf(error).slice(0, 300)}`),
+  );
   worker.on('error', warn);
   worker.on('failed', (_, error) => warn(error));
   return worker;

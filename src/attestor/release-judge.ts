@@ -12,20 +12,40 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
   const { code, detail } = release.predicate;
   const about = { id: file.id, epoch: file.epoch, phases: ['running'] as const };
   if (file.cancelAsked) {
-    return { ...about, action: { kind: 'end', state: 'cancelled' }, code: 'cancelled', detail: 'The worker has stopped.' };
+    return {
+      ...about,
+      action: { kind: 'end', state: 'cancelled' },
+      code: 'cancelled',
+      detail: 'The worker has stopped.',
+    };
   }
   if (code === 'deadline' && file.nowMs >= file.deadlineMs) {
-    return { ...about, action: { kind: 'end', state: 'expired' }, code: 'expired', detail: 'The deadline passed while the job ran; the worker has stopped.' };
+    return {
+      ...about,
+      action: { kind: 'end', state: 'expired' },
+      code: 'expired',
+      detail: 'The deadline passed while the job ran; the worker has stopped.',
+    };
   }
   if (code === 'engine_refused' || code === 'output_too_large') {
-    return { ...about, action: { kind: 'end', state: 'failed' }, code, detail: detail === '' ? 'The engine refused the job.' : detail };
+    return {
+      ...about,
+      action: { kind: 'end', state: 'failed' },
+      code,
+      detail: detail === '' ? 'The engine refused the job.' : detail,
+    };
   }
-  return { ...about, action: { kind: 'close', why: 'released' }, code: 'attempts_exhausted', detail: `${code} ${detail}`.trim() };
+  return {
+    ...about,
+    action: { kind: 'close', why: 'released' },
+    code: 'attempts_exhausted',
+    detail: `${code} ${detail}`.trim(),
+  };
 }
 
 function readRelease(file: CaseFile, enrolled: EnrolledWorkers): Release | undefined {
-  if (file.statement === 'missing' || file.statement === 'too_large') return undefined;
-  const signed = decodeStored(Buffer.from(file.statement));
+  if (file.statement.kind !== 'stored') return undefined;
+  const signed = decodeStored(Buffer.from(file.statement.text));
   const key = enrolled.keyOf(file.claimant);
   if (signed === undefined || key === undefined || !verifyPayload(key, signed)) return undefined;
   try {

@@ -75,7 +75,8 @@ export class Rulings {
     crashPoint('attestor.before-requeue');
     const requeued = new Map<string, { name: string; id: string }[]>();
     const replies = rulings.map((ruling, index): RulingReply => {
-      const [kind, value, queue]: unknown[] = Array.isArray(reply[index]) ? reply[index] : [];
+      const cells: unknown = reply[index];
+      const [kind, value, queue]: unknown[] = Array.isArray(cells) ? (cells as unknown[]) : [];
       switch (kind) {
         case 'ended':
         case 'already':

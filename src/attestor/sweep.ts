@@ -37,7 +37,9 @@ export class Sweep {
 
   constructor(parts: SweepParts) {
     this.#parts = parts;
-    this.#warn = rateLimited(5_000, (error, suppressed) => parts.logger.warn({ suppressed }, `sweep: ${messageOf(error).slice(0, 300)}`));
+    this.#warn = rateLimited(5_000, (error, suppressed) =>
+      parts.logger.warn({ suppressed }, `sweep: ${messageOf(error).slice(0, 300)}`),
+    );
   }
 
   start(): void {
@@ -60,7 +62,11 @@ export class Sweep {
   async once(): Promise<void> {
     const { redis, keys } = this.#parts;
     const due = await redis.zrangebyscore(keys.open, '-inf', Date.now(), 'LIMIT', 0, BATCH);
-    const files = await readCases(redis, keys, due.map((id) => ({ id })));
+    const files = await readCases(
+      redis,
+      keys,
+      due.map((id) => ({ id })),
+    );
     const next: [number, string][] = [];
     const gone: string[] = [];
     const toJudge: CaseFile[] = [];
@@ -125,7 +131,9 @@ export class Sweep {
     const { redis, keys, keepMs, keepJobs } = this.#parts;
     let forgotten = PRUNE_BATCH;
     for (let round = 0; round < 20 && forgotten === PRUNE_BATCH; round += 1) {
-      forgotten = Number(await PRUNE.run(redis, [keys.ended], [keys.prefix, Date.now() - keepMs, keepJobs, PRUNE_BATCH]));
+      forgotten = Number(
+        await PRUNE.run(redis, [keys.ended], [keys.prefix, Date.now() - keepMs, keepJobs, PRUNE_BATCH]),
+      );
     }
   }
 }
@@ -160,12 +168,19 @@ function overdue(file: CaseFile): Ruling | undefined {
       if (file.leaseMs === 0 && file.cancelAsked) return end('cancelled', 'The worker that ran it was lost.');
       if (file.nowMs > file.deadlineMs + STOP_GRACE_MS) return end('expired', 'The deadline passed while the job ran.');
       if (file.leaseMs === 0) {
-        return { ...about, phases: ['running'], action: { kind: 'lost' }, code: 'attempts_exhausted', detail: 'The worker that ran it was lost.' };
+        return {
+          ...about,
+          phases: ['running'],
+          action: { kind: 'lost' },
+          code: 'attempts_exhausted',
+          detail: 'The worker that ran it was lost.',
+        };
       }
       return undefined;
     case 'attesting':
       if (file.cancelAsked) return cancellation(about);
-      if (file.nowMs > file.deadlineMs + ATTEST_GRACE_MS) return end('expired', 'The deadline passed before the answer was confirmed.');
+      if (file.nowMs > file.deadlineMs + ATTEST_GRACE_MS)
+        return end('expired', 'The deadline passed before the answer was confirmed.');
       return undefined;
   }
 }
@@ -173,7 +188,7 @@ function overdue(file: CaseFile): Ruling | undefined {
 /** Evidence that is missing although it was announced: somebody squats; the claimant may still come. */
 function shouldJudge(file: CaseFile): boolean {
   if (file.committedMs === undefined || file.nowMs - file.committedMs < ATTEST_LOOK_MS) return false;
-  return file.statement !== 'missing' || file.leaseMs === 0;
+  return file.statement.kind !== 'missing' || file.leaseMs === 0;
 }
 
 /** When (ms) the job is to be looked at again. */

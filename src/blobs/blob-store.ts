@@ -61,7 +61,8 @@ export class BlobStore {
     if (!NAME.test(digest)) throw new CodedError('blob_missing', 'That is not the name of a stored object.');
     const path = join(this.#folder, digest.slice(0, 2), digest);
     try {
-      if ((await stat(path)).size > maxBytes) throw new CodedError('blob_missing', `The stored object ${digest} is larger than it may be.`);
+      if ((await stat(path)).size > maxBytes)
+        throw new CodedError('blob_missing', `The stored object ${digest} is larger than it may be.`);
       const bytes = await readFile(path);
       if (sha256Hex(bytes) !== digest) throw new CodedError('blob_missing', `The stored object ${digest} is damaged.`);
       return bytes;

@@ -12,11 +12,16 @@ export class ApiClient {
     this.#key = key;
   }
 
-  async submit(body: unknown, options: { idempotencyKey?: string | undefined; waitS?: number | undefined } = {}): Promise<JobDocument> {
+  async submit(
+    body: unknown,
+    options: { idempotencyKey?: string | undefined; waitS?: number | undefined } = {},
+  ): Promise<JobDocument> {
     const headers: Record<string, string> = { 'content-type': 'application/json' };
     if (options.idempotencyKey !== undefined) headers['idempotency-key'] = `"${options.idempotencyKey}"`;
     if (options.waitS !== undefined) headers['prefer'] = `wait=${options.waitS}`;
-    return (await (await this.#send('/v1/jobs', { method: 'POST', headers, body: JSON.stringify(body) })).json()) as JobDocument;
+    return (await (
+      await this.#send('/v1/jobs', { method: 'POST', headers, body: JSON.stringify(body) })
+    ).json()) as JobDocument;
   }
 
   async json(path: string, method: 'GET' | 'POST' = 'GET'): Promise<unknown> {
@@ -53,11 +58,16 @@ export class ApiClient {
   }
 
   async #send(path: string, init: RequestInit): Promise<Response> {
+    const headers = new Headers(init.headers);
+    headers.set('authorization', `Bearer ${this.#key}`);
     let response: Response;
     try {
-      response = await fetch(`${this.url}${path}`, { ...init, headers: { ...init.headers, authorization: `Bearer ${this.#key}` } });
+      response = await fetch(`${this.url}${path}`, { ...init, headers });
     } catch (cause) {
-      throw new CodedError('storage_unavailable', `No API answers at ${this.url}: ${messageOf(cause)}.`, { cause, hint: 'start one with: countersign up' });
+      throw new CodedError('storage_unavailable', `No API answers at ${this.url}: ${messageOf(cause)}.`, {
+        cause,
+        hint: 'start one with: countersign up',
+      });
     }
     if (response.ok) return response;
     throw await problem(response);
@@ -66,12 +76,22 @@ export class ApiClient {
 
 async function problem(response: Response): Promise<CodedError> {
   const body: unknown = await response.json().catch(() => undefined);
-  const { code, detail, hint } = (typeof body === 'object' && body !== null ? body : {}) as { code?: unknown; detail?: unknown; hint?: unknown };
+  const { code, detail, hint } = (typeof body === 'object' && body !== null ? body : {}) as {
+    code?: unknown;
+    detail?: unknown;
+    hint?: unknown;
+  };
   const known = typeof code === 'string' && code in ERROR_CATALOG ? (code as ErrorCode) : 'internal';
-  return new CodedError(known, typeof detail === 'string' ? detail : `The API answered ${response.status}.`, typeof hint === 'string' ? { hint } : {});
+  return new CodedError(
+    known,
+    typeof detail === 'string' ? detail : `The API answered ${response.status}.`,
+    typeof hint === 'string' ? { hint } : {},
+  );
 }
 
-async function* parseEvents(response: Response): AsyncGenerator<{ id: string | undefined; type: string; data: Record<string, unknown> }> {
+async function* parseEvents(
+  response: Response,
+): AsyncGenerator<{ id: string | undefined; type: string; data: Record<string, unknown> }> {
   if (response.body === null) return;
   let rest = '';
   for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
@@ -79,9 +99,22 @@ async function* parseEvents(response: Response): AsyncGenerator<{ id: string | u
     const blocks = rest.split('\n\n');
     rest = blocks.pop() ?? '';
     for (const block of blocks) {
-      const fields = new Map(block.split('\n').flatMap((line): [string, string][] => (line.includes(': ') && !line.startsWith(':') ? [[line.slice(0, line.indexOf(': ')), line.slice(line.indexOf(': ') + 2)]] : [])));
+      const fields = new Map(
+        block
+          .split('\n')
+          .flatMap((line): [string, string][] =>
+            line.includes(': ') && !line.startsWith(':')
+              ? [[line.slice(0, line.indexOf(': ')), line.slice(line.indexOf(': ') + 2)]]
+              : [],
+          ),
+      );
       const data = fields.get('data');
-      if (data !== undefined) yield { id: fields.get('id'), type: fields.get('event') ?? 'message', data: JSON.parse(data) as Record<string, unknown> };
+      if (data !== undefined)
+        yield {
+          id: fields.get('id'),
+          type: fields.get('event') ?? 'message',
+          data: JSON.parse(data) as Record<string, unknown>,
+        };
     }
   }
 }

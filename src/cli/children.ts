@@ -50,8 +50,19 @@ export class Child {
     });
     const facts = await new Promise<Record<string, unknown>>((resolve, reject) => {
       const fail = (why: string) => {
-        const said = readFileSync(spec.logFile).subarray(sizeBefore).toString('utf8').split('\n').filter((line) => /^(error|hint): /.test(line));
-        reject(new CodedError('start_failed', said.length > 0 ? said.join(' ').replace(/^error: /, '') : `The ${spec.name} ${why}; ${spec.logFile} says more.`));
+        const said = readFileSync(spec.logFile)
+          .subarray(sizeBefore)
+          .toString('utf8')
+          .split('\n')
+          .filter((line) => /^(error|hint): /.test(line));
+        reject(
+          new CodedError(
+            'start_failed',
+            said.length > 0
+              ? said.join(' ').replace(/^error: /, '')
+              : `The ${spec.name} ${why}; ${spec.logFile} says more.`,
+          ),
+        );
       };
       const timer = setTimeout(() => fail(`was not ready within ${READY_MS / 1_000} s`), READY_MS);
       child.once('exit', (code, signal) => {

@@ -22,11 +22,27 @@ const MAX_CLOCK_SKEW_MS = 2_000;
 /** Everything that can be wrong with a set-up, each looked at by itself, so that one trouble does not hide another. */
 export async function examine(data: DataFolder, redisUrl: string): Promise<Finding[]> {
   const findings: Finding[] = [nodeVersion()];
-  for (const role of ['api', 'attestor', 'worker-1']) findings.push(attempt(`key of the ${role}`, 'countersign up makes it', () => readSigningKey(data.roleKey(role)).public.id.slice(0, 16)));
-  findings.push(attempt('keyring', 'countersign up makes it', () => `${readKeyring(data.keyring()).of('attestor').length} attestor key(s)`));
+  for (const role of ['api', 'attestor', 'worker-1'])
+    findings.push(
+      attempt(`key of the ${role}`, 'countersign up makes it', () =>
+        readSigningKey(data.roleKey(role)).public.id.slice(0, 16),
+      ),
+    );
+  findings.push(
+    attempt(
+      'keyring',
+      'countersign up makes it',
+      () => `${readKeyring(data.keyring()).of('attestor').length} attestor key(s)`,
+    ),
+  );
   if (existsSync(data.devKey())) {
     const mode = statSync(data.devKey()).mode & 0o777;
-    findings.push({ what: 'development key', ok: (mode & 0o077) === 0, found: `mode ${mode.toString(8)}`, advice: `chmod 600 ${data.devKey()}` });
+    findings.push({
+      what: 'development key',
+      ok: (mode & 0o077) === 0,
+      found: `mode ${mode.toString(8)}`,
+      advice: `chmod 600 ${data.devKey()}`,
+    });
   }
   for (const role of REDIS_ROLES) findings.push(...(await redisFindings(data, redisUrl, role)));
   findings.push(...(await engineFindings(data)));
@@ -35,7 +51,12 @@ export async function examine(data: DataFolder, redisUrl: string): Promise<Findi
 
 function nodeVersion(): Finding {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  return { what: 'node', ok: major > 20 || (major === 20 && minor >= 19), found: process.versions.node, advice: 'Node.js 20.19 or later is needed' };
+  return {
+    what: 'node',
+    ok: major > 20 || (major === 20 && minor >= 19),
+    found: process.versions.node,
+    advice: 'Node.js 20.19 or later is needed',
+  };
 }
 
 function attempt(what: string, advice: string, look: () => string): Finding {
@@ -57,12 +78,32 @@ async function redisFindings(data: DataFolder, url: string, role: string): Promi
   const redis = openRedis(access, 'prompt', createLogger('doctor', 'error'));
   try {
     await whenReady(redis, 2_000);
-    const findings = (await inspectRedis(redis, role)).map(({ name, ok, found, advice }) => ({ what: `${what}: ${name}`, ok, found, advice }));
+    const findings = (await inspectRedis(redis, role)).map(({ name, ok, found, advice }) => ({
+      what: `${what}: ${name}`,
+      ok,
+      found,
+      advice,
+    }));
     const [seconds] = await redis.time();
     const skewMs = Math.abs(Date.now() - Number(seconds) * 1_000);
-    return [...findings, { what: `${what}: clock`, ok: skewMs < MAX_CLOCK_SKEW_MS, found: `${skewMs} ms apart`, advice: "set both clocks by NTP: deadlines are compared with Redis' clock" }];
+    return [
+      ...findings,
+      {
+        what: `${what}: clock`,
+        ok: skewMs < MAX_CLOCK_SKEW_MS,
+        found: `${skewMs} ms apart`,
+        advice: "set both clocks by NTP: deadlines are compared with Redis' clock",
+      },
+    ];
   } catch (error) {
-    return [{ what, ok: false, found: messageOf(error), advice: 'is it running? countersign up starts one; countersign acl prints the users' }];
+    return [
+      {
+        what,
+        ok: false,
+        found: messageOf(error),
+        advice: 'is it running? countersign up starts one; countersign acl prints the users',
+      },
+    ];
   } finally {
     redis.disconnect();
   }
@@ -73,7 +114,14 @@ async function engineFindings(data: DataFolder): Promise<Finding[]> {
   try {
     models = readCatalog(data.catalog()).all();
   } catch (error) {
-    return [{ what: 'model catalog', ok: false, found: messageOf(error), advice: 'countersign up makes one with the demonstration models' }];
+    return [
+      {
+        what: 'model catalog',
+        ok: false,
+        found: messageOf(error),
+        advice: 'countersign up makes one with the demonstration models',
+      },
+    ];
   }
   const findings: Finding[] = [];
   for (const model of models) {

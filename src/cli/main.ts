@@ -31,13 +31,26 @@ const data = () => new DataFolder(String(program.opts()['data']));
 
 /** The API to talk to: by options, else the one that `up` started from the data folder. */
 function client(options: { url?: string; keyFile?: string }): ApiClient {
-  const url = options.url ?? process.env['COUNTERSIGN_URL'] ?? (existsSync(data().address()) ? readFileSync(data().address(), 'utf8').trim() : 'http://127.0.0.1:8181');
-  return new ApiClient(url, readSecretFile(options.keyFile ?? data().devKey()).reveal().trim());
+  const url =
+    options.url ??
+    process.env['COUNTERSIGN_URL'] ??
+    (existsSync(data().address()) ? readFileSync(data().address(), 'utf8').trim() : 'http://127.0.0.1:8181');
+  return new ApiClient(
+    url,
+    readSecretFile(options.keyFile ?? data().devKey())
+      .reveal()
+      .trim(),
+  );
 }
 
 /** Commands that talk to the API. */
 function remote(name: string, description: string): Command {
-  return program.command(name).description(description).option('--url <url>', 'address of the API').option('--key-file <file>', 'file with the API key').addOption(json());
+  return program
+    .command(name)
+    .description(description)
+    .option('--url <url>', 'address of the API')
+    .option('--key-file <file>', 'file with the API key')
+    .addOption(json());
 }
 
 function number(text: string): number {
@@ -51,10 +64,19 @@ program
   .description('start Redis, api, workers and attestor here, run one job, verify its receipt, and stay until Ctrl-C')
   .option('--once', 'stop after the verified job')
   .option('--workers <n>', 'worker processes', number, 2)
-  .option('--port <port>', 'port of the API (COUNTERSIGN_PORT)', number, process.env['COUNTERSIGN_PORT'] === undefined ? undefined : Number(process.env['COUNTERSIGN_PORT']))
+  .option(
+    '--port <port>',
+    'port of the API (COUNTERSIGN_PORT)',
+    number,
+    process.env['COUNTERSIGN_PORT'] === undefined ? undefined : Number(process.env['COUNTERSIGN_PORT']),
+  )
   .addOption(json())
   .action(async (options: { once?: boolean; workers: number; port?: number; json?: boolean }) => {
-    await up(data(), { once: options.once === true, workers: Math.max(1, Math.floor(options.workers)), port: options.port }, new Output(options.json === true));
+    await up(
+      data(),
+      { once: options.once === true, workers: Math.max(1, Math.floor(options.workers)), port: options.port },
+      new Output(options.json === true),
+    );
   });
 
 for (const role of ['api', 'worker', 'attestor'] as const) {
@@ -80,13 +102,30 @@ remote('submit', 'submit a job; prints its id, or with --wait its answer')
   .action(
     async (
       prompt: string | undefined,
-      options: { url?: string; keyFile?: string; json?: boolean; model: string; body?: string; maxTokens?: number; temperature?: number; seed?: number; recompute?: number; idempotencyKey?: string; wait?: number },
+      options: {
+        url?: string;
+        keyFile?: string;
+        json?: boolean;
+        model: string;
+        body?: string;
+        maxTokens?: number;
+        temperature?: number;
+        seed?: number;
+        recompute?: number;
+        idempotencyKey?: string;
+        wait?: number;
+      },
     ) => {
       const out = new Output(options.json === true);
       const api = client(options);
-      const job = await api.submit(requestBody(prompt, options), { idempotencyKey: options.idempotencyKey, waitS: options.wait });
+      const job = await api.submit(requestBody(prompt, options), {
+        idempotencyKey: options.idempotencyKey,
+        waitS: options.wait,
+      });
       if (job.state !== 'done') {
-        out.show(job, [`${job.id}  ${job.state}${job.reason === null ? '' : `  ${job.reason.code}: ${job.reason.detail}`}`]);
+        out.show(job, [
+          `${job.id}  ${job.state}${job.reason === null ? '' : `  ${job.reason.code}: ${job.reason.detail}`}`,
+        ]);
         if (options.wait !== undefined) process.exitCode = 5;
         return;
       }
@@ -95,11 +134,27 @@ remote('submit', 'submit a job; prints its id, or with --wait its answer')
     },
   );
 
-function requestBody(prompt: string | undefined, options: { model: string; body?: string; maxTokens?: number; temperature?: number; seed?: number; recompute?: number }): unknown {
+function requestBody(
+  prompt: string | undefined,
+  options: {
+    model: string;
+    body?: string;
+    maxTokens?: number;
+    temperature?: number;
+    seed?: number;
+    recompute?: number;
+  },
+): unknown {
   if (options.body !== undefined) return JSON.parse(readFileSync(options.body === '-' ? 0 : options.body, 'utf8'));
   if (prompt === undefined) throw new CodedError('request_invalid', 'Give a prompt, or a body with --body.');
   const params = { max_tokens: options.maxTokens, temperature: options.temperature, seed: options.seed };
-  return { model: options.model, task: 'completion', input: { prompt }, params, ...(options.recompute === undefined ? {} : { attestation: { recompute: options.recompute } }) };
+  return {
+    model: options.model,
+    task: 'completion',
+    input: { prompt },
+    params,
+    ...(options.recompute === undefined ? {} : { attestation: { recompute: options.recompute } }),
+  };
 }
 
 remote('watch', 'follow a job: its states, and provisional output as it is written')
@@ -107,7 +162,10 @@ remote('watch', 'follow a job: its states, and provisional output as it is writt
   .action(async (id: string, options: { url?: string; keyFile?: string; json?: boolean }) => {
     for await (const event of client(options).events(id)) {
       if (options.json === true) process.stdout.write(`${JSON.stringify({ event: event.type, ...event.data })}\n`);
-      else if (event.type === 'state') process.stdout.write(`${String(event.data['at'])}  ${String(event.data['state'])}  ${String(event.data['detail'] ?? '')}\n`);
+      else if (event.type === 'state')
+        process.stdout.write(
+          `${String(event.data['at'])}  ${String(event.data['state'])}  ${typeof event.data['detail'] === 'string' ? event.data['detail'] : ''}\n`,
+        );
       else process.stdout.write(`  provisional  ${JSON.stringify(event.data['text'])}\n`);
     }
   });
@@ -116,38 +174,70 @@ remote('get', 'show a job, its output, or save its receipt')
   .argument('<id>', 'job id')
   .option('--output', 'print the confirmed output')
   .option('--receipt <file>', 'save the receipt')
-  .action(async (id: string, options: { url?: string; keyFile?: string; json?: boolean; output?: boolean; receipt?: string }) => {
-    const out = new Output(options.json === true);
-    const api = client(options);
-    if (options.receipt !== undefined) {
-      writeFileSync(options.receipt, await api.bytes(`/v1/jobs/${encodeURIComponent(id)}/receipt`));
-      out.show({ receipt: options.receipt }, [options.receipt]);
-    } else if (options.output === true) {
-      process.stdout.write(`${(await api.bytes(`/v1/jobs/${encodeURIComponent(id)}/output`)).toString('utf8')}\n`);
-    } else {
-      const job = await api.job(id);
-      const attempts = job.attempts.map((attempt) => `  attempt ${attempt.epoch}  ${attempt.worker}  ${attempt.closed === null ? (attempt.committed_at === null ? 'running' : 'committed') : `${attempt.closed.why} ${attempt.closed.detail}`}`);
-      out.show(job, [`${job.id}  ${job.state}  ${job.model}  ${job.created_at}`, ...attempts, ...(job.reason === null ? [] : [`  ${job.reason.code}: ${job.reason.detail}`])]);
-    }
-  });
+  .action(
+    async (
+      id: string,
+      options: { url?: string; keyFile?: string; json?: boolean; output?: boolean; receipt?: string },
+    ) => {
+      const out = new Output(options.json === true);
+      const api = client(options);
+      if (options.receipt !== undefined) {
+        writeFileSync(options.receipt, await api.bytes(`/v1/jobs/${encodeURIComponent(id)}/receipt`));
+        out.show({ receipt: options.receipt }, [options.receipt]);
+      } else if (options.output === true) {
+        process.stdout.write(`${(await api.bytes(`/v1/jobs/${encodeURIComponent(id)}/output`)).toString('utf8')}\n`);
+      } else {
+        const job = await api.job(id);
+        const attempts = job.attempts.map(
+          (attempt) =>
+            `  attempt ${attempt.epoch}  ${attempt.worker}  ${attempt.closed === null ? (attempt.committed_at === null ? 'running' : 'committed') : `${attempt.closed.why} ${attempt.closed.detail}`}`,
+        );
+        out.show(job, [
+          `${job.id}  ${job.state}  ${job.model}  ${job.created_at}`,
+          ...attempts,
+          ...(job.reason === null ? [] : [`  ${job.reason.code}: ${job.reason.detail}`]),
+        ]);
+      }
+    },
+  );
 
 remote('list', 'list jobs, newest first')
   .option('--state <state>', 'only jobs in this state')
   .option('--model <name>', 'only jobs of this model')
   .option('--limit <n>', 'jobs on a page', number, 20)
   .option('--cursor <cursor>', 'go on where a page ended')
-  .action(async (options: { url?: string; keyFile?: string; json?: boolean; state?: string; model?: string; limit: number; cursor?: string }) => {
-    const query = new URLSearchParams({ limit: String(options.limit) });
-    for (const name of ['state', 'model', 'cursor'] as const) if (options[name] !== undefined) query.set(name, options[name]);
-    const page = (await client(options).json(`/v1/jobs?${query.toString()}`)) as { jobs: { id: string; state: string; model: string; created_at: string }[]; next_cursor: string | null };
-    const lines = page.jobs.map((job) => `${job.id}  ${job.state.padEnd(9)}  ${job.model}  ${job.created_at}`);
-    new Output(options.json === true).show(page, [...lines, ...(page.next_cursor === null ? [] : [`more: --cursor ${page.next_cursor}`])]);
-  });
+  .action(
+    async (options: {
+      url?: string;
+      keyFile?: string;
+      json?: boolean;
+      state?: string;
+      model?: string;
+      limit: number;
+      cursor?: string;
+    }) => {
+      const query = new URLSearchParams({ limit: String(options.limit) });
+      for (const name of ['state', 'model', 'cursor'] as const)
+        if (options[name] !== undefined) query.set(name, options[name]);
+      const page = (await client(options).json(`/v1/jobs?${query.toString()}`)) as {
+        jobs: { id: string; state: string; model: string; created_at: string }[];
+        next_cursor: string | null;
+      };
+      const lines = page.jobs.map((job) => `${job.id}  ${job.state.padEnd(9)}  ${job.model}  ${job.created_at}`);
+      new Output(options.json === true).show(page, [
+        ...lines,
+        ...(page.next_cursor === null ? [] : [`more: --cursor ${page.next_cursor}`]),
+      ]);
+    },
+  );
 
 remote('cancel', 'ask for a job to be stopped')
   .argument('<id>', 'job id')
   .action(async (id: string, options: { url?: string; keyFile?: string; json?: boolean }) => {
-    const answer = (await client(options).json(`/v1/jobs/${encodeURIComponent(id)}/cancel`, 'POST')) as { outcome: string; job: { state: string } };
+    const answer = (await client(options).json(`/v1/jobs/${encodeURIComponent(id)}/cancel`, 'POST')) as {
+      outcome: string;
+      job: { state: string };
+    };
     new Output(options.json === true).show(answer, [`${answer.outcome}  (${answer.job.state})`]);
   });
 
@@ -166,7 +256,11 @@ program
       ...(options.input === undefined ? {} : { input: read(options.input) }),
     };
     try {
-      const { ticket, evidence, verdict, inputSha256, outputSha256, checks } = verifyReceipt(read(receipt), readKeyring(options.keyring ?? data().keyring()), documents);
+      const { ticket, evidence, verdict, inputSha256, outputSha256, checks } = verifyReceipt(
+        read(receipt),
+        readKeyring(options.keyring ?? data().keyring()),
+        documents,
+      );
       out.show({ verified: true, ticket, evidence, verdict, inputSha256, outputSha256, checks }, [
         `verified  ${ticket.job}  ${ticket.model.name}`,
         ...checks.map((check) => `  checked  ${check}`),
@@ -207,21 +301,34 @@ keysCommand
   .description('print the public half of a signing key')
   .argument('<file>', 'key file')
   .addOption(json())
-  .action((file: string, options: { json?: boolean }) => showKey(readSigningKey(file).public, new Output(options.json === true)));
+  .action((file: string, options: { json?: boolean }) =>
+    showKey(readSigningKey(file).public, new Output(options.json === true)),
+  );
 
 function showKey(key: { id: string; raw: string } & Parameters<typeof workerIdOf>[0], out: Output): void {
   const facts = { id: key.id, publicKey: key.raw, workerId: workerIdOf(key) };
-  out.show(facts, [`id          ${facts.id}`, `public key  ${facts.publicKey}`, `as worker   {"id":"${facts.workerId}","publicKey":"${facts.publicKey}"}`]);
+  out.show(facts, [
+    `id          ${facts.id}`,
+    `public key  ${facts.publicKey}`,
+    `as worker   {"id":"${facts.workerId}","publicKey":"${facts.publicKey}"}`,
+  ]);
 }
 
 const apiKeys = keysCommand.command('api').description('API keys: create, list, revoke');
 
 /** API keys live in Redis; these commands use the API's own Redis user. */
 async function withApiKeys<T>(options: { redisUrl?: string }, use: (keys: ApiKeys) => Promise<T>): Promise<T> {
-  const redis = openRedis({ url: redisUrl(options.redisUrl), user: 'api', password: passwordOf(data(), 'api') }, 'prompt', createLogger('keys', 'error'));
+  const redis = openRedis(
+    { url: redisUrl(options.redisUrl), user: 'api', password: passwordOf(data(), 'api') },
+    'prompt',
+    createLogger('keys', 'error'),
+  );
   try {
     await whenReady(redis, 3_000).catch((cause: unknown) => {
-      throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause, hint: 'start it with: countersign up' });
+      throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, {
+        cause,
+        hint: 'start it with: countersign up',
+      });
     });
     return await use(new ApiKeys(redis, new JobKeys(SHARD)));
   } finally {
@@ -241,7 +348,8 @@ apiKeys
   .option('--redis-url <url>', 'Redis address')
   .addOption(json())
   .action(async (options: { tenant: string; scopes: string; redisUrl?: string; json?: boolean }) => {
-    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(options.tenant)) throw new CodedError('request_invalid', 'A tenant is named with lower-case letters, digits and hyphens.');
+    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(options.tenant))
+      throw new CodedError('request_invalid', 'A tenant is named with lower-case letters, digits and hyphens.');
     const scopes = options.scopes.split(',').map((scope) => scope.trim());
     const known = scopes.filter((scope): scope is Scope => (SCOPES as readonly string[]).includes(scope));
     if (known.length !== scopes.length) throw new CodedError('request_invalid', `The scopes are ${SCOPES.join(', ')}.`);
@@ -255,7 +363,13 @@ apiKeys
   .addOption(json())
   .action(async (options: { redisUrl?: string; json?: boolean }) => {
     const keys = await withApiKeys(options, (all) => all.list());
-    new Output(options.json === true).show({ keys }, keys.map((key) => `${key.id}  ${key.tenant}  ${key.scopes.join(',')}  ${key.revokedAt === undefined ? 'valid' : `revoked ${key.revokedAt}`}`));
+    new Output(options.json === true).show(
+      { keys },
+      keys.map(
+        (key) =>
+          `${key.id}  ${key.tenant}  ${key.scopes.join(',')}  ${key.revokedAt === undefined ? 'valid' : `revoked ${key.revokedAt}`}`,
+      ),
+    );
   });
 apiKeys
   .command('revoke')
@@ -264,7 +378,8 @@ apiKeys
   .option('--redis-url <url>', 'Redis address')
   .addOption(json())
   .action(async (id: string, options: { redisUrl?: string; json?: boolean }) => {
-    if (!(await withApiKeys(options, (keys) => keys.revoke(id)))) throw new CodedError('request_invalid', 'There is no API key with this id.');
+    if (!(await withApiKeys(options, (keys) => keys.revoke(id))))
+      throw new CodedError('request_invalid', 'There is no API key with this id.');
     new Output(options.json === true).show({ revoked: id }, [`revoked ${id}`]);
   });
 
@@ -274,8 +389,17 @@ program
   .option('--pools <list>', 'pools of the workers, parted by commas', 'default')
   .addOption(json())
   .action((options: { pools: string; json?: boolean }) => {
-    const users = REDIS_ROLES.map((role) => ({ user: role, rules: aclRules(role, new JobKeys(SHARD).prefix, options.pools.split(',')) }));
-    new Output(options.json === true).show({ users }, users.map(({ user, rules }) => `ACL SETUSER ${user} ${rules.map((rule) => (rule.includes(' ') ? `"${rule}"` : rule)).join(' ')} >PASSWORD`));
+    const users = REDIS_ROLES.map((role) => ({
+      user: role,
+      rules: aclRules(role, new JobKeys(SHARD).prefix, options.pools.split(',')),
+    }));
+    new Output(options.json === true).show(
+      { users },
+      users.map(
+        ({ user, rules }) =>
+          `ACL SETUSER ${user} ${rules.map((rule) => (rule.includes(' ') ? `"${rule}"` : rule)).join(' ')} >PASSWORD`,
+      ),
+    );
   });
 
 program
@@ -287,7 +411,10 @@ program
     const findings = await examine(data(), redisUrl(options.redisUrl));
     new Output(options.json === true).show(
       { ok: findings.every((finding) => finding.ok), findings },
-      findings.map(({ what, ok, found, advice }) => `${ok ? 'ok  ' : 'BAD '} ${what}: ${found}${ok || advice === undefined ? '' : `\n     ${advice}`}`),
+      findings.map(
+        ({ what, ok, found, advice }) =>
+          `${ok ? 'ok  ' : 'BAD '} ${what}: ${found}${ok || advice === undefined ? '' : `\n     ${advice}`}`,
+      ),
     );
     if (findings.some((finding) => !finding.ok)) process.exitCode = 1;
   });

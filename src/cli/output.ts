@@ -31,7 +31,10 @@ export class Output {
     const live = stream.isTTY;
     const states: string[] = [];
     let pieces = 0;
-    const draw = () => stream.write(`\r\x1b[K${id}  ${states.join(' → ')}${pieces > 0 && states.at(-1)?.startsWith('running') ? ` (${pieces} pieces)` : ''}`);
+    const draw = () =>
+      stream.write(
+        `\r\x1b[K${id}  ${states.join(' → ')}${pieces > 0 && states.at(-1)?.startsWith('running') ? ` (${pieces} pieces)` : ''}`,
+      );
     return {
       state(name, ms) {
         states.push(`${name} ${Math.round(ms)} ms`);

@@ -38,23 +38,32 @@ export const ADMIN = 'admin';
 
 /** Makes what is missing: keys, passwords, keyring, list of workers, catalog. What is there is left as it is. */
 export function prepare(data: DataFolder, workers: number): void {
-  for (const folder of [data.path, data.at('keys'), data.blobs(), data.at('logs')]) mkdirSync(folder, { recursive: true, mode: 0o700 });
-  if (!existsSync(data.catalog())) writeFileSync(data.catalog(), `${JSON.stringify(demonstrationCatalog(data), null, 2)}\n`, { mode: 0o644 });
+  for (const folder of [data.path, data.at('keys'), data.blobs(), data.at('logs')])
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (!existsSync(data.catalog()))
+    writeFileSync(data.catalog(), `${JSON.stringify(demonstrationCatalog(data), null, 2)}\n`, { mode: 0o644 });
   const api = ensureSigningKey(data.roleKey('api'));
   const attestor = ensureSigningKey(data.roleKey('attestor'));
   const now = new Date().toISOString();
   if (!existsSync(data.keyring())) {
-    const keyring: KeyringFile = { version: 1, keys: [keyringEntry('api', api.public, now), keyringEntry('attestor', attestor.public, now)] };
+    const keyring: KeyringFile = {
+      version: 1,
+      keys: [keyringEntry('api', api.public, now), keyringEntry('attestor', attestor.public, now)],
+    };
     writeFileSync(data.keyring(), `${JSON.stringify(keyring, null, 2)}\n`, { mode: 0o644 });
   }
-  const enrolled: EnrolledWorkersFile = existsSync(data.enrolled()) ? (JSON.parse(readFileSync(data.enrolled(), 'utf8')) as EnrolledWorkersFile) : { version: 1, workers: [] };
+  const enrolled: EnrolledWorkersFile = existsSync(data.enrolled())
+    ? (JSON.parse(readFileSync(data.enrolled(), 'utf8')) as EnrolledWorkersFile)
+    : { version: 1, workers: [] };
   for (let number = 1; number <= workers; number += 1) {
     const { public: key } = ensureSigningKey(data.roleKey(`worker-${number}`));
-    if (!enrolled.workers.some(({ id }) => id === workerIdOf(key))) enrolled.workers.push({ id: workerIdOf(key), publicKey: key.raw });
+    if (!enrolled.workers.some(({ id }) => id === workerIdOf(key)))
+      enrolled.workers.push({ id: workerIdOf(key), publicKey: key.raw });
   }
   writeFileSync(data.enrolled(), `${JSON.stringify(enrolled, null, 2)}\n`, { mode: 0o644 });
   for (const user of [...REDIS_ROLES, ADMIN]) {
-    if (!existsSync(data.redisPassword(user))) writeSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
+    if (!existsSync(data.redisPassword(user)))
+      writeSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
   }
 }
 

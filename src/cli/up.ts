@@ -35,7 +35,12 @@ export interface UpResult {
 
 const DEFAULT_PORT = 8181;
 const READY_MS = 30_000;
-const DEMO = { model: 'kjv-1m', task: 'completion', input: { prompt: 'In the beginning' }, params: { max_tokens: 48, temperature: 0.7, seed: 7 } };
+const DEMO = {
+  model: 'kjv-1m',
+  task: 'completion',
+  input: { prompt: 'In the beginning' },
+  params: { max_tokens: 48, temperature: 0.7, seed: 7 },
+};
 
 /**
  * Starts everything on this machine, runs one real job, verifies its receipt offline, and stays until it is told to
@@ -63,12 +68,19 @@ export async function up(data: DataFolder, options: UpOptions, out: Output): Pro
   }
 }
 
-async function startAndProve(data: DataFolder, options: UpOptions, out: Output, stops: (() => unknown)[]): Promise<UpResult> {
+async function startAndProve(
+  data: DataFolder,
+  options: UpOptions,
+  out: Output,
+  stops: (() => unknown)[],
+): Promise<UpResult> {
   prepare(data, options.workers);
   stops.push(lock(data));
   const access = await redisFor(data, out, stops);
 
-  const children = specs(data, options, access).map((spec) => new Child(spec, (name, detail) => out.say(`${name} ${detail}`)));
+  const children = specs(data, options, access).map(
+    (spec) => new Child(spec, (name, detail) => out.say(`${name} ${detail}`)),
+  );
   stops.push(() => Promise.all(children.map((child) => child.stop())));
   const facts = await Promise.all(children.map((child) => child.start()));
   const url = String(facts[0]?.['url']);
@@ -81,7 +93,9 @@ async function startAndProve(data: DataFolder, options: UpOptions, out: Output, 
   const result = await demonstrate(data, client, out);
   out.say(`api        ${url}   (documentation: ${url}/docs)`);
   out.say(`key        ${data.devKey()}`);
-  out.say(`try        curl -s ${url}/v1/jobs -H "Authorization: Bearer $(cat ${data.devKey()})" -H 'Content-Type: application/json' -H 'Prefer: wait=30' -d '${JSON.stringify(DEMO)}'`);
+  out.say(
+    `try        curl -s ${url}/v1/jobs -H "Authorization: Bearer $(cat ${data.devKey()})" -H 'Content-Type: application/json' -H 'Prefer: wait=30' -d '${JSON.stringify(DEMO)}'`,
+  );
   return result;
 }
 
@@ -97,7 +111,10 @@ function lock(data: DataFolder): () => void {
     } catch (error) {
       if (systemCodeOf(error) !== 'EEXIST') throw error;
       const pid = Number(readFileSync(path, 'utf8'));
-      if (isAlive(pid)) throw new CodedError('start_failed', `Countersign already runs from ${data.path}, as process ${pid}.`, { hint: 'stop it, or choose another folder with COUNTERSIGN_DATA' });
+      if (isAlive(pid))
+        throw new CodedError('start_failed', `Countersign already runs from ${data.path}, as process ${pid}.`, {
+          hint: 'stop it, or choose another folder with COUNTERSIGN_DATA',
+        });
       rmSync(path, { force: true });
     }
   }
@@ -131,15 +148,24 @@ async function redisFor(data: DataFolder, out: Output, stops: (() => unknown)[])
     await whenReady(redis, 5_000);
     const pools = readCatalog(data.catalog()).pools();
     for (const role of REDIS_ROLES) {
-      await redis.acl('SETUSER', role, ...aclRules(role, new JobKeys(SHARD).prefix, pools), `>${passwordOf(data, role)}`);
+      await redis.acl(
+        'SETUSER',
+        role,
+        ...aclRules(role, new JobKeys(SHARD).prefix, pools),
+        `>${passwordOf(data, role)}`,
+      );
     }
     await requireFitRedis(redis, 'default');
   } catch (cause) {
     if (cause instanceof CodedError) throw cause;
-    throw new CodedError('redis_unfit', `The Redis of COUNTERSIGN_REDIS_URL cannot be used: ${cause instanceof Error ? cause.message : String(cause)}.`, {
-      cause,
-      hint: 'the user of the address must be allowed to make users (ACL SETUSER); countersign acl prints them for an administrator',
-    });
+    throw new CodedError(
+      'redis_unfit',
+      `The Redis of COUNTERSIGN_REDIS_URL cannot be used: ${cause instanceof Error ? cause.message : String(cause)}.`,
+      {
+        cause,
+        hint: 'the user of the address must be allowed to make users (ACL SETUSER); countersign acl prints them for an administrator',
+      },
+    );
   } finally {
     redis.disconnect();
   }
@@ -148,7 +174,9 @@ async function redisFor(data: DataFolder, out: Output, stops: (() => unknown)[])
 }
 
 function specs(data: DataFolder, options: UpOptions, access: RedisAccess): ChildSpec[] {
-  const { hash, username, password } = access.url.startsWith('unix') ? { hash: '', username: '', password: '' } : new URL(access.url);
+  const { hash, username, password } = access.url.startsWith('unix')
+    ? { hash: '', username: '', password: '' }
+    : new URL(access.url);
   const bare = username === '' && password === '' && hash === '' ? access.url : access.url.replace(/\/\/[^@/]*@/, '//');
   const common = (role: string) => ({
     COUNTERSIGN_REDIS_URL: bare,
@@ -163,18 +191,33 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
     {
       name: 'api',
       role: 'api',
-      env: { ...common('api'), COUNTERSIGN_API_KEY_FILE: data.roleKey('api'), COUNTERSIGN_KEYRING: data.keyring(), COUNTERSIGN_PORT: String(port) },
+      env: {
+        ...common('api'),
+        COUNTERSIGN_API_KEY_FILE: data.roleKey('api'),
+        COUNTERSIGN_KEYRING: data.keyring(),
+        COUNTERSIGN_PORT: String(port),
+      },
       logFile: data.at('logs', 'api.log'),
     },
     {
       name: 'attestor',
       role: 'attestor',
-      env: { ...common('attestor'), COUNTERSIGN_ATTESTOR_KEY_FILE: data.roleKey('attestor'), COUNTERSIGN_KEYRING: data.keyring(), COUNTERSIGN_ENROLLED_WORKERS: data.enrolled() },
+      env: {
+        ...common('attestor'),
+        COUNTERSIGN_ATTESTOR_KEY_FILE: data.roleKey('attestor'),
+        COUNTERSIGN_KEYRING: data.keyring(),
+        COUNTERSIGN_ENROLLED_WORKERS: data.enrolled(),
+      },
       logFile: data.at('logs', 'attestor.log'),
     },
     ...Array.from({ length: options.workers }, (_, index): ChildSpec => {
       const name = `worker-${index + 1}`;
-      return { name, role: 'worker', env: { ...common('worker'), COUNTERSIGN_WORKER_KEY_FILE: data.roleKey(name) }, logFile: data.at('logs', `${name}.log`) };
+      return {
+        name,
+        role: 'worker',
+        env: { ...common('worker'), COUNTERSIGN_WORKER_KEY_FILE: data.roleKey(name) },
+        logFile: data.at('logs', `${name}.log`),
+      };
     }),
   ];
 }
@@ -203,7 +246,8 @@ async function whenUp(client: ApiClient): Promise<void> {
   for (;;) {
     const health = (await (await fetch(`${client.url}/health/ready`)).json()) as { ready: boolean; detail: string };
     if (health.ready) return;
-    if (performance.now() > until) throw new CodedError('start_failed', `Not ready after ${READY_MS / 1_000} s: ${health.detail}.`);
+    if (performance.now() > until)
+      throw new CodedError('start_failed', `Not ready after ${READY_MS / 1_000} s: ${health.detail}.`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -220,19 +264,35 @@ async function demonstrate(data: DataFolder, client: ApiClient, out: Output): Pr
   progress.end();
   const final = await client.job(job.id);
   const ms = Math.round(performance.now() - started);
-  if (final.state !== 'done') throw new CodedError('job_not_done', `The first job ended ${final.state}: ${final.reason?.detail ?? ''}`);
+  if (final.state !== 'done')
+    throw new CodedError('job_not_done', `The first job ended ${final.state}: ${final.reason?.detail ?? ''}`);
 
-  const [output, receipt] = await Promise.all([client.bytes(`/v1/jobs/${job.id}/output`), client.bytes(`/v1/jobs/${job.id}/receipt`)]);
+  const [output, receipt] = await Promise.all([
+    client.bytes(`/v1/jobs/${job.id}/output`),
+    client.bytes(`/v1/jobs/${job.id}/receipt`),
+  ]);
   const receiptPath = data.at(`${job.id}.receipt.json`);
   writeFileSync(receiptPath, receipt);
-  const verified = verifyReceipt(receipt, readKeyring(data.keyring()), { output, input: Buffer.from(JSON.stringify(DEMO.input)) });
+  const verified = verifyReceipt(receipt, readKeyring(data.keyring()), {
+    output,
+    input: Buffer.from(JSON.stringify(DEMO.input)),
+  });
   const answer = JSON.parse(output.toString('utf8')) as { text: string };
   out.say(`asked      ${DEMO.input.prompt}`);
   out.say(`answered   ${answer.text.trim().replace(/\s+/g, ' ')}`);
   out.say(`receipt    ${receiptPath}`);
   for (const check of verified.checks) out.say(`  checked  ${check}`);
   for (const gap of verified.verdict.notChecked) out.say(`  not      ${gap}`);
-  return { job: job.id, state: final.state, output: answer, receipt: receiptPath, verified: true, checks: verified.checks, api: client.url, ms };
+  return {
+    job: job.id,
+    state: final.state,
+    output: answer,
+    receipt: receiptPath,
+    verified: true,
+    checks: verified.checks,
+    api: client.url,
+    ms,
+  };
 }
 
 /** Resolves at the first SIGINT or SIGTERM; later ones are ignored while everything is stopped. */

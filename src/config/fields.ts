@@ -9,8 +9,16 @@ export const redisFields = {
     .string()
     .regex(/^(redis|rediss|unix):\/\//, 'must begin with redis://, rediss:// or unix://')
     .describe('Redis address: `redis://host:port`, `rediss://…` or `unix:///path/to/socket`'),
-  COUNTERSIGN_REDIS_USER: z.string().min(1).max(64).optional().describe('Redis ACL user; by default the name of the role'),
-  COUNTERSIGN_REDIS_PASSWORD_FILE: z.string().optional().describe('file with the password of that user, readable by its owner only'),
+  COUNTERSIGN_REDIS_USER: z
+    .string()
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('Redis ACL user; by default the name of the role'),
+  COUNTERSIGN_REDIS_PASSWORD_FILE: z
+    .string()
+    .optional()
+    .describe('file with the password of that user, readable by its owner only'),
   COUNTERSIGN_SHARD: z
     .string()
     .regex(/^[a-z][a-z0-9]{0,15}$/, 'must be 1 to 16 lower-case letters and digits')
@@ -19,7 +27,10 @@ export const redisFields = {
 } as const;
 
 export const commonFields = {
-  COUNTERSIGN_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info').describe('least severe level to log'),
+  COUNTERSIGN_LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error'])
+    .default('info')
+    .describe('least severe level to log'),
   COUNTERSIGN_BLOBS: z.string().min(1).describe('folder of the blob store, shared by all roles'),
   COUNTERSIGN_CATALOG: z.string().min(1).describe('file with the model catalog'),
 } as const;

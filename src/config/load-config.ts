@@ -26,7 +26,8 @@ export function loadConfig<Schema extends z.ZodObject>(schema: Schema, env: Node
   }
   const parsed = schema.safeParse(input);
   if (!parsed.success) {
-    for (const issue of parsed.error.issues) problems.push(`${issue.path.join('.') || 'configuration'}: ${issue.message}`);
+    for (const issue of parsed.error.issues)
+      problems.push(`${issue.path.join('.') || 'configuration'}: ${issue.message}`);
   }
   if (problems.length > 0 || !parsed.success) {
     throw new CodedError('config_invalid', problems.join('; '), {

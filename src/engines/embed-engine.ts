@@ -41,10 +41,15 @@ export class EmbedEngine implements Engine {
   static async load(options: { name: string; sha256: string }): Promise<EmbedEngine> {
     const found = EmbedEngine.weightsDigest();
     if (found !== options.sha256) {
-      throw new CodedError('model_file_unfit', `The weights of ${WEIGHTS} have the digest ${found}, and the catalog says ${options.sha256} for ${options.name}.`);
+      throw new CodedError(
+        'model_file_unfit',
+        `The weights of ${WEIGHTS} have the digest ${found}, and the catalog says ${options.sha256} for ${options.name}.`,
+      );
     }
     // Both packages are CommonJS and ship no usable ESM types.
-    const { initModel } = require('@energetic-ai/embeddings') as { initModel(source: unknown): Promise<EmbeddingModel> };
+    const { initModel } = require('@energetic-ai/embeddings') as {
+      initModel: (source: unknown) => Promise<EmbeddingModel>;
+    };
     const { modelSource } = require(WEIGHTS) as { modelSource: unknown };
     return new EmbedEngine(options.name, found, await initModel(modelSource));
   }
@@ -65,9 +70,10 @@ export class EmbedEngine implements Engine {
     return undefined;
   }
 
-  // eslint-disable-next-line require-yield -- vectors have no provisional pieces; the interface is one for all engines
+  /** Yields nothing: vectors have no provisional pieces. */
   async *run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
-    if (work.task !== 'embedding') throw new EngineError('engine_refused', 'This model embeds; it does not write text.');
+    if (work.task !== 'embedding')
+      throw new EngineError('engine_refused', 'This model embeds; it does not write text.');
     const { texts } = INPUTS.embedding.parse(input);
     signal.throwIfAborted();
     const embeddings = await Promise.all(texts.map((text) => this.#embed(text)));
@@ -104,7 +110,8 @@ export class EmbedEngine implements Engine {
           else reject(new EngineError('engine_error', 'The model returned too few vectors.'));
         });
       } catch (cause) {
-        for (const { reject } of pass) reject(new EngineError('engine_error', `Embedding failed: ${messageOf(cause).slice(0, 200)}`, { cause }));
+        for (const { reject } of pass)
+          reject(new EngineError('engine_error', `Embedding failed: ${messageOf(cause).slice(0, 200)}`, { cause }));
       }
       await new Promise(setImmediate);
     }

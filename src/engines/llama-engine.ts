@@ -22,7 +22,11 @@ export class LlamaEngine implements Engine {
   readonly #waiting: (() => void)[] = [];
   #free: number;
 
-  private constructor(options: { name: string; sha256: string; parallel: number; contextTokens: number }, model: LlamaModel, context: LlamaContext) {
+  private constructor(
+    options: { name: string; sha256: string; parallel: number; contextTokens: number },
+    model: LlamaModel,
+    context: LlamaContext,
+  ) {
     const { version, sha256 } = packageIdentity('node-llama-cpp');
     this.identity = { name: 'llama', version, sha256 };
     this.model = { name: options.name, sha256: options.sha256, measured: true };
@@ -45,10 +49,18 @@ export class LlamaEngine implements Engine {
   }): Promise<LlamaEngine> {
     const found = await fileDigest(options.file);
     if (found !== options.sha256) {
-      throw new CodedError('model_file_unfit', `${options.file} has the digest ${found}, and the catalog says ${options.sha256} for ${options.name}.`);
+      throw new CodedError(
+        'model_file_unfit',
+        `${options.file} has the digest ${found}, and the catalog says ${options.sha256} for ${options.name}.`,
+      );
     }
     const { getLlama } = await import('node-llama-cpp');
-    const llama = await getLlama({ gpu: options.gpu ? 'auto' : false, build: 'never', progressLogs: false, logger: () => undefined });
+    const llama = await getLlama({
+      gpu: options.gpu ? 'auto' : false,
+      build: 'never',
+      progressLogs: false,
+      logger: () => undefined,
+    });
     const model = await llama.loadModel({ modelPath: options.file });
     const context = await model.createContext({
       threads: options.threads,
@@ -69,7 +81,10 @@ export class LlamaEngine implements Engine {
     const tokens = this.#model.tokenize(prompt);
     const room = this.#contextTokens - tokens.length;
     if (room < 1) {
-      throw new EngineError('engine_refused', `The prompt has ${tokens.length} tokens and the model takes ${this.#contextTokens} with the answer.`);
+      throw new EngineError(
+        'engine_refused',
+        `The prompt has ${tokens.length} tokens and the model takes ${this.#contextTokens} with the answer.`,
+      );
     }
     await this.#acquire(signal);
     try {
@@ -84,7 +99,12 @@ export class LlamaEngine implements Engine {
     await this.#model.dispose();
   }
 
-  async *#generate(work: Work, prompt: Token[], maxTokens: number, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
+  async *#generate(
+    work: Work,
+    prompt: Token[],
+    maxTokens: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<string, EngineResult> {
     const { temperature, top_p: topP, seed, stop } = work.params;
     const sequence = this.#context.getSequence();
     const produced: Token[] = [];
@@ -116,13 +136,17 @@ export class LlamaEngine implements Engine {
       signal.throwIfAborted();
       throw new EngineError('engine_error', `llama.cpp failed: ${messageOf(cause).slice(0, 200)}`, { cause });
     } finally {
-      sequence.dispose();
+      void sequence.dispose();
     }
     const output =
       work.task === 'chat'
         ? { message: { role: 'assistant', content: text }, finish_reason: finishReason }
         : { text, finish_reason: finishReason };
-    return { output: JSON.stringify(output), usage: { inputTokens: prompt.length, outputTokens: produced.length }, finishReason };
+    return {
+      output: JSON.stringify(output),
+      usage: { inputTokens: prompt.length, outputTokens: produced.length },
+      finishReason,
+    };
   }
 
   async #acquire(signal: AbortSignal): Promise<void> {

@@ -30,7 +30,9 @@ export async function loadEngine(model: CatalogModel): Promise<Engine> {
   } catch (cause) {
     await engine?.close();
     if (cause instanceof CodedError) throw cause;
-    throw new CodedError('engine_unfit', `The engine ${model.engine} cannot run ${model.name}: ${messageOf(cause)}`, { cause });
+    throw new CodedError('engine_unfit', `The engine ${model.engine} cannot run ${model.name}: ${messageOf(cause)}`, {
+      cause,
+    });
   }
 }
 
@@ -48,7 +50,8 @@ function open(model: CatalogModel): Promise<Engine> {
 }
 
 async function selfCheck(engine: Engine, task: Task): Promise<void> {
-  const run = () => runToEnd(engine, { task, params: PARAMS }, SELF_CHECK_INPUT[task], AbortSignal.timeout(SELF_CHECK_MS));
+  const run = () =>
+    runToEnd(engine, { task, params: PARAMS }, SELF_CHECK_INPUT[task], AbortSignal.timeout(SELF_CHECK_MS));
   const first = await run();
   OUTPUTS[task].parse(JSON.parse(first.output));
   if (engine.repeatable === 'exact' && (await run()).output !== first.output) {

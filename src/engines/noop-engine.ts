@@ -17,12 +17,14 @@ export class NoopEngine implements Engine {
     return undefined;
   }
 
-  // eslint-disable-next-line require-yield, @typescript-eslint/require-await -- nothing to wait for is the point of it
+  // eslint-disable-next-line @typescript-eslint/require-await -- nothing to wait for is the point of it
   async *run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
     signal.throwIfAborted();
     const text = sha256Hex(JSON.stringify([work.params.seed, input]));
     const output =
-      work.task === 'chat' ? { message: { role: 'assistant', content: text }, finish_reason: 'stop' } : { text, finish_reason: 'stop' };
+      work.task === 'chat'
+        ? { message: { role: 'assistant', content: text }, finish_reason: 'stop' }
+        : { text, finish_reason: 'stop' };
     return { output: JSON.stringify(output), usage: { inputTokens: 1, outputTokens: 1 }, finishReason: 'stop' };
   }
 

@@ -16,7 +16,10 @@ export interface OpenAiOptions {
   readonly parallel: number;
 }
 
-const Usage = z.object({ prompt_tokens: z.number().int().min(0), completion_tokens: z.number().int().min(0).optional() });
+const Usage = z.object({
+  prompt_tokens: z.number().int().min(0),
+  completion_tokens: z.number().int().min(0).optional(),
+});
 const Chunk = z.object({
   choices: z
     .array(
@@ -59,11 +62,20 @@ export class OpenAiEngine implements Engine {
   /** Asks the server for its models, so that a wrong address or model is found before the first job. */
   static async connect(options: OpenAiOptions): Promise<OpenAiEngine> {
     const engine = new OpenAiEngine(options, options.remoteModel);
-    const response = await engine.#send('/v1/models', undefined, AbortSignal.timeout(Math.min(options.timeoutMs, 10_000)));
-    const body = z.object({ data: z.array(z.object({ id: z.string() })) }).safeParse(await response.json().catch(() => undefined));
+    const response = await engine.#send(
+      '/v1/models',
+      undefined,
+      AbortSignal.timeout(Math.min(options.timeoutMs, 10_000)),
+    );
+    const body = z
+      .object({ data: z.array(z.object({ id: z.string() })) })
+      .safeParse(await response.json().catch(() => undefined));
     const models = body.success ? body.data.data.map((model) => model.id) : [];
     if (!models.includes(options.remoteModel)) {
-      throw new EngineError('engine_refused', `The server offers ${models.slice(0, 5).join(', ') || 'no models'} and not ${options.remoteModel}.`);
+      throw new EngineError(
+        'engine_refused',
+        `The server offers ${models.slice(0, 5).join(', ') || 'no models'} and not ${options.remoteModel}.`,
+      );
     }
     return new OpenAiEngine(options, JSON.stringify([options.remoteModel, response.headers.get('server') ?? '']));
   }
@@ -80,7 +92,9 @@ export class OpenAiEngine implements Engine {
     } catch (cause) {
       signal.throwIfAborted();
       if (cause instanceof EngineError) throw cause;
-      const what = timeout.aborted ? `did not answer within ${this.#options.timeoutMs} ms` : `broke off: ${messageOf(cause).slice(0, 150)}`;
+      const what = timeout.aborted
+        ? `did not answer within ${this.#options.timeoutMs} ms`
+        : `broke off: ${messageOf(cause).slice(0, 150)}`;
       throw new EngineError('engine_error', `The inference server ${what}.`, { cause });
     }
   }
@@ -112,7 +126,8 @@ export class OpenAiEngine implements Engine {
       if (data === '[DONE]') break;
       const chunk = Chunk.safeParse(JSON.parse(data));
       if (!chunk.success) throw new EngineError('engine_error', 'The inference server sent a chunk of another shape.');
-      if (chunk.data.error) throw new EngineError('engine_error', `The inference server failed: ${chunk.data.error.message.slice(0, 150)}`);
+      if (chunk.data.error)
+        throw new EngineError('engine_error', `The inference server failed: ${chunk.data.error.message.slice(0, 150)}`);
       usage = chunk.data.usage ?? usage;
       const [choice] = chunk.data.choices;
       finish = choice?.finish_reason ?? finish;
@@ -120,12 +135,16 @@ export class OpenAiEngine implements Engine {
       if (piece === '') continue;
       text += piece;
       pieces += 1;
-      if (text.length > MAX_OUTPUT_BYTES) throw new EngineError('engine_refused', 'The answer is longer than an output may be.');
+      if (text.length > MAX_OUTPUT_BYTES)
+        throw new EngineError('engine_refused', 'The answer is longer than an output may be.');
       yield piece;
     }
-    if (finish === undefined) throw new EngineError('engine_error', 'The inference server ended the stream before the answer was whole.');
+    if (finish === undefined)
+      throw new EngineError('engine_error', 'The inference server ended the stream before the answer was whole.');
     const finishReason: FinishReason = finish === 'length' ? 'length' : 'stop';
-    const output = chat ? { message: { role: 'assistant', content: text }, finish_reason: finishReason } : { text, finish_reason: finishReason };
+    const output = chat
+      ? { message: { role: 'assistant', content: text }, finish_reason: finishReason }
+      : { text, finish_reason: finishReason };
     return {
       output: JSON.stringify(output),
       usage: { inputTokens: usage?.prompt_tokens ?? 0, outputTokens: usage?.completion_tokens ?? pieces },
@@ -137,7 +156,8 @@ export class OpenAiEngine implements Engine {
     const { texts } = INPUTS.embedding.parse(input);
     const response = await this.#send('/v1/embeddings', { model: this.#options.remoteModel, input: texts }, signal);
     const parsed = Embeddings.safeParse(await response.json());
-    if (!parsed.success || parsed.data.data.length !== texts.length) throw new EngineError('engine_error', 'The inference server sent embeddings of another shape.');
+    if (!parsed.success || parsed.data.data.length !== texts.length)
+      throw new EngineError('engine_error', 'The inference server sent embeddings of another shape.');
     const embeddings = parsed.data.data.toSorted((a, b) => a.index - b.index).map(({ embedding }) => embedding);
     return {
       output: JSON.stringify({ embeddings }),
@@ -175,7 +195,8 @@ async function* serverSentData(response: Response): AsyncGenerator<string> {
   let rest = '';
   for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
     rest += text;
-    if (rest.length > MAX_LINE) throw new EngineError('engine_error', 'The inference server sent a line without an end.');
+    if (rest.length > MAX_LINE)
+      throw new EngineError('engine_error', 'The inference server sent a line without an end.');
     const lines = rest.split(/\r?\n/);
     rest = lines.pop() ?? '';
     for (const line of lines) if (line.startsWith('data:')) yield line.slice(5).trim();

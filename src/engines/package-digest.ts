@@ -10,7 +10,8 @@ export function packageIdentity(name: string): { version: string; sha256: string
   const folder = packageFolder(name);
   const manifest = readFileSync(join(folder, 'package.json'), 'utf8');
   const parsed: unknown = JSON.parse(manifest);
-  const version = typeof parsed === 'object' && parsed !== null && 'version' in parsed ? String(parsed.version) : 'unknown';
+  const version =
+    typeof parsed === 'object' && parsed !== null && 'version' in parsed ? String(parsed.version) : 'unknown';
   return { version, sha256: sha256Hex(manifest), folder };
 }
 

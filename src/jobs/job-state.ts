@@ -9,7 +9,16 @@
  *                                                └─▶ rejected
  *   any open state ─▶ cancelled | expired | failed
  */
-export const JOB_STATES = ['queued', 'running', 'attesting', 'done', 'rejected', 'failed', 'cancelled', 'expired'] as const;
+export const JOB_STATES = [
+  'queued',
+  'running',
+  'attesting',
+  'done',
+  'rejected',
+  'failed',
+  'cancelled',
+  'expired',
+] as const;
 export type JobState = (typeof JOB_STATES)[number];
 
 export const FINAL_STATES = ['done', 'rejected', 'failed', 'cancelled', 'expired'] as const;

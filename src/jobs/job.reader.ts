@@ -2,7 +2,16 @@ import type { Redis } from 'ioredis';
 import { loadScript } from '../redis/script.ts';
 import { Batch } from '../redis/batch.ts';
 import type { JobKeys } from './job.keys.ts';
-import { CLOSINGS, isFinal, isJobState, stateOf, type Attempt, type Closing, type Ending, type JobState } from './job-state.ts';
+import {
+  CLOSINGS,
+  isFinal,
+  isJobState,
+  stateOf,
+  type Attempt,
+  type Closing,
+  type Ending,
+  type JobState,
+} from './job-state.ts';
 
 const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url));
 
@@ -51,7 +60,21 @@ const optionalNumber = (value: unknown): number | undefined => (typeof value ===
 function parseJob(id: string, reply: unknown): JobView | undefined {
   if (!Array.isArray(reply)) return undefined;
   const row: unknown[] = reply;
-  const [tenant, model, queue, created, deadline, attemptsAllowed, cancel, ticket, state, ended, epoch, reason, epochs] = row;
+  const [
+    tenant,
+    model,
+    queue,
+    created,
+    deadline,
+    attemptsAllowed,
+    cancel,
+    ticket,
+    state,
+    ended,
+    epoch,
+    reason,
+    epochs,
+  ] = row;
   const attempts = parseAttempts(Array.isArray(epochs) ? epochs : []);
   const ending = parseEnding(state, ended, epoch, reason);
   return {
@@ -96,7 +119,8 @@ function parseClosing(value: unknown): Closing | undefined {
 
 function parseEnding(state: unknown, ended: unknown, epoch: unknown, reason: unknown): Ending | undefined {
   if (typeof state !== 'string') return undefined;
-  if (!isJobState(state) || !isFinal(state)) throw new Error(`The ruling holds the state ${state}, which is not final.`);
+  if (!isJobState(state) || !isFinal(state))
+    throw new Error(`The ruling holds the state ${state}, which is not final.`);
   const [code = '', ...detail] = text(reason).split(' ');
   return { state, atMs: Number(ended), epoch: Number(epoch), code, detail: detail.join(' ') };
 }

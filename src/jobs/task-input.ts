@@ -15,15 +15,16 @@ export const INPUTS = {
   embedding: z.strictObject({ texts: z.array(Text.min(1)).min(1).max(512) }),
 } as const satisfies Record<Task, z.ZodType>;
 
-export type CompletionInput = z.infer<(typeof INPUTS)['completion']>;
 export type ChatInput = z.infer<(typeof INPUTS)['chat']>;
-export type EmbeddingInput = z.infer<(typeof INPUTS)['embedding']>;
 
 const FinishReason = z.enum(['stop', 'length', 'none']);
 
 export const OUTPUTS = {
   completion: z.strictObject({ text: z.string(), finish_reason: FinishReason }),
-  chat: z.strictObject({ message: z.strictObject({ role: z.literal('assistant'), content: z.string() }), finish_reason: FinishReason }),
+  chat: z.strictObject({
+    message: z.strictObject({ role: z.literal('assistant'), content: z.string() }),
+    finish_reason: FinishReason,
+  }),
   embedding: z.strictObject({ embeddings: z.array(z.array(z.number())) }),
 } as const satisfies Record<Task, z.ZodType>;
 

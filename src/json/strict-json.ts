@@ -30,7 +30,9 @@ export function parseStrictJson(text: string, limits: JsonLimits): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new JsonRefused(`The text is not valid JSON: ${error instanceof Error ? error.message.slice(0, 120) : 'unknown error'}.`);
+    throw new JsonRefused(
+      `The text is not valid JSON: ${error instanceof Error ? error.message.slice(0, 120) : 'unknown error'}.`,
+    );
   }
 }
 
@@ -39,7 +41,8 @@ export function parseStrictJson(text: string, limits: JsonLimits): unknown {
  * numbers, no needless escapes. There is then one byte string for one value, and no mutation goes unseen.
  */
 export function parseCanonicalJson(text: string, limits: JsonLimits): unknown {
-  if (deepest(text) > limits.maxDepth) throw new JsonRefused(`The JSON is nested deeper than ${limits.maxDepth} levels.`);
+  if (deepest(text) > limits.maxDepth)
+    throw new JsonRefused(`The JSON is nested deeper than ${limits.maxDepth} levels.`);
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -24,9 +24,12 @@ export function readSecretFile(path: string): Secret {
   try {
     const { mode, size } = fstatSync(descriptor);
     if ((mode & 0o077) !== 0) {
-      throw new CodedError('key_file_unfit', `${path} can be read by other users of this machine.`, { hint: `chmod 600 ${path}` });
+      throw new CodedError('key_file_unfit', `${path} can be read by other users of this machine.`, {
+        hint: `chmod 600 ${path}`,
+      });
     }
-    if (size === 0 || size > MAX_BYTES) throw new CodedError('key_file_unfit', `${path} is empty or too long for a secret.`);
+    if (size === 0 || size > MAX_BYTES)
+      throw new CodedError('key_file_unfit', `${path} is empty or too long for a secret.`);
     return new Secret(readFileSync(descriptor, 'utf8'));
   } finally {
     closeSync(descriptor);

@@ -1,4 +1,12 @@
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type KeyObject } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  verify,
+  type KeyObject,
+} from 'node:crypto';
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { CodedError } from '../errors/coded-error.ts';
 
@@ -30,7 +38,8 @@ export interface SigningKey {
  * Throws CodedError `key_file_unfit`.
  */
 export function publicKeyFromRaw(raw: Uint8Array): PublicKey {
-  if (raw.length !== 32) throw new CodedError('key_file_unfit', `An Ed25519 public key has 32 bytes, not ${raw.length}.`);
+  if (raw.length !== 32)
+    throw new CodedError('key_file_unfit', `An Ed25519 public key has 32 bytes, not ${raw.length}.`);
   let point: InstanceType<typeof ed25519.Point>;
   try {
     point = ed25519.Point.fromBytes(raw, false);
@@ -49,7 +58,8 @@ export function publicKeyFromRaw(raw: Uint8Array): PublicKey {
 /** A public key from the base64 of its 32 bytes; the base64 must be canonical. */
 export function publicKeyFromBase64(text: string): PublicKey {
   const raw = Buffer.from(text, 'base64');
-  if (raw.toString('base64') !== text) throw new CodedError('key_file_unfit', 'The public key is not canonical base64.');
+  if (raw.toString('base64') !== text)
+    throw new CodedError('key_file_unfit', 'The public key is not canonical base64.');
   return publicKeyFromRaw(raw);
 }
 
@@ -70,7 +80,10 @@ export function signingKeyFromPem(pem: string): SigningKey {
 
 /** A new key, as PKCS#8 PEM. */
 export function generateSigningKeyPem(): string {
-  return generateKeyPairSync('ed25519', { privateKeyEncoding: { format: 'pem', type: 'pkcs8' }, publicKeyEncoding: { format: 'pem', type: 'spki' } }).privateKey;
+  return generateKeyPairSync('ed25519', {
+    privateKeyEncoding: { format: 'pem', type: 'pkcs8' },
+    publicKeyEncoding: { format: 'pem', type: 'spki' },
+  }).privateKey;
 }
 
 export function signBytes(key: SigningKey, bytes: Uint8Array): Buffer {

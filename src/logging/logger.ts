@@ -12,11 +12,17 @@ export function createLogger(role: string, level: string): Logger {
     {
       level,
       base: { role, pid: process.pid },
-      redact: { paths: ['authorization', '*.authorization', 'password', '*.password', 'headers.authorization'], censor: '[secret]' },
+      redact: {
+        paths: ['authorization', '*.authorization', 'password', '*.password', 'headers.authorization'],
+        censor: '[secret]',
+      },
       formatters: { level: (label) => ({ level: label }) },
       hooks: {
         logMethod(args, method) {
-          method.apply(this, args.map((arg: unknown) => (typeof arg === 'string' ? redact(arg) : arg)) as Parameters<typeof method>);
+          method.apply(
+            this,
+            args.map((arg: unknown) => (typeof arg === 'string' ? redact(arg) : arg)) as Parameters<typeof method>,
+          );
         },
       },
     },
@@ -26,14 +32,19 @@ export function createLogger(role: string, level: string): Logger {
 
 /** The text without API key secrets and without passwords in addresses. */
 export function redact(text: string): string {
-  return text.replace(/(csk_[a-z0-9]+)_[A-Za-z0-9_-]+/g, '$1_[secret]').replace(/(rediss?:\/\/[^:@/\s]*:)[^@\s]+@/g, '$1[secret]@');
+  return text
+    .replace(/(csk_[a-z0-9]+)_[A-Za-z0-9_-]+/g, '$1_[secret]')
+    .replace(/(rediss?:\/\/[^:@/\s]*:)[^@\s]+@/g, '$1[secret]@');
 }
 
 /**
  * At most one line in `intervalMs` for a kind of error: a broken Redis connection can report thousands of errors
  * a second, and a log that fills the disk would be the second outage.
  */
-export function rateLimited(intervalMs: number, write: (error: unknown, suppressed: number) => void): (error: unknown) => void {
+export function rateLimited(
+  intervalMs: number,
+  write: (error: unknown, suppressed: number) => void,
+): (error: unknown) => void {
   let last = -Infinity;
   let suppressed = 0;
   return (error) => {

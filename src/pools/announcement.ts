@@ -50,7 +50,14 @@ export async function withdraw(redis: Redis, keys: JobKeys, role: 'worker' | 'at
 /** Everyone of a role who is there now: at most 1,000, the ones heard of last. Malformed announcements are left out. */
 export async function present(redis: Redis, keys: JobKeys, role: 'worker' | 'attestor'): Promise<Announcement[]> {
   const since = Date.now() - 2 * ANNOUNCEMENT_LIFE_MS;
-  const ids = await redis.zrangebyscore(role === 'worker' ? keys.workers : keys.attestors, since, '+inf', 'LIMIT', 0, MOST);
+  const ids = await redis.zrangebyscore(
+    role === 'worker' ? keys.workers : keys.attestors,
+    since,
+    '+inf',
+    'LIMIT',
+    0,
+    MOST,
+  );
   if (ids.length === 0) return [];
   const texts = await redis.mget(ids.map((id) => (role === 'worker' ? keys.worker(id) : keys.attestor(id))));
   return texts.flatMap((text, index) => {

@@ -75,7 +75,9 @@ export function readCatalog(path: string): Catalog {
   const names = parsed.data.models.map((model) => model.name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new CodedError('catalog_invalid', `${path} names the model ${twice} twice.`);
-  return new Catalog(parsed.data.models.map((model) => ('file' in model ? { ...model, file: beside(path, model.file) } : model)));
+  return new Catalog(
+    parsed.data.models.map((model) => ('file' in model ? { ...model, file: beside(path, model.file) } : model)),
+  );
 }
 
 function beside(catalogPath: string, file: string): string {

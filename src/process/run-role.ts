@@ -14,7 +14,11 @@ const SHUTDOWN_MS = 60_000;
 export async function runRole<Schema extends z.ZodObject>(
   role: string,
   schema: Schema,
-  open: (config: z.infer<Schema>, logger: Logger, nestLog: NestLog) => Promise<{ app: INestApplicationContext; facts?: Record<string, unknown> }>,
+  open: (
+    config: z.infer<Schema>,
+    logger: Logger,
+    nestLog: NestLog,
+  ) => Promise<{ app: INestApplicationContext; facts?: Record<string, unknown> }>,
 ): Promise<void> {
   let logger: Logger | undefined;
   try {
@@ -51,7 +55,8 @@ function stopOnSignal(app: INestApplicationContext, logger: Logger): void {
 }
 
 function reportAndExit(role: string, error: unknown, logger: Logger | undefined): never {
-  const coded = error instanceof CodedError ? error : new CodedError('start_failed', messageOf(error), { cause: error });
+  const coded =
+    error instanceof CodedError ? error : new CodedError('start_failed', messageOf(error), { cause: error });
   if (coded.cause !== undefined) logger?.debug({ err: coded.cause }, 'cause');
   process.stderr.write(`error: ${role}: ${coded.code}: ${redact(coded.message)}\n`);
   if (coded.hint !== undefined) process.stderr.write(`hint: ${coded.hint}\n`);

@@ -36,7 +36,10 @@ export class Keyring {
         const key = publicKeyFromBase64(entry.publicKey);
         if (key.id !== entry.id) throw new Error(`The key ${entry.id} has the digest ${key.id}.`);
         const notAfterMs = entry.notAfter === null ? Infinity : Date.parse(entry.notAfter);
-        return [`${entry.role}:${key.id}`, { role: entry.role, key, notBeforeMs: Date.parse(entry.notBefore), notAfterMs }];
+        return [
+          `${entry.role}:${key.id}`,
+          { role: entry.role, key, notBeforeMs: Date.parse(entry.notBefore), notAfterMs },
+        ];
       }),
     );
   }
@@ -46,7 +49,8 @@ export class Keyring {
     const trusted = this.#keys.get(`${role}:${id}`);
     if (trusted === undefined) return { refused: `the key ${id.slice(0, 16)}… is not trusted for the role ${role}` };
     // One second of grace, because keys are made on machines whose clocks differ.
-    if (atMs < trusted.notBeforeMs - 1_000 || atMs > trusted.notAfterMs) return { refused: `the ${role} key was not valid at that time` };
+    if (atMs < trusted.notBeforeMs - 1_000 || atMs > trusted.notAfterMs)
+      return { refused: `the ${role} key was not valid at that time` };
     return trusted.key;
   }
 

@@ -53,7 +53,13 @@ export interface VerifiedReceipt {
 }
 
 export function receiptFile(ticket: SignedPayload, evidence: SignedPayload, verdict: SignedPayload): string {
-  const file = { receipt: 'countersign/v1', ticket: toEnvelope(ticket), evidence: toEnvelope(evidence), verdict: toEnvelope(verdict), log: null };
+  const file = {
+    receipt: 'countersign/v1',
+    ticket: toEnvelope(ticket),
+    evidence: toEnvelope(evidence),
+    verdict: toEnvelope(verdict),
+    log: null,
+  };
   return `${JSON.stringify(file)}\n`;
 }
 
@@ -66,8 +72,13 @@ export function policyDigest(policy: Policy): string {
  * Verifies a receipt from its bytes and a keyring alone: no clock, no network, no service of ours. Give the output
  * or input bytes where you have them, and they are compared too. Throws ReceiptRefused with the first reason found.
  */
-export function verifyReceipt(bytes: Uint8Array, keyring: Keyring, documents: { output?: Uint8Array; input?: Uint8Array } = {}): VerifiedReceipt {
-  if (bytes.length > MAX_RECEIPT_BYTES) throw new ReceiptRefused('too_large', `A receipt has at most ${MAX_RECEIPT_BYTES} bytes.`);
+export function verifyReceipt(
+  bytes: Uint8Array,
+  keyring: Keyring,
+  documents: { output?: Uint8Array; input?: Uint8Array } = {},
+): VerifiedReceipt {
+  if (bytes.length > MAX_RECEIPT_BYTES)
+    throw new ReceiptRefused('too_large', `A receipt has at most ${MAX_RECEIPT_BYTES} bytes.`);
   const file = parseFile(bytes);
 
   const verdictSigned = open('verdict', file.verdict);
@@ -89,8 +100,10 @@ export function verifyReceipt(bytes: Uint8Array, keyring: Keyring, documents: { 
 
   const inputSha256 = ticket.subject[0].digest.sha256;
   const outputSha256 = evidence.subject[0].digest.sha256;
-  if (documents.input !== undefined && sha256Hex(documents.input) !== inputSha256) throw new ReceiptRefused('wrong_input', 'The input given is not the one of the ticket.');
-  if (documents.output !== undefined && sha256Hex(documents.output) !== outputSha256) throw new ReceiptRefused('wrong_output', 'The output given is not the one that was confirmed.');
+  if (documents.input !== undefined && sha256Hex(documents.input) !== inputSha256)
+    throw new ReceiptRefused('wrong_input', 'The input given is not the one of the ticket.');
+  if (documents.output !== undefined && sha256Hex(documents.output) !== outputSha256)
+    throw new ReceiptRefused('wrong_output', 'The output given is not the one that was confirmed.');
 
   return {
     ticket: ticket.predicate,
@@ -118,7 +131,11 @@ function open(name: string, envelope: Envelope): SignedPayload {
   return signed;
 }
 
-function parseStatement<Schema extends z.ZodType>(name: string, schema: Schema, signed: SignedPayload): z.infer<Schema> {
+function parseStatement<Schema extends z.ZodType>(
+  name: string,
+  schema: Schema,
+  signed: SignedPayload,
+): z.infer<Schema> {
   try {
     return schema.parse(parseCanonicalJson(decodeUtf8(signed.payload), LIMITS));
   } catch (error) {
@@ -128,7 +145,8 @@ function parseStatement<Schema extends z.ZodType>(name: string, schema: Schema, 
 
 function trusted(keyring: Keyring, role: 'api' | 'attestor', signed: SignedPayload, atMs: number): PublicKey {
   const key = keyring.find(role, signed.keyId, atMs);
-  if ('refused' in key) throw new ReceiptRefused('untrusted_key', `For the ${role === 'api' ? 'ticket' : 'verdict'}, ${key.refused}.`);
+  if ('refused' in key)
+    throw new ReceiptRefused('untrusted_key', `For the ${role === 'api' ? 'ticket' : 'verdict'}, ${key.refused}.`);
   return key;
 }
 
@@ -141,15 +159,23 @@ function workerKey(evidence: Evidence, signed: SignedPayload): PublicKey {
   } catch (error) {
     throw new ReceiptRefused('wrong_worker', `The worker's key is refused: ${sentence(error)}`);
   }
-  if (workerIdOf(key) !== id || key.id !== signed.keyId) throw new ReceiptRefused('wrong_worker', 'The evidence is not signed by the worker that it names.');
+  if (workerIdOf(key) !== id || key.id !== signed.keyId)
+    throw new ReceiptRefused('wrong_worker', 'The evidence is not signed by the worker that it names.');
   return key;
 }
 
 function requireSignature(name: string, key: PublicKey, signed: SignedPayload): void {
-  if (!verifyPayload(key, signed)) throw new ReceiptRefused('bad_signature', `The signature of the ${name} does not verify.`);
+  if (!verifyPayload(key, signed))
+    throw new ReceiptRefused('bad_signature', `The signature of the ${name} does not verify.`);
 }
 
-function requireBinding(ticket: Ticket, ticketSigned: SignedPayload, evidence: Evidence, evidenceSigned: SignedPayload, verdict: Verdict): void {
+function requireBinding(
+  ticket: Ticket,
+  ticketSigned: SignedPayload,
+  evidence: Evidence,
+  evidenceSigned: SignedPayload,
+  verdict: Verdict,
+): void {
   const ticketDigest = sha256Hex(ticketSigned.payload);
   const must = (holds: boolean, sentenceText: string) => {
     if (!holds) throw new ReceiptRefused('mismatch', sentenceText);
@@ -158,10 +184,20 @@ function requireBinding(ticket: Ticket, ticketSigned: SignedPayload, evidence: E
   must(verdict.predicate.ticket.sha256 === ticketDigest, 'The verdict is about another ticket.');
   must(verdict.subject[0].digest.sha256 === sha256Hex(evidenceSigned.payload), 'The verdict is about other evidence.');
   must(verdict.subject[1].digest.sha256 === evidence.subject[0].digest.sha256, 'The verdict is about another output.');
-  must(evidence.predicate.job === ticket.predicate.job && verdict.predicate.job === ticket.predicate.job, 'The documents belong to different jobs.');
+  must(
+    evidence.predicate.job === ticket.predicate.job && verdict.predicate.job === ticket.predicate.job,
+    'The documents belong to different jobs.',
+  );
   must(verdict.predicate.epoch === evidence.predicate.epoch, 'The verdict is about another attempt.');
-  must(evidence.predicate.model.name === ticket.predicate.model.name && evidence.predicate.model.sha256 === ticket.predicate.model.sha256, 'The worker ran another model than the ticket names.');
-  must(verdict.predicate.verifier.policies[0].digest.sha256 === policyDigest(ticket.predicate.policy), 'The verdict applied another policy than the ticket promised.');
+  must(
+    evidence.predicate.model.name === ticket.predicate.model.name &&
+      evidence.predicate.model.sha256 === ticket.predicate.model.sha256,
+    'The worker ran another model than the ticket names.',
+  );
+  must(
+    verdict.predicate.verifier.policies[0].digest.sha256 === policyDigest(ticket.predicate.policy),
+    'The verdict applied another policy than the ticket promised.',
+  );
 }
 
 const ALWAYS: readonly Verdict['predicate']['properties'][number][] = [
@@ -180,17 +216,38 @@ function requireConfirmation(ticket: Ticket, evidence: Evidence, verdict: Verdic
   const { decision, properties, recompute, refusals, notChecked } = verdict.predicate;
   const promise = ticket.predicate.policy.recompute;
   const has = (name: (typeof properties)[number]) => properties.includes(name);
-  if (decision !== 'confirmed' || refusals.length > 0) throw new ReceiptRefused('not_confirmed', 'The attestor did not confirm this job.');
+  if (decision !== 'confirmed' || refusals.length > 0)
+    throw new ReceiptRefused('not_confirmed', 'The attestor did not confirm this job.');
   const missing = ALWAYS.find((name) => !has(name));
-  if (missing !== undefined) throw new ReceiptRefused('promise_not_kept', `The verdict does not say ${missing}, which every confirmation needs.`);
-  if (new Set(properties).size !== properties.length) throw new ReceiptRefused('malformed', 'The verdict names a property twice.');
+  if (missing !== undefined)
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      `The verdict does not say ${missing}, which every confirmation needs.`,
+    );
+  if (new Set(properties).size !== properties.length)
+    throw new ReceiptRefused('malformed', 'The verdict names a property twice.');
   const recomputed = has('OUTPUT_RECOMPUTED_EXACT') || has('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE');
-  if (recompute.promisedShare !== promise) throw new ReceiptRefused('promise_not_kept', 'The verdict names another share of recomputation than the ticket promised.');
-  if (promise === 1 && !recompute.drawn) throw new ReceiptRefused('promise_not_kept', 'The ticket promised that the answer is computed again, and it was not.');
-  if (recompute.drawn !== recomputed) throw new ReceiptRefused('promise_not_kept', 'The verdict says that the job was drawn for recomputation and does not say that it held, or the reverse.');
-  if (has('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE') && ticket.predicate.task !== 'embedding') throw new ReceiptRefused('promise_not_kept', 'A tolerance is for embeddings only.');
-  if (recomputed === notChecked.includes('OUTPUT_NOT_RECOMPUTED')) throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself about what was not checked.');
-  if (evidence.predicate.model.measured === notChecked.includes('WEIGHTS_DECLARED_NOT_MEASURED')) throw new ReceiptRefused('promise_not_kept', 'The verdict hides or invents that the weights were only declared.');
+  if (recompute.promisedShare !== promise)
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      'The verdict names another share of recomputation than the ticket promised.',
+    );
+  if (promise === 1 && !recompute.drawn)
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      'The ticket promised that the answer is computed again, and it was not.',
+    );
+  if (recompute.drawn !== recomputed)
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      'The verdict says that the job was drawn for recomputation and does not say that it held, or the reverse.',
+    );
+  if (has('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE') && ticket.predicate.task !== 'embedding')
+    throw new ReceiptRefused('promise_not_kept', 'A tolerance is for embeddings only.');
+  if (recomputed === notChecked.includes('OUTPUT_NOT_RECOMPUTED'))
+    throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself about what was not checked.');
+  if (evidence.predicate.model.measured === notChecked.includes('WEIGHTS_DECLARED_NOT_MEASURED'))
+    throw new ReceiptRefused('promise_not_kept', 'The verdict hides or invents that the weights were only declared.');
 }
 
 function describe(verdict: Verdict, documents: { output?: Uint8Array; input?: Uint8Array }): string[] {

@@ -88,7 +88,16 @@ export const Evidence = z.strictObject({
 export type Evidence = z.infer<typeof Evidence>;
 
 /** Why a worker gave a job back. */
-export const RELEASE_CODES = ['engine_error', 'engine_refused', 'engine_overloaded', 'drained', 'cancelled', 'deadline', 'output_too_large', 'input_missing'] as const;
+export const RELEASE_CODES = [
+  'engine_error',
+  'engine_refused',
+  'engine_overloaded',
+  'drained',
+  'cancelled',
+  'deadline',
+  'output_too_large',
+  'input_missing',
+] as const;
 export const ReleaseCode = z.enum(RELEASE_CODES);
 export type ReleaseCode = z.infer<typeof ReleaseCode>;
 
@@ -125,21 +134,33 @@ export const PROPERTIES = [
 export const Property = z.enum(PROPERTIES);
 export type Property = z.infer<typeof Property>;
 
-export const NOT_CHECKED = ['OUTPUT_NOT_RECOMPUTED', 'HARDWARE_NOT_ATTESTED', 'TRANSPARENCY_LOG_ABSENT', 'WEIGHTS_DECLARED_NOT_MEASURED'] as const;
+export const NOT_CHECKED = [
+  'OUTPUT_NOT_RECOMPUTED',
+  'HARDWARE_NOT_ATTESTED',
+  'TRANSPARENCY_LOG_ABSENT',
+  'WEIGHTS_DECLARED_NOT_MEASURED',
+] as const;
 
 export const Verdict = z.strictObject({
   _type: z.literal(STATEMENT_TYPE),
   subject: z.tuple([subject('evidence'), subject('output')]),
   predicateType: z.literal(VERDICT_TYPE),
   predicate: z.strictObject({
-    verifier: z.strictObject({ id: z.string().max(200), policies: z.tuple([z.strictObject({ uri: z.literal('urn:countersign:policy:v1'), digest: Digest })]) }),
+    verifier: z.strictObject({
+      id: z.string().max(200),
+      policies: z.tuple([z.strictObject({ uri: z.literal('urn:countersign:policy:v1'), digest: Digest })]),
+    }),
     timeCreated: Time,
     properties: z.array(Property).max(PROPERTIES.length),
     job: JobId,
     epoch: z.number().int().min(1).max(1_000),
     ticket: Digest,
     decision: z.enum(['confirmed', 'refuted']),
-    recompute: z.strictObject({ promisedShare: z.number().min(0).max(1), drawn: z.boolean(), maxAbsDiff: z.number().min(0).optional() }),
+    recompute: z.strictObject({
+      promisedShare: z.number().min(0).max(1),
+      drawn: z.boolean(),
+      maxAbsDiff: z.number().min(0).optional(),
+    }),
     notChecked: z.array(z.enum(NOT_CHECKED)).max(NOT_CHECKED.length),
     refusals: z.array(z.string().max(80)).max(20),
   }),

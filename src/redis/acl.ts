@@ -37,7 +37,20 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
         ...begin,
         channels,
         ...['ticket:*', 'cancels', 'idem:*', 'jobs:*', 'open', 'apikey', 'apikey:*', 'bull:*'].map(p),
-        ...['claims:*', 'evidence:*', 'ruling:*', 'chunks:*', 'ended', 'ended:*', 'wake:*', 'attest', 'worker', 'worker:*', 'attestor', 'attestor:*'].map(read),
+        ...[
+          'claims:*',
+          'evidence:*',
+          'ruling:*',
+          'chunks:*',
+          'ended',
+          'ended:*',
+          'wake:*',
+          'attest',
+          'worker',
+          'worker:*',
+          'attestor',
+          'attestor:*',
+        ].map(read),
         ...words(ADD_JOBS),
         ...words('+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire'),
       ];
@@ -60,11 +73,24 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
       return [
         ...begin,
         channels,
-        ...['ruling:*', 'ended', 'ended:*', 'wake:a', 'attestor', 'attestor:*', 'open', 'attest', 'abull:*', 'bull:*'].map(p),
+        ...[
+          'ruling:*',
+          'ended',
+          'ended:*',
+          'wake:a',
+          'attestor',
+          'attestor:*',
+          'open',
+          'attest',
+          'abull:*',
+          'bull:*',
+        ].map(p),
         ...['ticket:*', 'claims:*', 'evidence:*', 'lease:*', 'worker', 'worker:*'].map(read),
         ...words(ADD_JOBS),
         ...words(TAKE_JOBS),
-        ...words('+hsetnx +hstrlen +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xread +xinfo|groups +zrangebyscore +mget'),
+        ...words(
+          '+hsetnx +hstrlen +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xread +xinfo|groups +zrangebyscore +mget',
+        ),
         // Reading a group writes to the stream; it never adds an entry to the API's. Both are read in one command.
         `(~${prefix}cancels ~${prefix}attest +xreadgroup +xautoclaim +xack +xgroup|create)`,
         // Retention: the documents of a job go together, long after its end.
@@ -75,7 +101,11 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
 }
 
 /** The users as lines of a Redis ACL file; passwords are given as SHA-256, as the file format wants. */
-export function aclFile(prefix: string, pools: readonly string[], passwordSha256: Readonly<Record<RedisRole, string>>): string {
+export function aclFile(
+  prefix: string,
+  pools: readonly string[],
+  passwordSha256: Readonly<Record<RedisRole, string>>,
+): string {
   return REDIS_ROLES.map((role) => {
     const rules = aclRules(role, prefix, pools).filter((rule) => rule !== 'reset');
     return `user ${role} ${rules.join(' ')} #${passwordSha256[role]}`;

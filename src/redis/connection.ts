@@ -68,9 +68,6 @@ function fromUrl(url: string) {
   };
 }
 
-/** Options for ioredis, also as BullMQ takes them. */
-export type RedisConnectionOptions = ReturnType<typeof redisOptions>;
-
 /** Opens a connection; its errors are logged at most once in 5 s, because an outage reports thousands. */
 export function openRedis(access: RedisAccess, patience: Patience, logger: Logger): Redis {
   const redis = new Redis(redisOptions(access, patience));

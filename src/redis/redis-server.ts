@@ -1,5 +1,15 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { createServer } from 'node:net';
@@ -30,7 +40,9 @@ const SOCKET_PATH = 100;
  * without root. `say` gets one line when something is fetched. Throws CodedError `redis_missing` with the options.
  */
 export async function findRedisServer(folder: string, say: (line: string) => void): Promise<RedisProgram> {
-  const onPath = [...(process.env['PATH'] ?? '').split(delimiter), ...MORE_FOLDERS].flatMap((dir) => NAMES.map((name) => join(dir, name))).find(isExecutable);
+  const onPath = [...(process.env['PATH'] ?? '').split(delimiter), ...MORE_FOLDERS]
+    .flatMap((dir) => NAMES.map((name) => join(dir, name)))
+    .find(isExecutable);
   if (onPath !== undefined) return { path: onPath, env: {} };
   const extracted = extractedProgram(folder);
   if (extracted !== undefined) return extracted;
@@ -49,10 +61,14 @@ export async function findRedisServer(folder: string, say: (line: string) => voi
 }
 
 function missing(why: string, cause?: unknown): CodedError {
-  return new CodedError('redis_missing', `There is no Redis server to use (${why.split('\n')[0]?.slice(0, 200) ?? ''}).`, {
-    cause,
-    hint: 'give one of: COUNTERSIGN_REDIS_URL of a Redis 7 server; redis-server or valkey-server on the PATH (apt install redis-server, brew install redis, dnf install valkey); docker compose up',
-  });
+  return new CodedError(
+    'redis_missing',
+    `There is no Redis server to use (${why.split('\n')[0]?.slice(0, 200) ?? ''}).`,
+    {
+      cause,
+      hint: 'give one of: COUNTERSIGN_REDIS_URL of a Redis 7 server; redis-server or valkey-server on the PATH (apt install redis-server, brew install redis, dnf install valkey); docker compose up',
+    },
+  );
 }
 
 function isExecutable(path: string): boolean {
@@ -70,7 +86,11 @@ function extractedProgram(folder: string): RedisProgram | undefined {
   if (!existsSync(path)) return undefined;
   const libraries = ['usr/lib', 'lib'].flatMap((lib) => {
     const dir = join(root, lib);
-    return existsSync(dir) ? readdirSync(dir).filter((name) => name.endsWith('-linux-gnu') || name.includes('-linux-gnu')).map((name) => join(dir, name)) : [];
+    return existsSync(dir)
+      ? readdirSync(dir)
+          .filter((name) => name.endsWith('-linux-gnu') || name.includes('-linux-gnu'))
+          .map((name) => join(dir, name))
+      : [];
   });
   return { path, env: { LD_LIBRARY_PATH: libraries.join(':') } };
 }
@@ -78,7 +98,8 @@ function extractedProgram(folder: string): RedisProgram | undefined {
 /** apt with lists and caches of its own, so that it needs no root and leaves the system as it was. */
 async function extractFromDebian(folder: string): Promise<void> {
   const work = join(folder, `work-${process.pid}`);
-  for (const dir of ['lists/partial', 'cache/archives/partial', 'debs', 'root']) mkdirSync(join(work, dir), { recursive: true });
+  for (const dir of ['lists/partial', 'cache/archives/partial', 'debs', 'root'])
+    mkdirSync(join(work, dir), { recursive: true });
   const options = [
     `Dir::State::lists=${join(work, 'lists')}`,
     `Dir::Cache=${join(work, 'cache')}`,
@@ -87,13 +108,15 @@ async function extractFromDebian(folder: string): Promise<void> {
     'APT::Sandbox::User=',
     'Acquire::Languages=none',
   ].flatMap((option) => ['-o', option]);
-  const apt = (...args: string[]) => run('apt-get', [...options, '-q', ...args], { cwd: join(work, 'debs'), timeout: APT_MS });
+  const apt = (...args: string[]) =>
+    run('apt-get', [...options, '-q', ...args], { cwd: join(work, 'debs'), timeout: APT_MS });
   try {
     await apt('update');
     await apt('download', ...SERVER_PACKAGES);
     // A release has one name or the other; what is there already on the system is not needed at all.
     for (const name of LIBRARY_PACKAGES) await apt('download', name).catch(() => undefined);
-    for (const deb of readdirSync(join(work, 'debs'))) await run('dpkg-deb', ['-x', join(work, 'debs', deb), join(work, 'root')]);
+    for (const deb of readdirSync(join(work, 'debs')))
+      await run('dpkg-deb', ['-x', join(work, 'debs', deb), join(work, 'root')]);
     rmSync(join(folder, 'root'), { recursive: true, force: true });
     renameSync(join(work, 'root'), join(folder, 'root'));
   } finally {
@@ -134,7 +157,9 @@ export async function startPrivateRedis(options: PrivateRedisOptions): Promise<P
   // A server that outlived whoever started it still holds the files.
   await shutDown(access).catch(() => undefined);
   rmSync(socket, { force: true });
-  writeFileSync(join(folder, 'users.acl'), `user default off resetkeys resetchannels -@all\n${users}\n`, { mode: 0o600 });
+  writeFileSync(join(folder, 'users.acl'), `user default off resetkeys resetchannels -@all\n${users}\n`, {
+    mode: 0o600,
+  });
   const config = [
     `dir ${quoted(folder)}`,
     `aclfile ${quoted(join(folder, 'users.acl'))}`,
@@ -160,7 +185,12 @@ export async function startPrivateRedis(options: PrivateRedisOptions): Promise<P
   writeFileSync(join(folder, 'redis.conf'), `${config.join('\n')}\n`, { mode: 0o600 });
   const log = openSync(join(folder, 'redis.log'), 'a', 0o600);
   // A process group of its own: Ctrl-C in the terminal is for us, and Redis is stopped last.
-  const child = spawn(program.path, [join(folder, 'redis.conf')], { argv0: 'redis-server', env: { ...process.env, ...program.env }, stdio: ['ignore', log, log], detached: true });
+  const child = spawn(program.path, [join(folder, 'redis.conf')], {
+    argv0: 'redis-server',
+    env: { ...process.env, ...program.env },
+    stdio: ['ignore', log, log],
+    detached: true,
+  });
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve());
   });
@@ -169,7 +199,11 @@ export async function startPrivateRedis(options: PrivateRedisOptions): Promise<P
     await answers(access, exited);
   } catch (cause) {
     child.kill('SIGKILL');
-    throw new CodedError('start_failed', `Redis did not start: ${messageOf(cause)}; ${join(folder, 'redis.log')} says why.`, { cause });
+    throw new CodedError(
+      'start_failed',
+      `Redis did not start: ${messageOf(cause)}; ${join(folder, 'redis.log')} says why.`,
+      { cause },
+    );
   }
   return {
     url,
@@ -186,8 +220,18 @@ export async function startPrivateRedis(options: PrivateRedisOptions): Promise<P
 }
 
 function client(access: RedisAccess): Redis {
-  const where = access.url.startsWith('unix://') ? { path: access.url.slice(7) } : { host: '127.0.0.1', port: Number(new URL(access.url).port) };
-  const redis = new Redis({ ...where, username: access.user ?? '', password: access.password ?? '', disableClientInfo: true, lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
+  const where = access.url.startsWith('unix://')
+    ? { path: access.url.slice(7) }
+    : { host: '127.0.0.1', port: Number(new URL(access.url).port) };
+  const redis = new Redis({
+    ...where,
+    username: access.user ?? '',
+    password: access.password ?? '',
+    disableClientInfo: true,
+    lazyConnect: true,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+  });
   redis.on('error', () => undefined);
   return redis;
 }

@@ -35,7 +35,7 @@ export async function inspectRedis(redis: Redis, role?: string): Promise<RedisFi
     },
   ];
   if (role !== undefined) {
-    const user = String(await redis.acl('WHOAMI'));
+    const user = await redis.acl('WHOAMI');
     findings.push({
       name: 'user',
       ok: user === role || user.startsWith(`${role}.`),

@@ -38,7 +38,12 @@ export class ApiKeys {
   /** Makes a key; its text is shown once and stored nowhere. */
   async create(tenant: string, scopes: readonly Scope[]): Promise<{ text: string; keyId: string }> {
     const { text, keyId, hash } = newApiKey();
-    await this.#redis.hset(this.#keys.apiKey(keyId), { hash, tenant, scopes: scopes.join(' '), createdAt: new Date().toISOString() });
+    await this.#redis.hset(this.#keys.apiKey(keyId), {
+      hash,
+      tenant,
+      scopes: scopes.join(' '),
+      createdAt: new Date().toISOString(),
+    });
     await this.#redis.zadd(this.#keys.apiKeys, Date.now(), keyId);
     return { text, keyId };
   }
@@ -53,10 +58,20 @@ export class ApiKeys {
   /** The newest 1,000 keys, without secrets. */
   async list(): Promise<ApiKeyFacts[]> {
     const ids = await this.#redis.zrange(this.#keys.apiKeys, '-1000', '-1');
-    const found = await Promise.all(ids.map(async (id) => ({ id, record: ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(id))) })));
+    const found = await Promise.all(
+      ids.map(async (id) => ({ id, record: ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(id))) })),
+    );
     return found.flatMap(({ id, record }) =>
       record.success
-        ? [{ id, tenant: record.data.tenant, scopes: record.data.scopes, createdAt: record.data.createdAt, revokedAt: record.data.revokedAt }]
+        ? [
+            {
+              id,
+              tenant: record.data.tenant,
+              scopes: record.data.scopes,
+              createdAt: record.data.createdAt,
+              revokedAt: record.data.revokedAt,
+            },
+          ]
         : [],
     );
   }

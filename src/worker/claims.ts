@@ -50,7 +50,11 @@ export class Claims {
   constructor(redis: Redis, keys: JobKeys, worker: string, leaseMs: number) {
     this.#claims = new Batch(BATCH, async (wanted) => {
       const args = [keys.prefix, worker, leaseMs, MOST_EPOCHS, ATTESTATION_BACKLOG, WAKE_STREAM_LENGTH];
-      const reply = await CLAIM.run(redis, [keys.lease(wanted[0]?.id ?? '')], [...args, ...wanted.flatMap(({ id, token }) => [id, token])]);
+      const reply = await CLAIM.run(
+        redis,
+        [keys.lease(wanted[0]?.id ?? '')],
+        [...args, ...wanted.flatMap(({ id, token }) => [id, token])],
+      );
       if (!Array.isArray(reply)) throw new Error('claim.lua answered something else than a list.');
       return wanted.map(({ id, token }, index) => parseClaim(id, token, reply[index]));
     });
@@ -59,7 +63,11 @@ export class Claims {
         const stored = encodeStored(statement);
         return [claim.id, claim.epoch, claim.token, kind, fieldOf(claim.epoch, stored), stored, output];
       });
-      const reply = await COMMIT.run(redis, [keys.lease(commitments[0]?.claim.id ?? '')], [keys.prefix, worker, ...args]);
+      const reply = await COMMIT.run(
+        redis,
+        [keys.lease(commitments[0]?.claim.id ?? '')],
+        [keys.prefix, worker, ...args],
+      );
       if (!Array.isArray(reply)) throw new Error('commit.lua answered something else than a list.');
       return commitments.map((_, index) => parseCommit(reply[index]));
     });
@@ -87,11 +95,14 @@ function fieldOf(epoch: number, stored: Buffer): string {
 
 function parseClaim(id: string, token: string, reply: unknown): ClaimReply {
   if (!Array.isArray(reply)) throw new Error('claim.lua answered something else than a list.');
-  const [kind, value, ticket, input]: unknown[] = reply;
+  const [kind, value, ticket, input] = reply as unknown[];
   switch (kind) {
     case 'ok':
       if (typeof ticket !== 'string') throw new Error('claim.lua answered without a ticket.');
-      return { kind: 'ok', claim: { id, token, epoch: Number(value), ticket, input: typeof input === 'string' ? input : undefined } };
+      return {
+        kind: 'ok',
+        claim: { id, token, epoch: Number(value), ticket, input: typeof input === 'string' ? input : undefined },
+      };
     case 'held':
       return { kind: 'later', why: 'held', afterMs: Number(value) };
     case 'excluded':

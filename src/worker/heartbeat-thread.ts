@@ -31,15 +31,26 @@ export type HeartbeatOrder =
   | { readonly kind: 'stop' };
 
 /** What the main thread is told. */
-export type HeartbeatNews = { readonly kind: 'lost'; readonly id: string; readonly lease: string } | { readonly kind: 'cancelled'; readonly id: string } | { readonly kind: 'stopped' };
+export type HeartbeatNews =
+  | { readonly kind: 'lost'; readonly id: string; readonly lease: string }
+  | { readonly kind: 'cancelled'; readonly id: string }
+  | { readonly kind: 'stopped' };
 
 if (parentPort === null) throw new Error('The heartbeat runs in a thread of the worker.');
 const port = parentPort;
 const start = Start.parse(workerData);
 const keys = new JobKeys(start.shard);
 const logger = createLogger('worker-heartbeat', start.logLevel);
-const redis = openRedis({ url: start.access.url, user: start.access.user, password: start.access.password }, 'prompt', logger);
-const tail = openRedis({ url: start.access.url, user: start.access.user, password: start.access.password }, 'patient', logger);
+const redis = openRedis(
+  { url: start.access.url, user: start.access.user, password: start.access.password },
+  'prompt',
+  logger,
+);
+const tail = openRedis(
+  { url: start.access.url, user: start.access.user, password: start.access.password },
+  'patient',
+  logger,
+);
 const ticks = new Int32Array(start.ticks);
 const held = new Map<string, string>();
 let announcement: Announcement | undefined;
@@ -111,11 +122,15 @@ async function followCancels(): Promise<void> {
         }
       }
     } catch (error) {
-      if (stopped) return;
+      if (isStopped()) return;
       logger.warn(`cancel stream: ${messageOf(error).slice(0, 200)}`);
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   }
+}
+
+function isStopped(): boolean {
+  return stopped;
 }
 
 async function stop(): Promise<void> {

@@ -16,7 +16,15 @@ export class Heartbeat {
   #orders: HeartbeatOrder[] = [];
 
   constructor(
-    options: { access: RedisAccess; shard: string; leaseMs: number; heartbeatMs: number; stallMs: number; logLevel: string; worker: string },
+    options: {
+      access: RedisAccess;
+      shard: string;
+      leaseMs: number;
+      heartbeatMs: number;
+      stallMs: number;
+      logLevel: string;
+      worker: string;
+    },
     on: { lost: (id: string, lease: string) => void; cancelled: (id: string) => void; died: (error: Error) => void },
   ) {
     this.#worker = options.worker;

@@ -110,7 +110,10 @@ export class JobRunner {
     const { signal } = controller;
     const { ticket, sha256 } = readTicket(claim);
     const { claims, blobs, key } = this.#parts;
-    const deadline = setTimeout(() => controller.abort(new Stop('deadline')), Date.parse(ticket.predicate.deadline) - Date.now());
+    const deadline = setTimeout(
+      () => controller.abort(new Stop('deadline')),
+      Date.parse(ticket.predicate.deadline) - Date.now(),
+    );
     try {
       const input = await this.#input(claim, ticket);
       const result = await this.#generate(claim, ticket, engine, input, signal);
@@ -119,21 +122,45 @@ export class JobRunner {
       if (output.length > MAX_OUTPUT_BYTES) throw new Stop('output_too_large');
       const inline = output.length <= INLINE_BYTES;
       const digest = inline ? sha256Hex(output) : await blobs.put(output);
-      const evidence = this.#evidence(claim, ticket, sha256, engine, result, { digest, bytes: output.length }, startedAt);
-      const reply = await claims.commitEvidence(claim, signPayload(key, statementBytes(evidence)), inline ? result.output : '');
+      const evidence = this.#evidence(
+        claim,
+        ticket,
+        sha256,
+        engine,
+        result,
+        { digest, bytes: output.length },
+        startedAt,
+      );
+      const reply = await claims.commitEvidence(
+        claim,
+        signPayload(key, statementBytes(evidence)),
+        inline ? result.output : '',
+      );
       crashPoint('worker.after-commit');
       return reply;
     } catch (error) {
       const code = releaseCodeOf(signal.aborted ? signal.reason : error);
       if (code === 'lease_lost') return 'lost';
-      this.#parts.logger.warn({ job: claim.id, epoch: claim.epoch, code }, `job released: ${messageOf(error).slice(0, 300)}`);
-      return claims.release(claim, signPayload(key, statementBytes(this.#releaseOf(claim, ticket, sha256, code, error))));
+      this.#parts.logger.warn(
+        { job: claim.id, epoch: claim.epoch, code },
+        `job released: ${messageOf(error).slice(0, 300)}`,
+      );
+      return await claims.release(
+        claim,
+        signPayload(key, statementBytes(this.#releaseOf(claim, ticket, sha256, code, error))),
+      );
     } finally {
       clearTimeout(deadline);
     }
   }
 
-  async #generate(claim: Claim, ticket: Ticket, engine: Engine, input: unknown, signal: AbortSignal): Promise<EngineResult> {
+  async #generate(
+    claim: Claim,
+    ticket: Ticket,
+    engine: Engine,
+    input: unknown,
+    signal: AbortSignal,
+  ): Promise<EngineResult> {
     const chunks = new ChunkStream(this.#parts.redis, this.#parts.keys, claim, this.#worker.id);
     const run = engine.run(workOf(ticket), input, signal);
     try {
@@ -155,7 +182,7 @@ export class JobRunner {
       const text = claim.input ?? (await this.#parts.blobs.get(wanted, MAX_INPUT_BYTES)).toString('utf8');
       if (sha256Hex(text) !== wanted) throw new Error('The input is not the one of the ticket.');
       return JSON.parse(text);
-    } catch (cause) {
+    } catch {
       throw new Stop('input_missing');
     }
   }
@@ -207,7 +234,11 @@ export class JobRunner {
 
   #report(claim: Claim, reply: CommitReply | 'lost'): void {
     if (committed.hasSubscribers) committed.publish({ id: claim.id, epoch: claim.epoch, reply });
-    if (reply !== 'ok') this.#parts.logger.info({ job: claim.id, epoch: claim.epoch, reply }, 'the result of this attempt is of no more use');
+    if (reply !== 'ok')
+      this.#parts.logger.info(
+        { job: claim.id, epoch: claim.epoch, reply },
+        'the result of this attempt is of no more use',
+      );
   }
 }
 

@@ -5,5 +5,8 @@ import { WorkerConfig } from './worker-config.ts';
 import { WorkerModule } from './worker.module.ts';
 
 await runRole('worker', WorkerConfig, async (config, logger, nestLog) => ({
-  app: await NestFactory.createApplicationContext(WorkerModule.with(config, logger), { logger: nestLog, abortOnError: false }),
+  app: await NestFactory.createApplicationContext(WorkerModule.with(config, logger), {
+    logger: nestLog,
+    abortOnError: false,
+  }),
 }));

@@ -14,7 +14,15 @@ import type { JobRunner } from './job-runner.ts';
 export class PoolConsumer {
   readonly #worker: Worker<Delivery>;
 
-  constructor(options: { access: RedisAccess; keys: JobKeys; pool: string; engine: Engine; concurrency: number; runner: JobRunner; logger: Logger }) {
+  constructor(options: {
+    access: RedisAccess;
+    keys: JobKeys;
+    pool: string;
+    engine: Engine;
+    concurrency: number;
+    runner: JobRunner;
+    logger: Logger;
+  }) {
     const { runner, engine } = options;
     const process = async (job: Job<Delivery>, token: string | undefined): Promise<null> => {
       const id = deliveredId(job);
@@ -43,7 +51,9 @@ export class PoolConsumer {
     });
     this.#worker.on(
       'error',
-      rateLimited(5_000, (error, suppressed) => options.logger.warn({ suppressed }, `queue: ${messageOf(error).slice(0, 300)}`)),
+      rateLimited(5_000, (error, suppressed) =>
+        options.logger.warn({ suppressed }, `queue: ${messageOf(error).slice(0, 300)}`),
+      ),
     );
   }
 

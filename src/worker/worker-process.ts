@@ -92,7 +92,15 @@ export class WorkerProcess implements BeforeApplicationShutdown {
       },
     );
     const claims = new Claims(redis, keys, id, config.COUNTERSIGN_LEASE_MS);
-    const runner = new JobRunner({ redis, keys, claims, blobs: new BlobStore(config.COUNTERSIGN_BLOBS), heartbeat, key, logger });
+    const runner = new JobRunner({
+      redis,
+      keys,
+      claims,
+      blobs: new BlobStore(config.COUNTERSIGN_BLOBS),
+      heartbeat,
+      key,
+      logger,
+    });
     runnerRef.current = runner;
     const consumers = engines.map(
       (engine) =>
@@ -125,7 +133,16 @@ export class WorkerProcess implements BeforeApplicationShutdown {
     };
     heartbeat.announce(announcement);
     logger.info({ worker: id, models: models.map((model) => model.name) }, 'worker consuming');
-    return new WorkerProcess({ redis, engines, consumers, heartbeat, runner, announcement, drainMs: config.COUNTERSIGN_DRAIN_MS, logger });
+    return new WorkerProcess({
+      redis,
+      engines,
+      consumers,
+      heartbeat,
+      runner,
+      announcement,
+      drainMs: config.COUNTERSIGN_DRAIN_MS,
+      logger,
+    });
   }
 
   /** Takes nothing new, lets running jobs finish for a while, gives the rest back, and leaves. */
@@ -156,9 +173,13 @@ function wantedModels(config: WorkerConfig): CatalogModel[] {
   const names = config.COUNTERSIGN_MODELS?.split(',').map((name) => name.trim());
   const unknown = names?.find((name) => !inPool.some((model) => model.name === name));
   if (unknown !== undefined) {
-    throw new CodedError('config_invalid', `COUNTERSIGN_MODELS names ${unknown}, which the catalog does not have in the pool ${config.COUNTERSIGN_POOL}.`);
+    throw new CodedError(
+      'config_invalid',
+      `COUNTERSIGN_MODELS names ${unknown}, which the catalog does not have in the pool ${config.COUNTERSIGN_POOL}.`,
+    );
   }
   const models = names === undefined ? inPool : inPool.filter((model) => names.includes(model.name));
-  if (models.length === 0) throw new CodedError('config_invalid', `The catalog has no model in the pool ${config.COUNTERSIGN_POOL}.`);
+  if (models.length === 0)
+    throw new CodedError('config_invalid', `The catalog has no model in the pool ${config.COUNTERSIGN_POOL}.`);
   return models;
 }

@@ -21,7 +21,12 @@ afterAll(() => pipeline[Symbol.asyncDispose]());
 async function expectProblem(response: Response, status?: number): Promise<string> {
   const text = await response.text();
   expect(response.headers.get('content-type')).toContain('application/problem+json');
-  const problem = JSON.parse(text) as { code: keyof typeof ERROR_CATALOG; status: number; detail: string; type: string };
+  const problem = JSON.parse(text) as {
+    code: keyof typeof ERROR_CATALOG;
+    status: number;
+    detail: string;
+    type: string;
+  };
   expect(Object.keys(ERROR_CATALOG)).toContain(problem.code);
   expect(response.status).toBe(problem.status);
   expect(response.status).toBeGreaterThanOrEqual(400);
@@ -33,7 +38,11 @@ async function expectProblem(response: Response, status?: number): Promise<strin
 }
 
 const raw = (body: string | Buffer, headers: Record<string, string> = {}) =>
-  client.fetch('/v1/jobs', { method: 'POST', body: body as NonNullable<RequestInit["body"]>, headers: { 'content-type': 'application/json', ...headers } });
+  client.fetch('/v1/jobs', {
+    method: 'POST',
+    body: body as NonNullable<RequestInit['body']>,
+    headers: { 'content-type': 'application/json', ...headers },
+  });
 
 const BAD_BODIES: Record<string, string | Buffer> = {
   'no JSON': 'hello',
@@ -58,7 +67,11 @@ const BAD_BODIES: Record<string, string | Buffer> = {
   'an unknown model': JSON.stringify(completion('x', { model: 'gpt\r\nSet-Cookie: a=b' })),
   'another task than the model does': JSON.stringify({ model: 'noop', task: 'embedding', input: { texts: ['x'] } }),
   'an empty prompt': JSON.stringify(completion('')),
-  '600 texts': JSON.stringify({ model: 'noop', task: 'embedding', input: { texts: Array.from({ length: 600 }, () => 'x') } }),
+  '600 texts': JSON.stringify({
+    model: 'noop',
+    task: 'embedding',
+    input: { texts: Array.from({ length: 600 }, () => 'x') },
+  }),
 };
 
 describe('a hostile client with a valid API key', () => {
@@ -74,7 +87,11 @@ describe('a hostile client with a valid API key', () => {
 
   test('413: 100 MB are refused without being read', async () => {
     const response = await client
-      .fetch('/v1/jobs', { method: 'POST', headers: { 'content-type': 'application/json' }, body: Buffer.alloc(100_000_000, 'x') as NonNullable<RequestInit["body"]> })
+      .fetch('/v1/jobs', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: Buffer.alloc(100_000_000, 'x') as NonNullable<RequestInit['body']>,
+      })
       .catch(() => undefined);
     // The server may close the connection on a body it will not read; it must not buffer it.
     if (response) expect(await expectProblem(response)).toBe('body_too_large');
@@ -82,16 +99,40 @@ describe('a hostile client with a valid API key', () => {
   });
 
   test('415 and 400: other media types, bad headers, and bad queries are told apart', async () => {
-    expect(await expectProblem(await raw('<xml/>', { 'content-type': 'text/xml' }), 415)).toBe('media_type_unsupported');
+    expect(await expectProblem(await raw('<xml/>', { 'content-type': 'text/xml' }), 415)).toBe(
+      'media_type_unsupported',
+    );
     await expectProblem(await raw(JSON.stringify(completion('x')), { 'idempotency-key': 'x'.repeat(300) }), 400);
     await expectProblem(await raw(JSON.stringify(completion('x')), { 'idempotency-key': '"a"b"' }), 400);
-    for (const query of ['state=finished', 'limit=0', 'limit=1e9', 'limit=abc', 'cursor=zzz', 'created_after=yesterday', 'unknown=1', 'state=done&state=failed', '__proto__[x]=1', 'model[$ne]=x']) {
+    for (const query of [
+      'state=finished',
+      'limit=0',
+      'limit=1e9',
+      'limit=abc',
+      'cursor=zzz',
+      'created_after=yesterday',
+      'unknown=1',
+      'state=done&state=failed',
+      '__proto__[x]=1',
+      'model[$ne]=x',
+    ]) {
       await expectProblem(await client.fetch(`/v1/jobs?${query}`), 400);
     }
   });
 
   test('404: addresses that are malformed, huge or unknown are not an error of ours', async () => {
-    for (const path of ['/v1/jobs/%00', '/v1/jobs/..%2f..%2fetc%2fpasswd', `/v1/jobs/${'a'.repeat(5_000)}`, '/v1/jobs/%ff', '/v1/jobs/constructor', '/v1/jobs/a%0d%0aSet-Cookie:b', '/nothing', '/v1', '/v1/jobs/job_0000/../x', '/docs/../../etc/passwd']) {
+    for (const path of [
+      '/v1/jobs/%00',
+      '/v1/jobs/..%2f..%2fetc%2fpasswd',
+      `/v1/jobs/${'a'.repeat(5_000)}`,
+      '/v1/jobs/%ff',
+      '/v1/jobs/constructor',
+      '/v1/jobs/a%0d%0aSet-Cookie:b',
+      '/nothing',
+      '/v1',
+      '/v1/jobs/job_0000/../x',
+      '/docs/../../etc/passwd',
+    ]) {
       await expectProblem(await client.fetch(path));
     }
     await expectProblem(await client.fetch('/v1/jobs', { method: 'DELETE' }), 404);
@@ -104,7 +145,9 @@ describe('a hostile client with a valid API key', () => {
     const routes = OPERATIONS.filter(({ path }) => path.includes('{id}'));
     expect(routes.length).toBeGreaterThanOrEqual(5);
     for (const { method, path } of routes) {
-      const [theirs, nobodys] = await Promise.all([job.id, unknown].map((id) => stranger.fetch(path.replace('{id}', id), { method: method.toUpperCase() })));
+      const [theirs, nobodys] = await Promise.all(
+        [job.id, unknown].map((id) => stranger.fetch(path.replace('{id}', id), { method: method.toUpperCase() })),
+      );
       expect([path, theirs?.status]).toEqual([path, 404]);
       expect(await theirs?.text()).toBe(await nobodys?.text());
     }
@@ -117,24 +160,36 @@ describe('a hostile client with a valid API key', () => {
     const reader = await pipeline.key('acme', ['read']);
     for (const { method, path, scope } of OPERATIONS) {
       const url = `${pipeline.url}${path.replace('{id}', 'job_00000000000000000000000000')}`;
-      const send = (authorization?: string) => fetch(url, { method: method.toUpperCase(), headers: authorization === undefined ? {} : { authorization } });
+      const send = (authorization?: string) =>
+        fetch(url, { method: method.toUpperCase(), headers: authorization === undefined ? {} : { authorization } });
       if (scope === null) {
         expect([401, 403]).not.toContain((await send()).status);
         continue;
       }
-      for (const bad of [undefined, 'Bearer', 'Bearer x', `Bearer csk_${'0'.repeat(16)}_${'A'.repeat(43)}`, `Basic ${reader}`, `Bearer ${reader}x`]) {
+      for (const bad of [
+        undefined,
+        'Bearer',
+        'Bearer x',
+        `Bearer csk_${'0'.repeat(16)}_${'A'.repeat(43)}`,
+        `Basic ${reader}`,
+        `Bearer ${reader}x`,
+      ]) {
         await expectProblem(await send(bad), 401);
       }
       if (scope !== 'read') await expectProblem(await send(`Bearer ${reader}`), 403);
     }
     const { ApiKeys } = await import('../../src/tenants/api-key.store.ts');
     await new ApiKeys(pipeline.redis.client('api'), pipeline.redis.keys).revoke(reader.split('_')[1] ?? '');
-    await until(async () => (await fetch(`${pipeline.url}/v1/models`, { headers: { authorization: `Bearer ${reader}` } })).status === 401, 5_000);
+    await until(
+      async () =>
+        (await fetch(`${pipeline.url}/v1/models`, { headers: { authorization: `Bearer ${reader}` } })).status === 401,
+      5_000,
+    );
   });
 
   test('1,000 event streams that were abandoned leave no descriptor behind', async () => {
     const idle = await Pipeline.prepare();
-    await using _ = idle;
+    await using _closing = idle;
     const api = await idle.api();
     const patient = await idle.client();
     const job = await patient.submit(completion('never taken'));
@@ -143,7 +198,9 @@ describe('a hostile client with a valid API key', () => {
     const before = descriptors();
     for (let round = 0; round < 10; round += 1) {
       const controllers = Array.from({ length: 100 }, () => new AbortController());
-      const streams = await Promise.all(controllers.map(({ signal }) => patient.fetch(`/v1/jobs/${job.id}/events`, { signal })));
+      const streams = await Promise.all(
+        controllers.map(({ signal }) => patient.fetch(`/v1/jobs/${job.id}/events`, { signal })),
+      );
       expect(streams.every((stream) => stream.status === 200)).toBe(true);
       for (const controller of controllers) controller.abort();
     }

@@ -31,44 +31,117 @@ async function expectRejected(client: Client, id: string, reason: string): Promi
 type Forgery = (worker: HandWorker, claim: Claim, evidence: Evidence) => { evidence: Evidence; output?: string };
 
 const FORGERIES: readonly [name: string, reason: string, forge: Forgery][] = [
-  ['a made-up answer', 'RECOMPUTED_OUTPUT_DIFFERS', (worker, claim) => {
-    const output = JSON.stringify({ text: 'trust me', finish_reason: 'stop' });
-    return { evidence: worker.evidence(claim, output), output };
-  }],
-  ['an output that was exchanged after signing', 'OUTPUT_MISMATCH', (_, __, evidence) => ({ evidence, output: JSON.stringify({ text: 'swapped', finish_reason: 'stop' }) })],
-  ['another ticket', 'TICKET_MISMATCH', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, ticket: { sha256: sha256Hex('other') } } } })],
-  ['another job', 'JOB_MISMATCH', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, job: 'job_00000000000000000000000000' } } })],
-  ['a later epoch', 'EPOCH_MISMATCH', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, epoch: 2 } } })],
-  ['another model digest', 'MODEL_MISMATCH', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, model: { ...evidence.predicate.model, sha256: sha256Hex('smaller') } } } })],
-  ['inflated usage', 'USAGE_IMPOSSIBLE', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, usage: { inputTokens: 1, outputTokens: 100_000 } } } })],
-  ['usage inflated within what is possible', 'RECOMPUTED_USAGE_DIFFERS', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, usage: { inputTokens: 1, outputTokens: 40 } } } })],
-  ["another worker's id", 'WORKER_NOT_CLAIMANT', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, worker: { ...evidence.predicate.worker, id: 'w-00000000000000000000000000000000' } } } })],
-  ['an end before its beginning', 'TIMES_IMPOSSIBLE', (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, finishedAt: '2020-01-01T00:00:00.000Z' } } })],
-  ['an output that is not an answer', 'OUTPUT_MALFORMED', (worker, claim) => ({ evidence: worker.evidence(claim, '[]'), output: '[]' })],
-  ['an output nested 2,000 deep', 'OUTPUT_MALFORMED', (worker, claim) => {
-    const output = '['.repeat(2_000) + ']'.repeat(2_000);
-    return { evidence: worker.evidence(claim, output), output };
-  }],
+  [
+    'a made-up answer',
+    'RECOMPUTED_OUTPUT_DIFFERS',
+    (worker, claim) => {
+      const output = JSON.stringify({ text: 'trust me', finish_reason: 'stop' });
+      return { evidence: worker.evidence(claim, output), output };
+    },
+  ],
+  [
+    'an output that was exchanged after signing',
+    'OUTPUT_MISMATCH',
+    (_, __, evidence) => ({ evidence, output: JSON.stringify({ text: 'swapped', finish_reason: 'stop' }) }),
+  ],
+  [
+    'another ticket',
+    'TICKET_MISMATCH',
+    (_, __, evidence) => ({
+      evidence: { ...evidence, predicate: { ...evidence.predicate, ticket: { sha256: sha256Hex('other') } } },
+    }),
+  ],
+  [
+    'another job',
+    'JOB_MISMATCH',
+    (_, __, evidence) => ({
+      evidence: { ...evidence, predicate: { ...evidence.predicate, job: 'job_00000000000000000000000000' } },
+    }),
+  ],
+  [
+    'a later epoch',
+    'EPOCH_MISMATCH',
+    (_, __, evidence) => ({ evidence: { ...evidence, predicate: { ...evidence.predicate, epoch: 2 } } }),
+  ],
+  [
+    'another model digest',
+    'MODEL_MISMATCH',
+    (_, __, evidence) => ({
+      evidence: {
+        ...evidence,
+        predicate: { ...evidence.predicate, model: { ...evidence.predicate.model, sha256: sha256Hex('smaller') } },
+      },
+    }),
+  ],
+  [
+    'inflated usage',
+    'USAGE_IMPOSSIBLE',
+    (_, __, evidence) => ({
+      evidence: { ...evidence, predicate: { ...evidence.predicate, usage: { inputTokens: 1, outputTokens: 100_000 } } },
+    }),
+  ],
+  [
+    'usage inflated within what is possible',
+    'RECOMPUTED_USAGE_DIFFERS',
+    (_, __, evidence) => ({
+      evidence: { ...evidence, predicate: { ...evidence.predicate, usage: { inputTokens: 1, outputTokens: 40 } } },
+    }),
+  ],
+  [
+    "another worker's id",
+    'WORKER_NOT_CLAIMANT',
+    (_, __, evidence) => ({
+      evidence: {
+        ...evidence,
+        predicate: {
+          ...evidence.predicate,
+          worker: { ...evidence.predicate.worker, id: 'w-00000000000000000000000000000000' },
+        },
+      },
+    }),
+  ],
+  [
+    'an end before its beginning',
+    'TIMES_IMPOSSIBLE',
+    (_, __, evidence) => ({
+      evidence: { ...evidence, predicate: { ...evidence.predicate, finishedAt: '2020-01-01T00:00:00.000Z' } },
+    }),
+  ],
+  [
+    'an output that is not an answer',
+    'OUTPUT_MALFORMED',
+    (worker, claim) => ({ evidence: worker.evidence(claim, '[]'), output: '[]' }),
+  ],
+  [
+    'an output nested 2,000 deep',
+    'OUTPUT_MALFORMED',
+    (worker, claim) => {
+      const output = '['.repeat(2_000) + ']'.repeat(2_000);
+      return { evidence: worker.evidence(claim, output), output };
+    },
+  ],
   ['no output at all', 'OUTPUT_MISSING', (_, __, evidence) => ({ evidence, output: '' })],
 ];
 
 describe('a hostile worker with the full credentials and key of an enrolled worker', () => {
   test('cannot have a forgery confirmed, whichever part of the evidence it forges', async () => {
     const { pipeline, client, hostile } = await arena();
-    await using _ = pipeline;
+    await using _closing = pipeline;
     for (const [name, reason, forge] of FORGERIES) {
       const job = await client.submit(completion(name, ONE_ATTEMPT));
       const claim = await hostile.claim(job.id);
       const honest = hostile.honestOutput(claim);
       const forged = forge(hostile, claim, hostile.evidence(claim, honest));
-      expect(await hostile.claims.commitEvidence(claim, hostile.sign(forged.evidence), forged.output ?? honest)).toBe('ok');
+      expect(await hostile.claims.commitEvidence(claim, hostile.sign(forged.evidence), forged.output ?? honest)).toBe(
+        'ok',
+      );
       await expectRejected(client, job.id, reason);
     }
   });
 
   test('cannot sign as a colleague, nor with a key that nobody enrolled', async () => {
     const { pipeline, client, hostile, colleague } = await arena();
-    await using _ = pipeline;
+    await using _closing = pipeline;
     const job = await client.submit(completion('as a colleague', ONE_ATTEMPT));
     const claim = await colleague.claim(job.id);
     const output = colleague.honestOutput(claim);
@@ -83,7 +156,7 @@ describe('a hostile worker with the full credentials and key of an enrolled work
 
   test('cannot replay evidence: not that of the same job in an old epoch, nor that of another job', async () => {
     const { pipeline, client, hostile, colleague } = await arena();
-    await using _ = pipeline;
+    await using _closing = pipeline;
     const first = await client.submit(completion('first'));
     const firstClaim = await hostile.claim(first.id);
     const output = hostile.honestOutput(firstClaim);
@@ -92,7 +165,9 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     await until(async () => (await client.job(first.id)).attempts[0]?.closed?.why === 'released');
     const secondClaim = await hostile.claim(first.id);
     expect(secondClaim.epoch).toBe(2);
-    expect(await hostile.claims.commitEvidence(firstClaim, hostile.sign(hostile.evidence(firstClaim, output)), output)).toBe('fenced');
+    expect(
+      await hostile.claims.commitEvidence(firstClaim, hostile.sign(hostile.evidence(firstClaim, output)), output),
+    ).toBe('fenced');
     await hostile.writeRaw(secondClaim, old, output);
     await until(async () => (await client.job(first.id)).attempts[1]?.closed?.detail === 'EPOCH_MISMATCH');
     expect((await hostile.tryClaim(first.id)).kind).toBe('later');
@@ -106,7 +181,7 @@ describe('a hostile worker with the full credentials and key of an enrolled work
 
   test('is refused by Redis wherever it writes what is not its own, and the refusals stand in the ACL log', async () => {
     const { pipeline, client, hostile } = await arena();
-    await using _ = pipeline;
+    await using _closing = pipeline;
     const admin = pipeline.redis.client();
     await admin.acl('LOG', 'RESET');
     const job = await client.submit(completion('guarded'));
@@ -116,14 +191,16 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     await redis.hsetnx(keys.evidence(job.id), field, 'said once');
     const writes: Record<string, () => Promise<unknown>> = {
       'a forged verdict': () => redis.hset(keys.ruling(job.id), 'state', 'done', 'verdict', VERDICT_TYPE),
-      'done, directly, from a script': () => redis.eval(`return redis.call('HSET', '${keys.ruling(job.id)}', 'state', 'done')`, 0),
+      'done, directly, from a script': () =>
+        redis.eval(`return redis.call('HSET', '${keys.ruling(job.id)}', 'state', 'done')`, 0),
       'a changed ticket': () => redis.hset(keys.ticket(job.id), 'ticket', 'mine'),
       'a deleted ticket': () => redis.del(keys.ticket(job.id)),
       'evidence again': () => redis.hset(keys.evidence(job.id), field, 'said twice'),
       'evidence deleted': () => redis.hdel(keys.evidence(job.id), field),
       'evidence read': () => redis.hgetall(keys.evidence(job.id)),
       'a claim taken back': () => redis.hdel(keys.claims(job.id), 'e1'),
-      'a claim replaced in a script': () => redis.eval(`return redis.call('HSET', '${keys.claims(job.id)}', 'e1', 'x')`, 0),
+      'a claim replaced in a script': () =>
+        redis.eval(`return redis.call('HSET', '${keys.claims(job.id)}', 'e1', 'x')`, 0),
       'the attestation stream deleted': () => redis.del(keys.attest),
       'the attestation stream trimmed': () => redis.xtrim(keys.attest, 'MAXLEN', 0),
       "the attestor's queue": () => redis.lpush(`${keys.attestorQueue}:attestation:wait`, 'x'),
@@ -153,24 +230,38 @@ describe('a hostile worker with the full credentials and key of an enrolled work
 
   test('cannot stop others with garbage: bombs in evidence and stream are refuted or ignored, and honest jobs go on', async () => {
     const { pipeline, client, hostile, colleague } = await arena();
-    await using _ = pipeline;
+    await using _closing = pipeline;
     const { keys, redis } = hostile;
     const bombs: Record<string, Buffer> = {
       'random bytes': Buffer.from([0xff, 0xfe, 0, 1, 2]),
       '20 MB': Buffer.alloc(20_000_000, 'a'),
       'nested 100,000 deep': Buffer.from(`${'0'.repeat(64)}.${'A'.repeat(86)}==.${'['.repeat(100_000)}`),
       NaN: encodeStored(hostile.sign(JSON.parse('{"predicate":{"usage":{"inputTokens":null}}}') as Evidence)),
-      'two members of one name': encodeStored({ keyId: hostile.signingKey.public.id, signature: Buffer.alloc(64), payload: Buffer.from('{"a":1,"a":2}') }),
+      'two members of one name': encodeStored({
+        keyId: hostile.signingKey.public.id,
+        signature: Buffer.alloc(64),
+        payload: Buffer.from('{"a":1,"a":2}'),
+      }),
     };
     for (const [name, bomb] of Object.entries(bombs)) {
       const job = await client.submit(completion(name, ONE_ATTEMPT));
       await hostile.writeRaw(await hostile.claim(job.id), bomb, '{}');
       const { reason, state } = await client.job(job.id, 20);
-      expect([state, reason?.detail]).toEqual(['rejected', bomb.length > 8_192 ? 'EVIDENCE_TOO_LARGE' : 'EVIDENCE_MALFORMED']);
+      expect([state, reason?.detail]).toEqual([
+        'rejected',
+        bomb.length > 8_192 ? 'EVIDENCE_TOO_LARGE' : 'EVIDENCE_MALFORMED',
+      ]);
     }
     // No single value that Redis takes from a client can be larger than this.
-    await expect(redis.hsetnx(keys.evidence('job_00000000000000000000000000'), 'x', Buffer.alloc(100_000_000))).rejects.toThrow();
-    for (const fields of [['k', 'e'], ['id', 'x'.repeat(10_000), 'epoch', 'NaN'], ['k', 'z', 'id', 'job_00000000000000000000000000', 'epoch', '-1', 'field', '../..'], ['constructor', '1', '__proto__', '2']]) {
+    await expect(
+      redis.hsetnx(keys.evidence('job_00000000000000000000000000'), 'x', Buffer.alloc(100_000_000)),
+    ).rejects.toThrow();
+    for (const fields of [
+      ['k', 'e'],
+      ['id', 'x'.repeat(10_000), 'epoch', 'NaN'],
+      ['k', 'z', 'id', 'job_00000000000000000000000000', 'epoch', '-1', 'field', '../..'],
+      ['constructor', '1', '__proto__', '2'],
+    ]) {
       await pipeline.redis.client('worker').xadd(keys.attest, '*', ...fields);
     }
     const honest = await client.submit(completion('honest'));
@@ -180,7 +271,7 @@ describe('a hostile worker with the full credentials and key of an enrolled work
 
   test('loses no job by deleting what the queue holds: the sweep delivers again', async () => {
     const pipeline = await Pipeline.prepare();
-    await using _ = pipeline;
+    await using _closing = pipeline;
     await Promise.all([pipeline.api(), pipeline.attestor()]);
     const client = await pipeline.client();
     const jobs = await Promise.all(Array.from({ length: 20 }, (__, index) => client.submit(completion(`${index}`))));
@@ -196,7 +287,7 @@ describe('a hostile worker with the full credentials and key of an enrolled work
 
   test('gains nothing by claiming a job under a made-up name: the epoch is closed and an honest worker does it', async () => {
     const { pipeline, client, hostile, colleague } = await arena();
-    await using _ = pipeline;
+    await using _closing = pipeline;
     const job = await client.submit(completion('squatted'));
     await hostile.redis.hsetnx(hostile.keys.claims(job.id), 'e1', `${'x'.repeat(200)} y 1`);
     const claim = await until(async () => {
@@ -210,7 +301,7 @@ describe('a hostile worker with the full credentials and key of an enrolled work
 
   test('is told apart from a colleague: a refuted job is given to another worker, never back to the refuted one', async () => {
     const { pipeline, client, hostile, colleague } = await arena();
-    await using _ = pipeline;
+    await using _closing = pipeline;
     const job = await client.submit(completion('twice'));
     const claim = await hostile.claim(job.id);
     const lie = JSON.stringify({ text: 'lie', finish_reason: 'stop' });

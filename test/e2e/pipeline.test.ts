@@ -13,7 +13,10 @@ interface Event {
 /** Events of a job until the final one, or until `most` have come. */
 async function events(client: Client, id: string, lastEventId?: string, most = Infinity): Promise<Event[]> {
   const controller = new AbortController();
-  const response = await client.fetch(`/v1/jobs/${id}/events`, { signal: controller.signal, headers: lastEventId === undefined ? {} : { 'last-event-id': lastEventId } });
+  const response = await client.fetch(`/v1/jobs/${id}/events`, {
+    signal: controller.signal,
+    headers: lastEventId === undefined ? {} : { 'last-event-id': lastEventId },
+  });
   expect(response.headers.get('content-type')).toContain('text/event-stream');
   const found: Event[] = [];
   let rest = '';
@@ -24,7 +27,12 @@ async function events(client: Client, id: string, lastEventId?: string, most = I
       rest = blocks.pop() ?? '';
       for (const block of blocks) {
         const match = /^id: (.*)\nevent: (.*)\ndata: (.*)$/.exec(block);
-        if (match) found.push({ id: match[1] ?? '', type: match[2] ?? '', data: JSON.parse(match[3] ?? '{}') as Record<string, unknown> });
+        if (match)
+          found.push({
+            id: match[1] ?? '',
+            type: match[2] ?? '',
+            data: JSON.parse(match[3] ?? '{}') as Record<string, unknown>,
+          });
         if (found.length >= most) return found;
       }
     }
@@ -39,14 +47,33 @@ describe('the pipeline with real models', () => {
     await using pipeline = await Pipeline.start({ models: [KJV_MODEL, embedModel()], workers: 1 });
     const client = await pipeline.client();
     const bodies = [
-      { model: 'kjv-1m', task: 'completion', input: { prompt: 'In the beginning' }, params: { max_tokens: 24, temperature: 0.8, seed: 3 } },
-      { model: 'kjv-1m', task: 'chat', input: { messages: [{ role: 'user', content: 'Who was Moses?' }] }, params: { max_tokens: 12 } },
-      { model: 'use-lite', task: 'embedding', input: { texts: ['How do I reset my password?', 'I forgot my login credentials'] } },
+      {
+        model: 'kjv-1m',
+        task: 'completion',
+        input: { prompt: 'In the beginning' },
+        params: { max_tokens: 24, temperature: 0.8, seed: 3 },
+      },
+      {
+        model: 'kjv-1m',
+        task: 'chat',
+        input: { messages: [{ role: 'user', content: 'Who was Moses?' }] },
+        params: { max_tokens: 12 },
+      },
+      {
+        model: 'use-lite',
+        task: 'embedding',
+        input: { texts: ['How do I reset my password?', 'I forgot my login credentials'] },
+      },
     ];
     const jobs = await Promise.all(bodies.map((body) => client.submit(body, { prefer: 'wait=60' })));
     expect(jobs.map((job) => job.state)).toEqual(['done', 'done', 'done']);
     const verified = await Promise.all(
-      jobs.map(async (job, index) => verifyReceipt(await client.receipt(job.id), pipeline.keyring, { output: await client.output(job.id), input: Buffer.from(JSON.stringify(bodies[index]?.input)) })),
+      jobs.map(async (job, index) =>
+        verifyReceipt(await client.receipt(job.id), pipeline.keyring, {
+          output: await client.output(job.id),
+          input: Buffer.from(JSON.stringify(bodies[index]?.input)),
+        }),
+      ),
     );
     expect(verified[0]?.verdict.properties).toContain('OUTPUT_RECOMPUTED_EXACT');
     expect(verified[2]?.verdict.properties).toContain('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE');
@@ -60,26 +87,52 @@ describe('the pipeline with real models', () => {
   test('a stream that breaks off goes on where it was: every event once, in order, and the pieces are the answer', async () => {
     await using pipeline = await Pipeline.start({ models: [KJV_MODEL], workers: 1 });
     const client = await pipeline.client();
-    const job = await client.submit({ model: 'kjv-1m', task: 'completion', input: { prompt: 'And it came to pass' }, params: { max_tokens: 200, temperature: 0.9, seed: 5 } });
+    const job = await client.submit({
+      model: 'kjv-1m',
+      task: 'completion',
+      input: { prompt: 'And it came to pass' },
+      params: { max_tokens: 200, temperature: 0.9, seed: 5 },
+    });
     const first = await events(client, job.id, undefined, 3);
     const rest = await events(client, job.id, first.at(-1)?.id);
     const all = [...first, ...rest];
     const whole = await events(client, job.id);
     expect(new Set(all.map((event) => event.id)).size).toBe(all.length);
-    expect(all.filter((event) => event.type === 'state').map((event) => event.data['state'])).toEqual(['queued', 'running', 'attesting', 'done']);
+    expect(all.filter((event) => event.type === 'state').map((event) => event.data['state'])).toEqual([
+      'queued',
+      'running',
+      'attesting',
+      'done',
+    ]);
     expect(all).toEqual(whole);
-    const text = all.filter((event) => event.type === 'chunk').map((event) => event.data['text']).join('');
+    const text = all
+      .filter((event) => event.type === 'chunk')
+      .map((event) => event.data['text'])
+      .join('');
     const output = JSON.parse((await client.output(job.id)).toString()) as { text: string };
     expect(text).toBe(output.text);
-    expect(all.filter((event) => event.type === 'chunk').every((event) => event.data['provisional'] === true)).toBe(true);
+    expect(all.filter((event) => event.type === 'chunk').every((event) => event.data['provisional'] === true)).toBe(
+      true,
+    );
   });
 
   test('a running job is cancelled only when its worker has stopped, and that takes no heartbeat', async () => {
-    await using pipeline = await Pipeline.start({ models: [{ ...KJV_MODEL, contextTokens: 16_384, parallel: 1 }], workers: 1 });
+    await using pipeline = await Pipeline.start({
+      models: [{ ...KJV_MODEL, contextTokens: 16_384, parallel: 1 }],
+      workers: 1,
+    });
     const client = await pipeline.client();
-    const job = await client.submit({ model: 'kjv-1m', task: 'completion', input: { prompt: 'And' }, params: { max_tokens: 16_000, temperature: 1, seed: 1 } });
+    const job = await client.submit({
+      model: 'kjv-1m',
+      task: 'completion',
+      input: { prompt: 'And' },
+      params: { max_tokens: 16_000, temperature: 1, seed: 1 },
+    });
     await until(async () => (await client.job(job.id)).state === 'running');
-    const answer = (await (await client.post(`/v1/jobs/${job.id}/cancel`, undefined)).json()) as { outcome: string; job: { state: string; reason: { detail: string } } };
+    const answer = (await (await client.post(`/v1/jobs/${job.id}/cancel`, undefined)).json()) as {
+      outcome: string;
+      job: { state: string; reason: { detail: string } };
+    };
     expect(answer.outcome).toBe('cancelled');
     expect(answer.job.reason.detail).toBe('The worker has stopped.');
     const output = await client.fetch(`/v1/jobs/${job.id}/output`);
@@ -92,19 +145,26 @@ describe('the pipeline', () => {
   test('the same key and body answer with the same job, another body is refused, and 300 jobs at once are each done once', async () => {
     await using pipeline = await Pipeline.start();
     const client = await pipeline.client();
-    const same = await Promise.all(Array.from({ length: 20 }, () => client.submit(completion('same'), { 'idempotency-key': '"k1"' })));
+    const same = await Promise.all(
+      Array.from({ length: 20 }, () => client.submit(completion('same'), { 'idempotency-key': '"k1"' })),
+    );
     expect(new Set(same.map((job) => job.id)).size).toBe(1);
     const other = await client.post('/v1/jobs', completion('other'), { 'idempotency-key': '"k1"' });
     expect(other.status).toBe(422);
     expect(await other.json()).toMatchObject({ code: 'idempotency_key_reused' });
 
-    const jobs = await Promise.all(Array.from({ length: 300 }, (_, index) => client.submit(completion(`job ${index}`), { prefer: 'wait=30' })));
+    const jobs = await Promise.all(
+      Array.from({ length: 300 }, (_, index) => client.submit(completion(`job ${index}`), { prefer: 'wait=30' })),
+    );
     expect(jobs.every((job) => job.state === 'done' && job.attempts.length === 1)).toBe(true);
-    for (const job of jobs.slice(0, 20)) verifyReceipt(await client.receipt(job.id), pipeline.keyring, { output: await client.output(job.id) });
+    for (const job of jobs.slice(0, 20))
+      verifyReceipt(await client.receipt(job.id), pipeline.keyring, { output: await client.output(job.id) });
 
     const seen: string[] = [];
     for (let cursor: string | null = ''; cursor !== null;) {
-      const page = (await (await client.fetch(`/v1/jobs?state=done&limit=100${cursor === '' ? '' : `&cursor=${cursor}`}`)).json()) as { jobs: { id: string }[]; next_cursor: string | null };
+      const page = (await (
+        await client.fetch(`/v1/jobs?state=done&limit=100${cursor === '' ? '' : `&cursor=${cursor}`}`)
+      ).json()) as { jobs: { id: string }[]; next_cursor: string | null };
       seen.push(...page.jobs.map((job) => job.id));
       cursor = page.next_cursor;
     }
@@ -120,7 +180,9 @@ describe('the pipeline', () => {
     expect(large.state).toBe('done');
     expect(readdirSync(`${pipeline.folder}/blobs`)).toHaveLength(1);
     verifyReceipt(await client.receipt(large.id), pipeline.keyring, { input: Buffer.from(JSON.stringify({ prompt })) });
-    await Promise.all(Array.from({ length: 250 }, (_, index) => client.submit(completion(`${index}`), { prefer: 'wait=30' })));
+    await Promise.all(
+      Array.from({ length: 250 }, (_, index) => client.submit(completion(`${index}`), { prefer: 'wait=30' })),
+    );
     const admin = pipeline.redis.client();
     await until(async () => (await admin.zcard(pipeline.redis.keys.ended)) <= 100);
     expect(await admin.zcard(pipeline.redis.keys.jobsOf('acme'))).toBe(100);
@@ -132,8 +194,12 @@ describe('the pipeline', () => {
   test('nobody is ready without a consuming worker and a consuming attestor', async () => {
     await using pipeline = await Pipeline.prepare();
     await pipeline.api();
-    const ready = async () => (await (await fetch(`${pipeline.url}/health/ready`)).json()) as { ready: boolean; detail: string };
-    expect(await ready()).toMatchObject({ ready: false, detail: 'no worker is consuming and no attestor is consuming' });
+    const ready = async () =>
+      (await (await fetch(`${pipeline.url}/health/ready`)).json()) as { ready: boolean; detail: string };
+    expect(await ready()).toMatchObject({
+      ready: false,
+      detail: 'no worker is consuming and no attestor is consuming',
+    });
     const worker = await pipeline.worker(1);
     await until(async () => (await ready()).detail === 'no attestor is consuming');
     await pipeline.attestor();
@@ -149,10 +215,14 @@ describe('the pipeline', () => {
     const client = await pipeline.client();
     const late = await client.submit(completion('late', { deadline_ms: 1_000 }));
     const unwanted = await client.submit(completion('unwanted'));
-    const cancelled = (await (await client.post(`/v1/jobs/${unwanted.id}/cancel`, undefined)).json()) as { outcome: string };
+    const cancelled = (await (await client.post(`/v1/jobs/${unwanted.id}/cancel`, undefined)).json()) as {
+      outcome: string;
+    };
     expect(cancelled.outcome).toBe('cancelled');
     expect((await client.job(late.id, 20)).state).toBe('expired');
-    const again = (await (await client.post(`/v1/jobs/${unwanted.id}/cancel`, undefined)).json()) as { outcome: string };
+    const again = (await (await client.post(`/v1/jobs/${unwanted.id}/cancel`, undefined)).json()) as {
+      outcome: string;
+    };
     expect(again.outcome).toBe('already_final');
   });
 
@@ -168,7 +238,8 @@ describe('the pipeline', () => {
     try {
       execFileSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') process.stderr.write('SKIPPED: promtool is not installed; the metrics were not checked with it\n');
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+        process.stderr.write('SKIPPED: promtool is not installed; the metrics were not checked with it\n');
       else throw error;
     }
   });

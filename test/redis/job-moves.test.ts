@@ -17,19 +17,38 @@ import { TestRedis } from '../support/redis.ts';
 import { parse } from '../../src/api/parse.ts';
 import { SubmitJob } from '../../src/api/submit-job.ts';
 
-const MOVES = ['claim', 'claim-other', 'commit', 'commit-old', 'release', 'confirm', 'refute', 'cancel', 'expire', 'lose', 'crash'] as const;
+const MOVES = [
+  'claim',
+  'claim-other',
+  'commit',
+  'commit-old',
+  'release',
+  'confirm',
+  'refute',
+  'cancel',
+  'expire',
+  'lose',
+  'crash',
+] as const;
 type Move = (typeof MOVES)[number];
 
 /** Ends are rarer than steps, so that most walks get somewhere before one comes. */
 const END_MOVES: readonly Move[] = ['cancel', 'expire'];
-const aMove = fc.oneof(...MOVES.map((move) => ({ arbitrary: fc.constant(move), weight: END_MOVES.includes(move) ? 1 : move === 'claim' || move === 'commit' ? 6 : 3 })));
+const aMove = fc.oneof(
+  ...MOVES.map((move) => ({
+    arbitrary: fc.constant(move),
+    weight: END_MOVES.includes(move) ? 1 : move === 'claim' || move === 'commit' ? 6 : 3,
+  })),
+);
 
-async function bench(server: TestRedis) {
+function bench(server: TestRedis) {
   const api = server.client('api');
   const attestor = server.client('attestor');
   const { keys } = server;
   const attestorKey = signingKeyFromPem(generateSigningKeyPem());
-  const workers = [1, 2].map(() => new HandWorker(server.client('worker'), keys, signingKeyFromPem(generateSigningKeyPem()), 60_000));
+  const workers = [1, 2].map(
+    () => new HandWorker(server.client('worker'), keys, signingKeyFromPem(generateSigningKeyPem()), 60_000),
+  );
   const admission = new Admission({
     redis: api,
     keys,
@@ -41,89 +60,116 @@ async function bench(server: TestRedis) {
     logger: createLogger('test', 'error'),
   });
   const verdict = { signed: signPayload(attestorKey, Buffer.from('{}')), field: 'f' };
-  return { api, attestor, keys, workers, admission, verdict, rulings: new Rulings(attestor, keys, new PoolQueues(attestor, keys)), reader: new JobReader(api, keys, keys.open) };
+  return {
+    api,
+    attestor,
+    keys,
+    workers,
+    admission,
+    verdict,
+    rulings: new Rulings(attestor, keys, new PoolQueues(attestor, keys)),
+    reader: new JobReader(api, keys, keys.open),
+  };
 }
 
 describe('the moves of a job', () => {
   test('only the moves of the table happen, epochs only grow, at most one end, and an old epoch is always refused', async () => {
     await using server = await TestRedis.start();
-    const { api, attestor, keys, workers, admission, verdict, rulings, reader } = await bench(server);
+    const { api, attestor, keys, workers, admission, verdict, rulings, reader } = bench(server);
     const seen = new Map<string, number>();
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 1, max: 3 }), fc.array(aMove, { minLength: 1, maxLength: 25 }), async (attempts, moves) => {
-        const id = await admission.submit('acme', parse(SubmitJob, completion('x', { attempts })), undefined);
-        let claims: Claim[] = [];
-        let state: JobState = 'queued';
-        let epoch = 0;
-        let finals = 0;
-        for (const move of moves) {
-          const claim = claims.at(-1);
-          const stale = claims.at(-2);
-          let fenced = true;
-          switch (move) {
-            case 'claim':
-            case 'claim-other': {
-              const worker = workers[move === 'claim' ? 0 : 1];
-              const reply = await worker?.tryClaim(id);
-              if (reply?.kind === 'ok') claims.push(reply.claim);
-              break;
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 3 }),
+        fc.array(aMove, { minLength: 1, maxLength: 25 }),
+        async (attempts, moves) => {
+          const id = await admission.submit('acme', parse(SubmitJob, completion('x', { attempts })), undefined);
+          let claims: Claim[] = [];
+          let state: JobState = 'queued';
+          let epoch = 0;
+          let finals = 0;
+          for (const move of moves) {
+            const claim = claims.at(-1);
+            const stale = claims.at(-2);
+            let fenced = true;
+            switch (move) {
+              case 'claim':
+              case 'claim-other': {
+                const worker = workers[move === 'claim' ? 0 : 1];
+                const reply = await worker?.tryClaim(id);
+                if (reply?.kind === 'ok') claims.push(reply.claim);
+                break;
+              }
+              case 'commit':
+                if (claim) await Promise.any(workers.map((worker) => worker.commit(claim)));
+                break;
+              case 'commit-old':
+                if (stale) for (const worker of workers) fenced &&= (await worker.commit(stale)) !== 'ok';
+                break;
+              case 'release':
+                if (claim) await apply({ phases: ['running'], action: { kind: 'close', why: 'released' } });
+                break;
+              case 'confirm':
+                await apply({ phases: ['attesting'], action: { kind: 'end', state: 'done' }, verdict });
+                break;
+              case 'refute':
+                await apply({ phases: ['attesting'], action: { kind: 'close', why: 'refuted' } });
+                break;
+              case 'cancel':
+                await apply({ phases: ['queued', 'attesting'], action: { kind: 'end', state: 'cancelled' } });
+                break;
+              case 'expire':
+                await apply({ phases: ['queued', 'running', 'attesting'], action: { kind: 'end', state: 'expired' } });
+                break;
+              case 'lose':
+                await server.client().del(keys.lease(id));
+                await apply({ phases: ['running'], action: { kind: 'lost' } });
+                break;
+              case 'crash':
+                // A process that dies forgets what it held; the documents do not.
+                claims = [];
             }
-            case 'commit':
-              if (claim) await Promise.any(workers.map((worker) => worker.commit(claim)));
-              break;
-            case 'commit-old':
-              if (stale) for (const worker of workers) fenced &&= (await worker.commit(stale)) !== 'ok';
-              break;
-            case 'release':
-              if (claim) await apply({ phases: ['running'], action: { kind: 'close', why: 'released' } });
-              break;
-            case 'confirm':
-              await apply({ phases: ['attesting'], action: { kind: 'end', state: 'done' }, verdict });
-              break;
-            case 'refute':
-              await apply({ phases: ['attesting'], action: { kind: 'close', why: 'refuted' } });
-              break;
-            case 'cancel':
-              await apply({ phases: ['queued', 'attesting'], action: { kind: 'end', state: 'cancelled' } });
-              break;
-            case 'expire':
-              await apply({ phases: ['queued', 'running', 'attesting'], action: { kind: 'end', state: 'expired' } });
-              break;
-            case 'lose':
-              await server.client().del(keys.lease(id));
-              await apply({ phases: ['running'], action: { kind: 'lost' } });
-              break;
-            case 'crash':
-              // A process that dies forgets what it held; the documents do not.
-              claims = [];
+            expect(fenced).toBe(true);
+            const view = await reader.read(id);
+            if (view === undefined) throw new Error('the job is gone');
+            if (view.state !== state) {
+              const path: string = `${state} → ${view.state}`;
+              seen.set(path, (seen.get(path) ?? 0) + 1);
+              // One call can lose a job's last attempt and end it; each step of that stands in the table.
+              expect(TRANSITIONS[state] as readonly JobState[]).toContain(view.state);
+              if (isFinal(view.state)) finals += 1;
+            }
+            expect(view.attempts.length).toBeGreaterThanOrEqual(epoch);
+            expect(view.attempts.length - epoch).toBeLessThanOrEqual(1);
+            expect(view.attempts.length).toBeLessThanOrEqual(attempts);
+            expect(finals).toBeLessThanOrEqual(1);
+            expect((await attestor.zscore(keys.open, id)) === null).toBe(isFinal(view.state));
+            state = view.state;
+            epoch = view.attempts.length;
           }
-          expect(fenced).toBe(true);
-          const view = await reader.read(id);
-          if (view === undefined) throw new Error('the job is gone');
-          if (view.state !== state) {
-            const path: string = `${state} → ${view.state}`;
-            seen.set(path, (seen.get(path) ?? 0) + 1);
-            // One call can lose a job's last attempt and end it; each step of that stands in the table.
-            expect(TRANSITIONS[state] as readonly JobState[]).toContain(view.state);
-            if (isFinal(view.state)) finals += 1;
-          }
-          expect(view.attempts.length).toBeGreaterThanOrEqual(epoch);
-          expect(view.attempts.length - epoch).toBeLessThanOrEqual(1);
-          expect(view.attempts.length).toBeLessThanOrEqual(attempts);
-          expect(finals).toBeLessThanOrEqual(1);
-          expect((await attestor.zscore(keys.open, id)) === null).toBe(isFinal(view.state));
-          state = view.state;
-          epoch = view.attempts.length;
-        }
 
-        async function apply(part: Pick<Ruling, 'phases' | 'action'> & Partial<Pick<Ruling, 'verdict'>>): Promise<void> {
-          await rulings.apply([{ id, epoch: (await reader.read(id))?.attempts.length ?? 0, code: 'test', detail: 'test', ...part }]);
-        }
-      }),
+          async function apply(
+            part: Pick<Ruling, 'phases' | 'action'> & Partial<Pick<Ruling, 'verdict'>>,
+          ): Promise<void> {
+            await rulings.apply([
+              { id, epoch: (await reader.read(id))?.attempts.length ?? 0, code: 'test', detail: 'test', ...part },
+            ]);
+          }
+        },
+      ),
       { numRuns: 250 },
     );
     // A walk that never got anywhere would prove nothing.
-    for (const path of ['queued → running', 'running → attesting', 'attesting → done', 'attesting → rejected', 'attesting → queued', 'running → queued', 'running → failed', 'queued → cancelled', 'running → expired']) {
+    for (const path of [
+      'queued → running',
+      'running → attesting',
+      'attesting → done',
+      'attesting → rejected',
+      'attesting → queued',
+      'running → queued',
+      'running → failed',
+      'queued → cancelled',
+      'running → expired',
+    ]) {
       expect([path, seen.get(path) ?? 0]).not.toEqual([path, 0]);
     }
     api.disconnect();
@@ -131,7 +177,7 @@ describe('the moves of a job', () => {
 
   test('a reply that was lost doubles nothing: admit, claim and commit answer the same when they are sent again', async () => {
     await using server = await TestRedis.start();
-    const { keys, workers, admission, attestor, reader } = await bench(server);
+    const { keys, workers, admission, attestor, reader } = bench(server);
     const [worker] = workers;
     if (!worker) throw new Error('no worker');
     const body = parse(SubmitJob, completion('again'));
@@ -143,7 +189,12 @@ describe('the moves of a job', () => {
     expect(await worker.claims.claim(id, 'another delivery')).toMatchObject({ kind: 'later', why: 'held' });
     const output = worker.honestOutput(first.claim);
     const signed = worker.sign(worker.evidence(first.claim, output));
-    expect(await Promise.all([worker.claims.commitEvidence(first.claim, signed, output), worker.claims.commitEvidence(first.claim, signed, output)])).toEqual(['ok', 'ok']);
+    expect(
+      await Promise.all([
+        worker.claims.commitEvidence(first.claim, signed, output),
+        worker.claims.commitEvidence(first.claim, signed, output),
+      ]),
+    ).toEqual(['ok', 'ok']);
     expect(await attestor.xlen(keys.attest)).toBe(1);
     expect((await reader.read(id))?.attempts).toHaveLength(1);
     expect(workerIdOf(worker.signingKey.public)).toBe(worker.id);

@@ -4,7 +4,16 @@ import { sha256Hex } from '../../src/blobs/blob-store.ts';
 import type { JobKeys } from '../../src/jobs/job.keys.ts';
 import { workerIdOf, type SigningKey } from '../../src/keys/signing-key.ts';
 import { decodeStored, signPayload, type SignedPayload } from '../../src/receipts/dsse.ts';
-import { EVIDENCE_TYPE, RELEASE_TYPE, STATEMENT_TYPE, Ticket, statementBytes, type Evidence, type Release, type ReleaseCode } from '../../src/receipts/statements.ts';
+import {
+  EVIDENCE_TYPE,
+  RELEASE_TYPE,
+  STATEMENT_TYPE,
+  Ticket,
+  statementBytes,
+  type Evidence,
+  type Release,
+  type ReleaseCode,
+} from '../../src/receipts/statements.ts';
 import { Claims, type Claim, type ClaimReply } from '../../src/worker/claims.ts';
 
 /**
@@ -87,7 +96,14 @@ export class HandWorker {
       _type: STATEMENT_TYPE,
       subject: [{ name: 'ticket', digest: { sha256: sha256Hex(this.ticket(claim).signed.payload) } }],
       predicateType: RELEASE_TYPE,
-      predicate: { job: claim.id, epoch: claim.epoch, worker: { id: this.id, publicKey: this.signingKey.public.raw }, code, detail: '', at: new Date().toISOString() },
+      predicate: {
+        job: claim.id,
+        epoch: claim.epoch,
+        worker: { id: this.id, publicKey: this.signingKey.public.raw },
+        code,
+        detail: '',
+        at: new Date().toISOString(),
+      },
     };
     return this.claims.release(claim, signPayload(this.signingKey, statementBytes(release)));
   }
@@ -101,4 +117,3 @@ export class HandWorker {
     await this.redis.xadd(this.keys.attest, '*', 'k', 'e', 'id', claim.id, 'epoch', claim.epoch, 'field', field);
   }
 }
-

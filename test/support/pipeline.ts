@@ -16,9 +16,32 @@ import { PASSWORD, ROOT, TestRedis } from './redis.ts';
 const MODEL_FILE = join(ROOT, 'models', 'kjv-1m-q8_0.gguf');
 export const KJV_SHA256 = '5b80c4fce852bbdd6d889bcb77ffc1b3de55f1541b9aa49a53ef9e0280ee2090';
 
-export const NOOP_MODEL = { name: 'noop', pool: 'default', tasks: ['completion', 'chat'], engine: 'noop', sha256: sha256Hex(''), parallel: 32 };
-export const KJV_MODEL = { name: 'kjv-1m', pool: 'default', tasks: ['completion', 'chat'], engine: 'llama', file: MODEL_FILE, sha256: KJV_SHA256, contextTokens: 256, parallel: 4, threads: 1 };
-export const embedModel = () => ({ name: 'use-lite', pool: 'default', tasks: ['embedding'], engine: 'embed', sha256: EmbedEngine.weightsDigest() });
+export const NOOP_MODEL = {
+  name: 'noop',
+  pool: 'default',
+  tasks: ['completion', 'chat'],
+  engine: 'noop',
+  sha256: sha256Hex(''),
+  parallel: 32,
+};
+export const KJV_MODEL = {
+  name: 'kjv-1m',
+  pool: 'default',
+  tasks: ['completion', 'chat'],
+  engine: 'llama',
+  file: MODEL_FILE,
+  sha256: KJV_SHA256,
+  contextTokens: 256,
+  parallel: 4,
+  threads: 1,
+};
+export const embedModel = () => ({
+  name: 'use-lite',
+  pool: 'default',
+  tasks: ['embedding'],
+  engine: 'embed',
+  sha256: EmbedEngine.weightsDigest(),
+});
 
 export interface Role {
   readonly name: string;
@@ -50,7 +73,10 @@ export class Pipeline implements AsyncDisposable {
     this.attestorKey = ensureSigningKey(join(folder, 'attestor.key'));
     this.workerKeys = [1, 2, 3, 4].map((number) => ensureSigningKey(join(folder, `worker-${number}.key`)));
     const past = new Date(Date.now() - 60_000).toISOString();
-    const file: KeyringFile = { version: 1, keys: [keyringEntry('api', this.apiKey.public, past), keyringEntry('attestor', this.attestorKey.public, past)] };
+    const file: KeyringFile = {
+      version: 1,
+      keys: [keyringEntry('api', this.apiKey.public, past), keyringEntry('attestor', this.attestorKey.public, past)],
+    };
     writeFileSync(join(folder, 'keyring.json'), JSON.stringify(file));
     this.keyring = new Keyring(file);
     const workers = this.workerKeys.map(({ public: key }) => ({ id: workerIdOf(key), publicKey: key.raw }));
@@ -60,14 +86,23 @@ export class Pipeline implements AsyncDisposable {
   }
 
   /** Redis and files; roles are started one by one. */
-  static async prepare(models: readonly object[] = [NOOP_MODEL], options: { dist?: string; redisConfig?: readonly string[] } = {}): Promise<Pipeline> {
-    const pipeline = new Pipeline(await TestRedis.start(options.redisConfig), mkdtempSync(join(tmpdir(), 'cs-data-')), options.dist ?? join(ROOT, 'dist'));
+  static async prepare(
+    models: readonly object[] = [NOOP_MODEL],
+    options: { dist?: string; redisConfig?: readonly string[] } = {},
+  ): Promise<Pipeline> {
+    const pipeline = new Pipeline(
+      await TestRedis.start(options.redisConfig),
+      mkdtempSync(join(tmpdir(), 'cs-data-')),
+      options.dist ?? join(ROOT, 'dist'),
+    );
     writeFileSync(join(pipeline.folder, 'models.json'), JSON.stringify({ version: 1, models }));
     return pipeline;
   }
 
   /** The usual: one api, workers, attestors. */
-  static async start(options: { models?: readonly object[]; workers?: number; attestors?: number; env?: Env } = {}): Promise<Pipeline> {
+  static async start(
+    options: { models?: readonly object[]; workers?: number; attestors?: number; env?: Env } = {},
+  ): Promise<Pipeline> {
     const pipeline = await Pipeline.prepare(options.models);
     const env = options.env ?? {};
     await Promise.all([
@@ -108,11 +143,19 @@ export class Pipeline implements AsyncDisposable {
   }
 
   worker(number: number, extra: Env = {}): Promise<Role> {
-    return this.run(`worker-${number}`, 'worker', { ...this.environment('worker'), ...this.workerEnvironment(number), ...pick(extra, 'worker') });
+    return this.run(`worker-${number}`, 'worker', {
+      ...this.environment('worker'),
+      ...this.workerEnvironment(number),
+      ...pick(extra, 'worker'),
+    });
   }
 
   workerEnvironment(number: number): Env {
-    return { COUNTERSIGN_WORKER_KEY_FILE: join(this.folder, `worker-${number}.key`), COUNTERSIGN_LEASE_MS: '1500', COUNTERSIGN_HEARTBEAT_MS: '300' };
+    return {
+      COUNTERSIGN_WORKER_KEY_FILE: join(this.folder, `worker-${number}.key`),
+      COUNTERSIGN_LEASE_MS: '1500',
+      COUNTERSIGN_HEARTBEAT_MS: '300',
+    };
   }
 
   attestor(extra: Env = {}): Promise<Role> {
@@ -148,7 +191,10 @@ export class Pipeline implements AsyncDisposable {
   }
 
   launch(name: string, role: string, env: Env): Omit<Role, 'facts'> {
-    const child = spawn(process.execPath, [join(this.dist, role, 'main.js')], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [join(this.dist, role, 'main.js')], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let text = '';
     child.stderr.on('data', (piece: Buffer) => {
       text = (text + piece.toString()).slice(-200_000);
@@ -178,14 +224,24 @@ export class Pipeline implements AsyncDisposable {
 
 /** `worker:NAME` is for workers only; a bare name for every role. */
 function pick(env: Env, role: string): Env {
-  return Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (name.startsWith(`${role}:`) ? [[name.slice(role.length + 1), value]] : name.includes(':') ? [] : [[name, value]])));
+  return Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) =>
+      name.startsWith(`${role}:`) ? [[name.slice(role.length + 1), value]] : name.includes(':') ? [] : [[name, value]],
+    ),
+  );
 }
 
-export const completion = (prompt: string, more: object = {}) => ({ model: 'noop', task: 'completion', input: { prompt }, ...more });
+export const completion = (prompt: string, more: object = {}) => ({
+  model: 'noop',
+  task: 'completion',
+  input: { prompt },
+  ...more,
+});
 
 /** A plain HTTP client, so that tests see what any client would. */
 export class Client {
-  readonly url: string;
+  /** Where the API is now; a test that starts another one changes it. */
+  url: string;
   readonly key: string;
 
   constructor(url: string, key: string) {
@@ -194,11 +250,17 @@ export class Client {
   }
 
   fetch(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(`${this.url}${path}`, { ...init, headers: { authorization: `Bearer ${this.key}`, ...init.headers } });
+    const headers = new Headers(init.headers);
+    headers.set('authorization', `Bearer ${this.key}`);
+    return fetch(`${this.url}${path}`, { ...init, headers });
   }
 
   post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
-    return this.fetch(path, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) });
+    return this.fetch(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify(body),
+    });
   }
 
   async submit(body: unknown, headers: Record<string, string> = {}): Promise<JobDocument> {
@@ -208,7 +270,10 @@ export class Client {
   }
 
   async job(id: string, waitS?: number): Promise<JobDocument> {
-    const response = await this.fetch(`/v1/jobs/${id}`, waitS === undefined ? {} : { headers: { prefer: `wait=${waitS}` } });
+    const response = await this.fetch(
+      `/v1/jobs/${id}`,
+      waitS === undefined ? {} : { headers: { prefer: `wait=${waitS}` } },
+    );
     if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
     return (await response.json()) as JobDocument;
   }

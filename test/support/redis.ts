@@ -68,7 +68,15 @@ export class TestRedis implements AsyncDisposable {
 }
 
 async function launch(folder: string, extra: readonly string[]): Promise<PrivateRedis> {
-  const program = await findRedisServer(join(ROOT, '.countersign', 'redis-server'), (line) => process.stderr.write(`${line}\n`));
+  const program = await findRedisServer(join(ROOT, '.countersign', 'redis-server'), (line) =>
+    process.stderr.write(`${line}\n`),
+  );
   const users = `${aclFile(new JobKeys('cs').prefix, ['default'], { api: hash, worker: hash, attestor: hash })}\nuser admin on ~* &* +@all #${hash}`;
-  return startPrivateRedis({ program, folder, users, admin: { user: 'admin', password: PASSWORD }, extraConfig: extra });
+  return startPrivateRedis({
+    program,
+    folder,
+    users,
+    admin: { user: 'admin', password: PASSWORD },
+    extraConfig: extra,
+  });
 }

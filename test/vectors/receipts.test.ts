@@ -2,11 +2,27 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { sha256Hex } from '../../src/blobs/blob-store.ts';
-import { generateSigningKeyPem, publicKeyFromRaw, signingKeyFromPem, verifyBytes, workerIdOf, type SigningKey } from '../../src/keys/signing-key.ts';
+import {
+  generateSigningKeyPem,
+  publicKeyFromRaw,
+  signingKeyFromPem,
+  verifyBytes,
+  workerIdOf,
+  type SigningKey,
+} from '../../src/keys/signing-key.ts';
 import { preAuthEncoding, signPayload, toEnvelope } from '../../src/receipts/dsse.ts';
 import { Keyring, KeyringFile, keyringEntry } from '../../src/receipts/keyring.ts';
 import { ReceiptRefused, policyDigest, receiptFile, verifyReceipt } from '../../src/receipts/receipt.ts';
-import { EVIDENCE_TYPE, STATEMENT_TYPE, TICKET_TYPE, VERDICT_TYPE, statementBytes, type Evidence, type Ticket, type Verdict } from '../../src/receipts/statements.ts';
+import {
+  EVIDENCE_TYPE,
+  STATEMENT_TYPE,
+  TICKET_TYPE,
+  VERDICT_TYPE,
+  statementBytes,
+  type Evidence,
+  type Ticket,
+  type Verdict,
+} from '../../src/receipts/statements.ts';
 import { newJobId } from '../../src/jobs/job-id.ts';
 import { ROOT } from '../support/redis.ts';
 
@@ -15,7 +31,10 @@ const api = newKey();
 const attestor = newKey();
 const worker = newKey();
 const PAST = '2026-01-01T00:00:00.000Z';
-const keyring = new Keyring({ version: 1, keys: [keyringEntry('api', api.public, PAST), keyringEntry('attestor', attestor.public, PAST)] });
+const keyring = new Keyring({
+  version: 1,
+  keys: [keyringEntry('api', api.public, PAST), keyringEntry('attestor', attestor.public, PAST)],
+});
 
 interface Documents {
   ticket: Ticket;
@@ -38,7 +57,13 @@ function documents(number: number): Documents {
       pool: 'default',
       model: { name: 'kjv-1m', sha256: sha256Hex('weights') },
       task: 'completion',
-      params: { max_tokens: 1 + (number % 50), temperature: (number % 10) / 10, top_p: 1, seed: number, stop: number % 2 === 0 ? [] : ['\n'] },
+      params: {
+        max_tokens: 1 + (number % 50),
+        temperature: (number % 10) / 10,
+        top_p: 1,
+        seed: number,
+        stop: number % 2 === 0 ? [] : ['\n'],
+      },
       inputBytes: 7,
       policy: { recompute: 1 },
       attempts: 3,
@@ -74,9 +99,23 @@ function documents(number: number): Documents {
     ],
     predicateType: VERDICT_TYPE,
     predicate: {
-      verifier: { id: 'urn:countersign:attestor:test', policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest(ticket.predicate.policy) } }] },
+      verifier: {
+        id: 'urn:countersign:attestor:test',
+        policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest(ticket.predicate.policy) } }],
+      },
       timeCreated: at,
-      properties: ['TICKET_SIGNATURE', 'WORKER_ENROLLED', 'WORKER_SIGNATURE', 'TICKET_MATCHED', 'EPOCH_CURRENT', 'MODEL_DIGEST_MATCHED', 'OUTPUT_DIGEST_MATCHED', 'USAGE_WITHIN_BOUNDS', 'USAGE_RECOUNTED', 'OUTPUT_RECOMPUTED_EXACT'],
+      properties: [
+        'TICKET_SIGNATURE',
+        'WORKER_ENROLLED',
+        'WORKER_SIGNATURE',
+        'TICKET_MATCHED',
+        'EPOCH_CURRENT',
+        'MODEL_DIGEST_MATCHED',
+        'OUTPUT_DIGEST_MATCHED',
+        'USAGE_WITHIN_BOUNDS',
+        'USAGE_RECOUNTED',
+        'OUTPUT_RECOMPUTED_EXACT',
+      ],
       job,
       epoch: 1 + (number % 3),
       ticket: { sha256: ticketDigest },
@@ -89,7 +128,10 @@ function documents(number: number): Documents {
   return { ticket, evidence, verdict };
 }
 
-function signed({ ticket, evidence, verdict }: Documents, keys: { api?: SigningKey; worker?: SigningKey; attestor?: SigningKey } = {}): Buffer {
+function signed(
+  { ticket, evidence, verdict }: Documents,
+  keys: { api?: SigningKey; worker?: SigningKey; attestor?: SigningKey } = {},
+): Buffer {
   return Buffer.from(
     receiptFile(
       signPayload(keys.api ?? api, statementBytes(ticket)),
@@ -113,13 +155,19 @@ function refusal(bytes: Uint8Array): string {
 /** The document with one leaf replaced by another value of its type, for each leaf. */
 function* mutations(value: unknown, path = ''): Generator<{ path: string; value: unknown }> {
   if (Array.isArray(value)) {
-    for (const [index, item] of value.entries()) for (const mutated of mutations(item, `${path}[${index}]`)) yield { path: mutated.path, value: value.with(index, mutated.value) };
+    for (const [index, item] of value.entries())
+      for (const mutated of mutations(item, `${path}[${index}]`))
+        yield { path: mutated.path, value: value.with(index, mutated.value) };
     yield { path: `${path}[+]`, value: [...(value as unknown[]), 'OUTPUT_RECOMPUTED_EXACT'] };
   } else if (typeof value === 'object' && value !== null) {
     const members = value as Record<string, unknown>;
     for (const [name, item] of Object.entries(members)) {
-      for (const mutated of mutations(item, `${path}.${name}`)) yield { path: mutated.path, value: { ...members, [name]: mutated.value } };
-      yield { path: `${path}.-${name}`, value: Object.fromEntries(Object.entries(members).filter(([other]) => other !== name)) };
+      for (const mutated of mutations(item, `${path}.${name}`))
+        yield { path: mutated.path, value: { ...members, [name]: mutated.value } };
+      yield {
+        path: `${path}.-${name}`,
+        value: Object.fromEntries(Object.entries(members).filter(([other]) => other !== name)),
+      };
     }
     yield { path: `${path}.+`, value: { ...members, extra: 1 } };
   } else if (typeof value === 'string') {
@@ -145,7 +193,9 @@ describe('a receipt', () => {
       }
       const place = (number * 13) % bytes.length;
       expect(refusal(Buffer.concat([bytes.subarray(0, place), bytes.subarray(place + 1)]))).not.toBe('verified');
-      expect(refusal(Buffer.concat([bytes.subarray(0, place), Buffer.from(' '), bytes.subarray(place)]))).not.toBe('verified');
+      expect(refusal(Buffer.concat([bytes.subarray(0, place), Buffer.from(' '), bytes.subarray(place)]))).not.toBe(
+        'verified',
+      );
     }
   });
 
@@ -155,9 +205,15 @@ describe('a receipt', () => {
     let tried = 0;
     for (const name of ['ticket', 'evidence', 'verdict'] as const) {
       for (const { path, value } of mutations(original[name])) {
-        const changed = { ...original, [name]: value } as Documents;
+        const changed: Documents = { ...original, [name]: value };
         tried += 1;
-        expect([name, path, refusal(signed(changed, { [name === 'ticket' ? 'api' : name === 'evidence' ? 'worker' : 'attestor']: forger }))]).not.toEqual([name, path, 'verified']);
+        expect([
+          name,
+          path,
+          refusal(
+            signed(changed, { [name === 'ticket' ? 'api' : name === 'evidence' ? 'worker' : 'attestor']: forger }),
+          ),
+        ]).not.toEqual([name, path, 'verified']);
         // Kept signatures of the unchanged document do not fit the changed one either.
         const file = JSON.parse(signed(original).toString()) as Record<string, { payload: string }>;
         const envelope = file[name];
@@ -170,20 +226,38 @@ describe('a receipt', () => {
 
   test('even the attestor cannot confirm less than was promised, nor the API or the worker speak for another role', () => {
     const base = documents(2);
-    const verdictWith = (change: Partial<Verdict['predicate']>) => refusal(signed({ ...base, verdict: { ...base.verdict, predicate: { ...base.verdict.predicate, ...change } } }));
+    const verdictWith = (change: Partial<Verdict['predicate']>) =>
+      refusal(signed({ ...base, verdict: { ...base.verdict, predicate: { ...base.verdict.predicate, ...change } } }));
     const { properties } = base.verdict.predicate;
     expect(verdictWith({ decision: 'refuted' })).toBe('not_confirmed');
-    expect(verdictWith({ properties: properties.filter((name) => name !== 'OUTPUT_RECOMPUTED_EXACT') })).toBe('promise_not_kept');
-    expect(verdictWith({ recompute: { promisedShare: 1, drawn: false }, properties: properties.slice(0, 8), notChecked: ['OUTPUT_NOT_RECOMPUTED'] })).toBe('promise_not_kept');
+    expect(verdictWith({ properties: properties.filter((name) => name !== 'OUTPUT_RECOMPUTED_EXACT') })).toBe(
+      'promise_not_kept',
+    );
+    expect(
+      verdictWith({
+        recompute: { promisedShare: 1, drawn: false },
+        properties: properties.slice(0, 8),
+        notChecked: ['OUTPUT_NOT_RECOMPUTED'],
+      }),
+    ).toBe('promise_not_kept');
     expect(verdictWith({ recompute: { promisedShare: 0, drawn: true } })).toBe('promise_not_kept');
     expect(verdictWith({ properties: [...properties, 'OUTPUT_RECOMPUTED_WITHIN_TOLERANCE'] })).toBe('promise_not_kept');
     expect(verdictWith({ properties: [...properties, 'WORKER_ENROLLED'] })).toBe('malformed');
-    for (const property of properties) expect([property, verdictWith({ properties: properties.filter((name) => name !== property) })]).not.toEqual([property, property === 'USAGE_RECOUNTED' ? 'x' : 'verified']);
+    for (const property of properties)
+      expect([property, verdictWith({ properties: properties.filter((name) => name !== property) })]).not.toEqual([
+        property,
+        property === 'USAGE_RECOUNTED' ? 'x' : 'verified',
+      ]);
     expect(refusal(signed(base, { attestor: api }))).toBe('untrusted_key');
     expect(refusal(signed(base, { api: attestor }))).toBe('untrusted_key');
     expect(refusal(signed(base, { worker: attestor }))).toBe('wrong_worker');
     const other = documents(3);
-    for (const mixed of [{ ...base, ticket: other.ticket }, { ...base, evidence: other.evidence }, { ...base, verdict: other.verdict }]) expect(refusal(signed(mixed))).toBe('mismatch');
+    for (const mixed of [
+      { ...base, ticket: other.ticket },
+      { ...base, evidence: other.evidence },
+      { ...base, verdict: other.verdict },
+    ])
+      expect(refusal(signed(mixed))).toBe('mismatch');
   });
 
   test('duplicate members, other spellings of base64, exchanged types, two signatures and deep nesting are malformed', () => {
@@ -206,7 +280,11 @@ describe('a receipt', () => {
     const twice = Buffer.from(JSON.stringify(documents(4).ticket).replace('"attempts":3', '"attempts":3,"attempts":3'));
     const parts = documents(4);
     const envelope = toEnvelope(signPayload(api, twice));
-    expect(refusal(Buffer.from(`${JSON.stringify({ ...(JSON.parse(signed(parts).toString()) as object), ticket: envelope })}\n`))).toBe('malformed');
+    expect(
+      refusal(
+        Buffer.from(`${JSON.stringify({ ...(JSON.parse(signed(parts).toString()) as object), ticket: envelope })}\n`),
+      ),
+    ).toBe('malformed');
   });
 });
 
@@ -226,12 +304,17 @@ const vectors = (name: string): unknown => JSON.parse(readFileSync(join(VECTORS,
   });
 
   test('Ed25519 agrees with Wycheproof in all cases', () => {
-    const { testGroups } = vectors('ed25519/wycheproof.ed25519_test.json') as { testGroups: { publicKey: { pk: string }; tests: { msg: string; sig: string; result: string; tcId: number }[] }[] };
+    const { testGroups } = vectors('ed25519/wycheproof.ed25519_test.json') as {
+      testGroups: { publicKey: { pk: string }; tests: { msg: string; sig: string; result: string; tcId: number }[] }[];
+    };
     let cases = 0;
     for (const { publicKey, tests } of testGroups) {
       const key = publicKeyFromRaw(Buffer.from(publicKey.pk, 'hex'));
       for (const { msg, sig, result, tcId } of tests) {
-        expect([tcId, verifyBytes(key, Buffer.from(msg, 'hex'), Buffer.from(sig, 'hex'))]).toEqual([tcId, result === 'valid']);
+        expect([tcId, verifyBytes(key, Buffer.from(msg, 'hex'), Buffer.from(sig, 'hex'))]).toEqual([
+          tcId,
+          result === 'valid',
+        ]);
         cases += 1;
       }
     }
@@ -242,7 +325,9 @@ const vectors = (name: string): unknown => JSON.parse(readFileSync(join(VECTORS,
     const vector = vectors('dsse/dsse-spec-vector.json') as Record<string, unknown>;
     const text = JSON.stringify(vector);
     expect(text).toContain('DSSEv1 29 http://example.com/HelloWorld 11 hello world');
-    expect(preAuthEncoding('http://example.com/HelloWorld', Buffer.from('hello world')).toString()).toBe('DSSEv1 29 http://example.com/HelloWorld 11 hello world');
+    expect(preAuthEncoding('http://example.com/HelloWorld', Buffer.from('hello world')).toString()).toBe(
+      'DSSEv1 29 http://example.com/HelloWorld 11 hello world',
+    );
   });
 });
 
@@ -250,7 +335,10 @@ describe('our own vectors, for verifiers in other languages', () => {
   const folder = join(ROOT, 'test', 'vectors');
   const trust = new Keyring(KeyringFile.parse(JSON.parse(readFileSync(join(folder, 'keyring.json'), 'utf8'))));
   test.each(readdirSync(folder).filter((name) => name.endsWith('.case.json')))('%s', (name) => {
-    const { reason, receipt } = JSON.parse(readFileSync(join(folder, name), 'utf8')) as { reason: string | null; receipt: string };
+    const { reason, receipt } = JSON.parse(readFileSync(join(folder, name), 'utf8')) as {
+      reason: string | null;
+      receipt: string;
+    };
     const found = (() => {
       try {
         verifyReceipt(Buffer.from(receipt, 'base64'), trust);
