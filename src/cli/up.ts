@@ -155,7 +155,7 @@ async function redisFor(data: DataFolder, out: Output, stops: (() => unknown)[])
         `>${passwordOf(data, role)}`,
       );
     }
-    await requireFitRedis(redis, 'default');
+    await requireFitRedis(redis);
   } catch (cause) {
     if (cause instanceof CodedError) throw cause;
     throw new CodedError(

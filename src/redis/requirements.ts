@@ -46,8 +46,8 @@ export async function inspectRedis(redis: Redis, role?: string): Promise<RedisFi
   return findings;
 }
 
-/** Throws CodedError `redis_unfit` that names every reason at once. */
-export async function requireFitRedis(redis: Redis, role: string): Promise<void> {
+/** Throws CodedError `redis_unfit` that names every reason at once; the user is looked at where a role is named. */
+export async function requireFitRedis(redis: Redis, role?: string): Promise<void> {
   const unfit = (await inspectRedis(redis, role)).filter((finding) => !finding.ok);
   if (unfit.length === 0) return;
   throw new CodedError('redis_unfit', unfit.map(({ found, advice }) => `${found}: ${advice}`).join(' '), {

@@ -205,6 +205,14 @@ export class Pipeline implements AsyncDisposable {
     return { name, process: child, stderr: () => text, exited };
   }
 
+  /** The roles that run, workers first, then attestors, then the api. */
+  running(): Role[] {
+    const order = (role: Role) => (role.name.startsWith('worker') ? 0 : role.name === 'attestor' ? 1 : 2);
+    return this.#roles
+      .filter((role) => role.process.exitCode === null && role.process.signalCode === null)
+      .toSorted((a, b) => order(a) - order(b));
+  }
+
   /** An API key of a tenant. */
   async key(tenant = 'acme', scopes: readonly Scope[] = ['submit', 'read', 'admin']): Promise<string> {
     return (await new ApiKeys(this.redis.client('api'), this.redis.keys).create(tenant, scopes)).text;

@@ -1,0 +1,28 @@
+# One image for all roles; what a container may do comes from its command, its secrets and its networks.
+FROM node:22-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json nest-cli.json ./
+COPY src ./src
+RUN npm run build && npm prune --omit=dev --ignore-scripts
+
+FROM node:22-bookworm-slim AS base
+ENV NODE_ENV=production
+WORKDIR /app
+COPY --from=build /app/node_modules ./node_modules
+COPY --from=build /app/package.json ./
+COPY --from=build /app/dist ./dist
+COPY models ./models
+USER node
+ENTRYPOINT ["node"]
+
+# The worker's image does not hold the attestor's code at all.
+FROM base AS worker
+USER root
+RUN rm -rf dist/attestor dist/api dist/cli
+USER node
+CMD ["dist/worker/main.js"]
+
+FROM base AS full
+CMD ["dist/cli/main.js", "--help"]

@@ -1,0 +1,225 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { readKeyring } from '../../src/receipts/keyring-file.ts';
+import { OPERATIONS } from '../../src/api/openapi.ts';
+import { JobDocument } from '../../src/api/job-document.ts';
+import { KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
+import { ROOT } from '../support/redis.ts';
+
+/** What a role says when it is started and refuses; it must not start. */
+async function refusal(
+  pipeline: Pipeline,
+  role: 'api' | 'worker' | 'attestor',
+  change: Record<string, string>,
+): Promise<string> {
+  const required: Record<string, Record<string, string>> = {
+    api: {
+      COUNTERSIGN_API_KEY_FILE: join(pipeline.folder, 'api.key'),
+      COUNTERSIGN_KEYRING: join(pipeline.folder, 'keyring.json'),
+      COUNTERSIGN_PORT: '0',
+    },
+    worker: { COUNTERSIGN_WORKER_KEY_FILE: join(pipeline.folder, 'worker-1.key') },
+    attestor: {
+      COUNTERSIGN_ATTESTOR_KEY_FILE: join(pipeline.folder, 'attestor.key'),
+      COUNTERSIGN_KEYRING: join(pipeline.folder, 'keyring.json'),
+      COUNTERSIGN_ENROLLED_WORKERS: join(pipeline.folder, 'workers.json'),
+    },
+  };
+  const started = pipeline.launch(role, role, { ...pipeline.environment(role), ...required[role], ...change });
+  const code = await started.exited;
+  expect(code).toBe(2);
+  return started
+    .stderr()
+    .split('\n')
+    .filter((line) => /^(error|hint): /.test(line))
+    .join('\n');
+}
+
+describe('a set-up that is not safe is refused at start, with what to do', () => {
+  test('a wrong Redis: one that evicts, one without a file, and the user of another role', async () => {
+    await using evicting = await Pipeline.prepare([NOOP_MODEL], {
+      redisConfig: ['maxmemory-policy allkeys-lru', 'appendonly no'],
+    });
+    const text = await refusal(evicting, 'api', {});
+    expect(text).toContain('redis_unfit');
+    expect(text).toContain('Set maxmemory-policy noeviction');
+    expect(text).toContain('Set appendonly yes');
+    await using pipeline = await Pipeline.prepare();
+    expect(await refusal(pipeline, 'worker', { COUNTERSIGN_REDIS_USER: 'attestor' })).toContain(
+      'must connect as the Redis user "worker"',
+    );
+    expect(await refusal(pipeline, 'attestor', { COUNTERSIGN_REDIS_USER: 'admin' })).toContain(
+      'must connect as the Redis user "attestor"',
+    );
+  });
+
+  test('wrong keys, variables, models and ports', async () => {
+    await using pipeline = await Pipeline.prepare([KJV_MODEL]);
+    const { folder } = pipeline;
+    expect(await refusal(pipeline, 'worker', { COUNTERSIGN_LEASEMS: '5000' })).toContain(
+      'did you mean COUNTERSIGN_LEASE_MS?',
+    );
+    expect(await refusal(pipeline, 'worker', { COUNTERSIGN_HEARTBEAT_MS: '9000' })).toContain(
+      'at most a third of COUNTERSIGN_LEASE_MS',
+    );
+    expect(
+      await refusal(pipeline, 'worker', { COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key') }),
+    ).toContain("another role's key");
+    expect(await refusal(pipeline, 'worker', { COUNTERSIGN_WORKER_KEY_FILE: join(folder, 'nothing.key') })).toContain(
+      'does not exist',
+    );
+    chmodSync(join(folder, 'worker-1.key'), 0o644);
+    expect(await refusal(pipeline, 'worker', {})).toContain('can be read by other users');
+    chmodSync(join(folder, 'worker-1.key'), 0o600);
+    expect(await refusal(pipeline, 'attestor', { COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'api.key') })).toContain(
+      'nobody would believe its verdicts',
+    );
+    const absent = { ...KJV_MODEL, file: join(folder, 'absent.gguf') };
+    const other = { ...KJV_MODEL, file: join(ROOT, 'models', 'kjv-1m-q4_0.gguf') };
+    writeFileSync(join(folder, 'models.json'), JSON.stringify({ version: 1, models: [absent] }));
+    expect(await refusal(pipeline, 'worker', {})).toContain('model_file_unfit');
+    writeFileSync(join(folder, 'models.json'), JSON.stringify({ version: 1, models: [other] }));
+    expect(await refusal(pipeline, 'worker', {})).toContain('and the catalog says');
+    writeFileSync(join(folder, 'models.json'), JSON.stringify({ version: 1, models: [NOOP_MODEL] }));
+    const taken = createServer();
+    const port = await new Promise<number>((resolve) => {
+      taken.listen(0, '127.0.0.1', () => {
+        const address = taken.address();
+        resolve(typeof address === 'object' && address !== null ? address.port : 0);
+      });
+    });
+    expect(await refusal(pipeline, 'api', { COUNTERSIGN_PORT: String(port) })).toContain('port_taken');
+    taken.close();
+  });
+});
+
+describe('separation', () => {
+  test("the built worker runs and does jobs from a copy of the build without the attestor's code and without the command line", async () => {
+    const copy = mkdtempSync(join(tmpdir(), 'cs-dist-'));
+    try {
+      cpSync(join(ROOT, 'dist'), join(copy, 'dist'), { recursive: true });
+      cpSync(join(ROOT, 'package.json'), join(copy, 'package.json'));
+      symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
+      for (const name of ['attestor', 'api', 'cli']) rmSync(join(copy, 'dist', name), { recursive: true });
+      await using confined = await Pipeline.prepare([NOOP_MODEL], { dist: join(copy, 'dist') });
+      const worker = await confined.worker(1);
+      expect(worker.facts['ready']).toBe(true);
+    } finally {
+      rmSync(copy, { recursive: true, force: true });
+    }
+  });
+
+  test('the description has every route that the server has, and real answers fit its schemas', async () => {
+    await using pipeline = await Pipeline.start();
+    const client = await pipeline.client();
+    const document = (await (await fetch(`${pipeline.url}/docs/openapi.json`)).json()) as {
+      paths: Record<string, Record<string, unknown>>;
+    };
+    const described = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method} ${path}`),
+    );
+    expect(described.sort()).toEqual(OPERATIONS.map(({ method, path }) => `${method} ${path}`).sort());
+    const controllers = ['jobs.controller.ts', 'directory.controller.ts']
+      .map((name) => readFileSync(join(ROOT, 'src', 'api', name), 'utf8'))
+      .join('\n');
+    expect(controllers.match(/@(Get|Post|Put|Patch|Delete)\(/g)).toHaveLength(OPERATIONS.length);
+    for (const { method, path } of OPERATIONS) {
+      const response = await client.fetch(path.replace('{id}', 'job_00000000000000000000000000'), {
+        method: method.toUpperCase(),
+      });
+      const body = await response.text();
+      const unrouted = response.status === 404 && body.includes('"code":"route_not_found"');
+      if (path !== '/') expect([path, unrouted]).toEqual([path, false]);
+    }
+    expect(JobDocument.parse(await client.submit(completion('fits'), { prefer: 'wait=20' })).state).toBe('done');
+  });
+});
+
+describe('npm start', () => {
+  test('--once --json runs one confirmed job, leaves a receipt that verifies and no process, and finds its jobs again', async () => {
+    const data = mkdtempSync(join(tmpdir(), 'cs-start-'));
+    // The extracted Redis of this checkout, so that the test fetches nothing.
+    if (existsSync(join(ROOT, '.countersign', 'redis-server')))
+      cpSync(join(ROOT, '.countersign', 'redis-server'), join(data, 'redis-server'), { recursive: true });
+    const env = { PATH: process.env['PATH'] ?? '', HOME: data, COUNTERSIGN_DATA: data };
+    const start = () =>
+      spawnSync(process.execPath, [join(ROOT, 'scripts', 'start.mjs'), '--once', '--json'], {
+        env,
+        encoding: 'utf8',
+        timeout: 80_000,
+      });
+    let up: ChildProcess | undefined;
+    try {
+      const first = start();
+      expect([first.status, first.stderr.split('\n').filter((line) => line.startsWith('error'))]).toEqual([0, []]);
+      const result = JSON.parse(first.stdout.trim().split('\n').at(-1) ?? '') as {
+        job: string;
+        state: string;
+        receipt: string;
+        verified: boolean;
+        checks: string[];
+        ms: number;
+      };
+      expect(result).toMatchObject({ state: 'done', verified: true });
+      expect(result.checks.length).toBeGreaterThan(10);
+      verifyReceipt(readFileSync(result.receipt), readKeyring(join(data, 'keyring.json')));
+      expect(statSync(join(data, 'dev.key')).mode & 0o777).toBe(0o600);
+      const cli = (...args: string[]) =>
+        spawnSync(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], { env, encoding: 'utf8' });
+      const verified = cli('verify', result.receipt, '--json');
+      expect([verified.status, (JSON.parse(verified.stdout) as { verified: boolean }).verified]).toEqual([0, true]);
+      const tampered = join(data, 'tampered.json');
+      writeFileSync(tampered, readFileSync(result.receipt, 'utf8').replace('"log":null', '"log": null'));
+      const refused = cli('verify', tampered);
+      expect([
+        refused.status,
+        refused.stdout,
+        refused.stderr.startsWith('error: receipt_refused: malformed: '),
+      ]).toEqual([7, '', true]);
+      expect(cli('get', result.job).stderr).toContain('hint: start one with: countersign up');
+      expect(cli('acl').stdout).toContain('ACL SETUSER worker reset on');
+
+      const running = spawn(process.execPath, [join(ROOT, 'scripts', 'start.mjs'), '--port', '0'], {
+        env,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      up = running;
+      let said = '';
+      running.stdout.on('data', (piece: Buffer) => {
+        said += piece.toString();
+      });
+      await until(() => Promise.resolve(said.includes('running until Ctrl-C')), 60_000);
+      const listed = JSON.parse(cli('list', '--json').stdout) as { jobs: { id: string; state: string }[] };
+      expect(listed.jobs.map((job) => job.id)).toContain(result.job);
+      const doctor = JSON.parse(cli('doctor', '--json').stdout) as { ok: boolean };
+      expect(doctor.ok).toBe(true);
+      const exited = new Promise<number | null>((resolve) => running.once('exit', resolve));
+      running.kill('SIGINT');
+      expect(await exited).toBe(0);
+      const left = spawnSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
+        .stdout.split('\n')
+        .filter((line) => line.includes(data));
+      expect(left).toEqual([]);
+      expect(existsSync(join(data, 'up.pid'))).toBe(false);
+    } finally {
+      // Only what a failed expectation left running; the roles end with it.
+      up?.kill('SIGKILL');
+      rmSync(data, { recursive: true, force: true });
+    }
+  });
+});
