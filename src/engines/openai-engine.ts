@@ -123,6 +123,8 @@ export class OpenAiEngine implements Engine {
     let finish: string | undefined;
     let usage: z.infer<typeof Usage> | undefined;
     for await (const data of serverSentData(response)) {
+      // What has arrived already must not be handed on after a cancel.
+      signal.throwIfAborted();
       if (data === '[DONE]') break;
       const chunk = Chunk.safeParse(JSON.parse(data));
       if (!chunk.success) throw new EngineError('engine_error', 'The inference server sent a chunk of another shape.');
