@@ -1,0 +1,124 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { describe, expect, test } from '@jest/globals';
+import { Admission } from '../../src/api/admission.ts';
+import { parse } from '../../src/api/parse.ts';
+import { SubmitJob } from '../../src/api/submit-job.ts';
+import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
+import { BlobStore } from '../../src/blobs/blob-store.ts';
+import { PoolQueues } from '../../src/bull/pool-queue.ts';
+import { generateSigningKeyPem, signingKeyFromPem } from '../../src/keys/signing-key.ts';
+import { createLogger } from '../../src/logging/logger.ts';
+import { Catalog, CatalogModel } from '../../src/pools/catalog.ts';
+import { signPayload } from '../../src/receipts/dsse.ts';
+import type { Heartbeat } from '../../src/worker/heartbeat.ts';
+import { HandWorker } from '../support/hand-worker.ts';
+import { NOOP_MODEL, completion, until } from '../support/pipeline.ts';
+import { ROOT, TestRedis } from '../support/redis.ts';
+
+/** Built, because the heartbeat runs in a thread that Node itself loads. */
+const { Heartbeat: BuiltHeartbeat } = (await import(
+  pathToFileURL(join(ROOT, 'dist', 'worker', 'heartbeat.js')).href
+)) as { Heartbeat: typeof Heartbeat };
+
+const newKey = () => signingKeyFromPem(generateSigningKeyPem());
+const LEASE_MS = 1_000;
+
+/** Nothing of this process runs meanwhile, as under an engine that computes in JavaScript. */
+function blockEventLoop(ms: number): void {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+}
+
+async function aHeldJob(server: TestRedis, stallMs: number) {
+  const { keys } = server;
+  const api = server.client('api');
+  const admission = new Admission({
+    redis: api,
+    keys,
+    queues: new PoolQueues(api, keys),
+    blobs: new BlobStore(server.folder),
+    catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
+    signingKey: newKey(),
+    defaultRecompute: 0,
+    logger: createLogger('test', 'error'),
+  });
+  const id = await admission.submit('acme', parse(SubmitJob, completion('x')), undefined);
+  const worker = new HandWorker(server.client('worker'), keys, newKey(), LEASE_MS);
+  const lost: string[] = [];
+  const heartbeat = new BuiltHeartbeat(
+    {
+      access: server.access('worker'),
+      shard: 'cs',
+      leaseMs: LEASE_MS,
+      heartbeatMs: 200,
+      stallMs,
+      logLevel: 'error',
+      worker: worker.id,
+    },
+    { lost: (job) => lost.push(job), cancelled: () => undefined, died: (error) => lost.push(error.message) },
+  );
+  const claim = await worker.claim(id);
+  heartbeat.hold(claim);
+  const attestor = server.client('attestor');
+  const held = async () => (await attestor.exists(keys.lease(id))) === 1;
+  return { id, keys, worker, heartbeat, claim, lost, held, attestor };
+}
+
+describe('the heartbeat', () => {
+  test('keeps the lease of a busy engine that blocks the event loop for three leases', async () => {
+    await using server = await TestRedis.start();
+    const { heartbeat, held, lost, worker, claim } = await aHeldJob(server, 60_000);
+    await until(() => Promise.resolve(server.pid > 0));
+    // The thread must be connected before it is tested alone.
+    const connected = performance.now() + 1_500;
+    await until(() => Promise.resolve(performance.now() > connected));
+    blockEventLoop(3 * LEASE_MS);
+    expect(await held()).toBe(true);
+    expect(lost).toEqual([]);
+    expect(await worker.commit(claim)).toBe('ok');
+    await heartbeat.stop();
+  });
+
+  test('lets go of the jobs of a wedged worker: past the lock another may run them, and its own commit is refused', async () => {
+    await using server = await TestRedis.start();
+    const { heartbeat, held, lost, worker, claim, id, keys, attestor } = await aHeldJob(server, 500);
+    const connected = performance.now() + 600;
+    await until(() => Promise.resolve(performance.now() > connected));
+    blockEventLoop(500 + 3 * LEASE_MS);
+    expect(await held()).toBe(false);
+    const rulings = new Rulings(attestor, keys, new PoolQueues(attestor, keys));
+    const [ruled] = await rulings.apply([
+      { id, epoch: 1, phases: ['running'], action: { kind: 'lost' }, code: 'attempts_exhausted', detail: 'lost' },
+    ]);
+    expect(ruled).toEqual({ kind: 'requeued' });
+    expect(await worker.commit(claim)).toBe('fenced');
+    await until(() => Promise.resolve(lost.includes(id)));
+    await heartbeat.stop();
+  });
+});
+
+describe('two attestors at once', () => {
+  test('confirm one attempt: exactly one ends it, the other is told that it was', async () => {
+    await using server = await TestRedis.start();
+    const { heartbeat, worker, claim, id, keys, attestor } = await aHeldJob(server, 60_000);
+    await worker.commit(claim);
+    const other = server.client('attestor');
+    const ruling: Ruling = {
+      id,
+      epoch: 1,
+      phases: ['attesting'],
+      action: { kind: 'end', state: 'done' },
+      code: 'confirmed',
+      detail: 'confirmed',
+      verdict: { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' },
+    };
+    const replies = (
+      await Promise.all(
+        [attestor, other].map((redis) => new Rulings(redis, keys, new PoolQueues(redis, keys)).apply([ruling])),
+      )
+    ).flat();
+    expect(replies.map((reply) => reply.kind).sort()).toEqual(['already', 'ended']);
+    await heartbeat.stop();
+  });
+});
