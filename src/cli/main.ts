@@ -77,6 +77,8 @@ program
       { once: options.once === true, workers: Math.max(1, Math.floor(options.workers)), port: options.port },
       new Output(options.json === true),
     );
+    // Everything is stopped; idle connections of the HTTP client would hold the process for seconds more.
+    process.exit();
   });
 
 for (const role of ['api', 'worker', 'attestor'] as const) {

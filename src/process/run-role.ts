@@ -41,7 +41,10 @@ function stopOnSignal(app: INestApplicationContext, logger: Logger): void {
     setTimeout(() => process.exit(1), SHUTDOWN_MS).unref();
     logger.info({ signal }, 'stopping');
     app.close().then(
-      () => process.exit(0),
+      () => {
+        logger.info('stopped');
+        process.exit(0);
+      },
       (error: unknown) => {
         logger.error(`the stop failed: ${messageOf(error)}`);
         process.exit(1);

@@ -142,6 +142,8 @@ async function stop(): Promise<void> {
   port.close();
 }
 
+// An announcement that came before the connection did.
+redis.on('ready', () => void beat());
 setInterval(() => {
   renew().catch((error: unknown) => logger.warn(`leases not renewed: ${messageOf(error).slice(0, 200)}`));
 }, start.heartbeatMs).unref();

@@ -30,7 +30,6 @@ export class WorkerProcess implements BeforeApplicationShutdown {
   readonly #runner: JobRunner;
   readonly #announcement: Announcement;
   readonly #drainMs: number;
-  readonly #logger: Logger;
 
   private constructor(parts: {
     redis: Redis;
@@ -40,7 +39,6 @@ export class WorkerProcess implements BeforeApplicationShutdown {
     runner: JobRunner;
     announcement: Announcement;
     drainMs: number;
-    logger: Logger;
   }) {
     this.#redis = parts.redis;
     this.#engines = parts.engines;
@@ -49,7 +47,6 @@ export class WorkerProcess implements BeforeApplicationShutdown {
     this.#runner = parts.runner;
     this.#announcement = parts.announcement;
     this.#drainMs = parts.drainMs;
-    this.#logger = parts.logger;
   }
 
   static async start(config: WorkerConfig, logger: Logger): Promise<WorkerProcess> {
@@ -141,7 +138,6 @@ export class WorkerProcess implements BeforeApplicationShutdown {
       runner,
       announcement,
       drainMs: config.COUNTERSIGN_DRAIN_MS,
-      logger,
     });
   }
 
@@ -158,7 +154,6 @@ export class WorkerProcess implements BeforeApplicationShutdown {
     await this.#heartbeat.stop();
     await Promise.all(this.#engines.map((engine) => engine.close()));
     this.#redis.disconnect();
-    this.#logger.info('worker stopped');
   }
 }
 

@@ -49,10 +49,10 @@ describe('faults under load', () => {
       () => pipeline.api(),
     ];
     const running = pipeline.running();
-    let stop = false;
+    const stop = new AbortController();
     const killer = (async () => {
       let kills = 0;
-      while (!stop) {
+      while (!stop.signal.aborted) {
         const at = Math.floor(Math.random() * victims.length);
         running[at]?.process.kill('SIGKILL');
         const again = victims[at];
@@ -62,7 +62,7 @@ describe('faults under load', () => {
       return kills;
     })();
     const ids = await sendAll(pipeline, client, 1_500, 'kill');
-    stop = true;
+    stop.abort();
     expect(await killer).toBeGreaterThanOrEqual(3);
     await expectAllDone(pipeline, client, ids);
   }, 400_000);
@@ -70,10 +70,10 @@ describe('faults under load', () => {
   test('Redis is killed and restarted 20 times under load: what was answered 202 is done', async () => {
     await using pipeline = await Pipeline.start();
     const client = await pipeline.client();
-    let stop = false;
+    const stop = new AbortController();
     const killer = (async () => {
       let kills = 0;
-      while (!stop || kills < 20) {
+      while (!stop.signal.aborted || kills < 20) {
         await pipeline.redis.kill();
         await pipeline.redis.restart();
         kills += 1;
@@ -83,7 +83,7 @@ describe('faults under load', () => {
       return kills;
     })();
     const ids = await sendAll(pipeline, client, 1_500, 'redis');
-    stop = true;
+    stop.abort();
     expect(await killer).toBeGreaterThanOrEqual(20);
     await expectAllDone(pipeline, client, ids);
   }, 400_000);
