@@ -34,12 +34,14 @@ async function ours() {
   });
   return {
     arena,
-    submit: (number) =>
-      admission.submit(
-        'bench',
-        { model: 'noop', task: 'completion', input: { prompt: `${number} ${'x'.repeat(230)}` } },
-        undefined,
-      ),
+    submit: async (number) =>
+      (
+        await admission.submit(
+          'bench',
+          { model: 'noop', task: 'completion', input: { prompt: `${number} ${'x'.repeat(230)}` } },
+          undefined,
+        )
+      ).id,
     finished: async () => arena.admin.zcard(keys.ended),
     isDone: async (id) => (await arena.admin.hget(keys.ruling(id), 'state')) === 'done',
     close() {

@@ -4,6 +4,7 @@ import type { PoolQueues } from '../bull/pool-queue.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { crashPoint } from '../faults/crash-point.ts';
 import { newJobId } from '../jobs/job-id.ts';
+import type { JobView } from '../jobs/job.reader.ts';
 import { queueName, type JobKeys } from '../jobs/job.keys.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES } from '../jobs/task-input.ts';
 import { freshRandom } from '../keys/random.ts';
@@ -38,6 +39,12 @@ interface Application {
   readonly bodyDigest: string;
 }
 
+/** An accepted job: by its id, and as it is where this call made it. */
+export interface Admitted {
+  readonly id: string;
+  readonly fresh: JobView | undefined;
+}
+
 type AdmitReply = { readonly kind: 'ok' | 'same' | 'other'; readonly id: string };
 
 /**
@@ -59,10 +66,11 @@ export class Admission {
   }
 
   /**
-   * The id of the accepted job; the same again for the same idempotency key and body. Throws CodedErrors that leave no
+   * The accepted job; the same again for the same idempotency key and body. A new job comes as it stands at this moment, so
+   * that nobody has to read it back. Throws CodedErrors that leave no
    * trace: `model_not_found`, `task_not_supported`, `attestation_unavailable`, `body_too_large`, `idempotency_key_reused`.
    */
-  async submit(tenant: string, body: SubmitJob, idempotencyKey: string | undefined): Promise<string> {
+  async submit(tenant: string, body: SubmitJob, idempotencyKey: string | undefined): Promise<Admitted> {
     const model = this.#parts.catalog.get(body.model);
     if (model === undefined) {
       throw new CodedError('model_not_found', `There is no model named "${printable(body.model)}".`, {
@@ -115,11 +123,12 @@ export class Admission {
       },
     };
     crashPoint('api.before-admit');
+    const signed = encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket)));
     const reply = await this.#batch.add({
       id,
       tenant,
       model,
-      ticket: encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket))),
+      ticket: signed,
       inlineInput: inline ? input : '',
       createdMs,
       deadlineMs,
@@ -134,7 +143,24 @@ export class Admission {
         'This Idempotency-Key was used with another body; use a new key for a new job.',
       );
     }
-    return reply.id;
+    if (reply.kind === 'same' || reply.id !== id) return { id: reply.id, fresh: undefined };
+    return {
+      id,
+      fresh: {
+        id,
+        tenant,
+        model: model.name,
+        queue: queueName(model.pool, model.name),
+        createdMs,
+        deadlineMs,
+        maxAttempts: attempts,
+        cancelAskedMs: undefined,
+        ticket: signed.toString('utf8'),
+        attempts: [],
+        ending: undefined,
+        state: 'queued',
+      },
+    };
   }
 
   async #admit(applications: Application[]): Promise<AdmitReply[]> {

@@ -38,9 +38,13 @@ export class JobsController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const wait = parsePreferWait(prefer);
-    const id = await this.#admission.submit(caller.tenant, parse(SubmitJob, body), parseIdempotencyKey(idempotencyKey));
+    const { id, fresh } = await this.#admission.submit(
+      caller.tenant,
+      parse(SubmitJob, body),
+      parseIdempotencyKey(idempotencyKey),
+    );
     reply.header('location', `/v1/jobs/${id}`);
-    if (wait === undefined) return jobDocument(await this.#jobs.get(caller.tenant, id));
+    if (wait === undefined) return jobDocument(fresh ?? (await this.#jobs.get(caller.tenant, id)));
     reply.header('preference-applied', `wait=${wait}`);
     const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(request));
     if (isFinal(view.state)) reply.status(200);

@@ -43,7 +43,7 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
     defaultRecompute: 0,
     logger: createLogger('test', 'error'),
   });
-  const id = await admission.submit('acme', parse(SubmitJob, completion('x')), undefined);
+  const { id } = await admission.submit('acme', parse(SubmitJob, completion('x')), undefined);
   const worker = new HandWorker(server.client('worker'), keys, newKey(), LEASE_MS);
   const lost: string[] = [];
   const heartbeat = new BuiltHeartbeat(

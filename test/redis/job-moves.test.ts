@@ -82,7 +82,7 @@ describe('the moves of a job', () => {
         fc.integer({ min: 1, max: 3 }),
         fc.array(aMove, { minLength: 1, maxLength: 25 }),
         async (attempts, moves) => {
-          const id = await admission.submit('acme', parse(SubmitJob, completion('x', { attempts })), undefined);
+          const { id } = await admission.submit('acme', parse(SubmitJob, completion('x', { attempts })), undefined);
           let claims: Claim[] = [];
           let state: JobState = 'queued';
           let epoch = 0;
@@ -181,8 +181,8 @@ describe('the moves of a job', () => {
     const [worker] = workers;
     if (!worker) throw new Error('no worker');
     const body = parse(SubmitJob, completion('again'));
-    const id = await admission.submit('acme', body, 'key');
-    expect(await admission.submit('acme', body, 'key')).toBe(id);
+    const { id } = await admission.submit('acme', body, 'key');
+    expect((await admission.submit('acme', body, 'key')).id).toBe(id);
     const [first, second] = [await worker.claims.claim(id, 'token'), await worker.claims.claim(id, 'token')];
     expect(first).toEqual(second);
     if (first.kind !== 'ok') throw new Error('not claimed');
