@@ -84,8 +84,8 @@ async function redisFindings(data: DataFolder, url: string, role: string): Promi
       found,
       advice,
     }));
-    const [seconds] = await redis.time();
-    const skewMs = Math.abs(Date.now() - Number(seconds) * 1_000);
+    const [seconds, microseconds] = await redis.time();
+    const skewMs = Math.round(Math.abs(Date.now() - Number(seconds) * 1_000 - Number(microseconds) / 1_000));
     return [
       ...findings,
       {

@@ -43,6 +43,8 @@ export function parseStrictJson(text: string, limits: JsonLimits): unknown {
 export function parseCanonicalJson(text: string, limits: JsonLimits): unknown {
   if (deepest(text) > limits.maxDepth)
     throw new JsonRefused(`The JSON is nested deeper than ${limits.maxDepth} levels.`);
+  // Inside a string its quotes would be escaped, so this is a member.
+  if (text.includes('"__proto__":')) throw new JsonRefused('The member name "__proto__" is not accepted.');
   let value: unknown;
   try {
     value = JSON.parse(text);
