@@ -3,7 +3,7 @@ import { JsonRefused, decodeUtf8, parseCanonicalJson, parseStrictJson } from '..
 import { MAX_OUTPUT_DEPTH, OUTPUTS } from '../jobs/task-input.ts';
 import type { PublicKey } from '../keys/signing-key.ts';
 import { decodeStored, verifyPayload, type SignedPayload } from '../receipts/dsse.ts';
-import { Evidence, type Property, type Ticket } from '../receipts/statements.ts';
+import { BINDING_PROPERTIES, Evidence, type Property, type Ticket } from '../receipts/statements.ts';
 
 /**
  * The method `binding`, made for every job. It catches evidence that is forged, replayed, late, swapped or malformed,
@@ -101,16 +101,7 @@ export async function checkBinding(input: BindingInput): Promise<BindingResult> 
     evidence,
     signed,
     output,
-    properties: [
-      'TICKET_SIGNATURE',
-      'WORKER_ENROLLED',
-      'WORKER_SIGNATURE',
-      'TICKET_MATCHED',
-      'EPOCH_CURRENT',
-      'MODEL_DIGEST_MATCHED',
-      'OUTPUT_DIGEST_MATCHED',
-      'USAGE_WITHIN_BOUNDS',
-    ],
+    properties: [...BINDING_PROPERTIES],
   };
 }
 

@@ -9,7 +9,7 @@ import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { JobKeys } from '../jobs/job.keys.ts';
 import { readSigningKey } from '../keys/key-file.ts';
 import type { Logger } from '../logging/logger.ts';
-import { ANNOUNCE_EVERY_MS, announce, withdraw, type Announcement } from '../pools/announcement.ts';
+import { ANNOUNCE_EVERY_MS, announce, announcedModels, withdraw, type Announcement } from '../pools/announcement.ts';
 import { readCatalog, type Catalog } from '../pools/catalog.ts';
 import { readKeyring } from '../receipts/keyring-file.ts';
 import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
@@ -161,13 +161,7 @@ function announcementOf(id: string, engines: readonly Engine[]): Announcement {
     id,
     role: 'attestor',
     startedAt: new Date().toISOString(),
-    models: engines.map((engine) => ({
-      name: engine.model.name,
-      sha256: engine.model.sha256,
-      engine: engine.identity.name,
-      engineVersion: engine.identity.version,
-      engineSha256: engine.identity.sha256,
-    })),
+    models: announcedModels(engines),
     state: 'consuming',
     inFlight: 0,
   };

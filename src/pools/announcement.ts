@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Redis } from 'ioredis';
+import type { Engine } from '../engines/engine.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 
 /**
@@ -27,6 +28,17 @@ export const Announcement = z.object({
   inFlight: z.number().int().min(0).max(100_000),
 });
 export type Announcement = z.infer<typeof Announcement>;
+
+/** The models of these engines, as they are announced. */
+export function announcedModels(engines: readonly Engine[]): Announcement['models'] {
+  return engines.map(({ model, identity }) => ({
+    name: model.name,
+    sha256: model.sha256,
+    engine: identity.name,
+    engineVersion: identity.version,
+    engineSha256: identity.sha256,
+  }));
+}
 
 export const ANNOUNCE_EVERY_MS = 2_000;
 /** Somebody who has not been heard of for this long is not there. */

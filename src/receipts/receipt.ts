@@ -4,7 +4,7 @@ import { JsonRefused, decodeUtf8, parseCanonicalJson } from '../json/strict-json
 import { publicKeyFromBase64, workerIdOf, type PublicKey } from '../keys/signing-key.ts';
 import { Envelope, fromEnvelope, toEnvelope, verifyPayload, type SignedPayload } from './dsse.ts';
 import type { Keyring } from './keyring.ts';
-import { Evidence, Policy, Ticket, Verdict } from './statements.ts';
+import { BINDING_PROPERTIES, Evidence, Ticket, Verdict, type Policy } from './statements.ts';
 
 /** The file that an auditor holds: compact JSON in this order and one line feed. `log` is the place of the log's proof. */
 export const ReceiptFile = z.strictObject({
@@ -200,17 +200,6 @@ function requireBinding(
   );
 }
 
-const ALWAYS: readonly Verdict['predicate']['properties'][number][] = [
-  'TICKET_SIGNATURE',
-  'WORKER_ENROLLED',
-  'WORKER_SIGNATURE',
-  'TICKET_MATCHED',
-  'EPOCH_CURRENT',
-  'MODEL_DIGEST_MATCHED',
-  'OUTPUT_DIGEST_MATCHED',
-  'USAGE_WITHIN_BOUNDS',
-];
-
 /** The level that was promised must be the level that was applied (invariant 6 of the design). */
 function requireConfirmation(ticket: Ticket, evidence: Evidence, verdict: Verdict): void {
   const { decision, properties, recompute, refusals, notChecked } = verdict.predicate;
@@ -218,7 +207,7 @@ function requireConfirmation(ticket: Ticket, evidence: Evidence, verdict: Verdic
   const has = (name: (typeof properties)[number]) => properties.includes(name);
   if (decision !== 'confirmed' || refusals.length > 0)
     throw new ReceiptRefused('not_confirmed', 'The attestor did not confirm this job.');
-  const missing = ALWAYS.find((name) => !has(name));
+  const missing = BINDING_PROPERTIES.find((name) => !has(name));
   if (missing !== undefined)
     throw new ReceiptRefused(
       'promise_not_kept',

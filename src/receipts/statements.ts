@@ -131,6 +131,9 @@ export const PROPERTIES = [
   'OUTPUT_RECOMPUTED_EXACT',
   'OUTPUT_RECOMPUTED_WITHIN_TOLERANCE',
 ] as const;
+/** What every confirmation says, whatever its policy: the method `binding`. */
+export const BINDING_PROPERTIES = PROPERTIES.slice(0, 8);
+
 export const Property = z.enum(PROPERTIES);
 export type Property = z.infer<typeof Property>;
 

@@ -8,7 +8,7 @@ import { JobKeys } from '../jobs/job.keys.ts';
 import { readSigningKey } from '../keys/key-file.ts';
 import { workerIdOf } from '../keys/signing-key.ts';
 import type { Logger } from '../logging/logger.ts';
-import type { Announcement } from '../pools/announcement.ts';
+import { announcedModels, type Announcement } from '../pools/announcement.ts';
 import { readCatalog, type CatalogModel } from '../pools/catalog.ts';
 import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
 import { requireFitRedis } from '../redis/requirements.ts';
@@ -118,13 +118,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
       pool: config.COUNTERSIGN_POOL,
       publicKey: key.public.raw,
       startedAt: new Date().toISOString(),
-      models: engines.map((engine) => ({
-        name: engine.model.name,
-        sha256: engine.model.sha256,
-        engine: engine.identity.name,
-        engineVersion: engine.identity.version,
-        engineSha256: engine.identity.sha256,
-      })),
+      models: announcedModels(engines),
       state: 'consuming',
       inFlight: 0,
     };
