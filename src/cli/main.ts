@@ -1,22 +1,18 @@
 #!/usr/bin/env node
 import 'reflect-metadata';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { JobKeys } from '../jobs/job.keys.ts';
-import { readSecretFile, readSigningKey, writeSecretFile } from '../keys/key-file.ts';
-import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../keys/signing-key.ts';
-import { createLogger } from '../logging/logger.ts';
+import { readSecretFile } from '../keys/key-file.ts';
 import { readKeyring } from '../receipts/keyring-file.ts';
 import { ReceiptRefused, verifyReceipt } from '../receipts/receipt.ts';
 import { REDIS_ROLES, aclRules } from '../redis/acl.ts';
-import { openRedis, whenReady } from '../redis/connection.ts';
-import { SCOPES, type Scope } from '../tenants/api-key.ts';
-import { ApiKeys } from '../tenants/api-key.store.ts';
 import { ApiClient } from './api-client.ts';
 import { examine } from './doctor.ts';
-import { Output, reportError } from './output.ts';
-import { DataFolder, SHARD, passwordOf } from './set-up.ts';
+import { addKeysCommands } from './keys-commands.ts';
+import { Output, jsonOption, reportError } from './output.ts';
+import { DataFolder, SHARD } from './set-up.ts';
 import { up } from './up.ts';
 
 const program = new Command('countersign')
@@ -26,7 +22,6 @@ const program = new Command('countersign')
   .showHelpAfterError()
   .configureOutput({ writeErr: (text) => process.stderr.write(text) });
 
-const json = () => new Option('--json', 'print JSON');
 const data = () => new DataFolder(String(program.opts()['data']));
 
 /** The API to talk to: by options, else the one that `up` started from the data folder. */
@@ -50,7 +45,7 @@ function remote(name: string, description: string): Command {
     .description(description)
     .option('--url <url>', 'address of the API')
     .option('--key-file <file>', 'file with the API key')
-    .addOption(json());
+    .addOption(jsonOption());
 }
 
 function number(text: string): number {
@@ -70,7 +65,7 @@ program
     number,
     process.env['COUNTERSIGN_PORT'] === undefined ? undefined : Number(process.env['COUNTERSIGN_PORT']),
   )
-  .addOption(json())
+  .addOption(jsonOption())
   .action(async (options: { once?: boolean; workers: number; port?: number; json?: boolean }) => {
     await up(
       data(),
@@ -250,7 +245,7 @@ program
   .option('--keyring <file>', 'keys to trust, as served under /.well-known/countersign.json')
   .option('--output <file>', 'the output you hold, compared too')
   .option('--input <file>', 'the input you sent as JSON, compared too')
-  .addOption(json())
+  .addOption(jsonOption())
   .action((receipt: string, options: { keyring?: string; output?: string; input?: string; json?: boolean }) => {
     const out = new Output(options.json === true);
     const documents = {
@@ -283,113 +278,18 @@ function read(path: string): Buffer {
   }
 }
 
-const keysCommand = program.command('keys').description('signing keys and API keys');
-keysCommand
-  .command('new')
-  .description('make a signing key; prints its public half')
-  .argument('<file>', 'file to write, readable by its owner only')
-  .addOption(json())
-  .action((file: string, options: { json?: boolean }) => {
-    const pem = generateSigningKeyPem();
-    try {
-      writeSecretFile(file, pem);
-    } catch (cause) {
-      throw new CodedError('key_file_unfit', `${file} cannot be written: ${messageOf(cause)}.`, { cause });
-    }
-    showKey(signingKeyFromPem(pem).public, new Output(options.json === true));
-  });
-keysCommand
-  .command('show')
-  .description('print the public half of a signing key')
-  .argument('<file>', 'key file')
-  .addOption(json())
-  .action((file: string, options: { json?: boolean }) =>
-    showKey(readSigningKey(file).public, new Output(options.json === true)),
-  );
+addKeysCommands(program, data, redisUrl);
 
-function showKey(key: { id: string; raw: string } & Parameters<typeof workerIdOf>[0], out: Output): void {
-  const facts = { id: key.id, publicKey: key.raw, workerId: workerIdOf(key) };
-  out.show(facts, [
-    `id          ${facts.id}`,
-    `public key  ${facts.publicKey}`,
-    `as worker   {"id":"${facts.workerId}","publicKey":"${facts.publicKey}"}`,
-  ]);
-}
-
-const apiKeys = keysCommand.command('api').description('API keys: create, list, revoke');
-
-/** API keys live in Redis; these commands use the API's own Redis user. */
-async function withApiKeys<T>(options: { redisUrl?: string }, use: (keys: ApiKeys) => Promise<T>): Promise<T> {
-  const redis = openRedis(
-    { url: redisUrl(options.redisUrl), user: 'api', password: passwordOf(data(), 'api') },
-    'prompt',
-    createLogger('keys', 'error'),
-  );
-  try {
-    await whenReady(redis, 3_000).catch((cause: unknown) => {
-      throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, {
-        cause,
-        hint: 'start it with: countersign up',
-      });
-    });
-    return await use(new ApiKeys(redis, new JobKeys(SHARD)));
-  } finally {
-    redis.disconnect();
-  }
-}
-
+/** The Redis that a command talks to: the one given, or the private one of the data folder. */
 function redisUrl(given: string | undefined): string {
   return given ?? process.env['COUNTERSIGN_REDIS_URL'] ?? `unix://${data().at('redis', 'redis.sock')}`;
 }
-
-apiKeys
-  .command('create')
-  .description('make an API key; it is shown once')
-  .requiredOption('--tenant <name>', 'tenant')
-  .option('--scopes <list>', 'scopes parted by commas', 'submit,read')
-  .option('--redis-url <url>', 'Redis address')
-  .addOption(json())
-  .action(async (options: { tenant: string; scopes: string; redisUrl?: string; json?: boolean }) => {
-    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(options.tenant))
-      throw new CodedError('request_invalid', 'A tenant is named with lower-case letters, digits and hyphens.');
-    const scopes = options.scopes.split(',').map((scope) => scope.trim());
-    const known = scopes.filter((scope): scope is Scope => (SCOPES as readonly string[]).includes(scope));
-    if (known.length !== scopes.length) throw new CodedError('request_invalid', `The scopes are ${SCOPES.join(', ')}.`);
-    const { text, keyId } = await withApiKeys(options, (keys) => keys.create(options.tenant, known));
-    new Output(options.json === true).show({ id: keyId, key: text }, [text]);
-  });
-apiKeys
-  .command('list')
-  .description('list API keys, without secrets')
-  .option('--redis-url <url>', 'Redis address')
-  .addOption(json())
-  .action(async (options: { redisUrl?: string; json?: boolean }) => {
-    const keys = await withApiKeys(options, (all) => all.list());
-    new Output(options.json === true).show(
-      { keys },
-      keys.map(
-        (key) =>
-          `${key.id}  ${key.tenant}  ${key.scopes.join(',')}  ${key.revokedAt === undefined ? 'valid' : `revoked ${key.revokedAt}`}`,
-      ),
-    );
-  });
-apiKeys
-  .command('revoke')
-  .description('revoke an API key; it stops working everywhere within seconds')
-  .argument('<id>', 'id of the key')
-  .option('--redis-url <url>', 'Redis address')
-  .addOption(json())
-  .action(async (id: string, options: { redisUrl?: string; json?: boolean }) => {
-    if (!(await withApiKeys(options, (keys) => keys.revoke(id))))
-      throw new CodedError('request_invalid', 'There is no API key with this id.');
-    new Output(options.json === true).show({ revoked: id }, [`revoked ${id}`]);
-  });
 
 program
   .command('acl')
   .description('print the Redis users of the roles, for an administrator (passwords are yours to add)')
   .option('--pools <list>', 'pools of the workers, parted by commas', 'default')
-  .addOption(json())
+  .addOption(jsonOption())
   .action((options: { pools: string; json?: boolean }) => {
     const users = REDIS_ROLES.map((role) => ({
       user: role,
@@ -408,7 +308,7 @@ program
   .command('doctor')
   .description('say what is wrong with this set-up')
   .option('--redis-url <url>', 'Redis address')
-  .addOption(json())
+  .addOption(jsonOption())
   .action(async (options: { redisUrl?: string; json?: boolean }) => {
     const findings = await examine(data(), redisUrl(options.redisUrl));
     new Output(options.json === true).show(

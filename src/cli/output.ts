@@ -1,6 +1,10 @@
+import { Option } from 'commander';
 import { ERROR_CATALOG } from '../errors/catalog.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { redact } from '../logging/logger.ts';
+
+/** The flag of every reading command. */
+export const jsonOption = (): Option => new Option('--json', 'print JSON');
 
 /** What a command prints. With `--json` standard output holds one JSON line and people's lines go to standard error. */
 export class Output {

@@ -1,0 +1,117 @@
+import type { Command } from 'commander';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { JobKeys } from '../jobs/job.keys.ts';
+import { readSigningKey, writeSecretFile } from '../keys/key-file.ts';
+import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../keys/signing-key.ts';
+import { createLogger } from '../logging/logger.ts';
+import { openRedis, whenReady } from '../redis/connection.ts';
+import { SCOPES, type Scope } from '../tenants/api-key.ts';
+import { ApiKeys } from '../tenants/api-key.store.ts';
+import { Output, jsonOption } from './output.ts';
+import { SHARD, passwordOf, type DataFolder } from './set-up.ts';
+
+/** `countersign keys …`: signing keys in files, and API keys in Redis. */
+export function addKeysCommands(
+  program: Command,
+  data: () => DataFolder,
+  redisUrl: (given: string | undefined) => string,
+): void {
+  const keysCommand = program.command('keys').description('signing keys and API keys');
+  keysCommand
+    .command('new')
+    .description('make a signing key; prints its public half')
+    .argument('<file>', 'file to write, readable by its owner only')
+    .addOption(jsonOption())
+    .action((file: string, options: { json?: boolean }) => {
+      const pem = generateSigningKeyPem();
+      try {
+        writeSecretFile(file, pem);
+      } catch (cause) {
+        throw new CodedError('key_file_unfit', `${file} cannot be written: ${messageOf(cause)}.`, { cause });
+      }
+      showKey(signingKeyFromPem(pem).public, new Output(options.json === true));
+    });
+  keysCommand
+    .command('show')
+    .description('print the public half of a signing key')
+    .argument('<file>', 'key file')
+    .addOption(jsonOption())
+    .action((file: string, options: { json?: boolean }) =>
+      showKey(readSigningKey(file).public, new Output(options.json === true)),
+    );
+
+  const apiKeys = keysCommand.command('api').description('API keys: create, list, revoke');
+
+  /** API keys live in Redis; these commands use the API's own Redis user. */
+  async function withApiKeys<T>(options: { redisUrl?: string }, use: (keys: ApiKeys) => Promise<T>): Promise<T> {
+    const redis = openRedis(
+      { url: redisUrl(options.redisUrl), user: 'api', password: passwordOf(data(), 'api') },
+      'prompt',
+      createLogger('keys', 'error'),
+    );
+    try {
+      await whenReady(redis, 3_000).catch((cause: unknown) => {
+        throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, {
+          cause,
+          hint: 'start it with: countersign up',
+        });
+      });
+      return await use(new ApiKeys(redis, new JobKeys(SHARD)));
+    } finally {
+      redis.disconnect();
+    }
+  }
+
+  apiKeys
+    .command('create')
+    .description('make an API key; it is shown once')
+    .requiredOption('--tenant <name>', 'tenant')
+    .option('--scopes <list>', 'scopes parted by commas', 'submit,read')
+    .option('--redis-url <url>', 'Redis address')
+    .addOption(jsonOption())
+    .action(async (options: { tenant: string; scopes: string; redisUrl?: string; json?: boolean }) => {
+      if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(options.tenant))
+        throw new CodedError('request_invalid', 'A tenant is named with lower-case letters, digits and hyphens.');
+      const scopes = options.scopes.split(',').map((scope) => scope.trim());
+      const known = scopes.filter((scope): scope is Scope => (SCOPES as readonly string[]).includes(scope));
+      if (known.length !== scopes.length)
+        throw new CodedError('request_invalid', `The scopes are ${SCOPES.join(', ')}.`);
+      const { text, keyId } = await withApiKeys(options, (keys) => keys.create(options.tenant, known));
+      new Output(options.json === true).show({ id: keyId, key: text }, [text]);
+    });
+  apiKeys
+    .command('list')
+    .description('list API keys, without secrets')
+    .option('--redis-url <url>', 'Redis address')
+    .addOption(jsonOption())
+    .action(async (options: { redisUrl?: string; json?: boolean }) => {
+      const keys = await withApiKeys(options, (all) => all.list());
+      new Output(options.json === true).show(
+        { keys },
+        keys.map(
+          (key) =>
+            `${key.id}  ${key.tenant}  ${key.scopes.join(',')}  ${key.revokedAt === undefined ? 'valid' : `revoked ${key.revokedAt}`}`,
+        ),
+      );
+    });
+  apiKeys
+    .command('revoke')
+    .description('revoke an API key; it stops working everywhere within seconds')
+    .argument('<id>', 'id of the key')
+    .option('--redis-url <url>', 'Redis address')
+    .addOption(jsonOption())
+    .action(async (id: string, options: { redisUrl?: string; json?: boolean }) => {
+      if (!(await withApiKeys(options, (keys) => keys.revoke(id))))
+        throw new CodedError('request_invalid', 'There is no API key with this id.');
+      new Output(options.json === true).show({ revoked: id }, [`revoked ${id}`]);
+    });
+}
+
+function showKey(key: { id: string; raw: string } & Parameters<typeof workerIdOf>[0], out: Output): void {
+  const facts = { id: key.id, publicKey: key.raw, workerId: workerIdOf(key) };
+  out.show(facts, [
+    `id          ${facts.id}`,
+    `public key  ${facts.publicKey}`,
+    `as worker   {"id":"${facts.workerId}","publicKey":"${facts.publicKey}"}`,
+  ]);
+}
