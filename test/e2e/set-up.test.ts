@@ -206,6 +206,25 @@ describe('npm start', () => {
       await until(() => Promise.resolve(said.includes('running until Ctrl-C')), 60_000);
       const listed = JSON.parse(cli('list', '--json').stdout) as { jobs: { id: string; state: string }[] };
       expect(listed.jobs.map((job) => job.id)).toContain(result.job);
+      const submitted = cli('submit', 'And God said', '--max-tokens', '8', '--wait', '30');
+      expect([submitted.status, submitted.stderr]).toEqual([0, '']);
+      const [id = ''] = submitted.stdout.split(' ');
+      expect(submitted.stdout).toMatch(/^job_[0-9a-z]{26} {2}done\n\{"text":".*","finish_reason":"(length|stop)"\}\n$/);
+      const watched = cli('watch', id, '--json').stdout.trim().split('\n');
+      const states = watched
+        .map((line) => JSON.parse(line) as { event: string; state?: string })
+        .filter(({ event }) => event === 'state');
+      expect(states.map(({ state }) => state)).toEqual(['queued', 'running', 'attesting', 'done']);
+      expect(cli('cancel', id).stdout).toBe('already_final  (done)\n');
+      expect(cli('get', id).stdout).toMatch(new RegExp(`^${id}  done  kjv-1m  `));
+      const unknown = cli('get', 'job_00000000000000000000000000');
+      expect([unknown.status, unknown.stderr]).toEqual([3, 'error: job_not_found: There is no job with this id.\n']);
+      const made = JSON.parse(cli('keys', 'api', 'create', '--tenant', 'acme', '--json').stdout) as {
+        id: string;
+        key: string;
+      };
+      expect(cli('keys', 'api', 'list').stdout).toContain(`${made.id}  acme  submit,read  valid`);
+      expect(cli('keys', 'api', 'revoke', made.id).stdout).toBe(`revoked ${made.id}\n`);
       const doctor = JSON.parse(cli('doctor', '--json').stdout) as { ok: boolean };
       expect(doctor.ok).toBe(true);
       const exited = new Promise<number | null>((resolve) => running.once('exit', resolve));
