@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { checkBinding, type BindingResult, type Refusal } from '../attestation/binding.ts';
 import { checkRecompute, isDrawn } from '../attestation/recompute.ts';
@@ -50,8 +49,7 @@ export class Judge {
   constructor(parts: JudgeParts) {
     this.#parts = parts;
     // From the private key, so that all attestors with one key draw alike and nobody else can.
-    const seed = parts.signingKey.private.export({ format: 'der', type: 'pkcs8' });
-    this.#drawSecret = createHmac('sha256', seed).update('countersign/draw-secret/v1').digest();
+    this.#drawSecret = parts.signingKey.derive('countersign/draw-secret/v1');
   }
 
   /** The methods that take moments. */

@@ -1,13 +1,5 @@
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  sign,
-  verify,
-  type KeyObject,
-} from 'node:crypto';
-import { ed25519 } from '@noble/curves/ed25519.js';
+import { createHash, createHmac, createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import sodium from 'sodium-native';
 import { CodedError } from '../errors/coded-error.ts';
 
 /** The role a key signs for. A signature counts only for the documents of its role. */
@@ -23,35 +15,55 @@ export interface PublicKey {
   readonly id: string;
   /** The 32 bytes, as base64. */
   readonly raw: string;
-  readonly key: KeyObject;
+  readonly bytes: Buffer;
 }
 
-export interface SigningKey {
+/** A private key that never leaves this object: it signs, and derives secrets that only its holder can. */
+export class SigningKey {
   readonly public: PublicKey;
-  readonly private: KeyObject;
+  readonly #secret: Buffer;
+  readonly #seed: Buffer;
+
+  /** From the 32 bytes of the seed (RFC 8032, section 5.1.5). */
+  constructor(seed: Buffer) {
+    const raw = Buffer.alloc(sodium.crypto_sign_PUBLICKEYBYTES);
+    this.#seed = seed;
+    this.#secret = Buffer.alloc(sodium.crypto_sign_SECRETKEYBYTES);
+    sodium.crypto_sign_seed_keypair(raw, this.#secret, seed);
+    this.public = publicKeyFromRaw(raw);
+  }
+
+  sign(bytes: Uint8Array): Buffer {
+    const signature = Buffer.allocUnsafe(sodium.crypto_sign_BYTES);
+    sodium.crypto_sign_detached(signature, bytes, this.#secret);
+    return signature;
+  }
+
+  /** 32 bytes that every holder of this key derives alike for `purpose`, and nobody else can. */
+  derive(purpose: string): Buffer {
+    return createHmac('sha256', this.#seed).update(purpose).digest();
+  }
 }
 
 /**
- * A public key from its 32 bytes. Refuses non-canonical encodings and points of small order: with those, a
- * signature that anyone can write verifies for any message (measured: node:crypto accepts it).
+ * A public key from its 32 bytes. Refuses what is not the canonical encoding of a point in the group of prime order:
+ * with a point of small order, a signature that anyone can write verifies for any message (measured: node:crypto
+ * accepts it).
  *
  * Throws CodedError `key_file_unfit`.
  */
 export function publicKeyFromRaw(raw: Uint8Array): PublicKey {
   if (raw.length !== 32)
     throw new CodedError('key_file_unfit', `An Ed25519 public key has 32 bytes, not ${raw.length}.`);
-  let point: InstanceType<typeof ed25519.Point>;
-  try {
-    point = ed25519.Point.fromBytes(raw, false);
-  } catch (cause) {
-    throw new CodedError('key_file_unfit', 'The public key is not a canonical point of the curve.', { cause });
-  }
-  if (point.isSmallOrder()) throw new CodedError('key_file_unfit', 'The public key is a point of small order.');
-  const spki = Buffer.concat([SPKI_HEADER, raw]);
+  const bytes = Buffer.from(raw);
+  if (!sodium.crypto_core_ed25519_is_valid_point(bytes))
+    throw new CodedError('key_file_unfit', 'The public key is not a canonical point of prime order.');
   return {
-    id: createHash('sha256').update(spki).digest('hex'),
-    raw: Buffer.from(raw).toString('base64'),
-    key: createPublicKey({ key: spki, format: 'der', type: 'spki' }),
+    id: createHash('sha256')
+      .update(Buffer.concat([SPKI_HEADER, bytes]))
+      .digest('hex'),
+    raw: bytes.toString('base64'),
+    bytes,
   };
 }
 
@@ -74,8 +86,7 @@ export function signingKeyFromPem(pem: string): SigningKey {
   if (key.asymmetricKeyType !== 'ed25519') {
     throw new CodedError('key_file_unfit', `The key must be Ed25519, not ${key.asymmetricKeyType ?? 'unknown'}.`);
   }
-  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
-  return { public: publicKeyFromRaw(spki.subarray(SPKI_HEADER.length)), private: key };
+  return new SigningKey(Buffer.from(key.export({ format: 'jwk' }).d ?? '', 'base64url'));
 }
 
 /** A new key, as PKCS#8 PEM. */
@@ -86,13 +97,11 @@ export function generateSigningKeyPem(): string {
   }).privateKey;
 }
 
-export function signBytes(key: SigningKey, bytes: Uint8Array): Buffer {
-  return sign(null, bytes, key.private);
-}
-
 /** Whether the signature is this key's over these bytes. The key has passed the strict check already. */
 export function verifyBytes(key: PublicKey, bytes: Uint8Array, signature: Uint8Array): boolean {
-  return signature.length === 64 && verify(null, bytes, key.key, signature);
+  return (
+    signature.length === sodium.crypto_sign_BYTES && sodium.crypto_sign_verify_detached(signature, bytes, key.bytes)
+  );
 }
 
 /**

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { signBytes, verifyBytes, type PublicKey, type SigningKey } from '../keys/signing-key.ts';
+import { verifyBytes, type PublicKey, type SigningKey } from '../keys/signing-key.ts';
 
 /** DSSE envelopes (secure-systems-lab/dsse v1) over in-toto Statements, with exactly one signature. */
 export const PAYLOAD_TYPE = 'application/vnd.in-toto+json';
@@ -28,7 +28,7 @@ export function preAuthEncoding(payloadType: string, payload: Uint8Array): Buffe
 }
 
 export function signPayload(key: SigningKey, payload: Buffer): SignedPayload {
-  return { keyId: key.public.id, signature: signBytes(key, preAuthEncoding(PAYLOAD_TYPE, payload)), payload };
+  return { keyId: key.public.id, signature: key.sign(preAuthEncoding(PAYLOAD_TYPE, payload)), payload };
 }
 
 /** Whether this key signed this payload as an in-toto statement. */

@@ -6,6 +6,7 @@ import { ANNOUNCE_EVERY_MS, Announcement, announce, withdraw } from '../pools/an
 import { openRedis } from '../redis/connection.ts';
 import { loadScript } from '../redis/script.ts';
 import { messageOf } from '../errors/coded-error.ts';
+import { LeaseTable } from './lease-table.ts';
 
 /**
  * Renews leases and announces the worker from a thread of its own, where a busy engine cannot starve it. The main
@@ -22,13 +23,12 @@ const Start = z.object({
   stallMs: z.number(),
   logLevel: z.string(),
   ticks: z.instanceof(SharedArrayBuffer),
+  leases: z.instanceof(SharedArrayBuffer),
 });
 
-/** What the main thread tells: which leases it holds, what to announce, or to stop. */
+/** What the main thread tells: what to announce, or to stop. The leases that it holds stand in the lease table. */
 export type HeartbeatOrder =
-  | { readonly kind: 'hold' | 'drop'; readonly id: string; readonly lease: string }
-  | { readonly kind: 'announce'; readonly announcement: Announcement }
-  | { readonly kind: 'stop' };
+  { readonly kind: 'announce'; readonly announcement: Announcement } | { readonly kind: 'stop' };
 
 /** What the main thread is told. */
 export type HeartbeatNews =
@@ -52,7 +52,7 @@ const tail = openRedis(
   logger,
 );
 const ticks = new Int32Array(start.ticks);
-const held = new Map<string, string>();
+const leases = LeaseTable.over(start.leases);
 let announcement: Announcement | undefined;
 let lastTick = 0;
 let lastTickAt = performance.now();
@@ -60,16 +60,10 @@ let stopped = false;
 
 const tell = (news: HeartbeatNews) => port.postMessage(news);
 
-port.on('message', (orders: HeartbeatOrder[]) => orders.forEach(obey));
+port.on('message', obey);
 
 function obey(order: HeartbeatOrder): void {
   switch (order.kind) {
-    case 'hold':
-      held.set(order.id, order.lease);
-      break;
-    case 'drop':
-      if (held.get(order.id) === order.lease) held.delete(order.id);
-      break;
     case 'announce':
       announcement = order.announcement;
       void beat();
@@ -87,23 +81,21 @@ function mainThreadLives(): boolean {
 }
 
 async function renew(): Promise<void> {
-  const leases = [...held];
-  const [first] = leases;
+  const held = leases.read();
+  const [first] = held;
   if (first === undefined || !mainThreadLives()) return;
-  const reply = await RENEW.run(redis, [keys.lease(first[0])], [keys.prefix, start.leaseMs, ...leases.flat()]);
+  const args = held.flatMap(({ id, lease }) => [id, lease]);
+  const reply = await RENEW.run(redis, [keys.lease(first.id)], [keys.prefix, start.leaseMs, ...args]);
   if (!Array.isArray(reply)) return;
-  leases.forEach(([id, lease], index) => {
-    if (held.get(id) !== lease) return;
+  held.forEach(({ id, lease }, index) => {
     if (reply[index] === 2) tell({ kind: 'cancelled', id });
-    if (reply[index] !== 0) return;
-    held.delete(id);
-    tell({ kind: 'lost', id, lease });
+    if (reply[index] === 0) tell({ kind: 'lost', id, lease });
   });
 }
 
 async function beat(): Promise<void> {
   if (announcement === undefined || stopped || !mainThreadLives()) return;
-  await announce(redis, keys, { ...announcement, inFlight: held.size }).catch((error: unknown) => {
+  await announce(redis, keys, { ...announcement, inFlight: leases.read().length }).catch((error: unknown) => {
     logger.debug(`not announced: ${messageOf(error)}`);
   });
 }
@@ -118,7 +110,7 @@ async function followCancels(): Promise<void> {
         for (const [entryId, fields] of entries) {
           last = entryId;
           const id = fields[1];
-          if (id !== undefined && held.has(id)) tell({ kind: 'cancelled', id });
+          if (id !== undefined && leases.read().some((held) => held.id === id)) tell({ kind: 'cancelled', id });
         }
       }
     } catch (error) {

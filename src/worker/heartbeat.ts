@@ -3,6 +3,7 @@ import type { Announcement } from '../pools/announcement.ts';
 import type { RedisAccess } from '../redis/connection.ts';
 import type { HeartbeatNews, HeartbeatOrder } from './heartbeat-thread.ts';
 import type { Claim } from './claims.ts';
+import { LeaseTable, type HeldLease } from './lease-table.ts';
 
 const TICK_MS = 100;
 
@@ -13,7 +14,7 @@ export class Heartbeat {
   readonly #timer: NodeJS.Timeout;
   readonly #worker: string;
   readonly #stopped: Promise<void>;
-  #orders: HeartbeatOrder[] = [];
+  readonly #leases: LeaseTable;
 
   constructor(
     options: {
@@ -24,12 +25,15 @@ export class Heartbeat {
       stallMs: number;
       logLevel: string;
       worker: string;
+      /** Most jobs that run at once. */
+      parallel: number;
     },
     on: { lost: (id: string, lease: string) => void; cancelled: (id: string) => void; died: (error: Error) => void },
   ) {
     this.#worker = options.worker;
+    this.#leases = LeaseTable.withRoomFor(options.parallel);
     this.#thread = new Thread(threadFile(), {
-      workerData: { ...options, access: { ...options.access }, ticks: this.#ticks.buffer },
+      workerData: { ...options, access: { ...options.access }, ticks: this.#ticks.buffer, leases: this.#leases.buffer },
       env: {},
     });
     this.#stopped = new Promise((resolve) => {
@@ -48,11 +52,11 @@ export class Heartbeat {
   }
 
   hold(claim: Claim): void {
-    this.#tell({ kind: 'hold', id: claim.id, lease: this.leaseOf(claim) });
+    this.#leases.hold(this.#held(claim));
   }
 
   drop(claim: Claim): void {
-    this.#tell({ kind: 'drop', id: claim.id, lease: this.leaseOf(claim) });
+    this.#leases.drop(this.#held(claim));
   }
 
   announce(announcement: Announcement): void {
@@ -68,14 +72,12 @@ export class Heartbeat {
     clearTimeout(forced);
   }
 
-  /** Orders of one turn of the event loop travel together: a message costs more than a short job's other bookkeeping. */
+  #held(claim: Claim): HeldLease {
+    return { id: claim.id, lease: this.leaseOf(claim) };
+  }
+
   #tell(order: HeartbeatOrder): void {
-    this.#orders.push(order);
-    if (this.#orders.length > 1) return;
-    queueMicrotask(() => {
-      this.#thread.postMessage(this.#orders);
-      this.#orders = [];
-    });
+    this.#thread.postMessage(order);
   }
 }
 

@@ -68,6 +68,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
     const engines: Engine[] = [];
     for (const model of models) engines.push(await loadEngine(model));
 
+    const concurrencyOf = (engine: Engine) => config.COUNTERSIGN_CONCURRENCY ?? engine.parallel;
     const runnerRef: { current?: JobRunner } = {};
     const heartbeat = new Heartbeat(
       {
@@ -78,6 +79,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
         stallMs: config.COUNTERSIGN_STALL_MS,
         logLevel: config.COUNTERSIGN_LOG_LEVEL,
         worker: id,
+        parallel: engines.reduce((sum, engine) => sum + concurrencyOf(engine), 0),
       },
       {
         lost: (job, lease) => runnerRef.current?.stop(job, 'lease_lost', lease),
@@ -106,7 +108,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
           keys,
           pool: config.COUNTERSIGN_POOL,
           engine,
-          concurrency: config.COUNTERSIGN_CONCURRENCY ?? engine.parallel,
+          concurrency: concurrencyOf(engine),
           runner,
           logger,
         }),

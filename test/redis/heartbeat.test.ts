@@ -55,6 +55,7 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
       stallMs,
       logLevel: 'error',
       worker: worker.id,
+      parallel: 4,
     },
     { lost: (job) => lost.push(job), cancelled: () => undefined, died: (error) => lost.push(error.message) },
   );

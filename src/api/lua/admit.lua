@@ -32,10 +32,14 @@ for at = 4, #ARGV, 11 do
   if not reply then
     reply = { 'ok', id }
     local key = prefix .. 'ticket:' .. id
-    if redis.call('EXISTS', key) == 0 then
-      redis.call('HSET', key, 'ticket', ticket, 'tenant', tenant, 'model', model, 'queue', queue,
-        'created', created, 'deadline', deadline, 'attempts', attempts)
-      if input ~= '' then redis.call('HSET', key, 'input', input) end
+    if redis.call('HSETNX', key, 'ticket', ticket) == 1 then
+      local fields = { 'tenant', tenant, 'model', model, 'queue', queue,
+        'created', created, 'deadline', deadline, 'attempts', attempts }
+      if input ~= '' then
+        fields[13] = 'input'
+        fields[14] = input
+      end
+      redis.call('HSET', key, unpack(fields))
       redis.call('ZADD', KEYS[1], created + firstLook, id)
       redis.call('ZADD', prefix .. 'jobs:' .. tenant, created, id)
       redis.call('ZADD', prefix .. 'jobs:' .. tenant .. ':' .. model, created, id)

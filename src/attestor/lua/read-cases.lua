@@ -23,12 +23,15 @@ for at = 5, #ARGV, 3 do
     'ticket', 'tenant', 'queue', 'model', 'created', 'deadline', 'attempts', 'cancel')
   if case[1] then
     local claims, ruling, evidence = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'evidence:' .. id
-    -- From the epoch that is asked about on; a stream entry names the current one nearly always.
+    -- A stream entry names the current epoch nearly always: claimed, and the next is not.
     local epoch = tonumber(wanted) or 0
-    if epoch > 0 and redis.call('HEXISTS', claims, 'e' .. epoch) == 0 then epoch = 0 end
-    while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do epoch = epoch + 1 end
+    local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch, 'e' .. (epoch + 1))
+    if epoch == 0 or not claimed[1] or claimed[3] then
+      if not claimed[1] then epoch = 0 end
+      while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do epoch = epoch + 1 end
+      if wanted == '' then claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch) end
+    end
     local about = wanted == '' and epoch or tonumber(wanted)
-    local claimed = redis.call('HMGET', claims, 'e' .. about, 'c' .. about)
     local _, claim = bounded(claimed[1], 256)
     local _, commit = bounded(claimed[2], 256)
     if field == '' and commit then field = string.match(commit, '^%S+') or '' end

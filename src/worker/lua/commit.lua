@@ -27,8 +27,8 @@ local function commit(id, epoch, token, kind, field, statement, output)
   if redis.call('HSETNX', evidence, field, statement) == 1 then
     if kind == 'e' then redis.call('HSETNX', claims, 'c' .. epoch, field .. ' ' .. now) end
     redis.call('XADD', prefix .. 'attest', '*', 'k', kind, 'id', id, 'epoch', epoch, 'field', field)
-    local leaseKey = prefix .. 'lease:' .. id
-    if redis.call('GET', leaseKey) == epoch .. ' ' .. worker .. ' ' .. token then redis.call('DEL', leaseKey) end
+    -- The lease is of this claim or has run out: whoever would hold it otherwise claimed a later epoch.
+    redis.call('DEL', prefix .. 'lease:' .. id)
   end
   return 'ok'
 end

@@ -1,0 +1,81 @@
+/** A lease that this worker holds: which job, and the value that stands in Redis. */
+export interface HeldLease {
+  readonly id: string;
+  readonly lease: string;
+}
+
+/** Bytes of one row: 4 of its version, 2 of its length, then the text. An id and a lease take 90. */
+const ROW = 128;
+const TEXT = 6;
+
+/**
+ * The leases that a worker holds, in memory that its main thread writes and its heartbeat reads. A message for each
+ * would cost more than everything else about a short job, and would come late from a thread that is busy.
+ *
+ * A row is written between two steps of its version, which is odd meanwhile (a seqlock): the reader skips a row that
+ * is being written, and finds it at its next beat.
+ */
+export class LeaseTable {
+  readonly buffer: SharedArrayBuffer;
+  readonly #versions: Int32Array;
+  readonly #bytes: Buffer;
+  readonly #rows: number;
+  readonly #free: number[];
+  readonly #rowOf = new Map<string, number>();
+
+  private constructor(buffer: SharedArrayBuffer) {
+    this.buffer = buffer;
+    this.#versions = new Int32Array(buffer);
+    this.#bytes = Buffer.from(buffer);
+    this.#rows = buffer.byteLength / ROW;
+    this.#free = Array.from({ length: this.#rows }, (_, row) => row);
+  }
+
+  /** For the main thread: room for as many leases as jobs can run at once. */
+  static withRoomFor(leases: number): LeaseTable {
+    return new LeaseTable(new SharedArrayBuffer(leases * ROW));
+  }
+
+  /** For the reader. */
+  static over(buffer: SharedArrayBuffer): LeaseTable {
+    return new LeaseTable(buffer);
+  }
+
+  hold({ id, lease }: HeldLease): void {
+    const row = this.#free.pop();
+    if (row === undefined) throw new Error(`More than ${this.#rows} jobs run at once.`);
+    this.#rowOf.set(`${id} ${lease}`, row);
+    this.#write(row, `${id} ${lease}`);
+  }
+
+  drop({ id, lease }: HeldLease): void {
+    const row = this.#rowOf.get(`${id} ${lease}`);
+    if (row === undefined) return;
+    this.#rowOf.delete(`${id} ${lease}`);
+    this.#write(row, '');
+    this.#free.push(row);
+  }
+
+  read(): HeldLease[] {
+    const held: HeldLease[] = [];
+    for (let row = 0; row < this.#rows; row += 1) {
+      const version = Atomics.load(this.#versions, (row * ROW) / 4);
+      if (version % 2 !== 0) continue;
+      const at = row * ROW + TEXT;
+      const text = this.#bytes.toString('latin1', at, at + this.#bytes.readUInt16LE(at - 2));
+      if (text === '' || Atomics.load(this.#versions, (row * ROW) / 4) !== version) continue;
+      const space = text.indexOf(' ');
+      held.push({ id: text.slice(0, space), lease: text.slice(space + 1) });
+    }
+    return held;
+  }
+
+  #write(row: number, text: string): void {
+    if (text.length > ROW - TEXT) throw new Error('A lease is longer than its row.');
+    const at = row * ROW + TEXT;
+    Atomics.add(this.#versions, (row * ROW) / 4, 1);
+    this.#bytes.write(text, at, 'latin1');
+    this.#bytes.writeUInt16LE(text.length, at - 2);
+    Atomics.add(this.#versions, (row * ROW) / 4, 1);
+  }
+}
