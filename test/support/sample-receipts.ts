@@ -1,0 +1,188 @@
+import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { newJobId } from '../../src/jobs/job-id.ts';
+import { generateSigningKeyPem, signingKeyFromPem, workerIdOf, type SigningKey } from '../../src/keys/signing-key.ts';
+import { signPayload } from '../../src/receipts/dsse.ts';
+import { Keyring, keyringEntry } from '../../src/receipts/keyring.ts';
+import { ReceiptRefused, policyDigest, receiptFile, verifyReceipt } from '../../src/receipts/receipt.ts';
+import {
+  EVIDENCE_TYPE,
+  STATEMENT_TYPE,
+  TICKET_TYPE,
+  VERDICT_TYPE,
+  statementBytes,
+  type Evidence,
+  type Ticket,
+  type Verdict,
+} from '../../src/receipts/statements.ts';
+
+export const newKey = () => signingKeyFromPem(generateSigningKeyPem());
+export const api = newKey();
+export const attestor = newKey();
+const worker = newKey();
+const PAST = '2026-01-01T00:00:00.000Z';
+export const keyring = new Keyring({
+  version: 1,
+  keys: [keyringEntry('api', api.public, PAST), keyringEntry('attestor', attestor.public, PAST)],
+});
+
+export interface Documents {
+  ticket: Ticket;
+  evidence: Evidence;
+  verdict: Verdict;
+}
+
+/** Three documents that fit together; `number` makes each set another. */
+export function documents(number: number): Documents {
+  const job = newJobId(1_790_000_000_000 + number);
+  const at = new Date(1_790_000_000_000 + number).toISOString();
+  const output = sha256Hex(`output ${number}`);
+  const ticket: Ticket = {
+    _type: STATEMENT_TYPE,
+    subject: [{ name: 'input', digest: { sha256: sha256Hex(`input ${number}`) } }],
+    predicateType: TICKET_TYPE,
+    predicate: {
+      job,
+      tenant: `tenant-${number % 7}`,
+      pool: 'default',
+      model: { name: 'kjv-1m', sha256: sha256Hex('weights') },
+      task: 'completion',
+      params: {
+        max_tokens: 1 + (number % 50),
+        temperature: (number % 10) / 10,
+        top_p: 1,
+        seed: number,
+        stop: number % 2 === 0 ? [] : ['\n'],
+      },
+      inputBytes: 7,
+      policy: { recompute: 1 },
+      attempts: 3,
+      createdAt: at,
+      deadline: at,
+      nonce: Buffer.alloc(32, number).toString('base64url'),
+    },
+  };
+  const ticketDigest = sha256Hex(statementBytes(ticket));
+  const evidence: Evidence = {
+    _type: STATEMENT_TYPE,
+    subject: [{ name: 'output', digest: { sha256: output } }],
+    predicateType: EVIDENCE_TYPE,
+    predicate: {
+      job,
+      ticket: { sha256: ticketDigest },
+      epoch: 1 + (number % 3),
+      worker: { id: workerIdOf(worker.public), publicKey: worker.public.raw },
+      model: { name: 'kjv-1m', sha256: sha256Hex('weights'), measured: true },
+      engine: { name: 'llama', version: '3.22.1', sha256: sha256Hex('engine') },
+      outputBytes: 9,
+      usage: { inputTokens: 2, outputTokens: 1 },
+      finishReason: 'stop',
+      startedAt: at,
+      finishedAt: at,
+    },
+  };
+  const verdict: Verdict = {
+    _type: STATEMENT_TYPE,
+    subject: [
+      { name: 'evidence', digest: { sha256: sha256Hex(statementBytes(evidence)) } },
+      { name: 'output', digest: { sha256: output } },
+    ],
+    predicateType: VERDICT_TYPE,
+    predicate: {
+      verifier: {
+        id: 'urn:countersign:attestor:test',
+        policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest(ticket.predicate.policy) } }],
+      },
+      timeCreated: at,
+      properties: [
+        'TICKET_SIGNATURE',
+        'WORKER_ENROLLED',
+        'WORKER_SIGNATURE',
+        'TICKET_MATCHED',
+        'EPOCH_CURRENT',
+        'MODEL_DIGEST_MATCHED',
+        'OUTPUT_DIGEST_MATCHED',
+        'USAGE_WITHIN_BOUNDS',
+        'USAGE_RECOUNTED',
+        'OUTPUT_RECOMPUTED_EXACT',
+      ],
+      job,
+      epoch: 1 + (number % 3),
+      ticket: { sha256: ticketDigest },
+      decision: 'confirmed',
+      recompute: { promisedShare: 1, drawn: true },
+      notChecked: ['HARDWARE_NOT_ATTESTED', 'TRANSPARENCY_LOG_ABSENT'],
+      refusals: [],
+    },
+  };
+  return { ticket, evidence, verdict };
+}
+
+export function signed(
+  { ticket, evidence, verdict }: Documents,
+  keys: { api?: SigningKey; worker?: SigningKey; attestor?: SigningKey } = {},
+): Buffer {
+  return Buffer.from(
+    receiptFile(
+      signPayload(keys.api ?? api, statementBytes(ticket)),
+      signPayload(keys.worker ?? worker, statementBytes(evidence)),
+      signPayload(keys.attestor ?? attestor, statementBytes(verdict)),
+    ),
+  );
+}
+
+/** Why it is refused; "verified" where it is not. */
+export function refusal(bytes: Uint8Array): string {
+  try {
+    verifyReceipt(bytes, keyring);
+    return 'verified';
+  } catch (error) {
+    if (error instanceof ReceiptRefused && error.message.length > 10) return error.reason;
+    throw error;
+  }
+}
+
+/** The document with one leaf replaced by another value of its type, for each leaf. */
+export function* mutations(value: unknown, path = ''): Generator<{ path: string; value: unknown }> {
+  if (Array.isArray(value)) {
+    for (const [index, item] of value.entries())
+      for (const mutated of mutations(item, `${path}[${index}]`))
+        yield { path: mutated.path, value: value.with(index, mutated.value) };
+    yield { path: `${path}[+]`, value: [...(value as unknown[]), 'OUTPUT_RECOMPUTED_EXACT'] };
+  } else if (typeof value === 'object' && value !== null) {
+    const members = value as Record<string, unknown>;
+    for (const [name, item] of Object.entries(members)) {
+      for (const mutated of mutations(item, `${path}.${name}`))
+        yield { path: mutated.path, value: { ...members, [name]: mutated.value } };
+      yield {
+        path: `${path}.-${name}`,
+        value: Object.fromEntries(Object.entries(members).filter(([other]) => other !== name)),
+      };
+    }
+    yield { path: `${path}.+`, value: { ...members, extra: 1 } };
+  } else if (typeof value === 'string') {
+    yield { path, value: value.endsWith('0') ? `${value.slice(0, -1)}1` : `${value.slice(0, -1)}0` };
+  } else if (typeof value === 'number') {
+    yield { path, value: value + 1 };
+  } else if (typeof value === 'boolean') {
+    yield { path, value: !value };
+  }
+}
+
+/** Every change of one leaf of one document of `original`: signed by a forger's key, and under the kept signature. */
+export function* changedFields(original: Documents, forger: SigningKey): Generator<{ place: string; bytes: Buffer }> {
+  const kept = signed(original).toString();
+  for (const [name, role] of [
+    ['ticket', 'api'],
+    ['evidence', 'worker'],
+    ['verdict', 'attestor'],
+  ] as const) {
+    for (const { path, value } of mutations(original[name])) {
+      const place = `${name}${path}`;
+      yield { place, bytes: signed({ ...original, [name]: value }, { [role]: forger }) };
+      const file = JSON.parse(kept) as Record<string, { payload: string }>;
+      const envelope = file[name];
+      if (envelope) envelope.payload = Buffer.from(JSON.stringify(value)).toString('base64');
+      yield { place: `${place}, kept signature`, bytes: Buffer.from(`${JSON.stringify(file)}\n`) };
+    }
+  }
+}
