@@ -3,7 +3,7 @@ import { Queue } from 'bullmq';
 import { MODEL, dist, keys, median, openArena, pause, quantile } from './arena.mjs';
 
 const { Admission } = await dist('api/admission.js');
-const { PoolQueues } = await dist('bull/pool-queue.js');
+const { FairQueues } = await dist('bull/fair-queues.js');
 const { BlobStore } = await dist('blobs/blob-store.js');
 const { Catalog } = await dist('pools/catalog.js');
 const { createLogger } = await dist('logging/logger.js');
@@ -25,7 +25,7 @@ async function ours() {
   const admission = new Admission({
     redis,
     keys,
-    queues: new PoolQueues(queueRedis, keys),
+    queues: FairQueues.ofPools(queueRedis, keys),
     blobs: new BlobStore(`${arena.folder}/blobs`),
     catalog: new Catalog([MODEL]),
     signingKey: arena.apiKey,

@@ -1,8 +1,9 @@
 import type { Redis } from 'ioredis';
 import { sha256Hex, type BlobStore } from '../blobs/blob-store.ts';
-import type { PoolQueues } from '../bull/pool-queue.ts';
+import type { Delivery, FairDelivery, FairQueues } from '../bull/fair-queues.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { crashPoint } from '../faults/crash-point.ts';
+import { costOf } from '../jobs/cost.ts';
 import { newJobId } from '../jobs/job-id.ts';
 import type { JobView } from '../jobs/job.reader.ts';
 import { queueName, type JobKeys } from '../jobs/job.keys.ts';
@@ -35,6 +36,7 @@ interface Application {
   readonly createdMs: number;
   readonly deadlineMs: number;
   readonly attempts: number;
+  readonly cost: number;
   readonly idempotencyKey: string;
   readonly bodyDigest: string;
 }
@@ -133,6 +135,7 @@ export class Admission {
       createdMs,
       deadlineMs,
       attempts,
+      cost: costOf(ticket.predicate),
       idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
       // The parsed body, whose members stand in the order of the schema whatever the order they were sent in.
       bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body)),
@@ -175,6 +178,7 @@ export class Admission {
       a.createdMs,
       a.deadlineMs,
       a.attempts,
+      a.cost,
       a.idempotencyKey,
       a.bodyDigest,
     ]);
@@ -182,12 +186,12 @@ export class Admission {
     if (!Array.isArray(reply)) throw new Error('admit.lua answered something else than a list.');
     crashPoint('api.after-admit');
     const replies = applications.map((_, index) => parseReply(reply[index]));
-    const deliveries = new Map<string, { name: string; id: string }[]>();
-    applications.forEach((application, index) => {
+    const deliveries = new Map<string, FairDelivery<Delivery>[]>();
+    applications.forEach(({ id, tenant, model, cost }, index) => {
       if (replies[index]?.kind !== 'ok') return;
-      const queue = queueName(application.model.pool, application.model.name);
+      const queue = queueName(model.pool, model.name);
       const list = deliveries.get(queue) ?? [];
-      list.push({ name: application.id, id: application.id });
+      list.push({ name: id, data: { id }, tenant, cost });
       deliveries.set(queue, list);
     });
     // These jobs are accepted already: a queue that fails here delays them until the sweep, and loses nothing.
@@ -227,7 +231,7 @@ export class Admission {
 interface AdmissionParts {
   readonly redis: Redis;
   readonly keys: JobKeys;
-  readonly queues: PoolQueues;
+  readonly queues: FairQueues<Delivery>;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   readonly signingKey: SigningKey;

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { BlobStore } from '../blobs/blob-store.ts';
-import { PoolQueues } from '../bull/pool-queue.ts';
+import { FairQueues } from '../bull/fair-queues.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { JobKeys } from '../jobs/job.keys.ts';
 import { JobReader } from '../jobs/job.reader.ts';
@@ -75,7 +75,7 @@ export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiPar
     mostPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY,
   });
   const directory = new Directory({ redis, keys, catalog, keyring });
-  const queues = new PoolQueues(queueRedis, keys);
+  const queues = FairQueues.ofPools(queueRedis, keys);
   const admission = new Admission({
     redis,
     keys,

@@ -91,7 +91,8 @@ export class Directory {
   }> {
     const models = this.#catalog.all();
     const pipeline = this.#redis.pipeline().zcard(this.#keys.open).xlen(this.#keys.attest).zcard(this.#keys.ended);
-    for (const model of models) pipeline.llen(`${this.#keys.poolQueues}:${queueName(model.pool, model.name)}:wait`);
+    for (const model of models)
+      pipeline.zcard(`${this.#keys.poolQueues}:${queueName(model.pool, model.name)}:prioritized`);
     const [open, attesting, kept, ...waiting] = ((await pipeline.exec()) ?? []).map(([, value]) => Number(value));
     return {
       open: open ?? 0,

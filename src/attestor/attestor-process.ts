@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { BeforeApplicationShutdown } from '@nestjs/common';
-import { Queue, type Worker } from 'bullmq';
+import type { Worker } from 'bullmq';
 import { BlobStore } from '../blobs/blob-store.ts';
-import { PoolQueues } from '../bull/pool-queue.ts';
+import { FairQueues } from '../bull/fair-queues.ts';
 import type { Engine } from '../engines/engine.ts';
 import { loadEngine } from '../engines/load-engine.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
@@ -16,9 +16,10 @@ import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
 import { requireFitRedis } from '../redis/requirements.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import { EnrolledWorkers } from './enrolled-workers.ts';
-import { Intake, type Recomputation } from './intake.ts';
+import { Intake } from './intake.ts';
 import { Judge } from './judge.ts';
-import { recomputeConsumer, RECOMPUTE_QUEUE } from './recompute.processor.ts';
+import { RECOMPUTE_JOB, type Recomputation } from './recomputation.ts';
+import { recomputeConsumer } from './recompute.processor.ts';
 import { Rulings } from './rulings.ts';
 import { Sweep } from './sweep.ts';
 
@@ -63,17 +64,11 @@ export class AttestorProcess implements BeforeApplicationShutdown {
 
     const engines = await loadEngines(catalog, config.COUNTERSIGN_RECOMPUTE_MODELS);
     const id = `a-${signingKey.public.id.slice(0, 16)}-${randomBytes(4).toString('hex')}`;
-    const queues = new PoolQueues(redis, keys);
+    const queues = FairQueues.ofPools(redis, keys);
     const blobs = new BlobStore(config.COUNTERSIGN_BLOBS);
     const judge = new Judge({ redis, keys, blobs, signingKey, keyring, enrolled, catalog, engines });
     const rulings = new Rulings(redis, keys, queues);
-    const recomputations = new Queue<Recomputation>(RECOMPUTE_QUEUE, {
-      connection: redis,
-      prefix: keys.attestorQueue,
-      skipVersionCheck: true,
-      streams: { events: { maxLen: 10 } },
-    });
-    recomputations.on('error', () => undefined);
+    const recomputations = new FairQueues<Recomputation>(redis, keys, keys.attestorQueue, RECOMPUTE_JOB);
     const intake = new Intake({ redis, lanes, keys, judge, rulings, enrolled, recomputations, consumer: id, logger });
     await intake.start();
     const sweep = new Sweep({

@@ -23,6 +23,9 @@ export interface CaseFile {
   readonly id: string;
   readonly nowMs: number;
   readonly ticket: string;
+  readonly tenant: string;
+  /** In units of `costOf`. */
+  readonly cost: number;
   readonly queue: string;
   readonly model: string;
   readonly createdMs: number;
@@ -66,7 +69,8 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
 function parseCase(ref: CaseRef, nowMs: number, row: unknown): CaseFile | undefined {
   if (!Array.isArray(row)) return undefined;
   const cells: unknown[] = row;
-  const [ticket, , queue, model, created, deadline, , cancel, state, current, claim, commit, closed, field] = cells;
+  const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closed, field] =
+    cells;
   const [statementLength, statement, , output, lease] = cells.slice(14);
   const currentEpoch = Number(current);
   const [claimant = ''] = text(claim).split(' ');
@@ -75,6 +79,8 @@ function parseCase(ref: CaseRef, nowMs: number, row: unknown): CaseFile | undefi
     id: ref.id,
     nowMs,
     ticket: text(ticket),
+    tenant: text(tenant),
+    cost: Number(cost),
     queue: text(queue),
     model: text(model),
     createdMs: Number(created),

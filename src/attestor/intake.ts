@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
-import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
+import type { FairQueues } from '../bull/fair-queues.ts';
 import { messageOf } from '../errors/coded-error.ts';
 import { crashPoint } from '../faults/crash-point.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
@@ -10,16 +10,11 @@ import { readCases, type CaseFile, type CaseRef } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Judge } from './judge.ts';
 import { judgeRelease } from './release-judge.ts';
+import { RECOMPUTE_QUEUE, type Recomputation } from './recomputation.ts';
 import type { Ruling, RulingReply, Rulings } from './rulings.ts';
 
 /** Published for each ruling that was applied or refused: `{ ruling, reply }`. */
 export const ruled = channel('countersign.attestor.ruled');
-
-export interface Recomputation {
-  readonly id: string;
-  readonly epoch: number;
-  readonly field: string;
-}
 
 const GROUP = 'attestors';
 const BATCH = 50;
@@ -42,7 +37,7 @@ interface IntakeParts {
   readonly judge: Judge;
   readonly rulings: Rulings;
   readonly enrolled: EnrolledWorkers;
-  readonly recomputations: Queue<Recomputation>;
+  readonly recomputations: FairQueues<Recomputation>;
   readonly consumer: string;
   readonly logger: Logger;
 }
@@ -86,17 +81,13 @@ export class Intake {
     crashPoint('attestor.after-checks');
     const slow = judgements.filter(({ judgement }) => judgement.kind === 'recompute');
     if (slow.length > 0) {
-      await this.#parts.recomputations.addBulk(
-        slow.map(({ file: { id, epoch, field } }) => ({
-          name: 'recompute',
+      await this.#parts.recomputations.add(
+        RECOMPUTE_QUEUE,
+        slow.map(({ file: { id, epoch, field, tenant, cost } }) => ({
+          name: `${id}-${epoch}`,
           data: { id, epoch, field },
-          opts: {
-            jobId: `${id}-${epoch}`,
-            removeOnComplete: true,
-            removeOnFail: true,
-            attempts: 3,
-            backoff: { type: 'fixed', delay: 1_000 },
-          },
+          tenant,
+          cost,
         })),
       );
     }

@@ -5,13 +5,11 @@ import type { JobKeys } from '../jobs/job.keys.ts';
 import { rateLimited, type Logger } from '../logging/logger.ts';
 import { redisOptions, type RedisAccess } from '../redis/connection.ts';
 import { readCases } from './case-file.ts';
-import type { Intake, Recomputation } from './intake.ts';
+import type { Intake } from './intake.ts';
 import type { Judge } from './judge.ts';
+import { RECOMPUTE_QUEUE, type Recomputation } from './recomputation.ts';
 
-/** The attestor's own queue; workers cannot touch it. */
-export const RECOMPUTE_QUEUE = 'attestation';
-
-/** Makes the checks that take longer than moments. A failure is tried again; then the sweep brings the case back. */
+/** Makes the checks that take longer than moments. */
 export function recomputeConsumer(options: {
   access: RedisAccess;
   redis: Redis;

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { PoolQueues } from '../bull/pool-queue.ts';
+import type { Delivery, FairDelivery, FairQueues } from '../bull/fair-queues.ts';
 import { crashPoint } from '../faults/crash-point.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import type { FinalState, JobState } from '../jobs/job-state.ts';
@@ -40,9 +40,9 @@ export type RulingReply =
 export class Rulings {
   readonly #redis: Redis;
   readonly #keys: JobKeys;
-  readonly #queues: PoolQueues;
+  readonly #queues: FairQueues<Delivery>;
 
-  constructor(redis: Redis, keys: JobKeys, queues: PoolQueues) {
+  constructor(redis: Redis, keys: JobKeys, queues: FairQueues<Delivery>) {
     this.#redis = redis;
     this.#keys = keys;
     this.#queues = queues;
@@ -73,17 +73,22 @@ export class Rulings {
     );
     if (!Array.isArray(reply)) throw new Error('rule.lua answered something else than a list.');
     crashPoint('attestor.before-requeue');
-    const requeued = new Map<string, { name: string; id: string }[]>();
+    const requeued = new Map<string, FairDelivery<Delivery>[]>();
     const replies = rulings.map((ruling, index): RulingReply => {
       const cells: unknown = reply[index];
-      const [kind, value, queue]: unknown[] = Array.isArray(cells) ? (cells as unknown[]) : [];
+      const [kind, value, queue, tenant, cost]: unknown[] = Array.isArray(cells) ? (cells as unknown[]) : [];
       switch (kind) {
         case 'ended':
         case 'already':
           return { kind, state: String(value) };
         case 'requeued': {
           const list = requeued.get(String(queue)) ?? [];
-          list.push({ name: deliveryName(ruling.id, ruling.epoch), id: ruling.id });
+          list.push({
+            name: deliveryName(ruling.id, ruling.epoch),
+            data: { id: ruling.id },
+            tenant: String(tenant),
+            cost: Number(cost),
+          });
           requeued.set(String(queue), list);
           return { kind };
         }

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { PoolQueues } from '../bull/pool-queue.ts';
+import type { Delivery, FairQueues } from '../bull/fair-queues.ts';
 import { messageOf } from '../errors/coded-error.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import { rateLimited, type Logger } from '../logging/logger.ts';
@@ -104,22 +104,16 @@ export class Sweep {
       const name = deliveryName(file.id, file.currentEpoch);
       const reply = await redis
         .multi()
-        .hget(base + name, 'timestamp')
-        .lindex(`${base}wait`, -1)
+        .exists(base + name)
+        .zscore(`${base}prioritized`, name)
         .lpos(`${base}active`, name)
         .zscore(`${base}delayed`, name)
+        .lpos(`${base}wait`, name)
         .exec();
-      const [addedAt, oldest, active, delayed] = (reply ?? []).map(([, value]) => value);
-      if (typeof addedAt === 'string') {
-        if (active !== null || delayed !== null) continue;
-        const oldestAddedAt = typeof oldest === 'string' ? await redis.hget(base + oldest, 'timestamp') : null;
-        // The list is first in, first out: while its oldest entry is not younger than ours, ours is still behind it.
-        if (oldest === name || (oldestAddedAt !== null && Number(oldestAddedAt) <= Number(addedAt))) continue;
-        // Taken by a worker since we looked: it is then claimed, and this round's snapshot is old.
-        if ((await redis.lpos(`${base}wait`, name)) !== null) continue;
-        await redis.unlink(base + name);
-      }
-      await queues.add(file.queue, [{ name, id: file.id }]);
+      const [known, ...places] = (reply ?? []).map(([, value]) => value);
+      if (known === 1 && places.some((place) => place !== null)) continue;
+      await redis.unlink(base + name);
+      await queues.add(file.queue, [{ name, data: { id: file.id }, tenant: file.tenant, cost: file.cost }]);
       logger.warn({ job: file.id, queue: file.queue }, 'the queue had lost a delivery; it was added again');
     }
   }
@@ -141,7 +135,7 @@ export class Sweep {
 interface SweepParts {
   readonly redis: Redis;
   readonly keys: JobKeys;
-  readonly queues: PoolQueues;
+  readonly queues: FairQueues<Delivery>;
   readonly intake: Intake;
   readonly everyMs: number;
   readonly keepMs: number;

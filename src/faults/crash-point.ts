@@ -1,6 +1,7 @@
 /**
  * Named places at which a test can have this process killed: `COUNTERSIGN_CRASH_AT=worker.after-claim:3` sends
- * SIGKILL to the process when it comes to that place for the third time. Without the variable this is one comparison.
+ * SIGKILL to the process when it comes to that place for the third time; `worker.after-run:1:SIGSTOP` stops it there,
+ * until somebody sends SIGCONT. Without the variable this is one comparison.
  */
 export const CRASH_POINTS = [
   'api.before-admit',
@@ -18,11 +19,11 @@ export const CRASH_POINTS = [
 ] as const;
 export type CrashPoint = (typeof CRASH_POINTS)[number];
 
-const [armed, countdown = '1'] = (process.env['COUNTERSIGN_CRASH_AT'] ?? '').split(':');
+const [armed, countdown = '1', signal = 'SIGKILL'] = (process.env['COUNTERSIGN_CRASH_AT'] ?? '').split(':');
 let left = Number(countdown);
 
 export function crashPoint(name: CrashPoint): void {
   if (armed !== name) return;
   left -= 1;
-  if (left <= 0) process.kill(process.pid, 'SIGKILL');
+  if (left === 0) process.kill(process.pid, signal);
 }

@@ -8,6 +8,7 @@
  *   attest                                  workers, append only
  *   ruling, ended, wake:a, attestor         the attestor
  *   open                                    the API adds, the attestor moves and removes
+ *   fair                                    API and attestor, whenever they add to a queue
  */
 export class JobKeys {
   readonly prefix: string;
@@ -114,6 +115,11 @@ export class JobKeys {
 
   get apiKeys(): string {
     return `${this.prefix}apikey`;
+  }
+
+  /** Hash: where each tenant's share of a queue stands. */
+  fairShares(queue: string): string {
+    return `${this.prefix}fair:${queue}`;
   }
 
   /** Prefix of BullMQ's keys for the pools' queues. */

@@ -36,7 +36,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
       return [
         ...begin,
         channels,
-        ...['ticket:*', 'cancels', 'idem:*', 'jobs:*', 'open', 'apikey', 'apikey:*', 'bull:*'].map(p),
+        ...['ticket:*', 'cancels', 'idem:*', 'jobs:*', 'open', 'fair:*', 'apikey', 'apikey:*', 'bull:*'].map(p),
         ...[
           'claims:*',
           'evidence:*',
@@ -81,6 +81,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
           'attestor',
           'attestor:*',
           'open',
+          'fair:*',
           'attest',
           'abull:*',
           'bull:*',

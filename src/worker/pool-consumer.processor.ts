@@ -1,5 +1,5 @@
 import { DelayedError, Worker, type Job } from 'bullmq';
-import type { Delivery } from '../bull/pool-queue.ts';
+import type { Delivery } from '../bull/fair-queues.ts';
 import type { Engine } from '../engines/engine.ts';
 import { messageOf } from '../errors/coded-error.ts';
 import { queueName, type JobKeys } from '../jobs/job.keys.ts';

@@ -277,9 +277,9 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     const jobs = await Promise.all(Array.from({ length: 20 }, (__, index) => client.submit(completion(`${index}`))));
     const queue = `${pipeline.redis.keys.poolQueues}:default.noop:`;
     const hostile = pipeline.redis.client('worker');
-    const entries = await hostile.lrange(`${queue}wait`, 0, -1);
+    const entries = await hostile.zrange(`${queue}prioritized`, '0', '-1');
     expect(entries).toHaveLength(20);
-    await hostile.del(`${queue}wait`, ...entries.slice(0, 10).map((id) => queue + id));
+    await hostile.del(`${queue}prioritized`, ...entries.slice(0, 10).map((id) => queue + id));
     await pipeline.worker(1);
     const ended = await Promise.all(jobs.map((job) => client.job(job.id, 40)));
     expect(ended.map((job) => job.state)).toEqual(jobs.map(() => 'done'));

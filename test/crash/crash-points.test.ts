@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { CRASH_POINTS } from '../../src/faults/crash-point.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
@@ -65,19 +66,21 @@ describe('a worker that pauses past its lease', () => {
     await using pipeline = await Pipeline.prepare();
     await Promise.all([pipeline.api(), pipeline.attestor()]);
     const client = await pipeline.client();
-    const hand = new HandWorker(
-      pipeline.redis.client('worker'),
-      pipeline.redis.keys,
-      pipeline.workerKeys[0] ?? pipeline.apiKey,
-      1_000,
-    );
+    // Stopped by SIGSTOP between its engine's last word and its commit, while the job is in its hands.
+    const zombie = await pipeline.worker(1, { COUNTERSIGN_CRASH_AT: 'worker.after-run:1:SIGSTOP' });
     const job = await client.submit(completion('paused'));
-    // The claim is made and the lease is never renewed: what SIGSTOP does to a worker between its claim and its commit.
-    const claim = await hand.claim(job.id);
+    const state = () => readFileSync(`/proc/${zombie.process.pid ?? 0}/stat`, 'utf8').split(') ')[1]?.[0];
+    await until(() => Promise.resolve(state() === 'T'));
     await pipeline.worker(2);
     const done = await client.job(job.id, 30);
     expect([done.state, done.attempts.length, done.attempts[0]?.closed?.why]).toEqual(['done', 2, 'lost']);
-    expect(await hand.commit(claim)).toBe('final');
+    zombie.process.kill('SIGCONT');
+    await until(() => Promise.resolve(/"reply":"(final|fenced)"/.test(zombie.stderr())));
     expect(await client.job(job.id)).toEqual(done);
+    // It is none any more: the next jobs find it at work.
+    const next = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => client.submit(completion(`next ${index}`))),
+    );
+    for (const { id } of next) expect((await client.job(id, 30)).state).toBe('done');
   });
 });

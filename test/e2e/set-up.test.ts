@@ -10,7 +10,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
@@ -66,6 +66,29 @@ describe('a set-up that is not safe is refused at start, with what to do', () =>
     expect(await refusal(pipeline, 'attestor', { COUNTERSIGN_REDIS_USER: 'admin' })).toContain(
       'must connect as the Redis user "attestor"',
     );
+  });
+
+  test('a Redis that is too old: here a new one that says so, through a proxy', async () => {
+    await using pipeline = await Pipeline.prepare();
+    const path = join(pipeline.folder, 'old.sock');
+    const old = createServer((client) => {
+      const redis = connect(pipeline.redis.url.slice('unix://'.length));
+      client.pipe(redis);
+      // As long as what it replaces, so that the lengths in the protocol stay true.
+      redis.on('data', (bytes) =>
+        client.write(Buffer.from(bytes.toString('latin1').replace(/(?<=redis_version:)\d/, '6'), 'latin1')),
+      );
+      for (const socket of [client, redis]) {
+        socket.on('error', () => undefined);
+        socket.on('close', () => [client, redis].forEach((other) => other.destroy()));
+      }
+    });
+    await new Promise<void>((resolve) => old.listen(path, resolve));
+    for (const role of ['api', 'worker', 'attestor'] as const)
+      expect(await refusal(pipeline, role, { COUNTERSIGN_REDIS_URL: `unix://${path}` })).toMatch(
+        /redis_unfit: Redis 6[.\d]*: Use Redis 7\.0 or later/,
+      );
+    old.close();
   });
 
   test('wrong keys, variables, models and ports', async () => {

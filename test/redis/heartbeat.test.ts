@@ -6,7 +6,7 @@ import { parse } from '../../src/api/parse.ts';
 import { SubmitJob } from '../../src/api/submit-job.ts';
 import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
 import { BlobStore } from '../../src/blobs/blob-store.ts';
-import { PoolQueues } from '../../src/bull/pool-queue.ts';
+import { FairQueues } from '../../src/bull/fair-queues.ts';
 import { generateSigningKeyPem, signingKeyFromPem } from '../../src/keys/signing-key.ts';
 import { createLogger } from '../../src/logging/logger.ts';
 import { Catalog, CatalogModel } from '../../src/pools/catalog.ts';
@@ -36,7 +36,7 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
   const admission = new Admission({
     redis: api,
     keys,
-    queues: new PoolQueues(api, keys),
+    queues: FairQueues.ofPools(api, keys),
     blobs: new BlobStore(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: newKey(),
@@ -88,7 +88,7 @@ describe('the heartbeat', () => {
     await until(() => Promise.resolve(performance.now() > connected));
     blockEventLoop(500 + 3 * LEASE_MS);
     expect(await held()).toBe(false);
-    const rulings = new Rulings(attestor, keys, new PoolQueues(attestor, keys));
+    const rulings = new Rulings(attestor, keys, FairQueues.ofPools(attestor, keys));
     const [ruled] = await rulings.apply([
       { id, epoch: 1, phases: ['running'], action: { kind: 'lost' }, code: 'attempts_exhausted', detail: 'lost' },
     ]);
@@ -116,7 +116,7 @@ describe('two attestors at once', () => {
     };
     const replies = (
       await Promise.all(
-        [attestor, other].map((redis) => new Rulings(redis, keys, new PoolQueues(redis, keys)).apply([ruling])),
+        [attestor, other].map((redis) => new Rulings(redis, keys, FairQueues.ofPools(redis, keys)).apply([ruling])),
       )
     ).flat();
     expect(replies.map((reply) => reply.kind).sort()).toEqual(['already', 'ended']);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { PoolQueues } from '../../src/bull/pool-queue.ts';
+import { FairQueues } from '../../src/bull/fair-queues.ts';
 import { Admission } from '../../src/api/admission.ts';
 import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
 import { BlobStore } from '../../src/blobs/blob-store.ts';
@@ -52,7 +52,7 @@ function bench(server: TestRedis) {
   const admission = new Admission({
     redis: api,
     keys,
-    queues: new PoolQueues(api, keys),
+    queues: FairQueues.ofPools(api, keys),
     blobs: new BlobStore(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: signingKeyFromPem(generateSigningKeyPem()),
@@ -67,7 +67,7 @@ function bench(server: TestRedis) {
     workers,
     admission,
     verdict,
-    rulings: new Rulings(attestor, keys, new PoolQueues(attestor, keys)),
+    rulings: new Rulings(attestor, keys, FairQueues.ofPools(attestor, keys)),
     reader: new JobReader(api, keys, keys.open),
   };
 }

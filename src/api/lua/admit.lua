@@ -8,7 +8,7 @@
     ARGV[2]  life of an idempotency key, ms
     ARGV[3]  first look of the sweep, ms after creation
     ARGV[4+] per job: id, signed ticket, small input or "", tenant, model, queue, created ms, deadline ms,
-             attempts, idempotency key digest or "", body digest
+             attempts, cost, idempotency key digest or "", body digest
   Returns per job {'ok', id}, or
     {'same', id}   the key was used with this body: that job answers
     {'other', id}  the key was used with another body
@@ -16,8 +16,8 @@
 ]]
 local prefix, idemTtl, firstLook = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local replies = {}
-for at = 4, #ARGV, 11 do
-  local id, ticket, input, tenant, model, queue, created, deadline, attempts, idem, body = unpack(ARGV, at, at + 10)
+for at = 4, #ARGV, 12 do
+  local id, ticket, input, tenant, model, queue, created, deadline, attempts, cost, idem, body = unpack(ARGV, at, at + 11)
   local reply
   if idem ~= '' then
     local key = prefix .. 'idem:' .. tenant .. ':' .. idem
@@ -34,10 +34,10 @@ for at = 4, #ARGV, 11 do
     local key = prefix .. 'ticket:' .. id
     if redis.call('HSETNX', key, 'ticket', ticket) == 1 then
       local fields = { 'tenant', tenant, 'model', model, 'queue', queue,
-        'created', created, 'deadline', deadline, 'attempts', attempts }
+        'created', created, 'deadline', deadline, 'attempts', attempts, 'cost', cost }
       if input ~= '' then
-        fields[13] = 'input'
-        fields[14] = input
+        fields[15] = 'input'
+        fields[16] = input
       end
       redis.call('HSET', key, unpack(fields))
       redis.call('ZADD', KEYS[1], created + firstLook, id)

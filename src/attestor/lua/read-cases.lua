@@ -6,7 +6,7 @@
     ARGV[1]  key prefix   ARGV[2]  most epochs   ARGV[3]  longest statement   ARGV[4]  longest output
     ARGV[5+] per case: id, epoch ("" for the current one), field ("" for the committed one)
   Returns {now, per case false or
-    { ticket, tenant, queue, model, created, deadline, attempts, cancel, state, current epoch, claim, commit, closed (0/1),
+    { ticket, tenant, queue, model, created, deadline, cost, cancel, state, current epoch, claim, commit, closed (0/1),
       field, statement length, statement, output length, output, lease ms, refuted epochs }}
 ]]
 local prefix, most, longest, longestOutput = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -20,7 +20,7 @@ end
 for at = 5, #ARGV, 3 do
   local id, wanted, field = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local case = redis.call('HMGET', prefix .. 'ticket:' .. id,
-    'ticket', 'tenant', 'queue', 'model', 'created', 'deadline', 'attempts', 'cancel')
+    'ticket', 'tenant', 'queue', 'model', 'created', 'deadline', 'cost', 'cancel')
   if case[1] then
     local claims, ruling, evidence = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'evidence:' .. id
     -- A stream entry names the current epoch nearly always: claimed, and the next is not.

@@ -12,7 +12,7 @@
       action 'close'  close the epoch with `state` as the reason ('refuted', 'released'); the job is queued again
                       while attempts are left, else it ends: 'rejected' after a refutation, otherwise 'failed'
       action 'lost'   as 'close', if nobody holds the lease any more
-  Returns per ruling {'ended', state} or {'requeued', epoch, queue}, or
+  Returns per ruling {'ended', state} or {'requeued', epoch, queue, tenant, cost}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}  {'cancelled'} (done was refused: somebody asked to stop it)
 ]]
 local prefix = ARGV[1]
@@ -23,7 +23,7 @@ local woken = {}
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
   local epoch = tonumber(epochText)
   local ticketKey, claims, ruling = prefix .. 'ticket:' .. id, prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
-  local ticket = redis.call('HMGET', ticketKey, 'tenant', 'created', 'attempts', 'queue', 'cancel')
+  local ticket = redis.call('HMGET', ticketKey, 'tenant', 'created', 'attempts', 'queue', 'cancel', 'cost')
   if not ticket[1] then
     redis.call('ZREM', KEYS[1], id)
     return { 'missing' }
@@ -50,7 +50,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
     if epoch < tonumber(ticket[3]) then
       redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), id)
-      return { 'requeued', epoch, ticket[4] }
+      return { 'requeued', epoch, ticket[4], ticket[1], ticket[6] }
     end
     state = state == 'refuted' and 'rejected' or 'failed'
   end

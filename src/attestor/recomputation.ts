@@ -1,0 +1,18 @@
+import type { BulkJobOptions } from 'bullmq';
+
+/** The attestor's own queue; workers cannot touch it. */
+export const RECOMPUTE_QUEUE = 'attestation';
+/** A recomputation that failed is tried again; after that, the sweep brings the case back. */
+export const RECOMPUTE_JOB: BulkJobOptions = {
+  removeOnComplete: true,
+  removeOnFail: true,
+  attempts: 3,
+  backoff: { type: 'fixed', delay: 1_000 },
+};
+
+/** What that queue carries: which evidence is to be computed again. */
+export interface Recomputation {
+  readonly id: string;
+  readonly epoch: number;
+  readonly field: string;
+}
