@@ -31,10 +31,14 @@ describe('a reply of Redis that is lost after its request was applied', () => {
       ids.push(job.id);
     }
     for (const id of ids) {
+      let last: unknown;
       const job = await until(async () => {
-        const view = await client.job(id, 20).catch(() => undefined);
+        const view = await client.job(id, 20).catch((error: unknown) => void (last = error));
+        last = view ?? last;
         return view !== undefined && view.ended_at !== null && view;
-      }, 60_000);
+      }, 60_000).catch((cause: unknown) => {
+        throw new Error(`${id} did not end: ${JSON.stringify(last)}`, { cause });
+      });
       expect([id, job.state]).toEqual([id, 'done']);
       const receipt = await until(() => client.receipt(id).catch(() => undefined));
       verifyReceipt(receipt, pipeline.keyring);

@@ -156,7 +156,17 @@ describe('the moves of a job', () => {
           }
         },
       ),
-      { numRuns: 250 },
+      {
+        numRuns: 250,
+        // The rarer ways, so that every run of this test goes them.
+        examples: [
+          [1, ['claim', 'commit', 'refute']],
+          [2, ['claim', 'commit', 'refute', 'claim', 'commit', 'confirm']],
+          [1, ['claim', 'release']],
+          [2, ['claim', 'lose', 'claim', 'expire']],
+          [1, ['cancel']],
+        ],
+      },
     );
     // A walk that never got anywhere would prove nothing.
     for (const path of [

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { publicKeyFromRaw, verifyBytes } from '../../src/keys/signing-key.ts';
@@ -8,6 +8,7 @@ import { ReceiptRefused, verifyReceipt } from '../../src/receipts/receipt.ts';
 import type { Verdict } from '../../src/receipts/statements.ts';
 import { ROOT } from '../support/redis.ts';
 import { api, attestor, changedFields, documents, newKey, refusal, signed } from '../support/sample-receipts.ts';
+import { describeVectors, vectors } from '../support/vectors.ts';
 
 describe('a receipt', () => {
   test('1,000 receipts verify, and a sample of single-byte changes to each is refused (test:long makes every one)', () => {
@@ -102,15 +103,7 @@ describe('a receipt', () => {
   });
 });
 
-const VECTORS = process.env['COUNTERSIGN_VECTORS'] ?? join(ROOT, '..', 'shared', 'vectors');
-const there = existsSync(VECTORS);
-if (!there) {
-  if (process.env['CI'] === 'true') throw new Error(`The test vectors must be at ${VECTORS} in CI.`);
-  process.stderr.write(`SKIPPED: there are no test vectors by others at ${VECTORS}\n`);
-}
-const vectors = (name: string): unknown => JSON.parse(readFileSync(join(VECTORS, name), 'utf8'));
-
-(there ? describe : describe.skip)('vectors by others', () => {
+describeVectors('vectors by others', () => {
   test('every small-order key is refused', () => {
     const hex = JSON.stringify(vectors('ed25519/small-order-public-keys.json')).match(/[0-9a-f]{64}/g) ?? [];
     expect(hex.length).toBeGreaterThanOrEqual(8);
