@@ -38,7 +38,7 @@ module.exports = {
       severity: 'error',
       comment: 'Anyone must be able to verify offline: receipts depend on ground only.',
       from: { path: '^src/receipts/' },
-      to: { path: '^src/', pathNot: '^src/(receipts|keys|json|blobs|errors|config)/' },
+      to: { path: '^src/', pathNot: '^src/(receipts|log|keys|json|blobs|errors|config)/' },
     },
     {
       name: 'only-bull-and-processors-use-bullmq',

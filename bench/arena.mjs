@@ -15,6 +15,7 @@ const { JobKeys } = await dist('jobs/job.keys.js');
 const { ensureSigningKey, writeSecretFile } = await dist('keys/key-file.js');
 const { workerIdOf } = await dist('keys/signing-key.js');
 const { keyringEntry } = await dist('receipts/keyring.js');
+const { formatVkey, noteKey } = await dist('log/signed-note.js');
 const { sha256Hex } = await dist('blobs/blob-store.js');
 
 export const keys = new JobKeys('cs');
@@ -53,11 +54,13 @@ export async function openArena() {
 
   const api = ensureSigningKey(join(folder, 'api.key'));
   const attestor = ensureSigningKey(join(folder, 'attestor.key'));
+  const log = ensureSigningKey(join(folder, 'log.key'));
   const worker = ensureSigningKey(join(folder, 'worker.key'));
   const past = new Date(Date.now() - 60_000).toISOString();
   const keyring = {
     version: 1,
     keys: [keyringEntry('api', api.public, past), keyringEntry('attestor', attestor.public, past)],
+    logPolicy: `log ${formatVkey(noteKey('countersign.bench/log', 'ed25519', log.public))}\nquorum none\n`,
   };
   writeFileSync(join(folder, 'keyring.json'), JSON.stringify(keyring));
   writeFileSync(
@@ -102,6 +105,7 @@ export async function openArena() {
       ...(name === 'api'
         ? {
             COUNTERSIGN_API_KEY_FILE: join(folder, 'api.key'),
+            COUNTERSIGN_LOG: join(folder, 'log'),
             COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
             COUNTERSIGN_PORT: '0',
           }
@@ -110,6 +114,8 @@ export async function openArena() {
       ...(name === 'attestor'
         ? {
             COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key'),
+            COUNTERSIGN_LOG_KEY_FILE: join(folder, 'log.key'),
+            COUNTERSIGN_LOG: join(folder, 'log'),
             COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
             COUNTERSIGN_ENROLLED_WORKERS: join(folder, 'workers.json'),
           }

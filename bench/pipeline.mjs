@@ -9,6 +9,9 @@ const { Catalog } = await dist('pools/catalog.js');
 const { createLogger } = await dist('logging/logger.js');
 const { verifyReceipt, receiptFile } = await dist('receipts/receipt.js');
 const { decodeStored } = await dist('receipts/dsse.js');
+const { LogFiles } = await dist('log/log-files.js');
+const { LogReader } = await dist('log/log-reader.js');
+const { formatProof } = await dist('log/tlog-proof.js');
 const { Keyring } = await dist('receipts/keyring.js');
 
 const WINDOW = 500;
@@ -50,10 +53,24 @@ async function ours() {
     },
     async receipt() {
       const [id] = await arena.admin.zrange(keys.ended, '-1', '-1');
-      const [verdict, field] = await arena.admin.hmgetBuffer(keys.ruling(id), 'verdict', 'field');
+      const [verdict, field, logged, size] = await arena.admin.hmgetBuffer(
+        keys.ruling(id),
+        'verdict',
+        'field',
+        'logged',
+        'log',
+      );
+      const [, index, salt] = logged.toString().split(' ');
+      const checkpoint = await arena.admin.get(keys.logAt(size));
+      const { key } = new Keyring(arena.keyring).logPolicy.logs[0];
+      const reader = new LogReader(new LogFiles(`${arena.folder}/log`), key, () =>
+        arena.admin.hget(keys.log, 'checkpoint'),
+      );
+      const hashes = await reader.inclusion(Number(index), Number(size));
+      const log = { salt, proof: formatProof({ index, hashes, checkpoint }) };
       const evidence = await arena.admin.hgetBuffer(keys.evidence(id), field.toString());
       const ticket = await arena.admin.hgetBuffer(keys.ticket(id), 'ticket');
-      return Buffer.from(receiptFile(decodeStored(ticket), decodeStored(evidence), decodeStored(verdict)));
+      return Buffer.from(receiptFile(decodeStored(ticket), decodeStored(evidence), decodeStored(verdict), log));
     },
   };
 }

@@ -1,5 +1,6 @@
 // Writes test/vectors: receipts good and bad with the reason for which each is refused. Run once per format version,
 // after a build; the keys are made anew and thrown away.
+import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { root } from './setup.mjs';
 
@@ -8,10 +9,16 @@ const { generateSigningKeyPem, signingKeyFromPem, workerIdOf } = await load('key
 const { signPayload } = await load('receipts/dsse.js');
 const { receiptFile, policyDigest } = await load('receipts/receipt.js');
 const { keyringEntry } = await load('receipts/keyring.js');
+const { formatCheckpoint } = await load('log/checkpoint.js');
+const { logEntry } = await load('log/log-entry.js');
+const { leafHash, nodeHash } = await load('log/merkle.js');
+const { formatNote, formatVkey, noteKey, signNote } = await load('log/signed-note.js');
+const { formatProof } = await load('log/tlog-proof.js');
 const { sha256Hex } = await load('blobs/blob-store.js');
 
 const key = () => signingKeyFromPem(generateSigningKeyPem());
-const [api, attestor, worker] = [key(), key(), key()];
+const [api, attestor, worker, log] = [key(), key(), key(), key()];
+const ORIGIN = 'countersign.example/log';
 const at = '2026-11-21T12:00:00.000Z';
 const job = 'job_01m7z00000000000000000000a';
 const type = 'https://in-toto.io/Statement/v1';
@@ -87,18 +94,29 @@ function documents({ recompute = 1, drawn = true, decision = 'confirmed', model 
       ticket: { sha256: ticketDigest },
       decision,
       recompute: { promisedShare: recompute, drawn },
-      notChecked: [...(drawn ? [] : ['OUTPUT_NOT_RECOMPUTED']), 'HARDWARE_NOT_ATTESTED', 'TRANSPARENCY_LOG_ABSENT'],
+      notChecked: [...(drawn ? [] : ['OUTPUT_NOT_RECOMPUTED']), 'HARDWARE_NOT_ATTESTED'],
       refusals: [],
     },
   };
   return { ticket, evidence, verdict };
 }
 
+/** The verdict as the second of two entries of the log. */
+function logPart(verdict, key) {
+  const salt = createHash('sha256').update(verdict.signature).digest();
+  const [other, entry] = [Buffer.from('{}'), logEntry('verdict', verdict.keyId, verdict.payload, salt)].map(leafHash);
+  const text = formatCheckpoint({ origin: ORIGIN, size: 2, root: nodeHash(other, entry) });
+  const checkpoint = formatNote({ text, signatures: [signNote(text, ORIGIN, key)] });
+  return { salt: salt.toString('base64'), proof: formatProof({ index: 1, hashes: [other], checkpoint }) };
+}
+
 function receipt({ ticket, evidence, verdict }, keys = {}) {
+  const verdictSigned = signPayload(keys.attestor ?? attestor, bytes(verdict));
   return receiptFile(
     signPayload(keys.api ?? api, bytes(ticket)),
     signPayload(keys.worker ?? worker, bytes(evidence)),
-    signPayload(keys.attestor ?? attestor, bytes(verdict)),
+    verdictSigned,
+    logPart(verdictSigned, keys.log ?? log),
   );
 }
 
@@ -113,13 +131,14 @@ smallOrder.evidence.predicate.worker.publicKey = Buffer.from(`01${'00'.repeat(31
 const late = documents();
 late.evidence.predicate.epoch = 2;
 
+const otherSalt = Buffer.alloc(32).toString('base64');
 const cases = {
   'good-recomputed': [null, good],
   'good-not-recomputed': [null, receipt(documents({ recompute: 0, drawn: false }))],
   'good-share-not-drawn': [null, receipt(documents({ recompute: 0.25, drawn: false }))],
   'bad-signature': ['bad_signature', `${JSON.stringify(otherSignature)}\n`],
   'bad-base64-spelling': ['malformed', `${JSON.stringify(spelled)}\n`],
-  'bad-duplicate-member': ['malformed', good.replace('"log":null', '"log":null,"log":null')],
+  'bad-duplicate-member': ['malformed', good.replace('"log":{', '"log":null,"log":{')],
   'bad-white-space': ['malformed', good.replace('{"receipt"', '{ "receipt"')],
   'bad-no-line-end': ['malformed', good.trimEnd()],
   'bad-verdict-by-worker': ['untrusted_key', receipt(documents(), { attestor: worker })],
@@ -130,6 +149,10 @@ const cases = {
   'bad-other-model': ['mismatch', receipt(documents({ model: 'smaller' }))],
   'bad-other-epoch': ['mismatch', receipt(late)],
   'bad-refuted': ['not_confirmed', receipt(documents({ decision: 'refuted' }))],
+  'bad-log-key': ['not_logged', receipt(documents(), { log: attestor })],
+  'bad-log-index': ['not_logged', good.replace('\\nindex 1\\n', '\\nindex 0\\n')],
+  'bad-log-salt': ['not_logged', `${JSON.stringify({ ...parsed, log: { ...parsed.log, salt: otherSalt } })}\n`],
+  'bad-log-absent': ['malformed', `${JSON.stringify({ ...parsed, log: null })}\n`],
   'bad-downgraded': ['promise_not_kept', receipt(documents({ recompute: 1, drawn: false }))],
 };
 for (const [name, [reason, text]] of Object.entries(cases)) {
@@ -140,5 +163,5 @@ for (const [name, [reason, text]] of Object.entries(cases)) {
 }
 writeFileSync(
   `${root}test/vectors/keyring.json`,
-  `${JSON.stringify({ version: 1, keys: [keyringEntry('api', api.public, '2026-01-01T00:00:00.000Z'), keyringEntry('attestor', attestor.public, '2026-01-01T00:00:00.000Z')] }, null, 2)}\n`,
+  `${JSON.stringify({ version: 1, keys: [keyringEntry('api', api.public, '2026-01-01T00:00:00.000Z'), keyringEntry('attestor', attestor.public, '2026-01-01T00:00:00.000Z')], logPolicy: `log ${formatVkey(noteKey(ORIGIN, 'ed25519', log.public))}\nquorum none\n` }, null, 2)}\n`,
 );

@@ -10,6 +10,7 @@ export const ApiConfig = z.object({
     .string()
     .min(1)
     .describe('file with the public keys of the API and the attestors, served under `/.well-known/`'),
+  COUNTERSIGN_LOG: z.string().min(1).describe("folder of the transparency log's tiles, served under `/log/`"),
   COUNTERSIGN_HOST: z.string().min(1).default('127.0.0.1').describe('address to listen on'),
   COUNTERSIGN_PORT: integer(0, 65_535).default(8181).describe('port to listen on; 0 for any free one'),
   COUNTERSIGN_DEFAULT_RECOMPUTE: z.coerce

@@ -5,6 +5,8 @@ import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { JobKeys } from '../jobs/job.keys.ts';
 import { JobReader } from '../jobs/job.reader.ts';
 import { readSigningKey } from '../keys/key-file.ts';
+import { LogFiles } from '../log/log-files.ts';
+import { LogReader } from '../log/log-reader.ts';
 import type { Logger } from '../logging/logger.ts';
 import { readCatalog } from '../pools/catalog.ts';
 import { readFileSync } from 'node:fs';
@@ -29,6 +31,7 @@ export interface ApiParts {
   readonly jobs: Jobs;
   readonly streams: EventStreams;
   readonly directory: Directory;
+  readonly log: LogReader;
   readonly metrics: Metrics;
   readonly apiKeys: ApiKeys;
   close(): Promise<void>;
@@ -37,11 +40,8 @@ export interface ApiParts {
 /** Checks key, keyring, catalog and Redis, and opens everything. Throws CodedErrors that say what to do. */
 export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiParts> {
   const signingKey = readSigningKey(config.COUNTERSIGN_API_KEY_FILE);
-  if (
-    !readKeyring(config.COUNTERSIGN_KEYRING)
-      .of('api')
-      .some((key) => key.id === signingKey.public.id)
-  ) {
+  const trust = readKeyring(config.COUNTERSIGN_KEYRING);
+  if (!trust.of('api').some((key) => key.id === signingKey.public.id)) {
     throw new CodedError(
       'key_file_unfit',
       `The API's key ${signingKey.public.id.slice(0, 16)}… is not in ${config.COUNTERSIGN_KEYRING}: nobody would believe its tickets.`,
@@ -67,7 +67,14 @@ export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiPar
   const wake = new Wake(blocking, keys, logger);
   wake.start();
   const reader = new JobReader(redis, keys, keys.open);
-  const jobs = new Jobs({ redis, keys, reader, blobs, wake });
+  const [ownLog] = trust.logPolicy.logs;
+  if (ownLog === undefined) throw new CodedError('key_file_unfit', `${config.COUNTERSIGN_KEYRING} names no log.`);
+  const log = new LogReader(
+    new LogFiles(config.COUNTERSIGN_LOG),
+    ownLog.key,
+    async () => (await redis.hget(keys.log, 'checkpoint')) ?? '',
+  );
+  const jobs = new Jobs({ redis, keys, reader, blobs, wake, log });
   const streams = new EventStreams({
     jobs,
     wake,
@@ -91,6 +98,7 @@ export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiPar
     jobs,
     streams,
     directory,
+    log,
     metrics: new Metrics(directory, streams),
     apiKeys: new ApiKeys(redis, keys),
     async close() {

@@ -1,5 +1,6 @@
 import { Inject, Module, type BeforeApplicationShutdown, type DynamicModule } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, Reflector } from '@nestjs/core';
+import { LogReader } from '../log/log-reader.ts';
 import type { Logger } from '../logging/logger.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
 import { Admission } from './admission.ts';
@@ -10,6 +11,7 @@ import { DirectoryController } from './directory.controller.ts';
 import { EventStreams } from './event-streams.ts';
 import { Jobs } from './jobs.ts';
 import { JobsController } from './jobs.controller.ts';
+import { LogController } from './log.controller.ts';
 import { Metrics } from './metrics.ts';
 import { ProblemFilter } from './problem.filter.ts';
 
@@ -27,13 +29,14 @@ export class ApiModule implements BeforeApplicationShutdown {
   static with(parts: ApiParts, logger: Logger): DynamicModule {
     return {
       module: ApiModule,
-      controllers: [JobsController, DirectoryController],
+      controllers: [JobsController, DirectoryController, LogController],
       providers: [
         { provide: PARTS, useValue: parts },
         { provide: Admission, useValue: parts.admission },
         { provide: Jobs, useValue: parts.jobs },
         { provide: EventStreams, useValue: parts.streams },
         { provide: Directory, useValue: parts.directory },
+        { provide: LogReader, useValue: parts.log },
         { provide: Metrics, useValue: parts.metrics },
         { provide: ApiKeys, useValue: parts.apiKeys },
         {

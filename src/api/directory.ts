@@ -7,6 +7,7 @@ import type { Catalog } from '../pools/catalog.ts';
 import type { KeyringFile } from '../receipts/keyring.ts';
 
 const CACHE_MS = 500;
+const CACHE_NOBODY_MS = 50;
 
 export interface Health {
   readonly ready: boolean;
@@ -22,7 +23,7 @@ export class Directory {
   readonly #redis: Redis;
   readonly #keys: JobKeys;
   readonly #catalog: Catalog;
-  #cached: { at: number; present: Promise<{ workers: Announcement[]; attestors: Announcement[] }> } | undefined;
+  #cached: { until: number; present: Promise<{ workers: Announcement[]; attestors: Announcement[] }> } | undefined;
 
   constructor(parts: { redis: Redis; keys: JobKeys; catalog: Catalog; keyring: KeyringFile }) {
     this.#redis = parts.redis;
@@ -104,13 +105,20 @@ export class Directory {
 
   #present() {
     const now = performance.now();
-    if (this.#cached === undefined || now - this.#cached.at > CACHE_MS) {
-      const both = Promise.all([
-        present(this.#redis, this.#keys, 'worker'),
-        present(this.#redis, this.#keys, 'attestor'),
-      ]);
-      this.#cached = { at: now, present: both.then(([workers, attestors]) => ({ workers, attestors })) };
-    }
-    return this.#cached.present;
+    if (this.#cached !== undefined && now < this.#cached.until) return this.#cached.present;
+    const both = Promise.all([
+      present(this.#redis, this.#keys, 'worker'),
+      present(this.#redis, this.#keys, 'attestor'),
+    ]);
+    const cached = {
+      until: now + CACHE_MS,
+      present: both.then(([workers, attestors]) => {
+        // Whoever waits for somebody to come is told soon.
+        if (workers.length === 0 || attestors.length === 0) cached.until = now + CACHE_NOBODY_MS;
+        return { workers, attestors };
+      }),
+    };
+    this.#cached = cached;
+    return cached.present;
   }
 }

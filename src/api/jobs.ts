@@ -8,6 +8,9 @@ import type { JobReader, JobView } from '../jobs/job.reader.ts';
 import { isFinal } from '../jobs/job-state.ts';
 import { MAX_OUTPUT_BYTES } from '../jobs/task-input.ts';
 import { decodeStored } from '../receipts/dsse.ts';
+import { parseCheckpoint } from '../log/checkpoint.ts';
+import type { LogReader } from '../log/log-reader.ts';
+import { formatProof } from '../log/tlog-proof.ts';
 import { receiptFile } from '../receipts/receipt.ts';
 import { Evidence } from '../receipts/statements.ts';
 import { loadScript } from '../redis/script.ts';
@@ -34,13 +37,15 @@ export class Jobs {
   readonly #reader: JobReader;
   readonly #blobs: BlobStore;
   readonly #wake: Wake;
+  readonly #log: LogReader;
 
-  constructor(parts: { redis: Redis; keys: JobKeys; reader: JobReader; blobs: BlobStore; wake: Wake }) {
+  constructor(parts: { redis: Redis; keys: JobKeys; reader: JobReader; blobs: BlobStore; wake: Wake; log: LogReader }) {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
     this.#reader = parts.reader;
     this.#blobs = parts.blobs;
     this.#wake = parts.wake;
+    this.#log = parts.log;
   }
 
   /** Throws CodedError `job_not_found`. */
@@ -138,8 +143,13 @@ export class Jobs {
 
   /** The receipt file. Throws CodedError `job_not_done`. */
   async receipt(tenant: string, id: string): Promise<string> {
-    const { ticket, evidence, verdict } = await this.#documents(tenant, id);
-    return receiptFile(ticket, evidence, verdict);
+    const { ticket, evidence, verdict, log } = await this.#documents(tenant, id);
+    const { salt, index, size } = log;
+    // The checkpoint by which it was done; a later one proves the same.
+    const kept = await this.#redis.get(this.#keys.logAt(size));
+    const checkpoint = kept ?? (await this.#log.checkpoint());
+    const hashes = await this.#log.inclusion(index, kept === null ? parseCheckpoint(checkpoint).size : size);
+    return receiptFile(ticket, evidence, verdict, { salt, proof: formatProof({ index, hashes, checkpoint }) });
   }
 
   /** Provisional output after a place in the chunk stream, and the place up to which it reads. */
@@ -168,7 +178,14 @@ export class Jobs {
         `The job is ${view.state}; only a done job has a confirmed output and a receipt.`,
       );
     }
-    const [verdict, field] = await this.#redis.hmgetBuffer(this.#keys.ruling(id), 'verdict', 'field');
+    const [verdict, field, logged, logSize] = await this.#redis.hmgetBuffer(
+      this.#keys.ruling(id),
+      'verdict',
+      'field',
+      'logged',
+      'log',
+    );
+    const [, index, salt] = logged?.toString('latin1').split(' ') ?? [];
     const evidence = field && (await this.#redis.hgetBuffer(this.#keys.evidence(id), field.toString('latin1')));
     const decoded = {
       ticket: decodeStored(Buffer.from(view.ticket)),
@@ -176,12 +193,13 @@ export class Jobs {
       verdict: verdict ? decodeStored(verdict) : undefined,
     };
     // Retention takes all documents of a job at once; between two reads it may have taken these.
-    if (!decoded.ticket || !decoded.evidence || !decoded.verdict || !field)
+    if (!decoded.ticket || !decoded.evidence || !decoded.verdict || !field || !logSize || salt === undefined)
       throw new CodedError('job_not_found', UNKNOWN);
     return {
       ticket: decoded.ticket,
       evidence: decoded.evidence,
       verdict: decoded.verdict,
+      log: { salt, index: Number(index), size: Number(logSize.toString('latin1')) },
       field: field.toString('latin1'),
     };
   }

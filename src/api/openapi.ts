@@ -144,6 +144,23 @@ export const OPERATIONS: readonly Operation[] = [
   },
   {
     method: 'get',
+    path: '/log/checkpoint',
+    summary: 'The newest checkpoint of the transparency log: a signed note (C2SP tlog-checkpoint).',
+    scope: null,
+    success: { '200': ok('the checkpoint', z.string(), 'text/plain') },
+    errors: ['route_not_found'],
+  },
+  {
+    method: 'get',
+    path: '/log/tile/{path}',
+    summary:
+      'Tiles and entry bundles of the transparency log (C2SP tlog-tiles); each is checked up to the root before it is served.',
+    scope: null,
+    success: { '200': ok('the tile', z.string(), 'application/octet-stream') },
+    errors: ['route_not_found', 'blob_missing'],
+  },
+  {
+    method: 'get',
     path: '/health/live',
     summary: 'Whether the process answers.',
     scope: null,

@@ -17,15 +17,15 @@ import { requireFitRedis } from '../redis/requirements.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import { EnrolledWorkers } from './enrolled-workers.ts';
 import { Intake } from './intake.ts';
+import { LogFiles } from '../log/log-files.ts';
 import { Judge } from './judge.ts';
+import { Sequencer } from './sequencer.ts';
 import { RECOMPUTE_JOB, type Recomputation } from './recomputation.ts';
 import { recomputeConsumer } from './recompute.processor.ts';
 import { Rulings } from './rulings.ts';
 import { Sweep } from './sweep.ts';
 
 const REDIS_START_MS = 10_000;
-/** Measured: a second and a third lane keep the attestor busy while Redis works; a fourth adds nothing. */
-const LANES = 3;
 const BLOB_SWEEP_MS = 3_600_000;
 /** A job may be open for a day before it is kept; blobs outlive both. */
 const LONGEST_OPEN_MS = 90_000_000;
@@ -47,17 +47,25 @@ export class AttestorProcess implements BeforeApplicationShutdown {
         `The attestor's key ${signingKey.public.id.slice(0, 16)}… is not in ${config.COUNTERSIGN_KEYRING}: nobody would believe its verdicts.`,
       );
     }
+    const logKey = readSigningKey(config.COUNTERSIGN_LOG_KEY_FILE);
+    const log = keyring.logPolicy.logs.find(({ key }) => key.key.id === logKey.public.id);
+    if (log === undefined) {
+      throw new CodedError(
+        'key_file_unfit',
+        `The log's key ${logKey.public.id.slice(0, 16)}… is not in the log policy of ${config.COUNTERSIGN_KEYRING}: nobody would believe its checkpoints.`,
+      );
+    }
     const enrolled = new EnrolledWorkers(config.COUNTERSIGN_ENROLLED_WORKERS, logger);
     const catalog = readCatalog(config.COUNTERSIGN_CATALOG);
     const keys = new JobKeys(config.COUNTERSIGN_SHARD);
     const access = redisAccess(config, 'attestor');
     const redis = openRedis(access, 'patient', logger);
-    const lanes = Array.from({ length: LANES }, () => openRedis(access, 'patient', logger));
+    const blocking = openRedis(access, 'patient', logger);
     try {
       await whenReady(redis, REDIS_START_MS);
       await requireFitRedis(redis, 'attestor');
     } catch (cause) {
-      for (const connection of [redis, ...lanes]) connection.disconnect();
+      for (const connection of [redis, blocking]) connection.disconnect();
       if (cause instanceof CodedError) throw cause;
       throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
     }
@@ -68,8 +76,29 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const blobs = new BlobStore(config.COUNTERSIGN_BLOBS);
     const judge = new Judge({ redis, keys, blobs, signingKey, keyring, enrolled, catalog, engines });
     const rulings = new Rulings(redis, keys, queues);
+    const sequencer = new Sequencer({
+      redis,
+      keys,
+      files: new LogFiles(config.COUNTERSIGN_LOG),
+      key: logKey,
+      origin: log.key.name,
+      keepMs: config.COUNTERSIGN_KEEP_MS + LONGEST_OPEN_MS,
+      logger,
+    });
+    await sequencer.start();
     const recomputations = new FairQueues<Recomputation>(redis, keys, keys.attestorQueue, RECOMPUTE_JOB);
-    const intake = new Intake({ redis, lanes, keys, judge, rulings, enrolled, recomputations, consumer: id, logger });
+    const intake = new Intake({
+      redis,
+      blocking,
+      keys,
+      judge,
+      rulings,
+      sequencer,
+      enrolled,
+      recomputations,
+      consumer: id,
+      logger,
+    });
     await intake.start();
     const sweep = new Sweep({
       redis,
@@ -110,6 +139,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       () => sweep.stop(),
       () => intake.stop(),
       () => closeWithin(consumer),
+      () => sequencer.stop(),
       () => withdraw(redis, keys, 'attestor', id),
       () => Promise.all([...engines.values()].map((engine) => engine.close())),
       () => redis.disconnect(),
@@ -131,16 +161,17 @@ async function closeWithin(consumer: Worker<Recomputation> | undefined): Promise
 async function loadEngines(catalog: Catalog, named: string | undefined): Promise<Map<string, Engine>> {
   if (named === 'none') return new Map();
   const wanted = named?.split(',').map((name) => name.trim());
+  const models = catalog
+    .all()
+    .filter((model) => (wanted === undefined ? model.engine !== 'openai' : wanted.includes(model.name)));
   const engines = new Map<string, Engine>();
-  for (const model of catalog.all()) {
-    if (wanted === undefined ? model.engine === 'openai' : !wanted.includes(model.name)) continue;
-    const engine = await loadEngine(model);
+  for (const engine of await Promise.all(models.map(loadEngine))) {
     if (engine.repeatable === 'no')
       throw new CodedError(
         'config_invalid',
-        `COUNTERSIGN_RECOMPUTE_MODELS names ${model.name}, which does not repeat itself.`,
+        `COUNTERSIGN_RECOMPUTE_MODELS names ${engine.model.name}, which does not repeat itself.`,
       );
-    engines.set(model.name, engine);
+    engines.set(engine.model.name, engine);
   }
   const unknown = wanted?.find((name) => !engines.has(name));
   if (unknown !== undefined)

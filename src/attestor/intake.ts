@@ -10,6 +10,7 @@ import { readCases, type CaseFile, type CaseRef } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Judge } from './judge.ts';
 import { judgeRelease } from './release-judge.ts';
+import type { Sequencer } from './sequencer.ts';
 import { RECOMPUTE_QUEUE, type Recomputation } from './recomputation.ts';
 import type { Ruling, RulingReply, Rulings } from './rulings.ts';
 
@@ -18,6 +19,8 @@ export const ruled = channel('countersign.attestor.ruled');
 
 const GROUP = 'attestors';
 const BATCH = 50;
+/** Batches that are judged, logged and ruled on at once; unread entries wait in the stream, where others can take them. */
+const MOST_IN_HAND = 10;
 const BLOCK_MS = 2_000;
 /** An entry that another attestor has held for longer is taken over: it died, or it is slower than it may be. */
 const TAKE_OVER_MS = 5_000;
@@ -31,11 +34,12 @@ interface Entry {
 
 interface IntakeParts {
   readonly redis: Redis;
-  /** A connection for each lane, used by nobody else, because it blocks. */
-  readonly lanes: readonly Redis[];
+  /** Used by nobody else, because it blocks. */
+  readonly blocking: Redis;
   readonly keys: JobKeys;
   readonly judge: Judge;
   readonly rulings: Rulings;
+  readonly sequencer: Sequencer;
   readonly enrolled: EnrolledWorkers;
   readonly recomputations: FairQueues<Recomputation>;
   readonly consumer: string;
@@ -43,16 +47,16 @@ interface IntakeParts {
 }
 
 /**
- * Reads what workers commit and what users cancel, in batches and in a few lanes (one checks while another waits for
- * Redis), judges, rules and acknowledges, in this order. A crash
- * at any point leaves entries that are read again; ruling twice changes nothing, because a ruling names the epoch
+ * Reads what workers commit and what users cancel, in batches, a few of them in hand at once (one is checked while
+ * another waits for the log), judges, rules and acknowledges, in this order. A crash at any point leaves entries that are read again; ruling twice changes nothing, because a ruling names the epoch
  * that it is about.
  */
 export class Intake {
   readonly #parts: IntakeParts;
   readonly #warn: (error: unknown) => void;
   #stopped = false;
-  #loops: Promise<void>[] = [];
+  #loop: Promise<void> = Promise.resolve();
+  readonly #inHand = new Set<Promise<void>>();
   #lastTakeOver = 0;
 
   constructor(parts: IntakeParts) {
@@ -64,13 +68,14 @@ export class Intake {
 
   async start(): Promise<void> {
     await this.#createGroups();
-    this.#loops = this.#parts.lanes.map((lane) => this.#run(lane));
+    this.#loop = this.#run();
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const lane of this.#parts.lanes) lane.disconnect();
-    await Promise.all(this.#loops);
+    this.#parts.blocking.disconnect();
+    await this.#loop;
+    await Promise.all(this.#inHand);
   }
 
   /** Judges cases and applies what comes of it; also the sweep's way for stuck attestations. */
@@ -94,8 +99,27 @@ export class Intake {
     await this.rule(judgements.flatMap(({ judgement }) => (judgement.kind === 'rule' ? [judgement.ruling] : [])));
   }
 
-  /** Applies rulings. A confirmation that meets a wish to cancel becomes a cancellation. */
+  /** Applies rulings: confirmations when their verdicts stand in the log, the others at once. */
   async rule(rulings: readonly Ruling[]): Promise<void> {
+    const confirmations = rulings.filter(({ action }) => action.kind === 'end' && action.state === 'done');
+    const others = rulings.filter((ruling) => !confirmations.includes(ruling));
+    await Promise.all([this.#apply(others), this.#log(confirmations).then((logged) => this.#apply(logged))]);
+  }
+
+  async #log(confirmations: readonly Ruling[]): Promise<Ruling[]> {
+    const verdicts = confirmations.flatMap(({ id, epoch, verdict }) =>
+      verdict === undefined ? [] : [{ id, epoch, field: verdict.field, verdict: verdict.signed }],
+    );
+    const sizes = await this.#parts.sequencer.log(verdicts);
+    return confirmations.flatMap((ruling, index) => {
+      const logSize = sizes[index];
+      return logSize === undefined ? [] : [{ ...ruling, logSize }];
+    });
+  }
+
+  /** A confirmation that meets a wish to cancel becomes a cancellation. */
+  async #apply(rulings: readonly Ruling[]): Promise<void> {
+    if (rulings.length === 0) return;
     const replies = await this.#parts.rulings.apply(rulings);
     crashPoint('attestor.after-rule');
     publish(rulings, replies);
@@ -103,23 +127,38 @@ export class Intake {
     if (cancelled.length > 0) publish(cancelled, await this.#parts.rulings.apply(cancelled));
   }
 
-  async #run(lane: Redis): Promise<void> {
+  async #run(): Promise<void> {
     while (!this.#stopped) {
       try {
-        const entries = await this.#next(lane);
+        while (this.#inHand.size >= MOST_IN_HAND) await Promise.race(this.#inHand);
+        const entries = await this.#next();
         if (entries.length === 0) continue;
-        crashPoint('attestor.before-read');
-        await this.#handle(entries);
-        await this.#acknowledge(entries);
-        crashPoint('attestor.after-ack');
+        const work = this.#finish(entries).finally(() => this.#inHand.delete(work));
+        this.#inHand.add(work);
       } catch (error) {
         if (this.#isStopped()) return;
-        this.#warn(error);
-        // A Redis that came back empty, or was replaced, has no groups.
-        if (messageOf(error).includes('NOGROUP')) await this.#createGroups().catch(this.#warn);
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await this.#recover(error);
       }
     }
+  }
+
+  /** What fails here is not acknowledged, and comes again. */
+  async #finish(entries: readonly Entry[]): Promise<void> {
+    try {
+      crashPoint('attestor.before-read');
+      await this.#handle(entries);
+      await this.#acknowledge(entries);
+      crashPoint('attestor.after-ack');
+    } catch (error) {
+      if (!this.#isStopped()) await this.#recover(error);
+    }
+  }
+
+  async #recover(error: unknown): Promise<void> {
+    this.#warn(error);
+    // A Redis that came back empty, or was replaced, has no groups.
+    if (messageOf(error).includes('NOGROUP')) await this.#createGroups().catch(this.#warn);
+    await new Promise((resolve) => setTimeout(resolve, 100));
   }
 
   #isStopped(): boolean {
@@ -153,11 +192,11 @@ export class Intake {
     await this.judge(toJudge);
   }
 
-  async #next(lane: Redis): Promise<Entry[]> {
-    const { keys, consumer } = this.#parts;
+  async #next(): Promise<Entry[]> {
+    const { blocking, keys, consumer } = this.#parts;
     const stale = await this.#takeOver();
     if (stale.length > 0) return stale;
-    const reply = await lane.xreadgroup(
+    const reply = await blocking.xreadgroup(
       'GROUP',
       GROUP,
       consumer,

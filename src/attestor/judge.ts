@@ -236,7 +236,6 @@ function notChecked(evidence: Evidence, recomputed: boolean): Verdict['predicate
     ...(recomputed ? [] : (['OUTPUT_NOT_RECOMPUTED'] as const)),
     ...(evidence.predicate.model.measured ? [] : (['WEIGHTS_DECLARED_NOT_MEASURED'] as const)),
     'HARDWARE_NOT_ATTESTED',
-    'TRANSPARENCY_LOG_ABSENT',
   ];
 }
 

@@ -28,13 +28,15 @@ export interface Ruling {
   /** A sentence for people, without anything about other tenants. */
   readonly detail: string;
   readonly verdict?: { readonly signed: SignedPayload; readonly field: string };
+  /** The size of a published checkpoint by which the verdict stands in the log; without it, nothing is done. */
+  readonly logSize?: number;
 }
 
 export type RulingReply =
   | { readonly kind: 'ended'; readonly state: string }
   | { readonly kind: 'requeued' }
   | { readonly kind: 'already'; readonly state: string }
-  | { readonly kind: 'missing' | 'fenced' | 'held' | 'cancelled' };
+  | { readonly kind: 'missing' | 'fenced' | 'held' | 'cancelled' | 'unlogged' };
 
 /** The only writer of ends. Rules in batches; a job that is to run again is delivered again. */
 export class Rulings {
@@ -63,8 +65,10 @@ export class Rulings {
       ruling.action.kind === 'end' ? ruling.action.state : ruling.action.kind === 'close' ? ruling.action.why : 'lost',
       ruling.code,
       ruling.detail,
-      ruling.verdict ? encodeStored(ruling.verdict.signed) : '',
+      // A confirmation's verdict was kept when it was given its place in the log.
+      ruling.verdict && ruling.logSize === undefined ? encodeStored(ruling.verdict.signed) : '',
       ruling.verdict?.field ?? '',
+      ruling.logSize ?? '',
     ]);
     const reply = await RULE.run(
       this.#redis,
@@ -96,6 +100,7 @@ export class Rulings {
         case 'fenced':
         case 'held':
         case 'cancelled':
+        case 'unlogged':
           return { kind };
         default:
           throw new Error(`rule.lua answered ${String(kind)}.`);

@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
+import { writeDurably } from './durable-file.ts';
 
 const NAME = /^[0-9a-f]{64}$/;
 
@@ -20,11 +21,7 @@ export class BlobStore {
     this.#folder = folder;
   }
 
-  /**
-   * Stores the bytes and returns their digest. The file is durable before the digest is returned: written aside,
-   * fsynced, renamed, and the folder fsynced. A crash before the rename leaves a `.tmp` file that `removeOld`
-   * clears; after it, a whole blob.
-   */
+  /** Stores the bytes and returns their digest, when they are durable. What a crash leaves aside, `removeOld` clears. */
   async put(bytes: Uint8Array): Promise<string> {
     const digest = sha256Hex(bytes);
     const folder = join(this.#folder, digest.slice(0, 2));
@@ -37,22 +34,7 @@ export class BlobStore {
     } catch (error) {
       if (systemCodeOf(error) !== 'ENOENT') throw error;
     }
-    await mkdir(folder, { recursive: true });
-    const aside = join(folder, `${digest}.${randomBytes(6).toString('hex')}.tmp`);
-    const file = await open(aside, 'wx', 0o640);
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(aside, path);
-    const directory = await open(folder, 'r');
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
+    await writeDurably(path, bytes);
     return digest;
   }
 

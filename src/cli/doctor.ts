@@ -22,7 +22,7 @@ const MAX_CLOCK_SKEW_MS = 2_000;
 /** Everything that can be wrong with a set-up, each looked at by itself, so that one trouble does not hide another. */
 export async function examine(data: DataFolder, redisUrl: string): Promise<Finding[]> {
   const findings: Finding[] = [nodeVersion()];
-  for (const role of ['api', 'attestor', 'worker-1'])
+  for (const role of ['api', 'attestor', 'log', 'worker-1'])
     findings.push(
       attempt(`key of the ${role}`, 'countersign up makes it', () =>
         readSigningKey(data.roleKey(role)).public.id.slice(0, 16),

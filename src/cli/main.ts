@@ -11,6 +11,7 @@ import { REDIS_ROLES, aclRules } from '../redis/acl.ts';
 import { ApiClient } from './api-client.ts';
 import { examine } from './doctor.ts';
 import { addKeysCommands } from './keys-commands.ts';
+import { addLogCommands } from './log-commands.ts';
 import { Output, jsonOption, reportError } from './output.ts';
 import { DataFolder, SHARD } from './set-up.ts';
 import { up } from './up.ts';
@@ -238,16 +239,28 @@ remote('cancel', 'ask for a job to be stopped')
     new Output(options.json === true).show(answer, [`${answer.outcome}  (${answer.job.state})`]);
   });
 
+interface VerifyOptions {
+  readonly keyring?: string;
+  readonly logPolicy?: string;
+  readonly output?: string;
+  readonly input?: string;
+  readonly json?: boolean;
+}
+
 program
   .command('verify')
   .description('verify a receipt offline: no service of ours is asked')
   .argument('<receipt>', 'receipt file')
   .option('--keyring <file>', 'keys to trust, as served under /.well-known/countersign.json')
+  .option('--log-policy <file>', 'log and witnesses to trust (C2SP tlog-policy), instead of those of the keyring')
   .option('--output <file>', 'the output you hold, compared too')
   .option('--input <file>', 'the input you sent as JSON, compared too')
   .addOption(jsonOption())
-  .action((receipt: string, options: { keyring?: string; output?: string; input?: string; json?: boolean }) => {
+  .action((receipt: string, options: VerifyOptions) => {
     const out = new Output(options.json === true);
+    const keyring = readKeyring(options.keyring ?? data().keyring());
+    const trust =
+      options.logPolicy === undefined ? keyring : keyring.withLogPolicy(read(options.logPolicy).toString('utf8'));
     const documents = {
       ...(options.output === undefined ? {} : { output: read(options.output) }),
       ...(options.input === undefined ? {} : { input: read(options.input) }),
@@ -255,7 +268,7 @@ program
     try {
       const { ticket, evidence, verdict, inputSha256, outputSha256, checks } = verifyReceipt(
         read(receipt),
-        readKeyring(options.keyring ?? data().keyring()),
+        trust,
         documents,
       );
       out.show({ verified: true, ticket, evidence, verdict, inputSha256, outputSha256, checks }, [
@@ -279,6 +292,7 @@ function read(path: string): Buffer {
 }
 
 addKeysCommands(program, data, redisUrl);
+addLogCommands(program, data);
 
 /** The Redis that a command talks to: the one given, or the private one of the data folder. */
 function redisUrl(given: string | undefined): string {

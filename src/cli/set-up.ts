@@ -7,8 +7,9 @@ import { sha256Hex } from '../blobs/blob-store.ts';
 import { EmbedEngine } from '../engines/embed-engine.ts';
 import { JobKeys } from '../jobs/job.keys.ts';
 import { ensureSigningKey, readSecretFile, writeSecretFile } from '../keys/key-file.ts';
-import { workerIdOf } from '../keys/signing-key.ts';
+import { workerIdOf, type SigningKey } from '../keys/signing-key.ts';
 import { readCatalog } from '../pools/catalog.ts';
+import { formatVkey, noteKey } from '../log/signed-note.ts';
 import { keyringEntry, type KeyringFile } from '../receipts/keyring.ts';
 import { REDIS_ROLES, aclFile, type RedisRole } from '../redis/acl.ts';
 
@@ -25,6 +26,8 @@ export class DataFolder {
   readonly catalog = (): string => this.at('models.json');
   readonly enrolled = (): string => this.at('workers.json');
   readonly blobs = (): string => this.at('blobs');
+  /** The transparency log's files, as they are served. */
+  readonly log = (): string => this.at('log');
   readonly devKey = (): string => this.at('dev.key');
   readonly address = (): string => this.at('api.url');
   readonly roleKey = (name: string): string => this.at('keys', `${name}.key`);
@@ -38,20 +41,18 @@ export const ADMIN = 'admin';
 
 /** Makes what is missing: keys, passwords, keyring, list of workers, catalog. What is there is left as it is. */
 export function prepare(data: DataFolder, workers: number): void {
-  for (const folder of [data.path, data.at('keys'), data.blobs(), data.at('logs')])
+  for (const folder of [data.path, data.at('keys'), data.blobs(), data.log(), data.at('logs')])
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   if (!existsSync(data.catalog()))
     writeFileSync(data.catalog(), `${JSON.stringify(demonstrationCatalog(data), null, 2)}\n`, { mode: 0o644 });
   const api = ensureSigningKey(data.roleKey('api'));
   const attestor = ensureSigningKey(data.roleKey('attestor'));
   const now = new Date().toISOString();
-  if (!existsSync(data.keyring())) {
-    const keyring: KeyringFile = {
-      version: 1,
-      keys: [keyringEntry('api', api.public, now), keyringEntry('attestor', attestor.public, now)],
-    };
-    writeFileSync(data.keyring(), `${JSON.stringify(keyring, null, 2)}\n`, { mode: 0o644 });
-  }
+  const keyring: Partial<KeyringFile> = existsSync(data.keyring())
+    ? (JSON.parse(readFileSync(data.keyring(), 'utf8')) as Partial<KeyringFile>)
+    : { version: 1, keys: [keyringEntry('api', api.public, now), keyringEntry('attestor', attestor.public, now)] };
+  const logPolicy = keyring.logPolicy ?? logPolicyOf(ensureSigningKey(data.roleKey('log')));
+  writeFileSync(data.keyring(), `${JSON.stringify({ ...keyring, logPolicy }, null, 2)}\n`, { mode: 0o644 });
   const enrolled: EnrolledWorkersFile = existsSync(data.enrolled())
     ? (JSON.parse(readFileSync(data.enrolled(), 'utf8')) as EnrolledWorkersFile)
     : { version: 1, workers: [] };
@@ -65,6 +66,11 @@ export function prepare(data: DataFolder, workers: number): void {
     if (!existsSync(data.redisPassword(user)))
       writeSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
   }
+}
+
+/** Trust in a log of our own and in no witnesses yet. Its name holds its key's id, so that no two installations' logs are one. */
+function logPolicyOf({ public: key }: SigningKey): string {
+  return `log ${formatVkey(noteKey(`countersign.local/log/${key.id.slice(0, 16)}`, 'ed25519', key))}\nquorum none\n`;
 }
 
 export function passwordOf(data: DataFolder, user: string): string {

@@ -82,15 +82,20 @@ async function startAndProve(
     (spec) => new Child(spec, (name, detail) => out.say(`${name} ${detail}`)),
   );
   stops.push(() => Promise.all(children.map((child) => child.stop())));
-  const facts = await Promise.all(children.map((child) => child.start()));
-  const url = String(facts[0]?.['url']);
+  // What the first job needs starts first; the other workers load their models while it runs.
+  const [facts] = await Promise.all(children.slice(0, NEEDED_FIRST).map((child) => child.start()));
+  const others = Promise.all(children.slice(NEEDED_FIRST).map((child) => child.start()));
+  // Whoever waits for them below hears of a failure; until then it is nobody's.
+  others.catch(() => undefined);
+  const url = String(facts?.['url']);
   writeFileSync(data.address(), `${url}\n`, { mode: 0o644 });
-  out.say(`started api, ${options.workers} workers and attestor, each a process of its own`);
+  out.say(`starting   api, ${options.workers} workers and attestor, each a process of its own`);
 
   const key = await developmentKey(data, access);
   const client = new ApiClient(url, key);
   await whenUp(client);
   const result = await demonstrate(data, client, out);
+  if (!options.once) await others;
   out.say(`api        ${url}   (documentation: ${url}/docs)`);
   out.say(`key        ${data.devKey()}`);
   out.say(
@@ -98,6 +103,9 @@ async function startAndProve(
   );
   return result;
 }
+
+/** The api, the attestor and one worker, in the order of `specs`. */
+const NEEDED_FIRST = 3;
 
 /** One installation is started once; a lock left by a process that is gone does not count. */
 function lock(data: DataFolder): () => void {
@@ -194,6 +202,7 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
       env: {
         ...common('api'),
         COUNTERSIGN_API_KEY_FILE: data.roleKey('api'),
+        COUNTERSIGN_LOG: data.log(),
         COUNTERSIGN_KEYRING: data.keyring(),
         COUNTERSIGN_PORT: String(port),
       },
@@ -205,6 +214,8 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
       env: {
         ...common('attestor'),
         COUNTERSIGN_ATTESTOR_KEY_FILE: data.roleKey('attestor'),
+        COUNTERSIGN_LOG_KEY_FILE: data.roleKey('log'),
+        COUNTERSIGN_LOG: data.log(),
         COUNTERSIGN_KEYRING: data.keyring(),
         COUNTERSIGN_ENROLLED_WORKERS: data.enrolled(),
       },

@@ -29,8 +29,10 @@ export const ERROR_CATALOG = {
   catalog_invalid: { status: 500, exit: 2, title: 'The model catalog is not valid' },
   model_file_unfit: { status: 500, exit: 2, title: 'The model file is not the one that was configured' },
   engine_unfit: { status: 500, exit: 2, title: 'The engine failed its self-check' },
+  log_diverged: { status: 500, exit: 2, title: 'The log would fork' },
   port_taken: { status: 500, exit: 2, title: 'The port is taken' },
   start_failed: { status: 500, exit: 1, title: 'A process did not start' },
+  log_unsound: { status: 422, exit: 7, title: 'The log is not what was signed' },
   receipt_refused: { status: 422, exit: 7, title: 'The receipt does not verify' },
   blob_missing: { status: 500, exit: 1, title: 'A stored object is missing or damaged' },
 } as const satisfies Record<string, { status: number; exit: number; title: string }>;

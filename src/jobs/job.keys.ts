@@ -6,7 +6,7 @@
  *   claims, evidence                        workers, each field once (HSETNX), never again
  *   lease, chunks, worker, wake:w           workers
  *   attest                                  workers, append only
- *   ruling, ended, wake:a, attestor         the attestor
+ *   ruling, ended, wake:a, attestor, log    the attestor
  *   open                                    the API adds, the attestor moves and removes
  *   fair                                    API and attestor, whenever they add to a queue
  */
@@ -115,6 +115,21 @@ export class JobKeys {
 
   get apiKeys(): string {
     return `${this.prefix}apikey`;
+  }
+
+  /** Hash: size and text of the checkpoint of the log that is published. */
+  get log(): string {
+    return `${this.prefix}log`;
+  }
+
+  /** List: entries of the log after that checkpoint, in their order. */
+  get logPending(): string {
+    return `${this.prefix}log:pending`;
+  }
+
+  /** String: the checkpoint of this size, while receipts are kept that want it. */
+  logAt(size: number | string): string {
+    return `${this.prefix}log:at:${size}`;
   }
 
   /** Hash: where each tenant's share of a queue stands. */

@@ -20,11 +20,53 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   return createHash('sha256').update(NODE).update(left).update(right).digest();
 }
 
+/** The root of a whole subtree whose leaves, a power of two of them, have these hashes. Throws RangeError. */
+export function foldWhole(hashes: readonly Buffer[]): Buffer {
+  const [only] = hashes;
+  if (only === undefined || !isPowerOfTwo(hashes.length))
+    throw new RangeError(`There is no whole subtree of ${hashes.length} leaves.`);
+  if (hashes.length === 1) return only;
+  const middle = hashes.length / 2;
+  return nodeHash(foldWhole(hashes.slice(0, middle)), foldWhole(hashes.slice(middle)));
+}
+
+/** A tree that grows leaf by leaf and keeps only the roots of its whole subtrees. */
+export class CompactTree {
+  readonly #peaks: { leaves: number; hash: Buffer }[] = [];
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  push(leaf: Buffer): void {
+    this.#size += 1;
+    let peak = { leaves: 1, hash: leaf };
+    for (let left = this.#peaks.at(-1); left?.leaves === peak.leaves; left = this.#peaks.at(-1)) {
+      this.#peaks.pop();
+      peak = { leaves: peak.leaves * 2, hash: nodeHash(left.hash, peak.hash) };
+    }
+    this.#peaks.push(peak);
+  }
+
+  root(): Buffer {
+    return (
+      this.#peaks
+        .map(({ hash }) => hash)
+        .reduceRight<Buffer | undefined>(
+          (right, left) => (right === undefined ? left : nodeHash(left, right)),
+          undefined,
+        ) ?? EMPTY_ROOT
+    );
+  }
+}
+
 /** The hash of a whole subtree: `index` counts the subtrees of 2^level leaves from the left. */
 export type SubtreeHash = (level: number, index: number) => Buffer;
 
 const half = (value: number) => Math.floor(value / 2);
 const isOdd = (value: number) => value % 2 === 1;
+const isPowerOfTwo = (size: number) => 2 ** Math.round(Math.log2(size)) === size;
 const isSize = (value: number) => Number.isSafeInteger(value) && value >= 0;
 
 /** The largest power of two below `size`, for `size` above 1. */
@@ -34,30 +76,41 @@ function splitOf(size: number): number {
   return split;
 }
 
+/** Hashes of the ragged right end of one tree, by where they begin: many proofs for one tree share them. */
+export type RaggedHashes = Map<number, Buffer>;
+
 /** The hash of the leaves from `from` up to `to`, of which `from` is where a subtree of that size may begin. */
-function rangeHash(hashes: SubtreeHash, from: number, to: number): Buffer {
+function rangeHash(hashes: SubtreeHash, from: number, to: number, ragged: RaggedHashes): Buffer {
   const size = to - from;
-  const level = Math.log2(size);
-  if (Number.isInteger(level)) return hashes(level, from / size);
-  const split = splitOf(size);
-  return nodeHash(rangeHash(hashes, from, from + split), rangeHash(hashes, from + split, to));
+  if (isPowerOfTwo(size)) return hashes(Math.round(Math.log2(size)), from / size);
+  const known = ragged.get(from);
+  if (known !== undefined) return known;
+  const middle = from + splitOf(size);
+  const hash = nodeHash(rangeHash(hashes, from, middle, ragged), rangeHash(hashes, middle, to, ragged));
+  ragged.set(from, hash);
+  return hash;
 }
 
 /** The root of the tree of the first `size` leaves. */
-export function rootOf(hashes: SubtreeHash, size: number): Buffer {
-  return size === 0 ? EMPTY_ROOT : rangeHash(hashes, 0, size);
+export function rootOf(hashes: SubtreeHash, size: number, ragged: RaggedHashes = new Map()): Buffer {
+  return size === 0 ? EMPTY_ROOT : rangeHash(hashes, 0, size, ragged);
 }
 
-/** The proof that leaf `index` stands in the tree of the first `size` leaves, from the leaf up. */
-export function inclusionProof(hashes: SubtreeHash, index: number, size: number): Buffer[] {
+/** The proof that leaf `index` stands in the tree of the first `size` leaves, from the leaf up. `ragged` is of this size. */
+export function inclusionProof(
+  hashes: SubtreeHash,
+  index: number,
+  size: number,
+  ragged: RaggedHashes = new Map(),
+): Buffer[] {
   if (!isSize(index) || !isSize(size) || index >= size)
     throw new RangeError(`There is no leaf ${index} in a tree of ${size}.`);
   const path = (from: number, to: number): Buffer[] => {
     if (to - from === 1) return [];
     const middle = from + splitOf(to - from);
     return index < middle
-      ? [...path(from, middle), rangeHash(hashes, middle, to)]
-      : [...path(middle, to), rangeHash(hashes, from, middle)];
+      ? [...path(from, middle), rangeHash(hashes, middle, to, ragged)]
+      : [...path(middle, to), rangeHash(hashes, from, middle, ragged)];
   };
   return path(0, size);
 }
@@ -66,11 +119,11 @@ export function inclusionProof(hashes: SubtreeHash, index: number, size: number)
 export function consistencyProof(hashes: SubtreeHash, from: number, to: number): Buffer[] {
   if (!isSize(from) || !isSize(to) || from > to) throw new RangeError(`A tree of ${from} is not within one of ${to}.`);
   const path = (left: number, right: number, isWhole: boolean): Buffer[] => {
-    if (from === right) return isWhole ? [] : [rangeHash(hashes, left, right)];
+    if (from === right) return isWhole ? [] : [rangeHash(hashes, left, right, new Map())];
     const middle = left + splitOf(right - left);
     return from <= middle
-      ? [...path(left, middle, isWhole), rangeHash(hashes, middle, right)]
-      : [...path(middle, right, false), rangeHash(hashes, left, middle)];
+      ? [...path(left, middle, isWhole), rangeHash(hashes, middle, right, new Map())]
+      : [...path(middle, right, false), rangeHash(hashes, left, middle, new Map())];
   };
   return from === 0 || from === to ? [] : path(0, to, true);
 }
@@ -121,7 +174,7 @@ export function verifyConsistency(
   if (older.size === 0) return false;
   if (older.size === newer.size) return proof.length === 0 && Buffer.from(older.root).equals(newer.root);
   if (proof.some((hash) => hash.length !== HASH_BYTES)) return false;
-  const path = Number.isInteger(Math.log2(older.size)) ? [older.root, ...proof] : [...proof];
+  const path = isPowerOfTwo(older.size) ? [older.root, ...proof] : [...proof];
   const [first, ...rest] = path;
   if (first === undefined) return false;
   let [node, last] = [older.size - 1, newer.size - 1];

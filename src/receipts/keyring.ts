@@ -1,7 +1,11 @@
 import { z } from 'zod';
+import { parsePolicy, type TlogPolicy } from '../log/tlog-policy.ts';
 import { KEY_ROLES, publicKeyFromBase64, type KeyRole, type PublicKey } from '../keys/signing-key.ts';
 
-/** The public keys a verifier trusts, and for which role and time: the root of trust of `countersign verify`. */
+/**
+ * What a verifier trusts: public keys, for which role and time, and logs with their witnesses (a C2SP tlog-policy). The root
+ * of trust of `countersign verify`.
+ */
 export const KeyringFile = z.strictObject({
   version: z.literal(1),
   keys: z
@@ -16,6 +20,7 @@ export const KeyringFile = z.strictObject({
     )
     .min(1)
     .max(1_000),
+  logPolicy: z.string().max(65_536),
 });
 export type KeyringFile = z.infer<typeof KeyringFile>;
 
@@ -27,10 +32,17 @@ interface TrustedKey {
 }
 
 export class Keyring {
+  readonly logPolicy: TlogPolicy;
+  readonly #file: KeyringFile;
   readonly #keys: ReadonlyMap<string, TrustedKey>;
 
-  /** Throws CodedError `key_file_unfit` for a key that fails the strict check or whose id is not its digest. */
+  /**
+   * Throws CodedError `key_file_unfit` for a key that fails the strict check or whose id is not its digest, and LogRefused
+   * for a policy that says nothing.
+   */
   constructor(file: KeyringFile) {
+    this.#file = file;
+    this.logPolicy = parsePolicy(file.logPolicy);
     this.#keys = new Map(
       file.keys.map((entry) => {
         const key = publicKeyFromBase64(entry.publicKey);
@@ -42,6 +54,11 @@ export class Keyring {
         ];
       }),
     );
+  }
+
+  /** The same keys, with another policy for logs. Throws LogRefused. */
+  withLogPolicy(text: string): Keyring {
+    return new Keyring({ ...this.#file, logPolicy: text });
   }
 
   /** The key with this id if it is trusted for this role at this time (ms), else why not. */

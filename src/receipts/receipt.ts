@@ -2,17 +2,24 @@ import { z } from 'zod';
 import { sha256Hex } from '../blobs/blob-store.ts';
 import { JsonRefused, decodeUtf8, parseCanonicalJson } from '../json/strict-json.ts';
 import { publicKeyFromBase64, workerIdOf, type PublicKey } from '../keys/signing-key.ts';
+import { SALT_BYTES, logEntry } from '../log/log-entry.ts';
+import { LogRefused, strictBase64 } from '../log/signed-note.ts';
+import { MAX_PROOF_BYTES } from '../log/tlog-proof.ts';
+import { verifyLogged, type TlogPolicy, type VerifiedInclusion } from '../log/tlog-policy.ts';
 import { Envelope, fromEnvelope, toEnvelope, verifyPayload, type SignedPayload } from './dsse.ts';
 import type { Keyring } from './keyring.ts';
 import { BINDING_PROPERTIES, Evidence, Ticket, Verdict, type Policy } from './statements.ts';
 
-/** The file that an auditor holds: compact JSON in this order and one line feed. `log` is the place of the log's proof. */
+/**
+ * The file that an auditor holds: compact JSON in this order and one line feed. `log` shows that the verdict stands in the
+ * transparency log: the salt of its entry, and a tlog-proof.
+ */
 export const ReceiptFile = z.strictObject({
   receipt: z.literal('countersign/v1'),
   ticket: Envelope,
   evidence: Envelope,
   verdict: Envelope,
-  log: z.null(),
+  log: z.strictObject({ salt: z.string().max(64), proof: z.string().max(MAX_PROOF_BYTES) }),
 });
 
 /** No honest receipt comes near; a longer file is refused before it is parsed. */
@@ -39,6 +46,7 @@ export type RefusalReason =
   | 'mismatch'
   | 'not_confirmed'
   | 'promise_not_kept'
+  | 'not_logged'
   | 'wrong_output'
   | 'wrong_input';
 
@@ -48,17 +56,31 @@ export interface VerifiedReceipt {
   readonly verdict: Verdict['predicate'];
   readonly inputSha256: string;
   readonly outputSha256: string;
+  /** Where the verdict stands in the log. */
+  readonly logged: VerifiedInclusion;
   /** What was found true, one sentence each, for people. */
   readonly checks: string[];
 }
 
-export function receiptFile(ticket: SignedPayload, evidence: SignedPayload, verdict: SignedPayload): string {
+export interface LogPart {
+  /** 32 bytes as base64. */
+  readonly salt: string;
+  /** A tlog-proof (C2SP). */
+  readonly proof: string;
+}
+
+export function receiptFile(
+  ticket: SignedPayload,
+  evidence: SignedPayload,
+  verdict: SignedPayload,
+  log: LogPart,
+): string {
   const file = {
     receipt: 'countersign/v1',
     ticket: toEnvelope(ticket),
     evidence: toEnvelope(evidence),
     verdict: toEnvelope(verdict),
-    log: null,
+    log: { salt: log.salt, proof: log.proof },
   };
   return `${JSON.stringify(file)}\n`;
 }
@@ -97,6 +119,7 @@ export function verifyReceipt(
 
   requireBinding(ticket, ticketSigned, evidence, evidenceSigned, verdict);
   requireConfirmation(ticket, evidence, verdict);
+  const logged = requireLogged(keyring.logPolicy, file.log, ticket, verdictSigned, verdict);
 
   const inputSha256 = ticket.subject[0].digest.sha256;
   const outputSha256 = evidence.subject[0].digest.sha256;
@@ -111,7 +134,8 @@ export function verifyReceipt(
     verdict: verdict.predicate,
     inputSha256,
     outputSha256,
-    checks: describe(verdict, documents),
+    logged,
+    checks: describe(verdict, logged, documents),
   };
 }
 
@@ -239,12 +263,44 @@ function requireConfirmation(ticket: Ticket, evidence: Evidence, verdict: Verdic
     throw new ReceiptRefused('promise_not_kept', 'The verdict hides or invents that the weights were only declared.');
 }
 
-function describe(verdict: Verdict, documents: { output?: Uint8Array; input?: Uint8Array }): string[] {
+/** Witnesses' clocks and ours may differ by this much. */
+const CLOCK_GRACE_MS = 60_000;
+
+function requireLogged(
+  policy: TlogPolicy,
+  log: LogPart,
+  ticket: Ticket,
+  signed: SignedPayload,
+  verdict: Verdict,
+): VerifiedInclusion {
+  const salt = strictBase64(log.salt);
+  if (salt?.length !== SALT_BYTES) throw new ReceiptRefused('malformed', 'The salt of the log entry is malformed.');
+  let logged: VerifiedInclusion;
+  try {
+    logged = verifyLogged(policy, log.proof, logEntry('verdict', signed.keyId, signed.payload, salt));
+  } catch (error) {
+    if (error instanceof LogRefused) throw new ReceiptRefused('not_logged', `The log: ${error.message}`);
+    throw error;
+  }
+  const decidedMs = Date.parse(verdict.predicate.timeCreated);
+  if (decidedMs < Date.parse(ticket.predicate.createdAt) - CLOCK_GRACE_MS)
+    throw new ReceiptRefused('mismatch', 'The verdict is dated before its ticket.');
+  if (logged.seenAtSeconds !== undefined && decidedMs > logged.seenAtSeconds * 1_000 + CLOCK_GRACE_MS)
+    throw new ReceiptRefused('mismatch', 'The verdict is dated after witnesses saw it in the log.');
+  return logged;
+}
+
+function describe(
+  verdict: Verdict,
+  logged: VerifiedInclusion,
+  documents: { output?: Uint8Array; input?: Uint8Array },
+): string[] {
   return [
     'ticket signed by the API',
     'evidence signed by the worker it names',
     'verdict signed by the attestor',
     'ticket, evidence and verdict are about the same job, attempt, model and output',
+    `the verdict is entry ${logged.index} of the log ${logged.origin}${logged.witnesses.length === 0 ? '' : `, seen by ${logged.witnesses.join(', ')}`}`,
     ...verdict.predicate.properties.map((property) => `the attestor vouches: ${property}`),
     ...(documents.input === undefined ? [] : ['the input given is the one that was asked']),
     ...(documents.output === undefined ? [] : ['the output given is the one that was confirmed']),

@@ -137,12 +137,7 @@ export const BINDING_PROPERTIES = PROPERTIES.slice(0, 8);
 export const Property = z.enum(PROPERTIES);
 export type Property = z.infer<typeof Property>;
 
-export const NOT_CHECKED = [
-  'OUTPUT_NOT_RECOMPUTED',
-  'HARDWARE_NOT_ATTESTED',
-  'TRANSPARENCY_LOG_ABSENT',
-  'WEIGHTS_DECLARED_NOT_MEASURED',
-] as const;
+export const NOT_CHECKED = ['OUTPUT_NOT_RECOMPUTED', 'HARDWARE_NOT_ATTESTED', 'WEIGHTS_DECLARED_NOT_MEASURED'] as const;
 
 export const Verdict = z.strictObject({
   _type: z.literal(STATEMENT_TYPE),

@@ -65,8 +65,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
       throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
     }
 
-    const engines: Engine[] = [];
-    for (const model of models) engines.push(await loadEngine(model));
+    const engines = await Promise.all(models.map(loadEngine));
 
     const concurrencyOf = (engine: Engine) => config.COUNTERSIGN_CONCURRENCY ?? engine.parallel;
     const runnerRef: { current?: JobRunner } = {};

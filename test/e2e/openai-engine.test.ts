@@ -128,7 +128,6 @@ async function failure(promise: Promise<unknown>): Promise<string> {
       'OUTPUT_NOT_RECOMPUTED',
       'WEIGHTS_DECLARED_NOT_MEASURED',
       'HARDWARE_NOT_ATTESTED',
-      'TRANSPARENCY_LOG_ABSENT',
     ]);
     const promised = await client.post('/v1/jobs', {
       model: name,

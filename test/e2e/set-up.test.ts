@@ -30,12 +30,15 @@ async function refusal(
   const required: Record<string, Record<string, string>> = {
     api: {
       COUNTERSIGN_API_KEY_FILE: join(pipeline.folder, 'api.key'),
+      COUNTERSIGN_LOG: join(pipeline.folder, 'log'),
       COUNTERSIGN_KEYRING: join(pipeline.folder, 'keyring.json'),
       COUNTERSIGN_PORT: '0',
     },
     worker: { COUNTERSIGN_WORKER_KEY_FILE: join(pipeline.folder, 'worker-1.key') },
     attestor: {
       COUNTERSIGN_ATTESTOR_KEY_FILE: join(pipeline.folder, 'attestor.key'),
+      COUNTERSIGN_LOG_KEY_FILE: join(pipeline.folder, 'log.key'),
+      COUNTERSIGN_LOG: join(pipeline.folder, 'log'),
       COUNTERSIGN_KEYRING: join(pipeline.folder, 'keyring.json'),
       COUNTERSIGN_ENROLLED_WORKERS: join(pipeline.folder, 'workers.json'),
     },
@@ -157,19 +160,22 @@ describe('separation', () => {
       Object.keys(methods).map((method) => `${method} ${path}`),
     );
     expect(described.sort()).toEqual(OPERATIONS.map(({ method, path }) => `${method} ${path}`).sort());
-    const controllers = ['jobs.controller.ts', 'directory.controller.ts']
+    const controllers = ['jobs.controller.ts', 'directory.controller.ts', 'log.controller.ts']
       .map((name) => readFileSync(join(ROOT, 'src', 'api', name), 'utf8'))
       .join('\n');
     expect(controllers.match(/@(Get|Post|Put|Patch|Delete)\(/g)).toHaveLength(OPERATIONS.length);
+    expect(JobDocument.parse(await client.submit(completion('fits'), { prefer: 'wait=20' })).state).toBe('done');
     for (const { method, path } of OPERATIONS) {
-      const response = await client.fetch(path.replace('{id}', 'job_00000000000000000000000000'), {
-        method: method.toUpperCase(),
-      });
+      const response = await client.fetch(
+        path.replace('{id}', 'job_00000000000000000000000000').replace('{path}', '0/000.p/1'),
+        {
+          method: method.toUpperCase(),
+        },
+      );
       const body = await response.text();
       const unrouted = response.status === 404 && body.includes('"code":"route_not_found"');
       if (path !== '/') expect([path, unrouted]).toEqual([path, false]);
     }
-    expect(JobDocument.parse(await client.submit(completion('fits'), { prefer: 'wait=20' })).state).toBe('done');
   });
 });
 
@@ -207,7 +213,7 @@ describe('npm start', () => {
       const verified = cli('verify', result.receipt, '--json');
       expect([verified.status, (JSON.parse(verified.stdout) as { verified: boolean }).verified]).toEqual([0, true]);
       const tampered = join(data, 'tampered.json');
-      writeFileSync(tampered, readFileSync(result.receipt, 'utf8').replace('"log":null', '"log": null'));
+      writeFileSync(tampered, readFileSync(result.receipt, 'utf8').replace('"log":{', '"log": {'));
       const refused = cli('verify', tampered);
       expect([
         refused.status,
@@ -248,6 +254,17 @@ describe('npm start', () => {
       };
       expect(cli('keys', 'api', 'list').stdout).toContain(`${made.id}  acme  submit,read  valid`);
       expect(cli('keys', 'api', 'revoke', made.id).stdout).toBe(`revoked ${made.id}\n`);
+      const served = `${readFileSync(join(data, 'api.url'), 'utf8').trim()}/log`;
+      const kept = join(data, 'kept.checkpoint');
+      expect(cli('log', 'audit', '--url', served, '--kept', kept).stdout).toMatch(
+        /^sound {6}countersign\.local\/log\/[0-9a-f]{16}\n {2}entries {2}3, in 1 bundles and 1 tiles\n {2}root {5}[0-9a-f]{64}\n$/,
+      );
+      expect(cli('log', 'audit', '--url', served, '--kept', kept).stdout).toContain(
+        '  goes on  from the 3 entries that were kept\n',
+      );
+      expect((await fetch(`${served}/checkpoint`)).headers.get('cache-control')).toBe('no-cache');
+      const tile = await fetch(`${served}/tile/entries/000.p/2`);
+      expect(tile.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
       const doctor = JSON.parse(cli('doctor', '--json').stdout) as { ok: boolean };
       expect(doctor.ok).toBe(true);
       const exited = new Promise<number | null>((resolve) => running.once('exit', resolve));
@@ -258,6 +275,14 @@ describe('npm start', () => {
         .filter((line) => line.includes(data));
       expect(left).toEqual([]);
       expect(existsSync(join(data, 'up.pid'))).toBe(false);
+      expect(cli('log', 'audit', '--kept', kept).status).toBe(0);
+      const file = join(data, 'log', 'tile', '0', '000.p', '3');
+      writeFileSync(file, Buffer.alloc(96));
+      const unsound = cli('log', 'audit', '--json');
+      expect([unsound.status, JSON.parse(unsound.stdout)]).toEqual([
+        7,
+        { sound: false, detail: 'The tile tile/0/000.p/3 is not that of its entries.' },
+      ]);
     } finally {
       // Only what a failed expectation left running; the roles end with it.
       up?.kill('SIGKILL');

@@ -15,6 +15,7 @@ import type { Heartbeat } from '../../src/worker/heartbeat.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { NOOP_MODEL, completion, until } from '../support/pipeline.ts';
 import { ROOT, TestRedis } from '../support/redis.ts';
+import { startSequencer } from '../support/sequencer.ts';
 
 /** Built, because the heartbeat runs in a thread that Node itself loads. */
 const { Heartbeat: BuiltHeartbeat } = (await import(
@@ -63,17 +64,23 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
   heartbeat.hold(claim);
   const attestor = server.client('attestor');
   const held = async () => (await attestor.exists(keys.lease(id))) === 1;
-  return { id, keys, worker, heartbeat, claim, lost, held, attestor };
+  /** The thread must be at work before it is left alone: the lease is longer than it was. */
+  const renewed = async () => {
+    let left = Infinity;
+    await until(async () => {
+      const before = left;
+      left = await attestor.pttl(keys.lease(id));
+      return left > before;
+    });
+  };
+  return { id, keys, worker, heartbeat, claim, lost, held, renewed, attestor };
 }
 
 describe('the heartbeat', () => {
   test('keeps the lease of a busy engine that blocks the event loop for three leases', async () => {
     await using server = await TestRedis.start();
-    const { heartbeat, held, lost, worker, claim } = await aHeldJob(server, 60_000);
-    await until(() => Promise.resolve(server.pid > 0));
-    // The thread must be connected before it is tested alone.
-    const connected = performance.now() + 1_500;
-    await until(() => Promise.resolve(performance.now() > connected));
+    const { heartbeat, held, renewed, lost, worker, claim } = await aHeldJob(server, 60_000);
+    await renewed();
     blockEventLoop(3 * LEASE_MS);
     expect(await held()).toBe(true);
     expect(lost).toEqual([]);
@@ -83,9 +90,8 @@ describe('the heartbeat', () => {
 
   test('lets go of the jobs of a wedged worker: past the lock another may run them, and its own commit is refused', async () => {
     await using server = await TestRedis.start();
-    const { heartbeat, held, lost, worker, claim, id, keys, attestor } = await aHeldJob(server, 500);
-    const connected = performance.now() + 600;
-    await until(() => Promise.resolve(performance.now() > connected));
+    const { heartbeat, held, renewed, lost, worker, claim, id, keys, attestor } = await aHeldJob(server, 500);
+    await renewed();
     blockEventLoop(500 + 3 * LEASE_MS);
     expect(await held()).toBe(false);
     const rulings = new Rulings(attestor, keys, FairQueues.ofPools(attestor, keys));
@@ -112,14 +118,22 @@ describe('two attestors at once', () => {
       action: { kind: 'end', state: 'done' },
       code: 'confirmed',
       detail: 'confirmed',
-      verdict: { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' },
     };
+    const logKey = newKey();
     const replies = (
       await Promise.all(
-        [attestor, other].map((redis) => new Rulings(redis, keys, FairQueues.ofPools(redis, keys)).apply([ruling])),
+        [attestor, other].map(async (redis) => {
+          const sequencer = await startSequencer(server, redis, logKey);
+          const verdict = { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' };
+          const [logSize = 0] = await sequencer.log([{ id, epoch: 1, field: 'f', verdict: verdict.signed }]);
+          await sequencer.stop();
+          return new Rulings(redis, keys, FairQueues.ofPools(redis, keys)).apply([{ ...ruling, verdict, logSize }]);
+        }),
       )
     ).flat();
     expect(replies.map((reply) => reply.kind).sort()).toEqual(['already', 'ended']);
+    // One verdict stands in the log, whoever's it was.
+    expect(await attestor.hget(keys.log, 'size')).toBe('1');
     await heartbeat.stop();
   });
 });

@@ -14,6 +14,8 @@ import type { Claim } from '../../src/worker/claims.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { NOOP_MODEL, completion } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
+import { newKey } from '../support/sample-receipts.ts';
+import { startSequencer } from '../support/sequencer.ts';
 import { parse } from '../../src/api/parse.ts';
 import { SubmitJob } from '../../src/api/submit-job.ts';
 
@@ -76,6 +78,7 @@ describe('the moves of a job', () => {
   test('only the moves of the table happen, epochs only grow, at most one end, and an old epoch is always refused', async () => {
     await using server = await TestRedis.start();
     const { api, attestor, keys, workers, admission, verdict, rulings, reader } = bench(server);
+    const sequencer = await startSequencer(server, attestor, newKey());
     const seen = new Map<string, number>();
     await fc.assert(
       fc.asyncProperty(
@@ -108,9 +111,21 @@ describe('the moves of a job', () => {
               case 'release':
                 if (claim) await apply({ phases: ['running'], action: { kind: 'close', why: 'released' } });
                 break;
-              case 'confirm':
-                await apply({ phases: ['attesting'], action: { kind: 'end', state: 'done' }, verdict });
+              case 'confirm': {
+                const current = (await reader.read(id))?.attempts.length ?? 0;
+                // Without its place in the log it must not be done, whatever else holds.
+                await apply({
+                  phases: ['attesting'],
+                  action: { kind: 'end', state: 'done' },
+                  verdict,
+                  logSize: 1_000_000,
+                });
+                expect((await reader.read(id))?.state).not.toBe(state === 'done' ? 'x' : 'done');
+                const [logSize] = await sequencer.log([{ id, epoch: current, field: 'f', verdict: verdict.signed }]);
+                if (logSize !== undefined)
+                  await apply({ phases: ['attesting'], action: { kind: 'end', state: 'done' }, verdict, logSize });
                 break;
+              }
               case 'refute':
                 await apply({ phases: ['attesting'], action: { kind: 'close', why: 'refuted' } });
                 break;
@@ -148,7 +163,7 @@ describe('the moves of a job', () => {
           }
 
           async function apply(
-            part: Pick<Ruling, 'phases' | 'action'> & Partial<Pick<Ruling, 'verdict'>>,
+            part: Pick<Ruling, 'phases' | 'action'> & Partial<Pick<Ruling, 'verdict' | 'logSize'>>,
           ): Promise<void> {
             await rulings.apply([
               { id, epoch: (await reader.read(id))?.attempts.length ?? 0, code: 'test', detail: 'test', ...part },
@@ -182,6 +197,7 @@ describe('the moves of a job', () => {
     ]) {
       expect([path, seen.get(path) ?? 0]).not.toEqual([path, 0]);
     }
+    await sequencer.stop();
     api.disconnect();
   }, 120_000);
 

@@ -8,6 +8,7 @@ import { sha256Hex } from '../../src/blobs/blob-store.ts';
 import { EmbedEngine } from '../../src/engines/embed-engine.ts';
 import { ensureSigningKey, writeSecretFile } from '../../src/keys/key-file.ts';
 import { workerIdOf, type SigningKey } from '../../src/keys/signing-key.ts';
+import { formatVkey, noteKey } from '../../src/log/signed-note.ts';
 import { Keyring, keyringEntry, type KeyringFile } from '../../src/receipts/keyring.ts';
 import type { Scope } from '../../src/tenants/api-key.ts';
 import { ApiKeys } from '../../src/tenants/api-key.store.ts';
@@ -59,6 +60,7 @@ export class Pipeline implements AsyncDisposable {
   readonly folder: string;
   readonly apiKey: SigningKey;
   readonly attestorKey: SigningKey;
+  readonly logKey: SigningKey;
   readonly workerKeys: SigningKey[];
   readonly keyring: Keyring;
   readonly dist: string;
@@ -71,11 +73,13 @@ export class Pipeline implements AsyncDisposable {
     this.dist = dist;
     this.apiKey = ensureSigningKey(join(folder, 'api.key'));
     this.attestorKey = ensureSigningKey(join(folder, 'attestor.key'));
+    this.logKey = ensureSigningKey(join(folder, 'log.key'));
     this.workerKeys = [1, 2, 3, 4].map((number) => ensureSigningKey(join(folder, `worker-${number}.key`)));
     const past = new Date(Date.now() - 60_000).toISOString();
     const file: KeyringFile = {
       version: 1,
       keys: [keyringEntry('api', this.apiKey.public, past), keyringEntry('attestor', this.attestorKey.public, past)],
+      logPolicy: `log ${formatVkey(noteKey('countersign.test/log', 'ed25519', this.logKey.public))}\nquorum none\n`,
     };
     writeFileSync(join(folder, 'keyring.json'), JSON.stringify(file));
     this.keyring = new Keyring(file);
@@ -134,6 +138,7 @@ export class Pipeline implements AsyncDisposable {
     const role = await this.run('api', 'api', {
       ...this.environment('api'),
       COUNTERSIGN_API_KEY_FILE: join(this.folder, 'api.key'),
+      COUNTERSIGN_LOG: join(this.folder, 'log'),
       COUNTERSIGN_KEYRING: join(this.folder, 'keyring.json'),
       COUNTERSIGN_PORT: '0',
       ...pick(extra, 'api'),
@@ -162,6 +167,8 @@ export class Pipeline implements AsyncDisposable {
     return this.run('attestor', 'attestor', {
       ...this.environment('attestor'),
       COUNTERSIGN_ATTESTOR_KEY_FILE: join(this.folder, 'attestor.key'),
+      COUNTERSIGN_LOG_KEY_FILE: join(this.folder, 'log.key'),
+      COUNTERSIGN_LOG: join(this.folder, 'log'),
       COUNTERSIGN_KEYRING: join(this.folder, 'keyring.json'),
       COUNTERSIGN_ENROLLED_WORKERS: join(this.folder, 'workers.json'),
       COUNTERSIGN_SWEEP_MS: '100',

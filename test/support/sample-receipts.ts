@@ -1,9 +1,15 @@
+import { createHash } from 'node:crypto';
 import { sha256Hex } from '../../src/blobs/blob-store.ts';
 import { newJobId } from '../../src/jobs/job-id.ts';
 import { generateSigningKeyPem, signingKeyFromPem, workerIdOf, type SigningKey } from '../../src/keys/signing-key.ts';
-import { signPayload } from '../../src/receipts/dsse.ts';
+import { formatCheckpoint } from '../../src/log/checkpoint.ts';
+import { logEntry } from '../../src/log/log-entry.ts';
+import { leafHash, nodeHash } from '../../src/log/merkle.ts';
+import { formatNote, formatVkey, noteKey, signNote } from '../../src/log/signed-note.ts';
+import { formatProof } from '../../src/log/tlog-proof.ts';
+import { signPayload, type SignedPayload } from '../../src/receipts/dsse.ts';
 import { Keyring, keyringEntry } from '../../src/receipts/keyring.ts';
-import { ReceiptRefused, policyDigest, receiptFile, verifyReceipt } from '../../src/receipts/receipt.ts';
+import { ReceiptRefused, policyDigest, receiptFile, verifyReceipt, type LogPart } from '../../src/receipts/receipt.ts';
 import {
   EVIDENCE_TYPE,
   STATEMENT_TYPE,
@@ -19,10 +25,13 @@ export const newKey = () => signingKeyFromPem(generateSigningKeyPem());
 export const api = newKey();
 export const attestor = newKey();
 const worker = newKey();
+const logKey = newKey();
+const ORIGIN = 'countersign.test/log';
 const PAST = '2026-01-01T00:00:00.000Z';
 export const keyring = new Keyring({
   version: 1,
   keys: [keyringEntry('api', api.public, PAST), keyringEntry('attestor', attestor.public, PAST)],
+  logPolicy: `log ${formatVkey(noteKey(ORIGIN, 'ed25519', logKey.public))}\nquorum none\n`,
 });
 
 export interface Documents {
@@ -110,22 +119,34 @@ export function documents(number: number): Documents {
       ticket: { sha256: ticketDigest },
       decision: 'confirmed',
       recompute: { promisedShare: 1, drawn: true },
-      notChecked: ['HARDWARE_NOT_ATTESTED', 'TRANSPARENCY_LOG_ABSENT'],
+      notChecked: ['HARDWARE_NOT_ATTESTED'],
       refusals: [],
     },
   };
   return { ticket, evidence, verdict };
 }
 
+/** The log part of a receipt whose verdict is the second of two entries of a log. */
+export function loggedAs(verdict: SignedPayload, key: SigningKey = logKey): LogPart {
+  const salt = createHash('sha256').update(verdict.signature).digest();
+  const [other, entry] = [Buffer.from('{}'), logEntry('verdict', verdict.keyId, verdict.payload, salt)].map(leafHash);
+  if (other === undefined || entry === undefined) throw new Error('unreachable');
+  const text = formatCheckpoint({ origin: ORIGIN, size: 2, root: nodeHash(other, entry) });
+  const checkpoint = formatNote({ text, signatures: [signNote(text, ORIGIN, key)] });
+  return { salt: salt.toString('base64'), proof: formatProof({ index: 1, hashes: [other], checkpoint }) };
+}
+
 export function signed(
   { ticket, evidence, verdict }: Documents,
-  keys: { api?: SigningKey; worker?: SigningKey; attestor?: SigningKey } = {},
+  keys: { api?: SigningKey; worker?: SigningKey; attestor?: SigningKey; log?: SigningKey } = {},
 ): Buffer {
+  const verdictSigned = signPayload(keys.attestor ?? attestor, statementBytes(verdict));
   return Buffer.from(
     receiptFile(
       signPayload(keys.api ?? api, statementBytes(ticket)),
       signPayload(keys.worker ?? worker, statementBytes(evidence)),
-      signPayload(keys.attestor ?? attestor, statementBytes(verdict)),
+      verdictSigned,
+      loggedAs(verdictSigned, keys.log),
     ),
   );
 }

@@ -83,7 +83,7 @@ describe('a receipt', () => {
       change(copy);
       return Buffer.from(`${JSON.stringify(copy)}\n`);
     };
-    expect(refusal(Buffer.from(text.replace('"log":null', '"log":null,"log":null')))).toBe('malformed');
+    expect(refusal(Buffer.from(text.replace('"log":{', '"log":null,"log":{')))).toBe('malformed');
     expect(refusal(Buffer.from(text.replace('{"receipt"', '{ "receipt"')))).toBe('malformed');
     expect(refusal(Buffer.from(text.slice(0, -1)))).toBe('malformed');
     expect(refusal(Buffer.from(`${text}\n`))).toBe('malformed');

@@ -7,20 +7,22 @@
     KEYS[2]  all ended  {shard}:ended           ARGV[2]  bound of the wake stream
     KEYS[3]  wake       {shard}:wake:a          ARGV[3]  ms until the sweep looks at a requeued job
     ARGV[4+] per ruling: id, epoch, phases ("queued", "running", "attesting", parted by spaces), action, state, code,
-             detail, verdict or "", field or ""
-      action 'end'    make the job final in `state`
+             detail, verdict or "", field or "",
+             size of the checkpoint by which its verdict stands in the log, or ""
+      action 'end'    make the job final in `state`; 'done' only with the verdict that sequence.lua kept for this epoch
       action 'close'  close the epoch with `state` as the reason ('refuted', 'released'); the job is queued again
                       while attempts are left, else it ends: 'rejected' after a refutation, otherwise 'failed'
       action 'lost'   as 'close', if nobody holds the lease any more
   Returns per ruling {'ended', state} or {'requeued', epoch, queue, tenant, cost}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}  {'cancelled'} (done was refused: somebody asked to stop it)
+    {'unlogged'}  done was refused: no verdict about this epoch stands in the log
 ]]
 local prefix = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local woken = {}
 
-local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
+local function rule(id, epochText, phases, action, state, code, detail, verdict, field, logSize)
   local epoch = tonumber(epochText)
   local ticketKey, claims, ruling = prefix .. 'ticket:' .. id, prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
   local ticket = redis.call('HMGET', ticketKey, 'tenant', 'created', 'attempts', 'queue', 'cancel', 'cost')
@@ -42,7 +44,11 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   if not isCurrent or not string.find(phases, phase, 1, true) then return { 'fenced' } end
 
   if action == 'lost' and redis.call('EXISTS', prefix .. 'lease:' .. id) == 1 then return { 'held' } end
-  if state == 'done' and ticket[5] then return { 'cancelled' } end
+  if state == 'done' then
+    if ticket[5] then return { 'cancelled' } end
+    local loggedEpoch, index = string.match(redis.call('HGET', ruling, 'logged') or '', '^(%d+) (%d+) ')
+    if loggedEpoch ~= epochText or logSize == '' or tonumber(index) >= tonumber(logSize) then return { 'unlogged' } end
+  end
 
   woken[#woken + 1] = id
   if action ~= 'end' then
@@ -55,7 +61,10 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     state = state == 'refuted' and 'rejected' or 'failed'
   end
 
-  if verdict ~= '' then
+  if state == 'done' then
+    redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail,
+      'log', logSize)
+  elseif verdict ~= '' then
     redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail,
       'verdict', verdict, 'field', field)
   else
@@ -68,8 +77,8 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
 end
 
 local replies = {}
-for at = 4, #ARGV, 9 do
-  replies[#replies + 1] = rule(unpack(ARGV, at, at + 8))
+for at = 4, #ARGV, 10 do
+  replies[#replies + 1] = rule(unpack(ARGV, at, at + 9))
 end
 if #woken > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'ids', table.concat(woken, ' ')) end
 return replies

@@ -1,0 +1,244 @@
+import type { Redis } from 'ioredis';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { crashPoint } from '../faults/crash-point.ts';
+import type { JobKeys } from '../jobs/job.keys.ts';
+import { freshRandom } from '../keys/random.ts';
+import type { SigningKey } from '../keys/signing-key.ts';
+import { formatCheckpoint, openCheckpoint, parseCheckpoint } from '../log/checkpoint.ts';
+import { logEntry, SALT_BYTES } from '../log/log-entry.ts';
+import type { LogFiles } from '../log/log-files.ts';
+import { LogTree } from '../log/log-tree.ts';
+import { EMPTY_ROOT } from '../log/merkle.ts';
+import { formatNote, noteKey, signNote, type NoteKey } from '../log/signed-note.ts';
+import { edgeTiles, tilePath, TILE_WIDTH, type TileName } from '../log/tile.ts';
+import { rateLimited, type Logger } from '../logging/logger.ts';
+import { encodeStored, type SignedPayload } from '../receipts/dsse.ts';
+import { loadScript } from '../redis/script.ts';
+
+const SEQUENCE = loadScript(new URL('./lua/sequence.lua', import.meta.url));
+const PUBLISH = loadScript(new URL('./lua/publish.lua', import.meta.url));
+
+/** Most entries of one checkpoint. */
+const BATCH = 2_000;
+/** What another attestor sequenced and did not live to publish is looked for this often. */
+const IDLE_MS = 500;
+const RETRY_MS = 200;
+/** From so many entries in a checkpoint on, a pause of four times what it took lets more gather for the next. */
+const BUSY = 16;
+const REST = 4;
+const MOST_REST_MS = 80;
+/** The copy of the checkpoint beside the tiles is for offline audits, and to notice a Redis that lost data. */
+const COPY_EVERY_MS = 1_000;
+
+export interface VerdictToLog {
+  readonly id: string;
+  readonly epoch: number;
+  readonly field: string;
+  readonly verdict: SignedPayload;
+}
+
+interface Waiter {
+  readonly index: number;
+  readonly resolve: (size: number) => void;
+}
+
+interface SequencerParts {
+  readonly redis: Redis;
+  readonly keys: JobKeys;
+  readonly files: LogFiles;
+  /** Signs checkpoints and nothing else. */
+  readonly key: SigningKey;
+  readonly origin: string;
+  /** How long finished jobs are kept. */
+  readonly keepMs: number;
+  readonly logger: Logger;
+}
+
+/**
+ * Puts verdicts into the log and waits until they stand in a checkpoint. Entries that come while tiles are being
+ * written share the next checkpoint, so that a batch is as large as the load makes it and a single one waits for nobody.
+ *
+ * Redis decides the order; every attestor turns it into the same tiles, and the checkpoint that is published only grows.
+ * What a crash leaves: after `sequence`, entries that any attestor publishes; after the tiles, files that are
+ * written again with the same bytes; after `publish`, an entry that the case meets again when it is judged again.
+ */
+export class Sequencer {
+  readonly #parts: SequencerParts;
+  readonly #log: NoteKey;
+  readonly #warn: (error: unknown) => void;
+  #tree: LogTree | undefined;
+  #waiters: Waiter[] = [];
+  #stopped = false;
+  #loop: Promise<void> = Promise.resolve();
+  #wake: () => void = () => undefined;
+  #isWoken = false;
+  #copiedAt = -Infinity;
+  #uncopied: { size: number; note: string } | undefined;
+
+  constructor(parts: SequencerParts) {
+    this.#parts = parts;
+    this.#log = noteKey(parts.origin, 'ed25519', parts.key.public);
+    this.#warn = rateLimited(5_000, (error, suppressed) =>
+      parts.logger.warn({ suppressed }, `log: ${messageOf(error).slice(0, 300)}`),
+    );
+  }
+
+  /** Throws CodedError `log_diverged` where the files hold more than Redis knows of: publishing would then fork the log. */
+  async start(): Promise<void> {
+    const onDisk = await this.#parts.files.readCheckpoint();
+    const { size } = await this.#read();
+    const sizeOnDisk = onDisk === undefined ? 0 : openCheckpoint(onDisk, this.#log).checkpoint.size;
+    if (sizeOnDisk > size)
+      throw new CodedError(
+        'log_diverged',
+        `The log's files hold ${sizeOnDisk} entries and Redis knows of ${size}: Redis has lost data.`,
+        { hint: 'restore Redis from its append-only file, or begin a new log with another origin and another folder' },
+      );
+    this.#loop = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#wake();
+    await this.#loop;
+    if (this.#uncopied !== undefined) await this.#copy();
+  }
+
+  /** Resolves to sizes of published checkpoints in which they stand; undefined where the epoch no longer waits for a verdict. */
+  async log(verdicts: readonly VerdictToLog[]): Promise<(number | undefined)[]> {
+    if (verdicts.length === 0) return [];
+    const { redis, keys } = this.#parts;
+    const args = verdicts.flatMap(({ id, epoch, field, verdict }) => {
+      const salt = freshRandom(SALT_BYTES);
+      const entry = logEntry('verdict', verdict.keyId, verdict.payload, salt);
+      return [id, epoch, field, encodeStored(verdict), salt.toString('base64'), entry];
+    });
+    const reply = await SEQUENCE.run(redis, [keys.log, keys.logPending], [keys.prefix, ...args]);
+    if (!Array.isArray(reply)) throw new Error('sequence.lua answered something else than a list.');
+    crashPoint('attestor.after-sequence');
+    const places: unknown[] = reply;
+    const sizes = verdicts.map(async (_, at) => {
+      const index = places[at];
+      if (typeof index !== 'number') return undefined;
+      return new Promise<number>((resolve) => this.#waiters.push({ index, resolve }));
+    });
+    this.#isWoken = true;
+    this.#wake();
+    return Promise.all(sizes);
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        this.#isWoken = false;
+        const started = performance.now();
+        const published = await this.#turn();
+        if (published === 0) await this.#pause(IDLE_MS);
+        else if (published >= BUSY) await rest(Math.min(MOST_REST_MS, REST * (performance.now() - started)));
+      } catch (error) {
+        // What is in memory may be ahead of what is published: begin again from there.
+        this.#tree = undefined;
+        this.#warn(error);
+        await this.#pause(RETRY_MS);
+      }
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    if (this.#isWoken || this.#stopped) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** Publishes what waits; how many entries that were. */
+  async #turn(): Promise<number> {
+    const { files, key, origin, redis, keys, keepMs } = this.#parts;
+    const { size, checkpoint, entries } = await this.#read();
+    if (this.#tree?.size !== size) {
+      const root = checkpoint === '' ? EMPTY_ROOT : openCheckpoint(checkpoint, this.#log).checkpoint.root;
+      this.#tree = await LogTree.load(files, size, root);
+    }
+    const tree = this.#tree;
+    if (entries.length === 0) {
+      this.#settle(tree);
+      if (this.#uncopied !== undefined) await this.#copy();
+      return 0;
+    }
+    await tree.append(entries);
+    crashPoint('attestor.after-tiles');
+    const text = formatCheckpoint({ origin, size: tree.size, root: tree.root() });
+    const note = formatNote({ text, signatures: [signNote(text, origin, key)] });
+    const published = Number(
+      await PUBLISH.run(redis, [keys.log, keys.logPending, keys.logAt(tree.size)], [tree.size, note, keepMs]),
+    );
+    if (published !== tree.size) {
+      this.#tree = undefined;
+      return entries.length;
+    }
+    crashPoint('attestor.after-publish');
+    this.#settle(tree);
+    await this.#tidy(size, tree.size, note);
+    return entries.length;
+  }
+
+  #settle(tree: LogTree): void {
+    const ready = this.#waiters.filter(({ index }) => index < tree.size);
+    if (ready.length === 0) return;
+    this.#waiters = this.#waiters.filter(({ index }) => index >= tree.size);
+    for (const { resolve } of ready) resolve(tree.size);
+  }
+
+  /** Keeps the checkpoint beside the tiles, and removes partial tiles that a wider one stands for. */
+  async #tidy(before: number, after: number, note: string): Promise<void> {
+    const { files } = this.#parts;
+    this.#uncopied = { size: after, note };
+    if (performance.now() - this.#copiedAt > COPY_EVERY_MS) await this.#copy();
+    const kept = new Set(partialTiles(after).map(tilePath));
+    await Promise.all(
+      partialTiles(before)
+        .filter((tile) => !kept.has(tilePath(tile)))
+        .map((tile) => files.removeTile(tile)),
+    );
+  }
+
+  async #copy(): Promise<void> {
+    const { files } = this.#parts;
+    const [copy, onDisk] = [this.#uncopied, await files.readCheckpoint()];
+    this.#uncopied = undefined;
+    this.#copiedAt = performance.now();
+    if (copy !== undefined && (onDisk === undefined || parseCheckpoint(onDisk).size < copy.size))
+      await files.writeCheckpoint(copy.note);
+  }
+
+  async #read(): Promise<{ size: number; checkpoint: string; entries: Buffer[] }> {
+    const { redis, keys } = this.#parts;
+    const reply = await redis
+      .multi()
+      .hmget(keys.log, 'size', 'checkpoint')
+      .lrange(keys.logPending, 0, BATCH - 1)
+      .exec();
+    const [head, entries] = (reply ?? []).map(([error, value]) => {
+      if (error) throw error;
+      return value;
+    });
+    const [size, checkpoint]: unknown[] = Array.isArray(head) ? (head as unknown[]) : [];
+    return {
+      size: Number(size ?? 0),
+      checkpoint: typeof checkpoint === 'string' ? checkpoint : '',
+      entries: Array.isArray(entries) ? entries.map((entry) => Buffer.from(String(entry))) : [],
+    };
+  }
+}
+
+const rest = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function partialTiles(size: number): TileName[] {
+  const width = size % TILE_WIDTH;
+  const entries: TileName[] = width === 0 ? [] : [{ level: 'entries', index: Math.floor(size / TILE_WIDTH), width }];
+  return [...edgeTiles(size), ...entries];
+}

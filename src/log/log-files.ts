@@ -1,0 +1,82 @@
+import { readFileSync } from 'node:fs';
+import { readFile, readdir, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { systemCodeOf } from '../errors/coded-error.ts';
+import { writeDurably } from '../blobs/durable-file.ts';
+import { HASH_BYTES } from './merkle.ts';
+import { TILE_WIDTH, formatBundle, parseBundle, tilePath, type TileName } from './tile.ts';
+
+/** The files of a log, in the layout in which they are served. A tile never changes; a partial one gives way to a wider. */
+export class LogFiles {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Durable when it resolves. Two attestors that write one tile write the same bytes. */
+  async writeTile(tile: TileName, bytes: Uint8Array): Promise<void> {
+    await writeDurably(join(this.#folder, tilePath(tile)), bytes);
+  }
+
+  /** The bytes of a tile of this very width, or undefined where there is none. */
+  async readTile(tile: TileName): Promise<Buffer | undefined> {
+    try {
+      return await readFile(join(this.#folder, tilePath(tile)));
+    } catch (error) {
+      absent(error);
+      return undefined;
+    }
+  }
+
+  /** As `readTile`, at once: proofs are made in one go, and their tiles are nearly always kept in memory. */
+  readTileNow(tile: TileName): Buffer | undefined {
+    try {
+      return readFileSync(join(this.#folder, tilePath(tile)));
+    } catch (error) {
+      absent(error);
+      return undefined;
+    }
+  }
+
+  /** The bytes of a tile, also as the beginning of a wider one that has taken its place. */
+  async readPrefix(tile: TileName): Promise<Buffer | undefined> {
+    const folder = dirname(join(this.#folder, tilePath({ ...tile, width: 1 })));
+    const widths = (await readdir(folder).catch(() => []))
+      .filter((name) => /^\d{1,3}$/.test(name))
+      .map(Number)
+      .filter((width) => width >= tile.width)
+      .toSorted((a, b) => a - b);
+    for (const width of [...widths, TILE_WIDTH]) {
+      const bytes = await this.readTile({ ...tile, width });
+      if (bytes === undefined) continue;
+      if (tile.level !== 'entries') return bytes.subarray(0, tile.width * HASH_BYTES);
+      const entries = parseBundle(bytes);
+      // A torn bundle is for whoever checks it.
+      return entries === undefined ? bytes : formatBundle(entries.slice(0, tile.width));
+    }
+    return undefined;
+  }
+
+  async removeTile(tile: TileName): Promise<void> {
+    await unlink(join(this.#folder, tilePath(tile))).catch(absent);
+  }
+
+  async writeCheckpoint(note: string): Promise<void> {
+    await writeDurably(join(this.#folder, 'checkpoint'), note);
+  }
+
+  async readCheckpoint(): Promise<string | undefined> {
+    try {
+      return await readFile(join(this.#folder, 'checkpoint'), 'utf8');
+    } catch (error) {
+      absent(error);
+      return undefined;
+    }
+  }
+}
+
+/** Passes over what says that a file is not there. */
+function absent(error: unknown): void {
+  if (!['ENOENT', 'ENOTDIR'].includes(systemCodeOf(error) ?? '')) throw error;
+}

@@ -1,0 +1,102 @@
+import { openCheckpoint } from './checkpoint.ts';
+import type { LogFiles } from './log-files.ts';
+import { LogTree } from './log-tree.ts';
+import { EMPTY_ROOT, HASH_BYTES, foldWhole, inclusionProof, leafHash } from './merkle.ts';
+import { LogRefused, type NoteKey } from './signed-note.ts';
+import { TILE_WIDTH, parseBundle, placeOf, splitHashes, type TileName } from './tile.ts';
+
+const KEPT_TILES = 1_024;
+
+/**
+ * Reads a log to serve it: every tile is checked up to the root of the signed checkpoint before it leaves, so that a
+ * torn or flipped file is found here and not by whoever asked. Any number of callers at once.
+ */
+export class LogReader {
+  readonly #files: LogFiles;
+  readonly #log: NoteKey;
+  readonly #published: () => Promise<string>;
+  readonly #kept = new Map<string, Buffer[]>();
+  #opened: { note: string; tree: Promise<LogTree> } | undefined;
+
+  /** `published` tells the checkpoint that is published now, or "" before the first. */
+  constructor(files: LogFiles, log: NoteKey, published: () => Promise<string>) {
+    this.#files = files;
+    this.#log = log;
+    this.#published = published;
+  }
+
+  /** The signed checkpoint, or "" before the first. */
+  checkpoint(): Promise<string> {
+    return this.#published();
+  }
+
+  /**
+   * A tile, or undefined where the log is not that long yet. A partial tile is the beginning of the wider one that has
+   * taken its place. Throws LogRefused where the files are not what was signed.
+   */
+  async tile({ level, index, width }: TileName): Promise<Buffer | undefined> {
+    const tree = await this.#open();
+    const hashes = await this.#hashes(tree, level === 'entries' ? 0 : level, index);
+    if (hashes === undefined || hashes.length < width) return undefined;
+    if (level !== 'entries') return Buffer.concat(hashes.slice(0, width));
+    const stored = await this.#files.readPrefix({ level, index, width });
+    const entries = stored && parseBundle(stored);
+    if (
+      stored === undefined ||
+      entries?.length !== width ||
+      !entries.every((entry, at) => hashes[at]?.equals(leafHash(entry)) === true)
+    )
+      throw new LogRefused(`Entries of the log are missing or torn: bundle ${index}.`);
+    return stored;
+  }
+
+  /** The proof that entry `index` stands in the tree of the first `size` entries. Throws LogRefused. */
+  async inclusion(index: number, size: number): Promise<Buffer[]> {
+    const tree = await this.#open();
+    if (size > tree.size) throw new LogRefused(`The log has ${tree.size} entries, and ${size} are asked for.`);
+    // Which subtrees the proof is made of does not depend on their hashes.
+    const found = new Map<string, Buffer>();
+    const names: [number, number][] = [];
+    inclusionProof((level, at) => (names.push([level, at]), EMPTY_ROOT), index, size);
+    for (const [level, at] of names) {
+      const { tileLevel, tile, row, at: inRow } = placeOf(level, at);
+      const hashes = await this.#hashes(tree, tileLevel, tile);
+      const count = 2 ** row;
+      found.set(`${level}/${at}`, foldWhole((hashes ?? []).slice(inRow * count, (inRow + 1) * count)));
+    }
+    return inclusionProof((level, at) => found.get(`${level}/${at}`) ?? EMPTY_ROOT, index, size);
+  }
+
+  async #open(): Promise<LogTree> {
+    const note = await this.#published();
+    if (this.#opened?.note !== note) {
+      const { size, root } = note === '' ? { size: 0, root: EMPTY_ROOT } : openCheckpoint(note, this.#log).checkpoint;
+      const opened = { note, tree: LogTree.load(this.#files, size, root) };
+      this.#opened = opened;
+      opened.tree.catch(() => {
+        // Its partial tiles gave way to wider ones meanwhile, or they are torn: look again at the next request.
+        if (this.#opened === opened) this.#opened = undefined;
+      });
+    }
+    return this.#opened.tree;
+  }
+
+  /** The hashes of a tile, checked; undefined beyond the end. */
+  async #hashes(tree: LogTree, level: number, index: number): Promise<readonly Buffer[] | undefined> {
+    const edge = Math.floor(tree.size / TILE_WIDTH ** (level + 1));
+    if (index > edge) return undefined;
+    if (index === edge) return tree.edge(level);
+    const name = `${level}/${index}`;
+    const kept = this.#kept.get(name);
+    if (kept !== undefined) return kept;
+    const bytes = await this.#files.readTile({ level, index, width: TILE_WIDTH });
+    const above = await this.#hashes(tree, level + 1, Math.floor(index / TILE_WIDTH));
+    const hashes = bytes?.length === TILE_WIDTH * HASH_BYTES ? splitHashes(bytes) : undefined;
+    if (hashes === undefined || above?.[index % TILE_WIDTH]?.equals(foldWhole(hashes)) !== true)
+      throw new LogRefused(`A tile of the log is missing or torn: level ${level}, tile ${index}.`);
+    const [oldest] = this.#kept.keys();
+    if (oldest !== undefined && this.#kept.size >= KEPT_TILES) this.#kept.delete(oldest);
+    this.#kept.set(name, hashes);
+    return hashes;
+  }
+}

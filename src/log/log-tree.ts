@@ -1,0 +1,164 @@
+import {
+  HASH_BYTES,
+  consistencyProof,
+  leafHash,
+  nodeHash,
+  rootOf,
+  type RaggedHashes,
+  type SubtreeHash,
+} from './merkle.ts';
+import type { LogFiles } from './log-files.ts';
+import { LogRefused } from './signed-note.ts';
+import { TILE_WIDTH, edgeTiles, formatBundle, parseBundle, placeOf, splitHashes, type TileName } from './tile.ts';
+
+const KEPT_TILES = 64;
+
+/** The hashes of a tile and of every whole subtree in it: row 0 are the tile's own, each row above has half as many. */
+class TileRows {
+  readonly rows: Buffer[][] = [[]];
+
+  static of(hashes: readonly Buffer[]): TileRows {
+    const tile = new TileRows();
+    for (const hash of hashes) tile.push(hash);
+    return tile;
+  }
+
+  get hashes(): readonly Buffer[] {
+    return this.rows[0] ?? [];
+  }
+
+  push(hash: Buffer, level = 0): void {
+    const row = (this.rows[level] ??= []);
+    const left = row.at(-1);
+    row.push(hash);
+    if (row.length % 2 === 0 && left !== undefined) this.push(nodeHash(left, hash), level + 1);
+  }
+}
+
+/**
+ * The tree of a log: its right edge in memory, everything else in tiles. One caller at a time. It writes tiles and
+ * nothing else; a crash leaves tiles beyond the last checkpoint, which the next attestor writes again with the same bytes.
+ */
+export class LogTree {
+  readonly #files: LogFiles;
+  /** The unfinished tile of each level. */
+  readonly #edge: TileRows[] = [];
+  #entries: Buffer[] = [];
+  #size = 0;
+  readonly #kept = new Map<string, TileRows>();
+  #ragged: RaggedHashes = new Map();
+
+  private constructor(files: LogFiles) {
+    this.#files = files;
+  }
+
+  /** The tree of the first `size` entries, from its tiles. Throws LogRefused where they don't lead to this root. */
+  static async load(files: LogFiles, size: number, root: Uint8Array): Promise<LogTree> {
+    const tree = new LogTree(files);
+    tree.#size = size;
+    for (const tile of edgeTiles(size)) {
+      const bytes = await files.readTile(tile);
+      if (bytes?.length !== tile.width * HASH_BYTES)
+        throw new LogRefused(`A tile of the log's edge is missing or torn: level ${tile.level}, tile ${tile.index}.`);
+      tree.#edge[Number(tile.level)] = TileRows.of(splitHashes(bytes));
+    }
+    if (!tree.root().equals(root))
+      throw new LogRefused('The tiles of the log do not lead to the root that was signed.');
+    const width = size % TILE_WIDTH;
+    if (width > 0) {
+      const bytes = await files.readTile({ level: 'entries', index: Math.floor(size / TILE_WIDTH), width });
+      const entries = bytes && parseBundle(bytes);
+      if (
+        entries?.length !== width ||
+        !entries.every((entry, at) => tree.edge(0)[at]?.equals(leafHash(entry)) === true)
+      )
+        throw new LogRefused('The last entries of the log are missing or torn.');
+      tree.#entries = entries;
+    }
+    return tree;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  root(): Buffer {
+    return rootOf(this.#hashes, this.#size, this.#ragged);
+  }
+
+  /** Adds entries and writes every tile that has changed; all are durable when it resolves. */
+  async append(entries: readonly Buffer[]): Promise<void> {
+    const full: Promise<void>[] = [];
+    this.#ragged = new Map();
+    for (const entry of entries) {
+      this.#entries.push(entry);
+      this.#push(0, leafHash(entry), full);
+      this.#size += 1;
+      if (this.#entries.length === TILE_WIDTH) {
+        full.push(this.#writeEntries());
+        this.#entries = [];
+      }
+    }
+    if (this.#entries.length > 0) full.push(this.#writeEntries());
+    for (const tile of edgeTiles(this.#size))
+      full.push(this.#files.writeTile(tile, Buffer.concat(this.edge(Number(tile.level)))));
+    await Promise.all(full);
+  }
+
+  /** The hashes of the unfinished tile of a level. */
+  edge(level: number): readonly Buffer[] {
+    return this.#edge[level]?.hashes ?? [];
+  }
+
+  /** From an older size to this one. */
+  consistency(from: number): Buffer[] {
+    return consistencyProof(this.#hashes, from, this.#size);
+  }
+
+  #push(level: number, hash: Buffer, writes: Promise<void>[]): void {
+    const edge = (this.#edge[level] ??= new TileRows());
+    edge.push(hash);
+    const root = edge.rows.at(-1)?.[0];
+    if (edge.hashes.length < TILE_WIDTH || root === undefined) return;
+    const index = Math.floor(this.#size / TILE_WIDTH ** (level + 1));
+    this.#keep(level, index, edge);
+    writes.push(this.#files.writeTile({ level, index, width: TILE_WIDTH }, Buffer.concat(edge.hashes)));
+    this.#edge[level] = new TileRows();
+    this.#push(level + 1, root, writes);
+  }
+
+  #writeEntries(): Promise<void> {
+    const tile: TileName = {
+      level: 'entries',
+      index: Math.floor((this.#size - 1) / TILE_WIDTH),
+      width: this.#entries.length,
+    };
+    return this.#files.writeTile(tile, formatBundle(this.#entries));
+  }
+
+  readonly #hashes: SubtreeHash = (level, index) => {
+    const { tileLevel, tile, row, at } = placeOf(level, index);
+    const edgeTile = Math.floor(this.#size / TILE_WIDTH ** (tileLevel + 1));
+    const rows = tile === edgeTile ? this.#edge[tileLevel] : this.#fullTile(tileLevel, tile);
+    const hash = rows?.rows[row]?.[at];
+    if (hash === undefined) throw new LogRefused(`The log has no subtree ${index} of 2^${level} entries.`);
+    return hash;
+  };
+
+  #fullTile(level: number, index: number): TileRows {
+    const kept = this.#kept.get(`${level}/${index}`);
+    if (kept !== undefined) return kept;
+    const bytes = this.#files.readTileNow({ level, index, width: TILE_WIDTH });
+    if (bytes?.length !== TILE_WIDTH * HASH_BYTES)
+      throw new LogRefused(`A tile of the log is missing or torn: level ${level}, tile ${index}.`);
+    return this.#keep(level, index, TileRows.of(splitHashes(bytes)));
+  }
+
+  #keep(level: number, index: number, tile: TileRows): TileRows {
+    // The oldest goes first: what is asked for again is nearly always new.
+    const [oldest] = this.#kept.keys();
+    if (oldest !== undefined && this.#kept.size >= KEPT_TILES) this.#kept.delete(oldest);
+    this.#kept.set(`${level}/${index}`, tile);
+    return tile;
+  }
+}

@@ -1,0 +1,166 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { newJobId } from '../../src/jobs/job-id.ts';
+import type { SigningKey } from '../../src/keys/signing-key.ts';
+import { auditLog, type LogSource } from '../../src/log/log-audit.ts';
+import { logEntry } from '../../src/log/log-entry.ts';
+import { LogFiles } from '../../src/log/log-files.ts';
+import { LogReader } from '../../src/log/log-reader.ts';
+import { formatVkey, noteKey, strictBase64 } from '../../src/log/signed-note.ts';
+import { parseTilePath } from '../../src/log/tile.ts';
+import { formatProof } from '../../src/log/tlog-proof.ts';
+import { parsePolicy, verifyLogged } from '../../src/log/tlog-policy.ts';
+import { signPayload } from '../../src/receipts/dsse.ts';
+import { TestRedis } from '../support/redis.ts';
+import { newKey } from '../support/sample-receipts.ts';
+import { ORIGIN, startSequencer } from '../support/sequencer.ts';
+
+const policyOf = (key: SigningKey) =>
+  parsePolicy(`log ${formatVkey(noteKey(ORIGIN, 'ed25519', key.public))}\nquorum none\n`);
+
+/** Verdicts about jobs that wait for one, as far as the log looks at them. */
+async function verdicts(server: TestRedis, signer: SigningKey, count: number) {
+  const admin = server.client();
+  return Promise.all(
+    Array.from({ length: count }, async (_, number) => {
+      const id = newJobId(1_790_000_000_000 + number);
+      await admin.hset(server.keys.claims(id), 'e1', 'w t 1', 'c1', 'f 1');
+      return { id, epoch: 1, field: 'f', verdict: signPayload(signer, Buffer.from(`{"answer":"yes ${number}"}`)) };
+    }),
+  );
+}
+
+const folderOf = (server: TestRedis) => join(server.folder, 'log');
+function sourceOf(server: TestRedis): LogSource {
+  const files = new LogFiles(folderOf(server));
+  return async (path) => {
+    const tile = parseTilePath(path);
+    return tile === undefined ? Buffer.from((await files.readCheckpoint()) ?? '') : files.readPrefix(tile);
+  };
+}
+const readerOf = (server: TestRedis, key: SigningKey) =>
+  new LogReader(
+    new LogFiles(folderOf(server)),
+    noteKey(ORIGIN, 'ed25519', key.public),
+    async () => (await server.client('api').hget(server.keys.log, 'checkpoint')) ?? '',
+  );
+
+/** A log of `count` entries by one attestor. */
+async function aLog(server: TestRedis, key: SigningKey, count: number) {
+  const sequencer = await startSequencer(server, server.client('attestor'), key);
+  const logged = await verdicts(server, newKey(), count);
+  for (let at = 0; at < count; at += 90) await sequencer.log(logged.slice(at, at + 90));
+  await sequencer.stop();
+  return logged;
+}
+
+describe('the log', () => {
+  test('two attestors at once make one log: every verdict has one place, every proof verifies, and an audit finds it sound', async () => {
+    await using server = await TestRedis.start();
+    const key = newKey();
+    const sequencers = await Promise.all([1, 2].map(() => startSequencer(server, server.client('attestor'), key)));
+    const all = await verdicts(server, newKey(), 700);
+    // Both log every verdict, in different company and another order.
+    const [there = [], back = []] = await Promise.all(
+      sequencers.map(async (sequencer, which) => {
+        const order = which === 0 ? all : all.toReversed();
+        const sizes: (number | undefined)[] = [];
+        for (let at = 0; at < order.length; at += 70) sizes.push(...(await sequencer.log(order.slice(at, at + 70))));
+        return sizes;
+      }),
+    );
+    expect([...there, ...back].every((size) => size !== undefined && size <= 700)).toBe(true);
+    await Promise.all(sequencers.map((sequencer) => sequencer.stop()));
+
+    const admin = server.client();
+    const reader = readerOf(server, key);
+    const checkpoint = await reader.checkpoint();
+    const places = new Set<number>();
+    for (const { id, verdict } of all) {
+      const [, index = '', salt = ''] = ((await admin.hget(server.keys.ruling(id), 'logged')) ?? '').split(' ');
+      places.add(Number(index));
+      const proof = formatProof({
+        index: Number(index),
+        hashes: await reader.inclusion(Number(index), 700),
+        checkpoint,
+      });
+      const entry = logEntry('verdict', verdict.keyId, verdict.payload, strictBase64(salt) ?? Buffer.alloc(0));
+      expect(verifyLogged(policyOf(key), proof, entry)).toMatchObject({ index: Number(index), size: 700 });
+    }
+    expect(places.size).toBe(700);
+    expect(await auditLog(sourceOf(server), policyOf(key), [checkpoint])).toMatchObject({
+      size: 700,
+      bundles: 3,
+      tiles: 4,
+      continues: [700],
+    });
+  });
+
+  test('a flipped or torn tile or entry is not served, and an audit names it', async () => {
+    await using server = await TestRedis.start();
+    const key = newKey();
+    await aLog(server, key, 300);
+    const full = { level: 0, index: 0, width: 256 } as const;
+    expect(await readerOf(server, key).tile(full)).toHaveLength(256 * 32);
+    for (const [file, tile] of [
+      ['tile/0/000', full],
+      ['tile/entries/000', { level: 'entries', index: 0, width: 256 }],
+      ['tile/entries/001.p/44', { level: 'entries', index: 1, width: 44 }],
+      ['tile/0/001.p/44', { level: 0, index: 1, width: 44 }],
+    ] as const) {
+      const path = join(folderOf(server), file);
+      const good = await readFile(path);
+      const flipped = Buffer.from(good);
+      flipped[good.length - 7] = (flipped[good.length - 7] ?? 0) ^ 1;
+      for (const bad of [flipped, good.subarray(0, good.length - 5)]) {
+        await writeFile(path, bad);
+        await expect(readerOf(server, key).tile(tile)).rejects.toThrow(/torn|do not lead/);
+        await expect(auditLog(sourceOf(server), policyOf(key), [])).rejects.toThrow(/is not that of|torn|do not lead/);
+      }
+      await writeFile(path, good);
+    }
+    expect(await readerOf(server, key).tile({ level: 'entries', index: 1, width: 44 })).toBeDefined();
+    // A narrower tile is the beginning of the one that took its place; beyond the end there is nothing.
+    expect(await readerOf(server, key).tile({ level: 0, index: 1, width: 3 })).toHaveLength(96);
+    expect(await readerOf(server, key).tile({ level: 0, index: 1, width: 45 })).toBeUndefined();
+    expect(await readerOf(server, key).tile({ level: 3, index: 0, width: 1 })).toBeUndefined();
+  });
+
+  test('a log that was truncated, rewritten or forked does not go on from the checkpoint that somebody kept', async () => {
+    const key = newKey();
+    await using first = await TestRedis.start();
+    await aLog(first, key, 270);
+    const kept = await readerOf(first, key).checkpoint();
+    await using other = await TestRedis.start();
+    await aLog(other, key, 100);
+    await expect(auditLog(sourceOf(other), policyOf(key), [kept])).rejects.toThrow('truncated');
+    await aLog(other, key, 200);
+    await expect(auditLog(sourceOf(other), policyOf(key), [kept])).rejects.toThrow('rewritten or forked');
+    await expect(auditLog(sourceOf(first), policyOf(newKey()), [])).rejects.toThrow('does not verify');
+    expect((await auditLog(sourceOf(first), policyOf(key), [kept])).size).toBe(270);
+  });
+
+  test('an attestor whose Redis has lost the log refuses to fork it', async () => {
+    await using server = await TestRedis.start();
+    const key = newKey();
+    await aLog(server, key, 10);
+    await server.client().del(server.keys.log, server.keys.logPending);
+    await expect(startSequencer(server, server.client('attestor'), key)).rejects.toMatchObject({
+      code: 'log_diverged',
+    });
+  });
+
+  test('holds no text and no digest that could be guessed: only the receipt has the salt', async () => {
+    await using server = await TestRedis.start();
+    const key = newKey();
+    const logged = await aLog(server, key, 20);
+    const bundle = (await readFile(join(folderOf(server), 'tile/entries/000.p/20'))).toString('latin1');
+    const { createHash } = await import('node:crypto');
+    for (const { verdict } of logged) {
+      expect(bundle).not.toContain(verdict.payload.toString());
+      for (const encoding of ['hex', 'base64'] as const)
+        expect(bundle).not.toContain(createHash('sha256').update(verdict.payload).digest(encoding));
+    }
+  });
+});
