@@ -6,6 +6,7 @@ import { LogRefused, type NoteKey } from './signed-note.ts';
 import { TILE_WIDTH, parseBundle, placeOf, splitHashes, type TileName } from './tile.ts';
 
 const KEPT_TILES = 1_024;
+const OPEN_ATTEMPTS = 4;
 
 /**
  * Reads a log to serve it: every tile is checked up to the root of the signed checkpoint before it leaves, so that a
@@ -39,7 +40,8 @@ export class LogReader {
     const hashes = await this.#hashes(tree, level === 'entries' ? 0 : level, index);
     if (hashes === undefined || hashes.length < width) return undefined;
     if (level !== 'entries') return Buffer.concat(hashes.slice(0, width));
-    const stored = await this.#files.readPrefix({ level, index, width });
+    const bundle = { level, index, width } as const;
+    const stored = (await this.#files.readPrefix(bundle)) ?? (await this.#files.readPrefix(bundle));
     const entries = stored && parseBundle(stored);
     if (
       stored === undefined ||
@@ -67,18 +69,24 @@ export class LogReader {
     return inclusionProof((level, at) => found.get(`${level}/${at}`) ?? EMPTY_ROOT, index, size);
   }
 
+  /** The tree of the checkpoint that is published. A partial tile can give way to a wider one while it is looked for. */
   async #open(): Promise<LogTree> {
-    const note = await this.#published();
-    if (this.#opened?.note !== note) {
-      const { size, root } = note === '' ? { size: 0, root: EMPTY_ROOT } : openCheckpoint(note, this.#log).checkpoint;
-      const opened = { note, tree: LogTree.load(this.#files, size, root) };
+    for (let attempt = 1; ; attempt += 1) {
+      const note = await this.#published();
+      const opened = this.#opened?.note === note ? this.#opened : { note, tree: this.#load(note) };
       this.#opened = opened;
-      opened.tree.catch(() => {
-        // Its partial tiles gave way to wider ones meanwhile, or they are torn: look again at the next request.
-        if (this.#opened === opened) this.#opened = undefined;
-      });
+      try {
+        return await opened.tree;
+      } catch (error) {
+        this.#opened = undefined;
+        if (!(error instanceof LogRefused) || attempt === OPEN_ATTEMPTS) throw error;
+      }
     }
-    return this.#opened.tree;
+  }
+
+  #load(note: string): Promise<LogTree> {
+    const { size, root } = note === '' ? { size: 0, root: EMPTY_ROOT } : openCheckpoint(note, this.#log).checkpoint;
+    return LogTree.load(this.#files, size, root);
   }
 
   /** The hashes of a tile, checked; undefined beyond the end. */

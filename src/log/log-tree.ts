@@ -57,7 +57,7 @@ export class LogTree {
     const tree = new LogTree(files);
     tree.#size = size;
     for (const tile of edgeTiles(size)) {
-      const bytes = await files.readTile(tile);
+      const bytes = await files.readPrefix(tile);
       if (bytes?.length !== tile.width * HASH_BYTES)
         throw new LogRefused(`A tile of the log's edge is missing or torn: level ${tile.level}, tile ${tile.index}.`);
       tree.#edge[Number(tile.level)] = TileRows.of(splitHashes(bytes));
@@ -66,7 +66,7 @@ export class LogTree {
       throw new LogRefused('The tiles of the log do not lead to the root that was signed.');
     const width = size % TILE_WIDTH;
     if (width > 0) {
-      const bytes = await files.readTile({ level: 'entries', index: Math.floor(size / TILE_WIDTH), width });
+      const bytes = await files.readPrefix({ level: 'entries', index: Math.floor(size / TILE_WIDTH), width });
       const entries = bytes && parseBundle(bytes);
       if (
         entries?.length !== width ||

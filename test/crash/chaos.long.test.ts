@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { auditLog } from '../../src/log/log-audit.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
 import { Pipeline, completion, until, type Client, type Role } from '../support/pipeline.ts';
 
@@ -35,6 +36,13 @@ async function expectAllDone(pipeline: Pipeline, client: Client, ids: string[]):
   const admin = pipeline.redis.client();
   await until(async () => (await admin.zcard(pipeline.redis.keys.open)) === 0);
   expect(await admin.zcard(pipeline.redis.keys.ended)).toBe(ids.length);
+  // One log, whoever wrote it and died: sound from its first entry on, and every done job is in it.
+  const source = (path: string) =>
+    client
+      .fetch(`/log/${path}`)
+      .then(async (response) => (response.ok ? Buffer.from(await response.arrayBuffer()) : undefined));
+  const report = await auditLog(source, pipeline.keyring.logPolicy, []);
+  expect(report.size).toBeGreaterThanOrEqual(ids.length);
 }
 
 describe('faults under load', () => {

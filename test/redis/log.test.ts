@@ -141,6 +141,29 @@ describe('the log', () => {
     expect((await auditLog(sourceOf(first), policyOf(key), [kept])).size).toBe(270);
   });
 
+  test('is read while it grows: whoever asks is never told that a tile is torn that only gave way to a wider one', async () => {
+    await using server = await TestRedis.start();
+    const key = newKey();
+    const sequencer = await startSequencer(server, server.client('attestor'), key);
+    const logged = await verdicts(server, newKey(), 400);
+    const grown = new AbortController();
+    const writing = (async () => {
+      for (const one of logged) await sequencer.log([one]);
+      grown.abort();
+    })();
+    let read = 0;
+    await sequencer.log(logged.slice(0, 1));
+    while (!grown.signal.aborted) {
+      const reader = readerOf(server, key);
+      expect(await reader.inclusion(0, 1)).toEqual([]);
+      expect(await reader.tile({ level: 'entries', index: 0, width: 1 })).toBeDefined();
+      read += 1;
+    }
+    await writing;
+    await sequencer.stop();
+    expect(read).toBeGreaterThan(20);
+  });
+
   test('an attestor whose Redis has lost the log refuses to fork it', async () => {
     await using server = await TestRedis.start();
     const key = newKey();
