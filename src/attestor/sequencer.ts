@@ -23,10 +23,10 @@ const BATCH = 2_000;
 /** What another attestor sequenced and did not live to publish is looked for this often. */
 const IDLE_MS = 500;
 const RETRY_MS = 200;
-/** From so many entries in a checkpoint on, a pause of four times what it took lets more gather for the next. */
+/** From so many entries in a checkpoint on, a pause of twice what it took lets more gather for the next. */
 const BUSY = 16;
-const REST = 4;
-const MOST_REST_MS = 80;
+const REST = 2;
+const MOST_REST_MS = 30;
 /** The copy of the checkpoint beside the tiles is for offline audits, and to notice a Redis that lost data. */
 const COPY_EVERY_MS = 1_000;
 
