@@ -17,6 +17,7 @@ import { requireFitRedis } from '../redis/requirements.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import { EnrolledWorkers } from './enrolled-workers.ts';
 import { Intake } from './intake.ts';
+import { WitnessClient } from '../log/witness-client.ts';
 import { LogFiles } from '../log/log-files.ts';
 import { Judge } from './judge.ts';
 import { Sequencer } from './sequencer.ts';
@@ -82,6 +83,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       files: new LogFiles(config.COUNTERSIGN_LOG),
       key: logKey,
       origin: log.key.name,
+      witnesses: new WitnessClient(keyring.logPolicy),
       keepMs: config.COUNTERSIGN_KEEP_MS + LONGEST_OPEN_MS,
       logger,
     });

@@ -9,8 +9,9 @@ import { logEntry, SALT_BYTES } from '../log/log-entry.ts';
 import type { LogFiles } from '../log/log-files.ts';
 import { LogTree } from '../log/log-tree.ts';
 import { EMPTY_ROOT } from '../log/merkle.ts';
-import { formatNote, noteKey, signNote, type NoteKey } from '../log/signed-note.ts';
+import { noteKey, signNote, type NoteKey } from '../log/signed-note.ts';
 import { edgeTiles, tilePath, TILE_WIDTH, type TileName } from '../log/tile.ts';
+import type { WitnessClient } from '../log/witness-client.ts';
 import { rateLimited, type Logger } from '../logging/logger.ts';
 import { encodeStored, type SignedPayload } from '../receipts/dsse.ts';
 import { loadScript } from '../redis/script.ts';
@@ -49,6 +50,7 @@ interface SequencerParts {
   /** Signs checkpoints and nothing else. */
   readonly key: SigningKey;
   readonly origin: string;
+  readonly witnesses: WitnessClient;
   /** How long finished jobs are kept. */
   readonly keepMs: number;
   readonly logger: Logger;
@@ -172,7 +174,7 @@ export class Sequencer {
     await tree.append(entries);
     crashPoint('attestor.after-tiles');
     const text = formatCheckpoint({ origin, size: tree.size, root: tree.root() });
-    const note = formatNote({ text, signatures: [signNote(text, origin, key)] });
+    const note = await this.#parts.witnesses.cosign({ text, signatures: [signNote(text, origin, key)] }, tree);
     const published = Number(
       await PUBLISH.run(redis, [keys.log, keys.logPending, keys.logAt(tree.size)], [tree.size, note, keepMs]),
     );

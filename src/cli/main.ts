@@ -12,6 +12,7 @@ import { ApiClient } from './api-client.ts';
 import { examine } from './doctor.ts';
 import { addKeysCommands } from './keys-commands.ts';
 import { addLogCommands } from './log-commands.ts';
+import { addWitnessCommand } from './witness-command.ts';
 import { Output, jsonOption, reportError } from './output.ts';
 import { DataFolder, SHARD } from './set-up.ts';
 import { up } from './up.ts';
@@ -293,6 +294,7 @@ function read(path: string): Buffer {
 
 addKeysCommands(program, data, redisUrl);
 addLogCommands(program, data);
+addWitnessCommand(program);
 
 /** The Redis that a command talks to: the one given, or the private one of the data folder. */
 function redisUrl(given: string | undefined): string {

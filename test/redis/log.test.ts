@@ -1,35 +1,20 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { newJobId } from '../../src/jobs/job-id.ts';
 import type { SigningKey } from '../../src/keys/signing-key.ts';
 import { auditLog, type LogSource } from '../../src/log/log-audit.ts';
 import { logEntry } from '../../src/log/log-entry.ts';
 import { LogFiles } from '../../src/log/log-files.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
-import { formatVkey, noteKey, strictBase64 } from '../../src/log/signed-note.ts';
+import { noteKey, strictBase64 } from '../../src/log/signed-note.ts';
 import { parseTilePath } from '../../src/log/tile.ts';
 import { formatProof } from '../../src/log/tlog-proof.ts';
 import { parsePolicy, verifyLogged } from '../../src/log/tlog-policy.ts';
-import { signPayload } from '../../src/receipts/dsse.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
-import { ORIGIN, startSequencer } from '../support/sequencer.ts';
+import { ORIGIN, logPolicy, startSequencer, verdicts } from '../support/sequencer.ts';
 
-const policyOf = (key: SigningKey) =>
-  parsePolicy(`log ${formatVkey(noteKey(ORIGIN, 'ed25519', key.public))}\nquorum none\n`);
-
-/** Verdicts about jobs that wait for one, as far as the log looks at them. */
-async function verdicts(server: TestRedis, signer: SigningKey, count: number) {
-  const admin = server.client();
-  return Promise.all(
-    Array.from({ length: count }, async (_, number) => {
-      const id = newJobId(1_790_000_000_000 + number);
-      await admin.hset(server.keys.claims(id), 'e1', 'w t 1', 'c1', 'f 1');
-      return { id, epoch: 1, field: 'f', verdict: signPayload(signer, Buffer.from(`{"answer":"yes ${number}"}`)) };
-    }),
-  );
-}
+const policyOf = (key: SigningKey) => parsePolicy(logPolicy(key));
 
 const folderOf = (server: TestRedis) => join(server.folder, 'log');
 function sourceOf(server: TestRedis): LogSource {

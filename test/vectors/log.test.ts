@@ -1,4 +1,5 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
@@ -26,6 +27,7 @@ import {
 } from '../../src/log/signed-note.ts';
 import { formatProof, parseProof } from '../../src/log/tlog-proof.ts';
 import { parsePolicy, verifyLogged } from '../../src/log/tlog-policy.ts';
+import { Witness } from '../../src/log/witness.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { VECTORS, describeVectors, vectors } from '../support/vectors.ts';
 
@@ -97,6 +99,44 @@ describeVectors('vectors by others, for the log', () => {
     for (const { name, proof } of mustFail)
       expect([name, () => parseProof(proof)]).toEqual([name, expect.any(Function)]);
     for (const { proof } of mustFail) expect(() => parseProof(proof)).toThrow(/proof|hash/);
+  });
+
+  test('a witness answers the sequence of requests of another witness as that one did', async () => {
+    const { logOrigin, logEd25519PublicKeyHex, cases } = vectors('tlog/witness-add-checkpoint.sequence.json') as {
+      logOrigin: string;
+      logEd25519PublicKeyHex: string;
+      cases: { body: string; expectStatus: number }[];
+    };
+    const log = noteKey(logOrigin, 'ed25519', publicKeyFromRaw(Buffer.from(logEd25519PublicKeyHex, 'hex')));
+    const folder = mkdtempSync(join(tmpdir(), 'cs-witness-'));
+    const key = newKey();
+    const name = 'example.com/witness';
+    try {
+      for (const { body, expectStatus } of cases) {
+        // Made anew for each request: what it has signed stands on the disk.
+        const witness = new Witness({ name, key, logs: [log], folder });
+        const answer = await witness.addCheckpoint(body);
+        expect([body.slice(0, 40), answer.status]).toEqual([body.slice(0, 40), expectStatus]);
+        if (expectStatus === 409) expect(answer.body).toMatch(/^\d+\n$/);
+        if (expectStatus !== 200) continue;
+        const note = body.slice(body.indexOf('\n\n') + 2);
+        const cosigned = parseNote(`${note}${answer.body}`);
+        const { atSeconds = 0 } = verifyNote(cosigned, noteKey(name, 'cosignature/v1', key.public)) ?? {};
+        expect(Math.abs(atSeconds - Date.now() / 1_000)).toBeLessThan(60);
+      }
+      const witness = new Witness({ name, key, logs: [log], folder });
+      for (const bad of [
+        '',
+        'old 1',
+        'old -1\n\nx',
+        'old 01\n\nx',
+        'old 1\n!!\n\nx',
+        `old 1\n${'A'.repeat(70_000)}\n\nx`,
+      ])
+        expect((await witness.addCheckpoint(bad)).status).toBe(400);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   test('the checkpoint of the Sigsum log opens under its key, and not with another size', () => {

@@ -1,0 +1,122 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import type { SigningKey } from '../../src/keys/signing-key.ts';
+import { logEntry } from '../../src/log/log-entry.ts';
+import { LogFiles } from '../../src/log/log-files.ts';
+import { LogReader } from '../../src/log/log-reader.ts';
+import { noteKey, strictBase64 } from '../../src/log/signed-note.ts';
+import { formatProof } from '../../src/log/tlog-proof.ts';
+import { parsePolicy, verifyLogged } from '../../src/log/tlog-policy.ts';
+import { until } from '../support/pipeline.ts';
+import { ROOT, TestRedis } from '../support/redis.ts';
+import { newKey } from '../support/sample-receipts.ts';
+import { ORIGIN, logPolicy, startSequencer, verdicts } from '../support/sequencer.ts';
+
+/** A real witness process; the line that a policy needs for it. */
+async function startWitness(folder: string, number: number, key: SigningKey, port = 0) {
+  const policy = join(folder, 'witness.policy');
+  writeFileSync(policy, logPolicy(key));
+  const file = (name: string) => join(folder, `witness-${number}${name}`);
+  const name = `witness-${number}.test`;
+  const args = [
+    '--name',
+    name,
+    '--key',
+    file('.key'),
+    '--policy',
+    policy,
+    '--folder',
+    file(''),
+    '--port',
+    String(port),
+  ];
+  const process = spawn(globalThis.process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), 'witness', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let said = '';
+  process.stdout.on('data', (piece: Buffer) => {
+    said += piece.toString();
+  });
+  await until(() => Promise.resolve(said.endsWith('\n')));
+  // As the operator of the log would write it down, under a name of its own.
+  const line = said.trim().replace(`witness ${name} `, `witness w${number} `);
+  return { process, line, port: Number(line.split(':').at(-1)) };
+}
+
+const end = (process: ChildProcess) =>
+  new Promise<void>((resolve) => {
+    process.once('exit', () => resolve());
+    process.kill('SIGTERM');
+  });
+
+describe('witnesses', () => {
+  test('a quorum of real witnesses signs what is done; too few, and nothing is; a fork is signed by none', async () => {
+    await using server = await TestRedis.start();
+    const key = newKey();
+    const witnesses = await Promise.all([1, 2, 3].map((number) => startWitness(server.folder, number, key)));
+    const text = logPolicy(key, ...witnesses.map(({ line }) => line), 'group most 2 w1 w2 w3', 'quorum most');
+    const policy = parsePolicy(text);
+    try {
+      const sequencer = await startSequencer(server, server.client('attestor'), key, text);
+      const all = await verdicts(server, newKey(), 60);
+      expect(await sequencer.log(all.slice(0, 20))).toEqual(Array.from({ length: 20 }, () => 20));
+
+      // One of three is gone: two are enough. Two are gone: what comes waits, and is not done.
+      await end((witnesses[2] ?? { process: spawn('true') }).process);
+      expect(await sequencer.log(all.slice(20, 40))).toEqual(Array.from({ length: 20 }, () => 40));
+      const [, second] = witnesses;
+      if (second === undefined) throw new Error('no witness');
+      await end(second.process);
+      const waiting = sequencer.log(all.slice(40));
+      const early = await Promise.race([waiting, new Promise((resolve) => setTimeout(() => resolve('waits'), 1_500))]);
+      expect(early).toBe('waits');
+      expect(await server.client().hget(server.keys.log, 'size')).toBe('40');
+      // It comes back and remembers what it has signed.
+      witnesses[1] = await startWitness(server.folder, 2, key, second.port);
+      expect(await waiting).toEqual(Array.from({ length: 20 }, () => 60));
+      await sequencer.stop();
+
+      const checkpoint = (await server.client().hget(server.keys.log, 'checkpoint')) ?? '';
+      const reader = new LogReader(
+        new LogFiles(join(server.folder, 'log')),
+        noteKey(ORIGIN, 'ed25519', key.public),
+        () => Promise.resolve(checkpoint),
+      );
+      const [first] = all;
+      if (first === undefined) throw new Error('no verdict');
+      const logged = (await server.client().hget(server.keys.ruling(first.id), 'logged')) ?? '';
+      const [, index = '', salt = ''] = logged.split(' ');
+      const proof = formatProof({
+        index: Number(index),
+        hashes: await reader.inclusion(Number(index), 60),
+        checkpoint,
+      });
+      const entry = logEntry(
+        'verdict',
+        first.verdict.keyId,
+        first.verdict.payload,
+        strictBase64(salt) ?? Buffer.alloc(0),
+      );
+      const verified = verifyLogged(policy, proof, entry);
+      expect(verified.witnesses).toEqual(['w1', 'w2']);
+      expect(Math.abs((verified.seenAtSeconds ?? 0) - Date.now() / 1_000)).toBeLessThan(60);
+
+      // Another tree under the same key and name: the witnesses have seen 60 entries of the first.
+      await using forked = await TestRedis.start();
+      const forker = await startSequencer(forked, forked.client('attestor'), key, text);
+      const other = await verdicts(forked, newKey(), 90);
+      const refused = forker.log(other);
+      const outcome = await Promise.race([
+        refused,
+        new Promise((resolve) => setTimeout(() => resolve('waits'), 1_500)),
+      ]);
+      expect(outcome).toBe('waits');
+      expect(await forked.client().hget(forked.keys.log, 'size')).toBeNull();
+      await forker.stop();
+    } finally {
+      for (const { process } of witnesses) process.kill('SIGKILL');
+    }
+  });
+});
