@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { benchHttp } from './http.mjs';
+import { benchLog } from './log.mjs';
 import { benchPipeline } from './pipeline.mjs';
 
 const option = (name, fallback) => {
@@ -20,10 +21,11 @@ function commit() {
   }
 }
 
-const only = option('--only', undefined);
+const wants = (name) => [undefined, name].includes(option('--only', undefined));
 const results = {
-  ...(only === 'http' ? {} : await benchPipeline(settings, say)),
-  ...(only === 'pipeline' ? {} : await benchHttp(settings, say)),
+  ...(wants('pipeline') ? await benchPipeline(settings, say) : {}),
+  ...(wants('http') ? await benchHttp(settings, say) : {}),
+  ...(wants('log') ? await benchLog(settings, say) : {}),
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
   commit: commit(),
 };

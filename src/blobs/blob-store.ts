@@ -34,7 +34,7 @@ export class BlobStore {
     } catch (error) {
       if (systemCodeOf(error) !== 'ENOENT') throw error;
     }
-    await writeDurably(path, bytes);
+    await writeDurably({ path, bytes });
     return digest;
   }
 

@@ -3,16 +3,27 @@ import { mkdir, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCodeOf } from '../errors/coded-error.ts';
 
+export interface FileToWrite {
+  readonly path: string;
+  readonly bytes: Uint8Array | string;
+}
+
 /**
- * Writes a file that is whole or absent: written aside, fsynced, renamed, and its folder fsynced. It is durable when this
- * resolves. A crash before the rename leaves a `.tmp` file; after it, the file.
+ * Writes files that are each whole or absent, and durable when this resolves: all are written aside and fsynced, then
+ * renamed, then their folders are fsynced. Side by side, so that a file system that commits in batches does so twice and
+ * not twice for each. A crash leaves `.tmp` files, and of the files any number.
  */
-export async function writeDurably(path: string, bytes: Uint8Array | string): Promise<void> {
-  const folder = dirname(path);
+export async function writeDurably(...files: readonly FileToWrite[]): Promise<void> {
+  const asides = await Promise.all(files.map(writeAside));
+  await Promise.all(files.map(({ path }, at) => rename(asides[at] ?? '', path)));
+  await Promise.all([...new Set(files.map(({ path }) => dirname(path)))].map(syncFolder));
+}
+
+async function writeAside({ path, bytes }: FileToWrite): Promise<string> {
   const aside = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   const file = await open(aside, 'wx', 0o640).catch(async (error: unknown) => {
     if (systemCodeOf(error) !== 'ENOENT') throw error;
-    await mkdir(folder, { recursive: true });
+    await mkdir(dirname(path), { recursive: true });
     return open(aside, 'wx', 0o640);
   });
   try {
@@ -21,7 +32,10 @@ export async function writeDurably(path: string, bytes: Uint8Array | string): Pr
   } finally {
     await file.close();
   }
-  await rename(aside, path);
+  return aside;
+}
+
+async function syncFolder(folder: string): Promise<void> {
   const directory = await open(folder, 'r');
   try {
     await directory.sync();

@@ -15,8 +15,8 @@ export class LogFiles {
   }
 
   /** Durable when it resolves. Two attestors that write one tile write the same bytes. */
-  async writeTile(tile: TileName, bytes: Uint8Array): Promise<void> {
-    await writeDurably(join(this.#folder, tilePath(tile)), bytes);
+  async writeTiles(tiles: readonly { tile: TileName; bytes: Uint8Array }[]): Promise<void> {
+    await writeDurably(...tiles.map(({ tile, bytes }) => ({ path: join(this.#folder, tilePath(tile)), bytes })));
   }
 
   /** The bytes of a tile of this very width, or undefined where there is none. */
@@ -63,7 +63,7 @@ export class LogFiles {
   }
 
   async writeCheckpoint(note: string): Promise<void> {
-    await writeDurably(join(this.#folder, 'checkpoint'), note);
+    await writeDurably({ path: join(this.#folder, 'checkpoint'), bytes: note });
   }
 
   async readCheckpoint(): Promise<string | undefined> {

@@ -35,6 +35,11 @@ class TileRows {
   }
 }
 
+interface TileToWrite {
+  readonly tile: TileName;
+  readonly bytes: Buffer;
+}
+
 /**
  * The tree of a log: its right edge in memory, everything else in tiles. One caller at a time. It writes tiles and
  * nothing else; a crash leaves tiles beyond the last checkpoint, which the next attestor writes again with the same bytes.
@@ -88,21 +93,21 @@ export class LogTree {
 
   /** Adds entries and writes every tile that has changed; all are durable when it resolves. */
   async append(entries: readonly Buffer[]): Promise<void> {
-    const full: Promise<void>[] = [];
+    const written: TileToWrite[] = [];
     this.#ragged = new Map();
     for (const entry of entries) {
       this.#entries.push(entry);
-      this.#push(0, leafHash(entry), full);
+      this.#push(0, leafHash(entry), written);
       this.#size += 1;
       if (this.#entries.length === TILE_WIDTH) {
-        full.push(this.#writeEntries());
+        written.push(this.#bundle());
         this.#entries = [];
       }
     }
-    if (this.#entries.length > 0) full.push(this.#writeEntries());
+    if (this.#entries.length > 0) written.push(this.#bundle());
     for (const tile of edgeTiles(this.#size))
-      full.push(this.#files.writeTile(tile, Buffer.concat(this.edge(Number(tile.level)))));
-    await Promise.all(full);
+      written.push({ tile, bytes: Buffer.concat(this.edge(Number(tile.level))) });
+    await this.#files.writeTiles(written);
   }
 
   /** The hashes of the unfinished tile of a level. */
@@ -115,25 +120,25 @@ export class LogTree {
     return consistencyProof(this.#hashes, from, this.#size);
   }
 
-  #push(level: number, hash: Buffer, writes: Promise<void>[]): void {
+  #push(level: number, hash: Buffer, written: TileToWrite[]): void {
     const edge = (this.#edge[level] ??= new TileRows());
     edge.push(hash);
     const root = edge.rows.at(-1)?.[0];
     if (edge.hashes.length < TILE_WIDTH || root === undefined) return;
     const index = Math.floor(this.#size / TILE_WIDTH ** (level + 1));
     this.#keep(level, index, edge);
-    writes.push(this.#files.writeTile({ level, index, width: TILE_WIDTH }, Buffer.concat(edge.hashes)));
+    written.push({ tile: { level, index, width: TILE_WIDTH }, bytes: Buffer.concat(edge.hashes) });
     this.#edge[level] = new TileRows();
-    this.#push(level + 1, root, writes);
+    this.#push(level + 1, root, written);
   }
 
-  #writeEntries(): Promise<void> {
+  #bundle(): TileToWrite {
     const tile: TileName = {
       level: 'entries',
       index: Math.floor((this.#size - 1) / TILE_WIDTH),
       width: this.#entries.length,
     };
-    return this.#files.writeTile(tile, formatBundle(this.#entries));
+    return { tile, bytes: formatBundle(this.#entries) };
   }
 
   readonly #hashes: SubtreeHash = (level, index) => {

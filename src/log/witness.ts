@@ -69,7 +69,7 @@ export class Witness {
     const goesOn =
       last === undefined || last.size === 0 ? proof.length === 0 : verifyConsistency(last, checkpoint, proof);
     if (!goesOn) return { status: 422, body: 'the consistency proof does not verify\n' };
-    if (!isSame) await writeDurably(path, text);
+    if (!isSame) await writeDurably({ path, bytes: text });
     return {
       status: 200,
       body: formatSignature(cosignNote(text, this.#name, this.#key, Math.floor(Date.now() / 1_000))),

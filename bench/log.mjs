@@ -1,0 +1,94 @@
+// The transparency log by itself: an attestor's sequencer with Redis and a disk, an audit of what it wrote, and proofs.
+import { dist, keys, median, openArena } from './arena.mjs';
+
+const { Sequencer } = await dist('attestor/sequencer.js');
+const { newJobId } = await dist('jobs/job-id.js');
+const { auditLog } = await dist('log/log-audit.js');
+const { LogFiles } = await dist('log/log-files.js');
+const { LogReader } = await dist('log/log-reader.js');
+const { leafHash, verifyInclusion } = await dist('log/merkle.js');
+const { parseBundle, parseTilePath } = await dist('log/tile.js');
+const { WitnessClient } = await dist('log/witness-client.js');
+const { openCheckpoint } = await dist('log/checkpoint.js');
+const { createLogger } = await dist('logging/logger.js');
+const { signPayload } = await dist('receipts/dsse.js');
+const { Keyring } = await dist('receipts/keyring.js');
+const { readSigningKey } = await dist('keys/key-file.js');
+
+const BATCH = 50;
+const IN_HAND = 10;
+
+export async function benchLog({ rounds, jobs }, say) {
+  const arena = await openArena();
+  const policy = new Keyring(arena.keyring).logPolicy;
+  const [{ key: log }] = policy.logs;
+  const files = new LogFiles(`${arena.folder}/log`);
+  const sequencer = new Sequencer({
+    redis: arena.connect('attestor'),
+    keys,
+    files,
+    key: readSigningKey(`${arena.folder}/log.key`),
+    origin: log.name,
+    keepMs: 3_600_000,
+    witnesses: new WitnessClient(policy),
+    logger: createLogger('bench', 'error'),
+  });
+  await sequencer.start();
+  try {
+    const payload = Buffer.alloc(1_200, 'x');
+    const verdicts = async (count) => {
+      const pipeline = arena.admin.pipeline();
+      const made = Array.from({ length: count }, () => {
+        const id = newJobId(Date.now());
+        pipeline.hset(keys.claims(id), 'e1', 'w t 1', 'c1', 'f 1');
+        return { id, epoch: 1, field: 'f', verdict: signPayload(arena.apiKey, payload) };
+      });
+      await pipeline.exec();
+      return made;
+    };
+    const [rates, waits] = [[], []];
+    for (let round = 0; round < rounds; round += 1) {
+      const all = await verdicts(jobs);
+      const started = performance.now();
+      await Promise.all(
+        Array.from({ length: IN_HAND }, async (_, lane) => {
+          for (let at = lane * BATCH; at < jobs; at += IN_HAND * BATCH) await sequencer.log(all.slice(at, at + BATCH));
+        }),
+      );
+      rates.push(jobs / ((performance.now() - started) / 1_000));
+      for (const one of await verdicts(30)) {
+        const asked = performance.now();
+        await sequencer.log([one]);
+        waits.push(performance.now() - asked);
+      }
+      say(`log round ${round + 1}: ${Math.round(rates.at(-1))} entries/s, alone ${median(waits).toFixed(1)} ms`);
+    }
+    const reader = new LogReader(files, log, () => arena.admin.hget(keys.log, 'checkpoint'));
+    const { checkpoint } = openCheckpoint(await reader.checkpoint(), log);
+    const source = (path) => {
+      const tile = parseTilePath(path);
+      return tile === undefined ? reader.checkpoint().then((note) => Buffer.from(note)) : files.readPrefix(tile);
+    };
+    const audited = performance.now();
+    const report = await auditLog(source, policy, []);
+    const auditRate = report.size / ((performance.now() - audited) / 1_000);
+    const [entry] = parseBundle(await reader.tile({ level: 'entries', index: 0, width: 1 }));
+    const proof = await reader.inclusion(0, checkpoint.size);
+    let verified = 0;
+    const started = performance.now();
+    for (; performance.now() - started < 1_000; verified += 1) verifyInclusion(leafHash(entry), 0, checkpoint, proof);
+    return {
+      log: {
+        entries_per_second: median(rates),
+        ms_to_inclusion_alone: median(waits),
+        entry_bytes: entry.length + 2 + 32,
+        audit_entries_per_second: auditRate,
+        proof_verifications_per_second: verified,
+        size: report.size,
+      },
+    };
+  } finally {
+    await sequencer.stop();
+    await arena.close();
+  }
+}
