@@ -8,6 +8,7 @@ const load = (path) => import(new URL(`../dist/${path}`, import.meta.url).href);
 const { generateSigningKeyPem, signingKeyFromPem, workerIdOf } = await load('keys/signing-key.js');
 const { signPayload } = await load('receipts/dsse.js');
 const { receiptFile, policyDigest } = await load('receipts/receipt.js');
+const { BINDING_PROPERTIES } = await load('receipts/statements.js');
 const { keyringEntry } = await load('receipts/keyring.js');
 const { formatCheckpoint } = await load('log/checkpoint.js');
 const { logEntry } = await load('log/log-entry.js');
@@ -65,16 +66,6 @@ function documents({ recompute = 1, drawn = true, decision = 'confirmed', model 
       finishedAt: at,
     },
   };
-  const checks = [
-    'TICKET_SIGNATURE',
-    'WORKER_ENROLLED',
-    'WORKER_SIGNATURE',
-    'TICKET_MATCHED',
-    'EPOCH_CURRENT',
-    'MODEL_DIGEST_MATCHED',
-    'OUTPUT_DIGEST_MATCHED',
-    'USAGE_WITHIN_BOUNDS',
-  ];
   const verdict = {
     _type: type,
     subject: [
@@ -88,7 +79,7 @@ function documents({ recompute = 1, drawn = true, decision = 'confirmed', model 
         policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest({ recompute }) } }],
       },
       timeCreated: '2026-11-21T12:00:01.000Z',
-      properties: drawn ? [...checks, 'USAGE_RECOUNTED', 'OUTPUT_RECOMPUTED_EXACT'] : checks,
+      properties: drawn ? [...BINDING_PROPERTIES, 'USAGE_RECOUNTED', 'OUTPUT_RECOMPUTED_EXACT'] : BINDING_PROPERTIES,
       job,
       epoch: 1,
       ticket: { sha256: ticketDigest },

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { auditLog, type LogSource } from '../log/log-audit.ts';
+import { readBounded } from '../log/bounded-body.ts';
 import { LogFiles } from '../log/log-files.ts';
 import { LogRefused } from '../log/signed-note.ts';
 import { parseTilePath } from '../log/tile.ts';
@@ -82,14 +83,8 @@ function fromUrl(base: string): LogSource {
     );
     if (response.status === 404) return undefined;
     if (!response.ok) throw new LogRefused(`${url} answers ${response.status}.`);
-    const pieces: Uint8Array[] = [];
-    let length = 0;
-    for await (const piece of response.body ?? []) {
-      const bytes = piece as Uint8Array;
-      length += bytes.length;
-      if (length > MAX_FILE_BYTES) throw new LogRefused(`${url} is longer than any file of a log.`);
-      pieces.push(bytes);
-    }
-    return Buffer.concat(pieces);
+    const bytes = await readBounded(response, MAX_FILE_BYTES);
+    if (bytes === undefined) throw new LogRefused(`${url} is longer than any file of a log.`);
+    return bytes;
   };
 }

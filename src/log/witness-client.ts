@@ -1,4 +1,5 @@
 import { messageOf } from '../errors/coded-error.ts';
+import { readBounded } from './bounded-body.ts';
 import type { LogTree } from './log-tree.ts';
 import { LogRefused, formatNote, parseNote, verifyNote, type NoteSignature, type SignedNote } from './signed-note.ts';
 import type { TlogPolicy, Witness } from './tlog-policy.ts';
@@ -52,8 +53,11 @@ export class WitnessClient {
         body,
         redirect: 'error',
         signal: AbortSignal.timeout(WITNESS_MS),
+      }).catch((cause: unknown) => {
+        throw new LogRefused('it does not answer', { cause });
       });
-      const answer = (await response.text()).slice(0, MAX_ANSWER_BYTES);
+      const answer = (await readBounded(response, MAX_ANSWER_BYTES))?.toString('utf8');
+      if (answer === undefined) throw new LogRefused('its answer is too long');
       if (response.status === 409 && attempt === 1 && /^\d{1,16}\n$/.test(answer)) {
         oldSize = Number(answer);
         if (oldSize > tree.size) throw new LogRefused(`it has signed ${oldSize} entries already`);

@@ -27,6 +27,7 @@ export async function startSequencer(
   redis: Redis,
   key: SigningKey,
   policy = logPolicy(key),
+  logger = createLogger('test', 'error'),
 ): Promise<Sequencer> {
   const sequencer = new Sequencer({
     redis,
@@ -36,7 +37,7 @@ export async function startSequencer(
     origin: ORIGIN,
     witnesses: new WitnessClient(parsePolicy(policy)),
     keepMs: 3_600_000,
-    logger: createLogger('test', 'error'),
+    logger,
   });
   await sequencer.start();
   return sequencer;
