@@ -6,6 +6,7 @@ const { newJobId } = await dist('jobs/job-id.js');
 const { auditLog } = await dist('log/log-audit.js');
 const { LogFiles } = await dist('log/log-files.js');
 const { LogReader } = await dist('log/log-reader.js');
+const { publishedLog } = await dist('api/published-log.js');
 const { leafHash, verifyInclusion } = await dist('log/merkle.js');
 const { parseBundle, parseTilePath } = await dist('log/tile.js');
 const { WitnessClient } = await dist('log/witness-client.js');
@@ -63,11 +64,11 @@ export async function benchLog({ rounds, jobs }, say) {
       }
       say(`log round ${round + 1}: ${Math.round(rates.at(-1))} entries/s, alone ${median(waits).toFixed(1)} ms`);
     }
-    const reader = new LogReader(files, log, () => arena.admin.hget(keys.log, 'checkpoint'));
+    const reader = new LogReader(files, log, publishedLog(arena.admin, keys));
     const { checkpoint } = openCheckpoint(await reader.checkpoint(), log);
     const source = (path) => {
       const tile = parseTilePath(path);
-      return tile === undefined ? reader.checkpoint().then((note) => Buffer.from(note)) : files.readPrefix(tile);
+      return tile === undefined ? reader.checkpoint().then((note) => Buffer.from(note)) : reader.tile(tile);
     };
     const audited = performance.now();
     const report = await auditLog(source, policy, []);

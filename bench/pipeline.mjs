@@ -11,6 +11,7 @@ const { verifyReceipt, receiptFile } = await dist('receipts/receipt.js');
 const { decodeStored } = await dist('receipts/dsse.js');
 const { LogFiles } = await dist('log/log-files.js');
 const { LogReader } = await dist('log/log-reader.js');
+const { publishedLog } = await dist('api/published-log.js');
 const { formatProof } = await dist('log/tlog-proof.js');
 const { Keyring } = await dist('receipts/keyring.js');
 
@@ -63,9 +64,7 @@ async function ours() {
       const [, index, salt] = logged.toString().split(' ');
       const checkpoint = await arena.admin.get(keys.logAt(size));
       const { key } = new Keyring(arena.keyring).logPolicy.logs[0];
-      const reader = new LogReader(new LogFiles(`${arena.folder}/log`), key, () =>
-        arena.admin.hget(keys.log, 'checkpoint'),
-      );
+      const reader = new LogReader(new LogFiles(`${arena.folder}/log`), key, publishedLog(arena.admin, keys));
       const hashes = await reader.inclusion(Number(index), Number(size));
       const log = { salt, proof: formatProof({ index, hashes, checkpoint }) };
       const evidence = await arena.admin.hgetBuffer(keys.evidence(id), field.toString());

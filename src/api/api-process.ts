@@ -18,6 +18,7 @@ import { ApiKeys } from '../tenants/api-key.store.ts';
 import { Admission } from './admission.ts';
 import type { ApiConfig } from './api-config.ts';
 import { Directory } from './directory.ts';
+import { publishedLog } from './published-log.ts';
 import { EventStreams } from './event-streams.ts';
 import { Jobs } from './jobs.ts';
 import { Metrics } from './metrics.ts';
@@ -69,11 +70,7 @@ export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiPar
   const reader = new JobReader(redis, keys, keys.open);
   const [ownLog] = trust.logPolicy.logs;
   if (ownLog === undefined) throw new CodedError('key_file_unfit', `${config.COUNTERSIGN_KEYRING} names no log.`);
-  const log = new LogReader(
-    new LogFiles(config.COUNTERSIGN_LOG),
-    ownLog.key,
-    async () => (await redis.hget(keys.log, 'checkpoint')) ?? '',
-  );
+  const log = new LogReader(new LogFiles(config.COUNTERSIGN_LOG), ownLog.key, publishedLog(redis, keys));
   const jobs = new Jobs({ redis, keys, reader, blobs, wake, log });
   const streams = new EventStreams({
     jobs,

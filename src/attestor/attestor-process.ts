@@ -62,11 +62,13 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const access = redisAccess(config, 'attestor');
     const redis = openRedis(access, 'patient', logger);
     const blocking = openRedis(access, 'patient', logger);
+    // Redis takes some 20 KB of each connection before it syncs its file: what is large has its own.
+    const logRedis = openRedis(access, 'patient', logger);
     try {
       await whenReady(redis, REDIS_START_MS);
       await requireFitRedis(redis, 'attestor');
     } catch (cause) {
-      for (const connection of [redis, blocking]) connection.disconnect();
+      for (const connection of [redis, blocking, logRedis]) connection.disconnect();
       if (cause instanceof CodedError) throw cause;
       throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
     }
@@ -78,7 +80,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const judge = new Judge({ redis, keys, blobs, signingKey, keyring, enrolled, catalog, engines });
     const rulings = new Rulings(redis, keys, queues);
     const sequencer = new Sequencer({
-      redis,
+      redis: logRedis,
       keys,
       files: new LogFiles(config.COUNTERSIGN_LOG),
       key: logKey,
@@ -145,6 +147,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       () => withdraw(redis, keys, 'attestor', id),
       () => Promise.all([...engines.values()].map((engine) => engine.close())),
       () => redis.disconnect(),
+      () => logRedis.disconnect(),
     ]);
   }
 

@@ -10,7 +10,7 @@ import type { LogFiles } from '../log/log-files.ts';
 import { LogTree } from '../log/log-tree.ts';
 import { EMPTY_ROOT } from '../log/merkle.ts';
 import { noteKey, signNote, type NoteKey } from '../log/signed-note.ts';
-import { edgeTiles, tilePath, TILE_WIDTH, type TileName } from '../log/tile.ts';
+import { TILE_WIDTH } from '../log/tile.ts';
 import type { WitnessClient } from '../log/witness-client.ts';
 import { rateLimited, type Logger } from '../logging/logger.ts';
 import { encodeStored, type SignedPayload } from '../receipts/dsse.ts';
@@ -28,7 +28,7 @@ const RETRY_MS = 200;
 const BUSY = 16;
 const REST = 2;
 const MOST_REST_MS = 30;
-/** The copy of the checkpoint beside the tiles is for offline audits, and to notice a Redis that lost data. */
+/** The copy of the checkpoint and of what it has beyond whole tiles is for offline audits, and to notice a Redis that lost data. */
 const COPY_EVERY_MS = 1_000;
 
 export interface VerdictToLog {
@@ -75,7 +75,7 @@ export class Sequencer {
   #wake: () => void = () => undefined;
   #isWoken = false;
   #copiedAt = -Infinity;
-  #uncopied: { size: number; note: string } | undefined;
+  #uncopied: string | undefined;
 
   constructor(parts: SequencerParts) {
     this.#parts = parts;
@@ -115,7 +115,7 @@ export class Sequencer {
       const entry = logEntry('verdict', verdict.keyId, verdict.payload, salt);
       return [id, epoch, field, encodeStored(verdict), salt.toString('base64'), entry];
     });
-    const reply = await SEQUENCE.run(redis, [keys.log, keys.logPending], [keys.prefix, ...args]);
+    const reply = await SEQUENCE.run(redis, [keys.log, keys.logTail], [keys.prefix, ...args]);
     if (!Array.isArray(reply)) throw new Error('sequence.lua answered something else than a list.');
     crashPoint('attestor.after-sequence');
     const places: unknown[] = reply;
@@ -160,12 +160,13 @@ export class Sequencer {
   /** Publishes what waits; how many entries that were. */
   async #turn(): Promise<number> {
     const { files, key, origin, redis, keys, keepMs } = this.#parts;
-    const { size, checkpoint, entries } = await this.#read();
+    const { size, checkpoint, tail } = await this.#read();
     if (this.#tree?.size !== size) {
       const root = checkpoint === '' ? EMPTY_ROOT : openCheckpoint(checkpoint, this.#log).checkpoint.root;
-      this.#tree = await LogTree.load(files, size, root);
+      this.#tree = await LogTree.load(files, size, root, tail);
     }
     const tree = this.#tree;
+    const entries = tail.slice(size % TILE_WIDTH);
     if (entries.length === 0) {
       this.#settle(tree);
       if (this.#uncopied !== undefined) await this.#copy();
@@ -176,7 +177,7 @@ export class Sequencer {
     const text = formatCheckpoint({ origin, size: tree.size, root: tree.root() });
     const note = await this.#parts.witnesses.cosign({ text, signatures: [signNote(text, origin, key)] }, tree);
     const published = Number(
-      await PUBLISH.run(redis, [keys.log, keys.logPending, keys.logAt(tree.size)], [tree.size, note, keepMs]),
+      await PUBLISH.run(redis, [keys.log, keys.logTail, keys.logAt(tree.size)], [tree.size, note, keepMs]),
     );
     if (published !== tree.size) {
       this.#tree = undefined;
@@ -184,7 +185,8 @@ export class Sequencer {
     }
     crashPoint('attestor.after-publish');
     this.#settle(tree);
-    await this.#tidy(size, tree.size, note);
+    this.#uncopied = note;
+    if (performance.now() - this.#copiedAt > COPY_EVERY_MS) await this.#copy();
     return entries.length;
   }
 
@@ -195,36 +197,27 @@ export class Sequencer {
     for (const { resolve } of ready) resolve(tree.size);
   }
 
-  /** Keeps the checkpoint beside the tiles, and removes partial tiles that a wider one stands for. */
-  async #tidy(before: number, after: number, note: string): Promise<void> {
-    const { files } = this.#parts;
-    this.#uncopied = { size: after, note };
-    if (performance.now() - this.#copiedAt > COPY_EVERY_MS) await this.#copy();
-    const kept = new Set(partialTiles(after).map(tilePath));
-    await Promise.all(
-      partialTiles(before)
-        .filter((tile) => !kept.has(tilePath(tile)))
-        .map((tile) => files.removeTile(tile)),
-    );
-  }
-
+  /** Keeps the checkpoint beside the tiles, with the partial ones that it needs. */
   async #copy(): Promise<void> {
     const { files } = this.#parts;
-    const [copy, onDisk] = [this.#uncopied, await files.readCheckpoint()];
+    const [note, tree, onDisk] = [this.#uncopied, this.#tree, await files.readCheckpoint()];
     this.#uncopied = undefined;
     this.#copiedAt = performance.now();
-    if (copy !== undefined && (onDisk === undefined || parseCheckpoint(onDisk).size < copy.size))
-      await files.writeCheckpoint(copy.note);
+    // Another attestor may have published, and copied, more.
+    if (note === undefined || tree?.size !== parseCheckpoint(note).size) return;
+    if (onDisk !== undefined && parseCheckpoint(onDisk).size >= tree.size) return;
+    await files.writeTiles(tree.partialTiles());
+    await files.writeCheckpoint(note);
   }
 
-  async #read(): Promise<{ size: number; checkpoint: string; entries: Buffer[] }> {
+  async #read(): Promise<{ size: number; checkpoint: string; tail: Buffer[] }> {
     const { redis, keys } = this.#parts;
     const reply = await redis
       .multi()
       .hmget(keys.log, 'size', 'checkpoint')
-      .lrange(keys.logPending, 0, BATCH - 1)
+      .lrange(keys.logTail, 0, BATCH - 1)
       .exec();
-    const [head, entries] = (reply ?? []).map(([error, value]) => {
+    const [head, tail] = (reply ?? []).map(([error, value]) => {
       if (error) throw error;
       return value;
     });
@@ -232,15 +225,9 @@ export class Sequencer {
     return {
       size: Number(size ?? 0),
       checkpoint: typeof checkpoint === 'string' ? checkpoint : '',
-      entries: Array.isArray(entries) ? entries.map((entry) => Buffer.from(String(entry))) : [],
+      tail: Array.isArray(tail) ? tail.map((entry) => Buffer.from(String(entry))) : [],
     };
   }
 }
 
 const rest = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function partialTiles(size: number): TileName[] {
-  const width = size % TILE_WIDTH;
-  const entries: TileName[] = width === 0 ? [] : [{ level: 'entries', index: Math.floor(size / TILE_WIDTH), width }];
-  return [...edgeTiles(size), ...entries];
-}

@@ -122,9 +122,9 @@ export class JobKeys {
     return `${this.prefix}log`;
   }
 
-  /** List: entries of the log after that checkpoint, in their order. */
-  get logPending(): string {
-    return `${this.prefix}log:pending`;
+  /** List: entries of the log from that checkpoint's last whole tile on, in their order. */
+  get logTail(): string {
+    return `${this.prefix}log:tail`;
   }
 
   /** String: the checkpoint of this size, while receipts are kept that want it. */

@@ -1,10 +1,15 @@
 import { readFileSync } from 'node:fs';
-import { readFile, readdir, unlink } from 'node:fs/promises';
+import { readFile, readdir, rm, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { systemCodeOf } from '../errors/coded-error.ts';
 import { writeDurably } from '../blobs/durable-file.ts';
 import { HASH_BYTES } from './merkle.ts';
 import { TILE_WIDTH, formatBundle, parseBundle, tilePath, type TileName } from './tile.ts';
+
+export interface TileToWrite {
+  readonly tile: TileName;
+  readonly bytes: Uint8Array;
+}
 
 /** The files of a log, in the layout in which they are served. A tile never changes; a partial one gives way to a wider. */
 export class LogFiles {
@@ -14,9 +19,19 @@ export class LogFiles {
     this.#folder = folder;
   }
 
-  /** Durable when it resolves. Two attestors that write one tile write the same bytes. */
-  async writeTiles(tiles: readonly { tile: TileName; bytes: Uint8Array }[]): Promise<void> {
+  /**
+   * Durable when it resolves; the narrower ones, which are beginnings of these, are removed. Two attestors that write
+   * one tile write the same bytes.
+   */
+  async writeTiles(tiles: readonly TileToWrite[]): Promise<void> {
     await writeDurably(...tiles.map(({ tile, bytes }) => ({ path: join(this.#folder, tilePath(tile)), bytes })));
+    await Promise.all(
+      tiles.map(async ({ tile }) => {
+        if (tile.width === TILE_WIDTH) return rm(this.#partials(tile), { recursive: true, force: true });
+        const narrower = (await this.#widths(tile)).filter((width) => width < tile.width);
+        await Promise.all(narrower.map((width) => unlink(join(this.#partials(tile), String(width))).catch(absent)));
+      }),
+    );
   }
 
   /** The bytes of a tile of this very width, or undefined where there is none. */
@@ -41,12 +56,7 @@ export class LogFiles {
 
   /** The bytes of a tile, also as the beginning of a wider one that has taken its place. */
   async readPrefix(tile: TileName): Promise<Buffer | undefined> {
-    const folder = dirname(join(this.#folder, tilePath({ ...tile, width: 1 })));
-    const widths = (await readdir(folder).catch(() => []))
-      .filter((name) => /^\d{1,3}$/.test(name))
-      .map(Number)
-      .filter((width) => width >= tile.width)
-      .toSorted((a, b) => a - b);
+    const widths = (await this.#widths(tile)).filter((width) => width >= tile.width).toSorted((a, b) => a - b);
     for (const width of [...widths, TILE_WIDTH]) {
       const bytes = await this.readTile({ ...tile, width });
       if (bytes === undefined) continue;
@@ -56,10 +66,6 @@ export class LogFiles {
       return entries === undefined ? bytes : formatBundle(entries.slice(0, tile.width));
     }
     return undefined;
-  }
-
-  async removeTile(tile: TileName): Promise<void> {
-    await unlink(join(this.#folder, tilePath(tile))).catch(absent);
   }
 
   async writeCheckpoint(note: string): Promise<void> {
@@ -73,6 +79,15 @@ export class LogFiles {
       absent(error);
       return undefined;
     }
+  }
+
+  #partials(tile: TileName): string {
+    return dirname(join(this.#folder, tilePath({ ...tile, width: 1 })));
+  }
+
+  async #widths(tile: TileName): Promise<number[]> {
+    const names = await readdir(this.#partials(tile)).catch(() => []);
+    return names.filter((name) => /^\d{1,3}$/.test(name)).map(Number);
   }
 }
 

@@ -3,10 +3,18 @@ import type { LogFiles } from './log-files.ts';
 import { LogTree } from './log-tree.ts';
 import { EMPTY_ROOT, HASH_BYTES, foldWhole, inclusionProof, leafHash } from './merkle.ts';
 import { LogRefused, type NoteKey } from './signed-note.ts';
-import { TILE_WIDTH, parseBundle, placeOf, splitHashes, type TileName } from './tile.ts';
+import { TILE_WIDTH, formatBundle, parseBundle, placeOf, splitHashes, type TileName } from './tile.ts';
 
 const KEPT_TILES = 1_024;
 const OPEN_ATTEMPTS = 4;
+
+/** What is published of a log. */
+export interface PublishedLog {
+  /** The signed checkpoint, or "" before the first. */
+  checkpoint(): Promise<string>;
+  /** It, and the entries from its last whole tile on, as of one moment. */
+  head(): Promise<{ checkpoint: string; tail: readonly Buffer[] }>;
+}
 
 /**
  * Reads a log to serve it: every tile is checked up to the root of the signed checkpoint before it leaves, so that a
@@ -15,12 +23,11 @@ const OPEN_ATTEMPTS = 4;
 export class LogReader {
   readonly #files: LogFiles;
   readonly #log: NoteKey;
-  readonly #published: () => Promise<string>;
+  readonly #published: PublishedLog;
   readonly #kept = new Map<string, Buffer[]>();
   #opened: { note: string; tree: Promise<LogTree> } | undefined;
 
-  /** `published` tells the checkpoint that is published now, or "" before the first. */
-  constructor(files: LogFiles, log: NoteKey, published: () => Promise<string>) {
+  constructor(files: LogFiles, log: NoteKey, published: PublishedLog) {
     this.#files = files;
     this.#log = log;
     this.#published = published;
@@ -28,7 +35,7 @@ export class LogReader {
 
   /** The signed checkpoint, or "" before the first. */
   checkpoint(): Promise<string> {
-    return this.#published();
+    return this.#published.checkpoint();
   }
 
   /**
@@ -40,21 +47,18 @@ export class LogReader {
     const hashes = await this.#hashes(tree, level === 'entries' ? 0 : level, index);
     if (hashes === undefined || hashes.length < width) return undefined;
     if (level !== 'entries') return Buffer.concat(hashes.slice(0, width));
-    const bundle = { level, index, width } as const;
-    const stored = (await this.#files.readPrefix(bundle)) ?? (await this.#files.readPrefix(bundle));
+    if (index === Math.floor(tree.size / TILE_WIDTH)) return formatBundle(tree.tail.slice(0, width));
+    const stored = await this.#files.readTile({ level, index, width: TILE_WIDTH });
     const entries = stored && parseBundle(stored);
-    if (
-      stored === undefined ||
-      entries?.length !== width ||
-      !entries.every((entry, at) => hashes[at]?.equals(leafHash(entry)) === true)
-    )
+    if (entries?.length !== TILE_WIDTH || !entries.every((entry, at) => hashes[at]?.equals(leafHash(entry)) === true))
       throw new LogRefused(`Entries of the log are missing or torn: bundle ${index}.`);
-    return stored;
+    return width === TILE_WIDTH ? stored : formatBundle(entries.slice(0, width));
   }
 
   /** The proof that entry `index` stands in the tree of the first `size` entries. Throws LogRefused. */
   async inclusion(index: number, size: number): Promise<Buffer[]> {
-    const tree = await this.#open();
+    const opened = await this.#opened?.tree.catch(() => undefined);
+    const tree = opened !== undefined && opened.size >= size ? opened : await this.#open();
     if (size > tree.size) throw new LogRefused(`The log has ${tree.size} entries, and ${size} are asked for.`);
     // Which subtrees the proof is made of does not depend on their hashes.
     const found = new Map<string, Buffer>();
@@ -72,11 +76,10 @@ export class LogReader {
   /** The tree of the checkpoint that is published. A partial tile can give way to a wider one while it is looked for. */
   async #open(): Promise<LogTree> {
     for (let attempt = 1; ; attempt += 1) {
-      const note = await this.#published();
-      const opened = this.#opened?.note === note ? this.#opened : { note, tree: this.#load(note) };
-      this.#opened = opened;
+      const note = await this.#published.checkpoint();
+      if (this.#opened?.note !== note) this.#opened = { note, tree: this.#load() };
       try {
-        return await opened.tree;
+        return await this.#opened.tree;
       } catch (error) {
         this.#opened = undefined;
         if (!(error instanceof LogRefused) || attempt === OPEN_ATTEMPTS) throw error;
@@ -84,9 +87,10 @@ export class LogReader {
     }
   }
 
-  #load(note: string): Promise<LogTree> {
+  async #load(): Promise<LogTree> {
+    const { checkpoint: note, tail } = await this.#published.head();
     const { size, root } = note === '' ? { size: 0, root: EMPTY_ROOT } : openCheckpoint(note, this.#log).checkpoint;
-    return LogTree.load(this.#files, size, root);
+    return LogTree.load(this.#files, size, root, tail);
   }
 
   /** The hashes of a tile, checked; undefined beyond the end. */

@@ -7,9 +7,9 @@ import {
   type RaggedHashes,
   type SubtreeHash,
 } from './merkle.ts';
-import type { LogFiles } from './log-files.ts';
+import type { LogFiles, TileToWrite } from './log-files.ts';
 import { LogRefused } from './signed-note.ts';
-import { TILE_WIDTH, edgeTiles, formatBundle, parseBundle, placeOf, splitHashes, type TileName } from './tile.ts';
+import { TILE_WIDTH, edgeTiles, formatBundle, placeOf, splitHashes } from './tile.ts';
 
 const KEPT_TILES = 64;
 
@@ -35,20 +35,16 @@ class TileRows {
   }
 }
 
-interface TileToWrite {
-  readonly tile: TileName;
-  readonly bytes: Buffer;
-}
-
 /**
  * The tree of a log: its right edge in memory, everything else in tiles. One caller at a time. It writes tiles and
- * nothing else; a crash leaves tiles beyond the last checkpoint, which the next attestor writes again with the same bytes.
+ * nothing else, and of the entries only whole ones: those of the unfinished tile, the tail, are kept by whoever keeps
+ * their order. A crash leaves tiles beyond the last checkpoint, which the next attestor writes again with the same bytes.
  */
 export class LogTree {
   readonly #files: LogFiles;
   /** The unfinished tile of each level. */
   readonly #edge: TileRows[] = [];
-  #entries: Buffer[] = [];
+  #tail: Buffer[] = [];
   #size = 0;
   readonly #kept = new Map<string, TileRows>();
   #ragged: RaggedHashes = new Map();
@@ -57,11 +53,17 @@ export class LogTree {
     this.#files = files;
   }
 
-  /** The tree of the first `size` entries, from its tiles. Throws LogRefused where they don't lead to this root. */
-  static async load(files: LogFiles, size: number, root: Uint8Array): Promise<LogTree> {
+  /**
+   * The tree of the first `size` entries, from its tiles and the entries after the last whole one. Throws LogRefused
+   * where they don't lead to this root.
+   */
+  static async load(files: LogFiles, size: number, root: Uint8Array, tail: readonly Buffer[]): Promise<LogTree> {
     const tree = new LogTree(files);
     tree.#size = size;
-    for (const tile of edgeTiles(size)) {
+    tree.#tail = tail.slice(0, size % TILE_WIDTH);
+    if (tree.#tail.length < size % TILE_WIDTH) throw new LogRefused('The last entries of the log are missing.');
+    tree.#edge[0] = TileRows.of(tree.#tail.map(leafHash));
+    for (const tile of edgeTiles(size).filter(({ level }) => level !== 0)) {
       const bytes = await files.readPrefix(tile);
       if (bytes?.length !== tile.width * HASH_BYTES)
         throw new LogRefused(`A tile of the log's edge is missing or torn: level ${tile.level}, tile ${tile.index}.`);
@@ -69,17 +71,6 @@ export class LogTree {
     }
     if (!tree.root().equals(root))
       throw new LogRefused('The tiles of the log do not lead to the root that was signed.');
-    const width = size % TILE_WIDTH;
-    if (width > 0) {
-      const bytes = await files.readPrefix({ level: 'entries', index: Math.floor(size / TILE_WIDTH), width });
-      const entries = bytes && parseBundle(bytes);
-      if (
-        entries?.length !== width ||
-        !entries.every((entry, at) => tree.edge(0)[at]?.equals(leafHash(entry)) === true)
-      )
-        throw new LogRefused('The last entries of the log are missing or torn.');
-      tree.#entries = entries;
-    }
     return tree;
   }
 
@@ -91,23 +82,38 @@ export class LogTree {
     return rootOf(this.#hashes, this.#size, this.#ragged);
   }
 
-  /** Adds entries and writes every tile that has changed; all are durable when it resolves. */
+  /** The entries of the unfinished tile. */
+  get tail(): readonly Buffer[] {
+    return this.#tail;
+  }
+
+  /** The unfinished tiles, for a copy of the log that is whole by itself. */
+  partialTiles(): TileToWrite[] {
+    const tiles: TileToWrite[] = edgeTiles(this.#size).map((tile) => ({
+      tile,
+      bytes: Buffer.concat(this.edge(Number(tile.level))),
+    }));
+    const [index, width] = [Math.floor(this.#size / TILE_WIDTH), this.#tail.length];
+    if (width > 0) tiles.push({ tile: { level: 'entries', index, width }, bytes: formatBundle(this.#tail) });
+    return tiles;
+  }
+
+  /** Adds entries, and writes the tiles that became whole and what stands above them; all are durable when it resolves. */
   async append(entries: readonly Buffer[]): Promise<void> {
     const written: TileToWrite[] = [];
     this.#ragged = new Map();
     for (const entry of entries) {
-      this.#entries.push(entry);
+      this.#tail.push(entry);
       this.#push(0, leafHash(entry), written);
       this.#size += 1;
-      if (this.#entries.length === TILE_WIDTH) {
-        written.push(this.#bundle());
-        this.#entries = [];
+      if (this.#tail.length === TILE_WIDTH) {
+        const index = this.#size / TILE_WIDTH - 1;
+        written.push({ tile: { level: 'entries', index, width: TILE_WIDTH }, bytes: formatBundle(this.#tail) });
+        this.#tail = [];
       }
     }
-    if (this.#entries.length > 0) written.push(this.#bundle());
-    for (const tile of edgeTiles(this.#size))
-      written.push({ tile, bytes: Buffer.concat(this.edge(Number(tile.level))) });
-    await this.#files.writeTiles(written);
+    if (written.length === 0) return;
+    await this.#files.writeTiles([...written, ...this.partialTiles().filter(({ tile }) => Number(tile.level) > 0)]);
   }
 
   /** The hashes of the unfinished tile of a level. */
@@ -130,15 +136,6 @@ export class LogTree {
     written.push({ tile: { level, index, width: TILE_WIDTH }, bytes: Buffer.concat(edge.hashes) });
     this.#edge[level] = new TileRows();
     this.#push(level + 1, root, written);
-  }
-
-  #bundle(): TileToWrite {
-    const tile: TileName = {
-      level: 'entries',
-      index: Math.floor((this.#size - 1) / TILE_WIDTH),
-      width: this.#entries.length,
-    };
-    return { tile, bytes: formatBundle(this.#entries) };
   }
 
   readonly #hashes: SubtreeHash = (level, index) => {

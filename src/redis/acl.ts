@@ -4,7 +4,8 @@
  * Redis checks these rules inside scripts too, for every key a script touches. Selectors (in parentheses) let a
  * worker write a field of a claim or of evidence once and append to the attestation stream, and nothing else there:
  * it can neither change nor delete what it or anyone else has said. Scripts must therefore be given those keys as
- * arguments and not as KEYS, for which Redis demands full read and write access.
+ * arguments and not as KEYS, for which Redis demands full read and write access. Patterns are tried in their order for
+ * each key, so those of every job stand first.
  */
 export const REDIS_ROLES = ['api', 'worker', 'attestor'] as const;
 export type RedisRole = (typeof REDIS_ROLES)[number];
@@ -36,23 +37,10 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
       return [
         ...begin,
         channels,
-        ...['ticket:*', 'cancels', 'idem:*', 'jobs:*', 'open', 'fair:*', 'apikey', 'apikey:*', 'bull:*'].map(p),
-        ...[
-          'claims:*',
-          'evidence:*',
-          'ruling:*',
-          'chunks:*',
-          'ended',
-          'ended:*',
-          'wake:*',
-          'attest',
-          'worker',
-          'worker:*',
-          'attestor',
-          'attestor:*',
-          'log',
-          'log:at:*',
-        ].map(read),
+        ...['bull:*', 'ticket:*', 'jobs:*', 'open', 'fair:*', 'cancels', 'idem:*', 'apikey*'].map(p),
+        ...['ruling:*', 'claims:*', 'evidence:*', 'chunks:*', 'ended*', 'wake:*', 'attest*', 'worker*', 'log*'].map(
+          read,
+        ),
         ...words(ADD_JOBS),
         ...words('+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire'),
       ];
@@ -61,8 +49,9 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
         ...begin,
         channels,
         ...pools.flatMap(bull),
-        ...['lease:*', 'chunks:*', 'worker', 'worker:*', 'wake:w'].map(p),
+        ...['lease:*', 'chunks:*'].map(p),
         ...['ticket:*', 'claims:*', 'ruling:*', 'cancels', 'attest'].map(read),
+        ...['worker*', 'wake:w'].map(p),
         ...words(ADD_JOBS),
         ...words(TAKE_JOBS),
         ...words('+xread +hsetnx'),
@@ -75,23 +64,10 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
       return [
         ...begin,
         channels,
-        ...[
-          'ruling:*',
-          'ended',
-          'ended:*',
-          'wake:a',
-          'attestor',
-          'attestor:*',
-          'open',
-          'fair:*',
-          'log',
-          'log:pending',
-          'log:at:*',
-          'attest',
-          'abull:*',
-          'bull:*',
-        ].map(p),
-        ...['ticket:*', 'claims:*', 'evidence:*', 'lease:*', 'worker', 'worker:*'].map(read),
+        ...['ruling:*'].map(p),
+        ...['claims:*', 'ticket:*', 'evidence:*', 'lease:*'].map(read),
+        ...['open', 'ended*', 'log*', 'wake:a', 'attest', 'attestor*', 'abull:*', 'bull:*', 'fair:*'].map(p),
+        ...['worker*'].map(read),
         ...words(ADD_JOBS),
         ...words(TAKE_JOBS),
         ...words(

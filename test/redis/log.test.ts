@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { SigningKey } from '../../src/keys/signing-key.ts';
+import { publishedLog } from '../../src/api/published-log.ts';
 import { auditLog, type LogSource } from '../../src/log/log-audit.ts';
 import { logEntry } from '../../src/log/log-entry.ts';
 import { LogFiles } from '../../src/log/log-files.ts';
@@ -28,7 +29,7 @@ const readerOf = (server: TestRedis, key: SigningKey) =>
   new LogReader(
     new LogFiles(folderOf(server)),
     noteKey(ORIGIN, 'ed25519', key.public),
-    async () => (await server.client('api').hget(server.keys.log, 'checkpoint')) ?? '',
+    publishedLog(server.client('api'), server.keys),
   );
 
 /** A log of `count` entries by one attestor. */
@@ -88,11 +89,13 @@ describe('the log', () => {
     await aLog(server, key, 300);
     const full = { level: 0, index: 0, width: 256 } as const;
     expect(await readerOf(server, key).tile(full)).toHaveLength(256 * 32);
+    // The copy of unfinished tiles is for whoever has the folder only; they are served from where the order stands.
     for (const [file, tile] of [
       ['tile/0/000', full],
       ['tile/entries/000', { level: 'entries', index: 0, width: 256 }],
-      ['tile/entries/001.p/44', { level: 'entries', index: 1, width: 44 }],
-      ['tile/0/001.p/44', { level: 0, index: 1, width: 44 }],
+      ['tile/1/000.p/1', { level: 1, index: 0, width: 1 }],
+      ['tile/entries/001.p/44', undefined],
+      ['tile/0/001.p/44', undefined],
     ] as const) {
       const path = join(folderOf(server), file);
       const good = await readFile(path);
@@ -100,12 +103,29 @@ describe('the log', () => {
       flipped[good.length - 7] = (flipped[good.length - 7] ?? 0) ^ 1;
       for (const bad of [flipped, good.subarray(0, good.length - 5)]) {
         await writeFile(path, bad);
-        await expect(readerOf(server, key).tile(tile)).rejects.toThrow(/torn|do not lead/);
+        if (tile !== undefined) await expect(readerOf(server, key).tile(tile)).rejects.toThrow(/torn|do not lead/);
         await expect(auditLog(sourceOf(server), policyOf(key), [])).rejects.toThrow(/is not that of|torn|do not lead/);
       }
       await writeFile(path, good);
     }
-    expect(await readerOf(server, key).tile({ level: 'entries', index: 1, width: 44 })).toBeDefined();
+    const last = { level: 'entries', index: 1, width: 44 } as const;
+    const { logTail } = server.keys;
+    const admin = server.client();
+    const tail = await admin.lrange(logTail, 0, -1);
+    for (const bad of [tail.with(20, tail[21] ?? ''), tail.slice(1), tail.slice(0, 20)]) {
+      await admin
+        .multi()
+        .del(logTail)
+        .rpush(logTail, ...bad)
+        .exec();
+      await expect(readerOf(server, key).tile(last)).rejects.toThrow(/do not lead|are missing/);
+    }
+    await admin
+      .multi()
+      .del(logTail)
+      .rpush(logTail, ...tail)
+      .exec();
+    expect(await readerOf(server, key).tile(last)).toBeDefined();
     // A narrower tile is the beginning of the one that took its place; beyond the end there is nothing.
     expect(await readerOf(server, key).tile({ level: 0, index: 1, width: 3 })).toHaveLength(96);
     expect(await readerOf(server, key).tile({ level: 0, index: 1, width: 45 })).toBeUndefined();
@@ -153,7 +173,7 @@ describe('the log', () => {
     await using server = await TestRedis.start();
     const key = newKey();
     await aLog(server, key, 10);
-    await server.client().del(server.keys.log, server.keys.logPending);
+    await server.client().del(server.keys.log, server.keys.logTail);
     await expect(startSequencer(server, server.client('attestor'), key)).rejects.toMatchObject({
       code: 'log_diverged',
     });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { SigningKey } from '../../src/keys/signing-key.ts';
+import { publishedLog } from '../../src/api/published-log.ts';
 import { logEntry } from '../../src/log/log-entry.ts';
 import { LogFiles } from '../../src/log/log-files.ts';
 import { LogReader } from '../../src/log/log-reader.ts';
@@ -90,7 +91,7 @@ describe('witnesses', () => {
       const reader = new LogReader(
         new LogFiles(join(server.folder, 'log')),
         noteKey(ORIGIN, 'ed25519', key.public),
-        () => Promise.resolve(checkpoint),
+        publishedLog(server.client('api'), server.keys),
       );
       const [first] = all;
       if (first === undefined) throw new Error('no verdict');

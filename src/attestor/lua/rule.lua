@@ -30,7 +30,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     redis.call('ZREM', KEYS[1], id)
     return { 'missing' }
   end
-  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch)
+  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged')
   if ruled[1] then
     redis.call('ZREM', KEYS[1], id)
     return { 'already', ruled[1] }
@@ -46,7 +46,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   if action == 'lost' and redis.call('EXISTS', prefix .. 'lease:' .. id) == 1 then return { 'held' } end
   if state == 'done' then
     if ticket[5] then return { 'cancelled' } end
-    local loggedEpoch, index = string.match(redis.call('HGET', ruling, 'logged') or '', '^(%d+) (%d+) ')
+    local loggedEpoch, index = string.match(ruled[3] or '', '^(%d+) (%d+) ')
     if loggedEpoch ~= epochText or logSize == '' or tonumber(index) >= tonumber(logSize) then return { 'unlogged' } end
   end
 

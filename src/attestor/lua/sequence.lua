@@ -1,33 +1,39 @@
 --[[
   Give verdicts their places in the log. This is where the order of the log is decided, and nowhere else: an entry
-  stands in `pending` at the place that it will have for ever, and attestors only turn the list into tiles. Two
+  stands in `tail` at the place that it will have for ever, and attestors only turn the list into tiles. Two
   attestors therefore build the same tree. The verdict is kept with its place in the same step, so that one that is
   judged again (a crash, a lost reply, another attestor) keeps the verdict that stands in the log.
 
-    KEYS[1]  log      {shard}:log           hash: size and checkpoint that are published
-    KEYS[2]  pending  {shard}:log:pending   list: entries after these, in order
+    KEYS[1]  log      {shard}:log        hash: size and checkpoint that are published
+    KEYS[2]  tail     {shard}:log:tail   list: entries from the last whole tile (256) of these on, in order
     ARGV[1]  key prefix
     ARGV[2+] per verdict: id, epoch, field, verdict, salt, entry
   Returns per verdict its index, or false where the job has ended, or this epoch holds no evidence or is not the current one. The salt that counts stands in the ruling.
 ]]
 local prefix = ARGV[1]
-local next = tonumber(redis.call('HGET', KEYS[1], 'size') or 0) + redis.call('LLEN', KEYS[2])
-local replies = {}
+local published = tonumber(redis.call('HGET', KEYS[1], 'size') or 0)
+local next = published - published % 256 + redis.call('LLEN', KEYS[2])
+local replies, entries = {}, {}
 for at = 2, #ARGV, 6 do
   local id, epoch, field, verdict, salt, entry = unpack(ARGV, at, at + 5)
   local ruling = prefix .. 'ruling:' .. id
   local ruled = redis.call('HMGET', ruling, 'state', 'logged', 'x' .. epoch)
-  local loggedEpoch, index = string.match(ruled[2] or '', '^(%d+) (%d+) ')
+  local loggedEpoch, index
+  if ruled[2] then loggedEpoch, index = string.match(ruled[2], '^(%d+) (%d+) ') end
   local claimed = redis.call('HMGET', prefix .. 'claims:' .. id, 'c' .. epoch, 'e' .. (epoch + 1))
   if ruled[1] or ruled[3] or not claimed[1] or claimed[2] then
     replies[#replies + 1] = false
   elseif loggedEpoch == epoch then
     replies[#replies + 1] = tonumber(index)
   else
-    redis.call('RPUSH', KEYS[2], entry)
+    entries[#entries + 1] = entry
     redis.call('HSET', ruling, 'logged', epoch .. ' ' .. next .. ' ' .. salt, 'verdict', verdict, 'field', field)
     replies[#replies + 1] = next
     next = next + 1
   end
+end
+-- As many as Lua's stack holds with ease.
+for at = 1, #entries, 1000 do
+  redis.call('RPUSH', KEYS[2], unpack(entries, at, math.min(at + 999, #entries)))
 end
 return replies

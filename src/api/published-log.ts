@@ -1,0 +1,26 @@
+import type { Redis } from 'ioredis';
+import type { JobKeys } from '../jobs/job.keys.ts';
+import type { PublishedLog } from '../log/log-reader.ts';
+import { TILE_WIDTH } from '../log/tile.ts';
+
+/** What attestors have published of the log, read from Redis. Any number of callers at once. */
+export function publishedLog(redis: Redis, keys: JobKeys): PublishedLog {
+  return {
+    checkpoint: async () => (await redis.hget(keys.log, 'checkpoint')) ?? '',
+    async head() {
+      const reply = await redis
+        .multi()
+        .hget(keys.log, 'checkpoint')
+        .lrange(keys.logTail, 0, TILE_WIDTH - 1)
+        .exec();
+      const [checkpoint, tail] = (reply ?? []).map(([error, value]) => {
+        if (error) throw error;
+        return value;
+      });
+      return {
+        checkpoint: typeof checkpoint === 'string' ? checkpoint : '',
+        tail: Array.isArray(tail) ? tail.map((entry) => Buffer.from(String(entry))) : [],
+      };
+    },
+  };
+}
