@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { TeePolicy, teePolicyDigest } from '../../src/attestation/tee/tee-policy.ts';
+import { canonicalJson } from '../../src/json/canonical-json.ts';
+import { VECTORS, describeVectors } from '../support/vectors.ts';
+
+describeVectors('canonical JSON (RFC 8785)', () => {
+  test.each(['arrays', 'french', 'structures', 'unicode', 'values', 'weird'])('%s', (name) => {
+    const read = (folder: string, ending: string) =>
+      readFileSync(join(VECTORS, 'jcs/testdata', folder, `${name}.${ending}`), 'utf8');
+    const canonical = canonicalJson(JSON.parse(read('input', 'json')));
+    expect(canonical).toBe(read('output', 'json').trimEnd());
+    expect(Buffer.from(canonical).toString('hex')).toBe(read('outhex', 'txt').replace(/\s/g, ''));
+  });
+});
+
+test.each([
+  ['NaN', { a: NaN }],
+  ['infinity', [Infinity]],
+  ['no value', { a: undefined }],
+  ['a function', { a: () => 1 }],
+  ['a lone surrogate', { a: '\ud800' }],
+  ['a lone surrogate in a name', { '\udc00': 1 }],
+  ['nothing', undefined],
+])('%s has no canonical JSON', (_, value) => {
+  expect(() => canonicalJson(value)).toThrow();
+});
+
+test('a policy is named by what it says, in whatever order it was written', () => {
+  const [a, b] = ['1', '2'].map((digit) => digit.repeat(96));
+  const one = TeePolicy.parse({ version: 1, tdx: { mrTd: [a], mrSeam: [b] } });
+  const same = TeePolicy.parse({ tdx: { mrSeam: [b], mrTd: [a] }, version: 1 });
+  const other = TeePolicy.parse({ version: 1, tdx: { mrTd: [b], mrSeam: [a] } });
+  expect(teePolicyDigest(one)).toBe(teePolicyDigest(same));
+  expect(teePolicyDigest(one)).not.toBe(teePolicyDigest(other));
+});
