@@ -5,6 +5,7 @@ import { cpus, totalmem } from 'node:os';
 import { benchHttp } from './http.mjs';
 import { benchLog } from './log.mjs';
 import { benchPipeline } from './pipeline.mjs';
+import { benchTokens } from './tokens.mjs';
 
 const option = (name, fallback) => {
   const at = process.argv.indexOf(name);
@@ -26,6 +27,7 @@ const results = {
   ...(wants('pipeline') ? await benchPipeline(settings, say) : {}),
   ...(wants('http') ? await benchHttp(settings, say) : {}),
   ...(wants('log') ? await benchLog(settings, say) : {}),
+  ...(wants('tokens') ? await benchTokens(settings, say) : {}),
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
   commit: commit(),
 };

@@ -56,8 +56,8 @@ type AdmitReply = { readonly kind: 'ok' | 'same' | 'other'; readonly id: string 
 export class Admission {
   readonly #parts: AdmissionParts;
   readonly #batch: Batch<Application, AdmitReply>;
-  #recomputable: { models: ReadonlySet<string>; anybody: boolean; at: number } = {
-    models: new Set(),
+  #served: { methods: ReadonlySet<string>; anybody: boolean; at: number } = {
+    methods: new Set(),
     anybody: false,
     at: -Infinity,
   };
@@ -86,7 +86,9 @@ export class Admission {
       );
     }
     const recompute = body.attestation?.recompute ?? (model.engine === 'openai' ? 0 : this.#parts.defaultRecompute);
-    if (recompute > 0) await this.#requireRecomputation(model);
+    const tokens = body.attestation?.tokens;
+    if (recompute > 0) await this.#requireServed('recompute', model);
+    if (tokens !== undefined) await this.#requireReplay(model, body);
 
     const input = JSON.stringify(body.input);
     const inputBytes = Buffer.byteLength(input);
@@ -117,7 +119,7 @@ export class Admission {
           stop: body.params?.stop ?? [],
         },
         inputBytes,
-        policy: { recompute },
+        policy: { recompute, ...(tokens === undefined ? {} : { tokens }) },
         attempts,
         createdAt: new Date(createdMs).toISOString(),
         deadline: new Date(deadlineMs).toISOString(),
@@ -202,27 +204,41 @@ export class Admission {
     return replies;
   }
 
+  /** The sampler can be replayed where it draws from all tokens. */
+  async #requireReplay(model: CatalogModel, body: SubmitJob): Promise<void> {
+    if (body.task === 'embedding' || (body.params?.top_p ?? DEFAULTS.top_p) < 1)
+      throw new CodedError(
+        'attestation_unavailable',
+        'Tokens can be replayed where the task writes text and top_p is 1. Ask without attestation.tokens, or with top_p 1.',
+      );
+    await this.#requireServed('tokens', model);
+  }
+
   /** A promise that nobody can keep is refused at the door. While no attestor is heard of, jobs are kept for one. */
-  async #requireRecomputation(model: CatalogModel): Promise<void> {
+  async #requireServed(method: 'recompute' | 'tokens', model: CatalogModel): Promise<void> {
     if (model.engine === 'openai') {
       throw new CodedError(
         'attestation_unavailable',
-        `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0.`,
+        `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0 and without attestation.tokens.`,
       );
     }
     const now = performance.now();
-    if (now - this.#recomputable.at > ATTESTORS_CACHE_MS) {
+    if (now - this.#served.at > ATTESTORS_CACHE_MS) {
       const attestors = await present(this.#parts.redis, this.#parts.keys, 'attestor');
-      const models = new Set(
-        attestors.flatMap((attestor) => attestor.models.map((entry) => `${entry.name} ${entry.sha256}`)),
+      const methods = attestors.flatMap((attestor) =>
+        attestor.models.flatMap((entry) =>
+          (entry.methods ?? []).map((served) => `${served} ${entry.name} ${entry.sha256}`),
+        ),
       );
-      this.#recomputable = { models, anybody: attestors.length > 0, at: now };
+      this.#served = { methods: new Set(methods), anybody: attestors.length > 0, at: now };
     }
-    const { models, anybody } = this.#recomputable;
-    if (anybody && !models.has(`${model.name} ${model.sha256}`)) {
+    const { methods, anybody } = this.#served;
+    if (anybody && !methods.has(`${method} ${model.name} ${model.sha256}`)) {
       throw new CodedError(
         'attestation_unavailable',
-        `No attestor can compute ${model.name} again. Ask with attestation.recompute 0, or start an attestor that has the model.`,
+        method === 'recompute'
+          ? `No attestor can compute ${model.name} again. Ask with attestation.recompute 0, or start an attestor that has the model.`
+          : `No attestor can replay tokens of ${model.name}. Ask without attestation.tokens, or give an attestor the model and its calibration.`,
       );
     }
   }

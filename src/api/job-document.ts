@@ -11,7 +11,7 @@ export const JobDocument = z.strictObject({
   model: z.string(),
   task: z.string(),
   params: z.looseObject({}),
-  attestation: z.strictObject({ recompute: z.number() }),
+  attestation: z.strictObject({ recompute: z.number(), tokens: z.number().optional() }),
   created_at: z.string(),
   deadline: z.string(),
   ended_at: z.string().nullable(),

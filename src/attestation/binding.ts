@@ -34,7 +34,13 @@ export type Refusal =
   | 'USAGE_IMPOSSIBLE'
   | 'TIMES_IMPOSSIBLE'
   | 'RECOMPUTED_OUTPUT_DIFFERS'
-  | 'RECOMPUTED_USAGE_DIFFERS';
+  | 'RECOMPUTED_USAGE_DIFFERS'
+  | 'TOKENS_MISSING'
+  | 'TOKENS_MISMATCH'
+  | 'TOKENS_TEXT_DIFFERS'
+  | 'TOKENS_NOT_WHOLE'
+  | 'TOKENS_UNLIKELY'
+  | 'TOKEN_OUT_OF_PLACE';
 
 export interface BindingInput {
   readonly job: string;

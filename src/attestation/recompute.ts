@@ -20,13 +20,19 @@ export interface RecomputeResult {
 }
 
 /**
- * Whether a job is drawn for recomputation. Nobody but the holder of the secret can tell beforehand, and the same
+ * Whether a job is drawn for a method. Nobody but the holder of the secret can tell beforehand, and the same
  * attempt is always drawn alike, whichever attestor looks and however often.
  */
-export function isDrawn(secret: Buffer, share: number, job: string, epoch: number): boolean {
+export function isDrawn(
+  secret: Buffer,
+  method: 'recompute' | 'tokens',
+  share: number,
+  job: string,
+  epoch: number,
+): boolean {
   if (share <= 0) return false;
   if (share >= 1) return true;
-  const draw = createHmac('sha256', secret).update(`countersign/draw/v1\0${job}\0${epoch}`).digest();
+  const draw = createHmac('sha256', secret).update(`countersign/draw/v1\0${method}\0${job}\0${epoch}`).digest();
   return draw.readUIntBE(0, 6) / 2 ** 48 < share;
 }
 

@@ -23,6 +23,12 @@ export const AttestorConfig = z.object({
     .string()
     .optional()
     .describe('models to load for recomputation, parted by commas, or `none`; by default all that repeat themselves'),
+  COUNTERSIGN_CALIBRATIONS: z
+    .string()
+    .optional()
+    .describe(
+      'folder of calibrations (`*.calibration.json`) of models whose tokens can be replayed; by default those that come with the demonstration model',
+    ),
   COUNTERSIGN_RECOMPUTE_CONCURRENCY: integer(1, 256).default(4).describe('recomputations at once'),
   COUNTERSIGN_SWEEP_MS: integer(50, 60_000).default(500).describe('how often overdue jobs are looked for'),
   COUNTERSIGN_KEEP_MS: integer(60_000, 31_536_000_000)

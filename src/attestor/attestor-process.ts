@@ -15,6 +15,7 @@ import { readKeyring } from '../receipts/keyring-file.ts';
 import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
 import { requireFitRedis } from '../redis/requirements.ts';
 import type { AttestorConfig } from './attestor-config.ts';
+import { methodsOf, readCalibrations, type CalibrationFile } from './calibrations.ts';
 import { EnrolledWorkers } from './enrolled-workers.ts';
 import { Intake } from './intake.ts';
 import { WitnessClient } from '../log/witness-client.ts';
@@ -77,7 +78,8 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const id = `a-${signingKey.public.id.slice(0, 16)}-${randomBytes(4).toString('hex')}`;
     const queues = FairQueues.ofPools(redis, keys);
     const blobs = new BlobStore(config.COUNTERSIGN_BLOBS);
-    const judge = new Judge({ redis, keys, blobs, signingKey, keyring, enrolled, catalog, engines });
+    const calibrations = readCalibrations(config.COUNTERSIGN_CALIBRATIONS);
+    const judge = new Judge({ redis, keys, blobs, signingKey, keyring, enrolled, catalog, engines, calibrations });
     const rulings = new Rulings(redis, keys, queues);
     const sequencer = new Sequencer({
       redis: logRedis,
@@ -128,7 +130,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
             logger,
           });
 
-    const announcement = announcementOf(id, [...engines.values()]);
+    const announcement = announcementOf(id, [...engines.values()], calibrations);
     const beat = () => announce(redis, keys, announcement).catch(() => undefined);
     await beat();
     const heartbeat = setInterval(() => void beat(), ANNOUNCE_EVERY_MS);
@@ -136,7 +138,13 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       () => void blobs.removeOld(config.COUNTERSIGN_KEEP_MS + LONGEST_OPEN_MS),
       BLOB_SWEEP_MS,
     );
-    logger.info({ attestor: id, recomputes: [...engines.keys()] }, 'attestor consuming');
+    const methods = Object.fromEntries(
+      catalog.all().map(({ name }) => {
+        const engine = engines.get(name);
+        return [name, ['binding', ...(engine === undefined ? [] : methodsOf(engine, calibrations))].join(' ')];
+      }),
+    );
+    logger.info({ attestor: id, methods }, 'attestor consuming');
     return new AttestorProcess([
       () => clearInterval(heartbeat),
       () => clearInterval(blobSweep),
@@ -187,12 +195,16 @@ async function loadEngines(catalog: Catalog, named: string | undefined): Promise
   return engines;
 }
 
-function announcementOf(id: string, engines: readonly Engine[]): Announcement {
+function announcementOf(
+  id: string,
+  engines: readonly Engine[],
+  calibrations: ReadonlyMap<string, CalibrationFile>,
+): Announcement {
   return {
     id,
     role: 'attestor',
     startedAt: new Date().toISOString(),
-    models: announcedModels(engines),
+    models: announcedModels(engines, (engine) => methodsOf(engine, calibrations)),
     state: 'consuming',
     inFlight: 0,
   };

@@ -84,7 +84,7 @@ export class Intake {
       files.map(async (file) => ({ file, judgement: await this.#parts.judge.judgeQuickly(file) })),
     );
     crashPoint('attestor.after-checks');
-    const slow = judgements.filter(({ judgement }) => judgement.kind === 'recompute');
+    const slow = judgements.filter(({ judgement }) => judgement.kind === 'slow');
     if (slow.length > 0) {
       await this.#parts.recomputations.add(
         RECOMPUTE_QUEUE,

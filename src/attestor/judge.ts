@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { checkBinding, type BindingResult, type Refusal } from '../attestation/binding.ts';
 import { checkRecompute, isDrawn } from '../attestation/recompute.ts';
+import { checkTokens, type TokensResult } from '../attestation/tokens.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import { sha256Hex } from '../blobs/blob-store.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -20,12 +21,13 @@ import {
   type Ticket,
   type Verdict,
 } from '../receipts/statements.ts';
+import { canReplay, type CalibrationFile } from './calibrations.ts';
 import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
 
-/** What the quick checks lead to: a ruling now, or a recomputation first. */
-export type Judgement = { readonly kind: 'rule'; readonly ruling: Ruling } | { readonly kind: 'recompute' };
+/** What the quick checks lead to: a ruling now, or slower methods first. */
+export type Judgement = { readonly kind: 'rule'; readonly ruling: Ruling } | { readonly kind: 'slow' };
 
 export interface JudgeParts {
   readonly redis: Redis;
@@ -37,7 +39,18 @@ export interface JudgeParts {
   readonly catalog: Catalog;
   /** Engines of the models that this attestor can compute again. */
   readonly engines: ReadonlyMap<string, Engine>;
+  /** What honest machines do with a model, by its digest; with one, its tokens can be replayed. */
+  readonly calibrations: ReadonlyMap<string, CalibrationFile>;
 }
+
+/** The methods of this attempt that take longer than moments, and what they found. */
+interface SlowFindings {
+  readonly properties: readonly Property[];
+  readonly recomputed: { readonly maxAbsDiff: number | undefined } | undefined;
+  readonly replayed: (TokensResult['measured'] & { readonly calibration: string }) | undefined;
+}
+
+const NONE: SlowFindings = { properties: [], recomputed: undefined, replayed: undefined };
 
 const RECOMPUTE_MS = 300_000;
 
@@ -57,42 +70,82 @@ export class Judge {
     const { ticket, ticketSigned } = readTicket(file);
     const binding = await this.#bind(file, ticket, ticketSigned);
     if (!binding.ok)
-      return { kind: 'rule', ruling: this.#refuted(file, ticket, ticketSigned, binding, binding.refusal) };
-    if (this.#drawn(file, ticket)) return { kind: 'recompute' };
-    return { kind: 'rule', ruling: this.#confirmed(file, ticket, ticketSigned, binding, { drawn: false }) };
+      return { kind: 'rule', ruling: this.#refuted(file, ticket, ticketSigned, binding, [binding.refusal], NONE) };
+    if (this.#isDrawn('recompute', file, ticket) || this.#isDrawn('tokens', file, ticket)) return { kind: 'slow' };
+    return { kind: 'rule', ruling: this.#confirmed(file, ticket, ticketSigned, binding, NONE) };
   }
 
   /**
-   * All methods, recomputation included; the quick ones are made again, since this can be much later. Throws where
+   * All methods that this attempt was drawn for; the quick ones are made again, since this can be much later. Throws where
    * this attestor cannot run the model, or its engine fails: the case is then somebody else's or for later.
    */
   async judgeFully(file: CaseFile): Promise<Ruling> {
     const { ticket, ticketSigned } = readTicket(file);
     const binding = await this.#bind(file, ticket, ticketSigned);
-    if (!binding.ok) return this.#refuted(file, ticket, ticketSigned, binding, binding.refusal);
+    if (!binding.ok) return this.#refuted(file, ticket, ticketSigned, binding, [binding.refusal], NONE);
     const engine = this.#parts.engines.get(ticket.predicate.model.name);
     if (engine?.model.sha256 !== ticket.predicate.model.sha256)
       throw new Error(`This attestor cannot compute ${ticket.predicate.model.name} again.`);
     const input = await this.#input(file.id, ticket);
-    const result = await checkRecompute(
+    const refusals: Refusal[] = [];
+    const properties: Property[] = [];
+    let [recomputed, replayed]: [SlowFindings['recomputed'], SlowFindings['replayed']] = [undefined, undefined];
+    // The cheaper one first: what it refutes need not be computed again.
+    if (this.#isDrawn('tokens', file, ticket)) {
+      const result = await this.#replay(engine, file, ticket, binding, input);
+      refusals.push(...result.refusals);
+      properties.push(...result.properties);
+      replayed = result.replayed;
+    }
+    if (refusals.length === 0 && this.#isDrawn('recompute', file, ticket)) {
+      const signal = AbortSignal.timeout(RECOMPUTE_MS);
+      const result = await checkRecompute(engine, ticket, binding.evidence, input, binding.output, signal);
+      refusals.push(...result.refusals);
+      properties.push(...result.properties);
+      recomputed = { maxAbsDiff: result.maxAbsDiff };
+    }
+    const found: SlowFindings = { properties: [...new Set(properties)], recomputed, replayed };
+    if (refusals.length > 0) return this.#refuted(file, ticket, ticketSigned, binding, refusals, found);
+    return this.#confirmed(file, ticket, ticketSigned, binding, found);
+  }
+
+  async #replay(
+    engine: Engine,
+    file: CaseFile,
+    ticket: Ticket,
+    binding: Extract<BindingResult, { ok: true }>,
+    input: unknown,
+  ): Promise<TokensResult & { replayed: SlowFindings['replayed'] }> {
+    const calibration = this.#parts.calibrations.get(engine.model.sha256);
+    if (calibration === undefined || !canReplay(engine))
+      throw new Error(`This attestor cannot replay tokens of ${engine.model.name}.`);
+    const result = await checkTokens(
       engine,
+      calibration.calibration,
       ticket,
       binding.evidence,
       input,
       binding.output,
+      await this.#tokens(file, binding.evidence),
       AbortSignal.timeout(RECOMPUTE_MS),
     );
-    const [refusal] = result.refusals;
-    if (refusal !== undefined) return this.#refuted(file, ticket, ticketSigned, binding, ...result.refusals);
-    return this.#confirmed(file, ticket, ticketSigned, binding, {
-      drawn: true,
-      properties: result.properties,
-      maxAbsDiff: result.maxAbsDiff,
-    });
+    return { ...result, replayed: { ...result.measured, calibration: calibration.sha256 } };
   }
 
-  #drawn(file: CaseFile, ticket: Ticket): boolean {
-    return isDrawn(this.#drawSecret, ticket.predicate.policy.recompute, file.id, file.epoch);
+  async #tokens(file: CaseFile, evidence: Evidence): Promise<Buffer | undefined> {
+    const { redis, keys, blobs } = this.#parts;
+    if (evidence.predicate.tokens === undefined) return undefined;
+    const key = keys.evidence(file.id);
+    const field = `${file.field}:t`;
+    if ((await redis.hstrlen(key, field)) <= INLINE_BYTES) {
+      const inline = await redis.hget(key, field);
+      if (inline !== null) return Buffer.from(inline, 'base64');
+    }
+    return blobs.get(evidence.predicate.tokens.sha256, MAX_OUTPUT_BYTES).catch(() => undefined);
+  }
+
+  #isDrawn(method: 'recompute' | 'tokens', file: CaseFile, ticket: Ticket): boolean {
+    return isDrawn(this.#drawSecret, method, ticket.predicate.policy[method] ?? 0, file.id, file.epoch);
   }
 
   #bind(file: CaseFile, ticket: Ticket, ticketSigned: SignedPayload): Promise<BindingResult> {
@@ -129,17 +182,15 @@ export class Judge {
     ticket: Ticket,
     ticketSigned: SignedPayload,
     binding: Extract<BindingResult, { ok: true }>,
-    recompute: { drawn: false } | { drawn: true; properties: Property[]; maxAbsDiff: number | undefined },
+    found: SlowFindings,
   ): Ruling {
-    const properties = recompute.drawn ? [...binding.properties, ...recompute.properties] : binding.properties;
     const verdict = this.#verdict(file, ticket, ticketSigned, {
       evidence: binding.signed,
       outputSha256: binding.evidence.subject[0].digest.sha256,
       decision: 'confirmed',
-      properties,
-      drawn: recompute.drawn,
-      maxAbsDiff: recompute.drawn ? recompute.maxAbsDiff : undefined,
-      notChecked: notChecked(binding.evidence, recompute.drawn),
+      properties: [...binding.properties, ...found.properties],
+      found,
+      notChecked: notChecked(binding.evidence, found.recomputed !== undefined),
       refusals: [],
     });
     return {
@@ -158,7 +209,8 @@ export class Judge {
     ticket: Ticket,
     ticketSigned: SignedPayload,
     binding: BindingResult,
-    ...refusals: Refusal[]
+    refusals: readonly Refusal[],
+    found: SlowFindings,
   ): Ruling {
     const outputSha256 = binding.ok ? binding.evidence.subject[0].digest.sha256 : binding.outputSha256;
     const verdict = this.#verdict(file, ticket, ticketSigned, {
@@ -166,10 +218,9 @@ export class Judge {
       outputSha256: outputSha256 ?? sha256Hex(''),
       decision: 'refuted',
       properties: [],
-      drawn: refusals.some((refusal) => refusal.startsWith('RECOMPUTED_')),
-      maxAbsDiff: undefined,
+      found,
       notChecked: [],
-      refusals,
+      refusals: [...refusals],
     });
     return {
       id: file.id,
@@ -186,23 +237,23 @@ export class Judge {
     file: CaseFile,
     ticket: Ticket,
     ticketSigned: SignedPayload,
-    found: {
+    said: {
       evidence: SignedPayload | undefined;
       outputSha256: string;
       decision: 'confirmed' | 'refuted';
       properties: Property[];
-      drawn: boolean;
-      maxAbsDiff: number | undefined;
+      found: SlowFindings;
       notChecked: Verdict['predicate']['notChecked'];
       refusals: Refusal[];
     },
   ): SignedPayload {
     const { signingKey } = this.#parts;
+    const { recomputed, replayed } = said.found;
     const verdict: Verdict = {
       _type: STATEMENT_TYPE,
       subject: [
-        { name: 'evidence', digest: { sha256: sha256Hex(found.evidence?.payload ?? '') } },
-        { name: 'output', digest: { sha256: found.outputSha256 } },
+        { name: 'evidence', digest: { sha256: sha256Hex(said.evidence?.payload ?? '') } },
+        { name: 'output', digest: { sha256: said.outputSha256 } },
       ],
       predicateType: VERDICT_TYPE,
       predicate: {
@@ -211,24 +262,33 @@ export class Judge {
           policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest(ticket.predicate.policy) } }],
         },
         timeCreated: new Date().toISOString(),
-        properties: found.properties,
+        properties: said.properties,
         job: file.id,
         epoch: Math.max(1, file.epoch),
         ticket: { sha256: sha256Hex(ticketSigned.payload) },
-        decision: found.decision,
+        decision: said.decision,
         recompute: {
           promisedShare: ticket.predicate.policy.recompute,
-          drawn: found.drawn,
-          ...(found.maxAbsDiff === undefined || !Number.isFinite(found.maxAbsDiff)
+          drawn: recomputed !== undefined,
+          ...(recomputed?.maxAbsDiff === undefined || !Number.isFinite(recomputed.maxAbsDiff)
             ? {}
-            : { maxAbsDiff: found.maxAbsDiff }),
+            : { maxAbsDiff: recomputed.maxAbsDiff }),
         },
-        notChecked: found.notChecked,
-        refusals: found.refusals,
+        ...(ticket.predicate.policy.tokens === undefined
+          ? {}
+          : { tokens: { promisedShare: ticket.predicate.policy.tokens, ...replayOf(replayed) } }),
+        notChecked: said.notChecked,
+        refusals: said.refusals,
       },
     };
     return signPayload(signingKey, statementBytes(verdict));
   }
+}
+
+function replayOf(replayed: SlowFindings['replayed']) {
+  if (replayed === undefined) return { drawn: false };
+  const { tokens, margin, limit, calibration } = replayed;
+  return { drawn: true, tokens, margin, limit, calibration: { sha256: calibration } };
 }
 
 function notChecked(evidence: Evidence, recomputed: boolean): Verdict['predicate']['notChecked'] {

@@ -10,6 +10,7 @@ import { ReceiptRefused, verifyReceipt } from '../receipts/receipt.ts';
 import { REDIS_ROLES, aclRules } from '../redis/acl.ts';
 import { ApiClient } from './api-client.ts';
 import { examine } from './doctor.ts';
+import { addCalibrateCommand } from './calibrate-command.ts';
 import { addKeysCommands } from './keys-commands.ts';
 import { addLogCommands } from './log-commands.ts';
 import { addWitnessCommand } from './witness-command.ts';
@@ -96,6 +97,7 @@ remote('submit', 'submit a job; prints its id, or with --wait its answer')
   .option('--temperature <t>', 'temperature', number)
   .option('--seed <n>', 'seed', number)
   .option('--recompute <share>', 'share of answers computed again, 0 to 1', number)
+  .option('--tokens <share>', 'share of answers whose tokens are replayed, 0 to 1', number)
   .option('--idempotency-key <key>', 'the same key and body answer with the same job')
   .option('--wait <seconds>', 'wait for the end', number)
   .action(
@@ -111,6 +113,7 @@ remote('submit', 'submit a job; prints its id, or with --wait its answer')
         temperature?: number;
         seed?: number;
         recompute?: number;
+        tokens?: number;
         idempotencyKey?: string;
         wait?: number;
       },
@@ -142,6 +145,7 @@ function requestBody(
     temperature?: number;
     seed?: number;
     recompute?: number;
+    tokens?: number;
   },
 ): unknown {
   if (options.body !== undefined) return JSON.parse(readFileSync(options.body === '-' ? 0 : options.body, 'utf8'));
@@ -152,7 +156,7 @@ function requestBody(
     task: 'completion',
     input: { prompt },
     params,
-    ...(options.recompute === undefined ? {} : { attestation: { recompute: options.recompute } }),
+    attestation: { recompute: options.recompute, tokens: options.tokens },
   };
 }
 
@@ -294,6 +298,7 @@ function read(path: string): Buffer {
 
 addKeysCommands(program, data, redisUrl);
 addLogCommands(program, data);
+addCalibrateCommand(program, data, number);
 addWitnessCommand(program);
 
 /** The Redis that a command talks to: the one given, or the private one of the data folder. */

@@ -15,6 +15,21 @@ export interface EngineResult {
   readonly output: string;
   readonly usage: Usage;
   readonly finishReason: FinishReason;
+  /** The tokens of the answer, where the engine's model can replay them. */
+  readonly tokens?: readonly number[];
+}
+
+/** What an engine's own copy of the model says of tokens that somebody else claims to have drawn. */
+export interface Replay {
+  /** The output and usage that these tokens make, were they drawn. */
+  readonly result: EngineResult;
+  /** Whether the answer ends where its finish reason says, by its tokens. */
+  readonly isWhole: boolean;
+  /**
+   * For each token, and for the end of the answer where the model chose it: how far the model's logits would have to be off
+   * for the sampler to draw it, with the seed of the ticket; 0 where it draws it.
+   */
+  readonly margins: readonly number[];
 }
 
 /** What an engine needs of a ticket: the parameters are all there, none is left to a default. */
@@ -36,6 +51,8 @@ export interface Engine {
   /** Whether the same ticket and input always give the same bytes. */
   readonly repeatable: 'exact' | 'within-tolerance' | 'no';
   run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult>;
+  /** Scores claimed tokens in one forward pass. Throws EngineError; undefined members are what engines cannot do. */
+  replay?(work: Work, input: unknown, tokens: readonly number[], signal: AbortSignal): Promise<Replay>;
   /** Tokens of a text, where the engine can count them: lets the attestor recount usage. */
   countTokens(text: string): number | undefined;
   close(): Promise<void>;

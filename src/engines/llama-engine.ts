@@ -3,8 +3,10 @@ import { createReadStream } from 'node:fs';
 import type { LlamaContext, LlamaModel, Token } from 'node-llama-cpp';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { INPUTS, type ChatInput } from '../jobs/task-input.ts';
-import { EngineError, type Engine, type EngineResult, type Work } from './engine.ts';
+import { EngineError, type Engine, type EngineResult, type FinishReason, type Replay, type Work } from './engine.ts';
 import { packageIdentity } from './package-digest.ts';
+import { SeededDraws } from './seeded-draws.ts';
+import { Transcript } from './transcript.ts';
 
 /**
  * Any GGUF file, in this process, through node-llama-cpp. Threads are set explicitly: the default can be a
@@ -105,48 +107,115 @@ export class LlamaEngine implements Engine {
     maxTokens: number,
     signal: AbortSignal,
   ): AsyncGenerator<string, EngineResult> {
-    const { temperature, top_p: topP, seed, stop } = work.params;
     const sequence = this.#context.getSequence();
-    const produced: Token[] = [];
-    let text = '';
-    let finishReason: EngineResult['finishReason'] = 'length';
+    const transcript = this.#transcript(work, prompt, maxTokens);
+    let isEnded = false;
     try {
-      const evaluation = sequence.evaluate(prompt, { temperature, topP, topK: 0, minP: 0, seed, yieldEogToken: true });
-      for await (const token of evaluation) {
+      for await (const token of sequence.evaluate(prompt, { ...samplingOf(work), yieldEogToken: true })) {
         signal.throwIfAborted();
-        if (this.#model.isEogToken(token)) {
-          finishReason = 'stop';
-          break;
-        }
-        produced.push(token);
-        const next = this.#model.detokenize(produced, false, prompt.slice(-8));
-        const cut = stopAt(next, stop);
-        const piece = next.slice(text.length, cut ?? next.length);
-        // A character that is not whole yet shows as U+FFFD; it is kept back until it is.
-        if (cut === undefined && piece.endsWith('\uFFFD') && produced.length < maxTokens) continue;
-        text = cut === undefined ? next : next.slice(0, cut);
+        isEnded = this.#model.isEogToken(token);
+        if (isEnded) break;
+        const piece = transcript.push(token);
         if (piece !== '') yield piece;
-        if (cut !== undefined) {
-          finishReason = 'stop';
-          break;
-        }
-        if (produced.length >= maxTokens) break;
+        if (transcript.finished !== undefined) break;
       }
     } catch (cause) {
       signal.throwIfAborted();
       throw new EngineError('engine_error', `llama.cpp failed: ${messageOf(cause).slice(0, 200)}`, { cause });
     } finally {
-      void sequence.dispose();
+      await sequence.dispose();
     }
-    const output =
-      work.task === 'chat'
-        ? { message: { role: 'assistant', content: text }, finish_reason: finishReason }
-        : { text, finish_reason: finishReason };
-    return {
-      output: JSON.stringify(output),
-      usage: { inputTokens: prompt.length, outputTokens: produced.length },
-      finishReason,
-    };
+    return resultOf(work, prompt, transcript, isEnded ? 'stop' : (transcript.finished ?? 'length'));
+  }
+
+  #transcript(work: Work, prompt: readonly Token[], maxTokens: number): Transcript {
+    const before = prompt.slice(-8);
+    return new Transcript(
+      (tokens) => this.#model.detokenize(tokens as readonly Token[], false, before),
+      work.params.stop,
+      maxTokens,
+    );
+  }
+
+  /**
+   * The method `tokens` (Token-DiFR, margins in logits): one pass over prompt and answer finds where the sampler would have
+   * drawn something else, and a second one measures by how much, at those places only.
+   */
+  async replay(work: Work, input: unknown, tokens: readonly number[], signal: AbortSignal): Promise<Replay> {
+    const prompt = this.#model.tokenize(promptOf(work, input));
+    const room = this.#contextTokens - prompt.length;
+    const maxTokens = Math.min(work.params.max_tokens, room);
+    if (room < 1 || tokens.length > maxTokens || tokens.some((token) => !this.#isToken(token)))
+      return {
+        result: resultOf(work, prompt, this.#transcript(work, prompt, 1), 'length'),
+        isWhole: false,
+        margins: [],
+      };
+    const transcript = this.#transcript(work, prompt, maxTokens);
+    let isOverrun = false;
+    for (const token of tokens) {
+      isOverrun ||= transcript.finished !== undefined || this.#model.isEogToken(token as Token);
+      transcript.push(token);
+    }
+    await this.#acquire(signal);
+    try {
+      const claimed = [...tokens] as Token[];
+      const isEnded = transcript.finished === undefined;
+      const drawn = await this.#pass(work, prompt, isEnded ? claimed : claimed.slice(0, -1), undefined);
+      signal.throwIfAborted();
+      const last = drawn[claimed.length]?.next.token;
+      // The answer that goes on no further, without a stop text and below its length, must end because the model ended it.
+      if (isEnded) claimed.push(last != null && this.#model.isEogToken(last) ? last : this.#endToken());
+      const missed = claimed.flatMap((token, at) => (drawn[at]?.next.token === token ? [] : [at]));
+      const measured = missed.length === 0 ? [] : await this.#pass(work, prompt, claimed.slice(0, -1), new Set(missed));
+      const draws = new SeededDraws(work.params.seed);
+      const margins = claimed.map((token, at) => {
+        const draw = draws.next();
+        const probabilities = measured[at]?.next.probabilities;
+        if (probabilities === undefined) return 0;
+        return work.params.temperature === 0
+          ? greedyMargin(probabilities, token)
+          : work.params.temperature * sampledMargin(probabilities, token, draw);
+      });
+      return {
+        result: resultOf(work, prompt, transcript, transcript.finished ?? 'stop'),
+        isWhole: !isOverrun,
+        margins,
+      };
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw new EngineError('engine_error', `llama.cpp failed: ${messageOf(cause).slice(0, 200)}`, { cause });
+    } finally {
+      this.#release();
+    }
+  }
+
+  /** For each place of the answer up to the one after these tokens: the token that the sampler draws, or all probabilities where wanted. */
+  async #pass(work: Work, prompt: readonly Token[], before: readonly Token[], wanted: ReadonlySet<number> | undefined) {
+    const options = samplingOf(work);
+    const generateNext = wanted === undefined ? { token: true, options } : { probabilities: true, options };
+    const sequence = this.#context.getSequence();
+    try {
+      const found = await sequence.controlledEvaluate(
+        [...prompt, ...before].map((token, index) => {
+          const at = index - prompt.length + 1;
+          return at < 0 || (wanted !== undefined && !wanted.has(at)) ? token : [token, { generateNext }];
+        }),
+      );
+      return found.slice(prompt.length - 1);
+    } finally {
+      await sequence.dispose();
+    }
+  }
+
+  #isToken(token: number): boolean {
+    return Number.isInteger(token) && token >= 0 && token < this.#model.fileInfo.metadata.tokenizer.ggml.tokens.length;
+  }
+
+  #endToken(): Token {
+    const end = this.#model.tokens.eos ?? this.#model.tokens.eot;
+    if (end === null) throw new Error('the model has no token that ends an answer');
+    return end;
   }
 
   async #acquire(signal: AbortSignal): Promise<void> {
@@ -185,9 +254,56 @@ function chatPrompt({ messages }: ChatInput): string {
   return `${messages.map(({ role, content }) => `${role}: ${content}`).join('\n')}\nassistant:`;
 }
 
-function stopAt(text: string, stops: readonly string[]): number | undefined {
-  const found = stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
-  return found.length === 0 ? undefined : Math.min(...found);
+function samplingOf({ params }: Work) {
+  return { temperature: params.temperature, topP: params.top_p, topK: 0, minP: 0, seed: params.seed } as const;
+}
+
+function resultOf(
+  work: Work,
+  prompt: readonly Token[],
+  { text, tokens }: Transcript,
+  finishReason: FinishReason,
+): EngineResult {
+  const output =
+    work.task === 'chat'
+      ? { message: { role: 'assistant', content: text }, finish_reason: finishReason }
+      : { text, finish_reason: finishReason };
+  return {
+    output: JSON.stringify(output),
+    usage: { inputTokens: prompt.length, outputTokens: tokens.length },
+    finishReason,
+    tokens,
+  };
+}
+
+/** More than any difference between honest machines; a token that the model gives no probability at all. */
+const MOST_MARGIN = 20;
+
+/** Half the difference between the likeliest token's logit and the claimed one's. */
+function greedyMargin(probabilities: ReadonlyMap<Token, number>, token: Token): number {
+  const [[, best] = [token, 0]] = probabilities;
+  const claimed = probabilities.get(token) ?? 0;
+  return claimed > 0 ? Math.min(MOST_MARGIN, Math.log(best / claimed) / 2) : MOST_MARGIN;
+}
+
+/** Sums of probabilities can be a little above 1. */
+const logit = (share: number) => Math.log((share + 1e-12) / (Math.max(0, 1 - share) + 1e-12));
+
+/**
+ * How much noise of the logits explains that `draw` picked this token from the cumulative sum of probabilities in falling order:
+ * the lesser of what makes the claimed and the expected token change places, and of what moves the token's interval to the
+ * draw. In units of the logits over the temperature.
+ */
+function sampledMargin(probabilities: ReadonlyMap<Token, number>, token: Token, draw: number): number {
+  let [sum, from, to, claimed, expected] = [0, 1, 1, 0, 0];
+  for (const [candidate, probability] of probabilities) {
+    if (candidate === token) [from, to, claimed] = [sum, sum + probability, probability];
+    sum += probability;
+    if (expected === 0 && sum >= draw) expected = probability;
+  }
+  const swap = claimed > 0 && expected > 0 ? Math.abs(Math.log(expected / claimed)) / 2 : MOST_MARGIN;
+  const edge = draw < from ? from : to;
+  return Math.min(swap, Math.abs(logit(edge) - logit(draw)), MOST_MARGIN);
 }
 
 async function fileDigest(path: string): Promise<string> {

@@ -21,6 +21,8 @@ export const Announcement = z.object({
         engine: z.string().max(64),
         engineVersion: z.string().max(64),
         engineSha256: z.string().max(64),
+        /** The slower methods that an attestor serves for it. */
+        methods: z.array(z.string().max(20)).max(10).optional(),
       }),
     )
     .max(200),
@@ -30,13 +32,17 @@ export const Announcement = z.object({
 export type Announcement = z.infer<typeof Announcement>;
 
 /** The models of these engines, as they are announced. */
-export function announcedModels(engines: readonly Engine[]): Announcement['models'] {
-  return engines.map(({ model, identity }) => ({
-    name: model.name,
-    sha256: model.sha256,
-    engine: identity.name,
-    engineVersion: identity.version,
-    engineSha256: identity.sha256,
+export function announcedModels(
+  engines: readonly Engine[],
+  methodsOf?: (engine: Engine) => string[],
+): Announcement['models'] {
+  return engines.map((engine) => ({
+    name: engine.model.name,
+    sha256: engine.model.sha256,
+    engine: engine.identity.name,
+    engineVersion: engine.identity.version,
+    engineSha256: engine.identity.sha256,
+    ...(methodsOf === undefined ? {} : { methods: methodsOf(engine) }),
   }));
 }
 

@@ -255,12 +255,28 @@ function requireConfirmation(ticket: Ticket, evidence: Evidence, verdict: Verdic
       'promise_not_kept',
       'The verdict says that the job was drawn for recomputation and does not say that it held, or the reverse.',
     );
+  requireReplay(ticket, evidence, verdict);
   if (has('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE') && ticket.predicate.task !== 'embedding')
     throw new ReceiptRefused('promise_not_kept', 'A tolerance is for embeddings only.');
   if (recomputed === notChecked.includes('OUTPUT_NOT_RECOMPUTED'))
     throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself about what was not checked.');
   if (evidence.predicate.model.measured === notChecked.includes('WEIGHTS_DECLARED_NOT_MEASURED'))
     throw new ReceiptRefused('promise_not_kept', 'The verdict hides or invents that the weights were only declared.');
+}
+
+function requireReplay(ticket: Ticket, evidence: Evidence, { predicate }: Verdict): void {
+  const promise = ticket.predicate.policy.tokens;
+  const { tokens, properties } = predicate;
+  const isReplayed = properties.includes('TOKENS_REPLAYED');
+  const isDrawn = tokens?.drawn === true;
+  if (tokens?.promisedShare !== promise || (promise === 1 && !isDrawn) || isDrawn !== isReplayed)
+    throw new ReceiptRefused('promise_not_kept', 'The tokens were not replayed as the ticket promised.');
+  const isMeasured = tokens?.margin !== undefined && tokens.limit !== undefined && tokens.calibration !== undefined;
+  if (isDrawn && (!isMeasured || evidence.predicate.tokens === undefined || (tokens.margin ?? 0) > (tokens.limit ?? 0)))
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      'The verdict says that tokens were replayed and not with what result.',
+    );
 }
 
 /** Witnesses' clocks and ours may differ by this much. */

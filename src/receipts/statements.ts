@@ -36,6 +36,8 @@ export type Task = z.infer<typeof Task>;
 export const Policy = z.strictObject({
   /** The share of jobs, drawn by the attestor in secret, whose answer it computes again. */
   recompute: z.number().min(0).max(1),
+  /** The share of jobs, drawn likewise, whose tokens it replays on its own copy of the model. */
+  tokens: z.number().gt(0).max(1).optional(),
 });
 export type Policy = z.infer<typeof Policy>;
 
@@ -81,6 +83,8 @@ export const Evidence = z.strictObject({
     outputBytes: Count,
     usage: Usage,
     finishReason: z.enum(FINISH_REASONS),
+    /** The token ids of the answer, 32 bits each, little-endian; where the ticket's policy has them replayed. */
+    tokens: Digest.optional(),
     startedAt: Time,
     finishedAt: Time,
   }),
@@ -130,6 +134,7 @@ export const PROPERTIES = [
   'USAGE_RECOUNTED',
   'OUTPUT_RECOMPUTED_EXACT',
   'OUTPUT_RECOMPUTED_WITHIN_TOLERANCE',
+  'TOKENS_REPLAYED',
 ] as const;
 /** What every confirmation says, whatever its policy: the method `binding`. */
 export const BINDING_PROPERTIES = PROPERTIES.slice(0, 8);
@@ -159,6 +164,17 @@ export const Verdict = z.strictObject({
       drawn: z.boolean(),
       maxAbsDiff: z.number().min(0).optional(),
     }),
+    /** There where the policy promises it; the measurements where the job was drawn. */
+    tokens: z
+      .strictObject({
+        promisedShare: z.number().min(0).max(1),
+        drawn: z.boolean(),
+        tokens: Count.optional(),
+        margin: z.number().min(0).optional(),
+        limit: z.number().min(0).optional(),
+        calibration: Digest.optional(),
+      })
+      .optional(),
     notChecked: z.array(z.enum(NOT_CHECKED)).max(NOT_CHECKED.length),
     refusals: z.array(z.string().max(80)).max(20),
   }),

@@ -37,6 +37,7 @@ interface Commitment {
   readonly kind: 'e' | 'r';
   readonly statement: SignedPayload;
   readonly output: string;
+  readonly tokens: string;
 }
 
 /**
@@ -59,9 +60,9 @@ export class Claims {
       return wanted.map(({ id, token }, index) => parseClaim(id, token, reply[index]));
     });
     this.#commits = new Batch(BATCH, async (commitments) => {
-      const args = commitments.flatMap(({ claim, kind, statement, output }) => {
+      const args = commitments.flatMap(({ claim, kind, statement, output, tokens }) => {
         const stored = encodeStored(statement);
-        return [claim.id, claim.epoch, claim.token, kind, fieldOf(claim.epoch, stored), stored, output];
+        return [claim.id, claim.epoch, claim.token, kind, fieldOf(claim.epoch, stored), stored, output, tokens];
       });
       const reply = await COMMIT.run(
         redis,
@@ -77,14 +78,17 @@ export class Claims {
     return this.#claims.add({ id, token });
   }
 
-  /** Commits signed evidence; `output` is the output itself where it is small enough to be kept beside it, else "". */
-  commitEvidence(claim: Claim, statement: SignedPayload, output: string): Promise<CommitReply> {
-    return this.#commits.add({ claim, kind: 'e', statement, output });
+  /**
+   * Commits signed evidence; `output` is the output itself where it is small enough to be kept beside it, else "", and
+   * `tokens` its token ids (base64) likewise.
+   */
+  commitEvidence(claim: Claim, statement: SignedPayload, output: string, tokens = ''): Promise<CommitReply> {
+    return this.#commits.add({ claim, kind: 'e', statement, output, tokens });
   }
 
   /** Gives the job back, with the reason. */
   release(claim: Claim, statement: SignedPayload): Promise<CommitReply> {
-    return this.#commits.add({ claim, kind: 'r', statement, output: '' });
+    return this.#commits.add({ claim, kind: 'r', statement, output: '', tokens: '' });
   }
 }
 

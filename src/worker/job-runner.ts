@@ -1,6 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Redis } from 'ioredis';
 import { sha256Hex, type BlobStore } from '../blobs/blob-store.ts';
+import { encodeTokens } from '../engines/token-ids.ts';
 import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
 import { messageOf } from '../errors/coded-error.ts';
 import { crashPoint } from '../faults/crash-point.ts';
@@ -122,6 +123,10 @@ export class JobRunner {
       if (output.length > MAX_OUTPUT_BYTES) throw new Stop('output_too_large');
       const inline = output.length <= INLINE_BYTES;
       const digest = inline ? sha256Hex(output) : await blobs.put(output);
+      const tokens =
+        ticket.predicate.policy.tokens === undefined ? undefined : result.tokens && encodeTokens(result.tokens);
+      const inlineTokens = tokens?.toString('base64') ?? '';
+      if (tokens !== undefined && inlineTokens.length > INLINE_BYTES) await blobs.put(tokens);
       const evidence = this.#evidence(
         claim,
         ticket,
@@ -129,12 +134,14 @@ export class JobRunner {
         engine,
         result,
         { digest, bytes: output.length },
+        tokens && sha256Hex(tokens),
         startedAt,
       );
       const reply = await claims.commitEvidence(
         claim,
         signPayload(key, statementBytes(evidence)),
         inline ? result.output : '',
+        inlineTokens.length <= INLINE_BYTES ? inlineTokens : '',
       );
       crashPoint('worker.after-commit');
       return reply;
@@ -194,6 +201,7 @@ export class JobRunner {
     engine: Engine,
     result: EngineResult,
     output: { digest: string; bytes: number },
+    tokensSha256: string | undefined,
     startedAt: Date,
   ): Evidence {
     return {
@@ -210,6 +218,7 @@ export class JobRunner {
         outputBytes: output.bytes,
         usage: { inputTokens: result.usage.inputTokens, outputTokens: result.usage.outputTokens },
         finishReason: result.finishReason,
+        ...(tokensSha256 === undefined ? {} : { tokens: { sha256: tokensSha256 } }),
         startedAt: startedAt.toISOString(),
         finishedAt: new Date().toISOString(),
       },

@@ -4,7 +4,8 @@
 
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  worker id
-    ARGV[3+] per job: id, epoch, token, kind ('e' evidence, 'r' release), field, signed statement, output or ""
+    ARGV[3+] per job: id, epoch, token, kind ('e' evidence, 'r' release), field, signed statement, output or "",
+             token ids or ""
   Returns per job 'ok', or
     'fenced'   a later epoch runs, or this one was closed, or it is not this worker's
     'final'    the job has ended without this
@@ -15,7 +16,7 @@ local prefix, worker = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function commit(id, epoch, token, kind, field, statement, output)
+local function commit(id, epoch, token, kind, field, statement, output, tokens)
   local claims, ruling, evidence = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'evidence:' .. id
   local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch)
   if ruled[1] then return 'final' end
@@ -24,6 +25,7 @@ local function commit(id, epoch, token, kind, field, statement, output)
   if ruled[2] or not claimed[1] or claimed[2] then return 'fenced' end
   if string.find(claimed[1], worker .. ' ' .. token .. ' ', 1, true) ~= 1 then return 'fenced' end
   if output ~= '' then redis.call('HSETNX', evidence, field .. ':o', output) end
+  if tokens ~= '' then redis.call('HSETNX', evidence, field .. ':t', tokens) end
   if redis.call('HSETNX', evidence, field, statement) == 1 then
     if kind == 'e' then redis.call('HSETNX', claims, 'c' .. epoch, field .. ' ' .. now) end
     redis.call('XADD', prefix .. 'attest', '*', 'k', kind, 'id', id, 'epoch', epoch, 'field', field)
@@ -34,7 +36,7 @@ local function commit(id, epoch, token, kind, field, statement, output)
 end
 
 local replies = {}
-for at = 3, #ARGV, 7 do
-  replies[#replies + 1] = commit(unpack(ARGV, at, at + 6))
+for at = 3, #ARGV, 8 do
+  replies[#replies + 1] = commit(unpack(ARGV, at, at + 7))
 end
 return replies

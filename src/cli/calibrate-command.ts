@@ -1,0 +1,142 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { limitsOf, noiseOf, sumOfMargins, type Calibration, type Noise } from '../attestation/tokens.ts';
+import { runToEnd, type Work } from '../engines/engine.ts';
+import { LlamaEngine } from '../engines/llama-engine.ts';
+import { CodedError } from '../errors/coded-error.ts';
+import { OUTPUTS } from '../jobs/task-input.ts';
+import { readCatalog, type CatalogModel } from '../pools/catalog.ts';
+import { Output, jsonOption } from './output.ts';
+import type { DataFolder } from './set-up.ts';
+
+type LlamaEntry = Extract<CatalogModel, { engine: 'llama' }>;
+
+/** Settings under which honest workers answer: what they differ in must not count against them. */
+const CONDITIONS = [
+  { threads: 1, parallel: 1, jobs: (at: number) => at % 24 < 11 },
+  { threads: 1, parallel: 4, jobs: (at: number) => at % 24 >= 11 && at % 24 < 23 },
+  // Several threads of a small model are slow on a busy machine: a few jobs of them.
+  { threads: 2, parallel: 1, jobs: (at: number) => at % 24 === 23 },
+] as const;
+const TEMPERATURES = [0, 0.5, 0, 0.8, 1, 1.3] as const;
+const JOB_MS = 300_000;
+const PROMPTS = [
+  'In the beginning',
+  'And it came to pass in those days that',
+  'The king said unto the people,',
+  'Write a short letter to a friend about the weather.',
+  'List three reasons to keep a diary.',
+  'Once there was a river that',
+  'Explain why the sky is dark at night.',
+  'Behold, I will',
+];
+
+/** `countersign calibrate`: what honest answers of a model look like when their tokens are replayed. */
+export function addCalibrateCommand(program: Command, data: () => DataFolder, number: (text: string) => number): void {
+  program
+    .command('calibrate')
+    .description('measure what honest answers of a model look like under replay, for the method tokens')
+    .argument('<model>', 'model of the catalog, of the engine llama')
+    .option('--catalog <file>', 'catalog; by default the one of the data folder')
+    .option('--jobs <n>', 'answers to measure', number, 300)
+    .option('--max-tokens <n>', 'most tokens of an answer', number, 128)
+    .option('--prompts <file>', 'prompts, one a line, that are like those of the real use')
+    .option('--out <file>', 'file to write; its name must end in .calibration.json for an attestor to find it')
+    .addOption(jsonOption())
+    .action(
+      async (
+        name: string,
+        options: { catalog?: string; jobs: number; maxTokens: number; prompts?: string; out?: string; json?: boolean },
+      ) => {
+        const out = new Output(options.json === true);
+        const model = readCatalog(options.catalog ?? data().catalog()).get(name);
+        if (model?.engine !== 'llama')
+          throw new CodedError('model_not_found', `The catalog has no model ${name} of the engine llama.`);
+        const prompts =
+          options.prompts === undefined
+            ? PROMPTS
+            : readFileSync(options.prompts, 'utf8')
+                .split('\n')
+                .filter((line) => line.trim() !== '');
+        const replays = await honestReplays(model, prompts, options.jobs, options.maxTokens);
+        const calibration: Calibration = {
+          version: 1,
+          model: { name, sha256: model.sha256 },
+          engine: replays.engine,
+          measuredAt: new Date().toISOString(),
+          conditions: CONDITIONS.map(({ threads, parallel }) => `threads ${threads}, ${parallel} at once`),
+          jobs: options.jobs,
+          greedy: noiseOf(replays.greedy),
+          sampled: noiseOf(replays.sampled),
+        };
+        if (options.out !== undefined)
+          writeFileSync(options.out, `${JSON.stringify(calibration, null, 2)}\n`, { mode: 0o644 });
+        const worst = Math.max(
+          nearest(calibration.greedy, replays.greedy),
+          nearest(calibration.sampled, replays.sampled),
+        );
+        const line = ({ tokens, mean, deviation, largest }: Noise) =>
+          `${tokens} tokens, margin mean ${mean.toExponential(2)}, deviation ${deviation.toExponential(2)}, largest ${largest.toExponential(2)}`;
+        out.show({ ...calibration, worst }, [
+          `${name}  ${calibration.jobs} answers`,
+          `  greedy              ${line(calibration.greedy)}`,
+          `  sampled             ${line(calibration.sampled)}`,
+          `  nearest to a limit  ${(worst * 100).toFixed(1)} %`,
+          ...(options.out === undefined ? [] : [`  written to          ${options.out}`]),
+        ]);
+      },
+    );
+}
+
+/** The largest share of its limit that an honest answer reached. */
+function nearest(noise: Noise, replays: readonly (readonly number[])[]): number {
+  return Math.max(...replays.map((margins) => sumOfMargins(margins) / limitsOf(noise, margins.length).sum));
+}
+
+async function honestReplays(model: LlamaEntry, prompts: readonly string[], jobs: number, maxTokens: number) {
+  const reference = await LlamaEngine.load(model);
+  const [greedy, sampled]: [(readonly number[])[], (readonly number[])[]] = [[], []];
+  try {
+    for (const { threads, parallel, jobs: isMine } of CONDITIONS) {
+      const worker = await LlamaEngine.load({ ...model, threads, parallel });
+      try {
+        const numbers = Array.from({ length: jobs }, (_, at) => at).filter(isMine);
+        const lanes = Array.from({ length: parallel }, async () => {
+          for (let at = numbers.shift(); at !== undefined; at = numbers.shift()) {
+            const work: Work = {
+              task: 'completion',
+              params: {
+                max_tokens: maxTokens,
+                temperature: TEMPERATURES[at % TEMPERATURES.length] ?? 0,
+                top_p: 1,
+                seed: at,
+                stop: [],
+              },
+            };
+            // A greedy answer has no seed: its prompt goes on with a drawn text, so that no two are alike.
+            const prompt = prompts[at % prompts.length] ?? '';
+            const isGreedy = work.params.temperature === 0;
+            const input = { prompt: isGreedy ? await goneOn(worker, prompt, at) : prompt };
+            const answer = await runToEnd(worker, work, input, AbortSignal.timeout(JOB_MS));
+            const replay = await reference.replay(work, input, answer.tokens ?? [], AbortSignal.timeout(JOB_MS));
+            if (!replay.isWhole || replay.result.output !== answer.output)
+              throw new Error('The engine does not read its own tokens as it wrote them.');
+            (isGreedy ? greedy : sampled).push(replay.margins);
+          }
+        });
+        await Promise.all(lanes);
+      } finally {
+        await worker.close();
+      }
+    }
+    return { greedy, sampled, engine: { name: reference.identity.name, version: reference.identity.version } };
+  } finally {
+    await reference.close();
+  }
+}
+
+async function goneOn(engine: LlamaEngine, prompt: string, seed: number): Promise<string> {
+  const params = { max_tokens: 12, temperature: 1, top_p: 1, seed, stop: [] };
+  const { output } = await runToEnd(engine, { task: 'completion', params }, { prompt }, AbortSignal.timeout(JOB_MS));
+  return `${prompt}${OUTPUTS.completion.parse(JSON.parse(output)).text}`;
+}
