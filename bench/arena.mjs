@@ -13,7 +13,7 @@ const { findRedisServer, startPrivateRedis } = await dist('redis/redis-server.js
 const { aclFile } = await dist('redis/acl.js');
 const { JobKeys } = await dist('jobs/job.keys.js');
 const { ensureSigningKey, writeSecretFile } = await dist('keys/key-file.js');
-const { workerIdOf } = await dist('keys/signing-key.js');
+const { signWorkerList, workerEntry } = await dist('registry/worker-list.js');
 const { keyringEntry } = await dist('receipts/keyring.js');
 const { formatVkey, noteKey } = await dist('log/signed-note.js');
 const { sha256Hex } = await dist('blobs/blob-store.js');
@@ -57,17 +57,31 @@ export async function openArena() {
   const api = ensureSigningKey(join(folder, 'api.key'));
   const attestor = ensureSigningKey(join(folder, 'attestor.key'));
   const log = ensureSigningKey(join(folder, 'log.key'));
+  const registry = ensureSigningKey(join(folder, 'registry.key'));
   const worker = ensureSigningKey(join(folder, 'worker.key'));
   const past = new Date(Date.now() - 60_000).toISOString();
   const keyring = {
     version: 1,
-    keys: [keyringEntry('api', api.public, past), keyringEntry('attestor', attestor.public, past)],
+    keys: [
+      keyringEntry('api', api.public, past),
+      keyringEntry('attestor', attestor.public, past),
+      keyringEntry('registry', registry.public, past),
+    ],
     logPolicy: `log ${formatVkey(noteKey('countersign.bench/log', 'ed25519', log.public))}\nquorum none\n`,
   };
   writeFileSync(join(folder, 'keyring.json'), JSON.stringify(keyring));
   writeFileSync(
     join(folder, 'workers.json'),
-    JSON.stringify({ version: 1, workers: [{ id: workerIdOf(worker.public), publicKey: worker.public.raw }] }),
+    signWorkerList(
+      {
+        version: 2,
+        serial: 1,
+        issuedAt: past,
+        expires: new Date(Date.now() + 86_400_000).toISOString(),
+        workers: [workerEntry(worker.public, 'bench', past)],
+      },
+      registry,
+    ),
   );
   writeFileSync(join(folder, 'models.json'), JSON.stringify({ version: 1, models: [MODEL] }));
   writeSecretFile(join(folder, 'redis.password'), PASSWORD);

@@ -24,6 +24,12 @@ export class LogController {
     return note;
   }
 
+  @Get('documents')
+  @Open()
+  async documents() {
+    return { documents: await this.#log.documents() };
+  }
+
   @Get('tile/*')
   @Open()
   async tile(@Param('*') rest: string, @Res({ passthrough: true }) reply: FastifyReply) {

@@ -7,6 +7,14 @@ import { TILE_WIDTH } from '../log/tile.ts';
 export function publishedLog(redis: Redis, keys: JobKeys): PublishedLog {
   return {
     checkpoint: async () => (await redis.hget(keys.log, 'checkpoint')) ?? '',
+    async documents() {
+      const found = await redis.hgetall(keys.logDocuments);
+      return Object.entries(found).map(([name, place]) => {
+        const [kind = '', sha256 = ''] = name.split(' ');
+        const [index = '', salt = '', keyid = ''] = place.split(' ');
+        return { kind, sha256, keyid, index: Number(index), salt };
+      });
+    },
     async head() {
       const reply = await redis
         .multi()

@@ -2,6 +2,7 @@ import { sha256Hex } from '../blobs/blob-store.ts';
 import { JsonRefused, decodeUtf8, parseCanonicalJson, parseStrictJson } from '../json/strict-json.ts';
 import { MAX_OUTPUT_DEPTH, OUTPUTS } from '../jobs/task-input.ts';
 import type { PublicKey } from '../keys/signing-key.ts';
+import type { WorkerRefusal } from '../registry/worker-list.ts';
 import { decodeStored, verifyPayload, type SignedPayload } from '../receipts/dsse.ts';
 import { BINDING_PROPERTIES, Evidence, type Property, type Ticket } from '../receipts/statements.ts';
 
@@ -22,6 +23,8 @@ export type Refusal =
   | 'EVIDENCE_MALFORMED'
   | 'WORKER_NOT_CLAIMANT'
   | 'WORKER_UNKNOWN'
+  | 'WORKER_QUARANTINED'
+  | WorkerRefusal
   | 'SIGNATURE_INVALID'
   | 'TICKET_SIGNATURE_INVALID'
   | 'JOB_MISMATCH'
@@ -54,7 +57,8 @@ export interface BindingInput {
   /** Whether the operator's catalog says that this model's weights are measured by the worker. */
   readonly measured: boolean;
   readonly apiKey: PublicKey | undefined;
-  readonly keyOf: (worker: string) => PublicKey | undefined;
+  /** Its key if its word counts now, else why not. */
+  readonly keyOf: (worker: string) => PublicKey | 'WORKER_UNKNOWN' | 'WORKER_QUARANTINED' | WorkerRefusal;
   /** The output with the digest that the evidence names, or undefined where there is none. */
   readonly output: (digest: string) => Promise<string | undefined>;
 }
@@ -86,7 +90,8 @@ export async function checkBinding(input: BindingInput): Promise<BindingResult> 
   const refuseThis = (refusal: Refusal) => refuse(refusal, signed, digest);
   if (predicate.worker.id !== input.claimant) return refuseThis('WORKER_NOT_CLAIMANT');
   const key = input.keyOf(predicate.worker.id);
-  if (key === undefined || key.raw !== predicate.worker.publicKey) return refuseThis('WORKER_UNKNOWN');
+  if (typeof key === 'string') return refuseThis(key);
+  if (key.raw !== predicate.worker.publicKey) return refuseThis('WORKER_UNKNOWN');
   if (predicate.job !== input.job || input.ticket.predicate.job !== input.job) return refuseThis('JOB_MISMATCH');
   if (predicate.ticket.sha256 !== sha256Hex(input.ticketSigned.payload)) return refuseThis('TICKET_MISMATCH');
   if (predicate.epoch !== input.epoch) return refuseThis('EPOCH_MISMATCH');

@@ -18,7 +18,7 @@ export const AttestorConfig = z.object({
   COUNTERSIGN_ENROLLED_WORKERS: z
     .string()
     .min(1)
-    .describe('file with the public keys of the workers that may be believed; read again when it changes'),
+    .describe('the signed list of workers that may be believed; read again when it changes'),
   COUNTERSIGN_RECOMPUTE_MODELS: z
     .string()
     .optional()

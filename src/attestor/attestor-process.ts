@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { BeforeApplicationShutdown } from '@nestjs/common';
 import type { Worker } from 'bullmq';
 import { BlobStore } from '../blobs/blob-store.ts';
@@ -57,7 +58,6 @@ export class AttestorProcess implements BeforeApplicationShutdown {
         `The log's key ${logKey.public.id.slice(0, 16)}… is not in the log policy of ${config.COUNTERSIGN_KEYRING}: nobody would believe its checkpoints.`,
       );
     }
-    const enrolled = new EnrolledWorkers(config.COUNTERSIGN_ENROLLED_WORKERS, logger);
     const catalog = readCatalog(config.COUNTERSIGN_CATALOG);
     const keys = new JobKeys(config.COUNTERSIGN_SHARD);
     const access = redisAccess(config, 'attestor');
@@ -78,8 +78,6 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const id = `a-${signingKey.public.id.slice(0, 16)}-${randomBytes(4).toString('hex')}`;
     const queues = FairQueues.ofPools(redis, keys);
     const blobs = new BlobStore(config.COUNTERSIGN_BLOBS);
-    const calibrations = readCalibrations(config.COUNTERSIGN_CALIBRATIONS);
-    const judge = new Judge({ redis, keys, blobs, signingKey, keyring, enrolled, catalog, engines, calibrations });
     const rulings = new Rulings(redis, keys, queues);
     const sequencer = new Sequencer({
       redis: logRedis,
@@ -92,6 +90,24 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       logger,
     });
     await sequencer.start();
+    const calibrations = readCalibrations(config.COUNTERSIGN_CALIBRATIONS);
+    const enrolled = new EnrolledWorkers({
+      path: config.COUNTERSIGN_ENROLLED_WORKERS,
+      signers: keyring.of('registry'),
+      redis,
+      keys,
+      record: (keyId, payload) => sequencer.logDocument('workers', keyId, payload),
+      logger,
+    });
+    await enrolled.start();
+    // What verdicts rest on stands in the log before the first of them.
+    const applied = [readFileSync(config.COUNTERSIGN_KEYRING), ...[...calibrations.values()].map(({ bytes }) => bytes)];
+    await Promise.all(
+      applied.map((bytes, at) =>
+        sequencer.logDocument(at === 0 ? 'keyring' : 'calibration', signingKey.public.id, bytes),
+      ),
+    );
+    const judge = new Judge({ redis, keys, blobs, signingKey, keyring, enrolled, catalog, engines, calibrations });
     const recomputations = new FairQueues<Recomputation>(redis, keys, keys.attestorQueue, RECOMPUTE_JOB);
     const intake = new Intake({
       redis,
@@ -148,6 +164,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     return new AttestorProcess([
       () => clearInterval(heartbeat),
       () => clearInterval(blobSweep),
+      () => enrolled.stop(),
       () => sweep.stop(),
       () => intake.stop(),
       () => closeWithin(consumer),

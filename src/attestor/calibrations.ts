@@ -10,6 +10,7 @@ export interface CalibrationFile {
   readonly calibration: Calibration;
   /** Of the file's bytes: by it, verdicts name the thresholds that they applied. */
   readonly sha256: string;
+  readonly bytes: Buffer;
 }
 
 /** The calibrations that come with the demonstration model. */
@@ -25,7 +26,7 @@ export function readCalibrations(folder = OWN): Map<string, CalibrationFile> {
         path = join(folder, name);
         const bytes = readFileSync(path);
         const calibration = Calibration.parse(JSON.parse(bytes.toString('utf8')));
-        return [calibration.model.sha256, { calibration, sha256: sha256Hex(bytes) }];
+        return [calibration.model.sha256, { calibration, sha256: sha256Hex(bytes), bytes }];
       }),
     );
   } catch (cause) {

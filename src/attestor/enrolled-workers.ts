@@ -1,55 +1,100 @@
 import { readFileSync, statSync } from 'node:fs';
-import { z } from 'zod';
+import type { Redis } from 'ioredis';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
-import { publicKeyFromBase64, workerIdOf, type PublicKey } from '../keys/signing-key.ts';
+import type { JobKeys } from '../jobs/job.keys.ts';
+import { publicKeyFromBase64, type PublicKey } from '../keys/signing-key.ts';
 import type { Logger } from '../logging/logger.ts';
-
-export const EnrolledWorkersFile = z.strictObject({
-  version: z.literal(1),
-  workers: z.array(z.strictObject({ id: z.string(), publicKey: z.string().max(64) })).max(100_000),
-});
-export type EnrolledWorkersFile = z.infer<typeof EnrolledWorkersFile>;
+import { openWorkerList, refusalAt, type WorkerEntry, type WorkerRefusal } from '../registry/worker-list.ts';
 
 const RELOAD_MS = 1_000;
 
+/** Puts a list into the log; it comes into force when that has been done. */
+type RecordList = (keyId: string, payload: Buffer) => Promise<unknown>;
+
 /**
- * The workers whose signatures count, from a file of the operator's. It is read again when it changes, so that a
- * worker is taken out within a second; a file that became unreadable leaves the last good list in force.
+ * The workers whose signatures count, from the signed list. It is read again when it changes, so that a worker is taken out
+ * within a second. A list with a lower serial than any attestor has seen is refused (a rollback), as is one that is unreadable:
+ * the last good one stays in force, until the day on which it ends.
  */
 export class EnrolledWorkers {
   readonly #path: string;
+  readonly #signers: readonly PublicKey[];
   readonly #logger: Logger;
-  #workers: ReadonlyMap<string, PublicKey>;
-  #modifiedMs: number;
-  #checkedAt = performance.now();
+  #entries: ReadonlyMap<string, { key: PublicKey; entry: WorkerEntry }> = new Map();
+  #quarantined: ReadonlySet<string> = new Set();
+  #expiresMs = 0;
+  #modifiedMs = NaN;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  readonly #record: RecordList;
 
-  /** Throws CodedError `key_file_unfit`. */
-  constructor(path: string, logger: Logger) {
-    this.#path = path;
-    this.#logger = logger;
-    this.#modifiedMs = modifiedMs(path);
-    this.#workers = read(path);
+  constructor(parts: {
+    path: string;
+    signers: readonly PublicKey[];
+    redis: Redis;
+    keys: JobKeys;
+    logger: Logger;
+    record: RecordList;
+  }) {
+    this.#path = parts.path;
+    this.#signers = parts.signers;
+    this.#redis = parts.redis;
+    this.#keys = parts.keys;
+    this.#record = parts.record;
+    this.#logger = parts.logger;
   }
 
-  /** The key of an enrolled worker, or undefined. */
-  keyOf(id: string): PublicKey | undefined {
-    this.#refresh();
-    return this.#workers.get(id);
+  /** Throws CodedError `key_file_unfit` where there is no list that may come into force. */
+  async start(): Promise<void> {
+    await this.#load();
+    this.#timer = setInterval(() => {
+      this.#load().catch((error: unknown) =>
+        this.#logger.error(`the list of workers could not be read again: ${messageOf(error)}`),
+      );
+    }, RELOAD_MS);
   }
 
-  #refresh(): void {
-    const now = performance.now();
-    if (now - this.#checkedAt < RELOAD_MS) return;
-    this.#checkedAt = now;
-    try {
-      const modified = modifiedMs(this.#path);
-      if (modified === this.#modifiedMs) return;
-      this.#workers = read(this.#path);
-      this.#modifiedMs = modified;
-      this.#logger.info({ workers: this.#workers.size }, 'enrolled workers read again');
-    } catch (error) {
-      this.#logger.error(`the enrolled workers could not be read again: ${messageOf(error)}`);
-    }
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /**
+   * The key of a worker whose word counts at this time (ms), or why it does not. Throws CodedError `registry_expired`: then
+   * nobody's does, and nobody is refuted for it.
+   */
+  find(id: string, atMs: number): PublicKey | 'WORKER_UNKNOWN' | 'WORKER_QUARANTINED' | WorkerRefusal {
+    if (atMs > this.#expiresMs)
+      throw new CodedError(
+        'registry_expired',
+        `The list of workers ended on ${new Date(this.#expiresMs).toISOString()}; jobs wait for the next one.`,
+        { hint: 'sign it again with: countersign workers renew' },
+      );
+    const found = this.#entries.get(id);
+    if (found === undefined) return 'WORKER_UNKNOWN';
+    if (this.#quarantined.has(id)) return 'WORKER_QUARANTINED';
+    return refusalAt(found.entry, atMs) ?? found.key;
+  }
+
+  async #load(): Promise<void> {
+    this.#quarantined = new Set(await this.#redis.smembers(this.#keys.quarantined));
+    const modified = modifiedMs(this.#path);
+    if (modified === this.#modifiedMs) return;
+    const { list, payload, keyId } = openWorkerList(readFileSync(this.#path, 'utf8'), this.#signers);
+    const highest = Number((await this.#redis.zscore(this.#keys.registry, 'serial')) ?? 0);
+    if (list.serial < highest)
+      throw new CodedError(
+        'key_file_unfit',
+        `The list of workers has the serial ${list.serial}, and ${highest} was in force already: it has been rolled back.`,
+      );
+    await this.#record(keyId, payload);
+    await this.#redis.zadd(this.#keys.registry, 'GT', list.serial, 'serial');
+    this.#entries = new Map(
+      list.workers.map((entry) => [entry.id, { key: publicKeyFromBase64(entry.publicKey), entry }]),
+    );
+    this.#expiresMs = Date.parse(list.expires);
+    this.#modifiedMs = modified;
+    this.#logger.info({ serial: list.serial, workers: list.workers.length }, 'list of workers in force');
   }
 }
 
@@ -58,22 +103,5 @@ function modifiedMs(path: string): number {
     return statSync(path).mtimeMs;
   } catch (cause) {
     throw new CodedError('key_file_unfit', `${path} cannot be read.`, { cause });
-  }
-}
-
-function read(path: string): Map<string, PublicKey> {
-  try {
-    const file = EnrolledWorkersFile.parse(JSON.parse(readFileSync(path, 'utf8')));
-    return new Map(
-      file.workers.map(({ id, publicKey }) => {
-        const key = publicKeyFromBase64(publicKey);
-        if (workerIdOf(key) !== id) throw new Error(`${id} is not the id of its key`);
-        return [id, key];
-      }),
-    );
-  } catch (cause) {
-    throw new CodedError('key_file_unfit', `${path} is not a list of enrolled workers: ${messageOf(cause)}.`, {
-      cause,
-    });
   }
 }

@@ -160,7 +160,7 @@ export class Judge {
       statement: file.statement,
       measured: catalog.get(ticket.predicate.model.name)?.engine !== 'openai',
       apiKey: 'refused' in apiKey ? undefined : apiKey,
-      keyOf: (worker) => enrolled.keyOf(worker),
+      keyOf: (worker) => enrolled.find(worker, file.nowMs),
       output: async (digest) => {
         if (file.inlineOutput !== undefined) return file.inlineOutput;
         const bytes = await blobs.get(digest, MAX_OUTPUT_BYTES).catch(() => undefined);

@@ -46,8 +46,8 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
 function readRelease(file: CaseFile, enrolled: EnrolledWorkers): Release | undefined {
   if (file.statement.kind !== 'stored') return undefined;
   const signed = decodeStored(Buffer.from(file.statement.text));
-  const key = enrolled.keyOf(file.claimant);
-  if (signed === undefined || key === undefined || !verifyPayload(key, signed)) return undefined;
+  const key = enrolled.find(file.claimant, file.nowMs);
+  if (signed === undefined || typeof key === 'string' || !verifyPayload(key, signed)) return undefined;
   try {
     const parsed = Release.safeParse(parseCanonicalJson(decodeUtf8(signed.payload), { maxDepth: 8 }));
     if (!parsed.success) return undefined;

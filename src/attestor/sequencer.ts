@@ -1,11 +1,12 @@
 import type { Redis } from 'ioredis';
+import { sha256Hex } from '../blobs/blob-store.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { crashPoint } from '../faults/crash-point.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import { freshRandom } from '../keys/random.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import { formatCheckpoint, openCheckpoint, parseCheckpoint } from '../log/checkpoint.ts';
-import { logEntry, SALT_BYTES } from '../log/log-entry.ts';
+import { logEntry, SALT_BYTES, type LogEntryKind } from '../log/log-entry.ts';
 import type { LogFiles } from '../log/log-files.ts';
 import { LogTree } from '../log/log-tree.ts';
 import { EMPTY_ROOT } from '../log/merkle.ts';
@@ -17,6 +18,7 @@ import { encodeStored, type SignedPayload } from '../receipts/dsse.ts';
 import { loadScript } from '../redis/script.ts';
 
 const SEQUENCE = loadScript(new URL('./lua/sequence.lua', import.meta.url));
+const SEQUENCE_DOCUMENT = loadScript(new URL('./lua/sequence-document.lua', import.meta.url));
 const PUBLISH = loadScript(new URL('./lua/publish.lua', import.meta.url));
 
 /** Most entries of one checkpoint. */
@@ -127,6 +129,23 @@ export class Sequencer {
     this.#isWoken = true;
     this.#wake();
     return Promise.all(sizes);
+  }
+
+  /** Gives a document that verdicts rest on its place in the log, once; resolves to that place, which the next checkpoint publishes. */
+  async logDocument(kind: Exclude<LogEntryKind, 'verdict'>, keyId: string, payload: Buffer): Promise<number> {
+    const { redis, keys } = this.#parts;
+    const salt = freshRandom(SALT_BYTES);
+    const entry = logEntry(kind, keyId, payload, salt);
+    const index = Number(
+      await SEQUENCE_DOCUMENT.run(
+        redis,
+        [keys.log, keys.logTail, keys.logDocuments],
+        [`${kind} ${sha256Hex(payload)}`, entry, salt.toString('base64'), keyId],
+      ),
+    );
+    this.#isWoken = true;
+    this.#wake();
+    return index;
   }
 
   async #run(): Promise<void> {

@@ -13,6 +13,7 @@ import { examine } from './doctor.ts';
 import { addCalibrateCommand } from './calibrate-command.ts';
 import { addKeysCommands } from './keys-commands.ts';
 import { addLogCommands } from './log-commands.ts';
+import { addWorkersCommands } from './workers-commands.ts';
 import { addWitnessCommand } from './witness-command.ts';
 import { Output, jsonOption, reportError } from './output.ts';
 import { DataFolder, SHARD } from './set-up.ts';
@@ -299,6 +300,7 @@ function read(path: string): Buffer {
 addKeysCommands(program, data, redisUrl);
 addLogCommands(program, data);
 addCalibrateCommand(program, data, number);
+addWorkersCommands(program, data);
 addWitnessCommand(program);
 
 /** The Redis that a command talks to: the one given, or the private one of the data folder. */

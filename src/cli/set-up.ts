@@ -1,16 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { EnrolledWorkersFile } from '../attestor/enrolled-workers.ts';
 import { sha256Hex } from '../blobs/blob-store.ts';
 import { EmbedEngine } from '../engines/embed-engine.ts';
 import { JobKeys } from '../jobs/job.keys.ts';
-import { ensureSigningKey, readSecretFile, writeSecretFile } from '../keys/key-file.ts';
+import { ensureSigningKey, readSecretFile, readSigningKey, writeSecretFile } from '../keys/key-file.ts';
 import { workerIdOf, type SigningKey } from '../keys/signing-key.ts';
 import { readCatalog } from '../pools/catalog.ts';
 import { formatVkey, noteKey } from '../log/signed-note.ts';
+import { readKeyring } from '../receipts/keyring-file.ts';
 import { keyringEntry, type KeyringFile } from '../receipts/keyring.ts';
+import { openWorkerList, signWorkerList, workerEntry, type WorkerList } from '../registry/worker-list.ts';
 import { REDIS_ROLES, aclFile, type RedisRole } from '../redis/acl.ts';
 
 /** Where everything of one installation lives. */
@@ -48,24 +49,54 @@ export function prepare(data: DataFolder, workers: number): void {
   const api = ensureSigningKey(data.roleKey('api'));
   const attestor = ensureSigningKey(data.roleKey('attestor'));
   const now = new Date().toISOString();
+  const registry = ensureSigningKey(data.roleKey('registry'));
   const keyring: Partial<KeyringFile> = existsSync(data.keyring())
     ? (JSON.parse(readFileSync(data.keyring(), 'utf8')) as Partial<KeyringFile>)
-    : { version: 1, keys: [keyringEntry('api', api.public, now), keyringEntry('attestor', attestor.public, now)] };
+    : {
+        version: 1,
+        keys: [
+          keyringEntry('api', api.public, now),
+          keyringEntry('attestor', attestor.public, now),
+          keyringEntry('registry', registry.public, now),
+        ],
+      };
   const logPolicy = keyring.logPolicy ?? logPolicyOf(ensureSigningKey(data.roleKey('log')));
   writeFileSync(data.keyring(), `${JSON.stringify({ ...keyring, logPolicy }, null, 2)}\n`, { mode: 0o644 });
-  const enrolled: EnrolledWorkersFile = existsSync(data.enrolled())
-    ? (JSON.parse(readFileSync(data.enrolled(), 'utf8')) as EnrolledWorkersFile)
-    : { version: 1, workers: [] };
-  for (let number = 1; number <= workers; number += 1) {
-    const { public: key } = ensureSigningKey(data.roleKey(`worker-${number}`));
-    if (!enrolled.workers.some(({ id }) => id === workerIdOf(key)))
-      enrolled.workers.push({ id: workerIdOf(key), publicKey: key.raw });
+  const own = Array.from({ length: workers }, (_, at) => ensureSigningKey(data.roleKey(`worker-${at + 1}`)).public);
+  const list = readWorkerList(data);
+  const missing = own.filter((key) => !list.workers.some(({ id }) => id === workerIdOf(key)));
+  if (missing.length > 0) {
+    const entries = missing.map((key) => workerEntry(key, 'local', now));
+    writeWorkerList(data, { ...list, workers: [...list.workers, ...entries] });
   }
-  writeFileSync(data.enrolled(), `${JSON.stringify(enrolled, null, 2)}\n`, { mode: 0o644 });
   for (const user of [...REDIS_ROLES, ADMIN]) {
     if (!existsSync(data.redisPassword(user)))
       writeSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
   }
+}
+
+const LIST_LIFE_MS = 366 * 86_400_000;
+
+/** The list of workers, checked; an empty one before the first. Throws CodedError `key_file_unfit`. */
+export function readWorkerList(data: DataFolder): WorkerList {
+  const never = new Date(0).toISOString();
+  if (!existsSync(data.enrolled())) return { version: 2, serial: 0, issuedAt: never, expires: never, workers: [] };
+  return openWorkerList(readFileSync(data.enrolled(), 'utf8'), readKeyring(data.keyring()).of('registry')).list;
+}
+
+/** Signs a list anew, under the next serial and for another year. The file is whole at every moment. */
+export function writeWorkerList(data: DataFolder, list: WorkerList): WorkerList {
+  const now = Date.now();
+  const next = {
+    ...list,
+    serial: list.serial + 1,
+    issuedAt: new Date(now).toISOString(),
+    expires: new Date(now + LIST_LIFE_MS).toISOString(),
+  };
+  const aside = `${data.enrolled()}.new`;
+  writeFileSync(aside, signWorkerList(next, readSigningKey(data.roleKey('registry'))), { mode: 0o644 });
+  renameSync(aside, data.enrolled());
+  return next;
 }
 
 /** Trust in a log of our own and in no witnesses yet. Its name holds its key's id, so that no two installations' logs are one. */

@@ -117,9 +117,24 @@ export class JobKeys {
     return `${this.prefix}apikey`;
   }
 
+  /** Sorted set: the highest serial of the list of workers that was in force. */
+  get registry(): string {
+    return `${this.prefix}registry`;
+  }
+
+  /** Set: workers that a sequential test has put aside. */
+  get quarantined(): string {
+    return `${this.prefix}quarantined`;
+  }
+
   /** Hash: size and text of the checkpoint of the log that is published. */
   get log(): string {
     return `${this.prefix}log`;
+  }
+
+  /** Hash: documents in the log that are no verdicts, `kind sha256` to `index salt keyid`. */
+  get logDocuments(): string {
+    return `${this.prefix}log:documents`;
   }
 
   /** List: entries of the log from that checkpoint's last whole tile on, in their order. */

@@ -3,7 +3,7 @@ import sodium from 'sodium-native';
 import { CodedError } from '../errors/coded-error.ts';
 
 /** The role a key signs for. A signature counts only for the documents of its role. */
-export const KEY_ROLES = ['api', 'worker', 'attestor'] as const;
+export const KEY_ROLES = ['api', 'worker', 'attestor', 'registry'] as const;
 export type KeyRole = (typeof KEY_ROLES)[number];
 
 /** The DER bytes that stand before the 32 bytes of an Ed25519 key in SubjectPublicKeyInfo (RFC 8410). */

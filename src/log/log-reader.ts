@@ -14,6 +14,17 @@ export interface PublishedLog {
   checkpoint(): Promise<string>;
   /** It, and the entries from its last whole tile on, as of one moment. */
   head(): Promise<{ checkpoint: string; tail: readonly Buffer[] }>;
+  /** What stands in the log and is no verdict. */
+  documents(): Promise<LoggedDocument[]>;
+}
+
+/** Whoever has the document computes its entry from this, and finds it at the index. */
+export interface LoggedDocument {
+  readonly kind: string;
+  readonly sha256: string;
+  readonly keyid: string;
+  readonly index: number;
+  readonly salt: string;
 }
 
 /**
@@ -36,6 +47,11 @@ export class LogReader {
   /** The signed checkpoint, or "" before the first. */
   checkpoint(): Promise<string> {
     return this.#published.checkpoint();
+  }
+
+  /** Lists of workers, keyrings and calibrations that verdicts rest on. */
+  documents(): Promise<LoggedDocument[]> {
+    return this.#published.documents();
   }
 
   /**

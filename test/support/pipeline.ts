@@ -1,15 +1,16 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JobDocument } from '../../src/api/job-document.ts';
 import { sha256Hex } from '../../src/blobs/blob-store.ts';
 import { EmbedEngine } from '../../src/engines/embed-engine.ts';
 import { ensureSigningKey, writeSecretFile } from '../../src/keys/key-file.ts';
-import { workerIdOf, type SigningKey } from '../../src/keys/signing-key.ts';
+import type { SigningKey } from '../../src/keys/signing-key.ts';
 import { formatVkey, noteKey } from '../../src/log/signed-note.ts';
 import { Keyring, keyringEntry, type KeyringFile } from '../../src/receipts/keyring.ts';
+import { signWorkerList, workerEntry, type WorkerEntry, type WorkerList } from '../../src/registry/worker-list.ts';
 import type { Scope } from '../../src/tenants/api-key.ts';
 import { ApiKeys } from '../../src/tenants/api-key.store.ts';
 import { PASSWORD, ROOT, TestRedis } from './redis.ts';
@@ -61,10 +62,12 @@ export class Pipeline implements AsyncDisposable {
   readonly apiKey: SigningKey;
   readonly attestorKey: SigningKey;
   readonly logKey: SigningKey;
+  readonly registryKey: SigningKey;
   readonly workerKeys: SigningKey[];
   readonly keyring: Keyring;
   readonly dist: string;
   readonly #roles: Role[] = [];
+  #serial = 0;
   #url = '';
 
   private constructor(redis: TestRedis, folder: string, dist: string) {
@@ -73,20 +76,40 @@ export class Pipeline implements AsyncDisposable {
     this.dist = dist;
     this.apiKey = ensureSigningKey(join(folder, 'api.key'));
     this.attestorKey = ensureSigningKey(join(folder, 'attestor.key'));
+    this.registryKey = ensureSigningKey(join(folder, 'registry.key'));
     this.logKey = ensureSigningKey(join(folder, 'log.key'));
     this.workerKeys = [1, 2, 3, 4].map((number) => ensureSigningKey(join(folder, `worker-${number}.key`)));
     const past = new Date(Date.now() - 60_000).toISOString();
     const file: KeyringFile = {
       version: 1,
-      keys: [keyringEntry('api', this.apiKey.public, past), keyringEntry('attestor', this.attestorKey.public, past)],
+      keys: [
+        keyringEntry('api', this.apiKey.public, past),
+        keyringEntry('attestor', this.attestorKey.public, past),
+        keyringEntry('registry', this.registryKey.public, past),
+      ],
       logPolicy: `log ${formatVkey(noteKey('countersign.test/log', 'ed25519', this.logKey.public))}\nquorum none\n`,
     };
     writeFileSync(join(folder, 'keyring.json'), JSON.stringify(file));
     this.keyring = new Keyring(file);
-    const workers = this.workerKeys.map(({ public: key }) => ({ id: workerIdOf(key), publicKey: key.raw }));
-    writeFileSync(join(folder, 'workers.json'), JSON.stringify({ version: 1, workers }));
+    this.enrol(this.workerKeys.map(({ public: key }) => workerEntry(key, 'tester', past)));
     writeSecretFile(join(folder, 'redis.password'), PASSWORD);
     mkdirSync(join(folder, 'blobs'));
+  }
+
+  /** Signs a list of workers and puts it where attestors look; each call is a new serial. */
+  enrol(workers: readonly WorkerEntry[], change: Partial<WorkerList> = {}): void {
+    this.#serial += 1;
+    const list: WorkerList = {
+      version: 2,
+      serial: this.#serial,
+      issuedAt: new Date().toISOString(),
+      expires: new Date(Date.now() + 86_400_000).toISOString(),
+      workers: [...workers],
+      ...change,
+    };
+    const aside = join(this.folder, 'workers.json.new');
+    writeFileSync(aside, signWorkerList(list, this.registryKey));
+    renameSync(aside, join(this.folder, 'workers.json'));
   }
 
   /** Redis and files; roles are started one by one. */

@@ -8,7 +8,7 @@
     ARGV[7+] per job: id, token (random, chosen anew for each delivery)
   Returns per job {'ok', epoch, ticket, input, cancel-time}, or
     {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is of no more use
-    {'excluded'}      this worker's evidence for this job was refuted: leave it to another
+    {'excluded'}      this worker's evidence for this job was refuted, or it is quarantined: leave it to another
     {'held', ms}      another epoch runs; look again in ms
     {'busy'}          too much waits for attestation: claiming slows down
     {'exhausted'}     no epoch is left
@@ -18,6 +18,8 @@ local prefix, worker, lease, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local busy = redis.call('XLEN', prefix .. 'attest') > tonumber(ARGV[5])
+
+local quarantined = redis.call('SISMEMBER', prefix .. 'quarantined', worker) == 1
 
 local function claim(id, token)
   local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'ticket', 'deadline', 'cancel', 'input')
@@ -43,6 +45,7 @@ local function claim(id, token)
   if now > tonumber(ticket[2]) then return { 'expired' } end
   if epoch >= most then return { 'exhausted' } end
   if busy then return { 'busy' } end
+  if quarantined then return { 'excluded' } end
   redis.call('HSETNX', claims, 'e' .. (epoch + 1), worker .. ' ' .. token .. ' ' .. now)
   redis.call('SET', leaseKey, (epoch + 1) .. ' ' .. worker .. ' ' .. token, 'PX', lease)
   return { 'ok', epoch + 1, ticket[1], ticket[4] }

@@ -1,0 +1,308 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { prepare, DataFolder } from '../../src/cli/set-up.ts';
+import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { workerIdOf } from '../../src/keys/signing-key.ts';
+import { logEntry } from '../../src/log/log-entry.ts';
+import { parseBundle } from '../../src/log/tile.ts';
+import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import {
+  openWorkerList,
+  refusalAt,
+  signWorkerList,
+  workerEntry,
+  type WorkerList,
+} from '../../src/registry/worker-list.ts';
+import { Pipeline, completion, until } from '../support/pipeline.ts';
+import { ROOT } from '../support/redis.ts';
+import { newKey } from '../support/sample-receipts.ts';
+import { VECTORS, describeVectors } from '../support/vectors.ts';
+
+const says = (text: string): unknown => expect.stringContaining(text);
+const PAST = new Date(Date.now() - 60_000).toISOString();
+
+describe('a pool whose workers come and go', () => {
+  let pipeline: Pipeline;
+  beforeAll(async () => {
+    pipeline = await Pipeline.start({ workers: 2 });
+  }, 60_000);
+  afterAll(async () => {
+    await pipeline[Symbol.asyncDispose]();
+  });
+  const entries = () => pipeline.workerKeys.map(({ public: key }) => workerEntry(key, 'tester', PAST));
+  const inForce = (serial: number) =>
+    until(async () => Number(await pipeline.redis.client().zscore(pipeline.redis.keys.registry, 'serial')) >= serial);
+
+  test("a revoked or suspended worker's answers count for nothing and others do its jobs; what was done before still verifies", async () => {
+    const client = await pipeline.client();
+    const before = await client.submit(completion('before'));
+    expect((await client.job(before.id, 20)).state).toBe('done');
+    const receipt = await client.receipt(before.id);
+    const [gone = '', kept = ''] = pipeline.workerKeys.map(({ public: key }) => workerIdOf(key));
+    const now = new Date().toISOString();
+    pipeline.enrol(
+      entries().map((entry) =>
+        entry.id === gone
+          ? { ...entry, standing: { state: 'revoked' as const, from: now, compromisedSince: null, why: 'stolen' } }
+          : entry,
+      ),
+    );
+    await inForce(2);
+    const jobs = await Promise.all(Array.from({ length: 12 }, (_, at) => client.submit(completion(`after ${at}`))));
+    for (const { id } of jobs) {
+      const job = await client.job(id, 30);
+      expect(job.state).toBe('done');
+      expect(job.attempts.at(-1)?.worker).toBe(kept);
+      for (const attempt of job.attempts.slice(0, -1)) expect(attempt.closed?.detail).toBe('WORKER_REVOKED');
+    }
+    expect(verifyReceipt(receipt, pipeline.keyring).verdict.decision).toBe('confirmed');
+    pipeline.enrol(entries());
+    await inForce(3);
+  }, 60_000);
+
+  test('a list that was rolled back, forged or has ended does not come into force', async () => {
+    const client = await pipeline.client();
+    const attestor = pipeline.running().find(({ name }) => name === 'attestor');
+    const said = (text: string) => until(async () => Promise.resolve(attestor?.stderr().includes(text)));
+    pipeline.enrol([], { serial: 1 });
+    await said('it has been rolled back');
+    writeFileSync(
+      join(pipeline.folder, 'workers.json'),
+      signWorkerList({ version: 2, serial: 99, issuedAt: PAST, expires: PAST, workers: [] }, newKey()),
+    );
+    await said('signed by no key of the role registry');
+    // The last good list is still in force.
+    expect((await client.job((await client.submit(completion('still'))).id, 20)).state).toBe('done');
+    // One that has ended refutes nobody: jobs wait for the next.
+    pipeline.enrol(entries(), { serial: 100, expires: PAST });
+    await inForce(100);
+    const { id } = await client.submit(completion('waits'));
+    await said('The list of workers ended');
+    expect((await client.job(id)).state).toBe('attesting');
+    pipeline.enrol(entries(), { serial: 101 });
+    expect((await client.job(id, 30)).state).toBe('done');
+  }, 60_000);
+
+  test('a quarantined worker claims nothing and what it commits is refuted', async () => {
+    const client = await pipeline.client();
+    const [first = '', second = ''] = pipeline.workerKeys.map(({ public: key }) => workerIdOf(key));
+    await pipeline.redis.client().sadd(pipeline.redis.keys.quarantined, first);
+    const jobs = await Promise.all(Array.from({ length: 10 }, (_, at) => client.submit(completion(`q ${at}`))));
+    for (const { id } of jobs) {
+      const job = await client.job(id, 30);
+      expect({ state: job.state, by: job.attempts.map(({ worker }) => worker) }).toEqual({
+        state: 'done',
+        by: [second],
+      });
+    }
+    await pipeline.redis.client().srem(pipeline.redis.keys.quarantined, first);
+  }, 60_000);
+
+  test('the lists, the keyring and the calibrations that verdicts rest on stand in the log', async () => {
+    const answer = (await (await fetch(`${pipeline.url}/log/documents`)).json()) as {
+      documents: { kind: string; sha256: string; keyid: string; index: number; salt: string }[];
+    };
+    expect(new Set(answer.documents.map(({ kind }) => kind))).toEqual(new Set(['workers', 'keyring', 'calibration']));
+    const text = readFileSync(join(pipeline.folder, 'keyring.json'));
+    const keyring = answer.documents.find(({ sha256 }) => sha256 === sha256Hex(text));
+    if (keyring === undefined) throw new Error('the keyring is not there');
+    const size = Number(/\n(\d+)\n/.exec(await (await fetch(`${pipeline.url}/log/checkpoint`)).text())?.[1]);
+    expect(size).toBeLessThan(256);
+    const bundle = Buffer.from(await (await fetch(`${pipeline.url}/log/tile/entries/000.p/${size}`)).arrayBuffer());
+    const entry = logEntry('keyring', keyring.keyid, text, Buffer.from(keyring.salt, 'base64'));
+    expect(parseBundle(bundle)?.[keyring.index]).toEqual(entry);
+  });
+});
+
+describe('what a standing means at a time', () => {
+  const entry = workerEntry(newKey().public, 'tester', '2026-01-01T00:00:00.000Z');
+  const at = (day: string) => Date.parse(`2026-${day}T00:00:00.000Z`);
+  test.each([
+    ['active', {}, undefined, undefined],
+    [
+      'revoked from March',
+      { standing: { state: 'revoked', from: '2026-03-01T00:00:00.000Z', compromisedSince: null, why: '' } },
+      undefined,
+      'WORKER_REVOKED',
+    ],
+    [
+      'revoked in March, stolen in January',
+      {
+        standing: {
+          state: 'revoked',
+          from: '2026-03-01T00:00:00.000Z',
+          compromisedSince: '2026-01-20T00:00:00.000Z',
+          why: '',
+        },
+      },
+      'WORKER_REVOKED',
+      'WORKER_REVOKED',
+    ],
+    [
+      'suspended from March',
+      { standing: { state: 'suspended', from: '2026-03-01T00:00:00.000Z', why: '' } },
+      undefined,
+      'WORKER_SUSPENDED',
+    ],
+    ['a key that ended in March', { notAfter: '2026-03-01T00:00:00.000Z' }, undefined, 'WORKER_KEY_EXPIRED'],
+    [
+      'a key that begins in May',
+      { enrolledAt: '2026-05-01T00:00:00.000Z' },
+      'WORKER_KEY_EXPIRED',
+      'WORKER_KEY_EXPIRED',
+    ],
+  ] as const)('%s', (_, change, february, april) => {
+    expect(refusalAt({ ...entry, ...change }, at('02-01'))).toBe(february);
+    expect(refusalAt({ ...entry, ...change }, at('04-01'))).toBe(april);
+  });
+
+  test('a list with a worker twice, an id that is not of its key, or a changed byte is refused', () => {
+    const signer = newKey();
+    const list: WorkerList = { version: 2, serial: 1, issuedAt: PAST, expires: PAST, workers: [entry] };
+    const open = (text: string) => openWorkerList(text, [signer.public]);
+    expect(open(signWorkerList(list, signer)).list).toEqual(list);
+    expect(() => open(signWorkerList({ ...list, workers: [entry, entry] }, signer))).toThrow('twice');
+    expect(() =>
+      open(signWorkerList({ ...list, workers: [{ ...entry, publicKey: newKey().public.raw }] }, signer)),
+    ).toThrow('not the id');
+    const text = signWorkerList(list, signer);
+    for (let position = 40; position < text.length - 2; position += 7) {
+      const changed = `${text.slice(0, position)}${text[position] === 'A' ? 'B' : 'A'}${text.slice(position + 1)}`;
+      expect(() => open(changed)).toThrow();
+    }
+  });
+});
+
+describe('countersign workers', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'cs-workers-'));
+  const data = new DataFolder(join(folder, 'data'));
+  const cli = (...args: string[]) =>
+    spawnSync(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], {
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'], HOME: folder, COUNTERSIGN_DATA: data.path },
+    });
+  const key = (name: string) => {
+    const file = join(folder, `${name}.key`);
+    cli('keys', 'new', file);
+    return file;
+  };
+  const request = (name: string, text: string) => {
+    writeFileSync(join(folder, `${name}.json`), text);
+    return join(folder, `${name}.json`);
+  };
+  beforeAll(() => {
+    prepare(data, 1);
+  });
+  afterAll(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const list = () => JSON.parse(cli('workers', 'list', '--json').stdout) as WorkerList;
+
+  test('enrols by challenge, once; rotates with the signature of the key before; suspends, resumes, revokes', () => {
+    const challenge = cli('workers', 'challenge').stdout.trim();
+    const asked = (options: string[]) =>
+      cli('workers', 'request', '--operator', 'north', '--label', 'rack=7', '--gpu', 'H100', ...options);
+    const first = key('first');
+    const made = request('first', asked(['--key', first, '--challenge', challenge]).stdout);
+    const enrolled = JSON.parse(cli('workers', 'enrol', made, '--json').stdout) as {
+      serial: number;
+      worker: { id: string };
+    };
+    expect(enrolled).toMatchObject({ serial: 2, worker: { operator: 'north', labels: { rack: '7' }, gpu: 'H100' } });
+    // The same challenge again, and one that nobody gave out.
+    expect(cli('workers', 'enrol', made)).toMatchObject({
+      status: 7,
+      stderr: says('used before'),
+    });
+    const invented = request('invented', asked(['--key', key('second'), '--challenge', '0'.repeat(64)]).stdout);
+    expect(cli('workers', 'enrol', invented).status).toBe(7);
+
+    const rotation = cli('workers', 'challenge').stdout.trim();
+    const next = key('next');
+    const stolen = JSON.parse(asked(['--key', next, '--challenge', rotation, '--predecessor', first]).stdout) as Record<
+      string,
+      unknown
+    >;
+    const alone = request('alone', JSON.stringify({ ...stolen, predecessorSignature: stolen['signature'] }));
+    expect(cli('workers', 'enrol', alone).stderr).toContain('not signed by the key before');
+    const rotated = request('rotated', JSON.stringify(stolen));
+    expect(cli('workers', 'enrol', rotated).status).toBe(0);
+    const [, before, after] = list().workers;
+    expect(before?.notAfter).not.toBeNull();
+    expect(after?.predecessor).toBe(before?.id);
+
+    const id = after?.id ?? '';
+    const standing = () => list().workers.find((worker) => worker.id === id)?.standing.state;
+    expect([cli('workers', 'suspend', id, '--why', 'noise').status, standing()]).toEqual([0, 'suspended']);
+    expect([cli('workers', 'resume', id).status, standing()]).toEqual([0, 'active']);
+    expect([cli('workers', 'revoke', id, '--compromised-since', '2026-01-01').status, standing()]).toEqual([
+      0,
+      'revoked',
+    ]);
+    expect(cli('workers', 'resume', id)).toMatchObject({
+      status: 2,
+      stderr: says('for good'),
+    });
+    expect(cli('workers', 'suspend', 'w-nobody').status).toBe(3);
+    const { serial } = list();
+    expect(cli('workers', 'renew').stdout).toContain(`list ${serial + 1}`);
+  }, 60_000);
+
+  test('a request with another byte, and hardware that a policy does not accept, are refused', () => {
+    const challenge = cli('workers', 'challenge').stdout.trim();
+    const text = cli(
+      'workers',
+      'request',
+      '--operator',
+      'south',
+      '--key',
+      key('third'),
+      '--challenge',
+      challenge,
+    ).stdout;
+    const changed = request('changed', text.replace('south', 'soufh'));
+    expect(cli('workers', 'enrol', changed).stderr).toContain('not signed by the key that it names');
+    const policy = request('policy', JSON.stringify({ version: 1 }));
+    const plain = request('plain', text);
+    expect(cli('workers', 'enrol', plain, '--tee-policy', policy).stderr).toContain('the request has none');
+  }, 30_000);
+
+  describeVectors('keys of small order', () => {
+    test('none of them is enrolled', () => {
+      const { keys } = JSON.parse(readFileSync(join(VECTORS, 'ed25519/small-order-public-keys.json'), 'utf8')) as {
+        keys?: unknown;
+      };
+      const all =
+        JSON.stringify(
+          keys ?? JSON.parse(readFileSync(join(VECTORS, 'ed25519/small-order-public-keys.json'), 'utf8')),
+        ).match(/[0-9a-f]{64}/g) ?? [];
+      expect(all.length).toBeGreaterThanOrEqual(8);
+      for (const hex of all) {
+        const publicKey = Buffer.from(hex, 'hex').toString('base64');
+        const facts = {
+          challenge: '0'.repeat(64),
+          role: 'worker',
+          worker: 'w-0',
+          publicKey,
+          operator: 'evil',
+          labels: {},
+          gpu: null,
+          predecessor: null,
+          evidence: null,
+        };
+        const signature = Buffer.concat([Buffer.from(hex, 'hex'), Buffer.alloc(32)]).toString('base64');
+        const made = request(
+          'small',
+          JSON.stringify({ facts: JSON.stringify(facts), signature, predecessorSignature: null }),
+        );
+        expect(cli('workers', 'enrol', made)).toMatchObject({
+          status: 7,
+          stderr: says('prime order'),
+        });
+      }
+    }, 60_000);
+  });
+});
