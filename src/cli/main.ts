@@ -7,6 +7,7 @@ import { JobKeys } from '../jobs/job.keys.ts';
 import { readSecretFile } from '../keys/key-file.ts';
 import { readKeyring } from '../receipts/keyring-file.ts';
 import { ReceiptRefused, verifyReceipt } from '../receipts/receipt.ts';
+import { openWorkerList, requireStanding } from '../registry/worker-list.ts';
 import { REDIS_ROLES, aclRules } from '../redis/acl.ts';
 import { ApiClient } from './api-client.ts';
 import { examine } from './doctor.ts';
@@ -246,6 +247,7 @@ remote('cancel', 'ask for a job to be stopped')
   });
 
 interface VerifyOptions {
+  readonly workers?: string;
   readonly keyring?: string;
   readonly logPolicy?: string;
   readonly output?: string;
@@ -259,6 +261,7 @@ program
   .argument('<receipt>', 'receipt file')
   .option('--keyring <file>', 'keys to trust, as served under /.well-known/countersign.json')
   .option('--log-policy <file>', 'log and witnesses to trust (C2SP tlog-policy), instead of those of the keyring')
+  .option('--workers <file>', 'newest list of workers: what a stolen or ended key has signed is refused')
   .option('--output <file>', 'the output you hold, compared too')
   .option('--input <file>', 'the input you sent as JSON, compared too')
   .addOption(jsonOption())
@@ -272,11 +275,10 @@ program
       ...(options.input === undefined ? {} : { input: read(options.input) }),
     };
     try {
-      const { ticket, evidence, verdict, inputSha256, outputSha256, checks } = verifyReceipt(
-        read(receipt),
-        trust,
-        documents,
-      );
+      const verified = verifyReceipt(read(receipt), trust, documents);
+      if (options.workers !== undefined)
+        requireStanding(openWorkerList(read(options.workers).toString('utf8'), trust.of('registry')).list, verified);
+      const { ticket, evidence, verdict, inputSha256, outputSha256, checks } = verified;
       out.show({ verified: true, ticket, evidence, verdict, inputSha256, outputSha256, checks }, [
         `verified  ${ticket.job}  ${ticket.model.name}`,
         ...checks.map((check) => `  checked  ${check}`),

@@ -27,13 +27,13 @@ export function preAuthEncoding(payloadType: string, payload: Uint8Array): Buffe
   return Buffer.concat([Buffer.from(`DSSEv1 ${type.length} `), type, Buffer.from(` ${payload.length} `), payload]);
 }
 
-export function signPayload(key: SigningKey, payload: Buffer): SignedPayload {
-  return { keyId: key.public.id, signature: key.sign(preAuthEncoding(PAYLOAD_TYPE, payload)), payload };
+export function signPayload(key: SigningKey, payload: Buffer, payloadType = PAYLOAD_TYPE): SignedPayload {
+  return { keyId: key.public.id, signature: key.sign(preAuthEncoding(payloadType, payload)), payload };
 }
 
-/** Whether this key signed this payload as an in-toto statement. */
-export function verifyPayload(key: PublicKey, signed: SignedPayload): boolean {
-  return signed.keyId === key.id && verifyBytes(key, preAuthEncoding(PAYLOAD_TYPE, signed.payload), signed.signature);
+/** Whether this key signed this payload, as an in-toto statement or as another type. */
+export function verifyPayload(key: PublicKey, signed: SignedPayload, payloadType = PAYLOAD_TYPE): boolean {
+  return signed.keyId === key.id && verifyBytes(key, preAuthEncoding(payloadType, signed.payload), signed.signature);
 }
 
 export function toEnvelope(signed: SignedPayload): Envelope {

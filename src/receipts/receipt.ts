@@ -38,6 +38,7 @@ export class ReceiptRefused extends Error {
 }
 
 export type RefusalReason =
+  | 'worker_revoked'
   | 'too_large'
   | 'malformed'
   | 'untrusted_key'

@@ -3,6 +3,7 @@ import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { decodeUtf8, parseCanonicalJson } from '../json/strict-json.ts';
 import { publicKeyFromBase64, verifyBytes, workerIdOf, type PublicKey, type SigningKey } from '../keys/signing-key.ts';
 import { preAuthEncoding } from '../receipts/dsse.ts';
+import { ReceiptRefused, type VerifiedReceipt } from '../receipts/receipt.ts';
 import { WorkerId } from '../receipts/statements.ts';
 
 /**
@@ -121,6 +122,24 @@ export function refusalAt({ standing, notAfter, enrolledAt }: WorkerEntry, atMs:
 }
 
 const CLOCK_GRACE_MS = 60_000;
+
+/**
+ * Judges, by the newest list, the worker of a receipt that verified: what was signed before a revocation counts, what was signed since a key was stolen
+ * does not, whenever that became known. Throws ReceiptRefused `worker_revoked` or `untrusted_key`.
+ */
+export function requireStanding(list: WorkerList, receipt: VerifiedReceipt): void {
+  const { id } = receipt.evidence.worker;
+  const entry = list.workers.find((worker) => worker.id === id);
+  if (entry === undefined) throw new ReceiptRefused('untrusted_key', `The list of workers does not have ${id}.`);
+  // The time that witnesses vouch for, where they do.
+  const atMs = (receipt.logged.seenAtSeconds ?? NaN) * 1_000 || Date.parse(receipt.verdict.timeCreated);
+  const refusal = refusalAt(entry, atMs);
+  if (refusal !== undefined)
+    throw new ReceiptRefused(
+      'worker_revoked',
+      `What ${id} signed at ${new Date(atMs).toISOString()} does not count: ${refusal}.`,
+    );
+}
 
 /** A new entry of an active worker without further facts. */
 export function workerEntry(key: PublicKey, operator: string, enrolledAt: string): WorkerEntry {

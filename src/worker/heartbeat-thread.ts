@@ -1,5 +1,7 @@
+import { freemem } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { z } from 'zod';
+import { readSigningKey } from '../keys/key-file.ts';
 import { JobKeys } from '../jobs/job.keys.ts';
 import { createLogger } from '../logging/logger.ts';
 import { ANNOUNCE_EVERY_MS, Announcement, announce, withdraw } from '../pools/announcement.ts';
@@ -22,6 +24,7 @@ const Start = z.object({
   heartbeatMs: z.number(),
   stallMs: z.number(),
   logLevel: z.string(),
+  keyFile: z.string(),
   ticks: z.instanceof(SharedArrayBuffer),
   leases: z.instanceof(SharedArrayBuffer),
 });
@@ -40,6 +43,7 @@ if (parentPort === null) throw new Error('The heartbeat runs in a thread of the 
 const port = parentPort;
 const start = Start.parse(workerData);
 const keys = new JobKeys(start.shard);
+const key = readSigningKey(start.keyFile);
 const logger = createLogger('worker-heartbeat', start.logLevel);
 const redis = openRedis(
   { url: start.access.url, user: start.access.user, password: start.access.password },
@@ -95,7 +99,8 @@ async function renew(): Promise<void> {
 
 async function beat(): Promise<void> {
   if (announcement === undefined || stopped || !mainThreadLives()) return;
-  await announce(redis, keys, { ...announcement, inFlight: leases.read().length }).catch((error: unknown) => {
+  const now = { ...announcement, inFlight: leases.read().length, freeMemoryBytes: freemem() };
+  await announce(redis, keys, now, key).catch((error: unknown) => {
     logger.debug(`not announced: ${messageOf(error)}`);
   });
 }

@@ -24,6 +24,8 @@ export class Heartbeat {
       heartbeatMs: number;
       stallMs: number;
       logLevel: string;
+      /** Announcements are signed with it. */
+      keyFile: string;
       worker: string;
       /** Most jobs that run at once. */
       parallel: number;

@@ -77,6 +77,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
         heartbeatMs: config.COUNTERSIGN_HEARTBEAT_MS,
         stallMs: config.COUNTERSIGN_STALL_MS,
         logLevel: config.COUNTERSIGN_LOG_LEVEL,
+        keyFile: config.COUNTERSIGN_WORKER_KEY_FILE,
         worker: id,
         parallel: engines.reduce((sum, engine) => sum + concurrencyOf(engine), 0),
       },

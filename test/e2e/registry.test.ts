@@ -8,12 +8,15 @@ import { sha256Hex } from '../../src/blobs/blob-store.ts';
 import { workerIdOf } from '../../src/keys/signing-key.ts';
 import { logEntry } from '../../src/log/log-entry.ts';
 import { parseBundle } from '../../src/log/tile.ts';
+import { present } from '../../src/pools/announcement.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
 import {
   openWorkerList,
   refusalAt,
+  requireStanding,
   signWorkerList,
   workerEntry,
+  type WorkerEntry,
   type WorkerList,
 } from '../../src/registry/worker-list.ts';
 import { Pipeline, completion, until } from '../support/pipeline.ts';
@@ -58,7 +61,19 @@ describe('a pool whose workers come and go', () => {
       expect(job.attempts.at(-1)?.worker).toBe(kept);
       for (const attempt of job.attempts.slice(0, -1)) expect(attempt.closed?.detail).toBe('WORKER_REVOKED');
     }
-    expect(verifyReceipt(receipt, pipeline.keyring).verdict.decision).toBe('confirmed');
+    // By the newest list: what was done before counts, unless the key was stolen by then, or the list does not know it.
+    const verified = verifyReceipt(receipt, pipeline.keyring);
+    const list = (standing: WorkerEntry['standing']): WorkerList => ({
+      version: 2,
+      serial: 9,
+      issuedAt: PAST,
+      expires: PAST,
+      workers: entries().map((entry) => (entry.id === verified.evidence.worker.id ? { ...entry, standing } : entry)),
+    });
+    const revoked = { state: 'revoked', from: now, compromisedSince: null, why: '' } as const;
+    requireStanding(list(revoked), verified);
+    expect(() => requireStanding(list({ ...revoked, compromisedSince: PAST }), verified)).toThrow('WORKER_REVOKED');
+    expect(() => requireStanding({ ...list(revoked), workers: [] }, verified)).toThrow('does not have');
     pipeline.enrol(entries());
     await inForce(3);
   }, 60_000);
@@ -100,6 +115,22 @@ describe('a pool whose workers come and go', () => {
     }
     await pipeline.redis.client().srem(pipeline.redis.keys.quarantined, first);
   }, 60_000);
+
+  test('a worker is heard of under its own name only: what it has not signed is nobody', async () => {
+    const [redis, api] = [pipeline.redis.client('worker'), pipeline.redis.client('api')];
+    const { keys } = pipeline.redis;
+    const [own = ''] = pipeline.workerKeys.map(({ public: key }) => workerIdOf(key));
+    const text = await until(async () => (await pipeline.redis.client().get(keys.worker(own))) ?? undefined);
+    const victim = workerIdOf(newKey().public);
+    for (const forged of [text, text.replaceAll(own, victim), JSON.stringify({ id: victim })]) {
+      await redis.set(keys.worker(victim), forged);
+      await redis.zadd(keys.workers, Date.now(), victim);
+      expect((await present(api, keys, 'worker')).some(({ id }) => id === victim)).toBe(false);
+    }
+    const heard = (await present(api, keys, 'worker')).find(({ id }) => id === own);
+    expect(heard).toMatchObject({ id: own, inFlight: 0 });
+    expect(heard?.freeMemoryBytes).toBeGreaterThan(0);
+  });
 
   test('the lists, the keyring and the calibrations that verdicts rest on stand in the log', async () => {
     const answer = (await (await fetch(`${pipeline.url}/log/documents`)).json()) as {

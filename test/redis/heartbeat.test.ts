@@ -7,6 +7,7 @@ import { SubmitJob } from '../../src/api/submit-job.ts';
 import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
 import { BlobStore } from '../../src/blobs/blob-store.ts';
 import { FairQueues } from '../../src/bull/fair-queues.ts';
+import { writeSecretFile } from '../../src/keys/key-file.ts';
 import { generateSigningKeyPem, signingKeyFromPem } from '../../src/keys/signing-key.ts';
 import { createLogger } from '../../src/logging/logger.ts';
 import { Catalog, CatalogModel } from '../../src/pools/catalog.ts';
@@ -47,6 +48,8 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
   const { id } = await admission.submit('acme', parse(SubmitJob, completion('x')), undefined);
   const worker = new HandWorker(server.client('worker'), keys, newKey(), LEASE_MS);
   const lost: string[] = [];
+  const keyFile = join(server.folder, 'worker.key');
+  writeSecretFile(keyFile, generateSigningKeyPem());
   const heartbeat = new BuiltHeartbeat(
     {
       access: server.access('worker'),
@@ -55,6 +58,7 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
       heartbeatMs: 200,
       stallMs,
       logLevel: 'error',
+      keyFile,
       worker: worker.id,
       parallel: 4,
     },
