@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
+import { benchAudits } from './audits.mjs';
 import { benchHttp } from './http.mjs';
 import { benchLog } from './log.mjs';
 import { benchPipeline } from './pipeline.mjs';
@@ -28,6 +29,7 @@ const results = {
   ...(wants('http') ? await benchHttp(settings, say) : {}),
   ...(wants('log') ? await benchLog(settings, say) : {}),
   ...(wants('tokens') ? await benchTokens(settings, say) : {}),
+  ...(wants('audits') ? benchAudits(say) : {}),
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
   commit: commit(),
 };

@@ -51,8 +51,10 @@ export class Directory {
     }));
   }
 
+  /** Everyone who is there, and the workers that a sequential test has put aside. */
   async workers() {
-    return this.#present();
+    const [there, quarantined] = await Promise.all([this.#present(), this.#redis.smembers(this.#keys.quarantined)]);
+    return { ...there, quarantined };
   }
 
   /** Ready means that a job sent now would be worked on and confirmed: not merely that a port listens. */

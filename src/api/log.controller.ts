@@ -27,7 +27,7 @@ export class LogController {
   @Get('documents')
   @Open()
   async documents() {
-    return { documents: await this.#log.documents() };
+    return { documents: await this.#log.documents(), draws: await this.#log.draws() };
   }
 
   @Get('tile/*')

@@ -7,6 +7,7 @@ import { TILE_WIDTH } from '../log/tile.ts';
 export function publishedLog(redis: Redis, keys: JobKeys): PublishedLog {
   return {
     checkpoint: async () => (await redis.hget(keys.log, 'checkpoint')) ?? '',
+    draws: () => redis.hgetall(keys.logDraws),
     async documents() {
       const found = await redis.hgetall(keys.logDocuments);
       return Object.entries(found).map(([name, place]) => {

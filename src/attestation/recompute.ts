@@ -25,7 +25,7 @@ export interface RecomputeResult {
  */
 export function isDrawn(
   secret: Buffer,
-  method: 'recompute' | 'tokens',
+  method: 'recompute' | 'tokens' | 'audit',
   share: number,
   job: string,
   epoch: number,

@@ -29,6 +29,12 @@ export const AttestorConfig = z.object({
     .describe(
       'folder of calibrations (`*.calibration.json`) of models whose tokens can be replayed; by default those that come with the demonstration model',
     ),
+  COUNTERSIGN_AUDIT_SHARE: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe('share of jobs, drawn in secret, that is computed again beyond what their tickets promise'),
   COUNTERSIGN_RECOMPUTE_CONCURRENCY: integer(1, 256).default(4).describe('recomputations at once'),
   COUNTERSIGN_SWEEP_MS: integer(50, 60_000).default(500).describe('how often overdue jobs are looked for'),
   COUNTERSIGN_KEEP_MS: integer(60_000, 31_536_000_000)

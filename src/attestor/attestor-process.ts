@@ -16,6 +16,7 @@ import { readKeyring } from '../receipts/keyring-file.ts';
 import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
 import { requireFitRedis } from '../redis/requirements.ts';
 import type { AttestorConfig } from './attestor-config.ts';
+import { AuditDraws } from './audit-draws.ts';
 import { methodsOf, readCalibrations, type CalibrationFile } from './calibrations.ts';
 import { EnrolledWorkers } from './enrolled-workers.ts';
 import { Intake } from './intake.ts';
@@ -26,9 +27,12 @@ import { Sequencer } from './sequencer.ts';
 import { RECOMPUTE_JOB, type Recomputation } from './recomputation.ts';
 import { recomputeConsumer } from './recompute.processor.ts';
 import { Rulings } from './rulings.ts';
+import { Suspicions } from './suspicions.ts';
 import { Sweep } from './sweep.ts';
 
 const REDIS_START_MS = 10_000;
+/** Tomorrow's draw is committed in the log well before tomorrow. */
+const DRAW_EVERY_MS = 3_600_000;
 const BLOB_SWEEP_MS = 3_600_000;
 /** A job may be open for a day before it is kept; blobs outlive both. */
 const LONGEST_OPEN_MS = 90_000_000;
@@ -100,6 +104,13 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       logger,
     });
     await enrolled.start();
+    const draws = new AuditDraws(signingKey);
+    const drawDays = () => Promise.all([draws.commit(sequencer, Date.now()), draws.tell(redis, keys, Date.now())]);
+    await drawDays();
+    const drawing = setInterval(
+      () => void drawDays().catch((error: unknown) => logger.warn(`draws: ${messageOf(error)}`)),
+      DRAW_EVERY_MS,
+    );
     // What verdicts rest on stands in the log before the first of them.
     const applied = [readFileSync(config.COUNTERSIGN_KEYRING), ...[...calibrations.values()].map(({ bytes }) => bytes)];
     await Promise.all(
@@ -107,7 +118,20 @@ export class AttestorProcess implements BeforeApplicationShutdown {
         sequencer.logDocument(at === 0 ? 'keyring' : 'calibration', signingKey.public.id, bytes),
       ),
     );
-    const judge = new Judge({ redis, keys, blobs, signingKey, keyring, enrolled, catalog, engines, calibrations });
+    const judge = new Judge({
+      redis,
+      keys,
+      blobs,
+      signingKey,
+      keyring,
+      enrolled,
+      catalog,
+      engines,
+      calibrations,
+      draws,
+      suspicions: new Suspicions(redis, keys, logger),
+      auditShare: config.COUNTERSIGN_AUDIT_SHARE,
+    });
     const recomputations = new FairQueues<Recomputation>(redis, keys, keys.attestorQueue, RECOMPUTE_JOB);
     const intake = new Intake({
       redis,
@@ -165,6 +189,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       () => clearInterval(heartbeat),
       () => clearInterval(blobSweep),
       () => enrolled.stop(),
+      () => clearInterval(drawing),
       () => sweep.stop(),
       () => intake.stop(),
       () => closeWithin(consumer),

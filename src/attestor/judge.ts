@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { checkBinding, type BindingResult, type Refusal } from '../attestation/binding.ts';
-import { checkRecompute, isDrawn } from '../attestation/recompute.ts';
+import { checkRecompute } from '../attestation/recompute.ts';
 import { checkTokens, type TokensResult } from '../attestation/tokens.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import { sha256Hex } from '../blobs/blob-store.ts';
@@ -21,10 +21,12 @@ import {
   type Ticket,
   type Verdict,
 } from '../receipts/statements.ts';
+import type { AuditDraws } from './audit-draws.ts';
 import { canReplay, type CalibrationFile } from './calibrations.ts';
 import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
+import type { Suspicions } from './suspicions.ts';
 
 /** What the quick checks lead to: a ruling now, or slower methods first. */
 export type Judgement = { readonly kind: 'rule'; readonly ruling: Ruling } | { readonly kind: 'slow' };
@@ -41,6 +43,10 @@ export interface JudgeParts {
   readonly engines: ReadonlyMap<string, Engine>;
   /** What honest machines do with a model, by its digest; with one, its tokens can be replayed. */
   readonly calibrations: ReadonlyMap<string, CalibrationFile>;
+  readonly draws: AuditDraws;
+  readonly suspicions: Suspicions;
+  /** The share of jobs that is computed again beyond what their tickets promise. */
+  readonly auditShare: number;
 }
 
 /** The methods of this attempt that take longer than moments, and what they found. */
@@ -57,12 +63,9 @@ const RECOMPUTE_MS = 300_000;
 /** Checks committed evidence and writes the verdict. It holds no state of its own: any attestor may judge any case. */
 export class Judge {
   readonly #parts: JudgeParts;
-  readonly #drawSecret: Buffer;
 
   constructor(parts: JudgeParts) {
     this.#parts = parts;
-    // From the private key, so that all attestors with one key draw alike and nobody else can.
-    this.#drawSecret = parts.signingKey.derive('countersign/draw-secret/v1');
   }
 
   /** The methods that take moments. */
@@ -71,7 +74,7 @@ export class Judge {
     const binding = await this.#bind(file, ticket, ticketSigned);
     if (!binding.ok)
       return { kind: 'rule', ruling: this.#refuted(file, ticket, ticketSigned, binding, [binding.refusal], NONE) };
-    if (this.#isDrawn('recompute', file, ticket) || this.#isDrawn('tokens', file, ticket)) return { kind: 'slow' };
+    if (this.#isDrawn('tokens', file, ticket) || this.#isRecomputed(file, ticket)) return { kind: 'slow' };
     return { kind: 'rule', ruling: this.#confirmed(file, ticket, ticketSigned, binding, NONE) };
   }
 
@@ -97,7 +100,7 @@ export class Judge {
       properties.push(...result.properties);
       replayed = result.replayed;
     }
-    if (refusals.length === 0 && this.#isDrawn('recompute', file, ticket)) {
+    if (refusals.length === 0 && this.#isRecomputed(file, ticket)) {
       const signal = AbortSignal.timeout(RECOMPUTE_MS);
       const result = await checkRecompute(engine, ticket, binding.evidence, input, binding.output, signal);
       refusals.push(...result.refusals);
@@ -105,6 +108,13 @@ export class Judge {
       recomputed = { maxAbsDiff: result.maxAbsDiff };
     }
     const found: SlowFindings = { properties: [...new Set(properties)], recomputed, replayed };
+    await this.#parts.suspicions.record({
+      job: file.id,
+      epoch: file.epoch,
+      worker: binding.evidence.predicate.worker.id,
+      model: ticket.predicate.model.name,
+      isFlagged: refusals.length > 0,
+    });
     if (refusals.length > 0) return this.#refuted(file, ticket, ticketSigned, binding, refusals, found);
     return this.#confirmed(file, ticket, ticketSigned, binding, found);
   }
@@ -145,7 +155,16 @@ export class Judge {
   }
 
   #isDrawn(method: 'recompute' | 'tokens', file: CaseFile, ticket: Ticket): boolean {
-    return isDrawn(this.#drawSecret, method, ticket.predicate.policy[method] ?? 0, file.id, file.epoch);
+    const share = ticket.predicate.policy[method] ?? 0;
+    return this.#parts.draws.isDrawn(method, share, file.id, file.epoch, file.createdMs);
+  }
+
+  /** As the ticket promises, or because the attestor audits more than it promised; nobody can tell these apart beforehand. */
+  #isRecomputed(file: CaseFile, ticket: Ticket): boolean {
+    if (this.#isDrawn('recompute', file, ticket)) return true;
+    const engine = this.#parts.engines.get(ticket.predicate.model.name);
+    const canAudit = engine !== undefined && engine.model.sha256 === ticket.predicate.model.sha256;
+    return canAudit && this.#parts.draws.isDrawn('audit', this.#parts.auditShare, file.id, file.epoch, file.createdMs);
   }
 
   #bind(file: CaseFile, ticket: Ticket, ticketSigned: SignedPayload): Promise<BindingResult> {

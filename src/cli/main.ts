@@ -302,7 +302,7 @@ function read(path: string): Buffer {
 addKeysCommands(program, data, redisUrl);
 addLogCommands(program, data);
 addCalibrateCommand(program, data, number);
-addWorkersCommands(program, data);
+addWorkersCommands(program, data, redisUrl);
 addWitnessCommand(program);
 
 /** The Redis that a command talks to: the one given, or the private one of the data folder. */

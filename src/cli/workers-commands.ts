@@ -6,6 +6,9 @@ import { TeePolicy } from '../attestation/tee/tee-policy.ts';
 import { TeeRefused } from '../attestation/tee/tee-refused.ts';
 import { sha256Hex } from '../blobs/blob-store.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { JobKeys } from '../jobs/job.keys.ts';
+import { createLogger } from '../logging/logger.ts';
+import { openRedis, whenReady } from '../redis/connection.ts';
 import { readSigningKey } from '../keys/key-file.ts';
 import { publicKeyFromBase64, type PublicKey } from '../keys/signing-key.ts';
 import {
@@ -18,13 +21,18 @@ import {
 } from '../registry/enrolment.ts';
 import { workerEntry, type WorkerEntry } from '../registry/worker-list.ts';
 import { Output, jsonOption } from './output.ts';
-import { readWorkerList, writeWorkerList, type DataFolder } from './set-up.ts';
+import { SHARD, passwordOf, readWorkerList, writeWorkerList, type DataFolder } from './set-up.ts';
 
 /** A key that another takes over from counts for one lease more. */
 const OVERLAP_MS = 60_000;
+const REDIS_READY_MS = 3_000;
 
 /** `countersign workers …`: the list of workers, by whoever holds the registry's key. */
-export function addWorkersCommands(program: Command, data: () => DataFolder): void {
+export function addWorkersCommands(
+  program: Command,
+  data: () => DataFolder,
+  redisUrl: (given: string | undefined) => string,
+): void {
   const workers = program.command('workers').description('enrol workers, suspend and revoke them');
   const challenges = () => data().at('challenges');
 
@@ -177,6 +185,31 @@ export function addWorkersCommands(program: Command, data: () => DataFolder): vo
         why: options.why,
       })),
     );
+  workers
+    .command('release')
+    .description('let a worker out of quarantine, with a clean score')
+    .argument('<id>')
+    .option('--redis-url <url>', 'Redis; by default the private one of the data folder')
+    .addOption(jsonOption())
+    .action(async (id: string, options: { redisUrl?: string; json?: boolean }) => {
+      const redis = openRedis(
+        { url: redisUrl(options.redisUrl), user: 'attestor', password: passwordOf(data(), 'attestor') },
+        'prompt',
+        createLogger('workers', 'error'),
+      );
+      try {
+        await whenReady(redis, REDIS_READY_MS);
+        const keys = new JobKeys(SHARD);
+        const scores = await redis.hgetall(keys.suspicion);
+        const own = Object.keys(scores).filter((field) => field.startsWith(`${id} `));
+        if (own.length > 0) await redis.hdel(keys.suspicion, ...own);
+        if ((await redis.srem(keys.quarantined, id)) === 0)
+          throw new CodedError('worker_not_found', `${id} is not in quarantine.`);
+      } finally {
+        redis.disconnect();
+      }
+      new Output(options.json === true).show({ worker: id, quarantined: false }, [`${id}  out of quarantine`]);
+    });
   workers
     .command('renew')
     .description('sign the list again, for another year')

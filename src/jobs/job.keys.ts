@@ -122,6 +122,16 @@ export class JobKeys {
     return `${this.prefix}registry`;
   }
 
+  /** Hash: `worker model` to the score of the sequential test. */
+  get suspicion(): string {
+    return `${this.prefix}suspicion`;
+  }
+
+  /** Hash: secrets of draws that are over, by day. */
+  get logDraws(): string {
+    return `${this.prefix}log:draws`;
+  }
+
   /** Set: workers that a sequential test has put aside. */
   get quarantined(): string {
     return `${this.prefix}quarantined`;

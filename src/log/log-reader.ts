@@ -16,6 +16,8 @@ export interface PublishedLog {
   head(): Promise<{ checkpoint: string; tail: readonly Buffer[] }>;
   /** What stands in the log and is no verdict. */
   documents(): Promise<LoggedDocument[]>;
+  /** Secrets of draws that are over, in hexadecimal, by day. */
+  draws(): Promise<Record<string, string>>;
 }
 
 /** Whoever has the document computes its entry from this, and finds it at the index. */
@@ -42,6 +44,11 @@ export class LogReader {
     this.#files = files;
     this.#log = log;
     this.#published = published;
+  }
+
+  /** Secrets by which attempts were drawn on days that are over. */
+  draws(): Promise<Record<string, string>> {
+    return this.#published.draws();
   }
 
   /** The signed checkpoint, or "" before the first. */

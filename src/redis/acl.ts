@@ -38,11 +38,22 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
         ...begin,
         channels,
         ...['bull:*', 'ticket:*', 'jobs:*', 'open', 'fair:*', 'cancels', 'idem:*', 'apikey*'].map(p),
-        ...['ruling:*', 'claims:*', 'evidence:*', 'chunks:*', 'ended*', 'wake:*', 'attest*', 'worker*', 'log*'].map(
-          read,
-        ),
+        ...[
+          'ruling:*',
+          'claims:*',
+          'evidence:*',
+          'chunks:*',
+          'ended*',
+          'wake:*',
+          'attest*',
+          'worker*',
+          'log*',
+          'quarantined',
+        ].map(read),
         ...words(ADD_JOBS),
-        ...words('+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire'),
+        ...words(
+          '+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers',
+        ),
       ];
     case 'worker':
       return [
@@ -75,6 +86,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
           'attestor*',
           'registry',
           'quarantined',
+          'suspicion',
           'abull:*',
           'bull:*',
           'fair:*',

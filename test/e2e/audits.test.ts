@@ -1,0 +1,101 @@
+import { createHmac } from 'node:crypto';
+import { describe, expect, test } from '@jest/globals';
+import { AuditDraws } from '../../src/attestor/audit-draws.ts';
+import { QUARANTINE_AT, suspicionAfter } from '../../src/attestation/suspicion.ts';
+import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { logEntry } from '../../src/log/log-entry.ts';
+import { parseBundle } from '../../src/log/tile.ts';
+import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { HandWorker } from '../support/hand-worker.ts';
+import { Pipeline, completion, until } from '../support/pipeline.ts';
+import { newKey } from '../support/sample-receipts.ts';
+
+describe('audits', () => {
+  test('a worker that cheats is flagged, one flag is not enough, and then it is put aside; honest ones are not', async () => {
+    await using pipeline = await Pipeline.start({ workers: 0, env: { 'attestor:COUNTERSIGN_AUDIT_SHARE': '1' } });
+    const client = await pipeline.client();
+    const { keys } = pipeline.redis;
+    const [key] = pipeline.workerKeys;
+    if (key === undefined) throw new Error('no key');
+    const cheat = new HandWorker(pipeline.redis.client('worker'), keys, key);
+    const quarantined = () => pipeline.redis.client().smembers(keys.quarantined);
+    let flags = 0;
+    for (; (await quarantined()).length === 0; flags += 1) {
+      // Nothing was promised: the audit is the attestor's own, and looks like any other attestation.
+      const job = await client.submit(completion(`cheated ${flags}`, { attempts: 1, attestation: { recompute: 0 } }));
+      const claim = await cheat.claim(job.id);
+      const output = JSON.stringify({ text: 'made up', finish_reason: 'stop' });
+      await cheat.claims.commitEvidence(claim, cheat.sign(cheat.evidence(claim, output)), output);
+      const ended = await client.job(job.id, 20);
+      expect({ state: ended.state, detail: ended.reason?.detail }).toMatchObject({ state: 'rejected' });
+      expect(ended.reason?.detail).toContain('RECOMPUTED_OUTPUT_DIFFERS');
+    }
+    expect(flags).toBeGreaterThan(2);
+    expect(flags).toBeLessThan(10);
+    const next = await client.submit(completion('after', { attestation: { recompute: 0 } }));
+    expect(await cheat.tryClaim(next.id)).toMatchObject({ kind: 'later', why: 'excluded' });
+
+    // An honest worker does it, is audited, and its receipt says that it was computed again although nobody asked.
+    await pipeline.worker(2);
+    expect((await client.job(next.id, 30)).state).toBe('done');
+    const { verdict } = verifyReceipt(await client.receipt(next.id), pipeline.keyring);
+    expect(verdict.recompute).toEqual({ promisedShare: 0, drawn: true });
+    expect(await quarantined()).toEqual([cheat.id]);
+    const workers = (await (await client.fetch('/v1/workers')).json()) as { quarantined: string[] };
+    expect(workers.quarantined).toEqual([cheat.id]);
+  }, 60_000);
+
+  test('a finding counts once, however often it is recorded', async () => {
+    await using pipeline = await Pipeline.start({ workers: 1, env: { 'attestor:COUNTERSIGN_AUDIT_SHARE': '1' } });
+    const client = await pipeline.client();
+    const { id } = await client.submit(completion('once'));
+    expect((await client.job(id, 20)).state).toBe('done');
+    expect(await pipeline.redis.client().hget(pipeline.redis.keys.ruling(id), 'audited1')).toBe('1');
+    expect(await pipeline.redis.client().hlen(pipeline.redis.keys.suspicion)).toBe(0);
+  }, 60_000);
+
+  test('the draw of a day is committed in the log before it, and told afterwards: anyone can draw again', async () => {
+    await using pipeline = await Pipeline.start({ workers: 0 });
+    const day = new Date().toISOString().slice(0, 10);
+    const secretOf = (which: string) =>
+      createHmac('sha256', pipeline.attestorKey.derive('countersign/draw-secret/v2')).update(which).digest();
+    const { documents, draws } = (await (await fetch(`${pipeline.url}/log/documents`)).json()) as {
+      documents: { kind: string; sha256: string; keyid: string; index: number; salt: string }[];
+      draws: Record<string, string>;
+    };
+    const payload = Buffer.from(JSON.stringify({ day, secretSha256: sha256Hex(secretOf(day)) }));
+    const found = documents.find(({ kind, sha256 }) => kind === 'draw' && sha256 === sha256Hex(payload));
+    if (found === undefined) throw new Error('today is not committed');
+    const size = await until(async () => {
+      const text = await (await fetch(`${pipeline.url}/log/checkpoint`)).text();
+      const entries = Number(/\n(\d+)\n/.exec(text)?.[1]);
+      return entries > found.index && entries;
+    });
+    const bundle = Buffer.from(await (await fetch(`${pipeline.url}/log/tile/entries/000.p/${size}`)).arrayBuffer());
+    const entry = logEntry('draw', found.keyid, payload, Buffer.from(found.salt, 'base64'));
+    expect(parseBundle(bundle)?.[found.index]).toEqual(entry);
+    // Neither today nor yesterday is told, and what is told is what was drawn by.
+    const told = Object.keys(draws).toSorted();
+    expect(told.at(-1)).toBe(new Date(Date.now() - 3 * 86_400_000).toISOString().slice(0, 10));
+    for (const [old, secret] of Object.entries(draws)) expect(secret).toBe(secretOf(old).toString('hex'));
+  }, 60_000);
+
+  test('draws take the share that they should, alike for all attestors of one key, and differently each day', () => {
+    const key = newKey();
+    const [one, other] = [new AuditDraws(key), new AuditDraws(key)];
+    const ms = Date.parse('2026-11-21T12:00:00Z');
+    const drawn = Array.from({ length: 10_000 }, (_, at) => one.isDrawn('audit', 0.1, `job_${at}`, 1, ms));
+    expect(drawn.filter(Boolean).length / 10_000).toBeCloseTo(0.1, 1);
+    expect(drawn).toEqual(drawn.map((_, at) => other.isDrawn('audit', 0.1, `job_${at}`, 1, ms)));
+    expect(drawn).not.toEqual(drawn.map((_, at) => one.isDrawn('audit', 0.1, `job_${at}`, 1, ms + 86_400_000)));
+  });
+
+  test('a score never falls below zero: a thousand good answers buy no bad one', () => {
+    let score = 0;
+    for (let check = 0; check < 1_000; check += 1) score = suspicionAfter(score, false);
+    expect(score).toBe(0);
+    let flags = 0;
+    for (; score < QUARANTINE_AT; flags += 1) score = suspicionAfter(score, true);
+    expect(flags).toBe(6);
+  });
+});
