@@ -71,7 +71,7 @@ export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiPar
   const [ownLog] = trust.logPolicy.logs;
   if (ownLog === undefined) throw new CodedError('key_file_unfit', `${config.COUNTERSIGN_KEYRING} names no log.`);
   const log = new LogReader(new LogFiles(config.COUNTERSIGN_LOG), ownLog.key, publishedLog(redis, keys));
-  const jobs = new Jobs({ redis, keys, reader, blobs, wake, log });
+  const jobs = new Jobs({ redis, keys, reader, blobs, wake, log, keyring: trust });
   const streams = new EventStreams({
     jobs,
     wake,

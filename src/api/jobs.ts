@@ -1,18 +1,19 @@
 import type { Redis } from 'ioredis';
 import type { z } from 'zod';
-import type { BlobStore } from '../blobs/blob-store.ts';
+import { sha256Hex, type BlobStore } from '../blobs/blob-store.ts';
 import { CodedError } from '../errors/coded-error.ts';
 import { isJobId } from '../jobs/job-id.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import type { JobReader, JobView } from '../jobs/job.reader.ts';
 import { isFinal } from '../jobs/job-state.ts';
 import { MAX_OUTPUT_BYTES } from '../jobs/task-input.ts';
-import { decodeStored } from '../receipts/dsse.ts';
+import { decodeStored, verifyPayload, type SignedPayload } from '../receipts/dsse.ts';
+import type { Keyring } from '../receipts/keyring.ts';
 import { parseCheckpoint } from '../log/checkpoint.ts';
 import type { LogReader } from '../log/log-reader.ts';
 import { formatProof } from '../log/tlog-proof.ts';
 import { receiptFile } from '../receipts/receipt.ts';
-import { Evidence } from '../receipts/statements.ts';
+import { Evidence, Verdict } from '../receipts/statements.ts';
 import { loadScript } from '../redis/script.ts';
 import type { Chunk } from './job-events.ts';
 import type { ListJobs } from './submit-job.ts';
@@ -38,14 +39,24 @@ export class Jobs {
   readonly #blobs: BlobStore;
   readonly #wake: Wake;
   readonly #log: LogReader;
+  readonly #keyring: Keyring;
 
-  constructor(parts: { redis: Redis; keys: JobKeys; reader: JobReader; blobs: BlobStore; wake: Wake; log: LogReader }) {
+  constructor(parts: {
+    redis: Redis;
+    keys: JobKeys;
+    reader: JobReader;
+    blobs: BlobStore;
+    wake: Wake;
+    log: LogReader;
+    keyring: Keyring;
+  }) {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
     this.#reader = parts.reader;
     this.#blobs = parts.blobs;
     this.#wake = parts.wake;
     this.#log = parts.log;
+    this.#keyring = parts.keyring;
   }
 
   /** Throws CodedError `job_not_found`. */
@@ -195,6 +206,12 @@ export class Jobs {
     // Retention takes all documents of a job at once; between two reads it may have taken these.
     if (!decoded.ticket || !decoded.evidence || !decoded.verdict || !field || !logSize || salt === undefined)
       throw new CodedError('job_not_found', UNKNOWN);
+    // Whoever administers Redis can write a state, and cannot sign for the attestor.
+    if (!isConfirmed(this.#keyring, id, decoded.evidence, decoded.verdict))
+      throw new CodedError(
+        'job_not_done',
+        'The verdict that is stored is not one by which the attestor confirmed this: nothing of it is served.',
+      );
     return {
       ticket: decoded.ticket,
       evidence: decoded.evidence,
@@ -233,4 +250,18 @@ function parseCursor(text: string): Position {
   const parts = /^(\d{1,15})\.(\d{1,6})\.(job_[0-9a-z]{26})$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
   if (parts === null) throw new CodedError('request_invalid', 'The cursor is not one that this service handed out.');
   return { createdMs: Number(parts[1]), skip: Number(parts[2]), id: parts[3] ?? '' };
+}
+
+function isConfirmed(keyring: Keyring, id: string, evidence: SignedPayload, signed: SignedPayload): boolean {
+  const parsed = Verdict.safeParse(JSON.parse(signed.payload.toString('utf8')));
+  if (!parsed.success) return false;
+  const { subject, predicate } = parsed.data;
+  const key = keyring.find('attestor', signed.keyId, Date.parse(predicate.timeCreated));
+  return (
+    !('refused' in key) &&
+    verifyPayload(key, signed) &&
+    predicate.decision === 'confirmed' &&
+    predicate.job === id &&
+    subject[0].digest.sha256 === sha256Hex(evidence.payload)
+  );
 }
