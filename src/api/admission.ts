@@ -26,6 +26,7 @@ export const IDEMPOTENCY_MS = 86_400_000;
 const FIRST_LOOK_MS = 4_000;
 const BATCH = 64;
 const ATTESTORS_CACHE_MS = 1_000;
+const MOST_ATTEMPTS = 10;
 
 interface Application {
   readonly id: string;
@@ -89,6 +90,8 @@ export class Admission {
     const tokens = body.attestation?.tokens;
     if (recompute > 0) await this.#requireServed('recompute', model);
     if (tokens !== undefined) await this.#requireReplay(model, body);
+    const quorum = body.attestation?.quorum;
+    if (quorum !== undefined) await this.#requireWorkers(model, quorum.of);
 
     const input = JSON.stringify(body.input);
     const inputBytes = Buffer.byteLength(input);
@@ -100,7 +103,9 @@ export class Admission {
     const createdMs = Date.now();
     const deadlineMs = createdMs + (body.deadline_ms ?? DEFAULTS.deadlineMs);
     const id = newJobId(createdMs);
-    const attempts = body.attempts ?? DEFAULTS.attempts;
+    // Each vote takes an attempt.
+    const votes = quorum === undefined ? 1 : quorum.of;
+    const attempts = Math.min(MOST_ATTEMPTS, (body.attempts ?? DEFAULTS.attempts) + votes - 1);
     const ticket: Ticket = {
       _type: STATEMENT_TYPE,
       subject: [{ name: 'input', digest: { sha256: inputSha256 } }],
@@ -119,7 +124,11 @@ export class Admission {
           stop: body.params?.stop ?? [],
         },
         inputBytes,
-        policy: { recompute, ...(tokens === undefined ? {} : { tokens }) },
+        policy: {
+          recompute,
+          ...(tokens === undefined ? {} : { tokens }),
+          ...(quorum === undefined ? {} : { quorum: { of: quorum.of, agree: quorum.agree } }),
+        },
         attempts,
         createdAt: new Date(createdMs).toISOString(),
         deadline: new Date(deadlineMs).toISOString(),
@@ -212,6 +221,19 @@ export class Admission {
         'Tokens can be replayed where the task writes text and top_p is 1. Ask without attestation.tokens, or with top_p 1.',
       );
     await this.#requireServed('tokens', model);
+  }
+
+  /** So many workers must be there; whether they are of different operators, the attestor judges. */
+  async #requireWorkers(model: CatalogModel, count: number): Promise<void> {
+    const workers = await present(this.#parts.redis, this.#parts.keys, 'worker');
+    const isServed = ({ name, sha256 }: { name: string; sha256: string }) =>
+      name === model.name && sha256 === model.sha256;
+    const serving = workers.filter(({ models }) => models.some(isServed));
+    if (serving.length < count)
+      throw new CodedError(
+        'attestation_unavailable',
+        `A quorum of ${count} was asked for, and ${serving.length} workers serve ${model.name}.`,
+      );
   }
 
   /** A promise that nobody can keep is refused at the door. While no attestor is heard of, jobs are kept for one. */

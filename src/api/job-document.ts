@@ -11,7 +11,11 @@ export const JobDocument = z.strictObject({
   model: z.string(),
   task: z.string(),
   params: z.looseObject({}),
-  attestation: z.strictObject({ recompute: z.number(), tokens: z.number().optional() }),
+  attestation: z.strictObject({
+    recompute: z.number(),
+    tokens: z.number().optional(),
+    quorum: z.strictObject({ of: z.number(), agree: z.number() }).optional(),
+  }),
   created_at: z.string(),
   deadline: z.string(),
   ended_at: z.string().nullable(),

@@ -24,7 +24,7 @@ const common = {
   attestation: Policy.partial()
     .optional()
     .describe(
-      '`recompute`: the share of such jobs whose answer is computed again by the attestor; `tokens`: the share whose tokens are replayed on its own copy of the model',
+      '`recompute`: the share of such jobs whose answer is computed again by the attestor; `tokens`: the share whose tokens are replayed on its own copy of the model; `quorum`: how many workers of different operators must give the same answer, of how many',
     ),
   attempts: z.number().int().min(1).max(10).optional().describe('most attempts, 3 by default'),
   deadline_ms: z.number().int().min(1_000).max(86_400_000).optional().describe('from now; ten minutes by default'),

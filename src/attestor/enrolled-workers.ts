@@ -76,6 +76,11 @@ export class EnrolledWorkers {
     return refusalAt(found.entry, atMs) ?? found.key;
   }
 
+  /** Who runs a worker that is on the list. */
+  operatorOf(id: string): string | undefined {
+    return this.#entries.get(id)?.entry.operator;
+  }
+
   async #load(): Promise<void> {
     this.#quarantined = new Set(await this.#redis.smembers(this.#keys.quarantined));
     const modified = modifiedMs(this.#path);

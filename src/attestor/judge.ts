@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { checkBinding, type BindingResult, type Refusal } from '../attestation/binding.ts';
 import { checkRecompute } from '../attestation/recompute.ts';
+import { countVotes, type Vote } from '../attestation/quorum.ts';
 import { checkTokens, type TokensResult } from '../attestation/tokens.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import { sha256Hex } from '../blobs/blob-store.ts';
@@ -75,7 +76,7 @@ export class Judge {
     if (!binding.ok)
       return { kind: 'rule', ruling: this.#refuted(file, ticket, ticketSigned, binding, [binding.refusal], NONE) };
     if (this.#isDrawn('tokens', file, ticket) || this.#isRecomputed(file, ticket)) return { kind: 'slow' };
-    return { kind: 'rule', ruling: this.#confirmed(file, ticket, ticketSigned, binding, NONE) };
+    return { kind: 'rule', ruling: await this.#decide(file, ticket, ticketSigned, binding, NONE) };
   }
 
   /**
@@ -116,7 +117,90 @@ export class Judge {
       isFlagged: refusals.length > 0,
     });
     if (refusals.length > 0) return this.#refuted(file, ticket, ticketSigned, binding, refusals, found);
-    return this.#confirmed(file, ticket, ticketSigned, binding, found);
+    return this.#decide(file, ticket, ticketSigned, binding, found);
+  }
+
+  /** What every method of one attempt held: a confirmation, or a vote where the ticket wants a quorum. */
+  async #decide(
+    file: CaseFile,
+    ticket: Ticket,
+    ticketSigned: SignedPayload,
+    binding: Extract<BindingResult, { ok: true }>,
+    found: SlowFindings,
+  ): Promise<Ruling> {
+    const { quorum } = ticket.predicate.policy;
+    if (quorum === undefined) return this.#confirmed(file, ticket, ticketSigned, binding, found);
+    const own = this.#voteOf(file.epoch, binding.evidence, binding.signed);
+    const outcome = countVotes(quorum, await this.#votesBefore(file), own);
+    const about = { id: file.id, epoch: file.epoch, phases: ['attesting'] as const };
+    switch (outcome.kind) {
+      case 'agreed':
+        return this.#confirmed(
+          file,
+          ticket,
+          ticketSigned,
+          binding,
+          { ...found, properties: [...found.properties, 'QUORUM_AGREED'] },
+          {
+            ...quorum,
+            votes: outcome.votes.map(({ epoch, worker, operator, evidenceSha256 }) => ({
+              epoch,
+              worker,
+              operator,
+              evidence: { sha256: evidenceSha256 },
+            })),
+          },
+        );
+      case 'open':
+        return {
+          ...about,
+          action: { kind: 'close', why: 'voted' },
+          code: 'attempts_exhausted',
+          detail: 'one of a quorum',
+        };
+      case 'same_operator':
+        return this.#refuted(file, ticket, ticketSigned, binding, ['QUORUM_SAME_OPERATOR'], found);
+      case 'inconclusive':
+        return {
+          ...about,
+          action: { kind: 'end', state: 'failed' },
+          code: 'inconclusive',
+          detail: `Too few of ${quorum.of} workers agreed; none of them is blamed.`,
+        };
+    }
+  }
+
+  #voteOf(epoch: number, evidence: Evidence, evidenceSigned: SignedPayload): Vote {
+    const worker = evidence.predicate.worker.id;
+    return {
+      epoch,
+      worker,
+      operator: this.#parts.enrolled.operatorOf(worker) ?? worker,
+      evidenceSha256: sha256Hex(evidenceSigned.payload),
+      outputSha256: evidence.subject[0].digest.sha256,
+    };
+  }
+
+  /** The attempts that were closed as votes: their evidence was bound and checked then, and is never changed. */
+  async #votesBefore(file: CaseFile): Promise<Vote[]> {
+    const { redis, keys } = this.#parts;
+    const epochs = Array.from({ length: file.epoch - 1 }, (_, at) => at + 1);
+    if (epochs.length === 0) return [];
+    const [closings, commits] = await Promise.all([
+      redis.hmget(keys.ruling(file.id), ...epochs.map((epoch) => `x${epoch}`)),
+      redis.hmget(keys.claims(file.id), ...epochs.map((epoch) => `c${epoch}`)),
+    ]);
+    const votes = await Promise.all(
+      epochs.map(async (epoch, at) => {
+        if (closings[at]?.startsWith('voted ') !== true) return undefined;
+        const [field = ''] = (commits[at] ?? '').split(' ');
+        const stored = await redis.hgetBuffer(keys.evidence(file.id), field);
+        const evidenceSigned = stored === null ? undefined : decodeStored(stored);
+        if (evidenceSigned === undefined) throw new Error(`The evidence of a vote on ${file.id} is gone.`);
+        return this.#voteOf(epoch, JSON.parse(evidenceSigned.payload.toString('utf8')) as Evidence, evidenceSigned);
+      }),
+    );
+    return votes.filter((vote) => vote !== undefined);
   }
 
   async #replay(
@@ -202,6 +286,7 @@ export class Judge {
     ticketSigned: SignedPayload,
     binding: Extract<BindingResult, { ok: true }>,
     found: SlowFindings,
+    quorum?: Verdict['predicate']['quorum'],
   ): Ruling {
     const verdict = this.#verdict(file, ticket, ticketSigned, {
       evidence: binding.signed,
@@ -209,6 +294,7 @@ export class Judge {
       decision: 'confirmed',
       properties: [...binding.properties, ...found.properties],
       found,
+      quorum,
       notChecked: notChecked(binding.evidence, found.recomputed !== undefined),
       refusals: [],
     });
@@ -262,6 +348,7 @@ export class Judge {
       decision: 'confirmed' | 'refuted';
       properties: Property[];
       found: SlowFindings;
+      quorum?: Verdict['predicate']['quorum'] | undefined;
       notChecked: Verdict['predicate']['notChecked'];
       refusals: Refusal[];
     },
@@ -296,6 +383,7 @@ export class Judge {
         ...(ticket.predicate.policy.tokens === undefined
           ? {}
           : { tokens: { promisedShare: ticket.predicate.policy.tokens, ...replayOf(replayed) } }),
+        ...(said.quorum === undefined ? {} : { quorum: said.quorum }),
         notChecked: said.notChecked,
         refusals: said.refusals,
       },

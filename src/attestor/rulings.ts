@@ -21,7 +21,7 @@ export interface Ruling {
   readonly phases: readonly OpenState[];
   readonly action:
     | { readonly kind: 'end'; readonly state: FinalState }
-    | { readonly kind: 'close'; readonly why: 'refuted' | 'released' }
+    | { readonly kind: 'close'; readonly why: 'refuted' | 'released' | 'voted' }
     | { readonly kind: 'lost' };
   /** A stable word for programs. */
   readonly code: string;

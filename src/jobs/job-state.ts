@@ -53,7 +53,8 @@ export interface Attempt {
   readonly closed: Closing | undefined;
 }
 
-export const CLOSINGS = ['refuted', 'released', 'lost'] as const;
+/** `voted`: the answer counts as one of a quorum, and another worker is asked. */
+export const CLOSINGS = ['refuted', 'released', 'lost', 'voted'] as const;
 
 export interface Closing {
   readonly why: (typeof CLOSINGS)[number];

@@ -257,6 +257,7 @@ function requireConfirmation(ticket: Ticket, evidence: Evidence, verdict: Verdic
       'The verdict says that the job was drawn for recomputation and does not say that it held, or the reverse.',
     );
   requireReplay(ticket, evidence, verdict);
+  requireQuorum(ticket, evidence, verdict);
   if (has('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE') && ticket.predicate.task !== 'embedding')
     throw new ReceiptRefused('promise_not_kept', 'A tolerance is for embeddings only.');
   if (recomputed === notChecked.includes('OUTPUT_NOT_RECOMPUTED'))
@@ -277,6 +278,33 @@ function requireReplay(ticket: Ticket, evidence: Evidence, { predicate }: Verdic
     throw new ReceiptRefused(
       'promise_not_kept',
       'The verdict says that tokens were replayed and not with what result.',
+    );
+}
+
+function requireQuorum(ticket: Ticket, evidence: Evidence, { subject, predicate }: Verdict): void {
+  const { quorum: promise } = ticket.predicate.policy;
+  const { quorum, properties } = predicate;
+  if (
+    (promise === undefined) !== (quorum === undefined) ||
+    (promise !== undefined) !== properties.includes('QUORUM_AGREED')
+  )
+    throw new ReceiptRefused('promise_not_kept', 'The answer was not agreed upon as the ticket promised.');
+  if (promise === undefined || quorum === undefined) return;
+  const { votes } = quorum;
+  const distinct = (of: (vote: (typeof votes)[number]) => string) => new Set(votes.map(of)).size;
+  const own = votes.find(({ epoch }) => epoch === predicate.epoch);
+  if (
+    quorum.of !== promise.of ||
+    quorum.agree !== promise.agree ||
+    votes.length < promise.agree ||
+    distinct(({ operator }) => operator) !== votes.length ||
+    distinct(({ worker }) => worker) !== votes.length ||
+    own?.worker !== evidence.predicate.worker.id ||
+    own.evidence.sha256 !== subject[0].digest.sha256
+  )
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      'Fewer workers of different operators agreed than the ticket promised.',
     );
 }
 

@@ -38,6 +38,11 @@ export const Policy = z.strictObject({
   recompute: z.number().min(0).max(1),
   /** The share of jobs, drawn likewise, whose tokens it replays on its own copy of the model. */
   tokens: z.number().gt(0).max(1).optional(),
+  /** How many workers of different operators must give the same answer, and how many are asked at most. */
+  quorum: z
+    .strictObject({ of: z.number().int().min(2).max(5), agree: z.number().int().min(2).max(5) })
+    .refine(({ of, agree }) => agree <= of && agree * 2 > of, { message: 'agree must be more than half of of' })
+    .optional(),
 });
 export type Policy = z.infer<typeof Policy>;
 
@@ -135,6 +140,7 @@ export const PROPERTIES = [
   'OUTPUT_RECOMPUTED_EXACT',
   'OUTPUT_RECOMPUTED_WITHIN_TOLERANCE',
   'TOKENS_REPLAYED',
+  'QUORUM_AGREED',
 ] as const;
 /** What every confirmation says, whatever its policy: the method `binding`. */
 export const BINDING_PROPERTIES = PROPERTIES.slice(0, 8);
@@ -173,6 +179,23 @@ export const Verdict = z.strictObject({
         margin: z.number().min(0).optional(),
         limit: z.number().min(0).optional(),
         calibration: Digest.optional(),
+      })
+      .optional(),
+    /** There where the policy wants one: the attempts whose answers are this one, and who made them. */
+    quorum: z
+      .strictObject({
+        of: Count,
+        agree: Count,
+        votes: z
+          .array(
+            z.strictObject({
+              epoch: z.number().int().min(1).max(1_000),
+              worker: WorkerId,
+              operator: Name,
+              evidence: Digest,
+            }),
+          )
+          .max(5),
       })
       .optional(),
     notChecked: z.array(z.enum(NOT_CHECKED)).max(NOT_CHECKED.length),

@@ -122,6 +122,7 @@ export class JobRunner {
       const output = Buffer.from(result.output);
       if (output.length > MAX_OUTPUT_BYTES) throw new Stop('output_too_large');
       const inline = output.length <= INLINE_BYTES;
+      if (!inline && ticket.predicate.policy.quorum !== undefined) throw new Stop('output_too_large');
       const digest = inline ? sha256Hex(output) : await blobs.put(output);
       const tokens =
         ticket.predicate.policy.tokens === undefined ? undefined : result.tokens && encodeTokens(result.tokens);
@@ -168,6 +169,8 @@ export class JobRunner {
     input: unknown,
     signal: AbortSignal,
   ): Promise<EngineResult> {
+    // A vote is sealed: what is streamed, or lies in a folder that workers share, others could copy.
+    const isSealed = ticket.predicate.policy.quorum !== undefined;
     const chunks = new ChunkStream(this.#parts.redis, this.#parts.keys, claim, this.#worker.id);
     const run = engine.run(workOf(ticket), input, signal);
     try {
@@ -175,7 +178,7 @@ export class JobRunner {
         const step = await run.next();
         signal.throwIfAborted();
         if (step.done === true) return step.value;
-        chunks.write(step.value);
+        if (!isSealed) chunks.write(step.value);
       }
     } finally {
       chunks.flush();

@@ -237,7 +237,33 @@ describe('a worker with its own key and all of its Redis rights', () => {
     expect((await client.job(id, 20)).attempts.at(-1)).toMatchObject({ epoch: 2, worker: other.id });
   }, 30_000);
 
-  test.todo('12. copies a peer of its quorum: there is no quorum yet');
+  test('12. copies a peer of its quorum: it can read neither the vote nor anything of it', async () => {
+    const { keys } = pipeline.redis;
+    const policy = { recompute: 0, quorum: { of: 2, agree: 2 } };
+    // Two workers must be there for a quorum to be promised; these answer by hand.
+    const running = await Promise.all([pipeline.worker(3), pipeline.worker(4)]);
+    const { id } = await until(() =>
+      client.submit(completion('12', { attempts: 1, attestation: policy })).catch(() => undefined),
+    );
+    for (const { process } of running) process.kill('SIGSTOP');
+    try {
+      const honest = workerOf(1);
+      const claim = await until(async () => {
+        const reply = await honest.tryClaim(id);
+        return reply.kind === 'ok' && reply.claim;
+      });
+      await honest.commit(claim);
+      await until(async () => (await client.job(id)).attempts[claim.epoch - 1]?.closed?.why === 'voted');
+      for (const command of ['hgetall', 'hkeys', 'hvals'])
+        await expect(hostile.redis.call(command, keys.evidence(id))).rejects.toThrow('NOPERM');
+      await expect(hostile.redis.hget(keys.evidence(id), 'x')).rejects.toThrow('NOPERM');
+      expect(await hostile.redis.exists(keys.chunks(id))).toBe(0);
+      const ruled = JSON.stringify(await hostile.redis.hgetall(keys.ruling(id)));
+      expect(ruled).not.toContain(sha256Hex(honest.honestOutput(claim)));
+    } finally {
+      for (const { process } of running) process.kill('SIGKILL');
+    }
+  }, 60_000);
 
   test('13. looks for the mark of an audit: nothing that it can read differs between jobs', async () => {
     const shapes = new Set<string>();

@@ -10,7 +10,7 @@
              detail, verdict or "", field or "",
              size of the checkpoint by which its verdict stands in the log, or ""
       action 'end'    make the job final in `state`; 'done' only with the verdict that sequence.lua kept for this epoch
-      action 'close'  close the epoch with `state` as the reason ('refuted', 'released'); the job is queued again
+      action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted'); the job is queued again
                       while attempts are left, else it ends: 'rejected' after a refutation, otherwise 'failed'
       action 'lost'   as 'close', if nobody holds the lease any more
   Returns per ruling {'ended', state} or {'requeued', epoch, queue, tenant, cost}, or

@@ -8,7 +8,7 @@
     ARGV[7+] per job: id, token (random, chosen anew for each delivery)
   Returns per job {'ok', epoch, ticket, input, cancel-time}, or
     {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is of no more use
-    {'excluded'}      this worker's evidence for this job was refuted, or it is quarantined: leave it to another
+    {'excluded'}      this worker's evidence for this job was refuted or is a vote already, or it is quarantined: leave it to another
     {'held', ms}      another epoch runs; look again in ms
     {'busy'}          too much waits for attestation: claiming slows down
     {'exhausted'}     no epoch is left
@@ -31,7 +31,8 @@ local function claim(id, token)
   while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
     epoch = epoch + 1
     local closing = epoch == 1 and ruled[2] or redis.call('HGET', ruling, 'x' .. epoch)
-    if closing and string.find(closing, 'refuted ' .. worker, 1, true) == 1 then return { 'excluded' } end
+    if closing and (string.find(closing, 'refuted ' .. worker, 1, true) == 1
+      or string.find(closing, 'voted ' .. worker, 1, true) == 1) then return { 'excluded' } end
   end
   if epoch > 0 and redis.call('HEXISTS', ruling, 'x' .. epoch) == 0 then
     if redis.call('HEXISTS', claims, 'c' .. epoch) == 1 then return { 'attesting' } end
