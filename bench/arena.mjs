@@ -32,7 +32,7 @@ const PASSWORD = 'bench';
 const NODE_OPTION = '--max-semi-space-size=64';
 const hash = createHash('sha256').update(PASSWORD).digest('hex');
 
-export async function openArena() {
+export async function openArena(models = [MODEL]) {
   const folder = mkdtempSync(join(tmpdir(), 'cs-bench-'));
   const program = await findRedisServer(join(root, '.countersign', 'redis-server'), (line) =>
     process.stderr.write(`${line}\n`),
@@ -83,13 +83,13 @@ export async function openArena() {
       registry,
     ),
   );
-  writeFileSync(join(folder, 'models.json'), JSON.stringify({ version: 1, models: [MODEL] }));
+  writeFileSync(join(folder, 'models.json'), JSON.stringify({ version: 1, models }));
   writeSecretFile(join(folder, 'redis.password'), PASSWORD);
   mkdirSync(join(folder, 'blobs'));
 
   /** Starts a process and waits for its line `{"ready":true…`. */
-  async function start(script, env, args = []) {
-    const child = spawn(process.execPath, [NODE_OPTION, join(root, script), ...args], {
+  async function start(script, env, args = [], nodeOptions = []) {
+    const child = spawn(process.execPath, [NODE_OPTION, ...nodeOptions, join(root, script), ...args], {
       env: {
         PATH: process.env.PATH,
         HOME: folder,
@@ -110,34 +110,39 @@ export async function openArena() {
     return { child, facts };
   }
 
-  const role = (name, env = {}) =>
-    start(`dist/${name}/main.js`, {
-      COUNTERSIGN_REDIS_URL: server.url,
-      COUNTERSIGN_REDIS_USER: name,
-      COUNTERSIGN_REDIS_PASSWORD_FILE: join(folder, 'redis.password'),
-      COUNTERSIGN_BLOBS: join(folder, 'blobs'),
-      COUNTERSIGN_CATALOG: join(folder, 'models.json'),
-      COUNTERSIGN_LOG_LEVEL: 'warn',
-      ...(name === 'api'
-        ? {
-            COUNTERSIGN_API_KEY_FILE: join(folder, 'api.key'),
-            COUNTERSIGN_LOG: join(folder, 'log'),
-            COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
-            COUNTERSIGN_PORT: '0',
-          }
-        : {}),
-      ...(name === 'worker' ? { COUNTERSIGN_WORKER_KEY_FILE: join(folder, 'worker.key') } : {}),
-      ...(name === 'attestor'
-        ? {
-            COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key'),
-            COUNTERSIGN_LOG_KEY_FILE: join(folder, 'log.key'),
-            COUNTERSIGN_LOG: join(folder, 'log'),
-            COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
-            COUNTERSIGN_ENROLLED_WORKERS: join(folder, 'workers.json'),
-          }
-        : {}),
-      ...env,
-    });
+  const role = (name, env = {}, nodeOptions = []) =>
+    start(
+      `dist/${name}/main.js`,
+      {
+        COUNTERSIGN_REDIS_URL: server.url,
+        COUNTERSIGN_REDIS_USER: name,
+        COUNTERSIGN_REDIS_PASSWORD_FILE: join(folder, 'redis.password'),
+        COUNTERSIGN_BLOBS: join(folder, 'blobs'),
+        COUNTERSIGN_CATALOG: join(folder, 'models.json'),
+        COUNTERSIGN_LOG_LEVEL: 'warn',
+        ...(name === 'api'
+          ? {
+              COUNTERSIGN_API_KEY_FILE: join(folder, 'api.key'),
+              COUNTERSIGN_LOG: join(folder, 'log'),
+              COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
+              COUNTERSIGN_PORT: '0',
+            }
+          : {}),
+        ...(name === 'worker' ? { COUNTERSIGN_WORKER_KEY_FILE: join(folder, 'worker.key') } : {}),
+        ...(name === 'attestor'
+          ? {
+              COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key'),
+              COUNTERSIGN_LOG_KEY_FILE: join(folder, 'log.key'),
+              COUNTERSIGN_LOG: join(folder, 'log'),
+              COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
+              COUNTERSIGN_ENROLLED_WORKERS: join(folder, 'workers.json'),
+            }
+          : {}),
+        ...env,
+      },
+      [],
+      nodeOptions,
+    );
 
   return {
     folder,

@@ -5,6 +5,7 @@ import { cpus, totalmem } from 'node:os';
 import { benchAudits } from './audits.mjs';
 import { benchHttp } from './http.mjs';
 import { benchLog } from './log.mjs';
+import { benchMethods } from './methods.mjs';
 import { benchPipeline } from './pipeline.mjs';
 import { benchTokens } from './tokens.mjs';
 
@@ -28,6 +29,7 @@ const results = {
   ...(wants('pipeline') ? await benchPipeline(settings, say) : {}),
   ...(wants('http') ? await benchHttp(settings, say) : {}),
   ...(wants('log') ? await benchLog(settings, say) : {}),
+  ...(wants('methods') ? await benchMethods(settings, say) : {}),
   ...(wants('tokens') ? await benchTokens(settings, say) : {}),
   ...(wants('audits') ? benchAudits(say) : {}),
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,

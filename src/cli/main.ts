@@ -12,6 +12,7 @@ import { REDIS_ROLES, aclRules } from '../redis/acl.ts';
 import { ApiClient } from './api-client.ts';
 import { examine } from './doctor.ts';
 import { addCalibrateCommand } from './calibrate-command.ts';
+import { addCanaryCommand } from './canary-command.ts';
 import { addKeysCommands } from './keys-commands.ts';
 import { addLogCommands } from './log-commands.ts';
 import { addWorkersCommands } from './workers-commands.ts';
@@ -302,6 +303,7 @@ function read(path: string): Buffer {
 addKeysCommands(program, data, redisUrl);
 addLogCommands(program, data);
 addCalibrateCommand(program, data, number);
+addCanaryCommand(remote, data, client, redisUrl, number);
 addWorkersCommands(program, data, redisUrl);
 addWitnessCommand(program);
 

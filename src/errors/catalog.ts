@@ -36,6 +36,7 @@ export const ERROR_CATALOG = {
   port_taken: { status: 500, exit: 2, title: 'The port is taken' },
   start_failed: { status: 500, exit: 1, title: 'A process did not start' },
   log_unsound: { status: 422, exit: 7, title: 'The log is not what was signed' },
+  canary_wrong: { status: 422, exit: 7, title: 'A known answer was confirmed wrongly' },
   receipt_refused: { status: 422, exit: 7, title: 'The receipt does not verify' },
   blob_missing: { status: 500, exit: 1, title: 'A stored object is missing or damaged' },
 } as const satisfies Record<string, { status: number; exit: number; title: string }>;

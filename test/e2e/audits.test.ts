@@ -1,13 +1,18 @@
+import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { AuditDraws } from '../../src/attestor/audit-draws.ts';
 import { QUARANTINE_AT, suspicionAfter } from '../../src/attestation/suspicion.ts';
 import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { writeSecretFile } from '../../src/keys/key-file.ts';
 import { logEntry } from '../../src/log/log-entry.ts';
 import { parseBundle } from '../../src/log/tile.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { Pipeline, completion, until } from '../support/pipeline.ts';
+import { PASSWORD, ROOT } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 
 describe('audits', () => {
@@ -44,6 +49,54 @@ describe('audits', () => {
     const workers = (await (await client.fetch('/v1/workers')).json()) as { quarantined: string[] };
     expect(workers.quarantined).toEqual([cheat.id]);
   }, 60_000);
+
+  test('canaries: answers that are known beforehand find a worker that lies where nothing was promised', async () => {
+    await using pipeline = await Pipeline.start({ workers: 0 });
+    const client = await pipeline.client();
+    const [key] = pipeline.workerKeys;
+    if (key === undefined) throw new Error('no key');
+    mkdirSync(join(pipeline.folder, 'keys'));
+    writeSecretFile(join(pipeline.folder, 'keys', 'redis-attestor.password'), PASSWORD);
+    writeSecretFile(join(pipeline.folder, 'dev.key'), client.key);
+    const canary = () => {
+      const args = ['--data', pipeline.folder, 'canary', 'noop', '--count', '3', '--url', pipeline.url, '--json'];
+      const child = spawn(
+        process.execPath,
+        [join(ROOT, 'dist', 'cli', 'main.js'), ...args, '--redis-url', pipeline.redis.url],
+        { env: { PATH: process.env['PATH'], HOME: pipeline.folder }, stdio: ['ignore', 'pipe', 'inherit'] },
+      );
+      let said = '';
+      child.stdout.on('data', (piece: Buffer) => {
+        said += piece.toString();
+      });
+      return new Promise<{ code: number | null; wrong: number }>((resolve) => {
+        child.once('close', (code) =>
+          resolve({ code, wrong: (JSON.parse(said.split('\n')[0] ?? '') as { wrong: number }).wrong }),
+        );
+      });
+    };
+    const liar = new HandWorker(pipeline.redis.client('worker'), pipeline.redis.keys, key);
+    let isOver = false;
+    const lying = (async () => {
+      while (!isOver) {
+        const queued = (await (await client.fetch('/v1/jobs?state=queued')).json()) as { jobs: { id: string }[] };
+        for (const { id } of queued.jobs) {
+          const reply = await liar.tryClaim(id);
+          if (reply.kind !== 'ok') continue;
+          const output = JSON.stringify({ text: 'it looks like an answer', finish_reason: 'stop' });
+          await liar.claims.commitEvidence(reply.claim, liar.sign(liar.evidence(reply.claim, output)), output);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    })();
+    expect(await canary()).toEqual({ code: 7, wrong: 3 });
+    isOver = true;
+    await lying;
+    const scores = await pipeline.redis.client().hgetall(pipeline.redis.keys.suspicion);
+    expect(Number(scores[`${liar.id} noop`])).toBeGreaterThan(6);
+    await pipeline.worker(2);
+    expect(await canary()).toEqual({ code: 0, wrong: 0 });
+  }, 90_000);
 
   test('a finding counts once, however often it is recorded', async () => {
     await using pipeline = await Pipeline.start({ workers: 1, env: { 'attestor:COUNTERSIGN_AUDIT_SHARE': '1' } });
