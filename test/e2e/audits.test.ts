@@ -76,9 +76,9 @@ describe('audits', () => {
       });
     };
     const liar = new HandWorker(pipeline.redis.client('worker'), pipeline.redis.keys, key);
-    let isOver = false;
+    const over = new AbortController();
     const lying = (async () => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         const queued = (await (await client.fetch('/v1/jobs?state=queued')).json()) as { jobs: { id: string }[] };
         for (const { id } of queued.jobs) {
           const reply = await liar.tryClaim(id);
@@ -86,11 +86,10 @@ describe('audits', () => {
           const output = JSON.stringify({ text: 'it looks like an answer', finish_reason: 'stop' });
           await liar.claims.commitEvidence(reply.claim, liar.sign(liar.evidence(reply.claim, output)), output);
         }
-        await new Promise((resolve) => setTimeout(resolve, 20));
       }
     })();
     expect(await canary()).toEqual({ code: 7, wrong: 3 });
-    isOver = true;
+    over.abort();
     await lying;
     const scores = await pipeline.redis.client().hgetall(pipeline.redis.keys.suspicion);
     expect(Number(scores[`${liar.id} noop`])).toBeGreaterThan(6);
