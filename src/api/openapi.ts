@@ -152,6 +152,14 @@ export const OPERATIONS: readonly Operation[] = [
   },
   {
     method: 'get',
+    path: '/log/documents',
+    summary: 'Entries of the log that are no verdicts, with index and salt, and secrets of draws that are over.',
+    scope: null,
+    success: { '200': ok('documents and draws', Anything) },
+    errors: [],
+  },
+  {
+    method: 'get',
     path: '/log/tile/{path}',
     summary:
       'Tiles and entry bundles of the transparency log (C2SP tlog-tiles); each is checked up to the root before it is served.',
