@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { checkBinding, type BindingResult, type Refusal } from '../attestation/binding.ts';
 import { checkRecompute } from '../attestation/recompute.ts';
-import { countVotes, type Vote } from '../attestation/quorum.ts';
+import { countVotes } from '../attestation/quorum.ts';
 import { checkTokens, type TokensResult } from '../attestation/tokens.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import { sha256Hex } from '../blobs/blob-store.ts';
@@ -28,6 +28,7 @@ import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
 import type { Suspicions } from './suspicions.ts';
+import { voteOf, votesBefore } from './votes.ts';
 
 /** What the quick checks lead to: a ruling now, or slower methods first. */
 export type Judgement = { readonly kind: 'rule'; readonly ruling: Ruling } | { readonly kind: 'slow' };
@@ -130,8 +131,9 @@ export class Judge {
   ): Promise<Ruling> {
     const { quorum } = ticket.predicate.policy;
     if (quorum === undefined) return this.#confirmed(file, ticket, ticketSigned, binding, found);
-    const own = this.#voteOf(file.epoch, binding.evidence, binding.signed);
-    const outcome = countVotes(quorum, await this.#votesBefore(file), own);
+    const { redis, keys, enrolled } = this.#parts;
+    const own = voteOf(enrolled, file.epoch, binding.evidence, binding.signed);
+    const outcome = countVotes(quorum, await votesBefore(redis, keys, enrolled, file), own);
     const about = { id: file.id, epoch: file.epoch, phases: ['attesting'] as const };
     switch (outcome.kind) {
       case 'agreed':
@@ -168,39 +170,6 @@ export class Judge {
           detail: `Too few of ${quorum.of} workers agreed; none of them is blamed.`,
         };
     }
-  }
-
-  #voteOf(epoch: number, evidence: Evidence, evidenceSigned: SignedPayload): Vote {
-    const worker = evidence.predicate.worker.id;
-    return {
-      epoch,
-      worker,
-      operator: this.#parts.enrolled.operatorOf(worker) ?? worker,
-      evidenceSha256: sha256Hex(evidenceSigned.payload),
-      outputSha256: evidence.subject[0].digest.sha256,
-    };
-  }
-
-  /** The attempts that were closed as votes: their evidence was bound and checked then, and is never changed. */
-  async #votesBefore(file: CaseFile): Promise<Vote[]> {
-    const { redis, keys } = this.#parts;
-    const epochs = Array.from({ length: file.epoch - 1 }, (_, at) => at + 1);
-    if (epochs.length === 0) return [];
-    const [closings, commits] = await Promise.all([
-      redis.hmget(keys.ruling(file.id), ...epochs.map((epoch) => `x${epoch}`)),
-      redis.hmget(keys.claims(file.id), ...epochs.map((epoch) => `c${epoch}`)),
-    ]);
-    const votes = await Promise.all(
-      epochs.map(async (epoch, at) => {
-        if (closings[at]?.startsWith('voted ') !== true) return undefined;
-        const [field = ''] = (commits[at] ?? '').split(' ');
-        const stored = await redis.hgetBuffer(keys.evidence(file.id), field);
-        const evidenceSigned = stored === null ? undefined : decodeStored(stored);
-        if (evidenceSigned === undefined) throw new Error(`The evidence of a vote on ${file.id} is gone.`);
-        return this.#voteOf(epoch, JSON.parse(evidenceSigned.payload.toString('utf8')) as Evidence, evidenceSigned);
-      }),
-    );
-    return votes.filter((vote) => vote !== undefined);
   }
 
   async #replay(
