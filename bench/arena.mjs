@@ -175,3 +175,30 @@ export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(va
 export const quantile = (values, q) =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** An API's admission in this process, with connections of its own; `close` ends them. */
+export async function openAdmission(arena, model) {
+  const { Admission } = await dist('api/admission.js');
+  const { FairQueues } = await dist('bull/fair-queues.js');
+  const { BlobStore } = await dist('blobs/blob-store.js');
+  const { Catalog } = await dist('pools/catalog.js');
+  const { createLogger } = await dist('logging/logger.js');
+  const [redis, queueRedis] = [arena.connect('api'), arena.connect('api')];
+  const admission = new Admission({
+    redis,
+    keys,
+    queues: FairQueues.ofPools(queueRedis, keys),
+    blobs: new BlobStore(`${arena.folder}/blobs`),
+    catalog: new Catalog([model]),
+    signingKey: arena.apiKey,
+    defaultRecompute: 0,
+    logger: createLogger('bench', 'error'),
+  });
+  return {
+    admission,
+    close() {
+      redis.disconnect();
+      queueRedis.disconnect();
+    },
+  };
+}

@@ -1,12 +1,8 @@
 // Jobs per second through an attestor, and its CPU, for each method; one attestor, one worker, 64 in flight.
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
-import { dist, keys, median, MODEL, openArena, pause } from './arena.mjs';
+import { dist, keys, median, MODEL, openAdmission, openArena, pause } from './arena.mjs';
 
-const { Admission } = await dist('api/admission.js');
-const { BlobStore, sha256Hex } = await dist('blobs/blob-store.js');
-const { FairQueues } = await dist('bull/fair-queues.js');
-const { createLogger } = await dist('logging/logger.js');
-const { Catalog } = await dist('pools/catalog.js');
+const { sha256Hex } = await dist('blobs/blob-store.js');
 
 const file = new URL('../models/kjv-1m-q8_0.gguf', import.meta.url).pathname;
 const KJV = {
@@ -67,18 +63,7 @@ export async function benchMethods({ rounds, jobs }, say) {
       { COUNTERSIGN_RECOMPUTE_MODELS: model.name, COUNTERSIGN_KEEP_JOBS: '1000000' },
       ['--cpu-prof', `--cpu-prof-dir=${profiles}`],
     );
-    const redis = arena.connect('api');
-    const queueRedis = arena.connect('api');
-    const admission = new Admission({
-      redis,
-      keys,
-      queues: FairQueues.ofPools(queueRedis, keys),
-      blobs: new BlobStore(`${arena.folder}/blobs`),
-      catalog: new Catalog([model]),
-      signingKey: arena.apiKey,
-      defaultRecompute: 0,
-      logger: createLogger('bench', 'error'),
-    });
+    const { admission, close } = await openAdmission(arena, model);
     const count = Math.max(IN_FLIGHT, Math.round(jobs * share));
     const round = async (number) => {
       const before = await arena.admin.zcard(keys.ended);
@@ -117,8 +102,7 @@ export async function benchMethods({ rounds, jobs }, say) {
       };
       say(`methods: ${name}: ${JSON.stringify(results[name])}`);
     } finally {
-      redis.disconnect();
-      queueRedis.disconnect();
+      close();
       rmSync(profiles, { recursive: true, force: true });
       await arena.close();
     }

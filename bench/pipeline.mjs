@@ -1,12 +1,7 @@
 // submit → done through ticket, claim, evidence, verdict and receipt, against two plain BullMQ queues.
 import { Queue } from 'bullmq';
-import { MODEL, dist, keys, median, openArena, pause, quantile } from './arena.mjs';
+import { MODEL, dist, keys, median, openAdmission, openArena, pause, quantile } from './arena.mjs';
 
-const { Admission } = await dist('api/admission.js');
-const { FairQueues } = await dist('bull/fair-queues.js');
-const { BlobStore } = await dist('blobs/blob-store.js');
-const { Catalog } = await dist('pools/catalog.js');
-const { createLogger } = await dist('logging/logger.js');
 const { verifyReceipt, receiptFile } = await dist('receipts/receipt.js');
 const { decodeStored } = await dist('receipts/dsse.js');
 const { LogFiles } = await dist('log/log-files.js');
@@ -24,18 +19,7 @@ async function ours() {
     arena.role('worker'),
     arena.role('attestor', { COUNTERSIGN_RECOMPUTE_MODELS: 'none', COUNTERSIGN_KEEP_JOBS: '1000000' }),
   ]);
-  const redis = arena.connect('api');
-  const queueRedis = arena.connect('api');
-  const admission = new Admission({
-    redis,
-    keys,
-    queues: FairQueues.ofPools(queueRedis, keys),
-    blobs: new BlobStore(`${arena.folder}/blobs`),
-    catalog: new Catalog([MODEL]),
-    signingKey: arena.apiKey,
-    defaultRecompute: 0,
-    logger: createLogger('bench', 'error'),
-  });
+  const { admission, close } = await openAdmission(arena, MODEL);
   return {
     arena,
     submit: async (number) =>
@@ -48,10 +32,7 @@ async function ours() {
       ).id,
     finished: async () => arena.admin.zcard(keys.ended),
     isDone: async (id) => (await arena.admin.hget(keys.ruling(id), 'state')) === 'done',
-    close() {
-      redis.disconnect();
-      queueRedis.disconnect();
-    },
+    close,
     async receipt() {
       const [id] = await arena.admin.zrange(keys.ended, '-1', '-1');
       const [verdict, field, logged, size] = await arena.admin.hmgetBuffer(

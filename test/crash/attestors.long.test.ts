@@ -1,18 +1,11 @@
 import { expect, test } from '@jest/globals';
+import { CRASH_POINTS } from '../../src/faults/crash-point.ts';
 import { auditLog } from '../../src/log/log-audit.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
 import { Pipeline, completion, until } from '../support/pipeline.ts';
 
 const MINUTES = 10;
-const POINTS = [
-  'attestor.before-read',
-  'attestor.after-checks',
-  'attestor.after-sequence',
-  'attestor.after-tiles',
-  'attestor.after-publish',
-  'attestor.after-rule',
-  'attestor.after-ack',
-];
+const POINTS = CRASH_POINTS.filter((point) => point.startsWith('attestor.') && point !== 'attestor.before-requeue');
 
 test(`two attestors crash for ${MINUTES} minutes, at every step: no fork, and nothing is done that is not in the log`, async () => {
   await using pipeline = await Pipeline.start({ workers: 1, attestors: 0 });
