@@ -1,6 +1,7 @@
 /** Every rule says why it exists. */
 const processes = ['api', 'worker', 'attestor'];
-const nouns = 'src/(jobs|pools|engines|attestation|receipts|registry|tenants)/';
+const nouns =
+  'src/(jobs|pools|engines|attestation|receipts|registry|tenants|admission|openai|batches|webhooks|ledger)/';
 const ground = 'src/(redis|bull|blobs|config|errors|faults|json|keys|logging|process)/';
 
 module.exports = {

@@ -178,7 +178,7 @@ export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** An API's admission in this process, with connections of its own; `close` ends them. */
 export async function openAdmission(arena, model) {
-  const { Admission } = await dist('api/admission.js');
+  const { Admission } = await dist('admission/admission.js');
   const { FairQueues } = await dist('bull/fair-queues.js');
   const { BlobStore } = await dist('blobs/blob-store.js');
   const { Catalog } = await dist('pools/catalog.js');

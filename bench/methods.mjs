@@ -76,9 +76,8 @@ export async function benchMethods({ rounds, jobs }, say) {
             const prompt = `And the king ${number} ${submitted + at}`;
             const params = { max_tokens: TOKENS, temperature: 0.8 };
             return admission.submit(
-              'bench',
+              { tenant: 'bench', keyId: 'bench' },
               { model: model.name, task: 'completion', input: { prompt }, params, attestation },
-              undefined,
             );
           }),
         );

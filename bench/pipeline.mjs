@@ -25,9 +25,8 @@ async function ours() {
     submit: async (number) =>
       (
         await admission.submit(
-          'bench',
+          { tenant: 'bench', keyId: 'bench' },
           { model: 'noop', task: 'completion', input: { prompt: `${number} ${'x'.repeat(230)}` } },
-          undefined,
         )
       ).id,
     finished: async () => arena.admin.zcard(keys.ended),

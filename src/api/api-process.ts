@@ -15,14 +15,14 @@ import { readKeyring } from '../receipts/keyring-file.ts';
 import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
 import { requireFitRedis } from '../redis/requirements.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
-import { Admission } from './admission.ts';
+import { Admission } from '../admission/admission.ts';
 import type { ApiConfig } from './api-config.ts';
 import { Directory } from './directory.ts';
 import { publishedLog } from './published-log.ts';
 import { EventStreams } from './event-streams.ts';
-import { Jobs } from './jobs.ts';
+import { Jobs } from '../jobs/jobs.ts';
 import { Metrics } from './metrics.ts';
-import { Wake } from './wake.ts';
+import { Wake } from '../jobs/wake.ts';
 
 const REDIS_START_MS = 10_000;
 
@@ -31,6 +31,7 @@ export interface ApiParts {
   readonly admission: Admission;
   readonly jobs: Jobs;
   readonly streams: EventStreams;
+  readonly wake: Wake;
   readonly directory: Directory;
   readonly log: LogReader;
   readonly metrics: Metrics;
@@ -73,8 +74,6 @@ export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiPar
   const log = new LogReader(new LogFiles(config.COUNTERSIGN_LOG), ownLog.key, publishedLog(redis, keys));
   const jobs = new Jobs({ redis, keys, reader, blobs, wake, log, keyring: trust });
   const streams = new EventStreams({
-    jobs,
-    wake,
     most: config.COUNTERSIGN_MAX_STREAMS,
     mostPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY,
   });
@@ -94,6 +93,7 @@ export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiPar
     admission,
     jobs,
     streams,
+    wake,
     directory,
     log,
     metrics: new Metrics(directory, streams),

@@ -2,17 +2,20 @@ import { Inject, Module, type BeforeApplicationShutdown, type DynamicModule } fr
 import { APP_FILTER, APP_GUARD, Reflector } from '@nestjs/core';
 import { LogReader } from '../log/log-reader.ts';
 import type { Logger } from '../logging/logger.ts';
+import { Completions } from '../openai/completions.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
-import { Admission } from './admission.ts';
+import { Admission } from '../admission/admission.ts';
 import type { ApiParts } from './api-process.ts';
 import { CallerGuard } from './caller.guard.ts';
 import { Directory } from './directory.ts';
 import { DirectoryController } from './directory.controller.ts';
 import { EventStreams } from './event-streams.ts';
-import { Jobs } from './jobs.ts';
+import { Jobs } from '../jobs/jobs.ts';
+import { Wake } from '../jobs/wake.ts';
 import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
 import { Metrics } from './metrics.ts';
+import { OpenAiController } from './openai.controller.ts';
 import { ProblemFilter } from './problem.filter.ts';
 
 const PARTS = Symbol('ApiParts');
@@ -29,12 +32,14 @@ export class ApiModule implements BeforeApplicationShutdown {
   static with(parts: ApiParts, logger: Logger): DynamicModule {
     return {
       module: ApiModule,
-      controllers: [JobsController, DirectoryController, LogController],
+      controllers: [JobsController, OpenAiController, DirectoryController, LogController],
       providers: [
         { provide: PARTS, useValue: parts },
         { provide: Admission, useValue: parts.admission },
+        { provide: Completions, useValue: new Completions(parts) },
         { provide: Jobs, useValue: parts.jobs },
         { provide: EventStreams, useValue: parts.streams },
+        { provide: Wake, useValue: parts.wake },
         { provide: Directory, useValue: parts.directory },
         { provide: LogReader, useValue: parts.log },
         { provide: Metrics, useValue: parts.metrics },

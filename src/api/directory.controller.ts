@@ -1,4 +1,4 @@
-import { Controller, Get, Res } from '@nestjs/common';
+import { Controller, Get, Param, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { CodedError } from '../errors/coded-error.ts';
 import { Needs, Open } from './caller.guard.ts';
@@ -20,7 +20,16 @@ export class DirectoryController {
   @Get('/v1/models')
   @Needs('read')
   async models() {
-    return { models: await this.#directory.models() };
+    return { object: 'list', data: await this.#directory.models() };
+  }
+
+  @Get('/v1/models/:model')
+  @Needs('read')
+  async model(@Param('model') name: string) {
+    const model = (await this.#directory.models()).find(({ id }) => id === name);
+    if (model === undefined)
+      throw new CodedError('model_not_found', 'There is no such model; GET /v1/models lists them.', { param: 'model' });
+    return model;
   }
 
   @Get('/v1/workers')

@@ -23,6 +23,8 @@ export class Directory {
   readonly #redis: Redis;
   readonly #keys: JobKeys;
   readonly #catalog: Catalog;
+  /** Seconds: models are there since this process read the catalog. */
+  readonly #since = Math.floor(Date.now() / 1_000);
   #cached: { until: number; present: Promise<{ workers: Announcement[]; attestors: Announcement[] }> } | undefined;
 
   constructor(parts: { redis: Redis; keys: JobKeys; catalog: Catalog; keyring: KeyringFile }) {
@@ -40,7 +42,10 @@ export class Directory {
           one.state === 'consuming' && one.models.some((model) => model.name === name && model.sha256 === sha256),
       ).length;
     return this.#catalog.all().map(({ name, pool, tasks, engine, sha256 }) => ({
-      name,
+      id: name,
+      object: 'model',
+      created: this.#since,
+      owned_by: 'countersign',
       pool,
       tasks,
       engine,

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../errors/coded-error.ts';
 import { JsonRefused, decodeUtf8, parseStrictJson } from '../json/strict-json.ts';
 import { MAX_INPUT_BYTES } from '../jobs/task-input.ts';
-import { codedErrorOf, problemOf } from './problem.filter.ts';
+import { codedErrorOf, problemOf, sendError } from './problem.filter.ts';
 
 /** Room for the largest input, escaped, and the rest of the body. */
 const MAX_BODY_BYTES = MAX_INPUT_BYTES + 65_536;
@@ -31,8 +31,8 @@ export function httpAdapter(): FastifyAdapter {
       connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
       maxHeaderSize: 16_384,
     },
-    frameworkErrors: (error: unknown, _request: FastifyRequest, reply: FastifyReply) =>
-      sendProblem(reply, codedErrorOf(error)),
+    frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
+      sendError(codedErrorOf(error), request, reply),
     clientErrorHandler: (error: NodeJS.ErrnoException, socket) => {
       if (error.code === 'ECONNRESET' || !socket.writable) {
         socket.destroy();
@@ -70,12 +70,4 @@ export function httpAdapter(): FastifyAdapter {
     done();
   });
   return adapter;
-}
-
-export function sendProblem(reply: FastifyReply, error: CodedError): void {
-  void reply
-    .status(error.status)
-    .headers(error.headers)
-    .type('application/problem+json; charset=utf-8')
-    .send(JSON.stringify(problemOf(error)));
 }

@@ -1,15 +1,19 @@
-import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
 import { isFinal } from '../jobs/job-state.ts';
 import type { Caller as ApiCaller } from '../tenants/api-key.ts';
-import { Admission } from './admission.ts';
+import { Admission } from '../admission/admission.ts';
+import { SubmitJob } from '../admission/submit-job.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { jobDocument } from './job-document.ts';
-import { parseEventId } from './job-events.ts';
-import { Jobs } from './jobs.ts';
+import { formatEvent, parseEventId, type EventId } from '../jobs/job-events.ts';
+import { followJob } from '../jobs/job-follow.ts';
+import { Jobs } from '../jobs/jobs.ts';
+import { signalOf } from './hang-up.ts';
 import { parse, parseIdempotencyKey, parsePreferWait } from './parse.ts';
-import { ListJobs, SubmitJob } from './submit-job.ts';
+import { Wake } from '../jobs/wake.ts';
+import { ListJobs } from './list-jobs.ts';
 
 /** How long a cancel request waits for the worker to stop before it answers. */
 const CANCEL_WAIT_MS = 3_000;
@@ -19,11 +23,13 @@ export class JobsController {
   readonly #admission: Admission;
   readonly #jobs: Jobs;
   readonly #streams: EventStreams;
+  readonly #wake: Wake;
 
-  constructor(admission: Admission, jobs: Jobs, streams: EventStreams) {
+  constructor(admission: Admission, jobs: Jobs, streams: EventStreams, wake: Wake) {
     this.#admission = admission;
     this.#jobs = jobs;
     this.#streams = streams;
+    this.#wake = wake;
   }
 
   @Post()
@@ -34,19 +40,16 @@ export class JobsController {
     @Body() body: unknown,
     @Headers('idempotency-key') idempotencyKey: string | undefined,
     @Headers('prefer') prefer: string | undefined,
-    @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const wait = parsePreferWait(prefer);
-    const { id, fresh } = await this.#admission.submit(
-      caller.tenant,
-      parse(SubmitJob, body),
-      parseIdempotencyKey(idempotencyKey),
-    );
+    const { id, fresh } = await this.#admission.submit(caller, parse(SubmitJob, body), {
+      idempotencyKey: parseIdempotencyKey(idempotencyKey),
+    });
     reply.header('location', `/v1/jobs/${id}`);
     if (wait === undefined) return jobDocument(fresh ?? (await this.#jobs.get(caller.tenant, id)));
     reply.header('preference-applied', `wait=${wait}`);
-    const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(request));
+    const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(reply));
     if (isFinal(view.state)) reply.status(200);
     return jobDocument(view);
   }
@@ -64,12 +67,11 @@ export class JobsController {
     @Caller() caller: ApiCaller,
     @Param('id') id: string,
     @Headers('prefer') prefer: string | undefined,
-    @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const wait = parsePreferWait(prefer);
     if (wait === undefined) return jobDocument(await this.#jobs.get(caller.tenant, id));
-    const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(request));
+    const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(reply));
     reply.header('preference-applied', `wait=${wait}`);
     return jobDocument(view);
   }
@@ -77,14 +79,9 @@ export class JobsController {
   @Post(':id/cancel')
   @HttpCode(202)
   @Needs('submit')
-  async cancel(
-    @Caller() caller: ApiCaller,
-    @Param('id') id: string,
-    @Req() request: FastifyRequest,
-    @Res({ passthrough: true }) reply: FastifyReply,
-  ) {
+  async cancel(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
     const asked = await this.#jobs.cancel(caller.tenant, id);
-    const view = await this.#jobs.wait(caller.tenant, id, CANCEL_WAIT_MS, signalOf(request));
+    const view = await this.#jobs.wait(caller.tenant, id, CANCEL_WAIT_MS, signalOf(reply));
     const final = isFinal(view.state);
     if (final) reply.status(200);
     const outcome =
@@ -132,26 +129,13 @@ export class JobsController {
   ) {
     await this.#jobs.get(caller.tenant, id);
     this.#streams.requireRoom(caller.keyId);
-    reply.hijack();
-    reply.raw.writeHead(200, {
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-store',
-      'x-accel-buffering': 'no',
-      'x-content-type-options': 'nosniff',
-    });
-    reply.raw.flushHeaders();
-    await this.#streams
-      .serve(reply.raw, caller, id, lastEventId === undefined ? undefined : parseEventId(lastEventId))
-      .catch(() => reply.raw.destroy());
+    const since = lastEventId === undefined ? undefined : parseEventId(lastEventId);
+    const { tenant, keyId } = caller;
+    await this.#streams.serve(reply, keyId, (signal) => this.#frames({ tenant, id, since }, signal));
   }
-}
 
-/** Aborted when the caller hangs up. */
-function signalOf(request: FastifyRequest): AbortSignal {
-  const controller = new AbortController();
-  request.raw.once('close', () => {
-    if (request.raw.destroyed && !request.raw.complete) controller.abort();
-  });
-  request.raw.socket.once('close', () => controller.abort());
-  return controller.signal;
+  async *#frames(job: { tenant: string; id: string; since: EventId | undefined }, signal: AbortSignal) {
+    yield 'retry: 2000\n\n';
+    for await (const { event } of followJob(this.#jobs, this.#wake, job, signal)) yield formatEvent(event);
+  }
 }

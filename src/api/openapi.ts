@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { ERROR_CATALOG, type ErrorCode } from '../errors/catalog.ts';
+import { ChatRequest, CompletionRequest, EmbeddingRequest } from '../openai/requests.ts';
 import { JobDocument } from './job-document.ts';
-import { ListJobs, SubmitJob } from './submit-job.ts';
+import { SubmitJob } from '../admission/submit-job.ts';
+import { ListJobs } from './list-jobs.ts';
 
 /**
  * The OpenAPI description, made from the schemas that check the requests. A test compares its paths with the routes
@@ -23,6 +25,33 @@ const PREFER = {
   name: 'Prefer',
   description: '`wait=N`: answer when the job is final, at the latest after N (up to 60) seconds',
 };
+const OPENAI_HEADERS = [
+  { name: 'Idempotency-Key', description: 'the same key with the same body answers with the same job, for a day' },
+  {
+    name: 'Countersign-Answer',
+    description: '`confirmed` (default), or `provisional`: answer as soon as a worker has, with state `attesting`',
+  },
+  {
+    name: 'Countersign-On-Hang-Up',
+    description: '`cancel` (default) the job when the caller hangs up, or `keep` it',
+  },
+];
+const OPENAI_ERRORS = [
+  'request_invalid',
+  'body_not_json',
+  'body_too_large',
+  'media_type_unsupported',
+  'model_not_found',
+  'task_not_supported',
+  'feature_not_supported',
+  'idempotency_key_reused',
+  'attestation_unavailable',
+  'answer_refuted',
+  'job_failed',
+  'job_expired',
+  'job_cancelled',
+  'too_many_streams',
+] as const satisfies readonly ErrorCode[];
 const JSON_TYPE = 'application/json';
 
 export const CancelAnswer = z.strictObject({
@@ -119,12 +148,51 @@ export const OPERATIONS: readonly Operation[] = [
     errors: ['job_not_found', 'too_many_streams'],
   },
   {
+    method: 'post',
+    path: '/v1/chat/completions',
+    summary:
+      'A chat completion in the shape of OpenAI, answered when it is confirmed. With `stream`, pieces are provisional until the last frame of their choice, which comes after the verdict and names the receipt.',
+    scope: 'submit',
+    headers: OPENAI_HEADERS,
+    body: ChatRequest,
+    success: { '200': ok('the confirmed answer, with `countersign`; or `chat.completion.chunk` events', Anything) },
+    errors: OPENAI_ERRORS,
+  },
+  {
+    method: 'post',
+    path: '/v1/completions',
+    summary: 'A text completion in the shape of OpenAI, answered when it is confirmed; streams like a chat.',
+    scope: 'submit',
+    headers: OPENAI_HEADERS,
+    body: CompletionRequest,
+    success: { '200': ok('the confirmed answer, with `countersign`', Anything) },
+    errors: OPENAI_ERRORS,
+  },
+  {
+    method: 'post',
+    path: '/v1/embeddings',
+    summary: 'Embeddings in the shape of OpenAI, answered when they are confirmed.',
+    scope: 'submit',
+    headers: OPENAI_HEADERS,
+    body: EmbeddingRequest,
+    success: { '200': ok('the confirmed vectors, with `countersign`', Anything) },
+    errors: OPENAI_ERRORS,
+  },
+  {
     method: 'get',
     path: '/v1/models',
     summary: 'The models offered, and who serves them now.',
     scope: 'read',
     success: { '200': ok('the models', Anything) },
     errors: [],
+  },
+  {
+    method: 'get',
+    path: '/v1/models/{model}',
+    summary: 'One model.',
+    scope: 'read',
+    success: { '200': ok('the model', Anything) },
+    errors: ['model_not_found'],
   },
   {
     method: 'get',

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ERROR_CATALOG, type ErrorCode } from '../errors/catalog.ts';
 import { CodedError, messageOf, systemCodeOf } from '../errors/coded-error.ts';
 import type { Logger } from '../logging/logger.ts';
+import { openAiError, retryHeaders } from '../openai/openai-error.ts';
 
 /** An RFC 9457 problem document. */
 export interface Problem {
@@ -84,6 +85,19 @@ function statusOf(error: unknown): number | undefined {
   return typeof error.statusCode === 'number' ? error.statusCode : undefined;
 }
 
+/** Addresses that clients of OpenAI call: they read errors in its shape. */
+const OPENAI = /^\/v1\/(chat|completions|embeddings|models|files|batches|responses)(?=[/?]|$)/;
+
+/** A problem document, or OpenAI's error where its clients ask. */
+export function sendError(error: CodedError, request: FastifyRequest, reply: FastifyReply): void {
+  const isOpenAi = OPENAI.test(request.url);
+  void reply
+    .status(error.status)
+    .headers(isOpenAi ? { ...error.headers, ...retryHeaders(error) } : error.headers)
+    .type(isOpenAi ? 'application/json; charset=utf-8' : 'application/problem+json; charset=utf-8')
+    .send(JSON.stringify(isOpenAi ? openAiError(error) : problemOf(error)));
+}
+
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   readonly #logger: Logger;
@@ -107,10 +121,6 @@ export class ProblemFilter implements ExceptionFilter {
       reply.raw.destroy();
       return;
     }
-    void reply
-      .status(error.status)
-      .headers(error.headers)
-      .type('application/problem+json; charset=utf-8')
-      .send(JSON.stringify(problemOf(error)));
+    sendError(error, request, reply);
   }
 }

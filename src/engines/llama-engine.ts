@@ -251,7 +251,7 @@ function promptOf(work: Work, input: unknown): string {
 }
 
 function chatPrompt({ messages }: ChatInput): string {
-  return `${messages.map(({ role, content }) => `${role}: ${content}`).join('\n')}\nassistant:`;
+  return `${messages.map(({ role, content }) => `${role}: ${content ?? ''}`).join('\n')}\nassistant:`;
 }
 
 function samplingOf({ params }: Work) {

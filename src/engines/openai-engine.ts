@@ -25,7 +25,23 @@ const Chunk = z.object({
     .array(
       z.object({
         text: z.string().optional(),
-        delta: z.object({ content: z.string().nullish() }).optional(),
+        delta: z
+          .object({
+            content: z.string().nullish(),
+            tool_calls: z
+              .array(
+                z.object({
+                  index: z.number().int().min(0).max(127),
+                  id: z.string().nullish(),
+                  function: z.object({ name: z.string().nullish(), arguments: z.string().nullish() }).nullish(),
+                }),
+              )
+              .nullish(),
+          })
+          .optional(),
+        logprobs: z
+          .object({ content: z.array(z.looseObject({ token: z.string(), logprob: z.number() })).nullish() })
+          .nullish(),
         finish_reason: z.string().nullish(),
       }),
     )
@@ -121,6 +137,8 @@ export class OpenAiEngine implements Engine {
     let text = '';
     let pieces = 0;
     let finish: string | undefined;
+    const toolCalls: ToolCall[] = [];
+    const logprobs: object[] = [];
     let usage: z.infer<typeof Usage> | undefined;
     for await (const data of serverSentData(response)) {
       // What has arrived already must not be handed on after a cancel.
@@ -133,6 +151,8 @@ export class OpenAiEngine implements Engine {
       usage = chunk.data.usage ?? usage;
       const [choice] = chunk.data.choices;
       finish = choice?.finish_reason ?? finish;
+      for (const call of choice?.delta?.tool_calls ?? []) mergeToolCall(toolCalls, call);
+      logprobs.push(...(choice?.logprobs?.content ?? []));
       const piece = (chat ? choice?.delta?.content : choice?.text) ?? '';
       if (piece === '') continue;
       text += piece;
@@ -143,9 +163,16 @@ export class OpenAiEngine implements Engine {
     }
     if (finish === undefined)
       throw new EngineError('engine_error', 'The inference server ended the stream before the answer was whole.');
-    const finishReason: FinishReason = finish === 'length' ? 'length' : 'stop';
+    const finishReason: FinishReason = finish === 'length' ? 'length' : toolCalls.length > 0 ? 'tool_calls' : 'stop';
     const output = chat
-      ? { message: { role: 'assistant', content: text }, finish_reason: finishReason }
+      ? {
+          message:
+            toolCalls.length > 0
+              ? { role: 'assistant', content: text === '' ? null : text, tool_calls: toolCalls }
+              : { role: 'assistant', content: text },
+          finish_reason: finishReason,
+          ...(logprobs.length > 0 ? { logprobs: { content: logprobs } } : {}),
+        }
       : { text, finish_reason: finishReason };
     return {
       output: JSON.stringify(output),
@@ -187,6 +214,32 @@ export class OpenAiEngine implements Engine {
     if (response.status >= 500 || response.status === 408) throw new EngineError('engine_error', message);
     throw new EngineError('engine_refused', message);
   }
+}
+
+interface ToolCall {
+  id: string;
+  readonly type: 'function';
+  readonly function: { name: string; arguments: string };
+}
+
+/** Calls come in pieces, by their place; names and ids whole, arguments a few characters at a time. */
+function mergeToolCall(
+  calls: ToolCall[],
+  piece: {
+    index: number;
+    id?: string | null | undefined;
+    function?: { name?: string | null | undefined; arguments?: string | null | undefined } | null | undefined;
+  },
+): void {
+  while (calls.length <= piece.index)
+    calls.push({ id: `call_${calls.length}`, type: 'function', function: { name: '', arguments: '' } });
+  const call = calls[piece.index];
+  if (call === undefined) return;
+  call.id = piece.id ?? call.id;
+  call.function.name += piece.function?.name ?? '';
+  call.function.arguments += piece.function?.arguments ?? '';
+  if (call.function.arguments.length > MAX_OUTPUT_BYTES)
+    throw new EngineError('engine_refused', 'The answer is longer than an output may be.');
 }
 
 const MAX_LINE = 1_048_576;

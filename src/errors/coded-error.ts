@@ -11,16 +11,19 @@ export class CodedError extends Error {
   readonly hint: string | undefined;
   /** Response headers this error asks for, e.g. Retry-After. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The member of the request that is at fault, where it is one. */
+  readonly param: string | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { cause?: unknown; hint?: string; headers?: Record<string, string> } = {},
+    options: { cause?: unknown; hint?: string; headers?: Record<string, string>; param?: string } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.hint = options.hint;
     this.headers = options.headers ?? {};
+    this.param = options.param;
   }
 
   get status(): number {

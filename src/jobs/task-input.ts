@@ -1,29 +1,98 @@
 import { z } from 'zod';
-import type { Task } from '../receipts/statements.ts';
+import { FINISH_REASONS, type Task } from '../receipts/statements.ts';
 
 /** What each task is asked and answers. Inputs and outputs are JSON; their bytes are what is hashed. */
 const Text = z.string().max(1_000_000);
 
+const ToolCall = z.strictObject({
+  id: z.string().min(1).max(128),
+  type: z.literal('function'),
+  function: z.strictObject({ name: z.string().min(1).max(64), arguments: Text }),
+});
+
+const Message = z.union([
+  z.strictObject({ role: z.enum(['system', 'user', 'assistant']), content: Text }),
+  z.strictObject({
+    role: z.literal('assistant'),
+    content: Text.nullable(),
+    tool_calls: z.array(ToolCall).min(1).max(128),
+  }),
+  z.strictObject({ role: z.literal('tool'), content: Text, tool_call_id: z.string().min(1).max(128) }),
+]);
+
+const Tool = z.strictObject({
+  type: z.literal('function'),
+  function: z.strictObject({
+    name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
+    description: z.string().max(8_192).optional(),
+    parameters: z.looseObject({}).optional(),
+    strict: z.boolean().nullish(),
+  }),
+});
+
+/** What only some engines can do (`features` of the catalog); the rest is asked without. */
+const chatOptions = {
+  tools: z.array(Tool).min(1).max(128).optional(),
+  tool_choice: z
+    .union([
+      z.enum(['none', 'auto', 'required']),
+      z.strictObject({
+        type: z.literal('function'),
+        function: z.strictObject({ name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/) }),
+      }),
+    ])
+    .optional(),
+  response_format: z
+    .union([
+      z.strictObject({ type: z.enum(['text', 'json_object']) }),
+      z.strictObject({
+        type: z.literal('json_schema'),
+        json_schema: z.strictObject({
+          name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
+          description: z.string().max(8_192).optional(),
+          schema: z.looseObject({}).optional(),
+          strict: z.boolean().nullish(),
+        }),
+      }),
+    ])
+    .optional(),
+  logprobs: z.literal(true).optional(),
+  top_logprobs: z.number().int().min(0).max(20).optional(),
+};
+
+export const FEATURES = ['tools', 'response_format', 'logprobs'] as const;
+export type Feature = (typeof FEATURES)[number];
+
+/** What this input asks of an engine beyond text. */
+export function featuresOf(input: object): Feature[] {
+  return FEATURES.filter((feature) => feature in input);
+}
+
 export const INPUTS = {
   completion: z.strictObject({ prompt: Text.min(1) }),
   chat: z.strictObject({
-    messages: z
-      .array(z.strictObject({ role: z.enum(['system', 'user', 'assistant']), content: Text }))
-      .min(1)
-      .max(1_000),
+    messages: z.array(Message).min(1).max(1_000),
+    ...chatOptions,
   }),
   embedding: z.strictObject({ texts: z.array(Text.min(1)).min(1).max(512) }),
 } as const satisfies Record<Task, z.ZodType>;
 
 export type ChatInput = z.infer<(typeof INPUTS)['chat']>;
 
-const FinishReason = z.enum(['stop', 'length', 'none']);
+const FinishReason = z.enum(FINISH_REASONS);
 
 export const OUTPUTS = {
   completion: z.strictObject({ text: z.string(), finish_reason: FinishReason }),
   chat: z.strictObject({
-    message: z.strictObject({ role: z.literal('assistant'), content: z.string() }),
+    message: z.strictObject({
+      role: z.literal('assistant'),
+      content: z.string().nullable(),
+      tool_calls: z.array(ToolCall).min(1).max(128).optional(),
+    }),
     finish_reason: FinishReason,
+    logprobs: z
+      .strictObject({ content: z.array(z.looseObject({ token: z.string(), logprob: z.number() })) })
+      .optional(),
   }),
   embedding: z.strictObject({ embeddings: z.array(z.array(z.number())) }),
 } as const satisfies Record<Task, z.ZodType>;

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { FEATURES } from '../jobs/task-input.ts';
 import { Task } from '../receipts/statements.ts';
 
 const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and hyphens');
@@ -31,6 +32,8 @@ export const CatalogModel = z.discriminatedUnion('engine', [
     apiKeyFile: z.string().optional(),
     timeoutMs: z.number().int().min(100).max(3_600_000).default(120_000),
     parallel: z.number().int().min(1).max(1_024).default(16),
+    /** What the server can do beyond text; asked of another model, it is refused at admission. */
+    features: z.array(z.enum(FEATURES)).default([...FEATURES]),
   }),
   z.strictObject({ ...common, engine: z.literal('noop'), parallel: z.number().int().min(1).max(1_024).default(64) }),
 ]);

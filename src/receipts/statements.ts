@@ -70,7 +70,7 @@ export type Ticket = z.infer<typeof Ticket>;
 export const Usage = z.strictObject({ inputTokens: Count, outputTokens: Count });
 export type Usage = z.infer<typeof Usage>;
 
-export const FINISH_REASONS = ['stop', 'length', 'none'] as const;
+export const FINISH_REASONS = ['stop', 'length', 'tool_calls', 'none'] as const;
 
 const WorkerIdentity = z.strictObject({ id: WorkerId, publicKey: z.string().max(64) });
 

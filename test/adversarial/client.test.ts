@@ -17,18 +17,27 @@ beforeAll(async () => {
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
 
+interface Problem {
+  readonly code: keyof typeof ERROR_CATALOG;
+  readonly detail: string;
+}
+
+/** A problem document, or OpenAI's error where its clients ask. */
+function readProblem(response: Response, text: string): Problem {
+  if (!/\/v1\/(chat|completions|embeddings|models|files|batches|responses)/.test(response.url)) {
+    expect(response.headers.get('content-type')).toContain('application/problem+json');
+    return JSON.parse(text) as Problem;
+  }
+  const { error } = JSON.parse(text) as { error: { code: Problem['code']; message: string } };
+  return { code: error.code, detail: error.message };
+}
+
 /** A problem document with a 4xx, a known code and a useful sentence; never a stack. */
 async function expectProblem(response: Response, status?: number): Promise<string> {
   const text = await response.text();
-  expect(response.headers.get('content-type')).toContain('application/problem+json');
-  const problem = JSON.parse(text) as {
-    code: keyof typeof ERROR_CATALOG;
-    status: number;
-    detail: string;
-    type: string;
-  };
+  const problem = readProblem(response, text);
   expect(Object.keys(ERROR_CATALOG)).toContain(problem.code);
-  expect(response.status).toBe(problem.status);
+  expect(response.status).toBe(ERROR_CATALOG[problem.code].status);
   expect(response.status).toBeGreaterThanOrEqual(400);
   expect(response.status).toBeLessThan(500);
   if (status !== undefined) expect(response.status).toBe(status);

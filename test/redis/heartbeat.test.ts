@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
-import { Admission } from '../../src/api/admission.ts';
+import { Admission } from '../../src/admission/admission.ts';
 import { parse } from '../../src/api/parse.ts';
-import { SubmitJob } from '../../src/api/submit-job.ts';
+import { SubmitJob } from '../../src/admission/submit-job.ts';
 import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
 import { BlobStore } from '../../src/blobs/blob-store.ts';
 import { FairQueues } from '../../src/bull/fair-queues.ts';
@@ -45,7 +45,7 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
     defaultRecompute: 0,
     logger: createLogger('test', 'error'),
   });
-  const { id } = await admission.submit('acme', parse(SubmitJob, completion('x')), undefined);
+  const { id } = await admission.submit({ tenant: 'acme', keyId: 'test' }, parse(SubmitJob, completion('x')));
   const worker = new HandWorker(server.client('worker'), keys, newKey(), LEASE_MS);
   const lost: string[] = [];
   const keyFile = join(server.folder, 'worker.key');

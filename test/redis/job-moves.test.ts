@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { FairQueues } from '../../src/bull/fair-queues.ts';
-import { Admission } from '../../src/api/admission.ts';
+import { Admission } from '../../src/admission/admission.ts';
 import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
 import { BlobStore } from '../../src/blobs/blob-store.ts';
 import { JobReader } from '../../src/jobs/job.reader.ts';
@@ -17,7 +17,7 @@ import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { startSequencer } from '../support/sequencer.ts';
 import { parse } from '../../src/api/parse.ts';
-import { SubmitJob } from '../../src/api/submit-job.ts';
+import { SubmitJob } from '../../src/admission/submit-job.ts';
 
 const MOVES = [
   'claim',
@@ -85,7 +85,10 @@ describe('the moves of a job', () => {
         fc.integer({ min: 1, max: 3 }),
         fc.array(aMove, { minLength: 1, maxLength: 25 }),
         async (attempts, moves) => {
-          const { id } = await admission.submit('acme', parse(SubmitJob, completion('x', { attempts })), undefined);
+          const { id } = await admission.submit(
+            { tenant: 'acme', keyId: 'test' },
+            parse(SubmitJob, completion('x', { attempts })),
+          );
           let claims: Claim[] = [];
           let state: JobState = 'queued';
           let epoch = 0;
@@ -207,8 +210,8 @@ describe('the moves of a job', () => {
     const [worker] = workers;
     if (!worker) throw new Error('no worker');
     const body = parse(SubmitJob, completion('again'));
-    const { id } = await admission.submit('acme', body, 'key');
-    expect((await admission.submit('acme', body, 'key')).id).toBe(id);
+    const { id } = await admission.submit({ tenant: 'acme', keyId: 'test' }, body, { idempotencyKey: 'key' });
+    expect((await admission.submit({ tenant: 'acme', keyId: 'test' }, body, { idempotencyKey: 'key' })).id).toBe(id);
     const [first, second] = [await worker.claims.claim(id, 'token'), await worker.claims.claim(id, 'token')];
     expect(first).toEqual(second);
     if (first.kind !== 'ok') throw new Error('not claimed');

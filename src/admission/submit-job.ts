@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { JOB_STATES } from '../jobs/job-state.ts';
 import { INPUTS } from '../jobs/task-input.ts';
 import { Policy } from '../receipts/statements.ts';
 
@@ -38,13 +37,3 @@ export const SubmitJob = z.discriminatedUnion('task', [
 export type SubmitJob = z.infer<typeof SubmitJob>;
 
 export const DEFAULTS = { max_tokens: 128, temperature: 0, top_p: 1, attempts: 3, deadlineMs: 600_000 } as const;
-
-/** The query of `GET /v1/jobs`. */
-export const ListJobs = z.strictObject({
-  state: z.enum(JOB_STATES).optional(),
-  model: z.string().max(63).optional(),
-  created_after: z.iso.datetime({ offset: true }).optional(),
-  created_before: z.iso.datetime({ offset: true }).optional(),
-  limit: z.coerce.number().int().min(1).max(100).default(20),
-  cursor: z.string().max(200).optional(),
-});

@@ -1,22 +1,20 @@
 import type { Redis } from 'ioredis';
-import type { z } from 'zod';
 import { sha256Hex, type BlobStore } from '../blobs/blob-store.ts';
 import { CodedError } from '../errors/coded-error.ts';
-import { isJobId } from '../jobs/job-id.ts';
-import type { JobKeys } from '../jobs/job.keys.ts';
-import type { JobReader, JobView } from '../jobs/job.reader.ts';
-import { isFinal } from '../jobs/job-state.ts';
-import { MAX_OUTPUT_BYTES } from '../jobs/task-input.ts';
+import { isJobId } from './job-id.ts';
+import type { JobKeys } from './job.keys.ts';
+import type { JobReader, JobView } from './job.reader.ts';
+import { isFinal, type JobState } from './job-state.ts';
+import { MAX_OUTPUT_BYTES } from './task-input.ts';
 import { decodeStored, verifyPayload, type SignedPayload } from '../receipts/dsse.ts';
 import type { Keyring } from '../receipts/keyring.ts';
 import { parseCheckpoint } from '../log/checkpoint.ts';
 import type { LogReader } from '../log/log-reader.ts';
 import { formatProof } from '../log/tlog-proof.ts';
 import { receiptFile } from '../receipts/receipt.ts';
-import { Evidence, Verdict } from '../receipts/statements.ts';
+import { Evidence, Verdict, type Usage } from '../receipts/statements.ts';
 import { loadScript } from '../redis/script.ts';
 import type { Chunk } from './job-events.ts';
-import type { ListJobs } from './submit-job.ts';
 import { LOOK_AGAIN_MS, waitFor, type Wake } from './wake.ts';
 
 const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url));
@@ -30,6 +28,22 @@ const CHUNKS_BYTES = 524_288;
 const EXAMINED_PER_PAGE = 300;
 
 const UNKNOWN = 'There is no job with this id.';
+
+/** Which of a tenant's jobs, newest first; times are ISO 8601. */
+export interface JobQuery {
+  readonly state?: JobState | undefined;
+  readonly model?: string | undefined;
+  readonly created_after?: string | undefined;
+  readonly created_before?: string | undefined;
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+}
+
+export interface ConfirmedOutput {
+  readonly bytes: Buffer;
+  readonly sha256: string;
+  readonly usage: Usage;
+}
 
 /** What a tenant may do with its jobs. A job of another tenant answers exactly like one that does not exist. */
 export class Jobs {
@@ -89,7 +103,7 @@ export class Jobs {
   }
 
   /** A page of the tenant's jobs, newest first, and the cursor of the next page if there is one. */
-  async list(tenant: string, query: z.infer<typeof ListJobs>): Promise<{ jobs: JobView[]; next: string | undefined }> {
+  async list(tenant: string, query: JobQuery): Promise<{ jobs: JobView[]; next: string | undefined }> {
     const index = this.#indexFor(tenant, query);
     const min = query.created_after === undefined ? '-inf' : `(${Date.parse(query.created_after)}`;
     const before = query.created_before === undefined ? Infinity : Date.parse(query.created_before);
@@ -144,12 +158,16 @@ export class Jobs {
   }
 
   /** The confirmed output and its digest. Throws CodedError `job_not_done` before confirmation: nothing unconfirmed is served. */
-  async output(tenant: string, id: string): Promise<{ bytes: Buffer; sha256: string }> {
+  async output(tenant: string, id: string): Promise<ConfirmedOutput> {
     const { field, evidence } = await this.#documents(tenant, id);
     const statement = Evidence.parse(JSON.parse(evidence.payload.toString('utf8')));
     const sha256 = statement.subject[0].digest.sha256;
     const inline = await this.#redis.hgetBuffer(this.#keys.evidence(id), `${field}:o`);
-    return { bytes: inline ?? (await this.#blobs.get(sha256, MAX_OUTPUT_BYTES)), sha256 };
+    return {
+      bytes: inline ?? (await this.#blobs.get(sha256, MAX_OUTPUT_BYTES)),
+      sha256,
+      usage: statement.predicate.usage,
+    };
   }
 
   /** The receipt file. Throws CodedError `job_not_done`. */
@@ -221,7 +239,7 @@ export class Jobs {
     };
   }
 
-  #indexFor(tenant: string, query: z.infer<typeof ListJobs>): string {
+  #indexFor(tenant: string, query: JobQuery): string {
     if (query.state !== undefined && isFinal(query.state)) return this.#keys.endedOf(tenant, query.state);
     if (query.model !== undefined && /^[a-z0-9-]{1,63}$/.test(query.model))
       return this.#keys.jobsOfModel(tenant, query.model);

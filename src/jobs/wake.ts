@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { messageOf } from '../errors/coded-error.ts';
-import type { JobKeys } from '../jobs/job.keys.ts';
+import type { JobKeys } from './job.keys.ts';
 import { rateLimited, type Logger } from '../logging/logger.ts';
 
 const BLOCK_MS = 5_000;

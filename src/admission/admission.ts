@@ -7,7 +7,7 @@ import { costOf } from '../jobs/cost.ts';
 import { newJobId } from '../jobs/job-id.ts';
 import type { JobView } from '../jobs/job.reader.ts';
 import { queueName, type JobKeys } from '../jobs/job.keys.ts';
-import { INLINE_BYTES, MAX_INPUT_BYTES } from '../jobs/task-input.ts';
+import { INLINE_BYTES, MAX_INPUT_BYTES, featuresOf } from '../jobs/task-input.ts';
 import { freshRandom } from '../keys/random.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Logger } from '../logging/logger.ts';
@@ -42,6 +42,17 @@ interface Application {
   readonly bodyDigest: string;
 }
 
+/** Who asks. */
+export interface Submitter {
+  readonly tenant: string;
+  readonly keyId: string;
+}
+
+export interface SubmitOptions {
+  /** The same key with the same body answers with the same job. */
+  readonly idempotencyKey?: string | undefined;
+}
+
 /** An accepted job: by its id, and as it is where this call made it. */
 export interface Admitted {
   readonly id: string;
@@ -73,11 +84,13 @@ export class Admission {
    * that nobody has to read it back. Throws CodedErrors that leave no
    * trace: `model_not_found`, `task_not_supported`, `attestation_unavailable`, `body_too_large`, `idempotency_key_reused`.
    */
-  async submit(tenant: string, body: SubmitJob, idempotencyKey: string | undefined): Promise<Admitted> {
+  async submit({ tenant }: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
+    const { idempotencyKey } = options;
     const model = this.#parts.catalog.get(body.model);
     if (model === undefined) {
       throw new CodedError('model_not_found', `There is no model named "${printable(body.model)}".`, {
         hint: 'GET /v1/models lists them',
+        param: 'model',
       });
     }
     if (!model.tasks.includes(body.task)) {
@@ -86,6 +99,7 @@ export class Admission {
         `The model ${model.name} does ${model.tasks.join(' and ')}, not ${body.task}.`,
       );
     }
+    requireFeatures(model, body.input);
     const recompute = body.attestation?.recompute ?? (model.engine === 'openai' ? 0 : this.#parts.defaultRecompute);
     const tokens = body.attestation?.tokens;
     if (recompute > 0) await this.#requireServed('recompute', model);
@@ -275,6 +289,15 @@ interface AdmissionParts {
   readonly signingKey: SigningKey;
   readonly defaultRecompute: number;
   readonly logger: Logger;
+}
+
+function requireFeatures(model: CatalogModel, input: object): void {
+  const offered: readonly string[] = model.engine === 'openai' ? model.features : [];
+  const missing = featuresOf(input).find((feature) => !offered.includes(feature));
+  if (missing !== undefined)
+    throw new CodedError('feature_not_supported', `The model ${model.name} does not take ${missing}.`, {
+      param: missing,
+    });
 }
 
 function parseReply(reply: unknown): AdmitReply {

@@ -1,4 +1,4 @@
-import type { Attempt, Ending, JobState } from '../jobs/job-state.ts';
+import type { Attempt, Ending, JobState } from './job-state.ts';
 
 /**
  * The events of a job are read off its documents and not stored: the same documents always give the same events with

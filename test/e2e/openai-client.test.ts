@@ -1,0 +1,284 @@
+/* eslint-disable @typescript-eslint/no-deprecated -- what clients send is deprecated long before they stop sending it */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import OpenAI from 'openai';
+import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { HandWorker } from '../support/hand-worker.ts';
+import { KJV_MODEL, NOOP_MODEL, Pipeline, embedModel, until, type Client } from '../support/pipeline.ts';
+
+/** What we add to every answer. */
+interface Countersigned {
+  countersign: { job_id: string; state: string; receipt: string | null; provisional?: boolean; choices?: object[] };
+}
+
+const MODEL = 'kjv-1m';
+const ask = { model: MODEL, messages: [{ role: 'user' as const, content: 'Who was Moses?' }], max_tokens: 12 };
+
+let pipeline: Pipeline;
+let native: Client;
+let openai: OpenAI;
+
+beforeAll(async () => {
+  // A pool of its own, where nobody works, lets tests play the worker.
+  const unserved = { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' };
+  pipeline = await Pipeline.start({
+    models: [KJV_MODEL, embedModel(), { ...unserved }],
+    workers: 1,
+    env: { 'worker:COUNTERSIGN_POOL': 'default' },
+  });
+  native = await pipeline.client();
+  openai = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: native.key, maxRetries: 0 });
+});
+afterAll(() => pipeline[Symbol.asyncDispose]());
+
+async function failureOf(promise: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof OpenAI.APIError) return error;
+    throw error;
+  }
+  throw new Error('it succeeded');
+}
+
+describe('the official client, with nothing changed but address and key', () => {
+  test('a chat is answered when it is confirmed, and names a receipt that verifies with the answer', async () => {
+    const { data, response } = await openai.chat.completions
+      .create({ ...ask, seed: 7, temperature: 0.8, user: 'u1', metadata: { a: 'b' } })
+      .withResponse();
+    const { countersign } = data as typeof data & Countersigned;
+    expect(countersign.state).toBe('done');
+    expect(response.headers.get('countersign-state')).toBe('done');
+    expect(response.headers.get('countersign-job')).toBe(countersign.job_id);
+    const output = await native.output(countersign.job_id);
+    const { ticket, evidence } = verifyReceipt(await native.receipt(countersign.job_id), pipeline.keyring, { output });
+    expect(ticket.params).toMatchObject({ seed: 7, temperature: 0.8, max_tokens: 12 });
+    const text = (JSON.parse(output.toString()) as { message: { content: string } }).message.content;
+    expect(data.choices[0]?.message.content).toBe(text);
+    expect(data.usage).toEqual({
+      prompt_tokens: evidence.usage.inputTokens,
+      completion_tokens: evidence.usage.outputTokens,
+      total_tokens: evidence.usage.inputTokens + evidence.usage.outputTokens,
+    });
+    expect(data.object).toBe('chat.completion');
+  });
+
+  test('a stream gives pieces first, and its last frame comes after the verdict, with usage after it', async () => {
+    const stream = await openai.chat.completions.create({
+      ...ask,
+      max_tokens: 220,
+      temperature: 0.9,
+      seed: 3,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    let text = '';
+    const marks: Countersigned['countersign'][] = [];
+    let pieces = 0;
+    let usage: OpenAI.CompletionUsage | null | undefined;
+    for await (const chunk of stream) {
+      const { countersign } = chunk as typeof chunk & Partial<Countersigned>;
+      if (countersign) marks.push(countersign);
+      const [choice] = chunk.choices;
+      if (choice?.delta.content) pieces += 1;
+      text += choice?.delta.content ?? '';
+      if (choice?.finish_reason) {
+        // The verdict is there already when the reader sees this frame.
+        expect((await native.job(countersign?.job_id ?? '')).state).toBe('done');
+      }
+      usage = chunk.usage ?? usage;
+    }
+    expect(pieces).toBeGreaterThan(1);
+    expect(marks.map(({ state, provisional }) => [state, provisional])).toEqual([
+      ['queued', true],
+      ['done', undefined],
+    ]);
+    const id = marks[0]?.job_id ?? '';
+    const output = JSON.parse((await native.output(id)).toString()) as { message: { content: string } };
+    expect(text).toBe(output.message.content);
+    expect(usage?.completion_tokens).toBeGreaterThan(10);
+  });
+
+  test('several choices are several jobs, each with a receipt, and the prompt is counted once', async () => {
+    const answer = (await openai.chat.completions.create({ ...ask, n: 3, seed: 1 })) as OpenAI.ChatCompletion &
+      Countersigned;
+    expect(answer.choices).toHaveLength(3);
+    expect(new Set(answer.choices.map((choice) => choice.message.content)).size).toBeGreaterThan(1);
+    expect(answer.countersign.choices).toHaveLength(3);
+    const one = await openai.chat.completions.create({ ...ask, seed: 1 });
+    expect(one.usage?.prompt_tokens).toBe(answer.usage?.prompt_tokens);
+    expect(answer.choices[0]?.message.content).toBe(one.choices[0]?.message.content);
+  });
+
+  test('a completion of several prompts streams each choice under its own index', async () => {
+    const whole = await openai.completions.create({
+      model: MODEL,
+      prompt: ['In the beginning', 'And it came to pass'],
+      max_tokens: 8,
+      temperature: 0,
+    });
+    expect(whole.choices.map(({ index }) => index)).toEqual([0, 1]);
+    const stream = await openai.completions.create({
+      model: MODEL,
+      prompt: ['In the beginning', 'And it came to pass'],
+      max_tokens: 8,
+      temperature: 0,
+      stream: true,
+    });
+    const texts = ['', ''];
+    for await (const chunk of stream) {
+      const [choice] = chunk.choices;
+      if (choice) texts[choice.index] = `${texts[choice.index] ?? ''}${choice.text}`;
+    }
+    expect(texts).toEqual(whole.choices.map(({ text }) => text));
+  });
+
+  test('embeddings are the same as floats and as base64, which the client asks for by itself, and can be shortened', async () => {
+    const input = ['How do I reset my password?', 'I forgot my login'];
+    const base64 = await openai.embeddings.create({ model: 'use-lite', input });
+    const float = await openai.embeddings.create({ model: 'use-lite', input, encoding_format: 'float' });
+    expect(base64.data).toHaveLength(2);
+    base64.data.forEach(({ embedding }, row) => {
+      embedding.forEach((value, at) => expect(value).toBeCloseTo(float.data[row]?.embedding[at] ?? NaN, 6));
+    });
+    const short = await openai.embeddings.create({
+      model: 'use-lite',
+      input: 'x',
+      dimensions: 16,
+      encoding_format: 'float',
+    });
+    expect(short.data[0]?.embedding).toHaveLength(16);
+    expect(Math.hypot(...(short.data[0]?.embedding ?? []))).toBeCloseTo(1, 6);
+    const long = await failureOf(openai.embeddings.create({ model: 'use-lite', input: 'x', dimensions: 60_000 }));
+    expect([long.status, long.param]).toEqual([400, 'dimensions']);
+  });
+
+  test('models are listed and retrieved, and an unknown one is 404', async () => {
+    const models = await openai.models.list();
+    expect(models.data.map(({ id }) => id)).toEqual(['kjv-1m', 'use-lite', 'by-hand']);
+    expect((await openai.models.retrieve('kjv-1m')).object).toBe('model');
+    expect((await failureOf(openai.models.retrieve('gpt-9'))).status).toBe(404);
+  });
+
+  test('400, 401, 404: what is wrong is named in the way that the client reads', async () => {
+    const refused = async (body: object) => {
+      const error = await failureOf(openai.chat.completions.create({ ...ask, ...body }));
+      return [error.status, error.type, error.code, error.param];
+    };
+    expect(await refused({ model: 'gpt-9' })).toEqual([404, 'invalid_request_error', 'model_not_found', 'model']);
+    expect(await refused({ temperature: 3 })).toEqual([400, 'invalid_request_error', 'request_invalid', 'temperature']);
+    expect(await refused({ nonsense: 1 })).toEqual([400, 'invalid_request_error', 'request_invalid', 'nonsense']);
+    expect(await refused({ presence_penalty: 1 })).toEqual([
+      400,
+      'invalid_request_error',
+      'request_invalid',
+      'presence_penalty',
+    ]);
+    expect(await refused({ logprobs: true })).toEqual([
+      400,
+      'invalid_request_error',
+      'feature_not_supported',
+      'logprobs',
+    ]);
+    expect(
+      await refused({ messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }] }),
+    ).toEqual([400, 'invalid_request_error', 'request_invalid', 'messages.0.content.0.type']);
+    const prompt = await failureOf(
+      openai.completions.create({ model: MODEL, prompt: 'word '.repeat(2_000), max_tokens: 4 }),
+    );
+    expect([prompt.status, prompt.code]).toEqual([400, 'request_invalid']);
+    const stranger = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: 'csk_wrong', maxRetries: 0 });
+    expect(await failureOf(stranger.chat.completions.create(ask))).toMatchObject({
+      status: 401,
+      type: 'authentication_error',
+      code: 'unauthenticated',
+    });
+  });
+
+  test('a client that hangs up cancels its job, and one that asked to keep it does not', async () => {
+    const jobs = async () =>
+      ((await (await native.fetch('/v1/jobs?model=by-hand')).json()) as { jobs: { id: string; state: string }[] }).jobs;
+    const hangUp = async (headers: Record<string, string>, stream: boolean) => {
+      const before = (await jobs()).length;
+      const controller = new AbortController();
+      const asked = openai.chat.completions.create(
+        { ...ask, model: 'by-hand', stream },
+        { signal: controller.signal, headers },
+      );
+      const id = await until(async () => {
+        const all = await jobs();
+        return all.length > before && all[0]?.id;
+      });
+      controller.abort();
+      if (stream) (await asked.catch(() => undefined)) as unknown;
+      else await failureOf(asked);
+      return id;
+    };
+    for (const stream of [false, true]) {
+      const id = await hangUp({}, stream);
+      await until(async () => (await native.job(id)).state === 'cancelled');
+    }
+    const kept = await hangUp({ 'countersign-on-hang-up': 'keep' }, false);
+    const last = await hangUp({}, false);
+    await until(async () => (await native.job(last)).state === 'cancelled');
+    expect((await native.job(kept)).state).toBe('queued');
+    await native.post(`/v1/jobs/${kept}/cancel`, undefined);
+  });
+
+  test('a worker that streams one thing and signs another: the client gets the text and then an error, never an end', async () => {
+    const worker = new HandWorker(
+      pipeline.redis.client('worker'),
+      pipeline.redis.keys,
+      pipeline.workerKeys[1] ?? pipeline.apiKey,
+      30_000,
+    );
+    for (const lie of ['another output', 'a refuted output']) {
+      const stream = await openai.completions.create({
+        model: 'by-hand',
+        prompt: 'x',
+        stream: true,
+        ...({ countersign: { attempts: 2, attestation: { recompute: lie === 'another output' ? 0 : 1 } } } as object),
+      });
+      const seen: string[] = [];
+      const reading = (async () => {
+        for await (const chunk of stream) {
+          seen.push(chunk.choices[0]?.text ?? '');
+          if (chunk.choices[0]?.finish_reason) seen.push('an end');
+        }
+      })();
+      const job = await until(
+        async () =>
+          ((await (await native.fetch('/v1/jobs?state=queued')).json()) as { jobs: { id: string }[] }).jobs[0]?.id,
+      );
+      const claim = await worker.claim(job);
+      await pipeline.redis
+        .client('worker')
+        .xadd(pipeline.redis.keys.chunks(job), '*', 'e', '1', 'w', worker.id, 'n', '1', 'd', 'I swear');
+      await pipeline.redis.client('worker').xadd(pipeline.redis.keys.workerWake, '*', 'id', job);
+      await until(() => Promise.resolve(seen.includes('I swear')));
+      if (lie === 'another output') await worker.commit(claim);
+      else {
+        const output = JSON.stringify({ text: 'I swear', finish_reason: 'stop' });
+        await worker.claims.commitEvidence(claim, worker.sign(worker.evidence(claim, output)), output);
+      }
+      const error = await failureOf(reading);
+      expect([error.code, error.type]).toEqual(['answer_refuted', 'server_error']);
+      expect(seen).toEqual(['I swear']);
+    }
+  });
+
+  test('asked for a provisional answer, the service says what the worker wrote, and that nobody has confirmed it', async () => {
+    const { data, response } = await openai.completions
+      .create(
+        { model: MODEL, prompt: 'In the beginning', max_tokens: 8 },
+        { headers: { 'countersign-answer': 'provisional' } },
+      )
+      .withResponse();
+    const { countersign } = data as typeof data & Countersigned;
+    expect(countersign).toMatchObject({ state: 'attesting', receipt: null, provisional: true });
+    expect(response.headers.get('countersign-state')).toBe('provisional');
+    expect(data.choices[0]?.text.length).toBeGreaterThan(3);
+    expect((await native.job(countersign.job_id, 30)).state).toBe('done');
+    const output = JSON.parse((await native.output(countersign.job_id)).toString()) as { text: string };
+    expect(output.text).toBe(data.choices[0]?.text);
+  });
+});
