@@ -1,5 +1,5 @@
 /** Every rule says why it exists. */
-const processes = ['api', 'worker', 'attestor'];
+const processes = ['api', 'worker', 'attestor', 'courier'];
 const nouns =
   'src/(jobs|pools|engines|attestation|receipts|registry|tenants|admission|openai|batches|webhooks|ledger)/';
 const ground = 'src/(redis|bull|blobs|config|errors|faults|json|keys|logging|process)/';
@@ -25,7 +25,7 @@ module.exports = {
       severity: 'error',
       comment: 'Upward imports would drag a role into every other.',
       from: { path: `^${nouns}` },
-      to: { path: '^src/(api|worker|attestor|cli)/' },
+      to: { path: '^src/(api|worker|attestor|courier|cli)/' },
     },
     {
       name: 'ground-imports-ground',

@@ -20,7 +20,7 @@ ENTRYPOINT ["node", "--max-semi-space-size=64"]
 # The worker's image does not hold the attestor's code at all.
 FROM base AS worker
 USER root
-RUN rm -rf dist/attestor dist/api dist/cli
+RUN rm -rf dist/attestor dist/api dist/courier dist/cli
 USER node
 CMD ["dist/worker/main.js"]
 

@@ -125,6 +125,7 @@ export async function openArena(models = [MODEL]) {
               COUNTERSIGN_API_KEY_FILE: join(folder, 'api.key'),
               COUNTERSIGN_LOG: join(folder, 'log'),
               COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
+              COUNTERSIGN_FILES: join(folder, 'files'),
               COUNTERSIGN_PORT: '0',
             }
           : {}),

@@ -4,7 +4,7 @@ import { ensureBuilt, ensureInstalled, root } from './setup.mjs';
 
 ensureInstalled(() => undefined);
 ensureBuilt(() => undefined);
-const roles = ['api', 'worker', 'attestor'];
+const roles = ['api', 'worker', 'attestor', 'courier'];
 const rows = new Map();
 for (const role of roles) {
   const module = await import(new URL(`../dist/${role}/${role}-config.js`, import.meta.url).href);

@@ -31,6 +31,8 @@ const MOST_ATTEMPTS = 10;
 interface Application {
   readonly id: string;
   readonly tenant: string;
+  /** By which the queue shares. */
+  readonly flow: string;
   readonly model: CatalogModel;
   readonly ticket: Buffer;
   readonly inlineInput: string;
@@ -51,6 +53,8 @@ export interface Submitter {
 export interface SubmitOptions {
   /** The same key with the same body answers with the same job. */
   readonly idempotencyKey?: string | undefined;
+  /** Work that waits for what people wait for; a tenant's own interactive jobs do not queue behind it. */
+  readonly isBackground?: boolean;
 }
 
 /** An accepted job: by its id, and as it is where this call made it. */
@@ -155,6 +159,7 @@ export class Admission {
       id,
       tenant,
       model,
+      flow: options.isBackground === true ? `${tenant}~batch` : tenant,
       ticket: signed,
       inlineInput: inline ? input : '',
       createdMs,
@@ -212,11 +217,11 @@ export class Admission {
     crashPoint('api.after-admit');
     const replies = applications.map((_, index) => parseReply(reply[index]));
     const deliveries = new Map<string, FairDelivery<Delivery>[]>();
-    applications.forEach(({ id, tenant, model, cost }, index) => {
+    applications.forEach(({ id, flow, model, cost }, index) => {
       if (replies[index]?.kind !== 'ok') return;
       const queue = queueName(model.pool, model.name);
       const list = deliveries.get(queue) ?? [];
-      list.push({ name: id, data: { id }, tenant, cost });
+      list.push({ name: id, data: { id }, tenant: flow, cost });
       deliveries.set(queue, list);
     });
     // These jobs are accepted already: a queue that fails here delays them until the sweep, and loses nothing.

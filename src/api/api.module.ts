@@ -6,6 +6,10 @@ import { Completions } from '../openai/completions.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
 import { Admission } from '../admission/admission.ts';
 import type { ApiParts } from './api-process.ts';
+import { BatchFiles } from '../batches/batch-files.store.ts';
+import { Batches } from '../batches/batch.store.ts';
+import { BatchesController } from './batches.controller.ts';
+import { FilesController } from './files.controller.ts';
 import { CallerGuard } from './caller.guard.ts';
 import { Directory } from './directory.ts';
 import { DirectoryController } from './directory.controller.ts';
@@ -30,18 +34,28 @@ export class ApiModule implements BeforeApplicationShutdown {
   }
 
   static with(parts: ApiParts, logger: Logger): DynamicModule {
+    const { desk } = parts;
     return {
       module: ApiModule,
-      controllers: [JobsController, OpenAiController, DirectoryController, LogController],
+      controllers: [
+        JobsController,
+        OpenAiController,
+        FilesController,
+        BatchesController,
+        DirectoryController,
+        LogController,
+      ],
       providers: [
         { provide: PARTS, useValue: parts },
-        { provide: Admission, useValue: parts.admission },
-        { provide: Completions, useValue: new Completions(parts) },
-        { provide: Jobs, useValue: parts.jobs },
+        { provide: Admission, useValue: desk.admission },
+        { provide: Completions, useValue: desk.completions },
+        { provide: Jobs, useValue: desk.jobs },
+        { provide: Wake, useValue: desk.wake },
+        { provide: BatchFiles, useValue: desk.files },
+        { provide: Batches, useValue: desk.batches },
+        { provide: LogReader, useValue: desk.log },
         { provide: EventStreams, useValue: parts.streams },
-        { provide: Wake, useValue: parts.wake },
         { provide: Directory, useValue: parts.directory },
-        { provide: LogReader, useValue: parts.log },
         { provide: Metrics, useValue: parts.metrics },
         { provide: ApiKeys, useValue: parts.apiKeys },
         {

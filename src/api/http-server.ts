@@ -9,7 +9,9 @@ import { codedErrorOf, problemOf, sendError } from './problem.filter.ts';
 const MAX_BODY_BYTES = MAX_INPUT_BYTES + 65_536;
 const MAX_DEPTH = 32;
 const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 30_000;
+const BODY_TIMEOUT_MS = 30_000;
+/** For the slowest upload of the largest file. */
+const UPLOAD_TIMEOUT_MS = 900_000;
 const CHECK_CONNECTIONS_MS = 2_000;
 const MAX_CONNECTIONS = 10_000;
 const MAX_PARAM_LENGTH = 200;
@@ -22,12 +24,12 @@ export function httpAdapter(): FastifyAdapter {
   const adapter = new FastifyAdapter({
     bodyLimit: MAX_BODY_BYTES,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: UPLOAD_TIMEOUT_MS,
     keepAliveTimeout: 30_000,
     forceCloseConnections: true,
     http: {
       headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
+      requestTimeout: UPLOAD_TIMEOUT_MS,
       connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
       maxHeaderSize: 16_384,
     },
@@ -64,6 +66,16 @@ export function httpAdapter(): FastifyAdapter {
       }
     },
   );
+  // A file is read by whoever stores it, as it comes.
+  instance.addContentTypeParser('multipart/form-data', (_request, payload, done) => done(null, payload));
+  instance.addHook('preParsing', (request, _reply, payload, done) => {
+    // A large file may take its time; any other body must come soon.
+    if (!/^multipart\//i.test(request.headers['content-type'] ?? '')) {
+      const timer = setTimeout(() => request.raw.destroy(), BODY_TIMEOUT_MS);
+      request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+    }
+    done(null, payload);
+  });
   instance.addHook('onSend', (_request, reply, _payload, done) => {
     reply.header('x-content-type-options', 'nosniff');
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');

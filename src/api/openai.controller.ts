@@ -81,7 +81,7 @@ export class OpenAiController {
     if (asked.isStreamed) this.#streams.requireRoom(caller.keyId);
     // From here on a caller who hangs up is noticed, also while the job is being accepted.
     const hungUp = signalOf(reply);
-    const ids = await this.#completions.submit(caller, asked, wishes.idempotencyKey);
+    const ids = await this.#completions.submit(caller, asked, { idempotencyKey: wishes.idempotencyKey });
     const named = { 'countersign-job': ids.join(', '), 'x-request-id': ids[0] ?? '' };
     const { tenant } = caller;
     if (asked.isStreamed) {

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { ERROR_CATALOG, type ErrorCode } from '../errors/catalog.ts';
 import { ChatRequest, CompletionRequest, EmbeddingRequest } from '../openai/requests.ts';
+import { CreateBatch, ListBatches } from './batches.controller.ts';
+import { ListFiles } from './files.controller.ts';
 import { JobDocument } from './job-document.ts';
 import { SubmitJob } from '../admission/submit-job.ts';
 import { ListJobs } from './list-jobs.ts';
@@ -10,7 +12,7 @@ import { ListJobs } from './list-jobs.ts';
  * that the server really has, and its response schemas with real answers.
  */
 interface Operation {
-  readonly method: 'get' | 'post';
+  readonly method: 'get' | 'post' | 'patch' | 'delete';
   readonly path: string;
   readonly summary: string;
   readonly scope: 'submit' | 'read' | 'admin' | null;
@@ -177,6 +179,81 @@ export const OPERATIONS: readonly Operation[] = [
     body: EmbeddingRequest,
     success: { '200': ok('the confirmed vectors, with `countersign`', Anything) },
     errors: OPENAI_ERRORS,
+  },
+  {
+    method: 'post',
+    path: '/v1/files',
+    summary: 'Upload the lines of a batch, up to 200 MB, as multipart/form-data with `purpose` = `batch`.',
+    scope: 'submit',
+    success: { '200': ok('the file, kept for 30 days', Anything) },
+    errors: ['request_invalid', 'media_type_unsupported', 'body_too_large', 'too_many_files'],
+  },
+  {
+    method: 'get',
+    path: '/v1/files',
+    summary: "The tenant's files, newest first.",
+    scope: 'read',
+    query: ListFiles,
+    success: { '200': ok('a page', Anything) },
+    errors: ['request_invalid', 'file_not_found'],
+  },
+  {
+    method: 'get',
+    path: '/v1/files/{id}',
+    summary: 'A file.',
+    scope: 'read',
+    success: { '200': ok('the file', Anything) },
+    errors: ['file_not_found'],
+  },
+  {
+    method: 'get',
+    path: '/v1/files/{id}/content',
+    summary: 'What is in a file.',
+    scope: 'read',
+    success: { '200': ok('the bytes', z.string(), 'application/octet-stream') },
+    errors: ['file_not_found'],
+  },
+  {
+    method: 'delete',
+    path: '/v1/files/{id}',
+    summary: 'Forget a file.',
+    scope: 'submit',
+    success: { '200': ok('it is gone', Anything) },
+    errors: ['file_not_found'],
+  },
+  {
+    method: 'post',
+    path: '/v1/batches',
+    summary: 'Run every line of a file, behind interactive work, within a day.',
+    scope: 'submit',
+    body: CreateBatch,
+    success: { '200': ok('the batch; `countersign.receipts_root` once it is over', Anything) },
+    errors: ['request_invalid', 'file_not_found', 'too_many_batches'],
+  },
+  {
+    method: 'get',
+    path: '/v1/batches',
+    summary: "The tenant's batches, newest first.",
+    scope: 'read',
+    query: ListBatches,
+    success: { '200': ok('a page', Anything) },
+    errors: ['request_invalid', 'batch_not_found'],
+  },
+  {
+    method: 'get',
+    path: '/v1/batches/{id}',
+    summary: 'A batch.',
+    scope: 'read',
+    success: { '200': ok('the batch', Anything) },
+    errors: ['batch_not_found'],
+  },
+  {
+    method: 'post',
+    path: '/v1/batches/{id}/cancel',
+    summary: 'Stop a batch; what is finished is kept.',
+    scope: 'submit',
+    success: { '200': ok('the batch', Anything) },
+    errors: ['batch_not_found', 'batch_over'],
   },
   {
     method: 'get',

@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
-import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { createHash, randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
-import { writeDurably } from './durable-file.ts';
+import { syncFolder, writeDurably } from './durable-file.ts';
 
 const NAME = /^[0-9a-f]{64}$/;
 
@@ -54,14 +55,78 @@ export class BlobStore {
     }
   }
 
+  /**
+   * Stores what comes, however much up to `maxBytes`, with a bounded part of it in memory. Durable when this resolves.
+   * Throws CodedError `body_too_large`, or what the source throws; nothing is left then.
+   */
+  async putStream(
+    source: AsyncIterable<Uint8Array | string>,
+    maxBytes: number,
+  ): Promise<{ sha256: string; bytes: number }> {
+    const hash = createHash('sha256');
+    let bytes = 0;
+    const aside = join(this.#folder, `${randomBytes(12).toString('hex')}.tmp`);
+    await mkdir(this.#folder, { recursive: true });
+    const file = await open(aside, 'wx', 0o640);
+    try {
+      for await (const piece of source) {
+        const chunk = typeof piece === 'string' ? Buffer.from(piece) : piece;
+        bytes += chunk.length;
+        if (bytes > maxBytes)
+          throw new CodedError('body_too_large', `More than ${maxBytes} bytes came, which is the most for one object.`);
+        hash.update(chunk);
+        await file.write(chunk);
+      }
+      await file.sync();
+    } catch (error) {
+      await rm(aside, { force: true });
+      throw error;
+    } finally {
+      await file.close();
+    }
+    const sha256 = hash.digest('hex');
+    const path = join(this.#folder, sha256.slice(0, 2), sha256);
+    await mkdir(dirname(path), { recursive: true });
+    await rename(aside, path);
+    await syncFolder(dirname(path));
+    return { sha256, bytes };
+  }
+
+  /** The bytes of a blob, a piece at a time. Throws CodedError `blob_missing`, also at the end if the digest is another. */
+  async *read(digest: string): AsyncGenerator<Buffer> {
+    if (!NAME.test(digest)) throw new CodedError('blob_missing', 'That is not the name of a stored object.');
+    const hash = createHash('sha256');
+    try {
+      for await (const piece of createReadStream(join(this.#folder, digest.slice(0, 2), digest))) {
+        const chunk = piece as Buffer;
+        hash.update(chunk);
+        yield chunk;
+      }
+    } catch (cause) {
+      throw new CodedError('blob_missing', `The stored object ${digest} cannot be read.`, { cause });
+    }
+    if (hash.digest('hex') !== digest) throw new CodedError('blob_missing', `The stored object ${digest} is damaged.`);
+  }
+
+  /** Makes a blob young again, so that `removeOld` spares it. Whether it is there. */
+  async touch(digest: string): Promise<boolean> {
+    const now = new Date();
+    return utimes(join(this.#folder, digest.slice(0, 2), digest), now, now).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** Removes blobs that nobody has stored for `ageMs`; returns how many. */
   async removeOld(ageMs: number): Promise<number> {
     const before = Date.now() - ageMs;
     let removed = 0;
-    for (const folder of await readdir(this.#folder).catch(() => [])) {
-      const inside = join(this.#folder, folder);
-      for (const name of await readdir(inside).catch(() => [])) {
-        const path = join(inside, name);
+    for (const entry of await readdir(this.#folder).catch(() => [])) {
+      const inside = join(this.#folder, entry);
+      const paths = entry.endsWith('.tmp')
+        ? [inside]
+        : (await readdir(inside).catch(() => [])).map((name) => join(inside, name));
+      for (const path of paths) {
         const found = await stat(path).catch(() => undefined);
         if (found === undefined || found.mtimeMs >= before) continue;
         await rm(path, { force: true });

@@ -35,7 +35,8 @@ async function writeAside({ path, bytes }: FileToWrite): Promise<string> {
   return aside;
 }
 
-async function syncFolder(folder: string): Promise<void> {
+/** Makes the names in a folder durable. */
+export async function syncFolder(folder: string): Promise<void> {
   const directory = await open(folder, 'r');
   try {
     await directory.sync();

@@ -6,7 +6,7 @@ import { CodedError } from '../errors/coded-error.ts';
 
 export interface ChildSpec {
   readonly name: string;
-  readonly role: 'api' | 'worker' | 'attestor';
+  readonly role: 'api' | 'worker' | 'attestor' | 'courier';
   readonly env: Record<string, string>;
   readonly logFile: string;
 }

@@ -62,7 +62,9 @@ function number(text: string): number {
 
 program
   .command('up')
-  .description('start Redis, api, workers and attestor here, run one job, verify its receipt, and stay until Ctrl-C')
+  .description(
+    'start Redis, api, workers, attestor and courier here, run one job, verify its receipt, and stay until Ctrl-C',
+  )
   .option('--once', 'stop after the verified job')
   .option('--workers <n>', 'worker processes', number, 2)
   .option(
@@ -82,7 +84,7 @@ program
     process.exit();
   });
 
-for (const role of ['api', 'worker', 'attestor'] as const) {
+for (const role of ['api', 'worker', 'attestor', 'courier'] as const) {
   program
     .command(role)
     .description(`run one ${role}, configured by COUNTERSIGN_ variables (see README.md)`)

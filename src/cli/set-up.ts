@@ -27,6 +27,7 @@ export class DataFolder {
   readonly catalog = (): string => this.at('models.json');
   readonly enrolled = (): string => this.at('workers.json');
   readonly blobs = (): string => this.at('blobs');
+  readonly files = (): string => this.at('files');
   /** The transparency log's files, as they are served. */
   readonly log = (): string => this.at('log');
   readonly devKey = (): string => this.at('dev.key');
@@ -42,7 +43,7 @@ export const ADMIN = 'admin';
 
 /** Makes what is missing: keys, passwords, keyring, list of workers, catalog. What is there is left as it is. */
 export function prepare(data: DataFolder, workers: number): void {
-  for (const folder of [data.path, data.at('keys'), data.blobs(), data.log(), data.at('logs')])
+  for (const folder of [data.path, data.at('keys'), data.blobs(), data.files(), data.log(), data.at('logs')])
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   if (!existsSync(data.catalog()))
     writeFileSync(data.catalog(), `${JSON.stringify(demonstrationCatalog(data), null, 2)}\n`, { mode: 0o644 });

@@ -89,7 +89,7 @@ async function startAndProve(
   others.catch(() => undefined);
   const url = String(facts?.['url']);
   writeFileSync(data.address(), `${url}\n`, { mode: 0o644 });
-  out.say(`starting   api, ${options.workers} workers and attestor, each a process of its own`);
+  out.say(`starting   api, ${options.workers} workers, attestor and courier, each a process of its own`);
 
   const key = await developmentKey(data, access);
   const client = new ApiClient(url, key);
@@ -204,6 +204,7 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
         COUNTERSIGN_API_KEY_FILE: data.roleKey('api'),
         COUNTERSIGN_LOG: data.log(),
         COUNTERSIGN_KEYRING: data.keyring(),
+        COUNTERSIGN_FILES: data.files(),
         COUNTERSIGN_PORT: String(port),
       },
       logFile: data.at('logs', 'api.log'),
@@ -230,6 +231,18 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
         logFile: data.at('logs', `${name}.log`),
       };
     }),
+    {
+      name: 'courier',
+      role: 'courier',
+      env: {
+        ...common('api'),
+        COUNTERSIGN_API_KEY_FILE: data.roleKey('api'),
+        COUNTERSIGN_LOG: data.log(),
+        COUNTERSIGN_KEYRING: data.keyring(),
+        COUNTERSIGN_FILES: data.files(),
+      },
+      logFile: data.at('logs', 'courier.log'),
+    },
   ];
 }
 

@@ -2,7 +2,7 @@
  * Every Redis key, as a function. One shard's keys share a hash tag, so that Redis Cluster is a matter of
  * configuration. The first word of a key names the role that may write it; `redis/acl.ts` turns that into rules:
  *
- *   ticket, cancels, idem, jobs, apikey     the API
+ *   ticket, cancels, idem, jobs, apikey, file, batch   the API and the courier
  *   claims, evidence                        workers, each field once (HSETNX), never again
  *   lease, chunks, worker, wake:w           workers
  *   attest                                  workers, append only
@@ -155,6 +155,45 @@ export class JobKeys {
   /** String: the checkpoint of this size, while receipts are kept that want it. */
   logAt(size: number | string): string {
     return `${this.prefix}log:at:${size}`;
+  }
+
+  /** Hash: an uploaded file or the results of a batch. */
+  file(id: string): string {
+    return `${this.prefix}file:${id}`;
+  }
+
+  /** Sorted set: a tenant's files by creation time. */
+  filesOf(tenant: string): string {
+    return `${this.prefix}files:${tenant}`;
+  }
+
+  /** Sorted set: all files by the time (ms) at which they are removed. */
+  get files(): string {
+    return `${this.prefix}files`;
+  }
+
+  /** Hash: a batch. */
+  batch(id: string): string {
+    return `${this.prefix}batch:${id}`;
+  }
+
+  /** Hash: the results of each part of a batch, written once. */
+  batchParts(id: string): string {
+    return `${this.prefix}batch:${id}:parts`;
+  }
+
+  /** String: the courier that works on a batch now. */
+  batchLease(id: string): string {
+    return `${this.prefix}batch:${id}:lease`;
+  }
+
+  batchesOf(tenant: string): string {
+    return `${this.prefix}batches:${tenant}`;
+  }
+
+  /** Sorted set: batches that are not over, by creation time. */
+  get batches(): string {
+    return `${this.prefix}batches`;
   }
 
   /** Hash: where each tenant's share of a queue stands. */

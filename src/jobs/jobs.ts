@@ -43,6 +43,8 @@ export interface ConfirmedOutput {
   readonly bytes: Buffer;
   readonly sha256: string;
   readonly usage: Usage;
+  /** The payload of the verdict, as it was signed. */
+  readonly verdict: Buffer;
 }
 
 /** What a tenant may do with its jobs. A job of another tenant answers exactly like one that does not exist. */
@@ -159,7 +161,7 @@ export class Jobs {
 
   /** The confirmed output and its digest. Throws CodedError `job_not_done` before confirmation: nothing unconfirmed is served. */
   async output(tenant: string, id: string): Promise<ConfirmedOutput> {
-    const { field, evidence } = await this.#documents(tenant, id);
+    const { field, evidence, verdict } = await this.#documents(tenant, id);
     const statement = Evidence.parse(JSON.parse(evidence.payload.toString('utf8')));
     const sha256 = statement.subject[0].digest.sha256;
     const inline = await this.#redis.hgetBuffer(this.#keys.evidence(id), `${field}:o`);
@@ -167,6 +169,7 @@ export class Jobs {
       bytes: inline ?? (await this.#blobs.get(sha256, MAX_OUTPUT_BYTES)),
       sha256,
       usage: statement.predicate.usage,
+      verdict: verdict.payload,
     };
   }
 

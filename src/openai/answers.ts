@@ -9,6 +9,8 @@ export interface Done {
   readonly createdMs: number;
   readonly output: unknown;
   readonly usage: Usage;
+  /** The payload of the verdict, as it was signed. */
+  readonly verdict: Buffer;
 }
 
 /** What every answer says of its confirmation. */

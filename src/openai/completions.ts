@@ -1,4 +1,4 @@
-import type { Admission, Submitter } from '../admission/admission.ts';
+import type { Admission, SubmitOptions, Submitter } from '../admission/admission.ts';
 import { CodedError } from '../errors/coded-error.ts';
 import { followJob } from '../jobs/job-follow.ts';
 import type { JobView } from '../jobs/job.reader.ts';
@@ -27,10 +27,12 @@ export class Completions {
   }
 
   /** The ids of the jobs, one for each choice. Where one is refused, those already accepted are cancelled. */
-  async submit(submitter: Submitter, asked: Asked, idempotencyKey: string | undefined): Promise<string[]> {
+  async submit(submitter: Submitter, asked: Asked, options: SubmitOptions): Promise<string[]> {
+    const { idempotencyKey } = options;
     const results = await Promise.allSettled(
       asked.jobs.map((job, index) =>
         this.#admission.submit(submitter, job, {
+          ...options,
           idempotencyKey: idempotencyKey === undefined || index === 0 ? idempotencyKey : `${idempotencyKey} ${index}`,
         }),
       ),
@@ -48,7 +50,12 @@ export class Completions {
 
   /** The confirmed answer. Throws CodedErrors that say how the first job that is not done ended. */
   async answer(tenant: string, asked: Asked, ids: readonly string[], signal: AbortSignal): Promise<object> {
-    return answerOf(asked, await Promise.all(ids.map((id) => this.#done(tenant, id, signal))));
+    return answerOf(asked, await this.done(tenant, ids, signal));
+  }
+
+  /** The jobs once all of them are done; throws as `answer`. */
+  done(tenant: string, ids: readonly string[], signal: AbortSignal): Promise<Done[]> {
+    return Promise.all(ids.map((id) => this.#done(tenant, id, signal)));
   }
 
   /** What workers say, before anybody has confirmed it: without usage, and with a word that it is provisional. */
@@ -141,8 +148,8 @@ export class Completions {
 
   async #confirmed(view: JobView): Promise<Done> {
     if (view.state !== 'done') throw outcomeError(view);
-    const { bytes, usage } = await this.#jobs.output(view.tenant, view.id);
-    return { id: view.id, createdMs: view.createdMs, output: JSON.parse(bytes.toString('utf8')), usage };
+    const { bytes, usage, verdict } = await this.#jobs.output(view.tenant, view.id);
+    return { id: view.id, createdMs: view.createdMs, output: JSON.parse(bytes.toString('utf8')), usage, verdict };
   }
 
   /** The text of the first attempt that is committed. */

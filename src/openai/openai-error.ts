@@ -32,6 +32,7 @@ const FINAL: ReadonlySet<string> = new Set([
   'job_expired',
   'job_cancelled',
   'job_not_done',
+  'batch_over',
   'spend_exceeded',
 ]);
 

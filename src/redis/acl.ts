@@ -37,7 +37,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
       return [
         ...begin,
         channels,
-        ...['bull:*', 'ticket:*', 'jobs:*', 'open', 'fair:*', 'cancels', 'idem:*', 'apikey*'].map(p),
+        ...['bull:*', 'ticket:*', 'jobs:*', 'open', 'fair:*', 'cancels', 'idem:*', 'apikey*', 'file*', 'batch*'].map(p),
         ...[
           'ruling:*',
           'claims:*',
@@ -52,7 +52,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
         ].map(read),
         ...words(ADD_JOBS),
         ...words(
-          '+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers',
+          '+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel',
         ),
       ];
     case 'worker':

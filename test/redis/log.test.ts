@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { SigningKey } from '../../src/keys/signing-key.ts';
-import { publishedLog } from '../../src/api/published-log.ts';
+import { publishedLog } from '../../src/jobs/published-log.ts';
 import { auditLog, type LogSource } from '../../src/log/log-audit.ts';
 import { logEntry } from '../../src/log/log-entry.ts';
 import { LogFiles } from '../../src/log/log-files.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { SigningKey } from '../../src/keys/signing-key.ts';
-import { publishedLog } from '../../src/api/published-log.ts';
+import { publishedLog } from '../../src/jobs/published-log.ts';
 import { logEntry } from '../../src/log/log-entry.ts';
 import { LogFiles } from '../../src/log/log-files.ts';
 import { LogReader } from '../../src/log/log-reader.ts';

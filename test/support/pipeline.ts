@@ -128,7 +128,13 @@ export class Pipeline implements AsyncDisposable {
 
   /** The usual: one api, workers, attestors. */
   static async start(
-    options: { models?: readonly object[]; workers?: number; attestors?: number; env?: Env } = {},
+    options: {
+      models?: readonly object[];
+      workers?: number;
+      attestors?: number;
+      couriers?: number;
+      env?: Env;
+    } = {},
   ): Promise<Pipeline> {
     const pipeline = await Pipeline.prepare(options.models);
     const env = options.env ?? {};
@@ -136,6 +142,7 @@ export class Pipeline implements AsyncDisposable {
       pipeline.api(env),
       ...Array.from({ length: options.workers ?? 2 }, (_, index) => pipeline.worker(index + 1, env)),
       ...Array.from({ length: options.attestors ?? 1 }, () => pipeline.attestor(env)),
+      ...Array.from({ length: options.couriers ?? 0 }, () => pipeline.courier(env)),
     ]);
     return pipeline;
   }
@@ -163,11 +170,23 @@ export class Pipeline implements AsyncDisposable {
       COUNTERSIGN_API_KEY_FILE: join(this.folder, 'api.key'),
       COUNTERSIGN_LOG: join(this.folder, 'log'),
       COUNTERSIGN_KEYRING: join(this.folder, 'keyring.json'),
+      COUNTERSIGN_FILES: join(this.folder, 'files'),
       COUNTERSIGN_PORT: '0',
       ...pick(extra, 'api'),
     });
     this.#url = String(role.facts['url']);
     return role;
+  }
+
+  courier(extra: Env = {}): Promise<Role> {
+    return this.run('courier', 'courier', {
+      ...this.environment('api'),
+      COUNTERSIGN_API_KEY_FILE: join(this.folder, 'api.key'),
+      COUNTERSIGN_LOG: join(this.folder, 'log'),
+      COUNTERSIGN_KEYRING: join(this.folder, 'keyring.json'),
+      COUNTERSIGN_FILES: join(this.folder, 'files'),
+      ...pick(extra, 'courier'),
+    });
   }
 
   worker(number: number, extra: Env = {}): Promise<Role> {

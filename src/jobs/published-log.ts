@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { JobKeys } from '../jobs/job.keys.ts';
+import type { JobKeys } from './job.keys.ts';
 import type { PublishedLog } from '../log/log-reader.ts';
 import { TILE_WIDTH } from '../log/tile.ts';
 

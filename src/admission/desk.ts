@@ -1,0 +1,110 @@
+import { readFileSync } from 'node:fs';
+import type { Redis } from 'ioredis';
+import { BatchFiles } from '../batches/batch-files.store.ts';
+import { Batches } from '../batches/batch.store.ts';
+import { BlobStore } from '../blobs/blob-store.ts';
+import { FairQueues } from '../bull/fair-queues.ts';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import { JobKeys } from '../jobs/job.keys.ts';
+import { JobReader } from '../jobs/job.reader.ts';
+import { Jobs } from '../jobs/jobs.ts';
+import { publishedLog } from '../jobs/published-log.ts';
+import { Wake } from '../jobs/wake.ts';
+import { readSigningKey } from '../keys/key-file.ts';
+import type { SigningKey } from '../keys/signing-key.ts';
+import { LogFiles } from '../log/log-files.ts';
+import { LogReader } from '../log/log-reader.ts';
+import type { Logger } from '../logging/logger.ts';
+import { Completions } from '../openai/completions.ts';
+import { readCatalog, type Catalog } from '../pools/catalog.ts';
+import { readKeyring } from '../receipts/keyring-file.ts';
+import { KeyringFile } from '../receipts/keyring.ts';
+import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
+import { requireFitRedis } from '../redis/requirements.ts';
+import { Admission } from './admission.ts';
+import type { DeskConfig } from './desk-config.ts';
+
+const REDIS_START_MS = 10_000;
+
+/** Where jobs are handed in and their answers handed out: what the API and the courier have in common. */
+export interface Desk {
+  readonly redis: Redis;
+  readonly keys: JobKeys;
+  readonly catalog: Catalog;
+  readonly keyring: KeyringFile;
+  readonly signingKey: SigningKey;
+  readonly log: LogReader;
+  readonly wake: Wake;
+  readonly jobs: Jobs;
+  readonly admission: Admission;
+  readonly completions: Completions;
+  readonly files: BatchFiles;
+  readonly batches: Batches;
+  close(): Promise<void>;
+}
+
+/** Checks key, keyring, catalog and Redis, and opens everything. Throws CodedErrors that say what to do. */
+export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk> {
+  const signingKey = readSigningKey(config.COUNTERSIGN_API_KEY_FILE);
+  const trust = readKeyring(config.COUNTERSIGN_KEYRING);
+  if (!trust.of('api').some((key) => key.id === signingKey.public.id)) {
+    throw new CodedError(
+      'key_file_unfit',
+      `The API's key ${signingKey.public.id.slice(0, 16)}… is not in ${config.COUNTERSIGN_KEYRING}: nobody would believe its tickets.`,
+    );
+  }
+  const [ownLog] = trust.logPolicy.logs;
+  if (ownLog === undefined) throw new CodedError('key_file_unfit', `${config.COUNTERSIGN_KEYRING} names no log.`);
+  const keyring = KeyringFile.parse(JSON.parse(readFileSync(config.COUNTERSIGN_KEYRING, 'utf8')));
+  const catalog = readCatalog(config.COUNTERSIGN_CATALOG);
+  const keys = new JobKeys(config.COUNTERSIGN_SHARD);
+  const access = redisAccess(config, 'api');
+  const redis = openRedis(access, 'prompt', logger);
+  const blocking = openRedis(access, 'patient', logger);
+  // BullMQ waits for its connection; a prompt one would reject what is sent during an outage, which the sweep repairs.
+  const queueRedis: Redis = openRedis(access, 'prompt', logger);
+  try {
+    await Promise.all([whenReady(redis, REDIS_START_MS), whenReady(queueRedis, REDIS_START_MS)]);
+    await requireFitRedis(redis, 'api');
+  } catch (cause) {
+    for (const connection of [redis, blocking, queueRedis]) connection.disconnect();
+    if (cause instanceof CodedError) throw cause;
+    throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
+  }
+  const blobs = new BlobStore(config.COUNTERSIGN_BLOBS);
+  const wake = new Wake(blocking, keys, logger);
+  wake.start();
+  const reader = new JobReader(redis, keys, keys.open);
+  const log = new LogReader(new LogFiles(config.COUNTERSIGN_LOG), ownLog.key, publishedLog(redis, keys));
+  const jobs = new Jobs({ redis, keys, reader, blobs, wake, log, keyring: trust });
+  const admission = new Admission({
+    redis,
+    keys,
+    queues: FairQueues.ofPools(queueRedis, keys),
+    blobs,
+    catalog,
+    signingKey,
+    defaultRecompute: config.COUNTERSIGN_DEFAULT_RECOMPUTE,
+    logger,
+  });
+  const files = new BatchFiles(redis, keys, new BlobStore(config.COUNTERSIGN_FILES));
+  return {
+    redis,
+    keys,
+    catalog,
+    keyring,
+    signingKey,
+    log,
+    wake,
+    jobs,
+    admission,
+    completions: new Completions({ admission, jobs, wake }),
+    files,
+    batches: new Batches(redis, keys),
+    async close() {
+      await wake.stop();
+      redis.disconnect();
+      queueRedis.disconnect();
+    },
+  };
+}

@@ -1,0 +1,27 @@
+import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
+import { openDesk } from '../admission/desk.ts';
+import type { Logger } from '../logging/logger.ts';
+import { BatchRunner } from './batch-runner.ts';
+import type { CourierConfig } from './courier-config.ts';
+
+/** What nobody waits for on a connection: batches. Any number of couriers may run at once. */
+@Injectable()
+export class CourierProcess implements BeforeApplicationShutdown {
+  readonly #stops: readonly (() => unknown)[];
+
+  private constructor(stops: readonly (() => unknown)[]) {
+    this.#stops = stops;
+  }
+
+  static async start(config: CourierConfig, logger: Logger): Promise<CourierProcess> {
+    const desk = await openDesk(config, logger);
+    const batches = new BatchRunner(desk, logger);
+    batches.start();
+    logger.info('courier running');
+    return new CourierProcess([() => batches.stop(), () => desk.close()]);
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    for (const stop of this.#stops) await stop();
+  }
+}

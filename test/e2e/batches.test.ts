@@ -1,0 +1,233 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import OpenAI, { toFile } from 'openai';
+import { leafHash, verifyInclusion } from '../../src/log/merkle.ts';
+import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
+
+interface OutputLine {
+  id: string;
+  custom_id: string;
+  response: { status_code: number; request_id: string; body: { choices: { text: string }[]; countersign: object } };
+  error: { code: string } | null;
+  countersign: { receipts: { leaf: number; of: number; proof: string[] }[] };
+}
+
+const URL = '/v1/completions';
+const line = (id: string, body: object = {}) => ({
+  custom_id: id,
+  method: 'POST',
+  url: URL,
+  body: { model: 'noop', prompt: `prompt ${id}`, max_tokens: 8, ...body },
+});
+const jsonl = (lines: readonly unknown[]) =>
+  lines.map((one) => (typeof one === 'string' ? one : JSON.stringify(one))).join('\n');
+
+let pipeline: Pipeline;
+let native: Client;
+let openai: OpenAI;
+
+beforeAll(async () => {
+  pipeline = await Pipeline.start({
+    models: [KJV_MODEL, NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }],
+    workers: 1,
+    couriers: 1,
+  });
+  native = await pipeline.client();
+  openai = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: native.key, maxRetries: 0 });
+});
+afterAll(() => pipeline[Symbol.asyncDispose]());
+
+async function begin(client: OpenAI, text: string): Promise<OpenAI.Batch> {
+  const file = await client.files.create({ file: await toFile(Buffer.from(text), 'lines.jsonl'), purpose: 'batch' });
+  expect(file.bytes).toBe(Buffer.byteLength(text));
+  return client.batches.create({ input_file_id: file.id, endpoint: URL, completion_window: '24h' });
+}
+
+const over = (client: OpenAI, id: string) =>
+  until(async () => {
+    const batch = await client.batches.retrieve(id);
+    return ['completed', 'failed', 'cancelled', 'expired'].includes(batch.status) && batch;
+  }, 60_000);
+
+async function linesOf(client: OpenAI, id: string | null | undefined): Promise<OutputLine[]> {
+  if (id == null) return [];
+  const text = await (await client.files.content(id)).text();
+  return text
+    .trim()
+    .split('\n')
+    .map((one) => JSON.parse(one) as OutputLine);
+}
+
+describe('batches, with the official client', () => {
+  test('each line is answered once, names receipts that verify, and stands in the tree of the batch', async () => {
+    const ids = Array.from({ length: 700 }, (_, index) => `r-${index}`);
+    const lines = [
+      ...ids.map((id) => line(id)),
+      line('real', { model: 'kjv-1m', prompt: 'In the beginning', n: 2, seed: 4 }),
+      line('no such model', { model: 'gpt-9' }),
+      line('too hot', { temperature: 9 }),
+    ];
+    const started = await begin(openai, `${jsonl(lines)}\n`);
+    expect(started.status).toBe('validating');
+    const batch = (await over(openai, started.id)) as OpenAI.Batch & {
+      countersign: { receipts: number; receipts_root: string };
+    };
+    expect(batch.status).toBe('completed');
+    expect(batch.request_counts).toEqual({ total: 703, completed: 701, failed: 2 });
+    const output = await linesOf(openai, batch.output_file_id);
+    expect(output.map(({ custom_id }) => custom_id)).toEqual([...ids, 'real']);
+    const errors = await linesOf(openai, batch.error_file_id);
+    expect(errors.map(({ custom_id, response }) => [custom_id, response.status_code])).toEqual([
+      ['no such model', 404],
+      ['too hot', 400],
+    ]);
+    expect(errors[0]?.response.body).toMatchObject({ error: { code: 'model_not_found', param: 'model' } });
+    expect(batch.countersign.receipts).toBe(702);
+    const root = Buffer.from(batch.countersign.receipts_root, 'base64');
+    const real = output.at(-1);
+    expect(real?.response.body.choices).toHaveLength(2);
+    for (const one of [output[0], output[333], real]) {
+      const jobs = [...JSON.stringify(one?.response.body.countersign).matchAll(/job_[0-9a-z]{26}/g)].map(([id]) => id);
+      for (const [at, id] of [...new Set(jobs)].entries()) {
+        const receipt = await native.receipt(id);
+        verifyReceipt(receipt, pipeline.keyring);
+        const { verdict } = JSON.parse(receipt.toString()) as { verdict: { payload: string } };
+        const place = one?.countersign.receipts[at];
+        const proof = place?.proof.map((hash) => Buffer.from(hash, 'base64')) ?? [];
+        const leaf = leafHash(Buffer.from(verdict.payload, 'base64'));
+        expect(verifyInclusion(leaf, place?.leaf ?? -1, { size: place?.of ?? 0, root }, proof)).toBe(true);
+      }
+    }
+  });
+
+  test('a file whose form is wrong fails as a whole, and says which lines and why', async () => {
+    const started = await begin(
+      openai,
+      jsonl([
+        line('a'),
+        'not json',
+        line('a'),
+        { ...line('b'), method: 'GET' },
+        { ...line('c'), url: '/v1/embeddings' },
+        { method: 'POST', url: URL, body: {} },
+        `{"custom_id":"d","custom_id":"e","method":"POST","url":"${URL}","body":{}}`,
+        `${'['.repeat(5_000)}${']'.repeat(5_000)}`,
+      ]),
+    );
+    const batch = await over(openai, started.id);
+    expect(batch.status).toBe('failed');
+    expect(batch.errors?.data?.map(({ code, line: at }) => [at, code])).toEqual([
+      [2, 'invalid_json_line'],
+      [3, 'duplicate_custom_id'],
+      [4, 'invalid_method'],
+      [5, 'invalid_url'],
+      [6, 'missing_required_parameter'],
+      [7, 'invalid_json_line'],
+      [8, 'invalid_json_line'],
+    ]);
+    const empty = await over(openai, (await begin(openai, '\n\n')).id);
+    expect(empty.errors?.data?.[0]?.code).toBe('empty_file');
+  });
+
+  test('cancelling keeps what is finished and says of the rest that it was not run; an expired batch likewise', async () => {
+    for (const end of ['cancelled', 'expired'] as const) {
+      const lines = [line('quick'), ...Array.from({ length: 400 }, (_, n) => line(`never ${n}`, { model: 'by-hand' }))];
+      const { id } = await begin(openai, jsonl(lines));
+      await until(async () => (await openai.batches.retrieve(id)).request_counts?.completed === 1);
+      if (end === 'cancelled') expect((await openai.batches.cancel(id)).status).toBe('cancelling');
+      else await pipeline.redis.client().hset(pipeline.redis.keys.batch(id), 'expiresMs', Date.now());
+      const batch = await over(openai, id);
+      expect([batch.status, batch.request_counts]).toEqual([end, { total: 401, completed: 1, failed: 400 }]);
+      expect((await linesOf(openai, batch.output_file_id)).map(({ custom_id }) => custom_id)).toEqual(['quick']);
+      const errors = await linesOf(openai, batch.error_file_id);
+      expect(new Set(errors.map(({ error }) => error?.code))).toEqual(new Set([`batch_${end}`]));
+      expect(errors).toHaveLength(400);
+      await expect(openai.batches.cancel(id)).rejects.toMatchObject({ status: 409, code: 'batch_over' });
+    }
+    const open = async () =>
+      ((await (await native.fetch('/v1/jobs?model=by-hand&state=queued')).json()) as { jobs: unknown[] }).jobs.length;
+    await until(async () => (await open()) === 0);
+  });
+
+  test('files and batches of another tenant are not there, and lists have pages', async () => {
+    const stranger = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: await pipeline.key('other'), maxRetries: 0 });
+    const first = await begin(openai, jsonl([line('a')]));
+    const second = await begin(openai, jsonl([line('a')]));
+    for (const missing of [
+      stranger.files.retrieve(first.input_file_id),
+      stranger.files.content(first.input_file_id),
+      stranger.files.delete(first.input_file_id),
+      stranger.batches.retrieve(first.id),
+      stranger.batches.cancel(first.id),
+      stranger.batches.create({ input_file_id: first.input_file_id, endpoint: URL, completion_window: '24h' }),
+      openai.batches.retrieve('batch_000000000000000000000000'),
+    ])
+      await expect(missing).rejects.toMatchObject({ status: 404 });
+    const page = await openai.batches.list({ limit: 1 });
+    expect(page.data.map(({ id }) => id)).toEqual([second.id]);
+    expect((await page.getNextPage()).data.map(({ id }) => id)).toEqual([first.id]);
+    await over(openai, first.id);
+    await openai.files.delete(first.input_file_id);
+    await expect(openai.files.retrieve(first.input_file_id)).rejects.toMatchObject({ status: 404 });
+    expect((await openai.files.list()).data.some(({ id }) => id === second.input_file_id)).toBe(true);
+  });
+
+  test('400: uploads that are not what they should be leave no file', async () => {
+    const before = (await openai.files.list()).data.length;
+    const post = (body: NonNullable<RequestInit['body']>, headers: Record<string, string> = {}) =>
+      native.fetch('/v1/files', { method: 'POST', body, headers });
+    const form = (parts: Record<string, string | Blob>) => {
+      const data = new FormData();
+      for (const [name, value] of Object.entries(parts)) data.append(name, value);
+      return data;
+    };
+    const blob = new Blob(['{}']);
+    const answers = [
+      await post('{}', { 'content-type': 'application/json' }),
+      await post(form({ purpose: 'fine-tune', file: blob })),
+      await post(form({ purpose: 'batch' })),
+      await post(form({ purpose: 'batch', nonsense: 'x', file: blob })),
+      await post(form({ purpose: 'batch', other: blob })),
+      await post('--x\r\nrubbish', { 'content-type': 'multipart/form-data; boundary=x' }),
+      await post('rubbish', { 'content-type': 'multipart/form-data' }),
+      await post(form(Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`f${n}`, 'x'])))),
+    ];
+    for (const answer of answers) {
+      expect([400, 415]).toContain(answer.status);
+      expect(await answer.json()).toMatchObject({ error: { type: 'invalid_request_error' } });
+    }
+    expect((await openai.files.list()).data).toHaveLength(before);
+  });
+
+  test('the courier is killed again and again, and every custom_id is answered exactly once', async () => {
+    const count = 1_500;
+    const { id } = await begin(openai, jsonl(Array.from({ length: count }, (_, n) => line(`k-${n}`))));
+    let kills = 0;
+    for (const point of [
+      'after-submit:40',
+      'after-submit:700',
+      'before-part:1',
+      'after-part:1',
+      'before-results:1',
+      'after-results:1',
+    ]) {
+      for (const role of pipeline.running().filter(({ name }) => name === 'courier')) {
+        role.process.kill('SIGKILL');
+        await role.exited;
+      }
+      const role = await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` });
+      if ((await Promise.race([role.exited, over(openai, id).then(() => 'over')])) === 'SIGKILL') kills += 1;
+    }
+    await pipeline.courier();
+    const batch = await over(openai, id);
+    expect(kills).toBeGreaterThanOrEqual(5);
+    expect([batch.status, batch.request_counts?.completed]).toEqual(['completed', count]);
+    const output = await linesOf(openai, batch.output_file_id);
+    expect(output.map(({ custom_id }) => custom_id)).toEqual(Array.from({ length: count }, (_, n) => `k-${n}`));
+    // And no line was asked twice.
+    const jobs = new Set(output.map(({ response }) => response.request_id));
+    expect(jobs.size).toBe(count);
+    const asked = await pipeline.redis.client().zcard(pipeline.redis.keys.jobsOfModel('acme', 'noop'));
+    expect(asked).toBe(700 + 2 + 2 + count);
+  });
+});
