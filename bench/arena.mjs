@@ -184,6 +184,9 @@ export async function openAdmission(arena, model) {
   const { BlobStore } = await dist('blobs/blob-store.js');
   const { Catalog } = await dist('pools/catalog.js');
   const { createLogger } = await dist('logging/logger.js');
+  const { PriceTable } = await dist('ledger/price-table.js');
+  const { Webhooks } = await dist('webhooks/webhook.store.js');
+  const { RateLimits } = await dist('tenants/rate-limits.js');
   const [redis, queueRedis] = [arena.connect('api'), arena.connect('api')];
   const admission = new Admission({
     redis,
@@ -193,6 +196,10 @@ export async function openAdmission(arena, model) {
     catalog: new Catalog([model]),
     signingKey: arena.apiKey,
     defaultRecompute: 0,
+    prices: PriceTable.free,
+    webhooks: new Webhooks(redis, keys),
+    egress: { allowPrivate: false },
+    limits: new RateLimits(redis, keys),
     logger: createLogger('bench', 'error'),
   });
   return {

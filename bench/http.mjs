@@ -32,7 +32,7 @@ export async function benchHttp({ rounds }, say) {
     const { facts: mine } = await arena.role('api');
     const { facts: base } = await arena.start('bench/baseline-http.mjs', {});
     const redis = arena.connect('api');
-    const { text } = await new ApiKeys(redis, keys).create('bench', ['submit']);
+    const { text } = await new ApiKeys(redis, keys).create('bench', { tenant: 'bench', scopes: ['submit'] });
     redis.disconnect();
     const authorization = `Bearer ${text}`;
     await requestsPerSecond(mine.url, { authorization });

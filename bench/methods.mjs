@@ -76,7 +76,7 @@ export async function benchMethods({ rounds, jobs }, say) {
             const prompt = `And the king ${number} ${submitted + at}`;
             const params = { max_tokens: TOKENS, temperature: 0.8 };
             return admission.submit(
-              { tenant: 'bench', keyId: 'bench' },
+              { tenant: 'bench', keyId: 'bench', limits: { tenant: {}, key: {} } },
               { model: model.name, task: 'completion', input: { prompt }, params, attestation },
             );
           }),

@@ -25,7 +25,7 @@ async function ours() {
     submit: async (number) =>
       (
         await admission.submit(
-          { tenant: 'bench', keyId: 'bench' },
+          { tenant: 'bench', keyId: 'bench', limits: { tenant: {}, key: {} } },
           { model: 'noop', task: 'completion', input: { prompt: `${number} ${'x'.repeat(230)}` } },
         )
       ).id,

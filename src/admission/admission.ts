@@ -12,10 +12,25 @@ import { freshRandom } from '../keys/random.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Logger } from '../logging/logger.ts';
 import { present } from '../pools/announcement.ts';
+import type { PriceTable } from '../ledger/price-table.ts';
+import type { Caller } from '../tenants/api-key.ts';
+import type { RateLimits } from '../tenants/rate-limits.ts';
 import type { Catalog, CatalogModel } from '../pools/catalog.ts';
 import { encodeStored, signPayload } from '../receipts/dsse.ts';
-import { STATEMENT_TYPE, TICKET_TYPE, statementBytes, type Ticket } from '../receipts/statements.ts';
+import {
+  STATEMENT_TYPE,
+  TICKET_TYPE,
+  statementBytes,
+  type Params,
+  type Policy,
+  type Price,
+  type Ticket,
+} from '../receipts/statements.ts';
+import { holdEntry, monthOf } from '../ledger/ledger-entry.ts';
 import { Batch } from '../redis/batch.ts';
+import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
+import { FINAL_EVENT_TYPES } from '../webhooks/webhook-event.ts';
+import type { Webhooks } from '../webhooks/webhook.store.ts';
 import { loadScript } from '../redis/script.ts';
 import { DEFAULTS, type SubmitJob } from './submit-job.ts';
 
@@ -42,13 +57,14 @@ interface Application {
   readonly cost: number;
   readonly idempotencyKey: string;
   readonly bodyDigest: string;
+  readonly submitter: Submitter;
+  /** More fields of the ticket's hash, as JSON. */
+  readonly extra: string;
+  readonly price: Price | undefined;
 }
 
 /** Who asks. */
-export interface Submitter {
-  readonly tenant: string;
-  readonly keyId: string;
-}
+export type Submitter = Pick<Caller, 'tenant' | 'keyId' | 'limits'>;
 
 export interface SubmitOptions {
   /** The same key with the same body answers with the same job. */
@@ -63,7 +79,9 @@ export interface Admitted {
   readonly fresh: JobView | undefined;
 }
 
-type AdmitReply = { readonly kind: 'ok' | 'same' | 'other'; readonly id: string };
+type AdmitReply =
+  | { readonly kind: 'ok' | 'same' | 'other'; readonly id: string }
+  | { readonly kind: 'busy' | 'spent'; readonly count: number };
 
 /**
  * Accepts jobs: signs the ticket, stores it with its idempotency key in one step, and hands the id to the queue. The
@@ -86,10 +104,86 @@ export class Admission {
   /**
    * The accepted job; the same again for the same idempotency key and body. A new job comes as it stands at this moment, so
    * that nobody has to read it back. Throws CodedErrors that leave no
-   * trace: `model_not_found`, `task_not_supported`, `attestation_unavailable`, `body_too_large`, `idempotency_key_reused`.
+   * trace: `model_not_found`, `task_not_supported`, `attestation_unavailable`, `body_too_large`, `idempotency_key_reused`,
+   * `rate_limited`, `spend_exceeded`.
    */
-  async submit({ tenant }: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
+  async submit(submitter: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
+    const { tenant } = submitter;
     const { idempotencyKey } = options;
+    if (body.webhook !== undefined) checkUrl(body.webhook.url, this.#parts.egress);
+    const plan = await this.plan(tenant, body);
+    const { model, params, policy, attempts, input, inputBytes, price } = plan;
+    // Allowances are taken for what may be used; a repetition under the same key takes them again.
+    await this.#parts.limits.take(submitter, 'tokens', Math.ceil(inputBytes / 4) + params.max_tokens);
+    const inline = inputBytes <= INLINE_BYTES;
+    const inputSha256 = inline ? sha256Hex(input) : await this.#parts.blobs.put(Buffer.from(input));
+
+    const createdMs = Date.now();
+    const deadlineMs = createdMs + (body.deadline_ms ?? DEFAULTS.deadlineMs);
+    const id = newJobId(createdMs);
+    const ticket: Ticket = {
+      _type: STATEMENT_TYPE,
+      subject: [{ name: 'input', digest: { sha256: inputSha256 } }],
+      predicateType: TICKET_TYPE,
+      predicate: {
+        job: id,
+        tenant,
+        pool: model.pool,
+        model: { name: model.name, sha256: model.sha256 },
+        task: body.task,
+        params,
+        inputBytes,
+        policy,
+        attempts,
+        ...(price === undefined ? {} : { price }),
+        createdAt: new Date(createdMs).toISOString(),
+        deadline: new Date(deadlineMs).toISOString(),
+        nonce: freshRandom(32).toString('base64url'),
+      },
+    };
+    crashPoint('api.before-admit');
+    const signed = encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket)));
+    const reply = await this.#batch.add({
+      id,
+      submitter,
+      tenant,
+      model,
+      flow: options.isBackground === true ? `${tenant}~batch` : tenant,
+      ticket: signed,
+      inlineInput: inline ? input : '',
+      createdMs,
+      deadlineMs,
+      attempts,
+      cost: costOf(ticket.predicate),
+      extra: await this.#extra(tenant, body),
+      price,
+      idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
+      // The parsed body, whose members stand in the order of the schema whatever the order they were sent in.
+      bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body)),
+    });
+    requireAccepted(reply, price);
+    if (reply.kind === 'same' || reply.id !== id) return { id: reply.id, fresh: undefined };
+    return {
+      id,
+      fresh: {
+        id,
+        tenant,
+        model: model.name,
+        queue: queueName(model.pool, model.name),
+        createdMs,
+        deadlineMs,
+        maxAttempts: attempts,
+        cancelAskedMs: undefined,
+        ticket: signed.toString('utf8'),
+        attempts: [],
+        ending: undefined,
+        state: 'queued',
+      },
+    };
+  }
+
+  /** What the job would be, checked like a real one. Throws what `submit` does, but for limits, and leaves nothing. */
+  async plan(tenant: string, body: SubmitJob): Promise<Plan> {
     const model = this.#parts.catalog.get(body.model);
     if (model === undefined) {
       throw new CodedError('model_not_found', `There is no model named "${printable(body.model)}".`, {
@@ -115,85 +209,36 @@ export class Admission {
     const inputBytes = Buffer.byteLength(input);
     if (inputBytes > MAX_INPUT_BYTES)
       throw new CodedError('body_too_large', `The input has ${inputBytes} bytes, and ${MAX_INPUT_BYTES} are allowed.`);
-    const inline = inputBytes <= INLINE_BYTES;
-    const inputSha256 = inline ? sha256Hex(input) : await this.#parts.blobs.put(Buffer.from(input));
-
-    const createdMs = Date.now();
-    const deadlineMs = createdMs + (body.deadline_ms ?? DEFAULTS.deadlineMs);
-    const id = newJobId(createdMs);
     // Each vote takes an attempt.
     const votes = quorum === undefined ? 1 : quorum.of;
-    const attempts = Math.min(MOST_ATTEMPTS, (body.attempts ?? DEFAULTS.attempts) + votes - 1);
-    const ticket: Ticket = {
-      _type: STATEMENT_TYPE,
-      subject: [{ name: 'input', digest: { sha256: inputSha256 } }],
-      predicateType: TICKET_TYPE,
-      predicate: {
-        job: id,
-        tenant,
-        pool: model.pool,
-        model: { name: model.name, sha256: model.sha256 },
-        task: body.task,
-        params: {
-          max_tokens: body.params?.max_tokens ?? DEFAULTS.max_tokens,
-          temperature: body.params?.temperature ?? DEFAULTS.temperature,
-          top_p: body.params?.top_p ?? DEFAULTS.top_p,
-          seed: body.params?.seed ?? freshRandom(4).readUInt32BE(0),
-          stop: body.params?.stop ?? [],
-        },
-        inputBytes,
-        policy: {
-          recompute,
-          ...(tokens === undefined ? {} : { tokens }),
-          ...(quorum === undefined ? {} : { quorum: { of: quorum.of, agree: quorum.agree } }),
-        },
-        attempts,
-        createdAt: new Date(createdMs).toISOString(),
-        deadline: new Date(deadlineMs).toISOString(),
-        nonce: freshRandom(32).toString('base64url'),
-      },
+    const params: Params = {
+      max_tokens: body.params?.max_tokens ?? DEFAULTS.max_tokens,
+      temperature: body.params?.temperature ?? DEFAULTS.temperature,
+      top_p: body.params?.top_p ?? DEFAULTS.top_p,
+      seed: body.params?.seed ?? freshRandom(4).readUInt32BE(0),
+      stop: body.params?.stop ?? [],
     };
-    crashPoint('api.before-admit');
-    const signed = encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket)));
-    const reply = await this.#batch.add({
-      id,
-      tenant,
-      model,
-      flow: options.isBackground === true ? `${tenant}~batch` : tenant,
-      ticket: signed,
-      inlineInput: inline ? input : '',
-      createdMs,
-      deadlineMs,
-      attempts,
-      cost: costOf(ticket.predicate),
-      idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
-      // The parsed body, whose members stand in the order of the schema whatever the order they were sent in.
-      bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body)),
-    });
-    if (reply.kind === 'other') {
-      throw new CodedError(
-        'idempotency_key_reused',
-        'This Idempotency-Key was used with another body; use a new key for a new job.',
-      );
-    }
-    if (reply.kind === 'same' || reply.id !== id) return { id: reply.id, fresh: undefined };
+    const policy: Policy = {
+      recompute,
+      ...(tokens === undefined ? {} : { tokens }),
+      ...(quorum === undefined ? {} : { quorum: { of: quorum.of, agree: quorum.agree } }),
+    };
     return {
-      id,
-      fresh: {
-        id,
-        tenant,
-        model: model.name,
-        queue: queueName(model.pool, model.name),
-        createdMs,
-        deadlineMs,
-        maxAttempts: attempts,
-        cancelAskedMs: undefined,
-        ticket: signed.toString('utf8'),
-        attempts: [],
-        ending: undefined,
-        state: 'queued',
-      },
+      model,
+      params,
+      policy,
+      attempts: Math.min(MOST_ATTEMPTS, (body.attempts ?? DEFAULTS.attempts) + votes - 1),
+      input,
+      inputBytes,
+      price: this.#parts.prices.priceOf({ model: model.name, task: body.task, params, policy, inputBytes }),
     };
+  }
+
+  async #extra(tenant: string, { webhook }: SubmitJob): Promise<string> {
+    if (webhook === undefined) return '';
+    const url = checkUrl(webhook.url, this.#parts.egress).href;
+    await this.#parts.webhooks.listen(tenant);
+    return JSON.stringify({ webhook: JSON.stringify({ url, events: webhook.events ?? FINAL_EVENT_TYPES }) });
   }
 
   async #admit(applications: Application[]): Promise<AdmitReply[]> {
@@ -211,6 +256,14 @@ export class Admission {
       a.cost,
       a.idempotencyKey,
       a.bodyDigest,
+      a.submitter.keyId,
+      a.extra,
+      a.submitter.limits.tenant.concurrent_jobs ?? 0,
+      a.price?.hold ?? 0,
+      a.submitter.limits.tenant.spend ?? '',
+      a.submitter.limits.key.spend ?? '',
+      monthOf(a.createdMs),
+      a.price === undefined ? '' : JSON.stringify(holdEntry(a.createdMs, a.submitter.keyId, a.model.name, a.price)),
     ]);
     const reply = await ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, FIRST_LOOK_MS, ...args]);
     if (!Array.isArray(reply)) throw new Error('admit.lua answered something else than a list.');
@@ -285,7 +338,22 @@ export class Admission {
   }
 }
 
+/** A job that could be accepted. */
+export interface Plan {
+  readonly model: CatalogModel;
+  readonly params: Params;
+  readonly policy: Policy;
+  readonly attempts: number;
+  readonly input: string;
+  readonly inputBytes: number;
+  readonly price: Price | undefined;
+}
+
 interface AdmissionParts {
+  readonly webhooks: Webhooks;
+  readonly egress: EgressRules;
+  readonly prices: PriceTable;
+  readonly limits: RateLimits;
   readonly redis: Redis;
   readonly keys: JobKeys;
   readonly queues: FairQueues<Delivery>;
@@ -305,8 +373,32 @@ function requireFeatures(model: CatalogModel, input: object): void {
     });
 }
 
+function requireAccepted(
+  reply: AdmitReply,
+  price: Price | undefined,
+): asserts reply is AdmitReply & { readonly id: string } {
+  switch (reply.kind) {
+    case 'other':
+      throw new CodedError(
+        'idempotency_key_reused',
+        'This Idempotency-Key was used with another body; use a new key for a new job.',
+      );
+    case 'busy':
+      throw new CodedError('rate_limited', `${reply.count} of your jobs are open, and no more are allowed at once.`, {
+        headers: { 'retry-after': '2' },
+      });
+    case 'spent':
+      throw new CodedError(
+        'spend_exceeded',
+        `This job may cost ${price?.hold ?? 0} millionths of a ${price?.currency ?? 'unit'}, and ${Math.max(0, reply.count)} are left of the limit.`,
+      );
+    default:
+  }
+}
+
 function parseReply(reply: unknown): AdmitReply {
   const [kind, id] = Array.isArray(reply) ? (reply as unknown[]) : [];
+  if (kind === 'busy' || kind === 'spent') return { kind, count: Number(id) };
   if ((kind === 'ok' || kind === 'same' || kind === 'other') && typeof id === 'string') return { kind, id };
   throw new Error(`admit.lua answered ${String(kind)}.`);
 }

@@ -12,6 +12,15 @@ export const deskFields = {
     .describe('file with the public keys of the API and the attestors, served under `/.well-known/`'),
   COUNTERSIGN_LOG: z.string().min(1).describe("folder of the transparency log's tiles, served under `/log/`"),
   COUNTERSIGN_FILES: z.string().min(1).describe('folder of uploaded files and of the results of batches'),
+  COUNTERSIGN_PRICES: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file with the price table; without it, nothing costs anything'),
+  COUNTERSIGN_WEBHOOK_PRIVATE: z
+    .enum(['refuse', 'allow'])
+    .default('refuse')
+    .describe('whether webhooks may go to private addresses, any port and plain http'),
   COUNTERSIGN_DEFAULT_RECOMPUTE: z.coerce
     .number()
     .min(0)

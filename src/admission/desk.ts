@@ -21,6 +21,12 @@ import { readKeyring } from '../receipts/keyring-file.ts';
 import { KeyringFile } from '../receipts/keyring.ts';
 import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
 import { requireFitRedis } from '../redis/requirements.ts';
+import { ApiKeys } from '../tenants/api-key.store.ts';
+import { RateLimits } from '../tenants/rate-limits.ts';
+import { PriceTable } from '../ledger/price-table.ts';
+import type { EgressRules } from '../webhooks/egress.ts';
+import { Webhooks } from '../webhooks/webhook.store.ts';
+import { Books } from '../ledger/books.store.ts';
 import { Admission } from './admission.ts';
 import type { DeskConfig } from './desk-config.ts';
 
@@ -40,6 +46,12 @@ export interface Desk {
   readonly completions: Completions;
   readonly files: BatchFiles;
   readonly batches: Batches;
+  readonly apiKeys: ApiKeys;
+  readonly limits: RateLimits;
+  readonly books: Books;
+  readonly prices: PriceTable;
+  readonly webhooks: Webhooks;
+  readonly egress: EgressRules;
   close(): Promise<void>;
 }
 
@@ -57,6 +69,7 @@ export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk
   if (ownLog === undefined) throw new CodedError('key_file_unfit', `${config.COUNTERSIGN_KEYRING} names no log.`);
   const keyring = KeyringFile.parse(JSON.parse(readFileSync(config.COUNTERSIGN_KEYRING, 'utf8')));
   const catalog = readCatalog(config.COUNTERSIGN_CATALOG);
+  const prices = config.COUNTERSIGN_PRICES === undefined ? PriceTable.free : PriceTable.read(config.COUNTERSIGN_PRICES);
   const keys = new JobKeys(config.COUNTERSIGN_SHARD);
   const access = redisAccess(config, 'api');
   const redis = openRedis(access, 'prompt', logger);
@@ -72,6 +85,9 @@ export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk
     throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
   }
   const blobs = new BlobStore(config.COUNTERSIGN_BLOBS);
+  const limits = new RateLimits(redis, keys);
+  const webhooks = new Webhooks(redis, keys);
+  const egress: EgressRules = { allowPrivate: config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow' };
   const wake = new Wake(blocking, keys, logger);
   wake.start();
   const reader = new JobReader(redis, keys, keys.open);
@@ -85,6 +101,10 @@ export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk
     catalog,
     signingKey,
     defaultRecompute: config.COUNTERSIGN_DEFAULT_RECOMPUTE,
+    prices,
+    limits,
+    webhooks,
+    egress,
     logger,
   });
   const files = new BatchFiles(redis, keys, new BlobStore(config.COUNTERSIGN_FILES));
@@ -101,6 +121,12 @@ export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk
     completions: new Completions({ admission, jobs, wake }),
     files,
     batches: new Batches(redis, keys),
+    apiKeys: new ApiKeys(redis, keys),
+    limits,
+    prices,
+    webhooks,
+    egress,
+    books: new Books(redis, keys),
     async close() {
       await wake.stop();
       redis.disconnect();

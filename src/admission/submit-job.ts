@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { EVENT_TYPES } from '../webhooks/webhook-event.ts';
 import { INPUTS } from '../jobs/task-input.ts';
 import { Policy } from '../receipts/statements.ts';
 
@@ -26,6 +27,13 @@ const common = {
       '`recompute`: the share of such jobs whose answer is computed again by the attestor; `tokens`: the share whose tokens are replayed on its own copy of the model; `quorum`: how many workers of different operators must give the same answer, of how many',
     ),
   attempts: z.number().int().min(1).max(10).optional().describe('most attempts, 3 by default'),
+  webhook: z
+    .strictObject({
+      url: z.string().min(1).max(2_048),
+      events: z.array(z.enum(EVENT_TYPES)).min(1).max(EVENT_TYPES.length).optional(),
+    })
+    .optional()
+    .describe("an address that is told of this job's states; of its end where `events` is absent"),
   deadline_ms: z.number().int().min(1_000).max(86_400_000).optional().describe('from now; ten minutes by default'),
 };
 

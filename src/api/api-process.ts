@@ -1,6 +1,5 @@
 import { openDesk, type Desk } from '../admission/desk.ts';
 import type { Logger } from '../logging/logger.ts';
-import { ApiKeys } from '../tenants/api-key.store.ts';
 import type { ApiConfig } from './api-config.ts';
 import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
@@ -12,7 +11,6 @@ export interface ApiParts {
   readonly streams: EventStreams;
   readonly directory: Directory;
   readonly metrics: Metrics;
-  readonly apiKeys: ApiKeys;
   close(): Promise<void>;
 }
 
@@ -30,7 +28,6 @@ export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiPar
     streams,
     directory,
     metrics: new Metrics(directory, streams),
-    apiKeys: new ApiKeys(redis, keys),
     async close() {
       streams.closeAll();
       await desk.close();

@@ -8,6 +8,14 @@ import { Admission } from '../admission/admission.ts';
 import type { ApiParts } from './api-process.ts';
 import { BatchFiles } from '../batches/batch-files.store.ts';
 import { Batches } from '../batches/batch.store.ts';
+import { Books } from '../ledger/books.store.ts';
+import { AuditLog } from '../tenants/audit-log.ts';
+import { Tenants } from '../tenants/tenant.store.ts';
+import { AdminController } from './admin.controller.ts';
+import { Webhooks } from '../webhooks/webhook.store.ts';
+import { FeedReader } from './feed-reader.ts';
+import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
+import { UsageController } from './usage.controller.ts';
 import { BatchesController } from './batches.controller.ts';
 import { FilesController } from './files.controller.ts';
 import { CallerGuard } from './caller.guard.ts';
@@ -35,6 +43,7 @@ export class ApiModule implements BeforeApplicationShutdown {
 
   static with(parts: ApiParts, logger: Logger): DynamicModule {
     const { desk } = parts;
+    const audit = new AuditLog(desk.redis, desk.keys);
     return {
       module: ApiModule,
       controllers: [
@@ -42,6 +51,9 @@ export class ApiModule implements BeforeApplicationShutdown {
         OpenAiController,
         FilesController,
         BatchesController,
+        WebhooksController,
+        UsageController,
+        AdminController,
         DirectoryController,
         LogController,
       ],
@@ -57,10 +69,16 @@ export class ApiModule implements BeforeApplicationShutdown {
         { provide: EventStreams, useValue: parts.streams },
         { provide: Directory, useValue: parts.directory },
         { provide: Metrics, useValue: parts.metrics },
-        { provide: ApiKeys, useValue: parts.apiKeys },
+        { provide: ApiKeys, useValue: desk.apiKeys },
+        { provide: Tenants, useValue: new Tenants(desk.redis, desk.keys, audit) },
+        { provide: AuditLog, useValue: audit },
+        { provide: Books, useValue: desk.books },
+        { provide: Webhooks, useValue: desk.webhooks },
+        { provide: WebhookKeys, useValue: new WebhookKeys(desk.signingKey, desk.egress) },
+        { provide: FeedReader, useValue: new FeedReader(desk.redis, desk.keys) },
         {
           provide: APP_GUARD,
-          useFactory: (reflector: Reflector, keys: ApiKeys) => new CallerGuard(reflector, keys),
+          useFactory: (reflector: Reflector, keys: ApiKeys) => new CallerGuard(reflector, keys, desk.limits),
           inject: [Reflector, ApiKeys],
         },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(logger) },

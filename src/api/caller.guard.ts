@@ -1,9 +1,10 @@
 import { Injectable, SetMetadata, createParamDecorator, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../errors/coded-error.ts';
 import type { Caller as ApiCaller, Scope } from '../tenants/api-key.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
+import { RateLimits } from '../tenants/rate-limits.ts';
 
 const SCOPE = 'countersign:scope';
 
@@ -26,10 +27,12 @@ export const Caller = createParamDecorator((_: unknown, context: ExecutionContex
 export class CallerGuard implements CanActivate {
   readonly #reflector: Reflector;
   readonly #keys: ApiKeys;
+  readonly #limits: RateLimits;
 
-  constructor(reflector: Reflector, keys: ApiKeys) {
+  constructor(reflector: Reflector, keys: ApiKeys, limits: RateLimits) {
     this.#reflector = reflector;
     this.#keys = keys;
+    this.#limits = limits;
   }
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -51,6 +54,8 @@ export class CallerGuard implements CanActivate {
     }
     if (scope === undefined || !caller.scopes.has(scope))
       throw new CodedError('scope_missing', `This API key may not do this; it takes the scope "${scope ?? 'none'}".`);
+    const headers = await this.#limits.take(caller, 'requests', 1);
+    context.switchToHttp().getResponse<FastifyReply>().headers(headers);
     callers.set(request, caller);
     return true;
   }

@@ -3,7 +3,7 @@ import type { JobKeys } from '../jobs/job.keys.ts';
 import { queueName } from '../jobs/job.keys.ts';
 import { messageOf } from '../errors/coded-error.ts';
 import { present, type Announcement } from '../pools/announcement.ts';
-import type { Catalog } from '../pools/catalog.ts';
+import type { Catalog, CatalogModel } from '../pools/catalog.ts';
 import type { KeyringFile } from '../receipts/keyring.ts';
 
 const CACHE_MS = 500;
@@ -88,6 +88,18 @@ export class Directory {
         detail: `Redis does not answer: ${messageOf(error).slice(0, 80)}`,
       };
     }
+  }
+
+  /** How many jobs wait for a model, and how many can run at once now. */
+  async queueOf({ name, pool, sha256, ...model }: CatalogModel): Promise<{ waiting: number; slots: number }> {
+    const [waiting, { workers }] = await Promise.all([
+      this.#redis.zcard(`${this.#keys.poolQueues}:${queueName(pool, name)}:prioritized`),
+      this.#present(),
+    ]);
+    const serving = workers.filter(
+      (one) => one.state === 'consuming' && one.models.some((entry) => entry.name === name && entry.sha256 === sha256),
+    ).length;
+    return { waiting, slots: serving * ('parallel' in model ? model.parallel : 1) };
   }
 
   /** Queue lengths and backlogs, for metrics. */

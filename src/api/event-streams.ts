@@ -52,6 +52,7 @@ export class EventStreams {
       'cache-control': 'no-store',
       'x-accel-buffering': 'no',
       'x-content-type-options': 'nosniff',
+      ...pickStrings(reply.getHeaders()),
       ...headers,
     });
     response.flushHeaders();
@@ -77,6 +78,13 @@ export class EventStreams {
       response.end();
     }
   }
+}
+
+/** Headers that a guard has set already, such as those of limits. */
+function pickStrings(headers: ReturnType<FastifyReply['getHeaders']>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) => (typeof value === 'string' ? [[name, value]] : [])),
+  );
 }
 
 function write(response: ServerResponse, text: string, controller: AbortController): void {

@@ -159,7 +159,7 @@ export class Batches {
     };
   }
 
-  /** Ids of batches that are not over, the oldest first. */
+  /** Ids of batches that are not over, or whose end was not told yet; the oldest first. */
   async open(): Promise<string[]> {
     return this.#redis.zrange(this.#keys.batches, '0', String(MOST_OPEN - 1));
   }
@@ -169,7 +169,7 @@ export class Batches {
     const from = BATCH_STATUSES.filter((status) => MOVES[status].includes(to));
     const reply = await MOVE.run(
       this.#redis,
-      [this.#keys.batch(id), this.#keys.batches],
+      [this.#keys.batch(id)],
       [id, to, from.join(' '), isOver(to) ? KEEP_MS : 0, Date.now(), ...Object.entries(fields).flat()],
     );
     return reply === 'moved';

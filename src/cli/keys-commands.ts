@@ -67,18 +67,36 @@ export function addKeysCommands(
     .description('make an API key; it is shown once')
     .requiredOption('--tenant <name>', 'tenant')
     .option('--scopes <list>', 'scopes parted by commas', 'submit,read')
+    .option('--name <text>', 'what it is for')
+    .option('--expires <time>', 'when it stops working, ISO 8601')
     .option('--redis-url <url>', 'Redis address')
     .addOption(jsonOption())
-    .action(async (options: { tenant: string; scopes: string; redisUrl?: string; json?: boolean }) => {
-      if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(options.tenant))
-        throw new CodedError('request_invalid', 'A tenant is named with lower-case letters, digits and hyphens.');
-      const scopes = options.scopes.split(',').map((scope) => scope.trim());
-      const known = scopes.filter((scope): scope is Scope => (SCOPES as readonly string[]).includes(scope));
-      if (known.length !== scopes.length)
-        throw new CodedError('request_invalid', `The scopes are ${SCOPES.join(', ')}.`);
-      const { text, keyId } = await withApiKeys(options, (keys) => keys.create(options.tenant, known));
-      new Output(options.json === true).show({ id: keyId, key: text }, [text]);
-    });
+    .action(
+      async (options: {
+        tenant: string;
+        scopes: string;
+        name?: string;
+        expires?: string;
+        redisUrl?: string;
+        json?: boolean;
+      }) => {
+        if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(options.tenant))
+          throw new CodedError('request_invalid', 'A tenant is named with lower-case letters, digits and hyphens.');
+        const scopes = options.scopes.split(',').map((scope) => scope.trim());
+        const known = scopes.filter((scope): scope is Scope => (SCOPES as readonly string[]).includes(scope));
+        if (known.length !== scopes.length)
+          throw new CodedError('request_invalid', `The scopes are ${SCOPES.join(', ')}.`);
+        const { text, keyId } = await withApiKeys(options, (keys) =>
+          keys.create('cli', {
+            tenant: options.tenant,
+            scopes: known,
+            name: options.name,
+            expiresAt: options.expires === undefined ? undefined : isoTime(options.expires),
+          }),
+        );
+        new Output(options.json === true).show({ id: keyId, key: text }, [text]);
+      },
+    );
   apiKeys
     .command('list')
     .description('list API keys, without secrets')
@@ -90,9 +108,23 @@ export function addKeysCommands(
         { keys },
         keys.map(
           (key) =>
-            `${key.id}  ${key.tenant}  ${key.scopes.join(',')}  ${key.revokedAt === undefined ? 'valid' : `revoked ${key.revokedAt}`}`,
+            `${key.id}  ${key.tenant}  ${key.scopes.join(',')}  ${key.revokedAt === undefined ? (key.expiresAt === undefined ? 'valid' : `until ${key.expiresAt}`) : `revoked ${key.revokedAt}`}`,
         ),
       );
+    });
+  apiKeys
+    .command('rotate')
+    .description('make a new key like this one, which works on for a while; the new one is shown once')
+    .argument('<id>', 'id of the key')
+    .option('--overlap <seconds>', 'how long both work', '86400')
+    .option('--redis-url <url>', 'Redis address')
+    .addOption(jsonOption())
+    .action(async (id: string, options: { overlap: string; redisUrl?: string; json?: boolean }) => {
+      const seconds = Number(options.overlap);
+      if (!Number.isInteger(seconds) || seconds < 0)
+        throw new CodedError('request_invalid', '--overlap is a whole number of seconds.');
+      const { text, keyId } = await withApiKeys(options, (keys) => keys.rotate('cli', id, seconds * 1_000));
+      new Output(options.json === true).show({ id: keyId, key: text }, [text]);
     });
   apiKeys
     .command('revoke')
@@ -101,10 +133,15 @@ export function addKeysCommands(
     .option('--redis-url <url>', 'Redis address')
     .addOption(jsonOption())
     .action(async (id: string, options: { redisUrl?: string; json?: boolean }) => {
-      if (!(await withApiKeys(options, (keys) => keys.revoke(id))))
-        throw new CodedError('request_invalid', 'There is no API key with this id.');
+      await withApiKeys(options, (keys) => keys.revoke('cli', id));
       new Output(options.json === true).show({ revoked: id }, [`revoked ${id}`]);
     });
+}
+
+function isoTime(text: string): string {
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms)) throw new CodedError('request_invalid', '--expires is a time such as 2027-01-31T12:00:00Z.');
+  return new Date(ms).toISOString();
 }
 
 function showKey(key: { id: string; raw: string } & Parameters<typeof workerIdOf>[0], out: Output): void {

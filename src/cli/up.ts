@@ -257,7 +257,11 @@ async function developmentKey(data: DataFolder, access: RedisAccess): Promise<st
       if ((await keys.authenticate(text)) !== undefined) return text;
       rmSync(data.devKey());
     }
-    const { text } = await keys.create('dev', ['submit', 'read', 'admin']);
+    const { text } = await keys.create('cli', {
+      tenant: 'dev',
+      scopes: ['submit', 'read', 'admin'],
+      name: 'first steps',
+    });
     writeSecretFile(data.devKey(), `${text}\n`);
     return text;
   } finally {

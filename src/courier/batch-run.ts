@@ -1,3 +1,4 @@
+import type { Submitter } from '../admission/admission.ts';
 import type { Desk } from '../admission/desk.ts';
 import { MAX_LINES, isLineError, linesOf, readLine, type BatchLine } from '../batches/batch-line.ts';
 import { PART_LINES, readPart, writePart, type LineResult } from '../batches/batch-part.ts';
@@ -20,6 +21,7 @@ const JOB_DEADLINE_MS = 86_400_000;
 const TELL_EVERY_MS = 500;
 const RETRY_MS = 500;
 const STOP_GRACE_MS = 5_000;
+const LIMITS_CACHE_MS = 1_000;
 
 /** Why the lines that are left are not run. */
 type Stop = 'cancelled' | 'expired';
@@ -38,6 +40,10 @@ export class BatchRun {
   #stop: Stop | undefined;
   #inFlight = 0;
   #waiting: (() => void)[] = [];
+  #limits: { at: number; limits: Promise<Submitter['limits']> } = {
+    at: -Infinity,
+    limits: Promise.resolve({ tenant: {}, key: {} }),
+  };
   #counts = { completed: 0, failed: 0 };
 
   /** `gone` is aborted when this process stops or has lost its lease on the batch. */
@@ -240,7 +246,7 @@ export class BatchRun {
    */
   async #answer(number: number, asked: Asked) {
     const { completions } = this.#desk;
-    const { tenant, keyId, id } = this.#batch;
+    const { tenant, id } = this.#batch;
     const jobs = asked.jobs.map((job) => ({ ...job, deadline_ms: job.deadline_ms ?? JOB_DEADLINE_MS }));
     for (let round = 0; ;) {
       if (this.#isOver()) return undefined;
@@ -248,7 +254,7 @@ export class BatchRun {
         // No client can send a key that begins with this character.
         const idempotencyKey = `\0batch ${id} ${number} ${round}`;
         const ids = await completions.submit(
-          { tenant, keyId },
+          await this.#submitter(),
           { ...asked, jobs },
           { idempotencyKey, isBackground: true },
         );
@@ -268,6 +274,15 @@ export class BatchRun {
         await pause(RETRY_MS, this.#gone);
       }
     }
+  }
+
+  /** Accepted work goes on when its key ends; the limits are those of now. */
+  async #submitter(): Promise<Submitter> {
+    const { tenant, keyId } = this.#batch;
+    if (performance.now() - this.#limits.at > LIMITS_CACHE_MS) {
+      this.#limits = { at: performance.now(), limits: this.#desk.apiKeys.limitsOf(tenant, keyId) };
+    }
+    return { tenant, keyId, limits: await this.#limits.limits };
   }
 
   /** Stops what runs; what was done before that took effect is kept. */

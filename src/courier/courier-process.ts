@@ -1,10 +1,13 @@
 import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import { openDesk } from '../admission/desk.ts';
 import type { Logger } from '../logging/logger.ts';
+import { freshRandom } from '../keys/random.ts';
+import { Bookkeeper } from './bookkeeper.ts';
+import { Messenger } from './messenger.ts';
 import { BatchRunner } from './batch-runner.ts';
 import type { CourierConfig } from './courier-config.ts';
 
-/** What nobody waits for on a connection: batches. Any number of couriers may run at once. */
+/** What nobody waits for on a connection: batches, the books, webhooks. Any number of couriers may run at once. */
 @Injectable()
 export class CourierProcess implements BeforeApplicationShutdown {
   readonly #stops: readonly (() => unknown)[];
@@ -17,8 +20,17 @@ export class CourierProcess implements BeforeApplicationShutdown {
     const desk = await openDesk(config, logger);
     const batches = new BatchRunner(desk, logger);
     batches.start();
+    const bookkeeper = new Bookkeeper(desk, logger, freshRandom(12).toString('hex'));
+    bookkeeper.start();
+    const messenger = new Messenger(desk, logger, config.COUNTERSIGN_WEBHOOK_SCHEDULE.split(',').map(Number));
+    messenger.start();
     logger.info('courier running');
-    return new CourierProcess([() => batches.stop(), () => desk.close()]);
+    return new CourierProcess([
+      () => batches.stop(),
+      () => bookkeeper.stop(),
+      () => messenger.stop(),
+      () => desk.close(),
+    ]);
   }
 
   async beforeApplicationShutdown(): Promise<void> {

@@ -117,6 +117,95 @@ export class JobKeys {
     return `${this.prefix}apikey`;
   }
 
+  tenant(name: string): string {
+    return `${this.prefix}tenant:${name}`;
+  }
+
+  /** Set: names of tenants. */
+  get tenants(): string {
+    return `${this.prefix}tenant`;
+  }
+
+  /** String: when an allowance is whole again. */
+  limit(whose: 'tenant' | 'key', id: string, unit: string): string {
+    return `${this.prefix}limit:${whose}:${id}:${unit}`;
+  }
+
+  /** Stream: who changed what about tenants and keys; append only. */
+  get audit(): string {
+    return `${this.prefix}audit`;
+  }
+
+  /** Hash: what a tenant has spent and what is held for its open jobs, in all and by key. */
+  account(tenant: string): string {
+    return `${this.prefix}account:${tenant}`;
+  }
+
+  /** Hash: entries of a tenant's ledger in a month, `job:kind`; each written once. */
+  ledger(tenant: string, month: string): string {
+    return `${this.prefix}ledger:${tenant}:${month}`;
+  }
+
+  /** Hash: what a tenant used on a day, by `key model what`. */
+  usage(tenant: string, day: string): string {
+    return `${this.prefix}usage:${tenant}:${day}`;
+  }
+
+  /** Hash: where the courier stands. */
+  get books(): string {
+    return `${this.prefix}books`;
+  }
+
+  /** String: the courier that keeps the books now. */
+  get booksLease(): string {
+    return `${this.prefix}books:lease`;
+  }
+
+  /** Hash: how long a job of a model took lately, ms. */
+  get pace(): string {
+    return `${this.prefix}pace`;
+  }
+
+  /** Hash: tenants whose events somebody wants, and until when (ms). */
+  get listeners(): string {
+    return `${this.prefix}listeners`;
+  }
+
+  /** Hash: the rank of the last event of an open job that was told. */
+  get told(): string {
+    return `${this.prefix}told`;
+  }
+
+  /** Stream: events of a tenant. */
+  feed(tenant: string): string {
+    return `${this.prefix}feed:${tenant}`;
+  }
+
+  /** Hash: a tenant's webhook endpoints. */
+  webhooks(tenant: string): string {
+    return `${this.prefix}webhooks:${tenant}`;
+  }
+
+  /** Hash: one message for one endpoint. */
+  delivery(id: string): string {
+    return `${this.prefix}delivery:${id}`;
+  }
+
+  /** Sorted set: messages by the time (ms) of their next attempt. */
+  get deliveries(): string {
+    return `${this.prefix}deliveries`;
+  }
+
+  /** Sorted set: messages of an endpoint by creation time. */
+  deliveriesOf(tenant: string, endpoint: string): string {
+    return `${this.prefix}deliveries:${tenant}:${endpoint}`;
+  }
+
+  /** Stream that tells the courier of jobs that were accepted for tenants with listeners. */
+  get admittedWake(): string {
+    return `${this.prefix}wake:p`;
+  }
+
   /** Sorted set: the highest serial of the list of workers that was in force. */
   get registry(): string {
     return `${this.prefix}registry`;

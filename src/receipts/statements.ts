@@ -46,6 +46,23 @@ export const Policy = z.strictObject({
 });
 export type Policy = z.infer<typeof Policy>;
 
+const Amount = z.number().int().min(0).max(1_000_000_000_000_000);
+/** What the job costs, in millionths of the currency; `docs/receipt-format.md` has the formula. */
+export const Price = z.strictObject({
+  table: z.strictObject({ id: z.string().max(64), sha256: Sha256 }),
+  currency: z.string().regex(/^[A-Z]{3,8}$/),
+  /** For a million tokens. */
+  input: Amount,
+  output: Amount,
+  /** For a second of the worker. */
+  second: Amount,
+  /** For the methods that the policy promises. */
+  attestation: Amount,
+  /** The most that it can come to. */
+  hold: Amount,
+});
+export type Price = z.infer<typeof Price>;
+
 export const Ticket = z.strictObject({
   _type: z.literal(STATEMENT_TYPE),
   subject: z.tuple([subject('input')]),
@@ -60,6 +77,7 @@ export const Ticket = z.strictObject({
     inputBytes: Count,
     policy: Policy,
     attempts: z.number().int().min(1).max(10),
+    price: Price.optional(),
     createdAt: Time,
     deadline: Time,
     nonce: z.string().regex(/^[A-Za-z0-9_-]{43}$/),

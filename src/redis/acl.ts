@@ -37,7 +37,30 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
       return [
         ...begin,
         channels,
-        ...['bull:*', 'ticket:*', 'jobs:*', 'open', 'fair:*', 'cancels', 'idem:*', 'apikey*', 'file*', 'batch*'].map(p),
+        ...[
+          'bull:*',
+          'ticket:*',
+          'jobs:*',
+          'open',
+          'fair:*',
+          'cancels',
+          'idem:*',
+          'apikey*',
+          'tenant*',
+          'limit:*',
+          'account:*',
+          'usage:*',
+          'books*',
+          'pace',
+          'listeners',
+          'told',
+          'feed:*',
+          'webhook*',
+          'deliver*',
+          'wake:p',
+          'file*',
+          'batch*',
+        ].map(p),
         ...[
           'ruling:*',
           'claims:*',
@@ -52,8 +75,12 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
         ].map(read),
         ...words(ADD_JOBS),
         ...words(
-          '+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel',
+          '+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen',
         ),
+        // Books that nobody can change: entries of the ledger are written once, the audit log only grows.
+        `(~${prefix}ledger:* +hsetnx +hget +hgetall +hscan +hlen)`,
+        `(~${prefix}audit +xadd)`,
+        `(%R~${prefix}audit +xrevrange)`,
       ];
     case 'worker':
       return [
@@ -91,7 +118,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
           'bull:*',
           'fair:*',
         ].map(p),
-        ...['worker*'].map(read),
+        ...['worker*', 'books'].map(read),
         ...words(ADD_JOBS),
         ...words(TAKE_JOBS),
         ...words(

@@ -1,4 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Limits } from './limits.ts';
 
 export const SCOPES = ['submit', 'read', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
@@ -8,6 +9,8 @@ export interface Caller {
   readonly tenant: string;
   readonly scopes: ReadonlySet<Scope>;
   readonly keyId: string;
+  /** Of the tenant and of the key itself: both hold. */
+  readonly limits: { readonly tenant: Limits; readonly key: Limits };
 }
 
 /** `csk_<key id>_<secret>`: the prefix is for secret scanners, the id finds the record, the secret is 256 random bits. */

@@ -188,7 +188,7 @@ describe('a hostile client with a valid API key', () => {
       if (scope !== 'read') await expectProblem(await send(`Bearer ${reader}`), 403);
     }
     const { ApiKeys } = await import('../../src/tenants/api-key.store.ts');
-    await new ApiKeys(pipeline.redis.client('api'), pipeline.redis.keys).revoke(reader.split('_')[1] ?? '');
+    await new ApiKeys(pipeline.redis.client('api'), pipeline.redis.keys).revoke('test', reader.split('_')[1] ?? '');
     await until(
       async () =>
         (await fetch(`${pipeline.url}/v1/models`, { headers: { authorization: `Bearer ${reader}` } })).status === 401,

@@ -9,7 +9,11 @@ import { BlobStore } from '../../src/blobs/blob-store.ts';
 import { FairQueues } from '../../src/bull/fair-queues.ts';
 import { writeSecretFile } from '../../src/keys/key-file.ts';
 import { generateSigningKeyPem, signingKeyFromPem } from '../../src/keys/signing-key.ts';
+import { PriceTable } from '../../src/ledger/price-table.ts';
 import { createLogger } from '../../src/logging/logger.ts';
+import { RateLimits } from '../../src/tenants/rate-limits.ts';
+import { Webhooks } from '../../src/webhooks/webhook.store.ts';
+import { SUBMITTER } from '../support/submitter.ts';
 import { Catalog, CatalogModel } from '../../src/pools/catalog.ts';
 import { signPayload } from '../../src/receipts/dsse.ts';
 import type { Heartbeat } from '../../src/worker/heartbeat.ts';
@@ -43,9 +47,13 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: newKey(),
     defaultRecompute: 0,
+    prices: PriceTable.free,
+    webhooks: new Webhooks(server.client('api'), server.keys),
+    egress: { allowPrivate: false },
+    limits: new RateLimits(server.client('api'), server.keys),
     logger: createLogger('test', 'error'),
   });
-  const { id } = await admission.submit({ tenant: 'acme', keyId: 'test' }, parse(SubmitJob, completion('x')));
+  const { id } = await admission.submit(SUBMITTER, parse(SubmitJob, completion('x')));
   const worker = new HandWorker(server.client('worker'), keys, newKey(), LEASE_MS);
   const lost: string[] = [];
   const keyFile = join(server.folder, 'worker.key');

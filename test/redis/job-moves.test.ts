@@ -7,7 +7,11 @@ import { BlobStore } from '../../src/blobs/blob-store.ts';
 import { JobReader } from '../../src/jobs/job.reader.ts';
 import { TRANSITIONS, isFinal, type JobState } from '../../src/jobs/job-state.ts';
 import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/keys/signing-key.ts';
+import { PriceTable } from '../../src/ledger/price-table.ts';
 import { createLogger } from '../../src/logging/logger.ts';
+import { RateLimits } from '../../src/tenants/rate-limits.ts';
+import { Webhooks } from '../../src/webhooks/webhook.store.ts';
+import { SUBMITTER } from '../support/submitter.ts';
 import { Catalog, CatalogModel } from '../../src/pools/catalog.ts';
 import { signPayload } from '../../src/receipts/dsse.ts';
 import type { Claim } from '../../src/worker/claims.ts';
@@ -59,6 +63,10 @@ function bench(server: TestRedis) {
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: signingKeyFromPem(generateSigningKeyPem()),
     defaultRecompute: 0,
+    prices: PriceTable.free,
+    webhooks: new Webhooks(server.client('api'), server.keys),
+    egress: { allowPrivate: false },
+    limits: new RateLimits(server.client('api'), server.keys),
     logger: createLogger('test', 'error'),
   });
   const verdict = { signed: signPayload(attestorKey, Buffer.from('{}')), field: 'f' };
@@ -85,10 +93,7 @@ describe('the moves of a job', () => {
         fc.integer({ min: 1, max: 3 }),
         fc.array(aMove, { minLength: 1, maxLength: 25 }),
         async (attempts, moves) => {
-          const { id } = await admission.submit(
-            { tenant: 'acme', keyId: 'test' },
-            parse(SubmitJob, completion('x', { attempts })),
-          );
+          const { id } = await admission.submit(SUBMITTER, parse(SubmitJob, completion('x', { attempts })));
           let claims: Claim[] = [];
           let state: JobState = 'queued';
           let epoch = 0;
@@ -210,8 +215,8 @@ describe('the moves of a job', () => {
     const [worker] = workers;
     if (!worker) throw new Error('no worker');
     const body = parse(SubmitJob, completion('again'));
-    const { id } = await admission.submit({ tenant: 'acme', keyId: 'test' }, body, { idempotencyKey: 'key' });
-    expect((await admission.submit({ tenant: 'acme', keyId: 'test' }, body, { idempotencyKey: 'key' })).id).toBe(id);
+    const { id } = await admission.submit(SUBMITTER, body, { idempotencyKey: 'key' });
+    expect((await admission.submit(SUBMITTER, body, { idempotencyKey: 'key' })).id).toBe(id);
     const [first, second] = [await worker.claims.claim(id, 'token'), await worker.claims.claim(id, 'token')];
     expect(first).toEqual(second);
     if (first.kind !== 'ok') throw new Error('not claimed');

@@ -264,7 +264,7 @@ export class Pipeline implements AsyncDisposable {
 
   /** An API key of a tenant. */
   async key(tenant = 'acme', scopes: readonly Scope[] = ['submit', 'read', 'admin']): Promise<string> {
-    return (await new ApiKeys(this.redis.client('api'), this.redis.keys).create(tenant, scopes)).text;
+    return (await new ApiKeys(this.redis.client('api'), this.redis.keys).create('test', { tenant, scopes })).text;
   }
 
   async client(tenant?: string): Promise<Client> {

@@ -1,50 +1,100 @@
 --[[
-  Accept jobs: the ticket, the idempotency key and the indexes in one step, so that a crash leaves all or nothing.
-  What is still missing after a crash here is the delivery by BullMQ; the attestor's sweep adds it, since the job
-  stands in `open`.
+  Accept jobs: the ticket, the idempotency key, the indexes and what is held for it, in one step, so that a crash leaves
+  all or nothing. What is still missing after a crash here is the delivery by BullMQ; the attestor's sweep adds it, since the
+  job stands in `open`.
 
     KEYS[1]  sorted set of open jobs          {shard}:open
     ARGV[1]  key prefix                       {shard}:
     ARGV[2]  life of an idempotency key, ms
     ARGV[3]  first look of the sweep, ms after creation
     ARGV[4+] per job: id, signed ticket, small input or "", tenant, model, queue, created ms, deadline ms,
-             attempts, cost, idempotency key digest or "", body digest
+             attempts, cost, idempotency key digest or "", body digest, API key id, extra fields of the ticket as one JSON object,
+             most open jobs of the tenant or 0, amount to hold, what tenant and key may spend or "", ledger month, ledger entry
   Returns per job {'ok', id}, or
     {'same', id}   the key was used with this body: that job answers
     {'other', id}  the key was used with another body
+    {'busy', n}    the tenant has n open jobs, and may have no more
+    {'spent', n}   the tenant or the key would spend more than it may; n is what is left
   Running it twice with the same arguments (a lost reply) answers 'same' or 'ok' and changes nothing.
 ]]
 local prefix, idemTtl, firstLook = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local replies = {}
-for at = 4, #ARGV, 12 do
-  local id, ticket, input, tenant, model, queue, created, deadline, attempts, cost, idem, body = unpack(ARGV, at, at + 11)
+
+-- A tenant's jobs that are kept and have not ended.
+local function openJobs(tenant)
+  local count = redis.call('ZCARD', prefix .. 'jobs:' .. tenant)
+  for _, state in ipairs({ 'done', 'rejected', 'failed', 'cancelled', 'expired' }) do
+    count = count - redis.call('ZCARD', prefix .. 'ended:' .. tenant .. ':' .. state)
+  end
+  return count
+end
+
+-- What is left of a limit, or false where there is none.
+local function left(account, field, most)
+  if most == '' then return false end
+  local held, spent = unpack(redis.call('HMGET', account, field .. 'held', field .. 'spent'))
+  return tonumber(most) - (tonumber(held or '0') or 0) - (tonumber(spent or '0') or 0)
+end
+
+local function refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
+  if most ~= '0' then
+    local open = openJobs(tenant)
+    if open >= tonumber(most) then return { 'busy', tostring(open) } end
+  end
+  if hold ~= '0' then
+    local account = prefix .. 'account:' .. tenant
+    for _, rest in ipairs({ left(account, '', tenantSpend), left(account, keyId .. ':', keySpend) }) do
+      if rest and rest < tonumber(hold) then return { 'spent', string.format('%.0f', rest) } end
+    end
+  end
+end
+
+for at = 4, #ARGV, 20 do
+  local id, ticket, input, tenant, model, queue, created, deadline, attempts, cost, idem, body, keyId, extra,
+    most, hold, tenantSpend, keySpend, month, entry = unpack(ARGV, at, at + 19)
   local reply
-  if idem ~= '' then
-    local key = prefix .. 'idem:' .. tenant .. ':' .. idem
-    local seen = redis.call('GET', key)
+  local idemKey = idem ~= '' and prefix .. 'idem:' .. tenant .. ':' .. idem
+  if idemKey then
+    local seen = redis.call('GET', idemKey)
     if seen then
       local kept = string.sub(seen, #body + 2)
       reply = { string.sub(seen, 1, #body) == body and 'same' or 'other', kept }
-    else
-      redis.call('SET', key, body .. ' ' .. id, 'PX', idemTtl)
     end
   end
-  if not reply then
-    reply = { 'ok', id }
-    local key = prefix .. 'ticket:' .. id
-    if redis.call('HSETNX', key, 'ticket', ticket) == 1 then
-      local fields = { 'tenant', tenant, 'model', model, 'queue', queue,
-        'created', created, 'deadline', deadline, 'attempts', attempts, 'cost', cost }
+  local key = prefix .. 'ticket:' .. id
+  if not reply and redis.call('EXISTS', key) == 0 then
+    reply = refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
+    if not reply then
+      if idemKey then redis.call('SET', idemKey, body .. ' ' .. id, 'PX', idemTtl) end
+      local fields = { 'ticket', ticket, 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
+        'deadline', deadline, 'attempts', attempts, 'cost', cost, 'key', keyId }
       if input ~= '' then
-        fields[15] = 'input'
-        fields[16] = input
+        fields[#fields + 1] = 'input'
+        fields[#fields + 1] = input
+      end
+      if extra ~= '' then
+        for name, value in pairs(cjson.decode(extra)) do
+          fields[#fields + 1] = name
+          fields[#fields + 1] = value
+        end
+      end
+      if hold ~= '0' then
+        fields[#fields + 1] = 'hold'
+        fields[#fields + 1] = hold
+        local account = prefix .. 'account:' .. tenant
+        redis.call('HSETNX', prefix .. 'ledger:' .. tenant .. ':' .. month, id .. ':hold', entry)
+        redis.call('HINCRBY', account, 'held', hold)
+        redis.call('HINCRBY', account, keyId .. ':held', hold)
       end
       redis.call('HSET', key, unpack(fields))
       redis.call('ZADD', KEYS[1], created + firstLook, id)
       redis.call('ZADD', prefix .. 'jobs:' .. tenant, created, id)
       redis.call('ZADD', prefix .. 'jobs:' .. tenant .. ':' .. model, created, id)
+      if redis.call('HEXISTS', prefix .. 'listeners', tenant) == 1 then
+        redis.call('XADD', prefix .. 'wake:p', 'MAXLEN', '~', 10000, '*', 'ids', id)
+      end
     end
   end
-  replies[#replies + 1] = reply
+  replies[#replies + 1] = reply or { 'ok', id }
 end
 return replies

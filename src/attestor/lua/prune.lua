@@ -1,5 +1,6 @@
 --[[
-  Forget finished jobs: those that ended before a time, and the oldest beyond a number.
+  Forget finished jobs: those that ended before a time, and the oldest beyond a number; but none that the courier has not
+  entered in its books, once there are any.
 
     KEYS[1]  all ended  {shard}:ended     ARGV[1]  key prefix
                                           ARGV[2]  ended before, ms
@@ -8,9 +9,13 @@
   Returns the number of jobs forgotten.
 ]]
 local prefix, batch = ARGV[1], tonumber(ARGV[4])
-local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[2], 'LIMIT', 0, batch)
+local entered = tonumber(redis.call('HGET', prefix .. 'books', 'cursor') or '+inf')
+local before = math.min(tonumber(ARGV[2]), entered)
+local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.17g', before), 'LIMIT', 0, batch)
 local excess = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
-if excess > #old then old = redis.call('ZRANGE', KEYS[1], 0, math.min(excess, batch) - 1) end
+if excess > #old then
+  old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.17g', entered), 'LIMIT', 0, math.min(excess, batch))
+end
 for _, id in ipairs(old) do
   local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'tenant', 'model')
   local state = redis.call('HGET', prefix .. 'ruling:' .. id, 'state')

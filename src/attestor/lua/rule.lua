@@ -21,6 +21,8 @@ local prefix = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local woken = {}
+-- No two jobs end at the same moment, and none before another that was seen: whoever follows the ends needs one number.
+local newest = tonumber(redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2] or 0)
 
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field, logSize)
   local epoch = tonumber(epochText)
@@ -71,7 +73,8 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail)
   end
   redis.call('ZREM', KEYS[1], id)
-  redis.call('ZADD', KEYS[2], now, id)
+  newest = math.max(now, newest + 1 / 1024)
+  redis.call('ZADD', KEYS[2], newest, id)
   redis.call('ZADD', prefix .. 'ended:' .. ticket[1] .. ':' .. state, ticket[2], id)
   return { 'ended', state }
 end

@@ -2,7 +2,7 @@
   Move a batch from one status to another, or say that it cannot.
 
     KEYS[1]  batch          {shard}:batch:<id>     ARGV[1]  id
-    KEYS[2]  open batches   {shard}:batches        ARGV[2]  status to move to
+                                                   ARGV[2]  status to move to
                                                    ARGV[3]  statuses it may have now, parted by spaces
                                                    ARGV[4]  ms to keep it from now on, where it is over; else 0
                                                    ARGV[5]  now, ms
@@ -12,8 +12,5 @@
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or not string.find(' ' .. ARGV[3] .. ' ', ' ' .. status .. ' ', 1, true) then return 'refused' end
 redis.call('HSET', KEYS[1], 'status', ARGV[2], ARGV[2] .. 'Ms', ARGV[5], unpack(ARGV, 6))
-if ARGV[4] ~= '0' then
-  redis.call('ZREM', KEYS[2], ARGV[1])
-  redis.call('PEXPIRE', KEYS[1], ARGV[4])
-end
+if ARGV[4] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
 return 'moved'

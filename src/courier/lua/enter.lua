@@ -1,0 +1,86 @@
+--[[
+  Enter what became of jobs in the books, and tell it, in one step: usage, ledger, the tenant's events and the messages
+  that are to be sent. Each end is entered once, since the cursor only grows; each event is told once, since its rank only grows.
+
+    KEYS[1]  books       {shard}:books         ARGV[1]  key prefix
+    KEYS[2]  told        {shard}:told          ARGV[2]  JSON: a list of
+    KEYS[3]  deliveries  {shard}:deliveries      { subject, tenant, batch (true for one that is over),
+    KEYS[4]  batches     {shard}:batches
+                                                   end: { score, day, month, usage: { field: amount },
+                                                          ledger: { kind, entry, hold, charge, key } or absent } or absent,
+                                                   events: [ { rank, type, data, messages: [ { id, endpoint, fields: { … } } ] } ] }
+    ARGV[3]  now, ms    ARGV[4]  most events of a tenant's feed    ARGV[5]  ms to keep usage    ARGV[6]  ms to keep messages
+  Returns the number of ends that were new.
+]]
+local prefix, now = ARGV[1], ARGV[3]
+local cursor = tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0)
+local entered = 0
+
+local function enter(tenant, id, close)
+  local usage = prefix .. 'usage:' .. tenant .. ':' .. close.day
+  for field, amount in pairs(close.usage) do redis.call('HINCRBY', usage, field, string.format('%.0f', amount)) end
+  redis.call('PEXPIRE', usage, ARGV[5])
+  local line = close.ledger
+  if not line then return end
+  local ledger = prefix .. 'ledger:' .. tenant .. ':' .. close.month
+  if redis.call('HSETNX', ledger, id .. ':' .. line.kind, line.entry) == 0 then return end
+  local account = prefix .. 'account:' .. tenant
+  for _, name in ipairs({ '', line.key .. ':' }) do
+    redis.call('HINCRBY', account, name .. 'held', string.format('%.0f', -line.hold))
+    redis.call('HINCRBY', account, name .. 'spent', string.format('%.0f', line.charge))
+  end
+end
+
+local function send(tenant, message)
+  local key = prefix .. 'delivery:' .. message.id
+  if redis.call('EXISTS', key) == 1 then return end
+  local fields = {}
+  for name, value in pairs(message.fields) do
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+  redis.call('HSET', key, 'tenant', tenant, 'endpoint', message.endpoint, 'status', 'pending', 'attempts', '0',
+    'created', now, unpack(fields))
+  redis.call('PEXPIRE', key, ARGV[6])
+  redis.call('ZADD', KEYS[3], now, message.id)
+  local log = prefix .. 'deliveries:' .. tenant .. ':' .. message.endpoint
+  redis.call('ZADD', log, now, message.id)
+  redis.call('ZREMRANGEBYRANK', log, 0, -1001)
+  redis.call('PEXPIRE', log, ARGV[6])
+end
+
+local function tell(tenant, subject, events)
+  local last = tonumber(redis.call('HGET', KEYS[2], subject) or -1)
+  for _, event in ipairs(events) do
+    if event.rank > last then
+      redis.call('XADD', prefix .. 'feed:' .. tenant, 'MAXLEN', '~', ARGV[4], '*', 'type', event.type, 'data', event.data)
+      for _, message in ipairs(event.messages) do send(tenant, message) end
+      last = event.rank
+      redis.call('HSET', KEYS[2], subject, string.format('%.0f', last))
+    end
+  end
+end
+
+for _, item in ipairs(cjson.decode(ARGV[2])) do
+  local close = item['end']
+  if item.batch then
+    -- A batch that is over leaves the list of open ones when this is told, and not before.
+    if redis.call('ZREM', KEYS[4], item.subject) == 1 then
+      tell(item.tenant, item.subject, item.events)
+      redis.call('HDEL', KEYS[2], item.subject)
+    end
+  elseif not close then
+    -- A job that has ended is told of with its end.
+    if redis.call('HEXISTS', prefix .. 'ruling:' .. item.subject, 'state') == 0 then
+      tell(item.tenant, item.subject, item.events)
+    end
+  elseif close.score > cursor then
+    enter(item.tenant, item.subject, close)
+    tell(item.tenant, item.subject, item.events)
+    redis.call('HDEL', KEYS[2], item.subject)
+    cursor = close.score
+    entered = entered + 1
+  end
+end
+if entered > 0 then redis.call('HSET', KEYS[1], 'cursor', string.format('%.17g', cursor)) end
+return entered

@@ -1,0 +1,29 @@
+--[[
+  What the books need of jobs that have ended.
+
+    KEYS[1]  open jobs, for routing in a cluster     ARGV[1]  key prefix     ARGV[2+]  job ids
+  Returns per job false, or { tenant, model, key, created, hold, webhook, state, ended, claimed, evidence, ticket, verdict }; the
+  evidence only of done ones, ticket and verdict only of those that cost something.
+]]
+local prefix = ARGV[1]
+local replies = {}
+for at = 2, #ARGV do
+  local id = ARGV[at]
+  local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'tenant', 'model', 'key', 'created', 'hold', 'webhook')
+  local ruling = redis.call('HMGET', prefix .. 'ruling:' .. id, 'state', 'ended', 'field', 'epoch')
+  if ticket[1] and ruling[1] then
+    local row = { ticket[1], ticket[2], ticket[3], ticket[4], ticket[5], ticket[6], ruling[1], ruling[2], false, false, false, false }
+    if ruling[1] == 'done' and ruling[3] then
+      row[9] = redis.call('HGET', prefix .. 'claims:' .. id, 'e' .. (ruling[4] or ''))
+      row[10] = redis.call('HGET', prefix .. 'evidence:' .. id, ruling[3])
+    end
+    if ticket[5] then
+      row[11] = redis.call('HGET', prefix .. 'ticket:' .. id, 'ticket')
+      row[12] = redis.call('HGET', prefix .. 'ruling:' .. id, 'verdict')
+    end
+    replies[#replies + 1] = row
+  else
+    replies[#replies + 1] = false
+  end
+end
+return replies

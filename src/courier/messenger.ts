@@ -1,0 +1,199 @@
+import type { Desk } from '../admission/desk.ts';
+import { messageOf } from '../errors/coded-error.ts';
+import { crashPoint } from '../faults/crash-point.ts';
+import { rateLimited, type Logger } from '../logging/logger.ts';
+import { loadScript } from '../redis/script.ts';
+import { describeFailure, Egress, type Answer } from '../webhooks/egress.ts';
+import { webhookSecret } from '../webhooks/webhook-secret.ts';
+import { JOB_ENDPOINT, type Delivery, type Endpoint } from '../webhooks/webhook.store.ts';
+
+const TAKE = loadScript(new URL('./lua/take-messages.lua', import.meta.url));
+
+const LOOK_EVERY_MS = 100;
+const MESSAGES_AT_ONCE = 64;
+/** A receiver that answers slowly takes this many places and no more. */
+const AT_ONCE_TO_ONE = 8;
+/** Longer than an attempt may take: a message that was taken by a courier that died comes back after this. */
+const TAKEN_MS = 20_000;
+const LONGEST_RETRY_AFTER_S = 86_400;
+
+/**
+ * Sends messages at least once, each under one id however often: what is due is taken for a while, sent, and its outcome
+ * written down. A crash after the sending and before the writing sends it again.
+ */
+export class Messenger {
+  readonly #desk: Desk;
+  readonly #logger: Logger;
+  readonly #egress: Egress;
+  /** Seconds to wait before each attempt. */
+  readonly #schedule: readonly number[];
+  readonly #sending = new Map<string, { target: string; work: Promise<void> }>();
+  readonly #warn: (error: unknown) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(desk: Desk, logger: Logger, schedule: readonly number[]) {
+    this.#desk = desk;
+    this.#logger = logger;
+    this.#egress = new Egress(desk.egress);
+    this.#schedule = schedule;
+    this.#warn = rateLimited(5_000, (error) => logger.warn(`webhooks: ${messageOf(error).slice(0, 300)}`));
+  }
+
+  start(): void {
+    const again = (afterMs: number) => {
+      if (this.#stopped) return;
+      this.#timer = setTimeout(() => {
+        this.#looking = this.#look().then(
+          (taken) => again(taken > 0 ? 0 : LOOK_EVERY_MS),
+          (error: unknown) => {
+            this.#warn(error);
+            again(LOOK_EVERY_MS * 5);
+          },
+        );
+      }, afterMs);
+    };
+    again(0);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#looking;
+    await Promise.all([...this.#sending.values()].map(({ work }) => work));
+    this.#egress.close();
+  }
+
+  /** How many messages were begun. */
+  async #look(): Promise<number> {
+    const { redis, keys, webhooks } = this.#desk;
+    const room = MESSAGES_AT_ONCE - this.#sending.size;
+    if (room <= 0) {
+      await Promise.race([...this.#sending.values()].map(({ work }) => work));
+      return 1;
+    }
+    const reply = await TAKE.run(redis, [keys.deliveries], [Date.now(), TAKEN_MS, room]);
+    const ids = Array.isArray(reply) ? reply.map(String) : [];
+    let begun = 0;
+    for (const id of ids) {
+      const message = await webhooks.read(id);
+      if (message === undefined || message.status !== 'pending') {
+        await redis.zrem(keys.deliveries, id);
+        continue;
+      }
+      const target = `${message.tenant} ${message.endpoint === JOB_ENDPOINT ? new URL(message.url).host : message.endpoint}`;
+      const busy = [...this.#sending.values()].filter((one) => one.target === target).length;
+      if (busy >= AT_ONCE_TO_ONE || this.#sending.has(id)) {
+        await redis.zadd(keys.deliveries, 'XX', Date.now() + LOOK_EVERY_MS, id);
+        continue;
+      }
+      begun += 1;
+      const work = this.#deliver(message)
+        .catch(this.#warn)
+        .finally(() => this.#sending.delete(id));
+      this.#sending.set(id, { target, work });
+    }
+    return begun;
+  }
+
+  async #deliver(message: Delivery): Promise<void> {
+    const { webhooks } = this.#desk;
+    const endpoint =
+      message.endpoint === JOB_ENDPOINT
+        ? undefined
+        : await webhooks.get(message.tenant, message.endpoint).catch(() => undefined);
+    if (message.endpoint !== JOB_ENDPOINT && endpoint === undefined)
+      return this.#end(message, message.attempts, 'failed', { problem: 'The endpoint was deleted.' });
+    // A test and a redelivery are wishes of the owner; everything else stops with the endpoint.
+    if (endpoint !== undefined && endpoint.disabledMs !== null && message.attempts > 0)
+      return this.#end(message, message.attempts, 'failed', { problem: 'The endpoint is disabled.' });
+    let answer: Answer | undefined;
+    let problem = '';
+    try {
+      const url = endpoint?.url ?? message.url;
+      answer = await this.#egress.post(url, this.#headers(message, endpoint), message.body);
+    } catch (error) {
+      problem = describeFailure(error);
+    }
+    crashPoint('courier.after-send');
+    const sent = message.attempts + 1;
+    if (answer !== undefined && answer.status >= 200 && answer.status < 300)
+      return this.#end(message, sent, 'delivered', { answered: answer.status, delivered: Date.now() });
+    if (answer?.status === 410) {
+      if (endpoint !== undefined) await webhooks.disable(message.tenant, endpoint.id, 'it answered 410 Gone');
+      return this.#end(message, sent, 'failed', { answered: 410, problem: 'The receiver is gone (410).' });
+    }
+    if (answer !== undefined)
+      problem =
+        answer.status >= 300 && answer.status < 400
+          ? `It answered ${answer.status}; redirects are not followed.`
+          : `It answered ${answer.status}.`;
+    await this.#retry(message, answer, problem);
+  }
+
+  #headers(message: Delivery, endpoint: Endpoint | undefined): Record<string, string> {
+    const { signingKey } = this.#desk;
+    const timestampS = Math.floor(Date.now() / 1_000);
+    const sign = (id: string, generation: number) =>
+      webhookSecret(signingKey, id, generation).sign(message.id, timestampS, message.body);
+    const signatures =
+      endpoint === undefined
+        ? [sign(`${JOB_ENDPOINT}/${message.tenant}`, 1)]
+        : [
+            sign(endpoint.id, endpoint.generation),
+            ...(endpoint.previousUntilMs !== null && endpoint.previousUntilMs > Date.now()
+              ? [sign(endpoint.id, endpoint.generation - 1)]
+              : []),
+          ];
+    return {
+      'content-type': 'application/json',
+      'user-agent': 'countersign-webhooks/1',
+      'webhook-id': message.id,
+      'webhook-timestamp': String(timestampS),
+      'webhook-signature': signatures.join(' '),
+      ...(endpoint?.format === 'cloudevents'
+        ? {
+            'ce-specversion': '1.0',
+            'ce-id': message.id,
+            'ce-source': `/tenants/${message.tenant}`,
+            'ce-type': `countersign.${message.type}`,
+            'ce-time': new Date(message.created).toISOString(),
+          }
+        : {}),
+    };
+  }
+
+  async #retry(message: Delivery, answer: Answer | undefined, problem: string): Promise<void> {
+    const { redis, keys } = this.#desk;
+    const attempts = message.attempts + 1;
+    const wait = this.#schedule[attempts];
+    const answered = answer === undefined ? {} : { answered: answer.status };
+    if (wait === undefined) return this.#end(message, attempts, 'failed', { ...answered, problem });
+    const asked = Number(answer?.retryAfter);
+    const afterS = Number.isFinite(asked) && asked > 0 ? Math.max(wait, Math.min(asked, LONGEST_RETRY_AFTER_S)) : wait;
+    // Later by up to a tenth, never earlier than the receiver asked.
+    const next = Math.ceil(Date.now() + afterS * 1_000 * (1 + Math.random() / 10));
+    await redis
+      .multi()
+      .hset(keys.delivery(message.id), { attempts, problem, next, ...answered })
+      .zadd(keys.deliveries, 'XX', next, message.id)
+      .exec();
+  }
+
+  async #end(
+    message: Delivery,
+    attempts: number,
+    status: 'delivered' | 'failed',
+    fields: { answered?: number; delivered?: number; problem?: string },
+  ): Promise<void> {
+    const { redis, keys } = this.#desk;
+    await redis
+      .multi()
+      .hset(keys.delivery(message.id), { status, attempts, ...fields })
+      .hdel(keys.delivery(message.id), 'next', ...(status === 'delivered' ? ['problem'] : []))
+      .zrem(keys.deliveries, message.id)
+      .exec();
+    if (status === 'failed') this.#logger.info({ message: message.id, ...fields }, 'a webhook message was given up');
+  }
+}

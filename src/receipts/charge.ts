@@ -1,0 +1,29 @@
+import type { Evidence, Price, Ticket, Verdict } from './statements.ts';
+
+/**
+ * What a job costs, from its documents alone, in millionths of the currency that the ticket names. Anyone with the receipt comes to
+ * the same number: tokens read and written at the ticket's price for a million of them, the worker's seconds, and the methods that the
+ * policy promised. Every vote of a quorum is paid. Rounded up, once; never more than the ticket holds.
+ */
+export function chargeOf(
+  ticket: Ticket['predicate'],
+  evidence: Evidence['predicate'],
+  verdict: Verdict['predicate'],
+): number {
+  const { price } = ticket;
+  if (price === undefined) return 0;
+  const seconds = (Date.parse(evidence.finishedAt) - Date.parse(evidence.startedAt)) / 1_000;
+  const votes = verdict.quorum?.votes.length ?? 1;
+  const run = runPrice(price, evidence.usage.inputTokens, evidence.usage.outputTokens, seconds);
+  return Math.min(Math.ceil(votes * run + price.attestation), price.hold);
+}
+
+/** Before rounding. */
+export function runPrice(
+  { input, output, second }: Pick<Price, 'input' | 'output' | 'second'>,
+  inputTokens: number,
+  outputTokens: number,
+  seconds: number,
+): number {
+  return (input * inputTokens + output * outputTokens) / 1_000_000 + second * seconds;
+}

@@ -1,0 +1,15 @@
+import { z } from 'zod';
+
+/**
+ * What a tenant or a key may use; what is absent is not limited. A key has its tenant's limits and its own, and the
+ * tighter one holds. Money is in millionths of the price table's currency.
+ */
+export const Limits = z.strictObject({
+  requests_per_minute: z.number().int().min(1).max(1_000_000).optional(),
+  tokens_per_minute: z.number().int().min(1).max(1_000_000_000).optional(),
+  concurrent_jobs: z.number().int().min(1).max(1_000_000).optional(),
+  spend: z.number().int().min(0).max(1_000_000_000_000_000).optional(),
+});
+export type Limits = z.infer<typeof Limits>;
+
+export const NO_LIMITS: Limits = {};

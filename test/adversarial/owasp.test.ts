@@ -1,0 +1,344 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { OPERATIONS } from '../../src/api/openapi.ts';
+import { ERROR_CATALOG } from '../../src/errors/catalog.ts';
+import { ApiKeys } from '../../src/tenants/api-key.store.ts';
+import { NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
+import { ROOT } from '../support/redis.ts';
+
+/**
+ * The OWASP API Security Top 10 (2023), each as far as a test can hold it. The matrix below has every route of the server:
+ * what a route does with a stranger is stated here for each, so that a new one cannot be forgotten.
+ */
+type Owner =
+  /** Anyone may read it, without a key. */
+  | 'public'
+  /** It shows or changes what belongs to the tenant of the key, and names nothing of anybody's. */
+  | 'own'
+  /** It names one thing of a tenant: for another tenant it is not there. */
+  | 'named'
+  /** It is the operator's. */
+  | 'operator'
+  /** It says the same to every tenant. */
+  | 'shared';
+
+const MATRIX: Record<string, Owner> = {
+  'post /v1/jobs': 'own',
+  'get /v1/jobs': 'own',
+  'get /v1/jobs/{id}': 'named',
+  'post /v1/jobs/{id}/cancel': 'named',
+  'get /v1/jobs/{id}/output': 'named',
+  'get /v1/jobs/{id}/receipt': 'named',
+  'get /v1/jobs/{id}/events': 'named',
+  'post /v1/chat/completions': 'own',
+  'post /v1/completions': 'own',
+  'post /v1/embeddings': 'own',
+  'post /v1/files': 'own',
+  'get /v1/files': 'own',
+  'get /v1/files/{id}': 'named',
+  'get /v1/files/{id}/content': 'named',
+  'delete /v1/files/{id}': 'named',
+  'post /v1/batches': 'own',
+  'get /v1/batches': 'own',
+  'get /v1/batches/{id}': 'named',
+  'post /v1/batches/{id}/cancel': 'named',
+  'get /v1/events': 'own',
+  'post /v1/webhooks': 'own',
+  'get /v1/webhooks': 'own',
+  'get /v1/webhooks/default/secret': 'own',
+  'get /v1/webhooks/{webhook}': 'named',
+  'get /v1/webhooks/{webhook}/secret': 'named',
+  'patch /v1/webhooks/{webhook}': 'named',
+  'delete /v1/webhooks/{webhook}': 'named',
+  'post /v1/webhooks/{webhook}/rotate': 'named',
+  'post /v1/webhooks/{webhook}/test': 'named',
+  'get /v1/webhooks/{webhook}/deliveries': 'named',
+  'post /v1/deliveries/{delivery}/redeliver': 'named',
+  'post /v1/quote': 'own',
+  'get /v1/usage': 'own',
+  'post /v1/admin/tenants': 'operator',
+  'get /v1/admin/tenants': 'operator',
+  'get /v1/admin/tenants/{tenant}': 'operator',
+  'patch /v1/admin/tenants/{tenant}': 'operator',
+  'post /v1/admin/tenants/{tenant}/keys': 'operator',
+  'get /v1/admin/tenants/{tenant}/keys': 'operator',
+  'post /v1/admin/keys/{key}/rotate': 'operator',
+  'delete /v1/admin/keys/{key}': 'operator',
+  'get /v1/admin/audit': 'operator',
+  'get /v1/workers': 'operator',
+  'get /v1/models': 'shared',
+  'get /v1/models/{model}': 'shared',
+  'get /.well-known/countersign.json': 'public',
+  'get /log/checkpoint': 'public',
+  'get /log/documents': 'public',
+  'get /log/tile/{path}': 'public',
+  'get /health/live': 'public',
+  'get /health/ready': 'public',
+  'get /metrics': 'public',
+  'get /docs': 'public',
+  'get /docs/openapi.json': 'public',
+  'get /': 'public',
+};
+
+const CANARY = 'canary-of-the-victim';
+
+let pipeline: Pipeline;
+let victim: Client;
+let stranger: Client;
+let operator: Client;
+/** Things of the victim, by the name of the path parameter and the noun before it. */
+let things: Record<string, string>;
+
+const json = async <T>(response: Promise<Response>): Promise<T> => (await (await response).json()) as T;
+
+beforeAll(async () => {
+  pipeline = await Pipeline.prepare([NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }]);
+  const env = { COUNTERSIGN_WEBHOOK_PRIVATE: 'allow' };
+  await Promise.all([pipeline.api(env), pipeline.worker(1), pipeline.attestor(), pipeline.courier(env)]);
+  victim = new Client(pipeline.url, await pipeline.key('victim', ['submit', 'read']));
+  stranger = new Client(pipeline.url, await pipeline.key('stranger', ['submit', 'read']));
+  operator = await pipeline.client('operator');
+  const webhook = await json<{ id: string }>(
+    victim.post('/v1/webhooks', { url: 'http://127.0.0.1:9/', description: CANARY }),
+  );
+  const job = await victim.submit(completion(CANARY), { prefer: 'wait=20' });
+  const form = new FormData();
+  form.append('purpose', 'batch');
+  form.append(
+    'file',
+    new Blob([
+      JSON.stringify({
+        custom_id: CANARY,
+        method: 'POST',
+        url: '/v1/completions',
+        body: { model: 'by-hand', prompt: CANARY },
+      }),
+    ]),
+    `${CANARY}.jsonl`,
+  );
+  const file = await json<{ id: string }>(victim.fetch('/v1/files', { method: 'POST', body: form }));
+  const batch = await json<{ id: string }>(
+    victim.post('/v1/batches', { input_file_id: file.id, endpoint: '/v1/completions', completion_window: '24h' }),
+  );
+  const delivery = await json<{ id: string }>(victim.post(`/v1/webhooks/${webhook.id}/test`, undefined));
+  things = {
+    jobs: job.id,
+    files: file.id,
+    batches: batch.id,
+    webhooks: webhook.id,
+    deliveries: delivery.id,
+    tenants: 'victim',
+    keys: victim.key.split('_')[1] ?? '',
+    models: 'noop',
+    tile: '0/000.p/1',
+  };
+});
+afterAll(() => pipeline[Symbol.asyncDispose]());
+
+/** The path with the victim's things, or with things that nobody has. */
+function pathOf(path: string, whose: 'victim' | 'nobody'): string {
+  return path.replace(/([a-z]+)\/\{(\w+)\}/, (_, noun: string) => {
+    const thing = things[noun] ?? '';
+    if (whose === 'victim') return `${noun}/${thing}`;
+    return `${noun}/${thing.replace(/[0-9a-f](?=[0-9a-z]{0,3}$)/g, '0').replace(/.$/, (last) => (last === '0' ? '1' : '0'))}`;
+  });
+}
+
+async function call(url: string, method: string, headers: Record<string, string>) {
+  const controller = new AbortController();
+  const response = await fetch(url, { method: method.toUpperCase(), headers, signal: controller.signal });
+  const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+  const text = isStream ? '' : await response.text();
+  controller.abort();
+  return { status: response.status, text };
+}
+const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+
+describe('OWASP API Top 10', () => {
+  test('API9: every route of the server is described, and stands in the matrix', () => {
+    const described = OPERATIONS.map(({ method, path }) => `${method} ${path}`).toSorted();
+    expect(Object.keys(MATRIX).toSorted()).toEqual(described);
+    const controllers = readdirSync(join(ROOT, 'src', 'api')).filter((name) => name.endsWith('.controller.ts'));
+    const handlers = controllers.flatMap((name) => [
+      ...readFileSync(join(ROOT, 'src', 'api', name), 'utf8').matchAll(/@(Get|Post|Put|Patch|Delete|All)\(/g),
+    ]);
+    expect(handlers).toHaveLength(described.length);
+  });
+
+  test.each(Object.keys(MATRIX))(
+    'API1, API2, API5: %s with no key, a wrong one, a revoked one, a lesser one, a foreign one',
+    async (name) => {
+      const operation = OPERATIONS.find(({ method, path }) => `${method} ${path}` === name);
+      const owner = MATRIX[name];
+      if (operation === undefined) throw new Error(`${name} is not a route`);
+      const { method, path, scope } = operation;
+      const url = `${pipeline.url}${pathOf(path, 'victim')}`;
+      if (owner === 'public') {
+        expect(scope).toBeNull();
+        const { status, text } = await call(url, method, {});
+        expect([401, 403]).not.toContain(status);
+        expect(text).not.toContain(CANARY);
+        return;
+      }
+      const keys = new ApiKeys(pipeline.redis.client('api'), pipeline.redis.keys);
+      const revoked = await keys.create('test', { tenant: 'victim', scopes: ['submit', 'read', 'admin'] });
+      await keys.revoke('test', revoked.keyId);
+      const expired = await keys.create('test', {
+        tenant: 'victim',
+        scopes: ['submit', 'read', 'admin'],
+        expiresAt: new Date(Date.now() - 1_000).toISOString(),
+      });
+      for (const headers of [
+        {},
+        bearer('x'),
+        bearer(`csk_${'0'.repeat(16)}_${'A'.repeat(43)}`),
+        bearer(revoked.text),
+        bearer(expired.text),
+        { authorization: `Basic ${victim.key}` },
+        { 'x-api-key': victim.key },
+        { cookie: `key=${victim.key}` },
+      ])
+        expect([headers, (await call(url, method, headers as Record<string, string>)).status]).toEqual([headers, 401]);
+      expect((await call(`${url}?api_key=${victim.key}&key=${victim.key}`, method, {})).status).toBe(401);
+
+      const lesser = { submit: ['read'], read: ['submit'], admin: ['submit', 'read'] } as const;
+      const short = await keys.create('test', { tenant: 'victim', scopes: lesser[scope ?? 'admin'] });
+      expect((await call(url, method, bearer(short.text))).status).toBe(403);
+
+      if (owner === 'named') {
+        const theirs = await call(url, method, bearer(stranger.key));
+        const nobodys = await call(`${pipeline.url}${pathOf(path, 'nobody')}`, method, bearer(stranger.key));
+        expect([theirs.status, theirs.text]).toEqual([404, nobodys.text]);
+        expect(nobodys.status).toBe(404);
+      } else if (owner === 'own' || owner === 'shared') {
+        expect((await call(url, method, bearer(stranger.key))).text).not.toContain(CANARY);
+      }
+    },
+  );
+
+  test('API1: after all that, everything of the victim is as it was', async () => {
+    for (const path of [
+      `/v1/jobs/${things['jobs'] ?? ''}`,
+      `/v1/files/${things['files'] ?? ''}`,
+      `/v1/batches/${things['batches'] ?? ''}`,
+      `/v1/webhooks/${things['webhooks'] ?? ''}`,
+    ])
+      expect([path, (await victim.fetch(path)).status]).toEqual([path, 200]);
+    const batch = await json<{ status: string }>(victim.fetch(`/v1/batches/${things['batches'] ?? ''}`));
+    expect(['validating', 'in_progress']).toContain(batch.status);
+    const webhook = await json<{ disabled_at: null }>(victim.fetch(`/v1/webhooks/${things['webhooks'] ?? ''}`));
+    expect(webhook.disabled_at).toBeNull();
+  });
+
+  test('API3: no body can set what is not the caller’s to set', async () => {
+    for (const [path, body] of [
+      ['/v1/jobs', completion('x', { tenant: 'victim' })],
+      ['/v1/jobs', completion('x', { state: 'done' })],
+      ['/v1/jobs', completion('x', { id: things['jobs'] })],
+      ['/v1/jobs', completion('x', { price: { hold: 0 } })],
+      ['/v1/chat/completions', { model: 'noop', messages: [{ role: 'user', content: 'x' }], tenant: 'victim' }],
+      [
+        '/v1/batches',
+        { input_file_id: things['files'], endpoint: '/v1/completions', completion_window: '24h', tenant: 'victim' },
+      ],
+      ['/v1/webhooks', { url: 'http://127.0.0.1:9/', generation: 7 }],
+      ['/v1/webhooks', { url: 'http://127.0.0.1:9/', id: things['webhooks'] }],
+    ] as const)
+      expect([path, (await stranger.post(path, body)).status]).toEqual([path, 400]);
+    const seen = await (await victim.fetch(`/v1/jobs/${things['jobs'] ?? ''}`)).text();
+    expect(seen).not.toMatch(/nonce|csk_|hash|password/);
+    const keys = await (await operator.fetch('/v1/admin/tenants/victim/keys')).text();
+    expect(keys).not.toMatch(/hash|csk_/);
+  });
+
+  test('API4: lists, strings and numbers have bounds on every route that takes a body or a query', async () => {
+    const huge = 'x'.repeat(5_000_000);
+    for (const { method, path, body } of OPERATIONS.filter((one) => one.body !== undefined)) {
+      expect(body).toBeDefined();
+      const url = `${pipeline.url}${pathOf(path, 'victim')}`;
+      const send = (text: string) =>
+        fetch(url, {
+          method: method.toUpperCase(),
+          headers: { ...bearer(operator.key), 'content-type': 'application/json' },
+          body: text,
+        });
+      for (const [text, statuses] of [
+        [`{"a":"${huge}"}`, [413]],
+        ['['.repeat(50_000) + ']'.repeat(50_000), [400]],
+        ['{"__proto__":{"x":1}}', [400, 404]],
+        ['{"a":1,"a":2}', [400, 404]],
+        ['null', [400, 404]],
+        ['"x"', [400, 404]],
+        ['', [400, 404, 409]],
+        [JSON.stringify({ name: huge.slice(0, 100_000) }), [400, 404]],
+      ] as const) {
+        // Whoever sends too much may find the connection closed before all of it is out.
+        const response = await send(text).catch((error: unknown) => {
+          if (text.length < 5_000_000) throw error;
+        });
+        if (response === undefined) continue;
+        const answer = await response.text();
+        expect([path, text.slice(0, 20), statuses]).toEqual([
+          path,
+          text.slice(0, 20),
+          (statuses as readonly number[]).includes(response.status)
+            ? statuses
+            : [response.status, answer.slice(0, 200)],
+        ]);
+        expect(answer).not.toMatch(/at .*\.(js|ts):\d|node_modules/);
+      }
+    }
+    for (const query of ['limit=0', 'limit=-1', 'limit=999999999', 'limit=x', 'nonsense=1'])
+      for (const path of ['/v1/jobs', '/v1/files', '/v1/batches', '/v1/admin/audit', '/v1/usage'])
+        expect([path, query, (await operator.fetch(`${path}?${query}`)).status]).toEqual([path, query, 400]);
+  });
+
+  test('API6: a tenant cannot pile up files, batches or endpoints without end', async () => {
+    const hoarder = new Client(pipeline.url, await pipeline.key('hoarder', ['submit', 'read']));
+    const statuses = new Set<number>();
+    for (let n = 0; n < 25; n += 1)
+      statuses.add((await hoarder.post('/v1/webhooks', { url: 'http://127.0.0.1:9/' })).status);
+    expect([...statuses]).toEqual([201, 429]);
+  });
+
+  test('API7: an API that was not told otherwise sends nothing to its own network', async () => {
+    const strict = await pipeline.run('strict', 'api', {
+      ...pipeline.environment('api'),
+      COUNTERSIGN_API_KEY_FILE: join(pipeline.folder, 'api.key'),
+      COUNTERSIGN_LOG: join(pipeline.folder, 'log'),
+      COUNTERSIGN_KEYRING: join(pipeline.folder, 'keyring.json'),
+      COUNTERSIGN_FILES: join(pipeline.folder, 'files'),
+      COUNTERSIGN_PORT: '0',
+    });
+    const client = new Client(String(strict.facts['url']), victim.key);
+    for (const url of ['http://example.com/', 'https://127.0.0.1/', 'https://[::1]/', 'https://169.254.169.254/']) {
+      expect((await client.post('/v1/webhooks', { url })).status).toBe(422);
+      expect((await client.post('/v1/jobs', completion('x', { webhook: { url } }))).status).toBe(422);
+    }
+    strict.process.kill('SIGTERM');
+    await strict.exited;
+  });
+
+  test('API8: errors tell no secrets, other methods and origins get nothing', async () => {
+    for (const { path } of OPERATIONS.slice(0, 20)) {
+      const url = `${pipeline.url}${pathOf(path, 'victim')}`;
+      const preflight = await fetch(url, { method: 'OPTIONS', headers: { origin: 'https://evil.example' } });
+      expect(preflight.headers.get('access-control-allow-origin')).toBeNull();
+      const trace = await call(url, 'PUT', bearer(victim.key));
+      expect([404, 405, 400, 415]).toContain(trace.status);
+    }
+    const answer = await victim.fetch('/v1/jobs');
+    expect(answer.headers.get('x-content-type-options')).toBe('nosniff');
+    expect(answer.headers.get('x-powered-by')).toBeNull();
+    expect(Object.keys(ERROR_CATALOG).length).toBeGreaterThan(20);
+  });
+
+  test('API10: what a webhook receiver answers is never shown to the tenant', async () => {
+    const log = await until(async () => {
+      const text = await (await victim.fetch(`/v1/webhooks/${things['webhooks'] ?? ''}/deliveries`)).text();
+      return text.includes('No connection') && text;
+    });
+    expect(log).not.toContain('thank you');
+  });
+});

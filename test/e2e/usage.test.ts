@@ -1,0 +1,301 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { monthOf } from '../../src/ledger/ledger-entry.ts';
+import { Books } from '../../src/ledger/books.store.ts';
+import { chargeOf } from '../../src/receipts/charge.ts';
+import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { HandWorker } from '../support/hand-worker.ts';
+import { KJV_MODEL, NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
+
+const PRICES = {
+  version: 1,
+  id: '2026-11',
+  currency: 'EUR',
+  models: {
+    'kjv-1m': { input: 2_000_000, output: 8_000_000, second: 1_000, attestation: { recompute: 50 } },
+    noop: { input: 1_000_000, output: 1_000_000, attestation: { recompute: 10 } },
+    'by-hand': { input: 1_000_000, output: 1_000_000 },
+  },
+};
+
+let pipeline: Pipeline;
+let admin: Client;
+
+beforeAll(async () => {
+  pipeline = await Pipeline.prepare([KJV_MODEL, NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }]);
+  const path = join(pipeline.folder, 'prices.json');
+  writeFileSync(path, JSON.stringify(PRICES));
+  await Promise.all([
+    pipeline.api({ COUNTERSIGN_PRICES: path }),
+    pipeline.worker(1),
+    pipeline.attestor(),
+    pipeline.courier({ COUNTERSIGN_PRICES: path }),
+  ]);
+  admin = await pipeline.client('operator');
+});
+afterAll(() => pipeline[Symbol.asyncDispose]());
+
+const json = async <T>(response: Response): Promise<T> => {
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+  return (await response.json()) as T;
+};
+
+async function tenant(name: string, limits: object = {}, keyLimits: object = {}): Promise<Client> {
+  await json(await admin.post('/v1/admin/tenants', { name, limits }));
+  return keyOf(name, { limits: keyLimits });
+}
+
+async function keyOf(name: string, more: object = {}): Promise<Client> {
+  const { key } = await json<{ key: string }>(
+    await admin.post(`/v1/admin/tenants/${name}/keys`, { scopes: ['submit', 'read'], ...more }),
+  );
+  return new Client(pipeline.url, key);
+}
+
+interface Usage {
+  rows: {
+    model?: string;
+    key?: string;
+    jobs: number;
+    done: number;
+    input_tokens: number;
+    output_tokens: number;
+    charged: number;
+  }[];
+  account: { spent: number; held: number };
+}
+const usageOf = async (client: Client, group = 'model') =>
+  json<Usage>(await client.fetch(`/v1/usage?group_by=${group}`));
+const settled = (client: Client) =>
+  until(async () => {
+    const usage = await usageOf(client);
+    return usage.account.held === 0 && usage.account.spent > 0 && usage;
+  });
+
+describe('what jobs cost', () => {
+  test('the sum of the receipts is the ledger, the account and the usage; what is not done costs nothing', async () => {
+    const client = await tenant('payer');
+    const done = await Promise.all([
+      ...Array.from({ length: 3 }, (_, seed) =>
+        client.submit(
+          { model: 'kjv-1m', task: 'completion', input: { prompt: 'In the' }, params: { max_tokens: 16, seed } },
+          { prefer: 'wait=30' },
+        ),
+      ),
+      ...Array.from({ length: 20 }, (_, n) => client.submit(completion(`n ${n}`), { prefer: 'wait=30' })),
+    ]);
+    const unwanted = await client.submit(completion('x', { model: 'by-hand' }));
+    expect((await usageOf(client)).account.held).toBeGreaterThan(0);
+    await client.post(`/v1/jobs/${unwanted.id}/cancel`, undefined);
+    const usage = await settled(client);
+    const charges = new Map<string, number>();
+    for (const { id } of done) {
+      const { ticket, evidence, verdict } = verifyReceipt(await client.receipt(id), pipeline.keyring);
+      const charge = chargeOf(ticket, evidence, verdict);
+      expect(ticket.price).toMatchObject({ currency: 'EUR', table: { id: '2026-11' } });
+      expect(charge).toBeLessThanOrEqual(ticket.price?.hold ?? 0);
+      charges.set(id, charge);
+    }
+    const total = [...charges.values()].reduce((a, b) => a + b, 0);
+    expect(usage.account.spent).toBe(total);
+    expect(usage.rows.reduce((sum, row) => sum + row.charged, 0)).toBe(total);
+    expect(usage.rows.find(({ model }) => model === 'noop')).toMatchObject({ jobs: 20, done: 20, input_tokens: 20 });
+    expect(usage.rows.find(({ model }) => model === 'by-hand')).toMatchObject({ jobs: 1, done: 0, charged: 0 });
+
+    const books = new Books(pipeline.redis.client('api'), pipeline.redis.keys);
+    const entries = [];
+    for await (const one of books.ledger('payer', monthOf(Date.now()))) entries.push(one);
+    expect(entries.filter(({ kind }) => kind === 'hold')).toHaveLength(24);
+    expect(entries.filter(({ kind }) => kind === 'release').map(({ job }) => job)).toEqual([unwanted.id]);
+    expect(
+      new Map(entries.filter(({ kind }) => kind === 'charge').map(({ job, entry }) => [job, entry.amount])),
+    ).toEqual(charges);
+  });
+
+  test('couriers and attestors die again and again, and the books still balance', async () => {
+    const client = await tenant('shaken');
+    for (const role of pipeline.running().filter(({ name }) => name === 'courier')) role.process.kill('SIGKILL');
+    const jobs: string[] = [];
+    for (const point of ['before-books:1', 'after-books:1', 'after-books:2']) {
+      const role = await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` });
+      let exit: number | string | undefined;
+      void role.exited.then((code) => (exit = code));
+      await until(async () => {
+        const made = await Promise.all(
+          Array.from({ length: 5 }, (_, n) => client.submit(completion(`${point} ${n}`), { prefer: 'wait=30' })),
+        );
+        jobs.push(...made.map(({ id }) => id));
+        return exit !== undefined;
+      });
+    }
+    await pipeline.courier();
+    const usage = await settled(client);
+    let total = 0;
+    for (const id of jobs) {
+      const { ticket, evidence, verdict } = verifyReceipt(await client.receipt(id), pipeline.keyring);
+      total += chargeOf(ticket, evidence, verdict);
+    }
+    expect(usage.account).toEqual({ spent: total, held: 0 });
+    expect(usage.rows).toMatchObject([{ jobs: jobs.length, done: jobs.length }]);
+  });
+
+  test('a spending limit of tenant or key holds against 40 requests at once, and a refusal leaves no trace', async () => {
+    const hold = (await json<{ most: number }>(await admin.post('/v1/quote', completion('x', { model: 'by-hand' }))))
+      .most;
+    expect(hold).toBeGreaterThan(0);
+    const byTenant = await tenant('poor', { spend: hold * 5 });
+    const byKey = await tenant('thrifty', {}, { spend: hold * 5 });
+    for (const client of [byTenant, byKey]) {
+      const answers = await Promise.all(
+        Array.from({ length: 40 }, () => client.post('/v1/jobs', completion('x', { model: 'by-hand' }))),
+      );
+      expect(answers.filter(({ status }) => status === 202)).toHaveLength(5);
+      const refused = answers.filter(({ status }) => status === 429);
+      expect(refused).toHaveLength(35);
+      expect(await refused[0]?.json()).toMatchObject({ code: 'spend_exceeded' });
+      const { jobs } = await json<{ jobs: { id: string }[] }>(await client.fetch('/v1/jobs?limit=100'));
+      expect(jobs).toHaveLength(5);
+      expect((await usageOf(client)).account.held).toBe(hold * 5);
+      const quote = await json<{ possible: boolean; reason: { code: string } }>(
+        await client.post('/v1/quote', completion('x')),
+      );
+      expect(quote.possible).toBe(false);
+      expect(quote.reason.code).toBe('spend_exceeded');
+      await Promise.all(jobs.map(({ id }) => client.post(`/v1/jobs/${id}/cancel`, undefined)));
+      await until(async () => (await usageOf(client)).account.held === 0);
+      expect((await usageOf(client)).account.spent).toBe(0);
+      expect((await client.submit(completion('again'), { prefer: 'wait=20' })).state).toBe('done');
+    }
+  });
+
+  test('a refuted worker is not paid, and the charge is that of the confirmed answer', async () => {
+    const client = await tenant('refuting');
+    const worker = new HandWorker(
+      pipeline.redis.client('worker'),
+      pipeline.redis.keys,
+      pipeline.workerKeys[1] ?? pipeline.apiKey,
+      30_000,
+    );
+    const job = await client.submit(
+      completion('lie', { model: 'by-hand', attempts: 1, attestation: { recompute: 1 } }),
+    );
+    const claim = await worker.claim(job.id);
+    const output = JSON.stringify({ text: 'a lie', finish_reason: 'stop' });
+    await worker.claims.commitEvidence(claim, worker.sign(worker.evidence(claim, output)), output);
+    expect((await client.job(job.id, 20)).state).toBe('rejected');
+    await until(async () => (await usageOf(client)).account.held === 0);
+    expect((await usageOf(client)).account.spent).toBe(0);
+  });
+
+  test('a quote says price, wait and why not, and keeps nothing', async () => {
+    const client = await tenant('asking');
+    const quote = (body: object) =>
+      client.post('/v1/quote', body).then((response) => json<Record<string, unknown>>(response));
+    expect(await quote(completion('x'))).toMatchObject({
+      possible: true,
+      reason: null,
+      currency: 'EUR',
+      waiting_jobs: 0,
+    });
+    expect(await quote(completion('x', { model: 'by-hand' }))).toMatchObject({
+      possible: false,
+      reason: { code: 'no_worker' },
+    });
+    expect(await quote(completion('x', { model: 'gpt-9' }))).toMatchObject({
+      possible: false,
+      reason: { code: 'model_not_found' },
+    });
+    expect((await json<{ jobs: unknown[] }>(await client.fetch('/v1/jobs'))).jobs).toEqual([]);
+    expect((await usageOf(client)).account).toEqual({ spent: 0, held: 0 });
+  });
+});
+
+describe('limits, keys and tenants', () => {
+  test('requests, tokens and open jobs are limited, and headers say how it stands', async () => {
+    const requests = await tenant('often', { requests_per_minute: 5 });
+    const answers = [];
+    for (let n = 0; n < 7; n += 1) answers.push(await requests.fetch('/v1/models'));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 429, 429]);
+    expect(answers[0]?.headers.get('ratelimit-policy')).toBe('"tenant-requests";q=5;w=60');
+    expect(answers[0]?.headers.get('ratelimit')).toMatch(/^"tenant-requests";r=4;t=\d+$/);
+    expect(Number(answers[6]?.headers.get('retry-after'))).toBeGreaterThan(5);
+    expect(await answers[6]?.json()).toMatchObject({ error: { type: 'rate_limit_error', code: 'rate_limited' } });
+
+    const tokens = await tenant('wordy', {}, { tokens_per_minute: 300 });
+    const ask = (max_tokens: number) => tokens.post('/v1/jobs', completion('x', { params: { max_tokens } }));
+    expect((await ask(200)).status).toBe(202);
+    const second = await ask(200);
+    expect([second.status, Number(second.headers.get('retry-after'))]).toEqual([429, expect.any(Number)]);
+    expect((await ask(1_000)).status).toBe(429);
+
+    const open = await tenant('busy', { concurrent_jobs: 3 });
+    const many = await Promise.all(
+      Array.from({ length: 20 }, () => open.post('/v1/jobs', completion('x', { model: 'by-hand' }))),
+    );
+    expect(many.filter(({ status }) => status === 202)).toHaveLength(3);
+    const { jobs } = await json<{ jobs: { id: string }[] }>(await open.fetch('/v1/jobs'));
+    await open.post(`/v1/jobs/${jobs[0]?.id ?? ''}/cancel`, undefined);
+    expect((await open.post('/v1/jobs', completion('x', { model: 'by-hand' }))).status).toBe(202);
+    expect((await open.post('/v1/jobs', completion('x', { model: 'by-hand' }))).status).toBe(429);
+  });
+
+  test('keys expire, rotate with an overlap and are revoked; a disabled tenant is locked out; all of it is in the audit log', async () => {
+    const client = await tenant('cycle');
+    const id = client.key.split('_')[1] ?? '';
+    const works = async (one: Client) => (await one.fetch('/v1/models')).status === 200;
+    const rotated = await json<{ key: string }>(
+      await admin.post(`/v1/admin/keys/${id}/rotate`, { overlap_seconds: 1 }),
+    );
+    const next = new Client(pipeline.url, rotated.key);
+    expect([await works(client), await works(next)]).toEqual([true, true]);
+    await until(async () => !(await works(client)));
+    expect((await admin.post(`/v1/admin/keys/${id}/rotate`, {})).status).toBe(409);
+    const brief = await keyOf('cycle', { expires_at: new Date(Date.now() + 1_000).toISOString() });
+    expect(await works(brief)).toBe(true);
+    await until(async () => !(await works(brief)));
+    const past = await admin.post('/v1/admin/tenants/cycle/keys', {
+      scopes: ['read'],
+      expires_at: '2020-01-01T00:00:00Z',
+    });
+    expect(past.status).toBe(400);
+    const patch = (disabled: boolean) =>
+      admin.fetch('/v1/admin/tenants/cycle', {
+        method: 'PATCH',
+        body: JSON.stringify({ disabled }),
+        headers: { 'content-type': 'application/json' },
+      });
+    await patch(true);
+    await until(async () => !(await works(next)));
+    await patch(false);
+    await until(() => works(next));
+    await admin.fetch(`/v1/admin/keys/${next.key.split('_')[1] ?? ''}`, { method: 'DELETE' });
+    await until(async () => !(await works(next)));
+    const { entries } = await json<{ entries: { action: string; by: string; target: string }[] }>(
+      await admin.fetch('/v1/admin/audit?limit=20'),
+    );
+    expect(entries.slice(0, 8).map(({ action }) => action)).toEqual([
+      'key.revoke',
+      'tenant.change',
+      'tenant.change',
+      'key.create',
+      'key.rotate',
+      'key.create',
+      'key.create',
+      'tenant.create',
+    ]);
+    expect(new Set(entries.slice(0, 8).map(({ by }) => by))).toEqual(new Set([admin.key.split('_')[1]]));
+    expect(JSON.stringify(entries)).not.toContain(rotated.key.split('_')[2]);
+    // Redis itself keeps the books from being rewritten, also by whoever holds the API's password.
+    const api = pipeline.redis.client('api');
+    const { keys } = pipeline.redis;
+    for (const attempt of [
+      api.xtrim(keys.audit, 'MAXLEN', 0),
+      api.unlink(keys.audit),
+      api.hset(keys.ledger('payer', monthOf(Date.now())), 'x:charge', '{}'),
+      api.hdel(keys.ledger('payer', monthOf(Date.now())), 'x:charge'),
+      api.unlink(keys.ledger('payer', monthOf(Date.now()))),
+    ])
+      await expect(attempt).rejects.toThrow(/NOPERM/);
+  });
+});
