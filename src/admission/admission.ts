@@ -71,6 +71,8 @@ export interface SubmitOptions {
   readonly idempotencyKey?: string | undefined;
   /** Work that waits for what people wait for; a tenant's own interactive jobs do not queue behind it. */
   readonly isBackground?: boolean;
+  /** What the surface that takes the job wants kept with it. */
+  readonly surface?: string;
 }
 
 /** An accepted job: by its id, and as it is where this call made it. */
@@ -155,7 +157,7 @@ export class Admission {
       deadlineMs,
       attempts,
       cost: costOf(ticket.predicate),
-      extra: await this.#extra(tenant, body),
+      extra: await this.#extra(tenant, body, options.surface),
       price,
       idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
       // The parsed body, whose members stand in the order of the schema whatever the order they were sent in.
@@ -234,11 +236,12 @@ export class Admission {
     };
   }
 
-  async #extra(tenant: string, { webhook }: SubmitJob): Promise<string> {
-    if (webhook === undefined) return '';
+  async #extra(tenant: string, { webhook }: SubmitJob, surface: string | undefined): Promise<string> {
+    const kept = surface === undefined ? {} : { surface };
+    if (webhook === undefined) return surface === undefined ? '' : JSON.stringify(kept);
     const url = checkUrl(webhook.url, this.#parts.egress).href;
     await this.#parts.webhooks.listen(tenant);
-    return JSON.stringify({ webhook: JSON.stringify({ url, events: webhook.events ?? FINAL_EVENT_TYPES }) });
+    return JSON.stringify({ ...kept, webhook: JSON.stringify({ url, events: webhook.events ?? FINAL_EVENT_TYPES }) });
   }
 
   async #admit(applications: Application[]): Promise<AdmitReply[]> {

@@ -28,6 +28,8 @@ import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
 import { Metrics } from './metrics.ts';
 import { OpenAiController } from './openai.controller.ts';
+import { Responses } from '../openai/responses.ts';
+import { ResponsesController } from './responses.controller.ts';
 import { ProblemFilter } from './problem.filter.ts';
 
 const PARTS = Symbol('ApiParts');
@@ -49,6 +51,7 @@ export class ApiModule implements BeforeApplicationShutdown {
       controllers: [
         JobsController,
         OpenAiController,
+        ResponsesController,
         FilesController,
         BatchesController,
         WebhooksController,
@@ -61,6 +64,7 @@ export class ApiModule implements BeforeApplicationShutdown {
         { provide: PARTS, useValue: parts },
         { provide: Admission, useValue: desk.admission },
         { provide: Completions, useValue: desk.completions },
+        { provide: Responses, useValue: new Responses(desk) },
         { provide: Jobs, useValue: desk.jobs },
         { provide: Wake, useValue: desk.wake },
         { provide: BatchFiles, useValue: desk.files },

@@ -5,6 +5,8 @@ import { CreateBatch, ListBatches } from './batches.controller.ts';
 import { ChangeTenant, CreateKey, CreateTenant, ListAudit, RotateKey } from './admin.controller.ts';
 import { UsageQuery } from './usage.controller.ts';
 import { ChangeWebhook, CreateWebhook, ListDeliveries, RotateSecret } from './webhooks.controller.ts';
+import { ResponseRequest } from '../openai/response-request.ts';
+import { GetResponse } from './responses.controller.ts';
 import { ListFiles } from './files.controller.ts';
 import { JobDocument } from './job-document.ts';
 import { SubmitJob } from '../admission/submit-job.ts';
@@ -453,6 +455,32 @@ export const OPERATIONS: readonly Operation[] = [
     query: ListAudit,
     success: { '200': ok('the entries', Anything) },
     errors: ['request_invalid'],
+  },
+  {
+    method: 'post',
+    path: '/v1/responses',
+    summary: 'A response in the shape of OpenAI: answered when confirmed, at once with `background`, or streamed.',
+    scope: 'submit',
+    body: ResponseRequest,
+    success: { '200': ok('the response; `completed` means confirmed', Anything) },
+    errors: OPENAI_ERRORS,
+  },
+  {
+    method: 'get',
+    path: '/v1/responses/{response}',
+    summary: 'A response as it is now, or with `stream=true` its events after `starting_after`.',
+    scope: 'read',
+    query: GetResponse,
+    success: { '200': ok('the response', Anything) },
+    errors: ['request_invalid', 'response_not_found', 'too_many_streams'],
+  },
+  {
+    method: 'post',
+    path: '/v1/responses/{response}/cancel',
+    summary: 'Stop a response.',
+    scope: 'submit',
+    success: { '200': ok('the response', Anything) },
+    errors: ['response_not_found'],
   },
   {
     method: 'get',

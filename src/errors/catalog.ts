@@ -18,6 +18,7 @@ export const ERROR_CATALOG = {
   key_not_found: { status: 404, exit: 3, title: 'There is no such API key' },
   tenant_exists: { status: 409, exit: 5, title: 'There is such a tenant already' },
   key_over: { status: 409, exit: 5, title: 'The API key is over' },
+  response_not_found: { status: 404, exit: 3, title: 'There is no such response' },
   webhook_not_found: { status: 404, exit: 3, title: 'There is no such webhook endpoint' },
   delivery_not_found: { status: 404, exit: 3, title: 'There is no such message' },
   webhook_refused: { status: 422, exit: 2, title: 'This address is not sent to' },

@@ -146,6 +146,11 @@ export class Jobs {
     return { jobs, next: position === undefined ? undefined : formatCursor(position) };
   }
 
+  /** What the surface that took the job keeps with it, if any. */
+  async surface(id: string): Promise<string | undefined> {
+    return (await this.#redis.hget(this.#keys.ticket(id), 'surface')) ?? undefined;
+  }
+
   /** Asks for the job to be stopped; it is final when the attestor says so, which is when no worker runs it any more. */
   async cancel(tenant: string, id: string): Promise<'asked' | 'final'> {
     const view = await this.get(tenant, id);
