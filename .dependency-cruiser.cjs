@@ -25,7 +25,7 @@ module.exports = {
       severity: 'error',
       comment: 'Upward imports would drag a role into every other.',
       from: { path: `^${nouns}` },
-      to: { path: '^src/(api|worker|attestor|courier|cli)/' },
+      to: { path: '^src/(api|worker|attestor|courier|client|cli)/' },
     },
     {
       name: 'ground-imports-ground',
@@ -40,6 +40,16 @@ module.exports = {
       comment: 'Anyone must be able to verify offline: receipts depend on ground only.',
       from: { path: '^src/receipts/' },
       to: { path: '^src/', pathNot: '^src/(receipts|log|keys|json|blobs|errors|config)/' },
+    },
+    {
+      name: 'client-stands-alone',
+      severity: 'error',
+      comment: 'The client runs in browsers: no server, no queue, no file system.',
+      from: { path: '^src/client/' },
+      to: {
+        path: '(node_modules/(@nestjs|fastify|bullmq|ioredis|pino)/|^src/(api|worker|attestor|courier|cli|redis|bull)/)',
+        reachable: true,
+      },
     },
     {
       name: 'only-bull-and-processors-use-bullmq',

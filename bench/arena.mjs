@@ -16,7 +16,7 @@ const { ensureSigningKey, writeSecretFile } = await dist('keys/key-file.js');
 const { signWorkerList, workerEntry } = await dist('registry/worker-list.js');
 const { keyringEntry } = await dist('receipts/keyring.js');
 const { formatVkey, noteKey } = await dist('log/signed-note.js');
-const { sha256Hex } = await dist('blobs/blob-store.js');
+const { sha256Hex } = await dist('blobs/sha256.js');
 
 export const keys = new JobKeys('cs');
 export const MODEL = {

@@ -15,7 +15,7 @@ const { logEntry } = await load('log/log-entry.js');
 const { leafHash, nodeHash } = await load('log/merkle.js');
 const { formatNote, formatVkey, noteKey, signNote } = await load('log/signed-note.js');
 const { formatProof } = await load('log/tlog-proof.js');
-const { sha256Hex } = await load('blobs/blob-store.js');
+const { sha256Hex } = await load('blobs/sha256.js');
 
 const key = () => signingKeyFromPem(generateSigningKeyPem());
 const [api, attestor, worker, log] = [key(), key(), key(), key()];

@@ -64,5 +64,6 @@ export function ensureBuilt(say) {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   say('building');
   run(process.execPath, [at('node_modules', '@nestjs', 'cli', 'bin', 'nest.js'), 'build'], 'the build');
+  run(process.execPath, [at('scripts', 'bundle-client.mjs')], 'the bundle of the client');
   writeFileSync(stamp, wanted);
 }

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
-import { sha256Hex, type BlobStore } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
+import type { BlobStore } from '../blobs/blob-store.ts';
 import type { Delivery, FairDelivery, FairQueues } from '../bull/fair-queues.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { crashPoint } from '../faults/crash-point.ts';

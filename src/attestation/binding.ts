@@ -1,4 +1,4 @@
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import { JsonRefused, decodeUtf8, parseCanonicalJson, parseStrictJson } from '../json/strict-json.ts';
 import { MAX_OUTPUT_DEPTH, OUTPUTS } from '../jobs/task-input.ts';
 import type { PublicKey } from '../keys/signing-key.ts';

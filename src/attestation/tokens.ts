@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import { workOf, type Engine, type Replay } from '../engines/engine.ts';
 import { decodeTokens } from '../engines/token-ids.ts';
 import type { Evidence, Property, Ticket } from '../receipts/statements.ts';

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { isDrawn } from '../attestation/recompute.ts';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Sequencer } from './sequencer.ts';

@@ -2,7 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Calibration } from '../attestation/tokens.ts';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import type { Engine } from '../engines/engine.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 

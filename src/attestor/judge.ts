@@ -4,7 +4,7 @@ import { checkRecompute } from '../attestation/recompute.ts';
 import { countVotes } from '../attestation/quorum.ts';
 import { checkTokens, type TokensResult } from '../attestation/tokens.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES } from '../jobs/task-input.ts';

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { crashPoint } from '../faults/crash-point.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';

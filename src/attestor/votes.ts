@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Vote } from '../attestation/quorum.ts';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import { decodeStored, type SignedPayload } from '../receipts/dsse.ts';
 import type { Evidence } from '../receipts/statements.ts';

@@ -4,12 +4,9 @@ import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:f
 import { dirname, join } from 'node:path';
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
 import { syncFolder, writeDurably } from './durable-file.ts';
+import { sha256Hex } from './sha256.ts';
 
 const NAME = /^[0-9a-f]{64}$/;
-
-export function sha256Hex(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
 
 /**
  * Content-addressed files: the SHA-256 of a blob is its name, so a reader needs to trust neither the disk nor

@@ -24,8 +24,10 @@ export class ApiClient {
     ).json()) as JobDocument;
   }
 
-  async json(path: string, method: 'GET' | 'POST' = 'GET'): Promise<unknown> {
-    return (await this.#send(path, { method })).json();
+  async json(path: string, method: 'GET' | 'POST' | 'PATCH' = 'GET', body?: unknown): Promise<unknown> {
+    const init =
+      body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+    return (await this.#send(path, { method, ...init })).json();
   }
 
   async job(id: string): Promise<JobDocument> {

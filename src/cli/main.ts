@@ -16,6 +16,7 @@ import { addCanaryCommand } from './canary-command.ts';
 import { addKeysCommands } from './keys-commands.ts';
 import { addLogCommands } from './log-commands.ts';
 import { addWorkersCommands } from './workers-commands.ts';
+import { addTenantsCommands } from './tenants-commands.ts';
 import { addWitnessCommand } from './witness-command.ts';
 import { Output, jsonOption, reportError } from './output.ts';
 import { DataFolder, SHARD } from './set-up.ts';
@@ -45,8 +46,8 @@ function client(options: { url?: string; keyFile?: string }): ApiClient {
 }
 
 /** Commands that talk to the API. */
-function remote(name: string, description: string): Command {
-  return program
+function remote(name: string, description: string, parent: Command = program): Command {
+  return parent
     .command(name)
     .description(description)
     .option('--url <url>', 'address of the API')
@@ -308,6 +309,7 @@ addCalibrateCommand(program, data, number);
 addCanaryCommand(remote, data, client, redisUrl, number);
 addWorkersCommands(program, data, redisUrl);
 addWitnessCommand(program);
+addTenantsCommands(program, remote, data, client, redisUrl, number);
 
 /** The Redis that a command talks to: the one given, or the private one of the data folder. */
 function redisUrl(given: string | undefined): string {

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import { EmbedEngine } from '../engines/embed-engine.ts';
 import { JobKeys } from '../jobs/job.keys.ts';
 import { ensureSigningKey, readSecretFile, readSigningKey, writeSecretFile } from '../keys/key-file.ts';

@@ -4,7 +4,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { TeeEvidence, verifyTeeEvidence, type TeeCollateral } from '../attestation/tee/tee-evidence.ts';
 import { TeePolicy } from '../attestation/tee/tee-policy.ts';
 import { TeeRefused } from '../attestation/tee/tee-refused.ts';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { JobKeys } from '../jobs/job.keys.ts';
 import { createLogger } from '../logging/logger.ts';

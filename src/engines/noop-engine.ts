@@ -1,4 +1,4 @@
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import type { Engine, EngineResult, Work } from './engine.ts';
 
 /** Computes nothing: for benchmarks, where the figures must be ours and no model's. The digest of no weights is that of no bytes. */

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { readSecretFile } from '../keys/key-file.ts';
 import type { Secret } from '../config/secret.ts';
 import { messageOf } from '../errors/coded-error.ts';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import { INPUTS, MAX_OUTPUT_BYTES } from '../jobs/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type FinishReason, type Work } from './engine.ts';
 

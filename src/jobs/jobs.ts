@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
-import { sha256Hex, type BlobStore } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
+import type { BlobStore } from '../blobs/blob-store.ts';
 import { CodedError } from '../errors/coded-error.ts';
 import { isJobId } from './job-id.ts';
 import type { JobKeys } from './job.keys.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { runPrice } from '../receipts/charge.ts';
 import type { Params, Policy, Price, Task } from '../receipts/statements.ts';

@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import { JsonRefused, decodeUtf8, parseCanonicalJson } from '../json/strict-json.ts';
 import { publicKeyFromBase64, workerIdOf, type PublicKey } from '../keys/signing-key.ts';
 import { SALT_BYTES, logEntry } from '../log/log-entry.ts';
 import { LogRefused, strictBase64 } from '../log/signed-note.ts';
 import { MAX_PROOF_BYTES } from '../log/tlog-proof.ts';
 import { verifyLogged, type TlogPolicy, type VerifiedInclusion } from '../log/tlog-policy.ts';
+import { chargeOf } from './charge.ts';
 import { Envelope, fromEnvelope, toEnvelope, verifyPayload, type SignedPayload } from './dsse.ts';
 import type { Keyring } from './keyring.ts';
 import { BINDING_PROPERTIES, Evidence, Ticket, Verdict, type Policy } from './statements.ts';
@@ -59,6 +60,8 @@ export interface VerifiedReceipt {
   readonly outputSha256: string;
   /** Where the verdict stands in the log. */
   readonly logged: VerifiedInclusion;
+  /** What the job costs by its documents, in millionths of the ticket's currency; undefined where it has no price. */
+  readonly charge: number | undefined;
   /** What was found true, one sentence each, for people. */
   readonly checks: string[];
 }
@@ -136,6 +139,7 @@ export function verifyReceipt(
     inputSha256,
     outputSha256,
     logged,
+    charge: ticket.predicate.price && chargeOf(ticket.predicate, evidence.predicate, verdict.predicate),
     checks: describe(verdict, logged, documents),
   };
 }

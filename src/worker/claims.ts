@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { sha256Hex } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import { MOST_EPOCHS } from '../jobs/job.reader.ts';
 import { encodeStored, type SignedPayload } from '../receipts/dsse.ts';

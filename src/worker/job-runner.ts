@@ -1,6 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Redis } from 'ioredis';
-import { sha256Hex, type BlobStore } from '../blobs/blob-store.ts';
+import { sha256Hex } from '../blobs/sha256.ts';
+import type { BlobStore } from '../blobs/blob-store.ts';
 import { encodeTokens } from '../engines/token-ids.ts';
 import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
 import { messageOf } from '../errors/coded-error.ts';

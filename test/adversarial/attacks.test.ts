@@ -7,7 +7,7 @@ import { verifyIntelQuote } from '../../src/attestation/tee/tdx.ts';
 import { verifyTeeEvidence, type TeeSubject } from '../../src/attestation/tee/tee-evidence.ts';
 import { TeePolicy } from '../../src/attestation/tee/tee-policy.ts';
 import { workerBinding } from '../../src/attestation/tee/worker-binding.ts';
-import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { sha256Hex } from '../../src/blobs/sha256.ts';
 import { encodeTokens } from '../../src/engines/token-ids.ts';
 import { workerIdOf } from '../../src/keys/signing-key.ts';
 import { auditLog } from '../../src/log/log-audit.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { sha256Hex } from '../../src/blobs/sha256.ts';
 import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/keys/signing-key.ts';
 import { encodeStored } from '../../src/receipts/dsse.ts';
 import { VERDICT_TYPE, type Evidence } from '../../src/receipts/statements.ts';

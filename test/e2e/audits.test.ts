@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { AuditDraws } from '../../src/attestor/audit-draws.ts';
 import { QUARANTINE_AT, suspicionAfter } from '../../src/attestation/suspicion.ts';
-import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { sha256Hex } from '../../src/blobs/sha256.ts';
 import { writeSecretFile } from '../../src/keys/key-file.ts';
 import { logEntry } from '../../src/log/log-entry.ts';
 import { parseBundle } from '../../src/log/tile.ts';

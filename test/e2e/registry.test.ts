@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { prepare, DataFolder } from '../../src/cli/set-up.ts';
-import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { sha256Hex } from '../../src/blobs/sha256.ts';
 import { workerIdOf } from '../../src/keys/signing-key.ts';
 import { logEntry } from '../../src/log/log-entry.ts';
 import { parseBundle } from '../../src/log/tile.ts';

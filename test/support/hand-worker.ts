@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { sha256Hex } from '../../src/blobs/sha256.ts';
 import type { JobKeys } from '../../src/jobs/job.keys.ts';
 import { workerIdOf, type SigningKey } from '../../src/keys/signing-key.ts';
 import { decodeStored, signPayload, type SignedPayload } from '../../src/receipts/dsse.ts';

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JobDocument } from '../../src/api/job-document.ts';
-import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { sha256Hex } from '../../src/blobs/sha256.ts';
 import { EmbedEngine } from '../../src/engines/embed-engine.ts';
 import { ensureSigningKey, writeSecretFile } from '../../src/keys/key-file.ts';
 import type { SigningKey } from '../../src/keys/signing-key.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { sha256Hex } from '../../src/blobs/blob-store.ts';
+import { sha256Hex } from '../../src/blobs/sha256.ts';
 import { newJobId } from '../../src/jobs/job-id.ts';
 import { generateSigningKeyPem, signingKeyFromPem, workerIdOf, type SigningKey } from '../../src/keys/signing-key.ts';
 import { formatCheckpoint } from '../../src/log/checkpoint.ts';

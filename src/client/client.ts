@@ -1,0 +1,226 @@
+import type { z } from 'zod';
+import type { SubmitJob } from '../admission/submit-job.ts';
+import type { JobDocument } from '../api/job-document.ts';
+import { INPUTS, OUTPUTS } from '../jobs/task-input.ts';
+import { Keyring, KeyringFile } from '../receipts/keyring.ts';
+import { verifyReceipt, type VerifiedReceipt } from '../receipts/receipt.ts';
+import { CountersignError } from './countersign-error.ts';
+import { readEvents, type JobEvent } from './event-source.ts';
+
+export { CountersignError } from './countersign-error.ts';
+export type { JobEvent } from './event-source.ts';
+export type { JobDocument, VerifiedReceipt };
+export type JobRequest = z.input<typeof SubmitJob>;
+type Task = JobRequest['task'];
+export type OutputOf<T extends Task> = z.infer<(typeof OUTPUTS)[T]>;
+
+export interface ClientOptions {
+  /** Address of the API. */
+  readonly url: string;
+  /** An API key. */
+  readonly key: string;
+  /**
+   * Whose signatures count: the keyring of the operator, which you got from somebody you trust. Without it, the one that the
+   * service hands out is taken at first use, and then a receipt proves less: only that the service did not change its mind.
+   */
+  readonly keyring?: unknown;
+  /** For tests and proxies. */
+  readonly fetch?: typeof fetch;
+}
+
+/** A confirmed answer: its receipt was verified here, with what was asked and what was answered. */
+export interface Answer<T extends Task = Task> {
+  readonly job: JobDocument;
+  readonly output: OutputOf<T>;
+  /** The receipt file, to keep. */
+  readonly receipt: Uint8Array;
+  readonly verified: VerifiedReceipt;
+}
+
+const WAIT_S = 30;
+const MOST_TRIES = 8;
+const FIRST_RETRY_MS = 250;
+const LONGEST_RETRY_MS = 30_000;
+
+/**
+ * A client that believes nothing that it has not verified. Works wherever there is `fetch`; any number of calls at once.
+ * Everything throws CountersignError with the service's own stable code, or ReceiptRefused where a receipt does not hold.
+ */
+export class Countersign {
+  readonly #url: string;
+  readonly #key: string;
+  readonly #fetch: typeof fetch;
+  #keyring: Promise<Keyring> | undefined;
+
+  constructor({ url, key, keyring, fetch: own }: ClientOptions) {
+    this.#url = url.replace(/\/$/, '');
+    this.#key = key;
+    this.#fetch = own ?? ((input, init) => fetch(input, init));
+    if (keyring !== undefined) this.#keyring = Promise.resolve(new Keyring(KeyringFile.parse(keyring)));
+  }
+
+  /** Hands a job in. A lost connection or a busy service is tried again under the same key, so that there is one job. */
+  async submit(job: JobRequest, options: { idempotencyKey?: string; signal?: AbortSignal } = {}): Promise<JobDocument> {
+    const response = await this.#send('/v1/jobs', {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        'idempotency-key': `"${options.idempotencyKey ?? crypto.randomUUID()}"`,
+      },
+      body: JSON.stringify(job),
+      ...signalOf(options),
+    });
+    return (await response.json()) as JobDocument;
+  }
+
+  /** Submits, waits and verifies. */
+  async run<T extends Task>(
+    job: JobRequest & { task: T },
+    options: { idempotencyKey?: string; signal?: AbortSignal } = {},
+  ): Promise<Answer<T>> {
+    const { id } = await this.submit(job, options);
+    return this.wait<T>(id, { ...options, input: job.input });
+  }
+
+  /**
+   * The answer once it is confirmed and its receipt verified. Give what was asked as `input`, and it is compared too. Throws
+   * CountersignError where the job ends otherwise.
+   */
+  async wait<T extends Task>(id: string, options: { input?: unknown; signal?: AbortSignal } = {}): Promise<Answer<T>> {
+    let job = await this.job(id, options);
+    while (!isFinal(job.state)) job = await this.job(id, { ...options, waitS: WAIT_S });
+    if (job.state !== 'done')
+      throw new CountersignError(
+        `job_${job.state}`,
+        `Job ${id} is ${job.state}: ${job.reason?.detail ?? 'no reason was given'}`,
+        undefined,
+      );
+    const [output, receipt] = await Promise.all([
+      this.#bytes(`/v1/jobs/${id}/output`, options),
+      this.#bytes(`/v1/jobs/${id}/receipt`, options),
+    ]);
+    const task = job.task as T;
+    const verified = await this.verify(receipt, {
+      output,
+      ...(options.input === undefined
+        ? {}
+        : { input: new TextEncoder().encode(JSON.stringify(INPUTS[task].parse(options.input))) }),
+    });
+    if (verified.ticket.job !== id || verified.ticket.task !== task)
+      throw new CountersignError('receipt_refused', `The receipt that came is not the one of job ${id}.`, undefined);
+    return {
+      job,
+      output: OUTPUTS[task].parse(JSON.parse(new TextDecoder().decode(output))) as OutputOf<T>,
+      receipt,
+      verified,
+    };
+  }
+
+  /** The job as it is now, or after at most `waitS` seconds if it is not final before. */
+  async job(id: string, options: { waitS?: number; signal?: AbortSignal } = {}): Promise<JobDocument> {
+    const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}`, {
+      headers: options.waitS === undefined ? {} : { prefer: `wait=${options.waitS}` },
+      ...signalOf(options),
+    });
+    return (await response.json()) as JobDocument;
+  }
+
+  /** Events of a job until it is final; goes on where it was when the connection breaks. Text in them is provisional. */
+  async *stream(id: string, options: { signal?: AbortSignal } = {}): AsyncGenerator<JobEvent> {
+    let last: string | undefined;
+    for (let failures = 0; failures < MOST_TRIES; failures += 1) {
+      try {
+        const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}/events`, {
+          headers: last === undefined ? {} : { 'last-event-id': last },
+          ...signalOf(options),
+        });
+        for await (const event of readEvents(response)) {
+          failures = 0;
+          last = event.id;
+          yield event;
+          if (event.type === 'state' && isFinal(String(event.data['state']))) return;
+        }
+      } catch (error) {
+        if (options.signal?.aborted === true || error instanceof CountersignError) throw error;
+      }
+      await pause(FIRST_RETRY_MS * 2 ** failures, options.signal);
+    }
+    throw new CountersignError('stream_lost', 'The event stream broke off too often.', undefined);
+  }
+
+  /** Asks for the job to be stopped. */
+  async cancel(id: string, options: { signal?: AbortSignal } = {}): Promise<{ outcome: string; job: JobDocument }> {
+    const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}/cancel`, {
+      method: 'POST',
+      ...signalOf(options),
+    });
+    return (await response.json()) as { outcome: string; job: JobDocument };
+  }
+
+  /** Verifies a receipt, from its bytes and the keyring alone. Throws ReceiptRefused with the reason. */
+  async verify(
+    receipt: Uint8Array,
+    documents: { output?: Uint8Array; input?: Uint8Array } = {},
+  ): Promise<VerifiedReceipt> {
+    this.#keyring ??= this.#firstKeyring();
+    return verifyReceipt(receipt, await this.#keyring, documents);
+  }
+
+  async #firstKeyring(): Promise<Keyring> {
+    const response = await this.#send('/.well-known/countersign.json', {});
+    return new Keyring(KeyringFile.parse(await response.json()));
+  }
+
+  async #bytes(path: string, options: { signal?: AbortSignal }): Promise<Uint8Array> {
+    return new Uint8Array(await (await this.#send(path, signalOf(options))).arrayBuffer());
+  }
+
+  /** Tries again what may pass, as late as the service asks. */
+  async #send(path: string, init: RequestInit): Promise<Response> {
+    const headers = new Headers(init.headers);
+    headers.set('authorization', `Bearer ${this.#key}`);
+    for (let tries = 1; ; tries += 1) {
+      let failure: unknown;
+      let waitMs = FIRST_RETRY_MS * 2 ** (tries - 1);
+      try {
+        const response = await this.#fetch(`${this.#url}${path}`, { ...init, headers });
+        if (response.ok) return response;
+        const error = await CountersignError.from(response);
+        if (response.status !== 429 && response.status < 500) throw error;
+        failure = error;
+        waitMs = Math.max(waitMs, Number(response.headers.get('retry-after') ?? 0) * 1_000);
+      } catch (error) {
+        if (error instanceof CountersignError || init.signal?.aborted === true) throw error;
+        failure = error;
+      }
+      if (tries >= MOST_TRIES || waitMs > LONGEST_RETRY_MS)
+        throw failure instanceof CountersignError
+          ? failure
+          : new CountersignError('connection_failed', `No answer from ${this.#url}.`, undefined, { cause: failure });
+      await pause(waitMs, init.signal ?? undefined);
+    }
+  }
+}
+
+function isFinal(state: string): boolean {
+  return ['done', 'rejected', 'failed', 'cancelled', 'expired'].includes(state);
+}
+
+function signalOf({ signal }: { signal?: AbortSignal }): { signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
+}
+
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, Math.min(ms, LONGEST_RETRY_MS));
+    signal?.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });
+  signal?.throwIfAborted();
+}
