@@ -115,20 +115,20 @@ export async function openArena(models = [MODEL]) {
       `dist/${name}/main.js`,
       {
         COUNTERSIGN_REDIS_URL: server.url,
-        COUNTERSIGN_REDIS_USER: name,
+        COUNTERSIGN_REDIS_USER: name === 'courier' ? 'api' : name,
         COUNTERSIGN_REDIS_PASSWORD_FILE: join(folder, 'redis.password'),
         COUNTERSIGN_BLOBS: join(folder, 'blobs'),
         COUNTERSIGN_CATALOG: join(folder, 'models.json'),
         COUNTERSIGN_LOG_LEVEL: 'warn',
-        ...(name === 'api'
+        ...(name === 'api' || name === 'courier'
           ? {
               COUNTERSIGN_API_KEY_FILE: join(folder, 'api.key'),
               COUNTERSIGN_LOG: join(folder, 'log'),
               COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
               COUNTERSIGN_FILES: join(folder, 'files'),
-              COUNTERSIGN_PORT: '0',
             }
           : {}),
+        ...(name === 'api' ? { COUNTERSIGN_PORT: '0' } : {}),
         ...(name === 'worker' ? { COUNTERSIGN_WORKER_KEY_FILE: join(folder, 'worker.key') } : {}),
         ...(name === 'attestor'
           ? {
@@ -176,6 +176,15 @@ export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(va
 export const quantile = (values, q) =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A key of a tenant, as text. */
+export async function apiKey(arena, scopes = ['submit', 'read']) {
+  const { ApiKeys } = await dist('tenants/api-key.store.js');
+  const redis = arena.connect('api');
+  const { text } = await new ApiKeys(redis, keys).create('bench', { tenant: 'bench', scopes });
+  redis.disconnect();
+  return text;
+}
 
 /** An API's admission in this process, with connections of its own; `close` ends them. */
 export async function openAdmission(arena, model) {

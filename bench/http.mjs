@@ -1,8 +1,6 @@
 // POST /v1/jobs with everything on, against a bare Fastify handler that enqueues.
 import autocannon from 'autocannon';
-import { dist, keys, median, openArena } from './arena.mjs';
-
-const { ApiKeys } = await dist('tenants/api-key.store.js');
+import { apiKey, median, openArena } from './arena.mjs';
 
 const SECONDS = 4;
 const body = JSON.stringify({
@@ -31,10 +29,7 @@ export async function benchHttp({ rounds }, say) {
   try {
     const { facts: mine } = await arena.role('api');
     const { facts: base } = await arena.start('bench/baseline-http.mjs', {});
-    const redis = arena.connect('api');
-    const { text } = await new ApiKeys(redis, keys).create('bench', { tenant: 'bench', scopes: ['submit'] });
-    redis.disconnect();
-    const authorization = `Bearer ${text}`;
+    const authorization = `Bearer ${await apiKey(arena)}`;
     await requestsPerSecond(mine.url, { authorization });
     const rates = { mine: [], base: [] };
     for (let round = 0; round < rounds; round += 1) {

@@ -3,11 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { benchAudits } from './audits.mjs';
+import { benchBatches } from './batches.mjs';
 import { benchHttp } from './http.mjs';
 import { benchLog } from './log.mjs';
 import { benchMethods } from './methods.mjs';
+import { benchOpenAi } from './openai.mjs';
 import { benchPipeline } from './pipeline.mjs';
 import { benchTokens } from './tokens.mjs';
+import { benchWebhooks } from './webhooks.mjs';
 
 const option = (name, fallback) => {
   const at = process.argv.indexOf(name);
@@ -31,6 +34,9 @@ const results = {
   ...(wants('log') ? await benchLog(settings, say) : {}),
   ...(wants('methods') ? await benchMethods(settings, say) : {}),
   ...(wants('tokens') ? await benchTokens(settings, say) : {}),
+  ...(wants('openai') ? await benchOpenAi(settings, say) : {}),
+  ...(wants('batches') ? await benchBatches(settings, say) : {}),
+  ...(wants('webhooks') ? await benchWebhooks(settings, say) : {}),
   ...(wants('audits') ? benchAudits(say) : {}),
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
   commit: commit(),

@@ -6,7 +6,7 @@ const { verifyReceipt, receiptFile } = await dist('receipts/receipt.js');
 const { decodeStored } = await dist('receipts/dsse.js');
 const { LogFiles } = await dist('log/log-files.js');
 const { LogReader } = await dist('log/log-reader.js');
-const { publishedLog } = await dist('api/published-log.js');
+const { publishedLog } = await dist('jobs/published-log.js');
 const { formatProof } = await dist('log/tlog-proof.js');
 const { Keyring } = await dist('receipts/keyring.js');
 

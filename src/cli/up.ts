@@ -181,6 +181,9 @@ async function redisFor(data: DataFolder, out: Output, stops: (() => unknown)[])
   return access;
 }
 
+/** Settings of the operator that api and courier are told as they are. */
+const OF_THE_DESK = ['COUNTERSIGN_PRICES', 'COUNTERSIGN_WEBHOOK_PRIVATE', 'COUNTERSIGN_DEFAULT_RECOMPUTE'] as const;
+
 function specs(data: DataFolder, options: UpOptions, access: RedisAccess): ChildSpec[] {
   const { hash, username, password } = access.url.startsWith('unix')
     ? { hash: '', username: '', password: '' }
@@ -194,6 +197,15 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
     COUNTERSIGN_CATALOG: data.catalog(),
     COUNTERSIGN_LOG_LEVEL: process.env['COUNTERSIGN_LOG_LEVEL'] ?? 'info',
   });
+  const desk = {
+    COUNTERSIGN_API_KEY_FILE: data.roleKey('api'),
+    COUNTERSIGN_LOG: data.log(),
+    COUNTERSIGN_KEYRING: data.keyring(),
+    COUNTERSIGN_FILES: data.files(),
+    ...Object.fromEntries(
+      OF_THE_DESK.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+    ),
+  };
   const port = options.port ?? (options.once ? 0 : DEFAULT_PORT);
   return [
     {
@@ -201,10 +213,7 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
       role: 'api',
       env: {
         ...common('api'),
-        COUNTERSIGN_API_KEY_FILE: data.roleKey('api'),
-        COUNTERSIGN_LOG: data.log(),
-        COUNTERSIGN_KEYRING: data.keyring(),
-        COUNTERSIGN_FILES: data.files(),
+        ...desk,
         COUNTERSIGN_PORT: String(port),
       },
       logFile: data.at('logs', 'api.log'),
@@ -234,13 +243,7 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
     {
       name: 'courier',
       role: 'courier',
-      env: {
-        ...common('api'),
-        COUNTERSIGN_API_KEY_FILE: data.roleKey('api'),
-        COUNTERSIGN_LOG: data.log(),
-        COUNTERSIGN_KEYRING: data.keyring(),
-        COUNTERSIGN_FILES: data.files(),
-      },
+      env: { ...common('api'), ...desk },
       logFile: data.at('logs', 'courier.log'),
     },
   ];

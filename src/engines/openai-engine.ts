@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { readSecretFile } from '../keys/key-file.ts';
 import type { Secret } from '../config/secret.ts';
-import { messageOf } from '../errors/coded-error.ts';
+import { messageOf, systemCodeOf } from '../errors/coded-error.ts';
 import { sha256Hex } from '../blobs/sha256.ts';
 import { INPUTS, MAX_OUTPUT_BYTES } from '../jobs/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type FinishReason, type Work } from './engine.ts';
@@ -197,7 +197,7 @@ export class OpenAiEngine implements Engine {
 
   /** One request; turns refusals and overload into failures that the job understands. Redirects are not followed. */
   async #send(path: string, body: unknown, signal: AbortSignal): Promise<Response> {
-    const response = await fetch(`${this.#options.baseUrl.replace(/\/$/, '')}${path}`, {
+    const request = {
       method: body === undefined ? 'GET' : 'POST',
       headers: {
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
@@ -206,6 +206,13 @@ export class OpenAiEngine implements Engine {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       redirect: 'error',
       signal,
+    } as const;
+    const url = `${this.#options.baseUrl.replace(/\/$/, '')}${path}`;
+    // A kept connection that the server had just closed says nothing about the server: once more, on a new one.
+    const response = await fetch(url, request).catch((error: unknown) => {
+      signal.throwIfAborted();
+      if (!isClosedConnection(error)) throw error;
+      return fetch(url, request);
     });
     if (response.ok) return response;
     const detail = (await response.text().catch(() => '')).slice(0, 150);
@@ -240,6 +247,13 @@ function mergeToolCall(
   call.function.arguments += piece.function?.arguments ?? '';
   if (call.function.arguments.length > MAX_OUTPUT_BYTES)
     throw new EngineError('engine_refused', 'The answer is longer than an output may be.');
+}
+
+/** As Node's fetch says that the other side closed before it answered. */
+function isClosedConnection(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  const code = systemCodeOf(cause);
+  return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE';
 }
 
 const MAX_LINE = 1_048_576;

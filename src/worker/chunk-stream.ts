@@ -29,6 +29,11 @@ export class ChunkStream {
 
   write(piece: string): void {
     this.#text += piece;
+    // Somebody waits for the first piece; those after it come in handfuls.
+    if (this.#count === 0) {
+      this.flush();
+      return;
+    }
     this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS);
   }
 

@@ -1,8 +1,12 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
+import OpenAI from 'openai';
 import { OpenAiEngine, type OpenAiOptions } from '../../src/engines/openai-engine.ts';
 import { EngineError, runToEnd } from '../../src/engines/engine.ts';
+import { OUTPUTS } from '../../src/jobs/task-input.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
 import { LlamaServer, llamaServerRoot } from '../support/llama-server.ts';
 import { KJV_SHA256, Pipeline, until } from '../support/pipeline.ts';
@@ -139,11 +143,111 @@ async function failure(promise: Promise<unknown>): Promise<string> {
       503,
       'attestation_unavailable',
     ]);
+
+    // What only such an engine can do reaches it, and its answer is confirmed with it.
+    const openai = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: client.key, maxRetries: 0 });
+    const ask = { model: name, messages: [{ role: 'user' as const, content: 'Who art thou?' }] };
+    const weighed = await openai.chat.completions.create({
+      ...ask,
+      max_completion_tokens: 4,
+      logprobs: true,
+      top_logprobs: 2,
+    });
+    const tokens = weighed.choices[0]?.logprobs?.content ?? [];
+    expect(tokens.length).toBeGreaterThan(0);
+    expect(tokens.map(({ token }) => token).join('')).toBe(weighed.choices[0]?.message.content);
+    expect(tokens[0]?.top_logprobs).toHaveLength(2);
+    const shaped = await openai.chat.completions.create({
+      ...ask,
+      max_completion_tokens: 200,
+      response_format: {
+        type: 'json_schema',
+        json_schema: {
+          name: 'verdict',
+          schema: {
+            type: 'object',
+            properties: { ok: { type: 'boolean' } },
+            required: ['ok'],
+            additionalProperties: false,
+          },
+        },
+      },
+    });
+    expect(JSON.parse(shaped.choices[0]?.message.content ?? '')).toEqual({ ok: expect.any(Boolean) });
     server.process.kill('SIGKILL');
     const orphan = await client.submit(
       { model: name, task: 'completion', input: { prompt: 'x' }, attempts: 2 },
       { prefer: 'wait=30' },
     );
     expect([orphan.state, orphan.reason?.code, orphan.attempts.length]).toEqual(['failed', 'attempts_exhausted', 2]);
+  });
+});
+
+describe('the openai engine, against a server that calls tools', () => {
+  // llama.cpp's server calls tools only with a chat template that knows them, which the demonstration model has not; this one says
+  // what OpenAI's specification says, piece by piece.
+  test('calls that come in pieces are put together, and are an output that the attestor takes', async () => {
+    const asked: unknown[] = [];
+    const server = createServer((request, response) => {
+      if (request.url === '/v1/models') {
+        response.end(JSON.stringify({ data: [{ id: 'm' }] }));
+        return;
+      }
+      let body = '';
+      request.on('data', (piece: Buffer) => (body += piece.toString()));
+      request.on('end', () => {
+        asked.push(JSON.parse(body));
+        const call = (index: number, id: string | undefined, name: string | undefined, args: string) => ({
+          choices: [
+            {
+              index: 0,
+              delta: {
+                tool_calls: [{ index, ...(id ? { id, type: 'function' } : {}), function: { name, arguments: args } }],
+              },
+              finish_reason: null,
+            },
+          ],
+        });
+        for (const chunk of [
+          { choices: [{ index: 0, delta: { role: 'assistant', content: null }, finish_reason: null }] },
+          call(0, 'call_a', 'look_up', ''),
+          call(0, undefined, undefined, '{"book":'),
+          call(1, 'call_b', 'look_up', '{"book":"Job"}'),
+          call(0, undefined, undefined, '"Genesis"}'),
+          { choices: [{ index: 0, delta: {}, finish_reason: 'tool_calls' }] },
+          { choices: [], usage: { prompt_tokens: 9, completion_tokens: 7 } },
+        ])
+          response.write(`data: ${JSON.stringify(chunk)}\n\n`);
+        response.end('data: [DONE]\n\n');
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const engine = await OpenAiEngine.connect({
+      name: 'remote',
+      sha256: KJV_SHA256,
+      baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      remoteModel: 'm',
+      timeoutMs: 5_000,
+      parallel: 1,
+    });
+    const tools = [{ type: 'function', function: { name: 'look_up', parameters: { type: 'object' } } }];
+    const input = { messages: [{ role: 'user', content: 'x' }], tools, tool_choice: 'required' };
+    const result = await runToEnd(engine, { task: 'chat', params: PARAMS }, input, never);
+    expect(asked).toMatchObject([{ tools, tool_choice: 'required' }]);
+    const output = OUTPUTS.chat.parse(JSON.parse(result.output));
+    expect(output).toEqual({
+      message: {
+        role: 'assistant',
+        content: null,
+        tool_calls: [
+          { id: 'call_a', type: 'function', function: { name: 'look_up', arguments: '{"book":"Genesis"}' } },
+          { id: 'call_b', type: 'function', function: { name: 'look_up', arguments: '{"book":"Job"}' } },
+        ],
+      },
+      finish_reason: 'tool_calls',
+    });
+    expect([result.finishReason, result.usage]).toEqual(['tool_calls', { inputTokens: 9, outputTokens: 7 }]);
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
   });
 });

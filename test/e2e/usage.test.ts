@@ -227,6 +227,34 @@ describe('what jobs cost', () => {
   });
 });
 
+describe('retention', () => {
+  test('no finished job is forgotten before it stands in the books, and all are in time once it does', async () => {
+    await using own = await Pipeline.prepare();
+    const keep = { COUNTERSIGN_KEEP_JOBS: '100' };
+    const [, , , courier] = await Promise.all([own.api(), own.worker(1), own.attestor(keep), own.courier()]);
+    const client = await own.client();
+    const redis = own.redis.client();
+    const { keys } = own.redis;
+    const kept = () => redis.zcard(keys.ended);
+    const run = (count: number) =>
+      Promise.all(Array.from({ length: count }, (_, n) => client.submit(completion(`n ${n}`), { prefer: 'wait=20' })));
+    await run(150);
+    await until(async () => (await kept()) <= 100);
+    courier.process.kill('SIGKILL');
+    await courier.exited;
+    await run(140);
+    // The sweep prunes every five seconds; it has looked when the old ones are gone.
+    await until(
+      async () => (await redis.zcount(keys.ended, '-inf', (await redis.hget(keys.books, 'cursor')) ?? '0')) === 0,
+    );
+    expect(await kept()).toBe(140);
+    await own.courier();
+    await until(async () => (await kept()) <= 100);
+    const usage = await usageOf(client);
+    expect(usage.rows).toMatchObject([{ jobs: 290, done: 290 }]);
+  });
+});
+
 describe('limits, keys and tenants', () => {
   test('requests, tokens and open jobs are limited, and headers say how it stands', async () => {
     const requests = await tenant('often', { requests_per_minute: 5 });
