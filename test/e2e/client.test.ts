@@ -180,7 +180,7 @@ describe('the client library', () => {
         `--user-data-dir=${profile}`,
         `http://127.0.0.1:${(server.address() as AddressInfo).port}/page`,
       ],
-      { stdio: 'ignore' },
+      { stdio: 'ignore', detached: true },
     );
     const gone = new Promise((resolve) => browser.once('exit', resolve));
     try {
@@ -192,11 +192,12 @@ describe('the client library', () => {
       const here = await new Countersign({ url: pipeline.url, key, keyring }).wait<'completion'>(result.id);
       expect(here.output.text).toBe(result.text);
     } finally {
-      browser.kill('SIGKILL');
+      // Its own processes too, which still write into its folder.
+      if (browser.pid !== undefined) process.kill(-browser.pid, 'SIGKILL');
       await gone;
       server.closeAllConnections();
       server.close();
-      rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+      rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     }
   });
 });
