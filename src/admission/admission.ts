@@ -12,7 +12,6 @@ import { INLINE_BYTES, MAX_INPUT_BYTES, featuresOf } from '../jobs/task-input.ts
 import { freshRandom } from '../keys/random.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Logger } from '../logging/logger.ts';
-import { present } from '../pools/announcement.ts';
 import type { PriceTable } from '../ledger/price-table.ts';
 import type { Caller } from '../tenants/api-key.ts';
 import type { RateLimits } from '../tenants/rate-limits.ts';
@@ -33,6 +32,7 @@ import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
 import { FINAL_EVENT_TYPES } from '../webhooks/webhook-event.ts';
 import type { Webhooks } from '../webhooks/webhook.store.ts';
 import { loadScript } from '../redis/script.ts';
+import { AttestationOffer } from './attestation-offer.ts';
 import { DEFAULTS, type SubmitJob } from './submit-job.ts';
 
 const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url));
@@ -41,7 +41,6 @@ export const IDEMPOTENCY_MS = 86_400_000;
 /** The sweep first looks at a job this long after its admission: a healthy one is done or running by then. */
 const FIRST_LOOK_MS = 4_000;
 const BATCH = 64;
-const ATTESTORS_CACHE_MS = 1_000;
 const MOST_ATTEMPTS = 10;
 
 interface Application {
@@ -93,14 +92,11 @@ type AdmitReply =
 export class Admission {
   readonly #parts: AdmissionParts;
   readonly #batch: Batch<Application, AdmitReply>;
-  #served: { methods: ReadonlySet<string>; anybody: boolean; at: number } = {
-    methods: new Set(),
-    anybody: false,
-    at: -Infinity,
-  };
+  readonly #offer: AttestationOffer;
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
+    this.#offer = new AttestationOffer(parts.redis, parts.keys);
     this.#batch = new Batch(BATCH, (applications) => this.#admit(applications));
   }
 
@@ -202,11 +198,13 @@ export class Admission {
     }
     requireFeatures(model, body.input);
     const recompute = body.attestation?.recompute ?? (model.engine === 'openai' ? 0 : this.#parts.defaultRecompute);
-    const tokens = body.attestation?.tokens;
-    if (recompute > 0) await this.#requireServed('recompute', model);
-    if (tokens !== undefined) await this.#requireReplay(model, body);
-    const quorum = body.attestation?.quorum;
-    if (quorum !== undefined) await this.#requireWorkers(model, quorum.of);
+    const { tokens, quorum } = body.attestation ?? {};
+    const policy: Policy = {
+      recompute,
+      ...(tokens === undefined ? {} : { tokens }),
+      ...(quorum === undefined ? {} : { quorum: { of: quorum.of, agree: quorum.agree } }),
+    };
+    await this.#offer.require(model, body, policy);
 
     const input = JSON.stringify(body.input);
     const inputBytes = Buffer.byteLength(input);
@@ -220,11 +218,6 @@ export class Admission {
       top_p: body.params?.top_p ?? DEFAULTS.top_p,
       seed: body.params?.seed ?? freshRandom(4).readUInt32BE(0),
       stop: body.params?.stop ?? [],
-    };
-    const policy: Policy = {
-      recompute,
-      ...(tokens === undefined ? {} : { tokens }),
-      ...(quorum === undefined ? {} : { quorum: { of: quorum.of, agree: quorum.agree } }),
     };
     return {
       model,
@@ -287,58 +280,6 @@ export class Admission {
     });
     crashPoint('api.after-add');
     return replies;
-  }
-
-  /** The sampler can be replayed where it draws from all tokens. */
-  async #requireReplay(model: CatalogModel, body: SubmitJob): Promise<void> {
-    if (body.task === 'embedding' || (body.params?.top_p ?? DEFAULTS.top_p) < 1)
-      throw new CodedError(
-        'attestation_unavailable',
-        'Tokens can be replayed where the task writes text and top_p is 1. Ask without attestation.tokens, or with top_p 1.',
-      );
-    await this.#requireServed('tokens', model);
-  }
-
-  /** So many workers must be there; whether they are of different operators, the attestor judges. */
-  async #requireWorkers(model: CatalogModel, count: number): Promise<void> {
-    const workers = await present(this.#parts.redis, this.#parts.keys, 'worker');
-    const isServed = ({ name, sha256 }: { name: string; sha256: string }) =>
-      name === model.name && sha256 === model.sha256;
-    const serving = workers.filter(({ models }) => models.some(isServed));
-    if (serving.length < count)
-      throw new CodedError(
-        'attestation_unavailable',
-        `A quorum of ${count} was asked for, and ${serving.length} workers serve ${model.name}.`,
-      );
-  }
-
-  /** A promise that nobody can keep is refused at the door. While no attestor is heard of, jobs are kept for one. */
-  async #requireServed(method: 'recompute' | 'tokens', model: CatalogModel): Promise<void> {
-    if (model.engine === 'openai') {
-      throw new CodedError(
-        'attestation_unavailable',
-        `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0 and without attestation.tokens.`,
-      );
-    }
-    const now = performance.now();
-    if (now - this.#served.at > ATTESTORS_CACHE_MS) {
-      const attestors = await present(this.#parts.redis, this.#parts.keys, 'attestor');
-      const methods = attestors.flatMap((attestor) =>
-        attestor.models.flatMap((entry) =>
-          (entry.methods ?? []).map((served) => `${served} ${entry.name} ${entry.sha256}`),
-        ),
-      );
-      this.#served = { methods: new Set(methods), anybody: attestors.length > 0, at: now };
-    }
-    const { methods, anybody } = this.#served;
-    if (anybody && !methods.has(`${method} ${model.name} ${model.sha256}`)) {
-      throw new CodedError(
-        'attestation_unavailable',
-        method === 'recompute'
-          ? `No attestor can compute ${model.name} again. Ask with attestation.recompute 0, or start an attestor that has the model.`
-          : `No attestor can replay tokens of ${model.name}. Ask without attestation.tokens, or give an attestor the model and its calibration.`,
-      );
-    }
   }
 }
 

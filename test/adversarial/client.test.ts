@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ERROR_CATALOG } from '../../src/errors/catalog.ts';
-import { OPERATIONS } from '../../src/api/openapi.ts';
+import { OPERATIONS } from '../../src/api/operations.ts';
 import { Pipeline, completion, until, type Client } from '../support/pipeline.ts';
 
 let pipeline: Pipeline;

@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { OPERATIONS } from '../../src/api/openapi.ts';
+import { OPERATIONS } from '../../src/api/operations.ts';
 import { ERROR_CATALOG } from '../../src/errors/catalog.ts';
 import { ApiKeys } from '../../src/tenants/api-key.store.ts';
 import { NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';

@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
 import { readKeyring } from '../../src/receipts/keyring-file.ts';
-import { OPERATIONS } from '../../src/api/openapi.ts';
+import { OPERATIONS } from '../../src/api/operations.ts';
 import { JobDocument } from '../../src/api/job-document.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';

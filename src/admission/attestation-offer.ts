@@ -1,0 +1,84 @@
+import type { Redis } from 'ioredis';
+import { CodedError } from '../errors/coded-error.ts';
+import type { JobKeys } from '../jobs/job.keys.ts';
+import { present } from '../pools/announcement.ts';
+import type { CatalogModel } from '../pools/catalog.ts';
+import type { Policy } from '../receipts/statements.ts';
+import { DEFAULTS, type SubmitJob } from './submit-job.ts';
+
+const ATTESTORS_CACHE_MS = 1_000;
+
+/** Which promises of confirmation can be kept now, by who is heard of. */
+export class AttestationOffer {
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  #served: { methods: ReadonlySet<string>; anybody: boolean; at: number } = {
+    methods: new Set(),
+    anybody: false,
+    at: -Infinity,
+  };
+
+  constructor(redis: Redis, keys: JobKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  /** Throws CodedError `attestation_unavailable` for a promise that nobody can keep. */
+  async require(model: CatalogModel, body: SubmitJob, { recompute, tokens, quorum }: Policy): Promise<void> {
+    if (recompute > 0) await this.#requireServed('recompute', model);
+    if (tokens !== undefined) await this.#requireReplay(model, body);
+    if (quorum !== undefined) await this.#requireWorkers(model, quorum.of);
+  }
+
+  /** The sampler can be replayed where it draws from all tokens. */
+  async #requireReplay(model: CatalogModel, body: SubmitJob): Promise<void> {
+    if (body.task === 'embedding' || (body.params?.top_p ?? DEFAULTS.top_p) < 1)
+      throw new CodedError(
+        'attestation_unavailable',
+        'Tokens can be replayed where the task writes text and top_p is 1. Ask without attestation.tokens, or with top_p 1.',
+      );
+    await this.#requireServed('tokens', model);
+  }
+
+  /** So many workers must be there; whether they are of different operators, the attestor judges. */
+  async #requireWorkers(model: CatalogModel, count: number): Promise<void> {
+    const workers = await present(this.#redis, this.#keys, 'worker');
+    const isServed = ({ name, sha256 }: { name: string; sha256: string }) =>
+      name === model.name && sha256 === model.sha256;
+    const serving = workers.filter(({ models }) => models.some(isServed));
+    if (serving.length < count)
+      throw new CodedError(
+        'attestation_unavailable',
+        `A quorum of ${count} was asked for, and ${serving.length} workers serve ${model.name}.`,
+      );
+  }
+
+  /** A promise that nobody can keep is refused at the door. While no attestor is heard of, jobs are kept for one. */
+  async #requireServed(method: 'recompute' | 'tokens', model: CatalogModel): Promise<void> {
+    if (model.engine === 'openai') {
+      throw new CodedError(
+        'attestation_unavailable',
+        `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0 and without attestation.tokens.`,
+      );
+    }
+    const now = performance.now();
+    if (now - this.#served.at > ATTESTORS_CACHE_MS) {
+      const attestors = await present(this.#redis, this.#keys, 'attestor');
+      const methods = attestors.flatMap((attestor) =>
+        attestor.models.flatMap((entry) =>
+          (entry.methods ?? []).map((served) => `${served} ${entry.name} ${entry.sha256}`),
+        ),
+      );
+      this.#served = { methods: new Set(methods), anybody: attestors.length > 0, at: now };
+    }
+    const { methods, anybody } = this.#served;
+    if (anybody && !methods.has(`${method} ${model.name} ${model.sha256}`)) {
+      throw new CodedError(
+        'attestation_unavailable',
+        method === 'recompute'
+          ? `No attestor can compute ${model.name} again. Ask with attestation.recompute 0, or start an attestor that has the model.`
+          : `No attestor can replay tokens of ${model.name}. Ask without attestation.tokens, or give an attestor the model and its calibration.`,
+      );
+    }
+  }
+}
