@@ -1,7 +1,7 @@
 /** Every rule says why it exists. */
 const processes = ['api', 'worker', 'attestor', 'courier'];
 const nouns =
-  'src/(jobs|pools|engines|attestation|receipts|registry|tenants|admission|openai|batches|webhooks|ledger)/';
+  'src/(jobs|pools|engines|attestation|receipts|registry|tenants|admission|openai|batches|webhooks|ledger|payments)/';
 const ground = 'src/(redis|bull|blobs|config|errors|faults|json|keys|logging|process)/';
 
 module.exports = {

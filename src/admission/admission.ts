@@ -73,6 +73,14 @@ export interface SubmitOptions {
   readonly isBackground?: boolean;
   /** What the surface that takes the job wants kept with it. */
   readonly surface?: string;
+  /** A payment for this job alone, as it is kept until the end of the job. */
+  readonly payment?: {
+    readonly record: string;
+    /** The whole price is paid, whatever is used of it. */
+    readonly isFixed: boolean;
+    /** What a repetition has to know besides the job. */
+    readonly secret: string;
+  };
 }
 
 /** An accepted job: by its id, and as it is where this call made it. */
@@ -111,7 +119,11 @@ export class Admission {
     const { idempotencyKey } = options;
     if (body.webhook !== undefined) checkUrl(body.webhook.url, this.#parts.egress);
     const plan = await this.plan(tenant, body);
-    const { model, params, policy, attempts, input, inputBytes, price } = plan;
+    const { model, params, policy, attempts, input, inputBytes } = plan;
+    const price = plan.price && {
+      ...plan.price,
+      ...(options.payment?.isFixed === true ? { fixed: true as const } : {}),
+    };
     // Allowances are taken for what may be used; a repetition under the same key takes them again.
     await this.#parts.limits.take(submitter, 'tokens', Math.ceil(inputBytes / 4) + params.max_tokens);
     const inline = inputBytes <= INLINE_BYTES;
@@ -154,11 +166,11 @@ export class Admission {
       deadlineMs,
       attempts,
       cost: costOf(ticket.predicate),
-      extra: await this.#extra(tenant, body, options.surface),
+      extra: await this.#extra(tenant, body, options),
       price,
       idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
       // The parsed body, whose members stand in the order of the schema whatever the order they were sent in.
-      bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body)),
+      bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body) + (options.payment?.secret ?? '')),
     });
     requireAccepted(reply, price);
     if (reply.kind === 'same' || reply.id !== id) return { id: reply.id, fresh: undefined };
@@ -230,9 +242,18 @@ export class Admission {
     };
   }
 
-  async #extra(tenant: string, { webhook }: SubmitJob, surface: string | undefined): Promise<string> {
-    const kept = surface === undefined ? {} : { surface };
-    if (webhook === undefined) return surface === undefined ? '' : JSON.stringify(kept);
+  /** Whether a job was accepted under this key lately. */
+  async knows(tenant: string, idempotencyKey: string): Promise<boolean> {
+    const { redis, keys } = this.#parts;
+    return (await redis.exists(keys.idempotency(tenant, sha256Hex(idempotencyKey)))) === 1;
+  }
+
+  async #extra(tenant: string, { webhook }: SubmitJob, { surface, payment }: SubmitOptions): Promise<string> {
+    const kept = {
+      ...(surface === undefined ? {} : { surface }),
+      ...(payment === undefined ? {} : { payment: payment.record }),
+    };
+    if (webhook === undefined) return surface === undefined && payment === undefined ? '' : JSON.stringify(kept);
     const url = checkUrl(webhook.url, this.#parts.egress).href;
     await this.#parts.webhooks.listen(tenant);
     return JSON.stringify({ ...kept, webhook: JSON.stringify({ url, events: webhook.events ?? FINAL_EVENT_TYPES }) });

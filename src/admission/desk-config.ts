@@ -17,6 +17,11 @@ export const deskFields = {
     .min(1)
     .optional()
     .describe('file with the price table; without it, nothing costs anything'),
+  COUNTERSIGN_X402: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file with the terms on which a request is sold to whoever has no API key; without it, none is'),
   COUNTERSIGN_WEBHOOK_PRIVATE: z
     .enum(['refuse', 'allow'])
     .default('refuse')

@@ -23,6 +23,8 @@ import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
 import { requireFitRedis } from '../redis/requirements.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
 import { RateLimits } from '../tenants/rate-limits.ts';
+import { PaymentRecords } from '../payments/payment.store.ts';
+import { readPaymentTerms, type PaymentTerms } from '../payments/payment-terms.ts';
 import { PriceTable } from '../ledger/price-table.ts';
 import type { EgressRules } from '../webhooks/egress.ts';
 import { Webhooks } from '../webhooks/webhook.store.ts';
@@ -51,6 +53,9 @@ export interface Desk {
   readonly books: Books;
   readonly prices: PriceTable;
   readonly webhooks: Webhooks;
+  readonly payments: PaymentRecords;
+  /** Where requests are sold to whoever has no key. */
+  readonly paymentTerms: PaymentTerms | undefined;
   readonly egress: EgressRules;
   close(): Promise<void>;
 }
@@ -70,6 +75,8 @@ export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk
   const keyring = KeyringFile.parse(JSON.parse(readFileSync(config.COUNTERSIGN_KEYRING, 'utf8')));
   const catalog = readCatalog(config.COUNTERSIGN_CATALOG);
   const prices = config.COUNTERSIGN_PRICES === undefined ? PriceTable.free : PriceTable.read(config.COUNTERSIGN_PRICES);
+  const paymentTerms =
+    config.COUNTERSIGN_X402 === undefined ? undefined : readPaymentTerms(config.COUNTERSIGN_X402, prices.currency);
   const keys = new JobKeys(config.COUNTERSIGN_SHARD);
   const access = redisAccess(config, 'api');
   const redis = openRedis(access, 'prompt', logger);
@@ -92,7 +99,8 @@ export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk
   wake.start();
   const reader = new JobReader(redis, keys, keys.open);
   const log = new LogReader(new LogFiles(config.COUNTERSIGN_LOG), ownLog.key, publishedLog(redis, keys));
-  const jobs = new Jobs({ redis, keys, reader, blobs, wake, log, keyring: trust });
+  const payments = new PaymentRecords(redis, keys);
+  const jobs = new Jobs({ redis, keys, reader, blobs, wake, log, keyring: trust, payments });
   const admission = new Admission({
     redis,
     keys,
@@ -125,6 +133,8 @@ export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk
     limits,
     prices,
     webhooks,
+    payments,
+    paymentTerms,
     egress,
     books: new Books(redis, keys),
     async close() {

@@ -12,6 +12,8 @@ import { Books } from '../ledger/books.store.ts';
 import { AuditLog } from '../tenants/audit-log.ts';
 import { Tenants } from '../tenants/tenant.store.ts';
 import { AdminController } from './admin.controller.ts';
+import { PaymentGate } from '../payments/payment-gate.ts';
+import { PaymentRecords } from '../payments/payment.store.ts';
 import { Webhooks } from '../webhooks/webhook.store.ts';
 import { FeedReader } from './feed-reader.ts';
 import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
@@ -46,6 +48,7 @@ export class ApiModule implements BeforeApplicationShutdown {
   static with(parts: ApiParts, logger: Logger): DynamicModule {
     const { desk } = parts;
     const audit = new AuditLog(desk.redis, desk.keys);
+    const gate = new PaymentGate({ ...desk, terms: desk.paymentTerms, records: desk.payments, logger });
     return {
       module: ApiModule,
       controllers: [
@@ -78,11 +81,13 @@ export class ApiModule implements BeforeApplicationShutdown {
         { provide: AuditLog, useValue: audit },
         { provide: Books, useValue: desk.books },
         { provide: Webhooks, useValue: desk.webhooks },
+        { provide: PaymentGate, useValue: gate },
+        { provide: PaymentRecords, useValue: desk.payments },
         { provide: WebhookKeys, useValue: new WebhookKeys(desk.signingKey, desk.egress) },
         { provide: FeedReader, useValue: new FeedReader(desk.redis, desk.keys) },
         {
           provide: APP_GUARD,
-          useFactory: (reflector: Reflector, keys: ApiKeys) => new CallerGuard(reflector, keys, desk.limits),
+          useFactory: (reflector: Reflector, keys: ApiKeys) => new CallerGuard(reflector, keys, desk.limits, gate),
           inject: [Reflector, ApiKeys],
         },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(logger) },

@@ -4,12 +4,18 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../errors/coded-error.ts';
 import type { Caller as ApiCaller, Scope } from '../tenants/api-key.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
+import type { PaymentGate } from '../payments/payment-gate.ts';
 import { RateLimits } from '../tenants/rate-limits.ts';
 
 const SCOPE = 'countersign:scope';
 
 /** The scope a route needs. A route without one is refused to everybody, so that forgetting it is no hole. */
 export const Needs = (scope: Scope | 'nobody') => SetMetadata(SCOPE, scope);
+
+const PAYABLE = 'countersign:payable';
+
+/** Whoever has no key may come in to pay for this request, where the operator sells by the request. */
+export const Payable = () => SetMetadata(PAYABLE, true);
 
 /** Open to everyone: health, public keys, documentation. */
 export const Open = () => Needs('nobody');
@@ -28,11 +34,13 @@ export class CallerGuard implements CanActivate {
   readonly #reflector: Reflector;
   readonly #keys: ApiKeys;
   readonly #limits: RateLimits;
+  readonly #gate: PaymentGate;
 
-  constructor(reflector: Reflector, keys: ApiKeys, limits: RateLimits) {
+  constructor(reflector: Reflector, keys: ApiKeys, limits: RateLimits, gate: PaymentGate) {
     this.#reflector = reflector;
     this.#keys = keys;
     this.#limits = limits;
+    this.#gate = gate;
   }
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -40,7 +48,15 @@ export class CallerGuard implements CanActivate {
     if (scope === 'nobody') return true;
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     const [, text] = /^Bearer ([\x21-\x7e]{1,200})$/i.exec(request.headers.authorization ?? '') ?? [];
-    const caller = text === undefined ? undefined : await this.#keys.authenticate(text);
+    const isPayable = this.#reflector.get<boolean | undefined>(PAYABLE, context.getHandler()) === true;
+    const caller =
+      text !== undefined
+        ? text.startsWith('csp_')
+          ? await this.#payer(text, request)
+          : await this.#keys.authenticate(text)
+        : isPayable && request.headers.authorization === undefined
+          ? await this.#gate.visitor()
+          : undefined;
     if (caller === undefined) {
       throw new CodedError(
         'unauthenticated',
@@ -58,5 +74,11 @@ export class CallerGuard implements CanActivate {
     context.switchToHttp().getResponse<FastifyReply>().headers(headers);
     callers.set(request, caller);
     return true;
+  }
+
+  /** A payer's token is for one job; at every other address it is none. */
+  async #payer(text: string, request: FastifyRequest): Promise<ApiCaller | undefined> {
+    const holder = await this.#gate.holder(text);
+    return holder?.job === (request.params as Record<string, string | undefined>)['id'] ? holder?.caller : undefined;
   }
 }

@@ -107,17 +107,30 @@ export class Directory {
     open: number;
     attesting: number;
     kept: number;
+    unentered: number;
+    unsettled: number;
     waiting: { model: string; pool: string; jobs: number }[];
   }> {
     const models = this.#catalog.all();
-    const pipeline = this.#redis.pipeline().zcard(this.#keys.open).xlen(this.#keys.attest).zcard(this.#keys.ended);
+    const cursor = (await this.#redis.hget(this.#keys.books, 'cursor')) ?? '0';
+    const pipeline = this.#redis
+      .pipeline()
+      .zcard(this.#keys.open)
+      .xlen(this.#keys.attest)
+      .zcard(this.#keys.ended)
+      .zcount(this.#keys.ended, `(${cursor}`, '+inf')
+      .zcard(this.#keys.payments);
     for (const model of models)
       pipeline.zcard(`${this.#keys.poolQueues}:${queueName(model.pool, model.name)}:prioritized`);
-    const [open, attesting, kept, ...waiting] = ((await pipeline.exec()) ?? []).map(([, value]) => Number(value));
+    const [open, attesting, kept, unentered, unsettled, ...waiting] = ((await pipeline.exec()) ?? []).map(([, value]) =>
+      Number(value),
+    );
     return {
       open: open ?? 0,
       attesting: attesting ?? 0,
       kept: kept ?? 0,
+      unentered: unentered ?? 0,
+      unsettled: unsettled ?? 0,
       waiting: models.map((model, index) => ({ model: model.name, pool: model.pool, jobs: waiting[index] ?? 0 })),
     };
   }

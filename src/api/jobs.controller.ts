@@ -4,7 +4,11 @@ import { isFinal } from '../jobs/job-state.ts';
 import type { Caller as ApiCaller } from '../tenants/api-key.ts';
 import { Admission } from '../admission/admission.ts';
 import { SubmitJob } from '../admission/submit-job.ts';
-import { Caller, Needs } from './caller.guard.ts';
+import { PaymentGate } from '../payments/payment-gate.ts';
+import { PaymentRecords, paymentResponse } from '../payments/payment.store.ts';
+import { CodedError } from '../errors/coded-error.ts';
+import { Caller, Needs, Payable } from './caller.guard.ts';
+import { paymentDocument } from './payment-document.ts';
 import { EventStreams } from './event-streams.ts';
 import { jobDocument } from './job-document.ts';
 import { formatEvent, parseEventId, type EventId } from '../jobs/job-events.ts';
@@ -24,32 +28,53 @@ export class JobsController {
   readonly #jobs: Jobs;
   readonly #streams: EventStreams;
   readonly #wake: Wake;
+  readonly #gate: PaymentGate;
+  readonly #payments: PaymentRecords;
 
-  constructor(admission: Admission, jobs: Jobs, streams: EventStreams, wake: Wake) {
+  constructor(
+    admission: Admission,
+    jobs: Jobs,
+    streams: EventStreams,
+    wake: Wake,
+    gate: PaymentGate,
+    payments: PaymentRecords,
+  ) {
     this.#admission = admission;
     this.#jobs = jobs;
     this.#streams = streams;
     this.#wake = wake;
+    this.#gate = gate;
+    this.#payments = payments;
   }
 
   @Post()
   @HttpCode(202)
   @Needs('submit')
+  @Payable()
   async submit(
     @Caller() caller: ApiCaller,
     @Body() body: unknown,
     @Headers('idempotency-key') idempotencyKey: string | undefined,
     @Headers('prefer') prefer: string | undefined,
+    @Headers('payment-signature') payment: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const wait = parsePreferWait(prefer);
-    const { id, fresh } = await this.#admission.submit(caller, parse(SubmitJob, body), {
-      idempotencyKey: parseIdempotencyKey(idempotencyKey),
-    });
+    const key = parseIdempotencyKey(idempotencyKey);
+    const asked = parse(SubmitJob, body);
+    const paid = await this.#gate.require(caller, [asked], { payment, idempotencyKey: key, path: '/v1/jobs' });
+    const submitter = paid?.submitter ?? caller;
+    const admitted = await this.#admission.submit(
+      submitter,
+      paid?.job ?? asked,
+      paid?.options ?? { idempotencyKey: key },
+    );
+    const { id, fresh } = admitted;
+    if (paid !== undefined) reply.headers(await this.#gate.headersOf(paid, admitted));
     reply.header('location', `/v1/jobs/${id}`);
-    if (wait === undefined) return jobDocument(fresh ?? (await this.#jobs.get(caller.tenant, id)));
+    if (wait === undefined) return jobDocument(fresh ?? (await this.#jobs.get(submitter.tenant, id)));
     reply.header('preference-applied', `wait=${wait}`);
-    const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(reply));
+    const view = await this.#jobs.wait(submitter.tenant, id, wait * 1_000, signalOf(reply));
     if (isFinal(view.state)) reply.status(200);
     return jobDocument(view);
   }
@@ -117,6 +142,16 @@ export class JobsController {
       'cache-control': 'private, immutable',
     });
     return Buffer.from(text);
+  }
+
+  @Get(':id/payment')
+  @Needs('read')
+  async payment(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
+    await this.#jobs.get(caller.tenant, id);
+    const record = await this.#payments.read(id);
+    if (record === undefined) throw new CodedError('payment_not_found', 'This job was not paid for by itself.');
+    if (record.state !== 'held' && record.state !== 'due') reply.header('payment-response', paymentResponse(record));
+    return paymentDocument(id, record);
   }
 
   @Get(':id/events')

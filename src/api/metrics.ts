@@ -40,6 +40,11 @@ export class Metrics {
       'Evidence and releases that no attestor has taken yet',
     );
     const kept = gauge('countersign_kept_finished_jobs', 'Finished jobs still kept');
+    const unentered = gauge(
+      'countersign_unentered_finished_jobs',
+      'Finished jobs that no courier has entered in the books yet',
+    );
+    const unsettled = gauge('countersign_unsettled_payments', 'Payments of done jobs that are not carried out yet');
     const workers = gauge('countersign_consuming_workers', 'Workers heard of lately that take jobs');
     const attestors = gauge('countersign_consuming_attestors', 'Attestors heard of lately');
     const open = gauge('countersign_open_jobs', 'Jobs accepted and not final');
@@ -51,6 +56,8 @@ export class Metrics {
       open.set(backlogs.open);
       attesting.set(backlogs.attesting);
       kept.set(backlogs.kept);
+      unentered.set(backlogs.unentered);
+      unsettled.set(backlogs.unsettled);
       for (const { pool, model, jobs } of backlogs.waiting) waiting.set({ pool, model }, jobs);
     };
     new Gauge({

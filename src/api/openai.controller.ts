@@ -4,7 +4,8 @@ import { CodedError } from '../errors/coded-error.ts';
 import { Completions } from '../openai/completions.ts';
 import { readRequest, type Endpoint } from '../openai/requests.ts';
 import type { Caller as ApiCaller } from '../tenants/api-key.ts';
-import { Caller, Needs } from './caller.guard.ts';
+import { PaymentGate } from '../payments/payment-gate.ts';
+import { Caller, Needs, Payable } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { signalOf } from './hang-up.ts';
 import { parseIdempotencyKey } from './parse.ts';
@@ -22,15 +23,18 @@ interface Wishes {
 export class OpenAiController {
   readonly #completions: Completions;
   readonly #streams: EventStreams;
+  readonly #gate: PaymentGate;
 
-  constructor(completions: Completions, streams: EventStreams) {
+  constructor(completions: Completions, streams: EventStreams, gate: PaymentGate) {
     this.#completions = completions;
     this.#streams = streams;
+    this.#gate = gate;
   }
 
   @Post('chat/completions')
   @HttpCode(200)
   @Needs('submit')
+  @Payable()
   chat(
     @Caller() caller: ApiCaller,
     @Body() body: unknown,
@@ -43,6 +47,7 @@ export class OpenAiController {
   @Post('completions')
   @HttpCode(200)
   @Needs('submit')
+  @Payable()
   completions(
     @Caller() caller: ApiCaller,
     @Body() body: unknown,
@@ -55,6 +60,7 @@ export class OpenAiController {
   @Post('embeddings')
   @HttpCode(200)
   @Needs('submit')
+  @Payable()
   embeddings(
     @Caller() caller: ApiCaller,
     @Body() body: unknown,
@@ -78,12 +84,30 @@ export class OpenAiController {
         'request_invalid',
         'A provisional answer is for text that is not streamed; a stream is provisional until its last frame.',
       );
+    const { idempotencyKey } = wishes;
+    const paid = await this.#gate.require(caller, asked.jobs, {
+      payment: headers['payment-signature'],
+      idempotencyKey,
+      path: endpoint,
+    });
+    if (paid !== undefined && (asked.isStreamed || wishes.isProvisional))
+      throw new CodedError('request_invalid', 'What is paid for by itself comes whole, once it is confirmed and paid.');
     if (asked.isStreamed) this.#streams.requireRoom(caller.keyId);
     // From here on a caller who hangs up is noticed, also while the job is being accepted.
     const hungUp = signalOf(reply);
-    const ids = await this.#completions.submit(caller, asked, { idempotencyKey: wishes.idempotencyKey });
-    const named = { 'countersign-job': ids.join(', '), 'x-request-id': ids[0] ?? '' };
-    const { tenant } = caller;
+    const admitted = await this.#completions.submit(
+      paid?.submitter ?? caller,
+      paid === undefined ? asked : { jobs: [paid.job] },
+      paid?.options ?? { idempotencyKey },
+    );
+    const ids = admitted.map(({ id }) => id);
+    const [first] = admitted;
+    const { tenant } = paid?.submitter ?? caller;
+    const named = {
+      'countersign-job': ids.join(', '),
+      'x-request-id': ids[0] ?? '',
+      ...(paid === undefined || first === undefined ? {} : await this.#gate.headersOf(paid, first)),
+    };
     if (asked.isStreamed) {
       await this.#streams.serve(reply, caller.keyId, (signal) => this.#frames(tenant, asked, ids, signal, wishes), {
         ...named,
@@ -101,6 +125,7 @@ export class OpenAiController {
       .status(200)
       .headers({
         ...named,
+        ...(paid === undefined || first === undefined ? {} : await this.#gate.outcomeOf(first.id)),
         'countersign-state': wishes.isProvisional ? 'provisional' : 'done',
         ...(wishes.isProvisional
           ? {}

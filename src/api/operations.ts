@@ -9,6 +9,7 @@ import { ResponseRequest } from '../openai/response-request.ts';
 import { GetResponse } from './responses.controller.ts';
 import { ListFiles } from './files.controller.ts';
 import { JobDocument } from './job-document.ts';
+import { PaymentDocument } from './payment-document.ts';
 import { SubmitJob } from '../admission/submit-job.ts';
 import { ListJobs } from './list-jobs.ts';
 
@@ -32,6 +33,17 @@ const PREFER = {
   name: 'Prefer',
   description: '`wait=N`: answer when the job is final, at the latest after N (up to 60) seconds',
 };
+/** For whoever has no API key, where the operator sells by the request (x402). */
+const PAYMENT = {
+  name: 'Payment-Signature',
+  description: 'instead of an API key: a payment by x402 for this one answer, on the terms of `PAYMENT-REQUIRED`',
+};
+const PAYMENT_ERRORS = [
+  'payment_required',
+  'payment_used',
+  'payment_unverified',
+] as const satisfies readonly ErrorCode[];
+const WITHHELD_ERRORS = ['payment_failed', 'payment_pending'] as const satisfies readonly ErrorCode[];
 const OPENAI_HEADERS = [
   { name: 'Idempotency-Key', description: 'the same key with the same body answers with the same job, for a day' },
   {
@@ -42,6 +54,7 @@ const OPENAI_HEADERS = [
     name: 'Countersign-On-Hang-Up',
     description: '`cancel` (default) the job when the caller hangs up, or `keep` it',
   },
+  PAYMENT,
 ];
 const OPENAI_ERRORS = [
   'request_invalid',
@@ -86,6 +99,7 @@ export const OPERATIONS: readonly Operation[] = [
     headers: [
       PREFER,
       { name: 'Idempotency-Key', description: 'the same key with the same body answers with the same job, for a day' },
+      PAYMENT,
     ],
     body: SubmitJob,
     success: {
@@ -101,6 +115,7 @@ export const OPERATIONS: readonly Operation[] = [
       'task_not_supported',
       'idempotency_key_reused',
       'attestation_unavailable',
+      ...PAYMENT_ERRORS,
     ],
   },
   {
@@ -135,7 +150,7 @@ export const OPERATIONS: readonly Operation[] = [
     summary: 'The confirmed output.',
     scope: 'read',
     success: { '200': ok('the bytes that the receipt names', Anything) },
-    errors: ['job_not_found', 'job_not_done'],
+    errors: ['job_not_found', 'job_not_done', ...WITHHELD_ERRORS],
   },
   {
     method: 'get',
@@ -143,7 +158,15 @@ export const OPERATIONS: readonly Operation[] = [
     summary: 'The receipt, which anyone can check offline.',
     scope: 'read',
     success: { '200': ok('see docs/receipt-format.md', Anything) },
-    errors: ['job_not_found', 'job_not_done'],
+    errors: ['job_not_found', 'job_not_done', ...WITHHELD_ERRORS],
+  },
+  {
+    method: 'get',
+    path: '/v1/jobs/{id}/payment',
+    summary: 'What became of the payment of a job that was paid for by itself (x402).',
+    scope: 'read',
+    success: { '200': ok('its state, and the transaction once there is one', PaymentDocument) },
+    errors: ['job_not_found', 'payment_not_found'],
   },
   {
     method: 'get',
@@ -163,7 +186,7 @@ export const OPERATIONS: readonly Operation[] = [
     headers: OPENAI_HEADERS,
     body: ChatRequest,
     success: { '200': ok('the confirmed answer, with `countersign`; or `chat.completion.chunk` events', Anything) },
-    errors: OPENAI_ERRORS,
+    errors: [...OPENAI_ERRORS, ...PAYMENT_ERRORS, ...WITHHELD_ERRORS],
   },
   {
     method: 'post',
@@ -173,7 +196,7 @@ export const OPERATIONS: readonly Operation[] = [
     headers: OPENAI_HEADERS,
     body: CompletionRequest,
     success: { '200': ok('the confirmed answer, with `countersign`', Anything) },
-    errors: OPENAI_ERRORS,
+    errors: [...OPENAI_ERRORS, ...PAYMENT_ERRORS, ...WITHHELD_ERRORS],
   },
   {
     method: 'post',
@@ -183,7 +206,7 @@ export const OPERATIONS: readonly Operation[] = [
     headers: OPENAI_HEADERS,
     body: EmbeddingRequest,
     success: { '200': ok('the confirmed vectors, with `countersign`', Anything) },
-    errors: OPENAI_ERRORS,
+    errors: [...OPENAI_ERRORS, ...PAYMENT_ERRORS, ...WITHHELD_ERRORS],
   },
   {
     method: 'post',

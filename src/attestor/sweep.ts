@@ -3,6 +3,7 @@ import type { Delivery, FairQueues } from '../bull/fair-queues.ts';
 import { messageOf } from '../errors/coded-error.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import { rateLimited, type Logger } from '../logging/logger.ts';
+import { Repetition } from '../process/repetition.ts';
 import { loadScript } from '../redis/script.ts';
 import { readCases, type CaseFile } from './case-file.ts';
 import { cancellation, type Intake } from './intake.ts';
@@ -29,33 +30,30 @@ const PRUNE_BATCH = 500;
  */
 export class Sweep {
   readonly #parts: SweepParts;
-  readonly #warn: (error: unknown) => void;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
-  #stopped = false;
+  readonly #looks: Repetition;
   #lastPrune = 0;
 
   constructor(parts: SweepParts) {
     this.#parts = parts;
-    this.#warn = rateLimited(5_000, (error, suppressed) =>
+    const warn = rateLimited(5_000, (error, suppressed) =>
       parts.logger.warn({ suppressed }, `sweep: ${messageOf(error).slice(0, 300)}`),
+    );
+    this.#looks = new Repetition(
+      async () => {
+        await this.once();
+        return parts.everyMs;
+      },
+      warn,
+      parts.everyMs,
     );
   }
 
   start(): void {
-    const again = () => {
-      if (this.#stopped) return;
-      this.#timer = setTimeout(() => {
-        this.#running = this.once().catch(this.#warn).then(again);
-      }, this.#parts.everyMs);
-    };
-    again();
+    this.#looks.start(this.#parts.everyMs);
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
-    await this.#running;
+    await this.#looks.stop();
   }
 
   /** One look at what is due, at most 200 jobs. */

@@ -182,7 +182,12 @@ async function redisFor(data: DataFolder, out: Output, stops: (() => unknown)[])
 }
 
 /** Settings of the operator that api and courier are told as they are. */
-const OF_THE_DESK = ['COUNTERSIGN_PRICES', 'COUNTERSIGN_WEBHOOK_PRIVATE', 'COUNTERSIGN_DEFAULT_RECOMPUTE'] as const;
+const OF_THE_DESK = [
+  'COUNTERSIGN_PRICES',
+  'COUNTERSIGN_X402',
+  'COUNTERSIGN_WEBHOOK_PRIVATE',
+  'COUNTERSIGN_DEFAULT_RECOMPUTE',
+] as const;
 
 function specs(data: DataFolder, options: UpOptions, access: RedisAccess): ChildSpec[] {
   const { hash, username, password } = access.url.startsWith('unix')

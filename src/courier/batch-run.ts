@@ -253,11 +253,12 @@ export class BatchRun {
       try {
         // No client can send a key that begins with this character.
         const idempotencyKey = `\0batch ${id} ${number} ${round}`;
-        const ids = await completions.submit(
+        const admitted = await completions.submit(
           await this.#submitter(),
-          { ...asked, jobs },
+          { jobs },
           { idempotencyKey, isBackground: true },
         );
+        const ids = admitted.map(({ id: job }) => job);
         crashPoint('courier.after-submit');
         const signal = AbortSignal.any([this.#gone, this.#stopping.signal]);
         try {

@@ -3,6 +3,7 @@ import { isOver } from '../batches/batch.store.ts';
 import { messageOf } from '../errors/coded-error.ts';
 import { freshRandom } from '../keys/random.ts';
 import { rateLimited, type Logger } from '../logging/logger.ts';
+import { Repetition } from '../process/repetition.ts';
 import { BatchRun } from './batch-run.ts';
 
 const BATCHES_AT_ONCE = 4;
@@ -24,35 +25,29 @@ export class BatchRunner {
   readonly #gone = new AbortController();
   readonly #running = new Map<string, { tenant: string; work: Promise<void> }>();
   readonly #warn: (error: unknown) => void;
-  #looking: Promise<void> = Promise.resolve();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #looks: Repetition;
   #lastClean = -Infinity;
 
   constructor(desk: Desk, logger: Logger) {
     this.#desk = desk;
     this.#logger = logger;
     this.#warn = rateLimited(5_000, (error) => logger.warn(`batches: ${messageOf(error).slice(0, 300)}`));
+    this.#looks = new Repetition(() => this.#look(), this.#warn, LOOK_EVERY_MS);
   }
 
   start(): void {
-    const again = () => {
-      if (this.#gone.signal.aborted) return;
-      this.#timer = setTimeout(() => {
-        this.#looking = this.#look().catch(this.#warn).then(again);
-      }, LOOK_EVERY_MS);
-    };
-    again();
+    this.#looks.start();
   }
 
   /** What runs is given up where it is; another courier, or this one later, goes on with it. */
   async stop(): Promise<void> {
     this.#gone.abort();
-    clearTimeout(this.#timer);
-    await this.#looking;
+    await this.#looks.stop();
     await Promise.all([...this.#running.values()].map(({ work }) => work));
   }
 
-  async #look(): Promise<void> {
+  /** When to look again, ms. */
+  async #look(): Promise<number> {
     const { batches } = this.#desk;
     if (this.#running.size < BATCHES_AT_ONCE) {
       const waiting = (await batches.open()).filter((id) => !this.#running.has(id));
@@ -68,6 +63,7 @@ export class BatchRunner {
       }
     }
     await this.#clean();
+    return LOOK_EVERY_MS;
   }
 
   async #begin(id: string, tenant: string): Promise<void> {

@@ -5,6 +5,9 @@ import { crashPoint } from '../faults/crash-point.ts';
 import { JobReader, type JobView } from '../jobs/job.reader.ts';
 import { dayOf, entry, monthOf } from '../ledger/ledger-entry.ts';
 import { rateLimited, type Logger } from '../logging/logger.ts';
+import { Repetition } from '../process/repetition.ts';
+import { HeldPayment } from '../payments/payment.store.ts';
+import { unitsOf } from '../payments/payment-terms.ts';
 import { chargeOf } from '../receipts/charge.ts';
 import { decodeStored } from '../receipts/dsse.ts';
 import { Evidence, Verdict, type Ticket } from '../receipts/statements.ts';
@@ -38,38 +41,25 @@ export class Bookkeeper {
   readonly #reader: JobReader;
   readonly #logger: Logger;
   readonly #owner: string;
-  readonly #warn: (error: unknown) => void;
+  readonly #looks: Repetition;
   readonly #paces = new Map<string, number>();
   #hints: Map<string, string> | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #work: Promise<void> = Promise.resolve();
-  #stopped = false;
 
   constructor(desk: Desk, logger: Logger, owner: string) {
     this.#desk = desk;
     this.#reader = new JobReader(desk.redis, desk.keys, desk.keys.open);
     this.#logger = logger;
     this.#owner = owner;
-    this.#warn = rateLimited(5_000, (error) => logger.warn(`books: ${messageOf(error).slice(0, 300)}`));
+    const warn = rateLimited(5_000, (error) => logger.warn(`books: ${messageOf(error).slice(0, 300)}`));
+    this.#looks = new Repetition(() => this.#once(), warn, LOOK_EVERY_MS * 5);
   }
 
   start(): void {
-    const again = (afterMs: number) => {
-      if (this.#stopped) return;
-      this.#timer = setTimeout(() => {
-        this.#work = this.#once().then(again, (error: unknown) => {
-          this.#warn(error);
-          again(LOOK_EVERY_MS * 5);
-        });
-      }, afterMs);
-    };
-    again(0);
+    this.#looks.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
-    await this.#work;
+    await this.#looks.stop();
     const { redis, keys } = this.#desk;
     if ((await redis.get(keys.booksLease).catch(() => undefined)) === this.#owner)
       await redis.unlink(keys.booksLease).catch(() => undefined);
@@ -131,8 +121,21 @@ export class Bookkeeper {
   async #itemOf(id: string, score: number, row: Row | undefined, listeners: ReadonlyMap<string, Endpoint[]>) {
     // Retention does not take what is not entered; whatever else did leaves nothing to enter.
     if (row === undefined) return { subject: id, tenant: '-', end: emptyEnd(score), events: [] };
-    const [tenant = '', model = '', key, created, hold, webhook, state, ended, claimed, evidenceText, ticket, verdict] =
-      row.map((cell) => cell ?? '');
+    const [
+      tenant = '',
+      model = '',
+      key,
+      created,
+      hold,
+      webhook,
+      state,
+      ended,
+      claimed,
+      evidenceText,
+      ticket,
+      verdict,
+      payment,
+    ] = row.map((cell) => cell ?? '');
     const evidence = evidenceText === '' ? undefined : predicateOf(evidenceText ?? '', Evidence);
     const [createdMs, endedMs] = [Number(created), Number(ended)];
     const name = (what: string) => `${key === '' ? '-' : (key ?? '-')} ${model} ${what}`;
@@ -162,6 +165,7 @@ export class Bookkeeper {
               }),
           ...(charge > 0 ? { [name('charged')]: charge } : {}),
         },
+        ...(payment === '' ? {} : { payment: paymentDue(payment ?? '', state === 'done' ? charge : undefined) }),
         ...(price === undefined
           ? {}
           : {
@@ -255,6 +259,15 @@ export class Bookkeeper {
       [keys.prefix, JSON.stringify(items), Date.now(), FEED_LENGTH, KEEP_USAGE_MS, KEEP_MESSAGES_MS],
     );
   }
+}
+
+/** The record of a payment at the end of its job: of what the job came to, or of nothing where it is not done. */
+function paymentDue(held: string, charge: number | undefined) {
+  const { payload, requirements, unitsPerMillionth, payer, untilMs } = HeldPayment.parse(JSON.parse(held));
+  const amount = charge === undefined ? '0' : unitsOf({ unitsPerMillionth }, charge);
+  const asked = JSON.stringify({ ...requirements, amount });
+  if (amount === '0') return { state: charge === undefined ? 'released' : 'settled', payer, requirements: asked };
+  return { state: 'due', payer, requirements: asked, payload: JSON.stringify(payload), until: String(untilMs) };
 }
 
 function told(events: readonly WebhookEvent[], endpoints: readonly Endpoint[], webhook: string | undefined) {

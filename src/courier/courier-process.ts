@@ -3,11 +3,12 @@ import { openDesk } from '../admission/desk.ts';
 import type { Logger } from '../logging/logger.ts';
 import { freshRandom } from '../keys/random.ts';
 import { Bookkeeper } from './bookkeeper.ts';
+import { Settler } from './settler.ts';
 import { Messenger } from './messenger.ts';
 import { BatchRunner } from './batch-runner.ts';
 import type { CourierConfig } from './courier-config.ts';
 
-/** What nobody waits for on a connection: batches, the books, webhooks. Any number of couriers may run at once. */
+/** What nobody waits for on a connection: batches, the books, webhooks, payments. Any number of couriers may run at once. */
 @Injectable()
 export class CourierProcess implements BeforeApplicationShutdown {
   readonly #stops: readonly (() => unknown)[];
@@ -24,11 +25,15 @@ export class CourierProcess implements BeforeApplicationShutdown {
     bookkeeper.start();
     const messenger = new Messenger(desk, logger, config.COUNTERSIGN_WEBHOOK_SCHEDULE.split(',').map(Number));
     messenger.start();
+    const settler =
+      desk.paymentTerms === undefined ? undefined : new Settler(desk, desk.paymentTerms.facilitator, logger);
+    settler?.start();
     logger.info('courier running');
     return new CourierProcess([
       () => batches.stop(),
       () => bookkeeper.stop(),
       () => messenger.stop(),
+      () => settler?.stop(),
       () => desk.close(),
     ]);
   }

@@ -2,12 +2,11 @@ import type { Desk } from '../admission/desk.ts';
 import { messageOf } from '../errors/coded-error.ts';
 import { crashPoint } from '../faults/crash-point.ts';
 import { rateLimited, type Logger } from '../logging/logger.ts';
-import { loadScript } from '../redis/script.ts';
+import { Repetition } from '../process/repetition.ts';
 import { describeFailure, Egress, type Answer } from '../webhooks/egress.ts';
 import { webhookSecret } from '../webhooks/webhook-secret.ts';
+import { takeDue } from './take-due.ts';
 import { JOB_ENDPOINT, type Delivery, type Endpoint } from '../webhooks/webhook.store.ts';
-
-const TAKE = loadScript(new URL('./lua/take-messages.lua', import.meta.url));
 
 const LOOK_EVERY_MS = 100;
 const MESSAGES_AT_ONCE = 64;
@@ -29,9 +28,7 @@ export class Messenger {
   readonly #schedule: readonly number[];
   readonly #sending = new Map<string, { target: string; work: Promise<void> }>();
   readonly #warn: (error: unknown) => void;
-  #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> = Promise.resolve();
-  #stopped = false;
+  readonly #looks: Repetition;
 
   constructor(desk: Desk, logger: Logger, schedule: readonly number[]) {
     this.#desk = desk;
@@ -39,44 +36,29 @@ export class Messenger {
     this.#egress = new Egress(desk.egress);
     this.#schedule = schedule;
     this.#warn = rateLimited(5_000, (error) => logger.warn(`webhooks: ${messageOf(error).slice(0, 300)}`));
+    this.#looks = new Repetition(() => this.#look(), this.#warn, LOOK_EVERY_MS * 5);
   }
 
   start(): void {
-    const again = (afterMs: number) => {
-      if (this.#stopped) return;
-      this.#timer = setTimeout(() => {
-        this.#looking = this.#look().then(
-          (taken) => again(taken > 0 ? 0 : LOOK_EVERY_MS),
-          (error: unknown) => {
-            this.#warn(error);
-            again(LOOK_EVERY_MS * 5);
-          },
-        );
-      }, afterMs);
-    };
-    again(0);
+    this.#looks.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
-    await this.#looking;
+    await this.#looks.stop();
     await Promise.all([...this.#sending.values()].map(({ work }) => work));
     this.#egress.close();
   }
 
-  /** How many messages were begun. */
+  /** When to look again, ms. */
   async #look(): Promise<number> {
     const { redis, keys, webhooks } = this.#desk;
     const room = MESSAGES_AT_ONCE - this.#sending.size;
     if (room <= 0) {
       await Promise.race([...this.#sending.values()].map(({ work }) => work));
-      return 1;
+      return 0;
     }
-    const reply = await TAKE.run(redis, [keys.deliveries], [Date.now(), TAKEN_MS, room]);
-    const ids = Array.isArray(reply) ? reply.map(String) : [];
     let begun = 0;
-    for (const id of ids) {
+    for (const id of await takeDue(redis, keys.deliveries, TAKEN_MS, room)) {
       const message = await webhooks.read(id);
       if (message === undefined || message.status !== 'pending') {
         await redis.zrem(keys.deliveries, id);
@@ -94,7 +76,7 @@ export class Messenger {
         .finally(() => this.#sending.delete(id));
       this.#sending.set(id, { target, work });
     }
-    return begun;
+    return begun > 0 ? 0 : LOOK_EVERY_MS;
   }
 
   async #deliver(message: Delivery): Promise<void> {

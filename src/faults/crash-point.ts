@@ -14,6 +14,7 @@ export const CRASH_POINTS = [
   'courier.before-books',
   'courier.after-books',
   'courier.after-send',
+  'courier.after-settle',
   'courier.after-submit',
   'courier.before-part',
   'courier.after-part',

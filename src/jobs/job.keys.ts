@@ -201,6 +201,16 @@ export class JobKeys {
     return `${this.prefix}deliveries:${tenant}:${endpoint}`;
   }
 
+  /** Hash: what became of the payment of a job that was paid for by itself. */
+  payment(job: string): string {
+    return `${this.prefix}payment:${job}`;
+  }
+
+  /** Sorted set: payments to carry out, by the time (ms) of the next attempt. */
+  get payments(): string {
+    return `${this.prefix}payments`;
+  }
+
   /** Stream that tells the courier of jobs that were accepted for tenants with listeners. */
   get admittedWake(): string {
     return `${this.prefix}wake:p`;

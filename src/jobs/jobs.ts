@@ -14,6 +14,8 @@ import type { LogReader } from '../log/log-reader.ts';
 import { formatProof } from '../log/tlog-proof.ts';
 import { receiptFile } from '../receipts/receipt.ts';
 import { Evidence, Verdict, type Usage } from '../receipts/statements.ts';
+import { isPayer } from '../payments/payer.ts';
+import type { PaymentRecords } from '../payments/payment.store.ts';
 import { loadScript } from '../redis/script.ts';
 import type { Chunk } from './job-events.ts';
 import { LOOK_AGAIN_MS, waitFor, type Wake } from './wake.ts';
@@ -57,6 +59,7 @@ export class Jobs {
   readonly #wake: Wake;
   readonly #log: LogReader;
   readonly #keyring: Keyring;
+  readonly #payments: PaymentRecords;
 
   constructor(parts: {
     redis: Redis;
@@ -66,6 +69,7 @@ export class Jobs {
     wake: Wake;
     log: LogReader;
     keyring: Keyring;
+    payments: PaymentRecords;
   }) {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
@@ -74,6 +78,7 @@ export class Jobs {
     this.#wake = parts.wake;
     this.#log = parts.log;
     this.#keyring = parts.keyring;
+    this.#payments = parts.payments;
   }
 
   /** Throws CodedError `job_not_found`. */
@@ -165,7 +170,10 @@ export class Jobs {
     return reply === 'final' ? 'final' : 'asked';
   }
 
-  /** The confirmed output and its digest. Throws CodedError `job_not_done` before confirmation: nothing unconfirmed is served. */
+  /**
+   * The confirmed output and its digest. Throws CodedError `job_not_done` before confirmation: nothing unconfirmed is served. What was
+   * paid for by itself is served once that is settled; throws as `PaymentRecords.requireSettled`.
+   */
   async output(tenant: string, id: string): Promise<ConfirmedOutput> {
     const { field, evidence, verdict } = await this.#documents(tenant, id);
     const statement = Evidence.parse(JSON.parse(evidence.payload.toString('utf8')));
@@ -192,6 +200,8 @@ export class Jobs {
 
   /** Provisional output after a place in the chunk stream, and the place up to which it reads. */
   async chunks(tenant: string, id: string, after: string): Promise<{ chunks: Chunk[]; last: string; more: boolean }> {
+    // Who pays for each answer would have read it before it is paid.
+    if (isPayer(tenant)) return { chunks: [], last: after, more: false };
     const reply = await READ_CHUNKS.run(
       this.#redis,
       [this.#keys.jobsOf(tenant)],
@@ -216,6 +226,7 @@ export class Jobs {
         `The job is ${view.state}; only a done job has a confirmed output and a receipt.`,
       );
     }
+    if (isPayer(tenant)) await this.#payments.requireSettled(id);
     const [verdict, field, logged, logSize] = await this.#redis.hmgetBuffer(
       this.#keys.ruling(id),
       'verdict',

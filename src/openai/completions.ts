@@ -1,4 +1,4 @@
-import type { Admission, SubmitOptions, Submitter } from '../admission/admission.ts';
+import type { Admission, Admitted, SubmitOptions, Submitter } from '../admission/admission.ts';
 import { CodedError } from '../errors/coded-error.ts';
 import { followJob } from '../jobs/job-follow.ts';
 import type { JobView } from '../jobs/job.reader.ts';
@@ -26,8 +26,8 @@ export class Completions {
     this.#wake = parts.wake;
   }
 
-  /** The ids of the jobs, one for each choice. Where one is refused, those already accepted are cancelled. */
-  async submit(submitter: Submitter, asked: Asked, options: SubmitOptions): Promise<string[]> {
+  /** The jobs, one for each choice. Where one is refused, those already accepted are cancelled. */
+  async submit(submitter: Submitter, asked: Pick<Asked, 'jobs'>, options: SubmitOptions): Promise<Admitted[]> {
     const { idempotencyKey } = options;
     const results = await Promise.allSettled(
       asked.jobs.map((job, index) =>
@@ -37,10 +37,13 @@ export class Completions {
         }),
       ),
     );
-    const ids = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value.id] : []));
+    const admitted = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     const refused = results.find((result) => result.status === 'rejected');
-    if (refused === undefined) return ids;
-    await this.cancel(submitter.tenant, ids);
+    if (refused === undefined) return admitted;
+    await this.cancel(
+      submitter.tenant,
+      admitted.map(({ id }) => id),
+    );
     throw refused.reason;
   }
 

@@ -34,6 +34,7 @@ const FINAL: ReadonlySet<string> = new Set([
   'job_not_done',
   'batch_over',
   'spend_exceeded',
+  'payment_used',
 ]);
 
 /** `x-should-retry` overrides what OpenAI's clients would do by the status alone. */

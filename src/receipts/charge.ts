@@ -3,7 +3,8 @@ import type { Evidence, Price, Ticket, Verdict } from './statements.ts';
 /**
  * What a job costs, from its documents alone, in millionths of the currency that the ticket names. Anyone with the receipt comes to
  * the same number: tokens read and written at the ticket's price for a million of them, the worker's seconds, and the methods that the
- * policy promised. Every vote of a quorum is paid. Rounded up, once; never more than the ticket holds.
+ * policy promised. Every vote of a quorum is paid. Rounded up, once; never more than the ticket
+ * holds, and all of it where the ticket says that the price is fixed.
  */
 export function chargeOf(
   ticket: Ticket['predicate'],
@@ -12,6 +13,7 @@ export function chargeOf(
 ): number {
   const { price } = ticket;
   if (price === undefined) return 0;
+  if (price.fixed === true) return price.hold;
   const seconds = (Date.parse(evidence.finishedAt) - Date.parse(evidence.startedAt)) / 1_000;
   const votes = verdict.quorum?.votes.length ?? 1;
   const run = runPrice(price, evidence.usage.inputTokens, evidence.usage.outputTokens, seconds);

@@ -60,6 +60,8 @@ export const Price = z.strictObject({
   attestation: Amount,
   /** The most that it can come to. */
   hold: Amount,
+  /** Where it comes to that whatever is used. */
+  fixed: z.literal(true).optional(),
 });
 export type Price = z.infer<typeof Price>;
 

@@ -57,6 +57,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
           'feed:*',
           'webhook*',
           'deliver*',
+          'payment*',
           'wake:p',
           'file*',
           'batch*',

@@ -30,6 +30,7 @@ const MATRIX: Record<string, Owner> = {
   'post /v1/jobs/{id}/cancel': 'named',
   'get /v1/jobs/{id}/output': 'named',
   'get /v1/jobs/{id}/receipt': 'named',
+  'get /v1/jobs/{id}/payment': 'named',
   'get /v1/jobs/{id}/events': 'named',
   'post /v1/chat/completions': 'own',
   'post /v1/completions': 'own',

@@ -7,7 +7,8 @@
     KEYS[3]  deliveries  {shard}:deliveries      { subject, tenant, batch (true for one that is over),
     KEYS[4]  batches     {shard}:batches
                                                    end: { score, day, month, usage: { field: amount },
-                                                          ledger: { kind, entry, hold, charge, key } or absent } or absent,
+                                                          ledger: { kind, entry, hold, charge, key } or absent,
+                                                          payment: { field: value } or absent } or absent,
                                                    events: [ { rank, type, data, messages: [ { id, endpoint, fields: { … } } ] } ] }
     ARGV[3]  now, ms    ARGV[4]  most events of a tenant's feed    ARGV[5]  ms to keep usage    ARGV[6]  ms to keep messages
   Returns the number of ends that were new.
@@ -29,6 +30,15 @@ local function enter(tenant, id, close)
     redis.call('HINCRBY', account, name .. 'held', string.format('%.0f', -line.hold))
     redis.call('HINCRBY', account, name .. 'spent', string.format('%.0f', line.charge))
   end
+end
+
+-- What is to become of a payment, once; whoever carries it out finds it in the list.
+local function keep(id, payment)
+  local key = prefix .. 'payment:' .. id
+  if redis.call('EXISTS', key) == 1 then return end
+  for name, value in pairs(payment) do redis.call('HSET', key, name, value) end
+  redis.call('PEXPIRE', key, ARGV[5])
+  if payment.state == 'due' then redis.call('ZADD', prefix .. 'payments', now, id) end
 end
 
 local function send(tenant, message)
@@ -76,6 +86,7 @@ for _, item in ipairs(cjson.decode(ARGV[2])) do
     end
   elseif close.score > cursor then
     enter(item.tenant, item.subject, close)
+    if close.payment then keep(item.subject, close.payment) end
     tell(item.tenant, item.subject, item.events)
     redis.call('HDEL', KEYS[2], item.subject)
     cursor = close.score
