@@ -3,6 +3,7 @@ import { checkBinding, type BindingResult, type Refusal } from '../attestation/b
 import { checkRecompute } from '../attestation/recompute.ts';
 import { countVotes } from '../attestation/quorum.ts';
 import { checkTokens, type TokensResult } from '../attestation/tokens.ts';
+import { isRecounted, recountUsage } from '../attestation/usage.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import { sha256Hex } from '../blobs/sha256.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -20,6 +21,7 @@ import {
   type Evidence,
   type Property,
   type Ticket,
+  type Usage,
   type Verdict,
 } from '../receipts/statements.ts';
 import type { AuditDraws } from './audit-draws.ts';
@@ -51,14 +53,16 @@ export interface JudgeParts {
   readonly auditShare: number;
 }
 
-/** The methods of this attempt that take longer than moments, and what they found. */
-interface SlowFindings {
+/** What the methods beyond binding found of this attempt. */
+interface Findings {
   readonly properties: readonly Property[];
   readonly recomputed: { readonly maxAbsDiff: number | undefined } | undefined;
   readonly replayed: (TokensResult['measured'] & { readonly calibration: string }) | undefined;
+  /** By the attestor's own tokenizer. */
+  readonly usage?: Usage;
 }
 
-const NONE: SlowFindings = { properties: [], recomputed: undefined, replayed: undefined };
+const NONE: Findings = { properties: [], recomputed: undefined, replayed: undefined };
 
 const RECOMPUTE_MS = 300_000;
 
@@ -77,7 +81,17 @@ export class Judge {
     if (!binding.ok)
       return { kind: 'rule', ruling: this.#refuted(file, ticket, ticketSigned, binding, [binding.refusal], NONE) };
     if (this.#isDrawn('tokens', file, ticket) || this.#isRecomputed(file, ticket)) return { kind: 'slow' };
-    return { kind: 'rule', ruling: await this.#decide(file, ticket, ticketSigned, binding, NONE) };
+    const engine = this.#engineOf(ticket);
+    if (engine === undefined || !isRecounted(engine, ticket, binding.evidence))
+      return { kind: 'rule', ruling: await this.#decide(file, ticket, ticketSigned, binding, NONE) };
+    const usage = recountUsage(engine, ticket, binding.evidence, await this.#input(file.id, ticket), binding.output);
+    if (usage === undefined)
+      return {
+        kind: 'rule',
+        ruling: this.#refuted(file, ticket, ticketSigned, binding, ['USAGE_MISCOUNTED'], NONE),
+      };
+    const found: Findings = { ...NONE, properties: ['USAGE_RETOKENIZED'], usage };
+    return { kind: 'rule', ruling: await this.#decide(file, ticket, ticketSigned, binding, found) };
   }
 
   /**
@@ -88,13 +102,12 @@ export class Judge {
     const { ticket, ticketSigned } = readTicket(file);
     const binding = await this.#bind(file, ticket, ticketSigned);
     if (!binding.ok) return this.#refuted(file, ticket, ticketSigned, binding, [binding.refusal], NONE);
-    const engine = this.#parts.engines.get(ticket.predicate.model.name);
-    if (engine?.model.sha256 !== ticket.predicate.model.sha256)
-      throw new Error(`This attestor cannot compute ${ticket.predicate.model.name} again.`);
+    const engine = this.#engineOf(ticket);
+    if (engine === undefined) throw new Error(`This attestor cannot compute ${ticket.predicate.model.name} again.`);
     const input = await this.#input(file.id, ticket);
     const refusals: Refusal[] = [];
     const properties: Property[] = [];
-    let [recomputed, replayed]: [SlowFindings['recomputed'], SlowFindings['replayed']] = [undefined, undefined];
+    let [recomputed, replayed]: [Findings['recomputed'], Findings['replayed']] = [undefined, undefined];
     // The cheaper one first: what it refutes need not be computed again.
     if (this.#isDrawn('tokens', file, ticket)) {
       const result = await this.#replay(engine, file, ticket, binding, input);
@@ -109,7 +122,7 @@ export class Judge {
       properties.push(...result.properties);
       recomputed = { maxAbsDiff: result.maxAbsDiff };
     }
-    const found: SlowFindings = { properties: [...new Set(properties)], recomputed, replayed };
+    const found: Findings = { properties: [...new Set(properties)], recomputed, replayed };
     await this.#parts.suspicions.record({
       job: file.id,
       epoch: file.epoch,
@@ -127,7 +140,7 @@ export class Judge {
     ticket: Ticket,
     ticketSigned: SignedPayload,
     binding: Extract<BindingResult, { ok: true }>,
-    found: SlowFindings,
+    found: Findings,
   ): Promise<Ruling> {
     const { quorum } = ticket.predicate.policy;
     if (quorum === undefined) return this.#confirmed(file, ticket, ticketSigned, binding, found);
@@ -178,7 +191,7 @@ export class Judge {
     ticket: Ticket,
     binding: Extract<BindingResult, { ok: true }>,
     input: unknown,
-  ): Promise<TokensResult & { replayed: SlowFindings['replayed'] }> {
+  ): Promise<TokensResult & { replayed: Findings['replayed'] }> {
     const calibration = this.#parts.calibrations.get(engine.model.sha256);
     if (calibration === undefined || !canReplay(engine))
       throw new Error(`This attestor cannot replay tokens of ${engine.model.name}.`);
@@ -215,9 +228,17 @@ export class Judge {
   /** As the ticket promises, or because the attestor audits more than it promised; nobody can tell these apart beforehand. */
   #isRecomputed(file: CaseFile, ticket: Ticket): boolean {
     if (this.#isDrawn('recompute', file, ticket)) return true;
-    const engine = this.#parts.engines.get(ticket.predicate.model.name);
-    const canAudit = engine !== undefined && engine.model.sha256 === ticket.predicate.model.sha256;
-    return canAudit && this.#parts.draws.isDrawn('audit', this.#parts.auditShare, file.id, file.epoch, file.createdMs);
+    return (
+      this.#engineOf(ticket) !== undefined &&
+      this.#parts.draws.isDrawn('audit', this.#parts.auditShare, file.id, file.epoch, file.createdMs)
+    );
+  }
+
+  /** The attestor's own engine for just this model, if it has one. */
+  #engineOf(ticket: Ticket): Engine | undefined {
+    const { name, sha256 } = ticket.predicate.model;
+    const engine = this.#parts.engines.get(name);
+    return engine?.model.sha256 === sha256 ? engine : undefined;
   }
 
   #bind(file: CaseFile, ticket: Ticket, ticketSigned: SignedPayload): Promise<BindingResult> {
@@ -254,7 +275,7 @@ export class Judge {
     ticket: Ticket,
     ticketSigned: SignedPayload,
     binding: Extract<BindingResult, { ok: true }>,
-    found: SlowFindings,
+    found: Findings,
     quorum?: Verdict['predicate']['quorum'],
   ): Ruling {
     const verdict = this.#verdict(file, ticket, ticketSigned, {
@@ -284,7 +305,7 @@ export class Judge {
     ticketSigned: SignedPayload,
     binding: BindingResult,
     refusals: readonly Refusal[],
-    found: SlowFindings,
+    found: Findings,
   ): Ruling {
     const outputSha256 = binding.ok ? binding.evidence.subject[0].digest.sha256 : binding.outputSha256;
     const verdict = this.#verdict(file, ticket, ticketSigned, {
@@ -316,7 +337,7 @@ export class Judge {
       outputSha256: string;
       decision: 'confirmed' | 'refuted';
       properties: Property[];
-      found: SlowFindings;
+      found: Findings;
       quorum?: Verdict['predicate']['quorum'] | undefined;
       notChecked: Verdict['predicate']['notChecked'];
       refusals: Refusal[];
@@ -352,6 +373,7 @@ export class Judge {
         ...(ticket.predicate.policy.tokens === undefined
           ? {}
           : { tokens: { promisedShare: ticket.predicate.policy.tokens, ...replayOf(replayed) } }),
+        ...(said.found.usage === undefined ? {} : { usage: said.found.usage }),
         ...(said.quorum === undefined ? {} : { quorum: said.quorum }),
         notChecked: said.notChecked,
         refusals: said.refusals,
@@ -361,7 +383,7 @@ export class Judge {
   }
 }
 
-function replayOf(replayed: SlowFindings['replayed']) {
+function replayOf(replayed: Findings['replayed']) {
   if (replayed === undefined) return { drawn: false };
   const { tokens, margin, limit, calibration } = replayed;
   return { drawn: true, tokens, margin, limit, calibration: { sha256: calibration } };

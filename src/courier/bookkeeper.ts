@@ -141,6 +141,7 @@ export class Bookkeeper {
     const name = (what: string) => `${key === '' ? '-' : (key ?? '-')} ${model} ${what}`;
     const price = ticket === '' ? undefined : predicateOf(ticket ?? '', undefined)?.price;
     const confirmed = verdict === '' ? undefined : predicateOf(verdict ?? '', Verdict);
+    const used = confirmed?.usage ?? evidence?.usage;
     const charge =
       state === 'done' && price !== undefined && evidence !== undefined && confirmed !== undefined
         ? chargeOf(predicateOf(ticket ?? '', undefined) as Ticket['predicate'], evidence, confirmed)
@@ -157,11 +158,11 @@ export class Bookkeeper {
         usage: {
           [name('jobs')]: 1,
           ...(state === 'done' ? { [name('done')]: 1 } : {}),
-          ...(evidence === undefined
+          ...(used === undefined
             ? {}
             : {
-                [name('input_tokens')]: evidence.usage.inputTokens,
-                [name('output_tokens')]: evidence.usage.outputTokens,
+                [name('input_tokens')]: used.inputTokens,
+                [name('output_tokens')]: used.outputTokens,
               }),
           ...(charge > 0 ? { [name('charged')]: charge } : {}),
         },

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { INPUTS } from '../jobs/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type Work } from './engine.ts';
+import type { Usage } from '../receipts/statements.ts';
 import { packageIdentity } from './package-digest.ts';
 
 const require = createRequire(import.meta.url);
@@ -66,8 +67,8 @@ export class EmbedEngine implements Engine {
     return hash.digest('hex');
   }
 
-  countTokens(): undefined {
-    return undefined;
+  recount(_work: Work, input: unknown): Usage {
+    return usageOf(INPUTS.embedding.parse(input).texts);
   }
 
   /** Yields nothing: vectors have no provisional pieces. */
@@ -80,7 +81,7 @@ export class EmbedEngine implements Engine {
     signal.throwIfAborted();
     return {
       output: JSON.stringify({ embeddings }),
-      usage: { inputTokens: texts.reduce((sum, text) => sum + roughTokens(text), 0), outputTokens: 0 },
+      usage: usageOf(texts),
       finishReason: 'none',
     };
   }
@@ -117,6 +118,10 @@ export class EmbedEngine implements Engine {
     }
     this.#running = false;
   }
+}
+
+function usageOf(texts: readonly string[]): Usage {
+  return { inputTokens: texts.reduce((sum, text) => sum + roughTokens(text), 0), outputTokens: 0 };
 }
 
 /** The tokenizer of this model is not public API; words are what usage is told in, by worker and attestor alike. */

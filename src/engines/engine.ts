@@ -53,8 +53,11 @@ export interface Engine {
   run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult>;
   /** Scores claimed tokens in one forward pass. Throws EngineError; undefined members are what engines cannot do. */
   replay?(work: Work, input: unknown, tokens: readonly number[], signal: AbortSignal): Promise<Replay>;
-  /** Tokens of a text, where the engine can count them: lets the attestor recount usage. */
-  countTokens(text: string): number | undefined;
+  /**
+   * Usage by the model's own tokenizer, without a run: exact of the input, and of the answer what its text has at least where it is
+   * written in the fewest tokens.
+   */
+  recount?(work: Work, input: unknown, output: string): Usage;
   close(): Promise<void>;
 }
 

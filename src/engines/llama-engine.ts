@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { LlamaContext, LlamaModel, Token } from 'node-llama-cpp';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
-import { INPUTS, type ChatInput } from '../jobs/task-input.ts';
+import { INPUTS, OUTPUTS, type ChatInput } from '../jobs/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type FinishReason, type Replay, type Work } from './engine.ts';
+import type { Usage } from '../receipts/statements.ts';
 import { packageIdentity } from './package-digest.ts';
 import { SeededDraws } from './seeded-draws.ts';
 import { Transcript } from './transcript.ts';
@@ -74,8 +75,14 @@ export class LlamaEngine implements Engine {
     return new LlamaEngine(options, model, context);
   }
 
-  countTokens(text: string): number {
-    return this.#model.tokenize(text).length;
+  recount(work: Work, input: unknown, output: string): Usage {
+    const answer: unknown = JSON.parse(output);
+    const text =
+      work.task === 'chat' ? (OUTPUTS.chat.parse(answer).message.content ?? '') : OUTPUTS.completion.parse(answer).text;
+    return {
+      inputTokens: this.#model.tokenize(promptOf(work, input)).length,
+      outputTokens: this.#model.tokenize(text).length,
+    };
   }
 
   async *run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {

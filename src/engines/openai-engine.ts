@@ -96,10 +96,6 @@ export class OpenAiEngine implements Engine {
     return new OpenAiEngine(options, JSON.stringify([options.remoteModel, response.headers.get('server') ?? '']));
   }
 
-  countTokens(): undefined {
-    return undefined;
-  }
-
   async *run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
     const timeout = AbortSignal.timeout(this.#options.timeoutMs);
     const either = AbortSignal.any([signal, timeout]);

@@ -175,14 +175,14 @@ export class Jobs {
    * paid for by itself is served once that is settled; throws as `PaymentRecords.requireSettled`.
    */
   async output(tenant: string, id: string): Promise<ConfirmedOutput> {
-    const { field, evidence, verdict } = await this.#documents(tenant, id);
+    const { field, evidence, verdict, confirmed } = await this.#documents(tenant, id);
     const statement = Evidence.parse(JSON.parse(evidence.payload.toString('utf8')));
     const sha256 = statement.subject[0].digest.sha256;
     const inline = await this.#redis.hgetBuffer(this.#keys.evidence(id), `${field}:o`);
     return {
       bytes: inline ?? (await this.#blobs.get(sha256, MAX_OUTPUT_BYTES)),
       sha256,
-      usage: statement.predicate.usage,
+      usage: confirmed.usage ?? statement.predicate.usage,
       verdict: verdict.payload,
     };
   }
@@ -245,7 +245,8 @@ export class Jobs {
     if (!decoded.ticket || !decoded.evidence || !decoded.verdict || !field || !logSize || salt === undefined)
       throw new CodedError('job_not_found', UNKNOWN);
     // Whoever administers Redis can write a state, and cannot sign for the attestor.
-    if (!isConfirmed(this.#keyring, id, decoded.evidence, decoded.verdict))
+    const confirmed = confirmation(this.#keyring, id, decoded.evidence, decoded.verdict);
+    if (confirmed === undefined)
       throw new CodedError(
         'job_not_done',
         'The verdict that is stored is not one by which the attestor confirmed this: nothing of it is served.',
@@ -254,6 +255,7 @@ export class Jobs {
       ticket: decoded.ticket,
       evidence: decoded.evidence,
       verdict: decoded.verdict,
+      confirmed,
       log: { salt, index: Number(index), size: Number(logSize.toString('latin1')) },
       field: field.toString('latin1'),
     };
@@ -290,16 +292,22 @@ function parseCursor(text: string): Position {
   return { createdMs: Number(parts[1]), skip: Number(parts[2]), id: parts[3] ?? '' };
 }
 
-function isConfirmed(keyring: Keyring, id: string, evidence: SignedPayload, signed: SignedPayload): boolean {
+/** What the verdict says, where it is one by which an attestor confirmed just this. */
+function confirmation(
+  keyring: Keyring,
+  id: string,
+  evidence: SignedPayload,
+  signed: SignedPayload,
+): Verdict['predicate'] | undefined {
   const parsed = Verdict.safeParse(JSON.parse(signed.payload.toString('utf8')));
-  if (!parsed.success) return false;
+  if (!parsed.success) return undefined;
   const { subject, predicate } = parsed.data;
   const key = keyring.find('attestor', signed.keyId, Date.parse(predicate.timeCreated));
-  return (
+  const holds =
     !('refused' in key) &&
     verifyPayload(key, signed) &&
     predicate.decision === 'confirmed' &&
     predicate.job === id &&
-    subject[0].digest.sha256 === sha256Hex(evidence.payload)
-  );
+    subject[0].digest.sha256 === sha256Hex(evidence.payload);
+  return holds ? predicate : undefined;
 }

@@ -16,7 +16,8 @@ export function chargeOf(
   if (price.fixed === true) return price.hold;
   const seconds = (Date.parse(evidence.finishedAt) - Date.parse(evidence.startedAt)) / 1_000;
   const votes = verdict.quorum?.votes.length ?? 1;
-  const run = runPrice(price, evidence.usage.inputTokens, evidence.usage.outputTokens, seconds);
+  const { inputTokens, outputTokens } = verdict.usage ?? evidence.usage;
+  const run = runPrice(price, inputTokens, outputTokens, seconds);
   return Math.min(Math.ceil(votes * run + price.attestation), price.hold);
 }
 

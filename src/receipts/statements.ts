@@ -157,6 +157,7 @@ export const PROPERTIES = [
   'OUTPUT_DIGEST_MATCHED',
   'USAGE_WITHIN_BOUNDS',
   'USAGE_RECOUNTED',
+  'USAGE_RETOKENIZED',
   'OUTPUT_RECOMPUTED_EXACT',
   'OUTPUT_RECOMPUTED_WITHIN_TOLERANCE',
   'TOKENS_REPLAYED',
@@ -201,6 +202,8 @@ export const Verdict = z.strictObject({
         calibration: Digest.optional(),
       })
       .optional(),
+    /** There where the attestor's own tokenizer counted what the job is charged for. */
+    usage: Usage.optional(),
     /** There where the policy wants one: the attempts whose answers are this one, and who made them. */
     quorum: z
       .strictObject({

@@ -204,6 +204,55 @@ describe('what jobs cost', () => {
     expect((await usageOf(client)).account.spent).toBe(0);
   });
 
+  test('tokens are recounted by the attestor itself: a wrong input is refuted, an answer is paid by its text', async () => {
+    const client = await tenant('recounted');
+    const worker = new HandWorker(
+      pipeline.redis.client('worker'),
+      pipeline.redis.keys,
+      pipeline.workerKeys[1] ?? pipeline.apiKey,
+      30_000,
+    );
+    const commit = async (usage: { inputTokens: number; outputTokens: number }) => {
+      const body = completion('count me', { model: 'by-hand', attempts: 1, attestation: { recompute: 0 } });
+      const { id } = await client.submit(body);
+      const claim = await worker.claim(id);
+      const output = worker.honestOutput(claim);
+      const evidence = worker.evidence(claim, output);
+      evidence.predicate.usage = usage;
+      await worker.claims.commitEvidence(claim, worker.sign(evidence), output);
+      return client.job(id, 20);
+    };
+    for (const inputTokens of [0, 2, 60]) {
+      const job = await commit({ inputTokens, outputTokens: 1 });
+      expect([job.state, job.attempts[0]?.closed?.detail]).toEqual(['rejected', 'USAGE_MISCOUNTED']);
+    }
+    const padded = await commit({ inputTokens: 1, outputTokens: 40 });
+    expect(padded.state).toBe('done');
+    const { ticket, evidence, verdict } = verifyReceipt(await client.receipt(padded.id), pipeline.keyring);
+    expect(verdict.properties).toContain('USAGE_RETOKENIZED');
+    expect(verdict.usage).toEqual({ inputTokens: 1, outputTokens: 1 });
+    expect(chargeOf(ticket, evidence, verdict)).toBe(2);
+    const usage = await settled(client);
+    expect(usage.account.spent).toBe(2);
+    expect(usage.rows).toMatchObject([{ input_tokens: 1, output_tokens: 1 }]);
+
+    // The same with a real tokenizer.
+    const real = await client.submit(
+      {
+        model: 'kjv-1m',
+        task: 'chat',
+        input: { messages: [{ role: 'user', content: 'In the beginning' }] },
+        params: { max_tokens: 24 },
+        attestation: { recompute: 0 },
+      },
+      { prefer: 'wait=30' },
+    );
+    const receipt = verifyReceipt(await client.receipt(real.id), pipeline.keyring);
+    expect(receipt.verdict.usage?.inputTokens).toBe(receipt.evidence.usage.inputTokens);
+    expect(receipt.verdict.usage?.outputTokens).toBeLessThanOrEqual(receipt.evidence.usage.outputTokens);
+    expect(receipt.verdict.usage?.outputTokens).toBeGreaterThan(16);
+  });
+
   test('a quote says price, wait and why not, and keeps nothing', async () => {
     const client = await tenant('asking');
     const quote = (body: object) =>
