@@ -4,13 +4,14 @@ import { batchDocument } from '../batches/batch-document.ts';
 import { BatchFiles } from '../batches/batch-files.store.ts';
 import { Batches } from '../batches/batch.store.ts';
 import { CodedError } from '../errors/coded-error.ts';
-import { ENDPOINTS, parseRequest } from '../openai/requests.ts';
+import { BATCH_ENDPOINTS } from '../batches/batch-request.ts';
+import { parseRequest } from '../openai/requests.ts';
 import type { Caller as ApiCaller } from '../tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
 
 export const CreateBatch = z.strictObject({
   input_file_id: z.string().max(64),
-  endpoint: z.enum(ENDPOINTS),
+  endpoint: z.enum(BATCH_ENDPOINTS),
   completion_window: z.literal('24h'),
   metadata: z
     .record(z.string().max(64), z.string().max(512))

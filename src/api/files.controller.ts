@@ -10,6 +10,8 @@ import { parseRequest } from '../openai/requests.ts';
 import type { Caller as ApiCaller } from '../tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
 
+/** How long the rest of a body is read that nobody wants. */
+const DISCARD_MS = 30_000;
 const MAX_FIELDS = 10;
 const MAX_FIELD_BYTES = 1_024;
 
@@ -107,6 +109,7 @@ export class FilesController {
     }
     let purpose: string | undefined;
     let upload: Promise<FileRecord> | undefined;
+    let uploadFailed: (error: unknown) => void = () => undefined;
     let refusal: CodedError | undefined;
     parser.on('field', (name, value) => {
       if (name === 'purpose') purpose = value;
@@ -119,15 +122,19 @@ export class FilesController {
         return;
       }
       upload = this.#files.upload(tenant, cleanName(filename), stream);
-      upload.catch((error: unknown) => {
-        refusal ??= error instanceof CodedError ? error : undefined;
-        stream.resume();
-      });
+      upload.catch((error: unknown) => uploadFailed(error));
     });
     const body = request.body as Readable;
     await new Promise<void>((resolve, reject) => {
       const fail = (cause: unknown) =>
         reject(bad(`The multipart body is malformed: ${messageOf(cause).slice(0, 100)}.`, 'file'));
+      // Whoever reads the file gave up and will not read on: the parser would wait for that forever.
+      uploadFailed = (error) => {
+        body.unpipe(parser);
+        parser.destroy();
+        discard(body);
+        reject(error instanceof Error ? error : new Error(messageOf(error)));
+      };
       parser.once('finish', resolve);
       parser.once('error', fail);
       body.once('error', fail);
@@ -147,6 +154,13 @@ export class FilesController {
     await this.#files.remove(tenant, file.id);
     throw refusal;
   }
+}
+
+/** Reads what still comes, so that a client that sends everything first can hear the answer; not for long. */
+function discard(body: Readable): void {
+  const timer = setTimeout(() => body.destroy(), DISCARD_MS).unref();
+  body.once('close', () => clearTimeout(timer)).once('error', () => undefined);
+  body.resume();
 }
 
 /** A name for people: no path, nothing that could break a header. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { JsonRefused, decodeUtf8, parseStrictJson } from '../json/strict-json.ts';
-import type { Endpoint } from '../openai/requests.ts';
+import type { BatchEndpoint } from './batch-request.ts';
 import type { LineError } from './batch.store.ts';
 
 export const MAX_LINES = 50_000;
@@ -21,7 +21,7 @@ export interface BatchLine {
 }
 
 /** One line of a batch's input, or what is wrong with it, in OpenAI's words. `number` counts from 1. */
-export function readLine(bytes: Buffer, number: number, endpoint: Endpoint): BatchLine | LineError {
+export function readLine(bytes: Buffer, number: number, endpoint: BatchEndpoint): BatchLine | LineError {
   const refuse = (code: string, message: string, param: string | null = null): LineError => ({
     code,
     message,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { CodedError } from '../errors/coded-error.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import { freshRandom } from '../keys/random.ts';
-import { ENDPOINTS } from '../openai/requests.ts';
+import { BATCH_ENDPOINTS } from './batch-request.ts';
 import { loadScript } from '../redis/script.ts';
 
 const MOVE = loadScript(new URL('./lua/move-batch.lua', import.meta.url));
@@ -56,7 +56,7 @@ const Times = Object.fromEntries(
 const BatchRecord = z.object({
   tenant: z.string(),
   keyId: z.string(),
-  endpoint: z.enum(ENDPOINTS),
+  endpoint: z.enum(BATCH_ENDPOINTS),
   inputFile: z.string(),
   inputSha256: z.string(),
   metadata: z.string().transform((text) => z.record(z.string(), z.string()).parse(JSON.parse(text))),

@@ -1,15 +1,14 @@
 import type { Submitter } from '../admission/admission.ts';
 import type { Desk } from '../admission/desk.ts';
 import { MAX_LINES, isLineError, linesOf, readLine, type BatchLine } from '../batches/batch-line.ts';
+import { readBatchRequest, type BatchRequest } from '../batches/batch-request.ts';
 import { PART_LINES, readPart, writePart, type LineResult } from '../batches/batch-part.ts';
 import type { BatchRecord, LineError } from '../batches/batch.store.ts';
 import { writeResults } from '../batches/batch-results.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { crashPoint } from '../faults/crash-point.ts';
 import type { Logger } from '../logging/logger.ts';
-import { answerOf } from '../openai/answers.ts';
 import { openAiError } from '../openai/openai-error.ts';
-import { readRequest, type Asked } from '../openai/requests.ts';
 
 /** Lines whose jobs run or wait at once. */
 const LINES_AT_ONCE = 128;
@@ -209,11 +208,9 @@ export class BatchRun {
         },
       },
     });
-    let asked: Asked;
+    let asked: BatchRequest;
     try {
-      asked = readRequest(this.#batch.endpoint, body);
-      if (asked.isStreamed)
-        throw new CodedError('request_invalid', 'stream: a batch does not stream.', { param: 'stream' });
+      asked = readBatchRequest(this.#batch.endpoint, body);
     } catch (error) {
       if (error instanceof CodedError) return failed(error);
       throw error;
@@ -230,7 +227,7 @@ export class BatchRun {
         ],
         line: {
           ...about,
-          response: { status_code: 200, request_id: done[0]?.id ?? request, body: answerOf(asked, done) },
+          response: { status_code: 200, request_id: done[0]?.id ?? request, body: asked.answer(done) },
           error: null,
         },
       };
@@ -244,7 +241,7 @@ export class BatchRun {
    * The line's jobs once they are done; undefined where they were stopped before. What passes by itself (storage away, limits
    * of the tenant) is waited for: the batch has a day.
    */
-  async #answer(number: number, asked: Asked) {
+  async #answer(number: number, asked: BatchRequest) {
     const { completions } = this.#desk;
     const { tenant, id } = this.#batch;
     const jobs = asked.jobs.map((job) => ({ ...job, deadline_ms: job.deadline_ms ?? JOB_DEADLINE_MS }));
@@ -256,7 +253,7 @@ export class BatchRun {
         const admitted = await completions.submit(
           await this.#submitter(),
           { jobs },
-          { idempotencyKey, isBackground: true },
+          { idempotencyKey, isBackground: true, ...(asked.surface === undefined ? {} : { surface: asked.surface }) },
         );
         const ids = admitted.map(({ id: job }) => job);
         crashPoint('courier.after-submit');

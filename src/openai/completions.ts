@@ -170,7 +170,7 @@ export class Completions {
 }
 
 /** How a job that did not end done looks to whoever waits for an answer. */
-export function outcomeError(view: JobView): CodedError {
+export function outcomeError(view: Pick<JobView, 'id' | 'state' | 'ending'>): CodedError {
   const { id, state, ending } = view;
   const headers = { 'countersign-job': id, 'countersign-state': state };
   const detail = ending?.detail ?? '';

@@ -7,14 +7,13 @@ import type { JobView } from '../jobs/job.reader.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { OUTPUTS } from '../jobs/task-input.ts';
 import type { Wake } from '../jobs/wake.ts';
-import { countersigned, seconds, type Done } from './answers.ts';
+import type { Done } from './answers.ts';
 import { outcomeError, type Completions } from './completions.ts';
 import { openAiError } from './openai-error.ts';
+import { messageId, responseDocument, responseId, textPart } from './response-document.ts';
 import { Surface, jobOf, type ResponseRequest } from './response-request.ts';
 import { SteadyText } from './steady-text.ts';
 
-/** The id of a job as the id of a response, and back. */
-const responseId = (job: string) => job.replace(/^job_/, 'resp_');
 const jobId = (response: string) => response.replace(/^resp_/, 'job_');
 
 /**
@@ -157,94 +156,4 @@ export class Responses {
     if (view === undefined || surface === undefined) throw unknown;
     return { view, surface: Surface.parse(JSON.parse(surface)) };
   }
-}
-
-export { responseId };
-
-const messageId = (job: string) => job.replace(/^job_/, 'msg_');
-const textPart = (text: string) => ({ type: 'output_text', text, annotations: [], logprobs: [] });
-
-function statusOf(view: Pick<JobView, 'state'>, done: Done | undefined): string {
-  switch (view.state) {
-    case 'queued':
-      return 'queued';
-    case 'running':
-    case 'attesting':
-      return 'in_progress';
-    case 'done':
-      return done !== undefined && OUTPUTS.chat.parse(done.output).finish_reason === 'length'
-        ? 'incomplete'
-        : 'completed';
-    case 'cancelled':
-      return 'cancelled';
-    case 'rejected':
-    case 'failed':
-    case 'expired':
-      return 'failed';
-  }
-}
-
-function responseDocument(view: JobView, surface: Surface, done: Done | undefined) {
-  const status = statusOf(view, done);
-  return {
-    id: responseId(view.id),
-    object: 'response',
-    created_at: seconds(view.createdMs),
-    status,
-    background: surface.background,
-    error:
-      status === 'failed' && isFinal(view.state) ? { code: 'server_error', message: outcomeError(view).message } : null,
-    incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
-    instructions: surface.instructions,
-    max_output_tokens: surface.max_output_tokens,
-    model: view.model,
-    output: done === undefined ? [] : outputOf(view.id, done),
-    parallel_tool_calls: true,
-    previous_response_id: null,
-    temperature: surface.temperature,
-    top_p: surface.top_p,
-    tool_choice: 'auto',
-    tools: [],
-    text: { format: { type: 'text' } },
-    truncation: 'disabled',
-    store: true,
-    service_tier: 'default',
-    metadata: surface.metadata,
-    usage:
-      done === undefined
-        ? null
-        : {
-            input_tokens: done.usage.inputTokens,
-            input_tokens_details: { cached_tokens: 0 },
-            output_tokens: done.usage.outputTokens,
-            output_tokens_details: { reasoning_tokens: 0 },
-            total_tokens: done.usage.inputTokens + done.usage.outputTokens,
-          },
-    countersign: countersigned(view.id, view.state),
-  };
-}
-
-function outputOf(job: string, done: Done): object[] {
-  const { message } = OUTPUTS.chat.parse(done.output);
-  const text =
-    message.content === null || (message.content === '' && message.tool_calls !== undefined)
-      ? []
-      : [
-          {
-            id: messageId(job),
-            type: 'message',
-            role: 'assistant',
-            status: 'completed',
-            content: [textPart(message.content)],
-          },
-        ];
-  const calls = (message.tool_calls ?? []).map((call, index) => ({
-    id: `fc_${job.replace(/^job_/, '')}_${index}`,
-    type: 'function_call',
-    call_id: call.id,
-    name: call.function.name,
-    arguments: call.function.arguments,
-    status: 'completed',
-  }));
-  return [...text, ...calls];
 }
