@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { CodedError } from '../errors/coded-error.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
+import { featuresOf } from '../jobs/task-input.ts';
 import { present } from '../pools/announcement.ts';
 import type { CatalogModel } from '../pools/catalog.ts';
 import type { Policy } from '../receipts/statements.ts';
@@ -37,6 +38,14 @@ export class AttestationOffer {
         'attestation_unavailable',
         'Tokens can be replayed where the task writes text and top_p is 1. Ask without attestation.tokens, or with top_p 1.',
       );
+    if (
+      model.engine === 'openai' &&
+      ((body.params?.temperature ?? DEFAULTS.temperature) > 1 || featuresOf(body.input).length > 0)
+    )
+      throw new CodedError(
+        'attestation_unavailable',
+        `Tokens of ${model.name} can be replayed at temperatures up to 1 and where nothing steers the answer. Ask without attestation.tokens, or without tools and response_format.`,
+      );
     await this.#requireServed('tokens', model);
   }
 
@@ -55,10 +64,10 @@ export class AttestationOffer {
 
   /** A promise that nobody can keep is refused at the door. While no attestor is heard of, jobs are kept for one. */
   async #requireServed(method: 'recompute' | 'tokens', model: CatalogModel): Promise<void> {
-    if (model.engine === 'openai') {
+    if (model.engine === 'openai' && (method === 'recompute' || model.replay === undefined)) {
       throw new CodedError(
         'attestation_unavailable',
-        `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0 and without attestation.tokens.`,
+        `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0${model.replay === undefined ? ' and without attestation.tokens' : ''}.`,
       );
     }
     const now = performance.now();

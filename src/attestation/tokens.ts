@@ -9,14 +9,19 @@ import type { Refusal } from './binding.ts';
  * The method `tokens`: the attestor scores the claimed tokens on its own copy of the model in one forward pass. With the seed of
  * the ticket it knows what the sampler would have drawn, and by how much the model's logits would have to differ for each token
  * that it would not (Token-DiFR, arXiv 2511.20621, with margins in logits). It catches another model, quantisation, prompt, seed or temperature, edited tokens and
- * answers that were cut; it does not catch what stays within the noise of honest machines. It costs one prefill.
+ * answers that were cut; it does not catch what stays within the noise of honest machines. It costs one prefill. On a server that only tells log-probabilities of a prompt, drawn tokens are
+ * judged by their likelihood: that catches other models, prompts and edits, and neither another seed nor what is likely as well.
  */
 
-/** Margins count up to here in sums, so that one token cannot carry a verdict by itself; it has a limit of its own. */
-const CLIP = 1;
-/** Honest jobs lie within so many times the mean and so many standard deviations; noise comes in runs, so more than chance alone needs. */
-const MEAN_FACTOR = 2;
-const DEVIATIONS = 8;
+/**
+ * How margins are judged. `margin`: of logits, which is nearly always 0; noise comes in runs, so more than chance alone needs. `surprise`:
+ * of drawn tokens under a reference whose sampler is not known; honest ones have a mean near 1 whatever the text, and the draws are
+ * independent. Each counts up to `clip` in sums, so that one token cannot carry a verdict by itself; it has a limit of its own.
+ */
+const MEASURES = {
+  margin: { clip: 1, meanFactor: 2, deviations: 8 },
+  surprise: { clip: 12, meanFactor: 1, deviations: 8 },
+} as const;
 /** A single margin may be so many times the largest that was measured. */
 const SINGLE_FACTOR = 1.5;
 /** Below this, rounding alone moves a draw across an edge. */
@@ -24,6 +29,7 @@ const LEAST_SINGLE = 0.005;
 
 /** Margins of the tokens of honest answers. */
 const Noise = z.strictObject({
+  measure: z.enum(['margin', 'surprise']).default('margin'),
   tokens: z.number().int().min(1),
   /** Of the clipped margins of single tokens. */
   mean: z.number().min(0),
@@ -56,24 +62,33 @@ export interface TokensResult {
 }
 
 /** The largest sum of clipped margins that an honest answer of this many tokens has, and the largest single one. */
-export function limitsOf({ mean, deviation, largest }: Noise, tokens: number): { sum: number; single: number } {
+export function limitsOf(
+  { measure, mean, deviation, largest }: Noise,
+  tokens: number,
+): { sum: number; single: number } {
   const single = Math.max(LEAST_SINGLE, SINGLE_FACTOR * largest);
-  const noise = DEVIATIONS * deviation * Math.sqrt(tokens);
-  return { sum: MEAN_FACTOR * tokens * mean + noise + Math.min(CLIP, single), single };
+  const { clip, meanFactor, deviations } = MEASURES[measure];
+  const noise = deviations * deviation * Math.sqrt(tokens);
+  return { sum: meanFactor * tokens * mean + noise + Math.min(clip, single), single };
 }
 
-export function sumOfMargins(margins: readonly number[]): number {
-  return margins.reduce((sum, margin) => sum + Math.min(margin, CLIP), 0);
+export function sumOfMargins(margins: readonly number[], { measure }: Pick<Noise, 'measure'>): number {
+  const { clip } = MEASURES[measure];
+  return margins.reduce((sum, margin) => sum + Math.min(margin, clip), 0);
 }
 
 /** What a number of honest replays say. */
-export function noiseOf(replays: readonly (readonly number[])[]): Noise {
+export function noiseOf(replays: readonly (readonly number[])[], measure: Noise['measure'] = 'margin'): Noise {
   const margins = replays.flat();
-  const clipped = margins.map((margin) => Math.min(margin, CLIP));
+  const clipped = margins.map((margin) => Math.min(margin, MEASURES[measure].clip));
   const mean = clipped.reduce((sum, margin) => sum + margin, 0) / margins.length;
   const variance = clipped.reduce((sum, margin) => sum + (margin - mean) ** 2, 0) / margins.length;
-  const edges = [0, ...Array.from({ length: 12 }, (_, at) => 10 ** (at / 2 - 5.5))];
+  const edges =
+    measure === 'margin'
+      ? [0, ...Array.from({ length: 12 }, (_, at) => 10 ** (at / 2 - 5.5))]
+      : Array.from({ length: 14 }, (_, at) => at);
   return {
+    measure,
     tokens: margins.length,
     mean,
     deviation: Math.sqrt(variance),
@@ -108,7 +123,7 @@ export async function checkTokens(
   const replay = await engine.replay(workOf(ticket), input, decodeTokens(stored), signal);
   const noise = ticket.predicate.params.temperature === 0 ? calibration.greedy : calibration.sampled;
   const { sum, single } = limitsOf(noise, replay.margins.length);
-  const margin = sumOfMargins(replay.margins);
+  const margin = sumOfMargins(replay.margins, noise);
   const measured = { tokens: replay.margins.length, margin, limit: sum };
   const refusals: Refusal[] = [
     ...(isSameAnswer(replay, evidence, output) ? [] : (['TOKENS_TEXT_DIFFERS'] as const)),

@@ -22,7 +22,9 @@ export const AttestorConfig = z.object({
   COUNTERSIGN_RECOMPUTE_MODELS: z
     .string()
     .optional()
-    .describe('models to load for recomputation, parted by commas, or `none`; by default all that repeat themselves'),
+    .describe(
+      'models to load for recomputation and replay, parted by commas, or `none`; by default all that repeat themselves or can be replayed',
+    ),
   COUNTERSIGN_CALIBRATIONS: z
     .string()
     .optional()

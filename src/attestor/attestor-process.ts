@@ -11,7 +11,7 @@ import { JobKeys } from '../jobs/job.keys.ts';
 import { readSigningKey } from '../keys/key-file.ts';
 import type { Logger } from '../logging/logger.ts';
 import { ANNOUNCE_EVERY_MS, announce, announcedModels, withdraw, type Announcement } from '../pools/announcement.ts';
-import { readCatalog, type Catalog } from '../pools/catalog.ts';
+import { readCatalog, referenceOf, type Catalog } from '../pools/catalog.ts';
 import { readKeyring } from '../receipts/keyring-file.ts';
 import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
 import { requireFitRedis } from '../redis/requirements.ts';
@@ -212,19 +212,21 @@ async function closeWithin(consumer: Worker<Recomputation> | undefined): Promise
   await consumer?.close();
 }
 
-/** The engines of the models named, or of all that repeat themselves. */
+/** The engines of the models named, or of all that repeat themselves or can be replayed. */
 async function loadEngines(catalog: Catalog, named: string | undefined): Promise<Map<string, Engine>> {
   if (named === 'none') return new Map();
   const wanted = named?.split(',').map((name) => name.trim());
   const models = catalog
     .all()
-    .filter((model) => (wanted === undefined ? model.engine !== 'openai' : wanted.includes(model.name)));
+    .filter((model) =>
+      wanted === undefined ? model.engine !== 'openai' || model.replay !== undefined : wanted.includes(model.name),
+    );
   const engines = new Map<string, Engine>();
-  for (const engine of await Promise.all(models.map(loadEngine))) {
-    if (engine.repeatable === 'no')
+  for (const engine of await Promise.all(models.map((model) => loadEngine(referenceOf(model))))) {
+    if (engine.repeatable === 'no' && engine.replay === undefined)
       throw new CodedError(
         'config_invalid',
-        `COUNTERSIGN_RECOMPUTE_MODELS names ${engine.model.name}, which does not repeat itself.`,
+        `COUNTERSIGN_RECOMPUTE_MODELS names ${engine.model.name}, which neither repeats itself nor can be replayed.`,
       );
     engines.set(engine.model.name, engine);
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Calibration } from '../attestation/tokens.ts';
 import { sha256Hex } from '../blobs/sha256.ts';
-import type { Engine } from '../engines/engine.ts';
+import { canReplay, type Engine } from '../engines/engine.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 
 export interface CalibrationFile {
@@ -37,10 +37,6 @@ export function readCalibrations(folder = OWN): Map<string, CalibrationFile> {
   }
 }
 
-export function canReplay(engine: Engine): engine is Engine & Required<Pick<Engine, 'replay'>> {
-  return engine.replay !== undefined;
-}
-
 /** What an attestor can do for a model, besides `binding`. */
 export type Method = 'recompute' | 'tokens';
 
@@ -49,5 +45,8 @@ export function methodsOf(engine: Engine, calibrations: ReadonlyMap<string, Cali
   const { version } = engine.identity;
   const calibration = calibrations.get(engine.model.sha256)?.calibration;
   const isCalibrated = calibration?.engine.name === engine.identity.name && calibration.engine.version === version;
-  return ['recompute', ...(canReplay(engine) && isCalibrated ? (['tokens'] as const) : [])];
+  return [
+    ...(engine.repeatable === 'no' ? [] : (['recompute'] as const)),
+    ...(canReplay(engine) && isCalibrated ? (['tokens'] as const) : []),
+  ];
 }

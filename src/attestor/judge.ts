@@ -6,7 +6,7 @@ import { checkTokens, type TokensResult } from '../attestation/tokens.ts';
 import { isRecounted, recountUsage } from '../attestation/usage.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import { sha256Hex } from '../blobs/sha256.ts';
-import type { Engine } from '../engines/engine.ts';
+import { canReplay, type Engine } from '../engines/engine.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES } from '../jobs/task-input.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
@@ -25,7 +25,7 @@ import {
   type Verdict,
 } from '../receipts/statements.ts';
 import type { AuditDraws } from './audit-draws.ts';
-import { canReplay, type CalibrationFile } from './calibrations.ts';
+import type { CalibrationFile } from './calibrations.ts';
 import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
@@ -228,8 +228,10 @@ export class Judge {
   /** As the ticket promises, or because the attestor audits more than it promised; nobody can tell these apart beforehand. */
   #isRecomputed(file: CaseFile, ticket: Ticket): boolean {
     if (this.#isDrawn('recompute', file, ticket)) return true;
+    const engine = this.#engineOf(ticket);
     return (
-      this.#engineOf(ticket) !== undefined &&
+      engine !== undefined &&
+      engine.repeatable !== 'no' &&
       this.#parts.draws.isDrawn('audit', this.#parts.auditShare, file.id, file.epoch, file.createdMs)
     );
   }

@@ -1,15 +1,21 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { limitsOf, noiseOf, sumOfMargins, type Calibration, type Noise } from '../attestation/tokens.ts';
-import { runToEnd, type Work } from '../engines/engine.ts';
-import { LlamaEngine } from '../engines/llama-engine.ts';
+import { canReplay, runToEnd, type Engine, type Work } from '../engines/engine.ts';
+import { loadEngine } from '../engines/load-engine.ts';
 import { CodedError } from '../errors/coded-error.ts';
 import { OUTPUTS } from '../jobs/task-input.ts';
-import { readCatalog, type CatalogModel } from '../pools/catalog.ts';
+import { readCatalog, referenceOf, type CatalogModel } from '../pools/catalog.ts';
 import { Output, jsonOption } from './output.ts';
 import type { DataFolder } from './set-up.ts';
 
-type LlamaEntry = Extract<CatalogModel, { engine: 'llama' }>;
+interface Condition {
+  /** As the calibration tells it. */
+  readonly words: string;
+  readonly model: CatalogModel;
+  /** Which answers are made under it. */
+  readonly jobs: (at: number) => boolean;
+}
 
 /** Settings under which honest workers answer: what they differ in must not count against them. */
 const CONDITIONS = [
@@ -36,7 +42,7 @@ export function addCalibrateCommand(program: Command, data: () => DataFolder, nu
   program
     .command('calibrate')
     .description('measure what honest answers of a model look like under replay, for the method tokens')
-    .argument('<model>', 'model of the catalog, of the engine llama')
+    .argument('<model>', 'model of the catalog, of the engine llama, or openai with `replay`')
     .option('--catalog <file>', 'catalog; by default the one of the data folder')
     .option('--jobs <n>', 'answers to measure', number, 300)
     .option('--max-tokens <n>', 'most tokens of an answer', number, 128)
@@ -50,24 +56,31 @@ export function addCalibrateCommand(program: Command, data: () => DataFolder, nu
       ) => {
         const out = new Output(options.json === true);
         const model = readCatalog(options.catalog ?? data().catalog()).get(name);
-        if (model?.engine !== 'llama')
-          throw new CodedError('model_not_found', `The catalog has no model ${name} of the engine llama.`);
+        if (
+          model === undefined ||
+          !(model.engine === 'llama' || (model.engine === 'openai' && model.replay !== undefined))
+        )
+          throw new CodedError(
+            'model_not_found',
+            `The catalog has no model ${name} whose tokens can be replayed: of the engine llama, or openai with replay.`,
+          );
         const prompts =
           options.prompts === undefined
             ? PROMPTS
             : readFileSync(options.prompts, 'utf8')
                 .split('\n')
                 .filter((line) => line.trim() !== '');
-        const replays = await honestReplays(model, prompts, options.jobs, options.maxTokens);
+        const conditions = conditionsOf(model);
+        const replays = await honestReplays(model, conditions, prompts, options.jobs, options.maxTokens);
         const calibration: Calibration = {
           version: 1,
           model: { name, sha256: model.sha256 },
           engine: replays.engine,
           measuredAt: new Date().toISOString(),
-          conditions: CONDITIONS.map(({ threads, parallel }) => `threads ${threads}, ${parallel} at once`),
+          conditions: conditions.map(({ words }) => words),
           jobs: options.jobs,
           greedy: noiseOf(replays.greedy),
-          sampled: noiseOf(replays.sampled),
+          sampled: noiseOf(replays.sampled, model.engine === 'llama' ? 'margin' : 'surprise'),
         };
         if (options.out !== undefined)
           writeFileSync(options.out, `${JSON.stringify(calibration, null, 2)}\n`, { mode: 0o644 });
@@ -90,24 +103,45 @@ export function addCalibrateCommand(program: Command, data: () => DataFolder, nu
 
 /** The largest share of its limit that an honest answer reached. */
 function nearest(noise: Noise, replays: readonly (readonly number[])[]): number {
-  return Math.max(...replays.map((margins) => sumOfMargins(margins) / limitsOf(noise, margins.length).sum));
+  return Math.max(...replays.map((margins) => sumOfMargins(margins, noise) / limitsOf(noise, margins.length).sum));
 }
 
-async function honestReplays(model: LlamaEntry, prompts: readonly string[], jobs: number, maxTokens: number) {
-  const reference = await LlamaEngine.load(model);
+/** The conditions under which this model can answer here. */
+function conditionsOf(model: CatalogModel): readonly Condition[] {
+  if (model.engine === 'llama') {
+    return CONDITIONS.map(({ threads, parallel, jobs }) => ({
+      words: `threads ${threads}, ${parallel} at once`,
+      model: { ...model, threads, parallel },
+      jobs,
+    }));
+  }
+  return [{ words: 'the servers as they are', model, jobs: () => true }];
+}
+
+async function honestReplays(
+  model: CatalogModel,
+  conditions: readonly Condition[],
+  prompts: readonly string[],
+  jobs: number,
+  maxTokens: number,
+) {
+  const reference = await loadEngine(referenceOf(model));
+  // A server that only tells log-probabilities cannot judge what is hotter than they are.
+  const temperatures = TEMPERATURES.filter((temperature) => model.engine === 'llama' || temperature <= 1);
   const [greedy, sampled]: [(readonly number[])[], (readonly number[])[]] = [[], []];
   try {
-    for (const { threads, parallel, jobs: isMine } of CONDITIONS) {
-      const worker = await LlamaEngine.load({ ...model, threads, parallel });
+    if (!canReplay(reference)) throw new CodedError('engine_unfit', `The tokens of ${model.name} cannot be replayed.`);
+    for (const condition of conditions) {
+      const worker = await loadEngine(condition.model);
       try {
-        const numbers = Array.from({ length: jobs }, (_, at) => at).filter(isMine);
-        const lanes = Array.from({ length: parallel }, async () => {
+        const numbers = Array.from({ length: jobs }, (_, at) => at).filter(condition.jobs);
+        const lanes = Array.from({ length: Math.min(worker.parallel, 8) }, async () => {
           for (let at = numbers.shift(); at !== undefined; at = numbers.shift()) {
             const work: Work = {
               task: 'completion',
               params: {
                 max_tokens: maxTokens,
-                temperature: TEMPERATURES[at % TEMPERATURES.length] ?? 0,
+                temperature: temperatures[at % temperatures.length] ?? 0,
                 top_p: 1,
                 seed: at,
                 stop: [],
@@ -120,7 +154,10 @@ async function honestReplays(model: LlamaEntry, prompts: readonly string[], jobs
             const answer = await runToEnd(worker, work, input, AbortSignal.timeout(JOB_MS));
             const replay = await reference.replay(work, input, answer.tokens ?? [], AbortSignal.timeout(JOB_MS));
             if (!replay.isWhole || replay.result.output !== answer.output)
-              throw new Error('The engine does not read its own tokens as it wrote them.');
+              throw new CodedError(
+                'engine_unfit',
+                `Answer ${at} is not read as it was written: ${JSON.stringify({ written: answer, read: replay.result, isWhole: replay.isWhole }).slice(0, 600)}`,
+              );
             (isGreedy ? greedy : sampled).push(replay.margins);
           }
         });
@@ -135,7 +172,7 @@ async function honestReplays(model: LlamaEntry, prompts: readonly string[], jobs
   }
 }
 
-async function goneOn(engine: LlamaEngine, prompt: string, seed: number): Promise<string> {
+async function goneOn(engine: Engine, prompt: string, seed: number): Promise<string> {
   const params = { max_tokens: 12, temperature: 1, top_p: 1, seed, stop: [] };
   const { output } = await runToEnd(engine, { task: 'completion', params }, { prompt }, AbortSignal.timeout(JOB_MS));
   return `${prompt}${OUTPUTS.completion.parse(JSON.parse(output)).text}`;

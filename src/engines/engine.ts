@@ -27,7 +27,8 @@ export interface Replay {
   readonly isWhole: boolean;
   /**
    * For each token, and for the end of the answer where the model chose it: how far the model's logits would have to be off
-   * for the sampler to draw it, with the seed of the ticket; 0 where it draws it.
+   * for the sampler to draw it, with the seed of the ticket; 0 where it draws it. Of an engine whose sampler is not known, how
+   * surprising each drawn token is (`surprise` in prompt-logprobs.ts).
    */
   readonly margins: readonly number[];
 }
@@ -72,6 +73,10 @@ export class EngineError extends Error {
     super(message, options);
     this.code = code;
   }
+}
+
+export function canReplay(engine: Engine): engine is Engine & Required<Pick<Engine, 'replay'>> {
+  return engine.replay !== undefined;
 }
 
 export function workOf(ticket: Ticket): Work {

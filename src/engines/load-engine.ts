@@ -43,7 +43,7 @@ function open(model: CatalogModel): Promise<Engine> {
     case 'embed':
       return EmbedEngine.load(model);
     case 'openai':
-      return OpenAiEngine.connect(model);
+      return OpenAiEngine.connect({ ...model, endTokens: model.replay?.endTokens });
     case 'noop':
       return Promise.resolve(new NoopEngine(model));
   }

@@ -4,7 +4,9 @@ import type { Secret } from '../config/secret.ts';
 import { messageOf, systemCodeOf } from '../errors/coded-error.ts';
 import { sha256Hex } from '../blobs/sha256.ts';
 import { INPUTS, MAX_OUTPUT_BYTES } from '../jobs/task-input.ts';
-import { EngineError, type Engine, type EngineResult, type FinishReason, type Work } from './engine.ts';
+import { EngineError, type Engine, type EngineResult, type FinishReason, type Replay, type Work } from './engine.ts';
+import { PromptLogprobs, greedyMargin, isLikelyEnd, surprise } from './prompt-logprobs.ts';
+import { stopAt } from './transcript.ts';
 
 export interface OpenAiOptions {
   readonly name: string;
@@ -14,6 +16,8 @@ export interface OpenAiOptions {
   readonly apiKeyFile?: string | undefined;
   readonly timeoutMs: number;
   readonly parallel: number;
+  /** Ids of the tokens that end an answer, where the server tells tokens as vLLM does. */
+  readonly endTokens?: readonly number[] | undefined;
 }
 
 const Usage = z.object({
@@ -25,6 +29,7 @@ const Chunk = z.object({
     .array(
       z.object({
         text: z.string().optional(),
+        token_ids: z.array(z.number().int().min(0)).nullish(),
         delta: z
           .object({
             content: z.string().nullish(),
@@ -64,6 +69,8 @@ export class OpenAiEngine implements Engine {
   readonly model;
   readonly parallel: number;
   readonly repeatable = 'no' as const;
+  /** There where the server tells tokens. */
+  readonly replay?: NonNullable<Engine['replay']>;
   readonly #options: OpenAiOptions;
   readonly #apiKey: Secret | undefined;
 
@@ -72,6 +79,9 @@ export class OpenAiEngine implements Engine {
     this.model = { name: options.name, sha256: options.sha256, measured: false };
     this.parallel = options.parallel;
     this.#options = options;
+    const { endTokens } = options;
+    if (endTokens !== undefined)
+      this.replay = (work, input, tokens, signal) => this.#replay(work, input, tokens, endTokens, signal);
     this.#apiKey = options.apiKeyFile === undefined ? undefined : readSecretFile(options.apiKeyFile);
   }
 
@@ -128,6 +138,7 @@ export class OpenAiEngine implements Engine {
       ...(stop.length > 0 ? { stop } : {}),
       stream: true,
       stream_options: { include_usage: true },
+      ...(this.#options.endTokens === undefined ? {} : { return_token_ids: true }),
     };
     const response = await this.#send(chat ? '/v1/chat/completions' : '/v1/completions', body, signal);
     let text = '';
@@ -135,6 +146,7 @@ export class OpenAiEngine implements Engine {
     let finish: string | undefined;
     const toolCalls: ToolCall[] = [];
     const logprobs: object[] = [];
+    const tokens: number[] = [];
     let usage: z.infer<typeof Usage> | undefined;
     for await (const data of serverSentData(response)) {
       // What has arrived already must not be handed on after a cancel.
@@ -149,6 +161,7 @@ export class OpenAiEngine implements Engine {
       finish = choice?.finish_reason ?? finish;
       for (const call of choice?.delta?.tool_calls ?? []) mergeToolCall(toolCalls, call);
       logprobs.push(...(choice?.logprobs?.content ?? []));
+      tokens.push(...(choice?.token_ids ?? []));
       const piece = (chat ? choice?.delta?.content : choice?.text) ?? '';
       if (piece === '') continue;
       text += piece;
@@ -174,6 +187,61 @@ export class OpenAiEngine implements Engine {
       output: JSON.stringify(output),
       usage: { inputTokens: usage?.prompt_tokens ?? 0, outputTokens: usage?.completion_tokens ?? pieces },
       finishReason,
+      ...(this.#options.endTokens === undefined ? {} : { tokens }),
+    };
+  }
+
+  /**
+   * The method `tokens` on a server that tells the log-probabilities of a prompt. Its sampler is not known, so a drawn token is
+   * judged by how surprising it is, and one of temperature 0 by how far it is from the likeliest.
+   */
+  async #replay(
+    work: Work,
+    input: unknown,
+    tokens: readonly number[],
+    endTokens: readonly number[],
+    signal: AbortSignal,
+  ): Promise<Replay> {
+    const server = new PromptLogprobs(this.#options.remoteModel, (path, body, both) => this.#send(path, body, both));
+    const isChat = work.task === 'chat';
+    const asked = isChat ? { messages: INPUTS.chat.parse(input).messages } : INPUTS.completion.parse(input);
+    const { tokens: prompt, contextTokens } = await server.tokenize(asked, signal);
+    const { max_tokens, stop, temperature } = work.params;
+    const last = tokens.at(-1);
+    const isEnded = last !== undefined && endTokens.includes(last);
+    const written = isEnded ? tokens.slice(0, -1) : tokens;
+    const before = await server.detokenize(prompt, signal);
+    // A tokenizer may write the first token of a text in another way than one that goes on.
+    const textOf = async (some: readonly number[]) =>
+      (await server.detokenize([...prompt, ...some], signal)).slice(before.length);
+    const whole = await textOf(written);
+    const cut = stopAt(whole, stop);
+    const isCutEarlier = cut !== undefined && stopAt(await textOf(written.slice(0, -1)), stop) !== undefined;
+    const isFull = tokens.length === max_tokens || prompt.length + tokens.length >= contextTokens;
+    const finishReason: FinishReason = isEnded || cut !== undefined ? 'stop' : 'length';
+    const text = cut === undefined ? whole : whole.slice(0, cut);
+    const scored = await server.score([...prompt, ...tokens], tokens.length, signal);
+    const end = scored.at(-1);
+    const isWhole =
+      tokens.length <= max_tokens &&
+      !written.some((token) => endTokens.includes(token)) &&
+      (isEnded
+        ? cut === undefined && end !== undefined && isLikelyEnd(end, tokens.length, temperature)
+        : cut === undefined
+          ? isFull
+          : !isCutEarlier);
+    const output = isChat
+      ? { message: { role: 'assistant', content: text }, finish_reason: finishReason }
+      : { text, finish_reason: finishReason };
+    return {
+      result: {
+        output: JSON.stringify(output),
+        usage: { inputTokens: prompt.length, outputTokens: tokens.length },
+        finishReason,
+        tokens,
+      },
+      isWhole,
+      margins: scored.map((token) => (temperature === 0 ? greedyMargin(token) : surprise(token, temperature))),
     };
   }
 

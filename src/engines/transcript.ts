@@ -45,7 +45,8 @@ export class Transcript {
   }
 }
 
-function stopAt(text: string, stops: readonly string[]): number | undefined {
+/** Where the first of these texts begins, if any is there. */
+export function stopAt(text: string, stops: readonly string[]): number | undefined {
   const found = stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
   return found.length === 0 ? undefined : Math.min(...found);
 }

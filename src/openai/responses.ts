@@ -7,7 +7,7 @@ import type { JobView } from '../jobs/job.reader.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { OUTPUTS } from '../jobs/task-input.ts';
 import type { Wake } from '../jobs/wake.ts';
-import type { Done } from './answers.ts';
+
 import { outcomeError, type Completions } from './completions.ts';
 import { openAiError } from './openai-error.ts';
 import { messageId, responseDocument, responseId, textPart } from './response-document.ts';

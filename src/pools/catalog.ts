@@ -32,6 +32,16 @@ export const CatalogModel = z.discriminatedUnion('engine', [
     apiKeyFile: z.string().optional(),
     timeoutMs: z.number().int().min(100).max(3_600_000).default(120_000),
     parallel: z.number().int().min(1).max(1_024).default(16),
+    /** Where both servers tell tokens as vLLM does: the attestors' own server of the same model. */
+    replay: z
+      .strictObject({
+        baseUrl: z.url({ protocol: /^https?$/ }),
+        remoteModel: z.string().min(1).optional(),
+        apiKeyFile: z.string().optional(),
+        /** Ids of the tokens that end an answer. */
+        endTokens: z.array(z.number().int().min(0)).min(1).max(16),
+      })
+      .optional(),
     /** What the server can do beyond text; asked of another model, it is refused at admission. */
     features: z.array(z.enum(FEATURES)).default([...FEATURES]),
   }),
@@ -62,6 +72,13 @@ export class Catalog {
   }
 }
 
+/** The model as an attestor loads it: on a server of its own, where there is one. */
+export function referenceOf(model: CatalogModel): CatalogModel {
+  if (model.engine !== 'openai' || model.replay === undefined) return model;
+  const { baseUrl, remoteModel = model.remoteModel, apiKeyFile } = model.replay;
+  return { ...model, baseUrl, remoteModel, apiKeyFile };
+}
+
 /** Reads a catalog file. Throws CodedError `catalog_invalid` with every mistake. */
 export function readCatalog(path: string): Catalog {
   let json: unknown;
@@ -75,6 +92,17 @@ export function readCatalog(path: string): Catalog {
     const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`);
     throw new CodedError('catalog_invalid', `${path}: ${problems.join('; ')}`);
   }
+  const echo = parsed.data.models.find(
+    (model) =>
+      model.engine === 'openai' &&
+      model.replay !== undefined &&
+      originOf(model.replay.baseUrl) === originOf(model.baseUrl),
+  );
+  if (echo !== undefined)
+    throw new CodedError(
+      'catalog_invalid',
+      `${path}: ${echo.name} would be judged by the very server that answered; replay.baseUrl must be another.`,
+    );
   const names = parsed.data.models.map((model) => model.name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new CodedError('catalog_invalid', `${path} names the model ${twice} twice.`);
@@ -82,6 +110,8 @@ export function readCatalog(path: string): Catalog {
     parsed.data.models.map((model) => ('file' in model ? { ...model, file: beside(path, model.file) } : model)),
   );
 }
+
+const originOf = (url: string) => new URL(url).origin;
 
 function beside(catalogPath: string, file: string): string {
   return isAbsolute(file) ? file : resolve(dirname(catalogPath), file);

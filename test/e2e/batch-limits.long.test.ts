@@ -46,7 +46,7 @@ function upload(bytes: number): Promise<Response> {
     headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
     body: ReadableStream.from(body),
     duplex: 'half',
-  } as RequestInit);
+  });
 }
 
 /** The most memory that a process has had, MiB. */

@@ -40,5 +40,5 @@ export const replay = (engine: LlamaEngine, asked: Work, prompt: string, tokens:
 /** Whether the margins of a replay are those of an honest answer. */
 export function isPlausible({ isWhole, margins }: Replay, noise: Noise): boolean {
   const { sum, single } = limitsOf(noise, margins.length);
-  return isWhole && sumOfMargins(margins) <= sum && margins.every((margin) => margin <= single);
+  return isWhole && sumOfMargins(margins, noise) <= sum && margins.every((margin) => margin <= single);
 }

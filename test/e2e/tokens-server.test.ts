@@ -1,0 +1,220 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Calibration, limitsOf, sumOfMargins } from '../../src/attestation/tokens.ts';
+import { runToEnd, type Work } from '../../src/engines/engine.ts';
+import { OpenAiEngine } from '../../src/engines/openai-engine.ts';
+import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { KJV_SHA256, Client, Pipeline } from '../support/pipeline.ts';
+import { ROOT } from '../support/redis.ts';
+import { PROMPTS, Q4, Q8 } from '../support/replays.ts';
+import { VllmServer } from '../support/vllm-server.ts';
+
+/** Tokens that are judged by a server of the attestor's own, which only tells log-probabilities of a prompt. */
+let [workers, reference, cheap]: VllmServer[] = [];
+let calibration: Calibration;
+let pipeline: Pipeline;
+let client: Client;
+
+const servers = () => {
+  if (!workers || !reference || !cheap) throw new Error('not started');
+  return { workers, reference, cheap };
+};
+
+function entry(server: VllmServer) {
+  const { reference: own } = servers();
+  return {
+    name: 'remote',
+    pool: 'default',
+    tasks: ['completion', 'chat'],
+    engine: 'openai',
+    sha256: KJV_SHA256,
+    baseUrl: server.url,
+    remoteModel: 'kjv',
+    parallel: 4,
+    replay: { baseUrl: own.url, endTokens: [own.endToken] },
+  };
+}
+
+const connect = (server: VllmServer) =>
+  OpenAiEngine.connect({ ...entry(server), timeoutMs: 60_000, endTokens: [server.endToken] });
+
+beforeAll(async () => {
+  [workers, reference, cheap] = await Promise.all([VllmServer.start(Q8), VllmServer.start(Q8), VllmServer.start(Q4)]);
+  pipeline = await Pipeline.prepare([entry(workers)]);
+  const folder = join(pipeline.folder, 'calibrations');
+  mkdirSync(folder);
+  const out = join(folder, 'remote.calibration.json');
+  await promisify(execFile)(
+    process.execPath,
+    [
+      join(ROOT, 'dist', 'cli', 'main.js'),
+      ...['calibrate', 'remote', '--catalog', join(pipeline.folder, 'models.json'), '--out', out],
+      ...['--jobs', '72', '--max-tokens', '96'],
+    ],
+    { env: { PATH: process.env['PATH'] ?? '', HOME: pipeline.folder } },
+  );
+  const { readFileSync } = await import('node:fs');
+  calibration = Calibration.parse(JSON.parse(readFileSync(out, 'utf8')));
+  await Promise.all([
+    pipeline.api(),
+    pipeline.worker(1),
+    pipeline.attestor({ COUNTERSIGN_CALIBRATIONS: folder, COUNTERSIGN_AUDIT_SHARE: '1' }),
+  ]);
+  client = await pipeline.client();
+}, 240_000);
+afterAll(async () => {
+  await pipeline[Symbol.asyncDispose]();
+  for (const server of [workers, reference, cheap]) await server?.[Symbol.asyncDispose]();
+});
+
+const work = (seed: number, temperature: number): Work => ({
+  task: 'completion',
+  params: { max_tokens: 96, temperature, top_p: 1, seed, stop: [] },
+});
+
+const ANSWERS = 10;
+
+/** How many of ten answers that this server makes, changed so, are believed. */
+async function believed(
+  server: VllmServer,
+  temperature: number,
+  change: (tokens: number[], seed: number) => number[] = (tokens) => tokens,
+  claimed = (prompt: string) => prompt,
+): Promise<number> {
+  const [maker, judge] = await Promise.all([connect(server), connect(servers().reference)]);
+  const noise = temperature === 0 ? calibration.greedy : calibration.sampled;
+  let found = 0;
+  for (let seed = 500; seed < 500 + ANSWERS; seed += 1) {
+    const prompt = `${PROMPTS[seed % PROMPTS.length] ?? ''} ${seed}`;
+    const signal = AbortSignal.timeout(60_000);
+    const made = await runToEnd(maker, work(seed, temperature), { prompt }, signal);
+    const tokens = change([...(made.tokens ?? [])], seed);
+    const replay = await judge.replay?.(work(seed, temperature), { prompt: claimed(prompt) }, tokens, signal);
+    if (replay === undefined) throw new Error('the server tells no tokens');
+    const { sum, single } = limitsOf(noise, replay.margins.length);
+    if (replay.isWhole && sumOfMargins(replay.margins, noise) <= sum && replay.margins.every((one) => one <= single))
+      found += 1;
+  }
+  return found;
+}
+
+describe('answers judged by prompt logprobs', () => {
+  test('a calibration of surprise: honest draws have a mean of one or less', () => {
+    expect(calibration.greedy.measure).toBe('margin');
+    expect(calibration.sampled.measure).toBe('surprise');
+    expect(calibration.sampled.mean).toBeGreaterThan(0.3);
+    expect(calibration.sampled.mean).toBeLessThanOrEqual(1.05);
+  });
+
+  test.each([0, 0.5, 0.8, 1])('honest answers are believed at temperature %d', async (temperature) => {
+    expect(await believed(servers().workers, temperature)).toBe(ANSWERS);
+  });
+
+  test('another quantisation is caught where the likeliest token decides', async () => {
+    expect(await believed(servers().cheap, 0)).toBeLessThanOrEqual(1);
+  });
+
+  test('a text that is not the model’s own is caught: edited, answered to another prompt, cut, gone on, no tokens', async () => {
+    const { workers: honest } = servers();
+    const other = (prompt: string) => `${prompt.split(' ')[0] ?? ''} 3.14159 {"json":`;
+    expect(await believed(honest, 0, undefined, other)).toBe(0);
+    expect(await believed(honest, 0, (tokens, seed) => tokens.with(40, 300 + ((seed * 37) % 700)))).toBeLessThanOrEqual(
+      1,
+    );
+    for (const temperature of [0, 0.8]) {
+      expect(await believed(honest, temperature, (tokens) => tokens.slice(0, 60))).toBe(0);
+      expect(await believed(honest, temperature, (tokens) => [...tokens, 11])).toBe(0);
+      expect(await believed(honest, temperature, (tokens) => [...tokens.slice(0, 60), honest.endToken])).toBe(0);
+      const injected = honest.model.tokenize(' Send all thy money to the account of qzxv 7741 at once!');
+      expect(
+        await believed(honest, temperature, (tokens) =>
+          [...tokens.slice(0, 60), ...injected, ...tokens.slice(60)].slice(0, 96),
+        ),
+      ).toBeLessThanOrEqual(1);
+    }
+  });
+
+  test('a hotter draw than was asked for is caught', async () => {
+    const { workers: honest } = servers();
+    honest.temperatureShift = 0.8;
+    try {
+      expect(await believed(honest, 0)).toBe(0);
+      expect(await believed(honest, 0.5)).toBeLessThanOrEqual(2);
+    } finally {
+      honest.temperatureShift = 0;
+    }
+  });
+});
+
+describe('a job whose tokens the attestor’s own server judges', () => {
+  const ask = (more: object = {}) => ({
+    model: 'remote',
+    task: 'completion',
+    input: { prompt: 'And the LORD spake unto' },
+    params: { max_tokens: 48, temperature: 0.8, seed: 9 },
+    attestation: { tokens: 1, recompute: 0 },
+    ...more,
+  });
+
+  test('is done with a receipt that names what was measured, by the reference server alone', async () => {
+    const before = servers().reference.calls.length;
+    const chat = { task: 'chat', input: { messages: [{ role: 'user', content: 'Who art thou?' }] } };
+    for (const body of [
+      ask(),
+      ask({ params: { max_tokens: 48 } }),
+      ask(chat),
+      ask({ params: { max_tokens: 48, stop: ['the'] } }),
+    ]) {
+      const job = await client.submit(body, { prefer: 'wait=40' });
+      expect([job.state, job.reason?.detail]).toEqual(['done', expect.any(String)]);
+      const { verdict } = verifyReceipt(await client.receipt(job.id), pipeline.keyring);
+      expect(verdict.properties).toEqual(expect.arrayContaining(['TOKENS_REPLAYED', 'USAGE_RECOUNTED']));
+      expect(verdict.notChecked).toEqual(
+        expect.arrayContaining(['OUTPUT_NOT_RECOMPUTED', 'WEIGHTS_DECLARED_NOT_MEASURED']),
+      );
+      expect(verdict.tokens).toMatchObject({ drawn: true, promisedShare: 1 });
+    }
+    expect(servers().reference.calls.slice(before)).toContain('/tokenize');
+    expect(servers().workers.calls).not.toContain('/tokenize');
+  });
+
+  test('is refuted where the worker’s server draws otherwise than it says', async () => {
+    servers().workers.temperatureShift = 1.5;
+    try {
+      const job = await client.submit(ask({ params: { max_tokens: 64, temperature: 0 }, attempts: 1 }), {
+        prefer: 'wait=40',
+      });
+      expect(job.state).toBe('rejected');
+      expect(job.attempts[0]?.closed?.detail).toMatch(/TOKENS_UNLIKELY|TOKEN_OUT_OF_PLACE/);
+    } finally {
+      servers().workers.temperatureShift = 0;
+    }
+  });
+
+  test('what cannot be judged so is refused at the door', async () => {
+    const tool = { type: 'function', function: { name: 'f', parameters: {} } };
+    for (const body of [
+      ask({ params: { temperature: 1.2 } }),
+      ask({ params: { top_p: 0.9 } }),
+      ask({ task: 'chat', input: { messages: [{ role: 'user', content: 'x' }], tools: [tool] } }),
+      ask({ attestation: { recompute: 1 } }),
+    ]) {
+      const response = await client.post('/v1/jobs', body);
+      expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([
+        503,
+        'attestation_unavailable',
+      ]);
+    }
+  });
+
+  test('a catalog that has the worker’s server judge itself is refused', async () => {
+    const { workers: server } = servers();
+    const self = { ...entry(server), replay: { baseUrl: `${server.url}/`, endTokens: [2] } };
+    const catalog = join(pipeline.folder, 'self.json');
+    writeFileSync(catalog, JSON.stringify({ version: 1, models: [self] }));
+    await expect(pipeline.attestor({ COUNTERSIGN_CATALOG: catalog })).rejects.toThrow('judged by the very server');
+  });
+});
