@@ -210,11 +210,12 @@ export class Admission {
     }
     requireFeatures(model, body.input);
     const recompute = body.attestation?.recompute ?? (model.engine === 'openai' ? 0 : this.#parts.defaultRecompute);
-    const { tokens, quorum } = body.attestation ?? {};
+    const { tokens, quorum, tee } = body.attestation ?? {};
     const policy: Policy = {
       recompute,
       ...(tokens === undefined ? {} : { tokens }),
       ...(quorum === undefined ? {} : { quorum: { of: quorum.of, agree: quorum.agree } }),
+      ...(tee === undefined ? {} : { tee }),
     };
     await this.#offer.require(model, body, policy);
 

@@ -9,6 +9,15 @@ import { DEFAULTS, type SubmitJob } from './submit-job.ts';
 
 const ATTESTORS_CACHE_MS = 1_000;
 
+const UNSERVED = {
+  recompute: (model: string) =>
+    `No attestor can compute ${model} again. Ask with attestation.recompute 0, or start an attestor that has the model.`,
+  tokens: (model: string) =>
+    `No attestor can replay tokens of ${model}. Ask without attestation.tokens, or give an attestor the model and its calibration.`,
+  tee: (model: string) =>
+    `No machine that runs ${model} has proven itself to an attestor. Ask without attestation.tee, or give workers a way to get evidence and attestors a policy.`,
+};
+
 /** Which promises of confirmation can be kept now, by who is heard of. */
 export class AttestationOffer {
   readonly #redis: Redis;
@@ -25,9 +34,10 @@ export class AttestationOffer {
   }
 
   /** Throws CodedError `attestation_unavailable` for a promise that nobody can keep. */
-  async require(model: CatalogModel, body: SubmitJob, { recompute, tokens, quorum }: Policy): Promise<void> {
+  async require(model: CatalogModel, body: SubmitJob, { recompute, tokens, quorum, tee }: Policy): Promise<void> {
     if (recompute > 0) await this.#requireServed('recompute', model);
     if (tokens !== undefined) await this.#requireReplay(model, body);
+    if (tee === true) await this.#requireServed('tee', model);
     if (quorum !== undefined) await this.#requireWorkers(model, quorum.of);
   }
 
@@ -63,8 +73,8 @@ export class AttestationOffer {
   }
 
   /** A promise that nobody can keep is refused at the door. While no attestor is heard of, jobs are kept for one. */
-  async #requireServed(method: 'recompute' | 'tokens', model: CatalogModel): Promise<void> {
-    if (model.engine === 'openai' && (method === 'recompute' || model.replay === undefined)) {
+  async #requireServed(method: 'recompute' | 'tokens' | 'tee', model: CatalogModel): Promise<void> {
+    if (method !== 'tee' && model.engine === 'openai' && (method === 'recompute' || model.replay === undefined)) {
       throw new CodedError(
         'attestation_unavailable',
         `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0${model.replay === undefined ? ' and without attestation.tokens' : ''}.`,
@@ -82,12 +92,7 @@ export class AttestationOffer {
     }
     const { methods, anybody } = this.#served;
     if (anybody && !methods.has(`${method} ${model.name} ${model.sha256}`)) {
-      throw new CodedError(
-        'attestation_unavailable',
-        method === 'recompute'
-          ? `No attestor can compute ${model.name} again. Ask with attestation.recompute 0, or start an attestor that has the model.`
-          : `No attestor can replay tokens of ${model.name}. Ask without attestation.tokens, or give an attestor the model and its calibration.`,
-      );
+      throw new CodedError('attestation_unavailable', UNSERVED[method](model.name));
     }
   }
 }

@@ -24,7 +24,7 @@ const common = {
   attestation: Policy.partial()
     .optional()
     .describe(
-      '`recompute`: the share of such jobs whose answer is computed again by the attestor; `tokens`: the share whose tokens are replayed on its own copy of the model; `quorum`: how many workers of different operators must give the same answer, of how many',
+      '`recompute`: the share of such jobs whose answer is computed again by the attestor; `tokens`: the share whose tokens are replayed on its own copy of the model; `quorum`: how many workers of different operators must give the same answer, of how many; `tee`: whether the machine that answers must have proven itself by hardware evidence',
     ),
   attempts: z.number().int().min(1).max(10).optional().describe('most attempts, 3 by default'),
   webhook: z

@@ -52,7 +52,9 @@ export class Directory {
       sha256,
       weights: engine === 'openai' ? 'declared' : 'measured',
       workers: serving(workers, name, sha256),
-      recomputing_attestors: serving(attestors, name, sha256),
+      recomputing_attestors: attestors.filter(({ models }) =>
+        models.some((model) => model.name === name && model.sha256 === sha256 && model.methods?.includes('recompute')),
+      ).length,
     }));
   }
 

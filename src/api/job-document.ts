@@ -15,6 +15,7 @@ export const JobDocument = z.strictObject({
     recompute: z.number(),
     tokens: z.number().optional(),
     quorum: z.strictObject({ of: z.number(), agree: z.number() }).optional(),
+    tee: z.literal(true).optional(),
   }),
   created_at: z.string(),
   deadline: z.string(),

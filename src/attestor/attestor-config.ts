@@ -31,6 +31,16 @@ export const AttestorConfig = z.object({
     .describe(
       'folder of calibrations (`*.calibration.json`) of models whose tokens can be replayed; by default those that come with the demonstration model',
     ),
+  COUNTERSIGN_TEE_POLICY: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("file with what is accepted of workers' hardware; without it, none is judged"),
+  COUNTERSIGN_TEE_COLLATERAL: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file that says where the makers of hardware are asked for certificates and revocations'),
   COUNTERSIGN_AUDIT_SHARE: z.coerce
     .number()
     .min(0)

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { BeforeApplicationShutdown } from '@nestjs/common';
 import type { Worker } from 'bullmq';
+import { Collateral, readCollateralSources } from '../attestation/tee/tee-collateral.ts';
 import { BlobStore } from '../blobs/blob-store.ts';
 import { FairQueues } from '../bull/fair-queues.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -19,6 +20,7 @@ import type { AttestorConfig } from './attestor-config.ts';
 import { AuditDraws } from './audit-draws.ts';
 import { methodsOf, readCalibrations, type CalibrationFile } from './calibrations.ts';
 import { EnrolledWorkers } from './enrolled-workers.ts';
+import { HardwareSessions, readTeePolicy } from './hardware-sessions.ts';
 import { Intake } from './intake.ts';
 import { WitnessClient } from '../log/witness-client.ts';
 import { LogFiles } from '../log/log-files.ts';
@@ -118,6 +120,28 @@ export class AttestorProcess implements BeforeApplicationShutdown {
         sequencer.logDocument(at === 0 ? 'keyring' : 'calibration', signingKey.public.id, bytes),
       ),
     );
+    const accepted =
+      config.COUNTERSIGN_TEE_POLICY === undefined ? undefined : readTeePolicy(config.COUNTERSIGN_TEE_POLICY);
+    if (accepted !== undefined) await sequencer.logDocument('tee-policy', signingKey.public.id, accepted.bytes);
+    const hardware =
+      accepted &&
+      new HardwareSessions({
+        redis,
+        keys,
+        policy: accepted.policy,
+        collateral: new Collateral(
+          config.COUNTERSIGN_TEE_COLLATERAL === undefined
+            ? { version: 1 }
+            : readCollateralSources(config.COUNTERSIGN_TEE_COLLATERAL),
+        ),
+        blobs,
+        keyOf: (worker) => {
+          const key = enrolled.find(worker, Date.now());
+          return typeof key === 'string' ? undefined : key;
+        },
+        logger,
+      });
+    hardware?.start();
     const judge = new Judge({
       redis,
       keys,
@@ -130,6 +154,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       calibrations,
       draws,
       suspicions: new Suspicions(redis, keys, logger),
+      hardware,
       auditShare: config.COUNTERSIGN_AUDIT_SHARE,
     });
     const recomputations = new FairQueues<Recomputation>(redis, keys, keys.attestorQueue, RECOMPUTE_JOB);
@@ -170,8 +195,16 @@ export class AttestorProcess implements BeforeApplicationShutdown {
             logger,
           });
 
-    const announcement = announcementOf(id, [...engines.values()], calibrations);
-    const beat = () => announce(redis, keys, announcement).catch(() => undefined);
+    const startedAt = new Date().toISOString();
+    const beat = () =>
+      announce(redis, keys, {
+        id,
+        role: 'attestor',
+        startedAt,
+        models: served(catalog, engines, calibrations, hardware),
+        state: 'consuming',
+        inFlight: 0,
+      }).catch(() => undefined);
     await beat();
     const heartbeat = setInterval(() => void beat(), ANNOUNCE_EVERY_MS);
     const blobSweep = setInterval(
@@ -181,7 +214,8 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const methods = Object.fromEntries(
       catalog.all().map(({ name }) => {
         const engine = engines.get(name);
-        return [name, ['binding', ...(engine === undefined ? [] : methodsOf(engine, calibrations))].join(' ')];
+        const own = engine === undefined ? [] : methodsOf(engine, calibrations);
+        return [name, ['binding', ...own, ...(hardware === undefined ? [] : ['tee'])].join(' ')];
       }),
     );
     logger.info({ attestor: id, methods }, 'attestor consuming');
@@ -189,6 +223,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       () => clearInterval(heartbeat),
       () => clearInterval(blobSweep),
       () => enrolled.stop(),
+      () => hardware?.stop(),
       () => clearInterval(drawing),
       () => sweep.stop(),
       () => intake.stop(),
@@ -239,17 +274,30 @@ async function loadEngines(catalog: Catalog, named: string | undefined): Promise
   return engines;
 }
 
-function announcementOf(
-  id: string,
-  engines: readonly Engine[],
+/** The models for which this attestor has a method besides binding. Machines are judged of models that it has no copy of, too. */
+function served(
+  catalog: Catalog,
+  engines: ReadonlyMap<string, Engine>,
   calibrations: ReadonlyMap<string, CalibrationFile>,
-): Announcement {
-  return {
-    id,
-    role: 'attestor',
-    startedAt: new Date().toISOString(),
-    models: announcedModels(engines, (engine) => methodsOf(engine, calibrations)),
-    state: 'consuming',
-    inFlight: 0,
-  };
+  hardware: HardwareSessions | undefined,
+): Announcement['models'] {
+  const own = announcedModels([...engines.values()], (engine) => methodsOf(engine, calibrations));
+  const attested = catalog.all().filter((model) => hardware?.serves(model) === true);
+  return [
+    ...own.map((model) =>
+      attested.some(({ name }) => name === model.name)
+        ? { ...model, methods: [...(model.methods ?? []), 'tee'] }
+        : model,
+    ),
+    ...attested
+      .filter(({ name }) => !engines.has(name))
+      .map(({ name, sha256 }) => ({
+        name,
+        sha256,
+        engine: 'none',
+        engineVersion: '',
+        engineSha256: '',
+        methods: ['tee'],
+      })),
+  ];
 }

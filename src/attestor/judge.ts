@@ -19,6 +19,7 @@ import {
   VERDICT_TYPE,
   statementBytes,
   type Evidence,
+  type Hardware,
   type Property,
   type Ticket,
   type Usage,
@@ -28,6 +29,7 @@ import type { AuditDraws } from './audit-draws.ts';
 import type { CalibrationFile } from './calibrations.ts';
 import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
+import type { HardwareSessions } from './hardware-sessions.ts';
 import type { Ruling } from './rulings.ts';
 import type { Suspicions } from './suspicions.ts';
 import { voteOf, votesBefore } from './votes.ts';
@@ -49,6 +51,8 @@ export interface JudgeParts {
   readonly calibrations: ReadonlyMap<string, CalibrationFile>;
   readonly draws: AuditDraws;
   readonly suspicions: Suspicions;
+  /** What was found of workers' machines; undefined where this attestor judges none. */
+  readonly hardware: HardwareSessions | undefined;
   /** The share of jobs that is computed again beyond what their tickets promise. */
   readonly auditShare: number;
 }
@@ -80,6 +84,11 @@ export class Judge {
     const binding = await this.#bind(file, ticket, ticketSigned);
     if (!binding.ok)
       return { kind: 'rule', ruling: this.#refuted(file, ticket, ticketSigned, binding, [binding.refusal], NONE) };
+    if (this.#lacksHardware(ticket, binding.evidence))
+      return {
+        kind: 'rule',
+        ruling: this.#refuted(file, ticket, ticketSigned, binding, ['HARDWARE_NOT_ATTESTED'], NONE),
+      };
     if (this.#isDrawn('tokens', file, ticket) || this.#isRecomputed(file, ticket)) return { kind: 'slow' };
     const engine = this.#engineOf(ticket);
     if (engine === undefined || !isRecounted(engine, ticket, binding.evidence))
@@ -102,6 +111,8 @@ export class Judge {
     const { ticket, ticketSigned } = readTicket(file);
     const binding = await this.#bind(file, ticket, ticketSigned);
     if (!binding.ok) return this.#refuted(file, ticket, ticketSigned, binding, [binding.refusal], NONE);
+    if (this.#lacksHardware(ticket, binding.evidence))
+      return this.#refuted(file, ticket, ticketSigned, binding, ['HARDWARE_NOT_ATTESTED'], NONE);
     const engine = this.#engineOf(ticket);
     if (engine === undefined) throw new Error(`This attestor cannot compute ${ticket.predicate.model.name} again.`);
     const input = await this.#input(file.id, ticket);
@@ -236,6 +247,11 @@ export class Judge {
     );
   }
 
+  /** Evidence that is asked for must hold when the verdict is made. */
+  #lacksHardware({ predicate: { policy, model } }: Ticket, evidence: Evidence): boolean {
+    return policy.tee === true && this.#parts.hardware?.of(evidence.predicate.worker.id, model) === undefined;
+  }
+
   /** The attestor's own engine for just this model, if it has one. */
   #engineOf(ticket: Ticket): Engine | undefined {
     const { name, sha256 } = ticket.predicate.model;
@@ -280,14 +296,20 @@ export class Judge {
     found: Findings,
     quorum?: Verdict['predicate']['quorum'],
   ): Ruling {
+    const hardware = this.#parts.hardware?.of(binding.evidence.predicate.worker.id, ticket.predicate.model);
     const verdict = this.#verdict(file, ticket, ticketSigned, {
       evidence: binding.signed,
       outputSha256: binding.evidence.subject[0].digest.sha256,
       decision: 'confirmed',
-      properties: [...binding.properties, ...found.properties],
+      properties: [
+        ...binding.properties,
+        ...found.properties,
+        ...(hardware === undefined ? [] : (['HARDWARE_ATTESTED'] as const)),
+      ],
       found,
       quorum,
-      notChecked: notChecked(binding.evidence, found.recomputed !== undefined),
+      hardware,
+      notChecked: notChecked(binding.evidence, found.recomputed !== undefined, hardware !== undefined),
       refusals: [],
     });
     return {
@@ -341,6 +363,7 @@ export class Judge {
       properties: Property[];
       found: Findings;
       quorum?: Verdict['predicate']['quorum'] | undefined;
+      hardware?: Hardware | undefined;
       notChecked: Verdict['predicate']['notChecked'];
       refusals: Refusal[];
     },
@@ -377,6 +400,7 @@ export class Judge {
           : { tokens: { promisedShare: ticket.predicate.policy.tokens, ...replayOf(replayed) } }),
         ...(said.found.usage === undefined ? {} : { usage: said.found.usage }),
         ...(said.quorum === undefined ? {} : { quorum: said.quorum }),
+        ...(said.hardware === undefined ? {} : { hardware: said.hardware }),
         notChecked: said.notChecked,
         refusals: said.refusals,
       },
@@ -391,11 +415,11 @@ function replayOf(replayed: Findings['replayed']) {
   return { drawn: true, tokens, margin, limit, calibration: { sha256: calibration } };
 }
 
-function notChecked(evidence: Evidence, recomputed: boolean): Verdict['predicate']['notChecked'] {
+function notChecked(evidence: Evidence, recomputed: boolean, attested: boolean): Verdict['predicate']['notChecked'] {
   return [
     ...(recomputed ? [] : (['OUTPUT_NOT_RECOMPUTED'] as const)),
     ...(evidence.predicate.model.measured ? [] : (['WEIGHTS_DECLARED_NOT_MEASURED'] as const)),
-    'HARDWARE_NOT_ATTESTED',
+    ...(attested ? [] : (['HARDWARE_NOT_ATTESTED'] as const)),
   ];
 }
 

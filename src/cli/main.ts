@@ -104,25 +104,13 @@ remote('submit', 'submit a job; prints its id, or with --wait its answer')
   .option('--seed <n>', 'seed', number)
   .option('--recompute <share>', 'share of answers computed again, 0 to 1', number)
   .option('--tokens <share>', 'share of answers whose tokens are replayed, 0 to 1', number)
+  .option('--tee', 'only on a machine that has proven itself by hardware evidence')
   .option('--idempotency-key <key>', 'the same key and body answer with the same job')
   .option('--wait <seconds>', 'wait for the end', number)
   .action(
     async (
       prompt: string | undefined,
-      options: {
-        url?: string;
-        keyFile?: string;
-        json?: boolean;
-        model: string;
-        body?: string;
-        maxTokens?: number;
-        temperature?: number;
-        seed?: number;
-        recompute?: number;
-        tokens?: number;
-        idempotencyKey?: string;
-        wait?: number;
-      },
+      options: Asked & { url?: string; keyFile?: string; json?: boolean; idempotencyKey?: string; wait?: number },
     ) => {
       const out = new Output(options.json === true);
       const api = client(options);
@@ -142,18 +130,18 @@ remote('submit', 'submit a job; prints its id, or with --wait its answer')
     },
   );
 
-function requestBody(
-  prompt: string | undefined,
-  options: {
-    model: string;
-    body?: string;
-    maxTokens?: number;
-    temperature?: number;
-    seed?: number;
-    recompute?: number;
-    tokens?: number;
-  },
-): unknown {
+interface Asked {
+  readonly model: string;
+  readonly body?: string;
+  readonly maxTokens?: number;
+  readonly temperature?: number;
+  readonly seed?: number;
+  readonly recompute?: number;
+  readonly tokens?: number;
+  readonly tee?: true;
+}
+
+function requestBody(prompt: string | undefined, options: Asked): unknown {
   if (options.body !== undefined) return JSON.parse(readFileSync(options.body === '-' ? 0 : options.body, 'utf8'));
   if (prompt === undefined) throw new CodedError('request_invalid', 'Give a prompt, or a body with --body.');
   const params = { max_tokens: options.maxTokens, temperature: options.temperature, seed: options.seed };
@@ -162,7 +150,7 @@ function requestBody(
     task: 'completion',
     input: { prompt },
     params,
-    attestation: { recompute: options.recompute, tokens: options.tokens },
+    attestation: { recompute: options.recompute, tokens: options.tokens, tee: options.tee },
   };
 }
 

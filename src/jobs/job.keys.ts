@@ -216,6 +216,16 @@ export class JobKeys {
     return `${this.prefix}wake:p`;
   }
 
+  /** String: evidence of a worker's machine, as it says. */
+  hardware(worker: string): string {
+    return `${this.prefix}worker:${worker}:hardware`;
+  }
+
+  /** Sorted set: challenges for such evidence by when (ms) an attestor made them. */
+  get challenges(): string {
+    return `${this.prefix}challenge`;
+  }
+
   /** Sorted set: the highest serial of the list of workers that was in force. */
   get registry(): string {
     return `${this.prefix}registry`;

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
  * What an entry of the log says: that a key signed a document, of which it holds a digest with salt. The salt stands in the
  * receipt only; without it, nobody can try documents against the log.
  */
-export type LogEntryKind = 'verdict' | 'workers' | 'keyring' | 'calibration' | 'draw';
+export type LogEntryKind = 'verdict' | 'workers' | 'keyring' | 'calibration' | 'draw' | 'tee-policy';
 
 export const SALT_BYTES = 32;
 

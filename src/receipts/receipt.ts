@@ -262,6 +262,8 @@ function requireConfirmation(ticket: Ticket, evidence: Evidence, verdict: Verdic
     );
   requireReplay(ticket, evidence, verdict);
   requireQuorum(ticket, evidence, verdict);
+  requireHardware(ticket, verdict);
+  requireUsage(evidence, verdict);
   if (has('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE') && ticket.predicate.task !== 'embedding')
     throw new ReceiptRefused('promise_not_kept', 'A tolerance is for embeddings only.');
   if (recomputed === notChecked.includes('OUTPUT_NOT_RECOMPUTED'))
@@ -283,6 +285,27 @@ function requireReplay(ticket: Ticket, evidence: Evidence, { predicate }: Verdic
       'promise_not_kept',
       'The verdict says that tokens were replayed and not with what result.',
     );
+}
+
+/** Usage that the attestor counted itself is never more than the worker's word. */
+function requireUsage({ predicate: { usage } }: Evidence, { predicate }: Verdict): void {
+  const own = predicate.usage;
+  const isConsistent =
+    own === undefined || (own.inputTokens === usage.inputTokens && own.outputTokens <= usage.outputTokens);
+  if (predicate.properties.includes('USAGE_RETOKENIZED') !== (own !== undefined) || !isConsistent)
+    throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself or the evidence about the usage.');
+}
+
+function requireHardware(ticket: Ticket, { predicate }: Verdict): void {
+  const { hardware, properties, notChecked } = predicate;
+  if (ticket.predicate.policy.tee === true && hardware === undefined)
+    throw new ReceiptRefused('promise_not_kept', 'The ticket wants hardware evidence, and the verdict names none.');
+  const isAttested = hardware !== undefined;
+  if (
+    properties.includes('HARDWARE_ATTESTED') !== isAttested ||
+    notChecked.includes('HARDWARE_NOT_ATTESTED') === isAttested
+  )
+    throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself about the hardware.');
 }
 
 function requireQuorum(ticket: Ticket, evidence: Evidence, { subject, predicate }: Verdict): void {

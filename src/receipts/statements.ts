@@ -43,6 +43,8 @@ export const Policy = z.strictObject({
     .strictObject({ of: z.number().int().min(2).max(5), agree: z.number().int().min(2).max(5) })
     .refine(({ of, agree }) => agree <= of && agree * 2 > of, { message: 'agree must be more than half of of' })
     .optional(),
+  /** Whether the worker's machine must have proven itself by hardware evidence. */
+  tee: z.literal(true).optional(),
 });
 export type Policy = z.infer<typeof Policy>;
 
@@ -162,6 +164,7 @@ export const PROPERTIES = [
   'OUTPUT_RECOMPUTED_WITHIN_TOLERANCE',
   'TOKENS_REPLAYED',
   'QUORUM_AGREED',
+  'HARDWARE_ATTESTED',
 ] as const;
 /** What every confirmation says, whatever its policy: the method `binding`. */
 export const BINDING_PROPERTIES = PROPERTIES.slice(0, 8);
@@ -170,6 +173,31 @@ export const Property = z.enum(PROPERTIES);
 export type Property = z.infer<typeof Property>;
 
 export const NOT_CHECKED = ['OUTPUT_NOT_RECOMPUTED', 'HARDWARE_NOT_ATTESTED', 'WEIGHTS_DECLARED_NOT_MEASURED'] as const;
+
+/** What was found of a worker's machine, by the makers of its parts. */
+export const HARDWARE_PROPERTIES = [
+  'TEE_TDX_UP_TO_DATE',
+  'TEE_TDX_ADVISORIES_ACCEPTED',
+  'TEE_SEV_SNP_OK',
+  'TEE_NITRO_OK',
+  'GPU_SPDM_OK',
+  'GPU_NRAS_OK',
+] as const;
+export type HardwareProperty = (typeof HARDWARE_PROPERTIES)[number];
+
+/** Known attacks on a platform that was accepted, for the receipt's reader. */
+export const HARDWARE_WARNINGS = ['SNP_MILAN_KEYS_EXTRACTABLE', 'MEMORY_BUS_NOT_TRUSTED'] as const;
+export type HardwareWarning = (typeof HARDWARE_WARNINGS)[number];
+
+/** Evidence that was verified, and by which policy it was accepted. */
+export const Hardware = z.strictObject({
+  evidence: Digest,
+  policy: Digest,
+  verifiedAt: Time,
+  properties: z.array(z.enum(HARDWARE_PROPERTIES)).min(1).max(HARDWARE_PROPERTIES.length),
+  warnings: z.array(z.enum(HARDWARE_WARNINGS)).max(HARDWARE_WARNINGS.length),
+});
+export type Hardware = z.infer<typeof Hardware>;
 
 export const Verdict = z.strictObject({
   _type: z.literal(STATEMENT_TYPE),
@@ -221,6 +249,8 @@ export const Verdict = z.strictObject({
           .max(5),
       })
       .optional(),
+    /** There where the worker's machine had proven itself when the verdict was made. */
+    hardware: Hardware.optional(),
     notChecked: z.array(z.enum(NOT_CHECKED)).max(NOT_CHECKED.length),
     refusals: z.array(z.string().max(80)).max(20),
   }),

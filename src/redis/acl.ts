@@ -89,7 +89,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
         channels,
         ...pools.flatMap(bull),
         ...['lease:*', 'chunks:*'].map(p),
-        ...['ticket:*', 'claims:*', 'ruling:*', 'cancels', 'attest', 'quarantined'].map(read),
+        ...['ticket:*', 'claims:*', 'ruling:*', 'cancels', 'attest', 'quarantined', 'challenge'].map(read),
         ...['worker*', 'wake:w'].map(p),
         ...words(ADD_JOBS),
         ...words(TAKE_JOBS),
@@ -114,6 +114,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
           'attestor*',
           'registry',
           'quarantined',
+          'challenge',
           'suspicion',
           'abull:*',
           'bull:*',
@@ -123,7 +124,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
         ...words(ADD_JOBS),
         ...words(TAKE_JOBS),
         ...words(
-          '+hsetnx +hstrlen +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xread +xinfo|groups +zrangebyscore +mget',
+          '+hsetnx +hstrlen +strlen +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xread +xinfo|groups +zrangebyscore +mget',
         ),
         // Reading a group writes to the stream; it never adds an entry to the API's. Both are read in one command.
         `(~${prefix}cancels ~${prefix}attest +xreadgroup +xautoclaim +xack +xgroup|create)`,

@@ -29,6 +29,11 @@ export const WorkerConfig = z
     COUNTERSIGN_CONCURRENCY: integer(1, 1_024)
       .optional()
       .describe('jobs of one model at once; by default what the engine can run'),
+    COUNTERSIGN_TEE_COMMAND: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("program that gets evidence of this machine's hardware; without it, none is handed in"),
     COUNTERSIGN_DRAIN_MS: integer(0, 3_600_000)
       .default(20_000)
       .describe('how long a stopping worker lets running jobs finish'),

@@ -14,6 +14,7 @@ import { openRedis, redisAccess, whenReady } from '../redis/connection.ts';
 import { requireFitRedis } from '../redis/requirements.ts';
 import { Claims } from './claims.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { HardwareSession } from './hardware-session.ts';
 import { JobRunner } from './job-runner.ts';
 import { PoolConsumer } from './pool-consumer.processor.ts';
 import type { WorkerConfig } from './worker-config.ts';
@@ -29,6 +30,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
   readonly #heartbeat: Heartbeat;
   readonly #runner: JobRunner;
   readonly #announcement: Announcement;
+  readonly #hardware: HardwareSession | undefined;
   readonly #drainMs: number;
 
   private constructor(parts: {
@@ -38,6 +40,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
     heartbeat: Heartbeat;
     runner: JobRunner;
     announcement: Announcement;
+    hardware: HardwareSession | undefined;
     drainMs: number;
   }) {
     this.#redis = parts.redis;
@@ -46,6 +49,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
     this.#heartbeat = parts.heartbeat;
     this.#runner = parts.runner;
     this.#announcement = parts.announcement;
+    this.#hardware = parts.hardware;
     this.#drainMs = parts.drainMs;
   }
 
@@ -125,6 +129,12 @@ export class WorkerProcess implements BeforeApplicationShutdown {
       inFlight: 0,
     };
     heartbeat.announce(announcement);
+    const command = config.COUNTERSIGN_TEE_COMMAND;
+    const hardware =
+      command === undefined
+        ? undefined
+        : new HardwareSession({ redis, keys, key: key.public, engines, command, logger });
+    hardware?.start();
     logger.info({ worker: id, models: models.map((model) => model.name) }, 'worker consuming');
     return new WorkerProcess({
       redis,
@@ -133,6 +143,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
       heartbeat,
       runner,
       announcement,
+      hardware,
       drainMs: config.COUNTERSIGN_DRAIN_MS,
     });
   }
@@ -147,6 +158,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
     const forced = performance.now() + CLOSE_MS;
     while (this.#runner.inFlight > 0 && performance.now() < forced) await pause(20);
     await Promise.all(this.#consumers.map((consumer) => consumer.close(CLOSE_MS)));
+    await this.#hardware?.stop();
     await this.#heartbeat.stop();
     await Promise.all(this.#engines.map((engine) => engine.close()));
     this.#redis.disconnect();

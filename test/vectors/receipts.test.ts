@@ -58,6 +58,29 @@ describe('a receipt', () => {
     expect(verdictWith({ recompute: { promisedShare: 0, drawn: true } })).toBe('promise_not_kept');
     expect(verdictWith({ properties: [...properties, 'OUTPUT_RECOMPUTED_WITHIN_TOLERANCE'] })).toBe('promise_not_kept');
     expect(verdictWith({ properties: [...properties, 'WORKER_ENROLLED'] })).toBe('malformed');
+    const digest = { sha256: 'a'.repeat(64) };
+    const hardware: Verdict['predicate']['hardware'] = {
+      evidence: digest,
+      policy: digest,
+      verifiedAt: base.verdict.predicate.timeCreated,
+      properties: ['TEE_SEV_SNP_OK'],
+      warnings: [],
+    };
+    const attested = [...properties, 'HARDWARE_ATTESTED' as const];
+    expect(verdictWith({ hardware, properties: attested, notChecked: [] })).toBe('verified');
+    expect(verdictWith({ hardware, properties: attested })).toBe('promise_not_kept');
+    expect(verdictWith({ hardware, notChecked: [] })).toBe('promise_not_kept');
+    expect(verdictWith({ properties: attested, notChecked: [] })).toBe('promise_not_kept');
+    const retokenized = [...properties, 'USAGE_RETOKENIZED' as const];
+    expect(verdictWith({ properties: retokenized, usage: { inputTokens: 2, outputTokens: 0 } })).toBe('verified');
+    expect(verdictWith({ properties: retokenized, usage: { inputTokens: 1, outputTokens: 0 } })).toBe(
+      'promise_not_kept',
+    );
+    expect(verdictWith({ properties: retokenized, usage: { inputTokens: 2, outputTokens: 9 } })).toBe(
+      'promise_not_kept',
+    );
+    expect(verdictWith({ properties: retokenized })).toBe('promise_not_kept');
+    expect(verdictWith({ usage: { inputTokens: 2, outputTokens: 1 } })).toBe('promise_not_kept');
     for (const property of properties)
       expect([property, verdictWith({ properties: properties.filter((name) => name !== property) })]).not.toEqual([
         property,

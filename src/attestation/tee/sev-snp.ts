@@ -12,7 +12,8 @@ const SIGNATURE_NUMBER_BYTES = 72;
 const P384_BYTES = 48;
 const ECDSA_P384_SHA384 = 1;
 
-export type SnpProduct = 'milan' | 'genoa' | 'turin';
+export const SNP_PRODUCTS = ['milan', 'genoa', 'turin'] as const;
+export type SnpProduct = (typeof SNP_PRODUCTS)[number];
 
 /** SHA-256 of AMD's root certificates (ARK), one for each product. */
 export const AMD_ROOTS: Readonly<Record<SnpProduct, string>> = {
@@ -107,6 +108,40 @@ export function verifySnpReport(
     signer,
     reportData: Buffer.from(report.subarray(0x50, 0x90)),
     reportedTcb,
+  };
+}
+
+/**
+ * Which endorsement key a report is signed by, in the words of AMD's key distribution service (AMD 57230). Nothing of the report is
+ * verified by this. Throws TeeRefused.
+ */
+export function snpKeyOf(report: Buffer): {
+  /** Undefined where the report does not say. */
+  readonly product: SnpProduct | undefined;
+  hardwareId(product: SnpProduct): string;
+  levels(product: SnpProduct): string;
+} {
+  if (report.length !== REPORT_BYTES)
+    throw new TeeRefused('TEE_MALFORMED', `A report has ${REPORT_BYTES} bytes, and this one ${report.length}.`);
+  if (((report[0x48] ?? 0) >> 2) % 8 !== 0)
+    throw new TeeRefused('TEE_COLLATERAL_INVALID', 'The key is not of the chip; AMD does not hand it out by chip.');
+  const [family, model] = [report[0x188], report[0x189] ?? 0];
+  const isMilan = family === 0x19 && model < 0x10;
+  const isGenoa = family === 0x19 && ((model >= 0x10 && model < 0x20) || (model >= 0xa0 && model < 0xb0));
+  return {
+    product: isMilan ? 'milan' : isGenoa ? 'genoa' : family === 0x1a ? 'turin' : undefined,
+    hardwareId: (product) => report.subarray(0x1a0, 0x1a0 + (product === 'turin' ? 8 : 64)).toString('hex'),
+    levels(product) {
+      const { fmc, bootloader, tee, snp, microcode } = tcbOf(report.subarray(0x180, 0x188), product);
+      const two = (level: number) => String(level).padStart(2, '0');
+      return [
+        ...(product === 'turin' ? [`fmcSPL=${two(fmc)}`] : []),
+        `blSPL=${two(bootloader)}`,
+        `teeSPL=${two(tee)}`,
+        `snpSPL=${two(snp)}`,
+        `ucodeSPL=${two(microcode)}`,
+      ].join('&');
+    },
   };
 }
 

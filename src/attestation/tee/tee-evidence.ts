@@ -4,9 +4,10 @@ import { z } from 'zod';
 import { verifyNitroDocument } from './nitro.ts';
 import { verifyNras } from './nvidia-nras.ts';
 import { verifySpdm } from './nvidia-spdm.ts';
-import { AMD_ROOTS, verifySnpReport } from './sev-snp.ts';
+import type { HardwareProperty, HardwareWarning } from '../../receipts/statements.ts';
+import { AMD_ROOTS, verifySnpReport, type SnpProduct } from './sev-snp.ts';
 import { verifyIntelQuote } from './tdx.ts';
-import { appraise, type CpuFindings, type TeePolicy, type TeeProperty, type TeeWarning } from './tee-policy.ts';
+import { appraise, type CpuFindings, type TeePolicy } from './tee-policy.ts';
 import { TeeRefused } from './tee-refused.ts';
 import { workerBinding } from './worker-binding.ts';
 import { certificatesOfPem } from './x509.ts';
@@ -52,8 +53,8 @@ export interface TeeSubject {
 }
 
 export interface TeeResult {
-  readonly properties: readonly (TeeProperty | 'GPU_SPDM_OK' | 'GPU_NRAS_OK')[];
-  readonly warnings: readonly TeeWarning[];
+  readonly properties: readonly HardwareProperty[];
+  readonly warnings: readonly HardwareWarning[];
   readonly found: CpuFindings;
 }
 
@@ -67,7 +68,7 @@ export async function verifyTeeEvidence(
   subject: TeeSubject,
   policy: TeePolicy,
   atMs: number,
-  amdRoots = AMD_ROOTS,
+  amdRoots: Readonly<Record<SnpProduct, string>> = { ...AMD_ROOTS, ...policy.sevSnp?.roots },
 ): Promise<TeeResult> {
   const gpuBytes = gpuEvidenceBytes(evidence);
   const found = await verifyCpu(evidence.cpu, collateral, atMs, amdRoots);
@@ -97,7 +98,7 @@ async function verifyCpu(
   cpu: TeeEvidence['cpu'],
   collateral: TeeCollateral,
   atMs: number,
-  amdRoots: typeof AMD_ROOTS,
+  amdRoots: Readonly<Record<SnpProduct, string>>,
 ): Promise<CpuFindings> {
   switch (cpu.kind) {
     case 'tdx':

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { canonicalJson } from '../../json/canonical-json.ts';
 import type { NitroDocument } from './nitro.ts';
-import type { SnpReport } from './sev-snp.ts';
+import { SNP_PRODUCTS, type SnpReport } from './sev-snp.ts';
 import type { IntelQuote } from './tdx.ts';
+import type { HardwareProperty, HardwareWarning } from '../../receipts/statements.ts';
 import { TeeRefused } from './tee-refused.ts';
 
 /**
@@ -52,6 +53,8 @@ const SnpPolicy = z.strictObject({
   maxVmpl: z.number().int().min(0).max(3).default(0),
   minGuestSvn: z.number().int().min(0).default(0),
   allowMigrationAgent: z.boolean().default(false),
+  /** SHA-256 of root certificates to trust in place of AMD's. */
+  roots: z.partialRecord(z.enum(SNP_PRODUCTS), hexOf(32)).optional(),
 });
 
 const NitroPolicy = z.strictObject({
@@ -75,14 +78,11 @@ export type TeePolicy = z.infer<typeof TeePolicy>;
 export type CpuFindings = IntelQuote | SnpReport | NitroDocument;
 
 /** What a verdict says of hardware that was accepted. */
-export type TeeProperty = 'TEE_TDX_UP_TO_DATE' | 'TEE_TDX_ADVISORIES_ACCEPTED' | 'TEE_SEV_SNP_OK' | 'TEE_NITRO_OK';
-
-/** Known attacks on a platform that was accepted, for the receipt's reader. */
-export type TeeWarning = 'SNP_MILAN_KEYS_EXTRACTABLE' | 'MEMORY_BUS_NOT_TRUSTED';
+export type TeeProperty = Exclude<HardwareProperty, 'GPU_SPDM_OK' | 'GPU_NRAS_OK'>;
 
 export interface Appraisal {
   readonly properties: readonly TeeProperty[];
-  readonly warnings: readonly TeeWarning[];
+  readonly warnings: readonly HardwareWarning[];
 }
 
 /** SHA-256 of the policy's canonical JSON (RFC 8785), by which verdicts name it. */
