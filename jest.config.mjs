@@ -6,6 +6,7 @@ export default {
   testTimeout: 90_000,
   testPathIgnorePatterns: process.env.COUNTERSIGN_TEST_LONG ? [] : ['\\.long\\.test\\.ts$'],
   maxWorkers: 2,
+  maxConcurrency: 3,
   // BullMQ keeps timers of connections that a killed Redis has closed; every process we start is ended by its test.
   forceExit: true,
   transform: {

@@ -11,7 +11,8 @@ const JOBS = 12;
 const POINTS = CRASH_POINTS.filter((point) => !point.startsWith('courier.'));
 
 describe('a process that is killed at a named place', () => {
-  test.each(POINTS)('%s: every accepted job is done once and its receipt verifies', async (point) => {
+  // Mostly waiting: for leases, and for the sweep to look. Three at a time.
+  test.concurrent.each(POINTS)('%s: every accepted job is done once and its receipt verifies', async (point) => {
     await using pipeline = await Pipeline.prepare();
     const role = point.split('.')[0] ?? '';
     // The first time: under load all jobs can come in one batch, and there is no second.
