@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Redis } from 'ioredis';
-import { CollateralUnavailable, type Collateral } from '../attestation/tee/tee-collateral.ts';
+import { z } from 'zod';
+import type { Collateral } from '../attestation/tee/tee-collateral.ts';
 import { verifyTeeEvidence } from '../attestation/tee/tee-evidence.ts';
 import { TeePolicy, teePolicyDigest } from '../attestation/tee/tee-policy.ts';
 import { TeeRefused } from '../attestation/tee/tee-refused.ts';
@@ -21,7 +22,7 @@ import { rateLimited, type Logger } from '../logging/logger.ts';
 import { Repetition } from '../process/repetition.ts';
 import type { Hardware } from '../receipts/statements.ts';
 
-const LOOK_EVERY_MS = 500;
+const LOOK_EVERY_MS = 1_000;
 const RETRY_MS = 5_000;
 const MOST_WORKERS = 1_000;
 
@@ -61,6 +62,7 @@ export class HardwareSessions {
   readonly #keyOf: (worker: string) => PublicKey | undefined;
   readonly #logger: Logger;
   readonly #looks: Repetition;
+  readonly #warn: (error: unknown) => void;
   #seen: ReadonlyMap<string, Seen> = new Map();
 
   constructor(parts: {
@@ -81,8 +83,8 @@ export class HardwareSessions {
     this.#blobs = parts.blobs;
     this.#keyOf = parts.keyOf;
     this.#logger = parts.logger;
-    const warn = rateLimited(5_000, (error) => this.#logger.warn(`hardware: ${messageOf(error).slice(0, 300)}`));
-    this.#looks = new Repetition(() => this.#look(), warn, RETRY_MS);
+    this.#warn = rateLimited(5_000, (error) => this.#logger.warn(`hardware: ${messageOf(error).slice(0, 300)}`));
+    this.#looks = new Repetition(() => this.#look(), this.#warn, RETRY_MS);
   }
 
   start(): void {
@@ -155,12 +157,13 @@ export class HardwareSessions {
       againMs,
     });
     try {
+      const publicKey = this.#keyOf(worker);
+      // It may be enrolled in a moment.
+      if (publicKey === undefined) return nothing(now + RETRY_MS);
       const session = TeeSession.parse(JSON.parse(text));
       const madeMs = challenges.get(session.nonce);
       if (madeMs === undefined || madeMs <= now - SESSION_LIFE_MS)
         throw new TeeRefused('TEE_NOT_FRESH', 'The evidence answers no challenge that counts.');
-      const publicKey = this.#keyOf(worker);
-      if (publicKey === undefined) throw new TeeRefused('TEE_NOT_BOUND', 'The worker is not enrolled.');
       const subject = sessionSubject(worker, publicKey.bytes, session);
       const collateral = await this.#collateral.for(session.evidence);
       const { properties, warnings } = await verifyTeeEvidence(
@@ -186,13 +189,18 @@ export class HardwareSessions {
         againMs: Infinity,
       };
     } catch (error) {
-      if (error instanceof CollateralUnavailable) {
-        this.#logger.warn({ worker }, `the machine of a worker cannot be judged now: ${error.message}`);
-        return before !== undefined && now < before.untilMs ? before : nothing(now + RETRY_MS);
+      if (isAboutEvidence(error)) {
+        const why = error instanceof TeeRefused ? `${error.refusal}: ${error.message}` : 'it is malformed';
+        this.#logger.warn({ worker }, `the machine of a worker is not accepted: ${why}`);
+        return nothing(Infinity);
       }
-      const why = error instanceof TeeRefused ? `${error.refusal}: ${error.message}` : messageOf(error).slice(0, 200);
-      this.#logger.warn({ worker }, `the machine of a worker is not accepted: ${why}`);
-      return nothing(Infinity);
+      this.#warn(`the machine of ${worker} cannot be judged now: ${messageOf(error)}`);
+      return before !== undefined && now < before.untilMs ? before : nothing(now + RETRY_MS);
     }
   }
+}
+
+/** Whether the worker is at fault, and not a maker that is away, a disk that is full, or a list that has ended. */
+function isAboutEvidence(error: unknown): boolean {
+  return error instanceof TeeRefused || error instanceof z.ZodError || error instanceof SyntaxError;
 }

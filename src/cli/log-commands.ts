@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { auditLog, type LogSource } from '../log/log-audit.ts';
-import { readBounded } from '../log/bounded-body.ts';
+import { readBounded } from '../process/bounded-body.ts';
 import { LogFiles } from '../log/log-files.ts';
 import { LogRefused } from '../log/signed-note.ts';
 import { parseTilePath } from '../log/tile.ts';

@@ -34,3 +34,11 @@ export const commonFields = {
   COUNTERSIGN_BLOBS: z.string().min(1).describe('folder of the blob store, shared by all roles'),
   COUNTERSIGN_CATALOG: z.string().min(1).describe('file with the model catalog'),
 } as const;
+
+const isLoopback = ({ hostname }: URL) => ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
+
+/** The address of a service that is believed: over TLS, or on this machine. Without a slash at its end. */
+export const trustedBase = z
+  .url({ protocol: /^https?$/ })
+  .refine((text) => new URL(text).protocol === 'https:' || isLoopback(new URL(text)), 'must be https')
+  .transform((text) => text.replace(/\/+$/, ''));

@@ -206,43 +206,56 @@ export class OpenAiEngine implements Engine {
     const isChat = work.task === 'chat';
     const asked = isChat ? { messages: INPUTS.chat.parse(input).messages } : INPUTS.completion.parse(input);
     const { tokens: prompt, contextTokens } = await server.tokenize(asked, signal);
-    const { max_tokens, stop, temperature } = work.params;
+    const { max_tokens, temperature } = work.params;
+    const room = Math.min(max_tokens, contextTokens - prompt.length);
     const last = tokens.at(-1);
     const isEnded = last !== undefined && endTokens.includes(last);
     const written = isEnded ? tokens.slice(0, -1) : tokens;
-    const before = await server.detokenize(prompt, signal);
-    // A tokenizer may write the first token of a text in another way than one that goes on.
-    const textOf = async (some: readonly number[]) =>
-      (await server.detokenize([...prompt, ...some], signal)).slice(before.length);
-    const whole = await textOf(written);
-    const cut = stopAt(whole, stop);
-    const isCutEarlier = cut !== undefined && stopAt(await textOf(written.slice(0, -1)), stop) !== undefined;
-    const isFull = tokens.length === max_tokens || prompt.length + tokens.length >= contextTokens;
-    const finishReason: FinishReason = isEnded || cut !== undefined ? 'stop' : 'length';
-    const text = cut === undefined ? whole : whole.slice(0, cut);
-    const scored = await server.score([...prompt, ...tokens], tokens.length, signal);
-    const end = scored.at(-1);
-    const isWhole =
-      tokens.length <= max_tokens &&
-      !written.some((token) => endTokens.includes(token)) &&
-      (isEnded
-        ? cut === undefined && end !== undefined && isLikelyEnd(end, tokens.length, temperature)
-        : cut === undefined
-          ? isFull
-          : !isCutEarlier);
-    const output = isChat
-      ? { message: { role: 'assistant', content: text }, finish_reason: finishReason }
-      : { text, finish_reason: finishReason };
-    return {
-      result: {
-        output: JSON.stringify(output),
-        usage: { inputTokens: prompt.length, outputTokens: tokens.length },
-        finishReason,
-        tokens,
-      },
-      isWhole,
-      margins: scored.map((token) => (temperature === 0 ? greedyMargin(token) : surprise(token, temperature))),
+    const replayOf = (text: string, finishReason: FinishReason, isWhole: boolean, margins: number[]): Replay => {
+      const output = isChat
+        ? { message: { role: 'assistant', content: text }, finish_reason: finishReason }
+        : { text, finish_reason: finishReason };
+      const usage = { inputTokens: prompt.length, outputTokens: tokens.length };
+      return { result: { output: JSON.stringify(output), usage, finishReason, tokens }, isWhole, margins };
     };
+    if (tokens.length > room || written.some((token) => endTokens.includes(token)))
+      return replayOf('', 'length', false, []);
+    try {
+      const [text, scored] = await Promise.all([
+        this.#textOf(server, prompt, written, work.params.stop, signal),
+        server.score([...prompt, ...tokens], tokens.length, signal),
+      ]);
+      const end = scored.at(-1);
+      const isWhole = isEnded
+        ? !text.isCut && end !== undefined && isLikelyEnd(end, tokens.length, temperature)
+        : text.isCut
+          ? !text.isCutEarlier
+          : tokens.length === room;
+      const margins = scored.map((token) => (temperature === 0 ? greedyMargin(token) : surprise(token, temperature)));
+      return replayOf(text.text, isEnded || text.isCut ? 'stop' : 'length', isWhole, margins);
+    } catch (error) {
+      // It took the prompt: what it refuses is what the worker claims.
+      if (error instanceof EngineError && error.code === 'engine_refused') return replayOf('', 'length', false, []);
+      throw error;
+    }
+  }
+
+  /** What tokens write after a prompt, up to a stop text. A tokenizer may write the first token of a text otherwise than one that goes on. */
+  async #textOf(
+    server: PromptLogprobs,
+    prompt: readonly number[],
+    written: readonly number[],
+    stops: readonly string[],
+    signal: AbortSignal,
+  ): Promise<{ text: string; isCut: boolean; isCutEarlier: boolean }> {
+    const before = await server.detokenize(prompt, signal);
+    const after = async (tokens: readonly number[]) =>
+      (await server.detokenize([...prompt, ...tokens], signal)).slice(before.length);
+    const whole = await after(written);
+    const cut = stopAt(whole, stops);
+    if (cut === undefined) return { text: whole, isCut: false, isCutEarlier: false };
+    const isCutEarlier = stopAt(await after(written.slice(0, -1)), stops) !== undefined;
+    return { text: whole.slice(0, cut), isCut: true, isCutEarlier };
   }
 
   async #embed(input: unknown, signal: AbortSignal): Promise<EngineResult> {

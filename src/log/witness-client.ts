@@ -1,5 +1,5 @@
 import { messageOf } from '../errors/coded-error.ts';
-import { readBounded } from './bounded-body.ts';
+import { readBounded } from '../process/bounded-body.ts';
 import type { LogTree } from './log-tree.ts';
 import { LogRefused, formatNote, parseNote, verifyNote, type NoteSignature, type SignedNote } from './signed-note.ts';
 import type { TlogPolicy, Witness } from './tlog-policy.ts';

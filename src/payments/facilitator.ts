@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { messageOf, systemCodeOf } from '../errors/coded-error.ts';
+import { readBounded } from '../process/bounded-body.ts';
 import { X402_VERSION, type PaymentPayload, type Requirements } from './x402.ts';
 
 const VERIFY_MS = 10_000;
@@ -68,7 +69,9 @@ export class Facilitator {
         signal: AbortSignal.timeout(withinMs),
       });
       status = response.status;
-      text = await boundedText(response);
+      const bytes = await readBounded(response, MAX_ANSWER_BYTES);
+      if (bytes === undefined) throw new Error(`more than ${MAX_ANSWER_BYTES} bytes`);
+      text = bytes.toString('utf8');
     } catch (error) {
       const code = systemCodeOf(error instanceof Error ? error.cause : undefined);
       const neverSent = code === 'ECONNREFUSED' || code === 'ENOTFOUND';
@@ -80,17 +83,6 @@ export class Facilitator {
       throw new NoAnswer(`the facilitator answered ${status} with something else than a result`, true);
     return answer.data;
   }
-}
-
-async function boundedText(response: Response): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of response.body ?? []) {
-    size += (piece as Uint8Array).length;
-    if (size > MAX_ANSWER_BYTES) throw new Error(`more than ${MAX_ANSWER_BYTES} bytes`);
-    pieces.push(piece as Uint8Array);
-  }
-  return Buffer.concat(pieces).toString('utf8');
 }
 
 function jsonOf(text: string): unknown {

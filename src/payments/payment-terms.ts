@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { trustedBase } from '../config/fields.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import type { Price } from '../receipts/statements.ts';
 
@@ -26,18 +27,12 @@ const Way = z
   );
 export type Way = z.infer<typeof Way>;
 
-const isLoopback = ({ hostname }: URL) => ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
-const Base = z
-  .url({ protocol: /^https?$/ })
-  .refine((text) => new URL(text).protocol === 'https:' || isLoopback(new URL(text)), 'must be https')
-  .transform((text) => text.replace(/\/+$/, ''));
-
 const PaymentTerms = z.strictObject({
   version: z.literal(1),
   /** Who verifies and settles payments. */
-  facilitator: Base,
+  facilitator: trustedBase,
   /** The address under which payers know this service. */
-  resource: Base,
+  resource: trustedBase,
   /** The currency of the price table. */
   currency: z.string(),
   accepts: z.array(Way).min(1).max(8),

@@ -67,7 +67,7 @@ test('200 MiB and 50,000 lines are taken and answered in memory that does not gr
   const batch = await until(async () => {
     const found = await openai.batches.retrieve(id);
     return !['validating', 'in_progress', 'finalizing'].includes(found.status) && found;
-  }, 500_000);
+  }, 1_500_000);
   expect([batch.status, batch.request_counts]).toEqual(['completed', { total: LINES, completed: LINES, failed: 0 }]);
   const output = await (await openai.files.content(batch.output_file_id ?? '')).text();
   const ids = output
@@ -81,4 +81,4 @@ test('200 MiB and 50,000 lines are taken and answered in memory that does not gr
   // Either would be far beyond this if it held the file.
   expect(afterUpload - before).toBeLessThan(150);
   expect(peakMb(courier)).toBeLessThan(350);
-}, 600_000);
+}, 1_600_000);

@@ -68,6 +68,9 @@ export class VllmServer implements AsyncDisposable {
     if (path === '/v1/models') return void send({ data: [{ id: NAME }] });
     const asked = JSON.parse(Buffer.concat(pieces).toString()) as Asked;
     const prompt = this.#prompt(asked);
+    const vocabulary = this.model.fileInfo.metadata.tokenizer.ggml.tokens.length;
+    if ([...prompt, ...(asked.tokens ?? [])].some((token) => token >= vocabulary) || prompt.length > CONTEXT)
+      return void response.writeHead(400).end('{"error":{"message":"Token id is out of vocabulary"}}');
     switch (path) {
       case '/tokenize':
         return void send({ tokens: prompt, count: prompt.length, max_model_len: CONTEXT });

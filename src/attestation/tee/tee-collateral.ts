@@ -3,6 +3,8 @@ import { intel, Quote } from '@phala/dcap-qvl';
 import type { JSONWebKeySet } from 'jose';
 import { z } from 'zod';
 import { CodedError, messageOf } from '../../errors/coded-error.ts';
+import { trustedBase } from '../../config/fields.ts';
+import { readBounded } from '../../process/bounded-body.ts';
 import { SNP_PRODUCTS, snpKeyOf } from './sev-snp.ts';
 import type { TdxCollateral } from './tdx.ts';
 import type { TeeCollateral, TeeEvidence } from './tee-evidence.ts';
@@ -15,21 +17,17 @@ const CACHE_MS = 3_600_000;
 const CACHE_FAILURE_MS = 2_000;
 const CACHE_SIZE = 1_000;
 
-const isLoopback = ({ hostname }: URL) => ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
-const Base = z
-  .url({ protocol: /^https?$/ })
-  .refine((text) => new URL(text).protocol === 'https:' || isLoopback(new URL(text)), 'must be https')
-  .transform((text) => text.replace(/\/+$/, ''));
-
 /** Where the makers of hardware are asked; a platform that is not named cannot be verified. */
 const CollateralSources = z.strictObject({
   version: z.literal(1),
   /** Intel's provisioning certification service or a cache of it (PCCS), version 4; and where the root's revocation list is. */
-  tdx: z.strictObject({ pcs: Base, rootCrl: Base.optional() }).optional(),
+  tdx: z.strictObject({ pcs: trustedBase, rootCrl: trustedBase.optional() }).optional(),
   /** AMD's key distribution service. */
-  sevSnp: z.strictObject({ kds: Base }).optional(),
+  sevSnp: z.strictObject({ kds: trustedBase }).optional(),
   /** NVIDIA's key set, and SHA-256 of public keys that certify it. */
-  nras: z.strictObject({ keys: Base, pinnedSpki: z.array(z.string().regex(/^[0-9a-f]{64}$/)).min(1) }).optional(),
+  nras: z
+    .strictObject({ keys: trustedBase, pinnedSpki: z.array(z.string().regex(/^[0-9a-f]{64}$/)).min(1) })
+    .optional(),
 });
 export type CollateralSources = z.infer<typeof CollateralSources>;
 
@@ -158,14 +156,9 @@ async function fetchBounded(url: string): Promise<Answer> {
   try {
     const response = await fetch(url, { redirect: 'error', signal: AbortSignal.timeout(FETCH_MS) });
     if (!response.ok) throw new Error(`it answered ${response.status}`);
-    const pieces: Uint8Array[] = [];
-    let size = 0;
-    for await (const piece of response.body ?? []) {
-      size += (piece as Uint8Array).length;
-      if (size > MAX_BYTES) throw new Error(`more than ${MAX_BYTES} bytes`);
-      pieces.push(piece as Uint8Array);
-    }
-    return { body: Buffer.concat(pieces), headers: response.headers };
+    const body = await readBounded(response, MAX_BYTES);
+    if (body === undefined) throw new Error(`more than ${MAX_BYTES} bytes`);
+    return { body, headers: response.headers };
   } catch (cause) {
     throw new CollateralUnavailable(`${new URL(url).origin} gives no collateral: ${messageOf(cause)}`, { cause });
   }
