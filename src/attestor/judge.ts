@@ -11,20 +11,9 @@ import type { JobKeys } from '../jobs/job.keys.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES } from '../jobs/task-input.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Catalog } from '../pools/catalog.ts';
-import { decodeStored, signPayload, type SignedPayload } from '../receipts/dsse.ts';
+import { decodeStored, type SignedPayload } from '../receipts/dsse.ts';
 import type { Keyring } from '../receipts/keyring.ts';
-import { policyDigest } from '../receipts/receipt.ts';
-import {
-  STATEMENT_TYPE,
-  VERDICT_TYPE,
-  statementBytes,
-  type Evidence,
-  type Hardware,
-  type Property,
-  type Ticket,
-  type Usage,
-  type Verdict,
-} from '../receipts/statements.ts';
+import type { Evidence, Ticket, Verdict, Property } from '../receipts/statements.ts';
 import type { AuditDraws } from './audit-draws.ts';
 import type { CalibrationFile } from './calibrations.ts';
 import type { CaseFile } from './case-file.ts';
@@ -32,6 +21,7 @@ import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { HardwareSessions } from './hardware-sessions.ts';
 import type { Ruling } from './rulings.ts';
 import type { Suspicions } from './suspicions.ts';
+import { NONE, notChecked, signVerdict, type Findings } from './verdict.ts';
 import { voteOf, votesBefore } from './votes.ts';
 
 /** What the quick checks lead to: a ruling now, or slower methods first. */
@@ -56,17 +46,6 @@ export interface JudgeParts {
   /** The share of jobs that is computed again beyond what their tickets promise. */
   readonly auditShare: number;
 }
-
-/** What the methods beyond binding found of this attempt. */
-interface Findings {
-  readonly properties: readonly Property[];
-  readonly recomputed: { readonly maxAbsDiff: number | undefined } | undefined;
-  readonly replayed: (TokensResult['measured'] & { readonly calibration: string }) | undefined;
-  /** By the attestor's own tokenizer. */
-  readonly usage?: Usage;
-}
-
-const NONE: Findings = { properties: [], recomputed: undefined, replayed: undefined };
 
 const RECOMPUTE_MS = 300_000;
 
@@ -297,7 +276,7 @@ export class Judge {
     quorum?: Verdict['predicate']['quorum'],
   ): Ruling {
     const hardware = this.#parts.hardware?.of(binding.evidence.predicate.worker.id, ticket.predicate.model);
-    const verdict = this.#verdict(file, ticket, ticketSigned, {
+    const verdict = signVerdict(this.#parts.signingKey, file, ticket, ticketSigned, {
       evidence: binding.signed,
       outputSha256: binding.evidence.subject[0].digest.sha256,
       decision: 'confirmed',
@@ -332,7 +311,7 @@ export class Judge {
     found: Findings,
   ): Ruling {
     const outputSha256 = binding.ok ? binding.evidence.subject[0].digest.sha256 : binding.outputSha256;
-    const verdict = this.#verdict(file, ticket, ticketSigned, {
+    const verdict = signVerdict(this.#parts.signingKey, file, ticket, ticketSigned, {
       evidence: binding.signed,
       outputSha256: outputSha256 ?? sha256Hex(''),
       decision: 'refuted',
@@ -351,76 +330,6 @@ export class Judge {
       verdict: { signed: verdict, field: file.field },
     };
   }
-
-  #verdict(
-    file: CaseFile,
-    ticket: Ticket,
-    ticketSigned: SignedPayload,
-    said: {
-      evidence: SignedPayload | undefined;
-      outputSha256: string;
-      decision: 'confirmed' | 'refuted';
-      properties: Property[];
-      found: Findings;
-      quorum?: Verdict['predicate']['quorum'] | undefined;
-      hardware?: Hardware | undefined;
-      notChecked: Verdict['predicate']['notChecked'];
-      refusals: Refusal[];
-    },
-  ): SignedPayload {
-    const { signingKey } = this.#parts;
-    const { recomputed, replayed } = said.found;
-    const verdict: Verdict = {
-      _type: STATEMENT_TYPE,
-      subject: [
-        { name: 'evidence', digest: { sha256: sha256Hex(said.evidence?.payload ?? '') } },
-        { name: 'output', digest: { sha256: said.outputSha256 } },
-      ],
-      predicateType: VERDICT_TYPE,
-      predicate: {
-        verifier: {
-          id: `urn:countersign:attestor:${signingKey.public.id.slice(0, 32)}`,
-          policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest(ticket.predicate.policy) } }],
-        },
-        timeCreated: new Date().toISOString(),
-        properties: said.properties,
-        job: file.id,
-        epoch: Math.max(1, file.epoch),
-        ticket: { sha256: sha256Hex(ticketSigned.payload) },
-        decision: said.decision,
-        recompute: {
-          promisedShare: ticket.predicate.policy.recompute,
-          drawn: recomputed !== undefined,
-          ...(recomputed?.maxAbsDiff === undefined || !Number.isFinite(recomputed.maxAbsDiff)
-            ? {}
-            : { maxAbsDiff: recomputed.maxAbsDiff }),
-        },
-        ...(ticket.predicate.policy.tokens === undefined
-          ? {}
-          : { tokens: { promisedShare: ticket.predicate.policy.tokens, ...replayOf(replayed) } }),
-        ...(said.found.usage === undefined ? {} : { usage: said.found.usage }),
-        ...(said.quorum === undefined ? {} : { quorum: said.quorum }),
-        ...(said.hardware === undefined ? {} : { hardware: said.hardware }),
-        notChecked: said.notChecked,
-        refusals: said.refusals,
-      },
-    };
-    return signPayload(signingKey, statementBytes(verdict));
-  }
-}
-
-function replayOf(replayed: Findings['replayed']) {
-  if (replayed === undefined) return { drawn: false };
-  const { tokens, margin, limit, calibration } = replayed;
-  return { drawn: true, tokens, margin, limit, calibration: { sha256: calibration } };
-}
-
-function notChecked(evidence: Evidence, recomputed: boolean, attested: boolean): Verdict['predicate']['notChecked'] {
-  return [
-    ...(recomputed ? [] : (['OUTPUT_NOT_RECOMPUTED'] as const)),
-    ...(evidence.predicate.model.measured ? [] : (['WEIGHTS_DECLARED_NOT_MEASURED'] as const)),
-    ...(attested ? [] : (['HARDWARE_NOT_ATTESTED'] as const)),
-  ];
 }
 
 /** Only the API can write tickets, and it signs what it has checked; `checkBinding` verifies that signature before anything is confirmed. */

@@ -4,10 +4,15 @@ import { leafHash, verifyInclusion } from '../../src/log/merkle.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
 
-interface OutputLine {
+interface Completed {
+  choices: { text: string }[];
+  countersign: object;
+}
+
+interface OutputLine<Body = Completed> {
   id: string;
   custom_id: string;
-  response: { status_code: number; request_id: string; body: { choices: { text: string }[]; countersign: object } };
+  response: { status_code: number; request_id: string; body: Body };
   error: { code: string } | null;
   countersign: { receipts: { leaf: number; of: number; proof: string[] }[] };
 }
@@ -53,13 +58,13 @@ const over = (client: OpenAI, id: string) =>
     return ['completed', 'failed', 'cancelled', 'expired'].includes(batch.status) && batch;
   }, 60_000);
 
-async function linesOf(client: OpenAI, id: string | null | undefined): Promise<OutputLine[]> {
+async function linesOf<Body = Completed>(client: OpenAI, id: string | null | undefined): Promise<OutputLine<Body>[]> {
   if (id == null) return [];
   const text = await (await client.files.content(id)).text();
   return text
     .trim()
     .split('\n')
-    .map((one) => JSON.parse(one) as OutputLine);
+    .map((one) => JSON.parse(one) as OutputLine<Body>);
 }
 
 describe('batches, with the official client', () => {
@@ -120,9 +125,9 @@ describe('batches, with the official client', () => {
     ];
     const batch = await over(openai, (await begin(openai, jsonl(lines), '/v1/responses')).id);
     expect(batch.request_counts).toEqual({ total: 5, completed: 2, failed: 3 });
-    const output = await linesOf(openai, batch.output_file_id);
+    const output = await linesOf<OpenAI.Responses.Response>(openai, batch.output_file_id);
     expect(output.map(({ custom_id }) => custom_id)).toEqual(['text', 'turns']);
-    const body = output[0]?.response.body as unknown as OpenAI.Responses.Response;
+    const body = output[0]?.response.body;
     expect(body).toMatchObject({
       object: 'response',
       status: 'completed',
@@ -130,11 +135,9 @@ describe('batches, with the official client', () => {
       max_output_tokens: 8,
     });
     expect(output[0]?.countersign.receipts).toHaveLength(1);
-    expect(await openai.responses.retrieve(body.id)).toMatchObject(body);
-    const errors = await linesOf(openai, batch.error_file_id);
-    expect(
-      errors.map(({ response }) => (response.body as unknown as { error: OpenAI.ErrorObject }).error.param),
-    ).toEqual(['background', 'stream', 'input']);
+    expect(await openai.responses.retrieve(body?.id ?? '')).toMatchObject({ ...body });
+    const errors = await linesOf<{ error: OpenAI.ErrorObject }>(openai, batch.error_file_id);
+    expect(errors.map(({ response }) => response.body.error.param)).toEqual(['background', 'stream', 'input']);
   });
 
   test('a file whose form is wrong fails as a whole, and says which lines and why', async () => {

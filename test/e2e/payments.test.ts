@@ -114,8 +114,7 @@ const chat = (content: string, more: object = {}) => ({
   ...more,
 });
 const CHAT = '/v1/chat/completions';
-const outcome = (response: Response) =>
-  decodePaymentResponseHeader(response.headers.get('payment-response') ?? '') as unknown as Record<string, unknown>;
+const outcome = (response: Response) => decodePaymentResponseHeader(response.headers.get('payment-response') ?? '');
 const reader = (response: Response) =>
   new Client(pipeline.url, response.headers.get('countersign-payer-token') ?? 'none');
 const jobOf = (response: Response) => response.headers.get('countersign-job') ?? '';
@@ -133,7 +132,7 @@ describe('an answer that is paid for by itself', () => {
     const units = BigInt(price?.hold ?? 0) * 3n;
     expect(chargeOf(receipt.ticket, receipt.evidence, receipt.verdict)).toBe(price?.hold);
     expect(outcome(response)).toMatchObject({ success: true, network: NETWORK, payer: payer.address });
-    expect(outcome(response)['transaction']).toMatch(/^0x[0-9a-f]{64}$/);
+    expect(outcome(response).transaction).toMatch(/^0x[0-9a-f]{64}$/);
     expect(payer.balance()).toBe(1_000_000n - units);
     expect(facilitator.transfers.at(-1)).toEqual({ from: payer.address, to: SELLER, amount: units });
   });
