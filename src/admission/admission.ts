@@ -49,7 +49,7 @@ interface Application {
   /** By which the queue shares. */
   readonly flow: string;
   readonly model: CatalogModel;
-  readonly ticket: Buffer;
+  readonly ticket: string;
   readonly inlineInput: string;
   readonly createdMs: number;
   readonly deadlineMs: number;
@@ -185,7 +185,7 @@ export class Admission {
         deadlineMs,
         maxAttempts: attempts,
         cancelAskedMs: undefined,
-        ticket: signed.toString('utf8'),
+        ticket: signed,
         attempts: [],
         ending: undefined,
         state: 'queued',

@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto';
 import { runToEnd, workOf, type Engine } from '../engines/engine.ts';
 import { OUTPUTS } from '../jobs/task-input.ts';
 import type { Evidence, Property, Ticket } from '../receipts/statements.ts';
@@ -17,23 +16,6 @@ export interface RecomputeResult {
   readonly properties: Property[];
   readonly refusals: Refusal[];
   readonly maxAbsDiff: number | undefined;
-}
-
-/**
- * Whether a job is drawn for a method. Nobody but the holder of the secret can tell beforehand, and the same
- * attempt is always drawn alike, whichever attestor looks and however often.
- */
-export function isDrawn(
-  secret: Buffer,
-  method: 'recompute' | 'tokens' | 'audit',
-  share: number,
-  job: string,
-  epoch: number,
-): boolean {
-  if (share <= 0) return false;
-  if (share >= 1) return true;
-  const draw = createHmac('sha256', secret).update(`countersign/draw/v1\0${method}\0${job}\0${epoch}`).digest();
-  return draw.readUIntBE(0, 6) / 2 ** 48 < share;
 }
 
 export async function checkRecompute(

@@ -1,6 +1,5 @@
 import { createHmac } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { isDrawn } from '../attestation/recompute.ts';
 import { sha256Hex } from '../blobs/sha256.ts';
 import type { JobKeys } from '../jobs/job.keys.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
@@ -28,8 +27,14 @@ export class AuditDraws {
     this.#signingKey = signingKey;
   }
 
+  /** The same attempt is always drawn alike, whichever attestor looks and however often. */
   isDrawn(method: DrawnMethod, share: number, job: string, epoch: number, createdMs: number): boolean {
-    return isDrawn(this.#secretOf(dayOf(createdMs)), method, share, job, epoch);
+    if (share <= 0) return false;
+    if (share >= 1) return true;
+    const draw = createHmac('sha256', this.#secretOf(dayOf(createdMs)))
+      .update(`countersign/draw/v1\0${method}\0${job}\0${epoch}`)
+      .digest();
+    return draw.readUIntBE(0, 6) / 2 ** 48 < share;
   }
 
   /** Puts today's and tomorrow's digests into the log, once. */

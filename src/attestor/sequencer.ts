@@ -115,7 +115,7 @@ export class Sequencer {
     const args = verdicts.flatMap(({ id, epoch, field, verdict }) => {
       const salt = freshRandom(SALT_BYTES);
       const entry = logEntry('verdict', verdict.keyId, verdict.payload, salt);
-      return [id, epoch, field, encodeStored(verdict), salt.toString('base64'), entry];
+      return [id, epoch, field, encodeStored(verdict), salt.toString('base64'), entry.toString()];
     });
     const reply = await SEQUENCE.run(redis, [keys.log, keys.logTail], [keys.prefix, ...args]);
     if (!Array.isArray(reply)) throw new Error('sequence.lua answered something else than a list.');

@@ -56,14 +56,15 @@ export function parseCanonicalJson(text: string, limits: JsonLimits): unknown {
   return value;
 }
 
-/** How deep the text is nested. Strings are matched whole, so that brackets inside them do not count. */
+/** How deep the text is nested; brackets inside strings do not count. */
 function deepest(text: string): number {
   let depth = 0;
   let most = 0;
-  for (const token of text.match(/"(?:[^"\\]|\\.)*"|[[\]{}]/g) ?? []) {
-    if (token.length > 1) continue;
-    depth += token === '[' || token === '{' ? 1 : -1;
-    if (depth > most) most = depth;
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text.charCodeAt(at);
+    if (char === QUOTE) at = endOfString(text, at);
+    else if (char === 0x7b || char === 0x5b) most = Math.max(most, (depth += 1));
+    else if (char === 0x7d || char === 0x5d) depth -= 1;
   }
   return most;
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256Hex } from '../blobs/sha256.ts';
 
 /**
  * What an entry of the log says: that a key signed a document, of which it holds a digest with salt. The salt stands in the
@@ -13,6 +13,6 @@ const DOMAIN = 'countersign/log-entry/v1';
 
 /** The bytes that the log holds. */
 export function logEntry(kind: LogEntryKind, keyId: string, payload: Uint8Array, salt: Uint8Array): Buffer {
-  const digest = createHash('sha256').update(`${DOMAIN}\0${kind}\0`).update(salt).update(payload).digest('hex');
+  const digest = sha256Hex(Buffer.concat([Buffer.from(`${DOMAIN}\0${kind}\0`), salt, payload]));
   return Buffer.from(JSON.stringify({ type: `${DOMAIN}/${kind}`, keyid: keyId, digest }));
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256 } from '../blobs/sha256.ts';
 
 /**
  * Merkle trees of RFC 6962 (hashing, section 2.1) with the proofs of RFC 9162 (verification, sections 2.1.3.2 and
@@ -7,17 +7,17 @@ import { createHash } from 'node:crypto';
 export const HASH_BYTES = 32;
 
 /** The root of a tree without leaves. */
-export const EMPTY_ROOT = createHash('sha256').digest();
+export const EMPTY_ROOT = sha256('');
 
 const LEAF = Buffer.of(0);
 const NODE = Buffer.of(1);
 
 export function leafHash(entry: Uint8Array): Buffer {
-  return createHash('sha256').update(LEAF).update(entry).digest();
+  return sha256(Buffer.concat([LEAF, entry]));
 }
 
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return createHash('sha256').update(NODE).update(left).update(right).digest();
+  return sha256(Buffer.concat([NODE, left, right]));
 }
 
 /** The root of a whole subtree whose leaves, a power of two of them, have these hashes. Throws RangeError. */

@@ -23,8 +23,8 @@ export interface SignedPayload {
 
 /** Pre-authentication encoding, the bytes that are signed (DSSE protocol, section "Signature definition"). */
 export function preAuthEncoding(payloadType: string, payload: Uint8Array): Buffer {
-  const type = Buffer.from(payloadType);
-  return Buffer.concat([Buffer.from(`DSSEv1 ${type.length} `), type, Buffer.from(` ${payload.length} `), payload]);
+  const head = `DSSEv1 ${Buffer.byteLength(payloadType)} ${payloadType} ${payload.length} `;
+  return Buffer.concat([Buffer.from(head), payload]);
 }
 
 export function signPayload(key: SigningKey, payload: Buffer, payloadType = PAYLOAD_TYPE): SignedPayload {
@@ -54,8 +54,9 @@ export function fromEnvelope(envelope: Envelope): SignedPayload | { refused: str
   return { keyId: keyid, signature, payload };
 }
 
-export function encodeStored(signed: SignedPayload): Buffer {
-  return Buffer.concat([Buffer.from(`${signed.keyId}.${signed.signature.toString('base64')}.`), signed.payload]);
+/** As text, which a payload of JSON is: ioredis sends a command of texts in one piece, and one with a buffer argument by argument. */
+export function encodeStored({ keyId, signature, payload }: SignedPayload): string {
+  return `${keyId}.${signature.toString('base64')}.${payload.toString('utf8')}`;
 }
 
 /** The signed payload of its stored form, or undefined where the bytes are not one. */

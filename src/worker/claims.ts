@@ -93,7 +93,7 @@ export class Claims {
 }
 
 /** Named by epoch and content, so that a stranger's garbage never stands where an honest commit belongs. */
-function fieldOf(epoch: number, stored: Buffer): string {
+function fieldOf(epoch: number, stored: string): string {
   return `${epoch}:${sha256Hex(stored).slice(0, 32)}`;
 }
 

@@ -232,7 +232,7 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     const { pipeline, client, hostile, colleague } = await arena();
     await using _closing = pipeline;
     const { keys, redis } = hostile;
-    const bombs: Record<string, Buffer> = {
+    const bombs: Record<string, string | Buffer> = {
       'random bytes': Buffer.from([0xff, 0xfe, 0, 1, 2]),
       '20 MB': Buffer.alloc(20_000_000, 'a'),
       'nested 100,000 deep': Buffer.from(`${'0'.repeat(64)}.${'A'.repeat(86)}==.${'['.repeat(100_000)}`),

@@ -109,7 +109,7 @@ export class HandWorker {
   }
 
   /** Writes evidence past the scripts, field by field, as a hostile worker can with its Redis rights. */
-  async writeRaw(claim: Claim, stored: Buffer, output: string): Promise<void> {
+  async writeRaw(claim: Claim, stored: string | Buffer, output: string): Promise<void> {
     const field = `${claim.epoch}:${sha256Hex(stored).slice(0, 32)}`;
     await this.redis.hsetnx(this.keys.evidence(claim.id), `${field}:o`, output);
     await this.redis.hsetnx(this.keys.evidence(claim.id), field, stored);

@@ -20,8 +20,22 @@
 local prefix, idemTtl, firstLook = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local replies = {}
 
+-- What is to be added to sorted sets: one command for each set and not for each job.
+local additions = {}
+local function add(set, score, id)
+  local members = additions[set] or {}
+  members[#members + 1] = score
+  members[#members + 1] = id
+  additions[set] = members
+end
+local function flush()
+  for set, members in pairs(additions) do redis.call('ZADD', set, unpack(members)) end
+  additions = {}
+end
+
 -- A tenant's jobs that are kept and have not ended.
 local function openJobs(tenant)
+  flush()
   local count = redis.call('ZCARD', prefix .. 'jobs:' .. tenant)
   for _, state in ipairs({ 'done', 'rejected', 'failed', 'cancelled', 'expired' }) do
     count = count - redis.call('ZCARD', prefix .. 'ended:' .. tenant .. ':' .. state)
@@ -47,6 +61,14 @@ local function refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
       if rest and rest < tonumber(hold) then return { 'spent', string.format('%.0f', rest) } end
     end
   end
+end
+
+local woken, listeners = {}, {}
+local function hasListener(tenant)
+  if listeners[tenant] == nil then
+    listeners[tenant] = redis.call('HEXISTS', prefix .. 'listeners', tenant) == 1
+  end
+  return listeners[tenant]
 end
 
 for at = 4, #ARGV, 20 do
@@ -87,14 +109,16 @@ for at = 4, #ARGV, 20 do
         redis.call('HINCRBY', account, keyId .. ':held', hold)
       end
       redis.call('HSET', key, unpack(fields))
-      redis.call('ZADD', KEYS[1], created + firstLook, id)
-      redis.call('ZADD', prefix .. 'jobs:' .. tenant, created, id)
-      redis.call('ZADD', prefix .. 'jobs:' .. tenant .. ':' .. model, created, id)
-      if redis.call('HEXISTS', prefix .. 'listeners', tenant) == 1 then
-        redis.call('XADD', prefix .. 'wake:p', 'MAXLEN', '~', 10000, '*', 'ids', id)
-      end
+      add(KEYS[1], created + firstLook, id)
+      add(prefix .. 'jobs:' .. tenant, created, id)
+      add(prefix .. 'jobs:' .. tenant .. ':' .. model, created, id)
+      if hasListener(tenant) then woken[#woken + 1] = id end
     end
   end
   replies[#replies + 1] = reply or { 'ok', id }
+end
+flush()
+if #woken > 0 then
+  redis.call('XADD', prefix .. 'wake:p', 'MAXLEN', '~', 10000, '*', 'ids', table.concat(woken, ' '))
 end
 return replies

@@ -7,7 +7,7 @@
     ARGV[5+] per case: id, epoch ("" for the current one), field ("" for the committed one)
   Returns {now, per case false or
     { ticket, tenant, queue, model, created, deadline, cost, cancel, state, current epoch, claim, commit, closed (0/1),
-      field, statement length, statement, output length, output, lease ms, refuted epochs }}
+      field, statement length, statement, output length, output, lease ms (0 where an epoch was named) }}
 ]]
 local prefix, most, longest, longestOutput = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -53,7 +53,8 @@ for at = 5, #ARGV, 3 do
     case[16] = statement
     case[17] = outputLength
     case[18] = output
-    case[19] = redis.call('PTTL', prefix .. 'lease:' .. id)
+    -- Evidence that was named is judged whether or not its lease has run out.
+    case[19] = wanted == '' and redis.call('PTTL', prefix .. 'lease:' .. id) or 0
     cases[#cases + 1] = case
   else
     cases[#cases + 1] = false

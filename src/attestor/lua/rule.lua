@@ -24,32 +24,42 @@ local woken = {}
 -- No two jobs end at the same moment, and none before another that was seen: whoever follows the ends needs one number.
 local newest = tonumber(redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2] or 0)
 
+-- What ended, for one command for each set and not for each job.
+local closed, ended, endedOf = {}, {}, {}
+local function remember(set, score, id)
+  set[#set + 1] = score
+  set[#set + 1] = id
+end
+
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field, logSize)
   local epoch = tonumber(epochText)
   local ticketKey, claims, ruling = prefix .. 'ticket:' .. id, prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
   local ticket = redis.call('HMGET', ticketKey, 'tenant', 'created', 'attempts', 'queue', 'cancel', 'cost')
   if not ticket[1] then
-    redis.call('ZREM', KEYS[1], id)
+    closed[#closed + 1] = id
     return { 'missing' }
   end
   local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged')
   if ruled[1] then
-    redis.call('ZREM', KEYS[1], id)
+    closed[#closed + 1] = id
     return { 'already', ruled[1] }
   end
 
-  -- The named epoch is the current one if it was claimed and the next was not.
-  local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch)
-  local isCurrent = (epoch == 0 or claimed[1]) and not claimed[2]
-  local phase = 'running'
-  if epoch == 0 or ruled[2] then phase = 'queued' elseif claimed[3] then phase = 'attesting' end
-  if not isCurrent or not string.find(phases, phase, 1, true) then return { 'fenced' } end
-
-  if action == 'lost' and redis.call('EXISTS', prefix .. 'lease:' .. id) == 1 then return { 'held' } end
+  local claimed
   if state == 'done' then
-    if ticket[5] then return { 'cancelled' } end
     local loggedEpoch, index = string.match(ruled[3] or '', '^(%d+) (%d+) ')
+    -- That this epoch was the current one and held evidence was seen by sequence.lua; only its closing ends that.
+    if ruled[2] then return { 'fenced' } end
+    if ticket[5] then return { 'cancelled' } end
     if loggedEpoch ~= epochText or logSize == '' or tonumber(index) >= tonumber(logSize) then return { 'unlogged' } end
+  else
+    -- The named epoch is the current one if it was claimed and the next was not.
+    claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch)
+    local isCurrent = (epoch == 0 or claimed[1]) and not claimed[2]
+    local phase = 'running'
+    if epoch == 0 or ruled[2] then phase = 'queued' elseif claimed[3] then phase = 'attesting' end
+    if not isCurrent or not string.find(phases, phase, 1, true) then return { 'fenced' } end
+    if action == 'lost' and redis.call('EXISTS', prefix .. 'lease:' .. id) == 1 then return { 'held' } end
   end
 
   woken[#woken + 1] = id
@@ -72,10 +82,12 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   else
     redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail)
   end
-  redis.call('ZREM', KEYS[1], id)
+  closed[#closed + 1] = id
   newest = math.max(now, newest + 1 / 1024)
-  redis.call('ZADD', KEYS[2], newest, id)
-  redis.call('ZADD', prefix .. 'ended:' .. ticket[1] .. ':' .. state, ticket[2], id)
+  remember(ended, newest, id)
+  local index = prefix .. 'ended:' .. ticket[1] .. ':' .. state
+  endedOf[index] = endedOf[index] or {}
+  remember(endedOf[index], ticket[2], id)
   return { 'ended', state }
 end
 
@@ -83,5 +95,8 @@ local replies = {}
 for at = 4, #ARGV, 10 do
   replies[#replies + 1] = rule(unpack(ARGV, at, at + 9))
 end
+if #closed > 0 then redis.call('ZREM', KEYS[1], unpack(closed)) end
+if #ended > 0 then redis.call('ZADD', KEYS[2], unpack(ended)) end
+for index, members in pairs(endedOf) do redis.call('ZADD', index, unpack(members)) end
 if #woken > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'ids', table.concat(woken, ' ')) end
 return replies

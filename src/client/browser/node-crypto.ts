@@ -17,6 +17,11 @@ export function createHash(algorithm: string) {
   };
 }
 
+export function hash(algorithm: string, bytes: Uint8Array | string, encoding: 'hex' | 'buffer') {
+  const hashed = createHash(algorithm).update(bytes);
+  return encoding === 'buffer' ? hashed.digest() : hashed.digest(encoding);
+}
+
 function notHere(): never {
   throw new Error('A browser holds no signing keys.');
 }

@@ -17,6 +17,7 @@
 local prefix, worker, lease, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local nowText = string.format('%.0f', now)
 local busy = redis.call('XLEN', prefix .. 'attest') > tonumber(ARGV[5])
 
 local quarantined = redis.call('SISMEMBER', prefix .. 'quarantined', worker) == 1
@@ -47,7 +48,7 @@ local function claim(id, token)
   if epoch >= most then return { 'exhausted' } end
   if busy then return { 'busy' } end
   if quarantined then return { 'excluded' } end
-  redis.call('HSETNX', claims, 'e' .. (epoch + 1), worker .. ' ' .. token .. ' ' .. now)
+  redis.call('HSETNX', claims, 'e' .. (epoch + 1), worker .. ' ' .. token .. ' ' .. nowText)
   redis.call('SET', leaseKey, (epoch + 1) .. ' ' .. worker .. ' ' .. token, 'PX', lease)
   return { 'ok', epoch + 1, ticket[1], ticket[4] }
 end

@@ -14,7 +14,10 @@
 ]]
 local prefix, worker = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+
+-- A lease is of the claim that is committed, or has run out: whoever would hold it otherwise claimed a later epoch.
+local leases = {}
 
 local function commit(id, epoch, token, kind, field, statement, output, tokens)
   local claims, ruling, evidence = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'evidence:' .. id
@@ -29,8 +32,7 @@ local function commit(id, epoch, token, kind, field, statement, output, tokens)
   if redis.call('HSETNX', evidence, field, statement) == 1 then
     if kind == 'e' then redis.call('HSETNX', claims, 'c' .. epoch, field .. ' ' .. now) end
     redis.call('XADD', prefix .. 'attest', '*', 'k', kind, 'id', id, 'epoch', epoch, 'field', field)
-    -- The lease is of this claim or has run out: whoever would hold it otherwise claimed a later epoch.
-    redis.call('DEL', prefix .. 'lease:' .. id)
+    leases[#leases + 1] = prefix .. 'lease:' .. id
   end
   return 'ok'
 end
@@ -39,4 +41,5 @@ local replies = {}
 for at = 3, #ARGV, 8 do
   replies[#replies + 1] = commit(unpack(ARGV, at, at + 7))
 end
+if #leases > 0 then redis.call('DEL', unpack(leases)) end
 return replies
