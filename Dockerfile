@@ -16,7 +16,7 @@ COPY --from=build /app/package.json ./
 COPY --from=build /app/dist ./dist
 COPY models ./models
 USER node
-ENTRYPOINT ["node", "--max-semi-space-size=64"]
+ENTRYPOINT ["node"]
 
 # The worker's image does not hold the attestor's code at all.
 FROM base AS worker

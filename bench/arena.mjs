@@ -28,8 +28,6 @@ export const MODEL = {
   parallel: 50,
 };
 const PASSWORD = 'bench';
-/** As `countersign up` and the image start theirs; the baseline's processes have it too. */
-const NODE_OPTION = '--max-semi-space-size=64';
 const hash = createHash('sha256').update(PASSWORD).digest('hex');
 
 export async function openArena(models = [MODEL]) {
@@ -89,7 +87,7 @@ export async function openArena(models = [MODEL]) {
 
   /** Starts a process and waits for its line `{"ready":true…`. */
   async function start(script, env, args = [], nodeOptions = []) {
-    const child = spawn(process.execPath, [NODE_OPTION, ...nodeOptions, join(root, script), ...args], {
+    const child = spawn(process.execPath, [...nodeOptions, join(root, script), ...args], {
       env: {
         PATH: process.env.PATH,
         HOME: folder,

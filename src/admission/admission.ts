@@ -281,7 +281,7 @@ export class Admission {
       a.price?.hold ?? 0,
       a.submitter.limits.tenant.spend ?? '',
       a.submitter.limits.key.spend ?? '',
-      monthOf(a.createdMs),
+      a.price === undefined ? '' : monthOf(a.createdMs),
       a.price === undefined ? '' : JSON.stringify(holdEntry(a.createdMs, a.submitter.keyId, a.model.name, a.price)),
     ]);
     const reply = await ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, FIRST_LOOK_MS, ...args]);

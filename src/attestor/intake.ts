@@ -292,17 +292,10 @@ function parseEntries(stream: Entry['stream'], entries: unknown): Entry[] {
     const nothing: Entry = { entryId, stream, kind: 'c', ref: { id: '-' } };
     if (!isJobId(id)) return [nothing];
     if (stream === 'cancels') return [{ entryId, stream, kind: 'c', ref: { id } }];
-    const epoch = Number(value('epoch'));
     const kind = value('k');
     const field = value('field');
-    if (
-      !Number.isInteger(epoch) ||
-      epoch < 1 ||
-      epoch > 1_000 ||
-      (kind !== 'e' && kind !== 'r') ||
-      !/^\d{1,4}:[0-9a-f]{32}$/.test(field)
-    )
-      return [nothing];
+    const epoch = Number(/^(\d{1,4}):[0-9a-f]{32}$/.exec(field)?.[1]);
+    if (!(epoch >= 1 && epoch <= 1_000) || (kind !== 'e' && kind !== 'r')) return [nothing];
     return [{ entryId, stream, kind, ref: { id, epoch, field } }];
   });
 }

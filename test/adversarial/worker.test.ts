@@ -258,8 +258,10 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     ).rejects.toThrow();
     for (const fields of [
       ['k', 'e'],
-      ['id', 'x'.repeat(10_000), 'epoch', 'NaN'],
-      ['k', 'z', 'id', 'job_00000000000000000000000000', 'epoch', '-1', 'field', '../..'],
+      ['id', 'x'.repeat(10_000), 'field', 'NaN'],
+      ['k', 'z', 'id', 'job_00000000000000000000000000', 'field', '../..'],
+      ['k', 'e', 'id', 'job_00000000000000000000000000', 'field', `0:${'0'.repeat(32)}`],
+      ['k', 'e', 'id', 'job_00000000000000000000000000', 'field', `9999:${'0'.repeat(32)}`],
       ['constructor', '1', '__proto__', '2'],
     ]) {
       await pipeline.redis.client('worker').xadd(keys.attest, '*', ...fields);

@@ -31,7 +31,7 @@ local function commit(id, epoch, token, kind, field, statement, output, tokens)
   if tokens ~= '' then redis.call('HSETNX', evidence, field .. ':t', tokens) end
   if redis.call('HSETNX', evidence, field, statement) == 1 then
     if kind == 'e' then redis.call('HSETNX', claims, 'c' .. epoch, field .. ' ' .. now) end
-    redis.call('XADD', prefix .. 'attest', '*', 'k', kind, 'id', id, 'epoch', epoch, 'field', field)
+    redis.call('XADD', prefix .. 'attest', '*', 'k', kind, 'id', id, 'field', field)
     leases[#leases + 1] = prefix .. 'lease:' .. id
   end
   return 'ok'
