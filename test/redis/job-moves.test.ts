@@ -233,4 +233,62 @@ describe('the moves of a job', () => {
     expect((await reader.read(id))?.attempts).toHaveLength(1);
     expect(workerIdOf(worker.signingKey.public)).toBe(worker.id);
   });
+
+  test('a batch of rulings ends each job once, also one that stands in it twice, and a claim written beside a logged attempt undoes nothing', async () => {
+    await using server = await TestRedis.start();
+    const { keys, workers, admission, attestor, reader, rulings, verdict } = bench(server);
+    const sequencer = await startSequencer(server, attestor, newKey());
+    const [worker] = workers;
+    if (!worker) throw new Error('no worker');
+    const ids = await Promise.all(
+      ['done', 'cancelled', 'requeued'].map(
+        async (name) => (await admission.submit(SUBMITTER, parse(SubmitJob, completion(name)))).id,
+      ),
+    );
+    const [done = '', cancelled = '', requeued = ''] = ids;
+    for (const id of [done, requeued]) await worker.commit(await worker.claim(id));
+    const [logSize = 0] = await sequencer.log([{ id: done, epoch: 1, field: 'f', verdict: verdict.signed }]);
+    expect(await worker.redis.hsetnx(keys.claims(done), 'e2', `${worker.id} token ${Date.now()}`)).toBe(1);
+
+    const about = { code: 'test', detail: 'test' };
+    const confirm: Ruling = {
+      ...about,
+      id: done,
+      epoch: 1,
+      phases: ['attesting'],
+      action: { kind: 'end', state: 'done' },
+      verdict,
+      logSize,
+    };
+    const cancel: Ruling = {
+      ...about,
+      id: cancelled,
+      epoch: 0,
+      phases: ['queued'],
+      action: { kind: 'end', state: 'cancelled' },
+    };
+    const refute: Ruling = {
+      ...about,
+      id: requeued,
+      epoch: 1,
+      phases: ['attesting'],
+      action: { kind: 'close', why: 'refuted' },
+    };
+    expect((await rulings.apply([confirm, cancel, refute, cancel, refute])).map(({ kind }) => kind)).toEqual([
+      'ended',
+      'ended',
+      'requeued',
+      'already',
+      'fenced',
+    ]);
+    expect((await rulings.apply([confirm])).map(({ kind }) => kind)).toEqual(['already']);
+    expect((await Promise.all(ids.map((id) => reader.read(id)))).map((view) => view?.state)).toEqual([
+      'done',
+      'cancelled',
+      'queued',
+    ]);
+    expect(await attestor.zrange(keys.ended, '0', '-1')).toEqual([done, cancelled]);
+    expect(await attestor.zrange(keys.open, '0', '-1')).toEqual([requeued]);
+    await sequencer.stop();
+  });
 });
