@@ -234,7 +234,7 @@ describe('the moves of a job', () => {
     expect(workerIdOf(worker.signingKey.public)).toBe(worker.id);
   });
 
-  test('a batch of rulings ends each job once, also one that stands in it twice, and a claim written beside a logged attempt undoes nothing', async () => {
+  test('a batch of rulings ends each job once, also one that stands in it twice; a claim beside a logged attempt undoes nothing, its closing does', async () => {
     await using server = await TestRedis.start();
     const { keys, workers, admission, attestor, reader, rulings, verdict } = bench(server);
     const sequencer = await startSequencer(server, attestor, newKey());
@@ -247,38 +247,30 @@ describe('the moves of a job', () => {
     );
     const [done = '', cancelled = '', requeued = ''] = ids;
     for (const id of [done, requeued]) await worker.commit(await worker.claim(id));
-    const [logSize = 0] = await sequencer.log([{ id: done, epoch: 1, field: 'f', verdict: verdict.signed }]);
+    const [logSize = 0] = await sequencer.log(
+      [done, requeued].map((id) => ({ id, epoch: 1, field: 'f', verdict: verdict.signed })),
+    );
     expect(await worker.redis.hsetnx(keys.claims(done), 'e2', `${worker.id} token ${Date.now()}`)).toBe(1);
 
-    const about = { code: 'test', detail: 'test' };
-    const confirm: Ruling = {
-      ...about,
-      id: done,
-      epoch: 1,
-      phases: ['attesting'],
-      action: { kind: 'end', state: 'done' },
-      verdict,
-      logSize,
-    };
-    const cancel: Ruling = {
-      ...about,
-      id: cancelled,
-      epoch: 0,
-      phases: ['queued'],
-      action: { kind: 'end', state: 'cancelled' },
-    };
-    const refute: Ruling = {
-      ...about,
-      id: requeued,
-      epoch: 1,
-      phases: ['attesting'],
-      action: { kind: 'close', why: 'refuted' },
-    };
-    expect((await rulings.apply([confirm, cancel, refute, cancel, refute])).map(({ kind }) => kind)).toEqual([
+    const ruling = (id: string, epoch: number, phase: Ruling['phases'][number], action: Ruling['action']): Ruling => ({
+      id,
+      epoch,
+      phases: [phase],
+      action,
+      code: 'test',
+      detail: 'test',
+    });
+    const confirm = { ...ruling(done, 1, 'attesting', { kind: 'end', state: 'done' }), verdict, logSize };
+    // Its verdict stands in the log, and its attempt is closed before it can count.
+    const late = { ...confirm, id: requeued };
+    const cancel = ruling(cancelled, 0, 'queued', { kind: 'end', state: 'cancelled' });
+    const refute = ruling(requeued, 1, 'attesting', { kind: 'close', why: 'refuted' });
+    expect((await rulings.apply([confirm, cancel, refute, cancel, refute, late])).map(({ kind }) => kind)).toEqual([
       'ended',
       'ended',
       'requeued',
       'already',
+      'fenced',
       'fenced',
     ]);
     expect((await rulings.apply([confirm])).map(({ kind }) => kind)).toEqual(['already']);
