@@ -41,7 +41,7 @@ export interface CaseFile {
   readonly field: string;
   readonly statement: Statement;
   readonly inlineOutput: string | undefined;
-  /** Time left on the lease; 0 where nobody holds it. */
+  /** Time left on the lease; 0 where nobody holds it, and where the case named its epoch: its lease decides nothing. */
   readonly leaseMs: number;
 }
 
