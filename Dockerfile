@@ -21,9 +21,9 @@ ENTRYPOINT ["node"]
 # The worker's image does not hold the attestor's code at all.
 FROM base AS worker
 USER root
-RUN rm -rf dist/attestor dist/api dist/courier dist/cli
+RUN rm -rf dist/roles/attestor dist/roles/api dist/roles/courier dist/roles/cli dist/core/confirmation
 USER node
-CMD ["dist/worker/main.js"]
+CMD ["dist/roles/worker/main.js"]
 
 FROM base AS full
-CMD ["dist/cli/main.js", "--help"]
+CMD ["dist/roles/cli/main.js", "--help"]

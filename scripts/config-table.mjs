@@ -7,7 +7,7 @@ ensureBuilt(() => undefined);
 const roles = ['api', 'worker', 'attestor', 'courier'];
 const rows = new Map();
 for (const role of roles) {
-  const module = await import(new URL(`../dist/${role}/${role}-config.js`, import.meta.url).href);
+  const module = await import(new URL(`../dist/roles/${role}/${role}-config.js`, import.meta.url).href);
   const schema = module[`${role[0].toUpperCase()}${role.slice(1)}Config`];
   for (const [name, field] of Object.entries(schema.shape)) {
     const parsed = field.safeParse(undefined);

@@ -5,17 +5,17 @@ import { writeFileSync } from 'node:fs';
 import { root } from './setup.mjs';
 
 const load = (path) => import(new URL(`../dist/${path}`, import.meta.url).href);
-const { generateSigningKeyPem, signingKeyFromPem, workerIdOf } = await load('keys/signing-key.js');
-const { signPayload } = await load('receipts/dsse.js');
-const { receiptFile, policyDigest } = await load('receipts/receipt.js');
-const { BINDING_PROPERTIES } = await load('receipts/statements.js');
-const { keyringEntry } = await load('receipts/keyring.js');
-const { formatCheckpoint } = await load('log/checkpoint.js');
-const { logEntry } = await load('log/log-entry.js');
-const { leafHash, nodeHash } = await load('log/merkle.js');
-const { formatNote, formatVkey, noteKey, signNote } = await load('log/signed-note.js');
-const { formatProof } = await load('log/tlog-proof.js');
-const { sha256Hex } = await load('blobs/sha256.js');
+const { generateSigningKeyPem, signingKeyFromPem, workerIdOf } = await load('ground/keys/signing-key.js');
+const { signPayload } = await load('proof/receipts/dsse.js');
+const { receiptFile, policyDigest } = await load('proof/receipts/receipt.js');
+const { BINDING_PROPERTIES } = await load('proof/receipts/statements.js');
+const { keyringEntry } = await load('proof/receipts/keyring.js');
+const { formatCheckpoint } = await load('proof/tlog/checkpoint.js');
+const { logEntry } = await load('proof/tlog/log-entry.js');
+const { leafHash, nodeHash } = await load('proof/tlog/merkle.js');
+const { formatNote, formatVkey, noteKey, signNote } = await load('proof/tlog/signed-note.js');
+const { formatProof } = await load('proof/tlog/tlog-proof.js');
+const { sha256Hex } = await load('ground/blobs/sha256.js');
 
 const key = () => signingKeyFromPem(generateSigningKeyPem());
 const [api, attestor, worker, log] = [key(), key(), key(), key()];

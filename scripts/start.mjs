@@ -6,5 +6,5 @@ const say = (line) => (json ? process.stderr : process.stdout).write(`${line}\n`
 
 ensureInstalled(say);
 ensureBuilt(say);
-process.argv.splice(1, 1, `${root}dist/cli/main.js`, 'up');
-await import(new URL('../dist/cli/main.js', import.meta.url).href);
+process.argv.splice(1, 1, `${root}dist/roles/cli/main.js`, 'up');
+await import(new URL('../dist/roles/cli/main.js', import.meta.url).href);

@@ -12,7 +12,7 @@ const say = (line) => process.stdout.write(`${line}\n`);
 
 ensureInstalled(say);
 ensureBuilt(say);
-const { findRedisServer } = await import(new URL('../dist/redis/redis-server.js', import.meta.url).href);
+const { findRedisServer } = await import(new URL('../dist/ground/redis/redis-server.js', import.meta.url).href);
 try {
   await findRedisServer(join(root, '.countersign', 'redis-server'), say);
 } catch (error) {

@@ -1,9 +1,9 @@
 import type { z } from 'zod';
-import type { SubmitJob } from '../admission/submit-job.ts';
-import type { JobDocument } from '../api/job-document.ts';
-import { INPUTS, OUTPUTS } from '../jobs/task-input.ts';
-import { Keyring, KeyringFile } from '../receipts/keyring.ts';
-import { verifyReceipt, type VerifiedReceipt } from '../receipts/receipt.ts';
+import type { SubmitJob } from '../proof/contract/submit-job.ts';
+import type { JobDocument } from '../proof/contract/job-document.ts';
+import { INPUTS, OUTPUTS } from '../proof/tasks/task-input.ts';
+import { Keyring, KeyringFile } from '../proof/receipts/keyring.ts';
+import { verifyReceipt, type VerifiedReceipt } from '../proof/receipts/receipt.ts';
 import { CountersignError } from './countersign-error.ts';
 import { readEvents, type JobEvent } from './event-source.ts';
 

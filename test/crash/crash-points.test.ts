@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { CRASH_POINTS } from '../../src/faults/crash-point.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { CRASH_POINTS } from '../../src/ground/faults/crash-point.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { Pipeline, completion, until } from '../support/pipeline.ts';
 

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
-import { OpenAiEngine, type OpenAiOptions } from '../../src/engines/openai-engine.ts';
-import { EngineError, runToEnd } from '../../src/engines/engine.ts';
-import { OUTPUTS } from '../../src/jobs/task-input.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { OpenAiEngine, type OpenAiOptions } from '../../src/core/engines/openai-engine.ts';
+import { EngineError, runToEnd } from '../../src/core/engines/engine.ts';
+import { OUTPUTS } from '../../src/proof/tasks/task-input.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { LlamaServer, llamaServerRoot } from '../support/llama-server.ts';
 import { KJV_SHA256, Pipeline, until } from '../support/pipeline.ts';
 

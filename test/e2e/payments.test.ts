@@ -7,10 +7,10 @@ import { ExactEvmScheme } from '@x402/evm/exact/client';
 import { UptoEvmScheme } from '@x402/evm/upto/client';
 import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
-import { auditLedger } from '../../src/ledger/ledger-audit.ts';
-import { Books } from '../../src/ledger/books.store.ts';
-import { chargeOf } from '../../src/receipts/charge.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { auditLedger } from '../../src/surfaces/ledger/ledger-audit.ts';
+import { Books } from '../../src/surfaces/ledger/books.store.ts';
+import { chargeOf } from '../../src/proof/receipts/charge.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { LocalFacilitator } from '../support/facilitator.ts';
 import { KJV_MODEL, NOOP_MODEL, Client, Pipeline, completion, until, type Role } from '../support/pipeline.ts';
 

@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { monthOf } from '../../src/ledger/ledger-entry.ts';
-import { auditLedger } from '../../src/ledger/ledger-audit.ts';
-import { Books } from '../../src/ledger/books.store.ts';
-import { chargeOf } from '../../src/receipts/charge.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { monthOf } from '../../src/surfaces/ledger/ledger-entry.ts';
+import { auditLedger } from '../../src/surfaces/ledger/ledger-audit.ts';
+import { Books } from '../../src/surfaces/ledger/books.store.ts';
+import { chargeOf } from '../../src/proof/receipts/charge.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { KJV_MODEL, NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
 

@@ -1,7 +1,7 @@
 import { Worker } from 'bullmq';
 import { describe, expect, test } from '@jest/globals';
-import { FairQueues, type FairDelivery } from '../../src/bull/fair-queues.ts';
-import { redisOptions } from '../../src/redis/connection.ts';
+import { FairQueues, type FairDelivery } from '../../src/ground/bull/fair-queues.ts';
+import { redisOptions } from '../../src/ground/redis/connection.ts';
 import { until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 

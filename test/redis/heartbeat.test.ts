@@ -1,22 +1,22 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
-import { Admission } from '../../src/admission/admission.ts';
-import { parse } from '../../src/api/parse.ts';
-import { SubmitJob } from '../../src/admission/submit-job.ts';
-import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
-import { BlobStore } from '../../src/blobs/blob-store.ts';
-import { FairQueues } from '../../src/bull/fair-queues.ts';
-import { writeSecretFile } from '../../src/keys/key-file.ts';
-import { generateSigningKeyPem, signingKeyFromPem } from '../../src/keys/signing-key.ts';
-import { PriceTable } from '../../src/ledger/price-table.ts';
-import { createLogger } from '../../src/logging/logger.ts';
-import { RateLimits } from '../../src/tenants/rate-limits.ts';
-import { Webhooks } from '../../src/webhooks/webhook.store.ts';
+import { Admission } from '../../src/surfaces/admission/admission.ts';
+import { parse } from '../../src/roles/api/parse.ts';
+import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
+import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
+import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
+import { FairQueues } from '../../src/ground/bull/fair-queues.ts';
+import { writeSecretFile } from '../../src/ground/keys/key-file.ts';
+import { generateSigningKeyPem, signingKeyFromPem } from '../../src/ground/keys/signing-key.ts';
+import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
+import { RateLimits } from '../../src/surfaces/tenants/rate-limits.ts';
+import { Webhooks } from '../../src/surfaces/webhooks/webhook.store.ts';
 import { SUBMITTER } from '../support/submitter.ts';
-import { Catalog, CatalogModel } from '../../src/pools/catalog.ts';
-import { signPayload } from '../../src/receipts/dsse.ts';
-import type { Heartbeat } from '../../src/worker/heartbeat.ts';
+import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
+import { signPayload } from '../../src/proof/receipts/dsse.ts';
+import type { Heartbeat } from '../../src/core/execution/heartbeat.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { NOOP_MODEL, completion, until } from '../support/pipeline.ts';
 import { ROOT, TestRedis } from '../support/redis.ts';
@@ -24,7 +24,7 @@ import { startSequencer } from '../support/sequencer.ts';
 
 /** Built, because the heartbeat runs in a thread that Node itself loads. */
 const { Heartbeat: BuiltHeartbeat } = (await import(
-  pathToFileURL(join(ROOT, 'dist', 'worker', 'heartbeat.js')).href
+  pathToFileURL(join(ROOT, 'dist', 'core', 'execution', 'heartbeat.js')).href
 )) as { Heartbeat: typeof Heartbeat };
 
 const newKey = () => signingKeyFromPem(generateSigningKeyPem());

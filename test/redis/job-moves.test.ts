@@ -1,27 +1,28 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { FairQueues } from '../../src/bull/fair-queues.ts';
-import { Admission } from '../../src/admission/admission.ts';
-import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
-import { BlobStore } from '../../src/blobs/blob-store.ts';
-import { JobReader } from '../../src/jobs/job.reader.ts';
-import { TRANSITIONS, isFinal, type JobState } from '../../src/jobs/job-state.ts';
-import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/keys/signing-key.ts';
-import { PriceTable } from '../../src/ledger/price-table.ts';
-import { createLogger } from '../../src/logging/logger.ts';
-import { RateLimits } from '../../src/tenants/rate-limits.ts';
-import { Webhooks } from '../../src/webhooks/webhook.store.ts';
+import { FairQueues } from '../../src/ground/bull/fair-queues.ts';
+import { Admission } from '../../src/surfaces/admission/admission.ts';
+import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
+import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
+import { JobReader } from '../../src/core/jobs/job.reader.ts';
+import { TRANSITIONS } from '../../src/core/jobs/job-state.ts';
+import { isFinal, type JobState } from '../../src/proof/contract/job-states.ts';
+import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/ground/keys/signing-key.ts';
+import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
+import { RateLimits } from '../../src/surfaces/tenants/rate-limits.ts';
+import { Webhooks } from '../../src/surfaces/webhooks/webhook.store.ts';
 import { SUBMITTER } from '../support/submitter.ts';
-import { Catalog, CatalogModel } from '../../src/pools/catalog.ts';
-import { signPayload } from '../../src/receipts/dsse.ts';
-import type { Claim } from '../../src/worker/claims.ts';
+import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
+import { signPayload } from '../../src/proof/receipts/dsse.ts';
+import type { Claim } from '../../src/core/execution/claims.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { NOOP_MODEL, completion } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { startSequencer } from '../support/sequencer.ts';
-import { parse } from '../../src/api/parse.ts';
-import { SubmitJob } from '../../src/admission/submit-job.ts';
+import { parse } from '../../src/roles/api/parse.ts';
+import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 
 const MOVES = [
   'claim',

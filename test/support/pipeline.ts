@@ -3,16 +3,16 @@ import { createInterface } from 'node:readline';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobDocument } from '../../src/api/job-document.ts';
-import { sha256Hex } from '../../src/blobs/sha256.ts';
-import { EmbedEngine } from '../../src/engines/embed-engine.ts';
-import { ensureSigningKey, writeSecretFile } from '../../src/keys/key-file.ts';
-import type { SigningKey } from '../../src/keys/signing-key.ts';
-import { formatVkey, noteKey } from '../../src/log/signed-note.ts';
-import { Keyring, keyringEntry, type KeyringFile } from '../../src/receipts/keyring.ts';
-import { signWorkerList, workerEntry, type WorkerEntry, type WorkerList } from '../../src/registry/worker-list.ts';
-import type { Scope } from '../../src/tenants/api-key.ts';
-import { ApiKeys } from '../../src/tenants/api-key.store.ts';
+import type { JobDocument } from '../../src/proof/contract/job-document.ts';
+import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
+import { EmbedEngine } from '../../src/core/engines/embed-engine.ts';
+import { ensureSigningKey, writeSecretFile } from '../../src/ground/keys/key-file.ts';
+import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
+import { formatVkey, noteKey } from '../../src/proof/tlog/signed-note.ts';
+import { Keyring, keyringEntry, type KeyringFile } from '../../src/proof/receipts/keyring.ts';
+import { signWorkerList, workerEntry, type WorkerEntry, type WorkerList } from '../../src/core/registry/worker-list.ts';
+import type { Scope } from '../../src/surfaces/tenants/api-key.ts';
+import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { PASSWORD, ROOT, TestRedis } from './redis.ts';
 
 const MODEL_FILE = join(ROOT, 'models', 'kjv-1m-q8_0.gguf');
@@ -240,7 +240,7 @@ export class Pipeline implements AsyncDisposable {
   }
 
   launch(name: string, role: string, env: Env): Omit<Role, 'facts'> {
-    const child = spawn(process.execPath, [join(this.dist, role, 'main.js')], {
+    const child = spawn(process.execPath, [join(this.dist, 'roles', role, 'main.js')], {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

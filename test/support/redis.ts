@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
-import { JobKeys } from '../../src/jobs/job.keys.ts';
-import { aclFile, type RedisRole } from '../../src/redis/acl.ts';
-import { redisOptions, type RedisAccess } from '../../src/redis/connection.ts';
-import { findRedisServer, startPrivateRedis, type PrivateRedis } from '../../src/redis/redis-server.ts';
+import { JobKeys } from '../../src/ground/redis/keys.ts';
+import { aclFile, type RedisRole } from '../../src/ground/redis/acl.ts';
+import { redisOptions, type RedisAccess } from '../../src/ground/redis/connection.ts';
+import { findRedisServer, startPrivateRedis, type PrivateRedis } from '../../src/ground/redis/redis-server.ts';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const PASSWORD = 'for-tests-only';

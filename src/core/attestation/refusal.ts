@@ -1,0 +1,34 @@
+/** Why a worker's signature does not count at a time, by the list of workers. */
+export type WorkerRefusal = 'WORKER_SUSPENDED' | 'WORKER_REVOKED' | 'WORKER_KEY_EXPIRED';
+
+/** Why evidence is refuted: stable words, named in the verdict. */
+export type Refusal =
+  | 'EVIDENCE_MISSING'
+  | 'EVIDENCE_TOO_LARGE'
+  | 'EVIDENCE_MALFORMED'
+  | 'WORKER_NOT_CLAIMANT'
+  | 'WORKER_UNKNOWN'
+  | 'WORKER_QUARANTINED'
+  | WorkerRefusal
+  | 'SIGNATURE_INVALID'
+  | 'TICKET_SIGNATURE_INVALID'
+  | 'JOB_MISMATCH'
+  | 'TICKET_MISMATCH'
+  | 'EPOCH_MISMATCH'
+  | 'MODEL_MISMATCH'
+  | 'OUTPUT_MISSING'
+  | 'OUTPUT_MISMATCH'
+  | 'OUTPUT_MALFORMED'
+  | 'USAGE_IMPOSSIBLE'
+  | 'USAGE_MISCOUNTED'
+  | 'TIMES_IMPOSSIBLE'
+  | 'RECOMPUTED_OUTPUT_DIFFERS'
+  | 'RECOMPUTED_USAGE_DIFFERS'
+  | 'QUORUM_SAME_OPERATOR'
+  | 'HARDWARE_NOT_ATTESTED'
+  | 'TOKENS_MISSING'
+  | 'TOKENS_MISMATCH'
+  | 'TOKENS_TEXT_DIFFERS'
+  | 'TOKENS_NOT_WHOLE'
+  | 'TOKENS_UNLIKELY'
+  | 'TOKEN_OUT_OF_PLACE';

@@ -1,0 +1,136 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { JSONWebKeySet } from 'jose';
+import { z } from 'zod';
+import { verifyNitroDocument } from './nitro.ts';
+import { verifyNras } from './nvidia-nras.ts';
+import { verifySpdm } from './nvidia-spdm.ts';
+import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/statements.ts';
+import { AMD_ROOTS, verifySnpReport, type SnpProduct } from './sev-snp.ts';
+import { verifyIntelQuote } from './tdx.ts';
+import { appraise, type CpuFindings, type TeePolicy } from './tee-policy.ts';
+import { TeeRefused } from './tee-refused.ts';
+import { workerBinding } from './worker-binding.ts';
+import { certificatesOfPem } from './x509.ts';
+
+const Base64 = z.base64().max(90_000);
+
+/** What a worker hands in about its machine. Certificates and collateral that the attestor can fetch are not in it. */
+export const TeeEvidence = z.strictObject({
+  version: z.literal(1),
+  cpu: z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('tdx'), quote: Base64 }),
+    z.strictObject({ kind: z.literal('sev-snp'), report: Base64 }),
+    z.strictObject({ kind: z.literal('nitro'), document: Base64 }),
+  ]),
+  gpu: z
+    .discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('spdm'), evidence: Base64, certificates: z.string().max(65_536) }),
+      z.strictObject({ kind: z.literal('nras'), bundle: z.string().max(524_288) }),
+    ])
+    .optional(),
+});
+export type TeeEvidence = z.infer<typeof TeeEvidence>;
+
+/** What the attestor has fetched itself. */
+export interface TeeCollateral {
+  /** Intel's, in the form of `TdxCollateral`. */
+  readonly tdx?: unknown;
+  /** PEM: the endorsement key of the chip, AMD SEV key, AMD root key. */
+  readonly snpChain?: string;
+  readonly nrasKeys?: JSONWebKeySet;
+  /** SHA-256 of public keys that certify NRAS' keys. */
+  readonly nrasPinnedSpki?: readonly string[];
+}
+
+/** Whom the evidence must be about. */
+export interface TeeSubject {
+  readonly worker: string;
+  readonly publicKey: Buffer;
+  readonly tlsSpkiSha256: Buffer;
+  /** The attestor's own, made for this worker, not used before. */
+  readonly nonce: Buffer;
+  readonly modelManifestSha256: Buffer;
+}
+
+export interface TeeResult {
+  readonly properties: readonly HardwareProperty[];
+  readonly warnings: readonly HardwareWarning[];
+  readonly found: CpuFindings;
+}
+
+/**
+ * Verifies a machine's evidence, that it is about this worker, this nonce and this GPU, and what the policy says of it.
+ * Throws TeeRefused. It proves where a key lives; it does not prove that an answer is right.
+ */
+export async function verifyTeeEvidence(
+  evidence: TeeEvidence,
+  collateral: TeeCollateral,
+  subject: TeeSubject,
+  policy: TeePolicy,
+  atMs: number,
+  amdRoots: Readonly<Record<SnpProduct, string>> = { ...AMD_ROOTS, ...policy.sevSnp?.roots },
+): Promise<TeeResult> {
+  const gpuBytes = gpuEvidenceBytes(evidence);
+  const found = await verifyCpu(evidence.cpu, collateral, atMs, amdRoots);
+  const expected = workerBinding({
+    ...subject,
+    gpuEvidenceSha256: gpuBytes === undefined ? Buffer.alloc(0) : createHash('sha256').update(gpuBytes).digest(),
+  });
+  const said = found.platform === 'nitro' ? found.userData : found.reportData;
+  if (said?.length !== expected.length || !timingSafeEqual(said, expected))
+    throw new TeeRefused(
+      'TEE_NOT_BOUND',
+      'The report data does not bind this worker, this nonce, this GPU and these models.',
+    );
+  if (found.platform === 'nitro' && found.nonce?.equals(subject.nonce) !== true)
+    throw new TeeRefused('TEE_NOT_FRESH', 'The document answers another nonce.');
+  const gpu = await verifyGpu(evidence, collateral, subject.nonce, atMs);
+  const { properties, warnings } = appraise(found, policy, atMs);
+  return { properties: [...properties, ...gpu], warnings, found };
+}
+
+function gpuEvidenceBytes({ gpu }: TeeEvidence): Buffer | undefined {
+  if (gpu === undefined) return undefined;
+  return gpu.kind === 'spdm' ? Buffer.from(gpu.evidence, 'base64') : Buffer.from(gpu.bundle);
+}
+
+async function verifyCpu(
+  cpu: TeeEvidence['cpu'],
+  collateral: TeeCollateral,
+  atMs: number,
+  amdRoots: Readonly<Record<SnpProduct, string>>,
+): Promise<CpuFindings> {
+  switch (cpu.kind) {
+    case 'tdx':
+      return verifyIntelQuote(Buffer.from(cpu.quote, 'base64'), collateral.tdx, atMs);
+    case 'sev-snp':
+      return verifySnpReport(
+        Buffer.from(cpu.report, 'base64'),
+        certificatesOfPem(collateral.snpChain ?? ''),
+        atMs,
+        amdRoots,
+      );
+    case 'nitro':
+      return verifyNitroDocument(Buffer.from(cpu.document, 'base64'), atMs);
+  }
+}
+
+async function verifyGpu(
+  { gpu }: TeeEvidence,
+  collateral: TeeCollateral,
+  nonce: Buffer,
+  atMs: number,
+): Promise<('GPU_SPDM_OK' | 'GPU_NRAS_OK')[]> {
+  if (gpu === undefined) return [];
+  if (gpu.kind === 'spdm') {
+    const report = verifySpdm(Buffer.from(gpu.evidence, 'base64'), gpu.certificates, atMs);
+    if (!report.nonce.equals(nonce)) throw new TeeRefused('TEE_NOT_FRESH', 'The GPU answers another nonce.');
+    return ['GPU_SPDM_OK'];
+  }
+  if (collateral.nrasKeys === undefined)
+    throw new TeeRefused('TEE_COLLATERAL_INVALID', 'There is no key set of NRAS to verify with.');
+  const result = await verifyNras(gpu.bundle, collateral.nrasKeys, collateral.nrasPinnedSpki ?? [], atMs);
+  if (result.nonce.toLowerCase() !== nonce.toString('hex'))
+    throw new TeeRefused('TEE_NOT_FRESH', 'NRAS answers another nonce.');
+  return ['GPU_NRAS_OK'];
+}

@@ -1,0 +1,103 @@
+import type { Redis } from 'ioredis';
+import { MAX_STATEMENT_BYTES } from '../attestation/binding.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { MOST_EPOCHS } from '../jobs/job.reader.ts';
+import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
+import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
+import { loadScript } from '../../ground/redis/script.ts';
+
+const READ = loadScript(new URL('./lua/read-cases.lua', import.meta.url));
+
+/** Which attempt of which job is asked about; epoch and field are the current and committed ones where absent. */
+export interface CaseRef {
+  readonly id: string;
+  readonly epoch?: number;
+  readonly field?: string;
+}
+
+/** The stored evidence or release, or how it is unfit. */
+export type Statement = { readonly kind: 'stored'; readonly text: string } | { readonly kind: 'missing' | 'too_large' };
+
+/** Everything needed to judge one attempt, as Redis had it at one moment (`nowMs`, by Redis' clock). */
+export interface CaseFile {
+  readonly id: string;
+  readonly nowMs: number;
+  readonly ticket: string;
+  readonly tenant: string;
+  /** In units of `costOf`. */
+  readonly cost: number;
+  readonly queue: string;
+  readonly model: string;
+  readonly createdMs: number;
+  readonly deadlineMs: number;
+  readonly cancelAsked: boolean;
+  readonly ended: boolean;
+  readonly phase: Exclude<JobState, FinalState>;
+  /** The job's current epoch, and the one this case is about. */
+  readonly currentEpoch: number;
+  readonly epoch: number;
+  readonly claimant: string;
+  readonly committedMs: number | undefined;
+  readonly field: string;
+  readonly statement: Statement;
+  readonly inlineOutput: string | undefined;
+  /** Time left on the lease; 0 where nobody holds it, and where the case named its epoch: its lease decides nothing. */
+  readonly leaseMs: number;
+}
+
+/** Reads cases in one round trip; undefined where there is no such job. */
+export async function readCases(
+  redis: Redis,
+  keys: JobKeys,
+  refs: readonly CaseRef[],
+): Promise<(CaseFile | undefined)[]> {
+  if (refs.length === 0) return [];
+  const args = refs.flatMap(({ id, epoch, field }) => [id, epoch ?? '', field ?? '']);
+  const reply = await READ.run(
+    redis,
+    [keys.open],
+    [keys.prefix, MOST_EPOCHS, MAX_STATEMENT_BYTES, INLINE_BYTES, ...args],
+  );
+  if (!Array.isArray(reply)) throw new Error('read-cases.lua answered something else than a list.');
+  const cells: unknown[] = reply;
+  const [now, ...rows] = cells;
+  return refs.map((ref, index) => parseCase(ref, Number(now), rows[index]));
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+
+function parseCase(ref: CaseRef, nowMs: number, row: unknown): CaseFile | undefined {
+  if (!Array.isArray(row)) return undefined;
+  const cells: unknown[] = row;
+  const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closed, field] =
+    cells;
+  const [statementLength, statement, , output, lease] = cells.slice(14);
+  const currentEpoch = Number(current);
+  const [claimant = ''] = text(claim).split(' ');
+  const committed = text(commit);
+  return {
+    id: ref.id,
+    nowMs,
+    ticket: text(ticket),
+    tenant: text(tenant),
+    cost: Number(cost),
+    queue: text(queue),
+    model: text(model),
+    createdMs: Number(created),
+    deadlineMs: Number(deadline),
+    cancelAsked: typeof cancel === 'string',
+    ended: typeof state === 'string',
+    phase: currentEpoch === 0 || closed === 1 ? 'queued' : committed === '' ? 'running' : 'attesting',
+    currentEpoch,
+    epoch: ref.epoch ?? currentEpoch,
+    claimant,
+    committedMs: committed === '' ? undefined : Number(committed.split(' ')[1]) || 0,
+    field: text(field),
+    statement:
+      typeof statement === 'string'
+        ? { kind: 'stored', text: statement }
+        : { kind: Number(statementLength) > 0 ? 'too_large' : 'missing' },
+    inlineOutput: typeof output === 'string' ? output : undefined,
+    leaseMs: Number(lease) === -1 ? Infinity : Math.max(0, Number(lease)),
+  };
+}

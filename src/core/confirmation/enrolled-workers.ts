@@ -1,0 +1,113 @@
+import { readFileSync, statSync } from 'node:fs';
+import type { Redis } from 'ioredis';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { publicKeyFromBase64, type PublicKey } from '../../ground/keys/signing-key.ts';
+import type { Logger } from '../../ground/logging/logger.ts';
+import { openWorkerList, refusalAt, type WorkerEntry } from '../registry/worker-list.ts';
+import type { WorkerRefusal } from '../attestation/refusal.ts';
+
+const RELOAD_MS = 1_000;
+
+/** Puts a list into the log; it comes into force when that has been done. */
+type RecordList = (keyId: string, payload: Buffer) => Promise<unknown>;
+
+/**
+ * The workers whose signatures count, from the signed list. It is read again when it changes, so that a worker is taken out
+ * within a second. A list with a lower serial than any attestor has seen is refused (a rollback), as is one that is unreadable:
+ * the last good one stays in force, until the day on which it ends.
+ */
+export class EnrolledWorkers {
+  readonly #path: string;
+  readonly #signers: readonly PublicKey[];
+  readonly #logger: Logger;
+  #entries: ReadonlyMap<string, { key: PublicKey; entry: WorkerEntry }> = new Map();
+  #quarantined: ReadonlySet<string> = new Set();
+  #expiresMs = 0;
+  #modifiedMs = NaN;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  readonly #record: RecordList;
+
+  constructor(parts: {
+    path: string;
+    signers: readonly PublicKey[];
+    redis: Redis;
+    keys: JobKeys;
+    logger: Logger;
+    record: RecordList;
+  }) {
+    this.#path = parts.path;
+    this.#signers = parts.signers;
+    this.#redis = parts.redis;
+    this.#keys = parts.keys;
+    this.#record = parts.record;
+    this.#logger = parts.logger;
+  }
+
+  /** Throws CodedError `key_file_unfit` where there is no list that may come into force. */
+  async start(): Promise<void> {
+    await this.#load();
+    this.#timer = setInterval(() => {
+      this.#load().catch((error: unknown) =>
+        this.#logger.error(`the list of workers could not be read again: ${messageOf(error)}`),
+      );
+    }, RELOAD_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /**
+   * The key of a worker whose word counts at this time (ms), or why it does not. Throws CodedError `registry_expired`: then
+   * nobody's does, and nobody is refuted for it.
+   */
+  find(id: string, atMs: number): PublicKey | 'WORKER_UNKNOWN' | 'WORKER_QUARANTINED' | WorkerRefusal {
+    if (atMs > this.#expiresMs)
+      throw new CodedError(
+        'registry_expired',
+        `The list of workers ended on ${new Date(this.#expiresMs).toISOString()}; jobs wait for the next one.`,
+        { hint: 'sign it again with: countersign workers renew' },
+      );
+    const found = this.#entries.get(id);
+    if (found === undefined) return 'WORKER_UNKNOWN';
+    if (this.#quarantined.has(id)) return 'WORKER_QUARANTINED';
+    return refusalAt(found.entry, atMs) ?? found.key;
+  }
+
+  /** Who runs a worker that is on the list. */
+  operatorOf(id: string): string | undefined {
+    return this.#entries.get(id)?.entry.operator;
+  }
+
+  async #load(): Promise<void> {
+    this.#quarantined = new Set(await this.#redis.smembers(this.#keys.quarantined));
+    const modified = modifiedMs(this.#path);
+    if (modified === this.#modifiedMs) return;
+    const { list, payload, keyId } = openWorkerList(readFileSync(this.#path, 'utf8'), this.#signers);
+    const highest = Number((await this.#redis.zscore(this.#keys.registry, 'serial')) ?? 0);
+    if (list.serial < highest)
+      throw new CodedError(
+        'key_file_unfit',
+        `The list of workers has the serial ${list.serial}, and ${highest} was in force already: it has been rolled back.`,
+      );
+    await this.#record(keyId, payload);
+    await this.#redis.zadd(this.#keys.registry, 'GT', list.serial, 'serial');
+    this.#entries = new Map(
+      list.workers.map((entry) => [entry.id, { key: publicKeyFromBase64(entry.publicKey), entry }]),
+    );
+    this.#expiresMs = Date.parse(list.expires);
+    this.#modifiedMs = modified;
+    this.#logger.info({ serial: list.serial, workers: list.workers.length }, 'list of workers in force');
+  }
+}
+
+function modifiedMs(path: string): number {
+  try {
+    return statSync(path).mtimeMs;
+  } catch (cause) {
+    throw new CodedError('key_file_unfit', `${path} cannot be read.`, { cause });
+  }
+}

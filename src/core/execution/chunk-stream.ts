@@ -1,0 +1,56 @@
+import type { Redis } from 'ioredis';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { WAKE_STREAM_LENGTH, type Claim } from './claims.ts';
+
+const FLUSH_MS = 40;
+/** Provisional output is of use while somebody watches; the confirmed output is kept elsewhere. */
+const CHUNK_LIFE_MS = 600_000;
+const MOST_CHUNKS = 4_000;
+
+/**
+ * Writes provisional output of one attempt, gathered for 40 ms at a time. It never holds the engine up: what cannot be
+ * written is dropped, since nothing but a watcher's patience depends on it.
+ */
+export class ChunkStream {
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  readonly #claim: Claim;
+  readonly #worker: string;
+  #text = '';
+  #count = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(redis: Redis, keys: JobKeys, claim: Claim, worker: string) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#claim = claim;
+    this.#worker = worker;
+  }
+
+  write(piece: string): void {
+    this.#text += piece;
+    // Somebody waits for the first piece; those after it come in handfuls.
+    if (this.#count === 0) {
+      this.flush();
+      return;
+    }
+    this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS);
+  }
+
+  /** Sends what is left; call it before the commit, so that no chunk comes after its evidence. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#text === '' || this.#count >= MOST_CHUNKS || this.#redis.status !== 'ready') return;
+    this.#count += 1;
+    const key = this.#keys.chunks(this.#claim.id);
+    this.#redis
+      .pipeline()
+      .xadd(key, '*', 'e', this.#claim.epoch, 'w', this.#worker, 'n', this.#count, 'd', this.#text)
+      .pexpire(key, CHUNK_LIFE_MS)
+      .xadd(this.#keys.workerWake, 'MAXLEN', '~', WAKE_STREAM_LENGTH, '*', 'ids', this.#claim.id)
+      .exec()
+      .catch(() => undefined);
+    this.#text = '';
+  }
+}

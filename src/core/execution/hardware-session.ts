@@ -1,0 +1,106 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { promisify } from 'node:util';
+import type { Redis } from 'ioredis';
+import { TeeEvidence } from '../attestation/tee/tee-evidence.ts';
+import {
+  CHALLENGE_EVERY_MS,
+  SESSION_LIFE_MS,
+  sessionSubject,
+  type TeeSession,
+} from '../attestation/tee/tee-session.ts';
+import { workerBinding } from '../attestation/tee/worker-binding.ts';
+import type { Engine } from '../engines/engine.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { workerIdOf, type PublicKey } from '../../ground/keys/signing-key.ts';
+import type { Logger } from '../../ground/logging/logger.ts';
+import { Repetition } from '../../ground/process/periodic-task.ts';
+
+const run = promisify(execFile);
+const LOOK_EVERY_MS = 1_000;
+const RETRY_MS = 10_000;
+const COMMAND_MS = 60_000;
+const MAX_OUTPUT_BYTES = 786_432;
+
+/**
+ * Answers each challenge of the attestors with evidence of this machine. The operator's command gets it: `COMMAND gpu NONCE` prints
+ * the GPU's evidence as JSON, or `null`; `COMMAND cpu REPORT_DATA` a quote over these 64 bytes.
+ */
+export class HardwareSession {
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  readonly #key: PublicKey;
+  readonly #models: TeeSession['models'];
+  readonly #command: string;
+  readonly #logger: Logger;
+  readonly #looks: Repetition;
+  #answered = '';
+
+  constructor(parts: {
+    redis: Redis;
+    keys: JobKeys;
+    key: PublicKey;
+    engines: readonly Engine[];
+    command: string;
+    logger: Logger;
+  }) {
+    this.#redis = parts.redis;
+    this.#keys = parts.keys;
+    this.#key = parts.key;
+    this.#models = parts.engines.map(({ model: { name, sha256 } }) => ({ name, sha256 }));
+    this.#command = parts.command;
+    this.#logger = parts.logger;
+    const failed = (error: unknown) =>
+      this.#logger.error(`there is no evidence of this machine: ${messageOf(error).slice(0, 300)}`);
+    this.#looks = new Repetition(() => this.#look(), failed, RETRY_MS);
+  }
+
+  start(): void {
+    this.#looks.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#looks.stop();
+  }
+
+  /** When to look again, ms. */
+  async #look(): Promise<number> {
+    const [nonce] = await this.#redis.zrange(this.#keys.challenges, '-1', '-1');
+    if (nonce === undefined || nonce === this.#answered) return LOOK_EVERY_MS;
+    const worker = workerIdOf(this.#key);
+    const gpuText = await this.#ask('gpu', nonce);
+    const gpu = TeeEvidence.shape.gpu.parse(JSON.parse(gpuText) ?? undefined);
+    const gpuBytes =
+      gpu === undefined
+        ? undefined
+        : gpu.kind === 'spdm'
+          ? Buffer.from(gpu.evidence, 'base64')
+          : Buffer.from(gpu.bundle);
+    const reportData = workerBinding({
+      ...sessionSubject(worker, this.#key.bytes, { nonce, models: this.#models }),
+      gpuEvidenceSha256: gpuBytes === undefined ? Buffer.alloc(0) : createHash('sha256').update(gpuBytes).digest(),
+    });
+    const cpu = TeeEvidence.shape.cpu.parse(JSON.parse(await this.#ask('cpu', reportData.toString('hex'))));
+    const session: TeeSession = {
+      version: 1,
+      nonce,
+      models: this.#models,
+      evidence: { version: 1, cpu, ...(gpu === undefined ? {} : { gpu }) },
+    };
+    await this.#redis.set(
+      this.#keys.hardware(worker),
+      JSON.stringify(session),
+      'PX',
+      SESSION_LIFE_MS + CHALLENGE_EVERY_MS,
+    );
+    this.#answered = nonce;
+    this.#logger.info({ kind: cpu.kind, gpu: gpu?.kind }, 'evidence of this machine was handed in');
+    return LOOK_EVERY_MS;
+  }
+
+  async #ask(what: 'gpu' | 'cpu', data: string): Promise<string> {
+    const { stdout } = await run(this.#command, [what, data], { timeout: COMMAND_MS, maxBuffer: MAX_OUTPUT_BYTES });
+    return stdout;
+  }
+}

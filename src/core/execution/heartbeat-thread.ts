@@ -1,0 +1,148 @@
+import { freemem } from 'node:os';
+import { parentPort, workerData } from 'node:worker_threads';
+import { z } from 'zod';
+import { readSigningKey } from '../../ground/keys/key-file.ts';
+import { JobKeys } from '../../ground/redis/keys.ts';
+import { createLogger } from '../../ground/logging/logger.ts';
+import { ANNOUNCE_EVERY_MS, Announcement, announce, withdraw } from '../catalog/announcement.ts';
+import { openRedis } from '../../ground/redis/connection.ts';
+import { loadScript } from '../../ground/redis/script.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
+import { LeaseTable } from './lease-table.ts';
+
+/**
+ * Renews leases and announces the worker from a thread of its own, where a busy engine cannot starve it. The main
+ * thread counts a shared clock up; if that stands still for longer than `stallMs`, the worker is wedged and not
+ * busy, and the thread lets its leases run out. A stopped process (SIGSTOP) stops this thread too.
+ */
+const RENEW = loadScript(new URL('./lua/renew.lua', import.meta.url));
+
+const Start = z.object({
+  access: z.object({ url: z.string(), user: z.string().optional(), password: z.string().optional() }),
+  shard: z.string(),
+  leaseMs: z.number(),
+  heartbeatMs: z.number(),
+  stallMs: z.number(),
+  logLevel: z.string(),
+  keyFile: z.string(),
+  ticks: z.instanceof(SharedArrayBuffer),
+  leases: z.instanceof(SharedArrayBuffer),
+});
+
+/** What the main thread tells: what to announce, or to stop. The leases that it holds stand in the lease table. */
+export type HeartbeatOrder =
+  { readonly kind: 'announce'; readonly announcement: Announcement } | { readonly kind: 'stop' };
+
+/** What the main thread is told. */
+export type HeartbeatNews =
+  | { readonly kind: 'lost'; readonly id: string; readonly lease: string }
+  | { readonly kind: 'cancelled'; readonly id: string }
+  | { readonly kind: 'stopped' };
+
+if (parentPort === null) throw new Error('The heartbeat runs in a thread of the worker.');
+const port = parentPort;
+const start = Start.parse(workerData);
+const keys = new JobKeys(start.shard);
+const key = readSigningKey(start.keyFile);
+const logger = createLogger('worker-heartbeat', start.logLevel);
+const redis = openRedis(
+  { url: start.access.url, user: start.access.user, password: start.access.password },
+  'prompt',
+  logger,
+);
+const tail = openRedis(
+  { url: start.access.url, user: start.access.user, password: start.access.password },
+  'patient',
+  logger,
+);
+const ticks = new Int32Array(start.ticks);
+const leases = LeaseTable.over(start.leases);
+let announcement: Announcement | undefined;
+let lastTick = 0;
+let lastTickAt = performance.now();
+let stopped = false;
+
+const tell = (news: HeartbeatNews) => port.postMessage(news);
+
+port.on('message', obey);
+
+function obey(order: HeartbeatOrder): void {
+  switch (order.kind) {
+    case 'announce':
+      announcement = order.announcement;
+      void beat();
+      break;
+    case 'stop':
+      void stop();
+  }
+}
+
+function mainThreadLives(): boolean {
+  const tick = Atomics.load(ticks, 0);
+  const now = performance.now();
+  if (tick !== lastTick) [lastTick, lastTickAt] = [tick, now];
+  return now - lastTickAt < start.stallMs;
+}
+
+async function renew(): Promise<void> {
+  const held = leases.read();
+  const [first] = held;
+  if (first === undefined || !mainThreadLives()) return;
+  const args = held.flatMap(({ id, lease }) => [id, lease]);
+  const reply = await RENEW.run(redis, [keys.lease(first.id)], [keys.prefix, start.leaseMs, ...args]);
+  if (!Array.isArray(reply)) return;
+  held.forEach(({ id, lease }, index) => {
+    if (reply[index] === 2) tell({ kind: 'cancelled', id });
+    if (reply[index] === 0) tell({ kind: 'lost', id, lease });
+  });
+}
+
+async function beat(): Promise<void> {
+  if (announcement === undefined || stopped || !mainThreadLives()) return;
+  const now = { ...announcement, inFlight: leases.read().length, freeMemoryBytes: freemem() };
+  await announce(redis, keys, now, key).catch((error: unknown) => {
+    logger.debug(`not announced: ${messageOf(error)}`);
+  });
+}
+
+/** Follows the cancel stream, so that a cancelled job stops within a round trip and not within a heartbeat. */
+async function followCancels(): Promise<void> {
+  let last = '$';
+  while (!stopped) {
+    try {
+      const reply = await tail.xread('COUNT', 100, 'BLOCK', 5_000, 'STREAMS', keys.cancels, last);
+      for (const [, entries] of reply ?? []) {
+        for (const [entryId, fields] of entries) {
+          last = entryId;
+          const id = fields[1];
+          if (id !== undefined && leases.read().some((held) => held.id === id)) tell({ kind: 'cancelled', id });
+        }
+      }
+    } catch (error) {
+      if (isStopped()) return;
+      logger.warn(`cancel stream: ${messageOf(error).slice(0, 200)}`);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
+}
+
+function isStopped(): boolean {
+  return stopped;
+}
+
+async function stop(): Promise<void> {
+  stopped = true;
+  if (announcement) await withdraw(redis, keys, 'worker', announcement.id).catch(() => undefined);
+  redis.disconnect();
+  tail.disconnect();
+  tell({ kind: 'stopped' });
+  port.close();
+}
+
+// An announcement that came before the connection did.
+redis.on('ready', () => void beat());
+setInterval(() => {
+  renew().catch((error: unknown) => logger.warn(`leases not renewed: ${messageOf(error).slice(0, 200)}`));
+}, start.heartbeatMs).unref();
+setInterval(() => void beat(), ANNOUNCE_EVERY_MS).unref();
+void followCancels();

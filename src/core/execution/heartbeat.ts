@@ -1,0 +1,88 @@
+import { Worker as Thread } from 'node:worker_threads';
+import type { Announcement } from '../catalog/announcement.ts';
+import type { RedisAccess } from '../../ground/redis/connection.ts';
+import type { HeartbeatNews, HeartbeatOrder } from './heartbeat-thread.ts';
+import type { Claim } from './claims.ts';
+import { LeaseTable, type HeldLease } from './lease-table.ts';
+
+const TICK_MS = 100;
+
+/** The main thread's side of the heartbeat: holds and drops leases, hears when one is lost or its job cancelled. */
+export class Heartbeat {
+  readonly #thread: Thread;
+  readonly #ticks = new Int32Array(new SharedArrayBuffer(4));
+  readonly #timer: NodeJS.Timeout;
+  readonly #worker: string;
+  readonly #stopped: Promise<void>;
+  readonly #leases: LeaseTable;
+
+  constructor(
+    options: {
+      access: RedisAccess;
+      shard: string;
+      leaseMs: number;
+      heartbeatMs: number;
+      stallMs: number;
+      logLevel: string;
+      /** Announcements are signed with it. */
+      keyFile: string;
+      worker: string;
+      /** Most jobs that run at once. */
+      parallel: number;
+    },
+    on: { lost: (id: string, lease: string) => void; cancelled: (id: string) => void; died: (error: Error) => void },
+  ) {
+    this.#worker = options.worker;
+    this.#leases = LeaseTable.withRoomFor(options.parallel);
+    this.#thread = new Thread(threadFile(), {
+      workerData: { ...options, access: { ...options.access }, ticks: this.#ticks.buffer, leases: this.#leases.buffer },
+      env: {},
+    });
+    this.#stopped = new Promise((resolve) => {
+      this.#thread.once('exit', () => resolve());
+    });
+    this.#thread.on('message', (news: HeartbeatNews) => {
+      if (news.kind === 'lost') on.lost(news.id, news.lease);
+      if (news.kind === 'cancelled') on.cancelled(news.id);
+    });
+    this.#thread.on('error', on.died);
+    this.#timer = setInterval(() => Atomics.add(this.#ticks, 0, 1), TICK_MS);
+  }
+
+  leaseOf(claim: Claim): string {
+    return `${claim.epoch} ${this.#worker} ${claim.token}`;
+  }
+
+  hold(claim: Claim): void {
+    this.#leases.hold(this.#held(claim));
+  }
+
+  drop(claim: Claim): void {
+    this.#leases.drop(this.#held(claim));
+  }
+
+  announce(announcement: Announcement): void {
+    this.#tell({ kind: 'announce', announcement });
+  }
+
+  /** Withdraws the announcement and ends the thread. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#tell({ kind: 'stop' });
+    const forced = setTimeout(() => void this.#thread.terminate(), 2_000);
+    await this.#stopped;
+    clearTimeout(forced);
+  }
+
+  #held(claim: Claim): HeldLease {
+    return { id: claim.id, lease: this.leaseOf(claim) };
+  }
+
+  #tell(order: HeartbeatOrder): void {
+    this.#thread.postMessage(order);
+  }
+}
+
+function threadFile(): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? './heartbeat-thread.ts' : './heartbeat-thread.js', import.meta.url);
+}

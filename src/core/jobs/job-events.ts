@@ -1,0 +1,87 @@
+import type { Attempt, Ending } from './job-state.ts';
+import type { JobState } from '../../proof/contract/job-states.ts';
+
+/**
+ * The events of a job are read off its documents and not stored: the same documents always give the same events with
+ * the same ids. An id has three numbers, epoch, phase and place, that only grow:
+ *
+ *   0.0.0 queued   e.1.0 running   e.2.n provisional output   e.3.0 attesting   e.4.0 queued again   e.9.0 final
+ *
+ * A client that comes back with the last id it saw gets exactly what came after it.
+ */
+export type EventId = readonly [epoch: number, phase: number, place: number];
+
+export interface JobEvent {
+  readonly id: EventId;
+  readonly type: 'state' | 'chunk';
+  readonly data: Record<string, unknown>;
+}
+
+export interface Chunk {
+  readonly epoch: number;
+  readonly worker: string;
+  readonly place: number;
+  readonly text: string;
+}
+
+const iso = (ms: number) => new Date(ms).toISOString();
+
+export function stateEvents(job: {
+  id: string;
+  createdMs: number;
+  attempts: readonly Attempt[];
+  ending: Ending | undefined;
+}): JobEvent[] {
+  const { id, attempts, ending } = job;
+  const state = (eventId: EventId, name: JobState, atMs: number, more: Record<string, unknown> = {}): JobEvent => ({
+    id: eventId,
+    type: 'state',
+    data: { job: id, state: name, at: iso(atMs), ...more },
+  });
+  const events = [state([0, 0, 0], 'queued', job.createdMs)];
+  for (const { epoch, worker, claimedMs, committedMs, closed } of attempts) {
+    events.push(state([epoch, 1, 0], 'running', claimedMs, { epoch, worker }));
+    if (committedMs !== undefined) events.push(state([epoch, 3, 0], 'attesting', committedMs, { epoch }));
+    const endedJob = ending?.epoch === epoch && (ending.code === 'refuted' || ending.code === 'attempts_exhausted');
+    if (closed !== undefined && !endedJob)
+      events.push(state([epoch, 4, 0], 'queued', closed.atMs, { epoch, why: closed.why, detail: closed.detail }));
+  }
+  if (ending !== undefined) {
+    events.push(
+      state([attempts.length, 9, 0], ending.state, ending.atMs, {
+        epoch: ending.epoch,
+        code: ending.code,
+        detail: ending.detail,
+      }),
+    );
+  }
+  return events;
+}
+
+/** Chunks of attempts that the documents know, by the worker that claimed them; anything else is a stranger's. */
+export function chunkEvents(id: string, attempts: readonly Attempt[], chunks: readonly Chunk[]): JobEvent[] {
+  return chunks.flatMap(({ epoch, worker, place, text }): JobEvent[] => {
+    const attempt = attempts[epoch - 1];
+    if (attempt?.worker !== worker || !Number.isSafeInteger(place) || place < 1 || text === '') return [];
+    return [{ id: [epoch, 2, place], type: 'chunk', data: { job: id, epoch, text, provisional: true } }];
+  });
+}
+
+export function isAfter(a: EventId, b: EventId): boolean {
+  for (const index of [0, 1, 2] as const) if (a[index] !== b[index]) return a[index] > b[index];
+  return false;
+}
+
+export function inOrder(events: readonly JobEvent[]): JobEvent[] {
+  return events.toSorted((a, b) => (isAfter(a.id, b.id) ? 1 : -1));
+}
+
+/** The id in a Last-Event-ID header; undefined where it is not one of ours. */
+export function parseEventId(text: string): EventId | undefined {
+  const parts = /^(\d{1,4})\.(\d)\.(\d{1,9})$/.exec(text);
+  return parts === null ? undefined : [Number(parts[1]), Number(parts[2]), Number(parts[3])];
+}
+
+export function formatEvent({ id, type, data }: JobEvent): string {
+  return `id: ${id.join('.')}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
+}

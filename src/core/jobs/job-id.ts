@@ -1,0 +1,23 @@
+import { freshRandom } from '../../ground/keys/random.ts';
+
+const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
+
+/**
+ * A new job id: `job_` and a ULID in lower case, that is 48 bits of time (ms) and 80 random bits. Ids sort by
+ * creation, hold nothing that BullMQ refuses (`:` or digits only), and cannot be guessed.
+ */
+export function newJobId(nowMs: number): string {
+  let text = '';
+  for (let time = nowMs, digit = 0; digit < 10; digit += 1) {
+    text = (CROCKFORD[time % 32] ?? '') + text;
+    time = Math.floor(time / 32);
+  }
+  // Five bits of each byte, sixteen times.
+  for (const byte of freshRandom(16)) text += CROCKFORD[byte & 31] ?? '';
+  return `job_${text}`;
+}
+
+/** Whether a text can be a job id at all; anything else is answered like an unknown job. */
+export function isJobId(text: string): boolean {
+  return /^job_[0-9a-hjkmnp-tv-z]{26}$/.test(text);
+}

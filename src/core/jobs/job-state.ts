@@ -1,0 +1,59 @@
+import { JOB_STATES, type ClosingReason, type FinalState, type JobState } from '../../proof/contract/job-states.ts';
+
+/**
+ * The states of a job. A state is never stored: it is what the documents of the job say (`stateOf`).
+ *
+ *             claim            commit evidence         confirm
+ *   queued ─────────▶ running ─────────────▶ attesting ─────────▶ done
+ *     ▲  ▲               │                       │
+ *     │  └── release ────┘                       │
+ *     └───────────── refute, attempts left ──────┤
+ *                                                └─▶ rejected
+ *   any open state ─▶ cancelled | expired | failed
+ */
+/** The only legal moves. The property test walks the scripts against this table. */
+export const TRANSITIONS = {
+  queued: ['running', 'cancelled', 'expired', 'failed'],
+  running: ['attesting', 'queued', 'cancelled', 'expired', 'failed'],
+  attesting: ['done', 'rejected', 'queued', 'cancelled', 'expired', 'failed'],
+  done: [],
+  rejected: [],
+  failed: [],
+  cancelled: [],
+  expired: [],
+} as const satisfies Record<JobState, readonly JobState[]>;
+
+export function isJobState(text: string): text is JobState {
+  return (JOB_STATES as readonly string[]).includes(text);
+}
+
+/** One attempt: who claimed it, whether evidence was committed, why the attestor closed it. */
+export interface Attempt {
+  readonly epoch: number;
+  readonly worker: string;
+  readonly claimedMs: number;
+  readonly committedMs: number | undefined;
+  readonly closed: Closing | undefined;
+}
+
+export interface Closing {
+  readonly why: ClosingReason;
+  readonly atMs: number;
+  readonly detail: string;
+}
+
+export interface Ending {
+  readonly state: FinalState;
+  readonly atMs: number;
+  readonly epoch: number;
+  readonly code: string;
+  readonly detail: string;
+}
+
+/** The state that the documents amount to. */
+export function stateOf(attempts: readonly Attempt[], ending: Ending | undefined): JobState {
+  if (ending !== undefined) return ending.state;
+  const current = attempts.at(-1);
+  if (current === undefined || current.closed !== undefined) return 'queued';
+  return current.committedMs === undefined ? 'running' : 'attesting';
+}

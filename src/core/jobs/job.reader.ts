@@ -1,0 +1,118 @@
+import type { Redis } from 'ioredis';
+import { loadScript } from '../../ground/redis/script.ts';
+import { Batch } from '../../ground/redis/coalescer.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
+import { CLOSINGS, isFinal, type JobState } from '../../proof/contract/job-states.ts';
+
+const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url));
+
+/** More attempts than a ticket may ask for, so that a squatted epoch cannot hide a later one. */
+export const MOST_EPOCHS = 12;
+const BATCH = 100;
+
+/** A job as its documents show it at one moment. */
+export interface JobView {
+  readonly id: string;
+  readonly tenant: string;
+  readonly model: string;
+  readonly queue: string;
+  readonly createdMs: number;
+  readonly deadlineMs: number;
+  readonly maxAttempts: number;
+  readonly cancelAskedMs: number | undefined;
+  /** The stored form of the signed ticket. */
+  readonly ticket: string;
+  readonly attempts: readonly Attempt[];
+  readonly ending: Ending | undefined;
+  readonly state: JobState;
+}
+
+/** Reads jobs; calls of one turn of the event loop share a round trip. */
+export class JobReader {
+  readonly #batch: Batch<string, { view: JobView | undefined }>;
+
+  constructor(redis: Redis, keys: JobKeys, routingKey: string) {
+    this.#batch = new Batch(BATCH, async (ids) => {
+      const reply = await READ.run(redis, [routingKey], [keys.prefix, MOST_EPOCHS, ...ids]);
+      if (!Array.isArray(reply)) throw new Error('read-job.lua answered something else than a list.');
+      return ids.map((id, index) => ({ view: parseJob(id, reply[index]) }));
+    });
+  }
+
+  /** The job, or undefined where there is none. */
+  async read(id: string): Promise<JobView | undefined> {
+    return (await this.#batch.add(id)).view;
+  }
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+const optionalNumber = (value: unknown): number | undefined => (typeof value === 'string' ? Number(value) : undefined);
+
+function parseJob(id: string, reply: unknown): JobView | undefined {
+  if (!Array.isArray(reply)) return undefined;
+  const row: unknown[] = reply;
+  const [
+    tenant,
+    model,
+    queue,
+    created,
+    deadline,
+    attemptsAllowed,
+    cancel,
+    ticket,
+    state,
+    ended,
+    epoch,
+    reason,
+    epochs,
+  ] = row;
+  const attempts = parseAttempts(Array.isArray(epochs) ? epochs : []);
+  const ending = parseEnding(state, ended, epoch, reason);
+  return {
+    id,
+    tenant: text(tenant),
+    model: text(model),
+    queue: text(queue),
+    createdMs: Number(created),
+    deadlineMs: Number(deadline),
+    maxAttempts: Number(attemptsAllowed),
+    cancelAskedMs: optionalNumber(cancel),
+    ticket: text(ticket),
+    attempts,
+    ending,
+    state: stateOf(attempts, ending),
+  };
+}
+
+function parseAttempts(fields: readonly unknown[]): Attempt[] {
+  const attempts: Attempt[] = [];
+  for (let at = 0; at + 2 < fields.length; at += 3) {
+    const [worker = '', , claimedMs = '0'] = text(fields[at]).split(' ');
+    const commit = text(fields[at + 1]);
+    attempts.push({
+      epoch: at / 3 + 1,
+      worker,
+      claimedMs: Number(claimedMs) || 0,
+      committedMs: commit === '' ? undefined : Number(commit.split(' ')[1]) || 0,
+      closed: parseClosing(fields[at + 2]),
+    });
+  }
+  return attempts;
+}
+
+/** `x<epoch>` as the attestor writes it: why, worker, time (ms), detail. */
+function parseClosing(value: unknown): Closing | undefined {
+  if (typeof value !== 'string') return undefined;
+  const [why = '', , at = '0', ...detail] = value.split(' ');
+  const known = CLOSINGS.find((candidate) => candidate === why);
+  return { why: known ?? 'lost', atMs: Number(at), detail: detail.join(' ') };
+}
+
+function parseEnding(state: unknown, ended: unknown, epoch: unknown, reason: unknown): Ending | undefined {
+  if (typeof state !== 'string') return undefined;
+  if (!isJobState(state) || !isFinal(state))
+    throw new Error(`The ruling holds the state ${state}, which is not final.`);
+  const [code = '', ...detail] = text(reason).split(' ');
+  return { state, atMs: Number(ended), epoch: Number(epoch), code, detail: detail.join(' ') };
+}

@@ -1,0 +1,318 @@
+import type { Redis } from 'ioredis';
+import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import type { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { isJobId } from './job-id.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { JobReader, JobView } from './job.reader.ts';
+import { isFinal, type JobState } from '../../proof/contract/job-states.ts';
+import { MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
+import { decodeStored, verifyPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
+import type { Keyring } from '../../proof/receipts/keyring.ts';
+import { parseCheckpoint } from '../../proof/tlog/checkpoint.ts';
+import type { LogReader } from '../../proof/tlog/log-reader.ts';
+import { formatProof } from '../../proof/tlog/tlog-proof.ts';
+import { receiptFile } from '../../proof/receipts/receipt.ts';
+import { Evidence, Verdict, type Usage } from '../../proof/receipts/statements.ts';
+import { loadScript } from '../../ground/redis/script.ts';
+import type { Chunk } from './job-events.ts';
+import { LOOK_AGAIN_MS, waitFor, type Wake } from './wake.ts';
+
+const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url));
+const READ_CHUNKS = loadScript(new URL('./lua/read-chunks.lua', import.meta.url));
+
+const CANCEL_STREAM_LENGTH = 10_000;
+const CHUNKS_PER_READ = 200;
+const CHUNK_BYTES = 65_536;
+const CHUNKS_BYTES = 524_288;
+/** A filter that matches little stops after this many jobs and hands out a cursor; nothing is ever scanned whole. */
+const EXAMINED_PER_PAGE = 300;
+
+const UNKNOWN = 'There is no job with this id.';
+
+/** Which of a tenant's jobs, newest first; times are ISO 8601. */
+export interface JobQuery {
+  readonly state?: JobState | undefined;
+  readonly model?: string | undefined;
+  readonly created_after?: string | undefined;
+  readonly created_before?: string | undefined;
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+}
+
+/** What may keep a job's answer from its tenant for a while, such as a payment that is not settled. */
+export interface Withholding {
+  /** Whether nothing provisional is shown to this tenant. */
+  hidesProvisional(tenant: string): boolean;
+  /** Resolves when a confirmed answer may be handed out; throws the CodedError that says why it is not. */
+  requireReleased(tenant: string, id: string): Promise<void>;
+}
+
+export interface ConfirmedOutput {
+  readonly bytes: Buffer;
+  readonly sha256: string;
+  readonly usage: Usage;
+  /** The payload of the verdict, as it was signed. */
+  readonly verdict: Buffer;
+}
+
+/** What a tenant may do with its jobs. A job of another tenant answers exactly like one that does not exist. */
+export class Jobs {
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  readonly #reader: JobReader;
+  readonly #blobs: BlobStore;
+  readonly #wake: Wake;
+  readonly #log: LogReader;
+  readonly #keyring: Keyring;
+  readonly #withholding: Withholding;
+
+  constructor(parts: {
+    redis: Redis;
+    keys: JobKeys;
+    reader: JobReader;
+    blobs: BlobStore;
+    wake: Wake;
+    log: LogReader;
+    keyring: Keyring;
+    withholding: Withholding;
+  }) {
+    this.#redis = parts.redis;
+    this.#keys = parts.keys;
+    this.#reader = parts.reader;
+    this.#blobs = parts.blobs;
+    this.#wake = parts.wake;
+    this.#log = parts.log;
+    this.#keyring = parts.keyring;
+    this.#withholding = parts.withholding;
+  }
+
+  /** Throws CodedError `job_not_found`. */
+  async get(tenant: string, id: string): Promise<JobView> {
+    const view = isJobId(id) ? await this.#reader.read(id) : undefined;
+    if (view?.tenant !== tenant) throw new CodedError('job_not_found', UNKNOWN);
+    return view;
+  }
+
+  /** The job once `settled` holds, or as it is when time is up or the caller has gone. */
+  async wait(
+    tenant: string,
+    id: string,
+    waitMs: number,
+    signal: AbortSignal,
+    settled: (view: JobView) => boolean = (view) => isFinal(view.state),
+  ): Promise<JobView> {
+    const until = performance.now() + waitMs;
+    let wake: () => void = () => undefined;
+    using _listening = this.#wake.listen(id, () => wake());
+    for (;;) {
+      const woken = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      const view = await this.get(tenant, id);
+      const left = until - performance.now();
+      if (settled(view) || left <= 0 || signal.aborted) return view;
+      await waitFor(woken, Math.min(left, LOOK_AGAIN_MS), signal);
+    }
+  }
+
+  /** A page of the tenant's jobs, newest first, and the cursor of the next page if there is one. */
+  async list(tenant: string, query: JobQuery): Promise<{ jobs: JobView[]; next: string | undefined }> {
+    const index = this.#indexFor(tenant, query);
+    const min = query.created_after === undefined ? '-inf' : `(${Date.parse(query.created_after)}`;
+    const before = query.created_before === undefined ? Infinity : Date.parse(query.created_before);
+    let position = query.cursor === undefined ? undefined : parseCursor(query.cursor);
+    const jobs: JobView[] = [];
+    for (let examined = 0; examined < EXAMINED_PER_PAGE;) {
+      const max = position === undefined ? (before === Infinity ? '+inf' : `(${before}`) : String(position.createdMs);
+      const rows = await this.#redis.zrange(
+        index,
+        max,
+        min,
+        'BYSCORE',
+        'REV',
+        'LIMIT',
+        0,
+        query.limit + 1 + (position?.skip ?? 0),
+        'WITHSCORES',
+      );
+      const found = pairs(rows).filter(
+        ({ id, createdMs }) => position === undefined || createdMs < position.createdMs || id < position.id,
+      );
+      if (found.length === 0) return { jobs, next: undefined };
+      const views = await Promise.all(found.map(({ id }) => this.#reader.read(id)));
+      for (const [at, entry] of found.entries()) {
+        examined += 1;
+        position = {
+          ...entry,
+          skip: found.filter(({ createdMs }, other) => other <= at && createdMs === entry.createdMs).length,
+        };
+        const view = views[at];
+        if (view === undefined || view.tenant !== tenant) continue;
+        if (query.state !== undefined && view.state !== query.state) continue;
+        if (query.model !== undefined && view.model !== query.model) continue;
+        jobs.push(view);
+        if (jobs.length === query.limit) return { jobs, next: formatCursor(position) };
+      }
+    }
+    return { jobs, next: position === undefined ? undefined : formatCursor(position) };
+  }
+
+  /** What the surface that took the job keeps with it, if any. */
+  async surface(id: string): Promise<string | undefined> {
+    return (await this.#redis.hget(this.#keys.ticket(id), 'surface')) ?? undefined;
+  }
+
+  /** Asks for the job to be stopped; it is final when the attestor says so, which is when no worker runs it any more. */
+  async cancel(tenant: string, id: string): Promise<'asked' | 'final'> {
+    const view = await this.get(tenant, id);
+    if (isFinal(view.state)) return 'final';
+    const reply = await CANCEL.run(
+      this.#redis,
+      [this.#keys.ticket(id), this.#keys.cancels],
+      [this.#keys.prefix, id, CANCEL_STREAM_LENGTH],
+    );
+    if (reply === 'missing') throw new CodedError('job_not_found', UNKNOWN);
+    return reply === 'final' ? 'final' : 'asked';
+  }
+
+  /**
+   * The confirmed output and its digest. Throws CodedError `job_not_done` before confirmation: nothing unconfirmed is served. Throws
+   * as `Withholding.requireReleased` while the answer is withheld.
+   */
+  async output(tenant: string, id: string): Promise<ConfirmedOutput> {
+    const { field, evidence, verdict, confirmed } = await this.#documents(tenant, id);
+    const statement = Evidence.parse(JSON.parse(evidence.payload.toString('utf8')));
+    const sha256 = statement.subject[0].digest.sha256;
+    const inline = await this.#redis.hgetBuffer(this.#keys.evidence(id), `${field}:o`);
+    return {
+      bytes: inline ?? (await this.#blobs.get(sha256, MAX_OUTPUT_BYTES)),
+      sha256,
+      usage: confirmed.usage ?? statement.predicate.usage,
+      verdict: verdict.payload,
+    };
+  }
+
+  /** The receipt file. Throws CodedError `job_not_done`. */
+  async receipt(tenant: string, id: string): Promise<string> {
+    const { ticket, evidence, verdict, log } = await this.#documents(tenant, id);
+    const { salt, index, size } = log;
+    // The checkpoint by which it was done; a later one proves the same.
+    const kept = await this.#redis.get(this.#keys.logAt(size));
+    const checkpoint = kept ?? (await this.#log.checkpoint());
+    const hashes = await this.#log.inclusion(index, kept === null ? parseCheckpoint(checkpoint).size : size);
+    return receiptFile(ticket, evidence, verdict, { salt, proof: formatProof({ index, hashes, checkpoint }) });
+  }
+
+  /** Provisional output after a place in the chunk stream, and the place up to which it reads. */
+  async chunks(tenant: string, id: string, after: string): Promise<{ chunks: Chunk[]; last: string; more: boolean }> {
+    if (this.#withholding.hidesProvisional(tenant)) return { chunks: [], last: after, more: false };
+    const reply = await READ_CHUNKS.run(
+      this.#redis,
+      [this.#keys.jobsOf(tenant)],
+      [this.#keys.chunks(id), after, CHUNKS_PER_READ, CHUNK_BYTES, CHUNKS_BYTES],
+    );
+    const cells = Array.isArray(reply) ? reply.map(String) : [];
+    const chunks: Chunk[] = [];
+    let last = after;
+    for (let at = 0; at + 4 < cells.length; at += 5) {
+      const [streamId = after, epoch, worker = '', place, text = ''] = cells.slice(at, at + 5);
+      last = streamId;
+      chunks.push({ epoch: Number(epoch), worker, place: Number(place), text });
+    }
+    return { chunks, last, more: chunks.length === CHUNKS_PER_READ };
+  }
+
+  async #documents(tenant: string, id: string) {
+    const view = await this.get(tenant, id);
+    if (view.state !== 'done') {
+      throw new CodedError(
+        'job_not_done',
+        `The job is ${view.state}; only a done job has a confirmed output and a receipt.`,
+      );
+    }
+    await this.#withholding.requireReleased(tenant, id);
+    const [verdict, field, logged, logSize] = await this.#redis.hmgetBuffer(
+      this.#keys.ruling(id),
+      'verdict',
+      'field',
+      'logged',
+      'log',
+    );
+    const [, index, salt] = logged?.toString('latin1').split(' ') ?? [];
+    const evidence = field && (await this.#redis.hgetBuffer(this.#keys.evidence(id), field.toString('latin1')));
+    const decoded = {
+      ticket: decodeStored(Buffer.from(view.ticket)),
+      evidence: evidence ? decodeStored(evidence) : undefined,
+      verdict: verdict ? decodeStored(verdict) : undefined,
+    };
+    // Retention takes all documents of a job at once; between two reads it may have taken these.
+    if (!decoded.ticket || !decoded.evidence || !decoded.verdict || !field || !logSize || salt === undefined)
+      throw new CodedError('job_not_found', UNKNOWN);
+    // Whoever administers Redis can write a state, and cannot sign for the attestor.
+    const confirmed = confirmation(this.#keyring, id, decoded.evidence, decoded.verdict);
+    if (confirmed === undefined)
+      throw new CodedError(
+        'job_not_done',
+        'The verdict that is stored is not one by which the attestor confirmed this: nothing of it is served.',
+      );
+    return {
+      ticket: decoded.ticket,
+      evidence: decoded.evidence,
+      verdict: decoded.verdict,
+      confirmed,
+      log: { salt, index: Number(index), size: Number(logSize.toString('latin1')) },
+      field: field.toString('latin1'),
+    };
+  }
+
+  #indexFor(tenant: string, query: JobQuery): string {
+    if (query.state !== undefined && isFinal(query.state)) return this.#keys.endedOf(tenant, query.state);
+    if (query.model !== undefined && /^[a-z0-9-]{1,63}$/.test(query.model))
+      return this.#keys.jobsOfModel(tenant, query.model);
+    return this.#keys.jobsOf(tenant);
+  }
+}
+
+interface Position {
+  readonly createdMs: number;
+  readonly id: string;
+  /** Entries of this very millisecond that came before. */
+  readonly skip: number;
+}
+
+function pairs(rows: readonly string[]): { id: string; createdMs: number }[] {
+  const found = [];
+  for (let at = 0; at + 1 < rows.length; at += 2) found.push({ id: rows[at] ?? '', createdMs: Number(rows[at + 1]) });
+  return found;
+}
+
+function formatCursor({ createdMs, id, skip }: Position): string {
+  return Buffer.from(`${createdMs}.${skip}.${id}`).toString('base64url');
+}
+
+function parseCursor(text: string): Position {
+  const parts = /^(\d{1,15})\.(\d{1,6})\.(job_[0-9a-z]{26})$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
+  if (parts === null) throw new CodedError('request_invalid', 'The cursor is not one that this service handed out.');
+  return { createdMs: Number(parts[1]), skip: Number(parts[2]), id: parts[3] ?? '' };
+}
+
+/** What the verdict says, where it is one by which an attestor confirmed just this. */
+function confirmation(
+  keyring: Keyring,
+  id: string,
+  evidence: SignedPayload,
+  signed: SignedPayload,
+): Verdict['predicate'] | undefined {
+  const parsed = Verdict.safeParse(JSON.parse(signed.payload.toString('utf8')));
+  if (!parsed.success) return undefined;
+  const { subject, predicate } = parsed.data;
+  const key = keyring.find('attestor', signed.keyId, Date.parse(predicate.timeCreated));
+  const holds =
+    !('refused' in key) &&
+    verifyPayload(key, signed) &&
+    predicate.decision === 'confirmed' &&
+    predicate.job === id &&
+    subject[0].digest.sha256 === sha256Hex(evidence.payload);
+  return holds ? predicate : undefined;
+}

@@ -1,0 +1,11 @@
+import { JOB_STATES } from './job-states.ts';
+
+/** Types of events: one for every state of a job, and for the ends of batches. */
+export const EVENT_TYPES = [
+  ...JOB_STATES.map((state) => `job.${state}` as const),
+  'batch.completed',
+  'batch.failed',
+  'batch.expired',
+  'batch.cancelled',
+] as const;
+export type EventType = (typeof EVENT_TYPES)[number];

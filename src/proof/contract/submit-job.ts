@@ -1,0 +1,47 @@
+import { z } from 'zod';
+import { EVENT_TYPES } from './event-types.ts';
+import { INPUTS } from '../tasks/task-input.ts';
+import { Policy } from '../receipts/statements.ts';
+
+/** The body of `POST /v1/jobs`. What is left out gets its default at admission, and stands in the ticket then. */
+const Parameters = z.strictObject({
+  max_tokens: z.number().int().min(1).max(131_072).optional().describe('most tokens of the answer; 128 by default'),
+  temperature: z.number().min(0).max(2).optional().describe('0 by default: the likeliest token each time'),
+  top_p: z.number().gt(0).max(1).optional().describe('1 by default'),
+  seed: z
+    .number()
+    .int()
+    .min(0)
+    .max(4_294_967_295)
+    .optional()
+    .describe('drawn at random where absent, and told in the ticket'),
+  stop: z.array(z.string().min(1).max(64)).max(4).optional().describe('texts that end the answer'),
+});
+
+const common = {
+  model: z.string().min(1).max(63).describe('name of a model from `GET /v1/models`'),
+  params: Parameters.optional(),
+  attestation: Policy.partial()
+    .optional()
+    .describe(
+      '`recompute`: the share of such jobs whose answer is computed again by the attestor; `tokens`: the share whose tokens are replayed on its own copy of the model; `quorum`: how many workers of different operators must give the same answer, of how many; `tee`: whether the machine that answers must have proven itself by hardware evidence',
+    ),
+  attempts: z.number().int().min(1).max(10).optional().describe('most attempts, 3 by default'),
+  webhook: z
+    .strictObject({
+      url: z.string().min(1).max(2_048),
+      events: z.array(z.enum(EVENT_TYPES)).min(1).max(EVENT_TYPES.length).optional(),
+    })
+    .optional()
+    .describe("an address that is told of this job's states; of its end where `events` is absent"),
+  deadline_ms: z.number().int().min(1_000).max(86_400_000).optional().describe('from now; ten minutes by default'),
+};
+
+export const SubmitJob = z.discriminatedUnion('task', [
+  z.strictObject({ task: z.literal('completion'), input: INPUTS.completion, ...common }),
+  z.strictObject({ task: z.literal('chat'), input: INPUTS.chat, ...common }),
+  z.strictObject({ task: z.literal('embedding'), input: INPUTS.embedding, ...common }),
+]);
+export type SubmitJob = z.infer<typeof SubmitJob>;
+
+export const DEFAULTS = { max_tokens: 128, temperature: 0, top_p: 1, attempts: 3, deadlineMs: 600_000 } as const;

@@ -1,0 +1,388 @@
+import { z } from 'zod';
+import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import { JsonRefused, decodeUtf8, parseCanonicalJson } from '../../ground/json/strict-json.ts';
+import { publicKeyFromBase64, workerIdOf, type PublicKey } from '../../ground/keys/signing-key.ts';
+import { SALT_BYTES, logEntry } from '../tlog/log-entry.ts';
+import { LogRefused, strictBase64 } from '../tlog/signed-note.ts';
+import { MAX_PROOF_BYTES } from '../tlog/tlog-proof.ts';
+import { verifyLogged, type TlogPolicy, type VerifiedInclusion } from '../tlog/tlog-policy.ts';
+import { chargeOf } from './charge.ts';
+import { Envelope, fromEnvelope, toEnvelope, verifyPayload, type SignedPayload } from './dsse.ts';
+import type { Keyring } from './keyring.ts';
+import { BINDING_PROPERTIES, Evidence, Ticket, Verdict, type Policy } from './statements.ts';
+
+/**
+ * The file that an auditor holds: compact JSON in this order and one line feed. `log` shows that the verdict stands in the
+ * transparency log: the salt of its entry, and a tlog-proof.
+ */
+export const ReceiptFile = z.strictObject({
+  receipt: z.literal('countersign/v1'),
+  ticket: Envelope,
+  evidence: Envelope,
+  verdict: Envelope,
+  log: z.strictObject({ salt: z.string().max(64), proof: z.string().max(MAX_PROOF_BYTES) }),
+});
+
+/** No honest receipt comes near; a longer file is refused before it is parsed. */
+export const MAX_RECEIPT_BYTES = 262_144;
+const LIMITS = { maxDepth: 12 };
+
+/** Why a receipt was refused: a stable word and a sentence. */
+export class ReceiptRefused extends Error {
+  override readonly name = 'ReceiptRefused';
+  readonly reason: RefusalReason;
+
+  constructor(reason: RefusalReason, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+export type RefusalReason =
+  | 'worker_revoked'
+  | 'too_large'
+  | 'malformed'
+  | 'untrusted_key'
+  | 'bad_signature'
+  | 'wrong_worker'
+  | 'mismatch'
+  | 'not_confirmed'
+  | 'promise_not_kept'
+  | 'not_logged'
+  | 'wrong_output'
+  | 'wrong_input';
+
+export interface VerifiedReceipt {
+  readonly ticket: Ticket['predicate'];
+  readonly evidence: Evidence['predicate'];
+  readonly verdict: Verdict['predicate'];
+  readonly inputSha256: string;
+  readonly outputSha256: string;
+  /** Where the verdict stands in the log. */
+  readonly logged: VerifiedInclusion;
+  /** What the job costs by its documents, in millionths of the ticket's currency; undefined where it has no price. */
+  readonly charge: number | undefined;
+  /** What was found true, one sentence each, for people. */
+  readonly checks: string[];
+}
+
+export interface LogPart {
+  /** 32 bytes as base64. */
+  readonly salt: string;
+  /** A tlog-proof (C2SP). */
+  readonly proof: string;
+}
+
+export function receiptFile(
+  ticket: SignedPayload,
+  evidence: SignedPayload,
+  verdict: SignedPayload,
+  log: LogPart,
+): string {
+  const file = {
+    receipt: 'countersign/v1',
+    ticket: toEnvelope(ticket),
+    evidence: toEnvelope(evidence),
+    verdict: toEnvelope(verdict),
+    log: { salt: log.salt, proof: log.proof },
+  };
+  return `${JSON.stringify(file)}\n`;
+}
+
+/** The SHA-256 of a policy: over its compact JSON. The verdict names it. */
+export function policyDigest(policy: Policy): string {
+  return sha256Hex(JSON.stringify(policy));
+}
+
+/**
+ * Verifies a receipt from its bytes and a keyring alone: no clock, no network, no service of ours. Give the output
+ * or input bytes where you have them, and they are compared too. Throws ReceiptRefused with the first reason found.
+ */
+export function verifyReceipt(
+  bytes: Uint8Array,
+  keyring: Keyring,
+  documents: { output?: Uint8Array; input?: Uint8Array } = {},
+): VerifiedReceipt {
+  if (bytes.length > MAX_RECEIPT_BYTES)
+    throw new ReceiptRefused('too_large', `A receipt has at most ${MAX_RECEIPT_BYTES} bytes.`);
+  const file = parseFile(bytes);
+
+  const verdictSigned = open('verdict', file.verdict);
+  const verdict = parseStatement('verdict', Verdict, verdictSigned);
+  const decidedMs = Date.parse(verdict.predicate.timeCreated);
+  requireSignature('verdict', trusted(keyring, 'attestor', verdictSigned, decidedMs), verdictSigned);
+
+  const ticketSigned = open('ticket', file.ticket);
+  const ticket = parseStatement('ticket', Ticket, ticketSigned);
+  const createdMs = Date.parse(ticket.predicate.createdAt);
+  requireSignature('ticket', trusted(keyring, 'api', ticketSigned, createdMs), ticketSigned);
+
+  const evidenceSigned = open('evidence', file.evidence);
+  const evidence = parseStatement('evidence', Evidence, evidenceSigned);
+  requireSignature('evidence', workerKey(evidence, evidenceSigned), evidenceSigned);
+
+  requireBinding(ticket, ticketSigned, evidence, evidenceSigned, verdict);
+  requireConfirmation(ticket, evidence, verdict);
+  const logged = requireLogged(keyring.logPolicy, file.log, ticket, verdictSigned, verdict);
+
+  const inputSha256 = ticket.subject[0].digest.sha256;
+  const outputSha256 = evidence.subject[0].digest.sha256;
+  if (documents.input !== undefined && sha256Hex(documents.input) !== inputSha256)
+    throw new ReceiptRefused('wrong_input', 'The input given is not the one of the ticket.');
+  if (documents.output !== undefined && sha256Hex(documents.output) !== outputSha256)
+    throw new ReceiptRefused('wrong_output', 'The output given is not the one that was confirmed.');
+
+  return {
+    ticket: ticket.predicate,
+    evidence: evidence.predicate,
+    verdict: verdict.predicate,
+    inputSha256,
+    outputSha256,
+    logged,
+    charge: ticket.predicate.price && chargeOf(ticket.predicate, evidence.predicate, verdict.predicate),
+    checks: describe(verdict, logged, documents),
+  };
+}
+
+function parseFile(bytes: Uint8Array): z.infer<typeof ReceiptFile> {
+  try {
+    const text = decodeUtf8(bytes);
+    if (!text.endsWith('\n')) throw new JsonRefused('The last line does not end.');
+    return ReceiptFile.parse(parseCanonicalJson(text.slice(0, -1), LIMITS));
+  } catch (error) {
+    throw new ReceiptRefused('malformed', `The file is not a receipt: ${sentence(error)}`);
+  }
+}
+
+function open(name: string, envelope: Envelope): SignedPayload {
+  const signed = fromEnvelope(envelope);
+  if ('refused' in signed) throw new ReceiptRefused('malformed', `In the ${name}, ${signed.refused}.`);
+  return signed;
+}
+
+function parseStatement<Schema extends z.ZodType>(
+  name: string,
+  schema: Schema,
+  signed: SignedPayload,
+): z.infer<Schema> {
+  try {
+    return schema.parse(parseCanonicalJson(decodeUtf8(signed.payload), LIMITS));
+  } catch (error) {
+    throw new ReceiptRefused('malformed', `The ${name} is not a statement of its type: ${sentence(error)}`);
+  }
+}
+
+function trusted(keyring: Keyring, role: 'api' | 'attestor', signed: SignedPayload, atMs: number): PublicKey {
+  const key = keyring.find(role, signed.keyId, atMs);
+  if ('refused' in key)
+    throw new ReceiptRefused('untrusted_key', `For the ${role === 'api' ? 'ticket' : 'verdict'}, ${key.refused}.`);
+  return key;
+}
+
+/** The worker's key stands in its evidence; that it was enrolled is a property that the attestor vouches for. */
+function workerKey(evidence: Evidence, signed: SignedPayload): PublicKey {
+  const { id, publicKey } = evidence.predicate.worker;
+  let key: PublicKey;
+  try {
+    key = publicKeyFromBase64(publicKey);
+  } catch (error) {
+    throw new ReceiptRefused('wrong_worker', `The worker's key is refused: ${sentence(error)}`);
+  }
+  if (workerIdOf(key) !== id || key.id !== signed.keyId)
+    throw new ReceiptRefused('wrong_worker', 'The evidence is not signed by the worker that it names.');
+  return key;
+}
+
+function requireSignature(name: string, key: PublicKey, signed: SignedPayload): void {
+  if (!verifyPayload(key, signed))
+    throw new ReceiptRefused('bad_signature', `The signature of the ${name} does not verify.`);
+}
+
+function requireBinding(
+  ticket: Ticket,
+  ticketSigned: SignedPayload,
+  evidence: Evidence,
+  evidenceSigned: SignedPayload,
+  verdict: Verdict,
+): void {
+  const ticketDigest = sha256Hex(ticketSigned.payload);
+  const must = (holds: boolean, sentenceText: string) => {
+    if (!holds) throw new ReceiptRefused('mismatch', sentenceText);
+  };
+  must(evidence.predicate.ticket.sha256 === ticketDigest, 'The evidence answers another ticket.');
+  must(verdict.predicate.ticket.sha256 === ticketDigest, 'The verdict is about another ticket.');
+  must(verdict.subject[0].digest.sha256 === sha256Hex(evidenceSigned.payload), 'The verdict is about other evidence.');
+  must(verdict.subject[1].digest.sha256 === evidence.subject[0].digest.sha256, 'The verdict is about another output.');
+  must(
+    evidence.predicate.job === ticket.predicate.job && verdict.predicate.job === ticket.predicate.job,
+    'The documents belong to different jobs.',
+  );
+  must(verdict.predicate.epoch === evidence.predicate.epoch, 'The verdict is about another attempt.');
+  must(
+    evidence.predicate.model.name === ticket.predicate.model.name &&
+      evidence.predicate.model.sha256 === ticket.predicate.model.sha256,
+    'The worker ran another model than the ticket names.',
+  );
+  must(
+    verdict.predicate.verifier.policies[0].digest.sha256 === policyDigest(ticket.predicate.policy),
+    'The verdict applied another policy than the ticket promised.',
+  );
+}
+
+/** The level that was promised must be the level that was applied (invariant 6 of the design). */
+function requireConfirmation(ticket: Ticket, evidence: Evidence, verdict: Verdict): void {
+  const { decision, properties, recompute, refusals, notChecked } = verdict.predicate;
+  const promise = ticket.predicate.policy.recompute;
+  const has = (name: (typeof properties)[number]) => properties.includes(name);
+  if (decision !== 'confirmed' || refusals.length > 0)
+    throw new ReceiptRefused('not_confirmed', 'The attestor did not confirm this job.');
+  const missing = BINDING_PROPERTIES.find((name) => !has(name));
+  if (missing !== undefined)
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      `The verdict does not say ${missing}, which every confirmation needs.`,
+    );
+  if (new Set(properties).size !== properties.length)
+    throw new ReceiptRefused('malformed', 'The verdict names a property twice.');
+  const recomputed = has('OUTPUT_RECOMPUTED_EXACT') || has('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE');
+  if (recompute.promisedShare !== promise)
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      'The verdict names another share of recomputation than the ticket promised.',
+    );
+  if (promise === 1 && !recompute.drawn)
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      'The ticket promised that the answer is computed again, and it was not.',
+    );
+  if (recompute.drawn !== recomputed)
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      'The verdict says that the job was drawn for recomputation and does not say that it held, or the reverse.',
+    );
+  requireReplay(ticket, evidence, verdict);
+  requireQuorum(ticket, evidence, verdict);
+  requireHardware(ticket, verdict);
+  requireUsage(evidence, verdict);
+  if (has('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE') && ticket.predicate.task !== 'embedding')
+    throw new ReceiptRefused('promise_not_kept', 'A tolerance is for embeddings only.');
+  if (recomputed === notChecked.includes('OUTPUT_NOT_RECOMPUTED'))
+    throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself about what was not checked.');
+  if (evidence.predicate.model.measured === notChecked.includes('WEIGHTS_DECLARED_NOT_MEASURED'))
+    throw new ReceiptRefused('promise_not_kept', 'The verdict hides or invents that the weights were only declared.');
+}
+
+function requireReplay(ticket: Ticket, evidence: Evidence, { predicate }: Verdict): void {
+  const promise = ticket.predicate.policy.tokens;
+  const { tokens, properties } = predicate;
+  const isReplayed = properties.includes('TOKENS_REPLAYED');
+  const isDrawn = tokens?.drawn === true;
+  if (tokens?.promisedShare !== promise || (promise === 1 && !isDrawn) || isDrawn !== isReplayed)
+    throw new ReceiptRefused('promise_not_kept', 'The tokens were not replayed as the ticket promised.');
+  const isMeasured = tokens?.margin !== undefined && tokens.limit !== undefined && tokens.calibration !== undefined;
+  if (isDrawn && (!isMeasured || evidence.predicate.tokens === undefined || (tokens.margin ?? 0) > (tokens.limit ?? 0)))
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      'The verdict says that tokens were replayed and not with what result.',
+    );
+}
+
+/** Usage that the attestor counted itself is never more than the worker's word. */
+function requireUsage({ predicate: { usage } }: Evidence, { predicate }: Verdict): void {
+  const own = predicate.usage;
+  const isConsistent =
+    own === undefined || (own.inputTokens === usage.inputTokens && own.outputTokens <= usage.outputTokens);
+  if (predicate.properties.includes('USAGE_RETOKENIZED') !== (own !== undefined) || !isConsistent)
+    throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself or the evidence about the usage.');
+}
+
+function requireHardware(ticket: Ticket, { predicate }: Verdict): void {
+  const { hardware, properties, notChecked } = predicate;
+  if (ticket.predicate.policy.tee === true && hardware === undefined)
+    throw new ReceiptRefused('promise_not_kept', 'The ticket wants hardware evidence, and the verdict names none.');
+  const isAttested = hardware !== undefined;
+  if (
+    properties.includes('HARDWARE_ATTESTED') !== isAttested ||
+    notChecked.includes('HARDWARE_NOT_ATTESTED') === isAttested
+  )
+    throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself about the hardware.');
+}
+
+function requireQuorum(ticket: Ticket, evidence: Evidence, { subject, predicate }: Verdict): void {
+  const { quorum: promise } = ticket.predicate.policy;
+  const { quorum, properties } = predicate;
+  if (
+    (promise === undefined) !== (quorum === undefined) ||
+    (promise !== undefined) !== properties.includes('QUORUM_AGREED')
+  )
+    throw new ReceiptRefused('promise_not_kept', 'The answer was not agreed upon as the ticket promised.');
+  if (promise === undefined || quorum === undefined) return;
+  const { votes } = quorum;
+  const distinct = (of: (vote: (typeof votes)[number]) => string) => new Set(votes.map(of)).size;
+  const own = votes.find(({ epoch }) => epoch === predicate.epoch);
+  if (
+    quorum.of !== promise.of ||
+    quorum.agree !== promise.agree ||
+    votes.length < promise.agree ||
+    distinct(({ operator }) => operator) !== votes.length ||
+    distinct(({ worker }) => worker) !== votes.length ||
+    own?.worker !== evidence.predicate.worker.id ||
+    own.evidence.sha256 !== subject[0].digest.sha256
+  )
+    throw new ReceiptRefused(
+      'promise_not_kept',
+      'Fewer workers of different operators agreed than the ticket promised.',
+    );
+}
+
+/** Witnesses' clocks and ours may differ by this much. */
+const CLOCK_GRACE_MS = 60_000;
+
+function requireLogged(
+  policy: TlogPolicy,
+  log: LogPart,
+  ticket: Ticket,
+  signed: SignedPayload,
+  verdict: Verdict,
+): VerifiedInclusion {
+  const salt = strictBase64(log.salt);
+  if (salt?.length !== SALT_BYTES) throw new ReceiptRefused('malformed', 'The salt of the log entry is malformed.');
+  let logged: VerifiedInclusion;
+  try {
+    logged = verifyLogged(policy, log.proof, logEntry('verdict', signed.keyId, signed.payload, salt));
+  } catch (error) {
+    if (error instanceof LogRefused) throw new ReceiptRefused('not_logged', `The log: ${error.message}`);
+    throw error;
+  }
+  const decidedMs = Date.parse(verdict.predicate.timeCreated);
+  if (decidedMs < Date.parse(ticket.predicate.createdAt) - CLOCK_GRACE_MS)
+    throw new ReceiptRefused('mismatch', 'The verdict is dated before its ticket.');
+  if (logged.seenAtSeconds !== undefined && decidedMs > logged.seenAtSeconds * 1_000 + CLOCK_GRACE_MS)
+    throw new ReceiptRefused('mismatch', 'The verdict is dated after witnesses saw it in the log.');
+  return logged;
+}
+
+function describe(
+  verdict: Verdict,
+  logged: VerifiedInclusion,
+  documents: { output?: Uint8Array; input?: Uint8Array },
+): string[] {
+  return [
+    'ticket signed by the API',
+    'evidence signed by the worker it names',
+    'verdict signed by the attestor',
+    'ticket, evidence and verdict are about the same job, attempt, model and output',
+    `the verdict is entry ${logged.index} of the log ${logged.origin}${logged.witnesses.length === 0 ? '' : `, seen by ${logged.witnesses.join(', ')}`}`,
+    ...verdict.predicate.properties.map((property) => `the attestor vouches: ${property}`),
+    ...(documents.input === undefined ? [] : ['the input given is the one that was asked']),
+    ...(documents.output === undefined ? [] : ['the output given is the one that was confirmed']),
+  ];
+}
+
+function sentence(error: unknown): string {
+  if (error instanceof z.ZodError) {
+    const [issue] = error.issues;
+    return issue === undefined ? 'it has another shape.' : `${issue.path.join('.') || 'file'}: ${issue.message}.`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}

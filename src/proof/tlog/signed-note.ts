@@ -1,0 +1,139 @@
+import { createHash } from 'node:crypto';
+import { publicKeyFromRaw, verifyBytes, type PublicKey, type SigningKey } from '../../ground/keys/signing-key.ts';
+
+/**
+ * Signed notes (C2SP signed-note): a text that ends in a line feed, an empty line, and a line for each signature:
+ * an em dash, the signer's name, and base64 of a 4-byte key id and the signature.
+ */
+
+/** What a key signs: notes themselves, or cosignatures of a witness with their time (C2SP tlog-cosignature). */
+export type NoteAlgorithm = 'ed25519' | 'cosignature/v1';
+
+const TYPES: Record<NoteAlgorithm, number> = { ed25519: 0x01, 'cosignature/v1': 0x04 };
+
+/** No note of ours comes near; a longer one is refused before it is split. */
+export const MAX_NOTE_BYTES = 65_536;
+const MAX_SIGNATURES = 100;
+
+/** A name and a key, as a vkey line says them. */
+export interface NoteKey {
+  readonly name: string;
+  readonly algorithm: NoteAlgorithm;
+  /** Four bytes that tell the keys of one name apart. They are no proof of anything. */
+  readonly id: Buffer;
+  readonly key: PublicKey;
+}
+
+export interface NoteSignature {
+  readonly name: string;
+  readonly id: Buffer;
+  readonly bytes: Buffer;
+}
+
+export interface SignedNote {
+  /** With its last line feed. */
+  readonly text: string;
+  readonly signatures: readonly NoteSignature[];
+}
+
+/** Why a note, a checkpoint, a proof or a policy was refused. */
+export class LogRefused extends Error {
+  override readonly name = 'LogRefused';
+}
+
+const isName = (name: string) => /^[^\s+\p{C}]+$/u.test(name);
+
+export function noteKey(name: string, algorithm: NoteAlgorithm, key: PublicKey): NoteKey {
+  if (!isName(name)) throw new LogRefused(`"${name}" is not a name for a key: it may hold no space and no plus.`);
+  const id = createHash('sha256')
+    .update(`${name}\n`)
+    .update(Buffer.of(TYPES[algorithm]))
+    .update(key.bytes)
+    .digest()
+    .subarray(0, 4);
+  return { name, algorithm, id, key };
+}
+
+/** `name+id+key`, as others write it into their policies. */
+export function formatVkey({ name, algorithm, id, key }: NoteKey): string {
+  return `${name}+${id.toString('hex')}+${Buffer.concat([Buffer.of(TYPES[algorithm]), key.bytes]).toString('base64')}`;
+}
+
+/** Throws LogRefused, or CodedError `key_file_unfit` for a key that is no strict point. */
+export function parseVkey(text: string): NoteKey {
+  const [, name, id, encoded] = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text) ?? [];
+  if (name === undefined || id === undefined || encoded === undefined)
+    throw new LogRefused(`"${text.slice(0, 80)}" is not a verifier key.`);
+  const bytes = strictBase64(encoded);
+  const algorithm = (Object.keys(TYPES) as NoteAlgorithm[]).find((candidate) => TYPES[candidate] === bytes?.[0]);
+  if (bytes?.length !== 33 || algorithm === undefined)
+    throw new LogRefused(`The key of ${name} is of a kind that is not known here.`);
+  const key = noteKey(name, algorithm, publicKeyFromRaw(bytes.subarray(1)));
+  if (key.id.toString('hex') !== id) throw new LogRefused(`The key of ${name} does not fit its id.`);
+  return key;
+}
+
+/** Throws LogRefused. */
+export function parseNote(note: string): SignedNote {
+  if (Buffer.byteLength(note) > MAX_NOTE_BYTES) throw new LogRefused('The note is too long.');
+  if (/[\u0000-\u0009\u000b-\u001f\ufffd]/.test(note))
+    throw new LogRefused('The note holds characters that no note may.');
+  const split = note.lastIndexOf('\n\n');
+  if (split < 0 || !note.endsWith('\n')) throw new LogRefused('The note has no signatures.');
+  const lines = note.slice(split + 2, -1).split('\n');
+  if (lines.length > MAX_SIGNATURES) throw new LogRefused('The note has too many signatures.');
+  const signatures = lines.map((line): NoteSignature => {
+    const [, name, encoded] = /^\u2014 ([^ ]+) ([^ ]+)$/.exec(line) ?? [];
+    const bytes = encoded === undefined ? undefined : strictBase64(encoded);
+    if (name === undefined || !isName(name) || bytes === undefined || bytes.length < 5)
+      throw new LogRefused('A signature line of the note is malformed.');
+    return { name, id: bytes.subarray(0, 4), bytes: bytes.subarray(4) };
+  });
+  return { text: note.slice(0, split + 1), signatures };
+}
+
+export function formatSignature({ name, id, bytes }: NoteSignature): string {
+  return `\u2014 ${name} ${Buffer.concat([id, bytes]).toString('base64')}\n`;
+}
+
+export function formatNote({ text, signatures }: SignedNote): string {
+  return `${text}\n${signatures.map(formatSignature).join('')}`;
+}
+
+export function signNote(text: string, name: string, key: SigningKey): NoteSignature {
+  return { name, id: noteKey(name, 'ed25519', key.public).id, bytes: key.sign(Buffer.from(text)) };
+}
+
+/** A witness' cosignature: eight bytes of seconds since 1970, and a signature over them and the note. */
+export function cosignNote(text: string, name: string, key: SigningKey, atSeconds: number): NoteSignature {
+  const time = Buffer.alloc(8);
+  time.writeBigUInt64BE(BigInt(atSeconds));
+  const signature = key.sign(cosignedBytes(text, atSeconds));
+  return { name, id: noteKey(name, 'cosignature/v1', key.public).id, bytes: Buffer.concat([time, signature]) };
+}
+
+function cosignedBytes(text: string, atSeconds: number): Buffer {
+  return Buffer.from(`cosignature/v1\ntime ${atSeconds}\n${text}`);
+}
+
+/** A signature of this key on the note that verifies; of a cosignature also its time. Undefined where there is none. */
+export function verifyNote(note: SignedNote, key: NoteKey): { readonly atSeconds: number | undefined } | undefined {
+  const mine = note.signatures.filter(({ name, id }) => name === key.name && id.equals(key.id));
+  // Two signatures by one key say nothing more than one, unless they contradict each other.
+  const [signature] = mine;
+  if (signature === undefined || mine.length > 1) return undefined;
+  if (key.algorithm === 'ed25519')
+    return verifyBytes(key.key, Buffer.from(note.text), signature.bytes) ? { atSeconds: undefined } : undefined;
+  if (signature.bytes.length !== 72) return undefined;
+  const atSeconds = Number(signature.bytes.readBigUInt64BE(0));
+  if (!Number.isSafeInteger(atSeconds)) return undefined;
+  return verifyBytes(key.key, cosignedBytes(note.text, atSeconds), signature.bytes.subarray(8))
+    ? { atSeconds }
+    : undefined;
+}
+
+/** The bytes of canonical base64; undefined for any other spelling. */
+export function strictBase64(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, 'base64');
+  return bytes.toString('base64') === text ? bytes : undefined;
+}

@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeDurably } from '../../ground/blobs/durable-file.ts';
+import { systemCodeOf } from '../../ground/errors/coded-error.ts';
+import type { SigningKey } from '../../ground/keys/signing-key.ts';
+import { openCheckpoint, parseCheckpoint, type Checkpoint } from './checkpoint.ts';
+import { HASH_BYTES, verifyConsistency } from './merkle.ts';
+import { LogRefused, MAX_NOTE_BYTES, cosignNote, formatSignature, strictBase64, type NoteKey } from './signed-note.ts';
+
+/** An answer of `add-checkpoint` (C2SP tlog-witness). */
+export interface WitnessAnswer {
+  readonly status: 200 | 400 | 403 | 409 | 422;
+  readonly body: string;
+}
+
+/** A proof between two sizes below 2^53 is no longer. */
+const MAX_PROOF = 63;
+
+/**
+ * A witness: it signs a log's checkpoint, with the time, only if it goes on from the last one that it signed. A log that
+ * shows different trees to different people cannot have both signed. What it has signed is durable before it answers.
+ */
+export class Witness {
+  readonly #name: string;
+  readonly #key: SigningKey;
+  readonly #logs: readonly NoteKey[];
+  readonly #folder: string;
+  /** One request after another for each log: two that go on from one checkpoint must not both be signed. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+
+  constructor(parts: { name: string; key: SigningKey; logs: readonly NoteKey[]; folder: string }) {
+    this.#name = parts.name;
+    this.#key = parts.key;
+    this.#logs = parts.logs;
+    this.#folder = parts.folder;
+  }
+
+  async addCheckpoint(body: string): Promise<WitnessAnswer> {
+    const request = parseRequest(body);
+    if (request === undefined) return { status: 400, body: 'malformed request\n' };
+    const log = this.#logs.find(({ name }) => name === request.note.slice(0, request.note.indexOf('\n')));
+    if (log === undefined) return { status: 403, body: 'unknown log\n' };
+    let opened: ReturnType<typeof openCheckpoint>;
+    try {
+      opened = openCheckpoint(request.note, log);
+    } catch (error) {
+      if (!(error instanceof LogRefused)) throw error;
+      return { status: 403, body: 'invalid signature\n' };
+    }
+    const { checkpoint, note } = opened;
+    if (request.oldSize > checkpoint.size) return { status: 400, body: 'the old size is larger than the checkpoint\n' };
+    const turn = (this.#turns.get(log.name) ?? Promise.resolve()).then(() =>
+      this.#cosign(checkpoint, note.text, request),
+    );
+    this.#turns.set(
+      log.name,
+      turn.catch(() => undefined),
+    );
+    return turn;
+  }
+
+  async #cosign(checkpoint: Checkpoint, text: string, { oldSize, proof }: Request): Promise<WitnessAnswer> {
+    const path = join(this.#folder, `${createHash('sha256').update(checkpoint.origin).digest('hex')}.checkpoint`);
+    const last = await readLast(path);
+    if (oldSize !== (last?.size ?? 0)) return { status: 409, body: `${last?.size ?? 0}\n` };
+    const isSame = last?.size === checkpoint.size;
+    if (isSame && !last.root.equals(checkpoint.root)) return { status: 409, body: `${last.size}\n` };
+    const goesOn =
+      last === undefined || last.size === 0 ? proof.length === 0 : verifyConsistency(last, checkpoint, proof);
+    if (!goesOn) return { status: 422, body: 'the consistency proof does not verify\n' };
+    if (!isSame) await writeDurably({ path, bytes: text });
+    return {
+      status: 200,
+      body: formatSignature(cosignNote(text, this.#name, this.#key, Math.floor(Date.now() / 1_000))),
+    };
+  }
+}
+
+interface Request {
+  readonly oldSize: number;
+  readonly proof: readonly Buffer[];
+  readonly note: string;
+}
+
+function parseRequest(body: string): Request | undefined {
+  if (Buffer.byteLength(body) > MAX_NOTE_BYTES) return undefined;
+  const split = body.indexOf('\n\n');
+  if (split < 0) return undefined;
+  const [first = '', ...lines] = body.slice(0, split).split('\n');
+  const [, oldSize] = /^old (0|[1-9]\d{0,15})$/.exec(first) ?? [];
+  const proof = lines.map(strictBase64);
+  if (oldSize === undefined || !Number.isSafeInteger(Number(oldSize)) || proof.length > MAX_PROOF) return undefined;
+  if (!proof.every((hash) => hash?.length === HASH_BYTES)) return undefined;
+  return { oldSize: Number(oldSize), proof: proof as Buffer[], note: body.slice(split + 2) };
+}
+
+/** The checkpoint that was signed last. A damaged file must not look like none: that would sign anything. */
+async function readLast(path: string): Promise<Checkpoint | undefined> {
+  try {
+    return parseCheckpoint(await readFile(path, 'utf8'));
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,84 @@
+import { Injectable, SetMetadata, createParamDecorator, type CanActivate, type ExecutionContext } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { Caller as ApiCaller, Scope } from '../../surfaces/tenants/api-key.ts';
+import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
+import type { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
+import { RateLimits } from '../../surfaces/tenants/rate-limits.ts';
+
+const SCOPE = 'countersign:scope';
+
+/** The scope a route needs. A route without one is refused to everybody, so that forgetting it is no hole. */
+export const Needs = (scope: Scope | 'nobody') => SetMetadata(SCOPE, scope);
+
+const PAYABLE = 'countersign:payable';
+
+/** Whoever has no key may come in to pay for this request, where the operator sells by the request. */
+export const Payable = () => SetMetadata(PAYABLE, true);
+
+/** Open to everyone: health, public keys, documentation. */
+export const Open = () => Needs('nobody');
+
+const callers = new WeakMap<FastifyRequest, ApiCaller>();
+
+export const Caller = createParamDecorator((_: unknown, context: ExecutionContext): ApiCaller => {
+  const caller = callers.get(context.switchToHttp().getRequest<FastifyRequest>());
+  if (caller === undefined) throw new CodedError('unauthenticated', 'This address needs an API key.');
+  return caller;
+});
+
+/** Finds out who calls, and whether the key may do this. */
+@Injectable()
+export class CallerGuard implements CanActivate {
+  readonly #reflector: Reflector;
+  readonly #keys: ApiKeys;
+  readonly #limits: RateLimits;
+  readonly #gate: PaymentGate;
+
+  constructor(reflector: Reflector, keys: ApiKeys, limits: RateLimits, gate: PaymentGate) {
+    this.#reflector = reflector;
+    this.#keys = keys;
+    this.#limits = limits;
+    this.#gate = gate;
+  }
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const scope = this.#reflector.get<Scope | 'nobody' | undefined>(SCOPE, context.getHandler());
+    if (scope === 'nobody') return true;
+    const request = context.switchToHttp().getRequest<FastifyRequest>();
+    const [, text] = /^Bearer ([\x21-\x7e]{1,200})$/i.exec(request.headers.authorization ?? '') ?? [];
+    const isPayable = this.#reflector.get<boolean | undefined>(PAYABLE, context.getHandler()) === true;
+    const caller =
+      text !== undefined
+        ? text.startsWith('csp_')
+          ? await this.#payer(text, request)
+          : await this.#keys.authenticate(text)
+        : isPayable && request.headers.authorization === undefined
+          ? await this.#gate.visitor()
+          : undefined;
+    if (caller === undefined) {
+      throw new CodedError(
+        'unauthenticated',
+        text === undefined
+          ? 'Send your API key as "Authorization: Bearer csk_…".'
+          : 'This API key is not valid, or was revoked.',
+        {
+          headers: { 'www-authenticate': 'Bearer realm="countersign"' },
+        },
+      );
+    }
+    if (scope === undefined || !caller.scopes.has(scope))
+      throw new CodedError('scope_missing', `This API key may not do this; it takes the scope "${scope ?? 'none'}".`);
+    const headers = await this.#limits.take(caller, 'requests', 1);
+    context.switchToHttp().getResponse<FastifyReply>().headers(headers);
+    callers.set(request, caller);
+    return true;
+  }
+
+  /** A payer's token is for one job; at every other address it is none. */
+  async #payer(text: string, request: FastifyRequest): Promise<ApiCaller | undefined> {
+    const holder = await this.#gate.holder(text);
+    return holder?.job === (request.params as Record<string, string | undefined>)['id'] ? holder?.caller : undefined;
+  }
+}

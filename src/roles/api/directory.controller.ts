@@ -1,0 +1,93 @@
+import { Controller, Get, Param, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { Needs, Open } from './caller.guard.ts';
+import { Directory } from './directory.ts';
+import { Metrics } from './metrics.ts';
+import { docsPage, openApiDocument } from './openapi.ts';
+
+/** Who and what is there: models, workers, public keys, health, metrics, documentation. */
+@Controller()
+export class DirectoryController {
+  readonly #directory: Directory;
+  readonly #metrics: Metrics;
+
+  constructor(directory: Directory, metrics: Metrics) {
+    this.#directory = directory;
+    this.#metrics = metrics;
+  }
+
+  @Get('/v1/models')
+  @Needs('read')
+  async models() {
+    return { object: 'list', data: await this.#directory.models() };
+  }
+
+  @Get('/v1/models/:model')
+  @Needs('read')
+  async model(@Param('model') name: string) {
+    const model = (await this.#directory.models()).find(({ id }) => id === name);
+    if (model === undefined)
+      throw new CodedError('model_not_found', 'There is no such model; GET /v1/models lists them.', { param: 'model' });
+    return model;
+  }
+
+  @Get('/v1/workers')
+  @Needs('admin')
+  async workers() {
+    return this.#directory.workers();
+  }
+
+  @Get('/.well-known/countersign.json')
+  @Open()
+  keys() {
+    return this.#directory.keyring;
+  }
+
+  @Get('/health/live')
+  @Open()
+  live() {
+    return { live: true };
+  }
+
+  @Get('/health/ready')
+  @Open()
+  async ready(@Res({ passthrough: true }) reply: FastifyReply) {
+    const health = await this.#directory.health();
+    if (!health.ready) reply.status(503);
+    return health;
+  }
+
+  @Get('/metrics')
+  @Open()
+  async metrics(@Res({ passthrough: true }) reply: FastifyReply) {
+    const { contentType, text } = await this.#metrics.render();
+    reply.header('content-type', contentType);
+    return text;
+  }
+
+  @Get('/docs')
+  @Open()
+  docs(@Res({ passthrough: true }) reply: FastifyReply) {
+    reply.headers({
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    });
+    return docsPage();
+  }
+
+  @Get('/docs/openapi.json')
+  @Open()
+  openapi() {
+    return openApiDocument();
+  }
+
+  @Get('/')
+  @Open()
+  root(@Res({ passthrough: true }) reply: FastifyReply) {
+    throw new CodedError('route_not_found', 'This is a Countersign API; /docs describes it.', {
+      headers: { link: '</docs>; rel="service-doc"' },
+      cause: reply.statusCode,
+    });
+  }
+}

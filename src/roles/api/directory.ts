@@ -1,0 +1,158 @@
+import type { Redis } from 'ioredis';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { queueName } from '../../ground/redis/keys.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
+import { present, type Announcement } from '../../core/catalog/announcement.ts';
+import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
+import type { KeyringFile } from '../../proof/receipts/keyring.ts';
+
+const CACHE_MS = 500;
+const CACHE_NOBODY_MS = 50;
+
+export interface Health {
+  readonly ready: boolean;
+  readonly redis: boolean;
+  readonly workers: number;
+  readonly attestors: number;
+  readonly detail: string;
+}
+
+/** Who is there now. Announcements are read at most twice a second, however many ask. */
+export class Directory {
+  readonly keyring: KeyringFile;
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  readonly #catalog: Catalog;
+  /** Seconds: models are there since this process read the catalog. */
+  readonly #since = Math.floor(Date.now() / 1_000);
+  #cached: { until: number; present: Promise<{ workers: Announcement[]; attestors: Announcement[] }> } | undefined;
+
+  constructor(parts: { redis: Redis; keys: JobKeys; catalog: Catalog; keyring: KeyringFile }) {
+    this.#redis = parts.redis;
+    this.#keys = parts.keys;
+    this.#catalog = parts.catalog;
+    this.keyring = parts.keyring;
+  }
+
+  async models() {
+    const { workers, attestors } = await this.#present();
+    const serving = (list: readonly Announcement[], name: string, sha256: string) =>
+      list.filter(
+        (one) =>
+          one.state === 'consuming' && one.models.some((model) => model.name === name && model.sha256 === sha256),
+      ).length;
+    return this.#catalog.all().map(({ name, pool, tasks, engine, sha256 }) => ({
+      id: name,
+      object: 'model',
+      created: this.#since,
+      owned_by: 'countersign',
+      pool,
+      tasks,
+      engine,
+      sha256,
+      weights: engine === 'openai' ? 'declared' : 'measured',
+      workers: serving(workers, name, sha256),
+      recomputing_attestors: attestors.filter(({ models }) =>
+        models.some((model) => model.name === name && model.sha256 === sha256 && model.methods?.includes('recompute')),
+      ).length,
+    }));
+  }
+
+  /** Everyone who is there, and the workers that a sequential test has put aside. */
+  async workers() {
+    const [there, quarantined] = await Promise.all([this.#present(), this.#redis.smembers(this.#keys.quarantined)]);
+    return { ...there, quarantined };
+  }
+
+  /** Ready means that a job sent now would be worked on and confirmed: not merely that a port listens. */
+  async health(): Promise<Health> {
+    try {
+      const { workers, attestors } = await this.#present();
+      const consuming = workers.filter((worker) => worker.state === 'consuming').length;
+      const ready = consuming > 0 && attestors.length > 0;
+      const missing = [
+        ...(consuming > 0 ? [] : ['no worker is consuming']),
+        ...(attestors.length > 0 ? [] : ['no attestor is consuming']),
+      ];
+      return {
+        ready,
+        redis: true,
+        workers: consuming,
+        attestors: attestors.length,
+        detail: ready ? 'ready' : missing.join(' and '),
+      };
+    } catch (error) {
+      return {
+        ready: false,
+        redis: false,
+        workers: 0,
+        attestors: 0,
+        detail: `Redis does not answer: ${messageOf(error).slice(0, 80)}`,
+      };
+    }
+  }
+
+  /** How many jobs wait for a model, and how many can run at once now. */
+  async queueOf({ name, pool, sha256, ...model }: CatalogModel): Promise<{ waiting: number; slots: number }> {
+    const [waiting, { workers }] = await Promise.all([
+      this.#redis.zcard(`${this.#keys.poolQueues}:${queueName(pool, name)}:prioritized`),
+      this.#present(),
+    ]);
+    const serving = workers.filter(
+      (one) => one.state === 'consuming' && one.models.some((entry) => entry.name === name && entry.sha256 === sha256),
+    ).length;
+    return { waiting, slots: serving * ('parallel' in model ? model.parallel : 1) };
+  }
+
+  /** Queue lengths and backlogs, for metrics. */
+  async backlogs(): Promise<{
+    open: number;
+    attesting: number;
+    kept: number;
+    unentered: number;
+    unsettled: number;
+    waiting: { model: string; pool: string; jobs: number }[];
+  }> {
+    const models = this.#catalog.all();
+    const cursor = (await this.#redis.hget(this.#keys.books, 'cursor')) ?? '0';
+    const pipeline = this.#redis
+      .pipeline()
+      .zcard(this.#keys.open)
+      .xlen(this.#keys.attest)
+      .zcard(this.#keys.ended)
+      .zcount(this.#keys.ended, `(${cursor}`, '+inf')
+      .zcard(this.#keys.payments);
+    for (const model of models)
+      pipeline.zcard(`${this.#keys.poolQueues}:${queueName(model.pool, model.name)}:prioritized`);
+    const [open, attesting, kept, unentered, unsettled, ...waiting] = ((await pipeline.exec()) ?? []).map(([, value]) =>
+      Number(value),
+    );
+    return {
+      open: open ?? 0,
+      attesting: attesting ?? 0,
+      kept: kept ?? 0,
+      unentered: unentered ?? 0,
+      unsettled: unsettled ?? 0,
+      waiting: models.map((model, index) => ({ model: model.name, pool: model.pool, jobs: waiting[index] ?? 0 })),
+    };
+  }
+
+  #present() {
+    const now = performance.now();
+    if (this.#cached !== undefined && now < this.#cached.until) return this.#cached.present;
+    const both = Promise.all([
+      present(this.#redis, this.#keys, 'worker'),
+      present(this.#redis, this.#keys, 'attestor'),
+    ]);
+    const cached = {
+      until: now + CACHE_MS,
+      present: both.then(([workers, attestors]) => {
+        // Whoever waits for somebody to come is told soon.
+        if (workers.length === 0 || attestors.length === 0) cached.until = now + CACHE_NOBODY_MS;
+        return { workers, attestors };
+      }),
+    };
+    this.#cached = cached;
+    return cached.present;
+  }
+}

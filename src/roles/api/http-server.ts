@@ -1,0 +1,85 @@
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { JsonRefused, decodeUtf8, parseStrictJson } from '../../ground/json/strict-json.ts';
+import { MAX_INPUT_BYTES } from '../../proof/tasks/task-input.ts';
+import { codedErrorOf, problemOf, sendError } from './problem.filter.ts';
+
+/** Room for the largest input, escaped, and the rest of the body. */
+const MAX_BODY_BYTES = MAX_INPUT_BYTES + 65_536;
+const MAX_DEPTH = 32;
+const HEADERS_TIMEOUT_MS = 10_000;
+const BODY_TIMEOUT_MS = 30_000;
+/** For the slowest upload of the largest file. */
+const UPLOAD_TIMEOUT_MS = 900_000;
+const CHECK_CONNECTIONS_MS = 2_000;
+const MAX_CONNECTIONS = 10_000;
+const MAX_PARAM_LENGTH = 200;
+
+/**
+ * Fastify with bounds on everything that comes from outside. Whatever is wrong with a request, also before any route is
+ * found, is answered with a problem document.
+ */
+export function httpAdapter(): FastifyAdapter {
+  const adapter = new FastifyAdapter({
+    bodyLimit: MAX_BODY_BYTES,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    requestTimeout: UPLOAD_TIMEOUT_MS,
+    keepAliveTimeout: 30_000,
+    forceCloseConnections: true,
+    http: {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: UPLOAD_TIMEOUT_MS,
+      connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
+      maxHeaderSize: 16_384,
+    },
+    frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
+      sendError(codedErrorOf(error), request, reply),
+    clientErrorHandler: (error: NodeJS.ErrnoException, socket) => {
+      if (error.code === 'ECONNRESET' || !socket.writable) {
+        socket.destroy();
+        return;
+      }
+      const problem = JSON.stringify({
+        ...problemOf(new CodedError('request_invalid', 'The bytes are not an HTTP request, or came too slowly.')),
+      });
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(problem)}\r\nconnection: close\r\n\r\n${problem}`,
+      );
+    },
+  });
+  const instance = adapter.getInstance();
+  instance.server.maxConnections = MAX_CONNECTIONS;
+  instance.removeAllContentTypeParsers();
+  instance.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
+    (request, body, done) => {
+      if (body.length === 0) {
+        done(null, undefined);
+        return;
+      }
+      try {
+        done(null, parseStrictJson(decodeUtf8(Buffer.from(body)), { maxDepth: MAX_DEPTH }));
+      } catch (error) {
+        done(error instanceof JsonRefused ? new CodedError('body_not_json', error.message) : codedErrorOf(error));
+      }
+    },
+  );
+  // A file is read by whoever stores it, as it comes.
+  instance.addContentTypeParser('multipart/form-data', (_request, payload, done) => done(null, payload));
+  instance.addHook('preParsing', (request, _reply, payload, done) => {
+    // A large file may take its time; any other body must come soon.
+    if (!/^multipart\//i.test(request.headers['content-type'] ?? '')) {
+      const timer = setTimeout(() => request.raw.destroy(), BODY_TIMEOUT_MS);
+      request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+    }
+    done(null, payload);
+  });
+  instance.addHook('onSend', (_request, reply, _payload, done) => {
+    reply.header('x-content-type-options', 'nosniff');
+    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
+    done();
+  });
+  return adapter;
+}

@@ -1,0 +1,176 @@
+import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { isFinal } from '../../proof/contract/job-states.ts';
+import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { Admission } from '../../surfaces/admission/admission.ts';
+import { SubmitJob } from '../../proof/contract/submit-job.ts';
+import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
+import { PaymentRecords, paymentResponse } from '../../surfaces/payments/payment.store.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { Caller, Needs, Payable } from './caller.guard.ts';
+import { paymentDocument } from './payment-document.ts';
+import { EventStreams } from './event-streams.ts';
+import { jobDocument } from './job-document.ts';
+import { formatEvent, parseEventId, type EventId } from '../../core/jobs/job-events.ts';
+import { followJob } from '../../core/jobs/job-follow.ts';
+import { Jobs } from '../../core/jobs/jobs.ts';
+import { signalOf } from './hang-up.ts';
+import { parse, parseIdempotencyKey, parsePreferWait } from './parse.ts';
+import { Wake } from '../../core/jobs/wake.ts';
+import { ListJobs } from './list-jobs.ts';
+
+/** How long a cancel request waits for the worker to stop before it answers. */
+const CANCEL_WAIT_MS = 3_000;
+
+@Controller('/v1/jobs')
+export class JobsController {
+  readonly #admission: Admission;
+  readonly #jobs: Jobs;
+  readonly #streams: EventStreams;
+  readonly #wake: Wake;
+  readonly #gate: PaymentGate;
+  readonly #payments: PaymentRecords;
+
+  constructor(
+    admission: Admission,
+    jobs: Jobs,
+    streams: EventStreams,
+    wake: Wake,
+    gate: PaymentGate,
+    payments: PaymentRecords,
+  ) {
+    this.#admission = admission;
+    this.#jobs = jobs;
+    this.#streams = streams;
+    this.#wake = wake;
+    this.#gate = gate;
+    this.#payments = payments;
+  }
+
+  @Post()
+  @HttpCode(202)
+  @Needs('submit')
+  @Payable()
+  async submit(
+    @Caller() caller: ApiCaller,
+    @Body() body: unknown,
+    @Headers('idempotency-key') idempotencyKey: string | undefined,
+    @Headers('prefer') prefer: string | undefined,
+    @Headers('payment-signature') payment: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
+    const wait = parsePreferWait(prefer);
+    const key = parseIdempotencyKey(idempotencyKey);
+    const asked = parse(SubmitJob, body);
+    const paid = await this.#gate.require(caller, [asked], { payment, idempotencyKey: key, path: '/v1/jobs' });
+    const submitter = paid?.submitter ?? caller;
+    const admitted = await this.#admission.submit(
+      submitter,
+      paid?.job ?? asked,
+      paid?.options ?? { idempotencyKey: key },
+    );
+    const { id, fresh } = admitted;
+    if (paid !== undefined) reply.headers(await this.#gate.headersOf(paid, admitted));
+    reply.header('location', `/v1/jobs/${id}`);
+    if (wait === undefined) return jobDocument(fresh ?? (await this.#jobs.get(submitter.tenant, id)));
+    reply.header('preference-applied', `wait=${wait}`);
+    const view = await this.#jobs.wait(submitter.tenant, id, wait * 1_000, signalOf(reply));
+    if (isFinal(view.state)) reply.status(200);
+    return jobDocument(view);
+  }
+
+  @Get()
+  @Needs('read')
+  async list(@Caller() caller: ApiCaller, @Query() query: unknown) {
+    const { jobs, next } = await this.#jobs.list(caller.tenant, parse(ListJobs, query));
+    return { jobs: jobs.map(jobDocument), next_cursor: next ?? null };
+  }
+
+  @Get(':id')
+  @Needs('read')
+  async get(
+    @Caller() caller: ApiCaller,
+    @Param('id') id: string,
+    @Headers('prefer') prefer: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
+    const wait = parsePreferWait(prefer);
+    if (wait === undefined) return jobDocument(await this.#jobs.get(caller.tenant, id));
+    const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(reply));
+    reply.header('preference-applied', `wait=${wait}`);
+    return jobDocument(view);
+  }
+
+  @Post(':id/cancel')
+  @HttpCode(202)
+  @Needs('submit')
+  async cancel(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
+    const asked = await this.#jobs.cancel(caller.tenant, id);
+    const view = await this.#jobs.wait(caller.tenant, id, CANCEL_WAIT_MS, signalOf(reply));
+    const final = isFinal(view.state);
+    if (final) reply.status(200);
+    const outcome =
+      asked === 'final'
+        ? 'already_final'
+        : !final
+          ? 'stopping'
+          : view.state === 'cancelled'
+            ? 'cancelled'
+            : 'ended_first';
+    return { outcome, job: jobDocument(view) };
+  }
+
+  @Get(':id/output')
+  @Needs('read')
+  async output(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
+    const { bytes, sha256 } = await this.#jobs.output(caller.tenant, id);
+    reply.headers({
+      'content-type': 'application/json; charset=utf-8',
+      etag: `"sha256-${sha256}"`,
+      'cache-control': 'private, immutable',
+    });
+    return bytes;
+  }
+
+  @Get(':id/receipt')
+  @Needs('read')
+  async receipt(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
+    const text = await this.#jobs.receipt(caller.tenant, id);
+    reply.headers({
+      'content-type': 'application/json; charset=utf-8',
+      'content-disposition': `attachment; filename="${id}.receipt.json"`,
+      'cache-control': 'private, immutable',
+    });
+    return Buffer.from(text);
+  }
+
+  @Get(':id/payment')
+  @Needs('read')
+  async payment(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
+    await this.#jobs.get(caller.tenant, id);
+    const record = await this.#payments.read(id);
+    if (record === undefined) throw new CodedError('payment_not_found', 'This job was not paid for by itself.');
+    if (record.state !== 'held' && record.state !== 'due') reply.header('payment-response', paymentResponse(record));
+    return paymentDocument(id, record);
+  }
+
+  @Get(':id/events')
+  @Needs('read')
+  async events(
+    @Caller() caller: ApiCaller,
+    @Param('id') id: string,
+    @Headers('last-event-id') lastEventId: string | undefined,
+    @Res() reply: FastifyReply,
+  ) {
+    await this.#jobs.get(caller.tenant, id);
+    this.#streams.requireRoom(caller.keyId);
+    const since = lastEventId === undefined ? undefined : parseEventId(lastEventId);
+    const { tenant, keyId } = caller;
+    await this.#streams.serve(reply, keyId, (signal) => this.#frames({ tenant, id, since }, signal));
+  }
+
+  async *#frames(job: { tenant: string; id: string; since: EventId | undefined }, signal: AbortSignal) {
+    yield 'retry: 2000\n\n';
+    for await (const { event } of followJob(this.#jobs, this.#wake, job, signal)) yield formatEvent(event);
+  }
+}

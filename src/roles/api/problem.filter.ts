@@ -1,0 +1,126 @@
+import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { ERROR_CATALOG, type ErrorCode } from '../../ground/errors/catalog.ts';
+import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
+import type { Logger } from '../../ground/logging/logger.ts';
+import { openAiError, retryHeaders } from '../../surfaces/openai/openai-error.ts';
+
+/** An RFC 9457 problem document. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly hint?: string;
+}
+
+export function problemOf(error: CodedError): Problem {
+  const { status, title } = ERROR_CATALOG[error.code];
+  return {
+    type: `urn:countersign:error:${error.code}`,
+    title,
+    status,
+    code: error.code,
+    detail: error.message,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+  };
+}
+
+/** Turns whatever was thrown into a coded error; what we did not foresee is `internal` and says nothing of its cause. */
+export function codedErrorOf(error: unknown): CodedError {
+  if (error instanceof CodedError) return error;
+  if (isRedisAway(error)) {
+    return new CodedError(
+      'storage_unavailable',
+      'The storage does not answer at the moment; send the same request again, with an Idempotency-Key.',
+      { cause: error, headers: { 'retry-after': '1' } },
+    );
+  }
+  const status = error instanceof HttpException ? error.getStatus() : statusOf(error);
+  switch (status) {
+    case 404:
+      return new CodedError('route_not_found', 'There is nothing at this address; /docs lists what there is.', {
+        cause: error,
+      });
+    case 405:
+      return new CodedError(
+        'method_not_allowed',
+        'This address does not take that method; /docs lists what it takes.',
+        { cause: error },
+      );
+    case 413:
+      return new CodedError('body_too_large', 'The body is larger than this service accepts.', { cause: error });
+    case 415:
+      return new CodedError('media_type_unsupported', 'Send the body as application/json.', { cause: error });
+    case undefined:
+      return new CodedError(
+        'internal',
+        'The request failed on our side; it is safe to send it again with the same Idempotency-Key.',
+        { cause: error },
+      );
+    default:
+      if (status >= 400 && status < 500)
+        return new CodedError('request_invalid', 'The request is malformed.', { cause: error });
+      return new CodedError(
+        'internal',
+        'The request failed on our side; it is safe to send it again with the same Idempotency-Key.',
+        { cause: error },
+      );
+  }
+}
+
+/** ioredis says so in several ways, and Redis itself while it loads its file or is full. */
+function isRedisAway(error: unknown): boolean {
+  const message = messageOf(error);
+  return (
+    /^(Command timed out|Connection is closed|Stream isn't writeable|Reached the max retries)/.test(message) ||
+    /^(LOADING|OOM|MISCONF|READONLY|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)/.test(message) ||
+    ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'].includes(systemCodeOf(error) ?? '')
+  );
+}
+
+function statusOf(error: unknown): number | undefined {
+  if (typeof error !== 'object' || error === null || !('statusCode' in error)) return undefined;
+  return typeof error.statusCode === 'number' ? error.statusCode : undefined;
+}
+
+/** Addresses that clients of OpenAI call: they read errors in its shape. */
+const OPENAI = /^\/v1\/(chat|completions|embeddings|models|files|batches|responses)(?=[/?]|$)/;
+
+/** A problem document, or OpenAI's error where its clients ask. */
+export function sendError(error: CodedError, request: FastifyRequest, reply: FastifyReply): void {
+  const isOpenAi = OPENAI.test(request.url);
+  void reply
+    .status(error.status)
+    .headers(isOpenAi ? { ...error.headers, ...retryHeaders(error) } : error.headers)
+    .type(isOpenAi ? 'application/json; charset=utf-8' : 'application/problem+json; charset=utf-8')
+    .send(JSON.stringify(isOpenAi ? openAiError(error) : problemOf(error)));
+}
+
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  readonly #logger: Logger;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    this.answer(codedErrorOf(error), http.getRequest<FastifyRequest>(), http.getResponse<FastifyReply>());
+  }
+
+  answer(error: CodedError, request: FastifyRequest, reply: FastifyReply): void {
+    if (error.status >= 500)
+      this.#logger.error(
+        { code: error.code, method: request.method, route: request.routeOptions.url, err: error.cause ?? error },
+        error.message,
+      );
+    if (reply.sent || reply.raw.headersSent) {
+      reply.raw.destroy();
+      return;
+    }
+    sendError(error, request, reply);
+  }
+}

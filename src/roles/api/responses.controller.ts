@@ -1,0 +1,106 @@
+import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { z } from 'zod';
+import { parseRequest } from '../../surfaces/openai/requests.ts';
+import { ResponseRequest } from '../../surfaces/openai/response-request.ts';
+import { responseId } from '../../surfaces/openai/response-document.ts';
+import { Responses } from '../../surfaces/openai/responses.ts';
+import { Jobs } from '../../core/jobs/jobs.ts';
+import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { Caller, Needs } from './caller.guard.ts';
+import { EventStreams } from './event-streams.ts';
+import { signalOf } from './hang-up.ts';
+import { parseIdempotencyKey } from './parse.ts';
+
+export const GetResponse = z.strictObject({
+  stream: z.enum(['true', 'false']).optional(),
+  starting_after: z.coerce.number().int().min(0).max(10_000_000).optional(),
+  include_obfuscation: z.string().max(5).optional(),
+});
+
+/** The Responses API. */
+@Controller('/v1/responses')
+export class ResponsesController {
+  readonly #responses: Responses;
+  readonly #jobs: Jobs;
+  readonly #streams: EventStreams;
+
+  constructor(responses: Responses, jobs: Jobs, streams: EventStreams) {
+    this.#responses = responses;
+    this.#jobs = jobs;
+    this.#streams = streams;
+  }
+
+  @Post()
+  @HttpCode(200)
+  @Needs('submit')
+  async create(
+    @Caller() caller: ApiCaller,
+    @Body() body: unknown,
+    @Headers('idempotency-key') idempotencyKey: string | undefined,
+    @Res() reply: FastifyReply,
+  ) {
+    const request = parseRequest(ResponseRequest, body);
+    const isStreamed = request.stream === true;
+    const isKept = request.background === true;
+    if (isStreamed) this.#streams.requireRoom(caller.keyId);
+    const hungUp = signalOf(reply);
+    const job = await this.#responses.create(caller, request, parseIdempotencyKey(idempotencyKey));
+    const { tenant, keyId } = caller;
+    const id = responseId(job);
+    const headers = { 'countersign-job': job, 'x-request-id': job };
+    if (isStreamed) {
+      await this.#streams.serve(reply, keyId, (signal) => this.#frames(tenant, id, -1, signal, isKept), headers);
+      return;
+    }
+    const cancel = () => void this.#jobs.cancel(tenant, job).catch(() => undefined);
+    if (!isKept) {
+      if (hungUp.aborted) cancel();
+      hungUp.addEventListener('abort', cancel, { once: true });
+    }
+    const response = isKept ? await this.#responses.get(tenant, id) : await this.#responses.wait(tenant, job, hungUp);
+    await reply.status(200).headers(headers).type('application/json; charset=utf-8').send(JSON.stringify(response));
+  }
+
+  @Get(':response')
+  @Needs('read')
+  async get(
+    @Caller() caller: ApiCaller,
+    @Param('response') id: string,
+    @Query() query: unknown,
+    @Res() reply: FastifyReply,
+  ) {
+    const response = await this.#responses.get(caller.tenant, id);
+    const { stream, starting_after } = parseRequest(GetResponse, query);
+    if (stream === 'true') {
+      this.#streams.requireRoom(caller.keyId);
+      await this.#streams.serve(reply, caller.keyId, (signal) =>
+        this.#frames(caller.tenant, id, starting_after ?? -1, signal, true),
+      );
+      return;
+    }
+    await reply.status(200).type('application/json; charset=utf-8').send(JSON.stringify(response));
+  }
+
+  @Post(':response/cancel')
+  @HttpCode(200)
+  @Needs('submit')
+  cancel(@Caller() caller: ApiCaller, @Param('response') id: string) {
+    return this.#responses.cancel(caller.tenant, id);
+  }
+
+  async *#frames(
+    tenant: string,
+    id: string,
+    startingAfter: number,
+    signal: AbortSignal,
+    isKept: boolean,
+  ): AsyncGenerator<string> {
+    try {
+      for await (const frame of this.#responses.stream(tenant, id, startingAfter, signal))
+        if (frame !== '') yield frame;
+    } finally {
+      if (!isKept) await this.#jobs.cancel(tenant, id.replace(/^resp_/, 'job_')).catch(() => undefined);
+    }
+  }
+}

@@ -1,0 +1,192 @@
+import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { z } from 'zod';
+import type { SigningKey } from '../../ground/keys/signing-key.ts';
+import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { checkUrl, type EgressRules } from '../../surfaces/webhooks/egress.ts';
+import { EVENT_TYPES } from '../../proof/contract/event-types.ts';
+import { webhookSecret } from '../../surfaces/webhooks/webhook-secret.ts';
+import {
+  FORMATS,
+  JOB_ENDPOINT,
+  Webhooks,
+  type Delivery,
+  type Endpoint,
+} from '../../surfaces/webhooks/webhook.store.ts';
+import { Caller, Needs } from './caller.guard.ts';
+import { EventStreams } from './event-streams.ts';
+import { FeedReader } from './feed-reader.ts';
+import { parse } from './parse.ts';
+
+const Events = z.array(z.enum(EVENT_TYPES)).min(1).max(EVENT_TYPES.length);
+export const CreateWebhook = z.strictObject({
+  url: z.string().min(1).max(2_048),
+  events: Events.default([...EVENT_TYPES]),
+  format: z.enum(FORMATS).default('standard'),
+  description: z.string().max(500).default(''),
+});
+export const ChangeWebhook = z.strictObject({
+  url: z.string().min(1).max(2_048).optional(),
+  events: Events.optional(),
+  description: z.string().max(500).optional(),
+  disabled: z.boolean().optional(),
+});
+export const RotateSecret = z.strictObject({ overlap_seconds: z.number().int().min(0).max(2_592_000).default(86_400) });
+export const ListDeliveries = z.strictObject({ limit: z.coerce.number().int().min(1).max(200).default(50) });
+
+/** What the controller knows besides its nouns. */
+export class WebhookKeys {
+  readonly signingKey: SigningKey;
+  readonly egress: EgressRules;
+
+  constructor(signingKey: SigningKey, egress: EgressRules) {
+    this.signingKey = signingKey;
+    this.egress = egress;
+  }
+}
+
+/** Who is told of a tenant's events, and the events themselves. */
+@Controller('/v1')
+export class WebhooksController {
+  readonly #webhooks: Webhooks;
+  readonly #keys: WebhookKeys;
+  readonly #feed: FeedReader;
+  readonly #streams: EventStreams;
+
+  constructor(webhooks: Webhooks, keys: WebhookKeys, feed: FeedReader, streams: EventStreams) {
+    this.#webhooks = webhooks;
+    this.#keys = keys;
+    this.#feed = feed;
+    this.#streams = streams;
+  }
+
+  @Get('events')
+  @Needs('read')
+  async events(
+    @Caller() caller: ApiCaller,
+    @Headers('last-event-id') lastEventId: string | undefined,
+    @Res() reply: FastifyReply,
+  ) {
+    this.#streams.requireRoom(caller.keyId);
+    await this.#webhooks.listen(caller.tenant);
+    const since = await this.#feed.place(caller.tenant, lastEventId);
+    await this.#streams.serve(reply, caller.keyId, (signal) => this.#feed.frames(caller.tenant, since, signal));
+  }
+
+  @Post('webhooks')
+  @Needs('submit')
+  async create(@Caller() caller: ApiCaller, @Body() body: unknown) {
+    const { url, ...wanted } = parse(CreateWebhook, body);
+    const checked = checkUrl(url, this.#keys.egress).href;
+    return this.#document(await this.#webhooks.create(caller.tenant, { url: checked, ...wanted }));
+  }
+
+  @Get('webhooks')
+  @Needs('read')
+  async list(@Caller() caller: ApiCaller) {
+    return { webhooks: (await this.#webhooks.list(caller.tenant)).map((endpoint) => this.#document(endpoint)) };
+  }
+
+  /** The secret of addresses that are given with a job. */
+  @Get('webhooks/default/secret')
+  @Needs('submit')
+  defaultSecret(@Caller() caller: ApiCaller) {
+    const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, `${JOB_ENDPOINT}/${caller.tenant}`, 1);
+    return { secret: symmetric, public_key: publicKey };
+  }
+
+  @Get('webhooks/:webhook')
+  @Needs('read')
+  async get(@Caller() caller: ApiCaller, @Param('webhook') id: string) {
+    return this.#document(await this.#webhooks.get(caller.tenant, id));
+  }
+
+  @Get('webhooks/:webhook/secret')
+  @Needs('submit')
+  async secret(@Caller() caller: ApiCaller, @Param('webhook') id: string) {
+    const { generation } = await this.#webhooks.get(caller.tenant, id);
+    const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, id, generation);
+    return { secret: symmetric, public_key: publicKey };
+  }
+
+  @Patch('webhooks/:webhook')
+  @Needs('submit')
+  async change(@Caller() caller: ApiCaller, @Param('webhook') id: string, @Body() body: unknown) {
+    await this.#webhooks.get(caller.tenant, id);
+    const { url, ...change } = parse(ChangeWebhook, body);
+    const checked = url === undefined ? undefined : checkUrl(url, this.#keys.egress).href;
+    return this.#document(await this.#webhooks.change(caller.tenant, id, { url: checked, ...change }));
+  }
+
+  @Delete('webhooks/:webhook')
+  @Needs('submit')
+  async remove(@Caller() caller: ApiCaller, @Param('webhook') id: string) {
+    await this.#webhooks.remove(caller.tenant, id);
+    return { id, deleted: true };
+  }
+
+  @Post('webhooks/:webhook/rotate')
+  @HttpCode(200)
+  @Needs('submit')
+  async rotate(@Caller() caller: ApiCaller, @Param('webhook') id: string, @Body() body: unknown) {
+    const { overlap_seconds } = parse(RotateSecret, body === undefined ? {} : body);
+    const endpoint = await this.#webhooks.rotate(caller.tenant, id, overlap_seconds * 1_000);
+    const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, id, endpoint.generation);
+    return { ...this.#document(endpoint), secret: symmetric, public_key: publicKey };
+  }
+
+  @Post('webhooks/:webhook/test')
+  @HttpCode(202)
+  @Needs('submit')
+  async test(@Caller() caller: ApiCaller, @Param('webhook') id: string) {
+    const endpoint = await this.#webhooks.get(caller.tenant, id);
+    return deliveryDocument(await this.#webhooks.sendTest(caller.tenant, endpoint));
+  }
+
+  @Get('webhooks/:webhook/deliveries')
+  @Needs('read')
+  async deliveries(@Caller() caller: ApiCaller, @Param('webhook') id: string, @Query() query: unknown) {
+    const { limit } = parse(ListDeliveries, query);
+    if (id !== JOB_ENDPOINT) await this.#webhooks.get(caller.tenant, id);
+    return { deliveries: (await this.#webhooks.deliveries(caller.tenant, id, limit)).map(deliveryDocument) };
+  }
+
+  @Post('deliveries/:delivery/redeliver')
+  @HttpCode(202)
+  @Needs('submit')
+  async redeliver(@Caller() caller: ApiCaller, @Param('delivery') id: string) {
+    return deliveryDocument(await this.#webhooks.redeliver(caller.tenant, id));
+  }
+
+  #document(endpoint: Endpoint) {
+    return {
+      id: endpoint.id,
+      url: endpoint.url,
+      events: endpoint.events,
+      format: endpoint.format,
+      description: endpoint.description,
+      created_at: new Date(endpoint.createdMs).toISOString(),
+      disabled_at: endpoint.disabledMs === null ? null : new Date(endpoint.disabledMs).toISOString(),
+      disabled_because: endpoint.disabledBecause,
+      public_key: webhookSecret(this.#keys.signingKey, endpoint.id, endpoint.generation).publicKey,
+    };
+  }
+}
+
+function deliveryDocument(delivery: Delivery) {
+  const iso = (ms: number | undefined) => (ms === undefined ? null : new Date(ms).toISOString());
+  return {
+    id: delivery.id,
+    endpoint: delivery.endpoint,
+    url: delivery.url,
+    type: delivery.type,
+    status: delivery.status,
+    attempts: delivery.attempts,
+    created_at: iso(delivery.created),
+    delivered_at: iso(delivery.delivered),
+    next_attempt_at: iso(delivery.next),
+    answered: delivery.answered ?? null,
+    problem: delivery.problem ?? null,
+    body: JSON.parse(delivery.body) as unknown,
+  };
+}

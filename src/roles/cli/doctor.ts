@@ -1,0 +1,138 @@
+import { existsSync, statSync } from 'node:fs';
+import { createLogger } from '../../ground/logging/logger.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
+import { loadEngine } from '../../core/engines/load-engine.ts';
+import { readSigningKey } from '../../ground/keys/key-file.ts';
+import { readCatalog } from '../../core/catalog/catalog.ts';
+import { readKeyring } from '../../proof/receipts/keyring-file.ts';
+import { REDIS_ROLES } from '../../ground/redis/acl.ts';
+import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/connection.ts';
+import { inspectRedis } from '../../ground/redis/requirements.ts';
+import { passwordOf, type DataFolder } from './set-up.ts';
+
+export interface Finding {
+  readonly what: string;
+  readonly ok: boolean;
+  readonly found: string;
+  readonly advice?: string;
+}
+
+const MAX_CLOCK_SKEW_MS = 2_000;
+
+/** Everything that can be wrong with a set-up, each looked at by itself, so that one trouble does not hide another. */
+export async function examine(data: DataFolder, redisUrl: string): Promise<Finding[]> {
+  const findings: Finding[] = [nodeVersion()];
+  for (const role of ['api', 'attestor', 'log', 'worker-1'])
+    findings.push(
+      attempt(`key of the ${role}`, 'countersign up makes it', () =>
+        readSigningKey(data.roleKey(role)).public.id.slice(0, 16),
+      ),
+    );
+  findings.push(
+    attempt(
+      'keyring',
+      'countersign up makes it',
+      () => `${readKeyring(data.keyring()).of('attestor').length} attestor key(s)`,
+    ),
+  );
+  if (existsSync(data.devKey())) {
+    const mode = statSync(data.devKey()).mode & 0o777;
+    findings.push({
+      what: 'development key',
+      ok: (mode & 0o077) === 0,
+      found: `mode ${mode.toString(8)}`,
+      advice: `chmod 600 ${data.devKey()}`,
+    });
+  }
+  for (const role of REDIS_ROLES) findings.push(...(await redisFindings(data, redisUrl, role)));
+  findings.push(...(await engineFindings(data)));
+  return findings;
+}
+
+function nodeVersion(): Finding {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  return {
+    what: 'node',
+    ok: major > 20 || (major === 20 && minor >= 19),
+    found: process.versions.node,
+    advice: 'Node.js 20.19 or later is needed',
+  };
+}
+
+function attempt(what: string, advice: string, look: () => string): Finding {
+  try {
+    return { what, ok: true, found: look() };
+  } catch (error) {
+    return { what, ok: false, found: messageOf(error), advice };
+  }
+}
+
+async function redisFindings(data: DataFolder, url: string, role: string): Promise<Finding[]> {
+  const what = `redis as ${role}`;
+  let access: RedisAccess;
+  try {
+    access = { url, user: role, password: passwordOf(data, role) };
+  } catch (error) {
+    return [{ what, ok: false, found: messageOf(error), advice: 'countersign up makes the passwords' }];
+  }
+  const redis = openRedis(access, 'prompt', createLogger('doctor', 'error'));
+  try {
+    await whenReady(redis, 2_000);
+    const findings = (await inspectRedis(redis, role)).map(({ name, ok, found, advice }) => ({
+      what: `${what}: ${name}`,
+      ok,
+      found,
+      advice,
+    }));
+    const [seconds, microseconds] = await redis.time();
+    const skewMs = Math.round(Math.abs(Date.now() - Number(seconds) * 1_000 - Number(microseconds) / 1_000));
+    return [
+      ...findings,
+      {
+        what: `${what}: clock`,
+        ok: skewMs < MAX_CLOCK_SKEW_MS,
+        found: `${skewMs} ms apart`,
+        advice: "set both clocks by NTP: deadlines are compared with Redis' clock",
+      },
+    ];
+  } catch (error) {
+    return [
+      {
+        what,
+        ok: false,
+        found: messageOf(error),
+        advice: 'is it running? countersign up starts one; countersign acl prints the users',
+      },
+    ];
+  } finally {
+    redis.disconnect();
+  }
+}
+
+async function engineFindings(data: DataFolder): Promise<Finding[]> {
+  let models;
+  try {
+    models = readCatalog(data.catalog()).all();
+  } catch (error) {
+    return [
+      {
+        what: 'model catalog',
+        ok: false,
+        found: messageOf(error),
+        advice: 'countersign up makes one with the demonstration models',
+      },
+    ];
+  }
+  const findings: Finding[] = [];
+  for (const model of models) {
+    const what = `engine ${model.engine} with ${model.name}`;
+    try {
+      const engine = await loadEngine(model);
+      await engine.close();
+      findings.push({ what, ok: true, found: `${engine.identity.version}, self-check passed` });
+    } catch (error) {
+      findings.push({ what, ok: false, found: messageOf(error), advice: `mend the entry in ${data.catalog()}` });
+    }
+  }
+  return findings;
+}

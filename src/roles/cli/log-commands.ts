@@ -1,0 +1,90 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { auditLog, type LogSource } from '../../proof/tlog/log-audit.ts';
+import { readBounded } from '../../ground/process/bounded-body.ts';
+import { LogFiles } from '../../proof/tlog/log-files.ts';
+import { LogRefused } from '../../proof/tlog/signed-note.ts';
+import { parseTilePath } from '../../proof/tlog/tile.ts';
+import { parsePolicy } from '../../proof/tlog/tlog-policy.ts';
+import { readKeyring } from '../../proof/receipts/keyring-file.ts';
+import { Output, jsonOption } from './output.ts';
+import type { DataFolder } from './set-up.ts';
+
+const FETCH_MS = 30_000;
+/** No file of a log is longer: 256 entries of at most 65,535 bytes, each after its length. */
+const MAX_FILE_BYTES = 256 * 65_537;
+
+interface AuditOptions {
+  readonly url?: string;
+  readonly folder?: string;
+  readonly keyring?: string;
+  readonly policy?: string;
+  readonly kept?: string;
+  readonly json?: boolean;
+}
+
+/** `countersign log …` */
+export function addLogCommands(program: Command, data: () => DataFolder): void {
+  const log = program.command('log').description('the transparency log');
+  log
+    .command('audit')
+    .description('walk the whole log and check every entry, tile and signature, and that it goes on from what it was')
+    .option('--url <url>', 'where the log is served, for example http://127.0.0.1:8181/log')
+    .option('--folder <folder>', 'a folder with its files; by default the one of the data folder')
+    .option('--keyring <file>', 'keyring whose log policy to trust')
+    .option('--policy <file>', 'log policy to trust (C2SP tlog-policy) instead of that of a keyring')
+    .option('--kept <file>', 'checkpoint of an earlier audit to compare with; the new one is written there')
+    .addOption(jsonOption())
+    .action(async (options: AuditOptions) => {
+      const out = new Output(options.json === true);
+      try {
+        const policy =
+          options.policy === undefined
+            ? readKeyring(options.keyring ?? data().keyring()).logPolicy
+            : parsePolicy(readFileSync(options.policy, 'utf8'));
+        const earlier =
+          options.kept !== undefined && existsSync(options.kept) ? [readFileSync(options.kept, 'utf8')] : [];
+        const source = options.url === undefined ? fromFolder(options.folder ?? data().log()) : fromUrl(options.url);
+        const report = await auditLog(source, policy, earlier);
+        if (options.kept !== undefined) writeFileSync(options.kept, report.checkpoint, { mode: 0o644 });
+        out.show({ sound: true, ...report }, [
+          `sound      ${report.origin}`,
+          `  entries  ${report.size}, in ${report.bundles} bundles and ${report.tiles} tiles`,
+          `  root     ${report.root}`,
+          ...report.witnesses.map((name) => `  seen by  ${name}`),
+          ...report.continues.map((size) => `  goes on  from the ${size} entries that were kept`),
+        ]);
+      } catch (error) {
+        if (!(error instanceof LogRefused)) throw error;
+        out.result({ sound: false, detail: error.message });
+        throw new CodedError('log_unsound', error.message, { cause: error });
+      }
+    });
+}
+
+function fromFolder(folder: string): LogSource {
+  const files = new LogFiles(folder);
+  return async (path) => {
+    const tile = parseTilePath(path);
+    if (tile !== undefined) return files.readPrefix(tile);
+    const checkpoint = await files.readCheckpoint();
+    return checkpoint === undefined ? undefined : Buffer.from(checkpoint);
+  };
+}
+
+function fromUrl(base: string): LogSource {
+  return async (path) => {
+    const url = `${base.replace(/\/$/, '')}/${path}`;
+    const response = await fetch(url, { redirect: 'error', signal: AbortSignal.timeout(FETCH_MS) }).catch(
+      (cause: unknown) => {
+        throw new CodedError('request_invalid', `${url} cannot be read: ${messageOf(cause)}.`, { cause });
+      },
+    );
+    if (response.status === 404) return undefined;
+    if (!response.ok) throw new LogRefused(`${url} answers ${response.status}.`);
+    const bytes = await readBounded(response, MAX_FILE_BYTES);
+    if (bytes === undefined) throw new LogRefused(`${url} is longer than any file of a log.`);
+    return bytes;
+  };
+}

@@ -1,0 +1,65 @@
+import { Option } from 'commander';
+import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { redact } from '../../ground/logging/logger.ts';
+
+/** The flag of every reading command. */
+export const jsonOption = (): Option => new Option('--json', 'print JSON');
+
+/** What a command prints. With `--json` standard output holds one JSON line and people's lines go to standard error. */
+export class Output {
+  readonly json: boolean;
+
+  constructor(json: boolean) {
+    this.json = json;
+  }
+
+  say(line: string): void {
+    (this.json ? process.stderr : process.stdout).write(`${line}\n`);
+  }
+
+  /** The result for programs. */
+  result(value: unknown): void {
+    if (this.json) process.stdout.write(`${JSON.stringify(value)}\n`);
+  }
+
+  /** A result for both: JSON, or lines for people. */
+  show(value: unknown, lines: readonly string[]): void {
+    if (this.json) this.result(value);
+    else for (const line of lines) process.stdout.write(`${line}\n`);
+  }
+
+  /** One line that grows as a job's states pass. */
+  progress(id: string): { state(name: string, ms: number): void; text(piece: string): void; end(): void } {
+    const stream = this.json ? process.stderr : process.stdout;
+    const live = stream.isTTY;
+    const states: string[] = [];
+    let pieces = 0;
+    const draw = () =>
+      stream.write(
+        `\r\x1b[K${id}  ${states.join(' → ')}${pieces > 0 && states.at(-1)?.startsWith('running') ? ` (${pieces} pieces)` : ''}`,
+      );
+    return {
+      state(name, ms) {
+        states.push(`${name} ${Math.round(ms)} ms`);
+        if (live) draw();
+        else stream.write(`${id}  ${name} ${Math.round(ms)} ms\n`);
+      },
+      text() {
+        pieces += 1;
+        if (live) draw();
+      },
+      end() {
+        if (live) stream.write('\n');
+      },
+    };
+  }
+}
+
+/** Prints an error as every command does and returns the exit code: a stable code, one sentence, what to do. */
+export function reportError(error: unknown): number {
+  const coded = error instanceof CodedError ? error : new CodedError('internal', messageOf(error));
+  process.stderr.write(`error: ${coded.code}: ${redact(coded.message)}\n`);
+  if (coded.hint !== undefined) process.stderr.write(`hint: ${redact(coded.hint)}\n`);
+  return ERROR_CATALOG[coded.code].exit;
+}

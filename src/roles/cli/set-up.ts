@@ -1,0 +1,142 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import { EmbedEngine } from '../../core/engines/embed-engine.ts';
+import { JobKeys } from '../../ground/redis/keys.ts';
+import { ensureSigningKey, readSecretFile, readSigningKey, writeSecretFile } from '../../ground/keys/key-file.ts';
+import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
+import { readCatalog } from '../../core/catalog/catalog.ts';
+import { formatVkey, noteKey } from '../../proof/tlog/signed-note.ts';
+import { readKeyring } from '../../proof/receipts/keyring-file.ts';
+import { keyringEntry, type KeyringFile } from '../../proof/receipts/keyring.ts';
+import { openWorkerList, signWorkerList, workerEntry, type WorkerList } from '../../core/registry/worker-list.ts';
+import { REDIS_ROLES, aclFile, type RedisRole } from '../../ground/redis/acl.ts';
+
+/** Where everything of one installation lives. */
+export class DataFolder {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = resolve(path);
+  }
+
+  readonly at = (...parts: string[]): string => join(this.path, ...parts);
+  readonly keyring = (): string => this.at('keyring.json');
+  readonly catalog = (): string => this.at('models.json');
+  readonly enrolled = (): string => this.at('workers.json');
+  readonly blobs = (): string => this.at('blobs');
+  readonly files = (): string => this.at('files');
+  /** The transparency log's files, as they are served. */
+  readonly log = (): string => this.at('log');
+  readonly devKey = (): string => this.at('dev.key');
+  readonly address = (): string => this.at('api.url');
+  readonly roleKey = (name: string): string => this.at('keys', `${name}.key`);
+  readonly redisPassword = (user: string): string => this.at('keys', `redis-${user}.password`);
+  /** Beside the data and shared by all installations of this checkout, since it is the same program for all. */
+  readonly redisProgram = (): string => this.at('redis-server');
+}
+
+export const SHARD = 'cs';
+export const ADMIN = 'admin';
+
+/** Makes what is missing: keys, passwords, keyring, list of workers, catalog. What is there is left as it is. */
+export function prepare(data: DataFolder, workers: number): void {
+  for (const folder of [data.path, data.at('keys'), data.blobs(), data.files(), data.log(), data.at('logs')])
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (!existsSync(data.catalog()))
+    writeFileSync(data.catalog(), `${JSON.stringify(demonstrationCatalog(data), null, 2)}\n`, { mode: 0o644 });
+  const api = ensureSigningKey(data.roleKey('api'));
+  const attestor = ensureSigningKey(data.roleKey('attestor'));
+  const now = new Date().toISOString();
+  const registry = ensureSigningKey(data.roleKey('registry'));
+  const keyring: Partial<KeyringFile> = existsSync(data.keyring())
+    ? (JSON.parse(readFileSync(data.keyring(), 'utf8')) as Partial<KeyringFile>)
+    : {
+        version: 1,
+        keys: [
+          keyringEntry('api', api.public, now),
+          keyringEntry('attestor', attestor.public, now),
+          keyringEntry('registry', registry.public, now),
+        ],
+      };
+  const logPolicy = keyring.logPolicy ?? logPolicyOf(ensureSigningKey(data.roleKey('log')));
+  writeFileSync(data.keyring(), `${JSON.stringify({ ...keyring, logPolicy }, null, 2)}\n`, { mode: 0o644 });
+  const own = Array.from({ length: workers }, (_, at) => ensureSigningKey(data.roleKey(`worker-${at + 1}`)).public);
+  const list = readWorkerList(data);
+  const missing = own.filter((key) => !list.workers.some(({ id }) => id === workerIdOf(key)));
+  if (missing.length > 0) {
+    const entries = missing.map((key) => workerEntry(key, 'local', now));
+    writeWorkerList(data, { ...list, workers: [...list.workers, ...entries] });
+  }
+  for (const user of [...REDIS_ROLES, ADMIN]) {
+    if (!existsSync(data.redisPassword(user)))
+      writeSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
+  }
+}
+
+const LIST_LIFE_MS = 366 * 86_400_000;
+
+/** The list of workers, checked; an empty one before the first. Throws CodedError `key_file_unfit`. */
+export function readWorkerList(data: DataFolder): WorkerList {
+  const never = new Date(0).toISOString();
+  if (!existsSync(data.enrolled())) return { version: 2, serial: 0, issuedAt: never, expires: never, workers: [] };
+  return openWorkerList(readFileSync(data.enrolled(), 'utf8'), readKeyring(data.keyring()).of('registry')).list;
+}
+
+/** Signs a list anew, under the next serial and for another year. The file is whole at every moment. */
+export function writeWorkerList(data: DataFolder, list: WorkerList): WorkerList {
+  const now = Date.now();
+  const next = {
+    ...list,
+    serial: list.serial + 1,
+    issuedAt: new Date(now).toISOString(),
+    expires: new Date(now + LIST_LIFE_MS).toISOString(),
+  };
+  const aside = `${data.enrolled()}.new`;
+  writeFileSync(aside, signWorkerList(next, readSigningKey(data.roleKey('registry'))), { mode: 0o644 });
+  renameSync(aside, data.enrolled());
+  return next;
+}
+
+/** Trust in a log of our own and in no witnesses yet. Its name holds its key's id, so that no two installations' logs are one. */
+function logPolicyOf({ public: key }: SigningKey): string {
+  return `log ${formatVkey(noteKey(`countersign.local/log/${key.id.slice(0, 16)}`, 'ed25519', key))}\nquorum none\n`;
+}
+
+export function passwordOf(data: DataFolder, user: string): string {
+  return readSecretFile(data.redisPassword(user)).reveal().trim();
+}
+
+/** The lines of Redis' ACL file for this installation: one user for each role, and one for ourselves. */
+export function redisUsers(data: DataFolder): string {
+  const hash = (user: string) => createHash('sha256').update(passwordOf(data, user)).digest('hex');
+  const hashes: Record<RedisRole, string> = { api: hash('api'), worker: hash('worker'), attestor: hash('attestor') };
+  const pools = readCatalog(data.catalog()).pools();
+  return `${aclFile(new JobKeys(SHARD).prefix, pools, hashes)}\nuser ${ADMIN} on ~* &* +@all #${hash(ADMIN)}`;
+}
+
+const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** The demonstration model, and sentence embeddings with weights that npm delivers. */
+function demonstrationCatalog(data: DataFolder) {
+  const file = join(PACKAGE, 'models', 'kjv-1m-q8_0.gguf');
+  return {
+    version: 1,
+    models: [
+      {
+        name: 'kjv-1m',
+        pool: 'default',
+        tasks: ['completion', 'chat'],
+        engine: 'llama',
+        file: relative(dirname(data.catalog()), file),
+        sha256: sha256Hex(readFileSync(file)),
+        contextTokens: 256,
+        parallel: 4,
+        threads: 1,
+      },
+      { name: 'use-lite', pool: 'default', tasks: ['embedding'], engine: 'embed', sha256: EmbedEngine.weightsDigest() },
+    ],
+  };
+}

@@ -1,0 +1,13 @@
+import { z } from 'zod';
+import { deskFields } from '../../surfaces/service/service-config.ts';
+
+/** What the courier is told. */
+export const CourierConfig = z.object({
+  ...deskFields,
+  COUNTERSIGN_WEBHOOK_SCHEDULE: z
+    .string()
+    .regex(/^\d+(\.\d+)?(,\d+(\.\d+)?){0,19}$/, 'must be seconds parted by commas')
+    .default('0,5,300,1800,7200,18000,36000,50400,72000,86400')
+    .describe('seconds to wait before each attempt to deliver a webhook message; the last one gives up'),
+});
+export type CourierConfig = z.infer<typeof CourierConfig>;

@@ -1,0 +1,45 @@
+import { z } from 'zod';
+import { commonFields, integer, redisFields } from '../../ground/config/fields.ts';
+
+/** Everything a worker may know. There is no attestor key here, and must never be. */
+export const WorkerConfig = z
+  .object({
+    ...redisFields,
+    ...commonFields,
+    COUNTERSIGN_WORKER_KEY_FILE: z
+      .string()
+      .min(1)
+      .describe("file with the worker's own signing key (PKCS#8 PEM, mode 600)"),
+    COUNTERSIGN_POOL: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+      .default('default')
+      .describe('pool whose jobs this worker takes'),
+    COUNTERSIGN_MODELS: z
+      .string()
+      .optional()
+      .describe("models to serve, parted by commas; by default all of the pool's"),
+    COUNTERSIGN_LEASE_MS: integer(1_000, 600_000).default(10_000).describe('how long a claim holds without renewal'),
+    COUNTERSIGN_HEARTBEAT_MS: integer(100, 60_000)
+      .default(2_000)
+      .describe('how often leases are renewed; at most a third of the lease'),
+    COUNTERSIGN_STALL_MS: integer(500, 3_600_000)
+      .default(60_000)
+      .describe('a worker whose event loop has been blocked for longer lets go of its jobs'),
+    COUNTERSIGN_CONCURRENCY: integer(1, 1_024)
+      .optional()
+      .describe('jobs of one model at once; by default what the engine can run'),
+    COUNTERSIGN_TEE_COMMAND: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("program that gets evidence of this machine's hardware; without it, none is handed in"),
+    COUNTERSIGN_DRAIN_MS: integer(0, 3_600_000)
+      .default(20_000)
+      .describe('how long a stopping worker lets running jobs finish'),
+  })
+  .refine((config) => config.COUNTERSIGN_HEARTBEAT_MS * 3 <= config.COUNTERSIGN_LEASE_MS, {
+    message: 'must be at most a third of COUNTERSIGN_LEASE_MS, or a lease can run out between two heartbeats',
+    path: ['COUNTERSIGN_HEARTBEAT_MS'],
+  });
+export type WorkerConfig = z.infer<typeof WorkerConfig>;

@@ -1,0 +1,44 @@
+import type { SubmitJob } from '../../proof/contract/submit-job.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { answerOf, type Done } from '../openai/answers.ts';
+import { ENDPOINTS, parseRequest, readRequest } from '../openai/requests.ts';
+import { responseDocument } from '../openai/response-document.ts';
+import { ResponseRequest, jobOf } from '../openai/response-request.ts';
+
+export const BATCH_ENDPOINTS = [...ENDPOINTS, '/v1/responses'] as const;
+export type BatchEndpoint = (typeof BATCH_ENDPOINTS)[number];
+
+/** What a line asks for: jobs, and the answer in the shape of the endpoint once they are done. */
+export interface BatchRequest {
+  readonly jobs: readonly SubmitJob[];
+  /** What the surface keeps with the job, where the answer can be asked for again. */
+  readonly surface: string | undefined;
+  answer(done: readonly Done[]): object;
+}
+
+/** Throws CodedError `request_invalid` that names the parameter at fault. */
+export function readBatchRequest(endpoint: BatchEndpoint, body: unknown): BatchRequest {
+  if (endpoint === '/v1/responses') return readResponse(body);
+  const asked = readRequest(endpoint, body);
+  if (asked.isStreamed) throw refusal('stream');
+  return { jobs: asked.jobs, surface: undefined, answer: (done) => answerOf(asked, done) };
+}
+
+function readResponse(body: unknown): BatchRequest {
+  const request = parseRequest(ResponseRequest, body);
+  if (request.stream === true) throw refusal('stream');
+  if (request.background === true) throw refusal('background');
+  const { job, surface } = jobOf(request);
+  return {
+    jobs: [job],
+    surface: JSON.stringify(surface),
+    answer([done]) {
+      if (done === undefined) throw new Error('A response is made of one job.');
+      const { id, createdMs } = done;
+      return responseDocument({ id, createdMs, model: job.model, state: 'done', ending: undefined }, surface, done);
+    },
+  };
+}
+
+const refusal = (param: 'stream' | 'background') =>
+  new CodedError('request_invalid', `${param}: a batch answers all at once, later.`, { param });

@@ -1,0 +1,182 @@
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { freshRandom } from '../../ground/keys/random.ts';
+import { BATCH_ENDPOINTS } from './batch-request.ts';
+import { loadScript } from '../../ground/redis/script.ts';
+
+const MOVE = loadScript(new URL('./lua/move-batch.lua', import.meta.url));
+
+export const BATCH_STATUSES = [
+  'validating',
+  'failed',
+  'in_progress',
+  'finalizing',
+  'completed',
+  'expired',
+  'cancelling',
+  'cancelled',
+] as const;
+export type BatchStatus = (typeof BATCH_STATUSES)[number];
+
+/** The only legal moves. */
+const MOVES: Record<BatchStatus, readonly BatchStatus[]> = {
+  validating: ['failed', 'in_progress', 'cancelling'],
+  in_progress: ['finalizing', 'cancelling'],
+  cancelling: ['cancelled'],
+  finalizing: ['completed', 'expired'],
+  completed: [],
+  failed: [],
+  expired: [],
+  cancelled: [],
+};
+
+export const isOver = (status: BatchStatus) => MOVES[status].length === 0;
+
+/** A batch runs within a day, and is kept for thirty more. */
+export const WINDOW_MS = 86_400_000;
+const KEEP_MS = 30 * 86_400_000;
+const MOST_OPEN = 1_000;
+const MOST_OPEN_OF_A_TENANT = 20;
+const LIST_PAGE = 10_000;
+
+const LineError = z.object({
+  code: z.string(),
+  message: z.string(),
+  line: z.number().nullable(),
+  param: z.string().nullable(),
+});
+export type LineError = z.infer<typeof LineError>;
+
+const Times = Object.fromEntries(
+  BATCH_STATUSES.map((status) => [`${status}Ms`, z.coerce.number().optional()]),
+) as Record<`${BatchStatus}Ms`, z.ZodOptional<z.ZodCoercedNumber>>;
+
+const BatchRecord = z.object({
+  tenant: z.string(),
+  keyId: z.string(),
+  endpoint: z.enum(BATCH_ENDPOINTS),
+  inputFile: z.string(),
+  inputSha256: z.string(),
+  metadata: z.string().transform((text) => z.record(z.string(), z.string()).parse(JSON.parse(text))),
+  status: z.enum(BATCH_STATUSES),
+  createdMs: z.coerce.number(),
+  expiresMs: z.coerce.number(),
+  total: z.coerce.number().default(0),
+  completed: z.coerce.number().default(0),
+  failed: z.coerce.number().default(0),
+  model: z.string().optional(),
+  promptTokens: z.coerce.number().default(0),
+  completionTokens: z.coerce.number().default(0),
+  errors: z
+    .string()
+    .transform((text) => z.array(LineError).parse(JSON.parse(text)))
+    .optional(),
+  outputFile: z.string().optional(),
+  errorFile: z.string().optional(),
+  receiptsRoot: z.string().optional(),
+  receipts: z.coerce.number().optional(),
+  ...Times,
+});
+export type BatchRecord = z.infer<typeof BatchRecord> & { readonly id: string };
+
+const UNKNOWN = 'There is no batch with this id.';
+
+/** Batches of tenants. Every change of status is a compare-and-set. */
+export class Batches {
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+
+  constructor(redis: Redis, keys: JobKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  /** Throws CodedError `too_many_batches`. */
+  async create(batch: {
+    tenant: string;
+    keyId: string;
+    endpoint: BatchRecord['endpoint'];
+    inputFile: string;
+    inputSha256: string;
+    metadata: Record<string, string>;
+  }): Promise<BatchRecord> {
+    const newest = await this.list(batch.tenant, { limit: 100 });
+    const own = newest.batches.filter(({ status }) => !isOver(status)).length;
+    if (own >= MOST_OPEN_OF_A_TENANT || (await this.#redis.zcard(this.#keys.batches)) >= MOST_OPEN)
+      throw new CodedError(
+        'too_many_batches',
+        `${own} of your batches run already; try again when one of them is over.`,
+        { headers: { 'retry-after': '60' } },
+      );
+    const createdMs = Date.now();
+    const id = `batch_${freshRandom(12).toString('hex')}`;
+    const reply = await this.#redis
+      .multi()
+      .hset(this.#keys.batch(id), {
+        ...batch,
+        metadata: JSON.stringify(batch.metadata),
+        status: 'validating',
+        createdMs,
+        expiresMs: createdMs + WINDOW_MS,
+      })
+      .zadd(this.#keys.batchesOf(batch.tenant), createdMs, id)
+      .zadd(this.#keys.batches, createdMs, id)
+      .exec();
+    for (const [error] of reply ?? []) if (error) throw error;
+    return this.get(batch.tenant, id);
+  }
+
+  /** Throws CodedError `batch_not_found`. */
+  async get(tenant: string, id: string): Promise<BatchRecord> {
+    const batch = await this.read(id);
+    if (batch?.tenant !== tenant) throw new CodedError('batch_not_found', UNKNOWN);
+    return batch;
+  }
+
+  /** The batch of whatever tenant, or undefined. */
+  async read(id: string): Promise<BatchRecord | undefined> {
+    if (!/^batch_[0-9a-f]{24}$/.test(id)) return undefined;
+    const parsed = BatchRecord.safeParse(await this.#redis.hgetall(this.#keys.batch(id)));
+    return parsed.success ? { id, ...parsed.data } : undefined;
+  }
+
+  /** The newest first. */
+  async list(
+    tenant: string,
+    query: { after?: string | undefined; limit: number },
+  ): Promise<{ batches: BatchRecord[]; hasMore: boolean }> {
+    const ids = await this.#redis.zrevrange(this.#keys.batchesOf(tenant), 0, LIST_PAGE);
+    const from = query.after === undefined ? 0 : ids.indexOf(query.after) + 1;
+    if (query.after !== undefined && from === 0) throw new CodedError('batch_not_found', UNKNOWN, { param: 'after' });
+    const page = await Promise.all(ids.slice(from, from + query.limit).map((id) => this.read(id)));
+    const gone = ids.slice(from, from + query.limit).filter((_, index) => page[index] === undefined);
+    if (gone.length > 0) await this.#redis.zrem(this.#keys.batchesOf(tenant), ...gone);
+    return {
+      batches: page.filter((batch) => batch !== undefined),
+      hasMore: ids.length > from + query.limit,
+    };
+  }
+
+  /** Ids of batches that are not over, or whose end was not told yet; the oldest first. */
+  async open(): Promise<string[]> {
+    return this.#redis.zrange(this.#keys.batches, '0', String(MOST_OPEN - 1));
+  }
+
+  /** Whether it moved: only from where the table allows. The fields are written with it, or not at all. */
+  async move(id: string, to: BatchStatus, fields: Record<string, string | number> = {}): Promise<boolean> {
+    const from = BATCH_STATUSES.filter((status) => MOVES[status].includes(to));
+    const reply = await MOVE.run(
+      this.#redis,
+      [this.#keys.batch(id)],
+      [id, to, from.join(' '), isOver(to) ? KEEP_MS : 0, Date.now(), ...Object.entries(fields).flat()],
+    );
+    return reply === 'moved';
+  }
+
+  /** Counts for people who watch; the parts are what counts in the end. */
+  async tell(id: string, counts: { total?: number; completed?: number; failed?: number; model?: string }) {
+    await this.#redis.hset(this.#keys.batch(id), counts);
+  }
+}

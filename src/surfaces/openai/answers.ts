@@ -1,0 +1,122 @@
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { OUTPUTS } from '../../proof/tasks/task-input.ts';
+import type { Usage } from '../../proof/receipts/statements.ts';
+import type { Asked } from './requests.ts';
+
+/** A job that is done, as far as an answer is made from it. */
+export interface Done {
+  readonly id: string;
+  readonly createdMs: number;
+  readonly output: unknown;
+  readonly usage: Usage;
+  /** The payload of the verdict, as it was signed. */
+  readonly verdict: Buffer;
+}
+
+/** What every answer says of its confirmation. */
+export interface Countersigned {
+  readonly job_id: string;
+  readonly state: string;
+  readonly receipt: string | null;
+}
+
+export function countersigned(id: string, state: string): Countersigned {
+  return { job_id: id, state, receipt: state === 'done' ? `/v1/jobs/${id}/receipt` : null };
+}
+
+/** The part of an answer that is about all jobs: the first one's words, and each where there are several. */
+export function countersignedAll(ids: readonly string[], state: string) {
+  const all = ids.map((id) => countersigned(id, state));
+  const [first] = all;
+  if (first === undefined) throw new Error('An answer is made of at least one job.');
+  return all.length === 1 ? first : { ...first, choices: all.map((one, index) => ({ index, ...one })) };
+}
+
+const ID_PREFIX = {
+  '/v1/chat/completions': 'chatcmpl',
+  '/v1/completions': 'cmpl',
+  '/v1/embeddings': 'embd',
+} as const;
+
+export function answerId(asked: Pick<Asked, 'endpoint'>, firstJob: string): string {
+  return `${ID_PREFIX[asked.endpoint]}-${firstJob.replace(/^job_/, '')}`;
+}
+
+export const seconds = (ms: number) => Math.floor(ms / 1_000);
+
+/** The answer to a request whose jobs are all done, in OpenAI's shape. */
+export function answerOf(asked: Asked, done: readonly Done[]): object {
+  const [first] = done;
+  if (first === undefined) throw new Error('An answer is made of at least one job.');
+  const about = { created: seconds(first.createdMs), model: asked.model };
+  const meta = countersignedAll(
+    done.map(({ id }) => id),
+    'done',
+  );
+  switch (asked.endpoint) {
+    case '/v1/chat/completions':
+      return {
+        id: answerId(asked, first.id),
+        object: 'chat.completion',
+        ...about,
+        choices: done.map(({ output }, index) => {
+          const { message, finish_reason, logprobs } = OUTPUTS.chat.parse(output);
+          return { index, message: { ...message, refusal: null }, logprobs: logprobs ?? null, finish_reason };
+        }),
+        usage: usageOf(asked, done),
+        countersign: meta,
+      };
+    case '/v1/completions':
+      return {
+        id: answerId(asked, first.id),
+        object: 'text_completion',
+        ...about,
+        choices: done.map(({ output }, index) => {
+          const { text, finish_reason } = OUTPUTS.completion.parse(output);
+          return { index, text, logprobs: null, finish_reason };
+        }),
+        usage: usageOf(asked, done),
+        countersign: meta,
+      };
+    case '/v1/embeddings':
+      return {
+        object: 'list',
+        model: asked.model,
+        data: OUTPUTS.embedding.parse(first.output).embeddings.map((vector, index) => ({
+          object: 'embedding',
+          index,
+          embedding: encode(asked, vector),
+        })),
+        usage: { prompt_tokens: first.usage.inputTokens, total_tokens: first.usage.inputTokens },
+        countersign: meta,
+      };
+  }
+}
+
+/** Prompts are counted once, however many choices were drawn from each. */
+export function usageOf(asked: Pick<Asked, 'choicesPerPrompt'>, done: readonly Pick<Done, 'usage'>[]) {
+  const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
+  const prompt = sum(
+    done.filter((_, index) => index % asked.choicesPerPrompt === 0).map(({ usage }) => usage.inputTokens),
+  );
+  const completion = sum(done.map(({ usage }) => usage.outputTokens));
+  return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
+}
+
+/**
+ * Fewer dimensions are the first ones of the confirmed vector, made a unit vector again. The receipt is about the whole vector,
+ * which the job's output holds.
+ */
+function encode({ encoding, dimensions }: Asked, whole: readonly number[]): number[] | string {
+  if (dimensions !== undefined && dimensions > whole.length)
+    throw new CodedError('request_invalid', `dimensions: this model's vectors have ${whole.length}.`, {
+      param: 'dimensions',
+    });
+  const vector = dimensions === undefined ? [...whole] : unit(whole.slice(0, dimensions));
+  return encoding === 'float' ? vector : Buffer.from(new Float32Array(vector).buffer).toString('base64');
+}
+
+function unit(vector: readonly number[]): number[] {
+  const length = Math.hypot(...vector);
+  return length === 0 ? [...vector] : vector.map((value) => value / length);
+}

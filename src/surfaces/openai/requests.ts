@@ -1,0 +1,317 @@
+import { z } from 'zod';
+import type { SubmitJob } from '../../proof/contract/submit-job.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { INPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
+import { Policy } from '../../proof/receipts/statements.ts';
+
+/**
+ * Requests in OpenAI's shape (openai/openai-openapi, `CreateChatCompletionRequest` and its kin) as jobs: one job for each
+ * choice. What would change the answer and cannot be honoured is refused by name, and never left out in silence.
+ */
+export const ENDPOINTS = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings'] as const;
+export type Endpoint = (typeof ENDPOINTS)[number];
+
+/** What a request asks for. Choice `index` is answered by the job `index`. */
+export interface Asked {
+  readonly endpoint: Endpoint;
+  readonly model: string;
+  readonly jobs: readonly SubmitJob[];
+  /** Choices for one prompt; prompts are counted once in the usage. */
+  readonly choicesPerPrompt: number;
+  readonly isStreamed: boolean;
+  readonly includeUsage: boolean;
+  readonly encoding: 'float' | 'base64';
+  readonly dimensions: number | undefined;
+}
+
+const MOST_CHOICES = 8;
+const MOST_PROMPTS = 32;
+/** Where the caller names no bound. An engine stops earlier where its context ends. */
+const CHAT_TOKENS = 1_024;
+const COMPLETION_TOKENS = 16;
+const MAX_SEED = 4_294_967_295;
+
+/** A parameter that is taken as long as it changes nothing. */
+const only = <T extends string | number | boolean>(value: T) =>
+  z.literal(value, { error: `this service takes only ${JSON.stringify(value)} here` }).nullish();
+const nothing = z
+  .union([z.strictObject({}), z.tuple([])], { error: 'this service cannot honour this parameter' })
+  .nullish();
+
+/** Words about the request that change no answer. */
+const neutral = {
+  user: z.string().max(512).nullish(),
+  safety_identifier: z.string().max(512).nullish(),
+  prompt_cache_key: z.string().max(512).nullish(),
+  prompt_cache_retention: z.string().max(64).nullish(),
+  metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
+  store: z.boolean().nullish(),
+  service_tier: z.string().max(32).nullish(),
+};
+
+const sampling = {
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  seed: z.number().int().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER).nullish(),
+  stop: z.union([z.string().min(1).max(64), z.array(z.string().min(1).max(64)).max(4)]).nullish(),
+  n: z.number().int().min(1).max(MOST_CHOICES).nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z
+    .strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.boolean().optional() })
+    .nullish(),
+  presence_penalty: only(0),
+  frequency_penalty: only(0),
+  logit_bias: nothing,
+};
+
+/** How the job is to be run and confirmed, for callers that know us. */
+export const Extension = z
+  .strictObject({
+    attestation: Policy.partial().optional(),
+    attempts: z.number().int().min(1).max(10).optional(),
+    deadline_ms: z.number().int().min(1_000).max(86_400_000).optional(),
+  })
+  .optional();
+
+const Model = z.string().min(1).max(63);
+const TextPart = z.strictObject({ type: z.literal('text'), text: z.string() });
+const Content = z.union([z.string(), z.array(TextPart).min(1).max(1_000)], {
+  error: 'text is expected here, as a string or as parts of type text',
+});
+const Name = z.string().max(64).optional();
+
+const Message = z.discriminatedUnion('role', [
+  z.strictObject({ role: z.enum(['system', 'developer', 'user']), content: Content, name: Name }),
+  z.strictObject({
+    role: z.literal('assistant'),
+    content: Content.nullish(),
+    name: Name,
+    refusal: z.null().optional(),
+    annotations: z.tuple([]).optional(),
+    tool_calls: z.array(z.unknown()).nullish(),
+  }),
+  z.strictObject({ role: z.literal('tool'), content: Content, tool_call_id: z.string() }),
+]);
+
+export const ChatRequest = z.strictObject({
+  model: Model,
+  messages: z.array(Message).min(1).max(1_000),
+  max_tokens: z.number().int().min(1).max(131_072).nullish(),
+  max_completion_tokens: z.number().int().min(1).max(131_072).nullish(),
+  tools: z.array(z.unknown()).nullish(),
+  tool_choice: z.unknown().optional(),
+  parallel_tool_calls: z.boolean().nullish(),
+  response_format: z.unknown().optional(),
+  logprobs: z.boolean().nullish(),
+  top_logprobs: z.number().int().min(0).max(20).nullish(),
+  modalities: z.tuple([z.literal('text')]).nullish(),
+  ...sampling,
+  ...neutral,
+  countersign: Extension,
+});
+
+export const CompletionRequest = z.strictObject({
+  model: Model,
+  prompt: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(MOST_PROMPTS)], {
+    error: 'a text or a list of texts is expected here, not tokens',
+  }),
+  max_tokens: z.number().int().min(1).max(131_072).nullish(),
+  logprobs: z.null({ error: 'this service gives no logprobs of completions' }).optional(),
+  echo: only(false),
+  best_of: z.number().int().min(1).max(MOST_CHOICES).nullish(),
+  suffix: z.null({ error: 'this service cannot insert text' }).optional(),
+  ...sampling,
+  user: neutral.user,
+  countersign: Extension,
+});
+
+export const EmbeddingRequest = z.strictObject({
+  model: Model,
+  input: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(512)], {
+    error: 'a text or a list of texts is expected here, not tokens',
+  }),
+  encoding_format: z.enum(['float', 'base64']).nullish(),
+  dimensions: z.number().int().min(1).max(65_536).nullish(),
+  user: neutral.user,
+  countersign: Extension,
+});
+
+/** What the body asks of this endpoint. Throws CodedError `request_invalid` that names the first parameter at fault. */
+export function readRequest(endpoint: Endpoint, body: unknown): Asked {
+  switch (endpoint) {
+    case '/v1/chat/completions':
+      return readChat(parseRequest(ChatRequest, body));
+    case '/v1/completions':
+      return readCompletion(parseRequest(CompletionRequest, body));
+    case '/v1/embeddings':
+      return readEmbedding(parseRequest(EmbeddingRequest, body));
+  }
+}
+
+function readChat(request: z.infer<typeof ChatRequest>): Asked {
+  const input = chatInput(request);
+  const params = {
+    ...paramsOf(request),
+    max_tokens: request.max_completion_tokens ?? request.max_tokens ?? CHAT_TOKENS,
+  };
+  const job: SubmitJob = { model: request.model, task: 'chat', input, params, ...optionsOf(request) };
+  return asked('/v1/chat/completions', request, choicesOf(job, request.n ?? 1), request.n ?? 1);
+}
+
+function readCompletion(request: z.infer<typeof CompletionRequest>): Asked {
+  const n = request.n ?? 1;
+  if (request.best_of != null && request.best_of !== n)
+    throw new CodedError('request_invalid', 'best_of: this service takes only the value of n here.', {
+      param: 'best_of',
+    });
+  const params = { ...paramsOf(request), max_tokens: request.max_tokens ?? COMPLETION_TOKENS };
+  const prompts = typeof request.prompt === 'string' ? [request.prompt] : request.prompt;
+  const jobs = prompts.flatMap((prompt) =>
+    choicesOf({ model: request.model, task: 'completion', input: { prompt }, params, ...optionsOf(request) }, n),
+  );
+  return asked('/v1/completions', request, jobs, n);
+}
+
+function readEmbedding(request: z.infer<typeof EmbeddingRequest>): Asked {
+  const input = parseRequest(
+    INPUTS.embedding,
+    { texts: typeof request.input === 'string' ? [request.input] : request.input },
+    'input',
+  );
+  const job: SubmitJob = { model: request.model, task: 'embedding', input, ...optionsOf(request) };
+  return {
+    ...asked('/v1/embeddings', request, [job], 1),
+    encoding: request.encoding_format ?? 'float',
+    dimensions: request.dimensions ?? undefined,
+  };
+}
+
+function asked(
+  endpoint: Endpoint,
+  request: {
+    model: string;
+    stream?: boolean | null | undefined;
+    stream_options?: { include_usage?: boolean | undefined } | null | undefined;
+  },
+  jobs: readonly SubmitJob[],
+  choicesPerPrompt: number,
+): Asked {
+  if (request.stream_options != null && request.stream !== true)
+    throw new CodedError('request_invalid', 'stream_options: allowed only where stream is true.', {
+      param: 'stream_options',
+    });
+  return {
+    endpoint,
+    model: request.model,
+    jobs,
+    choicesPerPrompt,
+    isStreamed: request.stream === true,
+    includeUsage: request.stream_options?.include_usage === true,
+    encoding: 'float',
+    dimensions: undefined,
+  };
+}
+
+/** `n` jobs that differ in their seed alone. */
+function choicesOf(job: SubmitJob, n: number): SubmitJob[] {
+  const seed = job.params?.seed;
+  return Array.from({ length: n }, (_, index) =>
+    seed === undefined || index === 0
+      ? job
+      : { ...job, params: { ...job.params, seed: (seed + index) % (MAX_SEED + 1) } },
+  );
+}
+
+function paramsOf(request: {
+  temperature?: number | null | undefined;
+  top_p?: number | null | undefined;
+  seed?: number | null | undefined;
+  stop?: string | string[] | null | undefined;
+}): NonNullable<SubmitJob['params']> {
+  const { temperature, top_p, seed, stop } = request;
+  return {
+    temperature: temperature ?? 1,
+    top_p: top_p ?? 1,
+    // Any integer is a seed there; 32 bits of it are one here.
+    ...(seed == null ? {} : { seed: Number(BigInt.asUintN(32, BigInt(seed))) }),
+    stop: stop == null ? [] : typeof stop === 'string' ? [stop] : stop,
+  };
+}
+
+function optionsOf({
+  countersign,
+}: {
+  countersign?: z.infer<typeof Extension>;
+}): Pick<SubmitJob, 'attestation' | 'attempts' | 'deadline_ms'> {
+  return {
+    ...(countersign?.attestation === undefined ? {} : { attestation: countersign.attestation }),
+    ...(countersign?.attempts === undefined ? {} : { attempts: countersign.attempts }),
+    ...(countersign?.deadline_ms === undefined ? {} : { deadline_ms: countersign.deadline_ms }),
+  };
+}
+
+function chatInput(request: z.infer<typeof ChatRequest>): ChatInput {
+  const { tools, tool_choice, response_format, logprobs, top_logprobs } = request;
+  return parseRequest(INPUTS.chat, {
+    messages: request.messages.map((message) => {
+      switch (message.role) {
+        case 'tool':
+          return { role: 'tool', content: textOf(message.content), tool_call_id: message.tool_call_id };
+        case 'assistant':
+          return message.tool_calls == null
+            ? { role: 'assistant', content: textOf(message.content) }
+            : {
+                role: 'assistant',
+                content: message.content == null ? null : textOf(message.content),
+                tool_calls: message.tool_calls,
+              };
+        default:
+          return {
+            role: message.role === 'developer' ? 'system' : message.role,
+            content: textOf(message.content),
+          };
+      }
+    }),
+    ...(tools == null ? {} : { tools }),
+    ...(tools == null || tool_choice == null ? {} : { tool_choice }),
+    ...(isPlainText(response_format) ? {} : { response_format }),
+    ...(logprobs === true ? { logprobs, ...(top_logprobs == null ? {} : { top_logprobs }) } : {}),
+  });
+}
+
+function isPlainText(format: unknown): boolean {
+  return format == null || (typeof format === 'object' && 'type' in format && format.type === 'text');
+}
+
+function textOf(content: z.infer<typeof Content> | null | undefined): string {
+  return content == null ? '' : typeof content === 'string' ? content : content.map(({ text }) => text).join('');
+}
+
+/** By the schema, or CodedError `request_invalid` that names the parameter as OpenAI does. */
+export function parseRequest<Schema extends z.ZodType>(schema: Schema, value: unknown, at = ''): z.infer<Schema> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = deepest(parsed.error.issues[0]);
+  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
+  const path = [...(at === '' ? [] : [at]), ...(issue?.path ?? []), ...(unknown === undefined ? [] : [unknown])];
+  const param = printable(path.map(String).join('.'));
+  throw new CodedError(
+    'request_invalid',
+    unknown === undefined
+      ? `${param === '' ? 'the body' : param}: ${printable(issue?.message ?? 'it has another shape')}.`
+      : `Unrecognized request argument supplied: ${param}.`,
+    param === '' ? {} : { param },
+  );
+}
+
+/** Of a union, the mistake of the alternative that came furthest. */
+function deepest(issue: z.core.$ZodIssue | undefined): z.core.$ZodIssue | undefined {
+  if (issue?.code !== 'invalid_union' || issue.errors.length === 0) return issue;
+  const inner = issue.errors.flatMap(([first]) => (first === undefined ? [] : [deepest(first) ?? first]));
+  const best = inner.toSorted((a, b) => b.path.length - a.path.length)[0];
+  return best === undefined || best.path.length === 0 ? issue : { ...best, path: [...issue.path, ...best.path] };
+}
+
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 160);
+}

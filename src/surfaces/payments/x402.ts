@@ -1,0 +1,147 @@
+import { z } from 'zod';
+import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import type { Price } from '../../proof/receipts/statements.ts';
+import { mostUnits, type PaymentTerms, type Way } from './payment-terms.ts';
+
+/**
+ * Version 2 of x402 over HTTP: `PAYMENT-REQUIRED`, `PAYMENT-SIGNATURE` and `PAYMENT-RESPONSE`, each Base64 of JSON, with the
+ * schemes `exact` and `upto` on EVM chains.
+ */
+export const X402_VERSION = 2;
+const MAX_HEADER = 8_192;
+
+export const Requirements = z.object({
+  scheme: z.enum(['exact', 'upto']),
+  network: z.string(),
+  amount: z.string(),
+  asset: z.string(),
+  payTo: z.string(),
+  maxTimeoutSeconds: z.number(),
+  extra: z.record(z.string(), z.unknown()),
+});
+export type Requirements = z.infer<typeof Requirements>;
+
+export function requirementsOf(way: Way, price: Price): Requirements {
+  const { scheme, network, asset, payTo, maxTimeoutSeconds, extra } = way;
+  return { scheme, network, amount: mostUnits(way, price), asset, payTo, maxTimeoutSeconds, extra };
+}
+
+/** The value of `PAYMENT-REQUIRED`. */
+export function paymentRequired(terms: PaymentTerms, price: Price, path: string, error: string): string {
+  return encode({
+    x402Version: X402_VERSION,
+    error,
+    resource: {
+      url: `${terms.resource}${path}`,
+      description: 'an answer that is confirmed before it is paid',
+      mimeType: 'application/json',
+    },
+    accepts: terms.accepts.map((way) => requirementsOf(way, price)),
+  });
+}
+
+const Address = z.string().regex(/^0x[0-9a-fA-F]{40}$/);
+const Seconds = z.string().regex(/^[0-9]{1,15}$/);
+const Signature = z.string().regex(/^0x[0-9a-fA-F]{2,4096}$/);
+
+/** What a payer signs: a transfer of EIP-3009, or one of Permit2. */
+const Signed = z.union([
+  z
+    .looseObject({
+      signature: Signature,
+      authorization: z.looseObject({
+        from: Address,
+        nonce: z.string().regex(/^0x[0-9a-fA-F]{64}$/),
+        validAfter: Seconds,
+        validBefore: Seconds,
+      }),
+    })
+    .transform(({ authorization: { from, nonce, validAfter, validBefore } }) => ({
+      from,
+      nonce,
+      since: validAfter,
+      until: validBefore,
+    })),
+  z
+    .looseObject({
+      signature: Signature,
+      permit2Authorization: z.looseObject({
+        from: Address,
+        nonce: z.string().regex(/^[0-9]{1,78}$/),
+        deadline: Seconds,
+        witness: z.looseObject({ validAfter: Seconds }),
+      }),
+    })
+    .transform(({ permit2Authorization: { from, nonce, deadline, witness } }) => ({
+      from,
+      nonce,
+      since: witness.validAfter,
+      until: deadline,
+    })),
+]);
+
+const Payload = z.looseObject({
+  x402Version: z.literal(X402_VERSION),
+  accepted: z.looseObject({
+    scheme: z.string(),
+    network: z.string(),
+    amount: z.string(),
+    asset: Address,
+    payTo: Address,
+  }),
+  payload: z.record(z.string(), z.unknown()),
+});
+export type PaymentPayload = z.infer<typeof Payload>;
+
+/** A payment as its header says it; nothing of it is verified yet but its form. */
+export interface Payment {
+  readonly payload: PaymentPayload;
+  /** Address in lower case, with `0x`. */
+  readonly payer: string;
+  /** The same for every spelling of one authorization, which a chain lets through once. */
+  readonly id: string;
+  readonly sinceMs: number;
+  readonly untilMs: number;
+}
+
+/** Undefined where the header does not hold a payment that we understand. */
+export function readPayment(header: string): Payment | undefined {
+  if (header.length > MAX_HEADER) return undefined;
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(header, 'base64').toString('utf8'));
+  } catch {
+    return undefined;
+  }
+  const payload = Payload.safeParse(json);
+  if (!payload.success) return undefined;
+  const signed = Signed.safeParse(payload.data.payload);
+  if (!signed.success) return undefined;
+  const { network, asset } = payload.data.accepted;
+  const { from, nonce, since, until } = signed.data;
+  const payer = from.toLowerCase();
+  return {
+    payload: payload.data,
+    payer,
+    id: sha256Hex(`${network} ${asset.toLowerCase()} ${payer} ${BigInt(nonce)}`),
+    sinceMs: Number(since) * 1_000,
+    untilMs: Number(until) * 1_000,
+  };
+}
+
+/** Which way a payment takes, if it is one that is offered at this price. */
+export function wayOf(terms: PaymentTerms, price: Price, { payload: { accepted } }: Payment): Way | undefined {
+  const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
+  return terms.accepts.find(
+    (way) =>
+      way.scheme === accepted.scheme &&
+      way.network === accepted.network &&
+      same(way.asset, accepted.asset) &&
+      same(way.payTo, accepted.payTo) &&
+      mostUnits(way, price) === accepted.amount,
+  );
+}
+
+export function encode(value: object): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64');
+}

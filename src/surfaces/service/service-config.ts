@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import { commonFields, redisFields } from '../../ground/config/fields.ts';
+
+/** What every role is told that takes jobs in and reads them out. */
+export const deskFields = {
+  ...redisFields,
+  ...commonFields,
+  COUNTERSIGN_API_KEY_FILE: z.string().min(1).describe("file with the API's ticket signing key (PKCS#8 PEM, mode 600)"),
+  COUNTERSIGN_KEYRING: z
+    .string()
+    .min(1)
+    .describe('file with the public keys of the API and the attestors, served under `/.well-known/`'),
+  COUNTERSIGN_LOG: z.string().min(1).describe("folder of the transparency log's tiles, served under `/log/`"),
+  COUNTERSIGN_FILES: z.string().min(1).describe('folder of uploaded files and of the results of batches'),
+  COUNTERSIGN_PRICES: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file with the price table; without it, nothing costs anything'),
+  COUNTERSIGN_X402: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file with the terms on which a request is sold to whoever has no API key; without it, none is'),
+  COUNTERSIGN_WEBHOOK_PRIVATE: z
+    .enum(['refuse', 'allow'])
+    .default('refuse')
+    .describe('whether webhooks may go to private addresses, any port and plain http'),
+  COUNTERSIGN_DEFAULT_RECOMPUTE: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(1)
+    .describe('share of answers computed again where a job does not say'),
+} as const;
+export type DeskConfig = z.infer<z.ZodObject<typeof deskFields>>;

@@ -1,0 +1,170 @@
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { SCOPES, hashesEqual, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
+import { AuditLog } from './audit-log.ts';
+import { Limits, NO_LIMITS } from './limits.ts';
+import { Tenants } from './tenant.store.ts';
+
+const ApiKeyRecord = z.object({
+  hash: z.string().regex(/^[0-9a-f]{64}$/),
+  tenant: z.string(),
+  scopes: z.string().transform((text) => SCOPES.filter((scope) => text.split(' ').includes(scope))),
+  name: z.string().default(''),
+  createdAt: z.string(),
+  expiresAt: z.string().optional(),
+  revokedAt: z.string().optional(),
+  limits: z
+    .string()
+    .transform((text) => Limits.parse(JSON.parse(text)))
+    .default(NO_LIMITS),
+  replacedBy: z.string().optional(),
+});
+
+export interface ApiKeyFacts {
+  readonly id: string;
+  readonly tenant: string;
+  readonly scopes: readonly Scope[];
+  readonly name: string;
+  readonly createdAt: string;
+  readonly expiresAt: string | undefined;
+  readonly revokedAt: string | undefined;
+  readonly replacedBy: string | undefined;
+  readonly limits: Limits;
+}
+
+export interface NewKey {
+  readonly tenant: string;
+  readonly scopes: readonly Scope[];
+  readonly name?: string | undefined;
+  readonly expiresAt?: string | undefined;
+  readonly limits?: Limits | undefined;
+}
+
+/** A key is looked up again after this long, which is how soon a revoked one stops working on every instance. */
+const CACHE_MS = 1_000;
+const CACHE_SIZE = 10_000;
+const NOBODY = '0'.repeat(64);
+const MOST_LISTED = 1_000;
+
+/** API keys in Redis, where only the hash of the secret stands. */
+export class ApiKeys {
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  readonly #audit: AuditLog;
+  readonly #tenants: Tenants;
+  readonly #cache = new Map<string, { caller: Caller | undefined; at: number }>();
+
+  constructor(redis: Redis, keys: JobKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#audit = new AuditLog(redis, keys);
+    this.#tenants = new Tenants(redis, keys, this.#audit);
+  }
+
+  /** Makes a key; its text is shown once and stored nowhere. */
+  async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
+    const { text, keyId, hash } = newApiKey();
+    const { tenant, scopes, name, expiresAt, limits } = wanted;
+    await this.#audit.with(by, 'key.create', keyId, { tenant, scopes, name, expiresAt, limits }, (multi) =>
+      multi
+        .hset(this.#keys.apiKey(keyId), {
+          hash,
+          tenant,
+          scopes: scopes.join(' '),
+          createdAt: new Date().toISOString(),
+          ...(name === undefined ? {} : { name }),
+          ...(expiresAt === undefined ? {} : { expiresAt }),
+          ...(limits === undefined ? {} : { limits: JSON.stringify(limits) }),
+        })
+        .zadd(this.#keys.apiKeys, Date.now(), keyId),
+    );
+    return { text, keyId };
+  }
+
+  /** Throws CodedError `key_not_found`. */
+  async get(keyId: string): Promise<ApiKeyFacts> {
+    const found = /^[0-9a-f]{16}$/.test(keyId) ? await this.#read(keyId) : undefined;
+    if (found === undefined) throw new CodedError('key_not_found', 'There is no API key with this id.');
+    return found;
+  }
+
+  async revoke(by: string, keyId: string): Promise<void> {
+    await this.get(keyId);
+    await this.#audit.with(by, 'key.revoke', keyId, {}, (multi) =>
+      multi.hset(this.#keys.apiKey(keyId), { revokedAt: new Date().toISOString() }),
+    );
+  }
+
+  /** A new key like this one, which ends after the overlap. */
+  async rotate(by: string, keyId: string, overlapMs: number): Promise<{ text: string; keyId: string }> {
+    const old = await this.get(keyId);
+    if (old.revokedAt !== undefined || old.replacedBy !== undefined)
+      throw new CodedError('key_over', 'This API key was revoked or replaced already.');
+    const { tenant, scopes, name, limits } = old;
+    const made = await this.create(by, { tenant, scopes, name, limits });
+    const ends = new Date(Date.now() + overlapMs).toISOString();
+    const expiresAt = old.expiresAt !== undefined && old.expiresAt < ends ? old.expiresAt : ends;
+    await this.#audit.with(by, 'key.rotate', keyId, { replacedBy: made.keyId, expiresAt }, (multi) =>
+      multi.hset(this.#keys.apiKey(keyId), { expiresAt, replacedBy: made.keyId }),
+    );
+    return made;
+  }
+
+  /** The newest 1,000 keys, without secrets. */
+  async list(tenant?: string): Promise<ApiKeyFacts[]> {
+    const ids = await this.#redis.zrange(this.#keys.apiKeys, String(-MOST_LISTED), '-1');
+    const found = await Promise.all(ids.map((id) => this.#read(id)));
+    return found.filter((key) => key !== undefined && (tenant === undefined || key.tenant === tenant)) as ApiKeyFacts[];
+  }
+
+  /** Who holds this key, or undefined. Does the same work for an unknown key as for a known one. */
+  async authenticate(text: string): Promise<Caller | undefined> {
+    const presented = parseApiKey(text);
+    if (presented === undefined) return undefined;
+    const cacheKey = `${presented.keyId}:${presented.hash}`;
+    const cached = this.#cache.get(cacheKey);
+    const now = performance.now();
+    if (cached !== undefined && now - cached.at < CACHE_MS) return cached.caller;
+    const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(presented.keyId)));
+    const matches = hashesEqual(record.success ? record.data.hash : NOBODY, presented.hash);
+    const caller = record.success && matches ? await this.#callerOf(presented.keyId, record.data) : undefined;
+    if (this.#cache.size >= CACHE_SIZE) this.#cache.clear();
+    this.#cache.set(cacheKey, { caller, at: now });
+    return caller;
+  }
+
+  /** The limits in force for what a key began, whether or not it still works. */
+  async limitsOf(tenant: string, keyId: string): Promise<Caller['limits']> {
+    const [own, key] = await Promise.all([this.#tenants.find(tenant), this.#read(keyId)]);
+    return { tenant: own?.limits ?? NO_LIMITS, key: key?.limits ?? NO_LIMITS };
+  }
+
+  /** Somebody who is known by other means than a key; undefined where the tenant is disabled. */
+  async callerWithout(tenant: string, keyId: string, scopes: readonly Scope[]): Promise<Caller | undefined> {
+    const own = await this.#tenants.find(tenant);
+    if (own?.disabledAt !== undefined) return undefined;
+    return { tenant, scopes: new Set(scopes), keyId, limits: { tenant: own?.limits ?? NO_LIMITS, key: NO_LIMITS } };
+  }
+
+  async #callerOf(keyId: string, record: z.infer<typeof ApiKeyRecord>): Promise<Caller | undefined> {
+    const isExpired = record.expiresAt !== undefined && Date.parse(record.expiresAt) <= Date.now();
+    if (record.revokedAt !== undefined || isExpired) return undefined;
+    const tenant = await this.#tenants.find(record.tenant);
+    if (tenant?.disabledAt !== undefined) return undefined;
+    return {
+      tenant: record.tenant,
+      scopes: new Set(record.scopes),
+      keyId,
+      limits: { tenant: tenant?.limits ?? NO_LIMITS, key: record.limits },
+    };
+  }
+
+  async #read(id: string): Promise<ApiKeyFacts | undefined> {
+    const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(id)));
+    if (!record.success) return undefined;
+    const { tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits } = record.data;
+    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits };
+  }
+}

@@ -1,0 +1,71 @@
+import type { Redis } from 'ioredis';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { loadScript } from '../../ground/redis/script.ts';
+import type { Caller } from './api-key.ts';
+
+const TAKE = loadScript(new URL('./lua/take.lua', import.meta.url));
+const WINDOW_MS = 60_000;
+
+type Unit = 'requests' | 'tokens';
+const FIELD = { requests: 'requests_per_minute', tokens: 'tokens_per_minute' } as const;
+
+/** Allowances per minute, shared by all instances. */
+export class RateLimits {
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+
+  constructor(redis: Redis, keys: JobKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  /**
+   * Takes from the tenant's and the key's allowance, or from neither. Returns headers that tell how they stand
+   * (draft-ietf-httpapi-ratelimit-headers). Throws CodedError `rate_limited`, with `Retry-After`.
+   */
+  async take(
+    caller: Pick<Caller, 'tenant' | 'keyId' | 'limits'>,
+    unit: Unit,
+    amount: number,
+  ): Promise<Record<string, string>> {
+    const allowances = (['tenant', 'key'] as const).flatMap((whose) => {
+      const quota = caller.limits[whose][FIELD[unit]];
+      const id = whose === 'tenant' ? caller.tenant : caller.keyId;
+      return quota === undefined ? [] : [{ name: `${whose}-${unit}`, quota, key: this.#keys.limit(whose, id, unit) }];
+    });
+    if (allowances.length === 0) return {};
+    const tooLarge = allowances.find(({ quota }) => amount > quota);
+    if (tooLarge !== undefined)
+      throw new CodedError(
+        'rate_limited',
+        `This request may take ${amount} ${unit}, and ${tooLarge.quota} a minute are allowed; ask for fewer.`,
+        { headers: { 'x-should-retry': 'false' } },
+      );
+    const reply = await TAKE.run(
+      this.#redis,
+      allowances.map(({ key }) => key),
+      allowances.flatMap(({ quota }) => [quota, WINDOW_MS, amount]),
+    );
+    const rows = allowances.map((allowance, index) => {
+      const [granted, left, wholeMs, waitMs] = (Array.isArray(reply) ? (reply[index] as unknown[]) : []).map(Number);
+      return { ...allowance, granted, left: Math.max(0, left ?? 0), wholeMs: wholeMs ?? 0, waitMs: waitMs ?? 0 };
+    });
+    const headers = {
+      'ratelimit-policy': rows.map(({ name, quota }) => `"${name}";q=${quota};w=${WINDOW_MS / 1_000}`).join(', '),
+      ratelimit: rows
+        .map(({ name, left, wholeMs }) => `"${name}";r=${left};t=${Math.ceil(wholeMs / 1_000)}`)
+        .join(', '),
+    };
+    if (rows.every(({ granted }) => granted === 1)) return headers;
+    const waitMs = Math.max(...rows.map((row) => row.waitMs));
+    const violated = rows.filter((row) => row.waitMs > 0).map(({ name }) => name);
+    throw new CodedError('rate_limited', `The limit ${violated.join(' and ')} is reached; wait a moment.`, {
+      headers: {
+        ...headers,
+        'retry-after': String(Math.max(1, Math.ceil(waitMs / 1_000))),
+        'retry-after-ms': String(waitMs),
+      },
+    });
+  }
+}

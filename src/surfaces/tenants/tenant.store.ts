@@ -1,0 +1,84 @@
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { AuditLog } from './audit-log.ts';
+import { Limits } from './limits.ts';
+
+const TenantRecord = z.object({
+  createdAt: z.string(),
+  disabledAt: z.string().optional(),
+  limits: z
+    .string()
+    .default('{}')
+    .transform((text) => Limits.parse(JSON.parse(text))),
+});
+
+export interface Tenant {
+  readonly name: string;
+  readonly createdAt: string;
+  readonly disabledAt: string | undefined;
+  readonly limits: Limits;
+}
+
+const MOST_LISTED = 10_000;
+
+/** Tenants, by name. What is changed stands in the audit log, in one step. */
+export class Tenants {
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+  readonly #audit: AuditLog;
+
+  constructor(redis: Redis, keys: JobKeys, audit: AuditLog) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#audit = audit;
+  }
+
+  /** Throws CodedError `tenant_exists`. */
+  async create(by: string, name: string, limits: Limits): Promise<Tenant> {
+    const createdAt = new Date().toISOString();
+    if ((await this.#redis.hsetnx(this.#keys.tenant(name), 'createdAt', createdAt)) === 0)
+      throw new CodedError('tenant_exists', `There is a tenant named ${name} already.`);
+    await this.#audit.with(by, 'tenant.create', name, { limits }, (multi) =>
+      multi.hset(this.#keys.tenant(name), { limits: JSON.stringify(limits) }).sadd(this.#keys.tenants, name),
+    );
+    return { name, createdAt, disabledAt: undefined, limits };
+  }
+
+  /** Throws CodedError `tenant_not_found`. */
+  async get(name: string): Promise<Tenant> {
+    const found = await this.find(name);
+    if (found === undefined) throw new CodedError('tenant_not_found', 'There is no tenant of this name.');
+    return found;
+  }
+
+  async find(name: string): Promise<Tenant | undefined> {
+    const parsed = TenantRecord.safeParse(await this.#redis.hgetall(this.#keys.tenant(name)));
+    if (!parsed.success) return undefined;
+    const { createdAt, disabledAt, limits } = parsed.data;
+    return { name, createdAt, disabledAt, limits };
+  }
+
+  async list(): Promise<Tenant[]> {
+    const names = (await this.#redis.smembers(this.#keys.tenants)).toSorted().slice(0, MOST_LISTED);
+    return (await Promise.all(names.map((name) => this.find(name)))).filter((tenant) => tenant !== undefined);
+  }
+
+  /** Keys of a disabled tenant stop working within seconds; its jobs go on. */
+  async change(
+    by: string,
+    name: string,
+    change: { limits?: Limits | undefined; disabled?: boolean | undefined },
+  ): Promise<Tenant> {
+    await this.get(name);
+    const key = this.#keys.tenant(name);
+    await this.#audit.with(by, 'tenant.change', name, change, (multi) => {
+      if (change.limits !== undefined) multi.hset(key, { limits: JSON.stringify(change.limits) });
+      if (change.disabled === true) multi.hset(key, { disabledAt: new Date().toISOString() });
+      if (change.disabled === false) multi.hdel(key, 'disabledAt');
+      return multi;
+    });
+    return this.get(name);
+  }
+}

@@ -1,0 +1,237 @@
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { JobKeys } from '../../ground/redis/keys.ts';
+import { freshRandom } from '../../ground/keys/random.ts';
+import { type WebhookEvent } from './webhook-event.ts';
+import { EVENT_TYPES, type EventType } from '../../proof/contract/event-types.ts';
+
+const MOST_ENDPOINTS = 20;
+/** Messages are kept for this long after they were made, whatever became of them. */
+export const KEEP_MESSAGES_MS = 7 * 86_400_000;
+/** A tenant without endpoints is listened to for this long after somebody asked. */
+const LISTEN_MS = 86_400_000;
+const FOREVER = 8_640_000_000_000_000;
+
+export const FORMATS = ['standard', 'cloudevents'] as const;
+
+const Endpoint = z.object({
+  url: z.string(),
+  events: z.array(z.enum(EVENT_TYPES)),
+  format: z.enum(FORMATS),
+  description: z.string(),
+  createdMs: z.number(),
+  disabledMs: z.number().nullable(),
+  disabledBecause: z.string().nullable(),
+  /** Which secret signs, and until when the one before it signs too. */
+  generation: z.number(),
+  previousUntilMs: z.number().nullable(),
+});
+export type Endpoint = z.infer<typeof Endpoint> & { readonly id: string };
+
+const Delivery = z.object({
+  tenant: z.string(),
+  endpoint: z.string(),
+  url: z.string(),
+  type: z.string(),
+  body: z.string(),
+  status: z.enum(['pending', 'delivered', 'failed']),
+  attempts: z.coerce.number(),
+  created: z.coerce.number(),
+  next: z.coerce.number().optional(),
+  delivered: z.coerce.number().optional(),
+  answered: z.coerce.number().optional(),
+  problem: z.string().optional(),
+});
+export type Delivery = z.infer<typeof Delivery> & { readonly id: string };
+
+/** The endpoint that per-job addresses stand for. */
+export const JOB_ENDPOINT = 'job';
+
+const UNKNOWN = 'There is no webhook endpoint with this id.';
+
+/** Endpoints of tenants, and the messages for them. */
+export class Webhooks {
+  readonly #redis: Redis;
+  readonly #keys: JobKeys;
+
+  constructor(redis: Redis, keys: JobKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  /** Throws CodedError `too_many_webhooks`. */
+  async create(tenant: string, wanted: Pick<Endpoint, 'url' | 'events' | 'format' | 'description'>): Promise<Endpoint> {
+    if ((await this.#redis.hlen(this.#keys.webhooks(tenant))) >= MOST_ENDPOINTS)
+      throw new CodedError('too_many_webhooks', `There are ${MOST_ENDPOINTS} endpoints already; delete one first.`);
+    const endpoint: Endpoint = {
+      id: `wh_${freshRandom(12).toString('hex')}`,
+      ...wanted,
+      createdMs: Date.now(),
+      disabledMs: null,
+      disabledBecause: null,
+      generation: 1,
+      previousUntilMs: null,
+    };
+    await this.#redis.hset(this.#keys.listeners, tenant, FOREVER);
+    await this.#write(tenant, endpoint);
+    return endpoint;
+  }
+
+  /** Throws CodedError `webhook_not_found`. */
+  async get(tenant: string, id: string): Promise<Endpoint> {
+    const found = (await this.list(tenant)).find((endpoint) => endpoint.id === id);
+    if (found === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
+    return found;
+  }
+
+  async list(tenant: string): Promise<Endpoint[]> {
+    const found = await this.#redis.hgetall(this.#keys.webhooks(tenant));
+    return Object.entries(found)
+      .map(([id, text]) => ({ id, ...Endpoint.parse(JSON.parse(text)) }))
+      .toSorted((a, b) => a.createdMs - b.createdMs);
+  }
+
+  async change(
+    tenant: string,
+    id: string,
+    change: {
+      url?: string | undefined;
+      events?: EventType[] | undefined;
+      description?: string | undefined;
+      disabled?: boolean | undefined;
+    },
+  ): Promise<Endpoint> {
+    const endpoint = await this.get(tenant, id);
+    const changed: Endpoint = {
+      ...endpoint,
+      url: change.url ?? endpoint.url,
+      events: change.events ?? endpoint.events,
+      description: change.description ?? endpoint.description,
+      ...(change.disabled === undefined
+        ? {}
+        : change.disabled
+          ? { disabledMs: Date.now(), disabledBecause: 'by its owner' }
+          : { disabledMs: null, disabledBecause: null }),
+    };
+    await this.#write(tenant, changed);
+    return changed;
+  }
+
+  /** From now on another secret signs; the one before it signs too, for the time of the overlap. */
+  async rotate(tenant: string, id: string, overlapMs: number): Promise<Endpoint> {
+    const endpoint = await this.get(tenant, id);
+    const changed = {
+      ...endpoint,
+      generation: endpoint.generation + 1,
+      previousUntilMs: Date.now() + overlapMs,
+    };
+    await this.#write(tenant, changed);
+    return changed;
+  }
+
+  /** Nobody there wants messages any more. */
+  async disable(tenant: string, id: string, because: string): Promise<void> {
+    const endpoint = await this.get(tenant, id).catch(() => undefined);
+    if (endpoint !== undefined)
+      await this.#write(tenant, { ...endpoint, disabledMs: Date.now(), disabledBecause: because });
+  }
+
+  async remove(tenant: string, id: string): Promise<void> {
+    await this.get(tenant, id);
+    await this.#redis.hdel(this.#keys.webhooks(tenant), id);
+    if ((await this.#redis.hlen(this.#keys.webhooks(tenant))) === 0)
+      await this.#redis.hset(this.#keys.listeners, tenant, Date.now() + LISTEN_MS);
+  }
+
+  /** Events of this tenant are told from now on, for a day at least. */
+  async listen(tenant: string, ms = LISTEN_MS): Promise<void> {
+    const until = Number((await this.#redis.hget(this.#keys.listeners, tenant)) ?? 0);
+    if (until < Date.now() + ms) await this.#redis.hset(this.#keys.listeners, tenant, Date.now() + ms);
+  }
+
+  /** One message, now, whatever the endpoint listens to. */
+  async sendTest(tenant: string, endpoint: Endpoint): Promise<Delivery> {
+    const createdMs = Date.now();
+    const body = JSON.stringify({
+      type: 'webhook.test',
+      timestamp: new Date(createdMs).toISOString(),
+      data: { endpoint: endpoint.id },
+    });
+    const id = newMessageId();
+    await this.#redis
+      .multi()
+      .hset(this.#keys.delivery(id), {
+        tenant,
+        endpoint: endpoint.id,
+        url: endpoint.url,
+        type: 'webhook.test',
+        body,
+        status: 'pending',
+        attempts: 0,
+        created: createdMs,
+      })
+      .pexpire(this.#keys.delivery(id), KEEP_MESSAGES_MS)
+      .zadd(this.#keys.deliveriesOf(tenant, endpoint.id), createdMs, id)
+      .zadd(this.#keys.deliveries, createdMs, id)
+      .exec();
+    return this.delivery(tenant, id);
+  }
+
+  /** The newest messages of an endpoint. */
+  async deliveries(tenant: string, endpoint: string, limit: number): Promise<Delivery[]> {
+    const ids = await this.#redis.zrevrange(this.#keys.deliveriesOf(tenant, endpoint), 0, limit - 1);
+    return (await Promise.all(ids.map((id) => this.read(id)))).filter((one) => one !== undefined);
+  }
+
+  /** Throws CodedError `delivery_not_found`. */
+  async delivery(tenant: string, id: string): Promise<Delivery> {
+    const found = await this.read(id);
+    if (found?.tenant !== tenant) throw new CodedError('delivery_not_found', 'There is no message with this id.');
+    return found;
+  }
+
+  async read(id: string): Promise<Delivery | undefined> {
+    const parsed = Delivery.safeParse(await this.#redis.hgetall(this.#keys.delivery(id)));
+    return parsed.success ? { id, ...parsed.data } : undefined;
+  }
+
+  /** Sends a message again, under the same id, from the beginning of the schedule. */
+  async redeliver(tenant: string, id: string): Promise<Delivery> {
+    const found = await this.delivery(tenant, id);
+    await this.#redis
+      .multi()
+      .hset(this.#keys.delivery(id), { status: 'pending', attempts: 0 })
+      .pexpire(this.#keys.delivery(id), KEEP_MESSAGES_MS)
+      .zadd(this.#keys.deliveries, Date.now(), id)
+      .exec();
+    return { ...found, status: 'pending', attempts: 0 };
+  }
+
+  async #write(tenant: string, { id, ...endpoint }: Endpoint): Promise<void> {
+    await this.#redis.hset(this.#keys.webhooks(tenant), id, JSON.stringify(endpoint));
+  }
+}
+
+export function newMessageId(): string {
+  return `msg_${freshRandom(16).toString('hex')}`;
+}
+
+/** A message of an event, for whoever wants it. */
+export function messagesOf(
+  event: WebhookEvent,
+  endpoints: readonly Endpoint[],
+  own: { readonly url: string; readonly events: readonly string[] } | undefined,
+): { id: string; endpoint: string; fields: Record<string, string> }[] {
+  const message = (endpoint: string, url: string) => ({
+    id: newMessageId(),
+    endpoint,
+    fields: { url, type: event.type, body: event.body },
+  });
+  return [
+    ...endpoints
+      .filter(({ disabledMs, events }) => disabledMs === null && events.includes(event.type))
+      .map(({ id, url }) => message(id, url)),
+    ...(own?.events.includes(event.type) === true ? [message(JOB_ENDPOINT, own.url)] : []),
+  ];
+}
