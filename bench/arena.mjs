@@ -11,14 +11,14 @@ export const dist = (path) => import(new URL(`../dist/${path}`, import.meta.url)
 const root = new URL('..', import.meta.url).pathname;
 const { findRedisServer, startPrivateRedis } = await dist('ground/redis/redis-server.js');
 const { aclFile } = await dist('ground/redis/acl.js');
-const { JobKeys } = await dist('ground/redis/keys.js');
+const { RedisKeys } = await dist('ground/redis/keys.js');
 const { ensureSigningKey, writeSecretFile } = await dist('ground/keys/key-file.js');
 const { signWorkerList, workerEntry } = await dist('core/registry/worker-list.js');
 const { keyringEntry } = await dist('proof/receipts/keyring.js');
 const { formatVkey, noteKey } = await dist('proof/tlog/signed-note.js');
 const { sha256Hex } = await dist('ground/blobs/sha256.js');
 
-export const keys = new JobKeys('cs');
+export const keys = new RedisKeys('cs');
 export const MODEL = {
   name: 'noop',
   pool: 'default',
@@ -120,8 +120,8 @@ export async function openArena(models = [MODEL]) {
         COUNTERSIGN_LOG_LEVEL: 'warn',
         ...(name === 'api' || name === 'courier'
           ? {
-              COUNTERSIGN_API_KEY_FILE: join(folder, 'api.key'),
-              COUNTERSIGN_LOG: join(folder, 'log'),
+              COUNTERSIGN_TICKET_KEY_FILE: join(folder, 'api.key'),
+              COUNTERSIGN_TLOG: join(folder, 'log'),
               COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
               COUNTERSIGN_FILES: join(folder, 'files'),
             }
@@ -131,8 +131,8 @@ export async function openArena(models = [MODEL]) {
         ...(name === 'attestor'
           ? {
               COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key'),
-              COUNTERSIGN_LOG_KEY_FILE: join(folder, 'log.key'),
-              COUNTERSIGN_LOG: join(folder, 'log'),
+              COUNTERSIGN_TLOG_KEY_FILE: join(folder, 'log.key'),
+              COUNTERSIGN_TLOG: join(folder, 'log'),
               COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
               COUNTERSIGN_ENROLLED_WORKERS: join(folder, 'workers.json'),
             }

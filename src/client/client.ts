@@ -38,9 +38,9 @@ export interface Answer<T extends Task = Task> {
 }
 
 const WAIT_S = 30;
-const MOST_TRIES = 8;
+const MAX_TRIES = 8;
 const FIRST_RETRY_MS = 250;
-const LONGEST_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 30_000;
 
 /**
  * A client that believes nothing that it has not verified. Works wherever there is `fetch`; any number of calls at once.
@@ -128,7 +128,7 @@ export class Countersign {
   /** Events of a job until it is final; goes on where it was when the connection breaks. Text in them is provisional. */
   async *stream(id: string, options: { signal?: AbortSignal } = {}): AsyncGenerator<JobEvent> {
     let last: string | undefined;
-    for (let failures = 0; failures < MOST_TRIES; failures += 1) {
+    for (let failures = 0; failures < MAX_TRIES; failures += 1) {
       try {
         const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}/events`, {
           headers: last === undefined ? {} : { 'last-event-id': last },
@@ -193,7 +193,7 @@ export class Countersign {
         if (error instanceof CountersignError || init.signal?.aborted === true) throw error;
         failure = error;
       }
-      if (tries >= MOST_TRIES || waitMs > LONGEST_RETRY_MS)
+      if (tries >= MAX_TRIES || waitMs > MAX_RETRY_MS)
         throw failure instanceof CountersignError
           ? failure
           : new CountersignError('connection_failed', `No answer from ${this.#url}.`, undefined, { cause: failure });
@@ -212,7 +212,7 @@ function signalOf({ signal }: { signal?: AbortSignal }): { signal?: AbortSignal 
 
 async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, Math.min(ms, LONGEST_RETRY_MS));
+    const timer = setTimeout(resolve, Math.min(ms, MAX_RETRY_MS));
     signal?.addEventListener(
       'abort',
       () => {

@@ -314,8 +314,8 @@ describe('OWASP API Top 10', () => {
   test('API7: an API that was not told otherwise sends nothing to its own network', async () => {
     const strict = await pipeline.run('strict', 'api', {
       ...pipeline.environment('api'),
-      COUNTERSIGN_API_KEY_FILE: join(pipeline.folder, 'api.key'),
-      COUNTERSIGN_LOG: join(pipeline.folder, 'log'),
+      COUNTERSIGN_TICKET_KEY_FILE: join(pipeline.folder, 'api.key'),
+      COUNTERSIGN_TLOG: join(pipeline.folder, 'log'),
       COUNTERSIGN_KEYRING: join(pipeline.folder, 'keyring.json'),
       COUNTERSIGN_FILES: join(pipeline.folder, 'files'),
       COUNTERSIGN_PORT: '0',

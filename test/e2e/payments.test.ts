@@ -8,7 +8,7 @@ import { UptoEvmScheme } from '@x402/evm/upto/client';
 import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { auditLedger } from '../../src/surfaces/ledger/ledger-audit.ts';
-import { Books } from '../../src/surfaces/ledger/books.store.ts';
+import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
 import { chargeOf } from '../../src/proof/receipts/charge.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { LocalFacilitator } from '../support/facilitator.ts';
@@ -175,7 +175,7 @@ describe('an answer that is paid for by itself', () => {
     const parts = {
       redis,
       keys: pipeline.redis.keys,
-      books: new Books(redis, pipeline.redis.keys),
+      usage: new UsageStore(redis, pipeline.redis.keys),
       keyring: pipeline.keyring,
     };
     const audit = await auditLedger(parts, `x402-${payer.address.slice(2)}`);

@@ -30,8 +30,8 @@ async function refusal(
 ): Promise<string> {
   const required: Record<string, Record<string, string>> = {
     api: {
-      COUNTERSIGN_API_KEY_FILE: join(pipeline.folder, 'api.key'),
-      COUNTERSIGN_LOG: join(pipeline.folder, 'log'),
+      COUNTERSIGN_TICKET_KEY_FILE: join(pipeline.folder, 'api.key'),
+      COUNTERSIGN_TLOG: join(pipeline.folder, 'log'),
       COUNTERSIGN_KEYRING: join(pipeline.folder, 'keyring.json'),
       COUNTERSIGN_FILES: join(pipeline.folder, 'files'),
       COUNTERSIGN_PORT: '0',
@@ -39,8 +39,8 @@ async function refusal(
     worker: { COUNTERSIGN_WORKER_KEY_FILE: join(pipeline.folder, 'worker-1.key') },
     attestor: {
       COUNTERSIGN_ATTESTOR_KEY_FILE: join(pipeline.folder, 'attestor.key'),
-      COUNTERSIGN_LOG_KEY_FILE: join(pipeline.folder, 'log.key'),
-      COUNTERSIGN_LOG: join(pipeline.folder, 'log'),
+      COUNTERSIGN_TLOG_KEY_FILE: join(pipeline.folder, 'log.key'),
+      COUNTERSIGN_TLOG: join(pipeline.folder, 'log'),
       COUNTERSIGN_KEYRING: join(pipeline.folder, 'keyring.json'),
       COUNTERSIGN_ENROLLED_WORKERS: join(pipeline.folder, 'workers.json'),
     },

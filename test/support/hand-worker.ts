@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
-import type { JobKeys } from '../../src/ground/redis/keys.ts';
+import type { RedisKeys } from '../../src/ground/redis/keys.ts';
 import { workerIdOf, type SigningKey } from '../../src/ground/keys/signing-key.ts';
 import { decodeStored, signPayload, type SignedPayload } from '../../src/proof/receipts/dsse.ts';
 import {
@@ -22,12 +22,12 @@ import { Claims, type Claim, type ClaimReply } from '../../src/core/execution/cl
  */
 export class HandWorker {
   readonly redis: Redis;
-  readonly keys: JobKeys;
+  readonly keys: RedisKeys;
   readonly signingKey: SigningKey;
   readonly id: string;
   readonly claims: Claims;
 
-  constructor(redis: Redis, keys: JobKeys, signingKey: SigningKey, leaseMs = 1_000) {
+  constructor(redis: Redis, keys: RedisKeys, signingKey: SigningKey, leaseMs = 1_000) {
     this.redis = redis;
     this.keys = keys;
     this.signingKey = signingKey;

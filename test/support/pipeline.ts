@@ -167,8 +167,8 @@ export class Pipeline implements AsyncDisposable {
   async api(extra: Env = {}): Promise<Role> {
     const role = await this.run('api', 'api', {
       ...this.environment('api'),
-      COUNTERSIGN_API_KEY_FILE: join(this.folder, 'api.key'),
-      COUNTERSIGN_LOG: join(this.folder, 'log'),
+      COUNTERSIGN_TICKET_KEY_FILE: join(this.folder, 'api.key'),
+      COUNTERSIGN_TLOG: join(this.folder, 'log'),
       COUNTERSIGN_KEYRING: join(this.folder, 'keyring.json'),
       COUNTERSIGN_FILES: join(this.folder, 'files'),
       COUNTERSIGN_PORT: '0',
@@ -181,8 +181,8 @@ export class Pipeline implements AsyncDisposable {
   courier(extra: Env = {}): Promise<Role> {
     return this.run('courier', 'courier', {
       ...this.environment('api'),
-      COUNTERSIGN_API_KEY_FILE: join(this.folder, 'api.key'),
-      COUNTERSIGN_LOG: join(this.folder, 'log'),
+      COUNTERSIGN_TICKET_KEY_FILE: join(this.folder, 'api.key'),
+      COUNTERSIGN_TLOG: join(this.folder, 'log'),
       COUNTERSIGN_KEYRING: join(this.folder, 'keyring.json'),
       COUNTERSIGN_FILES: join(this.folder, 'files'),
       ...pick(extra, 'courier'),
@@ -209,8 +209,8 @@ export class Pipeline implements AsyncDisposable {
     return this.run('attestor', 'attestor', {
       ...this.environment('attestor'),
       COUNTERSIGN_ATTESTOR_KEY_FILE: join(this.folder, 'attestor.key'),
-      COUNTERSIGN_LOG_KEY_FILE: join(this.folder, 'log.key'),
-      COUNTERSIGN_LOG: join(this.folder, 'log'),
+      COUNTERSIGN_TLOG_KEY_FILE: join(this.folder, 'log.key'),
+      COUNTERSIGN_TLOG: join(this.folder, 'log'),
       COUNTERSIGN_KEYRING: join(this.folder, 'keyring.json'),
       COUNTERSIGN_ENROLLED_WORKERS: join(this.folder, 'workers.json'),
       COUNTERSIGN_SWEEP_MS: '100',

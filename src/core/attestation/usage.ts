@@ -2,7 +2,7 @@ import { workOf, type Engine } from '../engines/engine.ts';
 import type { Evidence, Ticket, Usage } from '../../proof/receipts/statements.ts';
 
 /** A tokenizer takes time for what it reads; what is longer is left within what is possible. */
-const MOST_BYTES = 262_144;
+const MAX_BYTES = 262_144;
 
 /** Whether the attestor counts the usage of a job by itself: where it is paid by usage, and nothing else finds it. */
 export function isRecounted(engine: Engine | undefined, ticket: Ticket, { predicate }: Evidence): boolean {
@@ -11,7 +11,7 @@ export function isRecounted(engine: Engine | undefined, ticket: Ticket, { predic
     engine?.recount !== undefined &&
     price !== undefined &&
     price.fixed !== true &&
-    inputBytes + predicate.outputBytes <= MOST_BYTES
+    inputBytes + predicate.outputBytes <= MAX_BYTES
   );
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Redis } from 'ioredis';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { publicKeyFromBase64, workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import {
   decodeStored,
@@ -48,7 +48,7 @@ const PAYLOAD_TYPE = 'application/vnd.countersign.heartbeat.v1+json';
 /** Writes the announcement of a role, signed where a key is given; safe to send twice. */
 export async function announce(
   redis: Redis,
-  keys: JobKeys,
+  keys: RedisKeys,
   announcement: Announcement,
   signer?: SigningKey,
 ): Promise<void> {
@@ -61,13 +61,13 @@ export async function announce(
 }
 
 /** Says goodbye, so that readiness and lists are right at once. */
-export async function withdraw(redis: Redis, keys: JobKeys, role: 'worker' | 'attestor', id: string): Promise<void> {
+export async function withdraw(redis: Redis, keys: RedisKeys, role: 'worker' | 'attestor', id: string): Promise<void> {
   await redis.del(role === 'worker' ? keys.worker(id) : keys.attestor(id));
   await redis.zrem(role === 'worker' ? keys.workers : keys.attestors, id);
 }
 
 /** Everyone of a role who is there now: at most 1,000, the ones heard of last. Malformed announcements, and those that a worker did not sign itself, are left out. */
-export async function present(redis: Redis, keys: JobKeys, role: 'worker' | 'attestor'): Promise<Announcement[]> {
+export async function present(redis: Redis, keys: RedisKeys, role: 'worker' | 'attestor'): Promise<Announcement[]> {
   const since = Date.now() - 2 * ANNOUNCEMENT_LIFE_MS;
   const ids = await redis.zrangebyscore(
     role === 'worker' ? keys.workers : keys.attestors,

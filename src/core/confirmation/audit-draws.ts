@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Sequencer } from './sequencer.ts';
 
@@ -47,7 +47,7 @@ export class AuditDraws {
   }
 
   /** Tells the secrets of days that are over. */
-  async tell(redis: Redis, keys: JobKeys, nowMs: number): Promise<void> {
+  async tell(redis: Redis, keys: RedisKeys, nowMs: number): Promise<void> {
     const told = Array.from({ length: TOLD_DAYS }, (_, at) => dayOf(nowMs - (TELL_AFTER_DAYS + at) * DAY_MS));
     await redis.hset(
       keys.logDraws,

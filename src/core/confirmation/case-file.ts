@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { MAX_STATEMENT_BYTES } from '../attestation/binding.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
-import { MOST_EPOCHS } from '../jobs/job.reader.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
 import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import { loadScript } from '../../ground/redis/script.ts';
@@ -48,7 +48,7 @@ export interface CaseFile {
 /** Reads cases in one round trip; undefined where there is no such job. */
 export async function readCases(
   redis: Redis,
-  keys: JobKeys,
+  keys: RedisKeys,
   refs: readonly CaseRef[],
 ): Promise<(CaseFile | undefined)[]> {
   if (refs.length === 0) return [];
@@ -56,7 +56,7 @@ export async function readCases(
   const reply = await READ.run(
     redis,
     [keys.open],
-    [keys.prefix, MOST_EPOCHS, MAX_STATEMENT_BYTES, INLINE_BYTES, ...args],
+    [keys.prefix, MAX_EPOCHS, MAX_STATEMENT_BYTES, INLINE_BYTES, ...args],
   );
   if (!Array.isArray(reply)) throw new Error('read-cases.lua answered something else than a list.');
   const cells: unknown[] = reply;

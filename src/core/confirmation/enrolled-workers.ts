@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { publicKeyFromBase64, type PublicKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { openWorkerList, refusalAt, type WorkerEntry } from '../registry/worker-list.ts';
@@ -27,14 +27,14 @@ export class EnrolledWorkers {
   #modifiedMs = NaN;
   #timer: NodeJS.Timeout | undefined;
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #record: RecordList;
 
   constructor(parts: {
     path: string;
     signers: readonly PublicKey[];
     redis: Redis;
-    keys: JobKeys;
+    keys: RedisKeys;
     logger: Logger;
     record: RecordList;
   }) {

@@ -15,16 +15,16 @@ import {
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { PublicKey } from '../../ground/keys/signing-key.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
-import { Repetition } from '../../ground/process/periodic-task.ts';
+import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import type { Hardware } from '../../proof/receipts/statements.ts';
 
 const LOOK_EVERY_MS = 1_000;
 const RETRY_MS = 5_000;
-const MOST_WORKERS = 1_000;
+const MAX_WORKERS = 1_000;
 
 interface Seen {
   /** SHA-256 of what the worker handed in. */
@@ -54,20 +54,20 @@ export function readTeePolicy(path: string): { policy: TeePolicy; bytes: Buffer 
  */
 export class HardwareSessions {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #policy: TeePolicy;
   readonly #policySha256: string;
   readonly #collateral: Collateral;
   readonly #blobs: BlobStore;
   readonly #keyOf: (worker: string) => PublicKey | undefined;
   readonly #logger: Logger;
-  readonly #looks: Repetition;
+  readonly #looks: PeriodicTask;
   readonly #warn: (error: unknown) => void;
   #seen: ReadonlyMap<string, Seen> = new Map();
 
   constructor(parts: {
     redis: Redis;
-    keys: JobKeys;
+    keys: RedisKeys;
     policy: TeePolicy;
     collateral: Collateral;
     blobs: BlobStore;
@@ -84,7 +84,7 @@ export class HardwareSessions {
     this.#keyOf = parts.keyOf;
     this.#logger = parts.logger;
     this.#warn = rateLimited(5_000, (error) => this.#logger.warn(`hardware: ${messageOf(error).slice(0, 300)}`));
-    this.#looks = new Repetition(() => this.#look(), this.#warn, RETRY_MS);
+    this.#looks = new PeriodicTask(() => this.#look(), this.#warn, RETRY_MS);
   }
 
   start(): void {
@@ -116,7 +116,7 @@ export class HardwareSessions {
   async #look(): Promise<number> {
     const now = Date.now();
     const challenges = await this.#challenges(now);
-    const workers = await this.#redis.zrange(this.#keys.workers, String(-MOST_WORKERS), '-1');
+    const workers = await this.#redis.zrange(this.#keys.workers, String(-MAX_WORKERS), '-1');
     const seen = new Map<string, Seen>();
     for (const worker of workers) {
       const found = await this.#judge(worker, challenges, now);

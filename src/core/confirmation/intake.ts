@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import type { FairQueues } from '../../ground/bull/fair-queues.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { isJobId } from '../jobs/job-id.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { readCases, type CaseFile, type CaseRef } from './case-file.ts';
@@ -20,7 +20,7 @@ export const ruled = channel('countersign.attestor.ruled');
 const GROUP = 'attestors';
 const BATCH = 50;
 /** Batches that are judged, logged and ruled on at once; unread entries wait in the stream, where others can take them. */
-const MOST_IN_HAND = 10;
+const MAX_IN_HAND = 10;
 const BLOCK_MS = 2_000;
 /** An entry that another attestor has held for longer is taken over: it died, or it is slower than it may be. */
 const TAKE_OVER_MS = 5_000;
@@ -36,7 +36,7 @@ interface IntakeParts {
   readonly redis: Redis;
   /** Used by nobody else, because it blocks. */
   readonly blocking: Redis;
-  readonly keys: JobKeys;
+  readonly keys: RedisKeys;
   readonly judge: Judge;
   readonly rulings: Rulings;
   readonly sequencer: Sequencer;
@@ -130,7 +130,7 @@ export class Intake {
   async #run(): Promise<void> {
     while (!this.#stopped) {
       try {
-        while (this.#inHand.size >= MOST_IN_HAND) await Promise.race(this.#inHand);
+        while (this.#inHand.size >= MAX_IN_HAND) await Promise.race(this.#inHand);
         const entries = await this.#next();
         if (entries.length === 0) continue;
         const work = this.#finish(entries).finally(() => this.#inHand.delete(work));
@@ -270,7 +270,7 @@ function publish(rulings: readonly Ruling[], replies: readonly RulingReply[]): v
   rulings.forEach((ruling, index) => ruled.publish({ ruling, reply: replies[index] }));
 }
 
-function parseStreams(keys: JobKeys, reply: unknown): Entry[] {
+function parseStreams(keys: RedisKeys, reply: unknown): Entry[] {
   if (!Array.isArray(reply)) return [];
   return reply.flatMap((stream: unknown) =>
     Array.isArray(stream) ? parseEntries(stream[0] === keys.attest ? 'attest' : 'cancels', stream[1]) : [],

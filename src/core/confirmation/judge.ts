@@ -8,7 +8,7 @@ import { isRecounted, recountUsage } from '../attestation/usage.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { canReplay, type Engine } from '../engines/engine.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Catalog } from '../catalog/catalog.ts';
@@ -30,7 +30,7 @@ export type Judgement = { readonly kind: 'rule'; readonly ruling: Ruling } | { r
 
 export interface JudgeParts {
   readonly redis: Redis;
-  readonly keys: JobKeys;
+  readonly keys: RedisKeys;
   readonly blobs: BlobStore;
   readonly signingKey: SigningKey;
   readonly keyring: Keyring;

@@ -1,7 +1,7 @@
 import { Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { redisOptions, type RedisAccess } from '../../ground/redis/connection.ts';
 import { readCases } from './case-file.ts';
@@ -13,7 +13,7 @@ import { RECOMPUTE_QUEUE, type Recomputation } from './recomputation.ts';
 export function recomputeConsumer(options: {
   access: RedisAccess;
   redis: Redis;
-  keys: JobKeys;
+  keys: RedisKeys;
   judge: Judge;
   intake: Intake;
   concurrency: number;

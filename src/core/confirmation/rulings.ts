@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
-import type { Delivery, FairDelivery, FairQueues } from '../../ground/bull/fair-queues.ts';
+import type { QueuedJob, FairDelivery, FairQueues } from '../../ground/bull/fair-queues.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { loadScript } from '../../ground/redis/script.ts';
@@ -41,10 +41,10 @@ export type RulingReply =
 /** The only writer of ends. Rules in batches; a job that is to run again is delivered again. */
 export class Rulings {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
-  readonly #queues: FairQueues<Delivery>;
+  readonly #keys: RedisKeys;
+  readonly #queues: FairQueues<QueuedJob>;
 
-  constructor(redis: Redis, keys: JobKeys, queues: FairQueues<Delivery>) {
+  constructor(redis: Redis, keys: RedisKeys, queues: FairQueues<QueuedJob>) {
     this.#redis = redis;
     this.#keys = keys;
     this.#queues = queues;
@@ -77,7 +77,7 @@ export class Rulings {
     );
     if (!Array.isArray(reply)) throw new Error('rule.lua answered something else than a list.');
     crashPoint('attestor.before-requeue');
-    const requeued = new Map<string, FairDelivery<Delivery>[]>();
+    const requeued = new Map<string, FairDelivery<QueuedJob>[]>();
     const replies = rulings.map((ruling, index): RulingReply => {
       const cells: unknown = reply[index];
       const [kind, value, queue, tenant, cost]: unknown[] = Array.isArray(cells) ? (cells as unknown[]) : [];

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { formatCheckpoint, openCheckpoint, parseCheckpoint } from '../../proof/tlog/checkpoint.ts';
@@ -29,7 +29,7 @@ const RETRY_MS = 200;
 /** From so many entries in a checkpoint on, a pause of twice what it took lets more gather for the next. */
 const BUSY = 16;
 const REST = 2;
-const MOST_REST_MS = 30;
+const MAX_REST_MS = 30;
 /** The copy of the checkpoint and of what it has beyond whole tiles is for offline audits, and to notice a Redis that lost data. */
 const COPY_EVERY_MS = 1_000;
 
@@ -47,7 +47,7 @@ interface Waiter {
 
 interface SequencerParts {
   readonly redis: Redis;
-  readonly keys: JobKeys;
+  readonly keys: RedisKeys;
   readonly files: LogFiles;
   /** Signs checkpoints and nothing else. */
   readonly key: SigningKey;
@@ -155,7 +155,7 @@ export class Sequencer {
         const started = performance.now();
         const published = await this.#turn();
         if (published === 0) await this.#pause(IDLE_MS);
-        else if (published >= BUSY) await rest(Math.min(MOST_REST_MS, REST * (performance.now() - started)));
+        else if (published >= BUSY) await rest(Math.min(MAX_REST_MS, REST * (performance.now() - started)));
       } catch (error) {
         // What is in memory may be ahead of what is published: begin again from there.
         this.#tree = undefined;

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { FLAG_WEIGHT, PASS_WEIGHT, QUARANTINE_AT } from '../attestation/suspicion.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
@@ -18,10 +18,10 @@ export interface Finding {
 /** The scores of workers, shared by all attestors. A finding may be recorded twice; it counts once. */
 export class Suspicions {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #logger: Logger;
 
-  constructor(redis: Redis, keys: JobKeys, logger: Logger) {
+  constructor(redis: Redis, keys: RedisKeys, logger: Logger) {
     this.#redis = redis;
     this.#keys = keys;
     this.#logger = logger;

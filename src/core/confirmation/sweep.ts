@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis';
-import type { Delivery, FairQueues } from '../../ground/bull/fair-queues.ts';
+import type { QueuedJob, FairQueues } from '../../ground/bull/fair-queues.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
-import { Repetition } from '../../ground/process/periodic-task.ts';
+import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { readCases, type CaseFile } from './case-file.ts';
 import { cancellation, type Intake } from './intake.ts';
@@ -30,7 +30,7 @@ const PRUNE_BATCH = 500;
  */
 export class Sweep {
   readonly #parts: SweepParts;
-  readonly #looks: Repetition;
+  readonly #looks: PeriodicTask;
   #lastPrune = 0;
 
   constructor(parts: SweepParts) {
@@ -38,7 +38,7 @@ export class Sweep {
     const warn = rateLimited(5_000, (error, suppressed) =>
       parts.logger.warn({ suppressed }, `sweep: ${messageOf(error).slice(0, 300)}`),
     );
-    this.#looks = new Repetition(
+    this.#looks = new PeriodicTask(
       async () => {
         await this.once();
         return parts.everyMs;
@@ -132,8 +132,8 @@ export class Sweep {
 
 interface SweepParts {
   readonly redis: Redis;
-  readonly keys: JobKeys;
-  readonly queues: FairQueues<Delivery>;
+  readonly keys: RedisKeys;
+  readonly queues: FairQueues<QueuedJob>;
   readonly intake: Intake;
   readonly everyMs: number;
   readonly keepMs: number;

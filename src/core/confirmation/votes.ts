@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Vote } from '../attestation/quorum.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { decodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { Evidence } from '../../proof/receipts/statements.ts';
 import type { CaseFile } from './case-file.ts';
@@ -27,7 +27,7 @@ export function voteOf(
 /** The attempts that were closed as votes: their evidence was bound and checked then, and is never changed. */
 export async function votesBefore(
   redis: Redis,
-  keys: JobKeys,
+  keys: RedisKeys,
   enrolled: EnrolledWorkers,
   { id, epoch: current }: CaseFile,
 ): Promise<Vote[]> {

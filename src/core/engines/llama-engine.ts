@@ -284,13 +284,13 @@ function resultOf(
 }
 
 /** More than any difference between honest machines; a token that the model gives no probability at all. */
-const MOST_MARGIN = 20;
+const MAX_MARGIN = 20;
 
 /** Half the difference between the likeliest token's logit and the claimed one's. */
 function greedyMargin(probabilities: ReadonlyMap<Token, number>, token: Token): number {
   const [[, best] = [token, 0]] = probabilities;
   const claimed = probabilities.get(token) ?? 0;
-  return claimed > 0 ? Math.min(MOST_MARGIN, Math.log(best / claimed) / 2) : MOST_MARGIN;
+  return claimed > 0 ? Math.min(MAX_MARGIN, Math.log(best / claimed) / 2) : MAX_MARGIN;
 }
 
 /** Sums of probabilities can be a little above 1. */
@@ -308,9 +308,9 @@ function sampledMargin(probabilities: ReadonlyMap<Token, number>, token: Token, 
     sum += probability;
     if (expected === 0 && sum >= draw) expected = probability;
   }
-  const swap = claimed > 0 && expected > 0 ? Math.abs(Math.log(expected / claimed)) / 2 : MOST_MARGIN;
+  const swap = claimed > 0 && expected > 0 ? Math.abs(Math.log(expected / claimed)) / 2 : MAX_MARGIN;
   const edge = draw < from ? from : to;
-  return Math.min(swap, Math.abs(logit(edge) - logit(draw)), MOST_MARGIN);
+  return Math.min(swap, Math.abs(logit(edge) - logit(draw)), MAX_MARGIN);
 }
 
 async function fileDigest(path: string): Promise<string> {

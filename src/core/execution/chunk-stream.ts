@@ -1,11 +1,11 @@
 import type { Redis } from 'ioredis';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { WAKE_STREAM_LENGTH, type Claim } from './claims.ts';
 
 const FLUSH_MS = 40;
 /** Provisional output is of use while somebody watches; the confirmed output is kept elsewhere. */
 const CHUNK_LIFE_MS = 600_000;
-const MOST_CHUNKS = 4_000;
+const MAX_CHUNKS = 4_000;
 
 /**
  * Writes provisional output of one attempt, gathered for 40 ms at a time. It never holds the engine up: what cannot be
@@ -13,14 +13,14 @@ const MOST_CHUNKS = 4_000;
  */
 export class ChunkStream {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #claim: Claim;
   readonly #worker: string;
   #text = '';
   #count = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(redis: Redis, keys: JobKeys, claim: Claim, worker: string) {
+  constructor(redis: Redis, keys: RedisKeys, claim: Claim, worker: string) {
     this.#redis = redis;
     this.#keys = keys;
     this.#claim = claim;
@@ -41,7 +41,7 @@ export class ChunkStream {
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#text === '' || this.#count >= MOST_CHUNKS || this.#redis.status !== 'ready') return;
+    if (this.#text === '' || this.#count >= MAX_CHUNKS || this.#redis.status !== 'ready') return;
     this.#count += 1;
     const key = this.#keys.chunks(this.#claim.id);
     this.#redis

@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
-import { MOST_EPOCHS } from '../jobs/job.reader.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
-import { Batch } from '../../ground/redis/coalescer.ts';
+import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
 const CLAIM = loadScript(new URL('./lua/claim.lua', import.meta.url));
@@ -45,12 +45,12 @@ interface Commitment {
  * (a reply that was lost) without harm, and calls of one turn of the event loop share a round trip.
  */
 export class Claims {
-  readonly #claims: Batch<{ id: string; token: string }, ClaimReply>;
-  readonly #commits: Batch<Commitment, CommitReply>;
+  readonly #claims: Coalescer<{ id: string; token: string }, ClaimReply>;
+  readonly #commits: Coalescer<Commitment, CommitReply>;
 
-  constructor(redis: Redis, keys: JobKeys, worker: string, leaseMs: number) {
-    this.#claims = new Batch(BATCH, async (wanted) => {
-      const args = [keys.prefix, worker, leaseMs, MOST_EPOCHS, ATTESTATION_BACKLOG, WAKE_STREAM_LENGTH];
+  constructor(redis: Redis, keys: RedisKeys, worker: string, leaseMs: number) {
+    this.#claims = new Coalescer(BATCH, async (wanted) => {
+      const args = [keys.prefix, worker, leaseMs, MAX_EPOCHS, ATTESTATION_BACKLOG, WAKE_STREAM_LENGTH];
       const reply = await CLAIM.run(
         redis,
         [keys.lease(wanted[0]?.id ?? '')],
@@ -59,7 +59,7 @@ export class Claims {
       if (!Array.isArray(reply)) throw new Error('claim.lua answered something else than a list.');
       return wanted.map(({ id, token }, index) => parseClaim(id, token, reply[index]));
     });
-    this.#commits = new Batch(BATCH, async (commitments) => {
+    this.#commits = new Coalescer(BATCH, async (commitments) => {
       const args = commitments.flatMap(({ claim, kind, statement, output, tokens }) => {
         const stored = encodeStored(statement);
         return [claim.id, claim.epoch, claim.token, kind, fieldOf(claim.epoch, stored), stored, output, tokens];

@@ -12,10 +12,10 @@ import {
 import { workerBinding } from '../attestation/tee/worker-binding.ts';
 import type { Engine } from '../engines/engine.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { workerIdOf, type PublicKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
-import { Repetition } from '../../ground/process/periodic-task.ts';
+import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 
 const run = promisify(execFile);
 const LOOK_EVERY_MS = 1_000;
@@ -29,17 +29,17 @@ const MAX_OUTPUT_BYTES = 786_432;
  */
 export class HardwareSession {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #key: PublicKey;
   readonly #models: TeeSession['models'];
   readonly #command: string;
   readonly #logger: Logger;
-  readonly #looks: Repetition;
+  readonly #looks: PeriodicTask;
   #answered = '';
 
   constructor(parts: {
     redis: Redis;
-    keys: JobKeys;
+    keys: RedisKeys;
     key: PublicKey;
     engines: readonly Engine[];
     command: string;
@@ -53,7 +53,7 @@ export class HardwareSession {
     this.#logger = parts.logger;
     const failed = (error: unknown) =>
       this.#logger.error(`there is no evidence of this machine: ${messageOf(error).slice(0, 300)}`);
-    this.#looks = new Repetition(() => this.#look(), failed, RETRY_MS);
+    this.#looks = new PeriodicTask(() => this.#look(), failed, RETRY_MS);
   }
 
   start(): void {

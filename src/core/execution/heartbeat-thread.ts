@@ -2,7 +2,7 @@ import { freemem } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { z } from 'zod';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { ANNOUNCE_EVERY_MS, Announcement, announce, withdraw } from '../catalog/announcement.ts';
 import { openRedis } from '../../ground/redis/connection.ts';
@@ -42,7 +42,7 @@ export type HeartbeatNews =
 if (parentPort === null) throw new Error('The heartbeat runs in a thread of the worker.');
 const port = parentPort;
 const start = Start.parse(workerData);
-const keys = new JobKeys(start.shard);
+const keys = new RedisKeys(start.shard);
 const key = readSigningKey(start.keyFile);
 const logger = createLogger('worker-heartbeat', start.logLevel);
 const redis = openRedis(

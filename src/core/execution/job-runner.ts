@@ -6,7 +6,7 @@ import { encodeTokens } from '../engines/token-ids.ts';
 import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
@@ -42,7 +42,7 @@ export class Stop extends Error {
 
 export interface RunnerParts {
   readonly redis: Redis;
-  readonly keys: JobKeys;
+  readonly keys: RedisKeys;
   readonly claims: Claims;
   readonly blobs: BlobStore;
   readonly heartbeat: Heartbeat;

@@ -1,8 +1,8 @@
 import { DelayedError, Worker, type Job } from 'bullmq';
-import type { Delivery } from '../../ground/bull/fair-queues.ts';
+import type { QueuedJob } from '../../ground/bull/fair-queues.ts';
 import type { Engine } from '../engines/engine.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import { queueName, type JobKeys } from '../../ground/redis/keys.ts';
+import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { redisOptions, type RedisAccess } from '../../ground/redis/connection.ts';
 import type { JobRunner } from './job-runner.ts';
@@ -12,11 +12,11 @@ import type { JobRunner } from './job-runner.ts';
  * bring a delivery again; whether it is still of use is decided by the claim.
  */
 export class PoolConsumer {
-  readonly #worker: Worker<Delivery>;
+  readonly #worker: Worker<QueuedJob>;
 
   constructor(options: {
     access: RedisAccess;
-    keys: JobKeys;
+    keys: RedisKeys;
     pool: string;
     engine: Engine;
     concurrency: number;
@@ -24,7 +24,7 @@ export class PoolConsumer {
     logger: Logger;
   }) {
     const { runner, engine } = options;
-    const process = async (job: Job<Delivery>, token: string | undefined): Promise<null> => {
+    const process = async (job: Job<QueuedJob>, token: string | undefined): Promise<null> => {
       const id = deliveredId(job);
       if (id === undefined) return null;
       const outcome = await runner.run(id, engine);
@@ -34,7 +34,7 @@ export class PoolConsumer {
       }
       return null;
     };
-    this.#worker = new Worker<Delivery>(queueName(options.pool, engine.model.name), process, {
+    this.#worker = new Worker<QueuedJob>(queueName(options.pool, engine.model.name), process, {
       connection: redisOptions(options.access, 'patient'),
       prefix: options.keys.poolQueues,
       concurrency: options.concurrency,
@@ -75,7 +75,7 @@ export class PoolConsumer {
 }
 
 /** A pool's queue can be written by any worker of the pool: its entries are hostile input. */
-function deliveredId(job: Job<Delivery>): string | undefined {
+function deliveredId(job: Job<QueuedJob>): string | undefined {
   const data: unknown = job.data;
   if (typeof data !== 'object' || data === null || !('id' in data) || typeof data.id !== 'string') return undefined;
   return /^job_[0-9a-z]{26}$/.test(data.id) ? data.id : undefined;

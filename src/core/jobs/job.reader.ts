@@ -1,14 +1,14 @@
 import type { Redis } from 'ioredis';
 import { loadScript } from '../../ground/redis/script.ts';
-import { Batch } from '../../ground/redis/coalescer.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import { Coalescer } from '../../ground/redis/coalescer.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
 import { CLOSINGS, isFinal, type JobState } from '../../proof/contract/job-states.ts';
 
 const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url));
 
 /** More attempts than a ticket may ask for, so that a squatted epoch cannot hide a later one. */
-export const MOST_EPOCHS = 12;
+export const MAX_EPOCHS = 12;
 const BATCH = 100;
 
 /** A job as its documents show it at one moment. */
@@ -30,11 +30,11 @@ export interface JobView {
 
 /** Reads jobs; calls of one turn of the event loop share a round trip. */
 export class JobReader {
-  readonly #batch: Batch<string, { view: JobView | undefined }>;
+  readonly #batch: Coalescer<string, { view: JobView | undefined }>;
 
-  constructor(redis: Redis, keys: JobKeys, routingKey: string) {
-    this.#batch = new Batch(BATCH, async (ids) => {
-      const reply = await READ.run(redis, [routingKey], [keys.prefix, MOST_EPOCHS, ...ids]);
+  constructor(redis: Redis, keys: RedisKeys, routingKey: string) {
+    this.#batch = new Coalescer(BATCH, async (ids) => {
+      const reply = await READ.run(redis, [routingKey], [keys.prefix, MAX_EPOCHS, ...ids]);
       if (!Array.isArray(reply)) throw new Error('read-job.lua answered something else than a list.');
       return ids.map((id, index) => ({ view: parseJob(id, reply[index]) }));
     });

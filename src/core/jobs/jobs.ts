@@ -3,7 +3,7 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { isJobId } from './job-id.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { JobReader, JobView } from './job.reader.ts';
 import { isFinal, type JobState } from '../../proof/contract/job-states.ts';
 import { MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
@@ -59,7 +59,7 @@ export interface ConfirmedOutput {
 /** What a tenant may do with its jobs. A job of another tenant answers exactly like one that does not exist. */
 export class Jobs {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #reader: JobReader;
   readonly #blobs: BlobStore;
   readonly #wake: Wake;
@@ -69,7 +69,7 @@ export class Jobs {
 
   constructor(parts: {
     redis: Redis;
-    keys: JobKeys;
+    keys: RedisKeys;
     reader: JobReader;
     blobs: BlobStore;
     wake: Wake;

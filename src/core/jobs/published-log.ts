@@ -1,10 +1,10 @@
 import type { Redis } from 'ioredis';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { PublishedLog } from '../../proof/tlog/log-reader.ts';
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
 
 /** What attestors have published of the log, read from Redis. Any number of callers at once. */
-export function publishedLog(redis: Redis, keys: JobKeys): PublishedLog {
+export function publishedLog(redis: Redis, keys: RedisKeys): PublishedLog {
   return {
     checkpoint: async () => (await redis.hget(keys.log, 'checkpoint')) ?? '',
     draws: () => redis.hgetall(keys.logDraws),

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 
 const BLOCK_MS = 5_000;
@@ -13,14 +13,14 @@ export const LOOK_AGAIN_MS = 2_000;
  */
 export class Wake {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #warn: (error: unknown) => void;
   #stopped = false;
   #loop: Promise<void> | undefined;
 
   /** `redis` is used by nobody else, because it blocks. */
-  constructor(redis: Redis, keys: JobKeys, logger: Logger) {
+  constructor(redis: Redis, keys: RedisKeys, logger: Logger) {
     this.#redis = redis;
     this.#keys = keys;
     this.#warn = rateLimited(5_000, (error) => logger.warn(`wake: ${messageOf(error).slice(0, 200)}`));

@@ -20,7 +20,7 @@ import { WorkerId } from '../../proof/receipts/statements.ts';
  */
 const PAYLOAD_TYPE = 'application/vnd.countersign.workers.v2+json';
 const LIMITS = { maxDepth: 8 };
-const MOST_BYTES = 64 * 1_048_576;
+const MAX_BYTES = 64 * 1_048_576;
 
 const Time = z.iso.datetime();
 const Words = z.string().max(300);
@@ -90,7 +90,7 @@ export function openWorkerList(
   keys: readonly PublicKey[],
 ): { list: WorkerList; payload: Buffer; keyId: string } {
   try {
-    if (text.length > MOST_BYTES) throw new Error('it is too long');
+    if (text.length > MAX_BYTES) throw new Error('it is too long');
     const envelope = SignedList.parse(JSON.parse(text));
     const [{ keyid, sig }] = envelope.signatures;
     const payload = Buffer.from(envelope.payload, 'base64');

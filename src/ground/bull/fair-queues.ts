@@ -1,15 +1,15 @@
 import { Queue, type BulkJobOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
-import type { JobKeys } from '../redis/keys.ts';
+import type { RedisKeys } from '../redis/keys.ts';
 import { loadScript } from '../redis/script.ts';
 
 const START_TAGS = loadScript(new URL('./lua/start-tags.lua', import.meta.url));
 
 /** BullMQ's largest priority (2^21 - 1); it keeps priorities in 21 bits of a score. */
-const LARGEST_TAG = 2_097_151;
+const MAX_TAG = 2_097_151;
 
 /** What a pool's queue carries: ids only. It delivers, the documents decide. */
-export interface Delivery {
+export interface QueuedJob {
   readonly id: string;
 }
 
@@ -28,12 +28,12 @@ export interface FairDelivery<Data> {
  */
 export class FairQueues<Data extends object> {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #prefix: string;
   readonly #options: BulkJobOptions;
   readonly #queues = new Map<string, Queue<object>>();
 
-  constructor(redis: Redis, keys: JobKeys, prefix: string, options: BulkJobOptions = {}) {
+  constructor(redis: Redis, keys: RedisKeys, prefix: string, options: BulkJobOptions = {}) {
     this.#redis = redis;
     this.#keys = keys;
     this.#prefix = prefix;
@@ -41,7 +41,7 @@ export class FairQueues<Data extends object> {
   }
 
   /** The queues of the pools. */
-  static ofPools(redis: Redis, keys: JobKeys): FairQueues<Delivery> {
+  static ofPools(redis: Redis, keys: RedisKeys): FairQueues<QueuedJob> {
     return new FairQueues(redis, keys, keys.poolQueues);
   }
 
@@ -49,7 +49,7 @@ export class FairQueues<Data extends object> {
     const tags = await START_TAGS.run(
       this.#redis,
       [this.#keys.fairShares(queue), `${this.#prefix}:${queue}:prioritized`],
-      [LARGEST_TAG, ...deliveries.flatMap(({ tenant, cost }) => [tenant, cost])],
+      [MAX_TAG, ...deliveries.flatMap(({ tenant, cost }) => [tenant, cost])],
     );
     if (!Array.isArray(tags)) throw new Error('start-tags.lua answered something else than a list.');
     await this.#open(queue).addBulk(

@@ -2,7 +2,7 @@
  * Does one thing again and again, never twice at once: `once` answers how many ms to wait before the next time. What it throws goes
  * to `failed`, which must not throw, and is tried again after `afterFailureMs`.
  */
-export class Repetition {
+export class PeriodicTask {
   readonly #once: () => Promise<number>;
   readonly #failed: (error: unknown) => void;
   readonly #afterFailureMs: number;

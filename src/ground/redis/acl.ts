@@ -50,10 +50,10 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
           'limit:*',
           'account:*',
           'usage:*',
-          'books*',
-          'pace',
+          'jobends*',
+          'duration',
           'listeners',
-          'told',
+          'eventcursor',
           'feed:*',
           'webhook*',
           'deliver*',
@@ -78,7 +78,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
         ...words(
           '+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen',
         ),
-        // Books that nobody can change: entries of the ledger are written once, the audit log only grows.
+        // UsageStore that nobody can change: entries of the ledger are written once, the audit log only grows.
         `(~${prefix}ledger:* +hsetnx +hget +hgetall +hscan +hlen)`,
         `(~${prefix}audit +xadd)`,
         `(%R~${prefix}audit +xrevrange)`,
@@ -120,7 +120,7 @@ export function aclRules(role: RedisRole, prefix: string, pools: readonly string
           'bull:*',
           'fair:*',
         ].map(p),
-        ...['worker*', 'books'].map(read),
+        ...['worker*', 'jobends'].map(read),
         ...words(ADD_JOBS),
         ...words(TAKE_JOBS),
         ...words(

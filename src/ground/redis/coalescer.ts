@@ -8,7 +8,7 @@ interface Call<Item, Result> {
  * Gathers the calls of one turn of the event loop into one call. Under load a batch fills by itself; alone, a
  * call waits for nothing but the end of the turn. Results come back in the order of the items.
  */
-export class Batch<Item, Result> {
+export class Coalescer<Item, Result> {
   readonly #maxItems: number;
   readonly #run: (items: Item[]) => Promise<Result[]>;
   readonly #waiting: Call<Item, Result>[] = [];

@@ -10,7 +10,7 @@
  *   open                                    the API adds, the attestor moves and removes
  *   fair                                    API and attestor, whenever they add to a queue
  */
-export class JobKeys {
+export class RedisKeys {
   readonly prefix: string;
 
   constructor(shard: string) {
@@ -152,18 +152,18 @@ export class JobKeys {
   }
 
   /** Hash: where the courier stands. */
-  get books(): string {
-    return `${this.prefix}books`;
+  get jobEnds(): string {
+    return `${this.prefix}jobends`;
   }
 
   /** String: the courier that keeps the books now. */
-  get booksLease(): string {
-    return `${this.prefix}books:lease`;
+  get jobEndsLease(): string {
+    return `${this.prefix}jobends:lease`;
   }
 
   /** Hash: how long a job of a model took lately, ms. */
-  get pace(): string {
-    return `${this.prefix}pace`;
+  get recentDuration(): string {
+    return `${this.prefix}duration`;
   }
 
   /** Hash: tenants whose events somebody wants, and until when (ms). */
@@ -172,8 +172,8 @@ export class JobKeys {
   }
 
   /** Hash: the rank of the last event of an open job that was told. */
-  get told(): string {
-    return `${this.prefix}told`;
+  get eventCursor(): string {
+    return `${this.prefix}eventcursor`;
   }
 
   /** Stream: events of a tenant. */
@@ -187,17 +187,17 @@ export class JobKeys {
   }
 
   /** Hash: one message for one endpoint. */
-  delivery(id: string): string {
+  webhookMessage(id: string): string {
     return `${this.prefix}delivery:${id}`;
   }
 
   /** Sorted set: messages by the time (ms) of their next attempt. */
-  get deliveries(): string {
+  get webhookMessages(): string {
     return `${this.prefix}deliveries`;
   }
 
   /** Sorted set: messages of an endpoint by creation time. */
-  deliveriesOf(tenant: string, endpoint: string): string {
+  webhookMessagesOf(tenant: string, endpoint: string): string {
     return `${this.prefix}deliveries:${tenant}:${endpoint}`;
   }
 

@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { Books } from '../../surfaces/ledger/books.store.ts';
+import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { SCOPES, type Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys, type ApiKeyFacts } from '../../surfaces/tenants/api-key.store.ts';
 import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
@@ -34,13 +34,13 @@ export class AdminController {
   readonly #tenants: Tenants;
   readonly #keys: ApiKeys;
   readonly #audit: AuditLog;
-  readonly #books: Books;
+  readonly #usage: UsageStore;
 
-  constructor(tenants: Tenants, keys: ApiKeys, audit: AuditLog, books: Books) {
+  constructor(tenants: Tenants, keys: ApiKeys, audit: AuditLog, usage: UsageStore) {
     this.#tenants = tenants;
     this.#keys = keys;
     this.#audit = audit;
-    this.#books = books;
+    this.#usage = usage;
   }
 
   @Post('tenants')
@@ -60,7 +60,7 @@ export class AdminController {
   @Needs('admin')
   async tenant(@Param('tenant') name: string) {
     const tenant = await this.#tenants.get(name);
-    return { ...tenantDocument(tenant), account: await this.#books.account(name) };
+    return { ...tenantDocument(tenant), account: await this.#usage.account(name) };
   }
 
   @Patch('tenants/:tenant')

@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { deskFields } from '../../surfaces/service/service-config.ts';
+import { serviceFields } from '../../surfaces/service/service-config.ts';
 import { integer } from '../../ground/config/fields.ts';
 
 /** What the API is told. */
 export const ApiConfig = z.object({
-  ...deskFields,
+  ...serviceFields,
   COUNTERSIGN_HOST: z.string().min(1).default('127.0.0.1').describe('address to listen on'),
   COUNTERSIGN_PORT: integer(0, 65_535).default(8181).describe('port to listen on; 0 for any free one'),
   COUNTERSIGN_MAX_STREAMS: integer(1, 100_000).default(2_000).describe('event streams open at once'),

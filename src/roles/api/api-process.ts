@@ -1,4 +1,4 @@
-import { openDesk, type Desk } from '../../surfaces/service/service-context.ts';
+import { openServiceContext, type ServiceContext } from '../../surfaces/service/service-context.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import type { ApiConfig } from './api-config.ts';
 import { Directory } from './directory.ts';
@@ -7,7 +7,7 @@ import { Metrics } from './metrics.ts';
 
 /** The nouns that the controllers call, and how they are ended. */
 export interface ApiParts {
-  readonly desk: Desk;
+  readonly service: ServiceContext;
   readonly streams: EventStreams;
   readonly directory: Directory;
   readonly metrics: Metrics;
@@ -16,21 +16,21 @@ export interface ApiParts {
 
 /** Throws CodedErrors that say what to do. */
 export async function openApi(config: ApiConfig, logger: Logger): Promise<ApiParts> {
-  const desk = await openDesk(config, logger);
-  const { redis, keys, catalog, keyring } = desk;
+  const service = await openServiceContext(config, logger);
+  const { redis, keys, catalog, keyring } = service;
   const streams = new EventStreams({
     most: config.COUNTERSIGN_MAX_STREAMS,
-    mostPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY,
+    maxPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY,
   });
   const directory = new Directory({ redis, keys, catalog, keyring });
   return {
-    desk,
+    service,
     streams,
     directory,
     metrics: new Metrics(directory, streams),
     async close() {
       streams.closeAll();
-      await desk.close();
+      await service.close();
     },
   };
 }

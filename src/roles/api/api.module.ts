@@ -8,7 +8,7 @@ import { Admission } from '../../surfaces/admission/admission.ts';
 import type { ApiParts } from './api-process.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
-import { Books } from '../../surfaces/ledger/books.store.ts';
+import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import { AdminController } from './admin.controller.ts';
@@ -46,9 +46,9 @@ export class ApiModule implements BeforeApplicationShutdown {
   }
 
   static with(parts: ApiParts, logger: Logger): DynamicModule {
-    const { desk } = parts;
-    const audit = new AuditLog(desk.redis, desk.keys);
-    const gate = new PaymentGate({ ...desk, terms: desk.paymentTerms, records: desk.payments, logger });
+    const { service } = parts;
+    const audit = new AuditLog(service.redis, service.keys);
+    const gate = new PaymentGate({ ...service, terms: service.paymentTerms, records: service.payments, logger });
     return {
       module: ApiModule,
       controllers: [
@@ -65,29 +65,29 @@ export class ApiModule implements BeforeApplicationShutdown {
       ],
       providers: [
         { provide: PARTS, useValue: parts },
-        { provide: Admission, useValue: desk.admission },
-        { provide: Completions, useValue: desk.completions },
-        { provide: Responses, useValue: new Responses(desk) },
-        { provide: Jobs, useValue: desk.jobs },
-        { provide: Wake, useValue: desk.wake },
-        { provide: BatchFiles, useValue: desk.files },
-        { provide: Batches, useValue: desk.batches },
-        { provide: LogReader, useValue: desk.log },
+        { provide: Admission, useValue: service.admission },
+        { provide: Completions, useValue: service.completions },
+        { provide: Responses, useValue: new Responses(service) },
+        { provide: Jobs, useValue: service.jobs },
+        { provide: Wake, useValue: service.wake },
+        { provide: BatchFiles, useValue: service.files },
+        { provide: Batches, useValue: service.batches },
+        { provide: LogReader, useValue: service.log },
         { provide: EventStreams, useValue: parts.streams },
         { provide: Directory, useValue: parts.directory },
         { provide: Metrics, useValue: parts.metrics },
-        { provide: ApiKeys, useValue: desk.apiKeys },
-        { provide: Tenants, useValue: new Tenants(desk.redis, desk.keys, audit) },
+        { provide: ApiKeys, useValue: service.apiKeys },
+        { provide: Tenants, useValue: new Tenants(service.redis, service.keys, audit) },
         { provide: AuditLog, useValue: audit },
-        { provide: Books, useValue: desk.books },
-        { provide: Webhooks, useValue: desk.webhooks },
+        { provide: UsageStore, useValue: service.usage },
+        { provide: Webhooks, useValue: service.webhooks },
         { provide: PaymentGate, useValue: gate },
-        { provide: PaymentRecords, useValue: desk.payments },
-        { provide: WebhookKeys, useValue: new WebhookKeys(desk.signingKey, desk.egress) },
-        { provide: FeedReader, useValue: new FeedReader(desk.redis, desk.keys) },
+        { provide: PaymentRecords, useValue: service.payments },
+        { provide: WebhookKeys, useValue: new WebhookKeys(service.signingKey, service.egress) },
+        { provide: FeedReader, useValue: new FeedReader(service.redis, service.keys) },
         {
           provide: APP_GUARD,
-          useFactory: (reflector: Reflector, keys: ApiKeys) => new CallerGuard(reflector, keys, desk.limits, gate),
+          useFactory: (reflector: Reflector, keys: ApiKeys) => new CallerGuard(reflector, keys, service.limits, gate),
           inject: [Reflector, ApiKeys],
         },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(logger) },

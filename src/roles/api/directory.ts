@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { queueName } from '../../ground/redis/keys.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { present, type Announcement } from '../../core/catalog/announcement.ts';
@@ -21,13 +21,13 @@ export interface Health {
 export class Directory {
   readonly keyring: KeyringFile;
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #catalog: Catalog;
   /** Seconds: models are there since this process read the catalog. */
   readonly #since = Math.floor(Date.now() / 1_000);
   #cached: { until: number; present: Promise<{ workers: Announcement[]; attestors: Announcement[] }> } | undefined;
 
-  constructor(parts: { redis: Redis; keys: JobKeys; catalog: Catalog; keyring: KeyringFile }) {
+  constructor(parts: { redis: Redis; keys: RedisKeys; catalog: Catalog; keyring: KeyringFile }) {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
     this.#catalog = parts.catalog;
@@ -114,7 +114,7 @@ export class Directory {
     waiting: { model: string; pool: string; jobs: number }[];
   }> {
     const models = this.#catalog.all();
-    const cursor = (await this.#redis.hget(this.#keys.books, 'cursor')) ?? '0';
+    const cursor = (await this.#redis.hget(this.#keys.jobEnds, 'cursor')) ?? '0';
     const pipeline = this.#redis
       .pipeline()
       .zcard(this.#keys.open)

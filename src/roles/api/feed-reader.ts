@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { waitFor } from '../../core/jobs/wake.ts';
 
 const LOOK_EVERY_MS = 200;
@@ -9,9 +9,9 @@ const EVENTS_PER_READ = 200;
 /** A tenant's events, in the order in which the courier told them. The id of an event is its place. */
 export class FeedReader {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
 
-  constructor(redis: Redis, keys: JobKeys) {
+  constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
     this.#keys = keys;
   }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { Books, GROUPS } from '../../surfaces/ledger/books.store.ts';
+import { UsageStore, GROUPS } from '../../surfaces/ledger/usage.store.ts';
 import { dayOf } from '../../surfaces/ledger/ledger-entry.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
@@ -29,12 +29,12 @@ export const UsageQuery = z.strictObject({
 /** What things cost: before, and afterwards. */
 @Controller('/v1')
 export class UsageController {
-  readonly #books: Books;
+  readonly #usage: UsageStore;
   readonly #admission: Admission;
   readonly #directory: Directory;
 
-  constructor(books: Books, admission: Admission, directory: Directory) {
-    this.#books = books;
+  constructor(usage: UsageStore, admission: Admission, directory: Directory) {
+    this.#usage = usage;
     this.#admission = admission;
     this.#directory = directory;
   }
@@ -48,9 +48,9 @@ export class UsageController {
     try {
       const { model, price, policy } = await this.#admission.plan(caller.tenant, job);
       const [pace, { waiting, slots }, account] = await Promise.all([
-        this.#books.pace(model.name),
+        this.#usage.pace(model.name),
         this.#directory.queueOf(model),
-        this.#books.account(caller.tenant),
+        this.#usage.account(caller.tenant),
       ]);
       const limits = [
         caller.limits.tenant.spend === undefined ? Infinity : caller.limits.tenant.spend - account.spent - account.held,
@@ -100,8 +100,8 @@ export class UsageController {
     const today = dayOf(Date.now());
     const span = { from: from ?? to ?? today, to: to ?? today };
     const [rows, account] = await Promise.all([
-      this.#books.usage(caller.tenant, { ...span, groupBy: group_by }),
-      this.#books.account(caller.tenant),
+      this.#usage.usage(caller.tenant, { ...span, groupBy: group_by }),
+      this.#usage.account(caller.tenant),
     ]);
     return { ...span, rows, account: { spent: account.spent, held: account.held } };
   }

@@ -10,7 +10,7 @@ import {
   FORMATS,
   JOB_ENDPOINT,
   Webhooks,
-  type Delivery,
+  type WebhookMessage,
   type Endpoint,
 } from '../../surfaces/webhooks/webhook.store.ts';
 import { Caller, Needs } from './caller.guard.ts';
@@ -173,7 +173,7 @@ export class WebhooksController {
   }
 }
 
-function deliveryDocument(delivery: Delivery) {
+function deliveryDocument(delivery: WebhookMessage) {
   const iso = (ms: number | undefined) => (ms === undefined ? null : new Date(ms).toISOString());
   return {
     id: delivery.id,

@@ -9,11 +9,11 @@ export const AttestorConfig = z.object({
     .string()
     .min(1)
     .describe("file with the attestor's signing key (PKCS#8 PEM, mode 600)"),
-  COUNTERSIGN_LOG_KEY_FILE: z
+  COUNTERSIGN_TLOG_KEY_FILE: z
     .string()
     .min(1)
     .describe('file with the key that signs checkpoints of the log (PKCS#8 PEM, mode 600)'),
-  COUNTERSIGN_LOG: z.string().min(1).describe("folder of the log's tiles, shared by all attestors"),
+  COUNTERSIGN_TLOG: z.string().min(1).describe("folder of the log's tiles, shared by all attestors"),
   COUNTERSIGN_KEYRING: z.string().min(1).describe('file with the public keys of the API and the attestors'),
   COUNTERSIGN_ENROLLED_WORKERS: z
     .string()

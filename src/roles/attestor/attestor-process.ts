@@ -8,7 +8,7 @@ import { FairQueues } from '../../ground/bull/fair-queues.ts';
 import type { Engine } from '../../core/engines/engine.ts';
 import { loadEngine } from '../../core/engines/load-engine.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { ANNOUNCE_EVERY_MS, announce, withdraw, type Announcement } from '../../core/catalog/announcement.ts';
@@ -38,7 +38,7 @@ const REDIS_START_MS = 10_000;
 const DRAW_EVERY_MS = 3_600_000;
 const BLOB_SWEEP_MS = 3_600_000;
 /** A job may be open for a day before it is kept; blobs outlive both. */
-const LONGEST_OPEN_MS = 90_000_000;
+const MAX_OPEN_MS = 90_000_000;
 
 /** One attestor. Any number may run; they share the work and cannot contradict each other. */
 export class AttestorProcess implements BeforeApplicationShutdown {
@@ -57,7 +57,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
         `The attestor's key ${signingKey.public.id.slice(0, 16)}… is not in ${config.COUNTERSIGN_KEYRING}: nobody would believe its verdicts.`,
       );
     }
-    const logKey = readSigningKey(config.COUNTERSIGN_LOG_KEY_FILE);
+    const logKey = readSigningKey(config.COUNTERSIGN_TLOG_KEY_FILE);
     const log = keyring.logPolicy.logs.find(({ key }) => key.key.id === logKey.public.id);
     if (log === undefined) {
       throw new CodedError(
@@ -66,7 +66,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       );
     }
     const catalog = readCatalog(config.COUNTERSIGN_CATALOG);
-    const keys = new JobKeys(config.COUNTERSIGN_SHARD);
+    const keys = new RedisKeys(config.COUNTERSIGN_SHARD);
     const access = redisAccess(config, 'attestor');
     const redis = openRedis(access, 'patient', logger);
     const blocking = openRedis(access, 'patient', logger);
@@ -89,11 +89,11 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const sequencer = new Sequencer({
       redis: logRedis,
       keys,
-      files: new LogFiles(config.COUNTERSIGN_LOG),
+      files: new LogFiles(config.COUNTERSIGN_TLOG),
       key: logKey,
       origin: log.key.name,
       witnesses: new WitnessClient(keyring.logPolicy),
-      keepMs: config.COUNTERSIGN_KEEP_MS + LONGEST_OPEN_MS,
+      keepMs: config.COUNTERSIGN_KEEP_MS + MAX_OPEN_MS,
       logger,
     });
     await sequencer.start();
@@ -208,10 +208,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       }).catch(() => undefined);
     await beat();
     const heartbeat = setInterval(() => void beat(), ANNOUNCE_EVERY_MS);
-    const blobSweep = setInterval(
-      () => void blobs.removeOld(config.COUNTERSIGN_KEEP_MS + LONGEST_OPEN_MS),
-      BLOB_SWEEP_MS,
-    );
+    const blobSweep = setInterval(() => void blobs.removeOld(config.COUNTERSIGN_KEEP_MS + MAX_OPEN_MS), BLOB_SWEEP_MS);
     const methods = Object.fromEntries(
       catalog.all().map(({ name }) => {
         const engine = engines.get(name);

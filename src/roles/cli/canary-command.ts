@@ -4,7 +4,7 @@ import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { runToEnd, type Engine, type Work } from '../../core/engines/engine.ts';
 import { loadEngine } from '../../core/engines/load-engine.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
@@ -62,7 +62,7 @@ export function addCanaryCommand(
         );
         try {
           await whenReady(redis, REDIS_READY_MS);
-          const suspicions = new Suspicions(redis, new JobKeys(SHARD), createLogger('canary', 'error'));
+          const suspicions = new Suspicions(redis, new RedisKeys(SHARD), createLogger('canary', 'error'));
           const found: { job: string; state: string; worker: string; right: boolean }[] = [];
           for (let at = 0; at < options.count; at += 1) {
             const canary = await draw(engine);

@@ -13,7 +13,7 @@ export interface ChildSpec {
 
 const READY_MS = 60_000;
 const RESTART_DELAY_MS = 1_000;
-const MOST_RESTARTS = 10;
+const MAX_RESTARTS = 10;
 
 /** One role's process: started, watched, started again when it dies, stopped when we stop. */
 export class Child {
@@ -96,7 +96,7 @@ export class Child {
   #died(how: string): void {
     if (this.#stopping) return;
     this.#restarts += 1;
-    if (this.#restarts > MOST_RESTARTS) {
+    if (this.#restarts > MAX_RESTARTS) {
       this.#onRestart(this.spec.name, `ended (${how}) too often and is left stopped; ${this.spec.logFile} says why`);
       return;
     }

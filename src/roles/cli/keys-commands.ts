@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readSigningKey, writeSecretFile } from '../../ground/keys/key-file.ts';
 import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../ground/keys/signing-key.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
@@ -56,7 +56,7 @@ export function addKeysCommands(
           hint: 'start it with: countersign up',
         });
       });
-      return await use(new ApiKeys(redis, new JobKeys(SHARD)));
+      return await use(new ApiKeys(redis, new RedisKeys(SHARD)));
     } finally {
       redis.disconnect();
     }

@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readSecretFile } from '../../ground/keys/key-file.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { ReceiptRefused, verifyReceipt } from '../../proof/receipts/receipt.ts';
@@ -312,7 +312,7 @@ program
   .action((options: { pools: string; json?: boolean }) => {
     const users = REDIS_ROLES.map((role) => ({
       user: role,
-      rules: aclRules(role, new JobKeys(SHARD).prefix, options.pools.split(',')),
+      rules: aclRules(role, new RedisKeys(SHARD).prefix, options.pools.split(',')),
     }));
     new Output(options.json === true).show(
       { users },

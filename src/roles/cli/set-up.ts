@@ -4,7 +4,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { EmbedEngine } from '../../core/engines/embed-engine.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { ensureSigningKey, readSecretFile, readSigningKey, writeSecretFile } from '../../ground/keys/key-file.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
@@ -114,7 +114,7 @@ export function redisUsers(data: DataFolder): string {
   const hash = (user: string) => createHash('sha256').update(passwordOf(data, user)).digest('hex');
   const hashes: Record<RedisRole, string> = { api: hash('api'), worker: hash('worker'), attestor: hash('attestor') };
   const pools = readCatalog(data.catalog()).pools();
-  return `${aclFile(new JobKeys(SHARD).prefix, pools, hashes)}\nuser ${ADMIN} on ~* &* +@all #${hash(ADMIN)}`;
+  return `${aclFile(new RedisKeys(SHARD).prefix, pools, hashes)}\nuser ${ADMIN} on ~* &* +@all #${hash(ADMIN)}`;
 }
 
 const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
-import { Books } from '../../surfaces/ledger/books.store.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
+import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { auditLedger } from '../../surfaces/ledger/ledger-audit.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
@@ -115,8 +115,8 @@ export function addTenantsCommands(
             hint: 'start it with: countersign up',
           });
         });
-        const keys = new JobKeys(SHARD);
-        const parts = { redis, keys, books: new Books(redis, keys), keyring: readKeyring(data().keyring()) };
+        const keys = new RedisKeys(SHARD);
+        const parts = { redis, keys, usage: new UsageStore(redis, keys), keyring: readKeyring(data().keyring()) };
         const names =
           options.tenant === undefined
             ? [...new Set((await new ApiKeys(redis, keys).list()).map(({ tenant }) => tenant))]

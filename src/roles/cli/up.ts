@@ -1,7 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { CodedError, systemCodeOf } from '../../ground/errors/coded-error.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readSecretFile, writeSecretFile } from '../../ground/keys/key-file.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { verifyReceipt } from '../../proof/receipts/receipt.ts';
@@ -159,7 +159,7 @@ async function redisFor(data: DataFolder, out: Output, stops: (() => unknown)[])
       await redis.acl(
         'SETUSER',
         role,
-        ...aclRules(role, new JobKeys(SHARD).prefix, pools),
+        ...aclRules(role, new RedisKeys(SHARD).prefix, pools),
         `>${passwordOf(data, role)}`,
       );
     }
@@ -202,9 +202,9 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
     COUNTERSIGN_CATALOG: data.catalog(),
     COUNTERSIGN_LOG_LEVEL: process.env['COUNTERSIGN_LOG_LEVEL'] ?? 'info',
   });
-  const desk = {
-    COUNTERSIGN_API_KEY_FILE: data.roleKey('api'),
-    COUNTERSIGN_LOG: data.log(),
+  const service = {
+    COUNTERSIGN_TICKET_KEY_FILE: data.roleKey('api'),
+    COUNTERSIGN_TLOG: data.log(),
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_FILES: data.files(),
     ...Object.fromEntries(
@@ -218,7 +218,7 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
       role: 'api',
       env: {
         ...common('api'),
-        ...desk,
+        ...service,
         COUNTERSIGN_PORT: String(port),
       },
       logFile: data.at('logs', 'api.log'),
@@ -229,8 +229,8 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
       env: {
         ...common('attestor'),
         COUNTERSIGN_ATTESTOR_KEY_FILE: data.roleKey('attestor'),
-        COUNTERSIGN_LOG_KEY_FILE: data.roleKey('log'),
-        COUNTERSIGN_LOG: data.log(),
+        COUNTERSIGN_TLOG_KEY_FILE: data.roleKey('log'),
+        COUNTERSIGN_TLOG: data.log(),
         COUNTERSIGN_KEYRING: data.keyring(),
         COUNTERSIGN_ENROLLED_WORKERS: data.enrolled(),
       },
@@ -248,7 +248,7 @@ function specs(data: DataFolder, options: UpOptions, access: RedisAccess): Child
     {
       name: 'courier',
       role: 'courier',
-      env: { ...common('api'), ...desk },
+      env: { ...common('api'), ...service },
       logFile: data.at('logs', 'courier.log'),
     },
   ];
@@ -259,7 +259,7 @@ async function developmentKey(data: DataFolder, access: RedisAccess): Promise<st
   const redis = openRedis(access, 'prompt', createLogger('up', 'error'));
   try {
     await whenReady(redis, 5_000);
-    const keys = new ApiKeys(redis, new JobKeys(SHARD));
+    const keys = new ApiKeys(redis, new RedisKeys(SHARD));
     if (existsSync(data.devKey())) {
       const text = readSecretFile(data.devKey()).reveal().trim();
       if ((await keys.authenticate(text)) !== undefined) return text;

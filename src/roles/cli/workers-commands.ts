@@ -6,7 +6,7 @@ import { TeePolicy } from '../../core/attestation/tee/tee-policy.ts';
 import { TeeRefused } from '../../core/attestation/tee/tee-refused.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { openRedis, whenReady } from '../../ground/redis/connection.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
@@ -199,7 +199,7 @@ export function addWorkersCommands(
       );
       try {
         await whenReady(redis, REDIS_READY_MS);
-        const keys = new JobKeys(SHARD);
+        const keys = new RedisKeys(SHARD);
         const scores = await redis.hgetall(keys.suspicion);
         const own = Object.keys(scores).filter((field) => field.startsWith(`${id} `));
         if (own.length > 0) await redis.hdel(keys.suspicion, ...own);

@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { deskFields } from '../../surfaces/service/service-config.ts';
+import { serviceFields } from '../../surfaces/service/service-config.ts';
 
 /** What the courier is told. */
 export const CourierConfig = z.object({
-  ...deskFields,
+  ...serviceFields,
   COUNTERSIGN_WEBHOOK_SCHEDULE: z
     .string()
     .regex(/^\d+(\.\d+)?(,\d+(\.\d+)?){0,19}$/, 'must be seconds parted by commas')

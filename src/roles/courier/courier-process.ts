@@ -1,14 +1,14 @@
 import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
-import { openDesk } from '../../surfaces/service/service-context.ts';
+import { openServiceContext } from '../../surfaces/service/service-context.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
-import { Bookkeeper } from '../../surfaces/job-ends/job-end-processor.ts';
-import { Settler } from '../../surfaces/payments/payment-settler.ts';
-import { Messenger } from '../../surfaces/webhooks/webhook-sender.ts';
+import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
+import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
+import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import type { CourierConfig } from './courier-config.ts';
 
-/** What nobody waits for on a connection: batches, the books, webhooks, payments. Any number of couriers may run at once. */
+/** What nobody waits for on a connection: batches, the ends of jobs (usage, ledger, events), webhooks, payments. Any number of couriers may run at once. */
 @Injectable()
 export class CourierProcess implements BeforeApplicationShutdown {
   readonly #stops: readonly (() => unknown)[];
@@ -18,15 +18,17 @@ export class CourierProcess implements BeforeApplicationShutdown {
   }
 
   static async start(config: CourierConfig, logger: Logger): Promise<CourierProcess> {
-    const desk = await openDesk(config, logger);
-    const batches = new BatchRunner(desk, logger);
+    const service = await openServiceContext(config, logger);
+    const batches = new BatchRunner(service, logger);
     batches.start();
-    const bookkeeper = new Bookkeeper(desk, logger, freshRandom(12).toString('hex'));
+    const bookkeeper = new JobEndProcessor(service, logger, freshRandom(12).toString('hex'));
     bookkeeper.start();
-    const messenger = new Messenger(desk, logger, config.COUNTERSIGN_WEBHOOK_SCHEDULE.split(',').map(Number));
+    const messenger = new WebhookSender(service, logger, config.COUNTERSIGN_WEBHOOK_SCHEDULE.split(',').map(Number));
     messenger.start();
     const settler =
-      desk.paymentTerms === undefined ? undefined : new Settler(desk, desk.paymentTerms.facilitator, logger);
+      service.paymentTerms === undefined
+        ? undefined
+        : new PaymentSettler(service, service.paymentTerms.facilitator, logger);
     settler?.start();
     logger.info('courier running');
     return new CourierProcess([
@@ -34,7 +36,7 @@ export class CourierProcess implements BeforeApplicationShutdown {
       () => bookkeeper.stop(),
       () => messenger.stop(),
       () => settler?.stop(),
-      () => desk.close(),
+      () => service.close(),
     ]);
   }
 

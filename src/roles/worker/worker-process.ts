@@ -4,7 +4,7 @@ import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { loadEngine } from '../../core/engines/load-engine.ts';
 import type { Engine } from '../../core/engines/engine.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
 import { workerIdOf } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
@@ -57,7 +57,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
   static async start(config: WorkerConfig, logger: Logger): Promise<WorkerProcess> {
     const key = readSigningKey(config.COUNTERSIGN_WORKER_KEY_FILE);
     const id = workerIdOf(key.public);
-    const keys = new JobKeys(config.COUNTERSIGN_SHARD);
+    const keys = new RedisKeys(config.COUNTERSIGN_SHARD);
     const models = wantedModels(config);
     const access = redisAccess(config, 'worker');
     const redis = openRedis(access, 'patient', logger);

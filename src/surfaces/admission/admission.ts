@@ -1,13 +1,13 @@
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
-import type { Delivery, FairDelivery, FairQueues } from '../../ground/bull/fair-queues.ts';
+import type { QueuedJob, FairDelivery, FairQueues } from '../../ground/bull/fair-queues.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { costOf } from '../../proof/tasks/cost.ts';
 import { newJobId } from '../../core/jobs/job-id.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
-import { queueName, type JobKeys } from '../../ground/redis/keys.ts';
+import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES, featuresOf } from '../../proof/tasks/task-input.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
@@ -27,7 +27,7 @@ import {
   type Ticket,
 } from '../../proof/receipts/statements.ts';
 import { holdEntry, monthOf } from '../ledger/ledger-entry.ts';
-import { Batch } from '../../ground/redis/coalescer.ts';
+import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
 import { FINAL_EVENT_TYPES } from '../webhooks/webhook-event.ts';
 import type { Webhooks } from '../webhooks/webhook.store.ts';
@@ -41,9 +41,9 @@ export const IDEMPOTENCY_MS = 86_400_000;
 /** The sweep first looks at a job this long after its admission: a healthy one is done or running by then. */
 const FIRST_LOOK_MS = 4_000;
 const BATCH = 64;
-const MOST_ATTEMPTS = 10;
+const MAX_ATTEMPTS = 10;
 
-interface Application {
+interface PendingJob {
   readonly id: string;
   readonly tenant: string;
   /** By which the queue shares. */
@@ -99,13 +99,13 @@ type AdmitReply =
  */
 export class Admission {
   readonly #parts: AdmissionParts;
-  readonly #batch: Batch<Application, AdmitReply>;
+  readonly #batch: Coalescer<PendingJob, AdmitReply>;
   readonly #offer: AttestationOffer;
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
     this.#offer = new AttestationOffer(parts.redis, parts.keys);
-    this.#batch = new Batch(BATCH, (applications) => this.#admit(applications));
+    this.#batch = new Coalescer(BATCH, (applications) => this.#admit(applications));
   }
 
   /**
@@ -236,7 +236,7 @@ export class Admission {
       model,
       params,
       policy,
-      attempts: Math.min(MOST_ATTEMPTS, (body.attempts ?? DEFAULTS.attempts) + votes - 1),
+      attempts: Math.min(MAX_ATTEMPTS, (body.attempts ?? DEFAULTS.attempts) + votes - 1),
       input,
       inputBytes,
       price: this.#parts.prices.priceOf({ model: model.name, task: body.task, params, policy, inputBytes }),
@@ -260,7 +260,7 @@ export class Admission {
     return JSON.stringify({ ...kept, webhook: JSON.stringify({ url, events: webhook.events ?? FINAL_EVENT_TYPES }) });
   }
 
-  async #admit(applications: Application[]): Promise<AdmitReply[]> {
+  async #admit(applications: PendingJob[]): Promise<AdmitReply[]> {
     const { redis, keys, queues, logger } = this.#parts;
     const args = applications.flatMap((a) => [
       a.id,
@@ -288,7 +288,7 @@ export class Admission {
     if (!Array.isArray(reply)) throw new Error('admit.lua answered something else than a list.');
     crashPoint('api.after-admit');
     const replies = applications.map((_, index) => parseReply(reply[index]));
-    const deliveries = new Map<string, FairDelivery<Delivery>[]>();
+    const deliveries = new Map<string, FairDelivery<QueuedJob>[]>();
     applications.forEach(({ id, flow, model, cost }, index) => {
       if (replies[index]?.kind !== 'ok') return;
       const queue = queueName(model.pool, model.name);
@@ -322,8 +322,8 @@ interface AdmissionParts {
   readonly prices: PriceTable;
   readonly limits: RateLimits;
   readonly redis: Redis;
-  readonly keys: JobKeys;
-  readonly queues: FairQueues<Delivery>;
+  readonly keys: RedisKeys;
+  readonly queues: FairQueues<QueuedJob>;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   readonly signingKey: SigningKey;

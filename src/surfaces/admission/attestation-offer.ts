@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { featuresOf } from '../../proof/tasks/task-input.ts';
 import { present } from '../../core/catalog/announcement.ts';
 import type { CatalogModel } from '../../core/catalog/catalog.ts';
@@ -21,14 +21,14 @@ const UNSERVED = {
 /** Which promises of confirmation can be kept now, by who is heard of. */
 export class AttestationOffer {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   #served: { methods: ReadonlySet<string>; anybody: boolean; at: number } = {
     methods: new Set(),
     anybody: false,
     at: -Infinity,
   };
 
-  constructor(redis: Redis, keys: JobKeys) {
+  constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
     this.#keys = keys;
   }

@@ -2,13 +2,13 @@ import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 
 export const MAX_FILE_BYTES = 200 * 1_048_576;
 /** Results hold the answers; no batch of the largest size comes near. */
 const MAX_RESULT_BYTES = 8 * 2 ** 30;
-const MOST_FILES = 1_000;
+const MAX_FILES = 1_000;
 const KEEP_MS = 30 * 86_400_000;
 const LIST_PAGE = 10_000;
 
@@ -29,9 +29,9 @@ const UNKNOWN = 'There is no file with this id.';
 export class BatchFiles {
   readonly blobs: BlobStore;
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
 
-  constructor(redis: Redis, keys: JobKeys, blobs: BlobStore) {
+  constructor(redis: Redis, keys: RedisKeys, blobs: BlobStore) {
     this.#redis = redis;
     this.#keys = keys;
     this.blobs = blobs;
@@ -42,8 +42,8 @@ export class BatchFiles {
    * CodedErrors `body_too_large` and `too_many_files`.
    */
   async upload(tenant: string, filename: string, source: AsyncIterable<Uint8Array>): Promise<FileRecord> {
-    if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MOST_FILES)
-      throw new CodedError('too_many_files', `There are ${MOST_FILES} files already; delete some first.`);
+    if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MAX_FILES)
+      throw new CodedError('too_many_files', `There are ${MAX_FILES} files already; delete some first.`);
     const stored = await this.blobs.putStream(source, MAX_FILE_BYTES);
     const createdMs = Date.now();
     return this.#record({

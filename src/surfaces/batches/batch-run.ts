@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { Completions } from '../openai/completions.ts';
 import type { ApiKeys } from '../tenants/api-key.store.ts';
 import type { BatchFiles } from './batch-files.store.ts';
@@ -18,7 +18,7 @@ import { openAiError } from '../openai/openai-error.ts';
 const LINES_AT_ONCE = 128;
 /** Parts that are worked on at once, so that the slowest line of one does not hold up the next. */
 const PARTS_AT_ONCE = 3;
-const MOST_ERRORS_LISTED = 100;
+const MAX_ERRORS_LISTED = 100;
 /** A job of a batch may wait as long as the batch; the batch itself ends it earlier. */
 const JOB_DEADLINE_MS = 86_400_000;
 const TELL_EVERY_MS = 500;
@@ -32,7 +32,7 @@ type Stop = 'cancelled' | 'expired';
 /** What running batches needs. */
 export interface BatchParts {
   readonly redis: Redis;
-  readonly keys: JobKeys;
+  readonly keys: RedisKeys;
   readonly batches: Batches;
   readonly files: BatchFiles;
   readonly completions: Completions;
@@ -100,7 +100,7 @@ export class BatchRun {
     let total = 0;
     let model: string | undefined;
     const fail = (code: string, message: string, line: number | null, param: string | null = null) => {
-      if (errors.length < MOST_ERRORS_LISTED) errors.push({ code, message, line, param });
+      if (errors.length < MAX_ERRORS_LISTED) errors.push({ code, message, line, param });
     };
     try {
       for await (const bytes of linesOf(files.blobs.read(inputSha256))) {

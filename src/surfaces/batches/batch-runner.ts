@@ -2,7 +2,7 @@ import { isOver } from './batch.store.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
-import { Repetition } from '../../ground/process/periodic-task.ts';
+import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { BatchRun, type BatchParts } from './batch-run.ts';
 
 const BATCHES_AT_ONCE = 4;
@@ -24,14 +24,14 @@ export class BatchRunner {
   readonly #gone = new AbortController();
   readonly #running = new Map<string, { tenant: string; work: Promise<void> }>();
   readonly #warn: (error: unknown) => void;
-  readonly #looks: Repetition;
+  readonly #looks: PeriodicTask;
   #lastClean = -Infinity;
 
   constructor(parts: BatchParts, logger: Logger) {
     this.#parts = parts;
     this.#logger = logger;
     this.#warn = rateLimited(5_000, (error) => logger.warn(`batches: ${messageOf(error).slice(0, 300)}`));
-    this.#looks = new Repetition(() => this.#look(), this.#warn, LOOK_EVERY_MS);
+    this.#looks = new PeriodicTask(() => this.#look(), this.#warn, LOOK_EVERY_MS);
   }
 
   start(): void {

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { BATCH_ENDPOINTS } from './batch-request.ts';
 import { loadScript } from '../../ground/redis/script.ts';
@@ -37,8 +37,8 @@ export const isOver = (status: BatchStatus) => MOVES[status].length === 0;
 /** A batch runs within a day, and is kept for thirty more. */
 export const WINDOW_MS = 86_400_000;
 const KEEP_MS = 30 * 86_400_000;
-const MOST_OPEN = 1_000;
-const MOST_OPEN_OF_A_TENANT = 20;
+const MAX_OPEN = 1_000;
+const MAX_OPEN_OF_A_TENANT = 20;
 const LIST_PAGE = 10_000;
 
 const LineError = z.object({
@@ -86,9 +86,9 @@ const UNKNOWN = 'There is no batch with this id.';
 /** Batches of tenants. Every change of status is a compare-and-set. */
 export class Batches {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
 
-  constructor(redis: Redis, keys: JobKeys) {
+  constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
     this.#keys = keys;
   }
@@ -104,7 +104,7 @@ export class Batches {
   }): Promise<BatchRecord> {
     const newest = await this.list(batch.tenant, { limit: 100 });
     const own = newest.batches.filter(({ status }) => !isOver(status)).length;
-    if (own >= MOST_OPEN_OF_A_TENANT || (await this.#redis.zcard(this.#keys.batches)) >= MOST_OPEN)
+    if (own >= MAX_OPEN_OF_A_TENANT || (await this.#redis.zcard(this.#keys.batches)) >= MAX_OPEN)
       throw new CodedError(
         'too_many_batches',
         `${own} of your batches run already; try again when one of them is over.`,
@@ -161,7 +161,7 @@ export class Batches {
 
   /** Ids of batches that are not over, or whose end was not told yet; the oldest first. */
   async open(): Promise<string[]> {
-    return this.#redis.zrange(this.#keys.batches, '0', String(MOST_OPEN - 1));
+    return this.#redis.zrange(this.#keys.batches, '0', String(MAX_OPEN - 1));
   }
 
   /** Whether it moved: only from where the table allows. The fields are written with it, or not at all. */

@@ -1,12 +1,12 @@
 import type { Redis } from 'ioredis';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { isOver, type Batches } from '../batches/batch.store.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
 import { dayOf, entry, monthOf } from '../ledger/ledger-entry.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
-import { Repetition } from '../../ground/process/periodic-task.ts';
+import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { HeldPayment } from '../payments/payment.store.ts';
 import { unitsOf } from '../payments/payment-terms.ts';
 import { chargeOf } from '../../proof/receipts/charge.ts';
@@ -33,24 +33,24 @@ type Row = readonly (string | null)[];
 /** What entering the ends of jobs needs. */
 export interface JobEndParts {
   readonly redis: Redis;
-  readonly keys: JobKeys;
+  readonly keys: RedisKeys;
   readonly webhooks: Webhooks;
   readonly batches: Batches;
 }
 
 /**
- * Enters the end of every job in the books: usage, ledger, events, messages. It follows the order in which jobs ended by one
+ * Enters the end of every job: usage, ledger, events, messages. It follows the order in which jobs ended by one
  * number, which is written with what is entered, so that a crash anywhere leaves a job entered once or not yet. Events of jobs that are
  * open are told from hints, and again from the documents when the job ends: a lost hint delays an event and loses none.
  *
  * One courier keeps the books at a time; two of them would only do the same twice.
  */
-export class Bookkeeper {
+export class JobEndProcessor {
   readonly #parts: JobEndParts;
   readonly #reader: JobReader;
   readonly #logger: Logger;
   readonly #owner: string;
-  readonly #looks: Repetition;
+  readonly #looks: PeriodicTask;
   readonly #paces = new Map<string, number>();
   #hints: Map<string, string> | undefined;
 
@@ -59,8 +59,8 @@ export class Bookkeeper {
     this.#reader = new JobReader(parts.redis, parts.keys, parts.keys.open);
     this.#logger = logger;
     this.#owner = owner;
-    const warn = rateLimited(5_000, (error) => logger.warn(`books: ${messageOf(error).slice(0, 300)}`));
-    this.#looks = new Repetition(() => this.#once(), warn, LOOK_EVERY_MS * 5);
+    const warn = rateLimited(5_000, (error) => logger.warn(`usage: ${messageOf(error).slice(0, 300)}`));
+    this.#looks = new PeriodicTask(() => this.#once(), warn, LOOK_EVERY_MS * 5);
   }
 
   start(): void {
@@ -70,16 +70,16 @@ export class Bookkeeper {
   async stop(): Promise<void> {
     await this.#looks.stop();
     const { redis, keys } = this.#parts;
-    if ((await redis.get(keys.booksLease).catch(() => undefined)) === this.#owner)
-      await redis.unlink(keys.booksLease).catch(() => undefined);
+    if ((await redis.get(keys.jobEndsLease).catch(() => undefined)) === this.#owner)
+      await redis.unlink(keys.jobEndsLease).catch(() => undefined);
   }
 
   /** When to look again, ms. */
   async #once(): Promise<number> {
     const { redis, keys } = this.#parts;
-    if ((await redis.set(keys.booksLease, this.#owner, 'PX', LEASE_MS, 'NX')) !== 'OK') {
-      if ((await redis.get(keys.booksLease)) !== this.#owner) return LEASE_MS / 5;
-      await redis.pexpire(keys.booksLease, LEASE_MS);
+    if ((await redis.set(keys.jobEndsLease, this.#owner, 'PX', LEASE_MS, 'NX')) !== 'OK') {
+      if ((await redis.get(keys.jobEndsLease)) !== this.#owner) return LEASE_MS / 5;
+      await redis.pexpire(keys.jobEndsLease, LEASE_MS);
     }
     const listeners = await this.#listeners();
     const ended = await this.#enterEnds(listeners);
@@ -102,7 +102,7 @@ export class Bookkeeper {
   /** How many jobs were looked at. */
   async #enterEnds(listeners: ReadonlyMap<string, Endpoint[]>): Promise<number> {
     const { redis, keys } = this.#parts;
-    const cursor = (await redis.hget(keys.books, 'cursor')) ?? '0';
+    const cursor = (await redis.hget(keys.jobEnds, 'cursor')) ?? '0';
     const found = await redis.zrangebyscore(keys.ended, `(${cursor}`, '+inf', 'WITHSCORES', 'LIMIT', 0, BATCH);
     const ends = Array.from({ length: found.length / 2 }, (_, at) => ({
       id: found[2 * at] ?? '',
@@ -110,7 +110,7 @@ export class Bookkeeper {
     }));
     // Retention asks where the books stand, also before there is anything to enter.
     if (ends.length === 0) {
-      if (cursor === '0') await redis.hsetnx(keys.books, 'cursor', '0');
+      if (cursor === '0') await redis.hsetnx(keys.jobEnds, 'cursor', '0');
       return 0;
     }
     const reply = await READ.run(redis, [keys.open], [keys.prefix, ...ends.map(({ id }) => id)]);
@@ -118,11 +118,14 @@ export class Bookkeeper {
     const items = await Promise.all(
       ends.map(async ({ id, score }, at) => this.#itemOf(id, score, rows[at] ?? undefined, listeners)),
     );
-    crashPoint('courier.before-books');
+    crashPoint('courier.before-job-ends');
     await this.#enter(items);
-    crashPoint('courier.after-books');
+    crashPoint('courier.after-job-ends');
     if (this.#paces.size > 0) {
-      await redis.hset(keys.pace, Object.fromEntries([...this.#paces].map(([model, ms]) => [model, ms.toFixed(1)])));
+      await redis.hset(
+        keys.recentDuration,
+        Object.fromEntries([...this.#paces].map(([model, ms]) => [model, ms.toFixed(1)])),
+      );
     }
     return ends.length;
   }
@@ -265,7 +268,7 @@ export class Bookkeeper {
     const { redis, keys } = this.#parts;
     await ENTER.run(
       redis,
-      [keys.books, keys.told, keys.deliveries, keys.batches],
+      [keys.jobEnds, keys.eventCursor, keys.webhookMessages, keys.batches],
       [keys.prefix, JSON.stringify(items), Date.now(), FEED_LENGTH, KEEP_USAGE_MS, KEEP_MESSAGES_MS],
     );
   }

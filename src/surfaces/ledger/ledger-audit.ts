@@ -1,11 +1,11 @@
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { chargeOf } from '../../proof/receipts/charge.ts';
 import { decodeStored, verifyPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { Keyring } from '../../proof/receipts/keyring.ts';
 import { Evidence, Ticket, Verdict } from '../../proof/receipts/statements.ts';
-import type { Books } from './books.store.ts';
+import type { UsageStore } from './usage.store.ts';
 import { monthOf, type Kind, type LedgerEntry } from './ledger-entry.ts';
 
 /** No ledger is older. */
@@ -28,13 +28,13 @@ export interface LedgerAudit {
  * meanwhile may look as if it did not fit.
  */
 export async function auditLedger(
-  parts: { redis: Redis; keys: JobKeys; books: Books; keyring: Keyring },
+  parts: { redis: Redis; keys: RedisKeys; usage: UsageStore; keyring: Keyring },
   tenant: string,
 ): Promise<LedgerAudit> {
   const jobs = new Map<string, Partial<Record<Kind, LedgerEntry>>>();
   let entries = 0;
   for (const month of monthsUntil(Date.now())) {
-    for await (const { job, kind, entry } of parts.books.ledger(tenant, month)) {
+    for await (const { job, kind, entry } of parts.usage.ledger(tenant, month)) {
       entries += 1;
       jobs.set(job, { ...jobs.get(job), [kind]: entry });
     }
@@ -56,7 +56,7 @@ export async function auditLedger(
         `${job} is ${charge === undefined ? 'not charged' : `charged ${charge.amount}`} and its receipt comes to ${owed}.`,
       );
   }
-  const account = await parts.books.account(tenant);
+  const account = await parts.usage.account(tenant);
   if (account.spent !== spent) problems.push(`The account says ${account.spent} spent, and the ledger ${spent}.`);
   if (account.held !== held) problems.push(`The account says ${account.held} held, and the ledger ${held}.`);
   return { tenant, entries, compared, spent, held, problems };
@@ -64,7 +64,7 @@ export async function auditLedger(
 
 /** What the signed documents of a done job come to; undefined where the job is not done, not priced, or no longer kept. */
 async function owedFor(
-  { redis, keys, keyring }: { redis: Redis; keys: JobKeys; keyring: Keyring },
+  { redis, keys, keyring }: { redis: Redis; keys: RedisKeys; keyring: Keyring },
   job: string,
 ): Promise<number | undefined> {
   const [state, field, verdictText] = await redis.hmgetBuffer(keys.ruling(job), 'state', 'field', 'verdict');

@@ -12,7 +12,7 @@ import type { Asked } from './requests.ts';
 import { SteadyText } from './steady-text.ts';
 
 /** No job lives longer than its deadline and the time to confirm it. */
-const LONGEST_WAIT_MS = 90_000_000;
+const MAX_WAIT_MS = 90_000_000;
 
 /** Answers requests in OpenAI's shape by jobs, and nothing before it is confirmed but what says that it is not. */
 export class Completions {
@@ -145,7 +145,7 @@ export class Completions {
   }
 
   async #done(tenant: string, id: string, signal: AbortSignal): Promise<Done> {
-    const view = await this.#jobs.wait(tenant, id, LONGEST_WAIT_MS, signal);
+    const view = await this.#jobs.wait(tenant, id, MAX_WAIT_MS, signal);
     return this.#confirmed(view);
   }
 

@@ -1,7 +1,7 @@
 import type { CodedError } from '../../ground/errors/coded-error.ts';
 
 /** The longest Retry-After that OpenAI's clients obey; beyond, they would come back too early. */
-const LONGEST_RETRY_S = 60;
+const MAX_RETRY_S = 60;
 
 /** An error as OpenAI's clients read it: `code` is ours, the same as everywhere. */
 export function openAiError(error: CodedError): {
@@ -40,7 +40,7 @@ const FINAL: ReadonlySet<string> = new Set([
 /** `x-should-retry` overrides what OpenAI's clients would do by the status alone. */
 export function retryHeaders(error: CodedError): Record<string, string> {
   const after = Number(error.headers['retry-after'] ?? NaN);
-  if (FINAL.has(error.code) || after > LONGEST_RETRY_S) return { 'x-should-retry': 'false' };
+  if (FINAL.has(error.code) || after > MAX_RETRY_S) return { 'x-should-retry': 'false' };
   if (error.status === 429 || error.status === 503)
     return { 'x-should-retry': 'true', ...(Number.isNaN(after) ? { 'retry-after': '1' } : {}) };
   return {};

@@ -24,8 +24,8 @@ export interface Asked {
   readonly dimensions: number | undefined;
 }
 
-const MOST_CHOICES = 8;
-const MOST_PROMPTS = 32;
+const MAX_CHOICES = 8;
+const MAX_PROMPTS = 32;
 /** Where the caller names no bound. An engine stops earlier where its context ends. */
 const CHAT_TOKENS = 1_024;
 const COMPLETION_TOKENS = 16;
@@ -54,7 +54,7 @@ const sampling = {
   top_p: z.number().gt(0).max(1).nullish(),
   seed: z.number().int().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER).nullish(),
   stop: z.union([z.string().min(1).max(64), z.array(z.string().min(1).max(64)).max(4)]).nullish(),
-  n: z.number().int().min(1).max(MOST_CHOICES).nullish(),
+  n: z.number().int().min(1).max(MAX_CHOICES).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z
     .strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.boolean().optional() })
@@ -112,13 +112,13 @@ export const ChatRequest = z.strictObject({
 
 export const CompletionRequest = z.strictObject({
   model: Model,
-  prompt: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(MOST_PROMPTS)], {
+  prompt: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(MAX_PROMPTS)], {
     error: 'a text or a list of texts is expected here, not tokens',
   }),
   max_tokens: z.number().int().min(1).max(131_072).nullish(),
   logprobs: z.null({ error: 'this service gives no logprobs of completions' }).optional(),
   echo: only(false),
-  best_of: z.number().int().min(1).max(MOST_CHOICES).nullish(),
+  best_of: z.number().int().min(1).max(MAX_CHOICES).nullish(),
   suffix: z.null({ error: 'this service cannot insert text' }).optional(),
   ...sampling,
   user: neutral.user,

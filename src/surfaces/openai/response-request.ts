@@ -101,7 +101,7 @@ export type Surface = z.infer<typeof Surface>;
 
 const DEFAULT_TOKENS = 1_024;
 /** A longer one is in the input of the job, and not repeated. */
-const LONGEST_REPEATED = 4_096;
+const MAX_REPEATED = 4_096;
 
 export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJob; surface: Surface } {
   const { tools, tool_choice, text, countersign } = request;
@@ -157,7 +157,7 @@ export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJo
     surface: {
       background: request.background === true,
       instructions:
-        request.instructions != null && request.instructions.length <= LONGEST_REPEATED ? request.instructions : null,
+        request.instructions != null && request.instructions.length <= MAX_REPEATED ? request.instructions : null,
       max_output_tokens: request.max_output_tokens ?? null,
       temperature,
       top_p,

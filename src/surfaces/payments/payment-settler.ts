@@ -1,12 +1,12 @@
 import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { Facilitator, NoAnswer, type Settled } from './facilitator.ts';
 import type { PaymentState } from './payment.store.ts';
 import { Requirements, type PaymentPayload } from './x402.ts';
-import { Repetition } from '../../ground/process/periodic-task.ts';
+import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { takeDue } from '../../ground/redis/take-due.ts';
 
 const LOOK_EVERY_MS = 100;
@@ -14,7 +14,7 @@ const AT_ONCE = 16;
 /** Longer than a settlement may take: what a courier took that died comes back after this. */
 const TAKEN_MS = 70_000;
 const FIRST_RETRY_MS = 1_000;
-const LONGEST_RETRY_MS = 60_000;
+const MAX_RETRY_MS = 60_000;
 
 /**
  * Carries out the payments of done jobs. The chain lets each authorization through once, so asking again can take nothing twice; but
@@ -22,22 +22,22 @@ const LONGEST_RETRY_MS = 60_000;
  * answer: a refusal that comes after a call whose answer nobody saw ends `unsure`, which counts for the payer and is for the
  * operator to look up.
  */
-export class Settler {
+export class PaymentSettler {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #facilitator: Facilitator;
   readonly #logger: Logger;
-  readonly #looks: Repetition;
+  readonly #looks: PeriodicTask;
   readonly #running = new Set<Promise<void>>();
   readonly #warn: (error: unknown) => void;
 
-  constructor({ redis, keys }: { redis: Redis; keys: JobKeys }, facilitatorUrl: string, logger: Logger) {
+  constructor({ redis, keys }: { redis: Redis; keys: RedisKeys }, facilitatorUrl: string, logger: Logger) {
     this.#redis = redis;
     this.#keys = keys;
     this.#facilitator = new Facilitator(facilitatorUrl);
     this.#logger = logger;
     this.#warn = rateLimited(5_000, (error) => logger.warn(`payments: ${messageOf(error).slice(0, 300)}`));
-    this.#looks = new Repetition(() => this.#look(), this.#warn, LOOK_EVERY_MS * 5);
+    this.#looks = new PeriodicTask(() => this.#look(), this.#warn, LOOK_EVERY_MS * 5);
   }
 
   start(): void {
@@ -88,7 +88,7 @@ export class Settler {
         return this.#end(job, error.mayHaveArrived || mayBeDone ? 'unsure' : 'failed', {
           problem: 'the authorization ended before the facilitator answered',
         });
-      const wait = Math.min(FIRST_RETRY_MS * 2 ** Math.min(Number(tries ?? 0), 10), LONGEST_RETRY_MS);
+      const wait = Math.min(FIRST_RETRY_MS * 2 ** Math.min(Number(tries ?? 0), 10), MAX_RETRY_MS);
       await this.#redis.zadd(this.#keys.payments, 'XX', Date.now() + wait, job);
       return;
     }

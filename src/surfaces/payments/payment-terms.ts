@@ -66,6 +66,6 @@ export function unitsOf(way: Pick<Way, 'unitsPerMillionth'>, millionths: number)
 }
 
 /** The most that a job of this price takes from a payer. */
-export function mostUnits(way: Way, price: Price): string {
+export function maxUnits(way: Way, price: Price): string {
   return unitsOf(way, price.hold);
 }

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { Withholding } from '../../core/jobs/jobs.ts';
 import { isPayer } from './payer.ts';
 import { Requirements, X402_VERSION, encode, type PaymentPayload } from './x402.ts';
@@ -39,9 +39,9 @@ export interface PaymentRecord {
 /** Payments of jobs: what a payer bought is withheld from him until his payment is settled. */
 export class PaymentRecords implements Withholding {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
 
-  constructor(redis: Redis, keys: JobKeys) {
+  constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
     this.#keys = keys;
   }

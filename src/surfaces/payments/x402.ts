@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { Price } from '../../proof/receipts/statements.ts';
-import { mostUnits, type PaymentTerms, type Way } from './payment-terms.ts';
+import { maxUnits, type PaymentTerms, type Way } from './payment-terms.ts';
 
 /**
  * Version 2 of x402 over HTTP: `PAYMENT-REQUIRED`, `PAYMENT-SIGNATURE` and `PAYMENT-RESPONSE`, each Base64 of JSON, with the
@@ -23,7 +23,7 @@ export type Requirements = z.infer<typeof Requirements>;
 
 export function requirementsOf(way: Way, price: Price): Requirements {
   const { scheme, network, asset, payTo, maxTimeoutSeconds, extra } = way;
-  return { scheme, network, amount: mostUnits(way, price), asset, payTo, maxTimeoutSeconds, extra };
+  return { scheme, network, amount: maxUnits(way, price), asset, payTo, maxTimeoutSeconds, extra };
 }
 
 /** The value of `PAYMENT-REQUIRED`. */
@@ -138,7 +138,7 @@ export function wayOf(terms: PaymentTerms, price: Price, { payload: { accepted }
       way.network === accepted.network &&
       same(way.asset, accepted.asset) &&
       same(way.payTo, accepted.payTo) &&
-      mostUnits(way, price) === accepted.amount,
+      maxUnits(way, price) === accepted.amount,
   );
 }
 

@@ -2,15 +2,18 @@ import { z } from 'zod';
 import { commonFields, redisFields } from '../../ground/config/fields.ts';
 
 /** What every role is told that takes jobs in and reads them out. */
-export const deskFields = {
+export const serviceFields = {
   ...redisFields,
   ...commonFields,
-  COUNTERSIGN_API_KEY_FILE: z.string().min(1).describe("file with the API's ticket signing key (PKCS#8 PEM, mode 600)"),
+  COUNTERSIGN_TICKET_KEY_FILE: z
+    .string()
+    .min(1)
+    .describe("file with the API's ticket signing key (PKCS#8 PEM, mode 600)"),
   COUNTERSIGN_KEYRING: z
     .string()
     .min(1)
     .describe('file with the public keys of the API and the attestors, served under `/.well-known/`'),
-  COUNTERSIGN_LOG: z.string().min(1).describe("folder of the transparency log's tiles, served under `/log/`"),
+  COUNTERSIGN_TLOG: z.string().min(1).describe("folder of the transparency log's tiles, served under `/log/`"),
   COUNTERSIGN_FILES: z.string().min(1).describe('folder of uploaded files and of the results of batches'),
   COUNTERSIGN_PRICES: z
     .string()
@@ -33,4 +36,4 @@ export const deskFields = {
     .default(1)
     .describe('share of answers computed again where a job does not say'),
 } as const;
-export type DeskConfig = z.infer<z.ZodObject<typeof deskFields>>;
+export type ServiceConfig = z.infer<z.ZodObject<typeof serviceFields>>;

@@ -5,7 +5,7 @@ import { Batches } from '../batches/batch.store.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { FairQueues } from '../../ground/bull/fair-queues.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { JobKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { publishedLog } from '../../core/jobs/published-log.ts';
@@ -28,16 +28,16 @@ import { readPaymentTerms, type PaymentTerms } from '../payments/payment-terms.t
 import { PriceTable } from '../ledger/price-table.ts';
 import type { EgressRules } from '../webhooks/egress.ts';
 import { Webhooks } from '../webhooks/webhook.store.ts';
-import { Books } from '../ledger/books.store.ts';
+import { UsageStore } from '../ledger/usage.store.ts';
 import { Admission } from '../admission/admission.ts';
-import type { DeskConfig } from './service-config.ts';
+import type { ServiceConfig } from './service-config.ts';
 
 const REDIS_START_MS = 10_000;
 
 /** Where jobs are handed in and their answers handed out: what the API and the courier have in common. */
-export interface Desk {
+export interface ServiceContext {
   readonly redis: Redis;
-  readonly keys: JobKeys;
+  readonly keys: RedisKeys;
   readonly catalog: Catalog;
   readonly keyring: KeyringFile;
   readonly signingKey: SigningKey;
@@ -50,7 +50,7 @@ export interface Desk {
   readonly batches: Batches;
   readonly apiKeys: ApiKeys;
   readonly limits: RateLimits;
-  readonly books: Books;
+  readonly usage: UsageStore;
   readonly prices: PriceTable;
   readonly webhooks: Webhooks;
   readonly payments: PaymentRecords;
@@ -61,8 +61,8 @@ export interface Desk {
 }
 
 /** Checks key, keyring, catalog and Redis, and opens everything. Throws CodedErrors that say what to do. */
-export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk> {
-  const signingKey = readSigningKey(config.COUNTERSIGN_API_KEY_FILE);
+export async function openServiceContext(config: ServiceConfig, logger: Logger): Promise<ServiceContext> {
+  const signingKey = readSigningKey(config.COUNTERSIGN_TICKET_KEY_FILE);
   const trust = readKeyring(config.COUNTERSIGN_KEYRING);
   if (!trust.of('api').some((key) => key.id === signingKey.public.id)) {
     throw new CodedError(
@@ -77,7 +77,7 @@ export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk
   const prices = config.COUNTERSIGN_PRICES === undefined ? PriceTable.free : PriceTable.read(config.COUNTERSIGN_PRICES);
   const paymentTerms =
     config.COUNTERSIGN_X402 === undefined ? undefined : readPaymentTerms(config.COUNTERSIGN_X402, prices.currency);
-  const keys = new JobKeys(config.COUNTERSIGN_SHARD);
+  const keys = new RedisKeys(config.COUNTERSIGN_SHARD);
   const access = redisAccess(config, 'api');
   const redis = openRedis(access, 'prompt', logger);
   const blocking = openRedis(access, 'patient', logger);
@@ -98,7 +98,7 @@ export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk
   const wake = new Wake(blocking, keys, logger);
   wake.start();
   const reader = new JobReader(redis, keys, keys.open);
-  const log = new LogReader(new LogFiles(config.COUNTERSIGN_LOG), ownLog.key, publishedLog(redis, keys));
+  const log = new LogReader(new LogFiles(config.COUNTERSIGN_TLOG), ownLog.key, publishedLog(redis, keys));
   const payments = new PaymentRecords(redis, keys);
   const jobs = new Jobs({ redis, keys, reader, blobs, wake, log, keyring: trust, withholding: payments });
   const admission = new Admission({
@@ -136,7 +136,7 @@ export async function openDesk(config: DeskConfig, logger: Logger): Promise<Desk
     payments,
     paymentTerms,
     egress,
-    books: new Books(redis, keys),
+    usage: new UsageStore(redis, keys),
     async close() {
       await wake.stop();
       redis.disconnect();

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { SCOPES, hashesEqual, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
 import { AuditLog } from './audit-log.ts';
 import { Limits, NO_LIMITS } from './limits.ts';
@@ -46,17 +46,17 @@ export interface NewKey {
 const CACHE_MS = 1_000;
 const CACHE_SIZE = 10_000;
 const NOBODY = '0'.repeat(64);
-const MOST_LISTED = 1_000;
+const MAX_LISTED = 1_000;
 
 /** API keys in Redis, where only the hash of the secret stands. */
 export class ApiKeys {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #audit: AuditLog;
   readonly #tenants: Tenants;
   readonly #cache = new Map<string, { caller: Caller | undefined; at: number }>();
 
-  constructor(redis: Redis, keys: JobKeys) {
+  constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
     this.#keys = keys;
     this.#audit = new AuditLog(redis, keys);
@@ -114,7 +114,7 @@ export class ApiKeys {
 
   /** The newest 1,000 keys, without secrets. */
   async list(tenant?: string): Promise<ApiKeyFacts[]> {
-    const ids = await this.#redis.zrange(this.#keys.apiKeys, String(-MOST_LISTED), '-1');
+    const ids = await this.#redis.zrange(this.#keys.apiKeys, String(-MAX_LISTED), '-1');
     const found = await Promise.all(ids.map((id) => this.#read(id)));
     return found.filter((key) => key !== undefined && (tenant === undefined || key.tenant === tenant)) as ApiKeyFacts[];
   }

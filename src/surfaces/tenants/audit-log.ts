@@ -1,7 +1,7 @@
 import type { ChainableCommander, Redis } from 'ioredis';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 
-const MOST_ENTRIES = 100_000;
+const MAX_ENTRIES = 100_000;
 
 export interface AuditEntry {
   readonly id: string;
@@ -16,9 +16,9 @@ export interface AuditEntry {
 /** Who changed what about tenants and keys. Redis lets the API append here, and neither change nor delete. */
 export class AuditLog {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
 
-  constructor(redis: Redis, keys: JobKeys) {
+  constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
     this.#keys = keys;
   }
@@ -33,7 +33,7 @@ export class AuditLog {
   ): Promise<void> {
     const fields = { by, action, target, detail: JSON.stringify(detail) };
     const multi = this.#redis.multi();
-    change(multi).xadd(this.#keys.audit, 'MAXLEN', '~', MOST_ENTRIES, '*', ...Object.entries(fields).flat());
+    change(multi).xadd(this.#keys.audit, 'MAXLEN', '~', MAX_ENTRIES, '*', ...Object.entries(fields).flat());
     for (const [error] of (await multi.exec()) ?? []) if (error) throw error;
   }
 

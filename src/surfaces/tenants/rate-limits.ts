@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Caller } from './api-key.ts';
 
@@ -13,9 +13,9 @@ const FIELD = { requests: 'requests_per_minute', tokens: 'tokens_per_minute' } a
 /** Allowances per minute, shared by all instances. */
 export class RateLimits {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
 
-  constructor(redis: Redis, keys: JobKeys) {
+  constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
     this.#keys = keys;
   }

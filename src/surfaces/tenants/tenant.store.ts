@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { AuditLog } from './audit-log.ts';
 import { Limits } from './limits.ts';
 
@@ -21,15 +21,15 @@ export interface Tenant {
   readonly limits: Limits;
 }
 
-const MOST_LISTED = 10_000;
+const MAX_LISTED = 10_000;
 
 /** Tenants, by name. What is changed stands in the audit log, in one step. */
 export class Tenants {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
   readonly #audit: AuditLog;
 
-  constructor(redis: Redis, keys: JobKeys, audit: AuditLog) {
+  constructor(redis: Redis, keys: RedisKeys, audit: AuditLog) {
     this.#redis = redis;
     this.#keys = keys;
     this.#audit = audit;
@@ -61,7 +61,7 @@ export class Tenants {
   }
 
   async list(): Promise<Tenant[]> {
-    const names = (await this.#redis.smembers(this.#keys.tenants)).toSorted().slice(0, MOST_LISTED);
+    const names = (await this.#redis.smembers(this.#keys.tenants)).toSorted().slice(0, MAX_LISTED);
     return (await Promise.all(names.map((name) => this.find(name)))).filter((tenant) => tenant !== undefined);
   }
 

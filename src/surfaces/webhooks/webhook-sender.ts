@@ -1,14 +1,14 @@
 import type { Redis } from 'ioredis';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
-import { Repetition } from '../../ground/process/periodic-task.ts';
+import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { describeFailure, Egress, type Answer, type EgressRules } from './egress.ts';
 import { webhookSecret } from './webhook-secret.ts';
 import { takeDue } from '../../ground/redis/take-due.ts';
-import { JOB_ENDPOINT, type Delivery, type Endpoint, type Webhooks } from './webhook.store.ts';
+import { JOB_ENDPOINT, type WebhookMessage, type Endpoint, type Webhooks } from './webhook.store.ts';
 
 const LOOK_EVERY_MS = 100;
 const MESSAGES_AT_ONCE = 64;
@@ -16,12 +16,12 @@ const MESSAGES_AT_ONCE = 64;
 const AT_ONCE_TO_ONE = 8;
 /** Longer than an attempt may take: a message that was taken by a courier that died comes back after this. */
 const TAKEN_MS = 20_000;
-const LONGEST_RETRY_AFTER_S = 86_400;
+const MAX_RETRY_AFTER_S = 86_400;
 
 /** What sending needs. `signingKey` is what the secrets of endpoints are derived from. */
 export interface SenderParts {
   readonly redis: Redis;
-  readonly keys: JobKeys;
+  readonly keys: RedisKeys;
   readonly webhooks: Webhooks;
   readonly egress: EgressRules;
   readonly signingKey: SigningKey;
@@ -31,7 +31,7 @@ export interface SenderParts {
  * Sends messages at least once, each under one id however often: what is due is taken for a while, sent, and its outcome
  * written down. A crash after the sending and before the writing sends it again.
  */
-export class Messenger {
+export class WebhookSender {
   readonly #parts: SenderParts;
   readonly #logger: Logger;
   readonly #egress: Egress;
@@ -39,7 +39,7 @@ export class Messenger {
   readonly #schedule: readonly number[];
   readonly #sending = new Map<string, { target: string; work: Promise<void> }>();
   readonly #warn: (error: unknown) => void;
-  readonly #looks: Repetition;
+  readonly #looks: PeriodicTask;
 
   constructor(parts: SenderParts, logger: Logger, schedule: readonly number[]) {
     this.#parts = parts;
@@ -47,7 +47,7 @@ export class Messenger {
     this.#egress = new Egress(parts.egress);
     this.#schedule = schedule;
     this.#warn = rateLimited(5_000, (error) => logger.warn(`webhooks: ${messageOf(error).slice(0, 300)}`));
-    this.#looks = new Repetition(() => this.#look(), this.#warn, LOOK_EVERY_MS * 5);
+    this.#looks = new PeriodicTask(() => this.#look(), this.#warn, LOOK_EVERY_MS * 5);
   }
 
   start(): void {
@@ -69,16 +69,16 @@ export class Messenger {
       return 0;
     }
     let begun = 0;
-    for (const id of await takeDue(redis, keys.deliveries, TAKEN_MS, room)) {
+    for (const id of await takeDue(redis, keys.webhookMessages, TAKEN_MS, room)) {
       const message = await webhooks.read(id);
       if (message === undefined || message.status !== 'pending') {
-        await redis.zrem(keys.deliveries, id);
+        await redis.zrem(keys.webhookMessages, id);
         continue;
       }
       const target = `${message.tenant} ${message.endpoint === JOB_ENDPOINT ? new URL(message.url).host : message.endpoint}`;
       const busy = [...this.#sending.values()].filter((one) => one.target === target).length;
       if (busy >= AT_ONCE_TO_ONE || this.#sending.has(id)) {
-        await redis.zadd(keys.deliveries, 'XX', Date.now() + LOOK_EVERY_MS, id);
+        await redis.zadd(keys.webhookMessages, 'XX', Date.now() + LOOK_EVERY_MS, id);
         continue;
       }
       begun += 1;
@@ -90,7 +90,7 @@ export class Messenger {
     return begun > 0 ? 0 : LOOK_EVERY_MS;
   }
 
-  async #deliver(message: Delivery): Promise<void> {
+  async #deliver(message: WebhookMessage): Promise<void> {
     const { webhooks } = this.#parts;
     const endpoint =
       message.endpoint === JOB_ENDPOINT
@@ -125,7 +125,7 @@ export class Messenger {
     await this.#retry(message, answer, problem);
   }
 
-  #headers(message: Delivery, endpoint: Endpoint | undefined): Record<string, string> {
+  #headers(message: WebhookMessage, endpoint: Endpoint | undefined): Record<string, string> {
     const { signingKey } = this.#parts;
     const timestampS = Math.floor(Date.now() / 1_000);
     const sign = (id: string, generation: number) =>
@@ -157,25 +157,25 @@ export class Messenger {
     };
   }
 
-  async #retry(message: Delivery, answer: Answer | undefined, problem: string): Promise<void> {
+  async #retry(message: WebhookMessage, answer: Answer | undefined, problem: string): Promise<void> {
     const { redis, keys } = this.#parts;
     const attempts = message.attempts + 1;
     const wait = this.#schedule[attempts];
     const answered = answer === undefined ? {} : { answered: answer.status };
     if (wait === undefined) return this.#end(message, attempts, 'failed', { ...answered, problem });
     const asked = Number(answer?.retryAfter);
-    const afterS = Number.isFinite(asked) && asked > 0 ? Math.max(wait, Math.min(asked, LONGEST_RETRY_AFTER_S)) : wait;
+    const afterS = Number.isFinite(asked) && asked > 0 ? Math.max(wait, Math.min(asked, MAX_RETRY_AFTER_S)) : wait;
     // Later by up to a tenth, never earlier than the receiver asked.
     const next = Math.ceil(Date.now() + afterS * 1_000 * (1 + Math.random() / 10));
     await redis
       .multi()
-      .hset(keys.delivery(message.id), { attempts, problem, next, ...answered })
-      .zadd(keys.deliveries, 'XX', next, message.id)
+      .hset(keys.webhookMessage(message.id), { attempts, problem, next, ...answered })
+      .zadd(keys.webhookMessages, 'XX', next, message.id)
       .exec();
   }
 
   async #end(
-    message: Delivery,
+    message: WebhookMessage,
     attempts: number,
     status: 'delivered' | 'failed',
     fields: { answered?: number; delivered?: number; problem?: string },
@@ -183,9 +183,9 @@ export class Messenger {
     const { redis, keys } = this.#parts;
     await redis
       .multi()
-      .hset(keys.delivery(message.id), { status, attempts, ...fields })
-      .hdel(keys.delivery(message.id), 'next', ...(status === 'delivered' ? ['problem'] : []))
-      .zrem(keys.deliveries, message.id)
+      .hset(keys.webhookMessage(message.id), { status, attempts, ...fields })
+      .hdel(keys.webhookMessage(message.id), 'next', ...(status === 'delivered' ? ['problem'] : []))
+      .zrem(keys.webhookMessages, message.id)
       .exec();
     if (status === 'failed') this.#logger.info({ message: message.id, ...fields }, 'a webhook message was given up');
   }

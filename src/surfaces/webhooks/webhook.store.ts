@@ -1,12 +1,12 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { type WebhookEvent } from './webhook-event.ts';
 import { EVENT_TYPES, type EventType } from '../../proof/contract/event-types.ts';
 
-const MOST_ENDPOINTS = 20;
+const MAX_ENDPOINTS = 20;
 /** Messages are kept for this long after they were made, whatever became of them. */
 export const KEEP_MESSAGES_MS = 7 * 86_400_000;
 /** A tenant without endpoints is listened to for this long after somebody asked. */
@@ -29,7 +29,7 @@ const Endpoint = z.object({
 });
 export type Endpoint = z.infer<typeof Endpoint> & { readonly id: string };
 
-const Delivery = z.object({
+const WebhookMessage = z.object({
   tenant: z.string(),
   endpoint: z.string(),
   url: z.string(),
@@ -43,7 +43,7 @@ const Delivery = z.object({
   answered: z.coerce.number().optional(),
   problem: z.string().optional(),
 });
-export type Delivery = z.infer<typeof Delivery> & { readonly id: string };
+export type WebhookMessage = z.infer<typeof WebhookMessage> & { readonly id: string };
 
 /** The endpoint that per-job addresses stand for. */
 export const JOB_ENDPOINT = 'job';
@@ -53,17 +53,17 @@ const UNKNOWN = 'There is no webhook endpoint with this id.';
 /** Endpoints of tenants, and the messages for them. */
 export class Webhooks {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
 
-  constructor(redis: Redis, keys: JobKeys) {
+  constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
     this.#keys = keys;
   }
 
   /** Throws CodedError `too_many_webhooks`. */
   async create(tenant: string, wanted: Pick<Endpoint, 'url' | 'events' | 'format' | 'description'>): Promise<Endpoint> {
-    if ((await this.#redis.hlen(this.#keys.webhooks(tenant))) >= MOST_ENDPOINTS)
-      throw new CodedError('too_many_webhooks', `There are ${MOST_ENDPOINTS} endpoints already; delete one first.`);
+    if ((await this.#redis.hlen(this.#keys.webhooks(tenant))) >= MAX_ENDPOINTS)
+      throw new CodedError('too_many_webhooks', `There are ${MAX_ENDPOINTS} endpoints already; delete one first.`);
     const endpoint: Endpoint = {
       id: `wh_${freshRandom(12).toString('hex')}`,
       ...wanted,
@@ -151,7 +151,7 @@ export class Webhooks {
   }
 
   /** One message, now, whatever the endpoint listens to. */
-  async sendTest(tenant: string, endpoint: Endpoint): Promise<Delivery> {
+  async sendTest(tenant: string, endpoint: Endpoint): Promise<WebhookMessage> {
     const createdMs = Date.now();
     const body = JSON.stringify({
       type: 'webhook.test',
@@ -161,7 +161,7 @@ export class Webhooks {
     const id = newMessageId();
     await this.#redis
       .multi()
-      .hset(this.#keys.delivery(id), {
+      .hset(this.#keys.webhookMessage(id), {
         tenant,
         endpoint: endpoint.id,
         url: endpoint.url,
@@ -171,39 +171,39 @@ export class Webhooks {
         attempts: 0,
         created: createdMs,
       })
-      .pexpire(this.#keys.delivery(id), KEEP_MESSAGES_MS)
-      .zadd(this.#keys.deliveriesOf(tenant, endpoint.id), createdMs, id)
-      .zadd(this.#keys.deliveries, createdMs, id)
+      .pexpire(this.#keys.webhookMessage(id), KEEP_MESSAGES_MS)
+      .zadd(this.#keys.webhookMessagesOf(tenant, endpoint.id), createdMs, id)
+      .zadd(this.#keys.webhookMessages, createdMs, id)
       .exec();
     return this.delivery(tenant, id);
   }
 
   /** The newest messages of an endpoint. */
-  async deliveries(tenant: string, endpoint: string, limit: number): Promise<Delivery[]> {
-    const ids = await this.#redis.zrevrange(this.#keys.deliveriesOf(tenant, endpoint), 0, limit - 1);
+  async deliveries(tenant: string, endpoint: string, limit: number): Promise<WebhookMessage[]> {
+    const ids = await this.#redis.zrevrange(this.#keys.webhookMessagesOf(tenant, endpoint), 0, limit - 1);
     return (await Promise.all(ids.map((id) => this.read(id)))).filter((one) => one !== undefined);
   }
 
   /** Throws CodedError `delivery_not_found`. */
-  async delivery(tenant: string, id: string): Promise<Delivery> {
+  async delivery(tenant: string, id: string): Promise<WebhookMessage> {
     const found = await this.read(id);
     if (found?.tenant !== tenant) throw new CodedError('delivery_not_found', 'There is no message with this id.');
     return found;
   }
 
-  async read(id: string): Promise<Delivery | undefined> {
-    const parsed = Delivery.safeParse(await this.#redis.hgetall(this.#keys.delivery(id)));
+  async read(id: string): Promise<WebhookMessage | undefined> {
+    const parsed = WebhookMessage.safeParse(await this.#redis.hgetall(this.#keys.webhookMessage(id)));
     return parsed.success ? { id, ...parsed.data } : undefined;
   }
 
   /** Sends a message again, under the same id, from the beginning of the schedule. */
-  async redeliver(tenant: string, id: string): Promise<Delivery> {
+  async redeliver(tenant: string, id: string): Promise<WebhookMessage> {
     const found = await this.delivery(tenant, id);
     await this.#redis
       .multi()
-      .hset(this.#keys.delivery(id), { status: 'pending', attempts: 0 })
-      .pexpire(this.#keys.delivery(id), KEEP_MESSAGES_MS)
-      .zadd(this.#keys.deliveries, Date.now(), id)
+      .hset(this.#keys.webhookMessage(id), { status: 'pending', attempts: 0 })
+      .pexpire(this.#keys.webhookMessage(id), KEEP_MESSAGES_MS)
+      .zadd(this.#keys.webhookMessages, Date.now(), id)
       .exec();
     return { ...found, status: 'pending', attempts: 0 };
   }

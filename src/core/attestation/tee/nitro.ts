@@ -9,7 +9,7 @@ import { TeeRefused } from './tee-refused.ts';
 /** SHA-256 of the AWS Nitro Enclaves root certificate (G1). */
 export const NITRO_ROOT = '641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b';
 
-const MOST_BYTES = 32_768;
+const MAX_BYTES = 32_768;
 /** The protected header {1: -35}: ES384 and nothing else. */
 const ES384_HEADER = 'a1013822';
 const COSE_SIGN1_TAG = 0xd2;
@@ -59,7 +59,7 @@ export interface NitroDocument {
  * its registers may hold, is for the policy. Throws TeeRefused.
  */
 export function verifyNitroDocument(bytes: Buffer, atMs: number): NitroDocument {
-  if (bytes.length > MOST_BYTES) throw new TeeRefused('TEE_MALFORMED', 'The document is too long.');
+  if (bytes.length > MAX_BYTES) throw new TeeRefused('TEE_MALFORMED', 'The document is too long.');
   const untagged = bytes[0] === COSE_SIGN1_TAG ? bytes.subarray(1) : bytes;
   const envelope = decodeCbor(untagged, false);
   if (!Array.isArray(envelope) || envelope.length !== 4)

@@ -9,12 +9,12 @@ import { TeeRefused } from './tee-refused.ts';
  */
 export const NRAS_ISSUER = 'https://nras.attestation.nvidia.com';
 
-const MOST_TOKEN_CHARS = 65_536;
-const MOST_DEVICES = 64;
+const MAX_TOKEN_CHARS = 65_536;
+const MAX_DEVICES = 64;
 
 const Compact = z
   .string()
-  .max(MOST_TOKEN_CHARS)
+  .max(MAX_TOKEN_CHARS)
   .regex(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/);
 const Bundle = z.tuple([
   z.tuple([z.literal('JWT'), Compact]),
@@ -67,7 +67,7 @@ export async function verifyNras(
     throw new TeeRefused('TEE_MALFORMED', 'The bundle is not an overall token with one for each device.');
   const [[, overallToken], deviceTokens] = parsed.data;
   const names = Object.keys(deviceTokens);
-  if (names.length === 0 || names.length > MOST_DEVICES)
+  if (names.length === 0 || names.length > MAX_DEVICES)
     throw new TeeRefused('TEE_MALFORMED', `The bundle is about ${names.length} devices.`);
   const keys = createLocalJWKSet(keySet);
   const read = async (token: string): Promise<JWTPayload> => {
@@ -116,7 +116,7 @@ export async function verifyNras(
 
 function jsonOf(text: string): unknown {
   try {
-    return text.length > MOST_TOKEN_CHARS * 8 ? undefined : JSON.parse(text);
+    return text.length > MAX_TOKEN_CHARS * 8 ? undefined : JSON.parse(text);
   } catch {
     return undefined;
   }

@@ -13,7 +13,7 @@ export const NVIDIA_ROOT = '102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b
 
 const REQUEST_BYTES = 37;
 const SIGNATURE_BYTES = 96;
-const MOST_BYTES = 65_536;
+const MAX_BYTES = 65_536;
 const GET_MEASUREMENTS = 0xe0;
 const MEASUREMENTS = 0x60;
 const SPDM_1_1 = 0x11;
@@ -28,7 +28,7 @@ export interface GpuReport {
 
 /** Verifies the evidence bytes (request and response) against the device's chain in PEM, the leaf first. Throws TeeRefused. */
 export function verifySpdm(evidence: Buffer, chainPem: string, atMs: number): GpuReport {
-  if (evidence.length < REQUEST_BYTES + 8 + SIGNATURE_BYTES || evidence.length > MOST_BYTES)
+  if (evidence.length < REQUEST_BYTES + 8 + SIGNATURE_BYTES || evidence.length > MAX_BYTES)
     throw new TeeRefused('TEE_MALFORMED', 'The GPU evidence has an impossible length.');
   if (
     evidence[0] !== SPDM_1_1 ||

@@ -16,7 +16,7 @@ import { TeeRefused, type TeeRefusal } from './tee-refused.ts';
 /** SHA-256 of "Intel SGX Root CA". */
 export const INTEL_ROOT = '44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3';
 
-const MOST_QUOTE_BYTES = 32_768;
+const MAX_QUOTE_BYTES = 32_768;
 
 const Hex = z
   .string()
@@ -56,7 +56,7 @@ let isWasmReady = false;
 /** Verifies a quote with its collateral, as of `atMs`. Quotes are malleable: never take their hash for a replay key. Throws TeeRefused. */
 export async function verifyIntelQuote(quote: Buffer, collateral: unknown, atMs: number): Promise<IntelQuote> {
   if (!Number.isSafeInteger(atMs) || atMs < 0) throw new TeeRefused('TEE_NOT_FRESH', 'The time is not a time.');
-  if (quote.length > MOST_QUOTE_BYTES) throw new TeeRefused('TEE_MALFORMED', 'The quote is too long.');
+  if (quote.length > MAX_QUOTE_BYTES) throw new TeeRefused('TEE_MALFORMED', 'The quote is too long.');
   const parsed = TdxCollateral.safeParse(collateral);
   if (!parsed.success)
     throw new TeeRefused('TEE_COLLATERAL_INVALID', 'The collateral lacks members, or they are malformed.');

@@ -3,14 +3,14 @@ import { X509Certificate, createHash, webcrypto } from 'node:crypto';
 import { X509Certificate as ParsedCertificate, X509Crl } from '@peculiar/x509';
 import { TeeRefused } from './tee-refused.ts';
 
-const MOST_CERTIFICATES = 10;
-const MOST_CHAIN_BYTES = 65_536;
+const MAX_CERTIFICATES = 10;
+const MAX_CHAIN_BYTES = 65_536;
 
 /** The certificates of a PEM text, in its order. Throws TeeRefused. */
 export function certificatesOfPem(pem: string): X509Certificate[] {
-  if (pem.length > MOST_CHAIN_BYTES) throw new TeeRefused('TEE_MALFORMED', 'The certificate chain is too long.');
+  if (pem.length > MAX_CHAIN_BYTES) throw new TeeRefused('TEE_MALFORMED', 'The certificate chain is too long.');
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g) ?? [];
-  if (blocks.length === 0 || blocks.length > MOST_CERTIFICATES)
+  if (blocks.length === 0 || blocks.length > MAX_CERTIFICATES)
     throw new TeeRefused('TEE_MALFORMED', `The certificate chain has ${blocks.length} certificates.`);
   return blocks.map(parseCertificate);
 }

@@ -9,7 +9,7 @@
   Returns the number of jobs forgotten.
 ]]
 local prefix, batch = ARGV[1], tonumber(ARGV[4])
-local entered = tonumber(redis.call('HGET', prefix .. 'books', 'cursor') or '+inf')
+local entered = tonumber(redis.call('HGET', prefix .. 'jobends', 'cursor') or '+inf')
 local before = math.min(tonumber(ARGV[2]), entered)
 local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.17g', before), 'LIMIT', 0, batch)
 local excess = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])

@@ -2,8 +2,8 @@
   Enter what became of jobs in the books, and tell it, in one step: usage, ledger, the tenant's events and the messages
   that are to be sent. Each end is entered once, since the cursor only grows; each event is told once, since its rank only grows.
 
-    KEYS[1]  books       {shard}:books         ARGV[1]  key prefix
-    KEYS[2]  told        {shard}:told          ARGV[2]  JSON: a list of
+    KEYS[1]  job ends    {shard}:jobends       ARGV[1]  key prefix
+    KEYS[2]  cursors     {shard}:eventcursor   ARGV[2]  JSON: a list of
     KEYS[3]  deliveries  {shard}:deliveries      { subject, tenant, batch (true for one that is over),
     KEYS[4]  batches     {shard}:batches
                                                    end: { score, day, month, usage: { field: amount },

@@ -1,10 +1,10 @@
 import type { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { JobKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { LedgerEntry, dayOf, KINDS, type Kind } from './ledger-entry.ts';
 
 const DAY_MS = 86_400_000;
-const MOST_DAYS = 92;
+const MAX_DAYS = 92;
 
 export const GROUPS = ['day', 'key', 'model'] as const;
 export type Group = (typeof GROUPS)[number];
@@ -24,11 +24,11 @@ export interface UsageRow {
 const NOTHING = { jobs: 0, done: 0, input_tokens: 0, output_tokens: 0, charged: 0 };
 
 /** What tenants used and owe, as the courier has entered it. */
-export class Books {
+export class UsageStore {
   readonly #redis: Redis;
-  readonly #keys: JobKeys;
+  readonly #keys: RedisKeys;
 
-  constructor(redis: Redis, keys: JobKeys) {
+  constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
     this.#keys = keys;
   }
@@ -36,8 +36,8 @@ export class Books {
   /** A tenant's usage between two days (both included), summed by what is asked. Throws CodedError `request_invalid`. */
   async usage(tenant: string, query: { from: string; to: string; groupBy: readonly Group[] }): Promise<UsageRow[]> {
     const days = Math.floor((Date.parse(query.to) - Date.parse(query.from)) / DAY_MS) + 1;
-    if (Number.isNaN(days) || days < 1 || days > MOST_DAYS)
-      throw new CodedError('request_invalid', `from and to are days, in this order, at most ${MOST_DAYS} of them.`);
+    if (Number.isNaN(days) || days < 1 || days > MAX_DAYS)
+      throw new CodedError('request_invalid', `from and to are days, in this order, at most ${MAX_DAYS} of them.`);
     const rows = new Map<string, UsageRow>();
     for (let index = 0; index < days; index += 1) {
       const day = dayOf(Date.parse(query.from) + index * DAY_MS);
@@ -87,7 +87,7 @@ export class Books {
 
   /** How long a job of each model took lately, ms, from its admission to its end without the wait. */
   async pace(model: string): Promise<number | undefined> {
-    const ms = await this.#redis.hget(this.#keys.pace, model);
+    const ms = await this.#redis.hget(this.#keys.recentDuration, model);
     return ms === null ? undefined : Number(ms);
   }
 }
