@@ -76,7 +76,7 @@ module.exports = {
       name: 'only-bull-and-processors-use-bullmq',
       severity: 'error',
       comment: 'BullMQ delivers; no decision may depend on it.',
-      from: { path: '^src/', pathNot: '^src/ground/bull/|\\.processor\\.ts$' },
+      from: { path: '^src/', pathNot: '^src/ground/bull/|\\.(processor|module)\\.ts$|-lifecycle\\.ts$' },
       to: { path: 'node_modules/(bullmq|@nestjs/bullmq)/' },
     },
   ],

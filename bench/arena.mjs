@@ -187,7 +187,8 @@ export async function apiKey(arena, scopes = ['submit', 'read']) {
 /** An API's admission in this process, with connections of its own; `close` ends them. */
 export async function openAdmission(arena, model) {
   const { Admission } = await dist('surfaces/admission/admission.js');
-  const { FairQueues } = await dist('ground/bull/fair-queues.js');
+  const { PoolQueues, queueOptions } = await dist('ground/bull/fair-queues.js');
+  const { Queue } = await import('bullmq');
   const { BlobStore } = await dist('ground/blobs/blob-store.js');
   const { Catalog } = await dist('core/catalog/catalog.js');
   const { createLogger } = await dist('ground/logging/logger.js');
@@ -195,12 +196,14 @@ export async function openAdmission(arena, model) {
   const { Webhooks } = await dist('surfaces/webhooks/webhook.store.js');
   const { RateLimits } = await dist('surfaces/tenants/rate-limits.js');
   const [redis, queueRedis] = [arena.connect('api'), arena.connect('api')];
+  const catalog = new Catalog([model]);
+  const queues = catalog.queues().map((name) => new Queue(name, queueOptions(queueRedis, keys.poolQueues)));
   const admission = new Admission({
     redis,
     keys,
-    queues: FairQueues.ofPools(queueRedis, keys),
+    queues: new PoolQueues(redis, keys, queues),
     blobs: new BlobStore(`${arena.folder}/blobs`),
-    catalog: new Catalog([model]),
+    catalog,
     signingKey: arena.apiKey,
     defaultRecompute: 0,
     prices: PriceTable.free,

@@ -6,7 +6,7 @@ import { parse } from '../../src/roles/api/parse.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
 import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
-import { FairQueues } from '../../src/ground/bull/fair-queues.ts';
+import { poolQueues } from '../support/queues.ts';
 import { writeSecretFile } from '../../src/ground/keys/key-file.ts';
 import { generateSigningKeyPem, signingKeyFromPem } from '../../src/ground/keys/signing-key.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
@@ -42,7 +42,7 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
   const admission = new Admission({
     redis: api,
     keys,
-    queues: FairQueues.ofPools(api, keys),
+    queues: poolQueues(api, keys),
     blobs: new BlobStore(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: newKey(),
@@ -58,20 +58,22 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
   const lost: string[] = [];
   const keyFile = join(server.folder, 'worker.key');
   writeSecretFile(keyFile, generateSigningKeyPem());
-  const heartbeat = new BuiltHeartbeat(
-    {
-      access: server.access('worker'),
-      shard: 'cs',
-      leaseMs: LEASE_MS,
-      heartbeatMs: 200,
-      stallMs,
-      logLevel: 'error',
-      keyFile,
-      worker: worker.id,
-      parallel: 4,
-    },
-    { lost: (job) => lost.push(job), cancelled: () => undefined, died: (error) => lost.push(error.message) },
-  );
+  const heartbeat = new BuiltHeartbeat({
+    access: server.access('worker'),
+    shard: 'cs',
+    leaseMs: LEASE_MS,
+    heartbeatMs: 200,
+    stallMs,
+    logLevel: 'error',
+    keyFile,
+    worker: worker.id,
+    parallel: 4,
+  });
+  heartbeat.listen({
+    lost: (job) => lost.push(job),
+    cancelled: () => undefined,
+    died: (error) => lost.push(error.message),
+  });
   const claim = await worker.claim(id);
   heartbeat.hold(claim);
   const attestor = server.client('attestor');
@@ -106,7 +108,7 @@ describe('the heartbeat', () => {
     await renewed();
     blockEventLoop(500 + 3 * LEASE_MS);
     expect(await held()).toBe(false);
-    const rulings = new Rulings(attestor, keys, FairQueues.ofPools(attestor, keys));
+    const rulings = new Rulings(attestor, keys, poolQueues(attestor, keys));
     const [ruled] = await rulings.apply([
       { id, epoch: 1, phases: ['running'], action: { kind: 'lost' }, code: 'attempts_exhausted', detail: 'lost' },
     ]);
@@ -139,7 +141,7 @@ describe('two attestors at once', () => {
           const verdict = { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' };
           const [logSize = 0] = await sequencer.log([{ id, epoch: 1, field: 'f', verdict: verdict.signed }]);
           await sequencer.stop();
-          return new Rulings(redis, keys, FairQueues.ofPools(redis, keys)).apply([{ ...ruling, verdict, logSize }]);
+          return new Rulings(redis, keys, poolQueues(redis, keys)).apply([{ ...ruling, verdict, logSize }]);
         }),
       )
     ).flat();

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { FairQueues } from '../../src/ground/bull/fair-queues.ts';
+import { poolQueues } from '../support/queues.ts';
 import { Admission } from '../../src/surfaces/admission/admission.ts';
 import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
 import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
@@ -59,7 +59,7 @@ function bench(server: TestRedis) {
   const admission = new Admission({
     redis: api,
     keys,
-    queues: FairQueues.ofPools(api, keys),
+    queues: poolQueues(api, keys),
     blobs: new BlobStore(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: signingKeyFromPem(generateSigningKeyPem()),
@@ -78,7 +78,7 @@ function bench(server: TestRedis) {
     workers,
     admission,
     verdict,
-    rulings: new Rulings(attestor, keys, FairQueues.ofPools(attestor, keys)),
+    rulings: new Rulings(attestor, keys, poolQueues(attestor, keys)),
     reader: new JobReader(api, keys, keys.open),
   };
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { queueName } from '../../ground/redis/keys.ts';
 import { FEATURES } from '../../proof/tasks/task-input.ts';
 import { Task } from '../../proof/receipts/statements.ts';
 
@@ -69,6 +70,11 @@ export class Catalog {
 
   pools(): string[] {
     return [...new Set(this.all().map((model) => model.pool))];
+  }
+
+  /** The names of the pools' queues, one for each model. */
+  queues(): string[] {
+    return this.all().map((model) => queueName(model.pool, model.name));
   }
 }
 

@@ -1,6 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Redis } from 'ioredis';
-import type { FairQueues } from '../../ground/bull/fair-queues.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
@@ -11,7 +10,7 @@ import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Judge } from './judge.ts';
 import { judgeRelease } from './release-judge.ts';
 import type { Sequencer } from './sequencer.ts';
-import { RECOMPUTE_QUEUE, type Recomputation } from './recomputation.ts';
+import { RECOMPUTE_QUEUE, type RecomputeQueue } from './recompute-queue.ts';
 import type { Ruling, RulingReply, Rulings } from './rulings.ts';
 
 /** Published for each ruling that was applied or refused: `{ ruling, reply }`. */
@@ -41,7 +40,7 @@ interface IntakeParts {
   readonly rulings: Rulings;
   readonly sequencer: Sequencer;
   readonly enrolled: EnrolledWorkers;
-  readonly recomputations: FairQueues<Recomputation>;
+  readonly recomputations: RecomputeQueue;
   readonly consumer: string;
   readonly logger: Logger;
 }

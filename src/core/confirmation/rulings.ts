@@ -1,7 +1,8 @@
-import type { Redis } from 'ioredis';
-import type { QueuedJob, FairDelivery, FairQueues } from '../../ground/bull/fair-queues.ts';
+import { Injectable } from '@nestjs/common';
+import { Redis } from 'ioredis';
+import { PoolQueues, type FairDelivery, type QueuedJob } from '../../ground/bull/fair-queues.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { loadScript } from '../../ground/redis/script.ts';
@@ -39,12 +40,13 @@ export type RulingReply =
   | { readonly kind: 'missing' | 'fenced' | 'held' | 'cancelled' | 'unlogged' };
 
 /** The only writer of ends. Rules in batches; a job that is to run again is delivered again. */
+@Injectable()
 export class Rulings {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
-  readonly #queues: FairQueues<QueuedJob>;
+  readonly #queues: PoolQueues;
 
-  constructor(redis: Redis, keys: RedisKeys, queues: FairQueues<QueuedJob>) {
+  constructor(redis: Redis, keys: RedisKeys, queues: PoolQueues) {
     this.#redis = redis;
     this.#keys = keys;
     this.#queues = queues;

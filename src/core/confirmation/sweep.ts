@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { QueuedJob, FairQueues } from '../../ground/bull/fair-queues.ts';
+import type { PoolQueues } from '../../ground/bull/fair-queues.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
@@ -133,7 +133,7 @@ export class Sweep {
 interface SweepParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
-  readonly queues: FairQueues<QueuedJob>;
+  readonly queues: PoolQueues;
   readonly intake: Intake;
   readonly everyMs: number;
   readonly keepMs: number;

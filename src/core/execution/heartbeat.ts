@@ -7,6 +7,26 @@ import { LeaseTable, type HeldLease } from './lease-table.ts';
 
 const TICK_MS = 100;
 
+export interface HeartbeatOptions {
+  readonly access: RedisAccess;
+  readonly shard: string;
+  readonly leaseMs: number;
+  readonly heartbeatMs: number;
+  readonly stallMs: number;
+  readonly logLevel: string;
+  /** File of the key that announcements are signed with. */
+  readonly keyFile: string;
+  readonly worker: string;
+  /** Most jobs that run at once. */
+  readonly parallel: number;
+}
+
+export interface HeartbeatListener {
+  lost(id: string, lease: string): void;
+  cancelled(id: string): void;
+  died(error: Error): void;
+}
+
 /** The main thread's side of the heartbeat: holds and drops leases, hears when one is lost or its job cancelled. */
 export class Heartbeat {
   readonly #thread: Thread;
@@ -16,22 +36,8 @@ export class Heartbeat {
   readonly #stopped: Promise<void>;
   readonly #leases: LeaseTable;
 
-  constructor(
-    options: {
-      access: RedisAccess;
-      shard: string;
-      leaseMs: number;
-      heartbeatMs: number;
-      stallMs: number;
-      logLevel: string;
-      /** Announcements are signed with it. */
-      keyFile: string;
-      worker: string;
-      /** Most jobs that run at once. */
-      parallel: number;
-    },
-    on: { lost: (id: string, lease: string) => void; cancelled: (id: string) => void; died: (error: Error) => void },
-  ) {
+  /** Begins at once; `listen` before the first lease is held. */
+  constructor(options: HeartbeatOptions) {
     this.#worker = options.worker;
     this.#leases = LeaseTable.withRoomFor(options.parallel);
     this.#thread = new Thread(threadFile(), {
@@ -41,12 +47,16 @@ export class Heartbeat {
     this.#stopped = new Promise((resolve) => {
       this.#thread.once('exit', () => resolve());
     });
+    this.#timer = setInterval(() => Atomics.add(this.#ticks, 0, 1), TICK_MS);
+  }
+
+  /** What to do when a lease is lost, when a job is to be stopped, and when the thread has died. */
+  listen(on: HeartbeatListener): void {
     this.#thread.on('message', (news: HeartbeatNews) => {
       if (news.kind === 'lost') on.lost(news.id, news.lease);
       if (news.kind === 'cancelled') on.cancelled(news.id);
     });
-    this.#thread.on('error', on.died);
-    this.#timer = setInterval(() => Atomics.add(this.#ticks, 0, 1), TICK_MS);
+    this.#thread.on('error', (error: Error) => on.died(error));
   }
 
   leaseOf(claim: Claim): string {

@@ -1,4 +1,4 @@
-import { Queue, type BulkJobOptions } from 'bullmq';
+import type { BulkJobOptions, Queue, QueueOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../redis/keys.ts';
 import { loadScript } from '../redis/script.ts';
@@ -22,62 +22,60 @@ export interface FairDelivery<Data> {
   readonly cost: number;
 }
 
+/** BullMQ's options for the deliveries of a queue. */
+export type DeliveryOptions = BulkJobOptions;
+
+/** How a queue is opened: on a connection that others use too, without BullMQ's own events. */
+export function queueOptions(connection: Redis, prefix: string): QueueOptions {
+  return {
+    connection,
+    prefix,
+    skipVersionCheck: true,
+    // Nobody listens to BullMQ's own events; the stream is kept as short as it can be.
+    streams: { events: { maxLen: 10 } },
+  };
+}
+
 /**
- * BullMQ queues in which tenants share what is served by cost, whoever came first with how much; a tenant's own
- * jobs stay in their order. Queues are opened when first used. What was delivered is removed by the consumer's options.
+ * BullMQ queues in which tenants share what is served by cost, whichever came first with however much. A tenant's own
+ * jobs stay in their order. What was delivered is removed by the consumer's options.
  */
 export class FairQueues<Data extends object> {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
-  readonly #prefix: string;
-  readonly #options: BulkJobOptions;
-  readonly #queues = new Map<string, Queue<object>>();
+  readonly #queues: ReadonlyMap<string, Queue>;
+  readonly #options: DeliveryOptions;
 
-  constructor(redis: Redis, keys: RedisKeys, prefix: string, options: BulkJobOptions = {}) {
+  constructor(redis: Redis, keys: RedisKeys, queues: readonly Queue[], options: DeliveryOptions = {}) {
     this.#redis = redis;
     this.#keys = keys;
-    this.#prefix = prefix;
+    this.#queues = new Map(queues.map((queue) => [queue.name, queue]));
     this.#options = options;
+    for (const queue of queues) queue.on('error', () => undefined);
   }
 
-  /** The queues of the pools. */
-  static ofPools(redis: Redis, keys: RedisKeys): FairQueues<QueuedJob> {
-    return new FairQueues(redis, keys, keys.poolQueues);
-  }
-
-  async add(queue: string, deliveries: readonly FairDelivery<Data>[]): Promise<void> {
+  /**
+   * Adds deliveries to a queue. A queue that the catalog of this process does not have is passed over: no consumer of
+   * this catalog would take them, and the sweep of a process that knows the queue adds them.
+   */
+  async add(name: string, deliveries: readonly FairDelivery<Data>[]): Promise<void> {
+    const queue = this.#queues.get(name);
+    if (queue === undefined) return;
     const tags = await START_TAGS.run(
       this.#redis,
-      [this.#keys.fairShares(queue), `${this.#prefix}:${queue}:prioritized`],
+      [this.#keys.fairShares(name), `${queue.opts.prefix ?? ''}:${name}:prioritized`],
       [MAX_TAG, ...deliveries.flatMap(({ tenant, cost }) => [tenant, cost])],
     );
     if (!Array.isArray(tags)) throw new Error('start-tags.lua answered something else than a list.');
-    await this.#open(queue).addBulk(
-      deliveries.map(({ name, data }, index) => ({
+    await queue.addBulk(
+      deliveries.map(({ name: jobId, data }, index) => ({
         name: 'run',
         data,
-        opts: { ...this.#options, jobId: name, priority: Number(tags[index]) },
+        opts: { ...this.#options, jobId, priority: Number(tags[index]) },
       })),
     );
   }
-
-  async close(): Promise<void> {
-    await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
-  }
-
-  #open(name: string): Queue<object> {
-    let queue = this.#queues.get(name);
-    if (queue === undefined) {
-      queue = new Queue<object>(name, {
-        connection: this.#redis,
-        prefix: this.#prefix,
-        skipVersionCheck: true,
-        // Nobody listens to BullMQ's own events; the stream is kept as short as it can be.
-        streams: { events: { maxLen: 10 } },
-      });
-      queue.on('error', () => undefined);
-      this.#queues.set(name, queue);
-    }
-    return queue;
-  }
 }
+
+/** The queues of the pools, one for each model of the catalog. */
+export class PoolQueues extends FairQueues<QueuedJob> {}

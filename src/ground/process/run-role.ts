@@ -1,4 +1,5 @@
-import type { INestApplicationContext } from '@nestjs/common';
+import type { DynamicModule, INestApplicationContext } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
 import type { z } from 'zod';
 import { loadConfig } from '../config/load-config.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
@@ -7,30 +8,43 @@ import { createLogger, NestLog, redact, type Logger } from '../logging/logger.ts
 /** Longer than any role's own drain; a process that has not left by then is made to. */
 const SHUTDOWN_MS = 60_000;
 
+/** A role that runs: its application, and what its starter wants to know of it. */
+export interface RunningRole {
+  readonly app: INestApplicationContext;
+  readonly facts?: Record<string, unknown>;
+}
+
+/** Nest's options for every role: our log, and errors that come back to the caller. */
+export function nestOptions(logger: Logger) {
+  return { logger: new NestLog(logger), abortOnError: false } as const;
+}
+
 /**
- * The life of a role's process: configuration first, then the application, then signals. Prints one line of JSON
- * `{"ready":true,…}` to standard output once it works, for whoever started it.
+ * The life of a role's process: configuration first, then its module, then signals. `start` makes an application of
+ * the module; by default one that only lives, without a port. Prints one line of JSON `{"ready":true,…}` to standard
+ * output once the role works, for the process that started it.
  */
 export async function runRole<Schema extends z.ZodObject>(
   role: string,
   schema: Schema,
-  open: (
-    config: z.infer<Schema>,
-    logger: Logger,
-    nestLog: NestLog,
-  ) => Promise<{ app: INestApplicationContext; facts?: Record<string, unknown> }>,
+  moduleOf: (config: z.infer<Schema>, logger: Logger) => DynamicModule,
+  start: (module: DynamicModule, config: z.infer<Schema>, logger: Logger) => Promise<RunningRole> = startContext,
 ): Promise<void> {
   let logger: Logger | undefined;
   try {
     const config = loadConfig(schema, process.env);
     const level = config['COUNTERSIGN_LOG_LEVEL'];
     logger = createLogger(role, typeof level === 'string' ? level : 'info');
-    const { app, facts } = await open(config, logger, new NestLog(logger));
+    const { app, facts } = await start(moduleOf(config, logger), config, logger);
     stopOnSignal(app, logger);
     process.stdout.write(`${JSON.stringify({ ready: true, role, pid: process.pid, ...facts })}\n`);
   } catch (error) {
     reportAndExit(role, error, logger);
   }
+}
+
+async function startContext(module: DynamicModule, _config: unknown, logger: Logger): Promise<RunningRole> {
+  return { app: await NestFactory.createApplicationContext(module, nestOptions(logger)) };
 }
 
 function stopOnSignal(app: INestApplicationContext, logger: Logger): void {

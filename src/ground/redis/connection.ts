@@ -10,15 +10,15 @@ export interface RedisAccess {
   readonly password?: string | undefined;
 }
 
+/** What a role's configuration says about its Redis. */
+export interface RedisConfig {
+  readonly COUNTERSIGN_REDIS_URL: string;
+  readonly COUNTERSIGN_REDIS_USER?: string | undefined;
+  readonly COUNTERSIGN_REDIS_PASSWORD_FILE?: string | undefined;
+}
+
 /** The access of a role from its configuration; the role's name is the user unless another is configured. */
-export function redisAccess(
-  config: {
-    COUNTERSIGN_REDIS_URL: string;
-    COUNTERSIGN_REDIS_USER?: string | undefined;
-    COUNTERSIGN_REDIS_PASSWORD_FILE?: string | undefined;
-  },
-  role: string,
-): RedisAccess {
+export function redisAccess(config: RedisConfig, role: string): RedisAccess {
   const file = config.COUNTERSIGN_REDIS_PASSWORD_FILE;
   if (file === undefined) return { url: config.COUNTERSIGN_REDIS_URL };
   return {

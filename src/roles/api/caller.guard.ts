@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Caller as ApiCaller, Scope } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
-import type { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
+import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
 import { RateLimits } from '../../surfaces/tenants/rate-limits.ts';
 
 const SCOPE = 'countersign:scope';

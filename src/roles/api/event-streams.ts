@@ -9,13 +9,13 @@ const MAX_AGE_MS = 3_600_000;
 
 /** Server-sent events, with bounds on how many streams are open, for how long, and how far a client may lag. */
 export class EventStreams {
-  readonly #most: number;
+  readonly #max: number;
   readonly #maxPerKey: number;
   readonly #open = new Map<string, number>();
   readonly #controllers = new Set<AbortController>();
 
-  constructor(bounds: { most: number; maxPerKey: number }) {
-    this.#most = bounds.most;
+  constructor(bounds: { max: number; maxPerKey: number }) {
+    this.#max = bounds.max;
     this.#maxPerKey = bounds.maxPerKey;
   }
 
@@ -29,7 +29,7 @@ export class EventStreams {
 
   /** Throws CodedError `too_many_streams`; call it before anything is written. */
   requireRoom(keyId: string): void {
-    if (this.#controllers.size < this.#most && (this.#open.get(keyId) ?? 0) < this.#maxPerKey) return;
+    if (this.#controllers.size < this.#max && (this.#open.get(keyId) ?? 0) < this.#maxPerKey) return;
     throw new CodedError('too_many_streams', 'Too many event streams are open; close some, or poll the job instead.', {
       headers: { 'retry-after': '5' },
     });

@@ -1,12 +1,14 @@
-import type { Redis } from 'ioredis';
+import { Injectable } from '@nestjs/common';
+import { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { waitFor } from '../../core/jobs/wake.ts';
 
 const LOOK_EVERY_MS = 200;
 const EVENTS_PER_READ = 200;
 
 /** A tenant's events, in the order in which the courier told them. The id of an event is its place. */
+@Injectable()
 export class FeedReader {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;

@@ -1,8 +1,10 @@
+import { Injectable } from '@nestjs/common';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
-import type { Directory } from './directory.ts';
-import type { EventStreams } from './event-streams.ts';
+import { Directory } from './directory.ts';
+import { EventStreams } from './event-streams.ts';
 
 /** Prometheus metrics of one API process, and of the shard as it sees it. Labels never hold a tenant or an id. */
+@Injectable()
 export class Metrics {
   readonly #registry = new Registry();
   readonly #requests: Counter<'method' | 'route' | 'status'>;

@@ -1,15 +1,312 @@
-import { Module, type DynamicModule } from '@nestjs/common';
+import { BullModule, BullRegistrar } from '@nestjs/bullmq';
+import { Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { Redis } from 'ioredis';
+import { Collateral, readCollateralSources } from '../../core/attestation/tee/tee-collateral.ts';
+import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
+import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
+import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
+import { Intake } from '../../core/confirmation/intake.ts';
+import { Judge } from '../../core/confirmation/judge.ts';
+import { RECOMPUTE_DELIVERY, RECOMPUTE_QUEUE, RecomputeQueue } from '../../core/confirmation/recompute-queue.ts';
+import { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
+import { Rulings } from '../../core/confirmation/rulings.ts';
+import { Sequencer } from '../../core/confirmation/sequencer.ts';
+import { Suspicions } from '../../core/confirmation/suspicions.ts';
+import { Sweep } from '../../core/confirmation/sweep.ts';
+import { Engines } from '../../core/engines/engines.ts';
+import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
+import { PoolQueues } from '../../ground/bull/fair-queues.ts';
+import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
-import { AttestorProcess } from './attestor-process.ts';
+import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
+import { RedisConnections } from '../../ground/redis/connections.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisModule } from '../../ground/redis/redis.module.ts';
+import { LogFiles } from '../../proof/tlog/log-files.ts';
+import { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import type { AttestorConfig } from './attestor-config.ts';
+import { AttestorFiles } from './attestor-files.ts';
+import { AttestorLifecycle, MAX_OPEN_MS } from './attestor-lifecycle.ts';
+import { AttestorPresence } from './attestor-presence.ts';
+import { loadReferences } from './reference-models.ts';
 
-/** The attestor as a Nest application: Nest calls it at start and at shutdown. */
+/** One attestor. Any number may run; they share the work and cannot contradict each other. */
 @Module({})
 export class AttestorModule {
+  /** Reads the attestor's files. Throws CodedErrors that say what to do. */
   static with(config: AttestorConfig, logger: Logger): DynamicModule {
+    const files = new AttestorFiles(config);
+    const id = `a-${files.signingKey.public.id.slice(0, 16)}-${freshRandom(4).toString('hex')}`;
     return {
       module: AttestorModule,
-      providers: [{ provide: AttestorProcess, useFactory: () => AttestorProcess.start(config, logger) }],
+      imports: queueModules(config, files, logger),
+      providers: [
+        { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
+        // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
+        {
+          provide: Engines,
+          useFactory: (_redis: Redis) => loadReferences(files.catalog, config.COUNTERSIGN_RECOMPUTE_MODELS),
+          inject: [Redis],
+        },
+        ...logProviders(config, files, logger),
+        ...judgeProviders(config, files, logger),
+        ...intakeProviders(config, id, logger),
+        ...processProviders(config, files, id, logger),
+      ],
     };
   }
+}
+
+function queueModules(config: AttestorConfig, files: AttestorFiles, logger: Logger): DynamicModule[] {
+  return [
+    RedisModule.with(
+      config,
+      {
+        user: 'attestor',
+        // Redis takes some 20 KB of each connection before it syncs its file: what the log writes has its own.
+        connections: { commands: 'patient', blocking: 'patient', log: 'patient' },
+      },
+      logger,
+    ),
+    // The lifecycle registers the consumer when everything that it needs has been started.
+    BullModule.forRoot({
+      connection: redisOptions(redisAccess(config, 'attestor'), 'patient'),
+      extraOptions: { manualRegistration: true },
+    }),
+    FairQueuesModule.with({
+      as: PoolQueues,
+      names: files.catalog.queues(),
+      prefix: (keys) => keys.poolQueues,
+      connection: 'commands',
+    }),
+    FairQueuesModule.with({
+      as: RecomputeQueue,
+      names: [RECOMPUTE_QUEUE],
+      prefix: (keys) => keys.attestorQueue,
+      connection: 'commands',
+      deliveries: RECOMPUTE_DELIVERY,
+    }),
+  ];
+}
+
+function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
+  return [
+    {
+      provide: Sequencer,
+      useFactory: (connections: RedisConnections, keys: RedisKeys) =>
+        new Sequencer({
+          redis: connections.named('log'),
+          keys,
+          files: new LogFiles(config.COUNTERSIGN_TLOG),
+          key: files.logKey,
+          origin: files.logOrigin,
+          witnesses: new WitnessClient(files.keyring.logPolicy),
+          keepMs: config.COUNTERSIGN_KEEP_MS + MAX_OPEN_MS,
+          logger,
+        }),
+      inject: [RedisConnections, RedisKeys],
+    },
+    {
+      provide: EnrolledWorkers,
+      useFactory: (redis: Redis, keys: RedisKeys, sequencer: Sequencer) =>
+        new EnrolledWorkers({
+          path: config.COUNTERSIGN_ENROLLED_WORKERS,
+          signers: files.keyring.of('registry'),
+          redis,
+          keys,
+          record: (keyId, payload) => sequencer.logDocument('workers', keyId, payload),
+          logger,
+        }),
+      inject: [Redis, RedisKeys, Sequencer],
+    },
+    { provide: AuditDraws, useValue: new AuditDraws(files.signingKey) },
+  ];
+}
+
+function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
+  const { signingKey, keyring, catalog, calibrations } = files;
+  const auditShare = config.COUNTERSIGN_AUDIT_SHARE;
+  return [
+    {
+      provide: HardwareSessions,
+      useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobStore, enrolled: EnrolledWorkers) =>
+        files.tee &&
+        new HardwareSessions({
+          redis,
+          keys,
+          policy: files.tee.policy,
+          collateral: collateral(config),
+          blobs,
+          keyOf: (worker) => {
+            const key = enrolled.find(worker, Date.now());
+            return typeof key === 'string' ? undefined : key;
+          },
+          logger,
+        }),
+      inject: [Redis, RedisKeys, BlobStore, EnrolledWorkers],
+    },
+    {
+      provide: Suspicions,
+      useFactory: (redis: Redis, keys: RedisKeys) => new Suspicions(redis, keys, logger),
+      inject: [Redis, RedisKeys],
+    },
+    {
+      provide: Judge,
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        blobs: BlobStore,
+        enrolled: EnrolledWorkers,
+        { byName: engines }: Engines,
+        draws: AuditDraws,
+        suspicions: Suspicions,
+        hardware: HardwareSessions | undefined,
+      ) =>
+        new Judge({
+          redis,
+          keys,
+          blobs,
+          signingKey,
+          keyring,
+          enrolled,
+          catalog,
+          engines,
+          calibrations,
+          draws,
+          suspicions,
+          hardware,
+          auditShare,
+        }),
+      inject: [Redis, RedisKeys, BlobStore, EnrolledWorkers, Engines, AuditDraws, Suspicions, HardwareSessions],
+    },
+  ];
+}
+
+function collateral({ COUNTERSIGN_TEE_COLLATERAL: path }: AttestorConfig): Collateral {
+  return new Collateral(path === undefined ? { version: 1 } : readCollateralSources(path));
+}
+
+function intakeProviders(config: AttestorConfig, id: string, logger: Logger): Provider[] {
+  return [
+    Rulings,
+    {
+      provide: Intake,
+      useFactory: (
+        redis: Redis,
+        connections: RedisConnections,
+        keys: RedisKeys,
+        judge: Judge,
+        rulings: Rulings,
+        sequencer: Sequencer,
+        enrolled: EnrolledWorkers,
+        recomputations: RecomputeQueue,
+      ) =>
+        new Intake({
+          redis,
+          blocking: connections.named('blocking'),
+          keys,
+          judge,
+          rulings,
+          sequencer,
+          enrolled,
+          recomputations,
+          consumer: id,
+          logger,
+        }),
+      inject: [Redis, RedisConnections, RedisKeys, Judge, Rulings, Sequencer, EnrolledWorkers, RecomputeQueue],
+    },
+    {
+      provide: Sweep,
+      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues, intake: Intake) =>
+        new Sweep({
+          redis,
+          keys,
+          queues,
+          intake,
+          everyMs: config.COUNTERSIGN_SWEEP_MS,
+          keepMs: config.COUNTERSIGN_KEEP_MS,
+          keepJobs: config.COUNTERSIGN_KEEP_JOBS,
+          logger,
+        }),
+      inject: [Redis, RedisKeys, PoolQueues, Intake],
+    },
+    {
+      provide: RecomputeProcessor,
+      // Without an engine nothing is computed again here.
+      useFactory: (engines: Engines, redis: Redis, keys: RedisKeys, judge: Judge, intake: Intake) =>
+        engines.all().length === 0
+          ? undefined
+          : RecomputeProcessor.with(
+              { ...redisOptions(redisAccess(config, 'attestor'), 'patient') },
+              config.COUNTERSIGN_RECOMPUTE_CONCURRENCY,
+              { redis, keys, judge, intake, logger },
+            ),
+      inject: [Engines, Redis, RedisKeys, Judge, Intake],
+    },
+  ];
+}
+
+function processProviders(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider[] {
+  const { catalog, calibrations } = files;
+  return [
+    {
+      provide: AttestorPresence,
+      useFactory: (redis: Redis, keys: RedisKeys, engines: Engines, hardware: HardwareSessions | undefined) =>
+        new AttestorPresence({ redis, keys, id, catalog, engines, calibrations, hardware }),
+      inject: [Redis, RedisKeys, Engines, HardwareSessions],
+    },
+    {
+      provide: AttestorLifecycle,
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        blobs: BlobStore,
+        engines: Engines,
+        sequencer: Sequencer,
+        enrolled: EnrolledWorkers,
+        draws: AuditDraws,
+        hardware: HardwareSessions | undefined,
+        intake: Intake,
+        sweep: Sweep,
+        processor: RecomputeProcessor | undefined,
+        presence: AttestorPresence,
+        registrar: BullRegistrar,
+      ) =>
+        new AttestorLifecycle({
+          redis,
+          keys,
+          blobs,
+          engines,
+          sequencer,
+          enrolled,
+          draws,
+          hardware,
+          intake,
+          sweep,
+          processor,
+          presence,
+          registrar,
+          id,
+          config,
+          files,
+          logger,
+        }),
+      inject: [
+        Redis,
+        RedisKeys,
+        BlobStore,
+        Engines,
+        Sequencer,
+        EnrolledWorkers,
+        AuditDraws,
+        HardwareSessions,
+        Intake,
+        Sweep,
+        RecomputeProcessor,
+        AttestorPresence,
+        BullRegistrar,
+      ],
+    },
+  ];
 }

@@ -1,15 +1,69 @@
 import { Module, type DynamicModule } from '@nestjs/common';
+import { Redis } from 'ioredis';
+import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
+import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
+import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
+import { Batches } from '../../surfaces/batches/batch.store.ts';
+import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
+import { Completions } from '../../surfaces/openai/completions.ts';
+import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
+import { ServiceFiles } from '../../surfaces/service/service-files.ts';
+import { ServiceModule } from '../../surfaces/service/service.module.ts';
+import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
+import { EgressRules } from '../../surfaces/webhooks/egress.ts';
+import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
+import { Webhooks } from '../../surfaces/webhooks/webhook.store.ts';
 import type { CourierConfig } from './courier-config.ts';
-import { CourierProcess } from './courier-process.ts';
+import { CourierLifecycle } from './courier-lifecycle.ts';
 
-/** The courier as a Nest application: Nest calls it at start and at shutdown. */
+/** Background work: batches, the ends of jobs, webhooks, payments. Any number of couriers may run at once. */
 @Module({})
 export class CourierModule {
   static with(config: CourierConfig, logger: Logger): DynamicModule {
+    const schedule = config.COUNTERSIGN_WEBHOOK_SCHEDULE.split(',').map(Number);
     return {
       module: CourierModule,
-      providers: [{ provide: CourierProcess, useFactory: () => CourierProcess.start(config, logger) }],
+      imports: [ServiceModule.with(config, logger)],
+      providers: [
+        {
+          provide: BatchRunner,
+          useFactory: (
+            redis: Redis,
+            keys: RedisKeys,
+            batches: Batches,
+            files: BatchFiles,
+            completions: Completions,
+            apiKeys: ApiKeys,
+          ) => new BatchRunner({ redis, keys, batches, files, completions, apiKeys }, logger),
+          inject: [Redis, RedisKeys, Batches, BatchFiles, Completions, ApiKeys],
+        },
+        {
+          provide: JobEndProcessor,
+          useFactory: (redis: Redis, keys: RedisKeys, webhooks: Webhooks, batches: Batches) =>
+            new JobEndProcessor({ redis, keys, webhooks, batches }, logger, freshRandom(12).toString('hex')),
+          inject: [Redis, RedisKeys, Webhooks, Batches],
+        },
+        {
+          provide: WebhookSender,
+          useFactory: (
+            redis: Redis,
+            keys: RedisKeys,
+            webhooks: Webhooks,
+            egress: EgressRules,
+            { signingKey }: ServiceFiles,
+          ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey }, logger, schedule),
+          inject: [Redis, RedisKeys, Webhooks, EgressRules, ServiceFiles],
+        },
+        {
+          provide: PaymentSettler,
+          useFactory: (redis: Redis, keys: RedisKeys, { paymentTerms }: ServiceFiles) =>
+            paymentTerms && new PaymentSettler({ redis, keys }, paymentTerms.facilitator, logger),
+          inject: [Redis, RedisKeys, ServiceFiles],
+        },
+        CourierLifecycle,
+      ],
     };
   }
 }

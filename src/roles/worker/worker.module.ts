@@ -1,15 +1,134 @@
-import { Module, type DynamicModule } from '@nestjs/common';
-import { WorkerProcess } from './worker-process.ts';
-import type { WorkerConfig } from './worker-config.ts';
+import { BullModule, BullRegistrar } from '@nestjs/bullmq';
+import { Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { Redis } from 'ioredis';
+import type { CatalogModel } from '../../core/catalog/catalog.ts';
+import type { Engine } from '../../core/engines/engine.ts';
+import { Engines } from '../../core/engines/engines.ts';
+import { Claims } from '../../core/execution/claims.ts';
+import { HardwareSession } from '../../core/execution/hardware-session.ts';
+import { Heartbeat } from '../../core/execution/heartbeat.ts';
+import { JobRunner } from '../../core/execution/job-runner.ts';
+import { PoolConsumer } from '../../core/execution/pool-consumer.processor.ts';
+import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
+import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { readSigningKey } from '../../ground/keys/key-file.ts';
+import { SigningKey, workerIdOf } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisModule } from '../../ground/redis/redis.module.ts';
+import { servedModels } from './served-models.ts';
+import type { WorkerConfig } from './worker-config.ts';
+import { WorkerLifecycle } from './worker-lifecycle.ts';
 
-/** The worker as a Nest application: Nest calls it at start and at shutdown. */
+/** One worker of a pool: its engines, its heartbeat, and a consumer for the queue of each model. */
 @Module({})
 export class WorkerModule {
+  /** Reads the worker's files. Throws CodedErrors that say what to do. */
   static with(config: WorkerConfig, logger: Logger): DynamicModule {
+    const key = readSigningKey(config.COUNTERSIGN_WORKER_KEY_FILE);
+    const models = servedModels(config);
     return {
       module: WorkerModule,
-      providers: [{ provide: WorkerProcess, useFactory: () => WorkerProcess.start(config, logger) }],
+      imports: [
+        RedisModule.with(config, { user: 'worker', connections: { commands: 'patient' } }, logger),
+        BullModule.forRoot({
+          connection: redisOptions(redisAccess(config, 'worker'), 'patient'),
+          prefix: new RedisKeys(config.COUNTERSIGN_SHARD).poolQueues,
+          // Nothing is taken before the heartbeat keeps what was taken.
+          extraOptions: { manualRegistration: true },
+        }),
+        // A worker adds to no queue; this brings what makes the consumers.
+        BullModule.registerQueue(),
+      ],
+      providers: [
+        { provide: SigningKey, useValue: key },
+        { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
+        // After Redis: a worker whose Redis is away says so before it loads gigabytes.
+        { provide: Engines, useFactory: (_redis: Redis) => Engines.load(models), inject: [Redis] },
+        ...runnerProviders(config, key, logger),
+        ...consumerProviders(config, models, logger),
+        {
+          provide: WorkerLifecycle,
+          useFactory: (
+            engines: Engines,
+            heartbeat: Heartbeat,
+            runner: JobRunner,
+            consumers: PoolConsumers,
+            hardware: HardwareSession | undefined,
+            registrar: BullRegistrar,
+          ) => new WorkerLifecycle({ engines, heartbeat, runner, consumers, hardware, registrar, key, config, logger }),
+          inject: [Engines, Heartbeat, JobRunner, PoolConsumers, HardwareSession, BullRegistrar],
+        },
+      ],
     };
   }
+}
+
+function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger): Provider[] {
+  const worker = workerIdOf(key.public);
+  return [
+    {
+      provide: Heartbeat,
+      useFactory: (engines: Engines) =>
+        new Heartbeat({
+          access: redisAccess(config, 'worker'),
+          shard: config.COUNTERSIGN_SHARD,
+          leaseMs: config.COUNTERSIGN_LEASE_MS,
+          heartbeatMs: config.COUNTERSIGN_HEARTBEAT_MS,
+          stallMs: config.COUNTERSIGN_STALL_MS,
+          logLevel: config.COUNTERSIGN_LOG_LEVEL,
+          keyFile: config.COUNTERSIGN_WORKER_KEY_FILE,
+          worker,
+          parallel: engines.all().reduce((sum, engine) => sum + concurrencyOf(config, engine), 0),
+        }),
+      inject: [Engines],
+    },
+    {
+      provide: Claims,
+      useFactory: (redis: Redis, keys: RedisKeys) => new Claims(redis, keys, worker, config.COUNTERSIGN_LEASE_MS),
+      inject: [Redis, RedisKeys],
+    },
+    {
+      provide: JobRunner,
+      useFactory: (redis: Redis, keys: RedisKeys, claims: Claims, blobs: BlobStore, heartbeat: Heartbeat) =>
+        new JobRunner({ redis, keys, claims, blobs, heartbeat, key, logger }),
+      inject: [Redis, RedisKeys, Claims, BlobStore, Heartbeat],
+    },
+    {
+      provide: HardwareSession,
+      useFactory: (redis: Redis, keys: RedisKeys, engines: Engines) => {
+        const command = config.COUNTERSIGN_TEE_COMMAND;
+        return command === undefined
+          ? undefined
+          : new HardwareSession({ redis, keys, key: key.public, engines: engines.all(), command, logger });
+      },
+      inject: [Redis, RedisKeys, Engines],
+    },
+  ];
+}
+
+/** A consumer for the queue of each model; Nest finds them among its providers. */
+function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[], logger: Logger): Provider[] {
+  const consumers = models.map(({ name }) => ({
+    provide: Symbol(`PoolConsumer of ${name}`),
+    useFactory: (runner: JobRunner, engines: Engines) => {
+      const engine = engines.get(name);
+      if (engine === undefined) throw new Error(`No engine was loaded for ${name}.`);
+      return PoolConsumer.of(config.COUNTERSIGN_POOL, concurrencyOf(config, engine), runner, engine, logger);
+    },
+    inject: [JobRunner, Engines],
+  }));
+  return [
+    ...consumers,
+    {
+      provide: PoolConsumers,
+      useFactory: (...all: PoolConsumer[]) => new PoolConsumers(all),
+      inject: consumers.map(({ provide }) => provide),
+    },
+  ];
+}
+
+function concurrencyOf(config: WorkerConfig, engine: Engine): number {
+  return config.COUNTERSIGN_CONCURRENCY ?? engine.parallel;
 }

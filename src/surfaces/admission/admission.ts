@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
-import type { QueuedJob, FairDelivery, FairQueues } from '../../ground/bull/fair-queues.ts';
+import type { FairDelivery, PoolQueues, QueuedJob } from '../../ground/bull/fair-queues.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { costOf } from '../../proof/tasks/cost.ts';
@@ -323,7 +323,7 @@ interface AdmissionParts {
   readonly limits: RateLimits;
   readonly redis: Redis;
   readonly keys: RedisKeys;
-  readonly queues: FairQueues<QueuedJob>;
+  readonly queues: PoolQueues;
   readonly blobs: BlobStore;
   readonly catalog: Catalog;
   readonly signingKey: SigningKey;

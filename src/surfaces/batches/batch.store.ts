@@ -1,7 +1,8 @@
-import type { Redis } from 'ioredis';
+import { Injectable } from '@nestjs/common';
+import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { BATCH_ENDPOINTS } from './batch-request.ts';
 import { loadScript } from '../../ground/redis/script.ts';
@@ -84,6 +85,7 @@ export type BatchRecord = z.infer<typeof BatchRecord> & { readonly id: string };
 const UNKNOWN = 'There is no batch with this id.';
 
 /** Batches of tenants. Every change of status is a compare-and-set. */
+@Injectable()
 export class Batches {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;

@@ -1,6 +1,7 @@
-import type { Redis } from 'ioredis';
+import { Injectable } from '@nestjs/common';
+import { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { LedgerEntry, dayOf, KINDS, type Kind } from './ledger-entry.ts';
 
 const DAY_MS = 86_400_000;
@@ -24,6 +25,7 @@ export interface UsageRow {
 const NOTHING = { jobs: 0, done: 0, input_tokens: 0, output_tokens: 0, charged: 0 };
 
 /** What tenants used and owe, as the courier has entered it. */
+@Injectable()
 export class UsageStore {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;

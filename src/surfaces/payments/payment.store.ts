@@ -1,7 +1,8 @@
-import type { Redis } from 'ioredis';
+import { Injectable } from '@nestjs/common';
+import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { Withholding } from '../../core/jobs/jobs.ts';
 import { isPayer } from './payer.ts';
 import { Requirements, X402_VERSION, encode, type PaymentPayload } from './x402.ts';
@@ -37,6 +38,7 @@ export interface PaymentRecord {
 }
 
 /** Payments of jobs: what a payer bought is withheld from him until his payment is settled. */
+@Injectable()
 export class PaymentRecords implements Withholding {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;

@@ -1,7 +1,8 @@
-import type { Redis } from 'ioredis';
+import { Injectable } from '@nestjs/common';
+import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { SCOPES, hashesEqual, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
 import { AuditLog } from './audit-log.ts';
 import { Limits, NO_LIMITS } from './limits.ts';
@@ -49,6 +50,7 @@ const NOBODY = '0'.repeat(64);
 const MAX_LISTED = 1_000;
 
 /** API keys in Redis, where only the hash of the secret stands. */
+@Injectable()
 export class ApiKeys {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;

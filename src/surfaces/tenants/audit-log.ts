@@ -1,5 +1,6 @@
-import type { ChainableCommander, Redis } from 'ioredis';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { Injectable } from '@nestjs/common';
+import { Redis, type ChainableCommander } from 'ioredis';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 
 const MAX_ENTRIES = 100_000;
 
@@ -14,6 +15,7 @@ export interface AuditEntry {
 }
 
 /** Who changed what about tenants and keys. Redis lets the API append here, and neither change nor delete. */
+@Injectable()
 export class AuditLog {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;

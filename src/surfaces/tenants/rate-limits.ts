@@ -1,6 +1,7 @@
-import type { Redis } from 'ioredis';
+import { Injectable } from '@nestjs/common';
+import { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Caller } from './api-key.ts';
 
@@ -11,6 +12,7 @@ type Unit = 'requests' | 'tokens';
 const FIELD = { requests: 'requests_per_minute', tokens: 'tokens_per_minute' } as const;
 
 /** Allowances per minute, shared by all instances. */
+@Injectable()
 export class RateLimits {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;

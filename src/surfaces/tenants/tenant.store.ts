@@ -1,8 +1,9 @@
-import type { Redis } from 'ioredis';
+import { Injectable } from '@nestjs/common';
+import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
-import type { AuditLog } from './audit-log.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
+import { AuditLog } from './audit-log.ts';
 import { Limits } from './limits.ts';
 
 const TenantRecord = z.object({
@@ -24,6 +25,7 @@ export interface Tenant {
 const MAX_LISTED = 10_000;
 
 /** Tenants, by name. What is changed stands in the audit log, in one step. */
+@Injectable()
 export class Tenants {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;

@@ -6,9 +6,13 @@ import ipaddr from 'ipaddr.js';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 
 /** Where a tenant may have us send something: never to our own network, unless the operator says so. */
-export interface EgressRules {
+export class EgressRules {
   /** Private addresses, any port, and plain http: for an installation whose receivers are inside. */
   readonly allowPrivate: boolean;
+
+  constructor(allowPrivate: boolean) {
+    this.allowPrivate = allowPrivate;
+  }
 }
 
 const PORTS: ReadonlySet<string> = new Set(['', '443', '8443']);

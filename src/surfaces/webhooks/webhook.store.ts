@@ -1,7 +1,8 @@
-import type { Redis } from 'ioredis';
+import { Injectable } from '@nestjs/common';
+import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { type WebhookEvent } from './webhook-event.ts';
 import { EVENT_TYPES, type EventType } from '../../proof/contract/event-types.ts';
@@ -51,6 +52,7 @@ export const JOB_ENDPOINT = 'job';
 const UNKNOWN = 'There is no webhook endpoint with this id.';
 
 /** Endpoints of tenants, and the messages for them. */
+@Injectable()
 export class Webhooks {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;

@@ -1,9 +1,10 @@
-import type { BulkJobOptions } from 'bullmq';
+import { FairQueues, type DeliveryOptions } from '../../ground/bull/fair-queues.ts';
 
 /** The attestor's own queue; workers cannot touch it. */
 export const RECOMPUTE_QUEUE = 'attestation';
+
 /** A recomputation that failed is tried again; after that, the sweep brings the case back. */
-export const RECOMPUTE_JOB: BulkJobOptions = {
+export const RECOMPUTE_DELIVERY: DeliveryOptions = {
   removeOnComplete: true,
   removeOnFail: true,
   attempts: 3,
@@ -16,3 +17,5 @@ export interface Recomputation {
   readonly epoch: number;
   readonly field: string;
 }
+
+export class RecomputeQueue extends FairQueues<Recomputation> {}

@@ -1,0 +1,43 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { PoolConsumer } from './pool-consumer.processor.ts';
+
+/** Everything that takes deliveries in one worker. */
+export class PoolConsumers {
+  readonly #consumers: readonly PoolConsumer[];
+
+  constructor(consumers: readonly PoolConsumer[]) {
+    this.#consumers = consumers;
+  }
+
+  /** Resolves when every consumer has its connections. */
+  async whenReady(): Promise<void> {
+    await Promise.all(this.#consumers.map(({ worker }) => worker.waitUntilReady()));
+  }
+
+  /** No consumer takes a delivery from now on; a Redis that does not answer holds this up for `withinMs` at most. */
+  async pause(withinMs: number): Promise<void> {
+    await within(
+      withinMs,
+      this.#consumers.map(({ worker }) => worker.pause(true)),
+    );
+  }
+
+  /** Closes the connections: politely for `withinMs`, then by cutting them, so that no later close waits either. */
+  async close(withinMs: number): Promise<void> {
+    const isClosed = await within(
+      withinMs,
+      this.#consumers.map(({ worker }) => worker.close()),
+    );
+    if (!isClosed)
+      await within(
+        withinMs,
+        this.#consumers.map(({ worker }) => worker.disconnect()),
+      );
+  }
+}
+
+/** Whether all of it was done in time. */
+async function within(ms: number, work: readonly Promise<unknown>[]): Promise<boolean> {
+  const done = Promise.all(work).then(() => true);
+  return Promise.race([done, pause(ms, false, { ref: false })]);
+}

@@ -1,0 +1,54 @@
+import type { Redis } from 'ioredis';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import type { Logger } from '../logging/logger.ts';
+import { openRedis, whenReady, type Patience, type RedisAccess } from './connection.ts';
+import { requireFitRedis } from './requirements.ts';
+
+const START_MS = 10_000;
+
+/** The connections of one role, opened together and closed together. */
+export class RedisConnections {
+  readonly #connections: ReadonlyMap<string, Redis>;
+
+  private constructor(connections: ReadonlyMap<string, Redis>) {
+    this.#connections = connections;
+  }
+
+  /**
+   * Opens the connections and finds out whether the server is fit to hold accepted jobs and knows this user. Throws
+   * CodedError `storage_unavailable` where it does not answer within ten seconds, or as `requireFitRedis` does; then
+   * no connection stays open.
+   */
+  static async open(
+    access: RedisAccess,
+    user: string,
+    wanted: Readonly<Record<string, Patience>>,
+    logger: Logger,
+  ): Promise<RedisConnections> {
+    const connections = new Map(
+      Object.entries(wanted).map(([name, patience]) => [name, openRedis(access, patience, logger)] as const),
+    );
+    const [first] = connections.values();
+    try {
+      await Promise.all([...connections.values()].map((connection) => whenReady(connection, START_MS)));
+      if (first !== undefined) await requireFitRedis(first, user);
+    } catch (cause) {
+      for (const connection of connections.values()) connection.disconnect();
+      if (cause instanceof CodedError) throw cause;
+      throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
+    }
+    return new RedisConnections(connections);
+  }
+
+  /** One of the connections that were asked for. */
+  named(name: string): Redis {
+    const connection = this.#connections.get(name);
+    if (connection === undefined) throw new Error(`This role opened no Redis connection named ${name}.`);
+    return connection;
+  }
+
+  /** Called by Nest once everything that uses the connections has ended. */
+  onApplicationShutdown(): void {
+    for (const connection of this.#connections.values()) connection.disconnect();
+  }
+}

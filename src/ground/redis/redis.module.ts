@@ -1,0 +1,38 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { Redis } from 'ioredis';
+import type { Logger } from '../logging/logger.ts';
+import { redisAccess, type Patience, type RedisConfig } from './connection.ts';
+import { RedisConnections } from './connections.ts';
+import { RedisKeys } from './keys.ts';
+
+/** What a role asks of its Redis. */
+export interface RedisNeeds {
+  /** The Redis user, unless the configuration names another. */
+  readonly user: string;
+  /** Its connections by what they are for; the one named `commands` is what `Redis` injects. */
+  readonly connections: Readonly<Record<string, Patience>> & { readonly commands: Patience };
+}
+
+/**
+ * The Redis of a role: its connections, the one for ordinary commands, and the names of its keys. It is global, so
+ * that Nest opens it before everything else of the role and closes it after everything else.
+ */
+@Module({})
+export class RedisModule {
+  static with(config: RedisConfig & { COUNTERSIGN_SHARD: string }, needs: RedisNeeds, logger: Logger): DynamicModule {
+    const access = redisAccess(config, needs.user);
+    const providers = [
+      {
+        provide: RedisConnections,
+        useFactory: () => RedisConnections.open(access, needs.user, needs.connections, logger),
+      },
+      {
+        provide: Redis,
+        useFactory: (connections: RedisConnections) => connections.named('commands'),
+        inject: [RedisConnections],
+      },
+      { provide: RedisKeys, useValue: new RedisKeys(config.COUNTERSIGN_SHARD) },
+    ];
+    return { global: true, module: RedisModule, providers, exports: providers };
+  }
+}

@@ -1,0 +1,121 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { BullRegistrar } from '@nestjs/bullmq';
+import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
+import type { Redis } from 'ioredis';
+import type { AuditDraws } from '../../core/confirmation/audit-draws.ts';
+import type { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
+import type { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
+import type { Intake } from '../../core/confirmation/intake.ts';
+import type { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
+import type { Sequencer } from '../../core/confirmation/sequencer.ts';
+import type { Sweep } from '../../core/confirmation/sweep.ts';
+import type { Engines } from '../../core/engines/engines.ts';
+import type { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
+import type { Logger } from '../../ground/logging/logger.ts';
+import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
+import type { AttestorConfig } from './attestor-config.ts';
+import type { AttestorFiles } from './attestor-files.ts';
+import type { AttestorPresence } from './attestor-presence.ts';
+
+/** A job may be open for a day before it is kept; blobs and checkpoints outlive both. */
+export const MAX_OPEN_MS = 90_000_000;
+
+/** Tomorrow's draw is committed in the log well before tomorrow. */
+const DRAW_EVERY_MS = 3_600_000;
+const BLOB_SWEEP_MS = 3_600_000;
+/** One part that does not end holds up the others for no longer than this. */
+const STOP_MS = 3_000;
+
+interface AttestorParts {
+  readonly redis: Redis;
+  readonly keys: RedisKeys;
+  readonly blobs: BlobStore;
+  readonly engines: Engines;
+  readonly sequencer: Sequencer;
+  readonly enrolled: EnrolledWorkers;
+  readonly draws: AuditDraws;
+  readonly hardware: HardwareSessions | undefined;
+  readonly intake: Intake;
+  readonly sweep: Sweep;
+  readonly processor: RecomputeProcessor | undefined;
+  readonly presence: AttestorPresence;
+  readonly registrar: BullRegistrar;
+  readonly id: string;
+  readonly config: AttestorConfig;
+  readonly files: AttestorFiles;
+  readonly logger: Logger;
+}
+
+/** The order in which an attestor begins and ends. */
+export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  readonly #parts: AttestorParts;
+  readonly #drawing: PeriodicTask;
+  readonly #cleaning: PeriodicTask;
+
+  constructor(parts: AttestorParts) {
+    this.#parts = parts;
+    const warn = (error: unknown) => parts.logger.warn(`attestor: ${messageOf(error)}`);
+    this.#drawing = new PeriodicTask(() => this.#draw(), warn, DRAW_EVERY_MS);
+    this.#cleaning = new PeriodicTask(() => this.#clean(), warn, BLOB_SWEEP_MS);
+  }
+
+  /** What verdicts rest on stands in the log before the first of them; then cases are taken. */
+  async onApplicationBootstrap(): Promise<void> {
+    const { sequencer, enrolled, hardware, intake, sweep, registrar, presence, id, logger } = this.#parts;
+    await sequencer.start();
+    await enrolled.start();
+    await this.#draw();
+    await this.#logDocuments();
+    hardware?.start();
+    await intake.start();
+    sweep.start();
+    registrar.register();
+    await presence.start();
+    this.#drawing.start(DRAW_EVERY_MS);
+    this.#cleaning.start(BLOB_SWEEP_MS);
+    logger.info({ attestor: id, methods: presence.methods() }, 'attestor consuming');
+  }
+
+  /** Finishes the batch in hand and leaves; what it has not acknowledged is another attestor's. */
+  async beforeApplicationShutdown(): Promise<void> {
+    const { sequencer, enrolled, hardware, intake, sweep, processor, presence, engines } = this.#parts;
+    enrolled.stop();
+    for (const stopped of [
+      () => this.#drawing.stop(),
+      () => this.#cleaning.stop(),
+      () => hardware?.stop(),
+      () => sweep.stop(),
+      () => intake.stop(),
+      () => processor?.worker.close(),
+      () => sequencer.stop(),
+      () => presence.stop(),
+      () => engines.close(),
+    ])
+      await Promise.race([Promise.resolve(stopped()), pause(STOP_MS, undefined, { ref: false })]);
+    // Where Redis did not answer, the polite close waits for ever, and Nest would wait for it.
+    await processor?.worker.disconnect();
+  }
+
+  async #draw(): Promise<number> {
+    const { draws, sequencer, redis, keys } = this.#parts;
+    await Promise.all([draws.commit(sequencer, Date.now()), draws.tell(redis, keys, Date.now())]);
+    return DRAW_EVERY_MS;
+  }
+
+  async #clean(): Promise<number> {
+    await this.#parts.blobs.removeOld(this.#parts.config.COUNTERSIGN_KEEP_MS + MAX_OPEN_MS);
+    return BLOB_SWEEP_MS;
+  }
+
+  async #logDocuments(): Promise<void> {
+    const { sequencer, files } = this.#parts;
+    const { id } = files.signingKey.public;
+    await Promise.all([
+      sequencer.logDocument('keyring', id, files.keyringBytes),
+      ...[...files.calibrations.values()].map(({ bytes }) => sequencer.logDocument('calibration', id, bytes)),
+      ...(files.tee === undefined ? [] : [sequencer.logDocument('tee-policy', id, files.tee.bytes)]),
+    ]);
+  }
+}

@@ -1,0 +1,32 @@
+import { referenceOf, type Catalog, type CatalogModel } from '../../core/catalog/catalog.ts';
+import { Engines } from '../../core/engines/engines.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+
+/**
+ * The attestor's own engines: of the models named (comma-separated; `none` for no model), or of all that repeat
+ * themselves or can be replayed. Throws CodedError `config_invalid` where a named model is neither, or not there.
+ */
+export async function loadReferences(catalog: Catalog, named: string | undefined): Promise<Engines> {
+  const engines = await Engines.load(wantedModels(catalog, named).map(referenceOf));
+  const useless = engines.all().find((engine) => engine.repeatable === 'no' && engine.replay === undefined);
+  if (useless !== undefined)
+    throw new CodedError(
+      'config_invalid',
+      `COUNTERSIGN_RECOMPUTE_MODELS names ${useless.model.name}, which neither repeats itself nor can be replayed.`,
+    );
+  return engines;
+}
+
+function wantedModels(catalog: Catalog, named: string | undefined): CatalogModel[] {
+  if (named === 'none') return [];
+  if (named === undefined)
+    return catalog.all().filter((model) => model.engine !== 'openai' || model.replay !== undefined);
+  return named.split(',').map((part) => {
+    const model = catalog.get(part.trim());
+    if (model !== undefined) return model;
+    throw new CodedError(
+      'config_invalid',
+      `COUNTERSIGN_RECOMPUTE_MODELS names ${part.trim()}, which the catalog does not have.`,
+    );
+  });
+}

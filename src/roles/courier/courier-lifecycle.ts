@@ -1,0 +1,35 @@
+import { Injectable, Inject, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import { Wake } from '../../core/jobs/wake.ts';
+import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
+import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
+import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
+import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
+
+/** Starts what a courier does in the background, and ends it before the connections are closed. */
+@Injectable()
+export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  readonly #wake: Wake;
+  readonly #work: readonly { start(): void; stop(): Promise<void> }[];
+
+  constructor(
+    wake: Wake,
+    batches: BatchRunner,
+    ends: JobEndProcessor,
+    sender: WebhookSender,
+    @Inject(PaymentSettler) settler: PaymentSettler | undefined,
+  ) {
+    this.#wake = wake;
+    this.#work = [batches, ends, sender, ...(settler !== undefined ? [settler] : [])];
+  }
+
+  onApplicationBootstrap(): void {
+    this.#wake.start();
+    for (const work of this.#work) work.start();
+  }
+
+  /** In the order in which they were started; the wake-ups that batches wait for end last. */
+  async beforeApplicationShutdown(): Promise<void> {
+    for (const work of this.#work) await work.stop();
+    await this.#wake.stop();
+  }
+}

@@ -1,0 +1,88 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { BullRegistrar } from '@nestjs/bullmq';
+import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
+import type { Announcement } from '../../core/catalog/announcement.ts';
+import { announcedModels } from '../../core/engines/announced-models.ts';
+import type { Engines } from '../../core/engines/engines.ts';
+import type { HardwareSession } from '../../core/execution/hardware-session.ts';
+import type { Heartbeat } from '../../core/execution/heartbeat.ts';
+import type { JobRunner } from '../../core/execution/job-runner.ts';
+import type { PoolConsumers } from '../../core/execution/pool-consumers.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
+import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
+import type { Logger } from '../../ground/logging/logger.ts';
+import type { WorkerConfig } from './worker-config.ts';
+
+const CLOSE_MS = 3_000;
+const LOOK_EVERY_MS = 20;
+
+interface WorkerParts {
+  readonly engines: Engines;
+  readonly heartbeat: Heartbeat;
+  readonly runner: JobRunner;
+  readonly consumers: PoolConsumers;
+  /** Absent where no program gets evidence of this machine's hardware. */
+  readonly hardware: HardwareSession | undefined;
+  readonly registrar: BullRegistrar;
+  readonly key: SigningKey;
+  readonly config: WorkerConfig;
+  readonly logger: Logger;
+}
+
+/** The order in which a worker begins and ends. */
+export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  readonly #parts: WorkerParts;
+  readonly #announcement: Announcement;
+
+  constructor(parts: WorkerParts) {
+    this.#parts = parts;
+    this.#announcement = {
+      id: workerIdOf(parts.key.public),
+      role: 'worker',
+      pool: parts.config.COUNTERSIGN_POOL,
+      publicKey: parts.key.public.raw,
+      startedAt: new Date().toISOString(),
+      models: announcedModels(parts.engines.all()),
+      state: 'consuming',
+      inFlight: 0,
+    };
+  }
+
+  /** The heartbeat first, which keeps what is claimed; then the queues; and only then is the worker announced. */
+  async onApplicationBootstrap(): Promise<void> {
+    const { heartbeat, runner, consumers, hardware, registrar, logger } = this.#parts;
+    heartbeat.listen({
+      lost: (job, lease) => runner.stop(job, 'lease_lost', lease),
+      cancelled: (job) => runner.stop(job, 'cancelled'),
+      died: (error) => {
+        logger.fatal(`the heartbeat died: ${messageOf(error)}`);
+        process.exit(1);
+      },
+    });
+    registrar.register();
+    await consumers.whenReady();
+    heartbeat.announce(this.#announcement);
+    hardware?.start();
+    const { id, models } = this.#announcement;
+    logger.info({ worker: id, models: models.map(({ name }) => name) }, 'worker consuming');
+  }
+
+  /** Takes nothing new, lets running jobs finish for a while, gives the rest back, and leaves. */
+  async beforeApplicationShutdown(): Promise<void> {
+    const { engines, heartbeat, runner, consumers, hardware, config } = this.#parts;
+    heartbeat.announce({ ...this.#announcement, state: 'draining' });
+    await consumers.pause(CLOSE_MS);
+    await this.#untilIdle(config.COUNTERSIGN_DRAIN_MS);
+    runner.stopAll('drained');
+    await this.#untilIdle(CLOSE_MS);
+    await consumers.close(CLOSE_MS);
+    await hardware?.stop();
+    await heartbeat.stop();
+    await engines.close();
+  }
+
+  async #untilIdle(withinMs: number): Promise<void> {
+    const until = performance.now() + withinMs;
+    while (this.#parts.runner.inFlight > 0 && performance.now() < until) await pause(LOOK_EVERY_MS);
+  }
+}

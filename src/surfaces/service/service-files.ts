@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs';
+import { readCatalog, type Catalog } from '../../core/catalog/catalog.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { readSigningKey } from '../../ground/keys/key-file.ts';
+import type { PublicKey, SigningKey } from '../../ground/keys/signing-key.ts';
+import { readKeyring } from '../../proof/receipts/keyring-file.ts';
+import { KeyringFile, type Keyring } from '../../proof/receipts/keyring.ts';
+import { PriceTable } from '../ledger/price-table.ts';
+import { readPaymentTerms, type PaymentTerms } from '../payments/payment-terms.ts';
+import type { ServiceConfig } from './service-config.ts';
+
+/** What a service reads from its files once, at its start. */
+export class ServiceFiles {
+  /** Signs tickets. */
+  readonly signingKey: SigningKey;
+  readonly keyring: Keyring;
+  /** The keyring as it is served. */
+  readonly keyringFile: KeyringFile;
+  /** The key of this installation's transparency log, by its name in checkpoints. */
+  readonly logKey: Keyring['logPolicy']['logs'][number]['key'];
+  readonly catalog: Catalog;
+  readonly prices: PriceTable;
+  /** Absent where no request is sold to callers without an account. */
+  readonly paymentTerms: PaymentTerms | undefined;
+
+  /** Throws CodedErrors that say which file is unfit, and why. */
+  constructor(config: ServiceConfig) {
+    this.signingKey = readSigningKey(config.COUNTERSIGN_TICKET_KEY_FILE);
+    this.keyring = readKeyring(config.COUNTERSIGN_KEYRING);
+    requireTrusted(this.keyring, this.signingKey.public, config.COUNTERSIGN_KEYRING);
+    const [ownLog] = this.keyring.logPolicy.logs;
+    if (ownLog === undefined) throw new CodedError('key_file_unfit', `${config.COUNTERSIGN_KEYRING} names no log.`);
+    this.logKey = ownLog.key;
+    this.keyringFile = KeyringFile.parse(JSON.parse(readFileSync(config.COUNTERSIGN_KEYRING, 'utf8')));
+    this.catalog = readCatalog(config.COUNTERSIGN_CATALOG);
+    this.prices =
+      config.COUNTERSIGN_PRICES === undefined ? PriceTable.free : PriceTable.read(config.COUNTERSIGN_PRICES);
+    this.paymentTerms =
+      config.COUNTERSIGN_X402 === undefined
+        ? undefined
+        : readPaymentTerms(config.COUNTERSIGN_X402, this.prices.currency);
+  }
+}
+
+function requireTrusted(keyring: Keyring, key: PublicKey, path: string): void {
+  if (keyring.of('api').some(({ id }) => id === key.id)) return;
+  throw new CodedError(
+    'key_file_unfit',
+    `The API's key ${key.id.slice(0, 16)}… is not in ${path}: nobody would believe its tickets.`,
+  );
+}

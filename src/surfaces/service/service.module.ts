@@ -1,0 +1,151 @@
+import { Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { Redis } from 'ioredis';
+import { Catalog } from '../../core/catalog/catalog.ts';
+import { JobReader } from '../../core/jobs/job.reader.ts';
+import { Jobs } from '../../core/jobs/jobs.ts';
+import { publishedLog } from '../../core/jobs/published-log.ts';
+import { Wake } from '../../core/jobs/wake.ts';
+import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
+import { PoolQueues } from '../../ground/bull/fair-queues.ts';
+import type { Logger } from '../../ground/logging/logger.ts';
+import { RedisConnections } from '../../ground/redis/connections.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisModule } from '../../ground/redis/redis.module.ts';
+import { LogFiles } from '../../proof/tlog/log-files.ts';
+import { LogReader } from '../../proof/tlog/log-reader.ts';
+import { Admission } from '../admission/admission.ts';
+import { BatchFiles } from '../batches/batch-files.store.ts';
+import { Batches } from '../batches/batch.store.ts';
+import { UsageStore } from '../ledger/usage.store.ts';
+import { Completions } from '../openai/completions.ts';
+import { PaymentRecords } from '../payments/payment.store.ts';
+import { ApiKeys } from '../tenants/api-key.store.ts';
+import { RateLimits } from '../tenants/rate-limits.ts';
+import { EgressRules } from '../webhooks/egress.ts';
+import { Webhooks } from '../webhooks/webhook.store.ts';
+import type { ServiceConfig } from './service-config.ts';
+import { ServiceFiles } from './service-files.ts';
+
+/** Stores that need Redis and the names of its keys, and nothing else. */
+const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, UsageStore, Webhooks];
+
+/** How jobs are taken in and their answers handed out: what the API and the courier have in common. */
+@Module({})
+export class ServiceModule {
+  /** Reads the service's files. Throws CodedErrors that say what to do. */
+  static with(config: ServiceConfig, logger: Logger): DynamicModule {
+    const files = new ServiceFiles(config);
+    const providers = [
+      { provide: ServiceFiles, useValue: files },
+      { provide: Catalog, useValue: files.catalog },
+      { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
+      ...STORES,
+      ...jobProviders(config, files, logger),
+      ...admissionProviders(config, files, logger),
+    ];
+    return {
+      module: ServiceModule,
+      imports: [
+        RedisModule.with(
+          config,
+          {
+            user: 'api',
+            // BullMQ waits for its connection; a prompt one rejects what is sent during an outage, and the sweep
+            // repairs it.
+            connections: { commands: 'prompt', blocking: 'patient', queues: 'prompt' },
+          },
+          logger,
+        ),
+        FairQueuesModule.with({
+          as: PoolQueues,
+          names: files.catalog.queues(),
+          prefix: (keys) => keys.poolQueues,
+          connection: 'queues',
+        }),
+      ],
+      providers,
+      exports: providers,
+    };
+  }
+}
+
+function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger): Provider[] {
+  return [
+    { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
+    {
+      provide: BatchFiles,
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new BatchFiles(redis, keys, new BlobStore(config.COUNTERSIGN_FILES)),
+      inject: [Redis, RedisKeys],
+    },
+    {
+      provide: LogReader,
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new LogReader(new LogFiles(config.COUNTERSIGN_TLOG), files.logKey, publishedLog(redis, keys)),
+      inject: [Redis, RedisKeys],
+    },
+    {
+      provide: JobReader,
+      useFactory: (redis: Redis, keys: RedisKeys) => new JobReader(redis, keys, keys.open),
+      inject: [Redis, RedisKeys],
+    },
+    {
+      provide: Wake,
+      useFactory: (connections: RedisConnections, keys: RedisKeys) =>
+        new Wake(connections.named('blocking'), keys, logger),
+      inject: [RedisConnections, RedisKeys],
+    },
+    {
+      provide: Jobs,
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        reader: JobReader,
+        blobs: BlobStore,
+        wake: Wake,
+        log: LogReader,
+        withholding: PaymentRecords,
+      ) => new Jobs({ redis, keys, reader, blobs, wake, log, keyring: files.keyring, withholding }),
+      inject: [Redis, RedisKeys, JobReader, BlobStore, Wake, LogReader, PaymentRecords],
+    },
+  ];
+}
+
+function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger): Provider[] {
+  const { catalog, prices, signingKey } = files;
+  return [
+    {
+      provide: Admission,
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        queues: PoolQueues,
+        blobs: BlobStore,
+        limits: RateLimits,
+        webhooks: Webhooks,
+        egress: EgressRules,
+      ) =>
+        new Admission({
+          redis,
+          keys,
+          queues,
+          blobs,
+          catalog,
+          signingKey,
+          defaultRecompute: config.COUNTERSIGN_DEFAULT_RECOMPUTE,
+          prices,
+          limits,
+          webhooks,
+          egress,
+          logger,
+        }),
+      inject: [Redis, RedisKeys, PoolQueues, BlobStore, RateLimits, Webhooks, EgressRules],
+    },
+    {
+      provide: Completions,
+      useFactory: (admission: Admission, jobs: Jobs, wake: Wake) => new Completions({ admission, jobs, wake }),
+      inject: [Admission, Jobs, Wake],
+    },
+  ];
+}
