@@ -148,7 +148,7 @@ describe('a hostile client with a valid API key', () => {
   });
 
   test("another tenant's job answers on every route exactly like one that does not exist", async () => {
-    const job = await client.submit(completion('mine'), { prefer: 'wait=20' });
+    const job = await client.run(completion('mine'));
     const stranger = await pipeline.client('stranger');
     const unknown = `${job.id.slice(0, -4)}0000`;
     const routes = OPERATIONS.filter(({ path }) => path.includes('{id}'));
@@ -212,7 +212,7 @@ describe('a hostile client with a valid API key', () => {
     expect(streams.every((stream) => stream.status === 200)).toBe(true);
     expect(descriptors()).toBeGreaterThan(before + 900);
     for (const controller of controllers) controller.abort();
-    await until(() => Promise.resolve(descriptors() <= before + 10));
+    await until(() => descriptors() <= before + 10);
     // The last of them is counted out a moment after its descriptor is closed.
     await until(async () =>
       (await (await fetch(`${idle.url}/metrics`)).text()).includes('countersign_event_streams 0'),
@@ -232,7 +232,7 @@ describe('a hostile client with a valid API key', () => {
     await Promise.all(lanes);
     const jobs = await Promise.all(Array.from({ length: 5 }, (_, index) => victim.submit(body(`victim ${index}`))));
     await Promise.all([busy.attestor(), busy.worker(1)]);
-    const ended = await Promise.all(jobs.map(({ id }) => victim.job(id, 60)));
+    const ended = await Promise.all(jobs.map(({ id }) => victim.ended(id)));
     expect(ended.map(({ state }) => state)).toEqual(jobs.map(() => 'done'));
     const admin = busy.redis.client();
     const places = await Promise.all(jobs.map(({ id }) => admin.zrank(busy.redis.keys.ended, id)));

@@ -106,7 +106,7 @@ beforeAll(async () => {
   const webhook = await json<{ id: string }>(
     victim.post('/v1/webhooks', { url: 'http://127.0.0.1:9/', description: CANARY }),
   );
-  const job = await victim.submit(completion(CANARY), { prefer: 'wait=20' });
+  const job = await victim.run(completion(CANARY));
   const response = await json<{ id: string }>(
     victim.post('/v1/responses', { model: 'by-hand', input: CANARY, background: true }),
   );

@@ -2,8 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { CRASH_POINTS } from '../../src/faults/crash-point.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
-import { HandWorker } from '../support/hand-worker.ts';
-import { Pipeline, completion, until } from '../support/pipeline.ts';
+import { Pipeline, SHORT_LEASE, completion, until } from '../support/pipeline.ts';
 
 const JOBS = 12;
 
@@ -27,7 +26,7 @@ describe('a process that is killed at a named place', () => {
     }
     const [api, worker, attestor] = await Promise.all([
       pipeline.api(doomed),
-      pipeline.worker(1, doomed),
+      pipeline.worker(1, role === 'worker' ? { ...SHORT_LEASE, ...doomed } : doomed),
       pipeline.attestor(doomed),
     ]);
     const client = await pipeline.client();
@@ -37,11 +36,7 @@ describe('a process that is killed at a named place', () => {
     const send = (index: number) => client.submit(completion(`${index}`), { 'idempotency-key': `"crash-${index}"` });
     if (point === 'attestor.before-requeue') {
       // A requeue is there to be killed in only where a worker gives a job back.
-      const hand = new HandWorker(
-        pipeline.redis.client('worker'),
-        pipeline.redis.keys,
-        pipeline.workerKeys[2] ?? pipeline.apiKey,
-      );
+      const hand = pipeline.hand(3);
       worker.process.kill('SIGSTOP');
       const job = await send(100);
       extra.push(job.id);
@@ -64,7 +59,7 @@ describe('a process that is killed at a named place', () => {
       if (outcome.status === 'fulfilled') expect(jobs[index]?.id).toBe(outcome.value.id);
     });
     for (const id of [...jobs.map((job) => job.id), ...extra]) {
-      const job = await client.job(id, 40);
+      const job = await client.ended(id);
       expect(job.state).toBe('done');
       verifyReceipt(await client.receipt(id), pipeline.keyring, { output: await client.output(id) });
     }
@@ -79,20 +74,20 @@ describe('a worker that pauses past its lease', () => {
     await Promise.all([pipeline.api(), pipeline.attestor()]);
     const client = await pipeline.client();
     // Stopped by SIGSTOP between its engine's last word and its commit, while the job is in its hands.
-    const zombie = await pipeline.worker(1, { COUNTERSIGN_CRASH_AT: 'worker.after-run:1:SIGSTOP' });
+    const zombie = await pipeline.worker(1, { ...SHORT_LEASE, COUNTERSIGN_CRASH_AT: 'worker.after-run:1:SIGSTOP' });
     const job = await client.submit(completion('paused'));
     const state = () => readFileSync(`/proc/${zombie.process.pid ?? 0}/stat`, 'utf8').split(') ')[1]?.[0];
-    await until(() => Promise.resolve(state() === 'T'));
+    await until(() => state() === 'T');
     await pipeline.worker(2);
-    const done = await client.job(job.id, 30);
+    const done = await client.ended(job.id);
     expect([done.state, done.attempts.length, done.attempts[0]?.closed?.why]).toEqual(['done', 2, 'lost']);
     zombie.process.kill('SIGCONT');
-    await until(() => Promise.resolve(/"reply":"(final|fenced)"/.test(zombie.stderr())));
+    await until(() => /"reply":"(final|fenced)"/.test(zombie.stderr()));
     expect(await client.job(job.id)).toEqual(done);
     // It is none any more: the next jobs find it at work.
     const next = await Promise.all(
       Array.from({ length: 20 }, (_, index) => client.submit(completion(`next ${index}`))),
     );
-    for (const { id } of next) expect((await client.job(id, 30)).state).toBe('done');
+    for (const { id } of next) expect((await client.ended(id)).state).toBe('done');
   });
 });

@@ -56,7 +56,7 @@ const over = (client: OpenAI, id: string) =>
   until(async () => {
     const batch = await client.batches.retrieve(id);
     return ['completed', 'failed', 'cancelled', 'expired'].includes(batch.status) && batch;
-  }, 60_000);
+  });
 
 async function linesOf<Body = Completed>(client: OpenAI, id: string | null | undefined): Promise<OutputLine<Body>[]> {
   if (id == null) return [];

@@ -122,10 +122,12 @@ async function failure(promise: Promise<unknown>): Promise<string> {
     };
     await using pipeline = await Pipeline.start({ models: [model], workers: 1 });
     const client = await pipeline.client();
-    const job = await client.submit(
-      { model: name, task: 'completion', input: { prompt: 'In the beginning' }, params: { max_tokens: 8 } },
-      { prefer: 'wait=30' },
-    );
+    const job = await client.run({
+      model: name,
+      task: 'completion',
+      input: { prompt: 'In the beginning' },
+      params: { max_tokens: 8 },
+    });
     expect(job.state).toBe('done');
     const { verdict } = verifyReceipt(await client.receipt(job.id), pipeline.keyring);
     expect(verdict.notChecked).toEqual([
@@ -175,10 +177,7 @@ async function failure(promise: Promise<unknown>): Promise<string> {
     });
     expect(JSON.parse(shaped.choices[0]?.message.content ?? '')).toEqual({ ok: expect.any(Boolean) });
     server.process.kill('SIGKILL');
-    const orphan = await client.submit(
-      { model: name, task: 'completion', input: { prompt: 'x' }, attempts: 2 },
-      { prefer: 'wait=30' },
-    );
+    const orphan = await client.run({ model: name, task: 'completion', input: { prompt: 'x' }, attempts: 2 });
     expect([orphan.state, orphan.reason?.code, orphan.attempts.length]).toEqual(['failed', 'attempts_exhausted', 2]);
   });
 });

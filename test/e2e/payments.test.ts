@@ -158,7 +158,7 @@ describe('an answer that is paid for by itself', () => {
     expect(response.status).toBe(202);
     const { id } = (await response.json()) as { id: string };
     const own = reader(response);
-    expect(await own.job(id, 30)).toMatchObject({ state: 'done' });
+    expect(await own.ended(id)).toMatchObject({ state: 'done' });
     expect(JSON.parse((await own.output(id)).toString())).toHaveProperty('text');
     expect(await (await own.fetch(`/v1/jobs/${id}/payment`)).json()).toMatchObject({
       state: 'settled',
@@ -269,7 +269,7 @@ describe('nothing is taken', () => {
     const response = await payer.pay('/v1/jobs', completion('x', { model: 'by-hand', deadline_ms: 1_000 }));
     const { id } = (await response.json()) as { id: string };
     const own = reader(response);
-    expect((await own.job(id, 30)).state).toBe('expired');
+    expect((await own.ended(id)).state).toBe('expired');
     const payment = () => own.fetch(`/v1/jobs/${id}/payment`).then((answer) => answer.json());
     await until(async () => ((await payment()) as { state: string }).state !== 'held');
     expect(await payment()).toMatchObject({ state: 'released', amount: '0', transaction: null });
@@ -348,7 +348,7 @@ describe('the settlement', () => {
     const { id } = (await accepted.json()) as { id: string };
     const own = reader(accepted);
     const asked = facilitator.calls.length;
-    expect((await own.job(id, 30)).state).toBe('done');
+    expect((await own.ended(id)).state).toBe('done');
     const output = own.fetch(`/v1/jobs/${id}/output`);
     // A settlement that was begun before the mood changed would be no test.
     await until(() =>
@@ -365,7 +365,7 @@ describe('the settlement', () => {
     facilitator.mood = 'settles-and-hangs-up';
     const { id } = (await accepted.json()) as { id: string };
     const own = reader(accepted);
-    await until(() => Promise.resolve(facilitator.transfers.at(-1)?.from === payer.address));
+    await until(() => facilitator.transfers.at(-1)?.from === payer.address);
     facilitator.mood = 'well';
     expect((await own.fetch(`/v1/jobs/${id}/output`)).status).toBe(200);
     const state = ((await (await own.fetch(`/v1/jobs/${id}/payment`)).json()) as { state: string }).state;

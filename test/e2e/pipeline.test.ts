@@ -65,7 +65,7 @@ describe('the pipeline with real models', () => {
         input: { texts: ['How do I reset my password?', 'I forgot my login credentials'] },
       },
     ];
-    const jobs = await Promise.all(bodies.map((body) => client.submit(body, { prefer: 'wait=60' })));
+    const jobs = await Promise.all(bodies.map((body) => client.run(body)));
     expect(jobs.map((job) => job.state)).toEqual(['done', 'done', 'done']);
     const verified = await Promise.all(
       jobs.map(async (job, index) =>
@@ -153,9 +153,7 @@ describe('the pipeline', () => {
     expect(other.status).toBe(422);
     expect(await other.json()).toMatchObject({ code: 'idempotency_key_reused' });
 
-    const jobs = await Promise.all(
-      Array.from({ length: 300 }, (_, index) => client.submit(completion(`job ${index}`), { prefer: 'wait=30' })),
-    );
+    const jobs = await Promise.all(Array.from({ length: 300 }, (_, index) => client.run(completion(`job ${index}`))));
     expect(jobs.every((job) => job.state === 'done' && job.attempts.length === 1)).toBe(true);
     for (const job of jobs.slice(0, 20))
       verifyReceipt(await client.receipt(job.id), pipeline.keyring, { output: await client.output(job.id) });
@@ -176,13 +174,11 @@ describe('the pipeline', () => {
     await using pipeline = await Pipeline.start({ env: { 'attestor:COUNTERSIGN_KEEP_JOBS': '100' } });
     const client = await pipeline.client();
     const prompt = 'x'.repeat(300_000);
-    const large = await client.submit(completion(prompt), { prefer: 'wait=30' });
+    const large = await client.run(completion(prompt));
     expect(large.state).toBe('done');
     expect(readdirSync(`${pipeline.folder}/blobs`)).toHaveLength(1);
     verifyReceipt(await client.receipt(large.id), pipeline.keyring, { input: Buffer.from(JSON.stringify({ prompt })) });
-    await Promise.all(
-      Array.from({ length: 250 }, (_, index) => client.submit(completion(`${index}`), { prefer: 'wait=30' })),
-    );
+    await Promise.all(Array.from({ length: 250 }, (_, index) => client.run(completion(`${index}`))));
     const admin = pipeline.redis.client();
     await until(async () => (await admin.zcard(pipeline.redis.keys.ended)) <= 100);
     expect(await admin.zcard(pipeline.redis.keys.jobsOf('acme'))).toBe(100);
@@ -219,7 +215,7 @@ describe('the pipeline', () => {
       outcome: string;
     };
     expect(cancelled.outcome).toBe('cancelled');
-    expect((await client.job(late.id, 20)).state).toBe('expired');
+    expect((await client.ended(late.id)).state).toBe('expired');
     const again = (await (await client.post(`/v1/jobs/${unwanted.id}/cancel`, undefined)).json()) as {
       outcome: string;
     };
@@ -229,7 +225,7 @@ describe('the pipeline', () => {
   test('the metrics are what promtool accepts', async () => {
     await using pipeline = await Pipeline.start();
     const client = await pipeline.client();
-    await client.submit(completion('x'), { prefer: 'wait=20' });
+    await client.run(completion('x'));
     const text = await until(async () => {
       const rendered = await (await fetch(`${pipeline.url}/metrics`)).text();
       return rendered.includes('countersign_consuming_workers 2') && rendered;

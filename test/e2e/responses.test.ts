@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
-import { HandWorker } from '../support/hand-worker.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
 
 type Response = OpenAI.Responses.Response;
@@ -41,12 +40,7 @@ describe('responses, with the official client', () => {
   });
 
   test('in the background it is queued, then in progress, also while the attestor looks, and completed only when confirmed', async () => {
-    const worker = new HandWorker(
-      pipeline.redis.client('worker'),
-      pipeline.redis.keys,
-      pipeline.workerKeys[1] ?? pipeline.apiKey,
-      30_000,
-    );
+    const worker = pipeline.hand(2);
     const started = (await openai.responses.create({ model: 'by-hand', input: 'x', background: true })) as Signed;
     expect([started.status, started.output]).toEqual(['queued', []]);
     const claim = await worker.claim(started.countersign.job_id);

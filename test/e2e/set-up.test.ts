@@ -167,7 +167,7 @@ describe('separation', () => {
       .map((name) => readFileSync(join(ROOT, 'src', 'api', name), 'utf8'))
       .join('\n');
     expect(controllers.match(/@(Get|Post|Put|Patch|Delete)\(/g)).toHaveLength(OPERATIONS.length);
-    expect(JobDocument.parse(await client.submit(completion('fits'), { prefer: 'wait=20' })).state).toBe('done');
+    expect(JobDocument.parse(await client.run(completion('fits'))).state).toBe('done');
     for (const { method, path } of OPERATIONS) {
       const response = await client.fetch(
         path.replace('{id}', 'job_00000000000000000000000000').replace('{path}', '0/000.p/1'),

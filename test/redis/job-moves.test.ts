@@ -1,22 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { FairQueues } from '../../src/bull/fair-queues.ts';
-import { Admission } from '../../src/admission/admission.ts';
 import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
-import { BlobStore } from '../../src/blobs/blob-store.ts';
 import { JobReader } from '../../src/jobs/job.reader.ts';
 import { TRANSITIONS, isFinal, type JobState } from '../../src/jobs/job-state.ts';
-import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/keys/signing-key.ts';
-import { PriceTable } from '../../src/ledger/price-table.ts';
-import { createLogger } from '../../src/logging/logger.ts';
-import { RateLimits } from '../../src/tenants/rate-limits.ts';
-import { Webhooks } from '../../src/webhooks/webhook.store.ts';
+import { workerIdOf } from '../../src/keys/signing-key.ts';
 import { SUBMITTER } from '../support/submitter.ts';
-import { Catalog, CatalogModel } from '../../src/pools/catalog.ts';
 import { signPayload } from '../../src/receipts/dsse.ts';
 import type { Claim } from '../../src/worker/claims.ts';
+import { admissionTo } from '../support/admission.ts';
 import { HandWorker } from '../support/hand-worker.ts';
-import { NOOP_MODEL, completion } from '../support/pipeline.ts';
+import { completion } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { startSequencer } from '../support/sequencer.ts';
@@ -51,31 +45,14 @@ function bench(server: TestRedis) {
   const api = server.client('api');
   const attestor = server.client('attestor');
   const { keys } = server;
-  const attestorKey = signingKeyFromPem(generateSigningKeyPem());
-  const workers = [1, 2].map(
-    () => new HandWorker(server.client('worker'), keys, signingKeyFromPem(generateSigningKeyPem()), 60_000),
-  );
-  const admission = new Admission({
-    redis: api,
-    keys,
-    queues: FairQueues.ofPools(api, keys),
-    blobs: new BlobStore(server.folder),
-    catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
-    signingKey: signingKeyFromPem(generateSigningKeyPem()),
-    defaultRecompute: 0,
-    prices: PriceTable.free,
-    webhooks: new Webhooks(server.client('api'), server.keys),
-    egress: { allowPrivate: false },
-    limits: new RateLimits(server.client('api'), server.keys),
-    logger: createLogger('test', 'error'),
-  });
-  const verdict = { signed: signPayload(attestorKey, Buffer.from('{}')), field: 'f' };
+  const workers = [1, 2].map(() => new HandWorker(server.client('worker'), keys, newKey()));
+  const verdict = { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' };
   return {
     api,
     attestor,
     keys,
     workers,
-    admission,
+    admission: admissionTo(server),
     verdict,
     rulings: new Rulings(attestor, keys, FairQueues.ofPools(attestor, keys)),
     reader: new JobReader(api, keys, keys.open),
@@ -207,7 +184,7 @@ describe('the moves of a job', () => {
     }
     await sequencer.stop();
     api.disconnect();
-  }, 120_000);
+  });
 
   test('a reply that was lost doubles nothing: admit, claim and commit answer the same when they are sent again', async () => {
     await using server = await TestRedis.start();

@@ -41,7 +41,7 @@ async function startWitness(folder: string, number: number, key: SigningKey, por
   process.stdout.on('data', (piece: Buffer) => {
     said += piece.toString();
   });
-  await until(() => Promise.resolve(said.endsWith('\n')));
+  await until(() => said.endsWith('\n'));
   // As the operator of the log would write it down, under a name of its own.
   const line = said.trim().replace(`witness ${name} `, `witness w${number} `);
   return { process, line, port: Number(line.split(':').at(-1)) };
