@@ -1,71 +1,100 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { CRASH_POINTS } from '../../src/faults/crash-point.ts';
+import { CRASH_POINTS, type CrashPoint } from '../../src/faults/crash-point.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
-import { Pipeline, SHORT_LEASE, completion, until } from '../support/pipeline.ts';
+import { Pipeline, SHORT_LEASE, completion, until, type Client } from '../support/pipeline.ts';
 
 const JOBS = 12;
 
+type Victim = 'api' | 'worker' | 'attestor';
+
 /** The courier's are where batches, webhooks and the books are tested: jobs do not wait for it. */
-const POINTS = CRASH_POINTS.filter((point) => !point.startsWith('courier.'));
+const pointsOf = (victim: Victim) => CRASH_POINTS.filter((point) => point.startsWith(`${victim}.`));
+
+/** Mostly waiting: for leases, and for the sweep to look. So they run side by side, each with processes of its own. */
+const LANES = (
+  [
+    ['attestor', 3],
+    ['worker', 2],
+    ['api', 1],
+  ] as const
+).flatMap(([victim, lanes]) =>
+  Array.from(
+    { length: lanes },
+    (_, lane) => [victim, pointsOf(victim).filter((__, at) => at % lanes === lane)] as const,
+  ),
+);
+
+/** One process is killed at this place while jobs come in; all others go on, and another takes its part. */
+async function survive(pipeline: Pipeline, client: Client, victim: Victim, point: CrashPoint): Promise<void> {
+  const admin = pipeline.redis.client();
+  const { keys } = pipeline.redis;
+  const before = await admin.zcard(keys.ended);
+  for (const { name, process, exited } of pipeline.running()) {
+    if (!name.startsWith(victim)) continue;
+    process.kill('SIGKILL');
+    await exited;
+  }
+  // The first time: under load all jobs can come in one batch, and there is no second.
+  const wish = { COUNTERSIGN_CRASH_AT: `${point}:1` };
+  const start = {
+    api: (env = {}) => pipeline.api(env),
+    worker: (env?: object) => (env === undefined ? pipeline.worker(2) : pipeline.worker(1, { ...SHORT_LEASE, ...env })),
+    attestor: (env = {}) => pipeline.attestor(env),
+  }[victim];
+  const doomed = await start(wish);
+  client.url = pipeline.url;
+
+  const extra: string[] = [];
+  // Each with a key of its own, as a careful client sends them: what got no answer is sent again.
+  const send = (index: number) =>
+    client.submit(completion(`${point} ${index}`), { 'idempotency-key': `"${point}-${index}"` });
+  if (point === 'attestor.before-requeue') {
+    // A requeue is there to be killed in only where a worker gives a job back.
+    const workers = pipeline.running().filter(({ name }) => name.startsWith('worker'));
+    await pipeline.freeze(...workers);
+    const job = await send(100);
+    extra.push(job.id);
+    const hand = pipeline.hand(3);
+    await hand.release(await hand.claim(job.id), 'engine_error');
+    for (const { process } of workers) process.kill('SIGCONT');
+  }
+  const first = await Promise.allSettled(Array.from({ length: JOBS }, (_, index) => send(index)));
+  expect(await doomed.exited).toBe('SIGKILL');
+  await start();
+  client.url = pipeline.url;
+
+  const jobs = await Promise.all(
+    Array.from({ length: JOBS }, (_, index) => until(() => send(index).catch(() => undefined))),
+  );
+  first.forEach((outcome, index) => {
+    if (outcome.status === 'fulfilled') expect(jobs[index]?.id).toBe(outcome.value.id);
+  });
+  for (const id of [...jobs.map((job) => job.id), ...extra]) {
+    const job = await client.ended(id);
+    expect(job.state).toBe('done');
+    verifyReceipt(await client.receipt(id), pipeline.keyring, { output: await client.output(id) });
+  }
+  expect(await admin.zcard(keys.open)).toBe(0);
+  expect(await admin.zcard(keys.ended)).toBe(before + JOBS + extra.length);
+}
 
 describe('a process that is killed at a named place', () => {
-  // Mostly waiting: for leases, and for the sweep to look. Three at a time.
-  test.concurrent.each(POINTS)('%s: every accepted job is done once and its receipt verifies', async (point) => {
-    await using pipeline = await Pipeline.prepare();
-    const role = point.split('.')[0] ?? '';
-    // The first time: under load all jobs can come in one batch, and there is no second.
-    const doomed = { [`${role}:COUNTERSIGN_CRASH_AT`]: `${point}:1` };
-    if (role === 'attestor') {
-      // What an attestor logs when it starts is logged already: it is killed over verdicts, and not before it is ready.
-      const before = await pipeline.attestor();
+  test.concurrent.each(LANES)(
+    '%s at %p: every accepted job is done once and its receipt verifies',
+    async (victim, points) => {
+      await using pipeline = await Pipeline.start({ workers: 1 });
+      const client = await pipeline.client();
       const [admin, { keys }] = [pipeline.redis.client(), pipeline.redis];
+      // What an attestor logs when it starts is logged already: it is killed over verdicts, and not before it is ready.
       await until(async () => (await admin.hget(keys.log, 'size')) === String(await admin.hlen(keys.logDocuments)));
-      before.process.kill('SIGKILL');
-      await before.exited;
-    }
-    const [api, worker, attestor] = await Promise.all([
-      pipeline.api(doomed),
-      pipeline.worker(1, role === 'worker' ? { ...SHORT_LEASE, ...doomed } : doomed),
-      pipeline.attestor(doomed),
-    ]);
-    const client = await pipeline.client();
-
-    const extra: string[] = [];
-    // Each with a key of its own, as a careful client sends them: what got no answer is sent again.
-    const send = (index: number) => client.submit(completion(`${index}`), { 'idempotency-key': `"crash-${index}"` });
-    if (point === 'attestor.before-requeue') {
-      // A requeue is there to be killed in only where a worker gives a job back.
-      const hand = pipeline.hand(3);
-      worker.process.kill('SIGSTOP');
-      const job = await send(100);
-      extra.push(job.id);
-      const claim = await hand.claim(job.id);
-      await hand.release(claim, 'engine_error');
-      worker.process.kill('SIGCONT');
-    }
-    const first = await Promise.allSettled(Array.from({ length: JOBS }, (_, index) => send(index)));
-    const dead = await { api, worker, attestor }[role as 'api' | 'worker' | 'attestor'].exited;
-    expect(dead).toBe('SIGKILL');
-    if (role === 'api') await pipeline.api();
-    if (role === 'worker') await pipeline.worker(2);
-    if (role === 'attestor') await pipeline.attestor();
-    client.url = pipeline.url;
-
-    const jobs = await Promise.all(
-      Array.from({ length: JOBS }, (_, index) => until(() => send(index).catch(() => undefined))),
-    );
-    first.forEach((outcome, index) => {
-      if (outcome.status === 'fulfilled') expect(jobs[index]?.id).toBe(outcome.value.id);
-    });
-    for (const id of [...jobs.map((job) => job.id), ...extra]) {
-      const job = await client.ended(id);
-      expect(job.state).toBe('done');
-      verifyReceipt(await client.receipt(id), pipeline.keyring, { output: await client.output(id) });
-    }
-    expect(await pipeline.redis.client().zcard(pipeline.redis.keys.open)).toBe(0);
-    expect(await pipeline.redis.client().zcard(pipeline.redis.keys.ended)).toBe(JOBS + extra.length);
-  });
+      expect(points.length).toBeGreaterThan(1);
+      for (const point of points)
+        await survive(pipeline, client, victim, point).catch((cause: unknown) => {
+          throw new Error(`killed at ${point}: ${String(cause)}`, { cause });
+        });
+    },
+  );
 });
 
 describe('a worker that pauses past its lease', () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI, { toFile } from 'openai';
 import { leafHash, verifyInclusion } from '../../src/log/merkle.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
-import { KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
+import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
 
 interface Completed {
   choices: { text: string }[];
@@ -33,7 +33,7 @@ let openai: OpenAI;
 
 beforeAll(async () => {
   pipeline = await Pipeline.start({
-    models: [KJV_MODEL, NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }],
+    models: [KJV_MODEL, NOOP_MODEL, BY_HAND_MODEL],
     workers: 1,
     couriers: 1,
   });

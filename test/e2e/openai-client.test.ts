@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
-import { KJV_MODEL, NOOP_MODEL, Pipeline, embedModel, until, type Client } from '../support/pipeline.ts';
+import { BY_HAND_MODEL, KJV_MODEL, Pipeline, embedModel, until, type Client } from '../support/pipeline.ts';
 
 /** What we add to every answer. */
 interface Countersigned {
@@ -18,9 +18,8 @@ let openai: OpenAI;
 
 beforeAll(async () => {
   // A pool of its own, where nobody works, lets tests play the worker.
-  const unserved = { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' };
   pipeline = await Pipeline.start({
-    models: [KJV_MODEL, embedModel(), { ...unserved }],
+    models: [KJV_MODEL, embedModel(), BY_HAND_MODEL],
     workers: 1,
     env: { 'worker:COUNTERSIGN_POOL': 'default' },
   });

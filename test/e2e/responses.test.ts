@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
-import { KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
+import { BY_HAND_MODEL, KJV_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
 
 type Response = OpenAI.Responses.Response;
 type Signed = Response & { countersign: { job_id: string; state: string; receipt: string | null } };
@@ -12,7 +12,7 @@ let openai: OpenAI;
 
 beforeAll(async () => {
   pipeline = await Pipeline.start({
-    models: [KJV_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }],
+    models: [KJV_MODEL, BY_HAND_MODEL],
     workers: 1,
   });
   native = await pipeline.client();

@@ -64,7 +64,7 @@ beforeAll(async () => {
     pipeline.attestor({ COUNTERSIGN_CALIBRATIONS: folder, COUNTERSIGN_AUDIT_SHARE: '1' }),
   ]);
   client = await pipeline.client();
-}, 240_000);
+});
 afterAll(async () => {
   await pipeline[Symbol.asyncDispose]();
   for (const server of [workers, reference, cheap]) await server?.[Symbol.asyncDispose]();

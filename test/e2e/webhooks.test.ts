@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { EventSource } from 'eventsource';
 import { Webhook } from 'standardwebhooks';
-import { NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
+import { BY_HAND_MODEL, NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
 
 interface Message {
   readonly headers: IncomingHttpHeaders;
@@ -80,11 +80,7 @@ let pipeline: Pipeline;
 let client: Client;
 
 beforeAll(async () => {
-  pipeline = await Pipeline.prepare([
-    NOOP_MODEL,
-    { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' },
-    { ...NOOP_MODEL, name: 'sulky' },
-  ]);
+  pipeline = await Pipeline.prepare([NOOP_MODEL, BY_HAND_MODEL, { ...NOOP_MODEL, name: 'sulky' }]);
   await Promise.all([
     pipeline.api(ENV),
     pipeline.worker(1),
@@ -256,7 +252,7 @@ describe('webhooks', () => {
       expect(exit).toBe('SIGKILL');
     }
     await pipeline.courier({ ...ENV, ...SCHEDULE });
-    await until(() => Promise.resolve(jobs.every((id) => receiver.of(id).length > 0)), 60_000);
+    await until(() => jobs.every((id) => receiver.of(id).length > 0));
     for (const id of jobs) expect(new Set(receiver.of(id).map(({ headers }) => headers['webhook-id'])).size).toBe(1);
     // Sometimes a crash came between the sending and the writing down: then it was sent twice, as it must.
     expect(receiver.messages.length).toBeGreaterThan(jobs.length);
