@@ -30,11 +30,7 @@ async function survive(pipeline: Pipeline, client: Client, victim: Victim, point
   const admin = pipeline.redis.client();
   const { keys } = pipeline.redis;
   const before = await admin.zcard(keys.ended);
-  for (const { name, process, exited } of pipeline.running()) {
-    if (!name.startsWith(victim)) continue;
-    process.kill('SIGKILL');
-    await exited;
-  }
+  await pipeline.kill(victim);
   // The first time: under load all jobs can come in one batch, and there is no second.
   const wish = { COUNTERSIGN_CRASH_AT: `${point}:1` };
   const start = {

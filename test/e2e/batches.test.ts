@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI, { toFile } from 'openai';
 import { leafHash, verifyInclusion } from '../../src/log/merkle.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
 
 interface Completed {
@@ -38,7 +39,7 @@ beforeAll(async () => {
     couriers: 1,
   });
   native = await pipeline.client();
-  openai = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: native.key, maxRetries: 0 });
+  openai = openaiOf(pipeline, native.key);
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
 
@@ -190,7 +191,7 @@ describe('batches, with the official client', () => {
   });
 
   test('files and batches of another tenant are not there, and lists have pages', async () => {
-    const stranger = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: await pipeline.key('other'), maxRetries: 0 });
+    const stranger = openaiOf(pipeline, await pipeline.key('other'));
     const first = await begin(openai, jsonl([line('a')]));
     const second = await begin(openai, jsonl([line('a')]));
     for (const missing of [
@@ -253,10 +254,7 @@ describe('batches, with the official client', () => {
       'before-results:1',
       'after-results:1',
     ]) {
-      for (const role of pipeline.running().filter(({ name }) => name === 'courier')) {
-        role.process.kill('SIGKILL');
-        await role.exited;
-      }
+      await pipeline.kill('courier');
       const role = await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` });
       if ((await Promise.race([role.exited, over(openai, id).then(() => 'over')])) === 'SIGKILL') kills += 1;
     }

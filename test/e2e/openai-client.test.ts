@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, Pipeline, embedModel, until, type Client } from '../support/pipeline.ts';
 
 /** What we add to every answer. */
@@ -24,7 +25,7 @@ beforeAll(async () => {
     env: { 'worker:COUNTERSIGN_POOL': 'default' },
   });
   native = await pipeline.client();
-  openai = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: native.key, maxRetries: 0 });
+  openai = openaiOf(pipeline, native.key);
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
 
@@ -184,7 +185,7 @@ describe('the official client, with nothing changed but address and key', () => 
       openai.completions.create({ model: MODEL, prompt: 'word '.repeat(2_000), max_tokens: 4 }),
     );
     expect([prompt.status, prompt.code]).toEqual([400, 'request_invalid']);
-    const stranger = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: 'csk_wrong', maxRetries: 0 });
+    const stranger = openaiOf(pipeline, 'csk_wrong');
     expect(await failureOf(stranger.chat.completions.create(ask))).toMatchObject({
       status: 401,
       type: 'authentication_error',

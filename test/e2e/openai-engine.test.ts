@@ -3,12 +3,12 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import OpenAI from 'openai';
 import { OpenAiEngine, type OpenAiOptions } from '../../src/engines/openai-engine.ts';
 import { EngineError, runToEnd } from '../../src/engines/engine.ts';
 import { OUTPUTS } from '../../src/jobs/task-input.ts';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
 import { LlamaServer, llamaServerRoot } from '../support/llama-server.ts';
+import { openaiOf } from '../support/openai.ts';
 import { KJV_SHA256, Pipeline, until } from '../support/pipeline.ts';
 
 const root = await llamaServerRoot();
@@ -149,7 +149,7 @@ async function failure(promise: Promise<unknown>): Promise<string> {
     ]);
 
     // What only such an engine can do reaches it, and its answer is confirmed with it.
-    const openai = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: client.key, maxRetries: 0 });
+    const openai = openaiOf(pipeline, client.key);
     const ask = { model: name, messages: [{ role: 'user' as const, content: 'Who art thou?' }] };
     const weighed = await openai.chat.completions.create({
       ...ask,

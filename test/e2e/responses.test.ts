@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
 
 type Response = OpenAI.Responses.Response;
@@ -16,7 +17,7 @@ beforeAll(async () => {
     workers: 1,
   });
   native = await pipeline.client();
-  openai = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: native.key, maxRetries: 0 });
+  openai = openaiOf(pipeline, native.key);
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
 
@@ -45,10 +46,7 @@ describe('responses, with the official client', () => {
     expect([started.status, started.output]).toEqual(['queued', []]);
     const claim = await worker.claim(started.countersign.job_id);
     expect((await openai.responses.retrieve(started.id)).status).toBe('in_progress');
-    for (const role of pipeline.running().filter(({ name }) => name === 'attestor')) {
-      role.process.kill('SIGKILL');
-      await role.exited;
-    }
+    await pipeline.kill('attestor');
     const { ticket } = worker.ticket(claim);
     expect(ticket.predicate.task).toBe('chat');
     const output = JSON.parse(worker.honestOutput(claim)) as { text: string };
@@ -103,7 +101,7 @@ describe('responses, with the official client', () => {
   test('cancelled, unknown and unfit', async () => {
     const { id } = await openai.responses.create({ model: 'by-hand', input: 'x', background: true });
     expect((await openai.responses.cancel(id)).status).toBe('cancelled');
-    const stranger = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: await pipeline.key('other'), maxRetries: 0 });
+    const stranger = openaiOf(pipeline, await pipeline.key('other'));
     await expect(stranger.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
     const job = await native.submit({
       model: 'by-hand',

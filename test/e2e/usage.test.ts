@@ -114,17 +114,11 @@ describe('what jobs cost', () => {
 
   test('couriers and attestors die again and again, and the books still balance', async () => {
     const client = await tenant('shaken');
-    for (const role of pipeline.running().filter(({ name }) => name === 'courier')) role.process.kill('SIGKILL');
+    await pipeline.kill('courier');
     const jobs: string[] = [];
     for (const point of ['before-books:1', 'after-books:1', 'after-books:2']) {
       const role = await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` });
-      let exit: number | string | undefined;
-      void role.exited.then((code) => (exit = code));
-      await until(async () => {
-        const made = await Promise.all(Array.from({ length: 5 }, (_, n) => client.run(completion(`${point} ${n}`))));
-        jobs.push(...made.map(({ id }) => id));
-        return exit !== undefined;
-      });
+      expect(await client.keepBusy(role, 5, point, jobs)).toBe('SIGKILL');
     }
     await pipeline.courier();
     const usage = await settled(client);

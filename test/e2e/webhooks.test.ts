@@ -238,18 +238,11 @@ describe('webhooks', () => {
   test('couriers die again and again, and each job is still told done, under one id', async () => {
     await using receiver = await Receiver.start();
     const endpoint = await endpointFor(receiver, { events: ['job.done'] });
-    for (const role of pipeline.running().filter(({ name }) => name === 'courier')) role.process.kill('SIGKILL');
+    await pipeline.kill('courier');
     const jobs: string[] = [];
     for (const point of ['before-books:1', 'after-books:1', 'after-send:3', 'after-send:10', 'before-books:2']) {
       const role = await pipeline.courier({ ...ENV, ...SCHEDULE, COUNTERSIGN_CRASH_AT: `courier.${point}` });
-      let exit: number | string | undefined;
-      void role.exited.then((code) => (exit = code));
-      await until(async () => {
-        const made = await Promise.all(Array.from({ length: 4 }, (_, n) => client.run(completion(`${point} ${n}`))));
-        jobs.push(...made.map(({ id }) => id));
-        return exit !== undefined;
-      });
-      expect(exit).toBe('SIGKILL');
+      expect(await client.keepBusy(role, 4, point, jobs)).toBe('SIGKILL');
     }
     await pipeline.courier({ ...ENV, ...SCHEDULE });
     await until(() => jobs.every((id) => receiver.of(id).length > 0));

@@ -282,6 +282,15 @@ export class Pipeline implements AsyncDisposable {
     return { name, process: child, stderr: () => text, exited };
   }
 
+  /** Ends every running role of this kind at once, as a crash does. */
+  async kill(kind: 'api' | 'courier' | 'worker' | 'attestor'): Promise<void> {
+    for (const { name, process, exited } of this.running()) {
+      if (!name.startsWith(kind)) continue;
+      process.kill('SIGKILL');
+      await exited;
+    }
+  }
+
   /** The roles that run, workers first, then attestors, then the api. */
   running(): Role[] {
     const order = (role: Role) => (role.name.startsWith('worker') ? 0 : role.name === 'attestor' ? 1 : 2);
@@ -372,6 +381,17 @@ export class Client {
       const job = await this.job(id, MOST_WAIT_S);
       if (job.ended_at !== null) return job;
     }
+  }
+
+  /** Runs so many jobs at a time, again and again, until this role has ended; how it ended. */
+  async keepBusy(role: Role, atATime: number, name: string, jobs: string[]): Promise<number | string> {
+    let exit: number | string | undefined;
+    void role.exited.then((code) => (exit = code));
+    return until(async () => {
+      const made = await Promise.all(Array.from({ length: atATime }, (_, n) => this.run(completion(`${name} ${n}`))));
+      jobs.push(...made.map(({ id }) => id));
+      return exit;
+    });
   }
 
   /** Submits a job and waits for its end. */
