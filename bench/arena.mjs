@@ -9,16 +9,16 @@ import { Redis } from 'ioredis';
 
 export const dist = (path) => import(new URL(`../dist/${path}`, import.meta.url).href);
 const root = new URL('..', import.meta.url).pathname;
-const { findRedisServer, startPrivateRedis } = await dist('redis/redis-server.js');
-const { aclFile } = await dist('redis/acl.js');
-const { JobKeys } = await dist('jobs/job.keys.js');
-const { ensureSigningKey, writeSecretFile } = await dist('keys/key-file.js');
-const { signWorkerList, workerEntry } = await dist('registry/worker-list.js');
-const { keyringEntry } = await dist('receipts/keyring.js');
-const { formatVkey, noteKey } = await dist('log/signed-note.js');
-const { sha256Hex } = await dist('blobs/sha256.js');
+const { findRedisServer, startPrivateRedis } = await dist('ground/redis/redis-server.js');
+const { aclFile } = await dist('ground/redis/acl.js');
+const { RedisKeys } = await dist('ground/redis/keys.js');
+const { ensureSigningKey, writeSecretFile } = await dist('ground/keys/key-file.js');
+const { signWorkerList, workerEntry } = await dist('core/registry/worker-list.js');
+const { keyringEntry } = await dist('proof/receipts/keyring.js');
+const { formatVkey, noteKey } = await dist('proof/tlog/signed-note.js');
+const { sha256Hex } = await dist('ground/blobs/sha256.js');
 
-export const keys = new JobKeys('cs');
+export const keys = new RedisKeys('cs');
 export const MODEL = {
   name: 'noop',
   pool: 'default',
@@ -110,7 +110,7 @@ export async function openArena(models = [MODEL]) {
 
   const role = (name, env = {}, nodeOptions = []) =>
     start(
-      `dist/${name}/main.js`,
+      `dist/roles/${name}/main.js`,
       {
         COUNTERSIGN_REDIS_URL: server.url,
         COUNTERSIGN_REDIS_USER: name === 'courier' ? 'api' : name,
@@ -120,8 +120,8 @@ export async function openArena(models = [MODEL]) {
         COUNTERSIGN_LOG_LEVEL: 'warn',
         ...(name === 'api' || name === 'courier'
           ? {
-              COUNTERSIGN_API_KEY_FILE: join(folder, 'api.key'),
-              COUNTERSIGN_LOG: join(folder, 'log'),
+              COUNTERSIGN_TICKET_KEY_FILE: join(folder, 'api.key'),
+              COUNTERSIGN_TLOG: join(folder, 'log'),
               COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
               COUNTERSIGN_FILES: join(folder, 'files'),
             }
@@ -131,8 +131,8 @@ export async function openArena(models = [MODEL]) {
         ...(name === 'attestor'
           ? {
               COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key'),
-              COUNTERSIGN_LOG_KEY_FILE: join(folder, 'log.key'),
-              COUNTERSIGN_LOG: join(folder, 'log'),
+              COUNTERSIGN_TLOG_KEY_FILE: join(folder, 'log.key'),
+              COUNTERSIGN_TLOG: join(folder, 'log'),
               COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
               COUNTERSIGN_ENROLLED_WORKERS: join(folder, 'workers.json'),
             }
@@ -182,7 +182,7 @@ export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A key of a tenant, as text. */
 export async function apiKey(arena, scopes = ['submit', 'read']) {
-  const { ApiKeys } = await dist('tenants/api-key.store.js');
+  const { ApiKeys } = await dist('surfaces/tenants/api-key.store.js');
   const redis = arena.connect('api');
   const { text } = await new ApiKeys(redis, keys).create('bench', { tenant: 'bench', scopes });
   redis.disconnect();
@@ -191,14 +191,14 @@ export async function apiKey(arena, scopes = ['submit', 'read']) {
 
 /** An API's admission in this process, with connections of its own; `close` ends them. */
 export async function openAdmission(arena, model) {
-  const { Admission } = await dist('admission/admission.js');
-  const { FairQueues } = await dist('bull/fair-queues.js');
-  const { BlobStore } = await dist('blobs/blob-store.js');
-  const { Catalog } = await dist('pools/catalog.js');
-  const { createLogger } = await dist('logging/logger.js');
-  const { PriceTable } = await dist('ledger/price-table.js');
-  const { Webhooks } = await dist('webhooks/webhook.store.js');
-  const { RateLimits } = await dist('tenants/rate-limits.js');
+  const { Admission } = await dist('surfaces/admission/admission.js');
+  const { FairQueues } = await dist('ground/bull/fair-queues.js');
+  const { BlobStore } = await dist('ground/blobs/blob-store.js');
+  const { Catalog } = await dist('core/catalog/catalog.js');
+  const { createLogger } = await dist('ground/logging/logger.js');
+  const { PriceTable } = await dist('surfaces/ledger/price-table.js');
+  const { Webhooks } = await dist('surfaces/webhooks/webhook.store.js');
+  const { RateLimits } = await dist('surfaces/tenants/rate-limits.js');
   const [redis, queueRedis] = [arena.connect('api'), arena.connect('api')];
   const admission = new Admission({
     redis,

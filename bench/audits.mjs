@@ -1,7 +1,7 @@
 // Audits, played: how soon the sequential test finds workers that cheat, and whether it ever accuses honest ones.
 import { dist } from './arena.mjs';
 
-const { suspicionAfter, QUARANTINE_AT } = await dist('attestation/suspicion.js');
+const { suspicionAfter, QUARANTINE_AT } = await dist('core/attestation/suspicion.js');
 
 /** A small seeded generator (mulberry32), so that every run is the same. */
 function random(seed) {

@@ -1,20 +1,20 @@
 // The transparency log by itself: an attestor's sequencer with Redis and a disk, an audit of what it wrote, and proofs.
 import { dist, keys, median, openArena } from './arena.mjs';
 
-const { Sequencer } = await dist('attestor/sequencer.js');
-const { newJobId } = await dist('jobs/job-id.js');
-const { auditLog } = await dist('log/log-audit.js');
-const { LogFiles } = await dist('log/log-files.js');
-const { LogReader } = await dist('log/log-reader.js');
-const { publishedLog } = await dist('jobs/published-log.js');
-const { leafHash, verifyInclusion } = await dist('log/merkle.js');
-const { parseBundle, parseTilePath } = await dist('log/tile.js');
-const { WitnessClient } = await dist('log/witness-client.js');
-const { openCheckpoint } = await dist('log/checkpoint.js');
-const { createLogger } = await dist('logging/logger.js');
-const { signPayload } = await dist('receipts/dsse.js');
-const { Keyring } = await dist('receipts/keyring.js');
-const { readSigningKey } = await dist('keys/key-file.js');
+const { Sequencer } = await dist('core/confirmation/sequencer.js');
+const { newJobId } = await dist('core/jobs/job-id.js');
+const { auditLog } = await dist('proof/tlog/log-audit.js');
+const { LogFiles } = await dist('proof/tlog/log-files.js');
+const { LogReader } = await dist('proof/tlog/log-reader.js');
+const { publishedLog } = await dist('core/jobs/published-log.js');
+const { leafHash, verifyInclusion } = await dist('proof/tlog/merkle.js');
+const { parseBundle, parseTilePath } = await dist('proof/tlog/tile.js');
+const { WitnessClient } = await dist('proof/tlog/witness-client.js');
+const { openCheckpoint } = await dist('proof/tlog/checkpoint.js');
+const { createLogger } = await dist('ground/logging/logger.js');
+const { signPayload } = await dist('proof/receipts/dsse.js');
+const { Keyring } = await dist('proof/receipts/keyring.js');
+const { readSigningKey } = await dist('ground/keys/key-file.js');
 
 const BATCH = 50;
 const IN_HAND = 10;

@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { dist, keys, median, MODEL, openAdmission, openArena, pause } from './arena.mjs';
 
-const { sha256Hex } = await dist('blobs/sha256.js');
+const { sha256Hex } = await dist('ground/blobs/sha256.js');
 
 const file = new URL('../models/kjv-1m-q8_0.gguf', import.meta.url).pathname;
 const KJV = {

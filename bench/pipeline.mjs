@@ -2,13 +2,13 @@
 import { Queue } from 'bullmq';
 import { MODEL, dist, keys, median, openAdmission, openArena, pause, quantile } from './arena.mjs';
 
-const { verifyReceipt, receiptFile } = await dist('receipts/receipt.js');
-const { decodeStored } = await dist('receipts/dsse.js');
-const { LogFiles } = await dist('log/log-files.js');
-const { LogReader } = await dist('log/log-reader.js');
-const { publishedLog } = await dist('jobs/published-log.js');
-const { formatProof } = await dist('log/tlog-proof.js');
-const { Keyring } = await dist('receipts/keyring.js');
+const { verifyReceipt, receiptFile } = await dist('proof/receipts/receipt.js');
+const { decodeStored } = await dist('proof/receipts/dsse.js');
+const { LogFiles } = await dist('proof/tlog/log-files.js');
+const { LogReader } = await dist('proof/tlog/log-reader.js');
+const { publishedLog } = await dist('core/jobs/published-log.js');
+const { formatProof } = await dist('proof/tlog/tlog-proof.js');
+const { Keyring } = await dist('proof/receipts/keyring.js');
 
 const WINDOW = 500;
 const LOW_RATE_MS = 20;

@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { dist } from './arena.mjs';
 
-const { LlamaEngine } = await dist('engines/llama-engine.js');
-const { runToEnd } = await dist('engines/engine.js');
-const { limitsOf, sumOfMargins } = await dist('attestation/tokens.js');
-const { sha256Hex } = await dist('blobs/sha256.js');
+const { LlamaEngine } = await dist('core/engines/llama-engine.js');
+const { runToEnd } = await dist('core/engines/engine.js');
+const { limitsOf, sumOfMargins } = await dist('core/attestation/tokens.js');
+const { sha256Hex } = await dist('ground/blobs/sha256.js');
 
 const models = new URL('../models/', import.meta.url).pathname;
 const PROMPTS = ['And the LORD spake', 'In those days', 'The children of', 'Blessed is he that', 'Who shall'];

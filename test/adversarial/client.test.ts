@@ -2,8 +2,8 @@ import { get, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { ERROR_CATALOG } from '../../src/errors/catalog.ts';
-import { OPERATIONS } from '../../src/api/operations.ts';
+import { ERROR_CATALOG } from '../../src/ground/errors/catalog.ts';
+import { OPERATIONS } from '../../src/roles/api/operations.ts';
 import { BY_HAND_MODEL, NOOP_MODEL, Pipeline, completion, until, type Client, type Role } from '../support/pipeline.ts';
 
 let pipeline: Pipeline;
@@ -219,7 +219,7 @@ describe('a hostile client with a valid API key', () => {
       }
       if (scope !== 'read') await expectProblem(await send(`Bearer ${reader}`), 403);
     }
-    const { ApiKeys } = await import('../../src/tenants/api-key.store.ts');
+    const { ApiKeys } = await import('../../src/surfaces/tenants/api-key.store.ts');
     await new ApiKeys(pipeline.redis.client('api'), pipeline.redis.keys).revoke('test', reader.split('_')[1] ?? '');
     await until(
       async () =>

@@ -1,9 +1,9 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { OPERATIONS } from '../../src/api/operations.ts';
-import { ERROR_CATALOG } from '../../src/errors/catalog.ts';
-import { ApiKeys } from '../../src/tenants/api-key.store.ts';
+import { OPERATIONS } from '../../src/roles/api/operations.ts';
+import { ERROR_CATALOG } from '../../src/ground/errors/catalog.ts';
+import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { BY_HAND_MODEL, NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 

@@ -2,9 +2,9 @@ import { X509Certificate, createHash, createSign, generateKeyPairSync, randomByt
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { verifyTeeEvidence, type TeeEvidence, type TeeSubject } from '../../src/attestation/tee/tee-evidence.ts';
-import { TeePolicy } from '../../src/attestation/tee/tee-policy.ts';
-import { workerBinding } from '../../src/attestation/tee/worker-binding.ts';
+import { verifyTeeEvidence, type TeeEvidence, type TeeSubject } from '../../src/core/attestation/tee/tee-evidence.ts';
+import { TeePolicy } from '../../src/core/attestation/tee/tee-policy.ts';
+import { workerBinding } from '../../src/core/attestation/tee/worker-binding.ts';
 import { Chip } from '../support/chip.ts';
 import { VECTORS, describeVectors } from '../support/vectors.ts';
 

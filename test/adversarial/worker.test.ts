@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sha256Hex } from '../../src/blobs/sha256.ts';
-import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/keys/signing-key.ts';
-import { encodeStored } from '../../src/receipts/dsse.ts';
-import { VERDICT_TYPE, type Evidence } from '../../src/receipts/statements.ts';
-import type { Claim } from '../../src/worker/claims.ts';
+import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
+import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/ground/keys/signing-key.ts';
+import { encodeStored } from '../../src/proof/receipts/dsse.ts';
+import { VERDICT_TYPE, type Evidence } from '../../src/proof/receipts/statements.ts';
+import type { Claim } from '../../src/core/execution/claims.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { Pipeline, completion, until, type Client } from '../support/pipeline.ts';
 

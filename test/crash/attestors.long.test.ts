@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
-import { CRASH_POINTS } from '../../src/faults/crash-point.ts';
-import { auditLog } from '../../src/log/log-audit.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { CRASH_POINTS } from '../../src/ground/faults/crash-point.ts';
+import { auditLog } from '../../src/proof/tlog/log-audit.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { Pipeline, completion, until } from '../support/pipeline.ts';
 
 const MINUTES = 10;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { auditLog } from '../../src/log/log-audit.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { auditLog } from '../../src/proof/tlog/log-audit.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { Pipeline, SHORT_LEASE, completion, until, type Client, type Role } from '../support/pipeline.ts';
 
 /** Sends jobs as careful clients do: with a key each, again and again until there is an answer. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { CRASH_POINTS, type CrashPoint } from '../../src/faults/crash-point.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { CRASH_POINTS, type CrashPoint } from '../../src/ground/faults/crash-point.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { Pipeline, SHORT_LEASE, completion, until, type Client } from '../support/pipeline.ts';
 
 const JOBS = 12;

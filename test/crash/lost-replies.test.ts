@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { LossyProxy } from '../support/lossy-proxy.ts';
 import { Pipeline, completion, until } from '../support/pipeline.ts';
 

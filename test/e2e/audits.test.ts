@@ -3,13 +3,13 @@ import { createHmac } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { AuditDraws } from '../../src/attestor/audit-draws.ts';
-import { QUARANTINE_AT, suspicionAfter } from '../../src/attestation/suspicion.ts';
-import { sha256Hex } from '../../src/blobs/sha256.ts';
-import { writeSecretFile } from '../../src/keys/key-file.ts';
-import { logEntry } from '../../src/log/log-entry.ts';
-import { parseBundle } from '../../src/log/tile.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { AuditDraws } from '../../src/core/confirmation/audit-draws.ts';
+import { QUARANTINE_AT, suspicionAfter } from '../../src/core/attestation/suspicion.ts';
+import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
+import { writeSecretFile } from '../../src/ground/keys/key-file.ts';
+import { logEntry } from '../../src/proof/tlog/log-entry.ts';
+import { parseBundle } from '../../src/proof/tlog/tile.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { Pipeline, completion, until } from '../support/pipeline.ts';
 import { PASSWORD, ROOT } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
@@ -57,7 +57,7 @@ describe('audits', () => {
       const args = ['--data', pipeline.folder, 'canary', 'noop', '--count', '3', '--url', pipeline.url, '--json'];
       const child = spawn(
         process.execPath,
-        [join(ROOT, 'dist', 'cli', 'main.js'), ...args, '--redis-url', pipeline.redis.url],
+        [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), ...args, '--redis-url', pipeline.redis.url],
         { env: { PATH: process.env['PATH'], HOME: pipeline.folder }, stdio: ['ignore', 'pipe', 'inherit'] },
       );
       let said = '';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI, { toFile } from 'openai';
-import { leafHash, verifyInclusion } from '../../src/log/merkle.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { leafHash, verifyInclusion } from '../../src/proof/tlog/merkle.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Countersign, CountersignError } from '../../src/client/client.ts';
-import { ReceiptRefused } from '../../src/receipts/receipt.ts';
+import { ReceiptRefused } from '../../src/proof/receipts/receipt.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 

@@ -2,9 +2,9 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { chmodSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { TeePolicy, teePolicyDigest } from '../../src/attestation/tee/tee-policy.ts';
-import { workerIdOf } from '../../src/keys/signing-key.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { TeePolicy, teePolicyDigest } from '../../src/core/attestation/tee/tee-policy.ts';
+import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { Chip } from '../support/chip.ts';
 import { NOOP_MODEL, Client, Pipeline, completion, until, type Role } from '../support/pipeline.ts';
 

@@ -1,7 +1,7 @@
 /* eslint-disable @typescript-eslint/no-deprecated -- what clients send is deprecated long before they stop sending it */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, Pipeline, embedModel, until, type Client } from '../support/pipeline.ts';
 

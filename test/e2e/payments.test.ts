@@ -5,10 +5,10 @@ import { ExactEvmScheme } from '@x402/evm/exact/client';
 import { UptoEvmScheme } from '@x402/evm/upto/client';
 import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
-import { auditLedger } from '../../src/ledger/ledger-audit.ts';
-import { Books } from '../../src/ledger/books.store.ts';
-import { chargeOf } from '../../src/receipts/charge.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { auditLedger } from '../../src/surfaces/ledger/ledger-audit.ts';
+import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
+import { chargeOf } from '../../src/proof/receipts/charge.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { LocalFacilitator } from '../support/facilitator.ts';
 import {
   BY_HAND_MODEL,
@@ -177,7 +177,7 @@ describe('an answer that is paid for by itself', () => {
     const parts = {
       redis,
       keys: pipeline.redis.keys,
-      books: new Books(redis, pipeline.redis.keys),
+      usage: new UsageStore(redis, pipeline.redis.keys),
       keyring: pipeline.keyring,
     };
     const audit = await auditLedger(parts, `x402-${payer.address.slice(2)}`);

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { KJV_MODEL, Pipeline, completion, embedModel, until, type Client } from '../support/pipeline.ts';
 
 interface Event {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { countVotes, type Vote } from '../../src/attestation/quorum.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
-import { workerEntry } from '../../src/registry/worker-list.ts';
+import { countVotes, type Vote } from '../../src/core/attestation/quorum.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { workerEntry } from '../../src/core/registry/worker-list.ts';
 import type { HandWorker } from '../support/hand-worker.ts';
 import { Pipeline, completion, until, type Client, type Role } from '../support/pipeline.ts';
 

@@ -3,13 +3,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { prepare, DataFolder } from '../../src/cli/set-up.ts';
-import { sha256Hex } from '../../src/blobs/sha256.ts';
-import { workerIdOf } from '../../src/keys/signing-key.ts';
-import { logEntry } from '../../src/log/log-entry.ts';
-import { parseBundle } from '../../src/log/tile.ts';
-import { present } from '../../src/pools/announcement.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { prepare, DataFolder } from '../../src/roles/cli/set-up.ts';
+import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
+import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
+import { logEntry } from '../../src/proof/tlog/log-entry.ts';
+import { parseBundle } from '../../src/proof/tlog/tile.ts';
+import { present } from '../../src/core/catalog/announcement.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import {
   openWorkerList,
   refusalAt,
@@ -18,7 +18,7 @@ import {
   workerEntry,
   type WorkerEntry,
   type WorkerList,
-} from '../../src/registry/worker-list.ts';
+} from '../../src/core/registry/worker-list.ts';
 import { Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
@@ -215,7 +215,7 @@ describe('countersign workers', () => {
   const folder = mkdtempSync(join(tmpdir(), 'cs-workers-'));
   const data = new DataFolder(join(folder, 'data'));
   const cli = (...args: string[]) =>
-    spawnSync(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], {
+    spawnSync(process.execPath, [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), ...args], {
       encoding: 'utf8',
       env: { PATH: process.env['PATH'], HOME: folder, COUNTERSIGN_DATA: data.path },
     });

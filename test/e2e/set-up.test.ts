@@ -15,10 +15,10 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
-import { readKeyring } from '../../src/receipts/keyring-file.ts';
-import { OPERATIONS } from '../../src/api/operations.ts';
-import { JobDocument } from '../../src/api/job-document.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { readKeyring } from '../../src/proof/receipts/keyring-file.ts';
+import { OPERATIONS } from '../../src/roles/api/operations.ts';
+import { JobDocument } from '../../src/proof/contract/job-document.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 
@@ -126,7 +126,8 @@ describe('separation', () => {
       cpSync(join(ROOT, 'dist'), join(copy, 'dist'), { recursive: true });
       cpSync(join(ROOT, 'package.json'), join(copy, 'package.json'));
       symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
-      for (const name of ['attestor', 'api', 'cli']) rmSync(join(copy, 'dist', name), { recursive: true });
+      for (const name of ['roles/attestor', 'roles/api', 'roles/cli', 'core/confirmation'])
+        rmSync(join(copy, 'dist', name), { recursive: true });
       await using confined = await Pipeline.prepare([NOOP_MODEL], { dist: join(copy, 'dist') });
       const worker = await confined.worker(1);
       expect(worker.facts['ready']).toBe(true);
@@ -199,7 +200,10 @@ describe('npm start', () => {
       verifyReceipt(readFileSync(result.receipt), readKeyring(join(data, 'keyring.json')));
       expect(statSync(join(data, 'dev.key')).mode & 0o777).toBe(0o600);
       const cli = (...args: string[]) =>
-        spawnSync(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], { env, encoding: 'utf8' });
+        spawnSync(process.execPath, [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), ...args], {
+          env,
+          encoding: 'utf8',
+        });
       const verified = cli('verify', result.receipt, '--json');
       expect([verified.status, (JSON.parse(verified.stdout) as { verified: boolean }).verified]).toEqual([0, true]);
       const tampered = join(data, 'tampered.json');

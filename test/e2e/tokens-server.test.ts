@@ -3,10 +3,10 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Calibration, limitsOf, sumOfMargins } from '../../src/attestation/tokens.ts';
-import { runToEnd, type Work } from '../../src/engines/engine.ts';
-import { OpenAiEngine } from '../../src/engines/openai-engine.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { Calibration, limitsOf, sumOfMargins } from '../../src/core/attestation/tokens.ts';
+import { runToEnd, type Work } from '../../src/core/engines/engine.ts';
+import { OpenAiEngine } from '../../src/core/engines/openai-engine.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { KJV_SHA256, Client, Pipeline } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 import { PROMPTS, Q4, Q8 } from '../support/replays.ts';
@@ -50,7 +50,7 @@ beforeAll(async () => {
   await promisify(execFile)(
     process.execPath,
     [
-      join(ROOT, 'dist', 'cli', 'main.js'),
+      join(ROOT, 'dist', 'roles', 'cli', 'main.js'),
       ...['calibrate', 'remote', '--catalog', join(pipeline.folder, 'models.json'), '--out', out],
       ...['--jobs', '72', '--max-tokens', '96'],
     ],

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { noiseOf } from '../../src/attestation/tokens.ts';
-import type { LlamaEngine } from '../../src/engines/llama-engine.ts';
-import { SeededDraws } from '../../src/engines/seeded-draws.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { noiseOf } from '../../src/core/attestation/tokens.ts';
+import type { LlamaEngine } from '../../src/core/engines/llama-engine.ts';
+import { SeededDraws } from '../../src/core/engines/seeded-draws.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline } from '../support/pipeline.ts';
 import { PROMPTS, Q4, Q8, answer, isPlausible, load, replay, shipped, work } from '../support/replays.ts';
 import { VECTORS } from '../support/vectors.ts';

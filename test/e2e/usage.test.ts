@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { monthOf } from '../../src/ledger/ledger-entry.ts';
-import { auditLedger } from '../../src/ledger/ledger-audit.ts';
-import { Books } from '../../src/ledger/books.store.ts';
-import { chargeOf } from '../../src/receipts/charge.ts';
-import { verifyReceipt } from '../../src/receipts/receipt.ts';
+import { monthOf } from '../../src/surfaces/ledger/ledger-entry.ts';
+import { auditLedger } from '../../src/surfaces/ledger/ledger-audit.ts';
+import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
+import { chargeOf } from '../../src/proof/receipts/charge.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
 
 const PRICES = {
@@ -102,9 +102,9 @@ describe('what jobs cost', () => {
     expect(usage.rows.find(({ model }) => model === 'noop')).toMatchObject({ jobs: 20, done: 20, input_tokens: 20 });
     expect(usage.rows.find(({ model }) => model === 'by-hand')).toMatchObject({ jobs: 1, done: 0, charged: 0 });
 
-    const books = new Books(pipeline.redis.client('api'), pipeline.redis.keys);
+    const store = new UsageStore(pipeline.redis.client('api'), pipeline.redis.keys);
     const entries = [];
-    for await (const one of books.ledger('payer', monthOf(Date.now()))) entries.push(one);
+    for await (const one of store.ledger('payer', monthOf(Date.now()))) entries.push(one);
     expect(entries.filter(({ kind }) => kind === 'hold')).toHaveLength(24);
     expect(entries.filter(({ kind }) => kind === 'release').map(({ job }) => job)).toEqual([unwanted.id]);
     expect(
@@ -116,7 +116,7 @@ describe('what jobs cost', () => {
     const client = await tenant('shaken');
     await pipeline.kill('courier');
     const jobs: string[] = [];
-    for (const point of ['before-books:1', 'after-books:1', 'after-books:2']) {
+    for (const point of ['before-job-ends:1', 'after-job-ends:1', 'after-job-ends:2']) {
       const role = await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` });
       expect(await client.keepBusy(role, 5, point, jobs)).toBe('SIGKILL');
     }
@@ -130,7 +130,7 @@ describe('what jobs cost', () => {
     expect(usage.account).toEqual({ spent: total, held: 0 });
     const { redis, keyring } = pipeline;
     const api = redis.client('api');
-    const parts = { redis: api, keys: redis.keys, books: new Books(api, redis.keys), keyring };
+    const parts = { redis: api, keys: redis.keys, usage: new UsageStore(api, redis.keys), keyring };
     expect(await auditLedger(parts, 'shaken')).toEqual({
       tenant: 'shaken',
       entries: 2 * jobs.length,
@@ -254,7 +254,7 @@ describe('what jobs cost', () => {
 });
 
 describe('retention', () => {
-  test('no finished job is forgotten before it stands in the books, and all are in time once it does', async () => {
+  test('no finished job is forgotten before its end was entered, and all are in time once it does', async () => {
     await using own = await Pipeline.prepare();
     const keep = { COUNTERSIGN_KEEP_JOBS: '100' };
     const [, , , courier] = await Promise.all([own.api(), own.worker(1), own.attestor(keep), own.courier()]);
@@ -271,7 +271,7 @@ describe('retention', () => {
     await run(140);
     // The sweep prunes every five seconds; it has looked when the old ones are gone.
     await until(
-      async () => (await redis.zcount(keys.ended, '-inf', (await redis.hget(keys.books, 'cursor')) ?? '0')) === 0,
+      async () => (await redis.zcount(keys.ended, '-inf', (await redis.hget(keys.jobEnds, 'cursor')) ?? '0')) === 0,
     );
     expect(await kept()).toBe(140);
     await own.courier();

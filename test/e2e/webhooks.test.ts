@@ -64,7 +64,7 @@ interface Endpoint {
   public_key: string;
   secret: string;
 }
-interface Delivery {
+interface WebhookMessage {
   id: string;
   status: string;
   attempts: number;
@@ -103,7 +103,7 @@ const endpointFor = (receiver: Receiver, more: object = {}, as = client) =>
   send<Endpoint>('/v1/webhooks', 'POST', { url: receiver.url, ...more }, as);
 const secretOf = async (id: string) => (await send<{ secret: string }>(`/v1/webhooks/${id}/secret`, 'GET')).secret;
 const deliveries = async (id: string) =>
-  (await send<{ deliveries: Delivery[] }>(`/v1/webhooks/${id}/deliveries`, 'GET')).deliveries;
+  (await send<{ deliveries: WebhookMessage[] }>(`/v1/webhooks/${id}/deliveries`, 'GET')).deliveries;
 
 function verifyAsymmetric(message: Message, publicKey: string): boolean {
   const der = Buffer.concat([
@@ -240,7 +240,13 @@ describe('webhooks', () => {
     const endpoint = await endpointFor(receiver, { events: ['job.done'] });
     await pipeline.kill('courier');
     const jobs: string[] = [];
-    for (const point of ['before-books:1', 'after-books:1', 'after-send:3', 'after-send:10', 'before-books:2']) {
+    for (const point of [
+      'before-job-ends:1',
+      'after-job-ends:1',
+      'after-send:3',
+      'after-send:10',
+      'before-job-ends:2',
+    ]) {
       const role = await pipeline.courier({ ...ENV, ...SCHEDULE, COUNTERSIGN_CRASH_AT: `courier.${point}` });
       expect(await client.keepBusy(role, 4, point, jobs)).toBe('SIGKILL');
     }

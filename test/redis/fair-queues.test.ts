@@ -1,7 +1,8 @@
 import { Worker } from 'bullmq';
 import { describe, expect, test } from '@jest/globals';
-import { FairQueues, type FairDelivery } from '../../src/bull/fair-queues.ts';
-import { redisOptions } from '../../src/redis/connection.ts';
+import type { FairDelivery } from '../../src/ground/bull/fair-queues.ts';
+import { poolQueues } from '../support/queues.ts';
+import { redisOptions } from '../../src/ground/redis/connection.ts';
 import { TestRedis } from '../support/redis.ts';
 
 interface Named {
@@ -47,7 +48,7 @@ const countBy = (names: string[]) => {
 describe('fair queues', () => {
   test('a tenant that comes after a flood of 1,000 is served beside it and not behind it', async () => {
     await using server = await TestRedis.start();
-    const queues = FairQueues.ofPools(server.client('api'), server.keys);
+    const queues = poolQueues(server.client('api'), server.keys);
     await queues.add(QUEUE, jobsOf('flood', 1_000));
     await queues.add(QUEUE, jobsOf('late', 10));
     const served = await serve(server, 200);
@@ -58,7 +59,7 @@ describe('fair queues', () => {
 
   test('under a flood of 1000 to 1, ten tenants are served alike: Jain index at least 0.98', async () => {
     await using server = await TestRedis.start();
-    const queues = FairQueues.ofPools(server.client('api'), server.keys);
+    const queues = poolQueues(server.client('api'), server.keys);
     await queues.add(QUEUE, jobsOf('t0', 2_000));
     for (let tenant = 1; tenant < 10; tenant += 1) await queues.add(QUEUE, jobsOf(`t${tenant}`, 50));
     // While all ten have something to do.
@@ -71,7 +72,7 @@ describe('fair queues', () => {
 
   test('shares are by cost: ten cheap jobs are served for each dear one', async () => {
     await using server = await TestRedis.start();
-    const queues = FairQueues.ofPools(server.client('api'), server.keys);
+    const queues = poolQueues(server.client('api'), server.keys);
     await queues.add(QUEUE, jobsOf('dear', 50, 10));
     await queues.add(QUEUE, jobsOf('cheap', 400));
     const counts = countBy(await serve(server, 330));
@@ -81,7 +82,7 @@ describe('fair queues', () => {
 
   test('who had the queue alone owes nothing once it was empty', async () => {
     await using server = await TestRedis.start();
-    const queues = FairQueues.ofPools(server.client('api'), server.keys);
+    const queues = poolQueues(server.client('api'), server.keys);
     await queues.add(QUEUE, jobsOf('early', 300));
     await serve(server, 300);
     await queues.add(QUEUE, jobsOf('other', 20));
@@ -93,7 +94,7 @@ describe('fair queues', () => {
   test('tags that near their end are moved back; order and shares stay', async () => {
     await using server = await TestRedis.start();
     const redis = server.client('api');
-    const queues = FairQueues.ofPools(redis, server.keys);
+    const queues = poolQueues(redis, server.keys);
     const waiting = `${server.keys.poolQueues}:${QUEUE}:prioritized`;
     // Half of the range is used up by the first job; 1,500 more are more than one page.
     await queues.add(QUEUE, [...jobsOf('a', 1, 1_100_000), ...jobsOf('a', 1_500, 1, 1)]);
@@ -112,7 +113,7 @@ describe('fair queues', () => {
 
   test('scores that a hostile worker wrote, endless ones too, stop nobody from adding', async () => {
     await using server = await TestRedis.start();
-    const queues = FairQueues.ofPools(server.client('api'), server.keys);
+    const queues = poolQueues(server.client('api'), server.keys);
     const hostile = server.client('worker');
     const waiting = `${server.keys.poolQueues}:${QUEUE}:prioritized`;
     for (const score of ['-inf', '+inf', '-9e15', '9.1e307']) {

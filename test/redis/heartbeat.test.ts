@@ -1,15 +1,15 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
-import { parse } from '../../src/api/parse.ts';
-import { SubmitJob } from '../../src/admission/submit-job.ts';
-import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
-import { FairQueues } from '../../src/bull/fair-queues.ts';
-import { writeSecretFile } from '../../src/keys/key-file.ts';
-import { generateSigningKeyPem, signingKeyFromPem } from '../../src/keys/signing-key.ts';
+import { parse } from '../../src/roles/api/parse.ts';
+import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
+import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
+import { poolQueues } from '../support/queues.ts';
+import { writeSecretFile } from '../../src/ground/keys/key-file.ts';
+import { generateSigningKeyPem, signingKeyFromPem } from '../../src/ground/keys/signing-key.ts';
 import { SUBMITTER } from '../support/submitter.ts';
-import { signPayload } from '../../src/receipts/dsse.ts';
-import type { Heartbeat } from '../../src/worker/heartbeat.ts';
+import { signPayload } from '../../src/proof/receipts/dsse.ts';
+import type { Heartbeat } from '../../src/core/execution/heartbeat.ts';
 import { admissionTo } from '../support/admission.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { completion, until } from '../support/pipeline.ts';
@@ -18,7 +18,7 @@ import { startSequencer } from '../support/sequencer.ts';
 
 /** Built, because the heartbeat runs in a thread that Node itself loads. */
 const { Heartbeat: BuiltHeartbeat } = (await import(
-  pathToFileURL(join(ROOT, 'dist', 'worker', 'heartbeat.js')).href
+  pathToFileURL(join(ROOT, 'dist', 'core', 'execution', 'heartbeat.js')).href
 )) as { Heartbeat: typeof Heartbeat };
 
 const newKey = () => signingKeyFromPem(generateSigningKeyPem());
@@ -82,7 +82,7 @@ describe('the heartbeat', () => {
     await renewed();
     blockEventLoop(500 + 3 * LEASE_MS);
     expect(await held()).toBe(false);
-    const rulings = new Rulings(attestor, keys, FairQueues.ofPools(attestor, keys));
+    const rulings = new Rulings(attestor, keys, poolQueues(attestor, keys));
     const [ruled] = await rulings.apply([
       { id, epoch: 1, phases: ['running'], action: { kind: 'lost' }, code: 'attempts_exhausted', detail: 'lost' },
     ]);
@@ -115,7 +115,7 @@ describe('two attestors at once', () => {
           const verdict = { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' };
           const [logSize = 0] = await sequencer.log([{ id, epoch: 1, field: 'f', verdict: verdict.signed }]);
           await sequencer.stop();
-          return new Rulings(redis, keys, FairQueues.ofPools(redis, keys)).apply([{ ...ruling, verdict, logSize }]);
+          return new Rulings(redis, keys, poolQueues(redis, keys)).apply([{ ...ruling, verdict, logSize }]);
         }),
       )
     ).flat();

@@ -1,21 +1,22 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { FairQueues } from '../../src/bull/fair-queues.ts';
-import { Rulings, type Ruling } from '../../src/attestor/rulings.ts';
-import { JobReader } from '../../src/jobs/job.reader.ts';
-import { TRANSITIONS, isFinal, type JobState } from '../../src/jobs/job-state.ts';
-import { workerIdOf } from '../../src/keys/signing-key.ts';
+import { poolQueues } from '../support/queues.ts';
+import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
+import { JobReader } from '../../src/core/jobs/job.reader.ts';
+import { TRANSITIONS } from '../../src/core/jobs/job-state.ts';
+import { isFinal, type JobState } from '../../src/proof/contract/job-states.ts';
+import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { SUBMITTER } from '../support/submitter.ts';
-import { signPayload } from '../../src/receipts/dsse.ts';
-import type { Claim } from '../../src/worker/claims.ts';
+import { signPayload } from '../../src/proof/receipts/dsse.ts';
+import type { Claim } from '../../src/core/execution/claims.ts';
 import { admissionTo } from '../support/admission.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { completion } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { startSequencer } from '../support/sequencer.ts';
-import { parse } from '../../src/api/parse.ts';
-import { SubmitJob } from '../../src/admission/submit-job.ts';
+import { parse } from '../../src/roles/api/parse.ts';
+import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 
 const MOVES = [
   'claim',
@@ -54,7 +55,7 @@ function bench(server: TestRedis) {
     workers,
     admission: admissionTo(server),
     verdict,
-    rulings: new Rulings(attestor, keys, FairQueues.ofPools(attestor, keys)),
+    rulings: new Rulings(attestor, keys, poolQueues(attestor, keys)),
     reader: new JobReader(api, keys, keys.open),
   };
 }

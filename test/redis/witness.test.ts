@@ -3,14 +3,14 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
-import type { SigningKey } from '../../src/keys/signing-key.ts';
-import { publishedLog } from '../../src/jobs/published-log.ts';
-import { logEntry } from '../../src/log/log-entry.ts';
-import { LogFiles } from '../../src/log/log-files.ts';
-import { LogReader } from '../../src/log/log-reader.ts';
-import { noteKey, strictBase64 } from '../../src/log/signed-note.ts';
-import { formatProof } from '../../src/log/tlog-proof.ts';
-import { parsePolicy, verifyLogged } from '../../src/log/tlog-policy.ts';
+import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
+import { publishedLog } from '../../src/core/jobs/published-log.ts';
+import { logEntry } from '../../src/proof/tlog/log-entry.ts';
+import { LogFiles } from '../../src/proof/tlog/log-files.ts';
+import { LogReader } from '../../src/proof/tlog/log-reader.ts';
+import { noteKey, strictBase64 } from '../../src/proof/tlog/signed-note.ts';
+import { formatProof } from '../../src/proof/tlog/tlog-proof.ts';
+import { parsePolicy, verifyLogged } from '../../src/proof/tlog/tlog-policy.ts';
 import { until } from '../support/pipeline.ts';
 import { fixedPort } from '../support/ports.ts';
 import { ROOT, TestRedis } from '../support/redis.ts';
@@ -35,9 +35,13 @@ async function startWitness(folder: string, number: number, key: SigningKey, por
     '--port',
     String(port),
   ];
-  const process = spawn(globalThis.process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), 'witness', ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const process = spawn(
+    globalThis.process.execPath,
+    [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), 'witness', ...args],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   let said = '';
   process.stdout.on('data', (piece: Buffer) => {
     said += piece.toString();

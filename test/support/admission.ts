@@ -1,11 +1,11 @@
-import { Admission } from '../../src/admission/admission.ts';
-import { BlobStore } from '../../src/blobs/blob-store.ts';
-import { FairQueues } from '../../src/bull/fair-queues.ts';
-import { PriceTable } from '../../src/ledger/price-table.ts';
-import { createLogger } from '../../src/logging/logger.ts';
-import { Catalog, CatalogModel } from '../../src/pools/catalog.ts';
-import { RateLimits } from '../../src/tenants/rate-limits.ts';
-import { Webhooks } from '../../src/webhooks/webhook.store.ts';
+import { Admission } from '../../src/surfaces/admission/admission.ts';
+import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
+import { poolQueues } from './queues.ts';
+import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
+import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
+import { RateLimits } from '../../src/surfaces/tenants/rate-limits.ts';
+import { Webhooks } from '../../src/surfaces/webhooks/webhook.store.ts';
 import { NOOP_MODEL } from './pipeline.ts';
 import type { TestRedis } from './redis.ts';
 import { newKey } from './sample-receipts.ts';
@@ -17,7 +17,7 @@ export function admissionTo(server: TestRedis): Admission {
   return new Admission({
     redis,
     keys,
-    queues: FairQueues.ofPools(redis, keys),
+    queues: poolQueues(redis, keys),
     blobs: new BlobStore(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: newKey(),

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { sha256Hex } from '../../src/blobs/sha256.ts';
-import type { JobKeys } from '../../src/jobs/job.keys.ts';
-import { workerIdOf, type SigningKey } from '../../src/keys/signing-key.ts';
-import { decodeStored, signPayload, type SignedPayload } from '../../src/receipts/dsse.ts';
+import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
+import type { RedisKeys } from '../../src/ground/redis/keys.ts';
+import { workerIdOf, type SigningKey } from '../../src/ground/keys/signing-key.ts';
+import { decodeStored, signPayload, type SignedPayload } from '../../src/proof/receipts/dsse.ts';
 import {
   EVIDENCE_TYPE,
   RELEASE_TYPE,
@@ -13,8 +13,8 @@ import {
   type Evidence,
   type Release,
   type ReleaseCode,
-} from '../../src/receipts/statements.ts';
-import { Claims, type Claim, type ClaimReply } from '../../src/worker/claims.ts';
+} from '../../src/proof/receipts/statements.ts';
+import { Claims, type Claim, type ClaimReply } from '../../src/core/execution/claims.ts';
 
 /**
  * A worker in the hands of a test: it speaks the real scripts with the worker's own Redis user and key, so that a test
@@ -22,13 +22,13 @@ import { Claims, type Claim, type ClaimReply } from '../../src/worker/claims.ts'
  */
 export class HandWorker {
   readonly redis: Redis;
-  readonly keys: JobKeys;
+  readonly keys: RedisKeys;
   readonly signingKey: SigningKey;
   readonly id: string;
   readonly claims: Claims;
 
   /** Its leases outlast any test on any machine, unless running out is what the test is about. */
-  constructor(redis: Redis, keys: JobKeys, signingKey: SigningKey, leaseMs = 600_000) {
+  constructor(redis: Redis, keys: RedisKeys, signingKey: SigningKey, leaseMs = 600_000) {
     this.redis = redis;
     this.keys = keys;
     this.signingKey = signingKey;

@@ -3,16 +3,16 @@ import { createInterface } from 'node:readline';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JobDocument } from '../../src/api/job-document.ts';
-import { sha256Hex } from '../../src/blobs/sha256.ts';
-import { EmbedEngine } from '../../src/engines/embed-engine.ts';
-import { ensureSigningKey, writeSecretFile } from '../../src/keys/key-file.ts';
-import type { SigningKey } from '../../src/keys/signing-key.ts';
-import { formatVkey, noteKey } from '../../src/log/signed-note.ts';
-import { Keyring, keyringEntry, type KeyringFile } from '../../src/receipts/keyring.ts';
-import { signWorkerList, workerEntry, type WorkerEntry, type WorkerList } from '../../src/registry/worker-list.ts';
-import type { Scope } from '../../src/tenants/api-key.ts';
-import { ApiKeys } from '../../src/tenants/api-key.store.ts';
+import type { JobDocument } from '../../src/proof/contract/job-document.ts';
+import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
+import { EmbedEngine } from '../../src/core/engines/embed-engine.ts';
+import { ensureSigningKey, writeSecretFile } from '../../src/ground/keys/key-file.ts';
+import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
+import { formatVkey, noteKey } from '../../src/proof/tlog/signed-note.ts';
+import { Keyring, keyringEntry, type KeyringFile } from '../../src/proof/receipts/keyring.ts';
+import { signWorkerList, workerEntry, type WorkerEntry, type WorkerList } from '../../src/core/registry/worker-list.ts';
+import type { Scope } from '../../src/surfaces/tenants/api-key.ts';
+import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { HandWorker } from './hand-worker.ts';
 import { PASSWORD, ROOT, TestRedis } from './redis.ts';
 
@@ -160,9 +160,9 @@ export class Pipeline implements AsyncDisposable {
   /** What an operator must set for a role, and what makes a test quick. */
   environment(role: 'api' | 'courier' | 'worker' | 'attestor'): Env {
     const path = (name: string) => join(this.folder, name);
-    const published = { COUNTERSIGN_LOG: path('log'), COUNTERSIGN_KEYRING: path('keyring.json') };
+    const published = { COUNTERSIGN_TLOG: path('log'), COUNTERSIGN_KEYRING: path('keyring.json') };
     const served = {
-      COUNTERSIGN_API_KEY_FILE: path('api.key'),
+      COUNTERSIGN_TICKET_KEY_FILE: path('api.key'),
       COUNTERSIGN_FILES: path('files'),
       ...published,
     };
@@ -173,7 +173,7 @@ export class Pipeline implements AsyncDisposable {
       worker: { COUNTERSIGN_WORKER_KEY_FILE: path('worker-1.key'), COUNTERSIGN_LEASE_MS: '60000' },
       attestor: {
         COUNTERSIGN_ATTESTOR_KEY_FILE: path('attestor.key'),
-        COUNTERSIGN_LOG_KEY_FILE: path('log.key'),
+        COUNTERSIGN_TLOG_KEY_FILE: path('log.key'),
         COUNTERSIGN_ENROLLED_WORKERS: path('workers.json'),
         COUNTERSIGN_SWEEP_MS: '100',
         ...published,
@@ -268,7 +268,7 @@ export class Pipeline implements AsyncDisposable {
   }
 
   launch(name: string, role: string, env: Env): Omit<Role, 'facts'> {
-    const child = spawn(process.execPath, [join(this.dist, role, 'main.js')], {
+    const child = spawn(process.execPath, [join(this.dist, 'roles', role, 'main.js')], {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -333,7 +333,7 @@ export const completion = (prompt: string, more: object = {}) => ({
 });
 
 /** How long one request waits for a job, s; whoever waits longer asks again. */
-const MOST_WAIT_S = 60;
+const MAX_WAIT_S = 60;
 
 /** A plain HTTP client, so that tests see what any client would. */
 export class Client {
@@ -378,7 +378,7 @@ export class Client {
   /** The job once it has ended, however long this machine takes over it. */
   async ended(id: string): Promise<JobDocument> {
     for (;;) {
-      const job = await this.job(id, MOST_WAIT_S);
+      const job = await this.job(id, MAX_WAIT_S);
       if (job.ended_at !== null) return job;
     }
   }
@@ -396,7 +396,7 @@ export class Client {
 
   /** Submits a job and waits for its end. */
   async run(body: unknown): Promise<JobDocument> {
-    const job = await this.submit(body, { prefer: `wait=${MOST_WAIT_S}` });
+    const job = await this.submit(body, { prefer: `wait=${MAX_WAIT_S}` });
     return job.ended_at === null ? this.ended(job.id) : job;
   }
 

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
-import { JobKeys } from '../../src/jobs/job.keys.ts';
-import { aclFile, type RedisRole } from '../../src/redis/acl.ts';
-import { redisOptions, type RedisAccess } from '../../src/redis/connection.ts';
-import { findRedisServer, startPrivateRedis, type PrivateRedis } from '../../src/redis/redis-server.ts';
+import { RedisKeys } from '../../src/ground/redis/keys.ts';
+import { aclFile, type RedisRole } from '../../src/ground/redis/acl.ts';
+import { redisOptions, type RedisAccess } from '../../src/ground/redis/connection.ts';
+import { findRedisServer, startPrivateRedis, type PrivateRedis } from '../../src/ground/redis/redis-server.ts';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const PASSWORD = 'for-tests-only';
@@ -16,7 +16,7 @@ const hash = createHash('sha256').update(PASSWORD).digest('hex');
 /** A real Redis server with the product's own users, in a folder of its own; gone when disposed of. */
 export class TestRedis implements AsyncDisposable {
   readonly folder: string;
-  readonly keys = new JobKeys('cs');
+  readonly keys = new RedisKeys('cs');
   #server: PrivateRedis;
   readonly #clients: Redis[] = [];
   readonly #extra: readonly string[];
@@ -71,7 +71,7 @@ async function launch(folder: string, extra: readonly string[]): Promise<Private
   const program = await findRedisServer(join(ROOT, '.countersign', 'redis-server'), (line) =>
     process.stderr.write(`${line}\n`),
   );
-  const users = `${aclFile(new JobKeys('cs').prefix, ['default'], { api: hash, worker: hash, attestor: hash })}\nuser admin on ~* &* +@all #${hash}`;
+  const users = `${aclFile(new RedisKeys('cs').prefix, ['default'], { api: hash, worker: hash, attestor: hash })}\nuser admin on ~* &* +@all #${hash}`;
   return startPrivateRedis({
     program,
     folder,

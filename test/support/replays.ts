@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Calibration, limitsOf, sumOfMargins, type Noise } from '../../src/attestation/tokens.ts';
-import { runToEnd, type EngineResult, type Replay, type Work } from '../../src/engines/engine.ts';
-import { LlamaEngine } from '../../src/engines/llama-engine.ts';
-import { sha256Hex } from '../../src/blobs/sha256.ts';
+import { Calibration, limitsOf, sumOfMargins, type Noise } from '../../src/core/attestation/tokens.ts';
+import { runToEnd, type EngineResult, type Replay, type Work } from '../../src/core/engines/engine.ts';
+import { LlamaEngine } from '../../src/core/engines/llama-engine.ts';
+import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { ROOT } from './redis.ts';
 
 export const Q8 = join(ROOT, 'models', 'kjv-1m-q8_0.gguf');

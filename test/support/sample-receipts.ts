@@ -1,15 +1,26 @@
 import { createHash } from 'node:crypto';
-import { sha256Hex } from '../../src/blobs/sha256.ts';
-import { newJobId } from '../../src/jobs/job-id.ts';
-import { generateSigningKeyPem, signingKeyFromPem, workerIdOf, type SigningKey } from '../../src/keys/signing-key.ts';
-import { formatCheckpoint } from '../../src/log/checkpoint.ts';
-import { logEntry } from '../../src/log/log-entry.ts';
-import { leafHash, nodeHash } from '../../src/log/merkle.ts';
-import { formatNote, formatVkey, noteKey, signNote } from '../../src/log/signed-note.ts';
-import { formatProof } from '../../src/log/tlog-proof.ts';
-import { signPayload, type SignedPayload } from '../../src/receipts/dsse.ts';
-import { Keyring, keyringEntry } from '../../src/receipts/keyring.ts';
-import { ReceiptRefused, policyDigest, receiptFile, verifyReceipt, type LogPart } from '../../src/receipts/receipt.ts';
+import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
+import { newJobId } from '../../src/core/jobs/job-id.ts';
+import {
+  generateSigningKeyPem,
+  signingKeyFromPem,
+  workerIdOf,
+  type SigningKey,
+} from '../../src/ground/keys/signing-key.ts';
+import { formatCheckpoint } from '../../src/proof/tlog/checkpoint.ts';
+import { logEntry } from '../../src/proof/tlog/log-entry.ts';
+import { leafHash, nodeHash } from '../../src/proof/tlog/merkle.ts';
+import { formatNote, formatVkey, noteKey, signNote } from '../../src/proof/tlog/signed-note.ts';
+import { formatProof } from '../../src/proof/tlog/tlog-proof.ts';
+import { signPayload, type SignedPayload } from '../../src/proof/receipts/dsse.ts';
+import { Keyring, keyringEntry } from '../../src/proof/receipts/keyring.ts';
+import {
+  ReceiptRefused,
+  policyDigest,
+  receiptFile,
+  verifyReceipt,
+  type LogPart,
+} from '../../src/proof/receipts/receipt.ts';
 import {
   EVIDENCE_TYPE,
   STATEMENT_TYPE,
@@ -19,7 +30,7 @@ import {
   type Evidence,
   type Ticket,
   type Verdict,
-} from '../../src/receipts/statements.ts';
+} from '../../src/proof/receipts/statements.ts';
 
 export const newKey = () => signingKeyFromPem(generateSigningKeyPem());
 export const api = newKey();

@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
-import { Sequencer } from '../../src/attestor/sequencer.ts';
-import type { SigningKey } from '../../src/keys/signing-key.ts';
-import { newJobId } from '../../src/jobs/job-id.ts';
-import { LogFiles } from '../../src/log/log-files.ts';
-import { formatVkey, noteKey } from '../../src/log/signed-note.ts';
-import { parsePolicy } from '../../src/log/tlog-policy.ts';
-import { WitnessClient } from '../../src/log/witness-client.ts';
-import { createLogger } from '../../src/logging/logger.ts';
-import { signPayload } from '../../src/receipts/dsse.ts';
+import { Sequencer } from '../../src/core/confirmation/sequencer.ts';
+import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
+import { newJobId } from '../../src/core/jobs/job-id.ts';
+import { LogFiles } from '../../src/proof/tlog/log-files.ts';
+import { formatVkey, noteKey } from '../../src/proof/tlog/signed-note.ts';
+import { parsePolicy } from '../../src/proof/tlog/tlog-policy.ts';
+import { WitnessClient } from '../../src/proof/tlog/witness-client.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
+import { signPayload } from '../../src/proof/receipts/dsse.ts';
 import type { TestRedis } from './redis.ts';
 
 export const ORIGIN = 'countersign.test/log';

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { TeePolicy, teePolicyDigest } from '../../src/attestation/tee/tee-policy.ts';
-import { canonicalJson } from '../../src/json/canonical-json.ts';
+import { TeePolicy, teePolicyDigest } from '../../src/core/attestation/tee/tee-policy.ts';
+import { canonicalJson } from '../../src/ground/json/canonical-json.ts';
 import { VECTORS, describeVectors } from '../support/vectors.ts';
 
 describeVectors('canonical JSON (RFC 8785)', () => {

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { publicKeyFromRaw } from '../../src/keys/signing-key.ts';
-import { formatCheckpoint, openCheckpoint } from '../../src/log/checkpoint.ts';
+import { publicKeyFromRaw } from '../../src/ground/keys/signing-key.ts';
+import { formatCheckpoint, openCheckpoint } from '../../src/proof/tlog/checkpoint.ts';
 import {
   consistencyProof,
   inclusionProof,
@@ -14,7 +14,7 @@ import {
   verifyConsistency,
   verifyInclusion,
   type SubtreeHash,
-} from '../../src/log/merkle.ts';
+} from '../../src/proof/tlog/merkle.ts';
 import {
   cosignNote,
   formatNote,
@@ -24,10 +24,10 @@ import {
   parseVkey,
   signNote,
   verifyNote,
-} from '../../src/log/signed-note.ts';
-import { formatProof, parseProof } from '../../src/log/tlog-proof.ts';
-import { parsePolicy, verifyLogged } from '../../src/log/tlog-policy.ts';
-import { Witness } from '../../src/log/witness.ts';
+} from '../../src/proof/tlog/signed-note.ts';
+import { formatProof, parseProof } from '../../src/proof/tlog/tlog-proof.ts';
+import { parsePolicy, verifyLogged } from '../../src/proof/tlog/tlog-policy.ts';
+import { Witness } from '../../src/proof/tlog/witness.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { VECTORS, describeVectors, vectors } from '../support/vectors.ts';
 

@@ -1,11 +1,11 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { publicKeyFromRaw, verifyBytes } from '../../src/keys/signing-key.ts';
-import { preAuthEncoding, signPayload, toEnvelope } from '../../src/receipts/dsse.ts';
-import { Keyring, KeyringFile } from '../../src/receipts/keyring.ts';
-import { ReceiptRefused, verifyReceipt } from '../../src/receipts/receipt.ts';
-import type { Verdict } from '../../src/receipts/statements.ts';
+import { publicKeyFromRaw, verifyBytes } from '../../src/ground/keys/signing-key.ts';
+import { preAuthEncoding, signPayload, toEnvelope } from '../../src/proof/receipts/dsse.ts';
+import { Keyring, KeyringFile } from '../../src/proof/receipts/keyring.ts';
+import { ReceiptRefused, verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import type { Verdict } from '../../src/proof/receipts/statements.ts';
 import { ROOT } from '../support/redis.ts';
 import { api, attestor, changedFields, documents, newKey, refusal, signed } from '../support/sample-receipts.ts';
 import { describeVectors, vectors } from '../support/vectors.ts';

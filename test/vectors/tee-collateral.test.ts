@@ -3,9 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { Collateral, CollateralUnavailable } from '../../src/attestation/tee/tee-collateral.ts';
-import { verifyIntelQuote, type TdxCollateral } from '../../src/attestation/tee/tdx.ts';
-import { TeeRefused } from '../../src/attestation/tee/tee-refused.ts';
+import { Collateral, CollateralUnavailable } from '../../src/core/attestation/tee/tee-collateral.ts';
+import { verifyIntelQuote, type TdxCollateral } from '../../src/core/attestation/tee/tdx.ts';
+import { TeeRefused } from '../../src/core/attestation/tee/tee-refused.ts';
 import { VECTORS, describeVectors } from '../support/vectors.ts';
 
 describeVectors('collateral that the attestor fetches', () => {
