@@ -17,7 +17,7 @@ import { EnrolmentRequest, openEnrolment, requestEnrolment } from '../../src/cor
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import type { Evidence, Verdict } from '../../src/proof/receipts/statements.ts';
 import { Chip } from '../support/chip.ts';
-import { HandWorker } from '../support/hand-worker.ts';
+import type { HandWorker } from '../support/hand-worker.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
 import { Q4, Q8, answer, load, work } from '../support/replays.ts';
 import { documents, newKey, refusal, signed } from '../support/sample-receipts.ts';
@@ -34,20 +34,14 @@ let hostile: HandWorker;
 beforeAll(async () => {
   pipeline = await Pipeline.start({ models: [NOOP_MODEL, KJV_MODEL], workers: 0 });
   client = await pipeline.client();
-  hostile = workerOf(0);
-}, 60_000);
+  hostile = pipeline.hand(1);
+});
 afterAll(async () => {
   await pipeline[Symbol.asyncDispose]();
 });
 
-function workerOf(number: number): HandWorker {
-  const key = pipeline.workerKeys[number];
-  if (key === undefined) throw new Error('no such worker');
-  return new HandWorker(pipeline.redis.client('worker'), pipeline.redis.keys, key);
-}
-
 async function rejected(id: string): Promise<string> {
-  const job = await client.job(id, 20);
+  const job = await client.ended(id);
   expect(job.state).toBe('rejected');
   expect((await client.fetch(`/v1/jobs/${id}/receipt`)).status).toBe(409);
   return job.reason?.detail ?? '';
@@ -123,18 +117,18 @@ describe('a worker with its own key and all of its Redis rights', () => {
   };
 
   test('2. runs a smaller quantisation of the model', async () => {
-    expect((await client.job(await answered((prompt, seed) => by(Q8, prompt, seed)), 30)).state).toBe('done');
+    expect((await client.ended(await answered((prompt, seed) => by(Q8, prompt, seed)))).state).toBe('done');
     expect(await rejected(await answered((prompt, seed) => by(Q4, prompt, seed)))).toMatch(
       /TOKENS_UNLIKELY|TOKEN_OUT_OF_PLACE/,
     );
-  }, 60_000);
+  });
 
   test('3. replays its earlier valid result for a new job', async () => {
     const first = await fresh('3 first');
     const output = hostile.honestOutput(first.claim);
     const evidence = hostile.sign(hostile.evidence(first.claim, output));
     await hostile.claims.commitEvidence(first.claim, evidence, output);
-    expect((await client.job(first.id, 20)).state).toBe('done');
+    expect((await client.ended(first.id)).state).toBe('done');
     const second = await fresh('3 second');
     await hostile.claims.commitEvidence(second.claim, evidence, output);
     expect(await rejected(second.id)).toBe('JOB_MISMATCH');
@@ -226,32 +220,29 @@ describe('a worker with its own key and all of its Redis rights', () => {
 
   test('11. submits after its lease was lost', async () => {
     const { id } = await client.submit(completion('11', { attempts: 2 }));
-    const old = await hostile.claim(id);
-    const other = workerOf(1);
+    const old = await pipeline.hand(1, 1_000).claim(id);
+    const other = pipeline.hand(2);
     const next = await until(async () => {
       const reply = await other.tryClaim(id);
       return reply.kind === 'ok' && reply.claim;
     });
     expect(await hostile.commit(old)).toBe('fenced');
     expect(await other.commit(next)).toBe('ok');
-    expect((await client.job(id, 20)).attempts.at(-1)).toMatchObject({ epoch: 2, worker: other.id });
-  }, 30_000);
+    expect((await client.ended(id)).attempts.at(-1)).toMatchObject({ epoch: 2, worker: other.id });
+  });
 
   test('12. copies a peer of its quorum: it can read neither the vote nor anything of it', async () => {
     const { keys } = pipeline.redis;
     const policy = { recompute: 0, quorum: { of: 2, agree: 2 } };
     // Two workers must be there for a quorum to be promised; these answer by hand.
     const running = await Promise.all([pipeline.worker(3), pipeline.worker(4)]);
-    const { id } = await until(() =>
-      client.submit(completion('12', { attempts: 1, attestation: policy })).catch(() => undefined),
-    );
-    for (const { process } of running) process.kill('SIGSTOP');
+    await pipeline.freeze(...running);
     try {
-      const honest = workerOf(1);
-      const claim = await until(async () => {
-        const reply = await honest.tryClaim(id);
-        return reply.kind === 'ok' && reply.claim;
-      });
+      const { id } = await until(() =>
+        client.submit(completion('12', { attempts: 1, attestation: policy })).catch(() => undefined),
+      );
+      const honest = pipeline.hand(2);
+      const claim = await honest.claim(id);
       await honest.commit(claim);
       await until(async () => (await client.job(id)).attempts[claim.epoch - 1]?.closed?.why === 'voted');
       for (const command of ['hgetall', 'hkeys', 'hvals'])
@@ -263,7 +254,7 @@ describe('a worker with its own key and all of its Redis rights', () => {
     } finally {
       for (const { process } of running) process.kill('SIGKILL');
     }
-  }, 60_000);
+  });
 
   test('13. looks for the mark of an audit: nothing that it can read differs between jobs', async () => {
     const shapes = new Set<string>();
@@ -293,7 +284,7 @@ describe('a worker with its own key and all of its Redis rights', () => {
     expect(() => verifyNitroDocument(Buffer.alloc(30_000, 0x9f), at)).toThrow();
     const honest = await fresh('14 after');
     expect(await hostile.commit(honest.claim)).toBe('ok');
-    expect((await client.job(honest.id, 20)).state).toBe('done');
+    expect((await client.ended(honest.id)).state).toBe('done');
   });
 
   test('15. drops the last token, and says that it is all', async () => {
@@ -302,7 +293,7 @@ describe('a worker with its own key and all of its Redis rights', () => {
       return { ...made, tokens: made.tokens.slice(0, -1) };
     });
     expect(await rejected(cut)).toContain('TOKENS_TEXT_DIFFERS');
-  }, 60_000);
+  });
 });
 
 describe('a client with a receipt or an API key', () => {
@@ -369,7 +360,7 @@ describe('whoever administers the queue and its Redis', () => {
     // With the worker's own signature in place of the attestor's, and with a true verdict about another job.
     const other = await fresh('20 other');
     await hostile.commit(other.claim);
-    expect((await client.job(other.id, 20)).state).toBe('done');
+    expect((await client.ended(other.id)).state).toBe('done');
     const foreign = await admin.hgetBuffer(keys.ruling(other.id), 'verdict');
     for (const verdict of [stored, foreign ?? stored]) {
       await forge(verdict);
@@ -387,7 +378,7 @@ describe('whoever administers the queue and its Redis', () => {
     await expect(auditLog(lied, pipeline.keyring.logPolicy, [])).rejects.toThrow('does not verify');
     const honest = await fresh('21');
     await hostile.commit(honest.claim);
-    await client.job(honest.id, 20);
+    await client.ended(honest.id);
     const later = (await source('checkpoint'))?.toString() ?? '';
     const rolledBack = (path: string) => (path === 'checkpoint' ? Promise.resolve(Buffer.from(now)) : source(path));
     await expect(auditLog(rolledBack, pipeline.keyring.logPolicy, [later])).rejects.toThrow('truncated');
@@ -397,7 +388,7 @@ describe('whoever administers the queue and its Redis', () => {
       ['22 one', '22 two'].map(async (prompt) => {
         const { id, claim } = await fresh(prompt);
         await hostile.commit(claim);
-        await client.job(id, 20);
+        await client.ended(id);
         return JSON.parse((await client.receipt(id)).toString()) as { log: { salt: string; proof: string } };
       }),
     );
@@ -433,9 +424,9 @@ describe('an attestor that lies, and a thief of old documents', () => {
     expect(refusal(signed({ ...base, verdict: documents(7).verdict }))).toBe('mismatch');
     const attestor = pipeline.running().find(({ name }) => name === 'attestor');
     pipeline.enrol([], { serial: 50 });
-    await until(() => Promise.resolve(attestor?.stderr().includes('"serial":50')));
+    await until(() => attestor?.stderr().includes('"serial":50'));
     pipeline.enrol([], { serial: 49 });
-    await until(() => Promise.resolve(attestor?.stderr().includes('it has been rolled back')));
+    await until(() => attestor?.stderr().includes('it has been rolled back'));
     expect(workerIdOf(newKey().public)).toMatch(/^w-/);
-  }, 30_000);
+  });
 });

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { OPERATIONS } from '../../src/roles/api/operations.ts';
 import { ERROR_CATALOG } from '../../src/ground/errors/catalog.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
-import { NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
+import { BY_HAND_MODEL, NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 
 /**
@@ -97,7 +97,7 @@ let things: Record<string, string>;
 const json = async <T>(response: Promise<Response>): Promise<T> => (await (await response).json()) as T;
 
 beforeAll(async () => {
-  pipeline = await Pipeline.prepare([NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }]);
+  pipeline = await Pipeline.prepare([NOOP_MODEL, BY_HAND_MODEL]);
   const env = { COUNTERSIGN_WEBHOOK_PRIVATE: 'allow' };
   await Promise.all([pipeline.api(env), pipeline.worker(1), pipeline.attestor(), pipeline.courier(env)]);
   victim = new Client(pipeline.url, await pipeline.key('victim', ['submit', 'read']));
@@ -106,7 +106,7 @@ beforeAll(async () => {
   const webhook = await json<{ id: string }>(
     victim.post('/v1/webhooks', { url: 'http://127.0.0.1:9/', description: CANARY }),
   );
-  const job = await victim.submit(completion(CANARY), { prefer: 'wait=20' });
+  const job = await victim.run(completion(CANARY));
   const response = await json<{ id: string }>(
     victim.post('/v1/responses', { model: 'by-hand', input: CANARY, background: true }),
   );
@@ -312,14 +312,7 @@ describe('OWASP API Top 10', () => {
   });
 
   test('API7: an API that was not told otherwise sends nothing to its own network', async () => {
-    const strict = await pipeline.run('strict', 'api', {
-      ...pipeline.environment('api'),
-      COUNTERSIGN_TICKET_KEY_FILE: join(pipeline.folder, 'api.key'),
-      COUNTERSIGN_TLOG: join(pipeline.folder, 'log'),
-      COUNTERSIGN_KEYRING: join(pipeline.folder, 'keyring.json'),
-      COUNTERSIGN_FILES: join(pipeline.folder, 'files'),
-      COUNTERSIGN_PORT: '0',
-    });
+    const strict = await pipeline.run('strict', 'api', pipeline.environment('api'));
     const client = new Client(String(strict.facts['url']), victim.key);
     for (const url of ['http://example.com/', 'https://127.0.0.1/', 'https://[::1]/', 'https://169.254.169.254/']) {
       expect((await client.post('/v1/webhooks', { url })).status).toBe(422);

@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { encodeStored } from '../../src/proof/receipts/dsse.ts';
@@ -8,21 +8,25 @@ import { HandWorker } from '../support/hand-worker.ts';
 import { Pipeline, completion, until, type Client } from '../support/pipeline.ts';
 
 /** An api and an attestor, and a worker's full Redis credentials and key in hostile hands. */
-async function arena() {
-  const pipeline = await Pipeline.prepare();
+let pipeline: Pipeline;
+let client: Client;
+let hostile: HandWorker;
+let colleague: HandWorker;
+
+beforeAll(async () => {
+  pipeline = await Pipeline.prepare();
   await Promise.all([pipeline.api(), pipeline.attestor()]);
-  const [mine, other] = pipeline.workerKeys;
-  if (!mine || !other) throw new Error('no worker keys');
-  const hostile = new HandWorker(pipeline.redis.client('worker'), pipeline.redis.keys, mine);
-  const colleague = new HandWorker(pipeline.redis.client('worker'), pipeline.redis.keys, other);
-  return { pipeline, client: await pipeline.client(), hostile, colleague };
-}
+  client = await pipeline.client();
+  hostile = pipeline.hand(1);
+  colleague = pipeline.hand(2);
+});
+afterAll(() => pipeline[Symbol.asyncDispose]());
 
 const ONE_ATTEMPT = { attempts: 1 };
 
 /** The job ends rejected for this reason, and nothing of it is served. */
-async function expectRejected(client: Client, id: string, reason: string): Promise<void> {
-  const job = await client.job(id, 20);
+async function expectRejected(id: string, reason: string): Promise<void> {
+  const job = await client.ended(id);
   expect({ state: job.state, detail: job.reason?.detail }).toEqual({ state: 'rejected', detail: reason });
   expect((await client.fetch(`/v1/jobs/${id}/output`)).status).toBe(409);
   expect((await client.fetch(`/v1/jobs/${id}/receipt`)).status).toBe(409);
@@ -125,8 +129,6 @@ const FORGERIES: readonly [name: string, reason: string, forge: Forgery][] = [
 
 describe('a hostile worker with the full credentials and key of an enrolled worker', () => {
   test('cannot have a forgery confirmed, whichever part of the evidence it forges', async () => {
-    const { pipeline, client, hostile } = await arena();
-    await using _closing = pipeline;
     for (const [name, reason, forge] of FORGERIES) {
       const job = await client.submit(completion(name, ONE_ATTEMPT));
       const claim = await hostile.claim(job.id);
@@ -135,28 +137,24 @@ describe('a hostile worker with the full credentials and key of an enrolled work
       expect(await hostile.claims.commitEvidence(claim, hostile.sign(forged.evidence), forged.output ?? honest)).toBe(
         'ok',
       );
-      await expectRejected(client, job.id, reason);
+      await expectRejected(job.id, reason);
     }
   });
 
   test('cannot sign as a colleague, nor with a key that nobody enrolled', async () => {
-    const { pipeline, client, hostile, colleague } = await arena();
-    await using _closing = pipeline;
     const job = await client.submit(completion('as a colleague', ONE_ATTEMPT));
     const claim = await colleague.claim(job.id);
     const output = colleague.honestOutput(claim);
     await hostile.writeRaw(claim, encodeStored(hostile.sign(colleague.evidence(claim, output))), output);
-    await expectRejected(client, job.id, 'SIGNATURE_INVALID');
+    await expectRejected(job.id, 'SIGNATURE_INVALID');
 
     const stranger = new HandWorker(hostile.redis, hostile.keys, signingKeyFromPem(generateSigningKeyPem()));
     const second = await client.submit(completion('as a stranger', ONE_ATTEMPT));
     await stranger.commit(await stranger.claim(second.id));
-    await expectRejected(client, second.id, 'WORKER_UNKNOWN');
+    await expectRejected(second.id, 'WORKER_UNKNOWN');
   });
 
   test('cannot replay evidence: not that of the same job in an old epoch, nor that of another job', async () => {
-    const { pipeline, client, hostile, colleague } = await arena();
-    await using _closing = pipeline;
     const first = await client.submit(completion('first'));
     const firstClaim = await hostile.claim(first.id);
     const output = hostile.honestOutput(firstClaim);
@@ -172,16 +170,14 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     await until(async () => (await client.job(first.id)).attempts[1]?.closed?.detail === 'EPOCH_MISMATCH');
     expect((await hostile.tryClaim(first.id)).kind).toBe('later');
     await colleague.commit(await colleague.claim(first.id));
-    expect((await client.job(first.id, 20)).state).toBe('done');
+    expect((await client.ended(first.id)).state).toBe('done');
 
     const second = await client.submit(completion('second', ONE_ATTEMPT));
     await hostile.writeRaw(await hostile.claim(second.id), old, output);
-    await expectRejected(client, second.id, 'JOB_MISMATCH');
+    await expectRejected(second.id, 'JOB_MISMATCH');
   });
 
   test('is refused by Redis wherever it writes what is not its own, and the refusals stand in the ACL log', async () => {
-    const { pipeline, client, hostile } = await arena();
-    await using _closing = pipeline;
     const admin = pipeline.redis.client();
     await admin.acl('LOG', 'RESET');
     const job = await client.submit(completion('guarded'));
@@ -225,12 +221,10 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     expect(await admin.hget(keys.evidence(job.id), field)).toBe('said once');
     expect(JSON.stringify(await admin.acl('LOG', 100))).toContain('ruling:');
     expect(await hostile.commit(claim)).toBe('ok');
-    expect((await client.job(job.id, 20)).state).toBe('done');
+    expect((await client.ended(job.id)).state).toBe('done');
   });
 
   test('cannot stop others with garbage: bombs in evidence and stream are refuted or ignored, and honest jobs go on', async () => {
-    const { pipeline, client, hostile, colleague } = await arena();
-    await using _closing = pipeline;
     const { keys, redis } = hostile;
     const bombs: Record<string, string | Buffer> = {
       'random bytes': Buffer.from([0xff, 0xfe, 0, 1, 2]),
@@ -246,7 +240,7 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     for (const [name, bomb] of Object.entries(bombs)) {
       const job = await client.submit(completion(name, ONE_ATTEMPT));
       await hostile.writeRaw(await hostile.claim(job.id), bomb, '{}');
-      const { reason, state } = await client.job(job.id, 20);
+      const { reason, state } = await client.ended(job.id);
       expect([state, reason?.detail]).toEqual([
         'rejected',
         bomb.length > 8_192 ? 'EVIDENCE_TOO_LARGE' : 'EVIDENCE_MALFORMED',
@@ -268,28 +262,26 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     }
     const honest = await client.submit(completion('honest'));
     await colleague.commit(await colleague.claim(honest.id));
-    expect((await client.job(honest.id, 20)).state).toBe('done');
+    expect((await client.ended(honest.id)).state).toBe('done');
   });
 
   test('loses no job by deleting what the queue holds: the sweep delivers again', async () => {
-    const pipeline = await Pipeline.prepare();
-    await using _closing = pipeline;
-    await Promise.all([pipeline.api(), pipeline.attestor()]);
-    const client = await pipeline.client();
-    const jobs = await Promise.all(Array.from({ length: 20 }, (__, index) => client.submit(completion(`${index}`))));
+    // The deliveries of the jobs above still lie there, as nobody has taken them.
     const queue = `${pipeline.redis.keys.poolQueues}:default.noop:`;
-    const hostile = pipeline.redis.client('worker');
-    const entries = await hostile.zrange(`${queue}prioritized`, '0', '-1');
+    const waiting = () => hostile.redis.zrange(`${queue}prioritized`, '0', '-1');
+    const before = new Set(await waiting());
+    const jobs = await Promise.all(Array.from({ length: 20 }, (_, index) => client.submit(completion(`${index}`))));
+    const entries = (await waiting()).filter((entry) => !before.has(entry));
     expect(entries).toHaveLength(20);
-    await hostile.del(`${queue}prioritized`, ...entries.slice(0, 10).map((id) => queue + id));
-    await pipeline.worker(1);
-    const ended = await Promise.all(jobs.map((job) => client.job(job.id, 40)));
+    await hostile.redis.del(`${queue}prioritized`, ...entries.slice(0, 10).map((id) => queue + id));
+    const worker = await pipeline.worker(2);
+    const ended = await Promise.all(jobs.map((job) => client.ended(job.id)));
     expect(ended.map((job) => job.state)).toEqual(jobs.map(() => 'done'));
+    worker.process.kill('SIGKILL');
+    await worker.exited;
   });
 
   test('gains nothing by claiming a job under a made-up name: the epoch is closed and an honest worker does it', async () => {
-    const { pipeline, client, hostile, colleague } = await arena();
-    await using _closing = pipeline;
     const job = await client.submit(completion('squatted'));
     await hostile.redis.hsetnx(hostile.keys.claims(job.id), 'e1', `${'x'.repeat(200)} y 1`);
     const claim = await until(async () => {
@@ -298,12 +290,10 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     });
     expect(claim.epoch).toBe(2);
     await colleague.commit(claim);
-    expect((await client.job(job.id, 20)).state).toBe('done');
+    expect((await client.ended(job.id)).state).toBe('done');
   });
 
   test('is told apart from a colleague: a refuted job is given to another worker, never back to the refuted one', async () => {
-    const { pipeline, client, hostile, colleague } = await arena();
-    await using _closing = pipeline;
     const job = await client.submit(completion('twice'));
     const claim = await hostile.claim(job.id);
     const lie = JSON.stringify({ text: 'lie', finish_reason: 'stop' });
@@ -311,7 +301,7 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     await until(async () => (await client.job(job.id)).attempts[0]?.closed?.why === 'refuted');
     expect(await hostile.tryClaim(job.id)).toMatchObject({ kind: 'later', why: 'excluded' });
     await colleague.commit(await colleague.claim(job.id));
-    const done = await client.job(job.id, 20);
+    const done = await client.ended(job.id);
     expect([done.state, done.attempts.at(-1)?.worker]).toEqual(['done', workerIdOf(colleague.signingKey.public)]);
   });
 });

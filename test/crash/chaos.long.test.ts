@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { auditLog } from '../../src/proof/tlog/log-audit.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
-import { Pipeline, completion, until, type Client, type Role } from '../support/pipeline.ts';
+import { Pipeline, SHORT_LEASE, completion, until, type Client, type Role } from '../support/pipeline.ts';
 
 /** Sends jobs as careful clients do: with a key each, again and again until there is an answer. */
 async function sendAll(pipeline: Pipeline, client: Client, jobs: number, name: string): Promise<string[]> {
@@ -46,12 +46,15 @@ async function expectAllDone(pipeline: Pipeline, client: Client, ids: string[]):
 }
 
 describe('faults under load', () => {
+  // Workers that are killed or stopped past their lease, of which nobody should wait for long.
+  const env = Object.fromEntries(Object.entries(SHORT_LEASE).map(([name, value]) => [`worker:${name}`, value]));
+
   test('workers, attestors and the api are killed at random for half a minute: nothing is lost, nothing done twice', async () => {
-    await using pipeline = await Pipeline.start({ workers: 2, attestors: 2 });
+    await using pipeline = await Pipeline.start({ workers: 2, attestors: 2, env });
     const client = await pipeline.client();
     const victims: (() => Promise<Role>)[] = [
-      () => pipeline.worker(1),
-      () => pipeline.worker(2),
+      () => pipeline.worker(1, SHORT_LEASE),
+      () => pipeline.worker(2, SHORT_LEASE),
       () => pipeline.attestor(),
       () => pipeline.attestor(),
       () => pipeline.api(),
@@ -118,7 +121,7 @@ describe('faults under load', () => {
   }, 200_000);
 
   test('a worker that is stopped past its lease and woken again changes nothing that another has finished', async () => {
-    await using pipeline = await Pipeline.start({ workers: 2 });
+    await using pipeline = await Pipeline.start({ workers: 2, env });
     const client = await pipeline.client();
     const [first] = pipeline.running();
     if (first === undefined) throw new Error('no worker');

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI, { toFile } from 'openai';
 import { leafHash, verifyInclusion } from '../../src/proof/tlog/merkle.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
-import { KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
+import { openaiOf } from '../support/openai.ts';
+import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
 
 interface Completed {
   choices: { text: string }[];
@@ -33,12 +34,12 @@ let openai: OpenAI;
 
 beforeAll(async () => {
   pipeline = await Pipeline.start({
-    models: [KJV_MODEL, NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }],
+    models: [KJV_MODEL, NOOP_MODEL, BY_HAND_MODEL],
     workers: 1,
     couriers: 1,
   });
   native = await pipeline.client();
-  openai = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: native.key, maxRetries: 0 });
+  openai = openaiOf(pipeline, native.key);
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
 
@@ -56,7 +57,7 @@ const over = (client: OpenAI, id: string) =>
   until(async () => {
     const batch = await client.batches.retrieve(id);
     return ['completed', 'failed', 'cancelled', 'expired'].includes(batch.status) && batch;
-  }, 60_000);
+  });
 
 async function linesOf<Body = Completed>(client: OpenAI, id: string | null | undefined): Promise<OutputLine<Body>[]> {
   if (id == null) return [];
@@ -190,7 +191,7 @@ describe('batches, with the official client', () => {
   });
 
   test('files and batches of another tenant are not there, and lists have pages', async () => {
-    const stranger = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: await pipeline.key('other'), maxRetries: 0 });
+    const stranger = openaiOf(pipeline, await pipeline.key('other'));
     const first = await begin(openai, jsonl([line('a')]));
     const second = await begin(openai, jsonl([line('a')]));
     for (const missing of [
@@ -253,10 +254,7 @@ describe('batches, with the official client', () => {
       'before-results:1',
       'after-results:1',
     ]) {
-      for (const role of pipeline.running().filter(({ name }) => name === 'courier')) {
-        role.process.kill('SIGKILL');
-        await role.exited;
-      }
+      await pipeline.kill('courier');
       const role = await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` });
       if ((await Promise.race([role.exited, over(openai, id).then(() => 'over')])) === 'SIGKILL') kills += 1;
     }

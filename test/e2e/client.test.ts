@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Countersign, CountersignError } from '../../src/client/client.ts';
 import { ReceiptRefused } from '../../src/proof/receipts/receipt.ts';
-import { KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
+import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 
 let pipeline: Pipeline;
@@ -16,7 +16,7 @@ let keyring: unknown;
 
 beforeAll(async () => {
   pipeline = await Pipeline.start({
-    models: [KJV_MODEL, NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }],
+    models: [KJV_MODEL, NOOP_MODEL, BY_HAND_MODEL],
     workers: 1,
   });
   key = await pipeline.key();
@@ -184,7 +184,7 @@ describe('the client library', () => {
     );
     const gone = new Promise((resolve) => browser.once('exit', resolve));
     try {
-      const [text = '{}'] = await until(() => Promise.resolve(results.length > 0 && results), 60_000);
+      const [text = '{}'] = await until(() => results.length > 0 && results);
       const result = JSON.parse(text) as { text: string; checks: number; id: string; refused: string; error?: string };
       expect(result.error).toBeUndefined();
       expect(result.refused).toBe('ReceiptRefused');

@@ -1,13 +1,11 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { chmodSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { TeePolicy, teePolicyDigest } from '../../src/core/attestation/tee/tee-policy.ts';
 import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { Chip } from '../support/chip.ts';
-import { HandWorker } from '../support/hand-worker.ts';
 import { NOOP_MODEL, Client, Pipeline, completion, until, type Role } from '../support/pipeline.ts';
 
 /** A machine that is played: its chip, AMD's key service, and the operator's command. Everything else is the real thing. */
@@ -59,19 +57,15 @@ beforeAll(async () => {
       roots: { genoa: chip.roots.genoa },
     },
   });
-  const file = (name: string, text: string) => {
-    writeFileSync(join(pipeline.folder, name), text);
-    return join(pipeline.folder, name);
-  };
-  const command = file(
+  const command = pipeline.file(
     'evidence.mjs',
     `#!${process.execPath}\nconst answer = await fetch(\`${url}/\${process.argv[2]}/\${process.argv[3]}\`);\nprocess.stdout.write(await answer.text());\n`,
   );
   chmodSync(command, 0o755);
   [attestor] = await Promise.all([
     pipeline.attestor({
-      COUNTERSIGN_TEE_POLICY: file('tee-policy.json', JSON.stringify(policy)),
-      COUNTERSIGN_TEE_COLLATERAL: file('collateral.json', JSON.stringify({ version: 1, sevSnp: { kds: url } })),
+      COUNTERSIGN_TEE_POLICY: pipeline.file('tee-policy.json', policy),
+      COUNTERSIGN_TEE_COLLATERAL: pipeline.file('collateral.json', { version: 1, sevSnp: { kds: url } }),
     }),
     pipeline.api(),
     pipeline.worker(1, { COUNTERSIGN_TEE_COMMAND: command }),
@@ -86,20 +80,12 @@ afterAll(async () => {
 
 const wanted = (more: object = {}) =>
   completion('on what machine?', { attestation: { tee: true, recompute: 0 }, ...more });
-const hand = (number: number) =>
-  new HandWorker(
-    pipeline.redis.client('worker'),
-    pipeline.redis.keys,
-    pipeline.workerKeys[number - 1] ?? pipeline.apiKey,
-    30_000,
-  );
-
 describe('hardware evidence of a session', () => {
   test('while its maker cannot be asked, nothing is believed, and what wants it is refused at the door', async () => {
-    await until(() => Promise.resolve(attestor.stderr().includes('cannot be judged now')));
+    await until(() => attestor.stderr().includes('cannot be judged now'));
     const refused = await client.post('/v1/jobs', wanted());
     expect([refused.status, await refused.json()]).toMatchObject([503, { code: 'attestation_unavailable' }]);
-    const plain = await client.submit(completion('any machine'), { prefer: 'wait=20' });
+    const plain = await client.run(completion('any machine'));
     const { verdict } = verifyReceipt(await client.receipt(plain.id), pipeline.keyring);
     expect(verdict.notChecked).toContain('HARDWARE_NOT_ATTESTED');
     expect(verdict.hardware).toBeUndefined();
@@ -108,7 +94,7 @@ describe('hardware evidence of a session', () => {
 
   test('then a job that wants it is done, and its receipt names evidence, policy, findings and known attacks', async () => {
     await until(async () => (await client.post('/v1/jobs', wanted())).status === 202);
-    const job = await client.submit(wanted(), { prefer: 'wait=20' });
+    const job = await client.run(wanted());
     expect(job).toMatchObject({ state: 'done', attestation: { tee: true } });
     const { verdict } = verifyReceipt(await client.receipt(job.id), pipeline.keyring);
     expect(verdict.properties).toContain('HARDWARE_ATTESTED');
@@ -124,16 +110,16 @@ describe('hardware evidence of a session', () => {
   });
 
   test('a worker without evidence that takes such a job is refuted', async () => {
-    const [worker] = pipeline.running().filter(({ name }) => name.startsWith('worker'));
-    worker?.process.kill('SIGSTOP');
+    const workers = pipeline.running().filter(({ name }) => name.startsWith('worker'));
+    await pipeline.freeze(...workers);
     try {
       const { id } = await client.submit(wanted({ attempts: 1 }));
-      const other = hand(2);
+      const other = pipeline.hand(2);
       await other.commit(await other.claim(id));
-      const job = await client.job(id, 20);
+      const job = await client.ended(id);
       expect([job.state, job.attempts[0]?.closed?.detail]).toEqual(['rejected', 'HARDWARE_NOT_ATTESTED']);
     } finally {
-      worker?.process.kill('SIGCONT');
+      for (const { process } of workers) process.kill('SIGCONT');
     }
   });
 
@@ -143,28 +129,26 @@ describe('hardware evidence of a session', () => {
     const session = JSON.parse((await redis.client().get(redis.keys.hardware(own))) ?? '') as { nonce: string };
     const hostile = redis.client('worker');
     const say = async (number: number, text: string, reason: string) => {
-      const id = hand(number).id;
+      const id = pipeline.hand(number).id;
       await hostile.zadd(redis.keys.workers, Date.now(), id);
       await hostile.set(redis.keys.hardware(id), text);
       await until(() =>
-        Promise.resolve(
-          attestor
-            .stderr()
-            .split('\n')
-            .some((line) => line.includes(id) && line.includes(reason)),
-        ),
+        attestor
+          .stderr()
+          .split('\n')
+          .some((line) => line.includes(id) && line.includes(reason)),
       );
     };
     await say(2, JSON.stringify(session), 'TEE_NOT_BOUND');
     await say(3, JSON.stringify({ ...session, nonce: '0'.repeat(64) }), 'TEE_NOT_FRESH');
     await say(4, '{"version":1}', 'not accepted');
-    await hostile.set(redis.keys.hardware(hand(4).id), 'x'.repeat(5_000_000));
+    await hostile.set(redis.keys.hardware(pipeline.hand(4).id), 'x'.repeat(5_000_000));
     // Nor can a worker make a challenge that it has an answer to.
     await expect(hostile.zadd(redis.keys.challenges, Date.now(), '0'.repeat(64))).rejects.toThrow('NOPERM');
 
     isDebugged = true;
     await redis.client().zadd(redis.keys.challenges, Date.now(), '1'.repeat(64));
-    await until(() => Promise.resolve(attestor.stderr().includes('TEE_DEBUG')));
+    await until(() => attestor.stderr().includes('TEE_DEBUG'));
     await until(async () => (await client.post('/v1/jobs', wanted())).status === 503);
     isDebugged = false;
     await redis.client().zadd(redis.keys.challenges, Date.now() + 1, '2'.repeat(64));

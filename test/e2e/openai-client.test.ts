@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
-import { HandWorker } from '../support/hand-worker.ts';
-import { KJV_MODEL, NOOP_MODEL, Pipeline, embedModel, until, type Client } from '../support/pipeline.ts';
+import { openaiOf } from '../support/openai.ts';
+import { BY_HAND_MODEL, KJV_MODEL, Pipeline, embedModel, until, type Client } from '../support/pipeline.ts';
 
 /** What we add to every answer. */
 interface Countersigned {
@@ -19,14 +19,13 @@ let openai: OpenAI;
 
 beforeAll(async () => {
   // A pool of its own, where nobody works, lets tests play the worker.
-  const unserved = { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' };
   pipeline = await Pipeline.start({
-    models: [KJV_MODEL, embedModel(), { ...unserved }],
+    models: [KJV_MODEL, embedModel(), BY_HAND_MODEL],
     workers: 1,
     env: { 'worker:COUNTERSIGN_POOL': 'default' },
   });
   native = await pipeline.client();
-  openai = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: native.key, maxRetries: 0 });
+  openai = openaiOf(pipeline, native.key);
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
 
@@ -186,7 +185,7 @@ describe('the official client, with nothing changed but address and key', () => 
       openai.completions.create({ model: MODEL, prompt: 'word '.repeat(2_000), max_tokens: 4 }),
     );
     expect([prompt.status, prompt.code]).toEqual([400, 'request_invalid']);
-    const stranger = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: 'csk_wrong', maxRetries: 0 });
+    const stranger = openaiOf(pipeline, 'csk_wrong');
     expect(await failureOf(stranger.chat.completions.create(ask))).toMatchObject({
       status: 401,
       type: 'authentication_error',
@@ -225,12 +224,7 @@ describe('the official client, with nothing changed but address and key', () => 
   });
 
   test('a worker that streams one thing and signs another: the client gets the text and then an error, never an end', async () => {
-    const worker = new HandWorker(
-      pipeline.redis.client('worker'),
-      pipeline.redis.keys,
-      pipeline.workerKeys[1] ?? pipeline.apiKey,
-      30_000,
-    );
+    const worker = pipeline.hand(2);
     for (const lie of ['another output', 'a refuted output']) {
       const stream = await openai.completions.create({
         model: 'by-hand',
@@ -254,7 +248,7 @@ describe('the official client, with nothing changed but address and key', () => 
         .client('worker')
         .xadd(pipeline.redis.keys.chunks(job), '*', 'e', '1', 'w', worker.id, 'n', '1', 'd', 'I swear');
       await pipeline.redis.client('worker').xadd(pipeline.redis.keys.workerWake, '*', 'id', job);
-      await until(() => Promise.resolve(seen.includes('I swear')));
+      await until(() => seen.includes('I swear'));
       if (lie === 'another output') await worker.commit(claim);
       else {
         const output = JSON.stringify({ text: 'I swear', finish_reason: 'stop' });
@@ -277,7 +271,7 @@ describe('the official client, with nothing changed but address and key', () => 
     expect(countersign).toMatchObject({ state: 'attesting', receipt: null, provisional: true });
     expect(response.headers.get('countersign-state')).toBe('provisional');
     expect(data.choices[0]?.text.length).toBeGreaterThan(3);
-    expect((await native.job(countersign.job_id, 30)).state).toBe('done');
+    expect((await native.ended(countersign.job_id)).state).toBe('done');
     const output = JSON.parse((await native.output(countersign.job_id)).toString()) as { text: string };
     expect(output.text).toBe(data.choices[0]?.text);
   });

@@ -1,5 +1,3 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodePaymentRequiredHeader, decodePaymentResponseHeader } from '@x402/core/http';
 import type { PaymentRequired } from '@x402/core/types';
@@ -12,7 +10,16 @@ import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
 import { chargeOf } from '../../src/proof/receipts/charge.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { LocalFacilitator } from '../support/facilitator.ts';
-import { KJV_MODEL, NOOP_MODEL, Client, Pipeline, completion, until, type Role } from '../support/pipeline.ts';
+import {
+  BY_HAND_MODEL,
+  KJV_MODEL,
+  NOOP_MODEL,
+  Client,
+  Pipeline,
+  completion,
+  until,
+  type Role,
+} from '../support/pipeline.ts';
 
 /** The client of the protocol's authors, unmodified, against a facilitator that checks real signatures. */
 const NETWORK = LocalFacilitator.network;
@@ -36,12 +43,7 @@ let couriers: Role[];
 
 beforeAll(async () => {
   facilitator = await LocalFacilitator.start();
-  pipeline = await Pipeline.prepare([
-    NOOP_MODEL,
-    KJV_MODEL,
-    { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' },
-    { ...NOOP_MODEL, name: 'unsold' },
-  ]);
+  pipeline = await Pipeline.prepare([NOOP_MODEL, KJV_MODEL, BY_HAND_MODEL, { ...NOOP_MODEL, name: 'unsold' }]);
   const way = { network: NETWORK, asset: TOKEN, payTo: SELLER, unitsPerMillionth: '3' };
   const terms = {
     version: 1,
@@ -53,10 +55,10 @@ beforeAll(async () => {
       { scheme: 'exact', ...way, extra: { name: 'USDC', version: '2' } },
     ],
   };
-  const [prices, x402] = [join(pipeline.folder, 'prices.json'), join(pipeline.folder, 'x402.json')];
-  writeFileSync(prices, JSON.stringify(PRICES));
-  writeFileSync(x402, JSON.stringify(terms));
-  sold = { COUNTERSIGN_PRICES: prices, COUNTERSIGN_X402: x402 };
+  sold = {
+    COUNTERSIGN_PRICES: pipeline.file('prices.json', PRICES),
+    COUNTERSIGN_X402: pipeline.file('x402.json', terms),
+  };
   couriers = [await pipeline.courier(sold)];
   await Promise.all([pipeline.api(sold), pipeline.worker(1), pipeline.attestor()]);
 });
@@ -158,7 +160,7 @@ describe('an answer that is paid for by itself', () => {
     expect(response.status).toBe(202);
     const { id } = (await response.json()) as { id: string };
     const own = reader(response);
-    expect(await own.job(id, 30)).toMatchObject({ state: 'done' });
+    expect(await own.ended(id)).toMatchObject({ state: 'done' });
     expect(JSON.parse((await own.output(id)).toString())).toHaveProperty('text');
     expect(await (await own.fetch(`/v1/jobs/${id}/payment`)).json()).toMatchObject({
       state: 'settled',
@@ -269,7 +271,7 @@ describe('nothing is taken', () => {
     const response = await payer.pay('/v1/jobs', completion('x', { model: 'by-hand', deadline_ms: 1_000 }));
     const { id } = (await response.json()) as { id: string };
     const own = reader(response);
-    expect((await own.job(id, 30)).state).toBe('expired');
+    expect((await own.ended(id)).state).toBe('expired');
     const payment = () => own.fetch(`/v1/jobs/${id}/payment`).then((answer) => answer.json());
     await until(async () => ((await payment()) as { state: string }).state !== 'held');
     expect(await payment()).toMatchObject({ state: 'released', amount: '0', transaction: null });
@@ -306,34 +308,45 @@ describe('nothing is taken', () => {
   });
 });
 
+/** Does this while no verdict can come, and so nothing be settled. */
+async function beforeVerdict<T>(action: () => Promise<T>): Promise<T> {
+  const attestors = pipeline.running().filter(({ name }) => name === 'attestor');
+  await pipeline.freeze(...attestors);
+  try {
+    return await action();
+  } finally {
+    for (const { process } of attestors) process.kill('SIGCONT');
+  }
+}
+
 describe('the settlement', () => {
   test('a payer who emptied his account gets nothing, not even by his token', async () => {
     const payer = agent();
     const signature = await payer.sign(CHAT, chat('x'));
-    const [attestor] = pipeline.running().filter(({ name }) => name === 'attestor');
-    attestor?.process.kill('SIGSTOP');
-    const answer = payer.send(CHAT, chat('x'), signature);
     const { redis } = pipeline;
-    await until(
-      async () => (await redis.client('api').zcard(redis.keys.jobsOf(`x402-${payer.address.slice(2)}`))) === 1,
-    );
-    facilitator.fund(payer.address, 0n);
-    attestor?.process.kill('SIGCONT');
-    const response = await answer;
+    const answer = await beforeVerdict(async () => {
+      const sent = payer.send(CHAT, chat('x'), signature);
+      await until(
+        async () => (await redis.client('api').zcard(redis.keys.jobsOf(`x402-${payer.address.slice(2)}`))) === 1,
+      );
+      facilitator.fund(payer.address, 0n);
+      return { sent };
+    });
+    const response = await answer.sent;
     expect(response.status).toBe(402);
     expect(await response.json()).toMatchObject({ error: { code: 'payment_failed' } });
     expect(outcome(response)).toMatchObject({ success: false, errorReason: 'insufficient_funds' });
 
     // The same by way of the native surface, whose token came before the verdict.
     facilitator.fund(payer.address, 1_000_000n);
-    attestor?.process.kill('SIGSTOP');
-    const accepted = await payer.pay('/v1/jobs', completion('In the beginning', { model: 'kjv-1m' }));
-    const { id } = (await accepted.json()) as { id: string };
-    facilitator.fund(payer.address, 0n);
-    const own = reader(accepted);
-    await until(async () => (await own.job(id)).state === 'attesting');
-    const stream = await own.fetch(`/v1/jobs/${id}/events`);
-    attestor?.process.kill('SIGCONT');
+    const { id, own, stream } = await beforeVerdict(async () => {
+      const accepted = await payer.pay('/v1/jobs', completion('In the beginning', { model: 'kjv-1m' }));
+      const job = ((await accepted.json()) as { id: string }).id;
+      facilitator.fund(payer.address, 0n);
+      const client = reader(accepted);
+      await until(async () => (await client.job(job)).state === 'attesting');
+      return { id: job, own: client, stream: await client.fetch(`/v1/jobs/${job}/events`) };
+    });
     const events = await stream.text();
     expect(events).toContain('event: state');
     expect(events).not.toContain('event: chunk');
@@ -343,17 +356,18 @@ describe('the settlement', () => {
 
   test('the facilitator is away for a while: the answer waits, and is paid once', async () => {
     const payer = agent();
-    const accepted = await payer.pay('/v1/jobs', completion('later'));
-    facilitator.mood = 'broken';
+    let asked = 0;
+    const accepted = await beforeVerdict(async () => {
+      const response = await payer.pay('/v1/jobs', completion('later'));
+      facilitator.mood = 'broken';
+      asked = facilitator.calls.length;
+      return response;
+    });
     const { id } = (await accepted.json()) as { id: string };
     const own = reader(accepted);
-    const asked = facilitator.calls.length;
-    expect((await own.job(id, 30)).state).toBe('done');
+    expect((await own.ended(id)).state).toBe('done');
     const output = own.fetch(`/v1/jobs/${id}/output`);
-    // A settlement that was begun before the mood changed would be no test.
-    await until(() =>
-      Promise.resolve(facilitator.calls.length > asked || facilitator.transfers.at(-1)?.from === payer.address),
-    );
+    await until(() => facilitator.calls.length > asked);
     facilitator.mood = 'well';
     expect((await output).status).toBe(200);
     expect(facilitator.transfers.filter(({ from }) => from === payer.address)).toHaveLength(1);
@@ -361,11 +375,14 @@ describe('the settlement', () => {
 
   test('settled and hung up: nobody knows, the payer gets his answer, and no second payment is taken', async () => {
     const payer = agent();
-    const accepted = await payer.pay('/v1/jobs', completion('who knows'));
-    facilitator.mood = 'settles-and-hangs-up';
+    const accepted = await beforeVerdict(async () => {
+      const response = await payer.pay('/v1/jobs', completion('who knows'));
+      facilitator.mood = 'settles-and-hangs-up';
+      return response;
+    });
     const { id } = (await accepted.json()) as { id: string };
     const own = reader(accepted);
-    await until(() => Promise.resolve(facilitator.transfers.at(-1)?.from === payer.address));
+    await until(() => facilitator.transfers.at(-1)?.from === payer.address);
     facilitator.mood = 'well';
     expect((await own.fetch(`/v1/jobs/${id}/output`)).status).toBe(200);
     const state = ((await (await own.fetch(`/v1/jobs/${id}/payment`)).json()) as { state: string }).state;
@@ -431,7 +448,6 @@ describe('terms that are not sound are refused at start', () => {
     ['no way to pay', { accepts: [] }, 'accepts'],
     ['a member nobody knows', { acepts: [] }, 'acepts'],
   ])('%s', async (_, change, sentence) => {
-    const path = join(pipeline.folder, 'bad-x402.json');
     const good = {
       version: 1,
       facilitator: facilitator.url,
@@ -439,7 +455,7 @@ describe('terms that are not sound are refused at start', () => {
       currency: 'USD',
       accepts: [{ scheme: 'upto', network: NETWORK, asset: TOKEN, payTo: SELLER, unitsPerMillionth: '1', extra: {} }],
     };
-    writeFileSync(path, JSON.stringify({ ...good, ...change }));
+    const path = pipeline.file('bad-x402.json', { ...good, ...change });
     await expect(pipeline.courier({ ...sold, COUNTERSIGN_X402: path })).rejects.toThrow(sentence);
   });
 });

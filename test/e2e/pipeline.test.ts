@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { KJV_MODEL, Pipeline, completion, embedModel, until, type Client } from '../support/pipeline.ts';
 
@@ -43,9 +43,22 @@ async function events(client: Client, id: string, lastEventId?: string, most = I
 }
 
 describe('the pipeline with real models', () => {
+  /** Long enough to be still running when it is cancelled. */
+  const LONG_MODEL = { ...KJV_MODEL, name: 'kjv-long', contextTokens: 16_384, parallel: 1 };
+  let pipeline: Pipeline;
+  let client: Client;
+  beforeAll(async () => {
+    // A heartbeat comes too late for anything that is tested here.
+    pipeline = await Pipeline.start({
+      models: [KJV_MODEL, LONG_MODEL, embedModel()],
+      workers: 1,
+      env: { 'worker:COUNTERSIGN_HEARTBEAT_MS': '20000' },
+    });
+    client = await pipeline.client();
+  });
+  afterAll(() => pipeline[Symbol.asyncDispose]());
+
   test('a completion, a chat and an embedding are confirmed by recomputation, and their receipts verify with what was asked and answered', async () => {
-    await using pipeline = await Pipeline.start({ models: [KJV_MODEL, embedModel()], workers: 1 });
-    const client = await pipeline.client();
     const bodies = [
       {
         model: 'kjv-1m',
@@ -65,7 +78,7 @@ describe('the pipeline with real models', () => {
         input: { texts: ['How do I reset my password?', 'I forgot my login credentials'] },
       },
     ];
-    const jobs = await Promise.all(bodies.map((body) => client.submit(body, { prefer: 'wait=60' })));
+    const jobs = await Promise.all(bodies.map((body) => client.run(body)));
     expect(jobs.map((job) => job.state)).toEqual(['done', 'done', 'done']);
     const verified = await Promise.all(
       jobs.map(async (job, index) =>
@@ -85,8 +98,6 @@ describe('the pipeline with real models', () => {
   });
 
   test('a stream that breaks off goes on where it was: every event once, in order, and the pieces are the answer', async () => {
-    await using pipeline = await Pipeline.start({ models: [KJV_MODEL], workers: 1 });
-    const client = await pipeline.client();
     const job = await client.submit({
       model: 'kjv-1m',
       task: 'completion',
@@ -117,13 +128,8 @@ describe('the pipeline with real models', () => {
   });
 
   test('a running job is cancelled only when its worker has stopped, and that takes no heartbeat', async () => {
-    await using pipeline = await Pipeline.start({
-      models: [{ ...KJV_MODEL, contextTokens: 16_384, parallel: 1 }],
-      workers: 1,
-    });
-    const client = await pipeline.client();
     const job = await client.submit({
-      model: 'kjv-1m',
+      model: LONG_MODEL.name,
       task: 'completion',
       input: { prompt: 'And' },
       params: { max_tokens: 16_000, temperature: 1, seed: 1 },
@@ -141,59 +147,17 @@ describe('the pipeline with real models', () => {
   });
 });
 
-describe('the pipeline', () => {
-  test('the same key and body answer with the same job, another body is refused, and 300 jobs at once are each done once', async () => {
-    await using pipeline = await Pipeline.start();
-    const client = await pipeline.client();
-    const same = await Promise.all(
-      Array.from({ length: 20 }, () => client.submit(completion('same'), { 'idempotency-key': '"k1"' })),
-    );
-    expect(new Set(same.map((job) => job.id)).size).toBe(1);
-    const other = await client.post('/v1/jobs', completion('other'), { 'idempotency-key': '"k1"' });
-    expect(other.status).toBe(422);
-    expect(await other.json()).toMatchObject({ code: 'idempotency_key_reused' });
-
-    const jobs = await Promise.all(
-      Array.from({ length: 300 }, (_, index) => client.submit(completion(`job ${index}`), { prefer: 'wait=30' })),
-    );
-    expect(jobs.every((job) => job.state === 'done' && job.attempts.length === 1)).toBe(true);
-    for (const job of jobs.slice(0, 20))
-      verifyReceipt(await client.receipt(job.id), pipeline.keyring, { output: await client.output(job.id) });
-
-    const seen: string[] = [];
-    for (let cursor: string | null = ''; cursor !== null;) {
-      const page = (await (
-        await client.fetch(`/v1/jobs?state=done&limit=100${cursor === '' ? '' : `&cursor=${cursor}`}`)
-      ).json()) as { jobs: { id: string }[]; next_cursor: string | null };
-      seen.push(...page.jobs.map((job) => job.id));
-      cursor = page.next_cursor;
-    }
-    expect(new Set(seen).size).toBe(seen.length);
-    expect(new Set(seen)).toEqual(new Set([...jobs.map((job) => job.id), same[0]?.id]));
+describe('the pipeline, as its processes come', () => {
+  let pipeline: Pipeline;
+  let client: Client;
+  beforeAll(async () => {
+    pipeline = await Pipeline.prepare();
+    await pipeline.api();
+    client = await pipeline.client();
   });
-
-  test('large inputs travel as blobs, and what has ended is forgotten in time', async () => {
-    await using pipeline = await Pipeline.start({ env: { 'attestor:COUNTERSIGN_KEEP_JOBS': '100' } });
-    const client = await pipeline.client();
-    const prompt = 'x'.repeat(300_000);
-    const large = await client.submit(completion(prompt), { prefer: 'wait=30' });
-    expect(large.state).toBe('done');
-    expect(readdirSync(`${pipeline.folder}/blobs`)).toHaveLength(1);
-    verifyReceipt(await client.receipt(large.id), pipeline.keyring, { input: Buffer.from(JSON.stringify({ prompt })) });
-    await Promise.all(
-      Array.from({ length: 250 }, (_, index) => client.submit(completion(`${index}`), { prefer: 'wait=30' })),
-    );
-    const admin = pipeline.redis.client();
-    await until(async () => (await admin.zcard(pipeline.redis.keys.ended)) <= 100);
-    expect(await admin.zcard(pipeline.redis.keys.jobsOf('acme'))).toBe(100);
-    expect((await client.fetch(`/v1/jobs/${large.id}`)).status).toBe(404);
-    const left = (await admin.keys('*')).filter((key) => key.includes('job_'));
-    expect(new Set(left.map((key) => /job_[0-9a-z]{26}/.exec(key)?.[0])).size).toBe(100);
-  });
+  afterAll(() => pipeline[Symbol.asyncDispose]());
 
   test('nobody is ready without a consuming worker and a consuming attestor', async () => {
-    await using pipeline = await Pipeline.prepare();
-    await pipeline.api();
     const ready = async () =>
       (await (await fetch(`${pipeline.url}/health/ready`)).json()) as { ready: boolean; detail: string };
     expect(await ready()).toMatchObject({
@@ -210,31 +174,53 @@ describe('the pipeline', () => {
   });
 
   test('a job whose deadline passes before a worker is free expires, and one that nobody runs is cancelled at once', async () => {
-    await using pipeline = await Pipeline.prepare();
-    await Promise.all([pipeline.api(), pipeline.attestor()]);
-    const client = await pipeline.client();
     const late = await client.submit(completion('late', { deadline_ms: 1_000 }));
     const unwanted = await client.submit(completion('unwanted'));
     const cancelled = (await (await client.post(`/v1/jobs/${unwanted.id}/cancel`, undefined)).json()) as {
       outcome: string;
     };
     expect(cancelled.outcome).toBe('cancelled');
-    expect((await client.job(late.id, 20)).state).toBe('expired');
+    expect((await client.ended(late.id)).state).toBe('expired');
     const again = (await (await client.post(`/v1/jobs/${unwanted.id}/cancel`, undefined)).json()) as {
       outcome: string;
     };
     expect(again.outcome).toBe('already_final');
   });
 
+  test('the same key and body answer with the same job, another body is refused, and 300 jobs at once are each done once', async () => {
+    await Promise.all([pipeline.worker(1), pipeline.worker(2)]);
+    const same = await Promise.all(
+      Array.from({ length: 20 }, () => client.submit(completion('same'), { 'idempotency-key': '"k1"' })),
+    );
+    expect(new Set(same.map((job) => job.id)).size).toBe(1);
+    const other = await client.post('/v1/jobs', completion('other'), { 'idempotency-key': '"k1"' });
+    expect(other.status).toBe(422);
+    expect(await other.json()).toMatchObject({ code: 'idempotency_key_reused' });
+
+    const jobs = await Promise.all(Array.from({ length: 300 }, (_, index) => client.run(completion(`job ${index}`))));
+    expect(jobs.every((job) => job.state === 'done' && job.attempts.length === 1)).toBe(true);
+    for (const job of jobs.slice(0, 20))
+      verifyReceipt(await client.receipt(job.id), pipeline.keyring, { output: await client.output(job.id) });
+
+    const seen: string[] = [];
+    for (let cursor: string | null = ''; cursor !== null;) {
+      const page = (await (
+        await client.fetch(`/v1/jobs?state=done&limit=100${cursor === '' ? '' : `&cursor=${cursor}`}`)
+      ).json()) as { jobs: { id: string }[]; next_cursor: string | null };
+      seen.push(...page.jobs.map((job) => job.id));
+      cursor = page.next_cursor;
+    }
+    expect(new Set(seen).size).toBe(seen.length);
+    expect(new Set(seen)).toEqual(new Set([...jobs.map((job) => job.id), same[0]?.id]));
+  });
+
   test('the metrics are what promtool accepts', async () => {
-    await using pipeline = await Pipeline.start();
-    const client = await pipeline.client();
-    await client.submit(completion('x'), { prefer: 'wait=20' });
+    await client.run(completion('x'));
     const text = await until(async () => {
       const rendered = await (await fetch(`${pipeline.url}/metrics`)).text();
       return rendered.includes('countersign_consuming_workers 2') && rendered;
     });
-    expect(text).toMatch(/countersign_http_requests_total\{method="POST",route="\/v1\/jobs",status="200"\} 1/);
+    expect(text).toMatch(/countersign_http_requests_total\{method="POST",route="\/v1\/jobs",status="200"\} [1-9]\d*$/m);
     try {
       execFileSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });
     } catch (error) {
@@ -242,5 +228,21 @@ describe('the pipeline', () => {
         process.stderr.write('SKIPPED: promtool is not installed; the metrics were not checked with it\n');
       else throw error;
     }
+  });
+
+  test('large inputs travel as blobs, and what has ended is forgotten in time', async () => {
+    await pipeline.attestor({ COUNTERSIGN_KEEP_JOBS: '100' });
+    const prompt = 'x'.repeat(300_000);
+    const large = await client.run(completion(prompt));
+    expect(large.state).toBe('done');
+    expect(readdirSync(`${pipeline.folder}/blobs`)).toHaveLength(1);
+    verifyReceipt(await client.receipt(large.id), pipeline.keyring, { input: Buffer.from(JSON.stringify({ prompt })) });
+    await Promise.all(Array.from({ length: 250 }, (_, index) => client.run(completion(`${index}`))));
+    const admin = pipeline.redis.client();
+    await until(async () => (await admin.zcard(pipeline.redis.keys.ended)) <= 100);
+    expect(await admin.zcard(pipeline.redis.keys.jobsOf('acme'))).toBe(100);
+    expect((await client.fetch(`/v1/jobs/${large.id}`)).status).toBe(404);
+    const left = (await admin.keys('*')).filter((key) => key.includes('job_'));
+    expect(new Set(left.map((key) => /job_[0-9a-z]{26}/.exec(key)?.[0])).size).toBe(100);
   });
 });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { countVotes, type Vote } from '../../src/core/attestation/quorum.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { workerEntry } from '../../src/core/registry/worker-list.ts';
-import { HandWorker } from '../support/hand-worker.ts';
+import type { HandWorker } from '../support/hand-worker.ts';
 import { Pipeline, completion, until, type Client, type Role } from '../support/pipeline.ts';
 
 const PAST = new Date(Date.now() - 60_000).toISOString();
@@ -19,17 +19,12 @@ describe('a quorum of workers of different operators', () => {
     client = await pipeline.client();
     // Announced, so that a quorum can be promised; they answer in the first test only.
     real = await Promise.all([1, 2, 3, 4].map((number) => pipeline.worker(number)));
-  }, 60_000);
+  });
   afterAll(async () => {
     await pipeline[Symbol.asyncDispose]();
   });
   const ask = (prompt: string, of: number, agree: number) =>
     client.submit(completion(prompt, { attempts: 2, attestation: { recompute: 0, quorum: { of, agree } } }));
-  const byHand = (number: number) => {
-    const key = pipeline.workerKeys[number];
-    if (key === undefined) throw new Error('no key');
-    return new HandWorker(pipeline.redis.client('worker'), pipeline.redis.keys, key);
-  };
   /** One worker's vote, with an answer of its own or the honest one. */
   async function vote(worker: HandWorker, id: string, text?: string): Promise<void> {
     const claim = await until(async () => {
@@ -46,7 +41,7 @@ describe('a quorum of workers of different operators', () => {
 
   test('real workers agree, and the receipt names who gave the same answer', async () => {
     const { id } = await until(() => ask('together', 3, 2).catch(() => undefined));
-    const job = await client.job(id, 30);
+    const job = await client.ended(id);
     expect(job.state).toBe('done');
     const { verdict, evidence } = verifyReceipt(await client.receipt(id), pipeline.keyring);
     expect(verdict.properties).toContain('QUORUM_AGREED');
@@ -57,48 +52,46 @@ describe('a quorum of workers of different operators', () => {
     expect(votes.map(({ worker }) => worker)).toContain(evidence.worker.id);
     // Nothing was streamed that another could have copied.
     expect(await pipeline.redis.client().exists(pipeline.redis.keys.chunks(id))).toBe(0);
-  }, 60_000);
+  });
 
   describe('by hand', () => {
-    beforeAll(() => {
-      for (const { process } of real) process.kill('SIGSTOP');
-    });
+    beforeAll(() => pipeline.freeze(...real));
 
     test('one liar: a third opinion decides, and the liar is not done', async () => {
       const { id } = await ask('one liar', 3, 2);
-      await vote(byHand(0), id, 'a lie');
-      await vote(byHand(2), id);
+      await vote(pipeline.hand(1), id, 'a lie');
+      await vote(pipeline.hand(3), id);
       expect((await client.job(id)).state).toBe('queued');
-      await vote(byHand(3), id);
+      await vote(pipeline.hand(4), id);
       expect((await client.job(id)).state).toBe('done');
       const { verdict } = verifyReceipt(await client.receipt(id), pipeline.keyring);
       expect(verdict.quorum?.votes.map(({ operator }) => operator)).toEqual(['south', 'east']);
-    }, 60_000);
+    });
 
     test('two workers of one operator are one voice', async () => {
       const { id } = await ask('one operator', 2, 2);
-      await vote(byHand(0), id);
-      await vote(byHand(1), id);
+      await vote(pipeline.hand(1), id);
+      await vote(pipeline.hand(2), id);
       const job = await client.job(id);
       expect(job.attempts.map(({ closed }) => closed?.why)).toEqual(['voted', 'refuted']);
       expect(job.attempts[1]?.closed?.detail).toBe('QUORUM_SAME_OPERATOR');
-      await vote(byHand(3), id);
+      await vote(pipeline.hand(4), id);
       expect((await client.job(id)).state).toBe('done');
-    }, 60_000);
+    });
 
     test('nobody agrees: that is inconclusive, and nobody is rejected', async () => {
       const { id } = await ask('nobody agrees', 3, 2);
-      await vote(byHand(0), id, 'a');
-      await vote(byHand(2), id, 'b');
-      await vote(byHand(3), id, 'c');
+      await vote(pipeline.hand(1), id, 'a');
+      await vote(pipeline.hand(3), id, 'b');
+      await vote(pipeline.hand(4), id, 'c');
       const job = await client.job(id);
       expect([job.state, job.reason?.code]).toEqual(['failed', 'inconclusive']);
       expect((await client.fetch(`/v1/jobs/${id}/output`)).status).toBe(409);
-    }, 60_000);
+    });
 
     test('a worker votes once, and what nobody can serve is refused at the door', async () => {
       const { id } = await ask('once', 2, 2);
-      const first = byHand(0);
+      const first = pipeline.hand(1);
       await vote(first, id);
       expect(await first.tryClaim(id)).toMatchObject({ kind: 'later', why: 'excluded' });
       for (const [of, agree, status] of [
@@ -110,7 +103,7 @@ describe('a quorum of workers of different operators', () => {
         const body = completion('no', { attestation: { recompute: 0, quorum: { of, agree } } });
         expect((await client.post('/v1/jobs', body)).status).toBe(status);
       }
-    }, 60_000);
+    });
   });
 
   test.each<[string, { of: number; agree: number }, string[], string]>([

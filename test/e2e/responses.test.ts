@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
-import { HandWorker } from '../support/hand-worker.ts';
-import { KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
+import { openaiOf } from '../support/openai.ts';
+import { BY_HAND_MODEL, KJV_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
 
 type Response = OpenAI.Responses.Response;
 type Signed = Response & { countersign: { job_id: string; state: string; receipt: string | null } };
@@ -13,11 +13,11 @@ let openai: OpenAI;
 
 beforeAll(async () => {
   pipeline = await Pipeline.start({
-    models: [KJV_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }],
+    models: [KJV_MODEL, BY_HAND_MODEL],
     workers: 1,
   });
   native = await pipeline.client();
-  openai = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: native.key, maxRetries: 0 });
+  openai = openaiOf(pipeline, native.key);
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
 
@@ -41,20 +41,12 @@ describe('responses, with the official client', () => {
   });
 
   test('in the background it is queued, then in progress, also while the attestor looks, and completed only when confirmed', async () => {
-    const worker = new HandWorker(
-      pipeline.redis.client('worker'),
-      pipeline.redis.keys,
-      pipeline.workerKeys[1] ?? pipeline.apiKey,
-      30_000,
-    );
+    const worker = pipeline.hand(2);
     const started = (await openai.responses.create({ model: 'by-hand', input: 'x', background: true })) as Signed;
     expect([started.status, started.output]).toEqual(['queued', []]);
     const claim = await worker.claim(started.countersign.job_id);
     expect((await openai.responses.retrieve(started.id)).status).toBe('in_progress');
-    for (const role of pipeline.running().filter(({ name }) => name === 'attestor')) {
-      role.process.kill('SIGKILL');
-      await role.exited;
-    }
+    await pipeline.kill('attestor');
     const { ticket } = worker.ticket(claim);
     expect(ticket.predicate.task).toBe('chat');
     const output = JSON.parse(worker.honestOutput(claim)) as { text: string };
@@ -109,7 +101,7 @@ describe('responses, with the official client', () => {
   test('cancelled, unknown and unfit', async () => {
     const { id } = await openai.responses.create({ model: 'by-hand', input: 'x', background: true });
     expect((await openai.responses.cancel(id)).status).toBe('cancelled');
-    const stranger = new OpenAI({ baseURL: `${pipeline.url}/v1`, apiKey: await pipeline.key('other'), maxRetries: 0 });
+    const stranger = openaiOf(pipeline, await pipeline.key('other'));
     await expect(stranger.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
     const job = await native.submit({
       model: 'by-hand',

@@ -64,7 +64,7 @@ beforeAll(async () => {
     pipeline.attestor({ COUNTERSIGN_CALIBRATIONS: folder, COUNTERSIGN_AUDIT_SHARE: '1' }),
   ]);
   client = await pipeline.client();
-}, 240_000);
+});
 afterAll(async () => {
   await pipeline[Symbol.asyncDispose]();
   for (const server of [workers, reference, cheap]) await server?.[Symbol.asyncDispose]();
@@ -169,7 +169,7 @@ describe('a job whose tokens the attestor’s own server judges', () => {
       ask(chat),
       ask({ params: { max_tokens: 48, stop: ['the'] } }),
     ]) {
-      const job = await client.submit(body, { prefer: 'wait=40' });
+      const job = await client.run(body);
       expect([job.state, job.reason?.detail]).toEqual(['done', expect.any(String)]);
       const { verdict } = verifyReceipt(await client.receipt(job.id), pipeline.keyring);
       expect(verdict.properties).toEqual(expect.arrayContaining(['TOKENS_REPLAYED', 'USAGE_RECOUNTED']));
@@ -185,9 +185,7 @@ describe('a job whose tokens the attestor’s own server judges', () => {
   test('is refuted where the worker’s server draws otherwise than it says', async () => {
     servers().workers.temperatureShift = 1.5;
     try {
-      const job = await client.submit(ask({ params: { max_tokens: 64, temperature: 0 }, attempts: 1 }), {
-        prefer: 'wait=40',
-      });
+      const job = await client.run(ask({ params: { max_tokens: 64, temperature: 0 }, attempts: 1 }));
       expect(job.state).toBe('rejected');
       expect(job.attempts[0]?.closed?.detail).toMatch(/TOKENS_UNLIKELY|TOKEN_OUT_OF_PLACE/);
     } finally {

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { EventSource } from 'eventsource';
 import { Webhook } from 'standardwebhooks';
-import { NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
+import { BY_HAND_MODEL, NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
 
 interface Message {
   readonly headers: IncomingHttpHeaders;
@@ -80,11 +80,7 @@ let pipeline: Pipeline;
 let client: Client;
 
 beforeAll(async () => {
-  pipeline = await Pipeline.prepare([
-    NOOP_MODEL,
-    { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' },
-    { ...NOOP_MODEL, name: 'sulky' },
-  ]);
+  pipeline = await Pipeline.prepare([NOOP_MODEL, BY_HAND_MODEL, { ...NOOP_MODEL, name: 'sulky' }]);
   await Promise.all([
     pipeline.api(ENV),
     pipeline.worker(1),
@@ -135,8 +131,8 @@ describe('webhooks', () => {
       });
       return { status: 200 };
     };
-    const job = await client.submit(completion('told'), { prefer: 'wait=20' });
-    await until(() => Promise.resolve(receiver.of(job.id).length === 4));
+    const job = await client.run(completion('told'));
+    await until(() => receiver.of(job.id).length === 4);
     // Messages of one endpoint are sent side by side; their order is in the feed.
     expect(
       receiver
@@ -157,8 +153,8 @@ describe('webhooks', () => {
 
   test('an address given with a job hears of its end, under the secret of the tenant', async () => {
     await using receiver = await Receiver.start();
-    const job = await client.submit(completion('own', { webhook: { url: receiver.url } }), { prefer: 'wait=20' });
-    await until(() => Promise.resolve(receiver.of(job.id).length > 0));
+    const job = await client.run(completion('own', { webhook: { url: receiver.url } }));
+    await until(() => receiver.of(job.id).length > 0);
     expect(receiver.of(job.id).map(({ type }) => type)).toEqual(['job.done']);
     const { secret } = await send<{ secret: string }>('/v1/webhooks/default/secret', 'GET');
     const [message] = receiver.messages;
@@ -169,9 +165,9 @@ describe('webhooks', () => {
         webhook: { url: receiver.url, events: ['job.queued', 'job.cancelled'] },
       }),
     );
-    await until(() => Promise.resolve(receiver.of(unwanted.id).length === 1));
+    await until(() => receiver.of(unwanted.id).length === 1);
     await client.post(`/v1/jobs/${unwanted.id}/cancel`, undefined);
-    await until(() => Promise.resolve(receiver.of(unwanted.id).length === 2));
+    await until(() => receiver.of(unwanted.id).length === 2);
     expect(receiver.of(unwanted.id).map(({ type }) => type)).toEqual(['job.queued', 'job.cancelled']);
   });
 
@@ -184,7 +180,7 @@ describe('webhooks', () => {
       data.model === 'sulky' ? { status: 503 } : (flakyAnswers.shift() ?? { status: 200 });
     const flaky = await client.submit(completion('flaky'));
     const never = await client.submit(completion('never', { model: 'sulky' }));
-    await until(() => Promise.resolve(receiver.of(flaky.id).length === 3 && receiver.of(never.id).length === 4));
+    await until(() => receiver.of(flaky.id).length === 3 && receiver.of(never.id).length === 4);
     for (const id of [flaky.id, never.id])
       expect(new Set(receiver.of(id).map(({ headers }) => headers['webhook-id'])).size).toBe(1);
     const log = await until(async () => {
@@ -196,7 +192,7 @@ describe('webhooks', () => {
     expect(of(flaky.id)).toMatchObject({ status: 'delivered', attempts: 3, answered: 200 });
     expect(of(never.id)).toMatchObject({ status: 'failed', attempts: 4, answered: 503, problem: 'It answered 503.' });
     await send(`/v1/deliveries/${of(never.id).id}/redeliver`, 'POST');
-    await until(() => Promise.resolve(receiver.of(never.id).length === 5));
+    await until(() => receiver.of(never.id).length === 5);
     expect(receiver.of(never.id).at(-1)?.headers['webhook-id']).toBe(of(never.id).id);
     await send(`/v1/webhooks/${endpoint.id}`, 'DELETE');
   });
@@ -208,7 +204,7 @@ describe('webhooks', () => {
     const rotated = await send<Endpoint>(`/v1/webhooks/${endpoint.id}/rotate`, 'POST', { overlap_seconds: 60 });
     expect(rotated.secret).not.toBe(before);
     await send(`/v1/webhooks/${endpoint.id}/test`, 'POST');
-    const [first] = await until(() => Promise.resolve(receiver.messages.length > 0 && receiver.messages));
+    const [first] = await until(() => receiver.messages.length > 0 && receiver.messages);
     if (first === undefined) throw new Error('no message');
     for (const secret of [before, rotated.secret]) new Webhook(secret).verify(first.body, headersOf(first));
     expect(first.headers).toMatchObject({
@@ -217,8 +213,8 @@ describe('webhooks', () => {
       'ce-id': first.headers['webhook-id'],
     });
     receiver.answer = (_, number) => ({ status: number === 2 ? 429 : 410, headers: { 'retry-after': '2' } });
-    await client.submit(completion('gone'), { prefer: 'wait=20' });
-    await until(() => Promise.resolve(receiver.messages.length === 3));
+    await client.run(completion('gone'));
+    await until(() => receiver.messages.length === 3);
     const [, second, third] = receiver.messages;
     const at = (message: Message | undefined) => Number(message?.headers['webhook-timestamp']);
     expect(at(third) - at(second)).toBeGreaterThanOrEqual(2);
@@ -227,10 +223,10 @@ describe('webhooks', () => {
         (await send<Endpoint>(`/v1/webhooks/${endpoint.id}`, 'GET')).disabled_because === 'it answered 410 Gone',
     );
     receiver.answer = () => ({ status: 200 });
-    await client.submit(completion('nobody'), { prefer: 'wait=20' });
+    await client.run(completion('nobody'));
     const other = await endpointFor(receiver, { events: ['job.done'] });
-    const last = await client.submit(completion('other'), { prefer: 'wait=20' });
-    await until(() => Promise.resolve(receiver.of(last.id).length > 0));
+    const last = await client.run(completion('other'));
+    await until(() => receiver.of(last.id).length > 0);
     expect((await deliveries(endpoint.id)).map(({ type, attempts }) => [type, attempts])).toEqual([
       ['job.done', 2],
       ['webhook.test', 1],
@@ -242,7 +238,7 @@ describe('webhooks', () => {
   test('couriers die again and again, and each job is still told done, under one id', async () => {
     await using receiver = await Receiver.start();
     const endpoint = await endpointFor(receiver, { events: ['job.done'] });
-    for (const role of pipeline.running().filter(({ name }) => name === 'courier')) role.process.kill('SIGKILL');
+    await pipeline.kill('courier');
     const jobs: string[] = [];
     for (const point of [
       'before-job-ends:1',
@@ -252,24 +248,15 @@ describe('webhooks', () => {
       'before-job-ends:2',
     ]) {
       const role = await pipeline.courier({ ...ENV, ...SCHEDULE, COUNTERSIGN_CRASH_AT: `courier.${point}` });
-      let exit: number | string | undefined;
-      void role.exited.then((code) => (exit = code));
-      await until(async () => {
-        const made = await Promise.all(
-          Array.from({ length: 4 }, (_, n) => client.submit(completion(`${point} ${n}`), { prefer: 'wait=20' })),
-        );
-        jobs.push(...made.map(({ id }) => id));
-        return exit !== undefined;
-      });
-      expect(exit).toBe('SIGKILL');
+      expect(await client.keepBusy(role, 4, point, jobs)).toBe('SIGKILL');
     }
     await pipeline.courier({ ...ENV, ...SCHEDULE });
-    await until(() => Promise.resolve(jobs.every((id) => receiver.of(id).length > 0)), 60_000);
+    await until(() => jobs.every((id) => receiver.of(id).length > 0));
     for (const id of jobs) expect(new Set(receiver.of(id).map(({ headers }) => headers['webhook-id'])).size).toBe(1);
     // Sometimes a crash came between the sending and the writing down: then it was sent twice, as it must.
     expect(receiver.messages.length).toBeGreaterThan(jobs.length);
     await send(`/v1/webhooks/${endpoint.id}`, 'DELETE');
-  }, 180_000);
+  });
 
   test('a standard client of event streams reads all events of the tenant, and after a break goes on where it was', async () => {
     const seen: { id: string; type: string; job: string }[] = [];
@@ -293,12 +280,12 @@ describe('webhooks', () => {
       return new Promise<EventSource>((resolve) => source.addEventListener('open', () => resolve(source)));
     };
     const first = await listen();
-    const a = await client.submit(completion('a'), { prefer: 'wait=20' });
-    await until(() => Promise.resolve(seen.some(({ type }) => type === 'job.done')));
+    const a = await client.run(completion('a'));
+    await until(() => seen.some(({ type }) => type === 'job.done'));
     first.close();
-    const b = await client.submit(completion('b'), { prefer: 'wait=20' });
+    const b = await client.run(completion('b'));
     const second = await listen(seen.at(-1)?.id);
-    await until(() => Promise.resolve(seen.filter(({ type }) => type === 'job.done').length === 2));
+    await until(() => seen.filter(({ type }) => type === 'job.done').length === 2);
     second.close();
     for (const job of [a.id, b.id])
       expect(seen.filter((event) => event.job === job).map(({ type }) => type)).toEqual([
@@ -314,9 +301,9 @@ describe('webhooks', () => {
     await using receiver = await Receiver.start();
     const stranger = await pipeline.client('stranger');
     const endpoint = await endpointFor(receiver, {}, stranger);
-    await client.submit(completion('not theirs'), { prefer: 'wait=20' });
-    const own = await stranger.submit(completion('theirs'), { prefer: 'wait=20' });
-    await until(() => Promise.resolve(receiver.of(own.id).length === 4));
+    await client.run(completion('not theirs'));
+    const own = await stranger.run(completion('theirs'));
+    await until(() => receiver.of(own.id).length === 4);
     expect(receiver.messages.every(({ data }) => data.job === own.id)).toBe(true);
     const message = String(receiver.messages[0]?.headers['webhook-id']);
     for (const [method, path] of [

@@ -1,23 +1,17 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { poolQueues } from '../support/queues.ts';
-import { Admission } from '../../src/surfaces/admission/admission.ts';
 import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
-import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { TRANSITIONS } from '../../src/core/jobs/job-state.ts';
 import { isFinal, type JobState } from '../../src/proof/contract/job-states.ts';
-import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/ground/keys/signing-key.ts';
-import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
-import { createLogger } from '../../src/ground/logging/logger.ts';
-import { RateLimits } from '../../src/surfaces/tenants/rate-limits.ts';
-import { Webhooks } from '../../src/surfaces/webhooks/webhook.store.ts';
+import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { SUBMITTER } from '../support/submitter.ts';
-import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
 import { signPayload } from '../../src/proof/receipts/dsse.ts';
 import type { Claim } from '../../src/core/execution/claims.ts';
+import { admissionTo } from '../support/admission.ts';
 import { HandWorker } from '../support/hand-worker.ts';
-import { NOOP_MODEL, completion } from '../support/pipeline.ts';
+import { completion } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { startSequencer } from '../support/sequencer.ts';
@@ -52,31 +46,14 @@ function bench(server: TestRedis) {
   const api = server.client('api');
   const attestor = server.client('attestor');
   const { keys } = server;
-  const attestorKey = signingKeyFromPem(generateSigningKeyPem());
-  const workers = [1, 2].map(
-    () => new HandWorker(server.client('worker'), keys, signingKeyFromPem(generateSigningKeyPem()), 60_000),
-  );
-  const admission = new Admission({
-    redis: api,
-    keys,
-    queues: poolQueues(api, keys),
-    blobs: new BlobStore(server.folder),
-    catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
-    signingKey: signingKeyFromPem(generateSigningKeyPem()),
-    defaultRecompute: 0,
-    prices: PriceTable.free,
-    webhooks: new Webhooks(server.client('api'), server.keys),
-    egress: { allowPrivate: false },
-    limits: new RateLimits(server.client('api'), server.keys),
-    logger: createLogger('test', 'error'),
-  });
-  const verdict = { signed: signPayload(attestorKey, Buffer.from('{}')), field: 'f' };
+  const workers = [1, 2].map(() => new HandWorker(server.client('worker'), keys, newKey()));
+  const verdict = { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' };
   return {
     api,
     attestor,
     keys,
     workers,
-    admission,
+    admission: admissionTo(server),
     verdict,
     rulings: new Rulings(attestor, keys, poolQueues(attestor, keys)),
     reader: new JobReader(api, keys, keys.open),
@@ -208,7 +185,7 @@ describe('the moves of a job', () => {
     }
     await sequencer.stop();
     api.disconnect();
-  }, 120_000);
+  });
 
   test('a reply that was lost doubles nothing: admit, claim and commit answer the same when they are sent again', async () => {
     await using server = await TestRedis.start();

@@ -27,7 +27,8 @@ export class HandWorker {
   readonly id: string;
   readonly claims: Claims;
 
-  constructor(redis: Redis, keys: RedisKeys, signingKey: SigningKey, leaseMs = 1_000) {
+  /** Its leases outlast any test on any machine, unless running out is what the test is about. */
+  constructor(redis: Redis, keys: RedisKeys, signingKey: SigningKey, leaseMs = 600_000) {
     this.redis = redis;
     this.keys = keys;
     this.signingKey = signingKey;

@@ -1,8 +1,9 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { until } from './pipeline.ts';
+import { fixedPort } from './ports.ts';
 import { ROOT } from './redis.ts';
 
 const run = promisify(execFile);
@@ -75,7 +76,7 @@ export class LlamaServer implements AsyncDisposable {
   }
 
   static async start(root: string, args: readonly string[]): Promise<LlamaServer> {
-    const port = await freePort();
+    const port = await fixedPort();
     const lib = join(root, LIB);
     const child = spawn(
       join(lib, 'ld-linux-x86-64.so.2'),
@@ -99,16 +100,14 @@ export class LlamaServer implements AsyncDisposable {
       },
     );
     const server = new LlamaServer(`http://127.0.0.1:${port}`, child);
-    const end = performance.now() + 20_000;
-    for (;;) {
-      const healthy = await fetch(`${server.url}/health`).then(
+    await until(async () => {
+      if (child.exitCode !== null) throw new Error('llama-server did not start');
+      return fetch(`${server.url}/health`).then(
         (response) => response.ok,
         () => false,
       );
-      if (healthy) return server;
-      if (child.exitCode !== null || performance.now() > end) throw new Error('llama-server did not start');
-      await new Promise((resolve) => setTimeout(resolve, 30));
-    }
+    });
+    return server;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -119,14 +118,4 @@ export class LlamaServer implements AsyncDisposable {
         : resolve(undefined),
     );
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }

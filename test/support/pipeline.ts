@@ -13,6 +13,7 @@ import { Keyring, keyringEntry, type KeyringFile } from '../../src/proof/receipt
 import { signWorkerList, workerEntry, type WorkerEntry, type WorkerList } from '../../src/core/registry/worker-list.ts';
 import type { Scope } from '../../src/surfaces/tenants/api-key.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
+import { HandWorker } from './hand-worker.ts';
 import { PASSWORD, ROOT, TestRedis } from './redis.ts';
 
 const MODEL_FILE = join(ROOT, 'models', 'kjv-1m-q8_0.gguf');
@@ -37,6 +38,8 @@ export const KJV_MODEL = {
   parallel: 4,
   threads: 1,
 };
+/** A model of a pool where nobody works, so that a test can play the worker. */
+export const BY_HAND_MODEL = { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' };
 export const embedModel = () => ({
   name: 'use-lite',
   pool: 'default',
@@ -54,6 +57,9 @@ export interface Role {
 }
 
 type Env = Record<string, string>;
+
+/** For a worker whose lease is to run out: short, so that nobody waits long for it. */
+export const SHORT_LEASE = { COUNTERSIGN_LEASE_MS: '1500', COUNTERSIGN_HEARTBEAT_MS: '300' };
 
 /** Redis and built processes, each as an operator would run them, in a folder of its own. */
 export class Pipeline implements AsyncDisposable {
@@ -151,71 +157,93 @@ export class Pipeline implements AsyncDisposable {
     return this.#url;
   }
 
-  environment(role: string): Env {
+  /** What an operator must set for a role, and what makes a test quick. */
+  environment(role: 'api' | 'courier' | 'worker' | 'attestor'): Env {
+    const path = (name: string) => join(this.folder, name);
+    const published = { COUNTERSIGN_TLOG: path('log'), COUNTERSIGN_KEYRING: path('keyring.json') };
+    const served = {
+      COUNTERSIGN_TICKET_KEY_FILE: path('api.key'),
+      COUNTERSIGN_FILES: path('files'),
+      ...published,
+    };
+    const own: Record<typeof role, Env> = {
+      api: { ...served, COUNTERSIGN_PORT: '0' },
+      courier: served,
+      // No lease runs out on a slow machine unless a test wants it to: see SHORT_LEASE.
+      worker: { COUNTERSIGN_WORKER_KEY_FILE: path('worker-1.key'), COUNTERSIGN_LEASE_MS: '60000' },
+      attestor: {
+        COUNTERSIGN_ATTESTOR_KEY_FILE: path('attestor.key'),
+        COUNTERSIGN_TLOG_KEY_FILE: path('log.key'),
+        COUNTERSIGN_ENROLLED_WORKERS: path('workers.json'),
+        COUNTERSIGN_SWEEP_MS: '100',
+        ...published,
+      },
+    };
     return {
       PATH: process.env['PATH'] ?? '',
       HOME: this.folder,
       COUNTERSIGN_REDIS_URL: this.redis.url,
-      COUNTERSIGN_REDIS_USER: role,
-      COUNTERSIGN_REDIS_PASSWORD_FILE: join(this.folder, 'redis.password'),
-      COUNTERSIGN_BLOBS: join(this.folder, 'blobs'),
-      COUNTERSIGN_CATALOG: join(this.folder, 'models.json'),
+      COUNTERSIGN_REDIS_USER: role === 'courier' ? 'api' : role,
+      COUNTERSIGN_REDIS_PASSWORD_FILE: path('redis.password'),
+      COUNTERSIGN_BLOBS: path('blobs'),
+      COUNTERSIGN_CATALOG: path('models.json'),
       COUNTERSIGN_LOG_LEVEL: 'info',
+      ...own[role],
     };
   }
 
   async api(extra: Env = {}): Promise<Role> {
-    const role = await this.run('api', 'api', {
-      ...this.environment('api'),
-      COUNTERSIGN_TICKET_KEY_FILE: join(this.folder, 'api.key'),
-      COUNTERSIGN_TLOG: join(this.folder, 'log'),
-      COUNTERSIGN_KEYRING: join(this.folder, 'keyring.json'),
-      COUNTERSIGN_FILES: join(this.folder, 'files'),
-      COUNTERSIGN_PORT: '0',
-      ...pick(extra, 'api'),
-    });
+    const role = await this.run('api', 'api', { ...this.environment('api'), ...pick(extra, 'api') });
     this.#url = String(role.facts['url']);
     return role;
   }
 
   courier(extra: Env = {}): Promise<Role> {
-    return this.run('courier', 'courier', {
-      ...this.environment('api'),
-      COUNTERSIGN_TICKET_KEY_FILE: join(this.folder, 'api.key'),
-      COUNTERSIGN_TLOG: join(this.folder, 'log'),
-      COUNTERSIGN_KEYRING: join(this.folder, 'keyring.json'),
-      COUNTERSIGN_FILES: join(this.folder, 'files'),
-      ...pick(extra, 'courier'),
-    });
+    return this.run('courier', 'courier', { ...this.environment('courier'), ...pick(extra, 'courier') });
   }
 
   worker(number: number, extra: Env = {}): Promise<Role> {
     return this.run(`worker-${number}`, 'worker', {
       ...this.environment('worker'),
-      ...this.workerEnvironment(number),
+      COUNTERSIGN_WORKER_KEY_FILE: join(this.folder, `worker-${number}.key`),
       ...pick(extra, 'worker'),
     });
   }
 
-  workerEnvironment(number: number): Env {
-    return {
-      COUNTERSIGN_WORKER_KEY_FILE: join(this.folder, `worker-${number}.key`),
-      COUNTERSIGN_LEASE_MS: '1500',
-      COUNTERSIGN_HEARTBEAT_MS: '300',
-    };
+  attestor(extra: Env = {}): Promise<Role> {
+    return this.run('attestor', 'attestor', { ...this.environment('attestor'), ...pick(extra, 'attestor') });
   }
 
-  attestor(extra: Env = {}): Promise<Role> {
-    return this.run('attestor', 'attestor', {
-      ...this.environment('attestor'),
-      COUNTERSIGN_ATTESTOR_KEY_FILE: join(this.folder, 'attestor.key'),
-      COUNTERSIGN_TLOG_KEY_FILE: join(this.folder, 'log.key'),
-      COUNTERSIGN_TLOG: join(this.folder, 'log'),
-      COUNTERSIGN_KEYRING: join(this.folder, 'keyring.json'),
-      COUNTERSIGN_ENROLLED_WORKERS: join(this.folder, 'workers.json'),
-      COUNTERSIGN_SWEEP_MS: '100',
-      ...pick(extra, 'attestor'),
-    });
+  /** A worker of ours, by its number, in the hands of a test. */
+  hand(number: number, leaseMs?: number): HandWorker {
+    const key = this.workerKeys[number - 1];
+    if (key === undefined) throw new Error(`There is no worker ${number}.`);
+    return new HandWorker(this.redis.client('worker'), this.redis.keys, key, leaseMs);
+  }
+
+  /** A file in the folder of the processes; its path. */
+  file(name: string, content: string | object): string {
+    const path = join(this.folder, name);
+    writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content));
+    return path;
+  }
+
+  /**
+   * Stops processes where they stand, as SIGSTOP does. Their announcements go on standing until they run again: whether
+   * somebody counts as present must not depend on how long a test takes meanwhile.
+   */
+  async freeze(...roles: Role[]): Promise<void> {
+    const [admin, { keys }] = [this.redis.client(), this.redis];
+    const count = (kind: string) => roles.filter(({ name }) => name.startsWith(kind)).length;
+    await until(async () => (await admin.zcard(keys.workers)) >= count('worker'));
+    await until(async () => (await admin.zcard(keys.attestors)) >= count('attestor'));
+    for (const { process } of roles) process.kill('SIGSTOP');
+    for (const [names, keyOf] of [
+      [keys.workers, (id: string) => keys.worker(id)],
+      [keys.attestors, (id: string) => keys.attestor(id)],
+    ] as const)
+      for (const id of await admin.zrange(names, '0', '-1'))
+        if ((await admin.persist(keyOf(id))) === 1) await admin.zadd(names, Number.MAX_SAFE_INTEGER, id);
   }
 
   /** Starts a built role and waits for its ready line; rejects with what it said where it ends instead. */
@@ -252,6 +280,15 @@ export class Pipeline implements AsyncDisposable {
       child.once('exit', (code, signal) => resolve(signal ?? code ?? 0));
     });
     return { name, process: child, stderr: () => text, exited };
+  }
+
+  /** Ends every running role of this kind at once, as a crash does. */
+  async kill(kind: 'api' | 'courier' | 'worker' | 'attestor'): Promise<void> {
+    for (const { name, process, exited } of this.running()) {
+      if (!name.startsWith(kind)) continue;
+      process.kill('SIGKILL');
+      await exited;
+    }
   }
 
   /** The roles that run, workers first, then attestors, then the api. */
@@ -295,6 +332,9 @@ export const completion = (prompt: string, more: object = {}) => ({
   ...more,
 });
 
+/** How long one request waits for a job, s; whoever waits longer asks again. */
+const MAX_WAIT_S = 60;
+
 /** A plain HTTP client, so that tests see what any client would. */
 export class Client {
   /** Where the API is now; a test that starts another one changes it. */
@@ -335,6 +375,38 @@ export class Client {
     return (await response.json()) as JobDocument;
   }
 
+  /** The job once it has ended, however long this machine takes over it. */
+  async ended(id: string): Promise<JobDocument> {
+    for (;;) {
+      const job = await this.job(id, MAX_WAIT_S);
+      if (job.ended_at !== null) return job;
+    }
+  }
+
+  /** Runs so many jobs at a time, again and again, until this role has ended; how it ended. */
+  async keepBusy(role: Role, atATime: number, name: string, jobs: string[]): Promise<number | string> {
+    let exit: number | string | undefined;
+    void role.exited.then((code) => (exit = code));
+    return until(async () => {
+      const made = await Promise.all(Array.from({ length: atATime }, (_, n) => this.run(completion(`${name} ${n}`))));
+      jobs.push(...made.map(({ id }) => id));
+      return exit;
+    });
+  }
+
+  /** Submits a job and waits for its end. */
+  async run(body: unknown): Promise<JobDocument> {
+    const job = await this.submit(body, { prefer: `wait=${MAX_WAIT_S}` });
+    return job.ended_at === null ? this.ended(job.id) : job;
+  }
+
+  /** What a path answers, or an error where it is refused. */
+  async json<T>(path: string, init: RequestInit = {}): Promise<T> {
+    const response = await this.fetch(path, init);
+    if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+    return (await response.json()) as T;
+  }
+
   async receipt(id: string): Promise<Buffer> {
     const response = await this.fetch(`/v1/jobs/${id}/receipt`);
     if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
@@ -346,8 +418,17 @@ export class Client {
   }
 }
 
-/** Waits until a condition of the outside world holds; there is nobody to tell us, so we look. */
-export async function until<T>(look: () => Promise<T | undefined | false>, withinMs = 30_000): Promise<T> {
+/** Far longer than a busy machine takes for anything; whoever waits this long waits for what does not come. */
+const PATIENCE_MS = 180_000;
+
+/**
+ * Waits until a condition of the outside world holds; there is nobody to tell us, so we look. The condition must be one
+ * that stays true: what holds for a moment only may fall between two looks.
+ */
+export async function until<T>(
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  withinMs = PATIENCE_MS,
+): Promise<T> {
   const end = performance.now() + withinMs;
   for (;;) {
     const found = await look();

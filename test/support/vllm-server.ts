@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { getLlama, type LlamaContext, type LlamaModel, type Token } from 'node-llama-cpp';
+import { getLlama, type LlamaContext, type LlamaContextSequence, type LlamaModel, type Token } from 'node-llama-cpp';
 
 const NAME = 'kjv';
 const CONTEXT = 256;
@@ -30,6 +30,7 @@ export class VllmServer implements AsyncDisposable {
   /** What a cheating server adds to the tokens it draws. */
   temperatureShift = 0;
   readonly #context: LlamaContext;
+  readonly #waiting: (() => void)[] = [];
   readonly #server: Server;
 
   private constructor(model: LlamaModel, context: LlamaContext, server: Server) {
@@ -126,7 +127,7 @@ export class VllmServer implements AsyncDisposable {
         if (isEnd || isStopped || drawn.length >= (asked.max_tokens ?? 16)) break;
       }
     } finally {
-      await sequence.dispose();
+      await this.#giveBack(sequence);
     }
     const rest = finish === 'stop' ? '' : this.model.detokenize(drawn, false, prompt).slice(text.length);
     frame({ index: 0, ...(isChat ? { delta: { content: rest } } : { text: rest }), finish_reason: finish });
@@ -160,13 +161,19 @@ export class VllmServer implements AsyncDisposable {
         );
       });
     } finally {
-      await sequence.dispose();
+      await this.#giveBack(sequence);
     }
   }
 
-  async #sequence() {
-    while (this.#context.sequencesLeft === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  async #sequence(): Promise<LlamaContextSequence> {
+    while (this.#context.sequencesLeft === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     return this.#context.getSequence();
+  }
+
+  /** Gives a sequence back, and tells whoever has waited longest for one. */
+  async #giveBack(sequence: LlamaContextSequence): Promise<void> {
+    await sequence.dispose();
+    this.#waiting.shift()?.();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

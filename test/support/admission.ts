@@ -1,0 +1,31 @@
+import { Admission } from '../../src/surfaces/admission/admission.ts';
+import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
+import { poolQueues } from './queues.ts';
+import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
+import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
+import { RateLimits } from '../../src/surfaces/tenants/rate-limits.ts';
+import { Webhooks } from '../../src/surfaces/webhooks/webhook.store.ts';
+import { NOOP_MODEL } from './pipeline.ts';
+import type { TestRedis } from './redis.ts';
+import { newKey } from './sample-receipts.ts';
+
+/** Takes jobs of the no-op model as the API does, for nothing and without limits. */
+export function admissionTo(server: TestRedis): Admission {
+  const { keys } = server;
+  const redis = server.client('api');
+  return new Admission({
+    redis,
+    keys,
+    queues: poolQueues(redis, keys),
+    blobs: new BlobStore(server.folder),
+    catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
+    signingKey: newKey(),
+    defaultRecompute: 0,
+    prices: PriceTable.free,
+    webhooks: new Webhooks(redis, keys),
+    egress: { allowPrivate: false },
+    limits: new RateLimits(redis, keys),
+    logger: createLogger('test', 'error'),
+  });
+}
