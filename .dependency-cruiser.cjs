@@ -10,7 +10,7 @@ const ABOVE = {
 };
 
 const neverUp = (floor, comment) => ({
-  name: `${floor}-imports-nothing-above`,
+  name: `${floor}-${floor === 'surfaces' ? 'import' : 'imports'}-nothing-above`,
   severity: 'error',
   comment,
   from: { path: `^src/${floor}/` },

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -143,8 +143,13 @@ export async function openArena(models = [MODEL]) {
       nodeOptions,
     );
 
+  /** CPU time (ms) that this side's processes and its Redis have used so far. */
+  const cpuMs = () =>
+    [server.process.pid, ...children.map((child) => child.pid)].reduce((sum, pid) => sum + cpuOf(pid), 0);
+
   return {
     folder,
+    cpuMs,
     server,
     admin,
     connect,
@@ -168,6 +173,13 @@ export async function openArena(models = [MODEL]) {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** User and system time of a process, all its threads, in ms; the kernel counts in hundredths of a second (proc(5)). */
+function cpuOf(pid) {
+  const [, rest = ''] = /\) (.*)$/s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
+  const fields = rest.split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
 /** The middle value; of an even count the mean of the two middles. */

@@ -75,9 +75,16 @@ async function byHand() {
   };
 }
 
-/** Jobs per second with at most 500 in flight, from the first submission to the last end. */
+/** CPU time (ms) of everything that a side's jobs use: its processes, its Redis, and what submits them here. */
+function cpuUsed(side) {
+  const own = process.cpuUsage();
+  return side.arena.cpuMs() + (own.user + own.system) / 1_000;
+}
+
+/** Jobs per second with at most 500 in flight, from the first submission to the last end, and CPU (us) a job. */
 async function throughput(side, jobs) {
   const before = await side.finished();
+  const cpuBefore = cpuUsed(side);
   const started = performance.now();
   let submitted = 0;
   let done = 0;
@@ -91,7 +98,10 @@ async function throughput(side, jobs) {
     if (done < jobs && submitted - done >= WINDOW * 0.8) await pause(2);
     if (performance.now() - started > 120_000) throw new Error(`only ${done} of ${jobs} jobs ended`);
   }
-  return jobs / ((performance.now() - started) / 1_000);
+  return {
+    rate: jobs / ((performance.now() - started) / 1_000),
+    cpuUs: ((cpuUsed(side) - cpuBefore) * 1_000) / jobs,
+  };
 }
 
 /** Milliseconds from submission to end, one job every 20 ms. */
@@ -132,12 +142,16 @@ export async function benchPipeline({ rounds, jobs }, say) {
     await throughput(mine, 1_000);
     await throughput(base, 1_000);
     const rates = { mine: [], base: [] };
+    const cpu = { mine: [], base: [] };
     for (let round = 0; round < rounds; round += 1) {
-      rates.mine.push(await throughput(mine, jobs));
-      rates.base.push(await throughput(base, jobs));
-      say(
-        `pipeline round ${round + 1}: ${Math.round(rates.mine.at(-1))} jobs/s, by hand ${Math.round(rates.base.at(-1))} jobs/s`,
-      );
+      for (const [name, side] of Object.entries({ mine, base })) {
+        const { rate, cpuUs } = await throughput(side, jobs);
+        rates[name].push(rate);
+        cpu[name].push(cpuUs);
+      }
+      const told = (name) =>
+        `${Math.round(rates[name].at(-1))} jobs/s, ${Math.round(cpu[name].at(-1))} us of CPU a job`;
+      say(`pipeline round ${round + 1}: ${told('mine')}; by hand ${told('base')}`);
     }
     const low = { mine: [], base: [] };
     for (let round = 0; round < rounds; round += 1) {
@@ -164,6 +178,9 @@ export async function benchPipeline({ rounds, jobs }, say) {
         throughput_ratio: median(rates.mine.map((rate, index) => rate / rates.base[index])),
         jobs_per_second: median(rates.mine),
         by_hand_jobs_per_second: median(rates.base),
+        cpu_ratio: median(cpu.base.map((us, index) => us / cpu.mine[index])),
+        cpu_us_per_job: median(cpu.mine),
+        by_hand_cpu_us_per_job: median(cpu.base),
         p50_ms: at('mine', 0.5),
         p99_ms: at('mine', 0.99),
         added_ms_p50: at('mine', 0.5) - at('base', 0.5),
