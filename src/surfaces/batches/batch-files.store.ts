@@ -25,7 +25,10 @@ export type FileRecord = z.infer<typeof FileRecord> & { readonly id: string };
 
 const UNKNOWN = 'There is no file with this id.';
 
-/** Files of tenants: what they upload for batches, and what batches answer. A file of another tenant is one that is not there. */
+/**
+ * Files of tenants: what they upload for batches, and what batches answer. A file of another tenant is one
+ * that is not there.
+ */
 export class BatchFiles {
   readonly blobs: BlobStore;
   readonly #redis: Redis;
@@ -38,8 +41,8 @@ export class BatchFiles {
   }
 
   /**
-   * Keeps an upload for 30 days. A crash before the record leaves a blob that nobody names; the courier removes it. Throws
-   * CodedErrors `body_too_large` and `too_many_files`.
+   * Keeps an upload for 30 days. A crash before the record leaves a blob that nobody names; the courier
+   * removes it. Throws CodedErrors `body_too_large` and `too_many_files`.
    */
   async upload(tenant: string, filename: string, source: AsyncIterable<Uint8Array>): Promise<FileRecord> {
     if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MAX_FILES)
@@ -115,8 +118,8 @@ export class BatchFiles {
   }
 
   /**
-   * Forgets files whose time has come, and removes the blobs that no file names: one that is named is made young each time.
-   * Only the courier calls it, more often than `blobAgeMs`.
+   * Forgets files whose time has come, and removes the blobs that no file names: one that is named is made
+   * young each time. Only the courier calls it, more often than `blobAgeMs`.
    */
   async clean(blobAgeMs: number, inUse: readonly string[]): Promise<void> {
     for (const id of await this.#redis.zrangebyscore(this.#keys.files, '-inf', Date.now(), 'LIMIT', 0, 1_000)) {

@@ -13,9 +13,9 @@ import { StoredLine, type PartRecord } from './batch-part.ts';
 import type { BatchRecord } from './batch.store.ts';
 
 /**
- * Writes the two files of a batch from its parts, in the order of the input. The verdicts of all its jobs are the leaves of
- * a tree (RFC 6962), in the order of the output; each line names its leaves with their proofs, the batch the root. Doing it twice
- * writes the same.
+ * Writes the two files of a batch from its parts, in the order of the input. The verdicts of all its jobs are
+ * the leaves of a tree (RFC 6962), in the order of the output; each line names its leaves with their proofs,
+ * the batch the root. Doing it twice writes the same.
  */
 export async function writeResults(
   files: BatchFiles,

@@ -40,9 +40,9 @@ export interface BatchParts {
 }
 
 /**
- * Works one batch off, part by part. What is certain stands in Redis: which parts are written, each once. Everything else
- * can be done again: a line is submitted under a key made of its place, so that it finds the job it already has, and results are
- * written under names made of the batch.
+ * Works one batch off, part by part. What is certain stands in Redis: which parts are written, each once.
+ * Everything else can be done again: a line is submitted under a key made of its place, so that it finds the
+ * job it already has, and results are written under names made of the batch.
  */
 export class BatchRun {
   readonly #parts: BatchParts;
@@ -252,8 +252,8 @@ export class BatchRun {
   }
 
   /**
-   * The line's jobs once they are done; undefined where they were stopped before. What passes by itself (storage away, limits
-   * of the tenant) is waited for: the batch has a day.
+   * The line's jobs once they are done; undefined where they were stopped before. What passes by itself
+   * (storage away, limits of the tenant) is waited for: the batch has a day.
    */
   async #answer(number: number, asked: BatchRequest) {
     const { completions } = this.#parts;

@@ -14,8 +14,8 @@ const CLEAN_EVERY_MS = 3_600_000;
 const BLOB_AGE_MS = 3 * 86_400_000;
 
 /**
- * Runs batches, a few at once and no tenant's more than another's. A lease keeps two couriers from doing the same work; it
- * is not what keeps the results right, since whatever two of them do is the same.
+ * Runs batches, a few at once and no tenant's more than another's. A lease keeps two couriers from doing the
+ * same work; it is not what keeps the results right, since whatever two of them do is the same.
  */
 export class BatchRunner {
   readonly #parts: BatchParts;

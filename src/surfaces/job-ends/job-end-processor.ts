@@ -39,9 +39,10 @@ export interface JobEndParts {
 }
 
 /**
- * Enters the end of every job: usage, ledger, events, messages. It follows the order in which jobs ended by one
- * number, which is written with what is entered, so that a crash anywhere leaves a job entered once or not yet. Events of jobs that are
- * open are told from hints, and again from the documents when the job ends: a lost hint delays an event and loses none.
+ * Enters the end of every job: usage, ledger, events, messages. It follows the order in which jobs ended by
+ * one number, which is written with what is entered, so that a crash anywhere leaves a job entered once or
+ * not yet. Events of jobs that are open are told from hints, and again from the documents when the job ends:
+ * a lost hint delays an event and loses none.
  *
  * One courier keeps the books at a time; two of them would only do the same twice.
  */
@@ -274,7 +275,9 @@ export class JobEndProcessor {
   }
 }
 
-/** The record of a payment at the end of its job: of what the job came to, or of nothing where it is not done. */
+/**
+ * The record of a payment at the end of its job: of what the job came to, or of nothing where it is not done.
+ */
 function paymentDue(held: string, charge: number | undefined) {
   const { payload, requirements, unitsPerMillionth, payer, untilMs } = HeldPayment.parse(JSON.parse(held));
   const amount = charge === undefined ? '0' : unitsOf({ unitsPerMillionth }, charge);
