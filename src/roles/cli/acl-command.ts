@@ -4,7 +4,7 @@ import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
 import { SHARD } from './set-up.ts';
 
-/** `countersign acl`: the Redis users of the roles, for a Redis that somebody else administers. */
+/** `countersign acl`: the Redis users of the roles, for a Redis with an administrator of its own. */
 export function addAclCommand({ program }: CliContext): void {
   program
     .command('acl')

@@ -61,17 +61,26 @@ export class PriceTable {
   /** The table of a file. Throws CodedError `prices_invalid`, which names every mistake. */
   static read(path: string): PriceTable {
     let text: string;
-    let json: unknown;
     try {
       text = readFileSync(path, 'utf8');
+    } catch (cause) {
+      throw new CodedError('prices_invalid', `${path} cannot be read: ${messageOf(cause)}.`, { cause });
+    }
+    return PriceTable.parse(text, path);
+  }
+
+  /** The table of a file's text; `name` begins the error. Throws as `read`. */
+  static parse(text: string, name: string): PriceTable {
+    let json: unknown;
+    try {
       json = JSON.parse(text);
     } catch (cause) {
-      throw new CodedError('prices_invalid', `${path} cannot be read as JSON: ${messageOf(cause)}.`, { cause });
+      throw new CodedError('prices_invalid', `${name} cannot be read as JSON: ${messageOf(cause)}.`, { cause });
     }
     const parsed = PriceFile.safeParse(json);
     if (!parsed.success) {
       const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`);
-      throw new CodedError('prices_invalid', `${path}: ${problems.join('; ')}`);
+      throw new CodedError('prices_invalid', `${name}: ${problems.join('; ')}`);
     }
     return new PriceTable(text, parsed.data);
   }

@@ -44,7 +44,10 @@ export class UsageStore {
   async usage(tenant: string, query: { from: string; to: string; groupBy: readonly Group[] }): Promise<UsageRow[]> {
     const days = Math.floor((Date.parse(query.to) - Date.parse(query.from)) / DAY_MS) + 1;
     if (Number.isNaN(days) || days < 1 || days > MAX_DAYS)
-      throw new CodedError('request_invalid', `from and to are days, the first before the last, and at most ${MAX_DAYS} days are read at once.`);
+      throw new CodedError(
+        'request_invalid',
+        `from and to are days, the first before the last, and at most ${MAX_DAYS} days are read at once.`,
+      );
     const rows = new Map<string, UsageRow>();
     for (let index = 0; index < days; index += 1) {
       const day = dayOf(Date.parse(query.from) + index * DAY_MS);

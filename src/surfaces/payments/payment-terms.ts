@@ -40,7 +40,7 @@ const PaymentTerms = z.strictObject({
 export type PaymentTerms = z.infer<typeof PaymentTerms>;
 
 /**
- * The operator's terms for payers without an account. `currency` is that of the price table. Throws
+ * The operator's terms for payers without an account, from a file. `currency` is that of the price table. Throws
  * CodedError `payment_terms_invalid`, which names every mistake.
  */
 export function readPaymentTerms(path: string, currency: string | undefined): PaymentTerms {
@@ -50,16 +50,20 @@ export function readPaymentTerms(path: string, currency: string | undefined): Pa
   } catch (cause) {
     throw new CodedError('payment_terms_invalid', `${path} cannot be read as JSON: ${messageOf(cause)}.`, { cause });
   }
+  return parsePaymentTerms(json, path, currency);
+}
+
+/** The terms of a parsed file; `name` begins the error. Throws as `readPaymentTerms`. */
+export function parsePaymentTerms(json: unknown, name: string, currency: string | undefined): PaymentTerms {
   const parsed = PaymentTerms.safeParse(json);
   if (!parsed.success) {
     const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`);
-    throw new CodedError('payment_terms_invalid', `${path}: ${problems.join('; ')}`);
+    throw new CodedError('payment_terms_invalid', `${name}: ${problems.join('; ')}`);
   }
-  if (parsed.data.currency !== currency)
-    throw new CodedError(
-      'payment_terms_invalid',
-      `${path} is in ${parsed.data.currency}, and ${currency === undefined ? 'there is no price table' : `the price table in ${currency}`}.`,
-    );
+  if (parsed.data.currency !== currency) {
+    const priced = currency === undefined ? 'there is no price table' : `the price table is in ${currency}`;
+    throw new CodedError('payment_terms_invalid', `${name} is in ${parsed.data.currency}, but ${priced}.`);
+  }
   return parsed.data;
 }
 

@@ -65,8 +65,8 @@ export class PaymentRecords implements Withholding {
       };
     const held = await this.#redis.hget(this.#keys.ticket(job), 'payment');
     if (held === null) return undefined;
-    const { payer: holder, requirements: most } = HeldPayment.parse(JSON.parse(held));
-    return { state: 'held', payer: holder, requirements: most, transaction: '', problem: '' };
+    const { payer: holder, requirements: max } = HeldPayment.parse(JSON.parse(held));
+    return { state: 'held', payer: holder, requirements: max, transaction: '', problem: '' };
   }
 
   /** A payer would otherwise have read the whole answer before paying for it. */

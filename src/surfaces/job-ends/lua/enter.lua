@@ -1,7 +1,7 @@
 --[[
-  Record the ends of jobs, in one step: usage, ledger, payment, the tenant's events and the webhook messages to send.
-  Each end is recorded once, because the cursor only grows. Each event is recorded once, because the rank of a subject's
-  last event only grows.
+  Record the ends of jobs, in one step: usage, ledger, payment, the tenant's events and the webhook messages to
+  send. Each end is recorded once, because the cursor only grows. Each event is recorded once, because the rank of
+  a subject's last event only grows.
 
     KEYS[1]  job ends: cursor    {shard}:jobends        ARGV[1]  key prefix
     KEYS[2]  event cursors       {shard}:eventcursor    ARGV[2]  JSON, see below
@@ -25,7 +25,9 @@ local entered = 0
 -- Adds usage to its day, and moves what was held to what is spent.
 local function enter(tenant, id, close)
   local usage = prefix .. 'usage:' .. tenant .. ':' .. close.day
-  for field, amount in pairs(close.usage) do redis.call('HINCRBY', usage, field, string.format('%.0f', amount)) end
+  for field, amount in pairs(close.usage) do
+    redis.call('HINCRBY', usage, field, string.format('%.0f', amount))
+  end
   redis.call('PEXPIRE', usage, ARGV[5])
   local line = close.ledger
   if not line then return end
@@ -56,8 +58,8 @@ local function send(tenant, message)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
-  redis.call('HSET', key, 'tenant', tenant, 'endpoint', message.endpoint, 'status', 'pending', 'attempts', '0',
-    'created', now, unpack(fields))
+  redis.call('HSET', key, 'tenant', tenant, 'endpoint', message.endpoint, 'status', 'pending',
+    'attempts', '0', 'created', now, unpack(fields))
   redis.call('PEXPIRE', key, ARGV[6])
   redis.call('ZADD', KEYS[3], now, message.id)
   local log = prefix .. 'deliveries:' .. tenant .. ':' .. message.endpoint
@@ -71,7 +73,8 @@ local function publish(tenant, subject, events)
   local last = tonumber(redis.call('HGET', KEYS[2], subject) or -1)
   for _, event in ipairs(events) do
     if event.rank > last then
-      redis.call('XADD', prefix .. 'feed:' .. tenant, 'MAXLEN', '~', ARGV[4], '*', 'type', event.type, 'data', event.data)
+      redis.call('XADD', prefix .. 'feed:' .. tenant, 'MAXLEN', '~', ARGV[4], '*',
+        'type', event.type, 'data', event.data)
       for _, message in ipairs(event.messages) do send(tenant, message) end
       last = event.rank
       redis.call('HSET', KEYS[2], subject, string.format('%.0f', last))

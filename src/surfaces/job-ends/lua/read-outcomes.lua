@@ -4,15 +4,15 @@
     KEYS[1]  open jobs, for routing in a cluster     ARGV[1]  key prefix     ARGV[2+]  job ids
   Returns for each job false, or
     { tenant, model, key, created, hold, webhook, state, ended, claimed, evidence, ticket, verdict, payment }
-  A cell without a value is false. `claimed` and `evidence` are those of done jobs only, `ticket` and `verdict` those of
-  jobs with a price only, and `payment` that of jobs that were paid for by themselves.
+  A cell without a value is false. `claimed` and `evidence` are those of done jobs only, `ticket` and `verdict`
+  those of jobs with a price only, and `payment` that of jobs that were paid for by themselves.
 ]]
 local prefix = ARGV[1]
 local replies = {}
 for at = 2, #ARGV do
   local id = ARGV[at]
-  local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'tenant', 'model', 'key', 'created', 'hold', 'webhook',
-    'payment')
+  local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'tenant', 'model', 'key', 'created', 'hold',
+    'webhook', 'payment')
   local ruling = redis.call('HMGET', prefix .. 'ruling:' .. id, 'state', 'ended', 'field', 'epoch')
   if ticket[1] and ruling[1] then
     local row = { ticket[1], ticket[2], ticket[3], ticket[4], ticket[5], ticket[6], ruling[1], ruling[2],

@@ -1,7 +1,7 @@
 --[[
-  Take from several allowances at once, or from none of them. Each is a generic cell rate algorithm (ITU-T I.371): a
-  whole allowance of `quota` units per window may be used at once, and comes back evenly. The state of each is one
-  number, the time at which the allowance is whole again.
+  Take from several allowances at once, or from none of them. Each is a generic cell rate algorithm
+  (ITU-T I.371): a whole allowance of `quota` units per window may be used at once, and comes back evenly. The
+  state of each is one number, the time at which the allowance is whole again.
 
     KEYS[n]    the n-th allowance  {shard}:limit:<…>    ARGV[3n-2]  quota, units
                                                         ARGV[3n-1]  window, ms
