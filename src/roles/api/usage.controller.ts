@@ -46,9 +46,9 @@ export class UsageController {
   async quote(@Caller() caller: ApiCaller, @Body() body: unknown) {
     const job = parse(SubmitJob, body);
     try {
-      const { model, price, policy } = await this.#admission.plan(caller.tenant, job);
+      const { model, price, policy } = await this.#admission.plan(job);
       const [pace, { waiting, slots }, account] = await Promise.all([
-        this.#usage.pace(model.name),
+        this.#usage.recentDurationMs(model.name),
         this.#directory.queueOf(model),
         this.#usage.account(caller.tenant),
       ]);

@@ -1,8 +1,16 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { ERROR_CATALOG, type ErrorCode } from '../../ground/errors/catalog.ts';
 import type { JobDocument } from '../../proof/contract/job-document.ts';
 
-/** A small client of our own HTTP API, for the commands. Problem documents become CodedErrors. */
+const MAX_ATTEMPTS = 10;
+const RETRY_STEP_MS = 200;
+
+/**
+ * A small client of our own HTTP API, for the commands. Every method throws a CodedError: the one of the
+ * problem document that the API answered, or `storage_unavailable` if no API answers. Any number of calls may
+ * run at once.
+ */
 export class ApiClient {
   readonly url: string;
   readonly #key: string;
@@ -12,6 +20,7 @@ export class ApiClient {
     this.#key = key;
   }
 
+  /** Submits a job and returns it as it stands, or as it stands after `waitS` seconds at most. */
   async submit(
     body: unknown,
     options: { idempotencyKey?: string | undefined; waitS?: number | undefined } = {},
@@ -24,6 +33,7 @@ export class ApiClient {
     ).json()) as JobDocument;
   }
 
+  /** The parsed body of any other call. */
   async json(path: string, method: 'GET' | 'POST' | 'PATCH' = 'GET', body?: unknown): Promise<unknown> {
     const init =
       body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
@@ -34,14 +44,18 @@ export class ApiClient {
     return (await this.json(`/v1/jobs/${encodeURIComponent(id)}`)) as JobDocument;
   }
 
+  /** The body of a GET, byte for byte. */
   async bytes(path: string): Promise<Buffer> {
     return Buffer.from(await (await this.#send(path, {})).arrayBuffer());
   }
 
-  /** The events of a job until its stream ends; reconnects with the last id when the connection breaks. */
+  /**
+   * The events of a job until its stream ends. Reconnects with the last event id when the connection breaks,
+   * and throws CodedError `storage_unavailable` after ten attempts in a row without an event.
+   */
   async *events(id: string): AsyncGenerator<{ type: string; data: Record<string, unknown> }> {
     let last: string | undefined;
-    for (let attempt = 0; attempt < 10; attempt += 1) {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       try {
         const headers: Record<string, string> = last === undefined ? {} : { 'last-event-id': last };
         const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}/events`, { headers });
@@ -54,7 +68,7 @@ export class ApiClient {
       } catch (error) {
         if (error instanceof CodedError && error.code !== 'storage_unavailable') throw error;
       }
-      await new Promise((resolve) => setTimeout(resolve, 200 * (attempt + 1)));
+      await sleep(RETRY_STEP_MS * (attempt + 1));
     }
     throw new CodedError('storage_unavailable', 'The event stream broke off and could not be resumed.');
   }
@@ -76,6 +90,7 @@ export class ApiClient {
   }
 }
 
+/** The error of a problem document (RFC 9457), or a plain one if the body is none. */
 async function problem(response: Response): Promise<CodedError> {
   const body: unknown = await response.json().catch(() => undefined);
   const { code, detail, hint } = (typeof body === 'object' && body !== null ? body : {}) as {
@@ -91,6 +106,7 @@ async function problem(response: Response): Promise<CodedError> {
   );
 }
 
+/** The events of a stream (HTML, section 9.2), as far as this API uses the format: one line of data each. */
 async function* parseEvents(
   response: Response,
 ): AsyncGenerator<{ id: string | undefined; type: string; data: Record<string, unknown> }> {

@@ -1,31 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { Command } from 'commander';
 import { limitsOf, noiseOf, sumOfMargins, type Calibration, type Noise } from '../../core/attestation/tokens.ts';
-import { canReplay, runToEnd, type Engine, type Work } from '../../core/engines/engine.ts';
-import { loadEngine } from '../../core/engines/load-engine.ts';
+import { readCatalog, type CatalogModel } from '../../core/catalog/catalog.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { OUTPUTS } from '../../proof/tasks/task-input.ts';
-import { readCatalog, referenceOf, type CatalogModel } from '../../core/catalog/catalog.ts';
+import { numberOf } from './arguments.ts';
+import type { CliContext } from './cli-context.ts';
+import { conditionsOf, honestReplays, type HonestReplays } from './honest-replays.ts';
 import { Output, jsonOption } from './output.ts';
-import type { DataFolder } from './set-up.ts';
 
-interface Condition {
-  /** As the calibration tells it. */
-  readonly words: string;
-  readonly model: CatalogModel;
-  /** Which answers are made under it. */
-  readonly jobs: (at: number) => boolean;
-}
-
-/** Settings under which honest workers answer: what they differ in must not count against them. */
-const CONDITIONS = [
-  { threads: 1, parallel: 1, jobs: (at: number) => at % 24 < 11 },
-  { threads: 1, parallel: 4, jobs: (at: number) => at % 24 >= 11 && at % 24 < 23 },
-  // Several threads of a small model are slow on a busy machine: a few jobs of them.
-  { threads: 2, parallel: 1, jobs: (at: number) => at % 24 === 23 },
-] as const;
-const TEMPERATURES = [0, 0.5, 0, 0.8, 1, 1.3] as const;
-const JOB_MS = 300_000;
 const PROMPTS = [
   'In the beginning',
   'And it came to pass in those days that',
@@ -37,143 +18,84 @@ const PROMPTS = [
   'Behold, I will',
 ];
 
+interface CalibrateOptions {
+  readonly catalog?: string;
+  readonly jobs: number;
+  readonly maxTokens: number;
+  readonly prompts?: string;
+  readonly out?: string;
+  readonly json?: boolean;
+}
+
 /** `countersign calibrate`: what honest answers of a model look like when their tokens are replayed. */
-export function addCalibrateCommand(program: Command, data: () => DataFolder, number: (text: string) => number): void {
-  program
+export function addCalibrateCommand(cli: CliContext): void {
+  cli.program
     .command('calibrate')
     .description('measure what honest answers of a model look like under replay, for the method tokens')
     .argument('<model>', 'model of the catalog, of the engine llama, or openai with `replay`')
     .option('--catalog <file>', 'catalog; by default the one of the data folder')
-    .option('--jobs <n>', 'answers to measure', number, 300)
-    .option('--max-tokens <n>', 'most tokens of an answer', number, 128)
-    .option('--prompts <file>', 'prompts, one a line, that are like those of the real use')
+    .option('--jobs <n>', 'answers to measure', numberOf, 300)
+    .option('--max-tokens <n>', 'maximum number of tokens in an answer', numberOf, 128)
+    .option('--prompts <file>', 'prompts like those of the real use, one per line')
     .option('--out <file>', 'file to write; its name must end in .calibration.json for an attestor to find it')
     .addOption(jsonOption())
-    .action(
-      async (
-        name: string,
-        options: { catalog?: string; jobs: number; maxTokens: number; prompts?: string; out?: string; json?: boolean },
-      ) => {
-        const out = new Output(options.json === true);
-        const model = readCatalog(options.catalog ?? data().catalog()).get(name);
-        if (
-          model === undefined ||
-          !(model.engine === 'llama' || (model.engine === 'openai' && model.replay !== undefined))
-        )
-          throw new CodedError(
-            'model_not_found',
-            `The catalog has no model ${name} whose tokens can be replayed: of the engine llama, or openai with replay.`,
-          );
-        const prompts =
-          options.prompts === undefined
-            ? PROMPTS
-            : readFileSync(options.prompts, 'utf8')
-                .split('\n')
-                .filter((line) => line.trim() !== '');
-        const conditions = conditionsOf(model);
-        const replays = await honestReplays(model, conditions, prompts, options.jobs, options.maxTokens);
-        const calibration: Calibration = {
-          version: 1,
-          model: { name, sha256: model.sha256 },
-          engine: replays.engine,
-          measuredAt: new Date().toISOString(),
-          conditions: conditions.map(({ words }) => words),
-          jobs: options.jobs,
-          greedy: noiseOf(replays.greedy),
-          sampled: noiseOf(replays.sampled, model.engine === 'llama' ? 'margin' : 'surprise'),
-        };
-        if (options.out !== undefined)
-          writeFileSync(options.out, `${JSON.stringify(calibration, null, 2)}\n`, { mode: 0o644 });
-        const worst = Math.max(
-          nearest(calibration.greedy, replays.greedy),
-          nearest(calibration.sampled, replays.sampled),
-        );
-        const line = ({ tokens, mean, deviation, largest }: Noise) =>
-          `${tokens} tokens, margin mean ${mean.toExponential(2)}, deviation ${deviation.toExponential(2)}, largest ${largest.toExponential(2)}`;
-        out.show({ ...calibration, worst }, [
-          `${name}  ${calibration.jobs} answers`,
-          `  greedy              ${line(calibration.greedy)}`,
-          `  sampled             ${line(calibration.sampled)}`,
-          `  nearest to a limit  ${(worst * 100).toFixed(1)} %`,
-          ...(options.out === undefined ? [] : [`  written to          ${options.out}`]),
-        ]);
-      },
-    );
+    .action(async (name: string, options: CalibrateOptions) => {
+      const model = replayableModel(name, options.catalog ?? cli.data.catalog());
+      const replays = await honestReplays(model, promptsOf(options.prompts), options.jobs, options.maxTokens);
+      const calibration = calibrationOf(model, replays, options.jobs);
+      if (options.out !== undefined)
+        writeFileSync(options.out, `${JSON.stringify(calibration, null, 2)}\n`, { mode: 0o644 });
+      const worst = Math.max(
+        largestShareOfLimit(calibration.greedy, replays.greedy),
+        largestShareOfLimit(calibration.sampled, replays.sampled),
+      );
+      new Output(options.json === true).show({ ...calibration, worst }, [
+        `${name}  ${calibration.jobs} answers`,
+        `  greedy              ${noiseLine(calibration.greedy)}`,
+        `  sampled             ${noiseLine(calibration.sampled)}`,
+        `  nearest to a limit  ${(worst * 100).toFixed(1)} %`,
+        ...(options.out === undefined ? [] : [`  written to          ${options.out}`]),
+      ]);
+    });
 }
 
-/** The largest share of its limit that an honest answer reached. */
-function nearest(noise: Noise, replays: readonly (readonly number[])[]): number {
+/** Throws CodedError `model_not_found`. */
+function replayableModel(name: string, catalog: string): CatalogModel {
+  const model = readCatalog(catalog).get(name);
+  if (model === undefined || !(model.engine === 'llama' || (model.engine === 'openai' && model.replay !== undefined)))
+    throw new CodedError(
+      'model_not_found',
+      `The catalog has no model ${name} whose tokens can be replayed: of the engine llama, or openai with replay.`,
+    );
+  return model;
+}
+
+function promptsOf(file: string | undefined): readonly string[] {
+  if (file === undefined) return PROMPTS;
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line.trim() !== '');
+}
+
+function calibrationOf(model: CatalogModel, replays: HonestReplays, jobs: number): Calibration {
+  return {
+    version: 1,
+    model: { name: model.name, sha256: model.sha256 },
+    engine: replays.engine,
+    measuredAt: new Date().toISOString(),
+    conditions: conditionsOf(model).map(({ words }) => words),
+    jobs,
+    greedy: noiseOf(replays.greedy),
+    sampled: noiseOf(replays.sampled, model.engine === 'llama' ? 'margin' : 'surprise'),
+  };
+}
+
+/** The largest share of its limit that an honest answer reached; 1 is the limit. */
+function largestShareOfLimit(noise: Noise, replays: readonly (readonly number[])[]): number {
   return Math.max(...replays.map((margins) => sumOfMargins(margins, noise) / limitsOf(noise, margins.length).sum));
 }
 
-/** The conditions under which this model can answer here. */
-function conditionsOf(model: CatalogModel): readonly Condition[] {
-  if (model.engine === 'llama') {
-    return CONDITIONS.map(({ threads, parallel, jobs }) => ({
-      words: `threads ${threads}, ${parallel} at once`,
-      model: { ...model, threads, parallel },
-      jobs,
-    }));
-  }
-  return [{ words: 'the servers as they are', model, jobs: () => true }];
-}
-
-async function honestReplays(
-  model: CatalogModel,
-  conditions: readonly Condition[],
-  prompts: readonly string[],
-  jobs: number,
-  maxTokens: number,
-) {
-  const reference = await loadEngine(referenceOf(model));
-  // A server that only tells log-probabilities cannot judge what is hotter than they are.
-  const temperatures = TEMPERATURES.filter((temperature) => model.engine === 'llama' || temperature <= 1);
-  const [greedy, sampled]: [(readonly number[])[], (readonly number[])[]] = [[], []];
-  try {
-    if (!canReplay(reference)) throw new CodedError('engine_unfit', `The tokens of ${model.name} cannot be replayed.`);
-    for (const condition of conditions) {
-      const worker = await loadEngine(condition.model);
-      try {
-        const numbers = Array.from({ length: jobs }, (_, at) => at).filter(condition.jobs);
-        const lanes = Array.from({ length: Math.min(worker.parallel, 8) }, async () => {
-          for (let at = numbers.shift(); at !== undefined; at = numbers.shift()) {
-            const work: Work = {
-              task: 'completion',
-              params: {
-                max_tokens: maxTokens,
-                temperature: temperatures[at % temperatures.length] ?? 0,
-                top_p: 1,
-                seed: at,
-                stop: [],
-              },
-            };
-            // A greedy answer has no seed: its prompt goes on with a drawn text, so that no two are alike.
-            const prompt = prompts[at % prompts.length] ?? '';
-            const isGreedy = work.params.temperature === 0;
-            const input = { prompt: isGreedy ? await goneOn(worker, prompt, at) : prompt };
-            const answer = await runToEnd(worker, work, input, AbortSignal.timeout(JOB_MS));
-            const replay = await reference.replay(work, input, answer.tokens ?? [], AbortSignal.timeout(JOB_MS));
-            if (!replay.isWhole || replay.result.output !== answer.output)
-              throw new CodedError(
-                'engine_unfit',
-                `Answer ${at} is not read as it was written: ${JSON.stringify({ written: answer, read: replay.result, isWhole: replay.isWhole }).slice(0, 600)}`,
-              );
-            (isGreedy ? greedy : sampled).push(replay.margins);
-          }
-        });
-        await Promise.all(lanes);
-      } finally {
-        await worker.close();
-      }
-    }
-    return { greedy, sampled, engine: { name: reference.identity.name, version: reference.identity.version } };
-  } finally {
-    await reference.close();
-  }
-}
-
-async function goneOn(engine: Engine, prompt: string, seed: number): Promise<string> {
-  const params = { max_tokens: 12, temperature: 1, top_p: 1, seed, stop: [] };
-  const { output } = await runToEnd(engine, { task: 'completion', params }, { prompt }, AbortSignal.timeout(JOB_MS));
-  return `${prompt}${OUTPUTS.completion.parse(JSON.parse(output)).text}`;
+function noiseLine({ tokens, mean, deviation, largest }: Noise): string {
+  const [m, d, l] = [mean, deviation, largest].map((value) => value.toExponential(2));
+  return `${tokens} tokens, margin mean ${m}, deviation ${d}, largest ${l}`;
 }

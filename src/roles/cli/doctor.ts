@@ -10,6 +10,7 @@ import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/conne
 import { inspectRedis } from '../../ground/redis/requirements.ts';
 import { passwordOf, type DataFolder } from './set-up.ts';
 
+/** One thing that was looked at. */
 export interface Finding {
   readonly what: string;
   readonly ok: boolean;
@@ -19,7 +20,10 @@ export interface Finding {
 
 const MAX_CLOCK_SKEW_MS = 2_000;
 
-/** Everything that can be wrong with a set-up, each looked at by itself, so that one trouble does not hide another. */
+/**
+ * Examines an installation: node, keys, Redis as each role, engines. Each is examined by itself, so that one
+ * problem does not hide another. Throws nothing: a failure is a finding.
+ */
 export async function examine(data: DataFolder, redisUrl: string): Promise<Finding[]> {
   const findings: Finding[] = [nodeVersion()];
   for (const role of ['api', 'attestor', 'log', 'worker-1'])
@@ -92,7 +96,7 @@ async function redisFindings(data: DataFolder, url: string, role: string): Promi
         what: `${what}: clock`,
         ok: skewMs < MAX_CLOCK_SKEW_MS,
         found: `${skewMs} ms apart`,
-        advice: "set both clocks by NTP: deadlines are compared with Redis' clock",
+        advice: 'set both clocks by NTP: deadlines are compared with the clock of Redis',
       },
     ];
   } catch (error) {
@@ -101,7 +105,7 @@ async function redisFindings(data: DataFolder, url: string, role: string): Promi
         what,
         ok: false,
         found: messageOf(error),
-        advice: 'is it running? countersign up starts one; countersign acl prints the users',
+        advice: 'is it running? countersign up starts one; countersign acl prints its users',
       },
     ];
   } finally {
@@ -131,7 +135,7 @@ async function engineFindings(data: DataFolder): Promise<Finding[]> {
       await engine.close();
       findings.push({ what, ok: true, found: `${engine.identity.version}, self-check passed` });
     } catch (error) {
-      findings.push({ what, ok: false, found: messageOf(error), advice: `mend the entry in ${data.catalog()}` });
+      findings.push({ what, ok: false, found: messageOf(error), advice: `correct the entry in ${data.catalog()}` });
     }
   }
   return findings;

@@ -1,5 +1,4 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import type { Command } from 'commander';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { auditLog, type LogSource } from '../../proof/tlog/log-audit.ts';
 import { readBounded } from '../../ground/process/bounded-body.ts';
@@ -8,11 +7,12 @@ import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { parseTilePath } from '../../proof/tlog/tile.ts';
 import { parsePolicy } from '../../proof/tlog/tlog-policy.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
+import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
 import type { DataFolder } from './set-up.ts';
 
 const FETCH_MS = 30_000;
-/** No file of a log is longer: 256 entries of at most 65,535 bytes, each after its length. */
+/** The longest file of a log: 256 entries of at most 65,535 bytes, each after its length of two bytes. */
 const MAX_FILE_BYTES = 256 * 65_537;
 
 interface AuditOptions {
@@ -24,30 +24,22 @@ interface AuditOptions {
   readonly json?: boolean;
 }
 
-/** `countersign log …` */
-export function addLogCommands(program: Command, data: () => DataFolder): void {
-  const log = program.command('log').description('the transparency log');
+/** `countersign log audit`: exit code 7 if the log is not what was signed. */
+export function addLogCommands(cli: CliContext): void {
+  const log = cli.program.command('log').description('the transparency log');
   log
     .command('audit')
-    .description('walk the whole log and check every entry, tile and signature, and that it goes on from what it was')
+    .description('read the whole log and check every entry, tile and signature, and that it extends its earlier state')
     .option('--url <url>', 'where the log is served, for example http://127.0.0.1:8181/log')
     .option('--folder <folder>', 'a folder with its files; by default the one of the data folder')
     .option('--keyring <file>', 'keyring whose log policy to trust')
     .option('--policy <file>', 'log policy to trust (C2SP tlog-policy) instead of that of a keyring')
-    .option('--kept <file>', 'checkpoint of an earlier audit to compare with; the new one is written there')
+    .option('--kept <file>', 'checkpoint of an earlier audit to compare with; the new one replaces it')
     .addOption(jsonOption())
     .action(async (options: AuditOptions) => {
       const out = new Output(options.json === true);
       try {
-        const policy =
-          options.policy === undefined
-            ? readKeyring(options.keyring ?? data().keyring()).logPolicy
-            : parsePolicy(readFileSync(options.policy, 'utf8'));
-        const earlier =
-          options.kept !== undefined && existsSync(options.kept) ? [readFileSync(options.kept, 'utf8')] : [];
-        const source = options.url === undefined ? fromFolder(options.folder ?? data().log()) : fromUrl(options.url);
-        const report = await auditLog(source, policy, earlier);
-        if (options.kept !== undefined) writeFileSync(options.kept, report.checkpoint, { mode: 0o644 });
+        const report = await audit(cli.data, options);
         out.show({ sound: true, ...report }, [
           `sound      ${report.origin}`,
           `  entries  ${report.size}, in ${report.bundles} bundles and ${report.tiles} tiles`,
@@ -61,6 +53,19 @@ export function addLogCommands(program: Command, data: () => DataFolder): void {
         throw new CodedError('log_unsound', error.message, { cause: error });
       }
     });
+}
+
+/** Throws LogRefused, and CodedErrors for files that cannot be read. */
+async function audit(data: DataFolder, options: AuditOptions): ReturnType<typeof auditLog> {
+  const policy =
+    options.policy === undefined
+      ? readKeyring(options.keyring ?? data.keyring()).logPolicy
+      : parsePolicy(readFileSync(options.policy, 'utf8'));
+  const earlier = options.kept !== undefined && existsSync(options.kept) ? [readFileSync(options.kept, 'utf8')] : [];
+  const source = options.url === undefined ? fromFolder(options.folder ?? data.log()) : fromUrl(options.url);
+  const report = await auditLog(source, policy, earlier);
+  if (options.kept !== undefined) writeFileSync(options.kept, report.checkpoint, { mode: 0o644 });
+  return report;
 }
 
 function fromFolder(folder: string): LogSource {

@@ -14,7 +14,7 @@ import { keyringEntry, type KeyringFile } from '../../proof/receipts/keyring.ts'
 import { openWorkerList, signWorkerList, workerEntry, type WorkerList } from '../../core/registry/worker-list.ts';
 import { REDIS_ROLES, aclFile, type RedisRole } from '../../ground/redis/acl.ts';
 
-/** Where everything of one installation lives. */
+/** The files of one installation, each by its path. */
 export class DataFolder {
   readonly path: string;
 
@@ -34,14 +34,19 @@ export class DataFolder {
   readonly address = (): string => this.at('api.url');
   readonly roleKey = (name: string): string => this.at('keys', `${name}.key`);
   readonly redisPassword = (user: string): string => this.at('keys', `redis-${user}.password`);
-  /** Beside the data and shared by all installations of this checkout, since it is the same program for all. */
+  /** The folder with a Redis server that was unpacked for this installation. */
   readonly redisProgram = (): string => this.at('redis-server');
 }
 
+/** The shard of an installation that `up` makes. */
 export const SHARD = 'cs';
+/** The Redis user of `up` itself. */
 export const ADMIN = 'admin';
 
-/** Makes what is missing: keys, passwords, keyring, list of workers, catalog. What is there is left as it is. */
+/**
+ * Makes what is missing of an installation: keys, passwords, keyring, list of workers, catalog. Changes
+ * nothing else.
+ */
 export function prepare(data: DataFolder, workers: number): void {
   for (const folder of [data.path, data.at('keys'), data.blobs(), data.files(), data.log(), data.at('logs')])
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -78,14 +83,17 @@ export function prepare(data: DataFolder, workers: number): void {
 
 const LIST_LIFE_MS = 366 * 86_400_000;
 
-/** The list of workers, checked; an empty one before the first. Throws CodedError `key_file_unfit`. */
+/** The list of workers, verified; an empty one if there is none yet. Throws CodedError `key_file_unfit`. */
 export function readWorkerList(data: DataFolder): WorkerList {
   const never = new Date(0).toISOString();
   if (!existsSync(data.enrolled())) return { version: 2, serial: 0, issuedAt: never, expires: never, workers: [] };
   return openWorkerList(readFileSync(data.enrolled(), 'utf8'), readKeyring(data.keyring()).of('registry')).list;
 }
 
-/** Signs a list anew, under the next serial and for another year. The file is whole at every moment. */
+/**
+ * Signs a list under the next serial and for another year, and returns it. A crash leaves the old file or the
+ * new one.
+ */
 export function writeWorkerList(data: DataFolder, list: WorkerList): WorkerList {
   const now = Date.now();
   const next = {
@@ -100,16 +108,20 @@ export function writeWorkerList(data: DataFolder, list: WorkerList): WorkerList 
   return next;
 }
 
-/** Trust in a log of our own and in no witnesses yet. Its name holds its key's id, so that no two installations' logs are one. */
+/**
+ * A log policy (C2SP tlog-policy) that trusts a log of our own and requires no witnesses. The log's name has
+ * its key's id in it, so that the logs of two installations are never confused.
+ */
 function logPolicyOf({ public: key }: SigningKey): string {
   return `log ${formatVkey(noteKey(`countersign.local/log/${key.id.slice(0, 16)}`, 'ed25519', key))}\nquorum none\n`;
 }
 
+/** The password of a Redis user. Throws CodedError `key_file_unfit`. */
 export function passwordOf(data: DataFolder, user: string): string {
   return readSecretFile(data.redisPassword(user)).reveal().trim();
 }
 
-/** The lines of Redis' ACL file for this installation: one user for each role, and one for ourselves. */
+/** The lines of Redis' ACL file for this installation: one user for each role, and the admin of `up`. */
 export function redisUsers(data: DataFolder): string {
   const hash = (user: string) => createHash('sha256').update(passwordOf(data, user)).digest('hex');
   const hashes: Record<RedisRole, string> = { api: hash('api'), worker: hash('worker'), attestor: hash('attestor') };

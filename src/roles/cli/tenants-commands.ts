@@ -1,27 +1,17 @@
 import type { Command } from 'commander';
-import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { RedisKeys } from '../../ground/redis/keys.ts';
-import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
-import { auditLedger } from '../../surfaces/ledger/ledger-audit.ts';
-import { createLogger } from '../../ground/logging/logger.ts';
-import { readKeyring } from '../../proof/receipts/keyring-file.ts';
-import { openRedis, whenReady } from '../../ground/redis/connection.ts';
-import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
-import type { ApiClient } from './api-client.ts';
-import { Output, jsonOption } from './output.ts';
-import { SHARD, passwordOf, type DataFolder } from './set-up.ts';
+import { numberOf } from './arguments.ts';
+import type { CliContext, RemoteOptions } from './cli-context.ts';
+import { Output } from './output.ts';
 
-interface RemoteOptions {
-  readonly url?: string;
-  readonly keyFile?: string;
-  readonly json?: boolean;
-}
+const PATH = '/v1/admin/tenants';
+
 interface TenantDocument {
   readonly name: string;
   readonly created_at: string;
   readonly disabled_at: string | null;
   readonly limits: Record<string, number>;
 }
+
 interface LimitOptions extends RemoteOptions {
   readonly requests?: number;
   readonly tokens?: number;
@@ -29,112 +19,58 @@ interface LimitOptions extends RemoteOptions {
   readonly spend?: number;
 }
 
-/** `countersign tenants …`, `countersign usage` and `countersign ledger …`. */
-export function addTenantsCommands(
-  program: Command,
-  remote: (name: string, description: string, parent: Command) => Command,
-  data: () => DataFolder,
-  client: (options: RemoteOptions) => ApiClient,
-  redisUrl: (given: string | undefined) => string,
-  number: (text: string) => number,
-): void {
-  const tenants = program.command('tenants').description('tenants and their limits, with a key of the scope admin');
-  const limited = (command: Command) =>
-    command
-      .option('--requests <n>', 'requests a minute', number)
-      .option('--tokens <n>', 'tokens a minute', number)
-      .option('--jobs <n>', 'open jobs at once', number)
-      .option('--spend <n>', 'what may be spent in all, in millionths of the currency', number);
+/** `countersign tenants …`, by an API key of the scope `admin`. */
+export function addTenantsCommands(cli: CliContext): void {
+  const tenants = cli.program
+    .command('tenants')
+    .description('tenants and their limits; needs an API key of the scope admin');
+  addCreate(cli, tenants);
+  addList(cli, tenants);
+  addLimit(cli, tenants);
+  addSwitch(cli, tenants, 'disable', 'lock out the API keys of a tenant; its jobs go on', true);
+  addSwitch(cli, tenants, 'enable', 'let a tenant in again', false);
+}
 
-  limited(remote('create', 'make a tenant', tenants))
+function addCreate(cli: CliContext, tenants: Command): void {
+  limited(cli.remote('create', 'make a tenant', tenants))
     .argument('<name>', 'lower-case letters, digits and hyphens')
     .action(async (name: string, options: LimitOptions) => {
-      const made = await client(options).json('/v1/admin/tenants', 'POST', { name, limits: limitsOf(options) });
+      const made = await cli.client(options).json(PATH, 'POST', { name, limits: limitsOf(options) });
       show(options, made as TenantDocument);
     });
-  remote('list', 'all tenants', tenants).action(async (options: RemoteOptions) => {
-    const all = (await client(options).json('/v1/admin/tenants')) as { tenants: TenantDocument[] };
+}
+
+function addList(cli: CliContext, tenants: Command): void {
+  cli.remote('list', 'list all tenants', tenants).action(async (options: RemoteOptions) => {
+    const all = (await cli.client(options).json(PATH)) as { tenants: TenantDocument[] };
     new Output(options.json === true).show(all, all.tenants.map(lineOf));
   });
-  limited(remote('limit', 'give a tenant other limits; what is not named is not limited', tenants))
+}
+
+function addLimit(cli: CliContext, tenants: Command): void {
+  limited(cli.remote('limit', 'replace the limits of a tenant; what is not named is not limited', tenants))
     .argument('<name>', 'tenant')
-    .action(async (name: string, options: LimitOptions) => {
-      const path = `/v1/admin/tenants/${encodeURIComponent(name)}`;
-      show(options, (await client(options).json(path, 'PATCH', { limits: limitsOf(options) })) as TenantDocument);
-    });
-  for (const [word, disabled] of [
-    ['disable', true],
-    ['enable', false],
-  ] as const)
-    remote(word, disabled ? 'lock out the keys of a tenant; its jobs go on' : 'let a tenant in again', tenants)
-      .argument('<name>', 'tenant')
-      .action(async (name: string, options: RemoteOptions) => {
-        const path = `/v1/admin/tenants/${encodeURIComponent(name)}`;
-        show(options, (await client(options).json(path, 'PATCH', { disabled })) as TenantDocument);
-      });
+    .action(async (name: string, options: LimitOptions) => change(cli, name, options, { limits: limitsOf(options) }));
+}
 
-  remote('usage', 'jobs, tokens and charges of the tenant of the key', program)
-    .option('--from <day>', 'first day, such as 2026-11-01; today where absent')
-    .option('--to <day>', 'last day; today where absent')
-    .option('--by <list>', 'some of day, key, model, parted by commas', 'model')
-    .action(async (options: RemoteOptions & { from?: string; to?: string; by: string }) => {
-      const query = new URLSearchParams({ group_by: options.by });
-      if (options.from !== undefined) query.set('from', options.from);
-      if (options.to !== undefined) query.set('to', options.to);
-      const usage = (await client(options).json(`/v1/usage?${query.toString()}`)) as {
-        rows: (Record<string, string | number> & { jobs: number; done: number })[];
-        account: { spent: number; held: number };
-      };
-      new Output(options.json === true).show(usage, [
-        ...usage.rows.map(
-          ({ day, key, model, jobs, done, input_tokens, output_tokens, charged }) =>
-            `${[day, key, model].filter((part) => part !== undefined).join('  ')}  ${jobs} jobs (${done} done)  ${String(input_tokens)} + ${String(output_tokens)} tokens  charged ${String(charged)}`,
-        ),
-        `spent ${usage.account.spent}, held ${usage.account.held} (millionths)`,
-      ]);
-    });
+function addSwitch(cli: CliContext, tenants: Command, word: string, description: string, disabled: boolean): void {
+  cli
+    .remote(word, description, tenants)
+    .argument('<name>', 'tenant')
+    .action(async (name: string, options: RemoteOptions) => change(cli, name, options, { disabled }));
+}
 
-  program
-    .command('ledger')
-    .description('what was held, charged and released')
-    .command('check')
-    .description('compare the ledger with the accounts and with the receipts that are still kept')
-    .option('--tenant <name>', 'one tenant; all that have a key where absent')
-    .option('--redis-url <url>', 'Redis address')
-    .addOption(jsonOption())
-    .action(async (options: { tenant?: string; redisUrl?: string; json?: boolean }) => {
-      const redis = openRedis(
-        { url: redisUrl(options.redisUrl), user: 'api', password: passwordOf(data(), 'api') },
-        'prompt',
-        createLogger('ledger', 'error'),
-      );
-      try {
-        await whenReady(redis, 3_000).catch((cause: unknown) => {
-          throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, {
-            cause,
-            hint: 'start it with: countersign up',
-          });
-        });
-        const keys = new RedisKeys(SHARD);
-        const parts = { redis, keys, usage: new UsageStore(redis, keys), keyring: readKeyring(data().keyring()) };
-        const names =
-          options.tenant === undefined
-            ? [...new Set((await new ApiKeys(redis, keys).list()).map(({ tenant }) => tenant))]
-            : [options.tenant];
-        const audits = [];
-        for (const name of names) audits.push(await auditLedger(parts, name));
-        new Output(options.json === true).show(
-          { audits },
-          audits.flatMap(({ tenant, entries, compared, spent, held, problems }) => [
-            `${problems.length === 0 ? 'ok  ' : 'BAD '} ${tenant}: ${entries} entries, spent ${spent}, held ${held}, ${compared} charges compared with receipts`,
-            ...problems.map((problem) => `     ${problem}`),
-          ]),
-        );
-        if (audits.some(({ problems }) => problems.length > 0)) process.exitCode = 7;
-      } finally {
-        redis.disconnect();
-      }
-    });
+async function change(cli: CliContext, name: string, options: RemoteOptions, body: object): Promise<void> {
+  const changed = await cli.client(options).json(`${PATH}/${encodeURIComponent(name)}`, 'PATCH', body);
+  show(options, changed as TenantDocument);
+}
+
+function limited(command: Command): Command {
+  return command
+    .option('--requests <n>', 'requests per minute', numberOf)
+    .option('--tokens <n>', 'tokens per minute', numberOf)
+    .option('--jobs <n>', 'open jobs at once', numberOf)
+    .option('--spend <n>', 'what may be spent in all, in millionths of the currency', numberOf);
 }
 
 function limitsOf({ requests, tokens, jobs, spend }: LimitOptions): Record<string, number> {
@@ -151,6 +87,6 @@ function show(options: RemoteOptions, tenant: TenantDocument): void {
 }
 
 function lineOf({ name, disabled_at, limits }: TenantDocument): string {
-  const bounds = Object.entries(limits).map(([what, most]) => `${what} ${most}`);
+  const bounds = Object.entries(limits).map(([what, max]) => `${what} ${max}`);
   return `${name}  ${disabled_at === null ? 'enabled' : `disabled ${disabled_at}`}  ${bounds.join(', ') || 'no limits'}`;
 }

@@ -8,8 +8,7 @@ import { costOf } from '../../proof/tasks/cost.ts';
 import { newJobId } from '../../core/jobs/job-id.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
-import { INLINE_BYTES, MAX_INPUT_BYTES, featuresOf } from '../../proof/tasks/task-input.ts';
-import { freshRandom } from '../../ground/keys/random.ts';
+import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import type { PriceTable } from '../ledger/price-table.ts';
@@ -17,15 +16,7 @@ import type { Caller } from '../tenants/api-key.ts';
 import type { RateLimits } from '../tenants/rate-limits.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
-import {
-  STATEMENT_TYPE,
-  TICKET_TYPE,
-  statementBytes,
-  type Params,
-  type Policy,
-  type Price,
-  type Ticket,
-} from '../../proof/receipts/statements.ts';
+import { statementBytes, type Price } from '../../proof/receipts/statements.ts';
 import { holdEntry, monthOf } from '../ledger/ledger-entry.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
@@ -33,6 +24,7 @@ import { FINAL_EVENT_TYPES } from '../webhooks/webhook-event.ts';
 import type { Webhooks } from '../webhooks/webhook.store.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { AttestationOffer } from './attestation-offer.ts';
+import { newTicket, planJob, type Plan } from './job-plan.ts';
 import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 
 const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url));
@@ -40,13 +32,14 @@ const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url));
 export const IDEMPOTENCY_MS = 86_400_000;
 /** The sweep first looks at a job this long after its admission: a healthy one is done or running by then. */
 const FIRST_LOOK_MS = 4_000;
-const BATCH = 64;
-const MAX_ATTEMPTS = 10;
+/** Jobs admitted by one call of the script. */
+const MAX_JOBS_PER_CALL = 64;
 
+/** A job that is signed and not yet accepted. */
 interface PendingJob {
   readonly id: string;
   readonly tenant: string;
-  /** By which the queue shares. */
+  /** Fair-queue key: deliveries with the same flow share one turn. */
   readonly flow: string;
   readonly model: CatalogModel;
   readonly ticket: string;
@@ -63,27 +56,27 @@ interface PendingJob {
   readonly price: Price | undefined;
 }
 
-/** Who asks. */
+/** The tenant and the key that a job is admitted for. */
 export type Submitter = Pick<Caller, 'tenant' | 'keyId' | 'limits'>;
 
 export interface SubmitOptions {
-  /** The same key with the same body answers with the same job. */
+  /** The same key with the same body returns the same job. */
   readonly idempotencyKey?: string | undefined;
-  /** Work that waits for what people wait for; a tenant's own interactive jobs do not queue behind it. */
+  /** Background work has a turn of its own, so that a tenant's interactive jobs do not queue behind it. */
   readonly isBackground?: boolean;
-  /** What the surface that takes the job wants kept with it. */
+  /** What the surface that takes the job keeps with it. */
   readonly surface?: string;
   /** A payment for this job alone, as it is kept until the end of the job. */
   readonly payment?: {
     readonly record: string;
-    /** The whole price is paid, whatever is used of it. */
+    /** The whole price is paid, however much of it is used. */
     readonly isFixed: boolean;
-    /** What a repetition has to know besides the job. */
+    /** What a repetition must know besides the job. */
     readonly secret: string;
   };
 }
 
-/** An accepted job: by its id, and as it is where this call made it. */
+/** An accepted job: its id, and its state if this call made it. */
 export interface Admitted {
   readonly id: string;
   readonly fresh: JobView | undefined;
@@ -94,37 +87,35 @@ type AdmitReply =
   | { readonly kind: 'busy' | 'spent'; readonly count: number };
 
 /**
- * Accepts jobs: signs the ticket, stores it with its idempotency key in one step, and hands the id to the queue. The
- * job is accepted when the first of these is durable; a delivery that is missing then is added by the sweep.
+ * Accepts jobs: signs the ticket, stores it with its idempotency key in one step, and hands the id to the
+ * queue. A job is accepted once the ticket is stored; if its delivery is missing after a crash, the sweep
+ * adds it. Any number of calls may run at once; those of one turn of the event loop share a round trip.
  */
 export class Admission {
   readonly #parts: AdmissionParts;
-  readonly #batch: Coalescer<PendingJob, AdmitReply>;
+  readonly #coalescer: Coalescer<PendingJob, AdmitReply>;
   readonly #offer: AttestationOffer;
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
     this.#offer = new AttestationOffer(parts.redis, parts.keys);
-    this.#batch = new Coalescer(BATCH, (applications) => this.#admit(applications));
+    this.#coalescer = new Coalescer(MAX_JOBS_PER_CALL, (jobs) => this.#admit(jobs));
   }
 
   /**
-   * The accepted job; the same again for the same idempotency key and body. A new job comes as it stands at this moment, so
-   * that nobody has to read it back. Throws CodedErrors that leave no
-   * trace: `model_not_found`, `task_not_supported`, `attestation_unavailable`, `body_too_large`, `idempotency_key_reused`,
-   * `rate_limited`, `spend_exceeded`.
+   * The accepted job; the same one again for the same idempotency key and body. A new job is returned as it
+   * stands, so that no caller has to read it back. Throws CodedErrors that leave no trace: `model_not_found`,
+   * `task_not_supported`, `feature_not_supported`, `attestation_unavailable`, `body_too_large`,
+   * `webhook_refused`, `idempotency_key_reused`, `rate_limited`, `spend_exceeded`.
    */
   async submit(submitter: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
     const { tenant } = submitter;
-    const { idempotencyKey } = options;
+    const { idempotencyKey, payment } = options;
     if (body.webhook !== undefined) checkUrl(body.webhook.url, this.#parts.egress);
-    const plan = await this.plan(tenant, body);
-    const { model, params, policy, attempts, input, inputBytes } = plan;
-    const price = plan.price && {
-      ...plan.price,
-      ...(options.payment?.isFixed === true ? { fixed: true as const } : {}),
-    };
-    // Allowances are taken for what may be used; a repetition under the same key takes them again.
+    const planned = await this.plan(body);
+    const plan = payment?.isFixed === true ? withFixedPrice(planned) : planned;
+    const { model, params, attempts, input, inputBytes, price } = plan;
+    // Allowances are taken for what may be used. A repetition under the same key takes them again.
     await this.#parts.limits.take(submitter, 'tokens', Math.ceil(inputBytes / 4) + params.max_tokens);
     const inline = inputBytes <= INLINE_BYTES;
     const inputSha256 = inline ? sha256Hex(input) : await this.#parts.blobs.put(Buffer.from(input));
@@ -132,35 +123,15 @@ export class Admission {
     const createdMs = Date.now();
     const deadlineMs = createdMs + (body.deadline_ms ?? DEFAULTS.deadlineMs);
     const id = newJobId(createdMs);
-    const ticket: Ticket = {
-      _type: STATEMENT_TYPE,
-      subject: [{ name: 'input', digest: { sha256: inputSha256 } }],
-      predicateType: TICKET_TYPE,
-      predicate: {
-        job: id,
-        tenant,
-        pool: model.pool,
-        model: { name: model.name, sha256: model.sha256 },
-        task: body.task,
-        params,
-        inputBytes,
-        policy,
-        attempts,
-        ...(price === undefined ? {} : { price }),
-        createdAt: new Date(createdMs).toISOString(),
-        deadline: new Date(deadlineMs).toISOString(),
-        nonce: freshRandom(32).toString('base64url'),
-      },
-    };
+    const ticket = newTicket(plan, { id, tenant, task: body.task, inputSha256, createdMs, deadlineMs });
     crashPoint('api.before-admit');
-    const signed = encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket)));
-    const reply = await this.#batch.add({
+    const pending: PendingJob = {
       id,
       submitter,
       tenant,
       model,
       flow: options.isBackground === true ? `${tenant}~batch` : tenant,
-      ticket: signed,
+      ticket: encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket))),
       inlineInput: inline ? input : '',
       createdMs,
       deadlineMs,
@@ -169,86 +140,30 @@ export class Admission {
       extra: await this.#extra(tenant, body, options),
       price,
       idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
-      // The parsed body, whose members stand in the order of the schema whatever the order they were sent in.
-      bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body) + (options.payment?.secret ?? '')),
-    });
+      // The members of a parsed body are in the schema's order, whatever order they were sent in.
+      bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body) + (payment?.secret ?? '')),
+    };
+    const reply = await this.#coalescer.add(pending);
     requireAccepted(reply, price);
-    if (reply.kind === 'same' || reply.id !== id) return { id: reply.id, fresh: undefined };
-    return {
-      id,
-      fresh: {
-        id,
-        tenant,
-        model: model.name,
-        queue: queueName(model.pool, model.name),
-        createdMs,
-        deadlineMs,
-        maxAttempts: attempts,
-        cancelAskedMs: undefined,
-        ticket: signed,
-        attempts: [],
-        ending: undefined,
-        state: 'queued',
-      },
-    };
+    const isNew = reply.kind === 'ok' && reply.id === id;
+    return { id: reply.id, fresh: isNew ? queuedView(pending) : undefined };
   }
 
-  /** What the job would be, checked like a real one. Throws what `submit` does, but for limits, and leaves nothing. */
-  async plan(tenant: string, body: SubmitJob): Promise<Plan> {
-    const model = this.#parts.catalog.get(body.model);
-    if (model === undefined) {
-      throw new CodedError('model_not_found', `There is no model named "${printable(body.model)}".`, {
-        hint: 'GET /v1/models lists them',
-        param: 'model',
-      });
-    }
-    if (!model.tasks.includes(body.task)) {
-      throw new CodedError(
-        'task_not_supported',
-        `The model ${model.name} does ${model.tasks.join(' and ')}, not ${body.task}.`,
-      );
-    }
-    requireFeatures(model, body.input);
-    const recompute = body.attestation?.recompute ?? (model.engine === 'openai' ? 0 : this.#parts.defaultRecompute);
-    const { tokens, quorum, tee } = body.attestation ?? {};
-    const policy: Policy = {
-      recompute,
-      ...(tokens === undefined ? {} : { tokens }),
-      ...(quorum === undefined ? {} : { quorum: { of: quorum.of, agree: quorum.agree } }),
-      ...(tee === undefined ? {} : { tee }),
-    };
-    await this.#offer.require(model, body, policy);
-
-    const input = JSON.stringify(body.input);
-    const inputBytes = Buffer.byteLength(input);
-    if (inputBytes > MAX_INPUT_BYTES)
-      throw new CodedError('body_too_large', `The input has ${inputBytes} bytes, and ${MAX_INPUT_BYTES} are allowed.`);
-    // Each vote takes an attempt.
-    const votes = quorum === undefined ? 1 : quorum.of;
-    const params: Params = {
-      max_tokens: body.params?.max_tokens ?? DEFAULTS.max_tokens,
-      temperature: body.params?.temperature ?? DEFAULTS.temperature,
-      top_p: body.params?.top_p ?? DEFAULTS.top_p,
-      seed: body.params?.seed ?? freshRandom(4).readUInt32BE(0),
-      stop: body.params?.stop ?? [],
-    };
-    return {
-      model,
-      params,
-      policy,
-      attempts: Math.min(MAX_ATTEMPTS, (body.attempts ?? DEFAULTS.attempts) + votes - 1),
-      input,
-      inputBytes,
-      price: this.#parts.prices.priceOf({ model: model.name, task: body.task, params, policy, inputBytes }),
-    };
+  /**
+   * What the job would be, checked like a real one. Stores nothing and takes nothing from any limit. Throws
+   * what `submit` throws, except for limits, webhooks and idempotency keys.
+   */
+  plan(body: SubmitJob): Promise<Plan> {
+    return planJob({ ...this.#parts, offer: this.#offer }, body);
   }
 
-  /** Whether a job was accepted under this key lately. */
+  /** Whether a job was accepted under this key within the last day. */
   async knows(tenant: string, idempotencyKey: string): Promise<boolean> {
     const { redis, keys } = this.#parts;
     return (await redis.exists(keys.idempotency(tenant, sha256Hex(idempotencyKey)))) === 1;
   }
 
+  /** The further fields of the ticket's hash, as JSON; empty if there are none. */
   async #extra(tenant: string, { webhook }: SubmitJob, { surface, payment }: SubmitOptions): Promise<string> {
     const kept = {
       ...(surface === undefined ? {} : { surface }),
@@ -260,62 +175,32 @@ export class Admission {
     return JSON.stringify({ ...kept, webhook: JSON.stringify({ url, events: webhook.events ?? FINAL_EVENT_TYPES }) });
   }
 
-  async #admit(applications: PendingJob[]): Promise<AdmitReply[]> {
+  /** Admits all of them in one step, and queues those that are new. */
+  async #admit(jobs: PendingJob[]): Promise<AdmitReply[]> {
     const { redis, keys, queues, logger } = this.#parts;
-    const args = applications.flatMap((a) => [
-      a.id,
-      a.ticket,
-      a.inlineInput,
-      a.tenant,
-      a.model.name,
-      queueName(a.model.pool, a.model.name),
-      a.createdMs,
-      a.deadlineMs,
-      a.attempts,
-      a.cost,
-      a.idempotencyKey,
-      a.bodyDigest,
-      a.submitter.keyId,
-      a.extra,
-      a.submitter.limits.tenant.concurrent_jobs ?? 0,
-      a.price?.hold ?? 0,
-      a.submitter.limits.tenant.spend ?? '',
-      a.submitter.limits.key.spend ?? '',
-      a.price === undefined ? '' : monthOf(a.createdMs),
-      a.price === undefined ? '' : JSON.stringify(holdEntry(a.createdMs, a.submitter.keyId, a.model.name, a.price)),
-    ]);
+    const args = jobs.flatMap(scriptArguments);
     const reply = await ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, FIRST_LOOK_MS, ...args]);
     if (!Array.isArray(reply)) throw new Error('admit.lua answered something else than a list.');
     crashPoint('api.after-admit');
-    const replies = applications.map((_, index) => parseReply(reply[index]));
+    const replies = jobs.map((_, index) => parseReply(reply[index]));
     const deliveries = new Map<string, FairDelivery<QueuedJob>[]>();
-    applications.forEach(({ id, flow, model, cost }, index) => {
+    jobs.forEach(({ id, flow, model, cost }, index) => {
       if (replies[index]?.kind !== 'ok') return;
       const queue = queueName(model.pool, model.name);
       const list = deliveries.get(queue) ?? [];
       list.push({ name: id, data: { id }, tenant: flow, cost });
       deliveries.set(queue, list);
     });
-    // These jobs are accepted already: a queue that fails here delays them until the sweep, and loses nothing.
+    // These jobs are accepted. If the queue fails here, the sweep delivers them later; none is lost.
     await Promise.all([...deliveries].map(([queue, list]) => queues.add(queue, list))).catch((error: unknown) => {
-      logger.warn(`the sweep will deliver what could not be queued: ${messageOf(error)}`);
+      logger.warn(`jobs could not be queued; the sweep will deliver them: ${messageOf(error)}`);
     });
     crashPoint('api.after-add');
     return replies;
   }
 }
 
-/** A job that could be accepted. */
-export interface Plan {
-  readonly model: CatalogModel;
-  readonly params: Params;
-  readonly policy: Policy;
-  readonly attempts: number;
-  readonly input: string;
-  readonly inputBytes: number;
-  readonly price: Price | undefined;
-}
-
+/** What admission needs. */
 interface AdmissionParts {
   readonly webhooks: Webhooks;
   readonly egress: EgressRules;
@@ -331,15 +216,58 @@ interface AdmissionParts {
   readonly logger: Logger;
 }
 
-function requireFeatures(model: CatalogModel, input: object): void {
-  const offered: readonly string[] = model.engine === 'openai' ? model.features : [];
-  const missing = featuresOf(input).find((feature) => !offered.includes(feature));
-  if (missing !== undefined)
-    throw new CodedError('feature_not_supported', `The model ${model.name} does not take ${missing}.`, {
-      param: missing,
-    });
+/** The arguments of one job, in the order that `admit.lua` names. */
+function scriptArguments(job: PendingJob): (string | number)[] {
+  return [
+    job.id,
+    job.ticket,
+    job.inlineInput,
+    job.tenant,
+    job.model.name,
+    queueName(job.model.pool, job.model.name),
+    job.createdMs,
+    job.deadlineMs,
+    job.attempts,
+    job.cost,
+    job.idempotencyKey,
+    job.bodyDigest,
+    job.submitter.keyId,
+    job.extra,
+    job.submitter.limits.tenant.concurrent_jobs ?? 0,
+    job.price?.hold ?? 0,
+    job.submitter.limits.tenant.spend ?? '',
+    job.submitter.limits.key.spend ?? '',
+    job.price === undefined ? '' : monthOf(job.createdMs),
+    job.price === undefined
+      ? ''
+      : JSON.stringify(holdEntry(job.createdMs, job.submitter.keyId, job.model.name, job.price)),
+  ];
 }
 
+/** The same plan, whose whole price is charged however much is used. */
+function withFixedPrice(plan: Plan): Plan {
+  return plan.price === undefined ? plan : { ...plan, price: { ...plan.price, fixed: true } };
+}
+
+/** The job as it stands right after its admission. */
+function queuedView({ id, tenant, model, createdMs, deadlineMs, attempts, ticket }: PendingJob): JobView {
+  return {
+    id,
+    tenant,
+    model: model.name,
+    queue: queueName(model.pool, model.name),
+    createdMs,
+    deadlineMs,
+    maxAttempts: attempts,
+    cancelAskedMs: undefined,
+    ticket,
+    attempts: [],
+    ending: undefined,
+    state: 'queued',
+  };
+}
+
+/** Throws the CodedError of a refusal: `idempotency_key_reused`, `rate_limited`, `spend_exceeded`. */
 function requireAccepted(
   reply: AdmitReply,
   price: Price | undefined,
@@ -368,8 +296,4 @@ function parseReply(reply: unknown): AdmitReply {
   if (kind === 'busy' || kind === 'spent') return { kind, count: Number(id) };
   if ((kind === 'ok' || kind === 'same' || kind === 'other') && typeof id === 'string') return { kind, id };
   throw new Error(`admit.lua answered ${String(kind)}.`);
-}
-
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 63);
 }

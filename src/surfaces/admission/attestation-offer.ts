@@ -15,16 +15,19 @@ const UNSERVED = {
   tokens: (model: string) =>
     `No attestor can replay tokens of ${model}. Ask without attestation.tokens, or give an attestor the model and its calibration.`,
   tee: (model: string) =>
-    `No machine that runs ${model} has proven itself to an attestor. Ask without attestation.tee, or give workers a way to get evidence and attestors a policy.`,
+    `No machine that runs ${model} is proven by hardware evidence. Ask without attestation.tee, or give workers a source of evidence and attestors a policy.`,
 };
 
-/** Which promises of confirmation can be kept now, by who is heard of. */
+/**
+ * Decides which promises of confirmation can be kept now, by the attestors and workers that announce
+ * themselves. Any number of calls may run at once; what attestors announce is cached for a second.
+ */
 export class AttestationOffer {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
-  #served: { methods: ReadonlySet<string>; anybody: boolean; at: number } = {
+  #served: { methods: ReadonlySet<string>; hasAttestors: boolean; at: number } = {
     methods: new Set(),
-    anybody: false,
+    hasAttestors: false,
     at: -Infinity,
   };
 
@@ -33,7 +36,10 @@ export class AttestationOffer {
     this.#keys = keys;
   }
 
-  /** Throws CodedError `attestation_unavailable` for a promise that nobody can keep. */
+  /**
+   * Returns if every promise of a policy can be kept. Throws CodedError `attestation_unavailable` if one
+   * cannot.
+   */
   async require(model: CatalogModel, body: SubmitJob, { recompute, tokens, quorum, tee }: Policy): Promise<void> {
     if (recompute > 0) await this.#requireServed('recompute', model);
     if (tokens !== undefined) await this.#requireReplay(model, body);
@@ -41,12 +47,12 @@ export class AttestationOffer {
     if (quorum !== undefined) await this.#requireWorkers(model, quorum.of);
   }
 
-  /** The sampler can be replayed where it draws from all tokens. */
+  /** Sampling can be replayed only if it draws from all tokens. */
   async #requireReplay(model: CatalogModel, body: SubmitJob): Promise<void> {
     if (body.task === 'embedding' || (body.params?.top_p ?? DEFAULTS.top_p) < 1)
       throw new CodedError(
         'attestation_unavailable',
-        'Tokens can be replayed where the task writes text and top_p is 1. Ask without attestation.tokens, or with top_p 1.',
+        'Tokens can be replayed only if the task writes text and top_p is 1. Ask without attestation.tokens, or with top_p 1.',
       );
     if (
       model.engine === 'openai' &&
@@ -54,12 +60,12 @@ export class AttestationOffer {
     )
       throw new CodedError(
         'attestation_unavailable',
-        `Tokens of ${model.name} can be replayed at temperatures up to 1 and where nothing steers the answer. Ask without attestation.tokens, or without tools and response_format.`,
+        `Tokens of ${model.name} can be replayed only at temperatures up to 1, without tools and response_format. Ask without attestation.tokens, or without tools and response_format.`,
       );
     await this.#requireServed('tokens', model);
   }
 
-  /** So many workers must be there; whether they are of different operators, the attestor judges. */
+  /** Requires so many workers; whether they are of different operators, the attestor judges. */
   async #requireWorkers(model: CatalogModel, count: number): Promise<void> {
     const workers = await present(this.#redis, this.#keys, 'worker');
     const isServed = ({ name, sha256 }: { name: string; sha256: string }) =>
@@ -68,11 +74,14 @@ export class AttestationOffer {
     if (serving.length < count)
       throw new CodedError(
         'attestation_unavailable',
-        `A quorum of ${count} was asked for, and ${serving.length} workers serve ${model.name}.`,
+        `A quorum of ${count} was asked for, but only ${serving.length} workers serve ${model.name}.`,
       );
   }
 
-  /** A promise that nobody can keep is refused at the door. While no attestor is heard of, jobs are kept for one. */
+  /**
+   * Refuses a method that no attestor serves. While no attestor announces itself, jobs are accepted and wait
+   * for one.
+   */
   async #requireServed(method: 'recompute' | 'tokens' | 'tee', model: CatalogModel): Promise<void> {
     if (method !== 'tee' && model.engine === 'openai' && (method === 'recompute' || model.replay === undefined)) {
       throw new CodedError(
@@ -88,10 +97,10 @@ export class AttestationOffer {
           (entry.methods ?? []).map((served) => `${served} ${entry.name} ${entry.sha256}`),
         ),
       );
-      this.#served = { methods: new Set(methods), anybody: attestors.length > 0, at: now };
+      this.#served = { methods: new Set(methods), hasAttestors: attestors.length > 0, at: now };
     }
-    const { methods, anybody } = this.#served;
-    if (anybody && !methods.has(`${method} ${model.name} ${model.sha256}`)) {
+    const { methods, hasAttestors } = this.#served;
+    if (hasAttestors && !methods.has(`${method} ${model.name} ${model.sha256}`)) {
       throw new CodedError('attestation_unavailable', UNSERVED[method](model.name));
     }
   }

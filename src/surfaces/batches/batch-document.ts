@@ -18,7 +18,10 @@ export function fileDocument(file: FileRecord) {
   };
 }
 
-/** A batch in OpenAI's shape; `countersign` has the root of the tree over the verdicts of its receipts. */
+/**
+ * A batch in OpenAI's shape. `countersign` has the number of its receipts, and the root of the tree over
+ * their verdicts.
+ */
 export function batchDocument(batch: BatchRecord) {
   return {
     id: batch.id,

@@ -6,7 +6,7 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 
 export const MAX_FILE_BYTES = 200 * 1_048_576;
-/** Results hold the answers; no batch of the largest size comes near. */
+/** Bound of a file of results; no batch comes near it. */
 const MAX_RESULT_BYTES = 8 * 2 ** 30;
 const MAX_FILES = 1_000;
 const KEEP_MS = 30 * 86_400_000;
@@ -25,7 +25,10 @@ export type FileRecord = z.infer<typeof FileRecord> & { readonly id: string };
 
 const UNKNOWN = 'There is no file with this id.';
 
-/** Files of tenants: what they upload for batches, and what batches answer. A file of another tenant is one that is not there. */
+/**
+ * Files of tenants: uploads for batches and results of batches. A file of another tenant looks like one that
+ * does not exist. Any number of calls may run at once.
+ */
 export class BatchFiles {
   readonly blobs: BlobStore;
   readonly #redis: Redis;
@@ -38,12 +41,12 @@ export class BatchFiles {
   }
 
   /**
-   * Keeps an upload for 30 days. A crash before the record leaves a blob that nobody names; the courier removes it. Throws
-   * CodedErrors `body_too_large` and `too_many_files`.
+   * Keeps an upload for 30 days. A crash before the record is written leaves a blob without a file, which the
+   * courier removes. Throws CodedErrors `body_too_large` and `too_many_files`.
    */
   async upload(tenant: string, filename: string, source: AsyncIterable<Uint8Array>): Promise<FileRecord> {
     if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MAX_FILES)
-      throw new CodedError('too_many_files', `There are ${MAX_FILES} files already; delete some first.`);
+      throw new CodedError('too_many_files', `There are already ${MAX_FILES} files; delete some first.`);
     const stored = await this.blobs.putStream(source, MAX_FILE_BYTES);
     const createdMs = Date.now();
     return this.#record({
@@ -57,7 +60,7 @@ export class BatchFiles {
     });
   }
 
-  /** Keeps results under an id that the caller derives, so that doing it twice makes one file. */
+  /** Keeps results under an id that the caller derives, so that keeping them twice makes one file. */
   async keepResults(tenant: string, id: string, filename: string, source: AsyncIterable<string>): Promise<FileRecord> {
     const stored = await this.blobs.putStream(source, MAX_RESULT_BYTES);
     const createdMs = Date.now();
@@ -84,14 +87,14 @@ export class BatchFiles {
     return file;
   }
 
-  /** Throws CodedError `file_not_found`. */
+  /** A tenant's file. Throws CodedError `file_not_found`. */
   async get(tenant: string, id: string): Promise<FileRecord> {
     const file = await this.#read(id);
     if (file?.tenant !== tenant) throw new CodedError('file_not_found', UNKNOWN);
     return file;
   }
 
-  /** The newest first, after a file where one is named. */
+  /** A page of a tenant's files, newest first, after the file `after`. Throws CodedError `file_not_found`. */
   async list(
     tenant: string,
     query: { after?: string | undefined; limit: number; purpose?: string | undefined },
@@ -109,14 +112,16 @@ export class BatchFiles {
     return { files: found, hasMore: false };
   }
 
+  /** Deletes a file; its blob goes with the next `clean`. Throws CodedError `file_not_found`. */
   async remove(tenant: string, id: string): Promise<void> {
     await this.get(tenant, id);
     await this.#forget(tenant, id);
   }
 
   /**
-   * Forgets files whose time has come, and removes the blobs that no file names: one that is named is made young each time.
-   * Only the courier calls it, more often than `blobAgeMs`.
+   * Deletes expired files, and blobs older than `blobAgeMs` that belong to no file. A blob in use is made
+   * young each time, so the courier must call this more often than `blobAgeMs`. `inUse` has the digests of
+   * further blobs in use.
    */
   async clean(blobAgeMs: number, inUse: readonly string[]): Promise<void> {
     for (const id of await this.#redis.zrangebyscore(this.#keys.files, '-inf', Date.now(), 'LIMIT', 0, 1_000)) {

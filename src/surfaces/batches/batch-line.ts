@@ -4,7 +4,7 @@ import type { BatchEndpoint } from './batch-request.ts';
 import type { LineError } from './batch.store.ts';
 
 export const MAX_LINES = 50_000;
-/** A line holds one request; nothing that this service takes is longer. */
+/** A line holds one request, and no request that this service accepts is longer. */
 export const MAX_LINE_BYTES = 4 * 1_048_576 + 131_072;
 const MAX_DEPTH = 33;
 
@@ -15,12 +15,16 @@ const Line = z.looseObject({
   body: z.looseObject({}),
 });
 
+/** A well-formed line; its body is not checked yet. */
 export interface BatchLine {
   readonly customId: string;
   readonly body: unknown;
 }
 
-/** One line of a batch's input, or what is wrong with it, in OpenAI's words. `number` counts from 1. */
+/**
+ * Parses a line of a batch's input. Returns the line, or what is wrong with it under OpenAI's codes. `number`
+ * counts from 1.
+ */
 export function readLine(bytes: Buffer, number: number, endpoint: BatchEndpoint): BatchLine | LineError {
   const refuse = (code: string, message: string, param: string | null = null): LineError => ({
     code,
@@ -47,11 +51,15 @@ export function readLine(bytes: Buffer, number: number, endpoint: BatchEndpoint)
   return { customId: parsed.data.custom_id, body: parsed.data.body };
 }
 
+/** Whether `readLine` refused the line. */
 export function isLineError(line: BatchLine | LineError): line is LineError {
   return 'code' in line;
 }
 
-/** Lines of a file, one at a time; empty ones are skipped. A line that is too long comes as undefined. */
+/**
+ * The lines of a file, one at a time, without blank ones. A line longer than `maxBytes` is undefined, and is
+ * never held whole.
+ */
 export async function* linesOf(
   source: AsyncIterable<Buffer>,
   maxBytes = MAX_LINE_BYTES,
@@ -66,7 +74,7 @@ export async function* linesOf(
   };
   const keep = (piece: Buffer) => {
     bytes += piece.length;
-    // What is beyond is counted, and not kept.
+    // Bytes beyond the bound are counted but not kept.
     if (bytes <= maxBytes) parts.push(piece);
   };
   for await (const chunk of source) {

@@ -5,18 +5,20 @@ import { ENDPOINTS, parseRequest, readRequest } from '../openai/requests.ts';
 import { responseDocument } from '../openai/response-document.ts';
 import { ResponseRequest, jobOf } from '../openai/response-request.ts';
 
+/** The endpoints that batches may call. */
 export const BATCH_ENDPOINTS = [...ENDPOINTS, '/v1/responses'] as const;
 export type BatchEndpoint = (typeof BATCH_ENDPOINTS)[number];
 
-/** What a line asks for: jobs, and the answer in the shape of the endpoint once they are done. */
+/** What a line asks for: its jobs, and how their answers become that of the endpoint. */
 export interface BatchRequest {
   readonly jobs: readonly SubmitJob[];
-  /** What the surface keeps with the job, where the answer can be asked for again. */
+  /** What the surface keeps with the job, if its answer can be retrieved again by its id. */
   readonly surface: string | undefined;
+  /** The answer in the shape of the endpoint. Throws if there are not as many answers as jobs. */
   answer(done: readonly Done[]): object;
 }
 
-/** Throws CodedError `request_invalid` that names the parameter at fault. */
+/** Parses the body of a line. Throws CodedError `request_invalid`, which names the parameter at fault. */
 export function readBatchRequest(endpoint: BatchEndpoint, body: unknown): BatchRequest {
   if (endpoint === '/v1/responses') return readResponse(body);
   const asked = readRequest(endpoint, body);
@@ -41,4 +43,6 @@ function readResponse(body: unknown): BatchRequest {
 }
 
 const refusal = (param: 'stream' | 'background') =>
-  new CodedError('request_invalid', `${param}: a batch answers all at once, later.`, { param });
+  new CodedError('request_invalid', `${param}: not available in a batch, which answers later and all at once.`, {
+    param,
+  });

@@ -13,9 +13,10 @@ import { StoredLine, type PartRecord } from './batch-part.ts';
 import type { BatchRecord } from './batch.store.ts';
 
 /**
- * Writes the two files of a batch from its parts, in the order of the input. The verdicts of all its jobs are the leaves of
- * a tree (RFC 6962), in the order of the output; each line names its leaves with their proofs, the batch the root. Doing it twice
- * writes the same.
+ * Writes the output file and the error file of a batch from its parts, in the order of the input, and returns
+ * the fields of the batch's record. The verdicts of all its jobs are the leaves of a Merkle tree (RFC 6962)
+ * in the order of the output. Each line has the inclusion proofs of its leaves, and the batch has the root.
+ * Writing twice writes the same.
  */
 export async function writeResults(
   files: BatchFiles,
@@ -58,7 +59,7 @@ interface Tree {
   readonly ragged: RaggedHashes;
 }
 
-/** All hashes of the tree, level by level: some 64 bytes for each receipt. */
+/** The tree with all its hashes in memory: about 64 bytes for each receipt. */
 async function treeOf(files: BatchFiles, parts: readonly PartRecord[]): Promise<Tree> {
   const leaves: Buffer[] = [];
   for await (const [isError, hashes] of storedLines(files, parts))

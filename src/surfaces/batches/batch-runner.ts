@@ -4,18 +4,22 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { BatchRun, type BatchParts } from './batch-run.ts';
+import { fairestIndex } from './fairest.ts';
 
-const BATCHES_AT_ONCE = 4;
+const MAX_BATCHES_AT_ONCE = 4;
 const LOOK_EVERY_MS = 250;
 const LEASE_MS = 4_000;
 const RENEW_EVERY_MS = 1_000;
+/** Open batches looked at in one round. */
+const MAX_CANDIDATES = 200;
 const CLEAN_EVERY_MS = 3_600_000;
-/** A blob of a batch that runs is at most a day old; this leaves room for a courier that was away. */
+/** A blob of a running batch is at most a day old. This leaves room for an outage of the courier. */
 const BLOB_AGE_MS = 3 * 86_400_000;
 
 /**
- * Runs batches, a few at once and no tenant's more than another's. A lease keeps two couriers from doing the same work; it
- * is not what keeps the results right, since whatever two of them do is the same.
+ * Runs batches: a few at once, first those of the tenant that has the fewest running. A lease keeps two
+ * couriers from doing the same work. Results do not depend on it: two couriers that run one batch write the
+ * same.
  */
 export class BatchRunner {
   readonly #parts: BatchParts;
@@ -34,30 +38,31 @@ export class BatchRunner {
     this.#looks = new PeriodicTask(() => this.#look(), this.#warn, LOOK_EVERY_MS);
   }
 
+  /** Begins to look for batches that wait. */
   start(): void {
     this.#looks.start();
   }
 
-  /** What runs is given up where it is; another courier, or this one later, goes on with it. */
+  /**
+   * Gives up what runs and resolves when it has stopped. Another courier goes on with it, or this one later.
+   */
   async stop(): Promise<void> {
     this.#gone.abort();
     await this.#looks.stop();
     await Promise.all([...this.#running.values()].map(({ work }) => work));
   }
 
-  /** When to look again, ms. */
+  /** Begins waiting batches while there is room. Returns when to look again, in ms. */
   async #look(): Promise<number> {
     const { batches } = this.#parts;
-    if (this.#running.size < BATCHES_AT_ONCE) {
+    if (this.#running.size < MAX_BATCHES_AT_ONCE) {
       const waiting = (await batches.open()).filter((id) => !this.#running.has(id));
-      const records = (await Promise.all(waiting.slice(0, 200).map((id) => batches.read(id)))).filter(
+      const records = (await Promise.all(waiting.slice(0, MAX_CANDIDATES).map((id) => batches.read(id)))).filter(
         (record) => record !== undefined,
       );
-      const runningOf = (tenant: string) => [...this.#running.values()].filter((one) => one.tenant === tenant).length;
-      while (this.#running.size < BATCHES_AT_ONCE && records.length > 0) {
-        const fewest = Math.min(...records.map(({ tenant }) => runningOf(tenant)));
-        const at = records.findIndex(({ tenant }) => runningOf(tenant) === fewest);
-        const [record] = records.splice(at, 1);
+      while (this.#running.size < MAX_BATCHES_AT_ONCE && records.length > 0) {
+        const running = [...this.#running.values()].map(({ tenant }) => tenant);
+        const [record] = records.splice(fairestIndex(records, running), 1);
         if (record !== undefined && !isOver(record.status)) await this.#begin(record.id, record.tenant);
       }
     }
@@ -69,16 +74,16 @@ export class BatchRunner {
     const { redis, keys } = this.#parts;
     if ((await redis.set(keys.batchLease(id), this.#owner, 'PX', LEASE_MS, 'NX')) !== 'OK') return;
     const lost = new AbortController();
-    let heardMs = performance.now();
+    let renewedMs = performance.now();
     const renewal = setInterval(() => {
       redis.get(keys.batchLease(id)).then(
         async (owner) => {
           if (owner !== this.#owner) lost.abort();
-          else if ((await redis.pexpire(keys.batchLease(id), LEASE_MS)) === 1) heardMs = performance.now();
+          else if ((await redis.pexpire(keys.batchLease(id), LEASE_MS)) === 1) renewedMs = performance.now();
         },
         () => undefined,
       );
-      if (performance.now() - heardMs > LEASE_MS) lost.abort();
+      if (performance.now() - renewedMs > LEASE_MS) lost.abort();
     }, RENEW_EVERY_MS);
     const work = this.#run(id, AbortSignal.any([this.#gone.signal, lost.signal]))
       .catch(this.#warn)

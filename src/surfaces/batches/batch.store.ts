@@ -9,6 +9,7 @@ import { loadScript } from '../../ground/redis/script.ts';
 
 const MOVE = loadScript(new URL('./lua/move-batch.lua', import.meta.url));
 
+/** The statuses of OpenAI's batches. */
 export const BATCH_STATUSES = [
   'validating',
   'failed',
@@ -21,7 +22,7 @@ export const BATCH_STATUSES = [
 ] as const;
 export type BatchStatus = (typeof BATCH_STATUSES)[number];
 
-/** The only legal moves. */
+/** The only legal moves; `move-batch.lua` gets the statuses that a batch may come from. */
 const MOVES: Record<BatchStatus, readonly BatchStatus[]> = {
   validating: ['failed', 'in_progress', 'cancelling'],
   in_progress: ['finalizing', 'cancelling'],
@@ -33,13 +34,14 @@ const MOVES: Record<BatchStatus, readonly BatchStatus[]> = {
   cancelled: [],
 };
 
+/** Whether a batch with this status is final. */
 export const isOver = (status: BatchStatus) => MOVES[status].length === 0;
 
-/** A batch runs within a day, and is kept for thirty more. */
+/** A batch runs for a day at most, and is kept for thirty days after its end. */
 export const WINDOW_MS = 86_400_000;
 const KEEP_MS = 30 * 86_400_000;
 const MAX_OPEN = 1_000;
-const MAX_OPEN_OF_A_TENANT = 20;
+const MAX_OPEN_PER_TENANT = 20;
 const LIST_PAGE = 10_000;
 
 const LineError = z.object({
@@ -48,6 +50,7 @@ const LineError = z.object({
   line: z.number().nullable(),
   param: z.string().nullable(),
 });
+/** What is wrong with a line of the input, or with the whole file, in OpenAI's shape. */
 export type LineError = z.infer<typeof LineError>;
 
 const Times = Object.fromEntries(
@@ -84,7 +87,10 @@ export type BatchRecord = z.infer<typeof BatchRecord> & { readonly id: string };
 
 const UNKNOWN = 'There is no batch with this id.';
 
-/** Batches of tenants. Every change of status is a compare-and-set. */
+/**
+ * Batches of tenants. Every change of status is a compare-and-set, so any number of processes may call at
+ * once.
+ */
 @Injectable()
 export class Batches {
   readonly #redis: Redis;
@@ -95,7 +101,7 @@ export class Batches {
     this.#keys = keys;
   }
 
-  /** Throws CodedError `too_many_batches`. */
+  /** Makes a batch in the status `validating`. Throws CodedError `too_many_batches`. */
   async create(batch: {
     tenant: string;
     keyId: string;
@@ -106,10 +112,10 @@ export class Batches {
   }): Promise<BatchRecord> {
     const newest = await this.list(batch.tenant, { limit: 100 });
     const own = newest.batches.filter(({ status }) => !isOver(status)).length;
-    if (own >= MAX_OPEN_OF_A_TENANT || (await this.#redis.zcard(this.#keys.batches)) >= MAX_OPEN)
+    if (own >= MAX_OPEN_PER_TENANT || (await this.#redis.zcard(this.#keys.batches)) >= MAX_OPEN)
       throw new CodedError(
         'too_many_batches',
-        `${own} of your batches run already; try again when one of them is over.`,
+        `${own} of your batches already run; try again when one of them is over.`,
         { headers: { 'retry-after': '60' } },
       );
     const createdMs = Date.now();
@@ -130,21 +136,23 @@ export class Batches {
     return this.get(batch.tenant, id);
   }
 
-  /** Throws CodedError `batch_not_found`. */
+  /** A tenant's batch. Throws CodedError `batch_not_found`. */
   async get(tenant: string, id: string): Promise<BatchRecord> {
     const batch = await this.read(id);
     if (batch?.tenant !== tenant) throw new CodedError('batch_not_found', UNKNOWN);
     return batch;
   }
 
-  /** The batch of whatever tenant, or undefined. */
+  /** A batch of any tenant, or undefined. */
   async read(id: string): Promise<BatchRecord | undefined> {
     if (!/^batch_[0-9a-f]{24}$/.test(id)) return undefined;
     const parsed = BatchRecord.safeParse(await this.#redis.hgetall(this.#keys.batch(id)));
     return parsed.success ? { id, ...parsed.data } : undefined;
   }
 
-  /** The newest first. */
+  /**
+   * A page of a tenant's batches, newest first, after the batch `after`. Throws CodedError `batch_not_found`.
+   */
   async list(
     tenant: string,
     query: { after?: string | undefined; limit: number },
@@ -161,12 +169,12 @@ export class Batches {
     };
   }
 
-  /** Ids of batches that are not over, or whose end was not told yet; the oldest first. */
+  /** Ids of batches that are not over, or whose end has no event yet; oldest first. */
   async open(): Promise<string[]> {
     return this.#redis.zrange(this.#keys.batches, '0', String(MAX_OPEN - 1));
   }
 
-  /** Whether it moved: only from where the table allows. The fields are written with it, or not at all. */
+  /** Moves a batch if the table allows it, and writes `fields` with the move. Returns whether it moved. */
   async move(id: string, to: BatchStatus, fields: Record<string, string | number> = {}): Promise<boolean> {
     const from = BATCH_STATUSES.filter((status) => MOVES[status].includes(to));
     const reply = await MOVE.run(
@@ -177,8 +185,8 @@ export class Batches {
     return reply === 'moved';
   }
 
-  /** Counts for people who watch; the parts are what counts in the end. */
-  async tell(id: string, counts: { total?: number; completed?: number; failed?: number; model?: string }) {
+  /** Publishes how many lines are done so far. The final counts come from the parts. */
+  async setCounts(id: string, counts: { completed: number; failed: number }): Promise<void> {
     await this.#redis.hset(this.#keys.batch(id), counts);
   }
 }

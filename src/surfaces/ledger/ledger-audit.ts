@@ -8,24 +8,25 @@ import { Evidence, Ticket, Verdict } from '../../proof/receipts/statements.ts';
 import type { UsageStore } from './usage.store.ts';
 import { monthOf, type Kind, type LedgerEntry } from './ledger-entry.ts';
 
-/** No ledger is older. */
+/** The first month that any ledger can have. */
 const FIRST_MONTH = { year: 2026, month: 1 };
 
 export interface LedgerAudit {
   readonly tenant: string;
   readonly entries: number;
-  /** Charges that were compared with the documents of a job that is still kept. */
+  /** Number of charges that were compared with the signed documents of their jobs. */
   readonly compared: number;
+  /** Sums of the ledger, in millionths of the currency. */
   readonly spent: number;
   readonly held: number;
-  /** What does not fit, one sentence each; none where the books balance. */
+  /** What does not agree, one sentence each; empty if the ledger balances. */
   readonly problems: readonly string[];
 }
 
 /**
- * Goes through a tenant's whole ledger: every job has one hold and at most one end, sums are what the account says, and every
- * charge is what the signed documents of the job come to, where they are still kept. Best at a quiet moment: what ends
- * meanwhile may look as if it did not fit.
+ * Audits a tenant's whole ledger. Every job must have one hold and at most one end, the sums must be those of
+ * the account, and every charge must be what the signed documents of its job come to, if they are still kept.
+ * Run it at a quiet moment: a job that ends meanwhile may look like a problem.
  */
 export async function auditLedger(
   parts: { redis: Redis; keys: RedisKeys; usage: UsageStore; keyring: Keyring },
@@ -62,7 +63,10 @@ export async function auditLedger(
   return { tenant, entries, compared, spent, held, problems };
 }
 
-/** What the signed documents of a done job come to; undefined where the job is not done, not priced, or no longer kept. */
+/**
+ * What the signed documents of a done job come to, in millionths; NaN if a signature or a digest in them is
+ * wrong. Undefined if the job is not done, has no price, or is no longer kept.
+ */
 async function owedFor(
   { redis, keys, keyring }: { redis: Redis; keys: RedisKeys; keyring: Keyring },
   job: string,
@@ -95,6 +99,7 @@ function jsonOf(signed: SignedPayload): unknown {
   return JSON.parse(signed.payload.toString('utf8'));
 }
 
+/** Months from the first one to that of `nowMs`, such as `2026-11`. */
 function* monthsUntil(nowMs: number): Generator<string> {
   const last = monthOf(nowMs);
   for (let { year, month } = FIRST_MONTH; ; month += 1) {

@@ -7,12 +7,14 @@ import type { Params, Policy, Price, Task } from '../../proof/receipts/statement
 
 const Amount = z.number().int().min(0).max(1_000_000_000_000);
 
-/** Prices are in millionths of the currency: tokens for a million of them, the rest for each. */
+/**
+ * Prices of a model, in millionths of the currency: `input` and `output` per million tokens, the rest each.
+ */
 const ModelPrice = z.strictObject({
   input: Amount,
   output: Amount.default(0),
   second: Amount.default(0),
-  /** Most seconds of a worker that are paid. */
+  /** Seconds of a worker beyond this are not charged. */
   maxSeconds: z.number().int().min(1).max(86_400).default(60),
   attestation: z
     .strictObject({ recompute: Amount.default(0), tokens: Amount.default(0), quorum: Amount.default(0) })
@@ -26,7 +28,7 @@ const PriceFile = z.strictObject({
   models: z.record(z.string(), ModelPrice),
 });
 
-/** What a job would be, before it is one. */
+/** A job before it is admitted, as far as its price depends on it. */
 export interface Work {
   readonly model: string;
   readonly task: Task;
@@ -35,10 +37,15 @@ export interface Work {
   readonly inputBytes: number;
 }
 
-/** Tokens that a template may add; the attestor accepts no more for an input. */
+/**
+ * A chat template may add this many tokens; the attestor accepts no more than bytes plus this for an input.
+ */
 const TEMPLATE_TOKENS = 64;
 
-/** The operator's prices; a model that is not in it is free. */
+/**
+ * The operator's prices. A model that is not in the table is free. Immutable, so any number of callers may
+ * share it.
+ */
 export class PriceTable {
   readonly #file: z.infer<typeof PriceFile> | undefined;
   readonly #sha256: string;
@@ -48,27 +55,40 @@ export class PriceTable {
     this.#sha256 = sha256Hex(text);
   }
 
+  /** The table without which nothing costs anything. */
   static readonly free = new PriceTable('', undefined);
 
-  /** Throws CodedError `prices_invalid` with every mistake. */
+  /** The table of a file. Throws CodedError `prices_invalid`, which names every mistake. */
   static read(path: string): PriceTable {
     let text: string;
-    let json: unknown;
     try {
       text = readFileSync(path, 'utf8');
+    } catch (cause) {
+      throw new CodedError('prices_invalid', `${path} cannot be read: ${messageOf(cause)}.`, { cause });
+    }
+    return PriceTable.parse(text, path);
+  }
+
+  /** The table of a file's text; `name` begins the error. Throws as `read`. */
+  static parse(text: string, name: string): PriceTable {
+    let json: unknown;
+    try {
       json = JSON.parse(text);
     } catch (cause) {
-      throw new CodedError('prices_invalid', `${path} cannot be read as JSON: ${messageOf(cause)}.`, { cause });
+      throw new CodedError('prices_invalid', `${name} cannot be read as JSON: ${messageOf(cause)}.`, { cause });
     }
     const parsed = PriceFile.safeParse(json);
     if (!parsed.success) {
       const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`);
-      throw new CodedError('prices_invalid', `${path}: ${problems.join('; ')}`);
+      throw new CodedError('prices_invalid', `${name}: ${problems.join('; ')}`);
     }
     return new PriceTable(text, parsed.data);
   }
 
-  /** The price that goes into the ticket, with the most that the job can cost. */
+  /**
+   * The price that goes into the ticket; its `hold` is the most that the job can cost. Undefined if the model
+   * is free.
+   */
   priceOf({ model, task, params, policy, inputBytes }: Work): Price | undefined {
     const own = this.#file?.models[model];
     if (this.#file === undefined || own === undefined) return undefined;
@@ -95,6 +115,7 @@ export class PriceTable {
     };
   }
 
+  /** The currency of all prices; undefined for the free table. */
   get currency(): string | undefined {
     return this.#file?.currency;
   }

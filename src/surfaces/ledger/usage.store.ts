@@ -11,6 +11,7 @@ export const GROUPS = ['day', 'key', 'model'] as const;
 export type Group = (typeof GROUPS)[number];
 
 export interface UsageRow {
+  /** Each group is present if usage was grouped by it. */
   readonly day?: string;
   readonly key?: string;
   readonly model?: string;
@@ -24,7 +25,10 @@ export interface UsageRow {
 
 const NOTHING = { jobs: 0, done: 0, input_tokens: 0, output_tokens: 0, charged: 0 };
 
-/** What tenants used and owe, as the courier has entered it. */
+/**
+ * What tenants used and owe, as the courier has recorded it. Only reads, so any number of calls may run at
+ * once.
+ */
 @Injectable()
 export class UsageStore {
   readonly #redis: Redis;
@@ -35,11 +39,17 @@ export class UsageStore {
     this.#keys = keys;
   }
 
-  /** A tenant's usage between two days (both included), summed by what is asked. Throws CodedError `request_invalid`. */
+  /**
+   * A tenant's usage from one UTC day to another, both included, summed by group. Throws CodedError
+   * `request_invalid`.
+   */
   async usage(tenant: string, query: { from: string; to: string; groupBy: readonly Group[] }): Promise<UsageRow[]> {
     const days = Math.floor((Date.parse(query.to) - Date.parse(query.from)) / DAY_MS) + 1;
     if (Number.isNaN(days) || days < 1 || days > MAX_DAYS)
-      throw new CodedError('request_invalid', `from and to are days, in this order, at most ${MAX_DAYS} of them.`);
+      throw new CodedError(
+        'request_invalid',
+        `from and to are days, the first before the last, and at most ${MAX_DAYS} days are read at once.`,
+      );
     const rows = new Map<string, UsageRow>();
     for (let index = 0; index < days; index += 1) {
       const day = dayOf(Date.parse(query.from) + index * DAY_MS);
@@ -59,7 +69,7 @@ export class UsageStore {
     return [...rows.values()];
   }
 
-  /** What is spent and held now, of the tenant and of each key; millionths of the currency. */
+  /** What is spent and held now by a tenant and by each of its API keys, in millionths of the currency. */
   async account(
     tenant: string,
   ): Promise<{ spent: number; held: number; keys: Record<string, { spent: number; held: number }> }> {
@@ -73,7 +83,7 @@ export class UsageStore {
     return { spent: Number(found['spent'] ?? 0), held: Number(found['held'] ?? 0), keys };
   }
 
-  /** Entries of a tenant's ledger in a month, in pages of Redis's own. */
+  /** Entries of a tenant's ledger in a month, in no order. An entry written meanwhile may be missing. */
   async *ledger(tenant: string, month: string): AsyncGenerator<{ job: string; kind: Kind; entry: LedgerEntry }> {
     let cursor = '0';
     do {
@@ -87,8 +97,11 @@ export class UsageStore {
     } while (cursor !== '0');
   }
 
-  /** How long a job of each model took lately, ms, from its admission to its end without the wait. */
-  async pace(model: string): Promise<number | undefined> {
+  /**
+   * How long done jobs of a model took lately from claim to end, in ms: a moving average. Undefined before
+   * the first.
+   */
+  async recentDurationMs(model: string): Promise<number | undefined> {
     const ms = await this.#redis.hget(this.#keys.recentDuration, model);
     return ms === null ? undefined : Number(ms);
   }

@@ -4,7 +4,7 @@ import { readBounded } from '../../ground/process/bounded-body.ts';
 import { X402_VERSION, type PaymentPayload, type Requirements } from './x402.ts';
 
 const VERIFY_MS = 10_000;
-/** A settlement waits for its chain. */
+/** A settlement waits until its transaction is on the chain. */
 const SETTLE_MS = 60_000;
 const MAX_ANSWER_BYTES = 65_536;
 
@@ -20,13 +20,15 @@ const Settled = z.looseObject({
   transaction: z.string().max(256).default(''),
   network: z.string().max(64).nullish(),
 });
+/** The answer to `verify`. */
 export type Verified = z.infer<typeof Verified>;
+/** The answer to `settle`. */
 export type Settled = z.infer<typeof Settled>;
 
-/** Nothing that can be read as an answer came. */
+/** The facilitator gave no answer that can be read. */
 export class NoAnswer extends Error {
   override readonly name = 'NoAnswer';
-  /** Whether the request may have arrived all the same. */
+  /** Whether the facilitator may have received the request, and acted on it. */
   readonly mayHaveArrived: boolean;
 
   constructor(message: string, mayHaveArrived: boolean, cause?: unknown) {
@@ -35,7 +37,10 @@ export class NoAnswer extends Error {
   }
 }
 
-/** The operator's facilitator: says whether a payment is good, and carries it out. Throws NoAnswer. */
+/**
+ * A client of the operator's x402 facilitator, which verifies payments and carries them out. Both methods
+ * throw NoAnswer. Any number of calls may run at once.
+ */
 export class Facilitator {
   readonly #url: string;
 
@@ -77,14 +82,14 @@ export class Facilitator {
       const neverSent = code === 'ECONNREFUSED' || code === 'ENOTFOUND';
       throw new NoAnswer(`the facilitator does not answer (${code ?? messageOf(error)})`, !neverSent, error);
     }
-    // Refusals come with 4xx or 200; with 5xx nobody knows what happened.
+    // A refusal comes with 4xx or 200; a 5xx does not say what happened.
     const answer = status < 500 ? schema.safeParse(jsonOf(text)) : undefined;
-    if (answer?.success !== true)
-      throw new NoAnswer(`the facilitator answered ${status} with something else than a result`, true);
+    if (answer?.success !== true) throw new NoAnswer(`the facilitator answered ${status} without a result`, true);
     return answer.data;
   }
 }
 
+/** The parsed text, or undefined if it is not JSON. */
 function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);

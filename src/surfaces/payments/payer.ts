@@ -1,32 +1,37 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 
-/** Tenants of payers without an account, and of those who have not paid yet. */
+/** Begins the tenant of every payer without an account. */
 const PREFIX = 'x402-';
+/** The tenant of a caller without a key who has not paid yet. */
 export const VISITOR = 'x402';
-/** Stands where the id of an API key would. */
+/** Takes the place of the id of an API key. */
 export const PAYER_KEY = 'x402';
 
 const TOKEN_LIFE_S = 86_400;
 const TOKEN = /^csp_([0-9a-f]{40})_([0-9a-z]{26})_([0-9]{10,12})_([A-Za-z0-9_-]{43})$/;
 
-/** The tenant of an address; what somebody paid for is nobody else's. */
+/** The tenant of a payer's address (lower case, with `0x`): each payer sees only what it paid for. */
 export function payerTenant(address: string): string {
   return `${PREFIX}${address.replace(/^0x/, '')}`;
 }
 
+/** Whether a tenant is a payer without an account. */
 export function isPayer(tenant: string): boolean {
   return tenant.startsWith(PREFIX);
 }
 
-/** Lets its holder read one job that was paid for, for a day. It stands nowhere: the API's key makes it and knows it again. */
+/**
+ * A token that lets its holder read one paid job for a day. It is stored nowhere: it carries an HMAC under a
+ * key that is derived from the API's signing key.
+ */
 export function payerToken(apiKey: SigningKey, tenant: string, job: string, nowMs = Date.now()): string {
   const until = Math.floor(nowMs / 1_000) + TOKEN_LIFE_S;
   const claim = `${tenant.slice(PREFIX.length)}_${job.slice('job_'.length)}_${until}`;
   return `csp_${claim}_${mac(apiKey, claim).toString('base64url')}`;
 }
 
-/** Whose token this is and for which job, or undefined. */
+/** The tenant and the job of a token; undefined if it is forged or has expired. */
 export function readPayerToken(
   apiKey: SigningKey,
   text: string,

@@ -5,22 +5,21 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { Facilitator, NoAnswer, type Settled } from './facilitator.ts';
 import type { PaymentState } from './payment.store.ts';
+import { settlementRetryMs } from './settlement-retry.ts';
 import { Requirements, type PaymentPayload } from './x402.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { takeDue } from '../../ground/redis/take-due.ts';
 
 const LOOK_EVERY_MS = 100;
 const AT_ONCE = 16;
-/** Longer than a settlement may take: what a courier took that died comes back after this. */
+/** Longer than a settlement may take. A payment whose courier died is tried again after this. */
 const TAKEN_MS = 70_000;
-const FIRST_RETRY_MS = 1_000;
-const MAX_RETRY_MS = 60_000;
 
 /**
- * Carries out the payments of done jobs. The chain lets each authorization through once, so asking again can take nothing twice; but
- * then the answer may be a refusal that is about the first time. Hence `asked`, written before the call and removed with its
- * answer: a refusal that comes after a call whose answer nobody saw ends `unsure`, which counts for the payer and is for the
- * operator to look up.
+ * Carries out the payments of done jobs. A chain accepts each authorization once, so a repeated call takes
+ * nothing twice. But the answer to a repeated call may be a refusal because the first call succeeded.
+ * Therefore `asked` is written before the call and removed with its answer. A refusal after a call whose
+ * answer was lost ends `unsure`: it counts in favour of the payer, and the operator has to look it up.
  */
 export class PaymentSettler {
   readonly #redis: Redis;
@@ -40,16 +39,18 @@ export class PaymentSettler {
     this.#looks = new PeriodicTask(() => this.#look(), this.#warn, LOOK_EVERY_MS * 5);
   }
 
+  /** Begins to look for payments that are due. */
   start(): void {
     this.#looks.start();
   }
 
+  /** Resolves when the calls that run have been answered. */
   async stop(): Promise<void> {
     await this.#looks.stop();
     await Promise.all(this.#running);
   }
 
-  /** When to look again, ms. */
+  /** Begins what is due. Returns when to look again, in ms. */
   async #look(): Promise<number> {
     const room = AT_ONCE - this.#running.size;
     if (room <= 0) {
@@ -88,8 +89,8 @@ export class PaymentSettler {
         return this.#end(job, error.mayHaveArrived || mayBeDone ? 'unsure' : 'failed', {
           problem: 'the authorization ended before the facilitator answered',
         });
-      const wait = Math.min(FIRST_RETRY_MS * 2 ** Math.min(Number(tries ?? 0), 10), MAX_RETRY_MS);
-      await this.#redis.zadd(this.#keys.payments, 'XX', Date.now() + wait, job);
+      const nextMs = Date.now() + settlementRetryMs(Number(tries ?? 0));
+      await this.#redis.zadd(this.#keys.payments, 'XX', nextMs, job);
       return;
     }
     crashPoint('courier.after-settle');

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
@@ -7,28 +8,29 @@ import type { Withholding } from '../../core/jobs/jobs.ts';
 import { isPayer } from './payer.ts';
 import { Requirements, X402_VERSION, encode, type PaymentPayload } from './x402.ts';
 
-/** How long somebody who asks for what he paid for waits for the settlement. */
+/** How long a request for a paid answer waits for the settlement. */
 const WAIT_MS = 20_000;
 const LOOK_EVERY_MS = 100;
 
 /**
- * `held` until the job is final; then `released`, or `due` until the facilitator has spoken. `unsure` is a payment of which nobody knows
- * whether it was carried out: it counts for the payer.
+ * `held` until the job is final; then `released`, or `due` until the facilitator answers. `unsure` means that
+ * it is not known whether the payment was carried out: it counts in favour of the payer.
  */
 export const PAYMENT_STATES = ['held', 'due', 'settled', 'unsure', 'failed', 'released'] as const;
 export type PaymentState = (typeof PAYMENT_STATES)[number];
 
-/** What the ticket's hash keeps of a payment while the job is open. */
+/** The payment as the ticket's hash keeps it while the job is open. */
 export const HeldPayment = z.strictObject({
   payload: z.custom<PaymentPayload>((value) => typeof value === 'object' && value !== null),
   requirements: Requirements,
-  /** Smallest units for a millionth of the currency. */
+  /** Smallest units of the token per millionth of the currency. */
   unitsPerMillionth: z.string(),
   payer: z.string(),
   untilMs: z.number(),
 });
 export type HeldPayment = z.infer<typeof HeldPayment>;
 
+/** A payment and what became of it; `transaction` and `problem` are empty if there is none. */
 export interface PaymentRecord {
   readonly state: PaymentState;
   readonly payer: string;
@@ -37,7 +39,10 @@ export interface PaymentRecord {
   readonly problem: string;
 }
 
-/** Payments of jobs: what a payer bought is withheld from him until his payment is settled. */
+/**
+ * Payments of jobs. An answer is withheld from its payer until the payment is settled. Any number of calls
+ * may run at once.
+ */
 @Injectable()
 export class PaymentRecords implements Withholding {
   readonly #redis: Redis;
@@ -48,7 +53,7 @@ export class PaymentRecords implements Withholding {
     this.#keys = keys;
   }
 
-  /** Undefined where the job was not paid for by itself. */
+  /** The payment of a job; undefined if the job was not paid for by itself. */
   async read(job: string): Promise<PaymentRecord | undefined> {
     const row = await this.#redis.hgetall(this.#keys.payment(job));
     const { state, payer = '', requirements, transaction = '', problem = '' } = row;
@@ -62,11 +67,11 @@ export class PaymentRecords implements Withholding {
       };
     const held = await this.#redis.hget(this.#keys.ticket(job), 'payment');
     if (held === null) return undefined;
-    const { payer: holder, requirements: most } = HeldPayment.parse(JSON.parse(held));
-    return { state: 'held', payer: holder, requirements: most, transaction: '', problem: '' };
+    const { payer: holder, requirements: max } = HeldPayment.parse(JSON.parse(held));
+    return { state: 'held', payer: holder, requirements: max, transaction: '', problem: '' };
   }
 
-  /** Somebody who pays for each answer would have read it before it is paid. */
+  /** A payer would otherwise have read the whole answer before paying for it. */
   hidesProvisional(tenant: string): boolean {
     return isPayer(tenant);
   }
@@ -76,7 +81,10 @@ export class PaymentRecords implements Withholding {
     if (isPayer(tenant)) await this.requireSettled(id);
   }
 
-  /** Comes back when the payment of a done job is settled. Throws CodedErrors `payment_pending`, `payment_failed`. */
+  /**
+   * Waits up to 20 s until the payment of a done job is settled, and returns it. Throws CodedErrors
+   * `payment_pending`, `payment_failed`.
+   */
   async requireSettled(job: string): Promise<PaymentRecord | undefined> {
     const until = performance.now() + WAIT_MS;
     for (;;) {
@@ -85,19 +93,19 @@ export class PaymentRecords implements Withholding {
       if (record.state === 'failed')
         throw new CodedError(
           'payment_failed',
-          `The answer was confirmed and its payment not carried out (${record.problem}), so it is not handed out.`,
+          `The answer was confirmed, but its payment was not carried out (${record.problem}), so it is withheld.`,
           { headers: { 'payment-response': paymentResponse(record) } },
         );
       if (performance.now() > until)
         throw new CodedError('payment_pending', 'The payment is not settled yet; ask again in a moment.', {
           headers: { 'retry-after': '2' },
         });
-      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+      await sleep(LOOK_EVERY_MS);
     }
   }
 }
 
-/** The value of `PAYMENT-RESPONSE`. */
+/** The value of the header `PAYMENT-RESPONSE` (x402, version 2). */
 export function paymentResponse({ state, payer, requirements, transaction, problem }: PaymentRecord): string {
   return encode({
     x402Version: X402_VERSION,

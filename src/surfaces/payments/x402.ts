@@ -4,12 +4,13 @@ import type { Price } from '../../proof/receipts/statements.ts';
 import { maxUnits, type PaymentTerms, type Way } from './payment-terms.ts';
 
 /**
- * Version 2 of x402 over HTTP: `PAYMENT-REQUIRED`, `PAYMENT-SIGNATURE` and `PAYMENT-RESPONSE`, each Base64 of JSON, with the
- * schemes `exact` and `upto` on EVM chains.
+ * Version 2 of x402 over HTTP: the headers `PAYMENT-REQUIRED`, `PAYMENT-SIGNATURE` and `PAYMENT-RESPONSE`,
+ * each the Base64 of JSON, with the schemes `exact` and `upto` on EVM chains.
  */
 export const X402_VERSION = 2;
 const MAX_HEADER = 8_192;
 
+/** One way to pay as a payer sees it; `amount` is in smallest units of the token. */
 export const Requirements = z.object({
   scheme: z.enum(['exact', 'upto']),
   network: z.string(),
@@ -21,12 +22,13 @@ export const Requirements = z.object({
 });
 export type Requirements = z.infer<typeof Requirements>;
 
+/** The requirements of one way to pay for a job of this price: the most that it can take. */
 export function requirementsOf(way: Way, price: Price): Requirements {
   const { scheme, network, asset, payTo, maxTimeoutSeconds, extra } = way;
   return { scheme, network, amount: maxUnits(way, price), asset, payTo, maxTimeoutSeconds, extra };
 }
 
-/** The value of `PAYMENT-REQUIRED`. */
+/** The value of `PAYMENT-REQUIRED`: every way to pay for a job of this price, and why it is asked for. */
 export function paymentRequired(terms: PaymentTerms, price: Price, path: string, error: string): string {
   return encode({
     x402Version: X402_VERSION,
@@ -44,7 +46,7 @@ const Address = z.string().regex(/^0x[0-9a-fA-F]{40}$/);
 const Seconds = z.string().regex(/^[0-9]{1,15}$/);
 const Signature = z.string().regex(/^0x[0-9a-fA-F]{2,4096}$/);
 
-/** What a payer signs: a transfer of EIP-3009, or one of Permit2. */
+/** What a payer signs: a transfer by EIP-3009, or one by Permit2. */
 const Signed = z.union([
   z
     .looseObject({
@@ -93,18 +95,18 @@ const Payload = z.looseObject({
 });
 export type PaymentPayload = z.infer<typeof Payload>;
 
-/** A payment as its header says it; nothing of it is verified yet but its form. */
+/** A payment as its header states it. Only its form is checked, not its signature. */
 export interface Payment {
   readonly payload: PaymentPayload;
   /** Address in lower case, with `0x`. */
   readonly payer: string;
-  /** The same for every spelling of one authorization, which a chain lets through once. */
+  /** The same for every spelling of one authorization, which a chain accepts once. */
   readonly id: string;
   readonly sinceMs: number;
   readonly untilMs: number;
 }
 
-/** Undefined where the header does not hold a payment that we understand. */
+/** The payment in the header `PAYMENT-SIGNATURE`; undefined if it holds none that we understand. */
 export function readPayment(header: string): Payment | undefined {
   if (header.length > MAX_HEADER) return undefined;
   let json: unknown;
@@ -129,7 +131,7 @@ export function readPayment(header: string): Payment | undefined {
   };
 }
 
-/** Which way a payment takes, if it is one that is offered at this price. */
+/** The offered way to pay that a payment uses; undefined if it is not offered at this price. */
 export function wayOf(terms: PaymentTerms, price: Price, { payload: { accepted } }: Payment): Way | undefined {
   const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
   return terms.accepts.find(
@@ -142,6 +144,7 @@ export function wayOf(terms: PaymentTerms, price: Price, { payload: { accepted }
   );
 }
 
+/** The value of a header of x402. */
 export function encode(value: object): string {
   return Buffer.from(JSON.stringify(value)).toString('base64');
 }

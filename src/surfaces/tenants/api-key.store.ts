@@ -23,6 +23,7 @@ const ApiKeyRecord = z.object({
   replacedBy: z.string().optional(),
 });
 
+/** A key without its secret. Times are ISO 8601, UTC. */
 export interface ApiKeyFacts {
   readonly id: string;
   readonly tenant: string;
@@ -43,13 +44,14 @@ export interface NewKey {
   readonly limits?: Limits | undefined;
 }
 
-/** A key is looked up again after this long, which is how soon a revoked one stops working on every instance. */
+/** A cached key is read again after this long; so soon does a revoked key stop working on every instance. */
 const CACHE_MS = 1_000;
 const CACHE_SIZE = 10_000;
-const NOBODY = '0'.repeat(64);
+/** Compared with where there is no record, so that an unknown key takes as long as a known one. */
+const NO_HASH = '0'.repeat(64);
 const MAX_LISTED = 1_000;
 
-/** API keys in Redis, where only the hash of the secret stands. */
+/** API keys in Redis, which holds only the hash of each secret. Any number of calls may run at once. */
 @Injectable()
 export class ApiKeys {
   readonly #redis: Redis;
@@ -65,7 +67,7 @@ export class ApiKeys {
     this.#tenants = new Tenants(redis, keys, this.#audit);
   }
 
-  /** Makes a key; its text is shown once and stored nowhere. */
+  /** Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log. */
   async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
     const { text, keyId, hash } = newApiKey();
     const { tenant, scopes, name, expiresAt, limits } = wanted;
@@ -92,6 +94,7 @@ export class ApiKeys {
     return found;
   }
 
+  /** Ends a key at once. Throws CodedError `key_not_found`. */
   async revoke(by: string, keyId: string): Promise<void> {
     await this.get(keyId);
     await this.#audit.with(by, 'key.revoke', keyId, {}, (multi) =>
@@ -99,7 +102,10 @@ export class ApiKeys {
     );
   }
 
-  /** A new key like this one, which ends after the overlap. */
+  /**
+   * Makes a new key like this one, which ends after the overlap. Throws CodedErrors `key_not_found`,
+   * `key_over`.
+   */
   async rotate(by: string, keyId: string, overlapMs: number): Promise<{ text: string; keyId: string }> {
     const old = await this.get(keyId);
     if (old.revokedAt !== undefined || old.replacedBy !== undefined)
@@ -121,7 +127,7 @@ export class ApiKeys {
     return found.filter((key) => key !== undefined && (tenant === undefined || key.tenant === tenant)) as ApiKeyFacts[];
   }
 
-  /** Who holds this key, or undefined. Does the same work for an unknown key as for a known one. */
+  /** The holder of a valid key, or undefined. An unknown key costs as much work as a known one. */
   async authenticate(text: string): Promise<Caller | undefined> {
     const presented = parseApiKey(text);
     if (presented === undefined) return undefined;
@@ -130,20 +136,20 @@ export class ApiKeys {
     const now = performance.now();
     if (cached !== undefined && now - cached.at < CACHE_MS) return cached.caller;
     const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(presented.keyId)));
-    const matches = hashesEqual(record.success ? record.data.hash : NOBODY, presented.hash);
+    const matches = hashesEqual(record.success ? record.data.hash : NO_HASH, presented.hash);
     const caller = record.success && matches ? await this.#callerOf(presented.keyId, record.data) : undefined;
     if (this.#cache.size >= CACHE_SIZE) this.#cache.clear();
     this.#cache.set(cacheKey, { caller, at: now });
     return caller;
   }
 
-  /** The limits in force for what a key began, whether or not it still works. */
+  /** The limits in force for work that a key began, whether or not the key still works. */
   async limitsOf(tenant: string, keyId: string): Promise<Caller['limits']> {
     const [own, key] = await Promise.all([this.#tenants.find(tenant), this.#read(keyId)]);
     return { tenant: own?.limits ?? NO_LIMITS, key: key?.limits ?? NO_LIMITS };
   }
 
-  /** Somebody who is known by other means than a key; undefined where the tenant is disabled. */
+  /** A caller who is identified by other means than an API key; undefined if the tenant is disabled. */
   async callerWithout(tenant: string, keyId: string, scopes: readonly Scope[]): Promise<Caller | undefined> {
     const own = await this.#tenants.find(tenant);
     if (own?.disabledAt !== undefined) return undefined;

@@ -1,39 +1,48 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Limits } from './limits.ts';
 
+/** What a key may be used for; each scope stands for itself alone. */
 export const SCOPES = ['submit', 'read', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
-/** Who a request comes from. */
+/** The sender of an authenticated request. */
 export interface Caller {
   readonly tenant: string;
   readonly scopes: ReadonlySet<Scope>;
   readonly keyId: string;
-  /** Of the tenant and of the key itself: both hold. */
+  /** Limits of the tenant and of the key itself; both apply. */
   readonly limits: { readonly tenant: Limits; readonly key: Limits };
 }
 
-/** `csk_<key id>_<secret>`: the prefix is for secret scanners, the id finds the record, the secret is 256 random bits. */
+/**
+ * `csk_<key id>_<secret>`: the prefix is for secret scanners, the id finds the record, the secret is 256
+ * random bits.
+ */
 const FORMAT = /^csk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
 
+/**
+ * A new random key: its text for the owner, and the id and the hash (hex SHA-256 of the secret) that are
+ * stored.
+ */
 export function newApiKey(): { text: string; keyId: string; hash: string } {
   const keyId = randomBytes(8).toString('hex');
   const secret = randomBytes(32).toString('base64url');
   return { text: `csk_${keyId}_${secret}`, keyId, hash: hashSecret(secret) };
 }
 
+/** The id and the hash of a key's text; undefined if the text does not have the form of a key. */
 export function parseApiKey(text: string): { keyId: string; hash: string } | undefined {
   const [, keyId, secret] = FORMAT.exec(text) ?? [];
   return keyId === undefined || secret === undefined ? undefined : { keyId, hash: hashSecret(secret) };
 }
 
-/** Constant-time comparison of two hashes of equal length. */
+/** Compares two hex hashes in constant time; hashes of different lengths are different. */
 export function hashesEqual(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a, 'hex'), Buffer.from(b, 'hex')];
   return left.length === right.length && timingSafeEqual(left, right);
 }
 
-/** SHA-256 is enough for a secret of 256 random bits, and no lever for a denial of service as a slow hash would be. */
+/** SHA-256 is enough for a secret of 256 random bits; a slow hash would only help denial of service. */
 function hashSecret(secret: string): string {
   return createHash('sha256').update(secret).digest('hex');
 }

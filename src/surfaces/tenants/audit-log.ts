@@ -5,16 +5,20 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 const MAX_ENTRIES = 100_000;
 
 export interface AuditEntry {
+  /** Id of the entry in the stream; later entries have greater ids. */
   readonly id: string;
   readonly at: string;
-  /** The key that did it, or `cli` for whoever holds the API's Redis user. */
+  /** Id of the API key that made the change, or `cli` for a holder of the API's Redis password. */
   readonly by: string;
   readonly action: string;
   readonly target: string;
   readonly detail: unknown;
 }
 
-/** Who changed what about tenants and keys. Redis lets the API append here, and neither change nor delete. */
+/**
+ * Who changed what about tenants and keys. The ACL lets the API append to this stream, but not change or
+ * delete.
+ */
 @Injectable()
 export class AuditLog {
   readonly #redis: Redis;
@@ -25,7 +29,7 @@ export class AuditLog {
     this.#keys = keys;
   }
 
-  /** Does the change and writes it down, both or neither. */
+  /** Makes a change and records it, both or neither. Throws what Redis answers. */
   async with(
     by: string,
     action: string,
@@ -39,7 +43,7 @@ export class AuditLog {
     for (const [error] of (await multi.exec()) ?? []) if (error) throw error;
   }
 
-  /** The newest first, before an entry where one is named. */
+  /** At most `limit` entries, newest first, older than the entry `before` if it is given. */
   async list(limit: number, before: string | undefined): Promise<AuditEntry[]> {
     const rows = await this.#redis.xrevrange(
       this.#keys.audit,

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 /**
- * What a tenant or a key may use; what is absent is not limited. A key has its tenant's limits and its own, and the
- * tighter one holds. Money is in millionths of the price table's currency.
+ * What a tenant or a key may use; an absent limit does not limit. A key has its tenant's limits and its own,
+ * and the tighter one applies. `spend` is in millionths of the price table's currency.
  */
 export const Limits = z.strictObject({
   requests_per_minute: z.number().int().min(1).max(1_000_000).optional(),

@@ -11,7 +11,10 @@ const WINDOW_MS = 60_000;
 type Unit = 'requests' | 'tokens';
 const FIELD = { requests: 'requests_per_minute', tokens: 'tokens_per_minute' } as const;
 
-/** Allowances per minute, shared by all instances. */
+/**
+ * Requests and tokens per minute, counted in Redis and so shared by all instances. Any number of calls may
+ * run at once.
+ */
 @Injectable()
 export class RateLimits {
   readonly #redis: Redis;
@@ -23,8 +26,9 @@ export class RateLimits {
   }
 
   /**
-   * Takes from the tenant's and the key's allowance, or from neither. Returns headers that tell how they stand
-   * (draft-ietf-httpapi-ratelimit-headers). Throws CodedError `rate_limited`, with `Retry-After`.
+   * Takes from the tenant's and the key's allowance, or from neither. Returns the headers that describe both
+   * (draft-ietf-httpapi-ratelimit-headers), none if there is no limit. Throws CodedError `rate_limited` with
+   * `Retry-After`.
    */
   async take(
     caller: Pick<Caller, 'tenant' | 'keyId' | 'limits'>,
@@ -41,7 +45,7 @@ export class RateLimits {
     if (tooLarge !== undefined)
       throw new CodedError(
         'rate_limited',
-        `This request may take ${amount} ${unit}, and ${tooLarge.quota} a minute are allowed; ask for fewer.`,
+        `This request may take ${amount} ${unit}, and ${tooLarge.quota} per minute are allowed; ask for fewer.`,
         { headers: { 'x-should-retry': 'false' } },
       );
     const reply = await TAKE.run(
@@ -62,7 +66,7 @@ export class RateLimits {
     if (rows.every(({ granted }) => granted === 1)) return headers;
     const waitMs = Math.max(...rows.map((row) => row.waitMs));
     const violated = rows.filter((row) => row.waitMs > 0).map(({ name }) => name);
-    throw new CodedError('rate_limited', `The limit ${violated.join(' and ')} is reached; wait a moment.`, {
+    throw new CodedError('rate_limited', `The limit ${violated.join(' and ')} is reached; try again in a moment.`, {
       headers: {
         ...headers,
         'retry-after': String(Math.max(1, Math.ceil(waitMs / 1_000))),

@@ -24,7 +24,7 @@ export interface Tenant {
 
 const MAX_LISTED = 10_000;
 
-/** Tenants, by name. What is changed stands in the audit log, in one step. */
+/** Tenants by name. A change and its audit entry are written together. */
 @Injectable()
 export class Tenants {
   readonly #redis: Redis;
@@ -37,7 +37,7 @@ export class Tenants {
     this.#audit = audit;
   }
 
-  /** Throws CodedError `tenant_exists`. */
+  /** Makes a tenant. Of two calls at once with one name, one throws CodedError `tenant_exists`. */
   async create(by: string, name: string, limits: Limits): Promise<Tenant> {
     const createdAt = new Date().toISOString();
     if ((await this.#redis.hsetnx(this.#keys.tenant(name), 'createdAt', createdAt)) === 0)
@@ -55,6 +55,7 @@ export class Tenants {
     return found;
   }
 
+  /** The tenant, or undefined. A tenant exists only if it was created; a key may name one that was not. */
   async find(name: string): Promise<Tenant | undefined> {
     const parsed = TenantRecord.safeParse(await this.#redis.hgetall(this.#keys.tenant(name)));
     if (!parsed.success) return undefined;
@@ -62,12 +63,16 @@ export class Tenants {
     return { name, createdAt, disabledAt, limits };
   }
 
+  /** All tenants, sorted by name. */
   async list(): Promise<Tenant[]> {
     const names = (await this.#redis.smembers(this.#keys.tenants)).toSorted().slice(0, MAX_LISTED);
     return (await Promise.all(names.map((name) => this.find(name)))).filter((tenant) => tenant !== undefined);
   }
 
-  /** Keys of a disabled tenant stop working within seconds; its jobs go on. */
+  /**
+   * Changes limits or locks a tenant out: its keys stop working within seconds, and its jobs go on. Throws
+   * CodedError `tenant_not_found`.
+   */
   async change(
     by: string,
     name: string,

@@ -5,9 +5,9 @@ import { isIP, type LookupFunction } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 
-/** Where a tenant may have us send something: never to our own network, unless the operator says so. */
+/** Where webhooks may be sent: never into our own network, unless the operator allows it. */
 export class EgressRules {
-  /** Private addresses, any port, and plain http: for an installation whose receivers are inside. */
+  /** Allows private addresses, any port and plain http, for an installation whose receivers are inside. */
   readonly allowPrivate: boolean;
 
   constructor(allowPrivate: boolean) {
@@ -20,14 +20,15 @@ const MAX_URL = 2_048;
 const TIMEOUT_MS = 15_000;
 const MAX_ANSWER_BYTES = 65_536;
 
+/** What a receiver answered. `retryAfter` is the header of that name. */
 export interface Answer {
   readonly status: number;
   readonly retryAfter: string | undefined;
 }
 
-/** The address, normalised. Throws CodedError `webhook_refused` that says why not. */
+/** The normalized address. Throws CodedError `webhook_refused`, which says what is wrong with it. */
 export function checkUrl(text: string, { allowPrivate }: EgressRules): URL {
-  const refuse = (why: string) => new CodedError('webhook_refused', `This address is not sent to: ${why}.`);
+  const refuse = (why: string) => new CodedError('webhook_refused', `Webhooks are not sent to this address: ${why}.`);
   if (text.length > MAX_URL) throw refuse(`it is longer than ${MAX_URL} characters`);
   let url: URL;
   try {
@@ -39,19 +40,22 @@ export function checkUrl(text: string, { allowPrivate }: EgressRules): URL {
   if (url.username !== '' || url.password !== '') throw refuse('it holds a user name or password');
   if (!allowPrivate && !PORTS.has(url.port)) throw refuse('its port is not 443 or 8443');
   const host = hostOf(url);
-  if (!allowPrivate && isIP(host) !== 0 && !isPublic(host)) throw refuse('its address is not a public one');
+  if (!allowPrivate && isIP(host) !== 0 && !isPublic(host)) throw refuse('its address is not public');
   return url;
 }
 
-/** Whether an address is one of the public Internet, in whatever form it is written: mapped, translated and tunnelled ones are not. */
+/** Whether an address is public, in any spelling. Mapped, translated and tunnelled IPv4 addresses are not. */
 export function isPublic(address: string): boolean {
   if (!ipaddr.isValid(address)) return false;
   const parsed = ipaddr.parse(address);
-  // Of IPv6, only what is given out for the public (2000::/3) counts: the library calls ::127.0.0.1 unicast.
+  // Of IPv6, only 2000::/3 is assigned to the public Internet: the library calls ::127.0.0.1 unicast.
   return parsed.range() === 'unicast' && (parsed.kind() === 'ipv4' || parsed.match(ipaddr.parseCIDR('2000::/3')));
 }
 
-/** Sends messages. Connections are kept for the next one; each was checked when it was made. */
+/**
+ * Sends webhook messages. Connections are kept for reuse; the address of each was checked when it was opened.
+ * Any number of calls may run at once.
+ */
 export class Egress {
   readonly #rules: EgressRules;
   readonly #http: HttpAgent;
@@ -64,14 +68,16 @@ export class Egress {
     this.#https = new HttpsAgent(options);
   }
 
+  /** Closes all connections. */
   close(): void {
     this.#http.destroy();
     this.#https.destroy();
   }
 
   /**
-   * The status of the answer; what it says beyond is read to a bound and thrown away. Redirects are not followed. Throws CodedError
-   * `webhook_refused` for an address that is not allowed, and an Error that says what failed otherwise, after 15 s at the latest.
+   * Sends a POST and returns the status of the answer. Its body is read up to a bound and discarded.
+   * Redirects are not followed. Throws CodedError `webhook_refused` for an address that is not allowed, and
+   * otherwise an Error that says what failed, after 15 s at the latest.
    */
   post(text: string, headers: Record<string, string>, body: string): Promise<Answer> {
     const url = checkUrl(text, this.#rules);
@@ -80,7 +86,8 @@ export class Egress {
       method: 'POST',
       agent: isPlain ? this.#http : this.#https,
       headers: { ...headers, 'content-length': Buffer.byteLength(body) },
-      // The address that was checked is the one that is connected to: there is no second look-up to rebind.
+      // The connection goes to the address that was checked here: there is no second look-up that could be
+      // rebound.
       lookup: this.#lookup,
       signal: AbortSignal.timeout(TIMEOUT_MS),
     };
@@ -99,7 +106,8 @@ export class Egress {
         response.once('error', reject);
       });
       request.once('error', (error) => {
-        // A kept connection that the other side had just closed says nothing about the receiver.
+        // The receiver had just closed the kept connection: that says nothing about whether it accepts
+        // messages.
         if (request.reusedSocket && systemCodeOf(error) === 'ECONNRESET')
           this.post(text, headers, body).then(resolveAnswer, reject);
         else reject(error);
@@ -117,7 +125,10 @@ export class Egress {
       const allowed = this.#rules.allowPrivate ? addresses : addresses.filter(({ address }) => isPublic(address));
       const [first] = allowed;
       if (first === undefined) {
-        callback(new CodedError('webhook_refused', 'The name leads to an address that is not a public one.'), []);
+        callback(
+          new CodedError('webhook_refused', 'Webhooks are not sent to this name: its address is not public.'),
+          [],
+        );
         return;
       }
       if (options.all === true) callback(null, allowed);
@@ -126,7 +137,7 @@ export class Egress {
   };
 }
 
-/** For people who look at their deliveries: what failed, without what was answered. */
+/** What failed, for the owner of the endpoint; never what was answered. */
 export function describeFailure(error: unknown): string {
   if (error instanceof CodedError) return error.message;
   if (error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError'))

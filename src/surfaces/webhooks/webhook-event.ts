@@ -3,18 +3,19 @@ import { EVENT_TYPES, type EventType } from '../../proof/contract/event-types.ts
 import { stateEvents } from '../../core/jobs/job-events.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
 
-/** What a per-job address hears of where it does not say. */
+/** The events that a job's own address gets unless the job names others. */
 export const FINAL_EVENT_TYPES = FINAL_STATES.map((state) => `job.${state}` as const);
 
+/** An event of a job or a batch. */
 export interface WebhookEvent {
-  /** Grows within one job. */
+  /** Grows with each event of one job. */
   readonly rank: number;
   readonly type: EventType;
-  /** The body, as Standard Webhooks recommends it: type, timestamp, data. */
+  /** The body that Standard Webhooks recommends: JSON with type, timestamp and data. */
   readonly body: string;
 }
 
-/** The events of a job up to now, in their order, as its documents tell them. */
+/** The events of a job up to now, in order, derived from its documents. */
 export function jobEvents(view: JobView): WebhookEvent[] {
   return stateEvents(view).map(({ id: [epoch, phase], data }) => {
     const { state, at, ...more } = data as { state: JobView['state']; at: string };
@@ -30,7 +31,7 @@ export function jobEvents(view: JobView): WebhookEvent[] {
   });
 }
 
-/** The end of a batch, in the words of OpenAI's webhooks and ours. */
+/** The event of a batch's end, named as OpenAI names it. Undefined for a status that has no event. */
 export function batchEvent(batch: { id: string; status: string }, atMs: number): WebhookEvent | undefined {
   const type = EVENT_TYPES.find((one) => one === `batch.${batch.status}`);
   if (type === undefined) return undefined;

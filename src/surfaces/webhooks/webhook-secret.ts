@@ -2,17 +2,21 @@ import { createHmac } from 'node:crypto';
 import { SigningKey } from '../../ground/keys/signing-key.ts';
 
 /**
- * The secrets of an endpoint are derived from the API's key, the endpoint's id and the number of its rotation: they are the
- * same for whoever holds that key, and stand nowhere.
+ * The secrets of an endpoint. They are derived from the API's signing key, the endpoint's id and the number
+ * of its rotation, so every holder of that key derives the same ones, and none is stored.
  */
 export interface WebhookSecret {
-  /** `whsec_` and base64: for HMAC-SHA256 (v1). */
+  /** `whsec_` and Base64: the key of HMAC-SHA256 (v1). */
   readonly symmetric: string;
-  /** `whpk_` and base64: the Ed25519 key that verifies v1a. */
+  /** `whpk_` and Base64: the Ed25519 key that verifies v1a. */
   readonly publicKey: string;
+  /**
+   * The value of `webhook-signature`: both signatures of Standard Webhooks 1.0.0, over `id.timestamp.body`.
+   */
   sign(id: string, timestampS: number, body: string): string;
 }
 
+/** The secrets of an endpoint after so many rotations; `generation` counts from 1. */
 export function webhookSecret(apiKey: SigningKey, endpoint: string, generation: number): WebhookSecret {
   const derive = (purpose: string) => apiKey.derive(`countersign/webhook/${purpose}/${endpoint}/${generation}`);
   const shared = derive('v1');
@@ -20,7 +24,6 @@ export function webhookSecret(apiKey: SigningKey, endpoint: string, generation: 
   return {
     symmetric: `whsec_${shared.toString('base64')}`,
     publicKey: `whpk_${own.public.raw}`,
-    /** Both signatures of Standard Webhooks 1.0.0, over `id.timestamp.body`. */
     sign(id, timestampS, body) {
       const content = Buffer.from(`${id}.${timestampS}.${body}`);
       const hmac = createHmac('sha256', shared).update(content).digest('base64');

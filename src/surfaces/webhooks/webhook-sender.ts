@@ -6,19 +6,19 @@ import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { describeFailure, Egress, type Answer, type EgressRules } from './egress.ts';
+import { webhookRetryMs } from './webhook-retry.ts';
 import { webhookSecret } from './webhook-secret.ts';
 import { takeDue } from '../../ground/redis/take-due.ts';
 import { JOB_ENDPOINT, type WebhookMessage, type Endpoint, type Webhooks } from './webhook.store.ts';
 
 const LOOK_EVERY_MS = 100;
 const MESSAGES_AT_ONCE = 64;
-/** A receiver that answers slowly takes this many places and no more. */
+/** One receiver gets at most this many messages at once, so that a slow one does not hold up the others. */
 const AT_ONCE_TO_ONE = 8;
-/** Longer than an attempt may take: a message that was taken by a courier that died comes back after this. */
+/** Longer than an attempt may take. A message whose courier died is sent again after this. */
 const TAKEN_MS = 20_000;
-const MAX_RETRY_AFTER_S = 86_400;
 
-/** What sending needs. `signingKey` is what the secrets of endpoints are derived from. */
+/** What sending needs. The secrets of endpoints are derived from `signingKey`. */
 export interface SenderParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
@@ -28,8 +28,9 @@ export interface SenderParts {
 }
 
 /**
- * Sends messages at least once, each under one id however often: what is due is taken for a while, sent, and its outcome
- * written down. A crash after the sending and before the writing sends it again.
+ * Sends each webhook message at least once, always under the same id. A message that is due is taken for a
+ * while, sent, and its outcome recorded. A crash between sending and recording sends it again. Any number of
+ * couriers may send at once: a message is taken by one of them.
  */
 export class WebhookSender {
   readonly #parts: SenderParts;
@@ -50,17 +51,19 @@ export class WebhookSender {
     this.#looks = new PeriodicTask(() => this.#look(), this.#warn, LOOK_EVERY_MS * 5);
   }
 
+  /** Begins to look for messages that are due. */
   start(): void {
     this.#looks.start();
   }
 
+  /** Resolves when the attempts that run have ended. */
   async stop(): Promise<void> {
     await this.#looks.stop();
     await Promise.all([...this.#sending.values()].map(({ work }) => work));
     this.#egress.close();
   }
 
-  /** When to look again, ms. */
+  /** Begins to send what is due. Returns when to look again, in ms. */
   async #look(): Promise<number> {
     const { redis, keys, webhooks } = this.#parts;
     const room = MESSAGES_AT_ONCE - this.#sending.size;
@@ -98,7 +101,7 @@ export class WebhookSender {
         : await webhooks.get(message.tenant, message.endpoint).catch(() => undefined);
     if (message.endpoint !== JOB_ENDPOINT && endpoint === undefined)
       return this.#end(message, message.attempts, 'failed', { problem: 'The endpoint was deleted.' });
-    // A test and a redelivery are wishes of the owner; everything else stops with the endpoint.
+    // The first attempt of a test or a redelivery is the owner's wish; all others stop with the endpoint.
     if (endpoint !== undefined && endpoint.disabledMs !== null && message.attempts > 0)
       return this.#end(message, message.attempts, 'failed', { problem: 'The endpoint is disabled.' });
     let answer: Answer | undefined;
@@ -160,13 +163,10 @@ export class WebhookSender {
   async #retry(message: WebhookMessage, answer: Answer | undefined, problem: string): Promise<void> {
     const { redis, keys } = this.#parts;
     const attempts = message.attempts + 1;
-    const wait = this.#schedule[attempts];
     const answered = answer === undefined ? {} : { answered: answer.status };
-    if (wait === undefined) return this.#end(message, attempts, 'failed', { ...answered, problem });
-    const asked = Number(answer?.retryAfter);
-    const afterS = Number.isFinite(asked) && asked > 0 ? Math.max(wait, Math.min(asked, MAX_RETRY_AFTER_S)) : wait;
-    // Later by up to a tenth, never earlier than the receiver asked.
-    const next = Math.ceil(Date.now() + afterS * 1_000 * (1 + Math.random() / 10));
+    const waitMs = webhookRetryMs(this.#schedule, attempts, answer?.retryAfter, Math.random());
+    if (waitMs === undefined) return this.#end(message, attempts, 'failed', { ...answered, problem });
+    const next = Math.ceil(Date.now() + waitMs);
     await redis
       .multi()
       .hset(keys.webhookMessage(message.id), { attempts, problem, next, ...answered })

@@ -8,12 +8,13 @@ import { type WebhookEvent } from './webhook-event.ts';
 import { EVENT_TYPES, type EventType } from '../../proof/contract/event-types.ts';
 
 const MAX_ENDPOINTS = 20;
-/** Messages are kept for this long after they were made, whatever became of them. */
+/** Messages are kept for this long after they were made, delivered or not. */
 export const KEEP_MESSAGES_MS = 7 * 86_400_000;
-/** A tenant without endpoints is listened to for this long after somebody asked. */
+/** Events of a tenant without endpoints are recorded for this long after the last request for them. */
 const LISTEN_MS = 86_400_000;
 const FOREVER = 8_640_000_000_000_000;
 
+/** Standard Webhooks, or CloudEvents headers besides them. */
 export const FORMATS = ['standard', 'cloudevents'] as const;
 
 const Endpoint = z.object({
@@ -24,7 +25,7 @@ const Endpoint = z.object({
   createdMs: z.number(),
   disabledMs: z.number().nullable(),
   disabledBecause: z.string().nullable(),
-  /** Which secret signs, and until when the one before it signs too. */
+  /** Number of the secret that signs, from 1. The one before it signs too until `previousUntilMs`. */
   generation: z.number(),
   previousUntilMs: z.number().nullable(),
 });
@@ -46,12 +47,15 @@ const WebhookMessage = z.object({
 });
 export type WebhookMessage = z.infer<typeof WebhookMessage> & { readonly id: string };
 
-/** The endpoint that per-job addresses stand for. */
+/** The endpoint of messages to a job's own address. */
 export const JOB_ENDPOINT = 'job';
 
 const UNKNOWN = 'There is no webhook endpoint with this id.';
 
-/** Endpoints of tenants, and the messages for them. */
+/**
+ * Webhook endpoints of tenants, and the messages for them. Any number of calls may run at once; of two
+ * changes to one endpoint, the later one wins.
+ */
 @Injectable()
 export class Webhooks {
   readonly #redis: Redis;
@@ -62,7 +66,7 @@ export class Webhooks {
     this.#keys = keys;
   }
 
-  /** Throws CodedError `too_many_webhooks`. */
+  /** Makes an endpoint, which gets events from now on. Throws CodedError `too_many_webhooks`. */
   async create(tenant: string, wanted: Pick<Endpoint, 'url' | 'events' | 'format' | 'description'>): Promise<Endpoint> {
     if ((await this.#redis.hlen(this.#keys.webhooks(tenant))) >= MAX_ENDPOINTS)
       throw new CodedError('too_many_webhooks', `There are ${MAX_ENDPOINTS} endpoints already; delete one first.`);
@@ -87,6 +91,7 @@ export class Webhooks {
     return found;
   }
 
+  /** The endpoints of a tenant, oldest first. */
   async list(tenant: string): Promise<Endpoint[]> {
     const found = await this.#redis.hgetall(this.#keys.webhooks(tenant));
     return Object.entries(found)
@@ -94,6 +99,7 @@ export class Webhooks {
       .toSorted((a, b) => a.createdMs - b.createdMs);
   }
 
+  /** Changes what is named. Throws CodedError `webhook_not_found`. */
   async change(
     tenant: string,
     id: string,
@@ -120,7 +126,10 @@ export class Webhooks {
     return changed;
   }
 
-  /** From now on another secret signs; the one before it signs too, for the time of the overlap. */
+  /**
+   * A new secret signs from now on; the one before it signs too during the overlap. Throws CodedError
+   * `webhook_not_found`.
+   */
   async rotate(tenant: string, id: string, overlapMs: number): Promise<Endpoint> {
     const endpoint = await this.get(tenant, id);
     const changed = {
@@ -132,13 +141,14 @@ export class Webhooks {
     return changed;
   }
 
-  /** Nobody there wants messages any more. */
+  /** Stops messages to an endpoint whose receiver does not want them any more. */
   async disable(tenant: string, id: string, because: string): Promise<void> {
     const endpoint = await this.get(tenant, id).catch(() => undefined);
     if (endpoint !== undefined)
       await this.#write(tenant, { ...endpoint, disabledMs: Date.now(), disabledBecause: because });
   }
 
+  /** Deletes an endpoint. Throws CodedError `webhook_not_found`. */
   async remove(tenant: string, id: string): Promise<void> {
     await this.get(tenant, id);
     await this.#redis.hdel(this.#keys.webhooks(tenant), id);
@@ -146,13 +156,13 @@ export class Webhooks {
       await this.#redis.hset(this.#keys.listeners, tenant, Date.now() + LISTEN_MS);
   }
 
-  /** Events of this tenant are told from now on, for a day at least. */
+  /** Records the tenant's events from now on, for a day at least. */
   async listen(tenant: string, ms = LISTEN_MS): Promise<void> {
     const until = Number((await this.#redis.hget(this.#keys.listeners, tenant)) ?? 0);
     if (until < Date.now() + ms) await this.#redis.hset(this.#keys.listeners, tenant, Date.now() + ms);
   }
 
-  /** One message, now, whatever the endpoint listens to. */
+  /** Sends one test message now, whatever events the endpoint gets. */
   async sendTest(tenant: string, endpoint: Endpoint): Promise<WebhookMessage> {
     const createdMs = Date.now();
     const body = JSON.stringify({
@@ -180,25 +190,28 @@ export class Webhooks {
     return this.delivery(tenant, id);
   }
 
-  /** The newest messages of an endpoint. */
+  /** At most `limit` messages of an endpoint, newest first. */
   async deliveries(tenant: string, endpoint: string, limit: number): Promise<WebhookMessage[]> {
     const ids = await this.#redis.zrevrange(this.#keys.webhookMessagesOf(tenant, endpoint), 0, limit - 1);
     return (await Promise.all(ids.map((id) => this.read(id)))).filter((one) => one !== undefined);
   }
 
-  /** Throws CodedError `delivery_not_found`. */
+  /** A tenant's message. Throws CodedError `delivery_not_found`. */
   async delivery(tenant: string, id: string): Promise<WebhookMessage> {
     const found = await this.read(id);
     if (found?.tenant !== tenant) throw new CodedError('delivery_not_found', 'There is no message with this id.');
     return found;
   }
 
+  /** A message of any tenant, or undefined. */
   async read(id: string): Promise<WebhookMessage | undefined> {
     const parsed = WebhookMessage.safeParse(await this.#redis.hgetall(this.#keys.webhookMessage(id)));
     return parsed.success ? { id, ...parsed.data } : undefined;
   }
 
-  /** Sends a message again, under the same id, from the beginning of the schedule. */
+  /**
+   * Sends a message again under the same id, with a fresh schedule. Throws CodedError `delivery_not_found`.
+   */
   async redeliver(tenant: string, id: string): Promise<WebhookMessage> {
     const found = await this.delivery(tenant, id);
     await this.#redis
@@ -215,11 +228,12 @@ export class Webhooks {
   }
 }
 
+/** The id of a message: receivers use it to recognize a repeated one. */
 export function newMessageId(): string {
   return `msg_${freshRandom(16).toString('hex')}`;
 }
 
-/** A message of an event, for whoever wants it. */
+/** The messages of an event: one for each endpoint that gets it, and one for the job's own address. */
 export function messagesOf(
   event: WebhookEvent,
   endpoints: readonly Endpoint[],

@@ -1,26 +1,28 @@
 --[[
-  Accept jobs: the ticket, the idempotency key, the indexes and what is held for it, in one step, so that a crash leaves
-  all or nothing. What is still missing after a crash here is the delivery by BullMQ; the attestor's sweep adds it, since the
-  job stands in `open`.
+  Accept jobs: write ticket, idempotency key, indexes and the amount held, in one step, so that a crash leaves
+  all or nothing. After a crash right here only the delivery by BullMQ is missing; the attestor's sweep adds it,
+  because the job is in `open`.
 
     KEYS[1]  sorted set of open jobs          {shard}:open
     ARGV[1]  key prefix                       {shard}:
     ARGV[2]  life of an idempotency key, ms
     ARGV[3]  first look of the sweep, ms after creation
-    ARGV[4+] per job: id, signed ticket, small input or "", tenant, model, queue, created ms, deadline ms,
-             attempts, cost, idempotency key digest or "", body digest, API key id, extra fields of the ticket as one JSON object,
-             most open jobs of the tenant or 0, amount to hold, what tenant and key may spend or "", ledger month, ledger entry
-  Returns per job {'ok', id}, or
-    {'same', id}   the key was used with this body: that job answers
-    {'other', id}  the key was used with another body
-    {'busy', n}    the tenant has n open jobs, and may have no more
-    {'spent', n}   the tenant or the key would spend more than it may; n is what is left
-  Running it twice with the same arguments (a lost reply) answers 'same' or 'ok' and changes nothing.
+    ARGV[4+] for each job: id, signed ticket, small input or "", tenant, model, queue, created ms, deadline ms,
+             attempts, cost, digest of the idempotency key or "", digest of the body, API key id,
+             further fields of the ticket's hash as one JSON object or "",
+             maximum open jobs of the tenant or 0, amount to hold, spending limit of the tenant or "", spending limit of the key or "",
+             ledger month, ledger entry
+  Returns for each job {'ok', id}, or
+    {'same', id}   the idempotency key was used with this body, by the job with this id
+    {'other', id}  the idempotency key was used with another body
+    {'busy', n}    the tenant has n open jobs, and may not have more
+    {'spent', n}   the tenant or the key would exceed its spending limit; n is what is left
+  Running it again with the same arguments (after a lost reply) returns 'same' or 'ok' and changes nothing.
 ]]
 local prefix, idemTtl, firstLook = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local replies = {}
 
--- What is to be added to sorted sets: one command for each set and not for each job.
+-- Additions to sorted sets are gathered: one command for each set instead of one for each job.
 local additions = {}
 local function add(set, score, id)
   local members = additions[set] or {}
@@ -33,7 +35,7 @@ local function flush()
   additions = {}
 end
 
--- A tenant's jobs that are kept and have not ended.
+-- The number of a tenant's jobs that have not ended.
 local function openJobs(tenant)
   flush()
   local count = redis.call('ZCARD', prefix .. 'jobs:' .. tenant)
@@ -43,13 +45,14 @@ local function openJobs(tenant)
   return count
 end
 
--- What is left of a limit, or false where there is none.
+-- What is left of a spending limit, or false if there is none.
 local function left(account, field, most)
   if most == '' then return false end
   local held, spent = unpack(redis.call('HMGET', account, field .. 'held', field .. 'spent'))
   return tonumber(most) - (tonumber(held or '0') or 0) - (tonumber(spent or '0') or 0)
 end
 
+-- Why a job is not accepted, or nil.
 local function refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
   if most ~= '0' then
     local open = openJobs(tenant)

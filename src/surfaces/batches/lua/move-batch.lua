@@ -1,12 +1,12 @@
 --[[
-  Move a batch from one status to another, or say that it cannot.
+  Move a batch from one status to another, or say that it may not move: a compare-and-set.
 
     KEYS[1]  batch          {shard}:batch:<id>     ARGV[1]  id
                                                    ARGV[2]  status to move to
-                                                   ARGV[3]  statuses it may have now, parted by spaces
-                                                   ARGV[4]  ms to keep it from now on, where it is over; else 0
+                                                   ARGV[3]  statuses it may have now, separated by spaces
+                                                   ARGV[4]  ms to keep it from now on if it is over, else 0
                                                    ARGV[5]  now, ms
-                                                   ARGV[6+] fields to write with it: name, value
+                                                   ARGV[6+] fields to write with it: name, value, …
   Returns 'moved' or 'refused'.
 ]]
 local status = redis.call('HGET', KEYS[1], 'status')

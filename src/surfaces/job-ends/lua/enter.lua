@@ -1,25 +1,33 @@
 --[[
-  Enter what became of jobs in the books, and tell it, in one step: usage, ledger, the tenant's events and the messages
-  that are to be sent. Each end is entered once, since the cursor only grows; each event is told once, since its rank only grows.
+  Record the ends of jobs, in one step: usage, ledger, payment, the tenant's events and the webhook messages to
+  send. Each end is recorded once, because the cursor only grows. Each event is recorded once, because the rank of
+  a subject's last event only grows.
 
-    KEYS[1]  job ends    {shard}:jobends       ARGV[1]  key prefix
-    KEYS[2]  cursors     {shard}:eventcursor   ARGV[2]  JSON: a list of
-    KEYS[3]  deliveries  {shard}:deliveries      { subject, tenant, batch (true for one that is over),
-    KEYS[4]  batches     {shard}:batches
-                                                   end: { score, day, month, usage: { field: amount },
-                                                          ledger: { kind, entry, hold, charge, key } or absent,
-                                                          payment: { field: value } or absent } or absent,
-                                                   events: [ { rank, type, data, messages: [ { id, endpoint, fields: { … } } ] } ] }
-    ARGV[3]  now, ms    ARGV[4]  most events of a tenant's feed    ARGV[5]  ms to keep usage    ARGV[6]  ms to keep messages
+    KEYS[1]  job ends: cursor    {shard}:jobends        ARGV[1]  key prefix
+    KEYS[2]  event cursors       {shard}:eventcursor    ARGV[2]  JSON, see below
+    KEYS[3]  messages to send    {shard}:deliveries     ARGV[3]  now, ms
+    KEYS[4]  open batches        {shard}:batches        ARGV[4]  maximum events of a tenant's feed
+                                                        ARGV[5]  ms to keep usage and payments
+                                                        ARGV[6]  ms to keep messages
+  ARGV[2] is a list of
+    { subject, tenant,
+      batch: true for a batch that is over, else absent,
+      end: { score, day, month, usage: { field: amount },
+             ledger: { kind, entry, hold, charge, key } or absent,
+             payment: { field: value } or absent } for a job that has ended, else absent,
+      events: [ { rank, type, data, messages: [ { id, endpoint, fields: { field: value } } ] } ] }
   Returns the number of ends that were new.
 ]]
 local prefix, now = ARGV[1], ARGV[3]
 local cursor = tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0)
 local entered = 0
 
+-- Adds usage to its day, and moves what was held to what is spent.
 local function enter(tenant, id, close)
   local usage = prefix .. 'usage:' .. tenant .. ':' .. close.day
-  for field, amount in pairs(close.usage) do redis.call('HINCRBY', usage, field, string.format('%.0f', amount)) end
+  for field, amount in pairs(close.usage) do
+    redis.call('HINCRBY', usage, field, string.format('%.0f', amount))
+  end
   redis.call('PEXPIRE', usage, ARGV[5])
   local line = close.ledger
   if not line then return end
@@ -32,8 +40,8 @@ local function enter(tenant, id, close)
   end
 end
 
--- What is to become of a payment, once; whoever carries it out finds it in the list.
-local function keep(id, payment)
+-- Records what is to become of a payment, once. The settler finds it in the list of due payments.
+local function recordPayment(id, payment)
   local key = prefix .. 'payment:' .. id
   if redis.call('EXISTS', key) == 1 then return end
   for name, value in pairs(payment) do redis.call('HSET', key, name, value) end
@@ -41,6 +49,7 @@ local function keep(id, payment)
   if payment.state == 'due' then redis.call('ZADD', prefix .. 'payments', now, id) end
 end
 
+-- Queues a webhook message, once.
 local function send(tenant, message)
   local key = prefix .. 'delivery:' .. message.id
   if redis.call('EXISTS', key) == 1 then return end
@@ -49,8 +58,8 @@ local function send(tenant, message)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
-  redis.call('HSET', key, 'tenant', tenant, 'endpoint', message.endpoint, 'status', 'pending', 'attempts', '0',
-    'created', now, unpack(fields))
+  redis.call('HSET', key, 'tenant', tenant, 'endpoint', message.endpoint, 'status', 'pending',
+    'attempts', '0', 'created', now, unpack(fields))
   redis.call('PEXPIRE', key, ARGV[6])
   redis.call('ZADD', KEYS[3], now, message.id)
   local log = prefix .. 'deliveries:' .. tenant .. ':' .. message.endpoint
@@ -59,11 +68,13 @@ local function send(tenant, message)
   redis.call('PEXPIRE', log, ARGV[6])
 end
 
-local function tell(tenant, subject, events)
+-- Appends the events that are newer than the subject's last one to the tenant's feed.
+local function publish(tenant, subject, events)
   local last = tonumber(redis.call('HGET', KEYS[2], subject) or -1)
   for _, event in ipairs(events) do
     if event.rank > last then
-      redis.call('XADD', prefix .. 'feed:' .. tenant, 'MAXLEN', '~', ARGV[4], '*', 'type', event.type, 'data', event.data)
+      redis.call('XADD', prefix .. 'feed:' .. tenant, 'MAXLEN', '~', ARGV[4], '*',
+        'type', event.type, 'data', event.data)
       for _, message in ipairs(event.messages) do send(tenant, message) end
       last = event.rank
       redis.call('HSET', KEYS[2], subject, string.format('%.0f', last))
@@ -74,20 +85,20 @@ end
 for _, item in ipairs(cjson.decode(ARGV[2])) do
   local close = item['end']
   if item.batch then
-    -- A batch that is over leaves the list of open ones when this is told, and not before.
+    -- A batch that is over stays on the list of open ones until its end is recorded here.
     if redis.call('ZREM', KEYS[4], item.subject) == 1 then
-      tell(item.tenant, item.subject, item.events)
+      publish(item.tenant, item.subject, item.events)
       redis.call('HDEL', KEYS[2], item.subject)
     end
   elseif not close then
-    -- A job that has ended is told of with its end.
+    -- The events of a job that has ended are recorded with its end.
     if redis.call('HEXISTS', prefix .. 'ruling:' .. item.subject, 'state') == 0 then
-      tell(item.tenant, item.subject, item.events)
+      publish(item.tenant, item.subject, item.events)
     end
   elseif close.score > cursor then
     enter(item.tenant, item.subject, close)
-    if close.payment then keep(item.subject, close.payment) end
-    tell(item.tenant, item.subject, item.events)
+    if close.payment then recordPayment(item.subject, close.payment) end
+    publish(item.tenant, item.subject, item.events)
     redis.call('HDEL', KEYS[2], item.subject)
     cursor = close.score
     entered = entered + 1

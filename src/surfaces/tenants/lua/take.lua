@@ -1,12 +1,13 @@
 --[[
-  Take from several allowances at once, or from none: the generic cell rate algorithm (ITU-T I.371), one number each.
-  An allowance of `quota` units a window may be used up at once and comes back evenly.
+  Take from several allowances at once, or from none of them. Each is a generic cell rate algorithm
+  (ITU-T I.371): a whole allowance of `quota` units per window may be used at once, and comes back evenly. The
+  state of each is one number, the time at which the allowance is whole again.
 
     KEYS[n]    the n-th allowance  {shard}:limit:<…>    ARGV[3n-2]  quota, units
                                                         ARGV[3n-1]  window, ms
                                                         ARGV[3n]    units to take
-  Returns per allowance { granted (1 or 0), units left, ms until it is whole, ms until this much can be taken }.
-  `granted` is the same for all.
+  Returns for each allowance { granted, units left, ms until it is whole, ms until this much can be taken }.
+  `granted` is 1 or 0, the same for all.
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
@@ -28,6 +29,11 @@ for n = 1, #KEYS do
     full = s.after
     redis.call('SET', KEYS[n], string.format('%.3f', full), 'PX', math.ceil(math.max(1, full - now)))
   end
-  replies[n] = { granted, math.floor((s.window - (full - now)) / s.each), math.ceil(full - now), math.ceil(math.max(0, s.wait)) }
+  replies[n] = {
+    granted,
+    math.floor((s.window - (full - now)) / s.each),
+    math.ceil(full - now),
+    math.ceil(math.max(0, s.wait)),
+  }
 end
 return replies

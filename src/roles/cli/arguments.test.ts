@@ -1,0 +1,47 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { z } from 'zod';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { labelOf, numberOf, readDocument, timeOf } from './arguments.ts';
+
+describe('arguments of the command line', () => {
+  test.each(['x', '1e999', '1,5', '-'])('"%s" is no number', (text) => {
+    expect(() => numberOf(text)).toThrow('must be a number');
+  });
+
+  test('times are read in any zone and kept in UTC', () => {
+    expect(timeOf('2026-11-21T10:00:00+02:00')).toBe('2026-11-21T08:00:00.000Z');
+    expect(() => timeOf('yesterday')).toThrow('must be a time');
+  });
+
+  test('a label may hold further equals signs in its value', () => {
+    expect(labelOf('rack=7=8')).toEqual(['rack', '7=8']);
+    expect(labelOf('rack')).toEqual(['rack', '']);
+  });
+
+  test('a file that is not there, no JSON, or of another form is an error that names it', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'cs-arguments-'));
+    const path = join(folder, 'a.json');
+    const said = () => {
+      try {
+        readDocument(z.strictObject({ a: z.number() }), path);
+        return 'none';
+      } catch (error) {
+        return error instanceof CodedError ? `${error.code}: ${error.message}` : String(error);
+      }
+    };
+    try {
+      expect(said()).toContain(`request_invalid: ${path} cannot be read as JSON`);
+      writeFileSync(path, '{');
+      expect(said()).toContain(`request_invalid: ${path} cannot be read as JSON`);
+      writeFileSync(path, '{"a":"b"}');
+      expect(said()).toContain(`request_invalid: ${path} does not have the expected form`);
+      writeFileSync(path, '{"a":1}');
+      expect(said()).toBe('none');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});

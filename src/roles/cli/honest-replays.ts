@@ -1,0 +1,119 @@
+import { referenceOf, type CatalogModel } from '../../core/catalog/catalog.ts';
+import { canReplay, runToEnd, type Engine, type Work } from '../../core/engines/engine.ts';
+import { loadEngine } from '../../core/engines/load-engine.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { OUTPUTS } from '../../proof/tasks/task-input.ts';
+
+/** Settings under which answers are made. */
+export interface Condition {
+  /** As the calibration describes it. */
+  readonly words: string;
+  readonly model: CatalogModel;
+  /** Which answers are made under it. */
+  readonly jobs: (at: number) => boolean;
+}
+
+/** What replays of honest answers showed: the margins of each answer's tokens. */
+export interface HonestReplays {
+  readonly greedy: readonly (readonly number[])[];
+  readonly sampled: readonly (readonly number[])[];
+  readonly engine: { readonly name: string; readonly version: string };
+}
+
+/** Settings of honest workers: the differences between them must not count against a worker. */
+const CONDITIONS = [
+  { threads: 1, parallel: 1, jobs: (at: number) => at % 24 < 11 },
+  { threads: 1, parallel: 4, jobs: (at: number) => at % 24 >= 11 && at % 24 < 23 },
+  // Several threads of a small model are slow on a busy machine: only a few jobs of them.
+  { threads: 2, parallel: 1, jobs: (at: number) => at % 24 === 23 },
+] as const;
+const TEMPERATURES = [0, 0.5, 0, 0.8, 1, 1.3] as const;
+const JOB_MS = 300_000;
+const MAX_LANES = 8;
+
+type ReplayEngine = Engine & Required<Pick<Engine, 'replay'>>;
+
+/** The conditions under which this model can answer here. */
+export function conditionsOf(model: CatalogModel): readonly Condition[] {
+  if (model.engine === 'llama') {
+    return CONDITIONS.map(({ threads, parallel, jobs }) => ({
+      words: `threads ${threads}, ${parallel} at once`,
+      model: { ...model, threads, parallel },
+      jobs,
+    }));
+  }
+  return [{ words: 'the servers as they are', model, jobs: () => true }];
+}
+
+/**
+ * Makes `jobs` answers under all conditions of a model and replays each. Throws CodedError `engine_unfit` if
+ * the model cannot be replayed, or if an answer is not read as it was written.
+ */
+export async function honestReplays(
+  model: CatalogModel,
+  prompts: readonly string[],
+  jobs: number,
+  maxTokens: number,
+): Promise<HonestReplays> {
+  const reference = await loadEngine(referenceOf(model));
+  // A server that returns only log-probabilities cannot judge temperatures above 1.
+  const temperatures = TEMPERATURES.filter((temperature) => model.engine === 'llama' || temperature <= 1);
+  const replays: { greedy: (readonly number[])[]; sampled: (readonly number[])[] } = { greedy: [], sampled: [] };
+  try {
+    if (!canReplay(reference)) throw new CodedError('engine_unfit', `The tokens of ${model.name} cannot be replayed.`);
+    for (const condition of conditionsOf(model)) {
+      const worker = await loadEngine(condition.model);
+      try {
+        const numbers = Array.from({ length: jobs }, (_, at) => at).filter(condition.jobs);
+        const runLane = async () => {
+          for (let at = numbers.shift(); at !== undefined; at = numbers.shift()) {
+            const temperature = temperatures[at % temperatures.length] ?? 0;
+            const prompt = prompts[at % prompts.length] ?? '';
+            const margins = await replayOne(reference, worker, { at, prompt, temperature, maxTokens });
+            (temperature === 0 ? replays.greedy : replays.sampled).push(margins);
+          }
+        };
+        await Promise.all(Array.from({ length: Math.min(worker.parallel, MAX_LANES) }, runLane));
+      } finally {
+        await worker.close();
+      }
+    }
+    return { ...replays, engine: { name: reference.identity.name, version: reference.identity.version } };
+  } finally {
+    await reference.close();
+  }
+}
+
+interface Question {
+  readonly at: number;
+  readonly prompt: string;
+  readonly temperature: number;
+  readonly maxTokens: number;
+}
+
+/** The margins of one answer's tokens under replay. */
+async function replayOne(
+  reference: ReplayEngine,
+  worker: Engine,
+  { at, prompt, temperature, maxTokens }: Question,
+): Promise<readonly number[]> {
+  const work: Work = {
+    task: 'completion',
+    params: { max_tokens: maxTokens, temperature, top_p: 1, seed: at, stop: [] },
+  };
+  // A greedy answer has no seed. Its prompt is continued by a drawn text, so that no two answers are alike.
+  const input = { prompt: temperature === 0 ? await continued(worker, prompt, at) : prompt };
+  const answer = await runToEnd(worker, work, input, AbortSignal.timeout(JOB_MS));
+  const replay = await reference.replay(work, input, answer.tokens ?? [], AbortSignal.timeout(JOB_MS));
+  if (!replay.isWhole || replay.result.output !== answer.output) {
+    const difference = JSON.stringify({ written: answer, read: replay.result, isWhole: replay.isWhole });
+    throw new CodedError('engine_unfit', `Answer ${at} is not read as it was written: ${difference.slice(0, 600)}`);
+  }
+  return replay.margins;
+}
+
+async function continued(engine: Engine, prompt: string, seed: number): Promise<string> {
+  const params = { max_tokens: 12, temperature: 1, top_p: 1, seed, stop: [] };
+  const { output } = await runToEnd(engine, { task: 'completion', params }, { prompt }, AbortSignal.timeout(JOB_MS));
+  return `${prompt}${OUTPUTS.completion.parse(JSON.parse(output)).text}`;
+}

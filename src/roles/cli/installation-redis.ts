@@ -1,0 +1,53 @@
+import { readCatalog } from '../../core/catalog/catalog.ts';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { createLogger } from '../../ground/logging/logger.ts';
+import { REDIS_ROLES, aclRules } from '../../ground/redis/acl.ts';
+import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/connection.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
+import { findRedisServer, startPrivateRedis } from '../../ground/redis/redis-server.ts';
+import { requireFitRedis } from '../../ground/redis/requirements.ts';
+import type { Output } from './output.ts';
+import { ADMIN, SHARD, passwordOf, redisUsers, type DataFolder } from './set-up.ts';
+
+const REDIS_READY_MS = 5_000;
+
+/**
+ * A Redis with one user for each role: the one of COUNTERSIGN_REDIS_URL, or a private server, whose end is
+ * added to `stops`. Returns the access of a user that may administer it. Throws CodedErrors `redis_unfit`,
+ * `redis_missing`.
+ */
+export async function installationRedis(data: DataFolder, out: Output, stops: (() => unknown)[]): Promise<RedisAccess> {
+  const given = process.env['COUNTERSIGN_REDIS_URL'];
+  return given === undefined || given === '' ? privateRedis(data, out, stops) : givenRedis(data, out, { url: given });
+}
+
+async function privateRedis(data: DataFolder, out: Output, stops: (() => unknown)[]): Promise<RedisAccess> {
+  const program = await findRedisServer(data.redisProgram(), (line) => out.say(line));
+  const admin = { user: ADMIN, password: passwordOf(data, ADMIN) };
+  const redis = await startPrivateRedis({ program, folder: data.at('redis'), users: redisUsers(data), admin });
+  stops.push(() => redis.stop());
+  out.say(`redis      private, ${redis.url} (${program.path})`);
+  return { url: redis.url, ...admin };
+}
+
+async function givenRedis(data: DataFolder, out: Output, access: RedisAccess): Promise<RedisAccess> {
+  const redis = openRedis(access, 'prompt', createLogger('up', 'error'));
+  try {
+    await whenReady(redis, REDIS_READY_MS);
+    const pools = readCatalog(data.catalog()).pools();
+    const { prefix } = new RedisKeys(SHARD);
+    for (const role of REDIS_ROLES)
+      await redis.acl('SETUSER', role, ...aclRules(role, prefix, pools), `>${passwordOf(data, role)}`);
+    await requireFitRedis(redis);
+  } catch (cause) {
+    if (cause instanceof CodedError) throw cause;
+    throw new CodedError('redis_unfit', `The Redis of COUNTERSIGN_REDIS_URL cannot be used: ${messageOf(cause)}.`, {
+      cause,
+      hint: 'the user of the address must be allowed to make users (ACL SETUSER); countersign acl prints them for an administrator',
+    });
+  } finally {
+    redis.disconnect();
+  }
+  out.say('redis      the one of COUNTERSIGN_REDIS_URL, with one user for each role');
+  return access;
+}

@@ -1,0 +1,109 @@
+import { writeFileSync } from 'node:fs';
+import type { JobDocument } from '../../proof/contract/job-document.ts';
+import { numberOf } from './arguments.ts';
+import type { CliContext, RemoteOptions } from './cli-context.ts';
+import { Output } from './output.ts';
+
+/** `countersign watch`, `get`, `list` and `cancel`: jobs that were submitted before. */
+export function addJobCommands(cli: CliContext): void {
+  addWatch(cli);
+  addGet(cli);
+  addList(cli);
+  addCancel(cli);
+}
+
+function addWatch(cli: CliContext): void {
+  cli
+    .remote('watch', 'follow a job: its states, and provisional output as it is written')
+    .argument('<id>', 'job id')
+    .action(async (id: string, options: RemoteOptions) => {
+      for await (const event of cli.client(options).events(id)) {
+        const line = options.json === true ? JSON.stringify({ event: event.type, ...event.data }) : eventLine(event);
+        process.stdout.write(`${line}\n`);
+      }
+    });
+}
+
+function eventLine({ type, data }: { type: string; data: Record<string, unknown> }): string {
+  if (type !== 'state') return `  provisional  ${JSON.stringify(data['text'])}`;
+  const detail = typeof data['detail'] === 'string' ? data['detail'] : '';
+  return `${String(data['at'])}  ${String(data['state'])}  ${detail}`;
+}
+
+function addGet(cli: CliContext): void {
+  cli
+    .remote('get', 'show a job or its output, or save its receipt')
+    .argument('<id>', 'job id')
+    .option('--output', 'print the confirmed output')
+    .option('--receipt <file>', 'save the receipt')
+    .action(async (id: string, options: RemoteOptions & { output?: boolean; receipt?: string }) => {
+      const out = new Output(options.json === true);
+      const api = cli.client(options);
+      const path = `/v1/jobs/${encodeURIComponent(id)}`;
+      if (options.receipt !== undefined) {
+        writeFileSync(options.receipt, await api.bytes(`${path}/receipt`));
+        out.show({ receipt: options.receipt }, [options.receipt]);
+      } else if (options.output === true) {
+        process.stdout.write(`${(await api.bytes(`${path}/output`)).toString('utf8')}\n`);
+      } else {
+        const job = await api.job(id);
+        out.show(job, jobLines(job));
+      }
+    });
+}
+
+function jobLines(job: JobDocument): string[] {
+  return [
+    `${job.id}  ${job.state}  ${job.model}  ${job.created_at}`,
+    ...job.attempts.map((attempt) => `  attempt ${attempt.epoch}  ${attempt.worker}  ${fateOf(attempt)}`),
+    ...(job.reason === null ? [] : [`  ${job.reason.code}: ${job.reason.detail}`]),
+  ];
+}
+
+function fateOf({ closed, committed_at }: JobDocument['attempts'][number]): string {
+  if (closed !== null) return `${closed.why} ${closed.detail}`;
+  return committed_at === null ? 'running' : 'committed';
+}
+
+interface ListOptions extends RemoteOptions {
+  readonly state?: string;
+  readonly model?: string;
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+function addList(cli: CliContext): void {
+  cli
+    .remote('list', 'list jobs, newest first')
+    .option('--state <state>', 'only jobs in this state')
+    .option('--model <name>', 'only jobs of this model')
+    .option('--limit <n>', 'jobs on a page', numberOf, 20)
+    .option('--cursor <cursor>', 'continue where a page ended')
+    .action(async (options: ListOptions) => {
+      const query = new URLSearchParams({ limit: String(options.limit) });
+      for (const name of ['state', 'model', 'cursor'] as const)
+        if (options[name] !== undefined) query.set(name, options[name]);
+      const page = (await cli.client(options).json(`/v1/jobs?${query.toString()}`)) as {
+        jobs: { id: string; state: string; model: string; created_at: string }[];
+        next_cursor: string | null;
+      };
+      const lines = page.jobs.map((job) => `${job.id}  ${job.state.padEnd(9)}  ${job.model}  ${job.created_at}`);
+      new Output(options.json === true).show(page, [
+        ...lines,
+        ...(page.next_cursor === null ? [] : [`more: --cursor ${page.next_cursor}`]),
+      ]);
+    });
+}
+
+function addCancel(cli: CliContext): void {
+  cli
+    .remote('cancel', 'ask for a job to be cancelled')
+    .argument('<id>', 'job id')
+    .action(async (id: string, options: RemoteOptions) => {
+      const answer = (await cli.client(options).json(`/v1/jobs/${encodeURIComponent(id)}/cancel`, 'POST')) as {
+        outcome: string;
+        job: { state: string };
+      };
+      new Output(options.json === true).show(answer, [`${answer.outcome}  (${answer.job.state})`]);
+    });
+}

@@ -1,0 +1,48 @@
+import { describe, expect, test } from '@jest/globals';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { Output, reportError } from './output.ts';
+
+/** A stream that keeps what is written to it. */
+class Kept {
+  text = '';
+
+  write(piece: string): void {
+    this.text += piece;
+  }
+}
+
+describe('what a command prints', () => {
+  test('with --json is one line of JSON on standard output, with all text for people beside it', () => {
+    const [stdout, stderr] = [new Kept(), new Kept()];
+    const out = new Output(true, { stdout, stderr });
+    out.say('starting');
+    out.show({ a: 'x\ny' }, ['for people']);
+    out.progress('job_1').state('queued', 1.6);
+    expect(stdout.text).toBe('{"a":"x\\ny"}\n');
+    expect(stderr.text).toBe('starting\njob_1  queued 2 ms\n');
+  });
+
+  test('without --json is text alone', () => {
+    const [stdout, stderr] = [new Kept(), new Kept()];
+    const out = new Output(false, { stdout, stderr });
+    out.say('starting');
+    out.result({ a: 1 });
+    out.show({ a: 1 }, ['one', 'two']);
+    expect([stdout.text, stderr.text]).toEqual(['starting\none\ntwo\n', '']);
+  });
+
+  test('of an error is its code, one sentence and what to do, and its exit code is that of the catalog', () => {
+    const stderr = new Kept();
+    const error = new CodedError('job_not_found', 'There is no job with this id.', { hint: 'look again' });
+    expect(reportError(error, stderr)).toBe(3);
+    expect(stderr.text).toBe('error: job_not_found: There is no job with this id.\nhint: look again\n');
+  });
+
+  test('of an unexpected error is internal, and no secret in it is printed', () => {
+    const stderr = new Kept();
+    const key = `csk_${'0'.repeat(16)}_${'a'.repeat(43)}`;
+    expect(reportError(new Error(`fetch failed with ${key}`), stderr)).toBe(1);
+    expect(stderr.text).toMatch(/^error: internal: fetch failed/);
+    expect(stderr.text).not.toContain('a'.repeat(43));
+  });
+});

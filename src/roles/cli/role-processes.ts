@@ -1,0 +1,94 @@
+import type { RedisAccess } from '../../ground/redis/connection.ts';
+import type { ChildSpec } from './children.ts';
+import { SHARD, type DataFolder } from './set-up.ts';
+
+/** What decides which processes an installation has. */
+export interface ProcessOptions {
+  readonly workers: number;
+  /** Port of the API; 0 for any free one. */
+  readonly port: number;
+}
+
+/** The first job needs this many: the api, the attestor and one worker, in the order of `roleProcesses`. */
+export const NEEDED_FIRST = 3;
+
+/** The operator's variables that api and courier get unchanged. */
+const SERVICE_VARIABLES = [
+  'COUNTERSIGN_PRICES',
+  'COUNTERSIGN_X402',
+  'COUNTERSIGN_WEBHOOK_PRIVATE',
+  'COUNTERSIGN_DEFAULT_RECOMPUTE',
+] as const;
+
+/** The processes of an installation, each with the environment of its role and no more. */
+export function roleProcesses(data: DataFolder, options: ProcessOptions, access: RedisAccess): ChildSpec[] {
+  const redisUrl = withoutCredentials(access.url);
+  const common = (user: string) => commonVariables(data, redisUrl, user);
+  const service = serviceVariables(data);
+  const logFile = (name: string) => data.at('logs', `${name}.log`);
+  const workers = Array.from({ length: options.workers }, (_, index) => `worker-${index + 1}`);
+  return [
+    {
+      name: 'api',
+      role: 'api',
+      env: { ...common('api'), ...service, COUNTERSIGN_PORT: String(options.port) },
+      logFile: logFile('api'),
+    },
+    {
+      name: 'attestor',
+      role: 'attestor',
+      env: { ...common('attestor'), ...attestorVariables(data) },
+      logFile: logFile('attestor'),
+    },
+    ...workers.map((name): ChildSpec => ({
+      name,
+      role: 'worker',
+      env: { ...common('worker'), COUNTERSIGN_WORKER_KEY_FILE: data.roleKey(name) },
+      logFile: logFile(name),
+    })),
+    { name: 'courier', role: 'courier', env: { ...common('api'), ...service }, logFile: logFile('courier') },
+  ];
+}
+
+function commonVariables(data: DataFolder, redisUrl: string, user: string): Record<string, string> {
+  return {
+    COUNTERSIGN_REDIS_URL: redisUrl,
+    COUNTERSIGN_REDIS_PASSWORD_FILE: data.redisPassword(user),
+    COUNTERSIGN_SHARD: SHARD,
+    COUNTERSIGN_BLOBS: data.blobs(),
+    COUNTERSIGN_CATALOG: data.catalog(),
+    COUNTERSIGN_LOG_LEVEL: process.env['COUNTERSIGN_LOG_LEVEL'] ?? 'info',
+  };
+}
+
+function serviceVariables(data: DataFolder): Record<string, string> {
+  return {
+    COUNTERSIGN_TICKET_KEY_FILE: data.roleKey('api'),
+    COUNTERSIGN_TLOG: data.log(),
+    COUNTERSIGN_KEYRING: data.keyring(),
+    COUNTERSIGN_FILES: data.files(),
+    ...Object.fromEntries(
+      SERVICE_VARIABLES.flatMap((name) => {
+        const value = process.env[name];
+        return value === undefined ? [] : [[name, value]];
+      }),
+    ),
+  };
+}
+
+function attestorVariables(data: DataFolder): Record<string, string> {
+  return {
+    COUNTERSIGN_ATTESTOR_KEY_FILE: data.roleKey('attestor'),
+    COUNTERSIGN_TLOG_KEY_FILE: data.roleKey('log'),
+    COUNTERSIGN_TLOG: data.log(),
+    COUNTERSIGN_KEYRING: data.keyring(),
+    COUNTERSIGN_ENROLLED_WORKERS: data.enrolled(),
+  };
+}
+
+/** The address without user, password and fragment: each role logs in as a user of its own. */
+function withoutCredentials(url: string): string {
+  if (url.startsWith('unix')) return url;
+  const { hash, username, password } = new URL(url);
+  return username === '' && password === '' && hash === '' ? url : url.replace(/\/\/[^@/]*@/, '//');
+}

@@ -1,0 +1,65 @@
+import { readFileSync } from 'node:fs';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { numberOf } from './arguments.ts';
+import type { CliContext, RemoteOptions } from './cli-context.ts';
+import { Output } from './output.ts';
+
+const EXIT_NOT_DONE = 5;
+
+interface SubmitOptions extends RemoteOptions {
+  readonly model: string;
+  readonly body?: string;
+  readonly maxTokens?: number;
+  readonly temperature?: number;
+  readonly seed?: number;
+  readonly recompute?: number;
+  readonly tokens?: number;
+  readonly tee?: true;
+  readonly idempotencyKey?: string;
+  readonly wait?: number;
+}
+
+/** `countersign submit`: one job, and with `--wait` its answer. */
+export function addSubmitCommand(cli: CliContext): void {
+  cli
+    .remote('submit', 'submit a job; prints its id, or with --wait its answer')
+    .argument('[prompt]', 'prompt of a completion')
+    .option('--model <name>', 'model', 'kjv-1m')
+    .option('--body <file>', 'a whole request body as JSON, instead of a prompt; - for standard input')
+    .option('--max-tokens <n>', 'maximum number of tokens in the answer', numberOf)
+    .option('--temperature <t>', 'temperature', numberOf)
+    .option('--seed <n>', 'seed', numberOf)
+    .option('--recompute <share>', 'share of answers computed again, 0 to 1', numberOf)
+    .option('--tokens <share>', 'share of answers whose tokens are replayed, 0 to 1', numberOf)
+    .option('--tee', 'only on a machine that is proven by hardware evidence')
+    .option('--idempotency-key <key>', 'the same key and body return the same job')
+    .option('--wait <seconds>', 'wait for the end', numberOf)
+    .action(async (prompt: string | undefined, options: SubmitOptions) => {
+      const out = new Output(options.json === true);
+      const api = cli.client(options);
+      const job = await api.submit(requestBody(prompt, options), {
+        idempotencyKey: options.idempotencyKey,
+        waitS: options.wait,
+      });
+      if (job.state !== 'done') {
+        const reason = job.reason === null ? '' : `  ${job.reason.code}: ${job.reason.detail}`;
+        out.show(job, [`${job.id}  ${job.state}${reason}`]);
+        if (options.wait !== undefined) process.exitCode = EXIT_NOT_DONE;
+        return;
+      }
+      const output: unknown = JSON.parse((await api.bytes(`/v1/jobs/${job.id}/output`)).toString('utf8'));
+      out.show({ ...job, output }, [`${job.id}  done`, JSON.stringify(output)]);
+    });
+}
+
+function requestBody(prompt: string | undefined, options: SubmitOptions): unknown {
+  if (options.body !== undefined) return JSON.parse(readFileSync(options.body === '-' ? 0 : options.body, 'utf8'));
+  if (prompt === undefined) throw new CodedError('request_invalid', 'Give a prompt, or a body with --body.');
+  return {
+    model: options.model,
+    task: 'completion',
+    input: { prompt },
+    params: { max_tokens: options.maxTokens, temperature: options.temperature, seed: options.seed },
+    attestation: { recompute: options.recompute, tokens: options.tokens, tee: options.tee },
+  };
+}

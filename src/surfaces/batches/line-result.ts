@@ -1,0 +1,79 @@
+import type { CodedError } from '../../ground/errors/coded-error.ts';
+import type { Done } from '../openai/answers.ts';
+import { openAiError } from '../openai/openai-error.ts';
+
+/** What became of a line of a batch. */
+export interface LineResult {
+  readonly isError: boolean;
+  /** Payloads of the verdicts of its jobs: the leaves of the batch's tree. */
+  readonly leaves: readonly Buffer[];
+  /** Tokens read and written. */
+  readonly usage: readonly [input: number, output: number];
+  /** The line of the output or error file, in OpenAI's shape. */
+  readonly line: object;
+}
+
+/** Why lines are not run any more. */
+export type StopReason = 'cancelled' | 'expired';
+
+const UNRUN = {
+  expired: 'This request could not be run before the completion window was over.',
+  cancelled: 'The batch was cancelled before this request was done.',
+} as const satisfies Record<StopReason, string>;
+
+/** Which line a result is about. */
+export interface LineRef {
+  /** Id of the request, made of the batch and the number of the line. */
+  readonly id: string;
+  readonly customId: string;
+}
+
+export function lineRef(batchId: string, number: number, customId: string): LineRef {
+  return { id: `batch_req_${batchId.slice('batch_'.length)}${number.toString().padStart(6, '0')}`, customId };
+}
+
+/** A line whose jobs are done; `body` is the answer in the shape of the endpoint. */
+export function answeredLine({ id, customId }: LineRef, done: readonly Done[], body: object): LineResult {
+  return {
+    isError: false,
+    leaves: done.map(({ verdict }) => verdict),
+    usage: [
+      done.reduce((sum, { usage }) => sum + usage.inputTokens, 0),
+      done.reduce((sum, { usage }) => sum + usage.outputTokens, 0),
+    ],
+    line: {
+      id,
+      custom_id: customId,
+      response: { status_code: 200, request_id: done[0]?.id ?? id, body },
+      error: null,
+    },
+  };
+}
+
+/** A line that was refused, or whose job was not confirmed. */
+export function failedLine({ id, customId }: LineRef, error: CodedError): LineResult {
+  return errorLine({
+    id,
+    custom_id: customId,
+    response: {
+      status_code: error.status,
+      request_id: error.headers['countersign-job'] ?? id,
+      body: openAiError(error),
+    },
+    error: null,
+  });
+}
+
+/** A line that was not done when its batch was stopped. */
+export function unrunLine({ id, customId }: LineRef, why: StopReason): LineResult {
+  return errorLine({
+    id,
+    custom_id: customId,
+    response: null,
+    error: { code: `batch_${why}`, message: UNRUN[why] },
+  });
+}
+
+function errorLine(line: object): LineResult {
+  return { isError: true, leaves: [], usage: [0, 0], line };
+}

@@ -1,0 +1,53 @@
+import { describe, expect, test } from '@jest/globals';
+import type { Endpoint } from '../webhooks/webhook.store.ts';
+import { feedEvents } from './feed-events.ts';
+
+const EVENTS = [
+  { rank: 10, type: 'job.queued', body: '1' },
+  { rank: 19, type: 'job.done', body: '2' },
+] as const;
+
+function endpoint(id: string, change: Partial<Endpoint> = {}): Endpoint {
+  return {
+    id,
+    url: `https://example.com/${id}`,
+    events: ['job.done'],
+    format: 'standard',
+    description: '',
+    createdMs: 0,
+    disabledMs: null,
+    disabledBecause: null,
+    generation: 1,
+    previousUntilMs: null,
+    ...change,
+  };
+}
+
+const targets = (endpoints: Endpoint[], jobWebhook: string) =>
+  feedEvents(EVENTS, endpoints, jobWebhook).map(({ messages }) => messages.map(({ fields }) => fields['url']));
+
+describe('events of a feed', () => {
+  test('go to every endpoint that subscribes to them and is enabled, and to no other', () => {
+    const endpoints = [
+      endpoint('a'),
+      endpoint('b', { disabledMs: 1 }),
+      endpoint('c', { events: ['job.queued', 'job.done'] }),
+    ];
+    expect(targets(endpoints, '')).toEqual([
+      ['https://example.com/c'],
+      ['https://example.com/a', 'https://example.com/c'],
+    ]);
+  });
+
+  test("go to the job's own address, for its end unless the job names other events", () => {
+    expect(targets([], '{"url":"https://own"}')).toEqual([[], ['https://own']]);
+    expect(targets([], '{"url":"https://own","events":["job.queued"]}')).toEqual([['https://own'], []]);
+  });
+
+  test('are in the feed also without any endpoint', () => {
+    expect(feedEvents(EVENTS, [], '').map(({ rank, type, data }) => [rank, type, data])).toEqual([
+      [10, 'job.queued', '1'],
+      [19, 'job.done', '2'],
+    ]);
+  });
+});

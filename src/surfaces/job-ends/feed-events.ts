@@ -1,0 +1,29 @@
+import { z } from 'zod';
+import { FINAL_EVENT_TYPES, type WebhookEvent } from '../webhooks/webhook-event.ts';
+import { messagesOf, type Endpoint } from '../webhooks/webhook.store.ts';
+
+/** The address of a job's own webhook, as the ticket's hash keeps it. */
+const JobWebhook = z.object({ url: z.string(), events: z.array(z.string()).optional() });
+
+/** An event of a tenant's feed with its webhook messages, as `enter.lua` takes it. */
+export interface FeedEvent {
+  readonly rank: number;
+  readonly type: string;
+  readonly data: string;
+  readonly messages: ReturnType<typeof messagesOf>;
+}
+
+/** Gives events their messages. `jobWebhook` is the JSON of the job's own webhook, or empty. */
+export function feedEvents(
+  events: readonly WebhookEvent[],
+  endpoints: readonly Endpoint[],
+  jobWebhook: string,
+): FeedEvent[] {
+  const own = jobWebhook === '' ? undefined : JobWebhook.parse(JSON.parse(jobWebhook));
+  return events.map((event) => ({
+    rank: event.rank,
+    type: event.type,
+    data: event.body,
+    messages: messagesOf(event, endpoints, own && { url: own.url, events: own.events ?? FINAL_EVENT_TYPES }),
+  }));
+}

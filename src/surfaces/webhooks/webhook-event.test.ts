@@ -1,0 +1,50 @@
+import { describe, expect, test } from '@jest/globals';
+import { EVENT_TYPES } from '../../proof/contract/event-types.ts';
+import type { JobView } from '../../core/jobs/job.reader.ts';
+import { FINAL_EVENT_TYPES, batchEvent, jobEvents } from './webhook-event.ts';
+
+const QUEUED: JobView = {
+  id: 'job_00000000000000000000000000',
+  tenant: 'acme',
+  model: 'kjv',
+  queue: 'default.kjv',
+  createdMs: 1_790_000_000_000,
+  deadlineMs: 1_790_000_600_000,
+  maxAttempts: 3,
+  cancelAskedMs: undefined,
+  ticket: '',
+  attempts: [],
+  ending: undefined,
+  state: 'queued',
+};
+
+describe('events of a job', () => {
+  test('begin with queued, and name the job without its tenant', () => {
+    const [event, ...more] = jobEvents(QUEUED);
+    expect(more).toEqual([]);
+    expect(event?.type).toBe('job.queued');
+    expect(JSON.parse(event?.body ?? '')).toMatchObject({
+      type: 'job.queued',
+      timestamp: '2026-09-21T14:13:20.000Z',
+      data: { state: 'queued', model: 'kjv', links: { self: `/v1/jobs/${QUEUED.id}` } },
+    });
+    expect(event?.body).not.toContain('acme');
+  });
+
+  test('of an ending are one for each final state, all of which can be subscribed to', () => {
+    expect(FINAL_EVENT_TYPES).toEqual(['job.done', 'job.rejected', 'job.failed', 'job.cancelled', 'job.expired']);
+    for (const type of FINAL_EVENT_TYPES) expect(EVENT_TYPES).toContain(type);
+  });
+});
+
+describe('the event of a batch', () => {
+  test.each(['completed', 'failed', 'expired', 'cancelled'])('that is %s is named so', (status) => {
+    const event = batchEvent({ id: 'batch_1', status }, 0);
+    expect(event?.type).toBe(`batch.${status}`);
+    expect(JSON.parse(event?.body ?? '')).toMatchObject({ timestamp: '1970-01-01T00:00:00.000Z', data: { status } });
+  });
+
+  test.each(['validating', 'in_progress', 'finalizing', 'cancelling'])('that is %s does not exist', (status) => {
+    expect(batchEvent({ id: 'batch_1', status }, 0)).toBeUndefined();
+  });
+});
