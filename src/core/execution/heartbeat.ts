@@ -1,13 +1,16 @@
 import { Worker as Thread } from 'node:worker_threads';
 import type { Announcement } from '../catalog/announcement.ts';
 import type { RedisAccess } from '../../ground/redis/connection.ts';
-import type { HeartbeatNews, HeartbeatOrder } from './heartbeat-thread.ts';
+import type { HeartbeatEvent, HeartbeatCommand } from './heartbeat-thread.ts';
 import type { Claim } from './claims.ts';
 import { LeaseTable, type HeldLease } from './lease-table.ts';
 
 const TICK_MS = 100;
 
-/** The main thread's side of the heartbeat: holds and drops leases, hears when one is lost or its job cancelled. */
+/**
+ * The main thread's side of the heartbeat: holds and drops leases, and calls back when one is lost or
+ * cancelled.
+ */
 export class Heartbeat {
   readonly #thread: Thread;
   readonly #ticks = new Int32Array(new SharedArrayBuffer(4));
@@ -24,10 +27,10 @@ export class Heartbeat {
       heartbeatMs: number;
       stallMs: number;
       logLevel: string;
-      /** Announcements are signed with it. */
+      /** The file of the key that signs announcements. */
       keyFile: string;
       worker: string;
-      /** Most jobs that run at once. */
+      /** The greatest number of jobs that run at once. */
       parallel: number;
     },
     on: { lost: (id: string, lease: string) => void; cancelled: (id: string) => void; died: (error: Error) => void },
@@ -41,34 +44,38 @@ export class Heartbeat {
     this.#stopped = new Promise((resolve) => {
       this.#thread.once('exit', () => resolve());
     });
-    this.#thread.on('message', (news: HeartbeatNews) => {
-      if (news.kind === 'lost') on.lost(news.id, news.lease);
-      if (news.kind === 'cancelled') on.cancelled(news.id);
+    this.#thread.on('message', (event: HeartbeatEvent) => {
+      if (event.kind === 'lost') on.lost(event.id, event.lease);
+      if (event.kind === 'cancelled') on.cancelled(event.id);
     });
     this.#thread.on('error', on.died);
     this.#timer = setInterval(() => Atomics.add(this.#ticks, 0, 1), TICK_MS);
   }
 
+  /** The value of the claim's lease in Redis. */
   leaseOf(claim: Claim): string {
     return `${claim.epoch} ${this.#worker} ${claim.token}`;
   }
 
+  /** Renews the lease of this claim from now on. */
   hold(claim: Claim): void {
     this.#leases.hold(this.#held(claim));
   }
 
+  /** Renews it no longer. */
   drop(claim: Claim): void {
     this.#leases.drop(this.#held(claim));
   }
 
+  /** Announces the worker now, and again before the announcement expires. */
   announce(announcement: Announcement): void {
-    this.#tell({ kind: 'announce', announcement });
+    this.#send({ kind: 'announce', announcement });
   }
 
   /** Withdraws the announcement and ends the thread. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    this.#tell({ kind: 'stop' });
+    this.#send({ kind: 'stop' });
     const forced = setTimeout(() => void this.#thread.terminate(), 2_000);
     await this.#stopped;
     clearTimeout(forced);
@@ -78,8 +85,8 @@ export class Heartbeat {
     return { id: claim.id, lease: this.leaseOf(claim) };
   }
 
-  #tell(order: HeartbeatOrder): void {
-    this.#thread.postMessage(order);
+  #send(command: HeartbeatCommand): void {
+    this.#thread.postMessage(command);
   }
 }
 

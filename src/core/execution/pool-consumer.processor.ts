@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DelayedError, Worker, type Job } from 'bullmq';
 import type { QueuedJob } from '../../ground/bull/fair-queues.ts';
 import type { Engine } from '../engines/engine.ts';
+import { isJobId } from '../jobs/job-id.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
@@ -8,8 +10,8 @@ import { redisOptions, type RedisAccess } from '../../ground/redis/connection.ts
 import type { JobRunner } from './job-runner.ts';
 
 /**
- * Takes deliveries of one model from BullMQ and hands them to the runner. BullMQ's own locks and stall checks only
- * bring a delivery again; whether it is still of use is decided by the claim.
+ * Takes deliveries of one model from BullMQ and hands them to the runner. BullMQ's locks and stall checks can
+ * only cause a second delivery; the claim decides whether a delivery is still needed.
  */
 export class PoolConsumer {
   readonly #worker: Worker<QueuedJob>;
@@ -40,9 +42,10 @@ export class PoolConsumer {
       concurrency: options.concurrency,
       lockDuration: 15_000,
       stalledInterval: 5_000,
-      // Our epochs count the attempts; BullMQ must not give a job up by itself.
+      // Epochs count the attempts; BullMQ must not give up a job by itself.
       maxStalledCount: 1_000_000,
-      // Read again this often although the queue was empty; it also bounds how long a dead connection goes unnoticed.
+      // An empty queue is read again after so many seconds, which also bounds how long a dead connection goes
+      // unnoticed.
       drainDelay: 5,
       runRetryDelay: 1_000,
       skipVersionCheck: true,
@@ -61,22 +64,25 @@ export class PoolConsumer {
     await this.#worker.waitUntilReady();
   }
 
-  /** Takes no new deliveries from now on. */
+  /** Takes no new deliveries from now on; those that run go on. */
   async pause(): Promise<void> {
     await this.#worker.pause(true);
   }
 
-  /** Closes the connections; a Redis that does not answer cannot hold this up for longer than `withinMs`. */
+  /** Closes the connections, within `withinMs` even where Redis does not answer. */
   async close(withinMs: number): Promise<void> {
     const closing = this.#worker.close();
-    const timeout = new Promise<'late'>((resolve) => setTimeout(() => resolve('late'), withinMs).unref());
+    const timeout = sleep(withinMs, 'late', { ref: false });
     if ((await Promise.race([closing, timeout])) === 'late') await Promise.race([this.#worker.close(true), timeout]);
   }
 }
 
-/** A pool's queue can be written by any worker of the pool: its entries are hostile input. */
+/**
+ * The job id of a delivery, or undefined. Any worker of the pool can write to its queue: entries are hostile
+ * input.
+ */
 function deliveredId(job: Job<QueuedJob>): string | undefined {
   const data: unknown = job.data;
   if (typeof data !== 'object' || data === null || !('id' in data) || typeof data.id !== 'string') return undefined;
-  return /^job_[0-9a-z]{26}$/.test(data.id) ? data.id : undefined;
+  return isJobId(data.id) ? data.id : undefined;
 }

@@ -1,14 +1,15 @@
 import { Queue, type BulkJobOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../redis/keys.ts';
+import { integer, listOf } from '../redis/reply.ts';
 import { loadScript } from '../redis/script.ts';
 
-const START_TAGS = loadScript(new URL('./lua/start-tags.lua', import.meta.url));
+const START_TAGS = loadScript(new URL('./lua/start-tags.lua', import.meta.url), listOf(integer));
 
 /** BullMQ's largest priority (2^21 - 1); it keeps priorities in 21 bits of a score. */
 const MAX_TAG = 2_097_151;
 
-/** What a pool's queue carries: ids only. It delivers, the documents decide. */
+/** An entry of a pool's queue: an id only. The documents of the job decide whether it is still to be run. */
 export interface QueuedJob {
   readonly id: string;
 }
@@ -17,14 +18,16 @@ export interface FairDelivery<Data> {
   /** Identifies the delivery: adding it twice adds it once. */
   readonly name: string;
   readonly data: Data;
-  /** Who pays for it, and how much, in units of `costOf`. */
+  /** Fair-queue key: deliveries with the same key wait behind each other. */
   readonly tenant: string;
+  /** In units of `costOf`. */
   readonly cost: number;
 }
 
 /**
- * BullMQ queues in which tenants share what is served by cost, whoever came first with how much; a tenant's own
- * jobs stay in their order. Queues are opened when first used. What was delivered is removed by the consumer's options.
+ * BullMQ queues that tenants share by cost, whichever tenant came first and with however much. The deliveries
+ * of one tenant stay in their order. A queue is opened when it is first used; the consumer's options remove
+ * what was delivered.
  */
 export class FairQueues<Data extends object> {
   readonly #redis: Redis;
@@ -45,18 +48,22 @@ export class FairQueues<Data extends object> {
     return new FairQueues(redis, keys, keys.poolQueues);
   }
 
+  /**
+   * Adds deliveries to a queue; a name that waits there already is not added again. Any number of callers at
+   * once. A crash between the two steps has charged the tenants for deliveries that are not there, until the
+   * queue is empty.
+   */
   async add(queue: string, deliveries: readonly FairDelivery<Data>[]): Promise<void> {
     const tags = await START_TAGS.run(
       this.#redis,
       [this.#keys.fairShares(queue), `${this.#prefix}:${queue}:prioritized`],
       [MAX_TAG, ...deliveries.flatMap(({ tenant, cost }) => [tenant, cost])],
     );
-    if (!Array.isArray(tags)) throw new Error('start-tags.lua answered something else than a list.');
     await this.#open(queue).addBulk(
       deliveries.map(({ name, data }, index) => ({
         name: 'run',
         data,
-        opts: { ...this.#options, jobId: name, priority: Number(tags[index]) },
+        opts: { ...this.#options, jobId: name, priority: tags[index] ?? MAX_TAG },
       })),
     );
   }
@@ -72,7 +79,7 @@ export class FairQueues<Data extends object> {
         connection: this.#redis,
         prefix: this.#prefix,
         skipVersionCheck: true,
-        // Nobody listens to BullMQ's own events; the stream is kept as short as it can be.
+        // BullMQ's own event stream has no reader here, so it is kept as short as BullMQ allows.
         streams: { events: { maxLen: 10 } },
       });
       queue.on('error', () => undefined);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { Completions } from '../openai/completions.ts';
@@ -367,16 +368,7 @@ function isPassing({ code }: CodedError): boolean {
   return code === 'storage_unavailable' || code === 'overloaded' || code === 'rate_limited';
 }
 
+/** Resolves after `ms`, or when the signal is aborted. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      { once: true },
-    );
-  });
+  await sleep(ms, undefined, { signal }).catch(() => undefined);
 }

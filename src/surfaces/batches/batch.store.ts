@@ -4,9 +4,10 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { BATCH_ENDPOINTS } from './batch-request.ts';
+import { oneOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
-const MOVE = loadScript(new URL('./lua/move-batch.lua', import.meta.url));
+const MOVE = loadScript(new URL('./lua/move-batch.lua', import.meta.url), oneOf('moved', 'refused'));
 
 export const BATCH_STATUSES = [
   'validating',

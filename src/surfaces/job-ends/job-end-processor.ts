@@ -12,12 +12,13 @@ import { unitsOf } from '../payments/payment-terms.ts';
 import { chargeOf } from '../../proof/receipts/charge.ts';
 import { decodeStored } from '../../proof/receipts/dsse.ts';
 import { Evidence, Verdict, type Ticket } from '../../proof/receipts/statements.ts';
+import { cells, integer, listOf, optional, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { KEEP_MESSAGES_MS, messagesOf, type Endpoint, type Webhooks } from '../webhooks/webhook.store.ts';
 import { FINAL_EVENT_TYPES, batchEvent, jobEvents, type WebhookEvent } from '../webhooks/webhook-event.ts';
 
-const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url));
-const READ = loadScript(new URL('./lua/read-outcomes.lua', import.meta.url));
+const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer);
+const READ = loadScript(new URL('./lua/read-outcomes.lua', import.meta.url), listOf(optional(parseRow)));
 
 const LOOK_EVERY_MS = 100;
 const BATCH = 200;
@@ -28,7 +29,12 @@ const LEASE_MS = 5_000;
 /** Weight of the newest job in how long one takes. */
 const PACE_WEIGHT = 0.1;
 
-type Row = readonly (string | null)[];
+/** The cells of read-outcomes.lua; absent ones are "". */
+type Row = readonly string[];
+
+function parseRow(row: unknown): Row {
+  return cells(row).map((cell) => optional(text)(cell) ?? '');
+}
 
 /** What entering the ends of jobs needs. */
 export interface JobEndParts {
@@ -113,10 +119,9 @@ export class JobEndProcessor {
       if (cursor === '0') await redis.hsetnx(keys.jobEnds, 'cursor', '0');
       return 0;
     }
-    const reply = await READ.run(redis, [keys.open], [keys.prefix, ...ends.map(({ id }) => id)]);
-    const rows = Array.isArray(reply) ? (reply as (Row | null)[]) : [];
+    const rows = await READ.run(redis, [keys.open], [keys.prefix, ...ends.map(({ id }) => id)]);
     const items = await Promise.all(
-      ends.map(async ({ id, score }, at) => this.#itemOf(id, score, rows[at] ?? undefined, listeners)),
+      ends.map(async ({ id, score }, at) => this.#itemOf(id, score, rows[at], listeners)),
     );
     crashPoint('courier.before-job-ends');
     await this.#enter(items);
@@ -147,7 +152,7 @@ export class JobEndProcessor {
       ticket,
       verdict,
       payment,
-    ] = row.map((cell) => cell ?? '');
+    ] = row;
     const evidence = evidenceText === '' ? undefined : predicateOf(evidenceText ?? '', Evidence);
     const [createdMs, endedMs] = [Number(created), Number(ended)];
     const name = (what: string) => `${key === '' ? '-' : (key ?? '-')} ${model} ${what}`;

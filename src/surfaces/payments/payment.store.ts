@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -90,7 +91,7 @@ export class PaymentRecords implements Withholding {
         throw new CodedError('payment_pending', 'The payment is not settled yet; ask again in a moment.', {
           headers: { 'retry-after': '2' },
         });
-      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+      await sleep(LOOK_EVERY_MS);
     }
   }
 }
