@@ -1,7 +1,8 @@
-// A private Redis, keys and processes for one side of a comparison. Everything is stopped by `close`.
+// A private Redis, keys and processes for one side of a comparison. `close` stops all of them.
 import { createHash } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -170,12 +171,18 @@ export async function openArena(models = [MODEL]) {
   };
 }
 
-export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+/** The median; of an even number of values, the mean of the middle two. */
+export const median = (values) => {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return (sorted[Math.ceil(middle) - 1] + sorted[Math.floor(middle)]) / 2;
+};
+/** The value below which about the share `q` of the values lies. */
 export const quantile = (values, q) =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
-export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+export const pause = (ms) => sleep(ms);
 
-/** A key of a tenant, as text. */
+/** A new API key of a tenant, as text. */
 export async function apiKey(arena, scopes = ['submit', 'read']) {
   const { ApiKeys } = await dist('surfaces/tenants/api-key.store.js');
   const redis = arena.connect('api');

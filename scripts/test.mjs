@@ -1,6 +1,6 @@
-// `npm test`: sets up what is missing, then runs the tests against a real Redis and real processes.
-// `npm run test:long` adds the fault and load suites. `npm run test:unit` runs the tests beside the pure files
-// of `src` only: they need neither Redis nor a build. Arguments go to Jest, e.g. `npm test -- test/e2e`.
+// `npm test`: sets up what is missing, then runs the tests against a real Redis and real processes. `npm run
+// test:long` adds the fault and load suites. `npm run test:unit` runs only the tests in `src`, beside the
+// pure files: they need neither Redis nor a build. Arguments go to Jest, e.g. `npm test -- test/e2e`.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,8 +28,9 @@ const jest = spawnSync(
     join(root, 'node_modules', 'jest', 'bin', 'jest.js'),
     '--json',
     `--outputFile=${file}`,
-    ...(unit ? [`--roots=${join(root, 'src')}`] : []),
     ...args.filter((arg) => arg !== '--long' && arg !== '--unit'),
+    // Last, because Jest takes every word after it as one more root.
+    ...(unit ? [`--roots=${join(root, 'src')}`] : []),
   ],
   {
     cwd: root,

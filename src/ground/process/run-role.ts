@@ -4,12 +4,14 @@ import { loadConfig } from '../config/load-config.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { createLogger, NestLog, redact, type Logger } from '../logging/logger.ts';
 
-/** Longer than any role's own drain; a process that has not left by then is made to. */
+/** Longer than any role takes to drain; a process that still runs after it is ended. */
 const SHUTDOWN_MS = 60_000;
 
 /**
- * The life of a role's process: configuration first, then the application, then signals. Prints one line of JSON
- * `{"ready":true,…}` to standard output once it works, for whoever started it.
+ * Runs the process of a role: loads its configuration, opens the application, and closes it at SIGTERM,
+ * SIGINT or the end of its parent. Once the role works, one line of JSON, `{"ready":true,…}`, goes to
+ * standard output for the parent process. A start that fails writes its code and hint to standard error and
+ * exits with the code's status.
  */
 export async function runRole<Schema extends z.ZodObject>(
   role: string,
@@ -53,7 +55,7 @@ function stopOnSignal(app: INestApplicationContext, logger: Logger): void {
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
-  // Started by `countersign up` over a channel: when that process dies, so do we.
+  // `countersign up` starts its processes with a channel: when it dies, they end too.
   process.on('disconnect', () => stop('parent gone'));
 }
 
