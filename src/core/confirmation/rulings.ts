@@ -35,7 +35,7 @@ export interface Ruling {
 
 export type RulingReply =
   | { readonly kind: 'ended'; readonly state: string }
-  | { readonly kind: 'requeued'; readonly queue: string; readonly tenant: string; readonly cost: number }
+  | { readonly kind: 'requeued' }
   | { readonly kind: 'already'; readonly state: string }
   | { readonly kind: 'missing' | 'fenced' | 'held' | 'cancelled' | 'unlogged' };
 
@@ -87,11 +87,16 @@ export class Rulings {
       requeued.set(queue, list);
     });
     await Promise.all([...requeued].map(([queue, deliveries]) => this.#queues.add(queue, deliveries)));
-    return outcomes;
+    return outcomes.map((outcome) => (outcome.kind === 'requeued' ? { kind: outcome.kind } : outcome));
   }
 }
 
-function parseOutcome(row: unknown): RulingReply {
+/** What the script answers; of a requeued job also what its delivery needs. */
+type Outcome =
+  | Exclude<RulingReply, { readonly kind: 'requeued' }>
+  | { readonly kind: 'requeued'; readonly queue: string; readonly tenant: string; readonly cost: number };
+
+function parseOutcome(row: unknown): Outcome {
   const [kind, value, queue, tenant, cost] = cells(row);
   switch (kind) {
     case 'ended':
