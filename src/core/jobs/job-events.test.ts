@@ -12,7 +12,7 @@ const anEventId: fc.Arbitrary<EventId> = fc.tuple(
   fc.integer({ min: 0, max: 999_999_999 }),
 );
 
-/** Every state of the documents in a job's life: attempts that come to nothing, then one that is refuted or confirmed. */
+/** The documents of a job at each step of its life: attempts that fail, then one that is the last. */
 function life(failures: readonly { committed: boolean }[], last: 'confirmed' | 'refuted' | 'cancelled'): Documents[] {
   const attempts: Attempt[] = [];
   const snapshots: Documents[] = [];

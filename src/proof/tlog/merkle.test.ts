@@ -38,7 +38,7 @@ function rootByDefinition(leaves: readonly Buffer[]): Buffer {
   return nodeHash(rootByDefinition(leaves.slice(0, split)), rootByDefinition(leaves.slice(split)));
 }
 
-const aSize = fc.integer({ min: 1, max: 70 });
+const aSize = fc.integer({ min: 1, max: 40 });
 
 describe('a Merkle tree', () => {
   test('has the root that RFC 6962 defines, also when it grows leaf by leaf', () => {
@@ -65,9 +65,10 @@ describe('a Merkle tree', () => {
         const newer = { size, root: rootOf(hashes, size) };
         const leaf = leaves[index] ?? Buffer.alloc(0);
         const inclusion = inclusionProof(hashes, index, size);
-        expect(verifyInclusion(leaf, index, newer, inclusion)).toBe(true);
-        for (let other = 0; other < size; other += 1)
-          if (other !== index) expect(verifyInclusion(leaf, other, newer, inclusion)).toBe(false);
+        const verifying = leaves
+          .map((_, other) => other)
+          .filter((other) => verifyInclusion(leaf, other, newer, inclusion));
+        expect(verifying).toEqual([index]);
         const before = { size: older, root: rootOf(hashes, older) };
         const consistency = consistencyProof(hashes, older, size);
         expect(verifyConsistency(before, newer, consistency)).toBe(older > 0);
