@@ -1,4 +1,5 @@
-// Audits, played: how soon the sequential test finds workers that cheat, and whether it ever accuses honest ones.
+// Simulated audits: how soon the sequential test finds workers that cheat, and how often it accuses honest
+// ones.
 import { dist } from './arena.mjs';
 
 const { suspicionAfter, QUARANTINE_AT } = await dist('core/attestation/suspicion.js');
@@ -14,7 +15,7 @@ function random(seed) {
   };
 }
 
-/** Jobs until quarantine, or Infinity. */
+/** The number of jobs until quarantine, or Infinity. */
 function jobsUntilFound(draw, { audited, flagged, jobs }) {
   let score = 0;
   for (let job = 1; job <= jobs; job += 1) {

@@ -1,4 +1,5 @@
-// The first queue of what one would write by hand: a processor that computes nothing, signs 1 KB and adds to the second.
+// The first queue of a pipeline written by hand: a processor that computes nothing, signs 1 KB, and adds a
+// job to the second queue.
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { Queue, Worker } from 'bullmq';
 

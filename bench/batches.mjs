@@ -1,4 +1,4 @@
-// A batch of 50,000 lines through the whole pipeline: lines a second, and what the memory of courier and api comes to.
+// A batch of 50,000 lines through the whole pipeline: lines a second, and the memory of courier and API.
 import { readFileSync } from 'node:fs';
 import { apiKey, openArena, pause } from './arena.mjs';
 
@@ -12,7 +12,7 @@ export async function benchBatches(_settings, say) {
     const env = { COUNTERSIGN_DEFAULT_RECOMPUTE: '0' };
     const [api, courier] = await Promise.all([
       arena.role('api', env),
-      // A heap that is small on purpose: what is held in memory must not grow with the batch.
+      // The heap is small on purpose: the memory must not grow with the batch.
       arena.role('courier', env, ['--max-semi-space-size=8', '--max-old-space-size=96']),
       arena.role('worker'),
       arena.role('attestor'),

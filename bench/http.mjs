@@ -1,4 +1,4 @@
-// POST /v1/jobs with everything on, against a bare Fastify handler that enqueues.
+// POST /v1/jobs with all features on, against a bare Fastify handler that enqueues.
 import autocannon from 'autocannon';
 import { apiKey, median, openArena } from './arena.mjs';
 

@@ -1,4 +1,5 @@
-// The transparency log by itself: an attestor's sequencer with Redis and a disk, an audit of what it wrote, and proofs.
+// The transparency log by itself: an attestor's sequencer with Redis and a disk, an audit of the result,
+// proofs.
 import { dist, keys, median, openArena } from './arena.mjs';
 
 const { Sequencer } = await dist('core/confirmation/sequencer.js');

@@ -1,4 +1,4 @@
-// Jobs per second through an attestor, and its CPU, for each method; one attestor, one worker, 64 in flight.
+// Jobs per second and CPU of an attestor for each method, with one attestor, one worker, 64 jobs in flight.
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { dist, keys, median, MODEL, openAdmission, openArena, pause } from './arena.mjs';
 
@@ -34,7 +34,7 @@ function cpuUs(pid) {
   return (Number(fields[11]) + Number(fields[12])) * TICK_US;
 }
 
-/** The functions in which a profile spent most of its time, with their share. */
+/** The functions with the greatest shares of a profile's time. */
 function hottest(folder, count = 8) {
   const [name] = readdirSync(folder).filter((entry) => entry.endsWith('.cpuprofile'));
   if (name === undefined) return [];

@@ -60,7 +60,7 @@ async function llamaServer() {
   throw new Error('llama-server did not start');
 }
 
-/** Times of one streamed chat, ms: to the first text, to the end. */
+/** The times of one streamed chat to its first text and to its end, ms. */
 async function chat(url, model, headers, seed, tries = 5) {
   const began = performance.now();
   const response = await fetch(`${url}/v1/chat/completions`, {
@@ -75,7 +75,7 @@ async function chat(url, model, headers, seed, tries = 5) {
       stream: true,
     }),
   }).catch(() => undefined);
-  // llama.cpp's server closes kept connections without a word; that says nothing about either side.
+  // llama.cpp's server closes idle connections at any time, which is no fault of either side.
   if (response === undefined) {
     if (tries === 0) throw new Error(`${url} closes every connection`);
     return chat(url, model, headers, seed, tries - 1);

@@ -1,4 +1,5 @@
-// The method `tokens`: what a replay costs beside the generation, and which share of honest and of other answers it refutes.
+// The method `tokens`: the cost of a replay beside that of the generation, and the share of honest and of
+// other answers that it refutes.
 import { readFileSync } from 'node:fs';
 import { dist } from './arena.mjs';
 

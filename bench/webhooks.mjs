@@ -1,4 +1,4 @@
-// Messages a second from done jobs to a receiver on this machine, signed twice each.
+// Webhook messages a second, from done jobs to a receiver on this machine; each is signed twice.
 import { createServer } from 'node:http';
 import { apiKey, median, MODEL, openAdmission, openArena, pause } from './arena.mjs';
 

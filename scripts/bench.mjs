@@ -1,4 +1,5 @@
-// `npm run bench [-- --json FILE] [--rounds N] [--jobs N]`: measures against baselines in the same run; see bench/README.md.
+// `npm run bench [-- --json FILE] [--rounds N] [--jobs N]`: measures against baselines in the same run.
+// bench/README.md says what each figure means.
 import { ensureBuilt, ensureInstalled } from './setup.mjs';
 
 const say = (line) => process.stderr.write(`${line}\n`);

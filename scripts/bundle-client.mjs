@@ -1,4 +1,4 @@
-// Bundles the client for browsers: the same code that verifies in Node.js, over libraries that need no Node.js.
+// Bundles the client for browsers: the same verifier as in Node.js, with libraries that do not need Node.js.
 import { build } from 'esbuild';
 import { fileURLToPath } from 'node:url';
 

@@ -1,9 +1,9 @@
-// After changing a dependency: `npm install --package-lock-only --ignore-scripts && node scripts/complete-lock.mjs`.
+// Completes the lockfile after a change of a dependency:
+// `npm install --package-lock-only --ignore-scripts && node scripts/complete-lock.mjs`.
 //
-// A registry mirror that serves only some platforms makes npm write a lockfile without the optional packages of the
-// others, and `npm ci` then refuses it. The versions of those packages are known from their parents, where they are
-// pinned exactly; this writes the missing entries, marked as optional and for their platform only, so that the
-// lockfile is whole everywhere.
+// With a registry mirror that serves only some platforms, npm writes a lockfile without the optional packages
+// of the others, and `npm ci` refuses it there. Their parents pin the versions of those packages exactly.
+// This script adds the missing entries, each optional and for its platform only.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 

@@ -1,4 +1,5 @@
-// Writes the table of variables in README.md from the schemas; `--check` fails where it is not current.
+// Writes the table of variables in README.md from the schemas; `--check` fails where the table is not
+// current.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { ensureBuilt, ensureInstalled, root } from './setup.mjs';
 

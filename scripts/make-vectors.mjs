@@ -1,5 +1,5 @@
-// Writes test/vectors: receipts good and bad with the reason for which each is refused. Run once per format version,
-// after a build; the keys are made anew and thrown away.
+// Writes test/vectors: good receipts, and bad ones with the reason for which each is refused. Run it once for
+// each version of the format, after a build. The keys are new and are not kept.
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { root } from './setup.mjs';
@@ -92,7 +92,7 @@ function documents({ recompute = 1, drawn = true, decision = 'confirmed', model 
   return { ticket, evidence, verdict };
 }
 
-/** The verdict as the second of two entries of the log. */
+/** Proves the verdict as the second of two entries of a log. */
 function logPart(verdict, key) {
   const salt = createHash('sha256').update(verdict.signature).digest();
   const [other, entry] = [Buffer.from('{}'), logEntry('verdict', verdict.keyId, verdict.payload, salt)].map(leafHash);

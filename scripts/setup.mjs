@@ -1,4 +1,4 @@
-// What a fresh clone needs before anything of ours can run: only Node.js and npm are there.
+// Sets up a fresh clone on a machine that has only Node.js and npm.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ function run(command, args, what) {
   fail(`${what} failed`, 'the lines above say why; it needs the npm registry and nothing else from outside');
 }
 
-/** Installs from the lockfile unless exactly that is installed already. */
+/** Installs the packages of the lockfile, unless exactly these are installed already. */
 export function ensureInstalled(say) {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < 20 || (major === 20 && minor < 19))
@@ -37,7 +37,7 @@ export function ensureInstalled(say) {
   const stamp = at('node_modules', '.countersign-lock');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   say('installing packages from the lockfile');
-  // No install script is needed by anything we use, so none gets to run.
+  // No package needs its install script, so none is run.
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], 'npm ci');
   writeFileSync(stamp, wanted);
 }
@@ -57,7 +57,7 @@ function sourceDigest() {
   return hash.digest('hex');
 }
 
-/** Builds unless the build is of exactly these sources. */
+/** Builds, unless the last build was of exactly these sources. */
 export function ensureBuilt(say) {
   const wanted = sourceDigest();
   const stamp = at('dist', '.sources');

@@ -1,4 +1,4 @@
-// `npm start`: sets up what is missing, then is `countersign up`.
+// `npm start`: sets up what is missing, then runs `countersign up`.
 import { ensureBuilt, ensureInstalled, root } from './setup.mjs';
 
 const json = process.argv.includes('--json');

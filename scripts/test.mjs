@@ -1,5 +1,6 @@
-// `npm test`: sets up what is missing, then runs the tests against a real Redis and real processes.
-// `npm run test:long` adds the fault and load suites. Arguments go to Jest, e.g. `npm test -- test/e2e`.
+// `npm test`: sets up what is missing, then runs the tests against a real Redis and real processes. `npm run
+// test:long` adds the fault and load suites. `npm run test:unit` runs only the tests in `src`, beside the
+// pure files: they need neither Redis nor a build. Arguments go to Jest, e.g. `npm test -- test/e2e`.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,16 +9,13 @@ import { ensureBuilt, ensureInstalled, root } from './setup.mjs';
 
 const args = process.argv.slice(2);
 const long = args.includes('--long');
+const unit = args.includes('--unit');
 const say = (line) => process.stdout.write(`${line}\n`);
 
 ensureInstalled(say);
-ensureBuilt(say);
-const { findRedisServer } = await import(new URL('../dist/ground/redis/redis-server.js', import.meta.url).href);
-try {
-  await findRedisServer(join(root, '.countersign', 'redis-server'), say);
-} catch (error) {
-  process.stderr.write(`error: ${error.code}: ${error.message}\nhint: ${error.hint}\n`);
-  process.exit(1);
+if (!unit) {
+  ensureBuilt(say);
+  await ensureRedis();
 }
 
 const results = mkdtempSync(join(tmpdir(), 'cs-results-'));
@@ -30,7 +28,9 @@ const jest = spawnSync(
     join(root, 'node_modules', 'jest', 'bin', 'jest.js'),
     '--json',
     `--outputFile=${file}`,
-    ...args.filter((arg) => arg !== '--long'),
+    ...args.filter((arg) => arg !== '--long' && arg !== '--unit'),
+    // Last, because Jest takes every word after it as one more root.
+    ...(unit ? [`--roots=${join(root, 'src')}`] : []),
   ],
   {
     cwd: root,
@@ -48,3 +48,14 @@ rmSync(results, { recursive: true, force: true });
 const failed = counts.numFailedTests + counts.numRuntimeErrorTestSuites;
 say(`${counts.numPassedTests} passed, ${failed} failed`);
 process.exit(jest.status === 0 && failed === 0 && counts.numPassedTests > 0 ? 0 : 1);
+
+/** Finds or fetches a Redis server for the tests, or says what is missing and exits. */
+async function ensureRedis() {
+  const { findRedisServer } = await import(new URL('../dist/ground/redis/redis-server.js', import.meta.url).href);
+  try {
+    await findRedisServer(join(root, '.countersign', 'redis-server'), say);
+  } catch (error) {
+    process.stderr.write(`error: ${error.code}: ${error.message}\nhint: ${error.hint}\n`);
+    process.exit(1);
+  }
+}

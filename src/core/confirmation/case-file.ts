@@ -4,9 +4,10 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
 import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
+import { cells, integer, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
-const READ = loadScript(new URL('./lua/read-cases.lua', import.meta.url));
+const READ = loadScript(new URL('./lua/read-cases.lua', import.meta.url), parseCases);
 
 /** Which attempt of which job is asked about; epoch and field are the current and committed ones where absent. */
 export interface CaseRef {
@@ -53,31 +54,36 @@ export async function readCases(
 ): Promise<(CaseFile | undefined)[]> {
   if (refs.length === 0) return [];
   const args = refs.flatMap(({ id, epoch, field }) => [id, epoch ?? '', field ?? '']);
-  const reply = await READ.run(
+  const { nowMs, rows } = await READ.run(
     redis,
     [keys.open],
     [keys.prefix, MAX_EPOCHS, MAX_STATEMENT_BYTES, INLINE_BYTES, ...args],
   );
-  if (!Array.isArray(reply)) throw new Error('read-cases.lua answered something else than a list.');
-  const cells: unknown[] = reply;
-  const [now, ...rows] = cells;
-  return refs.map((ref, index) => parseCase(ref, Number(now), rows[index]));
+  return refs.map(({ id, epoch }, index) => {
+    const row = rows[index];
+    return row && { id, nowMs, epoch: epoch ?? row.currentEpoch, ...row };
+  });
+}
+
+/** What the script answers for one case; the caller knows the rest. */
+type CaseRow = Omit<CaseFile, 'id' | 'nowMs' | 'epoch'>;
+
+function parseCases(reply: unknown): { nowMs: number; rows: (CaseRow | undefined)[] } {
+  const [now, ...rows] = cells(reply);
+  return { nowMs: integer(now), rows: rows.map(optional(parseCase)) };
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
-function parseCase(ref: CaseRef, nowMs: number, row: unknown): CaseFile | undefined {
-  if (!Array.isArray(row)) return undefined;
-  const cells: unknown[] = row;
+function parseCase(row: unknown): CaseRow {
+  const all = cells(row);
   const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closed, field] =
-    cells;
-  const [statementLength, statement, , output, lease] = cells.slice(14);
+    all;
+  const [statementLength, statement, , output, lease] = all.slice(14);
   const currentEpoch = Number(current);
   const [claimant = ''] = text(claim).split(' ');
   const committed = text(commit);
   return {
-    id: ref.id,
-    nowMs,
     ticket: text(ticket),
     tenant: text(tenant),
     cost: Number(cost),
@@ -89,7 +95,6 @@ function parseCase(ref: CaseRef, nowMs: number, row: unknown): CaseFile | undefi
     ended: typeof state === 'string',
     phase: currentEpoch === 0 || closed === 1 ? 'queued' : committed === '' ? 'running' : 'attesting',
     currentEpoch,
-    epoch: ref.epoch ?? currentEpoch,
     claimant,
     committedMs: committed === '' ? undefined : Number(committed.split(' ')[1]) || 0,
     field: text(field),

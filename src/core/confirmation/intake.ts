@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
@@ -157,7 +158,7 @@ export class Intake {
     this.#warn(error);
     // A Redis that came back empty, or was replaced, has no groups.
     if (messageOf(error).includes('NOGROUP')) await this.#createGroups().catch(this.#warn);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await sleep(100);
   }
 
   #isStopped(): boolean {

@@ -5,9 +5,10 @@ import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
+import { cells, described, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
-const RULE = loadScript(new URL('./lua/rule.lua', import.meta.url));
+const RULE = loadScript(new URL('./lua/rule.lua', import.meta.url), listOf(parseOutcome));
 
 const WAKE_STREAM_LENGTH = 10_000;
 /** The sweep looks at a job again this long after it was queued anew. */
@@ -72,44 +73,47 @@ export class Rulings {
       ruling.verdict?.field ?? '',
       ruling.logSize ?? '',
     ]);
-    const reply = await RULE.run(
+    const outcomes = await RULE.run(
       this.#redis,
       [keys.open, keys.ended, keys.attestorWake],
       [keys.prefix, WAKE_STREAM_LENGTH, REQUEUE_LOOK_MS, ...args],
     );
-    if (!Array.isArray(reply)) throw new Error('rule.lua answered something else than a list.');
     crashPoint('attestor.before-requeue');
     const requeued = new Map<string, FairDelivery<QueuedJob>[]>();
-    const replies = rulings.map((ruling, index): RulingReply => {
-      const cells: unknown = reply[index];
-      const [kind, value, queue, tenant, cost]: unknown[] = Array.isArray(cells) ? (cells as unknown[]) : [];
-      switch (kind) {
-        case 'ended':
-        case 'already':
-          return { kind, state: String(value) };
-        case 'requeued': {
-          const list = requeued.get(String(queue)) ?? [];
-          list.push({
-            name: deliveryName(ruling.id, ruling.epoch),
-            data: { id: ruling.id },
-            tenant: String(tenant),
-            cost: Number(cost),
-          });
-          requeued.set(String(queue), list);
-          return { kind };
-        }
-        case 'missing':
-        case 'fenced':
-        case 'held':
-        case 'cancelled':
-        case 'unlogged':
-          return { kind };
-        default:
-          throw new Error(`rule.lua answered ${String(kind)}.`);
-      }
+    rulings.forEach(({ id, epoch }, index) => {
+      const outcome = outcomes[index];
+      if (outcome?.kind !== 'requeued') return;
+      const { queue, tenant, cost } = outcome;
+      const list = requeued.get(queue) ?? [];
+      list.push({ name: deliveryName(id, epoch), data: { id }, tenant, cost });
+      requeued.set(queue, list);
     });
     await Promise.all([...requeued].map(([queue, deliveries]) => this.#queues.add(queue, deliveries)));
-    return replies;
+    return outcomes.map((outcome) => (outcome.kind === 'requeued' ? { kind: outcome.kind } : outcome));
+  }
+}
+
+/** What the script answers; of a requeued job also what its delivery needs. */
+type Outcome =
+  | Exclude<RulingReply, { readonly kind: 'requeued' }>
+  | { readonly kind: 'requeued'; readonly queue: string; readonly tenant: string; readonly cost: number };
+
+function parseOutcome(row: unknown): Outcome {
+  const [kind, value, queue, tenant, cost] = cells(row);
+  switch (kind) {
+    case 'ended':
+    case 'already':
+      return { kind, state: text(value) };
+    case 'requeued':
+      return { kind, queue: text(queue), tenant: text(tenant), cost: Number(cost) };
+    case 'missing':
+    case 'fenced':
+    case 'held':
+    case 'cancelled':
+    case 'unlogged':
+      return { kind };
+    default:
+      throw new Error(described(kind));
   }
 }
 

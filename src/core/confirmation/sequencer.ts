@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
@@ -15,11 +16,12 @@ import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
 import type { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
+import { integer, listOf, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
-const SEQUENCE = loadScript(new URL('./lua/sequence.lua', import.meta.url));
-const SEQUENCE_DOCUMENT = loadScript(new URL('./lua/sequence-document.lua', import.meta.url));
-const PUBLISH = loadScript(new URL('./lua/publish.lua', import.meta.url));
+const SEQUENCE = loadScript(new URL('./lua/sequence.lua', import.meta.url), listOf(optional(integer)));
+const SEQUENCE_DOCUMENT = loadScript(new URL('./lua/sequence-document.lua', import.meta.url), integer);
+const PUBLISH = loadScript(new URL('./lua/publish.lua', import.meta.url), integer);
 
 /** Most entries of one checkpoint. */
 const BATCH = 2_000;
@@ -117,13 +119,11 @@ export class Sequencer {
       const entry = logEntry('verdict', verdict.keyId, verdict.payload, salt);
       return [id, epoch, field, encodeStored(verdict), salt.toString('base64'), entry.toString()];
     });
-    const reply = await SEQUENCE.run(redis, [keys.log, keys.logTail], [keys.prefix, ...args]);
-    if (!Array.isArray(reply)) throw new Error('sequence.lua answered something else than a list.');
+    const places = await SEQUENCE.run(redis, [keys.log, keys.logTail], [keys.prefix, ...args]);
     crashPoint('attestor.after-sequence');
-    const places: unknown[] = reply;
     const sizes = verdicts.map(async (_, at) => {
       const index = places[at];
-      if (typeof index !== 'number') return undefined;
+      if (index === undefined) return undefined;
       return new Promise<number>((resolve) => this.#waiters.push({ index, resolve }));
     });
     this.#isWoken = true;
@@ -136,12 +136,10 @@ export class Sequencer {
     const { redis, keys } = this.#parts;
     const salt = freshRandom(SALT_BYTES);
     const entry = logEntry(kind, keyId, payload, salt);
-    const index = Number(
-      await SEQUENCE_DOCUMENT.run(
-        redis,
-        [keys.log, keys.logTail, keys.logDocuments],
-        [`${kind} ${sha256Hex(payload)}`, entry, salt.toString('base64'), keyId],
-      ),
+    const index = await SEQUENCE_DOCUMENT.run(
+      redis,
+      [keys.log, keys.logTail, keys.logDocuments],
+      [`${kind} ${sha256Hex(payload)}`, entry, salt.toString('base64'), keyId],
     );
     this.#isWoken = true;
     this.#wake();
@@ -155,7 +153,7 @@ export class Sequencer {
         const started = performance.now();
         const published = await this.#turn();
         if (published === 0) await this.#pause(IDLE_MS);
-        else if (published >= BUSY) await rest(Math.min(MAX_REST_MS, REST * (performance.now() - started)));
+        else if (published >= BUSY) await sleep(Math.min(MAX_REST_MS, REST * (performance.now() - started)));
       } catch (error) {
         // What is in memory may be ahead of what is published: begin again from there.
         this.#tree = undefined;
@@ -195,8 +193,10 @@ export class Sequencer {
     crashPoint('attestor.after-tiles');
     const text = formatCheckpoint({ origin, size: tree.size, root: tree.root() });
     const note = await this.#parts.witnesses.cosign({ text, signatures: [signNote(text, origin, key)] }, tree);
-    const published = Number(
-      await PUBLISH.run(redis, [keys.log, keys.logTail, keys.logAt(tree.size)], [tree.size, note, keepMs]),
+    const published = await PUBLISH.run(
+      redis,
+      [keys.log, keys.logTail, keys.logAt(tree.size)],
+      [tree.size, note, keepMs],
     );
     if (published !== tree.size) {
       this.#tree = undefined;
@@ -248,5 +248,3 @@ export class Sequencer {
     };
   }
 }
-
-const rest = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

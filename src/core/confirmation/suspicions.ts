@@ -2,9 +2,10 @@ import type { Redis } from 'ioredis';
 import { FLAG_WEIGHT, PASS_WEIGHT, QUARANTINE_AT } from '../attestation/suspicion.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { cells, integer, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
-const SUSPECT = loadScript(new URL('./lua/suspect.lua', import.meta.url));
+const SUSPECT = loadScript(new URL('./lua/suspect.lua', import.meta.url), parseScore);
 
 export interface Finding {
   readonly job: string;
@@ -29,13 +30,18 @@ export class Suspicions {
 
   async record({ job, epoch, worker, model, isFlagged }: Finding): Promise<void> {
     const keys = this.#keys;
-    const reply = await SUSPECT.run(
+    const { score, isNew } = await SUSPECT.run(
       this.#redis,
       [keys.ruling(job), keys.suspicion, keys.quarantined],
       [epoch, worker, model, isFlagged ? FLAG_WEIGHT : PASS_WEIGHT, QUARANTINE_AT],
     );
-    const [score, isNew]: unknown[] = Array.isArray(reply) ? (reply as unknown[]) : [];
-    if (isFlagged) this.#logger.warn({ worker, model, job, score: Number(score) }, 'a worker was flagged');
-    if (isNew === 1) this.#logger.error({ worker, model, score: Number(score) }, 'a worker was put into quarantine');
+    if (isFlagged) this.#logger.warn({ worker, model, job, score }, 'a worker was flagged');
+    if (isNew) this.#logger.error({ worker, model, score }, 'a worker was put into quarantine');
   }
+}
+
+/** The worker's score, and whether this finding put the worker into quarantine. */
+function parseScore(reply: unknown): { score: number; isNew: boolean } {
+  const [score, added] = cells(reply);
+  return { score: Number(text(score)), isNew: integer(added) === 1 };
 }

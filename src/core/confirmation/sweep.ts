@@ -4,12 +4,13 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { integer } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { readCases, type CaseFile } from './case-file.ts';
 import { cancellation, type Intake } from './intake.ts';
 import { deliveryName, type Ruling } from './rulings.ts';
 
-const PRUNE = loadScript(new URL('./lua/prune.lua', import.meta.url));
+const PRUNE = loadScript(new URL('./lua/prune.lua', import.meta.url), integer);
 
 const BATCH = 200;
 /** A queued job is looked at again this often: is its delivery still there? */
@@ -123,9 +124,7 @@ export class Sweep {
     const { redis, keys, keepMs, keepJobs } = this.#parts;
     let forgotten = PRUNE_BATCH;
     for (let round = 0; round < 20 && forgotten === PRUNE_BATCH; round += 1) {
-      forgotten = Number(
-        await PRUNE.run(redis, [keys.ended], [keys.prefix, Date.now() - keepMs, keepJobs, PRUNE_BATCH]),
-      );
+      forgotten = await PRUNE.run(redis, [keys.ended], [keys.prefix, Date.now() - keepMs, keepJobs, PRUNE_BATCH]);
     }
   }
 }

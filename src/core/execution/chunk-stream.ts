@@ -3,13 +3,15 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { WAKE_STREAM_LENGTH, type Claim } from './claims.ts';
 
 const FLUSH_MS = 40;
-/** Provisional output is of use while somebody watches; the confirmed output is kept elsewhere. */
+/**
+ * Provisional output is of use only while a client follows the job; the confirmed output is kept elsewhere.
+ */
 const CHUNK_LIFE_MS = 600_000;
 const MAX_CHUNKS = 4_000;
 
 /**
- * Writes provisional output of one attempt, gathered for 40 ms at a time. It never holds the engine up: what cannot be
- * written is dropped, since nothing but a watcher's patience depends on it.
+ * Writes the provisional output of one attempt, gathered for 40 ms at a time. It never holds up the engine:
+ * what cannot be written is dropped, because the confirmed output does not depend on it.
  */
 export class ChunkStream {
   readonly #redis: Redis;
@@ -27,9 +29,10 @@ export class ChunkStream {
     this.#worker = worker;
   }
 
+  /** Adds a piece of text, to be sent within 40 ms. */
   write(piece: string): void {
     this.#text += piece;
-    // Somebody waits for the first piece; those after it come in handfuls.
+    // The first piece goes out at once, for the time to the first token; later ones are gathered.
     if (this.#count === 0) {
       this.flush();
       return;
@@ -37,7 +40,7 @@ export class ChunkStream {
     this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS);
   }
 
-  /** Sends what is left; call it before the commit, so that no chunk comes after its evidence. */
+  /** Sends what was gathered. Call it before the commit, so that no chunk comes after the evidence. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

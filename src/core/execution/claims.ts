@@ -4,17 +4,21 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
+import { cells, described, listOf, oneOf, optional, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
-const CLAIM = loadScript(new URL('./lua/claim.lua', import.meta.url));
-const COMMIT = loadScript(new URL('./lua/commit.lua', import.meta.url));
+const CLAIM = loadScript(new URL('./lua/claim.lua', import.meta.url), listOf(parseClaim));
+const COMMIT = loadScript(
+  new URL('./lua/commit.lua', import.meta.url),
+  listOf(oneOf('ok', 'fenced', 'final', 'missing')),
+);
 
-/** Claiming pauses while more than this waits for attestation: unconfirmed work is bounded. */
+/** Claiming pauses while more commits than this wait for attestation, which bounds unconfirmed work. */
 export const ATTESTATION_BACKLOG = 20_000;
 export const WAKE_STREAM_LENGTH = 10_000;
-const BATCH = 64;
+const MAX_ITEMS = 64;
 
-/** One attempt at a job that this worker holds. The token tells this delivery from every other. */
+/** One attempt at a job that this worker holds. The token distinguishes this delivery from every other. */
 export interface Claim {
   readonly id: string;
   readonly epoch: number;
@@ -25,11 +29,15 @@ export interface Claim {
   readonly input: string | undefined;
 }
 
+/**
+ * What a claim came to. `useless`: the delivery is no longer needed. `later`: it is to be delivered again.
+ */
 export type ClaimReply =
   | { readonly kind: 'ok'; readonly claim: Claim }
   | { readonly kind: 'useless'; readonly why: string }
   | { readonly kind: 'later'; readonly why: 'held' | 'excluded' | 'busy'; readonly afterMs: number };
 
+/** What a commit came to. `fenced`: the epoch was closed, or belongs to another worker. */
 export type CommitReply = 'ok' | 'fenced' | 'final' | 'missing';
 
 interface Commitment {
@@ -41,71 +49,73 @@ interface Commitment {
 }
 
 /**
- * What a worker does to a job's documents: claim an epoch, and say once what came of it. Both may be sent twice
- * (a reply that was lost) without harm, and calls of one turn of the event loop share a round trip.
+ * What a worker writes to a job's documents: it claims an epoch, and commits once what came of it. Both may
+ * be sent twice, after a lost reply, without harm. Any number of calls at once: those of one turn of the
+ * event loop share a round trip.
  */
 export class Claims {
   readonly #claims: Coalescer<{ id: string; token: string }, ClaimReply>;
   readonly #commits: Coalescer<Commitment, CommitReply>;
 
   constructor(redis: Redis, keys: RedisKeys, worker: string, leaseMs: number) {
-    this.#claims = new Coalescer(BATCH, async (wanted) => {
+    this.#claims = new Coalescer(MAX_ITEMS, async (wanted) => {
       const args = [keys.prefix, worker, leaseMs, MAX_EPOCHS, ATTESTATION_BACKLOG, WAKE_STREAM_LENGTH];
-      const reply = await CLAIM.run(
+      const replies = await CLAIM.run(
         redis,
         [keys.lease(wanted[0]?.id ?? '')],
         [...args, ...wanted.flatMap(({ id, token }) => [id, token])],
       );
-      if (!Array.isArray(reply)) throw new Error('claim.lua answered something else than a list.');
-      return wanted.map(({ id, token }, index) => parseClaim(id, token, reply[index]));
+      return replies.map((reply, index) => {
+        const { id = '', token = '' } = wanted[index] ?? {};
+        return reply.kind === 'ok' ? { kind: 'ok', claim: { id, token, ...reply.attempt } } : reply;
+      });
     });
-    this.#commits = new Coalescer(BATCH, async (commitments) => {
+    this.#commits = new Coalescer(MAX_ITEMS, async (commitments) => {
       const args = commitments.flatMap(({ claim, kind, statement, output, tokens }) => {
         const stored = encodeStored(statement);
         return [claim.id, claim.epoch, claim.token, kind, fieldOf(claim.epoch, stored), stored, output, tokens];
       });
-      const reply = await COMMIT.run(
-        redis,
-        [keys.lease(commitments[0]?.claim.id ?? '')],
-        [keys.prefix, worker, ...args],
-      );
-      if (!Array.isArray(reply)) throw new Error('commit.lua answered something else than a list.');
-      return commitments.map((_, index) => parseCommit(reply[index]));
+      return COMMIT.run(redis, [keys.lease(commitments[0]?.claim.id ?? '')], [keys.prefix, worker, ...args]);
     });
   }
 
+  /** Claims the next epoch of a job. `token` is random and new for each delivery. */
   claim(id: string, token: string): Promise<ClaimReply> {
     return this.#claims.add({ id, token });
   }
 
   /**
-   * Commits signed evidence; `output` is the output itself where it is small enough to be kept beside it, else "", and
-   * `tokens` its token ids (base64) likewise.
+   * Commits signed evidence. `output` is the output itself and `tokens` its token ids (base64), each where it
+   * is small enough to be kept beside the evidence, else "".
    */
   commitEvidence(claim: Claim, statement: SignedPayload, output: string, tokens = ''): Promise<CommitReply> {
     return this.#commits.add({ claim, kind: 'e', statement, output, tokens });
   }
 
-  /** Gives the job back, with the reason. */
+  /** Gives the job back, with a signed statement of the reason. */
   release(claim: Claim, statement: SignedPayload): Promise<CommitReply> {
     return this.#commits.add({ claim, kind: 'r', statement, output: '', tokens: '' });
   }
 }
 
-/** Named by epoch and content, so that a stranger's garbage never stands where an honest commit belongs. */
+/**
+ * Named by epoch and content, so that another worker's garbage never stands where an honest commit belongs.
+ */
 function fieldOf(epoch: number, stored: string): string {
   return `${epoch}:${sha256Hex(stored).slice(0, 32)}`;
 }
 
-function parseClaim(id: string, token: string, reply: unknown): ClaimReply {
-  if (!Array.isArray(reply)) throw new Error('claim.lua answered something else than a list.');
-  const [kind, value, ticket, input] = reply as unknown[];
+/** What the script answers for one job; the caller knows the id and the token. */
+type ClaimRow =
+  { readonly kind: 'ok'; readonly attempt: Omit<Claim, 'id' | 'token'> } | Exclude<ClaimReply, { readonly kind: 'ok' }>;
+
+function parseClaim(row: unknown): ClaimRow {
+  const [kind, value, ticket, input] = cells(row);
   switch (kind) {
     case 'ok':
-      if (typeof ticket !== 'string') throw new Error('claim.lua answered without a ticket.');
       return {
         kind: 'ok',
-        claim: { id, token, epoch: Number(value), ticket, input: typeof input === 'string' ? input : undefined },
+        attempt: { epoch: Number(value), ticket: text(ticket), input: optional(text)(input ?? null) },
       };
     case 'held':
       return { kind: 'later', why: 'held', afterMs: Number(value) };
@@ -120,11 +130,6 @@ function parseClaim(id: string, token: string, reply: unknown): ClaimReply {
     case 'exhausted':
       return { kind: 'useless', why: kind };
     default:
-      throw new Error(`claim.lua answered ${String(kind)}.`);
+      throw new Error(described(kind));
   }
-}
-
-function parseCommit(reply: unknown): CommitReply {
-  if (reply === 'ok' || reply === 'fenced' || reply === 'final' || reply === 'missing') return reply;
-  throw new Error(`commit.lua answered ${String(reply)}.`);
 }

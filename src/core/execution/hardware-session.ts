@@ -24,8 +24,9 @@ const COMMAND_MS = 60_000;
 const MAX_OUTPUT_BYTES = 786_432;
 
 /**
- * Answers each challenge of the attestors with evidence of this machine. The operator's command gets it: `COMMAND gpu NONCE` prints
- * the GPU's evidence as JSON, or `null`; `COMMAND cpu REPORT_DATA` a quote over these 64 bytes.
+ * Answers each challenge of the attestors with evidence of this machine, which a command of the operator
+ * collects: `COMMAND gpu NONCE` prints the GPU's evidence as JSON, or `null`; `COMMAND cpu REPORT_DATA`
+ * prints a quote over these 64 bytes, given in hexadecimal.
  */
 export class HardwareSession {
   readonly #redis: Redis;
@@ -64,7 +65,7 @@ export class HardwareSession {
     return this.#looks.stop();
   }
 
-  /** When to look again, ms. */
+  /** Answers the newest challenge unless that was done; returns the ms until the next look. */
   async #look(): Promise<number> {
     const [nonce] = await this.#redis.zrange(this.#keys.challenges, '-1', '-1');
     if (nonce === undefined || nonce === this.#answered) return LOOK_EVERY_MS;

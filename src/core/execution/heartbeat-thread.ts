@@ -1,21 +1,24 @@
 import { freemem } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { ANNOUNCE_EVERY_MS, Announcement, announce, withdraw } from '../catalog/announcement.ts';
 import { openRedis } from '../../ground/redis/connection.ts';
+import { integer, listOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { LeaseTable } from './lease-table.ts';
 
 /**
- * Renews leases and announces the worker from a thread of its own, where a busy engine cannot starve it. The main
- * thread counts a shared clock up; if that stands still for longer than `stallMs`, the worker is wedged and not
- * busy, and the thread lets its leases run out. A stopped process (SIGSTOP) stops this thread too.
+ * Renews leases and announces the worker from a thread of its own, where a busy engine cannot starve it. The
+ * main thread counts up a shared clock. If that stands still for longer than `stallMs`, the worker hangs and
+ * is not merely busy, and this thread lets the leases run out. A stopped process (SIGSTOP) stops this thread
+ * too.
  */
-const RENEW = loadScript(new URL('./lua/renew.lua', import.meta.url));
+const RENEW = loadScript(new URL('./lua/renew.lua', import.meta.url), listOf(integer));
 
 const Start = z.object({
   access: z.object({ url: z.string(), user: z.string().optional(), password: z.string().optional() }),
@@ -29,12 +32,12 @@ const Start = z.object({
   leases: z.instanceof(SharedArrayBuffer),
 });
 
-/** What the main thread tells: what to announce, or to stop. The leases that it holds stand in the lease table. */
-export type HeartbeatOrder =
+/** A message from the main thread. Leases are not sent: the two threads share the lease table. */
+export type HeartbeatCommand =
   { readonly kind: 'announce'; readonly announcement: Announcement } | { readonly kind: 'stop' };
 
-/** What the main thread is told. */
-export type HeartbeatNews =
+/** A message to the main thread. */
+export type HeartbeatEvent =
   | { readonly kind: 'lost'; readonly id: string; readonly lease: string }
   | { readonly kind: 'cancelled'; readonly id: string }
   | { readonly kind: 'stopped' };
@@ -62,14 +65,14 @@ let lastTick = 0;
 let lastTickAt = performance.now();
 let stopped = false;
 
-const tell = (news: HeartbeatNews) => port.postMessage(news);
+const emit = (event: HeartbeatEvent) => port.postMessage(event);
 
-port.on('message', obey);
+port.on('message', execute);
 
-function obey(order: HeartbeatOrder): void {
-  switch (order.kind) {
+function execute(command: HeartbeatCommand): void {
+  switch (command.kind) {
     case 'announce':
-      announcement = order.announcement;
+      announcement = command.announcement;
       void beat();
       break;
     case 'stop':
@@ -89,11 +92,10 @@ async function renew(): Promise<void> {
   const [first] = held;
   if (first === undefined || !mainThreadLives()) return;
   const args = held.flatMap(({ id, lease }) => [id, lease]);
-  const reply = await RENEW.run(redis, [keys.lease(first.id)], [keys.prefix, start.leaseMs, ...args]);
-  if (!Array.isArray(reply)) return;
+  const renewed = await RENEW.run(redis, [keys.lease(first.id)], [keys.prefix, start.leaseMs, ...args]);
   held.forEach(({ id, lease }, index) => {
-    if (reply[index] === 2) tell({ kind: 'cancelled', id });
-    if (reply[index] === 0) tell({ kind: 'lost', id, lease });
+    if (renewed[index] === 2) emit({ kind: 'cancelled', id });
+    if (renewed[index] === 0) emit({ kind: 'lost', id, lease });
   });
 }
 
@@ -105,7 +107,9 @@ async function beat(): Promise<void> {
   });
 }
 
-/** Follows the cancel stream, so that a cancelled job stops within a round trip and not within a heartbeat. */
+/**
+ * Follows the cancel stream, so that a cancelled job stops within a round trip and not within a heartbeat.
+ */
 async function followCancels(): Promise<void> {
   let last = '$';
   while (!stopped) {
@@ -115,13 +119,13 @@ async function followCancels(): Promise<void> {
         for (const [entryId, fields] of entries) {
           last = entryId;
           const id = fields[1];
-          if (id !== undefined && leases.read().some((held) => held.id === id)) tell({ kind: 'cancelled', id });
+          if (id !== undefined && leases.read().some((held) => held.id === id)) emit({ kind: 'cancelled', id });
         }
       }
     } catch (error) {
       if (isStopped()) return;
       logger.warn(`cancel stream: ${messageOf(error).slice(0, 200)}`);
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await sleep(500);
     }
   }
 }
@@ -135,11 +139,11 @@ async function stop(): Promise<void> {
   if (announcement) await withdraw(redis, keys, 'worker', announcement.id).catch(() => undefined);
   redis.disconnect();
   tail.disconnect();
-  tell({ kind: 'stopped' });
+  emit({ kind: 'stopped' });
   port.close();
 }
 
-// An announcement that came before the connection did.
+// The announcement may have come before the connection was ready.
 redis.on('ready', () => void beat());
 setInterval(() => {
   renew().catch((error: unknown) => logger.warn(`leases not renewed: ${messageOf(error).slice(0, 200)}`));

@@ -1,7 +1,7 @@
 import { Worker as Thread } from 'node:worker_threads';
 import type { Announcement } from '../catalog/announcement.ts';
 import type { RedisAccess } from '../../ground/redis/connection.ts';
-import type { HeartbeatNews, HeartbeatOrder } from './heartbeat-thread.ts';
+import type { HeartbeatEvent, HeartbeatCommand } from './heartbeat-thread.ts';
 import type { Claim } from './claims.ts';
 import { LeaseTable, type HeldLease } from './lease-table.ts';
 
@@ -52,9 +52,9 @@ export class Heartbeat {
 
   /** What to do when a lease is lost, when a job is to be stopped, and when the thread has died. */
   listen(on: HeartbeatListener): void {
-    this.#thread.on('message', (news: HeartbeatNews) => {
-      if (news.kind === 'lost') on.lost(news.id, news.lease);
-      if (news.kind === 'cancelled') on.cancelled(news.id);
+    this.#thread.on('message', (event: HeartbeatEvent) => {
+      if (event.kind === 'lost') on.lost(event.id, event.lease);
+      if (event.kind === 'cancelled') on.cancelled(event.id);
     });
     this.#thread.on('error', (error: Error) => on.died(error));
   }
@@ -88,7 +88,7 @@ export class Heartbeat {
     return { id: claim.id, lease: this.leaseOf(claim) };
   }
 
-  #tell(order: HeartbeatOrder): void {
+  #tell(order: HeartbeatCommand): void {
     this.#thread.postMessage(order);
   }
 }

@@ -26,10 +26,10 @@ import { ChunkStream } from './chunk-stream.ts';
 import type { Claim, Claims, CommitReply } from './claims.ts';
 import type { Heartbeat } from './heartbeat.ts';
 
-/** Published after each commit attempt: `{ id, epoch, reply }`. Tests and metrics listen; nobody pays otherwise. */
+/** Published after each attempt to commit, as `{ id, epoch, reply }`, where tests or metrics subscribe. */
 export const committed = channel('countersign.worker.committed');
 
-/** Why a running job is told to stop. */
+/** Why a running job must stop. */
 export class Stop extends Error {
   override readonly name = 'Stop';
   readonly code: ReleaseCode | 'lease_lost';
@@ -50,15 +50,35 @@ export interface RunnerParts {
   readonly logger: Logger;
 }
 
-/** What becomes of a delivery: it is used up, or comes again after a while. */
+/** What becomes of a delivery: it is used up, or is to be delivered again after `afterMs`. */
 export type Outcome = { readonly kind: 'consumed' } | { readonly kind: 'later'; readonly afterMs: number };
 
 const CONSUMED: Outcome = { kind: 'consumed' };
 
+/** A claim with its ticket, and the digest of the ticket's payload. */
+interface Attempt {
+  readonly claim: Claim;
+  readonly ticket: Ticket;
+  readonly sha256: string;
+}
+
 /**
- * Runs one delivery: claim, run the engine, commit, and only then return. Whatever kills the process between two
- * of these steps leaves either no claim (the delivery comes again), or a claim whose lease runs out (the attestor
- * closes the epoch and queues the job again), or evidence that the attestor has been told of.
+ * Digests of what an engine generated, and what of it is small enough to stand beside the evidence (""
+ * otherwise).
+ */
+interface StoredResult {
+  readonly outputSha256: string;
+  readonly outputBytes: number;
+  readonly inlineOutput: string;
+  readonly tokensSha256: string | undefined;
+  readonly inlineTokens: string;
+}
+
+/**
+ * Runs deliveries. Each is claimed, computed and committed before `run` returns. A crash between two of these
+ * steps leaves one of three things: no claim, and the delivery comes again; or a claim whose lease runs out,
+ * and the attestor closes the epoch and queues the job again; or evidence that is in the attestor's stream
+ * already.
  */
 export class JobRunner {
   readonly #running = new Map<string, { claim: Claim; controller: AbortController }>();
@@ -70,11 +90,12 @@ export class JobRunner {
     this.#worker = { id: workerIdOf(parts.key.public), publicKey: parts.key.public.raw };
   }
 
+  /** How many jobs run now. */
   get inFlight(): number {
     return this.#running.size;
   }
 
-  /** Stops a job that runs here; does nothing for another. */
+  /** Stops a job that runs here; does nothing for any other, nor where the job runs under another lease. */
   stop(id: string, code: Stop['code'], lease?: string): void {
     const running = this.#running.get(id);
     if (running === undefined) return;
@@ -86,6 +107,10 @@ export class JobRunner {
     for (const id of this.#running.keys()) this.stop(id, code);
   }
 
+  /**
+   * Runs one delivery to its end. Any number of calls at once; what fails in the engine is released and not
+   * thrown.
+   */
   async run(id: string, engine: Engine): Promise<Outcome> {
     crashPoint('worker.before-claim');
     const reply = await this.#parts.claims.claim(id, freshRandom(8).toString('hex'));
@@ -106,71 +131,78 @@ export class JobRunner {
     }
   }
 
-  /** Computes and commits evidence, or commits the release that says why there is none. */
+  /** Commits the evidence of an answer, or the release that says why there is none. */
   async #answer(claim: Claim, engine: Engine, controller: AbortController): Promise<CommitReply | 'lost'> {
     const startedAt = new Date();
     const { signal } = controller;
-    const { ticket, sha256 } = readTicket(claim);
-    const { claims, blobs, key } = this.#parts;
+    const attempt = { claim, ...readTicket(claim) };
     const deadline = setTimeout(
       () => controller.abort(new Stop('deadline')),
-      Date.parse(ticket.predicate.deadline) - Date.now(),
+      Date.parse(attempt.ticket.predicate.deadline) - Date.now(),
     );
     try {
-      const input = await this.#input(claim, ticket);
-      const result = await this.#generate(claim, ticket, engine, input, signal);
+      const input = await this.#input(attempt);
+      const result = await this.#generate(attempt, engine, input, signal);
       crashPoint('worker.after-run');
-      const output = Buffer.from(result.output);
-      if (output.length > MAX_OUTPUT_BYTES) throw new Stop('output_too_large');
-      const inline = output.length <= INLINE_BYTES;
-      if (!inline && ticket.predicate.policy.quorum !== undefined) throw new Stop('output_too_large');
-      const digest = inline ? sha256Hex(output) : await blobs.put(output);
-      const tokens =
-        ticket.predicate.policy.tokens === undefined ? undefined : result.tokens && encodeTokens(result.tokens);
-      const inlineTokens = tokens?.toString('base64') ?? '';
-      if (tokens !== undefined && inlineTokens.length > INLINE_BYTES) await blobs.put(tokens);
-      const evidence = this.#evidence(
-        claim,
-        ticket,
-        sha256,
-        engine,
-        result,
-        { digest, bytes: output.length },
-        tokens && sha256Hex(tokens),
-        startedAt,
-      );
-      const reply = await claims.commitEvidence(
-        claim,
-        signPayload(key, statementBytes(evidence)),
-        inline ? result.output : '',
-        inlineTokens.length <= INLINE_BYTES ? inlineTokens : '',
-      );
+      const stored = await this.#store(attempt.ticket, result);
+      const evidence = this.#evidence(attempt, engine, result, stored, startedAt);
+      const signed = signPayload(this.#parts.key, statementBytes(evidence));
+      const reply = await this.#parts.claims.commitEvidence(claim, signed, stored.inlineOutput, stored.inlineTokens);
       crashPoint('worker.after-commit');
       return reply;
     } catch (error) {
-      const code = releaseCodeOf(signal.aborted ? signal.reason : error);
-      if (code === 'lease_lost') return 'lost';
-      this.#parts.logger.warn(
-        { job: claim.id, epoch: claim.epoch, code },
-        `job released: ${messageOf(error).slice(0, 300)}`,
-      );
-      return await claims.release(
-        claim,
-        signPayload(key, statementBytes(this.#releaseOf(claim, ticket, sha256, code, error))),
-      );
+      return await this.#release(attempt, signal.aborted ? signal.reason : error, error);
     } finally {
       clearTimeout(deadline);
     }
   }
 
+  /**
+   * Stores what is too large to stand beside the evidence as blobs, and returns the digests. Throws Stop
+   * `output_too_large`.
+   */
+  async #store(ticket: Ticket, result: EngineResult): Promise<StoredResult> {
+    const { blobs } = this.#parts;
+    const { policy } = ticket.predicate;
+    const output = Buffer.from(result.output);
+    const isInline = output.length <= INLINE_BYTES;
+    // A vote is sealed until all have voted, and workers share the folder of blobs.
+    if (output.length > MAX_OUTPUT_BYTES || (!isInline && policy.quorum !== undefined))
+      throw new Stop('output_too_large');
+    const outputSha256 = isInline ? sha256Hex(output) : await blobs.put(output);
+    const tokens = policy.tokens === undefined ? undefined : result.tokens && encodeTokens(result.tokens);
+    const tokensText = tokens?.toString('base64') ?? '';
+    const areTokensInline = tokensText.length <= INLINE_BYTES;
+    if (tokens !== undefined && !areTokensInline) await blobs.put(tokens);
+    return {
+      outputSha256,
+      outputBytes: output.length,
+      inlineOutput: isInline ? result.output : '',
+      tokensSha256: tokens && sha256Hex(tokens),
+      inlineTokens: areTokensInline ? tokensText : '',
+    };
+  }
+
+  /** Gives the job back, unless the lease is lost: then the attestor has closed this epoch already. */
+  async #release(attempt: Attempt, reason: unknown, error: unknown): Promise<CommitReply | 'lost'> {
+    const { claim } = attempt;
+    const code = releaseCodeOf(reason);
+    if (code === 'lease_lost') return 'lost';
+    this.#parts.logger.warn(
+      { job: claim.id, epoch: claim.epoch, code },
+      `job released: ${messageOf(error).slice(0, 300)}`,
+    );
+    const release = statementBytes(this.#releaseOf(attempt, code, error));
+    return this.#parts.claims.release(claim, signPayload(this.#parts.key, release));
+  }
+
   async #generate(
-    claim: Claim,
-    ticket: Ticket,
+    { claim, ticket }: Attempt,
     engine: Engine,
     input: unknown,
     signal: AbortSignal,
   ): Promise<EngineResult> {
-    // A vote is sealed: what is streamed, or lies in a folder that workers share, others could copy.
+    // A vote is sealed: another worker could copy what is streamed.
     const isSealed = ticket.predicate.policy.quorum !== undefined;
     const chunks = new ChunkStream(this.#parts.redis, this.#parts.keys, claim, this.#worker.id);
     const run = engine.run(workOf(ticket), input, signal);
@@ -186,8 +218,8 @@ export class JobRunner {
     }
   }
 
-  /** The input, checked against the ticket: neither Redis nor the disk is believed. */
-  async #input(claim: Claim, ticket: Ticket): Promise<unknown> {
+  /** The input, checked against the digest in the ticket: neither Redis nor the disk is trusted. */
+  async #input({ claim, ticket }: Attempt): Promise<unknown> {
     const wanted = ticket.subject[0].digest.sha256;
     try {
       const text = claim.input ?? (await this.#parts.blobs.get(wanted, MAX_INPUT_BYTES)).toString('utf8');
@@ -199,27 +231,24 @@ export class JobRunner {
   }
 
   #evidence(
-    claim: Claim,
-    ticket: Ticket,
-    ticketSha256: string,
+    { claim, ticket, sha256 }: Attempt,
     engine: Engine,
     result: EngineResult,
-    output: { digest: string; bytes: number },
-    tokensSha256: string | undefined,
+    { outputSha256, outputBytes, tokensSha256 }: StoredResult,
     startedAt: Date,
   ): Evidence {
     return {
       _type: STATEMENT_TYPE,
-      subject: [{ name: 'output', digest: { sha256: output.digest } }],
+      subject: [{ name: 'output', digest: { sha256: outputSha256 } }],
       predicateType: EVIDENCE_TYPE,
       predicate: {
         job: ticket.predicate.job,
-        ticket: { sha256: ticketSha256 },
+        ticket: { sha256 },
         epoch: claim.epoch,
         worker: this.#worker,
         model: { name: engine.model.name, sha256: engine.model.sha256, measured: engine.model.measured },
         engine: { name: engine.identity.name, version: engine.identity.version, sha256: engine.identity.sha256 },
-        outputBytes: output.bytes,
+        outputBytes,
         usage: { inputTokens: result.usage.inputTokens, outputTokens: result.usage.outputTokens },
         finishReason: result.finishReason,
         ...(tokensSha256 === undefined ? {} : { tokens: { sha256: tokensSha256 } }),
@@ -229,10 +258,10 @@ export class JobRunner {
     };
   }
 
-  #releaseOf(claim: Claim, ticket: Ticket, ticketSha256: string, code: ReleaseCode, error: unknown): Release {
+  #releaseOf({ claim, ticket, sha256 }: Attempt, code: ReleaseCode, error: unknown): Release {
     return {
       _type: STATEMENT_TYPE,
-      subject: [{ name: 'ticket', digest: { sha256: ticketSha256 } }],
+      subject: [{ name: 'ticket', digest: { sha256 } }],
       predicateType: RELEASE_TYPE,
       predicate: {
         job: ticket.predicate.job,
@@ -250,14 +279,14 @@ export class JobRunner {
     if (reply !== 'ok')
       this.#parts.logger.info(
         { job: claim.id, epoch: claim.epoch, reply },
-        'the result of this attempt is of no more use',
+        'the result of this attempt is no longer needed',
       );
   }
 }
 
 /**
- * Only the API can write tickets, and it checked this one against the schema before it signed it: it is not checked
- * again here, where the worker's word is worth nothing anyway. The attestor verifies the signature.
+ * The ticket is not checked here. Only the API can write tickets, and it checked this one against the schema
+ * before it signed it; the attestor verifies the signature, and does not rely on any check by a worker.
  */
 function readTicket(claim: Claim): { ticket: Ticket; sha256: string } {
   const signed = decodeStored(Buffer.from(claim.ticket));

@@ -1,4 +1,4 @@
-/** A lease that this worker holds: which job, and the value that stands in Redis. */
+/** A lease that this worker holds: the job, and the value of the lease in Redis. */
 export interface HeldLease {
   readonly id: string;
   readonly lease: string;
@@ -9,11 +9,12 @@ const ROW = 128;
 const TEXT = 6;
 
 /**
- * The leases that a worker holds, in memory that its main thread writes and its heartbeat reads. A message for each
- * would cost more than everything else about a short job, and would come late from a thread that is busy.
+ * The leases that a worker holds, in shared memory that its main thread writes and its heartbeat reads. A
+ * message for each lease would cost more than the rest of a short job, and would come late from a busy
+ * thread.
  *
- * A row is written between two steps of its version, which is odd meanwhile (a seqlock): the reader skips a row that
- * is being written, and finds it at its next beat.
+ * A row has a version that is odd while the row is written (a seqlock). The reader skips such a row and finds
+ * it at its next beat. One thread writes; one thread reads.
  */
 export class LeaseTable {
   readonly buffer: SharedArrayBuffer;
@@ -36,11 +37,12 @@ export class LeaseTable {
     return new LeaseTable(new SharedArrayBuffer(leases * ROW));
   }
 
-  /** For the reader. */
+  /** For the reader: the table in this memory. */
   static over(buffer: SharedArrayBuffer): LeaseTable {
     return new LeaseTable(buffer);
   }
 
+  /** Adds a lease. Throws where the table is full. */
   hold({ id, lease }: HeldLease): void {
     const row = this.#free.pop();
     if (row === undefined) throw new Error(`More than ${this.#rows} jobs run at once.`);
@@ -48,6 +50,7 @@ export class LeaseTable {
     this.#write(row, `${id} ${lease}`);
   }
 
+  /** Removes a lease; does nothing for one that is not in the table. */
   drop({ id, lease }: HeldLease): void {
     const row = this.#rowOf.get(`${id} ${lease}`);
     if (row === undefined) return;
@@ -56,6 +59,7 @@ export class LeaseTable {
     this.#free.push(row);
   }
 
+  /** The leases in the table, without those that are being written at this moment. */
   read(): HeldLease[] {
     const held: HeldLease[] = [];
     for (let row = 0; row < this.#rows; row += 1) {

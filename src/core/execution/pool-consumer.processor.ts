@@ -6,6 +6,7 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { queueName } from '../../ground/redis/keys.ts';
 import type { Engine } from '../engines/engine.ts';
+import { isJobId } from '../jobs/job-id.ts';
 import type { JobRunner } from './job-runner.ts';
 
 /** Takes deliveries of one model from BullMQ and hands them to the runner. */
@@ -62,5 +63,5 @@ export class PoolConsumer extends WorkerHost {
 function deliveredId(job: Job<QueuedJob>): string | undefined {
   const data: unknown = job.data;
   if (typeof data !== 'object' || data === null || !('id' in data) || typeof data.id !== 'string') return undefined;
-  return /^job_[0-9a-z]{26}$/.test(data.id) ? data.id : undefined;
+  return isJobId(data.id) ? data.id : undefined;
 }

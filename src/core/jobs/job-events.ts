@@ -2,12 +2,13 @@ import type { Attempt, Ending } from './job-state.ts';
 import type { JobState } from '../../proof/contract/job-states.ts';
 
 /**
- * The events of a job are read off its documents and not stored: the same documents always give the same events with
- * the same ids. An id has three numbers, epoch, phase and place, that only grow:
+ * The events of a job are computed from its documents and never stored: the same documents always give the
+ * same events with the same ids. An id has three numbers, epoch, phase and place, which only grow:
  *
- *   0.0.0 queued   e.1.0 running   e.2.n provisional output   e.3.0 attesting   e.4.0 queued again   e.9.0 final
+ *   0.0.0 queued   e.1.0 running   e.2.n provisional output   e.3.0 attesting
+ *   e.4.0 queued again   e.9.0 final
  *
- * A client that comes back with the last id it saw gets exactly what came after it.
+ * A client that reconnects with the last id that it saw gets exactly the events after it.
  */
 export type EventId = readonly [epoch: number, phase: number, place: number];
 
@@ -17,6 +18,7 @@ export interface JobEvent {
   readonly data: Record<string, unknown>;
 }
 
+/** A piece of provisional output, as a worker wrote it. Nothing in it is trusted. */
 export interface Chunk {
   readonly epoch: number;
   readonly worker: string;
@@ -26,6 +28,7 @@ export interface Chunk {
 
 const iso = (ms: number) => new Date(ms).toISOString();
 
+/** The changes of state that the documents of a job tell, in order. */
 export function stateEvents(job: {
   id: string;
   createdMs: number;
@@ -58,7 +61,10 @@ export function stateEvents(job: {
   return events;
 }
 
-/** Chunks of attempts that the documents know, by the worker that claimed them; anything else is a stranger's. */
+/**
+ * The events of provisional output. A chunk counts only where its worker claimed that epoch; every worker of
+ * the pool can write to the stream.
+ */
 export function chunkEvents(id: string, attempts: readonly Attempt[], chunks: readonly Chunk[]): JobEvent[] {
   return chunks.flatMap(({ epoch, worker, place, text }): JobEvent[] => {
     const attempt = attempts[epoch - 1];
@@ -67,21 +73,24 @@ export function chunkEvents(id: string, attempts: readonly Attempt[], chunks: re
   });
 }
 
+/** Whether the first id comes after the second. */
 export function isAfter(a: EventId, b: EventId): boolean {
   for (const index of [0, 1, 2] as const) if (a[index] !== b[index]) return a[index] > b[index];
   return false;
 }
 
+/** The events by their ids, oldest first. */
 export function inOrder(events: readonly JobEvent[]): JobEvent[] {
   return events.toSorted((a, b) => (isAfter(a.id, b.id) ? 1 : -1));
 }
 
-/** The id in a Last-Event-ID header; undefined where it is not one of ours. */
+/** The id in a Last-Event-ID header, or undefined where the text is not an event id of a job. */
 export function parseEventId(text: string): EventId | undefined {
   const parts = /^(\d{1,4})\.(\d)\.(\d{1,9})$/.exec(text);
   return parts === null ? undefined : [Number(parts[1]), Number(parts[2]), Number(parts[3])];
 }
 
+/** The event as text/event-stream (WHATWG HTML, server-sent events). */
 export function formatEvent({ id, type, data }: JobEvent): string {
   return `id: ${id.join('.')}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
 }

@@ -13,8 +13,8 @@ export interface Followed {
 }
 
 /**
- * The events of a job after `since`, each once and in order, until it is final or the signal is aborted. Throws
- * CodedError `job_not_found`.
+ * Yields the events of a job after `since`, each once and in order, until the job is final or the signal is
+ * aborted. Throws CodedError `job_not_found`. Any number of callers at once.
  */
 export async function* followJob(
   jobs: Jobs,
@@ -31,12 +31,13 @@ export async function* followJob(
     const woken = new Promise<void>((resolve) => {
       wakeUp = resolve;
     });
-    // The documents first: chunks of an attempt are written before its evidence, so none of those is missed.
+    // The documents are read first: the chunks of an attempt are written before its evidence, so that none is
+    // missed.
     const view = await jobs.get(tenant, id);
     const chunks: Chunk[] = [];
     for (let more = true; more;) {
       const read = await jobs.chunks(tenant, id, place);
-      // Chunks of an attempt that the snapshot does not know yet are read again next time.
+      // Chunks of an attempt that is not in these documents yet are read again next time.
       const ahead = read.chunks.findIndex((chunk) => chunk.epoch > view.attempts.length);
       chunks.push(...(ahead < 0 ? read.chunks : read.chunks.slice(0, ahead)));
       if (ahead >= 0) break;

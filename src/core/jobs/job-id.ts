@@ -3,8 +3,8 @@ import { freshRandom } from '../../ground/keys/random.ts';
 const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
 
 /**
- * A new job id: `job_` and a ULID in lower case, that is 48 bits of time (ms) and 80 random bits. Ids sort by
- * creation, hold nothing that BullMQ refuses (`:` or digits only), and cannot be guessed.
+ * A new job id: `job_` and a ULID in lower case, which is 48 bits of time (ms) and 80 random bits. Ids sort
+ * by creation, hold nothing that BullMQ refuses (a colon, or digits only), and cannot be guessed.
  */
 export function newJobId(nowMs: number): string {
   let text = '';
@@ -17,7 +17,7 @@ export function newJobId(nowMs: number): string {
   return `job_${text}`;
 }
 
-/** Whether a text can be a job id at all; anything else is answered like an unknown job. */
+/** Whether a text has the form of a job id. Any other text is answered like an unknown job. */
 export function isJobId(text: string): boolean {
   return /^job_[0-9a-hjkmnp-tv-z]{26}$/.test(text);
 }

@@ -1,7 +1,7 @@
 import { JOB_STATES, type ClosingReason, type FinalState, type JobState } from '../../proof/contract/job-states.ts';
 
 /**
- * The states of a job. A state is never stored: it is what the documents of the job say (`stateOf`).
+ * The states of a job. A state is never stored: it follows from the documents of the job (`stateOf`).
  *
  *             claim            commit evidence         confirm
  *   queued ─────────▶ running ─────────────▶ attesting ─────────▶ done
@@ -23,11 +23,12 @@ export const TRANSITIONS = {
   expired: [],
 } as const satisfies Record<JobState, readonly JobState[]>;
 
+/** Whether a text is the name of a state. */
 export function isJobState(text: string): text is JobState {
   return (JOB_STATES as readonly string[]).includes(text);
 }
 
-/** One attempt: who claimed it, whether evidence was committed, why the attestor closed it. */
+/** One attempt: its worker, when it was claimed, when evidence was committed, why the attestor closed it. */
 export interface Attempt {
   readonly epoch: number;
   readonly worker: string;
@@ -36,12 +37,14 @@ export interface Attempt {
   readonly closed: Closing | undefined;
 }
 
+/** Why and when the attestor closed an attempt. */
 export interface Closing {
   readonly why: ClosingReason;
   readonly atMs: number;
   readonly detail: string;
 }
 
+/** How and when the job became final. */
 export interface Ending {
   readonly state: FinalState;
   readonly atMs: number;
@@ -50,7 +53,7 @@ export interface Ending {
   readonly detail: string;
 }
 
-/** The state that the documents amount to. */
+/** The state that follows from the attempts and the ending of a job. */
 export function stateOf(attempts: readonly Attempt[], ending: Ending | undefined): JobState {
   if (ending !== undefined) return ending.state;
   const current = attempts.at(-1);

@@ -1,15 +1,19 @@
 import type { Redis } from 'ioredis';
+import { cells, listOf, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
 import { CLOSINGS, isFinal, type JobState } from '../../proof/contract/job-states.ts';
 
-const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url));
+const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url), listOf(optional(parseJob)));
 
-/** More attempts than a ticket may ask for, so that a squatted epoch cannot hide a later one. */
+/**
+ * More attempts than a ticket may ask for, so that epochs claimed by a hostile worker cannot hide a later
+ * one.
+ */
 export const MAX_EPOCHS = 12;
-const BATCH = 100;
+const MAX_ITEMS = 100;
 
 /** A job as its documents show it at one moment. */
 export interface JobView {
@@ -28,30 +32,33 @@ export interface JobView {
   readonly state: JobState;
 }
 
-/** Reads jobs; calls of one turn of the event loop share a round trip. */
+/**
+ * Reads jobs. Any number of callers at once: the calls of one turn of the event loop share a round trip.
+ * `routingKey` is any key of the shard that the role may write.
+ */
 export class JobReader {
-  readonly #batch: Coalescer<string, { view: JobView | undefined }>;
+  readonly #reads: Coalescer<string, { view: JobView | undefined }>;
 
   constructor(redis: Redis, keys: RedisKeys, routingKey: string) {
-    this.#batch = new Coalescer(BATCH, async (ids) => {
-      const reply = await READ.run(redis, [routingKey], [keys.prefix, MAX_EPOCHS, ...ids]);
-      if (!Array.isArray(reply)) throw new Error('read-job.lua answered something else than a list.');
-      return ids.map((id, index) => ({ view: parseJob(id, reply[index]) }));
+    this.#reads = new Coalescer(MAX_ITEMS, async (ids) => {
+      const rows = await READ.run(redis, [routingKey], [keys.prefix, MAX_EPOCHS, ...ids]);
+      return ids.map((id, index) => {
+        const row = rows[index];
+        return { view: row && { id, ...row } };
+      });
     });
   }
 
   /** The job, or undefined where there is none. */
   async read(id: string): Promise<JobView | undefined> {
-    return (await this.#batch.add(id)).view;
+    return (await this.#reads.add(id)).view;
   }
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 const optionalNumber = (value: unknown): number | undefined => (typeof value === 'string' ? Number(value) : undefined);
 
-function parseJob(id: string, reply: unknown): JobView | undefined {
-  if (!Array.isArray(reply)) return undefined;
-  const row: unknown[] = reply;
+function parseJob(row: unknown): Omit<JobView, 'id'> {
   const [
     tenant,
     model,
@@ -66,11 +73,10 @@ function parseJob(id: string, reply: unknown): JobView | undefined {
     epoch,
     reason,
     epochs,
-  ] = row;
+  ] = cells(row);
   const attempts = parseAttempts(Array.isArray(epochs) ? epochs : []);
   const ending = parseEnding(state, ended, epoch, reason);
   return {
-    id,
     tenant: text(tenant),
     model: text(model),
     queue: text(queue),

@@ -14,18 +14,22 @@ import type { LogReader } from '../../proof/tlog/log-reader.ts';
 import { formatProof } from '../../proof/tlog/tlog-proof.ts';
 import { receiptFile } from '../../proof/receipts/receipt.ts';
 import { Evidence, Verdict, type Usage } from '../../proof/receipts/statements.ts';
+import { cells, oneOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Chunk } from './job-events.ts';
 import { LOOK_AGAIN_MS, waitFor, type Wake } from './wake.ts';
 
-const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url));
-const READ_CHUNKS = loadScript(new URL('./lua/read-chunks.lua', import.meta.url));
+const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url), oneOf('missing', 'final', 'asked'));
+const READ_CHUNKS = loadScript(new URL('./lua/read-chunks.lua', import.meta.url), parseChunks);
 
 const CANCEL_STREAM_LENGTH = 10_000;
 const CHUNKS_PER_READ = 200;
 const CHUNK_BYTES = 65_536;
 const CHUNKS_BYTES = 524_288;
-/** A filter that matches little stops after this many jobs and hands out a cursor; nothing is ever scanned whole. */
+/**
+ * A page ends after this many examined jobs and has a cursor for the rest, so that a filter that matches
+ * little never scans a whole index.
+ */
 const EXAMINED_PER_PAGE = 300;
 
 const UNKNOWN = 'There is no job with this id.';
@@ -40,7 +44,7 @@ export interface JobQuery {
   readonly cursor?: string | undefined;
 }
 
-/** What may keep a job's answer from its tenant for a while, such as a payment that is not settled. */
+/** What can keep a job's answer from its tenant for a while, such as a payment that is not settled. */
 export interface Withholding {
   /** Whether nothing provisional is shown to this tenant. */
   hidesProvisional(tenant: string): boolean;
@@ -56,7 +60,9 @@ export interface ConfirmedOutput {
   readonly verdict: Buffer;
 }
 
-/** What a tenant may do with its jobs. A job of another tenant answers exactly like one that does not exist. */
+/**
+ * What a tenant may do with its jobs. A job of another tenant answers exactly like one that does not exist.
+ */
 export class Jobs {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
@@ -87,14 +93,17 @@ export class Jobs {
     this.#withholding = parts.withholding;
   }
 
-  /** Throws CodedError `job_not_found`. */
+  /** The job as its documents are now. Throws CodedError `job_not_found`. */
   async get(tenant: string, id: string): Promise<JobView> {
     const view = isJobId(id) ? await this.#reader.read(id) : undefined;
     if (view?.tenant !== tenant) throw new CodedError('job_not_found', UNKNOWN);
     return view;
   }
 
-  /** The job once `settled` holds, or as it is when time is up or the caller has gone. */
+  /**
+   * Returns the job once `settled` holds, or as it is after `waitMs` or when the signal is aborted. Throws
+   * CodedError `job_not_found`.
+   */
   async wait(
     tenant: string,
     id: string,
@@ -116,7 +125,10 @@ export class Jobs {
     }
   }
 
-  /** A page of the tenant's jobs, newest first, and the cursor of the next page if there is one. */
+  /**
+   * A page of the tenant's jobs, newest first, and the cursor of the next page if there is one. Throws
+   * CodedError `request_invalid` for a cursor that this service did not hand out.
+   */
   async list(tenant: string, query: JobQuery): Promise<{ jobs: JobView[]; next: string | undefined }> {
     const index = this.#indexFor(tenant, query);
     const min = query.created_after === undefined ? '-inf' : `(${Date.parse(query.created_after)}`;
@@ -158,12 +170,15 @@ export class Jobs {
     return { jobs, next: position === undefined ? undefined : formatCursor(position) };
   }
 
-  /** What the surface that took the job keeps with it, if any. */
+  /** What the surface that submitted the job stored with it, or undefined. */
   async surface(id: string): Promise<string | undefined> {
     return (await this.#redis.hget(this.#keys.ticket(id), 'surface')) ?? undefined;
   }
 
-  /** Asks for the job to be stopped; it is final when the attestor says so, which is when no worker runs it any more. */
+  /**
+   * Asks for the job to be cancelled; returns whether it is final already. The attestor ends it once no
+   * worker runs it. Throws CodedError `job_not_found`.
+   */
   async cancel(tenant: string, id: string): Promise<'asked' | 'final'> {
     const view = await this.get(tenant, id);
     if (isFinal(view.state)) return 'final';
@@ -173,12 +188,13 @@ export class Jobs {
       [this.#keys.prefix, id, CANCEL_STREAM_LENGTH],
     );
     if (reply === 'missing') throw new CodedError('job_not_found', UNKNOWN);
-    return reply === 'final' ? 'final' : 'asked';
+    return reply;
   }
 
   /**
-   * The confirmed output and its digest. Throws CodedError `job_not_done` before confirmation: nothing unconfirmed is served. Throws
-   * as `Withholding.requireReleased` while the answer is withheld.
+   * The confirmed output and its digest. Throws CodedError `job_not_done` before confirmation, because
+   * nothing unconfirmed is served, and what `Withholding.requireReleased` throws while the answer is
+   * withheld.
    */
   async output(tenant: string, id: string): Promise<ConfirmedOutput> {
     const { field, evidence, verdict, confirmed } = await this.#documents(tenant, id);
@@ -193,33 +209,28 @@ export class Jobs {
     };
   }
 
-  /** The receipt file. Throws CodedError `job_not_done`. */
+  /** The text of the receipt file. Throws like `output`. */
   async receipt(tenant: string, id: string): Promise<string> {
     const { ticket, evidence, verdict, log } = await this.#documents(tenant, id);
     const { salt, index, size } = log;
-    // The checkpoint by which it was done; a later one proves the same.
+    // The checkpoint with which the job was confirmed; a later one proves the same.
     const kept = await this.#redis.get(this.#keys.logAt(size));
     const checkpoint = kept ?? (await this.#log.checkpoint());
     const hashes = await this.#log.inclusion(index, kept === null ? parseCheckpoint(checkpoint).size : size);
     return receiptFile(ticket, evidence, verdict, { salt, proof: formatProof({ index, hashes, checkpoint }) });
   }
 
-  /** Provisional output after a place in the chunk stream, and the place up to which it reads. */
+  /**
+   * Provisional output after a stream id, the stream id of the last chunk returned, and whether more may
+   * follow.
+   */
   async chunks(tenant: string, id: string, after: string): Promise<{ chunks: Chunk[]; last: string; more: boolean }> {
     if (this.#withholding.hidesProvisional(tenant)) return { chunks: [], last: after, more: false };
-    const reply = await READ_CHUNKS.run(
+    const { chunks, last = after } = await READ_CHUNKS.run(
       this.#redis,
       [this.#keys.jobsOf(tenant)],
       [this.#keys.chunks(id), after, CHUNKS_PER_READ, CHUNK_BYTES, CHUNKS_BYTES],
     );
-    const cells = Array.isArray(reply) ? reply.map(String) : [];
-    const chunks: Chunk[] = [];
-    let last = after;
-    for (let at = 0; at + 4 < cells.length; at += 5) {
-      const [streamId = after, epoch, worker = '', place, text = ''] = cells.slice(at, at + 5);
-      last = streamId;
-      chunks.push({ epoch: Number(epoch), worker, place: Number(place), text });
-    }
     return { chunks, last, more: chunks.length === CHUNKS_PER_READ };
   }
 
@@ -246,10 +257,10 @@ export class Jobs {
       evidence: evidence ? decodeStored(evidence) : undefined,
       verdict: verdict ? decodeStored(verdict) : undefined,
     };
-    // Retention takes all documents of a job at once; between two reads it may have taken these.
+    // Retention removes all documents of a job at once, perhaps between two of these reads.
     if (!decoded.ticket || !decoded.evidence || !decoded.verdict || !field || !logSize || salt === undefined)
       throw new CodedError('job_not_found', UNKNOWN);
-    // Whoever administers Redis can write a state, and cannot sign for the attestor.
+    // An administrator of Redis can write a state, but cannot sign for the attestor.
     const confirmed = confirmation(this.#keyring, id, decoded.evidence, decoded.verdict);
     if (confirmed === undefined)
       throw new CodedError(
@@ -274,10 +285,23 @@ export class Jobs {
   }
 }
 
+/** The chunks, and the stream id of the last of them; undefined where there are none. */
+function parseChunks(reply: unknown): { chunks: Chunk[]; last: string | undefined } {
+  const values = cells(reply).map(text);
+  const chunks: Chunk[] = [];
+  let last: string | undefined;
+  for (let at = 0; at + 4 < values.length; at += 5) {
+    const [streamId, epoch, worker = '', place, piece = ''] = values.slice(at, at + 5);
+    last = streamId;
+    chunks.push({ epoch: Number(epoch), worker, place: Number(place), text: piece });
+  }
+  return { chunks, last };
+}
+
 interface Position {
   readonly createdMs: number;
   readonly id: string;
-  /** Entries of this very millisecond that came before. */
+  /** Entries of the same millisecond on earlier pages. */
   readonly skip: number;
 }
 
@@ -292,12 +316,16 @@ function formatCursor({ createdMs, id, skip }: Position): string {
 }
 
 function parseCursor(text: string): Position {
-  const parts = /^(\d{1,15})\.(\d{1,6})\.(job_[0-9a-z]{26})$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
-  if (parts === null) throw new CodedError('request_invalid', 'The cursor is not one that this service handed out.');
-  return { createdMs: Number(parts[1]), skip: Number(parts[2]), id: parts[3] ?? '' };
+  const parts = /^(\d{1,15})\.(\d{1,6})\.(.*)$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
+  const [, createdMs, skip, id = ''] = parts ?? [];
+  if (!isJobId(id)) throw new CodedError('request_invalid', 'The cursor is not one that this service handed out.');
+  return { createdMs: Number(createdMs), skip: Number(skip), id };
 }
 
-/** What the verdict says, where it is one by which an attestor confirmed just this. */
+/**
+ * The predicate of the verdict if an attestor signed it and it confirms this evidence of this job, else
+ * undefined.
+ */
 function confirmation(
   keyring: Keyring,
   id: string,

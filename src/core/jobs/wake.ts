@@ -1,15 +1,16 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 
 const BLOCK_MS = 5_000;
-/** Whoever waits looks again this often even if nothing was heard: a wake-up may be lost, a document is not. */
+/** A waiter reads again this often without a wake-up, because a wake-up can be lost and a document cannot. */
 export const LOOK_AGAIN_MS = 2_000;
 
 /**
- * Tells those who wait for a job that its documents may have changed. It follows the wake streams from their end; after
- * a lost connection it wakes everyone, since it cannot know what it missed.
+ * Tells waiters that the documents of a job may have changed. It follows the wake streams from their end.
+ * After a lost connection it wakes every waiter, because it cannot know what it missed.
  */
 export class Wake {
   readonly #redis: Redis;
@@ -19,7 +20,7 @@ export class Wake {
   #stopped = false;
   #loop: Promise<void> | undefined;
 
-  /** `redis` is used by nobody else, because it blocks. */
+  /** `redis` must be a connection of its own, because reads on it block. */
   constructor(redis: Redis, keys: RedisKeys, logger: Logger) {
     this.#redis = redis;
     this.#keys = keys;
@@ -36,7 +37,7 @@ export class Wake {
     await this.#loop;
   }
 
-  /** Calls back at each wake-up of the job until disposed of. */
+  /** Calls `wake` at each wake-up of the job until the result is disposed of. */
   listen(id: string, wake: () => void): Disposable {
     const listeners = this.#waiting.get(id) ?? new Set();
     listeners.add(wake);
@@ -76,7 +77,7 @@ export class Wake {
         if (this.#isStopped()) return;
         this.#warn(error);
         last = undefined;
-        await new Promise((resolve) => setTimeout(resolve, 200));
+        await sleep(200);
         for (const id of this.#waiting.keys()) this.#wake(id);
       }
     }
@@ -98,7 +99,10 @@ export class Wake {
   }
 }
 
-/** Waits for the promise, the time or the signal, and leaves nothing behind. */
+/**
+ * Resolves when `woken` resolves, after `ms`, or when the signal is aborted, whichever comes first. Removes
+ * its timer and its listener.
+ */
 export async function waitFor(woken: Promise<void>, ms: number, signal: AbortSignal): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   let aborted: () => void = () => undefined;

@@ -11,8 +11,9 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import { TeeEvidence } from '../attestation/tee/tee-evidence.ts';
 
 /**
- * Enrolment: the operator of the pool hands out a challenge, the operator of the worker signs it with the worker's key and
- * with what it says of itself, and the first one puts it on the list. A rotation is signed by the key before as well.
+ * Enrolment: the operator of the pool hands out a challenge. The operator of the worker has the worker's key
+ * sign it together with facts about the worker. The operator of the pool then enters the worker in the list.
+ * A rotation is signed by the preceding key as well.
  */
 const DOMAIN = 'cb/enrol/v1\0';
 const CHALLENGE_BYTES = 32;
@@ -39,13 +40,14 @@ export const EnrolmentRequest = z.strictObject({
 });
 export type EnrolmentRequest = z.infer<typeof EnrolmentRequest>;
 
+/** A challenge: 32 random bytes in hexadecimal. */
 export function newChallenge(): string {
   return freshRandom(CHALLENGE_BYTES).toString('hex');
 }
 
 const signed = (facts: string) => Buffer.from(`${DOMAIN}${facts}`);
 
-/** What a worker answers to a challenge; with `predecessor`, as that key's successor. */
+/** A worker's answer to a challenge; with `predecessor`, as the successor of that key. */
 export function requestEnrolment(
   key: SigningKey,
   about: Omit<Facts, 'role' | 'worker' | 'publicKey' | 'predecessor'>,
@@ -71,8 +73,9 @@ export function requestEnrolment(
 }
 
 /**
- * The facts of a request whose signatures hold: possession of the key, and of the key before where there was one. The key has passed
- * the strict point check. Whether the challenge is one of ours is for the caller. Throws CodedError `enrolment_refused`.
+ * Returns the facts of a request and its key, once its signatures verify: by the key itself, which passes the
+ * strict point check, and by the preceding key where the request names one. The caller checks that it handed
+ * out the challenge. Throws CodedError `enrolment_refused`.
  */
 export function openEnrolment(
   request: EnrolmentRequest,

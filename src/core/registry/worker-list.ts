@@ -14,9 +14,9 @@ import { ReceiptRefused, type VerifiedReceipt } from '../../proof/receipts/recei
 import { WorkerId } from '../../proof/receipts/statements.ts';
 
 /**
- * The workers whose signatures count: a list that the registry's key signs, with a serial that only grows and a day on which it
- * ends. The key is used by people with `countersign workers` and is on no server. What was the case at a time can always be told from
- * the newest list: entries are never taken out.
+ * The workers whose signatures count: a list that the registry's key signs, with a serial number that only
+ * grows and an expiry date. People use that key with `countersign workers`; it is on no server. The newest
+ * list also answers for any earlier time, because entries are never removed.
  */
 const PAYLOAD_TYPE = 'application/vnd.countersign.workers.v2+json';
 const LIMITS = { maxDepth: 8 };
@@ -27,24 +27,27 @@ const Words = z.string().max(300);
 
 export const Standing = z.discriminatedUnion('state', [
   z.strictObject({ state: z.literal('active') }),
-  /** May come back. */
+  /** Temporary. */
   z.strictObject({ state: z.literal('suspended'), from: Time, why: Words }),
-  /** For good. What it signed before `from` counts, except from `compromisedSince` on. */
+  /**
+   * Permanent. What the worker signed before `from` counts, unless it was signed at `compromisedSince` or
+   * later.
+   */
   z.strictObject({ state: z.literal('revoked'), from: Time, compromisedSince: Time.nullable(), why: Words }),
 ]);
 
 export const WorkerEntry = z.strictObject({
   id: WorkerId,
   publicKey: z.string().max(64),
-  /** Who runs it: quorums count operators and not workers. */
+  /** The operator: quorums count operators and not workers. */
   operator: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
   labels: z.record(z.string().max(63), z.string().max(200)),
   gpu: z.string().max(200).nullable(),
   enrolledAt: Time,
-  /** The end of a key that another has taken over from. */
+  /** When a key that has a successor expires. */
   notAfter: Time.nullable(),
   predecessor: WorkerId.nullable(),
-  /** What was found of its hardware, at enrolment. */
+  /** What the check of its hardware evidence found at enrolment. */
   hardware: z
     .strictObject({
       evidenceSha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -84,7 +87,10 @@ export function signWorkerList(list: WorkerList, key: SigningKey): string {
   return `${JSON.stringify(envelope)}\n`;
 }
 
-/** The list that one of these keys signed, and its bytes. Throws CodedError `key_file_unfit`. */
+/**
+ * The list that one of these keys signed, its signed bytes, and the id of the key. Throws CodedError
+ * `key_file_unfit`.
+ */
 export function openWorkerList(
   text: string,
   keys: readonly PublicKey[],
@@ -112,7 +118,7 @@ export function openWorkerList(
   }
 }
 
-/** Why what this worker signs at this time does not count, or undefined where it does. */
+/** Why a signature of this worker at this time (ms) does not count, or undefined where it does. */
 export function refusalAt({ standing, notAfter, enrolledAt }: WorkerEntry, atMs: number): WorkerRefusal | undefined {
   if (standing.state === 'revoked') {
     const since = Math.min(
@@ -126,17 +132,19 @@ export function refusalAt({ standing, notAfter, enrolledAt }: WorkerEntry, atMs:
   return atMs < Date.parse(enrolledAt) - CLOCK_GRACE_MS ? 'WORKER_KEY_EXPIRED' : undefined;
 }
 
+/** How far the clocks of the registry and of a worker may differ. */
 const CLOCK_GRACE_MS = 60_000;
 
 /**
- * Judges, by the newest list, the worker of a receipt that verified: what was signed before a revocation counts, what was signed since a key was stolen
- * does not, whenever that became known. Throws ReceiptRefused `worker_revoked` or `untrusted_key`.
+ * Checks the worker of a verified receipt against the newest list. What it signed before a revocation counts;
+ * what was signed since its key was compromised does not, whenever that became known. Throws ReceiptRefused
+ * `worker_revoked` or `untrusted_key`.
  */
 export function requireStanding(list: WorkerList, receipt: VerifiedReceipt): void {
   const { id } = receipt.evidence.worker;
   const entry = list.workers.find((worker) => worker.id === id);
   if (entry === undefined) throw new ReceiptRefused('untrusted_key', `The list of workers does not have ${id}.`);
-  // The time that witnesses vouch for, where they do.
+  // The time that witnesses attest, where they do.
   const atMs = (receipt.logged.seenAtSeconds ?? NaN) * 1_000 || Date.parse(receipt.verdict.timeCreated);
   const refusal = refusalAt(entry, atMs);
   if (refusal !== undefined)
@@ -146,7 +154,7 @@ export function requireStanding(list: WorkerList, receipt: VerifiedReceipt): voi
     );
 }
 
-/** A new entry of an active worker without further facts. */
+/** A new entry for an active worker, without labels or hardware. */
 export function workerEntry(key: PublicKey, operator: string, enrolledAt: string): WorkerEntry {
   return {
     id: workerIdOf(key),

@@ -9,8 +9,8 @@ import { sha256Hex } from './sha256.ts';
 const NAME = /^[0-9a-f]{64}$/;
 
 /**
- * Content-addressed files: the SHA-256 of a blob is its name, so a reader needs to trust neither the disk nor
- * whoever wrote it. Any number of processes may read and write at once.
+ * Content-addressed files: the name of a blob is its SHA-256, so that a reader need not trust the disk or the
+ * writer. Any number of processes may read and write at once.
  */
 export class BlobStore {
   readonly #folder: string;
@@ -19,13 +19,16 @@ export class BlobStore {
     this.#folder = folder;
   }
 
-  /** Stores the bytes and returns their digest, when they are durable. What a crash leaves aside, `removeOld` clears. */
+  /**
+   * Stores the bytes and returns their digest (64 hexadecimal digits) once they are durable. `removeOld`
+   * removes the temporary files that a crash leaves.
+   */
   async put(bytes: Uint8Array): Promise<string> {
     const digest = sha256Hex(bytes);
     const folder = join(this.#folder, digest.slice(0, 2));
     const path = join(folder, digest);
     try {
-      // Its age decides when it may be removed, so being stored again makes it young.
+      // A blob is removed by its age, so storing it again renews the age.
       const now = new Date();
       await utimes(path, now, now);
       return digest;
@@ -36,7 +39,10 @@ export class BlobStore {
     return digest;
   }
 
-  /** The bytes of a blob, checked against its name. Throws CodedError `blob_missing`. */
+  /**
+   * Returns the bytes of a blob, checked against its name. Throws CodedError `blob_missing` where it is
+   * absent, damaged, or larger than `maxBytes`.
+   */
   async get(digest: string, maxBytes: number): Promise<Buffer> {
     if (!NAME.test(digest)) throw new CodedError('blob_missing', 'That is not the name of a stored object.');
     const path = join(this.#folder, digest.slice(0, 2), digest);
@@ -53,8 +59,9 @@ export class BlobStore {
   }
 
   /**
-   * Stores what comes, however much up to `maxBytes`, with a bounded part of it in memory. Durable when this resolves.
-   * Throws CodedError `body_too_large`, or what the source throws; nothing is left then.
+   * Stores what the source yields, up to `maxBytes`, with one piece in memory at a time. Returns the digest
+   * and the length once the blob is durable. Throws CodedError `body_too_large`, or what the source throws;
+   * nothing is stored then.
    */
   async putStream(
     source: AsyncIterable<Uint8Array | string>,
@@ -89,7 +96,10 @@ export class BlobStore {
     return { sha256, bytes };
   }
 
-  /** The bytes of a blob, a piece at a time. Throws CodedError `blob_missing`, also at the end if the digest is another. */
+  /**
+   * Yields the bytes of a blob, a piece at a time. Throws CodedError `blob_missing`; where the digest does
+   * not match, it throws after the last piece.
+   */
   async *read(digest: string): AsyncGenerator<Buffer> {
     if (!NAME.test(digest)) throw new CodedError('blob_missing', 'That is not the name of a stored object.');
     const hash = createHash('sha256');
@@ -105,7 +115,7 @@ export class BlobStore {
     if (hash.digest('hex') !== digest) throw new CodedError('blob_missing', `The stored object ${digest} is damaged.`);
   }
 
-  /** Makes a blob young again, so that `removeOld` spares it. Whether it is there. */
+  /** Renews the age of a blob, so that `removeOld` spares it. Returns whether the blob exists. */
   async touch(digest: string): Promise<boolean> {
     const now = new Date();
     return utimes(join(this.#folder, digest.slice(0, 2), digest), now, now).then(
@@ -114,7 +124,7 @@ export class BlobStore {
     );
   }
 
-  /** Removes blobs that nobody has stored for `ageMs`; returns how many. */
+  /** Removes blobs that were neither stored nor touched for `ageMs`; returns how many. */
   async removeOld(ageMs: number): Promise<number> {
     const before = Date.now() - ageMs;
     let removed = 0;

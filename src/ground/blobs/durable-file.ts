@@ -9,9 +9,11 @@ export interface FileToWrite {
 }
 
 /**
- * Writes files that are each whole or absent, and durable when this resolves: all are written aside and fsynced, then
- * renamed, then their folders are fsynced. Side by side, so that a file system that commits in batches does so twice and
- * not twice for each. A crash leaves `.tmp` files, and of the files any number.
+ * Writes files, each whole or not at all, that are durable when this resolves. All are written under
+ * temporary names and fsynced, then renamed, then their folders are fsynced. Each step is done for all files
+ * at once, because a file system that commits in batches then commits twice in all and not twice for each
+ * file. A crash leaves `.tmp` files and any number of the files. Two callers may write one file at once; one
+ * of the two contents stays.
  */
 export async function writeDurably(...files: readonly FileToWrite[]): Promise<void> {
   const asides = await Promise.all(files.map(writeAside));
@@ -35,7 +37,7 @@ async function writeAside({ path, bytes }: FileToWrite): Promise<string> {
   return aside;
 }
 
-/** Makes the names in a folder durable. */
+/** Fsyncs a folder, which makes the names in it durable. */
 export async function syncFolder(folder: string): Promise<void> {
   const directory = await open(folder, 'r');
   try {

@@ -1,9 +1,10 @@
 import type { BulkJobOptions, Queue, QueueOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../redis/keys.ts';
+import { integer, listOf } from '../redis/reply.ts';
 import { loadScript } from '../redis/script.ts';
 
-const START_TAGS = loadScript(new URL('./lua/start-tags.lua', import.meta.url));
+const START_TAGS = loadScript(new URL('./lua/start-tags.lua', import.meta.url), listOf(integer));
 
 /** BullMQ's largest priority (2^21 - 1); it keeps priorities in 21 bits of a score. */
 const MAX_TAG = 2_097_151;
@@ -55,8 +56,10 @@ export class FairQueues<Data extends object> {
   }
 
   /**
-   * Adds deliveries to a queue. A queue that the catalog of this process does not have is passed over: no consumer of
-   * this catalog would take them, and the sweep of a process that knows the queue adds them.
+   * Adds deliveries to a queue; a name that waits there already is not added again. Any number of callers at once. A
+   * queue that the catalog of this process does not have is passed over: the sweep of a process that knows it adds
+   * them. A crash between the two steps has charged the tenants for deliveries that are not there, until the queue
+   * is empty.
    */
   async add(name: string, deliveries: readonly FairDelivery<Data>[]): Promise<void> {
     const queue = this.#queues.get(name);
@@ -66,12 +69,11 @@ export class FairQueues<Data extends object> {
       [this.#keys.fairShares(name), `${queue.opts.prefix ?? ''}:${name}:prioritized`],
       [MAX_TAG, ...deliveries.flatMap(({ tenant, cost }) => [tenant, cost])],
     );
-    if (!Array.isArray(tags)) throw new Error('start-tags.lua answered something else than a list.');
     await queue.addBulk(
       deliveries.map(({ name: jobId, data }, index) => ({
         name: 'run',
         data,
-        opts: { ...this.#options, jobId, priority: Number(tags[index]) },
+        opts: { ...this.#options, jobId, priority: tags[index] ?? MAX_TAG },
       })),
     );
   }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 /** A whole number from the environment, within bounds. */
 export const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
-/** What every role that talks to Redis is told about it. */
+/** Variables of every role that uses Redis. */
 export const redisFields = {
   COUNTERSIGN_REDIS_URL: z
     .string()
@@ -26,6 +26,7 @@ export const redisFields = {
     .describe('name of the shard; all its keys carry it as Redis Cluster hash tag'),
 } as const;
 
+/** Variables of every role that runs or confirms jobs or takes them in. */
 export const commonFields = {
   COUNTERSIGN_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error'])
@@ -37,7 +38,10 @@ export const commonFields = {
 
 const isLoopback = ({ hostname }: URL) => ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
 
-/** The address of a service that is believed: over TLS, or on this machine. Without a slash at its end. */
+/**
+ * The base URL of a service whose answers are trusted: over TLS or on this machine; without a slash at its
+ * end.
+ */
 export const trustedBase = z
   .url({ protocol: /^https?$/ })
   .refine((text) => new URL(text).protocol === 'https:' || isLoopback(new URL(text)), 'must be https')

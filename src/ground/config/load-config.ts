@@ -10,10 +10,10 @@ const PREFIX = 'COUNTERSIGN_';
 const SHARED = new Set(['COUNTERSIGN_DATA', 'COUNTERSIGN_VECTORS', 'COUNTERSIGN_CRASH_AT']);
 
 /**
- * Reads a role's configuration from the environment, all mistakes at once. Unknown `COUNTERSIGN_` variables are
- * refused with the nearest known name, because a misspelt limit is a limit that is not there.
+ * Returns a role's configuration from the environment. An unknown `COUNTERSIGN_` variable is refused with the
+ * nearest known name, because a misspelt limit limits nothing.
  *
- * Throws CodedError `config_invalid`.
+ * Throws CodedError `config_invalid`, whose message has all mistakes at once.
  */
 export function loadConfig<Schema extends z.ZodObject>(schema: Schema, env: NodeJS.ProcessEnv): z.infer<Schema> {
   const known = Object.keys(schema.shape);
@@ -45,6 +45,10 @@ function unknownVariable(name: string, known: readonly string[]): string {
   return `${name} is not a variable of this role${near === undefined ? '' : `; did you mean ${near}?`}`;
 }
 
+/**
+ * The known name with the smallest edit distance, if that is below a quarter of the name's length (at least
+ * 3).
+ */
 function nearest(name: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(3, Math.floor(name.length / 4));

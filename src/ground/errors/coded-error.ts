@@ -1,8 +1,8 @@
 import { ERROR_CATALOG, type ErrorCode } from './catalog.ts';
 
 /**
- * An error with a stable code for programs and one sentence for people. The sentence is shown to whoever
- * caused it, so it never holds a secret or anything about other tenants; what only we may see goes into `cause`.
+ * An error with a stable code for programs and one sentence for people. The sentence is shown to the caller,
+ * so it never holds a secret or anything about other tenants. Details for the operator go into `cause`.
  */
 export class CodedError extends Error {
   override readonly name: string = 'CodedError';
@@ -11,7 +11,7 @@ export class CodedError extends Error {
   readonly hint: string | undefined;
   /** Response headers this error asks for, e.g. Retry-After. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The member of the request that is at fault, where it is one. */
+  /** The member of the request that is at fault, if one is. */
   readonly param: string | undefined;
 
   constructor(

@@ -1,7 +1,7 @@
 /**
- * Named places at which a test can have this process killed: `COUNTERSIGN_CRASH_AT=worker.after-claim:3` sends
- * SIGKILL to the process when it comes to that place for the third time; `worker.after-run:1:SIGSTOP` stops it there,
- * until somebody sends SIGCONT. Without the variable this is one comparison.
+ * Named places at which a test can kill this process. `COUNTERSIGN_CRASH_AT=worker.after-claim:3` sends
+ * SIGKILL to the process when it comes to that place for the third time. `worker.after-run:1:SIGSTOP` stops
+ * it there until it gets SIGCONT. Without the variable, a crash point costs one comparison.
  */
 export const CRASH_POINTS = [
   'api.before-admit',
@@ -34,6 +34,7 @@ export type CrashPoint = (typeof CRASH_POINTS)[number];
 const [armed, countdown = '1', signal = 'SIGKILL'] = (process.env['COUNTERSIGN_CRASH_AT'] ?? '').split(':');
 let left = Number(countdown);
 
+/** Sends the process the signal that the environment names for this place, if any. */
 export function crashPoint(name: CrashPoint): void {
   if (armed !== name) return;
   left -= 1;

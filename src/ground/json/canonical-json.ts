@@ -1,8 +1,9 @@
 import canonicalize from 'canonicalize';
 
 /**
- * The canonical JSON of a value (RFC 8785), for digests of what people write by hand. Throws TypeError for what JSON cannot say
- * at all: numbers that are none, missing members, functions, halves of characters.
+ * Returns the canonical JSON of a value (RFC 8785), for digests of documents that people write. Throws
+ * TypeError for what JSON cannot express: numbers that are not finite, undefined members, functions, lone
+ * surrogates.
  */
 export function canonicalJson(value: unknown): string {
   requirePlain(value);

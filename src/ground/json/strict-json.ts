@@ -1,9 +1,9 @@
 /**
  * JSON that came from outside, read strictly: bounded depth, no duplicate member, no `__proto__`.
  *
- * JSON.parse keeps the last of two equal members without a word; two programs that disagree about which one
- * counts would disagree about what was signed. The scan below runs before JSON.parse and knows only as much of
- * the grammar as it needs: JSON.parse refuses what is malformed.
+ * JSON.parse silently keeps the last of two members with one name. Two programs that disagree about which one
+ * counts would disagree about what was signed. The scan below runs before JSON.parse and knows only as much
+ * of the grammar as it needs, because JSON.parse refuses what is malformed.
  */
 export class JsonRefused extends Error {
   override readonly name = 'JsonRefused';
@@ -38,7 +38,8 @@ export function parseStrictJson(text: string, limits: JsonLimits): unknown {
 
 /**
  * The value of a JSON text that must be written exactly as JSON.stringify writes it: no white space, shortest
- * numbers, no needless escapes. There is then one byte string for one value, and no mutation goes unseen.
+ * numbers, no needless escapes. Each value then has exactly one text, and every changed byte is noticed.
+ * Throws JsonRefused.
  */
 export function parseCanonicalJson(text: string, limits: JsonLimits): unknown {
   if (deepest(text) > limits.maxDepth)
@@ -51,7 +52,7 @@ export function parseCanonicalJson(text: string, limits: JsonLimits): unknown {
   } catch {
     throw new JsonRefused('The text is not valid JSON.');
   }
-  // Of two equal members JSON.parse keeps one, so the text that comes back is another.
+  // Of two members with one name JSON.parse keeps one, so that the text of the value is a different one.
   if (JSON.stringify(value) !== text) throw new JsonRefused('The text is not compact JSON as this format requires.');
   return value;
 }

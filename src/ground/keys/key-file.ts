@@ -4,14 +4,14 @@ import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
 import { Secret } from '../config/secret.ts';
 import { generateSigningKeyPem, signingKeyFromPem, type SigningKey } from './signing-key.ts';
 
-/** No secret file of ours is longer; a device or a log handed in by mistake is refused unread. */
+/** No secret file is longer; a device or a log that was named by mistake is refused unread. */
 const MAX_BYTES = 16_384;
 
 /**
- * The text of a file that only its owner may read. The mode is checked on the open descriptor, so that the file
- * cannot be exchanged between the check and the read.
+ * Returns the text of a file that only its owner may read. The mode is checked on the open descriptor, so
+ * that the file cannot be exchanged between the check and the read.
  *
- * Throws CodedError `key_file_unfit` where it is missing, empty, too long, or readable by others.
+ * Throws CodedError `key_file_unfit` where the file is missing, empty, too long, or readable by others.
  */
 export function readSecretFile(path: string): Secret {
   let descriptor: number;
@@ -36,17 +36,20 @@ export function readSecretFile(path: string): Secret {
   }
 }
 
+/** Returns the signing key in a PEM file. Throws CodedError `key_file_unfit`. */
 export function readSigningKey(path: string): SigningKey {
   return signingKeyFromPem(readSecretFile(path).reveal());
 }
 
-/** Writes a secret for its owner only; never over an existing file (EEXIST). */
+/** Writes a secret that only its owner may read. Throws EEXIST where the file exists. */
 export function writeSecretFile(path: string, text: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   writeFileSync(path, text, { mode: 0o600, flag: 'wx' });
 }
 
-/** The signing key of a file, made first where there is none. */
+/**
+ * Returns the signing key in a file, which is made where there is none. Throws CodedError `key_file_unfit`.
+ */
 export function ensureSigningKey(path: string): SigningKey {
   if (!existsSync(path)) writeSecretFile(path, generateSigningKeyPem());
   return readSigningKey(path);

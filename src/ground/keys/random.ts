@@ -5,8 +5,9 @@ const pool = Buffer.alloc(POOL_BYTES);
 let used = POOL_BYTES;
 
 /**
- * Fresh random bytes of the system's generator, drawn 8 KB at a time: asking for each nonce by itself costs more than
- * hashing a ticket. No byte is handed out twice, and what is handed out is wiped from the pool.
+ * Returns bytes of the system's random generator. They are drawn 8 KB at a time, because a call for each
+ * nonce would cost more than hashing a ticket. No byte is returned twice, and returned bytes are wiped from
+ * the pool. Throws RangeError above 8 KB.
  */
 export function freshRandom(bytes: number): Buffer {
   if (bytes > POOL_BYTES) throw new RangeError(`At most ${POOL_BYTES} random bytes at a time.`);

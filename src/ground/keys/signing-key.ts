@@ -18,7 +18,10 @@ export interface PublicKey {
   readonly bytes: Buffer;
 }
 
-/** A private key that never leaves this object: it signs, and derives secrets that only its holder can. */
+/**
+ * A private key that never leaves this object. It signs, and derives secrets that only its holders can
+ * derive.
+ */
 export class SigningKey {
   readonly public: PublicKey;
   readonly #secret: Buffer;
@@ -33,22 +36,23 @@ export class SigningKey {
     this.public = publicKeyFromRaw(raw);
   }
 
+  /** The Ed25519 signature over these bytes, 64 bytes (RFC 8032). */
   sign(bytes: Uint8Array): Buffer {
     const signature = Buffer.allocUnsafe(sodium.crypto_sign_BYTES);
     sodium.crypto_sign_detached(signature, bytes, this.#secret);
     return signature;
   }
 
-  /** 32 bytes that every holder of this key derives alike for `purpose`, and nobody else can. */
+  /** 32 bytes for `purpose`, the same for every holder of this key: HMAC-SHA-256 keyed with the seed. */
   derive(purpose: string): Buffer {
     return createHmac('sha256', this.#seed).update(purpose).digest();
   }
 }
 
 /**
- * A public key from its 32 bytes. Refuses what is not the canonical encoding of a point in the group of prime order:
- * with a point of small order, a signature that anyone can write verifies for any message (measured: node:crypto
- * accepts it).
+ * A public key from its 32 bytes. Refuses what is not the canonical encoding of a point in the group of prime
+ * order: for a point of small order, anyone can write a signature that verifies for any message (measured:
+ * node:crypto accepts it).
  *
  * Throws CodedError `key_file_unfit`.
  */
@@ -67,7 +71,7 @@ export function publicKeyFromRaw(raw: Uint8Array): PublicKey {
   };
 }
 
-/** A public key from the base64 of its 32 bytes; the base64 must be canonical. */
+/** A public key from the canonical base64 of its 32 bytes. Throws CodedError `key_file_unfit`. */
 export function publicKeyFromBase64(text: string): PublicKey {
   const raw = Buffer.from(text, 'base64');
   if (raw.toString('base64') !== text)
@@ -75,7 +79,7 @@ export function publicKeyFromBase64(text: string): PublicKey {
   return publicKeyFromRaw(raw);
 }
 
-/** A signing key from a PKCS#8 PEM text. */
+/** A signing key from a PKCS#8 PEM text. Throws CodedError `key_file_unfit`. */
 export function signingKeyFromPem(pem: string): SigningKey {
   let key: KeyObject;
   try {
@@ -97,7 +101,9 @@ export function generateSigningKeyPem(): string {
   }).privateKey;
 }
 
-/** Whether the signature is this key's over these bytes. The key has passed the strict check already. */
+/**
+ * Whether this key made the signature over these bytes. The key has passed the strict point check already.
+ */
 export function verifyBytes(key: PublicKey, bytes: Uint8Array, signature: Uint8Array): boolean {
   return (
     signature.length === sodium.crypto_sign_BYTES && sodium.crypto_sign_verify_detached(signature, bytes, key.bytes)
@@ -105,8 +111,8 @@ export function verifyBytes(key: PublicKey, bytes: Uint8Array, signature: Uint8A
 }
 
 /**
- * The id of a worker is made from its key, so that nobody can announce itself under another worker's id:
- * `w-` and the first 32 hexadecimal digits of the key id.
+ * The id of a worker: `w-` and the first 32 hexadecimal digits of its key's id. It is made from the key, so
+ * that no worker can announce itself under another's id.
  */
 export function workerIdOf(key: PublicKey): string {
   return `w-${key.id.slice(0, 32)}`;

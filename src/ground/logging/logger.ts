@@ -38,8 +38,9 @@ export function redact(text: string): string {
 }
 
 /**
- * At most one line in `intervalMs` for a kind of error: a broken Redis connection can report thousands of errors
- * a second, and a log that fills the disk would be the second outage.
+ * Returns a function that passes on at most one error in `intervalMs`, with the number of errors that it
+ * suppressed since the last one. A broken Redis connection can report thousands of errors a second, and a log
+ * that fills the disk would be a second outage.
  */
 export function rateLimited(
   intervalMs: number,

@@ -1,4 +1,6 @@
-/** The body of an answer, or undefined where it is longer than `maxBytes`; the rest is not read then. */
+/**
+ * Returns the body of a response, or undefined where it is longer than `maxBytes`; the rest is then not read.
+ */
 export async function readBounded(response: Response, maxBytes: number): Promise<Buffer | undefined> {
   const pieces: Uint8Array[] = [];
   let length = 0;

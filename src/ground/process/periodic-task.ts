@@ -1,35 +1,37 @@
 /**
- * Does one thing again and again, never twice at once: `once` answers how many ms to wait before the next time. What it throws goes
- * to `failed`, which must not throw, and is tried again after `afterFailureMs`.
+ * Runs an action again and again, never twice at once. The action resolves to the number of milliseconds to
+ * wait before the next run. An error goes to `onError`, which must not throw; the action then runs again
+ * after `retryMs`.
  */
 export class PeriodicTask {
-  readonly #once: () => Promise<number>;
-  readonly #failed: (error: unknown) => void;
-  readonly #afterFailureMs: number;
+  readonly #action: () => Promise<number>;
+  readonly #onError: (error: unknown) => void;
+  readonly #retryMs: number;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #stopped = false;
 
-  constructor(once: () => Promise<number>, failed: (error: unknown) => void, afterFailureMs: number) {
-    this.#once = once;
-    this.#failed = failed;
-    this.#afterFailureMs = afterFailureMs;
+  constructor(action: () => Promise<number>, onError: (error: unknown) => void, retryMs: number) {
+    this.#action = action;
+    this.#onError = onError;
+    this.#retryMs = retryMs;
   }
 
+  /** Schedules the first run. Call it once; after `stop` it does nothing. */
   start(firstMs = 0): void {
     if (this.#stopped) return;
     this.#timer = setTimeout(() => {
-      this.#running = this.#once().then(
+      this.#running = this.#action().then(
         (nextMs) => this.start(nextMs),
         (error: unknown) => {
-          this.#failed(error);
-          this.start(this.#afterFailureMs);
+          this.#onError(error);
+          this.start(this.#retryMs);
         },
       );
     }, firstMs);
   }
 
-  /** Resolves when what runs has ended; nothing begins after it. */
+  /** Resolves when the run in progress has ended; no run begins afterwards. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);

@@ -5,7 +5,7 @@ import { loadConfig } from '../config/load-config.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { createLogger, NestLog, redact, type Logger } from '../logging/logger.ts';
 
-/** Longer than any role's own drain; a process that has not left by then is made to. */
+/** Longer than any role takes to drain; a process that still runs after it is ended. */
 const SHUTDOWN_MS = 60_000;
 
 /** A role that runs: its application, and what its starter wants to know of it. */
@@ -67,7 +67,7 @@ function stopOnSignal(app: INestApplicationContext, logger: Logger): void {
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
-  // Started by `countersign up` over a channel: when that process dies, so do we.
+  // `countersign up` starts its processes with a channel: when it dies, they end too.
   process.on('disconnect', () => stop('parent gone'));
 }
 

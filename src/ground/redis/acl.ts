@@ -1,11 +1,12 @@
 /**
- * The Redis users, one for each role, with the least they need.
+ * The Redis users, one for each role, each with no more rights than it needs.
  *
- * Redis checks these rules inside scripts too, for every key a script touches. Selectors (in parentheses) let a
- * worker write a field of a claim or of evidence once and append to the attestation stream, and nothing else there:
- * it can neither change nor delete what it or anyone else has said. Scripts must therefore be given those keys as
- * arguments and not as KEYS, for which Redis demands full read and write access. Patterns are tried in their order for
- * each key, so those of every job stand first.
+ * Redis checks these rules for every key that a script touches, also inside the script. A selector, written
+ * in parentheses, grants commands on some keys only. Through selectors a worker writes each field of a claim
+ * or of evidence once and appends to the attestation stream, and does nothing else there: it can neither
+ * change nor delete what any worker has committed. Scripts get those keys as arguments and not as KEYS,
+ * because Redis demands full read and write access for KEYS. Redis tries the patterns in their order for each
+ * key, so the keys of every job stand first.
  */
 export const REDIS_ROLES = ['api', 'worker', 'attestor'] as const;
 export type RedisRole = (typeof REDIS_ROLES)[number];
@@ -13,7 +14,7 @@ export type RedisRole = (typeof REDIS_ROLES)[number];
 const CONNECT = '+hello +auth +info +ping +quit +select +client|setname +client|id +acl|whoami +command';
 const SCRIPTS = '+eval +evalsha +multi +exec +time';
 
-/** What BullMQ needs to add a job: derived from its scripts, and kept true by the end-to-end tests. */
+/** What BullMQ needs to add a job: taken from its scripts, and kept true by the end-to-end tests. */
 const ADD_JOBS =
   '+del +exists +get +hget +hmget +hmset +hset +hgetall +incr +lindex +llen +lpos +lpush +lrange +persist +pttl +rpop +rpush +sadd +scard +set +xadd +xtrim +zadd +zcard +zcount +zrange +zrem +zrevrangebyscore +zscore +type';
 
@@ -21,121 +22,97 @@ const ADD_JOBS =
 const TAKE_JOBS =
   '+bzpopmin +hdel +hexists +hincrby +hlen +lrem +ltrim +lpop +pexpire +rename +rpoplpush +sismember +smembers +srem +unlink +xlen +zpopmin +zrangebyscore +zremrangebyrank +zremrangebyscore +zrevrange';
 
-/**
- * The rules of a role as ACL SETUSER arguments, without the password.
- * `pools` limits a worker to the queues of these pools.
- */
-export function aclRules(role: RedisRole, prefix: string, pools: readonly string[]): string[] {
-  const p = (pattern: string) => `~${prefix}${pattern}`;
-  const read = (pattern: string) => `%R~${prefix}${pattern}`;
-  const words = (text: string) => text.split(' ');
-  const begin = ['reset', 'on', ...words(CONNECT), ...words(SCRIPTS)];
-  const bull = (pool: string) => [p(`bull:${pool}.*`)];
-  const channels = 'resetchannels';
-  switch (role) {
-    case 'api':
-      return [
-        ...begin,
-        channels,
-        ...[
-          'bull:*',
-          'ticket:*',
-          'jobs:*',
-          'open',
-          'fair:*',
-          'cancels',
-          'idem:*',
-          'apikey*',
-          'tenant*',
-          'limit:*',
-          'account:*',
-          'usage:*',
-          'jobends*',
-          'duration',
-          'listeners',
-          'eventcursor',
-          'feed:*',
-          'webhook*',
-          'deliver*',
-          'payment*',
-          'wake:p',
-          'file*',
-          'batch*',
-        ].map(p),
-        ...[
-          'ruling:*',
-          'claims:*',
-          'evidence:*',
-          'chunks:*',
-          'ended*',
-          'wake:*',
-          'attest*',
-          'worker*',
-          'log*',
-          'quarantined',
-        ].map(read),
-        ...words(ADD_JOBS),
-        ...words(
-          '+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen',
-        ),
-        // UsageStore that nobody can change: entries of the ledger are written once, the audit log only grows.
-        `(~${prefix}ledger:* +hsetnx +hget +hgetall +hscan +hlen)`,
-        `(~${prefix}audit +xadd)`,
-        `(%R~${prefix}audit +xrevrange)`,
-      ];
-    case 'worker':
-      return [
-        ...begin,
-        channels,
-        ...pools.flatMap(bull),
-        ...['lease:*', 'chunks:*'].map(p),
-        ...['ticket:*', 'claims:*', 'ruling:*', 'cancels', 'attest', 'quarantined', 'challenge'].map(read),
-        ...['worker*', 'wake:w'].map(p),
-        ...words(ADD_JOBS),
-        ...words(TAKE_JOBS),
-        ...words('+xread +hsetnx'),
-        // The root permissions hold +hsetnx, +xadd, but on no pattern below, so each of these is all a worker can do there.
-        `(~${prefix}claims:* ~${prefix}evidence:* +hsetnx)`,
-        `(~${prefix}attest +xadd)`,
-        `(%R~${prefix}evidence:* +hexists)`,
-      ];
-    case 'attestor':
-      return [
-        ...begin,
-        channels,
-        ...['ruling:*'].map(p),
-        ...['claims:*', 'ticket:*', 'evidence:*', 'lease:*'].map(read),
-        ...[
-          'open',
-          'ended*',
-          'log*',
-          'wake:a',
-          'attest',
-          'attestor*',
-          'registry',
-          'quarantined',
-          'challenge',
-          'suspicion',
-          'abull:*',
-          'bull:*',
-          'fair:*',
-        ].map(p),
-        ...['worker*', 'jobends'].map(read),
-        ...words(ADD_JOBS),
-        ...words(TAKE_JOBS),
-        ...words(
-          '+hsetnx +hstrlen +strlen +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xread +xinfo|groups +zrangebyscore +mget',
-        ),
-        // Reading a group writes to the stream; it never adds an entry to the API's. Both are read in one command.
-        `(~${prefix}cancels ~${prefix}attest +xreadgroup +xautoclaim +xack +xgroup|create)`,
-        // Retention: the documents of a job go together, long after its end.
-        `(~${prefix}ticket:* ~${prefix}claims:* ~${prefix}evidence:* ~${prefix}chunks:* ~${prefix}lease:* +unlink)`,
-        `(~${prefix}jobs:* +zrem)`,
-      ];
-  }
+/** What a role may do, in the words of ACL SETUSER; the keys without the prefix of the shard. */
+interface Rights {
+  /** `~pattern` to read and write, `%R~pattern` to read, in the order in which Redis tries them. */
+  readonly keys: readonly string[];
+  /** Commands on those keys. */
+  readonly commands: readonly string[];
+  /** Each grants its commands on its keys only. */
+  readonly selectors: readonly string[];
 }
 
-/** The users as lines of a Redis ACL file; passwords are given as SHA-256, as the file format wants. */
+const RIGHTS: Readonly<Record<RedisRole, Rights>> = {
+  api: {
+    keys: [
+      '~bull:* ~ticket:* ~jobs:* ~open ~fair:* ~cancels ~idem:*',
+      '~apikey* ~tenant* ~limit:* ~account:* ~usage:*',
+      '~jobends* ~duration ~listeners ~eventcursor ~feed:* ~webhook* ~deliver* ~payment* ~wake:p ~file* ~batch*',
+      '%R~ruling:* %R~claims:* %R~evidence:* %R~chunks:* %R~ended* %R~wake:*',
+      '%R~attest* %R~worker* %R~log* %R~quarantined',
+    ],
+    commands: [
+      ADD_JOBS,
+      '+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen',
+      '+pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen',
+    ],
+    selectors: [
+      // An entry of the ledger is written once, and the audit log only grows.
+      '~ledger:* +hsetnx +hget +hgetall +hscan +hlen',
+      '~audit +xadd',
+      '%R~audit +xrevrange',
+    ],
+  },
+  worker: {
+    keys: [
+      // The queues of its pools come before these; see `aclRules`.
+      '~lease:* ~chunks:*',
+      '%R~ticket:* %R~claims:* %R~ruling:* %R~cancels %R~attest %R~quarantined %R~challenge',
+      '~worker* ~wake:w',
+    ],
+    commands: [ADD_JOBS, TAKE_JOBS, '+xread +hsetnx'],
+    selectors: [
+      // The commands above include +hsetnx and +xadd, but no pattern above lets the worker write to these
+      // keys. The selectors are therefore all that a worker can do there.
+      '~claims:* ~evidence:* +hsetnx',
+      '~attest +xadd',
+      '%R~evidence:* +hexists',
+    ],
+  },
+  attestor: {
+    keys: [
+      '~ruling:* %R~claims:* %R~ticket:* %R~evidence:* %R~lease:*',
+      '~open ~ended* ~log* ~wake:a ~attest ~attestor* ~registry ~quarantined ~challenge ~suspicion',
+      '~abull:* ~bull:* ~fair:*',
+      '%R~worker* %R~jobends',
+    ],
+    commands: [
+      ADD_JOBS,
+      TAKE_JOBS,
+      '+hsetnx +hstrlen +strlen +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xread +xinfo|groups',
+      '+zrangebyscore +mget',
+    ],
+    selectors: [
+      // One command reads the API's stream and the workers' in a consumer group, and reading in a group
+      // writes to the stream. The attestor never adds an entry to the API's.
+      '~cancels ~attest +xreadgroup +xautoclaim +xack +xgroup|create',
+      // Retention removes the documents of a job together, long after its end.
+      '~ticket:* ~claims:* ~evidence:* ~chunks:* ~lease:* +unlink',
+      '~jobs:* +zrem',
+    ],
+  },
+};
+
+/**
+ * The rules of a role as arguments of ACL SETUSER, without the password. `prefix` is the prefix of the
+ * shard's keys. `pools` limits a worker to the queues of these pools; the other roles have the queues of all.
+ */
+export function aclRules(role: RedisRole, prefix: string, pools: readonly string[]): string[] {
+  const { keys, commands, selectors } = RIGHTS[role];
+  const prefixed = (text: string) => text.replaceAll('~', `~${prefix}`);
+  const queues = role === 'worker' ? pools.map((pool) => `~bull:${pool}.*`) : [];
+  return [
+    'reset on',
+    CONNECT,
+    SCRIPTS,
+    'resetchannels',
+    ...[...queues, ...keys].map(prefixed),
+    ...commands,
+    ...selectors.map((selector) => `(${prefixed(selector)})`),
+  ].flatMap((rule) => (rule.startsWith('(') ? rule : rule.split(' ')));
+}
+
+/** The users as lines of a Redis ACL file; passwords are given as SHA-256, which is the form of the file. */
 export function aclFile(
   prefix: string,
   pools: readonly string[],

@@ -5,8 +5,9 @@ interface Call<Item, Result> {
 }
 
 /**
- * Gathers the calls of one turn of the event loop into one call. Under load a batch fills by itself; alone, a
- * call waits for nothing but the end of the turn. Results come back in the order of the items.
+ * Gathers the calls of one turn of the event loop into one call of `run`. Under load a batch fills by itself;
+ * a single call waits only for the end of the turn. `run` gets at most `maxItems` items and returns one
+ * result for each, in their order and none of them undefined. What it throws rejects every call of its batch.
  */
 export class Coalescer<Item, Result> {
   readonly #maxItems: number;
@@ -19,6 +20,7 @@ export class Coalescer<Item, Result> {
     this.#run = run;
   }
 
+  /** The result for this item. */
   add(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
@@ -36,7 +38,7 @@ export class Coalescer<Item, Result> {
       const results = await this.#run(calls.map((call) => call.item));
       calls.forEach((call, index) => {
         const result = results[index];
-        if (result === undefined) call.reject(new Error('The batch answered for fewer items than it was given.'));
+        if (result === undefined) call.reject(new Error('The batch returned fewer results than it got items.'));
         else call.resolve(result);
       });
     } catch (error) {

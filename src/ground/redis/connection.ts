@@ -29,14 +29,16 @@ export function redisAccess(config: RedisConfig, role: string): RedisAccess {
 }
 
 /**
- * How a connection behaves while Redis is away.
- * - `prompt`: gives up soon, so that a caller gets an error it can act on.
- * - `patient`: waits and resends for as long as it takes; every command sent on it must be safe to send twice.
+ * How a connection behaves while Redis is unreachable.
+ * - `prompt`: commands fail within seconds, so that the caller gets an error on which it can act.
+ * - `patient`: commands wait and are sent again without a limit; each must be safe to send twice.
  */
 export type Patience = 'prompt' | 'patient';
 
+/** The longest that a command of a `prompt` connection waits for its answer. */
 export const COMMAND_TIMEOUT_MS = 2_000;
 
+/** The options of ioredis for this access. */
 export function redisOptions(access: RedisAccess, patience: Patience) {
   const where = access.url.startsWith('unix://') ? { path: access.url.slice('unix://'.length) } : fromUrl(access.url);
   return {
@@ -48,7 +50,7 @@ export function redisOptions(access: RedisAccess, patience: Patience) {
     enableReadyCheck: true,
     connectTimeout: 5_000,
     keepAlive: 10_000,
-    // Capped low, so that everything consumes again within seconds of an outage, and jittered against a stampede.
+    // Capped low, so that consumers are back within seconds of an outage, and jittered against a stampede.
     retryStrategy: (attempt: number) => Math.min(50 * attempt, 1_500) * (0.75 + Math.random() / 2),
     ...(patience === 'prompt'
       ? { maxRetriesPerRequest: 1, enableOfflineQueue: false, commandTimeout: COMMAND_TIMEOUT_MS }

@@ -1,6 +1,6 @@
 /**
- * Every Redis key, as a function. One shard's keys share a hash tag, so that Redis Cluster is a matter of
- * configuration. The first word of a key names the role that may write it; `redis/acl.ts` turns that into rules:
+ * Every Redis key, as a function. The keys of one shard share a hash tag, so that a script can touch them all
+ * in a Redis Cluster. The first word of a key decides which role may write it; `acl.ts` has the rules:
  *
  *   ticket, cancels, idem, jobs, apikey, file, batch   the API and the courier
  *   claims, evidence                        workers, each field once (HSETNX), never again
@@ -8,7 +8,7 @@
  *   attest                                  workers, append only
  *   ruling, ended, wake:a, attestor, log    the attestor
  *   open                                    the API adds, the attestor moves and removes
- *   fair                                    API and attestor, whenever they add to a queue
+ *   fair                                    API and attestor, when they add to a queue
  */
 export class RedisKeys {
   readonly prefix: string;
@@ -32,6 +32,7 @@ export class RedisKeys {
     return `${this.prefix}evidence:${id}`;
   }
 
+  /** String: `<epoch> <worker> <token>` of the claim that runs; it expires with the lease. */
   lease(id: string): string {
     return `${this.prefix}lease:${id}`;
   }
@@ -56,7 +57,7 @@ export class RedisKeys {
     return `${this.prefix}attest`;
   }
 
-  /** Stream from the API to attestor and workers: jobs somebody wants stopped. */
+  /** Stream from the API to attestor and workers: jobs whose cancellation was asked for. */
   get cancels(): string {
     return `${this.prefix}cancels`;
   }
@@ -70,6 +71,7 @@ export class RedisKeys {
     return `${this.prefix}wake:a`;
   }
 
+  /** String: the job and the body digest of an idempotency key. */
   idempotency(tenant: string, keyDigest: string): string {
     return `${this.prefix}idem:${tenant}:${keyDigest}`;
   }
@@ -79,6 +81,7 @@ export class RedisKeys {
     return `${this.prefix}jobs:${tenant}`;
   }
 
+  /** Sorted set: a tenant's kept jobs of one model, by creation time. */
   jobsOfModel(tenant: string, model: string): string {
     return `${this.prefix}jobs:${tenant}:${model}`;
   }
@@ -93,18 +96,22 @@ export class RedisKeys {
     return `${this.prefix}ended`;
   }
 
+  /** String: the announcement of a worker. */
   worker(id: string): string {
     return `${this.prefix}worker:${id}`;
   }
 
+  /** Sorted set: announced workers. */
   get workers(): string {
     return `${this.prefix}worker`;
   }
 
+  /** String: the announcement of an attestor. */
   attestor(id: string): string {
     return `${this.prefix}attestor:${id}`;
   }
 
+  /** Sorted set: announced attestors. */
   get attestors(): string {
     return `${this.prefix}attestor`;
   }
@@ -126,17 +133,17 @@ export class RedisKeys {
     return `${this.prefix}tenant`;
   }
 
-  /** String: when an allowance is whole again. */
+  /** String: when a rate limit is fully available again, ms. */
   limit(whose: 'tenant' | 'key', id: string, unit: string): string {
     return `${this.prefix}limit:${whose}:${id}:${unit}`;
   }
 
-  /** Stream: who changed what about tenants and keys; append only. */
+  /** Stream: changes of tenants and keys with their authors; append only. */
   get audit(): string {
     return `${this.prefix}audit`;
   }
 
-  /** Hash: what a tenant has spent and what is held for its open jobs, in all and by key. */
+  /** Hash: a tenant's spent amount and the amount held for its open jobs, in total and by key. */
   account(tenant: string): string {
     return `${this.prefix}account:${tenant}`;
   }
@@ -151,32 +158,32 @@ export class RedisKeys {
     return `${this.prefix}usage:${tenant}:${day}`;
   }
 
-  /** Hash: where the courier stands. */
+  /** Hash: `cursor`, the score in `ended` of the last job end that the courier has entered. */
   get jobEnds(): string {
     return `${this.prefix}jobends`;
   }
 
-  /** String: the courier that keeps the books now. */
+  /** String: the courier that enters job ends now. */
   get jobEndsLease(): string {
     return `${this.prefix}jobends:lease`;
   }
 
-  /** Hash: how long a job of a model took lately, ms. */
+  /** Hash: the recent duration of a job of each model, ms. */
   get recentDuration(): string {
     return `${this.prefix}duration`;
   }
 
-  /** Hash: tenants whose events somebody wants, and until when (ms). */
+  /** Hash: tenants whose events have listeners, and until when (ms). */
   get listeners(): string {
     return `${this.prefix}listeners`;
   }
 
-  /** Hash: the rank of the last event of an open job that was told. */
+  /** Hash: the rank of the last event that was published, for each open job. */
   get eventCursor(): string {
     return `${this.prefix}eventcursor`;
   }
 
-  /** Stream: events of a tenant. */
+  /** Stream: the events of a tenant. */
   feed(tenant: string): string {
     return `${this.prefix}feed:${tenant}`;
   }
@@ -201,27 +208,27 @@ export class RedisKeys {
     return `${this.prefix}deliveries:${tenant}:${endpoint}`;
   }
 
-  /** Hash: what became of the payment of a job that was paid for by itself. */
+  /** Hash: the payment of a job that has a payment of its own. */
   payment(job: string): string {
     return `${this.prefix}payment:${job}`;
   }
 
-  /** Sorted set: payments to carry out, by the time (ms) of the next attempt. */
+  /** Sorted set: payments to settle, by the time (ms) of the next attempt. */
   get payments(): string {
     return `${this.prefix}payments`;
   }
 
-  /** Stream that tells the courier of jobs that were accepted for tenants with listeners. */
+  /** Stream from the API to the courier: accepted jobs of tenants with listeners. */
   get admittedWake(): string {
     return `${this.prefix}wake:p`;
   }
 
-  /** String: evidence of a worker's machine, as it says. */
+  /** String: the hardware evidence that a worker handed in. */
   hardware(worker: string): string {
     return `${this.prefix}worker:${worker}:hardware`;
   }
 
-  /** Sorted set: challenges for such evidence by when (ms) an attestor made them. */
+  /** Sorted set: challenges for hardware evidence by the time (ms) at which an attestor made them. */
   get challenges(): string {
     return `${this.prefix}challenge`;
   }
@@ -236,12 +243,12 @@ export class RedisKeys {
     return `${this.prefix}suspicion`;
   }
 
-  /** Hash: secrets of draws that are over, by day. */
+  /** Hash: secrets of the draws of past days, by day. */
   get logDraws(): string {
     return `${this.prefix}log:draws`;
   }
 
-  /** Set: workers that a sequential test has put aside. */
+  /** Set: workers in quarantine after the sequential test. */
   get quarantined(): string {
     return `${this.prefix}quarantined`;
   }
@@ -251,17 +258,17 @@ export class RedisKeys {
     return `${this.prefix}log`;
   }
 
-  /** Hash: documents in the log that are no verdicts, `kind sha256` to `index salt keyid`. */
+  /** Hash: logged documents other than verdicts, `kind sha256` to `index salt keyid`. */
   get logDocuments(): string {
     return `${this.prefix}log:documents`;
   }
 
-  /** List: entries of the log from that checkpoint's last whole tile on, in their order. */
+  /** List: entries of the log after the last whole tile of the published checkpoint, in their order. */
   get logTail(): string {
     return `${this.prefix}log:tail`;
   }
 
-  /** String: the checkpoint of this size, while receipts are kept that want it. */
+  /** String: the checkpoint of this size, as long as kept receipts need it. */
   logAt(size: number | string): string {
     return `${this.prefix}log:at:${size}`;
   }
@@ -296,16 +303,17 @@ export class RedisKeys {
     return `${this.prefix}batch:${id}:lease`;
   }
 
+  /** Sorted set: a tenant's batches by creation time. */
   batchesOf(tenant: string): string {
     return `${this.prefix}batches:${tenant}`;
   }
 
-  /** Sorted set: batches that are not over, by creation time. */
+  /** Sorted set: batches that have not ended, by creation time. */
   get batches(): string {
     return `${this.prefix}batches`;
   }
 
-  /** Hash: where each tenant's share of a queue stands. */
+  /** Hash: the finish tag of each tenant in a queue; see start-tags.lua. */
   fairShares(queue: string): string {
     return `${this.prefix}fair:${queue}`;
   }

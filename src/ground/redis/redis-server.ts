@@ -13,13 +13,14 @@ import {
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { whenReady, type RedisAccess } from './connection.ts';
 
 const run = promisify(execFile);
 
-/** A Redis server program and what its loader needs to be told. */
+/** A Redis server program, and the environment variables with which it finds its libraries. */
 export interface RedisProgram {
   readonly path: string;
   readonly env: Record<string, string>;
@@ -27,17 +28,21 @@ export interface RedisProgram {
 
 const NAMES = ['redis-server', 'valkey-server'];
 const MORE_FOLDERS = ['/opt/homebrew/bin', '/usr/local/opt/redis/bin', '/usr/local/bin'];
-/** The Debian packages of the server and of the libraries that a minimal system lacks; names differ between releases. */
+/**
+ * Debian's packages of the server and of the libraries that a minimal system lacks; names differ by release.
+ */
 const SERVER_PACKAGES = ['redis-server', 'redis-tools'];
 const LIBRARY_PACKAGES = ['libsystemd0', 'libssl3', 'libssl3t64', 'liblzf1', 'libjemalloc2', 'libatomic1'];
 const APT_MS = 180_000;
 const START_MS = 30_000;
-/** The longest path of a unix socket that the kernel takes, less room for the terminator. */
-const SOCKET_PATH = 100;
+/** Linux takes 108 bytes for the path of a unix socket, with its terminator; other systems take 104. */
+const MAX_SOCKET_PATH = 100;
 
 /**
- * A Redis server to start: on the PATH, the private copy extracted earlier, or Debian's package extracted into `folder`
- * without root. `say` gets one line when something is fetched. Throws CodedError `redis_missing` with the options.
+ * Returns a Redis server to start: one on the PATH, or the private copy extracted earlier, or Debian's
+ * package, which is extracted into `folder` without root. `say` gets one line when something is fetched.
+ * Throws CodedError `redis_missing`, whose hint has the other ways to get one. One caller for a folder at a
+ * time.
  */
 export async function findRedisServer(folder: string, say: (line: string) => void): Promise<RedisProgram> {
   const onPath = [...(process.env['PATH'] ?? '').split(delimiter), ...MORE_FOLDERS]
@@ -95,7 +100,7 @@ function extractedProgram(folder: string): RedisProgram | undefined {
   return { path, env: { LD_LIBRARY_PATH: libraries.join(':') } };
 }
 
-/** apt with lists and caches of its own, so that it needs no root and leaves the system as it was. */
+/** Runs apt with lists and caches of its own, so that it needs no root and leaves the system as it was. */
 async function extractFromDebian(folder: string): Promise<void> {
   const work = join(folder, `work-${process.pid}`);
   for (const dir of ['lists/partial', 'cache/archives/partial', 'debs', 'root'])
@@ -113,7 +118,7 @@ async function extractFromDebian(folder: string): Promise<void> {
   try {
     await apt('update');
     await apt('download', ...SERVER_PACKAGES);
-    // A release has one name or the other; what is there already on the system is not needed at all.
+    // A release has only some of these names, and a library that the system has already is not needed.
     for (const name of LIBRARY_PACKAGES) await apt('download', name).catch(() => undefined);
     for (const deb of readdirSync(join(work, 'debs')))
       await run('dpkg-deb', ['-x', join(work, 'debs', deb), join(work, 'root')]);
@@ -125,84 +130,60 @@ async function extractFromDebian(folder: string): Promise<void> {
 }
 
 /**
- * Nobody can log in as the default user. It keeps its rights all the same: Redis 7.0 replays the append-only file as this
- * user and refuses it what every script wrote (measured: all jobs were lost at the first restart).
+ * The default user, switched off for logins. It keeps its rights, because Redis 7.0 replays the append-only
+ * file as this user and otherwise refuses what scripts wrote (measured: all jobs were lost at the first
+ * restart).
  */
 export const DEFAULT_USER = 'user default off resetpass ~* &* +@all';
 
-/** A private Redis server of ours that runs. */
+/** A private Redis server that runs. */
 export interface PrivateRedis {
   readonly url: string;
   readonly process: ChildProcess;
+  /** Shuts it down; resolves when the process has exited. */
   stop(): Promise<void>;
+  /** Kills it as a crash would; resolves when the process has exited. */
   kill(): Promise<void>;
 }
 
 export interface PrivateRedisOptions {
   readonly program: RedisProgram;
-  /** Where its files live, readable by their owner only. */
+  /** The folder of its files, readable by their owner only. */
   readonly folder: string;
   /** Lines of the ACL file. */
   readonly users: string;
-  /** Used to see that it answers and to shut it down. */
+  /** The user with which it is asked whether it answers, and shut down. */
   readonly admin: { user: string; password: string };
   readonly extraConfig?: readonly string[];
 }
 
 /**
- * Starts a Redis server for us alone: on a unix socket, or where the path is too long for one on a random loopback
- * port; every user has a password, each write is on disk before it is answered, and nothing is ever evicted.
+ * Starts a Redis server that only this installation uses: on a unix socket, or on a random loopback port
+ * where the path is too long for a socket. Every user has a password, each write is on disk before it is
+ * answered, and nothing is ever evicted. A server that an earlier run left behind in the folder is shut down
+ * first.
+ *
+ * Throws CodedError `start_failed`. One caller for a folder at a time.
  */
 export async function startPrivateRedis(options: PrivateRedisOptions): Promise<PrivateRedis> {
   const { program, folder, users, admin } = options;
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const socket = join(folder, 'redis.sock');
-  const port = socket.length > SOCKET_PATH ? await freePort() : 0;
-  const url = port === 0 ? `unix://${socket}` : `redis://127.0.0.1:${port}`;
+  const port = socket.length > MAX_SOCKET_PATH ? await freePort() : undefined;
+  const url = port === undefined ? `unix://${socket}` : `redis://127.0.0.1:${port}`;
   const access: RedisAccess = { url, user: admin.user, password: admin.password };
-  // A server that outlived whoever started it still holds the files.
   await shutDown(access).catch(() => undefined);
   rmSync(socket, { force: true });
-  writeFileSync(join(folder, 'users.acl'), `${DEFAULT_USER}\n${users}\n`, {
-    mode: 0o600,
-  });
+  writeFileSync(join(folder, 'users.acl'), `${DEFAULT_USER}\n${users}\n`, { mode: 0o600 });
   const config = [
+    ...(port === undefined ? ['port 0', `unixsocket ${quoted(socket)}`, 'unixsocketperm 700'] : [`port ${port}`]),
     `dir ${quoted(folder)}`,
     `aclfile ${quoted(join(folder, 'users.acl'))}`,
-    `port ${port}`,
-    'bind 127.0.0.1',
-    'protected-mode yes',
-    ...(port === 0 ? [`unixsocket ${quoted(socket)}`, 'unixsocketperm 700'] : []),
-    'appendonly yes',
-    // An answer of ours is a promise; everysec could break those of the last second.
-    'appendfsync always',
-    'aof-load-truncated yes',
-    // The default would rewrite the file every few thousand jobs.
-    'auto-aof-rewrite-min-size 512mb',
-    // Signed documents are near 1 KB: as compact hashes, a kept job takes a sixth less memory.
-    'hash-max-listpack-value 2048',
-    'save ""',
-    'maxmemory-policy noeviction',
-    // Nothing honest is near this size, whoever sends it.
-    'proto-max-bulk-len 32mb',
-    'client-query-buffer-limit 64mb',
-    'acllog-max-len 128',
-    'daemonize no',
+    ...CONFIG,
     ...(options.extraConfig ?? []),
   ];
   writeFileSync(join(folder, 'redis.conf'), `${config.join('\n')}\n`, { mode: 0o600 });
-  const log = openSync(join(folder, 'redis.log'), 'a', 0o600);
-  // A process group of its own: Ctrl-C in the terminal is for us, and Redis is stopped last.
-  const child = spawn(program.path, [join(folder, 'redis.conf')], {
-    argv0: 'redis-server',
-    env: { ...process.env, ...program.env },
-    stdio: ['ignore', log, log],
-    detached: true,
-  });
-  const exited = new Promise<void>((resolve) => {
-    child.once('exit', () => resolve());
-  });
-  child.on('error', () => undefined);
+  const { child, exited } = spawnServer(program, folder);
   try {
     await answers(access, exited);
   } catch (cause) {
@@ -227,6 +208,44 @@ export async function startPrivateRedis(options: PrivateRedisOptions): Promise<P
   };
 }
 
+/** What is configured alike for every private server. */
+const CONFIG = [
+  'bind 127.0.0.1',
+  'protected-mode yes',
+  'appendonly yes',
+  // What is answered must survive a crash; `everysec` could lose the last second.
+  'appendfsync always',
+  'aof-load-truncated yes',
+  // The default would rewrite the file every few thousand jobs.
+  'auto-aof-rewrite-min-size 512mb',
+  // Signed documents are near 1 KB: as compact hashes, a kept job takes a sixth less memory.
+  'hash-max-listpack-value 2048',
+  'save ""',
+  'maxmemory-policy noeviction',
+  // No honest command comes near this size.
+  'proto-max-bulk-len 32mb',
+  'client-query-buffer-limit 64mb',
+  'acllog-max-len 128',
+  'daemonize no',
+];
+
+/** Starts the server with the configuration in the folder; its output goes to `redis.log` there. */
+function spawnServer(program: RedisProgram, folder: string): { child: ChildProcess; exited: Promise<void> } {
+  const log = openSync(join(folder, 'redis.log'), 'a', 0o600);
+  const child = spawn(program.path, [join(folder, 'redis.conf')], {
+    argv0: 'redis-server',
+    env: { ...process.env, ...program.env },
+    stdio: ['ignore', log, log],
+    // A process group of its own, so that Ctrl-C in the terminal does not reach it: Redis is stopped last.
+    detached: true,
+  });
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve());
+  });
+  child.on('error', () => undefined);
+  return { child, exited };
+}
+
 function client(access: RedisAccess): Redis {
   const where = access.url.startsWith('unix://')
     ? { path: access.url.slice(7) }
@@ -244,6 +263,9 @@ function client(access: RedisAccess): Redis {
   return redis;
 }
 
+/**
+ * Resolves when the server answers; throws the last error where it exits first or takes longer than START_MS.
+ */
 async function answers(access: RedisAccess, exited: Promise<void>): Promise<void> {
   const until = performance.now() + START_MS;
   let ended = false;
@@ -258,7 +280,7 @@ async function answers(access: RedisAccess, exited: Promise<void>): Promise<void
       return;
     } catch (error) {
       if (hasEnded() || performance.now() > until) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await sleep(20);
     } finally {
       redis.disconnect();
     }
@@ -274,7 +296,7 @@ async function shutDown(access: RedisAccess): Promise<void> {
     await redis.connect();
     await redis.shutdown('NOSAVE');
   } catch (error) {
-    // A server that shuts down answers by closing the connection.
+    // A server that shuts down closes the connection instead of answering.
     if (!/closed|ended|ECONNRESET/i.test(messageOf(error))) throw error;
   } finally {
     redis.disconnect();

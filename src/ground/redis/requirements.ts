@@ -8,7 +8,10 @@ export interface RedisFinding {
   readonly advice: string;
 }
 
-/** Everything that makes a Redis server unfit to hold accepted jobs, each with what to do about it. */
+/**
+ * What makes a Redis server fit to hold accepted jobs: each requirement, whether it is met, and how to meet
+ * it.
+ */
 export async function inspectRedis(redis: Redis, role?: string): Promise<RedisFinding[]> {
   const info = parseInfo(await redis.info('server', 'memory', 'persistence'));
   const version = info.get('redis_version') ?? '0';
@@ -46,7 +49,9 @@ export async function inspectRedis(redis: Redis, role?: string): Promise<RedisFi
   return findings;
 }
 
-/** Throws CodedError `redis_unfit` that names every reason at once; the user is looked at where a role is named. */
+/**
+ * Throws CodedError `redis_unfit`, which has every reason at once. The user is checked where a role is named.
+ */
 export async function requireFitRedis(redis: Redis, role?: string): Promise<void> {
   const unfit = (await inspectRedis(redis, role)).filter((finding) => !finding.ok);
   if (unfit.length === 0) return;

@@ -1,25 +1,44 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { Redis } from 'ioredis';
+import { messageOf } from '../errors/coded-error.ts';
+import type { Parse } from './reply.ts';
 
-/** A Lua script from its own file, run by digest. Any number of calls may be in flight. */
-export interface Script {
-  run(redis: Redis, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown>;
+/** A Lua script from a file of its own. Any number of calls may run at once. */
+export interface Script<Reply> {
+  /**
+   * Runs the script and returns its parsed reply. Throws what Redis answers as an error, and an Error that
+   * names the script where the reply is not what its header promises.
+   */
+  run(redis: Redis, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<Reply>;
 }
 
-/** Loads the script beside the calling module; a missing file is an error at start, not at the first job. */
-export function loadScript(url: URL): Script {
+/**
+ * Loads a script from the `lua` folder beside the calling module; `parse` gives its replies their type. A
+ * missing file is an error at start, and not at the first job.
+ */
+export function loadScript<Reply>(url: URL, parse: Parse<Reply>): Script<Reply> {
   const source = readFileSync(url, 'utf8');
   const sha = createHash('sha1').update(source).digest('hex');
+  const parsed = (reply: unknown): Reply => {
+    try {
+      return parse(reply);
+    } catch (cause) {
+      throw new Error(`${basename(url.pathname)} answered ${messageOf(cause)}.`, { cause });
+    }
+  };
   return {
     async run(redis, keys, args) {
+      let reply: unknown;
       try {
-        return await redis.evalsha(sha, keys.length, ...keys, ...args);
+        reply = await redis.evalsha(sha, keys.length, ...keys, ...args);
       } catch (error) {
-        // A restarted Redis has forgotten its scripts; EVAL loads this one again.
+        // A Redis server that restarted has lost its scripts; EVAL loads this one again.
         if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
-        return redis.eval(source, keys.length, ...keys, ...args);
+        reply = await redis.eval(source, keys.length, ...keys, ...args);
       }
+      return parsed(reply);
     },
   };
 }

@@ -1,10 +1,13 @@
 import type { Redis } from 'ioredis';
+import { listOf, text } from './reply.ts';
 import { loadScript } from './script.ts';
 
-const TAKE = loadScript(new URL('./lua/take-due.lua', import.meta.url));
+const TAKE = loadScript(new URL('./lua/take-due.lua', import.meta.url), listOf(text));
 
-/** Ids that are due in a sorted set by time, at most `most`; for `takenMs` no other courier gets them. */
-export async function takeDue(redis: Redis, key: string, takenMs: number, most: number): Promise<string[]> {
-  const reply = await TAKE.run(redis, [key], [Date.now(), takenMs, most]);
-  return Array.isArray(reply) ? reply.map(String) : [];
+/**
+ * Takes ids that are due from a sorted set by time (ms), at most `limit`, the oldest first. For `takenMs` no
+ * other courier gets them. Any number of couriers may call it at once.
+ */
+export function takeDue(redis: Redis, key: string, takenMs: number, limit: number): Promise<string[]> {
+  return TAKE.run(redis, [key], [Date.now(), takenMs, limit]);
 }

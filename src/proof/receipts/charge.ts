@@ -1,10 +1,11 @@
 import type { Evidence, Price, Ticket, Verdict } from './statements.ts';
 
 /**
- * What a job costs, from its documents alone, in millionths of the currency that the ticket names. Anyone with the receipt comes to
- * the same number: tokens read and written at the ticket's price for a million of them, the worker's seconds, and the methods that the
- * policy promised. Every vote of a quorum is paid. Rounded up, once; never more than the ticket
- * holds, and all of it where the ticket says that the price is fixed.
+ * What a job costs, in millionths of the currency that the ticket names. It follows from the documents alone,
+ * so that anyone with the receipt computes the same number: input and output tokens at the ticket's price for
+ * a million of them, the worker's seconds, and the methods that the policy promised. Every vote of a quorum
+ * is paid. The sum is rounded up once and is never more than the ticket holds; where the price is fixed, it
+ * is all that the ticket holds.
  */
 export function chargeOf(
   ticket: Ticket['predicate'],
@@ -21,7 +22,7 @@ export function chargeOf(
   return Math.min(Math.ceil(votes * run + price.attestation), price.hold);
 }
 
-/** Before rounding. */
+/** What one run costs, before rounding, in the unit of the prices. */
 export function runPrice(
   { input, output, second }: Pick<Price, 'input' | 'output' | 'second'>,
   inputTokens: number,

@@ -12,8 +12,8 @@ export const Envelope = z.strictObject({
 export type Envelope = z.infer<typeof Envelope>;
 
 /**
- * An envelope as it is kept in Redis: key id, signature and the payload bytes themselves, parted by dots. It
- * spares the base64 of the payload; the envelope is made from it again when a receipt is asked for.
+ * A signed payload. Its stored form in Redis is key id, signature and payload, separated by dots. That saves
+ * the base64 of the payload; `toEnvelope` makes the envelope again for a receipt.
  */
 export interface SignedPayload {
   readonly keyId: string;
@@ -27,6 +27,7 @@ export function preAuthEncoding(payloadType: string, payload: Uint8Array): Buffe
   return Buffer.concat([Buffer.from(head), payload]);
 }
 
+/** Signs a payload as an in-toto statement or as another type. */
 export function signPayload(key: SigningKey, payload: Buffer, payloadType = PAYLOAD_TYPE): SignedPayload {
   return { keyId: key.public.id, signature: key.sign(preAuthEncoding(payloadType, payload)), payload };
 }
@@ -36,6 +37,7 @@ export function verifyPayload(key: PublicKey, signed: SignedPayload, payloadType
   return signed.keyId === key.id && verifyBytes(key, preAuthEncoding(payloadType, signed.payload), signed.signature);
 }
 
+/** The DSSE envelope of a signed payload. */
 export function toEnvelope(signed: SignedPayload): Envelope {
   return {
     payloadType: PAYLOAD_TYPE,
@@ -44,7 +46,10 @@ export function toEnvelope(signed: SignedPayload): Envelope {
   };
 }
 
-/** The signed payload of an envelope, or why its base64 is refused: other spellings of the same bytes are not accepted. */
+/**
+ * The signed payload of an envelope, or why it is refused: base64 must be canonical, so that bytes have one
+ * spelling.
+ */
 export function fromEnvelope(envelope: Envelope): SignedPayload | { refused: string } {
   const payload = Buffer.from(envelope.payload, 'base64');
   const [{ keyid, sig }] = envelope.signatures;
@@ -54,7 +59,10 @@ export function fromEnvelope(envelope: Envelope): SignedPayload | { refused: str
   return { keyId: keyid, signature, payload };
 }
 
-/** As text, which a payload of JSON is: ioredis sends a command of texts in one piece, and one with a buffer argument by argument. */
+/**
+ * The stored form. It is text, because ioredis sends a command of texts in one write, and one with a Buffer
+ * in many.
+ */
 export function encodeStored({ keyId, signature, payload }: SignedPayload): string {
   return `${keyId}.${signature.toString('base64')}.${payload.toString('utf8')}`;
 }

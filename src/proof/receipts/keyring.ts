@@ -3,8 +3,8 @@ import { parsePolicy, type TlogPolicy } from '../tlog/tlog-policy.ts';
 import { KEY_ROLES, publicKeyFromBase64, type KeyRole, type PublicKey } from '../../ground/keys/signing-key.ts';
 
 /**
- * What a verifier trusts: public keys, for which role and time, and logs with their witnesses (a C2SP tlog-policy). The root
- * of trust of `countersign verify`.
+ * What a verifier trusts: public keys with their roles and times, and logs with their witnesses (a C2SP
+ * tlog-policy). It is the root of trust of `countersign verify`.
  */
 export const KeyringFile = z.strictObject({
   version: z.literal(1),
@@ -37,8 +37,8 @@ export class Keyring {
   readonly #keys: ReadonlyMap<string, TrustedKey>;
 
   /**
-   * Throws CodedError `key_file_unfit` for a key that fails the strict check or whose id is not its digest, and LogRefused
-   * for a policy that says nothing.
+   * Throws CodedError `key_file_unfit` for a key that fails the strict check, an Error for an id that is not
+   * the key's digest, and LogRefused for a policy that is malformed or names no log.
    */
   constructor(file: KeyringFile) {
     this.#file = file;
@@ -61,7 +61,7 @@ export class Keyring {
     return new Keyring({ ...this.#file, logPolicy: text });
   }
 
-  /** The key with this id if it is trusted for this role at this time (ms), else why not. */
+  /** The key with this id if it is trusted for this role at this time (ms since 1970), else why it is not. */
   find(role: KeyRole, id: string, atMs: number): PublicKey | { refused: string } {
     const trusted = this.#keys.get(`${role}:${id}`);
     if (trusted === undefined) return { refused: `the key ${id.slice(0, 16)}… is not trusted for the role ${role}` };
@@ -71,11 +71,13 @@ export class Keyring {
     return trusted.key;
   }
 
+  /** All keys of a role, whatever their times. */
   of(role: KeyRole): PublicKey[] {
     return [...this.#keys.values()].filter((entry) => entry.role === role).map((entry) => entry.key);
   }
 }
 
+/** The entry of a key that is valid from `notBefore` (ISO 8601) on. */
 export function keyringEntry(role: KeyRole, key: PublicKey, notBefore: string): KeyringFile['keys'][number] {
   return { id: key.id, role, publicKey: key.raw, notBefore, notAfter: null };
 }

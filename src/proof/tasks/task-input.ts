@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { FINISH_REASONS, type Task } from '../receipts/statements.ts';
 
-/** What each task is asked and answers. Inputs and outputs are JSON; their bytes are what is hashed. */
+/** The inputs and outputs of each task. Both are JSON; the digests in statements are over their bytes. */
 const Text = z.string().max(1_000_000);
 
 const ToolCall = z.strictObject({
@@ -30,7 +30,7 @@ const Tool = z.strictObject({
   }),
 });
 
-/** What only some engines can do (`features` of the catalog); the rest is asked without. */
+/** Options that only some models support; see `features` in the catalog. */
 const chatOptions = {
   tools: z.array(Tool).min(1).max(128).optional(),
   tool_choice: z
@@ -63,11 +63,12 @@ const chatOptions = {
 export const FEATURES = ['tools', 'response_format', 'logprobs'] as const;
 export type Feature = (typeof FEATURES)[number];
 
-/** What this input asks of an engine beyond text. */
+/** The features that this input needs. */
 export function featuresOf(input: object): Feature[] {
   return FEATURES.filter((feature) => feature in input);
 }
 
+/** The schema of the input of each task. */
 export const INPUTS = {
   completion: z.strictObject({ prompt: Text.min(1) }),
   chat: z.strictObject({
@@ -81,6 +82,7 @@ export type ChatInput = z.infer<(typeof INPUTS)['chat']>;
 
 const FinishReason = z.enum(FINISH_REASONS);
 
+/** The schema of the output of each task. */
 export const OUTPUTS = {
   completion: z.strictObject({ text: z.string(), finish_reason: FinishReason }),
   chat: z.strictObject({
@@ -97,9 +99,9 @@ export const OUTPUTS = {
   embedding: z.strictObject({ embeddings: z.array(z.array(z.number())) }),
 } as const satisfies Record<Task, z.ZodType>;
 
-/** An output is stored beside the evidence up to here, and as a blob above. */
+/** An output of at most so many bytes is stored beside the evidence, and a longer one as a blob. */
 export const INLINE_BYTES = 4_096;
 export const MAX_INPUT_BYTES = 4 * 1_048_576;
 export const MAX_OUTPUT_BYTES = 16 * 1_048_576;
-/** An output is JSON from a worker; nothing honest is nested deeper. */
+/** An output is JSON from a worker; no honest one is nested deeper. */
 export const MAX_OUTPUT_DEPTH = 8;

@@ -8,12 +8,12 @@ export interface Checkpoint {
   readonly root: Buffer;
 }
 
-/** The text that is signed. */
+/** The text of a checkpoint, which its log signs. */
 export function formatCheckpoint({ origin, size, root }: Checkpoint): string {
   return `${origin}\n${size}\n${root.toString('base64')}\n`;
 }
 
-/** The checkpoint that a note says; nothing is verified. Throws LogRefused. */
+/** The checkpoint in the text of a note; no signature is verified. Throws LogRefused. */
 export function parseCheckpoint(text: string): Checkpoint {
   const [origin = '', size = '', encoded = ''] = text.split('\n');
   const root = strictBase64(encoded);
@@ -23,7 +23,7 @@ export function parseCheckpoint(text: string): Checkpoint {
   return { origin, size: Number(size), root };
 }
 
-/** A checkpoint with the signature of its log. Throws LogRefused. */
+/** The checkpoint in a note, once the signature of its log verifies. Throws LogRefused. */
 export function openCheckpoint(note: string, log: NoteKey): { checkpoint: Checkpoint; note: SignedNote } {
   const signed = parseNote(note);
   const checkpoint = parseCheckpoint(signed.text);

@@ -11,7 +11,10 @@ export interface TileToWrite {
   readonly bytes: Uint8Array;
 }
 
-/** The files of a log, in the layout in which they are served. A tile never changes; a partial one gives way to a wider. */
+/**
+ * The files of a log, in the layout in which they are served (C2SP tlog-tiles). A full tile never changes; a
+ * wider tile replaces a partial one.
+ */
 export class LogFiles {
   readonly #folder: string;
 
@@ -20,8 +23,8 @@ export class LogFiles {
   }
 
   /**
-   * Durable when it resolves; the narrower ones, which are beginnings of these, are removed. Two attestors that write
-   * one tile write the same bytes.
+   * Writes tiles, durable when this resolves, and removes the narrower ones, which are beginnings of these.
+   * Two attestors may write at once: for the same tile they write the same bytes.
    */
   async writeTiles(tiles: readonly TileToWrite[]): Promise<void> {
     await writeDurably(...tiles.map(({ tile, bytes }) => ({ path: join(this.#folder, tilePath(tile)), bytes })));
@@ -34,7 +37,7 @@ export class LogFiles {
     );
   }
 
-  /** The bytes of a tile of this very width, or undefined where there is none. */
+  /** The bytes of a tile of exactly this width, or undefined where there is none. */
   async readTile(tile: TileName): Promise<Buffer | undefined> {
     try {
       return await readFile(join(this.#folder, tilePath(tile)));
@@ -44,7 +47,7 @@ export class LogFiles {
     }
   }
 
-  /** As `readTile`, at once: proofs are made in one go, and their tiles are nearly always kept in memory. */
+  /** As `readTile`, synchronously, for proofs: their tiles are nearly always in memory already. */
   readTileNow(tile: TileName): Buffer | undefined {
     try {
       return readFileSync(join(this.#folder, tilePath(tile)));
@@ -54,7 +57,10 @@ export class LogFiles {
     }
   }
 
-  /** The bytes of a tile, also as the beginning of a wider one that has taken its place. */
+  /**
+   * The bytes of a tile, or the beginning of the wider one that has replaced it; undefined where there is
+   * neither.
+   */
   async readPrefix(tile: TileName): Promise<Buffer | undefined> {
     const widths = (await this.#widths(tile)).filter((width) => width >= tile.width).toSorted((a, b) => a - b);
     for (const width of [...widths, TILE_WIDTH]) {
@@ -62,16 +68,18 @@ export class LogFiles {
       if (bytes === undefined) continue;
       if (tile.level !== 'entries') return bytes.subarray(0, tile.width * HASH_BYTES);
       const entries = parseBundle(bytes);
-      // A torn bundle is for whoever checks it.
+      // The caller checks the hashes and so finds a torn bundle.
       return entries === undefined ? bytes : formatBundle(entries.slice(0, tile.width));
     }
     return undefined;
   }
 
+  /** Replaces the checkpoint, durably. */
   async writeCheckpoint(note: string): Promise<void> {
     await writeDurably({ path: join(this.#folder, 'checkpoint'), bytes: note });
   }
 
+  /** The signed checkpoint, or undefined before the first. */
   async readCheckpoint(): Promise<string | undefined> {
     try {
       return await readFile(join(this.#folder, 'checkpoint'), 'utf8');
@@ -91,7 +99,7 @@ export class LogFiles {
   }
 }
 
-/** Passes over what says that a file is not there. */
+/** Ignores an error that says that a file does not exist, and throws any other. */
 function absent(error: unknown): void {
   if (!['ENOENT', 'ENOTDIR'].includes(systemCodeOf(error) ?? '')) throw error;
 }

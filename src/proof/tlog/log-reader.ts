@@ -12,15 +12,17 @@ const OPEN_ATTEMPTS = 4;
 export interface PublishedLog {
   /** The signed checkpoint, or "" before the first. */
   checkpoint(): Promise<string>;
-  /** It, and the entries from its last whole tile on, as of one moment. */
+  /** The checkpoint and the entries after its last whole tile, as of one moment. */
   head(): Promise<{ checkpoint: string; tail: readonly Buffer[] }>;
-  /** What stands in the log and is no verdict. */
+  /** The logged documents that are not verdicts. */
   documents(): Promise<LoggedDocument[]>;
-  /** Secrets of draws that are over, in hexadecimal, by day. */
+  /** Secrets of the draws of past days, in hexadecimal, by day. */
   draws(): Promise<Record<string, string>>;
 }
 
-/** Whoever has the document computes its entry from this, and finds it at the index. */
+/**
+ * Where a document is in the log. With the document, anyone can compute its entry and find it at the index.
+ */
 export interface LoggedDocument {
   readonly kind: string;
   readonly sha256: string;
@@ -30,8 +32,8 @@ export interface LoggedDocument {
 }
 
 /**
- * Reads a log to serve it: every tile is checked up to the root of the signed checkpoint before it leaves, so that a
- * torn or flipped file is found here and not by whoever asked. Any number of callers at once.
+ * Reads a log to serve it. Every tile is checked up to the root of the signed checkpoint before it is
+ * returned, so that a torn or changed file is found here and not by a client. Any number of callers at once.
  */
 export class LogReader {
   readonly #files: LogFiles;
@@ -46,7 +48,7 @@ export class LogReader {
     this.#published = published;
   }
 
-  /** Secrets by which attempts were drawn on days that are over. */
+  /** Secrets by which attempts of past days were drawn, in hexadecimal, by day. */
   draws(): Promise<Record<string, string>> {
     return this.#published.draws();
   }
@@ -56,14 +58,14 @@ export class LogReader {
     return this.#published.checkpoint();
   }
 
-  /** Lists of workers, keyrings and calibrations that verdicts rest on. */
+  /** The lists of workers, keyrings and calibrations to which verdicts refer. */
   documents(): Promise<LoggedDocument[]> {
     return this.#published.documents();
   }
 
   /**
-   * A tile, or undefined where the log is not that long yet. A partial tile is the beginning of the wider one that has
-   * taken its place. Throws LogRefused where the files are not what was signed.
+   * The bytes of a tile, or undefined where the log is not that long yet. A partial tile is cut from the
+   * wider one that has replaced it. Throws LogRefused where the files do not match what was signed.
    */
   async tile({ level, index, width }: TileName): Promise<Buffer | undefined> {
     const tree = await this.#open();
@@ -78,7 +80,10 @@ export class LogReader {
     return width === TILE_WIDTH ? stored : formatBundle(entries.slice(0, width));
   }
 
-  /** The proof that entry `index` stands in the tree of the first `size` entries. Throws LogRefused. */
+  /**
+   * The inclusion proof of entry `index` in the tree of the first `size` entries (RFC 9162). Throws
+   * LogRefused.
+   */
   async inclusion(index: number, size: number): Promise<Buffer[]> {
     const opened = await this.#opened?.tree.catch(() => undefined);
     const tree = opened !== undefined && opened.size >= size ? opened : await this.#open();
@@ -96,7 +101,10 @@ export class LogReader {
     return inclusionProof((level, at) => found.get(`${level}/${at}`) ?? EMPTY_ROOT, index, size);
   }
 
-  /** The tree of the checkpoint that is published. A partial tile can give way to a wider one while it is looked for. */
+  /**
+   * The tree of the published checkpoint. It tries again, because a partial tile can be replaced while it is
+   * read.
+   */
   async #open(): Promise<LogTree> {
     for (let attempt = 1; ; attempt += 1) {
       const note = await this.#published.checkpoint();
@@ -116,7 +124,7 @@ export class LogReader {
     return LogTree.load(this.#files, size, root, tail);
   }
 
-  /** The hashes of a tile, checked; undefined beyond the end. */
+  /** The hashes of a tile, checked up to the root; undefined beyond the end of the log. */
   async #hashes(tree: LogTree, level: number, index: number): Promise<readonly Buffer[] | undefined> {
     const edge = Math.floor(tree.size / TILE_WIDTH ** (level + 1));
     if (index > edge) return undefined;

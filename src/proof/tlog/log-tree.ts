@@ -13,7 +13,10 @@ import { TILE_WIDTH, edgeTiles, formatBundle, placeOf, splitHashes } from './til
 
 const KEPT_TILES = 64;
 
-/** The hashes of a tile and of every whole subtree in it: row 0 are the tile's own, each row above has half as many. */
+/**
+ * The hashes of a tile and of every whole subtree in it. Row 0 is the tile itself; each row above has half as
+ * many.
+ */
 class TileRows {
   readonly rows: Buffer[][] = [[]];
 
@@ -36,9 +39,10 @@ class TileRows {
 }
 
 /**
- * The tree of a log: its right edge in memory, everything else in tiles. One caller at a time. It writes tiles and
- * nothing else, and of the entries only whole ones: those of the unfinished tile, the tail, are kept by whoever keeps
- * their order. A crash leaves tiles beyond the last checkpoint, which the next attestor writes again with the same bytes.
+ * The tree of a log: its right edge in memory, everything else in tiles. One caller at a time. It writes only
+ * tiles, and of the entries only full bundles: the sequencer keeps the entries of the unfinished tile, the
+ * tail. A crash leaves tiles beyond the last checkpoint, which the next attestor writes again with the same
+ * bytes.
  */
 export class LogTree {
   readonly #files: LogFiles;
@@ -54,8 +58,8 @@ export class LogTree {
   }
 
   /**
-   * The tree of the first `size` entries, from its tiles and the entries after the last whole one. Throws LogRefused
-   * where they don't lead to this root.
+   * The tree of the first `size` entries, from its tiles and `tail`, the entries after the last whole tile.
+   * Throws LogRefused where they do not lead to this root.
    */
   static async load(files: LogFiles, size: number, root: Uint8Array, tail: readonly Buffer[]): Promise<LogTree> {
     const tree = new LogTree(files);
@@ -78,6 +82,7 @@ export class LogTree {
     return this.#size;
   }
 
+  /** The root hash of all entries. */
   root(): Buffer {
     return rootOf(this.#hashes, this.#size, this.#ragged);
   }
@@ -87,7 +92,7 @@ export class LogTree {
     return this.#tail;
   }
 
-  /** The unfinished tiles, for a copy of the log that is whole by itself. */
+  /** The partial tiles, which make a copy of the files complete. */
   partialTiles(): TileToWrite[] {
     const tiles: TileToWrite[] = edgeTiles(this.#size).map((tile) => ({
       tile,
@@ -98,7 +103,10 @@ export class LogTree {
     return tiles;
   }
 
-  /** Adds entries, and writes the tiles that became whole and what stands above them; all are durable when it resolves. */
+  /**
+   * Adds entries, and writes the tiles that became full and the partial ones above them, durable when this
+   * resolves.
+   */
   async append(entries: readonly Buffer[]): Promise<void> {
     const written: TileToWrite[] = [];
     this.#ragged = new Map();
@@ -121,7 +129,7 @@ export class LogTree {
     return this.#edge[level]?.hashes ?? [];
   }
 
-  /** From an older size to this one. */
+  /** The consistency proof from an older size to this one (RFC 9162). */
   consistency(from: number): Buffer[] {
     return consistencyProof(this.#hashes, from, this.#size);
   }
@@ -157,7 +165,7 @@ export class LogTree {
   }
 
   #keep(level: number, index: number, tile: TileRows): TileRows {
-    // The oldest goes first: what is asked for again is nearly always new.
+    // The oldest is dropped first: a tile that is read again is nearly always a new one.
     const [oldest] = this.#kept.keys();
     if (oldest !== undefined && this.#kept.size >= KEPT_TILES) this.#kept.delete(oldest);
     this.#kept.set(`${level}/${index}`, tile);

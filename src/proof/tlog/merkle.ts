@@ -1,8 +1,8 @@
 import { sha256 } from '../../ground/blobs/sha256.ts';
 
 /**
- * Merkle trees of RFC 6962 (hashing, section 2.1) with the proofs of RFC 9162 (verification, sections 2.1.3.2 and
- * 2.1.4.2). Sizes and indexes are whole numbers below 2^53; hashes are 32 bytes.
+ * Merkle trees of RFC 6962 (hashing, section 2.1) with the proofs of RFC 9162 (verification, sections 2.1.3.2
+ * and 2.1.4.2). Sizes and indexes are whole numbers below 2^53; hashes are 32 bytes.
  */
 export const HASH_BYTES = 32;
 
@@ -12,15 +12,17 @@ export const EMPTY_ROOT = sha256('');
 const LEAF = Buffer.of(0);
 const NODE = Buffer.of(1);
 
+/** The hash of a leaf: SHA-256 over a zero byte and the entry. */
 export function leafHash(entry: Uint8Array): Buffer {
   return sha256(Buffer.concat([LEAF, entry]));
 }
 
+/** The hash of an inner node: SHA-256 over a one byte and its two children. */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   return sha256(Buffer.concat([NODE, left, right]));
 }
 
-/** The root of a whole subtree whose leaves, a power of two of them, have these hashes. Throws RangeError. */
+/** The root of a whole subtree over these hashes, whose number is a power of two. Throws RangeError. */
 export function foldWhole(hashes: readonly Buffer[]): Buffer {
   const [only] = hashes;
   if (only === undefined || !isPowerOfTwo(hashes.length))
@@ -76,10 +78,12 @@ function splitOf(size: number): number {
   return split;
 }
 
-/** Hashes of the ragged right end of one tree, by where they begin: many proofs for one tree share them. */
+/** Hashes over the right end of one tree, by their first leaf: many proofs for one tree share them. */
 export type RaggedHashes = Map<number, Buffer>;
 
-/** The hash of the leaves from `from` up to `to`, of which `from` is where a subtree of that size may begin. */
+/**
+ * The hash over the leaves from `from` up to `to`; a subtree of that size must be able to begin at `from`.
+ */
 function rangeHash(hashes: SubtreeHash, from: number, to: number, ragged: RaggedHashes): Buffer {
   const size = to - from;
   if (isPowerOfTwo(size)) return hashes(Math.round(Math.log2(size)), from / size);
@@ -96,7 +100,10 @@ export function rootOf(hashes: SubtreeHash, size: number, ragged: RaggedHashes =
   return size === 0 ? EMPTY_ROOT : rangeHash(hashes, 0, size, ragged);
 }
 
-/** The proof that leaf `index` stands in the tree of the first `size` leaves, from the leaf up. `ragged` is of this size. */
+/**
+ * The proof that leaf `index` is in the tree of the first `size` leaves, from the leaf up. `ragged` is of
+ * this tree.
+ */
 export function inclusionProof(
   hashes: SubtreeHash,
   index: number,
@@ -115,7 +122,10 @@ export function inclusionProof(
   return path(0, size);
 }
 
-/** The proof that the tree of `from` leaves is the beginning of the tree of `to` leaves; empty where they are one, or `from` is 0. */
+/**
+ * The proof that the tree of `to` leaves begins with the tree of `from`; empty where they are equal or `from`
+ * is 0.
+ */
 export function consistencyProof(hashes: SubtreeHash, from: number, to: number): Buffer[] {
   if (!isSize(from) || !isSize(to) || from > to) throw new RangeError(`A tree of ${from} is not within one of ${to}.`);
   const path = (left: number, right: number, isWhole: boolean): Buffer[] => {
@@ -128,7 +138,9 @@ export function consistencyProof(hashes: SubtreeHash, from: number, to: number):
   return from === 0 || from === to ? [] : path(0, to, true);
 }
 
-/** The root that an inclusion proof leads to, or undefined where it is not a proof for this index and size. */
+/**
+ * The root to which an inclusion proof leads, or undefined where its length does not fit this index and size.
+ */
 export function rootFromInclusion(
   leaf: Uint8Array,
   index: number,
@@ -151,7 +163,7 @@ export function rootFromInclusion(
   return last === 0 ? hash : undefined;
 }
 
-/** Whether the proof shows that a leaf with this hash stands at `index` in the tree with this size and root. */
+/** Whether the proof shows that a leaf with this hash is at `index` in the tree with this size and root. */
 export function verifyInclusion(
   leaf: Uint8Array,
   index: number,
@@ -162,8 +174,9 @@ export function verifyInclusion(
 }
 
 /**
- * Whether the proof shows that the older tree is the beginning of the newer one. An empty tree is the beginning of every
- * tree, so that there is nothing to show: whoever knows of no older tree must not ask, and is told no.
+ * Whether the proof shows that the newer tree begins with the older one. Every tree begins with the empty
+ * one, so that there is nothing to prove: a caller without an older tree must not ask, and the answer is
+ * false.
  */
 export function verifyConsistency(
   older: { size: number; root: Uint8Array },

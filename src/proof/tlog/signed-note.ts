@@ -2,16 +2,18 @@ import { createHash } from 'node:crypto';
 import { publicKeyFromRaw, verifyBytes, type PublicKey, type SigningKey } from '../../ground/keys/signing-key.ts';
 
 /**
- * Signed notes (C2SP signed-note): a text that ends in a line feed, an empty line, and a line for each signature:
- * an em dash, the signer's name, and base64 of a 4-byte key id and the signature.
+ * Signed notes (C2SP signed-note): a text that ends in a line feed, an empty line, and a line for each
+ * signature: an em dash, the signer's name, and base64 of a 4-byte key id and the signature.
  */
 
-/** What a key signs: notes themselves, or cosignatures of a witness with their time (C2SP tlog-cosignature). */
+/**
+ * What a key signs: notes themselves, or cosignatures of a witness with their time (C2SP tlog-cosignature).
+ */
 export type NoteAlgorithm = 'ed25519' | 'cosignature/v1';
 
 const TYPES: Record<NoteAlgorithm, number> = { ed25519: 0x01, 'cosignature/v1': 0x04 };
 
-/** No note of ours comes near; a longer one is refused before it is split. */
+/** No honest note comes near this size; a longer one is refused before it is split. */
 export const MAX_NOTE_BYTES = 65_536;
 const MAX_SIGNATURES = 100;
 
@@ -19,7 +21,7 @@ const MAX_SIGNATURES = 100;
 export interface NoteKey {
   readonly name: string;
   readonly algorithm: NoteAlgorithm;
-  /** Four bytes that tell the keys of one name apart. They are no proof of anything. */
+  /** Four bytes that distinguish the keys of one name. They prove nothing. */
   readonly id: Buffer;
   readonly key: PublicKey;
 }
@@ -31,7 +33,7 @@ export interface NoteSignature {
 }
 
 export interface SignedNote {
-  /** With its last line feed. */
+  /** The signed text, with the line feed at its end. */
   readonly text: string;
   readonly signatures: readonly NoteSignature[];
 }
@@ -43,6 +45,7 @@ export class LogRefused extends Error {
 
 const isName = (name: string) => /^[^\s+\p{C}]+$/u.test(name);
 
+/** The key with its id. Throws LogRefused for a name with a space or a plus. */
 export function noteKey(name: string, algorithm: NoteAlgorithm, key: PublicKey): NoteKey {
   if (!isName(name)) throw new LogRefused(`"${name}" is not a name for a key: it may hold no space and no plus.`);
   const id = createHash('sha256')
@@ -54,12 +57,15 @@ export function noteKey(name: string, algorithm: NoteAlgorithm, key: PublicKey):
   return { name, algorithm, id, key };
 }
 
-/** `name+id+key`, as others write it into their policies. */
+/** A verifier key, `name+id+key`, as it stands in policies. */
 export function formatVkey({ name, algorithm, id, key }: NoteKey): string {
   return `${name}+${id.toString('hex')}+${Buffer.concat([Buffer.of(TYPES[algorithm]), key.bytes]).toString('base64')}`;
 }
 
-/** Throws LogRefused, or CodedError `key_file_unfit` for a key that is no strict point. */
+/**
+ * The key of a verifier key. Throws LogRefused, or CodedError `key_file_unfit` for a key that fails the point
+ * check.
+ */
 export function parseVkey(text: string): NoteKey {
   const [, name, id, encoded] = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text) ?? [];
   if (name === undefined || id === undefined || encoded === undefined)
@@ -73,7 +79,7 @@ export function parseVkey(text: string): NoteKey {
   return key;
 }
 
-/** Throws LogRefused. */
+/** The text and the signatures of a note; none is verified. Throws LogRefused. */
 export function parseNote(note: string): SignedNote {
   if (Buffer.byteLength(note) > MAX_NOTE_BYTES) throw new LogRefused('The note is too long.');
   if (/[\u0000-\u0009\u000b-\u001f\ufffd]/.test(note))
@@ -92,19 +98,22 @@ export function parseNote(note: string): SignedNote {
   return { text: note.slice(0, split + 1), signatures };
 }
 
+/** The line of a signature. */
 export function formatSignature({ name, id, bytes }: NoteSignature): string {
   return `\u2014 ${name} ${Buffer.concat([id, bytes]).toString('base64')}\n`;
 }
 
+/** The note as text. */
 export function formatNote({ text, signatures }: SignedNote): string {
   return `${text}\n${signatures.map(formatSignature).join('')}`;
 }
 
+/** The signature of a log's key on a note's text. */
 export function signNote(text: string, name: string, key: SigningKey): NoteSignature {
   return { name, id: noteKey(name, 'ed25519', key.public).id, bytes: key.sign(Buffer.from(text)) };
 }
 
-/** A witness' cosignature: eight bytes of seconds since 1970, and a signature over them and the note. */
+/** A witness's cosignature: eight bytes of seconds since 1970, and a signature over the time and the text. */
 export function cosignNote(text: string, name: string, key: SigningKey, atSeconds: number): NoteSignature {
   const time = Buffer.alloc(8);
   time.writeBigUInt64BE(BigInt(atSeconds));
@@ -116,10 +125,13 @@ function cosignedBytes(text: string, atSeconds: number): Buffer {
   return Buffer.from(`cosignature/v1\ntime ${atSeconds}\n${text}`);
 }
 
-/** A signature of this key on the note that verifies; of a cosignature also its time. Undefined where there is none. */
+/**
+ * The time of this key's signature on a note (undefined for a log's), or undefined where no signature
+ * verifies.
+ */
 export function verifyNote(note: SignedNote, key: NoteKey): { readonly atSeconds: number | undefined } | undefined {
   const mine = note.signatures.filter(({ name, id }) => name === key.name && id.equals(key.id));
-  // Two signatures by one key say nothing more than one, unless they contradict each other.
+  // Two signatures by one key can only repeat or contradict each other, so a note with two is refused.
   const [signature] = mine;
   if (signature === undefined || mine.length > 1) return undefined;
   if (key.algorithm === 'ed25519')

@@ -4,7 +4,10 @@ import { HASH_BYTES } from './merkle.ts';
 export const TILE_WIDTH = 256;
 const TILE_LEVELS = 8;
 
-/** A row of the tree in tiles: level 0 holds leaves, level 1 the roots of whole tiles of level 0, and so on. */
+/**
+ * A level of tiles: level 0 holds the hashes of leaves, level 1 the roots of full tiles of level 0, and so
+ * on.
+ */
 export type TileLevel = number | 'entries';
 
 export interface TileName {
@@ -14,7 +17,9 @@ export interface TileName {
   readonly width: number;
 }
 
-/** `tile/<level>/<index>[.p/<width>]`, the index in groups of three digits, all but the last after an x. */
+/**
+ * `tile/<level>/<index>[.p/<width>]`: the index is in groups of three digits, each but the last after an x.
+ */
 export function tilePath({ level, index, width }: TileName): string {
   const digits = String(index).padStart(Math.ceil(String(index).length / 3) * 3, '0');
   const groups = digits.match(/.{3}/g) ?? [];
@@ -22,7 +27,7 @@ export function tilePath({ level, index, width }: TileName): string {
   return `tile/${level}/${path}${width === TILE_WIDTH ? '' : `.p/${width}`}`;
 }
 
-/** The tile that a path names, or undefined where it is not the one way to write that. */
+/** The tile that a path names, or undefined where the path is not the canonical one of a tile. */
 export function parseTilePath(path: string): TileName | undefined {
   const [, level, groups, width] =
     /^tile\/(entries|\d{1,2})\/((?:x\d{3}\/){0,5}\d{3})(?:\.p\/(\d{1,3}))?$/.exec(path) ?? [];
@@ -36,12 +41,12 @@ export function parseTilePath(path: string): TileName | undefined {
   return tilePath(tile) === path ? tile : undefined;
 }
 
-/** How many hashes stand at a level of tiles in a tree of `size` leaves. */
+/** How many hashes a level of tiles has in a tree of `size` leaves. */
 export function hashesAt(level: number, size: number): number {
   return Math.floor(size / TILE_WIDTH ** level);
 }
 
-/** The tiles that hold the right edge of a tree of `size` leaves, the widest there are. */
+/** The partial tiles at the right edge of a tree of `size` leaves, each as wide as that tree makes it. */
 export function edgeTiles(size: number): TileName[] {
   const tiles: TileName[] = [];
   for (let level = 0; hashesAt(level, size) > 0; level += 1) {
@@ -51,20 +56,24 @@ export function edgeTiles(size: number): TileName[] {
   return tiles;
 }
 
-/** Where the hash of a whole subtree of 2^level leaves is found: the tile, how many rows above the tile's hashes, and the place in the row. */
+/**
+ * Where the hash of a whole subtree of 2^level leaves is: the tile, the number of rows above the tile's own
+ * hashes, and the place in that row.
+ */
 export function placeOf(level: number, index: number): { tileLevel: number; tile: number; row: number; at: number } {
   const row = level % TILE_LEVELS;
   const inRow = TILE_WIDTH / 2 ** row;
   return { tileLevel: Math.floor(level / TILE_LEVELS), tile: Math.floor(index / inRow), row, at: index % inRow };
 }
 
+/** The hashes of a tile. */
 export function splitHashes(bytes: Buffer): Buffer[] {
   return Array.from({ length: bytes.length / HASH_BYTES }, (_, at) =>
     bytes.subarray(at * HASH_BYTES, (at + 1) * HASH_BYTES),
   );
 }
 
-/** Entries as an entry bundle: each after its length in two bytes. */
+/** The entry bundle of these entries: each follows its length in two bytes, big-endian. */
 export function formatBundle(entries: readonly Uint8Array[]): Buffer {
   return Buffer.concat(
     entries.flatMap((entry) => {
@@ -75,7 +84,7 @@ export function formatBundle(entries: readonly Uint8Array[]): Buffer {
   );
 }
 
-/** The entries of a bundle, or undefined where it ends within one. */
+/** The entries of a bundle, or undefined where the bundle ends within one. */
 export function parseBundle(bytes: Buffer): Buffer[] | undefined {
   const entries: Buffer[] = [];
   for (let at = 0; at < bytes.length;) {

@@ -4,7 +4,8 @@ import { LogRefused, parseVkey, verifyNote, type NoteKey, type SignedNote } from
 import { parseProof } from './tlog-proof.ts';
 
 /**
- * What a verifier trusts (C2SP tlog-policy): the keys of logs and witnesses, and how many witnesses make a quorum.
+ * What a verifier trusts (C2SP tlog-policy): the keys of logs and witnesses, and how many witnesses make a
+ * quorum.
  *
  *     log <vkey> [<url>]
  *     witness <name> <vkey> [<url>]
@@ -26,78 +27,103 @@ export interface Witness {
 }
 
 const MAX_POLICY_BYTES = 65_536;
+/** Whether the witnesses that signed satisfy what a name stands for. */
 type Rule = (signed: ReadonlySet<string>) => boolean;
 
-/** Throws LogRefused, with the line. */
+/**
+ * The policy that a text describes. Throws LogRefused with the line at fault, or that no log or quorum is
+ * named.
+ */
 export function parsePolicy(text: string): TlogPolicy {
   if (Buffer.byteLength(text) > MAX_POLICY_BYTES) throw new LogRefused('The policy is too long.');
-  const logs: TlogPolicy['logs'][number][] = [];
-  const witnesses: Witness[] = [];
-  const rules = new Map<string, Rule>();
-  let quorum: Rule | undefined;
+  const draft = new PolicyDraft();
   text.split('\n').forEach((line, index) => {
     const words = line.trim().split(/[ \t]+/);
     if (words[0] === '' || words[0]?.startsWith('#') === true) return;
-    const refuse = (why: string) => new LogRefused(`Line ${index + 1} of the policy: ${why}`);
-    const [kind, ...rest] = words;
-    const define = (name: string | undefined, rule: Rule) => {
-      if (name === undefined || name === 'none') throw refuse('a name is missing, or is "none".');
-      if (rules.has(name)) throw refuse(`the name ${name} is there already.`);
-      rules.set(name, rule);
-    };
-    const known = (name: string): Rule => {
-      const rule = rules.get(name);
-      if (rule === undefined) throw refuse(`nothing above is named ${name}.`);
-      return rule;
-    };
-    switch (kind) {
-      case 'log': {
-        const [vkey = '', url, ...more] = rest;
-        if (more.length > 0) throw refuse('log <vkey> [<url>]');
-        const key = parseVkey(vkey);
-        if (logs.some((log) => log.key.key.id === key.key.id)) throw refuse('this log is there already.');
-        logs.push({ key, url });
-        return;
-      }
-      case 'witness': {
-        const [name, vkey = '', url, ...more] = rest;
-        if (more.length > 0 || name === undefined) throw refuse('witness <name> <vkey> [<url>]');
-        const key = parseVkey(vkey);
-        if (key.algorithm !== 'cosignature/v1') throw refuse('the key of a witness makes cosignatures.');
-        // One witness under two names would count twice.
-        if (witnesses.some((witness) => witness.key.key.id === key.key.id))
-          throw refuse('this witness is there already.');
-        define(name, (signed) => signed.has(name));
-        witnesses.push({ name, key, url });
-        return;
-      }
-      case 'group': {
-        const [name, wanted = '', ...members] = rest;
-        if (members.length === 0 || new Set(members).size !== members.length)
-          throw refuse('group <name> <number>|any|all <member>..., each member once.');
-        const least = wanted === 'any' ? 1 : wanted === 'all' ? members.length : Number(wanted);
-        if (!Number.isInteger(least) || least < 1 || least > members.length)
-          throw refuse(`${wanted} of ${members.length} members is no number of them.`);
-        const parts = members.map(known);
-        define(name, (signed) => parts.filter((part) => part(signed)).length >= least);
-        return;
-      }
-      case 'quorum': {
-        const [name, ...more] = rest;
-        if (quorum !== undefined || name === undefined || more.length > 0)
-          throw refuse('there is one line: quorum <name>.');
-        quorum = name === 'none' ? () => true : known(name);
-        return;
-      }
-      default:
-        throw refuse('it begins with none of log, witness, group, quorum.');
-    }
+    const why = draft.add(words);
+    if (why !== undefined) throw new LogRefused(`Line ${index + 1} of the policy: ${why}`);
   });
-  if (logs.length === 0) throw new LogRefused('The policy names no log.');
-  if (quorum === undefined)
-    throw new LogRefused('The policy has no quorum line; write "quorum none" to want no witnesses.');
-  return { logs, witnesses, isQuorum: quorum };
+  return draft.policy();
 }
+
+/** What the lines so far have said. A line can name only what stands above it. */
+class PolicyDraft {
+  readonly #logs: TlogPolicy['logs'][number][] = [];
+  readonly #witnesses: Witness[] = [];
+  readonly #rules = new Map<string, Rule>();
+  #quorum: Rule | undefined;
+
+  /** Adds a line; returns why it is refused, or undefined. Throws LogRefused for a malformed key. */
+  add([kind, ...rest]: readonly string[]): string | undefined {
+    switch (kind) {
+      case 'log':
+        return this.#addLog(rest);
+      case 'witness':
+        return this.#addWitness(rest);
+      case 'group':
+        return this.#addGroup(rest);
+      case 'quorum':
+        return this.#setQuorum(rest);
+      default:
+        return 'it begins with none of log, witness, group, quorum.';
+    }
+  }
+
+  policy(): TlogPolicy {
+    if (this.#logs.length === 0) throw new LogRefused('The policy names no log.');
+    if (this.#quorum === undefined)
+      throw new LogRefused('The policy has no quorum line; write "quorum none" to want no witnesses.');
+    return { logs: this.#logs, witnesses: this.#witnesses, isQuorum: this.#quorum };
+  }
+
+  #addLog([vkey = '', url, ...more]: readonly string[]): string | undefined {
+    if (more.length > 0) return 'log <vkey> [<url>]';
+    const key = parseVkey(vkey);
+    if (this.#logs.some((log) => log.key.key.id === key.key.id)) return 'this log is there already.';
+    this.#logs.push({ key, url });
+    return undefined;
+  }
+
+  #addWitness([name, vkey = '', url, ...more]: readonly string[]): string | undefined {
+    if (more.length > 0 || name === undefined) return 'witness <name> <vkey> [<url>]';
+    const key = parseVkey(vkey);
+    if (key.algorithm !== 'cosignature/v1') return 'the key of a witness makes cosignatures.';
+    // One witness under two names would count twice.
+    if (this.#witnesses.some((witness) => witness.key.key.id === key.key.id)) return 'this witness is there already.';
+    this.#witnesses.push({ name, key, url });
+    return this.#define(name, (signed) => signed.has(name));
+  }
+
+  #addGroup([name, wanted = '', ...members]: readonly string[]): string | undefined {
+    if (members.length === 0 || new Set(members).size !== members.length)
+      return 'group <name> <number>|any|all <member>..., each member once.';
+    const least = wanted === 'any' ? 1 : wanted === 'all' ? members.length : Number(wanted);
+    if (!Number.isInteger(least) || least < 1 || least > members.length)
+      return `${wanted} of ${members.length} members is no number of them.`;
+    const rules: Rule[] = [];
+    for (const member of members) {
+      const rule = this.#rules.get(member);
+      if (rule === undefined) return nothingNamed(member);
+      rules.push(rule);
+    }
+    return this.#define(name, (signed) => rules.filter((rule) => rule(signed)).length >= least);
+  }
+
+  #setQuorum([name, ...more]: readonly string[]): string | undefined {
+    if (this.#quorum !== undefined || name === undefined || more.length > 0) return 'there is one line: quorum <name>.';
+    this.#quorum = name === 'none' ? () => true : this.#rules.get(name);
+    return this.#quorum === undefined ? nothingNamed(name) : undefined;
+  }
+
+  #define(name: string | undefined, rule: Rule): string | undefined {
+    if (name === undefined || name === 'none') return 'a name is missing, or is "none".';
+    if (this.#rules.has(name)) return `the name ${name} is there already.`;
+    this.#rules.set(name, rule);
+    return undefined;
+  }
+}
+
+const nothingNamed = (name: string) => `nothing above is named ${name}.`;
 
 export interface VerifiedInclusion {
   readonly origin: string;
@@ -105,11 +131,14 @@ export interface VerifiedInclusion {
   readonly size: number;
   /** The names of the witnesses whose cosignatures verify. */
   readonly witnesses: readonly string[];
-  /** When the latest witness that was needed has seen the entry, in seconds since 1970; undefined without witnesses. */
+  /** When a quorum of witnesses had seen the entry, in seconds since 1970; undefined without witnesses. */
   readonly seenAtSeconds: number | undefined;
 }
 
-/** Whose cosignatures on a checkpoint verify, and when each was made. */
+/**
+ * The names of the witnesses whose cosignatures on a checkpoint verify, and the time of each in seconds since
+ * 1970.
+ */
 export function cosignersOf(policy: TlogPolicy, note: SignedNote): Map<string, number> {
   return new Map(
     policy.witnesses.flatMap(({ name, key }): [string, number][] => {
@@ -119,7 +148,9 @@ export function cosignersOf(policy: TlogPolicy, note: SignedNote): Map<string, n
   );
 }
 
-/** A checkpoint of a log that the policy trusts. Throws LogRefused. */
+/**
+ * The checkpoint in a note, once the signature of a log that the policy trusts verifies. Throws LogRefused.
+ */
 export function openTrusted(policy: TlogPolicy, text: string): { checkpoint: Checkpoint; note: SignedNote } {
   const origin = text.slice(0, text.indexOf('\n'));
   const log = policy.logs.find(({ key }) => key.name === origin);
@@ -127,7 +158,9 @@ export function openTrusted(policy: TlogPolicy, text: string): { checkpoint: Che
   return openCheckpoint(text, log.key);
 }
 
-/** Verifies that an entry stands in a log, as the policy wants it. Throws LogRefused with the first reason found. */
+/**
+ * Verifies that an entry is in a log as the policy demands. Throws LogRefused with the first reason found.
+ */
 export function verifyLogged(policy: TlogPolicy, proofText: string, entry: Uint8Array): VerifiedInclusion {
   const proof = parseProof(proofText);
   const { checkpoint, note } = openTrusted(policy, proof.checkpoint);

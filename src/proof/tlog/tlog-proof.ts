@@ -1,7 +1,7 @@
 import { HASH_BYTES } from './merkle.ts';
 import { LogRefused, strictBase64 } from './signed-note.ts';
 
-/** The proof that an entry stands in a log, for one who is offline (C2SP tlog-proof@v1). */
+/** The proof that an entry is in a log, for an offline verifier (C2SP tlog-proof@v1). */
 export interface TlogProof {
   readonly index: number;
   readonly hashes: readonly Buffer[];
@@ -10,22 +10,24 @@ export interface TlogProof {
 }
 
 const HEADER = 'c2sp.org/tlog-proof@v1';
+/** No honest proof comes near this size. */
 export const MAX_PROOF_BYTES = 65_536;
 /** A tree of 2^53 leaves is no deeper. */
 const MAX_HASHES = 53;
 
+/** The proof as text. */
 export function formatProof({ index, hashes, checkpoint }: TlogProof): string {
   return `${HEADER}\nindex ${index}\n${hashes.map((hash) => `${hash.toString('base64')}\n`).join('')}\n${checkpoint}`;
 }
 
-/** Throws LogRefused. */
+/** The proof in a text; nothing is verified. Throws LogRefused. */
 export function parseProof(text: string): TlogProof {
   if (Buffer.byteLength(text) > MAX_PROOF_BYTES) throw new LogRefused('The proof is too long.');
   const split = text.indexOf('\n\n');
   if (split < 0) throw new LogRefused('The proof has no checkpoint.');
   const [header, ...lines] = text.slice(0, split).split('\n');
   if (header !== HEADER) throw new LogRefused(`A proof begins with "${HEADER}".`);
-  // A line of extra data is for applications; ours says nothing there, and its base64 must still be base64.
+  // A line of extra data is for applications. Ours has no use for it, but its base64 must be canonical.
   const extra = lines[0]?.startsWith('extra ') === true ? lines.shift() : undefined;
   if (extra !== undefined && strictBase64(extra.slice('extra '.length)) === undefined)
     throw new LogRefused('The extra data of the proof is not base64.');

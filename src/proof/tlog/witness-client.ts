@@ -8,8 +8,9 @@ const WITNESS_MS = 5_000;
 const MAX_ANSWER_BYTES = 4_096;
 
 /**
- * Asks the witnesses of a policy to cosign checkpoints (C2SP tlog-witness, `add-checkpoint`). It remembers how far each
- * has signed; where it does not know, the witness says it. One caller at a time.
+ * Asks the witnesses of a policy to cosign checkpoints (C2SP tlog-witness, `add-checkpoint`). It remembers
+ * the size that each has signed; where it does not know the size, the witness answers with it. One caller at
+ * a time.
  */
 export class WitnessClient {
   readonly #policy: TlogPolicy;
@@ -20,8 +21,8 @@ export class WitnessClient {
   }
 
   /**
-   * The checkpoint with the cosignatures that came. Throws LogRefused, with each witness' reason, where they are no
-   * quorum: the checkpoint must not be published then.
+   * Returns the checkpoint with the cosignatures that arrived. Throws LogRefused, with the reason of each
+   * witness, where they are not a quorum: then the checkpoint must not be published.
    */
   async cosign(note: SignedNote, tree: LogTree): Promise<string> {
     const why: string[] = [];
@@ -44,7 +45,7 @@ export class WitnessClient {
   async #ask(witness: Witness, note: SignedNote, tree: LogTree): Promise<NoteSignature> {
     if (witness.url === undefined) throw new LogRefused('the policy gives no address for it');
     let oldSize = this.#signedSizes.get(witness.name) ?? 0;
-    // The second time, with what the witness said about itself.
+    // The second attempt uses the size with which the witness answered the first.
     for (let attempt = 1; ; attempt += 1) {
       const proof = tree.consistency(oldSize);
       const body = `old ${oldSize}\n${proof.map((hash) => `${hash.toString('base64')}\n`).join('')}\n${formatNote(note)}`;

@@ -14,19 +14,23 @@ export interface WitnessAnswer {
   readonly body: string;
 }
 
-/** A proof between two sizes below 2^53 is no longer. */
+/** A consistency proof has at most so many hashes (C2SP tlog-witness). */
 const MAX_PROOF = 63;
 
 /**
- * A witness: it signs a log's checkpoint, with the time, only if it goes on from the last one that it signed. A log that
- * shows different trees to different people cannot have both signed. What it has signed is durable before it answers.
+ * A witness. It signs a checkpoint of a log, with the time, only if the log continues the last checkpoint
+ * that it signed. A log that shows different trees to different people cannot have both signed. The last
+ * signed checkpoint is durable before the witness answers. Any number of callers at once.
  */
 export class Witness {
   readonly #name: string;
   readonly #key: SigningKey;
   readonly #logs: readonly NoteKey[];
   readonly #folder: string;
-  /** One request after another for each log: two that go on from one checkpoint must not both be signed. */
+  /**
+   * The requests for each log run one after another: of two that continue one checkpoint, only one may be
+   * signed.
+   */
   readonly #turns = new Map<string, Promise<unknown>>();
 
   constructor(parts: { name: string; key: SigningKey; logs: readonly NoteKey[]; folder: string }) {
@@ -36,6 +40,7 @@ export class Witness {
     this.#folder = parts.folder;
   }
 
+  /** Answers the body of an `add-checkpoint` request. */
   async addCheckpoint(body: string): Promise<WitnessAnswer> {
     const request = parseRequest(body);
     if (request === undefined) return { status: 400, body: 'malformed request\n' };
@@ -95,7 +100,10 @@ function parseRequest(body: string): Request | undefined {
   return { oldSize: Number(oldSize), proof: proof as Buffer[], note: body.slice(split + 2) };
 }
 
-/** The checkpoint that was signed last. A damaged file must not look like none: that would sign anything. */
+/**
+ * The checkpoint that was signed last. A damaged file throws: if it counted as none, anything would be
+ * signed.
+ */
 async function readLast(path: string): Promise<Checkpoint | undefined> {
   try {
     return parseCheckpoint(await readFile(path, 'utf8'));

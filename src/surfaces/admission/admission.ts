@@ -22,12 +22,13 @@ import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
 import { FINAL_EVENT_TYPES } from '../webhooks/webhook-event.ts';
 import type { Webhooks } from '../webhooks/webhook.store.ts';
+import { cells, described, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { AttestationOffer } from './attestation-offer.ts';
 import { newTicket, planJob, type Plan } from './job-plan.ts';
 import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 
-const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url));
+const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(parseReply));
 
 export const IDEMPOTENCY_MS = 86_400_000;
 /** The sweep first looks at a job this long after its admission: a healthy one is done or running by then. */
@@ -179,10 +180,8 @@ export class Admission {
   async #admit(jobs: PendingJob[]): Promise<AdmitReply[]> {
     const { redis, keys, queues, logger } = this.#parts;
     const args = jobs.flatMap(scriptArguments);
-    const reply = await ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, FIRST_LOOK_MS, ...args]);
-    if (!Array.isArray(reply)) throw new Error('admit.lua answered something else than a list.');
+    const replies = await ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, FIRST_LOOK_MS, ...args]);
     crashPoint('api.after-admit');
-    const replies = jobs.map((_, index) => parseReply(reply[index]));
     const deliveries = new Map<string, FairDelivery<QueuedJob>[]>();
     jobs.forEach(({ id, flow, model, cost }, index) => {
       if (replies[index]?.kind !== 'ok') return;
@@ -292,8 +291,8 @@ function requireAccepted(
 }
 
 function parseReply(reply: unknown): AdmitReply {
-  const [kind, id] = Array.isArray(reply) ? (reply as unknown[]) : [];
-  if (kind === 'busy' || kind === 'spent') return { kind, count: Number(id) };
-  if ((kind === 'ok' || kind === 'same' || kind === 'other') && typeof id === 'string') return { kind, id };
-  throw new Error(`admit.lua answered ${String(kind)}.`);
+  const [kind, value] = cells(reply);
+  if (kind === 'busy' || kind === 'spent') return { kind, count: Number(text(value)) };
+  if (kind === 'ok' || kind === 'same' || kind === 'other') return { kind, id: text(value) };
+  throw new Error(described(kind));
 }

@@ -5,9 +5,10 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { BATCH_ENDPOINTS } from './batch-request.ts';
+import { oneOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
-const MOVE = loadScript(new URL('./lua/move-batch.lua', import.meta.url));
+const MOVE = loadScript(new URL('./lua/move-batch.lua', import.meta.url), oneOf('moved', 'refused'));
 
 /** The statuses of OpenAI's batches. */
 export const BATCH_STATUSES = [

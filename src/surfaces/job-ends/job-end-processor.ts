@@ -6,6 +6,7 @@ import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { cells, integer, listOf, optional, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { KEEP_MESSAGES_MS, type Endpoint, type Webhooks } from '../webhooks/webhook.store.ts';
 import { batchEvent, jobEvents } from '../webhooks/webhook-event.ts';
@@ -13,8 +14,8 @@ import { feedEvents } from './feed-events.ts';
 import { emptyEnd, outcomeOf, type OutcomeRow } from './job-end.ts';
 import { recentAverage } from './recent-duration.ts';
 
-const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url));
-const READ = loadScript(new URL('./lua/read-outcomes.lua', import.meta.url));
+const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer);
+const READ = loadScript(new URL('./lua/read-outcomes.lua', import.meta.url), listOf(optional(parseRow)));
 
 const LOOK_EVERY_MS = 100;
 /** Ends recorded by one call of the script. */
@@ -23,6 +24,10 @@ const MAX_HINTS_PER_READ = 500;
 const MAX_FEED_EVENTS = 10_000;
 const KEEP_USAGE_MS = 400 * 86_400_000;
 const LEASE_MS = 5_000;
+
+function parseRow(row: unknown): OutcomeRow {
+  return cells(row).map((cell) => optional(text)(cell) ?? null);
+}
 
 /** What recording the ends of jobs needs. */
 export interface JobEndParts {
@@ -118,10 +123,9 @@ export class JobEndProcessor {
       if (cursor === '0') await redis.hsetnx(keys.jobEnds, 'cursor', '0');
       return 0;
     }
-    const reply = await READ.run(redis, [keys.open], [keys.prefix, ...ends.map(({ id }) => id)]);
-    const rows = Array.isArray(reply) ? (reply as (OutcomeRow | null)[]) : [];
+    const rows = await READ.run(redis, [keys.open], [keys.prefix, ...ends.map(({ id }) => id)]);
     const items = await Promise.all(
-      ends.map(async ({ id, score }, at) => this.#itemOf(id, score, rows[at] ?? undefined, listeners)),
+      ends.map(async ({ id, score }, at) => this.#itemOf(id, score, rows[at], listeners)),
     );
     crashPoint('courier.before-job-ends');
     await this.#enter(items);

@@ -2,10 +2,11 @@ import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { cells, integer, listOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Caller } from './api-key.ts';
 
-const TAKE = loadScript(new URL('./lua/take.lua', import.meta.url));
+const TAKE = loadScript(new URL('./lua/take.lua', import.meta.url), listOf(parseTaken));
 const WINDOW_MS = 60_000;
 
 type Unit = 'requests' | 'tokens';
@@ -48,14 +49,14 @@ export class RateLimits {
         `This request may take ${amount} ${unit}, and ${tooLarge.quota} per minute are allowed; ask for fewer.`,
         { headers: { 'x-should-retry': 'false' } },
       );
-    const reply = await TAKE.run(
+    const taken = await TAKE.run(
       this.#redis,
       allowances.map(({ key }) => key),
       allowances.flatMap(({ quota }) => [quota, WINDOW_MS, amount]),
     );
     const rows = allowances.map((allowance, index) => {
-      const [granted, left, wholeMs, waitMs] = (Array.isArray(reply) ? (reply[index] as unknown[]) : []).map(Number);
-      return { ...allowance, granted, left: Math.max(0, left ?? 0), wholeMs: wholeMs ?? 0, waitMs: waitMs ?? 0 };
+      const { isGranted = false, left = 0, wholeMs = 0, waitMs = 0 } = taken[index] ?? {};
+      return { ...allowance, isGranted, left: Math.max(0, left), wholeMs, waitMs };
     });
     const headers = {
       'ratelimit-policy': rows.map(({ name, quota }) => `"${name}";q=${quota};w=${WINDOW_MS / 1_000}`).join(', '),
@@ -63,7 +64,7 @@ export class RateLimits {
         .map(({ name, left, wholeMs }) => `"${name}";r=${left};t=${Math.ceil(wholeMs / 1_000)}`)
         .join(', '),
     };
-    if (rows.every(({ granted }) => granted === 1)) return headers;
+    if (rows.every(({ isGranted }) => isGranted)) return headers;
     const waitMs = Math.max(...rows.map((row) => row.waitMs));
     const violated = rows.filter((row) => row.waitMs > 0).map(({ name }) => name);
     throw new CodedError('rate_limited', `The limit ${violated.join(' and ')} is reached; try again in a moment.`, {
@@ -74,4 +75,10 @@ export class RateLimits {
       },
     });
   }
+}
+
+/** What take.lua answers for one allowance. */
+function parseTaken(row: unknown): { isGranted: boolean; left: number; wholeMs: number; waitMs: number } {
+  const [granted, left, wholeMs, waitMs] = cells(row).map(integer);
+  return { isGranted: granted === 1, left: left ?? 0, wholeMs: wholeMs ?? 0, waitMs: waitMs ?? 0 };
 }

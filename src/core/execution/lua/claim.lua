@@ -1,16 +1,17 @@
 --[[
-  Claim jobs: the next epoch, once, and a lease on it. Claims are written with HSETNX only, since that is all Redis
-  lets a worker do there; an epoch therefore never changes hands and never goes back.
+  Claim jobs: the next epoch, once, and a lease on it. Claims are written with HSETNX only, because Redis lets
+  a worker do nothing else there. An epoch therefore never changes its worker and never goes back.
 
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  worker id      ARGV[3]  lease, ms
-    ARGV[4]  most epochs     ARGV[5]  longest attestation backlog       ARGV[6]  bound of the wake stream
+    ARGV[4]  most epochs     ARGV[5]  most commits that wait for attestation
+    ARGV[6]  greatest length of the wake stream
     ARGV[7+] per job: id, token (random, chosen anew for each delivery)
   Returns per job {'ok', epoch, ticket, input, cancel-time}, or
-    {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is of no more use
-    {'excluded'}      this worker's evidence for this job was refuted or is a vote already, or it is quarantined: leave it to another
-    {'held', ms}      another epoch runs; look again in ms
-    {'busy'}          too much waits for attestation: claiming slows down
+    {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is no longer needed
+    {'excluded'}      this worker is quarantined, or its evidence for this job was refuted or is a vote
+    {'held', ms}      another epoch runs; try again after ms
+    {'busy'}          too many commits wait for attestation
     {'exhausted'}     no epoch is left
   A second call with the same token (a lost reply) answers 'ok' with the same epoch.
 ]]
@@ -25,7 +26,8 @@ local quarantined = redis.call('SISMEMBER', prefix .. 'quarantined', worker) == 
 local function claim(id, token)
   local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'ticket', 'deadline', 'cancel', 'input')
   if not ticket[1] then return { 'missing' } end
-  local claims, ruling, leaseKey = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'lease:' .. id
+  local claims, ruling = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
+  local leaseKey = prefix .. 'lease:' .. id
   local ruled = redis.call('HMGET', ruling, 'state', 'x1')
   if ruled[1] then return { 'final' } end
   local epoch = 0

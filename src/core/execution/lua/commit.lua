@@ -1,11 +1,11 @@
 --[[
-  Commit what a worker has to say about its epoch, evidence or release: stored once, and told to the attestor in the
-  same step. There is no moment at which it is stored and nobody is told.
+  Commit a worker's evidence or release for its epoch. It is stored once, and entered in the attestor's stream
+  in the same step, so that a crash cannot leave it stored and unnoticed.
 
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  worker id
-    ARGV[3+] per job: id, epoch, token, kind ('e' evidence, 'r' release), field, signed statement, output or "",
-             token ids or ""
+    ARGV[3+] per job: id, epoch, token, kind ('e' evidence, 'r' release), field, signed statement,
+             output or "", token ids or ""
   Returns per job 'ok', or
     'fenced'   a later epoch runs, or this one was closed, or it is not this worker's
     'final'    the job has ended without this
@@ -16,11 +16,13 @@ local prefix, worker = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 
--- A lease is of the claim that is committed, or has run out: whoever would hold it otherwise claimed a later epoch.
+-- The lease belongs to the committed claim or has run out: any other holder has claimed a later epoch, and
+-- then this commit is fenced.
 local leases = {}
 
 local function commit(id, epoch, token, kind, field, statement, output, tokens)
-  local claims, ruling, evidence = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id, prefix .. 'evidence:' .. id
+  local claims, ruling = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
+  local evidence = prefix .. 'evidence:' .. id
   local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch)
   if ruled[1] then return 'final' end
   local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1))

@@ -3,8 +3,8 @@
 
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  lease, ms      ARGV[3+] per job: id, lease value
-  Returns per job 1, or 2 where somebody wants it cancelled, or 0 where the lease has run out or was taken: in both
-  cases the work on it must stop.
+  Returns per job 1, or 2 where its cancellation was asked for, or 0 where the lease has run out or was taken.
+  After 2 and 0 the work on the job must stop.
 ]]
 local replies = {}
 for at = 3, #ARGV, 2 do

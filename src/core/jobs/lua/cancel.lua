@@ -1,10 +1,10 @@
 --[[
-  Ask for a job to be stopped. The wish stands in the ticket, once; the stream tells the attestor, who ends a job
-  that nobody runs, and the workers, who stop theirs.
+  Ask for a job to be cancelled. The time of the first request is kept with the ticket. The stream tells the
+  attestor, which ends a job that no worker runs, and the workers, which stop theirs.
 
     KEYS[1]  ticket         {shard}:ticket:<id>      ARGV[1]  key prefix
     KEYS[2]  cancel stream  {shard}:cancels          ARGV[2]  id
-                                                     ARGV[3]  bound of the stream
+                                                     ARGV[3]  greatest length of the stream
   Returns 'missing', 'final' or 'asked'.
 ]]
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'missing' end

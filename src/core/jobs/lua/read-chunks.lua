@@ -1,8 +1,9 @@
 --[[
-  Provisional output after a stream id. Workers write here, so its size is bounded before it leaves Redis.
+  Read provisional output after a stream id. Workers write it, so its size is bounded before it leaves Redis.
 
-    KEYS[1]  the tenant's index, for routing in a cluster     ARGV[1]  chunk stream
-    ARGV[2]  read after this id     ARGV[3]  most entries     ARGV[4]  most bytes of one piece     ARGV[5]  most bytes in all
+    KEYS[1]  the tenant's index, for routing in a cluster
+    ARGV[1]  chunk stream              ARGV[2]  read after this id       ARGV[3]  greatest number of entries
+    ARGV[4]  most bytes of one piece   ARGV[5]  most bytes in all
   Returns a flat list: stream id, epoch, worker, number, text, …
 ]]
 local left = tonumber(ARGV[5])

@@ -1,5 +1,5 @@
 --[[
-  The documents of jobs, as one snapshot. What workers write is bounded here: a field that is longer than any
+  Read the documents of jobs, as one snapshot. What workers write is bounded: a field that is longer than any
   honest one is answered as absent.
 
     KEYS[1]  any key of the shard that the caller may write, for routing in a cluster
