@@ -19,8 +19,7 @@ const PRICE = {
   hold: 500,
 };
 
-const stored = (statement: Ticket | Evidence | Verdict) =>
-  encodeStored(signPayload(KEY, statementBytes(statement))).toString();
+const stored = (statement: Ticket | Evidence | Verdict) => encodeStored(signPayload(KEY, statementBytes(statement)));
 
 const { ticket, evidence, verdict } = documents(1);
 const priced: Ticket = { ...ticket, predicate: { ...ticket.predicate, price: PRICE } };
