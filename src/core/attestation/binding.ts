@@ -4,7 +4,8 @@ import { MAX_OUTPUT_DEPTH, OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { PublicKey } from '../../ground/keys/signing-key.ts';
 import type { Refusal, WorkerRefusal } from './refusal.ts';
 import { decodeStored, verifyPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
-import { BINDING_PROPERTIES, Evidence, type Property, type Ticket } from '../../proof/receipts/statements.ts';
+import { Evidence, type Property, type Ticket } from '../../proof/receipts/statements.ts';
+import { BINDING_PROPERTIES } from '../../proof/receipts/promises/binding.ts';
 
 /**
  * The method `binding`, made for every job. It catches evidence that is forged, replayed, late, swapped or malformed,

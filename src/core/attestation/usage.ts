@@ -1,5 +1,6 @@
 import { workOf, type Engine } from '../engines/engine.ts';
-import type { Evidence, Ticket, Usage } from '../../proof/receipts/statements.ts';
+import type { Evidence, Ticket } from '../../proof/receipts/statements.ts';
+import type { Usage } from '../../proof/receipts/fields.ts';
 
 /** A tokenizer takes time for what it reads; what is longer is left within what is possible. */
 const MAX_BYTES = 262_144;

@@ -3,7 +3,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { FEATURES } from '../../proof/tasks/task-input.ts';
-import { Task } from '../../proof/receipts/statements.ts';
+import { Task } from '../../proof/receipts/fields.ts';
 
 const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and hyphens');
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in hexadecimal digits');

@@ -20,7 +20,7 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { PublicKey } from '../../ground/keys/signing-key.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
-import type { Hardware } from '../../proof/receipts/statements.ts';
+import type { Hardware } from '../../proof/receipts/promises/tee.ts';
 
 const LOOK_EVERY_MS = 1_000;
 const RETRY_MS = 5_000;

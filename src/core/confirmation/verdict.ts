@@ -4,17 +4,9 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { signPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { policyDigest } from '../../proof/receipts/receipt.ts';
-import {
-  STATEMENT_TYPE,
-  VERDICT_TYPE,
-  statementBytes,
-  type Evidence,
-  type Hardware,
-  type Property,
-  type Ticket,
-  type Usage,
-  type Verdict,
-} from '../../proof/receipts/statements.ts';
+import { STATEMENT_TYPE, VERDICT_TYPE, statementBytes, type Evidence, type Property, type Ticket, type Verdict } from '../../proof/receipts/statements.ts';
+import type { Usage } from '../../proof/receipts/fields.ts';
+import type { Hardware } from '../../proof/receipts/promises/tee.ts';
 import type { CaseFile } from './case-file.ts';
 
 /** What the methods beyond binding found of this attempt. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { INPUTS } from '../../proof/tasks/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type Work } from './engine.ts';
-import type { Usage } from '../../proof/receipts/statements.ts';
+import type { Usage } from '../../proof/receipts/fields.ts';
 import { packageIdentity } from './package-digest.ts';
 
 const require = createRequire(import.meta.url);

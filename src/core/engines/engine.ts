@@ -1,5 +1,6 @@
-import type { Params, Task, Ticket, Usage } from '../../proof/receipts/statements.ts';
-import { FINISH_REASONS } from '../../proof/receipts/statements.ts';
+import type { Params, Ticket } from '../../proof/receipts/statements.ts';
+import type { Task, Usage } from '../../proof/receipts/fields.ts';
+import { FINISH_REASONS } from '../../proof/receipts/fields.ts';
 
 export type FinishReason = (typeof FINISH_REASONS)[number];
 

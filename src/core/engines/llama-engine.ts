@@ -4,7 +4,7 @@ import type { LlamaContext, LlamaModel, Token } from 'node-llama-cpp';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { INPUTS, OUTPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type FinishReason, type Replay, type Work } from './engine.ts';
-import type { Usage } from '../../proof/receipts/statements.ts';
+import type { Usage } from '../../proof/receipts/fields.ts';
 import { packageIdentity } from './package-digest.ts';
 import { SeededDraws } from './seeded-draws.ts';
 import { Transcript } from './transcript.ts';

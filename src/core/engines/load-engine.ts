@@ -1,7 +1,8 @@
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import type { CatalogModel } from '../catalog/catalog.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
-import type { Params, Task } from '../../proof/receipts/statements.ts';
+import type { Params } from '../../proof/receipts/statements.ts';
+import type { Task } from '../../proof/receipts/fields.ts';
 import { EmbedEngine } from './embed-engine.ts';
 import { runToEnd, type Engine } from './engine.ts';
 import { LlamaEngine } from './llama-engine.ts';

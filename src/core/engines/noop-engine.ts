@@ -1,5 +1,5 @@
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import type { Usage } from '../../proof/receipts/statements.ts';
+import type { Usage } from '../../proof/receipts/fields.ts';
 import type { Engine, EngineResult, Work } from './engine.ts';
 
 /** Computes nothing: for benchmarks, where the figures must be ours and no model's. The digest of no weights is that of no bytes. */

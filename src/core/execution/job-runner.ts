@@ -12,16 +12,7 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { decodeStored, signPayload } from '../../proof/receipts/dsse.ts';
-import {
-  EVIDENCE_TYPE,
-  RELEASE_TYPE,
-  STATEMENT_TYPE,
-  statementBytes,
-  type Evidence,
-  type Release,
-  type ReleaseCode,
-  type Ticket,
-} from '../../proof/receipts/statements.ts';
+import { EVIDENCE_TYPE, RELEASE_TYPE, STATEMENT_TYPE, statementBytes, type Evidence, type Release, type ReleaseCode, type Ticket } from '../../proof/receipts/statements.ts';
 import { ChunkStream } from './chunk-stream.ts';
 import type { Claim, Claims, CommitReply } from './claims.ts';
 import type { Heartbeat } from './heartbeat.ts';

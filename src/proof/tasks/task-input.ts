@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { FINISH_REASONS, type Task } from '../receipts/statements.ts';
+import { FINISH_REASONS, type Task } from '../receipts/fields.ts';
 
 /** What each task is asked and answers. Inputs and outputs are JSON; their bytes are what is hashed. */
 const Text = z.string().max(1_000_000);

@@ -17,15 +17,7 @@ import type { Caller } from '../tenants/api-key.ts';
 import type { RateLimits } from '../tenants/rate-limits.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
-import {
-  STATEMENT_TYPE,
-  TICKET_TYPE,
-  statementBytes,
-  type Params,
-  type Policy,
-  type Price,
-  type Ticket,
-} from '../../proof/receipts/statements.ts';
+import { STATEMENT_TYPE, TICKET_TYPE, statementBytes, type Params, type Policy, type Price, type Ticket } from '../../proof/receipts/statements.ts';
 import { holdEntry, monthOf } from '../ledger/ledger-entry.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { checkUrl, type EgressRules } from '../webhooks/egress.ts';

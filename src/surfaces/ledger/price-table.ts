@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { runPrice } from '../../proof/receipts/charge.ts';
-import type { Params, Policy, Price, Task } from '../../proof/receipts/statements.ts';
+import type { Params, Policy, Price } from '../../proof/receipts/statements.ts';
+import type { Task } from '../../proof/receipts/fields.ts';
 
 const Amount = z.number().int().min(0).max(1_000_000_000_000);
 

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { verifyNitroDocument } from './nitro.ts';
 import { verifyNras } from './nvidia-nras.ts';
 import { verifySpdm } from './nvidia-spdm.ts';
-import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/statements.ts';
+import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/promises/tee.ts';
 import { AMD_ROOTS, verifySnpReport, type SnpProduct } from './sev-snp.ts';
 import { verifyIntelQuote } from './tdx.ts';
 import { appraise, type CpuFindings, type TeePolicy } from './tee-policy.ts';

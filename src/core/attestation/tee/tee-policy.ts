@@ -4,7 +4,7 @@ import { canonicalJson } from '../../../ground/json/canonical-json.ts';
 import type { NitroDocument } from './nitro.ts';
 import { SNP_PRODUCTS, type SnpReport } from './sev-snp.ts';
 import type { IntelQuote } from './tdx.ts';
-import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/statements.ts';
+import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/promises/tee.ts';
 import { TeeRefused } from './tee-refused.ts';
 
 /**
