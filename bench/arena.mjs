@@ -189,7 +189,7 @@ export async function openAdmission(arena, model) {
   const { Admission } = await dist('surfaces/admission/admission.js');
   const { FairQueues } = await dist('ground/bull/fair-queues.js');
   const { BlobStore } = await dist('ground/blobs/blob-store.js');
-  const { Catalog } = await dist('core/catalog/catalog.js');
+  const { Catalog, CatalogModel } = await dist('core/catalog/catalog.js');
   const { createLogger } = await dist('ground/logging/logger.js');
   const { PriceTable } = await dist('surfaces/ledger/price-table.js');
   const { Webhooks } = await dist('surfaces/webhooks/webhook.store.js');
@@ -200,7 +200,7 @@ export async function openAdmission(arena, model) {
     keys,
     queues: FairQueues.ofPools(queueRedis, keys),
     blobs: new BlobStore(`${arena.folder}/blobs`),
-    catalog: new Catalog([model]),
+    catalog: new Catalog([CatalogModel.parse(model)]),
     signingKey: arena.apiKey,
     defaultRecompute: 0,
     prices: PriceTable.free,

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { MAX_STATEMENT_BYTES } from '../attestation/binding.ts';
+import { MAX_STATEMENT_BYTES } from '../attestation/methods/binding.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';

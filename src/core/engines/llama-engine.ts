@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { LlamaContext, LlamaModel, Token } from 'node-llama-cpp';
+import { z } from 'zod';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { INPUTS, OUTPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type FinishReason, type Replay, type Work } from './engine.ts';
 import type { Usage } from '../../proof/receipts/fields.ts';
+import { ENTRY_FIELDS, defineEngine } from './engine-kind.ts';
 import { packageIdentity } from './package-digest.ts';
 import { SeededDraws } from './seeded-draws.ts';
 import { Transcript } from './transcript.ts';
@@ -322,3 +324,38 @@ async function fileDigest(path: string): Promise<string> {
   }
   return hash.digest('hex');
 }
+
+export const llama = defineEngine({
+  name: 'llama',
+  schema: z.strictObject({
+    ...ENTRY_FIELDS,
+    engine: z.literal('llama'),
+    /** GGUF file; relative to the catalog. */
+    file: z.string().min(1),
+    contextTokens: z.number().int().min(16).max(1_048_576).default(256),
+    parallel: z.number().int().min(1).max(64).default(4),
+    threads: z.number().int().min(1).max(256).default(1),
+    gpu: z.boolean().default(false),
+  }),
+  capabilities: ({ parallel }) => ({
+    repeats: 'exact',
+    measuresWeights: true,
+    features: [],
+    parallel,
+    replay: { measure: 'margin', maxTemperature: 2 },
+  }),
+  load: (entry) => LlamaEngine.load(entry),
+  located: (entry, at) => ({ ...entry, file: at(entry.file) }),
+  // What honest workers differ in must not count against them. Several threads of a small model are slow on a busy
+  // machine, so that few answers are made with them.
+  conditions: (entry) =>
+    [
+      { threads: 1, parallel: 1, parts: 11 },
+      { threads: 1, parallel: 4, parts: 12 },
+      { threads: 2, parallel: 1, parts: 1 },
+    ].map(({ threads, parallel, parts }) => ({
+      words: `threads ${threads}, ${parallel} at once`,
+      parts,
+      model: { ...entry, threads, parallel },
+    })),
+});

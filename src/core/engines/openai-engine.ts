@@ -3,8 +3,9 @@ import { readSecretFile } from '../../ground/keys/key-file.ts';
 import type { Secret } from '../../ground/config/secret.ts';
 import { messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import { INPUTS, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
+import { FEATURES, INPUTS, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type FinishReason, type Replay, type Work } from './engine.ts';
+import { ENTRY_FIELDS, defineEngine } from './engine-kind.ts';
 import { PromptLogprobs, greedyMargin, isLikelyEnd, surprise } from './prompt-logprobs.ts';
 import { stopAt } from './transcript.ts';
 
@@ -348,3 +349,49 @@ async function* serverSentData(response: Response): AsyncGenerator<string> {
     for (const line of lines) if (line.startsWith('data:')) yield line.slice(5).trim();
   }
 }
+
+const originOf = (url: string) => new URL(url).origin;
+
+export const openAi = defineEngine({
+  name: 'openai',
+  schema: z.strictObject({
+    ...ENTRY_FIELDS,
+    engine: z.literal('openai'),
+    /** Address of the server up to and without `/v1`. */
+    baseUrl: z.url({ protocol: /^https?$/ }),
+    remoteModel: z.string().min(1),
+    apiKeyFile: z.string().optional(),
+    timeoutMs: z.number().int().min(100).max(3_600_000).default(120_000),
+    parallel: z.number().int().min(1).max(1_024).default(16),
+    /** The attestors' own server of the same model, where both servers tell tokens as vLLM does. */
+    replay: z
+      .strictObject({
+        baseUrl: z.url({ protocol: /^https?$/ }),
+        remoteModel: z.string().min(1).optional(),
+        apiKeyFile: z.string().optional(),
+        /** Ids of the tokens that end an answer. */
+        endTokens: z.array(z.number().int().min(0)).min(1).max(16),
+      })
+      .optional(),
+    /** What the server takes beyond text. */
+    features: z.array(z.enum(FEATURES)).default([...FEATURES]),
+  }),
+  // A server that only tells log-probabilities cannot judge what is hotter than they are.
+  capabilities: ({ parallel, features, replay }) => ({
+    repeats: 'no',
+    measuresWeights: false,
+    features,
+    parallel,
+    replay: replay && { measure: 'surprise', maxTemperature: 1 },
+  }),
+  load: (entry) => OpenAiEngine.connect({ ...entry, endTokens: entry.replay?.endTokens }),
+  problem: ({ name, baseUrl, replay }) =>
+    replay !== undefined && originOf(replay.baseUrl) === originOf(baseUrl)
+      ? `${name} would be judged by the very server that answered; replay.baseUrl must be another.`
+      : undefined,
+  reference: (entry) => {
+    if (entry.replay === undefined) return entry;
+    const { baseUrl, remoteModel = entry.remoteModel, apiKeyFile } = entry.replay;
+    return { ...entry, baseUrl, remoteModel, apiKeyFile };
+  },
+});

@@ -11,8 +11,19 @@ import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES } from '../../proof/tas
 import { freshRandom } from '../../ground/keys/random.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
-import { decodeStored, signPayload } from '../../proof/receipts/dsse.ts';
-import { EVIDENCE_TYPE, RELEASE_TYPE, STATEMENT_TYPE, statementBytes, type Evidence, type Release, type ReleaseCode, type Ticket } from '../../proof/receipts/statements.ts';
+import { signPayload } from '../../proof/receipts/dsse.ts';
+import { PROMISES } from '../../proof/receipts/promises/promises.ts';
+import {
+  EVIDENCE_TYPE,
+  RELEASE_TYPE,
+  STATEMENT_TYPE,
+  readTicket,
+  statementBytes,
+  type Evidence,
+  type Release,
+  type ReleaseCode,
+  type Ticket,
+} from '../../proof/receipts/statements.ts';
 import { ChunkStream } from './chunk-stream.ts';
 import type { Claim, Claims, CommitReply } from './claims.ts';
 import type { Heartbeat } from './heartbeat.ts';
@@ -101,7 +112,8 @@ export class JobRunner {
   async #answer(claim: Claim, engine: Engine, controller: AbortController): Promise<CommitReply | 'lost'> {
     const startedAt = new Date();
     const { signal } = controller;
-    const { ticket, sha256 } = readTicket(claim);
+    const { ticket, signed } = readTicket(claim.id, claim.ticket);
+    const sha256 = sha256Hex(signed.payload);
     const { claims, blobs, key } = this.#parts;
     const deadline = setTimeout(
       () => controller.abort(new Stop('deadline')),
@@ -114,10 +126,10 @@ export class JobRunner {
       const output = Buffer.from(result.output);
       if (output.length > MAX_OUTPUT_BYTES) throw new Stop('output_too_large');
       const inline = output.length <= INLINE_BYTES;
-      if (!inline && ticket.predicate.policy.quorum !== undefined) throw new Stop('output_too_large');
+      if (!inline && PROMISES.isSealed(ticket.predicate.policy)) throw new Stop('output_too_large');
       const digest = inline ? sha256Hex(output) : await blobs.put(output);
       const tokens =
-        ticket.predicate.policy.tokens === undefined ? undefined : result.tokens && encodeTokens(result.tokens);
+        PROMISES.needsTokens(ticket.predicate.policy) && result.tokens ? encodeTokens(result.tokens) : undefined;
       const inlineTokens = tokens?.toString('base64') ?? '';
       if (tokens !== undefined && inlineTokens.length > INLINE_BYTES) await blobs.put(tokens);
       const evidence = this.#evidence(
@@ -162,7 +174,7 @@ export class JobRunner {
     signal: AbortSignal,
   ): Promise<EngineResult> {
     // A vote is sealed: what is streamed, or lies in a folder that workers share, others could copy.
-    const isSealed = ticket.predicate.policy.quorum !== undefined;
+    const isSealed = PROMISES.isSealed(ticket.predicate.policy);
     const chunks = new ChunkStream(this.#parts.redis, this.#parts.keys, claim, this.#worker.id);
     const run = engine.run(workOf(ticket), input, signal);
     try {
@@ -244,16 +256,6 @@ export class JobRunner {
         'the result of this attempt is of no more use',
       );
   }
-}
-
-/**
- * Only the API can write tickets, and it checked this one against the schema before it signed it: it is not checked
- * again here, where the worker's word is worth nothing anyway. The attestor verifies the signature.
- */
-function readTicket(claim: Claim): { ticket: Ticket; sha256: string } {
-  const signed = decodeStored(Buffer.from(claim.ticket));
-  if (signed === undefined) throw new Error(`The ticket of ${claim.id} is not in its stored form.`);
-  return { ticket: JSON.parse(signed.payload.toString('utf8')) as Ticket, sha256: sha256Hex(signed.payload) };
 }
 
 function releaseCodeOf(error: unknown): ReleaseCode | 'lease_lost' {

@@ -5,6 +5,7 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { redisOptions, type RedisAccess } from '../../ground/redis/connection.ts';
+import { isJobId } from '../jobs/job-id.ts';
 import type { JobRunner } from './job-runner.ts';
 
 /**
@@ -78,5 +79,5 @@ export class PoolConsumer {
 function deliveredId(job: Job<QueuedJob>): string | undefined {
   const data: unknown = job.data;
   if (typeof data !== 'object' || data === null || !('id' in data) || typeof data.id !== 'string') return undefined;
-  return /^job_[0-9a-z]{26}$/.test(data.id) ? data.id : undefined;
+  return isJobId(data.id) ? data.id : undefined;
 }

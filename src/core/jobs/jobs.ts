@@ -293,9 +293,11 @@ function formatCursor({ createdMs, id, skip }: Position): string {
 }
 
 function parseCursor(text: string): Position {
-  const parts = /^(\d{1,15})\.(\d{1,6})\.(job_[0-9a-z]{26})$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
-  if (parts === null) throw new CodedError('request_invalid', 'The cursor is not one that this service handed out.');
-  return { createdMs: Number(parts[1]), skip: Number(parts[2]), id: parts[3] ?? '' };
+  const parts = /^(\d{1,15})\.(\d{1,6})\.(.*)$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
+  const id = parts?.[3] ?? '';
+  if (parts === null || !isJobId(id))
+    throw new CodedError('request_invalid', 'The cursor is not one that this service handed out.');
+  return { createdMs: Number(parts[1]), skip: Number(parts[2]), id };
 }
 
 /** What the verdict says, where it is one by which an attestor confirmed just this. */

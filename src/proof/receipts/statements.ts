@@ -127,7 +127,8 @@ export function statementsOf<Policy extends Shape, Evidence extends Shape, Verdi
 
 function requireOwn(fields: object, taken: object): void {
   const twice = Object.keys(fields).find((name) => name in taken);
-  if (twice !== undefined) throw new Error(`No promise can have the field ${twice}: every document of its kind has it.`);
+  if (twice !== undefined)
+    throw new Error(`No promise can have the field ${twice}: every document of its kind has it.`);
 }
 
 /** The documents of this version. */

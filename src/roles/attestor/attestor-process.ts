@@ -11,15 +11,17 @@ import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
-import { ANNOUNCE_EVERY_MS, announce, withdraw, type Announcement } from '../../core/catalog/announcement.ts';
-import { announcedModels } from '../../core/engines/announced-models.ts';
-import { readCatalog, referenceOf, type Catalog } from '../../core/catalog/catalog.ts';
+import { ANNOUNCE_EVERY_MS, announce, withdraw } from '../../core/catalog/announcement.ts';
+import { readCatalog, type Catalog } from '../../core/catalog/catalog.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { openRedis, redisAccess, whenReady } from '../../ground/redis/connection.ts';
 import { requireFitRedis } from '../../ground/redis/requirements.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
-import { methodsOf, readCalibrations, type CalibrationFile } from '../../core/attestation/calibrations.ts';
+import { readCalibrations } from '../../core/attestation/calibrations.ts';
+import { Equipment } from '../../core/attestation/methods/equipment.ts';
+import { servedMethods } from '../../core/attestation/methods/methods.ts';
+import { servedModels } from '../../core/attestation/methods/served-models.ts';
 import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions, readTeePolicy } from '../../core/confirmation/hardware-sessions.ts';
 import { Intake } from '../../core/confirmation/intake.ts';
@@ -143,6 +145,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
         logger,
       });
     hardware?.start();
+    const equipment = new Equipment({ engines, calibrations, hardware, auditShare: config.COUNTERSIGN_AUDIT_SHARE });
     const judge = new Judge({
       redis,
       keys,
@@ -151,12 +154,9 @@ export class AttestorProcess implements BeforeApplicationShutdown {
       keyring,
       enrolled,
       catalog,
-      engines,
-      calibrations,
+      equipment,
       draws,
       suspicions: new Suspicions(redis, keys, logger),
-      hardware,
-      auditShare: config.COUNTERSIGN_AUDIT_SHARE,
     });
     const recomputations = new FairQueues<Recomputation>(redis, keys, keys.attestorQueue, RECOMPUTE_JOB);
     const intake = new Intake({
@@ -202,7 +202,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
         id,
         role: 'attestor',
         startedAt,
-        models: served(catalog, engines, calibrations, hardware),
+        models: servedModels(catalog, equipment),
         state: 'consuming',
         inFlight: 0,
       }).catch(() => undefined);
@@ -210,11 +210,7 @@ export class AttestorProcess implements BeforeApplicationShutdown {
     const heartbeat = setInterval(() => void beat(), ANNOUNCE_EVERY_MS);
     const blobSweep = setInterval(() => void blobs.removeOld(config.COUNTERSIGN_KEEP_MS + MAX_OPEN_MS), BLOB_SWEEP_MS);
     const methods = Object.fromEntries(
-      catalog.all().map(({ name }) => {
-        const engine = engines.get(name);
-        const own = engine === undefined ? [] : methodsOf(engine, calibrations);
-        return [name, ['binding', ...own, ...(hardware === undefined ? [] : ['tee'])].join(' ')];
-      }),
+      catalog.all().map((model) => [model.name, ['binding', ...servedMethods(equipment, model)].join(' ')]),
     );
     logger.info({ attestor: id, methods }, 'attestor consuming');
     return new AttestorProcess([
@@ -251,11 +247,11 @@ async function loadEngines(catalog: Catalog, named: string | undefined): Promise
   const wanted = named?.split(',').map((name) => name.trim());
   const models = catalog
     .all()
-    .filter((model) =>
-      wanted === undefined ? model.engine !== 'openai' || model.replay !== undefined : wanted.includes(model.name),
+    .filter(({ name, capabilities: { repeats, replay } }) =>
+      wanted === undefined ? repeats !== 'no' || replay !== undefined : wanted.includes(name),
     );
   const engines = new Map<string, Engine>();
-  for (const engine of await Promise.all(models.map((model) => loadEngine(referenceOf(model))))) {
+  for (const engine of await Promise.all(models.map((model) => loadEngine(model.reference())))) {
     if (engine.repeatable === 'no' && engine.replay === undefined)
       throw new CodedError(
         'config_invalid',
@@ -270,32 +266,4 @@ async function loadEngines(catalog: Catalog, named: string | undefined): Promise
       `COUNTERSIGN_RECOMPUTE_MODELS names ${unknown}, which the catalog does not have.`,
     );
   return engines;
-}
-
-/** The models for which this attestor has a method besides binding. Machines are judged of models that it has no copy of, too. */
-function served(
-  catalog: Catalog,
-  engines: ReadonlyMap<string, Engine>,
-  calibrations: ReadonlyMap<string, CalibrationFile>,
-  hardware: HardwareSessions | undefined,
-): Announcement['models'] {
-  const own = announcedModels([...engines.values()], (engine) => methodsOf(engine, calibrations));
-  const attested = catalog.all().filter((model) => hardware?.serves(model) === true);
-  return [
-    ...own.map((model) =>
-      attested.some(({ name }) => name === model.name)
-        ? { ...model, methods: [...(model.methods ?? []), 'tee'] }
-        : model,
-    ),
-    ...attested
-      .filter(({ name }) => !engines.has(name))
-      .map(({ name, sha256 }) => ({
-        name,
-        sha256,
-        engine: 'none',
-        engineVersion: '',
-        engineSha256: '',
-        methods: ['tee'],
-      })),
-  ];
 }

@@ -1,29 +1,16 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { limitsOf, noiseOf, sumOfMargins, type Calibration, type Noise } from '../../core/attestation/tokens.ts';
+import { limitsOf, noiseOf, sumOfMargins, type Calibration, type Noise } from '../../core/attestation/calibration.ts';
 import { canReplay, runToEnd, type Engine, type Work } from '../../core/engines/engine.ts';
 import { loadEngine } from '../../core/engines/load-engine.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
-import { readCatalog, referenceOf, type CatalogModel } from '../../core/catalog/catalog.ts';
+import { readCatalog, type CatalogModel } from '../../core/catalog/catalog.ts';
 import { Output, jsonOption } from './output.ts';
 import type { DataFolder } from './set-up.ts';
 
-interface Condition {
-  /** As the calibration tells it. */
-  readonly words: string;
-  readonly model: CatalogModel;
-  /** Which answers are made under it. */
-  readonly jobs: (at: number) => boolean;
-}
-
-/** Settings under which honest workers answer: what they differ in must not count against them. */
-const CONDITIONS = [
-  { threads: 1, parallel: 1, jobs: (at: number) => at % 24 < 11 },
-  { threads: 1, parallel: 4, jobs: (at: number) => at % 24 >= 11 && at % 24 < 23 },
-  // Several threads of a small model are slow on a busy machine: a few jobs of them.
-  { threads: 2, parallel: 1, jobs: (at: number) => at % 24 === 23 },
-] as const;
+/** Answers are made under the conditions in turn, so many of each round. */
+const ROUND = 24;
 const TEMPERATURES = [0, 0.5, 0, 0.8, 1, 1.3] as const;
 const JOB_MS = 300_000;
 const PROMPTS = [
@@ -56,10 +43,8 @@ export function addCalibrateCommand(program: Command, data: () => DataFolder, nu
       ) => {
         const out = new Output(options.json === true);
         const model = readCatalog(options.catalog ?? data().catalog()).get(name);
-        if (
-          model === undefined ||
-          !(model.engine === 'llama' || (model.engine === 'openai' && model.replay !== undefined))
-        )
+        const replay = model?.capabilities.replay;
+        if (model === undefined || replay === undefined)
           throw new CodedError(
             'model_not_found',
             `The catalog has no model ${name} whose tokens can be replayed: of the engine llama, or openai with replay.`,
@@ -70,8 +55,8 @@ export function addCalibrateCommand(program: Command, data: () => DataFolder, nu
             : readFileSync(options.prompts, 'utf8')
                 .split('\n')
                 .filter((line) => line.trim() !== '');
-        const conditions = conditionsOf(model);
-        const replays = await honestReplays(model, conditions, prompts, options.jobs, options.maxTokens);
+        const conditions = model.conditions();
+        const replays = await honestReplays(model, replay.maxTemperature, prompts, options.jobs, options.maxTokens);
         const calibration: Calibration = {
           version: 1,
           model: { name, sha256: model.sha256 },
@@ -80,7 +65,7 @@ export function addCalibrateCommand(program: Command, data: () => DataFolder, nu
           conditions: conditions.map(({ words }) => words),
           jobs: options.jobs,
           greedy: noiseOf(replays.greedy),
-          sampled: noiseOf(replays.sampled, model.engine === 'llama' ? 'margin' : 'surprise'),
+          sampled: noiseOf(replays.sampled, replay.measure),
         };
         if (options.out !== undefined)
           writeFileSync(options.out, `${JSON.stringify(calibration, null, 2)}\n`, { mode: 0o644 });
@@ -106,35 +91,26 @@ function nearest(noise: Noise, replays: readonly (readonly number[])[]): number 
   return Math.max(...replays.map((margins) => sumOfMargins(margins, noise) / limitsOf(noise, margins.length).sum));
 }
 
-/** The conditions under which this model can answer here. */
-function conditionsOf(model: CatalogModel): readonly Condition[] {
-  if (model.engine === 'llama') {
-    return CONDITIONS.map(({ threads, parallel, jobs }) => ({
-      words: `threads ${threads}, ${parallel} at once`,
-      model: { ...model, threads, parallel },
-      jobs,
-    }));
-  }
-  return [{ words: 'the servers as they are', model, jobs: () => true }];
-}
-
 async function honestReplays(
   model: CatalogModel,
-  conditions: readonly Condition[],
+  maxTemperature: number,
   prompts: readonly string[],
   jobs: number,
   maxTokens: number,
 ) {
-  const reference = await loadEngine(referenceOf(model));
-  // A server that only tells log-probabilities cannot judge what is hotter than they are.
-  const temperatures = TEMPERATURES.filter((temperature) => model.engine === 'llama' || temperature <= 1);
+  const reference = await loadEngine(model.reference());
+  const temperatures = TEMPERATURES.filter((temperature) => temperature <= maxTemperature);
   const [greedy, sampled]: [(readonly number[])[], (readonly number[])[]] = [[], []];
   try {
     if (!canReplay(reference)) throw new CodedError('engine_unfit', `The tokens of ${model.name} cannot be replayed.`);
-    for (const condition of conditions) {
+    let from = 0;
+    for (const condition of model.conditions()) {
+      const to = from + condition.parts;
+      const isOfCondition = (at: number) => at % ROUND >= from && at % ROUND < to;
       const worker = await loadEngine(condition.model);
       try {
-        const numbers = Array.from({ length: jobs }, (_, at) => at).filter(condition.jobs);
+        const numbers = Array.from({ length: jobs }, (_, at) => at).filter(isOfCondition);
+        from = to;
         const lanes = Array.from({ length: Math.min(worker.parallel, 8) }, async () => {
           for (let at = numbers.shift(); at !== undefined; at = numbers.shift()) {
             const work: Work = {

@@ -9,7 +9,7 @@ import { readSigningKey } from '../../ground/keys/key-file.ts';
 import { workerIdOf } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { type Announcement } from '../../core/catalog/announcement.ts';
-import { announcedModels } from '../../core/engines/announced-models.ts';
+import { announcedModel } from '../../core/catalog/announced-models.ts';
 import { readCatalog, type CatalogModel } from '../../core/catalog/catalog.ts';
 import { openRedis, redisAccess, whenReady } from '../../ground/redis/connection.ts';
 import { requireFitRedis } from '../../ground/redis/requirements.ts';
@@ -70,7 +70,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
       throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
     }
 
-    const engines = await Promise.all(models.map(loadEngine));
+    const engines = await Promise.all(models.map((model) => loadEngine(model)));
 
     const concurrencyOf = (engine: Engine) => config.COUNTERSIGN_CONCURRENCY ?? engine.parallel;
     const runnerRef: { current?: JobRunner } = {};
@@ -125,7 +125,7 @@ export class WorkerProcess implements BeforeApplicationShutdown {
       pool: config.COUNTERSIGN_POOL,
       publicKey: key.public.raw,
       startedAt: new Date().toISOString(),
-      models: announcedModels(engines),
+      models: engines.map(announcedModel),
       state: 'consuming',
       inFlight: 0,
     };

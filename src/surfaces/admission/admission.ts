@@ -17,7 +17,16 @@ import type { Caller } from '../tenants/api-key.ts';
 import type { RateLimits } from '../tenants/rate-limits.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
-import { STATEMENT_TYPE, TICKET_TYPE, statementBytes, type Params, type Policy, type Price, type Ticket } from '../../proof/receipts/statements.ts';
+import { PROMISES } from '../../proof/receipts/promises/promises.ts';
+import {
+  STATEMENT_TYPE,
+  TICKET_TYPE,
+  statementBytes,
+  type Params,
+  Policy,
+  type Price,
+  type Ticket,
+} from '../../proof/receipts/statements.ts';
 import { holdEntry, monthOf } from '../ledger/ledger-entry.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
@@ -201,34 +210,22 @@ export class Admission {
       );
     }
     requireFeatures(model, body.input);
-    const recompute = body.attestation?.recompute ?? (model.engine === 'openai' ? 0 : this.#parts.defaultRecompute);
-    const { tokens, quorum, tee } = body.attestation ?? {};
-    const policy: Policy = {
-      recompute,
-      ...(tokens === undefined ? {} : { tokens }),
-      ...(quorum === undefined ? {} : { quorum: { of: quorum.of, agree: quorum.agree } }),
-      ...(tee === undefined ? {} : { tee }),
-    };
-    await this.#offer.require(model, body, policy);
+    const recompute = model.capabilities.repeats === 'no' ? 0 : this.#parts.defaultRecompute;
+    // The schema puts the fields into its order, in which the ticket signs them.
+    const policy = Policy.parse({ recompute, ...body.attestation });
+    const params = paramsOf(body);
+    await this.#offer.require({ model, policy, task: body.task, params, features: featuresOf(body.input) });
 
     const input = JSON.stringify(body.input);
     const inputBytes = Buffer.byteLength(input);
     if (inputBytes > MAX_INPUT_BYTES)
       throw new CodedError('body_too_large', `The input has ${inputBytes} bytes, and ${MAX_INPUT_BYTES} are allowed.`);
-    // Each vote takes an attempt.
-    const votes = quorum === undefined ? 1 : quorum.of;
-    const params: Params = {
-      max_tokens: body.params?.max_tokens ?? DEFAULTS.max_tokens,
-      temperature: body.params?.temperature ?? DEFAULTS.temperature,
-      top_p: body.params?.top_p ?? DEFAULTS.top_p,
-      seed: body.params?.seed ?? freshRandom(4).readUInt32BE(0),
-      stop: body.params?.stop ?? [],
-    };
     return {
       model,
       params,
       policy,
-      attempts: Math.min(MAX_ATTEMPTS, (body.attempts ?? DEFAULTS.attempts) + votes - 1),
+      // Each run that the policy needs takes an attempt.
+      attempts: Math.min(MAX_ATTEMPTS, (body.attempts ?? DEFAULTS.attempts) + PROMISES.runs(policy) - 1),
       input,
       inputBytes,
       price: this.#parts.prices.priceOf({ model: model.name, task: body.task, params, policy, inputBytes }),
@@ -323,9 +320,18 @@ interface AdmissionParts {
   readonly logger: Logger;
 }
 
+function paramsOf({ params = {} }: SubmitJob): Params {
+  return {
+    max_tokens: params.max_tokens ?? DEFAULTS.max_tokens,
+    temperature: params.temperature ?? DEFAULTS.temperature,
+    top_p: params.top_p ?? DEFAULTS.top_p,
+    seed: params.seed ?? freshRandom(4).readUInt32BE(0),
+    stop: params.stop ?? [],
+  };
+}
+
 function requireFeatures(model: CatalogModel, input: object): void {
-  const offered: readonly string[] = model.engine === 'openai' ? model.features : [];
-  const missing = featuresOf(input).find((feature) => !offered.includes(feature));
+  const missing = featuresOf(input).find((feature) => !model.capabilities.features.includes(feature));
   if (missing !== undefined)
     throw new CodedError('feature_not_supported', `The model ${model.name} does not take ${missing}.`, {
       param: missing,

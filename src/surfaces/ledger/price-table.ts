@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import { runPrice } from '../../proof/receipts/charge.ts';
 import type { Params, Policy, Price } from '../../proof/receipts/statements.ts';
 import type { Task } from '../../proof/receipts/fields.ts';
@@ -15,9 +16,10 @@ const ModelPrice = z.strictObject({
   second: Amount.default(0),
   /** Most seconds of a worker that are paid. */
   maxSeconds: z.number().int().min(1).max(86_400).default(60),
+  /** By the name of the promise. */
   attestation: z
-    .strictObject({ recompute: Amount.default(0), tokens: Amount.default(0), quorum: Amount.default(0) })
-    .default({ recompute: 0, tokens: 0, quorum: 0 }),
+    .strictObject(Object.fromEntries(PROMISES.priced().map((name) => [name, Amount.default(0)])))
+    .prefault({}),
 });
 
 const PriceFile = z.strictObject({
@@ -75,9 +77,7 @@ export class PriceTable {
     if (this.#file === undefined || own === undefined) return undefined;
     const { input, output, second, attestation: method } = own;
     const attestation = Math.ceil(
-      method.recompute * policy.recompute +
-        method.tokens * (policy.tokens ?? 0) +
-        method.quorum * (policy.quorum === undefined ? 0 : 1),
+      PROMISES.shares(policy).reduce((sum, { name, share }) => sum + (method[name] ?? 0) * share, 0),
     );
     const most = runPrice(
       own,
@@ -92,7 +92,7 @@ export class PriceTable {
       output,
       second,
       attestation,
-      hold: Math.ceil((policy.quorum?.of ?? 1) * most + attestation),
+      hold: Math.ceil(PROMISES.runs(policy) * most + attestation),
     };
   }
 

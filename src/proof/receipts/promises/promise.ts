@@ -60,8 +60,6 @@ export function definePromise<
   Evidence extends Shape,
   Verdict extends Shape,
   const Word extends string,
->(
-  promise: ReceiptPromise<Policy, Evidence, Verdict, Word>,
-): ReceiptPromise<Policy, Evidence, Verdict, Word> {
+>(promise: ReceiptPromise<Policy, Evidence, Verdict, Word>): ReceiptPromise<Policy, Evidence, Verdict, Word> {
   return promise;
 }

@@ -20,9 +20,7 @@ export const quorum = definePromise({
       .strictObject({
         of: Count,
         agree: Count,
-        votes: z
-          .array(z.strictObject({ epoch: Epoch, worker: WorkerId, operator: Name, evidence: Digest }))
-          .max(5),
+        votes: z.array(z.strictObject({ epoch: Epoch, worker: WorkerId, operator: Name, evidence: Digest })).max(5),
       })
       .optional(),
   },
@@ -33,10 +31,7 @@ export const quorum = definePromise({
   paidRuns: (verdict) => verdict.quorum?.votes.length ?? 1,
   isSealed: (policy) => policy.quorum !== undefined,
   broken({ policy: { quorum: promise }, evidence, evidenceSha256, verdict: { epoch, quorum: said }, properties }) {
-    if (
-      (promise === undefined) !== (said === undefined) ||
-      (promise !== undefined) !== properties.has('QUORUM_AGREED')
-    )
+    if ((promise === undefined) !== (said === undefined) || (promise !== undefined) !== properties.has('QUORUM_AGREED'))
       return 'The answer was not agreed upon as the ticket promised.';
     if (promise === undefined || said === undefined) return undefined;
     const { votes } = said;
