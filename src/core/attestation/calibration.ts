@@ -1,10 +1,11 @@
 import { z } from 'zod';
 
 /**
- * How margins are judged. `margin` is one of logits, and nearly always 0; its noise comes in runs, so that the limit is wider
- * than chance alone needs. `surprise` is one of drawn tokens under a reference whose sampler is not known; honest ones have a
- * mean near 1 whatever the text, and the draws are independent. Each margin counts up to `clip` in sums, so that one token
- * cannot carry a verdict by itself; a single margin has a limit of its own.
+ * How margins are judged. `margin` is one of logits, and nearly always 0; its noise comes in runs, so that
+ * the limit is wider than chance alone needs. `surprise` is one of drawn tokens under a reference whose
+ * sampler is not known; honest ones have a mean near 1 whatever the text, and the draws are independent. Each
+ * margin counts up to `clip` in sums, so that one token cannot carry a verdict by itself; a single margin has
+ * a limit of its own.
  */
 const MEASURES = {
   margin: { clip: 1, meanFactor: 2, deviations: 8 },
@@ -28,7 +29,10 @@ const Noise = z.strictObject({
 });
 export type Noise = z.infer<typeof Noise>;
 
-/** What honest machines were measured to do, by `countersign calibrate`; kept with the thresholds that follow from it. */
+/**
+ * What honest machines were measured to do, by `countersign calibrate`; kept with the thresholds that follow
+ * from it.
+ */
 export const Calibration = z.strictObject({
   version: z.literal(1),
   model: z.strictObject({ name: z.string(), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
@@ -43,7 +47,10 @@ export const Calibration = z.strictObject({
 });
 export type Calibration = z.infer<typeof Calibration>;
 
-/** The largest sum of clipped margins that an honest answer of this many tokens has, and the largest single one. */
+/**
+ * The largest sum of clipped margins that an honest answer of this many tokens has, and the largest single
+ * one.
+ */
 export function limitsOf(
   { measure, mean, deviation, largest }: Noise,
   tokens: number,

@@ -16,7 +16,8 @@ export interface CalibrationFile {
 const OWN = fileURLToPath(new URL('../../../models', import.meta.url));
 
 /**
- * The calibrations of a folder (`*.calibration.json`), by the digest of their model. Throws CodedError `config_invalid`.
+ * The calibrations of a folder (`*.calibration.json`), by the digest of their model. Throws CodedError
+ * `config_invalid`.
  */
 export function readCalibrations(folder = OWN): Map<string, CalibrationFile> {
   let path = folder;

@@ -13,10 +13,10 @@ const TOLD_DAYS = 30;
 const dayOf = (ms: number) => new Date(ms).toISOString().slice(0, 10);
 
 /**
- * Which attempts are drawn for slow methods, by a secret of the day on which the job was asked. The log holds a digest of each
- * day's secret before that day begins, and the secret is published when the day's jobs have ended. Then anyone can check
- * that an attestor drew as it had to, and that it could not choose after it saw the answers. All attestors with one key draw
- * alike.
+ * Which attempts are drawn for slow methods, by a secret of the day on which the job was asked. The log holds
+ * a digest of each day's secret before that day begins, and the secret is published when the day's jobs have
+ * ended. Then anyone can check that an attestor drew as it had to, and that it could not choose after it saw
+ * the answers. All attestors with one key draw alike.
  */
 export class AuditDraws {
   readonly #signingKey: SigningKey;

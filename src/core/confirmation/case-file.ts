@@ -8,7 +8,9 @@ import { loadScript } from '../../ground/redis/script.ts';
 
 const READ = loadScript(new URL('./lua/read-cases.lua', import.meta.url));
 
-/** Which attempt of which job is asked about; epoch and field are the current and committed ones where absent. */
+/**
+ * Which attempt of which job is asked about; epoch and field are the current and committed ones where absent.
+ */
 export interface CaseRef {
   readonly id: string;
   readonly epoch?: number;
@@ -41,7 +43,10 @@ export interface CaseFile {
   readonly field: string;
   readonly statement: Statement;
   readonly inlineOutput: string | undefined;
-  /** Time left on the lease; 0 where nobody holds it, and where the case named its epoch: its lease decides nothing. */
+  /**
+   * Time left on the lease; 0 where nobody holds it, and where the case named its epoch: its lease decides
+   * nothing.
+   */
   readonly leaseMs: number;
 }
 

@@ -23,7 +23,10 @@ const SLOW_CHECK_MS = 300_000;
 /** A check that takes moments is not broken off. */
 const NEVER = new AbortController().signal;
 
-/** Checks committed evidence and writes the verdict. It holds no state of its own: any attestor may judge any case. */
+/**
+ * Checks committed evidence and writes the verdict. It holds no state of its own: any attestor may judge any
+ * case.
+ */
 export class Judge {
   readonly #parts: JudgeParts;
   readonly #methods: readonly Method[];
@@ -39,8 +42,9 @@ export class Judge {
   }
 
   /**
-   * All methods that this attempt was drawn for; the quick ones are made again, since this can be much later. Throws where
-   * this attestor cannot run the model, or its engine fails: the case is then another attestor's, or for later.
+   * All methods that this attempt was drawn for; the quick ones are made again, since this can be much later.
+   * Throws where this attestor cannot run the model, or its engine fails: the case is then another
+   * attestor's, or for later.
    */
   async judgeFully(file: CaseFile): Promise<Ruling> {
     const judgement = await this.#judge(file, true);
@@ -109,7 +113,10 @@ function requireDrawn({ engine, ticket }: Attempt, drawn: readonly Method[]): vo
     throw new Error(`This attestor cannot compute ${ticket.predicate.model.name} again.`);
 }
 
-/** Makes the checks of one stage, up to the first that does not hold. What becomes of the attempt instead, where one says it. */
+/**
+ * Makes the checks of one stage, up to the first that does not hold. What becomes of the attempt instead,
+ * where one says it.
+ */
 async function check(attempt: Attempt, drawn: readonly Method[], findings: Findings): Promise<Finding['instead']> {
   for (const method of drawn) {
     const signal = method.stage === 'slow' ? AbortSignal.timeout(SLOW_CHECK_MS) : NEVER;

@@ -83,7 +83,9 @@ async function readTokens(
   return blobs.get(digest, MAX_OUTPUT_BYTES).catch(() => undefined);
 }
 
-/** The attempts that were closed as votes: their evidence was bound and checked then, and is never changed. */
+/**
+ * The attempts that were closed as votes: their evidence was bound and checked then, and is never changed.
+ */
 async function readVotes(
   { redis, keys }: AttemptSources,
   { id, epoch: current }: CaseFile,

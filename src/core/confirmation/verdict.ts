@@ -47,8 +47,9 @@ export class Findings {
 }
 
 /**
- * The verdict as a signed document. It says what was found and nothing else: a refutation what was measured, a confirmation
- * also what it vouches for. Throws where the methods found what no promise knows: such a verdict is never signed.
+ * The verdict as a signed document. It says what was found and nothing else: a refutation what was measured,
+ * a confirmation also what it vouches for. Throws where the methods found what no promise knows: such a
+ * verdict is never signed.
  */
 export function signVerdict(
   signingKey: SigningKey,

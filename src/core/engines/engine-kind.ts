@@ -34,7 +34,9 @@ export interface Capabilities {
 }
 
 export interface ReplayCapability {
-  /** What its margins are: differences of logits, or how surprising a token is where the sampler is not known. */
+  /**
+   * What its margins are: differences of logits, or how surprising a token is where the sampler is not known.
+   */
   readonly measure: 'margin' | 'surprise';
   readonly maxTemperature: number;
 }
@@ -62,7 +64,10 @@ export interface EngineModel extends Entry {
   conditions(): readonly Condition<EngineModel>[];
 }
 
-/** One engine: how the catalog names its models, what they can do, and how one is loaded. One file holds one engine. */
+/**
+ * One engine: how the catalog names its models, what they can do, and how one is loaded. One file holds one
+ * engine.
+ */
 interface KindOf<Of extends Entry> {
   readonly name: string;
   readonly schema: z.ZodType<Of>;

@@ -13,8 +13,8 @@ import { Transcript } from './transcript.ts';
 
 /**
  * Any GGUF file, in this process, through node-llama-cpp. Threads are set explicitly: the default can be a
- * thousand times slower on a small busy machine. One sequence of the context runs one job; sequences are not shared,
- * so that the answer to a ticket depends on nothing but the ticket.
+ * thousand times slower on a small busy machine. One sequence of the context runs one job; sequences are not
+ * shared, so that the answer to a ticket depends on nothing but the ticket.
  */
 export class LlamaEngine implements Engine {
   readonly identity;
@@ -147,8 +147,8 @@ export class LlamaEngine implements Engine {
   }
 
   /**
-   * The method `tokens` (Token-DiFR, margins in logits): one pass over prompt and answer finds where the sampler would have
-   * drawn something else, and a second one measures by how much, at those places only.
+   * The method `tokens` (Token-DiFR, margins in logits): one pass over prompt and answer finds where the
+   * sampler would have drawn something else, and a second one measures by how much, at those places only.
    */
   async replay(work: Work, input: unknown, tokens: readonly number[], signal: AbortSignal): Promise<Replay> {
     const prompt = this.#model.tokenize(promptOf(work, input));
@@ -173,7 +173,8 @@ export class LlamaEngine implements Engine {
       const drawn = await this.#pass(work, prompt, isEnded ? claimed : claimed.slice(0, -1), undefined);
       signal.throwIfAborted();
       const last = drawn[claimed.length]?.next.token;
-      // The answer that goes on no further, without a stop text and below its length, must end because the model ended it.
+      // The answer that goes on no further, without a stop text and below its length, must end because the
+      // model ended it.
       if (isEnded) claimed.push(last != null && this.#model.isEogToken(last) ? last : this.#endToken());
       const missed = claimed.flatMap((token, at) => (drawn[at]?.next.token === token ? [] : [at]));
       const measured = missed.length === 0 ? [] : await this.#pass(work, prompt, claimed.slice(0, -1), new Set(missed));
@@ -199,7 +200,10 @@ export class LlamaEngine implements Engine {
     }
   }
 
-  /** For each place of the answer up to the one after these tokens: the token that the sampler draws, or all probabilities where wanted. */
+  /**
+   * For each place of the answer up to the one after these tokens: the token that the sampler draws, or all
+   * probabilities where wanted.
+   */
   async #pass(work: Work, prompt: readonly Token[], before: readonly Token[], wanted: ReadonlySet<number> | undefined) {
     const options = samplingOf(work);
     const generateNext = wanted === undefined ? { token: true, options } : { probabilities: true, options };
@@ -247,7 +251,9 @@ export class LlamaEngine implements Engine {
   }
 }
 
-/** The prompt text of a job. The demonstration model knows no chat template; turns are written out plainly. */
+/**
+ * The prompt text of a job. The demonstration model knows no chat template; turns are written out plainly.
+ */
 function promptOf(work: Work, input: unknown): string {
   switch (work.task) {
     case 'completion':
@@ -299,9 +305,9 @@ function greedyMargin(probabilities: ReadonlyMap<Token, number>, token: Token): 
 const logit = (share: number) => Math.log((share + 1e-12) / (Math.max(0, 1 - share) + 1e-12));
 
 /**
- * How much noise of the logits explains that `draw` picked this token from the cumulative sum of probabilities in falling order:
- * the lesser of what makes the claimed and the expected token change places, and of what moves the token's interval to the
- * draw. In units of the logits over the temperature.
+ * How much noise of the logits explains that `draw` picked this token from the cumulative sum of
+ * probabilities in falling order: the lesser of what makes the claimed and the expected token change places,
+ * and of what moves the token's interval to the draw. In units of the logits over the temperature.
  */
 function sampledMargin(probabilities: ReadonlyMap<Token, number>, token: Token, draw: number): number {
   let [sum, from, to, claimed, expected] = [0, 1, 1, 0, 0];
@@ -346,8 +352,8 @@ export const llama = defineEngine({
   }),
   load: (entry) => LlamaEngine.load(entry),
   located: (entry, at) => ({ ...entry, file: at(entry.file) }),
-  // What honest workers differ in must not count against them. Several threads of a small model are slow on a busy
-  // machine, so that few answers are made with them.
+  // What honest workers differ in must not count against them. Several threads of a small model are slow on a
+  // busy machine, so that few answers are made with them.
   conditions: (entry) =>
     [
       { threads: 1, parallel: 1, parts: 11 },

@@ -15,8 +15,8 @@ const SELF_CHECK_INPUT = {
 } as const satisfies Record<Task, unknown>;
 
 /**
- * The engine of a catalog entry, loaded and proven: it answers each task it is offered for, and an engine that says it
- * repeats itself does. Throws CodedError `engine_unfit` or `model_file_unfit`.
+ * The engine of a catalog entry, loaded and proven: it answers each task it is offered for, and an engine
+ * that says it repeats itself does. Throws CodedError `engine_unfit` or `model_file_unfit`.
  */
 export async function loadEngine(model: EngineModel): Promise<Engine> {
   let engine: Engine | undefined;

@@ -5,8 +5,8 @@ import type { Engine, EngineResult, Work } from './engine.ts';
 import { ENTRY_FIELDS, defineEngine } from './engine-kind.ts';
 
 /**
- * Computes nothing. It is for benchmarks, where the figures must be ours and no model's. The digest of no weights is that
- * of no bytes.
+ * Computes nothing. It is for benchmarks, where the figures must be ours and no model's. The digest of no
+ * weights is that of no bytes.
  */
 export class NoopEngine implements Engine {
   readonly identity = { name: 'noop', version: '1', sha256: sha256Hex('noop') };

@@ -2,10 +2,11 @@ import { PROMISES } from './promises/promises.ts';
 import type { Evidence, Price, Ticket, Verdict } from './statements.ts';
 
 /**
- * What a job costs, from its documents alone, in millionths of the currency that the ticket names. Anyone with the receipt
- * comes to the same number: tokens read and written at the ticket's price for a million of them, the worker's seconds, and
- * the methods that the policy promised. Every run that the promises need is paid. The sum is rounded up once. It is never
- * more than the ticket holds, and all of it where the ticket says that the price is fixed.
+ * What a job costs, from its documents alone, in millionths of the currency that the ticket names. Anyone
+ * with the receipt comes to the same number: tokens read and written at the ticket's price for a million of
+ * them, the worker's seconds, and the methods that the policy promised. Every run that the promises need is
+ * paid. The sum is rounded up once. It is never more than the ticket holds, and all of it where the ticket
+ * says that the price is fixed.
  */
 export function chargeOf(
   ticket: Ticket['predicate'],

@@ -12,8 +12,8 @@ import type { Keyring } from './keyring.ts';
 import { STATEMENTS, type Evidence, type Policy, type Statements, type Ticket, type Verdict } from './statements.ts';
 
 /**
- * The file that an auditor holds: compact JSON in this order and one line feed. `log` shows that the verdict stands in the
- * transparency log: the salt of its entry, and a tlog-proof.
+ * The file that an auditor holds: compact JSON in this order and one line feed. `log` shows that the verdict
+ * stands in the transparency log: the salt of its entry, and a tlog-proof.
  */
 export const ReceiptFile = z.strictObject({
   receipt: z.literal('countersign/v1'),
@@ -60,7 +60,10 @@ export interface VerifiedReceipt {
   readonly outputSha256: string;
   /** Where the verdict stands in the log. */
   readonly logged: VerifiedInclusion;
-  /** What the job costs by its documents, in millionths of the ticket's currency; undefined where it has no price. */
+  /**
+   * What the job costs by its documents, in millionths of the ticket's currency; undefined where it has no
+   * price.
+   */
   readonly charge: number | undefined;
   /** What was found true, one sentence each, for people. */
   readonly checks: string[];
@@ -95,9 +98,10 @@ export function policyDigest(policy: Policy): string {
 }
 
 /**
- * Verifies a receipt from its bytes and a keyring alone: no clock, no network, no service of ours. Give the output
- * or input bytes where you have them, and they are compared too. `statements` are other documents than those of this
- * version, where a ticket could promise more. Throws ReceiptRefused with the first reason found.
+ * Verifies a receipt from its bytes and a keyring alone: no clock, no network, no service of ours. Give the
+ * output or input bytes where you have them, and they are compared too. `statements` are other documents than
+ * those of this version, where a ticket could promise more. Throws ReceiptRefused with the first reason
+ * found.
  */
 export function verifyReceipt(
   bytes: Uint8Array,
@@ -181,7 +185,9 @@ function trusted(keyring: Keyring, role: 'api' | 'attestor', signed: SignedPaylo
   return key;
 }
 
-/** The worker's key stands in its evidence; that it was enrolled is a property that the attestor vouches for. */
+/**
+ * The worker's key stands in its evidence; that it was enrolled is a property that the attestor vouches for.
+ */
 function workerKey(evidence: Evidence, signed: SignedPayload): PublicKey {
   const { id, publicKey } = evidence.predicate.worker;
   let key: PublicKey;

@@ -17,8 +17,8 @@ import type { Shape } from './promises/promise.ts';
 import { PROMISES, type Promises } from './promises/promises.ts';
 
 /**
- * The three documents of a job as in-toto Statements v1. `docs/receipt-format.md` specifies them; the schemas here
- * are that specification in code. Members are strict: what a verifier does not know, it refuses.
+ * The three documents of a job as in-toto Statements v1. `docs/receipt-format.md` specifies them; the schemas
+ * here are that specification in code. Members are strict: what a verifier does not know, it refuses.
  */
 export const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1';
 export const TICKET_TYPE = 'urn:countersign:ticket:v1';
@@ -26,7 +26,10 @@ export const EVIDENCE_TYPE = 'urn:countersign:evidence:v1';
 export const RELEASE_TYPE = 'urn:countersign:release:v1';
 export const VERDICT_TYPE = 'https://in-toto.io/attestation/svr/v0.2';
 
-/** Every parameter that can change the answer. All are always there, so that none is left to a default of the worker. */
+/**
+ * Every parameter that can change the answer. All are always there, so that none is left to a default of the
+ * worker.
+ */
 export const Params = z.strictObject({
   max_tokens: z.number().int().min(1).max(131_072),
   temperature: z.number().min(0).max(2),
@@ -69,7 +72,10 @@ const VERDICT_FIELDS = {
   refusals: z.array(z.string().max(80)).max(20),
 };
 
-/** The schemas of the documents whose tickets can make these promises. Throws where a promise takes a field of them all. */
+/**
+ * The schemas of the documents whose tickets can make these promises. Throws where a promise takes a field of
+ * them all.
+ */
 export function statementsOf<Policy extends Shape, Evidence extends Shape, Verdict extends Shape>(
   promises: Promises<Policy, Evidence, Verdict, string>,
 ) {
@@ -190,8 +196,9 @@ export function statementBytes(statement: Ticket | Evidence | Verdict | Release)
 }
 
 /**
- * A ticket of our own store. Only the API writes there, and it checked the ticket before it signed it, so that the schema
- * is not applied again; whoever decides by a ticket verifies its signature. Throws where it is not in its stored form.
+ * A ticket of our own store. Only the API writes there, and it checked the ticket before it signed it, so
+ * that the schema is not applied again; whoever decides by a ticket verifies its signature. Throws where it
+ * is not in its stored form.
  */
 export function readTicket(id: string, stored: string): { ticket: Ticket; signed: SignedPayload } {
   const signed = decodeStored(Buffer.from(stored));

@@ -39,7 +39,10 @@ export class AttestationOffer implements Heard {
     return workers.filter(({ models }) => models.some(isServed)).length;
   }
 
-  /** A promise that no attestor can keep is refused at admission. While none is heard of, jobs are kept for one. */
+  /**
+   * A promise that no attestor can keep is refused at admission. While none is heard of, jobs are kept for
+   * one.
+   */
   async isServed(method: string, model: ModelName): Promise<boolean> {
     const now = performance.now();
     if (now - this.#served.at > ATTESTORS_CACHE_MS) {

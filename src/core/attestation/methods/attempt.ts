@@ -35,11 +35,17 @@ export interface AttemptParts {
   readOutput(digest: string): Promise<string | undefined>;
   /** The stored token ids with this digest, or undefined where there are none. */
   readTokens(digest: string): Promise<Buffer | undefined>;
-  /** Earlier attempts of this job that were closed as votes. Their evidence was checked then, and never changes. */
+  /**
+   * Earlier attempts of this job that were closed as votes. Their evidence was checked then, and never
+   * changes.
+   */
   readVotes(): Promise<{ readonly evidence: Evidence; readonly signed: SignedPayload }[]>;
 }
 
-/** One attempt at a job, made once for each case. What is slow to read is read when a method first asks for it. */
+/**
+ * One attempt at a job, made once for each case. What is slow to read is read when a method first asks for
+ * it.
+ */
 export class Attempt {
   readonly parts: AttemptParts;
   readonly ticket: Ticket;
@@ -80,7 +86,10 @@ export class Attempt {
     return this.#input;
   }
 
-  /** The output with the digest that the evidence names, or undefined where there is none; `binding` compares its bytes. */
+  /**
+   * The output with the digest that the evidence names, or undefined where there is none; `binding` compares
+   * its bytes.
+   */
   storedOutput(): Promise<string | undefined> {
     this.#output ??= this.parts.readOutput(this.outputSha256);
     return this.#output;

@@ -32,9 +32,9 @@ type Refusal =
   | 'USAGE_IMPOSSIBLE';
 
 /**
- * The method `binding`, made for every job. It catches evidence that is forged, replayed, late, swapped or malformed,
- * unknown workers, another model digest than the ticket's, and usage beyond what is possible. It does not catch an enrolled
- * worker that signs a wrong answer: that takes recomputation.
+ * The method `binding`, made for every job. It catches evidence that is forged, replayed, late, swapped or
+ * malformed, unknown workers, another model digest than the ticket's, and usage beyond what is possible. It
+ * does not catch an enrolled worker that signs a wrong answer: that takes recomputation.
  */
 export const binding: Method<Property> = {
   name: 'binding',
@@ -101,7 +101,10 @@ function outputWellFormed(ticket: Ticket, evidence: Evidence, output: string): b
   }
 }
 
-/** A token is at least one byte of what was asked or answered, whatever the tokenizer; a template adds a little. */
+/**
+ * A token is at least one byte of what was asked or answered, whatever the tokenizer; a template adds a
+ * little.
+ */
 const TEMPLATE_TOKENS = 64;
 
 function usagePossible(ticket: Ticket, evidence: Evidence): boolean {

@@ -6,8 +6,9 @@ import type { Attempt } from './attempt.ts';
 import type { Equipment, ModelName } from './equipment.ts';
 
 /**
- * When the judge makes a check. `first` and `last` take moments: `first` decides whether an attempt is worth the slow
- * checks, `last` rests on what they found. A `slow` check can take an engine's run, and waits in a queue of its own.
+ * When the judge makes a check. `first` and `last` take moments: `first` decides whether an attempt is worth
+ * the slow checks, `last` rests on what they found. A `slow` check can take an engine's run, and waits in a
+ * queue of its own.
  */
 export const STAGES = ['first', 'slow', 'last'] as const;
 type Stage = (typeof STAGES)[number];
@@ -48,7 +49,10 @@ export interface Question {
 
 /** Who is heard of now. */
 export interface Heard {
-  /** Whether an attestor serves this method for this model; true while no attestor is heard of: jobs are kept for one. */
+  /**
+   * Whether an attestor serves this method for this model; true while no attestor is heard of: jobs are kept
+   * for one.
+   */
   isServed(method: string, model: ModelName): Promise<boolean>;
   workersOf(model: ModelName): Promise<number>;
 }
@@ -57,21 +61,29 @@ export type Offered = { readonly isOffered: true } | { readonly isOffered: false
 export const OFFERED: Offered = { isOffered: true };
 
 /**
- * One way to confirm an answer. One file holds one method; `methods.ts` has the list. What a receipt of it must show is in
- * `proof/receipts/promises`.
+ * One way to confirm an answer. One file holds one method; `methods.ts` has the list. What a receipt of it
+ * must show is in `proof/receipts/promises`.
  */
 export interface Method<Word extends string = string> {
   readonly name: string;
   readonly stage: Stage;
-  /** Whether an attestor with this equipment serves it for this model, or what is missing. Without it, every attestor does. */
+  /**
+   * Whether an attestor with this equipment serves it for this model, or what is missing. Without it, every
+   * attestor does.
+   */
   offeredBy?(equipment: Equipment, model: ModelName): Offered;
-  /** For the caller: why what the question promises of this method cannot be kept now; undefined where it can. */
+  /**
+   * For the caller: why what the question promises of this method cannot be kept now; undefined where it can.
+   */
   unavailable?(question: Question, heard: Heard): Promise<string | undefined>;
-  /** Whether this attempt is checked so. `found` are the properties that other methods have found in earlier stages. */
+  /**
+   * Whether this attempt is checked so. `found` are the properties that other methods have found in earlier
+   * stages.
+   */
   isDrawn(attempt: Attempt, found: ReadonlySet<string>): boolean;
   /**
-   * Checks one attempt that was drawn. Throws where this attestor lacks what it takes or its engine fails; the case is then
-   * another attestor's, or for later.
+   * Checks one attempt that was drawn. Throws where this attestor lacks what it takes or its engine fails;
+   * the case is then another attestor's, or for later.
    */
   check(attempt: Attempt, signal: AbortSignal): Promise<Finding<Word>>;
   /** What a verdict says of an attempt that was not drawn. */

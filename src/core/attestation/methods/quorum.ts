@@ -18,10 +18,10 @@ interface Wanted {
 }
 
 /**
- * The method `quorum`: an answer counts when `agree` of at most `of` workers of different operators gave it, byte for byte.
- * It catches independent cheaters, whatever the engine, at the cost of as many runs. It does not catch operators that
- * collude. Votes are sealed: Redis lets no worker read what another has committed, and nothing provisional is streamed, so
- * that a lazy worker has nothing to copy.
+ * The method `quorum`: an answer counts when `agree` of at most `of` workers of different operators gave it,
+ * byte for byte. It catches independent cheaters, whatever the engine, at the cost of as many runs. It does
+ * not catch operators that collude. Votes are sealed: Redis lets no worker read what another has committed,
+ * and nothing provisional is streamed, so that a lazy worker has nothing to copy.
  */
 export const quorum: Method<Property> = {
   name: 'quorum',

@@ -6,8 +6,8 @@ import type { Method } from './method.ts';
 import { METHODS, servedMethods } from './methods.ts';
 
 /**
- * The models for which an attestor has more than the methods that all attestors serve, as it announces them. There can be
- * methods of models that it has no copy of.
+ * The models for which an attestor has more than the methods that all attestors serve, as it announces them.
+ * There can be methods of models that it has no copy of.
  */
 export function servedModels(
   catalog: Catalog,

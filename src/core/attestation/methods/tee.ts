@@ -2,9 +2,9 @@ import type { Property } from '../../../proof/receipts/statements.ts';
 import { OFFERED, type Method } from './method.ts';
 
 /**
- * The method `tee`: the worker's machine has proven itself by hardware evidence. Machines are judged beside the path of
- * jobs, so that this only looks up what was found. A confirmation names it where it holds, whether or not it was promised.
- * It proves where a key lives; it does not prove that an answer is right.
+ * The method `tee`: the worker's machine has proven itself by hardware evidence. Machines are judged beside
+ * the path of jobs, so that this only looks up what was found. A confirmation names it where it holds,
+ * whether or not it was promised. It proves where a key lives; it does not prove that an answer is right.
  */
 export const tee: Method<Property> = {
   name: 'tee',

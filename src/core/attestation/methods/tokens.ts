@@ -18,14 +18,14 @@ type Refusal =
   | 'TOKEN_OUT_OF_PLACE';
 
 /**
- * The method `tokens`: the attestor scores the claimed tokens on its own copy of the model in one forward pass. With the
- * seed of the ticket it knows what the sampler would have drawn, and by how much the model's logits would have to differ
- * for each token that it would not (Token-DiFR, arXiv 2511.20621, with margins in logits). It catches another model,
- * quantisation, prompt, seed or temperature, edited tokens and answers that were cut. It does not catch what stays within
- * the noise of honest machines. It costs one prefill.
+ * The method `tokens`: the attestor scores the claimed tokens on its own copy of the model in one forward
+ * pass. With the seed of the ticket it knows what the sampler would have drawn, and by how much the model's
+ * logits would have to differ for each token that it would not (Token-DiFR, arXiv 2511.20621, with margins in
+ * logits). It catches another model, quantisation, prompt, seed or temperature, edited tokens and answers
+ * that were cut. It does not catch what stays within the noise of honest machines. It costs one prefill.
  *
- * On a server that only tells log-probabilities of a prompt, drawn tokens are judged by their likelihood. That catches other
- * models, prompts and edits, and neither another seed nor what is likely as well.
+ * On a server that only tells log-probabilities of a prompt, drawn tokens are judged by their likelihood.
+ * That catches other models, prompts and edits, and neither another seed nor what is likely as well.
  */
 export const tokens: Method<Property> = {
   name: 'tokens',

@@ -6,9 +6,9 @@ import type { Method } from './method.ts';
 const MAX_BYTES = 262_144;
 
 /**
- * The attestor counts the usage of a job by its own tokenizer, where the job is paid by usage and no other method has
- * counted it. It catches input that was counted too high or too low, exactly. An answer can be drawn in more tokens than its
- * text needs: those are no reason to refute it, and they are not paid.
+ * The attestor counts the usage of a job by its own tokenizer, where the job is paid by usage and no other
+ * method has counted it. It catches input that was counted too high or too low, exactly. An answer can be
+ * drawn in more tokens than its text needs: those are no reason to refute it, and they are not paid.
  */
 export const usage: Method<Property> = {
   name: 'usage',

@@ -8,8 +8,8 @@ import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/
 import { TeeRefused } from './tee-refused.ts';
 
 /**
- * What the operator accepts of hardware. Everything is an allow-list: a platform that is not named is refused, and a
- * list without values for a platform admits nothing.
+ * What the operator accepts of hardware. Everything is an allow-list: a platform that is not named is
+ * refused, and a list without values for a platform admits nothing.
  */
 
 const hexOf = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`));

@@ -17,9 +17,9 @@ export interface PromisedReceipt<Policy extends Shape, Evidence extends Shape, V
 }
 
 /**
- * What a ticket can promise of a confirmation, and what a receipt must show for it. One file holds one promise: its fields
- * in the policy, the evidence and the verdict, its words, and the comparison of what was promised with what was done. The
- * method that keeps it is in `core/attestation/methods`.
+ * What a ticket can promise of a confirmation, and what a receipt must show for it. One file holds one
+ * promise: its fields in the policy, the evidence and the verdict, its words, and the comparison of what was
+ * promised with what was done. The method that keeps it is in `core/attestation/methods`.
  */
 export interface ReceiptPromise<
   Policy extends Shape = Shape,

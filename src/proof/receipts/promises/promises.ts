@@ -10,8 +10,8 @@ import { weights } from './weights.ts';
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
- * The promises that receipts are verified by, in the order in which documents name their fields. Documents are strict: a
- * field or word that belongs to none of these promises is refused.
+ * The promises that receipts are verified by, in the order in which documents name their fields. Documents
+ * are strict: a field or word that belongs to none of these promises is refused.
  */
 export class Promises<Policy extends Shape, Evidence extends Shape, Verdict extends Shape, Word extends string> {
   readonly policy: Policy;
@@ -40,7 +40,10 @@ export class Promises<Policy extends Shape, Evidence extends Shape, Verdict exte
     { properties: [], notChecked: [] },
   );
 
-  /** These promises and one more. Throws where it takes a field or a word of another: it could make that one looser. */
+  /**
+   * These promises and one more. Throws where it takes a field or a word of another: it could make that one
+   * looser.
+   */
   with<P extends Shape, E extends Shape, V extends Shape, W extends string>(
     promise: ReceiptPromise<P, E, V, W>,
   ): Promises<Policy & P, Evidence & E, Verdict & V, Word | W> {
