@@ -208,13 +208,13 @@ export async function openAdmission(arena, model) {
   const { PoolQueues, queueOptions } = await dist('ground/bull/fair-queues.js');
   const { Queue } = await import('bullmq');
   const { BlobStore } = await dist('ground/blobs/blob-store.js');
-  const { Catalog } = await dist('core/catalog/catalog.js');
+  const { Catalog, CatalogModel } = await dist('core/catalog/catalog.js');
   const { createLogger } = await dist('ground/logging/logger.js');
   const { PriceTable } = await dist('surfaces/ledger/price-table.js');
   const { Webhooks } = await dist('surfaces/webhooks/webhook.store.js');
   const { RateLimits } = await dist('surfaces/tenants/rate-limits.js');
   const [redis, queueRedis] = [arena.connect('api'), arena.connect('api')];
-  const catalog = new Catalog([model]);
+  const catalog = new Catalog([CatalogModel.parse(model)]);
   const queues = catalog.queues().map((name) => new Queue(name, queueOptions(queueRedis, keys.poolQueues)));
   const admission = new Admission({
     redis,

@@ -5,7 +5,7 @@ import { dist } from './arena.mjs';
 
 const { LlamaEngine } = await dist('core/engines/llama-engine.js');
 const { runToEnd } = await dist('core/engines/engine.js');
-const { limitsOf, sumOfMargins } = await dist('core/attestation/tokens.js');
+const { limitsOf, sumOfMargins } = await dist('core/attestation/calibration.js');
 const { sha256Hex } = await dist('ground/blobs/sha256.js');
 
 const models = new URL('../models/', import.meta.url).pathname;

@@ -8,7 +8,7 @@ const load = (path) => import(new URL(`../dist/${path}`, import.meta.url).href);
 const { generateSigningKeyPem, signingKeyFromPem, workerIdOf } = await load('ground/keys/signing-key.js');
 const { signPayload } = await load('proof/receipts/dsse.js');
 const { receiptFile, policyDigest } = await load('proof/receipts/receipt.js');
-const { BINDING_PROPERTIES } = await load('proof/receipts/statements.js');
+const { BINDING_PROPERTIES } = await load('proof/receipts/promises/binding.js');
 const { keyringEntry } = await load('proof/receipts/keyring.js');
 const { formatCheckpoint } = await load('proof/tlog/checkpoint.js');
 const { logEntry } = await load('proof/tlog/log-entry.js');

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { countVotes, type Vote } from '../../src/core/attestation/quorum.ts';
+import { countVotes, type Vote } from '../../src/core/attestation/methods/quorum.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { workerEntry } from '../../src/core/registry/worker-list.ts';
 import type { HandWorker } from '../support/hand-worker.ts';

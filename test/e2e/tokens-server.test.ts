@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Calibration, limitsOf, sumOfMargins } from '../../src/core/attestation/tokens.ts';
+import { Calibration, limitsOf, sumOfMargins } from '../../src/core/attestation/calibration.ts';
 import { runToEnd, type Work } from '../../src/core/engines/engine.ts';
 import { OpenAiEngine } from '../../src/core/engines/openai-engine.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';

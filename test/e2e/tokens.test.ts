@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { noiseOf } from '../../src/core/attestation/tokens.ts';
+import { noiseOf } from '../../src/core/attestation/calibration.ts';
 import type { LlamaEngine } from '../../src/core/engines/llama-engine.ts';
 import { SeededDraws } from '../../src/core/engines/seeded-draws.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Calibration, limitsOf, sumOfMargins, type Noise } from '../../src/core/attestation/tokens.ts';
+import { Calibration, limitsOf, sumOfMargins, type Noise } from '../../src/core/attestation/calibration.ts';
 import { runToEnd, type EngineResult, type Replay, type Work } from '../../src/core/engines/engine.ts';
 import { LlamaEngine } from '../../src/core/engines/llama-engine.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';

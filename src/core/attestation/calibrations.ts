@@ -1,14 +1,13 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Calibration } from './tokens.ts';
+import { Calibration } from './calibration.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import { canReplay, type Engine } from '../engines/engine.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 
 export interface CalibrationFile {
   readonly calibration: Calibration;
-  /** Of the file's bytes: by it, verdicts name the thresholds that they applied. */
+  /** Of the file's bytes. Verdicts name the thresholds that they applied by it. */
   readonly sha256: string;
   readonly bytes: Buffer;
 }
@@ -16,7 +15,10 @@ export interface CalibrationFile {
 /** The calibrations that come with the demonstration model. */
 const OWN = fileURLToPath(new URL('../../../models', import.meta.url));
 
-/** The calibrations of a folder (`*.calibration.json`), by the digest of their model. Throws CodedError `config_invalid`. */
+/**
+ * The calibrations of a folder (`*.calibration.json`), by the digest of their model. Throws CodedError
+ * `config_invalid`.
+ */
 export function readCalibrations(folder = OWN): Map<string, CalibrationFile> {
   let path = folder;
   try {
@@ -35,18 +37,4 @@ export function readCalibrations(folder = OWN): Map<string, CalibrationFile> {
       hint: 'make one with: countersign calibrate',
     });
   }
-}
-
-/** What an attestor can do for a model, besides `binding`. */
-export type Method = 'recompute' | 'tokens';
-
-/** The slower methods that an attestor with this engine and these calibrations serves. */
-export function methodsOf(engine: Engine, calibrations: ReadonlyMap<string, CalibrationFile>): Method[] {
-  const { version } = engine.identity;
-  const calibration = calibrations.get(engine.model.sha256)?.calibration;
-  const isCalibrated = calibration?.engine.name === engine.identity.name && calibration.engine.version === version;
-  return [
-    ...(engine.repeatable === 'no' ? [] : (['recompute'] as const)),
-    ...(canReplay(engine) && isCalibrated ? (['tokens'] as const) : []),
-  ];
 }

@@ -1,6 +1,7 @@
 /**
- * A sequential test for each worker and model (CUSUM; Page, 1954): findings of the slow methods raise or lower a score, and a worker whose
- * score passes the limit is quarantined. One flag never is enough: honest machines are flagged now and then.
+ * A sequential test for each worker and model (CUSUM; Page, 1954). Findings of the slow methods raise or
+ * lower a score, and a worker whose score passes the limit is quarantined. One flag is never enough: honest
+ * machines are flagged now and then.
  */
 
 /** Honest workers are flagged in no more of their checks. */

@@ -11,8 +11,9 @@ import {
 } from '../../proof/receipts/dsse.ts';
 
 /**
- * What a worker or an attestor says about itself while it lives. A worker signs it, so that none speaks for another; what it
- * says is its word alone, a hint for people and for admission, and no document depends on it.
+ * What a worker or an attestor says about itself while it lives. A worker signs it, so that none speaks for
+ * another; what it says is its word alone, a hint for people and for admission, and no document depends on
+ * it.
  */
 export const Announcement = z.object({
   id: z.string().max(64),
@@ -66,7 +67,10 @@ export async function withdraw(redis: Redis, keys: RedisKeys, role: 'worker' | '
   await redis.zrem(role === 'worker' ? keys.workers : keys.attestors, id);
 }
 
-/** Everyone of a role who is there now: at most 1,000, the ones heard of last. Malformed announcements, and those that a worker did not sign itself, are left out. */
+/**
+ * Everyone of a role who is there now: at most 1,000, the ones heard of last. Malformed announcements, and
+ * those that a worker did not sign itself, are left out.
+ */
 export async function present(redis: Redis, keys: RedisKeys, role: 'worker' | 'attestor'): Promise<Announcement[]> {
   const since = Date.now() - 2 * ANNOUNCEMENT_LIFE_MS;
   const ids = await redis.zrangebyscore(

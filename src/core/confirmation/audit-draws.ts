@@ -6,18 +6,17 @@ import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Sequencer } from './sequencer.ts';
 
 const DAY_MS = 86_400_000;
-/** A day's secret is told when no job of that day can be open any more. */
+/** A day's secret is published when no job of that day can be open any more. */
 const TELL_AFTER_DAYS = 3;
 const TOLD_DAYS = 30;
-
-export type DrawnMethod = 'recompute' | 'tokens' | 'audit';
 
 const dayOf = (ms: number) => new Date(ms).toISOString().slice(0, 10);
 
 /**
- * Which attempts are drawn for slow methods: by a secret of the day on which the job was asked. The log holds a digest of each
- * day's secret before that day begins, and the secret is told when the day's jobs have ended: then anyone can check
- * that an attestor drew as it had to, and it could not have chosen after it saw the answers. All attestors with one key draw alike.
+ * Which attempts are drawn for slow methods, by a secret of the day on which the job was asked. The log holds
+ * a digest of each day's secret before that day begins, and the secret is published when the day's jobs have
+ * ended. Then anyone can check that an attestor drew as it had to, and that it could not choose after it saw
+ * the answers. All attestors with one key draw alike.
  */
 export class AuditDraws {
   readonly #signingKey: SigningKey;
@@ -28,11 +27,11 @@ export class AuditDraws {
   }
 
   /** The same attempt is always drawn alike, whichever attestor looks and however often. */
-  isDrawn(method: DrawnMethod, share: number, job: string, epoch: number, createdMs: number): boolean {
+  isDrawn(label: string, share: number, job: string, epoch: number, createdMs: number): boolean {
     if (share <= 0) return false;
     if (share >= 1) return true;
     const draw = createHmac('sha256', this.#secretOf(dayOf(createdMs)))
-      .update(`countersign/draw/v1\0${method}\0${job}\0${epoch}`)
+      .update(`countersign/draw/v1\0${label}\0${job}\0${epoch}`)
       .digest();
     return draw.readUIntBE(0, 6) / 2 ** 48 < share;
   }
@@ -46,7 +45,7 @@ export class AuditDraws {
     }
   }
 
-  /** Tells the secrets of days that are over. */
+  /** Publishes the secrets of days that are over. */
   async tell(redis: Redis, keys: RedisKeys, nowMs: number): Promise<void> {
     const told = Array.from({ length: TOLD_DAYS }, (_, at) => dayOf(nowMs - (TELL_AFTER_DAYS + at) * DAY_MS));
     await redis.hset(

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { MAX_STATEMENT_BYTES } from '../attestation/binding.ts';
+import { MAX_STATEMENT_BYTES } from '../attestation/methods/binding.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
@@ -9,7 +9,9 @@ import { loadScript } from '../../ground/redis/script.ts';
 
 const READ = loadScript(new URL('./lua/read-cases.lua', import.meta.url), parseCases);
 
-/** Which attempt of which job is asked about; epoch and field are the current and committed ones where absent. */
+/**
+ * Which attempt of which job is asked about; epoch and field are the current and committed ones where absent.
+ */
 export interface CaseRef {
   readonly id: string;
   readonly epoch?: number;
@@ -42,7 +44,10 @@ export interface CaseFile {
   readonly field: string;
   readonly statement: Statement;
   readonly inlineOutput: string | undefined;
-  /** Time left on the lease; 0 where nobody holds it, and where the case named its epoch: its lease decides nothing. */
+  /**
+   * Time left on the lease; 0 where nobody holds it, and where the case named its epoch: its lease decides
+   * nothing.
+   */
   readonly leaseMs: number;
 }
 

@@ -13,9 +13,9 @@ const RELOAD_MS = 1_000;
 type RecordList = (keyId: string, payload: Buffer) => Promise<unknown>;
 
 /**
- * The workers whose signatures count, from the signed list. It is read again when it changes, so that a worker is taken out
- * within a second. A list with a lower serial than any attestor has seen is refused (a rollback), as is one that is unreadable:
- * the last good one stays in force, until the day on which it ends.
+ * The workers whose signatures count, from the signed list. It is read again when it changes, so that a
+ * worker is taken out within a second. A list with a lower serial than any attestor has seen is refused (a
+ * rollback), as is one that is unreadable: the last good one stays in force, until the day on which it ends.
  */
 export class EnrolledWorkers {
   readonly #path: string;
@@ -61,8 +61,8 @@ export class EnrolledWorkers {
   }
 
   /**
-   * The key of a worker whose word counts at this time (ms), or why it does not. Throws CodedError `registry_expired`: then
-   * nobody's does, and nobody is refuted for it.
+   * The key of a worker whose word counts at this time (ms), or why it does not. Throws CodedError
+   * `registry_expired`: then nobody's does, and nobody is refuted for it.
    */
   find(id: string, atMs: number): PublicKey | 'WORKER_UNKNOWN' | 'WORKER_QUARANTINED' | WorkerRefusal {
     if (atMs > this.#expiresMs)

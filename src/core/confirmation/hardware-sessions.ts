@@ -20,7 +20,7 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { PublicKey } from '../../ground/keys/signing-key.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
-import type { Hardware } from '../../proof/receipts/statements.ts';
+import type { Hardware } from '../../proof/receipts/promises/tee.ts';
 
 const LOOK_EVERY_MS = 1_000;
 const RETRY_MS = 5_000;
@@ -49,8 +49,9 @@ export function readTeePolicy(path: string): { policy: TeePolicy; bytes: Buffer 
 }
 
 /**
- * Challenges workers for evidence of their machines and judges what they hand in, beside the path of jobs: a verdict only looks
- * up what was found. Every attestor judges for itself; challenges are shared, so that a worker answers one of them.
+ * Challenges workers for evidence of their machines and judges what they hand in, beside the path of jobs: a
+ * verdict only looks up what was found. Every attestor judges for itself; challenges are shared, so that a
+ * worker answers one of them.
  */
 export class HardwareSessions {
   readonly #redis: Redis;
@@ -200,7 +201,10 @@ export class HardwareSessions {
   }
 }
 
-/** Whether the worker is at fault, and not a maker that is away, a disk that is full, or a list that has ended. */
+/**
+ * Whether the worker is at fault, and not a maker that is away, a disk that is full, or a list that has
+ * ended.
+ */
 function isAboutEvidence(error: unknown): boolean {
   return error instanceof TeeRefused || error instanceof z.ZodError || error instanceof SyntaxError;
 }

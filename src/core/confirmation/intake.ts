@@ -19,10 +19,15 @@ export const ruled = channel('countersign.attestor.ruled');
 
 const GROUP = 'attestors';
 const BATCH = 50;
-/** Batches that are judged, logged and ruled on at once; unread entries wait in the stream, where others can take them. */
+/**
+ * Batches that are judged, logged and ruled on at once; unread entries wait in the stream, where others can
+ * take them.
+ */
 const MAX_IN_HAND = 10;
 const BLOCK_MS = 2_000;
-/** An entry that another attestor has held for longer is taken over: it died, or it is slower than it may be. */
+/**
+ * An entry that another attestor has held for longer is taken over: it died, or it is slower than it may be.
+ */
 const TAKE_OVER_MS = 5_000;
 
 interface Entry {
@@ -47,9 +52,10 @@ interface IntakeParts {
 }
 
 /**
- * Reads what workers commit and what users cancel, in batches, a few of them in hand at once (one is checked while
- * another waits for the log), judges, rules and acknowledges, in this order. A crash at any point leaves entries that are read again; ruling twice changes nothing, because a ruling names the epoch
- * that it is about.
+ * Reads what workers commit and what users cancel, in batches, a few of them in hand at once (one is checked
+ * while another waits for the log), judges, rules and acknowledges, in this order. A crash at any point
+ * leaves entries that are read again; ruling twice changes nothing, because a ruling names the epoch that it
+ * is about.
  */
 export class Intake {
   readonly #parts: IntakeParts;
@@ -277,7 +283,10 @@ function parseStreams(keys: RedisKeys, reply: unknown): Entry[] {
   );
 }
 
-/** Entries of the attestation stream are hostile input: what is not of our shape is acknowledged and forgotten. */
+/**
+ * Entries of the attestation stream are hostile input: what is not of our shape is acknowledged and
+ * forgotten.
+ */
 function parseEntries(stream: Entry['stream'], entries: unknown): Entry[] {
   if (!Array.isArray(entries)) return [];
   return entries.flatMap((entry: unknown): Entry[] => {

@@ -5,7 +5,10 @@ import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
 
-/** What a worker's release leads to; undefined where it is not the claimant's word, and the lease must run out instead. */
+/**
+ * What a worker's release leads to; undefined where it is not the claimant's word, and the lease must run out
+ * instead.
+ */
 export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling | undefined {
   const release = readRelease(file, enrolled);
   if (release === undefined) return undefined;

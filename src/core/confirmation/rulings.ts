@@ -30,7 +30,9 @@ export interface Ruling {
   /** A sentence for people, without anything about other tenants. */
   readonly detail: string;
   readonly verdict?: { readonly signed: SignedPayload; readonly field: string };
-  /** The size of a published checkpoint by which the verdict stands in the log; without it, nothing is done. */
+  /**
+   * The size of a published checkpoint by which the verdict stands in the log; without it, nothing is done.
+   */
   readonly logSize?: number;
 }
 
@@ -54,8 +56,8 @@ export class Rulings {
   }
 
   /**
-   * Applies the rulings, each by itself. A crash after the script and before the delivery leaves a queued job without
-   * one; the sweep adds it.
+   * Applies the rulings, each by itself. A crash after the script and before the delivery leaves a queued job
+   * without one; the sweep adds it.
    */
   async apply(rulings: readonly Ruling[]): Promise<RulingReply[]> {
     if (rulings.length === 0) return [];

@@ -32,7 +32,10 @@ const RETRY_MS = 200;
 const BUSY = 16;
 const REST = 2;
 const MAX_REST_MS = 30;
-/** The copy of the checkpoint and of what it has beyond whole tiles is for offline audits, and to notice a Redis that lost data. */
+/**
+ * The copy of the checkpoint and of what it has beyond whole tiles is for offline audits, and to notice a
+ * Redis that lost data.
+ */
 const COPY_EVERY_MS = 1_000;
 
 export interface VerdictToLog {
@@ -61,12 +64,14 @@ interface SequencerParts {
 }
 
 /**
- * Puts verdicts into the log and waits until they stand in a checkpoint. Entries that come while tiles are being
- * written share the next checkpoint, so that a batch is as large as the load makes it and a single one waits for nobody.
+ * Puts verdicts into the log and waits until they stand in a checkpoint. Entries that come while tiles are
+ * being written share the next checkpoint, so that a batch is as large as the load makes it and a single one
+ * waits for nobody.
  *
- * Redis decides the order; every attestor turns it into the same tiles, and the checkpoint that is published only grows.
- * What a crash leaves: after `sequence`, entries that any attestor publishes; after the tiles, files that are
- * written again with the same bytes; after `publish`, an entry that the case meets again when it is judged again.
+ * Redis decides the order; every attestor turns it into the same tiles, and the checkpoint that is published
+ * only grows. What a crash leaves: after `sequence`, entries that any attestor publishes; after the tiles,
+ * files that are written again with the same bytes; after `publish`, an entry that the case meets again when
+ * it is judged again.
  */
 export class Sequencer {
   readonly #parts: SequencerParts;
@@ -89,7 +94,10 @@ export class Sequencer {
     );
   }
 
-  /** Throws CodedError `log_diverged` where the files hold more than Redis knows of: publishing would then fork the log. */
+  /**
+   * Throws CodedError `log_diverged` where the files hold more than Redis knows of: publishing would then
+   * fork the log.
+   */
   async start(): Promise<void> {
     const onDisk = await this.#parts.files.readCheckpoint();
     const { size } = await this.#read();
@@ -110,7 +118,10 @@ export class Sequencer {
     if (this.#uncopied !== undefined) await this.#copy();
   }
 
-  /** Resolves to sizes of published checkpoints in which they stand; undefined where the epoch no longer waits for a verdict. */
+  /**
+   * Resolves to sizes of published checkpoints in which they stand; undefined where the epoch no longer waits
+   * for a verdict.
+   */
   async log(verdicts: readonly VerdictToLog[]): Promise<(number | undefined)[]> {
     if (verdicts.length === 0) return [];
     const { redis, keys } = this.#parts;
@@ -131,7 +142,10 @@ export class Sequencer {
     return Promise.all(sizes);
   }
 
-  /** Gives a document that verdicts rest on its place in the log, once; resolves to that place, which the next checkpoint publishes. */
+  /**
+   * Gives a document that verdicts rest on its place in the log, once; resolves to that place, which the next
+   * checkpoint publishes.
+   */
   async logDocument(kind: Exclude<LogEntryKind, 'verdict'>, keyId: string, payload: Buffer): Promise<number> {
     const { redis, keys } = this.#parts;
     const salt = freshRandom(SALT_BYTES);

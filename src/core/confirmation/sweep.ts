@@ -25,9 +25,9 @@ const PRUNE_EVERY_MS = 5_000;
 const PRUNE_BATCH = 500;
 
 /**
- * Looks after every open job whose time has come: expired, cancelled, abandoned by its worker, lost by the queue, or
- * unheard by the intake. Every attestor sweeps; two that look at one job do the same thing twice, and the second
- * time changes nothing. It requeues and judges by the same code as the normal path.
+ * Looks after every open job whose time has come: expired, cancelled, abandoned by its worker, lost by the
+ * queue, or unheard by the intake. Every attestor sweeps; two that look at one job do the same thing twice,
+ * and the second time changes nothing. It requeues and judges by the same code as the normal path.
  */
 export class Sweep {
   readonly #parts: SweepParts;
@@ -93,8 +93,9 @@ export class Sweep {
   }
 
   /**
-   * Adds the deliveries that BullMQ no longer has: never added (a crash after admission or after a ruling), or deleted
-   * by a hostile worker of the pool. A second delivery of a job does no harm, since only one claim succeeds.
+   * Adds the deliveries that BullMQ no longer has: never added (a crash after admission or after a ruling),
+   * or deleted by a hostile worker of the pool. A second delivery of a job does no harm, since only one claim
+   * succeeds.
    */
   async #redeliver(files: readonly CaseFile[]): Promise<void> {
     const { redis, keys, queues, logger } = this.#parts;

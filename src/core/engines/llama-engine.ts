@@ -1,18 +1,20 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { LlamaContext, LlamaModel, Token } from 'node-llama-cpp';
+import { z } from 'zod';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { INPUTS, OUTPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type FinishReason, type Replay, type Work } from './engine.ts';
-import type { Usage } from '../../proof/receipts/statements.ts';
+import type { Usage } from '../../proof/receipts/fields.ts';
+import { ENTRY_FIELDS, defineEngine } from './engine-kind.ts';
 import { packageIdentity } from './package-digest.ts';
 import { SeededDraws } from './seeded-draws.ts';
 import { Transcript } from './transcript.ts';
 
 /**
  * Any GGUF file, in this process, through node-llama-cpp. Threads are set explicitly: the default can be a
- * thousand times slower on a small busy machine. One sequence of the context runs one job; sequences are not shared,
- * so that the answer to a ticket depends on nothing but the ticket.
+ * thousand times slower on a small busy machine. One sequence of the context runs one job; sequences are not
+ * shared, so that the answer to a ticket depends on nothing but the ticket.
  */
 export class LlamaEngine implements Engine {
   readonly identity;
@@ -145,8 +147,8 @@ export class LlamaEngine implements Engine {
   }
 
   /**
-   * The method `tokens` (Token-DiFR, margins in logits): one pass over prompt and answer finds where the sampler would have
-   * drawn something else, and a second one measures by how much, at those places only.
+   * The method `tokens` (Token-DiFR, margins in logits): one pass over prompt and answer finds where the
+   * sampler would have drawn something else, and a second one measures by how much, at those places only.
    */
   async replay(work: Work, input: unknown, tokens: readonly number[], signal: AbortSignal): Promise<Replay> {
     const prompt = this.#model.tokenize(promptOf(work, input));
@@ -171,7 +173,8 @@ export class LlamaEngine implements Engine {
       const drawn = await this.#pass(work, prompt, isEnded ? claimed : claimed.slice(0, -1), undefined);
       signal.throwIfAborted();
       const last = drawn[claimed.length]?.next.token;
-      // The answer that goes on no further, without a stop text and below its length, must end because the model ended it.
+      // The answer that goes on no further, without a stop text and below its length, must end because the
+      // model ended it.
       if (isEnded) claimed.push(last != null && this.#model.isEogToken(last) ? last : this.#endToken());
       const missed = claimed.flatMap((token, at) => (drawn[at]?.next.token === token ? [] : [at]));
       const measured = missed.length === 0 ? [] : await this.#pass(work, prompt, claimed.slice(0, -1), new Set(missed));
@@ -197,7 +200,10 @@ export class LlamaEngine implements Engine {
     }
   }
 
-  /** For each place of the answer up to the one after these tokens: the token that the sampler draws, or all probabilities where wanted. */
+  /**
+   * For each place of the answer up to the one after these tokens: the token that the sampler draws, or all
+   * probabilities where wanted.
+   */
   async #pass(work: Work, prompt: readonly Token[], before: readonly Token[], wanted: ReadonlySet<number> | undefined) {
     const options = samplingOf(work);
     const generateNext = wanted === undefined ? { token: true, options } : { probabilities: true, options };
@@ -245,7 +251,9 @@ export class LlamaEngine implements Engine {
   }
 }
 
-/** The prompt text of a job. The demonstration model knows no chat template; turns are written out plainly. */
+/**
+ * The prompt text of a job. The demonstration model knows no chat template; turns are written out plainly.
+ */
 function promptOf(work: Work, input: unknown): string {
   switch (work.task) {
     case 'completion':
@@ -297,9 +305,9 @@ function greedyMargin(probabilities: ReadonlyMap<Token, number>, token: Token): 
 const logit = (share: number) => Math.log((share + 1e-12) / (Math.max(0, 1 - share) + 1e-12));
 
 /**
- * How much noise of the logits explains that `draw` picked this token from the cumulative sum of probabilities in falling order:
- * the lesser of what makes the claimed and the expected token change places, and of what moves the token's interval to the
- * draw. In units of the logits over the temperature.
+ * How much noise of the logits explains that `draw` picked this token from the cumulative sum of
+ * probabilities in falling order: the lesser of what makes the claimed and the expected token change places,
+ * and of what moves the token's interval to the draw. In units of the logits over the temperature.
  */
 function sampledMargin(probabilities: ReadonlyMap<Token, number>, token: Token, draw: number): number {
   let [sum, from, to, claimed, expected] = [0, 1, 1, 0, 0];
@@ -322,3 +330,38 @@ async function fileDigest(path: string): Promise<string> {
   }
   return hash.digest('hex');
 }
+
+export const llama = defineEngine({
+  name: 'llama',
+  schema: z.strictObject({
+    ...ENTRY_FIELDS,
+    engine: z.literal('llama'),
+    /** GGUF file; relative to the catalog. */
+    file: z.string().min(1),
+    contextTokens: z.number().int().min(16).max(1_048_576).default(256),
+    parallel: z.number().int().min(1).max(64).default(4),
+    threads: z.number().int().min(1).max(256).default(1),
+    gpu: z.boolean().default(false),
+  }),
+  capabilities: ({ parallel }) => ({
+    repeats: 'exact',
+    measuresWeights: true,
+    features: [],
+    parallel,
+    replay: { measure: 'margin', maxTemperature: 2 },
+  }),
+  load: (entry) => LlamaEngine.load(entry),
+  located: (entry, at) => ({ ...entry, file: at(entry.file) }),
+  // What honest workers differ in must not count against them. Several threads of a small model are slow on a
+  // busy machine, so that few answers are made with them.
+  conditions: (entry) =>
+    [
+      { threads: 1, parallel: 1, parts: 11 },
+      { threads: 1, parallel: 4, parts: 12 },
+      { threads: 2, parallel: 1, parts: 1 },
+    ].map(({ threads, parallel, parts }) => ({
+      words: `threads ${threads}, ${parallel} at once`,
+      parts,
+      model: { ...entry, threads, parallel },
+    })),
+});

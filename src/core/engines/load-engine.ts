@@ -1,12 +1,9 @@
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import type { CatalogModel } from '../catalog/catalog.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
-import type { Params, Task } from '../../proof/receipts/statements.ts';
-import { EmbedEngine } from './embed-engine.ts';
+import type { Params } from '../../proof/receipts/statements.ts';
+import type { Task } from '../../proof/receipts/fields.ts';
 import { runToEnd, type Engine } from './engine.ts';
-import { LlamaEngine } from './llama-engine.ts';
-import { NoopEngine } from './noop-engine.ts';
-import { OpenAiEngine } from './openai-engine.ts';
+import type { EngineModel } from './engine-kind.ts';
 
 const SELF_CHECK_MS = 60_000;
 const PARAMS: Params = { max_tokens: 4, temperature: 0, top_p: 1, seed: 1, stop: [] };
@@ -18,13 +15,13 @@ const SELF_CHECK_INPUT = {
 } as const satisfies Record<Task, unknown>;
 
 /**
- * The engine of a catalog entry, loaded and proven: it answers each task it is offered for, and an engine that says it
- * repeats itself does. Throws CodedError `engine_unfit` or `model_file_unfit`.
+ * The engine of a catalog entry, loaded and proven: it answers each task it is offered for, and an engine
+ * that says it repeats itself does. Throws CodedError `engine_unfit` or `model_file_unfit`.
  */
-export async function loadEngine(model: CatalogModel): Promise<Engine> {
+export async function loadEngine(model: EngineModel): Promise<Engine> {
   let engine: Engine | undefined;
   try {
-    engine = await open(model);
+    engine = await model.load();
     for (const task of model.tasks) await selfCheck(engine, task);
     return engine;
   } catch (cause) {
@@ -33,19 +30,6 @@ export async function loadEngine(model: CatalogModel): Promise<Engine> {
     throw new CodedError('engine_unfit', `The engine ${model.engine} cannot run ${model.name}: ${messageOf(cause)}`, {
       cause,
     });
-  }
-}
-
-function open(model: CatalogModel): Promise<Engine> {
-  switch (model.engine) {
-    case 'llama':
-      return LlamaEngine.load(model);
-    case 'embed':
-      return EmbedEngine.load(model);
-    case 'openai':
-      return OpenAiEngine.connect({ ...model, endTokens: model.replay?.endTokens });
-    case 'noop':
-      return Promise.resolve(new NoopEngine(model));
   }
 }
 

@@ -1,8 +1,13 @@
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import type { Usage } from '../../proof/receipts/statements.ts';
+import type { Usage } from '../../proof/receipts/fields.ts';
+import { z } from 'zod';
 import type { Engine, EngineResult, Work } from './engine.ts';
+import { ENTRY_FIELDS, defineEngine } from './engine-kind.ts';
 
-/** Computes nothing: for benchmarks, where the figures must be ours and no model's. The digest of no weights is that of no bytes. */
+/**
+ * Computes nothing. It is for benchmarks, where the figures must be ours and no model's. The digest of no
+ * weights is that of no bytes.
+ */
 export class NoopEngine implements Engine {
   readonly identity = { name: 'noop', version: '1', sha256: sha256Hex('noop') };
   readonly model;
@@ -33,3 +38,20 @@ export class NoopEngine implements Engine {
     return Promise.resolve();
   }
 }
+
+export const noop = defineEngine({
+  name: 'noop',
+  schema: z.strictObject({
+    ...ENTRY_FIELDS,
+    engine: z.literal('noop'),
+    parallel: z.number().int().min(1).max(1_024).default(64),
+  }),
+  capabilities: ({ parallel }) => ({
+    repeats: 'exact',
+    measuresWeights: true,
+    features: [],
+    parallel,
+    replay: undefined,
+  }),
+  load: (entry) => Promise.resolve(new NoopEngine(entry)),
+});

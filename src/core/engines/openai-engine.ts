@@ -3,8 +3,9 @@ import { readSecretFile } from '../../ground/keys/key-file.ts';
 import type { Secret } from '../../ground/config/secret.ts';
 import { messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import { INPUTS, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
+import { FEATURES, INPUTS, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type FinishReason, type Replay, type Work } from './engine.ts';
+import { ENTRY_FIELDS, defineEngine } from './engine-kind.ts';
 import { PromptLogprobs, greedyMargin, isLikelyEnd, surprise } from './prompt-logprobs.ts';
 import { stopAt } from './transcript.ts';
 
@@ -60,9 +61,9 @@ const Embeddings = z.object({
 });
 
 /**
- * Any server that speaks the OpenAI API: vLLM, SGLang, llama.cpp's server, Ollama. The weights are behind it, so their
- * digest is what the operator declared and not measured; the evidence and the receipt say so. Cancelling closes the
- * connection, which is how these servers are told to stop.
+ * Any server that speaks the OpenAI API: vLLM, SGLang, llama.cpp's server, Ollama. The weights are behind it,
+ * so their digest is what the operator declared and not measured; the evidence and the receipt say so.
+ * Cancelling closes the connection, which is how these servers are told to stop.
  */
 export class OpenAiEngine implements Engine {
   readonly identity;
@@ -126,21 +127,9 @@ export class OpenAiEngine implements Engine {
   }
 
   async *#generate(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
-    const { max_tokens, temperature, top_p, seed, stop } = work.params;
     const chat = work.task === 'chat';
-    const body = {
-      model: this.#options.remoteModel,
-      ...(chat ? INPUTS.chat.parse(input) : INPUTS.completion.parse(input)),
-      max_tokens,
-      temperature,
-      top_p,
-      seed,
-      ...(stop.length > 0 ? { stop } : {}),
-      stream: true,
-      stream_options: { include_usage: true },
-      ...(this.#options.endTokens === undefined ? {} : { return_token_ids: true }),
-    };
-    const response = await this.#send(chat ? '/v1/chat/completions' : '/v1/completions', body, signal);
+    const path = chat ? '/v1/chat/completions' : '/v1/completions';
+    const response = await this.#send(path, this.#bodyOf(work, input), signal);
     let text = '';
     let pieces = 0;
     let finish: string | undefined;
@@ -173,16 +162,7 @@ export class OpenAiEngine implements Engine {
     if (finish === undefined)
       throw new EngineError('engine_error', 'The inference server ended the stream before the answer was whole.');
     const finishReason: FinishReason = finish === 'length' ? 'length' : toolCalls.length > 0 ? 'tool_calls' : 'stop';
-    const output = chat
-      ? {
-          message:
-            toolCalls.length > 0
-              ? { role: 'assistant', content: text === '' ? null : text, tool_calls: toolCalls }
-              : { role: 'assistant', content: text },
-          finish_reason: finishReason,
-          ...(logprobs.length > 0 ? { logprobs: { content: logprobs } } : {}),
-        }
-      : { text, finish_reason: finishReason };
+    const output = chat ? chatOutput(text, toolCalls, logprobs, finishReason) : { text, finish_reason: finishReason };
     return {
       output: JSON.stringify(output),
       usage: { inputTokens: usage?.prompt_tokens ?? 0, outputTokens: usage?.completion_tokens ?? pieces },
@@ -191,9 +171,26 @@ export class OpenAiEngine implements Engine {
     };
   }
 
+  #bodyOf(work: Work, input: unknown): object {
+    const { max_tokens, temperature, top_p, seed, stop } = work.params;
+    return {
+      model: this.#options.remoteModel,
+      ...(work.task === 'chat' ? INPUTS.chat.parse(input) : INPUTS.completion.parse(input)),
+      max_tokens,
+      temperature,
+      top_p,
+      seed,
+      ...(stop.length > 0 ? { stop } : {}),
+      stream: true,
+      stream_options: { include_usage: true },
+      ...(this.#options.endTokens === undefined ? {} : { return_token_ids: true }),
+    };
+  }
+
   /**
-   * The method `tokens` on a server that tells the log-probabilities of a prompt. Its sampler is not known, so a drawn token is
-   * judged by how surprising it is, and one of temperature 0 by how far it is from the likeliest.
+   * The method `tokens` on a server that tells the log-probabilities of a prompt. Its sampler is not known,
+   * so a drawn token is judged by how surprising it is, and one of temperature 0 by how far it is from the
+   * likeliest.
    */
   async #replay(
     work: Work,
@@ -240,7 +237,10 @@ export class OpenAiEngine implements Engine {
     }
   }
 
-  /** What tokens write after a prompt, up to a stop text. A tokenizer may write the first token of a text otherwise than one that goes on. */
+  /**
+   * What tokens write after a prompt, up to a stop text. A tokenizer may write the first token of a text
+   * otherwise than one that goes on.
+   */
   async #textOf(
     server: PromptLogprobs,
     prompt: readonly number[],
@@ -272,7 +272,10 @@ export class OpenAiEngine implements Engine {
     };
   }
 
-  /** One request; turns refusals and overload into failures that the job understands. Redirects are not followed. */
+  /**
+   * One request; turns refusals and overload into failures that the job understands. Redirects are not
+   * followed.
+   */
   async #send(path: string, body: unknown, signal: AbortSignal): Promise<Response> {
     const request = {
       method: body === undefined ? 'GET' : 'POST',
@@ -285,7 +288,8 @@ export class OpenAiEngine implements Engine {
       signal,
     } as const;
     const url = `${this.#options.baseUrl.replace(/\/$/, '')}${path}`;
-    // A kept connection that the server had just closed says nothing about the server: once more, on a new one.
+    // A kept connection that the server had just closed says nothing about the server: once more, on a new
+    // one.
     const response = await fetch(url, request).catch((error: unknown) => {
       signal.throwIfAborted();
       if (!isClosedConnection(error)) throw error;
@@ -326,6 +330,22 @@ function mergeToolCall(
     throw new EngineError('engine_refused', 'The answer is longer than an output may be.');
 }
 
+function chatOutput(
+  text: string,
+  toolCalls: readonly ToolCall[],
+  logprobs: readonly object[],
+  finishReason: FinishReason,
+): object {
+  return {
+    message:
+      toolCalls.length > 0
+        ? { role: 'assistant', content: text === '' ? null : text, tool_calls: toolCalls }
+        : { role: 'assistant', content: text },
+    finish_reason: finishReason,
+    ...(logprobs.length > 0 ? { logprobs: { content: logprobs } } : {}),
+  };
+}
+
 /** As Node's fetch says that the other side closed before it answered. */
 function isClosedConnection(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined;
@@ -348,3 +368,49 @@ async function* serverSentData(response: Response): AsyncGenerator<string> {
     for (const line of lines) if (line.startsWith('data:')) yield line.slice(5).trim();
   }
 }
+
+const originOf = (url: string) => new URL(url).origin;
+
+export const openAi = defineEngine({
+  name: 'openai',
+  schema: z.strictObject({
+    ...ENTRY_FIELDS,
+    engine: z.literal('openai'),
+    /** Address of the server up to and without `/v1`. */
+    baseUrl: z.url({ protocol: /^https?$/ }),
+    remoteModel: z.string().min(1),
+    apiKeyFile: z.string().optional(),
+    timeoutMs: z.number().int().min(100).max(3_600_000).default(120_000),
+    parallel: z.number().int().min(1).max(1_024).default(16),
+    /** The attestors' own server of the same model, where both servers tell tokens as vLLM does. */
+    replay: z
+      .strictObject({
+        baseUrl: z.url({ protocol: /^https?$/ }),
+        remoteModel: z.string().min(1).optional(),
+        apiKeyFile: z.string().optional(),
+        /** Ids of the tokens that end an answer. */
+        endTokens: z.array(z.number().int().min(0)).min(1).max(16),
+      })
+      .optional(),
+    /** What the server takes beyond text. */
+    features: z.array(z.enum(FEATURES)).default([...FEATURES]),
+  }),
+  // A server that only tells log-probabilities cannot judge what is hotter than they are.
+  capabilities: ({ parallel, features, replay }) => ({
+    repeats: 'no',
+    measuresWeights: false,
+    features,
+    parallel,
+    replay: replay && { measure: 'surprise', maxTemperature: 1 },
+  }),
+  load: (entry) => OpenAiEngine.connect({ ...entry, endTokens: entry.replay?.endTokens }),
+  problem: ({ name, baseUrl, replay }) =>
+    replay !== undefined && originOf(replay.baseUrl) === originOf(baseUrl)
+      ? `${name} would be judged by the very server that answered; replay.baseUrl must be another.`
+      : undefined,
+  reference: (entry) => {
+    if (entry.replay === undefined) return entry;
+    const { baseUrl, remoteModel = entry.remoteModel, apiKeyFile } = entry.replay;
+    return { ...entry, baseUrl, remoteModel, apiKeyFile };
+  },
+});

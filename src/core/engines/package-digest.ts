@@ -5,7 +5,10 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 
 const require = createRequire(import.meta.url);
 
-/** Version and manifest digest of an installed package: what "engine build" means for an engine that npm delivers. */
+/**
+ * Version and manifest digest of an installed package: what "engine build" means for an engine that npm
+ * delivers.
+ */
 export function packageIdentity(name: string): { version: string; sha256: string; folder: string } {
   const folder = packageFolder(name);
   const manifest = readFileSync(join(folder, 'package.json'), 'utf8');

@@ -2,8 +2,9 @@ import { z } from 'zod';
 import { EngineError } from './engine.ts';
 
 /**
- * What vLLM's server says of tokens: `/tokenize`, `/detokenize`, and the log-probabilities of a prompt that `/v1/completions` tells with
- * `prompt_logprobs` (vLLM, "OpenAI-Compatible Server": extra parameters and extra APIs).
+ * What vLLM's server says of tokens: `/tokenize`, `/detokenize`, and the log-probabilities of a prompt that
+ * `/v1/completions` tells with `prompt_logprobs` (vLLM, "OpenAI-Compatible Server": extra parameters and
+ * extra APIs).
  */
 const Tokenized = z.looseObject({
   tokens: z.array(z.number().int().min(0)),
@@ -40,7 +41,9 @@ export class PromptLogprobs {
     this.#post = post;
   }
 
-  /** The tokens of a prompt, or of turns as the model's template writes them, and how many the model takes. */
+  /**
+   * The tokens of a prompt, or of turns as the model's template writes them, and how many the model takes.
+   */
   async tokenize(
     input: { prompt: string } | { messages: readonly object[] },
     signal: AbortSignal,
@@ -92,8 +95,9 @@ export class PromptLogprobs {
 const FALSE_ENDS = 1e-4;
 
 /**
- * Whether an answer of `count` tokens may well end with this one. One token says little by its surprise; but a model that ends with the
- * probability p at a place does so by chance in at most the share `count × p` of its answers.
+ * Whether an answer of `count` tokens may well end with this one. One token says little by its surprise; but
+ * a model that ends with the probability p at a place does so by chance in at most the share `count × p` of
+ * its answers.
  */
 export function isLikelyEnd(end: ScoredToken, count: number, temperature: number): boolean {
   if (temperature === 0) return true;
@@ -107,9 +111,9 @@ export function greedyMargin({ logprob, likeliest: [best = logprob] }: ScoredTok
 }
 
 /**
- * How surprising a drawn token is: -ln of the probability that a draw is as unlikely as it or more. Of honest draws its mean is 1 or
- * less, whatever the text. What the server does not tell is counted for the token: the rest of the probability is taken as large
- * as it can be at this temperature, which must be at most 1.
+ * How surprising a drawn token is: -ln of the probability that a draw is as unlikely as it or more. Of honest
+ * draws its mean is 1 or less, whatever the text. What the server does not tell is counted for the token: the
+ * rest of the probability is taken as large as it can be at this temperature, which must be at most 1.
  */
 export function surprise(token: ScoredToken, temperature: number): number {
   const { rest, whole } = massOf(token, temperature);
@@ -119,7 +123,10 @@ export function surprise(token: ScoredToken, temperature: number): number {
   return Math.min(MOST, -Math.log(Math.min(1, Math.max(tail / whole, 1e-12))));
 }
 
-/** What a temperature makes of the probabilities, before they are made to sum to 1: of the tokens that are not told, at most, and of all. */
+/**
+ * What a temperature makes of the probabilities, before they are made to sum to 1: of the tokens that are not
+ * told, at most, and of all.
+ */
 function massOf({ likeliest }: ScoredToken, temperature: number): { rest: number; whole: number } {
   const least = likeliest.at(-1) ?? 0;
   const untold = Math.max(0, 1 - likeliest.reduce((sum, value) => sum + Math.exp(value), 0));

@@ -1,6 +1,7 @@
 /**
- * The numbers that llama.cpp's sampler draws from a seed, one for each token: `std::mt19937` (Matsumoto and Nishimura, 1998)
- * through `std::uniform_real_distribution<double>`, which takes two of its 32-bit words, the lower first.
+ * The numbers that llama.cpp's sampler draws from a seed, one for each token: `std::mt19937` (Matsumoto and
+ * Nishimura, 1998) through `std::uniform_real_distribution<double>`, which takes two of its 32-bit words, the
+ * lower first.
  */
 export class SeededDraws {
   readonly #state = new Uint32Array(624);

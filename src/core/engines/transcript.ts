@@ -1,8 +1,9 @@
 import type { FinishReason } from './engine.ts';
 
 /**
- * The text that tokens make, as it grows: a character that is not whole yet is kept back, and a stop text ends it. The
- * worker writes with it and the attestor reads with it, so that both mean the same by the same tokens.
+ * The text that tokens make, as it grows: a character that is not whole yet is kept back, and a stop text
+ * ends it. The worker writes with it and the attestor reads with it, so that both mean the same by the same
+ * tokens.
  */
 export class Transcript {
   readonly #detokenize: (tokens: readonly number[]) => string;

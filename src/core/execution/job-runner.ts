@@ -11,11 +11,13 @@ import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES } from '../../proof/tas
 import { freshRandom } from '../../ground/keys/random.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
-import { decodeStored, signPayload } from '../../proof/receipts/dsse.ts';
+import { signPayload } from '../../proof/receipts/dsse.ts';
+import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import {
   EVIDENCE_TYPE,
   RELEASE_TYPE,
   STATEMENT_TYPE,
+  readTicket,
   statementBytes,
   type Evidence,
   type Release,
@@ -135,7 +137,8 @@ export class JobRunner {
   async #answer(claim: Claim, engine: Engine, controller: AbortController): Promise<CommitReply | 'lost'> {
     const startedAt = new Date();
     const { signal } = controller;
-    const attempt = { claim, ...readTicket(claim) };
+    const { ticket, signed: signedTicket } = readTicket(claim.id, claim.ticket);
+    const attempt = { claim, ticket, sha256: sha256Hex(signedTicket.payload) };
     const deadline = setTimeout(
       () => controller.abort(new Stop('deadline')),
       Date.parse(attempt.ticket.predicate.deadline) - Date.now(),
@@ -167,10 +170,10 @@ export class JobRunner {
     const output = Buffer.from(result.output);
     const isInline = output.length <= INLINE_BYTES;
     // A vote is sealed until all have voted, and workers share the folder of blobs.
-    if (output.length > MAX_OUTPUT_BYTES || (!isInline && policy.quorum !== undefined))
+    if (output.length > MAX_OUTPUT_BYTES || (!isInline && PROMISES.isSealed(policy)))
       throw new Stop('output_too_large');
     const outputSha256 = isInline ? sha256Hex(output) : await blobs.put(output);
-    const tokens = policy.tokens === undefined ? undefined : result.tokens && encodeTokens(result.tokens);
+    const tokens = PROMISES.needsTokens(policy) && result.tokens ? encodeTokens(result.tokens) : undefined;
     const tokensText = tokens?.toString('base64') ?? '';
     const areTokensInline = tokensText.length <= INLINE_BYTES;
     if (tokens !== undefined && !areTokensInline) await blobs.put(tokens);
@@ -203,7 +206,7 @@ export class JobRunner {
     signal: AbortSignal,
   ): Promise<EngineResult> {
     // A vote is sealed: another worker could copy what is streamed.
-    const isSealed = ticket.predicate.policy.quorum !== undefined;
+    const isSealed = PROMISES.isSealed(ticket.predicate.policy);
     const chunks = new ChunkStream(this.#parts.redis, this.#parts.keys, claim, this.#worker.id);
     const run = engine.run(workOf(ticket), input, signal);
     try {
@@ -282,16 +285,6 @@ export class JobRunner {
         'the result of this attempt is no longer needed',
       );
   }
-}
-
-/**
- * The ticket is not checked here. Only the API can write tickets, and it checked this one against the schema
- * before it signed it; the attestor verifies the signature, and does not rely on any check by a worker.
- */
-function readTicket(claim: Claim): { ticket: Ticket; sha256: string } {
-  const signed = decodeStored(Buffer.from(claim.ticket));
-  if (signed === undefined) throw new Error(`The ticket of ${claim.id} is not in its stored form.`);
-  return { ticket: JSON.parse(signed.payload.toString('utf8')) as Ticket, sha256: sha256Hex(signed.payload) };
 }
 
 function releaseCodeOf(error: unknown): ReleaseCode | 'lease_lost' {

@@ -1,4 +1,5 @@
 import { freshRandom } from '../../ground/keys/random.ts';
+import { JOB_ID } from '../../proof/receipts/fields.ts';
 
 const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
 
@@ -19,5 +20,5 @@ export function newJobId(nowMs: number): string {
 
 /** Whether a text has the form of a job id. Any other text is answered like an unknown job. */
 export function isJobId(text: string): boolean {
-  return /^job_[0-9a-hjkmnp-tv-z]{26}$/.test(text);
+  return JOB_ID.test(text);
 }

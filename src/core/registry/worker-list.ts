@@ -11,7 +11,7 @@ import {
 } from '../../ground/keys/signing-key.ts';
 import { preAuthEncoding } from '../../proof/receipts/dsse.ts';
 import { ReceiptRefused, type VerifiedReceipt } from '../../proof/receipts/receipt.ts';
-import { WorkerId } from '../../proof/receipts/statements.ts';
+import { WorkerId } from '../../proof/receipts/fields.ts';
 
 /**
  * The workers whose signatures count: a list that the registry's key signs, with a serial number that only

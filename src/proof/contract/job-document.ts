@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Policy } from '../receipts/statements.ts';
 import { CLOSINGS, JOB_STATES } from './job-states.ts';
 
 /** A job as HTTP shows it. */
@@ -8,12 +9,7 @@ export const JobDocument = z.strictObject({
   model: z.string(),
   task: z.string(),
   params: z.looseObject({}),
-  attestation: z.strictObject({
-    recompute: z.number(),
-    tokens: z.number().optional(),
-    quorum: z.strictObject({ of: z.number(), agree: z.number() }).optional(),
-    tee: z.literal(true).optional(),
-  }),
+  attestation: Policy,
   created_at: z.string(),
   deadline: z.string(),
   ended_at: z.string().nullable(),

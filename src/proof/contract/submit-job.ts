@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EVENT_TYPES } from './event-types.ts';
 import { INPUTS } from '../tasks/task-input.ts';
+import { PROMISES } from '../receipts/promises/promises.ts';
 import { Policy } from '../receipts/statements.ts';
 
 /** The body of `POST /v1/jobs`. What is left out gets its default at admission, and stands in the ticket then. */
@@ -21,11 +22,7 @@ const Parameters = z.strictObject({
 const common = {
   model: z.string().min(1).max(63).describe('name of a model from `GET /v1/models`'),
   params: Parameters.optional(),
-  attestation: Policy.partial()
-    .optional()
-    .describe(
-      '`recompute`: the share of such jobs whose answer is computed again by the attestor; `tokens`: the share whose tokens are replayed on its own copy of the model; `quorum`: how many workers of different operators must give the same answer, of how many; `tee`: whether the machine that answers must have proven itself by hardware evidence',
-    ),
+  attestation: Policy.partial().optional().describe(PROMISES.describe()),
   attempts: z.number().int().min(1).max(10).optional().describe('most attempts, 3 by default'),
   webhook: z
     .strictObject({

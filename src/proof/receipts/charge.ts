@@ -1,11 +1,12 @@
+import { PROMISES } from './promises/promises.ts';
 import type { Evidence, Price, Ticket, Verdict } from './statements.ts';
 
 /**
- * What a job costs, in millionths of the currency that the ticket names. It follows from the documents alone,
- * so that anyone with the receipt computes the same number: input and output tokens at the ticket's price for
- * a million of them, the worker's seconds, and the methods that the policy promised. Every vote of a quorum
- * is paid. The sum is rounded up once and is never more than the ticket holds; where the price is fixed, it
- * is all that the ticket holds.
+ * What a job costs, from its documents alone, in millionths of the currency that the ticket names. Anyone
+ * with the receipt comes to the same number: tokens read and written at the ticket's price for a million of
+ * them, the worker's seconds, and the methods that the policy promised. Every run that the promises need is
+ * paid. The sum is rounded up once. It is never more than the ticket holds, and all of it where the ticket
+ * says that the price is fixed.
  */
 export function chargeOf(
   ticket: Ticket['predicate'],
@@ -16,13 +17,12 @@ export function chargeOf(
   if (price === undefined) return 0;
   if (price.fixed === true) return price.hold;
   const seconds = (Date.parse(evidence.finishedAt) - Date.parse(evidence.startedAt)) / 1_000;
-  const votes = verdict.quorum?.votes.length ?? 1;
   const { inputTokens, outputTokens } = verdict.usage ?? evidence.usage;
   const run = runPrice(price, inputTokens, outputTokens, seconds);
-  return Math.min(Math.ceil(votes * run + price.attestation), price.hold);
+  return Math.min(Math.ceil(PROMISES.paidRuns(verdict) * run + price.attestation), price.hold);
 }
 
-/** What one run costs, before rounding, in the unit of the prices. */
+/** Before rounding. */
 export function runPrice(
   { input, output, second }: Pick<Price, 'input' | 'output' | 'second'>,
   inputTokens: number,

@@ -9,11 +9,11 @@ import { verifyLogged, type TlogPolicy, type VerifiedInclusion } from '../tlog/t
 import { chargeOf } from './charge.ts';
 import { Envelope, fromEnvelope, toEnvelope, verifyPayload, type SignedPayload } from './dsse.ts';
 import type { Keyring } from './keyring.ts';
-import { BINDING_PROPERTIES, Evidence, Ticket, Verdict, type Policy } from './statements.ts';
+import { STATEMENTS, type Evidence, type Policy, type Statements, type Ticket, type Verdict } from './statements.ts';
 
 /**
- * The file that an auditor holds: compact JSON in this order and one line feed. `log` shows that the verdict stands in the
- * transparency log: the salt of its entry, and a tlog-proof.
+ * The file that an auditor holds: compact JSON in this order and one line feed. `log` shows that the verdict
+ * stands in the transparency log: the salt of its entry, and a tlog-proof.
  */
 export const ReceiptFile = z.strictObject({
   receipt: z.literal('countersign/v1'),
@@ -60,7 +60,10 @@ export interface VerifiedReceipt {
   readonly outputSha256: string;
   /** Where the verdict stands in the log. */
   readonly logged: VerifiedInclusion;
-  /** What the job costs by its documents, in millionths of the ticket's currency; undefined where it has no price. */
+  /**
+   * What the job costs by its documents, in millionths of the ticket's currency; undefined where it has no
+   * price.
+   */
   readonly charge: number | undefined;
   /** What was found true, one sentence each, for people. */
   readonly checks: string[];
@@ -95,34 +98,37 @@ export function policyDigest(policy: Policy): string {
 }
 
 /**
- * Verifies a receipt from its bytes and a keyring alone: no clock, no network, no service of ours. Give the output
- * or input bytes where you have them, and they are compared too. Throws ReceiptRefused with the first reason found.
+ * Verifies a receipt from its bytes and a keyring alone: no clock, no network, no service of ours. Give the
+ * output or input bytes where you have them, and they are compared too. `statements` are other documents than
+ * those of this version, where a ticket could promise more. Throws ReceiptRefused with the first reason
+ * found.
  */
 export function verifyReceipt(
   bytes: Uint8Array,
   keyring: Keyring,
   documents: { output?: Uint8Array; input?: Uint8Array } = {},
+  statements: Statements = STATEMENTS,
 ): VerifiedReceipt {
   if (bytes.length > MAX_RECEIPT_BYTES)
     throw new ReceiptRefused('too_large', `A receipt has at most ${MAX_RECEIPT_BYTES} bytes.`);
   const file = parseFile(bytes);
 
   const verdictSigned = open('verdict', file.verdict);
-  const verdict = parseStatement('verdict', Verdict, verdictSigned);
+  const verdict = parseStatement('verdict', statements.Verdict, verdictSigned);
   const decidedMs = Date.parse(verdict.predicate.timeCreated);
   requireSignature('verdict', trusted(keyring, 'attestor', verdictSigned, decidedMs), verdictSigned);
 
   const ticketSigned = open('ticket', file.ticket);
-  const ticket = parseStatement('ticket', Ticket, ticketSigned);
+  const ticket = parseStatement('ticket', statements.Ticket, ticketSigned);
   const createdMs = Date.parse(ticket.predicate.createdAt);
   requireSignature('ticket', trusted(keyring, 'api', ticketSigned, createdMs), ticketSigned);
 
   const evidenceSigned = open('evidence', file.evidence);
-  const evidence = parseStatement('evidence', Evidence, evidenceSigned);
+  const evidence = parseStatement('evidence', statements.Evidence, evidenceSigned);
   requireSignature('evidence', workerKey(evidence, evidenceSigned), evidenceSigned);
 
   requireBinding(ticket, ticketSigned, evidence, evidenceSigned, verdict);
-  requireConfirmation(ticket, evidence, verdict);
+  requireConfirmation(statements, ticket, evidence, verdict);
   const logged = requireLogged(keyring.logPolicy, file.log, ticket, verdictSigned, verdict);
 
   const inputSha256 = ticket.subject[0].digest.sha256;
@@ -179,7 +185,9 @@ function trusted(keyring: Keyring, role: 'api' | 'attestor', signed: SignedPaylo
   return key;
 }
 
-/** The worker's key stands in its evidence; that it was enrolled is a property that the attestor vouches for. */
+/**
+ * The worker's key stands in its evidence; that it was enrolled is a property that the attestor vouches for.
+ */
 function workerKey(evidence: Evidence, signed: SignedPayload): PublicKey {
   const { id, publicKey } = evidence.predicate.worker;
   let key: PublicKey;
@@ -230,109 +238,22 @@ function requireBinding(
 }
 
 /** The level that was promised must be the level that was applied (invariant 6 of the design). */
-function requireConfirmation(ticket: Ticket, evidence: Evidence, verdict: Verdict): void {
-  const { decision, properties, recompute, refusals, notChecked } = verdict.predicate;
-  const promise = ticket.predicate.policy.recompute;
-  const has = (name: (typeof properties)[number]) => properties.includes(name);
+function requireConfirmation({ promises }: Statements, ticket: Ticket, evidence: Evidence, verdict: Verdict): void {
+  const { decision, properties, refusals, notChecked } = verdict.predicate;
   if (decision !== 'confirmed' || refusals.length > 0)
     throw new ReceiptRefused('not_confirmed', 'The attestor did not confirm this job.');
-  const missing = BINDING_PROPERTIES.find((name) => !has(name));
-  if (missing !== undefined)
-    throw new ReceiptRefused(
-      'promise_not_kept',
-      `The verdict does not say ${missing}, which every confirmation needs.`,
-    );
+  const broken = promises.broken({
+    task: ticket.predicate.task,
+    policy: ticket.predicate.policy,
+    evidence: evidence.predicate,
+    evidenceSha256: verdict.subject[0].digest.sha256,
+    verdict: verdict.predicate,
+    properties: new Set(properties),
+    notChecked: new Set(notChecked),
+  });
+  if (broken !== undefined) throw new ReceiptRefused('promise_not_kept', broken);
   if (new Set(properties).size !== properties.length)
     throw new ReceiptRefused('malformed', 'The verdict names a property twice.');
-  const recomputed = has('OUTPUT_RECOMPUTED_EXACT') || has('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE');
-  if (recompute.promisedShare !== promise)
-    throw new ReceiptRefused(
-      'promise_not_kept',
-      'The verdict names another share of recomputation than the ticket promised.',
-    );
-  if (promise === 1 && !recompute.drawn)
-    throw new ReceiptRefused(
-      'promise_not_kept',
-      'The ticket promised that the answer is computed again, and it was not.',
-    );
-  if (recompute.drawn !== recomputed)
-    throw new ReceiptRefused(
-      'promise_not_kept',
-      'The verdict says that the job was drawn for recomputation and does not say that it held, or the reverse.',
-    );
-  requireReplay(ticket, evidence, verdict);
-  requireQuorum(ticket, evidence, verdict);
-  requireHardware(ticket, verdict);
-  requireUsage(evidence, verdict);
-  if (has('OUTPUT_RECOMPUTED_WITHIN_TOLERANCE') && ticket.predicate.task !== 'embedding')
-    throw new ReceiptRefused('promise_not_kept', 'A tolerance is for embeddings only.');
-  if (recomputed === notChecked.includes('OUTPUT_NOT_RECOMPUTED'))
-    throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself about what was not checked.');
-  if (evidence.predicate.model.measured === notChecked.includes('WEIGHTS_DECLARED_NOT_MEASURED'))
-    throw new ReceiptRefused('promise_not_kept', 'The verdict hides or invents that the weights were only declared.');
-}
-
-function requireReplay(ticket: Ticket, evidence: Evidence, { predicate }: Verdict): void {
-  const promise = ticket.predicate.policy.tokens;
-  const { tokens, properties } = predicate;
-  const isReplayed = properties.includes('TOKENS_REPLAYED');
-  const isDrawn = tokens?.drawn === true;
-  if (tokens?.promisedShare !== promise || (promise === 1 && !isDrawn) || isDrawn !== isReplayed)
-    throw new ReceiptRefused('promise_not_kept', 'The tokens were not replayed as the ticket promised.');
-  const isMeasured = tokens?.margin !== undefined && tokens.limit !== undefined && tokens.calibration !== undefined;
-  if (isDrawn && (!isMeasured || evidence.predicate.tokens === undefined || (tokens.margin ?? 0) > (tokens.limit ?? 0)))
-    throw new ReceiptRefused(
-      'promise_not_kept',
-      'The verdict says that tokens were replayed and not with what result.',
-    );
-}
-
-/** Usage that the attestor counted itself is never more than the worker's word. */
-function requireUsage({ predicate: { usage } }: Evidence, { predicate }: Verdict): void {
-  const own = predicate.usage;
-  const isConsistent =
-    own === undefined || (own.inputTokens === usage.inputTokens && own.outputTokens <= usage.outputTokens);
-  if (predicate.properties.includes('USAGE_RETOKENIZED') !== (own !== undefined) || !isConsistent)
-    throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself or the evidence about the usage.');
-}
-
-function requireHardware(ticket: Ticket, { predicate }: Verdict): void {
-  const { hardware, properties, notChecked } = predicate;
-  if (ticket.predicate.policy.tee === true && hardware === undefined)
-    throw new ReceiptRefused('promise_not_kept', 'The ticket wants hardware evidence, and the verdict names none.');
-  const isAttested = hardware !== undefined;
-  if (
-    properties.includes('HARDWARE_ATTESTED') !== isAttested ||
-    notChecked.includes('HARDWARE_NOT_ATTESTED') === isAttested
-  )
-    throw new ReceiptRefused('promise_not_kept', 'The verdict contradicts itself about the hardware.');
-}
-
-function requireQuorum(ticket: Ticket, evidence: Evidence, { subject, predicate }: Verdict): void {
-  const { quorum: promise } = ticket.predicate.policy;
-  const { quorum, properties } = predicate;
-  if (
-    (promise === undefined) !== (quorum === undefined) ||
-    (promise !== undefined) !== properties.includes('QUORUM_AGREED')
-  )
-    throw new ReceiptRefused('promise_not_kept', 'The answer was not agreed upon as the ticket promised.');
-  if (promise === undefined || quorum === undefined) return;
-  const { votes } = quorum;
-  const distinct = (of: (vote: (typeof votes)[number]) => string) => new Set(votes.map(of)).size;
-  const own = votes.find(({ epoch }) => epoch === predicate.epoch);
-  if (
-    quorum.of !== promise.of ||
-    quorum.agree !== promise.agree ||
-    votes.length < promise.agree ||
-    distinct(({ operator }) => operator) !== votes.length ||
-    distinct(({ worker }) => worker) !== votes.length ||
-    own?.worker !== evidence.predicate.worker.id ||
-    own.evidence.sha256 !== subject[0].digest.sha256
-  )
-    throw new ReceiptRefused(
-      'promise_not_kept',
-      'Fewer workers of different operators agreed than the ticket promised.',
-    );
 }
 
 /** Witnesses' clocks and ours may differ by this much. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { FINISH_REASONS, type Task } from '../receipts/statements.ts';
+import { FINISH_REASONS, type Task } from '../receipts/fields.ts';
 
 /** The inputs and outputs of each task. Both are JSON; the digests in statements are over their bytes. */
 const Text = z.string().max(1_000_000);

@@ -41,7 +41,7 @@ export class Directory {
         (one) =>
           one.state === 'consuming' && one.models.some((model) => model.name === name && model.sha256 === sha256),
       ).length;
-    return this.#catalog.all().map(({ name, pool, tasks, engine, sha256 }) => ({
+    return this.#catalog.all().map(({ name, pool, tasks, engine, sha256, capabilities }) => ({
       id: name,
       object: 'model',
       created: this.#since,
@@ -50,7 +50,7 @@ export class Directory {
       tasks,
       engine,
       sha256,
-      weights: engine === 'openai' ? 'declared' : 'measured',
+      weights: capabilities.measuresWeights ? 'measured' : 'declared',
       workers: serving(workers, name, sha256),
       recomputing_attestors: attestors.filter(({ models }) =>
         models.some((model) => model.name === name && model.sha256 === sha256 && model.methods?.includes('recompute')),
@@ -93,7 +93,7 @@ export class Directory {
   }
 
   /** How many jobs wait for a model, and how many can run at once now. */
-  async queueOf({ name, pool, sha256, ...model }: CatalogModel): Promise<{ waiting: number; slots: number }> {
+  async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<{ waiting: number; slots: number }> {
     const [waiting, { workers }] = await Promise.all([
       this.#redis.zcard(`${this.#keys.poolQueues}:${queueName(pool, name)}:prioritized`),
       this.#present(),
@@ -101,7 +101,7 @@ export class Directory {
     const serving = workers.filter(
       (one) => one.state === 'consuming' && one.models.some((entry) => entry.name === name && entry.sha256 === sha256),
     ).length;
-    return { waiting, slots: serving * ('parallel' in model ? model.parallel : 1) };
+    return { waiting, slots: serving * capabilities.parallel };
   }
 
   /** Queue lengths and backlogs, for metrics. */

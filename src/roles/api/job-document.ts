@@ -1,20 +1,12 @@
 import type { JobDocument } from '../../proof/contract/job-document.ts';
-import { decodeStored } from '../../proof/receipts/dsse.ts';
-import type { Ticket } from '../../proof/receipts/statements.ts';
+import { readTicket } from '../../proof/receipts/statements.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
 
 const iso = (ms: number) => new Date(ms).toISOString();
 const isoOrNull = (ms: number | undefined) => (ms === undefined ? null : iso(ms));
 
-/** The ticket as we signed it; it was checked then. */
-function ticketOf(view: JobView): Ticket['predicate'] {
-  const signed = decodeStored(Buffer.from(view.ticket));
-  if (signed === undefined) throw new Error(`The ticket of ${view.id} is not in its stored form.`);
-  return (JSON.parse(signed.payload.toString('utf8')) as Ticket).predicate;
-}
-
 export function jobDocument(view: JobView): JobDocument {
-  const ticket = ticketOf(view);
+  const ticket = readTicket(view.id, view.ticket).ticket.predicate;
   const self = `/v1/jobs/${view.id}`;
   const done = view.state === 'done';
   return {

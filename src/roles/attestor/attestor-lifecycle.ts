@@ -9,7 +9,7 @@ import type { Intake } from '../../core/confirmation/intake.ts';
 import type { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
 import type { Sequencer } from '../../core/confirmation/sequencer.ts';
 import type { Sweep } from '../../core/confirmation/sweep.ts';
-import type { Engines } from '../../core/engines/engines.ts';
+import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
@@ -32,7 +32,7 @@ interface AttestorParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly blobs: BlobStore;
-  readonly engines: Engines;
+  readonly engines: LoadedEngines;
   readonly sequencer: Sequencer;
   readonly enrolled: EnrolledWorkers;
   readonly draws: AuditDraws;

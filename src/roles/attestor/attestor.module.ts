@@ -1,6 +1,7 @@
 import { BullModule, BullRegistrar } from '@nestjs/bullmq';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
+import { Equipment } from '../../core/attestation/methods/equipment.ts';
 import { Collateral, readCollateralSources } from '../../core/attestation/tee/tee-collateral.ts';
 import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
@@ -13,7 +14,7 @@ import { Rulings } from '../../core/confirmation/rulings.ts';
 import { Sequencer } from '../../core/confirmation/sequencer.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
-import { Engines } from '../../core/engines/engines.ts';
+import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
 import { PoolQueues } from '../../ground/bull/fair-queues.ts';
@@ -45,7 +46,7 @@ export class AttestorModule {
         { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
-          provide: Engines,
+          provide: LoadedEngines,
           useFactory: (_redis: Redis) => loadReferences(files.catalog, config.COUNTERSIGN_RECOMPUTE_MODELS),
           inject: [Redis],
         },
@@ -126,7 +127,6 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
 
 function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
   const { signingKey, keyring, catalog, calibrations } = files;
-  const auditShare = config.COUNTERSIGN_AUDIT_SHARE;
   return [
     {
       provide: HardwareSessions,
@@ -147,6 +147,12 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
       inject: [Redis, RedisKeys, BlobStore, EnrolledWorkers],
     },
     {
+      provide: Equipment,
+      useFactory: ({ byName: engines }: LoadedEngines, hardware: HardwareSessions | undefined) =>
+        new Equipment({ engines, calibrations, hardware, auditShare: config.COUNTERSIGN_AUDIT_SHARE }),
+      inject: [LoadedEngines, HardwareSessions],
+    },
+    {
       provide: Suspicions,
       useFactory: (redis: Redis, keys: RedisKeys) => new Suspicions(redis, keys, logger),
       inject: [Redis, RedisKeys],
@@ -158,10 +164,9 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
         keys: RedisKeys,
         blobs: BlobStore,
         enrolled: EnrolledWorkers,
-        { byName: engines }: Engines,
+        equipment: Equipment,
         draws: AuditDraws,
         suspicions: Suspicions,
-        hardware: HardwareSessions | undefined,
       ) =>
         new Judge({
           redis,
@@ -171,14 +176,11 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
           keyring,
           enrolled,
           catalog,
-          engines,
-          calibrations,
+          equipment,
           draws,
           suspicions,
-          hardware,
-          auditShare,
         }),
-      inject: [Redis, RedisKeys, BlobStore, EnrolledWorkers, Engines, AuditDraws, Suspicions, HardwareSessions],
+      inject: [Redis, RedisKeys, BlobStore, EnrolledWorkers, Equipment, AuditDraws, Suspicions],
     },
   ];
 }
@@ -234,7 +236,7 @@ function intakeProviders(config: AttestorConfig, id: string, logger: Logger): Pr
     {
       provide: RecomputeProcessor,
       // Without an engine nothing is computed again here.
-      useFactory: (engines: Engines, redis: Redis, keys: RedisKeys, judge: Judge, intake: Intake) =>
+      useFactory: (engines: LoadedEngines, redis: Redis, keys: RedisKeys, judge: Judge, intake: Intake) =>
         engines.all().length === 0
           ? undefined
           : RecomputeProcessor.with(
@@ -242,19 +244,18 @@ function intakeProviders(config: AttestorConfig, id: string, logger: Logger): Pr
               config.COUNTERSIGN_RECOMPUTE_CONCURRENCY,
               { redis, keys, judge, intake, logger },
             ),
-      inject: [Engines, Redis, RedisKeys, Judge, Intake],
+      inject: [LoadedEngines, Redis, RedisKeys, Judge, Intake],
     },
   ];
 }
 
 function processProviders(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider[] {
-  const { catalog, calibrations } = files;
   return [
     {
       provide: AttestorPresence,
-      useFactory: (redis: Redis, keys: RedisKeys, engines: Engines, hardware: HardwareSessions | undefined) =>
-        new AttestorPresence({ redis, keys, id, catalog, engines, calibrations, hardware }),
-      inject: [Redis, RedisKeys, Engines, HardwareSessions],
+      useFactory: (redis: Redis, keys: RedisKeys, equipment: Equipment) =>
+        new AttestorPresence({ redis, keys, id, catalog: files.catalog, equipment }),
+      inject: [Redis, RedisKeys, Equipment],
     },
     {
       provide: AttestorLifecycle,
@@ -262,7 +263,7 @@ function processProviders(config: AttestorConfig, files: AttestorFiles, id: stri
         redis: Redis,
         keys: RedisKeys,
         blobs: BlobStore,
-        engines: Engines,
+        engines: LoadedEngines,
         sequencer: Sequencer,
         enrolled: EnrolledWorkers,
         draws: AuditDraws,
@@ -296,7 +297,7 @@ function processProviders(config: AttestorConfig, files: AttestorFiles, id: stri
         Redis,
         RedisKeys,
         BlobStore,
-        Engines,
+        LoadedEngines,
         Sequencer,
         EnrolledWorkers,
         AuditDraws,

@@ -1,13 +1,13 @@
-import { referenceOf, type Catalog, type CatalogModel } from '../../core/catalog/catalog.ts';
-import { Engines } from '../../core/engines/engines.ts';
+import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
+import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 
 /**
  * The attestor's own engines: of the models named (comma-separated; `none` for no model), or of all that repeat
  * themselves or can be replayed. Throws CodedError `config_invalid` where a named model is neither, or not there.
  */
-export async function loadReferences(catalog: Catalog, named: string | undefined): Promise<Engines> {
-  const engines = await Engines.load(wantedModels(catalog, named).map(referenceOf));
+export async function loadReferences(catalog: Catalog, named: string | undefined): Promise<LoadedEngines> {
+  const engines = await LoadedEngines.load(wantedModels(catalog, named).map((model) => model.reference()));
   const useless = engines.all().find((engine) => engine.repeatable === 'no' && engine.replay === undefined);
   if (useless !== undefined)
     throw new CodedError(
@@ -20,7 +20,7 @@ export async function loadReferences(catalog: Catalog, named: string | undefined
 function wantedModels(catalog: Catalog, named: string | undefined): CatalogModel[] {
   if (named === 'none') return [];
   if (named === undefined)
-    return catalog.all().filter((model) => model.engine !== 'openai' || model.replay !== undefined);
+    return catalog.all().filter(({ capabilities: { repeats, replay } }) => repeats !== 'no' || replay !== undefined);
   return named.split(',').map((part) => {
     const model = catalog.get(part.trim());
     if (model !== undefined) return model;

@@ -1,10 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { limitsOf, noiseOf, sumOfMargins, type Calibration, type Noise } from '../../core/attestation/tokens.ts';
+import { limitsOf, noiseOf, sumOfMargins, type Calibration, type Noise } from '../../core/attestation/calibration.ts';
 import { readCatalog, type CatalogModel } from '../../core/catalog/catalog.ts';
+import type { ReplayCapability } from '../../core/engines/engine-kind.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { numberOf } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
-import { conditionsOf, honestReplays, type HonestReplays } from './honest-replays.ts';
+import { honestReplays, type HonestReplays } from './honest-replays.ts';
 import { Output, jsonOption } from './output.ts';
 
 const PROMPTS = [
@@ -40,9 +41,15 @@ export function addCalibrateCommand(cli: CliContext): void {
     .option('--out <file>', 'file to write; its name must end in .calibration.json for an attestor to find it')
     .addOption(jsonOption())
     .action(async (name: string, options: CalibrateOptions) => {
-      const model = replayableModel(name, options.catalog ?? cli.data.catalog());
-      const replays = await honestReplays(model, promptsOf(options.prompts), options.jobs, options.maxTokens);
-      const calibration = calibrationOf(model, replays, options.jobs);
+      const { model, replay } = replayable(name, options.catalog ?? cli.data.catalog());
+      const replays = await honestReplays(
+        model,
+        replay.maxTemperature,
+        promptsOf(options.prompts),
+        options.jobs,
+        options.maxTokens,
+      );
+      const calibration = calibrationOf(model, replay, replays, options.jobs);
       if (options.out !== undefined)
         writeFileSync(options.out, `${JSON.stringify(calibration, null, 2)}\n`, { mode: 0o644 });
       const worst = Math.max(
@@ -59,15 +66,16 @@ export function addCalibrateCommand(cli: CliContext): void {
     });
 }
 
-/** Throws CodedError `model_not_found`. */
-function replayableModel(name: string, catalog: string): CatalogModel {
+/** The model and how its tokens are replayed. Throws CodedError `model_not_found`. */
+function replayable(name: string, catalog: string): { model: CatalogModel; replay: ReplayCapability } {
   const model = readCatalog(catalog).get(name);
-  if (model === undefined || !(model.engine === 'llama' || (model.engine === 'openai' && model.replay !== undefined)))
+  const replay = model?.capabilities.replay;
+  if (model === undefined || replay === undefined)
     throw new CodedError(
       'model_not_found',
       `The catalog has no model ${name} whose tokens can be replayed: of the engine llama, or openai with replay.`,
     );
-  return model;
+  return { model, replay };
 }
 
 function promptsOf(file: string | undefined): readonly string[] {
@@ -77,16 +85,21 @@ function promptsOf(file: string | undefined): readonly string[] {
     .filter((line) => line.trim() !== '');
 }
 
-function calibrationOf(model: CatalogModel, replays: HonestReplays, jobs: number): Calibration {
+function calibrationOf(
+  model: CatalogModel,
+  replay: ReplayCapability,
+  replays: HonestReplays,
+  jobs: number,
+): Calibration {
   return {
     version: 1,
     model: { name: model.name, sha256: model.sha256 },
     engine: replays.engine,
     measuredAt: new Date().toISOString(),
-    conditions: conditionsOf(model).map(({ words }) => words),
+    conditions: model.conditions().map(({ words }) => words),
     jobs,
     greedy: noiseOf(replays.greedy),
-    sampled: noiseOf(replays.sampled, model.engine === 'llama' ? 'margin' : 'surprise'),
+    sampled: noiseOf(replays.sampled, replay.measure),
   };
 }
 

@@ -1,17 +1,8 @@
-import { referenceOf, type CatalogModel } from '../../core/catalog/catalog.ts';
+import type { CatalogModel } from '../../core/catalog/catalog.ts';
 import { canReplay, runToEnd, type Engine, type Work } from '../../core/engines/engine.ts';
 import { loadEngine } from '../../core/engines/load-engine.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
-
-/** Settings under which answers are made. */
-export interface Condition {
-  /** As the calibration describes it. */
-  readonly words: string;
-  readonly model: CatalogModel;
-  /** Which answers are made under it. */
-  readonly jobs: (at: number) => boolean;
-}
 
 /** What replays of honest answers showed: the margins of each answer's tokens. */
 export interface HonestReplays {
@@ -20,30 +11,13 @@ export interface HonestReplays {
   readonly engine: { readonly name: string; readonly version: string };
 }
 
-/** Settings of honest workers: the differences between them must not count against a worker. */
-const CONDITIONS = [
-  { threads: 1, parallel: 1, jobs: (at: number) => at % 24 < 11 },
-  { threads: 1, parallel: 4, jobs: (at: number) => at % 24 >= 11 && at % 24 < 23 },
-  // Several threads of a small model are slow on a busy machine: only a few jobs of them.
-  { threads: 2, parallel: 1, jobs: (at: number) => at % 24 === 23 },
-] as const;
+/** Answers are made under the conditions in turn, so many of each round. */
+const ROUND = 24;
 const TEMPERATURES = [0, 0.5, 0, 0.8, 1, 1.3] as const;
 const JOB_MS = 300_000;
 const MAX_LANES = 8;
 
 type ReplayEngine = Engine & Required<Pick<Engine, 'replay'>>;
-
-/** The conditions under which this model can answer here. */
-export function conditionsOf(model: CatalogModel): readonly Condition[] {
-  if (model.engine === 'llama') {
-    return CONDITIONS.map(({ threads, parallel, jobs }) => ({
-      words: `threads ${threads}, ${parallel} at once`,
-      model: { ...model, threads, parallel },
-      jobs,
-    }));
-  }
-  return [{ words: 'the servers as they are', model, jobs: () => true }];
-}
 
 /**
  * Makes `jobs` answers under all conditions of a model and replays each. Throws CodedError `engine_unfit` if
@@ -51,20 +25,26 @@ export function conditionsOf(model: CatalogModel): readonly Condition[] {
  */
 export async function honestReplays(
   model: CatalogModel,
+  maxTemperature: number,
   prompts: readonly string[],
   jobs: number,
   maxTokens: number,
 ): Promise<HonestReplays> {
-  const reference = await loadEngine(referenceOf(model));
-  // A server that returns only log-probabilities cannot judge temperatures above 1.
-  const temperatures = TEMPERATURES.filter((temperature) => model.engine === 'llama' || temperature <= 1);
+  const reference = await loadEngine(model.reference());
+  const temperatures = TEMPERATURES.filter((temperature) => temperature <= maxTemperature);
   const replays: { greedy: (readonly number[])[]; sampled: (readonly number[])[] } = { greedy: [], sampled: [] };
   try {
     if (!canReplay(reference)) throw new CodedError('engine_unfit', `The tokens of ${model.name} cannot be replayed.`);
-    for (const condition of conditionsOf(model)) {
+    let from = 0;
+    for (const condition of model.conditions()) {
+      const to = from + condition.parts;
+      const range = [from, to] as const;
+      from = to;
       const worker = await loadEngine(condition.model);
       try {
-        const numbers = Array.from({ length: jobs }, (_, at) => at).filter(condition.jobs);
+        const numbers = Array.from({ length: jobs }, (_, at) => at).filter(
+          (at) => at % ROUND >= range[0] && at % ROUND < range[1],
+        );
         const runLane = async () => {
           for (let at = numbers.shift(); at !== undefined; at = numbers.shift()) {
             const temperature = temperatures[at % temperatures.length] ?? 0;

@@ -2,8 +2,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { BullRegistrar } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import type { Announcement } from '../../core/catalog/announcement.ts';
-import { announcedModels } from '../../core/engines/announced-models.ts';
-import type { Engines } from '../../core/engines/engines.ts';
+import { announcedModel } from '../../core/catalog/announced-models.ts';
+import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { HardwareSession } from '../../core/execution/hardware-session.ts';
 import type { Heartbeat } from '../../core/execution/heartbeat.ts';
 import type { JobRunner } from '../../core/execution/job-runner.ts';
@@ -17,7 +17,7 @@ const CLOSE_MS = 3_000;
 const LOOK_EVERY_MS = 20;
 
 interface WorkerParts {
-  readonly engines: Engines;
+  readonly engines: LoadedEngines;
   readonly heartbeat: Heartbeat;
   readonly runner: JobRunner;
   readonly consumers: PoolConsumers;
@@ -42,7 +42,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       pool: parts.config.COUNTERSIGN_POOL,
       publicKey: parts.key.public.raw,
       startedAt: new Date().toISOString(),
-      models: announcedModels(parts.engines.all()),
+      models: parts.engines.all().map(announcedModel),
       state: 'consuming',
       inFlight: 0,
     };

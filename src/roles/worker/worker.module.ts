@@ -3,7 +3,7 @@ import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import type { CatalogModel } from '../../core/catalog/catalog.ts';
 import type { Engine } from '../../core/engines/engine.ts';
-import { Engines } from '../../core/engines/engines.ts';
+import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { Claims } from '../../core/execution/claims.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { Heartbeat } from '../../core/execution/heartbeat.ts';
@@ -45,20 +45,20 @@ export class WorkerModule {
         { provide: SigningKey, useValue: key },
         { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
         // After Redis: a worker whose Redis is away says so before it loads gigabytes.
-        { provide: Engines, useFactory: (_redis: Redis) => Engines.load(models), inject: [Redis] },
+        { provide: LoadedEngines, useFactory: (_redis: Redis) => LoadedEngines.load(models), inject: [Redis] },
         ...runnerProviders(config, key, logger),
         ...consumerProviders(config, models, logger),
         {
           provide: WorkerLifecycle,
           useFactory: (
-            engines: Engines,
+            engines: LoadedEngines,
             heartbeat: Heartbeat,
             runner: JobRunner,
             consumers: PoolConsumers,
             hardware: HardwareSession | undefined,
             registrar: BullRegistrar,
           ) => new WorkerLifecycle({ engines, heartbeat, runner, consumers, hardware, registrar, key, config, logger }),
-          inject: [Engines, Heartbeat, JobRunner, PoolConsumers, HardwareSession, BullRegistrar],
+          inject: [LoadedEngines, Heartbeat, JobRunner, PoolConsumers, HardwareSession, BullRegistrar],
         },
       ],
     };
@@ -70,7 +70,7 @@ function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger):
   return [
     {
       provide: Heartbeat,
-      useFactory: (engines: Engines) =>
+      useFactory: (engines: LoadedEngines) =>
         new Heartbeat({
           access: redisAccess(config, 'worker'),
           shard: config.COUNTERSIGN_SHARD,
@@ -82,7 +82,7 @@ function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger):
           worker,
           parallel: engines.all().reduce((sum, engine) => sum + concurrencyOf(config, engine), 0),
         }),
-      inject: [Engines],
+      inject: [LoadedEngines],
     },
     {
       provide: Claims,
@@ -97,13 +97,13 @@ function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger):
     },
     {
       provide: HardwareSession,
-      useFactory: (redis: Redis, keys: RedisKeys, engines: Engines) => {
+      useFactory: (redis: Redis, keys: RedisKeys, engines: LoadedEngines) => {
         const command = config.COUNTERSIGN_TEE_COMMAND;
         return command === undefined
           ? undefined
           : new HardwareSession({ redis, keys, key: key.public, engines: engines.all(), command, logger });
       },
-      inject: [Redis, RedisKeys, Engines],
+      inject: [Redis, RedisKeys, LoadedEngines],
     },
   ];
 }
@@ -112,12 +112,12 @@ function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger):
 function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[], logger: Logger): Provider[] {
   const consumers = models.map(({ name }) => ({
     provide: Symbol(`PoolConsumer of ${name}`),
-    useFactory: (runner: JobRunner, engines: Engines) => {
+    useFactory: (runner: JobRunner, engines: LoadedEngines) => {
       const engine = engines.get(name);
       if (engine === undefined) throw new Error(`No engine was loaded for ${name}.`);
       return PoolConsumer.of(config.COUNTERSIGN_POOL, concurrencyOf(config, engine), runner, engine, logger);
     },
-    inject: [JobRunner, Engines],
+    inject: [JobRunner, LoadedEngines],
   }));
   return [
     ...consumers,

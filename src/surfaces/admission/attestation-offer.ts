@@ -1,94 +1,49 @@
 import type { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { featuresOf } from '../../proof/tasks/task-input.ts';
+import type { ModelName } from '../../core/attestation/methods/equipment.ts';
+import type { Heard, Method, Question } from '../../core/attestation/methods/method.ts';
+import { METHODS } from '../../core/attestation/methods/methods.ts';
 import { present } from '../../core/catalog/announcement.ts';
-import type { CatalogModel } from '../../core/catalog/catalog.ts';
-import type { Policy } from '../../proof/receipts/statements.ts';
-import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 
 const ATTESTORS_CACHE_MS = 1_000;
 
-const UNSERVED = {
-  recompute: (model: string) =>
-    `No attestor can compute ${model} again. Ask with attestation.recompute 0, or start an attestor that has the model.`,
-  tokens: (model: string) =>
-    `No attestor can replay tokens of ${model}. Ask without attestation.tokens, or give an attestor the model and its calibration.`,
-  tee: (model: string) =>
-    `No machine that runs ${model} is proven by hardware evidence. Ask without attestation.tee, or give workers a source of evidence and attestors a policy.`,
-};
-
-/**
- * Decides which promises of confirmation can be kept now, by the attestors and workers that announce
- * themselves. Any number of calls may run at once; what attestors announce is cached for a second.
- */
-export class AttestationOffer {
+/** Which promises of confirmation can be kept now, by who is heard of. */
+export class AttestationOffer implements Heard {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
+  readonly #methods: readonly Method[];
   #served: { methods: ReadonlySet<string>; hasAttestors: boolean; at: number } = {
     methods: new Set(),
     hasAttestors: false,
     at: -Infinity,
   };
 
-  constructor(redis: Redis, keys: RedisKeys) {
+  constructor(redis: Redis, keys: RedisKeys, methods: readonly Method[] = METHODS) {
     this.#redis = redis;
     this.#keys = keys;
+    this.#methods = methods;
   }
 
-  /**
-   * Returns if every promise of a policy can be kept. Throws CodedError `attestation_unavailable` if one
-   * cannot.
-   */
-  async require(model: CatalogModel, body: SubmitJob, { recompute, tokens, quorum, tee }: Policy): Promise<void> {
-    if (recompute > 0) await this.#requireServed('recompute', model);
-    if (tokens !== undefined) await this.#requireReplay(model, body);
-    if (tee === true) await this.#requireServed('tee', model);
-    if (quorum !== undefined) await this.#requireWorkers(model, quorum.of);
-  }
-
-  /** Sampling can be replayed only if it draws from all tokens. */
-  async #requireReplay(model: CatalogModel, body: SubmitJob): Promise<void> {
-    if (body.task === 'embedding' || (body.params?.top_p ?? DEFAULTS.top_p) < 1)
-      throw new CodedError(
-        'attestation_unavailable',
-        'Tokens can be replayed only if the task writes text and top_p is 1. Ask without attestation.tokens, or with top_p 1.',
-      );
-    if (
-      model.engine === 'openai' &&
-      ((body.params?.temperature ?? DEFAULTS.temperature) > 1 || featuresOf(body.input).length > 0)
-    )
-      throw new CodedError(
-        'attestation_unavailable',
-        `Tokens of ${model.name} can be replayed only at temperatures up to 1, without tools and response_format. Ask without attestation.tokens, or without tools and response_format.`,
-      );
-    await this.#requireServed('tokens', model);
-  }
-
-  /** Requires so many workers; whether they are of different operators, the attestor judges. */
-  async #requireWorkers(model: CatalogModel, count: number): Promise<void> {
-    const workers = await present(this.#redis, this.#keys, 'worker');
-    const isServed = ({ name, sha256 }: { name: string; sha256: string }) =>
-      name === model.name && sha256 === model.sha256;
-    const serving = workers.filter(({ models }) => models.some(isServed));
-    if (serving.length < count)
-      throw new CodedError(
-        'attestation_unavailable',
-        `A quorum of ${count} was asked for, but only ${serving.length} workers serve ${model.name}.`,
-      );
-  }
-
-  /**
-   * Refuses a method that no attestor serves. While no attestor announces itself, jobs are accepted and wait
-   * for one.
-   */
-  async #requireServed(method: 'recompute' | 'tokens' | 'tee', model: CatalogModel): Promise<void> {
-    if (method !== 'tee' && model.engine === 'openai' && (method === 'recompute' || model.replay === undefined)) {
-      throw new CodedError(
-        'attestation_unavailable',
-        `Answers of ${model.name} cannot be computed again: its server gives no repeatable answers. Ask with attestation.recompute 0${model.replay === undefined ? ' and without attestation.tokens' : ''}.`,
-      );
+  /** Throws CodedError `attestation_unavailable` for a promise that cannot be kept now. */
+  async require(question: Question): Promise<void> {
+    for (const method of this.#methods) {
+      const why = await method.unavailable?.(question, this);
+      if (why !== undefined) throw new CodedError('attestation_unavailable', why);
     }
+  }
+
+  async workersOf(model: ModelName): Promise<number> {
+    const workers = await present(this.#redis, this.#keys, 'worker');
+    const isServed = ({ name, sha256 }: ModelName) => name === model.name && sha256 === model.sha256;
+    return workers.filter(({ models }) => models.some(isServed)).length;
+  }
+
+  /**
+   * A promise that no attestor can keep is refused at admission. While none is heard of, jobs are kept for
+   * one.
+   */
+  async isServed(method: string, model: ModelName): Promise<boolean> {
     const now = performance.now();
     if (now - this.#served.at > ATTESTORS_CACHE_MS) {
       const attestors = await present(this.#redis, this.#keys, 'attestor');
@@ -100,8 +55,6 @@ export class AttestationOffer {
       this.#served = { methods: new Set(methods), hasAttestors: attestors.length > 0, at: now };
     }
     const { methods, hasAttestors } = this.#served;
-    if (hasAttestors && !methods.has(`${method} ${model.name} ${model.sha256}`)) {
-      throw new CodedError('attestation_unavailable', UNSERVED[method](model.name));
-    }
+    return !hasAttestors || methods.has(`${method} ${model.name} ${model.sha256}`);
   }
 }

@@ -6,11 +6,12 @@ import {
   STATEMENT_TYPE,
   TICKET_TYPE,
   type Params,
-  type Policy,
+  Policy,
   type Price,
-  type Task,
   type Ticket,
 } from '../../proof/receipts/statements.ts';
+import { PROMISES } from '../../proof/receipts/promises/promises.ts';
+import type { Task } from '../../proof/receipts/fields.ts';
 import { MAX_INPUT_BYTES, featuresOf } from '../../proof/tasks/task-input.ts';
 import type { PriceTable } from '../ledger/price-table.ts';
 import type { AttestationOffer } from './attestation-offer.ts';
@@ -59,19 +60,22 @@ export async function planJob({ catalog, prices, defaultRecompute, offer }: Plan
     );
   }
   requireFeatures(model, body.input);
-  const policy = policyOf(model, body, defaultRecompute);
-  await offer.require(model, body, policy);
+  const recompute = model.capabilities.repeats === 'no' ? 0 : defaultRecompute;
+  // The schema puts the fields into its order, in which the ticket signs them.
+  const policy = Policy.parse({ recompute, ...body.attestation });
+  const params = paramsOf(body);
+  await offer.require({ model, policy, task: body.task, params, features: featuresOf(body.input) });
 
   const input = JSON.stringify(body.input);
   const inputBytes = Buffer.byteLength(input);
   if (inputBytes > MAX_INPUT_BYTES)
     throw new CodedError('body_too_large', `The input has ${inputBytes} bytes, and ${MAX_INPUT_BYTES} are allowed.`);
-  const params = paramsOf(body);
   return {
     model,
     params,
     policy,
-    attempts: attemptsOf(body),
+    // Each run that the policy needs takes an attempt.
+    attempts: Math.min(MAX_ATTEMPTS, (body.attempts ?? DEFAULTS.attempts) + PROMISES.runs(policy) - 1),
     input,
     inputBytes,
     price: prices.priceOf({ model: model.name, task: body.task, params, policy, inputBytes }),
@@ -112,16 +116,6 @@ export function newTicket(
   };
 }
 
-function policyOf(model: CatalogModel, { attestation }: SubmitJob, defaultRecompute: number): Policy {
-  const { tokens, quorum, tee } = attestation ?? {};
-  return {
-    recompute: attestation?.recompute ?? (model.engine === 'openai' ? 0 : defaultRecompute),
-    ...(tokens === undefined ? {} : { tokens }),
-    ...(quorum === undefined ? {} : { quorum: { of: quorum.of, agree: quorum.agree } }),
-    ...(tee === undefined ? {} : { tee }),
-  };
-}
-
 function paramsOf({ params }: SubmitJob): Params {
   return {
     max_tokens: params?.max_tokens ?? DEFAULTS.max_tokens,
@@ -132,15 +126,8 @@ function paramsOf({ params }: SubmitJob): Params {
   };
 }
 
-/** Each vote of a quorum takes an attempt. */
-function attemptsOf({ attempts, attestation }: SubmitJob): number {
-  const votes = attestation?.quorum?.of ?? 1;
-  return Math.min(MAX_ATTEMPTS, (attempts ?? DEFAULTS.attempts) + votes - 1);
-}
-
 function requireFeatures(model: CatalogModel, input: object): void {
-  const offered: readonly string[] = model.engine === 'openai' ? model.features : [];
-  const missing = featuresOf(input).find((feature) => !offered.includes(feature));
+  const missing = featuresOf(input).find((feature) => !model.capabilities.features.includes(feature));
   if (missing !== undefined)
     throw new CodedError('feature_not_supported', `The model ${model.name} does not take ${missing}.`, {
       param: missing,

@@ -3,6 +3,7 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { isOver, type Batches } from '../batches/batch.store.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
+import { isJobId } from '../../core/jobs/job-id.ts';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
@@ -202,7 +203,7 @@ export class JobEndProcessor {
         this.#hints.set(stream, entryId);
         for (let at = 0; at + 1 < fields.length; at += 2)
           if (fields[at] === 'ids' || fields[at] === 'id')
-            for (const id of (fields[at + 1] ?? '').split(' ')) if (/^job_[0-9a-z]{26}$/.test(id)) ids.add(id);
+            for (const id of (fields[at + 1] ?? '').split(' ')) if (isJobId(id)) ids.add(id);
       }
     }
     if (ids.size === 0) return false;

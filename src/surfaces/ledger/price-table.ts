@@ -2,8 +2,10 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import { runPrice } from '../../proof/receipts/charge.ts';
-import type { Params, Policy, Price, Task } from '../../proof/receipts/statements.ts';
+import type { Params, Policy, Price } from '../../proof/receipts/statements.ts';
+import type { Task } from '../../proof/receipts/fields.ts';
 
 const Amount = z.number().int().min(0).max(1_000_000_000_000);
 
@@ -16,9 +18,10 @@ const ModelPrice = z.strictObject({
   second: Amount.default(0),
   /** Seconds of a worker beyond this are not charged. */
   maxSeconds: z.number().int().min(1).max(86_400).default(60),
+  /** By the name of the promise. */
   attestation: z
-    .strictObject({ recompute: Amount.default(0), tokens: Amount.default(0), quorum: Amount.default(0) })
-    .default({ recompute: 0, tokens: 0, quorum: 0 }),
+    .strictObject(Object.fromEntries(PROMISES.priced().map((name) => [name, Amount.default(0)])))
+    .prefault({}),
 });
 
 const PriceFile = z.strictObject({
@@ -94,9 +97,7 @@ export class PriceTable {
     if (this.#file === undefined || own === undefined) return undefined;
     const { input, output, second, attestation: method } = own;
     const attestation = Math.ceil(
-      method.recompute * policy.recompute +
-        method.tokens * (policy.tokens ?? 0) +
-        method.quorum * (policy.quorum === undefined ? 0 : 1),
+      PROMISES.shares(policy).reduce((sum, { name, share }) => sum + (method[name] ?? 0) * share, 0),
     );
     const most = runPrice(
       own,
@@ -111,7 +112,7 @@ export class PriceTable {
       output,
       second,
       attestation,
-      hold: Math.ceil((policy.quorum?.of ?? 1) * most + attestation),
+      hold: Math.ceil(PROMISES.runs(policy) * most + attestation),
     };
   }
 

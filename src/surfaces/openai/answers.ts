@@ -1,6 +1,6 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
-import type { Usage } from '../../proof/receipts/statements.ts';
+import type { Usage } from '../../proof/receipts/fields.ts';
 import type { Asked } from './requests.ts';
 
 /** A job that is done, as far as an answer is made from it. */

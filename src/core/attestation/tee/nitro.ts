@@ -55,8 +55,8 @@ export interface NitroDocument {
 }
 
 /**
- * Verifies a document and its chain as of `atMs`. Its leaf certificate lives for three hours. Whether it is fresh, and what
- * its registers may hold, is for the policy. Throws TeeRefused.
+ * Verifies a document and its chain as of `atMs`. Its leaf certificate lives for three hours. Whether it is
+ * fresh, and what its registers may hold, is for the policy. Throws TeeRefused.
  */
 export function verifyNitroDocument(bytes: Buffer, atMs: number): NitroDocument {
   if (bytes.length > MAX_BYTES) throw new TeeRefused('TEE_MALFORMED', 'The document is too long.');

@@ -4,8 +4,9 @@ import { z } from 'zod';
 import { TeeRefused } from './tee-refused.ts';
 
 /**
- * Tokens of NVIDIA's Remote Attestation Service (EAT, a detached bundle): one over all devices that holds the digests of
- * one for each. The key set is fetched by the attestor and kept with the evidence, since its keys change daily.
+ * Tokens of NVIDIA's Remote Attestation Service (EAT, a detached bundle): one over all devices that holds the
+ * digests of one for each. The key set is fetched by the attestor and kept with the evidence, since its keys
+ * change daily.
  */
 export const NRAS_ISSUER = 'https://nras.attestation.nvidia.com';
 
@@ -52,8 +53,9 @@ export interface NrasResult {
 }
 
 /**
- * Verifies a detached bundle against a key set, as of `atMs`. `pinnedSpki` are SHA-256 of the public keys (SPKI) that
- * must have signed each key's certificate; empty where the key set itself is pinned. Throws TeeRefused.
+ * Verifies a detached bundle against a key set, as of `atMs`. `pinnedSpki` are SHA-256 of the public keys
+ * (SPKI) that must have signed each key's certificate; empty where the key set itself is pinned. Throws
+ * TeeRefused.
  */
 export async function verifyNras(
   text: string,

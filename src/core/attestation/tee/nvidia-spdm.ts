@@ -3,9 +3,9 @@ import { certificatesOfPem, requireChain } from './x509.ts';
 import { TeeRefused } from './tee-refused.ts';
 
 /**
- * Evidence of an NVIDIA GPU or NVSwitch: an SPDM 1.1 GET_MEASUREMENTS request and the MEASUREMENTS response (DMTF DSP0274), signed by
- * the device with ECDSA P-384. What the measurements should be (the RIM) and whether NVIDIA has revoked the certificate (OCSP)
- * is not checked here; NRAS does that.
+ * Evidence of an NVIDIA GPU or NVSwitch: an SPDM 1.1 GET_MEASUREMENTS request and the MEASUREMENTS response
+ * (DMTF DSP0274), signed by the device with ECDSA P-384. What the measurements should be (the RIM) and
+ * whether NVIDIA has revoked the certificate (OCSP) is not checked here; NRAS does that.
  */
 
 /** SHA-256 of "NVIDIA Device Identity CA". */
@@ -26,7 +26,10 @@ export interface GpuReport {
   readonly model: string;
 }
 
-/** Verifies the evidence bytes (request and response) against the device's chain in PEM, the leaf first. Throws TeeRefused. */
+/**
+ * Verifies the evidence bytes (request and response) against the device's chain in PEM, the leaf first.
+ * Throws TeeRefused.
+ */
 export function verifySpdm(evidence: Buffer, chainPem: string, atMs: number): GpuReport {
   if (evidence.length < REQUEST_BYTES + 8 + SIGNATURE_BYTES || evidence.length > MAX_BYTES)
     throw new TeeRefused('TEE_MALFORMED', 'The GPU evidence has an impossible length.');

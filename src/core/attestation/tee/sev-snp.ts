@@ -3,8 +3,8 @@ import { certificateSha256, extensionOf, requireChain } from './x509.ts';
 import { TeeRefused } from './tee-refused.ts';
 
 /**
- * AMD SEV-SNP attestation reports (AMD 56860, "SEV Secure Nested Paging Firmware ABI", table ATTESTATION_REPORT) of the
- * versions 2 to 5, signed by a chip's VCEK or a cloud's VLEK.
+ * AMD SEV-SNP attestation reports (AMD 56860, "SEV Secure Nested Paging Firmware ABI", table
+ * ATTESTATION_REPORT) of the versions 2 to 5, signed by a chip's VCEK or a cloud's VLEK.
  */
 const REPORT_BYTES = 1_184;
 const SIGNED_BYTES = 0x2a0;
@@ -52,9 +52,9 @@ const OID = '1.3.6.1.4.1.3704.1';
 const TCB_OIDS = { bootloader: `${OID}.3.1`, tee: `${OID}.3.2`, snp: `${OID}.3.3`, microcode: `${OID}.3.8` } as const;
 
 /**
- * Verifies a report against its chain, the endorsement key first (VCEK or VLEK, then ASK or ASVK, then ARK), as of `atMs`.
- * Whether what it says is acceptable is for the policy. Reports are malleable: never take their hash for a replay
- * key. Throws TeeRefused.
+ * Verifies a report against its chain, the endorsement key first (VCEK or VLEK, then ASK or ASVK, then ARK),
+ * as of `atMs`. Whether what it says is acceptable is for the policy. Reports are malleable: never take their
+ * hash for a replay key. Throws TeeRefused.
  */
 export function verifySnpReport(
   report: Buffer,
@@ -112,8 +112,8 @@ export function verifySnpReport(
 }
 
 /**
- * Which endorsement key a report is signed by, in the words of AMD's key distribution service (AMD 57230). Nothing of the report is
- * verified by this. Throws TeeRefused.
+ * Which endorsement key a report is signed by, in the words of AMD's key distribution service (AMD 57230).
+ * Nothing of the report is verified by this. Throws TeeRefused.
  */
 export function snpKeyOf(report: Buffer): {
   /** Undefined where the report does not say. */

@@ -8,9 +8,9 @@ import { certificatesOfPem, requireChain, requireNotRevoked } from './x509.ts';
 import { TeeRefused, type TeeRefusal } from './tee-refused.ts';
 
 /**
- * Intel TDX and SGX quotes (DCAP). Two implementations by others must both accept a quote, and what neither checks is
- * checked here: one does not authenticate revocation lists and takes a time that is not a number, the other passes over
- * the identity of the quoting enclave, and both over the identity of the TDX module.
+ * Intel TDX and SGX quotes (DCAP). Two implementations by others must both accept a quote, and what neither
+ * checks is checked here: one does not authenticate revocation lists and takes a time that is not a number,
+ * the other passes over the identity of the quoting enclave, and both over the identity of the TDX module.
  */
 
 /** SHA-256 of "Intel SGX Root CA". */
@@ -25,7 +25,10 @@ const Hex = z
 const Chain = z.string().max(32_768);
 const SignedJson = z.string().max(131_072);
 
-/** What Intel's provisioning certification service says, in the form that DCAP libraries share. It is fetched by the attestor. */
+/**
+ * What Intel's provisioning certification service says, in the form that DCAP libraries share. It is fetched
+ * by the attestor.
+ */
 export const TdxCollateral = z.object({
   pck_crl_issuer_chain: Chain,
   root_ca_crl: Hex,
@@ -47,13 +50,19 @@ export interface IntelQuote {
   readonly advisories: readonly string[];
   readonly tcbEvaluationDataNumber: number;
   readonly reportData: Buffer;
-  /** mrTd, rtMr0 to rtMr3, mrSeam, mrConfigId, mrOwner, tdAttributes, xfam; mrEnclave and mrSigner of an enclave. Hexadecimal. */
+  /**
+   * mrTd, rtMr0 to rtMr3, mrSeam, mrConfigId, mrOwner, tdAttributes, xfam; mrEnclave and mrSigner of an
+   * enclave. Hexadecimal.
+   */
   readonly measurements: Readonly<Record<string, string>>;
 }
 
 let isWasmReady = false;
 
-/** Verifies a quote with its collateral, as of `atMs`. Quotes are malleable: never take their hash for a replay key. Throws TeeRefused. */
+/**
+ * Verifies a quote with its collateral, as of `atMs`. Quotes are malleable: never take their hash for a
+ * replay key. Throws TeeRefused.
+ */
 export async function verifyIntelQuote(quote: Buffer, collateral: unknown, atMs: number): Promise<IntelQuote> {
   if (!Number.isSafeInteger(atMs) || atMs < 0) throw new TeeRefused('TEE_NOT_FRESH', 'The time is not a time.');
   if (quote.length > MAX_QUOTE_BYTES) throw new TeeRefused('TEE_MALFORMED', 'The quote is too long.');
@@ -123,7 +132,9 @@ function refusalOf(why: string): TeeRefusal {
   return 'TEE_SIGNATURE_INVALID';
 }
 
-/** Both revocation lists must be in force and signed, and no certificate of the issuing chains may be on them. */
+/**
+ * Both revocation lists must be in force and signed, and no certificate of the issuing chains may be on them.
+ */
 async function requireCollateral(collateral: TdxCollateral, atMs: number): Promise<void> {
   for (const pem of [collateral.tcb_info_issuer_chain, collateral.qe_identity_issuer_chain])
     requireChain(certificatesOfPem(pem), [INTEL_ROOT], atMs);

@@ -20,7 +20,10 @@ const CACHE_SIZE = 1_000;
 /** Where the makers of hardware are asked; a platform that is not named cannot be verified. */
 const CollateralSources = z.strictObject({
   version: z.literal(1),
-  /** Intel's provisioning certification service or a cache of it (PCCS), version 4; and where the root's revocation list is. */
+  /**
+   * Intel's provisioning certification service or a cache of it (PCCS), version 4; and where the root's
+   * revocation list is.
+   */
   tdx: z.strictObject({ pcs: trustedBase, rootCrl: trustedBase.optional() }).optional(),
   /** AMD's key distribution service. */
   sevSnp: z.strictObject({ kds: trustedBase }).optional(),
@@ -56,7 +59,9 @@ interface Answer {
   readonly headers: Headers;
 }
 
-/** What the makers of hardware say, fetched for each platform and kept for an hour. Never taken from a worker. */
+/**
+ * What the makers of hardware say, fetched for each platform and kept for an hour. Never taken from a worker.
+ */
 export class Collateral {
   readonly #sources: CollateralSources;
   readonly #cache = new Map<string, { until: number; answer: Promise<Answer> }>();

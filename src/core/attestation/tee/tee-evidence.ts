@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { verifyNitroDocument } from './nitro.ts';
 import { verifyNras } from './nvidia-nras.ts';
 import { verifySpdm } from './nvidia-spdm.ts';
-import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/statements.ts';
+import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/promises/tee.ts';
 import { AMD_ROOTS, verifySnpReport, type SnpProduct } from './sev-snp.ts';
 import { verifyIntelQuote } from './tdx.ts';
 import { appraise, type CpuFindings, type TeePolicy } from './tee-policy.ts';
@@ -14,7 +14,10 @@ import { certificatesOfPem } from './x509.ts';
 
 const Base64 = z.base64().max(90_000);
 
-/** What a worker hands in about its machine. Certificates and collateral that the attestor can fetch are not in it. */
+/**
+ * What a worker hands in about its machine. Certificates and collateral that the attestor can fetch are not
+ * in it.
+ */
 export const TeeEvidence = z.strictObject({
   version: z.literal(1),
   cpu: z.discriminatedUnion('kind', [
@@ -59,8 +62,8 @@ export interface TeeResult {
 }
 
 /**
- * Verifies a machine's evidence, that it is about this worker, this nonce and this GPU, and what the policy says of it.
- * Throws TeeRefused. It proves where a key lives; it does not prove that an answer is right.
+ * Verifies a machine's evidence, that it is about this worker, this nonce and this GPU, and what the policy
+ * says of it. Throws TeeRefused. It proves where a key lives; it does not prove that an answer is right.
  */
 export async function verifyTeeEvidence(
   evidence: TeeEvidence,

@@ -4,12 +4,12 @@ import { canonicalJson } from '../../../ground/json/canonical-json.ts';
 import type { NitroDocument } from './nitro.ts';
 import { SNP_PRODUCTS, type SnpReport } from './sev-snp.ts';
 import type { IntelQuote } from './tdx.ts';
-import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/statements.ts';
+import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/promises/tee.ts';
 import { TeeRefused } from './tee-refused.ts';
 
 /**
- * What the operator accepts of hardware. Everything is an allow-list: a platform that is not named is refused, and a
- * list without values for a platform admits nothing.
+ * What the operator accepts of hardware. Everything is an allow-list: a platform that is not named is
+ * refused, and a list without values for a platform admits nothing.
  */
 
 const hexOf = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`));

@@ -9,7 +9,10 @@ const Models = z
   .max(200);
 type Models = z.infer<typeof Models>;
 
-/** What a worker says of its machine now: evidence that binds its key, a challenge of the attestors and the models that it runs. */
+/**
+ * What a worker says of its machine now: evidence that binds its key, a challenge of the attestors and the
+ * models that it runs.
+ */
 export const TeeSession = z.strictObject({
   version: z.literal(1),
   nonce: z.string().regex(/^[0-9a-f]{64}$/),

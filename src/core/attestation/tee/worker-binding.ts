@@ -17,8 +17,9 @@ export interface WorkerBinding {
 }
 
 /**
- * What a quote's report data must be (64 bytes): SHA-512 over the domain and each part after its length in four bytes. It
- * ties the machine to one key, one nonce of ours, one GPU and one set of models; parts cannot be moved between fields.
+ * What a quote's report data must be (64 bytes): SHA-512 over the domain and each part after its length in
+ * four bytes. It ties the machine to one key, one nonce of ours, one GPU and one set of models; parts cannot
+ * be moved between fields.
  */
 export function workerBinding(binding: WorkerBinding): Buffer {
   const hash = createHash('sha512').update(DOMAIN);

@@ -29,8 +29,8 @@ export function certificateSha256(certificate: X509Certificate): string {
 }
 
 /**
- * Requires that each certificate, the leaf first, is signed by the next, that all were valid at `atMs`, and that the
- * last is self-signed and one of the pinned roots (SHA-256 of the DER). Throws TeeRefused.
+ * Requires that each certificate, the leaf first, is signed by the next, that all were valid at `atMs`, and
+ * that the last is self-signed and one of the pinned roots (SHA-256 of the DER). Throws TeeRefused.
  */
 export function requireChain(chain: readonly X509Certificate[], roots: readonly string[], atMs: number): void {
   if (!Number.isSafeInteger(atMs) || atMs < 0) throw new TeeRefused('TEE_NOT_FRESH', 'The time is not a time.');
@@ -65,8 +65,8 @@ export function extensionOf(certificate: X509Certificate, oid: string): Buffer |
 }
 
 /**
- * Requires a revocation list that this issuer signed, that was in force at `atMs`, and that does not name any of the
- * certificates. Throws TeeRefused.
+ * Requires a revocation list that this issuer signed, that was in force at `atMs`, and that does not name any
+ * of the certificates. Throws TeeRefused.
  */
 export async function requireNotRevoked(
   crl: Uint8Array,

@@ -1,0 +1,57 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { readCatalog } from './catalog.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'cs-catalog-'));
+const path = join(folder, 'models.json');
+const common = { pool: 'default', tasks: ['completion'], sha256: 'a'.repeat(64) };
+const SERVER = {
+  ...common,
+  name: 'remote',
+  engine: 'openai',
+  baseUrl: 'http://one.test/api',
+  remoteModel: 'm',
+};
+const read = (...models: object[]) => {
+  writeFileSync(path, JSON.stringify({ version: 1, models }));
+  return readCatalog(path);
+};
+
+describe('readCatalog', () => {
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test('what a model can do is known without its engine being named', () => {
+    const catalog = read({ ...common, name: 'gguf', engine: 'llama', file: 'm.gguf' }, SERVER, {
+      ...SERVER,
+      name: 'replayed',
+      features: ['tools'],
+      replay: { baseUrl: 'http://two.test', endTokens: [2] },
+    });
+    const of = (name: string) => catalog.get(name)?.capabilities;
+    expect(of('gguf')).toEqual({
+      repeats: 'exact',
+      measuresWeights: true,
+      features: [],
+      parallel: 4,
+      replay: { measure: 'margin', maxTemperature: 2 },
+    });
+    expect(of('remote')).toMatchObject({ repeats: 'no', measuresWeights: false, replay: undefined });
+    expect(of('remote')?.features).toContain('logprobs');
+    expect(of('replayed')).toMatchObject({ features: ['tools'], replay: { measure: 'surprise', maxTemperature: 1 } });
+  });
+
+  test('every mistake is named with its place', () => {
+    const wrong = () =>
+      read({ ...common, name: 'Bad Name', engine: 'llama' }, { ...common, name: 'x', engine: 'warp' });
+    for (const place of ['models.0.name', 'models.0.file', 'models.1.engine']) expect(wrong).toThrow(place);
+    expect(() => read({ ...common, name: 'x', engine: 'embed', threads: 1 })).toThrow('threads');
+  });
+
+  test('a name can be used once, and no server judges its own answers', () => {
+    expect(() => read(SERVER, SERVER)).toThrow('names the model remote twice');
+    const echo = { ...SERVER, replay: { baseUrl: 'http://one.test/other', endTokens: [2] } };
+    expect(() => read(echo)).toThrow('judged by the very server');
+  });
+});

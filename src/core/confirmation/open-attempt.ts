@@ -1,0 +1,111 @@
+import type { Redis } from 'ioredis';
+import { Attempt } from '../attestation/methods/attempt.ts';
+import type { Equipment } from '../attestation/methods/equipment.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { BlobStore } from '../../ground/blobs/blob-store.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { decodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
+import type { Keyring } from '../../proof/receipts/keyring.ts';
+import { STATEMENTS, readTicket, type Evidence, type Statements } from '../../proof/receipts/statements.ts';
+import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
+import type { AuditDraws } from './audit-draws.ts';
+import type { CaseFile } from './case-file.ts';
+import type { EnrolledWorkers } from './enrolled-workers.ts';
+
+/** By what an attempt is judged, and where its documents are. */
+export interface AttemptSources {
+  readonly redis: Redis;
+  readonly keys: RedisKeys;
+  readonly blobs: BlobStore;
+  readonly keyring: Keyring;
+  readonly enrolled: EnrolledWorkers;
+  readonly catalog: Catalog;
+  readonly equipment: Equipment;
+  readonly draws: AuditDraws;
+  /** Other documents than those of this version. */
+  readonly statements?: Statements;
+}
+
+/** The attempt that a case is about. */
+export function openAttempt(file: CaseFile, sources: AttemptSources): Attempt {
+  const { keyring, enrolled, catalog, equipment, draws, statements = STATEMENTS } = sources;
+  const { ticket, signed: ticketSigned } = readTicket(file.id, file.ticket);
+  const apiKey = keyring.find('api', ticketSigned.keyId, Date.parse(ticket.predicate.createdAt));
+  return new Attempt(
+    {
+      job: file.id,
+      epoch: file.epoch,
+      ticket,
+      ticketSigned,
+      claimant: file.claimant,
+      statement: file.statement,
+      isMeasured: catalog.get(ticket.predicate.model.name)?.capabilities.measuresWeights ?? true,
+      apiKey: 'refused' in apiKey ? undefined : apiKey,
+      equipment,
+      keyOf: (worker) => enrolled.find(worker, file.nowMs),
+      operatorOf: (worker) => enrolled.operatorOf(worker),
+      isDrawn: (label, share) => draws.isDrawn(label, share, file.id, file.epoch, file.createdMs),
+      readInput: () => readInput(sources, file.id, ticket.subject[0].digest.sha256),
+      readOutput: (digest) => readOutput(sources, file, digest),
+      readTokens: (digest) => readTokens(sources, file, digest),
+      readVotes: () => readVotes(sources, file, statements),
+    },
+    statements,
+  );
+}
+
+async function readInput({ redis, keys, blobs }: AttemptSources, id: string, digest: string): Promise<string> {
+  const inline = await redis.hget(keys.ticket(id), 'input');
+  return inline ?? (await blobs.get(digest, MAX_INPUT_BYTES)).toString('utf8');
+}
+
+async function readOutput(
+  { blobs }: AttemptSources,
+  { inlineOutput }: CaseFile,
+  digest: string,
+): Promise<string | undefined> {
+  if (inlineOutput !== undefined) return inlineOutput;
+  const bytes = await blobs.get(digest, MAX_OUTPUT_BYTES).catch(() => undefined);
+  return bytes !== undefined && bytes.length > INLINE_BYTES ? bytes.toString('utf8') : undefined;
+}
+
+async function readTokens(
+  { redis, keys, blobs }: AttemptSources,
+  file: CaseFile,
+  digest: string,
+): Promise<Buffer | undefined> {
+  const key = keys.evidence(file.id);
+  const field = `${file.field}:t`;
+  if ((await redis.hstrlen(key, field)) <= INLINE_BYTES) {
+    const inline = await redis.hget(key, field);
+    if (inline !== null) return Buffer.from(inline, 'base64');
+  }
+  return blobs.get(digest, MAX_OUTPUT_BYTES).catch(() => undefined);
+}
+
+/**
+ * The attempts that were closed as votes: their evidence was bound and checked then, and is never changed.
+ */
+async function readVotes(
+  { redis, keys }: AttemptSources,
+  { id, epoch: current }: CaseFile,
+  statements: Statements,
+): Promise<{ evidence: Evidence; signed: SignedPayload }[]> {
+  const epochs = Array.from({ length: current - 1 }, (_, at) => at + 1);
+  if (epochs.length === 0) return [];
+  const [closings, commits] = await Promise.all([
+    redis.hmget(keys.ruling(id), ...epochs.map((epoch) => `x${epoch}`)),
+    redis.hmget(keys.claims(id), ...epochs.map((epoch) => `c${epoch}`)),
+  ]);
+  const votes = await Promise.all(
+    epochs.map(async (_, at) => {
+      if (closings[at]?.startsWith('voted ') !== true) return undefined;
+      const [field = ''] = (commits[at] ?? '').split(' ');
+      const stored = await redis.hgetBuffer(keys.evidence(id), field);
+      const signed = stored === null ? undefined : decodeStored(stored);
+      if (signed === undefined) throw new Error(`The evidence of a vote on ${id} is gone.`);
+      return { evidence: statements.Evidence.parse(JSON.parse(signed.payload.toString('utf8'))), signed };
+    }),
+  );
+  return votes.filter((vote) => vote !== undefined);
+}

@@ -1,0 +1,111 @@
+import { z } from 'zod';
+import { Task } from '../../proof/receipts/fields.ts';
+import type { Feature } from '../../proof/tasks/task-input.ts';
+import type { Engine } from './engine.ts';
+
+/** The fields that a catalog entry has, whatever its engine. */
+export const ENTRY_FIELDS = {
+  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and hyphens'),
+  pool: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and hyphens'),
+  tasks: z.array(Task).min(1),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in hexadecimal digits'),
+};
+
+interface Entry {
+  readonly name: string;
+  readonly pool: string;
+  readonly tasks: Task[];
+  readonly sha256: string;
+  readonly engine: string;
+}
+
+/** What others may ask of a model. They never ask for its engine by name. */
+export interface Capabilities {
+  /** Whether the same ticket and input always give the same bytes. */
+  readonly repeats: Engine['repeatable'];
+  /** Whether the worker measures the digest of the weights, or the operator only declares it. */
+  readonly measuresWeights: boolean;
+  /** What it takes beyond text; a job that asks for more is refused at admission. */
+  readonly features: readonly Feature[];
+  /** Jobs that one worker runs at once. */
+  readonly parallel: number;
+  /** How claimed tokens of it can be replayed; undefined where they cannot. */
+  readonly replay: ReplayCapability | undefined;
+}
+
+export interface ReplayCapability {
+  /**
+   * What its margins are: differences of logits, or how surprising a token is where the sampler is not known.
+   */
+  readonly measure: 'margin' | 'surprise';
+  readonly maxTemperature: number;
+}
+
+/** A setting under which honest workers answer, for calibration. */
+interface Condition<Of> {
+  readonly words: string;
+  /** How many of 24 answers are made under it. */
+  readonly parts: number;
+  readonly model: Of;
+}
+
+/** A model that the operator offers, as its engine has read the catalog's entry. */
+export interface EngineModel extends Entry {
+  readonly capabilities: Capabilities;
+  /** What is wrong with the entry although each of its fields is right; undefined where nothing is. */
+  readonly problem: string | undefined;
+  /** Throws CodedError or EngineError. Others call `loadEngine`, which proves the engine too. */
+  load(): Promise<Engine>;
+  /** The model as an attestor loads it: on a server of its own, where there is one. */
+  reference(): EngineModel;
+  /** The model with its files where `at` finds them. */
+  located(at: (path: string) => string): EngineModel;
+  /** The settings under which honest workers may answer. */
+  conditions(): readonly Condition<EngineModel>[];
+}
+
+/**
+ * One engine: how the catalog names its models, what they can do, and how one is loaded. One file holds one
+ * engine.
+ */
+interface KindOf<Of extends Entry> {
+  readonly name: string;
+  readonly schema: z.ZodType<Of>;
+  capabilities(entry: Of): Capabilities;
+  load(entry: Of): Promise<Engine>;
+  problem?(entry: Of): string | undefined;
+  reference?(entry: Of): Of;
+  located?(entry: Of, at: (path: string) => string): Of;
+  conditions?(entry: Of): readonly Condition<Of>[];
+}
+
+/** An engine as the list holds it. `read` takes a catalog's entry. */
+export interface EngineKind {
+  readonly name: string;
+  readonly read: z.ZodType<EngineModel>;
+}
+
+export function defineEngine<Of extends Entry>(kind: KindOf<Of>): EngineKind {
+  return { name: kind.name, read: kind.schema.transform((entry) => modelOf(kind, entry)) };
+}
+
+function modelOf<Of extends Entry>(kind: KindOf<Of>, entry: Of): EngineModel {
+  const { name, pool, tasks, sha256, engine } = entry;
+  const of = (other: Of) => modelOf(kind, other);
+  return {
+    name,
+    pool,
+    tasks,
+    sha256,
+    engine,
+    capabilities: kind.capabilities(entry),
+    problem: kind.problem?.(entry),
+    load: () => kind.load(entry),
+    reference: () => of(kind.reference?.(entry) ?? entry),
+    located: (at) => of(kind.located?.(entry, at) ?? entry),
+    conditions: () =>
+      kind.conditions?.(entry).map(({ words, parts, model }) => ({ words, parts, model: of(model) })) ?? [
+        { words: 'the servers as they are', parts: 24, model: of(entry) },
+      ],
+  };
+}

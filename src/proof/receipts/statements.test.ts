@@ -1,0 +1,49 @@
+import { describe, expect, test } from '@jest/globals';
+import { documents } from '../../../test/support/sample-receipts.ts';
+import { encodeStored } from './dsse.ts';
+import { Evidence, Policy, Ticket, Verdict, readTicket, statementBytes } from './statements.ts';
+
+const { ticket, evidence, verdict } = documents(1);
+
+describe('statements', () => {
+  test('a parsed document has the bytes that it was signed in', () => {
+    for (const [schema, document] of [
+      [Ticket, ticket],
+      [Evidence, evidence],
+      [Verdict, verdict],
+    ] as const) {
+      const parsed = schema.parse(JSON.parse(statementBytes(document).toString()));
+      expect(JSON.parse(JSON.stringify(parsed))).toEqual(document);
+    }
+    expect(statementBytes(Ticket.parse(ticket))).toEqual(statementBytes(ticket));
+    expect(statementBytes(Verdict.parse(verdict))).toEqual(statementBytes(verdict));
+  });
+
+  test('the fields of a policy stand in one order, whatever the order in which they are asked for', () => {
+    const policy = Policy.parse({ tee: true, quorum: { agree: 2, of: 3 }, tokens: 0.5, recompute: 1 });
+    expect(JSON.stringify(policy)).toBe('{"recompute":1,"tokens":0.5,"quorum":{"of":3,"agree":2},"tee":true}');
+  });
+
+  test('what no promise knows is refused: a field of a policy, a property, a measurement', () => {
+    expect(Policy.safeParse({ recompute: 1, twice: 1 }).success).toBe(false);
+    const changed = (change: object) =>
+      Verdict.safeParse({ ...verdict, predicate: { ...verdict.predicate, ...change } }).success;
+    expect(changed({})).toBe(true);
+    expect(changed({ properties: [...verdict.predicate.properties, 'ANSWERED_TWICE'] })).toBe(false);
+    expect(changed({ notChecked: ['NOTHING'] })).toBe(false);
+    expect(changed({ twice: { runs: 2 } })).toBe(false);
+  });
+});
+
+describe('readTicket', () => {
+  test('it reads what was stored, with the bytes that were signed', () => {
+    const payload = statementBytes(ticket);
+    const stored = encodeStored({ keyId: 'a'.repeat(64), signature: Buffer.alloc(64), payload });
+    const read = readTicket('job', stored);
+    expect([read.ticket, read.signed.payload]).toEqual([ticket, payload]);
+  });
+
+  test('what is not in the stored form is named by its job', () => {
+    expect(() => readTicket('job_x', 'nonsense')).toThrow('job_x');
+  });
+});
