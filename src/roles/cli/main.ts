@@ -88,7 +88,7 @@ program
 for (const role of ['api', 'worker', 'attestor', 'courier'] as const) {
   program
     .command(role)
-    .description(`run one ${role}, configured by COUNTERSIGN_ variables (see README.md)`)
+    .description(`run one ${role}, configured by COUNTERSIGN_ variables (see docs/configuration.md)`)
     .action(async () => {
       // Each role is a program of its own; this process becomes it.
       await import(new URL(`../${role}/main.js`, import.meta.url).href);
