@@ -1,5 +1,5 @@
-// Writes the variables of all roles into docs/configuration.md from their schemas; `--check` fails where that is not
-// current. It reads the sources and needs no build, so that `npm run check` stays quick.
+// Writes the variables of all roles into docs/configuration.md from their schemas; `--check` fails where it
+// is not current. It reads the sources and needs no build, so that `npm run check` stays quick.
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';

@@ -51,7 +51,7 @@ async function variablesOf(paths: readonly string[]): Promise<Set<string>> {
   return variables;
 }
 
-/** The commands of the built CLI as commander knows them: a process of its own lists them in place of running one. */
+/** The commands of the built CLI, as commander knows them. A process of its own lists them and runs none. */
 function commandsOf(cli: string): Command {
   const list = `
     import { Command } from 'commander';
@@ -107,7 +107,7 @@ function brokenLinks(document: string, text: string): string[] {
   });
 }
 
-/** A path with `<name>` or `*` in it stands for any file of that form; a bare name for a file in whatever folder. */
+/** A path with `<name>` or `*` in it stands for any file of that form, a bare name for a file in any folder. */
 function isThere(span: string, paths: readonly string[]): boolean {
   const form = span
     .replace(/\/$/, '')
@@ -140,7 +140,7 @@ function unknownVariables(text: string, variables: ReadonlySet<string>): string[
     .map(([name]) => `variable ${name}`);
 }
 
-/** Follows the words of a call down the commands; what is left over may be arguments, but only where no command can be. */
+/** Follows the words of a call down the commands. What is left over are arguments, where no command can be. */
 function unknownCommands(text: string, cli: Command): string[] {
   return commandLinesOf(text).flatMap((line) => {
     const call = /^(?:npx )?countersign (?=[a-z-])(.*)$/s.exec(line)?.[1]?.split(/\s+/);
