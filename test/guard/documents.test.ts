@@ -107,7 +107,7 @@ function brokenLinks(document: string, text: string): string[] {
   });
 }
 
-/** A path with `<name>` or `*` in it stands for any file of that form, a bare name for a file in any folder. */
+/** A path with `<name>` or `*` in it stands for any file of that form, a bare name for any file. */
 function isThere(span: string, paths: readonly string[]): boolean {
   const form = span
     .replace(/\/$/, '')
@@ -140,7 +140,7 @@ function unknownVariables(text: string, variables: ReadonlySet<string>): string[
     .map(([name]) => `variable ${name}`);
 }
 
-/** Follows the words of a call down the commands. What is left over are arguments, where no command can be. */
+/** Follows the words of a call down the commands. The rest are arguments, where no command can be. */
 function unknownCommands(text: string, cli: Command): string[] {
   return commandLinesOf(text).flatMap((line) => {
     const call = /^(?:npx )?countersign (?=[a-z-])(.*)$/s.exec(line)?.[1]?.split(/\s+/);
