@@ -1,41 +1,86 @@
-// Writes the table of variables in README.md from the schemas; `--check` fails where the table is not
-// current.
-import { readFileSync, writeFileSync } from 'node:fs';
-import { ensureBuilt, ensureInstalled, root } from './setup.mjs';
+// Writes the variables of all roles into docs/configuration.md from their schemas; `--check` fails where it
+// is not current. It reads the sources and needs no build, so that `npm run check` stays quick.
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { format, resolveConfig } from 'prettier';
+import { ensureInstalled, root } from './setup.mjs';
 
 ensureInstalled(() => undefined);
-ensureBuilt(() => undefined);
-const roles = ['api', 'worker', 'attestor', 'courier'];
-const rows = new Map();
-for (const role of roles) {
-  const module = await import(new URL(`../dist/roles/${role}/${role}-config.js`, import.meta.url).href);
-  const schema = module[`${role[0].toUpperCase()}${role.slice(1)}Config`];
-  for (const [name, field] of Object.entries(schema.shape)) {
-    const parsed = field.safeParse(undefined);
-    const fallback = parsed.success ? (parsed.data === undefined ? '' : `\`${parsed.data}\``) : 'required';
-    const row = rows.get(name) ?? {
-      fallback,
-      description: field.description ?? field.unwrap?.().description ?? '',
-      roles: [],
-    };
-    row.roles.push(role);
-    rows.set(name, row);
-  }
+const ROLES = join(root, 'src', 'roles');
+const DOCUMENT = join(root, 'docs', 'configuration.md');
+/** In the order of the document; a role that is not named here stands behind these. */
+const ORDER = ['api', 'courier', 'worker', 'attestor'];
+
+/** The schema of each role that has a `<role>-config.ts`, by the name of the role. */
+async function schemas() {
+  const roles = readdirSync(ROLES).filter((role) => readdirSync(join(ROLES, role)).includes(`${role}-config.ts`));
+  const entry = roles.map((role) => `export * as ${role} from './${role}/${role}-config.ts';`).join('\n');
+  const { outputFiles } = await build({
+    stdin: { contents: `export { z } from 'zod';\n${entry}`, resolveDir: ROLES, loader: 'ts' },
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'node',
+    logLevel: 'error',
+  });
+  const source = Buffer.from(outputFiles[0].contents).toString('base64');
+  const { z, ...modules } = await import(`data:text/javascript;base64,${source}`);
+  const schemaOf = (module) => Object.values(module).find((value) => value instanceof z.ZodObject);
+  return { z, schemas: new Map(Object.entries(modules).map(([role, module]) => [role, schemaOf(module)])) };
 }
-const table = [
-  '| variable | roles | default | meaning |',
-  '| --- | --- | --- | --- |',
-  ...[...rows].map(([name, row]) => `| \`${name}\` | ${row.roles.join(', ')} | ${row.fallback} | ${row.description} |`),
-].join('\n');
-const path = `${root}README.md`;
-const text = readFileSync(path, 'utf8');
-const next = text.replace(/(<!-- config -->\n)[\s\S]*?(<!-- \/config -->)/, `$1\n${table}\n\n$2`);
-if (process.argv.includes('--check')) {
-  const plain = (value) => value.replace(/[ -]+/g, ' ');
-  if (plain(next) !== plain(text)) {
-    process.stderr.write(
-      'error: the table of variables in README.md is not current\nhint: node scripts/config-table.mjs\n',
-    );
-    process.exit(1);
-  }
-} else writeFileSync(path, next);
+
+/** What is accepted, in words: choices or bounds; nothing where any text may stand. */
+function accepted({ enum: choices, minimum, maximum }) {
+  if (choices !== undefined) return `one of ${choices.map((choice) => `\`${choice}\``).join(', ')}`;
+  if (minimum !== undefined && maximum !== undefined) return `from ${minimum} to ${maximum}`;
+  return undefined;
+}
+
+function lineOf(z, name, field) {
+  const parsed = field.safeParse(undefined);
+  const fallback = parsed.success ? parsed.data : undefined;
+  const need = !parsed.success ? 'required' : fallback === undefined ? 'optional' : `default \`${fallback}\``;
+  const description = field.description ?? field.unwrap?.().description;
+  if (description === undefined) throw new Error(`${name} has no description`);
+  const facts = [need, accepted(z.toJSONSchema(field, { unrepresentable: 'any' }))].filter(
+    (fact) => fact !== undefined,
+  );
+  return `- \`${name}\` (${facts.join('; ')}): ${description}`;
+}
+
+/** One section for what every role reads, one for what a group of roles shares, then one for each role. */
+function sections(z, roles) {
+  const rank = (role) => (ORDER.includes(role) ? ORDER.indexOf(role) : ORDER.length);
+  const names = [...roles.keys()].sort((a, b) => rank(a) - rank(b));
+  const rows = new Map();
+  for (const role of names)
+    for (const [name, field] of Object.entries(roles.get(role).shape)) {
+      const line = lineOf(z, name, field);
+      rows.set(line, [...(rows.get(line) ?? []), role]);
+    }
+  const groups = new Map();
+  for (const [line, readers] of rows) groups.set(readers.join(), [...(groups.get(readers.join()) ?? []), line]);
+  return [...groups]
+    .map(([key, lines]) => ({ readers: key.split(','), lines }))
+    .sort((a, b) => b.readers.length - a.readers.length)
+    .map(({ readers, lines }) => `## ${titleOf(readers, names)}\n\n${lines.join('\n')}`);
+}
+
+const titleOf = (readers, all) =>
+  readers.length === all.length
+    ? 'Every role'
+    : `Role${readers.length > 1 ? 's' : ''} ${readers.map((role) => `\`${role}\``).join(' and ')}`;
+
+const { z, schemas: roles } = await schemas();
+const text = readFileSync(DOCUMENT, 'utf8');
+const generated = text.replace(
+  /(<!-- config -->\n)[\s\S]*?(<!-- \/config -->)/,
+  (_, begin, end) => `${begin}\n${sections(z, roles).join('\n\n')}\n\n${end}`,
+);
+const next = await format(generated, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT });
+if (!process.argv.includes('--check')) writeFileSync(DOCUMENT, next);
+else if (next !== text) {
+  process.stderr.write('error: docs/configuration.md is not current\nhint: node scripts/config-table.mjs\n');
+  process.exitCode = 1;
+}

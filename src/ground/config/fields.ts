@@ -8,7 +8,7 @@ export const redisFields = {
   COUNTERSIGN_REDIS_URL: z
     .string()
     .regex(/^(redis|rediss|unix):\/\//, 'must begin with redis://, rediss:// or unix://')
-    .describe('Redis address: `redis://host:port`, `rediss://…` or `unix:///path/to/socket`'),
+    .describe('address of Redis: `redis://host:port`, `rediss://…` or `unix:///path/to/socket`'),
   COUNTERSIGN_REDIS_USER: z
     .string()
     .min(1)
@@ -23,7 +23,7 @@ export const redisFields = {
     .string()
     .regex(/^[a-z][a-z0-9]{0,15}$/, 'must be 1 to 16 lower-case letters and digits')
     .default('cs')
-    .describe('name of the shard; all its keys carry it as Redis Cluster hash tag'),
+    .describe('name of the shard: the Redis Cluster hash tag of all its keys'),
 } as const;
 
 /** Variables of every role that runs or confirms jobs or takes them in. */
@@ -31,7 +31,7 @@ export const commonFields = {
   COUNTERSIGN_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error'])
     .default('info')
-    .describe('least severe level to log'),
+    .describe('least severe level that is logged'),
   COUNTERSIGN_BLOBS: z.string().min(1).describe('folder of the blob store, shared by all roles'),
   COUNTERSIGN_CATALOG: z.string().min(1).describe('file with the model catalog'),
 } as const;

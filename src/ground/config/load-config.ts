@@ -31,7 +31,7 @@ export function loadConfig<Schema extends z.ZodObject>(schema: Schema, env: Node
   }
   if (problems.length > 0 || !parsed.success) {
     throw new CodedError('config_invalid', problems.join('; '), {
-      hint: 'README.md has the table of all variables with their defaults',
+      hint: 'docs/configuration.md lists all variables with their defaults',
     });
   }
   return parsed.data;

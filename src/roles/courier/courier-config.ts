@@ -8,6 +8,8 @@ export const CourierConfig = z.object({
     .string()
     .regex(/^\d+(\.\d+)?(,\d+(\.\d+)?){0,19}$/, 'must be seconds parted by commas')
     .default('0,5,300,1800,7200,18000,36000,50400,72000,86400')
-    .describe('seconds to wait before each attempt to deliver a webhook message; the last one gives up'),
+    .describe(
+      'seconds to wait before each attempt to deliver a webhook message; after the last attempt the message is given up',
+    ),
 });
 export type CourierConfig = z.infer<typeof CourierConfig>;

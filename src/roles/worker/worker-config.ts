@@ -18,25 +18,27 @@ export const WorkerConfig = z
     COUNTERSIGN_MODELS: z
       .string()
       .optional()
-      .describe("models to serve, parted by commas; by default all of the pool's"),
-    COUNTERSIGN_LEASE_MS: integer(1_000, 600_000).default(10_000).describe('how long a claim holds without renewal'),
+      .describe('models to serve, comma-separated; by default all models of the pool'),
+    COUNTERSIGN_LEASE_MS: integer(1_000, 600_000)
+      .default(10_000)
+      .describe('lease: how long a claim holds without renewal, in milliseconds'),
     COUNTERSIGN_HEARTBEAT_MS: integer(100, 60_000)
       .default(2_000)
-      .describe('how often leases are renewed; at most a third of the lease'),
+      .describe('time between renewals of a lease, in milliseconds; at most a third of the lease'),
     COUNTERSIGN_STALL_MS: integer(500, 3_600_000)
       .default(60_000)
-      .describe('a worker whose event loop has been blocked for longer lets go of its jobs'),
+      .describe('a worker whose event loop was blocked for longer than these milliseconds gives up its jobs'),
     COUNTERSIGN_CONCURRENCY: integer(1, 1_024)
       .optional()
-      .describe('jobs of one model at once; by default what the engine can run'),
+      .describe('jobs of one model at once; by default as many as the engine can run'),
     COUNTERSIGN_TEE_COMMAND: z
       .string()
       .min(1)
       .optional()
-      .describe("program that gets evidence of this machine's hardware; without it, none is handed in"),
+      .describe('program that prints hardware evidence of this machine; without it, the worker sends none'),
     COUNTERSIGN_DRAIN_MS: integer(0, 3_600_000)
       .default(20_000)
-      .describe('how long a stopping worker lets running jobs finish'),
+      .describe('how long a stopping worker waits for its running jobs, in milliseconds'),
   })
   .refine((config) => config.COUNTERSIGN_HEARTBEAT_MS * 3 <= config.COUNTERSIGN_LEASE_MS, {
     message: 'must be at most a third of COUNTERSIGN_LEASE_MS, or a lease can run out between two heartbeats',

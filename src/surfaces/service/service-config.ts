@@ -14,26 +14,22 @@ export const serviceFields = {
     .min(1)
     .describe('file with the public keys of the API and the attestors, served under `/.well-known/`'),
   COUNTERSIGN_TLOG: z.string().min(1).describe("folder of the transparency log's tiles, served under `/log/`"),
-  COUNTERSIGN_FILES: z.string().min(1).describe('folder of uploaded files and of the results of batches'),
-  COUNTERSIGN_PRICES: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('file with the price table; without it, nothing costs anything'),
+  COUNTERSIGN_FILES: z.string().min(1).describe('folder of uploaded files and of batch results'),
+  COUNTERSIGN_PRICES: z.string().min(1).optional().describe('file with the price table; without it, jobs are free'),
   COUNTERSIGN_X402: z
     .string()
     .min(1)
     .optional()
-    .describe('file with the terms on which a request is sold to whoever has no API key; without it, none is'),
+    .describe('file with the x402 terms for callers who have no API key; without it, nothing is sold to them'),
   COUNTERSIGN_WEBHOOK_PRIVATE: z
     .enum(['refuse', 'allow'])
     .default('refuse')
-    .describe('whether webhooks may go to private addresses, any port and plain http'),
+    .describe('whether webhooks may be sent to private addresses, to any port and over plain http'),
   COUNTERSIGN_DEFAULT_RECOMPUTE: z.coerce
     .number()
     .min(0)
     .max(1)
     .default(1)
-    .describe('share of answers computed again where a job does not say'),
+    .describe('share of answers to recompute for jobs that do not name one'),
 } as const;
 export type ServiceConfig = z.infer<z.ZodObject<typeof serviceFields>>;
