@@ -1,18 +1,19 @@
-import type { z } from 'zod';
-import type { SubmitJob } from '../proof/contract/submit-job.ts';
-import type { JobDocument } from '../proof/contract/job-document.ts';
+import type { Cancellation, Job } from '../proof/contract/job.ts';
+import { isFinal, JOB_STATES } from '../proof/contract/job-states.ts';
+import type { JobRequest } from '../proof/contract/job-request.ts';
+import type { TaskName as Task, TaskOutputs } from '../proof/contract/task-types.ts';
+import type { VerifiedReceipt } from '../proof/contract/verified-receipt.ts';
 import { INPUTS, OUTPUTS } from '../proof/tasks/task-input.ts';
 import { Keyring, KeyringFile } from '../proof/receipts/keyring.ts';
-import { verifyReceipt, type VerifiedReceipt } from '../proof/receipts/receipt.ts';
+import { verifyReceipt } from '../proof/receipts/receipt.ts';
 import { CountersignError } from './countersign-error.ts';
 import { readEvents, type JobEvent } from './event-source.ts';
 
 export { CountersignError } from './countersign-error.ts';
 export type { JobEvent } from './event-source.ts';
-export type { JobDocument, VerifiedReceipt };
-export type JobRequest = z.input<typeof SubmitJob>;
-type Task = JobRequest['task'];
-export type OutputOf<T extends Task> = z.infer<(typeof OUTPUTS)[T]>;
+export type { Job as JobDocument } from '../proof/contract/job.ts';
+export type { JobRequest, VerifiedReceipt };
+export type OutputOf<T extends Task> = TaskOutputs[T];
 
 export interface ClientOptions {
   /** Address of the API. */
@@ -30,7 +31,7 @@ export interface ClientOptions {
 
 /** A confirmed answer: its receipt was verified here, with what was asked and what was answered. */
 export interface Answer<T extends Task = Task> {
-  readonly job: JobDocument;
+  readonly job: Job;
   readonly output: OutputOf<T>;
   /** The receipt file, to keep. */
   readonly receipt: Uint8Array;
@@ -60,7 +61,7 @@ export class Countersign {
   }
 
   /** Hands a job in. A lost connection or a busy service is tried again under the same key, so that there is one job. */
-  async submit(job: JobRequest, options: { idempotencyKey?: string; signal?: AbortSignal } = {}): Promise<JobDocument> {
+  async submit(job: JobRequest, options: { idempotencyKey?: string; signal?: AbortSignal } = {}): Promise<Job> {
     const response = await this.#send('/v1/jobs', {
       method: 'POST',
       headers: {
@@ -70,7 +71,7 @@ export class Countersign {
       body: JSON.stringify(job),
       ...signalOf(options),
     });
-    return (await response.json()) as JobDocument;
+    return (await response.json()) as Job;
   }
 
   /** Submits, waits and verifies. */
@@ -117,12 +118,12 @@ export class Countersign {
   }
 
   /** The job as it is now, or after at most `waitS` seconds if it is not final before. */
-  async job(id: string, options: { waitS?: number; signal?: AbortSignal } = {}): Promise<JobDocument> {
+  async job(id: string, options: { waitS?: number; signal?: AbortSignal } = {}): Promise<Job> {
     const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}`, {
       headers: options.waitS === undefined ? {} : { prefer: `wait=${options.waitS}` },
       ...signalOf(options),
     });
-    return (await response.json()) as JobDocument;
+    return (await response.json()) as Job;
   }
 
   /** Events of a job until it is final; goes on where it was when the connection breaks. Text in them is provisional. */
@@ -138,7 +139,7 @@ export class Countersign {
           failures = 0;
           last = event.id;
           yield event;
-          if (event.type === 'state' && isFinal(String(event.data['state']))) return;
+          if (event.type === 'state' && isFinalState(event.data['state'])) return;
         }
       } catch (error) {
         if (options.signal?.aborted === true || error instanceof CountersignError) throw error;
@@ -149,12 +150,12 @@ export class Countersign {
   }
 
   /** Asks for the job to be stopped. */
-  async cancel(id: string, options: { signal?: AbortSignal } = {}): Promise<{ outcome: string; job: JobDocument }> {
+  async cancel(id: string, options: { signal?: AbortSignal } = {}): Promise<Cancellation> {
     const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}/cancel`, {
       method: 'POST',
       ...signalOf(options),
     });
-    return (await response.json()) as { outcome: string; job: JobDocument };
+    return (await response.json()) as Cancellation;
   }
 
   /** Verifies a receipt, from its bytes and the keyring alone. Throws ReceiptRefused with the reason. */
@@ -202,8 +203,8 @@ export class Countersign {
   }
 }
 
-function isFinal(state: string): boolean {
-  return ['done', 'rejected', 'failed', 'cancelled', 'expired'].includes(state);
+function isFinalState(state: unknown): boolean {
+  return JOB_STATES.some((known) => known === state && isFinal(known));
 }
 
 function signalOf({ signal }: { signal?: AbortSignal }): { signal?: AbortSignal } {

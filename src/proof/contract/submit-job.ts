@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { EVENT_TYPES } from './event-types.ts';
+import type { JobRequest } from './job-request.ts';
 import { INPUTS } from '../tasks/task-input.ts';
 import { Policy } from '../receipts/statements.ts';
 
@@ -42,6 +43,6 @@ export const SubmitJob = z.discriminatedUnion('task', [
   z.strictObject({ task: z.literal('chat'), input: INPUTS.chat, ...common }),
   z.strictObject({ task: z.literal('embedding'), input: INPUTS.embedding, ...common }),
 ]);
-export type SubmitJob = z.infer<typeof SubmitJob>;
+export type SubmitJob = JobRequest;
 
 export const DEFAULTS = { max_tokens: 128, temperature: 0, top_p: 1, attempts: 3, deadlineMs: 600_000 } as const;
