@@ -10,7 +10,7 @@ import type { TaskInputs, TaskName, TaskOutputs } from './task-types.ts';
 import type { VerifiedReceipt } from './verified-receipt.ts';
 
 /** True only where both types are the same in both directions, optional members included. */
-type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+type Same<A, B> = (<T>(value: T) => T extends A ? 1 : 2) extends <T>(value: T) => T extends B ? 1 : 2 ? true : false;
 
 type Inputs = { [T in TaskName]: z.input<(typeof INPUTS)[T]> };
 type Outputs = { [T in TaskName]: z.output<(typeof OUTPUTS)[T]> };

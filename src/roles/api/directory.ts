@@ -5,17 +5,10 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { present, type Announcement } from '../../core/catalog/announcement.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import type { KeyringFile } from '../../proof/receipts/keyring.ts';
+import type { ModelDocument, Participants, Readiness } from './directory.schemas.ts';
 
 const CACHE_MS = 500;
 const CACHE_NOBODY_MS = 50;
-
-export interface Health {
-  readonly ready: boolean;
-  readonly redis: boolean;
-  readonly workers: number;
-  readonly attestors: number;
-  readonly detail: string;
-}
 
 /** Who is there now. Announcements are read at most twice a second, however many ask. */
 export class Directory {
@@ -34,7 +27,7 @@ export class Directory {
     this.keyring = parts.keyring;
   }
 
-  async models() {
+  async models(): Promise<ModelDocument[]> {
     const { workers, attestors } = await this.#present();
     const serving = (list: readonly Announcement[], name: string, sha256: string) =>
       list.filter(
@@ -59,13 +52,13 @@ export class Directory {
   }
 
   /** Everyone who is there, and the workers that a sequential test has put aside. */
-  async workers() {
+  async workers(): Promise<Participants> {
     const [there, quarantined] = await Promise.all([this.#present(), this.#redis.smembers(this.#keys.quarantined)]);
     return { ...there, quarantined };
   }
 
   /** Ready means that a job sent now would be worked on and confirmed: not merely that a port listens. */
-  async health(): Promise<Health> {
+  async health(): Promise<Readiness> {
     try {
       const { workers, attestors } = await this.#present();
       const consuming = workers.filter((worker) => worker.state === 'consuming').length;

@@ -2,25 +2,18 @@ import type { Readable } from 'node:stream';
 import { Busboy, type BusboyInstance } from '@fastify/busboy';
 import { Controller, Delete, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { z } from 'zod';
-import { fileDocument } from '../../surfaces/batches/batch-document.ts';
+import { fileDocument, pageOf, type FileDocument, type FileList } from '../../surfaces/batches/batch-document.ts';
 import { BatchFiles, type FileRecord } from '../../surfaces/batches/batch-files.store.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { parseRequest } from '../../surfaces/openai/requests.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
+import { ListFiles, UPLOAD_PURPOSE, type DeletedFile } from './files.schemas.ts';
 
 /** How long the rest of a body is read that nobody wants. */
 const DISCARD_MS = 30_000;
 const MAX_FIELDS = 10;
 const MAX_FIELD_BYTES = 1_024;
-
-export const ListFiles = z.strictObject({
-  after: z.string().max(64).optional(),
-  limit: z.coerce.number().int().min(1).max(10_000).default(10_000),
-  order: z.literal('desc').optional(),
-  purpose: z.string().max(64).optional(),
-});
 
 /** Files in OpenAI's shape: what batches read and write. */
 @Controller('/v1/files')
@@ -34,27 +27,20 @@ export class FilesController {
   @Post()
   @HttpCode(200)
   @Needs('submit')
-  async upload(@Caller() caller: ApiCaller, @Req() request: FastifyRequest) {
+  async upload(@Caller() caller: ApiCaller, @Req() request: FastifyRequest): Promise<FileDocument> {
     return fileDocument(await this.#receive(caller.tenant, request));
   }
 
   @Get()
   @Needs('read')
-  async list(@Caller() caller: ApiCaller, @Query() query: unknown) {
+  async list(@Caller() caller: ApiCaller, @Query() query: unknown): Promise<FileList> {
     const { files, hasMore } = await this.#files.list(caller.tenant, parseRequest(ListFiles, query));
-    const data = files.map(fileDocument);
-    return {
-      object: 'list',
-      data,
-      first_id: data[0]?.id ?? null,
-      last_id: data.at(-1)?.id ?? null,
-      has_more: hasMore,
-    };
+    return pageOf(files.map(fileDocument), hasMore);
   }
 
   @Get(':id')
   @Needs('read')
-  async get(@Caller() caller: ApiCaller, @Param('id') id: string) {
+  async get(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<FileDocument> {
     return fileDocument(await this.#files.get(caller.tenant, id));
   }
 
@@ -85,7 +71,7 @@ export class FilesController {
 
   @Delete(':id')
   @Needs('submit')
-  async remove(@Caller() caller: ApiCaller, @Param('id') id: string) {
+  async remove(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<DeletedFile> {
     await this.#files.remove(caller.tenant, id);
     return { id, object: 'file', deleted: true };
   }
@@ -148,8 +134,8 @@ export class FilesController {
     });
     const file = await upload;
     if (file === undefined) throw refusal ?? bad('The field "file" is missing.', 'file');
-    if (refusal === undefined && purpose !== 'batch')
-      refusal = bad('purpose: this service takes only "batch" here.', 'purpose');
+    if (refusal === undefined && purpose !== UPLOAD_PURPOSE)
+      refusal = bad(`purpose: this service accepts only "${UPLOAD_PURPOSE}" here.`, 'purpose');
     if (refusal === undefined) return file;
     await this.#files.remove(tenant, file.id);
     throw refusal;

@@ -5,6 +5,7 @@ import { LogReader } from '../../proof/tlog/log-reader.ts';
 import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { parseTilePath } from '../../proof/tlog/tile.ts';
 import { Open } from './caller.guard.ts';
+import type { LogDocuments } from './log.schemas.ts';
 
 /** The transparency log, as C2SP tlog-tiles wants it: for anyone, without a key. */
 @Controller('/log')
@@ -26,7 +27,7 @@ export class LogController {
 
   @Get('documents')
   @Open()
-  async documents() {
+  async documents(): Promise<LogDocuments> {
     return { documents: await this.#log.documents(), draws: await this.#log.draws() };
   }
 

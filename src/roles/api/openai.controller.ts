@@ -1,5 +1,6 @@
 import { Body, Controller, Headers, HttpCode, Post, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
+import type { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { readRequest, type Endpoint } from '../../surfaces/openai/requests.ts';
@@ -9,6 +10,7 @@ import { Caller, Needs, Payable } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { signalOf } from './hang-up.ts';
 import { parseIdempotencyKey } from './parse.ts';
+import { AnswerWish, HangUpWish } from './request-headers.ts';
 
 interface Wishes {
   readonly idempotencyKey: string | undefined;
@@ -152,15 +154,20 @@ export class OpenAiController {
 }
 
 function readWishes(headers: Record<string, string | undefined>): Wishes {
-  const choice = (name: string, values: readonly [string, string]) => {
-    const value = headers[name] ?? values[0];
-    if (!values.includes(value))
-      throw new CodedError('request_invalid', `The header ${name} is "${values[0]}" or "${values[1]}".`);
-    return value === values[1];
-  };
   return {
     idempotencyKey: parseIdempotencyKey(headers['idempotency-key']),
-    isProvisional: choice('countersign-answer', ['confirmed', 'provisional']),
-    isKept: choice('countersign-on-hang-up', ['cancel', 'keep']),
+    isProvisional: readWish(AnswerWish, 'countersign-answer', headers) === 'provisional',
+    isKept: readWish(HangUpWish, 'countersign-on-hang-up', headers) === 'keep',
   };
+}
+
+function readWish<Values extends Record<string, string>>(
+  schema: z.ZodDefault<z.ZodEnum<Values>>,
+  name: string,
+  headers: Record<string, string | undefined>,
+): Values[keyof Values] {
+  const parsed = schema.safeParse(headers[name]);
+  if (parsed.success) return parsed.data;
+  const values = schema.unwrap().options.map((value) => `"${value}"`);
+  throw new CodedError('request_invalid', `The header ${name} must be ${values.join(' or ')}.`);
 }

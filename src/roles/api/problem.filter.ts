@@ -1,19 +1,10 @@
 import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { ERROR_CATALOG, type ErrorCode } from '../../ground/errors/catalog.ts';
+import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import type { Problem } from '../../proof/contract/problem.ts';
 import { openAiError, retryHeaders } from '../../surfaces/openai/openai-error.ts';
-
-/** An RFC 9457 problem document. */
-export interface Problem {
-  readonly type: string;
-  readonly title: string;
-  readonly status: number;
-  readonly code: ErrorCode;
-  readonly detail: string;
-  readonly hint?: string;
-}
 
 export function problemOf(error: CodedError): Problem {
   const { status, title } = ERROR_CATALOG[error.code];
@@ -85,12 +76,16 @@ function statusOf(error: unknown): number | undefined {
   return typeof error.statusCode === 'number' ? error.statusCode : undefined;
 }
 
-/** Addresses that clients of OpenAI call: they read errors in its shape. */
 const OPENAI = /^\/v1\/(chat|completions|embeddings|models|files|batches|responses)(?=[/?]|$)/;
+
+/** Whether OpenAI's clients call this address: they read errors in OpenAI's shape. */
+export function isOpenAiPath(url: string): boolean {
+  return OPENAI.test(url);
+}
 
 /** A problem document, or OpenAI's error where its clients ask. */
 export function sendError(error: CodedError, request: FastifyRequest, reply: FastifyReply): void {
-  const isOpenAi = OPENAI.test(request.url);
+  const isOpenAi = isOpenAiPath(request.url);
   void reply
     .status(error.status)
     .headers(isOpenAi ? { ...error.headers, ...retryHeaders(error) } : error.headers)

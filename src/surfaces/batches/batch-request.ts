@@ -1,8 +1,9 @@
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { AnswerDocument } from '../openai/answer-document.ts';
 import { answerOf, type Done } from '../openai/answers.ts';
 import { ENDPOINTS, parseRequest, readRequest } from '../openai/requests.ts';
-import { responseDocument } from '../openai/response-document.ts';
+import { responseDocument, type ResponseDocument } from '../openai/response-document.ts';
 import { ResponseRequest, jobOf } from '../openai/response-request.ts';
 
 export const BATCH_ENDPOINTS = [...ENDPOINTS, '/v1/responses'] as const;
@@ -13,7 +14,7 @@ export interface BatchRequest {
   readonly jobs: readonly SubmitJob[];
   /** What the surface keeps with the job, where the answer can be asked for again. */
   readonly surface: string | undefined;
-  answer(done: readonly Done[]): object;
+  answer(done: readonly Done[]): AnswerDocument | ResponseDocument;
 }
 
 /** Throws CodedError `request_invalid` that names the parameter at fault. */
