@@ -21,8 +21,9 @@ export interface ClientOptions {
   /** An API key. */
   readonly key: string;
   /**
-   * Whose signatures count: the keyring of the operator, which you got from somebody you trust. Without it, the one that the
-   * service hands out is taken at first use, and then a receipt proves less: only that the service did not change its mind.
+   * The keyring of the operator, from a source that you trust: its keys are the ones whose signatures count.
+   * Without it, the client trusts the keyring that the service itself serves at first use. A receipt then
+   * proves less: only that the service has not changed its keys since.
    */
   readonly keyring?: unknown;
   /** For tests and proxies. */
@@ -44,8 +45,9 @@ const FIRST_RETRY_MS = 250;
 const MAX_RETRY_MS = 30_000;
 
 /**
- * A client that believes nothing that it has not verified. Works wherever there is `fetch`; any number of calls at once.
- * Everything throws CountersignError with the service's own stable code, or ReceiptRefused where a receipt does not hold.
+ * A client that returns no answer that it has not verified. It works wherever there is `fetch`, with any
+ * number of calls at once. Every method throws CountersignError with the stable code of the service, or an
+ * error named `ReceiptRefused` where a receipt does not hold.
  */
 export class Countersign {
   readonly #url: string;
@@ -60,7 +62,10 @@ export class Countersign {
     if (keyring !== undefined) this.#keyring = Promise.resolve(new Keyring(KeyringFile.parse(keyring)));
   }
 
-  /** Hands a job in. A lost connection or a busy service is tried again under the same key, so that there is one job. */
+  /**
+   * Submits a job. After a lost connection or a busy service it tries again under the same key, so that there
+   * is one job.
+   */
   async submit(job: JobRequest, options: { idempotencyKey?: string; signal?: AbortSignal } = {}): Promise<Job> {
     const response = await this.#send('/v1/jobs', {
       method: 'POST',
@@ -84,8 +89,8 @@ export class Countersign {
   }
 
   /**
-   * The answer once it is confirmed and its receipt verified. Give what was asked as `input`, and it is compared too. Throws
-   * CountersignError where the job ends otherwise.
+   * The answer, once it is confirmed and its receipt verified. With `input`, the receipt is also compared
+   * with what was asked. Throws CountersignError where the job ends otherwise.
    */
   async wait<T extends Task>(id: string, options: { input?: unknown; signal?: AbortSignal } = {}): Promise<Answer<T>> {
     let job = await this.job(id, options);
@@ -126,7 +131,10 @@ export class Countersign {
     return (await response.json()) as Job;
   }
 
-  /** Events of a job until it is final; goes on where it was when the connection breaks. Text in them is provisional. */
+  /**
+   * Events of a job until it is final. Where the connection breaks, it goes on after the last event. Text in
+   * them is provisional.
+   */
   async *stream(id: string, options: { signal?: AbortSignal } = {}): AsyncGenerator<JobEvent> {
     let last: string | undefined;
     for (let failures = 0; failures < MAX_TRIES; failures += 1) {
@@ -176,7 +184,7 @@ export class Countersign {
     return new Uint8Array(await (await this.#send(path, signalOf(options))).arrayBuffer());
   }
 
-  /** Tries again what may pass, as late as the service asks. */
+  /** Sends a request; tries again where it may succeed later, not sooner than the service asks. */
   async #send(path: string, init: RequestInit): Promise<Response> {
     const headers = new Headers(init.headers);
     headers.set('authorization', `Bearer ${this.#key}`);

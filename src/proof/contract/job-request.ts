@@ -2,7 +2,10 @@ import type { EventType } from './event-types.ts';
 import type { TaskInputs, TaskName } from './task-types.ts';
 import type { AttestationPolicy } from './verified-receipt.ts';
 
-/** How the answer is drawn from the model. What is absent gets its default at admission, and the ticket names it. */
+/**
+ * How the answer is drawn from the model. What is absent gets its default at admission, and the ticket names
+ * it.
+ */
 export interface JobParameters {
   /** The most tokens of the answer; 128 by default. */
   max_tokens?: number | undefined;
@@ -16,7 +19,9 @@ export interface JobParameters {
   stop?: string[] | undefined;
 }
 
-/** The shares and the quorum that a caller asks for; the service's own policy stands in for what is absent. */
+/**
+ * The shares and the quorum that a caller asks for; the service's own policy stands in for what is absent.
+ */
 type WantedAttestation = { [Method in keyof AttestationPolicy]?: AttestationPolicy[Method] | undefined };
 
 interface RequestOf<Task extends TaskName> {
@@ -34,5 +39,7 @@ interface RequestOf<Task extends TaskName> {
   deadline_ms?: number | undefined;
 }
 
-/** The body of `POST /v1/jobs`, as a plain type. `contract.test.ts` holds it equal to the schema `SubmitJob`. */
+/**
+ * The body of `POST /v1/jobs`, as a plain type. `contract.test.ts` holds it equal to the schema `SubmitJob`.
+ */
 export type JobRequest = RequestOf<'completion'> | RequestOf<'chat'> | RequestOf<'embedding'>;

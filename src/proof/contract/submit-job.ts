@@ -4,7 +4,9 @@ import type { JobRequest } from './job-request.ts';
 import { INPUTS } from '../tasks/task-input.ts';
 import { Policy } from '../receipts/statements.ts';
 
-/** The body of `POST /v1/jobs`. What is left out gets its default at admission, and stands in the ticket then. */
+/**
+ * The body of `POST /v1/jobs`. What is left out gets its default at admission, and stands in the ticket then.
+ */
 const Parameters = z.strictObject({
   max_tokens: z.number().int().min(1).max(131_072).optional().describe('most tokens of the answer; 128 by default'),
   temperature: z.number().min(0).max(2).optional().describe('0 by default: the likeliest token each time'),

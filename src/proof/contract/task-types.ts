@@ -1,6 +1,7 @@
 /**
- * What each task is asked and what it answers, as plain types: the published client shows them, and its declarations
- * name no library. `contract.test.ts` holds them equal to the schemas in `../tasks/task-input.ts`.
+ * What each task is asked and what it answers, as plain types: the published client shows them, and its
+ * declarations name no library. `contract.test.ts` holds them equal to the schemas in
+ * `../tasks/task-input.ts`.
  */
 export interface ToolCall {
   id: string;

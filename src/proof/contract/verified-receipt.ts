@@ -1,8 +1,9 @@
 import type { FinishReason, TaskName } from './task-types.ts';
 
 /**
- * What a verified receipt says, as plain types: the published client shows them, and its declarations name no library.
- * `contract.test.ts` holds them equal to the schemas in `../receipts/statements.ts`, which specify every member.
+ * What a verified receipt says, as plain types: the published client shows them, and its declarations name no
+ * library. `contract.test.ts` holds them equal to the schemas in `../receipts/statements.ts`, which specify
+ * every member.
  */
 interface Digest {
   sha256: string;
@@ -147,7 +148,10 @@ export interface LogInclusion {
   readonly size: number;
   /** The names of the witnesses whose cosignatures verify. */
   readonly witnesses: readonly string[];
-  /** When the latest witness that was needed has seen the entry, in seconds since 1970; undefined without witnesses. */
+  /**
+   * When the latest witness that was needed has seen the entry, in seconds since 1970; undefined without
+   * witnesses.
+   */
   readonly seenAtSeconds: number | undefined;
 }
 
@@ -159,7 +163,10 @@ export interface VerifiedReceipt {
   readonly inputSha256: string;
   readonly outputSha256: string;
   readonly logged: LogInclusion;
-  /** What the job costs by its documents, in millionths of the ticket's currency; undefined where it has no price. */
+  /**
+   * What the job costs by its documents, in millionths of the ticket's currency; undefined where it has no
+   * price.
+   */
   readonly charge: number | undefined;
   /** What was found true, one sentence each, for people. */
   readonly checks: string[];

@@ -22,7 +22,9 @@ import {
 import { Caller, Needs } from './caller.guard.ts';
 import { parse } from './parse.ts';
 
-/** Tenants, their keys and limits: for the operator of the installation, whose keys have the scope `admin`. */
+/**
+ * Tenants, their keys and limits: for the operator of the installation, whose keys have the scope `admin`.
+ */
 @Controller('/v1/admin')
 export class AdminController {
   readonly #tenants: Tenants;
@@ -74,7 +76,7 @@ export class AdminController {
     const tenant = await this.#tenants.get(name);
     const expiresAt = expires_at === undefined ? undefined : new Date(expires_at).toISOString();
     if (expiresAt !== undefined && Date.parse(expiresAt) <= Date.now())
-      throw new CodedError('request_invalid', 'expires_at: this time has passed.');
+      throw new CodedError('request_invalid', 'expires_at: this time is in the past.');
     const { text, keyId } = await this.#keys.create(caller.keyId, {
       tenant: tenant.name,
       scopes,

@@ -3,7 +3,7 @@ import { batchDocument, pageOf, type BatchDocument, type BatchList } from '../..
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { parseRequest } from '../../surfaces/openai/requests.ts';
+import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { CreateBatch, ListBatches } from './batches.schemas.ts';
 import { Caller, Needs } from './caller.guard.ts';

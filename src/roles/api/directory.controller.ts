@@ -16,7 +16,7 @@ import type {
 import { docsPage } from './docs-page.ts';
 import { openApiDocument } from './openapi.ts';
 
-/** Who and what is there: models, workers, public keys, health, metrics, documentation. */
+/** Models, workers, public keys, health, metrics and documentation. */
 @Controller()
 export class DirectoryController {
   readonly #directory: Directory;

@@ -10,7 +10,10 @@ import type { ModelDocument, Participants, Readiness } from './directory.schemas
 const CACHE_MS = 500;
 const CACHE_NOBODY_MS = 50;
 
-/** Who is there now. Announcements are read at most twice a second, however many ask. */
+/**
+ * The workers and attestors that are present. Announcements are read at most twice a second, however many
+ * callers ask.
+ */
 export class Directory {
   readonly keyring: KeyringFile;
   readonly #redis: Redis;
@@ -51,7 +54,7 @@ export class Directory {
     }));
   }
 
-  /** Everyone who is there, and the workers that a sequential test has put aside. */
+  /** All who are present, and the workers that a sequential test has put aside. */
   async workers(): Promise<Participants> {
     const [there, quarantined] = await Promise.all([this.#present(), this.#redis.smembers(this.#keys.quarantined)]);
     return { ...there, quarantined };
@@ -140,7 +143,7 @@ export class Directory {
     const cached = {
       until: now + CACHE_MS,
       present: both.then(([workers, attestors]) => {
-        // Whoever waits for somebody to come is told soon.
+        // A caller who waits for the first worker or attestor sees it soon.
         if (workers.length === 0 || attestors.length === 0) cached.until = now + CACHE_NOBODY_MS;
         return { workers, attestors };
       }),

@@ -5,12 +5,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fileDocument, pageOf, type FileDocument, type FileList } from '../../surfaces/batches/batch-document.ts';
 import { BatchFiles, type FileRecord } from '../../surfaces/batches/batch-files.store.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { parseRequest } from '../../surfaces/openai/requests.ts';
+import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { ListFiles, UPLOAD_PURPOSE, type DeletedFile } from './files.schemas.ts';
 
-/** How long the rest of a body is read that nobody wants. */
+/** How long the rest of a refused body is read. */
 const DISCARD_MS = 30_000;
 const MAX_FIELDS = 10;
 const MAX_FIELD_BYTES = 1_024;
@@ -64,7 +64,8 @@ export class FilesController {
       }
       raw.end();
     } catch {
-      // The length was promised: a connection that breaks off is how the reader learns that the rest is missing.
+      // The length was promised: a connection that breaks off is how the reader learns that the rest is
+      // missing.
       raw.destroy();
     }
   }
@@ -76,12 +77,13 @@ export class FilesController {
     return { id, object: 'file', deleted: true };
   }
 
-  /** The one file of a multipart body, written while it comes. `purpose` must come before it, as every client sends it. */
+  /**
+   * The one file of a multipart body, written while it comes. `purpose` must come before it, as every client
+   * sends it.
+   */
   async #receive(tenant: string, request: FastifyRequest): Promise<FileRecord> {
     if (!/^multipart\/form-data\b/i.test(request.headers['content-type'] ?? ''))
       throw new CodedError('media_type_unsupported', 'Send the file as multipart/form-data.');
-    const bad = (message: string, param?: string) =>
-      new CodedError('request_invalid', message, param === undefined ? {} : { param });
     let parser: BusboyInstance;
     try {
       parser = new Busboy({
@@ -103,7 +105,7 @@ export class FilesController {
     });
     parser.on('file', (name, stream: Readable, filename: string) => {
       if (name !== 'file' || refusal !== undefined) {
-        refusal ??= bad('The file stands in the field "file".', 'file');
+        refusal ??= bad('The file must be in the field "file".', 'file');
         stream.resume();
         return;
       }
@@ -114,7 +116,7 @@ export class FilesController {
     await new Promise<void>((resolve, reject) => {
       const fail = (cause: unknown) =>
         reject(bad(`The multipart body is malformed: ${messageOf(cause).slice(0, 100)}.`, 'file'));
-      // Whoever reads the file gave up and will not read on: the parser would wait for that forever.
+      // The store gave up and reads no further; the parser would wait for it forever.
       uploadFailed = (error) => {
         body.unpipe(parser);
         parser.destroy();
@@ -141,6 +143,8 @@ export class FilesController {
     throw refusal;
   }
 }
+
+const bad = (message: string, param: string) => new CodedError('request_invalid', message, { param });
 
 /** Reads what still comes, so that a client that sends everything first can hear the answer; not for long. */
 function discard(body: Readable): void {

@@ -158,7 +158,8 @@ export class JobsController {
   ): Promise<PaymentDocument> {
     await this.#jobs.get(caller.tenant, id);
     const record = await this.#payments.read(id);
-    if (record === undefined) throw new CodedError('payment_not_found', 'This job was not paid for by itself.');
+    if (record === undefined)
+      throw new CodedError('payment_not_found', 'This job was not paid for with a payment of its own.');
     if (record.state !== 'held' && record.state !== 'due') reply.header('payment-response', paymentResponse(record));
     return paymentDocument(id, record);
   }

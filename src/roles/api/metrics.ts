@@ -2,7 +2,9 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 import type { Directory } from './directory.ts';
 import type { EventStreams } from './event-streams.ts';
 
-/** Prometheus metrics of one API process, and of the shard as it sees it. Labels never hold a tenant or an id. */
+/**
+ * Prometheus metrics of one API process, and of the shard as it sees it. Labels never hold a tenant or an id.
+ */
 export class Metrics {
   readonly #registry = new Registry();
   readonly #requests: Counter<'method' | 'route' | 'status'>;

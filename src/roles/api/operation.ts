@@ -3,7 +3,10 @@ import type { ErrorCode } from '../../ground/errors/catalog.ts';
 import type { Scope } from '../../surfaces/tenants/api-key.ts';
 import type { TAGS } from './operation-tags.ts';
 
-/** A body: its media type, the schema that checks or types it, and the name under which OpenAPI lists the schema. */
+/**
+ * A body: its media type, the schema that checks or types it, and the name under which OpenAPI lists the
+ * schema.
+ */
 export interface Content {
   readonly description: string;
   readonly type: string;
@@ -15,8 +18,8 @@ export interface Content {
 }
 
 /**
- * One route: what it takes, answers and refuses. The schemas are those that the code itself uses. Tests compare this
- * table with the routes that the server really has, and its schemas with real answers.
+ * One route: what it takes, answers and refuses. The schemas are those that the code itself uses. Tests
+ * compare this table with the routes that the server really has, and its schemas with real answers.
  */
 export interface Operation {
   readonly id: string;
@@ -66,7 +69,9 @@ export function events(description: string, name?: string, schema: z.ZodType = z
   return { description, type: EVENT_STREAM, schema, ...(name === undefined ? {} : { name }) };
 }
 
-/** A parameter of a path. What names nothing answers 404, so that a stranger learns nothing from its shape. */
+/**
+ * A parameter of a path. What names nothing answers 404, so that a stranger learns nothing from its shape.
+ */
 export function inPath(name: string, description: string, example: string) {
   return z.strictObject({
     [name]: z

@@ -2,7 +2,10 @@ import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { IdempotencyKey, PreferWait } from './request-headers.ts';
 
-/** A value from outside, checked by its schema. Throws CodedError `request_invalid` that names the first few mistakes. */
+/**
+ * A value from outside, checked by its schema. Throws CodedError `request_invalid` that names the first few
+ * mistakes.
+ */
 export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.infer<Schema> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

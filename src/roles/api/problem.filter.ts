@@ -18,26 +18,29 @@ export function problemOf(error: CodedError): Problem {
   };
 }
 
-/** Turns whatever was thrown into a coded error; what we did not foresee is `internal` and says nothing of its cause. */
+/**
+ * Turns anything that was thrown into a coded error. An unforeseen one is `internal` and does not show its
+ * cause.
+ */
 export function codedErrorOf(error: unknown): CodedError {
   if (error instanceof CodedError) return error;
   if (isRedisAway(error)) {
     return new CodedError(
       'storage_unavailable',
-      'The storage does not answer at the moment; send the same request again, with an Idempotency-Key.',
+      'The storage does not respond at the moment; send the same request again, with an Idempotency-Key.',
       { cause: error, headers: { 'retry-after': '1' } },
     );
   }
   const status = error instanceof HttpException ? error.getStatus() : statusOf(error);
   switch (status) {
     case 404:
-      return new CodedError('route_not_found', 'There is nothing at this address; /docs lists what there is.', {
+      return new CodedError('route_not_found', 'No route has this address; /docs lists all routes.', {
         cause: error,
       });
     case 405:
       return new CodedError(
         'method_not_allowed',
-        'This address does not take that method; /docs lists what it takes.',
+        'This address does not support that method; /docs lists all routes.',
         { cause: error },
       );
     case 413:
@@ -61,7 +64,7 @@ export function codedErrorOf(error: unknown): CodedError {
   }
 }
 
-/** ioredis says so in several ways, and Redis itself while it loads its file or is full. */
+/** ioredis reports this in several ways, and so does Redis itself while it loads its file or is full. */
 function isRedisAway(error: unknown): boolean {
   const message = messageOf(error);
   return (

@@ -1,6 +1,6 @@
 import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import { parseRequest } from '../../surfaces/openai/requests.ts';
+import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import { ResponseRequest } from '../../surfaces/openai/response-request.ts';
 import { responseId, type ResponseDocument } from '../../surfaces/openai/response-document.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';

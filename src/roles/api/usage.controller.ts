@@ -10,7 +10,7 @@ import { Directory } from './directory.ts';
 import { parse } from './parse.ts';
 import { UsageQuery, type Quote, type UsageDocument } from './usage.schemas.ts';
 
-/** What things cost: before, and afterwards. */
+/** What a job would cost, and what was used. */
 @Controller('/v1')
 export class UsageController {
   readonly #usage: UsageStore;

@@ -24,7 +24,7 @@ import {
   type WebhookSecret,
 } from './webhooks.schemas.ts';
 
-/** What the controller knows besides its nouns. */
+/** The key that signs webhooks, and the rules for addresses. */
 export class WebhookKeys {
   readonly signingKey: SigningKey;
   readonly egress: EgressRules;

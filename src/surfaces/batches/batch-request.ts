@@ -2,7 +2,8 @@ import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { AnswerDocument } from '../openai/answer-document.ts';
 import { answerOf, type Done } from '../openai/answers.ts';
-import { ENDPOINTS, parseRequest, readRequest } from '../openai/requests.ts';
+import { parseRequest } from '../openai/parse-request.ts';
+import { ENDPOINTS, readRequest } from '../openai/requests.ts';
 import { responseDocument, type ResponseDocument } from '../openai/response-document.ts';
 import { ResponseRequest, jobOf } from '../openai/response-request.ts';
 

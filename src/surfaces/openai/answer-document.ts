@@ -3,7 +3,10 @@ import { JOB_STATES } from '../../proof/contract/job-states.ts';
 import { FINISH_REASONS } from '../../proof/receipts/statements.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 
-/** Answers in the shape of OpenAI (`CreateChatCompletionResponse` and its kin), each with a member `countersign`. */
+/**
+ * Answers in the shape of OpenAI (`CreateChatCompletionResponse` and its kin), each with a member
+ * `countersign`.
+ */
 const Confirmation = z.strictObject({
   job_id: z.string(),
   state: z.enum([...JOB_STATES, 'unconfirmed']),
@@ -106,7 +109,9 @@ const chunk = {
   countersign: Countersigned.optional().describe('in the first and in the last frame of a choice'),
 };
 
-/** One frame of a streamed answer. Pieces are provisional; the last frame of a choice comes after its verdict. */
+/**
+ * One frame of a streamed answer. Pieces are provisional; the last frame of a choice comes after its verdict.
+ */
 export const CompletionChunk = z.discriminatedUnion('object', [
   z.strictObject({
     object: z.literal('chat.completion.chunk'),

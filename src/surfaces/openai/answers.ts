@@ -19,7 +19,10 @@ export function countersigned(id: string, state: Confirmation['state']): Confirm
   return { job_id: id, state, receipt: state === 'done' ? `/v1/jobs/${id}/receipt` : null };
 }
 
-/** What an answer says about the confirmation of all its jobs: of the first one, and of each where there are several. */
+/**
+ * What an answer says about the confirmation of all its jobs: of the first one, and of each where there are
+ * several.
+ */
 export function countersignedAll(ids: readonly string[], state: Confirmation['state']): Countersigned {
   const all = ids.map((id) => countersigned(id, state));
   const [first] = all;
@@ -111,8 +114,8 @@ export function usageOf(asked: Pick<Asked, 'choicesPerPrompt'>, done: readonly P
 }
 
 /**
- * Fewer dimensions are the first ones of the confirmed vector, scaled to unit length again. The receipt is about the
- * whole vector, which the job's output holds.
+ * Fewer dimensions are the first ones of the confirmed vector, scaled to unit length again. The receipt is
+ * about the whole vector, which the job's output holds.
  */
 function encode({ encoding, dimensions }: Asked, whole: readonly number[]): number[] | string {
   if (dimensions !== undefined && dimensions > whole.length)

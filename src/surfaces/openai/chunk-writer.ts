@@ -21,7 +21,9 @@ export class ChunkWriter {
     this.#firstJob = firstJob;
   }
 
-  /** A chat begins by naming the role and the job; a completion begins with its text and has no such frame. */
+  /**
+   * A chat begins by naming the role and the job; a completion begins with its text and has no such frame.
+   */
   opening(index: number, job: string): string | undefined {
     if (!this.#isChat) return undefined;
     const delta = { role: 'assistant', content: '' } as const;

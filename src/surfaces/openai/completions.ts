@@ -93,8 +93,8 @@ export class Completions {
   }
 
   /**
-   * Frames of an event stream: pieces as they are written, and for each choice a last frame, which comes after the
-   * verdict and carries it. An error is a frame with `error`, and the last one.
+   * Frames of an event stream: pieces as they are written, and for each choice a last frame, which comes
+   * after the verdict and carries it. An error is a frame with `error`, and the last one.
    */
   async *stream(tenant: string, asked: Asked, ids: readonly string[], signal: AbortSignal): AsyncGenerator<string> {
     const chunks = new ChunkWriter(asked, ids[0] ?? '');
@@ -123,7 +123,10 @@ export class Completions {
     }
   }
 
-  /** Pieces of text as they are written, then the confirmed job. Throws where the confirmed text is another one. */
+  /**
+   * Pieces of text as they are written, then the confirmed job. Throws where the confirmed text is another
+   * one.
+   */
   async *#pieces(tenant: string, id: string, signal: AbortSignal): AsyncGenerator<string | Done> {
     const text = new SteadyText();
     let last: JobView | undefined;
@@ -178,7 +181,7 @@ export function outcomeError(view: Pick<JobView, 'id' | 'state' | 'ending'>): Co
       return new CodedError('job_cancelled', `Job ${id} was cancelled.`, { headers });
     case 'failed':
       return ending?.code === 'engine_refused'
-        ? new CodedError('request_invalid', `The model does not take this request: ${detail}`, { headers })
+        ? new CodedError('request_invalid', `The model does not accept this request: ${detail}`, { headers })
         : new CodedError('job_failed', `Job ${id} failed: ${detail}`, { headers });
     default:
       return new CodedError('job_not_done', `Job ${id} is ${state}.`, { headers });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { CodedError } from '../../ground/errors/coded-error.ts';
 
-/** The longest Retry-After that OpenAI's clients obey; beyond, they would come back too early. */
+/** The longest Retry-After that OpenAI's clients obey; with a longer one they come back too early. */
 const MAX_RETRY_S = 60;
 
 /** An error as OpenAI's clients read it: `code` is ours, the same as everywhere. */

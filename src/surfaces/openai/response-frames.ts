@@ -3,8 +3,8 @@ import { openAiError } from './openai-error.ts';
 import { messageId, textPart, type ResponseDocument, type ResponseMessage } from './response-document.ts';
 
 /**
- * The numbered frames of one streamed response. A caller who comes back names the last number that it has seen: frames
- * up to there are counted and come as "".
+ * The numbered frames of one streamed response. A caller who comes back names the last number that it has
+ * seen: frames up to there are counted and come as "".
  */
 export class ResponseFrames {
   readonly #begun: ResponseDocument;

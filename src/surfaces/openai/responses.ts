@@ -16,8 +16,8 @@ import { SteadyText } from './steady-text.ts';
 const jobId = (response: string) => response.replace(/^resp_/, 'job_');
 
 /**
- * The Responses API of OpenAI: a response is a chat job under another name. Its status says `completed` when the answer is
- * confirmed, and `in_progress` while a worker runs it or the attestor looks at it.
+ * The Responses API of OpenAI: a response is a chat job under another name. Its status says `completed` when
+ * the answer is confirmed, and `in_progress` while a worker runs it or the attestor looks at it.
  */
 export class Responses {
   readonly #admission: Admission;
@@ -64,8 +64,8 @@ export class Responses {
   }
 
   /**
-   * Frames of an event stream after a sequence number. The same documents give the same frames under the same numbers
-   * as long as provisional pieces are kept; the last frame always comes.
+   * Frames of an event stream after a sequence number. The same documents give the same frames under the same
+   * numbers as long as provisional pieces are kept; the last frame always comes.
    */
   async *stream(tenant: string, id: string, startingAfter: number, signal: AbortSignal): AsyncGenerator<string> {
     const { view: first, surface } = await this.#read(tenant, id);
