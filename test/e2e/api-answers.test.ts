@@ -10,12 +10,9 @@ let client: Client;
 const called = new Set<string>();
 
 beforeAll(async () => {
-  pipeline = await Pipeline.start({
-    models: [NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }, embedModel()],
-    workers: 1,
-    couriers: 1,
-    env: { COUNTERSIGN_WEBHOOK_PRIVATE: 'allow' },
-  });
+  pipeline = await Pipeline.prepare([NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }, embedModel()]);
+  const env = { COUNTERSIGN_WEBHOOK_PRIVATE: 'allow' };
+  await Promise.all([pipeline.api(env), pipeline.worker(1), pipeline.attestor(), pipeline.courier(env)]);
   client = await pipeline.client('caller');
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
