@@ -1,18 +1,19 @@
-import type { z } from 'zod';
-import type { SubmitJob } from '../proof/contract/submit-job.ts';
-import type { JobDocument } from '../proof/contract/job-document.ts';
+import type { Cancellation, Job } from '../proof/contract/job.ts';
+import { isFinal, JOB_STATES } from '../proof/contract/job-states.ts';
+import type { JobRequest } from '../proof/contract/job-request.ts';
+import type { TaskName as Task, TaskOutputs } from '../proof/contract/task-types.ts';
+import type { VerifiedReceipt } from '../proof/contract/verified-receipt.ts';
 import { INPUTS, OUTPUTS } from '../proof/tasks/task-input.ts';
 import { Keyring, KeyringFile } from '../proof/receipts/keyring.ts';
-import { verifyReceipt, type VerifiedReceipt } from '../proof/receipts/receipt.ts';
+import { verifyReceipt } from '../proof/receipts/receipt.ts';
 import { CountersignError } from './countersign-error.ts';
 import { readEvents, type JobEvent } from './event-source.ts';
 
 export { CountersignError } from './countersign-error.ts';
 export type { JobEvent } from './event-source.ts';
-export type { JobDocument, VerifiedReceipt };
-export type JobRequest = z.input<typeof SubmitJob>;
-type Task = JobRequest['task'];
-export type OutputOf<T extends Task> = z.infer<(typeof OUTPUTS)[T]>;
+export type { Job as JobDocument } from '../proof/contract/job.ts';
+export type { JobRequest, VerifiedReceipt };
+export type OutputOf<T extends Task> = TaskOutputs[T];
 
 export interface ClientOptions {
   /** Address of the API. */
@@ -20,8 +21,9 @@ export interface ClientOptions {
   /** An API key. */
   readonly key: string;
   /**
-   * Whose signatures count: the keyring of the operator, which you got from somebody you trust. Without it, the one that the
-   * service hands out is taken at first use, and then a receipt proves less: only that the service did not change its mind.
+   * The keyring of the operator, from a source that you trust: its keys are the ones whose signatures count.
+   * Without it, the client trusts the keyring that the service itself serves at first use. A receipt then
+   * proves less: only that the service has not changed its keys since.
    */
   readonly keyring?: unknown;
   /** For tests and proxies. */
@@ -30,7 +32,7 @@ export interface ClientOptions {
 
 /** A confirmed answer: its receipt was verified here, with what was asked and what was answered. */
 export interface Answer<T extends Task = Task> {
-  readonly job: JobDocument;
+  readonly job: Job;
   readonly output: OutputOf<T>;
   /** The receipt file, to keep. */
   readonly receipt: Uint8Array;
@@ -43,8 +45,9 @@ const FIRST_RETRY_MS = 250;
 const MAX_RETRY_MS = 30_000;
 
 /**
- * A client that believes nothing that it has not verified. Works wherever there is `fetch`; any number of calls at once.
- * Everything throws CountersignError with the service's own stable code, or ReceiptRefused where a receipt does not hold.
+ * A client that returns no answer that it has not verified. It works wherever there is `fetch`, with any
+ * number of calls at once. Every method throws CountersignError with the stable code of the service, or an
+ * error named `ReceiptRefused` where a receipt does not hold.
  */
 export class Countersign {
   readonly #url: string;
@@ -59,8 +62,11 @@ export class Countersign {
     if (keyring !== undefined) this.#keyring = Promise.resolve(new Keyring(KeyringFile.parse(keyring)));
   }
 
-  /** Hands a job in. A lost connection or a busy service is tried again under the same key, so that there is one job. */
-  async submit(job: JobRequest, options: { idempotencyKey?: string; signal?: AbortSignal } = {}): Promise<JobDocument> {
+  /**
+   * Submits a job. After a lost connection or a busy service it tries again under the same key, so that there
+   * is one job.
+   */
+  async submit(job: JobRequest, options: { idempotencyKey?: string; signal?: AbortSignal } = {}): Promise<Job> {
     const response = await this.#send('/v1/jobs', {
       method: 'POST',
       headers: {
@@ -70,7 +76,7 @@ export class Countersign {
       body: JSON.stringify(job),
       ...signalOf(options),
     });
-    return (await response.json()) as JobDocument;
+    return (await response.json()) as Job;
   }
 
   /** Submits, waits and verifies. */
@@ -83,8 +89,8 @@ export class Countersign {
   }
 
   /**
-   * The answer once it is confirmed and its receipt verified. Give what was asked as `input`, and it is compared too. Throws
-   * CountersignError where the job ends otherwise.
+   * The answer, once it is confirmed and its receipt verified. With `input`, the receipt is also compared
+   * with what was asked. Throws CountersignError where the job ends otherwise.
    */
   async wait<T extends Task>(id: string, options: { input?: unknown; signal?: AbortSignal } = {}): Promise<Answer<T>> {
     let job = await this.job(id, options);
@@ -117,15 +123,18 @@ export class Countersign {
   }
 
   /** The job as it is now, or after at most `waitS` seconds if it is not final before. */
-  async job(id: string, options: { waitS?: number; signal?: AbortSignal } = {}): Promise<JobDocument> {
+  async job(id: string, options: { waitS?: number; signal?: AbortSignal } = {}): Promise<Job> {
     const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}`, {
       headers: options.waitS === undefined ? {} : { prefer: `wait=${options.waitS}` },
       ...signalOf(options),
     });
-    return (await response.json()) as JobDocument;
+    return (await response.json()) as Job;
   }
 
-  /** Events of a job until it is final; goes on where it was when the connection breaks. Text in them is provisional. */
+  /**
+   * Events of a job until it is final. Where the connection breaks, it goes on after the last event. Text in
+   * them is provisional.
+   */
   async *stream(id: string, options: { signal?: AbortSignal } = {}): AsyncGenerator<JobEvent> {
     let last: string | undefined;
     for (let failures = 0; failures < MAX_TRIES; failures += 1) {
@@ -138,7 +147,7 @@ export class Countersign {
           failures = 0;
           last = event.id;
           yield event;
-          if (event.type === 'state' && isFinal(String(event.data['state']))) return;
+          if (event.type === 'state' && isFinalState(event.data['state'])) return;
         }
       } catch (error) {
         if (options.signal?.aborted === true || error instanceof CountersignError) throw error;
@@ -149,12 +158,12 @@ export class Countersign {
   }
 
   /** Asks for the job to be stopped. */
-  async cancel(id: string, options: { signal?: AbortSignal } = {}): Promise<{ outcome: string; job: JobDocument }> {
+  async cancel(id: string, options: { signal?: AbortSignal } = {}): Promise<Cancellation> {
     const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}/cancel`, {
       method: 'POST',
       ...signalOf(options),
     });
-    return (await response.json()) as { outcome: string; job: JobDocument };
+    return (await response.json()) as Cancellation;
   }
 
   /** Verifies a receipt, from its bytes and the keyring alone. Throws ReceiptRefused with the reason. */
@@ -175,7 +184,7 @@ export class Countersign {
     return new Uint8Array(await (await this.#send(path, signalOf(options))).arrayBuffer());
   }
 
-  /** Tries again what may pass, as late as the service asks. */
+  /** Sends a request; tries again where it may succeed later, not sooner than the service asks. */
   async #send(path: string, init: RequestInit): Promise<Response> {
     const headers = new Headers(init.headers);
     headers.set('authorization', `Bearer ${this.#key}`);
@@ -202,8 +211,8 @@ export class Countersign {
   }
 }
 
-function isFinal(state: string): boolean {
-  return ['done', 'rejected', 'failed', 'cancelled', 'expired'].includes(state);
+function isFinalState(state: unknown): boolean {
+  return JOB_STATES.some((known) => known === state && isFinal(known));
 }
 
 function signalOf({ signal }: { signal?: AbortSignal }): { signal?: AbortSignal } {

@@ -1,4 +1,4 @@
-/** What the service said was wrong: its stable code, its sentence, the status if there was an answer. */
+/** An error of the service: its stable code, its sentence, and the status if there was an answer. */
 export class CountersignError extends Error {
   override readonly name = 'CountersignError';
   readonly code: string;
@@ -10,7 +10,7 @@ export class CountersignError extends Error {
     this.status = status;
   }
 
-  /** From a problem document (RFC 9457), or whatever else came. */
+  /** From a problem document (RFC 9457), or from any other answer. */
   static async from(response: Response): Promise<CountersignError> {
     const body = (await response.json().catch(() => undefined)) as { code?: unknown; detail?: unknown } | undefined;
     return new CountersignError(

@@ -4,7 +4,7 @@ export interface JobEvent {
   readonly data: Record<string, unknown>;
 }
 
-/** Server-sent events of a response, one at a time; comments and what is not whole are left out. */
+/** Server-sent events of a response, one at a time; comments and incomplete events are left out. */
 export async function* readEvents(response: Response): AsyncGenerator<JobEvent> {
   if (response.body === null) return;
   const reader: ReadableStreamDefaultReader<Uint8Array> = response.body.getReader();

@@ -167,9 +167,11 @@ describe('OWASP API Top 10', () => {
   test('API9: every route of the server is described, and stands in the matrix', () => {
     const described = OPERATIONS.map(({ method, path }) => `${method} ${path}`).toSorted();
     expect(Object.keys(MATRIX).toSorted()).toEqual(described);
-    const controllers = readdirSync(join(ROOT, 'src', 'api')).filter((name) => name.endsWith('.controller.ts'));
+    const controllers = readdirSync(join(ROOT, 'src', 'roles', 'api')).filter((name) =>
+      name.endsWith('.controller.ts'),
+    );
     const handlers = controllers.flatMap((name) => [
-      ...readFileSync(join(ROOT, 'src', 'api', name), 'utf8').matchAll(/@(Get|Post|Put|Patch|Delete|All)\(/g),
+      ...readFileSync(join(ROOT, 'src', 'roles', 'api', name), 'utf8').matchAll(/@(Get|Post|Put|Patch|Delete|All)\(/g),
     ]);
     expect(handlers).toHaveLength(described.length);
   });

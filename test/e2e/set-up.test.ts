@@ -146,9 +146,9 @@ describe('separation', () => {
       Object.keys(methods).map((method) => `${method} ${path}`),
     );
     expect(described.sort()).toEqual(OPERATIONS.map(({ method, path }) => `${method} ${path}`).sort());
-    const controllers = readdirSync(join(ROOT, 'src', 'api'))
+    const controllers = readdirSync(join(ROOT, 'src', 'roles', 'api'))
       .filter((name) => name.endsWith('.controller.ts'))
-      .map((name) => readFileSync(join(ROOT, 'src', 'api', name), 'utf8'))
+      .map((name) => readFileSync(join(ROOT, 'src', 'roles', 'api', name), 'utf8'))
       .join('\n');
     expect(controllers.match(/@(Get|Post|Put|Patch|Delete)\(/g)).toHaveLength(OPERATIONS.length);
     expect(JobDocument.parse(await client.run(completion('fits'))).state).toBe('done');

@@ -1,27 +1,34 @@
 import { z } from 'zod';
-import { Policy } from '../receipts/statements.ts';
+import { JobId, Task } from '../receipts/fields.ts';
+import { Params, Policy } from '../receipts/statements.ts';
+import type { Cancellation, Job } from './job.ts';
 import { CLOSINGS, JOB_STATES } from './job-states.ts';
+
+const Time = z.iso.datetime();
 
 /** A job as HTTP shows it. */
 export const JobDocument = z.strictObject({
-  id: z.string(),
+  id: JobId,
   state: z.enum(JOB_STATES),
   model: z.string(),
-  task: z.string(),
-  params: z.looseObject({}),
+  task: Task,
+  params: Params,
   attestation: Policy,
-  created_at: z.string(),
-  deadline: z.string(),
-  ended_at: z.string().nullable(),
-  cancel_requested_at: z.string().nullable(),
-  reason: z.strictObject({ code: z.string(), detail: z.string() }).nullable(),
+  created_at: Time,
+  deadline: Time,
+  ended_at: Time.nullable(),
+  cancel_requested_at: Time.nullable(),
+  reason: z
+    .strictObject({ code: z.string(), detail: z.string() })
+    .nullable()
+    .describe('why the job ended as it did; null while it is not final'),
   attempts: z.array(
     z.strictObject({
-      epoch: z.number(),
+      epoch: z.int(),
       worker: z.string(),
-      started_at: z.string(),
-      committed_at: z.string().nullable(),
-      closed: z.strictObject({ why: z.enum(CLOSINGS), at: z.string(), detail: z.string() }).nullable(),
+      started_at: Time,
+      committed_at: Time.nullable(),
+      closed: z.strictObject({ why: z.enum(CLOSINGS), at: Time, detail: z.string() }).nullable(),
     }),
   ),
   links: z.strictObject({
@@ -31,4 +38,11 @@ export const JobDocument = z.strictObject({
     receipt: z.string().nullable(),
   }),
 });
-export type JobDocument = z.infer<typeof JobDocument>;
+export type JobDocument = Job;
+
+/** The answer of `POST /v1/jobs/{id}/cancel`. */
+export const CancelAnswer = z.strictObject({
+  outcome: z.enum(['cancelled', 'stopping', 'already_final', 'ended_first']),
+  job: JobDocument,
+});
+export type CancelAnswer = Cancellation;

@@ -1,4 +1,7 @@
-/** The states of a job, in the words that every caller sees. What each of them means: `core/jobs/job-state.ts`. */
+/**
+ * The states of a job, in the words that every caller sees. What each of them means:
+ * `core/jobs/job-state.ts`.
+ */
 export const JOB_STATES = [
   'queued',
   'running',

@@ -1,10 +1,13 @@
 import { z } from 'zod';
 import { EVENT_TYPES } from './event-types.ts';
+import type { JobRequest } from './job-request.ts';
 import { INPUTS } from '../tasks/task-input.ts';
 import { PROMISES } from '../receipts/promises/promises.ts';
 import { Policy } from '../receipts/statements.ts';
 
-/** The body of `POST /v1/jobs`. What is left out gets its default at admission, and stands in the ticket then. */
+/**
+ * The body of `POST /v1/jobs`. What is left out gets its default at admission, and stands in the ticket then.
+ */
 const Parameters = z.strictObject({
   max_tokens: z.number().int().min(1).max(131_072).optional().describe('most tokens of the answer; 128 by default'),
   temperature: z.number().min(0).max(2).optional().describe('0 by default: the likeliest token each time'),
@@ -39,6 +42,6 @@ export const SubmitJob = z.discriminatedUnion('task', [
   z.strictObject({ task: z.literal('chat'), input: INPUTS.chat, ...common }),
   z.strictObject({ task: z.literal('embedding'), input: INPUTS.embedding, ...common }),
 ]);
-export type SubmitJob = z.infer<typeof SubmitJob>;
+export type SubmitJob = JobRequest;
 
 export const DEFAULTS = { max_tokens: 128, temperature: 0, top_p: 1, attempts: 3, deadlineMs: 600_000 } as const;

@@ -1,34 +1,30 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
-import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
-import { SCOPES, type Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys, type ApiKeyFacts } from '../../surfaces/tenants/api-key.store.ts';
 import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
-import { Limits } from '../../surfaces/tenants/limits.ts';
 import { Tenants, type Tenant } from '../../surfaces/tenants/tenant.store.ts';
+import {
+  ChangeTenant,
+  CreateKey,
+  CreateTenant,
+  ListAudit,
+  RotateKey,
+  type AuditEntries,
+  type KeyDocument,
+  type KeyList,
+  type NewKey,
+  type TenantDocument,
+  type TenantList,
+  type TenantWithAccount,
+} from './admin.schemas.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { parse } from './parse.ts';
 
-const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'lower-case letters, digits and hyphens');
-export const CreateTenant = z.strictObject({ name: Name, limits: Limits.default({}) });
-export const ChangeTenant = z.strictObject({ limits: Limits.optional(), disabled: z.boolean().optional() });
-export const CreateKey = z.strictObject({
-  scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length),
-  name: z.string().max(200).optional(),
-  expires_at: z.iso.datetime({ offset: true }).optional(),
-  limits: Limits.optional(),
-});
-export const RotateKey = z.strictObject({ overlap_seconds: z.number().int().min(0).max(2_592_000).default(86_400) });
-export const ListAudit = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(1_000).default(100),
-  before: z
-    .string()
-    .regex(/^\d{1,15}-\d{1,10}$/)
-    .optional(),
-});
-
-/** Tenants, their keys and limits: for the operator of the installation, whose keys have the scope `admin`. */
+/**
+ * Tenants, their keys and limits: for the operator of the installation, whose keys have the scope `admin`.
+ */
 @Controller('/v1/admin')
 export class AdminController {
   readonly #tenants: Tenants;
@@ -45,38 +41,42 @@ export class AdminController {
 
   @Post('tenants')
   @Needs('admin')
-  async createTenant(@Caller() caller: ApiCaller, @Body() body: unknown) {
+  async createTenant(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<TenantDocument> {
     const { name, limits } = parse(CreateTenant, body);
     return tenantDocument(await this.#tenants.create(caller.keyId, name, limits));
   }
 
   @Get('tenants')
   @Needs('admin')
-  async listTenants() {
+  async listTenants(): Promise<TenantList> {
     return { tenants: (await this.#tenants.list()).map(tenantDocument) };
   }
 
   @Get('tenants/:tenant')
   @Needs('admin')
-  async tenant(@Param('tenant') name: string) {
+  async tenant(@Param('tenant') name: string): Promise<TenantWithAccount> {
     const tenant = await this.#tenants.get(name);
     return { ...tenantDocument(tenant), account: await this.#usage.account(name) };
   }
 
   @Patch('tenants/:tenant')
   @Needs('admin')
-  async changeTenant(@Caller() caller: ApiCaller, @Param('tenant') name: string, @Body() body: unknown) {
+  async changeTenant(
+    @Caller() caller: ApiCaller,
+    @Param('tenant') name: string,
+    @Body() body: unknown,
+  ): Promise<TenantDocument> {
     return tenantDocument(await this.#tenants.change(caller.keyId, name, parse(ChangeTenant, body)));
   }
 
   @Post('tenants/:tenant/keys')
   @Needs('admin')
-  async createKey(@Caller() caller: ApiCaller, @Param('tenant') name: string, @Body() body: unknown) {
+  async createKey(@Caller() caller: ApiCaller, @Param('tenant') name: string, @Body() body: unknown): Promise<NewKey> {
     const { scopes, name: label, expires_at, limits } = parse(CreateKey, body);
     const tenant = await this.#tenants.get(name);
     const expiresAt = expires_at === undefined ? undefined : new Date(expires_at).toISOString();
     if (expiresAt !== undefined && Date.parse(expiresAt) <= Date.now())
-      throw new CodedError('request_invalid', 'expires_at: this time has passed.');
+      throw new CodedError('request_invalid', 'expires_at: this time is in the past.');
     const { text, keyId } = await this.#keys.create(caller.keyId, {
       tenant: tenant.name,
       scopes,
@@ -89,14 +89,14 @@ export class AdminController {
 
   @Get('tenants/:tenant/keys')
   @Needs('admin')
-  async listKeys(@Param('tenant') name: string) {
+  async listKeys(@Param('tenant') name: string): Promise<KeyList> {
     await this.#tenants.get(name);
     return { keys: (await this.#keys.list(name)).map(keyDocument) };
   }
 
   @Post('keys/:key/rotate')
   @Needs('admin')
-  async rotateKey(@Caller() caller: ApiCaller, @Param('key') keyId: string, @Body() body: unknown) {
+  async rotateKey(@Caller() caller: ApiCaller, @Param('key') keyId: string, @Body() body: unknown): Promise<NewKey> {
     const { overlap_seconds } = parse(RotateKey, body === undefined ? {} : body);
     const made = await this.#keys.rotate(caller.keyId, keyId, overlap_seconds * 1_000);
     return { ...keyDocument(await this.#keys.get(made.keyId)), key: made.text };
@@ -105,24 +105,24 @@ export class AdminController {
   @Delete('keys/:key')
   @HttpCode(200)
   @Needs('admin')
-  async revokeKey(@Caller() caller: ApiCaller, @Param('key') keyId: string) {
+  async revokeKey(@Caller() caller: ApiCaller, @Param('key') keyId: string): Promise<KeyDocument> {
     await this.#keys.revoke(caller.keyId, keyId);
     return keyDocument(await this.#keys.get(keyId));
   }
 
   @Get('audit')
   @Needs('admin')
-  async audit(@Query() query: unknown) {
+  async audit(@Query() query: unknown): Promise<AuditEntries> {
     const { limit, before } = parse(ListAudit, query);
     return { entries: await this.#audit.list(limit, before) };
   }
 }
 
-function tenantDocument({ name, createdAt, disabledAt, limits }: Tenant) {
+function tenantDocument({ name, createdAt, disabledAt, limits }: Tenant): TenantDocument {
   return { name, created_at: createdAt, disabled_at: disabledAt ?? null, limits };
 }
 
-function keyDocument(key: ApiKeyFacts) {
+function keyDocument(key: ApiKeyFacts): KeyDocument {
   return {
     id: key.id,
     tenant: key.tenant,

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { serviceFields } from '../../surfaces/service/service-config.ts';
 import { integer } from '../../ground/config/fields.ts';
 
-/** What the API is told. */
+/** The configuration of the API. */
 export const ApiConfig = z.object({
   ...serviceFields,
   COUNTERSIGN_HOST: z.string().min(1).default('127.0.0.1').describe('address to listen on'),

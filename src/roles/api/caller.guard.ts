@@ -9,12 +9,15 @@ import { RateLimits } from '../../surfaces/tenants/rate-limits.ts';
 
 const SCOPE = 'countersign:scope';
 
-/** The scope a route needs. A route without one is refused to everybody, so that forgetting it is no hole. */
+/**
+ * The scope that a route requires. A route without one refuses every caller, so that a forgotten scope opens
+ * nothing.
+ */
 export const Needs = (scope: Scope | 'nobody') => SetMetadata(SCOPE, scope);
 
 const PAYABLE = 'countersign:payable';
 
-/** Whoever has no key may come in to pay for this request, where the operator sells by the request. */
+/** A caller without a key may pay for this request, where the operator sells by the request. */
 export const Payable = () => SetMetadata(PAYABLE, true);
 
 /** Open to everyone: health, public keys, documentation. */
@@ -24,11 +27,11 @@ const callers = new WeakMap<FastifyRequest, ApiCaller>();
 
 export const Caller = createParamDecorator((_: unknown, context: ExecutionContext): ApiCaller => {
   const caller = callers.get(context.switchToHttp().getRequest<FastifyRequest>());
-  if (caller === undefined) throw new CodedError('unauthenticated', 'This address needs an API key.');
+  if (caller === undefined) throw new CodedError('unauthenticated', 'This address requires an API key.');
   return caller;
 });
 
-/** Finds out who calls, and whether the key may do this. */
+/** Authenticates the caller, and checks the scope of the key. */
 @Injectable()
 export class CallerGuard implements CanActivate {
   readonly #reflector: Reflector;
@@ -69,14 +72,14 @@ export class CallerGuard implements CanActivate {
       );
     }
     if (scope === undefined || !caller.scopes.has(scope))
-      throw new CodedError('scope_missing', `This API key may not do this; it takes the scope "${scope ?? 'none'}".`);
+      throw new CodedError('scope_missing', `This API key lacks the required scope "${scope ?? 'none'}".`);
     const headers = await this.#limits.take(caller, 'requests', 1);
     context.switchToHttp().getResponse<FastifyReply>().headers(headers);
     callers.set(request, caller);
     return true;
   }
 
-  /** A payer's token is for one job; at every other address it is none. */
+  /** A payer's token is valid for one job; at every other address it is not a token. */
   async #payer(text: string, request: FastifyRequest): Promise<ApiCaller | undefined> {
     const holder = await this.#gate.holder(text);
     return holder?.job === (request.params as Record<string, string | undefined>)['id'] ? holder?.caller : undefined;

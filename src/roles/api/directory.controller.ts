@@ -1,12 +1,22 @@
 import { Controller, Get, Param, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
+import type { KeyringFile } from '../../proof/receipts/keyring.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { Needs, Open } from './caller.guard.ts';
 import { Directory } from './directory.ts';
 import { Metrics } from './metrics.ts';
-import { docsPage, openApiDocument } from './openapi.ts';
+import type {
+  Liveness,
+  ModelDocument,
+  ModelList,
+  OpenApiDocument,
+  Participants,
+  Readiness,
+} from './directory.schemas.ts';
+import { docsPage } from './docs-page.ts';
+import { openApiDocument } from './openapi.ts';
 
-/** Who and what is there: models, workers, public keys, health, metrics, documentation. */
+/** Models, workers, public keys, health, metrics and documentation. */
 @Controller()
 export class DirectoryController {
   readonly #directory: Directory;
@@ -19,13 +29,13 @@ export class DirectoryController {
 
   @Get('/v1/models')
   @Needs('read')
-  async models() {
+  async models(): Promise<ModelList> {
     return { object: 'list', data: await this.#directory.models() };
   }
 
   @Get('/v1/models/:model')
   @Needs('read')
-  async model(@Param('model') name: string) {
+  async model(@Param('model') name: string): Promise<ModelDocument> {
     const model = (await this.#directory.models()).find(({ id }) => id === name);
     if (model === undefined)
       throw new CodedError('model_not_found', 'There is no such model; GET /v1/models lists them.', { param: 'model' });
@@ -34,25 +44,25 @@ export class DirectoryController {
 
   @Get('/v1/workers')
   @Needs('admin')
-  async workers() {
+  async workers(): Promise<Participants> {
     return this.#directory.workers();
   }
 
   @Get('/.well-known/countersign.json')
   @Open()
-  keys() {
+  keys(): KeyringFile {
     return this.#directory.keyring;
   }
 
   @Get('/health/live')
   @Open()
-  live() {
+  live(): Liveness {
     return { live: true };
   }
 
   @Get('/health/ready')
   @Open()
-  async ready(@Res({ passthrough: true }) reply: FastifyReply) {
+  async ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<Readiness> {
     const health = await this.#directory.health();
     if (!health.ready) reply.status(503);
     return health;
@@ -78,7 +88,7 @@ export class DirectoryController {
 
   @Get('/docs/openapi.json')
   @Open()
-  openapi() {
+  openapi(): OpenApiDocument {
     return openApiDocument();
   }
 

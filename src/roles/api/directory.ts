@@ -5,19 +5,15 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { present, type Announcement } from '../../core/catalog/announcement.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import type { KeyringFile } from '../../proof/receipts/keyring.ts';
+import type { ModelDocument, Participants, Readiness } from './directory.schemas.ts';
 
 const CACHE_MS = 500;
 const CACHE_NOBODY_MS = 50;
 
-export interface Health {
-  readonly ready: boolean;
-  readonly redis: boolean;
-  readonly workers: number;
-  readonly attestors: number;
-  readonly detail: string;
-}
-
-/** Who is there now. Announcements are read at most twice a second, however many ask. */
+/**
+ * The workers and attestors that are present. Announcements are read at most twice a second, however many
+ * callers ask.
+ */
 export class Directory {
   readonly keyring: KeyringFile;
   readonly #redis: Redis;
@@ -34,7 +30,7 @@ export class Directory {
     this.keyring = parts.keyring;
   }
 
-  async models() {
+  async models(): Promise<ModelDocument[]> {
     const { workers, attestors } = await this.#present();
     const serving = (list: readonly Announcement[], name: string, sha256: string) =>
       list.filter(
@@ -58,14 +54,14 @@ export class Directory {
     }));
   }
 
-  /** Everyone who is there, and the workers that a sequential test has put aside. */
-  async workers() {
+  /** All who are present, and the workers that a sequential test has put aside. */
+  async workers(): Promise<Participants> {
     const [there, quarantined] = await Promise.all([this.#present(), this.#redis.smembers(this.#keys.quarantined)]);
     return { ...there, quarantined };
   }
 
   /** Ready means that a job sent now would be worked on and confirmed: not merely that a port listens. */
-  async health(): Promise<Health> {
+  async health(): Promise<Readiness> {
     try {
       const { workers, attestors } = await this.#present();
       const consuming = workers.filter((worker) => worker.state === 'consuming').length;
@@ -147,7 +143,7 @@ export class Directory {
     const cached = {
       until: now + CACHE_MS,
       present: both.then(([workers, attestors]) => {
-        // Whoever waits for somebody to come is told soon.
+        // A caller who waits for the first worker or attestor sees it soon.
         if (workers.length === 0 || attestors.length === 0) cached.until = now + CACHE_NOBODY_MS;
         return { workers, attestors };
       }),

@@ -7,7 +7,9 @@ const HEARTBEAT_MS = 15_000;
 const MAX_BUFFERED_BYTES = 262_144;
 const MAX_AGE_MS = 3_600_000;
 
-/** Server-sent events, with bounds on how many streams are open, for how long, and how far a client may lag. */
+/**
+ * Server-sent events, with bounds on how many streams are open, for how long, and how far a client may lag.
+ */
 export class EventStreams {
   readonly #max: number;
   readonly #maxPerKey: number;
@@ -36,8 +38,9 @@ export class EventStreams {
   }
 
   /**
-   * Answers with the frames until they end or somebody goes away; the signal that the frames are made with is aborted
-   * then. Whatever they throw ends the stream without a last word: frames that can fail say so themselves.
+   * Answers with the frames until they end or somebody goes away; the signal that the frames are made with is
+   * aborted then. Whatever they throw ends the stream without a last word: frames that can fail say so
+   * themselves.
    */
   async serve(
     reply: FastifyReply,

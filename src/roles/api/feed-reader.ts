@@ -2,12 +2,13 @@ import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { FeedEventId } from './request-headers.ts';
 import { waitFor } from '../../core/jobs/wake.ts';
 
 const LOOK_EVERY_MS = 200;
 const EVENTS_PER_READ = 200;
 
-/** A tenant's events, in the order in which the courier told them. The id of an event is its place. */
+/** A tenant's events, in the order in which the courier wrote them. The id of an event is its place. */
 @Injectable()
 export class FeedReader {
   readonly #redis: Redis;
@@ -18,11 +19,15 @@ export class FeedReader {
     this.#keys = keys;
   }
 
-  /** Where to begin: after the event that the client saw last, or at what comes next. Throws CodedError `request_invalid`. */
+  /**
+   * Where to begin: after the event that the client saw last, or with the next event. Throws CodedError
+   * `request_invalid`.
+   */
   async place(tenant: string, lastEventId: string | undefined): Promise<string> {
     if (lastEventId !== undefined) {
-      if (/^\d{1,15}-\d{1,10}$/.test(lastEventId)) return lastEventId;
-      throw new CodedError('request_invalid', 'The Last-Event-ID is not one of this stream.');
+      const parsed = FeedEventId.safeParse(lastEventId);
+      if (parsed.success) return parsed.data;
+      throw new CodedError('request_invalid', 'The Last-Event-ID is not the id of an event of this stream.');
     }
     const [newest] = await this.#redis.xrevrange(this.#keys.feed(tenant), '+', '-', 'COUNT', 1);
     return newest?.[0] ?? '0-0';

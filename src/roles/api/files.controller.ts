@@ -2,25 +2,18 @@ import type { Readable } from 'node:stream';
 import { Busboy, type BusboyInstance } from '@fastify/busboy';
 import { Controller, Delete, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { z } from 'zod';
-import { fileDocument } from '../../surfaces/batches/batch-document.ts';
+import { fileDocument, pageOf, type FileDocument, type FileList } from '../../surfaces/batches/batch-document.ts';
 import { BatchFiles, type FileRecord } from '../../surfaces/batches/batch-files.store.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { parseRequest } from '../../surfaces/openai/requests.ts';
+import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
+import { ListFiles, UPLOAD_PURPOSE, type DeletedFile } from './files.schemas.ts';
 
-/** How long the rest of a body is read that nobody wants. */
+/** How long the rest of a refused body is read. */
 const DISCARD_MS = 30_000;
 const MAX_FIELDS = 10;
 const MAX_FIELD_BYTES = 1_024;
-
-export const ListFiles = z.strictObject({
-  after: z.string().max(64).optional(),
-  limit: z.coerce.number().int().min(1).max(10_000).default(10_000),
-  order: z.literal('desc').optional(),
-  purpose: z.string().max(64).optional(),
-});
 
 /** Files in OpenAI's shape: what batches read and write. */
 @Controller('/v1/files')
@@ -34,27 +27,20 @@ export class FilesController {
   @Post()
   @HttpCode(200)
   @Needs('submit')
-  async upload(@Caller() caller: ApiCaller, @Req() request: FastifyRequest) {
+  async upload(@Caller() caller: ApiCaller, @Req() request: FastifyRequest): Promise<FileDocument> {
     return fileDocument(await this.#receive(caller.tenant, request));
   }
 
   @Get()
   @Needs('read')
-  async list(@Caller() caller: ApiCaller, @Query() query: unknown) {
+  async list(@Caller() caller: ApiCaller, @Query() query: unknown): Promise<FileList> {
     const { files, hasMore } = await this.#files.list(caller.tenant, parseRequest(ListFiles, query));
-    const data = files.map(fileDocument);
-    return {
-      object: 'list',
-      data,
-      first_id: data[0]?.id ?? null,
-      last_id: data.at(-1)?.id ?? null,
-      has_more: hasMore,
-    };
+    return pageOf(files.map(fileDocument), hasMore);
   }
 
   @Get(':id')
   @Needs('read')
-  async get(@Caller() caller: ApiCaller, @Param('id') id: string) {
+  async get(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<FileDocument> {
     return fileDocument(await this.#files.get(caller.tenant, id));
   }
 
@@ -78,24 +64,26 @@ export class FilesController {
       }
       raw.end();
     } catch {
-      // The length was promised: a connection that breaks off is how the reader learns that the rest is missing.
+      // The length was promised: a connection that breaks off is how the reader learns that the rest is
+      // missing.
       raw.destroy();
     }
   }
 
   @Delete(':id')
   @Needs('submit')
-  async remove(@Caller() caller: ApiCaller, @Param('id') id: string) {
+  async remove(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<DeletedFile> {
     await this.#files.remove(caller.tenant, id);
     return { id, object: 'file', deleted: true };
   }
 
-  /** The one file of a multipart body, written while it comes. `purpose` must come before it, as every client sends it. */
+  /**
+   * The one file of a multipart body, written while it comes. `purpose` must come before it, as every client
+   * sends it.
+   */
   async #receive(tenant: string, request: FastifyRequest): Promise<FileRecord> {
     if (!/^multipart\/form-data\b/i.test(request.headers['content-type'] ?? ''))
       throw new CodedError('media_type_unsupported', 'Send the file as multipart/form-data.');
-    const bad = (message: string, param?: string) =>
-      new CodedError('request_invalid', message, param === undefined ? {} : { param });
     let parser: BusboyInstance;
     try {
       parser = new Busboy({
@@ -117,7 +105,7 @@ export class FilesController {
     });
     parser.on('file', (name, stream: Readable, filename: string) => {
       if (name !== 'file' || refusal !== undefined) {
-        refusal ??= bad('The file stands in the field "file".', 'file');
+        refusal ??= bad('The file must be in the field "file".', 'file');
         stream.resume();
         return;
       }
@@ -128,7 +116,7 @@ export class FilesController {
     await new Promise<void>((resolve, reject) => {
       const fail = (cause: unknown) =>
         reject(bad(`The multipart body is malformed: ${messageOf(cause).slice(0, 100)}.`, 'file'));
-      // Whoever reads the file gave up and will not read on: the parser would wait for that forever.
+      // The store gave up and reads no further; the parser would wait for it forever.
       uploadFailed = (error) => {
         body.unpipe(parser);
         parser.destroy();
@@ -148,13 +136,15 @@ export class FilesController {
     });
     const file = await upload;
     if (file === undefined) throw refusal ?? bad('The field "file" is missing.', 'file');
-    if (refusal === undefined && purpose !== 'batch')
-      refusal = bad('purpose: this service takes only "batch" here.', 'purpose');
+    if (refusal === undefined && purpose !== UPLOAD_PURPOSE)
+      refusal = bad(`purpose: this service accepts only "${UPLOAD_PURPOSE}" here.`, 'purpose');
     if (refusal === undefined) return file;
     await this.#files.remove(tenant, file.id);
     throw refusal;
   }
 }
+
+const bad = (message: string, param: string) => new CodedError('request_invalid', message, { param });
 
 /** Reads what still comes, so that a client that sends everything first can hear the answer; not for long. */
 function discard(body: Readable): void {

@@ -1,5 +1,6 @@
+import type { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { JsonRefused, decodeUtf8, parseStrictJson } from '../../ground/json/strict-json.ts';
 import { MAX_INPUT_BYTES } from '../../proof/tasks/task-input.ts';
@@ -17,8 +18,8 @@ const MAX_CONNECTIONS = 10_000;
 const MAX_PARAM_LENGTH = 200;
 
 /**
- * Fastify with bounds on everything that comes from outside. Whatever is wrong with a request, also before any route is
- * found, is answered with a problem document.
+ * Fastify with bounds on everything that comes from outside. Whatever is wrong with a request, also before
+ * any route is found, is answered with a problem document.
  */
 export function httpAdapter(): FastifyAdapter {
   const adapter = new FastifyAdapter({
@@ -35,22 +36,50 @@ export function httpAdapter(): FastifyAdapter {
     },
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
       sendError(codedErrorOf(error), request, reply),
-    clientErrorHandler: (error: NodeJS.ErrnoException, socket) => {
-      if (error.code === 'ECONNRESET' || !socket.writable) {
-        socket.destroy();
-        return;
-      }
-      const problem = JSON.stringify({
-        ...problemOf(new CodedError('request_invalid', 'The bytes are not an HTTP request, or came too slowly.')),
-      });
-      socket.end(
-        `HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(problem)}\r\nconnection: close\r\n\r\n${problem}`,
-      );
-    },
+    clientErrorHandler: refuseBytes,
   });
   const instance = adapter.getInstance();
   instance.server.maxConnections = MAX_CONNECTIONS;
   instance.removeAllContentTypeParsers();
+  addJsonParser(instance);
+  // The controller of files reads the stream itself and stores it as it comes.
+  instance.addContentTypeParser('multipart/form-data', (_request, payload, done) => done(null, payload));
+  instance.addHook('preParsing', (request, _reply, payload, done) => {
+    // A large file may take long; any other body must come soon.
+    if (!/^multipart\//i.test(request.headers['content-type'] ?? '')) {
+      const timer = setTimeout(() => request.raw.destroy(), BODY_TIMEOUT_MS);
+      request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+    }
+    done(null, payload);
+  });
+  instance.addHook('onSend', (_request, reply, _payload, done) => {
+    reply.header('x-content-type-options', 'nosniff');
+    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
+    done();
+  });
+  return adapter;
+}
+
+/** Answers bytes that are not HTTP, before there is any request. */
+function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const problem = JSON.stringify(
+    problemOf(new CodedError('request_invalid', 'The bytes are not an HTTP request, or they came too slowly.')),
+  );
+  const head = [
+    'HTTP/1.1 400 Bad Request',
+    'content-type: application/problem+json',
+    `content-length: ${Buffer.byteLength(problem)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${problem}`);
+}
+
+/** JSON without what two parsers read differently: duplicate members, lone surrogates, too deep nesting. */
+function addJsonParser(instance: FastifyInstance): void {
   instance.addContentTypeParser(
     'application/json',
     { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
@@ -66,20 +95,4 @@ export function httpAdapter(): FastifyAdapter {
       }
     },
   );
-  // A file is read by whoever stores it, as it comes.
-  instance.addContentTypeParser('multipart/form-data', (_request, payload, done) => done(null, payload));
-  instance.addHook('preParsing', (request, _reply, payload, done) => {
-    // A large file may take its time; any other body must come soon.
-    if (!/^multipart\//i.test(request.headers['content-type'] ?? '')) {
-      const timer = setTimeout(() => request.raw.destroy(), BODY_TIMEOUT_MS);
-      request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
-    }
-    done(null, payload);
-  });
-  instance.addHook('onSend', (_request, reply, _payload, done) => {
-    reply.header('x-content-type-options', 'nosniff');
-    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
-    done();
-  });
-  return adapter;
 }

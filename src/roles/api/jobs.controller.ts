@@ -3,12 +3,13 @@ import type { FastifyReply } from 'fastify';
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
+import type { CancelAnswer, JobDocument } from '../../proof/contract/job-document.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
 import { PaymentRecords, paymentResponse } from '../../surfaces/payments/payment.store.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { Caller, Needs, Payable } from './caller.guard.ts';
-import { paymentDocument } from './payment-document.ts';
+import { paymentDocument, type PaymentDocument } from './payment-document.ts';
 import { EventStreams } from './event-streams.ts';
 import { jobDocument } from './job-document.ts';
 import { formatEvent, parseEventId, type EventId } from '../../core/jobs/job-events.ts';
@@ -17,7 +18,7 @@ import { Jobs } from '../../core/jobs/jobs.ts';
 import { signalOf } from './hang-up.ts';
 import { parse, parseIdempotencyKey, parsePreferWait } from './parse.ts';
 import { Wake } from '../../core/jobs/wake.ts';
-import { ListJobs } from './list-jobs.ts';
+import { ListJobs, type JobList } from './jobs.schemas.ts';
 
 /** How long a cancel request waits for the worker to stop before it answers. */
 const CANCEL_WAIT_MS = 3_000;
@@ -58,7 +59,7 @@ export class JobsController {
     @Headers('prefer') prefer: string | undefined,
     @Headers('payment-signature') payment: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ) {
+  ): Promise<JobDocument> {
     const wait = parsePreferWait(prefer);
     const key = parseIdempotencyKey(idempotencyKey);
     const asked = parse(SubmitJob, body);
@@ -81,7 +82,7 @@ export class JobsController {
 
   @Get()
   @Needs('read')
-  async list(@Caller() caller: ApiCaller, @Query() query: unknown) {
+  async list(@Caller() caller: ApiCaller, @Query() query: unknown): Promise<JobList> {
     const { jobs, next } = await this.#jobs.list(caller.tenant, parse(ListJobs, query));
     return { jobs: jobs.map(jobDocument), next_cursor: next ?? null };
   }
@@ -93,7 +94,7 @@ export class JobsController {
     @Param('id') id: string,
     @Headers('prefer') prefer: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ) {
+  ): Promise<JobDocument> {
     const wait = parsePreferWait(prefer);
     if (wait === undefined) return jobDocument(await this.#jobs.get(caller.tenant, id));
     const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(reply));
@@ -104,7 +105,11 @@ export class JobsController {
   @Post(':id/cancel')
   @HttpCode(202)
   @Needs('submit')
-  async cancel(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
+  async cancel(
+    @Caller() caller: ApiCaller,
+    @Param('id') id: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<CancelAnswer> {
     const asked = await this.#jobs.cancel(caller.tenant, id);
     const view = await this.#jobs.wait(caller.tenant, id, CANCEL_WAIT_MS, signalOf(reply));
     const final = isFinal(view.state);
@@ -146,10 +151,15 @@ export class JobsController {
 
   @Get(':id/payment')
   @Needs('read')
-  async payment(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
+  async payment(
+    @Caller() caller: ApiCaller,
+    @Param('id') id: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<PaymentDocument> {
     await this.#jobs.get(caller.tenant, id);
     const record = await this.#payments.read(id);
-    if (record === undefined) throw new CodedError('payment_not_found', 'This job was not paid for by itself.');
+    if (record === undefined)
+      throw new CodedError('payment_not_found', 'This job was not paid for with a payment of its own.');
     if (record.state !== 'held' && record.state !== 'due') reply.header('payment-response', paymentResponse(record));
     return paymentDocument(id, record);
   }

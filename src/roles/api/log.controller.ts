@@ -5,8 +5,9 @@ import { LogReader } from '../../proof/tlog/log-reader.ts';
 import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { parseTilePath } from '../../proof/tlog/tile.ts';
 import { Open } from './caller.guard.ts';
+import type { LogDocuments } from './log.schemas.ts';
 
-/** The transparency log, as C2SP tlog-tiles wants it: for anyone, without a key. */
+/** The transparency log, as C2SP tlog-tiles specifies it: for anyone, without a key. */
 @Controller('/log')
 export class LogController {
   readonly #log: LogReader;
@@ -26,7 +27,7 @@ export class LogController {
 
   @Get('documents')
   @Open()
-  async documents() {
+  async documents(): Promise<LogDocuments> {
     return { documents: await this.#log.documents(), draws: await this.#log.draws() };
   }
 
@@ -35,7 +36,8 @@ export class LogController {
   async tile(@Param('*') rest: string, @Res({ passthrough: true }) reply: FastifyReply) {
     const name = parseTilePath(`tile/${rest}`);
     const bytes = name && (await this.#read(name));
-    if (bytes === undefined) throw new CodedError('route_not_found', 'The log has no such tile, or not yet.');
+    if (bytes === undefined)
+      throw new CodedError('route_not_found', 'The log does not have this tile, or does not have it yet.');
     reply.headers({
       'content-type': 'application/octet-stream',
       'cache-control': 'public, max-age=31536000, immutable',

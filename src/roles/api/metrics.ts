@@ -3,7 +3,9 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
 
-/** Prometheus metrics of one API process, and of the shard as it sees it. Labels never hold a tenant or an id. */
+/**
+ * Prometheus metrics of one API process, and of the shard as it sees it. Labels never hold a tenant or an id.
+ */
 @Injectable()
 export class Metrics {
   readonly #registry = new Registry();

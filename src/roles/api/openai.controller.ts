@@ -1,14 +1,17 @@
 import { Body, Controller, Headers, HttpCode, Post, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
+import type { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { AnswerDocument } from '../../surfaces/openai/answer-document.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
-import { readRequest, type Endpoint } from '../../surfaces/openai/requests.ts';
+import { readRequest, type Asked, type Endpoint } from '../../surfaces/openai/requests.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
 import { Caller, Needs, Payable } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { signalOf } from './hang-up.ts';
 import { parseIdempotencyKey } from './parse.ts';
+import { AnswerWish, HangUpWish } from './request-headers.ts';
 
 interface Wishes {
   readonly idempotencyKey: string | undefined;
@@ -18,7 +21,7 @@ interface Wishes {
   readonly isKept: boolean;
 }
 
-/** What any OpenAI client calls. */
+/** The routes that OpenAI's clients call for answers. */
 @Controller('/v1')
 export class OpenAiController {
   readonly #completions: Completions;
@@ -79,11 +82,7 @@ export class OpenAiController {
   ): Promise<void> {
     const asked = readRequest(endpoint, body);
     const wishes = readWishes(headers);
-    if (wishes.isProvisional && (asked.isStreamed || endpoint === '/v1/embeddings'))
-      throw new CodedError(
-        'request_invalid',
-        'A provisional answer is for text that is not streamed; a stream is provisional until its last frame.',
-      );
+    requireWishes(endpoint, asked, wishes);
     const { idempotencyKey } = wishes;
     const paid = await this.#gate.require(caller, asked.jobs, {
       payment: headers['payment-signature'],
@@ -91,9 +90,12 @@ export class OpenAiController {
       path: endpoint,
     });
     if (paid !== undefined && (asked.isStreamed || wishes.isProvisional))
-      throw new CodedError('request_invalid', 'What is paid for by itself comes whole, once it is confirmed and paid.');
+      throw new CodedError(
+        'request_invalid',
+        'An answer that is paid for by itself can be neither streamed nor provisional: it comes once it is confirmed.',
+      );
     if (asked.isStreamed) this.#streams.requireRoom(caller.keyId);
-    // From here on a caller who hangs up is noticed, also while the job is being accepted.
+    // The signal is made before the job is accepted, so that a caller who hangs up meanwhile is noticed.
     const hungUp = signalOf(reply);
     const admitted = await this.#completions.submit(
       paid?.submitter ?? caller,
@@ -115,29 +117,37 @@ export class OpenAiController {
       });
       return;
     }
-    if (!wishes.isKept && !wishes.isProvisional)
-      hungUp.addEventListener('abort', () => void this.#completions.cancel(tenant, ids), { once: true });
-    if (hungUp.aborted && !wishes.isKept) await this.#completions.cancel(tenant, ids);
-    const answer = wishes.isProvisional
-      ? await this.#completions.provisionalAnswer(tenant, asked, ids, hungUp)
-      : await this.#completions.answer(tenant, asked, ids, hungUp);
+    const answer = await this.#answerOf(tenant, asked, ids, hungUp, wishes);
     await reply
       .status(200)
       .headers({
         ...named,
         ...(paid === undefined || first === undefined ? {} : await this.#gate.outcomeOf(first.id)),
-        'countersign-state': wishes.isProvisional ? 'provisional' : 'done',
-        ...(wishes.isProvisional
-          ? {}
-          : { 'countersign-receipt': ids.map((id) => `/v1/jobs/${id}/receipt`).join(', ') }),
+        ...stateHeaders(ids, wishes),
       })
       .type('application/json; charset=utf-8')
       .send(JSON.stringify(answer));
   }
 
+  /** The whole answer. Unless the caller wants the jobs kept, they are cancelled when it hangs up. */
+  async #answerOf(
+    tenant: string,
+    asked: Asked,
+    ids: readonly string[],
+    hungUp: AbortSignal,
+    { isKept, isProvisional }: Wishes,
+  ): Promise<AnswerDocument> {
+    if (!isKept && !isProvisional)
+      hungUp.addEventListener('abort', () => void this.#completions.cancel(tenant, ids), { once: true });
+    if (hungUp.aborted && !isKept) await this.#completions.cancel(tenant, ids);
+    return isProvisional
+      ? this.#completions.provisionalAnswer(tenant, asked, ids, hungUp)
+      : this.#completions.answer(tenant, asked, ids, hungUp);
+  }
+
   async *#frames(
     tenant: string,
-    asked: Parameters<Completions['stream']>[1],
+    asked: Asked,
     ids: readonly string[],
     signal: AbortSignal,
     { isKept }: Wishes,
@@ -151,16 +161,38 @@ export class OpenAiController {
   }
 }
 
-function readWishes(headers: Record<string, string | undefined>): Wishes {
-  const choice = (name: string, values: readonly [string, string]) => {
-    const value = headers[name] ?? values[0];
-    if (!values.includes(value))
-      throw new CodedError('request_invalid', `The header ${name} is "${values[0]}" or "${values[1]}".`);
-    return value === values[1];
+/** Throws CodedError `request_invalid` where the answer cannot be provisional. */
+function requireWishes(endpoint: Endpoint, asked: Asked, wishes: Wishes): void {
+  if (wishes.isProvisional && (asked.isStreamed || endpoint === '/v1/embeddings'))
+    throw new CodedError(
+      'request_invalid',
+      'Only text that is not streamed can be answered provisionally; a stream is provisional until its last frame.',
+    );
+}
+
+function stateHeaders(ids: readonly string[], { isProvisional }: Wishes): Record<string, string> {
+  if (isProvisional) return { 'countersign-state': 'provisional' };
+  return {
+    'countersign-state': 'done',
+    'countersign-receipt': ids.map((id) => `/v1/jobs/${id}/receipt`).join(', '),
   };
+}
+
+function readWishes(headers: Record<string, string | undefined>): Wishes {
   return {
     idempotencyKey: parseIdempotencyKey(headers['idempotency-key']),
-    isProvisional: choice('countersign-answer', ['confirmed', 'provisional']),
-    isKept: choice('countersign-on-hang-up', ['cancel', 'keep']),
+    isProvisional: readWish(AnswerWish, 'countersign-answer', headers) === 'provisional',
+    isKept: readWish(HangUpWish, 'countersign-on-hang-up', headers) === 'keep',
   };
+}
+
+function readWish<Values extends Record<string, string>>(
+  schema: z.ZodDefault<z.ZodEnum<Values>>,
+  name: string,
+  headers: Record<string, string | undefined>,
+): Values[keyof Values] {
+  const parsed = schema.safeParse(headers[name]);
+  if (parsed.success) return parsed.data;
+  const values = schema.unwrap().options.map((value) => `"${value}"`);
+  throw new CodedError('request_invalid', `The header ${name} must be ${values.join(' or ')}.`);
 }

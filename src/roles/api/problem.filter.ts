@@ -1,19 +1,10 @@
 import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { ERROR_CATALOG, type ErrorCode } from '../../ground/errors/catalog.ts';
+import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import type { Problem } from '../../proof/contract/problem.ts';
 import { openAiError, retryHeaders } from '../../surfaces/openai/openai-error.ts';
-
-/** An RFC 9457 problem document. */
-export interface Problem {
-  readonly type: string;
-  readonly title: string;
-  readonly status: number;
-  readonly code: ErrorCode;
-  readonly detail: string;
-  readonly hint?: string;
-}
 
 export function problemOf(error: CodedError): Problem {
   const { status, title } = ERROR_CATALOG[error.code];
@@ -27,26 +18,29 @@ export function problemOf(error: CodedError): Problem {
   };
 }
 
-/** Turns whatever was thrown into a coded error; what we did not foresee is `internal` and says nothing of its cause. */
+/**
+ * Turns anything that was thrown into a coded error. An unforeseen one is `internal` and does not show its
+ * cause.
+ */
 export function codedErrorOf(error: unknown): CodedError {
   if (error instanceof CodedError) return error;
   if (isRedisAway(error)) {
     return new CodedError(
       'storage_unavailable',
-      'The storage does not answer at the moment; send the same request again, with an Idempotency-Key.',
+      'The storage does not respond at the moment; send the same request again, with an Idempotency-Key.',
       { cause: error, headers: { 'retry-after': '1' } },
     );
   }
   const status = error instanceof HttpException ? error.getStatus() : statusOf(error);
   switch (status) {
     case 404:
-      return new CodedError('route_not_found', 'There is nothing at this address; /docs lists what there is.', {
+      return new CodedError('route_not_found', 'No route has this address; /docs lists all routes.', {
         cause: error,
       });
     case 405:
       return new CodedError(
         'method_not_allowed',
-        'This address does not take that method; /docs lists what it takes.',
+        'This address does not support that method; /docs lists all routes.',
         { cause: error },
       );
     case 413:
@@ -70,7 +64,7 @@ export function codedErrorOf(error: unknown): CodedError {
   }
 }
 
-/** ioredis says so in several ways, and Redis itself while it loads its file or is full. */
+/** ioredis reports this in several ways, and so does Redis itself while it loads its file or is full. */
 function isRedisAway(error: unknown): boolean {
   const message = messageOf(error);
   return (
@@ -85,12 +79,16 @@ function statusOf(error: unknown): number | undefined {
   return typeof error.statusCode === 'number' ? error.statusCode : undefined;
 }
 
-/** Addresses that clients of OpenAI call: they read errors in its shape. */
 const OPENAI = /^\/v1\/(chat|completions|embeddings|models|files|batches|responses)(?=[/?]|$)/;
+
+/** Whether OpenAI's clients call this address: they read errors in OpenAI's shape. */
+export function isOpenAiPath(url: string): boolean {
+  return OPENAI.test(url);
+}
 
 /** A problem document, or OpenAI's error where its clients ask. */
 export function sendError(error: CodedError, request: FastifyRequest, reply: FastifyReply): void {
-  const isOpenAi = OPENAI.test(request.url);
+  const isOpenAi = isOpenAiPath(request.url);
   void reply
     .status(error.status)
     .headers(isOpenAi ? { ...error.headers, ...retryHeaders(error) } : error.headers)

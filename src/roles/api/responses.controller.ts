@@ -1,9 +1,8 @@
 import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import { z } from 'zod';
-import { parseRequest } from '../../surfaces/openai/requests.ts';
+import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import { ResponseRequest } from '../../surfaces/openai/response-request.ts';
-import { responseId } from '../../surfaces/openai/response-document.ts';
+import { responseId, type ResponseDocument } from '../../surfaces/openai/response-document.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
@@ -11,12 +10,7 @@ import { Caller, Needs } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { signalOf } from './hang-up.ts';
 import { parseIdempotencyKey } from './parse.ts';
-
-export const GetResponse = z.strictObject({
-  stream: z.enum(['true', 'false']).optional(),
-  starting_after: z.coerce.number().int().min(0).max(10_000_000).optional(),
-  include_obfuscation: z.string().max(5).optional(),
-});
+import { GetResponse } from './responses.schemas.ts';
 
 /** The Responses API. */
 @Controller('/v1/responses')
@@ -85,7 +79,7 @@ export class ResponsesController {
   @Post(':response/cancel')
   @HttpCode(200)
   @Needs('submit')
-  cancel(@Caller() caller: ApiCaller, @Param('response') id: string) {
+  cancel(@Caller() caller: ApiCaller, @Param('response') id: string): Promise<ResponseDocument> {
     return this.#responses.cancel(caller.tenant, id);
   }
 

@@ -1,32 +1,16 @@
 import { Body, Controller, Get, HttpCode, Post, Query } from '@nestjs/common';
-import { z } from 'zod';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { UsageStore, GROUPS } from '../../surfaces/ledger/usage.store.ts';
+import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { dayOf } from '../../surfaces/ledger/ledger-entry.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { Directory } from './directory.ts';
 import { parse } from './parse.ts';
+import { UsageQuery, type Quote, type UsageDocument } from './usage.schemas.ts';
 
-const Day = z.iso.date();
-export const UsageQuery = z.strictObject({
-  from: Day.optional(),
-  to: Day.optional(),
-  group_by: z
-    .string()
-    .default('day')
-    .transform((text, context) => {
-      const names = text.split(',');
-      const groups = GROUPS.filter((group) => names.includes(group));
-      if (groups.length === names.length) return groups;
-      context.addIssue({ code: 'custom', message: `some of ${GROUPS.join(', ')}, parted by commas` });
-      return z.NEVER;
-    }),
-});
-
-/** What things cost: before, and afterwards. */
+/** What a job would cost, and what was used. */
 @Controller('/v1')
 export class UsageController {
   readonly #usage: UsageStore;
@@ -43,7 +27,7 @@ export class UsageController {
   @Post('quote')
   @HttpCode(200)
   @Needs('submit')
-  async quote(@Caller() caller: ApiCaller, @Body() body: unknown) {
+  async quote(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<Quote> {
     const job = parse(SubmitJob, body);
     try {
       const { model, price, policy } = await this.#admission.plan(job);
@@ -95,7 +79,7 @@ export class UsageController {
 
   @Get('usage')
   @Needs('read')
-  async usage(@Caller() caller: ApiCaller, @Query() query: unknown) {
+  async usage(@Caller() caller: ApiCaller, @Query() query: unknown): Promise<UsageDocument> {
     const { from, to, group_by } = parse(UsageQuery, query);
     const today = dayOf(Date.now());
     const span = { from: from ?? to ?? today, to: to ?? today };

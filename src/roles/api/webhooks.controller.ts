@@ -1,40 +1,30 @@
 import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import { z } from 'zod';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { checkUrl, type EgressRules } from '../../surfaces/webhooks/egress.ts';
-import { EVENT_TYPES } from '../../proof/contract/event-types.ts';
 import { webhookSecret } from '../../surfaces/webhooks/webhook-secret.ts';
-import {
-  FORMATS,
-  JOB_ENDPOINT,
-  Webhooks,
-  type WebhookMessage,
-  type Endpoint,
-} from '../../surfaces/webhooks/webhook.store.ts';
+import { JOB_ENDPOINT, Webhooks, type WebhookMessage, type Endpoint } from '../../surfaces/webhooks/webhook.store.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { FeedReader } from './feed-reader.ts';
 import { parse } from './parse.ts';
+import {
+  ChangeWebhook,
+  CreateWebhook,
+  ListDeliveries,
+  RotateSecret,
+  WebhookBody,
+  type DeletedWebhook,
+  type DeliveryDocument,
+  type DeliveryList,
+  type RotatedWebhook,
+  type WebhookDocument,
+  type WebhookList,
+  type WebhookSecret,
+} from './webhooks.schemas.ts';
 
-const Events = z.array(z.enum(EVENT_TYPES)).min(1).max(EVENT_TYPES.length);
-export const CreateWebhook = z.strictObject({
-  url: z.string().min(1).max(2_048),
-  events: Events.default([...EVENT_TYPES]),
-  format: z.enum(FORMATS).default('standard'),
-  description: z.string().max(500).default(''),
-});
-export const ChangeWebhook = z.strictObject({
-  url: z.string().min(1).max(2_048).optional(),
-  events: Events.optional(),
-  description: z.string().max(500).optional(),
-  disabled: z.boolean().optional(),
-});
-export const RotateSecret = z.strictObject({ overlap_seconds: z.number().int().min(0).max(2_592_000).default(86_400) });
-export const ListDeliveries = z.strictObject({ limit: z.coerce.number().int().min(1).max(200).default(50) });
-
-/** What the controller knows besides its nouns. */
+/** The key that signs webhooks, and the rules for addresses. */
 export class WebhookKeys {
   readonly signingKey: SigningKey;
   readonly egress: EgressRules;
@@ -45,7 +35,7 @@ export class WebhookKeys {
   }
 }
 
-/** Who is told of a tenant's events, and the events themselves. */
+/** The addresses that receive a tenant's events, and the events themselves. */
 @Controller('/v1')
 export class WebhooksController {
   readonly #webhooks: Webhooks;
@@ -75,7 +65,7 @@ export class WebhooksController {
 
   @Post('webhooks')
   @Needs('submit')
-  async create(@Caller() caller: ApiCaller, @Body() body: unknown) {
+  async create(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<WebhookDocument> {
     const { url, ...wanted } = parse(CreateWebhook, body);
     const checked = checkUrl(url, this.#keys.egress).href;
     return this.#document(await this.#webhooks.create(caller.tenant, { url: checked, ...wanted }));
@@ -83,27 +73,27 @@ export class WebhooksController {
 
   @Get('webhooks')
   @Needs('read')
-  async list(@Caller() caller: ApiCaller) {
+  async list(@Caller() caller: ApiCaller): Promise<WebhookList> {
     return { webhooks: (await this.#webhooks.list(caller.tenant)).map((endpoint) => this.#document(endpoint)) };
   }
 
   /** The secret of addresses that are given with a job. */
   @Get('webhooks/default/secret')
   @Needs('submit')
-  defaultSecret(@Caller() caller: ApiCaller) {
+  defaultSecret(@Caller() caller: ApiCaller): WebhookSecret {
     const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, `${JOB_ENDPOINT}/${caller.tenant}`, 1);
     return { secret: symmetric, public_key: publicKey };
   }
 
   @Get('webhooks/:webhook')
   @Needs('read')
-  async get(@Caller() caller: ApiCaller, @Param('webhook') id: string) {
+  async get(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<WebhookDocument> {
     return this.#document(await this.#webhooks.get(caller.tenant, id));
   }
 
   @Get('webhooks/:webhook/secret')
   @Needs('submit')
-  async secret(@Caller() caller: ApiCaller, @Param('webhook') id: string) {
+  async secret(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<WebhookSecret> {
     const { generation } = await this.#webhooks.get(caller.tenant, id);
     const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, id, generation);
     return { secret: symmetric, public_key: publicKey };
@@ -111,7 +101,11 @@ export class WebhooksController {
 
   @Patch('webhooks/:webhook')
   @Needs('submit')
-  async change(@Caller() caller: ApiCaller, @Param('webhook') id: string, @Body() body: unknown) {
+  async change(
+    @Caller() caller: ApiCaller,
+    @Param('webhook') id: string,
+    @Body() body: unknown,
+  ): Promise<WebhookDocument> {
     await this.#webhooks.get(caller.tenant, id);
     const { url, ...change } = parse(ChangeWebhook, body);
     const checked = url === undefined ? undefined : checkUrl(url, this.#keys.egress).href;
@@ -120,7 +114,7 @@ export class WebhooksController {
 
   @Delete('webhooks/:webhook')
   @Needs('submit')
-  async remove(@Caller() caller: ApiCaller, @Param('webhook') id: string) {
+  async remove(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<DeletedWebhook> {
     await this.#webhooks.remove(caller.tenant, id);
     return { id, deleted: true };
   }
@@ -128,7 +122,11 @@ export class WebhooksController {
   @Post('webhooks/:webhook/rotate')
   @HttpCode(200)
   @Needs('submit')
-  async rotate(@Caller() caller: ApiCaller, @Param('webhook') id: string, @Body() body: unknown) {
+  async rotate(
+    @Caller() caller: ApiCaller,
+    @Param('webhook') id: string,
+    @Body() body: unknown,
+  ): Promise<RotatedWebhook> {
     const { overlap_seconds } = parse(RotateSecret, body === undefined ? {} : body);
     const endpoint = await this.#webhooks.rotate(caller.tenant, id, overlap_seconds * 1_000);
     const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, id, endpoint.generation);
@@ -138,14 +136,18 @@ export class WebhooksController {
   @Post('webhooks/:webhook/test')
   @HttpCode(202)
   @Needs('submit')
-  async test(@Caller() caller: ApiCaller, @Param('webhook') id: string) {
+  async test(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<DeliveryDocument> {
     const endpoint = await this.#webhooks.get(caller.tenant, id);
     return deliveryDocument(await this.#webhooks.sendTest(caller.tenant, endpoint));
   }
 
   @Get('webhooks/:webhook/deliveries')
   @Needs('read')
-  async deliveries(@Caller() caller: ApiCaller, @Param('webhook') id: string, @Query() query: unknown) {
+  async deliveries(
+    @Caller() caller: ApiCaller,
+    @Param('webhook') id: string,
+    @Query() query: unknown,
+  ): Promise<DeliveryList> {
     const { limit } = parse(ListDeliveries, query);
     if (id !== JOB_ENDPOINT) await this.#webhooks.get(caller.tenant, id);
     return { deliveries: (await this.#webhooks.deliveries(caller.tenant, id, limit)).map(deliveryDocument) };
@@ -154,11 +156,11 @@ export class WebhooksController {
   @Post('deliveries/:delivery/redeliver')
   @HttpCode(202)
   @Needs('submit')
-  async redeliver(@Caller() caller: ApiCaller, @Param('delivery') id: string) {
+  async redeliver(@Caller() caller: ApiCaller, @Param('delivery') id: string): Promise<DeliveryDocument> {
     return deliveryDocument(await this.#webhooks.redeliver(caller.tenant, id));
   }
 
-  #document(endpoint: Endpoint) {
+  #document(endpoint: Endpoint): WebhookDocument {
     return {
       id: endpoint.id,
       url: endpoint.url,
@@ -173,7 +175,7 @@ export class WebhooksController {
   }
 }
 
-function deliveryDocument(delivery: WebhookMessage) {
+function deliveryDocument(delivery: WebhookMessage): DeliveryDocument {
   const iso = (ms: number | undefined) => (ms === undefined ? null : new Date(ms).toISOString());
   return {
     id: delivery.id,
@@ -182,11 +184,11 @@ function deliveryDocument(delivery: WebhookMessage) {
     type: delivery.type,
     status: delivery.status,
     attempts: delivery.attempts,
-    created_at: iso(delivery.created),
+    created_at: new Date(delivery.created).toISOString(),
     delivered_at: iso(delivery.delivered),
     next_attempt_at: iso(delivery.next),
     answered: delivery.answered ?? null,
     problem: delivery.problem ?? null,
-    body: JSON.parse(delivery.body) as unknown,
+    body: WebhookBody.parse(JSON.parse(delivery.body)),
   };
 }

@@ -12,10 +12,12 @@ const MAX_FILES = 1_000;
 const KEEP_MS = 30 * 86_400_000;
 const LIST_PAGE = 10_000;
 
+export const FILE_PURPOSES = ['batch', 'batch_output'] as const;
+
 const FileRecord = z.object({
   tenant: z.string(),
   filename: z.string(),
-  purpose: z.enum(['batch', 'batch_output']),
+  purpose: z.enum(FILE_PURPOSES),
   sha256: z.string(),
   bytes: z.coerce.number(),
   createdMs: z.coerce.number(),

@@ -1,8 +1,10 @@
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { AnswerDocument } from '../openai/answer-document.ts';
 import { answerOf, type Done } from '../openai/answers.ts';
-import { ENDPOINTS, parseRequest, readRequest } from '../openai/requests.ts';
-import { responseDocument } from '../openai/response-document.ts';
+import { parseRequest } from '../openai/parse-request.ts';
+import { ENDPOINTS, readRequest } from '../openai/requests.ts';
+import { responseDocument, type ResponseDocument } from '../openai/response-document.ts';
 import { ResponseRequest, jobOf } from '../openai/response-request.ts';
 
 /** The endpoints that batches may call. */
@@ -15,7 +17,7 @@ export interface BatchRequest {
   /** What the surface keeps with the job, if its answer can be retrieved again by its id. */
   readonly surface: string | undefined;
   /** The answer in the shape of the endpoint. Throws if there are not as many answers as jobs. */
-  answer(done: readonly Done[]): object;
+  answer(done: readonly Done[]): AnswerDocument | ResponseDocument;
 }
 
 /** Parses the body of a line. Throws CodedError `request_invalid`, which names the parameter at fault. */

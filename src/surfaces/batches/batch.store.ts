@@ -45,7 +45,8 @@ const MAX_OPEN = 1_000;
 const MAX_OPEN_PER_TENANT = 20;
 const LIST_PAGE = 10_000;
 
-const LineError = z.object({
+/** What is wrong with one line of a batch's input, in OpenAI's shape. */
+export const LineError = z.object({
   code: z.string(),
   message: z.string(),
   line: z.number().nullable(),

@@ -1,6 +1,8 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { Usage } from '../../proof/receipts/fields.ts';
+import type { AnswerDocument, ChatCompletion, Confirmation, Countersigned, TextCompletion } from './answer-document.ts';
+import type { EmbeddingList, Usage as TokenCounts } from './answer-document.ts';
 import type { Asked } from './requests.ts';
 
 /** A job that is done, as far as an answer is made from it. */
@@ -13,19 +15,15 @@ export interface Done {
   readonly verdict: Buffer;
 }
 
-/** What every answer says of its confirmation. */
-export interface Countersigned {
-  readonly job_id: string;
-  readonly state: string;
-  readonly receipt: string | null;
-}
-
-export function countersigned(id: string, state: string): Countersigned {
+export function countersigned(id: string, state: Confirmation['state']): Confirmation {
   return { job_id: id, state, receipt: state === 'done' ? `/v1/jobs/${id}/receipt` : null };
 }
 
-/** The part of an answer that is about all jobs: the first one's words, and each where there are several. */
-export function countersignedAll(ids: readonly string[], state: string) {
+/**
+ * What an answer says about the confirmation of all its jobs: of the first one, and of each where there are
+ * several.
+ */
+export function countersignedAll(ids: readonly string[], state: Confirmation['state']): Countersigned {
   const all = ids.map((id) => countersigned(id, state));
   const [first] = all;
   if (first === undefined) throw new Error('An answer is made of at least one job.');
@@ -45,56 +43,68 @@ export function answerId(asked: Pick<Asked, 'endpoint'>, firstJob: string): stri
 export const seconds = (ms: number) => Math.floor(ms / 1_000);
 
 /** The answer to a request whose jobs are all done, in OpenAI's shape. */
-export function answerOf(asked: Asked, done: readonly Done[]): object {
+export function answerOf(asked: Asked, done: readonly Done[]): AnswerDocument {
   const [first] = done;
   if (first === undefined) throw new Error('An answer is made of at least one job.');
-  const about = { created: seconds(first.createdMs), model: asked.model };
-  const meta = countersignedAll(
-    done.map(({ id }) => id),
-    'done',
-  );
   switch (asked.endpoint) {
     case '/v1/chat/completions':
-      return {
-        id: answerId(asked, first.id),
-        object: 'chat.completion',
-        ...about,
-        choices: done.map(({ output }, index) => {
-          const { message, finish_reason, logprobs } = OUTPUTS.chat.parse(output);
-          return { index, message: { ...message, refusal: null }, logprobs: logprobs ?? null, finish_reason };
-        }),
-        usage: usageOf(asked, done),
-        countersign: meta,
-      };
+      return chatCompletion(asked, first, done);
     case '/v1/completions':
-      return {
-        id: answerId(asked, first.id),
-        object: 'text_completion',
-        ...about,
-        choices: done.map(({ output }, index) => {
-          const { text, finish_reason } = OUTPUTS.completion.parse(output);
-          return { index, text, logprobs: null, finish_reason };
-        }),
-        usage: usageOf(asked, done),
-        countersign: meta,
-      };
+      return textCompletion(asked, first, done);
     case '/v1/embeddings':
-      return {
-        object: 'list',
-        model: asked.model,
-        data: OUTPUTS.embedding.parse(first.output).embeddings.map((vector, index) => ({
-          object: 'embedding',
-          index,
-          embedding: encode(asked, vector),
-        })),
-        usage: { prompt_tokens: first.usage.inputTokens, total_tokens: first.usage.inputTokens },
-        countersign: meta,
-      };
+      return embeddingList(asked, first);
   }
 }
 
+function chatCompletion(asked: Asked, first: Done, done: readonly Done[]): ChatCompletion {
+  return {
+    id: answerId(asked, first.id),
+    object: 'chat.completion',
+    created: seconds(first.createdMs),
+    model: asked.model,
+    choices: done.map(({ output }, index) => {
+      const { message, finish_reason, logprobs } = OUTPUTS.chat.parse(output);
+      return { index, message: { ...message, refusal: null }, logprobs: logprobs ?? null, finish_reason };
+    }),
+    usage: usageOf(asked, done),
+    countersign: countersignedAll(idsOf(done), 'done'),
+  };
+}
+
+function textCompletion(asked: Asked, first: Done, done: readonly Done[]): TextCompletion {
+  return {
+    id: answerId(asked, first.id),
+    object: 'text_completion',
+    created: seconds(first.createdMs),
+    model: asked.model,
+    choices: done.map(({ output }, index) => {
+      const { text, finish_reason } = OUTPUTS.completion.parse(output);
+      return { index, text, logprobs: null, finish_reason };
+    }),
+    usage: usageOf(asked, done),
+    countersign: countersignedAll(idsOf(done), 'done'),
+  };
+}
+
+function embeddingList(asked: Asked, first: Done): EmbeddingList {
+  const { inputTokens } = first.usage;
+  return {
+    object: 'list',
+    model: asked.model,
+    data: OUTPUTS.embedding.parse(first.output).embeddings.map((vector, index) => ({
+      object: 'embedding',
+      index,
+      embedding: encode(asked, vector),
+    })),
+    usage: { prompt_tokens: inputTokens, total_tokens: inputTokens },
+    countersign: countersignedAll([first.id], 'done'),
+  };
+}
+
+const idsOf = (done: readonly Done[]) => done.map(({ id }) => id);
+
 /** Prompts are counted once, however many choices were drawn from each. */
-export function usageOf(asked: Pick<Asked, 'choicesPerPrompt'>, done: readonly Pick<Done, 'usage'>[]) {
+export function usageOf(asked: Pick<Asked, 'choicesPerPrompt'>, done: readonly Pick<Done, 'usage'>[]): TokenCounts {
   const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
   const prompt = sum(
     done.filter((_, index) => index % asked.choicesPerPrompt === 0).map(({ usage }) => usage.inputTokens),
@@ -104,12 +114,12 @@ export function usageOf(asked: Pick<Asked, 'choicesPerPrompt'>, done: readonly P
 }
 
 /**
- * Fewer dimensions are the first ones of the confirmed vector, made a unit vector again. The receipt is about the whole vector,
- * which the job's output holds.
+ * Fewer dimensions are the first ones of the confirmed vector, scaled to unit length again. The receipt is
+ * about the whole vector, which the job's output holds.
  */
 function encode({ encoding, dimensions }: Asked, whole: readonly number[]): number[] | string {
   if (dimensions !== undefined && dimensions > whole.length)
-    throw new CodedError('request_invalid', `dimensions: this model's vectors have ${whole.length}.`, {
+    throw new CodedError('request_invalid', `dimensions: the vectors of this model have only ${whole.length}.`, {
       param: 'dimensions',
     });
   const vector = dimensions === undefined ? [...whole] : unit(whole.slice(0, dimensions));

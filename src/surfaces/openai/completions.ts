@@ -6,15 +6,16 @@ import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Jobs } from '../../core/jobs/jobs.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
-import { answerId, answerOf, countersigned, countersignedAll, seconds, usageOf, type Done } from './answers.ts';
-import { openAiError } from './openai-error.ts';
+import type { AnswerDocument, ChatCompletion, TextCompletion } from './answer-document.ts';
+import { answerId, answerOf, countersignedAll, seconds, type Done } from './answers.ts';
+import { ChunkWriter } from './chunk-writer.ts';
 import type { Asked } from './requests.ts';
 import { SteadyText } from './steady-text.ts';
 
 /** No job lives longer than its deadline and the time to confirm it. */
 const MAX_WAIT_MS = 90_000_000;
 
-/** Answers requests in OpenAI's shape by jobs, and nothing before it is confirmed but what says that it is not. */
+/** Answers requests in OpenAI's shape by jobs. What is not confirmed yet is marked as provisional. */
 export class Completions {
   readonly #admission: Admission;
   readonly #jobs: Jobs;
@@ -52,7 +53,7 @@ export class Completions {
   }
 
   /** The confirmed answer. Throws CodedErrors that say how the first job that is not done ended. */
-  async answer(tenant: string, asked: Asked, ids: readonly string[], signal: AbortSignal): Promise<object> {
+  async answer(tenant: string, asked: Asked, ids: readonly string[], signal: AbortSignal): Promise<AnswerDocument> {
     return answerOf(asked, await this.done(tenant, ids, signal));
   }
 
@@ -61,74 +62,71 @@ export class Completions {
     return Promise.all(ids.map((id) => this.#done(tenant, id, signal)));
   }
 
-  /** What workers say, before anybody has confirmed it: without usage, and with a word that it is provisional. */
-  async provisionalAnswer(tenant: string, asked: Asked, ids: readonly string[], signal: AbortSignal): Promise<object> {
+  /** What workers have written, before it is confirmed: without usage, and marked as provisional. */
+  async provisionalAnswer(
+    tenant: string,
+    asked: Asked,
+    ids: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ChatCompletion | TextCompletion> {
     const texts = await Promise.all(ids.map((id) => this.#uncommittedText(tenant, id, signal)));
-    const isChat = asked.endpoint === '/v1/chat/completions';
+    const head = { id: answerId(asked, ids[0] ?? ''), created: seconds(Date.now()), model: asked.model };
+    const countersign = { ...countersignedAll(ids, 'attesting'), provisional: true } as const;
+    if (asked.endpoint === '/v1/chat/completions')
+      return {
+        object: 'chat.completion',
+        ...head,
+        choices: texts.map((content, index) => ({
+          index,
+          message: { role: 'assistant', content, refusal: null },
+          logprobs: null,
+          finish_reason: null,
+        })),
+        countersign,
+      };
     return {
-      id: answerId(asked, ids[0] ?? ''),
-      object: isChat ? 'chat.completion' : 'text_completion',
-      created: seconds(Date.now()),
-      model: asked.model,
-      choices: texts.map((text, index) => ({
-        index,
-        ...(isChat ? { message: { role: 'assistant', content: text, refusal: null } } : { text }),
-        logprobs: null,
-        finish_reason: null,
-      })),
-      countersign: { ...countersignedAll(ids, 'attesting'), provisional: true },
+      object: 'text_completion',
+      ...head,
+      choices: texts.map((text, index) => ({ index, text, logprobs: null, finish_reason: null })),
+      countersign,
     };
   }
 
   /**
-   * Frames of an event stream: pieces as they are written, and for each choice a last frame that comes after the verdict and
-   * carries it. What goes wrong is a frame with `error`, after which nothing comes.
+   * Frames of an event stream: pieces as they are written, and for each choice a last frame, which comes
+   * after the verdict and carries it. An error is a frame with `error`, and the last one.
    */
   async *stream(tenant: string, asked: Asked, ids: readonly string[], signal: AbortSignal): AsyncGenerator<string> {
-    const isChat = asked.endpoint === '/v1/chat/completions';
-    const head = {
-      id: answerId(asked, ids[0] ?? ''),
-      object: isChat ? 'chat.completion.chunk' : 'text_completion',
-      created: seconds(Date.now()),
-      model: asked.model,
-      ...(asked.includeUsage ? { usage: null } : {}),
-    };
-    const frame = (choice: object, more: object = {}) =>
-      `data: ${JSON.stringify({ ...head, choices: [choice], ...more })}\n\n`;
+    const chunks = new ChunkWriter(asked, ids[0] ?? '');
     const done: Done[] = [];
     try {
-      if (isChat)
-        for (const [index, id] of ids.entries())
-          yield frame(
-            { index, delta: { role: 'assistant', content: '' }, logprobs: null, finish_reason: null },
-            { countersign: { ...countersigned(id, 'queued'), provisional: true } },
-          );
+      for (const [index, id] of ids.entries()) {
+        const opening = chunks.opening(index, id);
+        if (opening !== undefined) yield opening;
+      }
       for await (const { index, piece } of interleave(ids.map((id) => this.#pieces(tenant, id, signal)))) {
         if (typeof piece === 'string') {
-          yield frame(
-            isChat
-              ? { index, delta: { content: piece }, logprobs: null, finish_reason: null }
-              : { index, text: piece, logprobs: null, finish_reason: null },
-          );
+          yield chunks.piece(index, piece);
           continue;
         }
         done[index] = piece;
-        yield frame(lastChoice(isChat, index, piece.output), { countersign: countersigned(piece.id, 'done') });
+        yield chunks.last(index, piece);
       }
-      if (asked.includeUsage)
-        yield `data: ${JSON.stringify({ ...head, choices: [], usage: usageOf(asked, done) })}\n\n`;
-      yield 'data: [DONE]\n\n';
+      yield chunks.end(done);
     } catch (error) {
       if (signal.aborted) return;
-      const coded =
+      yield chunks.error(
         error instanceof CodedError
           ? error
-          : new CodedError('internal', 'The stream failed on our side; the job goes on.', { cause: error });
-      yield `data: ${JSON.stringify({ ...openAiError(coded), countersign: countersigned(ids[0] ?? '', 'unconfirmed') })}\n\n`;
+          : new CodedError('internal', 'The stream failed on our side; the job goes on.', { cause: error }),
+      );
     }
   }
 
-  /** Pieces of text as they are written, then the confirmed job. Throws where what was confirmed is not what was written. */
+  /**
+   * Pieces of text as they are written, then the confirmed job. Throws where the confirmed text is another
+   * one.
+   */
   async *#pieces(tenant: string, id: string, signal: AbortSignal): AsyncGenerator<string | Done> {
     const text = new SteadyText();
     let last: JobView | undefined;
@@ -169,7 +167,7 @@ export class Completions {
   }
 }
 
-/** How a job that did not end done looks to whoever waits for an answer. */
+/** The error of a job that ended otherwise than done, for the caller who waits for its answer. */
 export function outcomeError(view: Pick<JobView, 'id' | 'state' | 'ending'>): CodedError {
   const { id, state, ending } = view;
   const headers = { 'countersign-job': id, 'countersign-state': state };
@@ -183,7 +181,7 @@ export function outcomeError(view: Pick<JobView, 'id' | 'state' | 'ending'>): Co
       return new CodedError('job_cancelled', `Job ${id} was cancelled.`, { headers });
     case 'failed':
       return ending?.code === 'engine_refused'
-        ? new CodedError('request_invalid', `The model does not take this request: ${detail}`, { headers })
+        ? new CodedError('request_invalid', `The model does not accept this request: ${detail}`, { headers })
         : new CodedError('job_failed', `Job ${id} failed: ${detail}`, { headers });
     default:
       return new CodedError('job_not_done', `Job ${id} is ${state}.`, { headers });
@@ -195,22 +193,7 @@ function textOf(output: unknown): string {
   return chat.success ? (chat.data.message.content ?? '') : OUTPUTS.completion.parse(output).text;
 }
 
-function lastChoice(isChat: boolean, index: number, output: unknown): object {
-  if (!isChat) {
-    const { finish_reason } = OUTPUTS.completion.parse(output);
-    return { index, text: '', logprobs: null, finish_reason };
-  }
-  const { message, finish_reason, logprobs } = OUTPUTS.chat.parse(output);
-  const { tool_calls } = message;
-  return {
-    index,
-    delta: tool_calls === undefined ? {} : { tool_calls: tool_calls.map((call, at) => ({ index: at, ...call })) },
-    logprobs: logprobs ?? null,
-    finish_reason,
-  };
-}
-
-/** What all sources say, as it comes, each with the number of its source. */
+/** The values of all sources as they come, each with the number of its source. */
 async function* interleave<T>(sources: readonly AsyncGenerator<T>[]): AsyncGenerator<{ index: number; piece: T }> {
   const next = async (source: AsyncGenerator<T>, index: number) => ({ source, index, step: await source.next() });
   const pending = new Map(sources.map((source, index) => [index, next(source, index)]));
@@ -225,7 +208,7 @@ async function* interleave<T>(sources: readonly AsyncGenerator<T>[]): AsyncGener
       yield { index, piece: step.value };
     }
   } finally {
-    // The rest are told to stop, and nobody waits for what they say then.
+    // The other sources are told to stop. Whatever they still yield or throw is of no use to anyone.
     for (const promise of pending.values()) promise.catch(() => undefined);
     for (const source of sources) source.return(undefined).catch(() => undefined);
   }

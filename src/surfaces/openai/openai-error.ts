@@ -1,12 +1,28 @@
+import { z } from 'zod';
 import type { CodedError } from '../../ground/errors/coded-error.ts';
 
-/** The longest Retry-After that OpenAI's clients obey; beyond, they would come back too early. */
+/** The longest Retry-After that OpenAI's clients obey; with a longer one they come back too early. */
 const MAX_RETRY_S = 60;
 
 /** An error as OpenAI's clients read it: `code` is ours, the same as everywhere. */
-export function openAiError(error: CodedError): {
-  error: { message: string; type: string; param: string | null; code: string };
-} {
+export const OpenAiError = z.strictObject({
+  error: z.strictObject({
+    message: z.string(),
+    type: z.enum([
+      'insufficient_quota',
+      'authentication_error',
+      'permission_error',
+      'rate_limit_error',
+      'server_error',
+      'invalid_request_error',
+    ]),
+    param: z.string().nullable().describe('the member of the request that is at fault'),
+    code: z.string(),
+  }),
+});
+export type OpenAiError = z.infer<typeof OpenAiError>;
+
+export function openAiError(error: CodedError): OpenAiError {
   return {
     error: {
       message: error.hint === undefined ? error.message : `${error.message} (${error.hint})`,
@@ -17,7 +33,7 @@ export function openAiError(error: CodedError): {
   };
 }
 
-function typeOf({ status, code }: CodedError): string {
+function typeOf({ status, code }: CodedError): OpenAiError['error']['type'] {
   if (code === 'spend_exceeded') return 'insufficient_quota';
   if (status === 401) return 'authentication_error';
   if (status === 403) return 'permission_error';

@@ -1,17 +1,19 @@
 import { z } from 'zod';
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import { parseRequest } from './parse-request.ts';
 import { INPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
 import { Policy } from '../../proof/receipts/statements.ts';
 
 /**
- * Requests in OpenAI's shape (openai/openai-openapi, `CreateChatCompletionRequest` and its kin) as jobs: one job for each
- * choice. What would change the answer and cannot be honoured is refused by name, and never left out in silence.
+ * Requests in OpenAI's shape (openai/openai-openapi, `CreateChatCompletionRequest` and its kin) as jobs: one
+ * job for each choice. What would change the answer and cannot be honoured is refused by name, and never left
+ * out in silence.
  */
 export const ENDPOINTS = ['/v1/chat/completions', '/v1/completions', '/v1/embeddings'] as const;
 export type Endpoint = (typeof ENDPOINTS)[number];
 
-/** What a request asks for. Choice `index` is answered by the job `index`. */
+/** What a request asks for. The choice `index` is answered by the job `index`. */
 export interface Asked {
   readonly endpoint: Endpoint;
   readonly model: string;
@@ -31,14 +33,14 @@ const CHAT_TOKENS = 1_024;
 const COMPLETION_TOKENS = 16;
 const MAX_SEED = 4_294_967_295;
 
-/** A parameter that is taken as long as it changes nothing. */
+/** A parameter that is accepted only with the value that changes nothing. */
 const only = <T extends string | number | boolean>(value: T) =>
-  z.literal(value, { error: `this service takes only ${JSON.stringify(value)} here` }).nullish();
+  z.literal(value, { error: `this service accepts only ${JSON.stringify(value)} here` }).nullish();
 const nothing = z
   .union([z.strictObject({}), z.tuple([])], { error: 'this service cannot honour this parameter' })
   .nullish();
 
-/** Words about the request that change no answer. */
+/** Parameters that do not change the answer. */
 const neutral = {
   user: z.string().max(512).nullish(),
   safety_identifier: z.string().max(512).nullish(),
@@ -64,7 +66,7 @@ const sampling = {
   logit_bias: nothing,
 };
 
-/** How the job is to be run and confirmed, for callers that know us. */
+/** How the job is to be run and confirmed, for callers that know this service. */
 export const Extension = z
   .strictObject({
     attestation: Policy.partial().optional(),
@@ -116,7 +118,7 @@ export const CompletionRequest = z.strictObject({
     error: 'a text or a list of texts is expected here, not tokens',
   }),
   max_tokens: z.number().int().min(1).max(131_072).nullish(),
-  logprobs: z.null({ error: 'this service gives no logprobs of completions' }).optional(),
+  logprobs: z.null({ error: 'this service does not return logprobs of completions' }).optional(),
   echo: only(false),
   best_of: z.number().int().min(1).max(MAX_CHOICES).nullish(),
   suffix: z.null({ error: 'this service cannot insert text' }).optional(),
@@ -136,7 +138,10 @@ export const EmbeddingRequest = z.strictObject({
   countersign: Extension,
 });
 
-/** What the body asks of this endpoint. Throws CodedError `request_invalid` that names the first parameter at fault. */
+/**
+ * What the body asks of this endpoint. Throws CodedError `request_invalid` that names the first parameter at
+ * fault.
+ */
 export function readRequest(endpoint: Endpoint, body: unknown): Asked {
   switch (endpoint) {
     case '/v1/chat/completions':
@@ -161,7 +166,7 @@ function readChat(request: z.infer<typeof ChatRequest>): Asked {
 function readCompletion(request: z.infer<typeof CompletionRequest>): Asked {
   const n = request.n ?? 1;
   if (request.best_of != null && request.best_of !== n)
-    throw new CodedError('request_invalid', 'best_of: this service takes only the value of n here.', {
+    throw new CodedError('request_invalid', 'best_of: this service accepts only the value of n here.', {
       param: 'best_of',
     });
   const params = { ...paramsOf(request), max_tokens: request.max_tokens ?? COMPLETION_TOKENS };
@@ -232,7 +237,7 @@ function paramsOf(request: {
   return {
     temperature: temperature ?? 1,
     top_p: top_p ?? 1,
-    // Any integer is a seed there; 32 bits of it are one here.
+    // OpenAI accepts any integer as a seed; a job has the lower 32 bits of it.
     ...(seed == null ? {} : { seed: Number(BigInt.asUintN(32, BigInt(seed))) }),
     stop: stop == null ? [] : typeof stop === 'string' ? [stop] : stop,
   };
@@ -285,33 +290,4 @@ function isPlainText(format: unknown): boolean {
 
 function textOf(content: z.infer<typeof Content> | null | undefined): string {
   return content == null ? '' : typeof content === 'string' ? content : content.map(({ text }) => text).join('');
-}
-
-/** By the schema, or CodedError `request_invalid` that names the parameter as OpenAI does. */
-export function parseRequest<Schema extends z.ZodType>(schema: Schema, value: unknown, at = ''): z.infer<Schema> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = deepest(parsed.error.issues[0]);
-  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
-  const path = [...(at === '' ? [] : [at]), ...(issue?.path ?? []), ...(unknown === undefined ? [] : [unknown])];
-  const param = printable(path.map(String).join('.'));
-  throw new CodedError(
-    'request_invalid',
-    unknown === undefined
-      ? `${param === '' ? 'the body' : param}: ${printable(issue?.message ?? 'it has another shape')}.`
-      : `Unrecognized request argument supplied: ${param}.`,
-    param === '' ? {} : { param },
-  );
-}
-
-/** Of a union, the mistake of the alternative that came furthest. */
-function deepest(issue: z.core.$ZodIssue | undefined): z.core.$ZodIssue | undefined {
-  if (issue?.code !== 'invalid_union' || issue.errors.length === 0) return issue;
-  const inner = issue.errors.flatMap(([first]) => (first === undefined ? [] : [deepest(first) ?? first]));
-  const best = inner.toSorted((a, b) => b.path.length - a.path.length)[0];
-  return best === undefined || best.path.length === 0 ? issue : { ...best, path: [...issue.path, ...best.path] };
-}
-
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 160);
 }

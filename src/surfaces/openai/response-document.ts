@@ -1,16 +1,84 @@
+import { z } from 'zod';
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
+import { Countersigned } from './answer-document.ts';
 import { countersigned, seconds, type Done } from './answers.ts';
 import { outcomeError } from './completions.ts';
 import type { Surface } from './response-request.ts';
 
+export const RESPONSE_STATUSES = ['queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled'] as const;
+type ResponseStatus = (typeof RESPONSE_STATUSES)[number];
+
+const TextPart = z.strictObject({
+  type: z.literal('output_text'),
+  text: z.string(),
+  annotations: z.array(z.never()),
+  logprobs: z.array(z.never()),
+});
+type TextPart = z.infer<typeof TextPart>;
+
+export const ResponseMessage = z.strictObject({
+  id: z.string(),
+  type: z.literal('message'),
+  role: z.literal('assistant'),
+  status: z.enum(['in_progress', 'completed']),
+  content: z.array(TextPart),
+});
+export type ResponseMessage = z.infer<typeof ResponseMessage>;
+
+const FunctionCall = z.strictObject({
+  id: z.string(),
+  type: z.literal('function_call'),
+  call_id: z.string(),
+  name: z.string(),
+  arguments: z.string(),
+  status: z.literal('completed'),
+});
+
+/** A response in OpenAI's shape. */
+export const ResponseDocument = z.strictObject({
+  id: z.string(),
+  object: z.literal('response'),
+  created_at: z.int().describe('seconds since 1970'),
+  status: z.enum(RESPONSE_STATUSES).describe('`completed` means confirmed'),
+  background: z.boolean(),
+  error: z.strictObject({ code: z.literal('server_error'), message: z.string() }).nullable(),
+  incomplete_details: z.strictObject({ reason: z.literal('max_output_tokens') }).nullable(),
+  instructions: z.string().nullable(),
+  max_output_tokens: z.int().nullable(),
+  model: z.string(),
+  output: z.array(z.discriminatedUnion('type', [ResponseMessage, FunctionCall])),
+  parallel_tool_calls: z.literal(true),
+  previous_response_id: z.null(),
+  temperature: z.number(),
+  top_p: z.number(),
+  tool_choice: z.literal('auto'),
+  tools: z.array(z.never()),
+  text: z.strictObject({ format: z.strictObject({ type: z.literal('text') }) }),
+  truncation: z.literal('disabled'),
+  store: z.literal(true),
+  service_tier: z.literal('default'),
+  metadata: z.record(z.string(), z.string()),
+  usage: z
+    .strictObject({
+      input_tokens: z.int(),
+      input_tokens_details: z.strictObject({ cached_tokens: z.literal(0) }),
+      output_tokens: z.int(),
+      output_tokens_details: z.strictObject({ reasoning_tokens: z.literal(0) }),
+      total_tokens: z.int(),
+    })
+    .nullable(),
+  countersign: Countersigned,
+});
+export type ResponseDocument = z.infer<typeof ResponseDocument>;
+
 /** The id of a job as the id of a response. */
 export const responseId = (job: string) => job.replace(/^job_/, 'resp_');
 export const messageId = (job: string) => job.replace(/^job_/, 'msg_');
-export const textPart = (text: string) => ({ type: 'output_text', text, annotations: [], logprobs: [] });
+export const textPart = (text: string): TextPart => ({ type: 'output_text', text, annotations: [], logprobs: [] });
 
-function statusOf(view: Pick<JobView, 'state'>, done: Done | undefined): string {
+function statusOf(view: Pick<JobView, 'state'>, done: Done | undefined): ResponseStatus {
   switch (view.state) {
     case 'queued':
       return 'queued';
@@ -33,8 +101,8 @@ function statusOf(view: Pick<JobView, 'state'>, done: Done | undefined): string 
 /** What a response needs of its job. */
 type ResponseJob = Pick<JobView, 'id' | 'createdMs' | 'model' | 'state' | 'ending'>;
 
-/** A response in OpenAI's shape; `done` where its job is. */
-export function responseDocument(view: ResponseJob, surface: Surface, done: Done | undefined) {
+/** The response of a job; with its answer where the job is done. */
+export function responseDocument(view: ResponseJob, surface: Surface, done: Done | undefined): ResponseDocument {
   const status = statusOf(view, done);
   return {
     id: responseId(view.id),
@@ -74,9 +142,9 @@ export function responseDocument(view: ResponseJob, surface: Surface, done: Done
   };
 }
 
-function outputOf(job: string, done: Done): object[] {
+function outputOf(job: string, done: Done): ResponseDocument['output'] {
   const { message } = OUTPUTS.chat.parse(done.output);
-  const text =
+  const text: ResponseMessage[] =
     message.content === null || (message.content === '' && message.tool_calls !== undefined)
       ? []
       : [
@@ -88,7 +156,7 @@ function outputOf(job: string, done: Done): object[] {
             content: [textPart(message.content)],
           },
         ];
-  const calls = (message.tool_calls ?? []).map((call, index) => ({
+  const calls = (message.tool_calls ?? []).map((call, index): z.infer<typeof FunctionCall> => ({
     id: `fc_${job.replace(/^job_/, '')}_${index}`,
     type: 'function_call',
     call_id: call.id,

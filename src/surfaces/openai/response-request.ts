@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
-import { INPUTS } from '../../proof/tasks/task-input.ts';
-import { Extension, parseRequest } from './requests.ts';
+import { INPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
+import { parseRequest } from './parse-request.ts';
+import { Extension } from './requests.ts';
 
 const Part = z.strictObject({
   type: z.enum(['input_text', 'output_text']),
@@ -34,7 +35,7 @@ const Item = z.union([
   }),
 ]);
 
-/** What this service takes of OpenAI's `CreateResponse`; what it cannot honour is refused by name. */
+/** The part of OpenAI's `CreateResponse` that this service accepts; the rest is refused by name. */
 export const ResponseRequest = z.strictObject({
   model: z.string().min(1).max(63),
   input: z.union([z.string().min(1), z.array(Item).min(1).max(1_000)]),
@@ -53,7 +54,7 @@ export const ResponseRequest = z.strictObject({
   tools: z
     .array(
       z.strictObject({
-        type: z.literal('function', { error: 'this service takes only tools of type function' }),
+        type: z.literal('function', { error: 'this service accepts only tools of type function' }),
         name: z.string(),
         description: z.string().nullish(),
         parameters: z.looseObject({}).nullish(),
@@ -88,7 +89,7 @@ export const ResponseRequest = z.strictObject({
   countersign: Extension,
 });
 
-/** What of the request its response repeats and the job does not hold. */
+/** The parts of the request that its response repeats and that the job does not hold. */
 export const Surface = z.strictObject({
   background: z.boolean(),
   instructions: z.string().nullable(),
@@ -100,13 +101,39 @@ export const Surface = z.strictObject({
 export type Surface = z.infer<typeof Surface>;
 
 const DEFAULT_TOKENS = 1_024;
-/** A longer one is in the input of the job, and not repeated. */
+/** Longer instructions stand in the input of the job only. */
 const MAX_REPEATED = 4_096;
 
 export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJob; surface: Surface } {
-  const { tools, tool_choice, text, countersign } = request;
+  const { countersign } = request;
+  const input = chatInputOf(request);
+  const [temperature, top_p] = [request.temperature ?? 1, request.top_p ?? 1];
+  return {
+    job: {
+      model: request.model,
+      task: 'chat',
+      input,
+      params: { max_tokens: request.max_output_tokens ?? DEFAULT_TOKENS, temperature, top_p },
+      ...(countersign?.attestation === undefined ? {} : { attestation: countersign.attestation }),
+      ...(countersign?.attempts === undefined ? {} : { attempts: countersign.attempts }),
+      ...(countersign?.deadline_ms === undefined ? {} : { deadline_ms: countersign.deadline_ms }),
+    },
+    surface: {
+      background: request.background === true,
+      instructions:
+        request.instructions != null && request.instructions.length <= MAX_REPEATED ? request.instructions : null,
+      max_output_tokens: request.max_output_tokens ?? null,
+      temperature,
+      top_p,
+      metadata: request.metadata ?? {},
+    },
+  };
+}
+
+function chatInputOf(request: z.infer<typeof ResponseRequest>): ChatInput {
+  const { tools, tool_choice, text } = request;
   const format = text?.format;
-  const input = parseRequest(INPUTS.chat, {
+  return parseRequest(INPUTS.chat, {
     messages: [
       ...(request.instructions == null ? [] : [{ role: 'system', content: request.instructions }]),
       ...(typeof request.input === 'string'
@@ -143,27 +170,6 @@ export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJo
               },
         }),
   });
-  const [temperature, top_p] = [request.temperature ?? 1, request.top_p ?? 1];
-  return {
-    job: {
-      model: request.model,
-      task: 'chat',
-      input,
-      params: { max_tokens: request.max_output_tokens ?? DEFAULT_TOKENS, temperature, top_p },
-      ...(countersign?.attestation === undefined ? {} : { attestation: countersign.attestation }),
-      ...(countersign?.attempts === undefined ? {} : { attempts: countersign.attempts }),
-      ...(countersign?.deadline_ms === undefined ? {} : { deadline_ms: countersign.deadline_ms }),
-    },
-    surface: {
-      background: request.background === true,
-      instructions:
-        request.instructions != null && request.instructions.length <= MAX_REPEATED ? request.instructions : null,
-      max_output_tokens: request.max_output_tokens ?? null,
-      temperature,
-      top_p,
-      metadata: request.metadata ?? {},
-    },
-  };
 }
 
 function messageOf(item: z.infer<typeof Item>): object {

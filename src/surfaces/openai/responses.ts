@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Admission, Submitter } from '../admission/admission.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { followJob } from '../../core/jobs/job-follow.ts';
@@ -7,18 +7,17 @@ import type { JobView } from '../../core/jobs/job.reader.ts';
 import type { Jobs } from '../../core/jobs/jobs.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
-
 import { outcomeError, type Completions } from './completions.ts';
-import { openAiError } from './openai-error.ts';
-import { messageId, responseDocument, responseId, textPart } from './response-document.ts';
+import { responseDocument, responseId, type ResponseDocument } from './response-document.ts';
+import { ResponseFrames } from './response-frames.ts';
 import { Surface, jobOf, type ResponseRequest } from './response-request.ts';
 import { SteadyText } from './steady-text.ts';
 
 const jobId = (response: string) => response.replace(/^resp_/, 'job_');
 
 /**
- * The Responses API of OpenAI: a response is a chat job under another name. Its status says `completed` when the answer is
- * confirmed, and `in_progress` while a worker runs it or the attestor looks at it.
+ * The Responses API of OpenAI: a response is a chat job under another name. Its status says `completed` when
+ * the answer is confirmed, and `in_progress` while a worker runs it or the attestor looks at it.
  */
 export class Responses {
   readonly #admission: Admission;
@@ -44,20 +43,20 @@ export class Responses {
   }
 
   /** The response as it is now. Throws CodedError `response_not_found`. */
-  async get(tenant: string, id: string): Promise<object> {
+  async get(tenant: string, id: string): Promise<ResponseDocument> {
     const { view, surface } = await this.#read(tenant, id);
     return this.#document(view, surface);
   }
 
   /** The response once it is over, or when the caller has gone. */
-  async wait(tenant: string, job: string, signal: AbortSignal): Promise<object> {
+  async wait(tenant: string, job: string, signal: AbortSignal): Promise<ResponseDocument> {
     const view = await this.#jobs.wait(tenant, job, 90_000_000, signal);
     const { surface } = await this.#read(tenant, responseId(job));
     if (view.state === 'failed' || view.state === 'rejected' || view.state === 'expired') throw outcomeError(view);
     return this.#document(view, surface);
   }
 
-  async cancel(tenant: string, id: string): Promise<object> {
+  async cancel(tenant: string, id: string): Promise<ResponseDocument> {
     const { view } = await this.#read(tenant, id);
     if ((await this.#jobs.cancel(tenant, view.id)) === 'asked')
       await this.#jobs.wait(tenant, view.id, 3_000, new AbortController().signal);
@@ -65,79 +64,45 @@ export class Responses {
   }
 
   /**
-   * Frames of an event stream after a sequence number. The same documents give the same frames under the same numbers, while
-   * provisional pieces are kept; the last frame always comes.
+   * Frames of an event stream after a sequence number. The same documents give the same frames under the same
+   * numbers as long as provisional pieces are kept; the last frame always comes.
    */
   async *stream(tenant: string, id: string, startingAfter: number, signal: AbortSignal): AsyncGenerator<string> {
     const { view: first, surface } = await this.#read(tenant, id);
-    let number = -1;
-    const frame = (type: string, data: object, isLast = false): string => {
-      number = isLast ? Math.max(number, startingAfter) + 1 : number + 1;
-      return number > startingAfter
-        ? `event: ${type}\ndata: ${JSON.stringify({ type, ...data, sequence_number: number })}\n\n`
-        : '';
-    };
-    const item = { output_index: 0, item_id: messageId(first.id) };
-    const place = { ...item, content_index: 0 };
     const begun = responseDocument({ ...first, state: 'queued', ending: undefined }, surface, undefined);
-    const message = (status: string, content: readonly object[]) => ({
-      output_index: 0,
-      item: { id: item.item_id, type: 'message', role: 'assistant', status, content },
-    });
+    const frames = new ResponseFrames(first.id, begun, startingAfter);
     try {
-      yield frame('response.created', { response: begun });
+      yield frames.created();
       const text = new SteadyText();
-      let isOpen = false;
-      const open = () => {
-        if (isOpen) return '';
-        isOpen = true;
-        return (
-          frame('response.in_progress', { response: { ...begun, status: 'in_progress' } }) +
-          frame('response.output_item.added', message('in_progress', [])) +
-          frame('response.content_part.added', { ...place, part: textPart('') })
-        );
-      };
       let last: JobView = first;
       for await (const { event, view } of followJob(this.#jobs, this.#wake, { tenant, id: first.id }, signal)) {
         last = view;
         const more = text.take(event);
-        if (more !== '') yield open() + frame('response.output_text.delta', { ...place, delta: more, logprobs: [] });
+        if (more !== '') yield frames.delta(more);
       }
       if (!isFinal(last.state)) return;
       if (last.state !== 'done') {
-        yield frame(
-          last.state === 'cancelled' ? 'response.cancelled' : 'response.failed',
-          { response: await this.#document(last, surface) },
-          true,
-        );
+        yield frames.ended(await this.#document(last, surface));
         return;
       }
       const [done] = await this.#completions.done(tenant, [last.id], signal);
       if (done === undefined) return;
-      const { message: answer } = OUTPUTS.chat.parse(done.output);
-      const whole = answer.content ?? '';
+      const whole = OUTPUTS.chat.parse(done.output).message.content ?? '';
       const rest = text.confirm(whole);
-      if (rest !== '') yield open() + frame('response.output_text.delta', { ...place, delta: rest, logprobs: [] });
-      yield (
-        open() +
-        frame('response.output_text.done', { ...place, text: whole, logprobs: [] }) +
-        frame('response.content_part.done', { ...place, part: textPart(whole) }) +
-        frame('response.output_item.done', message('completed', [textPart(whole)]))
-      );
-      const response = responseDocument(last, surface, done);
-      yield frame(response.status === 'incomplete' ? 'response.incomplete' : 'response.completed', { response }, true);
+      if (rest !== '') yield frames.delta(rest);
+      yield frames.whole(whole);
+      yield frames.ended(responseDocument(last, surface, done));
     } catch (error) {
       if (signal.aborted) return;
-      const coded =
+      yield frames.error(
         error instanceof CodedError
           ? error
-          : new CodedError('internal', 'The stream failed on our side; the job goes on.', { cause: error });
-      const said = openAiError(coded);
-      yield frame('error', { ...said, code: said.error.code, message: said.error.message, param: null }, true);
+          : new CodedError('internal', 'The stream failed on our side; the job goes on.', { cause: error }),
+      );
     }
   }
 
-  async #document(view: JobView, surface: Surface): Promise<object> {
+  async #document(view: JobView, surface: Surface): Promise<ResponseDocument> {
     const [done] =
       view.state === 'done'
         ? await this.#completions.done(view.tenant, [view.id], new AbortController().signal)

@@ -2,19 +2,19 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { JobEvent } from '../../core/jobs/job-events.ts';
 
 /**
- * The provisional text of a job for a client that cannot take a word back. Another attempt may write the same text
- * again: what was said is not said twice. Where it writes something else, or the attestor refutes what was said, or confirms
- * something else, the client must be told, and that is an error.
+ * The provisional text of a job, for a client that cannot take a word back. Another attempt may write the
+ * same text again; it is sent once. The client gets an error where another attempt writes a different text,
+ * where the attestor refutes the text that was sent, or where it confirms a different one.
  */
 export class SteadyText {
-  #said = '';
+  #sent = '';
   #written = '';
   #epoch = 0;
 
-  /** What is new to say after this event. Throws CodedError `answer_refuted`. */
+  /** The new text after this event; "" where there is none. Throws CodedError `answer_refuted`. */
   take({ type, data }: JobEvent): string {
     if (type === 'state') {
-      if (data['why'] === 'refuted' && this.#said !== '')
+      if (data['why'] === 'refuted' && this.#sent !== '')
         throw new CodedError(
           'answer_refuted',
           `The attestor refuted the text above; do not use it. (${String(data['detail'])})`,
@@ -26,27 +26,27 @@ export class SteadyText {
       this.#written = '';
     }
     this.#written += String(data['text']);
-    return this.#sayUpTo(this.#written);
+    return this.#sendUpTo(this.#written);
   }
 
-  /** What is left to say of the confirmed text. Throws CodedError `answer_refuted` where something else was said. */
+  /** The rest of the confirmed text. Throws CodedError `answer_refuted` where a different text was sent. */
   confirm(text: string): string {
-    if (!text.startsWith(this.#said)) this.#disagree();
-    return this.#sayUpTo(text);
+    if (!text.startsWith(this.#sent)) this.#disagree();
+    return this.#sendUpTo(text);
   }
 
-  #sayUpTo(text: string): string {
-    if (this.#said.startsWith(text)) return '';
-    if (!text.startsWith(this.#said)) this.#disagree();
-    const more = text.slice(this.#said.length);
-    this.#said = text;
+  #sendUpTo(text: string): string {
+    if (this.#sent.startsWith(text)) return '';
+    if (!text.startsWith(this.#sent)) this.#disagree();
+    const more = text.slice(this.#sent.length);
+    this.#sent = text;
     return more;
   }
 
   #disagree(): never {
     throw new CodedError(
       'answer_refuted',
-      'Another attempt answers differently from the text above; do not use it, and ask again.',
+      'Another attempt gave a different answer than the text above; do not use it, and ask again.',
     );
   }
 }

@@ -16,6 +16,7 @@ const FOREVER = 8_640_000_000_000_000;
 
 /** Standard Webhooks, or CloudEvents headers besides them. */
 export const FORMATS = ['standard', 'cloudevents'] as const;
+export const MESSAGE_STATUSES = ['pending', 'delivered', 'failed'] as const;
 
 const Endpoint = z.object({
   url: z.string(),
@@ -37,7 +38,7 @@ const WebhookMessage = z.object({
   url: z.string(),
   type: z.string(),
   body: z.string(),
-  status: z.enum(['pending', 'delivered', 'failed']),
+  status: z.enum(MESSAGE_STATUSES),
   attempts: z.coerce.number(),
   created: z.coerce.number(),
   next: z.coerce.number().optional(),

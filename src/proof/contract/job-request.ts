@@ -1,0 +1,45 @@
+import type { EventType } from './event-types.ts';
+import type { TaskInputs, TaskName } from './task-types.ts';
+import type { AttestationPolicy } from './verified-receipt.ts';
+
+/**
+ * How the answer is drawn from the model. What is absent gets its default at admission, and the ticket names
+ * it.
+ */
+export interface JobParameters {
+  /** The most tokens of the answer; 128 by default. */
+  max_tokens?: number | undefined;
+  /** 0 by default: the likeliest token each time. */
+  temperature?: number | undefined;
+  /** 1 by default. */
+  top_p?: number | undefined;
+  /** Drawn at random by default. */
+  seed?: number | undefined;
+  /** Texts that end the answer. */
+  stop?: string[] | undefined;
+}
+
+/**
+ * The shares and the quorum that a caller asks for; the service's own policy stands in for what is absent.
+ */
+type WantedAttestation = { [Method in keyof AttestationPolicy]?: AttestationPolicy[Method] | undefined };
+
+interface RequestOf<Task extends TaskName> {
+  task: Task;
+  input: TaskInputs[Task];
+  /** The name of a model from `GET /v1/models`. */
+  model: string;
+  params?: JobParameters | undefined;
+  attestation?: WantedAttestation | undefined;
+  /** The most attempts; 3 by default. */
+  attempts?: number | undefined;
+  /** An address that is told of this job's states, or of its end where `events` is absent. */
+  webhook?: { url: string; events?: EventType[] | undefined } | undefined;
+  /** Counted from now; ten minutes by default. */
+  deadline_ms?: number | undefined;
+}
+
+/**
+ * The body of `POST /v1/jobs`, as a plain type. `contract.test.ts` holds it equal to the schema `SubmitJob`.
+ */
+export type JobRequest = RequestOf<'completion'> | RequestOf<'chat'> | RequestOf<'embedding'>;

@@ -1,0 +1,34 @@
+import type { ClosingReason, JobState } from './job-states.ts';
+import type { TaskName } from './task-types.ts';
+import type { AttestationPolicy, TicketParameters } from './verified-receipt.ts';
+
+/** A job as HTTP shows it, as a plain type. `contract.test.ts` holds it equal to the schema `JobDocument`. */
+export interface Job {
+  id: string;
+  state: JobState;
+  model: string;
+  task: TaskName;
+  params: TicketParameters;
+  attestation: AttestationPolicy;
+  created_at: string;
+  deadline: string;
+  ended_at: string | null;
+  cancel_requested_at: string | null;
+  /** Why the job ended as it did; null while it is not final. */
+  reason: { code: string; detail: string } | null;
+  attempts: {
+    epoch: number;
+    worker: string;
+    started_at: string;
+    committed_at: string | null;
+    closed: { why: ClosingReason; at: string; detail: string } | null;
+  }[];
+  /** `output` and `receipt` are null until the job is done. */
+  links: { self: string; events: string; output: string | null; receipt: string | null };
+}
+
+/** What became of a request to cancel. `stopping`: the worker has not stopped yet. */
+export interface Cancellation {
+  outcome: 'cancelled' | 'stopping' | 'already_final' | 'ended_first';
+  job: Job;
+}

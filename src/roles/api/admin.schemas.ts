@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import { SCOPES } from '../../surfaces/tenants/api-key.ts';
+import { Limits } from '../../surfaces/tenants/limits.ts';
+import { Account } from './usage.schemas.ts';
+
+const Time = z.iso.datetime();
+const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'lower-case letters, digits and hyphens');
+
+export const CreateTenant = z.strictObject({ name: Name, limits: Limits.default({}) });
+export const ChangeTenant = z.strictObject({ limits: Limits.optional(), disabled: z.boolean().optional() });
+export const CreateKey = z.strictObject({
+  scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length),
+  name: z.string().max(200).optional(),
+  expires_at: z.iso.datetime({ offset: true }).optional(),
+  limits: Limits.optional(),
+});
+export const RotateKey = z.strictObject({ overlap_seconds: z.number().int().min(0).max(2_592_000).default(86_400) });
+export const ListAudit = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1_000).default(100).describe('the most entries of a page'),
+  before: z
+    .string()
+    .regex(/^\d{1,15}-\d{1,10}$/)
+    .optional()
+    .describe('the id of an entry: those before it are listed'),
+});
+
+export const TenantDocument = z.strictObject({
+  name: z.string(),
+  created_at: Time,
+  disabled_at: Time.nullable(),
+  limits: Limits,
+});
+export type TenantDocument = z.infer<typeof TenantDocument>;
+
+export const TenantList = z.strictObject({ tenants: z.array(TenantDocument) });
+export type TenantList = z.infer<typeof TenantList>;
+
+export const TenantWithAccount = TenantDocument.extend({
+  account: Account.extend({ keys: z.record(z.string(), Account).describe('by the id of the API key') }),
+});
+export type TenantWithAccount = z.infer<typeof TenantWithAccount>;
+
+export const KeyDocument = z.strictObject({
+  id: z.string(),
+  tenant: z.string(),
+  name: z.string(),
+  scopes: z.array(z.enum(SCOPES)).readonly(),
+  created_at: Time,
+  expires_at: Time.nullable(),
+  revoked_at: Time.nullable(),
+  replaced_by: z.string().nullable().describe('the id of the key that replaces this one'),
+  limits: Limits,
+});
+export type KeyDocument = z.infer<typeof KeyDocument>;
+
+export const NewKey = KeyDocument.extend({ key: z.string().describe('the API key itself, shown only here') });
+export type NewKey = z.infer<typeof NewKey>;
+
+export const KeyList = z.strictObject({ keys: z.array(KeyDocument) });
+export type KeyList = z.infer<typeof KeyList>;
+
+export const AuditEntries = z.strictObject({
+  entries: z.array(
+    z.strictObject({
+      id: z.string(),
+      at: Time,
+      by: z.string().describe('the id of an API key, or `cli`'),
+      action: z.string(),
+      target: z.string(),
+      detail: z.unknown().describe('what was changed; its members depend on the action'),
+    }),
+  ),
+});
+export type AuditEntries = z.infer<typeof AuditEntries>;

@@ -1,0 +1,40 @@
+import { expect, test } from '@jest/globals';
+import { ChatCompletion, EmbeddingList } from './answer-document.ts';
+import { answerOf, usageOf, type Done } from './answers.ts';
+import { readRequest } from './requests.ts';
+
+const done = (id: string, output: unknown, inputTokens = 3, outputTokens = 2): Done => ({
+  id,
+  createdMs: 5_999,
+  output,
+  usage: { inputTokens, outputTokens },
+  verdict: Buffer.alloc(0),
+});
+
+test('prompts are counted once, however many choices were drawn from each', () => {
+  const all = ['a', 'b', 'c', 'd'].map((id) => done(id, undefined));
+  expect(usageOf({ choicesPerPrompt: 2 }, all)).toEqual({ prompt_tokens: 6, completion_tokens: 8, total_tokens: 14 });
+});
+
+test('a chat answer names the receipt of every choice', () => {
+  const asked = readRequest('/v1/chat/completions', { model: 'm', messages: [{ role: 'user', content: 'x' }], n: 2 });
+  const output = { message: { role: 'assistant', content: 'y' }, finish_reason: 'stop' };
+  const answer = ChatCompletion.parse(answerOf(asked, [done('job_a', output), done('job_b', output)]));
+  expect([answer.id, answer.created]).toEqual(['chatcmpl-a', 5]);
+  expect(answer.countersign.choices?.map(({ receipt }) => receipt)).toEqual([
+    '/v1/jobs/job_a/receipt',
+    '/v1/jobs/job_b/receipt',
+  ]);
+});
+
+test('fewer dimensions are a unit vector of the first ones, also as base64; more are refused', () => {
+  const ask = (more: object) => readRequest('/v1/embeddings', { model: 'm', input: 'x', ...more });
+  const output = { embeddings: [[3, 4, 12]] };
+  const vectorOf = (more: object) =>
+    EmbeddingList.parse(answerOf(ask(more), [done('job_a', output)])).data[0]?.embedding;
+  expect(vectorOf({ dimensions: 2 })).toEqual([0.6, 0.8]);
+  const text = vectorOf({ encoding_format: 'base64' });
+  const bytes = Buffer.from(typeof text === 'string' ? text : '', 'base64');
+  expect([0, 4, 8].map((at) => bytes.readFloatLE(at))).toEqual([3, 4, 12]);
+  expect(() => vectorOf({ dimensions: 4 })).toThrow(expect.objectContaining({ param: 'dimensions' }));
+});

@@ -1,0 +1,86 @@
+import type { CodedError } from '../../ground/errors/coded-error.ts';
+import { openAiError } from './openai-error.ts';
+import { messageId, textPart, type ResponseDocument, type ResponseMessage } from './response-document.ts';
+
+/**
+ * The numbered frames of one streamed response. A caller who comes back names the last number that it has
+ * seen: frames up to there are counted and come as "".
+ */
+export class ResponseFrames {
+  readonly #begun: ResponseDocument;
+  readonly #startingAfter: number;
+  readonly #item: { readonly output_index: 0; readonly item_id: string };
+  #number = -1;
+  #isOpen = false;
+
+  constructor(job: string, begun: ResponseDocument, startingAfter: number) {
+    this.#begun = begun;
+    this.#startingAfter = startingAfter;
+    this.#item = { output_index: 0, item_id: messageId(job) };
+  }
+
+  created(): string {
+    return this.#frame('response.created', { response: this.#begun });
+  }
+
+  delta(text: string): string {
+    return this.#open() + this.#frame('response.output_text.delta', { ...this.#place, delta: text, logprobs: [] });
+  }
+
+  /** The whole text, once it is confirmed. */
+  whole(text: string): string {
+    return (
+      this.#open() +
+      this.#frame('response.output_text.done', { ...this.#place, text, logprobs: [] }) +
+      this.#frame('response.content_part.done', { ...this.#place, part: textPart(text) }) +
+      this.#frame('response.output_item.done', this.#message('completed', [textPart(text)]))
+    );
+  }
+
+  /** The last frame: the response is final. */
+  ended(response: ResponseDocument): string {
+    return this.#lastFrame(`response.${response.status}`, { response });
+  }
+
+  /** The last frame where the answer was refuted or the stream failed. */
+  error(error: CodedError): string {
+    const document = openAiError(error);
+    const { code, message } = document.error;
+    return this.#lastFrame('error', { ...document, code, message, param: null });
+  }
+
+  /** What comes before the first piece of text, once. */
+  #open(): string {
+    if (this.#isOpen) return '';
+    this.#isOpen = true;
+    return (
+      this.#frame('response.in_progress', { response: { ...this.#begun, status: 'in_progress' } }) +
+      this.#frame('response.output_item.added', this.#message('in_progress', [])) +
+      this.#frame('response.content_part.added', { ...this.#place, part: textPart('') })
+    );
+  }
+
+  get #place() {
+    return { ...this.#item, content_index: 0 };
+  }
+
+  #message(status: ResponseMessage['status'], content: ResponseMessage['content']) {
+    const item: ResponseMessage = { id: this.#item.item_id, type: 'message', role: 'assistant', status, content };
+    return { output_index: 0, item };
+  }
+
+  #frame(type: string, data: object): string {
+    this.#number += 1;
+    return this.#number > this.#startingAfter ? this.#format(type, data) : '';
+  }
+
+  /** Its number is beyond all that the caller may have seen, so that it always comes. */
+  #lastFrame(type: string, data: object): string {
+    this.#number = Math.max(this.#number, this.#startingAfter) + 1;
+    return this.#format(type, data);
+  }
+
+  #format(type: string, data: object): string {
+    return `event: ${type}\ndata: ${JSON.stringify({ type, ...data, sequence_number: this.#number })}\n\n`;
+  }
+}

@@ -1,0 +1,139 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { OPERATIONS } from '../../src/roles/api/operations.ts';
+import { Problem } from '../../src/proof/contract/problem.ts';
+import { OpenAiError } from '../../src/surfaces/openai/openai-error.ts';
+import { CompletionChunk } from '../../src/surfaces/openai/answer-document.ts';
+import { NOOP_MODEL, Pipeline, embedModel, type Client } from '../support/pipeline.ts';
+
+let pipeline: Pipeline;
+let client: Client;
+const called = new Set<string>();
+
+beforeAll(async () => {
+  pipeline = await Pipeline.prepare([NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }, embedModel()]);
+  const env = { COUNTERSIGN_WEBHOOK_PRIVATE: 'allow' };
+  await Promise.all([pipeline.api(env), pipeline.worker(1), pipeline.attestor(), pipeline.courier(env)]);
+  client = await pipeline.client('caller');
+});
+afterAll(() => pipeline[Symbol.asyncDispose]());
+
+/** Calls a route by its operation; its answer must have a status and a shape that the operation describes. */
+async function call(id: string, ids: Record<string, string> = {}, body?: unknown, query = ''): Promise<{ id: string }> {
+  const operation = OPERATIONS.find((one) => one.id === id);
+  if (operation === undefined) throw new Error(`${id} is no operation`);
+  called.add(id);
+  const path = operation.path.replace(/\{(\w+)\}/g, (_, name: string) => ids[name] ?? '');
+  const response = await client.fetch(`${path}${query}`, {
+    method: operation.method.toUpperCase(),
+    ...(body === undefined || body instanceof FormData ? {} : { headers: { 'content-type': 'application/json' } }),
+    ...(body === undefined ? {} : { body: body instanceof FormData ? body : JSON.stringify(body) }),
+  });
+  const content = operation.success[response.status];
+  const text = await response.text();
+  if (content === undefined) throw new Error(`${id} answered ${response.status}, which is not described: ${text}`);
+  const parsed = content.schema.safeParse(JSON.parse(text));
+  expect([id, parsed.error?.issues ?? []]).toEqual([id, []]);
+  return JSON.parse(text) as { id: string };
+}
+
+const JOB = { model: 'noop', task: 'completion', input: { prompt: 'x' }, params: { max_tokens: 4 } };
+const FOREVER = { ...JOB, model: 'by-hand', deadline_ms: 60_000 };
+
+describe('real answers have the shape that the description promises', () => {
+  test('jobs, from submission to receipt', async () => {
+    const { id } = await call('submitJob', {}, JOB);
+    await client.fetch(`/v1/jobs/${id}`, { headers: { prefer: 'wait=30' } });
+    for (const operation of ['getJob', 'getJobOutput', 'getJobReceipt']) await call(operation, { id });
+    await call('listJobs', {}, undefined, '?limit=5');
+    await call('cancelJob', { id });
+    await call('cancelJob', { id: (await call('submitJob', {}, FOREVER)).id });
+    await call('quoteJob', {}, JOB);
+    await call('quoteJob', {}, { ...JOB, model: 'absent' });
+    await call('getUsage', {}, undefined, '?group_by=day,key,model');
+  });
+
+  test("OpenAI's answers and the frames of a stream", async () => {
+    const messages = [{ role: 'user', content: 'x' }];
+    await call('createChatCompletion', {}, { model: 'noop', messages, n: 2 });
+    await call('createCompletion', {}, { model: 'noop', prompt: 'x', max_tokens: 4 });
+    for (const encoding_format of ['float', 'base64'])
+      await call('createEmbedding', {}, { model: 'use-lite', input: 'x', encoding_format });
+    for (const [path, body] of [
+      ['/v1/chat/completions', { messages }],
+      ['/v1/completions', { prompt: 'x' }],
+    ] as const) {
+      const sent = { ...body, model: 'noop', stream: true, stream_options: { include_usage: true } };
+      const frames = (await (await client.post(path, sent)).text()).split('\n\n').filter((frame) => frame !== '');
+      expect(frames.at(-1)).toBe('data: [DONE]');
+      for (const frame of frames.slice(0, -1)) {
+        const parsed = CompletionChunk.safeParse(JSON.parse(frame.replace('data: ', '')));
+        expect([frame, parsed.error?.issues ?? []]).toEqual([frame, []]);
+      }
+    }
+    const { id: response } = await call('createResponse', {}, { model: 'noop', input: 'x' });
+    await call('getResponse', { response });
+    const waiting = await call('createResponse', {}, { model: 'by-hand', input: 'x', background: true });
+    await call('cancelResponse', { response: waiting.id });
+    await call('listModels');
+    await call('getModel', { model: 'noop' });
+  });
+
+  test('files and batches', async () => {
+    const form = new FormData();
+    form.append('purpose', 'batch');
+    const line = { custom_id: 'a', method: 'POST', url: '/v1/completions', body: { model: 'by-hand', prompt: 'x' } };
+    form.append('file', new Blob([JSON.stringify(line)]), 'lines.jsonl');
+    const { id } = await call('uploadFile', {}, form);
+    await call('getFile', { id });
+    await call('listFiles');
+    const wanted = { input_file_id: id, endpoint: '/v1/completions', completion_window: '24h' };
+    const batch = await call('createBatch', {}, wanted);
+    await call('getBatch', batch);
+    await call('listBatches');
+    await call('cancelBatch', batch);
+    await call('deleteFile', { id });
+  });
+
+  test('webhooks', async () => {
+    const { id: webhook } = await call('createWebhook', {}, { url: 'http://127.0.0.1:9/' });
+    for (const operation of ['getWebhook', 'getWebhookSecret', 'rotateWebhookSecret'])
+      await call(operation, { webhook });
+    await call('listWebhooks');
+    await call('getDefaultWebhookSecret');
+    await call('changeWebhook', { webhook }, { description: 'x' });
+    const { id: delivery } = await call('testWebhook', { webhook });
+    await call('listDeliveries', { webhook });
+    await call('redeliver', { delivery });
+    await call('deleteWebhook', { webhook });
+  });
+
+  test('tenants and keys', async () => {
+    await call('createTenant', {}, { name: 'acme', limits: { requests_per_minute: 600 } });
+    await call('listTenants');
+    await call('getTenant', { tenant: 'acme' });
+    await call('changeTenant', { tenant: 'acme' }, { disabled: true });
+    const { id: key } = await call('createKey', { tenant: 'acme' }, { scopes: ['read'] });
+    await call('listKeys', { tenant: 'acme' });
+    await call('rotateKey', { key }, { overlap_seconds: 1 });
+    await call('revokeKey', { key });
+    await call('listAuditEntries', {}, undefined, '?limit=10');
+    await call('listParticipants');
+  });
+
+  test('what is open to everyone', async () => {
+    for (const id of ['getKeyring', 'getLiveness', 'getReadiness', 'getOpenApi', 'listLogDocuments']) await call(id);
+  });
+
+  test('errors are problem documents, or OpenAI’s for its clients', async () => {
+    expect(Problem.parse(await (await client.fetch('/v1/jobs/job_x')).json()).code).toBe('job_not_found');
+    const { error } = OpenAiError.parse(await (await client.fetch('/v1/models/x')).json());
+    expect(error.code).toBe('model_not_found');
+  });
+
+  test('every route that answers with JSON was called above, but for the payment of a job', () => {
+    const described = OPERATIONS.filter(({ success }) =>
+      Object.values(success).some(({ type }) => type === 'application/json'),
+    ).map(({ id }) => id);
+    expect(described.filter((id) => !called.has(id))).toEqual(['getJobPayment']);
+  });
+});

@@ -1,0 +1,112 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ROOT } from '../support/redis.ts';
+
+/** What a caller would write: every call of the client, with the types that it answers. */
+const PROGRAM = `
+import { Countersign, CountersignError } from 'countersign/client';
+import type { Answer, JobDocument, JobEvent, JobRequest, OutputOf, VerifiedReceipt } from 'countersign/client';
+
+const client = new Countersign({ url: 'https://example.org', key: 'csk_', fetch: (input, init) => fetch(input, init) });
+
+export async function ask(signal: AbortSignal): Promise<string> {
+  const { output, job, receipt, verified } = await client.run(
+    { model: 'm', task: 'completion', input: { prompt: 'x' }, params: { max_tokens: 8 }, attestation: { recompute: 1 } },
+    { idempotencyKey: 'once', signal },
+  );
+  const again: VerifiedReceipt = await client.verify(receipt, { output: new Uint8Array() });
+  const charge: number | undefined = again.charge;
+  const shares: [number, number | undefined] = [verified.verdict.recompute.promisedShare, verified.ticket.policy.tokens];
+  const state: 'queued' | 'running' | 'attesting' | 'done' | 'rejected' | 'failed' | 'cancelled' | 'expired' = job.state;
+  return [output.text, output.finish_reason, verified.logged.origin, state, charge, ...shares].join();
+}
+
+export async function chat(): Promise<string | null> {
+  const answer = await client.run({ model: 'm', task: 'chat', input: { messages: [{ role: 'user', content: 'x' }] } });
+  return answer.output.message.tool_calls?.[0]?.function.name ?? answer.output.message.content;
+}
+
+export async function embed(): Promise<number[][]> {
+  return (await client.run({ model: 'm', task: 'embedding', input: { texts: ['x'] } })).output.embeddings;
+}
+
+export async function follow(request: JobRequest): Promise<OutputOf<'chat'>> {
+  const submitted: JobDocument = await client.submit(request);
+  for await (const event of client.stream(submitted.id)) {
+    const { type, data }: JobEvent = event;
+    if (type === 'chunk' && data['text'] === 'stop') {
+      const { outcome } = await client.cancel(submitted.id);
+      if (outcome === 'already_final') break;
+    }
+  }
+  const answer: Answer<'chat'> = await client.wait<'chat'>(submitted.id);
+  return answer.output;
+}
+
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof CountersignError ? \`\${error.code} \${error.status ?? 0}\` : undefined;
+}
+
+// @ts-expect-error A task that does not exist does not compile.
+void client.run({ model: 'm', task: 'poem', input: { prompt: 'x' } });
+// @ts-expect-error Nor does the input of another task.
+void client.run({ model: 'm', task: 'embedding', input: { prompt: 'x' } });
+// @ts-expect-error The text of a chat is in its message.
+void client.run({ model: 'm', task: 'chat', input: { messages: [] } }).then(({ output }) => output.text);
+`;
+
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'cs-packed-'));
+  const packed = spawnSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  expect([packed.status, packed.stderr]).toEqual([0, '']);
+  const [tarball = ''] = readdirSync(folder);
+  const into = join(folder, 'node_modules', 'countersign');
+  mkdirSync(into, { recursive: true });
+  const unpacked = spawnSync('tar', ['-xzf', join(folder, tarball), '-C', into, '--strip-components=1']);
+  expect(unpacked.status).toBe(0);
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'caller', type: 'module' }));
+  writeFileSync(join(folder, 'program.ts'), PROGRAM);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('the packed client', () => {
+  test.each([
+    ['nodenext', 'nodenext'],
+    ['esnext', 'bundler'],
+  ])('compiles into a program without any other package: module %s, resolved as %s', (module, moduleResolution) => {
+    const compilerOptions = {
+      noEmit: true,
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      noUncheckedIndexedAccess: true,
+      skipLibCheck: false,
+      target: 'es2023',
+      lib: ['ES2023', 'DOM', 'DOM.AsyncIterable'],
+      types: [],
+      module,
+      moduleResolution,
+    };
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['program.ts'] }));
+    const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
+    const compiled = spawnSync(process.execPath, [tsc, '--project', folder, '--listFiles'], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    const files = compiled.stdout.split('\n').filter((line) => line.startsWith(folder));
+    expect([compiled.status, compiled.stdout.split('\n').filter((line) => line.includes('error TS'))]).toEqual([0, []]);
+    // Nothing but the client's own declarations and those of the contract: no server and no other package.
+    const named = files.map((file) => file.slice(folder.length + 1)).filter((file) => file !== 'program.ts');
+    expect(named.filter((file) => !/^node_modules\/countersign\/dist\/(client|proof\/contract)\//.test(file))).toEqual(
+      [],
+    );
+    expect(named).toContain('node_modules/countersign/dist/client/client.d.ts');
+  });
+});
