@@ -4,7 +4,16 @@ import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import type { RedisKeys } from '../../src/ground/redis/keys.ts';
 import { workerIdOf, type SigningKey } from '../../src/ground/keys/signing-key.ts';
 import { decodeStored, signPayload, type SignedPayload } from '../../src/proof/receipts/dsse.ts';
-import { EVIDENCE_TYPE, RELEASE_TYPE, STATEMENT_TYPE, Ticket, statementBytes, type Evidence, type Release, type ReleaseCode } from '../../src/proof/receipts/statements.ts';
+import {
+  EVIDENCE_TYPE,
+  RELEASE_TYPE,
+  STATEMENT_TYPE,
+  Ticket,
+  statementBytes,
+  type Evidence,
+  type Release,
+  type ReleaseCode,
+} from '../../src/proof/receipts/statements.ts';
 import { Claims, type Claim, type ClaimReply } from '../../src/core/execution/claims.ts';
 
 /**

@@ -21,7 +21,16 @@ import {
   verifyReceipt,
   type LogPart,
 } from '../../src/proof/receipts/receipt.ts';
-import { EVIDENCE_TYPE, STATEMENT_TYPE, TICKET_TYPE, VERDICT_TYPE, statementBytes, type Evidence, type Ticket, type Verdict } from '../../src/proof/receipts/statements.ts';
+import {
+  EVIDENCE_TYPE,
+  STATEMENT_TYPE,
+  TICKET_TYPE,
+  VERDICT_TYPE,
+  statementBytes,
+  type Evidence,
+  type Ticket,
+  type Verdict,
+} from '../../src/proof/receipts/statements.ts';
 
 export const newKey = () => signingKeyFromPem(generateSigningKeyPem());
 export const api = newKey();

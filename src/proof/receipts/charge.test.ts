@@ -1,9 +1,48 @@
 import { describe, expect, test } from '@jest/globals';
-import { documents } from '../../../test/support/sample-receipts.ts';
 import { chargeOf } from './charge.ts';
-import type { Price } from './statements.ts';
+import type { Evidence, Price, Ticket, Verdict } from './statements.ts';
 
-const { ticket, evidence, verdict } = documents(0);
+const [DIGEST, AT] = [{ sha256: 'a'.repeat(64) }, '2026-01-01T00:00:00.000Z'];
+const JOB = 'job_0123456789abcdefghjkmnpqrs';
+const ticket: Ticket['predicate'] = {
+  job: JOB,
+  tenant: 't',
+  pool: 'default',
+  model: { name: 'm', ...DIGEST },
+  task: 'completion',
+  params: { max_tokens: 1, temperature: 0, top_p: 1, seed: 1, stop: [] },
+  inputBytes: 0,
+  policy: { recompute: 0 },
+  attempts: 1,
+  createdAt: AT,
+  deadline: AT,
+  nonce: '',
+};
+const evidence: Evidence['predicate'] = {
+  job: JOB,
+  ticket: DIGEST,
+  epoch: 1,
+  worker: { id: 'w', publicKey: '' },
+  model: { name: 'm', ...DIGEST, measured: true },
+  engine: { name: 'e', version: '1', ...DIGEST },
+  outputBytes: 1,
+  usage: { inputTokens: 2, outputTokens: 1 },
+  finishReason: 'stop',
+  startedAt: AT,
+  finishedAt: AT,
+};
+const verdict: Verdict['predicate'] = {
+  verifier: { id: '', policies: [{ uri: 'urn:countersign:policy:v1', digest: DIGEST }] },
+  timeCreated: AT,
+  properties: [],
+  job: JOB,
+  epoch: 1,
+  ticket: DIGEST,
+  decision: 'confirmed',
+  recompute: { promisedShare: 0, drawn: false },
+  notChecked: [],
+  refusals: [],
+};
 const PRICE: Price = {
   table: { id: 't', sha256: 'a'.repeat(64) },
   currency: 'EUR',
@@ -14,11 +53,7 @@ const PRICE: Price = {
   hold: 1_000,
 };
 const charge = (price: Partial<Price>, more: object = {}) =>
-  chargeOf(
-    { ...ticket.predicate, price: { ...PRICE, ...price } },
-    { ...evidence.predicate, usage: { inputTokens: 2, outputTokens: 1 } },
-    { ...verdict.predicate, ...more },
-  );
+  chargeOf({ ...ticket, price: { ...PRICE, ...price } }, evidence, { ...verdict, ...more });
 
 describe('chargeOf', () => {
   test('tokens at their price, and the promised methods once', () => {
@@ -34,6 +69,6 @@ describe('chargeOf', () => {
   test('the attestor counted less: that is paid, and never more than was held', () => {
     expect(charge({}, { usage: { inputTokens: 2, outputTokens: 0 } })).toBe(7);
     expect([charge({ hold: 8 }), charge({ fixed: true })]).toEqual([8, 1_000]);
-    expect(chargeOf(ticket.predicate, evidence.predicate, verdict.predicate)).toBe(0);
+    expect(chargeOf(ticket, evidence, verdict)).toBe(0);
   });
 });

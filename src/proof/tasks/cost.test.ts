@@ -1,14 +1,24 @@
 import { describe, expect, test } from '@jest/globals';
-import type { Params } from '../receipts/statements.ts';
-import { documents } from '../../../test/support/sample-receipts.ts';
+import type { Ticket } from '../receipts/statements.ts';
 import { costOf } from './cost.ts';
 
 describe('costOf', () => {
-  const cost = (task: 'completion' | 'embedding', max_tokens: number, inputBytes: number) => {
-    const { ticket } = documents(0);
-    const params: Params = { ...ticket.predicate.params, max_tokens };
-    return costOf({ ...ticket.predicate, task, params, inputBytes });
+  const ticket: Ticket['predicate'] = {
+    job: 'job_0123456789abcdefghjkmnpqrs',
+    tenant: 't',
+    pool: 'default',
+    model: { name: 'm', sha256: 'a'.repeat(64) },
+    task: 'completion',
+    params: { max_tokens: 1, temperature: 0, top_p: 1, seed: 1, stop: [] },
+    inputBytes: 0,
+    policy: { recompute: 0 },
+    attempts: 1,
+    createdAt: '',
+    deadline: '',
+    nonce: '',
   };
+  const cost = (task: 'completion' | 'embedding', max_tokens: number, inputBytes: number) =>
+    costOf({ ...ticket, task, params: { ...ticket.params, max_tokens }, inputBytes });
 
   test('the smallest job costs one unit, and 64 generated tokens are one', () => {
     expect([cost('completion', 1, 0), cost('completion', 64, 0), cost('completion', 65, 0)]).toEqual([1, 1, 2]);

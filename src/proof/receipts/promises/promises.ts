@@ -34,11 +34,12 @@ export class Promises<Policy extends Shape, Evidence extends Shape, Verdict exte
     this.notChecked = words.notChecked;
   }
 
-  static readonly none = new Promises<Record<never, never>, Record<never, never>, Record<never, never>, never>(
-    [],
-    { policy: {}, evidence: {}, verdict: {} },
-    { properties: [], notChecked: [] },
-  );
+  /** One promise, to which `with` adds. */
+  static of<P extends Shape, E extends Shape, V extends Shape, W extends string>(
+    promise: ReceiptPromise<P, E, V, W>,
+  ): Promises<P, E, V, W> {
+    return new Promises([promise], promise, promise);
+  }
 
   /**
    * These promises and one more. Throws where it takes a field or a word of another: it could make that one
@@ -85,7 +86,7 @@ export class Promises<Policy extends Shape, Evidence extends Shape, Verdict exte
 
   /** The names of the promises that have a price. */
   priced(): string[] {
-    return this.#all.filter(({ share }) => share !== undefined).map(({ name }) => name);
+    return this.#all.filter((promise) => promise.share !== undefined).map(({ name }) => name);
   }
 
   /** The most runs of a worker that a policy may take. */
@@ -128,8 +129,7 @@ function requireApart(promise: string, taken: readonly string[], own: readonly s
 }
 
 /** All promises of this version. */
-export const PROMISES = Promises.none
-  .with(binding)
+export const PROMISES = Promises.of(binding)
   .with(recompute)
   .with(weights)
   .with(tokens)
