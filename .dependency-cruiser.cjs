@@ -1,6 +1,7 @@
 /**
- * The floors of the house, from top to bottom: client, roles, surfaces, core, proof, ground. Imports go down and never
- * up, types counted. Every rule says why it exists; test/guard/floors.test.ts breaks each of them once.
+ * The floors of the house, from top to bottom: client, roles, surfaces, core, proof, ground. Imports go down
+ * and never up, types counted. Every rule says why it exists; test/guard/floors.test.ts breaks each of them
+ * once.
  */
 const ABOVE = {
   ground: 'client|roles|surfaces|core|proof',

@@ -8,7 +8,8 @@ export default {
   testPathIgnorePatterns: process.env.COUNTERSIGN_TEST_LONG ? [] : ['\\.long\\.test\\.ts$'],
   maxWorkers: 2,
   maxConcurrency: 6,
-  // BullMQ keeps timers of connections that a killed Redis has closed; every process we start is ended by its test.
+  // BullMQ keeps timers of connections that a killed Redis has closed; every process we start is ended by its
+  // test.
   forceExit: true,
   transform: {
     '^.+\\.ts$': [

@@ -176,7 +176,10 @@ export async function openArena(models = [MODEL]) {
   };
 }
 
-/** User and system time of a process, all its threads, in ms; the kernel counts in hundredths of a second (proc(5)). */
+/**
+ * User and system time of a process, all its threads, in ms; the kernel counts in hundredths of a second
+ * (proc(5)).
+ */
 function cpuOf(pid) {
   const [, rest = ''] = /\) (.*)$/s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
   const fields = rest.split(' ');

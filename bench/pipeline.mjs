@@ -75,13 +75,17 @@ async function byHand() {
   };
 }
 
-/** CPU time (ms) of everything that a side's jobs use: its processes, its Redis, and what submits them here. */
+/**
+ * CPU time (ms) of everything that a side's jobs use: its processes, its Redis, and what submits them here.
+ */
 function cpuUsed(side) {
   const own = process.cpuUsage();
   return side.arena.cpuMs() + (own.user + own.system) / 1_000;
 }
 
-/** Jobs per second with at most 500 in flight, from the first submission to the last end, and CPU (us) a job. */
+/**
+ * Jobs per second with at most 500 in flight, from the first submission to the last end, and CPU (us) a job.
+ */
 async function throughput(side, jobs) {
   const before = await side.finished();
   const cpuBefore = cpuUsed(side);

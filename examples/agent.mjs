@@ -1,5 +1,6 @@
-// An agent that acts on confirmed answers only: the receipt is verified here, against a keyring that the agent brings.
-//   COUNTERSIGN_URL=… COUNTERSIGN_KEY=csk_… COUNTERSIGN_KEYRING_FILE=keyring.json node examples/agent.mjs
+// An agent that acts on confirmed answers only: the receipt is verified here, against a keyring that the
+// agent brings. COUNTERSIGN_URL=… COUNTERSIGN_KEY=csk_… COUNTERSIGN_KEYRING_FILE=keyring.json node
+// examples/agent.mjs
 import { readFileSync } from 'node:fs';
 import { Countersign } from 'countersign/client';
 

@@ -1,6 +1,6 @@
 // A receiver that takes messages only with a signature that verifies, and each message once.
-//   COUNTERSIGN_URL=… COUNTERSIGN_KEY=csk_… node examples/webhook-receiver.mjs
-// The service must be allowed to send here: COUNTERSIGN_WEBHOOK_PRIVATE=allow, since this is not a public address.
+// COUNTERSIGN_URL=… COUNTERSIGN_KEY=csk_… node examples/webhook-receiver.mjs The service must be allowed to
+// send here: COUNTERSIGN_WEBHOOK_PRIVATE=allow, since this is not a public address.
 import { createServer } from 'node:http';
 import { Webhook } from 'standardwebhooks';
 

@@ -8,8 +8,9 @@ import { BY_HAND_MODEL, NOOP_MODEL, Client, Pipeline, completion, until } from '
 import { ROOT } from '../support/redis.ts';
 
 /**
- * The OWASP API Security Top 10 (2023), each as far as a test can hold it. The matrix below has every route of the server:
- * what a route does with a stranger is stated here for each, so that a new one cannot be forgotten.
+ * The OWASP API Security Top 10 (2023), each as far as a test can hold it. The matrix below has every route
+ * of the server: what a route does with a stranger is stated here for each, so that a new one cannot be
+ * forgotten.
  */
 type Owner =
   /** Anyone may read it, without a key. */

@@ -21,7 +21,9 @@ async function sendAll(pipeline: Pipeline, client: Client, jobs: number, name: s
   return ids;
 }
 
-/** After the faults: every accepted job is done once, with a receipt that verifies, and nothing is left open. */
+/**
+ * After the faults: every accepted job is done once, with a receipt that verifies, and nothing is left open.
+ */
 async function expectAllDone(pipeline: Pipeline, client: Client, ids: string[]): Promise<void> {
   client.url = pipeline.url;
   expect(new Set(ids).size).toBe(ids.length);

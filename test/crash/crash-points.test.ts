@@ -11,7 +11,10 @@ type Victim = 'api' | 'worker' | 'attestor';
 /** The courier's are where batches, webhooks and the books are tested: jobs do not wait for it. */
 const pointsOf = (victim: Victim) => CRASH_POINTS.filter((point) => point.startsWith(`${victim}.`));
 
-/** Mostly waiting: for leases, and for the sweep to look. So they run side by side, each with processes of its own. */
+/**
+ * Mostly waiting: for leases, and for the sweep to look. So they run side by side, each with processes of its
+ * own.
+ */
 const LANES = (
   [
     ['attestor', 3],
@@ -82,7 +85,8 @@ describe('a process that is killed at a named place', () => {
       await using pipeline = await Pipeline.start({ workers: 1 });
       const client = await pipeline.client();
       const [admin, { keys }] = [pipeline.redis.client(), pipeline.redis];
-      // What an attestor logs when it starts is logged already: it is killed over verdicts, and not before it is ready.
+      // What an attestor logs when it starts is logged already: it is killed over verdicts, and not before it
+      // is ready.
       await until(async () => (await admin.hget(keys.log, 'size')) === String(await admin.hlen(keys.logDocuments)));
       expect(points.length).toBeGreaterThan(1);
       for (const point of points)

@@ -37,7 +37,8 @@ describe('audits', () => {
     const next = await client.submit(completion('after', { attestation: { recompute: 0 } }));
     expect(await cheat.tryClaim(next.id)).toMatchObject({ kind: 'later', why: 'excluded' });
 
-    // An honest worker does it, is audited, and its receipt says that it was computed again although nobody asked.
+    // An honest worker does it, is audited, and its receipt says that it was computed again although nobody
+    // asked.
     await pipeline.worker(2);
     expect((await client.ended(next.id)).state).toBe('done');
     const { verdict } = verifyReceipt(await client.receipt(next.id), pipeline.keyring);

@@ -8,7 +8,10 @@ import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { Chip } from '../support/chip.ts';
 import { NOOP_MODEL, Client, Pipeline, completion, until, type Role } from '../support/pipeline.ts';
 
-/** A machine that is played: its chip, AMD's key service, and the operator's command. Everything else is the real thing. */
+/**
+ * A machine that is played: its chip, AMD's key service, and the operator's command. Everything else is the
+ * real thing.
+ */
 let chip: Chip;
 let server: Server;
 let pipeline: Pipeline;

@@ -185,8 +185,8 @@ async function failure(promise: Promise<unknown>): Promise<string> {
 });
 
 describe('the openai engine, against a server that calls tools', () => {
-  // llama.cpp's server calls tools only with a chat template that knows them, which the demonstration model has not; this one says
-  // what OpenAI's specification says, piece by piece.
+  // llama.cpp's server calls tools only with a chat template that knows them, which the demonstration model
+  // has not; this one says what OpenAI's specification says, piece by piece.
   test('calls that come in pieces are put together, and are an output that the attestor takes', async () => {
     const asked: unknown[] = [];
     const server = createServer((request, response) => {

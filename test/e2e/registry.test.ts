@@ -61,7 +61,8 @@ describe('a pool whose workers come and go', () => {
       expect(job.attempts.at(-1)?.worker).toBe(kept);
       for (const attempt of job.attempts.slice(0, -1)) expect(attempt.closed?.detail).toBe('WORKER_REVOKED');
     }
-    // By the newest list: what was done before counts, unless the key was stolen by then, or the list does not know it.
+    // By the newest list: what was done before counts, unless the key was stolen by then, or the list does
+    // not know it.
     const verified = verifyReceipt(receipt, pipeline.keyring);
     const list = (standing: WorkerEntry['standing']): WorkerList => ({
       version: 2,

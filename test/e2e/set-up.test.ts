@@ -250,7 +250,8 @@ describe('npm start', () => {
       expect(cli('keys', 'api', 'revoke', made.id).stdout).toBe(`revoked ${made.id}\n`);
       const served = `${readFileSync(join(data, 'api.url'), 'utf8').trim()}/log`;
       const kept = join(data, 'kept.checkpoint');
-      // Three jobs, and what their verdicts rest on: list of workers, keyring, calibration, the draws of two days.
+      // Three jobs, and what their verdicts rest on: list of workers, keyring, calibration, the draws of two
+      // days.
       expect(cli('log', 'audit', '--url', served, '--kept', kept).stdout).toMatch(
         /^sound {6}countersign\.local\/log\/[0-9a-f]{16}\n {2}entries {2}[89], in 1 bundles and 1 tiles\n {2}root {5}[0-9a-f]{64}\n$/,
       );

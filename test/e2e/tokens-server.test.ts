@@ -12,7 +12,9 @@ import { ROOT } from '../support/redis.ts';
 import { PROMPTS, Q4, Q8 } from '../support/replays.ts';
 import { VllmServer } from '../support/vllm-server.ts';
 
-/** Tokens that are judged by a server of the attestor's own, which only tells log-probabilities of a prompt. */
+/**
+ * Tokens that are judged by a server of the attestor's own, which only tells log-probabilities of a prompt.
+ */
 let [workers, reference, cheap]: VllmServer[] = [];
 let calibration: Calibration;
 let pipeline: Pipeline;

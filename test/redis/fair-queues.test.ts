@@ -19,7 +19,10 @@ function jobsOf(tenant: string, count: number, cost = 1, from = 0): FairDelivery
   });
 }
 
-/** Serves so many with a worker of BullMQ itself, one at a time, and not one more; the order in which they were served. */
+/**
+ * Serves so many with a worker of BullMQ itself, one at a time, and not one more; the order in which they
+ * were served.
+ */
 async function serve(server: TestRedis, count: number): Promise<string[]> {
   const served: string[] = [];
   await new Promise<void>((resolve, reject) => {

@@ -59,8 +59,8 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
   const attestor = server.client('attestor');
   const held = async () => (await attestor.exists(keys.lease(id))) === 1;
   /**
-   * The thread must be at work before it is left alone. The claim holds far longer than any start of a thread; once the
-   * thread renews it, it holds for the thread's own lease and no longer.
+   * The thread must be at work before it is left alone. The claim holds far longer than any start of a
+   * thread; once the thread renews it, it holds for the thread's own lease and no longer.
    */
   const renewed = () => until(async () => (await attestor.pttl(keys.lease(id))) <= LEASE_MS);
   return { id, keys, worker, heartbeat, claim, lost, held, renewed, attestor };

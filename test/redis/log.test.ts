@@ -89,7 +89,8 @@ describe('the log', () => {
     await aLog(server, key, 300);
     const full = { level: 0, index: 0, width: 256 } as const;
     expect(await readerOf(server, key).tile(full)).toHaveLength(256 * 32);
-    // The copy of unfinished tiles is for whoever has the folder only; they are served from where the order stands.
+    // The copy of unfinished tiles is for whoever has the folder only; they are served from where the order
+    // stands.
     for (const [file, tile] of [
       ['tile/0/000', full],
       ['tile/entries/000', { level: 'entries', index: 0, width: 256 }],

@@ -47,8 +47,8 @@ export interface Transfer {
 }
 
 /**
- * A facilitator with a chain in memory: it verifies signatures as a real one does, knows balances, and lets each nonce through once. It
- * can be told to misbehave.
+ * A facilitator with a chain in memory: it verifies signatures as a real one does, knows balances, and lets
+ * each nonce through once. It can be told to misbehave.
  */
 export class LocalFacilitator implements AsyncDisposable {
   static readonly network = `eip155:${CHAIN}`;

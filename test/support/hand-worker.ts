@@ -17,8 +17,8 @@ import {
 import { Claims, type Claim, type ClaimReply } from '../../src/core/execution/claims.ts';
 
 /**
- * A worker in the hands of a test: it speaks the real scripts with the worker's own Redis user and key, so that a test
- * decides what is said and when. Nothing of the product is replaced.
+ * A worker in the hands of a test: it speaks the real scripts with the worker's own Redis user and key, so
+ * that a test decides what is said and when. Nothing of the product is replaced.
  */
 export class HandWorker {
   readonly redis: Redis;

@@ -11,8 +11,8 @@ const CACHE = join(ROOT, '.cache', 'llama-server');
 const LIB = 'usr/lib/x86_64-linux-gnu';
 
 /**
- * llama.cpp's own server as Debian builds it for sid, with everything it is linked against, extracted without root and
- * kept in .cache. Undefined, with a line that says so, where it cannot be had.
+ * llama.cpp's own server as Debian builds it for sid, with everything it is linked against, extracted without
+ * root and kept in .cache. Undefined, with a line that says so, where it cannot be had.
  */
 export async function llamaServerRoot(): Promise<string | undefined> {
   const root = join(CACHE, 'root');

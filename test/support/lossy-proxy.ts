@@ -2,8 +2,9 @@ import { createServer, connect, type Server, type Socket } from 'node:net';
 import { rmSync } from 'node:fs';
 
 /**
- * Stands between a process and Redis on unix sockets, and now and then breaks the connection after a request was passed on
- * and before its reply comes back: what was asked has happened, and whoever asked does not know.
+ * Stands between a process and Redis on unix sockets, and now and then breaks the connection after a request
+ * was passed on and before its reply comes back: what was asked has happened, and whoever asked does not
+ * know.
  */
 export class LossyProxy implements AsyncDisposable {
   readonly url: string;

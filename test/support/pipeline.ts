@@ -229,8 +229,8 @@ export class Pipeline implements AsyncDisposable {
   }
 
   /**
-   * Stops processes where they stand, as SIGSTOP does. Their announcements go on standing until they run again: whether
-   * somebody counts as present must not depend on how long a test takes meanwhile.
+   * Stops processes where they stand, as SIGSTOP does. Their announcements go on standing until they run
+   * again: whether somebody counts as present must not depend on how long a test takes meanwhile.
    */
   async freeze(...roles: Role[]): Promise<void> {
     const [admin, { keys }] = [this.redis.client(), this.redis];
@@ -418,12 +418,14 @@ export class Client {
   }
 }
 
-/** Far longer than a busy machine takes for anything; whoever waits this long waits for what does not come. */
+/**
+ * Far longer than a busy machine takes for anything; whoever waits this long waits for what does not come.
+ */
 const PATIENCE_MS = 180_000;
 
 /**
- * Waits until a condition of the outside world holds; there is nobody to tell us, so we look. The condition must be one
- * that stays true: what holds for a moment only may fall between two looks.
+ * Waits until a condition of the outside world holds; there is nobody to tell us, so we look. The condition
+ * must be one that stays true: what holds for a moment only may fall between two looks.
  */
 export async function until<T>(
   look: () => T | undefined | false | Promise<T | undefined | false>,

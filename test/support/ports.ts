@@ -2,8 +2,8 @@ import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
 /**
- * A port for a process that must be told which, or that comes back under the one it had. It lies below those that the
- * system hands out by itself, so that none of the other suites is given it meanwhile.
+ * A port for a process that must be told which, or that comes back under the one it had. It lies below those
+ * that the system hands out by itself, so that none of the other suites is given it meanwhile.
  */
 export async function fixedPort(): Promise<number> {
   for (;;) {

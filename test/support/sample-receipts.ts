@@ -200,7 +200,10 @@ export function* mutations(value: unknown, path = ''): Generator<{ path: string;
   }
 }
 
-/** Every change of one leaf of one document of `original`: signed by a forger's key, and under the kept signature. */
+/**
+ * Every change of one leaf of one document of `original`: signed by a forger's key, and under the kept
+ * signature.
+ */
 export function* changedFields(original: Documents, forger: SigningKey): Generator<{ place: string; bytes: Buffer }> {
   const kept = signed(original).toString();
   for (const [name, role] of [

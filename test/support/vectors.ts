@@ -15,8 +15,8 @@ if (!there) {
 export const vectors = (name: string): unknown => JSON.parse(readFileSync(join(VECTORS, name), 'utf8'));
 
 /**
- * `describe`, skipped loudly where the vectors are absent. Its body is not run then: Jest runs that of a skipped
- * `describe` too, and it may read the vectors.
+ * `describe`, skipped loudly where the vectors are absent. Its body is not run then: Jest runs that of a
+ * skipped `describe` too, and it may read the vectors.
  */
 export const describeVectors = there
   ? describe

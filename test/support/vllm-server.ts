@@ -20,8 +20,8 @@ interface Asked {
 }
 
 /**
- * What vLLM's server says of tokens, said by a real model through llama.cpp: `/tokenize`, `/detokenize`, `prompt_logprobs` and
- * `return_token_ids`. vLLM itself needs a GPU; its words are from its documentation.
+ * What vLLM's server says of tokens, said by a real model through llama.cpp: `/tokenize`, `/detokenize`,
+ * `prompt_logprobs` and `return_token_ids`. vLLM itself needs a GPU; its words are from its documentation.
  */
 export class VllmServer implements AsyncDisposable {
   readonly model: LlamaModel;

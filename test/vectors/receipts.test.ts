@@ -15,7 +15,8 @@ describe('a receipt', () => {
     for (let number = 0; number < 1_000; number += 1) {
       const bytes = signed(documents(number));
       expect(refusal(bytes)).toBe('verified');
-      // Every byte of the first; of each later one a byte at a place that moves on, so that all places are met.
+      // Every byte of the first; of each later one a byte at a place that moves on, so that all places are
+      // met.
       const places = number === 0 ? bytes.keys() : [number * 5, number * 5 + 1].map((place) => place % bytes.length);
       for (const place of places) {
         const flipped = Buffer.from(bytes);

@@ -256,7 +256,9 @@ describeVectors('AMD SEV-SNP', () => {
 });
 
 describeVectors('AWS Nitro', () => {
-  /** Out of dstack's envelope: one byte of version, one of kind, the length (SCALE, two bytes), the document. */
+  /**
+   * Out of dstack's envelope: one byte of version, one of kind, the length (SCALE, two bytes), the document.
+   */
   const dstack = (name: string) => {
     const bytes = read(`nitro/${name}`);
     return bytes.subarray(4, 4 + (bytes.readUInt16LE(2) >> 2));

@@ -31,7 +31,10 @@ export class RecomputeProcessor extends WorkerHost {
     );
   }
 
-  /** Nest reads the options off a class, and these come from the configuration: hence a class for this process. */
+  /**
+   * Nest reads the options off a class, and these come from the configuration: hence a class for this
+   * process.
+   */
   static with(connection: RedisOptions, concurrency: number, parts: RecomputeParts): RecomputeProcessor {
     class ConfiguredProcessor extends RecomputeProcessor {}
     Processor(

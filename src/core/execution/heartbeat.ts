@@ -27,7 +27,10 @@ export interface HeartbeatListener {
   died(error: Error): void;
 }
 
-/** The main thread's side of the heartbeat: holds and drops leases, hears when one is lost or its job cancelled. */
+/**
+ * The main thread's side of the heartbeat: holds and drops leases, hears when one is lost or its job
+ * cancelled.
+ */
 export class Heartbeat {
   readonly #thread: Thread;
   readonly #ticks = new Int32Array(new SharedArrayBuffer(4));

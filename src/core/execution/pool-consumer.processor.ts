@@ -25,8 +25,8 @@ export class PoolConsumer extends WorkerHost {
   }
 
   /**
-   * A consumer of the queue of this engine's model. Nest reads a queue's name and its options off a class, and both are
-   * known when the engine is loaded: each queue gets a class of its own.
+   * A consumer of the queue of this engine's model. Nest reads a queue's name and its options off a class,
+   * and both are known when the engine is loaded: each queue gets a class of its own.
    */
   static of(pool: string, concurrency: number, runner: JobRunner, engine: Engine, logger: Logger): PoolConsumer {
     class ConsumerOfQueue extends PoolConsumer {}

@@ -14,7 +14,10 @@ export class PoolConsumers {
     await Promise.all(this.#consumers.map(({ worker }) => worker.waitUntilReady()));
   }
 
-  /** No consumer takes a delivery from now on; a Redis that does not answer holds this up for `withinMs` at most. */
+  /**
+   * No consumer takes a delivery from now on; a Redis that does not answer holds this up for `withinMs` at
+   * most.
+   */
   async pause(withinMs: number): Promise<void> {
     await within(
       withinMs,
@@ -22,7 +25,10 @@ export class PoolConsumers {
     );
   }
 
-  /** Closes the connections: politely for `withinMs`, then by cutting them, so that no later close waits either. */
+  /**
+   * Closes the connections: politely for `withinMs`, then by cutting them, so that no later close waits
+   * either.
+   */
   async close(withinMs: number): Promise<void> {
     const isClosed = await within(
       withinMs,

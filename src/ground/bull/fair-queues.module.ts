@@ -9,7 +9,9 @@ import { queueOptions, type DeliveryOptions, type FairQueues } from './fair-queu
 export interface FairQueuesOptions<Queues> {
   /** What the queues are injected as. */
   readonly as: Type<Queues> & (new (...parts: ConstructorParameters<typeof FairQueues>) => Queues);
-  /** Their names; those of the pools come from the catalog, which a role reads before its modules are made. */
+  /**
+   * Their names; those of the pools come from the catalog, which a role reads before its modules are made.
+   */
   readonly names: readonly string[];
   readonly prefix: (keys: RedisKeys) => string;
   /** The connection that adds to them, by its name among the role's. */

@@ -38,8 +38,8 @@ export function queueOptions(connection: Redis, prefix: string): QueueOptions {
 }
 
 /**
- * BullMQ queues in which tenants share what is served by cost, whichever came first with however much. A tenant's own
- * jobs stay in their order. What was delivered is removed by the consumer's options.
+ * BullMQ queues in which tenants share what is served by cost, whichever came first with however much. A
+ * tenant's own jobs stay in their order. What was delivered is removed by the consumer's options.
  */
 export class FairQueues<Data extends object> {
   readonly #redis: Redis;
@@ -56,10 +56,10 @@ export class FairQueues<Data extends object> {
   }
 
   /**
-   * Adds deliveries to a queue; a name that waits there already is not added again. Any number of callers at once. A
-   * queue that the catalog of this process does not have is passed over: the sweep of a process that knows it adds
-   * them. A crash between the two steps has charged the tenants for deliveries that are not there, until the queue
-   * is empty.
+   * Adds deliveries to a queue; a name that waits there already is not added again. Any number of callers at
+   * once. A queue that the catalog of this process does not have is passed over: the sweep of a process that
+   * knows it adds them. A crash between the two steps has charged the tenants for deliveries that are not
+   * there, until the queue is empty.
    */
   async add(name: string, deliveries: readonly FairDelivery<Data>[]): Promise<void> {
     const queue = this.#queues.get(name);

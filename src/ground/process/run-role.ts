@@ -20,9 +20,9 @@ export function nestOptions(logger: Logger) {
 }
 
 /**
- * The life of a role's process: configuration first, then its module, then signals. `start` makes an application of
- * the module; by default one that only lives, without a port. Prints one line of JSON `{"ready":true,…}` to standard
- * output once the role works, for the process that started it.
+ * The life of a role's process: configuration first, then its module, then signals. `start` makes an
+ * application of the module; by default one that only lives, without a port. Prints one line of JSON
+ * `{"ready":true,…}` to standard output once the role works, for the process that started it.
  */
 export async function runRole<Schema extends z.ZodObject>(
   role: string,

@@ -15,9 +15,9 @@ export class RedisConnections {
   }
 
   /**
-   * Opens the connections and finds out whether the server is fit to hold accepted jobs and knows this user. Throws
-   * CodedError `storage_unavailable` where it does not answer within ten seconds, or as `requireFitRedis` does; then
-   * no connection stays open.
+   * Opens the connections and finds out whether the server is fit to hold accepted jobs and knows this user.
+   * Throws CodedError `storage_unavailable` where it does not answer within ten seconds, or as
+   * `requireFitRedis` does; then no connection stays open.
    */
   static async open(
     access: RedisAccess,

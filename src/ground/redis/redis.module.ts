@@ -14,8 +14,8 @@ export interface RedisNeeds {
 }
 
 /**
- * The Redis of a role: its connections, the one for ordinary commands, and the names of its keys. It is global, so
- * that Nest opens it before everything else of the role and closes it after everything else.
+ * The Redis of a role: its connections, the one for ordinary commands, and the names of its keys. It is
+ * global, so that Nest opens it before everything else of the role and closes it after everything else.
  */
 @Module({})
 export class RedisModule {

@@ -8,7 +8,10 @@ import type { ApiConfig } from './api-config.ts';
 import { httpAdapter } from './http-server.ts';
 import { Metrics } from './metrics.ts';
 
-/** Makes the API's application and listens. Throws CodedError `port_taken` where another program listens there. */
+/**
+ * Makes the API's application and listens. Throws CodedError `port_taken` where another program listens
+ * there.
+ */
 export async function serveApi(module: DynamicModule, config: ApiConfig, logger: Logger): Promise<RunningRole> {
   const adapter = httpAdapter();
   const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {

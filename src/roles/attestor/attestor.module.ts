@@ -53,7 +53,8 @@ export class AttestorModule {
         ...logProviders(config, files, logger),
         ...judgeProviders(config, files, logger),
         ...intakeProviders(config, id, logger),
-        ...processProviders(config, files, id, logger),
+        presenceProvider(files, id),
+        lifecycleProvider(config, files, id, logger),
       ],
     };
   }
@@ -65,7 +66,8 @@ function queueModules(config: AttestorConfig, files: AttestorFiles, logger: Logg
       config,
       {
         user: 'attestor',
-        // Redis takes some 20 KB of each connection before it syncs its file: what the log writes has its own.
+        // Redis takes some 20 KB of each connection before it syncs its file: what the log writes has its
+        // own.
         connections: { commands: 'patient', blocking: 'patient', log: 'patient' },
       },
       logger,
@@ -249,65 +251,66 @@ function intakeProviders(config: AttestorConfig, id: string, logger: Logger): Pr
   ];
 }
 
-function processProviders(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider[] {
-  return [
-    {
-      provide: AttestorPresence,
-      useFactory: (redis: Redis, keys: RedisKeys, equipment: Equipment) =>
-        new AttestorPresence({ redis, keys, id, catalog: files.catalog, equipment }),
-      inject: [Redis, RedisKeys, Equipment],
-    },
-    {
-      provide: AttestorLifecycle,
-      useFactory: (
-        redis: Redis,
-        keys: RedisKeys,
-        blobs: BlobStore,
-        engines: LoadedEngines,
-        sequencer: Sequencer,
-        enrolled: EnrolledWorkers,
-        draws: AuditDraws,
-        hardware: HardwareSessions | undefined,
-        intake: Intake,
-        sweep: Sweep,
-        processor: RecomputeProcessor | undefined,
-        presence: AttestorPresence,
-        registrar: BullRegistrar,
-      ) =>
-        new AttestorLifecycle({
-          redis,
-          keys,
-          blobs,
-          engines,
-          sequencer,
-          enrolled,
-          draws,
-          hardware,
-          intake,
-          sweep,
-          processor,
-          presence,
-          registrar,
-          id,
-          config,
-          files,
-          logger,
-        }),
-      inject: [
-        Redis,
-        RedisKeys,
-        BlobStore,
-        LoadedEngines,
-        Sequencer,
-        EnrolledWorkers,
-        AuditDraws,
-        HardwareSessions,
-        Intake,
-        Sweep,
-        RecomputeProcessor,
-        AttestorPresence,
-        BullRegistrar,
-      ],
-    },
-  ];
+function presenceProvider(files: AttestorFiles, id: string): Provider {
+  return {
+    provide: AttestorPresence,
+    useFactory: (redis: Redis, keys: RedisKeys, equipment: Equipment) =>
+      new AttestorPresence({ redis, keys, id, catalog: files.catalog, equipment }),
+    inject: [Redis, RedisKeys, Equipment],
+  };
+}
+
+function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider {
+  return {
+    provide: AttestorLifecycle,
+    useFactory: (
+      redis: Redis,
+      keys: RedisKeys,
+      blobs: BlobStore,
+      engines: LoadedEngines,
+      sequencer: Sequencer,
+      enrolled: EnrolledWorkers,
+      draws: AuditDraws,
+      hardware: HardwareSessions | undefined,
+      intake: Intake,
+      sweep: Sweep,
+      processor: RecomputeProcessor | undefined,
+      presence: AttestorPresence,
+      registrar: BullRegistrar,
+    ) =>
+      new AttestorLifecycle({
+        redis,
+        keys,
+        blobs,
+        engines,
+        sequencer,
+        enrolled,
+        draws,
+        hardware,
+        intake,
+        sweep,
+        processor,
+        presence,
+        registrar,
+        id,
+        config,
+        files,
+        logger,
+      }),
+    inject: [
+      Redis,
+      RedisKeys,
+      BlobStore,
+      LoadedEngines,
+      Sequencer,
+      EnrolledWorkers,
+      AuditDraws,
+      HardwareSessions,
+      Intake,
+      Sweep,
+      RecomputeProcessor,
+      AttestorPresence,
+      BullRegistrar,
+    ],
+  };
 }

@@ -3,8 +3,9 @@ import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 
 /**
- * The attestor's own engines: of the models named (comma-separated; `none` for no model), or of all that repeat
- * themselves or can be replayed. Throws CodedError `config_invalid` where a named model is neither, or not there.
+ * The attestor's own engines: of the models named (comma-separated; `none` for no model), or of all that
+ * repeat themselves or can be replayed. Throws CodedError `config_invalid` where a named model is neither, or
+ * not there.
  */
 export async function loadReferences(catalog: Catalog, named: string | undefined): Promise<LoadedEngines> {
   const engines = await LoadedEngines.load(wantedModels(catalog, named).map((model) => model.reference()));

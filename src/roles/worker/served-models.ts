@@ -2,7 +2,10 @@ import { readCatalog, type CatalogModel } from '../../core/catalog/catalog.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { WorkerConfig } from './worker-config.ts';
 
-/** The models that this worker serves: those of its pool, or the named ones of them. Throws CodedError `config_invalid`. */
+/**
+ * The models that this worker serves: those of its pool, or the named ones of them. Throws CodedError
+ * `config_invalid`.
+ */
 export function servedModels(config: WorkerConfig): CatalogModel[] {
   const { COUNTERSIGN_POOL: pool, COUNTERSIGN_MODELS: wanted } = config;
   const inPool = readCatalog(config.COUNTERSIGN_CATALOG)

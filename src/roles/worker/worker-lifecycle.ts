@@ -48,7 +48,9 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     };
   }
 
-  /** The heartbeat first, which keeps what is claimed; then the queues; and only then is the worker announced. */
+  /**
+   * The heartbeat first, which keeps what is claimed; then the queues; and only then is the worker announced.
+   */
   async onApplicationBootstrap(): Promise<void> {
     const { heartbeat, runner, consumers, hardware, registrar, logger } = this.#parts;
     heartbeat.listen({

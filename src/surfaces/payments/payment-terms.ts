@@ -40,8 +40,8 @@ const PaymentTerms = z.strictObject({
 export type PaymentTerms = z.infer<typeof PaymentTerms>;
 
 /**
- * The operator's terms for payers without an account, from a file. `currency` is that of the price table. Throws
- * CodedError `payment_terms_invalid`, which names every mistake.
+ * The operator's terms for payers without an account, from a file. `currency` is that of the price table.
+ * Throws CodedError `payment_terms_invalid`, which names every mistake.
  */
 export function readPaymentTerms(path: string, currency: string | undefined): PaymentTerms {
   let json: unknown;

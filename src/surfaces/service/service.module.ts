@@ -51,8 +51,8 @@ export class ServiceModule {
           config,
           {
             user: 'api',
-            // BullMQ waits for its connection; a prompt one rejects what is sent during an outage, and the sweep
-            // repairs it.
+            // BullMQ waits for its connection; a prompt one rejects what is sent during an outage, and the
+            // sweep repairs it.
             connections: { commands: 'prompt', blocking: 'patient', queues: 'prompt' },
           },
           logger,

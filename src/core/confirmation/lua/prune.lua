@@ -1,6 +1,6 @@
 --[[
-  Forget finished jobs: those that ended before a time, and the oldest beyond a number; but none that the courier has not
-  entered in its books, once there are any.
+  Forget finished jobs: those that ended before a time, and the oldest beyond a number. Once a courier has
+  recorded any end, no job is forgotten before its end is recorded.
 
     KEYS[1]  all ended  {shard}:ended     ARGV[1]  key prefix
                                           ARGV[2]  ended before, ms
@@ -14,7 +14,8 @@ local before = math.min(tonumber(ARGV[2]), entered)
 local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.17g', before), 'LIMIT', 0, batch)
 local excess = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
 if excess > #old then
-  old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.17g', entered), 'LIMIT', 0, math.min(excess, batch))
+  old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.17g', entered),
+    'LIMIT', 0, math.min(excess, batch))
 end
 for _, id in ipairs(old) do
   local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'tenant', 'model')

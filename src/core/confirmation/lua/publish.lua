@@ -1,5 +1,5 @@
 --[[
-  Publish a checkpoint: never a smaller one than is published. Its whole tiles (256) are durable already, and their
+  Publish a checkpoint, unless a larger one is published. Its whole tiles (256) are durable already, and their
   entries leave the list; those of the unfinished tile stay.
 
     KEYS[1]  log   {shard}:log        ARGV[1]  size

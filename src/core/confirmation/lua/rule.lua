@@ -6,22 +6,26 @@
     KEYS[1]  open jobs  {shard}:open            ARGV[1]  key prefix
     KEYS[2]  all ended  {shard}:ended           ARGV[2]  bound of the wake stream
     KEYS[3]  wake       {shard}:wake:a          ARGV[3]  ms until the sweep looks at a requeued job
-    ARGV[4+] per ruling: id, epoch, phases ("queued", "running", "attesting", parted by spaces), action, state, code,
-             detail, verdict or "", field or "",
+    ARGV[4+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
+             state, code, detail, verdict or "", field or "",
              size of the checkpoint by which its verdict stands in the log, or ""
-      action 'end'    make the job final in `state`; 'done' only with the verdict that sequence.lua kept for this epoch
-      action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted'); the job is queued again
-                      while attempts are left, else it ends: 'rejected' after a refutation, otherwise 'failed'
-      action 'lost'   as 'close', if nobody holds the lease any more
+      action 'end'    make the job final in `state`; 'done' only with the verdict that sequence.lua kept for
+                      this epoch
+      action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted'); the job is
+                      queued again while attempts are left, else it ends: 'rejected' after a refutation,
+                      otherwise 'failed'
+      action 'lost'   as 'close', if no worker holds the lease any more
   Returns per ruling {'ended', state} or {'requeued', epoch, queue, tenant, cost}, or
-    {'missing'}  {'already', state}  {'fenced'}  {'held'}  {'cancelled'} (done was refused: somebody asked to stop it)
+    {'missing'}  {'already', state}  {'fenced'}  {'held'}
+    {'cancelled'} done was refused: the tenant asked to stop the job
     {'unlogged'}  done was refused: no verdict about this epoch stands in the log
 ]]
 local prefix = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local woken = {}
--- No two jobs end at the same moment, and none before another that was seen: whoever follows the ends needs one number.
+-- No two jobs end at the same moment, and none before another that was seen: a reader of the ends needs one
+-- number.
 local newest = tonumber(redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2] or 0)
 
 -- What ended, for one command for each set and not for each job.
@@ -33,7 +37,8 @@ end
 
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field, logSize)
   local epoch = tonumber(epochText)
-  local ticketKey, claims, ruling = prefix .. 'ticket:' .. id, prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
+  local ticketKey = prefix .. 'ticket:' .. id
+  local claims, ruling = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
   local ticket = redis.call('HMGET', ticketKey, 'tenant', 'created', 'attempts', 'queue', 'cancel', 'cost')
   if not ticket[1] then
     closed[#closed + 1] = id
@@ -48,10 +53,12 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   local claimed
   if state == 'done' then
     local loggedEpoch, index = string.match(ruled[3] or '', '^(%d+) (%d+) ')
-    -- That this epoch was the current one and held evidence was seen by sequence.lua; only its closing ends that.
+    -- sequence.lua saw that this epoch was the current one and held evidence; only its closing ends that.
     if ruled[2] then return { 'fenced' } end
     if ticket[5] then return { 'cancelled' } end
-    if loggedEpoch ~= epochText or logSize == '' or tonumber(index) >= tonumber(logSize) then return { 'unlogged' } end
+    if loggedEpoch ~= epochText or logSize == '' or tonumber(index) >= tonumber(logSize) then
+      return { 'unlogged' }
+    end
   else
     -- The named epoch is the current one if it was claimed and the next was not.
     claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch)
@@ -98,5 +105,7 @@ end
 if #closed > 0 then redis.call('ZREM', KEYS[1], unpack(closed)) end
 if #ended > 0 then redis.call('ZADD', KEYS[2], unpack(ended)) end
 for index, members in pairs(endedOf) do redis.call('ZADD', index, unpack(members)) end
-if #woken > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'ids', table.concat(woken, ' ')) end
+if #woken > 0 then
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'ids', table.concat(woken, ' '))
+end
 return replies

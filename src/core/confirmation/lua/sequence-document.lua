@@ -2,7 +2,7 @@
   Give a document that is no verdict (a list of workers, a keyring, a calibration) its place in the log, once.
 
     KEYS[1]  log        {shard}:log             hash: size and checkpoint that are published
-    KEYS[2]  tail       {shard}:log:tail        list: entries from the last whole tile (256) of these on, in order
+    KEYS[2]  tail       {shard}:log:tail        list: entries from the last whole tile (256) on, in order
     KEYS[3]  documents  {shard}:log:documents   hash: "kind sha256" -> "index salt keyid"
     ARGV[1]  "kind sha256"   ARGV[2]  entry   ARGV[3]  salt   ARGV[4]  key id
   Returns its index, the one that it was given first.

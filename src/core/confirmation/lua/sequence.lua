@@ -1,14 +1,15 @@
 --[[
-  Give verdicts their places in the log. This is where the order of the log is decided, and nowhere else: an entry
-  stands in `tail` at the place that it will have for ever, and attestors only turn the list into tiles. Two
-  attestors therefore build the same tree. The verdict is kept with its place in the same step, so that one that is
+  Give verdicts their places in the log. The order of the log is decided here and nowhere else: an entry stands
+  in `tail` at the place that it will have for ever, and attestors only turn the list into tiles. Two attestors
+  therefore build the same tree. The verdict is kept with its place in the same step, so that a case that is
   judged again (a crash, a lost reply, another attestor) keeps the verdict that stands in the log.
 
     KEYS[1]  log      {shard}:log        hash: size and checkpoint that are published
     KEYS[2]  tail     {shard}:log:tail   list: entries from the last whole tile (256) of these on, in order
     ARGV[1]  key prefix
     ARGV[2+] per verdict: id, epoch, field, verdict, salt, entry
-  Returns per verdict its index, or false where the job has ended, or this epoch holds no evidence or is not the current one. The salt that counts stands in the ruling.
+  Returns per verdict its index, or false where the job has ended, or this epoch holds no evidence or is not
+  the current one. The salt that counts stands in the ruling.
 ]]
 local prefix = ARGV[1]
 local published = tonumber(redis.call('HGET', KEYS[1], 'size') or 0)
@@ -27,7 +28,8 @@ for at = 2, #ARGV, 6 do
     replies[#replies + 1] = tonumber(index)
   else
     entries[#entries + 1] = entry
-    redis.call('HSET', ruling, 'logged', epoch .. ' ' .. next .. ' ' .. salt, 'verdict', verdict, 'field', field)
+    local place = epoch .. ' ' .. next .. ' ' .. salt
+    redis.call('HSET', ruling, 'logged', place, 'verdict', verdict, 'field', field)
     replies[#replies + 1] = next
     next = next + 1
   end

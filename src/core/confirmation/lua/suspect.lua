@@ -4,7 +4,8 @@
     KEYS[1]  ruling       {shard}:ruling:<id>     its field audited<epoch> says that this finding was counted
     KEYS[2]  suspicion    {shard}:suspicion       hash: "worker model" -> score
     KEYS[3]  quarantined  {shard}:quarantined     set of workers
-    ARGV[1]  epoch   ARGV[2]  worker   ARGV[3]  model   ARGV[4]  weight of the finding   ARGV[5]  score that quarantines
+    ARGV[1]  epoch   ARGV[2]  worker   ARGV[3]  model   ARGV[4]  weight of the finding
+    ARGV[5]  score that quarantines
   Returns the score as text, and 1 where this finding put the worker into quarantine.
 ]]
 local field = ARGV[2] .. ' ' .. ARGV[3]

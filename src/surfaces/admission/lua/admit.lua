@@ -1,16 +1,17 @@
 --[[
   Accept jobs: write ticket, idempotency key, indexes and the amount held, in one step, so that a crash leaves
-  all or nothing. After a crash right here only the delivery by BullMQ is missing; the attestor's sweep adds it,
-  because the job is in `open`.
+  all or nothing. After a crash right here only the delivery by BullMQ is missing. The attestor's sweep adds
+  it, because the job is in `open`.
 
     KEYS[1]  sorted set of open jobs          {shard}:open
     ARGV[1]  key prefix                       {shard}:
     ARGV[2]  life of an idempotency key, ms
     ARGV[3]  first look of the sweep, ms after creation
-    ARGV[4+] for each job: id, signed ticket, small input or "", tenant, model, queue, created ms, deadline ms,
-             attempts, cost, digest of the idempotency key or "", digest of the body, API key id,
+    ARGV[4+] for each job: id, signed ticket, small input or "", tenant, model, queue, created ms,
+             deadline ms, attempts, cost, digest of the idempotency key or "", digest of the body, API key id,
              further fields of the ticket's hash as one JSON object or "",
-             maximum open jobs of the tenant or 0, amount to hold, spending limit of the tenant or "", spending limit of the key or "",
+             maximum open jobs of the tenant or 0, amount to hold, spending limit of the tenant or "",
+             spending limit of the key or "",
              ledger month, ledger entry
   Returns for each job {'ok', id}, or
     {'same', id}   the idempotency key was used with this body, by the job with this id

@@ -10,7 +10,9 @@
   Returns 'moved' or 'refused'.
 ]]
 local status = redis.call('HGET', KEYS[1], 'status')
-if not status or not string.find(' ' .. ARGV[3] .. ' ', ' ' .. status .. ' ', 1, true) then return 'refused' end
+if not status or not string.find(' ' .. ARGV[3] .. ' ', ' ' .. status .. ' ', 1, true) then
+  return 'refused'
+end
 redis.call('HSET', KEYS[1], 'status', ARGV[2], ARGV[2] .. 'Ms', ARGV[5], unpack(ARGV, 6))
 if ARGV[4] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
 return 'moved'

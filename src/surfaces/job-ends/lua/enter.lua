@@ -1,7 +1,7 @@
 --[[
-  Record the ends of jobs, in one step: usage, ledger, payment, the tenant's events and the webhook messages to
-  send. Each end is recorded once, because the cursor only grows. Each event is recorded once, because the rank of
-  a subject's last event only grows.
+  Record the ends of jobs, in one step: usage, ledger, payment, the tenant's events and the webhook messages
+  to send. Each end is recorded once, because the cursor only grows. Each event is recorded once, because the
+  rank of a subject's last event only grows.
 
     KEYS[1]  job ends: cursor    {shard}:jobends        ARGV[1]  key prefix
     KEYS[2]  event cursors       {shard}:eventcursor    ARGV[2]  JSON, see below

@@ -4,8 +4,8 @@
     KEYS[1]  open jobs, for routing in a cluster     ARGV[1]  key prefix     ARGV[2+]  job ids
   Returns for each job false, or
     { tenant, model, key, created, hold, webhook, state, ended, claimed, evidence, ticket, verdict, payment }
-  A cell without a value is false. `claimed` and `evidence` are those of done jobs only, `ticket` and `verdict`
-  those of jobs with a price only, and `payment` that of jobs that were paid for by themselves.
+  A cell without a value is false. `claimed` and `evidence` are those of done jobs only, `ticket` and
+  `verdict` those of jobs with a price only, and `payment` that of jobs that were paid for by themselves.
 ]]
 local prefix = ARGV[1]
 local replies = {}
