@@ -1,4 +1,4 @@
-/* eslint-disable @typescript-eslint/no-deprecated -- what clients send is deprecated long before they stop sending it */
+/* eslint-disable @typescript-eslint/no-deprecated -- clients send what is deprecated for years */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';

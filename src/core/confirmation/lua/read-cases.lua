@@ -1,13 +1,14 @@
 --[[
-  Read what an attestor needs to judge: the ticket, the claimant of the epoch, and what was committed. It is one
-  snapshot, and never longer than its bounds, whatever a hostile worker has stored.
+  Read what an attestor needs to judge: the ticket, the claimant of the epoch, and what was committed. It is
+  one snapshot, and never longer than its bounds, whatever a hostile worker has stored.
 
     KEYS[1]  sorted set of open jobs, for routing in a cluster
     ARGV[1]  key prefix   ARGV[2]  most epochs   ARGV[3]  longest statement   ARGV[4]  longest output
     ARGV[5+] per case: id, epoch ("" for the current one), field ("" for the committed one)
   Returns {now, per case false or
     { ticket, tenant, queue, model, created, deadline, cost, cancel, state, current epoch, claim, commit,
-      closed (0/1), field, statement length, statement, output length, output, lease ms (0 where an epoch was named) }}
+      closed (0/1), field, statement length, statement, output length, output,
+      lease ms (0 where an epoch was named) }}
 ]]
 local prefix, most, longest, longestOutput = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')

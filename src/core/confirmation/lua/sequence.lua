@@ -1,8 +1,8 @@
 --[[
-  Give verdicts their places in the log. The order of the log is decided here and nowhere else: an entry stands
-  in `tail` at the place that it will have for ever, and attestors only turn the list into tiles. Two attestors
-  therefore build the same tree. The verdict is kept with its place in the same step, so that a case that is
-  judged again (a crash, a lost reply, another attestor) keeps the verdict that stands in the log.
+  Give verdicts their places in the log. The order of the log is decided here and nowhere else: an entry
+  stands in `tail` at the place that it will have for ever, and attestors only turn the list into tiles. Two
+  attestors therefore build the same tree. The verdict is kept with its place in the same step, so that a
+  case that is judged again (a crash, a lost reply, another attestor) keeps the verdict in the log.
 
     KEYS[1]  log      {shard}:log        hash: size and checkpoint that are published
     KEYS[2]  tail     {shard}:log:tail   list: entries from the last whole tile (256) of these on, in order
