@@ -443,7 +443,7 @@ describe("a payer's token", () => {
 
 describe('terms that are not sound are refused at start', () => {
   test.each([
-    ['another currency than the prices', { currency: 'EUR' }, 'the price table in USD'],
+    ['another currency than the prices', { currency: 'EUR' }, 'the price table is in USD'],
     ['plain http to somewhere else', { facilitator: 'http://facilitator.example' }, 'must be https'],
     ['no way to pay', { accepts: [] }, 'accepts'],
     ['a member nobody knows', { acepts: [] }, 'acepts'],
