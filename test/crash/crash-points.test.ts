@@ -41,7 +41,9 @@ async function survive(pipeline: Pipeline, client: Client, victim: Victim, point
     worker: (env?: object) => (env === undefined ? pipeline.worker(2) : pipeline.worker(1, { ...SHORT_LEASE, ...env })),
     attestor: (env = {}) => pipeline.attestor(env),
   }[victim];
-  const doomed = await start(wish);
+  // An attestor finds what its predecessor left before it says that it is ready, and can be killed over it.
+  const end = start(wish).then(({ exited }) => exited, endBeforeReady);
+  await Promise.race([end, until(() => pipeline.running().some(({ name }) => name.startsWith(victim)))]);
   client.url = pipeline.url;
 
   const extra: string[] = [];
@@ -59,7 +61,7 @@ async function survive(pipeline: Pipeline, client: Client, victim: Victim, point
     for (const { process } of workers) process.kill('SIGCONT');
   }
   const first = await Promise.allSettled(Array.from({ length: JOBS }, (_, index) => send(index)));
-  expect(await doomed.exited).toBe('SIGKILL');
+  expect(await end).toBe('SIGKILL');
   await start();
   client.url = pipeline.url;
 
@@ -76,6 +78,13 @@ async function survive(pipeline: Pipeline, client: Client, victim: Victim, point
   }
   expect(await admin.zcard(keys.open)).toBe(0);
   expect(await admin.zcard(keys.ended)).toBe(before + JOBS + extra.length);
+}
+
+/** How a role ended that was not ready yet; any other failure of its start is thrown on. */
+function endBeforeReady(failure: unknown): string {
+  const [, signal] = /ended with (SIG[A-Z]+)/.exec(String(failure)) ?? [];
+  if (signal === undefined) throw failure;
+  return signal;
 }
 
 describe('a process that is killed at a named place', () => {

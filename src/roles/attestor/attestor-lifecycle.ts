@@ -63,7 +63,7 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   /** What verdicts rest on stands in the log before the first of them; then cases are taken. */
   async onApplicationBootstrap(): Promise<void> {
-    const { sequencer, enrolled, hardware, intake, sweep, registrar, presence, id, logger } = this.#parts;
+    const { sequencer, enrolled, hardware, intake, sweep, processor, registrar, presence, id, logger } = this.#parts;
     await sequencer.start();
     await enrolled.start();
     await this.#draw();
@@ -72,6 +72,7 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
     await intake.start();
     sweep.start();
     registrar.register();
+    await processor?.worker.waitUntilReady();
     await presence.start();
     this.#drawing.start(DRAW_EVERY_MS);
     this.#cleaning.start(BLOB_SWEEP_MS);
@@ -93,9 +94,9 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
       () => presence.stop(),
       () => engines.close(),
     ])
-      await Promise.race([Promise.resolve(stopped()), pause(STOP_MS, undefined, { ref: false })]);
+      await withinBound(stopped());
     // Where Redis did not answer, the polite close waits for ever, and Nest would wait for it.
-    await processor?.worker.disconnect();
+    await withinBound(processor?.worker.disconnect());
   }
 
   async #draw(): Promise<number> {
@@ -118,4 +119,8 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
       ...(files.tee === undefined ? [] : [sequencer.logDocument('tee-policy', id, files.tee.bytes)]),
     ]);
   }
+}
+
+function withinBound(work: unknown): Promise<unknown> {
+  return Promise.race([Promise.resolve(work), pause(STOP_MS, undefined, { ref: false })]);
 }

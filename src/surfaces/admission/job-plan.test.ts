@@ -26,6 +26,7 @@ const SERVED = CatalogModel.parse({
   engine: 'openai',
   baseUrl: 'http://127.0.0.1:1',
   remoteModel: 'served',
+  replay: { baseUrl: 'http://127.0.0.1:2', endTokens: [0] },
   sha256: SHA256,
 });
 // Never connects: what is planned here is decided before Redis is asked who is there.
@@ -95,12 +96,12 @@ describe('a job is refused', () => {
     [
       'when a replay is asked of a sampler that drops tokens',
       { attestation: { tokens: 1 }, params: { top_p: 0.9 } },
-      'attestation_unavailable: Tokens can be replayed only if the task writes text and top_p is 1',
+      'attestation_unavailable: Tokens can be replayed where the task writes text and top_p is 1',
     ],
     [
       'when a replay is asked of a server at a temperature above 1',
       { model: 'served', attestation: { tokens: 1 }, params: { temperature: 1.5 } },
-      'attestation_unavailable: Tokens of served can be replayed only at temperatures up to 1',
+      'attestation_unavailable: Tokens of served can be replayed at temperatures up to 1',
     ],
   ])('%s', async (_name, change, said) => {
     expect(await refusal(change)).toContain(said);
