@@ -85,9 +85,9 @@ describe('a set-up that is not safe is refused at start, with what to do', () =>
     expect(await refusal(pipeline, 'worker', { COUNTERSIGN_LEASEMS: '5000' })).toContain(
       'did you mean COUNTERSIGN_LEASE_MS?',
     );
-    expect(await refusal(pipeline, 'worker', { COUNTERSIGN_LEASE_MS: '10000', COUNTERSIGN_HEARTBEAT_MS: '9000' })).toContain(
-      'at most a third of COUNTERSIGN_LEASE_MS',
-    );
+    expect(
+      await refusal(pipeline, 'worker', { COUNTERSIGN_LEASE_MS: '10000', COUNTERSIGN_HEARTBEAT_MS: '9000' }),
+    ).toContain('at most a third of COUNTERSIGN_LEASE_MS');
     expect(
       await refusal(pipeline, 'worker', { COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key') }),
     ).toContain("another role's key");
