@@ -4,13 +4,24 @@ import { signPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { policyDigest } from '../../proof/receipts/receipt.ts';
 import { STATEMENT_TYPE, VERDICT_TYPE, statementBytes, type Statements } from '../../proof/receipts/statements.ts';
 import type { Attempt } from '../attestation/methods/attempt.ts';
-import type { Finding, Method } from '../attestation/methods/method.ts';
+import type { Finding, Method, VerdictFields } from '../attestation/methods/method.ts';
+
+/** What the methods found of an attempt, taken together. */
+interface Found {
+  readonly properties: ReadonlySet<string>;
+  readonly refusals: readonly string[];
+  readonly notChecked: ReadonlySet<string>;
+  readonly measured: VerdictFields;
+  readonly grounds: VerdictFields;
+}
 
 /** What each method found of an attempt, in the order of the list of methods. */
-export class Findings {
+export class Findings implements Found {
   readonly #attempt: Attempt;
   readonly #methods: readonly Method[];
-  readonly #found = new Map<Method, Finding>();
+  readonly #byMethod = new Map<Method, Finding>();
+  /** Made when it is first asked for, and again after a method has added to it. */
+  #found: Found | undefined;
 
   constructor(attempt: Attempt, methods: readonly Method[]) {
     this.#attempt = attempt;
@@ -18,32 +29,52 @@ export class Findings {
   }
 
   add(method: Method, finding: Finding): void {
-    this.#found.set(method, finding);
+    this.#byMethod.set(method, finding);
+    this.#found = undefined;
   }
 
   get properties(): ReadonlySet<string> {
-    return new Set(this.#all().flatMap(({ properties }) => properties ?? []));
+    return this.#together().properties;
   }
 
-  get refusals(): string[] {
-    return this.#all().flatMap(({ refusals }) => refusals ?? []);
+  get refusals(): readonly string[] {
+    return this.#together().refusals;
   }
 
-  get notChecked(): string[] {
-    return this.#all().flatMap(({ notChecked }) => notChecked ?? []);
+  get notChecked(): ReadonlySet<string> {
+    return this.#together().notChecked;
   }
 
-  get measured(): object {
-    return Object.fromEntries(this.#all().flatMap(({ measured }) => Object.entries(measured ?? {})));
+  get measured(): VerdictFields {
+    return this.#together().measured;
   }
 
-  get grounds(): object {
-    return Object.fromEntries(this.#all().flatMap(({ grounds }) => Object.entries(grounds ?? {})));
+  get grounds(): VerdictFields {
+    return this.#together().grounds;
   }
 
-  #all(): Finding[] {
-    return this.#methods.map((method) => this.#found.get(method) ?? method.undrawn?.(this.#attempt) ?? {});
+  #together(): Found {
+    this.#found ??= together(
+      this.#methods.map((method) => this.#byMethod.get(method) ?? method.undrawn?.(this.#attempt) ?? {}),
+    );
+    return this.#found;
   }
+}
+
+function together(findings: readonly Finding[]): Found {
+  const properties = new Set<string>();
+  const notChecked = new Set<string>();
+  const refusals: string[] = [];
+  const measured = {};
+  const grounds = {};
+  for (const finding of findings) {
+    for (const word of finding.properties ?? []) properties.add(word);
+    for (const word of finding.notChecked ?? []) notChecked.add(word);
+    refusals.push(...(finding.refusals ?? []));
+    Object.assign(measured, finding.measured);
+    Object.assign(grounds, finding.grounds);
+  }
+  return { properties, refusals, notChecked, measured, grounds };
 }
 
 /**
@@ -58,7 +89,7 @@ export function signVerdict(
   findings: Findings,
 ): SignedPayload {
   const { parts, ticket, signed, claim } = attempt;
-  const { refusals } = findings;
+  const { properties, refusals, notChecked, measured, grounds } = findings;
   const isConfirmed = refusals.length === 0;
   const verdict = Verdict.parse({
     _type: STATEMENT_TYPE,
@@ -73,15 +104,15 @@ export function signVerdict(
         policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest(ticket.predicate.policy) } }],
       },
       timeCreated: new Date().toISOString(),
-      properties: isConfirmed ? [...findings.properties] : [],
+      properties: isConfirmed ? [...properties] : [],
       job: parts.job,
       epoch: Math.max(1, parts.epoch),
       ticket: { sha256: sha256Hex(parts.ticketSigned.payload) },
       decision: isConfirmed ? 'confirmed' : 'refuted',
-      ...findings.measured,
-      ...(isConfirmed ? findings.grounds : {}),
+      ...measured,
+      ...(isConfirmed ? grounds : {}),
       // In the order of the promises, so that the same findings always make the same bytes.
-      notChecked: isConfirmed ? promises.notChecked.filter((word) => findings.notChecked.includes(word)) : [],
+      notChecked: isConfirmed ? promises.notChecked.filter((word) => notChecked.has(word)) : [],
       refusals,
     },
   });
