@@ -2,7 +2,13 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { signPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { policyDigest } from '../../proof/receipts/receipt.ts';
-import { STATEMENT_TYPE, VERDICT_TYPE, statementBytes, type Statements } from '../../proof/receipts/statements.ts';
+import {
+  STATEMENT_TYPE,
+  VERDICT_TYPE,
+  statementBytes,
+  type Statements,
+  type Verdict,
+} from '../../proof/receipts/statements.ts';
 import type { Attempt } from '../attestation/methods/attempt.ts';
 import type { Finding, Method, VerdictFields } from '../attestation/methods/method.ts';
 
@@ -84,14 +90,20 @@ function together(findings: readonly Finding[]): Found {
  */
 export function signVerdict(
   signingKey: SigningKey,
-  { Verdict, promises }: Statements,
+  statements: Statements,
   attempt: Attempt,
-  findings: Findings,
+  found: Found,
 ): SignedPayload {
   const { parts, ticket, signed, claim } = attempt;
-  const { properties, refusals, notChecked, measured, grounds } = findings;
+  const { refusals, notChecked } = found;
   const isConfirmed = refusals.length === 0;
-  const verdict = Verdict.parse({
+  // Only what the methods say is parsed here: the rest is ours, and this is done for every job.
+  const { properties, ...fields } = statements.Findings.parse({
+    properties: isConfirmed ? [...found.properties] : [],
+    ...found.measured,
+    ...(isConfirmed ? found.grounds : {}),
+  });
+  const verdict: Verdict = {
     _type: STATEMENT_TYPE,
     subject: [
       { name: 'evidence', digest: { sha256: sha256Hex(signed?.payload ?? '') } },
@@ -104,18 +116,16 @@ export function signVerdict(
         policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest(ticket.predicate.policy) } }],
       },
       timeCreated: new Date().toISOString(),
-      properties: isConfirmed ? [...properties] : [],
+      properties,
       job: parts.job,
       epoch: Math.max(1, parts.epoch),
       ticket: { sha256: sha256Hex(parts.ticketSigned.payload) },
       decision: isConfirmed ? 'confirmed' : 'refuted',
-      ...measured,
-      ...(isConfirmed ? grounds : {}),
+      ...fields,
       // In the order of the promises, so that the same findings always make the same bytes.
-      notChecked: isConfirmed ? promises.notChecked.filter((word) => notChecked.has(word)) : [],
-      refusals,
+      notChecked: isConfirmed ? statements.promises.notChecked.filter((word) => notChecked.has(word)) : [],
+      refusals: [...refusals],
     },
-  });
-  // The schema has put the fields into the order of the promises.
+  };
   return signPayload(signingKey, statementBytes(verdict));
 }

@@ -82,6 +82,7 @@ export function statementsOf<Policy extends Shape, Evidence extends Shape, Verdi
   requireOwn(promises.evidence, EVIDENCE_FIELDS);
   requireOwn(promises.verdict, { ...VERDICT_FIELDS, properties: true, notChecked: true });
   const policy = z.strictObject(promises.policy);
+  const properties = z.array(z.enum(promises.properties)).max(promises.properties.length);
   return {
     promises,
     Policy: policy,
@@ -118,7 +119,7 @@ export function statementsOf<Policy extends Shape, Evidence extends Shape, Verdi
       predicate: z.strictObject({
         verifier: VERDICT_FIELDS.verifier,
         timeCreated: VERDICT_FIELDS.timeCreated,
-        properties: z.array(z.enum(promises.properties)).max(promises.properties.length),
+        properties,
         job: VERDICT_FIELDS.job,
         epoch: VERDICT_FIELDS.epoch,
         ticket: VERDICT_FIELDS.ticket,
@@ -128,6 +129,7 @@ export function statementsOf<Policy extends Shape, Evidence extends Shape, Verdi
         refusals: VERDICT_FIELDS.refusals,
       }),
     }),
+    Findings: z.strictObject({ properties, ...promises.verdict }),
   };
 }
 
@@ -155,6 +157,8 @@ export interface Statements {
   readonly Ticket: z.ZodType<Ticket>;
   readonly Evidence: z.ZodType<Evidence>;
   readonly Verdict: z.ZodType<Verdict>;
+  /** What a verdict says of what was promised, its fields in the order in which the verdict has them. */
+  readonly Findings: z.ZodType<Omit<Verdict['predicate'], keyof typeof VERDICT_FIELDS | 'notChecked'>>;
 }
 
 /** A word for what an attestor can vouch for, in this version. */
