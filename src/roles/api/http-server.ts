@@ -21,7 +21,7 @@ const MAX_PARAM_LENGTH = 200;
  * Fastify with bounds on everything that comes from outside. Whatever is wrong with a request, also before
  * any route is found, is answered with a problem document.
  */
-export function httpAdapter(): FastifyAdapter {
+export function httpAdapter(bodyTimeoutMs = BODY_TIMEOUT_MS): FastifyAdapter {
   const adapter = new FastifyAdapter({
     bodyLimit: MAX_BODY_BYTES,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
@@ -47,7 +47,10 @@ export function httpAdapter(): FastifyAdapter {
   instance.addHook('preParsing', (request, _reply, payload, done) => {
     // A large file may take long; any other body must come soon.
     if (!/^multipart\//i.test(request.headers['content-type'] ?? '')) {
-      const timer = setTimeout(() => request.raw.destroy(), BODY_TIMEOUT_MS);
+      // A body that is all here may have no reader, and then never ends as a stream; its answer may take long.
+      const timer = setTimeout(() => {
+        if (!request.raw.complete) request.raw.destroy();
+      }, bodyTimeoutMs);
       request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
     }
     done(null, payload);
