@@ -11,7 +11,7 @@ import { Redis } from 'ioredis';
 export const dist = (path) => import(new URL(`../dist/${path}`, import.meta.url).href);
 const root = new URL('..', import.meta.url).pathname;
 const { findRedisServer, startPrivateRedis } = await dist('ground/redis/redis-server.js');
-const { aclFile } = await dist('ground/redis/acl.js');
+const { aclFile, redisUsers } = await dist('ground/redis/acl.js');
 const { RedisKeys } = await dist('ground/redis/keys.js');
 const { ensureSigningKey, writeSecretFile } = await dist('ground/keys/key-file.js');
 const { signWorkerList, workerEntry } = await dist('core/registry/worker-list.js');
@@ -39,7 +39,10 @@ export async function openArena(models = [MODEL]) {
   const server = await startPrivateRedis({
     program,
     folder: join(folder, 'redis'),
-    users: `${aclFile(keys.prefix, ['default'], { api: hash, worker: hash, attestor: hash })}\nuser admin on ~* &* +@all #${hash}`,
+    users: `${aclFile(
+      keys.prefix,
+      redisUsers(['default']).map((user) => ({ user, passwordSha256: hash })),
+    )}\nuser admin on ~* &* +@all #${hash}`,
     admin: { user: 'admin', password: PASSWORD },
   });
   const connect = (user = 'admin') =>
@@ -73,7 +76,7 @@ export async function openArena(models = [MODEL]) {
     join(folder, 'workers.json'),
     signWorkerList(
       {
-        version: 2,
+        version: 3,
         serial: 1,
         issuedAt: past,
         expires: new Date(Date.now() + 86_400_000).toISOString(),
@@ -114,7 +117,7 @@ export async function openArena(models = [MODEL]) {
       `dist/roles/${name}/main.js`,
       {
         COUNTERSIGN_REDIS_URL: server.url,
-        COUNTERSIGN_REDIS_USER: name === 'courier' ? 'api' : name,
+        COUNTERSIGN_REDIS_USER: name === 'courier' ? 'api' : name === 'worker' ? 'worker.default' : name,
         COUNTERSIGN_REDIS_PASSWORD_FILE: join(folder, 'redis.password'),
         COUNTERSIGN_BLOBS: join(folder, 'blobs'),
         COUNTERSIGN_CATALOG: join(folder, 'models.json'),
@@ -128,7 +131,12 @@ export async function openArena(models = [MODEL]) {
             }
           : {}),
         ...(name === 'api' ? { COUNTERSIGN_PORT: '0' } : {}),
-        ...(name === 'worker' ? { COUNTERSIGN_WORKER_KEY_FILE: join(folder, 'worker.key') } : {}),
+        ...(name === 'worker'
+          ? {
+              COUNTERSIGN_WORKER_KEY_FILE: join(folder, 'worker.key'),
+              COUNTERSIGN_BLOBS: join(folder, 'blobs/pools/default'),
+            }
+          : {}),
         ...(name === 'attestor'
           ? {
               COUNTERSIGN_ATTESTOR_KEY_FILE: join(folder, 'attestor.key'),
@@ -210,7 +218,7 @@ export async function openAdmission(arena, model) {
   const { Admission } = await dist('surfaces/admission/admission.js');
   const { PoolQueues, queueOptions } = await dist('ground/bull/fair-queues.js');
   const { Queue } = await import('bullmq');
-  const { BlobStore } = await dist('ground/blobs/blob-store.js');
+  const { BlobFolders } = await dist('ground/blobs/blob-folders.js');
   const { Catalog, CatalogModel } = await dist('core/catalog/catalog.js');
   const { createLogger } = await dist('ground/logging/logger.js');
   const { PriceTable } = await dist('surfaces/ledger/price-table.js');
@@ -223,7 +231,7 @@ export async function openAdmission(arena, model) {
     redis,
     keys,
     queues: new PoolQueues(redis, keys, queues),
-    blobs: new BlobStore(`${arena.folder}/blobs`),
+    blobs: new BlobFolders(`${arena.folder}/blobs`),
     catalog,
     signingKey: arena.apiKey,
     defaultRecompute: 0,

@@ -41,7 +41,7 @@ export async function benchLog({ rounds, jobs }, say) {
     const verdicts = async (count) => {
       const pipeline = arena.admin.pipeline();
       const made = Array.from({ length: count }, () => {
-        const id = newJobId(Date.now());
+        const id = newJobId('default', Date.now());
         pipeline.hset(keys.claims(id), 'e1', 'w t 1', 'c1', 'f 1');
         return { id, epoch: 1, field: 'f', verdict: signPayload(arena.apiKey, payload) };
       });

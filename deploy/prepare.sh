@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 COUNTERSIGN_DATA="$work" npm start --silent -- --once
 mkdir -p deploy/secrets deploy/config
 umask 077
-cp "$work"/keys/redis-{api,worker,attestor}.password deploy/secrets/
+cp "$work"/keys/redis-{api,worker.default,attestor}.password deploy/secrets/
 cp "$work"/keys/api.key "$work"/keys/attestor.key "$work"/keys/log.key deploy/secrets/
 cp "$work"/keys/worker-1.key deploy/secrets/worker.key
 cp "$work"/redis/users.acl deploy/secrets/users.acl

@@ -21,7 +21,7 @@ const key = () => signingKeyFromPem(generateSigningKeyPem());
 const [api, attestor, worker, log] = [key(), key(), key(), key()];
 const ORIGIN = 'countersign.example/log';
 const at = '2026-11-21T12:00:00.000Z';
-const job = 'job_01m7z00000000000000000000a';
+const job = 'job_q8e101m7z00000000000000000000a';
 const type = 'https://in-toto.io/Statement/v1';
 const bytes = (value) => Buffer.from(JSON.stringify(value));
 const input = '{"prompt":"In the beginning"}';

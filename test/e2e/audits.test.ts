@@ -106,7 +106,7 @@ describe('audits', () => {
     await using pipeline = await Pipeline.start({ workers: 0 });
     const day = new Date().toISOString().slice(0, 10);
     const secretOf = (which: string) =>
-      createHmac('sha256', pipeline.attestorKey.derive('countersign/draw-secret/v2')).update(which).digest();
+      createHmac('sha256', pipeline.attestorKey.derive('countersign/draw-secret/v3')).update(which).digest();
     const { documents, draws } = (await (await fetch(`${pipeline.url}/log/documents`)).json()) as {
       documents: { kind: string; sha256: string; keyid: string; index: number; salt: string }[];
       draws: Record<string, string>;
@@ -128,7 +128,7 @@ describe('audits', () => {
     for (const [old, secret] of Object.entries(draws)) expect(secret).toBe(secretOf(old).toString('hex'));
   });
 
-  test('draws take the share that they should, alike for all attestors of one key, and differently each day', () => {
+  test('draws take the share that they should, alike for all attestors of one log, and differently each day', () => {
     const key = newKey();
     const [one, other] = [new AuditDraws(key), new AuditDraws(key)];
     const ms = Date.parse('2026-11-21T12:00:00Z');

@@ -97,7 +97,7 @@ describe('batches, with the official client', () => {
     const real = output.at(-1);
     expect(real?.response.body.choices).toHaveLength(2);
     for (const one of [output[0], output[333], real]) {
-      const jobs = [...JSON.stringify(one?.response.body.countersign).matchAll(/job_[0-9a-z]{26}/g)].map(([id]) => id);
+      const jobs = [...JSON.stringify(one?.response.body.countersign).matchAll(/job_[0-9a-z]{30}/g)].map(([id]) => id);
       for (const [at, id] of [...new Set(jobs)].entries()) {
         const receipt = await native.receipt(id);
         verifyReceipt(receipt, pipeline.keyring);

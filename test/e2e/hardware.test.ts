@@ -1,3 +1,5 @@
+import { SESSION_TYPE } from '../../src/core/attestation/tee/tee-session.ts';
+import { decodeStored, encodeStored, signPayload } from '../../src/proof/receipts/dsse.ts';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { chmodSync } from 'node:fs';
@@ -129,12 +131,14 @@ describe('hardware evidence of a session', () => {
   test("another's evidence, evidence for no challenge of ours, a debugged guest, garbage and bombs are not believed", async () => {
     const { redis } = pipeline;
     const own = workerIdOf(pipeline.workerKeys[0]?.public ?? pipeline.apiKey.public);
-    const session = JSON.parse((await redis.client().get(redis.keys.hardware(own))) ?? '') as { nonce: string };
-    const hostile = redis.client('worker');
+    const stored = decodeStored(Buffer.from((await redis.client().get(redis.keys.hardware('default', own))) ?? ''));
+    const session = JSON.parse(stored?.payload.toString() ?? '') as { nonce: string };
+    const hostile = redis.client('worker.default');
     const say = async (number: number, text: string, reason: string) => {
-      const id = pipeline.hand(number).id;
-      await hostile.zadd(redis.keys.workers, Date.now(), id);
-      await hostile.set(redis.keys.hardware(id), text);
+      const { id, signingKey } = pipeline.hand(number);
+      await hostile.zadd(redis.keys.workers('default'), Date.now(), id);
+      const signed = signPayload(signingKey, Buffer.from(text), SESSION_TYPE);
+      await hostile.set(redis.keys.hardware('default', id), encodeStored(signed), 'PX', 600_000);
       await until(() =>
         attestor
           .stderr()
@@ -145,7 +149,11 @@ describe('hardware evidence of a session', () => {
     await say(2, JSON.stringify(session), 'TEE_NOT_BOUND');
     await say(3, JSON.stringify({ ...session, nonce: '0'.repeat(64) }), 'TEE_NOT_FRESH');
     await say(4, '{"version":1}', 'not accepted');
-    await hostile.set(redis.keys.hardware(pipeline.hand(4).id), 'x'.repeat(5_000_000));
+    await hostile.set(redis.keys.hardware('default', pipeline.hand(4).id), 'x'.repeat(5_000_000), 'PX', 600_000);
+    // What another worker writes in its place leaves what was found of the first.
+    for (const text of ['garbage', JSON.stringify(session), 'x'.repeat(5_000_000)])
+      await hostile.set(redis.keys.hardware('default', own), text, 'PX', 600_000);
+    expect((await client.post('/v1/jobs', wanted())).status).toBe(202);
     // Nor can a worker make a challenge that it has an answer to.
     await expect(hostile.zadd(redis.keys.challenges, Date.now(), '0'.repeat(64))).rejects.toThrow('NOPERM');
 

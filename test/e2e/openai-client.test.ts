@@ -224,7 +224,7 @@ describe('the official client, with nothing changed but address and key', () => 
   });
 
   test('a worker that streams one thing and signs another: the client gets the text and then an error, never an end', async () => {
-    const worker = pipeline.hand(2);
+    const worker = pipeline.hand(2, undefined, 'hands');
     for (const lie of ['another output', 'a refuted output']) {
       const stream = await openai.completions.create({
         model: 'by-hand',
@@ -245,9 +245,9 @@ describe('the official client, with nothing changed but address and key', () => 
       );
       const claim = await worker.claim(job);
       await pipeline.redis
-        .client('worker')
+        .client('worker.hands')
         .xadd(pipeline.redis.keys.chunks(job), '*', 'e', '1', 'w', worker.id, 'n', '1', 'd', 'I swear');
-      await pipeline.redis.client('worker').xadd(pipeline.redis.keys.workerWake, '*', 'id', job);
+      await pipeline.redis.client('worker.hands').publish(pipeline.redis.keys.piecesChannel('hands'), job);
       await until(() => seen.includes('I swear'));
       if (lie === 'another output') await worker.commit(claim);
       else {

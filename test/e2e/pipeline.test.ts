@@ -235,7 +235,7 @@ describe('the pipeline, as its processes come', () => {
     const prompt = 'x'.repeat(300_000);
     const large = await client.run(completion(prompt));
     expect(large.state).toBe('done');
-    expect(readdirSync(`${pipeline.folder}/blobs`)).toHaveLength(1);
+    expect(readdirSync(`${pipeline.folder}/blobs/pools/default`)).toHaveLength(1);
     verifyReceipt(await client.receipt(large.id), pipeline.keyring, { input: Buffer.from(JSON.stringify({ prompt })) });
     await Promise.all(Array.from({ length: 250 }, (_, index) => client.run(completion(`${index}`))));
     const admin = pipeline.redis.client();
@@ -243,6 +243,6 @@ describe('the pipeline, as its processes come', () => {
     expect(await admin.zcard(pipeline.redis.keys.jobsOf('acme'))).toBe(100);
     expect((await client.fetch(`/v1/jobs/${large.id}`)).status).toBe(404);
     const left = (await admin.keys('*')).filter((key) => key.includes('job_'));
-    expect(new Set(left.map((key) => /job_[0-9a-z]{26}/.exec(key)?.[0])).size).toBe(100);
+    expect(new Set(left.map((key) => /job_[0-9a-z]{30}/.exec(key)?.[0])).size).toBe(100);
   });
 });

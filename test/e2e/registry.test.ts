@@ -8,7 +8,7 @@ import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { logEntry } from '../../src/proof/tlog/log-entry.ts';
 import { parseBundle } from '../../src/proof/tlog/tile.ts';
-import { present } from '../../src/core/catalog/announcement.ts';
+import { Announcements } from '../../src/core/catalog/announcement.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import {
   openWorkerList,
@@ -65,7 +65,7 @@ describe('a pool whose workers come and go', () => {
     // not know it.
     const verified = verifyReceipt(receipt, pipeline.keyring);
     const list = (standing: WorkerEntry['standing']): WorkerList => ({
-      version: 2,
+      version: 3,
       serial: 9,
       issuedAt: PAST,
       expires: PAST,
@@ -87,7 +87,7 @@ describe('a pool whose workers come and go', () => {
     await said('it has been rolled back');
     writeFileSync(
       join(pipeline.folder, 'workers.json'),
-      signWorkerList({ version: 2, serial: 99, issuedAt: PAST, expires: PAST, workers: [] }, newKey()),
+      signWorkerList({ version: 3, serial: 99, issuedAt: PAST, expires: PAST, workers: [] }, newKey()),
     );
     await said('signed by no key of the role registry');
     // The last good list is still in force.
@@ -118,19 +118,24 @@ describe('a pool whose workers come and go', () => {
   });
 
   test('a worker is heard of under its own name only: what it has not signed is nobody', async () => {
-    const [redis, api] = [pipeline.redis.client('worker'), pipeline.redis.client('api')];
+    const [redis, api] = [pipeline.redis.client('worker.default'), pipeline.redis.client('api')];
     const { keys } = pipeline.redis;
+    const announcements = new Announcements(api, keys);
     const [own = ''] = pipeline.workerKeys.map(({ public: key }) => workerIdOf(key));
-    const text = await until(async () => (await pipeline.redis.client().get(keys.worker(own))) ?? undefined);
+    const text = await until(async () => (await pipeline.redis.client().get(keys.worker('default', own))) ?? undefined);
     const victim = workerIdOf(newKey().public);
     for (const forged of [text, text.replaceAll(own, victim), JSON.stringify({ id: victim })]) {
-      await redis.set(keys.worker(victim), forged);
-      await redis.zadd(keys.workers, Date.now(), victim);
-      expect((await present(api, keys, 'worker')).some(({ id }) => id === victim)).toBe(false);
+      await redis.set(keys.worker('default', victim), forged);
+      await redis.zadd(keys.workers('default'), Date.now(), victim);
+      expect((await announcements.present({ role: 'worker', pool: 'default' })).some(({ id }) => id === victim)).toBe(
+        false,
+      );
     }
     // What it said last may be from while it worked for the tests above.
     const heard = await until(async () =>
-      (await present(api, keys, 'worker')).find(({ id, inFlight }) => id === own && inFlight === 0),
+      (await announcements.present({ role: 'worker', pool: 'default' })).find(
+        ({ id, inFlight }) => id === own && inFlight === 0,
+      ),
     );
     expect(heard.freeMemoryBytes).toBeGreaterThan(0);
   });
@@ -197,7 +202,7 @@ describe('what a standing means at a time', () => {
 
   test('a list with a worker twice, an id that is not of its key, or a changed byte is refused', () => {
     const signer = newKey();
-    const list: WorkerList = { version: 2, serial: 1, issuedAt: PAST, expires: PAST, workers: [entry] };
+    const list: WorkerList = { version: 3, serial: 1, issuedAt: PAST, expires: PAST, workers: [entry] };
     const open = (text: string) => openWorkerList(text, [signer.public]);
     expect(open(signWorkerList(list, signer)).list).toEqual(list);
     expect(() => open(signWorkerList({ ...list, workers: [entry, entry] }, signer))).toThrow('twice');

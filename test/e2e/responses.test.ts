@@ -41,7 +41,7 @@ describe('responses, with the official client', () => {
   });
 
   test('in the background it is queued, then in progress, also while the attestor looks, and completed only when confirmed', async () => {
-    const worker = pipeline.hand(2);
+    const worker = pipeline.hand(2, undefined, 'hands');
     const started = (await openai.responses.create({ model: 'by-hand', input: 'x', background: true })) as Signed;
     expect([started.status, started.output]).toEqual(['queued', []]);
     const claim = await worker.claim(started.countersign.job_id);

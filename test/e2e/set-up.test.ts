@@ -49,7 +49,7 @@ describe('a set-up that is not safe is refused at start, with what to do', () =>
     expect(text).toContain('Set appendonly yes');
     await using pipeline = await Pipeline.prepare();
     expect(await refusal(pipeline, 'worker', { COUNTERSIGN_REDIS_USER: 'attestor' })).toContain(
-      'must connect as the Redis user "worker"',
+      'must connect as the Redis user "worker.default"',
     );
     expect(await refusal(pipeline, 'attestor', { COUNTERSIGN_REDIS_USER: 'admin' })).toContain(
       'must connect as the Redis user "attestor"',
@@ -154,7 +154,7 @@ describe('separation', () => {
     expect(JobDocument.parse(await client.run(completion('fits'))).state).toBe('done');
     for (const { method, path } of OPERATIONS) {
       const response = await client.fetch(
-        path.replace('{id}', 'job_00000000000000000000000000').replace('{path}', '0/000.p/1'),
+        path.replace('{id}', 'job_000000000000000000000000000000').replace('{path}', '0/000.p/1'),
         {
           method: method.toUpperCase(),
         },
@@ -215,7 +215,7 @@ describe('npm start', () => {
         refused.stderr.startsWith('error: receipt_refused: malformed: '),
       ]).toEqual([7, '', true]);
       expect(cli('get', result.job).stderr).toContain('hint: start one with: countersign up');
-      expect(cli('acl').stdout).toContain('ACL SETUSER worker reset on');
+      expect(cli('acl').stdout).toContain('ACL SETUSER worker.default reset on');
 
       const running = spawn(process.execPath, [join(ROOT, 'scripts', 'start.mjs'), '--port', '0'], {
         env,
@@ -232,7 +232,7 @@ describe('npm start', () => {
       const submitted = cli('submit', 'And God said', '--max-tokens', '8', '--wait', '30');
       expect([submitted.status, submitted.stderr]).toEqual([0, '']);
       const [id = ''] = submitted.stdout.split(' ');
-      expect(submitted.stdout).toMatch(/^job_[0-9a-z]{26} {2}done\n\{"text":".*","finish_reason":"(length|stop)"\}\n$/);
+      expect(submitted.stdout).toMatch(/^job_[0-9a-z]{30} {2}done\n\{"text":".*","finish_reason":"(length|stop)"\}\n$/);
       const watched = cli('watch', id, '--json').stdout.trim().split('\n');
       const states = watched
         .map((line) => JSON.parse(line) as { event: string; state?: string })
@@ -240,7 +240,7 @@ describe('npm start', () => {
       expect(states.map(({ state }) => state)).toEqual(['queued', 'running', 'attesting', 'done']);
       expect(cli('cancel', id).stdout).toBe('already_final  (done)\n');
       expect(cli('get', id).stdout).toMatch(new RegExp(`^${id}  done  kjv-1m  `));
-      const unknown = cli('get', 'job_00000000000000000000000000');
+      const unknown = cli('get', 'job_000000000000000000000000000000');
       expect([unknown.status, unknown.stderr]).toEqual([3, 'error: job_not_found: There is no job with this id.\n']);
       const made = JSON.parse(cli('keys', 'api', 'create', '--tenant', 'acme', '--json').stdout) as {
         id: string;

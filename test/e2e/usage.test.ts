@@ -177,7 +177,7 @@ describe('what jobs cost', () => {
 
   test('a refuted worker is not paid, and the charge is that of the confirmed answer', async () => {
     const client = await tenant('refuting');
-    const worker = pipeline.hand(2);
+    const worker = pipeline.hand(2, undefined, 'hands');
     const job = await client.submit(
       completion('lie', { model: 'by-hand', attempts: 1, attestation: { recompute: 1 } }),
     );
@@ -191,7 +191,7 @@ describe('what jobs cost', () => {
 
   test('tokens are recounted by the attestor itself: a wrong input is refuted, an answer is paid by its text', async () => {
     const client = await tenant('recounted');
-    const worker = pipeline.hand(2);
+    const worker = pipeline.hand(2, undefined, 'hands');
     const commit = async (usage: { inputTokens: number; outputTokens: number }) => {
       const body = completion('count me', { model: 'by-hand', attempts: 1, attestation: { recompute: 0 } });
       const { id } = await client.submit(body);

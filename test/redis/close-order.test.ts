@@ -89,13 +89,13 @@ function openRole(): Promise<INestApplicationContext> {
         RedisModule.with(config, needs, createLogger('test', 'error')),
         BullModule.forRoot({
           connection: redisOptions(server.access('admin'), 'patient'),
-          prefix: server.keys.poolQueues,
+          prefix: server.keys.poolQueues('default'),
           extraOptions: { manualRegistration: true },
         }),
         FairQueuesModule.with({
           as: PoolQueues,
           names: [NAME],
-          prefix: (keys) => keys.poolQueues,
+          prefix: (keys) => keys.poolQueues('default'),
           connection: 'queues',
         }),
       ],
@@ -119,7 +119,7 @@ describe('a role', () => {
     const diary = app.get(Diary);
     const consumer = app.get(Consumer);
     await app.get(PoolQueues).add(NAME, [{ name: 'd1', data: { id: 'd1' }, tenant: 't', cost: 1 }]);
-    const queue = new Queue(NAME, { connection: server.client(), prefix: server.keys.poolQueues });
+    const queue = new Queue(NAME, { connection: server.client(), prefix: server.keys.poolQueues('default') });
     expect(await queue.getPrioritizedCount()).toBe(1);
     expect(consumer.taken).toEqual([]);
 

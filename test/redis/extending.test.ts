@@ -7,6 +7,9 @@ import { METHODS, servedMethods } from '../../src/core/attestation/methods/metho
 import { announce } from '../../src/core/catalog/announcement.ts';
 import { CatalogModel, readCatalog } from '../../src/core/catalog/catalog.ts';
 import { AuditDraws } from '../../src/core/confirmation/audit-draws.ts';
+import type { CaseFile } from '../../src/core/confirmation/case-file.ts';
+import type { Judge } from '../../src/core/confirmation/judge.ts';
+import type { Ruling } from '../../src/core/confirmation/rulings.ts';
 import { ENGINES, Engines } from '../../src/core/engines/engines.ts';
 import { newJobId } from '../../src/core/jobs/job-id.ts';
 import { signPayload } from '../../src/proof/receipts/dsse.ts';
@@ -22,6 +25,13 @@ import { Courtroom } from '../support/courtroom.ts';
 import { NOOP_MODEL } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { attestor, keyring } from '../support/sample-receipts.ts';
+
+/** The ruling on a case that the claimant signed. */
+async function fully(judge: Judge, file: CaseFile): Promise<Ruling> {
+  const ruling = await judge.judgeFully(file);
+  if (ruling === undefined) throw new Error('the case was ignored');
+  return ruling;
+}
 
 const statements = statementsOf(PROMISES.with(twicePromise));
 const methods = [...METHODS, twice];
@@ -74,7 +84,7 @@ describe('a method and its promise from outside the product', () => {
     await using room = await open(server);
     const filed = await room.file(policyOf({ twice: 1 }));
     expect(await room.judge.judgeQuickly(filed.file)).toEqual({ kind: 'slow' });
-    const ruling = await room.judge.judgeFully(filed.file);
+    const ruling = await fully(room.judge, filed.file);
     expect(ruling).toMatchObject({ action: { kind: 'end', state: 'done' } });
     const receipt = room.receipt(filed, ruling);
     const { verdict } = verifyReceipt(receipt, keyring, {}, statements);
@@ -87,7 +97,7 @@ describe('a method and its promise from outside the product', () => {
     await using server = await TestRedis.start();
     await using room = await open(server);
     const { file } = await room.file(policyOf({ twice: 1 }), 'a lie');
-    const ruling = await room.judge.judgeFully(file);
+    const ruling = await fully(room.judge, file);
     expect([ruling.action, ruling.detail]).toEqual([{ kind: 'close', why: 'refuted' }, 'TWICE_DIFFERS']);
     expect(await server.client().hlen(server.keys.suspicion)).toBe(1);
     const verdict = statements.Verdict.parse(JSON.parse(ruling.verdict?.signed.payload.toString() ?? ''));
@@ -98,7 +108,7 @@ describe('a method and its promise from outside the product', () => {
     await using server = await TestRedis.start();
     await using room = await open(server);
     const filed = await room.file(policyOf({ twice: 1 }));
-    const ruling = await room.judge.judgeFully(filed.file);
+    const ruling = await fully(room.judge, filed.file);
     const text = ruling.verdict?.signed.payload.toString() ?? '';
     for (const [from, to] of [
       ['"runs":2', '"runs":1'],
@@ -117,7 +127,7 @@ describe('a method and its promise from outside the product', () => {
     await using room = await open(server);
     const draws = new AuditDraws(attestor);
     const drawn = (id: string) => draws.isDrawn('twice', 0.5, id, 1, Date.now());
-    const ids = Array.from({ length: 200 }, () => newJobId(Date.now()));
+    const ids = Array.from({ length: 200 }, () => newJobId('default', Date.now()));
     expect(ids.map(drawn)).toEqual(ids.map(drawn));
     expect(ids.filter(drawn).length).toBeGreaterThan(60);
     const seen = new Set<string>();
@@ -125,7 +135,7 @@ describe('a method and its promise from outside the product', () => {
       const filed = await room.file(policyOf({ twice: 0.5 }));
       const judgement = await room.judge.judgeQuickly(filed.file);
       seen.add(judgement.kind);
-      const ruling = judgement.kind === 'rule' ? judgement.ruling : await room.judge.judgeFully(filed.file);
+      const ruling = judgement.kind === 'rule' ? judgement.ruling : await fully(room.judge, filed.file);
       expect(refusalOf(room.receipt(filed, ruling), statements)).toBe('verified');
     }
     expect(seen.size).toBe(2);
@@ -135,7 +145,7 @@ describe('a method and its promise from outside the product', () => {
     await using server = await TestRedis.start();
     await using room = await Courtroom.open(server, CatalogModel.parse(NOOP_MODEL), { methods });
     const { file } = await room.file(policyOf({ twice: 1 }));
-    await expect(room.judge.judgeFully(file)).rejects.toThrow('twice');
+    await expect(fully(room.judge, file)).rejects.toThrow('twice');
   });
 
   test('a promise takes no field and no word that another one has', () => {
@@ -176,10 +186,10 @@ describe('an engine from outside the product', () => {
     const model = new Engines([...ENGINES, echo]).model.parse(entry);
     await using room = await Courtroom.open(server, model);
     const honest = await room.file({ recompute: 1 });
-    const ruling = await room.judge.judgeFully(honest.file);
+    const ruling = await fully(room.judge, honest.file);
     const { verdict } = verifyReceipt(room.receipt(honest, ruling), keyring);
     expect(verdict.properties).toContain('OUTPUT_RECOMPUTED_EXACT');
-    const lying = await room.judge.judgeFully((await room.file({ recompute: 1 }, 'ab')).file);
+    const lying = await fully(room.judge, (await room.file({ recompute: 1 }, 'ab')).file);
     expect(lying.detail).toBe('RECOMPUTED_OUTPUT_DIFFERS');
   });
 });

@@ -34,7 +34,11 @@ async function serve(server: TestRedis, count: number): Promise<string[]> {
         if (served.length === count) void worker.close().then(resolve, reject);
         return Promise.resolve(null);
       },
-      { connection: redisOptions(server.access('worker'), 'patient'), prefix: server.keys.poolQueues, concurrency: 1 },
+      {
+        connection: redisOptions(server.access('worker.default'), 'patient'),
+        prefix: server.keys.poolQueues('default'),
+        concurrency: 1,
+      },
     );
   });
   expect(served).toHaveLength(count);
@@ -98,7 +102,7 @@ describe('fair queues', () => {
     await using server = await TestRedis.start();
     const redis = server.client('api');
     const queues = poolQueues(redis, server.keys);
-    const waiting = `${server.keys.poolQueues}:${QUEUE}:prioritized`;
+    const waiting = `${server.keys.poolQueues('default')}:${QUEUE}:prioritized`;
     // Half of the range is used up by the first job; 1,500 more are more than one page.
     await queues.add(QUEUE, [...jobsOf('a', 1, 1_100_000), ...jobsOf('a', 1_500, 1, 1)]);
     expect(await serve(server, 1)).toEqual(['a-0']);
@@ -117,8 +121,8 @@ describe('fair queues', () => {
   test('scores that a hostile worker wrote, endless ones too, stop nobody from adding', async () => {
     await using server = await TestRedis.start();
     const queues = poolQueues(server.client('api'), server.keys);
-    const hostile = server.client('worker');
-    const waiting = `${server.keys.poolQueues}:${QUEUE}:prioritized`;
+    const hostile = server.client('worker.default');
+    const waiting = `${server.keys.poolQueues('default')}:${QUEUE}:prioritized`;
     for (const score of ['-inf', '+inf', '-9e15', '9.1e307']) {
       await hostile.zadd(waiting, score, 'garbage');
       await queues.add(QUEUE, jobsOf('honest', 3, 1, Math.abs(Number.parseInt(score, 10) || 0)));

@@ -34,13 +34,14 @@ function blockEventLoop(ms: number): void {
 async function aHeldJob(server: TestRedis, stallMs: number) {
   const { keys } = server;
   const { id } = await admissionTo(server).submit(SUBMITTER, parse(SubmitJob, completion('x')));
-  const worker = new HandWorker(server.client('worker'), keys, newKey());
+  const worker = new HandWorker(server.client('worker.default'), keys, newKey());
   const lost: string[] = [];
   const keyFile = join(server.folder, 'worker.key');
   writeSecretFile(keyFile, generateSigningKeyPem());
   const heartbeat = new BuiltHeartbeat({
-    access: server.access('worker'),
+    access: server.access('worker.default'),
     shard: 'cs',
+    pool: 'default',
     leaseMs: LEASE_MS,
     heartbeatMs: HEARTBEAT_MS,
     stallMs,

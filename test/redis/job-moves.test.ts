@@ -5,6 +5,8 @@ import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { TRANSITIONS } from '../../src/core/jobs/job-state.ts';
 import { isFinal, type JobState } from '../../src/proof/contract/job-states.ts';
+import { text } from '../../src/ground/redis/reply.ts';
+import { loadScript } from '../../src/ground/redis/script.ts';
 import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { SUBMITTER } from '../support/submitter.ts';
 import { signPayload } from '../../src/proof/receipts/dsse.ts';
@@ -17,6 +19,8 @@ import { newKey } from '../support/sample-receipts.ts';
 import { startSequencer } from '../support/sequencer.ts';
 import { parse } from '../../src/roles/api/parse.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
+
+const CANCEL = loadScript(new URL('../../src/core/jobs/lua/cancel.lua', import.meta.url), text);
 
 const MOVES = [
   'claim',
@@ -46,7 +50,7 @@ function bench(server: TestRedis) {
   const api = server.client('api');
   const attestor = server.client('attestor');
   const { keys } = server;
-  const workers = [1, 2].map(() => new HandWorker(server.client('worker'), keys, newKey()));
+  const workers = [1, 2].map(() => new HandWorker(server.client('worker.default'), keys, newKey()));
   const verdict = { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' };
   return {
     api,
@@ -207,26 +211,26 @@ describe('the moves of a job', () => {
         worker.claims.commitEvidence(first.claim, signed, output),
       ]),
     ).toEqual(['ok', 'ok']);
-    expect(await attestor.xlen(keys.attest)).toBe(1);
+    expect(await attestor.xlen(keys.attest('default'))).toBe(1);
     expect((await reader.read(id))?.attempts).toHaveLength(1);
     expect(workerIdOf(worker.signingKey.public)).toBe(worker.id);
   });
 
-  test('a batch of rulings ends each job once, also one that stands in it twice; a claim beside a logged attempt undoes nothing, its closing does', async () => {
+  test('a batch of rulings ends each job once, also one that stands in it twice; once a verdict has its place in the log, no claim, closing, wish or deadline undoes it', async () => {
     await using server = await TestRedis.start();
-    const { keys, workers, admission, attestor, reader, rulings, verdict } = bench(server);
+    const { api, keys, workers, admission, attestor, reader, rulings, verdict } = bench(server);
     const sequencer = await startSequencer(server, attestor, newKey());
     const [worker] = workers;
     if (!worker) throw new Error('no worker');
     const ids = await Promise.all(
-      ['done', 'cancelled', 'requeued'].map(
+      ['done', 'cancelled', 'logged'].map(
         async (name) => (await admission.submit(SUBMITTER, parse(SubmitJob, completion(name)))).id,
       ),
     );
-    const [done = '', cancelled = '', requeued = ''] = ids;
-    for (const id of [done, requeued]) await worker.commit(await worker.claim(id));
+    const [done = '', cancelled = '', logged = ''] = ids;
+    for (const id of [done, logged]) await worker.commit(await worker.claim(id));
     const [logSize = 0] = await sequencer.log(
-      [done, requeued].map((id) => ({ id, epoch: 1, field: 'f', verdict: verdict.signed })),
+      [done, logged].map((id) => ({ id, epoch: 1, field: 'f', verdict: verdict.signed })),
     );
     expect(await worker.redis.hsetnx(keys.claims(done), 'e2', `${worker.id} token ${Date.now()}`)).toBe(1);
 
@@ -239,26 +243,27 @@ describe('the moves of a job', () => {
       detail: 'test',
     });
     const confirm = { ...ruling(done, 1, 'attesting', { kind: 'end', state: 'done' }), verdict, logSize };
-    // Its verdict stands in the log, and its attempt is closed before it can count.
-    const late = { ...confirm, id: requeued };
+    const late = { ...confirm, id: logged };
     const cancel = ruling(cancelled, 0, 'queued', { kind: 'end', state: 'cancelled' });
-    const refute = ruling(requeued, 1, 'attesting', { kind: 'close', why: 'refuted' });
-    expect((await rulings.apply([confirm, cancel, refute, cancel, refute, late])).map(({ kind }) => kind)).toEqual([
+    const refute = ruling(logged, 1, 'attesting', { kind: 'close', why: 'refuted' });
+    const expire = ruling(logged, 1, 'attesting', { kind: 'end', state: 'expired' });
+    expect(await CANCEL.run(api, [keys.ticket(logged), keys.cancels], [keys.prefix, logged, 100])).toBe('logged');
+    expect((await rulings.apply([confirm, cancel, refute, cancel, expire, late])).map(({ kind }) => kind)).toEqual([
       'ended',
       'ended',
-      'requeued',
+      'logged',
       'already',
-      'fenced',
-      'fenced',
+      'logged',
+      'ended',
     ]);
     expect((await rulings.apply([confirm])).map(({ kind }) => kind)).toEqual(['already']);
     expect((await Promise.all(ids.map((id) => reader.read(id)))).map((view) => view?.state)).toEqual([
       'done',
       'cancelled',
-      'queued',
+      'done',
     ]);
-    expect(await attestor.zrange(keys.ended, '0', '-1')).toEqual([done, cancelled]);
-    expect(await attestor.zrange(keys.open, '0', '-1')).toEqual([requeued]);
+    expect(await attestor.zrange(keys.ended, '0', '-1')).toEqual([done, cancelled, logged]);
+    expect(await attestor.zrange(keys.open, '0', '-1')).toEqual([]);
     await sequencer.stop();
   });
 });

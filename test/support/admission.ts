@@ -1,5 +1,5 @@
 import { Admission } from '../../src/surfaces/admission/admission.ts';
-import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
+import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
 import { poolQueues } from './queues.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
@@ -18,7 +18,7 @@ export function admissionTo(server: TestRedis): Admission {
     redis,
     keys,
     queues: poolQueues(redis, keys),
-    blobs: new BlobStore(server.folder),
+    blobs: new BlobFolders(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: newKey(),
     defaultRecompute: 0,

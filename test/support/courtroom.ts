@@ -13,7 +13,7 @@ import { runToEnd, workOf, type Engine } from '../../src/core/engines/engine.ts'
 import { loadEngine } from '../../src/core/engines/load-engine.ts';
 import { newJobId } from '../../src/core/jobs/job-id.ts';
 import { signWorkerList, workerEntry } from '../../src/core/registry/worker-list.ts';
-import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
+import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
@@ -53,7 +53,7 @@ export class Courtroom {
     const [registryKey, path, now] = [newKey(), join(server.folder, 'workers.json'), Date.now()];
     const at = (ms: number) => new Date(now + ms).toISOString();
     const workers = [workerEntry(this.#worker.public, 'tester', at(-60_000))];
-    const list = { version: 2 as const, serial: 1, issuedAt: at(-60_000), expires: at(600_000), workers };
+    const list = { version: 3 as const, serial: 1, issuedAt: at(-60_000), expires: at(600_000), workers };
     writeFileSync(path, signWorkerList(list, registryKey));
     this.#server = server;
     this.#engine = engine;
@@ -78,7 +78,7 @@ export class Courtroom {
       keyring,
       catalog,
       signingKey: attestor,
-      blobs: new BlobStore(server.folder),
+      blobs: new BlobFolders(server.folder),
       enrolled: this.#enrolled,
       equipment: this.equipment,
       draws: new AuditDraws(attestor),
@@ -103,7 +103,7 @@ export class Courtroom {
     const { ticket, evidence } = documents(3 * this.#number);
     const { keys } = this.#server;
     const now = Date.now();
-    const [id, time, input] = [newJobId(now), new Date(now).toISOString(), JSON.stringify({ prompt: 'ab' })];
+    const [id, time, input] = [newJobId('default', now), new Date(now).toISOString(), JSON.stringify({ prompt: 'ab' })];
     const { name, sha256 } = this.#engine.model;
     ticket.subject[0].digest.sha256 = sha256Hex(input);
     Object.assign(ticket.predicate, {
@@ -154,6 +154,7 @@ export class Courtroom {
       statement: { kind: 'stored', text: encodeStored(signed) },
       inlineOutput: output,
       leaseMs: 0,
+      logged: undefined,
     };
     return { file, ticket: ticketSigned, evidence: signed };
   }

@@ -26,9 +26,11 @@ export class HandWorker {
   readonly signingKey: SigningKey;
   readonly id: string;
   readonly claims: Claims;
+  readonly pool: string;
 
   /** Its leases outlast any test on any machine, unless running out is what the test is about. */
-  constructor(redis: Redis, keys: RedisKeys, signingKey: SigningKey, leaseMs = 600_000) {
+  constructor(redis: Redis, keys: RedisKeys, signingKey: SigningKey, leaseMs = 600_000, pool = 'default') {
+    this.pool = pool;
     this.redis = redis;
     this.keys = keys;
     this.signingKey = signingKey;
@@ -115,6 +117,6 @@ export class HandWorker {
     await this.redis.hsetnx(this.keys.evidence(claim.id), `${field}:o`, output);
     await this.redis.hsetnx(this.keys.evidence(claim.id), field, stored);
     await this.redis.hsetnx(this.keys.claims(claim.id), `c${claim.epoch}`, `${field} ${Date.now()}`);
-    await this.redis.xadd(this.keys.attest, '*', 'k', 'e', 'id', claim.id, 'field', field);
+    await this.redis.xadd(this.keys.attest(this.pool), '*', 'k', 'e', 'id', claim.id, 'field', field);
   }
 }

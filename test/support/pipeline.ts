@@ -1,3 +1,4 @@
+import { poolFolder } from '../../src/ground/blobs/blob-folders.ts';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,7 +15,7 @@ import { signWorkerList, workerEntry, type WorkerEntry, type WorkerList } from '
 import type { Scope } from '../../src/surfaces/tenants/api-key.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { HandWorker } from './hand-worker.ts';
-import { PASSWORD, ROOT, TestRedis } from './redis.ts';
+import { PASSWORD, ROOT, TestRedis, type Pool } from './redis.ts';
 
 const MODEL_FILE = join(ROOT, 'models', 'kjv-1m-q8_0.gguf');
 export const KJV_SHA256 = '5b80c4fce852bbdd6d889bcb77ffc1b3de55f1541b9aa49a53ef9e0280ee2090';
@@ -97,16 +98,22 @@ export class Pipeline implements AsyncDisposable {
     };
     writeFileSync(join(folder, 'keyring.json'), JSON.stringify(file));
     this.keyring = new Keyring(file);
-    this.enrol(this.workerKeys.map(({ public: key }) => workerEntry(key, 'tester', past)));
+    this.enrolWithPools(this.workerKeys.map(() => ['default', 'gold', 'hands']));
     writeSecretFile(join(folder, 'redis.password'), PASSWORD);
     mkdirSync(join(folder, 'blobs'));
+  }
+
+  /** Enrols our workers, each for these pools. */
+  enrolWithPools(pools: readonly (readonly string[])[]): void {
+    const past = new Date(Date.now() - 60_000).toISOString();
+    this.enrol(this.workerKeys.map(({ public: key }, at) => workerEntry(key, 'tester', past, pools[at])));
   }
 
   /** Signs a list of workers and puts it where attestors look; each call is a new serial. */
   enrol(workers: readonly WorkerEntry[], change: Partial<WorkerList> = {}): void {
     this.#serial += 1;
     const list: WorkerList = {
-      version: 2,
+      version: 3,
       serial: this.#serial,
       issuedAt: new Date().toISOString(),
       expires: new Date(Date.now() + 86_400_000).toISOString(),
@@ -183,7 +190,7 @@ export class Pipeline implements AsyncDisposable {
       PATH: process.env['PATH'] ?? '',
       HOME: this.folder,
       COUNTERSIGN_REDIS_URL: this.redis.url,
-      COUNTERSIGN_REDIS_USER: role === 'courier' ? 'api' : role,
+      COUNTERSIGN_REDIS_USER: role === 'courier' ? 'api' : role === 'worker' ? 'worker.default' : role,
       COUNTERSIGN_REDIS_PASSWORD_FILE: path('redis.password'),
       COUNTERSIGN_BLOBS: path('blobs'),
       COUNTERSIGN_CATALOG: path('models.json'),
@@ -202,9 +209,12 @@ export class Pipeline implements AsyncDisposable {
     return this.run('courier', 'courier', { ...this.environment('courier'), ...pick(extra, 'courier') });
   }
 
-  worker(number: number, extra: Env = {}): Promise<Role> {
+  worker(number: number, extra: Env = {}, pool: Pool = 'default'): Promise<Role> {
     return this.run(`worker-${number}`, 'worker', {
       ...this.environment('worker'),
+      COUNTERSIGN_BLOBS: poolFolder(join(this.folder, 'blobs'), pool),
+      COUNTERSIGN_POOL: pool,
+      COUNTERSIGN_REDIS_USER: `worker.${pool}`,
       COUNTERSIGN_WORKER_KEY_FILE: join(this.folder, `worker-${number}.key`),
       ...pick(extra, 'worker'),
     });
@@ -215,10 +225,10 @@ export class Pipeline implements AsyncDisposable {
   }
 
   /** A worker of ours, by its number, in the hands of a test. */
-  hand(number: number, leaseMs?: number): HandWorker {
+  hand(number: number, leaseMs?: number, pool: Pool = 'default'): HandWorker {
     const key = this.workerKeys[number - 1];
     if (key === undefined) throw new Error(`There is no worker ${number}.`);
-    return new HandWorker(this.redis.client('worker'), this.redis.keys, key, leaseMs);
+    return new HandWorker(this.redis.client(`worker.${pool}`), this.redis.keys, key, leaseMs, pool);
   }
 
   /** A file in the folder of the processes; its path. */
@@ -235,15 +245,14 @@ export class Pipeline implements AsyncDisposable {
   async freeze(...roles: Role[]): Promise<void> {
     const [admin, { keys }] = [this.redis.client(), this.redis];
     const count = (kind: string) => roles.filter(({ name }) => name.startsWith(kind)).length;
-    await until(async () => (await admin.zcard(keys.workers)) >= count('worker'));
+    await until(async () => (await admin.zcard(keys.workers('default'))) >= count('worker'));
     await until(async () => (await admin.zcard(keys.attestors)) >= count('attestor'));
     for (const { process } of roles) process.kill('SIGSTOP');
     for (const [names, keyOf] of [
-      [keys.workers, (id: string) => keys.worker(id)],
+      [keys.workers('default'), (id: string) => keys.worker('default', id)],
       [keys.attestors, (id: string) => keys.attestor(id)],
     ] as const)
-      for (const id of await admin.zrange(names, '0', '-1'))
-        if ((await admin.persist(keyOf(id))) === 1) await admin.zadd(names, Number.MAX_SAFE_INTEGER, id);
+      for (const id of await admin.zrange(names, '0', '-1')) await admin.pexpire(keyOf(id), 3_600_000);
   }
 
   /** Starts a built role and waits for its ready line; rejects with what it said where it ends instead. */

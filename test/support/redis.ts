@@ -5,12 +5,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { RedisKeys } from '../../src/ground/redis/keys.ts';
-import { aclFile, type RedisRole } from '../../src/ground/redis/acl.ts';
+import { aclFile, redisUsers } from '../../src/ground/redis/acl.ts';
 import { redisOptions, type RedisAccess } from '../../src/ground/redis/connection.ts';
 import { findRedisServer, startPrivateRedis, type PrivateRedis } from '../../src/ground/redis/redis-server.ts';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const PASSWORD = 'for-tests-only';
+export type Pool = 'default' | 'gold' | 'hands';
+/** Who connects; the workers of each pool have a user of their own. */
+export type TestUser = 'api' | 'attestor' | 'admin' | `worker.${Pool}`;
 const hash = createHash('sha256').update(PASSWORD).digest('hex');
 
 /** A real Redis server with the product's own users, in a folder of its own; gone when disposed of. */
@@ -40,12 +43,12 @@ export class TestRedis implements AsyncDisposable {
     return this.#server.process.pid ?? 0;
   }
 
-  access(user: RedisRole | 'admin'): RedisAccess {
+  access(user: TestUser): RedisAccess {
     return { url: this.url, user, password: PASSWORD };
   }
 
   /** A connection with the rights of a role, or all rights. */
-  client(user: RedisRole | 'admin' = 'admin'): Redis {
+  client(user: TestUser = 'admin'): Redis {
     const redis = new Redis(redisOptions(this.access(user), 'patient'));
     redis.on('error', () => undefined);
     this.#clients.push(redis);
@@ -71,7 +74,8 @@ async function launch(folder: string, extra: readonly string[]): Promise<Private
   const program = await findRedisServer(join(ROOT, '.countersign', 'redis-server'), (line) =>
     process.stderr.write(`${line}\n`),
   );
-  const users = `${aclFile(new RedisKeys('cs').prefix, ['default'], { api: hash, worker: hash, attestor: hash })}\nuser admin on ~* &* +@all #${hash}`;
+  const roles = redisUsers(['default', 'gold', 'hands']).map((user) => ({ user, passwordSha256: hash }));
+  const users = `${aclFile(new RedisKeys('cs').prefix, roles)}\nuser admin on ~* &* +@all #${hash}`;
   return startPrivateRedis({
     program,
     folder,

@@ -53,7 +53,7 @@ export interface Documents {
 
 /** Three documents that fit together; `number` makes each set another. */
 export function documents(number: number): Documents {
-  const job = newJobId(1_790_000_000_000 + number);
+  const job = newJobId('default', 1_790_000_000_000 + number);
   const at = new Date(1_790_000_000_000 + number).toISOString();
   const output = sha256Hex(`output ${number}`);
   const ticket: Ticket = {

@@ -48,7 +48,7 @@ export async function verdicts(server: TestRedis, signer: SigningKey, count: num
   const admin = server.client();
   return Promise.all(
     Array.from({ length: count }, async (_, number) => {
-      const id = newJobId(1_790_000_000_000 + number);
+      const id = newJobId('default', 1_790_000_000_000 + number);
       await admin.hset(server.keys.claims(id), 'e1', 'w t 1', 'c1', 'f 1');
       return { id, epoch: 1, field: 'f', verdict: signPayload(signer, Buffer.from(`{"answer":"yes ${number}"}`)) };
     }),

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { cells, listOf } from '../../ground/redis/reply.ts';
+import { loadScript } from '../../ground/redis/script.ts';
 import { publicKeyFromBase64, workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import {
   decodeStored,
@@ -9,6 +11,8 @@ import {
   verifyPayload,
   type SignedPayload,
 } from '../../proof/receipts/dsse.ts';
+
+const READ = loadScript(new URL('./lua/read-announcements.lua', import.meta.url), listOf(parseRow));
 
 /**
  * What a worker or an attestor says about itself while it lives. A worker signs it, so that none speaks for
@@ -21,6 +25,8 @@ export const Announcement = z.object({
   pool: z.string().max(64).optional(),
   publicKey: z.string().max(64).optional(),
   startedAt: z.string().max(40),
+  /** When this was said, by the clock of whoever says it: what is older does not replace what is newer. */
+  at: z.iso.datetime(),
   models: z
     .array(
       z.object({
@@ -44,56 +50,90 @@ export const ANNOUNCE_EVERY_MS = 2_000;
 /** Somebody who has not been heard of for this long is not there. */
 export const ANNOUNCEMENT_LIFE_MS = 7_000;
 const MOST = 1_000;
+const MAX_TEXT = 65_536;
 const PAYLOAD_TYPE = 'application/vnd.countersign.heartbeat.v1+json';
 
 /** Writes the announcement of a role, signed where a key is given; safe to send twice. */
 export async function announce(
   redis: Redis,
   keys: RedisKeys,
-  announcement: Announcement,
+  facts: Omit<Announcement, 'at'>,
   signer?: SigningKey,
 ): Promise<void> {
+  const announcement: Announcement = { ...facts, at: new Date().toISOString() };
   const worker = announcement.role === 'worker';
   const payload = Buffer.from(JSON.stringify(announcement));
   const text = signer === undefined ? payload : encodeStored(signPayload(signer, payload, PAYLOAD_TYPE));
-  const key = worker ? keys.worker(announcement.id) : keys.attestor(announcement.id);
-  await redis.set(key, text, 'PX', ANNOUNCEMENT_LIFE_MS);
-  await redis.zadd(worker ? keys.workers : keys.attestors, Date.now(), announcement.id);
+  const { one, all } = placeOf(keys, worker ? { role: 'worker', pool: announcement.pool ?? '' } : { role: 'attestor' });
+  await redis.set(one(announcement.id), text, 'PX', ANNOUNCEMENT_LIFE_MS);
+  await redis.zadd(all, Date.now(), announcement.id);
+}
+
+/** Attestors, or the workers of one pool. */
+type Group = { readonly role: 'attestor' } | { readonly role: 'worker'; readonly pool: string };
+
+function placeOf(keys: RedisKeys, group: Group): { one: (id: string) => string; all: string } {
+  return group.role === 'attestor'
+    ? { one: (id) => keys.attestor(id), all: keys.attestors }
+    : { one: (id) => keys.worker(group.pool, id), all: keys.workers(group.pool) };
 }
 
 /** Says goodbye, so that readiness and lists are right at once. */
-export async function withdraw(redis: Redis, keys: RedisKeys, role: 'worker' | 'attestor', id: string): Promise<void> {
-  await redis.del(role === 'worker' ? keys.worker(id) : keys.attestor(id));
-  await redis.zrem(role === 'worker' ? keys.workers : keys.attestors, id);
+export async function withdraw(redis: Redis, keys: RedisKeys, group: Group, id: string): Promise<void> {
+  const { one, all } = placeOf(keys, group);
+  await redis.del(one(id));
+  await redis.zrem(all, id);
 }
 
 /**
- * Everyone of a role who is there now: at most 1,000, the ones heard of last. Malformed announcements, and
- * those that a worker did not sign itself, are left out.
+ * Who is there now. What workers write is hostile: announcements that are too long, malformed, of another
+ * pool, not signed by their worker or older than one that was seen are left out, and what was heard of the
+ * worker before goes on counting for its time. A key of another type counts as nobody. Any number of callers
+ * at once.
  */
-export async function present(redis: Redis, keys: RedisKeys, role: 'worker' | 'attestor'): Promise<Announcement[]> {
-  const since = Date.now() - 2 * ANNOUNCEMENT_LIFE_MS;
-  const ids = await redis.zrangebyscore(
-    role === 'worker' ? keys.workers : keys.attestors,
-    since,
-    '+inf',
-    'LIMIT',
-    0,
-    MOST,
-  );
-  if (ids.length === 0) return [];
-  const texts = await redis.mget(ids.map((id) => (role === 'worker' ? keys.worker(id) : keys.attestor(id))));
-  return texts.flatMap((text, index) => {
-    if (text === null || text.length > 65_536) return [];
-    try {
-      const signed = role === 'worker' ? decodeStored(Buffer.from(text)) : undefined;
-      const parsed = Announcement.safeParse(JSON.parse(signed?.payload.toString('utf8') ?? text));
-      if (!parsed.success || parsed.data.id !== ids[index] || parsed.data.role !== role) return [];
-      return role === 'attestor' || isOwn(parsed.data, signed) ? [parsed.data] : [];
-    } catch {
-      return [];
-    }
-  });
+export class Announcements {
+  readonly #redis: Redis;
+  readonly #keys: RedisKeys;
+  /** The newest good announcement of each worker, with the time (ms) of this process at which it was read. */
+  readonly #heard = new Map<string, { announcement: Announcement; readMs: number }>();
+
+  constructor(redis: Redis, keys: RedisKeys) {
+    this.#redis = redis;
+    this.#keys = keys;
+  }
+
+  /** Every attestor, or every worker of a pool: at most 1,000, the ones heard of last. */
+  async present(group: Group): Promise<Announcement[]> {
+    const { one, all } = placeOf(this.#keys, group);
+    const rows = await READ.run(this.#redis, [this.#keys.open], [all, MOST, MAX_TEXT, one('')]);
+    const now = performance.now();
+    for (const [id, { readMs }] of this.#heard) if (now - readMs > ANNOUNCEMENT_LIFE_MS) this.#heard.delete(id);
+    return rows.flatMap(({ id, text }) => {
+      const before = this.#heard.get(id);
+      const said = announcementIn(text, id, group);
+      if (said === undefined || said.at < (before?.announcement.at ?? '')) return before?.announcement ?? [];
+      if (said.at !== before?.announcement.at) this.#heard.set(id, { announcement: said, readMs: now });
+      return said;
+    });
+  }
+}
+
+/** The announcement in a text, if this participant of this group made it. */
+function announcementIn(text: string, id: string, group: Group): Announcement | undefined {
+  try {
+    const signed = group.role === 'worker' ? decodeStored(Buffer.from(text)) : undefined;
+    const parsed = Announcement.safeParse(JSON.parse(signed?.payload.toString('utf8') ?? text));
+    if (!parsed.success || parsed.data.id !== id || parsed.data.role !== group.role) return undefined;
+    if (group.role === 'worker' && (parsed.data.pool !== group.pool || !isOwn(parsed.data, signed))) return undefined;
+    return parsed.data;
+  } catch {
+    return undefined;
+  }
+}
+
+function parseRow(row: unknown): { id: string; text: string } {
+  const [id, text] = cells(row);
+  return { id: String(id), text: String(text) };
 }
 
 /** Whether the worker whose id this is signed it. Throws where its key is none. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { queueName } from '../../ground/redis/keys.ts';
+import { poolTag, queueName } from '../../ground/redis/keys.ts';
 import type { EngineModel } from '../engines/engine-kind.ts';
 import { ENGINES, Engines } from '../engines/engines.ts';
 
@@ -57,6 +57,13 @@ export function readCatalog(path: string, engines: Engines = new Engines(ENGINES
   const names = models.map((model) => model.name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new CodedError('catalog_invalid', `${path} names the model ${twice} twice.`);
+  const pools = [...new Set(models.map(({ pool }) => pool))];
+  const alike = pools.find((pool, at) => pools.slice(0, at).some((other) => poolTag(other) === poolTag(pool)));
+  if (alike !== undefined)
+    throw new CodedError(
+      'catalog_invalid',
+      `${path}: the pool ${alike} has the same tag as another; give it another name.`,
+    );
   return new Catalog(models.map((model) => model.located((file) => beside(path, file))));
 }
 

@@ -16,14 +16,15 @@ const dayOf = (ms: number) => new Date(ms).toISOString().slice(0, 10);
  * Which attempts are drawn for slow methods, by a secret of the day on which the job was asked. The log holds
  * a digest of each day's secret before that day begins, and the secret is published when the day's jobs have
  * ended. Then anyone can check that an attestor drew as it had to, and that it could not choose after it saw
- * the answers. All attestors with one key draw alike.
+ * the answers. The secret comes from the log's key, which all attestors of a log share: whatever keys they
+ * sign verdicts with, they draw alike, and the promised share is the share of all of them together.
  */
 export class AuditDraws {
-  readonly #signingKey: SigningKey;
+  readonly #logKey: SigningKey;
   readonly #secrets = new Map<string, Buffer>();
 
-  constructor(signingKey: SigningKey) {
-    this.#signingKey = signingKey;
+  constructor(logKey: SigningKey) {
+    this.#logKey = logKey;
   }
 
   /** The same attempt is always drawn alike, whichever attestor looks and however often. */
@@ -41,7 +42,7 @@ export class AuditDraws {
     for (const ms of [nowMs, nowMs + DAY_MS]) {
       const day = dayOf(ms);
       const payload = Buffer.from(JSON.stringify({ day, secretSha256: sha256Hex(this.#secretOf(day)) }));
-      await sequencer.logDocument('draw', this.#signingKey.public.id, payload);
+      await sequencer.logDocument('draw', this.#logKey.public.id, payload);
     }
   }
 
@@ -57,7 +58,7 @@ export class AuditDraws {
   #secretOf(day: string): Buffer {
     let secret = this.#secrets.get(day);
     if (secret === undefined) {
-      secret = createHmac('sha256', this.#signingKey.derive('countersign/draw-secret/v2')).update(day).digest();
+      secret = createHmac('sha256', this.#logKey.derive('countersign/draw-secret/v3')).update(day).digest();
       if (this.#secrets.size > 100) this.#secrets.clear();
       this.#secrets.set(day, secret);
     }

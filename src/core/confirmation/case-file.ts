@@ -49,6 +49,8 @@ export interface CaseFile {
    * nothing.
    */
   readonly leaseMs: number;
+  /** The epoch whose confirmation has its place in the log, and that place. */
+  readonly logged: { readonly epoch: number; readonly index: number } | undefined;
 }
 
 /** Reads cases in one round trip; undefined where there is no such job. */
@@ -75,16 +77,26 @@ type CaseRow = Omit<CaseFile, 'id' | 'nowMs' | 'epoch'>;
 
 function parseCases(reply: unknown): { nowMs: number; rows: (CaseRow | undefined)[] } {
   const [now, ...rows] = cells(reply);
-  return { nowMs: integer(now), rows: rows.map(optional(parseCase)) };
+  const nowMs = integer(now);
+  return { nowMs, rows: rows.map(optional((row) => parseCase(row, nowMs))) };
+}
+
+const pastOr0 = (value: string | undefined, nowMs: number): number =>
+  value !== undefined && /^\d{1,15}$/.test(value) && Number(value) <= nowMs ? Number(value) : 0;
+
+/** The epoch and the index that sequence.lua wrote. */
+function placeIn(value: string): { epoch: number; index: number } | undefined {
+  const [, epoch, index] = /^(\d+) (\d+) /.exec(value) ?? [];
+  return epoch === undefined ? undefined : { epoch: Number(epoch), index: Number(index) };
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
-function parseCase(row: unknown): CaseRow {
+function parseCase(row: unknown, nowMs: number): CaseRow {
   const all = cells(row);
   const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closed, field] =
     all;
-  const [statementLength, statement, , output, lease] = all.slice(14);
+  const [statementLength, statement, , output, lease, logged] = all.slice(14);
   const currentEpoch = Number(current);
   const [claimant = ''] = text(claim).split(' ');
   const committed = text(commit);
@@ -101,13 +113,15 @@ function parseCase(row: unknown): CaseRow {
     phase: currentEpoch === 0 || closed === 1 ? 'queued' : committed === '' ? 'running' : 'attesting',
     currentEpoch,
     claimant,
-    committedMs: committed === '' ? undefined : Number(committed.split(' ')[1]) || 0,
+    // A worker wrote it: a time that cannot be is long ago.
+    committedMs: committed === '' ? undefined : pastOr0(committed.split(' ')[1], nowMs),
     field: text(field),
     statement:
       typeof statement === 'string'
         ? { kind: 'stored', text: statement }
         : { kind: Number(statementLength) > 0 ? 'too_large' : 'missing' },
     inlineOutput: typeof output === 'string' ? output : undefined,
+    logged: placeIn(text(logged)),
     leaseMs: Number(lease) === -1 ? Infinity : Math.max(0, Number(lease)),
   };
 }

@@ -82,6 +82,11 @@ export class EnrolledWorkers {
     return this.#entries.get(id)?.entry.operator;
   }
 
+  /** Whether a worker that is on the list may serve a pool. */
+  mayServe(id: string, pool: string): boolean {
+    return this.#entries.get(id)?.entry.pools.includes(pool) ?? false;
+  }
+
   async #load(): Promise<void> {
     this.#quarantined = new Set(await this.#redis.smembers(this.#keys.quarantined));
     const modified = modifiedMs(this.#path);

@@ -9,6 +9,7 @@ import {
   CHALLENGE_EVERY_MS,
   MAX_SESSION_BYTES,
   SESSION_LIFE_MS,
+  SESSION_TYPE,
   TeeSession,
   sessionSubject,
 } from '../attestation/tee/tee-session.ts';
@@ -20,6 +21,7 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { PublicKey } from '../../ground/keys/signing-key.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { decodeStored, verifyPayload } from '../../proof/receipts/dsse.ts';
 import type { Hardware } from '../../proof/receipts/promises/tee.ts';
 
 const LOOK_EVERY_MS = 1_000;
@@ -56,6 +58,7 @@ export function readTeePolicy(path: string): { policy: TeePolicy; bytes: Buffer 
 export class HardwareSessions {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
+  readonly #pools: readonly string[];
   readonly #policy: TeePolicy;
   readonly #policySha256: string;
   readonly #collateral: Collateral;
@@ -69,6 +72,7 @@ export class HardwareSessions {
   constructor(parts: {
     redis: Redis;
     keys: RedisKeys;
+    pools: readonly string[];
     policy: TeePolicy;
     collateral: Collateral;
     blobs: BlobStore;
@@ -78,6 +82,7 @@ export class HardwareSessions {
   }) {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
+    this.#pools = parts.pools;
     this.#policy = parts.policy;
     this.#policySha256 = teePolicyDigest(parts.policy);
     this.#collateral = parts.collateral;
@@ -117,11 +122,14 @@ export class HardwareSessions {
   async #look(): Promise<number> {
     const now = Date.now();
     const challenges = await this.#challenges(now);
-    const workers = await this.#redis.zrange(this.#keys.workers, String(-MAX_WORKERS), '-1');
     const seen = new Map<string, Seen>();
-    for (const worker of workers) {
-      const found = await this.#judge(worker, challenges, now);
-      if (found !== undefined) seen.set(worker, found);
+    for (const pool of this.#pools) {
+      // Workers of the pool write these keys: what is spoilt there is no business of another pool.
+      const workers = await this.#redis.zrange(this.#keys.workers(pool), String(-MAX_WORKERS), '-1').catch(() => []);
+      for (const worker of workers) {
+        const found = await this.#judge(pool, worker, challenges, now);
+        if (found !== undefined) seen.set(worker, found);
+      }
     }
     this.#seen = seen;
     return LOOK_EVERY_MS;
@@ -141,11 +149,17 @@ export class HardwareSessions {
     return all;
   }
 
-  async #judge(worker: string, challenges: ReadonlyMap<string, number>, now: number): Promise<Seen | undefined> {
-    const key = this.#keys.hardware(worker);
+  async #judge(
+    pool: string,
+    worker: string,
+    challenges: ReadonlyMap<string, number>,
+    now: number,
+  ): Promise<Seen | undefined> {
+    const key = this.#keys.hardware(pool, worker);
     const before = this.#seen.get(worker);
-    const size = await this.#redis.strlen(key);
-    if (size === 0 || size > MAX_SESSION_BYTES) return undefined;
+    const size = await this.#redis.strlen(key).catch(() => 0);
+    // What another worker of the pool wrote in its place leaves what was found before.
+    if (size === 0 || size > MAX_SESSION_BYTES) return stillHolds(before, now) ? before : undefined;
     const text = await this.#redis.get(key);
     if (text === null) return undefined;
     const sha256 = sha256Hex(text);
@@ -161,44 +175,59 @@ export class HardwareSessions {
       const publicKey = this.#keyOf(worker);
       // It may be enrolled in a moment.
       if (publicKey === undefined) return nothing(now + RETRY_MS);
-      const session = TeeSession.parse(JSON.parse(text));
-      const madeMs = challenges.get(session.nonce);
-      if (madeMs === undefined || madeMs <= now - SESSION_LIFE_MS)
-        throw new TeeRefused('TEE_NOT_FRESH', 'The evidence answers no challenge that counts.');
-      const subject = sessionSubject(worker, publicKey.bytes, session);
-      const collateral = await this.#collateral.for(session.evidence);
-      const { properties, warnings } = await verifyTeeEvidence(
-        session.evidence,
-        collateral,
-        subject,
-        this.#policy,
-        now,
-      );
-      await this.#blobs.put(Buffer.from(text));
-      this.#logger.info({ worker, properties, warnings }, 'the machine of a worker is accepted');
-      return {
-        sha256,
-        hardware: {
-          evidence: { sha256 },
-          policy: { sha256: this.#policySha256 },
-          verifiedAt: new Date(now).toISOString(),
-          properties: [...properties],
-          warnings: [...warnings],
-        },
-        models: new Set(session.models.map(({ name, sha256: digest }) => `${name} ${digest}`)),
-        untilMs: madeMs + SESSION_LIFE_MS,
-        againMs: Infinity,
-      };
+      const signed = decodeStored(Buffer.from(text));
+      // What the worker did not sign is not its word, and leaves what was found before.
+      if (signed === undefined || !verifyPayload(publicKey, signed, SESSION_TYPE))
+        return stillHolds(before, now) ? before : nothing(now + RETRY_MS);
+      return await this.#believe(worker, publicKey, signed.payload, challenges, now);
     } catch (error) {
       if (isAboutEvidence(error)) {
         const why = error instanceof TeeRefused ? `${error.refusal}: ${error.message}` : 'it is malformed';
         this.#logger.warn({ worker }, `the machine of a worker is not accepted: ${why}`);
-        return nothing(Infinity);
+        // An old word of its own can be written by others.
+        const isOld = error instanceof TeeRefused && error.refusal === 'TEE_NOT_FRESH';
+        return isOld && stillHolds(before, now) ? before : nothing(Infinity);
       }
       this.#warn(`the machine of ${worker} cannot be judged now: ${messageOf(error)}`);
-      return before !== undefined && now < before.untilMs ? before : nothing(now + RETRY_MS);
+      return stillHolds(before, now) ? before : nothing(now + RETRY_MS);
     }
   }
+
+  /** What a session shows. Throws TeeRefused where its evidence does not hold. */
+  async #believe(
+    worker: string,
+    publicKey: PublicKey,
+    text: Buffer,
+    challenges: ReadonlyMap<string, number>,
+    now: number,
+  ): Promise<Seen> {
+    const session = TeeSession.parse(JSON.parse(text.toString('utf8')));
+    const madeMs = challenges.get(session.nonce);
+    if (madeMs === undefined || madeMs <= now - SESSION_LIFE_MS)
+      throw new TeeRefused('TEE_NOT_FRESH', 'The evidence answers no challenge that counts.');
+    const subject = sessionSubject(worker, publicKey.bytes, session);
+    const collateral = await this.#collateral.for(session.evidence);
+    const { properties, warnings } = await verifyTeeEvidence(session.evidence, collateral, subject, this.#policy, now);
+    const sha256 = await this.#blobs.put(text);
+    this.#logger.info({ worker, properties, warnings }, 'the machine of a worker is accepted');
+    return {
+      sha256,
+      hardware: {
+        evidence: { sha256 },
+        policy: { sha256: this.#policySha256 },
+        verifiedAt: new Date(now).toISOString(),
+        properties: [...properties],
+        warnings: [...warnings],
+      },
+      models: new Set(session.models.map(({ name, sha256: digest }) => `${name} ${digest}`)),
+      untilMs: madeMs + SESSION_LIFE_MS,
+      againMs: Infinity,
+    };
+  }
+}
+
+function stillHolds(seen: Seen | undefined, now: number): seen is Seen {
+  return seen?.hardware !== undefined && now < seen.untilMs;
 }
 
 /**

@@ -1,61 +1,64 @@
-import { channel } from 'node:diagnostics_channel';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { isJobId } from '../jobs/job-id.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { cells, listOf, text } from '../../ground/redis/reply.ts';
+import { loadScript } from '../../ground/redis/script.ts';
+import { isJobId } from '../jobs/job-id.ts';
 import { readCases, type CaseFile, type CaseRef } from './case-file.ts';
+import { cancellation, type Decisions } from './decisions.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
-import type { Judge } from './judge.ts';
 import { judgeRelease } from './release-judge.ts';
-import type { Sequencer } from './sequencer.ts';
-import { RECOMPUTE_QUEUE, type RecomputeQueue } from './recompute-queue.ts';
-import type { Ruling, RulingReply, Rulings } from './rulings.ts';
+import type { Ruling } from './rulings.ts';
 
-/** Published for each ruling that was applied or refused: `{ ruling, reply }`. */
-export const ruled = channel('countersign.attestor.ruled');
+const READ = loadScript(new URL('./lua/read-entries.lua', import.meta.url), listOf(parseEntry));
 
 const GROUP = 'attestors';
 const BATCH = 50;
+const LONGEST_FIELD = 128;
 /**
  * Batches that are judged, logged and ruled on at once; unread entries wait in the stream, where others can
  * take them.
  */
 const MAX_IN_HAND = 10;
-const BLOCK_MS = 2_000;
+/** Without being woken, an intake looks this often: a wake-up can be lost. */
+const LOOK_EVERY_MS = 500;
 /**
  * An entry that another attestor has held for longer is taken over: it died, or it is slower than it may be.
  */
 const TAKE_OVER_MS = 5_000;
+const INSPECT_EVERY_MS = 5_000;
+/** An honest stream's newest entry is not this far in the future. */
+const MAX_AHEAD_MS = 600_000;
 
 interface Entry {
   readonly entryId: string;
-  readonly stream: 'attest' | 'cancels';
   readonly kind: 'e' | 'r' | 'c';
-  readonly ref: CaseRef;
+  /** Absent where the entry is not of our shape: it is acknowledged and forgotten. */
+  readonly ref: CaseRef | undefined;
 }
 
 interface IntakeParts {
   readonly redis: Redis;
-  /** Used by nobody else, because it blocks. */
-  readonly blocking: Redis;
   readonly keys: RedisKeys;
-  readonly judge: Judge;
-  readonly rulings: Rulings;
-  readonly sequencer: Sequencer;
+  /** The stream that is read. */
+  readonly stream: string;
+  readonly decisions: Decisions;
   readonly enrolled: EnrolledWorkers;
-  readonly recomputations: RecomputeQueue;
   readonly consumer: string;
   readonly logger: Logger;
 }
 
 /**
- * Reads what workers commit and what users cancel, in batches, a few of them in hand at once (one is checked
- * while another waits for the log), judges, rules and acknowledges, in this order. A crash at any point
- * leaves entries that are read again; ruling twice changes nothing, because a ruling names the epoch that it
- * is about.
+ * Reads one stream: what the workers of a pool commit, or what users cancel. In batches, a few of them in
+ * hand at once (one is checked while another waits for the log), it judges, rules and acknowledges, in this
+ * order. A crash at any point leaves entries that are read again; ruling twice changes nothing, because a
+ * ruling names the epoch that it is about.
+ *
+ * A pool's stream is a mailbox that any of its workers can spoil. What was lost with it is found by the
+ * sweep; the stream itself is made anew here.
  */
 export class Intake {
   readonly #parts: IntakeParts;
@@ -64,81 +67,45 @@ export class Intake {
   #loop: Promise<void> = Promise.resolve();
   readonly #inHand = new Set<Promise<void>>();
   #lastTakeOver = 0;
+  #lastInspection = 0;
+  #isWoken = false;
+  #wakeUp: () => void = () => undefined;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
     this.#warn = rateLimited(5_000, (error, suppressed) =>
-      parts.logger.warn({ suppressed }, `intake: ${messageOf(error).slice(0, 300)}`),
+      parts.logger.warn({ suppressed, stream: parts.stream }, `intake: ${messageOf(error).slice(0, 300)}`),
     );
   }
 
-  async start(): Promise<void> {
-    await this.#createGroups();
+  start(): void {
     this.#loop = this.#run();
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#parts.blocking.disconnect();
+    this.wake();
     await this.#loop;
     await Promise.all(this.#inHand);
   }
 
-  /** Judges cases and applies what comes of it; also the sweep's way for stuck attestations. */
-  async judge(files: readonly CaseFile[]): Promise<void> {
-    const judgements = await Promise.all(
-      files.map(async (file) => ({ file, judgement: await this.#parts.judge.judgeQuickly(file) })),
-    );
-    crashPoint('attestor.after-checks');
-    const slow = judgements.filter(({ judgement }) => judgement.kind === 'slow');
-    if (slow.length > 0) {
-      await this.#parts.recomputations.add(
-        RECOMPUTE_QUEUE,
-        slow.map(({ file: { id, epoch, field, tenant, cost } }) => ({
-          name: `${id}-${epoch}`,
-          data: { id, epoch, field },
-          tenant,
-          cost,
-        })),
-      );
-    }
-    await this.rule(judgements.flatMap(({ judgement }) => (judgement.kind === 'rule' ? [judgement.ruling] : [])));
-  }
-
-  /** Applies rulings: confirmations when their verdicts stand in the log, the others at once. */
-  async rule(rulings: readonly Ruling[]): Promise<void> {
-    const confirmations = rulings.filter(({ action }) => action.kind === 'end' && action.state === 'done');
-    const others = rulings.filter((ruling) => !confirmations.includes(ruling));
-    await Promise.all([this.#apply(others), this.#log(confirmations).then((logged) => this.#apply(logged))]);
-  }
-
-  async #log(confirmations: readonly Ruling[]): Promise<Ruling[]> {
-    const verdicts = confirmations.flatMap(({ id, epoch, verdict }) =>
-      verdict === undefined ? [] : [{ id, epoch, field: verdict.field, verdict: verdict.signed }],
-    );
-    const sizes = await this.#parts.sequencer.log(verdicts);
-    return confirmations.flatMap((ruling, index) => {
-      const logSize = sizes[index];
-      return logSize === undefined ? [] : [{ ...ruling, logSize }];
-    });
-  }
-
-  /** A confirmation that meets a wish to cancel becomes a cancellation. */
-  async #apply(rulings: readonly Ruling[]): Promise<void> {
-    if (rulings.length === 0) return;
-    const replies = await this.#parts.rulings.apply(rulings);
-    crashPoint('attestor.after-rule');
-    publish(rulings, replies);
-    const cancelled = rulings.filter((_, index) => replies[index]?.kind === 'cancelled').map(cancellation);
-    if (cancelled.length > 0) publish(cancelled, await this.#parts.rulings.apply(cancelled));
+  /** Says that there may be something to read. */
+  wake(): void {
+    this.#isWoken = true;
+    this.#wakeUp();
   }
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
       try {
         while (this.#inHand.size >= MAX_IN_HAND) await Promise.race(this.#inHand);
+        await this.#inspect();
+        this.#isWoken = false;
         const entries = await this.#next();
-        if (entries.length === 0) continue;
+        if (entries.length === 0) {
+          await this.#pause();
+          continue;
+        }
         const work = this.#finish(entries).finally(() => this.#inHand.delete(work));
         this.#inHand.add(work);
       } catch (error) {
@@ -148,22 +115,35 @@ export class Intake {
     }
   }
 
+  async #pause(): Promise<void> {
+    if (this.#isWoken || this.#stopped) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, LOOK_EVERY_MS);
+      this.#wakeUp = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
   /** What fails here is not acknowledged, and comes again. */
   async #finish(entries: readonly Entry[]): Promise<void> {
     try {
       crashPoint('attestor.before-read');
-      await this.#handle(entries);
-      await this.#acknowledge(entries);
+      const failed = await this.#handle(entries);
+      await this.#acknowledge(entries.filter(({ ref }) => ref === undefined || !failed.has(ref.id)));
       crashPoint('attestor.after-ack');
     } catch (error) {
       if (!this.#isStopped()) await this.#recover(error);
     }
   }
 
+  /** A Redis that came back empty, or was replaced, has no groups; a stream of another type is none. */
   async #recover(error: unknown): Promise<void> {
     this.#warn(error);
-    // A Redis that came back empty, or was replaced, has no groups.
-    if (messageOf(error).includes('NOGROUP')) await this.#createGroups().catch(this.#warn);
+    const message = messageOf(error);
+    if (message.includes('WRONGTYPE')) await this.#remake().catch(this.#warn);
+    else if (message.includes('NOGROUP')) await this.#createGroup().catch(this.#warn);
     await sleep(100);
   }
 
@@ -171,22 +151,26 @@ export class Intake {
     return this.#stopped;
   }
 
-  async #handle(entries: readonly Entry[]): Promise<void> {
-    const { redis, keys, enrolled } = this.#parts;
+  /** Returns the jobs that could not be handled now. */
+  async #handle(entries: readonly Entry[]): Promise<ReadonlySet<string>> {
+    const { redis, keys, enrolled, decisions } = this.#parts;
+    const ours = entries.flatMap(({ kind, ref }) => (ref === undefined ? [] : [{ kind, ref }]));
     const files = await readCases(
       redis,
       keys,
-      entries.map(({ ref }) => ref),
+      ours.map(({ ref }) => ref),
     );
     const toJudge: CaseFile[] = [];
+    const toFinish: CaseFile[] = [];
     const rulings: Ruling[] = [];
-    entries.forEach((entry, index) => {
+    ours.forEach(({ kind }, index) => {
       const file = files[index];
       if (file === undefined || file.ended) return;
-      if (entry.kind === 'e') {
+      if (file.logged !== undefined) toFinish.push(file);
+      else if (kind === 'e') {
         if (file.phase === 'attesting' && file.epoch === file.currentEpoch && file.statement.kind !== 'missing')
           toJudge.push(file);
-      } else if (entry.kind === 'r') {
+      } else if (kind === 'r') {
         const ruling = judgeRelease(file, enrolled);
         if (ruling) rulings.push(ruling);
       } else if (file.phase !== 'running') {
@@ -194,117 +178,74 @@ export class Intake {
         rulings.push(cancellation(file));
       }
     });
-    await this.rule(rulings);
-    await this.judge(toJudge);
+    await decisions.rule(rulings);
+    const [{ failed }] = await Promise.all([decisions.judge(toJudge), decisions.finish(toFinish)]);
+    return new Set(failed.map(({ id }) => id));
   }
 
+  /** Entries of others that stopped half-way, else new ones. */
   async #next(): Promise<Entry[]> {
-    const { blocking, keys, consumer } = this.#parts;
-    const stale = await this.#takeOver();
-    if (stale.length > 0) return stale;
-    const reply = await blocking.xreadgroup(
-      'GROUP',
-      GROUP,
-      consumer,
-      'COUNT',
-      BATCH,
-      'BLOCK',
-      BLOCK_MS,
-      'STREAMS',
-      keys.attest,
-      keys.cancels,
-      '>',
-      '>',
-    );
-    return parseStreams(keys, reply);
+    const now = performance.now();
+    if (now - this.#lastTakeOver >= TAKE_OVER_MS / 2) {
+      this.#lastTakeOver = now;
+      const stale = await this.#read(TAKE_OVER_MS);
+      if (stale.length > 0) return stale;
+    }
+    return this.#read('');
   }
 
-  async #takeOver(): Promise<Entry[]> {
-    const now = performance.now();
-    if (now - this.#lastTakeOver < TAKE_OVER_MS / 2) return [];
-    this.#lastTakeOver = now;
-    const { redis, keys, consumer } = this.#parts;
-    const found: Entry[] = [];
-    for (const [stream, key] of [
-      ['attest', keys.attest],
-      ['cancels', keys.cancels],
-    ] as const) {
-      const reply: unknown = await redis.xautoclaim(key, GROUP, consumer, TAKE_OVER_MS, '0', 'COUNT', BATCH);
-      if (Array.isArray(reply)) found.push(...parseEntries(stream, reply[1]));
-    }
-    return found;
+  #read(heldForMs: number | ''): Promise<Entry[]> {
+    const { redis, keys, stream, consumer } = this.#parts;
+    return READ.run(redis, [keys.open], [stream, GROUP, consumer, BATCH, LONGEST_FIELD, heldForMs]);
   }
 
   async #acknowledge(entries: readonly Entry[]): Promise<void> {
-    const { redis, keys } = this.#parts;
-    const pipeline = redis.pipeline();
-    for (const stream of ['attest', 'cancels'] as const) {
-      const ids = entries.filter((entry) => entry.stream === stream).map(({ entryId }) => entryId);
-      if (ids.length === 0) continue;
-      const key = stream === 'attest' ? keys.attest : keys.cancels;
-      pipeline.xack(key, GROUP, ...ids);
-      // Workers and APIs follow the cancel stream too; it is bounded where it is written.
-      if (stream === 'attest') pipeline.xdel(key, ...ids);
-    }
-    await pipeline.exec();
+    if (entries.length === 0) return;
+    const { redis, stream } = this.#parts;
+    const ids = entries.map(({ entryId }) => entryId);
+    await redis
+      .pipeline()
+      .xack(stream, GROUP, ...ids)
+      .xdel(stream, ...ids)
+      .exec();
   }
 
-  async #createGroups(): Promise<void> {
-    const { redis, keys } = this.#parts;
-    for (const key of [keys.attest, keys.cancels]) {
-      await redis.xgroup('CREATE', key, GROUP, '0', 'MKSTREAM').catch((error: unknown) => {
-        if (!messageOf(error).includes('BUSYGROUP')) throw error;
-      });
-    }
+  async #createGroup(): Promise<void> {
+    const { redis, stream } = this.#parts;
+    await redis.xgroup('CREATE', stream, GROUP, '0', 'MKSTREAM').catch((error: unknown) => {
+      if (!messageOf(error).includes('BUSYGROUP')) throw error;
+    });
+  }
+
+  /** A stream that holds the largest id takes no entry any more. */
+  async #inspect(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#lastInspection < INSPECT_EVERY_MS) return;
+    this.#lastInspection = now;
+    const { redis, stream } = this.#parts;
+    const info: unknown = await redis.xinfo('STREAM', stream).catch((error: unknown) => {
+      if (!/no such key/.test(messageOf(error))) throw error;
+      return [];
+    });
+    const facts = Array.isArray(info) ? (info as unknown[]) : [];
+    const last = facts[facts.indexOf('last-generated-id') + 1];
+    const seconds = Number((await redis.time())[0]);
+    if (typeof last === 'string' && Number(last.split('-')[0]) > seconds * 1_000 + MAX_AHEAD_MS) await this.#remake();
+  }
+
+  async #remake(): Promise<void> {
+    const { redis, stream, logger } = this.#parts;
+    logger.warn({ stream }, 'a mailbox was spoilt and is made anew; what it held is found by the documents');
+    await redis.unlink(stream);
+    await this.#createGroup();
   }
 }
 
-/** The end of a job that somebody asked to stop and that nobody runs. */
-export function cancellation(about: { id: string; epoch: number }): Ruling {
-  return {
-    id: about.id,
-    epoch: about.epoch,
-    phases: ['queued', 'attesting'],
-    action: { kind: 'end', state: 'cancelled' },
-    code: 'cancelled',
-    detail: 'Nobody was running it any more.',
-  };
-}
-
-function publish(rulings: readonly Ruling[], replies: readonly RulingReply[]): void {
-  if (!ruled.hasSubscribers) return;
-  rulings.forEach((ruling, index) => ruled.publish({ ruling, reply: replies[index] }));
-}
-
-function parseStreams(keys: RedisKeys, reply: unknown): Entry[] {
-  if (!Array.isArray(reply)) return [];
-  return reply.flatMap((stream: unknown) =>
-    Array.isArray(stream) ? parseEntries(stream[0] === keys.attest ? 'attest' : 'cancels', stream[1]) : [],
-  );
-}
-
-/**
- * Entries of the attestation stream are hostile input: what is not of our shape is acknowledged and
- * forgotten.
- */
-function parseEntries(stream: Entry['stream'], entries: unknown): Entry[] {
-  if (!Array.isArray(entries)) return [];
-  return entries.flatMap((entry: unknown): Entry[] => {
-    if (!Array.isArray(entry) || typeof entry[0] !== 'string') return [];
-    const fields: unknown[] = Array.isArray(entry[1]) ? entry[1] : [];
-    const value = (name: string) => {
-      const at = fields.indexOf(name);
-      const found = at >= 0 && at % 2 === 0 ? fields[at + 1] : undefined;
-      return typeof found === 'string' ? found : '';
-    };
-    const [entryId, id] = [entry[0], value('id')];
-    const nothing: Entry = { entryId, stream, kind: 'c', ref: { id: '-' } };
-    if (!isJobId(id)) return [nothing];
-    if (stream === 'cancels') return [{ entryId, stream, kind: 'c', ref: { id } }];
-    const kind = value('k');
-    const field = value('field');
-    const epoch = Number(/^(\d{1,4}):[0-9a-f]{32}$/.exec(field)?.[1]);
-    if (!(epoch >= 1 && epoch <= 1_000) || (kind !== 'e' && kind !== 'r')) return [nothing];
-    return [{ entryId, stream, kind, ref: { id, epoch, field } }];
-  });
+/** Entries of a pool's stream are hostile input. */
+function parseEntry(row: unknown): Entry {
+  const [entryId = '', kind, id = '', field = ''] = cells(row).map(text);
+  if (!isJobId(id)) return { entryId, kind: 'c', ref: undefined };
+  if (kind !== 'e' && kind !== 'r') return { entryId, kind: 'c', ref: kind === 'c' ? { id } : undefined };
+  const epoch = Number(/^(\d{1,4}):[0-9a-f]{32}$/.exec(field)?.[1]);
+  return { entryId, kind, ref: epoch >= 1 && epoch <= 1_000 ? { id, epoch, field } : undefined };
 }

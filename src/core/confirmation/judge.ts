@@ -1,4 +1,5 @@
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
+import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import { STATEMENTS } from '../../proof/receipts/statements.ts';
 import type { Attempt } from '../attestation/methods/attempt.ts';
 import { STAGES, type Finding, type Method } from '../attestation/methods/method.ts';
@@ -9,8 +10,12 @@ import type { Ruling } from './rulings.ts';
 import type { Suspicions } from './suspicions.ts';
 import { Findings, signVerdict } from './verdict.ts';
 
-/** What the quick checks lead to: a ruling now, or slower methods first. */
-export type Judgement = { readonly kind: 'rule'; readonly ruling: Ruling } | { readonly kind: 'slow' };
+/**
+ * What the quick checks lead to: a ruling now, slower methods first, or nothing, because the claimant did not
+ * sign what is stored.
+ */
+export type Judgement =
+  { readonly kind: 'rule'; readonly ruling: Ruling } | { readonly kind: 'slow' } | { readonly kind: 'ignored' };
 
 export interface JudgeParts extends AttemptSources {
   readonly signingKey: SigningKey;
@@ -43,13 +48,14 @@ export class Judge {
 
   /**
    * All methods that this attempt was drawn for; the quick ones are made again, since this can be much later.
+   * Undefined where the claimant did not sign what is stored.
    * Throws where this attestor cannot run the model, or its engine fails: the case is then another
    * attestor's, or for later.
    */
-  async judgeFully(file: CaseFile): Promise<Ruling> {
+  async judgeFully(file: CaseFile): Promise<Ruling | undefined> {
     const judgement = await this.#judge(file, true);
     if (judgement.kind === 'slow') throw new Error(`${file.id} was not judged to the end.`);
-    return judgement.ruling;
+    return judgement.kind === 'rule' ? judgement.ruling : undefined;
   }
 
   async #judge(file: CaseFile, isSlow: boolean): Promise<Judgement> {
@@ -60,11 +66,13 @@ export class Judge {
       const drawn = this.#methods.filter((method) => method.stage === stage && method.isDrawn(attempt, properties));
       if (stage === 'slow' && !isSlow && drawn.length > 0) return { kind: 'slow' };
       if (stage === 'slow' && isSlow) requireDrawn(attempt, drawn);
-      const instead = await check(attempt, drawn, findings);
-      if (stage === 'slow' && drawn.length > 0) await this.#suspect(attempt, findings);
+      const { ignored, instead } = await check(attempt, drawn, findings);
+      if (ignored !== undefined) return { kind: 'ignored' };
+      if (stage === 'slow' && drawn.length > 0 && instead === undefined) await this.#suspect(attempt, findings);
       if (findings.refusals.length > 0) return { kind: 'rule', ruling: this.#refuted(file, attempt, findings) };
       if (instead !== undefined) return { kind: 'rule', ruling: { ...about(file), ...instead } };
     }
+    await this.#keep(attempt);
     return { kind: 'rule', ruling: this.#confirmed(file, attempt, findings) };
   }
 
@@ -77,6 +85,12 @@ export class Judge {
       model: attempt.ticket.predicate.model.name,
       isFlagged: refusals.length > 0,
     });
+  }
+
+  /** A large output is kept where no worker can reach it, before it is confirmed. */
+  async #keep(attempt: Attempt): Promise<void> {
+    if (attempt.evidence.predicate.outputBytes > INLINE_BYTES)
+      await this.#parts.blobs.kept.put(Buffer.from(await attempt.output()));
   }
 
   #confirmed(file: CaseFile, attempt: Attempt, findings: Findings): Ruling {
@@ -114,15 +128,16 @@ function requireDrawn({ engine, ticket }: Attempt, drawn: readonly Method[]): vo
 }
 
 /**
- * Makes the checks of one stage, up to the first that does not hold. What becomes of the attempt instead,
- * where one says it.
+ * Makes the checks of one stage, up to the first that does not hold, and returns what that one found; nothing
+ * where all hold.
  */
-async function check(attempt: Attempt, drawn: readonly Method[], findings: Findings): Promise<Finding['instead']> {
+async function check(attempt: Attempt, drawn: readonly Method[], findings: Findings): Promise<Finding> {
   for (const method of drawn) {
     const signal = method.stage === 'slow' ? AbortSignal.timeout(SLOW_CHECK_MS) : NEVER;
     const finding = await method.check(attempt, signal);
     findings.add(method, finding);
-    if (finding.instead !== undefined || (finding.refusals ?? []).length > 0) return finding.instead;
+    if (finding.ignored !== undefined || finding.instead !== undefined || (finding.refusals ?? []).length > 0)
+      return finding;
   }
-  return undefined;
+  return {};
 }

@@ -3,6 +3,8 @@ import { Attempt } from '../attestation/methods/attempt.ts';
 import type { Equipment } from '../attestation/methods/equipment.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
+import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
+import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { decodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { Keyring } from '../../proof/receipts/keyring.ts';
@@ -16,7 +18,7 @@ import type { EnrolledWorkers } from './enrolled-workers.ts';
 export interface AttemptSources {
   readonly redis: Redis;
   readonly keys: RedisKeys;
-  readonly blobs: BlobStore;
+  readonly blobs: BlobFolders;
   readonly keyring: Keyring;
   readonly enrolled: EnrolledWorkers;
   readonly catalog: Catalog;
@@ -31,6 +33,7 @@ export function openAttempt(file: CaseFile, sources: AttemptSources): Attempt {
   const { keyring, enrolled, catalog, equipment, draws, statements = STATEMENTS } = sources;
   const { ticket, signed: ticketSigned } = readTicket(file.id, file.ticket);
   const apiKey = keyring.find('api', ticketSigned.keyId, Date.parse(ticket.predicate.createdAt));
+  const handedIn = sources.blobs.ofPool(ticket.predicate.pool);
   return new Attempt(
     {
       job: file.id,
@@ -44,43 +47,52 @@ export function openAttempt(file: CaseFile, sources: AttemptSources): Attempt {
       equipment,
       keyOf: (worker) => enrolled.find(worker, file.nowMs),
       operatorOf: (worker) => enrolled.operatorOf(worker),
+      mayServe: (worker, pool) => enrolled.mayServe(worker, pool),
       isDrawn: (label, share) => draws.isDrawn(label, share, file.id, file.epoch, file.createdMs),
-      readInput: () => readInput(sources, file.id, ticket.subject[0].digest.sha256),
-      readOutput: (digest) => readOutput(sources, file, digest),
-      readTokens: (digest) => readTokens(sources, file, digest),
+      readInput: () => readInput(sources, handedIn, file.id, ticket.subject[0].digest.sha256),
+      readOutput: (digest) => readOutput(handedIn, file, digest),
+      readTokens: (digest) => readTokens(sources, handedIn, file, digest),
       readVotes: () => readVotes(sources, file, statements),
     },
     statements,
   );
 }
 
-async function readInput({ redis, keys, blobs }: AttemptSources, id: string, digest: string): Promise<string> {
+async function readInput(
+  { redis, keys }: AttemptSources,
+  handedIn: BlobStore,
+  id: string,
+  digest: string,
+): Promise<string> {
   const inline = await redis.hget(keys.ticket(id), 'input');
-  return inline ?? (await blobs.get(digest, MAX_INPUT_BYTES)).toString('utf8');
+  return inline ?? (await handedIn.get(digest, MAX_INPUT_BYTES)).toString('utf8');
 }
 
 async function readOutput(
-  { blobs }: AttemptSources,
+  handedIn: BlobStore,
   { inlineOutput }: CaseFile,
   digest: string,
 ): Promise<string | undefined> {
-  if (inlineOutput !== undefined) return inlineOutput;
-  const bytes = await blobs.get(digest, MAX_OUTPUT_BYTES).catch(() => undefined);
+  // Any worker of the pool can write beside another's evidence: only the digest says what belongs to it.
+  if (inlineOutput !== undefined && sha256Hex(inlineOutput) === digest) return inlineOutput;
+  const bytes = await handedIn.get(digest, MAX_OUTPUT_BYTES).catch(() => undefined);
+  // A small output is handed in beside its evidence; only large ones are kept as blobs.
   return bytes !== undefined && bytes.length > INLINE_BYTES ? bytes.toString('utf8') : undefined;
 }
 
 async function readTokens(
-  { redis, keys, blobs }: AttemptSources,
+  { redis, keys }: AttemptSources,
+  handedIn: BlobStore,
   file: CaseFile,
   digest: string,
 ): Promise<Buffer | undefined> {
   const key = keys.evidence(file.id);
   const field = `${file.field}:t`;
   if ((await redis.hstrlen(key, field)) <= INLINE_BYTES) {
-    const inline = await redis.hget(key, field);
-    if (inline !== null) return Buffer.from(inline, 'base64');
+    const inline = Buffer.from((await redis.hget(key, field)) ?? '', 'base64');
+    if (sha256Hex(inline) === digest) return inline;
   }
-  return blobs.get(digest, MAX_OUTPUT_BYTES).catch(() => undefined);
+  return handedIn.get(digest, MAX_OUTPUT_BYTES).catch(() => undefined);
 }
 
 /**

@@ -6,7 +6,7 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { readCases } from './case-file.ts';
-import type { Intake } from './intake.ts';
+import type { Decisions } from './decisions.ts';
 import type { Judge } from './judge.ts';
 import { RECOMPUTE_QUEUE, type Recomputation } from './recompute-queue.ts';
 
@@ -14,7 +14,7 @@ interface RecomputeParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly judge: Judge;
-  readonly intake: Intake;
+  readonly decisions: Decisions;
   readonly logger: Logger;
 }
 
@@ -45,10 +45,11 @@ export class RecomputeProcessor extends WorkerHost {
   }
 
   async process(job: Job<Recomputation>): Promise<null> {
-    const { redis, keys, judge, intake } = this.#parts;
+    const { redis, keys, judge, decisions } = this.#parts;
     const [file] = await readCases(redis, keys, [job.data]);
     if (file === undefined || file.ended || file.phase !== 'attesting' || file.epoch !== file.currentEpoch) return null;
-    await intake.rule([await judge.judgeFully(file)]);
+    const ruling = await judge.judgeFully(file);
+    if (ruling !== undefined) await decisions.rule([ruling]);
     return null;
   }
 

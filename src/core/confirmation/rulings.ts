@@ -10,7 +10,6 @@ import { loadScript } from '../../ground/redis/script.ts';
 
 const RULE = loadScript(new URL('./lua/rule.lua', import.meta.url), listOf(parseOutcome));
 
-const WAKE_STREAM_LENGTH = 10_000;
 /** The sweep looks at a job again this long after it was queued anew. */
 const REQUEUE_LOOK_MS = 2_000;
 
@@ -40,7 +39,7 @@ export type RulingReply =
   | { readonly kind: 'ended'; readonly state: string }
   | { readonly kind: 'requeued' }
   | { readonly kind: 'already'; readonly state: string }
-  | { readonly kind: 'missing' | 'fenced' | 'held' | 'cancelled' | 'unlogged' };
+  | { readonly kind: 'missing' | 'fenced' | 'held' | 'logged' | 'unlogged' };
 
 /** The only writer of ends. Rules in batches; a job that is to run again is delivered again. */
 @Injectable()
@@ -75,11 +74,7 @@ export class Rulings {
       ruling.verdict?.field ?? '',
       ruling.logSize ?? '',
     ]);
-    const outcomes = await RULE.run(
-      this.#redis,
-      [keys.open, keys.ended, keys.attestorWake],
-      [keys.prefix, WAKE_STREAM_LENGTH, REQUEUE_LOOK_MS, ...args],
-    );
+    const outcomes = await RULE.run(this.#redis, [keys.open, keys.ended], [keys.prefix, REQUEUE_LOOK_MS, ...args]);
     crashPoint('attestor.before-requeue');
     const requeued = new Map<string, FairDelivery<QueuedJob>[]>();
     rulings.forEach(({ id, epoch }, index) => {
@@ -90,7 +85,8 @@ export class Rulings {
       list.push({ name: deliveryName(id, epoch), data: { id }, tenant, cost });
       requeued.set(queue, list);
     });
-    await Promise.all([...requeued].map(([queue, deliveries]) => this.#queues.add(queue, deliveries)));
+    // A queue that its workers have spoilt is repaired, and then the sweep delivers again.
+    await Promise.allSettled([...requeued].map(([queue, deliveries]) => this.#queues.add(queue, deliveries)));
     return outcomes.map((outcome) => (outcome.kind === 'requeued' ? { kind: outcome.kind } : outcome));
   }
 }
@@ -111,7 +107,7 @@ function parseOutcome(row: unknown): Outcome {
     case 'missing':
     case 'fenced':
     case 'held':
-    case 'cancelled':
+    case 'logged':
     case 'unlogged':
       return { kind };
     default:

@@ -132,14 +132,20 @@ export class Sequencer {
     });
     const places = await SEQUENCE.run(redis, [keys.log, keys.logTail], [keys.prefix, ...args]);
     crashPoint('attestor.after-sequence');
-    const sizes = verdicts.map(async (_, at) => {
-      const index = places[at];
-      if (index === undefined) return undefined;
-      return new Promise<number>((resolve) => this.#waiters.push({ index, resolve }));
-    });
+    return Promise.all(
+      verdicts.map(async (_, at) => {
+        const index = places[at];
+        return index === undefined ? undefined : this.sizeBeyond(index);
+      }),
+    );
+  }
+
+  /** Resolves to the size of a published checkpoint that holds the entry with this index. */
+  sizeBeyond(index: number): Promise<number> {
+    const size = new Promise<number>((resolve) => this.#waiters.push({ index, resolve }));
     this.#isWoken = true;
     this.#wake();
-    return Promise.all(sizes);
+    return size;
   }
 
   /**

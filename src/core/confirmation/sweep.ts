@@ -1,15 +1,16 @@
 import type { Redis } from 'ioredis';
 import type { PoolQueues } from '../../ground/bull/fair-queues.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { poolOfQueue, type RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
-import { integer } from '../../ground/redis/reply.ts';
+import { integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { readCases, type CaseFile } from './case-file.ts';
-import { cancellation, type Intake } from './intake.ts';
+import { cancellation, type Decisions } from './decisions.ts';
 import { deliveryName, type Ruling } from './rulings.ts';
 
+const OTHER_COMMITS = loadScript(new URL('./lua/other-commits.lua', import.meta.url), listOf(text));
 const PRUNE = loadScript(new URL('./lua/prune.lua', import.meta.url), integer);
 
 const BATCH = 200;
@@ -23,6 +24,10 @@ const ATTEST_GRACE_MS = 60_000;
 const STOP_GRACE_MS = 2_000;
 const PRUNE_EVERY_MS = 5_000;
 const PRUNE_BATCH = 500;
+/** Cases that wait for the log at once. */
+const MAX_IN_HAND = 5_000;
+/** So many commits beside the first of an epoch are looked at; an honest epoch has none. */
+const MAX_BESIDE = 50;
 
 /**
  * Looks after every open job whose time has come: expired, cancelled, abandoned by its worker, lost by the
@@ -32,11 +37,14 @@ const PRUNE_BATCH = 500;
 export class Sweep {
   readonly #parts: SweepParts;
   readonly #looks: PeriodicTask;
+  readonly #warn: (error: unknown) => void;
+  /** Jobs whose confirmation waits for the log. */
+  readonly #inHand = new Set<string>();
   #lastPrune = 0;
 
   constructor(parts: SweepParts) {
     this.#parts = parts;
-    const warn = rateLimited(5_000, (error, suppressed) =>
+    this.#warn = rateLimited(5_000, (error, suppressed) =>
       parts.logger.warn({ suppressed }, `sweep: ${messageOf(error).slice(0, 300)}`),
     );
     this.#looks = new PeriodicTask(
@@ -44,7 +52,7 @@ export class Sweep {
         await this.once();
         return parts.everyMs;
       },
-      warn,
+      this.#warn,
       parts.everyMs,
     );
   }
@@ -69,6 +77,7 @@ export class Sweep {
     const next: [number, string][] = [];
     const gone: string[] = [];
     const toJudge: CaseFile[] = [];
+    const toFinish: CaseFile[] = [];
     const rulings: Ruling[] = [];
     const undelivered: CaseFile[] = [];
     due.forEach((id, index) => {
@@ -77,8 +86,9 @@ export class Sweep {
         gone.push(id);
         return;
       }
-      const ruling = overdue(file);
-      if (ruling) rulings.push(ruling);
+      const ruling = file.logged === undefined ? overdue(file) : undefined;
+      if (file.logged !== undefined) toFinish.push(file);
+      else if (ruling) rulings.push(ruling);
       else if (file.phase === 'queued') undelivered.push(file);
       else if (file.phase === 'attesting' && shouldJudge(file)) toJudge.push(file);
       next.push([nextLook(file), id]);
@@ -86,10 +96,50 @@ export class Sweep {
     if (gone.length > 0) await redis.zrem(keys.open, ...gone);
     // XX: a job that ended in the meantime must not come back.
     if (next.length > 0) await redis.zadd(keys.open, 'XX', ...next.flat());
-    await this.#parts.intake.rule(rulings);
-    await this.#parts.intake.judge(toJudge);
-    await this.#redeliver(undelivered);
-    await this.#prune();
+    this.#beside(toJudge, (all) => this.#judge(all));
+    this.#beside(toFinish, (all) => this.#parts.decisions.finish(all));
+    // Each by itself: what one meets holds up no other.
+    const results = await Promise.allSettled([
+      this.#parts.decisions.rule(rulings),
+      this.#redeliver(undelivered),
+      this.#prune(),
+    ]);
+    for (const result of results) if (result.status === 'rejected') this.#warn(result.reason);
+  }
+
+  /**
+   * Does what waits for the log beside the looks: a witness that does not answer holds up no deadline and no
+   * lost worker. A case is in hand once.
+   */
+  #beside(files: readonly CaseFile[], work: (files: readonly CaseFile[]) => Promise<void>): void {
+    const fresh = files.filter(({ id }) => !this.#inHand.has(id)).slice(0, MAX_IN_HAND - this.#inHand.size);
+    if (fresh.length === 0) return;
+    for (const { id } of fresh) this.#inHand.add(id);
+    void work(fresh)
+      .catch(this.#warn)
+      .finally(() => {
+        for (const { id } of fresh) this.#inHand.delete(id);
+      });
+  }
+
+  /**
+   * Judges what was committed and not heard of. Where the claimant did not sign what stands first, somebody
+   * else wrote it: the claimant's own may stand beside it, and if its lease has run out without one, it is
+   * lost.
+   */
+  async #judge(files: readonly CaseFile[]): Promise<void> {
+    const { redis, keys, decisions } = this.#parts;
+    const { ignored } = await decisions.judge(files);
+    const silent: CaseFile[] = [];
+    for (const file of ignored) {
+      const args = [keys.prefix, file.id, file.epoch, file.field, MAX_BESIDE];
+      const fields = await OTHER_COMMITS.run(redis, [keys.open], args);
+      const refs = fields.map((field) => ({ id: file.id, epoch: file.epoch, field }));
+      const beside = (await readCases(redis, keys, refs)).filter((one) => one?.statement.kind === 'stored');
+      const found = await decisions.judge(beside.flatMap((one) => one ?? []));
+      if (found.ignored.length === beside.length && file.leaseMs === 0) silent.push(file);
+    }
+    await decisions.rule(silent.map(lostWorker));
   }
 
   /**
@@ -100,7 +150,7 @@ export class Sweep {
   async #redeliver(files: readonly CaseFile[]): Promise<void> {
     const { redis, keys, queues, logger } = this.#parts;
     for (const file of files) {
-      const base = `${keys.poolQueues}:${file.queue}:`;
+      const base = `${keys.poolQueues(poolOfQueue(file.queue))}:${file.queue}:`;
       const name = deliveryName(file.id, file.currentEpoch);
       const reply = await redis
         .multi()
@@ -134,7 +184,7 @@ interface SweepParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly queues: PoolQueues;
-  readonly intake: Intake;
+  readonly decisions: Decisions;
   readonly everyMs: number;
   readonly keepMs: number;
   readonly keepJobs: number;
@@ -159,22 +209,26 @@ function overdue(file: CaseFile): Ruling | undefined {
     case 'running':
       if (file.leaseMs === 0 && file.cancelAsked) return end('cancelled', 'The worker that ran it was lost.');
       if (file.nowMs > file.deadlineMs + STOP_GRACE_MS) return end('expired', 'The deadline passed while the job ran.');
-      if (file.leaseMs === 0) {
-        return {
-          ...about,
-          phases: ['running'],
-          action: { kind: 'lost' },
-          code: 'attempts_exhausted',
-          detail: 'The worker that ran it was lost.',
-        };
-      }
-      return undefined;
+      return file.leaseMs === 0 ? lostWorker(file) : undefined;
     case 'attesting':
       if (file.cancelAsked) return cancellation(about);
       if (file.nowMs > file.deadlineMs + ATTEST_GRACE_MS)
         return end('expired', 'The deadline passed before the answer was confirmed.');
       return undefined;
   }
+}
+
+/** The attempt of a worker whose lease has run out before it committed anything. */
+function lostWorker(file: CaseFile): Ruling {
+  return {
+    id: file.id,
+    epoch: file.currentEpoch,
+    // `attesting` where another worker has entered a commit in its place.
+    phases: ['running', 'attesting'],
+    action: { kind: 'lost' },
+    code: 'attempts_exhausted',
+    detail: 'The worker that ran it was lost.',
+  };
 }
 
 /** Evidence that is missing although it was announced: somebody squats; the claimant may still come. */

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { WAKE_STREAM_LENGTH, type Claim } from './claims.ts';
+import type { Claim } from './claims.ts';
 
 const FLUSH_MS = 40;
 /**
@@ -18,15 +18,17 @@ export class ChunkStream {
   readonly #keys: RedisKeys;
   readonly #claim: Claim;
   readonly #worker: string;
+  readonly #channel: string;
   #text = '';
   #count = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(redis: Redis, keys: RedisKeys, claim: Claim, worker: string) {
+  constructor(redis: Redis, keys: RedisKeys, pool: string, claim: Claim, worker: string) {
     this.#redis = redis;
     this.#keys = keys;
     this.#claim = claim;
     this.#worker = worker;
+    this.#channel = keys.piecesChannel(pool);
   }
 
   /** Adds a piece of text, to be sent within 40 ms. */
@@ -51,7 +53,7 @@ export class ChunkStream {
       .pipeline()
       .xadd(key, '*', 'e', this.#claim.epoch, 'w', this.#worker, 'n', this.#count, 'd', this.#text)
       .pexpire(key, CHUNK_LIFE_MS)
-      .xadd(this.#keys.workerWake, 'MAXLEN', '~', WAKE_STREAM_LENGTH, '*', 'ids', this.#claim.id)
+      .publish(this.#channel, this.#claim.id)
       .exec()
       .catch(() => undefined);
     this.#text = '';

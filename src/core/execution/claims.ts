@@ -15,7 +15,6 @@ const COMMIT = loadScript(
 
 /** Claiming pauses while more commits than this wait for attestation, which bounds unconfirmed work. */
 export const ATTESTATION_BACKLOG = 20_000;
-export const WAKE_STREAM_LENGTH = 10_000;
 const MAX_ITEMS = 64;
 
 /** One attempt at a job that this worker holds. The token distinguishes this delivery from every other. */
@@ -59,7 +58,7 @@ export class Claims {
 
   constructor(redis: Redis, keys: RedisKeys, worker: string, leaseMs: number) {
     this.#claims = new Coalescer(MAX_ITEMS, async (wanted) => {
-      const args = [keys.prefix, worker, leaseMs, MAX_EPOCHS, ATTESTATION_BACKLOG, WAKE_STREAM_LENGTH];
+      const args = [keys.prefix, worker, leaseMs, MAX_EPOCHS, ATTESTATION_BACKLOG];
       const replies = await CLAIM.run(
         redis,
         [keys.lease(wanted[0]?.id ?? '')],

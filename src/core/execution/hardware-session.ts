@@ -6,6 +6,7 @@ import { TeeEvidence } from '../attestation/tee/tee-evidence.ts';
 import {
   CHALLENGE_EVERY_MS,
   SESSION_LIFE_MS,
+  SESSION_TYPE,
   sessionSubject,
   type TeeSession,
 } from '../attestation/tee/tee-session.ts';
@@ -13,7 +14,8 @@ import { workerBinding } from '../attestation/tee/worker-binding.ts';
 import type { Engine } from '../engines/engine.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { workerIdOf, type PublicKey } from '../../ground/keys/signing-key.ts';
+import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
+import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 
@@ -31,7 +33,8 @@ const MAX_OUTPUT_BYTES = 786_432;
 export class HardwareSession {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
-  readonly #key: PublicKey;
+  readonly #pool: string;
+  readonly #key: SigningKey;
   readonly #models: TeeSession['models'];
   readonly #command: string;
   readonly #logger: Logger;
@@ -41,13 +44,15 @@ export class HardwareSession {
   constructor(parts: {
     redis: Redis;
     keys: RedisKeys;
-    key: PublicKey;
+    pool: string;
+    key: SigningKey;
     engines: readonly Engine[];
     command: string;
     logger: Logger;
   }) {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
+    this.#pool = parts.pool;
     this.#key = parts.key;
     this.#models = parts.engines.map(({ model: { name, sha256 } }) => ({ name, sha256 }));
     this.#command = parts.command;
@@ -69,7 +74,7 @@ export class HardwareSession {
   async #look(): Promise<number> {
     const [nonce] = await this.#redis.zrange(this.#keys.challenges, '-1', '-1');
     if (nonce === undefined || nonce === this.#answered) return LOOK_EVERY_MS;
-    const worker = workerIdOf(this.#key);
+    const worker = workerIdOf(this.#key.public);
     const gpuText = await this.#ask('gpu', nonce);
     const gpu = TeeEvidence.shape.gpu.parse(JSON.parse(gpuText) ?? undefined);
     const gpuBytes =
@@ -79,7 +84,7 @@ export class HardwareSession {
           ? Buffer.from(gpu.evidence, 'base64')
           : Buffer.from(gpu.bundle);
     const reportData = workerBinding({
-      ...sessionSubject(worker, this.#key.bytes, { nonce, models: this.#models }),
+      ...sessionSubject(worker, this.#key.public.bytes, { nonce, models: this.#models }),
       gpuEvidenceSha256: gpuBytes === undefined ? Buffer.alloc(0) : createHash('sha256').update(gpuBytes).digest(),
     });
     const cpu = TeeEvidence.shape.cpu.parse(JSON.parse(await this.#ask('cpu', reportData.toString('hex'))));
@@ -90,8 +95,8 @@ export class HardwareSession {
       evidence: { version: 1, cpu, ...(gpu === undefined ? {} : { gpu }) },
     };
     await this.#redis.set(
-      this.#keys.hardware(worker),
-      JSON.stringify(session),
+      this.#keys.hardware(this.#pool, worker),
+      encodeStored(signPayload(this.#key, Buffer.from(JSON.stringify(session)), SESSION_TYPE)),
       'PX',
       SESSION_LIFE_MS + CHALLENGE_EVERY_MS,
     );

@@ -1,6 +1,5 @@
 import { freemem } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
@@ -23,6 +22,7 @@ const RENEW = loadScript(new URL('./lua/renew.lua', import.meta.url), listOf(int
 const Start = z.object({
   access: z.object({ url: z.string(), user: z.string().optional(), password: z.string().optional() }),
   shard: z.string(),
+  pool: z.string(),
   leaseMs: z.number(),
   heartbeatMs: z.number(),
   stallMs: z.number(),
@@ -34,7 +34,7 @@ const Start = z.object({
 
 /** A message from the main thread. Leases are not sent: the two threads share the lease table. */
 export type HeartbeatCommand =
-  { readonly kind: 'announce'; readonly announcement: Announcement } | { readonly kind: 'stop' };
+  { readonly kind: 'announce'; readonly announcement: Omit<Announcement, 'at'> } | { readonly kind: 'stop' };
 
 /** A message to the main thread. */
 export type HeartbeatEvent =
@@ -53,14 +53,14 @@ const redis = openRedis(
   'prompt',
   logger,
 );
-const tail = openRedis(
+const stops = openRedis(
   { url: start.access.url, user: start.access.user, password: start.access.password },
   'patient',
   logger,
 );
 const ticks = new Int32Array(start.ticks);
 const leases = LeaseTable.over(start.leases);
-let announcement: Announcement | undefined;
+let announcement: Omit<Announcement, 'at'> | undefined;
 let lastTick = 0;
 let lastTickAt = performance.now();
 let stopped = false;
@@ -108,37 +108,24 @@ async function beat(): Promise<void> {
 }
 
 /**
- * Follows the cancel stream, so that a cancelled job stops within a round trip and not within a heartbeat.
+ * Hears what is to stop, so that a cancelled job stops within a round trip; a lost message costs a heartbeat.
  */
-async function followCancels(): Promise<void> {
-  let last = '$';
-  while (!stopped) {
-    try {
-      const reply = await tail.xread('COUNT', 100, 'BLOCK', 5_000, 'STREAMS', keys.cancels, last);
-      for (const [, entries] of reply ?? []) {
-        for (const [entryId, fields] of entries) {
-          last = entryId;
-          const id = fields[1];
-          if (id !== undefined && leases.read().some((held) => held.id === id)) emit({ kind: 'cancelled', id });
-        }
-      }
-    } catch (error) {
-      if (isStopped()) return;
-      logger.warn(`cancel stream: ${messageOf(error).slice(0, 200)}`);
-      await sleep(500);
-    }
-  }
-}
-
-function isStopped(): boolean {
-  return stopped;
+function hearStops(): void {
+  const stopping = (id: string) => {
+    if (leases.read().some((held) => held.id === id)) emit({ kind: 'cancelled', id });
+  };
+  stops.on('message', (_channel: string, text: string) => text.split(' ').forEach(stopping));
+  stops.subscribe(keys.stopsChannel(start.pool)).catch((error: unknown) => {
+    if (!stopped) logger.warn(`stops are not heard: ${messageOf(error).slice(0, 200)}`);
+  });
 }
 
 async function stop(): Promise<void> {
   stopped = true;
-  if (announcement) await withdraw(redis, keys, 'worker', announcement.id).catch(() => undefined);
+  if (announcement)
+    await withdraw(redis, keys, { role: 'worker', pool: start.pool }, announcement.id).catch(() => undefined);
   redis.disconnect();
-  tail.disconnect();
+  stops.disconnect();
   emit({ kind: 'stopped' });
   port.close();
 }
@@ -149,4 +136,4 @@ setInterval(() => {
   renew().catch((error: unknown) => logger.warn(`leases not renewed: ${messageOf(error).slice(0, 200)}`));
 }, start.heartbeatMs).unref();
 setInterval(() => void beat(), ANNOUNCE_EVERY_MS).unref();
-void followCancels();
+hearStops();

@@ -10,6 +10,7 @@ const TICK_MS = 100;
 export interface HeartbeatOptions {
   readonly access: RedisAccess;
   readonly shard: string;
+  readonly pool: string;
   readonly leaseMs: number;
   readonly heartbeatMs: number;
   readonly stallMs: number;
@@ -74,7 +75,7 @@ export class Heartbeat {
     this.#leases.drop(this.#held(claim));
   }
 
-  announce(announcement: Announcement): void {
+  announce(announcement: Omit<Announcement, 'at'>): void {
     this.#tell({ kind: 'announce', announcement });
   }
 

@@ -207,7 +207,7 @@ export class JobRunner {
   ): Promise<EngineResult> {
     // A vote is sealed: another worker could copy what is streamed.
     const isSealed = PROMISES.isSealed(ticket.predicate.policy);
-    const chunks = new ChunkStream(this.#parts.redis, this.#parts.keys, claim, this.#worker.id);
+    const chunks = new ChunkStream(this.#parts.redis, this.#parts.keys, ticket.predicate.pool, claim, this.#worker.id);
     const run = engine.run(workOf(ticket), input, signal);
     try {
       for (;;) {

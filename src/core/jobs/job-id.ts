@@ -1,13 +1,15 @@
 import { freshRandom } from '../../ground/keys/random.ts';
+import { poolTag } from '../../ground/redis/keys.ts';
 import { JOB_ID } from '../../proof/receipts/fields.ts';
 
 const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
 
 /**
- * A new job id: `job_` and a ULID in lower case, which is 48 bits of time (ms) and 80 random bits. Ids sort
- * by creation, hold nothing that BullMQ refuses (a colon, or digits only), and cannot be guessed.
+ * A new job id: `job_`, the tag of the pool, and a ULID in lower case, which is 48 bits of time (ms) and 80
+ * random bits. The ids of a pool sort by creation, hold nothing that BullMQ refuses (a colon, or digits
+ * only), and cannot be guessed.
  */
-export function newJobId(nowMs: number): string {
+export function newJobId(pool: string, nowMs: number): string {
   let text = '';
   for (let time = nowMs, digit = 0; digit < 10; digit += 1) {
     text = (CROCKFORD[time % 32] ?? '') + text;
@@ -15,7 +17,7 @@ export function newJobId(nowMs: number): string {
   }
   // Five bits of each byte, sixteen times.
   for (const byte of freshRandom(16)) text += CROCKFORD[byte & 31] ?? '';
-  return `job_${text}`;
+  return `job_${poolTag(pool)}${text}`;
 }
 
 /** Whether a text has the form of a job id. Any other text is answered like an unknown job. */

@@ -1,12 +1,13 @@
 import type { Redis } from 'ioredis';
-import { cells, listOf, optional } from '../../ground/redis/reply.ts';
+import { cells, integer, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
+import { WorkerId } from '../../proof/receipts/fields.ts';
 import { CLOSINGS, isFinal, type JobState } from '../../proof/contract/job-states.ts';
 
-const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url), listOf(optional(parseJob)));
+const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url), parseJobs);
 
 /**
  * More attempts than a ticket may ask for, so that epochs claimed by a hostile worker cannot hide a later
@@ -58,7 +59,12 @@ export class JobReader {
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 const optionalNumber = (value: unknown): number | undefined => (typeof value === 'string' ? Number(value) : undefined);
 
-function parseJob(row: unknown): Omit<JobView, 'id'> {
+function parseJobs(reply: unknown): (Omit<JobView, 'id'> | undefined)[] {
+  const [now, ...rows] = cells(reply);
+  return rows.map(optional((row) => parseJob(row, integer(now))));
+}
+
+function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
   const [
     tenant,
     model,
@@ -74,8 +80,10 @@ function parseJob(row: unknown): Omit<JobView, 'id'> {
     reason,
     epochs,
   ] = cells(row);
-  const attempts = parseAttempts(Array.isArray(epochs) ? epochs : []);
   const ending = parseEnding(state, ended, epoch, reason);
+  const claimed = parseAttempts(Array.isArray(epochs) ? epochs : [], { from: Number(created), to: nowMs });
+  // What a worker claims after the end is no attempt at this job.
+  const attempts = ending === undefined ? claimed : claimed.slice(0, ending.epoch);
   return {
     tenant: text(tenant),
     model: text(model),
@@ -91,21 +99,34 @@ function parseJob(row: unknown): Omit<JobView, 'id'> {
   };
 }
 
-function parseAttempts(fields: readonly unknown[]): Attempt[] {
+/**
+ * Claims and commits as workers wrote them, with any of a worker's powers: a time that cannot be is moved
+ * into the life of the job, and a name that no worker has is left out.
+ */
+function parseAttempts(fields: readonly unknown[], life: { from: number; to: number }): Attempt[] {
   const attempts: Attempt[] = [];
   for (let at = 0; at + 2 < fields.length; at += 3) {
-    const [worker = '', , claimedMs = '0'] = text(fields[at]).split(' ');
+    const [worker = '', , claimed] = text(fields[at]).split(' ');
     const commit = text(fields[at + 1]);
+    const claimedMs = within(life, claimed);
     attempts.push({
       epoch: at / 3 + 1,
-      worker,
-      claimedMs: Number(claimedMs) || 0,
-      committedMs: commit === '' ? undefined : Number(commit.split(' ')[1]) || 0,
+      worker: isWorkerId(worker) ? worker : '',
+      claimedMs,
+      committedMs: commit === '' ? undefined : within({ from: claimedMs, to: life.to }, commit.split(' ')[1]),
       closed: parseClosing(fields[at + 2]),
     });
   }
   return attempts;
 }
+
+/** The time (ms) in a text, moved into these bounds. */
+function within({ from, to }: { from: number; to: number }, text = ''): number {
+  const ms = /^\d{1,15}$/.test(text) ? Number(text) : from;
+  return Math.max(from, Math.min(ms, to));
+}
+
+const isWorkerId = (text: string) => WorkerId.safeParse(text).success;
 
 /** `x<epoch>` as the attestor writes it: why, worker, time (ms), detail. */
 function parseClosing(value: unknown): Closing | undefined {

@@ -1,12 +1,12 @@
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import type { BlobStore } from '../../ground/blobs/blob-store.ts';
+import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { isJobId } from './job-id.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { JobReader, JobView } from './job.reader.ts';
 import { isFinal, type JobState } from '../../proof/contract/job-states.ts';
-import { MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
+import { INLINE_BYTES, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import { decodeStored, verifyPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { Keyring } from '../../proof/receipts/keyring.ts';
 import { parseCheckpoint } from '../../proof/tlog/checkpoint.ts';
@@ -20,7 +20,7 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { Chunk } from './job-events.ts';
 import { LOOK_AGAIN_MS, waitFor, type Wake } from './wake.ts';
 
-const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url), oneOf('missing', 'final', 'asked'));
+const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url), oneOf('missing', 'final', 'asked', 'logged'));
 const READ_CHUNKS = loadScript(new URL('./lua/read-chunks.lua', import.meta.url), parseChunks);
 
 const CANCEL_STREAM_LENGTH = 10_000;
@@ -68,7 +68,7 @@ export class Jobs {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
   readonly #reader: JobReader;
-  readonly #blobs: BlobStore;
+  readonly #blobs: BlobFolders;
   readonly #wake: Wake;
   readonly #log: LogReader;
   readonly #keyring: Keyring;
@@ -78,7 +78,7 @@ export class Jobs {
     redis: Redis;
     keys: RedisKeys;
     reader: JobReader;
-    blobs: BlobStore;
+    blobs: BlobFolders;
     wake: Wake;
     log: LogReader;
     keyring: Keyring;
@@ -173,14 +173,15 @@ export class Jobs {
 
   /** What the surface that submitted the job stored with it, or undefined. */
   async surface(id: string): Promise<string | undefined> {
-    return (await this.#redis.hget(this.#keys.ticket(id), 'surface')) ?? undefined;
+    return (await this.#redis.hget(this.#keys.job(id), 'surface')) ?? undefined;
   }
 
   /**
-   * Asks for the job to be cancelled; returns whether it is final already. The attestor ends it once no
-   * worker runs it. Throws CodedError `job_not_found`.
+   * Asks for the job to be cancelled. The attestor ends it once no worker runs it. `final`: it has ended
+   * already; `logged`: its confirmation has its place in the log, and it will be done. Throws CodedError
+   * `job_not_found`.
    */
-  async cancel(tenant: string, id: string): Promise<'asked' | 'final'> {
+  async cancel(tenant: string, id: string): Promise<'asked' | 'final' | 'logged'> {
     const view = await this.get(tenant, id);
     if (isFinal(view.state)) return 'final';
     const reply = await CANCEL.run(
@@ -201,13 +202,23 @@ export class Jobs {
     const { field, evidence, verdict, confirmed } = await this.#documents(tenant, id);
     const statement = Evidence.parse(JSON.parse(evidence.payload.toString('utf8')));
     const sha256 = statement.subject[0].digest.sha256;
-    const inline = await this.#redis.hgetBuffer(this.#keys.evidence(id), `${field}:o`);
     return {
-      bytes: inline ?? (await this.#blobs.get(sha256, MAX_OUTPUT_BYTES)),
+      bytes: (await this.#inlineOutput(id, field, sha256)) ?? (await this.#blobs.kept.get(sha256, MAX_OUTPUT_BYTES)),
       sha256,
       usage: confirmed.usage ?? statement.predicate.usage,
       verdict: verdict.payload,
     };
+  }
+
+  /**
+   * The small output beside the evidence, if it has this digest: any worker of the pool can write beside
+   * another's evidence.
+   */
+  async #inlineOutput(id: string, field: string, sha256: string): Promise<Buffer | undefined> {
+    const key = this.#keys.evidence(id);
+    if ((await this.#redis.hstrlen(key, `${field}:o`)) > INLINE_BYTES) return undefined;
+    const inline = await this.#redis.hgetBuffer(key, `${field}:o`);
+    return inline !== null && sha256Hex(inline) === sha256 ? inline : undefined;
   }
 
   /** The text of the receipt file. Throws like `output`. */

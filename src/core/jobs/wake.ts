@@ -1,40 +1,53 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import { isJobId } from './job-id.ts';
 
-const BLOCK_MS = 5_000;
 /** A waiter reads again this often without a wake-up, because a wake-up can be lost and a document cannot. */
-export const LOOK_AGAIN_MS = 2_000;
+export const LOOK_AGAIN_MS = 1_000;
+/** No honest message names more jobs than fit into this many characters. */
+const MAX_MESSAGE = 65_536;
+
+interface WakeParts {
+  /** Two connections that do nothing else. Floods by workers reach only the second. */
+  readonly trusted: Redis;
+  readonly fromPools: Redis;
+  readonly keys: RedisKeys;
+  readonly pools: readonly string[];
+  readonly logger: Logger;
+}
 
 /**
- * Tells waiters that the documents of a job may have changed. It follows the wake streams from their end.
- * After a lost connection it wakes every waiter, because it cannot know what it missed.
+ * Tells waiters that the documents of a job may have changed. It is told by pub/sub, by trusted roles and by
+ * the workers of each pool; what workers say wakes somebody for nothing at worst. After a lost connection it
+ * wakes every waiter, because it cannot know what it missed.
  */
 export class Wake {
-  readonly #redis: Redis;
-  readonly #keys: RedisKeys;
+  readonly #parts: WakeParts;
   readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #hearers = new Set<(id: string) => void>();
   readonly #warn: (error: unknown) => void;
   #stopped = false;
-  #loop: Promise<void> | undefined;
 
-  /** `redis` must be a connection of its own, because reads on it block. */
-  constructor(redis: Redis, keys: RedisKeys, logger: Logger) {
-    this.#redis = redis;
-    this.#keys = keys;
-    this.#warn = rateLimited(5_000, (error) => logger.warn(`wake: ${messageOf(error).slice(0, 200)}`));
+  constructor(parts: WakeParts) {
+    this.#parts = parts;
+    this.#warn = rateLimited(5_000, (error) => parts.logger.warn(`wake: ${messageOf(error).slice(0, 200)}`));
   }
 
   start(): void {
-    this.#loop = this.#follow();
+    const { trusted, fromPools, keys, pools } = this.#parts;
+    this.#follow(trusted, [keys.changesChannel, keys.admittedChannel]);
+    this.#follow(
+      fromPools,
+      pools.flatMap((pool) => [keys.piecesChannel(pool), keys.commitsChannel(pool)]),
+    );
   }
 
-  async stop(): Promise<void> {
+  stop(): void {
     this.#stopped = true;
-    this.#redis.disconnect();
-    await this.#loop;
+    this.#parts.trusted.disconnect();
+    this.#parts.fromPools.disconnect();
   }
 
   /** Calls `wake` at each wake-up of the job until the result is disposed of. */
@@ -50,52 +63,28 @@ export class Wake {
     };
   }
 
-  async #follow(): Promise<void> {
-    let last: Map<string, string> | undefined;
-    while (!this.#stopped) {
-      try {
-        last ??= await this.#ends();
-        const reply = await this.#redis.xread(
-          'COUNT',
-          500,
-          'BLOCK',
-          BLOCK_MS,
-          'STREAMS',
-          ...last.keys(),
-          ...last.values(),
-        );
-        for (const [stream, entries] of reply ?? []) {
-          for (const [entryId, fields] of entries) {
-            last.set(stream, entryId);
-            for (let at = 0; at + 1 < fields.length; at += 2) {
-              if (fields[at] === 'ids' || fields[at] === 'id')
-                for (const id of (fields[at + 1] ?? '').split(' ')) this.#wake(id);
-            }
-          }
-        }
-      } catch (error) {
-        if (this.#isStopped()) return;
-        this.#warn(error);
-        last = undefined;
-        await sleep(200);
-        for (const id of this.#waiting.keys()) this.#wake(id);
-      }
-    }
+  /** Calls `hear` with the id of every job that may have changed, until the result is disposed of. */
+  hear(hear: (id: string) => void): Disposable {
+    this.#hearers.add(hear);
+    return { [Symbol.dispose]: () => this.#hearers.delete(hear) };
   }
 
-  /** The last entry of each stream now. */
-  async #ends(): Promise<Map<string, string>> {
-    const streams = [this.#keys.workerWake, this.#keys.attestorWake, this.#keys.attest];
-    const found = await Promise.all(streams.map((stream) => this.#redis.xrevrange(stream, '+', '-', 'COUNT', 1)));
-    return new Map(streams.map((stream, index) => [stream, found[index]?.[0]?.[0] ?? '0-0']));
-  }
-
-  #isStopped(): boolean {
-    return this.#stopped;
+  #follow(redis: Redis, channels: readonly string[]): void {
+    redis.on('message', (_channel: string, text: string) => {
+      if (text.length > MAX_MESSAGE) return;
+      for (const id of text.split(' ')) if (isJobId(id)) this.#wake(id);
+    });
+    redis.on('ready', () => {
+      for (const id of this.#waiting.keys()) this.#wake(id);
+    });
+    redis.subscribe(...channels).catch((error: unknown) => {
+      if (!this.#stopped) this.#warn(error);
+    });
   }
 
   #wake(id: string): void {
     for (const wake of this.#waiting.get(id) ?? []) wake();
+    for (const hear of this.#hearers) hear(id);
   }
 }
 

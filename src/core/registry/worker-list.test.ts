@@ -9,7 +9,7 @@ const MAY = '2026-05-01T00:00:00.000Z';
 const JUNE = '2026-06-01T00:00:00.000Z';
 const ms = (time: string) => Date.parse(time);
 const entry = workerEntry(worker.public, 'acme', MAY);
-const list: WorkerList = { version: 2, serial: 1, issuedAt: MAY, expires: JUNE, workers: [entry] };
+const list: WorkerList = { version: 3, serial: 1, issuedAt: MAY, expires: JUNE, workers: [entry] };
 
 describe('a signature of an enrolled worker', () => {
   test('counts while the worker is active', () => {

@@ -11,14 +11,14 @@ import {
 } from '../../ground/keys/signing-key.ts';
 import { preAuthEncoding } from '../../proof/receipts/dsse.ts';
 import { ReceiptRefused, type VerifiedReceipt } from '../../proof/receipts/receipt.ts';
-import { WorkerId } from '../../proof/receipts/fields.ts';
+import { Name, WorkerId } from '../../proof/receipts/fields.ts';
 
 /**
  * The workers whose signatures count: a list that the registry's key signs, with a serial number that only
  * grows and an expiry date. People use that key with `countersign workers`; it is on no server. The newest
  * list also answers for any earlier time, because entries are never removed.
  */
-const PAYLOAD_TYPE = 'application/vnd.countersign.workers.v2+json';
+const PAYLOAD_TYPE = 'application/vnd.countersign.workers.v3+json';
 const LIMITS = { maxDepth: 8 };
 const MAX_BYTES = 64 * 1_048_576;
 
@@ -39,6 +39,8 @@ export const Standing = z.discriminatedUnion('state', [
 export const WorkerEntry = z.strictObject({
   id: WorkerId,
   publicKey: z.string().max(64),
+  /** The pools whose jobs it may answer. */
+  pools: z.array(Name).min(1).max(100),
   /** The operator: quorums count operators and not workers. */
   operator: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
   labels: z.record(z.string().max(63), z.string().max(200)),
@@ -61,7 +63,7 @@ export const WorkerEntry = z.strictObject({
 export type WorkerEntry = z.infer<typeof WorkerEntry>;
 
 export const WorkerList = z.strictObject({
-  version: z.literal(2),
+  version: z.literal(3),
   serial: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER),
   issuedAt: Time,
   expires: Time,
@@ -154,11 +156,17 @@ export function requireStanding(list: WorkerList, receipt: VerifiedReceipt): voi
     );
 }
 
-/** A new entry for an active worker, without labels or hardware. */
-export function workerEntry(key: PublicKey, operator: string, enrolledAt: string): WorkerEntry {
+/** A new entry for an active worker of these pools, without labels or hardware. */
+export function workerEntry(
+  key: PublicKey,
+  operator: string,
+  enrolledAt: string,
+  pools: readonly string[] = ['default'],
+): WorkerEntry {
   return {
     id: workerIdOf(key),
     publicKey: key.raw,
+    pools: [...pools],
     operator,
     labels: {},
     gpu: null,

@@ -13,7 +13,7 @@ export interface FairQueuesOptions<Queues> {
    * Their names; those of the pools come from the catalog, which a role reads before its modules are made.
    */
   readonly names: readonly string[];
-  readonly prefix: (keys: RedisKeys) => string;
+  readonly prefix: (keys: RedisKeys, name: string) => string;
   /** The connection that adds to them, by its name among the role's. */
   readonly connection: string;
   readonly deliveries?: DeliveryOptions;
@@ -28,7 +28,7 @@ export class FairQueuesModule {
       ...names.map((name) => ({
         name,
         useFactory: (connections: RedisConnections, keys: RedisKeys) =>
-          queueOptions(connections.named(connection), prefix(keys)),
+          queueOptions(connections.named(connection), prefix(keys, name)),
         inject: [RedisConnections, RedisKeys],
       })),
     );

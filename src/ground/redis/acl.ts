@@ -1,18 +1,35 @@
+import { CHANNEL_TABLE, KEY_TABLE, type Access, type Channel, type Family } from './key-table.ts';
+import { poolTag } from './keys.ts';
+
 /**
- * The Redis users, one for each role, each with no more rights than it needs.
+ * The Redis users: one for each role, and one for the workers of each pool, each with no more rights than it
+ * needs.
  *
  * Redis checks these rules for every key that a script touches, also inside the script. A selector, written
  * in parentheses, grants commands on some keys only. Through selectors a worker writes each field of a claim
  * or of evidence once and appends to the attestation stream, and does nothing else there: it can neither
  * change nor delete what any worker has committed. Scripts get those keys as arguments and not as KEYS,
- * because Redis demands full read and write access for KEYS. Redis tries the patterns in their order for each
- * key, so the keys of every job stand first.
+ * because Redis demands full read and write access for KEYS.
  */
 export const REDIS_ROLES = ['api', 'worker', 'attestor'] as const;
 export type RedisRole = (typeof REDIS_ROLES)[number];
 
+/** The Redis user of a role; of a worker, the one of its pool. */
+export type RedisUser = { readonly role: 'api' | 'attestor' } | { readonly role: 'worker'; readonly pool: string };
+
+/** The name of a Redis user. */
+export function userName(user: RedisUser): string {
+  return user.role === 'worker' ? `worker.${user.pool}` : user.role;
+}
+
+/** The users that these pools need. */
+export function redisUsers(pools: readonly string[]): RedisUser[] {
+  return [{ role: 'api' }, { role: 'attestor' }, ...pools.map((pool) => ({ role: 'worker' as const, pool }))];
+}
+
 const CONNECT = '+hello +auth +info +ping +quit +select +client|setname +client|id +acl|whoami +command';
 const SCRIPTS = '+eval +evalsha +multi +exec +time';
+const CHANNELS = '+publish +subscribe +psubscribe +unsubscribe +punsubscribe';
 
 /** What BullMQ needs to add a job: taken from its scripts, and kept true by the end-to-end tests. */
 const ADD_JOBS =
@@ -22,104 +39,64 @@ const ADD_JOBS =
 const TAKE_JOBS =
   '+bzpopmin +hdel +hexists +hincrby +hlen +lrem +ltrim +lpop +pexpire +rename +rpoplpush +sismember +smembers +srem +unlink +xlen +zpopmin +zrangebyscore +zremrangebyrank +zremrangebyscore +zrevrange';
 
-/** What a role may do, in the words of ACL SETUSER; the keys without the prefix of the shard. */
-interface Rights {
-  /** `~pattern` to read and write, `%R~pattern` to read, in the order in which Redis tries them. */
-  readonly keys: readonly string[];
-  /** Commands on those keys. */
-  readonly commands: readonly string[];
-  /** Each grants its commands on its keys only. */
-  readonly selectors: readonly string[];
-}
-
-const RIGHTS: Readonly<Record<RedisRole, Rights>> = {
-  api: {
-    keys: [
-      '~bull:* ~ticket:* ~jobs:* ~open ~fair:* ~cancels ~idem:*',
-      '~apikey* ~tenant* ~limit:* ~account:* ~usage:*',
-      '~jobends* ~duration ~listeners ~eventcursor ~feed:* ~webhook* ~deliver* ~payment* ~wake:p ~file* ~batch*',
-      '%R~ruling:* %R~claims:* %R~evidence:* %R~chunks:* %R~ended* %R~wake:*',
-      '%R~attest* %R~worker* %R~log* %R~quarantined',
-    ],
-    commands: [
-      ADD_JOBS,
-      '+hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen',
-      '+pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen',
-    ],
-    selectors: [
-      // An entry of the ledger is written once, and the audit log only grows.
-      '~ledger:* +hsetnx +hget +hgetall +hscan +hlen',
-      '~audit +xadd',
-      '%R~audit +xrevrange',
-    ],
-  },
-  worker: {
-    keys: [
-      // The queues of its pools come before these; see `aclRules`.
-      '~lease:* ~chunks:*',
-      '%R~ticket:* %R~claims:* %R~ruling:* %R~cancels %R~attest %R~quarantined %R~challenge',
-      '~worker* ~wake:w',
-    ],
-    commands: [ADD_JOBS, TAKE_JOBS, '+xread +hsetnx'],
-    selectors: [
-      // The commands above include +hsetnx and +xadd, but no pattern above lets the worker write to these
-      // keys. The selectors are therefore all that a worker can do there.
-      '~claims:* ~evidence:* +hsetnx',
-      '~attest +xadd',
-      '%R~evidence:* +hexists',
-    ],
-  },
-  attestor: {
-    keys: [
-      '~ruling:* %R~claims:* %R~ticket:* %R~evidence:* %R~lease:*',
-      '~open ~ended* ~log* ~wake:a ~attest ~attestor* ~registry ~quarantined ~challenge ~suspicion',
-      '~abull:* ~bull:* ~fair:*',
-      '%R~worker* %R~jobends',
-    ],
-    commands: [
-      ADD_JOBS,
-      TAKE_JOBS,
-      '+hsetnx +hstrlen +strlen +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xread +xinfo|groups',
-      '+zrangebyscore +mget',
-    ],
-    selectors: [
-      // One command reads the API's stream and the workers' in a consumer group, and reading in a group
-      // writes to the stream. The attestor never adds an entry to the API's.
-      '~cancels ~attest +xreadgroup +xautoclaim +xack +xgroup|create',
-      // Retention removes the documents of a job together, long after its end.
-      '~ticket:* ~claims:* ~evidence:* ~chunks:* ~lease:* +unlink',
-      '~jobs:* +zrem',
-    ],
-  },
+/** Commands on every key that a role may write, or, where they only read, on every key that it may read. */
+const COMMANDS: Readonly<Record<RedisRole, string>> = {
+  api: `${ADD_JOBS} +hsetnx +hstrlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen`,
+  worker: `${ADD_JOBS} ${TAKE_JOBS} +xread +hsetnx`,
+  attestor: `${ADD_JOBS} ${TAKE_JOBS} +hsetnx +hstrlen +strlen +xread +xinfo|stream +mget +hscan +scan`,
 };
 
 /**
- * The rules of a role as arguments of ACL SETUSER, without the password. `prefix` is the prefix of the
- * shard's keys. `pools` limits a worker to the queues of these pools; the other roles have the queues of all.
+ * The rules of a user as arguments of ACL SETUSER, without the password. `prefix` is the prefix of the
+ * shard's keys.
  */
-export function aclRules(role: RedisRole, prefix: string, pools: readonly string[]): string[] {
-  const { keys, commands, selectors } = RIGHTS[role];
-  const prefixed = (text: string) => text.replaceAll('~', `~${prefix}`);
-  const queues = role === 'worker' ? pools.map((pool) => `~bull:${pool}.*`) : [];
+export function aclRules(user: RedisUser, prefix: string): string[] {
+  const place = (of: 'pool' | 'home') =>
+    of === 'home' ? prefix : `${prefix}@${user.role === 'worker' ? poolTag(user.pool) : '????'}:`;
+  const keys = new Set<string>();
+  const selectors = new Map<string, Set<string>>();
+  for (const family of Object.values<Family>(KEY_TABLE)) {
+    const access: Access | undefined = family[user.role];
+    if (access === undefined) continue;
+    const pattern = place(family.place) + patternOf(family);
+    if (access === 'write') keys.add(`~${pattern}`);
+    else if (access === 'read' || access.reads === true) keys.add(`%R~${pattern}`);
+    if (typeof access === 'string') continue;
+    const patterns = selectors.get(access.only) ?? new Set();
+    selectors.set(access.only, patterns.add(`~${pattern}`));
+  }
+  const channels = Object.values<Channel>(CHANNEL_TABLE)
+    .filter(({ roles }) => roles.includes(user.role))
+    .map(({ place: of, name }) => `&${place(of)}${name}`);
   return [
-    'reset on',
-    CONNECT,
-    SCRIPTS,
+    'reset',
+    'on',
+    ...CONNECT.split(' '),
+    ...SCRIPTS.split(' '),
+    ...CHANNELS.split(' '),
     'resetchannels',
-    ...[...queues, ...keys].map(prefixed),
-    ...commands,
-    ...selectors.map((selector) => `(${prefixed(selector)})`),
-  ].flatMap((rule) => (rule.startsWith('(') ? rule : rule.split(' ')));
+    ...channels,
+    ...keys,
+    ...COMMANDS[user.role].split(' '),
+    ...[...selectors].map(([commands, patterns]) => `(${[...patterns].join(' ')} ${commands})`),
+  ];
 }
 
 /** The users as lines of a Redis ACL file; passwords are given as SHA-256, which is the form of the file. */
 export function aclFile(
   prefix: string,
-  pools: readonly string[],
-  passwordSha256: Readonly<Record<RedisRole, string>>,
+  users: readonly { readonly user: RedisUser; readonly passwordSha256: string }[],
 ): string {
-  return REDIS_ROLES.map((role) => {
-    const rules = aclRules(role, prefix, pools).filter((rule) => rule !== 'reset');
-    return `user ${role} ${rules.join(' ')} #${passwordSha256[role]}`;
-  }).join('\n');
+  return users
+    .map(({ user, passwordSha256 }) => {
+      const rules = aclRules(user, prefix).filter((rule) => rule !== 'reset');
+      return `user ${userName(user)} ${rules.join(' ')} #${passwordSha256}`;
+    })
+    .join('\n');
+}
+
+/** The pattern of a family's keys, without the prefix of the shard and the tag of the pool. */
+function patternOf({ place, name, parts, type }: Family): string {
+  const rest = place === 'pool' && parts[0] === 'pool' ? parts.slice(1) : parts;
+  return rest.length > 0 || type === 'BullMQ' ? `${name}:*` : name;
 }

@@ -1,335 +1,105 @@
+import { createHash } from 'node:crypto';
+import { CHANNEL_TABLE, KEY_TABLE, type Family, type FamilyName, type Part } from './key-table.ts';
+
+type Keyed<Parts extends readonly Part[]> = Parts extends readonly []
+  ? string
+  : (...parts: { readonly [At in keyof Parts]: string | number }) => string;
+type Names = { readonly [Name in FamilyName]: Keyed<(typeof KEY_TABLE)[Name]['parts']> };
+type Channels = {
+  readonly [Name in keyof typeof CHANNEL_TABLE as `${Name}Channel`]: Keyed<
+    (typeof CHANNEL_TABLE)[Name]['place'] extends 'pool' ? readonly ['pool'] : readonly []
+  >;
+};
+
 /**
- * Every Redis key, as a function. The keys of one shard share a hash tag, so that a script can touch them all
- * in a Redis Cluster. The first word of a key decides which role may write it; `acl.ts` has the rules:
- *
- *   ticket, cancels, idem, jobs, apikey, file, batch   the API and the courier
- *   claims, evidence                        workers, each field once (HSETNX), never again
- *   lease, chunks, worker, wake:w           workers
- *   attest                                  workers, append only
- *   ruling, ended, wake:a, attestor, log    the attestor
- *   open                                    the API adds, the attestor moves and removes
- *   fair                                    API and attestor, when they add to a queue
+ * Every Redis key of a shard by the name of its family, as `key-table.ts` has them: a text where there is one
+ * key of the family, else a function of the parts. A pool's key takes a job id of the pool, or its name.
  */
-export class RedisKeys {
+export type RedisKeys = Names & Channels & { readonly prefix: string };
+export const RedisKeys = class {
   readonly prefix: string;
 
   constructor(shard: string) {
     this.prefix = `{${shard}}:`;
+    for (const [name, family] of Object.entries(KEY_TABLE))
+      Object.assign(this, { [name]: namerOf(this.prefix, family) });
+    for (const [name, { place, name: word }] of Object.entries(CHANNEL_TABLE)) {
+      const parts: readonly Part[] = place === 'pool' ? ['pool'] : [];
+      Object.assign(this, { [`${name}Channel`]: namerOf(this.prefix, { place, name: word, parts }) });
+    }
   }
+} as new (shard: string) => RedisKeys;
 
-  /** Hash: the signed ticket, the small input, and the facts of admission. */
-  ticket(id: string): string {
-    return `${this.prefix}ticket:${id}`;
-  }
+type Named = Pick<Family, 'place' | 'name' | 'parts'>;
 
-  /** Hash: `e<epoch>` who claimed it, `c<epoch>` which evidence was committed. */
-  claims(id: string): string {
-    return `${this.prefix}claims:${id}`;
-  }
+function namerOf(prefix: string, { place, name, parts }: Named) {
+  if (place === 'home')
+    return parts.length === 0 ? prefix + name : (...values: string[]) => `${prefix}${name}:${values.join(':')}`;
+  if (parts[0] === 'job') return (id: string) => `${prefix}@${tagOf(id)}:${name}:${id}`;
+  return (pool: string, ...rest: string[]) => [`${prefix}@${poolTag(pool)}:${name}`, ...rest].join(':');
+}
 
-  /** Hash: signed evidence and releases by epoch and digest. */
-  evidence(id: string): string {
-    return `${this.prefix}evidence:${id}`;
-  }
+/** The tag of the pool that a job id carries. */
+function tagOf(id: string): string {
+  return id.slice(4, 8);
+}
 
-  /** String: `<epoch> <worker> <token>` of the claim that runs; it expires with the lease. */
-  lease(id: string): string {
-    return `${this.prefix}lease:${id}`;
-  }
+const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
+const tags = new Map<string, string>();
 
-  /** Hash: `x<epoch>` why an epoch was closed; `state` and the verdict once the job is final. */
-  ruling(id: string): string {
-    return `${this.prefix}ruling:${id}`;
-  }
-
-  /** Stream: provisional output. */
-  chunks(id: string): string {
-    return `${this.prefix}chunks:${id}`;
-  }
-
-  /** Sorted set: open jobs by the time (ms) at which the sweep looks at them next. */
-  get open(): string {
-    return `${this.prefix}open`;
-  }
-
-  /** Stream from workers to the attestor: evidence and releases. */
-  get attest(): string {
-    return `${this.prefix}attest`;
-  }
-
-  /** Stream from the API to attestor and workers: jobs whose cancellation was asked for. */
-  get cancels(): string {
-    return `${this.prefix}cancels`;
-  }
-
-  /** Streams that tell the API which jobs to look at again. */
-  get workerWake(): string {
-    return `${this.prefix}wake:w`;
-  }
-
-  get attestorWake(): string {
-    return `${this.prefix}wake:a`;
-  }
-
-  /** String: the job and the body digest of an idempotency key. */
-  idempotency(tenant: string, keyDigest: string): string {
-    return `${this.prefix}idem:${tenant}:${keyDigest}`;
-  }
-
-  /** Sorted set: a tenant's kept jobs by creation time. */
-  jobsOf(tenant: string): string {
-    return `${this.prefix}jobs:${tenant}`;
-  }
-
-  /** Sorted set: a tenant's kept jobs of one model, by creation time. */
-  jobsOfModel(tenant: string, model: string): string {
-    return `${this.prefix}jobs:${tenant}:${model}`;
-  }
-
-  /** Sorted set: a tenant's jobs in one final state, by creation time. */
-  endedOf(tenant: string, state: string): string {
-    return `${this.prefix}ended:${tenant}:${state}`;
-  }
-
-  /** Sorted set: all kept finished jobs by the time they ended. */
-  get ended(): string {
-    return `${this.prefix}ended`;
-  }
-
-  /** String: the announcement of a worker. */
-  worker(id: string): string {
-    return `${this.prefix}worker:${id}`;
-  }
-
-  /** Sorted set: announced workers. */
-  get workers(): string {
-    return `${this.prefix}worker`;
-  }
-
-  /** String: the announcement of an attestor. */
-  attestor(id: string): string {
-    return `${this.prefix}attestor:${id}`;
-  }
-
-  /** Sorted set: announced attestors. */
-  get attestors(): string {
-    return `${this.prefix}attestor`;
-  }
-
-  apiKey(keyId: string): string {
-    return `${this.prefix}apikey:${keyId}`;
-  }
-
-  get apiKeys(): string {
-    return `${this.prefix}apikey`;
-  }
-
-  tenant(name: string): string {
-    return `${this.prefix}tenant:${name}`;
-  }
-
-  /** Set: names of tenants. */
-  get tenants(): string {
-    return `${this.prefix}tenant`;
-  }
-
-  /** String: when a rate limit is fully available again, ms. */
-  limit(whose: 'tenant' | 'key', id: string, unit: string): string {
-    return `${this.prefix}limit:${whose}:${id}:${unit}`;
-  }
-
-  /** Stream: changes of tenants and keys with their authors; append only. */
-  get audit(): string {
-    return `${this.prefix}audit`;
-  }
-
-  /** Hash: a tenant's spent amount and the amount held for its open jobs, in total and by key. */
-  account(tenant: string): string {
-    return `${this.prefix}account:${tenant}`;
-  }
-
-  /** Hash: entries of a tenant's ledger in a month, `job:kind`; each written once. */
-  ledger(tenant: string, month: string): string {
-    return `${this.prefix}ledger:${tenant}:${month}`;
-  }
-
-  /** Hash: what a tenant used on a day, by `key model what`. */
-  usage(tenant: string, day: string): string {
-    return `${this.prefix}usage:${tenant}:${day}`;
-  }
-
-  /** Hash: `cursor`, the score in `ended` of the last job end that the courier has entered. */
-  get jobEnds(): string {
-    return `${this.prefix}jobends`;
-  }
-
-  /** String: the courier that enters job ends now. */
-  get jobEndsLease(): string {
-    return `${this.prefix}jobends:lease`;
-  }
-
-  /** Hash: the recent duration of a job of each model, ms. */
-  get recentDuration(): string {
-    return `${this.prefix}duration`;
-  }
-
-  /** Hash: tenants whose events have listeners, and until when (ms). */
-  get listeners(): string {
-    return `${this.prefix}listeners`;
-  }
-
-  /** Hash: the rank of the last event that was published, for each open job. */
-  get eventCursor(): string {
-    return `${this.prefix}eventcursor`;
-  }
-
-  /** Stream: the events of a tenant. */
-  feed(tenant: string): string {
-    return `${this.prefix}feed:${tenant}`;
-  }
-
-  /** Hash: a tenant's webhook endpoints. */
-  webhooks(tenant: string): string {
-    return `${this.prefix}webhooks:${tenant}`;
-  }
-
-  /** Hash: one message for one endpoint. */
-  webhookMessage(id: string): string {
-    return `${this.prefix}delivery:${id}`;
-  }
-
-  /** Sorted set: messages by the time (ms) of their next attempt. */
-  get webhookMessages(): string {
-    return `${this.prefix}deliveries`;
-  }
-
-  /** Sorted set: messages of an endpoint by creation time. */
-  webhookMessagesOf(tenant: string, endpoint: string): string {
-    return `${this.prefix}deliveries:${tenant}:${endpoint}`;
-  }
-
-  /** Hash: the payment of a job that has a payment of its own. */
-  payment(job: string): string {
-    return `${this.prefix}payment:${job}`;
-  }
-
-  /** Sorted set: payments to settle, by the time (ms) of the next attempt. */
-  get payments(): string {
-    return `${this.prefix}payments`;
-  }
-
-  /** Stream from the API to the courier: accepted jobs of tenants with listeners. */
-  get admittedWake(): string {
-    return `${this.prefix}wake:p`;
-  }
-
-  /** String: the hardware evidence that a worker handed in. */
-  hardware(worker: string): string {
-    return `${this.prefix}worker:${worker}:hardware`;
-  }
-
-  /** Sorted set: challenges for hardware evidence by the time (ms) at which an attestor made them. */
-  get challenges(): string {
-    return `${this.prefix}challenge`;
-  }
-
-  /** Sorted set: the highest serial of the list of workers that was in force. */
-  get registry(): string {
-    return `${this.prefix}registry`;
-  }
-
-  /** Hash: `worker model` to the score of the sequential test. */
-  get suspicion(): string {
-    return `${this.prefix}suspicion`;
-  }
-
-  /** Hash: secrets of the draws of past days, by day. */
-  get logDraws(): string {
-    return `${this.prefix}log:draws`;
-  }
-
-  /** Set: workers in quarantine after the sequential test. */
-  get quarantined(): string {
-    return `${this.prefix}quarantined`;
-  }
-
-  /** Hash: size and text of the checkpoint of the log that is published. */
-  get log(): string {
-    return `${this.prefix}log`;
-  }
-
-  /** Hash: logged documents other than verdicts, `kind sha256` to `index salt keyid`. */
-  get logDocuments(): string {
-    return `${this.prefix}log:documents`;
-  }
-
-  /** List: entries of the log after the last whole tile of the published checkpoint, in their order. */
-  get logTail(): string {
-    return `${this.prefix}log:tail`;
-  }
-
-  /** String: the checkpoint of this size, as long as kept receipts need it. */
-  logAt(size: number | string): string {
-    return `${this.prefix}log:at:${size}`;
-  }
-
-  /** Hash: an uploaded file or the results of a batch. */
-  file(id: string): string {
-    return `${this.prefix}file:${id}`;
-  }
-
-  /** Sorted set: a tenant's files by creation time. */
-  filesOf(tenant: string): string {
-    return `${this.prefix}files:${tenant}`;
-  }
-
-  /** Sorted set: all files by the time (ms) at which they are removed. */
-  get files(): string {
-    return `${this.prefix}files`;
-  }
-
-  /** Hash: a batch. */
-  batch(id: string): string {
-    return `${this.prefix}batch:${id}`;
-  }
-
-  /** Hash: the results of each part of a batch, written once. */
-  batchParts(id: string): string {
-    return `${this.prefix}batch:${id}:parts`;
-  }
-
-  /** String: the courier that works on a batch now. */
-  batchLease(id: string): string {
-    return `${this.prefix}batch:${id}:lease`;
-  }
-
-  /** Sorted set: a tenant's batches by creation time. */
-  batchesOf(tenant: string): string {
-    return `${this.prefix}batches:${tenant}`;
-  }
-
-  /** Sorted set: batches that have not ended, by creation time. */
-  get batches(): string {
-    return `${this.prefix}batches`;
-  }
-
-  /** Hash: the finish tag of each tenant in a queue; see start-tags.lua. */
-  fairShares(queue: string): string {
-    return `${this.prefix}fair:${queue}`;
-  }
-
-  /** Prefix of BullMQ's keys for the pools' queues. */
-  get poolQueues(): string {
-    return `${this.prefix}bull`;
-  }
-
-  /** Prefix of BullMQ's keys for the attestor's own queue. */
-  get attestorQueue(): string {
-    return `${this.prefix}abull`;
-  }
+/** What stands for a pool in its keys and in the ids of its jobs: 20 bits of the SHA-256 of its name. */
+export function poolTag(pool: string): string {
+  const known = tags.get(pool);
+  if (known !== undefined) return known;
+  const bytes = createHash('sha256').update(pool).digest();
+  const tag = [0, 1, 2, 3].map((at) => CROCKFORD[(bytes[at] ?? 0) & 31]).join('');
+  tags.set(pool, tag);
+  return tag;
 }
 
 /** The BullMQ queue of a model in a pool. Neither name holds a dot or a colon. */
 export function queueName(pool: string, model: string): string {
   return `${pool}.${model}`;
+}
+
+/** The pool of a queue. */
+export function poolOfQueue(queue: string): string {
+  return queue.split('.', 1)[0] ?? '';
+}
+
+/**
+ * What a script that names `keys.<family>` or `channels.<name>` is given before its first line, on one line.
+ * Its first argument is the prefix of the shard. A pool's key is named by any job id of the pool.
+ */
+export function scriptNames(source: string): string {
+  const used = (word: string) =>
+    new Set([...source.matchAll(new RegExp(`\\b${word}\\.(\\w+)`, 'g'))].map(([, n]) => n));
+  const [keys, channels] = [used('keys'), used('channels')];
+  if (keys.size + channels.size === 0) return '';
+  const entries = Object.entries<Named>(KEY_TABLE).filter(([name]) => keys.has(name));
+  const unknown = [...keys].find((name) => !entries.some(([known]) => known === name));
+  if (unknown !== undefined) throw new Error(`There is no family of keys ${unknown}.`);
+  const spoken = Object.entries(CHANNEL_TABLE)
+    .filter(([name]) => channels.has(name))
+    .map(([name, { place, name: word }]): [string, Named] => [
+      name,
+      { place, name: word, parts: place === 'pool' ? ['pool'] : [] },
+    ]);
+  return [
+    'local prefix = ARGV[1]',
+    "local function pool(id) return prefix .. '@' .. string.sub(id, 5, 8) .. ':' end",
+    `local keys = { ${entries.map(luaName).join(', ')} }`,
+    `local channels = { ${spoken.map(luaName).join(', ')} } `,
+  ].join(' ');
+}
+
+function luaName([entry, { place, name, parts }]: [string, Named]): string {
+  if (place === 'home') {
+    if (parts.length === 0) return `${entry} = prefix .. '${name}'`;
+    const values = parts.map((_, at) => `p${at}`);
+    return `${entry} = function(${values.join(', ')}) return prefix .. '${name}:' .. ${values.join(" .. ':' .. ")} end`;
+  }
+  if (parts[0] === 'job') return `${entry} = function(id) return pool(id) .. '${name}:' .. id end`;
+  const rest = parts.slice(1).map((_, at) => `p${at}`);
+  return `${entry} = function(id${rest.map((part) => `, ${part}`).join('')}) return pool(id) .. '${[name, ''].slice(0, rest.length > 0 ? 2 : 1).join(':')}'${rest.map((part) => ` .. ${part}`).join(" .. ':'")} end`;
 }

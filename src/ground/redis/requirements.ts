@@ -43,7 +43,7 @@ export async function inspectRedis(redis: Redis, role?: string): Promise<RedisFi
       name: 'user',
       ok: user === role || user.startsWith(`${role}.`),
       found: `Redis user ${user}`,
-      advice: `The ${role} must connect as the Redis user "${role}", which may do only what that role does; countersign acl prints the users.`,
+      advice: `This role must connect as the Redis user "${role}", which may do only what that role does; countersign acl prints the users.`,
     });
   }
   return findings;

@@ -3,9 +3,13 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Redis } from 'ioredis';
 import { messageOf } from '../errors/coded-error.ts';
+import { scriptNames } from './keys.ts';
 import type { Parse } from './reply.ts';
 
-/** A Lua script from a file of its own. Any number of calls may run at once. */
+/**
+ * A Lua script from a file of its own. Its first argument is the prefix of the shard where it names keys, as
+ * `keys.<family>`, by the table of keys. Any number of calls may run at once.
+ */
 export interface Script<Reply> {
   /**
    * Runs the script and returns its parsed reply. Throws what Redis answers as an error, and an Error that
@@ -19,7 +23,8 @@ export interface Script<Reply> {
  * missing file is an error at start, and not at the first job.
  */
 export function loadScript<Reply>(url: URL, parse: Parse<Reply>): Script<Reply> {
-  const source = readFileSync(url, 'utf8');
+  const text = readFileSync(url, 'utf8');
+  const source = scriptNames(text) + text;
   const sha = createHash('sha1').update(source).digest('hex');
   const parsed = (reply: unknown): Reply => {
     try {

@@ -3,7 +3,7 @@ import { chargeOf } from './charge.ts';
 import type { Evidence, Price, Ticket, Verdict } from './statements.ts';
 
 const [DIGEST, AT] = [{ sha256: 'a'.repeat(64) }, '2026-01-01T00:00:00.000Z'];
-const JOB = 'job_0123456789abcdefghjkmnpqrs';
+const JOB = 'job_p0010123456789abcdefghjkmnpqrs';
 const ticket: Ticket['predicate'] = {
   job: JOB,
   tenant: 't',

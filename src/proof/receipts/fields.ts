@@ -8,8 +8,8 @@ export const Count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 export const Epoch = z.number().int().min(1).max(1_000);
 export const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);
 
-/** `job_` and a ULID in lower case; `core/jobs/job-id.ts` makes them. */
-export const JOB_ID = /^job_[0-9a-hjkmnp-tv-z]{26}$/;
+/** `job_`, four letters for the pool, and a ULID in lower case; `core/jobs/job-id.ts` makes them. */
+export const JOB_ID = /^job_[0-9a-hjkmnp-tv-z]{30}$/;
 export const JobId = z.string().regex(JOB_ID);
 export const WorkerId = z.string().regex(/^w-[0-9a-f]{32}$/);
 

@@ -4,7 +4,7 @@ import { costOf } from './cost.ts';
 
 describe('costOf', () => {
   const ticket: Ticket['predicate'] = {
-    job: 'job_0123456789abcdefghjkmnpqrs',
+    job: 'job_q8e10123456789abcdefghjkmnpqrs',
     tenant: 't',
     pool: 'default',
     model: { name: 'm', sha256: 'a'.repeat(64) },

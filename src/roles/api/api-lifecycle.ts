@@ -18,8 +18,8 @@ export class ApiLifecycle implements OnApplicationBootstrap, BeforeApplicationSh
   }
 
   /** Streams end first, so that a client reconnects elsewhere while the rest is closed. */
-  async beforeApplicationShutdown(): Promise<void> {
+  beforeApplicationShutdown(): void {
     this.#streams.closeAll();
-    await this.#wake.stop();
+    this.#wake.stop();
   }
 }

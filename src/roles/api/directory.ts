@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { queueName } from '../../ground/redis/keys.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import { present, type Announcement } from '../../core/catalog/announcement.ts';
+import { Announcements, type Announcement } from '../../core/catalog/announcement.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import type { KeyringFile } from '../../proof/receipts/keyring.ts';
 import type { ModelDocument, Participants, Readiness } from './directory.schemas.ts';
@@ -18,6 +18,7 @@ export class Directory {
   readonly keyring: KeyringFile;
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
+  readonly #announcements: Announcements;
   readonly #catalog: Catalog;
   /** Seconds: models are there since this process read the catalog. */
   readonly #since = Math.floor(Date.now() / 1_000);
@@ -26,6 +27,7 @@ export class Directory {
   constructor(parts: { redis: Redis; keys: RedisKeys; catalog: Catalog; keyring: KeyringFile }) {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
+    this.#announcements = new Announcements(parts.redis, parts.keys);
     this.#catalog = parts.catalog;
     this.keyring = parts.keyring;
   }
@@ -91,7 +93,7 @@ export class Directory {
   /** How many jobs wait for a model, and how many can run at once now. */
   async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<{ waiting: number; slots: number }> {
     const [waiting, { workers }] = await Promise.all([
-      this.#redis.zcard(`${this.#keys.poolQueues}:${queueName(pool, name)}:prioritized`),
+      this.#redis.zcard(`${this.#keys.poolQueues(pool)}:${queueName(pool, name)}:prioritized`).catch(() => 0),
       this.#present(),
     ]);
     const serving = workers.filter(
@@ -114,18 +116,21 @@ export class Directory {
     const pipeline = this.#redis
       .pipeline()
       .zcard(this.#keys.open)
-      .xlen(this.#keys.attest)
       .zcard(this.#keys.ended)
       .zcount(this.#keys.ended, `(${cursor}`, '+inf')
       .zcard(this.#keys.payments);
+    const pools = this.#catalog.pools();
+    for (const pool of pools) pipeline.xlen(this.#keys.attest(pool));
     for (const model of models)
-      pipeline.zcard(`${this.#keys.poolQueues}:${queueName(model.pool, model.name)}:prioritized`);
-    const [open, attesting, kept, unentered, unsettled, ...waiting] = ((await pipeline.exec()) ?? []).map(([, value]) =>
-      Number(value),
+      pipeline.zcard(`${this.#keys.poolQueues(model.pool)}:${queueName(model.pool, model.name)}:prioritized`);
+    // A key of a pool that its workers have spoilt counts as empty, until the attestor has made it anew.
+    const [open, kept, unentered, unsettled, ...rest] = ((await pipeline.exec()) ?? []).map(([error, value]) =>
+      error === null ? Number(value) : 0,
     );
+    const waiting = rest.slice(pools.length);
     return {
       open: open ?? 0,
-      attesting: attesting ?? 0,
+      attesting: rest.slice(0, pools.length).reduce((sum, length) => sum + length, 0),
       kept: kept ?? 0,
       unentered: unentered ?? 0,
       unsettled: unsettled ?? 0,
@@ -137,12 +142,13 @@ export class Directory {
     const now = performance.now();
     if (this.#cached !== undefined && now < this.#cached.until) return this.#cached.present;
     const both = Promise.all([
-      present(this.#redis, this.#keys, 'worker'),
-      present(this.#redis, this.#keys, 'attestor'),
+      Promise.all(this.#catalog.pools().map((pool) => this.#announcements.present({ role: 'worker', pool }))),
+      this.#announcements.present({ role: 'attestor' }),
     ]);
     const cached = {
       until: now + CACHE_MS,
-      present: both.then(([workers, attestors]) => {
+      present: both.then(([byPool, attestors]) => {
+        const workers = byPool.flat();
         // A caller who waits for the first worker or attestor sees it soon.
         if (workers.length === 0 || attestors.length === 0) cached.until = now + CACHE_NOBODY_MS;
         return { workers, attestors };

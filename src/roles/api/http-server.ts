@@ -47,7 +47,7 @@ export function httpAdapter(bodyTimeoutMs = BODY_TIMEOUT_MS): FastifyAdapter {
   instance.addHook('preParsing', (request, _reply, payload, done) => {
     // A large file may take long; any other body must come soon.
     if (!/^multipart\//i.test(request.headers['content-type'] ?? '')) {
-      // A body that is all here may have no reader, and then never ends as a stream; its answer may take long.
+      // A body that is all here may have no reader, and then never ends as a stream.
       const timer = setTimeout(() => {
         if (!request.raw.complete) request.raw.destroy();
       }, bodyTimeoutMs);

@@ -113,6 +113,11 @@ export class JobsController {
     const asked = await this.#jobs.cancel(caller.tenant, id);
     const view = await this.#jobs.wait(caller.tenant, id, CANCEL_WAIT_MS, signalOf(reply));
     const final = isFinal(view.state);
+    if (asked === 'logged' && !final)
+      throw new CodedError(
+        'confirmed_not_published',
+        'The answer is confirmed and stands in the log, whose checkpoint is not published yet: the job will be done.',
+      );
     if (final) reply.status(200);
     const outcome =
       asked === 'final'

@@ -7,7 +7,7 @@ import { PAYMENT_ERRORS, WITHHELD_ERRORS, body, events, inPath, json, type Opera
 import { PaymentDocument } from './payment-document.ts';
 import { IdempotencyKey, JobEventId, PaymentSignature, PreferWait } from './request-headers.ts';
 
-const parameters = inPath('id', 'the id of a job', 'job_01jb3c8p5v7x2m4n6q8r0s1t3w');
+const parameters = inPath('id', 'the id of a job', 'job_q8e101jb3c8p5v7x2m4n6q8r0s1t3w');
 
 export const JOB_OPERATIONS: readonly Operation[] = [
   {

@@ -5,12 +5,14 @@ import type { Redis } from 'ioredis';
 import type { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import type { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import type { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
-import type { Intake } from '../../core/confirmation/intake.ts';
+import type { Intakes } from '../../core/confirmation/intakes.ts';
 import type { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
 import type { Sequencer } from '../../core/confirmation/sequencer.ts';
+import type { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
+import type { Strays } from '../../core/confirmation/strays.ts';
 import type { Sweep } from '../../core/confirmation/sweep.ts';
 import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
-import type { BlobStore } from '../../ground/blobs/blob-store.ts';
+import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
@@ -31,14 +33,16 @@ const STOP_MS = 3_000;
 interface AttestorParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
-  readonly blobs: BlobStore;
+  readonly blobs: BlobFolders;
   readonly engines: LoadedEngines;
   readonly sequencer: Sequencer;
   readonly enrolled: EnrolledWorkers;
   readonly draws: AuditDraws;
   readonly hardware: HardwareSessions | undefined;
-  readonly intake: Intake;
+  readonly intakes: Intakes;
   readonly sweep: Sweep;
+  readonly keeper: PoolKeeper;
+  readonly strays: Strays;
   readonly processor: RecomputeProcessor | undefined;
   readonly presence: AttestorPresence;
   readonly registrar: BullRegistrar;
@@ -63,14 +67,29 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   /** What verdicts rest on stands in the log before the first of them; then cases are taken. */
   async onApplicationBootstrap(): Promise<void> {
-    const { sequencer, enrolled, hardware, intake, sweep, processor, registrar, presence, id, logger } = this.#parts;
+    const {
+      sequencer,
+      enrolled,
+      hardware,
+      intakes,
+      sweep,
+      keeper,
+      strays,
+      processor,
+      registrar,
+      presence,
+      id,
+      logger,
+    } = this.#parts;
     await sequencer.start();
     await enrolled.start();
     await this.#draw();
     await this.#logDocuments();
     hardware?.start();
-    await intake.start();
+    intakes.start();
     sweep.start();
+    keeper.start();
+    strays.start();
     registrar.register();
     await processor?.worker.waitUntilReady();
     await presence.start();
@@ -81,14 +100,16 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   /** Finishes the batch in hand and leaves; what it has not acknowledged is another attestor's. */
   async beforeApplicationShutdown(): Promise<void> {
-    const { sequencer, enrolled, hardware, intake, sweep, processor, presence, engines } = this.#parts;
+    const { sequencer, enrolled, hardware, intakes, sweep, keeper, strays, processor, presence, engines } = this.#parts;
     enrolled.stop();
     for (const stopped of [
       () => this.#drawing.stop(),
       () => this.#cleaning.stop(),
       () => hardware?.stop(),
+      () => keeper.stop(),
+      () => strays.stop(),
       () => sweep.stop(),
-      () => intake.stop(),
+      () => intakes.stop(),
       () => processor?.worker.close(),
       () => sequencer.stop(),
       () => presence.stop(),
@@ -106,7 +127,8 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
   }
 
   async #clean(): Promise<number> {
-    await this.#parts.blobs.removeOld(this.#parts.config.COUNTERSIGN_KEEP_MS + MAX_OPEN_MS);
+    const { blobs, config, files } = this.#parts;
+    await blobs.removeOld(files.catalog.pools(), config.COUNTERSIGN_KEEP_MS + MAX_OPEN_MS);
     return BLOB_SWEEP_MS;
   }
 

@@ -32,7 +32,7 @@ export class AttestorPresence {
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     const { redis, keys, id } = this.#parts;
-    await withdraw(redis, keys, 'attestor', id);
+    await withdraw(redis, keys, { role: 'attestor' }, id);
   }
 
   /** The methods for each model of the catalog, for the log. */

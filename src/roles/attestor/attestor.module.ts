@@ -6,23 +6,26 @@ import { Collateral, readCollateralSources } from '../../core/attestation/tee/te
 import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
-import { Intake } from '../../core/confirmation/intake.ts';
+import { Decisions } from '../../core/confirmation/decisions.ts';
+import { Intakes } from '../../core/confirmation/intakes.ts';
 import { Judge } from '../../core/confirmation/judge.ts';
+import { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
 import { RECOMPUTE_DELIVERY, RECOMPUTE_QUEUE, RecomputeQueue } from '../../core/confirmation/recompute-queue.ts';
 import { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
 import { Rulings } from '../../core/confirmation/rulings.ts';
 import { Sequencer } from '../../core/confirmation/sequencer.ts';
+import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
-import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
 import { PoolQueues } from '../../ground/bull/fair-queues.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
-import { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import { LogFiles } from '../../proof/tlog/log-files.ts';
 import { WitnessClient } from '../../proof/tlog/witness-client.ts';
@@ -43,7 +46,7 @@ export class AttestorModule {
       module: AttestorModule,
       imports: queueModules(config, files, logger),
       providers: [
-        { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
+        { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
           provide: LoadedEngines,
@@ -52,7 +55,8 @@ export class AttestorModule {
         },
         ...logProviders(config, files, logger),
         ...judgeProviders(config, files, logger),
-        ...intakeProviders(config, id, logger),
+        ...intakeProviders(config, files, id, logger),
+        ...keepingProviders(config, files, logger),
         presenceProvider(files, id),
         lifecycleProvider(config, files, id, logger),
       ],
@@ -68,7 +72,7 @@ function queueModules(config: AttestorConfig, files: AttestorFiles, logger: Logg
         user: 'attestor',
         // Redis takes some 20 KB of each connection before it syncs its file: what the log writes has its
         // own.
-        connections: { commands: 'patient', blocking: 'patient', log: 'patient' },
+        connections: { commands: 'patient', wakes: 'patient', log: 'patient' },
       },
       logger,
     ),
@@ -80,7 +84,7 @@ function queueModules(config: AttestorConfig, files: AttestorFiles, logger: Logg
     FairQueuesModule.with({
       as: PoolQueues,
       names: files.catalog.queues(),
-      prefix: (keys) => keys.poolQueues,
+      prefix: (keys, name) => keys.poolQueues(poolOfQueue(name)),
       connection: 'commands',
     }),
     FairQueuesModule.with({
@@ -123,7 +127,7 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
         }),
       inject: [Redis, RedisKeys, Sequencer],
     },
-    { provide: AuditDraws, useValue: new AuditDraws(files.signingKey) },
+    { provide: AuditDraws, useValue: new AuditDraws(files.logKey) },
   ];
 }
 
@@ -132,21 +136,22 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
   return [
     {
       provide: HardwareSessions,
-      useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobStore, enrolled: EnrolledWorkers) =>
+      useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobFolders, enrolled: EnrolledWorkers) =>
         files.tee &&
         new HardwareSessions({
           redis,
           keys,
+          pools: catalog.pools(),
           policy: files.tee.policy,
           collateral: collateral(config),
-          blobs,
+          blobs: blobs.kept,
           keyOf: (worker) => {
             const key = enrolled.find(worker, Date.now());
             return typeof key === 'string' ? undefined : key;
           },
           logger,
         }),
-      inject: [Redis, RedisKeys, BlobStore, EnrolledWorkers],
+      inject: [Redis, RedisKeys, BlobFolders, EnrolledWorkers],
     },
     {
       provide: Equipment,
@@ -164,7 +169,7 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
       useFactory: (
         redis: Redis,
         keys: RedisKeys,
-        blobs: BlobStore,
+        blobs: BlobFolders,
         enrolled: EnrolledWorkers,
         equipment: Equipment,
         draws: AuditDraws,
@@ -182,7 +187,7 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
           draws,
           suspicions,
         }),
-      inject: [Redis, RedisKeys, BlobStore, EnrolledWorkers, Equipment, AuditDraws, Suspicions],
+      inject: [Redis, RedisKeys, BlobFolders, EnrolledWorkers, Equipment, AuditDraws, Suspicions],
     },
   ];
 }
@@ -191,62 +196,81 @@ function collateral({ COUNTERSIGN_TEE_COLLATERAL: path }: AttestorConfig): Colla
   return new Collateral(path === undefined ? { version: 1 } : readCollateralSources(path));
 }
 
-function intakeProviders(config: AttestorConfig, id: string, logger: Logger): Provider[] {
+function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider[] {
   return [
     Rulings,
     {
-      provide: Intake,
+      provide: Decisions,
+      useFactory: (judge: Judge, rulings: Rulings, sequencer: Sequencer, recomputations: RecomputeQueue) =>
+        new Decisions({ judge, rulings, sequencer, recomputations, logger }),
+      inject: [Judge, Rulings, Sequencer, RecomputeQueue],
+    },
+    {
+      provide: Intakes,
       useFactory: (
         redis: Redis,
         connections: RedisConnections,
         keys: RedisKeys,
-        judge: Judge,
-        rulings: Rulings,
-        sequencer: Sequencer,
+        decisions: Decisions,
         enrolled: EnrolledWorkers,
-        recomputations: RecomputeQueue,
       ) =>
-        new Intake({
+        new Intakes({
           redis,
-          blocking: connections.named('blocking'),
+          wakes: connections.named('wakes'),
           keys,
-          judge,
-          rulings,
-          sequencer,
+          pools: files.catalog.pools(),
+          decisions,
           enrolled,
-          recomputations,
           consumer: id,
           logger,
         }),
-      inject: [Redis, RedisConnections, RedisKeys, Judge, Rulings, Sequencer, EnrolledWorkers, RecomputeQueue],
-    },
-    {
-      provide: Sweep,
-      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues, intake: Intake) =>
-        new Sweep({
-          redis,
-          keys,
-          queues,
-          intake,
-          everyMs: config.COUNTERSIGN_SWEEP_MS,
-          keepMs: config.COUNTERSIGN_KEEP_MS,
-          keepJobs: config.COUNTERSIGN_KEEP_JOBS,
-          logger,
-        }),
-      inject: [Redis, RedisKeys, PoolQueues, Intake],
+      inject: [Redis, RedisConnections, RedisKeys, Decisions, EnrolledWorkers],
     },
     {
       provide: RecomputeProcessor,
       // Without an engine nothing is computed again here.
-      useFactory: (engines: LoadedEngines, redis: Redis, keys: RedisKeys, judge: Judge, intake: Intake) =>
+      useFactory: (engines: LoadedEngines, redis: Redis, keys: RedisKeys, judge: Judge, decisions: Decisions) =>
         engines.all().length === 0
           ? undefined
           : RecomputeProcessor.with(
               { ...redisOptions(redisAccess(config, 'attestor'), 'patient') },
               config.COUNTERSIGN_RECOMPUTE_CONCURRENCY,
-              { redis, keys, judge, intake, logger },
+              { redis, keys, judge, decisions, logger },
             ),
-      inject: [LoadedEngines, Redis, RedisKeys, Judge, Intake],
+      inject: [LoadedEngines, Redis, RedisKeys, Judge, Decisions],
+    },
+  ];
+}
+
+/** What finds and mends what was lost or spoilt. */
+function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
+  return [
+    {
+      provide: PoolKeeper,
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new PoolKeeper({ redis, keys, pools: files.catalog.pools(), queues: files.catalog.queues(), logger }),
+      inject: [Redis, RedisKeys],
+    },
+    {
+      provide: Strays,
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new Strays({ redis, keys, pools: files.catalog.pools(), queues: files.catalog.queues(), logger }),
+      inject: [Redis, RedisKeys],
+    },
+    {
+      provide: Sweep,
+      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues, decisions: Decisions) =>
+        new Sweep({
+          redis,
+          keys,
+          queues,
+          decisions,
+          everyMs: config.COUNTERSIGN_SWEEP_MS,
+          keepMs: config.COUNTERSIGN_KEEP_MS,
+          keepJobs: config.COUNTERSIGN_KEEP_JOBS,
+          logger,
+        }),
+      inject: [Redis, RedisKeys, PoolQueues, Decisions],
     },
   ];
 }
@@ -266,14 +290,16 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
     useFactory: (
       redis: Redis,
       keys: RedisKeys,
-      blobs: BlobStore,
+      blobs: BlobFolders,
       engines: LoadedEngines,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
       draws: AuditDraws,
       hardware: HardwareSessions | undefined,
-      intake: Intake,
+      intakes: Intakes,
       sweep: Sweep,
+      keeper: PoolKeeper,
+      strays: Strays,
       processor: RecomputeProcessor | undefined,
       presence: AttestorPresence,
       registrar: BullRegistrar,
@@ -287,8 +313,10 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
         enrolled,
         draws,
         hardware,
-        intake,
+        intakes,
         sweep,
+        keeper,
+        strays,
         processor,
         presence,
         registrar,
@@ -300,14 +328,16 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
     inject: [
       Redis,
       RedisKeys,
-      BlobStore,
+      BlobFolders,
       LoadedEngines,
       Sequencer,
       EnrolledWorkers,
       AuditDraws,
       HardwareSessions,
-      Intake,
+      Intakes,
       Sweep,
+      PoolKeeper,
+      Strays,
       RecomputeProcessor,
       AttestorPresence,
       BullRegistrar,

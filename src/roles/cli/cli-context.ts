@@ -4,7 +4,6 @@ import type { Redis } from 'ioredis';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { readSecretFile } from '../../ground/keys/key-file.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
-import type { RedisRole } from '../../ground/redis/acl.ts';
 import { openRedis, whenReady } from '../../ground/redis/connection.ts';
 import { ApiClient } from './api-client.ts';
 import { jsonOption } from './output.ts';
@@ -68,12 +67,12 @@ export class CliContext {
   }
 
   /**
-   * Connects as a role's Redis user, calls `use`, and closes the connection whatever happens. Returns what
-   * `use` returns. Throws CodedError `storage_unavailable` if Redis does not answer within 3 s.
+   * Connects as a Redis user of the installation, calls `use`, and closes the connection whatever happens.
+   * Returns what `use` returns. Throws CodedError `storage_unavailable` if Redis does not answer within 3 s.
    */
-  async withRedis<T>(role: RedisRole, givenUrl: string | undefined, use: (redis: Redis) => Promise<T>): Promise<T> {
+  async withRedis<T>(user: string, givenUrl: string | undefined, use: (redis: Redis) => Promise<T>): Promise<T> {
     const redis = openRedis(
-      { url: this.redisUrl(givenUrl), user: role, password: passwordOf(this.data, role) },
+      { url: this.redisUrl(givenUrl), user, password: passwordOf(this.data, user) },
       'prompt',
       createLogger('cli', 'error'),
     );

@@ -5,10 +5,10 @@ import { loadEngine } from '../../core/engines/load-engine.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
-import { REDIS_ROLES } from '../../ground/redis/acl.ts';
+import { redisUsers, userName } from '../../ground/redis/acl.ts';
 import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/connection.ts';
 import { inspectRedis } from '../../ground/redis/requirements.ts';
-import { passwordOf, type DataFolder } from './set-up.ts';
+import { openPools, passwordOf, type DataFolder } from './set-up.ts';
 
 /** One thing that was looked at. */
 export interface Finding {
@@ -48,9 +48,18 @@ export async function examine(data: DataFolder, redisUrl: string): Promise<Findi
       advice: `chmod 600 ${data.devKey()}`,
     });
   }
-  for (const role of REDIS_ROLES) findings.push(...(await redisFindings(data, redisUrl, role)));
+  for (const user of usersOf(data)) findings.push(...(await redisFindings(data, redisUrl, user)));
   findings.push(...(await engineFindings(data)));
   return findings;
+}
+
+/** The Redis users of the roles and pools; of the roles alone where there is no catalog to read. */
+function usersOf(data: DataFolder): string[] {
+  try {
+    return redisUsers(openPools(data)).map(userName);
+  } catch {
+    return redisUsers([]).map(userName);
+  }
 }
 
 function nodeVersion(): Finding {

@@ -89,6 +89,7 @@ function addRequest(workers: Command): void {
 }
 
 interface EnrolOptions {
+  readonly pools?: string;
   readonly teePolicy?: string;
   readonly teeCollateral?: string;
   readonly json?: boolean;
@@ -99,6 +100,10 @@ function addEnrol(cli: CliContext, workers: Command): void {
     .command('enrol')
     .description('put the worker of a request on the list')
     .argument('<request>', 'file with the request')
+    .option(
+      '--pools <list>',
+      "pools that it may serve, comma-separated; by default those of the key that it replaces, or 'default'",
+    )
     .option('--tee-policy <file>', 'admit only hardware that this policy accepts')
     .option(
       '--tee-collateral <file>',
@@ -114,7 +119,7 @@ function addEnrol(cli: CliContext, workers: Command): void {
         throw new CodedError('enrolment_refused', `${facts.worker} is already on the list.`);
       const now = new Date();
       const entry: WorkerEntry = {
-        ...workerEntry(key, facts.operator, now.toISOString()),
+        ...workerEntry(key, facts.operator, now.toISOString(), poolsOf(list, facts, options)),
         labels: facts.labels,
         gpu: facts.gpu,
         predecessor: facts.predecessor,
@@ -125,6 +130,11 @@ function addEnrol(cli: CliContext, workers: Command): void {
         `${entry.id}  ${entry.operator}  enrolled, list ${next.serial}`,
       ]);
     });
+}
+
+function poolsOf(list: WorkerList, { predecessor }: Facts, { pools }: EnrolOptions): string[] {
+  const before = list.workers.find(({ id }) => id === predecessor);
+  return pools?.split(',').map((pool) => pool.trim()) ?? before?.pools ?? ['default'];
 }
 
 function activeKeyOf(list: WorkerList, id: string): PublicKey | undefined {

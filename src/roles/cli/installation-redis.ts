@@ -1,20 +1,19 @@
-import { readCatalog } from '../../core/catalog/catalog.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
-import { REDIS_ROLES, aclRules } from '../../ground/redis/acl.ts';
+import { aclRules, redisUsers, userName } from '../../ground/redis/acl.ts';
 import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/connection.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { findRedisServer, startPrivateRedis } from '../../ground/redis/redis-server.ts';
 import { requireFitRedis } from '../../ground/redis/requirements.ts';
 import type { Output } from './output.ts';
-import { ADMIN, SHARD, passwordOf, redisUsers, type DataFolder } from './set-up.ts';
+import { ADMIN, SHARD, aclLines, openPools, passwordOf, type DataFolder } from './set-up.ts';
 
 const REDIS_READY_MS = 5_000;
 
 /**
- * A Redis with one user for each role: the one of COUNTERSIGN_REDIS_URL, or a private server, whose end is
- * added to `stops`. Returns the access of a user that may administer it. Throws CodedErrors `redis_unfit`,
- * `redis_missing`.
+ * A Redis with a user for each role, and for the workers of each pool: the one of COUNTERSIGN_REDIS_URL, or a
+ * private server, whose end is added to `stops`. Returns the access of a user that may administer it. Throws
+ * CodedErrors `redis_unfit`, `redis_missing`.
  */
 export async function installationRedis(data: DataFolder, out: Output, stops: (() => unknown)[]): Promise<RedisAccess> {
   const given = process.env['COUNTERSIGN_REDIS_URL'];
@@ -24,7 +23,7 @@ export async function installationRedis(data: DataFolder, out: Output, stops: ((
 async function privateRedis(data: DataFolder, out: Output, stops: (() => unknown)[]): Promise<RedisAccess> {
   const program = await findRedisServer(data.redisProgram(), (line) => out.say(line));
   const admin = { user: ADMIN, password: passwordOf(data, ADMIN) };
-  const redis = await startPrivateRedis({ program, folder: data.at('redis'), users: redisUsers(data), admin });
+  const redis = await startPrivateRedis({ program, folder: data.at('redis'), users: aclLines(data), admin });
   stops.push(() => redis.stop());
   out.say(`redis      private, ${redis.url} (${program.path})`);
   return { url: redis.url, ...admin };
@@ -34,10 +33,12 @@ async function givenRedis(data: DataFolder, out: Output, access: RedisAccess): P
   const redis = openRedis(access, 'prompt', createLogger('up', 'error'));
   try {
     await whenReady(redis, REDIS_READY_MS);
-    const pools = readCatalog(data.catalog()).pools();
+    const pools = openPools(data);
     const { prefix } = new RedisKeys(SHARD);
-    for (const role of REDIS_ROLES)
-      await redis.acl('SETUSER', role, ...aclRules(role, prefix, pools), `>${passwordOf(data, role)}`);
+    for (const user of redisUsers(pools)) {
+      const name = userName(user);
+      await redis.acl('SETUSER', name, ...aclRules(user, prefix), `>${passwordOf(data, name)}`);
+    }
     await requireFitRedis(redis);
   } catch (cause) {
     if (cause instanceof CodedError) throw cause;
@@ -48,6 +49,6 @@ async function givenRedis(data: DataFolder, out: Output, access: RedisAccess): P
   } finally {
     redis.disconnect();
   }
-  out.say('redis      the one of COUNTERSIGN_REDIS_URL, with one user for each role');
+  out.say('redis      the one of COUNTERSIGN_REDIS_URL, with a user for each role and pool');
   return access;
 }

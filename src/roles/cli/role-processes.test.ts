@@ -3,7 +3,8 @@ import { NEEDED_FIRST, roleProcesses } from './role-processes.ts';
 import { DataFolder } from './set-up.ts';
 
 const DATA = new DataFolder('/data');
-const specs = (url: string) => roleProcesses(DATA, { workers: 2, port: 0 }, { url, user: 'admin', password: 'secret' });
+const specs = (url: string, pools = ['default']) =>
+  roleProcesses(DATA, pools, { workers: 2, port: 0 }, { url, user: 'admin', password: 'secret' });
 
 describe('the processes of an installation', () => {
   test('begin with what the first job needs: api, attestor and one worker', () => {
@@ -24,6 +25,22 @@ describe('the processes of an installation', () => {
       ['worker-1', ['/data/keys/worker-1.key']],
       ['worker-2', ['/data/keys/worker-2.key']],
       ['courier', ['/data/keys/api.key']],
+    ]);
+  });
+
+  test('have a worker for each pool, each with the Redis user of its own', () => {
+    const workers = specs('unix:///redis.sock', ['default', 'gold']).filter(({ role }) => role === 'worker');
+    expect(workers.map(({ name, env }) => [name, env['COUNTERSIGN_POOL']])).toEqual([
+      ['worker-1', 'default'],
+      ['worker-2', 'default'],
+      ['worker-gold-1', 'gold'],
+      ['worker-gold-2', 'gold'],
+    ]);
+    expect(workers.map(({ env }) => env['COUNTERSIGN_REDIS_PASSWORD_FILE'])).toEqual([
+      '/data/keys/redis-worker.default.password',
+      '/data/keys/redis-worker.default.password',
+      '/data/keys/redis-worker.gold.password',
+      '/data/keys/redis-worker.gold.password',
     ]);
   });
 

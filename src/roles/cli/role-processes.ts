@@ -1,6 +1,8 @@
+import { poolFolder } from '../../ground/blobs/blob-folders.ts';
+import { userName } from '../../ground/redis/acl.ts';
 import type { RedisAccess } from '../../ground/redis/connection.ts';
 import type { ChildSpec } from './children.ts';
-import { SHARD, type DataFolder } from './set-up.ts';
+import { SHARD, workerNames, type DataFolder } from './set-up.ts';
 
 /** What decides which processes an installation has. */
 export interface ProcessOptions {
@@ -21,12 +23,17 @@ const SERVICE_VARIABLES = [
 ] as const;
 
 /** The processes of an installation, each with the environment of its role and no more. */
-export function roleProcesses(data: DataFolder, options: ProcessOptions, access: RedisAccess): ChildSpec[] {
+export function roleProcesses(
+  data: DataFolder,
+  pools: readonly string[],
+  options: ProcessOptions,
+  access: RedisAccess,
+): ChildSpec[] {
   const redisUrl = withoutCredentials(access.url);
   const common = (user: string) => commonVariables(data, redisUrl, user);
   const service = serviceVariables(data);
   const logFile = (name: string) => data.at('logs', `${name}.log`);
-  const workers = Array.from({ length: options.workers }, (_, index) => `worker-${index + 1}`);
+  const workers = pools.flatMap((pool) => workerNames(pool, options.workers).map((name) => ({ pool, name })));
   return [
     {
       name: 'api',
@@ -40,10 +47,15 @@ export function roleProcesses(data: DataFolder, options: ProcessOptions, access:
       env: { ...common('attestor'), ...attestorVariables(data) },
       logFile: logFile('attestor'),
     },
-    ...workers.map((name): ChildSpec => ({
+    ...workers.map(({ pool, name }): ChildSpec => ({
       name,
       role: 'worker',
-      env: { ...common('worker'), COUNTERSIGN_WORKER_KEY_FILE: data.roleKey(name) },
+      env: {
+        ...common(userName({ role: 'worker', pool })),
+        COUNTERSIGN_WORKER_KEY_FILE: data.roleKey(name),
+        COUNTERSIGN_POOL: pool,
+        COUNTERSIGN_BLOBS: poolFolder(data.blobs(), pool),
+      },
       logFile: logFile(name),
     })),
     { name: 'courier', role: 'courier', env: { ...common('api'), ...service }, logFile: logFile('courier') },

@@ -12,7 +12,7 @@ import { formatVkey, noteKey } from '../../proof/tlog/signed-note.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { keyringEntry, type KeyringFile } from '../../proof/receipts/keyring.ts';
 import { openWorkerList, signWorkerList, workerEntry, type WorkerList } from '../../core/registry/worker-list.ts';
-import { REDIS_ROLES, aclFile, type RedisRole } from '../../ground/redis/acl.ts';
+import { aclFile, redisUsers, userName } from '../../ground/redis/acl.ts';
 
 /** The files of one installation, each by its path. */
 export class DataFolder {
@@ -68,17 +68,27 @@ export function prepare(data: DataFolder, workers: number): void {
       };
   const logPolicy = keyring.logPolicy ?? logPolicyOf(ensureSigningKey(data.roleKey('log')));
   writeFileSync(data.keyring(), `${JSON.stringify({ ...keyring, logPolicy }, null, 2)}\n`, { mode: 0o644 });
-  const own = Array.from({ length: workers }, (_, at) => ensureSigningKey(data.roleKey(`worker-${at + 1}`)).public);
+  const own = readCatalog(data.catalog())
+    .pools()
+    .flatMap((pool) =>
+      workerNames(pool, workers).map((name) => ({ key: ensureSigningKey(data.roleKey(name)).public, pool })),
+    );
   const list = readWorkerList(data);
-  const missing = own.filter((key) => !list.workers.some(({ id }) => id === workerIdOf(key)));
+  const missing = own.filter(({ key }) => !list.workers.some(({ id }) => id === workerIdOf(key)));
   if (missing.length > 0) {
-    const entries = missing.map((key) => workerEntry(key, 'local', now));
+    const entries = missing.map(({ key, pool }) => workerEntry(key, 'local', now, [pool]));
     writeWorkerList(data, { ...list, workers: [...list.workers, ...entries] });
   }
-  for (const user of [...REDIS_ROLES, ADMIN]) {
+  for (const user of [...redisUsers(readCatalog(data.catalog()).pools()).map(userName), ADMIN]) {
     if (!existsSync(data.redisPassword(user)))
       writeSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
   }
+}
+
+/** The names of the processes that `up` starts for a pool; their keys are named alike. */
+export function workerNames(pool: string, count: number): string[] {
+  const base = pool === 'default' ? 'worker' : `worker-${pool}`;
+  return Array.from({ length: count }, (_, at) => `${base}-${at + 1}`);
 }
 
 const LIST_LIFE_MS = 366 * 86_400_000;
@@ -86,7 +96,7 @@ const LIST_LIFE_MS = 366 * 86_400_000;
 /** The list of workers, verified; an empty one if there is none yet. Throws CodedError `key_file_unfit`. */
 export function readWorkerList(data: DataFolder): WorkerList {
   const never = new Date(0).toISOString();
-  if (!existsSync(data.enrolled())) return { version: 2, serial: 0, issuedAt: never, expires: never, workers: [] };
+  if (!existsSync(data.enrolled())) return { version: 3, serial: 0, issuedAt: never, expires: never, workers: [] };
   return openWorkerList(readFileSync(data.enrolled(), 'utf8'), readKeyring(data.keyring()).of('registry')).list;
 }
 
@@ -121,12 +131,35 @@ export function passwordOf(data: DataFolder, user: string): string {
   return readSecretFile(data.redisPassword(user)).reveal().trim();
 }
 
-/** The lines of Redis' ACL file for this installation: one user for each role, and the admin of `up`. */
-export function redisUsers(data: DataFolder): string {
+/** The pools of the catalog whose workers are not shut out. */
+export function openPools(data: DataFolder): string[] {
+  const cut = readCutPools(data);
+  return readCatalog(data.catalog())
+    .pools()
+    .filter((pool) => !cut.has(pool));
+}
+
+/** The lines of Redis' ACL file for this installation: its roles, its pools, and the admin of `up`. */
+export function aclLines(data: DataFolder): string {
   const hash = (user: string) => createHash('sha256').update(passwordOf(data, user)).digest('hex');
-  const hashes: Record<RedisRole, string> = { api: hash('api'), worker: hash('worker'), attestor: hash('attestor') };
-  const pools = readCatalog(data.catalog()).pools();
-  return `${aclFile(new RedisKeys(SHARD).prefix, pools, hashes)}\nuser ${ADMIN} on ~* &* +@all #${hash(ADMIN)}`;
+  const users = redisUsers(openPools(data));
+  const lines = aclFile(
+    new RedisKeys(SHARD).prefix,
+    users.map((user) => ({ user, passwordSha256: hash(userName(user)) })),
+  );
+  // A pool that was cut stays so when `up` starts again.
+  const cut = [...readCutPools(data)].map((pool) => `user ${userName({ role: 'worker', pool })} off`);
+  return `${[lines, ...cut].join('\n')}\nuser ${ADMIN} on ~* &* +@all #${hash(ADMIN)}`;
+}
+
+/** The pools whose workers are shut out; `up` reads them too. */
+export function readCutPools(data: DataFolder): Set<string> {
+  const file = data.at('pools.cut.json');
+  return new Set(existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as string[]) : []);
+}
+
+export function writeCutPools(data: DataFolder, pools: ReadonlySet<string>): void {
+  writeFileSync(data.at('pools.cut.json'), `${JSON.stringify([...pools])}\n`, { mode: 0o600 });
 }
 
 const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));

@@ -7,7 +7,7 @@ import { lockInstallation } from './installation-lock.ts';
 import { installationRedis } from './installation-redis.ts';
 import type { Output } from './output.ts';
 import { NEEDED_FIRST, roleProcesses } from './role-processes.ts';
-import { prepare, type DataFolder } from './set-up.ts';
+import { prepare, type DataFolder, openPools } from './set-up.ts';
 
 export interface UpOptions {
   /** Stop after the first job. */
@@ -56,7 +56,7 @@ async function startAndProve(
   const access = await installationRedis(data, out, stops);
 
   const port = options.port ?? (options.once ? 0 : DEFAULT_PORT);
-  const children = roleProcesses(data, { workers: options.workers, port }, access).map(
+  const children = roleProcesses(data, openPools(data), { workers: options.workers, port }, access).map(
     (spec) => new Child(spec, (name, detail) => out.say(`${name} ${detail}`)),
   );
   stops.push(() => Promise.all(children.map((child) => child.stop())));

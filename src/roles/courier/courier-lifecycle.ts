@@ -30,6 +30,6 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
   /** In the order in which they were started; the wake-ups that batches wait for end last. */
   async beforeApplicationShutdown(): Promise<void> {
     for (const work of this.#work) await work.stop();
-    await this.#wake.stop();
+    this.#wake.stop();
   }
 }

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { Wake } from '../../core/jobs/wake.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
@@ -41,9 +42,9 @@ export class CourierModule {
         },
         {
           provide: JobEndProcessor,
-          useFactory: (redis: Redis, keys: RedisKeys, webhooks: Webhooks, batches: Batches) =>
-            new JobEndProcessor({ redis, keys, webhooks, batches }, logger, freshRandom(12).toString('hex')),
-          inject: [Redis, RedisKeys, Webhooks, Batches],
+          useFactory: (redis: Redis, keys: RedisKeys, webhooks: Webhooks, batches: Batches, wake: Wake) =>
+            new JobEndProcessor({ redis, keys, webhooks, batches, wake }, logger, freshRandom(12).toString('hex')),
+          inject: [Redis, RedisKeys, Webhooks, Batches, Wake],
         },
         {
           provide: WebhookSender,

@@ -32,7 +32,7 @@ interface WorkerParts {
 /** The order in which a worker begins and ends. */
 export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly #parts: WorkerParts;
-  readonly #announcement: Announcement;
+  readonly #announcement: Omit<Announcement, 'at'>;
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;

@@ -14,6 +14,7 @@ import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
 import { SigningKey, workerIdOf } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { userName } from '../../ground/redis/acl.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
@@ -28,13 +29,14 @@ export class WorkerModule {
   static with(config: WorkerConfig, logger: Logger): DynamicModule {
     const key = readSigningKey(config.COUNTERSIGN_WORKER_KEY_FILE);
     const models = servedModels(config);
+    const user = userName({ role: 'worker', pool: config.COUNTERSIGN_POOL });
     return {
       module: WorkerModule,
       imports: [
-        RedisModule.with(config, { user: 'worker', connections: { commands: 'patient' } }, logger),
+        RedisModule.with(config, { user, connections: { commands: 'patient' } }, logger),
         BullModule.forRoot({
-          connection: redisOptions(redisAccess(config, 'worker'), 'patient'),
-          prefix: new RedisKeys(config.COUNTERSIGN_SHARD).poolQueues,
+          connection: redisOptions(redisAccess(config, user), 'patient'),
+          prefix: new RedisKeys(config.COUNTERSIGN_SHARD).poolQueues(config.COUNTERSIGN_POOL),
           // Nothing is taken before the heartbeat keeps what was taken.
           extraOptions: { manualRegistration: true },
         }),
@@ -72,8 +74,9 @@ function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger):
       provide: Heartbeat,
       useFactory: (engines: LoadedEngines) =>
         new Heartbeat({
-          access: redisAccess(config, 'worker'),
+          access: redisAccess(config, userName({ role: 'worker', pool: config.COUNTERSIGN_POOL })),
           shard: config.COUNTERSIGN_SHARD,
+          pool: config.COUNTERSIGN_POOL,
           leaseMs: config.COUNTERSIGN_LEASE_MS,
           heartbeatMs: config.COUNTERSIGN_HEARTBEAT_MS,
           stallMs: config.COUNTERSIGN_STALL_MS,
@@ -101,7 +104,15 @@ function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger):
         const command = config.COUNTERSIGN_TEE_COMMAND;
         return command === undefined
           ? undefined
-          : new HardwareSession({ redis, keys, key: key.public, engines: engines.all(), command, logger });
+          : new HardwareSession({
+              redis,
+              keys,
+              pool: config.COUNTERSIGN_POOL,
+              key,
+              engines: engines.all(),
+              command,
+              logger,
+            });
       },
       inject: [Redis, RedisKeys, LoadedEngines],
     },

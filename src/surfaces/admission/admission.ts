@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import type { BlobStore } from '../../ground/blobs/blob-store.ts';
+import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import type { FairDelivery, PoolQueues, QueuedJob } from '../../ground/bull/fair-queues.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
@@ -119,11 +119,11 @@ export class Admission {
     // Allowances are taken for what may be used. A repetition under the same key takes them again.
     await this.#parts.limits.take(submitter, 'tokens', Math.ceil(inputBytes / 4) + params.max_tokens);
     const inline = inputBytes <= INLINE_BYTES;
-    const inputSha256 = inline ? sha256Hex(input) : await this.#parts.blobs.put(Buffer.from(input));
+    const inputSha256 = inline ? sha256Hex(input) : await this.#parts.blobs.ofPool(model.pool).put(Buffer.from(input));
 
     const createdMs = Date.now();
     const deadlineMs = createdMs + (body.deadline_ms ?? DEFAULTS.deadlineMs);
-    const id = newJobId(createdMs);
+    const id = newJobId(model.pool, createdMs);
     const ticket = newTicket(plan, { id, tenant, task: body.task, inputSha256, createdMs, deadlineMs });
     crashPoint('api.before-admit');
     const pending: PendingJob = {
@@ -164,7 +164,7 @@ export class Admission {
     return (await redis.exists(keys.idempotency(tenant, sha256Hex(idempotencyKey)))) === 1;
   }
 
-  /** The further fields of the ticket's hash, as JSON; empty if there are none. */
+  /** What else the service notes of the job, as JSON; empty if there is nothing. */
   async #extra(tenant: string, { webhook }: SubmitJob, { surface, payment }: SubmitOptions): Promise<string> {
     const kept = {
       ...(surface === undefined ? {} : { surface }),
@@ -190,10 +190,14 @@ export class Admission {
       list.push({ name: id, data: { id }, tenant: flow, cost });
       deliveries.set(queue, list);
     });
-    // These jobs are accepted. If the queue fails here, the sweep delivers them later; none is lost.
-    await Promise.all([...deliveries].map(([queue, list]) => queues.add(queue, list))).catch((error: unknown) => {
-      logger.warn(`jobs could not be queued; the sweep will deliver them: ${messageOf(error)}`);
-    });
+    // These jobs are accepted. If a queue fails here, the sweep delivers them later; none is lost.
+    await Promise.all(
+      [...deliveries].map(([queue, list]) =>
+        queues.add(queue, list).catch((error: unknown) => {
+          logger.warn({ queue }, `jobs could not be queued; the sweep will deliver them: ${messageOf(error)}`);
+        }),
+      ),
+    );
     crashPoint('api.after-add');
     return replies;
   }
@@ -208,7 +212,7 @@ interface AdmissionParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly queues: PoolQueues;
-  readonly blobs: BlobStore;
+  readonly blobs: BlobFolders;
   readonly catalog: Catalog;
   readonly signingKey: SigningKey;
   readonly defaultRecompute: number;

@@ -1,17 +1,16 @@
 import type { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import type { ModelName } from '../../core/attestation/methods/equipment.ts';
+import type { ModelName, PooledModel } from '../../core/attestation/methods/equipment.ts';
 import type { Heard, Method, Question } from '../../core/attestation/methods/method.ts';
 import { METHODS } from '../../core/attestation/methods/methods.ts';
-import { present } from '../../core/catalog/announcement.ts';
+import { Announcements } from '../../core/catalog/announcement.ts';
 
 const ATTESTORS_CACHE_MS = 1_000;
 
 /** Which promises of confirmation can be kept now, by who is heard of. */
 export class AttestationOffer implements Heard {
-  readonly #redis: Redis;
-  readonly #keys: RedisKeys;
+  readonly #announcements: Announcements;
   readonly #methods: readonly Method[];
   #served: { methods: ReadonlySet<string>; hasAttestors: boolean; at: number } = {
     methods: new Set(),
@@ -20,8 +19,7 @@ export class AttestationOffer implements Heard {
   };
 
   constructor(redis: Redis, keys: RedisKeys, methods: readonly Method[] = METHODS) {
-    this.#redis = redis;
-    this.#keys = keys;
+    this.#announcements = new Announcements(redis, keys);
     this.#methods = methods;
   }
 
@@ -33,8 +31,8 @@ export class AttestationOffer implements Heard {
     }
   }
 
-  async workersOf(model: ModelName): Promise<number> {
-    const workers = await present(this.#redis, this.#keys, 'worker');
+  async workersOf(model: PooledModel): Promise<number> {
+    const workers = await this.#announcements.present({ role: 'worker', pool: model.pool });
     const isServed = ({ name, sha256 }: ModelName) => name === model.name && sha256 === model.sha256;
     return workers.filter(({ models }) => models.some(isServed)).length;
   }
@@ -46,7 +44,7 @@ export class AttestationOffer implements Heard {
   async isServed(method: string, model: ModelName): Promise<boolean> {
     const now = performance.now();
     if (now - this.#served.at > ATTESTORS_CACHE_MS) {
-      const attestors = await present(this.#redis, this.#keys, 'attestor');
+      const attestors = await this.#announcements.present({ role: 'attestor' });
       const methods = attestors.flatMap((attestor) =>
         attestor.models.flatMap((entry) =>
           (entry.methods ?? []).map((served) => `${served} ${entry.name} ${entry.sha256}`),

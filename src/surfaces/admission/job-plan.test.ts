@@ -65,7 +65,7 @@ describe('the plan of a job', () => {
   test('becomes a ticket that holds everything that can change the answer, and never the same nonce', async () => {
     const plan = await planJob(PARTS, job());
     const times = { createdMs: 1_790_000_000_000, deadlineMs: 1_790_000_600_000 };
-    const id = 'job_01jabcdefghjkmnpqrstvwxyz0';
+    const id = 'job_p00101jabcdefghjkmnpqrstvwxyz0';
     const facts = { id, tenant: 'acme', task: 'completion', inputSha256: SHA256, ...times } as const;
     const [first, second] = [newTicket(plan, facts), newTicket(plan, facts)];
     expect(Ticket.parse(first)).toEqual(first);

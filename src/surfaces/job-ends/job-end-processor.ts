@@ -3,7 +3,7 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { isOver, type Batches } from '../batches/batch.store.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import { isJobId } from '../../core/jobs/job-id.ts';
+import type { Wake } from '../../core/jobs/wake.ts';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
@@ -21,7 +21,9 @@ const READ = loadScript(new URL('./lua/read-outcomes.lua', import.meta.url), lis
 const LOOK_EVERY_MS = 100;
 /** Ends recorded by one call of the script. */
 const MAX_ENDS_PER_CALL = 200;
-const MAX_HINTS_PER_READ = 500;
+const MAX_HINTS_PER_LOOK = 500;
+/** What is heard beyond this is told when the job ends. */
+const MAX_HINTS = 20_000;
 const MAX_FEED_EVENTS = 10_000;
 const KEEP_USAGE_MS = 400 * 86_400_000;
 const LEASE_MS = 5_000;
@@ -36,6 +38,7 @@ export interface JobEndParts {
   readonly keys: RedisKeys;
   readonly webhooks: Webhooks;
   readonly batches: Batches;
+  readonly wake: Wake;
 }
 
 /**
@@ -53,13 +56,17 @@ export class JobEndProcessor {
   readonly #owner: string;
   readonly #looks: PeriodicTask;
   readonly #recentDurations = new Map<string, number>();
-  #hints: Map<string, string> | undefined;
+  /** Jobs that may have changed since the last look. */
+  readonly #hints = new Set<string>();
 
   constructor(parts: JobEndParts, logger: Logger, owner: string) {
     this.#parts = parts;
     this.#reader = new JobReader(parts.redis, parts.keys, parts.keys.open);
     this.#logger = logger;
     this.#owner = owner;
+    parts.wake.hear((id) => {
+      if (this.#hints.size < MAX_HINTS) this.#hints.add(id);
+    });
     const warn = rateLimited(5_000, (error) => logger.warn(`job ends: ${messageOf(error).slice(0, 300)}`));
     this.#looks = new PeriodicTask(() => this.#look(), warn, LOOK_EVERY_MS * 5);
   }
@@ -126,7 +133,13 @@ export class JobEndProcessor {
     }
     const rows = await READ.run(redis, [keys.open], [keys.prefix, ...ends.map(({ id }) => id)]);
     const items = await Promise.all(
-      ends.map(async ({ id, score }, at) => this.#itemOf(id, score, rows[at], listeners)),
+      ends.map(({ id, score }, at) =>
+        this.#itemOf(id, score, rows[at], listeners).catch((error: unknown) => {
+          // One end that cannot be read holds up no other: only its place is recorded.
+          this.#logger.error({ job: id }, `the end of a job cannot be recorded: ${messageOf(error).slice(0, 300)}`);
+          return { subject: id, tenant: '-', end: emptyEnd(score), events: [] };
+        }),
+      ),
     );
     crashPoint('courier.before-job-ends');
     await this.#enter(items);
@@ -178,36 +191,14 @@ export class JobEndProcessor {
     if (items.length > 0) await this.#enter(items);
   }
 
-  /** Records events of open jobs that the streams hint at. Returns whether there may be more. */
+  /** Records events of open jobs that were woken. Returns whether there are more. */
   async #enterOpenEvents(listeners: ReadonlyMap<string, Endpoint[]>): Promise<boolean> {
     const { redis, keys } = this.#parts;
-    if (listeners.size === 0) {
-      this.#hints = undefined;
-      return false;
-    }
-    const streams = [keys.admittedWake, keys.workerWake, keys.attest];
-    if (this.#hints === undefined) {
-      const ends = await Promise.all(streams.map((stream) => redis.xrevrange(stream, '+', '-', 'COUNT', 1)));
-      this.#hints = new Map(streams.map((stream, at) => [stream, ends[at]?.[0]?.[0] ?? '0-0']));
-    }
-    const reply = await redis.xread(
-      'COUNT',
-      MAX_HINTS_PER_READ,
-      'STREAMS',
-      ...this.#hints.keys(),
-      ...this.#hints.values(),
-    );
-    const ids = new Set<string>();
-    for (const [stream, entries] of reply ?? []) {
-      for (const [entryId, fields] of entries) {
-        this.#hints.set(stream, entryId);
-        for (let at = 0; at + 1 < fields.length; at += 2)
-          if (fields[at] === 'ids' || fields[at] === 'id')
-            for (const id of (fields[at + 1] ?? '').split(' ')) if (isJobId(id)) ids.add(id);
-      }
-    }
-    if (ids.size === 0) return false;
-    const views = await Promise.all([...ids].map((id) => this.#reader.read(id)));
+    if (listeners.size === 0) this.#hints.clear();
+    if (this.#hints.size === 0) return false;
+    const ids = [...this.#hints].slice(0, MAX_HINTS_PER_LOOK);
+    for (const id of ids) this.#hints.delete(id);
+    const views = await Promise.all(ids.map((id) => this.#reader.read(id)));
     const wanted = views.filter(
       (view): view is JobView => view !== undefined && view.ending === undefined && listeners.has(view.tenant),
     );
@@ -218,12 +209,12 @@ export class JobEndProcessor {
         events: feedEvents(
           jobEvents(view),
           listeners.get(view.tenant) ?? [],
-          (await redis.hget(keys.ticket(view.id), 'webhook')) ?? '',
+          (await redis.hget(keys.job(view.id), 'webhook')) ?? '',
         ),
       })),
     );
     if (items.length > 0) await this.#enter(items);
-    return ids.size >= MAX_HINTS_PER_READ;
+    return this.#hints.size > 0;
   }
 
   async #enter(items: readonly object[]): Promise<void> {

@@ -51,13 +51,14 @@ export function outcomeOf(row: OutcomeRow, score: number): Outcome {
   const evidence = predicateOf(Evidence, evidenceText);
   const verdict = predicateOf(Verdict, verdictText);
   const charge = isDone && ticket?.price && evidence && verdict ? chargeOf(ticket, evidence, verdict) : 0;
-  const claimedMs = Number(claimed.split(' ')[2] ?? endedMs);
+  const claimedMs = Number(claimed.split(' ')[2]);
   const line = { isDone, endedMs, hold: Number(hold), charge, key, model };
   return {
     tenant,
     model,
     webhook,
-    durationMs: isDone ? endedMs - claimedMs : undefined,
+    // A worker wrote when it claimed: only a time within the life of the job teaches anything.
+    durationMs: isDone && claimedMs >= Number(created) && claimedMs <= endedMs ? endedMs - claimedMs : undefined,
     end: {
       score,
       day: dayOf(endedMs),

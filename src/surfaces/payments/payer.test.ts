@@ -5,7 +5,7 @@ import { VISITOR, isPayer, payerTenant, payerToken, readPayerToken } from './pay
 
 const KEY = new SigningKey(Buffer.alloc(32, 1));
 const ADDRESS = `0x${'ab'.repeat(20)}`;
-const JOB = 'job_01jabcdefghjkmnpqrstvwxyz0';
+const JOB = 'job_p00101jabcdefghjkmnpqrstvwxyz0';
 const NOW = Date.parse('2026-11-21T08:00:00Z');
 const DAY_MS = 86_400_000;
 

@@ -9,7 +9,7 @@ export const VISITOR = 'x402';
 export const PAYER_KEY = 'x402';
 
 const TOKEN_LIFE_S = 86_400;
-const TOKEN = /^csp_([0-9a-f]{40})_([0-9a-z]{26})_([0-9]{10,12})_([A-Za-z0-9_-]{43})$/;
+const TOKEN = /^csp_([0-9a-f]{40})_([0-9a-z]{30})_([0-9]{10,12})_([A-Za-z0-9_-]{43})$/;
 
 /** The tenant of a payer's address (lower case, with `0x`): each payer sees only what it paid for. */
 export function payerTenant(address: string): string {

@@ -65,7 +65,7 @@ export class PaymentRecords implements Withholding {
         transaction,
         problem,
       };
-    const held = await this.#redis.hget(this.#keys.ticket(job), 'payment');
+    const held = await this.#redis.hget(this.#keys.job(job), 'payment');
     if (held === null) return undefined;
     const { payer: holder, requirements: max } = HeldPayment.parse(JSON.parse(held));
     return { state: 'held', payer: holder, requirements: max, transaction: '', problem: '' };

@@ -5,12 +5,13 @@ import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { publishedLog } from '../../core/jobs/published-log.ts';
 import { Wake } from '../../core/jobs/wake.ts';
+import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
 import { PoolQueues } from '../../ground/bull/fair-queues.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
-import { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import { LogFiles } from '../../proof/tlog/log-files.ts';
 import { LogReader } from '../../proof/tlog/log-reader.ts';
@@ -53,14 +54,14 @@ export class ServiceModule {
             user: 'api',
             // BullMQ waits for its connection; a prompt one rejects what is sent during an outage, and the
             // sweep repairs it.
-            connections: { commands: 'prompt', blocking: 'patient', queues: 'prompt' },
+            connections: { commands: 'prompt', wakes: 'patient', poolWakes: 'patient', queues: 'prompt' },
           },
           logger,
         ),
         FairQueuesModule.with({
           as: PoolQueues,
           names: files.catalog.queues(),
-          prefix: (keys) => keys.poolQueues,
+          prefix: (keys, name) => keys.poolQueues(poolOfQueue(name)),
           connection: 'queues',
         }),
       ],
@@ -72,7 +73,7 @@ export class ServiceModule {
 
 function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger): Provider[] {
   return [
-    { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
+    { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
     {
       provide: BatchFiles,
       useFactory: (redis: Redis, keys: RedisKeys) =>
@@ -93,7 +94,13 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
     {
       provide: Wake,
       useFactory: (connections: RedisConnections, keys: RedisKeys) =>
-        new Wake(connections.named('blocking'), keys, logger),
+        new Wake({
+          trusted: connections.named('wakes'),
+          fromPools: connections.named('poolWakes'),
+          keys,
+          pools: files.catalog.pools(),
+          logger,
+        }),
       inject: [RedisConnections, RedisKeys],
     },
     {
@@ -102,12 +109,12 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
         redis: Redis,
         keys: RedisKeys,
         reader: JobReader,
-        blobs: BlobStore,
+        blobs: BlobFolders,
         wake: Wake,
         log: LogReader,
         withholding: PaymentRecords,
       ) => new Jobs({ redis, keys, reader, blobs, wake, log, keyring: files.keyring, withholding }),
-      inject: [Redis, RedisKeys, JobReader, BlobStore, Wake, LogReader, PaymentRecords],
+      inject: [Redis, RedisKeys, JobReader, BlobFolders, Wake, LogReader, PaymentRecords],
     },
   ];
 }
@@ -121,7 +128,7 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
         redis: Redis,
         keys: RedisKeys,
         queues: PoolQueues,
-        blobs: BlobStore,
+        blobs: BlobFolders,
         limits: RateLimits,
         webhooks: Webhooks,
         egress: EgressRules,
@@ -140,7 +147,7 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
           egress,
           logger,
         }),
-      inject: [Redis, RedisKeys, PoolQueues, BlobStore, RateLimits, Webhooks, EgressRules],
+      inject: [Redis, RedisKeys, PoolQueues, BlobFolders, RateLimits, Webhooks, EgressRules],
     },
     {
       provide: Completions,

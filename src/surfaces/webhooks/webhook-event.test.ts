@@ -4,7 +4,7 @@ import type { JobView } from '../../core/jobs/job.reader.ts';
 import { FINAL_EVENT_TYPES, batchEvent, jobEvents } from './webhook-event.ts';
 
 const QUEUED: JobView = {
-  id: 'job_00000000000000000000000000',
+  id: 'job_000000000000000000000000000000',
   tenant: 'acme',
   model: 'kjv',
   queue: 'default.kjv',

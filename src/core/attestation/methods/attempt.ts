@@ -28,12 +28,14 @@ export interface AttemptParts {
   keyOf(worker: string): PublicKey | 'WORKER_UNKNOWN' | 'WORKER_QUARANTINED' | WorkerRefusal;
   /** Who runs a worker that is on the list. */
   operatorOf(worker: string): string | undefined;
+  /** Whether the signed list lets a worker serve a pool. */
+  mayServe(worker: string, pool: string): boolean;
   /** By the secret of the job's day: the same attempt is always drawn alike. */
   isDrawn(label: string, share: number): boolean;
   readInput(): Promise<string>;
-  /** The output with this digest, or undefined where there is none. */
+  /** The output with this digest, whoever stored it, or undefined where there is none. */
   readOutput(digest: string): Promise<string | undefined>;
-  /** The stored token ids with this digest, or undefined where there are none. */
+  /** The stored token ids with this digest, whoever stored them, or undefined where there are none. */
   readTokens(digest: string): Promise<Buffer | undefined>;
   /**
    * Earlier attempts of this job that were closed as votes. Their evidence was checked then, and never
@@ -66,7 +68,7 @@ export class Attempt {
     this.claim = this.signed && parseEvidence(this.signed, statements);
   }
 
-  /** The evidence. The method `binding` refutes attempts without one before another method looks. */
+  /** The evidence. The method `binding` ignores what is none before another method looks. */
   get evidence(): Evidence {
     if (this.claim === undefined) throw new Error(`The evidence of ${this.parts.job} is malformed.`);
     return this.claim;
@@ -86,16 +88,13 @@ export class Attempt {
     return this.#input;
   }
 
-  /**
-   * The output with the digest that the evidence names, or undefined where there is none; `binding` compares
-   * its bytes.
-   */
+  /** The output with the digest that the evidence names, or undefined where there is none. */
   storedOutput(): Promise<string | undefined> {
     this.#output ??= this.parts.readOutput(this.outputSha256);
     return this.#output;
   }
 
-  /** The output. The method `binding` refutes attempts without one. */
+  /** The output. The method `binding` closes attempts without one. */
   async output(): Promise<string> {
     const output = await this.storedOutput();
     if (output === undefined) throw new Error(`The output of ${this.parts.job} is missing.`);

@@ -1,32 +1,27 @@
 import { sha256Hex } from '../../../ground/blobs/sha256.ts';
 import { JsonRefused, parseStrictJson } from '../../../ground/json/strict-json.ts';
+import { publicKeyFromBase64, workerIdOf, type PublicKey } from '../../../ground/keys/signing-key.ts';
 import { verifyPayload } from '../../../proof/receipts/dsse.ts';
 import { BINDING_PROPERTIES } from '../../../proof/receipts/promises/binding.ts';
 import type { Evidence, Property, Ticket } from '../../../proof/receipts/statements.ts';
 import { MAX_OUTPUT_DEPTH, OUTPUTS } from '../../../proof/tasks/task-input.ts';
 import type { WorkerRefusal } from '../refusal.ts';
 import type { Attempt } from './attempt.ts';
-import type { Method } from './method.ts';
+import { GONE, type Method } from './method.ts';
 
 /** Longest stored evidence that is looked at. Honest evidence is near 1.5 KB. */
 export const MAX_STATEMENT_BYTES = 8_192;
 
 type Refusal =
-  | 'EVIDENCE_MISSING'
-  | 'EVIDENCE_TOO_LARGE'
-  | 'EVIDENCE_MALFORMED'
   | 'WORKER_NOT_CLAIMANT'
   | 'WORKER_UNKNOWN'
   | 'WORKER_QUARANTINED'
+  | 'WORKER_NOT_OF_POOL'
   | WorkerRefusal
-  | 'JOB_MISMATCH'
   | 'TICKET_MISMATCH'
-  | 'EPOCH_MISMATCH'
   | 'MODEL_MISMATCH'
-  | 'SIGNATURE_INVALID'
   | 'TICKET_SIGNATURE_INVALID'
   | 'TIMES_IMPOSSIBLE'
-  | 'OUTPUT_MISSING'
   | 'OUTPUT_MISMATCH'
   | 'OUTPUT_MALFORMED'
   | 'USAGE_IMPOSSIBLE';
@@ -35,47 +30,65 @@ type Refusal =
  * The method `binding`, made for every job. It catches evidence that is forged, replayed, late, swapped or
  * malformed, unknown workers, another model digest than the ticket's, and usage beyond what is possible. It
  * does not catch an enrolled worker that signs a wrong answer: that takes recomputation.
+ *
+ * Every worker of a pool can write where another one commits. What the claimant did not sign for this job and
+ * epoch is therefore ignored, and only what it signed is held against it.
  */
 export const binding: Method<Property> = {
   name: 'binding',
   stage: 'first',
   isDrawn: () => true,
   async check(attempt) {
-    const refusal = refuseEvidence(attempt) ?? (await refuseOutput(attempt));
+    const claim = ownClaim(attempt);
+    if (claim === undefined) return { ignored: 'The claimant did not sign this for this attempt.' };
+    const refusal = refuseEvidence(attempt, claim);
     if (refusal !== undefined) return { refusals: [refusal] };
+    const output = await attempt.storedOutput();
+    if (output === undefined) return GONE;
+    const refused = refuseOutput(attempt, claim, output);
+    if (refused !== undefined) return { refusals: [refused] };
     return {
       properties: BINDING_PROPERTIES,
-      notChecked: attempt.evidence.predicate.model.measured ? [] : ['WEIGHTS_DECLARED_NOT_MEASURED'],
+      notChecked: claim.predicate.model.measured ? [] : ['WEIGHTS_DECLARED_NOT_MEASURED'],
     };
   },
 };
 
-/** Why the evidence does not belong to this attempt. */
-function refuseEvidence({ parts, ticket, signed, claim }: Attempt): Refusal | undefined {
-  const { statement } = parts;
-  if (statement.kind !== 'stored') return statement.kind === 'missing' ? 'EVIDENCE_MISSING' : 'EVIDENCE_TOO_LARGE';
-  if (signed === undefined || claim === undefined) return 'EVIDENCE_MALFORMED';
-  const { worker, job, ticket: answered, epoch } = claim.predicate;
-  if (worker.id !== parts.claimant) return 'WORKER_NOT_CLAIMANT';
-  const key = parts.keyOf(worker.id);
+/** The evidence that the claimant signed for this job and epoch; undefined where it is anything else. */
+function ownClaim({ parts, signed, claim }: Attempt): Evidence | undefined {
+  if (signed === undefined || claim?.predicate.job !== parts.job || claim.predicate.epoch !== parts.epoch)
+    return undefined;
+  const enrolled = parts.keyOf(parts.claimant);
+  const key = typeof enrolled === 'string' ? namedKey(claim) : enrolled;
+  if (key === undefined || workerIdOf(key) !== parts.claimant) return undefined;
+  return verifyPayload(key, signed) ? claim : undefined;
+}
+
+/** The key that the evidence names. A worker's id is the digest of its key. */
+function namedKey({ predicate }: Evidence): PublicKey | undefined {
+  try {
+    return publicKeyFromBase64(predicate.worker.publicKey);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Why the claimant's evidence is not one that counts for this attempt. */
+function refuseEvidence({ parts, ticket }: Attempt, claim: Evidence): Refusal | undefined {
+  const { worker, ticket: answered } = claim.predicate;
+  const key = parts.keyOf(parts.claimant);
   if (typeof key === 'string') return key;
-  if (key.raw !== worker.publicKey) return 'WORKER_UNKNOWN';
-  if (job !== parts.job || ticket.predicate.job !== parts.job) return 'JOB_MISMATCH';
+  if (worker.id !== parts.claimant || key.raw !== worker.publicKey) return 'WORKER_NOT_CLAIMANT';
+  if (!parts.mayServe(worker.id, ticket.predicate.pool)) return 'WORKER_NOT_OF_POOL';
   if (answered.sha256 !== sha256Hex(parts.ticketSigned.payload)) return 'TICKET_MISMATCH';
-  if (epoch !== parts.epoch) return 'EPOCH_MISMATCH';
   if (!modelMatches(ticket, claim, parts.isMeasured)) return 'MODEL_MISMATCH';
-  if (!verifyPayload(key, signed)) return 'SIGNATURE_INVALID';
   if (parts.apiKey === undefined || !verifyPayload(parts.apiKey, parts.ticketSigned)) return 'TICKET_SIGNATURE_INVALID';
   return timesPossible(claim) ? undefined : 'TIMES_IMPOSSIBLE';
 }
 
-/** Why the output is not the one of the evidence, or cannot be an answer to the ticket. */
-async function refuseOutput(attempt: Attempt): Promise<Refusal | undefined> {
-  const { ticket, evidence } = attempt;
-  const output = await attempt.storedOutput();
-  if (output === undefined) return 'OUTPUT_MISSING';
-  if (Buffer.byteLength(output) !== evidence.predicate.outputBytes || sha256Hex(output) !== attempt.outputSha256)
-    return 'OUTPUT_MISMATCH';
+/** Why the output cannot be an answer to the ticket. Its digest is the one that the claimant signed. */
+function refuseOutput({ ticket }: Attempt, evidence: Evidence, output: string): Refusal | undefined {
+  if (Buffer.byteLength(output) !== evidence.predicate.outputBytes) return 'OUTPUT_MISMATCH';
   if (!outputWellFormed(ticket, evidence, output)) return 'OUTPUT_MALFORMED';
   return usagePossible(ticket, evidence) ? undefined : 'USAGE_IMPOSSIBLE';
 }

@@ -3,6 +3,11 @@ import type { Hardware } from '../../../proof/receipts/promises/tee.ts';
 import type { CalibrationFile } from '../calibrations.ts';
 
 /** A model by its name and the digest of its weights. */
+/** A model of a pool. */
+export interface PooledModel extends ModelName {
+  readonly pool: string;
+}
+
 export interface ModelName {
   readonly name: string;
   readonly sha256: string;

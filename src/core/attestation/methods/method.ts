@@ -3,7 +3,7 @@ import type { Params, Policy } from '../../../proof/receipts/statements.ts';
 import type { Task } from '../../../proof/receipts/fields.ts';
 import type { Feature } from '../../../proof/tasks/task-input.ts';
 import type { Attempt } from './attempt.ts';
-import type { Equipment, ModelName } from './equipment.ts';
+import type { Equipment, ModelName, PooledModel } from './equipment.ts';
 
 /**
  * When the judge makes a check. `first` and `last` take moments: `first` decides whether an attempt is worth
@@ -18,7 +18,15 @@ export type VerdictFields = Readonly<Record<string, unknown>>;
 
 /** What one method found of one attempt. What is absent is empty. */
 export interface Finding<Word extends string = string> {
-  /** Why the attempt is refuted: stable words of this method, named in the verdict. */
+  /**
+   * Why nothing was committed at all: the claimant did not sign this for this attempt. Nobody is blamed for
+   * it, and the lease runs on.
+   */
+  readonly ignored?: string;
+  /**
+   * Why the attempt is refuted: stable words of this method, named in the verdict. What is held against a
+   * worker carries its signature: what merely stands beside its evidence, others can have written.
+   */
   readonly refusals?: readonly string[];
   /** What the attestor vouches for. */
   readonly properties?: readonly Word[];
@@ -31,11 +39,21 @@ export interface Finding<Word extends string = string> {
   /** What becomes of an attempt that holds and yet is no confirmation by itself. */
   readonly instead?: {
     readonly action:
-      { readonly kind: 'close'; readonly why: 'voted' } | { readonly kind: 'end'; readonly state: 'failed' };
+      | { readonly kind: 'close'; readonly why: 'voted' | 'released' }
+      | { readonly kind: 'end'; readonly state: 'failed' };
     readonly code: string;
     readonly detail: string;
   };
 }
+
+/** What becomes of an attempt whose output or tokens are gone: another one, and nobody is blamed. */
+export const GONE: Finding<never> = {
+  instead: {
+    action: { kind: 'close', why: 'released' },
+    code: 'attempts_exhausted',
+    detail: 'What the worker handed in is gone.',
+  },
+};
 
 /** What a caller asks for, before it is a job. */
 export interface Question {
@@ -54,7 +72,7 @@ export interface Heard {
    * for one.
    */
   isServed(method: string, model: ModelName): Promise<boolean>;
-  workersOf(model: ModelName): Promise<number>;
+  workersOf(model: PooledModel): Promise<number>;
 }
 
 export type Offered = { readonly isOffered: true } | { readonly isOffered: false; readonly why: string };

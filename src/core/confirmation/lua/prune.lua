@@ -8,8 +8,8 @@
                                           ARGV[4]  most jobs to forget in one call
   Returns the number of jobs forgotten.
 ]]
-local prefix, batch = ARGV[1], tonumber(ARGV[4])
-local entered = tonumber(redis.call('HGET', prefix .. 'jobends', 'cursor') or '+inf')
+local batch = tonumber(ARGV[4])
+local entered = tonumber(redis.call('HGET', keys.jobEnds, 'cursor') or '+inf')
 local before = math.min(tonumber(ARGV[2]), entered)
 local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.17g', before), 'LIMIT', 0, batch)
 local excess = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
@@ -18,16 +18,20 @@ if excess > #old then
     'LIMIT', 0, math.min(excess, batch))
 end
 for _, id in ipairs(old) do
-  local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'tenant', 'model')
-  local state = redis.call('HGET', prefix .. 'ruling:' .. id, 'state')
-  if ticket[1] then
-    redis.call('ZREM', prefix .. 'jobs:' .. ticket[1], id)
-    redis.call('ZREM', prefix .. 'jobs:' .. ticket[1] .. ':' .. ticket[2], id)
-    if state then redis.call('ZREM', prefix .. 'ended:' .. ticket[1] .. ':' .. state, id) end
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'model')
+  local state = redis.call('HGET', keys.ruling(id), 'state')
+  if job[1] then
+    redis.call('ZREM', keys.jobsOf(job[1]), id)
+    redis.call('ZREM', keys.jobsOfModel(job[1], job[2]), id)
+    if state then redis.call('ZREM', keys.endedOf(job[1], state), id) end
   end
-  for _, kind in ipairs({ 'ticket:', 'claims:', 'evidence:', 'chunks:', 'lease:', 'ruling:' }) do
-    redis.call('UNLINK', prefix .. kind .. id)
-  end
+  redis.call('UNLINK', keys.ticket(id))
+  redis.call('UNLINK', keys.job(id))
+  redis.call('UNLINK', keys.claims(id))
+  redis.call('UNLINK', keys.evidence(id))
+  redis.call('UNLINK', keys.chunks(id))
+  redis.call('UNLINK', keys.lease(id))
+  redis.call('UNLINK', keys.ruling(id))
   redis.call('ZREM', KEYS[1], id)
 end
 return #old

@@ -8,9 +8,9 @@
   Returns {now, per case false or
     { ticket, tenant, queue, model, created, deadline, cost, cancel, state, current epoch, claim, commit,
       closed (0/1), field, statement length, statement, output length, output,
-      lease ms (0 where an epoch was named) }}
+      lease ms (0 where an epoch was named), place in the log }}
 ]]
-local prefix, most, longest, longestOutput = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local most, longest, longestOutput = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local cases = { time[1] * 1000 + math.floor(time[2] / 1000) }
 -- A value and its length; too long a one stays here.
@@ -20,11 +20,11 @@ local function bounded(value, limit)
 end
 for at = 5, #ARGV, 3 do
   local id, wanted, field = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local case = redis.call('HMGET', prefix .. 'ticket:' .. id,
-    'ticket', 'tenant', 'queue', 'model', 'created', 'deadline', 'cost', 'cancel')
-  if case[1] then
-    local claims, ruling = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
-    local evidence = prefix .. 'evidence:' .. id
+  local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel')
+  if ticket[1] then
+    local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'model', 'created', 'cost')
+    local case = { ticket[1], job[1], job[2], job[3], job[4], ticket[2], job[5], ticket[3] }
+    local claims, ruling, evidence = keys.claims(id), keys.ruling(id), keys.evidence(id)
     -- A stream entry names the current epoch nearly always: claimed, and the next is not.
     local epoch = tonumber(wanted) or 0
     local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch, 'e' .. (epoch + 1))
@@ -44,7 +44,7 @@ for at = 5, #ARGV, 3 do
       length, statement = bounded(said[1], longest)
       outputLength, output = bounded(said[2], longestOutput)
     end
-    local ruled = redis.call('HMGET', ruling, 'state', 'x' .. about)
+    local ruled = redis.call('HMGET', ruling, 'state', 'x' .. about, 'logged')
     case[9] = ruled[1]
     case[10] = epoch
     case[11] = claim
@@ -56,7 +56,8 @@ for at = 5, #ARGV, 3 do
     case[17] = outputLength
     case[18] = output
     -- Evidence that was named is judged whether or not its lease has run out.
-    case[19] = wanted == '' and redis.call('PTTL', prefix .. 'lease:' .. id) or 0
+    case[19] = wanted == '' and redis.call('PTTL', keys.lease(id)) or 0
+    case[20] = ruled[3]
     cases[#cases + 1] = case
   else
     cases[#cases + 1] = false

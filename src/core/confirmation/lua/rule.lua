@@ -4,9 +4,8 @@
   Every ruling names the epoch and the phase that it is about; if the job has moved on, nothing happens.
 
     KEYS[1]  open jobs  {shard}:open            ARGV[1]  key prefix
-    KEYS[2]  all ended  {shard}:ended           ARGV[2]  bound of the wake stream
-    KEYS[3]  wake       {shard}:wake:a          ARGV[3]  ms until the sweep looks at a requeued job
-    ARGV[4+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
+    KEYS[2]  all ended  {shard}:ended           ARGV[2]  ms until the sweep looks at a requeued job
+    ARGV[3+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
              state, code, detail, verdict or "", field or "",
              size of the checkpoint by which its verdict stands in the log, or ""
       action 'end'    make the job final in `state`; 'done' only with the verdict that sequence.lua kept for
@@ -17,10 +16,9 @@
       action 'lost'   as 'close', if no worker holds the lease any more
   Returns per ruling {'ended', state} or {'requeued', epoch, queue, tenant, cost}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}
-    {'cancelled'} done was refused: the tenant asked to stop the job
+    {'logged'}    another end was refused: a confirmation has its place in the log
     {'unlogged'}  done was refused: no verdict about this epoch stands in the log
 ]]
-local prefix = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local woken = {}
@@ -37,10 +35,9 @@ end
 
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field, logSize)
   local epoch = tonumber(epochText)
-  local ticketKey = prefix .. 'ticket:' .. id
-  local claims, ruling = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
-  local ticket = redis.call('HMGET', ticketKey, 'tenant', 'created', 'attempts', 'queue', 'cancel', 'cost')
-  if not ticket[1] then
+  local claims, ruling = keys.claims(id), keys.ruling(id)
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'created', 'attempts', 'queue', 'cost')
+  if not job[1] then
     closed[#closed + 1] = id
     return { 'missing' }
   end
@@ -53,29 +50,29 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   local claimed
   if state == 'done' then
     local loggedEpoch, index = string.match(ruled[3] or '', '^(%d+) (%d+) ')
-    -- sequence.lua saw that this epoch was the current one and held evidence; only its closing ends that.
-    if ruled[2] then return { 'fenced' } end
-    if ticket[5] then return { 'cancelled' } end
+    -- sequence.lua saw that this epoch was the current one and held evidence; nothing ends that.
     if loggedEpoch ~= epochText or logSize == '' or tonumber(index) >= tonumber(logSize) then
       return { 'unlogged' }
     end
   else
+    -- A confirmation that stands in the log is the only end that the job can have.
+    if ruled[3] then return { 'logged' } end
     -- The named epoch is the current one if it was claimed and the next was not.
     claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch)
     local isCurrent = (epoch == 0 or claimed[1]) and not claimed[2]
     local phase = 'running'
     if epoch == 0 or ruled[2] then phase = 'queued' elseif claimed[3] then phase = 'attesting' end
     if not isCurrent or not string.find(phases, phase, 1, true) then return { 'fenced' } end
-    if action == 'lost' and redis.call('EXISTS', prefix .. 'lease:' .. id) == 1 then return { 'held' } end
+    if action == 'lost' and redis.call('EXISTS', keys.lease(id)) == 1 then return { 'held' } end
   end
 
   woken[#woken + 1] = id
   if action ~= 'end' then
     local worker = string.match(string.sub(claimed[1], 1, 256), '^%S+') or '-'
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
-    if epoch < tonumber(ticket[3]) then
-      redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), id)
-      return { 'requeued', epoch, ticket[4], ticket[1], ticket[6] }
+    if epoch < tonumber(job[3]) then
+      redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), id)
+      return { 'requeued', epoch, job[4], job[1], job[5] }
     end
     state = state == 'refuted' and 'rejected' or 'failed'
   end
@@ -92,20 +89,18 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   closed[#closed + 1] = id
   newest = math.max(now, newest + 1 / 1024)
   remember(ended, newest, id)
-  local index = prefix .. 'ended:' .. ticket[1] .. ':' .. state
+  local index = keys.endedOf(job[1], state)
   endedOf[index] = endedOf[index] or {}
-  remember(endedOf[index], ticket[2], id)
+  remember(endedOf[index], job[2], id)
   return { 'ended', state }
 end
 
 local replies = {}
-for at = 4, #ARGV, 10 do
+for at = 3, #ARGV, 10 do
   replies[#replies + 1] = rule(unpack(ARGV, at, at + 9))
 end
 if #closed > 0 then redis.call('ZREM', KEYS[1], unpack(closed)) end
 if #ended > 0 then redis.call('ZADD', KEYS[2], unpack(ended)) end
 for index, members in pairs(endedOf) do redis.call('ZADD', index, unpack(members)) end
-if #woken > 0 then
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'ids', table.concat(woken, ' '))
-end
+if #woken > 0 then redis.call('PUBLISH', channels.changes, table.concat(woken, ' ')) end
 return replies

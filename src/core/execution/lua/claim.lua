@@ -5,8 +5,8 @@
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  worker id      ARGV[3]  lease, ms
     ARGV[4]  most epochs     ARGV[5]  most commits that wait for attestation
-    ARGV[6]  greatest length of the wake stream
-    ARGV[7+] per job: id, token (random, chosen anew for each delivery)
+    ARGV[6+] per job: id, token (random, chosen anew for each delivery)
+  All jobs are of one pool.
   Returns per job {'ok', epoch, ticket, input, cancel-time}, or
     {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is no longer needed
     {'excluded'}      this worker is quarantined, or its evidence for this job was refuted or is a vote
@@ -15,19 +15,20 @@
     {'exhausted'}     no epoch is left
   A second call with the same token (a lost reply) answers 'ok' with the same epoch.
 ]]
-local prefix, worker, lease, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local worker, lease, most = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local nowText = string.format('%.0f', now)
-local busy = redis.call('XLEN', prefix .. 'attest') > tonumber(ARGV[5])
+-- Any worker of the pool can spoil this key, and no claim fails by it; the attestor makes it anew.
+local backlog = redis.pcall('XLEN', keys.attest(ARGV[6]))
+local busy = type(backlog) == 'number' and backlog > tonumber(ARGV[5])
 
-local quarantined = redis.call('SISMEMBER', prefix .. 'quarantined', worker) == 1
+local quarantined = redis.call('SISMEMBER', keys.quarantined, worker) == 1
 
 local function claim(id, token)
-  local ticket = redis.call('HMGET', prefix .. 'ticket:' .. id, 'ticket', 'deadline', 'cancel', 'input')
+  local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel', 'input')
   if not ticket[1] then return { 'missing' } end
-  local claims, ruling = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
-  local leaseKey = prefix .. 'lease:' .. id
+  local claims, ruling, leaseKey = keys.claims(id), keys.ruling(id), keys.lease(id)
   local ruled = redis.call('HMGET', ruling, 'state', 'x1')
   if ruled[1] then return { 'final' } end
   local epoch = 0
@@ -56,12 +57,10 @@ local function claim(id, token)
 end
 
 local replies, claimed = {}, {}
-for at = 7, #ARGV, 2 do
+for at = 6, #ARGV, 2 do
   local reply = claim(ARGV[at], ARGV[at + 1])
   if reply[1] == 'ok' then claimed[#claimed + 1] = ARGV[at] end
   replies[#replies + 1] = reply
 end
-if #claimed > 0 then
-  redis.call('XADD', prefix .. 'wake:w', 'MAXLEN', '~', ARGV[6], '*', 'ids', table.concat(claimed, ' '))
-end
+if #claimed > 0 then redis.call('PUBLISH', channels.pieces(claimed[1]), table.concat(claimed, ' ')) end
 return replies

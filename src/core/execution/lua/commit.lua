@@ -12,29 +12,30 @@
     'missing'  there is no such job
   A second call with the same arguments (a lost reply) answers 'ok' and adds nothing.
 ]]
-local prefix, worker = ARGV[1], ARGV[2]
+local worker = ARGV[2]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 
 -- The lease belongs to the committed claim or has run out: any other holder has claimed a later epoch, and
 -- then this commit is fenced.
-local leases = {}
+local leases, committed = {}, {}
 
 local function commit(id, epoch, token, kind, field, statement, output, tokens)
-  local claims, ruling = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
-  local evidence = prefix .. 'evidence:' .. id
+  local claims, ruling, evidence = keys.claims(id), keys.ruling(id), keys.evidence(id)
   local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch)
   if ruled[1] then return 'final' end
   local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1))
-  if not claimed[1] and redis.call('EXISTS', prefix .. 'ticket:' .. id) == 0 then return 'missing' end
+  if not claimed[1] and redis.call('EXISTS', keys.ticket(id)) == 0 then return 'missing' end
   if ruled[2] or not claimed[1] or claimed[2] then return 'fenced' end
   if string.find(claimed[1], worker .. ' ' .. token .. ' ', 1, true) ~= 1 then return 'fenced' end
   if output ~= '' then redis.call('HSETNX', evidence, field .. ':o', output) end
   if tokens ~= '' then redis.call('HSETNX', evidence, field .. ':t', tokens) end
   if redis.call('HSETNX', evidence, field, statement) == 1 then
     if kind == 'e' then redis.call('HSETNX', claims, 'c' .. epoch, field .. ' ' .. now) end
-    redis.call('XADD', prefix .. 'attest', '*', 'k', kind, 'id', id, 'field', field)
-    leases[#leases + 1] = prefix .. 'lease:' .. id
+    -- Any worker of the pool can spoil this stream. What is stored and not entered is found by the sweep.
+    redis.pcall('XADD', keys.attest(id), '*', 'k', kind, 'id', id, 'field', field)
+    leases[#leases + 1] = keys.lease(id)
+    committed[#committed + 1] = id
   end
   return 'ok'
 end
@@ -43,5 +44,8 @@ local replies = {}
 for at = 3, #ARGV, 8 do
   replies[#replies + 1] = commit(unpack(ARGV, at, at + 7))
 end
-if #leases > 0 then redis.call('DEL', unpack(leases)) end
+if #leases > 0 then
+  redis.call('DEL', unpack(leases))
+  redis.call('PUBLISH', channels.commits(committed[1]), table.concat(committed, ' '))
+end
 return replies

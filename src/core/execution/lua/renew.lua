@@ -8,10 +8,11 @@
 ]]
 local replies = {}
 for at = 3, #ARGV, 2 do
-  local key = ARGV[1] .. 'lease:' .. ARGV[at]
-  if redis.call('GET', key) == ARGV[at + 1] then
+  local key = keys.lease(ARGV[at])
+  -- A key of another type is another worker's doing: the lease is lost.
+  if redis.pcall('GET', key) == ARGV[at + 1] then
     redis.call('PEXPIRE', key, ARGV[2])
-    replies[#replies + 1] = 1 + redis.call('HEXISTS', ARGV[1] .. 'ticket:' .. ARGV[at], 'cancel')
+    replies[#replies + 1] = 1 + redis.call('HEXISTS', keys.ticket(ARGV[at]), 'cancel')
   else
     replies[#replies + 1] = 0
   end

@@ -5,11 +5,16 @@
     KEYS[1]  ticket         {shard}:ticket:<id>      ARGV[1]  key prefix
     KEYS[2]  cancel stream  {shard}:cancels          ARGV[2]  id
                                                      ARGV[3]  greatest length of the stream
-  Returns 'missing', 'final' or 'asked'.
+  Returns 'missing', 'final', 'asked', or 'logged' where its confirmation has its place in the log.
 ]]
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'missing' end
-if redis.call('HEXISTS', ARGV[1] .. 'ruling:' .. ARGV[2], 'state') == 1 then return 'final' end
+local ruled = redis.call('HMGET', keys.ruling(ARGV[2]), 'state', 'logged')
+if ruled[1] then return 'final' end
+-- A confirmation that stands in the log is the only end that the job can have.
+if ruled[2] then return 'logged' end
 local now = redis.call('TIME')
 redis.call('HSETNX', KEYS[1], 'cancel', now[1] * 1000 + math.floor(now[2] / 1000))
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'id', ARGV[2])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'k', 'c', 'id', ARGV[2])
+redis.call('PUBLISH', channels.cancels, ARGV[2])
+redis.call('PUBLISH', channels.stops(ARGV[2]), ARGV[2])
 return 'asked'

@@ -4,22 +4,24 @@
 
     KEYS[1]  any key of the shard that the caller may write, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  most epochs      ARGV[3+]  job ids
-  Returns per job false, or
+  Returns {now, ms, per job false or
     { tenant, model, queue, created, deadline, attempts, cancel, ticket,
-      state, ended, epoch, reason,  { claim, commit, closing, claim, commit, closing, … } }
+      state, ended, epoch, reason,  { claim, commit, closing, claim, commit, closing, … } }}
 ]]
-local prefix, most = ARGV[1], tonumber(ARGV[2])
-local jobs = {}
+local most = tonumber(ARGV[2])
+local time = redis.call('TIME')
+local jobs = { time[1] * 1000 + math.floor(time[2] / 1000) }
 local function bounded(key, field)
   if redis.call('HSTRLEN', key, field) > 256 then return false end
   return redis.call('HGET', key, field)
 end
 for at = 3, #ARGV do
   local id = ARGV[at]
-  local job = redis.call('HMGET', prefix .. 'ticket:' .. id,
-    'tenant', 'model', 'queue', 'created', 'deadline', 'attempts', 'cancel', 'ticket')
-  if job[1] then
-    local claims, ruling = prefix .. 'claims:' .. id, prefix .. 'ruling:' .. id
+  local noted = redis.call('HMGET', keys.job(id), 'tenant', 'model', 'queue', 'created', 'attempts')
+  if noted[1] then
+    local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel', 'ticket')
+    local job = { noted[1], noted[2], noted[3], noted[4], ticket[1], noted[5], ticket[2], ticket[3] }
+    local claims, ruling = keys.claims(id), keys.ruling(id)
     for _, value in ipairs(redis.call('HMGET', ruling, 'state', 'ended', 'epoch', 'reason')) do
       job[#job + 1] = value
     end

@@ -20,7 +20,7 @@
     {'spent', n}   the tenant or the key would exceed its spending limit; n is what is left
   Running it again with the same arguments (after a lost reply) returns 'same' or 'ok' and changes nothing.
 ]]
-local prefix, idemTtl, firstLook = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local idemTtl, firstLook = ARGV[2], tonumber(ARGV[3])
 local replies = {}
 
 -- Additions to sorted sets are gathered: one command for each set instead of one for each job.
@@ -39,9 +39,9 @@ end
 -- The number of a tenant's jobs that have not ended.
 local function openJobs(tenant)
   flush()
-  local count = redis.call('ZCARD', prefix .. 'jobs:' .. tenant)
+  local count = redis.call('ZCARD', keys.jobsOf(tenant))
   for _, state in ipairs({ 'done', 'rejected', 'failed', 'cancelled', 'expired' }) do
-    count = count - redis.call('ZCARD', prefix .. 'ended:' .. tenant .. ':' .. state)
+    count = count - redis.call('ZCARD', keys.endedOf(tenant, state))
   end
   return count
 end
@@ -60,7 +60,7 @@ local function refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
     if open >= tonumber(most) then return { 'busy', tostring(open) } end
   end
   if hold ~= '0' then
-    local account = prefix .. 'account:' .. tenant
+    local account = keys.account(tenant)
     for _, rest in ipairs({ left(account, '', tenantSpend), left(account, keyId .. ':', keySpend) }) do
       if rest and rest < tonumber(hold) then return { 'spent', string.format('%.0f', rest) } end
     end
@@ -70,7 +70,7 @@ end
 local woken, listeners = {}, {}
 local function hasListener(tenant)
   if listeners[tenant] == nil then
-    listeners[tenant] = redis.call('HEXISTS', prefix .. 'listeners', tenant) == 1
+    listeners[tenant] = redis.call('HEXISTS', keys.listeners, tenant) == 1
   end
   return listeners[tenant]
 end
@@ -79,7 +79,7 @@ for at = 4, #ARGV, 20 do
   local id, ticket, input, tenant, model, queue, created, deadline, attempts, cost, idem, body, keyId, extra,
     most, hold, tenantSpend, keySpend, month, entry = unpack(ARGV, at, at + 19)
   local reply
-  local idemKey = idem ~= '' and prefix .. 'idem:' .. tenant .. ':' .. idem
+  local idemKey = idem ~= '' and keys.idempotency(tenant, idem)
   if idemKey then
     local seen = redis.call('GET', idemKey)
     if seen then
@@ -87,17 +87,12 @@ for at = 4, #ARGV, 20 do
       reply = { string.sub(seen, 1, #body) == body and 'same' or 'other', kept }
     end
   end
-  local key = prefix .. 'ticket:' .. id
-  if not reply and redis.call('EXISTS', key) == 0 then
+  if not reply and redis.call('EXISTS', keys.ticket(id)) == 0 then
     reply = refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
     if not reply then
       if idemKey then redis.call('SET', idemKey, body .. ' ' .. id, 'PX', idemTtl) end
-      local fields = { 'ticket', ticket, 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
-        'deadline', deadline, 'attempts', attempts, 'cost', cost, 'key', keyId }
-      if input ~= '' then
-        fields[#fields + 1] = 'input'
-        fields[#fields + 1] = input
-      end
+      local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
+        'attempts', attempts, 'cost', cost, 'key', keyId }
       if extra ~= '' then
         for name, value in pairs(cjson.decode(extra)) do
           fields[#fields + 1] = name
@@ -107,22 +102,23 @@ for at = 4, #ARGV, 20 do
       if hold ~= '0' then
         fields[#fields + 1] = 'hold'
         fields[#fields + 1] = hold
-        local account = prefix .. 'account:' .. tenant
-        redis.call('HSETNX', prefix .. 'ledger:' .. tenant .. ':' .. month, id .. ':hold', entry)
+        local account = keys.account(tenant)
+        redis.call('HSETNX', keys.ledger(tenant, month), id .. ':hold', entry)
         redis.call('HINCRBY', account, 'held', hold)
         redis.call('HINCRBY', account, keyId .. ':held', hold)
       end
-      redis.call('HSET', key, unpack(fields))
+      redis.call('HSET', keys.job(id), unpack(fields))
+      -- Workers read this one.
+      if input == '' then redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline)
+      else redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline, 'input', input) end
       add(KEYS[1], created + firstLook, id)
-      add(prefix .. 'jobs:' .. tenant, created, id)
-      add(prefix .. 'jobs:' .. tenant .. ':' .. model, created, id)
+      add(keys.jobsOf(tenant), created, id)
+      add(keys.jobsOfModel(tenant, model), created, id)
       if hasListener(tenant) then woken[#woken + 1] = id end
     end
   end
   replies[#replies + 1] = reply or { 'ok', id }
 end
 flush()
-if #woken > 0 then
-  redis.call('XADD', prefix .. 'wake:p', 'MAXLEN', '~', 10000, '*', 'ids', table.concat(woken, ' '))
-end
+if #woken > 0 then redis.call('PUBLISH', channels.admitted, table.concat(woken, ' ')) end
 return replies

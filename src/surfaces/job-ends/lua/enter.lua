@@ -18,22 +18,22 @@
       events: [ { rank, type, data, messages: [ { id, endpoint, fields: { field: value } } ] } ] }
   Returns the number of ends that were new.
 ]]
-local prefix, now = ARGV[1], ARGV[3]
+local now = ARGV[3]
 local cursor = tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0)
 local entered = 0
 
 -- Adds usage to its day, and moves what was held to what is spent.
 local function enter(tenant, id, close)
-  local usage = prefix .. 'usage:' .. tenant .. ':' .. close.day
+  local usage = keys.usage(tenant, close.day)
   for field, amount in pairs(close.usage) do
     redis.call('HINCRBY', usage, field, string.format('%.0f', amount))
   end
   redis.call('PEXPIRE', usage, ARGV[5])
   local line = close.ledger
   if not line then return end
-  local ledger = prefix .. 'ledger:' .. tenant .. ':' .. close.month
+  local ledger = keys.ledger(tenant, close.month)
   if redis.call('HSETNX', ledger, id .. ':' .. line.kind, line.entry) == 0 then return end
-  local account = prefix .. 'account:' .. tenant
+  local account = keys.account(tenant)
   for _, name in ipairs({ '', line.key .. ':' }) do
     redis.call('HINCRBY', account, name .. 'held', string.format('%.0f', -line.hold))
     redis.call('HINCRBY', account, name .. 'spent', string.format('%.0f', line.charge))
@@ -42,16 +42,16 @@ end
 
 -- Records what is to become of a payment, once. The settler finds it in the list of due payments.
 local function recordPayment(id, payment)
-  local key = prefix .. 'payment:' .. id
+  local key = keys.payment(id)
   if redis.call('EXISTS', key) == 1 then return end
   for name, value in pairs(payment) do redis.call('HSET', key, name, value) end
   redis.call('PEXPIRE', key, ARGV[5])
-  if payment.state == 'due' then redis.call('ZADD', prefix .. 'payments', now, id) end
+  if payment.state == 'due' then redis.call('ZADD', keys.payments, now, id) end
 end
 
 -- Queues a webhook message, once.
 local function send(tenant, message)
-  local key = prefix .. 'delivery:' .. message.id
+  local key = keys.webhookMessage(message.id)
   if redis.call('EXISTS', key) == 1 then return end
   local fields = {}
   for name, value in pairs(message.fields) do
@@ -62,7 +62,7 @@ local function send(tenant, message)
     'attempts', '0', 'created', now, unpack(fields))
   redis.call('PEXPIRE', key, ARGV[6])
   redis.call('ZADD', KEYS[3], now, message.id)
-  local log = prefix .. 'deliveries:' .. tenant .. ':' .. message.endpoint
+  local log = keys.webhookMessagesOf(tenant, message.endpoint)
   redis.call('ZADD', log, now, message.id)
   redis.call('ZREMRANGEBYRANK', log, 0, -1001)
   redis.call('PEXPIRE', log, ARGV[6])
@@ -73,7 +73,7 @@ local function publish(tenant, subject, events)
   local last = tonumber(redis.call('HGET', KEYS[2], subject) or -1)
   for _, event in ipairs(events) do
     if event.rank > last then
-      redis.call('XADD', prefix .. 'feed:' .. tenant, 'MAXLEN', '~', ARGV[4], '*',
+      redis.call('XADD', keys.feed(tenant), 'MAXLEN', '~', ARGV[4], '*',
         'type', event.type, 'data', event.data)
       for _, message in ipairs(event.messages) do send(tenant, message) end
       last = event.rank
@@ -92,7 +92,7 @@ for _, item in ipairs(cjson.decode(ARGV[2])) do
     end
   elseif not close then
     -- The events of a job that has ended are recorded with its end.
-    if redis.call('HEXISTS', prefix .. 'ruling:' .. item.subject, 'state') == 0 then
+    if redis.call('HEXISTS', keys.ruling(item.subject), 'state') == 0 then
       publish(item.tenant, item.subject, item.events)
     end
   elseif close.score > cursor then

@@ -1,0 +1,19 @@
+--[[
+  Read the announcements of a group, the ones heard of last first. Workers write these keys: what is too long
+  stays here, and what is of another type is nobody.
+
+    KEYS[1]  any key that the caller may write, for routing in a cluster
+    ARGV[1]  sorted set of the group   ARGV[2]  most announcements   ARGV[3]  most bytes of one
+    ARGV[4]  what stands before an id in the key of its announcement
+  Returns a list of { id, announcement }.
+]]
+local rows = {}
+local ids = redis.pcall('ZREVRANGE', ARGV[1], 0, tonumber(ARGV[2]) - 1)
+if ids.err then return rows end
+for _, id in ipairs(ids) do
+  if #id <= 64 then
+    local text = redis.pcall('GET', ARGV[4] .. id)
+    if type(text) == 'string' and #text <= tonumber(ARGV[3]) then rows[#rows + 1] = { id, text } end
+  end
+end
+return rows

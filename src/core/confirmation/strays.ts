@@ -1,0 +1,101 @@
+import type { Redis } from 'ioredis';
+import { messageOf } from '../../ground/errors/coded-error.ts';
+import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { poolTag, type RedisKeys } from '../../ground/redis/keys.ts';
+import { isJobId } from '../jobs/job-id.ts';
+import { QUEUE_PARTS } from './pool-keeper.ts';
+
+const LOOK_EVERY_MS = 1_000;
+/** Keys that one look passes over: a millisecond of Redis. */
+const KEYS_PER_LOOK = 2_000;
+/** Nothing that a worker says of itself lives for longer. */
+const MAX_LIFE_MS = 7_200_000;
+const OF_JOBS = ['claims', 'evidence', 'lease', 'chunks'];
+const OF_WORKERS = ['worker', 'hardware'];
+
+interface StrayParts {
+  readonly redis: Redis;
+  readonly keys: RedisKeys;
+  readonly pools: readonly string[];
+  readonly queues: readonly string[];
+  readonly logger: Logger;
+}
+
+/**
+ * Removes what workers leave behind in their pools for jobs that never were: it goes through the keys of the
+ * shard, a few at a time and round after round, and looks for the job that each belongs to. Any number of
+ * attestors may do this at once.
+ */
+export class Strays {
+  readonly #parts: StrayParts;
+  readonly #tags: ReadonlySet<string>;
+  readonly #queues: ReadonlySet<string>;
+  readonly #looks: PeriodicTask;
+  #cursor = '0';
+
+  constructor(parts: StrayParts) {
+    this.#parts = parts;
+    this.#tags = new Set(parts.pools.map(poolTag));
+    this.#queues = new Set(parts.queues);
+    const warn = rateLimited(5_000, (error) => parts.logger.warn(`strays: ${messageOf(error).slice(0, 300)}`));
+    this.#looks = new PeriodicTask(() => this.#look(), warn, LOOK_EVERY_MS);
+  }
+
+  start(): void {
+    this.#looks.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#looks.stop();
+  }
+
+  async #look(): Promise<number> {
+    const { redis, keys, logger } = this.#parts;
+    const match = `${keys.prefix.replaceAll(/[[\]*?\\]/g, '\\$&')}@*`;
+    const [cursor, found] = await redis.scan(this.#cursor, 'MATCH', match, 'COUNT', KEYS_PER_LOOK);
+    this.#cursor = cursor;
+    const strays = await this.#straysAmong(found);
+    if (strays.length > 0) {
+      await redis.unlink(...strays);
+      logger.info({ keys: strays.length }, 'keys of a pool that belong to no job were removed');
+    }
+    return LOOK_EVERY_MS;
+  }
+
+  async #straysAmong(found: readonly string[]): Promise<string[]> {
+    const { redis, keys } = this.#parts;
+    const strays: string[] = [];
+    const asked = redis.pipeline();
+    const isStray: { key: string; by: (reply: unknown) => boolean }[] = [];
+    for (const key of found) {
+      const [, tag = '', family = '', rest = ''] = /^@(.{4}):([^:]*):?(.*)$/s.exec(key.slice(keys.prefix.length)) ?? [];
+      if (!this.#tags.has(tag)) continue;
+      if (OF_WORKERS.includes(family) && rest !== '') {
+        asked.pttl(key);
+        isStray.push({ key, by: (reply) => reply === -1 || Number(reply) > MAX_LIFE_MS });
+        continue;
+      }
+      const job = OF_JOBS.includes(family) ? rest : family === 'bull' ? this.#delivered(rest) : undefined;
+      if (job === undefined) continue;
+      if (!isJobId(job) || job.slice(4, 8) !== tag) strays.push(key);
+      else {
+        asked.exists(keys.ticket(job));
+        isStray.push({ key, by: (reply) => reply === 0 });
+      }
+    }
+    const replies = isStray.length === 0 ? [] : ((await asked.exec()) ?? []);
+    replies.forEach(([error, reply], at) => {
+      const asking = isStray[at];
+      if (error === null && asking?.by(reply) === true) strays.push(asking.key);
+    });
+    return strays;
+  }
+
+  /** The job of a key of BullMQ; undefined for a part of a queue, and "" where it is neither. */
+  #delivered(rest: string): string | undefined {
+    const [queue = '', part = ''] = rest.split(':');
+    if (!this.#queues.has(queue)) return '';
+    return part in QUEUE_PARTS ? undefined : part.replace(/-\d+$/, '');
+  }
+}

@@ -1,0 +1,133 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, rmSync } from 'node:fs';
+import type { Redis } from 'ioredis';
+import { Announcements } from '../../core/catalog/announcement.ts';
+import { readCatalog } from '../../core/catalog/catalog.ts';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { writeSecretFile } from '../../ground/keys/key-file.ts';
+import { aclRules, userName } from '../../ground/redis/acl.ts';
+import { RedisKeys, poolTag } from '../../ground/redis/keys.ts';
+import type { CliContext } from './cli-context.ts';
+import { Output, jsonOption } from './output.ts';
+import { ADMIN, SHARD, passwordOf, readCutPools, writeCutPools } from './set-up.ts';
+
+/** Keys removed by one command, so that Redis serves others in between. */
+const KEYS_PER_STEP = 500;
+/** What a pool's workers write and what waits for them; documents of jobs stay. */
+const MAILBOXES = ['attest', 'bull', 'chunks', 'hardware', 'lease', 'worker'];
+
+interface RedisOption {
+  readonly redis?: string;
+  readonly json?: boolean;
+}
+
+/** `countersign pools`: the pools of the installation, and the Redis users of their workers. */
+export function addPoolsCommands(cli: CliContext): void {
+  const pools = cli.program.command('pools').description('the pools, and the Redis users of their workers');
+  const command = (name: string, description: string) =>
+    pools
+      .command(name)
+      .description(description)
+      .option('--redis <url>', 'Redis, by default the one of the data folder')
+      .addOption(jsonOption());
+
+  command('list', 'the pools of the catalog: models, workers that are there, and whether they are cut').action(
+    (options: RedisOption) => cli.withRedis(ADMIN, options.redis, (redis) => list(cli, redis, options)),
+  );
+  command('add', 'make the Redis user of a pool, or let one that was cut back in under a new password')
+    .argument('<pool>', 'name of the pool')
+    .action((pool: string, options: RedisOption) =>
+      cli.withRedis(ADMIN, options.redis, (redis) => add(cli, redis, named(pool), options)),
+    );
+  command('cut', 'shut the workers of a pool out at once; its jobs wait for other workers')
+    .argument('<pool>', 'name of the pool')
+    .action((pool: string, options: RedisOption) =>
+      cli.withRedis(ADMIN, options.redis, (redis) => cut(cli, redis, named(pool), options)),
+    );
+}
+
+async function list({ data }: CliContext, redis: Redis, options: RedisOption): Promise<void> {
+  const catalog = readCatalog(data.catalog());
+  const announcements = new Announcements(redis, new RedisKeys(SHARD));
+  const cutPools = readCutPools(data);
+  const rows = await Promise.all(
+    catalog.pools().map(async (pool) => ({
+      pool,
+      tag: poolTag(pool),
+      user: userName({ role: 'worker', pool }),
+      models: catalog.all().flatMap((model) => (model.pool === pool ? [model.name] : [])),
+      workers: (await announcements.present({ role: 'worker', pool })).length,
+      cut: cutPools.has(pool),
+    })),
+  );
+  new Output(options.json === true).show(
+    { pools: rows },
+    rows.map(
+      ({ pool, tag, models, workers, cut: isCut }) =>
+        `${pool}  @${tag}  ${workers} worker(s)  ${models.join(', ')}${isCut ? '  CUT' : ''}`,
+    ),
+  );
+}
+
+async function add({ data }: CliContext, redis: Redis, pool: string, options: RedisOption): Promise<void> {
+  const user = userName({ role: 'worker', pool });
+  const cutPools = readCutPools(data);
+  if (cutPools.has(pool)) rmSync(data.redisPassword(user), { force: true });
+  if (!existsSync(data.redisPassword(user)))
+    writeSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
+  const rules = aclRules({ role: 'worker', pool }, new RedisKeys(SHARD).prefix);
+  await redis.acl('SETUSER', user, ...rules, `>${passwordOf(data, user)}`);
+  await saveUsers(redis);
+  cutPools.delete(pool);
+  writeCutPools(data, cutPools);
+  const file = data.redisPassword(user);
+  new Output(options.json === true).show({ pool, user, password_file: file }, [
+    `${pool}  Redis user ${user}, password in ${file}`,
+  ]);
+}
+
+/**
+ * The user first, then its connections and what runs for them, then what it wrote. Jobs that ran are found
+ * without a lease and wait for another worker.
+ */
+async function cut({ data }: CliContext, redis: Redis, pool: string, options: RedisOption): Promise<void> {
+  const user = userName({ role: 'worker', pool });
+  const cutPools = readCutPools(data).add(pool);
+  writeCutPools(data, cutPools);
+  await redis.acl('SETUSER', user, 'off', 'resetpass');
+  await saveUsers(redis);
+  const killed = Number(await redis.client('KILL', 'USER', user));
+  await redis.script('KILL').catch((error: unknown) => {
+    if (!messageOf(error).startsWith('NOTBUSY')) throw error;
+  });
+  const removed = await emptyMailboxes(redis, new RedisKeys(SHARD).prefix, pool);
+  new Output(options.json === true).show({ pool, user, connections: killed, keys: removed }, [
+    `${pool}  ${user} is shut out: ${killed} connection(s) ended, ${removed} key(s) removed`,
+    'hint: let it back in with: countersign pools add ' + pool,
+  ]);
+}
+
+async function emptyMailboxes(redis: Redis, prefix: string, pool: string): Promise<number> {
+  const base = `${prefix}@${poolTag(pool)}:`;
+  let cursor = '0';
+  let removed = 0;
+  do {
+    const [next, found] = await redis.scan(cursor, 'MATCH', `${base}*`, 'COUNT', KEYS_PER_STEP);
+    const mine = found.filter((key) => MAILBOXES.includes(key.slice(base.length).split(':')[0] ?? ''));
+    if (mine.length > 0) removed += await redis.unlink(...mine);
+    cursor = next;
+  } while (cursor !== '0');
+  return removed;
+}
+
+/** Writes the users to Redis' ACL file, if it has one, so that they outlive a restart. */
+async function saveUsers(redis: Redis): Promise<void> {
+  await redis.acl('SAVE').catch((error: unknown) => {
+    if (!/not configured to use an ACL file/i.test(messageOf(error))) throw error;
+  });
+}
+
+function named(pool: string): string {
+  if (/^[a-z0-9][a-z0-9-]{0,62}$/.test(pool)) return pool;
+  throw new CodedError('config_invalid', `${pool} is no name of a pool: lower-case letters, digits and hyphens.`);
+}
