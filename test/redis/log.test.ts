@@ -1,6 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
+import type { Sequencer } from '../../src/core/confirmation/sequencer.ts';
 import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
 import { publishedLog } from '../../src/core/jobs/published-log.ts';
 import { auditLog, type LogSource } from '../../src/proof/tlog/log-audit.ts';
@@ -11,6 +13,7 @@ import { noteKey, strictBase64 } from '../../src/proof/tlog/signed-note.ts';
 import { parseTilePath } from '../../src/proof/tlog/tile.ts';
 import { formatProof } from '../../src/proof/tlog/tlog-proof.ts';
 import { parsePolicy, verifyLogged } from '../../src/proof/tlog/tlog-policy.ts';
+import { until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { ORIGIN, logPolicy, startSequencer, verdicts } from '../support/sequencer.ts';
@@ -34,7 +37,7 @@ const readerOf = (server: TestRedis, key: SigningKey) =>
 
 /** A log of `count` entries by one attestor. */
 async function aLog(server: TestRedis, key: SigningKey, count: number) {
-  const sequencer = await startSequencer(server, server.client('attestor'), key);
+  const sequencer = startSequencer(server, server.client('attestor'), key);
   const logged = await verdicts(server, newKey(), count);
   for (let at = 0; at < count; at += 90) await sequencer.log(logged.slice(at, at + 90));
   await sequencer.stop();
@@ -45,7 +48,7 @@ describe('the log', () => {
   test('two attestors at once make one log: every verdict has one place, every proof verifies, and an audit finds it sound', async () => {
     await using server = await TestRedis.start();
     const key = newKey();
-    const sequencers = await Promise.all([1, 2].map(() => startSequencer(server, server.client('attestor'), key)));
+    const sequencers = [1, 2].map(() => startSequencer(server, server.client('attestor'), key));
     const all = await verdicts(server, newKey(), 700);
     // Both log every verdict, in different company and another order.
     const [there = [], back = []] = await Promise.all(
@@ -150,7 +153,7 @@ describe('the log', () => {
   test('is read while it grows: whoever asks is never told that a tile is torn that only gave way to a wider one', async () => {
     await using server = await TestRedis.start();
     const key = newKey();
-    const sequencer = await startSequencer(server, server.client('attestor'), key);
+    const sequencer = startSequencer(server, server.client('attestor'), key);
     const logged = await verdicts(server, newKey(), 400);
     const grown = new AbortController();
     const writing = (async () => {
@@ -170,14 +173,69 @@ describe('the log', () => {
     expect(read).toBeGreaterThan(20);
   });
 
-  test('an attestor whose Redis has lost the log refuses to fork it', async () => {
+  /** A sequencer over a Redis whose log was changed says so, and whatever it is given is never published. */
+  async function expectDiverged(server: TestRedis, sequencer: Sequencer): Promise<void> {
+    const admin = server.client();
+    const before = await admin.hget(server.keys.log, 'size');
+    const more = await verdicts(server, newKey(), 5);
+    void sequencer.log(more);
+    await until(() => Promise.resolve(sequencer.problem === 'log_diverged'));
+    await sleep(300);
+    expect(await admin.hget(server.keys.log, 'size')).toBe(before);
+    expect(sequencer.problem).toBe('log_diverged');
+  }
+
+  test('an attestor that starts on a Redis which has lost the log does not fork it', async () => {
     await using server = await TestRedis.start();
     const key = newKey();
     await aLog(server, key, 10);
     await server.client().del(server.keys.log, server.keys.logTail);
-    await expect(startSequencer(server, server.client('attestor'), key)).rejects.toMatchObject({
-      code: 'log_diverged',
-    });
+    const sequencer = startSequencer(server, server.client('attestor'), key);
+    await expectDiverged(server, sequencer);
+    await sequencer.stop();
+  });
+
+  test.each([
+    [1, 'an entry that was signed and not copied'],
+    [10, 'a few entries'],
+    [300, 'more than a tile'],
+  ])(
+    'an attestor that runs on while Redis comes back without its last %i entries does not fork it: %s',
+    async (lost) => {
+      await using server = await TestRedis.start();
+      const [key, admin] = [newKey(), server.client()];
+      const sequencer = startSequencer(server, server.client('attestor'), key);
+      const logged = await verdicts(server, newKey(), 700);
+      await sequencer.log(logged.slice(0, 700 - lost));
+      const older = await Promise.all([server.keys.log, server.keys.logTail].map((name) => admin.dumpBuffer(name)));
+      for (const one of logged.slice(700 - lost)) await sequencer.log([one]);
+      for (const [at, name] of [server.keys.log, server.keys.logTail].entries())
+        await admin.restore(name, 0, older[at] ?? Buffer.alloc(0), 'REPLACE');
+      await expectDiverged(server, sequencer);
+      // Neither does one that starts anew, and the disk has what was published.
+      await sequencer.stop();
+      const next = startSequencer(server, server.client('attestor'), key);
+      await expectDiverged(server, next);
+      await next.stop();
+      expect(await readFile(join(folderOf(server), 'pending.json'), 'utf8')).toContain('\\n700\\n');
+    },
+  );
+
+  test('other entries in the place of those that were signed are never published', async () => {
+    await using server = await TestRedis.start();
+    const [key, admin] = [newKey(), server.client()];
+    const sequencer = startSequencer(server, server.client('attestor'), key);
+    await sequencer.log(await verdicts(server, newKey(), 20));
+    const older = await Promise.all([server.keys.log, server.keys.logTail].map((name) => admin.dumpBuffer(name)));
+    await sequencer.log((await verdicts(server, newKey(), 40)).slice(20));
+    await sequencer.stop();
+    for (const [at, name] of [server.keys.log, server.keys.logTail].entries())
+      await admin.restore(name, 0, older[at] ?? Buffer.alloc(0), 'REPLACE');
+    // As many again, and more, before anybody looks.
+    await admin.rpush(server.keys.logTail, ...Array.from({ length: 60 }, (_, n) => `another ${n}`));
+    const next = startSequencer(server, server.client('attestor'), key);
+    await expectDiverged(server, next);
+    await next.stop();
   });
 
   test('holds no text and no digest that could be guessed: only the receipt has the salt', async () => {

@@ -22,13 +22,13 @@ export function logPolicy(key: SigningKey, ...lines: string[]): string {
 }
 
 /** An attestor's sequencer, with the log in the folder of the test's Redis; end it with `stop`. */
-export async function startSequencer(
+export function startSequencer(
   server: TestRedis,
   redis: Redis,
   key: SigningKey,
   policy = logPolicy(key),
   logger = createLogger('test', 'error'),
-): Promise<Sequencer> {
+): Sequencer {
   const sequencer = new Sequencer({
     redis,
     keys: server.keys,
@@ -39,7 +39,7 @@ export async function startSequencer(
     keepMs: 3_600_000,
     logger,
   });
-  await sequencer.start();
+  sequencer.start();
   return sequencer;
 }
 

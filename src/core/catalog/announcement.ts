@@ -42,6 +42,8 @@ export const Announcement = z.object({
     .max(200),
   state: z.enum(['consuming', 'draining']),
   inFlight: z.number().int().min(0).max(100_000),
+  /** Why an attestor confirms nothing now. */
+  problem: z.string().max(40).optional(),
   freeMemoryBytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
 });
 export type Announcement = z.infer<typeof Announcement>;

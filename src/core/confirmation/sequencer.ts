@@ -11,7 +11,7 @@ import { logEntry, SALT_BYTES, type LogEntryKind } from '../../proof/tlog/log-en
 import type { LogFiles } from '../../proof/tlog/log-files.ts';
 import { LogTree } from '../../proof/tlog/log-tree.ts';
 import { EMPTY_ROOT } from '../../proof/tlog/merkle.ts';
-import { noteKey, signNote, type NoteKey } from '../../proof/tlog/signed-note.ts';
+import { LogRefused, formatNote, noteKey, signNote, type NoteKey } from '../../proof/tlog/signed-note.ts';
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
 import type { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
@@ -50,6 +50,22 @@ interface Waiter {
   readonly resolve: (size: number) => void;
 }
 
+/** A checkpoint by its size and its root. */
+interface Known {
+  readonly size: number;
+  readonly root: Uint8Array;
+}
+
+/** What Redis holds of the log. */
+interface Head {
+  readonly size: number;
+  readonly checkpoint: string;
+  /** The entries after the last whole tile of what is published, at most a batch of them. */
+  readonly tail: Buffer[];
+  /** How many entries have their places. */
+  readonly total: number;
+}
+
 interface SequencerParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
@@ -85,6 +101,9 @@ export class Sequencer {
   #isWoken = false;
   #copiedAt = -Infinity;
   #uncopied: string | undefined;
+  /** The largest checkpoint that this attestor has signed or seen published. */
+  #largest: Known | undefined;
+  #problem: 'log_diverged' | undefined;
 
   constructor(parts: SequencerParts) {
     this.#parts = parts;
@@ -94,21 +113,14 @@ export class Sequencer {
     );
   }
 
-  /**
-   * Throws CodedError `log_diverged` where the files hold more than Redis knows of: publishing would then
-   * fork the log.
-   */
-  async start(): Promise<void> {
-    const onDisk = await this.#parts.files.readCheckpoint();
-    const { size } = await this.#read();
-    const sizeOnDisk = onDisk === undefined ? 0 : openCheckpoint(onDisk, this.#log).checkpoint.size;
-    if (sizeOnDisk > size)
-      throw new CodedError(
-        'log_diverged',
-        `The log's files hold ${sizeOnDisk} entries and Redis knows of ${size}: Redis has lost data.`,
-        { hint: 'restore Redis from its append-only file, or begin a new log with another origin and another folder' },
-      );
+  /** Begins to publish. Where Redis has lost what the disk knows, it says so and publishes nothing. */
+  start(): void {
     this.#loop = this.#run();
+  }
+
+  /** Why nothing is confirmed now; undefined while all is well. */
+  get problem(): 'log_diverged' | undefined {
+    return this.#problem;
   }
 
   async stop(): Promise<void> {
@@ -194,25 +206,30 @@ export class Sequencer {
     });
   }
 
-  /** Publishes what waits; how many entries that were. */
+  /** Publishes what waits; how many entries that were. Throws CodedError `log_diverged`. */
   async #turn(): Promise<number> {
-    const { files, key, origin, redis, keys, keepMs } = this.#parts;
-    const { size, checkpoint, tail } = await this.#read();
-    if (this.#tree?.size !== size) {
-      const root = checkpoint === '' ? EMPTY_ROOT : openCheckpoint(checkpoint, this.#log).checkpoint.root;
-      this.#tree = await LogTree.load(files, size, root, tail);
-    }
-    const tree = this.#tree;
-    const entries = tail.slice(size % TILE_WIDTH);
+    const { files, redis, keys, keepMs } = this.#parts;
+    const head = await this.#read();
+    const known = await this.#known();
+    const tree = await this.#continuation(head, known);
+    const entries = head.tail.slice(head.size % TILE_WIDTH);
     if (entries.length === 0) {
+      this.#problem = undefined;
       this.#settle(tree);
       if (this.#uncopied !== undefined) await this.#copy();
       return 0;
     }
-    await tree.append(entries);
+    // Up to what was signed before, nothing is written that was not: only then comes what is new.
+    const before = Math.max(0, Math.min(entries.length, (known?.size ?? 0) - tree.size));
+    await tree.append(entries.slice(0, before));
+    if (known !== undefined && known.size <= tree.size) this.#requireSame(tree, known);
+    await tree.append(entries.slice(before));
+    this.#problem = undefined;
     crashPoint('attestor.after-tiles');
-    const text = formatCheckpoint({ origin, size: tree.size, root: tree.root() });
-    const note = await this.#parts.witnesses.cosign({ text, signatures: [signNote(text, origin, key)] }, tree);
+    const { text, signed } = this.#sign(tree);
+    await files.writePending(signed.text, tree.tail);
+    this.#largest = { size: tree.size, root: tree.root() };
+    const note = await this.#parts.witnesses.cosign({ text, signatures: [signed.signature] }, tree);
     const published = await PUBLISH.run(
       redis,
       [keys.log, keys.logTail, keys.logAt(tree.size)],
@@ -227,6 +244,60 @@ export class Sequencer {
     this.#uncopied = note;
     if (performance.now() - this.#copiedAt > COPY_EVERY_MS) await this.#copy();
     return entries.length;
+  }
+
+  #sign(tree: LogTree) {
+    const { key, origin } = this.#parts;
+    const text = formatCheckpoint({ origin, size: tree.size, root: tree.root() });
+    const signature = signNote(text, origin, key);
+    return { text, signed: { signature, text: formatNote({ text, signatures: [signature] }) } };
+  }
+
+  /** The largest checkpoint that this attestor or the disk has ever seen. */
+  async #known(): Promise<Known | undefined> {
+    const { files } = this.#parts;
+    const notes = await Promise.all([files.readCheckpoint(), files.readPending()]);
+    const onDisk = notes.flatMap((note) => (note === undefined ? [] : [openCheckpoint(note, this.#log).checkpoint]));
+    return [this.#largest, ...onDisk].reduce<Known | undefined>(
+      (largest, one) => (one !== undefined && one.size > (largest?.size ?? 0) ? one : largest),
+      undefined,
+    );
+  }
+
+  /**
+   * The tree that Redis has published, if what is known can be a beginning or a continuation of it. Throws
+   * CodedError `log_diverged` where Redis has lost entries that were signed, or holds others in their place.
+   */
+  async #continuation({ size, checkpoint, tail, total }: Head, known: Known | undefined): Promise<LogTree> {
+    if (known !== undefined && total < known.size) throw this.#diverged(`Redis holds ${total}`, known);
+    try {
+      if (this.#tree?.size !== size) {
+        const root = checkpoint === '' ? EMPTY_ROOT : openCheckpoint(checkpoint, this.#log).checkpoint.root;
+        this.#tree = await LogTree.load(this.#parts.files, size, root, tail);
+      }
+      if (known !== undefined && known.size <= size) requireSame(this.#tree, known);
+      return this.#tree;
+    } catch (error) {
+      if (error instanceof LogRefused && known !== undefined) throw this.#diverged(error.message, known);
+      throw error;
+    }
+  }
+
+  #requireSame(tree: LogTree, known: Known): void {
+    try {
+      requireSame(tree, known);
+    } catch (error) {
+      throw this.#diverged(messageOf(error), known);
+    }
+  }
+
+  #diverged(found: string, known: Known): CodedError {
+    this.#problem = 'log_diverged';
+    return new CodedError(
+      'log_diverged',
+      `A checkpoint of ${known.size} entries was signed, and Redis does not lead to it (${found}): it has lost data, and nothing is confirmed.`,
+      { hint: 'restore Redis from its append-only file, or begin a new log with another origin and another folder' },
+    );
   }
 
   #settle(tree: LogTree): void {
@@ -249,22 +320,31 @@ export class Sequencer {
     await files.writeCheckpoint(note);
   }
 
-  async #read(): Promise<{ size: number; checkpoint: string; tail: Buffer[] }> {
+  async #read(): Promise<Head> {
     const { redis, keys } = this.#parts;
     const reply = await redis
       .multi()
       .hmget(keys.log, 'size', 'checkpoint')
       .lrange(keys.logTail, 0, BATCH - 1)
+      .llen(keys.logTail)
       .exec();
-    const [head, tail] = (reply ?? []).map(([error, value]) => {
+    const [head, tail, length] = (reply ?? []).map(([error, value]) => {
       if (error) throw error;
       return value;
     });
-    const [size, checkpoint]: unknown[] = Array.isArray(head) ? (head as unknown[]) : [];
+    const [published, checkpoint]: unknown[] = Array.isArray(head) ? (head as unknown[]) : [];
+    const size = Number(published ?? 0);
     return {
-      size: Number(size ?? 0),
+      size,
+      total: size - (size % TILE_WIDTH) + Number(length),
       checkpoint: typeof checkpoint === 'string' ? checkpoint : '',
       tail: Array.isArray(tail) ? tail.map((entry) => Buffer.from(String(entry))) : [],
     };
   }
+}
+
+/** Throws LogRefused where the tree does not begin with what was signed before. */
+function requireSame(tree: LogTree, known: Known): void {
+  if (!tree.rootAt(known.size).equals(known.root))
+    throw new LogRefused(`Its first ${known.size} entries are not those that were signed.`);
 }

@@ -3,8 +3,14 @@ import { readFile, readdir, rm, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { writeDurably } from '../../ground/blobs/durable-file.ts';
+import { z } from 'zod';
 import { HASH_BYTES } from './merkle.ts';
+import { LogRefused } from './signed-note.ts';
 import { TILE_WIDTH, formatBundle, parseBundle, tilePath, type TileName } from './tile.ts';
+
+/** What was signed last; it is not served. */
+const PENDING = 'pending.json';
+const Pending = z.object({ version: z.literal(1), checkpoint: z.string(), tail: z.array(z.string()) });
 
 export interface TileToWrite {
   readonly tile: TileName;
@@ -24,9 +30,15 @@ export class LogFiles {
 
   /**
    * Writes tiles, durable when this resolves, and removes the narrower ones, which are beginnings of these.
-   * Two attestors may write at once: for the same tile they write the same bytes.
+   * Two attestors may write at once: for the same tile they write the same bytes. Throws LogRefused where a
+   * whole tile holds other bytes: it would be another log.
    */
   async writeTiles(tiles: readonly TileToWrite[]): Promise<void> {
+    for (const { tile, bytes } of tiles) {
+      const before = tile.width === TILE_WIDTH ? await this.readTile(tile) : undefined;
+      if (before?.equals(bytes) === false)
+        throw new LogRefused(`Tile ${tile.index} of level ${tile.level} holds other bytes than are to be written.`);
+    }
     await writeDurably(...tiles.map(({ tile, bytes }) => ({ path: join(this.#folder, tilePath(tile)), bytes })));
     await Promise.all(
       tiles.map(async ({ tile }) => {
@@ -80,9 +92,28 @@ export class LogFiles {
   }
 
   /** The signed checkpoint, or undefined before the first. */
-  async readCheckpoint(): Promise<string | undefined> {
+  readCheckpoint(): Promise<string | undefined> {
+    return this.#readText('checkpoint');
+  }
+
+  /**
+   * Keeps a checkpoint that the log's key has signed and that is not published yet, durably, with the entries
+   * after its last whole tile.
+   */
+  async writePending(note: string, tail: readonly Buffer[]): Promise<void> {
+    const text = JSON.stringify({ version: 1, checkpoint: note, tail: tail.map((entry) => entry.toString('base64')) });
+    await writeDurably({ path: join(this.#folder, PENDING), bytes: text });
+  }
+
+  /** The checkpoint that was signed last, or undefined before the first. */
+  async readPending(): Promise<string | undefined> {
+    const text = await this.#readText(PENDING);
+    return text === undefined ? undefined : Pending.parse(JSON.parse(text)).checkpoint;
+  }
+
+  async #readText(name: string): Promise<string | undefined> {
     try {
-      return await readFile(join(this.#folder, 'checkpoint'), 'utf8');
+      return await readFile(join(this.#folder, name), 'utf8');
     } catch (error) {
       absent(error);
       return undefined;

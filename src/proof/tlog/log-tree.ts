@@ -87,6 +87,11 @@ export class LogTree {
     return rootOf(this.#hashes, this.#size, this.#ragged);
   }
 
+  /** The root hash of the first `size` entries. Throws LogRefused where their tiles are not there. */
+  rootAt(size: number): Buffer {
+    return size === this.#size ? this.root() : rootOf(this.#hashes, size);
+  }
+
   /** The entries of the unfinished tile. */
   get tail(): readonly Buffer[] {
     return this.#tail;

@@ -67,16 +67,19 @@ export class Directory {
     try {
       const { workers, attestors } = await this.#present();
       const consuming = workers.filter((worker) => worker.state === 'consuming').length;
-      const ready = consuming > 0 && attestors.length > 0;
+      const confirming = attestors.filter(({ problem }) => problem === undefined).length;
+      const problem = attestors.find((one) => one.problem !== undefined)?.problem;
+      const ready = consuming > 0 && confirming > 0;
       const missing = [
         ...(consuming > 0 ? [] : ['no worker is consuming']),
         ...(attestors.length > 0 ? [] : ['no attestor is consuming']),
+        ...(attestors.length > 0 && confirming === 0 ? [`no attestor can confirm (${problem ?? ''})`] : []),
       ];
       return {
         ready,
         redis: true,
         workers: consuming,
-        attestors: attestors.length,
+        attestors: confirming,
         detail: ready ? 'ready' : missing.join(' and '),
       };
     } catch (error) {

@@ -50,7 +50,7 @@ export class Metrics {
     );
     const unsettled = gauge('countersign_unsettled_payments', 'Payments of done jobs that are not carried out yet');
     const workers = gauge('countersign_consuming_workers', 'Workers heard of lately that take jobs');
-    const attestors = gauge('countersign_consuming_attestors', 'Attestors heard of lately');
+    const attestors = gauge('countersign_consuming_attestors', 'Attestors heard of lately that can confirm');
     const open = gauge('countersign_open_jobs', 'Jobs accepted and not final');
     this.#look = async () => {
       const [backlogs, health] = await Promise.all([directory.backlogs().catch(() => undefined), directory.health()]);

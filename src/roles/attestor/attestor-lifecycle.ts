@@ -81,7 +81,7 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
       id,
       logger,
     } = this.#parts;
-    await sequencer.start();
+    sequencer.start();
     await enrolled.start();
     await this.#draw();
     await this.#logDocuments();

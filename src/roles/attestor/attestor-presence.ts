@@ -4,6 +4,7 @@ import { servedMethods } from '../../core/attestation/methods/methods.ts';
 import { servedModels } from '../../core/attestation/methods/served-models.ts';
 import { ANNOUNCE_EVERY_MS, announce, withdraw } from '../../core/catalog/announcement.ts';
 import type { Catalog } from '../../core/catalog/catalog.ts';
+import type { Sequencer } from '../../core/confirmation/sequencer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 
 interface PresenceParts {
@@ -12,6 +13,7 @@ interface PresenceParts {
   readonly id: string;
   readonly catalog: Catalog;
   readonly equipment: Equipment;
+  readonly sequencer: Sequencer;
 }
 
 /** Says every two seconds that this attestor is there, and which methods it serves for which models. */
@@ -45,7 +47,8 @@ export class AttestorPresence {
 
   /** A lost announcement is made good by the next one. */
   async #announce(): Promise<void> {
-    const { redis, keys, id, catalog, equipment } = this.#parts;
+    const { redis, keys, id, catalog, equipment, sequencer } = this.#parts;
+    const { problem } = sequencer;
     await announce(redis, keys, {
       id,
       role: 'attestor',
@@ -53,6 +56,7 @@ export class AttestorPresence {
       models: servedModels(catalog, equipment),
       state: 'consuming',
       inFlight: 0,
+      ...(problem === undefined ? {} : { problem }),
     }).catch(() => undefined);
   }
 }

@@ -278,9 +278,9 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
 function presenceProvider(files: AttestorFiles, id: string): Provider {
   return {
     provide: AttestorPresence,
-    useFactory: (redis: Redis, keys: RedisKeys, equipment: Equipment) =>
-      new AttestorPresence({ redis, keys, id, catalog: files.catalog, equipment }),
-    inject: [Redis, RedisKeys, Equipment],
+    useFactory: (redis: Redis, keys: RedisKeys, equipment: Equipment, sequencer: Sequencer) =>
+      new AttestorPresence({ redis, keys, id, catalog: files.catalog, equipment, sequencer }),
+    inject: [Redis, RedisKeys, Equipment, Sequencer],
   };
 }
 
