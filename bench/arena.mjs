@@ -226,7 +226,7 @@ export async function openAdmission(arena, model) {
   const { RateLimits } = await dist('surfaces/tenants/rate-limits.js');
   const [redis, queueRedis] = [arena.connect('api'), arena.connect('api')];
   const catalog = new Catalog([CatalogModel.parse(model)]);
-  const queues = catalog.queues().map((name) => new Queue(name, queueOptions(queueRedis, keys.poolQueues)));
+  const queues = catalog.queues().map((name) => new Queue(name, queueOptions(queueRedis, keys.poolQueues('default'))));
   const admission = new Admission({
     redis,
     keys,

@@ -106,7 +106,7 @@ describe('audits', () => {
     await using pipeline = await Pipeline.start({ workers: 0 });
     const day = new Date().toISOString().slice(0, 10);
     const secretOf = (which: string) =>
-      createHmac('sha256', pipeline.attestorKey.derive('countersign/draw-secret/v3')).update(which).digest();
+      createHmac('sha256', pipeline.logKey.derive('countersign/draw-secret/v3')).update(which).digest();
     const { documents, draws } = (await (await fetch(`${pipeline.url}/log/documents`)).json()) as {
       documents: { kind: string; sha256: string; keyid: string; index: number; salt: string }[];
       draws: Record<string, string>;

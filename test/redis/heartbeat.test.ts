@@ -114,7 +114,7 @@ describe('two attestors at once', () => {
     const replies = (
       await Promise.all(
         [attestor, other].map(async (redis) => {
-          const sequencer = await startSequencer(server, redis, logKey);
+          const sequencer = startSequencer(server, redis, logKey);
           const verdict = { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' };
           const [logSize = 0] = await sequencer.log([{ id, epoch: 1, field: 'f', verdict: verdict.signed }]);
           await sequencer.stop();

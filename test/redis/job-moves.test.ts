@@ -68,7 +68,7 @@ describe('the moves of a job', () => {
   test('only the moves of the table happen, epochs only grow, at most one end, and an old epoch is always refused', async () => {
     await using server = await TestRedis.start();
     const { api, attestor, keys, workers, admission, verdict, rulings, reader } = bench(server);
-    const sequencer = await startSequencer(server, attestor, newKey());
+    const sequencer = startSequencer(server, attestor, newKey());
     const seen = new Map<string, number>();
     await fc.assert(
       fc.asyncProperty(
@@ -219,7 +219,7 @@ describe('the moves of a job', () => {
   test('a batch of rulings ends each job once, also one that stands in it twice; once a verdict has its place in the log, no claim, closing, wish or deadline undoes it', async () => {
     await using server = await TestRedis.start();
     const { api, keys, workers, admission, attestor, reader, rulings, verdict } = bench(server);
-    const sequencer = await startSequencer(server, attestor, newKey());
+    const sequencer = startSequencer(server, attestor, newKey());
     const [worker] = workers;
     if (!worker) throw new Error('no worker');
     const ids = await Promise.all(

@@ -76,7 +76,7 @@ describe('witnesses', () => {
       const hearing = pino({ level: 'warn' }, { write: (line) => said.push(line) });
       const refusal = (entries: number) =>
         until(() => said.find((line) => line.includes(`Too few witnesses have signed ${entries} entries`)));
-      const sequencer = await startSequencer(server, server.client('attestor'), key, text, hearing);
+      const sequencer = startSequencer(server, server.client('attestor'), key, text, hearing);
       const all = await verdicts(server, newKey(), 60);
       expect(await sequencer.log(all.slice(0, 20))).toEqual(Array.from({ length: 20 }, () => 20));
 
@@ -124,7 +124,7 @@ describe('witnesses', () => {
 
       // Another tree under the same key and name: the witnesses have seen 60 entries of the first.
       await using forked = await TestRedis.start();
-      const forker = await startSequencer(forked, forked.client('attestor'), key, text, hearing);
+      const forker = startSequencer(forked, forked.client('attestor'), key, text, hearing);
       const other = await verdicts(forked, newKey(), 90);
       void forker.log(other);
       const why = await refusal(90);

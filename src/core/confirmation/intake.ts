@@ -96,6 +96,8 @@ export class Intake {
   }
 
   async #run(): Promise<void> {
+    // On a new Redis there is none yet; what fails here is tried again when the stream is read.
+    await this.#createGroup().catch(() => undefined);
     while (!this.#stopped) {
       try {
         while (this.#inHand.size >= MAX_IN_HAND) await Promise.race(this.#inHand);
