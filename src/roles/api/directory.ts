@@ -34,11 +34,6 @@ export class Directory {
 
   async models(): Promise<ModelDocument[]> {
     const { workers, attestors } = await this.#present();
-    const serving = (list: readonly Announcement[], name: string, sha256: string) =>
-      list.filter(
-        (one) =>
-          one.state === 'consuming' && one.models.some((model) => model.name === name && model.sha256 === sha256),
-      ).length;
     return this.#catalog.all().map(({ name, pool, tasks, engine, sha256, capabilities }) => ({
       id: name,
       object: 'model',
@@ -49,7 +44,7 @@ export class Directory {
       engine,
       sha256,
       weights: capabilities.measuresWeights ? 'measured' : 'declared',
-      workers: serving(workers, name, sha256),
+      workers: workers.filter((worker) => serves(worker, { name, pool, sha256 })).length,
       recomputing_attestors: attestors.filter(({ models }) =>
         models.some((model) => model.name === name && model.sha256 === sha256 && model.methods?.includes('recompute')),
       ).length,
@@ -99,9 +94,7 @@ export class Directory {
       this.#redis.zcard(`${this.#keys.poolQueues(pool)}:${queueName(pool, name)}:prioritized`).catch(() => 0),
       this.#present(),
     ]);
-    const serving = workers.filter(
-      (one) => one.state === 'consuming' && one.models.some((entry) => entry.name === name && entry.sha256 === sha256),
-    ).length;
+    const serving = workers.filter((worker) => serves(worker, { name, pool, sha256 })).length;
     return { waiting, slots: serving * capabilities.parallel };
   }
 
@@ -160,4 +153,13 @@ export class Directory {
     this.#cached = cached;
     return cached.present;
   }
+}
+
+/** Whether a worker takes jobs of this model: of its own pool, whatever else it says of itself. */
+function serves(worker: Announcement, model: Pick<CatalogModel, 'name' | 'pool' | 'sha256'>): boolean {
+  return (
+    worker.state === 'consuming' &&
+    worker.pool === model.pool &&
+    worker.models.some(({ name, sha256 }) => name === model.name && sha256 === model.sha256)
+  );
 }

@@ -12,8 +12,11 @@ local ids = redis.pcall('ZREVRANGE', ARGV[1], 0, tonumber(ARGV[2]) - 1)
 if ids.err then return rows end
 for _, id in ipairs(ids) do
   if #id <= 64 then
-    local text = redis.pcall('GET', ARGV[4] .. id)
-    if type(text) == 'string' and #text <= tonumber(ARGV[3]) then rows[#rows + 1] = { id, text } end
+    -- Measured before it is read: a huge one would cost Redis its copy.
+    local length = redis.pcall('STRLEN', ARGV[4] .. id)
+    if type(length) == 'number' and length > 0 and length <= tonumber(ARGV[3]) then
+      rows[#rows + 1] = { id, redis.call('GET', ARGV[4] .. id) }
+    end
   end
 end
 return rows
