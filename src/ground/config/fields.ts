@@ -32,7 +32,10 @@ export const commonFields = {
     .enum(['trace', 'debug', 'info', 'warn', 'error'])
     .default('info')
     .describe('least severe level that is logged'),
-  COUNTERSIGN_BLOBS: z.string().min(1).describe('folder of the blob store, shared by all roles'),
+  COUNTERSIGN_BLOBS: z
+    .string()
+    .min(1)
+    .describe('folder of blobs; of a worker the one of its pool in it, `pools/<pool>`'),
   COUNTERSIGN_CATALOG: z.string().min(1).describe('file with the model catalog'),
 } as const;
 
