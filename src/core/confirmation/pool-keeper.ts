@@ -37,7 +37,8 @@ export const QUEUE_PARTS = {
   limiter: 'expiring',
 } as const;
 
-interface KeeperParts {
+/** What it takes to look after the keys of pools. */
+export interface KeeperParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly pools: readonly string[];

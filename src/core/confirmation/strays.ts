@@ -1,10 +1,9 @@
-import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import { rateLimited } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
-import { poolTag, type RedisKeys } from '../../ground/redis/keys.ts';
+import { poolTag } from '../../ground/redis/keys.ts';
 import { isJobId } from '../jobs/job-id.ts';
-import { QUEUE_PARTS } from './pool-keeper.ts';
+import { QUEUE_PARTS, type KeeperParts } from './pool-keeper.ts';
 
 const LOOK_EVERY_MS = 1_000;
 /** Keys that one look passes over: a millisecond of Redis. */
@@ -14,27 +13,19 @@ const MAX_LIFE_MS = 7_200_000;
 const OF_JOBS = ['claims', 'evidence', 'lease', 'chunks'];
 const OF_WORKERS = ['worker', 'hardware'];
 
-interface StrayParts {
-  readonly redis: Redis;
-  readonly keys: RedisKeys;
-  readonly pools: readonly string[];
-  readonly queues: readonly string[];
-  readonly logger: Logger;
-}
-
 /**
  * Removes what workers leave behind in their pools for jobs that never were: it goes through the keys of the
  * shard, a few at a time and round after round, and looks for the job that each belongs to. Any number of
  * attestors may do this at once.
  */
 export class Strays {
-  readonly #parts: StrayParts;
+  readonly #parts: KeeperParts;
   readonly #tags: ReadonlySet<string>;
   readonly #queues: ReadonlySet<string>;
   readonly #looks: PeriodicTask;
   #cursor = '0';
 
-  constructor(parts: StrayParts) {
+  constructor(parts: KeeperParts) {
     this.#parts = parts;
     this.#tags = new Set(parts.pools.map(poolTag));
     this.#queues = new Set(parts.queues);
