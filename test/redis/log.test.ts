@@ -1,6 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import type { Sequencer } from '../../src/core/confirmation/sequencer.ts';
 import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
@@ -180,7 +179,10 @@ describe('the log', () => {
     const more = await verdicts(server, newKey(), 5);
     void sequencer.log(more);
     await until(() => Promise.resolve(sequencer.problem === 'log_diverged'));
-    await sleep(300);
+    // Three more looks at the log, of which only the sequencer asks the length.
+    const looks = async () => Number(/cmdstat_llen:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0);
+    const seen = await looks();
+    await until(async () => (await looks()) >= seen + 3);
     expect(await admin.hget(server.keys.log, 'size')).toBe(before);
     expect(sequencer.problem).toBe('log_diverged');
   }
