@@ -5,6 +5,7 @@ import { dist, keys, median, openArena } from './arena.mjs';
 const { Sequencer } = await dist('core/confirmation/sequencer.js');
 const { newJobId } = await dist('core/jobs/job-id.js');
 const { auditLog } = await dist('proof/tlog/log-audit.js');
+const { JobArchive } = await dist('core/jobs/job-archive.js');
 const { LogFiles } = await dist('proof/tlog/log-files.js');
 const { LogReader } = await dist('proof/tlog/log-reader.js');
 const { publishedLog } = await dist('core/jobs/published-log.js');
@@ -31,7 +32,7 @@ export async function benchLog({ rounds, jobs }, say) {
     files,
     key: readSigningKey(`${arena.folder}/log.key`),
     origin: log.name,
-    keepMs: 3_600_000,
+    archive: new JobArchive(`${arena.folder}/log/archive`),
     witnesses: new WitnessClient(policy),
     logger: createLogger('bench', 'error'),
   });

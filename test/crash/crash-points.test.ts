@@ -76,6 +76,7 @@ async function survive(pipeline: Pipeline, client: Client, victim: Victim, point
     expect(job.state).toBe('done');
     verifyReceipt(await client.receipt(id), pipeline.keyring, { output: await client.output(id) });
   }
+  await until(async () => (await admin.zcard(keys.unsealed)) === 0);
   expect(await admin.zcard(keys.open)).toBe(0);
   expect(await admin.zcard(keys.ended)).toBe(before + JOBS + extra.length);
 }

@@ -45,6 +45,7 @@ describe('a reply of Redis that is lost after its request was applied', () => {
     }
     expect(new Set(ids).size).toBe(JOBS);
     const admin = pipeline.redis.client();
+    await until(async () => (await admin.zcard(pipeline.redis.keys.unsealed)) === 0);
     expect(await admin.zcard(pipeline.redis.keys.ended)).toBe(JOBS);
     expect(await admin.zcard(pipeline.redis.keys.open)).toBe(0);
     for (const { lost } of [forApi, forWorker, forAttestor]) expect(lost).toBeGreaterThan(2);

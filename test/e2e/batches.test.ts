@@ -244,7 +244,7 @@ describe('batches, with the official client', () => {
 
   test('the courier is killed again and again, and every custom_id is answered exactly once', async () => {
     const count = 1_500;
-    const jobsSoFar = () => pipeline.redis.client().zcard(pipeline.redis.keys.jobsOfModel('acme', 'noop'));
+    const jobsSoFar = () => pipeline.redis.client().zcard(pipeline.redis.keys.endedOf('acme'));
     const before = await jobsSoFar();
     const { id } = await begin(openai, jsonl(Array.from({ length: count }, (_, n) => line(`k-${n}`))));
     let kills = 0;

@@ -90,7 +90,7 @@ describe('the client library', () => {
     const client = new Countersign({ url: pipeline.url, key: await pipeline.key('single'), keyring, fetch: flaky });
     await client.run({ ...JOB, model: 'noop' });
     expect(calls).toBe(3);
-    expect(await pipeline.redis.client().zcard(pipeline.redis.keys.jobsOf('single'))).toBe(1);
+    expect(await pipeline.redis.client().zcard(pipeline.redis.keys.endedOf('single'))).toBe(1);
   });
 
   test('streams, cancels, and says by code what went wrong', async () => {

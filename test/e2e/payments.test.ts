@@ -5,6 +5,7 @@ import { ExactEvmScheme } from '@x402/evm/exact/client';
 import { UptoEvmScheme } from '@x402/evm/upto/client';
 import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
+import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { auditLedger } from '../../src/surfaces/ledger/ledger-audit.ts';
 import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
 import { chargeOf } from '../../src/proof/receipts/charge.ts';
@@ -175,8 +176,7 @@ describe('an answer that is paid for by itself', () => {
     expect(response.status).toBe(200);
     const redis = pipeline.redis.client('api');
     const parts = {
-      redis,
-      keys: pipeline.redis.keys,
+      reader: new JobReader(redis, pipeline.redis.keys, pipeline.redis.keys.open),
       usage: new UsageStore(redis, pipeline.redis.keys),
       keyring: pipeline.keyring,
     };
@@ -327,7 +327,7 @@ describe('the settlement', () => {
     const answer = await beforeVerdict(async () => {
       const sent = payer.send(CHAT, chat('x'), signature);
       await until(
-        async () => (await redis.client('api').zcard(redis.keys.jobsOf(`x402-${payer.address.slice(2)}`))) === 1,
+        async () => (await redis.client('api').zcard(redis.keys.endedOf(`x402-${payer.address.slice(2)}`))) === 1,
       );
       facilitator.fund(payer.address, 0n);
       return { sent };

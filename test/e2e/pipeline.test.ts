@@ -230,8 +230,10 @@ describe('the pipeline, as its processes come', () => {
     }
   });
 
-  test('large inputs travel as blobs, and what has ended is forgotten in time', async () => {
+  test('large inputs travel as blobs; Redis lets go of the oldest jobs of who has many, and the archive serves them', async () => {
     await pipeline.attestor({ COUNTERSIGN_KEEP_JOBS: '100' });
+    const other = await pipeline.client('quiet');
+    const quiet = await other.run(completion('of a quiet tenant'));
     const prompt = 'x'.repeat(300_000);
     const large = await client.run(completion(prompt));
     expect(large.state).toBe('done');
@@ -239,10 +241,13 @@ describe('the pipeline, as its processes come', () => {
     verifyReceipt(await client.receipt(large.id), pipeline.keyring, { input: Buffer.from(JSON.stringify({ prompt })) });
     await Promise.all(Array.from({ length: 250 }, (_, index) => client.run(completion(`${index}`))));
     const admin = pipeline.redis.client();
-    await until(async () => (await admin.zcard(pipeline.redis.keys.ended)) <= 100);
-    expect(await admin.zcard(pipeline.redis.keys.jobsOf('acme'))).toBe(100);
-    expect((await client.fetch(`/v1/jobs/${large.id}`)).status).toBe(404);
+    await until(async () => (await admin.zcard(pipeline.redis.keys.endedOf('acme'))) === 100);
     const left = (await admin.keys('*')).filter((key) => key.includes('job_'));
-    expect(new Set(left.map((key) => /job_[0-9a-z]{30}/.exec(key)?.[0])).size).toBe(100);
+    expect(new Set(left.map((key) => /job_[0-9a-z]{30}/.exec(key)?.[0])).size).toBe(101);
+    expect(left).toContain(pipeline.redis.keys.record(quiet.id));
+    expect(left).not.toContain(pipeline.redis.keys.record(large.id));
+    expect(await client.job(large.id)).toEqual(large);
+    verifyReceipt(await client.receipt(large.id), pipeline.keyring, { output: await client.output(large.id) });
+    expect((await other.fetch(`/v1/jobs/${large.id}`)).status).toBe(404);
   });
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { monthOf } from '../../src/surfaces/ledger/ledger-entry.ts';
+import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { auditLedger } from '../../src/surfaces/ledger/ledger-audit.ts';
 import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
 import { chargeOf } from '../../src/proof/receipts/charge.ts';
@@ -130,7 +131,8 @@ describe('what jobs cost', () => {
     expect(usage.account).toEqual({ spent: total, held: 0 });
     const { redis, keyring } = pipeline;
     const api = redis.client('api');
-    const parts = { redis: api, keys: redis.keys, usage: new UsageStore(api, redis.keys), keyring };
+    const reader = new JobReader(api, redis.keys, redis.keys.open);
+    const parts = { reader, usage: new UsageStore(api, redis.keys), keyring };
     expect(await auditLedger(parts, 'shaken')).toEqual({
       tenant: 'shaken',
       entries: 2 * jobs.length,

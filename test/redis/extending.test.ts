@@ -8,6 +8,7 @@ import { announce } from '../../src/core/catalog/announcement.ts';
 import { CatalogModel, readCatalog } from '../../src/core/catalog/catalog.ts';
 import { AuditDraws } from '../../src/core/confirmation/audit-draws.ts';
 import type { CaseFile } from '../../src/core/confirmation/case-file.ts';
+import type { Confirmation } from '../../src/core/confirmation/confirmation.ts';
 import type { Judge } from '../../src/core/confirmation/judge.ts';
 import type { Ruling } from '../../src/core/confirmation/rulings.ts';
 import { ENGINES, Engines } from '../../src/core/engines/engines.ts';
@@ -26,11 +27,18 @@ import { NOOP_MODEL } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { attestor, keyring } from '../support/sample-receipts.ts';
 
-/** The ruling on a case that the claimant signed. */
-async function fully(judge: Judge, file: CaseFile): Promise<Ruling> {
-  const ruling = await judge.judgeFully(file);
-  if (ruling === undefined) throw new Error('the case was ignored');
-  return ruling;
+/** The confirmation of a case that the claimant signed. */
+async function confirmed(judge: Judge, file: CaseFile): Promise<Confirmation> {
+  const judged = await judge.judgeFully(file);
+  if (judged?.kind !== 'confirmed') throw new Error('the case was not confirmed');
+  return judged.confirmation;
+}
+
+/** The ruling on such a case that is not confirmed. */
+async function ruled(judge: Judge, file: CaseFile): Promise<Ruling> {
+  const judged = await judge.judgeFully(file);
+  if (judged?.kind !== 'rule') throw new Error('the case was confirmed or ignored');
+  return judged.ruling;
 }
 
 const statements = statementsOf(PROMISES.with(twicePromise));
@@ -84,9 +92,7 @@ describe('a method and its promise from outside the product', () => {
     await using room = await open(server);
     const filed = await room.file(policyOf({ twice: 1 }));
     expect(await room.judge.judgeQuickly(filed.file)).toEqual({ kind: 'slow' });
-    const ruling = await fully(room.judge, filed.file);
-    expect(ruling).toMatchObject({ action: { kind: 'end', state: 'done' } });
-    const receipt = room.receipt(filed, ruling);
+    const receipt = room.receipt(filed, await confirmed(room.judge, filed.file));
     const { verdict } = verifyReceipt(receipt, keyring, {}, statements);
     expect(verdict.properties).toContain('ANSWERED_TWICE');
     expect(verdict).toMatchObject({ twice: { promisedShare: 1, runs: 2 }, recompute: { drawn: false } });
@@ -97,7 +103,7 @@ describe('a method and its promise from outside the product', () => {
     await using server = await TestRedis.start();
     await using room = await open(server);
     const { file } = await room.file(policyOf({ twice: 1 }), 'a lie');
-    const ruling = await fully(room.judge, file);
+    const ruling = await ruled(room.judge, file);
     expect([ruling.action, ruling.detail]).toEqual([{ kind: 'close', why: 'refuted' }, 'TWICE_DIFFERS']);
     expect(await server.client().hlen(server.keys.suspicion)).toBe(1);
     const verdict = statements.Verdict.parse(JSON.parse(ruling.verdict?.signed.payload.toString() ?? ''));
@@ -108,8 +114,8 @@ describe('a method and its promise from outside the product', () => {
     await using server = await TestRedis.start();
     await using room = await open(server);
     const filed = await room.file(policyOf({ twice: 1 }));
-    const ruling = await fully(room.judge, filed.file);
-    const text = ruling.verdict?.signed.payload.toString() ?? '';
+    const confirmation = await confirmed(room.judge, filed.file);
+    const text = confirmation.verdict.payload.toString();
     for (const [from, to] of [
       ['"runs":2', '"runs":1'],
       [',"ANSWERED_TWICE"', ''],
@@ -118,7 +124,7 @@ describe('a method and its promise from outside the product', () => {
     ] as const) {
       expect(text).toContain(from);
       const changed = signPayload(attestor, Buffer.from(text.replace(from, to)));
-      expect(refusalOf(room.receipt(filed, ruling, changed), statements)).toBe('promise_not_kept');
+      expect(refusalOf(room.receipt(filed, confirmation, changed), statements)).toBe('promise_not_kept');
     }
   });
 
@@ -135,8 +141,9 @@ describe('a method and its promise from outside the product', () => {
       const filed = await room.file(policyOf({ twice: 0.5 }));
       const judgement = await room.judge.judgeQuickly(filed.file);
       seen.add(judgement.kind);
-      const ruling = judgement.kind === 'rule' ? judgement.ruling : await fully(room.judge, filed.file);
-      expect(refusalOf(room.receipt(filed, ruling), statements)).toBe('verified');
+      const confirmation =
+        judgement.kind === 'confirmed' ? judgement.confirmation : await confirmed(room.judge, filed.file);
+      expect(refusalOf(room.receipt(filed, confirmation), statements)).toBe('verified');
     }
     expect(seen.size).toBe(2);
   });
@@ -145,7 +152,7 @@ describe('a method and its promise from outside the product', () => {
     await using server = await TestRedis.start();
     await using room = await Courtroom.open(server, CatalogModel.parse(NOOP_MODEL), { methods });
     const { file } = await room.file(policyOf({ twice: 1 }));
-    await expect(fully(room.judge, file)).rejects.toThrow('twice');
+    await expect(confirmed(room.judge, file)).rejects.toThrow('twice');
   });
 
   test('a promise takes no field and no word that another one has', () => {
@@ -186,10 +193,9 @@ describe('an engine from outside the product', () => {
     const model = new Engines([...ENGINES, echo]).model.parse(entry);
     await using room = await Courtroom.open(server, model);
     const honest = await room.file({ recompute: 1 });
-    const ruling = await fully(room.judge, honest.file);
-    const { verdict } = verifyReceipt(room.receipt(honest, ruling), keyring);
+    const { verdict } = verifyReceipt(room.receipt(honest, await confirmed(room.judge, honest.file)), keyring);
     expect(verdict.properties).toContain('OUTPUT_RECOMPUTED_EXACT');
-    const lying = await fully(room.judge, (await room.file({ recompute: 1 }, 'ab')).file);
+    const lying = await ruled(room.judge, (await room.file({ recompute: 1 }, 'ab')).file);
     expect(lying.detail).toBe('RECOMPUTED_OUTPUT_DIFFERS');
   });
 });

@@ -3,11 +3,13 @@ import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
 import { parse } from '../../src/roles/api/parse.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
-import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
+import { readCases } from '../../src/core/confirmation/case-file.ts';
+import { Rulings } from '../../src/core/confirmation/rulings.ts';
 import { poolQueues } from '../support/queues.ts';
 import { writeSecretFile } from '../../src/ground/keys/key-file.ts';
 import { generateSigningKeyPem, signingKeyFromPem } from '../../src/ground/keys/signing-key.ts';
 import { SUBMITTER } from '../support/submitter.ts';
+import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { signPayload } from '../../src/proof/receipts/dsse.ts';
 import type { Heartbeat } from '../../src/core/execution/heartbeat.ts';
 import { admissionTo } from '../support/admission.ts';
@@ -97,34 +99,26 @@ describe('the heartbeat', () => {
 });
 
 describe('two attestors at once', () => {
-  test('confirm one attempt: exactly one ends it, the other is told that it was', async () => {
+  test('confirm one attempt: it has one place in the log and one verdict, whoever gave it', async () => {
     await using server = await TestRedis.start();
     const { heartbeat, worker, claim, id, keys, attestor } = await aHeldJob(server, 60_000);
     await worker.commit(claim);
-    const other = server.client('attestor');
-    const ruling: Ruling = {
-      id,
-      epoch: 1,
-      phases: ['attesting'],
-      action: { kind: 'end', state: 'done' },
-      code: 'confirmed',
-      detail: 'confirmed',
-    };
     const logKey = newKey();
-    const replies = (
-      await Promise.all(
-        [attestor, other].map(async (redis) => {
-          const sequencer = startSequencer(server, redis, logKey);
-          const verdict = { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' };
-          const [logSize = 0] = await sequencer.log([{ id, epoch: 1, field: 'f', verdict: verdict.signed }]);
-          await sequencer.stop();
-          return new Rulings(redis, keys, poolQueues(redis, keys)).apply([{ ...ruling, verdict, logSize }]);
-        }),
-      )
-    ).flat();
-    expect(replies.map((reply) => reply.kind).sort()).toEqual(['already', 'ended']);
-    // One verdict stands in the log, whoever's it was.
-    expect(await attestor.hget(keys.log, 'size')).toBe('1');
+    const places = await Promise.all(
+      [attestor, server.client('attestor')].map(async (redis) => {
+        const sequencer = startSequencer(server, redis, logKey);
+        const [file] = await readCases(redis, keys, [{ id }]);
+        if (file === undefined) throw new Error('there is no case');
+        const signed = signPayload(newKey(), Buffer.from('{}'));
+        const [index] = await sequencer.place([{ file, evidence: signed, verdict: signed, output: undefined }]);
+        await until(async () => (await redis.hget(keys.log, 'size')) === '1');
+        await sequencer.stop();
+        return index;
+      }),
+    );
+    expect(places).toEqual([0, 0]);
+    expect((await new JobReader(attestor, keys, keys.open).read(id))?.state).toBe('done');
+    expect(await attestor.zcard(keys.unsealed)).toBe(1);
     await heartbeat.stop();
   });
 });

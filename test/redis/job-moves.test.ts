@@ -1,7 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { poolQueues } from '../support/queues.ts';
+import { readCases, type CaseFile } from '../../src/core/confirmation/case-file.ts';
 import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
+import { Sealer } from '../../src/core/confirmation/sealer.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { TRANSITIONS } from '../../src/core/jobs/job-state.ts';
 import { isFinal, type JobState } from '../../src/proof/contract/job-states.ts';
@@ -13,7 +16,7 @@ import { signPayload } from '../../src/proof/receipts/dsse.ts';
 import type { Claim } from '../../src/core/execution/claims.ts';
 import { admissionTo } from '../support/admission.ts';
 import { HandWorker } from '../support/hand-worker.ts';
-import { completion } from '../support/pipeline.ts';
+import { completion, until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { startSequencer } from '../support/sequencer.ts';
@@ -51,7 +54,7 @@ function bench(server: TestRedis) {
   const attestor = server.client('attestor');
   const { keys } = server;
   const workers = [1, 2].map(() => new HandWorker(server.client('worker.default'), keys, newKey()));
-  const verdict = { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' };
+  const verdict = signPayload(newKey(), Buffer.from('{}'));
   return {
     api,
     attestor,
@@ -102,18 +105,8 @@ describe('the moves of a job', () => {
                 if (claim) await apply({ phases: ['running'], action: { kind: 'close', why: 'released' } });
                 break;
               case 'confirm': {
-                const current = (await reader.read(id))?.attempts.length ?? 0;
-                // Without its place in the log it must not be done, whatever else holds.
-                await apply({
-                  phases: ['attesting'],
-                  action: { kind: 'end', state: 'done' },
-                  verdict,
-                  logSize: 1_000_000,
-                });
-                if (state !== 'done') expect((await reader.read(id))?.state).not.toBe('done');
-                const [logSize] = await sequencer.log([{ id, epoch: current, field: 'f', verdict: verdict.signed }]);
-                if (logSize !== undefined)
-                  await apply({ phases: ['attesting'], action: { kind: 'end', state: 'done' }, verdict, logSize });
+                const [file] = await readCases(attestor, keys, [{ id }]);
+                if (file !== undefined) await confirm(file);
                 break;
               }
               case 'refute':
@@ -147,14 +140,20 @@ describe('the moves of a job', () => {
             expect(view.attempts.length - epoch).toBeLessThanOrEqual(1);
             expect(view.attempts.length).toBeLessThanOrEqual(attempts);
             expect(finals).toBeLessThanOrEqual(1);
-            expect((await attestor.zscore(keys.open, id)) === null).toBe(isFinal(view.state));
+            if (view.state !== 'done')
+              expect((await attestor.zscore(keys.open, id)) === null).toBe(isFinal(view.state));
             state = view.state;
             epoch = view.attempts.length;
           }
 
-          async function apply(
-            part: Pick<Ruling, 'phases' | 'action'> & Partial<Pick<Ruling, 'verdict' | 'logSize'>>,
-          ): Promise<void> {
+          /** Also where the attempt cannot be confirmed any more: then it must not be. */
+          async function confirm(file: CaseFile): Promise<void> {
+            const [index] = await sequencer.place([{ file, evidence: verdict, verdict, output: undefined }]);
+            if (index === undefined) return;
+            await until(async () => Number(await attestor.hget(keys.log, 'size')) > index);
+          }
+
+          async function apply(part: Pick<Ruling, 'phases' | 'action'>): Promise<void> {
             await rulings.apply([
               { id, epoch: (await reader.read(id))?.attempts.length ?? 0, code: 'test', detail: 'test', ...part },
             ]);
@@ -219,7 +218,8 @@ describe('the moves of a job', () => {
   test('a batch of rulings ends each job once, also one that stands in it twice; once a verdict has its place in the log, no claim, closing, wish or deadline undoes it', async () => {
     await using server = await TestRedis.start();
     const { api, keys, workers, admission, attestor, reader, rulings, verdict } = bench(server);
-    const sequencer = startSequencer(server, attestor, newKey());
+    const logKey = newKey();
+    const sequencer = startSequencer(server, attestor, logKey);
     const [worker] = workers;
     if (!worker) throw new Error('no worker');
     const ids = await Promise.all(
@@ -229,8 +229,10 @@ describe('the moves of a job', () => {
     );
     const [done = '', cancelled = '', logged = ''] = ids;
     for (const id of [done, logged]) await worker.commit(await worker.claim(id));
-    const [logSize = 0] = await sequencer.log(
-      [done, logged].map((id) => ({ id, epoch: 1, field: 'f', verdict: verdict.signed })),
+    const files = await readCases(attestor, keys, [{ id: done }, { id: logged }]);
+    await sequencer.stop();
+    await sequencer.place(
+      files.flatMap((file) => (file === undefined ? [] : [{ file, evidence: verdict, verdict, output: undefined }])),
     );
     expect(await worker.redis.hsetnx(keys.claims(done), 'e2', `${worker.id} token ${Date.now()}`)).toBe(1);
 
@@ -242,28 +244,41 @@ describe('the moves of a job', () => {
       code: 'test',
       detail: 'test',
     });
-    const confirm = { ...ruling(done, 1, 'attesting', { kind: 'end', state: 'done' }), verdict, logSize };
-    const late = { ...confirm, id: logged };
     const cancel = ruling(cancelled, 0, 'queued', { kind: 'end', state: 'cancelled' });
     const refute = ruling(logged, 1, 'attesting', { kind: 'close', why: 'refuted' });
     const expire = ruling(logged, 1, 'attesting', { kind: 'end', state: 'expired' });
     expect(await CANCEL.run(api, [keys.ticket(logged), keys.cancels], [keys.prefix, logged, 100])).toBe('logged');
-    expect((await rulings.apply([confirm, cancel, refute, cancel, expire, late])).map(({ kind }) => kind)).toEqual([
-      'ended',
+    expect((await rulings.apply([cancel, refute, cancel, expire])).map(({ kind }) => kind)).toEqual([
       'ended',
       'logged',
       'already',
       'logged',
-      'ended',
     ]);
-    expect((await rulings.apply([confirm])).map(({ kind }) => kind)).toEqual(['already']);
-    expect((await Promise.all(ids.map((id) => reader.read(id)))).map((view) => view?.state)).toEqual([
-      'done',
-      'cancelled',
-      'done',
+    const states = async () => (await Promise.all(ids.map((id) => reader.read(id)))).map((view) => view?.state);
+    expect(await states()).toEqual(['attesting', 'cancelled', 'attesting']);
+    const publisher = startSequencer(server, attestor, logKey);
+    await until(async () => (await attestor.hget(keys.log, 'size')) === '2');
+    expect(await states()).toEqual(['done', 'cancelled', 'done']);
+    await publisher.stop();
+
+    // Sealed, they are read from their records, and nothing of them is open.
+    const sealer = new Sealer({ redis: attestor, keys, keepJobs: 100, logger: createLogger('test', 'error') });
+    sealer.start();
+    await until(async () => (await attestor.zcard(keys.unsealed)) === 0);
+    await sealer.stop();
+    expect(await states()).toEqual(['done', 'cancelled', 'done']);
+    expect((await reader.read(cancelled))?.ending).toMatchObject({ code: 'test', epoch: 0 });
+    expect((await rulings.apply([cancel, refute, expire])).map(({ kind }) => kind)).toEqual([
+      'missing',
+      'missing',
+      'missing',
     ]);
-    expect(await attestor.zrange(keys.ended, '0', '-1')).toEqual([done, cancelled, logged]);
+    for (const id of ids)
+      expect(
+        await attestor.exists(keys.ticket(id), keys.claims(id), keys.evidence(id), keys.ruling(id), keys.job(id)),
+      ).toBe(0);
+    expect(await api.zcard(keys.openOf('acme'))).toBe(0);
+    expect(new Set(await attestor.zrange(keys.ended, '0', '-1'))).toEqual(new Set(ids));
     expect(await attestor.zrange(keys.open, '0', '-1')).toEqual([]);
-    await sequencer.stop();
   });
 });

@@ -3,19 +3,21 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { Sequencer } from '../../src/core/confirmation/sequencer.ts';
 import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
+import { JobArchive, type Archived } from '../../src/core/jobs/job-archive.ts';
+import { openRecord } from '../../src/core/jobs/job-record.ts';
 import { publishedLog } from '../../src/core/jobs/published-log.ts';
 import { auditLog, type LogSource } from '../../src/proof/tlog/log-audit.ts';
 import { logEntry } from '../../src/proof/tlog/log-entry.ts';
 import { LogFiles } from '../../src/proof/tlog/log-files.ts';
 import { LogReader } from '../../src/proof/tlog/log-reader.ts';
-import { noteKey, strictBase64 } from '../../src/proof/tlog/signed-note.ts';
+import { noteKey } from '../../src/proof/tlog/signed-note.ts';
 import { parseTilePath } from '../../src/proof/tlog/tile.ts';
 import { formatProof } from '../../src/proof/tlog/tlog-proof.ts';
 import { parsePolicy, verifyLogged } from '../../src/proof/tlog/tlog-policy.ts';
 import { until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
-import { ORIGIN, logPolicy, startSequencer, verdicts } from '../support/sequencer.ts';
+import { ORIGIN, logPolicy, confirmations, publish, startSequencer } from '../support/sequencer.ts';
 
 const policyOf = (key: SigningKey) => parsePolicy(logPolicy(key));
 
@@ -37,8 +39,8 @@ const readerOf = (server: TestRedis, key: SigningKey) =>
 /** A log of `count` entries by one attestor. */
 async function aLog(server: TestRedis, key: SigningKey, count: number) {
   const sequencer = startSequencer(server, server.client('attestor'), key);
-  const logged = await verdicts(server, newKey(), count);
-  for (let at = 0; at < count; at += 90) await sequencer.log(logged.slice(at, at + 90));
+  const logged = await confirmations(server, newKey(), count);
+  for (let at = 0; at < count; at += 90) await publish(server, sequencer, logged.slice(at, at + 90));
   await sequencer.stop();
   return logged;
 }
@@ -48,33 +50,39 @@ describe('the log', () => {
     await using server = await TestRedis.start();
     const key = newKey();
     const sequencers = [1, 2].map(() => startSequencer(server, server.client('attestor'), key));
-    const all = await verdicts(server, newKey(), 700);
+    const all = await confirmations(server, newKey(), 700);
     // Both log every verdict, in different company and another order.
     const [there = [], back = []] = await Promise.all(
       sequencers.map(async (sequencer, which) => {
         const order = which === 0 ? all : all.toReversed();
-        const sizes: (number | undefined)[] = [];
-        for (let at = 0; at < order.length; at += 70) sizes.push(...(await sequencer.log(order.slice(at, at + 70))));
-        return sizes;
+        const places: (number | undefined)[] = [];
+        for (let at = 0; at < order.length; at += 70) places.push(...(await sequencer.place(order.slice(at, at + 70))));
+        return places;
       }),
     );
-    expect([...there, ...back].every((size) => size !== undefined && size <= 700)).toBe(true);
+    expect([...there, ...back].every((index) => index !== undefined && index < 700)).toBe(true);
+    await until(async () => (await server.client().hget(server.keys.log, 'size')) === '700');
     await Promise.all(sequencers.map((sequencer) => sequencer.stop()));
 
     const admin = server.client();
     const reader = readerOf(server, key);
     const checkpoint = await reader.checkpoint();
     const places = new Set<number>();
-    for (const { id, verdict } of all) {
-      const [, index = '', salt = ''] = ((await admin.hget(server.keys.ruling(id), 'logged')) ?? '').split(' ');
-      places.add(Number(index));
-      const proof = formatProof({
-        index: Number(index),
-        hashes: await reader.inclusion(Number(index), 700),
-        checkpoint,
-      });
-      const entry = logEntry('verdict', verdict.keyId, verdict.payload, strictBase64(salt) ?? Buffer.alloc(0));
-      expect(verifyLogged(policyOf(key), proof, entry)).toMatchObject({ index: Number(index), size: 700 });
+    for (const { file, verdict } of all) {
+      const record = openRecord((await admin.getBuffer(server.keys.record(file.id))) ?? Buffer.alloc(0));
+      const { index = -1, salt = Buffer.alloc(0) } = record;
+      places.add(index);
+      const proof = formatProof({ index, hashes: await reader.inclusion(index, 700), checkpoint });
+      const entry = logEntry('verdict', verdict.keyId, verdict.payload, salt);
+      expect(verifyLogged(policyOf(key), proof, entry)).toMatchObject({ index, size: 700 });
+    }
+    // The archive holds every record, in the order of the log, whichever attestor wrote it.
+    const archived: Archived[] = [];
+    for await (const item of new JobArchive(join(folderOf(server), 'archive')).read(0, 1_000)) archived.push(item);
+    expect(archived.map(({ index }) => index)).toEqual(Array.from({ length: 700 }, (_, at) => at));
+    for (const { file } of all) {
+      const record = await admin.getBuffer(server.keys.record(file.id));
+      expect(archived.find(({ job }) => job?.id === file.id)?.job?.record).toEqual(record);
     }
     expect(places.size).toBe(700);
     expect(await auditLog(sourceOf(server), policyOf(key), [checkpoint])).toMatchObject({
@@ -153,14 +161,14 @@ describe('the log', () => {
     await using server = await TestRedis.start();
     const key = newKey();
     const sequencer = startSequencer(server, server.client('attestor'), key);
-    const logged = await verdicts(server, newKey(), 400);
+    const logged = await confirmations(server, newKey(), 400);
     const grown = new AbortController();
     const writing = (async () => {
-      for (const one of logged) await sequencer.log([one]);
+      for (const one of logged) await publish(server, sequencer, [one]);
       grown.abort();
     })();
     let read = 0;
-    await sequencer.log(logged.slice(0, 1));
+    await publish(server, sequencer, logged.slice(0, 1));
     while (!grown.signal.aborted) {
       const reader = readerOf(server, key);
       expect(await reader.inclusion(0, 1)).toEqual([]);
@@ -176,8 +184,8 @@ describe('the log', () => {
   async function expectDiverged(server: TestRedis, sequencer: Sequencer): Promise<void> {
     const admin = server.client();
     const before = await admin.hget(server.keys.log, 'size');
-    const more = await verdicts(server, newKey(), 5);
-    void sequencer.log(more);
+    const more = await confirmations(server, newKey(), 5);
+    void sequencer.place(more);
     await until(() => Promise.resolve(sequencer.problem === 'log_diverged'));
     // Three more looks at the log, of which only the sequencer asks the length.
     const looks = async () => Number(/cmdstat_llen:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0);
@@ -207,10 +215,10 @@ describe('the log', () => {
       await using server = await TestRedis.start();
       const [key, admin] = [newKey(), server.client()];
       const sequencer = startSequencer(server, server.client('attestor'), key);
-      const logged = await verdicts(server, newKey(), 700);
-      await sequencer.log(logged.slice(0, 700 - lost));
+      const logged = await confirmations(server, newKey(), 700);
+      await publish(server, sequencer, logged.slice(0, 700 - lost));
       const older = await Promise.all([server.keys.log, server.keys.logTail].map((name) => admin.dumpBuffer(name)));
-      for (const one of logged.slice(700 - lost)) await sequencer.log([one]);
+      for (const one of logged.slice(700 - lost)) await publish(server, sequencer, [one]);
       for (const [at, name] of [server.keys.log, server.keys.logTail].entries())
         await admin.restore(name, 0, older[at] ?? Buffer.alloc(0), 'REPLACE');
       await expectDiverged(server, sequencer);
@@ -219,7 +227,8 @@ describe('the log', () => {
       const next = startSequencer(server, server.client('attestor'), key);
       await expectDiverged(server, next);
       await next.stop();
-      expect(await readFile(join(folderOf(server), 'pending.json'), 'utf8')).toContain('\\n700\\n');
+      const signed = await new JobArchive(join(folderOf(server), 'archive')).newestCheckpoint();
+      expect(signed).toContain('\n700\n');
     },
   );
 
@@ -227,9 +236,9 @@ describe('the log', () => {
     await using server = await TestRedis.start();
     const [key, admin] = [newKey(), server.client()];
     const sequencer = startSequencer(server, server.client('attestor'), key);
-    await sequencer.log(await verdicts(server, newKey(), 20));
+    await publish(server, sequencer, await confirmations(server, newKey(), 20));
     const older = await Promise.all([server.keys.log, server.keys.logTail].map((name) => admin.dumpBuffer(name)));
-    await sequencer.log((await verdicts(server, newKey(), 40)).slice(20));
+    await publish(server, sequencer, (await confirmations(server, newKey(), 40)).slice(20));
     await sequencer.stop();
     for (const [at, name] of [server.keys.log, server.keys.logTail].entries())
       await admin.restore(name, 0, older[at] ?? Buffer.alloc(0), 'REPLACE');

@@ -4,18 +4,19 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
+import { openRecord } from '../../src/core/jobs/job-record.ts';
 import { publishedLog } from '../../src/core/jobs/published-log.ts';
 import { logEntry } from '../../src/proof/tlog/log-entry.ts';
 import { LogFiles } from '../../src/proof/tlog/log-files.ts';
 import { LogReader } from '../../src/proof/tlog/log-reader.ts';
-import { noteKey, strictBase64 } from '../../src/proof/tlog/signed-note.ts';
+import { noteKey } from '../../src/proof/tlog/signed-note.ts';
 import { formatProof } from '../../src/proof/tlog/tlog-proof.ts';
 import { parsePolicy, verifyLogged } from '../../src/proof/tlog/tlog-policy.ts';
 import { until } from '../support/pipeline.ts';
 import { fixedPort } from '../support/ports.ts';
 import { ROOT, TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
-import { ORIGIN, logPolicy, startSequencer, verdicts } from '../support/sequencer.ts';
+import { ORIGIN, logPolicy, confirmations, publish, startSequencer } from '../support/sequencer.ts';
 
 /** A real witness process; the line that a policy needs for it. */
 async function startWitness(folder: string, number: number, key: SigningKey, port: number) {
@@ -77,23 +78,23 @@ describe('witnesses', () => {
       const refusal = (entries: number) =>
         until(() => said.find((line) => line.includes(`Too few witnesses have signed ${entries} entries`)));
       const sequencer = startSequencer(server, server.client('attestor'), key, text, hearing);
-      const all = await verdicts(server, newKey(), 60);
-      expect(await sequencer.log(all.slice(0, 20))).toEqual(Array.from({ length: 20 }, () => 20));
+      const all = await confirmations(server, newKey(), 60);
+      expect(await publish(server, sequencer, all.slice(0, 20))).toBe(20);
 
       // One of three is gone: two are enough. Two are gone: what comes waits, and is not done.
       await end((witnesses[2] ?? { process: spawn('true') }).process);
-      expect(await sequencer.log(all.slice(20, 40))).toEqual(Array.from({ length: 20 }, () => 40));
+      expect(await publish(server, sequencer, all.slice(20, 40))).toBe(40);
       const [, second] = witnesses;
       if (second === undefined) throw new Error('no witness');
       await end(second.process);
-      const waiting = sequencer.log(all.slice(40));
+      const waiting = publish(server, sequencer, all.slice(40));
       expect(await refusal(60)).toMatch(
         /\((w2: it does not answer; w3|w3: it does not answer; w2): it does not answer\)/,
       );
       expect(await server.client().hget(server.keys.log, 'size')).toBe('40');
       // It comes back and remembers what it has signed.
       witnesses[1] = { ...second, ...(await startWitness(server.folder, 2, key, second.port)) };
-      expect(await waiting).toEqual(Array.from({ length: 20 }, () => 60));
+      expect(await waiting).toBe(60);
       await sequencer.stop();
 
       const checkpoint = (await server.client().hget(server.keys.log, 'checkpoint')) ?? '';
@@ -104,19 +105,10 @@ describe('witnesses', () => {
       );
       const [first] = all;
       if (first === undefined) throw new Error('no verdict');
-      const logged = (await server.client().hget(server.keys.ruling(first.id), 'logged')) ?? '';
-      const [, index = '', salt = ''] = logged.split(' ');
-      const proof = formatProof({
-        index: Number(index),
-        hashes: await reader.inclusion(Number(index), 60),
-        checkpoint,
-      });
-      const entry = logEntry(
-        'verdict',
-        first.verdict.keyId,
-        first.verdict.payload,
-        strictBase64(salt) ?? Buffer.alloc(0),
-      );
+      const stored = (await server.client().getBuffer(server.keys.record(first.file.id))) ?? Buffer.alloc(0);
+      const { index = -1, salt = Buffer.alloc(0) } = openRecord(stored);
+      const proof = formatProof({ index, hashes: await reader.inclusion(index, 60), checkpoint });
+      const entry = logEntry('verdict', first.verdict.keyId, first.verdict.payload, salt);
       const verified = verifyLogged(policy, proof, entry);
       expect(verified.witnesses).toEqual(['w1', 'w2']);
       expect(verified.seenAtSeconds).toBeGreaterThanOrEqual(begun);
@@ -125,8 +117,8 @@ describe('witnesses', () => {
       // Another tree under the same key and name: the witnesses have seen 60 entries of the first.
       await using forked = await TestRedis.start();
       const forker = startSequencer(forked, forked.client('attestor'), key, text, hearing);
-      const other = await verdicts(forked, newKey(), 90);
-      void forker.log(other);
+      const other = await confirmations(forked, newKey(), 90);
+      void forker.place(other);
       const why = await refusal(90);
       for (const name of ['w1', 'w2']) expect(why).toContain(`${name}: it answers 422: the consistency proof`);
       expect(await forked.client().hget(forked.keys.log, 'size')).toBeNull();

@@ -7,7 +7,7 @@ import { AuditDraws } from '../../src/core/confirmation/audit-draws.ts';
 import type { CaseFile } from '../../src/core/confirmation/case-file.ts';
 import { EnrolledWorkers } from '../../src/core/confirmation/enrolled-workers.ts';
 import { Judge } from '../../src/core/confirmation/judge.ts';
-import type { Ruling } from '../../src/core/confirmation/rulings.ts';
+import type { Confirmation } from '../../src/core/confirmation/confirmation.ts';
 import { Suspicions } from '../../src/core/confirmation/suspicions.ts';
 import { runToEnd, workOf, type Engine } from '../../src/core/engines/engine.ts';
 import { loadEngine } from '../../src/core/engines/load-engine.ts';
@@ -143,12 +143,17 @@ export class Courtroom {
       model: name,
       createdMs: now,
       deadlineMs: now + 60_000,
-      cancelAsked: false,
+      maxAttempts: 3,
+      keyId: 'key',
+      hold: undefined,
+      surface: undefined,
+      cancelAskedMs: undefined,
       ended: false,
       phase: 'attesting',
       currentEpoch: 1,
       epoch: 1,
       claimant: worker.id,
+      attempts: [{ epoch: 1, worker: worker.id, claimedMs: now, committedMs: now, closed: undefined }],
       committedMs: now,
       field: 'f',
       statement: { kind: 'stored', text: encodeStored(signed) },
@@ -160,9 +165,8 @@ export class Courtroom {
   }
 
   /** The receipt of a case that was confirmed; `changed` is a verdict in place of the one that was signed. */
-  receipt({ ticket, evidence }: Filed, ruling: Ruling, changed?: SignedPayload): Buffer {
-    const verdict = changed ?? ruling.verdict?.signed;
-    if (verdict === undefined) throw new Error('There is no verdict.');
+  receipt({ ticket, evidence }: Filed, { verdict: signed }: Confirmation, changed?: SignedPayload): Buffer {
+    const verdict = changed ?? signed;
     return Buffer.from(receiptFile(ticket, evidence, verdict, loggedAs(verdict)));
   }
 

@@ -1,14 +1,18 @@
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
+import type { CaseFile } from '../../src/core/confirmation/case-file.ts';
+import type { Confirmation } from '../../src/core/confirmation/confirmation.ts';
 import { Sequencer } from '../../src/core/confirmation/sequencer.ts';
 import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
 import { newJobId } from '../../src/core/jobs/job-id.ts';
+import { JobArchive } from '../../src/core/jobs/job-archive.ts';
 import { LogFiles } from '../../src/proof/tlog/log-files.ts';
 import { formatVkey, noteKey } from '../../src/proof/tlog/signed-note.ts';
 import { parsePolicy } from '../../src/proof/tlog/tlog-policy.ts';
 import { WitnessClient } from '../../src/proof/tlog/witness-client.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
-import { signPayload } from '../../src/proof/receipts/dsse.ts';
+import { encodeStored, signPayload } from '../../src/proof/receipts/dsse.ts';
+import { until } from './pipeline.ts';
 import type { TestRedis } from './redis.ts';
 
 export const ORIGIN = 'countersign.test/log';
@@ -33,24 +37,64 @@ export function startSequencer(
     redis,
     keys: server.keys,
     files: new LogFiles(join(server.folder, 'log')),
+    archive: new JobArchive(join(server.folder, 'log', 'archive')),
     key,
     origin: ORIGIN,
     witnesses: new WitnessClient(parsePolicy(policy)),
-    keepMs: 3_600_000,
     logger,
   });
   sequencer.start();
   return sequencer;
 }
 
-/** Verdicts about jobs that wait for one, as far as the log looks at them. */
-export async function verdicts(server: TestRedis, signer: SigningKey, count: number) {
-  const admin = server.client();
-  return Promise.all(
-    Array.from({ length: count }, async (_, number) => {
-      const id = newJobId('default', 1_790_000_000_000 + number);
-      await admin.hset(server.keys.claims(id), 'e1', 'w t 1', 'c1', 'f 1');
-      return { id, epoch: 1, field: 'f', verdict: signPayload(signer, Buffer.from(`{"answer":"yes ${number}"}`)) };
-    }),
-  );
+/** Confirmations of jobs that wait for one, as far as the log looks at them. */
+export async function confirmations(server: TestRedis, signer: SigningKey, count: number): Promise<Confirmation[]> {
+  return Promise.all(Array.from({ length: count }, (_, number) => confirmationOf(server, signer, number)));
+}
+
+async function confirmationOf(server: TestRedis, signer: SigningKey, number: number): Promise<Confirmation> {
+  const now = Date.now();
+  const id = newJobId('default', now);
+  const signed = signPayload(signer, Buffer.from('{"predicate":{}}'));
+  await server.client().hset(server.keys.claims(id), 'e1', 'w t 1', 'c1', 'f 1');
+  await server.client().hset(server.keys.ticket(id), 'ticket', encodeStored(signed), 'deadline', now);
+  const file: CaseFile = {
+    id,
+    nowMs: now,
+    ticket: encodeStored(signed),
+    tenant: 'acme',
+    cost: 1,
+    queue: 'default.noop',
+    model: 'noop',
+    createdMs: now,
+    deadlineMs: now,
+    maxAttempts: 3,
+    keyId: 'key',
+    hold: undefined,
+    surface: undefined,
+    cancelAskedMs: undefined,
+    ended: false,
+    phase: 'attesting',
+    currentEpoch: 1,
+    epoch: 1,
+    claimant: 'w',
+    attempts: [],
+    committedMs: now,
+    field: 'f',
+    statement: { kind: 'stored', text: encodeStored(signed) },
+    inlineOutput: undefined,
+    leaseMs: 0,
+    logged: undefined,
+  };
+  const verdict = signPayload(signer, Buffer.from(`{"answer":"yes ${number}"}`));
+  return { file, evidence: signed, verdict, output: Buffer.from(`output ${number}`) };
+}
+
+/** Gives them their places; resolves to the published size that holds all of those that have one. */
+export async function publish(server: TestRedis, sequencer: Sequencer, all: readonly Confirmation[]): Promise<number> {
+  const places = await sequencer.place(all);
+  const beyond = Math.max(-1, ...places.map((index) => index ?? -1));
+  const size = async () => Number(await server.client().hget(server.keys.log, 'size'));
+  await until(async () => (await size()) > beyond);
+  return size();
 }

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import { MAX_STATEMENT_BYTES } from '../attestation/methods/binding.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { MAX_EPOCHS } from '../jobs/job.reader.ts';
+import { MAX_EPOCHS, parseAttempts } from '../jobs/job.reader.ts';
+import type { Attempt } from '../jobs/job-state.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
 import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import { cells, integer, optional } from '../../ground/redis/reply.ts';
@@ -33,13 +34,22 @@ export interface CaseFile {
   readonly model: string;
   readonly createdMs: number;
   readonly deadlineMs: number;
-  readonly cancelAsked: boolean;
+  readonly maxAttempts: number;
+  /** The id of the API key that submitted it; empty where none did. */
+  readonly keyId: string;
+  /** What was held for it, in millionths. */
+  readonly hold: number | undefined;
+  /** What the surface that took it keeps with it. */
+  readonly surface: string | undefined;
+  readonly cancelAskedMs: number | undefined;
   readonly ended: boolean;
   readonly phase: Exclude<JobState, FinalState>;
   /** The job's current epoch, and the one this case is about. */
   readonly currentEpoch: number;
   readonly epoch: number;
   readonly claimant: string;
+  /** The attempts up to this one. */
+  readonly attempts: readonly Attempt[];
   readonly committedMs: number | undefined;
   readonly field: string;
   readonly statement: Statement;
@@ -84,19 +94,21 @@ function parseCases(reply: unknown): { nowMs: number; rows: (CaseRow | undefined
 const pastOr0 = (value: string | undefined, nowMs: number): number =>
   value !== undefined && /^\d{1,15}$/.test(value) && Number(value) <= nowMs ? Number(value) : 0;
 
-/** The epoch and the index that sequence.lua wrote. */
+/** The epoch and the place that sequence.lua wrote. */
 function placeIn(value: string): { epoch: number; index: number } | undefined {
-  const [, epoch, index] = /^(\d+) (\d+) /.exec(value) ?? [];
+  const [, epoch, index] = /^(\d+) (\d+)$/.exec(value) ?? [];
   return epoch === undefined ? undefined : { epoch: Number(epoch), index: Number(index) };
 }
 
-const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+const optionalText = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+const text = (value: unknown): string => optionalText(value) ?? '';
+const optionalNumber = (value: unknown): number | undefined => (typeof value === 'string' ? Number(value) : undefined);
 
 function parseCase(row: unknown, nowMs: number): CaseRow {
   const all = cells(row);
   const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closed, field] =
     all;
-  const [statementLength, statement, , output, lease, logged] = all.slice(14);
+  const [statementLength, statement, , output, lease, logged, maxAttempts, key, hold, surface, before] = all.slice(14);
   const currentEpoch = Number(current);
   const [claimant = ''] = text(claim).split(' ');
   const committed = text(commit);
@@ -108,11 +120,19 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     model: text(model),
     createdMs: Number(created),
     deadlineMs: Number(deadline),
-    cancelAsked: typeof cancel === 'string',
+    maxAttempts: Number(maxAttempts),
+    keyId: text(key),
+    hold: optionalNumber(hold),
+    surface: optionalText(surface),
+    cancelAskedMs: optionalNumber(cancel),
     ended: typeof state === 'string',
     phase: currentEpoch === 0 || closed === 1 ? 'queued' : committed === '' ? 'running' : 'attesting',
     currentEpoch,
     claimant,
+    attempts: parseAttempts(
+      [...cells(before).map(optionalText), optionalText(claim), optionalText(commit), undefined],
+      { from: Number(created), to: nowMs },
+    ),
     // A worker wrote it: a time that cannot be is long ago.
     committedMs: committed === '' ? undefined : pastOr0(committed.split(' ')[1], nowMs),
     field: text(field),

@@ -1,15 +1,12 @@
-import { channel } from 'node:diagnostics_channel';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import type { CaseFile } from './case-file.ts';
-import type { Judge, Judgement } from './judge.ts';
+import type { Confirmation } from './confirmation.ts';
+import type { Judge, Judged, Judgement } from './judge.ts';
 import { RECOMPUTE_QUEUE, type RecomputeQueue } from './recompute-queue.ts';
-import type { Ruling, RulingReply, Rulings } from './rulings.ts';
+import type { Ruling, Rulings } from './rulings.ts';
 import type { Sequencer } from './sequencer.ts';
-
-/** Published for each ruling that was applied or refused: `{ ruling, reply }`. */
-export const ruled = channel('countersign.attestor.ruled');
 
 interface DecisionParts {
   readonly judge: Judge;
@@ -20,7 +17,7 @@ interface DecisionParts {
 }
 
 /** What became of cases that were judged. */
-export interface Judged {
+export interface Outcome {
   /** Cases in which the claimant has signed nothing that is stored. */
   readonly ignored: readonly CaseFile[];
   /** Cases that could not be judged now, each for a reason of its own; they come again. */
@@ -42,8 +39,12 @@ export class Decisions {
     );
   }
 
-  /** Judges cases and rules on them, or hands them to the slower methods. */
-  async judge(files: readonly CaseFile[]): Promise<Judged> {
+  /**
+   * Judges cases and decides them, or hands them to the slower methods. While the log takes no entries,
+   * nothing is judged.
+   */
+  async judge(files: readonly CaseFile[]): Promise<Outcome> {
+    if (!this.#parts.sequencer.hasRoom()) return { ignored: [], failed: files };
     const judgements = await Promise.all(
       files.map(async (file): Promise<{ file: CaseFile; judgement: Judgement | undefined }> => {
         try {
@@ -67,61 +68,36 @@ export class Decisions {
         })),
       );
     }
-    await this.rule(judgements.flatMap(({ judgement }) => (judgement?.kind === 'rule' ? [judgement.ruling] : [])));
+    await this.decide(judgements.flatMap(({ judgement }) => (isDecided(judgement) ? [judgement] : [])));
     return {
       ignored: judgements.flatMap(({ file, judgement }) => (judgement?.kind === 'ignored' ? [file] : [])),
       failed: judgements.flatMap(({ file, judgement }) => (judgement === undefined ? [file] : [])),
     };
   }
 
-  /**
-   * Ends jobs whose confirmation has its place in the log: `done`, whatever became of the job since. Resolves
-   * when a published checkpoint holds them.
-   */
-  async finish(files: readonly CaseFile[]): Promise<void> {
-    const rulings = files.flatMap(({ id, logged }) =>
-      logged === undefined ? [] : [{ ...confirmation(id, logged), logged }],
-    );
-    const sizes = await Promise.all(rulings.map(({ logged }) => this.#parts.sequencer.sizeBeyond(logged.index)));
-    await this.#apply(rulings.map(({ logged: _, ...ruling }, at) => ({ ...ruling, logSize: sizes[at] ?? 0 })));
+  /** Gives confirmations their places in the log, and applies the other rulings. */
+  async decide(judged: readonly Judged[]): Promise<void> {
+    const rulings = judged.flatMap((one) => (one.kind === 'rule' ? [one.ruling] : []));
+    const confirmations = judged.flatMap((one) => (one.kind === 'confirmed' ? [one.confirmation] : []));
+    await Promise.all([this.rule(rulings), this.#place(confirmations)]);
   }
 
-  /** Applies rulings: confirmations when their verdicts stand in the log, the others at once. */
+  /** Applies rulings. */
   async rule(rulings: readonly Ruling[]): Promise<void> {
-    const confirmations = rulings.filter(({ action }) => action.kind === 'end' && action.state === 'done');
-    const others = rulings.filter((ruling) => !confirmations.includes(ruling));
-    await Promise.all([this.#apply(others), this.#log(confirmations).then((logged) => this.#apply(logged))]);
-  }
-
-  async #log(confirmations: readonly Ruling[]): Promise<Ruling[]> {
-    const verdicts = confirmations.flatMap(({ id, epoch, verdict }) =>
-      verdict === undefined ? [] : [{ id, epoch, field: verdict.field, verdict: verdict.signed }],
-    );
-    const sizes = await this.#parts.sequencer.log(verdicts);
-    return confirmations.flatMap((ruling, index) => {
-      const logSize = sizes[index];
-      return logSize === undefined ? [] : [{ ...ruling, logSize }];
-    });
-  }
-
-  async #apply(rulings: readonly Ruling[]): Promise<void> {
     if (rulings.length === 0) return;
-    const replies = await this.#parts.rulings.apply(rulings);
+    await this.#parts.rulings.apply(rulings);
     crashPoint('attestor.after-rule');
-    publish(rulings, replies);
+  }
+
+  async #place(confirmations: readonly Confirmation[]): Promise<void> {
+    if (confirmations.length === 0) return;
+    await this.#parts.sequencer.place(confirmations);
+    crashPoint('attestor.after-sequence');
   }
 }
 
-/** The end of a job whose verdict about this epoch stands in the log. */
-export function confirmation(id: string, { epoch }: { readonly epoch: number }): Ruling {
-  return {
-    id,
-    epoch,
-    phases: ['attesting'],
-    action: { kind: 'end', state: 'done' },
-    code: 'confirmed',
-    detail: 'The attestor confirmed the answer.',
-  };
+function isDecided(judgement: Judgement | undefined): judgement is Judged {
+  return judgement?.kind === 'rule' || judgement?.kind === 'confirmed';
 }
 
 /** The end of a job that somebody asked to stop and that nobody runs. */
@@ -134,9 +110,4 @@ export function cancellation(about: { id: string; epoch: number }): Ruling {
     code: 'cancelled',
     detail: 'Nobody was running it any more.',
   };
-}
-
-function publish(rulings: readonly Ruling[], replies: readonly RulingReply[]): void {
-  if (!ruled.hasSubscribers) return;
-  rulings.forEach((ruling, index) => ruled.publish({ ruling, reply: replies[index] }));
 }

@@ -18,10 +18,7 @@ const READ = loadScript(new URL('./lua/read-entries.lua', import.meta.url), list
 const GROUP = 'attestors';
 const BATCH = 50;
 const LONGEST_FIELD = 128;
-/**
- * Batches that are judged, logged and ruled on at once; unread entries wait in the stream, where others can
- * take them.
- */
+/** Batches that are judged at once; unread entries wait in the stream, where others can take them. */
 const MAX_IN_HAND = 10;
 /** Without being woken, an intake looks this often: a wake-up can be lost. */
 const LOOK_EVERY_MS = 500;
@@ -53,9 +50,8 @@ interface IntakeParts {
 
 /**
  * Reads one stream: what the workers of a pool commit, or what users cancel. In batches, a few of them in
- * hand at once (one is checked while another waits for the log), it judges, rules and acknowledges, in this
- * order. A crash at any point leaves entries that are read again; ruling twice changes nothing, because a
- * ruling names the epoch that it is about.
+ * hand at once, it judges, decides and acknowledges, in this order. A crash at any point leaves entries that
+ * are read again; deciding twice changes nothing, because a decision names the epoch that it is about.
  *
  * A pool's stream is a mailbox that any of its workers can spoil. What was lost with it is found by the
  * sweep; the stream itself is made anew here.
@@ -163,13 +159,12 @@ export class Intake {
       ours.map(({ ref }) => ref),
     );
     const toJudge: CaseFile[] = [];
-    const toFinish: CaseFile[] = [];
     const rulings: Ruling[] = [];
     ours.forEach(({ kind }, index) => {
       const file = files[index];
-      if (file === undefined || file.ended) return;
-      if (file.logged !== undefined) toFinish.push(file);
-      else if (kind === 'e') {
+      // A confirmation that has its place in the log is decided.
+      if (file === undefined || file.ended || file.logged !== undefined) return;
+      if (kind === 'e') {
         if (file.phase === 'attesting' && file.epoch === file.currentEpoch && file.statement.kind !== 'missing')
           toJudge.push(file);
       } else if (kind === 'r') {
@@ -181,7 +176,7 @@ export class Intake {
       }
     });
     await decisions.rule(rulings);
-    const [{ failed }] = await Promise.all([decisions.judge(toJudge), decisions.finish(toFinish)]);
+    const { failed } = await decisions.judge(toJudge);
     return new Set(failed.map(({ id }) => id));
   }
 

@@ -5,17 +5,22 @@ import type { Attempt } from '../attestation/methods/attempt.ts';
 import { STAGES, type Finding, type Method } from '../attestation/methods/method.ts';
 import { METHODS } from '../attestation/methods/methods.ts';
 import type { CaseFile } from './case-file.ts';
+import type { Confirmation } from './confirmation.ts';
 import { openAttempt, type AttemptSources } from './open-attempt.ts';
 import type { Ruling } from './rulings.ts';
 import type { Suspicions } from './suspicions.ts';
 import { Findings, signVerdict } from './verdict.ts';
 
+/** What a case comes to: a confirmation, or another ruling. */
+export type Judged =
+  | { readonly kind: 'confirmed'; readonly confirmation: Confirmation }
+  | { readonly kind: 'rule'; readonly ruling: Ruling };
+
 /**
- * What the quick checks lead to: a ruling now, slower methods first, or nothing, because the claimant did not
- * sign what is stored.
+ * What the quick checks lead to: a judgement now, slower methods first, or nothing, because the claimant did
+ * not sign what is stored.
  */
-export type Judgement =
-  { readonly kind: 'rule'; readonly ruling: Ruling } | { readonly kind: 'slow' } | { readonly kind: 'ignored' };
+export type Judgement = Judged | { readonly kind: 'slow' } | { readonly kind: 'ignored' };
 
 export interface JudgeParts extends AttemptSources {
   readonly signingKey: SigningKey;
@@ -52,10 +57,10 @@ export class Judge {
    * Throws where this attestor cannot run the model, or its engine fails: the case is then another
    * attestor's, or for later.
    */
-  async judgeFully(file: CaseFile): Promise<Ruling | undefined> {
+  async judgeFully(file: CaseFile): Promise<Judged | undefined> {
     const judgement = await this.#judge(file, true);
     if (judgement.kind === 'slow') throw new Error(`${file.id} was not judged to the end.`);
-    return judgement.kind === 'rule' ? judgement.ruling : undefined;
+    return judgement.kind === 'ignored' ? undefined : judgement;
   }
 
   async #judge(file: CaseFile, isSlow: boolean): Promise<Judgement> {
@@ -72,8 +77,9 @@ export class Judge {
       if (findings.refusals.length > 0) return { kind: 'rule', ruling: this.#refuted(file, attempt, findings) };
       if (instead !== undefined) return { kind: 'rule', ruling: { ...about(file), ...instead } };
     }
-    await this.#keep(attempt);
-    return { kind: 'rule', ruling: this.#confirmed(file, attempt, findings) };
+    const output = await this.#keep(attempt);
+    const confirmation = { file, evidence: requireSigned(attempt), verdict: this.#sign(attempt, findings), output };
+    return { kind: 'confirmed', confirmation };
   }
 
   /** A slow method that holds speaks for the worker, and one that refutes speaks against it. */
@@ -87,20 +93,15 @@ export class Judge {
     });
   }
 
-  /** A large output is kept where no worker can reach it, before it is confirmed. */
-  async #keep(attempt: Attempt): Promise<void> {
-    if (attempt.evidence.predicate.outputBytes > INLINE_BYTES)
-      await this.#parts.blobs.kept.put(Buffer.from(await attempt.output()));
-  }
-
-  #confirmed(file: CaseFile, attempt: Attempt, findings: Findings): Ruling {
-    return {
-      ...about(file),
-      action: { kind: 'end', state: 'done' },
-      code: 'confirmed',
-      detail: 'The attestor confirmed the answer.',
-      verdict: { signed: this.#sign(attempt, findings), field: file.field },
-    };
+  /**
+   * A large output is kept where no worker can reach it, before it is confirmed. Returns a small one, which
+   * stands in the record.
+   */
+  async #keep(attempt: Attempt): Promise<Buffer | undefined> {
+    const output = Buffer.from(await attempt.output());
+    if (attempt.evidence.predicate.outputBytes <= INLINE_BYTES) return output;
+    await this.#parts.blobs.kept.put(output);
+    return undefined;
   }
 
   #refuted(file: CaseFile, attempt: Attempt, findings: Findings): Ruling {
@@ -117,6 +118,11 @@ export class Judge {
     const { signingKey, statements = STATEMENTS } = this.#parts;
     return signVerdict(signingKey, statements, attempt, findings);
   }
+}
+
+function requireSigned({ parts, signed }: Attempt) {
+  if (signed === undefined) throw new Error(`There is no signed evidence of ${parts.job}.`);
+  return signed;
 }
 
 const about = ({ id, epoch }: CaseFile) => ({ id, epoch, phases: ['attesting'] as const });

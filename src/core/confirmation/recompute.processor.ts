@@ -48,8 +48,8 @@ export class RecomputeProcessor extends WorkerHost {
     const { redis, keys, judge, decisions } = this.#parts;
     const [file] = await readCases(redis, keys, [job.data]);
     if (file === undefined || file.ended || file.phase !== 'attesting' || file.epoch !== file.currentEpoch) return null;
-    const ruling = await judge.judgeFully(file);
-    if (ruling !== undefined) await decisions.rule([ruling]);
+    const judged = await judge.judgeFully(file);
+    if (judged !== undefined) await decisions.decide([judged]);
     return null;
   }
 

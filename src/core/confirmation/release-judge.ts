@@ -14,7 +14,7 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
   if (release === undefined) return undefined;
   const { code, detail } = release.predicate;
   const about = { id: file.id, epoch: file.epoch, phases: ['running'] as const };
-  if (file.cancelAsked) {
+  if (file.cancelAskedMs !== undefined) {
     return {
       ...about,
       action: { kind: 'end', state: 'cancelled' },

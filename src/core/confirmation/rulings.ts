@@ -21,7 +21,7 @@ export interface Ruling {
   readonly epoch: number;
   readonly phases: readonly OpenState[];
   readonly action:
-    | { readonly kind: 'end'; readonly state: FinalState }
+    | { readonly kind: 'end'; readonly state: Exclude<FinalState, 'done'> }
     | { readonly kind: 'close'; readonly why: 'refuted' | 'released' | 'voted' }
     | { readonly kind: 'lost' };
   /** A stable word for programs. */
@@ -29,19 +29,18 @@ export interface Ruling {
   /** A sentence for people, without anything about other tenants. */
   readonly detail: string;
   readonly verdict?: { readonly signed: SignedPayload; readonly field: string };
-  /**
-   * The size of a published checkpoint by which the verdict stands in the log; without it, nothing is done.
-   */
-  readonly logSize?: number;
 }
 
 export type RulingReply =
   | { readonly kind: 'ended'; readonly state: string }
   | { readonly kind: 'requeued' }
   | { readonly kind: 'already'; readonly state: string }
-  | { readonly kind: 'missing' | 'fenced' | 'held' | 'logged' | 'unlogged' };
+  | { readonly kind: 'missing' | 'fenced' | 'held' | 'logged' };
 
-/** The only writer of ends. Rules in batches; a job that is to run again is delivered again. */
+/**
+ * The only writer of ends that have no place in the log. Rules in batches; a job that is to run again is
+ * delivered again.
+ */
 @Injectable()
 export class Rulings {
   readonly #redis: Redis;
@@ -69,12 +68,10 @@ export class Rulings {
       ruling.action.kind === 'end' ? ruling.action.state : ruling.action.kind === 'close' ? ruling.action.why : 'lost',
       ruling.code,
       ruling.detail,
-      // A confirmation's verdict was kept when it was given its place in the log.
-      ruling.verdict && ruling.logSize === undefined ? encodeStored(ruling.verdict.signed) : '',
+      ruling.verdict ? encodeStored(ruling.verdict.signed) : '',
       ruling.verdict?.field ?? '',
-      ruling.logSize ?? '',
     ]);
-    const outcomes = await RULE.run(this.#redis, [keys.open, keys.ended], [keys.prefix, REQUEUE_LOOK_MS, ...args]);
+    const outcomes = await RULE.run(this.#redis, [keys.open, keys.unsealed], [keys.prefix, REQUEUE_LOOK_MS, ...args]);
     crashPoint('attestor.before-requeue');
     const requeued = new Map<string, FairDelivery<QueuedJob>[]>();
     rulings.forEach(({ id, epoch }, index) => {
@@ -108,7 +105,6 @@ function parseOutcome(row: unknown): Outcome {
     case 'fenced':
     case 'held':
     case 'logged':
-    case 'unlogged':
       return { kind };
     default:
       throw new Error(described(kind));

@@ -8,6 +8,8 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { formatCheckpoint, openCheckpoint, parseCheckpoint } from '../../proof/tlog/checkpoint.ts';
 import { logEntry, SALT_BYTES, type LogEntryKind } from '../../proof/tlog/log-entry.ts';
+import type { JobArchive } from '../jobs/job-archive.ts';
+import { recordBody } from '../jobs/job-record.ts';
 import type { LogFiles } from '../../proof/tlog/log-files.ts';
 import { LogTree } from '../../proof/tlog/log-tree.ts';
 import { EMPTY_ROOT } from '../../proof/tlog/merkle.ts';
@@ -15,16 +17,19 @@ import { LogRefused, formatNote, noteKey, signNote, type NoteKey } from '../../p
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
 import type { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
-import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { integer, listOf, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
+import { recordOf, type Confirmation } from './confirmation.ts';
+import { readHead, readUnpublished, type LogHead } from './log-head.ts';
 
 const SEQUENCE = loadScript(new URL('./lua/sequence.lua', import.meta.url), listOf(optional(integer)));
 const SEQUENCE_DOCUMENT = loadScript(new URL('./lua/sequence-document.lua', import.meta.url), integer);
 const PUBLISH = loadScript(new URL('./lua/publish.lua', import.meta.url), integer);
 
-/** Most entries of one checkpoint. */
+/** Most entries of one checkpoint, where no larger one was signed before. */
 const BATCH = 2_000;
+/** So many places may wait for a checkpoint; beyond, no more are given. */
+const MAX_UNPUBLISHED = 10_000;
 /** What another attestor sequenced and did not live to publish is looked for this often. */
 const IDLE_MS = 500;
 const RETRY_MS = 200;
@@ -38,63 +43,42 @@ const MAX_REST_MS = 30;
  */
 const COPY_EVERY_MS = 1_000;
 
-export interface VerdictToLog {
-  readonly id: string;
-  readonly epoch: number;
-  readonly field: string;
-  readonly verdict: SignedPayload;
-}
-
-interface Waiter {
-  readonly index: number;
-  readonly resolve: (size: number) => void;
-}
-
 /** A checkpoint by its size and its root. */
 interface Known {
   readonly size: number;
   readonly root: Uint8Array;
 }
 
-/** What Redis holds of the log. */
-interface Head {
-  readonly size: number;
-  readonly checkpoint: string;
-  /** The entries after the last whole tile of what is published, at most a batch of them. */
-  readonly tail: Buffer[];
-  /** How many entries have their places. */
-  readonly total: number;
-}
-
 interface SequencerParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly files: LogFiles;
+  readonly archive: JobArchive;
   /** Signs checkpoints and nothing else. */
   readonly key: SigningKey;
   readonly origin: string;
   readonly witnesses: WitnessClient;
-  /** How long finished jobs are kept. */
-  readonly keepMs: number;
   readonly logger: Logger;
 }
 
 /**
- * Puts verdicts into the log and waits until they stand in a checkpoint. Entries that come while tiles are
- * being written share the next checkpoint, so that a batch is as large as the load makes it and a single one
- * waits for nobody.
+ * Gives confirmations their places in the log, and publishes checkpoints. A confirmation is decided by its
+ * place, and its job is done when a published checkpoint covers it: nobody waits for that here. Entries that
+ * come while tiles are being written share the next checkpoint, so that a batch is as large as the load makes
+ * it and a single one waits for nobody.
  *
- * Redis decides the order; every attestor turns it into the same tiles, and the checkpoint that is published
- * only grows. What a crash leaves: after `sequence`, entries that any attestor publishes; after the tiles,
- * files that are written again with the same bytes; after `publish`, an entry that the case meets again when
- * it is judged again.
+ * Redis decides the order; every attestor turns it into the same tiles and the same archive, and the
+ * checkpoint that is published only grows. What a crash leaves: after `sequence`, entries that any attestor
+ * publishes; after the tiles or the archive, files that are written again with the same bytes; after
+ * `publish`, jobs that any attestor seals.
  */
 export class Sequencer {
   readonly #parts: SequencerParts;
   readonly #log: NoteKey;
   readonly #warn: (error: unknown) => void;
+  readonly #published = new Set<() => void>();
   #tree: LogTree | undefined;
-  #waiters: Waiter[] = [];
+  #unpublished = 0;
   #stopped = false;
   #loop: Promise<void> = Promise.resolve();
   #wake: () => void = () => undefined;
@@ -130,34 +114,32 @@ export class Sequencer {
     if (this.#uncopied !== undefined) await this.#copy();
   }
 
-  /**
-   * Resolves to sizes of published checkpoints in which they stand; undefined where the epoch no longer waits
-   * for a verdict.
-   */
-  async log(verdicts: readonly VerdictToLog[]): Promise<(number | undefined)[]> {
-    if (verdicts.length === 0) return [];
-    const { redis, keys } = this.#parts;
-    const args = verdicts.flatMap(({ id, epoch, field, verdict }) => {
-      const salt = freshRandom(SALT_BYTES);
-      const entry = logEntry('verdict', verdict.keyId, verdict.payload, salt);
-      return [id, epoch, field, encodeStored(verdict), salt.toString('base64'), entry.toString()];
-    });
-    const places = await SEQUENCE.run(redis, [keys.log, keys.logTail], [keys.prefix, ...args]);
-    crashPoint('attestor.after-sequence');
-    return Promise.all(
-      verdicts.map(async (_, at) => {
-        const index = places[at];
-        return index === undefined ? undefined : this.sizeBeyond(index);
-      }),
-    );
+  /** Calls back whenever a checkpoint was published. */
+  onPublished(listener: () => void): void {
+    this.#published.add(listener);
   }
 
-  /** Resolves to the size of a published checkpoint that holds the entry with this index. */
-  sizeBeyond(index: number): Promise<number> {
-    const size = new Promise<number>((resolve) => this.#waiters.push({ index, resolve }));
+  /** Whether the log takes entries: not where Redis has lost some, nor while too many wait to be published. */
+  hasRoom(): boolean {
+    return this.#problem === undefined && this.#unpublished < MAX_UNPUBLISHED;
+  }
+
+  /**
+   * Gives confirmations their places, and keeps the records of their jobs. Returns per confirmation its index
+   * in the log; undefined where the epoch no longer waits for a verdict.
+   */
+  async place(confirmations: readonly Confirmation[]): Promise<(number | undefined)[]> {
+    const { redis, keys } = this.#parts;
+    const args = confirmations.flatMap((confirmation) => {
+      const { file, verdict } = confirmation;
+      const salt = freshRandom(SALT_BYTES);
+      const entry = logEntry('verdict', verdict.keyId, verdict.payload, salt);
+      return [file.id, file.epoch, file.tenant, file.model, entry, recordBody(recordOf(confirmation, salt))];
+    });
+    const places = await SEQUENCE.run(redis, [keys.log, keys.logTail, keys.unsealed], [keys.prefix, ...args]);
     this.#isWoken = true;
     this.#wake();
-    return size;
+    return places;
   }
 
   /**
@@ -208,14 +190,14 @@ export class Sequencer {
 
   /** Publishes what waits; how many entries that were. Throws CodedError `log_diverged`. */
   async #turn(): Promise<number> {
-    const { files, redis, keys, keepMs } = this.#parts;
-    const head = await this.#read();
+    const { redis, keys, archive, witnesses } = this.#parts;
     const known = await this.#known();
+    const head = await readHead(redis, keys, BATCH, known?.size);
     const tree = await this.#continuation(head, known);
     const entries = head.tail.slice(head.size % TILE_WIDTH);
+    this.#unpublished = head.total - head.size;
     if (entries.length === 0) {
       this.#problem = undefined;
-      this.#settle(tree);
       if (this.#uncopied !== undefined) await this.#copy();
       return 0;
     }
@@ -227,20 +209,17 @@ export class Sequencer {
     this.#problem = undefined;
     crashPoint('attestor.after-tiles');
     const { text, signed } = this.#sign(tree);
-    await files.writePending(signed.text, tree.tail);
+    await archive.write(signed.text, await readUnpublished(redis, keys, head));
+    crashPoint('attestor.after-archive');
     this.#largest = { size: tree.size, root: tree.root() };
-    const note = await this.#parts.witnesses.cosign({ text, signatures: [signed.signature] }, tree);
-    const published = await PUBLISH.run(
-      redis,
-      [keys.log, keys.logTail, keys.logAt(tree.size)],
-      [tree.size, note, keepMs],
-    );
+    const note = await witnesses.cosign({ text, signatures: [signed.signature] }, tree);
+    const published = await PUBLISH.run(redis, [keys.log, keys.logTail], [tree.size, note]);
     if (published !== tree.size) {
       this.#tree = undefined;
       return entries.length;
     }
     crashPoint('attestor.after-publish');
-    this.#settle(tree);
+    for (const listener of this.#published) listener();
     this.#uncopied = note;
     if (performance.now() - this.#copiedAt > COPY_EVERY_MS) await this.#copy();
     return entries.length;
@@ -255,8 +234,8 @@ export class Sequencer {
 
   /** The largest checkpoint that this attestor or the disk has ever seen. */
   async #known(): Promise<Known | undefined> {
-    const { files } = this.#parts;
-    const notes = await Promise.all([files.readCheckpoint(), files.readPending()]);
+    const { files, archive } = this.#parts;
+    const notes = await Promise.all([files.readCheckpoint(), archive.newestCheckpoint()]);
     const onDisk = notes.flatMap((note) => (note === undefined ? [] : [openCheckpoint(note, this.#log).checkpoint]));
     return [this.#largest, ...onDisk].reduce<Known | undefined>(
       (largest, one) => (one !== undefined && one.size > (largest?.size ?? 0) ? one : largest),
@@ -268,7 +247,7 @@ export class Sequencer {
    * The tree that Redis has published, if what is known can be a beginning or a continuation of it. Throws
    * CodedError `log_diverged` where Redis has lost entries that were signed, or holds others in their place.
    */
-  async #continuation({ size, checkpoint, tail, total }: Head, known: Known | undefined): Promise<LogTree> {
+  async #continuation({ size, checkpoint, tail, total }: LogHead, known: Known | undefined): Promise<LogTree> {
     if (known !== undefined && total < known.size) throw this.#diverged(`Redis holds ${total}`, known);
     try {
       if (this.#tree?.size !== size) {
@@ -296,15 +275,8 @@ export class Sequencer {
     return new CodedError(
       'log_diverged',
       `A checkpoint of ${known.size} entries was signed, and Redis does not lead to it (${found}): it has lost data, and nothing is confirmed.`,
-      { hint: 'restore Redis from its append-only file, or begin a new log with another origin and another folder' },
+      { hint: 'run `countersign log recover`, which gives Redis back what the disk has' },
     );
-  }
-
-  #settle(tree: LogTree): void {
-    const ready = this.#waiters.filter(({ index }) => index < tree.size);
-    if (ready.length === 0) return;
-    this.#waiters = this.#waiters.filter(({ index }) => index >= tree.size);
-    for (const { resolve } of ready) resolve(tree.size);
   }
 
   /** Keeps the checkpoint beside the tiles, with the partial ones that it needs. */
@@ -318,28 +290,6 @@ export class Sequencer {
     if (onDisk !== undefined && parseCheckpoint(onDisk).size >= tree.size) return;
     await files.writeTiles(tree.partialTiles());
     await files.writeCheckpoint(note);
-  }
-
-  async #read(): Promise<Head> {
-    const { redis, keys } = this.#parts;
-    const reply = await redis
-      .multi()
-      .hmget(keys.log, 'size', 'checkpoint')
-      .lrange(keys.logTail, 0, BATCH - 1)
-      .llen(keys.logTail)
-      .exec();
-    const [head, tail, length] = (reply ?? []).map(([error, value]) => {
-      if (error) throw error;
-      return value;
-    });
-    const [published, checkpoint]: unknown[] = Array.isArray(head) ? (head as unknown[]) : [];
-    const size = Number(published ?? 0);
-    return {
-      size,
-      total: size - (size % TILE_WIDTH) + Number(length),
-      checkpoint: typeof checkpoint === 'string' ? checkpoint : '',
-      tail: Array.isArray(tail) ? tail.map((entry) => Buffer.from(String(entry))) : [],
-    };
   }
 }
 

@@ -10,7 +10,7 @@ const LOOK_EVERY_MS = 1_000;
 const KEYS_PER_LOOK = 2_000;
 /** Nothing that a worker says of itself lives for longer. */
 const MAX_LIFE_MS = 7_200_000;
-const OF_JOBS = ['claims', 'evidence', 'lease', 'chunks'];
+const OF_JOBS = ['claims', 'evidence', 'ruling', 'lease', 'chunks'];
 const OF_WORKERS = ['worker', 'hardware'];
 
 /**

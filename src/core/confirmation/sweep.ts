@@ -4,14 +4,13 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { poolOfQueue, type RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
-import { integer, listOf, text } from '../../ground/redis/reply.ts';
+import { listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { readCases, type CaseFile } from './case-file.ts';
 import { cancellation, type Decisions } from './decisions.ts';
 import { deliveryName, type Ruling } from './rulings.ts';
 
 const OTHER_COMMITS = loadScript(new URL('./lua/other-commits.lua', import.meta.url), listOf(text));
-const PRUNE = loadScript(new URL('./lua/prune.lua', import.meta.url), integer);
 
 const BATCH = 200;
 /** A queued job is looked at again this often: is its delivery still there? */
@@ -22,9 +21,7 @@ const ATTEST_LOOK_MS = 3_000;
 const ATTEST_GRACE_MS = 60_000;
 /** Past its deadline a worker stops by itself; this much later it is not waited for. */
 const STOP_GRACE_MS = 2_000;
-const PRUNE_EVERY_MS = 5_000;
-const PRUNE_BATCH = 500;
-/** Cases that wait for the log at once. */
+/** Cases that are judged at once beside the looks. */
 const MAX_IN_HAND = 5_000;
 /** So many commits beside the first of an epoch are looked at; an honest epoch has none. */
 const MAX_BESIDE = 50;
@@ -38,9 +35,8 @@ export class Sweep {
   readonly #parts: SweepParts;
   readonly #looks: PeriodicTask;
   readonly #warn: (error: unknown) => void;
-  /** Jobs whose confirmation waits for the log. */
+  /** Jobs that are being judged. */
   readonly #inHand = new Set<string>();
-  #lastPrune = 0;
 
   constructor(parts: SweepParts) {
     this.#parts = parts;
@@ -77,18 +73,17 @@ export class Sweep {
     const next: [number, string][] = [];
     const gone: string[] = [];
     const toJudge: CaseFile[] = [];
-    const toFinish: CaseFile[] = [];
     const rulings: Ruling[] = [];
     const undelivered: CaseFile[] = [];
     due.forEach((id, index) => {
       const file = files[index];
-      if (file === undefined || file.ended) {
+      // A confirmation that has its place in the log is decided, whatever else is due.
+      if (file === undefined || file.ended || file.logged !== undefined) {
         gone.push(id);
         return;
       }
-      const ruling = file.logged === undefined ? overdue(file) : undefined;
-      if (file.logged !== undefined) toFinish.push(file);
-      else if (ruling) rulings.push(ruling);
+      const ruling = overdue(file);
+      if (ruling) rulings.push(ruling);
       else if (file.phase === 'queued') undelivered.push(file);
       else if (file.phase === 'attesting' && shouldJudge(file)) toJudge.push(file);
       next.push([nextLook(file), id]);
@@ -97,19 +92,14 @@ export class Sweep {
     // XX: a job that ended in the meantime must not come back.
     if (next.length > 0) await redis.zadd(keys.open, 'XX', ...next.flat());
     this.#beside(toJudge, (all) => this.#judge(all));
-    this.#beside(toFinish, (all) => this.#parts.decisions.finish(all));
     // Each by itself: what one meets holds up no other.
-    const results = await Promise.allSettled([
-      this.#parts.decisions.rule(rulings),
-      this.#redeliver(undelivered),
-      this.#prune(),
-    ]);
+    const results = await Promise.allSettled([this.#parts.decisions.rule(rulings), this.#redeliver(undelivered)]);
     for (const result of results) if (result.status === 'rejected') this.#warn(result.reason);
   }
 
   /**
-   * Does what waits for the log beside the looks: a witness that does not answer holds up no deadline and no
-   * lost worker. A case is in hand once.
+   * Judges beside the looks: a blob or a check that is slow holds up no deadline and no lost worker. A case
+   * is in hand once.
    */
   #beside(files: readonly CaseFile[], work: (files: readonly CaseFile[]) => Promise<void>): void {
     const fresh = files.filter(({ id }) => !this.#inHand.has(id)).slice(0, MAX_IN_HAND - this.#inHand.size);
@@ -167,17 +157,6 @@ export class Sweep {
       logger.warn({ job: file.id, queue: file.queue }, 'the queue had lost a delivery; it was added again');
     }
   }
-
-  async #prune(): Promise<void> {
-    const now = performance.now();
-    if (now - this.#lastPrune < PRUNE_EVERY_MS) return;
-    this.#lastPrune = now;
-    const { redis, keys, keepMs, keepJobs } = this.#parts;
-    let forgotten = PRUNE_BATCH;
-    for (let round = 0; round < 20 && forgotten === PRUNE_BATCH; round += 1) {
-      forgotten = await PRUNE.run(redis, [keys.ended], [keys.prefix, Date.now() - keepMs, keepJobs, PRUNE_BATCH]);
-    }
-  }
 }
 
 interface SweepParts {
@@ -186,8 +165,6 @@ interface SweepParts {
   readonly queues: PoolQueues;
   readonly decisions: Decisions;
   readonly everyMs: number;
-  readonly keepMs: number;
-  readonly keepJobs: number;
   readonly logger: Logger;
 }
 
@@ -203,15 +180,16 @@ function overdue(file: CaseFile): Ruling | undefined {
   });
   switch (file.phase) {
     case 'queued':
-      if (file.cancelAsked) return cancellation(about);
+      if (file.cancelAskedMs !== undefined) return cancellation(about);
       if (file.nowMs > file.deadlineMs) return end('expired', 'The deadline passed before a worker was free.');
       return undefined;
     case 'running':
-      if (file.leaseMs === 0 && file.cancelAsked) return end('cancelled', 'The worker that ran it was lost.');
+      if (file.leaseMs === 0 && file.cancelAskedMs !== undefined)
+        return end('cancelled', 'The worker that ran it was lost.');
       if (file.nowMs > file.deadlineMs + STOP_GRACE_MS) return end('expired', 'The deadline passed while the job ran.');
       return file.leaseMs === 0 ? lostWorker(file) : undefined;
     case 'attesting':
-      if (file.cancelAsked) return cancellation(about);
+      if (file.cancelAskedMs !== undefined) return cancellation(about);
       if (file.nowMs > file.deadlineMs + ATTEST_GRACE_MS)
         return end('expired', 'The deadline passed before the answer was confirmed.');
       return undefined;

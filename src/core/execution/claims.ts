@@ -8,10 +8,7 @@ import { cells, described, listOf, oneOf, optional, text } from '../../ground/re
 import { loadScript } from '../../ground/redis/script.ts';
 
 const CLAIM = loadScript(new URL('./lua/claim.lua', import.meta.url), listOf(parseClaim));
-const COMMIT = loadScript(
-  new URL('./lua/commit.lua', import.meta.url),
-  listOf(oneOf('ok', 'fenced', 'final', 'missing')),
-);
+const COMMIT = loadScript(new URL('./lua/commit.lua', import.meta.url), listOf(oneOf('ok', 'fenced', 'final')));
 
 /** Claiming pauses while more commits than this wait for attestation, which bounds unconfirmed work. */
 export const ATTESTATION_BACKLOG = 20_000;
@@ -37,7 +34,7 @@ export type ClaimReply =
   | { readonly kind: 'later'; readonly why: 'held' | 'excluded' | 'busy'; readonly afterMs: number };
 
 /** What a commit came to. `fenced`: the epoch was closed, or belongs to another worker. */
-export type CommitReply = 'ok' | 'fenced' | 'final' | 'missing';
+export type CommitReply = 'ok' | 'fenced' | 'final';
 
 interface Commitment {
   readonly claim: Claim;

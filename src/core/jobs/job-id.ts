@@ -24,3 +24,10 @@ export function newJobId(pool: string, nowMs: number): string {
 export function isJobId(text: string): boolean {
   return JOB_ID.test(text);
 }
+
+/** When a job was created (ms), as its id says. */
+export function createdMsOf(id: string): number {
+  let ms = 0;
+  for (const letter of id.slice(8, 18)) ms = ms * 32 + CROCKFORD.indexOf(letter);
+  return ms;
+}

@@ -4,10 +4,13 @@ import { loadScript } from '../../ground/redis/script.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
+import type { ArchivedJobs, LogSizes } from './archived-jobs.ts';
+import { openRecord, type JobRecord } from './job-record.ts';
+import { encodeStored } from '../../proof/receipts/dsse.ts';
 import { WorkerId } from '../../proof/receipts/fields.ts';
 import { CLOSINGS, isFinal, type JobState } from '../../proof/contract/job-states.ts';
 
-const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url), parseJobs);
+const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url), parseJobs, 'bytes');
 
 /**
  * More attempts than a ticket may ask for, so that epochs claimed by a hostile worker cannot hide a later
@@ -16,7 +19,7 @@ const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url), parseJob
 export const MAX_EPOCHS = 12;
 const MAX_ITEMS = 100;
 
-/** A job as its documents show it at one moment. */
+/** A job as its documents or its record show it at one moment. */
 export interface JobView {
   readonly id: string;
   readonly tenant: string;
@@ -28,74 +31,100 @@ export interface JobView {
   readonly cancelAskedMs: number | undefined;
   /** The stored form of the signed ticket. */
   readonly ticket: string;
+  /** The id of the API key that submitted it; empty where none did. */
+  readonly keyId: string;
+  /** What was held for it, in millionths. */
+  readonly hold: number | undefined;
+  /** What the surface that took it keeps with it. */
+  readonly surface: string | undefined;
   readonly attempts: readonly Attempt[];
   readonly ending: Ending | undefined;
   readonly state: JobState;
+  /** Where it has ended and is sealed. */
+  readonly record: JobRecord | undefined;
+}
+
+/** A job as Redis has it, and how much of the log Redis had at that moment. */
+interface Read {
+  readonly view: JobView | undefined;
+  readonly sizes: LogSizes;
 }
 
 /**
  * Reads jobs. Any number of callers at once: the calls of one turn of the event loop share a round trip.
- * `routingKey` is any key of the shard that the role may write.
+ * `routingKey` is any key of the shard that the role may write. With an archive it also knows the jobs that
+ * Redis has let go or lost.
  */
 export class JobReader {
-  readonly #reads: Coalescer<string, { view: JobView | undefined }>;
+  readonly #reads: Coalescer<string, Read>;
+  readonly #archived: ArchivedJobs | undefined;
 
-  constructor(redis: Redis, keys: RedisKeys, routingKey: string) {
+  constructor(redis: Redis, keys: RedisKeys, routingKey: string, archived?: ArchivedJobs) {
+    this.#archived = archived;
     this.#reads = new Coalescer(MAX_ITEMS, async (ids) => {
-      const rows = await READ.run(redis, [routingKey], [keys.prefix, MAX_EPOCHS, ...ids]);
+      const { sizes, rows } = await READ.run(redis, [routingKey], [keys.prefix, MAX_EPOCHS, ...ids]);
       return ids.map((id, index) => {
         const row = rows[index];
-        return { view: row && { id, ...row } };
+        return { view: row && { id, ...row }, sizes };
       });
     });
   }
 
   /** The job, or undefined where there is none. */
   async read(id: string): Promise<JobView | undefined> {
-    return (await this.#reads.add(id)).view;
+    const { view, sizes } = await this.#reads.add(id);
+    if (this.#archived === undefined || view?.state === 'done') return view;
+    if (view !== undefined && !(await this.#archived.hasLost(sizes))) return view;
+    const record = await this.#archived.find(id, sizes);
+    return record === undefined ? view : viewOf(record);
   }
 }
 
-const text = (value: unknown): string => (typeof value === 'string' ? value : '');
-const optionalNumber = (value: unknown): number | undefined => (typeof value === 'string' ? Number(value) : undefined);
+const text = (value: unknown): string => (Buffer.isBuffer(value) ? value.toString('utf8') : '');
+const optionalText = (value: unknown): string | undefined => (Buffer.isBuffer(value) ? text(value) : undefined);
+const optionalNumber = (value: unknown): number | undefined =>
+  Buffer.isBuffer(value) ? Number(text(value)) : undefined;
 
-function parseJobs(reply: unknown): (Omit<JobView, 'id'> | undefined)[] {
-  const [now, ...rows] = cells(reply);
-  return rows.map(optional((row) => parseJob(row, integer(now))));
+function parseJobs(reply: unknown): { sizes: LogSizes; rows: (Omit<JobView, 'id'> | undefined)[] } {
+  const [now, published, total, ...rows] = cells(reply);
+  return {
+    sizes: { published: integer(published), total: integer(total) },
+    rows: rows.map(optional((row) => (Buffer.isBuffer(row) ? viewOf(openRecord(row)) : parseJob(row, integer(now))))),
+  };
+}
+
+/** A job that has ended, as its record shows it. */
+export function viewOf(record: JobRecord): JobView {
+  const { ticket, ending } = record;
+  return { ...record, ticket: encodeStored(ticket), state: ending.state, record };
 }
 
 function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
-  const [
-    tenant,
-    model,
-    queue,
-    created,
-    deadline,
-    attemptsAllowed,
-    cancel,
-    ticket,
-    state,
-    ended,
-    epoch,
-    reason,
-    epochs,
-  ] = cells(row);
+  const [tenant, model, queue, created, deadline, attemptsAllowed, cancel, ticket, key, hold, surface, ...rest] =
+    cells(row);
+  const [state, ended, epoch, reason, logged, epochs] = rest;
   const ending = parseEnding(state, ended, epoch, reason);
-  const claimed = parseAttempts(Array.isArray(epochs) ? epochs : [], { from: Number(created), to: nowMs });
-  // What a worker claims after the end is no attempt at this job.
-  const attempts = ending === undefined ? claimed : claimed.slice(0, ending.epoch);
+  const fields = (Array.isArray(epochs) ? epochs : []).map(optionalText);
+  const claimed = parseAttempts(fields, { from: Number(text(created)), to: nowMs });
+  // What a worker claims after the end, or after a confirmation was decided, is no attempt at this job.
+  const last = ending?.epoch ?? Number.parseInt(text(logged) || String(MAX_EPOCHS), 10);
+  const attempts = claimed.slice(0, last);
   return {
     tenant: text(tenant),
     model: text(model),
     queue: text(queue),
-    createdMs: Number(created),
-    deadlineMs: Number(deadline),
-    maxAttempts: Number(attemptsAllowed),
+    createdMs: Number(text(created)),
+    deadlineMs: Number(text(deadline)),
+    maxAttempts: Number(text(attemptsAllowed)),
     cancelAskedMs: optionalNumber(cancel),
     ticket: text(ticket),
+    keyId: text(key),
+    hold: optionalNumber(hold),
+    surface: optionalText(surface),
     attempts,
     ending,
     state: stateOf(attempts, ending),
+    record: undefined,
   };
 }
 
@@ -103,11 +132,11 @@ function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
  * Claims and commits as workers wrote them, with any of a worker's powers: a time that cannot be is moved
  * into the life of the job, and a name that no worker has is left out.
  */
-function parseAttempts(fields: readonly unknown[], life: { from: number; to: number }): Attempt[] {
+export function parseAttempts(fields: readonly (string | undefined)[], life: { from: number; to: number }): Attempt[] {
   const attempts: Attempt[] = [];
   for (let at = 0; at + 2 < fields.length; at += 3) {
-    const [worker = '', , claimed] = text(fields[at]).split(' ');
-    const commit = text(fields[at + 1]);
+    const [worker = '', , claimed] = (fields[at] ?? '').split(' ');
+    const commit = fields[at + 1] ?? '';
     const claimedMs = within(life, claimed);
     attempts.push({
       epoch: at / 3 + 1,
@@ -129,17 +158,18 @@ function within({ from, to }: { from: number; to: number }, text = ''): number {
 const isWorkerId = (text: string) => WorkerId.safeParse(text).success;
 
 /** `x<epoch>` as the attestor writes it: why, worker, time (ms), detail. */
-function parseClosing(value: unknown): Closing | undefined {
-  if (typeof value !== 'string') return undefined;
+function parseClosing(value: string | undefined): Closing | undefined {
+  if (value === undefined) return undefined;
   const [why = '', , at = '0', ...detail] = value.split(' ');
   const known = CLOSINGS.find((candidate) => candidate === why);
   return { why: known ?? 'lost', atMs: Number(at), detail: detail.join(' ') };
 }
 
-function parseEnding(state: unknown, ended: unknown, epoch: unknown, reason: unknown): Ending | undefined {
-  if (typeof state !== 'string') return undefined;
+function parseEnding(stored: unknown, ended: unknown, epoch: unknown, reason: unknown): Ending | undefined {
+  const state = optionalText(stored);
+  if (state === undefined) return undefined;
   if (!isJobState(state) || !isFinal(state))
     throw new Error(`The ruling holds the state ${state}, which is not final.`);
   const [code = '', ...detail] = text(reason).split(' ');
-  return { state, atMs: Number(ended), epoch: Number(epoch), code, detail: detail.join(' ') };
+  return { state, atMs: Number(text(ended)), epoch: Number(text(epoch)), code, detail: detail.join(' ') };
 }

@@ -4,10 +4,11 @@ import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { isJobId } from './job-id.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { JobList, type JobQuery } from './job-list.ts';
 import type { JobReader, JobView } from './job.reader.ts';
-import { isFinal, type JobState } from '../../proof/contract/job-states.ts';
-import { INLINE_BYTES, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
-import { decodeStored, verifyPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
+import { isFinal } from '../../proof/contract/job-states.ts';
+import { MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
+import { verifyPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { Keyring } from '../../proof/receipts/keyring.ts';
 import { parseCheckpoint } from '../../proof/tlog/checkpoint.ts';
 import type { LogReader } from '../../proof/tlog/log-reader.ts';
@@ -27,23 +28,7 @@ const CANCEL_STREAM_LENGTH = 10_000;
 const CHUNKS_PER_READ = 200;
 const CHUNK_BYTES = 65_536;
 const CHUNKS_BYTES = 524_288;
-/**
- * A page ends after this many examined jobs and has a cursor for the rest, so that a filter that matches
- * little never scans a whole index.
- */
-const EXAMINED_PER_PAGE = 300;
-
 const UNKNOWN = 'There is no job with this id.';
-
-/** Which of a tenant's jobs, newest first; times are ISO 8601. */
-export interface JobQuery {
-  readonly state?: JobState | undefined;
-  readonly model?: string | undefined;
-  readonly created_after?: string | undefined;
-  readonly created_before?: string | undefined;
-  readonly limit: number;
-  readonly cursor?: string | undefined;
-}
 
 /** What can keep a job's answer from its tenant for a while, such as a payment that is not settled. */
 export interface Withholding {
@@ -68,6 +53,7 @@ export class Jobs {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
   readonly #reader: JobReader;
+  readonly #list: JobList;
   readonly #blobs: BlobFolders;
   readonly #wake: Wake;
   readonly #log: LogReader;
@@ -87,6 +73,7 @@ export class Jobs {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
     this.#reader = parts.reader;
+    this.#list = new JobList(parts.redis, parts.keys, parts.reader);
     this.#blobs = parts.blobs;
     this.#wake = parts.wake;
     this.#log = parts.log;
@@ -126,54 +113,9 @@ export class Jobs {
     }
   }
 
-  /**
-   * A page of the tenant's jobs, newest first, and the cursor of the next page if there is one. Throws
-   * CodedError `request_invalid` for a cursor that this service did not hand out.
-   */
-  async list(tenant: string, query: JobQuery): Promise<{ jobs: JobView[]; next: string | undefined }> {
-    const index = this.#indexFor(tenant, query);
-    const min = query.created_after === undefined ? '-inf' : `(${Date.parse(query.created_after)}`;
-    const before = query.created_before === undefined ? Infinity : Date.parse(query.created_before);
-    let position = query.cursor === undefined ? undefined : parseCursor(query.cursor);
-    const jobs: JobView[] = [];
-    for (let examined = 0; examined < EXAMINED_PER_PAGE;) {
-      const max = position === undefined ? (before === Infinity ? '+inf' : `(${before}`) : String(position.createdMs);
-      const rows = await this.#redis.zrange(
-        index,
-        max,
-        min,
-        'BYSCORE',
-        'REV',
-        'LIMIT',
-        0,
-        query.limit + 1 + (position?.skip ?? 0),
-        'WITHSCORES',
-      );
-      const found = pairs(rows).filter(
-        ({ id, createdMs }) => position === undefined || createdMs < position.createdMs || id < position.id,
-      );
-      if (found.length === 0) return { jobs, next: undefined };
-      const views = await Promise.all(found.map(({ id }) => this.#reader.read(id)));
-      for (const [at, entry] of found.entries()) {
-        examined += 1;
-        position = {
-          ...entry,
-          skip: found.filter(({ createdMs }, other) => other <= at && createdMs === entry.createdMs).length,
-        };
-        const view = views[at];
-        if (view === undefined || view.tenant !== tenant) continue;
-        if (query.state !== undefined && view.state !== query.state) continue;
-        if (query.model !== undefined && view.model !== query.model) continue;
-        jobs.push(view);
-        if (jobs.length === query.limit) return { jobs, next: formatCursor(position) };
-      }
-    }
-    return { jobs, next: position === undefined ? undefined : formatCursor(position) };
-  }
-
-  /** What the surface that submitted the job stored with it, or undefined. */
-  async surface(id: string): Promise<string | undefined> {
-    return (await this.#redis.hget(this.#keys.job(id), 'surface')) ?? undefined;
+  /** A page of the tenant's jobs; see `JobList.page`. */
+  list(tenant: string, query: JobQuery): Promise<{ jobs: JobView[]; next: string | undefined }> {
+    return this.#list.page(tenant, query);
   }
 
   /**
@@ -189,8 +131,10 @@ export class Jobs {
       [this.#keys.ticket(id), this.#keys.cancels],
       [this.#keys.prefix, id, CANCEL_STREAM_LENGTH],
     );
-    if (reply === 'missing') throw new CodedError('job_not_found', UNKNOWN);
-    return reply;
+    if (reply !== 'missing') return reply;
+    // It was sealed in the meantime, or was never there.
+    await this.get(tenant, id);
+    return 'final';
   }
 
   /**
@@ -199,37 +143,25 @@ export class Jobs {
    * withheld.
    */
   async output(tenant: string, id: string): Promise<ConfirmedOutput> {
-    const { field, evidence, verdict, confirmed } = await this.#documents(tenant, id);
+    const { record, evidence, verdict, confirmed } = await this.#confirmed(tenant, id);
     const statement = Evidence.parse(JSON.parse(evidence.payload.toString('utf8')));
     const sha256 = statement.subject[0].digest.sha256;
+    const isWhole = record.output !== undefined && sha256Hex(record.output) === sha256;
     return {
-      bytes: (await this.#inlineOutput(id, field, sha256)) ?? (await this.#blobs.kept.get(sha256, MAX_OUTPUT_BYTES)),
+      bytes: isWhole ? record.output : await this.#blobs.kept.get(sha256, MAX_OUTPUT_BYTES),
       sha256,
       usage: confirmed.usage ?? statement.predicate.usage,
       verdict: verdict.payload,
     };
   }
 
-  /**
-   * The small output beside the evidence, if it has this digest: any worker of the pool can write beside
-   * another's evidence.
-   */
-  async #inlineOutput(id: string, field: string, sha256: string): Promise<Buffer | undefined> {
-    const key = this.#keys.evidence(id);
-    if ((await this.#redis.hstrlen(key, `${field}:o`)) > INLINE_BYTES) return undefined;
-    const inline = await this.#redis.hgetBuffer(key, `${field}:o`);
-    return inline !== null && sha256Hex(inline) === sha256 ? inline : undefined;
-  }
-
   /** The text of the receipt file. Throws like `output`. */
   async receipt(tenant: string, id: string): Promise<string> {
-    const { ticket, evidence, verdict, log } = await this.#documents(tenant, id);
-    const { salt, index, size } = log;
-    // The checkpoint with which the job was confirmed; a later one proves the same.
-    const kept = await this.#redis.get(this.#keys.logAt(size));
-    const checkpoint = kept ?? (await this.#log.checkpoint());
-    const hashes = await this.#log.inclusion(index, kept === null ? parseCheckpoint(checkpoint).size : size);
-    return receiptFile(ticket, evidence, verdict, { salt, proof: formatProof({ index, hashes, checkpoint }) });
+    const { record, evidence, verdict, index, salt } = await this.#confirmed(tenant, id);
+    const checkpoint = await this.#log.checkpoint();
+    const hashes = await this.#log.inclusion(index, parseCheckpoint(checkpoint).size);
+    const proof = formatProof({ index, hashes, checkpoint });
+    return receiptFile(record.ticket, evidence, verdict, { salt: salt.toString('base64'), proof });
   }
 
   /**
@@ -240,60 +172,32 @@ export class Jobs {
     if (this.#withholding.hidesProvisional(tenant)) return { chunks: [], last: after, more: false };
     const { chunks, last = after } = await READ_CHUNKS.run(
       this.#redis,
-      [this.#keys.jobsOf(tenant)],
+      [this.#keys.openOf(tenant)],
       [this.#keys.chunks(id), after, CHUNKS_PER_READ, CHUNK_BYTES, CHUNKS_BYTES],
     );
     return { chunks, last, more: chunks.length === CHUNKS_PER_READ };
   }
 
-  async #documents(tenant: string, id: string) {
-    const view = await this.get(tenant, id);
-    if (view.state !== 'done') {
+  /** The record of a done job whose verdict confirms what it holds. */
+  async #confirmed(tenant: string, id: string) {
+    const { state, record } = await this.get(tenant, id);
+    if (state !== 'done' || record === undefined) {
       throw new CodedError(
         'job_not_done',
-        `The job is ${view.state}; only a done job has a confirmed output and a receipt.`,
+        `The job is ${state}; only a done job has a confirmed output and a receipt.`,
       );
     }
     await this.#withholding.requireReleased(tenant, id);
-    const [verdict, field, logged, logSize] = await this.#redis.hmgetBuffer(
-      this.#keys.ruling(id),
-      'verdict',
-      'field',
-      'logged',
-      'log',
-    );
-    const [, index, salt] = logged?.toString('latin1').split(' ') ?? [];
-    const evidence = field && (await this.#redis.hgetBuffer(this.#keys.evidence(id), field.toString('latin1')));
-    const decoded = {
-      ticket: decodeStored(Buffer.from(view.ticket)),
-      evidence: evidence ? decodeStored(evidence) : undefined,
-      verdict: verdict ? decodeStored(verdict) : undefined,
-    };
-    // Retention removes all documents of a job at once, perhaps between two of these reads.
-    if (!decoded.ticket || !decoded.evidence || !decoded.verdict || !field || !logSize || salt === undefined)
-      throw new CodedError('job_not_found', UNKNOWN);
-    // An administrator of Redis can write a state, but cannot sign for the attestor.
-    const confirmed = confirmation(this.#keyring, id, decoded.evidence, decoded.verdict);
-    if (confirmed === undefined)
+    const { evidence, verdict, index, salt } = record;
+    // An administrator of Redis can write a record, but cannot sign for the attestor.
+    const confirmed = evidence && verdict && confirmation(this.#keyring, id, evidence, verdict);
+    if (confirmed === undefined || evidence === undefined || verdict === undefined)
       throw new CodedError(
         'job_not_done',
         'The verdict that is stored is not one by which the attestor confirmed this: nothing of it is served.',
       );
-    return {
-      ticket: decoded.ticket,
-      evidence: decoded.evidence,
-      verdict: decoded.verdict,
-      confirmed,
-      log: { salt, index: Number(index), size: Number(logSize.toString('latin1')) },
-      field: field.toString('latin1'),
-    };
-  }
-
-  #indexFor(tenant: string, query: JobQuery): string {
-    if (query.state !== undefined && isFinal(query.state)) return this.#keys.endedOf(tenant, query.state);
-    if (query.model !== undefined && /^[a-z0-9-]{1,63}$/.test(query.model))
-      return this.#keys.jobsOfModel(tenant, query.model);
-    return this.#keys.jobsOf(tenant);
+    if (index === undefined || salt === undefined) throw new Error(`The record of ${id} has no place in the log.`);
+    return { record, evidence, verdict, confirmed, index, salt };
   }
 }
 
@@ -308,30 +212,6 @@ function parseChunks(reply: unknown): { chunks: Chunk[]; last: string | undefine
     chunks.push({ epoch: Number(epoch), worker, place: Number(place), text: piece });
   }
   return { chunks, last };
-}
-
-interface Position {
-  readonly createdMs: number;
-  readonly id: string;
-  /** Entries of the same millisecond on earlier pages. */
-  readonly skip: number;
-}
-
-function pairs(rows: readonly string[]): { id: string; createdMs: number }[] {
-  const found = [];
-  for (let at = 0; at + 1 < rows.length; at += 2) found.push({ id: rows[at] ?? '', createdMs: Number(rows[at + 1]) });
-  return found;
-}
-
-function formatCursor({ createdMs, id, skip }: Position): string {
-  return Buffer.from(`${createdMs}.${skip}.${id}`).toString('base64url');
-}
-
-function parseCursor(text: string): Position {
-  const parts = /^(\d{1,15})\.(\d{1,6})\.(.*)$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
-  const [, createdMs, skip, id = ''] = parts ?? [];
-  if (!isJobId(id)) throw new CodedError('request_invalid', 'The cursor is not one that this service handed out.');
-  return { createdMs: Number(createdMs), skip: Number(skip), id };
 }
 
 /**

@@ -9,6 +9,8 @@ export class PeriodicTask {
   readonly #retryMs: number;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
+  #isRunning = false;
+  #isWoken = false;
   #stopped = false;
 
   constructor(action: () => Promise<number>, onError: (error: unknown) => void, retryMs: number) {
@@ -20,15 +22,15 @@ export class PeriodicTask {
   /** Schedules the first run. Call it once; after `stop` it does nothing. */
   start(firstMs = 0): void {
     if (this.#stopped) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#action().then(
-        (nextMs) => this.start(nextMs),
-        (error: unknown) => {
-          this.#onError(error);
-          this.start(this.#retryMs);
-        },
-      );
-    }, firstMs);
+    this.#timer = setTimeout(() => this.#run(), this.#isWoken ? 0 : firstMs);
+  }
+
+  /** Runs the action now, or once more right after the run in progress. */
+  wake(): void {
+    this.#isWoken = true;
+    if (this.#timer === undefined || this.#isRunning) return;
+    clearTimeout(this.#timer);
+    this.start();
   }
 
   /** Resolves when the run in progress has ended; no run begins afterwards. */
@@ -36,5 +38,22 @@ export class PeriodicTask {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#running;
+  }
+
+  #run(): void {
+    this.#isRunning = true;
+    this.#isWoken = false;
+    this.#running = this.#action().then(
+      (nextMs) => this.#again(nextMs),
+      (error: unknown) => {
+        this.#onError(error);
+        this.#again(this.#retryMs);
+      },
+    );
+  }
+
+  #again(nextMs: number): void {
+    this.#isRunning = false;
+    this.start(nextMs);
   }
 }

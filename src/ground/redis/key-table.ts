@@ -34,12 +34,13 @@ export interface Family {
   readonly bound: string;
 }
 
-/** What an attestor does to remove the documents of a job long after its end. */
+/** What an attestor does to remove the documents of a job when its record is sealed. */
 const REMOVES = '+unlink';
 /** What a consumer group takes: reading in a group writes to the stream. */
 const CONSUMES = '+xreadgroup +xautoclaim +xack +xdel +xgroup|create +xinfo|stream +unlink +type';
 
 const KEPT = 'as long as the job is kept';
+const OPEN = 'until its record is sealed';
 
 /**
  * Redis tries the patterns of a user in their order for each key: the keys of every job stand first.
@@ -55,7 +56,7 @@ export const KEY_TABLE = {
     worker: 'read',
     attestor: { only: REMOVES, reads: true },
     holds: 'the signed ticket, the small input, the deadline, and when somebody asked to cancel',
-    bound: KEPT,
+    bound: OPEN,
   },
   job: {
     place: 'home',
@@ -65,7 +66,7 @@ export const KEY_TABLE = {
     api: 'write',
     attestor: { only: REMOVES, reads: true },
     holds: 'what the service notes of a job: tenant, queue, API key, cost, payment, webhook',
-    bound: KEPT,
+    bound: OPEN,
   },
   claims: {
     place: 'pool',
@@ -76,7 +77,7 @@ export const KEY_TABLE = {
     worker: { only: '+hsetnx', reads: true },
     attestor: { only: REMOVES, reads: true },
     holds: '`e<epoch>` who claimed it, `c<epoch>` which evidence was committed',
-    bound: `${KEPT}; of ids that never were, an hour`,
+    bound: `${OPEN}; of ids that never were, an hour`,
   },
   evidence: {
     place: 'pool',
@@ -87,7 +88,7 @@ export const KEY_TABLE = {
     worker: { only: '+hsetnx' },
     attestor: { only: REMOVES, reads: true },
     holds: 'signed evidence and releases by epoch and digest, small outputs and token ids beside them',
-    bound: `${KEPT}; of ids that never were, an hour`,
+    bound: `${OPEN}; of ids that never were, an hour`,
   },
   ruling: {
     place: 'pool',
@@ -97,8 +98,8 @@ export const KEY_TABLE = {
     api: 'read',
     worker: 'read',
     attestor: 'write',
-    holds: '`x<epoch>` why an epoch was closed; the verdict, its place in the log, and the end',
-    bound: KEPT,
+    holds: '`x<epoch>` why an epoch was closed; the place in the log of a confirmation, or another end',
+    bound: OPEN,
   },
   lease: {
     place: 'pool',
@@ -225,25 +226,35 @@ export const KEY_TABLE = {
     holds: 'the job and the body digest of an idempotency key',
     bound: 'a day',
   },
-  jobsOf: {
+  openOf: {
     place: 'home',
-    name: 'jobs',
+    name: 'open',
     parts: ['tenant'],
     type: 'sorted set',
     api: 'write',
     attestor: { only: '+zrem' },
-    holds: "a tenant's kept jobs by creation time (ms)",
+    holds: "a tenant's open jobs by creation time (ms)",
+    bound: 'open jobs',
+  },
+  record: {
+    place: 'home',
+    name: 'record',
+    parts: ['id'],
+    type: 'string',
+    api: 'read',
+    attestor: 'write',
+    holds: 'the sealed record of a job; see `core/jobs/job-record.ts`',
     bound: KEPT,
   },
-  jobsOfModel: {
+  unsealed: {
     place: 'home',
-    name: 'jobs',
-    parts: ['tenant', 'name'],
+    name: 'unsealed',
+    parts: [],
     type: 'sorted set',
-    api: 'write',
-    attestor: { only: '+zrem' },
-    holds: "a tenant's kept jobs of one model by creation time (ms)",
-    bound: KEPT,
+    api: 'read',
+    attestor: 'write',
+    holds: 'jobs whose end is decided and not sealed, by their place in the log; -1 for those without one',
+    bound: 'until their record is sealed',
   },
   ended: {
     place: 'home',
@@ -258,12 +269,21 @@ export const KEY_TABLE = {
   endedOf: {
     place: 'home',
     name: 'ended',
-    parts: ['tenant', 'name'],
+    parts: ['tenant'],
     type: 'sorted set',
     api: 'read',
     attestor: 'write',
-    holds: "a tenant's jobs in one final state by creation time (ms)",
-    bound: KEPT,
+    holds: "a tenant's kept finished jobs by creation time (ms)",
+    bound: "the tenant's number of jobs to keep",
+  },
+  overfull: {
+    place: 'home',
+    name: 'overfull',
+    parts: [],
+    type: 'set',
+    attestor: 'write',
+    holds: 'tenants that have more finished jobs than are kept',
+    bound: 'tenants',
   },
   // Attestors, their registry and their log.
   attestor: {
@@ -344,16 +364,6 @@ export const KEY_TABLE = {
     attestor: 'write',
     holds: 'entries of the log after the last whole tile of the published checkpoint, in their order',
     bound: 'a tile, and what is not published',
-  },
-  logAt: {
-    place: 'home',
-    name: 'log:at',
-    parts: ['id'],
-    type: 'string',
-    api: 'read',
-    attestor: 'write',
-    holds: 'the checkpoint of a size',
-    bound: 'as long as kept receipts need it',
   },
   logDraws: {
     place: 'home',

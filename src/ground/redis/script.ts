@@ -18,11 +18,14 @@ export interface Script<Reply> {
   run(redis: Redis, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<Reply>;
 }
 
+/** How the values of a reply are handed to its parser: as UTF-8 text, or as the bytes that they are. */
+export type Replies = 'text' | 'bytes';
+
 /**
  * Loads a script from the `lua` folder beside the calling module; `parse` gives its replies their type. A
  * missing file is an error at start, and not at the first job.
  */
-export function loadScript<Reply>(url: URL, parse: Parse<Reply>): Script<Reply> {
+export function loadScript<Reply>(url: URL, parse: Parse<Reply>, replies: Replies = 'text'): Script<Reply> {
   const text = readFileSync(url, 'utf8');
   const source = scriptNames(text) + text;
   const sha = createHash('sha1').update(source).digest('hex');
@@ -37,11 +40,15 @@ export function loadScript<Reply>(url: URL, parse: Parse<Reply>): Script<Reply> 
     async run(redis, keys, args) {
       let reply: unknown;
       try {
-        reply = await redis.evalsha(sha, keys.length, ...keys, ...args);
+        reply = await (replies === 'bytes'
+          ? redis.callBuffer('EVALSHA', sha, keys.length, ...keys, ...args)
+          : redis.evalsha(sha, keys.length, ...keys, ...args));
       } catch (error) {
         // A Redis server that restarted has lost its scripts; EVAL loads this one again.
         if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
-        reply = await redis.eval(source, keys.length, ...keys, ...args);
+        reply = await (replies === 'bytes'
+          ? redis.callBuffer('EVAL', source, keys.length, ...keys, ...args)
+          : redis.eval(source, keys.length, ...keys, ...args));
       }
       return parsed(reply);
     },

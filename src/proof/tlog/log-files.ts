@@ -3,14 +3,9 @@ import { readFile, readdir, rm, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { writeDurably } from '../../ground/blobs/durable-file.ts';
-import { z } from 'zod';
 import { HASH_BYTES } from './merkle.ts';
 import { LogRefused } from './signed-note.ts';
 import { TILE_WIDTH, formatBundle, parseBundle, tilePath, type TileName } from './tile.ts';
-
-/** What was signed last; it is not served. */
-const PENDING = 'pending.json';
-const Pending = z.object({ version: z.literal(1), checkpoint: z.string(), tail: z.array(z.string()) });
 
 export interface TileToWrite {
   readonly tile: TileName;
@@ -94,21 +89,6 @@ export class LogFiles {
   /** The signed checkpoint, or undefined before the first. */
   readCheckpoint(): Promise<string | undefined> {
     return this.#readText('checkpoint');
-  }
-
-  /**
-   * Keeps a checkpoint that the log's key has signed and that is not published yet, durably, with the entries
-   * after its last whole tile.
-   */
-  async writePending(note: string, tail: readonly Buffer[]): Promise<void> {
-    const text = JSON.stringify({ version: 1, checkpoint: note, tail: tail.map((entry) => entry.toString('base64')) });
-    await writeDurably({ path: join(this.#folder, PENDING), bytes: text });
-  }
-
-  /** The checkpoint that was signed last, or undefined before the first. */
-  async readPending(): Promise<string | undefined> {
-    const text = await this.#readText(PENDING);
-    return text === undefined ? undefined : Pending.parse(JSON.parse(text)).checkpoint;
   }
 
   async #readText(name: string): Promise<string | undefined> {

@@ -54,6 +54,11 @@ export const AttestorConfig = z.object({
   COUNTERSIGN_KEEP_MS: integer(60_000, 31_536_000_000)
     .default(86_400_000)
     .describe('how long a finished job and its receipt are kept, in milliseconds'),
-  COUNTERSIGN_KEEP_JOBS: integer(100, 100_000_000).default(100_000).describe('most finished jobs that are kept'),
+  COUNTERSIGN_KEEP_JOBS: integer(100, 100_000_000)
+    .default(100_000)
+    .describe('most finished jobs of a tenant that are kept in Redis'),
+  COUNTERSIGN_ARCHIVE_MS: integer(60_000, 315_360_000_000)
+    .default(2_592_000_000)
+    .describe('how long a finished job is kept in the archive beside the log'),
 });
 export type AttestorConfig = z.infer<typeof AttestorConfig>;

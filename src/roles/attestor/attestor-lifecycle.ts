@@ -7,10 +7,9 @@ import type { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.t
 import type { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
 import type { Intakes } from '../../core/confirmation/intakes.ts';
 import type { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
+import type { Sealer } from '../../core/confirmation/sealer.ts';
 import type { Sequencer } from '../../core/confirmation/sequencer.ts';
-import type { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
-import type { Strays } from '../../core/confirmation/strays.ts';
-import type { Sweep } from '../../core/confirmation/sweep.ts';
+import type { JobArchive } from '../../core/jobs/job-archive.ts';
 import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
@@ -20,9 +19,10 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import type { AttestorFiles } from './attestor-files.ts';
 import type { AttestorPresence } from './attestor-presence.ts';
+import type { Housekeeping } from './housekeeping.ts';
 
-/** A job may be open for a day before it is kept; blobs and checkpoints outlive both. */
-export const MAX_OPEN_MS = 90_000_000;
+/** A job may be open for a day before it is kept; blobs outlive both. */
+const MAX_OPEN_MS = 90_000_000;
 
 /** Tomorrow's draw is committed in the log well before tomorrow. */
 const DRAW_EVERY_MS = 3_600_000;
@@ -34,15 +34,15 @@ interface AttestorParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly blobs: BlobFolders;
+  readonly archive: JobArchive;
   readonly engines: LoadedEngines;
   readonly sequencer: Sequencer;
   readonly enrolled: EnrolledWorkers;
   readonly draws: AuditDraws;
   readonly hardware: HardwareSessions | undefined;
   readonly intakes: Intakes;
-  readonly sweep: Sweep;
-  readonly keeper: PoolKeeper;
-  readonly strays: Strays;
+  readonly sealer: Sealer;
+  readonly housekeeping: Housekeeping;
   readonly processor: RecomputeProcessor | undefined;
   readonly presence: AttestorPresence;
   readonly registrar: BullRegistrar;
@@ -67,29 +67,17 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   /** What verdicts rest on stands in the log before the first of them; then cases are taken. */
   async onApplicationBootstrap(): Promise<void> {
-    const {
-      sequencer,
-      enrolled,
-      hardware,
-      intakes,
-      sweep,
-      keeper,
-      strays,
-      processor,
-      registrar,
-      presence,
-      id,
-      logger,
-    } = this.#parts;
+    const { sequencer, enrolled, hardware, intakes, sealer, housekeeping, processor, registrar, presence, id, logger } =
+      this.#parts;
+    sequencer.onPublished(() => sealer.wake());
     sequencer.start();
+    sealer.start();
     await enrolled.start();
     await this.#draw();
     await this.#logDocuments();
     hardware?.start();
     intakes.start();
-    sweep.start();
-    keeper.start();
-    strays.start();
+    housekeeping.start();
     registrar.register();
     await processor?.worker.waitUntilReady();
     await presence.start();
@@ -100,18 +88,17 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   /** Finishes the batch in hand and leaves; what it has not acknowledged is another attestor's. */
   async beforeApplicationShutdown(): Promise<void> {
-    const { sequencer, enrolled, hardware, intakes, sweep, keeper, strays, processor, presence, engines } = this.#parts;
+    const { sequencer, sealer, enrolled, hardware, intakes, housekeeping, processor, presence, engines } = this.#parts;
     enrolled.stop();
     for (const stopped of [
       () => this.#drawing.stop(),
       () => this.#cleaning.stop(),
       () => hardware?.stop(),
-      () => keeper.stop(),
-      () => strays.stop(),
-      () => sweep.stop(),
+      () => housekeeping.stop(),
       () => intakes.stop(),
       () => processor?.worker.close(),
       () => sequencer.stop(),
+      () => sealer.stop(),
       () => presence.stop(),
       () => engines.close(),
     ])
@@ -127,8 +114,11 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
   }
 
   async #clean(): Promise<number> {
-    const { blobs, config, files } = this.#parts;
-    await blobs.removeOld(files.catalog.pools(), config.COUNTERSIGN_KEEP_MS + MAX_OPEN_MS);
+    const { blobs, archive, config, files } = this.#parts;
+    const { COUNTERSIGN_KEEP_MS: keepMs, COUNTERSIGN_ARCHIVE_MS: archiveMs } = config;
+    await archive.removeOld(Date.now() - archiveMs);
+    // What a record names lives as long as the record, in Redis or in the archive.
+    await blobs.removeOld(files.catalog.pools(), Math.max(keepMs, archiveMs) + MAX_OPEN_MS);
     return BLOB_SWEEP_MS;
   }
 

@@ -13,10 +13,13 @@ import { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
 import { RECOMPUTE_DELIVERY, RECOMPUTE_QUEUE, RecomputeQueue } from '../../core/confirmation/recompute-queue.ts';
 import { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
 import { Rulings } from '../../core/confirmation/rulings.ts';
+import { Retention } from '../../core/confirmation/retention.ts';
+import { Sealer } from '../../core/confirmation/sealer.ts';
 import { Sequencer } from '../../core/confirmation/sequencer.ts';
 import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
+import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
@@ -31,8 +34,9 @@ import { LogFiles } from '../../proof/tlog/log-files.ts';
 import { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import { AttestorFiles } from './attestor-files.ts';
-import { AttestorLifecycle, MAX_OPEN_MS } from './attestor-lifecycle.ts';
+import { AttestorLifecycle } from './attestor-lifecycle.ts';
 import { AttestorPresence } from './attestor-presence.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { loadReferences } from './reference-models.ts';
 
 /** One attestor. Any number may run; they share the work and cannot contradict each other. */
@@ -56,6 +60,7 @@ export class AttestorModule {
         ...logProviders(config, files, logger),
         ...judgeProviders(config, files, logger),
         ...intakeProviders(config, files, id, logger),
+        ...endedProviders(config, logger),
         ...keepingProviders(config, files, logger),
         presenceProvider(files, id),
         lifecycleProvider(config, files, id, logger),
@@ -99,20 +104,21 @@ function queueModules(config: AttestorConfig, files: AttestorFiles, logger: Logg
 
 function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
   return [
+    { provide: JobArchive, useValue: new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG)) },
     {
       provide: Sequencer,
-      useFactory: (connections: RedisConnections, keys: RedisKeys) =>
+      useFactory: (connections: RedisConnections, keys: RedisKeys, archive: JobArchive) =>
         new Sequencer({
           redis: connections.named('log'),
           keys,
           files: new LogFiles(config.COUNTERSIGN_TLOG),
+          archive,
           key: files.logKey,
           origin: files.logOrigin,
           witnesses: new WitnessClient(files.keyring.logPolicy),
-          keepMs: config.COUNTERSIGN_KEEP_MS + MAX_OPEN_MS,
           logger,
         }),
-      inject: [RedisConnections, RedisKeys],
+      inject: [RedisConnections, RedisKeys, JobArchive],
     },
     {
       provide: EnrolledWorkers,
@@ -242,6 +248,24 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
   ];
 }
 
+/** What becomes of jobs that have ended. */
+function endedProviders(config: AttestorConfig, logger: Logger): Provider[] {
+  const { COUNTERSIGN_KEEP_JOBS: keepJobs, COUNTERSIGN_KEEP_MS: keepMs } = config;
+  return [
+    {
+      provide: Sealer,
+      useFactory: (connections: RedisConnections, keys: RedisKeys) =>
+        new Sealer({ redis: connections.named('log'), keys, keepJobs, logger }),
+      inject: [RedisConnections, RedisKeys],
+    },
+    {
+      provide: Retention,
+      useFactory: (redis: Redis, keys: RedisKeys) => new Retention({ redis, keys, keepMs, keepJobs, logger }),
+      inject: [Redis, RedisKeys],
+    },
+  ];
+}
+
 /** What finds and mends what was lost or spoilt. */
 function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
   return [
@@ -266,11 +290,15 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
           queues,
           decisions,
           everyMs: config.COUNTERSIGN_SWEEP_MS,
-          keepMs: config.COUNTERSIGN_KEEP_MS,
-          keepJobs: config.COUNTERSIGN_KEEP_JOBS,
           logger,
         }),
       inject: [Redis, RedisKeys, PoolQueues, Decisions],
+    },
+    {
+      provide: Housekeeping,
+      useFactory: (sweep: Sweep, retention: Retention, keeper: PoolKeeper, strays: Strays) =>
+        new Housekeeping(sweep, retention, keeper, strays),
+      inject: [Sweep, Retention, PoolKeeper, Strays],
     },
   ];
 }
@@ -291,15 +319,15 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       redis: Redis,
       keys: RedisKeys,
       blobs: BlobFolders,
+      archive: JobArchive,
       engines: LoadedEngines,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
       draws: AuditDraws,
       hardware: HardwareSessions | undefined,
       intakes: Intakes,
-      sweep: Sweep,
-      keeper: PoolKeeper,
-      strays: Strays,
+      sealer: Sealer,
+      housekeeping: Housekeeping,
       processor: RecomputeProcessor | undefined,
       presence: AttestorPresence,
       registrar: BullRegistrar,
@@ -308,15 +336,15 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
         redis,
         keys,
         blobs,
+        archive,
         engines,
         sequencer,
         enrolled,
         draws,
         hardware,
         intakes,
-        sweep,
-        keeper,
-        strays,
+        sealer,
+        housekeeping,
         processor,
         presence,
         registrar,
@@ -329,15 +357,15 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       Redis,
       RedisKeys,
       BlobFolders,
+      JobArchive,
       LoadedEngines,
       Sequencer,
       EnrolledWorkers,
       AuditDraws,
       HardwareSessions,
       Intakes,
-      Sweep,
-      PoolKeeper,
-      Strays,
+      Sealer,
+      Housekeeping,
       RecomputeProcessor,
       AttestorPresence,
       BullRegistrar,

@@ -1,6 +1,9 @@
 import type { Redis } from 'ioredis';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
+import { ArchivedJobs } from '../../core/jobs/archived-jobs.ts';
+import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
+import { JobReader } from '../../core/jobs/job.reader.ts';
 import { auditLedger, type LedgerAudit } from '../../surfaces/ledger/ledger-audit.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
@@ -29,7 +32,12 @@ export function addLedgerCommands(cli: CliContext): void {
 
 async function auditAll(cli: CliContext, redis: Redis, tenant: string | undefined): Promise<LedgerAudit[]> {
   const keys = new RedisKeys(SHARD);
-  const parts = { redis, keys, usage: new UsageStore(redis, keys), keyring: readKeyring(cli.data.keyring()) };
+  const archived = new ArchivedJobs(new JobArchive(archiveFolder(cli.data.log())));
+  const parts = {
+    reader: new JobReader(redis, keys, keys.open, archived),
+    usage: new UsageStore(redis, keys),
+    keyring: readKeyring(cli.data.keyring()),
+  };
   const tenants =
     tenant === undefined ? (await new ApiKeys(redis, keys).list()).map((apiKey) => apiKey.tenant) : [tenant];
   const audits: LedgerAudit[] = [];

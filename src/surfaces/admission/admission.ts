@@ -52,7 +52,8 @@ interface PendingJob {
   readonly idempotencyKey: string;
   readonly bodyDigest: string;
   readonly submitter: Submitter;
-  /** More fields of the ticket's hash, as JSON. */
+  readonly surface: string | undefined;
+  /** More fields of the job's hash, as JSON. */
   readonly extra: string;
   readonly price: Price | undefined;
 }
@@ -138,6 +139,7 @@ export class Admission {
       deadlineMs,
       attempts,
       cost: costOf(ticket.predicate),
+      surface: options.surface,
       extra: await this.#extra(tenant, body, options),
       price,
       idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
@@ -253,7 +255,8 @@ function withFixedPrice(plan: Plan): Plan {
 }
 
 /** The job as it stands right after its admission. */
-function queuedView({ id, tenant, model, createdMs, deadlineMs, attempts, ticket }: PendingJob): JobView {
+function queuedView(job: PendingJob): JobView {
+  const { id, tenant, model, createdMs, deadlineMs, attempts, ticket } = job;
   return {
     id,
     tenant,
@@ -264,9 +267,13 @@ function queuedView({ id, tenant, model, createdMs, deadlineMs, attempts, ticket
     maxAttempts: attempts,
     cancelAskedMs: undefined,
     ticket,
+    keyId: job.submitter.keyId,
+    hold: job.price?.hold,
+    surface: job.surface,
     attempts: [],
     ending: undefined,
     state: 'queued',
+    record: undefined,
   };
 }
 

@@ -7,16 +7,15 @@ import type { Wake } from '../../core/jobs/wake.ts';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
-import { cells, integer, listOf, optional, text } from '../../ground/redis/reply.ts';
+import { integer } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { KEEP_MESSAGES_MS, type Endpoint, type Webhooks } from '../webhooks/webhook.store.ts';
 import { batchEvent, jobEvents } from '../webhooks/webhook-event.ts';
 import { feedEvents } from './feed-events.ts';
-import { emptyEnd, outcomeOf, type OutcomeRow } from './job-end.ts';
+import { emptyEnd, outcomeOf, type PrivateNotes } from './job-end.ts';
 import { recentAverage } from './recent-duration.ts';
 
 const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer);
-const READ = loadScript(new URL('./lua/read-outcomes.lua', import.meta.url), listOf(optional(parseRow)));
 
 const LOOK_EVERY_MS = 100;
 /** Ends recorded by one call of the script. */
@@ -27,10 +26,7 @@ const MAX_HINTS = 20_000;
 const MAX_FEED_EVENTS = 10_000;
 const KEEP_USAGE_MS = 400 * 86_400_000;
 const LEASE_MS = 5_000;
-
-function parseRow(row: unknown): OutcomeRow {
-  return cells(row).map((cell) => optional(text)(cell) ?? null);
-}
+const NO_NOTES: PrivateNotes = { webhook: '', payment: '' };
 
 /** What recording the ends of jobs needs. */
 export interface JobEndParts {
@@ -131,10 +127,10 @@ export class JobEndProcessor {
       if (cursor === '0') await redis.hsetnx(keys.jobEnds, 'cursor', '0');
       return 0;
     }
-    const rows = await READ.run(redis, [keys.open], [keys.prefix, ...ends.map(({ id }) => id)]);
+    const notes = await this.#notesOf(ends.map(({ id }) => id));
     const items = await Promise.all(
       ends.map(({ id, score }, at) =>
-        this.#itemOf(id, score, rows[at], listeners).catch((error: unknown) => {
+        this.#itemOf(id, score, notes[at] ?? NO_NOTES, listeners).catch((error: unknown) => {
           // One end that cannot be read holds up no other: only its place is recorded.
           this.#logger.error({ job: id }, `the end of a job cannot be recorded: ${messageOf(error).slice(0, 300)}`);
           return { subject: id, tenant: '-', end: emptyEnd(score), events: [] };
@@ -153,16 +149,28 @@ export class JobEndProcessor {
     return ends.length;
   }
 
+  /** What the service alone notes of these jobs. */
+  async #notesOf(ids: readonly string[]): Promise<PrivateNotes[]> {
+    const { redis, keys } = this.#parts;
+    const asked = redis.pipeline();
+    for (const id of ids) asked.hmget(keys.job(id), 'webhook', 'payment');
+    return ((await asked.exec()) ?? []).map(([error, reply]) => {
+      if (error) throw error;
+      const [webhook, payment] = Array.isArray(reply) ? (reply as (string | null)[]) : [];
+      return { webhook: webhook ?? '', payment: payment ?? '' };
+    });
+  }
+
   /** What `enter.lua` records of one end. */
-  async #itemOf(id: string, score: number, row: OutcomeRow | undefined, listeners: ReadonlyMap<string, Endpoint[]>) {
-    // Retention keeps what is not recorded yet. If the documents are gone all the same, there is nothing to
+  async #itemOf(id: string, score: number, notes: PrivateNotes, listeners: ReadonlyMap<string, Endpoint[]>) {
+    const view = await this.#reader.read(id);
+    // Retention keeps what is not recorded yet. If the record is gone all the same, there is nothing to
     // record.
-    if (row === undefined) return { subject: id, tenant: '-', end: emptyEnd(score), events: [] };
-    const { tenant, model, end, webhook, durationMs } = outcomeOf(row, score);
+    if (view?.ending === undefined) return { subject: id, tenant: '-', end: emptyEnd(score), events: [] };
+    const { tenant, model, end, durationMs } = outcomeOf(view, view.ending, notes, score);
     if (durationMs !== undefined) this.#noteDuration(model, durationMs);
     const endpoints = listeners.get(tenant);
-    const view = endpoints === undefined ? undefined : await this.#reader.read(id);
-    const events = view === undefined ? [] : feedEvents(jobEvents(view), endpoints ?? [], webhook);
+    const events = endpoints === undefined ? [] : feedEvents(jobEvents(view), endpoints, notes.webhook);
     return { subject: id, tenant, end, events };
   }
 

@@ -2,9 +2,11 @@ import { describe, expect, test } from '@jest/globals';
 import { documents } from '../../../test/support/sample-receipts.ts';
 import { SigningKey } from '../../ground/keys/signing-key.ts';
 import { chargeOf } from '../../proof/receipts/charge.ts';
-import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
+import type { JobRecord } from '../../core/jobs/job-record.ts';
+import { viewOf } from '../../core/jobs/job.reader.ts';
+import { signPayload } from '../../proof/receipts/dsse.ts';
 import { statementBytes, type Evidence, type Ticket, type Verdict } from '../../proof/receipts/statements.ts';
-import { emptyEnd, outcomeOf, type OutcomeRow } from './job-end.ts';
+import { emptyEnd, outcomeOf } from './job-end.ts';
 
 const KEY = new SigningKey(Buffer.alloc(32, 1));
 const CREATED_MS = Date.parse('2026-11-30T23:59:59.000Z');
@@ -19,27 +21,39 @@ const PRICE = {
   hold: 500,
 };
 
-const stored = (statement: Ticket | Evidence | Verdict) => encodeStored(signPayload(KEY, statementBytes(statement)));
+const signed = (statement: Ticket | Evidence | Verdict) => signPayload(KEY, statementBytes(statement));
 
 const { ticket, evidence, verdict } = documents(1);
 const priced: Ticket = { ...ticket, predicate: { ...ticket.predicate, price: PRICE } };
 
-const CELLS = {
+const DONE = { state: 'done', atMs: ENDED_MS, epoch: 1, code: 'confirmed', detail: '' } as const;
+const RECORD: JobRecord = {
+  id: ticket.predicate.job,
   tenant: 'acme',
   model: 'kjv',
-  key: 'k1' as string | null,
-  created: String(CREATED_MS),
-  hold: '500' as string | null,
-  webhook: null as string | null,
-  state: 'done',
-  ended: String(ENDED_MS),
-  claimed: `w-1 token ${ENDED_MS - 800}` as string | null,
-  evidence: stored(evidence) as string | null,
-  ticket: stored(priced) as string | null,
-  verdict: stored(verdict) as string | null,
-  payment: null as string | null,
+  queue: 'default.kjv',
+  keyId: 'k1',
+  createdMs: CREATED_MS,
+  deadlineMs: ENDED_MS,
+  maxAttempts: 3,
+  cancelAskedMs: undefined,
+  hold: 500,
+  surface: undefined,
+  attempts: [{ epoch: 1, worker: 'w-1', claimedMs: ENDED_MS - 800, committedMs: ENDED_MS, closed: undefined }],
+  ending: DONE,
+  ticket: signed(priced),
+  evidence: signed(evidence),
+  verdict: signed(verdict),
+  output: Buffer.from('answer'),
+  salt: Buffer.alloc(32),
+  index: 7,
 };
-const row = (change: Partial<typeof CELLS> = {}): OutcomeRow => Object.values({ ...CELLS, ...change });
+
+/** The outcome of such a job, where it differs. */
+function outcome(change: Partial<JobRecord> = {}, payment = '') {
+  const record = { ...RECORD, ...change };
+  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment }, 9);
+}
 
 const held = (unitsPerMillionth: string) =>
   JSON.stringify({
@@ -60,7 +74,7 @@ const held = (unitsPerMillionth: string) =>
 
 describe('the end of a job', () => {
   test('that is done is charged what its receipt comes to, in the month in which it was made', () => {
-    const { end, durationMs } = outcomeOf(row(), 9);
+    const { end, durationMs } = outcome();
     const charge = chargeOf(priced.predicate, evidence.predicate, verdict.predicate);
     expect(charge).toBe(2 + 10 + 5);
     expect(end).toMatchObject({
@@ -80,23 +94,26 @@ describe('the end of a job', () => {
     expect(durationMs).toBe(800);
   });
 
-  test.each(['rejected', 'failed', 'cancelled', 'expired'])('that is %s releases all that was held', (state) => {
-    const { end, durationMs } = outcomeOf(row({ state, evidence: null, verdict: null, claimed: null }), 9);
-    expect(end.usage).toEqual({ 'k1 kjv jobs': 1 });
-    expect(end.ledger).toMatchObject({ kind: 'release', hold: 500, charge: 0 });
-    expect(JSON.parse(end.ledger?.entry ?? '')).toMatchObject({ amount: 500 });
-    expect(durationMs).toBeUndefined();
-  });
+  test.each(['rejected', 'failed', 'cancelled', 'expired'] as const)(
+    'that is %s releases all that was held',
+    (state) => {
+      const { end, durationMs } = outcome({ ending: { ...DONE, state }, evidence: undefined, verdict: undefined });
+      expect(end.usage).toEqual({ 'k1 kjv jobs': 1 });
+      expect(end.ledger).toMatchObject({ kind: 'release', hold: 500, charge: 0 });
+      expect(JSON.parse(end.ledger?.entry ?? '')).toMatchObject({ amount: 500 });
+      expect(durationMs).toBeUndefined();
+    },
+  );
 
   test('without a price has usage and no ledger, also where no key is known', () => {
-    const { end } = outcomeOf(row({ ticket: null, verdict: null, hold: null, key: null }), 9);
+    const { end } = outcome({ ticket: signed(ticket), verdict: undefined, hold: undefined, keyId: '' });
     expect(end.ledger).toBeUndefined();
     expect(end.usage).toMatchObject({ '- kjv jobs': 1, '- kjv output_tokens': 1 });
     expect(Object.keys(end.usage)).not.toContain('- kjv charged');
   });
 
   test('whose documents do not have their form is counted, and costs nothing', () => {
-    const { end } = outcomeOf(row({ verdict: stored(evidence) }), 9);
+    const { end } = outcome({ verdict: signed(evidence) });
     expect(end.usage['k1 kjv jobs']).toBe(1);
     expect(end.ledger).toMatchObject({ kind: 'charge', charge: 0 });
   });
@@ -108,25 +125,25 @@ describe('the end of a job', () => {
 });
 
 describe("a payment of a job's own", () => {
-  const payment = (change: Partial<typeof CELLS>) => outcomeOf(row(change), 9).end.payment;
+  const payment = (held: string, change: Partial<JobRecord> = {}) => outcome(change, held).end.payment;
 
   test('is due for what a done job costs, in units of its token', () => {
-    const due = payment({ payment: held('3') });
+    const due = payment(held('3'));
     expect(due).toMatchObject({ state: 'due', payer: '0xpayer', until: '17', payload: '{"signed":true}' });
     expect(JSON.parse(due?.['requirements'] ?? '')).toMatchObject({ scheme: 'upto', amount: String(17 * 3) });
   });
 
   test('is released when the job is not done, and keeps no authorization', () => {
-    const released = payment({ payment: held('3'), state: 'failed', verdict: null });
+    const released = payment(held('3'), { ending: { ...DONE, state: 'failed' }, verdict: undefined });
     expect(released).toMatchObject({ state: 'released', payer: '0xpayer' });
     expect(released).not.toHaveProperty('payload');
   });
 
   test('of a done job that costs nothing is settled without being asked for', () => {
-    expect(payment({ payment: held('3'), ticket: null })).toMatchObject({ state: 'settled' });
+    expect(payment(held('3'), { ticket: signed(ticket) })).toMatchObject({ state: 'settled' });
   });
 
   test('that is damaged is an error, and not a free answer', () => {
-    expect(() => payment({ payment: '{}' })).toThrow();
+    expect(() => payment('{}')).toThrow();
   });
 });

@@ -1,12 +1,17 @@
 import { chargeOf } from '../../proof/receipts/charge.ts';
-import { decodeStored } from '../../proof/receipts/dsse.ts';
-import { Evidence, Verdict, type Price, type Ticket } from '../../proof/receipts/statements.ts';
+import type { Ending } from '../../core/jobs/job-state.ts';
+import type { JobView } from '../../core/jobs/job.reader.ts';
+import type { SignedPayload } from '../../proof/receipts/dsse.ts';
+import { Evidence, Verdict, readTicket, type Price } from '../../proof/receipts/statements.ts';
 import { dayOf, entry, monthOf } from '../ledger/ledger-entry.ts';
 import { HeldPayment } from '../payments/payment.store.ts';
 import { unitsOf } from '../payments/payment-terms.ts';
 
-/** The cells of a job that has ended, in the order of `read-outcomes.lua`. */
-export type OutcomeRow = readonly (string | null)[];
+/** What the service alone notes of a job until its end is recorded: JSON, or empty. */
+export interface PrivateNotes {
+  readonly webhook: string;
+  readonly payment: string;
+}
 
 /**
  * What is recorded at the end of a job, as `enter.lua` takes it. Amounts are in millionths of the currency.
@@ -34,40 +39,39 @@ export interface Outcome {
   readonly tenant: string;
   readonly model: string;
   readonly end: JobEnd;
-  /** The job's own webhook as JSON, or empty. */
-  readonly webhook: string;
   /** From claim to end, of a done job. */
   readonly durationMs: number | undefined;
 }
 
-/** Reads the outcome of a job from its row. Throws if the payment in it is damaged. */
-export function outcomeOf(row: OutcomeRow, score: number): Outcome {
-  const cells = row.map((cell) => cell ?? '');
-  const [tenant = '', model = '', key = '', created = '', hold = '', webhook = '', state = ''] = cells;
-  const [ended = '', claimed = '', evidenceText = '', ticketText = '', verdictText = '', payment = ''] = cells.slice(7);
-  const isDone = state === 'done';
-  const endedMs = Number(ended);
-  const ticket = ticketOf(ticketText);
-  const evidence = predicateOf(Evidence, evidenceText);
-  const verdict = predicateOf(Verdict, verdictText);
-  const charge = isDone && ticket?.price && evidence && verdict ? chargeOf(ticket, evidence, verdict) : 0;
-  const claimedMs = Number(claimed.split(' ')[2]);
-  const line = { isDone, endedMs, hold: Number(hold), charge, key, model };
+/** The outcome of a job that has ended. Throws if the payment in its notes is damaged. */
+export function outcomeOf(view: JobView, ending: Ending, { payment }: PrivateNotes, score: number): Outcome {
+  const { tenant, model, keyId: key, hold = 0, record } = view;
+  const isDone = ending.state === 'done';
+  const endedMs = ending.atMs;
+  const ticket = readTicket(view.id, view.ticket).ticket.predicate;
+  const evidence = isDone ? predicateOf(Evidence, record?.evidence) : undefined;
+  const verdict = predicateOf(Verdict, record?.verdict);
+  const charge = isDone && ticket.price && evidence && verdict ? chargeOf(ticket, evidence, verdict) : 0;
+  const line = { isDone, endedMs, hold, charge, key, model };
   return {
     tenant,
     model,
-    webhook,
-    // A worker wrote when it claimed: only a time within the life of the job teaches anything.
-    durationMs: isDone && claimedMs >= Number(created) && claimedMs <= endedMs ? endedMs - claimedMs : undefined,
+    durationMs: isDone ? durationOf(view, ending) : undefined,
     end: {
       score,
       day: dayOf(endedMs),
-      month: monthOf(Number(created)),
-      usage: usageOf(line, verdict?.usage ?? evidence?.usage),
+      month: monthOf(view.createdMs),
+      usage: usageOf(line, isDone ? (verdict?.usage ?? evidence?.usage) : undefined),
       ...(payment === '' ? {} : { payment: paymentDue(payment, isDone ? charge : undefined) }),
-      ...(ticket?.price === undefined ? {} : { ledger: ledgerOf(line, ticket.price) }),
+      ...(ticket.price === undefined ? {} : { ledger: ledgerOf(line, ticket.price) }),
     },
   };
+}
+
+/** From the claim of the attempt that was confirmed to the end, ms. */
+function durationOf({ attempts }: JobView, { epoch, atMs }: Ending): number | undefined {
+  const claimedMs = attempts[epoch - 1]?.claimedMs;
+  return claimedMs === undefined ? undefined : atMs - claimedMs;
 }
 
 /** The end of a job whose documents are gone: nothing but its place is recorded. */
@@ -120,27 +124,14 @@ function paymentDue(held: string, charge: number | undefined): Record<string, st
   return { state: 'due', payer, requirements: asked, payload: JSON.stringify(payload), until: String(untilMs) };
 }
 
-/** The predicate of a stored ticket. It was signed by the API itself, so its form is trusted. */
-function ticketOf(stored: string): Ticket['predicate'] | undefined {
-  const json = payloadOf(stored);
-  return json === undefined ? undefined : (json as Ticket).predicate;
-}
-
 /**
- * The predicate of a stored statement; undefined if there is none, or if it does not have the form of the
- * schema.
+ * The predicate of a statement; undefined if there is none, or if it does not have the form of the schema.
  */
 function predicateOf<Predicate>(
   schema: { safeParse(json: unknown): { success: true; data: { predicate: Predicate } } | { success: false } },
-  stored: string,
+  signed: SignedPayload | undefined,
 ): Predicate | undefined {
-  const json = payloadOf(stored);
-  if (json === undefined) return undefined;
-  const parsed = schema.safeParse(json);
+  if (signed === undefined) return undefined;
+  const parsed = schema.safeParse(JSON.parse(signed.payload.toString('utf8')));
   return parsed.success ? parsed.data.predicate : undefined;
-}
-
-function payloadOf(stored: string): unknown {
-  const signed = stored === '' ? undefined : decodeStored(Buffer.from(stored));
-  return signed === undefined ? undefined : JSON.parse(signed.payload.toString('utf8'));
 }

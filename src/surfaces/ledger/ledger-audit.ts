@@ -1,8 +1,7 @@
-import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import type { JobReader } from '../../core/jobs/job.reader.ts';
 import { chargeOf } from '../../proof/receipts/charge.ts';
-import { decodeStored, verifyPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
+import { verifyPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { Keyring } from '../../proof/receipts/keyring.ts';
 import { Evidence, Ticket, Verdict } from '../../proof/receipts/statements.ts';
 import type { UsageStore } from './usage.store.ts';
@@ -29,7 +28,7 @@ export interface LedgerAudit {
  * Run it at a quiet moment: a job that ends meanwhile may look like a problem.
  */
 export async function auditLedger(
-  parts: { redis: Redis; keys: RedisKeys; usage: UsageStore; keyring: Keyring },
+  parts: { reader: JobReader; usage: UsageStore; keyring: Keyring },
   tenant: string,
 ): Promise<LedgerAudit> {
   const jobs = new Map<string, Partial<Record<Kind, LedgerEntry>>>();
@@ -68,19 +67,12 @@ export async function auditLedger(
  * wrong. Undefined if the job is not done, has no price, or is no longer kept.
  */
 async function owedFor(
-  { redis, keys, keyring }: { redis: Redis; keys: RedisKeys; keyring: Keyring },
+  { reader, keyring }: { reader: JobReader; keyring: Keyring },
   job: string,
 ): Promise<number | undefined> {
-  const [state, field, verdictText] = await redis.hmgetBuffer(keys.ruling(job), 'state', 'field', 'verdict');
-  if (state?.toString() !== 'done' || !field || !verdictText) return undefined;
-  const [ticketText, evidenceText] = await Promise.all([
-    redis.hgetBuffer(keys.ticket(job), 'ticket'),
-    redis.hgetBuffer(keys.evidence(job), field.toString('latin1')),
-  ]);
-  const [ticket, evidence, verdict] = [ticketText, evidenceText, verdictText].map((text) =>
-    text === null ? undefined : decodeStored(text),
-  );
-  if (ticket === undefined || evidence === undefined || verdict === undefined) return undefined;
+  const { state, record } = (await reader.read(job)) ?? {};
+  const { ticket, evidence, verdict } = record ?? {};
+  if (state !== 'done' || ticket === undefined || evidence === undefined || verdict === undefined) return undefined;
   const said = Verdict.parse(jsonOf(verdict));
   const key = keyring.find('attestor', verdict.keyId, Date.parse(said.predicate.timeCreated));
   const isSound =

@@ -117,7 +117,7 @@ export class Responses {
           throw error instanceof CodedError && error.code === 'job_not_found' ? unknown : error;
         })
       : undefined;
-    const surface = view === undefined ? undefined : await this.#jobs.surface(view.id);
+    const surface = view?.surface;
     if (view === undefined || surface === undefined) throw unknown;
     return { view, surface: Surface.parse(JSON.parse(surface)) };
   }

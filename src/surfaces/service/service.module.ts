@@ -1,6 +1,8 @@
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { Catalog } from '../../core/catalog/catalog.ts';
+import { ArchivedJobs } from '../../core/jobs/archived-jobs.ts';
+import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { publishedLog } from '../../core/jobs/published-log.ts';
@@ -88,7 +90,8 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
     },
     {
       provide: JobReader,
-      useFactory: (redis: Redis, keys: RedisKeys) => new JobReader(redis, keys, keys.open),
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new JobReader(redis, keys, keys.open, new ArchivedJobs(new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG)))),
       inject: [Redis, RedisKeys],
     },
     {

@@ -14,8 +14,12 @@ const QUEUED: JobView = {
   cancelAskedMs: undefined,
   ticket: '',
   attempts: [],
+  keyId: '',
+  hold: undefined,
+  surface: undefined,
   ending: undefined,
   state: 'queued',
+  record: undefined,
 };
 
 describe('events of a job', () => {

@@ -1,10 +1,10 @@
 --[[
-  Publish a checkpoint, unless a larger one is published. Its whole tiles (256) are durable already, and their
-  entries leave the list; those of the unfinished tile stay.
+  Publish a checkpoint, unless a larger one is published. Every confirmation with a place below its size is
+  done from here on. Its whole tiles (256) are durable already, and their entries leave the list; those of the
+  unfinished tile stay.
 
     KEYS[1]  log   {shard}:log        ARGV[1]  size
     KEYS[2]  tail  {shard}:log:tail   ARGV[2]  the signed checkpoint
-    KEYS[3]  {shard}:log:at:<size>    ARGV[3]  how long receipts may want this checkpoint, ms
   Returns the size that is published now.
 ]]
 local published = tonumber(redis.call('HGET', KEYS[1], 'size') or 0)
@@ -13,5 +13,4 @@ if size <= published then return published end
 local whole = (size - size % 256) - (published - published % 256)
 if whole > 0 then redis.call('LTRIM', KEYS[2], whole, -1) end
 redis.call('HSET', KEYS[1], 'size', size, 'checkpoint', ARGV[2])
-redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
 return size

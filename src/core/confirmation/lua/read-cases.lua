@@ -8,7 +8,8 @@
   Returns {now, per case false or
     { ticket, tenant, queue, model, created, deadline, cost, cancel, state, current epoch, claim, commit,
       closed (0/1), field, statement length, statement, output length, output,
-      lease ms (0 where an epoch was named), place in the log }}
+      lease ms (0 where an epoch was named), epoch and place in the log, attempts, key, hold, surface,
+      { claim, commit, closing, … of the epochs before } }}
 ]]
 local most, longest, longestOutput = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -22,7 +23,8 @@ for at = 5, #ARGV, 3 do
   local id, wanted, field = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel')
   if ticket[1] then
-    local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'model', 'created', 'cost')
+    local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'model', 'created', 'cost', 'attempts',
+      'key', 'hold', 'surface')
     local case = { ticket[1], job[1], job[2], job[3], job[4], ticket[2], job[5], ticket[3] }
     local claims, ruling, evidence = keys.claims(id), keys.ruling(id), keys.evidence(id)
     -- A stream entry names the current epoch nearly always: claimed, and the next is not.
@@ -33,7 +35,7 @@ for at = 5, #ARGV, 3 do
       while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do epoch = epoch + 1 end
       if wanted == '' then claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch) end
     end
-    local about = wanted == '' and epoch or tonumber(wanted)
+    local about = wanted == '' and epoch or math.min(tonumber(wanted), most)
     local _, claim = bounded(claimed[1], 256)
     local _, commit = bounded(claimed[2], 256)
     if field == '' and commit then field = string.match(commit, '^%S+') or '' end
@@ -58,6 +60,15 @@ for at = 5, #ARGV, 3 do
     -- Evidence that was named is judged whether or not its lease has run out.
     case[19] = wanted == '' and redis.call('PTTL', keys.lease(id)) or 0
     case[20] = ruled[3]
+    for part = 6, 9 do case[part + 15] = job[part] end
+    local before = {}
+    for earlier = 1, about - 1 do
+      local said = redis.call('HMGET', claims, 'e' .. earlier, 'c' .. earlier)
+      before[#before + 1] = select(2, bounded(said[1], 256))
+      before[#before + 1] = select(2, bounded(said[2], 256))
+      before[#before + 1] = redis.call('HGET', ruling, 'x' .. earlier)
+    end
+    case[25] = before
     cases[#cases + 1] = case
   else
     cases[#cases + 1] = false

@@ -1,43 +1,32 @@
 --[[
-  Rule on jobs. This is the only place that ends a job, and only the attestor may write here.
+  Rule on jobs: every end but `done`, which is a place in the log (sequence.lua). Only the attestor may write
+  here. The end is sealed afterwards.
 
   Every ruling names the epoch and the phase that it is about; if the job has moved on, nothing happens.
 
     KEYS[1]  open jobs  {shard}:open            ARGV[1]  key prefix
-    KEYS[2]  all ended  {shard}:ended           ARGV[2]  ms until the sweep looks at a requeued job
+    KEYS[2]  unsealed   {shard}:unsealed        ARGV[2]  ms until the sweep looks at a requeued job
     ARGV[3+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
-             state, code, detail, verdict or "", field or "",
-             size of the checkpoint by which its verdict stands in the log, or ""
-      action 'end'    make the job final in `state`; 'done' only with the verdict that sequence.lua kept for
-                      this epoch
+             state, code, detail, verdict or "", field or ""
+      action 'end'    make the job final in `state`
       action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted'); the job is
                       queued again while attempts are left, else it ends: 'rejected' after a refutation,
                       otherwise 'failed'
       action 'lost'   as 'close', if no worker holds the lease any more
   Returns per ruling {'ended', state} or {'requeued', epoch, queue, tenant, cost}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}
-    {'logged'}    another end was refused: a confirmation has its place in the log
-    {'unlogged'}  done was refused: no verdict about this epoch stands in the log
+    {'logged'}    a confirmation has its place in the log, and is the only end that the job can have
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local woken = {}
--- No two jobs end at the same moment, and none before another that was seen: a reader of the ends needs one
--- number.
-local newest = tonumber(redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2] or 0)
+local woken, closed, unsealed = {}, {}, {}
 
--- What ended, for one command for each set and not for each job.
-local closed, ended, endedOf = {}, {}, {}
-local function remember(set, score, id)
-  set[#set + 1] = score
-  set[#set + 1] = id
-end
-
-local function rule(id, epochText, phases, action, state, code, detail, verdict, field, logSize)
+local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
   local epoch = tonumber(epochText)
   local claims, ruling = keys.claims(id), keys.ruling(id)
-  local job = redis.call('HMGET', keys.job(id), 'tenant', 'created', 'attempts', 'queue', 'cost')
-  if not job[1] then
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'attempts', 'queue', 'cost')
+  -- The ticket of a sealed job is gone, and what was claimed of it as well.
+  if not job[1] or redis.call('EXISTS', keys.ticket(id)) == 0 then
     closed[#closed + 1] = id
     return { 'missing' }
   end
@@ -46,61 +35,42 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     closed[#closed + 1] = id
     return { 'already', ruled[1] }
   end
-
-  local claimed
-  if state == 'done' then
-    local loggedEpoch, index = string.match(ruled[3] or '', '^(%d+) (%d+) ')
-    -- sequence.lua saw that this epoch was the current one and held evidence; nothing ends that.
-    if loggedEpoch ~= epochText or logSize == '' or tonumber(index) >= tonumber(logSize) then
-      return { 'unlogged' }
-    end
-  else
-    -- A confirmation that stands in the log is the only end that the job can have.
-    if ruled[3] then return { 'logged' } end
-    -- The named epoch is the current one if it was claimed and the next was not.
-    claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch)
-    local isCurrent = (epoch == 0 or claimed[1]) and not claimed[2]
-    local phase = 'running'
-    if epoch == 0 or ruled[2] then phase = 'queued' elseif claimed[3] then phase = 'attesting' end
-    if not isCurrent or not string.find(phases, phase, 1, true) then return { 'fenced' } end
-    if action == 'lost' and redis.call('EXISTS', keys.lease(id)) == 1 then return { 'held' } end
-  end
+  if ruled[3] then return { 'logged' } end
+  -- The named epoch is the current one if it was claimed and the next was not.
+  local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch)
+  local isCurrent = (epoch == 0 or claimed[1]) and not claimed[2]
+  local phase = 'running'
+  if epoch == 0 or ruled[2] then phase = 'queued' elseif claimed[3] then phase = 'attesting' end
+  if not isCurrent or not string.find(phases, phase, 1, true) then return { 'fenced' } end
+  if action == 'lost' and redis.call('EXISTS', keys.lease(id)) == 1 then return { 'held' } end
 
   woken[#woken + 1] = id
   if action ~= 'end' then
     local worker = string.match(string.sub(claimed[1], 1, 256), '^%S+') or '-'
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
-    if epoch < tonumber(job[3]) then
+    if epoch < tonumber(job[2]) then
       redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), id)
-      return { 'requeued', epoch, job[4], job[1], job[5] }
+      return { 'requeued', epoch, job[3], job[1], job[4] }
     end
     state = state == 'refuted' and 'rejected' or 'failed'
   end
 
-  if state == 'done' then
-    redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail,
-      'log', logSize)
-  elseif verdict ~= '' then
-    redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail,
-      'verdict', verdict, 'field', field)
-  else
-    redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail)
+  local ending = { 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail }
+  if verdict ~= '' then
+    for _, value in ipairs({ 'verdict', verdict, 'field', field }) do ending[#ending + 1] = value end
   end
+  redis.call('HSET', ruling, unpack(ending))
   closed[#closed + 1] = id
-  newest = math.max(now, newest + 1 / 1024)
-  remember(ended, newest, id)
-  local index = keys.endedOf(job[1], state)
-  endedOf[index] = endedOf[index] or {}
-  remember(endedOf[index], job[2], id)
+  unsealed[#unsealed + 1] = -1
+  unsealed[#unsealed + 1] = id
   return { 'ended', state }
 end
 
 local replies = {}
-for at = 3, #ARGV, 10 do
-  replies[#replies + 1] = rule(unpack(ARGV, at, at + 9))
+for at = 3, #ARGV, 9 do
+  replies[#replies + 1] = rule(unpack(ARGV, at, at + 8))
 end
 if #closed > 0 then redis.call('ZREM', KEYS[1], unpack(closed)) end
-if #ended > 0 then redis.call('ZADD', KEYS[2], unpack(ended)) end
-for index, members in pairs(endedOf) do redis.call('ZADD', index, unpack(members)) end
+if #unsealed > 0 then redis.call('ZADD', KEYS[2], unpack(unsealed)) end
 if #woken > 0 then redis.call('PUBLISH', channels.changes, table.concat(woken, ' ')) end
 return replies

@@ -1,26 +1,29 @@
 --[[
-  Give verdicts their places in the log. The order of the log is decided here and nowhere else: an entry
-  stands in `tail` at the place that it will have for ever, and attestors only turn the list into tiles. Two
-  attestors therefore build the same tree. The verdict is kept with its place in the same step, so that a
-  case that is judged again (a crash, a lost reply, another attestor) keeps the verdict in the log.
+  Give confirmations their places in the log, each with the record of its job. The order of the log is decided
+  here and nowhere else: an entry stands in `tail` at the place that it will have for ever, and attestors only
+  turn the list into tiles. Two attestors therefore build the same tree. A case that is judged again (a crash,
+  a lost reply, another attestor) keeps its place and its record.
 
-    KEYS[1]  log      {shard}:log        hash: size and checkpoint that are published
-    KEYS[2]  tail     {shard}:log:tail   list: entries from the last whole tile (256) of these on, in order
+    KEYS[1]  log       {shard}:log         hash: size and checkpoint that are published
+    KEYS[2]  tail      {shard}:log:tail    list: entries from the last whole tile (256) of these on, in order
+    KEYS[3]  unsealed  {shard}:unsealed    sorted set: jobs by their place
     ARGV[1]  key prefix
-    ARGV[2+] per verdict: id, epoch, field, verdict, salt, entry
-  Returns per verdict its index, or false where the job has ended, its tenant asked to stop it, or this epoch
-  holds no evidence or is not the current one. The salt that counts stands in the ruling. Once a verdict has
-  its place, it is the only end that the job can have.
+    ARGV[2+] per confirmation: id, epoch, tenant, model, entry, body of the record
+  Returns per confirmation its index, or false where the job has ended, its tenant asked to stop it, or this
+  epoch holds no evidence or is not the current one. A job with a place has no other end: it is done when the
+  published size is beyond it.
 ]]
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local published = tonumber(redis.call('HGET', KEYS[1], 'size') or 0)
 local next = published - published % 256 + redis.call('LLEN', KEYS[2])
 local replies, entries = {}, {}
 for at = 2, #ARGV, 6 do
-  local id, epoch, field, verdict, salt, entry = unpack(ARGV, at, at + 5)
+  local id, epoch, tenant, model, entry, body = unpack(ARGV, at, at + 5)
   local ruling = keys.ruling(id)
   local ruled = redis.call('HMGET', ruling, 'state', 'logged', 'x' .. epoch)
   local loggedEpoch, index
-  if ruled[2] then loggedEpoch, index = string.match(ruled[2], '^(%d+) (%d+) ') end
+  if ruled[2] then loggedEpoch, index = string.match(ruled[2], '^(%d+) (%d+)$') end
   local claimed = redis.call('HMGET', keys.claims(id), 'c' .. epoch, 'e' .. (epoch + 1))
   if loggedEpoch == epoch and not ruled[1] then
     replies[#replies + 1] = tonumber(index)
@@ -29,8 +32,9 @@ for at = 2, #ARGV, 6 do
     replies[#replies + 1] = false
   else
     entries[#entries + 1] = entry
-    local place = epoch .. ' ' .. next .. ' ' .. salt
-    redis.call('HSET', ruling, 'logged', place, 'verdict', verdict, 'field', field)
+    redis.call('HSET', ruling, 'logged', epoch .. ' ' .. next)
+    redis.call('SET', keys.record(id), table.concat({ '1 done', next, now, tenant, model, body }, ' '))
+    redis.call('ZADD', KEYS[3], next, id)
     replies[#replies + 1] = next
     next = next + 1
   end

@@ -8,8 +8,7 @@
              output or "", token ids or ""
   Returns per job 'ok', or
     'fenced'   a later epoch runs, or this one was closed, or it is not this worker's
-    'final'    the job has ended without this
-    'missing'  there is no such job
+    'final'    the job has ended without this, or there is no such job
   A second call with the same arguments (a lost reply) answers 'ok' and adds nothing.
 ]]
 local worker = ARGV[2]
@@ -25,7 +24,7 @@ local function commit(id, epoch, token, kind, field, statement, output, tokens)
   local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch)
   if ruled[1] then return 'final' end
   local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1))
-  if not claimed[1] and redis.call('EXISTS', keys.ticket(id)) == 0 then return 'missing' end
+  if not claimed[1] and redis.call('EXISTS', keys.ticket(id)) == 0 then return 'final' end
   if ruled[2] or not claimed[1] or claimed[2] then return 'fenced' end
   if string.find(claimed[1], worker .. ' ' .. token .. ' ', 1, true) ~= 1 then return 'fenced' end
   if output ~= '' then redis.call('HSETNX', evidence, field .. ':o', output) end

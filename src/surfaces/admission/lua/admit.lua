@@ -39,11 +39,7 @@ end
 -- The number of a tenant's jobs that have not ended.
 local function openJobs(tenant)
   flush()
-  local count = redis.call('ZCARD', keys.jobsOf(tenant))
-  for _, state in ipairs({ 'done', 'rejected', 'failed', 'cancelled', 'expired' }) do
-    count = count - redis.call('ZCARD', keys.endedOf(tenant, state))
-  end
-  return count
+  return redis.call('ZCARD', keys.openOf(tenant))
 end
 
 -- What is left of a spending limit, or false if there is none.
@@ -87,7 +83,7 @@ for at = 4, #ARGV, 20 do
       reply = { string.sub(seen, 1, #body) == body and 'same' or 'other', kept }
     end
   end
-  if not reply and redis.call('EXISTS', keys.ticket(id)) == 0 then
+  if not reply and redis.call('EXISTS', keys.ticket(id), keys.record(id)) == 0 then
     reply = refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
     if not reply then
       if idemKey then redis.call('SET', idemKey, body .. ' ' .. id, 'PX', idemTtl) end
@@ -112,8 +108,7 @@ for at = 4, #ARGV, 20 do
       if input == '' then redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline)
       else redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline, 'input', input) end
       add(KEYS[1], created + firstLook, id)
-      add(keys.jobsOf(tenant), created, id)
-      add(keys.jobsOfModel(tenant, model), created, id)
+      add(keys.openOf(tenant), created, id)
       if hasListener(tenant) then woken[#woken + 1] = id end
     end
   end

@@ -91,8 +91,10 @@ for _, item in ipairs(cjson.decode(ARGV[2])) do
       redis.call('HDEL', KEYS[2], item.subject)
     end
   elseif not close then
-    -- The events of a job that has ended are recorded with its end.
-    if redis.call('HEXISTS', keys.ruling(item.subject), 'state') == 0 then
+    -- The events of a job whose end is decided are recorded with its end.
+    if redis.call('EXISTS', keys.ticket(item.subject)) == 1
+      and redis.call('EXISTS', keys.record(item.subject)) == 0
+      and redis.call('HEXISTS', keys.ruling(item.subject), 'state') == 0 then
       publish(item.tenant, item.subject, item.events)
     end
   elseif close.score > cursor then
@@ -100,6 +102,8 @@ for _, item in ipairs(cjson.decode(ARGV[2])) do
     if close.payment then recordPayment(item.subject, close.payment) end
     publish(item.tenant, item.subject, item.events)
     redis.call('HDEL', KEYS[2], item.subject)
+    -- What the service alone noted of the job has had its use.
+    redis.call('UNLINK', keys.job(item.subject))
     cursor = close.score
     entered = entered + 1
   end

@@ -1,0 +1,46 @@
+--[[
+  Forget ended jobs: those that ended too long ago, and the oldest of a tenant that has more than are kept.
+  Once a courier has recorded any end, no job is forgotten before its end is recorded.
+
+    KEYS[1]  all ended  {shard}:ended      ARGV[1]  key prefix
+    KEYS[2]  overfull   {shard}:overfull   ARGV[2]  how long (ms) a job is kept after its end
+                                           ARGV[3]  most ended jobs of a tenant
+                                           ARGV[4]  most jobs to forget in one call
+  Returns the number of jobs forgotten.
+]]
+local most, batch = tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local entered = tonumber(redis.call('HGET', keys.jobEnds, 'cursor') or '+inf')
+
+local function forget(id, tenant)
+  local head = redis.call('GETRANGE', keys.record(id), 0, 199)
+  local kept = tenant or string.match(head, '^1 %a+ %S+ %d+ (%S+) ')
+  if kept then redis.call('ZREM', keys.endedOf(kept), id) end
+  redis.call('UNLINK', keys.record(id))
+  redis.call('UNLINK', keys.job(id))
+  redis.call('ZREM', KEYS[1], id)
+end
+
+local before = math.min(now - tonumber(ARGV[2]), entered)
+local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.17g', before), 'LIMIT', 0, batch)
+for _, id in ipairs(old) do forget(id) end
+local forgotten = #old
+
+local tenant = redis.call('SRANDMEMBER', KEYS[2])
+if tenant and forgotten < batch then
+  local excess = redis.call('ZCARD', keys.endedOf(tenant)) - most
+  local left = batch - forgotten
+  local oldest = {}
+  if excess > 0 then oldest = redis.call('ZRANGE', keys.endedOf(tenant), 0, math.min(excess, left) - 1) end
+  local removed = 0
+  for _, id in ipairs(oldest) do
+    if tonumber(redis.call('ZSCORE', KEYS[1], id) or 0) <= entered then
+      forget(id, tenant)
+      removed = removed + 1
+    end
+  end
+  if removed == excess or excess <= 0 then redis.call('SREM', KEYS[2], tenant) end
+  forgotten = forgotten + removed
+end
+return forgotten

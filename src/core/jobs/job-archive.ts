@@ -1,0 +1,300 @@
+import { readFile, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { writeDurably, type FileToWrite } from '../../ground/blobs/durable-file.ts';
+import { systemCodeOf } from '../../ground/errors/coded-error.ts';
+import { JobId } from '../../proof/receipts/fields.ts';
+import { LogRefused } from '../../proof/tlog/signed-note.ts';
+import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
+import { createdMsOf } from './job-id.ts';
+import { recordHead } from './job-record.ts';
+
+/** An entry of the log, and the record of the job whose confirmation it is. */
+export interface Archived {
+  readonly index: number;
+  readonly entry: Buffer;
+  readonly job: { readonly id: string; readonly record: Buffer } | undefined;
+}
+
+/** A file of the archive: the checkpoint that its writer has signed, and entries with their records. */
+interface ArchiveFile {
+  readonly checkpoint: string;
+  readonly items: readonly Archived[];
+}
+
+/** The first line of a file; per item the job or "", the bytes of the entry, and those of the record. */
+const Head = z.strictObject({
+  version: z.literal(1),
+  from: z.number().int().min(0),
+  checkpoint: z.string(),
+  items: z.array(z.tuple([z.union([JobId, z.literal('')]), z.number().int().min(0), z.number().int().min(0)])),
+});
+
+/** A whole tile: its number in its folder, when its last job ended, when its earliest was created (ms). */
+const WHOLE = /^(\d{3})-(\d{1,15})-(\d{1,15})$/;
+const PARTS = /^(\d{3})\.p$/;
+const PART = /^(\d{1,15})-(\d{1,15})$/;
+/** The clocks of two machines differ by less. */
+const CLOCKS_MS = 600_000;
+const MAX_COMPARED = 10_000;
+
+/**
+ * The archive of a log: its entries with the records of the jobs, in log order, in files beside the tiles. It
+ * restores what Redis has lost, and serves what Redis no longer keeps.
+ *
+ * A file holds a tile (256 entries); what does not fill one yet stands in parts, one for each checkpoint. The
+ * name of a whole file says of which time it is, so that a job is found by its id, which says when it was
+ * created, without opening many; a file is removed by itself when its time is over. Any number of processes
+ * may read and write at once: two that write one file write the same bytes but for the checkpoint.
+ */
+export class JobArchive {
+  readonly #folder: string;
+  /** Parts that were compared with what this process has written. */
+  readonly #compared = new Set<string>();
+  #newest: { path: string; checkpoint: string } | undefined;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /**
+   * Adds entries that follow each other, under the checkpoint that was signed for them; durable when this
+   * resolves. What is there already is written again with the same bytes. Throws LogRefused where another
+   * process has put other entries in their places: both look after they have written, so that not both go on.
+   */
+  async write(checkpoint: string, items: readonly Archived[]): Promise<void> {
+    const files: FileToWrite[] = [];
+    const filled: string[] = [];
+    for (const [tile, added] of byTile(items)) {
+      const parts = join(this.#folderOf(tile), `${nameOf(tile)}.p`);
+      const isEnd = added.at(-1)?.index === (tile + 1) * TILE_WIDTH - 1;
+      const all = isEnd ? merged([...(await this.#parts(parts)).flatMap(({ items: held }) => held), ...added]) : added;
+      const isWhole = all.length === TILE_WIDTH;
+      const name = isWhole
+        ? join(this.#folderOf(tile), wholeName(tile, all))
+        : join(parts, `${all[0]?.index ?? 0}-${all.at(-1)?.index ?? 0}`);
+      files.push({ path: name, bytes: formatFile({ checkpoint, items: all }) });
+      if (isWhole) filled.push(parts);
+    }
+    await this.#refuseOthers(items);
+    await writeDurably(...files);
+    await this.#refuseOthers(items);
+    await Promise.all(filled.map((parts) => rm(parts, { recursive: true, force: true })));
+  }
+
+  /** The newest checkpoint that was signed for what stands here, or undefined where there is nothing. */
+  async newestCheckpoint(): Promise<string | undefined> {
+    const path = await this.#newestPath();
+    if (path === undefined) return undefined;
+    if (this.#newest?.path !== path) {
+      const file = await readFileOf(path);
+      if (file === undefined) return this.newestCheckpoint();
+      this.#newest = { path, checkpoint: file.checkpoint };
+    }
+    return this.#newest.checkpoint;
+  }
+
+  /** The entries from one index up to another, as far as they are here, in their order. */
+  async *read(from: number, to: number): AsyncGenerator<Archived> {
+    for (let tile = Math.floor(from / TILE_WIDTH); tile * TILE_WIDTH < to; tile += 1) {
+      const items = await this.#tile(tile);
+      yield* items.filter(({ index }) => index >= from && index < to);
+    }
+  }
+
+  /** The record of a job, or undefined where there is none. */
+  async find(id: string): Promise<Buffer | undefined> {
+    const createdMs = createdMsOf(id);
+    const folders = await this.#leaves();
+    // When jobs ended grows along the log: the first folder that ends late enough, and those after it.
+    for (let at = await this.#firstEndingAfter(folders, createdMs - CLOCKS_MS); at < folders.length; at += 1) {
+      const names = (await namesIn(folders[at] ?? '')).toSorted();
+      for (const name of names) {
+        const [, , ended, created] = WHOLE.exec(name) ?? [];
+        if (ended !== undefined && (Number(created) > createdMs || Number(ended) < createdMs - CLOCKS_MS)) continue;
+        const path = join(folders[at] ?? '', name);
+        const files = PARTS.test(name) ? await this.#parts(path) : [await readFileOf(path)];
+        for (const file of files) for (const { job } of file?.items ?? []) if (job?.id === id) return job.record;
+      }
+    }
+    return undefined;
+  }
+
+  /** Removes the files whose jobs have all ended before a time (ms); returns how many. */
+  async removeOld(beforeMs: number): Promise<number> {
+    let removed = 0;
+    for (const folder of await this.#leaves()) {
+      for (const name of await namesIn(folder)) {
+        const ended = WHOLE.exec(name)?.[2];
+        if (ended === undefined) continue;
+        if (Number(ended) >= beforeMs) return removed;
+        await rm(join(folder, name), { force: true });
+        removed += 1;
+      }
+    }
+    return removed;
+  }
+
+  /** The entries of a tile, as far as they are here. */
+  async #tile(tile: number): Promise<readonly Archived[]> {
+    const folder = this.#folderOf(tile);
+    const names = await namesIn(folder);
+    const whole = names.find((name) => WHOLE.exec(name)?.[1] === nameOf(tile));
+    const file = whole === undefined ? undefined : await readFileOf(join(folder, whole));
+    if (file !== undefined) return file.items;
+    return merged((await this.#parts(join(folder, `${nameOf(tile)}.p`))).flatMap(({ items }) => items));
+  }
+
+  async #parts(folder: string): Promise<ArchiveFile[]> {
+    const names = (await namesIn(folder)).filter((name) => PART.test(name)).toSorted(byNumbers);
+    const files = await Promise.all(names.map((name) => readFileOf(join(folder, name))));
+    return files.filter((file) => file !== undefined);
+  }
+
+  async #refuseOthers(items: readonly Archived[]): Promise<void> {
+    const first = items[0]?.index ?? 0;
+    for (const [tile] of byTile(items)) {
+      const folder = join(this.#folderOf(tile), `${nameOf(tile)}.p`);
+      for (const name of await namesIn(folder)) {
+        const path = join(folder, name);
+        if (!PART.test(name) || this.#compared.has(path)) continue;
+        for (const { index, entry } of (await readFileOf(path))?.items ?? []) {
+          if (items[index - first]?.entry.equals(entry) === false)
+            throw new LogRefused(`Entry ${index} of the archive is another than is to be written.`);
+        }
+        this.#compared.add(path);
+      }
+      if (this.#compared.size > MAX_COMPARED) this.#compared.clear();
+    }
+  }
+
+  async #newestPath(): Promise<string | undefined> {
+    for (const folder of (await this.#leaves()).toReversed()) {
+      for (const name of (await namesIn(folder)).toSorted().toReversed()) {
+        if (WHOLE.test(name)) return join(folder, name);
+        if (!PARTS.test(name)) continue;
+        const last = (await namesIn(join(folder, name)))
+          .filter((part) => PART.test(part))
+          .toSorted(byNumbers)
+          .at(-1);
+        if (last !== undefined) return join(folder, name, last);
+      }
+    }
+    return undefined;
+  }
+
+  /** The first of these folders whose last job ended at this time (ms) or later, or that is not full yet. */
+  async #firstEndingAfter(folders: readonly string[], ms: number): Promise<number> {
+    let [low, high] = [0, folders.length];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const names = (await namesIn(folders[middle] ?? '')).toSorted();
+      const ends = names.map((name) => Number(WHOLE.exec(name)?.[2] ?? Infinity));
+      if (Math.max(0, ...ends) < ms) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** The folders that hold files, in the order of the log. */
+  async #leaves(): Promise<string[]> {
+    let folders = [this.#folder];
+    for (let depth = 0; depth < 3; depth += 1) {
+      const inside = await Promise.all(
+        folders.map(async (folder) =>
+          (await namesIn(folder))
+            .filter((name) => /^\d{3}$/.test(name))
+            .toSorted()
+            .map((name) => join(folder, name)),
+        ),
+      );
+      folders = inside.flat();
+    }
+    return folders;
+  }
+
+  #folderOf(tile: number): string {
+    return join(this.#folder, ...(digits(tile).match(/\d{3}/g) ?? []).slice(0, 3));
+  }
+}
+
+/** Where the archive of the log in this folder is. */
+export function archiveFolder(logFolder: string): string {
+  return join(logFolder, 'archive');
+}
+
+const digits = (tile: number) => String(tile).padStart(12, '0');
+const nameOf = (tile: number) => digits(tile).slice(-3);
+const byNumbers = (a: string, b: string) => Number(PART.exec(a)?.[2]) - Number(PART.exec(b)?.[2]);
+
+function wholeName(tile: number, items: readonly Archived[]): string {
+  const jobs = items.flatMap(({ job }) => job ?? []);
+  const ended = Math.max(0, ...jobs.map(({ record }) => recordHead(record).endedMs));
+  const created = Math.min(Number.MAX_SAFE_INTEGER, ...jobs.map(({ id }) => createdMsOf(id)));
+  return `${nameOf(tile)}-${ended}-${jobs.length === 0 ? 0 : created}`;
+}
+
+function byTile(items: readonly Archived[]): Map<number, Archived[]> {
+  const tiles = new Map<number, Archived[]>();
+  for (const item of items) {
+    const tile = Math.floor(item.index / TILE_WIDTH);
+    const held = tiles.get(tile);
+    if (held === undefined) tiles.set(tile, [item]);
+    else held.push(item);
+  }
+  return tiles;
+}
+
+/** Each index once, in order; one with a record before one without. */
+function merged(items: readonly Archived[]): Archived[] {
+  const byIndex = new Map<number, Archived>();
+  for (const item of items) if (byIndex.get(item.index)?.job === undefined) byIndex.set(item.index, item);
+  return [...byIndex.values()].toSorted((a, b) => a.index - b.index);
+}
+
+function formatFile({ checkpoint, items }: ArchiveFile): Buffer {
+  const head: z.infer<typeof Head> = {
+    version: 1,
+    from: items[0]?.index ?? 0,
+    checkpoint,
+    items: items.map(({ entry, job }) => [job?.id ?? '', entry.length, job?.record.length ?? 0]),
+  };
+  return Buffer.concat([
+    Buffer.from(`${JSON.stringify(head)}\n`),
+    ...items.flatMap(({ entry, job }) => (job === undefined ? [entry] : [entry, job.record])),
+  ]);
+}
+
+/** Undefined where the file is gone: it was removed, or has become part of another. */
+async function readFileOf(path: string): Promise<ArchiveFile | undefined> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    absent(error);
+    return undefined;
+  }
+  const line = bytes.indexOf(10);
+  const head = Head.parse(JSON.parse(bytes.subarray(0, line).toString('utf8')));
+  let at = line + 1;
+  const items = head.items.map(([id, entryBytes, recordBytes], offset): Archived => {
+    const entry = bytes.subarray(at, (at += entryBytes));
+    const record = bytes.subarray(at, (at += recordBytes));
+    return { index: head.from + offset, entry, job: id === '' ? undefined : { id, record } };
+  });
+  return { checkpoint: head.checkpoint, items };
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    absent(error);
+    return [];
+  }
+}
+
+/** Ignores an error that says that a file does not exist, and throws any other. */
+function absent(error: unknown): void {
+  if (!['ENOENT', 'ENOTDIR'].includes(systemCodeOf(error) ?? '')) throw error;
+}
