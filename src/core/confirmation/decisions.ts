@@ -6,6 +6,7 @@ import type { Confirmation } from './confirmation.ts';
 import type { Judge, Judged, Judgement } from './judge.ts';
 import { RECOMPUTE_QUEUE, type RecomputeQueue } from './recompute-queue.ts';
 import type { Ruling, Rulings } from './rulings.ts';
+import type { Sealer } from './sealer.ts';
 import type { Sequencer } from './sequencer.ts';
 
 interface DecisionParts {
@@ -13,6 +14,7 @@ interface DecisionParts {
   readonly rulings: Rulings;
   readonly sequencer: Sequencer;
   readonly recomputations: RecomputeQueue;
+  readonly sealer: Sealer;
   readonly logger: Logger;
 }
 
@@ -85,7 +87,8 @@ export class Decisions {
   /** Applies rulings. */
   async rule(rulings: readonly Ruling[]): Promise<void> {
     if (rulings.length === 0) return;
-    await this.#parts.rulings.apply(rulings);
+    const replies = await this.#parts.rulings.apply(rulings);
+    if (replies.some(({ kind }) => kind === 'ended')) this.#parts.sealer.wake();
     crashPoint('attestor.after-rule');
   }
 

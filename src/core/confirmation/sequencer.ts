@@ -58,6 +58,8 @@ interface SequencerParts {
   readonly key: SigningKey;
   readonly origin: string;
   readonly witnesses: WitnessClient;
+  /** Gives Redis back what it has lost of the log; by default, a person does. */
+  readonly recover?: (() => Promise<unknown>) | undefined;
   readonly logger: Logger;
 }
 
@@ -172,6 +174,7 @@ export class Sequencer {
         // What is in memory may be ahead of what is published: begin again from there.
         this.#tree = undefined;
         this.#warn(error);
+        if (this.#problem !== undefined) await this.#parts.recover?.().catch(this.#warn);
         await this.#pause(RETRY_MS);
       }
     }

@@ -21,6 +21,9 @@ import { DICTIONARY } from './record-dictionary.ts';
  *
  * A confirmation's place and time are known to the script that gives them, so that the head is added there.
  */
+/** How long Redis keeps a record where nothing else is configured. */
+export const KEEP_MS = 86_400_000;
+
 const VERSION = '1';
 const SIGNATURE_BYTES = 64;
 const DEFLATE = { level: 3, windowBits: 13, memLevel: 5, dictionary: DICTIONARY } as const;

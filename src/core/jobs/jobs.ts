@@ -159,7 +159,10 @@ export class Jobs {
   async receipt(tenant: string, id: string): Promise<string> {
     const { record, evidence, verdict, index, salt } = await this.#confirmed(tenant, id);
     const checkpoint = await this.#log.checkpoint();
-    const hashes = await this.#log.inclusion(index, parseCheckpoint(checkpoint).size);
+    const size = checkpoint === '' ? 0 : parseCheckpoint(checkpoint).size;
+    if (index >= size)
+      throw new CodedError('log_diverged', 'The log is being recovered, and no proof can be made; ask again later.');
+    const hashes = await this.#log.inclusion(index, size);
     const proof = formatProof({ index, hashes, checkpoint });
     return receiptFile(record.ticket, evidence, verdict, { salt: salt.toString('base64'), proof });
   }

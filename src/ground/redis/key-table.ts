@@ -365,6 +365,15 @@ export const KEY_TABLE = {
     holds: 'entries of the log after the last whole tile of the published checkpoint, in their order',
     bound: 'a tile, and what is not published',
   },
+  recovered: {
+    place: 'home',
+    name: 'recovered',
+    parts: [],
+    type: 'set',
+    attestor: 'write',
+    holds: 'jobs whose place in the log was given back from the disk',
+    bound: 'until the log is recovered',
+  },
   logDraws: {
     place: 'home',
     name: 'log:draws',

@@ -92,6 +92,21 @@ export class LogTree {
     return size === this.#size ? this.root() : rootOf(this.#hashes, size);
   }
 
+  /** The root hash of the first `size` entries, once these have been added; nothing is written. */
+  rootWith(entries: readonly Buffer[], size: number): Buffer {
+    if (size <= this.#size) return this.rootAt(size);
+    const added = entries.slice(0, size - this.#size).map(leafHash);
+    const hash: SubtreeHash = (level, index) => {
+      const first = index * 2 ** level;
+      if (first + 2 ** level <= this.#size) return this.#hashes(level, index);
+      const leaf = added[first - this.#size];
+      if (leaf === undefined) throw new LogRefused(`The log has no entry ${first}.`);
+      if (level === 0) return leaf;
+      return nodeHash(hash(level - 1, 2 * index), hash(level - 1, 2 * index + 1));
+    };
+    return rootOf(hash, size);
+  }
+
   /** The entries of the unfinished tile. */
   get tail(): readonly Buffer[] {
     return this.#tail;

@@ -1,3 +1,4 @@
+import { KEEP_MS } from '../../core/jobs/job-record.ts';
 import { z } from 'zod';
 import { commonFields, integer, redisFields } from '../../ground/config/fields.ts';
 
@@ -52,13 +53,19 @@ export const AttestorConfig = z.object({
     .default(500)
     .describe('time between two searches for overdue jobs, in milliseconds'),
   COUNTERSIGN_KEEP_MS: integer(60_000, 31_536_000_000)
-    .default(86_400_000)
-    .describe('how long a finished job and its receipt are kept, in milliseconds'),
+    .default(KEEP_MS)
+    .describe('how long a finished job is kept in Redis, in milliseconds'),
   COUNTERSIGN_KEEP_JOBS: integer(100, 100_000_000)
     .default(100_000)
     .describe('most finished jobs of a tenant that are kept in Redis'),
   COUNTERSIGN_ARCHIVE_MS: integer(60_000, 315_360_000_000)
     .default(2_592_000_000)
-    .describe('how long a finished job is kept in the archive beside the log'),
+    .describe('how long a finished job is kept in the archive beside the log, in milliseconds'),
+  COUNTERSIGN_LOG_RECOVERY: z
+    .enum(['manual', 'auto'])
+    .default('manual')
+    .describe(
+      'what happens where Redis has lost entries of the log: `manual` waits for `countersign log recover`, `auto` gives them back from the disk at once',
+    ),
 });
 export type AttestorConfig = z.infer<typeof AttestorConfig>;

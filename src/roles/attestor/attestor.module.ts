@@ -13,6 +13,7 @@ import { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
 import { RECOMPUTE_DELIVERY, RECOMPUTE_QUEUE, RecomputeQueue } from '../../core/confirmation/recompute-queue.ts';
 import { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
 import { Rulings } from '../../core/confirmation/rulings.ts';
+import { recoverLog } from '../../core/confirmation/log-recovery.ts';
 import { Retention } from '../../core/confirmation/retention.ts';
 import { Sealer } from '../../core/confirmation/sealer.ts';
 import { Sequencer } from '../../core/confirmation/sequencer.ts';
@@ -31,6 +32,7 @@ import { RedisConnections } from '../../ground/redis/connections.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import { LogFiles } from '../../proof/tlog/log-files.ts';
+import { noteKey } from '../../proof/tlog/signed-note.ts';
 import { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import { AttestorFiles } from './attestor-files.ts';
@@ -107,17 +109,24 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
     { provide: JobArchive, useValue: new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG)) },
     {
       provide: Sequencer,
-      useFactory: (connections: RedisConnections, keys: RedisKeys, archive: JobArchive) =>
-        new Sequencer({
+      useFactory: (connections: RedisConnections, keys: RedisKeys, archive: JobArchive) => {
+        const { COUNTERSIGN_KEEP_MS: keepMs, COUNTERSIGN_LOG_RECOVERY: recovery } = config;
+        const log = noteKey(files.logOrigin, 'ed25519', files.logKey.public);
+        const parts = {
           redis: connections.named('log'),
           keys,
           files: new LogFiles(config.COUNTERSIGN_TLOG),
           archive,
+          logger,
+        };
+        return new Sequencer({
+          ...parts,
           key: files.logKey,
           origin: files.logOrigin,
           witnesses: new WitnessClient(files.keyring.logPolicy),
-          logger,
-        }),
+          recover: recovery === 'auto' ? () => recoverLog({ ...parts, log, keepMs }) : undefined,
+        });
+      },
       inject: [RedisConnections, RedisKeys, JobArchive],
     },
     {
@@ -207,9 +216,14 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
     Rulings,
     {
       provide: Decisions,
-      useFactory: (judge: Judge, rulings: Rulings, sequencer: Sequencer, recomputations: RecomputeQueue) =>
-        new Decisions({ judge, rulings, sequencer, recomputations, logger }),
-      inject: [Judge, Rulings, Sequencer, RecomputeQueue],
+      useFactory: (
+        judge: Judge,
+        rulings: Rulings,
+        sequencer: Sequencer,
+        sealer: Sealer,
+        recomputations: RecomputeQueue,
+      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, logger }),
+      inject: [Judge, Rulings, Sequencer, Sealer, RecomputeQueue],
     },
     {
       provide: Intakes,

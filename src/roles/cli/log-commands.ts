@@ -1,7 +1,12 @@
+import type { Command } from 'commander';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { auditLog, type LogSource } from '../../proof/tlog/log-audit.ts';
 import { readBounded } from '../../ground/process/bounded-body.ts';
+import { recoverLog } from '../../core/confirmation/log-recovery.ts';
+import { KEEP_MS } from '../../core/jobs/job-record.ts';
+import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
 import { LogFiles } from '../../proof/tlog/log-files.ts';
 import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { parseTilePath } from '../../proof/tlog/tile.ts';
@@ -9,11 +14,18 @@ import { parsePolicy } from '../../proof/tlog/tlog-policy.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
-import type { DataFolder } from './set-up.ts';
+import { SHARD, type DataFolder } from './set-up.ts';
 
 const FETCH_MS = 30_000;
 /** The longest file of a log: 256 entries of at most 65,535 bytes, each after its length of two bytes. */
 const MAX_FILE_BYTES = 256 * 65_537;
+
+interface RecoverOptions {
+  readonly folder?: string;
+  readonly keyring?: string;
+  readonly redisUrl?: string;
+  readonly json?: boolean;
+}
 
 interface AuditOptions {
   readonly url?: string;
@@ -52,6 +64,41 @@ export function addLogCommands(cli: CliContext): void {
         out.result({ sound: false, detail: error.message });
         throw new CodedError('log_unsound', error.message, { cause: error });
       }
+    });
+  addRecover(cli, log);
+}
+
+/** `countersign log recover`: what Redis has lost of the log comes back from the disk. */
+function addRecover(cli: CliContext, log: Command): void {
+  log
+    .command('recover')
+    .description('give Redis back the entries and records of the log that it has lost and the disk still has')
+    .option('--folder <folder>', 'the folder of the log; by default the one of the data folder')
+    .option('--keyring <file>', 'keyring whose log policy names the log')
+    .option('--redis-url <url>', 'Redis address, as the attestor')
+    .addOption(jsonOption())
+    .action(async (options: RecoverOptions) => {
+      const out = new Output(options.json === true);
+      const folder = options.folder ?? cli.data.log();
+      const [named] = readKeyring(options.keyring ?? cli.data.keyring()).logPolicy.logs;
+      if (named === undefined) throw new CodedError('config_invalid', 'The keyring names no log.');
+      const recovered = await cli.withRedis('attestor', options.redisUrl, (redis) =>
+        recoverLog({
+          redis,
+          keys: new RedisKeys(SHARD),
+          files: new LogFiles(folder),
+          archive: new JobArchive(archiveFolder(folder)),
+          log: named.key,
+          keepMs: KEEP_MS,
+        }),
+      );
+      if (recovered === undefined) out.show({ recovered: false }, ['Redis has lost nothing of the log.']);
+      else
+        out.show({ recovered: true, ...recovered }, [
+          `recovered  ${recovered.to} entries; Redis had published ${recovered.from}`,
+          `  done     ${recovered.restored} jobs, by the records of the disk`,
+          `  again    ${recovered.again} jobs wait for a verdict again`,
+        ]);
     });
 }
 

@@ -36,10 +36,17 @@ local function flush()
   additions = {}
 end
 
--- The number of a tenant's jobs that have not ended.
-local function openJobs(tenant)
+-- The number of a tenant's jobs that have not ended. Those whose end is decided and not sealed are looked for
+-- only where it matters.
+local function openJobs(tenant, most)
   flush()
-  return redis.call('ZCARD', keys.openOf(tenant))
+  local open = redis.call('ZCARD', keys.openOf(tenant))
+  if open < most then return open end
+  local size = redis.call('HGET', keys.log, 'size') or '0'
+  for _, id in ipairs(redis.call('ZRANGE', keys.unsealed, '-inf', '(' .. size, 'BYSCORE', 'LIMIT', 0, 500)) do
+    if redis.call('ZSCORE', keys.openOf(tenant), id) then open = open - 1 end
+  end
+  return open
 end
 
 -- What is left of a spending limit, or false if there is none.
@@ -52,7 +59,7 @@ end
 -- Why a job is not accepted, or nil.
 local function refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
   if most ~= '0' then
-    local open = openJobs(tenant)
+    local open = openJobs(tenant, tonumber(most))
     if open >= tonumber(most) then return { 'busy', tostring(open) } end
   end
   if hold ~= '0' then
