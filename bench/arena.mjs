@@ -216,6 +216,7 @@ export async function apiKey(arena, scopes = ['submit', 'read']) {
 /** An API's admission in this process, with connections of its own; `close` ends them. */
 export async function openAdmission(arena, model) {
   const { Admission } = await dist('surfaces/admission/admission.js');
+  const { JobReader } = await dist('core/jobs/job.reader.js');
   const { PoolQueues, queueOptions } = await dist('ground/bull/fair-queues.js');
   const { Queue } = await import('bullmq');
   const { BlobFolders } = await dist('ground/blobs/blob-folders.js');
@@ -231,6 +232,7 @@ export async function openAdmission(arena, model) {
     redis,
     keys,
     queues: new PoolQueues(redis, keys, queues),
+    reader: new JobReader(redis, keys, keys.open),
     blobs: new BlobFolders(`${arena.folder}/blobs`),
     catalog,
     signingKey: arena.apiKey,

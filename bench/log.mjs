@@ -14,7 +14,7 @@ const { parseBundle, parseTilePath } = await dist('proof/tlog/tile.js');
 const { WitnessClient } = await dist('proof/tlog/witness-client.js');
 const { openCheckpoint } = await dist('proof/tlog/checkpoint.js');
 const { createLogger } = await dist('ground/logging/logger.js');
-const { signPayload } = await dist('proof/receipts/dsse.js');
+const { encodeStored, signPayload } = await dist('proof/receipts/dsse.js');
 const { Keyring } = await dist('proof/receipts/keyring.js');
 const { readSigningKey } = await dist('ground/keys/key-file.js');
 
@@ -37,6 +37,16 @@ export async function benchLog({ rounds, jobs }, say) {
     logger: createLogger('bench', 'error'),
   });
   await sequencer.start();
+  let published = () => undefined;
+  sequencer.onPublished(() => published());
+  const place = async (confirmations) => {
+    const last = Math.max(...(await sequencer.place(confirmations)));
+    while (Number(await arena.admin.hget(keys.log, 'size')) <= last)
+      await new Promise((resolve) => {
+        published = resolve;
+        setTimeout(resolve, 5);
+      });
+  };
   try {
     const payload = Buffer.alloc(1_200, 'x');
     const verdicts = async (count) => {
@@ -44,7 +54,9 @@ export async function benchLog({ rounds, jobs }, say) {
       const made = Array.from({ length: count }, () => {
         const id = newJobId('default', Date.now());
         pipeline.hset(keys.claims(id), 'e1', 'w t 1', 'c1', 'f 1');
-        return { id, epoch: 1, field: 'f', verdict: signPayload(arena.apiKey, payload) };
+        const signed = signPayload(arena.apiKey, payload);
+        const file = { id, epoch: 1, tenant: 'bench', model: 'noop', ticket: encodeStored(signed), attempts: [] };
+        return { file, evidence: signed, verdict: signed, output: undefined };
       });
       await pipeline.exec();
       return made;
@@ -55,13 +67,13 @@ export async function benchLog({ rounds, jobs }, say) {
       const started = performance.now();
       await Promise.all(
         Array.from({ length: IN_HAND }, async (_, lane) => {
-          for (let at = lane * BATCH; at < jobs; at += IN_HAND * BATCH) await sequencer.log(all.slice(at, at + BATCH));
+          for (let at = lane * BATCH; at < jobs; at += IN_HAND * BATCH) await place(all.slice(at, at + BATCH));
         }),
       );
       rates.push(jobs / ((performance.now() - started) / 1_000));
       for (const one of await verdicts(30)) {
         const asked = performance.now();
-        await sequencer.log([one]);
+        await place([one]);
         waits.push(performance.now() - asked);
       }
       say(`log round ${round + 1}: ${Math.round(rates.at(-1))} entries/s, alone ${median(waits).toFixed(1)} ms`);

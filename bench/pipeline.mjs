@@ -3,7 +3,8 @@ import { Queue } from 'bullmq';
 import { MODEL, dist, keys, median, openAdmission, openArena, pause, quantile } from './arena.mjs';
 
 const { verifyReceipt, receiptFile } = await dist('proof/receipts/receipt.js');
-const { decodeStored } = await dist('proof/receipts/dsse.js');
+const { parseCheckpoint } = await dist('proof/tlog/checkpoint.js');
+const { JobReader } = await dist('core/jobs/job.reader.js');
 const { LogFiles } = await dist('proof/tlog/log-files.js');
 const { LogReader } = await dist('proof/tlog/log-reader.js');
 const { publishedLog } = await dist('core/jobs/published-log.js');
@@ -20,6 +21,7 @@ async function ours() {
     arena.role('attestor', { COUNTERSIGN_RECOMPUTE_MODELS: 'none', COUNTERSIGN_KEEP_JOBS: '1000000' }),
   ]);
   const { admission, close } = await openAdmission(arena, MODEL);
+  const reader = new JobReader(arena.admin, keys, keys.open);
   return {
     arena,
     submit: async (number) =>
@@ -30,26 +32,18 @@ async function ours() {
         )
       ).id,
     finished: async () => arena.admin.zcard(keys.ended),
-    isDone: async (id) => (await arena.admin.hget(keys.ruling(id), 'state')) === 'done',
+    isDone: async (id) => (await reader.read(id))?.state === 'done',
     close,
     async receipt() {
       const [id] = await arena.admin.zrange(keys.ended, '-1', '-1');
-      const [verdict, field, logged, size] = await arena.admin.hmgetBuffer(
-        keys.ruling(id),
-        'verdict',
-        'field',
-        'logged',
-        'log',
-      );
-      const [, index, salt] = logged.toString().split(' ');
-      const checkpoint = await arena.admin.get(keys.logAt(size));
+      const { record } = await reader.read(id);
       const { key } = new Keyring(arena.keyring).logPolicy.logs[0];
-      const reader = new LogReader(new LogFiles(`${arena.folder}/log`), key, publishedLog(arena.admin, keys));
-      const hashes = await reader.inclusion(Number(index), Number(size));
-      const log = { salt, proof: formatProof({ index, hashes, checkpoint }) };
-      const evidence = await arena.admin.hgetBuffer(keys.evidence(id), field.toString());
-      const ticket = await arena.admin.hgetBuffer(keys.ticket(id), 'ticket');
-      return Buffer.from(receiptFile(decodeStored(ticket), decodeStored(evidence), decodeStored(verdict), log));
+      const log = new LogReader(new LogFiles(`${arena.folder}/log`), key, publishedLog(arena.admin, keys));
+      const checkpoint = await log.checkpoint();
+      const hashes = await log.inclusion(record.index, parseCheckpoint(checkpoint).size);
+      const proof = formatProof({ index: record.index, hashes, checkpoint });
+      const { ticket, evidence, verdict, salt } = record;
+      return Buffer.from(receiptFile(ticket, evidence, verdict, { salt: salt.toString('base64'), proof }));
     },
   };
 }

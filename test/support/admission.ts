@@ -1,4 +1,5 @@
 import { Admission } from '../../src/surfaces/admission/admission.ts';
+import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
 import { poolQueues } from './queues.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
@@ -18,6 +19,7 @@ export function admissionTo(server: TestRedis): Admission {
     redis,
     keys,
     queues: poolQueues(redis, keys),
+    reader: new JobReader(redis, keys, keys.open),
     blobs: new BlobFolders(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: newKey(),

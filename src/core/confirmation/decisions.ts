@@ -84,8 +84,11 @@ export class Decisions {
     await Promise.all([this.rule(rulings), this.#place(confirmations)]);
   }
 
-  /** Applies rulings. */
-  async rule(rulings: readonly Ruling[]): Promise<void> {
+  /** Applies rulings, but none about a job that the log has confirmed and Redis has lost. */
+  async rule(all: readonly Ruling[]): Promise<void> {
+    const { sequencer } = this.#parts;
+    const lost = await Promise.all(all.map(({ id }) => sequencer.hasLost(id)));
+    const rulings = all.filter((_, at) => lost[at] === false);
     if (rulings.length === 0) return;
     const replies = await this.#parts.rulings.apply(rulings);
     if (replies.some(({ kind }) => kind === 'ended')) this.#parts.sealer.wake();

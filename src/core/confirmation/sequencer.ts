@@ -121,9 +121,14 @@ export class Sequencer {
     this.#published.add(listener);
   }
 
-  /** Whether the log takes entries: not where Redis has lost some, nor while too many wait to be published. */
+  /** Whether the log takes entries: not where Redis has lost some, nor while too many wait. */
   hasRoom(): boolean {
     return this.#problem === undefined && this.#unpublished < MAX_UNPUBLISHED;
+  }
+
+  /** Whether Redis has lost the confirmation of this job, and the disk has it. */
+  async hasLost(id: string): Promise<boolean> {
+    return this.#problem !== undefined && (await this.#parts.archive.find(id)) !== undefined;
   }
 
   /**

@@ -1,4 +1,4 @@
-import { readFile, readdir, rm } from 'node:fs/promises';
+import { readFile, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeDurably, type FileToWrite } from '../../ground/blobs/durable-file.ts';
@@ -79,7 +79,7 @@ export class JobArchive {
     await this.#refuseOthers(items);
     await writeDurably(...files);
     await this.#refuseOthers(items);
-    await Promise.all(filled.map((parts) => rm(parts, { recursive: true, force: true })));
+    await Promise.all(filled.map(removeParts));
   }
 
   /** The newest checkpoint that was signed for what stands here, or undefined where there is nothing. */
@@ -170,7 +170,11 @@ export class JobArchive {
 
   async #newestPath(): Promise<string | undefined> {
     for (const folder of (await this.#leaves()).toReversed()) {
-      for (const name of (await namesIn(folder)).toSorted().toReversed()) {
+      // Of one tile, the whole file is newer than any part that another process has left.
+      const names = (await namesIn(folder)).toSorted((a, b) =>
+        a.slice(0, 3) === b.slice(0, 3) ? Number(PARTS.test(b)) - Number(PARTS.test(a)) : a < b ? -1 : 1,
+      );
+      for (const name of names.toReversed()) {
         if (WHOLE.test(name)) return join(folder, name);
         if (!PARTS.test(name)) continue;
         const last = (await namesIn(join(folder, name)))
@@ -283,6 +287,13 @@ async function readFileOf(path: string): Promise<ArchiveFile | undefined> {
     return { index: head.from + offset, entry, job: id === '' ? undefined : { id, record } };
   });
   return { checkpoint: head.checkpoint, items };
+}
+
+/** What another process is writing there stays: it is read nowhere once the whole file is there. */
+async function removeParts(folder: string): Promise<void> {
+  const parts = (await namesIn(folder)).filter((name) => PART.test(name));
+  await Promise.all(parts.map((name) => rm(join(folder, name), { force: true })));
+  await rmdir(folder).catch(() => undefined);
 }
 
 async function namesIn(folder: string): Promise<string[]> {

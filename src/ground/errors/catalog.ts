@@ -12,6 +12,7 @@ export const ERROR_CATALOG = {
   route_not_found: { status: 404, exit: 3, title: 'No route has this address' },
   method_not_allowed: { status: 405, exit: 2, title: 'The method is not allowed at this address' },
   job_not_found: { status: 404, exit: 3, title: 'There is no such job' },
+  job_forgotten: { status: 410, exit: 3, title: 'The job is no longer kept' },
   file_not_found: { status: 404, exit: 3, title: 'There is no such file' },
   batch_not_found: { status: 404, exit: 3, title: 'There is no such batch' },
   tenant_not_found: { status: 404, exit: 3, title: 'There is no such tenant' },

@@ -6,7 +6,7 @@ import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { costOf } from '../../proof/tasks/cost.ts';
 import { newJobId } from '../../core/jobs/job-id.ts';
-import type { JobView } from '../../core/jobs/job.reader.ts';
+import type { JobReader, JobView } from '../../core/jobs/job.reader.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
 import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
@@ -108,7 +108,7 @@ export class Admission {
    * The accepted job; the same one again for the same idempotency key and body. A new job is returned as it
    * stands, so that no caller has to read it back. Throws CodedErrors that leave no trace: `model_not_found`,
    * `task_not_supported`, `feature_not_supported`, `attestation_unavailable`, `body_too_large`,
-   * `webhook_refused`, `idempotency_key_reused`, `rate_limited`, `spend_exceeded`.
+   * `webhook_refused`, `idempotency_key_reused`, `job_forgotten`, `rate_limited`, `spend_exceeded`.
    */
   async submit(submitter: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
     const { tenant } = submitter;
@@ -149,6 +149,11 @@ export class Admission {
     const reply = await this.#coalescer.add(pending);
     requireAccepted(reply, price);
     const isNew = reply.kind === 'ok' && reply.id === id;
+    if (!isNew && (await this.#parts.reader.read(reply.id)) === undefined)
+      throw new CodedError(
+        'job_forgotten',
+        `This Idempotency-Key made the job ${reply.id}, which has ended and is no longer kept; use a new key for a new job.`,
+      );
     return { id: reply.id, fresh: isNew ? queuedView(pending) : undefined };
   }
 
@@ -214,6 +219,7 @@ interface AdmissionParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly queues: PoolQueues;
+  readonly reader: JobReader;
   readonly blobs: BlobFolders;
   readonly catalog: Catalog;
   readonly signingKey: SigningKey;

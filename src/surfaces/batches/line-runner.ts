@@ -73,7 +73,7 @@ export class LineRunner {
         return await this.#submitAndWait(number, round, asked);
       } catch (error) {
         // A job may be done and forgotten before its result was recorded: it is run again.
-        if (error instanceof CodedError && error.code === 'job_not_found') round += 1;
+        if (error instanceof CodedError && ['job_not_found', 'job_forgotten'].includes(error.code)) round += 1;
         else if (!(error instanceof CodedError) || !isTransient(error)) throw error;
         await sleep(RETRY_MS, undefined, { signal: this.#gone }).catch(() => undefined);
       }
