@@ -65,7 +65,7 @@ export interface Engine {
    * Usage by the model's own tokenizer, without a run: exact of the input, and of the answer what its text
    * has at least where it is written in the fewest tokens.
    */
-  recount?(work: Work, input: unknown, output: string): Usage;
+  recount?(work: Work, input: unknown, output: string): Usage | Promise<Usage>;
   close(): Promise<void>;
 }
 

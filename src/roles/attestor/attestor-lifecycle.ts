@@ -11,7 +11,7 @@ import type { Sequencer } from '../../core/confirmation/sequencer.ts';
 import type { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
 import type { Strays } from '../../core/confirmation/strays.ts';
 import type { Sweep } from '../../core/confirmation/sweep.ts';
-import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
+import type { ChildEngines } from '../../core/engines/child-engines.ts';
 import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
@@ -34,7 +34,7 @@ interface AttestorParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly blobs: BlobFolders;
-  readonly engines: LoadedEngines;
+  readonly engines: ChildEngines;
   readonly sequencer: Sequencer;
   readonly enrolled: EnrolledWorkers;
   readonly draws: AuditDraws;

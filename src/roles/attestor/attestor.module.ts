@@ -17,7 +17,7 @@ import { Sequencer } from '../../core/confirmation/sequencer.ts';
 import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
-import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
+import { ChildEngines } from '../../core/engines/child-engines.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
 import { PoolQueues } from '../../ground/bull/fair-queues.ts';
@@ -49,15 +49,15 @@ export class AttestorModule {
         { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
-          provide: LoadedEngines,
-          useFactory: (_redis: Redis) => loadReferences(files.catalog, config.COUNTERSIGN_RECOMPUTE_MODELS),
+          provide: ChildEngines,
+          useFactory: (_redis: Redis) => loadReferences(files.catalog, config, logger),
           inject: [Redis],
         },
         ...logProviders(config, files, logger),
         ...judgeProviders(config, files, logger),
         ...intakeProviders(config, files, id, logger),
         ...keepingProviders(config, files, logger),
-        presenceProvider(files, id),
+        presenceProvider(config, files, id),
         lifecycleProvider(config, files, id, logger),
       ],
     };
@@ -132,7 +132,7 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
 }
 
 function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
-  const { signingKey, keyring, catalog, calibrations } = files;
+  const { signingKey, keyring, catalog } = files;
   return [
     {
       provide: HardwareSessions,
@@ -155,9 +155,9 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
     },
     {
       provide: Equipment,
-      useFactory: ({ byName: engines }: LoadedEngines, hardware: HardwareSessions | undefined) =>
-        new Equipment({ engines, calibrations, hardware, auditShare: config.COUNTERSIGN_AUDIT_SHARE }),
-      inject: [LoadedEngines, HardwareSessions],
+      useFactory: (engines: ChildEngines, hardware: HardwareSessions | undefined) =>
+        equipmentOf(config, files, engines, hardware),
+      inject: [ChildEngines, HardwareSessions],
     },
     {
       provide: Suspicions,
@@ -190,6 +190,15 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
       inject: [Redis, RedisKeys, BlobFolders, EnrolledWorkers, Equipment, AuditDraws, Suspicions],
     },
   ];
+}
+
+function equipmentOf(
+  config: AttestorConfig,
+  { calibrations }: AttestorFiles,
+  engines: Equipment['engines'],
+  hardware: HardwareSessions | undefined,
+): Equipment {
+  return new Equipment({ engines, calibrations, hardware, auditShare: config.COUNTERSIGN_AUDIT_SHARE });
 }
 
 function collateral({ COUNTERSIGN_TEE_COLLATERAL: path }: AttestorConfig): Collateral {
@@ -229,15 +238,15 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
     {
       provide: RecomputeProcessor,
       // Without an engine nothing is computed again here.
-      useFactory: (engines: LoadedEngines, redis: Redis, keys: RedisKeys, judge: Judge, decisions: Decisions) =>
-        engines.all().length === 0
+      useFactory: (engines: ChildEngines, redis: Redis, keys: RedisKeys, judge: Judge, decisions: Decisions) =>
+        engines.models.length === 0
           ? undefined
           : RecomputeProcessor.with(
               { ...redisOptions(redisAccess(config, 'attestor'), 'patient') },
               config.COUNTERSIGN_RECOMPUTE_CONCURRENCY,
               { redis, keys, judge, decisions, logger },
             ),
-      inject: [LoadedEngines, Redis, RedisKeys, Judge, Decisions],
+      inject: [ChildEngines, Redis, RedisKeys, Judge, Decisions],
     },
   ];
 }
@@ -275,12 +284,26 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
   ];
 }
 
-function presenceProvider(files: AttestorFiles, id: string): Provider {
+/** What is announced rests on what is loaded now. */
+function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: string): Provider {
   return {
     provide: AttestorPresence,
-    useFactory: (redis: Redis, keys: RedisKeys, equipment: Equipment, sequencer: Sequencer) =>
-      new AttestorPresence({ redis, keys, id, catalog: files.catalog, equipment, sequencer }),
-    inject: [Redis, RedisKeys, Equipment, Sequencer],
+    useFactory: (
+      redis: Redis,
+      keys: RedisKeys,
+      { loaded }: ChildEngines,
+      hardware: HardwareSessions | undefined,
+      sequencer: Sequencer,
+    ) =>
+      new AttestorPresence({
+        redis,
+        keys,
+        id,
+        catalog: files.catalog,
+        equipment: equipmentOf(config, files, loaded, hardware),
+        sequencer,
+      }),
+    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer],
   };
 }
 
@@ -291,7 +314,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       redis: Redis,
       keys: RedisKeys,
       blobs: BlobFolders,
-      engines: LoadedEngines,
+      engines: ChildEngines,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
       draws: AuditDraws,
@@ -329,7 +352,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       Redis,
       RedisKeys,
       BlobFolders,
-      LoadedEngines,
+      ChildEngines,
       Sequencer,
       EnrolledWorkers,
       AuditDraws,
