@@ -1,7 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
-import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import type { Aside } from './aside.ts';
 import type { CaseFile } from './case-file.ts';
 import type { Judge, Judgement } from './judge.ts';
 import { RECOMPUTE_QUEUE, type RecomputeQueue } from './recompute-queue.ts';
@@ -16,46 +15,55 @@ interface DecisionParts {
   readonly rulings: Rulings;
   readonly sequencer: Sequencer;
   readonly recomputations: RecomputeQueue;
-  readonly logger: Logger;
+  readonly aside: Aside;
 }
 
 /** What became of cases that were judged. */
 export interface Judged {
   /** Cases in which the claimant has signed nothing that is stored. */
   readonly ignored: readonly CaseFile[];
-  /** Cases that could not be judged now, each for a reason of its own; they come again. */
-  readonly failed: readonly CaseFile[];
+  /** Cases that wait for the slower methods, or were put aside; they come again by themselves. */
+  readonly pending: readonly CaseFile[];
 }
 
 /**
  * Judges cases and applies what comes of it, by the same code for what was announced and for what was found.
- * Each case is judged by itself: one that fails holds up no other. Any number of callers at once.
+ * Each case is judged by itself: one that fails is put aside and holds up no other. Any number of callers at
+ * once.
  */
 export class Decisions {
   readonly #parts: DecisionParts;
-  readonly #warn: (error: unknown) => void;
 
   constructor(parts: DecisionParts) {
     this.#parts = parts;
-    this.#warn = rateLimited(5_000, (error, suppressed) =>
-      parts.logger.warn({ suppressed }, `a case cannot be judged now: ${messageOf(error).slice(0, 300)}`),
-    );
   }
 
-  /** Judges cases and rules on them, or hands them to the slower methods. */
+  /**
+   * Judges cases and rules on them, or hands them to the slower methods. Those that are aside are passed
+   * over: they come at the time of their next try.
+   */
   async judge(files: readonly CaseFile[]): Promise<Judged> {
+    return this.judgeAgain(await this.#parts.aside.without(files));
+  }
+
+  /** As `judge`, for cases whose next try it is. */
+  async judgeAgain(files: readonly CaseFile[]): Promise<Judged> {
     const judgements = await Promise.all(
-      files.map(async (file): Promise<{ file: CaseFile; judgement: Judgement | undefined }> => {
-        try {
-          return { file, judgement: await this.#parts.judge.judgeQuickly(file) };
-        } catch (error) {
-          this.#warn(error);
-          return { file, judgement: undefined };
-        }
-      }),
+      files.map(
+        async (file): Promise<{ file: CaseFile; judgement: Judgement } | { file: CaseFile; error: unknown }> => {
+          try {
+            return { file, judgement: await this.#parts.judge.judgeQuickly(file) };
+          } catch (error) {
+            return { file, error };
+          }
+        },
+      ),
     );
     crashPoint('attestor.after-checks');
-    const slow = judgements.filter(({ judgement }) => judgement?.kind === 'slow');
+    const failed = judgements.flatMap((one) => ('error' in one ? [{ id: one.file.id, error: one.error }] : []));
+    await this.#parts.aside.put(failed);
+    const judged = judgements.flatMap((one) => ('judgement' in one ? [one] : []));
+    const slow = judged.filter(({ judgement }) => judgement.kind === 'slow');
     if (slow.length > 0) {
       await this.#parts.recomputations.add(
         RECOMPUTE_QUEUE,
@@ -67,10 +75,10 @@ export class Decisions {
         })),
       );
     }
-    await this.rule(judgements.flatMap(({ judgement }) => (judgement?.kind === 'rule' ? [judgement.ruling] : [])));
+    await this.rule(judged.flatMap(({ judgement }) => (judgement.kind === 'rule' ? [judgement.ruling] : [])));
     return {
-      ignored: judgements.flatMap(({ file, judgement }) => (judgement?.kind === 'ignored' ? [file] : [])),
-      failed: judgements.flatMap(({ file, judgement }) => (judgement === undefined ? [file] : [])),
+      ignored: judged.flatMap(({ file, judgement }) => (judgement.kind === 'ignored' ? [file] : [])),
+      pending: judgements.flatMap((one) => ('error' in one || one.judgement.kind === 'slow' ? [one.file] : [])),
     };
   }
 

@@ -5,7 +5,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { FrameChannel } from '../../ground/process/frame-channel.ts';
-import { growingPause } from '../../ground/process/growing-pause.ts';
+import { RestartPauses } from '../../ground/process/growing-pause.ts';
 import type { Usage } from '../../proof/receipts/fields.ts';
 import { EngineError, type Engine, type EngineResult, type Replay, type Work } from './engine.ts';
 import type { EngineModel } from './engine-kind.ts';
@@ -15,8 +15,8 @@ import { EngineReport, MAX_MESSAGE_BYTES, type EngineOrder } from './engine-mess
 const STOP_MS = 5_000;
 /** Counting tokens takes moments; whoever waits for it waits no longer. */
 const RECOUNT_MS = 10_000;
-/** A child that has stood this long is not one that keeps dying. */
-const STEADY_MS = 60_000;
+/** A child that has ended is missed after this time. */
+const MISSED_AFTER_MS = 10_000;
 /** A call at which a child died so often is not made again. */
 const MAX_DEATHS = 2;
 const MAX_SUSPECTS = 1_000;
@@ -47,6 +47,7 @@ interface Life {
   /** Calls that did not end when they were told to: the child is killed for them and for no other. */
   readonly overdue: Set<number>;
   readonly startedMs: number;
+  endedMs: number | undefined;
 }
 
 export interface ChildOptions {
@@ -70,7 +71,9 @@ export class ChildEngines {
   readonly #suspects = new Map<string, { deaths: number; atMs: number }>();
   readonly #turns = new Turns();
   #life: Life | undefined;
-  #failures = 0;
+  /** The last life in which a model was loaded; also after its end. */
+  #lastLife: Life | undefined;
+  readonly #pauses = new RestartPauses();
   #calls = 0;
   #restart: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -107,10 +110,16 @@ export class ChildEngines {
     return this.#engines.get(model);
   }
 
-  /** Those that the child has loaded now. */
+  /**
+   * Those that the child has loaded, so that others may be told of them: a child that has just ended is soon
+   * back, and one question that ends it must not shut everybody out.
+   */
   readonly loaded = {
-    get: (model: string): Engine | undefined =>
-      this.#life?.loaded.has(model) === true ? this.#engines.get(model) : undefined,
+    get: (model: string): Engine | undefined => {
+      const { loaded, endedMs } = this.#lastLife ?? {};
+      const isRecent = endedMs === undefined || performance.now() - endedMs < MISSED_AFTER_MS;
+      return isRecent && loaded?.has(model) === true ? this.#engines.get(model) : undefined;
+    },
   };
 
   /** Ends the child; nothing runs on the engines afterwards. */
@@ -126,7 +135,7 @@ export class ChildEngines {
     clearTimeout(forced);
   }
 
-  /** Asks the child. Throws EngineError, CodedError `engine_away` or `engine_died`, or the signal's reason. */
+  /** Asks the child. Throws EngineError, CodedError `engine_away` or `engine_died`, or the reason to stop. */
   async ask(question: Question, signal: AbortSignal): Promise<Answer> {
     const digest = sha256Hex(JSON.stringify(question));
     const deaths = this.#deathsAt(digest);
@@ -205,6 +214,7 @@ export class ChildEngines {
       loaded: new Map(),
       overdue: new Set(),
       startedMs: performance.now(),
+      endedMs: undefined,
     };
     this.#life = life;
     child.once('error', () => this.#died(life, 'could not be started'));
@@ -231,6 +241,7 @@ export class ChildEngines {
     const wanted = this.#options.models.find((model) => model.name === name);
     if (wanted?.sha256 !== facts.model.sha256) return;
     life.loaded.set(name, facts);
+    this.#lastLife = life;
     this.#engines.set(name, new ChildEngine(this, facts));
     this.#onLoad(name);
   }
@@ -238,15 +249,14 @@ export class ChildEngines {
   #died(life: Life, how: string): void {
     if (this.#life !== life) return;
     this.#life = undefined;
+    life.endedMs = performance.now();
     life.channel.close();
     for (const [call, { digest, reject }] of life.pending) {
       if (life.overdue.size === 0 || life.overdue.has(call)) this.#suspect(digest);
       reject(new CodedError('engine_died', `The process that computes again ended (${how}).`));
     }
     if (this.#isClosed) return;
-    if (performance.now() - life.startedMs > STEADY_MS) this.#failures = 0;
-    this.#failures += 1;
-    const pauseMs = growingPause(this.#failures);
+    const pauseMs = this.#pauses.after(life.endedMs - life.startedMs);
     this.#options.logger.warn(
       { how, inHand: life.pending.size, pauseMs },
       'the process that computes again has ended and is started again',

@@ -52,7 +52,9 @@ const Margin = z
 const ENGINE_FAILURES = ['engine_error', 'engine_refused', 'engine_overloaded'] as const;
 const LOAD_FAILURES = ['engine_away', 'engine_unfit', 'model_file_unfit', 'key_file_unfit'] as const;
 
-/** What the child says. It has read what strangers wrote: nothing of it is believed but what is of this form. */
+/**
+ * What the child says. It has read what strangers wrote: nothing of it is believed but what is of this form.
+ */
 export const EngineReport = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('loaded'),

@@ -14,8 +14,8 @@ export class FrameChannel {
   #length = 0;
 
   /**
-   * `onMessage` gets what the other side sent, parsed as JSON and no further. `onEnd` is called once, when the
-   * other side has gone or has sent what is no message.
+   * `onMessage` gets what the other side sent, parsed as JSON and no further. `onEnd` is called once, when
+   * the other side has gone or has sent what is no message.
    */
   constructor(stream: Duplex, maxBytes: number, onMessage: (message: unknown) => void, onEnd: () => void) {
     this.#stream = stream;

@@ -1,7 +1,9 @@
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD } from '@nestjs/core';
 import { Redis } from 'ioredis';
+import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
+import { StuckJobs } from '../../core/jobs/stuck-jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
@@ -84,6 +86,11 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
       useFactory: (redis: Redis, keys: RedisKeys, { catalog, keyringFile }: ServiceFiles) =>
         new Directory({ redis, keys, catalog, keyring: keyringFile }),
       inject: [Redis, RedisKeys, ServiceFiles],
+    },
+    {
+      provide: StuckJobs,
+      useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader) => new StuckJobs(redis, keys, reader),
+      inject: [Redis, RedisKeys, JobReader],
     },
     {
       provide: Responses,

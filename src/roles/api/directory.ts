@@ -105,6 +105,7 @@ export class Directory {
     kept: number;
     unentered: number;
     unsettled: number;
+    stuck: number;
     waiting: { model: string; pool: string; jobs: number }[];
   }> {
     const models = this.#catalog.all();
@@ -114,13 +115,14 @@ export class Directory {
       .zcard(this.#keys.open)
       .zcard(this.#keys.ended)
       .zcount(this.#keys.ended, `(${cursor}`, '+inf')
-      .zcard(this.#keys.payments);
+      .zcard(this.#keys.payments)
+      .zcard(this.#keys.aside);
     const pools = this.#catalog.pools();
     for (const pool of pools) pipeline.xlen(this.#keys.attest(pool));
     for (const model of models)
       pipeline.zcard(`${this.#keys.poolQueues(model.pool)}:${queueName(model.pool, model.name)}:prioritized`);
     // A key of a pool that its workers have spoilt counts as empty, until the attestor has made it anew.
-    const [open, kept, unentered, unsettled, ...rest] = ((await pipeline.exec()) ?? []).map(([error, value]) =>
+    const [open, kept, unentered, unsettled, stuck, ...rest] = ((await pipeline.exec()) ?? []).map(([error, value]) =>
       error === null ? Number(value) : 0,
     );
     const waiting = rest.slice(pools.length);
@@ -130,6 +132,7 @@ export class Directory {
       kept: kept ?? 0,
       unentered: unentered ?? 0,
       unsettled: unsettled ?? 0,
+      stuck: stuck ?? 0,
       waiting: models.map((model, index) => ({ model: model.name, pool: model.pool, jobs: waiting[index] ?? 0 })),
     };
   }

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { BullRegistrar } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import type { Redis } from 'ioredis';
+import type { AsideSchedule } from '../../core/confirmation/aside-schedule.ts';
 import type { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import type { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import type { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
@@ -41,6 +42,7 @@ interface AttestorParts {
   readonly hardware: HardwareSessions | undefined;
   readonly intakes: Intakes;
   readonly sweep: Sweep;
+  readonly asideSchedule: AsideSchedule;
   readonly keeper: PoolKeeper;
   readonly strays: Strays;
   readonly processor: RecomputeProcessor | undefined;
@@ -73,6 +75,7 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
       hardware,
       intakes,
       sweep,
+      asideSchedule,
       keeper,
       strays,
       processor,
@@ -88,6 +91,7 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
     hardware?.start();
     intakes.start();
     sweep.start();
+    asideSchedule.start();
     keeper.start();
     strays.start();
     registrar.register();
@@ -100,7 +104,8 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   /** Finishes the batch in hand and leaves; what it has not acknowledged is another attestor's. */
   async beforeApplicationShutdown(): Promise<void> {
-    const { sequencer, enrolled, hardware, intakes, sweep, keeper, strays, processor, presence, engines } = this.#parts;
+    const { sequencer, enrolled, hardware, intakes, sweep, asideSchedule, keeper, strays, processor } = this.#parts;
+    const { presence, engines } = this.#parts;
     enrolled.stop();
     for (const stopped of [
       () => this.#drawing.stop(),
@@ -109,6 +114,7 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
       () => keeper.stop(),
       () => strays.stop(),
       () => sweep.stop(),
+      () => asideSchedule.stop(),
       () => intakes.stop(),
       () => processor?.worker.close(),
       () => sequencer.stop(),

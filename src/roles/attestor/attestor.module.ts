@@ -3,6 +3,8 @@ import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { Equipment } from '../../core/attestation/methods/equipment.ts';
 import { Collateral, readCollateralSources } from '../../core/attestation/tee/tee-collateral.ts';
+import { Aside } from '../../core/confirmation/aside.ts';
+import { AsideSchedule } from '../../core/confirmation/aside-schedule.ts';
 import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
@@ -209,10 +211,15 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
   return [
     Rulings,
     {
+      provide: Aside,
+      useFactory: (redis: Redis, keys: RedisKeys) => new Aside(redis, keys, logger),
+      inject: [Redis, RedisKeys],
+    },
+    {
       provide: Decisions,
-      useFactory: (judge: Judge, rulings: Rulings, sequencer: Sequencer, recomputations: RecomputeQueue) =>
-        new Decisions({ judge, rulings, sequencer, recomputations, logger }),
-      inject: [Judge, Rulings, Sequencer, RecomputeQueue],
+      useFactory: (judge: Judge, rulings: Rulings, sequencer: Sequencer, queue: RecomputeQueue, aside: Aside) =>
+        new Decisions({ judge, rulings, sequencer, recomputations: queue, aside }),
+      inject: [Judge, Rulings, Sequencer, RecomputeQueue, Aside],
     },
     {
       provide: Intakes,
@@ -238,15 +245,22 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
     {
       provide: RecomputeProcessor,
       // Without an engine nothing is computed again here.
-      useFactory: (engines: ChildEngines, redis: Redis, keys: RedisKeys, judge: Judge, decisions: Decisions) =>
+      useFactory: (
+        engines: ChildEngines,
+        redis: Redis,
+        keys: RedisKeys,
+        judge: Judge,
+        decisions: Decisions,
+        aside: Aside,
+      ) =>
         engines.models.length === 0
           ? undefined
           : RecomputeProcessor.with(
               { ...redisOptions(redisAccess(config, 'attestor'), 'patient') },
               config.COUNTERSIGN_RECOMPUTE_CONCURRENCY,
-              { redis, keys, judge, decisions, logger },
+              { redis, keys, judge, decisions, aside, logger },
             ),
-      inject: [ChildEngines, Redis, RedisKeys, Judge, Decisions],
+      inject: [ChildEngines, Redis, RedisKeys, Judge, Decisions, Aside],
     },
   ];
 }
@@ -265,6 +279,12 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
       useFactory: (redis: Redis, keys: RedisKeys) =>
         new Strays({ redis, keys, pools: files.catalog.pools(), queues: files.catalog.queues(), logger }),
       inject: [Redis, RedisKeys],
+    },
+    {
+      provide: AsideSchedule,
+      useFactory: (redis: Redis, keys: RedisKeys, aside: Aside, decisions: Decisions) =>
+        new AsideSchedule({ redis, keys, aside, decisions, logger }),
+      inject: [Redis, RedisKeys, Aside, Decisions],
     },
     {
       provide: Sweep,
@@ -307,6 +327,26 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
   };
 }
 
+/** What the lifecycle starts and stops, in the order of its factory's parameters. */
+const LIFECYCLE_PARTS = [
+  Redis,
+  RedisKeys,
+  BlobFolders,
+  ChildEngines,
+  Sequencer,
+  EnrolledWorkers,
+  AuditDraws,
+  HardwareSessions,
+  Intakes,
+  Sweep,
+  AsideSchedule,
+  PoolKeeper,
+  Strays,
+  RecomputeProcessor,
+  AttestorPresence,
+  BullRegistrar,
+] as const;
+
 function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider {
   return {
     provide: AttestorLifecycle,
@@ -321,6 +361,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       hardware: HardwareSessions | undefined,
       intakes: Intakes,
       sweep: Sweep,
+      asideSchedule: AsideSchedule,
       keeper: PoolKeeper,
       strays: Strays,
       processor: RecomputeProcessor | undefined,
@@ -338,6 +379,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
         hardware,
         intakes,
         sweep,
+        asideSchedule,
         keeper,
         strays,
         processor,
@@ -348,22 +390,6 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
         files,
         logger,
       }),
-    inject: [
-      Redis,
-      RedisKeys,
-      BlobFolders,
-      ChildEngines,
-      Sequencer,
-      EnrolledWorkers,
-      AuditDraws,
-      HardwareSessions,
-      Intakes,
-      Sweep,
-      PoolKeeper,
-      Strays,
-      RecomputeProcessor,
-      AttestorPresence,
-      BullRegistrar,
-    ],
+    inject: [...LIFECYCLE_PARTS],
   };
 }

@@ -9,8 +9,8 @@ const INHERITED = ['PATH', 'HOME', 'LD_LIBRARY_PATH', 'CUDA_VISIBLE_DEVICES', 'T
 
 /**
  * The attestor's own engines, in a child process without keys: of the models named (comma-separated; `none`
- * for no model), or of all that repeat themselves or can be replayed. Throws CodedError `config_invalid` where
- * a named model is neither, or not there, and those of a model that cannot be loaded.
+ * for no model), or of all that repeat themselves or can be replayed. Throws CodedError `config_invalid`
+ * where a named model is neither, or not there, and those of a model that cannot be loaded.
  */
 export function loadReferences(catalog: Catalog, config: AttestorConfig, logger: Logger): Promise<ChildEngines> {
   const models = referenceModels(catalog, config.COUNTERSIGN_RECOMPUTE_MODELS);
