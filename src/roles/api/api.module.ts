@@ -7,6 +7,7 @@ import { StuckJobs } from '../../core/jobs/stuck-jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
@@ -83,9 +84,9 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
     },
     {
       provide: Directory,
-      useFactory: (redis: Redis, keys: RedisKeys, { catalog, keyringFile }: ServiceFiles) =>
-        new Directory({ redis, keys, catalog, keyring: keyringFile }),
-      inject: [Redis, RedisKeys, ServiceFiles],
+      useFactory: (redis: Redis, keys: RedisKeys, { catalog, keyringFile }: ServiceFiles, gate: StorageGate) =>
+        new Directory({ redis, keys, catalog, keyring: keyringFile, gate }),
+      inject: [Redis, RedisKeys, ServiceFiles, StorageGate],
     },
     {
       provide: StuckJobs,
