@@ -59,6 +59,13 @@ module.exports = {
       to: { path: '^src/(roles/attestor|core/confirmation)/', reachable: true },
     },
     {
+      name: 'attestor-computes-in-its-child',
+      severity: 'error',
+      comment: 'Native code on what strangers wrote must not run beside the keys that sign verdicts.',
+      from: { path: '^src/roles/attestor/main\\.ts$' },
+      to: { path: '^src/core/engines/load-engine\\.ts$', reachable: true },
+    },
+    {
       name: 'folders-do-not-import-each-other',
       severity: 'error',
       scope: 'folder',

@@ -222,6 +222,7 @@ export async function openAdmission(arena, model) {
   const { BlobFolders } = await dist('ground/blobs/blob-folders.js');
   const { Catalog, CatalogModel } = await dist('core/catalog/catalog.js');
   const { createLogger } = await dist('ground/logging/logger.js');
+  const { StorageGate } = await dist('ground/redis/storage-gate.js');
   const { PriceTable } = await dist('surfaces/ledger/price-table.js');
   const { Webhooks } = await dist('surfaces/webhooks/webhook.store.js');
   const { RateLimits } = await dist('surfaces/tenants/rate-limits.js');
@@ -231,6 +232,7 @@ export async function openAdmission(arena, model) {
   const admission = new Admission({
     redis,
     keys,
+    gate: new StorageGate(redis, { share: 0.9 }),
     queues: new PoolQueues(redis, keys, queues),
     reader: new JobReader(redis, keys, keys.open),
     blobs: new BlobFolders(`${arena.folder}/blobs`),

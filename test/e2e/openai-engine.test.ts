@@ -179,8 +179,11 @@ async function failure(promise: Promise<unknown>): Promise<string> {
     });
     expect(JSON.parse(shaped.choices[0]?.message.content ?? '')).toEqual({ ok: expect.any(Boolean) });
     server.process.kill('SIGKILL');
-    const orphan = await client.run({ model: name, task: 'completion', input: { prompt: 'x' }, attempts: 2 });
-    expect([orphan.state, orphan.reason?.code, orphan.attempts.length]).toEqual(['failed', 'attempts_exhausted', 2]);
+    // Without its server the model is away, and a job waits for it: at most the first attempt finds that out.
+    const question = { model: name, task: 'completion', input: { prompt: 'x' } };
+    const orphan = await client.run({ ...question, attempts: 2, deadline_ms: 8_000 });
+    expect(orphan.state).toBe('expired');
+    expect(orphan.attempts.length).toBeLessThan(2);
   });
 });
 

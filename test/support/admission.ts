@@ -2,6 +2,7 @@ import { Admission } from '../../src/surfaces/admission/admission.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
 import { poolQueues } from './queues.ts';
+import { StorageGate } from '../../src/ground/redis/storage-gate.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
 import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
@@ -18,6 +19,7 @@ export function admissionTo(server: TestRedis): Admission {
   return new Admission({
     redis,
     keys,
+    gate: new StorageGate(redis, { share: 0.9 }),
     queues: poolQueues(redis, keys),
     reader: new JobReader(redis, keys, keys.open),
     blobs: new BlobFolders(server.folder),

@@ -256,8 +256,8 @@ export class Pipeline implements AsyncDisposable {
   }
 
   /** Starts a built role and waits for its ready line; rejects with what it said where it ends instead. */
-  async run(name: string, role: string, env: Env): Promise<Role> {
-    const started = this.launch(name, role, env);
+  async run(name: string, role: string, env: Env, dist = this.dist): Promise<Role> {
+    const started = this.launch(name, role, env, dist);
     const ready = new Promise<Record<string, unknown>>((resolve) => {
       if (started.process.stdout) {
         createInterface({ input: started.process.stdout }).on('line', (line) => {
@@ -276,8 +276,8 @@ export class Pipeline implements AsyncDisposable {
     return running;
   }
 
-  launch(name: string, role: string, env: Env): Omit<Role, 'facts'> {
-    const child = spawn(process.execPath, [join(this.dist, 'roles', role, 'main.js')], {
+  launch(name: string, role: string, env: Env, dist = this.dist): Omit<Role, 'facts'> {
+    const child = spawn(process.execPath, [join(dist, 'roles', role, 'main.js')], {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -40,6 +40,11 @@ export const Announcement = z.object({
       }),
     )
     .max(200),
+  /** Models that it does not serve for now, and why: their servers are away. */
+  away: z
+    .array(z.object({ name: z.string().max(64), why: z.string().max(200) }))
+    .max(200)
+    .optional(),
   state: z.enum(['consuming', 'draining']),
   inFlight: z.number().int().min(0).max(100_000),
   /** Why an attestor confirms nothing now. */

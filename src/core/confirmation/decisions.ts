@@ -1,6 +1,5 @@
-import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import type { Aside } from './aside.ts';
 import type { CaseFile } from './case-file.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { Judge, Judged, Judgement } from './judge.ts';
@@ -15,50 +14,56 @@ interface DecisionParts {
   readonly sequencer: Sequencer;
   readonly recomputations: RecomputeQueue;
   readonly sealer: Sealer;
-  readonly logger: Logger;
+  readonly aside: Aside;
 }
 
 /** What became of cases that were judged. */
 export interface Outcome {
   /** Cases in which the claimant has signed nothing that is stored. */
   readonly ignored: readonly CaseFile[];
-  /** Cases that could not be judged now, each for a reason of its own; they come again. */
-  readonly failed: readonly CaseFile[];
+  /** Cases that wait for the slower methods, or were put aside; they come again by themselves. */
+  readonly pending: readonly CaseFile[];
 }
 
 /**
  * Judges cases and applies what comes of it, by the same code for what was announced and for what was found.
- * Each case is judged by itself: one that fails holds up no other. Any number of callers at once.
+ * Each case is judged by itself: one that fails is put aside and holds up no other. Any number of callers at
+ * once.
  */
 export class Decisions {
   readonly #parts: DecisionParts;
-  readonly #warn: (error: unknown) => void;
 
   constructor(parts: DecisionParts) {
     this.#parts = parts;
-    this.#warn = rateLimited(5_000, (error, suppressed) =>
-      parts.logger.warn({ suppressed }, `a case cannot be judged now: ${messageOf(error).slice(0, 300)}`),
-    );
   }
 
   /**
-   * Judges cases and decides them, or hands them to the slower methods. While the log takes no entries,
-   * nothing is judged.
+   * Judges cases and decides them, or hands them to the slower methods. Those that are aside are passed over:
+   * they come at the time of their next try. Throws while the log takes no entries: nothing is judged then.
    */
   async judge(files: readonly CaseFile[]): Promise<Outcome> {
-    if (!this.#parts.sequencer.hasRoom()) return { ignored: [], failed: files };
+    return this.judgeAgain(await this.#parts.aside.without(files));
+  }
+
+  /** As `judge`, for cases whose next try it is. */
+  async judgeAgain(files: readonly CaseFile[]): Promise<Outcome> {
+    if (!this.#parts.sequencer.hasRoom()) throw new Error('The log takes no entries now; nothing is judged.');
     const judgements = await Promise.all(
-      files.map(async (file): Promise<{ file: CaseFile; judgement: Judgement | undefined }> => {
-        try {
-          return { file, judgement: await this.#parts.judge.judgeQuickly(file) };
-        } catch (error) {
-          this.#warn(error);
-          return { file, judgement: undefined };
-        }
-      }),
+      files.map(
+        async (file): Promise<{ file: CaseFile; judgement: Judgement } | { file: CaseFile; error: unknown }> => {
+          try {
+            return { file, judgement: await this.#parts.judge.judgeQuickly(file) };
+          } catch (error) {
+            return { file, error };
+          }
+        },
+      ),
     );
     crashPoint('attestor.after-checks');
-    const slow = judgements.filter(({ judgement }) => judgement?.kind === 'slow');
+    const failed = judgements.flatMap((one) => ('error' in one ? [{ id: one.file.id, error: one.error }] : []));
+    await this.#parts.aside.put(failed);
+    const judged = judgements.flatMap((one) => ('judgement' in one ? [one] : []));
+    const slow = judged.filter(({ judgement }) => judgement.kind === 'slow');
     if (slow.length > 0) {
       await this.#parts.recomputations.add(
         RECOMPUTE_QUEUE,
@@ -70,10 +75,10 @@ export class Decisions {
         })),
       );
     }
-    await this.decide(judgements.flatMap(({ judgement }) => (isDecided(judgement) ? [judgement] : [])));
+    await this.decide(judged.flatMap(({ judgement }) => (isDecided(judgement) ? [judgement] : [])));
     return {
-      ignored: judgements.flatMap(({ file, judgement }) => (judgement?.kind === 'ignored' ? [file] : [])),
-      failed: judgements.flatMap(({ file, judgement }) => (judgement === undefined ? [file] : [])),
+      ignored: judged.flatMap(({ file, judgement }) => (judgement.kind === 'ignored' ? [file] : [])),
+      pending: judgements.flatMap((one) => ('error' in one || one.judgement.kind === 'slow' ? [one.file] : [])),
     };
   }
 
@@ -102,8 +107,8 @@ export class Decisions {
   }
 }
 
-function isDecided(judgement: Judgement | undefined): judgement is Judged {
-  return judgement?.kind === 'rule' || judgement?.kind === 'confirmed';
+function isDecided(judgement: Judgement): judgement is Judged {
+  return judgement.kind === 'rule' || judgement.kind === 'confirmed';
 }
 
 /** The end of a job that somebody asked to stop and that nobody runs. */

@@ -128,8 +128,8 @@ export class Intake {
   async #finish(entries: readonly Entry[]): Promise<void> {
     try {
       crashPoint('attestor.before-read');
-      const failed = await this.#handle(entries);
-      await this.#acknowledge(entries.filter(({ ref }) => ref === undefined || !failed.has(ref.id)));
+      await this.#handle(entries);
+      await this.#acknowledge(entries);
       crashPoint('attestor.after-ack');
     } catch (error) {
       if (!this.#isStopped()) await this.#recover(error);
@@ -149,8 +149,8 @@ export class Intake {
     return this.#stopped;
   }
 
-  /** Returns the jobs that could not be handled now. */
-  async #handle(entries: readonly Entry[]): Promise<ReadonlySet<string>> {
+  /** What cannot be judged now is put aside and comes again from there. */
+  async #handle(entries: readonly Entry[]): Promise<void> {
     const { redis, keys, enrolled, decisions } = this.#parts;
     const ours = entries.flatMap(({ kind, ref }) => (ref === undefined ? [] : [{ kind, ref }]));
     const files = await readCases(
@@ -176,8 +176,7 @@ export class Intake {
       }
     });
     await decisions.rule(rulings);
-    const { failed } = await decisions.judge(toJudge);
-    return new Set(failed.map(({ id }) => id));
+    await decisions.judge(toJudge);
   }
 
   /** Entries of others that stopped half-way, else new ones. */
@@ -197,7 +196,6 @@ export class Intake {
   }
 
   async #acknowledge(entries: readonly Entry[]): Promise<void> {
-    if (entries.length === 0) return;
     const { redis, stream } = this.#parts;
     const ids = entries.map(({ entryId }) => entryId);
     await redis

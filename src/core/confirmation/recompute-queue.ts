@@ -3,7 +3,7 @@ import { FairQueues, type DeliveryOptions } from '../../ground/bull/fair-queues.
 /** The attestor's own queue; workers cannot touch it. */
 export const RECOMPUTE_QUEUE = 'attestation';
 
-/** A recomputation that failed is tried again; after that, the sweep brings the case back. */
+/** A recomputation that failed is tried again; after that, the case is put aside. */
 export const RECOMPUTE_DELIVERY: DeliveryOptions = {
   removeOnComplete: true,
   removeOnFail: true,

@@ -5,6 +5,7 @@ import { CONSUMER_OPTIONS } from '../../ground/bull/consumer.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import type { Aside } from './aside.ts';
 import { readCases } from './case-file.ts';
 import type { Decisions } from './decisions.ts';
 import type { Judge } from './judge.ts';
@@ -15,6 +16,7 @@ interface RecomputeParts {
   readonly keys: RedisKeys;
   readonly judge: Judge;
   readonly decisions: Decisions;
+  readonly aside: Aside;
   readonly logger: Logger;
 }
 
@@ -44,13 +46,25 @@ export class RecomputeProcessor extends WorkerHost {
     return new ConfiguredProcessor(parts);
   }
 
+  /** What fails again and again is put aside; where even that fails, the sweep brings the case back. */
   async process(job: Job<Recomputation>): Promise<null> {
+    const { aside } = this.#parts;
+    try {
+      await this.#judge(job);
+      await aside.remove([job.data.id]);
+    } catch (error) {
+      if (job.attemptsMade + 1 < (job.opts.attempts ?? 1)) throw error;
+      await aside.put([{ id: job.data.id, error }]);
+    }
+    return null;
+  }
+
+  async #judge(job: Job<Recomputation>): Promise<void> {
     const { redis, keys, judge, decisions } = this.#parts;
     const [file] = await readCases(redis, keys, [job.data]);
-    if (file === undefined || file.ended || file.phase !== 'attesting' || file.epoch !== file.currentEpoch) return null;
+    if (file === undefined || file.ended || file.phase !== 'attesting' || file.epoch !== file.currentEpoch) return;
     const judged = await judge.judgeFully(file);
     if (judged !== undefined) await decisions.decide([judged]);
-    return null;
   }
 
   @OnWorkerEvent('error')

@@ -82,8 +82,11 @@ export class EmbedEngine implements Engine {
     if (work.task !== 'embedding')
       throw new EngineError('engine_refused', 'This model embeds; it does not write text.');
     const { texts } = INPUTS.embedding.parse(input);
-    signal.throwIfAborted();
-    const embeddings = await Promise.all(texts.map((text) => this.#embed(text)));
+    const embeddings: number[][] = [];
+    for (let at = 0; at < texts.length; at += PASS) {
+      signal.throwIfAborted();
+      embeddings.push(...(await Promise.all(texts.slice(at, at + PASS).map((text) => this.#embed(text)))));
+    }
     signal.throwIfAborted();
     return {
       output: JSON.stringify({ embeddings }),

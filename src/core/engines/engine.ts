@@ -65,7 +65,12 @@ export interface Engine {
    * Usage by the model's own tokenizer, without a run: exact of the input, and of the answer what its text
    * has at least where it is written in the fewest tokens.
    */
-  recount?(work: Work, input: unknown, output: string): Usage;
+  recount?(work: Work, input: unknown, output: string): Usage | Promise<Usage>;
+  /**
+   * Resolves when the server on which it stands has shown of late that it is there, and throws where it is
+   * away. Engines of this process have none.
+   */
+  probe?(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import type { LlamaContext, LlamaModel, Token } from 'node-llama-cpp';
+import type {
+  ControlledEvaluateInputItem,
+  LlamaContext,
+  LlamaContextSequence,
+  LlamaModel,
+  Token,
+} from 'node-llama-cpp';
 import { z } from 'zod';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { INPUTS, OUTPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
@@ -10,6 +16,9 @@ import { ENTRY_FIELDS, defineEngine } from './engine-kind.ts';
 import { packageIdentity } from './package-digest.ts';
 import { SeededDraws } from './seeded-draws.ts';
 import { Transcript } from './transcript.ts';
+
+/** Tokens between two looks at the signal: what llama.cpp evaluates at once by default. */
+const PIECE_TOKENS = 512;
 
 /**
  * Any GGUF file, in this process, through node-llama-cpp. Threads are set explicitly: the default can be a
@@ -170,14 +179,14 @@ export class LlamaEngine implements Engine {
     try {
       const claimed = [...tokens] as Token[];
       const isEnded = transcript.finished === undefined;
-      const drawn = await this.#pass(work, prompt, isEnded ? claimed : claimed.slice(0, -1), undefined);
-      signal.throwIfAborted();
+      const drawn = await this.#pass(work, prompt, isEnded ? claimed : claimed.slice(0, -1), undefined, signal);
       const last = drawn[claimed.length]?.next.token;
       // The answer that goes on no further, without a stop text and below its length, must end because the
       // model ended it.
       if (isEnded) claimed.push(last != null && this.#model.isEogToken(last) ? last : this.#endToken());
       const missed = claimed.flatMap((token, at) => (drawn[at]?.next.token === token ? [] : [at]));
-      const measured = missed.length === 0 ? [] : await this.#pass(work, prompt, claimed.slice(0, -1), new Set(missed));
+      const measured =
+        missed.length === 0 ? [] : await this.#pass(work, prompt, claimed.slice(0, -1), new Set(missed), signal);
       const draws = new SeededDraws(work.params.seed);
       const margins = claimed.map((token, at) => {
         const draw = draws.next();
@@ -202,19 +211,28 @@ export class LlamaEngine implements Engine {
 
   /**
    * For each place of the answer up to the one after these tokens: the token that the sampler draws, or all
-   * probabilities where wanted.
+   * probabilities where wanted. It stops after the piece in which the signal is aborted.
    */
-  async #pass(work: Work, prompt: readonly Token[], before: readonly Token[], wanted: ReadonlySet<number> | undefined) {
+  async #pass(
+    work: Work,
+    prompt: readonly Token[],
+    before: readonly Token[],
+    wanted: ReadonlySet<number> | undefined,
+    signal: AbortSignal,
+  ) {
     const options = samplingOf(work);
     const generateNext = wanted === undefined ? { token: true, options } : { probabilities: true, options };
     const sequence = this.#context.getSequence();
     try {
-      const found = await sequence.controlledEvaluate(
-        [...prompt, ...before].map((token, index) => {
-          const at = index - prompt.length + 1;
-          return at < 0 || (wanted !== undefined && !wanted.has(at)) ? token : [token, { generateNext }];
-        }),
-      );
+      const all = [...prompt, ...before].map((token, index): ControlledEvaluateInputItem => {
+        const at = index - prompt.length + 1;
+        return at < 0 || (wanted !== undefined && !wanted.has(at)) ? token : [token, { generateNext }];
+      });
+      const found: Awaited<ReturnType<LlamaContextSequence['controlledEvaluate']>> = [];
+      for (let at = 0; at < all.length; at += PIECE_TOKENS) {
+        signal.throwIfAborted();
+        found.push(...(await sequence.controlledEvaluate(all.slice(at, at + PIECE_TOKENS))));
+      }
       return found.slice(prompt.length - 1);
     } finally {
       await sequence.dispose();

@@ -2,7 +2,7 @@ import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { Params } from '../../proof/receipts/statements.ts';
 import type { Task } from '../../proof/receipts/fields.ts';
-import { runToEnd, type Engine } from './engine.ts';
+import { EngineError, runToEnd, type Engine } from './engine.ts';
 import type { EngineModel } from './engine-kind.ts';
 
 const SELF_CHECK_MS = 60_000;
@@ -16,7 +16,8 @@ const SELF_CHECK_INPUT = {
 
 /**
  * The engine of a catalog entry, loaded and proven: it answers each task it is offered for, and an engine
- * that says it repeats itself does. Throws CodedError `engine_unfit` or `model_file_unfit`.
+ * that says it repeats itself does. Throws CodedErrors `engine_unfit`, `model_file_unfit`, and `engine_away`
+ * where its server does not answer.
  */
 export async function loadEngine(model: EngineModel): Promise<Engine> {
   let engine: Engine | undefined;
@@ -27,10 +28,20 @@ export async function loadEngine(model: EngineModel): Promise<Engine> {
   } catch (cause) {
     await engine?.close();
     if (cause instanceof CodedError) throw cause;
+    if (engine?.probe !== undefined && isOfServer(cause))
+      throw new CodedError('engine_away', `The server of ${model.name} does not answer: ${messageOf(cause)}`, {
+        cause,
+      });
     throw new CodedError('engine_unfit', `The engine ${model.engine} cannot run ${model.name}: ${messageOf(cause)}`, {
       cause,
     });
   }
+}
+
+/** Whether an error is of a server at this moment, and not of its model. */
+function isOfServer(error: unknown): boolean {
+  if (error instanceof EngineError) return error.code !== 'engine_refused';
+  return error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError');
 }
 
 async function selfCheck(engine: Engine, task: Task): Promise<void> {

@@ -1,13 +1,16 @@
 import { z } from 'zod';
 import { readSecretFile } from '../../ground/keys/key-file.ts';
 import type { Secret } from '../../ground/config/secret.ts';
-import { messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
+import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { FEATURES, INPUTS, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import { EngineError, type Engine, type EngineResult, type FinishReason, type Replay, type Work } from './engine.ts';
 import { ENTRY_FIELDS, defineEngine } from './engine-kind.ts';
 import { PromptLogprobs, greedyMargin, isLikelyEnd, surprise } from './prompt-logprobs.ts';
 import { stopAt } from './transcript.ts';
+
+/** A server that has answered within this time is not asked again whether it is there. */
+const SEEN_MS = 500;
 
 export interface OpenAiOptions {
   readonly name: string;
@@ -74,6 +77,8 @@ export class OpenAiEngine implements Engine {
   readonly replay?: NonNullable<Engine['replay']>;
   readonly #options: OpenAiOptions;
   readonly #apiKey: Secret | undefined;
+  /** When (ms of this process) the server last showed that it is there. */
+  #seenMs = -Infinity;
 
   private constructor(options: OpenAiOptions, served: string) {
     this.identity = { name: 'openai', version: '1', sha256: sha256Hex(served) };
@@ -86,14 +91,17 @@ export class OpenAiEngine implements Engine {
     this.#apiKey = options.apiKeyFile === undefined ? undefined : readSecretFile(options.apiKeyFile);
   }
 
-  /** Asks the server for its models, so that a wrong address or model is found before the first job. */
+  /**
+   * Asks the server for its models, so that a wrong address or model is found before the first job. Throws
+   * EngineError where the server refuses, and CodedError `engine_away` where it does not answer.
+   */
   static async connect(options: OpenAiOptions): Promise<OpenAiEngine> {
     const engine = new OpenAiEngine(options, options.remoteModel);
-    const response = await engine.#send(
-      '/v1/models',
-      undefined,
-      AbortSignal.timeout(Math.min(options.timeoutMs, 10_000)),
-    );
+    const timeout = AbortSignal.timeout(Math.min(options.timeoutMs, 10_000));
+    const response = await engine.#send('/v1/models', undefined, timeout).catch((cause: unknown) => {
+      if (cause instanceof EngineError && cause.code === 'engine_refused') throw cause;
+      throw engine.#away(cause);
+    });
     const body = z
       .object({ data: z.array(z.object({ id: z.string() })) })
       .safeParse(await response.json().catch(() => undefined));
@@ -115,6 +123,7 @@ export class OpenAiEngine implements Engine {
     } catch (cause) {
       signal.throwIfAborted();
       if (cause instanceof EngineError) throw cause;
+      this.#seenMs = -Infinity;
       const what = timeout.aborted
         ? `did not answer within ${this.#options.timeoutMs} ms`
         : `broke off: ${messageOf(cause).slice(0, 150)}`;
@@ -122,8 +131,26 @@ export class OpenAiEngine implements Engine {
     }
   }
 
+  async probe(signal: AbortSignal): Promise<void> {
+    if (performance.now() - this.#seenMs < SEEN_MS) return;
+    try {
+      const response = await this.#send('/v1/models', undefined, signal);
+      await response.body?.cancel();
+    } catch (cause) {
+      throw this.#away(cause);
+    }
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
+  }
+
+  #away(cause: unknown): CodedError {
+    const { name, baseUrl } = this.#options;
+    const reason = systemCodeOf(cause instanceof Error ? cause.cause : undefined) ?? messageOf(cause);
+    return new CodedError('engine_away', `The server of ${name} at ${originOf(baseUrl)} does not answer: ${reason}`, {
+      cause,
+    });
   }
 
   async *#generate(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
@@ -295,7 +322,11 @@ export class OpenAiEngine implements Engine {
       if (!isClosedConnection(error)) throw error;
       return fetch(url, request);
     });
-    if (response.ok) return response;
+    if (response.ok) {
+      this.#seenMs = performance.now();
+      return response;
+    }
+    if (response.status >= 500) this.#seenMs = -Infinity;
     const detail = (await response.text().catch(() => '')).slice(0, 150);
     const message = `The inference server answered ${response.status}: ${detail}`;
     if (response.status === 429 || response.status === 503) throw new EngineError('engine_overloaded', message);

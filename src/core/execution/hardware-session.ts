@@ -11,7 +11,6 @@ import {
   type TeeSession,
 } from '../attestation/tee/tee-session.ts';
 import { workerBinding } from '../attestation/tee/worker-binding.ts';
-import type { Engine } from '../engines/engine.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
@@ -46,7 +45,7 @@ export class HardwareSession {
     keys: RedisKeys;
     pool: string;
     key: SigningKey;
-    engines: readonly Engine[];
+    models: readonly { readonly name: string; readonly sha256: string }[];
     command: string;
     logger: Logger;
   }) {
@@ -54,7 +53,7 @@ export class HardwareSession {
     this.#keys = parts.keys;
     this.#pool = parts.pool;
     this.#key = parts.key;
-    this.#models = parts.engines.map(({ model: { name, sha256 } }) => ({ name, sha256 }));
+    this.#models = parts.models.map(({ name, sha256 }) => ({ name, sha256 }));
     this.#command = parts.command;
     this.#logger = parts.logger;
     const failed = (error: unknown) =>

@@ -5,33 +5,45 @@ import type { QueuedJob } from '../../ground/bull/fair-queues.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { queueName } from '../../ground/redis/keys.ts';
-import type { Engine } from '../engines/engine.ts';
+import type { EngineModel } from '../engines/engine-kind.ts';
+import type { LoadedEngines } from '../engines/loaded-engines.ts';
 import { isJobId } from '../jobs/job-id.ts';
-import type { JobRunner } from './job-runner.ts';
+import type { JobRunner, Outcome } from './job-runner.ts';
+
+const GIVEN_BACK: Outcome = { kind: 'later', afterMs: 1_000 };
 
 /** Takes deliveries of one model from BullMQ and hands them to the runner. */
 export class PoolConsumer extends WorkerHost {
+  /** The model whose deliveries it takes. */
+  readonly model: string;
   readonly #runner: JobRunner;
-  readonly #engine: Engine;
+  readonly #engines: LoadedEngines;
   readonly #warn: (error: unknown) => void;
 
-  constructor(runner: JobRunner, engine: Engine, logger: Logger) {
+  constructor(model: string, runner: JobRunner, engines: LoadedEngines, logger: Logger) {
     super();
+    this.model = model;
     this.#runner = runner;
-    this.#engine = engine;
+    this.#engines = engines;
     this.#warn = rateLimited(5_000, (error, suppressed) =>
       logger.warn({ suppressed }, `queue: ${messageOf(error).slice(0, 300)}`),
     );
   }
 
   /**
-   * A consumer of the queue of this engine's model. Nest reads a queue's name and its options off a class,
-   * and both are known when the engine is loaded: each queue gets a class of its own.
+   * A consumer of the queue of this model. Nest reads a queue's name and its options off a class, and both
+   * come from the catalog: each queue gets a class of its own.
    */
-  static of(pool: string, concurrency: number, runner: JobRunner, engine: Engine, logger: Logger): PoolConsumer {
+  static of(
+    { pool, name }: EngineModel,
+    concurrency: number,
+    runner: JobRunner,
+    engines: LoadedEngines,
+    logger: Logger,
+  ): PoolConsumer {
     class ConsumerOfQueue extends PoolConsumer {}
     Processor(
-      { name: queueName(pool, engine.model.name) },
+      { name: queueName(pool, name) },
       {
         ...CONSUMER_OPTIONS,
         concurrency,
@@ -39,13 +51,15 @@ export class PoolConsumer extends WorkerHost {
         maxStalledCount: 1_000_000,
       },
     )(ConsumerOfQueue);
-    return new ConsumerOfQueue(runner, engine, logger);
+    return new ConsumerOfQueue(name, runner, engines, logger);
   }
 
   async process(job: Job<QueuedJob>, token: string | undefined): Promise<null> {
     const id = deliveredId(job);
     if (id === undefined) return null;
-    const outcome = await this.#runner.run(id, this.#engine);
+    const engine = await this.#engines.ready(this.model);
+    // What is taken while the server is away is given back unclaimed: no attempt is used up.
+    const outcome: Outcome = engine === undefined ? GIVEN_BACK : await this.#runner.run(id, engine);
     if (outcome.kind === 'later') {
       await job.moveToDelayed(Date.now() + outcome.afterMs, token);
       throw new DelayedError();

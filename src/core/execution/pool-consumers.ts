@@ -4,6 +4,7 @@ import type { PoolConsumer } from './pool-consumer.processor.ts';
 /** Everything that takes deliveries in one worker. */
 export class PoolConsumers {
   readonly #consumers: readonly PoolConsumer[];
+  #isLeaving = false;
 
   constructor(consumers: readonly PoolConsumer[]) {
     this.#consumers = consumers;
@@ -14,11 +15,19 @@ export class PoolConsumers {
     await Promise.all(this.#consumers.map(({ worker }) => worker.waitUntilReady()));
   }
 
+  /** Deliveries of this model are taken, or left to other workers. */
+  async take(model: string, isServed: boolean): Promise<void> {
+    const worker = this.#consumers.find((consumer) => consumer.model === model)?.worker;
+    if (worker === undefined || this.#isLeaving || isServed !== worker.isPaused()) return;
+    await (isServed ? worker.resume() : worker.pause(true));
+  }
+
   /**
    * No consumer takes a delivery from now on; a Redis that does not answer holds this up for `withinMs` at
    * most.
    */
   async pause(withinMs: number): Promise<void> {
+    this.#isLeaving = true;
     await within(
       withinMs,
       this.#consumers.map(({ worker }) => worker.pause(true)),

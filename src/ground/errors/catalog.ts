@@ -48,6 +48,7 @@ export const ERROR_CATALOG = {
   batch_over: { status: 409, exit: 5, title: 'The batch is already final' },
   too_many_streams: { status: 429, exit: 6, title: 'Too many event streams are open' },
   storage_unavailable: { status: 503, exit: 6, title: 'The storage does not respond' },
+  storage_full: { status: 503, exit: 6, title: 'The storage is nearly full' },
   overloaded: { status: 503, exit: 6, title: 'The service is overloaded' },
   internal: { status: 500, exit: 1, title: 'An internal error occurred' },
 
@@ -62,6 +63,8 @@ export const ERROR_CATALOG = {
   payment_terms_invalid: { status: 500, exit: 2, title: 'The payment terms are not valid' },
   catalog_invalid: { status: 500, exit: 2, title: 'The model catalog is not valid' },
   model_file_unfit: { status: 500, exit: 2, title: 'The model file is not the configured one' },
+  engine_away: { status: 503, exit: 6, title: 'The engine of the model is away' },
+  engine_died: { status: 500, exit: 1, title: 'The engine ended while it computed' },
   engine_unfit: { status: 500, exit: 2, title: 'The engine failed its self-check' },
   log_diverged: { status: 500, exit: 2, title: 'The transparency log would fork' },
   port_taken: { status: 500, exit: 2, title: 'The port is already in use' },

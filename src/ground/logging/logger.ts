@@ -38,24 +38,24 @@ export function redact(text: string): string {
 }
 
 /**
- * Returns a function that passes on at most one error in `intervalMs`, with the number of errors that it
- * suppressed since the last one. A broken Redis connection can report thousands of errors a second, and a log
- * that fills the disk would be a second outage.
+ * Returns a function that passes on at most one error, or what else is said, in `intervalMs`, with the number
+ * that it suppressed since the last one. A broken Redis connection can report thousands of errors a second,
+ * and a log that fills the disk would be a second outage.
  */
-export function rateLimited(
+export function rateLimited<Said = unknown>(
   intervalMs: number,
-  write: (error: unknown, suppressed: number) => void,
-): (error: unknown) => void {
+  write: (said: Said, suppressed: number) => void,
+): (said: Said) => void {
   let last = -Infinity;
   let suppressed = 0;
-  return (error) => {
+  return (said) => {
     const now = performance.now();
     if (now - last < intervalMs) {
       suppressed += 1;
       return;
     }
     last = now;
-    write(error, suppressed);
+    write(said, suppressed);
     suppressed = 0;
   };
 }

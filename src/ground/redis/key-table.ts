@@ -216,6 +216,26 @@ export const KEY_TABLE = {
     holds: 'checks that take longer, for attestors',
     bound: 'jobs that are being confirmed',
   },
+  aside: {
+    place: 'home',
+    name: 'aside',
+    parts: [],
+    type: 'sorted set',
+    api: 'read',
+    attestor: 'write',
+    holds: 'jobs whose case cannot be judged now, by the time (ms) of the next try',
+    bound: 'open jobs',
+  },
+  asideWhy: {
+    place: 'home',
+    name: 'aside:why',
+    parts: [],
+    type: 'hash',
+    api: 'read',
+    attestor: 'write',
+    holds: 'of each of them: since when (ms), how often it has failed, and the last cause',
+    bound: 'open jobs; a cause has 200 characters at most',
+  },
   // Indexes of jobs.
   idempotency: {
     place: 'home',

@@ -60,7 +60,8 @@ export async function requireFitRedis(redis: Redis, role?: string): Promise<void
   });
 }
 
-function parseInfo(text: string): Map<string, string> {
+/** The lines of INFO, by their names. */
+export function parseInfo(text: string): Map<string, string> {
   return new Map(
     text.split('\r\n').flatMap((line): [string, string][] => {
       const colon = line.indexOf(':');

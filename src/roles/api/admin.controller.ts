@@ -1,4 +1,5 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import { StuckJobs } from '../../core/jobs/stuck-jobs.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
@@ -10,11 +11,13 @@ import {
   CreateKey,
   CreateTenant,
   ListAudit,
+  ListStuck,
   RotateKey,
   type AuditEntries,
   type KeyDocument,
   type KeyList,
   type NewKey,
+  type StuckList,
   type TenantDocument,
   type TenantList,
   type TenantWithAccount,
@@ -23,7 +26,8 @@ import { Caller, Needs } from './caller.guard.ts';
 import { parse } from './parse.ts';
 
 /**
- * Tenants, their keys and limits: for the operator of the installation, whose keys have the scope `admin`.
+ * Tenants, their keys and limits, and jobs that are stuck: for the operator of the installation, whose keys
+ * have the scope `admin`.
  */
 @Controller('/v1/admin')
 export class AdminController {
@@ -31,12 +35,14 @@ export class AdminController {
   readonly #keys: ApiKeys;
   readonly #audit: AuditLog;
   readonly #usage: UsageStore;
+  readonly #stuck: StuckJobs;
 
-  constructor(tenants: Tenants, keys: ApiKeys, audit: AuditLog, usage: UsageStore) {
+  constructor(tenants: Tenants, keys: ApiKeys, audit: AuditLog, usage: UsageStore, stuck: StuckJobs) {
     this.#tenants = tenants;
     this.#keys = keys;
     this.#audit = audit;
     this.#usage = usage;
+    this.#stuck = stuck;
   }
 
   @Post('tenants')
@@ -115,6 +121,25 @@ export class AdminController {
   async audit(@Query() query: unknown): Promise<AuditEntries> {
     const { limit, before } = parse(ListAudit, query);
     return { entries: await this.#audit.list(limit, before) };
+  }
+
+  @Get('jobs/stuck')
+  @Needs('admin')
+  async stuckJobs(@Query() query: unknown): Promise<StuckList> {
+    const time = (ms: number) => new Date(ms).toISOString();
+    const jobs = await this.#stuck.list(parse(ListStuck, query).limit);
+    return {
+      jobs: jobs.map(({ id, tenant, model, sinceMs, failures, cause, nextTryMs, deadlineMs }) => ({
+        id,
+        tenant,
+        model,
+        since: time(sinceMs),
+        failures,
+        cause,
+        next_try: time(nextTryMs),
+        deadline: time(deadlineMs),
+      })),
+    };
   }
 }
 

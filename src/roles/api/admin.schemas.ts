@@ -72,3 +72,23 @@ export const AuditEntries = z.strictObject({
   ),
 });
 export type AuditEntries = z.infer<typeof AuditEntries>;
+
+export const ListStuck = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1_000).default(100).describe('the most jobs that are listed'),
+});
+
+export const StuckList = z.strictObject({
+  jobs: z.array(
+    z.strictObject({
+      id: z.string(),
+      tenant: z.string(),
+      model: z.string(),
+      since: Time.describe('when its confirmation failed first'),
+      failures: z.int().describe('how often it was put aside'),
+      cause: z.string().describe('the last cause: a stable word where there is one'),
+      next_try: Time,
+      deadline: Time.describe('when it ends if no try succeeds, but for a grace of a minute'),
+    }),
+  ),
+});
+export type StuckList = z.infer<typeof StuckList>;

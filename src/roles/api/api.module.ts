@@ -1,10 +1,13 @@
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD } from '@nestjs/core';
 import { Redis } from 'ioredis';
+import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
+import { StuckJobs } from '../../core/jobs/stuck-jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
@@ -81,9 +84,14 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
     },
     {
       provide: Directory,
-      useFactory: (redis: Redis, keys: RedisKeys, { catalog, keyringFile }: ServiceFiles) =>
-        new Directory({ redis, keys, catalog, keyring: keyringFile }),
-      inject: [Redis, RedisKeys, ServiceFiles],
+      useFactory: (redis: Redis, keys: RedisKeys, { catalog, keyringFile }: ServiceFiles, gate: StorageGate) =>
+        new Directory({ redis, keys, catalog, keyring: keyringFile, gate }),
+      inject: [Redis, RedisKeys, ServiceFiles, StorageGate],
+    },
+    {
+      provide: StuckJobs,
+      useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader) => new StuckJobs(redis, keys, reader),
+      inject: [Redis, RedisKeys, JobReader],
     },
     {
       provide: Responses,

@@ -3,6 +3,7 @@ import { batchDocument, pageOf, type BatchDocument, type BatchList } from '../..
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { CreateBatch, ListBatches } from './batches.schemas.ts';
@@ -13,10 +14,12 @@ import { Caller, Needs } from './caller.guard.ts';
 export class BatchesController {
   readonly #batches: Batches;
   readonly #files: BatchFiles;
+  readonly #gate: StorageGate;
 
-  constructor(batches: Batches, files: BatchFiles) {
+  constructor(batches: Batches, files: BatchFiles, gate: StorageGate) {
     this.#batches = batches;
     this.#files = files;
+    this.#gate = gate;
   }
 
   @Post()
@@ -24,6 +27,7 @@ export class BatchesController {
   @Needs('submit')
   async create(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<BatchDocument> {
     const { input_file_id, endpoint, metadata } = parseRequest(CreateBatch, body);
+    await this.#gate.requireRoom();
     const file = await this.#files.get(caller.tenant, input_file_id);
     if (file.purpose !== 'batch')
       throw new CodedError('request_invalid', 'input_file_id: this file was not uploaded for a batch.', {

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { queueName } from '../../ground/redis/keys.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { Announcements, type Announcement } from '../../core/catalog/announcement.ts';
@@ -20,15 +21,17 @@ export class Directory {
   readonly #keys: RedisKeys;
   readonly #announcements: Announcements;
   readonly #catalog: Catalog;
+  readonly #gate: StorageGate;
   /** Seconds: models are there since this process read the catalog. */
   readonly #since = Math.floor(Date.now() / 1_000);
   #cached: { until: number; present: Promise<{ workers: Announcement[]; attestors: Announcement[] }> } | undefined;
 
-  constructor(parts: { redis: Redis; keys: RedisKeys; catalog: Catalog; keyring: KeyringFile }) {
+  constructor(parts: { redis: Redis; keys: RedisKeys; catalog: Catalog; keyring: KeyringFile; gate: StorageGate }) {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
     this.#announcements = new Announcements(parts.redis, parts.keys);
     this.#catalog = parts.catalog;
+    this.#gate = parts.gate;
     this.keyring = parts.keyring;
   }
 
@@ -60,14 +63,15 @@ export class Directory {
   /** Ready means that a job sent now would be worked on and confirmed: not merely that a port listens. */
   async health(): Promise<Readiness> {
     try {
-      const { workers, attestors } = await this.#present();
+      const [{ workers, attestors }, isFull] = await Promise.all([this.#present(), this.#gate.isFull()]);
       const consuming = workers.filter((worker) => worker.state === 'consuming').length;
       const confirming = attestors.filter(({ problem }) => problem === undefined).length;
       const problem = attestors.find((one) => one.problem !== undefined)?.problem;
-      const ready = consuming > 0 && confirming > 0;
+      const ready = consuming > 0 && confirming > 0 && !isFull;
       const missing = [
         ...(consuming > 0 ? [] : ['no worker is consuming']),
         ...(attestors.length > 0 ? [] : ['no attestor is consuming']),
+        ...(isFull ? ['the storage is nearly full'] : []),
         ...(attestors.length > 0 && confirming === 0 ? [`no attestor can confirm (${problem ?? ''})`] : []),
       ];
       return {
@@ -105,6 +109,7 @@ export class Directory {
     kept: number;
     unentered: number;
     unsettled: number;
+    stuck: number;
     waiting: { model: string; pool: string; jobs: number }[];
   }> {
     const models = this.#catalog.all();
@@ -114,13 +119,14 @@ export class Directory {
       .zcard(this.#keys.open)
       .zcard(this.#keys.ended)
       .zcount(this.#keys.ended, `(${cursor}`, '+inf')
-      .zcard(this.#keys.payments);
+      .zcard(this.#keys.payments)
+      .zcard(this.#keys.aside);
     const pools = this.#catalog.pools();
     for (const pool of pools) pipeline.xlen(this.#keys.attest(pool));
     for (const model of models)
       pipeline.zcard(`${this.#keys.poolQueues(model.pool)}:${queueName(model.pool, model.name)}:prioritized`);
     // A key of a pool that its workers have spoilt counts as empty, until the attestor has made it anew.
-    const [open, kept, unentered, unsettled, ...rest] = ((await pipeline.exec()) ?? []).map(([error, value]) =>
+    const [open, kept, unentered, unsettled, stuck, ...rest] = ((await pipeline.exec()) ?? []).map(([error, value]) =>
       error === null ? Number(value) : 0,
     );
     const waiting = rest.slice(pools.length);
@@ -130,6 +136,7 @@ export class Directory {
       kept: kept ?? 0,
       unentered: unentered ?? 0,
       unsettled: unsettled ?? 0,
+      stuck: stuck ?? 0,
       waiting: models.map((model, index) => ({ model: model.name, pool: model.pool, jobs: waiting[index] ?? 0 })),
     };
   }

@@ -33,12 +33,7 @@ export class Metrics {
       registers,
     });
     const gauge = (name: string, help: string) => new Gauge({ name, help, registers });
-    const waiting = new Gauge({
-      name: 'countersign_queue_waiting_jobs',
-      help: 'Jobs that wait for a worker',
-      labelNames: ['pool', 'model'],
-      registers,
-    });
+    const waiting = waitingJobs(registers);
     const attesting = gauge(
       'countersign_attestation_backlog_entries',
       'Evidence and releases that no attestor has taken yet',
@@ -49,6 +44,7 @@ export class Metrics {
       'Finished jobs that no courier has entered in the books yet',
     );
     const unsettled = gauge('countersign_unsettled_payments', 'Payments of done jobs that are not carried out yet');
+    const stuck = gauge('countersign_stuck_jobs', 'Jobs whose confirmation fails again and again and was put aside');
     const workers = gauge('countersign_consuming_workers', 'Workers heard of lately that take jobs');
     const attestors = gauge('countersign_consuming_attestors', 'Attestors heard of lately that can confirm');
     const open = gauge('countersign_open_jobs', 'Jobs accepted and not final');
@@ -62,6 +58,7 @@ export class Metrics {
       kept.set(backlogs.kept);
       unentered.set(backlogs.unentered);
       unsettled.set(backlogs.unsettled);
+      stuck.set(backlogs.stuck);
       for (const { pool, model, jobs } of backlogs.waiting) waiting.set({ pool, model }, jobs);
     };
     new Gauge({
@@ -83,4 +80,13 @@ export class Metrics {
     await this.#look();
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
   }
+}
+
+function waitingJobs(registers: Registry[]): Gauge<'pool' | 'model'> {
+  return new Gauge({
+    name: 'countersign_queue_waiting_jobs',
+    help: 'Jobs that wait for a worker',
+    labelNames: ['pool', 'model'],
+    registers,
+  });
 }

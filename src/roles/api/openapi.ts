@@ -13,6 +13,7 @@ const COMMON_ERRORS = [
   'scope_missing',
   'rate_limited',
   'storage_unavailable',
+  'storage_full',
   'internal',
 ] as const satisfies readonly ErrorCode[];
 

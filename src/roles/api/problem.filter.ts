@@ -2,6 +2,7 @@ import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
+import { isOutOfMemory, storageFull } from '../../ground/redis/storage-gate.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import type { Problem } from '../../proof/contract/problem.ts';
 import { openAiError, retryHeaders } from '../../surfaces/openai/openai-error.ts';
@@ -24,6 +25,7 @@ export function problemOf(error: CodedError): Problem {
  */
 export function codedErrorOf(error: unknown): CodedError {
   if (error instanceof CodedError) return error;
+  if (isOutOfMemory(error)) return storageFull(error);
   if (isRedisAway(error)) {
     return new CodedError(
       'storage_unavailable',
@@ -64,12 +66,12 @@ export function codedErrorOf(error: unknown): CodedError {
   }
 }
 
-/** ioredis reports this in several ways, and so does Redis itself while it loads its file or is full. */
+/** ioredis reports this in several ways, and so does Redis itself, for example while it loads its file. */
 function isRedisAway(error: unknown): boolean {
   const message = messageOf(error);
   return (
     /^(Command timed out|Connection is closed|Stream isn't writeable|Reached the max retries)/.test(message) ||
-    /^(LOADING|OOM|MISCONF|READONLY|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)/.test(message) ||
+    /^(LOADING|MISCONF|READONLY|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)/.test(message) ||
     ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'].includes(systemCodeOf(error) ?? '')
   );
 }

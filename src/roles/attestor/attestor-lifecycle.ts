@@ -10,7 +10,7 @@ import type { RecomputeProcessor } from '../../core/confirmation/recompute.proce
 import type { Sealer } from '../../core/confirmation/sealer.ts';
 import type { Sequencer } from '../../core/confirmation/sequencer.ts';
 import type { JobArchive } from '../../core/jobs/job-archive.ts';
-import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
+import type { ChildEngines } from '../../core/engines/child-engines.ts';
 import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
@@ -35,7 +35,7 @@ interface AttestorParts {
   readonly keys: RedisKeys;
   readonly blobs: BlobFolders;
   readonly archive: JobArchive;
-  readonly engines: LoadedEngines;
+  readonly engines: ChildEngines;
   readonly sequencer: Sequencer;
   readonly enrolled: EnrolledWorkers;
   readonly draws: AuditDraws;

@@ -3,6 +3,8 @@ import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { Equipment } from '../../core/attestation/methods/equipment.ts';
 import { Collateral, readCollateralSources } from '../../core/attestation/tee/tee-collateral.ts';
+import { Aside } from '../../core/confirmation/aside.ts';
+import { AsideSchedule } from '../../core/confirmation/aside-schedule.ts';
 import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
@@ -21,7 +23,7 @@ import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
-import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
+import { ChildEngines } from '../../core/engines/child-engines.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
 import { PoolQueues } from '../../ground/bull/fair-queues.ts';
@@ -55,8 +57,8 @@ export class AttestorModule {
         { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
-          provide: LoadedEngines,
-          useFactory: (_redis: Redis) => loadReferences(files.catalog, config.COUNTERSIGN_RECOMPUTE_MODELS),
+          provide: ChildEngines,
+          useFactory: (_redis: Redis) => loadReferences(files.catalog, config, logger),
           inject: [Redis],
         },
         ...logProviders(config, files, logger),
@@ -64,7 +66,7 @@ export class AttestorModule {
         ...intakeProviders(config, files, id, logger),
         ...endedProviders(config, logger),
         ...keepingProviders(config, files, logger),
-        presenceProvider(files, id),
+        presenceProvider(config, files, id),
         lifecycleProvider(config, files, id, logger),
       ],
     };
@@ -147,7 +149,7 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
 }
 
 function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
-  const { signingKey, keyring, catalog, calibrations } = files;
+  const { signingKey, keyring, catalog } = files;
   return [
     {
       provide: HardwareSessions,
@@ -170,9 +172,9 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
     },
     {
       provide: Equipment,
-      useFactory: ({ byName: engines }: LoadedEngines, hardware: HardwareSessions | undefined) =>
-        new Equipment({ engines, calibrations, hardware, auditShare: config.COUNTERSIGN_AUDIT_SHARE }),
-      inject: [LoadedEngines, HardwareSessions],
+      useFactory: (engines: ChildEngines, hardware: HardwareSessions | undefined) =>
+        equipmentOf(config, files, engines, hardware),
+      inject: [ChildEngines, HardwareSessions],
     },
     {
       provide: Suspicions,
@@ -207,6 +209,15 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
   ];
 }
 
+function equipmentOf(
+  config: AttestorConfig,
+  { calibrations }: AttestorFiles,
+  engines: Equipment['engines'],
+  hardware: HardwareSessions | undefined,
+): Equipment {
+  return new Equipment({ engines, calibrations, hardware, auditShare: config.COUNTERSIGN_AUDIT_SHARE });
+}
+
 function collateral({ COUNTERSIGN_TEE_COLLATERAL: path }: AttestorConfig): Collateral {
   return new Collateral(path === undefined ? { version: 1 } : readCollateralSources(path));
 }
@@ -215,6 +226,11 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
   return [
     Rulings,
     {
+      provide: Aside,
+      useFactory: (redis: Redis, keys: RedisKeys) => new Aside(redis, keys, logger),
+      inject: [Redis, RedisKeys],
+    },
+    {
       provide: Decisions,
       useFactory: (
         judge: Judge,
@@ -222,8 +238,9 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
         sequencer: Sequencer,
         sealer: Sealer,
         recomputations: RecomputeQueue,
-      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, logger }),
-      inject: [Judge, Rulings, Sequencer, Sealer, RecomputeQueue],
+        aside: Aside,
+      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, aside }),
+      inject: [Judge, Rulings, Sequencer, Sealer, RecomputeQueue, Aside],
     },
     {
       provide: Intakes,
@@ -249,15 +266,22 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
     {
       provide: RecomputeProcessor,
       // Without an engine nothing is computed again here.
-      useFactory: (engines: LoadedEngines, redis: Redis, keys: RedisKeys, judge: Judge, decisions: Decisions) =>
-        engines.all().length === 0
+      useFactory: (
+        engines: ChildEngines,
+        redis: Redis,
+        keys: RedisKeys,
+        judge: Judge,
+        decisions: Decisions,
+        aside: Aside,
+      ) =>
+        engines.models.length === 0
           ? undefined
           : RecomputeProcessor.with(
               { ...redisOptions(redisAccess(config, 'attestor'), 'patient') },
               config.COUNTERSIGN_RECOMPUTE_CONCURRENCY,
-              { redis, keys, judge, decisions, logger },
+              { redis, keys, judge, decisions, aside, logger },
             ),
-      inject: [LoadedEngines, Redis, RedisKeys, Judge, Decisions],
+      inject: [ChildEngines, Redis, RedisKeys, Judge, Decisions, Aside],
     },
   ];
 }
@@ -296,6 +320,12 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
       inject: [Redis, RedisKeys],
     },
     {
+      provide: AsideSchedule,
+      useFactory: (redis: Redis, keys: RedisKeys, aside: Aside, decisions: Decisions) =>
+        new AsideSchedule({ redis, keys, aside, decisions, logger }),
+      inject: [Redis, RedisKeys, Aside, Decisions],
+    },
+    {
       provide: Sweep,
       useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues, decisions: Decisions) =>
         new Sweep({
@@ -310,21 +340,53 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
     },
     {
       provide: Housekeeping,
-      useFactory: (sweep: Sweep, retention: Retention, keeper: PoolKeeper, strays: Strays) =>
-        new Housekeeping(sweep, retention, keeper, strays),
-      inject: [Sweep, Retention, PoolKeeper, Strays],
+      useFactory: (...keepers: [Sweep, AsideSchedule, Retention, PoolKeeper, Strays]) => new Housekeeping(...keepers),
+      inject: [Sweep, AsideSchedule, Retention, PoolKeeper, Strays],
     },
   ];
 }
 
-function presenceProvider(files: AttestorFiles, id: string): Provider {
+/** What is announced rests on what is loaded now. */
+function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: string): Provider {
   return {
     provide: AttestorPresence,
-    useFactory: (redis: Redis, keys: RedisKeys, equipment: Equipment, sequencer: Sequencer) =>
-      new AttestorPresence({ redis, keys, id, catalog: files.catalog, equipment, sequencer }),
-    inject: [Redis, RedisKeys, Equipment, Sequencer],
+    useFactory: (
+      redis: Redis,
+      keys: RedisKeys,
+      { loaded }: ChildEngines,
+      hardware: HardwareSessions | undefined,
+      sequencer: Sequencer,
+    ) =>
+      new AttestorPresence({
+        redis,
+        keys,
+        id,
+        catalog: files.catalog,
+        equipment: equipmentOf(config, files, loaded, hardware),
+        sequencer,
+      }),
+    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer],
   };
 }
+
+/** What the lifecycle starts and stops, in the order of its factory's parameters. */
+const LIFECYCLE_PARTS = [
+  Redis,
+  RedisKeys,
+  BlobFolders,
+  JobArchive,
+  ChildEngines,
+  Sequencer,
+  EnrolledWorkers,
+  AuditDraws,
+  HardwareSessions,
+  Intakes,
+  Sealer,
+  Housekeeping,
+  RecomputeProcessor,
+  AttestorPresence,
+  BullRegistrar,
+] as const;
 
 function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider {
   return {
@@ -334,7 +396,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       keys: RedisKeys,
       blobs: BlobFolders,
       archive: JobArchive,
-      engines: LoadedEngines,
+      engines: ChildEngines,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
       draws: AuditDraws,
@@ -367,22 +429,6 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
         files,
         logger,
       }),
-    inject: [
-      Redis,
-      RedisKeys,
-      BlobFolders,
-      JobArchive,
-      LoadedEngines,
-      Sequencer,
-      EnrolledWorkers,
-      AuditDraws,
-      HardwareSessions,
-      Intakes,
-      Sealer,
-      Housekeeping,
-      RecomputeProcessor,
-      AttestorPresence,
-      BullRegistrar,
-    ],
+    inject: [...LIFECYCLE_PARTS],
   };
 }

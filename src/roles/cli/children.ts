@@ -1,8 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process';
-import { openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createInterface } from 'node:readline';
-import { CodedError } from '../../ground/errors/coded-error.ts';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { RestartPauses } from '../../ground/process/growing-pause.ts';
 
 /** How one process of a role is started. */
 export interface ChildSpec {
@@ -13,21 +14,30 @@ export interface ChildSpec {
 }
 
 const READY_MS = 60_000;
-const RESTART_DELAY_MS = 1_000;
-const MAX_RESTARTS = 10;
 
-/** One role's process: started, watched, restarted when it dies, stopped when `up` stops. */
+/**
+ * One role's process: started, watched, stopped when `up` stops. When it dies it is started again, for as
+ * long as it takes, with pauses that grow while it does not stay.
+ */
 export class Child {
   readonly spec: ChildSpec;
+  readonly #program: string;
   readonly #onRestart: (name: string, detail: string) => void;
+  readonly #pauses = new RestartPauses();
   #process: ChildProcess | undefined;
   #exited: Promise<void> = Promise.resolve();
   #stopping = false;
-  #restarts = 0;
+  #restart: NodeJS.Timeout | undefined;
 
-  constructor(spec: ChildSpec, onRestart: (name: string, detail: string) => void) {
+  /** `onRestart` is told of each end, and when the next start is. */
+  constructor(
+    spec: ChildSpec,
+    onRestart: (name: string, detail: string) => void,
+    program = fileURLToPath(new URL(`../${spec.role}/main.js`, import.meta.url)),
+  ) {
     this.spec = spec;
     this.#onRestart = onRestart;
+    this.#program = program;
   }
 
   /**
@@ -37,42 +47,51 @@ export class Child {
   async start(): Promise<Record<string, unknown>> {
     const { spec } = this;
     const log = openSync(spec.logFile, 'a', 0o600);
-    const logStart = readFileSync(spec.logFile).length;
+    const logStart = fstatSync(log).size;
+    const startedMs = performance.now();
     // The environment holds what this role may know, and nothing else of ours. The channel ends when we die,
     // and the child with it.
-    const child = fork(fileURLToPath(new URL(`../${spec.role}/main.js`, import.meta.url)), [], {
+    const child = fork(this.#program, [], {
       execArgv: [],
       env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...spec.env },
       stdio: ['ignore', 'pipe', log, 'ipc'],
       detached: true,
     });
+    closeSync(log);
     this.#process = child;
     this.#exited = new Promise((resolve) => {
       child.once('exit', () => resolve());
+      child.once('error', () => resolve());
     });
-    const facts = await whenReady(child, spec, logStart);
-    child.once('exit', (code, signal) => this.#died(signal ?? `exit code ${code ?? 0}`));
-    return facts;
+    try {
+      const facts = await whenReady(child, spec, logStart);
+      child.once('exit', (code, signal) => this.#died(signal ?? `exit code ${code ?? 0}`, startedMs));
+      return facts;
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    }
   }
 
   /** Asks the process to end, and resolves when it has ended. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    clearTimeout(this.#restart);
     this.#process?.kill('SIGTERM');
     await this.#exited;
   }
 
-  #died(how: string): void {
+  #died(how: string, startedMs: number): void {
     if (this.#stopping) return;
-    this.#restarts += 1;
-    if (this.#restarts > MAX_RESTARTS) {
-      this.#onRestart(this.spec.name, `ended (${how}) too often and is left stopped; see ${this.spec.logFile}`);
-      return;
-    }
-    this.#onRestart(this.spec.name, `ended (${how}) and is restarted`);
-    setTimeout(() => {
-      if (!this.#stopping) this.start().catch(() => this.#died('did not start'));
-    }, RESTART_DELAY_MS);
+    const pauseMs = this.#pauses.after(performance.now() - startedMs);
+    this.#onRestart(
+      this.spec.name,
+      `ended (${how}) and is restarted in ${pauseMs / 1_000} s; see ${this.spec.logFile}`,
+    );
+    this.#restart = setTimeout(() => {
+      const againMs = performance.now();
+      this.start().catch((error: unknown) => this.#died(messageOf(error), againMs));
+    }, pauseMs);
   }
 }
 
@@ -83,6 +102,10 @@ function whenReady(child: ChildProcess, spec: ChildSpec, logStart: number): Prom
       () => reject(startFailure(spec, logStart, `was not ready within ${READY_MS / 1_000} s`)),
       READY_MS,
     );
+    child.once('error', (cause) => {
+      clearTimeout(timer);
+      reject(new CodedError('start_failed', `The ${spec.name} cannot be started: ${messageOf(cause)}.`, { cause }));
+    });
     child.once('exit', (code, signal) => {
       clearTimeout(timer);
       reject(startFailure(spec, logStart, `ended at once (${signal ?? `exit code ${code ?? 0}`})`));

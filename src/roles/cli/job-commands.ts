@@ -4,12 +4,13 @@ import { numberOf } from './arguments.ts';
 import type { CliContext, RemoteOptions } from './cli-context.ts';
 import { Output } from './output.ts';
 
-/** `countersign watch`, `get`, `list` and `cancel`: jobs that were submitted before. */
+/** `countersign watch`, `get`, `list`, `cancel` and `jobs stuck`: jobs that were submitted before. */
 export function addJobCommands(cli: CliContext): void {
   addWatch(cli);
   addGet(cli);
   addList(cli);
   addCancel(cli);
+  addStuck(cli);
 }
 
 function addWatch(cli: CliContext): void {
@@ -105,5 +106,31 @@ function addCancel(cli: CliContext): void {
         job: { state: string };
       };
       new Output(options.json === true).show(answer, [`${answer.outcome}  (${answer.job.state})`]);
+    });
+}
+
+interface StuckJob {
+  readonly id: string;
+  readonly tenant: string;
+  readonly since: string;
+  readonly failures: number;
+  readonly cause: string;
+  readonly next_try: string;
+}
+
+function addStuck(cli: CliContext): void {
+  const jobs = cli.program.command('jobs').description('what holds jobs up, for the operator');
+  cli
+    .remote('stuck', 'list open jobs whose confirmation fails again and again; needs a key with the scope admin', jobs)
+    .option('--limit <n>', 'most jobs', numberOf, 100)
+    .action(async (options: RemoteOptions & { limit: number }) => {
+      const page = (await cli.client(options).json(`/v1/admin/jobs/stuck?limit=${options.limit}`)) as {
+        jobs: StuckJob[];
+      };
+      const lines = page.jobs.map(
+        ({ id, tenant, since, failures, cause, next_try }) =>
+          `${id}  ${tenant}  since ${since}  failed ${failures} times, next try ${next_try}  ${cause}`,
+      );
+      new Output(options.json === true).show(page, lines.length > 0 ? lines : ['no job is stuck']);
     });
 }

@@ -20,6 +20,8 @@ const SERVICE_VARIABLES = [
   'COUNTERSIGN_X402',
   'COUNTERSIGN_WEBHOOK_PRIVATE',
   'COUNTERSIGN_DEFAULT_RECOMPUTE',
+  'COUNTERSIGN_STORAGE_SHARE',
+  'COUNTERSIGN_STORAGE_BYTES',
 ] as const;
 
 /** The processes of an installation, each with the environment of its role and no more. */

@@ -32,27 +32,18 @@ interface WorkerParts {
 /** The order in which a worker begins and ends. */
 export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly #parts: WorkerParts;
-  readonly #announcement: Omit<Announcement, 'at'>;
+  readonly #startedAt = new Date().toISOString();
+  #state: Announcement['state'] = 'consuming';
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
-    this.#announcement = {
-      id: workerIdOf(parts.key.public),
-      role: 'worker',
-      pool: parts.config.COUNTERSIGN_POOL,
-      publicKey: parts.key.public.raw,
-      startedAt: new Date().toISOString(),
-      models: parts.engines.all().map(announcedModel),
-      state: 'consuming',
-      inFlight: 0,
-    };
   }
 
   /**
    * The heartbeat first, which keeps what is claimed; then the queues; and only then is the worker announced.
    */
   async onApplicationBootstrap(): Promise<void> {
-    const { heartbeat, runner, consumers, hardware, registrar, logger } = this.#parts;
+    const { engines, heartbeat, runner, consumers, hardware, registrar, logger } = this.#parts;
     heartbeat.listen({
       lost: (job, lease) => runner.stop(job, 'lease_lost', lease),
       cancelled: (job) => runner.stop(job, 'cancelled'),
@@ -63,16 +54,18 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     });
     registrar.register();
     await consumers.whenReady();
-    heartbeat.announce(this.#announcement);
+    engines.watch((model) => this.#serve(model));
+    await Promise.all(engines.away().map(({ name }) => consumers.take(name, false)));
+    const { id, models } = this.#announce();
     hardware?.start();
-    const { id, models } = this.#announcement;
     logger.info({ worker: id, models: models.map(({ name }) => name) }, 'worker consuming');
   }
 
   /** Takes nothing new, lets running jobs finish for a while, gives the rest back, and leaves. */
   async beforeApplicationShutdown(): Promise<void> {
     const { engines, heartbeat, runner, consumers, hardware, config } = this.#parts;
-    heartbeat.announce({ ...this.#announcement, state: 'draining' });
+    this.#state = 'draining';
+    this.#announce();
     await consumers.pause(CLOSE_MS);
     await this.#untilIdle(config.COUNTERSIGN_DRAIN_MS);
     runner.stopAll('drained');
@@ -81,6 +74,34 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     await hardware?.stop();
     await heartbeat.stop();
     await engines.close();
+  }
+
+  /** A model has gone with its server, or is back. */
+  #serve(model: string): void {
+    const { engines, consumers, logger } = this.#parts;
+    consumers.take(model, engines.get(model) !== undefined).catch((error: unknown) => {
+      logger.warn({ model }, `its consumer: ${messageOf(error)}`);
+    });
+    this.#announce();
+  }
+
+  /** Only what can be served now is promised. */
+  #announce(): Omit<Announcement, 'at'> {
+    const { engines, heartbeat, key, config } = this.#parts;
+    const away = engines.away();
+    const announcement: Omit<Announcement, 'at'> = {
+      id: workerIdOf(key.public),
+      role: 'worker',
+      pool: config.COUNTERSIGN_POOL,
+      publicKey: key.public.raw,
+      startedAt: this.#startedAt,
+      models: engines.all().map(announcedModel),
+      ...(away.length === 0 ? {} : { away }),
+      state: this.#state,
+      inFlight: 0,
+    };
+    heartbeat.announce(announcement);
+    return announcement;
   }
 
   async #untilIdle(withinMs: number): Promise<void> {

@@ -2,7 +2,6 @@ import { BullModule, BullRegistrar } from '@nestjs/bullmq';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import type { CatalogModel } from '../../core/catalog/catalog.ts';
-import type { Engine } from '../../core/engines/engine.ts';
 import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { Claims } from '../../core/execution/claims.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
@@ -47,8 +46,8 @@ export class WorkerModule {
         { provide: SigningKey, useValue: key },
         { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
         // After Redis: a worker whose Redis is away says so before it loads gigabytes.
-        { provide: LoadedEngines, useFactory: (_redis: Redis) => LoadedEngines.load(models), inject: [Redis] },
-        ...runnerProviders(config, key, logger),
+        { provide: LoadedEngines, useFactory: (_redis: Redis) => LoadedEngines.load(models, logger), inject: [Redis] },
+        ...runnerProviders(config, models, key, logger),
         ...consumerProviders(config, models, logger),
         {
           provide: WorkerLifecycle,
@@ -67,12 +66,18 @@ export class WorkerModule {
   }
 }
 
-function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger): Provider[] {
+function runnerProviders(
+  config: WorkerConfig,
+  models: readonly CatalogModel[],
+  key: SigningKey,
+  logger: Logger,
+): Provider[] {
   const worker = workerIdOf(key.public);
   return [
     {
       provide: Heartbeat,
-      useFactory: (engines: LoadedEngines) =>
+      // After the engines: what is announced is loaded.
+      useFactory: (_engines: LoadedEngines) =>
         new Heartbeat({
           access: redisAccess(config, userName({ role: 'worker', pool: config.COUNTERSIGN_POOL })),
           shard: config.COUNTERSIGN_SHARD,
@@ -83,7 +88,7 @@ function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger):
           logLevel: config.COUNTERSIGN_LOG_LEVEL,
           keyFile: config.COUNTERSIGN_WORKER_KEY_FILE,
           worker,
-          parallel: engines.all().reduce((sum, engine) => sum + concurrencyOf(config, engine), 0),
+          parallel: models.reduce((sum, model) => sum + concurrencyOf(config, model), 0),
         }),
       inject: [LoadedEngines],
     },
@@ -100,7 +105,7 @@ function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger):
     },
     {
       provide: HardwareSession,
-      useFactory: (redis: Redis, keys: RedisKeys, engines: LoadedEngines) => {
+      useFactory: (redis: Redis, keys: RedisKeys) => {
         const command = config.COUNTERSIGN_TEE_COMMAND;
         return command === undefined
           ? undefined
@@ -109,25 +114,22 @@ function runnerProviders(config: WorkerConfig, key: SigningKey, logger: Logger):
               keys,
               pool: config.COUNTERSIGN_POOL,
               key,
-              engines: engines.all(),
+              models,
               command,
               logger,
             });
       },
-      inject: [Redis, RedisKeys, LoadedEngines],
+      inject: [Redis, RedisKeys],
     },
   ];
 }
 
 /** A consumer for the queue of each model; Nest finds them among its providers. */
 function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[], logger: Logger): Provider[] {
-  const consumers = models.map(({ name }) => ({
-    provide: Symbol(`PoolConsumer of ${name}`),
-    useFactory: (runner: JobRunner, engines: LoadedEngines) => {
-      const engine = engines.get(name);
-      if (engine === undefined) throw new Error(`No engine was loaded for ${name}.`);
-      return PoolConsumer.of(config.COUNTERSIGN_POOL, concurrencyOf(config, engine), runner, engine, logger);
-    },
+  const consumers = models.map((model) => ({
+    provide: Symbol(`PoolConsumer of ${model.name}`),
+    useFactory: (runner: JobRunner, engines: LoadedEngines) =>
+      PoolConsumer.of(model, concurrencyOf(config, model), runner, engines, logger),
     inject: [JobRunner, LoadedEngines],
   }));
   return [
@@ -140,6 +142,6 @@ function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[]
   ];
 }
 
-function concurrencyOf(config: WorkerConfig, engine: Engine): number {
-  return config.COUNTERSIGN_CONCURRENCY ?? engine.parallel;
+function concurrencyOf(config: WorkerConfig, { capabilities }: CatalogModel): number {
+  return config.COUNTERSIGN_CONCURRENCY ?? capabilities.parallel;
 }

@@ -8,6 +8,7 @@ import { costOf } from '../../proof/tasks/cost.ts';
 import { newJobId } from '../../core/jobs/job-id.ts';
 import type { JobReader, JobView } from '../../core/jobs/job.reader.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
+import { isOutOfMemory, storageFull, type StorageGate } from '../../ground/redis/storage-gate.ts';
 import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
@@ -108,11 +109,13 @@ export class Admission {
    * The accepted job; the same one again for the same idempotency key and body. A new job is returned as it
    * stands, so that no caller has to read it back. Throws CodedErrors that leave no trace: `model_not_found`,
    * `task_not_supported`, `feature_not_supported`, `attestation_unavailable`, `body_too_large`,
-   * `webhook_refused`, `idempotency_key_reused`, `job_forgotten`, `rate_limited`, `spend_exceeded`.
+   * `webhook_refused`, `idempotency_key_reused`, `job_forgotten`, `rate_limited`, `spend_exceeded`,
+   * `storage_full`.
    */
   async submit(submitter: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
     const { tenant } = submitter;
     const { idempotencyKey, payment } = options;
+    await this.#requireRoom(tenant, idempotencyKey);
     if (body.webhook !== undefined) checkUrl(body.webhook.url, this.#parts.egress);
     const planned = await this.plan(body);
     const plan = payment?.isFixed === true ? withFixedPrice(planned) : planned;
@@ -165,6 +168,13 @@ export class Admission {
     return planJob({ ...this.#parts, offer: this.#offer }, body);
   }
 
+  /** Where there is no room for another job, one that was accepted already is still found. */
+  async #requireRoom(tenant: string, idempotencyKey: string | undefined): Promise<void> {
+    const { gate } = this.#parts;
+    if (!(await gate.isFull())) return;
+    if (idempotencyKey === undefined || !(await this.knows(tenant, idempotencyKey))) await gate.requireRoom();
+  }
+
   /** Whether a job was accepted under this key within the last day. */
   async knows(tenant: string, idempotencyKey: string): Promise<boolean> {
     const { redis, keys } = this.#parts;
@@ -187,7 +197,11 @@ export class Admission {
   async #admit(jobs: PendingJob[]): Promise<AdmitReply[]> {
     const { redis, keys, queues, logger } = this.#parts;
     const args = jobs.flatMap(scriptArguments);
-    const replies = await ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, FIRST_LOOK_MS, ...args]);
+    const replies = await ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, FIRST_LOOK_MS, ...args]).catch(
+      (error: unknown) => {
+        throw isOutOfMemory(error) ? storageFull(error) : error;
+      },
+    );
     crashPoint('api.after-admit');
     const deliveries = new Map<string, FairDelivery<QueuedJob>[]>();
     jobs.forEach(({ id, flow, model, cost }, index) => {
@@ -218,6 +232,7 @@ interface AdmissionParts {
   readonly limits: RateLimits;
   readonly redis: Redis;
   readonly keys: RedisKeys;
+  readonly gate: StorageGate;
   readonly queues: PoolQueues;
   readonly reader: JobReader;
   readonly blobs: BlobFolders;

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 
 export const MAX_FILE_BYTES = 200 * 1_048_576;
@@ -35,18 +36,21 @@ export class BatchFiles {
   readonly blobs: BlobStore;
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
+  readonly #gate: StorageGate;
 
-  constructor(redis: Redis, keys: RedisKeys, blobs: BlobStore) {
+  constructor(redis: Redis, keys: RedisKeys, blobs: BlobStore, gate: StorageGate) {
     this.#redis = redis;
     this.#keys = keys;
     this.blobs = blobs;
+    this.#gate = gate;
   }
 
   /**
    * Keeps an upload for 30 days. A crash before the record is written leaves a blob without a file, which the
-   * courier removes. Throws CodedErrors `body_too_large` and `too_many_files`.
+   * courier removes. Throws CodedErrors `body_too_large`, `too_many_files` and `storage_full`.
    */
   async upload(tenant: string, filename: string, source: AsyncIterable<Uint8Array>): Promise<FileRecord> {
+    await this.#gate.requireRoom();
     if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MAX_FILES)
       throw new CodedError('too_many_files', `There are already ${MAX_FILES} files; delete some first.`);
     const stored = await this.blobs.putStream(source, MAX_FILE_BYTES);

@@ -123,7 +123,9 @@ export class LineRunner {
   }
 }
 
+const TRANSIENT: ReadonlySet<string> = new Set(['storage_unavailable', 'storage_full', 'overloaded', 'rate_limited']);
+
 /** Whether an error is about this moment and not about the request. */
 function isTransient({ code }: CodedError): boolean {
-  return code === 'storage_unavailable' || code === 'overloaded' || code === 'rate_limited';
+  return TRANSIENT.has(code);
 }

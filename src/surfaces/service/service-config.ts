@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { commonFields, redisFields } from '../../ground/config/fields.ts';
+import { commonFields, integer, redisFields } from '../../ground/config/fields.ts';
 
 /** What every role is told that takes jobs in and reads them out. */
 export const serviceFields = {
@@ -25,6 +25,15 @@ export const serviceFields = {
     .enum(['refuse', 'allow'])
     .default('refuse')
     .describe('whether webhooks may be sent to private addresses, to any port and over plain http'),
+  COUNTERSIGN_STORAGE_SHARE: z.coerce
+    .number()
+    .min(0.1)
+    .max(1)
+    .default(0.9)
+    .describe("share of Redis' `maxmemory` in use at which no new work is taken; without a `maxmemory`, none"),
+  COUNTERSIGN_STORAGE_BYTES: integer(1_048_576, Number.MAX_SAFE_INTEGER)
+    .optional()
+    .describe('memory of Redis in use at which no new work is taken, in bytes, in place of the share'),
   COUNTERSIGN_DEFAULT_RECOMPUTE: z.coerce
     .number()
     .min(0)

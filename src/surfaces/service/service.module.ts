@@ -14,6 +14,7 @@ import { PoolQueues } from '../../ground/bull/fair-queues.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
+import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import { LogFiles } from '../../proof/tlog/log-files.ts';
 import { LogReader } from '../../proof/tlog/log-reader.ts';
@@ -77,10 +78,16 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
   return [
     { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
     {
+      provide: StorageGate,
+      useFactory: (redis: Redis) =>
+        new StorageGate(redis, { share: config.COUNTERSIGN_STORAGE_SHARE, bytes: config.COUNTERSIGN_STORAGE_BYTES }),
+      inject: [Redis],
+    },
+    {
       provide: BatchFiles,
-      useFactory: (redis: Redis, keys: RedisKeys) =>
-        new BatchFiles(redis, keys, new BlobStore(config.COUNTERSIGN_FILES)),
-      inject: [Redis, RedisKeys],
+      useFactory: (redis: Redis, keys: RedisKeys, gate: StorageGate) =>
+        new BatchFiles(redis, keys, new BlobStore(config.COUNTERSIGN_FILES), gate),
+      inject: [Redis, RedisKeys, StorageGate],
     },
     {
       provide: LogReader,
@@ -136,10 +143,12 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
         limits: RateLimits,
         webhooks: Webhooks,
         egress: EgressRules,
+        gate: StorageGate,
       ) =>
         new Admission({
           redis,
           keys,
+          gate,
           queues,
           reader,
           blobs,
@@ -152,7 +161,7 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
           egress,
           logger,
         }),
-      inject: [Redis, RedisKeys, PoolQueues, JobReader, BlobFolders, RateLimits, Webhooks, EgressRules],
+      inject: [Redis, RedisKeys, PoolQueues, JobReader, BlobFolders, RateLimits, Webhooks, EgressRules, StorageGate],
     },
     {
       provide: Completions,

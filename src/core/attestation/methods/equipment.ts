@@ -2,12 +2,12 @@ import type { Engine } from '../../engines/engine.ts';
 import type { Hardware } from '../../../proof/receipts/promises/tee.ts';
 import type { CalibrationFile } from '../calibrations.ts';
 
-/** A model by its name and the digest of its weights. */
 /** A model of a pool. */
 export interface PooledModel extends ModelName {
   readonly pool: string;
 }
 
+/** A model by its name and the digest of its weights. */
 export interface ModelName {
   readonly name: string;
   readonly sha256: string;
@@ -21,9 +21,13 @@ interface Machines {
   serves(model: ModelName): boolean;
 }
 
+interface EnginesByName {
+  get(model: string): Engine | undefined;
+}
+
 interface EquipmentParts {
   /** Engines of the models that this attestor can compute again, by name. */
-  readonly engines: ReadonlyMap<string, Engine>;
+  readonly engines: EnginesByName;
   /** What honest machines do with a model, by its digest. */
   readonly calibrations: ReadonlyMap<string, CalibrationFile>;
   /** Undefined where this attestor judges no machines. */
@@ -34,7 +38,7 @@ interface EquipmentParts {
 
 /** What an attestor has to check answers with. */
 export class Equipment {
-  readonly engines: ReadonlyMap<string, Engine>;
+  readonly engines: EnginesByName;
   readonly hardware: Machines | undefined;
   readonly auditShare: number;
   readonly #calibrations: ReadonlyMap<string, CalibrationFile>;

@@ -25,7 +25,7 @@ export const usage: Method<Property> = {
   },
   async check(attempt) {
     const theirs = attempt.evidence.predicate.usage;
-    const own = attempt.engine?.recount?.(workOf(attempt.ticket), await attempt.input(), await attempt.output());
+    const own = await attempt.engine?.recount?.(workOf(attempt.ticket), await attempt.input(), await attempt.output());
     if (own === undefined) throw new Error('This attestor cannot count the usage of the job.');
     if (own.inputTokens !== theirs.inputTokens) return { refusals: ['USAGE_MISCOUNTED'] };
     const outputTokens = Math.min(own.outputTokens, theirs.outputTokens);

@@ -1,0 +1,103 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
+
+const MAX_BYTES = 64 * 1_048_576;
+
+/** A Redis with little memory, and everything that does jobs on it. */
+let pipeline: Pipeline;
+let client: Client;
+
+beforeAll(async () => {
+  pipeline = await Pipeline.prepare([NOOP_MODEL], { redisConfig: [`maxmemory ${MAX_BYTES}`] });
+  await Promise.all([pipeline.api(), pipeline.worker(1), pipeline.attestor(), pipeline.courier()]);
+  client = await pipeline.client();
+});
+afterAll(() => pipeline[Symbol.asyncDispose]());
+
+/** Fills Redis to this share of its memory with what is nobody's, or takes it away again. */
+async function fill(share: number): Promise<void> {
+  const admin = pipeline.redis.client();
+  await admin.unlink('ballast');
+  const used = async () => Number(/used_memory:(\d+)/.exec(await admin.info('memory'))?.[1]);
+  await until(async () => (await used()) < 0.5 * MAX_BYTES);
+  for (let missing = 1; missing > 0;) {
+    missing = Math.floor(share * MAX_BYTES - (await used()));
+    if (missing <= 0) return;
+    await admin.rpush('ballast', Buffer.alloc(Math.min(missing, 262_144)));
+  }
+}
+
+const submit = (url = client.url, key?: string) =>
+  fetch(`${url}/v1/jobs`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${client.key}`,
+      'content-type': 'application/json',
+      ...(key === undefined ? {} : { 'idempotency-key': key }),
+    },
+    body: JSON.stringify(completion('is there room')),
+  });
+const upload = (url = client.url) => {
+  const form = new FormData();
+  form.set('purpose', 'batch');
+  form.set('file', new Blob(['{}\n']), 'lines.jsonl');
+  return fetch(`${url}/v1/files`, { method: 'POST', headers: { authorization: `Bearer ${client.key}` }, body: form });
+};
+const readiness = async () => {
+  const response = await fetch(`${client.url}/health/ready`);
+  return { status: response.status, detail: ((await response.json()) as { detail: string }).detail };
+};
+
+describe('a Redis whose memory is nearly used up', () => {
+  test('503 storage_full: nothing new is taken, what was taken goes on, and it opens by itself when there is room', async () => {
+    const hand = pipeline.running().find(({ name }) => name === 'worker-1');
+    hand?.process.kill('SIGSTOP');
+    const before = await client.submit(completion('taken before'), { 'idempotency-key': 'before' });
+    const known = await submit(client.url, 'again');
+    expect(known.status).toBe(202);
+    await fill(0.93);
+    await until(async () => (await submit()).status === 503);
+    const refused = await submit();
+    expect(await refused.json()).toMatchObject({ code: 'storage_full', status: 503 });
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect((await readiness()).detail).toContain('the storage is nearly full');
+    expect((await readiness()).status).toBe(503);
+    const file = await upload();
+    expect([file.status, ((await file.json()) as { error: { code: string } }).error.code]).toEqual([
+      503,
+      'storage_full',
+    ]);
+    // The same request again is not new.
+    expect((await submit(client.url, 'again')).status).toBe(202);
+
+    hand?.process.kill('SIGCONT');
+    expect((await client.ended(before.id)).state).toBe('done');
+
+    // Between the two marks it stays closed.
+    await fill(0.88);
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    expect((await submit()).status).toBe(503);
+    await fill(0.6);
+    await until(async () => (await submit()).status === 202);
+    await until(async () => (await readiness()).status === 200);
+  });
+
+  test('503 storage_full, and never a 500, where Redis itself refuses to write', async () => {
+    const open = await pipeline.run('open', 'api', {
+      ...pipeline.environment('api'),
+      COUNTERSIGN_STORAGE_BYTES: String(2 ** 40),
+    });
+    const url = String(open.facts['url']);
+    expect((await submit(url)).status).toBe(202);
+    await fill(0.8);
+    const admin = pipeline.redis.client();
+    await admin.config('SET', 'maxmemory', Math.floor(MAX_BYTES / 2));
+    for (const answer of [await submit(url), await upload(url)]) {
+      const body = (await answer.json()) as { code?: string; error?: { code: string } };
+      expect([answer.status, body.code ?? body.error?.code]).toEqual([503, 'storage_full']);
+      expect(answer.headers.get('retry-after')).toBe('5');
+    }
+    await admin.config('SET', 'maxmemory', MAX_BYTES);
+    expect((await submit(url)).status).toBe(202);
+  });
+});

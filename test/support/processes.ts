@@ -1,0 +1,17 @@
+import { readFileSync, readdirSync } from 'node:fs';
+
+/** The processes that this one has started and whose command line names a program. */
+export function childrenOf(parent: number, program: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+        const [state, ppid] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+        return Number(ppid) === parent && state !== 'Z' && command.includes(program) ? [Number(pid)] : [];
+      } catch {
+        return [];
+      }
+    });
+}
