@@ -216,7 +216,9 @@ export async function apiKey(arena, scopes = ['submit', 'read']) {
 /** An API's admission in this process, with connections of its own; `close` ends them. */
 export async function openAdmission(arena, model) {
   const { Admission } = await dist('surfaces/admission/admission.js');
-  const { PoolQueues, queueOptions } = await dist('ground/bull/fair-queues.js');
+  const { PoolQueues } = await dist('ground/bull/pool-queues.js');
+  const { queueOptions } = await dist('ground/bull/queue-options.js');
+  const { Backlog } = await dist('core/backlog/backlog.js');
   const { Queue } = await import('bullmq');
   const { BlobFolders } = await dist('ground/blobs/blob-folders.js');
   const { Catalog, CatalogModel } = await dist('core/catalog/catalog.js');
@@ -227,10 +229,17 @@ export async function openAdmission(arena, model) {
   const [redis, queueRedis] = [arena.connect('api'), arena.connect('api')];
   const catalog = new Catalog([CatalogModel.parse(model)]);
   const queues = catalog.queues().map((name) => new Queue(name, queueOptions(queueRedis, keys.poolQueues('default'))));
+  const backlog = new Backlog({
+    redis,
+    keys,
+    queues: new PoolQueues(queues),
+    logger: createLogger('bench', 'error'),
+  });
+  backlog.start();
   const admission = new Admission({
     redis,
     keys,
-    queues: new PoolQueues(redis, keys, queues),
+    backlog,
     blobs: new BlobFolders(`${arena.folder}/blobs`),
     catalog,
     signingKey: arena.apiKey,
@@ -239,11 +248,11 @@ export async function openAdmission(arena, model) {
     webhooks: new Webhooks(redis, keys),
     egress: { allowPrivate: false },
     limits: new RateLimits(redis, keys),
-    logger: createLogger('bench', 'error'),
   });
   return {
     admission,
     close() {
+      void backlog.stop();
       redis.disconnect();
       queueRedis.disconnect();
     },

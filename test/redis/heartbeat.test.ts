@@ -4,7 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import { parse } from '../../src/roles/api/parse.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
-import { poolQueues } from '../support/queues.ts';
+import { backlogOf } from '../support/queues.ts';
 import { writeSecretFile } from '../../src/ground/keys/key-file.ts';
 import { generateSigningKeyPem, signingKeyFromPem } from '../../src/ground/keys/signing-key.ts';
 import { SUBMITTER } from '../support/submitter.ts';
@@ -85,7 +85,7 @@ describe('the heartbeat', () => {
     await renewed();
     blockEventLoop(500 + 3 * LEASE_MS);
     expect(await held()).toBe(false);
-    const rulings = new Rulings(attestor, keys, poolQueues(attestor, keys));
+    const rulings = new Rulings(attestor, keys, backlogOf(attestor, keys));
     const [ruled] = await rulings.apply([
       { id, epoch: 1, phases: ['running'], action: { kind: 'lost' }, code: 'attempts_exhausted', detail: 'lost' },
     ]);
@@ -118,7 +118,7 @@ describe('two attestors at once', () => {
           const verdict = { signed: signPayload(newKey(), Buffer.from('{}')), field: 'f' };
           const [logSize = 0] = await sequencer.log([{ id, epoch: 1, field: 'f', verdict: verdict.signed }]);
           await sequencer.stop();
-          return new Rulings(redis, keys, poolQueues(redis, keys)).apply([{ ...ruling, verdict, logSize }]);
+          return new Rulings(redis, keys, backlogOf(redis, keys)).apply([{ ...ruling, verdict, logSize }]);
         }),
       )
     ).flat();

@@ -1,8 +1,7 @@
 import { Admission } from '../../src/surfaces/admission/admission.ts';
 import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
-import { poolQueues } from './queues.ts';
+import { backlogOf } from './queues.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
-import { createLogger } from '../../src/ground/logging/logger.ts';
 import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
 import { RateLimits } from '../../src/surfaces/tenants/rate-limits.ts';
 import { Webhooks } from '../../src/surfaces/webhooks/webhook.store.ts';
@@ -17,7 +16,7 @@ export function admissionTo(server: TestRedis): Admission {
   return new Admission({
     redis,
     keys,
-    queues: poolQueues(redis, keys),
+    backlog: backlogOf(redis, keys),
     blobs: new BlobFolders(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: newKey(),
@@ -26,6 +25,5 @@ export function admissionTo(server: TestRedis): Admission {
     webhooks: new Webhooks(redis, keys),
     egress: { allowPrivate: false },
     limits: new RateLimits(redis, keys),
-    logger: createLogger('test', 'error'),
   });
 }

@@ -24,6 +24,7 @@ const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url), oneOf('m
 const READ_CHUNKS = loadScript(new URL('./lua/read-chunks.lua', import.meta.url), parseChunks);
 
 const CANCEL_STREAM_LENGTH = 10_000;
+const CANCEL_LOOK_MS = 1_000;
 const CHUNKS_PER_READ = 200;
 const CHUNK_BYTES = 65_536;
 const CHUNKS_BYTES = 524_288;
@@ -187,7 +188,7 @@ export class Jobs {
     const reply = await CANCEL.run(
       this.#redis,
       [this.#keys.ticket(id), this.#keys.cancels],
-      [this.#keys.prefix, id, CANCEL_STREAM_LENGTH],
+      [this.#keys.prefix, id, CANCEL_STREAM_LENGTH, CANCEL_LOOK_MS],
     );
     if (reply === 'missing') throw new CodedError('job_not_found', UNKNOWN);
     return reply;
@@ -291,6 +292,7 @@ export class Jobs {
 
   #indexFor(tenant: string, query: JobQuery): string {
     if (query.state !== undefined && isFinal(query.state)) return this.#keys.endedOf(tenant, query.state);
+    if (query.state === 'running') return this.#keys.running(tenant);
     if (query.model !== undefined && /^[a-z0-9-]{1,63}$/.test(query.model))
       return this.#keys.jobsOfModel(tenant, query.model);
     return this.#keys.jobsOf(tenant);

@@ -19,11 +19,12 @@ export interface Script<Reply> {
 }
 
 /**
- * Loads a script from the `lua` folder beside the calling module; `parse` gives its replies their type. A
- * missing file is an error at start, and not at the first job.
+ * Loads a script from the `lua` folder beside the calling module; `parse` gives its replies their type. The
+ * files in `included` stand before it and hold local functions that several scripts have in common. A missing
+ * file is an error at start, and not at the first job.
  */
-export function loadScript<Reply>(url: URL, parse: Parse<Reply>): Script<Reply> {
-  const text = readFileSync(url, 'utf8');
+export function loadScript<Reply>(url: URL, parse: Parse<Reply>, included: readonly URL[] = []): Script<Reply> {
+  const text = [...included, url].map((file) => readFileSync(file, 'utf8')).join('\n');
   const source = scriptNames(text) + text;
   const sha = createHash('sha1').update(source).digest('hex');
   const parsed = (reply: unknown): Reply => {

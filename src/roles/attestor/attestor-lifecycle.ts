@@ -8,9 +8,6 @@ import type { HardwareSessions } from '../../core/confirmation/hardware-sessions
 import type { Intakes } from '../../core/confirmation/intakes.ts';
 import type { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
 import type { Sequencer } from '../../core/confirmation/sequencer.ts';
-import type { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
-import type { Strays } from '../../core/confirmation/strays.ts';
-import type { Sweep } from '../../core/confirmation/sweep.ts';
 import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
@@ -19,6 +16,7 @@ import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import type { AttestorFiles } from './attestor-files.ts';
+import type { AttestorKeepers } from './attestor-keepers.ts';
 import type { AttestorPresence } from './attestor-presence.ts';
 
 /** A job may be open for a day before it is kept; blobs and checkpoints outlive both. */
@@ -40,9 +38,7 @@ interface AttestorParts {
   readonly draws: AuditDraws;
   readonly hardware: HardwareSessions | undefined;
   readonly intakes: Intakes;
-  readonly sweep: Sweep;
-  readonly keeper: PoolKeeper;
-  readonly strays: Strays;
+  readonly keepers: AttestorKeepers;
   readonly processor: RecomputeProcessor | undefined;
   readonly presence: AttestorPresence;
   readonly registrar: BullRegistrar;
@@ -67,29 +63,14 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   /** What verdicts rest on stands in the log before the first of them; then cases are taken. */
   async onApplicationBootstrap(): Promise<void> {
-    const {
-      sequencer,
-      enrolled,
-      hardware,
-      intakes,
-      sweep,
-      keeper,
-      strays,
-      processor,
-      registrar,
-      presence,
-      id,
-      logger,
-    } = this.#parts;
+    const { sequencer, enrolled, hardware, intakes, keepers, processor, registrar, presence, id, logger } = this.#parts;
     sequencer.start();
     await enrolled.start();
     await this.#draw();
     await this.#logDocuments();
     hardware?.start();
     intakes.start();
-    sweep.start();
-    keeper.start();
-    strays.start();
+    keepers.start();
     registrar.register();
     await processor?.worker.waitUntilReady();
     await presence.start();
@@ -100,15 +81,13 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   /** Finishes the batch in hand and leaves; what it has not acknowledged is another attestor's. */
   async beforeApplicationShutdown(): Promise<void> {
-    const { sequencer, enrolled, hardware, intakes, sweep, keeper, strays, processor, presence, engines } = this.#parts;
+    const { sequencer, enrolled, hardware, intakes, keepers, processor, presence, engines } = this.#parts;
     enrolled.stop();
     for (const stopped of [
       () => this.#drawing.stop(),
       () => this.#cleaning.stop(),
       () => hardware?.stop(),
-      () => keeper.stop(),
-      () => strays.stop(),
-      () => sweep.stop(),
+      () => keepers.stop(),
       () => intakes.stop(),
       () => processor?.worker.close(),
       () => sequencer.stop(),

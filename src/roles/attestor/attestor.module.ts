@@ -3,6 +3,8 @@ import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { Equipment } from '../../core/attestation/methods/equipment.ts';
 import { Collateral, readCollateralSources } from '../../core/attestation/tee/tee-collateral.ts';
+import { Backlog } from '../../core/backlog/backlog.ts';
+import { Schedules } from '../../core/backlog/schedules.ts';
 import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
@@ -14,13 +16,14 @@ import { RECOMPUTE_DELIVERY, RECOMPUTE_QUEUE, RecomputeQueue } from '../../core/
 import { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
 import { Rulings } from '../../core/confirmation/rulings.ts';
 import { Sequencer } from '../../core/confirmation/sequencer.ts';
+import { Slots } from '../../core/confirmation/slots.ts';
 import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
-import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
-import { PoolQueues } from '../../ground/bull/fair-queues.ts';
+import { PoolQueues } from '../../ground/bull/pool-queues.ts';
+import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
@@ -31,6 +34,7 @@ import { LogFiles } from '../../proof/tlog/log-files.ts';
 import { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import { AttestorFiles } from './attestor-files.ts';
+import { AttestorKeepers } from './attestor-keepers.ts';
 import { AttestorLifecycle, MAX_OPEN_MS } from './attestor-lifecycle.ts';
 import { AttestorPresence } from './attestor-presence.ts';
 import { loadReferences } from './reference-models.ts';
@@ -81,18 +85,19 @@ function queueModules(config: AttestorConfig, files: AttestorFiles, logger: Logg
       connection: redisOptions(redisAccess(config, 'attestor'), 'patient'),
       extraOptions: { manualRegistration: true },
     }),
-    FairQueuesModule.with({
+    QueuesModule.with({
       as: PoolQueues,
+      make: (queues) => new PoolQueues(queues),
       names: files.catalog.queues(),
       prefix: (keys, name) => keys.poolQueues(poolOfQueue(name)),
       connection: 'commands',
     }),
-    FairQueuesModule.with({
+    QueuesModule.with({
       as: RecomputeQueue,
+      make: (queues, redis, keys) => new RecomputeQueue(redis, keys, queues, RECOMPUTE_DELIVERY),
       names: [RECOMPUTE_QUEUE],
       prefix: (keys) => keys.attestorQueue,
       connection: 'commands',
-      deliveries: RECOMPUTE_DELIVERY,
     }),
   ];
 }
@@ -198,6 +203,16 @@ function collateral({ COUNTERSIGN_TEE_COLLATERAL: path }: AttestorConfig): Colla
 
 function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider[] {
   return [
+    {
+      provide: Backlog,
+      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues) => new Backlog({ redis, keys, queues, logger }),
+      inject: [Redis, RedisKeys, PoolQueues],
+    },
+    {
+      provide: Schedules,
+      useFactory: (redis: Redis, keys: RedisKeys) => new Schedules(redis, keys),
+      inject: [Redis, RedisKeys],
+    },
     Rulings,
     {
       provide: Decisions,
@@ -213,6 +228,8 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
         keys: RedisKeys,
         decisions: Decisions,
         enrolled: EnrolledWorkers,
+        backlog: Backlog,
+        schedules: Schedules,
       ) =>
         new Intakes({
           redis,
@@ -221,10 +238,12 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
           pools: files.catalog.pools(),
           decisions,
           enrolled,
+          backlog,
+          schedules,
           consumer: id,
           logger,
         }),
-      inject: [Redis, RedisConnections, RedisKeys, Decisions, EnrolledWorkers],
+      inject: [Redis, RedisConnections, RedisKeys, Decisions, EnrolledWorkers, Backlog, Schedules],
     },
     {
       provide: RecomputeProcessor,
@@ -258,19 +277,32 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
       inject: [Redis, RedisKeys],
     },
     {
+      provide: Slots,
+      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers) =>
+        new Slots({ redis, keys, catalog: files.catalog, enrolled, logger }),
+      inject: [Redis, RedisKeys, EnrolledWorkers],
+    },
+    {
       provide: Sweep,
-      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues, decisions: Decisions) =>
+      useFactory: (redis: Redis, keys: RedisKeys, backlog: Backlog, schedules: Schedules, decisions: Decisions) =>
         new Sweep({
           redis,
           keys,
-          queues,
+          queues: files.catalog.queues(),
+          backlog,
+          schedules,
           decisions,
           everyMs: config.COUNTERSIGN_SWEEP_MS,
           keepMs: config.COUNTERSIGN_KEEP_MS,
           keepJobs: config.COUNTERSIGN_KEEP_JOBS,
           logger,
         }),
-      inject: [Redis, RedisKeys, PoolQueues, Decisions],
+      inject: [Redis, RedisKeys, Backlog, Schedules, Decisions],
+    },
+    {
+      provide: AttestorKeepers,
+      useFactory: (...parts: [Slots, Backlog, Sweep, PoolKeeper, Strays]) => new AttestorKeepers(parts),
+      inject: [Slots, Backlog, Sweep, PoolKeeper, Strays],
     },
   ];
 }
@@ -297,9 +329,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       draws: AuditDraws,
       hardware: HardwareSessions | undefined,
       intakes: Intakes,
-      sweep: Sweep,
-      keeper: PoolKeeper,
-      strays: Strays,
+      keepers: AttestorKeepers,
       processor: RecomputeProcessor | undefined,
       presence: AttestorPresence,
       registrar: BullRegistrar,
@@ -314,9 +344,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
         draws,
         hardware,
         intakes,
-        sweep,
-        keeper,
-        strays,
+        keepers,
         processor,
         presence,
         registrar,
@@ -335,9 +363,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       AuditDraws,
       HardwareSessions,
       Intakes,
-      Sweep,
-      PoolKeeper,
-      Strays,
+      AttestorKeepers,
       RecomputeProcessor,
       AttestorPresence,
       BullRegistrar,

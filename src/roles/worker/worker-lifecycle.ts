@@ -3,6 +3,7 @@ import type { BullRegistrar } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import type { Announcement } from '../../core/catalog/announcement.ts';
 import { announcedModel } from '../../core/catalog/announced-models.ts';
+import type { Engine } from '../../core/engines/engine.ts';
 import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { HardwareSession } from '../../core/execution/hardware-session.ts';
 import type { Heartbeat } from '../../core/execution/heartbeat.ts';
@@ -24,6 +25,8 @@ interface WorkerParts {
   /** Absent where no program gets evidence of this machine's hardware. */
   readonly hardware: HardwareSession | undefined;
   readonly registrar: BullRegistrar;
+  /** How many jobs of its model an engine runs at once. */
+  readonly slotsOf: (engine: Engine) => number;
   readonly key: SigningKey;
   readonly config: WorkerConfig;
   readonly logger: Logger;
@@ -42,7 +45,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       pool: parts.config.COUNTERSIGN_POOL,
       publicKey: parts.key.public.raw,
       startedAt: new Date().toISOString(),
-      models: parts.engines.all().map(announcedModel),
+      models: parts.engines.all().map((engine) => ({ ...announcedModel(engine), slots: parts.slotsOf(engine) })),
       state: 'consuming',
       inFlight: 0,
     };

@@ -1,5 +1,6 @@
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
+import { Backlog } from '../../core/backlog/backlog.ts';
 import { Catalog } from '../../core/catalog/catalog.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
@@ -7,8 +8,8 @@ import { publishedLog } from '../../core/jobs/published-log.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
-import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
-import { PoolQueues } from '../../ground/bull/fair-queues.ts';
+import { PoolQueues } from '../../ground/bull/pool-queues.ts';
+import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
@@ -52,14 +53,15 @@ export class ServiceModule {
           config,
           {
             user: 'api',
-            // BullMQ waits for its connection; a prompt one rejects what is sent during an outage, and the
-            // sweep repairs it.
+            // BullMQ waits for its connection; a prompt one rejects what is sent during an outage, and an
+            // attestor finds what was not delivered.
             connections: { commands: 'prompt', wakes: 'patient', poolWakes: 'patient', queues: 'prompt' },
           },
           logger,
         ),
-        FairQueuesModule.with({
+        QueuesModule.with({
           as: PoolQueues,
+          make: (queues) => new PoolQueues(queues),
           names: files.catalog.queues(),
           prefix: (keys, name) => keys.poolQueues(poolOfQueue(name)),
           connection: 'queues',
@@ -123,11 +125,16 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
   const { catalog, prices, signingKey } = files;
   return [
     {
+      provide: Backlog,
+      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues) => new Backlog({ redis, keys, queues, logger }),
+      inject: [Redis, RedisKeys, PoolQueues],
+    },
+    {
       provide: Admission,
       useFactory: (
         redis: Redis,
         keys: RedisKeys,
-        queues: PoolQueues,
+        backlog: Backlog,
         blobs: BlobFolders,
         limits: RateLimits,
         webhooks: Webhooks,
@@ -136,7 +143,7 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
         new Admission({
           redis,
           keys,
-          queues,
+          backlog,
           blobs,
           catalog,
           signingKey,
@@ -145,9 +152,8 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
           limits,
           webhooks,
           egress,
-          logger,
         }),
-      inject: [Redis, RedisKeys, PoolQueues, BlobFolders, RateLimits, Webhooks, EgressRules],
+      inject: [Redis, RedisKeys, Backlog, BlobFolders, RateLimits, Webhooks, EgressRules],
     },
     {
       provide: Completions,

@@ -4,17 +4,18 @@
   Every ruling names the epoch and the phase that it is about; if the job has moved on, nothing happens.
 
     KEYS[1]  open jobs  {shard}:open            ARGV[1]  key prefix
-    KEYS[2]  all ended  {shard}:ended           ARGV[2]  ms until the sweep looks at a requeued job
-    ARGV[3+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
+    KEYS[2]  all ended  {shard}:ended
+    ARGV[2+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
              state, code, detail, verdict or "", field or "",
              size of the checkpoint by which its verdict stands in the log, or ""
       action 'end'    make the job final in `state`; 'done' only with the verdict that sequence.lua kept for
                       this epoch
       action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted'); the job is
                       queued again while attempts are left, else it ends: 'rejected' after a refutation,
-                      otherwise 'failed'
+                      otherwise 'failed'. It stands in the backlog before all that its tenant has waiting, and
+                      the tenant is charged for one more run
       action 'lost'   as 'close', if no worker holds the lease any more
-  Returns per ruling {'ended', state} or {'requeued', epoch, queue, tenant, cost}, or
+  Returns per ruling {'ended', state} or {'requeued', queue}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}
     {'logged'}    another end was refused: a confirmation has its place in the log
     {'unlogged'}  done was refused: no verdict about this epoch stands in the log
@@ -27,7 +28,7 @@ local woken = {}
 local newest = tonumber(redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2] or 0)
 
 -- What ended, for one command for each set and not for each job.
-local closed, ended, endedOf = {}, {}, {}
+local ended, endedOf = {}, {}
 local function remember(set, score, id)
   set[#set + 1] = score
   set[#set + 1] = id
@@ -36,14 +37,15 @@ end
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field, logSize)
   local epoch = tonumber(epochText)
   local claims, ruling = keys.claims(id), keys.ruling(id)
-  local job = redis.call('HMGET', keys.job(id), 'tenant', 'created', 'attempts', 'queue', 'cost')
-  if not job[1] then
-    closed[#closed + 1] = id
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'created', 'attempts', 'queue', 'cost', 'flow')
+  local tenant, queue = job[1], job[4]
+  if not tenant then
+    leave(KEYS[1], id)
     return { 'missing' }
   end
   local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged')
   if ruled[1] then
-    closed[#closed + 1] = id
+    leaveAll(queue, tenant, id)
     return { 'already', ruled[1] }
   end
 
@@ -71,8 +73,17 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     local worker = string.match(string.sub(claimed[1], 1, 256), '^%S+') or '-'
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
     if epoch < tonumber(job[3]) then
-      redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), id)
-      return { 'requeued', epoch, job[4], job[1], job[5] }
+      startTag(queue, job[6] or tenant, job[5])
+      redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
+      -- A wish to cancel that came while it ran is looked at now.
+      local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel')
+      redis.call('ZADD', KEYS[1], ticket[2] and now or ticket[1], id)
+      redis.call('HSET', ruling, 'requeued', epoch)
+      leave(keys.released(queue), id)
+      leave(keys.leases(queue), id)
+      leave(keys.confirmations, id)
+      leave(keys.running(tenant), id)
+      return { 'requeued', queue }
     end
     state = state == 'refuted' and 'rejected' or 'failed'
   end
@@ -86,20 +97,21 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   else
     redis.call('HSET', ruling, 'state', state, 'ended', now, 'epoch', epoch, 'reason', code .. ' ' .. detail)
   end
-  closed[#closed + 1] = id
+  leaveAll(queue, tenant, id)
   newest = math.max(now, newest + 1 / 1024)
   remember(ended, newest, id)
-  local index = keys.endedOf(job[1], state)
+  local index = keys.endedOf(tenant, state)
   endedOf[index] = endedOf[index] or {}
   remember(endedOf[index], job[2], id)
   return { 'ended', state }
 end
 
 local replies = {}
-for at = 3, #ARGV, 10 do
+for at = 2, #ARGV, 10 do
   replies[#replies + 1] = rule(unpack(ARGV, at, at + 9))
 end
-if #closed > 0 then redis.call('ZREM', KEYS[1], unpack(closed)) end
+flushLeft()
+saveShares()
 if #ended > 0 then redis.call('ZADD', KEYS[2], unpack(ended)) end
 for index, members in pairs(endedOf) do redis.call('ZADD', index, unpack(members)) end
 if #woken > 0 then redis.call('PUBLISH', channels.changes, table.concat(woken, ' ')) end
