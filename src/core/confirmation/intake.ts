@@ -62,9 +62,9 @@ interface IntakeParts {
 
 /**
  * Reads one stream: what the workers of a pool claim and commit, or what users cancel. In batches, a few of
- * them in hand at once (one is checked while another waits for the log), it judges, rules and acknowledges, in
- * this order. A crash at any point leaves entries that are read again; ruling twice changes nothing, because a
- * ruling names the epoch that it is about.
+ * them in hand at once (one is checked while another waits for the log), it judges, rules and acknowledges,
+ * in this order. A crash at any point leaves entries that are read again; ruling twice changes nothing,
+ * because a ruling names the epoch that it is about.
  *
  * A pool's stream is a mailbox that any of its workers can spoil. What was lost with it is found by the
  * sweep; the stream itself is made anew here.

@@ -1,4 +1,4 @@
-/** What looks after jobs and keys in the background. Each part works at its own pace and holds up no other. */
+/** What looks after jobs and keys in the background, each part at its own pace. */
 export class AttestorKeepers {
   readonly #parts: readonly { start(): void; stop(): Promise<void> }[];
 

@@ -1,0 +1,40 @@
+import { CatalogModel } from '../../src/core/catalog/catalog.ts';
+import { Schedules } from '../../src/core/backlog/schedules.ts';
+import { Decisions } from '../../src/core/confirmation/decisions.ts';
+import { RecomputeQueue } from '../../src/core/confirmation/recompute-queue.ts';
+import { Rulings } from '../../src/core/confirmation/rulings.ts';
+import { Sweep } from '../../src/core/confirmation/sweep.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
+import { Courtroom } from './courtroom.ts';
+import { NOOP_MODEL } from './pipeline.ts';
+import { backlogOf } from './queues.ts';
+import type { TestRedis } from './redis.ts';
+import { newKey } from './sample-receipts.ts';
+import { startSequencer } from './sequencer.ts';
+
+/** The parts of an attestor in the hands of a test: they look when they are told, and not by themselves. */
+export async function attestorHands(server: TestRedis) {
+  const redis = server.client('attestor');
+  const { keys } = server;
+  const logger = createLogger('test', 'error');
+  const room = await Courtroom.open(server, CatalogModel.parse(NOOP_MODEL));
+  const sequencer = startSequencer(server, redis, newKey());
+  const backlog = backlogOf(redis, keys);
+  const schedules = new Schedules(redis, keys);
+  const rulings = new Rulings(redis, keys, backlog);
+  const recomputations = new RecomputeQueue(redis, keys, []);
+  const decisions = new Decisions({ judge: room.judge, rulings, sequencer, recomputations, logger });
+  const keeping = { everyMs: 100, keepMs: 3_600_000, keepJobs: 1_000_000 };
+  const queues = ['default.noop'];
+  const sweep = new Sweep({ redis, keys, queues, backlog, schedules, decisions, logger, ...keeping });
+  return {
+    redis,
+    backlog,
+    schedules,
+    sweep,
+    async [Symbol.asyncDispose]() {
+      await sequencer.stop();
+      await room[Symbol.asyncDispose]();
+    },
+  };
+}
