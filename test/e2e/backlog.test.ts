@@ -53,7 +53,7 @@ describe('with 5,000 jobs waiting', () => {
     for (const set of ['backlog', 'released', 'leases'] as const)
       expect([set, await admin.zcard(pipeline.redis.keys[set](QUEUE))]).toEqual([set, 0]);
     expect(await admin.zcard(pipeline.redis.keys.confirmations)).toBe(0);
-    // All but those whose documents are copies, and so are not what their tickets say.
+    // The copies are not what their tickets say, and are given back until they fail: each ends all the same.
     expect(await admin.zcard(pipeline.redis.keys.ended)).toBe(MANY + 1);
   });
 
@@ -77,7 +77,7 @@ describe('with 5,000 jobs waiting', () => {
       key,
     );
     await until(async () => (await client.json<{ workers: unknown[] }>('/v1/workers')).workers.length === 2);
-    // Written again twice a look or so, and never with the stranger's.
+    // It is written again within moments, and not with the stranger's.
     await admin.hdel(keys.pace(QUEUE), 'slots');
     expect(await until(async () => (await admin.hget(keys.pace(QUEUE), 'slots')) ?? undefined)).toBe(
       String(NOOP_MODEL.parallel),
