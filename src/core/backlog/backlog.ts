@@ -15,8 +15,11 @@ const UNDELIVERED = loadScript(new URL('./lua/undelivered.lua', import.meta.url)
 const TICK_MS = 250;
 /** Released where nothing is known of workers: they find something to do when they come. */
 const FLOOR = 16;
-/** The margin holds what is released in this time: it covers the way from a commit to the next delivery. */
-const AHEAD_MS = 250;
+/**
+ * The margin holds what is released in this time. It covers the way from a commit over the attestor to the
+ * next delivery: where that takes longer, engines wait for it.
+ */
+const AHEAD_MS = 500;
 const MOST_AT_ONCE = 500;
 /** A released job is looked for in BullMQ after this, unless it was claimed. */
 export const DELIVERY_LOOK_MS = 2_000;
