@@ -217,7 +217,9 @@ export async function apiKey(arena, scopes = ['submit', 'read']) {
 export async function openAdmission(arena, model) {
   const { Admission } = await dist('surfaces/admission/admission.js');
   const { JobReader } = await dist('core/jobs/job.reader.js');
-  const { PoolQueues, queueOptions } = await dist('ground/bull/fair-queues.js');
+  const { PoolQueues } = await dist('ground/bull/pool-queues.js');
+  const { queueOptions } = await dist('ground/bull/queue-options.js');
+  const { Backlog } = await dist('core/backlog/backlog.js');
   const { Queue } = await import('bullmq');
   const { BlobFolders } = await dist('ground/blobs/blob-folders.js');
   const { Catalog, CatalogModel } = await dist('core/catalog/catalog.js');
@@ -229,12 +231,19 @@ export async function openAdmission(arena, model) {
   const [redis, queueRedis] = [arena.connect('api'), arena.connect('api')];
   const catalog = new Catalog([CatalogModel.parse(model)]);
   const queues = catalog.queues().map((name) => new Queue(name, queueOptions(queueRedis, keys.poolQueues('default'))));
+  const backlog = new Backlog({
+    redis,
+    keys,
+    queues: new PoolQueues(queues),
+    logger: createLogger('bench', 'error'),
+  });
+  backlog.start();
   const admission = new Admission({
     redis,
     keys,
     gate: new StorageGate(redis, { share: 0.9 }),
-    queues: new PoolQueues(redis, keys, queues),
     reader: new JobReader(redis, keys, keys.open),
+    backlog,
     blobs: new BlobFolders(`${arena.folder}/blobs`),
     catalog,
     signingKey: arena.apiKey,
@@ -243,11 +252,11 @@ export async function openAdmission(arena, model) {
     webhooks: new Webhooks(redis, keys),
     egress: { allowPrivate: false },
     limits: new RateLimits(redis, keys),
-    logger: createLogger('bench', 'error'),
   });
   return {
     admission,
     close() {
+      void backlog.stop();
       redis.disconnect();
       queueRedis.disconnect();
     },

@@ -9,6 +9,7 @@ import { benchLog } from './log.mjs';
 import { benchMethods } from './methods.mjs';
 import { benchOpenAi } from './openai.mjs';
 import { benchPipeline } from './pipeline.mjs';
+import { benchRecovery } from './recovery.mjs';
 import { benchTokens } from './tokens.mjs';
 import { benchWebhooks } from './webhooks.mjs';
 
@@ -16,7 +17,11 @@ const option = (name, fallback) => {
   const at = process.argv.indexOf(name);
   return at < 0 ? fallback : process.argv[at + 1];
 };
-const settings = { rounds: Number(option('--rounds', 5)), jobs: Number(option('--jobs', 5_000)) };
+const settings = {
+  rounds: Number(option('--rounds', 5)),
+  jobs: Number(option('--jobs', 5_000)),
+  waiting: Number(option('--waiting', 200_000)),
+};
 const say = (line) => process.stderr.write(`${line}\n`);
 
 function commit() {
@@ -37,6 +42,7 @@ const results = {
   ...(wants('openai') ? await benchOpenAi(settings, say) : {}),
   ...(wants('batches') ? await benchBatches(settings, say) : {}),
   ...(wants('webhooks') ? await benchWebhooks(settings, say) : {}),
+  ...(wants('recovery') ? await benchRecovery(settings, say) : {}),
   ...(wants('audits') ? benchAudits(say) : {}),
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
   commit: commit(),

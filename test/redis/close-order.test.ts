@@ -5,8 +5,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Queue } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { FairQueuesModule } from '../../src/ground/bull/fair-queues.module.ts';
-import { PoolQueues } from '../../src/ground/bull/fair-queues.ts';
+import { PoolQueues } from '../../src/ground/bull/pool-queues.ts';
+import { QueuesModule } from '../../src/ground/bull/queues.module.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
 import { RedisConnections } from '../../src/ground/redis/connections.ts';
 import { RedisModule } from '../../src/ground/redis/redis.module.ts';
@@ -92,8 +92,9 @@ function openRole(): Promise<INestApplicationContext> {
           prefix: server.keys.poolQueues('default'),
           extraOptions: { manualRegistration: true },
         }),
-        FairQueuesModule.with({
+        QueuesModule.with({
           as: PoolQueues,
+          make: (queues) => new PoolQueues(queues),
           names: [NAME],
           prefix: (keys) => keys.poolQueues('default'),
           connection: 'queues',
@@ -118,9 +119,9 @@ describe('a role', () => {
     const app = await openRole();
     const diary = app.get(Diary);
     const consumer = app.get(Consumer);
-    await app.get(PoolQueues).add(NAME, [{ name: 'd1', data: { id: 'd1' }, tenant: 't', cost: 1 }]);
+    await app.get(PoolQueues).add(NAME, [{ name: 'd1', id: 'd1' }]);
     const queue = new Queue(NAME, { connection: server.client(), prefix: server.keys.poolQueues('default') });
-    expect(await queue.getPrioritizedCount()).toBe(1);
+    expect(await queue.getWaitingCount()).toBe(1);
     expect(consumer.taken).toEqual([]);
 
     app.get(BullRegistrar).register();

@@ -1,7 +1,8 @@
 import { Worker } from 'bullmq';
 import { describe, expect, test } from '@jest/globals';
-import type { FairDelivery } from '../../src/ground/bull/fair-queues.ts';
-import { poolQueues } from '../support/queues.ts';
+import type { Redis } from 'ioredis';
+import { FairQueues, type FairDelivery } from '../../src/ground/bull/fair-queues.ts';
+import { openQueues } from '../support/queues.ts';
 import { redisOptions } from '../../src/ground/redis/connection.ts';
 import { TestRedis } from '../support/redis.ts';
 
@@ -10,6 +11,10 @@ interface Named {
 }
 
 const QUEUE = 'default.noop';
+
+function fairQueues(redis: Redis, { keys }: TestRedis): FairQueues<Named> {
+  return new FairQueues(redis, keys, openQueues(redis, keys));
+}
 
 /** `count` deliveries of a tenant, named `<tenant>-<number>`. */
 function jobsOf(tenant: string, count: number, cost = 1, from = 0): FairDelivery<Named>[] {
@@ -55,7 +60,7 @@ const countBy = (names: string[]) => {
 describe('fair queues', () => {
   test('a tenant that comes after a flood of 1,000 is served beside it and not behind it', async () => {
     await using server = await TestRedis.start();
-    const queues = poolQueues(server.client('api'), server.keys);
+    const queues = fairQueues(server.client('api'), server);
     await queues.add(QUEUE, jobsOf('flood', 1_000));
     await queues.add(QUEUE, jobsOf('late', 10));
     const served = await serve(server, 200);
@@ -66,7 +71,7 @@ describe('fair queues', () => {
 
   test('under a flood of 1000 to 1, ten tenants are served alike: Jain index at least 0.98', async () => {
     await using server = await TestRedis.start();
-    const queues = poolQueues(server.client('api'), server.keys);
+    const queues = fairQueues(server.client('api'), server);
     await queues.add(QUEUE, jobsOf('t0', 2_000));
     for (let tenant = 1; tenant < 10; tenant += 1) await queues.add(QUEUE, jobsOf(`t${tenant}`, 50));
     // While all ten have something to do.
@@ -79,7 +84,7 @@ describe('fair queues', () => {
 
   test('shares are by cost: ten cheap jobs are served for each dear one', async () => {
     await using server = await TestRedis.start();
-    const queues = poolQueues(server.client('api'), server.keys);
+    const queues = fairQueues(server.client('api'), server);
     await queues.add(QUEUE, jobsOf('dear', 50, 10));
     await queues.add(QUEUE, jobsOf('cheap', 400));
     const counts = countBy(await serve(server, 330));
@@ -89,7 +94,7 @@ describe('fair queues', () => {
 
   test('who had the queue alone owes nothing once it was empty', async () => {
     await using server = await TestRedis.start();
-    const queues = poolQueues(server.client('api'), server.keys);
+    const queues = fairQueues(server.client('api'), server);
     await queues.add(QUEUE, jobsOf('early', 300));
     await serve(server, 300);
     await queues.add(QUEUE, jobsOf('other', 20));
@@ -101,7 +106,7 @@ describe('fair queues', () => {
   test('tags that near their end are moved back; order and shares stay', async () => {
     await using server = await TestRedis.start();
     const redis = server.client('api');
-    const queues = poolQueues(redis, server.keys);
+    const queues = fairQueues(redis, server);
     const waiting = `${server.keys.poolQueues('default')}:${QUEUE}:prioritized`;
     // Half of the range is used up by the first job; 1,500 more are more than one page.
     await queues.add(QUEUE, [...jobsOf('a', 1, 1_100_000), ...jobsOf('a', 1_500, 1, 1)]);
@@ -120,7 +125,7 @@ describe('fair queues', () => {
 
   test('scores that a hostile worker wrote, endless ones too, stop nobody from adding', async () => {
     await using server = await TestRedis.start();
-    const queues = poolQueues(server.client('api'), server.keys);
+    const queues = fairQueues(server.client('api'), server);
     const hostile = server.client('worker.default');
     const waiting = `${server.keys.poolQueues('default')}:${QUEUE}:prioritized`;
     for (const score of ['-inf', '+inf', '-9e15', '9.1e307']) {

@@ -5,7 +5,7 @@ import { parse } from '../../src/roles/api/parse.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 import { readCases } from '../../src/core/confirmation/case-file.ts';
 import { Rulings } from '../../src/core/confirmation/rulings.ts';
-import { poolQueues } from '../support/queues.ts';
+import { backlogOf } from '../support/queues.ts';
 import { writeSecretFile } from '../../src/ground/keys/key-file.ts';
 import { generateSigningKeyPem, signingKeyFromPem } from '../../src/ground/keys/signing-key.ts';
 import { SUBMITTER } from '../support/submitter.ts';
@@ -87,7 +87,7 @@ describe('the heartbeat', () => {
     await renewed();
     blockEventLoop(500 + 3 * LEASE_MS);
     expect(await held()).toBe(false);
-    const rulings = new Rulings(attestor, keys, poolQueues(attestor, keys));
+    const rulings = new Rulings(attestor, keys, backlogOf(attestor, keys));
     const [ruled] = await rulings.apply([
       { id, epoch: 1, phases: ['running'], action: { kind: 'lost' }, code: 'attempts_exhausted', detail: 'lost' },
     ]);

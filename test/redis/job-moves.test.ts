@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { poolQueues } from '../support/queues.ts';
+import { backlogOf } from '../support/queues.ts';
+import { Schedules } from '../../src/core/backlog/schedules.ts';
 import { readCases, type CaseFile } from '../../src/core/confirmation/case-file.ts';
 import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
 import { Sealer } from '../../src/core/confirmation/sealer.ts';
@@ -49,11 +50,42 @@ const aMove = fc.oneof(
   })),
 );
 
+/** The set in which a job of each state stands, besides `open`; one that has ended stands nowhere. */
+const PLACES: Record<JobState, string[]> = {
+  queued: ['waiting'],
+  running: ['leases', 'running'],
+  attesting: ['confirmations'],
+  done: [],
+  rejected: [],
+  failed: [],
+  cancelled: [],
+  expired: [],
+};
+
 function bench(server: TestRedis) {
   const api = server.client('api');
   const attestor = server.client('attestor');
   const { keys } = server;
   const workers = [1, 2].map(() => new HandWorker(server.client('worker.default'), keys, newKey()));
+  const schedules = new Schedules(attestor, keys);
+  /** Where a job stands once somebody has looked: in how many sets of each kind. */
+  const placeOf = async (id: string) => {
+    await schedules.place([{ id, epoch: 1 }]);
+    await schedules.place([{ id, epoch: 0 }]);
+    const queue = 'default.noop';
+    const sets = {
+      waiting: [keys.backlog(queue), keys.released(queue)],
+      leases: [keys.leases(queue)],
+      running: [keys.running(SUBMITTER.tenant)],
+      confirmations: [keys.confirmations],
+    };
+    const places = await Promise.all(
+      Object.entries(sets).flatMap(([name, all]) =>
+        all.map(async (set) => ((await attestor.zscore(set, id)) === null ? [] : [name])),
+      ),
+    );
+    return places.flat();
+  };
   const verdict = signPayload(newKey(), Buffer.from('{}'));
   return {
     api,
@@ -62,15 +94,16 @@ function bench(server: TestRedis) {
     workers,
     admission: admissionTo(server),
     verdict,
-    rulings: new Rulings(attestor, keys, poolQueues(attestor, keys)),
+    placeOf,
+    rulings: new Rulings(attestor, keys, backlogOf(attestor, keys)),
     reader: new JobReader(api, keys, keys.open),
   };
 }
 
 describe('the moves of a job', () => {
-  test('only the moves of the table happen, epochs only grow, at most one end, and an old epoch is always refused', async () => {
+  test('only the moves of the table happen, epochs only grow, at most one end, an old epoch is always refused, and each job stands in the set of what can happen to it next', async () => {
     await using server = await TestRedis.start();
-    const { api, attestor, keys, workers, admission, verdict, rulings, reader } = bench(server);
+    const { api, attestor, keys, workers, admission, verdict, rulings, reader, placeOf } = bench(server);
     const sequencer = startSequencer(server, attestor, newKey());
     const seen = new Map<string, number>();
     await fc.assert(
@@ -142,6 +175,7 @@ describe('the moves of a job', () => {
             expect(finals).toBeLessThanOrEqual(1);
             if (view.state !== 'done')
               expect((await attestor.zscore(keys.open, id)) === null).toBe(isFinal(view.state));
+            expect([move, state, view.state, await placeOf(id)]).toEqual([move, state, view.state, PLACES[view.state]]);
             state = view.state;
             epoch = view.attempts.length;
           }
@@ -192,7 +226,7 @@ describe('the moves of a job', () => {
 
   test('a reply that was lost doubles nothing: admit, claim and commit answer the same when they are sent again', async () => {
     await using server = await TestRedis.start();
-    const { keys, workers, admission, attestor, reader } = bench(server);
+    const { keys, workers, admission, reader } = bench(server);
     const [worker] = workers;
     if (!worker) throw new Error('no worker');
     const body = parse(SubmitJob, completion('again'));
@@ -210,7 +244,8 @@ describe('the moves of a job', () => {
         worker.claims.commitEvidence(first.claim, signed, output),
       ]),
     ).toEqual(['ok', 'ok']);
-    expect(await attestor.xlen(keys.attest('default'))).toBe(1);
+    const entries = (await server.client().xrange(keys.attest('default'), '-', '+')).map(([, [, kind]]) => kind);
+    expect(entries.filter((kind) => kind === 'e')).toHaveLength(1);
     expect((await reader.read(id))?.attempts).toHaveLength(1);
     expect(workerIdOf(worker.signingKey.public)).toBe(worker.id);
   });
@@ -247,7 +282,9 @@ describe('the moves of a job', () => {
     const cancel = ruling(cancelled, 0, 'queued', { kind: 'end', state: 'cancelled' });
     const refute = ruling(logged, 1, 'attesting', { kind: 'close', why: 'refuted' });
     const expire = ruling(logged, 1, 'attesting', { kind: 'end', state: 'expired' });
-    expect(await CANCEL.run(api, [keys.ticket(logged), keys.cancels], [keys.prefix, logged, 100])).toBe('logged');
+    expect(await CANCEL.run(api, [keys.ticket(logged), keys.cancels], [keys.prefix, logged, 100, 1_000])).toBe(
+      'logged',
+    );
     expect((await rulings.apply([cancel, refute, cancel, expire])).map(({ kind }) => kind)).toEqual([
       'ended',
       'logged',

@@ -1,10 +1,9 @@
 import { Admission } from '../../src/surfaces/admission/admission.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
-import { poolQueues } from './queues.ts';
 import { StorageGate } from '../../src/ground/redis/storage-gate.ts';
+import { backlogOf } from './queues.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
-import { createLogger } from '../../src/ground/logging/logger.ts';
 import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
 import { RateLimits } from '../../src/surfaces/tenants/rate-limits.ts';
 import { Webhooks } from '../../src/surfaces/webhooks/webhook.store.ts';
@@ -20,7 +19,7 @@ export function admissionTo(server: TestRedis): Admission {
     redis,
     keys,
     gate: new StorageGate(redis, { share: 0.9 }),
-    queues: poolQueues(redis, keys),
+    backlog: backlogOf(redis, keys),
     reader: new JobReader(redis, keys, keys.open),
     blobs: new BlobFolders(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
@@ -30,6 +29,5 @@ export function admissionTo(server: TestRedis): Admission {
     webhooks: new Webhooks(redis, keys),
     egress: { allowPrivate: false },
     limits: new RateLimits(redis, keys),
-    logger: createLogger('test', 'error'),
   });
 }

@@ -37,6 +37,8 @@ export const Announcement = z.object({
         engineSha256: z.string().max(64),
         /** The slower methods that an attestor serves for it. */
         methods: z.array(z.string().max(20)).max(10).optional(),
+        /** How many jobs for it a worker runs at once. */
+        slots: z.number().int().min(1).max(10_000).optional(),
       }),
     )
     .max(200),

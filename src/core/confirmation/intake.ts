@@ -6,6 +6,8 @@ import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { cells, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
+import type { Backlog } from '../backlog/backlog.ts';
+import type { Schedules, Whereabouts } from '../backlog/schedules.ts';
 import { isJobId } from '../jobs/job-id.ts';
 import { readCases, type CaseFile, type CaseRef } from './case-file.ts';
 import { cancellation, type Decisions } from './decisions.ts';
@@ -18,10 +20,13 @@ const READ = loadScript(new URL('./lua/read-entries.lua', import.meta.url), list
 const GROUP = 'attestors';
 const BATCH = 50;
 const LONGEST_FIELD = 128;
+/** What one call of claim.lua can claim, with its epochs. */
+const LONGEST_LIST = 4_096;
+const MOST_CLAIMS = 64;
 /** Batches that are judged at once; unread entries wait in the stream, where others can take them. */
 const MAX_IN_HAND = 10;
-/** Without being woken, an intake looks this often: a wake-up can be lost. */
-const LOOK_EVERY_MS = 500;
+/** Without being woken, an intake looks this often: a wake-up can be lost, and claims wake nobody. */
+const LOOK_EVERY_MS = 250;
 /**
  * An entry that another attestor has held for longer is taken over: it died, or it is slower than it may be.
  */
@@ -35,6 +40,8 @@ interface Entry {
   readonly kind: 'e' | 'r' | 'c';
   /** Absent where the entry is not of our shape: it is acknowledged and forgotten. */
   readonly ref: CaseRef | undefined;
+  /** What was claimed; the rest of such an entry is empty. */
+  readonly claims: readonly Whereabouts[];
 }
 
 interface IntakeParts {
@@ -44,14 +51,17 @@ interface IntakeParts {
   readonly stream: string;
   readonly decisions: Decisions;
   readonly enrolled: EnrolledWorkers;
+  readonly backlog: Backlog;
+  readonly schedules: Schedules;
   readonly consumer: string;
   readonly logger: Logger;
 }
 
 /**
- * Reads one stream: what the workers of a pool commit, or what users cancel. In batches, a few of them in
- * hand at once, it judges, decides and acknowledges, in this order. A crash at any point leaves entries that
- * are read again; deciding twice changes nothing, because a decision names the epoch that it is about.
+ * Reads one stream: what the workers of a pool claim and commit, or what users cancel. In batches, a few of
+ * them in hand at once, it judges, decides and acknowledges, in this order. A crash at any point leaves
+ * entries that are read again; deciding twice changes nothing, because a decision names the epoch that it is
+ * about.
  *
  * A pool's stream is a mailbox that any of its workers can spoil. What was lost with it is found by the
  * sweep; the stream itself is made anew here.
@@ -151,6 +161,10 @@ export class Intake {
 
   /** What cannot be judged now is put aside and comes again from there. */
   async #handle(entries: readonly Entry[]): Promise<void> {
+    await Promise.all([this.#decide(entries), this.#place(entries)]);
+  }
+
+  async #decide(entries: readonly Entry[]): Promise<void> {
     const { redis, keys, enrolled, decisions } = this.#parts;
     const ours = entries.flatMap(({ kind, ref }) => (ref === undefined ? [] : [{ kind, ref }]));
     const files = await readCases(
@@ -179,6 +193,21 @@ export class Intake {
     await decisions.judge(toJudge);
   }
 
+  /**
+   * Notes which jobs run and which are to be confirmed, and releases others in their place. What was claimed
+   * and committed since the last turn is noted once, and what was given back not at all: a ruling places it.
+   */
+  async #place(entries: readonly Entry[]): Promise<void> {
+    const { schedules, backlog } = this.#parts;
+    const moved = new Map<string, Whereabouts>();
+    for (const { claims, kind, ref } of entries) {
+      for (const claim of claims) moved.set(claim.id, claim);
+      if (ref?.epoch !== undefined && kind === 'e') moved.set(ref.id, { id: ref.id, epoch: ref.epoch });
+      if (ref !== undefined && kind === 'r') moved.delete(ref.id);
+    }
+    if (moved.size > 0) await backlog.release(await schedules.place([...moved.values()]));
+  }
+
   /** Entries of others that stopped half-way, else new ones. */
   async #next(): Promise<Entry[]> {
     const now = performance.now();
@@ -192,7 +221,7 @@ export class Intake {
 
   #read(heldForMs: number | ''): Promise<Entry[]> {
     const { redis, keys, stream, consumer } = this.#parts;
-    return READ.run(redis, [keys.open], [stream, GROUP, consumer, BATCH, LONGEST_FIELD, heldForMs]);
+    return READ.run(redis, [keys.open], [stream, GROUP, consumer, BATCH, LONGEST_FIELD, heldForMs, LONGEST_LIST]);
   }
 
   async #acknowledge(entries: readonly Entry[]): Promise<void> {
@@ -238,9 +267,21 @@ export class Intake {
 
 /** Entries of a pool's stream are hostile input. */
 function parseEntry(row: unknown): Entry {
-  const [entryId = '', kind, id = '', field = ''] = cells(row).map(text);
-  if (!isJobId(id)) return { entryId, kind: 'c', ref: undefined };
-  if (kind !== 'e' && kind !== 'r') return { entryId, kind: 'c', ref: kind === 'c' ? { id } : undefined };
+  const [entryId = '', kind, id = '', field = '', ids = ''] = cells(row).map(text);
+  if (kind === 'b') return { entryId, kind: 'c', ref: undefined, claims: parseClaims(ids) };
+  if (!isJobId(id)) return { entryId, kind: 'c', ref: undefined, claims: [] };
+  if (kind !== 'e' && kind !== 'r') return { entryId, kind: 'c', ref: kind === 'c' ? { id } : undefined, claims: [] };
   const epoch = Number(/^(\d{1,4}):[0-9a-f]{32}$/.exec(field)?.[1]);
-  return { entryId, kind, ref: epoch >= 1 && epoch <= 1_000 ? { id, epoch, field } : undefined };
+  const ref = epoch >= 1 && epoch <= 1_000 ? { id, epoch, field } : undefined;
+  return { entryId, kind, ref, claims: [] };
+}
+
+/** `<id>:<epoch>` of each claim, separated by spaces. */
+function parseClaims(list: string): Whereabouts[] {
+  return list
+    .split(' ', MOST_CLAIMS)
+    .map((claim) => /^(.{1,64}):(\d{1,4})$/.exec(claim))
+    .flatMap((parts) =>
+      parts?.[1] !== undefined && isJobId(parts[1]) ? [{ id: parts[1], epoch: Number(parts[2]) }] : [],
+    );
 }

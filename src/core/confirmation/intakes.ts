@@ -2,6 +2,8 @@ import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import type { Backlog } from '../backlog/backlog.ts';
+import type { Schedules } from '../backlog/schedules.ts';
 import type { Decisions } from './decisions.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import { Intake } from './intake.ts';
@@ -14,6 +16,8 @@ interface IntakesParts {
   readonly pools: readonly string[];
   readonly decisions: Decisions;
   readonly enrolled: EnrolledWorkers;
+  readonly backlog: Backlog;
+  readonly schedules: Schedules;
   readonly consumer: string;
   readonly logger: Logger;
 }

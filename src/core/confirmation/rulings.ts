@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
-import { PoolQueues, type FairDelivery, type QueuedJob } from '../../ground/bull/fair-queues.ts';
+import { Backlog } from '../backlog/backlog.ts';
+import { FAIR_PLACE, LEAVE } from '../backlog/lua-parts.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
@@ -8,10 +9,9 @@ import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { cells, described, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
-const RULE = loadScript(new URL('./lua/rule.lua', import.meta.url), listOf(parseOutcome));
-
-/** The sweep looks at a job again this long after it was queued anew. */
-const REQUEUE_LOOK_MS = 2_000;
+const RULE = loadScript(new URL('./lua/rule.lua', import.meta.url), listOf(parseOutcome), {
+  included: [FAIR_PLACE, LEAVE],
+});
 
 type OpenState = Exclude<JobState, FinalState>;
 
@@ -38,24 +38,24 @@ export type RulingReply =
   | { readonly kind: 'missing' | 'fenced' | 'held' | 'logged' };
 
 /**
- * The only writer of ends that have no place in the log. Rules in batches; a job that is to run again is
- * delivered again.
+ * The only writer of ends that have no place in the log. Rules in batches; a job that is to run again waits
+ * again, and is released.
  */
 @Injectable()
 export class Rulings {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
-  readonly #queues: PoolQueues;
+  readonly #backlog: Backlog;
 
-  constructor(redis: Redis, keys: RedisKeys, queues: PoolQueues) {
+  constructor(redis: Redis, keys: RedisKeys, backlog: Backlog) {
     this.#redis = redis;
     this.#keys = keys;
-    this.#queues = queues;
+    this.#backlog = backlog;
   }
 
   /**
-   * Applies the rulings, each by itself. A crash after the script and before the delivery leaves a queued job
-   * without one; the sweep adds it.
+   * Applies the rulings, each by itself. A job that is to run again is in the backlog in the same step; after
+   * a crash right then, another process releases it.
    */
   async apply(rulings: readonly Ruling[]): Promise<RulingReply[]> {
     if (rulings.length === 0) return [];
@@ -71,36 +71,26 @@ export class Rulings {
       ruling.verdict ? encodeStored(ruling.verdict.signed) : '',
       ruling.verdict?.field ?? '',
     ]);
-    const outcomes = await RULE.run(this.#redis, [keys.open, keys.unsealed], [keys.prefix, REQUEUE_LOOK_MS, ...args]);
+    const outcomes = await RULE.run(this.#redis, [keys.open, keys.unsealed], [keys.prefix, ...args]);
     crashPoint('attestor.before-requeue');
-    const requeued = new Map<string, FairDelivery<QueuedJob>[]>();
-    rulings.forEach(({ id, epoch }, index) => {
-      const outcome = outcomes[index];
-      if (outcome?.kind !== 'requeued') return;
-      const { queue, tenant, cost } = outcome;
-      const list = requeued.get(queue) ?? [];
-      list.push({ name: deliveryName(id, epoch), data: { id }, tenant, cost });
-      requeued.set(queue, list);
-    });
-    // A queue that its workers have spoilt is repaired, and then the sweep delivers again.
-    await Promise.allSettled([...requeued].map(([queue, deliveries]) => this.#queues.add(queue, deliveries)));
+    const queues = new Set(outcomes.flatMap((outcome) => (outcome.kind === 'requeued' ? [outcome.queue] : [])));
+    await this.#backlog.release([...queues]);
     return outcomes.map((outcome) => (outcome.kind === 'requeued' ? { kind: outcome.kind } : outcome));
   }
 }
 
-/** What the script answers; of a requeued job also what its delivery needs. */
+/** What the script answers; of a requeued job also where it waits. */
 type Outcome =
-  | Exclude<RulingReply, { readonly kind: 'requeued' }>
-  | { readonly kind: 'requeued'; readonly queue: string; readonly tenant: string; readonly cost: number };
+  Exclude<RulingReply, { readonly kind: 'requeued' }> | { readonly kind: 'requeued'; readonly queue: string };
 
 function parseOutcome(row: unknown): Outcome {
-  const [kind, value, queue, tenant, cost] = cells(row);
+  const [kind, value] = cells(row);
   switch (kind) {
     case 'ended':
     case 'already':
       return { kind, state: text(value) };
     case 'requeued':
-      return { kind, queue: text(queue), tenant: text(tenant), cost: Number(cost) };
+      return { kind, queue: text(value) };
     case 'missing':
     case 'fenced':
     case 'held':
@@ -109,9 +99,4 @@ function parseOutcome(row: unknown): Outcome {
     default:
       throw new Error(described(kind));
   }
-}
-
-/** The BullMQ id of the delivery that follows an epoch: the job's own id at first. */
-export function deliveryName(id: string, afterEpoch: number): string {
-  return afterEpoch === 0 ? id : `${id}-${afterEpoch}`;
 }

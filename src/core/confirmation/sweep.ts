@@ -1,39 +1,61 @@
+import { channel } from 'node:diagnostics_channel';
 import type { Redis } from 'ioredis';
-import type { PoolQueues } from '../../ground/bull/fair-queues.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import { poolOfQueue, type RedisKeys } from '../../ground/redis/keys.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
+import type { Backlog } from '../backlog/backlog.ts';
+import { CONFIRMATION_LOOK_MS, type Schedules, type Whereabouts } from '../backlog/schedules.ts';
 import { readCases, type CaseFile } from './case-file.ts';
 import { cancellation, type Decisions } from './decisions.ts';
-import { deliveryName, type Ruling } from './rulings.ts';
+import type { Ruling } from './rulings.ts';
 
 const OTHER_COMMITS = loadScript(new URL('./lua/other-commits.lua', import.meta.url), listOf(text));
 
-const BATCH = 200;
-/** A queued job is looked at again this often: is its delivery still there? */
-const QUEUED_LOOK_MS = 3_000;
-/** Evidence that has waited for longer was not heard of; it is read from the documents instead. */
-const ATTEST_LOOK_MS = 3_000;
+/** Published for each look at a schedule, as `{ schedule, jobs }`, where tests or metrics subscribe. */
+export const looked = channel('countersign.attestor.looked');
+
+/** Jobs of one look at one schedule. */
+const PAGE = 200;
+/** A released job that nobody claims is compared with BullMQ this often. */
+const DELIVERY_AGAIN_MS = 3_000;
+/** A lease is believed for no longer: its worker can say what it likes. */
+const LONGEST_LEASE_MS = 30_000;
+/** What was decided and could not be done is tried again after this. */
+const AGAIN_MS = 1_000;
 /** The work is done; its confirmation may take this much longer than the deadline. */
 const ATTEST_GRACE_MS = 60_000;
 /** Past its deadline a worker stops by itself; this much later it is not waited for. */
-const STOP_GRACE_MS = 2_000;
+const STOP_GRACE_MS = 500;
 /** Cases that are judged at once beside the looks. */
 const MAX_IN_HAND = 5_000;
 /** So many commits beside the first of an epoch are looked at; an honest epoch has none. */
 const MAX_BESIDE = 50;
 
 /**
+ * What can happen to an open job by time alone, each with sets of its own: its deadline passes, its lease
+ * runs out, its delivery is lost, its confirmation is overdue.
+ */
+const SCHEDULES = ['deadlines', 'leases', 'deliveries', 'confirmations'] as const;
+type ScheduleName = (typeof SCHEDULES)[number];
+
+/** A job that is due, and the set that it was found in. */
+interface Due {
+  readonly set: string;
+  readonly file: CaseFile;
+}
+
+/**
  * Looks after every open job whose time has come: expired, cancelled, abandoned by its worker, lost by the
- * queue, or unheard by the intake. Every attestor sweeps; two that look at one job do the same thing twice,
- * and the second time changes nothing. It requeues and judges by the same code as the normal path.
+ * queue, or unheard by the intake. It takes pages from the heads of schedules, so that how soon it comes to a
+ * job does not depend on how many wait. Every attestor sweeps; two that look at one job do the same thing
+ * twice, and the second time changes nothing. It requeues and judges by the same code as the normal path.
  */
 export class Sweep {
   readonly #parts: SweepParts;
-  readonly #looks: PeriodicTask;
+  readonly #tasks: readonly PeriodicTask[];
   readonly #warn: (error: unknown) => void;
   /** Jobs that are being judged. */
   readonly #inHand = new Set<string>();
@@ -43,58 +65,84 @@ export class Sweep {
     this.#warn = rateLimited(5_000, (error, suppressed) =>
       parts.logger.warn({ suppressed }, `sweep: ${messageOf(error).slice(0, 300)}`),
     );
-    this.#looks = new PeriodicTask(
-      async () => {
-        await this.once();
-        return parts.everyMs;
-      },
-      this.#warn,
-      parts.everyMs,
-    );
+    const task = (action: () => Promise<number>) => new PeriodicTask(action, this.#warn, parts.everyMs);
+    this.#tasks = SCHEDULES.map((name) => task(() => this.#lookAgainAfter(name)));
   }
 
   start(): void {
-    this.#looks.start(this.#parts.everyMs);
+    for (const task of this.#tasks) task.start(this.#parts.everyMs);
   }
 
   async stop(): Promise<void> {
-    await this.#looks.stop();
+    await Promise.all(this.#tasks.map((task) => task.stop()));
   }
 
-  /** One look at what is due, at most 200 jobs. */
-  async once(): Promise<void> {
-    const { redis, keys } = this.#parts;
-    const due = await redis.zrangebyscore(keys.open, '-inf', Date.now(), 'LIMIT', 0, BATCH);
-    const files = await readCases(
-      redis,
-      keys,
-      due.map((id) => ({ id })),
-    );
-    const next: [number, string][] = [];
-    const gone: string[] = [];
-    const toJudge: CaseFile[] = [];
-    const rulings: Ruling[] = [];
-    const undelivered: CaseFile[] = [];
-    due.forEach((id, index) => {
-      const file = files[index];
-      // A confirmation that has its place in the log is decided, whatever else is due.
-      if (file === undefined || file.ended || file.logged !== undefined) {
-        gone.push(id);
-        return;
-      }
-      const ruling = overdue(file);
-      if (ruling) rulings.push(ruling);
-      else if (file.phase === 'queued') undelivered.push(file);
-      else if (file.phase === 'attesting' && shouldJudge(file)) toJudge.push(file);
-      next.push([nextLook(file), id]);
+  /**
+   * Looks at one page of a schedule, and returns after how many ms to look again: soon where more is due, but
+   * never at once, so that a flood of what is due leaves two thirds of the time to confirmations.
+   */
+  async #lookAgainAfter(name: ScheduleName): Promise<number> {
+    const { everyMs } = this.#parts;
+    const began = performance.now();
+    const jobs = await this.look(name);
+    return jobs < PAGE ? everyMs : Math.min(everyMs, Math.max(20, 2 * (performance.now() - began)));
+  }
+
+  /** One look at what is due in a schedule, at most 200 jobs; how many it was. */
+  async look(name: ScheduleName): Promise<number> {
+    const { redis, keys, schedules, decisions } = this.#parts;
+    const { due } = await schedules.due(this.#setsOf(name), PAGE);
+    const found = due.flatMap(({ set, ids }) => ids.map((id) => ({ set, id })));
+    if (looked.hasSubscribers) looked.publish({ schedule: name, jobs: found.length });
+    const files = await readCases(redis, keys, found);
+    const gone = found.filter((_, at) => files[at] === undefined);
+    const open = found.flatMap(({ set }, at): Due[] => {
+      const file = files[at];
+      return file === undefined ? [] : [{ set, file }];
     });
-    if (gone.length > 0) await redis.zrem(keys.open, ...gone);
-    // XX: a job that ended in the meantime must not come back.
-    if (next.length > 0) await redis.zadd(keys.open, 'XX', ...next.flat());
-    this.#beside(toJudge, (all) => this.#judge(all));
+    const rulings = open.flatMap(({ file }) => overdue(file, name) ?? []);
+    // Before anything is done: what fails comes again, and never stands at the head for ever.
+    const misplaced = await this.#postpone(name, open);
+    if (name === 'confirmations')
+      this.#beside(
+        open.flatMap(({ file }) => (shouldJudge(file) ? [file] : [])),
+        (all) => this.#judge(all),
+      );
     // Each by itself: what one meets holds up no other.
-    const results = await Promise.allSettled([this.#parts.decisions.rule(rulings), this.#redeliver(undelivered)]);
+    const results = await Promise.allSettled([
+      decisions.rule(rulings),
+      schedules.place(misplaced),
+      ...gone.map(({ set, id }) => schedules.forget(set, [id])),
+      ...(name === 'deliveries' ? this.#redeliveries(open) : []),
+    ]);
     for (const result of results) if (result.status === 'rejected') this.#warn(result.reason);
+    return found.length;
+  }
+
+  /** The sets of a schedule, beginning with another queue each time, so that none is always the last. */
+  #setsOf(name: ScheduleName): string[] {
+    const { keys, queues } = this.#parts;
+    if (name === 'deadlines') return [keys.open];
+    if (name === 'confirmations') return [keys.confirmations];
+    const first = Math.floor(Math.random() * queues.length);
+    const turned = [...queues.slice(first), ...queues.slice(0, first)];
+    return turned.map((queue) => (name === 'leases' ? keys.leases(queue) : keys.released(queue)));
+  }
+
+  /** Says when to look at each job again, and returns those that are no longer of this schedule. */
+  async #postpone(name: ScheduleName, open: readonly Due[]): Promise<Whereabouts[]> {
+    const misplaced: Whereabouts[] = [];
+    const times = new Map<string, [number, string][]>();
+    for (const { set, file } of open) {
+      // A confirmation that has its place in the log is decided: there is nothing to look for.
+      const isDecided = file.ended || file.logged !== undefined;
+      const next = isDecided ? undefined : nextLook(name, file);
+      if (next === undefined) misplaced.push({ id: file.id, epoch: file.currentEpoch });
+      // What is misplaced is placed in a moment; if that fails, it comes again.
+      times.set(set, [...(times.get(set) ?? []), [next ?? file.nowMs + AGAIN_MS, file.id]]);
+    }
+    for (const [set, all] of times) await this.#parts.schedules.postpone(set, all);
+    return misplaced;
   }
 
   /**
@@ -132,44 +180,39 @@ export class Sweep {
     await decisions.rule(silent.map(lostWorker));
   }
 
-  /**
-   * Adds the deliveries that BullMQ no longer has: never added (a crash after admission or after a ruling),
-   * or deleted by a hostile worker of the pool. A second delivery of a job does no harm, since only one claim
-   * succeeds.
-   */
-  async #redeliver(files: readonly CaseFile[]): Promise<void> {
-    const { redis, keys, queues, logger } = this.#parts;
-    for (const file of files) {
-      const base = `${keys.poolQueues(poolOfQueue(file.queue))}:${file.queue}:`;
-      const name = deliveryName(file.id, file.currentEpoch);
-      const reply = await redis
-        .multi()
-        .exists(base + name)
-        .zscore(`${base}prioritized`, name)
-        .lpos(`${base}active`, name)
-        .zscore(`${base}delayed`, name)
-        .lpos(`${base}wait`, name)
-        .exec();
-      const [known, ...places] = (reply ?? []).map(([, value]) => value);
-      if (known === 1 && places.some((place) => place !== null)) continue;
-      await redis.unlink(base + name);
-      await queues.add(file.queue, [{ name, data: { id: file.id }, tenant: file.tenant, cost: file.cost }]);
-      logger.warn({ job: file.id, queue: file.queue }, 'the queue had lost a delivery; it was added again');
-    }
+  /** Compares what was released and not claimed with BullMQ, each queue by itself: workers can spoil one. */
+  #redeliveries(open: readonly Due[]): Promise<void>[] {
+    const { backlog, logger } = this.#parts;
+    const byQueue = new Map<string, CaseFile[]>();
+    for (const { file } of open)
+      if (!file.ended && file.phase === 'queued' && overdue(file, 'deliveries') === undefined)
+        byQueue.set(file.queue, [...(byQueue.get(file.queue) ?? []), file]);
+    return [...byQueue].map(async ([queue, files]) => {
+      const jobs = files.map(({ id, currentEpoch: afterEpoch }) => ({ id, afterEpoch }));
+      const added = await backlog.redeliver(queue, jobs);
+      if (added > 0) logger.warn({ queue, deliveries: added }, 'the queue had lost deliveries; they were added again');
+    });
   }
 }
 
 interface SweepParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
-  readonly queues: PoolQueues;
+  /** The queues whose jobs are looked after. */
+  readonly queues: readonly string[];
+  readonly backlog: Backlog;
+  readonly schedules: Schedules;
   readonly decisions: Decisions;
   readonly everyMs: number;
   readonly logger: Logger;
 }
 
-/** The ruling that an open job's time calls for, if any. */
-function overdue(file: CaseFile): Ruling | undefined {
+/**
+ * The ruling that an open job's time calls for, if any. A worker counts as lost only where its lease was
+ * waited for: one that has just given its job back has none either.
+ */
+function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
+  if (file.ended || file.logged !== undefined) return undefined;
   const about = { id: file.id, epoch: file.currentEpoch };
   const end = (state: 'cancelled' | 'expired', detail: string): Ruling => ({
     ...about,
@@ -181,16 +224,16 @@ function overdue(file: CaseFile): Ruling | undefined {
   switch (file.phase) {
     case 'queued':
       if (file.cancelAskedMs !== undefined) return cancellation(about);
-      if (file.nowMs > file.deadlineMs) return end('expired', 'The deadline passed before a worker was free.');
+      if (file.nowMs >= file.deadlineMs) return end('expired', 'The deadline passed before a worker was free.');
       return undefined;
     case 'running':
-      if (file.leaseMs === 0 && file.cancelAskedMs !== undefined)
-        return end('cancelled', 'The worker that ran it was lost.');
-      if (file.nowMs > file.deadlineMs + STOP_GRACE_MS) return end('expired', 'The deadline passed while the job ran.');
-      return file.leaseMs === 0 ? lostWorker(file) : undefined;
+      if (file.nowMs >= file.deadlineMs + STOP_GRACE_MS)
+        return end('expired', 'The deadline passed while the job ran.');
+      if (file.leaseMs > 0 || schedule !== 'leases') return undefined;
+      return file.cancelAskedMs !== undefined ? end('cancelled', 'The worker that ran it was lost.') : lostWorker(file);
     case 'attesting':
       if (file.cancelAskedMs !== undefined) return cancellation(about);
-      if (file.nowMs > file.deadlineMs + ATTEST_GRACE_MS)
+      if (file.nowMs >= file.deadlineMs + ATTEST_GRACE_MS)
         return end('expired', 'The deadline passed before the answer was confirmed.');
       return undefined;
   }
@@ -211,20 +254,27 @@ function lostWorker(file: CaseFile): Ruling {
 
 /** Evidence that is missing although it was announced: somebody squats; the claimant may still come. */
 function shouldJudge(file: CaseFile): boolean {
-  if (file.committedMs === undefined || file.nowMs - file.committedMs < ATTEST_LOOK_MS) return false;
+  if (file.ended || file.logged !== undefined || file.phase !== 'attesting') return false;
+  if (overdue(file, 'confirmations') !== undefined) return false;
+  if (file.committedMs === undefined || file.nowMs - file.committedMs < CONFIRMATION_LOOK_MS) return false;
   return file.statement.kind !== 'missing' || file.leaseMs === 0;
 }
 
-/** When (ms) the job is to be looked at again. */
-function nextLook(file: CaseFile): number {
-  const now = Date.now();
-  const deadline = file.deadlineMs - file.nowMs;
-  switch (file.phase) {
-    case 'queued':
-      return now + Math.min(QUEUED_LOOK_MS, Math.max(100, deadline + 50));
-    case 'running':
-      return now + Math.max(100, Math.min(file.leaseMs + 20, Math.max(deadline, 0) + STOP_GRACE_MS + 50, 5_000));
-    case 'attesting':
-      return now + ATTEST_LOOK_MS;
+/** When (ms) a schedule is to look at an open job again; undefined where it is no longer one of its jobs. */
+function nextLook(schedule: ScheduleName, file: CaseFile): number | undefined {
+  const { phase, nowMs, deadlineMs, leaseMs } = file;
+  switch (schedule) {
+    case 'deadlines': {
+      const grace = { queued: 0, running: STOP_GRACE_MS, attesting: ATTEST_GRACE_MS }[phase];
+      return deadlineMs + grace > nowMs ? deadlineMs + grace : nowMs + AGAIN_MS;
+    }
+    case 'leases':
+      return phase === 'running'
+        ? nowMs + Math.min(leaseMs === 0 ? AGAIN_MS : leaseMs + 20, LONGEST_LEASE_MS)
+        : undefined;
+    case 'deliveries':
+      return phase === 'queued' ? nowMs + DELIVERY_AGAIN_MS : undefined;
+    case 'confirmations':
+      return phase === 'attesting' ? nowMs + CONFIRMATION_LOOK_MS : undefined;
   }
 }

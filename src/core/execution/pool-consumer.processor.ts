@@ -1,7 +1,7 @@
 import { OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
 import { DelayedError, type Job } from 'bullmq';
 import { CONSUMER_OPTIONS } from '../../ground/bull/consumer.ts';
-import type { QueuedJob } from '../../ground/bull/fair-queues.ts';
+import type { QueuedJob } from '../../ground/bull/pool-queues.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { queueName } from '../../ground/redis/keys.ts';

@@ -79,7 +79,7 @@ export class JobList {
 
   /** The next jobs in the indexes. */
   async #after(tenant: string, query: JobQuery, position: Position | undefined): Promise<Listed[]> {
-    const { openOf, endedOf } = this.#keys;
+    const { openOf, running, endedOf } = this.#keys;
     const { state, model } = query;
     const count = state === undefined && model === undefined ? query.limit + 1 : EXAMINED_AT_ONCE;
     const min = query.created_after === undefined ? '-inf' : `(${Date.parse(query.created_after)}`;
@@ -87,8 +87,9 @@ export class JobList {
     const max = position === undefined ? before : String(position.createdMs);
     const most = count + (position?.skip ?? 0);
     // The open ones first: a job that ends in between is then met twice, and never missed.
+    const open = state === 'running' ? running(tenant) : openOf(tenant);
     const indexes = [
-      { key: openOf(tenant), isEnded: false, isAsked: state === undefined || !isFinal(state) },
+      { key: open, isEnded: false, isAsked: state === undefined || !isFinal(state) },
       { key: endedOf(tenant), isEnded: true, isAsked: state === undefined || isFinal(state) },
     ];
     const listed = new Map<string, Listed>();

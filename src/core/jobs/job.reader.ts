@@ -10,7 +10,7 @@ import { encodeStored } from '../../proof/receipts/dsse.ts';
 import { WorkerId } from '../../proof/receipts/fields.ts';
 import { CLOSINGS, isFinal, type JobState } from '../../proof/contract/job-states.ts';
 
-const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url), parseJobs, 'bytes');
+const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url), parseJobs, { replies: 'bytes' });
 
 /**
  * More attempts than a ticket may ask for, so that epochs claimed by a hostile worker cannot hide a later

@@ -25,6 +25,7 @@ const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url), oneOf('m
 const READ_CHUNKS = loadScript(new URL('./lua/read-chunks.lua', import.meta.url), parseChunks);
 
 const CANCEL_STREAM_LENGTH = 10_000;
+const CANCEL_LOOK_MS = 1_000;
 const CHUNKS_PER_READ = 200;
 const CHUNK_BYTES = 65_536;
 const CHUNKS_BYTES = 524_288;
@@ -129,7 +130,7 @@ export class Jobs {
     const reply = await CANCEL.run(
       this.#redis,
       [this.#keys.ticket(id), this.#keys.cancels],
-      [this.#keys.prefix, id, CANCEL_STREAM_LENGTH],
+      [this.#keys.prefix, id, CANCEL_STREAM_LENGTH, CANCEL_LOOK_MS],
     );
     if (reply !== 'missing') return reply;
     // It was sealed in the meantime, or was never there.

@@ -1,4 +1,4 @@
-import type { BulkJobOptions, Queue, QueueOptions } from 'bullmq';
+import type { BulkJobOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../redis/keys.ts';
 import { integer, listOf } from '../redis/reply.ts';
@@ -8,11 +8,6 @@ const START_TAGS = loadScript(new URL('./lua/start-tags.lua', import.meta.url), 
 
 /** BullMQ's largest priority (2^21 - 1); it keeps priorities in 21 bits of a score. */
 const MAX_TAG = 2_097_151;
-
-/** What a pool's queue carries: ids only. It delivers, the documents decide. */
-export interface QueuedJob {
-  readonly id: string;
-}
 
 export interface FairDelivery<Data> {
   /** Identifies the delivery: adding it twice adds it once. */
@@ -25,17 +20,6 @@ export interface FairDelivery<Data> {
 
 /** BullMQ's options for the deliveries of a queue. */
 export type DeliveryOptions = BulkJobOptions;
-
-/** How a queue is opened: on a connection that others use too, without BullMQ's own events. */
-export function queueOptions(connection: Redis, prefix: string): QueueOptions {
-  return {
-    connection,
-    prefix,
-    skipVersionCheck: true,
-    // Nobody listens to BullMQ's own events; the stream is kept as short as it can be.
-    streams: { events: { maxLen: 10 } },
-  };
-}
 
 /**
  * BullMQ queues in which tenants share what is served by cost, whichever came first with however much. A
@@ -57,9 +41,8 @@ export class FairQueues<Data extends object> {
 
   /**
    * Adds deliveries to a queue; a name that waits there already is not added again. Any number of callers at
-   * once. A queue that the catalog of this process does not have is passed over: the sweep of a process that
-   * knows it adds them. A crash between the two steps has charged the tenants for deliveries that are not
-   * there, until the queue is empty.
+   * once. A queue that is not one of these is passed over. A crash between the two steps has charged the
+   * tenants for deliveries that are not there, until the queue is empty.
    */
   async add(name: string, deliveries: readonly FairDelivery<Data>[]): Promise<void> {
     const queue = this.#queues.get(name);
@@ -78,6 +61,3 @@ export class FairQueues<Data extends object> {
     );
   }
 }
-
-/** The queues of the pools, one for each model of the catalog. */
-export class PoolQueues extends FairQueues<QueuedJob> {}

@@ -18,15 +18,23 @@ export interface Script<Reply> {
   run(redis: Redis, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<Reply>;
 }
 
-/** How the values of a reply are handed to its parser: as UTF-8 text, or as the bytes that they are. */
-export type Replies = 'text' | 'bytes';
+interface ScriptOptions {
+  readonly included?: readonly URL[];
+  /** How the values of a reply are handed to its parser: as UTF-8 text, or as the bytes that they are. */
+  readonly replies?: 'text' | 'bytes';
+}
 
 /**
- * Loads a script from the `lua` folder beside the calling module; `parse` gives its replies their type. A
- * missing file is an error at start, and not at the first job.
+ * Loads a script from the `lua` folder beside the calling module; `parse` gives its replies their type. The
+ * files in `included` stand before it and hold local functions that several scripts have in common. A missing
+ * file is an error at start, and not at the first job.
  */
-export function loadScript<Reply>(url: URL, parse: Parse<Reply>, replies: Replies = 'text'): Script<Reply> {
-  const text = readFileSync(url, 'utf8');
+export function loadScript<Reply>(
+  url: URL,
+  parse: Parse<Reply>,
+  { included = [], replies = 'text' }: ScriptOptions = {},
+): Script<Reply> {
+  const text = [...included, url].map((file) => readFileSync(file, 'utf8')).join('\n');
   const source = scriptNames(text) + text;
   const sha = createHash('sha1').update(source).digest('hex');
   const parsed = (reply: unknown): Reply => {

@@ -1,25 +1,30 @@
 import { Injectable, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import { Backlog } from '../../core/backlog/backlog.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { EventStreams } from './event-streams.ts';
 
-/** Begins to listen for wake-ups with the API, and ends its event streams before its port. */
+/** Begins to listen for wake-ups and to release with the API, and ends its event streams before its port. */
 @Injectable()
 export class ApiLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly #wake: Wake;
   readonly #streams: EventStreams;
+  readonly #backlog: Backlog;
 
-  constructor(wake: Wake, streams: EventStreams) {
+  constructor(wake: Wake, streams: EventStreams, backlog: Backlog) {
     this.#wake = wake;
     this.#streams = streams;
+    this.#backlog = backlog;
   }
 
   onApplicationBootstrap(): void {
     this.#wake.start();
+    this.#backlog.start();
   }
 
   /** Streams end first, so that a client reconnects elsewhere while the rest is closed. */
-  beforeApplicationShutdown(): void {
+  async beforeApplicationShutdown(): Promise<void> {
     this.#streams.closeAll();
     this.#wake.stop();
+    await this.#backlog.stop();
   }
 }

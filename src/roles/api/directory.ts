@@ -94,12 +94,16 @@ export class Directory {
 
   /** How many jobs wait for a model, and how many can run at once now. */
   async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<{ waiting: number; slots: number }> {
-    const [waiting, { workers }] = await Promise.all([
-      this.#redis.zcard(`${this.#keys.poolQueues(pool)}:${queueName(pool, name)}:prioritized`).catch(() => 0),
+    const queue = queueName(pool, name);
+    const [backlog, released, { workers }] = await Promise.all([
+      this.#redis.zcard(this.#keys.backlog(queue)),
+      this.#redis.zcard(this.#keys.released(queue)),
       this.#present(),
     ]);
-    const serving = workers.filter((worker) => serves(worker, { name, pool, sha256 })).length;
-    return { waiting, slots: serving * capabilities.parallel };
+    const slots = workers
+      .filter((worker) => serves(worker, { name, pool, sha256 }))
+      .map(({ models }) => models.find((model) => model.name === name)?.slots ?? capabilities.parallel);
+    return { waiting: backlog + released, slots: slots.reduce((sum, count) => sum + count, 0) };
   }
 
   /** Queue lengths and backlogs, for metrics. */
@@ -123,8 +127,10 @@ export class Directory {
       .zcard(this.#keys.aside);
     const pools = this.#catalog.pools();
     for (const pool of pools) pipeline.xlen(this.#keys.attest(pool));
-    for (const model of models)
-      pipeline.zcard(`${this.#keys.poolQueues(model.pool)}:${queueName(model.pool, model.name)}:prioritized`);
+    for (const { pool, name } of models) {
+      const queue = queueName(pool, name);
+      pipeline.zcard(this.#keys.backlog(queue)).zcard(this.#keys.released(queue));
+    }
     // A key of a pool that its workers have spoilt counts as empty, until the attestor has made it anew.
     const [open, kept, unentered, unsettled, stuck, ...rest] = ((await pipeline.exec()) ?? []).map(([error, value]) =>
       error === null ? Number(value) : 0,
@@ -137,7 +143,11 @@ export class Directory {
       unentered: unentered ?? 0,
       unsettled: unsettled ?? 0,
       stuck: stuck ?? 0,
-      waiting: models.map((model, index) => ({ model: model.name, pool: model.pool, jobs: waiting[index] ?? 0 })),
+      waiting: models.map(({ name: model, pool }, at) => ({
+        model,
+        pool,
+        jobs: (waiting[2 * at] ?? 0) + (waiting[2 * at + 1] ?? 0),
+      })),
     };
   }
 

@@ -50,8 +50,8 @@ export const AttestorConfig = z.object({
     .describe('share of jobs, drawn in secret, that are recomputed beyond what their tickets promise'),
   COUNTERSIGN_RECOMPUTE_CONCURRENCY: integer(1, 256).default(4).describe('recomputations at once'),
   COUNTERSIGN_SWEEP_MS: integer(50, 60_000)
-    .default(500)
-    .describe('time between two searches for overdue jobs, in milliseconds'),
+    .default(250)
+    .describe('time between two looks at each schedule of open jobs, in milliseconds'),
   COUNTERSIGN_KEEP_MS: integer(60_000, 31_536_000_000)
     .default(KEEP_MS)
     .describe('how long a finished job is kept in Redis, in milliseconds'),

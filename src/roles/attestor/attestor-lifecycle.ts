@@ -18,8 +18,8 @@ import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import type { AttestorFiles } from './attestor-files.ts';
+import type { AttestorKeepers } from './attestor-keepers.ts';
 import type { AttestorPresence } from './attestor-presence.ts';
-import type { Housekeeping } from './housekeeping.ts';
 
 /** A job may be open for a day before it is kept; blobs outlive both. */
 const MAX_OPEN_MS = 90_000_000;
@@ -42,7 +42,7 @@ interface AttestorParts {
   readonly hardware: HardwareSessions | undefined;
   readonly intakes: Intakes;
   readonly sealer: Sealer;
-  readonly housekeeping: Housekeeping;
+  readonly keepers: AttestorKeepers;
   readonly processor: RecomputeProcessor | undefined;
   readonly presence: AttestorPresence;
   readonly registrar: BullRegistrar;
@@ -67,7 +67,7 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   /** What verdicts rest on stands in the log before the first of them; then cases are taken. */
   async onApplicationBootstrap(): Promise<void> {
-    const { sequencer, enrolled, hardware, intakes, sealer, housekeeping, processor, registrar, presence, id, logger } =
+    const { sequencer, enrolled, hardware, intakes, sealer, keepers, processor, registrar, presence, id, logger } =
       this.#parts;
     sequencer.onPublished(() => sealer.wake());
     sequencer.start();
@@ -77,7 +77,7 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
     await this.#logDocuments();
     hardware?.start();
     intakes.start();
-    housekeeping.start();
+    keepers.start();
     registrar.register();
     await processor?.worker.waitUntilReady();
     await presence.start();
@@ -88,13 +88,13 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   /** Finishes the batch in hand and leaves; what it has not acknowledged is another attestor's. */
   async beforeApplicationShutdown(): Promise<void> {
-    const { sequencer, sealer, enrolled, hardware, intakes, housekeeping, processor, presence, engines } = this.#parts;
+    const { sequencer, sealer, enrolled, hardware, intakes, keepers, processor, presence, engines } = this.#parts;
     enrolled.stop();
     for (const stopped of [
       () => this.#drawing.stop(),
       () => this.#cleaning.stop(),
       () => hardware?.stop(),
-      () => housekeeping.stop(),
+      () => keepers.stop(),
       () => intakes.stop(),
       () => processor?.worker.close(),
       () => sequencer.stop(),

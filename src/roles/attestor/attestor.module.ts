@@ -5,6 +5,8 @@ import { Equipment } from '../../core/attestation/methods/equipment.ts';
 import { Collateral, readCollateralSources } from '../../core/attestation/tee/tee-collateral.ts';
 import { Aside } from '../../core/confirmation/aside.ts';
 import { AsideSchedule } from '../../core/confirmation/aside-schedule.ts';
+import { Backlog } from '../../core/backlog/backlog.ts';
+import { Schedules } from '../../core/backlog/schedules.ts';
 import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
@@ -19,14 +21,15 @@ import { recoverLog } from '../../core/confirmation/log-recovery.ts';
 import { Retention } from '../../core/confirmation/retention.ts';
 import { Sealer } from '../../core/confirmation/sealer.ts';
 import { Sequencer } from '../../core/confirmation/sequencer.ts';
+import { Slots } from '../../core/confirmation/slots.ts';
 import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { ChildEngines } from '../../core/engines/child-engines.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
-import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
-import { PoolQueues } from '../../ground/bull/fair-queues.ts';
+import { PoolQueues } from '../../ground/bull/pool-queues.ts';
+import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
@@ -38,9 +41,9 @@ import { noteKey } from '../../proof/tlog/signed-note.ts';
 import { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import { AttestorFiles } from './attestor-files.ts';
+import { AttestorKeepers } from './attestor-keepers.ts';
 import { AttestorLifecycle } from './attestor-lifecycle.ts';
 import { AttestorPresence } from './attestor-presence.ts';
-import { Housekeeping } from './housekeeping.ts';
 import { loadReferences } from './reference-models.ts';
 
 /** One attestor. Any number may run; they share the work and cannot contradict each other. */
@@ -90,18 +93,19 @@ function queueModules(config: AttestorConfig, files: AttestorFiles, logger: Logg
       connection: redisOptions(redisAccess(config, 'attestor'), 'patient'),
       extraOptions: { manualRegistration: true },
     }),
-    FairQueuesModule.with({
+    QueuesModule.with({
       as: PoolQueues,
+      make: (queues) => new PoolQueues(queues),
       names: files.catalog.queues(),
       prefix: (keys, name) => keys.poolQueues(poolOfQueue(name)),
       connection: 'commands',
     }),
-    FairQueuesModule.with({
+    QueuesModule.with({
       as: RecomputeQueue,
+      make: (queues, redis, keys) => new RecomputeQueue(redis, keys, queues, RECOMPUTE_DELIVERY),
       names: [RECOMPUTE_QUEUE],
       prefix: (keys) => keys.attestorQueue,
       connection: 'commands',
-      deliveries: RECOMPUTE_DELIVERY,
     }),
   ];
 }
@@ -224,6 +228,16 @@ function collateral({ COUNTERSIGN_TEE_COLLATERAL: path }: AttestorConfig): Colla
 
 function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider[] {
   return [
+    {
+      provide: Backlog,
+      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues) => new Backlog({ redis, keys, queues, logger }),
+      inject: [Redis, RedisKeys, PoolQueues],
+    },
+    {
+      provide: Schedules,
+      useFactory: (redis: Redis, keys: RedisKeys) => new Schedules(redis, keys),
+      inject: [Redis, RedisKeys],
+    },
     Rulings,
     {
       provide: Aside,
@@ -250,6 +264,8 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
         keys: RedisKeys,
         decisions: Decisions,
         enrolled: EnrolledWorkers,
+        backlog: Backlog,
+        schedules: Schedules,
       ) =>
         new Intakes({
           redis,
@@ -258,10 +274,12 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
           pools: files.catalog.pools(),
           decisions,
           enrolled,
+          backlog,
+          schedules,
           consumer: id,
           logger,
         }),
-      inject: [Redis, RedisConnections, RedisKeys, Decisions, EnrolledWorkers],
+      inject: [Redis, RedisConnections, RedisKeys, Decisions, EnrolledWorkers, Backlog, Schedules],
     },
     {
       provide: RecomputeProcessor,
@@ -326,22 +344,31 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
       inject: [Redis, RedisKeys, Aside, Decisions],
     },
     {
+      provide: Slots,
+      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers) =>
+        new Slots({ redis, keys, catalog: files.catalog, enrolled, logger }),
+      inject: [Redis, RedisKeys, EnrolledWorkers],
+    },
+    {
       provide: Sweep,
-      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues, decisions: Decisions) =>
+      useFactory: (redis: Redis, keys: RedisKeys, backlog: Backlog, schedules: Schedules, decisions: Decisions) =>
         new Sweep({
           redis,
           keys,
-          queues,
+          queues: files.catalog.queues(),
+          backlog,
+          schedules,
           decisions,
           everyMs: config.COUNTERSIGN_SWEEP_MS,
           logger,
         }),
-      inject: [Redis, RedisKeys, PoolQueues, Decisions],
+      inject: [Redis, RedisKeys, Backlog, Schedules, Decisions],
     },
     {
-      provide: Housekeeping,
-      useFactory: (...keepers: [Sweep, AsideSchedule, Retention, PoolKeeper, Strays]) => new Housekeeping(...keepers),
-      inject: [Sweep, AsideSchedule, Retention, PoolKeeper, Strays],
+      provide: AttestorKeepers,
+      useFactory: (...parts: [Slots, Backlog, Sweep, AsideSchedule, Retention, PoolKeeper, Strays]) =>
+        new AttestorKeepers(parts),
+      inject: [Slots, Backlog, Sweep, AsideSchedule, Retention, PoolKeeper, Strays],
     },
   ];
 }
@@ -382,7 +409,7 @@ const LIFECYCLE_PARTS = [
   HardwareSessions,
   Intakes,
   Sealer,
-  Housekeeping,
+  AttestorKeepers,
   RecomputeProcessor,
   AttestorPresence,
   BullRegistrar,
@@ -403,7 +430,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       hardware: HardwareSessions | undefined,
       intakes: Intakes,
       sealer: Sealer,
-      housekeeping: Housekeeping,
+      keepers: AttestorKeepers,
       processor: RecomputeProcessor | undefined,
       presence: AttestorPresence,
       registrar: BullRegistrar,
@@ -420,7 +447,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
         hardware,
         intakes,
         sealer,
-        housekeeping,
+        keepers,
         processor,
         presence,
         registrar,

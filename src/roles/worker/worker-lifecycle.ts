@@ -3,6 +3,7 @@ import type { BullRegistrar } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import type { Announcement } from '../../core/catalog/announcement.ts';
 import { announcedModel } from '../../core/catalog/announced-models.ts';
+import type { Engine } from '../../core/engines/engine.ts';
 import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { HardwareSession } from '../../core/execution/hardware-session.ts';
 import type { Heartbeat } from '../../core/execution/heartbeat.ts';
@@ -24,6 +25,8 @@ interface WorkerParts {
   /** Absent where no program gets evidence of this machine's hardware. */
   readonly hardware: HardwareSession | undefined;
   readonly registrar: BullRegistrar;
+  /** How many jobs of its model an engine runs at once. */
+  readonly slotsOf: (engine: Engine) => number;
   readonly key: SigningKey;
   readonly config: WorkerConfig;
   readonly logger: Logger;
@@ -87,7 +90,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
 
   /** Only what can be served now is promised. */
   #announce(): Omit<Announcement, 'at'> {
-    const { engines, heartbeat, key, config } = this.#parts;
+    const { engines, heartbeat, slotsOf, key, config } = this.#parts;
     const away = engines.away();
     const announcement: Omit<Announcement, 'at'> = {
       id: workerIdOf(key.public),
@@ -95,7 +98,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       pool: config.COUNTERSIGN_POOL,
       publicKey: key.public.raw,
       startedAt: this.#startedAt,
-      models: engines.all().map(announcedModel),
+      models: engines.all().map((engine) => ({ ...announcedModel(engine), slots: slotsOf(engine) })),
       ...(away.length === 0 ? {} : { away }),
       state: this.#state,
       inFlight: 0,

@@ -29,6 +29,7 @@ export class WorkerModule {
     const key = readSigningKey(config.COUNTERSIGN_WORKER_KEY_FILE);
     const models = servedModels(config);
     const user = userName({ role: 'worker', pool: config.COUNTERSIGN_POOL });
+    const slots = new Map(models.map((model) => [model.name, concurrencyOf(config, model)]));
     return {
       module: WorkerModule,
       imports: [
@@ -58,7 +59,19 @@ export class WorkerModule {
             consumers: PoolConsumers,
             hardware: HardwareSession | undefined,
             registrar: BullRegistrar,
-          ) => new WorkerLifecycle({ engines, heartbeat, runner, consumers, hardware, registrar, key, config, logger }),
+          ) =>
+            new WorkerLifecycle({
+              engines,
+              heartbeat,
+              runner,
+              consumers,
+              hardware,
+              registrar,
+              slotsOf: ({ model }) => slots.get(model.name) ?? 1,
+              key,
+              config,
+              logger,
+            }),
           inject: [LoadedEngines, Heartbeat, JobRunner, PoolConsumers, HardwareSession, BullRegistrar],
         },
       ],

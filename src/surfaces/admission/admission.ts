@@ -1,17 +1,17 @@
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
-import type { FairDelivery, PoolQueues, QueuedJob } from '../../ground/bull/fair-queues.ts';
-import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { costOf } from '../../proof/tasks/cost.ts';
+import { FAIR_PLACE } from '../../core/backlog/lua-parts.ts';
+import type { Backlog } from '../../core/backlog/backlog.ts';
 import { newJobId } from '../../core/jobs/job-id.ts';
 import type { JobReader, JobView } from '../../core/jobs/job.reader.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
 import { isOutOfMemory, storageFull, type StorageGate } from '../../ground/redis/storage-gate.ts';
 import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
-import type { Logger } from '../../ground/logging/logger.ts';
 import type { PriceTable } from '../ledger/price-table.ts';
 import type { Caller } from '../tenants/api-key.ts';
 import type { RateLimits } from '../tenants/rate-limits.ts';
@@ -29,11 +29,9 @@ import { AttestationOffer } from './attestation-offer.ts';
 import { newTicket, planJob, type Plan } from './job-plan.ts';
 import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 
-const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(parseReply));
+const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(parseReply), { included: [FAIR_PLACE] });
 
 export const IDEMPOTENCY_MS = 86_400_000;
-/** The sweep first looks at a job this long after its admission: a healthy one is done or running by then. */
-const FIRST_LOOK_MS = 4_000;
 /** Jobs admitted by one call of the script. */
 const MAX_JOBS_PER_CALL = 64;
 
@@ -41,7 +39,7 @@ const MAX_JOBS_PER_CALL = 64;
 interface PendingJob {
   readonly id: string;
   readonly tenant: string;
-  /** Fair-queue key: deliveries with the same flow share one turn. */
+  /** Jobs of the same flow share one turn in the backlog. */
   readonly flow: string;
   readonly model: CatalogModel;
   readonly ticket: string;
@@ -90,9 +88,10 @@ type AdmitReply =
   | { readonly kind: 'busy' | 'spent'; readonly count: number };
 
 /**
- * Accepts jobs: signs the ticket, stores it with its idempotency key in one step, and hands the id to the
- * queue. A job is accepted once the ticket is stored; if its delivery is missing after a crash, the sweep
- * adds it. Any number of calls may run at once; those of one turn of the event loop share a round trip.
+ * Accepts jobs: signs the ticket, stores it with its idempotency key and its place in the backlog in one
+ * step, and releases what there is room for in the same round trip. A job is accepted once the ticket is
+ * stored; whatever crashes then, it waits in the backlog or is known to have been released. Any number of
+ * calls may run at once; those of one turn of the event loop share a round trip.
  */
 export class Admission {
   readonly #parts: AdmissionParts;
@@ -193,34 +192,21 @@ export class Admission {
     return JSON.stringify({ ...kept, webhook: JSON.stringify({ url, events: webhook.events ?? FINAL_EVENT_TYPES }) });
   }
 
-  /** Admits all of them in one step, and queues those that are new. */
+  /** Admits all of them in one step, and releases as many as there is room for behind it. */
   async #admit(jobs: PendingJob[]): Promise<AdmitReply[]> {
-    const { redis, keys, queues, logger } = this.#parts;
-    const args = jobs.flatMap(scriptArguments);
-    const replies = await ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, FIRST_LOOK_MS, ...args]).catch(
-      (error: unknown) => {
-        throw isOutOfMemory(error) ? storageFull(error) : error;
-      },
-    );
+    const { redis, keys, backlog } = this.#parts;
+    const queues = [...new Set(jobs.map(({ model }) => queueName(model.pool, model.name)))];
+    // These jobs are accepted, whatever becomes of the release; the next tick of any process makes up for it.
+    const [admitted, released] = await Promise.allSettled([
+      ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, ...jobs.flatMap(scriptArguments)]),
+      backlog.take(queues),
+    ]);
     crashPoint('api.after-admit');
-    const deliveries = new Map<string, FairDelivery<QueuedJob>[]>();
-    jobs.forEach(({ id, flow, model, cost }, index) => {
-      if (replies[index]?.kind !== 'ok') return;
-      const queue = queueName(model.pool, model.name);
-      const list = deliveries.get(queue) ?? [];
-      list.push({ name: id, data: { id }, tenant: flow, cost });
-      deliveries.set(queue, list);
-    });
-    // These jobs are accepted. If a queue fails here, the sweep delivers them later; none is lost.
-    await Promise.all(
-      [...deliveries].map(([queue, list]) =>
-        queues.add(queue, list).catch((error: unknown) => {
-          logger.warn({ queue }, `jobs could not be queued; the sweep will deliver them: ${messageOf(error)}`);
-        }),
-      ),
-    );
+    if (released.status === 'fulfilled') await backlog.deliver(released.value);
     crashPoint('api.after-add');
-    return replies;
+    if (admitted.status === 'rejected')
+      throw isOutOfMemory(admitted.reason) ? storageFull(admitted.reason) : admitted.reason;
+    return admitted.value;
   }
 }
 
@@ -233,13 +219,12 @@ interface AdmissionParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly gate: StorageGate;
-  readonly queues: PoolQueues;
+  readonly backlog: Backlog;
   readonly reader: JobReader;
   readonly blobs: BlobFolders;
   readonly catalog: Catalog;
   readonly signingKey: SigningKey;
   readonly defaultRecompute: number;
-  readonly logger: Logger;
 }
 
 /** The arguments of one job, in the order that `admit.lua` names. */
@@ -249,6 +234,7 @@ function scriptArguments(job: PendingJob): (string | number)[] {
     job.ticket,
     job.inlineInput,
     job.tenant,
+    job.flow,
     job.model.name,
     queueName(job.model.pool, job.model.name),
     job.createdMs,

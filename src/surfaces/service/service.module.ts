@@ -1,5 +1,6 @@
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
+import { Backlog } from '../../core/backlog/backlog.ts';
 import { Catalog } from '../../core/catalog/catalog.ts';
 import { ArchivedJobs } from '../../core/jobs/archived-jobs.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
@@ -9,8 +10,8 @@ import { publishedLog } from '../../core/jobs/published-log.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
-import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
-import { PoolQueues } from '../../ground/bull/fair-queues.ts';
+import { PoolQueues } from '../../ground/bull/pool-queues.ts';
+import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
@@ -55,14 +56,15 @@ export class ServiceModule {
           config,
           {
             user: 'api',
-            // BullMQ waits for its connection; a prompt one rejects what is sent during an outage, and the
-            // sweep repairs it.
+            // BullMQ waits for its connection; a prompt one rejects what is sent during an outage, and an
+            // attestor finds what was not delivered.
             connections: { commands: 'prompt', wakes: 'patient', poolWakes: 'patient', queues: 'prompt' },
           },
           logger,
         ),
-        FairQueuesModule.with({
+        QueuesModule.with({
           as: PoolQueues,
+          make: (queues) => new PoolQueues(queues),
           names: files.catalog.queues(),
           prefix: (keys, name) => keys.poolQueues(poolOfQueue(name)),
           connection: 'queues',
@@ -133,11 +135,16 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
   const { catalog, prices, signingKey } = files;
   return [
     {
+      provide: Backlog,
+      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues) => new Backlog({ redis, keys, queues, logger }),
+      inject: [Redis, RedisKeys, PoolQueues],
+    },
+    {
       provide: Admission,
       useFactory: (
         redis: Redis,
         keys: RedisKeys,
-        queues: PoolQueues,
+        backlog: Backlog,
         reader: JobReader,
         blobs: BlobFolders,
         limits: RateLimits,
@@ -149,7 +156,7 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
           redis,
           keys,
           gate,
-          queues,
+          backlog,
           reader,
           blobs,
           catalog,
@@ -159,9 +166,8 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
           limits,
           webhooks,
           egress,
-          logger,
         }),
-      inject: [Redis, RedisKeys, PoolQueues, JobReader, BlobFolders, RateLimits, Webhooks, EgressRules, StorageGate],
+      inject: [Redis, RedisKeys, Backlog, JobReader, BlobFolders, RateLimits, Webhooks, EgressRules, StorageGate],
     },
     {
       provide: Completions,

@@ -19,7 +19,9 @@ for _, id in ipairs(redis.call('ZRANGE', KEYS[3], size, '+inf', 'BYSCORE')) do
     redis.call('HDEL', keys.ruling(id), 'logged')
     redis.call('UNLINK', keys.record(id))
     redis.call('ZREM', KEYS[3], id)
-    redis.call('ZADD', KEYS[5], 0, id)
+    local deadline = redis.call('HGET', keys.ticket(id), 'deadline')
+    redis.call('ZADD', KEYS[5], deadline or 0, id)
+    redis.call('ZADD', keys.confirmations, 0, id)
     again = again + 1
   end
 end

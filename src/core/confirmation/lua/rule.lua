@@ -5,34 +5,36 @@
   Every ruling names the epoch and the phase that it is about; if the job has moved on, nothing happens.
 
     KEYS[1]  open jobs  {shard}:open            ARGV[1]  key prefix
-    KEYS[2]  unsealed   {shard}:unsealed        ARGV[2]  ms until the sweep looks at a requeued job
-    ARGV[3+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
+    KEYS[2]  unsealed   {shard}:unsealed
+    ARGV[2+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
              state, code, detail, verdict or "", field or ""
       action 'end'    make the job final in `state`
       action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted'); the job is
                       queued again while attempts are left, else it ends: 'rejected' after a refutation,
-                      otherwise 'failed'
+                      otherwise 'failed'. It stands in the backlog before all that its tenant has waiting, and
+                      the tenant is charged for one more run
       action 'lost'   as 'close', if no worker holds the lease any more
-  Returns per ruling {'ended', state} or {'requeued', epoch, queue, tenant, cost}, or
+  Returns per ruling {'ended', state} or {'requeued', queue}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}
     {'logged'}    a confirmation has its place in the log, and is the only end that the job can have
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local woken, closed, unsealed = {}, {}, {}
+local woken, unsealed = {}, {}
 
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
   local epoch = tonumber(epochText)
   local claims, ruling = keys.claims(id), keys.ruling(id)
-  local job = redis.call('HMGET', keys.job(id), 'tenant', 'attempts', 'queue', 'cost')
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'attempts', 'queue', 'cost', 'flow')
+  local tenant, queue = job[1], job[3]
   -- The ticket of a sealed job is gone, and what was claimed of it as well.
-  if not job[1] or redis.call('EXISTS', keys.ticket(id)) == 0 then
-    closed[#closed + 1] = id
+  if not tenant or redis.call('EXISTS', keys.ticket(id)) == 0 then
+    leave(KEYS[1], id)
     return { 'missing' }
   end
   local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged')
   if ruled[1] then
-    closed[#closed + 1] = id
+    leaveAll(queue, tenant, id)
     return { 'already', ruled[1] }
   end
   if ruled[3] then return { 'logged' } end
@@ -49,8 +51,17 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     local worker = string.match(string.sub(claimed[1], 1, 256), '^%S+') or '-'
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
     if epoch < tonumber(job[2]) then
-      redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), id)
-      return { 'requeued', epoch, job[3], job[1], job[4] }
+      startTag(queue, job[5] or tenant, job[4])
+      redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
+      -- A wish to cancel that came while it ran is looked at now.
+      local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel')
+      redis.call('ZADD', KEYS[1], ticket[2] and now or ticket[1], id)
+      redis.call('HSET', ruling, 'requeued', epoch)
+      leave(keys.released(queue), id)
+      leave(keys.leases(queue), id)
+      leave(keys.confirmations, id)
+      leave(keys.running(tenant), id)
+      return { 'requeued', queue }
     end
     state = state == 'refuted' and 'rejected' or 'failed'
   end
@@ -60,17 +71,18 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     for _, value in ipairs({ 'verdict', verdict, 'field', field }) do ending[#ending + 1] = value end
   end
   redis.call('HSET', ruling, unpack(ending))
-  closed[#closed + 1] = id
+  leaveAll(queue, tenant, id)
   unsealed[#unsealed + 1] = -1
   unsealed[#unsealed + 1] = id
   return { 'ended', state }
 end
 
 local replies = {}
-for at = 3, #ARGV, 9 do
+for at = 2, #ARGV, 9 do
   replies[#replies + 1] = rule(unpack(ARGV, at, at + 8))
 end
-if #closed > 0 then redis.call('ZREM', KEYS[1], unpack(closed)) end
+flushLeft()
+saveShares()
 if #unsealed > 0 then redis.call('ZADD', KEYS[2], unpack(unsealed)) end
 if #woken > 0 then redis.call('PUBLISH', channels.changes, table.concat(woken, ' ')) end
 return replies

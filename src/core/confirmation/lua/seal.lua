@@ -46,7 +46,8 @@ for at = 3, #ARGV, 3 do
     end
     rulings[#rulings + 1] = keys.ruling(id)
     -- What only the courier needs goes when it has entered the end.
-    local noted = redis.call('HMGET', keys.job(id), 'webhook', 'payment')
+    local noted = redis.call('HMGET', keys.job(id), 'webhook', 'payment', 'queue')
+    if noted[3] then leaveAll(noted[3], tenant, id) end
     if not noted[1] and not noted[2] then gone[#gone + 1] = keys.job(id) end
   elseif not place then
     -- Nothing is known of it any more.
@@ -56,7 +57,7 @@ end
 
 if #sealed == 0 then return 0 end
 redis.call('ZREM', KEYS[2], unpack(sealed))
-redis.call('ZREM', keys.open, unpack(sealed))
+flushLeft()
 -- Redis asks of one selector of a user that it allows a command on all of its keys.
 if #rulings > 0 then redis.call('UNLINK', unpack(rulings)) end
 for at = 1, #gone, 1000 do redis.call('UNLINK', unpack(gone, at, math.min(at + 999, #gone))) end

@@ -13,7 +13,8 @@
     {'held', ms}      another epoch runs; try again after ms
     {'busy'}          too many commits wait for attestation
     {'exhausted'}     no epoch is left
-  A second call with the same token (a lost reply) answers 'ok' with the same epoch.
+  A second call with the same token (a lost reply) answers 'ok' with the same epoch. What was claimed is told
+  to the attestor by one entry in the pool's stream; where that is lost, it is found by the documents.
 ]]
 local worker, lease, most = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -56,11 +57,17 @@ local function claim(id, token)
   return { 'ok', epoch + 1, ticket[1], ticket[4] }
 end
 
-local replies, claimed = {}, {}
+local replies, claimed, epochs = {}, {}, {}
 for at = 6, #ARGV, 2 do
   local reply = claim(ARGV[at], ARGV[at + 1])
-  if reply[1] == 'ok' then claimed[#claimed + 1] = ARGV[at] end
+  if reply[1] == 'ok' then
+    claimed[#claimed + 1] = ARGV[at]
+    epochs[#epochs + 1] = ARGV[at] .. ':' .. reply[2]
+  end
   replies[#replies + 1] = reply
 end
-if #claimed > 0 then redis.call('PUBLISH', channels.pieces(claimed[1]), table.concat(claimed, ' ')) end
+if #claimed > 0 then
+  redis.pcall('XADD', keys.attest(claimed[1]), '*', 'k', 'b', 'ids', table.concat(epochs, ' '))
+  redis.call('PUBLISH', channels.pieces(claimed[1]), table.concat(claimed, ' '))
+end
 return replies

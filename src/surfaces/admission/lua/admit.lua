@@ -1,15 +1,14 @@
 --[[
-  Accept jobs: write ticket, idempotency key, indexes and the amount held, in one step, so that a crash leaves
-  all or nothing. After a crash right here only the delivery by BullMQ is missing. The attestor's sweep adds
-  it, because the job is in `open`.
+  Accept jobs: write ticket, idempotency key, indexes, the amount held and the place in the backlog, in one
+  step, so that a crash leaves all or nothing. After a crash right here the job waits for the next release, by
+  whichever process.
 
     KEYS[1]  sorted set of open jobs          {shard}:open
     ARGV[1]  key prefix                       {shard}:
     ARGV[2]  life of an idempotency key, ms
-    ARGV[3]  first look of the sweep, ms after creation
-    ARGV[4+] for each job: id, signed ticket, small input or "", tenant, model, queue, created ms,
-             deadline ms, attempts, cost, digest of the idempotency key or "", digest of the body, API key id,
-             further fields of the ticket's hash as one JSON object or "",
+    ARGV[3+] for each job: id, signed ticket, small input or "", tenant, flow (who pays for its place in the
+             backlog), model, queue, created ms, deadline ms, attempts, cost, digest of the idempotency key or
+             "", digest of the body, API key id, further fields of the ticket's hash as one JSON object or "",
              maximum open jobs of the tenant or 0, amount to hold, spending limit of the tenant or "",
              spending limit of the key or "",
              ledger month, ledger entry
@@ -20,7 +19,7 @@
     {'spent', n}   the tenant or the key would exceed its spending limit; n is what is left
   Running it again with the same arguments (after a lost reply) returns 'same' or 'ok' and changes nothing.
 ]]
-local idemTtl, firstLook = ARGV[2], tonumber(ARGV[3])
+local idemTtl = ARGV[2]
 local replies = {}
 
 -- Additions to sorted sets are gathered: one command for each set instead of one for each job.
@@ -78,9 +77,9 @@ local function hasListener(tenant)
   return listeners[tenant]
 end
 
-for at = 4, #ARGV, 20 do
-  local id, ticket, input, tenant, model, queue, created, deadline, attempts, cost, idem, body, keyId, extra,
-    most, hold, tenantSpend, keySpend, month, entry = unpack(ARGV, at, at + 19)
+for at = 3, #ARGV, 21 do
+  local id, ticket, input, tenant, flow, model, queue, created, deadline, attempts, cost, idem, body, keyId,
+    extra, most, hold, tenantSpend, keySpend, month, entry = unpack(ARGV, at, at + 20)
   local reply
   local idemKey = idem ~= '' and keys.idempotency(tenant, idem)
   if idemKey then
@@ -96,6 +95,10 @@ for at = 4, #ARGV, 20 do
       if idemKey then redis.call('SET', idemKey, body .. ' ' .. id, 'PX', idemTtl) end
       local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
         'attempts', attempts, 'cost', cost, 'key', keyId }
+      if flow ~= tenant then
+        fields[#fields + 1] = 'flow'
+        fields[#fields + 1] = flow
+      end
       if extra ~= '' then
         for name, value in pairs(cjson.decode(extra)) do
           fields[#fields + 1] = name
@@ -114,7 +117,8 @@ for at = 4, #ARGV, 20 do
       -- Workers read this one.
       if input == '' then redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline)
       else redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline, 'input', input) end
-      add(KEYS[1], created + firstLook, id)
+      add(KEYS[1], deadline, id)
+      add(keys.backlog(queue), startTag(queue, flow, cost), id)
       add(keys.openOf(tenant), created, id)
       if hasListener(tenant) then woken[#woken + 1] = id end
     end
@@ -122,5 +126,6 @@ for at = 4, #ARGV, 20 do
   replies[#replies + 1] = reply or { 'ok', id }
 end
 flush()
+saveShares()
 if #woken > 0 then redis.call('PUBLISH', channels.admitted, table.concat(woken, ' ')) end
 return replies

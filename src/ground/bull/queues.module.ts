@@ -4,11 +4,12 @@ import type { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { RedisConnections } from '../redis/connections.ts';
 import { RedisKeys } from '../redis/keys.ts';
-import { queueOptions, type DeliveryOptions, type FairQueues } from './fair-queues.ts';
+import { queueOptions } from './queue-options.ts';
 
-export interface FairQueuesOptions<Queues> {
-  /** What the queues are injected as. */
-  readonly as: Type<Queues> & (new (...parts: ConstructorParameters<typeof FairQueues>) => Queues);
+export interface QueuesOptions<Queues> {
+  /** What the queues are injected as, and how that is made of them. */
+  readonly as: Type<Queues>;
+  readonly make: (queues: readonly Queue[], redis: Redis, keys: RedisKeys) => Queues;
   /**
    * Their names; those of the pools come from the catalog, which a role reads before its modules are made.
    */
@@ -16,14 +17,13 @@ export interface FairQueuesOptions<Queues> {
   readonly prefix: (keys: RedisKeys, name: string) => string;
   /** The connection that adds to them, by its name among the role's. */
   readonly connection: string;
-  readonly deliveries?: DeliveryOptions;
 }
 
 /** Queues that a role adds to, registered with Nest, which closes them before the role's connections. */
 @Module({})
-export class FairQueuesModule {
-  static with<Queues>(options: FairQueuesOptions<Queues>): DynamicModule {
-    const { as: Queues, names, prefix, connection, deliveries } = options;
+export class QueuesModule {
+  static with<Queues>(options: QueuesOptions<Queues>): DynamicModule {
+    const { as, make, names, prefix, connection } = options;
     const queues = BullModule.registerQueueAsync(
       ...names.map((name) => ({
         name,
@@ -33,10 +33,10 @@ export class FairQueuesModule {
       })),
     );
     const provider = {
-      provide: Queues,
-      useFactory: (redis: Redis, keys: RedisKeys, ...opened: Queue[]) => new Queues(redis, keys, opened, deliveries),
+      provide: as,
+      useFactory: (redis: Redis, keys: RedisKeys, ...opened: Queue[]) => make(opened, redis, keys),
       inject: [Redis, RedisKeys, ...names.map((name) => getQueueToken(name))],
     };
-    return { module: FairQueuesModule, imports: [queues], providers: [provider], exports: [provider] };
+    return { module: QueuesModule, imports: [queues], providers: [provider], exports: [provider] };
   }
 }

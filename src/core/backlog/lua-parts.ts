@@ -1,0 +1,4 @@
+/** Lua functions for scripts that enter jobs in a backlog; see its header. */
+export const FAIR_PLACE = new URL('./lua/fair-place.lua', import.meta.url);
+/** Lua functions for scripts that take open jobs out of their sets; see its header. */
+export const LEAVE = new URL('./lua/leave.lua', import.meta.url);

@@ -1,0 +1,76 @@
+--[[
+  Release: give the next jobs of backlogs to the workers, as many as there is room for. There is room for
+  the slots of the workers that are there and for a margin, less what was released already and what runs: an
+  engine that ends a job finds the next one waiting, and hardly anything waits where workers can spoil it.
+  The margin is as many jobs again as there are slots, or what is released in a moment (`ahead`), if that is
+  more. The cost is that of the jobs that are moved, whatever waits.
+
+  The caller then adds the deliveries. If it dies before, `released` knows them.
+
+    KEYS[1]  open jobs, for routing in a cluster
+    ARGV[1]  key prefix
+    ARGV[2]  room where nothing is known of workers yet      ARGV[3]  ahead, ms
+    ARGV[4]  most jobs to move in one queue
+    ARGV[5]  ms after which a released job is looked for in BullMQ
+    ARGV[6+] queues
+  Returns per queue a list: id, epoch after which it was queued (0 at first), id, epoch, …
+]]
+local floor, ahead = tonumber(ARGV[2]), tonumber(ARGV[3])
+local most, lookAfter = tonumber(ARGV[4]), tonumber(ARGV[5])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Released jobs that the workers who are there may not take come back to them again and again. As many as
+-- this hold up no other; workers could write any number here.
+local mostAway = 1000
+local measured = 250
+
+-- How many jobs a second are released, by what was moved since the last measurement.
+local function rateOf(pace, known, moved)
+  local rate, since, count = tonumber(known[2] or 0), tonumber(known[3] or 0), tonumber(known[4] or 0) + moved
+  local elapsed = now - since
+  if elapsed >= measured then
+    local recent = count * 1000 / elapsed
+    rate = elapsed < 8 * measured and (rate + recent) / 2 or recent
+    redis.call('HSET', pace, 'rate', rate, 'since', now, 'count', 0)
+  elseif moved > 0 then
+    redis.call('HSET', pace, 'count', count)
+  end
+end
+
+local function roomIn(queue, first, known)
+  local slots, rate = tonumber(known[1] or 0), tonumber(known[2] or 0)
+  local waiting = redis.call('ZCARD', keys.released(queue))
+  local away = redis.pcall('ZCARD', keys.poolQueues(first) .. ':' .. queue .. ':delayed')
+  if type(away) ~= 'number' then away = 0 end
+  local wanted = math.max(floor, slots + math.max(slots, math.ceil(rate * ahead / 1000)))
+  return wanted - waiting + math.min(away, waiting, mostAway) - redis.call('ZCARD', keys.leases(queue))
+end
+
+local function release(queue)
+  local backlog, pace = keys.backlog(queue), keys.pace(queue)
+  local first = redis.call('ZRANGE', backlog, 0, 0)[1]
+  if not first then return {} end
+  local known = redis.call('HMGET', pace, 'slots', 'rate', 'since', 'count')
+  local room = math.min(roomIn(queue, first, known), most)
+  local rows, ids, entries = {}, {}, {}
+  if room > 0 then
+    local next = redis.call('ZRANGE', backlog, 0, room - 1, 'WITHSCORES')
+    for at = 1, #next, 2 do
+      local id = next[at]
+      ids[#ids + 1] = id
+      entries[#entries + 1] = now + lookAfter
+      entries[#entries + 1] = id
+      rows[#rows + 1] = id
+      rows[#rows + 1] = tonumber(redis.call('HGET', keys.ruling(id), 'requeued') or 0)
+    end
+    redis.call('ZREM', backlog, unpack(ids))
+    redis.call('ZADD', keys.released(queue), unpack(entries))
+    redis.call('HSET', pace, 'present', next[#next])
+  end
+  rateOf(pace, known, #ids)
+  return rows
+end
+
+local replies = {}
+for at = 6, #ARGV do replies[#replies + 1] = release(ARGV[at]) end
+return replies

@@ -1,0 +1,33 @@
+import type { Queue } from 'bullmq';
+
+/** What a pool's queue carries: ids only. It delivers, the documents decide. */
+export interface QueuedJob {
+  readonly id: string;
+}
+
+/**
+ * The queues of the pools, one for each model of the catalog. They hold what was released, in its order; the
+ * workers of a pool can do to its queues what they like.
+ */
+export class PoolQueues {
+  readonly #queues: ReadonlyMap<string, Queue>;
+
+  constructor(queues: readonly Queue[]) {
+    this.#queues = new Map(queues.map((queue) => [queue.name, queue]));
+    for (const queue of queues) queue.on('error', () => undefined);
+  }
+
+  /** The names of all queues, in the order of the catalog. */
+  get names(): readonly string[] {
+    return [...this.#queues.keys()];
+  }
+
+  /** Adds deliveries to a queue; a name that stands there already is not added again. */
+  async add(queue: string, deliveries: readonly { readonly name: string; readonly id: string }[]): Promise<void> {
+    await this.#queues
+      .get(queue)
+      ?.addBulk(
+        deliveries.map(({ name, id }) => ({ name: 'run', data: { id } satisfies QueuedJob, opts: { jobId: name } })),
+      );
+  }
+}

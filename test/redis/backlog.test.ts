@@ -1,0 +1,229 @@
+import { Worker } from 'bullmq';
+import { describe, expect, test } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import { Rulings } from '../../src/core/confirmation/rulings.ts';
+import { redisOptions } from '../../src/ground/redis/connection.ts';
+import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
+import { parse } from '../../src/roles/api/parse.ts';
+import { admissionTo } from '../support/admission.ts';
+import { HandWorker } from '../support/hand-worker.ts';
+import { completion } from '../support/pipeline.ts';
+import { backlogOf } from '../support/queues.ts';
+import { TestRedis } from '../support/redis.ts';
+import { newKey } from '../support/sample-receipts.ts';
+import { SUBMITTER } from '../support/submitter.ts';
+
+const QUEUE = 'default.noop';
+/** What is released where nothing is known of workers. */
+const FLOOR = 16;
+
+/** An API and an attestor's hands on one Redis; nobody ticks. */
+function house(server: TestRedis) {
+  const admission = admissionTo(server);
+  const { keys } = server;
+  const attestor = server.client('attestor');
+  const backlog = backlogOf(attestor, keys);
+  const tenantOf = new Map<string, string>();
+  /** Jobs of a tenant, of so many units of cost, in their order. */
+  const submit = async (tenant: string, count: number, cost = 1): Promise<string[]> => {
+    const body = parse(SubmitJob, completion('x', { params: { max_tokens: 64 * cost - 1 } }));
+    const jobs = Array.from({ length: count }, () => admission.submit({ ...SUBMITTER, tenant }, body));
+    const ids = (await Promise.all(jobs)).map(({ id }) => id);
+    for (const id of ids) tenantOf.set(id, tenant);
+    return ids;
+  };
+  return { admission, backlog, attestor, keys, admin: server.client(), submit, tenantOf };
+}
+type House = ReturnType<typeof house>;
+
+/**
+ * Serves so many with a worker of BullMQ itself, one at a time, and not one more; the order in which they
+ * were served. What it takes is as good as claimed and committed.
+ */
+async function serve(server: TestRedis, { admin, backlog, keys }: House, count: number): Promise<string[]> {
+  const served: string[] = [];
+  await new Promise<void>((resolve, reject) => {
+    const worker = new Worker<{ id: string }>(
+      QUEUE,
+      async ({ data: { id } }) => {
+        served.push(id);
+        if (served.length === count) void worker.close().then(resolve, reject);
+        await admin.zrem(keys.released(QUEUE), id);
+        await backlog.release([QUEUE]);
+        return null;
+      },
+      {
+        connection: redisOptions(server.access('worker.default'), 'patient'),
+        prefix: keys.poolQueues('default'),
+        concurrency: 1,
+      },
+    );
+  });
+  expect(served).toHaveLength(count);
+  return served;
+}
+
+const countBy = (names: (string | undefined)[]) => {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name ?? '', (counts.get(name ?? '') ?? 0) + 1);
+  return counts;
+};
+
+/** The ids that BullMQ holds for workers, the next one last. */
+const delivered = (redis: Redis, { keys }: TestRedis) =>
+  redis.lrange(`${keys.poolQueues('default')}:${QUEUE}:wait`, 0, -1);
+
+describe('fair shares', () => {
+  test('a tenant that comes after a flood of 1,000 is served beside it and not behind it', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const flood = await all.submit('flood', 1_000);
+    const late = await all.submit('late', 10);
+    const served = await serve(server, all, 200);
+    // One for one from the present on, behind what was released: its k-th comes after about k of the flood.
+    for (const [k, id] of late.entries()) expect(served.indexOf(id)).toBeLessThanOrEqual(FLOOR + 2 * k + 2);
+    expect(served.filter((id) => all.tenantOf.get(id) === 'flood')).toEqual(flood.slice(0, 190));
+  });
+
+  test('under a flood of 1000 to 1, ten tenants are served alike: Jain index at least 0.98', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await all.submit('t0', 2_000);
+    for (let tenant = 1; tenant < 10; tenant += 1) await all.submit(`t${tenant}`, 50);
+    // While all ten have something to do, and what was released before the others came is served.
+    const served = (await serve(server, all, 400 + FLOOR)).slice(FLOOR);
+    const shares = [...countBy(served.map((id) => all.tenantOf.get(id))).values()];
+    expect(shares).toHaveLength(10);
+    const sum = shares.reduce((a, b) => a + b);
+    const squares = shares.reduce((a, b) => a + b * b, 0);
+    expect((sum * sum) / (10 * squares)).toBeGreaterThanOrEqual(0.98);
+  });
+
+  test('shares are by cost: ten cheap jobs are served for each dear one', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await all.submit('dear', FLOOR + 50, 10);
+    await all.submit('cheap', 400);
+    const served = (await serve(server, all, FLOOR + 330)).slice(FLOOR);
+    const counts = countBy(served.map((id) => all.tenantOf.get(id)));
+    expect(counts.get('dear')).toBeGreaterThanOrEqual(28);
+    expect(counts.get('dear')).toBeLessThanOrEqual(32);
+  });
+
+  test('who had the queue alone owes nothing once it was empty', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await all.submit('early', 300);
+    await serve(server, all, 300);
+    await all.submit('other', 40);
+    await all.submit('early', 40);
+    const served = await serve(server, all, 60);
+    const counts = countBy(served.slice(FLOOR).map((id) => all.tenantOf.get(id)));
+    expect(counts.get('early')).toBeGreaterThanOrEqual(20);
+  });
+
+  test('a job that is queued again stands before all that its tenant has waiting, and its tenant pays for it', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const { keys, attestor, admin } = all;
+    const [first = ''] = await all.submit('a', FLOOR + 30);
+    await all.submit('b', 30);
+    const worker = new HandWorker(server.client('worker.default'), keys, newKey());
+    await worker.claim(first);
+    const owed = Number(await admin.hget(keys.fairShares(QUEUE), 'a'));
+    // The floor is full: what is queued again stays in the backlog, where it can be seen.
+    await admin.zadd(keys.leases(QUEUE), 9e15, 'full');
+    const ruling = { id: first, epoch: 1, phases: ['running'], code: 'test', detail: '' } as const;
+    const replies = await new Rulings(attestor, keys, all.backlog).apply([
+      { ...ruling, action: { kind: 'close', why: 'released' } },
+    ]);
+    expect(replies).toEqual([{ kind: 'requeued' }]);
+    const order = await admin.zrange(keys.backlog(QUEUE), '0', '-1');
+    expect(order.filter((id) => all.tenantOf.get(id) === 'a')[0]).toBe(first);
+    expect(order.indexOf(first)).toBeLessThanOrEqual(1);
+    expect(Number(await admin.hget(keys.fairShares(QUEUE), 'a'))).toBe(owed + 1);
+    expect(await admin.zscore(keys.released(QUEUE), first)).toBeNull();
+  });
+});
+
+describe('release', () => {
+  test('a job that is admitted while there is room is with BullMQ before it is answered', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const [id] = await all.submit('a', 1);
+    expect(await delivered(all.admin, server)).toEqual([id]);
+    expect(await all.admin.exists(all.keys.backlog(QUEUE))).toBe(0);
+  });
+
+  test('BullMQ gets what the slots and the margin hold, and no more, whatever waits', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await all.submit('a', 300);
+    expect(await delivered(all.admin, server)).toHaveLength(FLOOR);
+    await all.admin.hset(all.keys.pace(QUEUE), 'slots', 40, 'rate', 0, 'since', Date.now(), 'count', 0);
+    await all.backlog.release([QUEUE]);
+    expect(await delivered(all.admin, server)).toHaveLength(80);
+    await all.backlog.release([QUEUE]);
+    expect(await all.admin.zcard(all.keys.released(QUEUE))).toBe(80);
+    expect(await all.admin.zcard(all.keys.backlog(QUEUE))).toBe(220);
+  });
+
+  test('what is released in a moment is the margin, where that is more than the slots', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await all.submit('a', 300);
+    await all.admin.hset(all.keys.pace(QUEUE), 'slots', 4, 'rate', 400, 'since', Date.now() + 60_000, 'count', 0);
+    await all.backlog.release([QUEUE]);
+    expect(await all.admin.zcard(all.keys.released(QUEUE))).toBe(204);
+  });
+
+  test('deliveries that come back to workers who may not take them hold up no other job', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const ids = await all.submit('a', FLOOR + 5);
+    const worker = server.client('worker.default');
+    const base = `${all.keys.poolQueues('default')}:${QUEUE}:`;
+    for (const id of ids.slice(0, FLOOR)) await worker.zadd(`${base}delayed`, (Date.now() + 500) * 4096, id);
+    await all.backlog.release([QUEUE]);
+    expect((await delivered(all.admin, server)).filter((id) => ids.indexOf(id) >= FLOOR)).toHaveLength(5);
+  });
+
+  test('of many who release at once, none releases a job twice', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await all.submit('a', 400);
+    const waiting = await all.admin.zrange(all.keys.backlog(QUEUE), '0', '-1');
+    await all.admin.hset(all.keys.pace(QUEUE), 'slots', 1_000);
+    const taken = await Promise.all(Array.from({ length: 8 }, () => all.backlog.take([QUEUE])));
+    const ids = taken.flatMap((one) => (one.get(QUEUE) ?? []).map(({ id }) => id));
+    expect(ids.toSorted()).toEqual(waiting.toSorted());
+  });
+
+  test('a job that was admitted by a process that died right then is released by another', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    // No room, so that its own process does not release it.
+    await all.admin.zadd(
+      all.keys.leases(QUEUE),
+      ...Array.from({ length: FLOOR }, (_, n) => [9e15, `full ${n}`]).flat(),
+    );
+    const [id] = await all.submit('a', 1);
+    expect(await delivered(all.admin, server)).toEqual([]);
+    await all.admin.del(all.keys.leases(QUEUE));
+    const other = backlogOf(server.client('api'), all.keys);
+    await other.release([QUEUE]);
+    expect(await delivered(all.admin, server)).toEqual([id]);
+  });
+
+  test('a queue whose every key is of another type stops neither admission nor release', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const worker = server.client('worker.default');
+    const base = `${all.keys.poolQueues('default')}:${QUEUE}:`;
+    for (const part of ['wait', 'delayed', 'prioritized', 'meta', 'marker', 'active', 'events'])
+      await worker.set(base + part, 'garbage');
+    expect(await all.submit('a', FLOOR + 3)).toHaveLength(FLOOR + 3);
+    expect(await all.admin.zcard(all.keys.released(QUEUE))).toBe(FLOOR);
+    expect(await all.admin.zcard(all.keys.backlog(QUEUE))).toBe(3);
+  });
+});
