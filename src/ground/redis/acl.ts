@@ -27,7 +27,7 @@ export function redisUsers(pools: readonly string[]): RedisUser[] {
   return [{ role: 'api' }, { role: 'attestor' }, ...pools.map((pool) => ({ role: 'worker' as const, pool }))];
 }
 
-const CONNECT = '+hello +auth +info +ping +quit +select +client|setname +client|id +acl|whoami +command';
+const CONNECT = '+hello +auth +info +ping +quit +select +client|setname +client|id +acl|whoami +command +cluster|slots';
 const SCRIPTS = '+eval +evalsha +multi +exec +time';
 const CHANNELS = '+publish +subscribe +psubscribe +unsubscribe +punsubscribe';
 

@@ -19,7 +19,7 @@ export interface RedisNeeds {
  */
 @Module({})
 export class RedisModule {
-  static with(config: RedisConfig & { COUNTERSIGN_SHARD: string }, needs: RedisNeeds, logger: Logger): DynamicModule {
+  static with(config: RedisConfig, needs: RedisNeeds, logger: Logger): DynamicModule {
     const access = redisAccess(config, needs.user);
     const providers = [
       {

@@ -1,5 +1,6 @@
 import { poolFolder } from '../../ground/blobs/blob-folders.ts';
 import { userName } from '../../ground/redis/acl.ts';
+import { withoutLogin } from '../../ground/config/redis-address.ts';
 import type { RedisAccess } from '../../ground/redis/connection.ts';
 import type { ChildSpec } from './children.ts';
 import { SHARD, workerNames, type DataFolder } from './set-up.ts';
@@ -29,7 +30,7 @@ export function roleProcesses(
   options: ProcessOptions,
   access: RedisAccess,
 ): ChildSpec[] {
-  const redisUrl = withoutCredentials(access.url);
+  const redisUrl = withoutLogin(access.url);
   const common = (user: string) => commonVariables(data, redisUrl, user);
   const service = serviceVariables(data);
   const logFile = (name: string) => data.at('logs', `${name}.log`);
@@ -96,11 +97,4 @@ function attestorVariables(data: DataFolder): Record<string, string> {
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_ENROLLED_WORKERS: data.enrolled(),
   };
-}
-
-/** The address without user, password and fragment: each role logs in as a user of its own. */
-function withoutCredentials(url: string): string {
-  if (url.startsWith('unix')) return url;
-  const { hash, username, password } = new URL(url);
-  return username === '' && password === '' && hash === '' ? url : url.replace(/\/\/[^@/]*@/, '//');
 }

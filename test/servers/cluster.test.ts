@@ -1,0 +1,37 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Callers, endOnce } from '../support/failover.ts';
+import { Pipeline, until } from '../support/pipeline.ts';
+import { RedisCluster } from '../support/redis-set.ts';
+
+let cluster: RedisCluster;
+beforeAll(async () => {
+  cluster = await RedisCluster.start();
+});
+afterAll(async () => cluster[Symbol.asyncDispose]());
+
+describe('on a Redis Cluster of three masters and their replicas', () => {
+  test('a connection is to the master of the shard, whichever node it asked first', async () => {
+    const holder = await cluster.holder();
+    const redis = cluster.client('api');
+    expect((await redis.info('server')).match(/tcp_port:(\d+)/)?.[1]).toBe(String(holder.port));
+  });
+
+  test('the whole pipeline runs, and goes on at the replica of a master that was killed under load', async () => {
+    const pipeline = Pipeline.over(cluster);
+    await Promise.all([pipeline.api(), pipeline.worker(1), pipeline.attestor(), pipeline.courier()]);
+    const client = await pipeline.client();
+    const callers = new Callers(client, 'cluster');
+    await callers.more(20);
+    const first = await cluster.holder();
+    first.signal('SIGKILL');
+    const witness = cluster.nodes.findIndex((node) => node !== first);
+    await until(async () => (await cluster.holder(witness)) !== first);
+    await callers.more(40);
+    await callers.stop();
+    const lost = await endOnce(pipeline, client, callers.accepted);
+    expect([...callers.refused.keys()].filter((status) => status !== 503)).toEqual([]);
+    expect(pipeline.running()).toHaveLength(4);
+    expect(lost.length).toBeLessThan(20);
+    for (const role of pipeline.running()) role.process.kill('SIGKILL');
+  });
+});
