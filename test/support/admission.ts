@@ -2,6 +2,7 @@ import { Admission } from '../../src/surfaces/admission/admission.ts';
 import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
 import { poolQueues } from './queues.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
+import { Durability } from '../../src/ground/redis/durability.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
 import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
 import { RateLimits } from '../../src/surfaces/tenants/rate-limits.ts';
@@ -16,6 +17,7 @@ export function admissionTo(server: TestRedis): Admission {
   const redis = server.client('api');
   return new Admission({
     redis,
+    durability: new Durability({ kind: 'always' }),
     keys,
     queues: poolQueues(redis, keys),
     blobs: new BlobFolders(server.folder),

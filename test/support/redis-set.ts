@@ -67,7 +67,7 @@ export class Node {
   }
 }
 
-/** Several real servers that stand in for each other, with the product's users on each; gone when disposed of. */
+/** Real servers that stand in for each other, with the product's users on each; gone when disposed of. */
 abstract class RedisSet implements TestServers {
   readonly keys = new RedisKeys('cs');
   readonly folder = mkdtempSync(join(tmpdir(), 'cs-set-'));

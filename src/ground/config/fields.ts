@@ -46,6 +46,17 @@ export const redisFields = {
     .describe('name of the shard: the Redis Cluster hash tag of all its keys'),
 } as const;
 
+/** Variables of every role whose writes are promises: an accepted job, a published checkpoint. */
+export const promiseFields = {
+  COUNTERSIGN_DURABILITY: z
+    .string()
+    .regex(/^(always|everysec|replicas:[1-9])$/, 'must be always, everysec or replicas:N with N from 1 to 9')
+    .default('always')
+    .describe(
+      'what an accepted job and a published checkpoint wait for: `always` (the disk of Redis), `everysec` (nothing more than an answer), or `replicas:N` (N replicas)',
+    ),
+} as const;
+
 /** Variables of every role that runs or confirms jobs or takes them in. */
 export const commonFields = {
   COUNTERSIGN_LOG_LEVEL: z

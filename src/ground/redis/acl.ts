@@ -41,9 +41,9 @@ const TAKE_JOBS =
 
 /** Commands on every key that a role may write, or, where they only read, on every key that it may read. */
 const COMMANDS: Readonly<Record<RedisRole, string>> = {
-  api: `${ADD_JOBS} +hsetnx +hstrlen +strlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen`,
+  api: `${ADD_JOBS} +hsetnx +hstrlen +strlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen +wait`,
   worker: `${ADD_JOBS} ${TAKE_JOBS} +xread +hsetnx`,
-  attestor: `${ADD_JOBS} ${TAKE_JOBS} +hsetnx +hstrlen +strlen +xread +xinfo|stream +mget +hscan +scan`,
+  attestor: `${ADD_JOBS} ${TAKE_JOBS} +hsetnx +hstrlen +strlen +xread +xinfo|stream +mget +hscan +scan +wait`,
 };
 
 /**

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { isDeposed } from '../../ground/redis/connection.ts';
 import type { Problem } from '../../proof/contract/problem.ts';
 import { openAiError, retryHeaders } from '../../surfaces/openai/openai-error.ts';
 
@@ -69,7 +70,8 @@ function isRedisAway(error: unknown): boolean {
   const message = messageOf(error);
   return (
     /^(Command timed out|Connection is closed|Stream isn't writeable|Reached the max retries)/.test(message) ||
-    /^(LOADING|OOM|MISCONF|READONLY|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)/.test(message) ||
+    /^(OOM|MISCONF|BUSY)/.test(message) ||
+    isDeposed(error) ||
     ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'].includes(systemCodeOf(error) ?? '')
   );
 }

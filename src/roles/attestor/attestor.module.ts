@@ -25,6 +25,7 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
+import { durabilityLevel } from '../../ground/redis/durability.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import { LogFiles } from '../../proof/tlog/log-files.ts';
@@ -73,6 +74,7 @@ function queueModules(config: AttestorConfig, files: AttestorFiles, logger: Logg
         // Redis takes some 20 KB of each connection before it syncs its file: what the log writes has its
         // own.
         connections: { commands: 'patient', wakes: 'patient', log: 'patient' },
+        durability: durabilityLevel(config.COUNTERSIGN_DURABILITY),
       },
       logger,
     ),

@@ -21,7 +21,10 @@ const SERVICE_VARIABLES = [
   'COUNTERSIGN_X402',
   'COUNTERSIGN_WEBHOOK_PRIVATE',
   'COUNTERSIGN_DEFAULT_RECOMPUTE',
+  'COUNTERSIGN_DURABILITY',
 ] as const;
+/** Those that every role gets. */
+const COMMON_VARIABLES = ['COUNTERSIGN_SENTINEL_USER', 'COUNTERSIGN_SENTINEL_PASSWORD_FILE'] as const;
 
 /** The processes of an installation, each with the environment of its role and no more. */
 export function roleProcesses(
@@ -71,6 +74,7 @@ function commonVariables(data: DataFolder, redisUrl: string, user: string): Reco
     COUNTERSIGN_BLOBS: data.blobs(),
     COUNTERSIGN_CATALOG: data.catalog(),
     COUNTERSIGN_LOG_LEVEL: process.env['COUNTERSIGN_LOG_LEVEL'] ?? 'info',
+    ...operators(COMMON_VARIABLES),
   };
 }
 
@@ -80,13 +84,18 @@ function serviceVariables(data: DataFolder): Record<string, string> {
     COUNTERSIGN_TLOG: data.log(),
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_FILES: data.files(),
-    ...Object.fromEntries(
-      SERVICE_VARIABLES.flatMap((name) => {
-        const value = process.env[name];
-        return value === undefined ? [] : [[name, value]];
-      }),
-    ),
+    ...operators(SERVICE_VARIABLES),
   };
+}
+
+/** What the operator has set of these. */
+function operators(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
 }
 
 function attestorVariables(data: DataFolder): Record<string, string> {
@@ -96,5 +105,6 @@ function attestorVariables(data: DataFolder): Record<string, string> {
     COUNTERSIGN_TLOG: data.log(),
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_ENROLLED_WORKERS: data.enrolled(),
+    ...operators(['COUNTERSIGN_DURABILITY']),
   };
 }

@@ -18,6 +18,7 @@ import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
 import { statementBytes, type Price } from '../../proof/receipts/statements.ts';
 import { holdEntry, monthOf } from '../ledger/ledger-entry.ts';
+import type { Durability } from '../../ground/redis/durability.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
 import { FINAL_EVENT_TYPES } from '../webhooks/webhook-event.ts';
@@ -107,7 +108,8 @@ export class Admission {
    * The accepted job; the same one again for the same idempotency key and body. A new job is returned as it
    * stands, so that no caller has to read it back. Throws CodedErrors that leave no trace: `model_not_found`,
    * `task_not_supported`, `feature_not_supported`, `attestation_unavailable`, `body_too_large`,
-   * `webhook_refused`, `idempotency_key_reused`, `rate_limited`, `spend_exceeded`.
+   * `webhook_refused`, `idempotency_key_reused`, `rate_limited`, `spend_exceeded`; and `not_durable`, after
+   * which the job may be there all the same.
    */
   async submit(submitter: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
     const { tenant } = submitter;
@@ -178,7 +180,7 @@ export class Admission {
 
   /** Admits all of them in one step, and queues those that are new. */
   async #admit(jobs: PendingJob[]): Promise<AdmitReply[]> {
-    const { redis, keys, queues, logger } = this.#parts;
+    const { redis, keys, queues, durability, logger } = this.#parts;
     const args = jobs.flatMap(scriptArguments);
     const replies = await ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, FIRST_LOOK_MS, ...args]);
     crashPoint('api.after-admit');
@@ -199,6 +201,7 @@ export class Admission {
       ),
     );
     crashPoint('api.after-add');
+    await durability.settled(redis);
     return replies;
   }
 }
@@ -210,6 +213,7 @@ interface AdmissionParts {
   readonly prices: PriceTable;
   readonly limits: RateLimits;
   readonly redis: Redis;
+  readonly durability: Durability;
   readonly keys: RedisKeys;
   readonly queues: PoolQueues;
   readonly blobs: BlobFolders;

@@ -125,5 +125,5 @@ export class LineRunner {
 
 /** Whether an error is about this moment and not about the request. */
 function isTransient({ code }: CodedError): boolean {
-  return code === 'storage_unavailable' || code === 'overloaded' || code === 'rate_limited';
+  return ['storage_unavailable', 'not_durable', 'overloaded', 'rate_limited'].includes(code);
 }

@@ -11,6 +11,7 @@ import { FairQueuesModule } from '../../ground/bull/fair-queues.module.ts';
 import { PoolQueues } from '../../ground/bull/fair-queues.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
+import { Durability, durabilityLevel } from '../../ground/redis/durability.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import { LogFiles } from '../../proof/tlog/log-files.ts';
@@ -31,19 +32,23 @@ import { ServiceFiles } from './service-files.ts';
 /** Stores that need Redis and the names of its keys, and nothing else. */
 const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, UsageStore, Webhooks];
 
+/** Where admissions wait for replicas, so that nothing else waits behind them. */
+const ADMISSIONS = 'admissions';
+
 /** How jobs are taken in and their answers handed out: what the API and the courier have in common. */
 @Module({})
 export class ServiceModule {
   /** Reads the service's files. Throws CodedErrors that say what to do. */
   static with(config: ServiceConfig, logger: Logger): DynamicModule {
     const files = new ServiceFiles(config);
+    const durability = new Durability(durabilityLevel(config.COUNTERSIGN_DURABILITY));
     const providers = [
       { provide: ServiceFiles, useValue: files },
       { provide: Catalog, useValue: files.catalog },
       { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
       ...STORES,
       ...jobProviders(config, files, logger),
-      ...admissionProviders(config, files, logger),
+      ...admissionProviders(config, files, durability, logger),
     ];
     return {
       module: ServiceModule,
@@ -54,7 +59,14 @@ export class ServiceModule {
             user: 'api',
             // BullMQ waits for its connection; a prompt one rejects what is sent during an outage, and the
             // sweep repairs it.
-            connections: { commands: 'prompt', wakes: 'patient', poolWakes: 'patient', queues: 'prompt' },
+            connections: {
+              commands: 'prompt',
+              wakes: 'patient',
+              poolWakes: 'patient',
+              queues: 'prompt',
+              ...(durability.level.kind === 'replicas' ? { [ADMISSIONS]: 'prompt' } : {}),
+            },
+            durability: durability.level,
           },
           logger,
         ),
@@ -119,13 +131,19 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
   ];
 }
 
-function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger): Provider[] {
+function admissionProviders(
+  config: ServiceConfig,
+  files: ServiceFiles,
+  durability: Durability,
+  logger: Logger,
+): Provider[] {
   const { catalog, prices, signingKey } = files;
   return [
     {
       provide: Admission,
       useFactory: (
         redis: Redis,
+        connections: RedisConnections,
         keys: RedisKeys,
         queues: PoolQueues,
         blobs: BlobFolders,
@@ -134,7 +152,8 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
         egress: EgressRules,
       ) =>
         new Admission({
-          redis,
+          redis: durability.level.kind === 'replicas' ? connections.named(ADMISSIONS) : redis,
+          durability,
           keys,
           queues,
           blobs,
@@ -147,7 +166,7 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
           egress,
           logger,
         }),
-      inject: [Redis, RedisKeys, PoolQueues, BlobFolders, RateLimits, Webhooks, EgressRules],
+      inject: [Redis, RedisConnections, RedisKeys, PoolQueues, BlobFolders, RateLimits, Webhooks, EgressRules],
     },
     {
       provide: Completions,
