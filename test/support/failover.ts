@@ -1,10 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from '@jest/globals';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { completion, until, type Client, type Pipeline } from './pipeline.ts';
 import type { TestServers } from './redis.ts';
 
-/** Jobs that a caller sends at a time. */
-const AT_A_TIME = 4;
+/** Callers, and how long each rests after an answer: a load, and not a flood on a machine that is slow. */
+const CALLERS = 4;
+const REST_MS = 100;
 
 /**
  * Callers who send jobs all along, each under an Idempotency-Key, and send what was not answered with 202
@@ -19,7 +21,7 @@ export class Callers {
   #calls: Promise<void>[] = [];
 
   constructor(client: Client, name: string) {
-    this.#calls = Array.from({ length: AT_A_TIME }, (_, caller) => this.#call(client, `${name}-${caller}`));
+    this.#calls = Array.from({ length: CALLERS }, (_, caller) => this.#call(client, `${name}-${caller}`));
   }
 
   /** Resolves when so many more jobs were accepted. */
@@ -48,6 +50,7 @@ export class Callers {
         this.refused.set(status, (this.refused.get(status) ?? 0) + 1);
         return this.#stopped;
       });
+      await sleep(REST_MS);
     }
   }
 }

@@ -9,6 +9,7 @@ import { aclRules, userName } from '../../ground/redis/acl.ts';
 import { RedisKeys, poolTag } from '../../ground/redis/keys.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
+import { saveUsers } from './redis-password-commands.ts';
 import { ADMIN, SHARD, passwordOf, readCutPools, writeCutPools } from './set-up.ts';
 
 /** Keys removed by one command, so that Redis serves others in between. */
@@ -121,13 +122,6 @@ async function emptyMailboxes(redis: Redis, prefix: string, pool: string): Promi
     cursor = next;
   } while (cursor !== '0');
   return removed;
-}
-
-/** Writes the users to Redis' ACL file, if it has one, so that they outlive a restart. */
-async function saveUsers(redis: Redis): Promise<void> {
-  await redis.acl('SAVE').catch((error: unknown) => {
-    if (!/not configured to use an ACL file/i.test(messageOf(error))) throw error;
-  });
 }
 
 function named(pool: string): string {
