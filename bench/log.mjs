@@ -65,7 +65,7 @@ export async function benchLog({ rounds, jobs }, say) {
       }
       say(`log round ${round + 1}: ${Math.round(rates.at(-1))} entries/s, alone ${median(waits).toFixed(1)} ms`);
     }
-    const reader = new LogReader(files, log, publishedLog(arena.admin, keys));
+    const reader = new LogReader(files, [log], publishedLog(arena.admin, keys));
     const { checkpoint } = openCheckpoint(await reader.checkpoint(), log);
     const source = (path) => {
       const tile = parseTilePath(path);

@@ -44,7 +44,7 @@ async function ours() {
       const [, index, salt] = logged.toString().split(' ');
       const checkpoint = await arena.admin.get(keys.logAt(size));
       const { key } = new Keyring(arena.keyring).logPolicy.logs[0];
-      const reader = new LogReader(new LogFiles(`${arena.folder}/log`), key, publishedLog(arena.admin, keys));
+      const reader = new LogReader(new LogFiles(`${arena.folder}/log`), [key], publishedLog(arena.admin, keys));
       const hashes = await reader.inclusion(Number(index), Number(size));
       const log = { salt, proof: formatProof({ index, hashes, checkpoint }) };
       const evidence = await arena.admin.hgetBuffer(keys.evidence(id), field.toString());

@@ -95,7 +95,7 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
     {
       provide: LogReader,
       useFactory: (redis: Redis, keys: RedisKeys) =>
-        new LogReader(new LogFiles(config.COUNTERSIGN_TLOG), files.logKey, publishedLog(redis, keys)),
+        new LogReader(new LogFiles(config.COUNTERSIGN_TLOG), files.logKeys, publishedLog(redis, keys)),
       inject: [Redis, RedisKeys],
     },
     {
