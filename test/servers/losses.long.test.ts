@@ -79,7 +79,7 @@ describe('what a failover takes of the jobs that were answered 202', () => {
     const admin = set.client();
     const replicas = set.nodes.slice(1, 3);
     for (const replica of replicas) replica.signal('SIGSTOP');
-    // What is written after this stays with the master, as it would on a network that is slower than the load.
+    // What is written after this stays with the master, as on a network that is slower than the load.
     for (let n = 0; n < FILLERS; n += 1) await admin.set(`{cs}:filler:${n}`, Buffer.alloc(FILLER_BYTES));
     const answer = await client.post('/v1/jobs', completion('lagging'), { 'idempotency-key': '"lagging"' });
     expect(answer.status).toBe(answered);
@@ -89,8 +89,8 @@ describe('what a failover takes of the jobs that were answered 202', () => {
     await until(async () => (await set.master()) !== master);
     const again = await until(async () => {
       const response = await client.fetch('/v1/jobs').catch(() => undefined);
-      return response?.ok === true && ((await response.json()) as { data: unknown[] });
+      return response?.ok === true && ((await response.json()) as { jobs: unknown[] });
     });
-    expect(again.data.length > 0).toBe(kept);
+    expect(again.jobs.length > 0).toBe(kept);
   });
 });
