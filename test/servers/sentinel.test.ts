@@ -1,9 +1,9 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { writeSecretFile } from '../../src/ground/keys/key-file.ts';
 import { Callers, endOnce } from '../support/failover.ts';
 import { Pipeline, until } from '../support/pipeline.ts';
 import { SENTINEL_PASSWORD, SentinelSet } from '../support/redis-set.ts';
-import { join } from 'node:path';
 
 let set: SentinelSet;
 beforeAll(async () => {
@@ -13,7 +13,7 @@ afterAll(async () => set[Symbol.asyncDispose]());
 
 describe('with a master that sentinels watch', () => {
   test('every role comes back by itself when the master was killed under load, and every job kept ends once', async () => {
-    const pipeline = Pipeline.over(set);
+    await using pipeline = Pipeline.over(set);
     const passwordFile = join(pipeline.folder, 'sentinel.password');
     writeSecretFile(passwordFile, SENTINEL_PASSWORD);
     const env = { COUNTERSIGN_SENTINEL_PASSWORD_FILE: passwordFile };
@@ -30,6 +30,5 @@ describe('with a master that sentinels watch', () => {
     expect([...callers.refused.keys()].filter((status) => status !== 503)).toEqual([]);
     expect(pipeline.running()).toHaveLength(4);
     expect(lost.length).toBeLessThan(20);
-    for (const role of pipeline.running()) role.process.kill('SIGKILL');
   });
 });
