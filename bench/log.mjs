@@ -13,6 +13,7 @@ const { leafHash, verifyInclusion } = await dist('proof/tlog/merkle.js');
 const { parseBundle, parseTilePath } = await dist('proof/tlog/tile.js');
 const { WitnessClient } = await dist('proof/tlog/witness-client.js');
 const { openCheckpoint } = await dist('proof/tlog/checkpoint.js');
+const { Durability } = await dist('ground/redis/durability.js');
 const { createLogger } = await dist('ground/logging/logger.js');
 const { encodeStored, signPayload } = await dist('proof/receipts/dsse.js');
 const { Keyring } = await dist('proof/receipts/keyring.js');
@@ -34,6 +35,7 @@ export async function benchLog({ rounds, jobs }, say) {
     origin: log.name,
     archive: new JobArchive(`${arena.folder}/log/archive`),
     witnesses: new WitnessClient(policy),
+    durability: new Durability({ kind: 'always' }),
     logger: createLogger('bench', 'error'),
   });
   await sequencer.start();
@@ -78,7 +80,7 @@ export async function benchLog({ rounds, jobs }, say) {
       }
       say(`log round ${round + 1}: ${Math.round(rates.at(-1))} entries/s, alone ${median(waits).toFixed(1)} ms`);
     }
-    const reader = new LogReader(files, log, publishedLog(arena.admin, keys));
+    const reader = new LogReader(files, [log], publishedLog(arena.admin, keys));
     const { checkpoint } = openCheckpoint(await reader.checkpoint(), log);
     const source = (path) => {
       const tile = parseTilePath(path);

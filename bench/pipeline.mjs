@@ -38,7 +38,7 @@ async function ours() {
       const [id] = await arena.admin.zrange(keys.ended, '-1', '-1');
       const { record } = await reader.read(id);
       const { key } = new Keyring(arena.keyring).logPolicy.logs[0];
-      const log = new LogReader(new LogFiles(`${arena.folder}/log`), key, publishedLog(arena.admin, keys));
+      const log = new LogReader(new LogFiles(`${arena.folder}/log`), [key], publishedLog(arena.admin, keys));
       const checkpoint = await log.checkpoint();
       const hashes = await log.inclusion(record.index, parseCheckpoint(checkpoint).size);
       const proof = formatProof({ index: record.index, hashes, checkpoint });

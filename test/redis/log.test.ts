@@ -32,7 +32,7 @@ function sourceOf(server: TestRedis): LogSource {
 const readerOf = (server: TestRedis, key: SigningKey) =>
   new LogReader(
     new LogFiles(folderOf(server)),
-    noteKey(ORIGIN, 'ed25519', key.public),
+    [noteKey(ORIGIN, 'ed25519', key.public)],
     publishedLog(server.client('api'), server.keys),
   );
 

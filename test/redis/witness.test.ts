@@ -100,7 +100,7 @@ describe('witnesses', () => {
       const checkpoint = (await server.client().hget(server.keys.log, 'checkpoint')) ?? '';
       const reader = new LogReader(
         new LogFiles(join(server.folder, 'log')),
-        noteKey(ORIGIN, 'ed25519', key.public),
+        [noteKey(ORIGIN, 'ed25519', key.public)],
         publishedLog(server.client('api'), server.keys),
       );
       const [first] = all;

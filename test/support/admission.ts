@@ -4,6 +4,7 @@ import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
 import { StorageGate } from '../../src/ground/redis/storage-gate.ts';
 import { backlogOf } from './queues.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
+import { Durability } from '../../src/ground/redis/durability.ts';
 import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
 import { RateLimits } from '../../src/surfaces/tenants/rate-limits.ts';
 import { Webhooks } from '../../src/surfaces/webhooks/webhook.store.ts';
@@ -17,6 +18,7 @@ export function admissionTo(server: TestRedis): Admission {
   const redis = server.client('api');
   return new Admission({
     redis,
+    durability: new Durability({ kind: 'always' }),
     keys,
     gate: new StorageGate(redis, { share: 0.9 }),
     backlog: backlogOf(redis, keys),

@@ -15,7 +15,7 @@ import { signWorkerList, workerEntry, type WorkerEntry, type WorkerList } from '
 import type { Scope } from '../../src/surfaces/tenants/api-key.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { HandWorker } from './hand-worker.ts';
-import { PASSWORD, ROOT, TestRedis, type Pool } from './redis.ts';
+import { PASSWORD, ROOT, TestRedis, type Pool, type TestServers } from './redis.ts';
 
 const MODEL_FILE = join(ROOT, 'models', 'kjv-1m-q8_0.gguf');
 export const KJV_SHA256 = '5b80c4fce852bbdd6d889bcb77ffc1b3de55f1541b9aa49a53ef9e0280ee2090';
@@ -63,8 +63,8 @@ type Env = Record<string, string>;
 export const SHORT_LEASE = { COUNTERSIGN_LEASE_MS: '1500', COUNTERSIGN_HEARTBEAT_MS: '300' };
 
 /** Redis and built processes, each as an operator would run them, in a folder of its own. */
-export class Pipeline implements AsyncDisposable {
-  readonly redis: TestRedis;
+export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncDisposable {
+  readonly redis: Servers;
   readonly folder: string;
   readonly apiKey: SigningKey;
   readonly attestorKey: SigningKey;
@@ -77,7 +77,7 @@ export class Pipeline implements AsyncDisposable {
   #serial = 0;
   #url = '';
 
-  private constructor(redis: TestRedis, folder: string, dist: string) {
+  private constructor(redis: Servers, folder: string, dist: string) {
     this.redis = redis;
     this.folder = folder;
     this.dist = dist;
@@ -130,11 +130,16 @@ export class Pipeline implements AsyncDisposable {
     models: readonly object[] = [NOOP_MODEL],
     options: { dist?: string; redisConfig?: readonly string[] } = {},
   ): Promise<Pipeline> {
-    const pipeline = new Pipeline(
-      await TestRedis.start(options.redisConfig),
-      mkdtempSync(join(tmpdir(), 'cs-data-')),
-      options.dist ?? join(ROOT, 'dist'),
-    );
+    return Pipeline.over(await TestRedis.start(options.redisConfig), models, options.dist);
+  }
+
+  /** Files for these servers; roles are started one by one. */
+  static over<Servers extends TestServers>(
+    redis: Servers,
+    models: readonly object[] = [NOOP_MODEL],
+    dist = join(ROOT, 'dist'),
+  ): Pipeline<Servers> {
+    const pipeline = new Pipeline(redis, mkdtempSync(join(tmpdir(), 'cs-data-')), dist);
     writeFileSync(join(pipeline.folder, 'models.json'), JSON.stringify({ version: 1, models }));
     return pipeline;
   }

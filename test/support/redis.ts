@@ -16,8 +16,16 @@ export type Pool = 'default' | 'gold' | 'hands';
 export type TestUser = 'api' | 'attestor' | 'admin' | `worker.${Pool}`;
 const hash = createHash('sha256').update(PASSWORD).digest('hex');
 
+/** What a test may run the product on: one server, or several that stand in for each other. */
+export interface TestServers extends AsyncDisposable {
+  readonly url: string;
+  readonly keys: RedisKeys;
+  /** A connection with the rights of a role, or all rights. */
+  client(user?: TestUser): Redis;
+}
+
 /** A real Redis server with the product's own users, in a folder of its own; gone when disposed of. */
-export class TestRedis implements AsyncDisposable {
+export class TestRedis implements TestServers {
   readonly folder: string;
   readonly keys = new RedisKeys('cs');
   #server: PrivateRedis;

@@ -6,6 +6,7 @@ import { Sequencer } from '../../src/core/confirmation/sequencer.ts';
 import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
 import { newJobId } from '../../src/core/jobs/job-id.ts';
 import { JobArchive } from '../../src/core/jobs/job-archive.ts';
+import { Durability } from '../../src/ground/redis/durability.ts';
 import { LogFiles } from '../../src/proof/tlog/log-files.ts';
 import { formatVkey, noteKey } from '../../src/proof/tlog/signed-note.ts';
 import { parsePolicy } from '../../src/proof/tlog/tlog-policy.ts';
@@ -41,6 +42,7 @@ export function startSequencer(
     key,
     origin: ORIGIN,
     witnesses: new WitnessClient(parsePolicy(policy)),
+    durability: new Durability({ kind: 'always' }),
     logger,
   });
   sequencer.start();

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
+import type { Durability } from '../../ground/redis/durability.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
@@ -58,6 +59,7 @@ interface SequencerParts {
   readonly key: SigningKey;
   readonly origin: string;
   readonly witnesses: WitnessClient;
+  readonly durability: Durability;
   /** Gives Redis back what it has lost of the log; by default, a person does. */
   readonly recover?: (() => Promise<unknown>) | undefined;
   readonly logger: Logger;
@@ -221,6 +223,8 @@ export class Sequencer {
     crashPoint('attestor.after-archive');
     this.#largest = { size: tree.size, root: tree.root() };
     const note = await witnesses.cosign({ text, signatures: [signed.signature] }, tree);
+    // What it tells must be as durable as what was promised; the places were given on this connection.
+    await this.#parts.durability.settled(redis);
     const published = await PUBLISH.run(redis, [keys.log, keys.logTail], [tree.size, note]);
     if (published !== tree.size) {
       this.#tree = undefined;

@@ -5,7 +5,7 @@ import { readSigningKey } from '../../ground/keys/key-file.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { ANNOUNCE_EVERY_MS, Announcement, announce, withdraw } from '../catalog/announcement.ts';
-import { openRedis } from '../../ground/redis/connection.ts';
+import { RedisAccess, openRedis } from '../../ground/redis/connection.ts';
 import { integer, listOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
@@ -20,7 +20,7 @@ import { LeaseTable } from './lease-table.ts';
 const RENEW = loadScript(new URL('./lua/renew.lua', import.meta.url), listOf(integer));
 
 const Start = z.object({
-  access: z.object({ url: z.string(), user: z.string().optional(), password: z.string().optional() }),
+  access: RedisAccess,
   shard: z.string(),
   pool: z.string(),
   leaseMs: z.number(),
@@ -48,16 +48,8 @@ const start = Start.parse(workerData);
 const keys = new RedisKeys(start.shard);
 const key = readSigningKey(start.keyFile);
 const logger = createLogger('worker-heartbeat', start.logLevel);
-const redis = openRedis(
-  { url: start.access.url, user: start.access.user, password: start.access.password },
-  'prompt',
-  logger,
-);
-const stops = openRedis(
-  { url: start.access.url, user: start.access.user, password: start.access.password },
-  'patient',
-  logger,
-);
+const redis = openRedis(start.access, 'prompt', logger);
+const stops = openRedis(start.access, 'patient', logger);
 const ticks = new Int32Array(start.ticks);
 const leases = LeaseTable.over(start.leases);
 let announcement: Omit<Announcement, 'at'> | undefined;

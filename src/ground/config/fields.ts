@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { messageOf } from '../errors/coded-error.ts';
+import { parseRedisAddress } from './redis-address.ts';
 
 /** A whole number from the environment, within bounds. */
 export const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
@@ -7,8 +9,16 @@ export const integer = (min: number, max: number) => z.coerce.number().int().min
 export const redisFields = {
   COUNTERSIGN_REDIS_URL: z
     .string()
-    .regex(/^(redis|rediss|unix):\/\//, 'must begin with redis://, rediss:// or unix://')
-    .describe('address of Redis: `redis://host:port`, `rediss://…` or `unix:///path/to/socket`'),
+    .superRefine((text, context) => {
+      try {
+        parseRedisAddress(text);
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: messageOf(error) });
+      }
+    })
+    .describe(
+      'address of Redis: `redis://host:port`, `redis+sentinel://a,b,c/name`, `redis+cluster://a,b,c` (`rediss…` for TLS), or `unix:///path/to/socket`',
+    ),
   COUNTERSIGN_REDIS_USER: z
     .string()
     .min(1)
@@ -19,11 +29,32 @@ export const redisFields = {
     .string()
     .optional()
     .describe('file with the password of that user, readable by its owner only'),
+  COUNTERSIGN_SENTINEL_USER: z
+    .string()
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('user at the sentinels, where they have users of their own'),
+  COUNTERSIGN_SENTINEL_PASSWORD_FILE: z
+    .string()
+    .optional()
+    .describe('file with the password at the sentinels, readable by its owner only'),
   COUNTERSIGN_SHARD: z
     .string()
     .regex(/^[a-z][a-z0-9]{0,15}$/, 'must be 1 to 16 lower-case letters and digits')
     .default('cs')
     .describe('name of the shard: the Redis Cluster hash tag of all its keys'),
+} as const;
+
+/** Variables of every role whose writes are promises: an accepted job, a published checkpoint. */
+export const promiseFields = {
+  COUNTERSIGN_DURABILITY: z
+    .string()
+    .regex(/^(always|everysec|replicas:[1-9])$/, 'must be always, everysec or replicas:N with N from 1 to 9')
+    .default('always')
+    .describe(
+      'what an accepted job and a published checkpoint wait for: `always` (the disk of Redis), `everysec` (nothing more than an answer), or `replicas:N` (N replicas)',
+    ),
 } as const;
 
 /** Variables of every role that runs or confirms jobs or takes them in. */

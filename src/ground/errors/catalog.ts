@@ -49,6 +49,7 @@ export const ERROR_CATALOG = {
   too_many_streams: { status: 429, exit: 6, title: 'Too many event streams are open' },
   storage_unavailable: { status: 503, exit: 6, title: 'The storage does not respond' },
   storage_full: { status: 503, exit: 6, title: 'The storage is nearly full' },
+  not_durable: { status: 503, exit: 6, title: 'Too few replicas have what was written' },
   overloaded: { status: 503, exit: 6, title: 'The service is overloaded' },
   internal: { status: 500, exit: 1, title: 'An internal error occurred' },
 

@@ -1,4 +1,15 @@
-import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
 import { Secret } from '../config/secret.ts';
@@ -45,6 +56,14 @@ export function readSigningKey(path: string): SigningKey {
 export function writeSecretFile(path: string, text: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   writeFileSync(path, text, { mode: 0o600, flag: 'wx' });
+}
+
+/** Puts another secret in the place of one; a crash leaves the old one or the new one. */
+export function replaceSecretFile(path: string, text: string): void {
+  const aside = `${path}.new`;
+  rmSync(aside, { force: true });
+  writeSecretFile(aside, text);
+  renameSync(aside, path);
 }
 
 /**

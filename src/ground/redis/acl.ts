@@ -27,7 +27,7 @@ export function redisUsers(pools: readonly string[]): RedisUser[] {
   return [{ role: 'api' }, { role: 'attestor' }, ...pools.map((pool) => ({ role: 'worker' as const, pool }))];
 }
 
-const CONNECT = '+hello +auth +info +ping +quit +select +client|setname +client|id +acl|whoami +command';
+const CONNECT = '+hello +auth +info +ping +quit +select +client|setname +client|id +acl|whoami +command +cluster|slots';
 const SCRIPTS = '+eval +evalsha +multi +exec +time';
 const CHANNELS = '+publish +subscribe +psubscribe +unsubscribe +punsubscribe';
 
@@ -41,9 +41,9 @@ const TAKE_JOBS =
 
 /** Commands on every key that a role may write, or, where they only read, on every key that it may read. */
 const COMMANDS: Readonly<Record<RedisRole, string>> = {
-  api: `${ADD_JOBS} +hsetnx +hstrlen +strlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen +getrange`,
+  api: `${ADD_JOBS} +hsetnx +hstrlen +strlen +hexists +mget +xread +xrange +xrevrange +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen +getrange +wait`,
   worker: `${ADD_JOBS} ${TAKE_JOBS} +xread +hsetnx`,
-  attestor: `${ADD_JOBS} ${TAKE_JOBS} +hsetnx +hstrlen +strlen +xread +xinfo|stream +mget +hscan +scan +getrange +srandmember`,
+  attestor: `${ADD_JOBS} ${TAKE_JOBS} +hsetnx +hstrlen +strlen +xread +xinfo|stream +mget +hscan +scan +getrange +srandmember +wait`,
 };
 
 /**

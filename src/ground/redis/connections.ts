@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import type { Logger } from '../logging/logger.ts';
 import { openRedis, whenReady, type Patience, type RedisAccess } from './connection.ts';
-import { requireFitRedis } from './requirements.ts';
+import { requireFitRedis, type Demands } from './requirements.ts';
 
 const START_MS = 10_000;
 
@@ -15,13 +15,13 @@ export class RedisConnections {
   }
 
   /**
-   * Opens the connections and finds out whether the server is fit to hold accepted jobs and knows this user.
-   * Throws CodedError `storage_unavailable` where it does not answer within ten seconds, or as
-   * `requireFitRedis` does; then no connection stays open.
+   * Opens the connections and finds out whether the server is fit to hold accepted jobs, as durably as was
+   * asked, and knows this user. Throws CodedError `storage_unavailable` where it does not answer within ten
+   * seconds, or as `requireFitRedis` does; then no connection stays open.
    */
   static async open(
     access: RedisAccess,
-    user: string,
+    demands: Demands,
     wanted: Readonly<Record<string, Patience>>,
     logger: Logger,
   ): Promise<RedisConnections> {
@@ -31,7 +31,7 @@ export class RedisConnections {
     const [first] = connections.values();
     try {
       await Promise.all([...connections.values()].map((connection) => whenReady(connection, START_MS)));
-      if (first !== undefined) await requireFitRedis(first, user);
+      if (first !== undefined) await requireFitRedis(first, demands);
     } catch (cause) {
       for (const connection of connections.values()) connection.disconnect();
       if (cause instanceof CodedError) throw cause;

@@ -3,12 +3,14 @@ import { Redis } from 'ioredis';
 import type { Logger } from '../logging/logger.ts';
 import { redisAccess, type Patience, type RedisConfig } from './connection.ts';
 import { RedisConnections } from './connections.ts';
+import type { DurabilityLevel } from './durability.ts';
 import { RedisKeys } from './keys.ts';
 
 /** What a role asks of its Redis. */
 export interface RedisNeeds {
   /** The Redis user, unless the configuration names another. */
   readonly user: string;
+  readonly durability?: DurabilityLevel;
   /** Its connections by what they are for; the one named `commands` is what `Redis` injects. */
   readonly connections: Readonly<Record<string, Patience>> & { readonly commands: Patience };
 }
@@ -19,12 +21,12 @@ export interface RedisNeeds {
  */
 @Module({})
 export class RedisModule {
-  static with(config: RedisConfig & { COUNTERSIGN_SHARD: string }, needs: RedisNeeds, logger: Logger): DynamicModule {
+  static with(config: RedisConfig, needs: RedisNeeds, logger: Logger): DynamicModule {
     const access = redisAccess(config, needs.user);
     const providers = [
       {
         provide: RedisConnections,
-        useFactory: () => RedisConnections.open(access, needs.user, needs.connections, logger),
+        useFactory: () => RedisConnections.open(access, needs, needs.connections, logger),
       },
       {
         provide: Redis,

@@ -1,18 +1,26 @@
 import type { Redis } from 'ioredis';
-import { CodedError } from '../errors/coded-error.ts';
+import { CodedError, messageOf } from '../errors/coded-error.ts';
+import type { DurabilityLevel } from './durability.ts';
 
 export interface RedisFinding {
-  readonly name: 'version' | 'eviction' | 'persistence' | 'user';
+  readonly name: 'version' | 'eviction' | 'persistence' | 'durability' | 'user';
   readonly ok: boolean;
   readonly found: string;
   readonly advice: string;
+}
+
+/** Who asks, and what is asked for besides. */
+export interface Demands {
+  /** The Redis user that must be connected. */
+  readonly user?: string | undefined;
+  readonly durability?: DurabilityLevel | undefined;
 }
 
 /**
  * What makes a Redis server fit to hold accepted jobs: each requirement, whether it is met, and how to meet
  * it.
  */
-export async function inspectRedis(redis: Redis, role?: string): Promise<RedisFinding[]> {
+export async function inspectRedis(redis: Redis, { user: role, durability }: Demands = {}): Promise<RedisFinding[]> {
   const info = parseInfo(await redis.info('server', 'memory', 'persistence'));
   const version = info.get('redis_version') ?? '0';
   const policy = info.get('maxmemory_policy') ?? 'unknown';
@@ -37,6 +45,7 @@ export async function inspectRedis(redis: Redis, role?: string): Promise<RedisFi
       advice: 'Set appendonly yes: without it a restart forgets accepted jobs.',
     },
   ];
+  if (durability !== undefined) findings.push(await durabilityFinding(redis, durability));
   if (role !== undefined) {
     const user = await redis.acl('WHOAMI');
     findings.push({
@@ -50,10 +59,32 @@ export async function inspectRedis(redis: Redis, role?: string): Promise<RedisFi
 }
 
 /**
- * Throws CodedError `redis_unfit`, which has every reason at once. The user is checked where a role is named.
+ * Whether the server's disk keeps up with what was promised. Our roles may not read the configuration, which
+ * has passwords in it; what they cannot know is no fault, and `countersign doctor` looks as administrator.
  */
-export async function requireFitRedis(redis: Redis, role?: string): Promise<void> {
-  const unfit = (await inspectRedis(redis, role)).filter((finding) => !finding.ok);
+async function durabilityFinding(redis: Redis, { kind }: DurabilityLevel): Promise<RedisFinding> {
+  const reply: unknown = await redis.config('GET', 'appendfsync').catch((error: unknown) => {
+    if (!/^(NOPERM|ERR unknown)/.test(messageOf(error))) throw error;
+    return [];
+  });
+  const policy = Array.isArray(reply) && typeof reply[1] === 'string' ? reply[1] : undefined;
+  const wanted = kind === 'always' ? ['always'] : ['always', 'everysec'];
+  return {
+    name: 'durability',
+    ok: policy === undefined || wanted.includes(policy),
+    found: `appendfsync ${policy ?? 'unknown, as this user may not read it'}`,
+    advice:
+      kind === 'always'
+        ? 'Set appendfsync always, or say COUNTERSIGN_DURABILITY=everysec or replicas:N and what that may lose.'
+        : 'Set appendfsync everysec: without it the system decides when anything reaches the disk.',
+  };
+}
+
+/**
+ * Throws CodedError `redis_unfit`, which has every reason at once. The user is checked where one is named.
+ */
+export async function requireFitRedis(redis: Redis, demands: Demands = {}): Promise<void> {
+  const unfit = (await inspectRedis(redis, demands)).filter((finding) => !finding.ok);
   if (unfit.length === 0) return;
   throw new CodedError('redis_unfit', unfit.map(({ found, advice }) => `${found}: ${advice}`).join(' '), {
     hint: 'countersign doctor explains each finding',

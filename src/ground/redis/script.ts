@@ -1,10 +1,15 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { messageOf } from '../errors/coded-error.ts';
+import { isDeposed, isPatient } from './connection.ts';
 import { scriptNames } from './keys.ts';
 import type { Parse } from './reply.ts';
+
+/** Between two attempts to find the master; meanwhile the connection reconnects. */
+const DEPOSED_MS = 100;
 
 /**
  * A Lua script from a file of its own. Its first argument is the prefix of the shard where it names keys, as
@@ -12,8 +17,9 @@ import type { Parse } from './reply.ts';
  */
 export interface Script<Reply> {
   /**
-   * Runs the script and returns its parsed reply. Throws what Redis answers as an error, and an Error that
-   * names the script where the reply is not what its header promises.
+   * Runs the script and returns its parsed reply. On a patient connection, a server that is not the master
+   * any more is left for the one that is, however long that takes. Throws what Redis answers as an error, and
+   * an Error that names the script where the reply is not what its header promises.
    */
   run(redis: Redis, keys: readonly string[], args: readonly (string | number | Buffer)[]): Promise<Reply>;
 }
@@ -46,19 +52,29 @@ export function loadScript<Reply>(
   };
   return {
     async run(redis, keys, args) {
-      let reply: unknown;
-      try {
-        reply = await (replies === 'bytes'
-          ? redis.callBuffer('EVALSHA', sha, keys.length, ...keys, ...args)
-          : redis.evalsha(sha, keys.length, ...keys, ...args));
-      } catch (error) {
-        // A Redis server that restarted has lost its scripts; EVAL loads this one again.
-        if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
-        reply = await (replies === 'bytes'
-          ? redis.callBuffer('EVAL', source, keys.length, ...keys, ...args)
-          : redis.eval(source, keys.length, ...keys, ...args));
+      for (;;) {
+        try {
+          return parsed(await evaluated(redis, [keys.length, ...keys, ...args]));
+        } catch (error) {
+          if (!isPatient(redis) || !isDeposed(error)) throw error;
+          await sleep(DEPOSED_MS);
+        }
       }
-      return parsed(reply);
     },
   };
+
+  async function evaluated(redis: Redis, args: readonly (string | number | Buffer)[]): Promise<unknown> {
+    const [count, ...rest] = args;
+    try {
+      return await (replies === 'bytes'
+        ? redis.callBuffer('EVALSHA', sha, ...args)
+        : redis.evalsha(sha, Number(count), ...rest));
+    } catch (error) {
+      // A server that restarted, or a replica that became the master, has no scripts; EVAL loads this one.
+      if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
+      return await (replies === 'bytes'
+        ? redis.callBuffer('EVAL', source, ...args)
+        : redis.eval(source, Number(count), ...rest));
+    }
+  }
 }

@@ -32,6 +32,14 @@ describe('a checkpoint', () => {
     expect(() => parseCheckpoint(malformed)).toThrow(LogRefused);
   });
 
+  test('of a log whose key was rotated opens under either key, and under no key of another log', () => {
+    const [mine, next] = [key, other].map((one) => noteKey(ORIGIN, 'ed25519', one.public));
+    if (mine === undefined || next === undefined) throw new Error('There is no key.');
+    for (const signer of [key, other]) expect(openCheckpoint(note(signer), mine, next).checkpoint.size).toBe(7);
+    const elsewhere = noteKey('example.com/b', 'ed25519', other.public);
+    expect(() => openCheckpoint(note(other), mine, elsewhere)).toThrow('does not verify');
+  });
+
   test('opens under the key of its log only', () => {
     expect(openCheckpoint(note(key), noteKey(ORIGIN, 'ed25519', key.public)).checkpoint).toEqual({
       origin: ORIGIN,

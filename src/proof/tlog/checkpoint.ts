@@ -23,11 +23,19 @@ export function parseCheckpoint(text: string): Checkpoint {
   return { origin, size: Number(size), root };
 }
 
-/** The checkpoint in a note, once the signature of its log verifies. Throws LogRefused. */
-export function openCheckpoint(note: string, log: NoteKey): { checkpoint: Checkpoint; note: SignedNote } {
+/**
+ * The checkpoint in a note, once the signature of its log verifies by one of the keys given; a log whose key
+ * was rotated has several of one name. Throws LogRefused.
+ */
+export function openCheckpoint(
+  note: string,
+  ...keys: readonly NoteKey[]
+): { checkpoint: Checkpoint; note: SignedNote } {
   const signed = parseNote(note);
   const checkpoint = parseCheckpoint(signed.text);
-  if (checkpoint.origin !== log.name) throw new LogRefused(`The checkpoint is of the log ${checkpoint.origin}.`);
-  if (verifyNote(signed, log) === undefined) throw new LogRefused('The signature of the log does not verify.');
+  const own = keys.filter(({ name }) => name === checkpoint.origin);
+  if (own.length === 0) throw new LogRefused(`The checkpoint is of the log ${checkpoint.origin}.`);
+  if (!own.some((key) => verifyNote(signed, key) !== undefined))
+    throw new LogRefused('The signature of the log does not verify.');
   return { checkpoint, note: signed };
 }

@@ -37,14 +37,15 @@ export interface LoggedDocument {
  */
 export class LogReader {
   readonly #files: LogFiles;
-  readonly #log: NoteKey;
+  readonly #keys: readonly NoteKey[];
   readonly #published: PublishedLog;
   readonly #kept = new Map<string, Buffer[]>();
   #opened: { note: string; tree: Promise<LogTree> } | undefined;
 
-  constructor(files: LogFiles, log: NoteKey, published: PublishedLog) {
+  /** `keys`: those of the log, more than one where its key was rotated. */
+  constructor(files: LogFiles, keys: readonly NoteKey[], published: PublishedLog) {
     this.#files = files;
-    this.#log = log;
+    this.#keys = keys;
     this.#published = published;
   }
 
@@ -120,7 +121,7 @@ export class LogReader {
 
   async #load(): Promise<LogTree> {
     const { checkpoint: note, tail } = await this.#published.head();
-    const { size, root } = note === '' ? { size: 0, root: EMPTY_ROOT } : openCheckpoint(note, this.#log).checkpoint;
+    const { size, root } = note === '' ? { size: 0, root: EMPTY_ROOT } : openCheckpoint(note, ...this.#keys).checkpoint;
     return LogTree.load(this.#files, size, root, tail);
   }
 

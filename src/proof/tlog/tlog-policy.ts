@@ -7,7 +7,7 @@ import { parseProof } from './tlog-proof.ts';
  * What a verifier trusts (C2SP tlog-policy): the keys of logs and witnesses, and how many witnesses make a
  * quorum.
  *
- *     log <vkey> [<url>]
+ *     log <vkey> [<url>]            two of one name where the key of a log was rotated
  *     witness <name> <vkey> [<url>]
  *     group <name> <number>|any|all <member>...
  *     quorum <name>|none
@@ -153,9 +153,10 @@ export function cosignersOf(policy: TlogPolicy, note: SignedNote): Map<string, n
  */
 export function openTrusted(policy: TlogPolicy, text: string): { checkpoint: Checkpoint; note: SignedNote } {
   const origin = text.slice(0, text.indexOf('\n'));
-  const log = policy.logs.find(({ key }) => key.name === origin);
-  if (log === undefined) throw new LogRefused('The checkpoint is of a log that the policy does not name.');
-  return openCheckpoint(text, log.key);
+  const keys = policy.logs.map(({ key }) => key);
+  if (!keys.some(({ name }) => name === origin))
+    throw new LogRefused('The checkpoint is of a log that the policy does not name.');
+  return openCheckpoint(text, ...keys);
 }
 
 /**

@@ -48,7 +48,7 @@ export class Witness {
     if (log === undefined) return { status: 403, body: 'unknown log\n' };
     let opened: ReturnType<typeof openCheckpoint>;
     try {
-      opened = openCheckpoint(request.note, log);
+      opened = openCheckpoint(request.note, ...this.#logs);
     } catch (error) {
       if (!(error instanceof LogRefused)) throw error;
       return { status: 403, body: 'invalid signature\n' };

@@ -4,6 +4,7 @@ import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { isOutOfMemory, storageFull } from '../../ground/redis/storage-gate.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { isDeposed } from '../../ground/redis/connection.ts';
 import type { Problem } from '../../proof/contract/problem.ts';
 import { openAiError, retryHeaders } from '../../surfaces/openai/openai-error.ts';
 
@@ -71,7 +72,8 @@ function isRedisAway(error: unknown): boolean {
   const message = messageOf(error);
   return (
     /^(Command timed out|Connection is closed|Stream isn't writeable|Reached the max retries)/.test(message) ||
-    /^(LOADING|MISCONF|READONLY|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN)/.test(message) ||
+    /^(MISCONF|BUSY)/.test(message) ||
+    isDeposed(error) ||
     ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'].includes(systemCodeOf(error) ?? '')
   );
 }

@@ -34,6 +34,8 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
+import { durabilityLevel } from '../../ground/redis/durability.ts';
+import { Durability, durabilityLevel } from '../../ground/redis/durability.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import { LogFiles } from '../../proof/tlog/log-files.ts';
@@ -85,6 +87,7 @@ function queueModules(config: AttestorConfig, files: AttestorFiles, logger: Logg
         // Redis takes some 20 KB of each connection before it syncs its file: what the log writes has its
         // own.
         connections: { commands: 'patient', wakes: 'patient', log: 'patient' },
+        durability: durabilityLevel(config.COUNTERSIGN_DURABILITY),
       },
       logger,
     ),
@@ -130,6 +133,7 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
           key: files.logKey,
           origin: files.logOrigin,
           witnesses: new WitnessClient(files.keyring.logPolicy),
+          durability: new Durability(durabilityLevel(config.COUNTERSIGN_DURABILITY)),
           recover: recovery === 'auto' ? () => recoverLog({ ...parts, log, keepMs }) : undefined,
         });
       },

@@ -4,10 +4,11 @@ import type { Redis } from 'ioredis';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { readSecretFile } from '../../ground/keys/key-file.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
-import { openRedis, whenReady } from '../../ground/redis/connection.ts';
+import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/connection.ts';
+import { eachServer } from '../../ground/redis/servers.ts';
 import { ApiClient } from './api-client.ts';
 import { jsonOption } from './output.ts';
-import { DataFolder, passwordOf } from './set-up.ts';
+import { DataFolder, SHARD, passwordOf, sentinelLogin } from './set-up.ts';
 
 const DEFAULT_URL = 'http://127.0.0.1:8181';
 const REDIS_READY_MS = 3_000;
@@ -66,16 +67,28 @@ export class CliContext {
     return given ?? process.env['COUNTERSIGN_REDIS_URL'] ?? `unix://${this.data.at('redis', 'redis.sock')}`;
   }
 
+  /** The access of a Redis user of the installation. */
+  access(user: string, givenUrl: string | undefined): RedisAccess {
+    return {
+      url: this.redisUrl(givenUrl),
+      user,
+      password: passwordOf(this.data, user),
+      shard: SHARD,
+      ...sentinelLogin(),
+    };
+  }
+
+  /** Calls `use` with a connection to each server of the installation's Redis, as `eachServer` does. */
+  withEachServer(user: string, givenUrl: string | undefined, use: (redis: Redis) => Promise<void>): Promise<void> {
+    return eachServer(this.access(user, givenUrl), createLogger('cli', 'error'), use);
+  }
+
   /**
    * Connects as a Redis user of the installation, calls `use`, and closes the connection whatever happens.
    * Returns what `use` returns. Throws CodedError `storage_unavailable` if Redis does not answer within 3 s.
    */
   async withRedis<T>(user: string, givenUrl: string | undefined, use: (redis: Redis) => Promise<T>): Promise<T> {
-    const redis = openRedis(
-      { url: this.redisUrl(givenUrl), user, password: passwordOf(this.data, user) },
-      'prompt',
-      createLogger('cli', 'error'),
-    );
+    const redis = openRedis(this.access(user, givenUrl), 'prompt', createLogger('cli', 'error'));
     try {
       await whenReady(redis, REDIS_READY_MS).catch((cause: unknown) => {
         throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, {

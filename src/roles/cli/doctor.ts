@@ -7,8 +7,9 @@ import { readCatalog } from '../../core/catalog/catalog.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { redisUsers, userName } from '../../ground/redis/acl.ts';
 import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/connection.ts';
-import { inspectRedis } from '../../ground/redis/requirements.ts';
-import { openPools, passwordOf, type DataFolder } from './set-up.ts';
+import { durabilityLevel } from '../../ground/redis/durability.ts';
+import { inspectRedis, type Demands } from '../../ground/redis/requirements.ts';
+import { ADMIN, SHARD, openPools, passwordOf, sentinelLogin, type DataFolder } from './set-up.ts';
 
 /** One thing that was looked at. */
 export interface Finding {
@@ -48,7 +49,7 @@ export async function examine(data: DataFolder, redisUrl: string): Promise<Findi
       advice: `chmod 600 ${data.devKey()}`,
     });
   }
-  for (const user of usersOf(data)) findings.push(...(await redisFindings(data, redisUrl, user)));
+  for (const user of [...usersOf(data), ADMIN]) findings.push(...(await redisFindings(data, redisUrl, user)));
   findings.push(...(await engineFindings(data)));
   return findings;
 }
@@ -84,14 +85,14 @@ async function redisFindings(data: DataFolder, url: string, role: string): Promi
   const what = `redis as ${role}`;
   let access: RedisAccess;
   try {
-    access = { url, user: role, password: passwordOf(data, role) };
+    access = { url, user: role, password: passwordOf(data, role), shard: SHARD, ...sentinelLogin() };
   } catch (error) {
     return [{ what, ok: false, found: messageOf(error), advice: 'countersign up makes the passwords' }];
   }
   const redis = openRedis(access, 'prompt', createLogger('doctor', 'error'));
   try {
     await whenReady(redis, 2_000);
-    const findings = (await inspectRedis(redis, role)).map(({ name, ok, found, advice }) => ({
+    const findings = (await inspectRedis(redis, demandsOn(role))).map(({ name, ok, found, advice }) => ({
       what: `${what}: ${name}`,
       ok,
       found,
@@ -120,6 +121,12 @@ async function redisFindings(data: DataFolder, url: string, role: string): Promi
   } finally {
     redis.disconnect();
   }
+}
+
+/** The administrator alone may read how the server keeps its files. */
+function demandsOn(user: string): Demands {
+  const durability = durabilityLevel(process.env['COUNTERSIGN_DURABILITY'] ?? 'always');
+  return user === ADMIN ? { user, durability } : { user };
 }
 
 async function engineFindings(data: DataFolder): Promise<Finding[]> {

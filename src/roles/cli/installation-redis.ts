@@ -1,14 +1,14 @@
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { aclRules, redisUsers, userName } from '../../ground/redis/acl.ts';
-import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/connection.ts';
+import type { RedisAccess } from '../../ground/redis/connection.ts';
+import { durabilityLevel } from '../../ground/redis/durability.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { findRedisServer, startPrivateRedis } from '../../ground/redis/redis-server.ts';
 import { requireFitRedis } from '../../ground/redis/requirements.ts';
+import { eachServer } from '../../ground/redis/servers.ts';
 import type { Output } from './output.ts';
-import { ADMIN, SHARD, aclLines, openPools, passwordOf, type DataFolder } from './set-up.ts';
-
-const REDIS_READY_MS = 5_000;
+import { ADMIN, SHARD, aclLines, openPools, passwordOf, sentinelLogin, type DataFolder } from './set-up.ts';
 
 /**
  * A Redis with a user for each role, and for the workers of each pool: the one of COUNTERSIGN_REDIS_URL, or a
@@ -17,7 +17,9 @@ const REDIS_READY_MS = 5_000;
  */
 export async function installationRedis(data: DataFolder, out: Output, stops: (() => unknown)[]): Promise<RedisAccess> {
   const given = process.env['COUNTERSIGN_REDIS_URL'];
-  return given === undefined || given === '' ? privateRedis(data, out, stops) : givenRedis(data, out, { url: given });
+  return given === undefined || given === ''
+    ? privateRedis(data, out, stops)
+    : givenRedis(data, out, { url: given, shard: SHARD, ...sentinelLogin() });
 }
 
 async function privateRedis(data: DataFolder, out: Output, stops: (() => unknown)[]): Promise<RedisAccess> {
@@ -30,24 +32,23 @@ async function privateRedis(data: DataFolder, out: Output, stops: (() => unknown
 }
 
 async function givenRedis(data: DataFolder, out: Output, access: RedisAccess): Promise<RedisAccess> {
-  const redis = openRedis(access, 'prompt', createLogger('up', 'error'));
+  const pools = openPools(data);
+  const { prefix } = new RedisKeys(SHARD);
+  const durability = durabilityLevel(process.env['COUNTERSIGN_DURABILITY'] ?? 'always');
   try {
-    await whenReady(redis, REDIS_READY_MS);
-    const pools = openPools(data);
-    const { prefix } = new RedisKeys(SHARD);
-    for (const user of redisUsers(pools)) {
-      const name = userName(user);
-      await redis.acl('SETUSER', name, ...aclRules(user, prefix), `>${passwordOf(data, name)}`);
-    }
-    await requireFitRedis(redis);
+    await eachServer(access, createLogger('up', 'error'), async (redis) => {
+      for (const user of redisUsers(pools)) {
+        const name = userName(user);
+        await redis.acl('SETUSER', name, ...aclRules(user, prefix), `>${passwordOf(data, name)}`);
+      }
+      await requireFitRedis(redis, { durability });
+    });
   } catch (cause) {
     if (cause instanceof CodedError) throw cause;
     throw new CodedError('redis_unfit', `The Redis of COUNTERSIGN_REDIS_URL cannot be used: ${messageOf(cause)}.`, {
       cause,
       hint: 'the user of the address must be allowed to make users (ACL SETUSER); countersign acl prints them for an administrator',
     });
-  } finally {
-    redis.disconnect();
   }
   out.say('redis      the one of COUNTERSIGN_REDIS_URL, with a user for each role and pool');
   return access;

@@ -4,10 +4,11 @@ import { generateSigningKeyPem, signingKeyFromPem, workerIdOf, type PublicKey } 
 import { addApiKeyCommands } from './api-key-commands.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
+import { addRedisPasswordCommands } from './redis-password-commands.ts';
 
-/** `countersign keys …`: signing keys in files, and API keys in Redis. */
+/** `countersign keys …`: signing keys in files, API keys in Redis, and the passwords of its users. */
 export function addKeysCommands(cli: CliContext): void {
-  const keys = cli.program.command('keys').description('signing keys and API keys');
+  const keys = cli.program.command('keys').description('signing keys, API keys and passwords of Redis users');
   keys
     .command('new')
     .description('make a signing key; prints its public half')
@@ -31,6 +32,7 @@ export function addKeysCommands(cli: CliContext): void {
       showKey(readSigningKey(file).public, new Output(options.json === true)),
     );
   addApiKeyCommands(cli, keys);
+  addRedisPasswordCommands(cli, keys);
 }
 
 function showKey(key: PublicKey, out: Output): void {

@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { Announcements } from '../../core/catalog/announcement.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { writeSecretFile } from '../../ground/keys/key-file.ts';
+import { replaceSecretFile } from '../../ground/keys/key-file.ts';
 import { aclRules, userName } from '../../ground/redis/acl.ts';
 import { RedisKeys, poolTag } from '../../ground/redis/keys.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
+import { saveUsers } from './redis-password-commands.ts';
 import { ADMIN, SHARD, passwordOf, readCutPools, writeCutPools } from './set-up.ts';
 
 /** Keys removed by one command, so that Redis serves others in between. */
@@ -36,14 +37,10 @@ export function addPoolsCommands(cli: CliContext): void {
   );
   command('add', 'make the Redis user of a pool, or let one that was cut back in under a new password')
     .argument('<pool>', 'name of the pool')
-    .action((pool: string, options: RedisOption) =>
-      cli.withRedis(ADMIN, options.redis, (redis) => add(cli, redis, named(pool), options)),
-    );
+    .action((pool: string, options: RedisOption) => add(cli, named(pool), options));
   command('cut', 'shut the workers of a pool out at once; its jobs wait for other workers')
     .argument('<pool>', 'name of the pool')
-    .action((pool: string, options: RedisOption) =>
-      cli.withRedis(ADMIN, options.redis, (redis) => cut(cli, redis, named(pool), options)),
-    );
+    .action((pool: string, options: RedisOption) => cut(cli, named(pool), options));
 }
 
 async function list({ data }: CliContext, redis: Redis, options: RedisOption): Promise<void> {
@@ -69,15 +66,18 @@ async function list({ data }: CliContext, redis: Redis, options: RedisOption): P
   );
 }
 
-async function add({ data }: CliContext, redis: Redis, pool: string, options: RedisOption): Promise<void> {
+/** The file always holds a password, and the pool counts as cut until every server knows it. */
+async function add(cli: CliContext, pool: string, options: RedisOption): Promise<void> {
+  const { data } = cli;
   const user = userName({ role: 'worker', pool });
   const cutPools = readCutPools(data);
-  if (cutPools.has(pool)) rmSync(data.redisPassword(user), { force: true });
-  if (!existsSync(data.redisPassword(user)))
-    writeSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
+  if (cutPools.has(pool) || !existsSync(data.redisPassword(user)))
+    replaceSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
   const rules = aclRules({ role: 'worker', pool }, new RedisKeys(SHARD).prefix);
-  await redis.acl('SETUSER', user, ...rules, `>${passwordOf(data, user)}`);
-  await saveUsers(redis);
+  await cli.withEachServer(ADMIN, options.redis, async (redis) => {
+    await redis.acl('SETUSER', user, ...rules, `>${passwordOf(data, user)}`);
+    await saveUsers(redis);
+  });
   cutPools.delete(pool);
   writeCutPools(data, cutPools);
   const file = data.redisPassword(user);
@@ -87,20 +87,24 @@ async function add({ data }: CliContext, redis: Redis, pool: string, options: Re
 }
 
 /**
- * The user first, then its connections and what runs for them, then what it wrote. Jobs that ran are found
- * without a lease and wait for another worker.
+ * On every server, as a replica may become the master: the user first, then its connections and what runs for
+ * them. Then what it wrote. Jobs that ran are found without a lease and wait for another worker.
  */
-async function cut({ data }: CliContext, redis: Redis, pool: string, options: RedisOption): Promise<void> {
+async function cut(cli: CliContext, pool: string, options: RedisOption): Promise<void> {
   const user = userName({ role: 'worker', pool });
-  const cutPools = readCutPools(data).add(pool);
-  writeCutPools(data, cutPools);
-  await redis.acl('SETUSER', user, 'off', 'resetpass');
-  await saveUsers(redis);
-  const killed = Number(await redis.client('KILL', 'USER', user));
-  await redis.script('KILL').catch((error: unknown) => {
-    if (!messageOf(error).startsWith('NOTBUSY')) throw error;
+  writeCutPools(cli.data, readCutPools(cli.data).add(pool));
+  let killed = 0;
+  await cli.withEachServer(ADMIN, options.redis, async (redis) => {
+    await redis.acl('SETUSER', user, 'off', 'resetpass');
+    await saveUsers(redis);
+    killed += Number(await redis.client('KILL', 'USER', user));
+    await redis.script('KILL').catch((error: unknown) => {
+      if (!messageOf(error).startsWith('NOTBUSY')) throw error;
+    });
   });
-  const removed = await emptyMailboxes(redis, new RedisKeys(SHARD).prefix, pool);
+  const removed = await cli.withRedis(ADMIN, options.redis, (redis) =>
+    emptyMailboxes(redis, new RedisKeys(SHARD).prefix, pool),
+  );
   new Output(options.json === true).show({ pool, user, connections: killed, keys: removed }, [
     `${pool}  ${user} is shut out: ${killed} connection(s) ended, ${removed} key(s) removed`,
     'hint: let it back in with: countersign pools add ' + pool,
@@ -118,13 +122,6 @@ async function emptyMailboxes(redis: Redis, prefix: string, pool: string): Promi
     cursor = next;
   } while (cursor !== '0');
   return removed;
-}
-
-/** Writes the users to Redis' ACL file, if it has one, so that they outlive a restart. */
-async function saveUsers(redis: Redis): Promise<void> {
-  await redis.acl('SAVE').catch((error: unknown) => {
-    if (!/not configured to use an ACL file/i.test(messageOf(error))) throw error;
-  });
 }
 
 function named(pool: string): string {

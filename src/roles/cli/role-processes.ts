@@ -1,5 +1,6 @@
 import { poolFolder } from '../../ground/blobs/blob-folders.ts';
 import { userName } from '../../ground/redis/acl.ts';
+import { withoutLogin } from '../../ground/config/redis-address.ts';
 import type { RedisAccess } from '../../ground/redis/connection.ts';
 import type { ChildSpec } from './children.ts';
 import { SHARD, workerNames, type DataFolder } from './set-up.ts';
@@ -22,7 +23,10 @@ const SERVICE_VARIABLES = [
   'COUNTERSIGN_DEFAULT_RECOMPUTE',
   'COUNTERSIGN_STORAGE_SHARE',
   'COUNTERSIGN_STORAGE_BYTES',
+  'COUNTERSIGN_DURABILITY',
 ] as const;
+/** Those that every role gets. */
+const COMMON_VARIABLES = ['COUNTERSIGN_SENTINEL_USER', 'COUNTERSIGN_SENTINEL_PASSWORD_FILE'] as const;
 
 /** The processes of an installation, each with the environment of its role and no more. */
 export function roleProcesses(
@@ -31,7 +35,7 @@ export function roleProcesses(
   options: ProcessOptions,
   access: RedisAccess,
 ): ChildSpec[] {
-  const redisUrl = withoutCredentials(access.url);
+  const redisUrl = withoutLogin(access.url);
   const common = (user: string) => commonVariables(data, redisUrl, user);
   const service = serviceVariables(data);
   const logFile = (name: string) => data.at('logs', `${name}.log`);
@@ -72,6 +76,7 @@ function commonVariables(data: DataFolder, redisUrl: string, user: string): Reco
     COUNTERSIGN_BLOBS: data.blobs(),
     COUNTERSIGN_CATALOG: data.catalog(),
     COUNTERSIGN_LOG_LEVEL: process.env['COUNTERSIGN_LOG_LEVEL'] ?? 'info',
+    ...operators(COMMON_VARIABLES),
   };
 }
 
@@ -81,13 +86,18 @@ function serviceVariables(data: DataFolder): Record<string, string> {
     COUNTERSIGN_TLOG: data.log(),
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_FILES: data.files(),
-    ...Object.fromEntries(
-      SERVICE_VARIABLES.flatMap((name) => {
-        const value = process.env[name];
-        return value === undefined ? [] : [[name, value]];
-      }),
-    ),
+    ...operators(SERVICE_VARIABLES),
   };
+}
+
+/** What the operator has set of these. */
+function operators(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
 }
 
 function attestorVariables(data: DataFolder): Record<string, string> {
@@ -97,12 +107,6 @@ function attestorVariables(data: DataFolder): Record<string, string> {
     COUNTERSIGN_TLOG: data.log(),
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_ENROLLED_WORKERS: data.enrolled(),
+    ...operators(['COUNTERSIGN_DURABILITY']),
   };
-}
-
-/** The address without user, password and fragment: each role logs in as a user of its own. */
-function withoutCredentials(url: string): string {
-  if (url.startsWith('unix')) return url;
-  const { hash, username, password } = new URL(url);
-  return username === '' && password === '' && hash === '' ? url : url.replace(/\/\/[^@/]*@/, '//');
 }

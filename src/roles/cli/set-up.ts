@@ -131,6 +131,15 @@ export function passwordOf(data: DataFolder, user: string): string {
   return readSecretFile(data.redisPassword(user)).reveal().trim();
 }
 
+/** The login at the sentinels, from the environment of the operator. */
+export function sentinelLogin(): { sentinelUser?: string; sentinelPassword?: string } {
+  const { COUNTERSIGN_SENTINEL_USER: sentinelUser, COUNTERSIGN_SENTINEL_PASSWORD_FILE: file } = process.env;
+  return {
+    ...(sentinelUser === undefined ? {} : { sentinelUser }),
+    ...(file === undefined ? {} : { sentinelPassword: readSecretFile(file).reveal().trim() }),
+  };
+}
+
 /** The pools of the catalog whose workers are not shut out. */
 export function openPools(data: DataFolder): string[] {
   const cut = readCutPools(data);

@@ -19,6 +19,7 @@ import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
 import { statementBytes, type Price } from '../../proof/receipts/statements.ts';
 import { holdEntry, monthOf } from '../ledger/ledger-entry.ts';
+import type { Durability } from '../../ground/redis/durability.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
 import { FINAL_EVENT_TYPES } from '../webhooks/webhook-event.ts';
@@ -109,7 +110,7 @@ export class Admission {
    * stands, so that no caller has to read it back. Throws CodedErrors that leave no trace: `model_not_found`,
    * `task_not_supported`, `feature_not_supported`, `attestation_unavailable`, `body_too_large`,
    * `webhook_refused`, `idempotency_key_reused`, `job_forgotten`, `rate_limited`, `spend_exceeded`,
-   * `storage_full`.
+   * `storage_full`; and `not_durable`, after which the job may be there all the same.
    */
   async submit(submitter: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
     const { tenant } = submitter;
@@ -194,7 +195,7 @@ export class Admission {
 
   /** Admits all of them in one step, and releases as many as there is room for behind it. */
   async #admit(jobs: PendingJob[]): Promise<AdmitReply[]> {
-    const { redis, keys, backlog } = this.#parts;
+    const { redis, keys, backlog, durability } = this.#parts;
     const queues = [...new Set(jobs.map(({ model }) => queueName(model.pool, model.name)))];
     // These jobs are accepted, whatever becomes of the release; the next tick of any process makes up for it.
     const [admitted, released] = await Promise.allSettled([
@@ -206,6 +207,7 @@ export class Admission {
     crashPoint('api.after-add');
     if (admitted.status === 'rejected')
       throw isOutOfMemory(admitted.reason) ? storageFull(admitted.reason) : admitted.reason;
+    await durability.settled(redis);
     return admitted.value;
   }
 }
@@ -217,6 +219,7 @@ interface AdmissionParts {
   readonly prices: PriceTable;
   readonly limits: RateLimits;
   readonly redis: Redis;
+  readonly durability: Durability;
   readonly keys: RedisKeys;
   readonly gate: StorageGate;
   readonly backlog: Backlog;

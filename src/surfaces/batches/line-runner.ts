@@ -123,7 +123,13 @@ export class LineRunner {
   }
 }
 
-const TRANSIENT: ReadonlySet<string> = new Set(['storage_unavailable', 'storage_full', 'overloaded', 'rate_limited']);
+const TRANSIENT: ReadonlySet<string> = new Set([
+  'storage_unavailable',
+  'storage_full',
+  'not_durable',
+  'overloaded',
+  'rate_limited',
+]);
 
 /** Whether an error is about this moment and not about the request. */
 function isTransient({ code }: CodedError): boolean {

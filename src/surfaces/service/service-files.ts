@@ -5,6 +5,7 @@ import { readSigningKey } from '../../ground/keys/key-file.ts';
 import type { PublicKey, SigningKey } from '../../ground/keys/signing-key.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { KeyringFile, type Keyring } from '../../proof/receipts/keyring.ts';
+import type { NoteKey } from '../../proof/tlog/signed-note.ts';
 import { PriceTable } from '../ledger/price-table.ts';
 import { readPaymentTerms, type PaymentTerms } from '../payments/payment-terms.ts';
 import type { ServiceConfig } from './service-config.ts';
@@ -17,7 +18,8 @@ export class ServiceFiles {
   /** The keyring as it is served. */
   readonly keyringFile: KeyringFile;
   /** The key of this installation's transparency log, by its name in checkpoints. */
-  readonly logKey: Keyring['logPolicy']['logs'][number]['key'];
+  /** The keys of the log that is served: the first that the policy names. */
+  readonly logKeys: readonly NoteKey[];
   readonly catalog: Catalog;
   readonly prices: PriceTable;
   /** Absent where no request is sold to callers without an account. */
@@ -30,7 +32,7 @@ export class ServiceFiles {
     requireTrusted(this.keyring, this.signingKey.public, config.COUNTERSIGN_KEYRING);
     const [ownLog] = this.keyring.logPolicy.logs;
     if (ownLog === undefined) throw new CodedError('key_file_unfit', `${config.COUNTERSIGN_KEYRING} names no log.`);
-    this.logKey = ownLog.key;
+    this.logKeys = this.keyring.logPolicy.logs.flatMap(({ key }) => (key.name === ownLog.key.name ? [key] : []));
     this.keyringFile = KeyringFile.parse(JSON.parse(readFileSync(config.COUNTERSIGN_KEYRING, 'utf8')));
     this.catalog = readCatalog(config.COUNTERSIGN_CATALOG);
     this.prices =

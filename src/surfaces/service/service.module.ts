@@ -14,6 +14,7 @@ import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
+import { Durability, durabilityLevel } from '../../ground/redis/durability.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
 import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
@@ -35,19 +36,23 @@ import { ServiceFiles } from './service-files.ts';
 /** Stores that need Redis and the names of its keys, and nothing else. */
 const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, UsageStore, Webhooks];
 
+/** Where admissions wait for replicas, so that nothing else waits behind them. */
+const ADMISSIONS = 'admissions';
+
 /** How jobs are taken in and their answers handed out: what the API and the courier have in common. */
 @Module({})
 export class ServiceModule {
   /** Reads the service's files. Throws CodedErrors that say what to do. */
   static with(config: ServiceConfig, logger: Logger): DynamicModule {
     const files = new ServiceFiles(config);
+    const durability = new Durability(durabilityLevel(config.COUNTERSIGN_DURABILITY));
     const providers = [
       { provide: ServiceFiles, useValue: files },
       { provide: Catalog, useValue: files.catalog },
       { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
       ...STORES,
       ...jobProviders(config, files, logger),
-      ...admissionProviders(config, files, logger),
+      ...admissionProviders(config, files, durability, logger),
     ];
     return {
       module: ServiceModule,
@@ -58,7 +63,14 @@ export class ServiceModule {
             user: 'api',
             // BullMQ waits for its connection; a prompt one rejects what is sent during an outage, and an
             // attestor finds what was not delivered.
-            connections: { commands: 'prompt', wakes: 'patient', poolWakes: 'patient', queues: 'prompt' },
+            connections: {
+              commands: 'prompt',
+              wakes: 'patient',
+              poolWakes: 'patient',
+              queues: 'prompt',
+              ...(durability.level.kind === 'replicas' ? { [ADMISSIONS]: 'prompt' } : {}),
+            },
+            durability: durability.level,
           },
           logger,
         ),
@@ -94,7 +106,7 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
     {
       provide: LogReader,
       useFactory: (redis: Redis, keys: RedisKeys) =>
-        new LogReader(new LogFiles(config.COUNTERSIGN_TLOG), files.logKey, publishedLog(redis, keys)),
+        new LogReader(new LogFiles(config.COUNTERSIGN_TLOG), files.logKeys, publishedLog(redis, keys)),
       inject: [Redis, RedisKeys],
     },
     {
@@ -131,7 +143,12 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
   ];
 }
 
-function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger): Provider[] {
+function admissionProviders(
+  config: ServiceConfig,
+  files: ServiceFiles,
+  durability: Durability,
+  logger: Logger,
+): Provider[] {
   const { catalog, prices, signingKey } = files;
   return [
     {
@@ -143,6 +160,7 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
       provide: Admission,
       useFactory: (
         redis: Redis,
+        connections: RedisConnections,
         keys: RedisKeys,
         backlog: Backlog,
         reader: JobReader,
@@ -153,7 +171,8 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
         gate: StorageGate,
       ) =>
         new Admission({
-          redis,
+          redis: durability.level.kind === 'replicas' ? connections.named(ADMISSIONS) : redis,
+          durability,
           keys,
           gate,
           backlog,
@@ -167,7 +186,18 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, logger: 
           webhooks,
           egress,
         }),
-      inject: [Redis, RedisKeys, Backlog, JobReader, BlobFolders, RateLimits, Webhooks, EgressRules, StorageGate],
+      inject: [
+        Redis,
+        RedisConnections,
+        RedisKeys,
+        Backlog,
+        JobReader,
+        BlobFolders,
+        RateLimits,
+        Webhooks,
+        EgressRules,
+        StorageGate,
+      ],
     },
     {
       provide: Completions,

@@ -1,0 +1,153 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ensureSigningKey, writeSecretFile } from '../../src/ground/keys/key-file.ts';
+import { Keyring, keyringEntry, type KeyringFile } from '../../src/proof/receipts/keyring.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { DataFolder } from '../../src/roles/cli/set-up.ts';
+import { Callers } from '../support/failover.ts';
+import { Client, Pipeline, type Role } from '../support/pipeline.ts';
+import { PASSWORD, ROOT } from '../support/redis.ts';
+
+/** A client behind a balancer of two instances: who is not there is passed over, as a balancer would. */
+class BalancedClient extends Client {
+  readonly urls = new Map<string, string>();
+
+  override async fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    let last: unknown;
+    for (const url of this.urls.values()) {
+      this.url = url;
+      try {
+        return await super.fetch(path, init);
+      } catch (error) {
+        last = error;
+      }
+    }
+    throw last;
+  }
+}
+
+describe('a rotation of keys and passwords while jobs are sent all along', () => {
+  let pipeline: Pipeline;
+  let data: DataFolder;
+  let client: BalancedClient;
+  let callers: Callers;
+  const roles = new Map<string, Role>();
+  const users = ['api', 'attestor', 'worker.default'];
+  const keyFiles = { COUNTERSIGN_TICKET_KEY_FILE: 'api.key', COUNTERSIGN_ATTESTOR_KEY_FILE: 'attestor.key' };
+
+  beforeAll(async () => {
+    pipeline = await Pipeline.prepare();
+    data = new DataFolder(join(pipeline.folder, 'installation'));
+    mkdirSync(data.at('keys'), { recursive: true });
+    for (const user of [...users, 'admin']) writeSecretFile(data.redisPassword(user), PASSWORD);
+    client = new BalancedClient('', await pipeline.key());
+    for (const name of ['api-1', 'api-2', 'attestor-1', 'attestor-2', 'worker-1']) await start(name);
+    callers = new Callers(client, 'rotation');
+    await callers.more(10);
+  });
+  afterAll(async () => pipeline[Symbol.asyncDispose]());
+
+  async function start(name: string): Promise<void> {
+    const [kind = '', number = '1'] = name.split('-');
+    const user = kind === 'worker' ? 'worker.default' : kind;
+    const own = Object.entries(keyFiles).filter(
+      ([variable]) => variable.includes('ATTESTOR') === (kind === 'attestor'),
+    );
+    const env = {
+      COUNTERSIGN_REDIS_PASSWORD_FILE: data.redisPassword(user),
+      ...(kind === 'worker' ? {} : Object.fromEntries(own.map(([name, file]) => [name, join(pipeline.folder, file)]))),
+    };
+    const role = await (kind === 'worker'
+      ? pipeline.worker(Number(number), env)
+      : kind === 'attestor'
+        ? pipeline.attestor(env)
+        : pipeline.api(env));
+    roles.set(name, role);
+    if (kind === 'api') client.urls.set(name, String(role.facts['url']));
+  }
+
+  /** Ends and starts these processes one after the other, as a deployment does. */
+  async function restart(...kinds: string[]): Promise<void> {
+    for (const [name, role] of [...roles]) {
+      if (!kinds.includes(name.split('-')[0] ?? '')) continue;
+      client.urls.delete(name);
+      role.process.kill('SIGTERM');
+      expect([name, await role.exited]).toEqual([name, 0]);
+      await start(name);
+      await callers.more(2);
+    }
+  }
+
+  const passwordOf = (user: string) => readFileSync(data.redisPassword(user), 'utf8').trim();
+  const keyringPath = () => join(pipeline.folder, 'keyring.json');
+  const keyringFile = () => JSON.parse(readFileSync(keyringPath(), 'utf8')) as KeyringFile;
+  const change = (keys: (old: KeyringFile['keys']) => KeyringFile['keys']) =>
+    writeFileSync(keyringPath(), JSON.stringify({ ...keyringFile(), keys: keys(keyringFile().keys) }));
+  const countersign = (...args: string[]) =>
+    promisify(execFile)(
+      process.execPath,
+      [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), '--data', data.path, ...args, '--redis', pipeline.redis.url],
+      { env: { PATH: process.env['PATH'] ?? '', HOME: pipeline.folder } },
+    );
+
+  test('refuses nothing, and leaves no receipt that does not verify', async () => {
+    const [ticketKey, attestorKey] = ['api', 'attestor'].map((name) =>
+      ensureSigningKey(join(pipeline.folder, `${name}-2.key`)),
+    );
+    if (ticketKey === undefined || attestorKey === undefined) throw new Error('There is no key.');
+    const passwords = new Map(users.map((user) => [user, passwordOf(user)]));
+
+    // Both are trusted and both are accepted, before either is used.
+    const now = new Date().toISOString();
+    change((old) => [
+      ...old,
+      keyringEntry('api', ticketKey.public, now),
+      keyringEntry('attestor', attestorKey.public, now),
+    ]);
+    for (const user of users) await countersign('keys', 'redis', 'new', user);
+    for (const [user, password] of passwords) expect(await login(user, password)).toBe('OK');
+    await restart('worker', 'attestor', 'api');
+
+    keyFiles.COUNTERSIGN_TICKET_KEY_FILE = 'api-2.key';
+    keyFiles.COUNTERSIGN_ATTESTOR_KEY_FILE = 'attestor-2.key';
+    await restart('attestor', 'api');
+
+    const ended = new Date().toISOString();
+    const old = [pipeline.apiKey.public.id, pipeline.attestorKey.public.id];
+    change((keys) => keys.map((entry) => (old.includes(entry.id) ? { ...entry, notAfter: ended } : entry)));
+    for (const user of users) await countersign('keys', 'redis', 'retire', user);
+    for (const [user, password] of passwords) {
+      await expect(login(user, password)).rejects.toThrow(/WRONGPASS/);
+      expect(await login(user, passwordOf(user))).toBe('OK');
+    }
+    await callers.more(10);
+    await callers.stop();
+
+    const keyring = new Keyring(keyringFile());
+    for (const id of callers.accepted) {
+      const job = await client.ended(id);
+      expect([id, job.state]).toEqual([id, 'done']);
+      verifyReceipt(await client.receipt(id), keyring);
+    }
+    expect([...callers.refused.keys()].filter((status) => status !== 0)).toEqual([]);
+    expect(new Set(callers.accepted).size).toBe(callers.accepted.length);
+  });
+
+  test('of a user that Redis does not have is refused, and makes none', async () => {
+    await expect(countersign('keys', 'redis', 'new', 'worker.nobody')).rejects.toMatchObject({ code: 2 });
+    expect(await pipeline.redis.client().acl('USERS')).not.toContain('worker.nobody');
+  });
+
+  /** What Redis answers to this login, on a connection that is somebody else's. */
+  async function login(user: string, password: string): Promise<string> {
+    const redis = pipeline.redis.client();
+    try {
+      return await redis.auth(user, password);
+    } finally {
+      redis.disconnect();
+    }
+  }
+});
