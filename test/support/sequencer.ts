@@ -35,6 +35,7 @@ export function startSequencer(
     files: new LogFiles(join(server.folder, 'log')),
     key,
     origin: ORIGIN,
+    trusted: parsePolicy(policy).logs.map(({ key: trusted }) => trusted),
     witnesses: new WitnessClient(parsePolicy(policy)),
     keepMs: 3_600_000,
     logger,

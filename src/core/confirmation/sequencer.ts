@@ -11,7 +11,7 @@ import { logEntry, SALT_BYTES, type LogEntryKind } from '../../proof/tlog/log-en
 import type { LogFiles } from '../../proof/tlog/log-files.ts';
 import { LogTree } from '../../proof/tlog/log-tree.ts';
 import { EMPTY_ROOT } from '../../proof/tlog/merkle.ts';
-import { LogRefused, formatNote, noteKey, signNote, type NoteKey } from '../../proof/tlog/signed-note.ts';
+import { LogRefused, formatNote, signNote, type NoteKey } from '../../proof/tlog/signed-note.ts';
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
 import type { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
@@ -73,6 +73,8 @@ interface SequencerParts {
   /** Signs checkpoints and nothing else. */
   readonly key: SigningKey;
   readonly origin: string;
+  /** The keys that may have signed what the log has; more than one where its key was rotated. */
+  readonly trusted: readonly NoteKey[];
   readonly witnesses: WitnessClient;
   /** How long finished jobs are kept. */
   readonly keepMs: number;
@@ -91,7 +93,6 @@ interface SequencerParts {
  */
 export class Sequencer {
   readonly #parts: SequencerParts;
-  readonly #log: NoteKey;
   readonly #warn: (error: unknown) => void;
   #tree: LogTree | undefined;
   #waiters: Waiter[] = [];
@@ -107,7 +108,6 @@ export class Sequencer {
 
   constructor(parts: SequencerParts) {
     this.#parts = parts;
-    this.#log = noteKey(parts.origin, 'ed25519', parts.key.public);
     this.#warn = rateLimited(5_000, (error, suppressed) =>
       parts.logger.warn({ suppressed }, `log: ${messageOf(error).slice(0, 300)}`),
     );
@@ -257,7 +257,9 @@ export class Sequencer {
   async #known(): Promise<Known | undefined> {
     const { files } = this.#parts;
     const notes = await Promise.all([files.readCheckpoint(), files.readPending()]);
-    const onDisk = notes.flatMap((note) => (note === undefined ? [] : [openCheckpoint(note, this.#log).checkpoint]));
+    const onDisk = notes.flatMap((note) =>
+      note === undefined ? [] : [openCheckpoint(note, ...this.#parts.trusted).checkpoint],
+    );
     return [this.#largest, ...onDisk].reduce<Known | undefined>(
       (largest, one) => (one !== undefined && one.size > (largest?.size ?? 0) ? one : largest),
       undefined,
@@ -272,7 +274,8 @@ export class Sequencer {
     if (known !== undefined && total < known.size) throw this.#diverged(`Redis holds ${total}`, known);
     try {
       if (this.#tree?.size !== size) {
-        const root = checkpoint === '' ? EMPTY_ROOT : openCheckpoint(checkpoint, this.#log).checkpoint.root;
+        const root =
+          checkpoint === '' ? EMPTY_ROOT : openCheckpoint(checkpoint, ...this.#parts.trusted).checkpoint.root;
         this.#tree = await LogTree.load(this.#parts.files, size, root, tail);
       }
       if (known !== undefined && known.size <= size) requireSame(this.#tree, known);

@@ -110,6 +110,7 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
           files: new LogFiles(config.COUNTERSIGN_TLOG),
           key: files.logKey,
           origin: files.logOrigin,
+          trusted: files.keyring.logPolicy.logs.map(({ key }) => key),
           witnesses: new WitnessClient(files.keyring.logPolicy),
           keepMs: config.COUNTERSIGN_KEEP_MS + MAX_OPEN_MS,
           logger,
