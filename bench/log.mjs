@@ -33,6 +33,7 @@ export async function benchLog({ rounds, jobs }, say) {
     files,
     key: readSigningKey(`${arena.folder}/log.key`),
     origin: log.name,
+    trusted: [log],
     archive: new JobArchive(`${arena.folder}/log/archive`),
     witnesses: new WitnessClient(policy),
     durability: new Durability({ kind: 'always' }),

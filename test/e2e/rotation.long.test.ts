@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ensureSigningKey, writeSecretFile } from '../../src/ground/keys/key-file.ts';
 import { Keyring, keyringEntry, type KeyringFile } from '../../src/proof/receipts/keyring.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { formatVkey, noteKey } from '../../src/proof/tlog/signed-note.ts';
 import { DataFolder } from '../../src/roles/cli/set-up.ts';
 import { Callers } from '../support/failover.ts';
 import { Client, Pipeline, type Role } from '../support/pipeline.ts';
@@ -36,7 +37,11 @@ describe('a rotation of keys and passwords while jobs are sent all along', () =>
   let callers: Callers;
   const roles = new Map<string, Role>();
   const users = ['api', 'attestor', 'worker.default'];
-  const keyFiles = { COUNTERSIGN_TICKET_KEY_FILE: 'api.key', COUNTERSIGN_ATTESTOR_KEY_FILE: 'attestor.key' };
+  const keyFiles = {
+    COUNTERSIGN_TICKET_KEY_FILE: 'api.key',
+    COUNTERSIGN_ATTESTOR_KEY_FILE: 'attestor.key',
+    COUNTERSIGN_TLOG_KEY_FILE: 'log.key',
+  };
 
   beforeAll(async () => {
     pipeline = await Pipeline.prepare();
@@ -54,7 +59,7 @@ describe('a rotation of keys and passwords while jobs are sent all along', () =>
     const [kind = '', number = '1'] = name.split('-');
     const user = kind === 'worker' ? 'worker.default' : kind;
     const own = Object.entries(keyFiles).filter(
-      ([variable]) => variable.includes('ATTESTOR') === (kind === 'attestor'),
+      ([variable]) => (variable === 'COUNTERSIGN_TICKET_KEY_FILE') === (kind === 'api'),
     );
     const env = {
       COUNTERSIGN_REDIS_PASSWORD_FILE: data.redisPassword(user),
@@ -94,10 +99,11 @@ describe('a rotation of keys and passwords while jobs are sent all along', () =>
     );
 
   test('refuses nothing, and leaves no receipt that does not verify', async () => {
-    const [ticketKey, attestorKey] = ['api', 'attestor'].map((name) =>
+    const [ticketKey, attestorKey, logKey] = ['api', 'attestor', 'log'].map((name) =>
       ensureSigningKey(join(pipeline.folder, `${name}-2.key`)),
     );
-    if (ticketKey === undefined || attestorKey === undefined) throw new Error('There is no key.');
+    if (ticketKey === undefined || attestorKey === undefined || logKey === undefined)
+      throw new Error('There is no key.');
     const passwords = new Map(users.map((user) => [user, passwordOf(user)]));
 
     // Both are trusted and both are accepted, before either is used.
@@ -107,12 +113,18 @@ describe('a rotation of keys and passwords while jobs are sent all along', () =>
       keyringEntry('api', ticketKey.public, now),
       keyringEntry('attestor', attestorKey.public, now),
     ]);
+    const line = `log ${formatVkey(noteKey('countersign.test/log', 'ed25519', logKey.public))}`;
+    writeFileSync(
+      keyringPath(),
+      JSON.stringify({ ...keyringFile(), logPolicy: `${line}\n${keyringFile().logPolicy}` }),
+    );
     for (const user of users) await countersign('keys', 'redis', 'new', user);
     for (const [user, password] of passwords) expect(await login(user, password)).toBe('OK');
     await restart('worker', 'attestor', 'api');
 
     keyFiles.COUNTERSIGN_TICKET_KEY_FILE = 'api-2.key';
     keyFiles.COUNTERSIGN_ATTESTOR_KEY_FILE = 'attestor-2.key';
+    keyFiles.COUNTERSIGN_TLOG_KEY_FILE = 'log-2.key';
     await restart('attestor', 'api');
 
     const ended = new Date().toISOString();

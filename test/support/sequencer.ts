@@ -41,6 +41,7 @@ export function startSequencer(
     archive: new JobArchive(join(server.folder, 'log', 'archive')),
     key,
     origin: ORIGIN,
+    trusted: parsePolicy(policy).logs.map(({ key: trusted }) => trusted),
     witnesses: new WitnessClient(parsePolicy(policy)),
     durability: new Durability({ kind: 'always' }),
     logger,

@@ -25,8 +25,8 @@ export interface RecoveryParts {
   readonly keys: RedisKeys;
   readonly files: LogFiles;
   readonly archive: JobArchive;
-  /** The log's key. */
-  readonly log: NoteKey;
+  /** The keys that may have signed the log's checkpoints. */
+  readonly trusted: readonly NoteKey[];
   /** How long Redis keeps a job after its end (ms). */
   readonly keepMs: number;
 }
@@ -57,17 +57,17 @@ interface Signed {
  * has published another tree: then a person must decide.
  */
 export async function recoverLog(parts: RecoveryParts): Promise<Recovered | undefined> {
-  const { redis, keys, files, archive, log } = parts;
+  const { redis, keys, files, archive, trusted } = parts;
   for (let attempt = 1; ; attempt += 1) {
     const notes = await Promise.all([files.readCheckpoint(), archive.newestCheckpoint()]);
-    const [copied, pending] = notes.map((note) => (note === undefined ? undefined : verified(note, log)));
+    const [copied, pending] = notes.map((note) => (note === undefined ? undefined : verified(note, trusted)));
     const disk = (pending?.size ?? 0) > (copied?.size ?? 0) ? pending : copied;
     const head = await readHead(redis, keys, 0, disk?.size);
     if (disk === undefined || (await holds(parts, head, disk))) return undefined;
     const tail = await tailOf(parts, disk);
     const tree = await loaded(files, disk, tail);
     // What is published from now on: what Redis had, or the copy on the disk where that is longer.
-    const published = copied !== undefined && copied.size > head.size ? copied : publishedBy(head, log);
+    const published = copied !== undefined && copied.size > head.size ? copied : publishedBy(head, trusted);
     if (!tree.rootAt(published.size).equals(published.root))
       throw diverged(`Redis has published ${head.size} entries that are not those of the disk`);
     const restored = await restore(parts, head.size, disk.size);
@@ -84,21 +84,21 @@ export async function recoverLog(parts: RecoveryParts): Promise<Recovered | unde
 }
 
 /** Whether Redis leads to this checkpoint. */
-async function holds({ files, log }: RecoveryParts, head: LogHead, disk: Signed): Promise<boolean> {
+async function holds({ files, trusted }: RecoveryParts, head: LogHead, disk: Signed): Promise<boolean> {
   if (head.total < disk.size) return false;
-  const { size, root } = publishedBy(head, log);
+  const { size, root } = publishedBy(head, trusted);
   const tree = await LogTree.load(files, size, root, head.tail).catch(() => undefined);
   if (tree === undefined) return false;
   const more = head.tail.slice(size % TILE_WIDTH).slice(0, Math.max(0, disk.size - size));
   return tree.rootWith(more, disk.size).equals(disk.root);
 }
 
-function publishedBy({ size, checkpoint }: LogHead, log: NoteKey): Signed {
-  return checkpoint === '' ? { note: '', size, root: EMPTY_ROOT } : verified(checkpoint, log);
+function publishedBy({ size, checkpoint }: LogHead, trusted: readonly NoteKey[]): Signed {
+  return checkpoint === '' ? { note: '', size, root: EMPTY_ROOT } : verified(checkpoint, trusted);
 }
 
-function verified(note: string, log: NoteKey): Signed {
-  const { size, root } = openCheckpoint(note, log).checkpoint;
+function verified(note: string, trusted: readonly NoteKey[]): Signed {
+  const { size, root } = openCheckpoint(note, ...trusted).checkpoint;
   return { note, size, root };
 }
 

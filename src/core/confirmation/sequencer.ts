@@ -14,7 +14,7 @@ import { recordBody } from '../jobs/job-record.ts';
 import type { LogFiles } from '../../proof/tlog/log-files.ts';
 import { LogTree } from '../../proof/tlog/log-tree.ts';
 import { EMPTY_ROOT } from '../../proof/tlog/merkle.ts';
-import { LogRefused, formatNote, noteKey, signNote, type NoteKey } from '../../proof/tlog/signed-note.ts';
+import { LogRefused, formatNote, signNote, type NoteKey } from '../../proof/tlog/signed-note.ts';
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
 import type { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
@@ -58,6 +58,8 @@ interface SequencerParts {
   /** Signs checkpoints and nothing else. */
   readonly key: SigningKey;
   readonly origin: string;
+  /** The keys that may have signed what the log has; more than one where its key was rotated. */
+  readonly trusted: readonly NoteKey[];
   readonly witnesses: WitnessClient;
   readonly durability: Durability;
   /** Gives Redis back what it has lost of the log; by default, a person does. */
@@ -78,7 +80,6 @@ interface SequencerParts {
  */
 export class Sequencer {
   readonly #parts: SequencerParts;
-  readonly #log: NoteKey;
   readonly #warn: (error: unknown) => void;
   readonly #published = new Set<() => void>();
   #tree: LogTree | undefined;
@@ -95,7 +96,6 @@ export class Sequencer {
 
   constructor(parts: SequencerParts) {
     this.#parts = parts;
-    this.#log = noteKey(parts.origin, 'ed25519', parts.key.public);
     this.#warn = rateLimited(5_000, (error, suppressed) =>
       parts.logger.warn({ suppressed }, `log: ${messageOf(error).slice(0, 300)}`),
     );
@@ -246,9 +246,9 @@ export class Sequencer {
 
   /** The largest checkpoint that this attestor or the disk has ever seen. */
   async #known(): Promise<Known | undefined> {
-    const { files, archive } = this.#parts;
+    const { files, archive, trusted } = this.#parts;
     const notes = await Promise.all([files.readCheckpoint(), archive.newestCheckpoint()]);
-    const onDisk = notes.flatMap((note) => (note === undefined ? [] : [openCheckpoint(note, this.#log).checkpoint]));
+    const onDisk = notes.flatMap((note) => (note === undefined ? [] : [openCheckpoint(note, ...trusted).checkpoint]));
     return [this.#largest, ...onDisk].reduce<Known | undefined>(
       (largest, one) => (one !== undefined && one.size > (largest?.size ?? 0) ? one : largest),
       undefined,
@@ -263,7 +263,8 @@ export class Sequencer {
     if (known !== undefined && total < known.size) throw this.#diverged(`Redis holds ${total}`, known);
     try {
       if (this.#tree?.size !== size) {
-        const root = checkpoint === '' ? EMPTY_ROOT : openCheckpoint(checkpoint, this.#log).checkpoint.root;
+        const root =
+          checkpoint === '' ? EMPTY_ROOT : openCheckpoint(checkpoint, ...this.#parts.trusted).checkpoint.root;
         this.#tree = await LogTree.load(this.#parts.files, size, root, tail);
       }
       if (known !== undefined && known.size <= size) requireSame(this.#tree, known);

@@ -34,12 +34,10 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
-import { durabilityLevel } from '../../ground/redis/durability.ts';
 import { Durability, durabilityLevel } from '../../ground/redis/durability.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import { LogFiles } from '../../proof/tlog/log-files.ts';
-import { noteKey } from '../../proof/tlog/signed-note.ts';
 import { WitnessClient } from '../../proof/tlog/witness-client.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import { AttestorFiles } from './attestor-files.ts';
@@ -120,12 +118,12 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
       provide: Sequencer,
       useFactory: (connections: RedisConnections, keys: RedisKeys, archive: JobArchive) => {
         const { COUNTERSIGN_KEEP_MS: keepMs, COUNTERSIGN_LOG_RECOVERY: recovery } = config;
-        const log = noteKey(files.logOrigin, 'ed25519', files.logKey.public);
         const parts = {
           redis: connections.named('log'),
           keys,
           files: new LogFiles(config.COUNTERSIGN_TLOG),
           archive,
+          trusted: files.keyring.logPolicy.logs.map(({ key }) => key),
           logger,
         };
         return new Sequencer({
@@ -134,7 +132,7 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
           origin: files.logOrigin,
           witnesses: new WitnessClient(files.keyring.logPolicy),
           durability: new Durability(durabilityLevel(config.COUNTERSIGN_DURABILITY)),
-          recover: recovery === 'auto' ? () => recoverLog({ ...parts, log, keepMs }) : undefined,
+          recover: recovery === 'auto' ? () => recoverLog({ ...parts, keepMs }) : undefined,
         });
       },
       inject: [RedisConnections, RedisKeys, JobArchive],

@@ -1,6 +1,7 @@
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { readSigningKey, writeSecretFile } from '../../ground/keys/key-file.ts';
 import { generateSigningKeyPem, signingKeyFromPem, workerIdOf, type PublicKey } from '../../ground/keys/signing-key.ts';
+import { formatVkey, noteKey } from '../../proof/tlog/signed-note.ts';
 import { addApiKeyCommands } from './api-key-commands.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
@@ -27,10 +28,18 @@ export function addKeysCommands(cli: CliContext): void {
     .command('show')
     .description('print the public half of a signing key')
     .argument('<file>', 'key file')
+    .option('--log <origin>', 'print the line that the policy of this log needs for the key')
     .addOption(jsonOption())
-    .action((file: string, options: { json?: boolean }) =>
-      showKey(readSigningKey(file).public, new Output(options.json === true)),
-    );
+    .action((file: string, options: { log?: string; json?: boolean }) => {
+      const { public: key } = readSigningKey(file);
+      const out = new Output(options.json === true);
+      if (options.log === undefined) {
+        showKey(key, out);
+        return;
+      }
+      const line = `log ${formatVkey(noteKey(options.log, 'ed25519', key))}`;
+      out.show({ line }, [line]);
+    });
   addApiKeyCommands(cli, keys);
   addRedisPasswordCommands(cli, keys);
 }

@@ -80,15 +80,14 @@ function addRecover(cli: CliContext, log: Command): void {
     .action(async (options: RecoverOptions) => {
       const out = new Output(options.json === true);
       const folder = options.folder ?? cli.data.log();
-      const [named] = readKeyring(options.keyring ?? cli.data.keyring()).logPolicy.logs;
-      if (named === undefined) throw new CodedError('config_invalid', 'The keyring names no log.');
+      const { logs } = readKeyring(options.keyring ?? cli.data.keyring()).logPolicy;
       const recovered = await cli.withRedis('attestor', options.redisUrl, (redis) =>
         recoverLog({
           redis,
           keys: new RedisKeys(SHARD),
           files: new LogFiles(folder),
           archive: new JobArchive(archiveFolder(folder)),
-          log: named.key,
+          trusted: logs.map(({ key }) => key),
           keepMs: KEEP_MS,
         }),
       );
