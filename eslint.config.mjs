@@ -12,6 +12,7 @@ export default tseslint.config(
       '*.mjs',
       '.dependency-cruiser.cjs',
       'bench/*.mjs',
+      'test/fixtures/*.mjs',
     ],
   },
   ...tseslint.configs.strictTypeChecked,

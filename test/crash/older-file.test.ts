@@ -41,7 +41,7 @@ async function recover(pipeline: Pipeline): Promise<{ recovered: boolean; restor
       '--keyring',
       join(pipeline.folder, 'keyring.json'),
     ],
-    { env: pipeline.environment('attestor') as Record<string, string> },
+    { env: pipeline.environment('attestor') },
   );
   return JSON.parse(stdout) as { recovered: boolean; restored?: number };
 }

@@ -66,6 +66,8 @@ export class AttestorModule {
         },
         ...logProviders(config, files, logger),
         ...judgeProviders(config, files, logger),
+        ...backlogProviders(logger),
+        ...decisionProviders(logger),
         ...intakeProviders(config, files, id, logger),
         ...endedProviders(config, logger),
         ...keepingProviders(config, files, logger),
@@ -228,7 +230,8 @@ function collateral({ COUNTERSIGN_TEE_COLLATERAL: path }: AttestorConfig): Colla
   return new Collateral(path === undefined ? { version: 1 } : readCollateralSources(path));
 }
 
-function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider[] {
+/** Where open jobs stand. */
+function backlogProviders(logger: Logger): Provider[] {
   return [
     {
       provide: Backlog,
@@ -240,6 +243,12 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
       useFactory: (redis: Redis, keys: RedisKeys) => new Schedules(redis, keys),
       inject: [Redis, RedisKeys],
     },
+  ];
+}
+
+/** What rules on cases. */
+function decisionProviders(logger: Logger): Provider[] {
+  return [
     Rulings,
     {
       provide: Aside,
@@ -258,6 +267,11 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
       ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, aside }),
       inject: [Judge, Rulings, Sequencer, Sealer, RecomputeQueue, Aside],
     },
+  ];
+}
+
+function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: string, logger: Logger): Provider[] {
+  return [
     {
       provide: Intakes,
       useFactory: (

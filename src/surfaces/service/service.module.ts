@@ -52,7 +52,7 @@ export class ServiceModule {
       { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
       ...STORES,
       ...jobProviders(config, files, logger),
-      ...admissionProviders(config, files, durability, logger),
+      ...admissionProviders(config, files, durability),
     ];
     return {
       module: ServiceModule,
@@ -90,6 +90,11 @@ export class ServiceModule {
 
 function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger): Provider[] {
   return [
+    {
+      provide: Backlog,
+      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues) => new Backlog({ redis, keys, queues, logger }),
+      inject: [Redis, RedisKeys, PoolQueues],
+    },
     { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
     {
       provide: StorageGate,
@@ -143,19 +148,9 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
   ];
 }
 
-function admissionProviders(
-  config: ServiceConfig,
-  files: ServiceFiles,
-  durability: Durability,
-  logger: Logger,
-): Provider[] {
+function admissionProviders(config: ServiceConfig, files: ServiceFiles, durability: Durability): Provider[] {
   const { catalog, prices, signingKey } = files;
   return [
-    {
-      provide: Backlog,
-      useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues) => new Backlog({ redis, keys, queues, logger }),
-      inject: [Redis, RedisKeys, PoolQueues],
-    },
     {
       provide: Admission,
       useFactory: (

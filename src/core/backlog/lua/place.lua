@@ -1,7 +1,7 @@
 --[[
   Put open jobs where their documents say that they stand: in the backlog or `released`, in `leases` and
-  `running`, in `confirmations`, or, once their end is decided, nowhere. It decides by one snapshot, and running it
-  again changes nothing: whoever hears of a job, or doubts where it stands, names it here.
+  `running`, in `confirmations`, or, once their end is decided, nowhere. It decides by one snapshot, and
+  running it again changes nothing: whoever hears of a job, or doubts where it stands, names it here.
 
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  key prefix   ARGV[2]  most epochs   ARGV[3]  ms after which a confirmation is overdue
