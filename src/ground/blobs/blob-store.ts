@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
 import { syncFolder, writeDurably } from './durable-file.ts';
@@ -134,12 +134,32 @@ export class BlobStore {
         ? [inside]
         : (await readdir(inside).catch(() => [])).map((name) => join(inside, name));
       for (const path of paths) {
-        const found = await stat(path).catch(() => undefined);
-        if (found === undefined || found.mtimeMs >= before) continue;
-        await rm(path, { force: true });
-        removed += 1;
+        if (await removeOlder(path, before)) removed += 1;
       }
     }
     return removed;
   }
+}
+
+/**
+ * Removes a file that is older than a time (ms); whether it did. Who stores the same blob at this moment has
+ * only renewed its age: the file is moved aside first, and comes back where its age was renewed meanwhile.
+ */
+async function removeOlder(path: string, before: number): Promise<boolean> {
+  const isOld = async (file: string) => {
+    const found = await stat(file).catch(() => undefined);
+    return found !== undefined && found.mtimeMs < before;
+  };
+  if (!(await isOld(path))) return false;
+  const aside = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  try {
+    await rename(path, aside);
+  } catch {
+    return false;
+  }
+  const isStillOld = await isOld(aside);
+  // Not by a second rename: somebody may have stored it anew.
+  if (!isStillOld) await link(aside, path).catch(() => undefined);
+  await rm(aside, { force: true });
+  return isStillOld;
 }
