@@ -146,6 +146,8 @@ export class Sequencer {
       return [file.id, file.epoch, file.tenant, file.model, entry, recordBody(recordOf(confirmation, salt))];
     });
     const places = await SEQUENCE.run(redis, [keys.log, keys.logTail, keys.unsealed], [keys.prefix, ...args]);
+    // Also while a turn waits for its witnesses.
+    this.#unpublished += places.length;
     this.#isWoken = true;
     this.#wake();
     return places;

@@ -5,9 +5,13 @@ import { openRecord, type JobRecord } from './job-record.ts';
 /** For so long (ms) a look at the archive's newest checkpoint holds. */
 const LOOK_EVERY_MS = 1_000;
 
-/** How much of the log Redis had when it was read: published entries, and entries that have their places. */
+/** How much of the log there was when a job was read. */
 export interface LogSizes {
+  /** Entries that were signed before Redis was read, as the disk says. */
+  readonly signed: number;
+  /** Entries that Redis had published. */
   readonly published: number;
+  /** Entries that had their places in Redis. */
   readonly total: number;
 }
 
@@ -17,25 +21,40 @@ export interface LogSizes {
  */
 export class ArchivedJobs {
   readonly #archive: JobArchive;
-  #signed: Promise<number> = Promise.resolve(0);
+  #signed = 0;
+  #look: Promise<void> | undefined;
   #lookedAt = -Infinity;
-  #largest = 0;
+  #published = 0;
 
   constructor(archive: JobArchive) {
     this.#archive = archive;
   }
 
-  /** Whether Redis has fewer entries than were signed. */
-  async hasLost({ published, total }: LogSizes): Promise<boolean> {
+  /**
+   * How many entries were signed, as of the last look at the disk; to be asked before Redis is read: what was
+   * signed by then, Redis has unless it lost it.
+   */
+  async signedSize(): Promise<number> {
+    const isFirst = this.#look === undefined;
     const now = performance.now();
-    if (published < this.#largest || now - this.#lookedAt > LOOK_EVERY_MS) {
+    if (now - this.#lookedAt > LOOK_EVERY_MS) {
       this.#lookedAt = now;
-      this.#signed = this.#archive
-        .newestCheckpoint()
-        .then((note) => (note === undefined ? 0 : parseCheckpoint(note).size));
+      this.#look = this.#archive.newestCheckpoint().then(
+        (note) => {
+          if (note !== undefined) this.#signed = parseCheckpoint(note).size;
+        },
+        // A disk that cannot be read says nothing; Redis still does.
+        () => undefined,
+      );
     }
-    this.#largest = Math.max(this.#largest, published);
-    return (await this.#signed) > total;
+    if (isFirst) await this.#look;
+    return this.#signed;
+  }
+
+  /** Whether Redis has fewer entries than were signed, or than it has shown before. */
+  hasLost({ signed, published, total }: LogSizes): boolean {
+    this.#published = Math.max(this.#published, published);
+    return signed > total || published < this.#published;
   }
 
   /** The record of a job that is done, or undefined where the archive has none. */
@@ -43,6 +62,6 @@ export class ArchivedJobs {
     const bytes = await this.#archive.find(id);
     if (bytes === undefined) return undefined;
     const record = openRecord(bytes);
-    return (record.index ?? Infinity) < sizes.published || (await this.hasLost(sizes)) ? record : undefined;
+    return (record.index ?? Infinity) < sizes.published || this.hasLost(sizes) ? record : undefined;
   }
 }

@@ -62,7 +62,9 @@ export class JobReader {
   constructor(redis: Redis, keys: RedisKeys, routingKey: string, archived?: ArchivedJobs) {
     this.#archived = archived;
     this.#reads = new Coalescer(MAX_ITEMS, async (ids) => {
-      const { sizes, rows } = await READ.run(redis, [routingKey], [keys.prefix, MAX_EPOCHS, ...ids]);
+      const signed = (await archived?.signedSize()) ?? 0;
+      const { log, rows } = await READ.run(redis, [routingKey], [keys.prefix, MAX_EPOCHS, ...ids]);
+      const sizes = { signed, ...log };
       return ids.map((id, index) => {
         const row = rows[index];
         return { view: row && { id, ...row }, sizes };
@@ -74,7 +76,7 @@ export class JobReader {
   async read(id: string): Promise<JobView | undefined> {
     const { view, sizes } = await this.#reads.add(id);
     if (this.#archived === undefined || view?.state === 'done') return view;
-    if (view !== undefined && !(await this.#archived.hasLost(sizes))) return view;
+    if (view !== undefined && !this.#archived.hasLost(sizes)) return view;
     const record = await this.#archived.find(id, sizes);
     return record === undefined ? view : viewOf(record);
   }
@@ -85,10 +87,10 @@ const optionalText = (value: unknown): string | undefined => (Buffer.isBuffer(va
 const optionalNumber = (value: unknown): number | undefined =>
   Buffer.isBuffer(value) ? Number(text(value)) : undefined;
 
-function parseJobs(reply: unknown): { sizes: LogSizes; rows: (Omit<JobView, 'id'> | undefined)[] } {
+function parseJobs(reply: unknown): { log: Omit<LogSizes, 'signed'>; rows: (Omit<JobView, 'id'> | undefined)[] } {
   const [now, published, total, ...rows] = cells(reply);
   return {
-    sizes: { published: integer(published), total: integer(total) },
+    log: { published: integer(published), total: integer(total) },
     rows: rows.map(optional((row) => (Buffer.isBuffer(row) ? viewOf(openRecord(row)) : parseJob(row, integer(now))))),
   };
 }
