@@ -50,8 +50,8 @@ async function survive(pipeline: Pipeline, client: Client, victim: Victim, point
   // Each with a key of its own, as a careful client sends them: what got no answer is sent again.
   const send = (index: number) =>
     client.submit(completion(`${point} ${index}`), { 'idempotency-key': `"${point}-${index}"` });
-  if (point === 'attestor.before-requeue') {
-    // A requeue is there to be killed in only where a worker gives a job back.
+  if (['attestor.before-requeue', 'attestor.after-rule'].includes(point)) {
+    // A confirmation needs no ruling: there is one to be killed in only where a worker gives a job back.
     const workers = pipeline.running().filter(({ name }) => name.startsWith('worker'));
     await pipeline.freeze(...workers);
     const job = await send(100);
