@@ -4,6 +4,9 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { AuditDraws } from '../../src/core/confirmation/audit-draws.ts';
+import { Suspicions } from '../../src/core/confirmation/suspicions.ts';
+import { newJobId } from '../../src/core/jobs/job-id.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
 import { QUARANTINE_AT, suspicionAfter } from '../../src/core/attestation/suspicion.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { writeSecretFile } from '../../src/ground/keys/key-file.ts';
@@ -11,7 +14,7 @@ import { logEntry } from '../../src/proof/tlog/log-entry.ts';
 import { parseBundle } from '../../src/proof/tlog/tile.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { Pipeline, completion, until } from '../support/pipeline.ts';
-import { PASSWORD, ROOT } from '../support/redis.ts';
+import { PASSWORD, ROOT, TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 
 describe('audits', () => {
@@ -94,12 +97,23 @@ describe('audits', () => {
   });
 
   test('a finding counts once, however often it is recorded', async () => {
-    await using pipeline = await Pipeline.start({ workers: 1, env: { 'attestor:COUNTERSIGN_AUDIT_SHARE': '1' } });
-    const client = await pipeline.client();
-    const { id } = await client.submit(completion('once'));
-    expect((await client.ended(id)).state).toBe('done');
-    expect(await pipeline.redis.client().hget(pipeline.redis.keys.ruling(id), 'audited1')).toBe('1');
-    expect(await pipeline.redis.client().hlen(pipeline.redis.keys.suspicion)).toBe(0);
+    await using server = await TestRedis.start();
+    const [admin, { keys }] = [server.client(), server];
+    const suspicions = new Suspicions(server.client('attestor'), keys, createLogger('test', 'fatal'));
+    const job = newJobId('default', Date.now());
+    const finding = { job, epoch: 1, worker: 'w-1', model: 'noop', isFlagged: true };
+    const score = () => admin.hget(keys.suspicion, 'w-1 noop');
+    await admin.hset(keys.ticket(job), 'ticket', 'open');
+    await suspicions.record(finding);
+    const once = await score();
+    expect(Number(once)).toBeGreaterThan(0);
+    await suspicions.record(finding);
+    expect(await score()).toBe(once);
+    // Sealed since: another attestor that comes late finds nothing to count, and leaves nothing behind.
+    await admin.del(keys.ticket(job), keys.ruling(job));
+    await suspicions.record(finding);
+    expect(await score()).toBe(once);
+    expect(await admin.exists(keys.ruling(job))).toBe(0);
   });
 
   test('the draw of a day is committed in the log before it, and told afterwards: anyone can draw again', async () => {

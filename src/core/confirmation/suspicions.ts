@@ -33,7 +33,7 @@ export class Suspicions {
     const { score, isNew } = await SUSPECT.run(
       this.#redis,
       [keys.ruling(job), keys.suspicion, keys.quarantined],
-      [epoch, worker, model, isFlagged ? FLAG_WEIGHT : PASS_WEIGHT, QUARANTINE_AT],
+      [epoch, worker, model, isFlagged ? FLAG_WEIGHT : PASS_WEIGHT, QUARANTINE_AT, keys.ticket(job)],
     );
     if (isFlagged) this.#logger.warn({ worker, model, job, score }, 'a worker was flagged');
     if (isNew) this.#logger.error({ worker, model, score }, 'a worker was put into quarantine');
