@@ -71,6 +71,7 @@ const MATRIX: Record<string, Owner> = {
   'post /v1/admin/keys/{key}/rotate': 'operator',
   'delete /v1/admin/keys/{key}': 'operator',
   'get /v1/admin/audit': 'operator',
+  'get /v1/admin/jobs/stuck': 'operator',
   'get /v1/workers': 'operator',
   'get /v1/models': 'shared',
   'get /v1/models/{model}': 'shared',

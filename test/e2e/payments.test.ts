@@ -327,7 +327,7 @@ describe('the settlement', () => {
     const answer = await beforeVerdict(async () => {
       const sent = payer.send(CHAT, chat('x'), signature);
       await until(
-        async () => (await redis.client('api').zcard(redis.keys.endedOf(`x402-${payer.address.slice(2)}`))) === 1,
+        async () => (await redis.client('api').zcard(redis.keys.openOf(`x402-${payer.address.slice(2)}`))) === 1,
       );
       facilitator.fund(payer.address, 0n);
       return { sent };
