@@ -117,6 +117,7 @@ describe('real answers have the shape that the description promises', () => {
     await call('rotateKey', { key }, { overlap_seconds: 1 });
     await call('revokeKey', { key });
     await call('listAuditEntries', {}, undefined, '?limit=10');
+    await call('listStuckJobs', {}, undefined, '?limit=10');
     await call('listParticipants');
   });
 

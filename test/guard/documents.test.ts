@@ -199,7 +199,7 @@ describe('documents', () => {
   test('a name that is not there is found, whatever kind it is of', async () => {
     const things = await allThings();
     const text = [
-      '[gone](docs/gone.md), [no heading](docs/keys.md#gone), [there](docs/keys.md#rotate)',
+      '[gone](docs/gone.md), [no heading](docs/keys.md#gone), [there](docs/keys.md#enrol-a-worker)',
       '`src/gone.ts`, `gone.lua`, `src/core/gone-<name>.ts`, `src/roles/<role>/main.ts`, `.gone.ts`, `.store.ts`',
       '`npm run gone`, `npm run check`',
       '`COUNTERSIGN_GONE`, `COUNTERSIGN_POOL`',
