@@ -7,6 +7,9 @@ import { loadScript } from '../../ground/redis/script.ts';
 
 const SUSPECT = loadScript(new URL('./lua/suspect.lua', import.meta.url), parseScore);
 
+/** A finding that comes again, by another attestor or after a crash, comes within this time. */
+const COUNTED_MS = 3_600_000;
+
 export interface Finding {
   readonly job: string;
   readonly epoch: number;
@@ -32,8 +35,8 @@ export class Suspicions {
     const keys = this.#keys;
     const { score, isNew } = await SUSPECT.run(
       this.#redis,
-      [keys.ruling(job), keys.suspicion, keys.quarantined],
-      [epoch, worker, model, isFlagged ? FLAG_WEIGHT : PASS_WEIGHT, QUARANTINE_AT, keys.ticket(job)],
+      [keys.audited(job, epoch), keys.suspicion, keys.quarantined],
+      [COUNTED_MS, worker, model, isFlagged ? FLAG_WEIGHT : PASS_WEIGHT, QUARANTINE_AT],
     );
     if (isFlagged) this.#logger.warn({ worker, model, job, score }, 'a worker was flagged');
     if (isNew) this.#logger.error({ worker, model, score }, 'a worker was put into quarantine');

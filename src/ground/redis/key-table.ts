@@ -405,6 +405,15 @@ export const KEY_TABLE = {
     holds: 'the highest serial of the list of workers that was in force',
     bound: 'one',
   },
+  audited: {
+    place: 'home',
+    name: 'audited',
+    parts: ['id', 'id'],
+    type: 'string',
+    attestor: 'write',
+    holds: 'that the finding about an attempt was counted',
+    bound: 'expires after an hour',
+  },
   suspicion: {
     place: 'home',
     name: 'suspicion',
