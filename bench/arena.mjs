@@ -217,6 +217,7 @@ export async function apiKey(arena, scopes = ['submit', 'read']) {
 export async function openAdmission(arena, model) {
   const { Admission } = await dist('surfaces/admission/admission.js');
   const { JobReader } = await dist('core/jobs/job.reader.js');
+  const { Durability } = await dist('ground/redis/durability.js');
   const { PoolQueues } = await dist('ground/bull/pool-queues.js');
   const { queueOptions } = await dist('ground/bull/queue-options.js');
   const { Backlog } = await dist('core/backlog/backlog.js');
@@ -241,6 +242,7 @@ export async function openAdmission(arena, model) {
   const admission = new Admission({
     redis,
     keys,
+    durability: new Durability({ kind: 'always' }),
     gate: new StorageGate(redis, { share: 0.9 }),
     reader: new JobReader(redis, keys, keys.open),
     backlog,
