@@ -48,10 +48,17 @@ export class Strays {
     this.#cursor = cursor;
     const strays = await this.#straysAmong(found);
     if (strays.length > 0) {
-      await redis.unlink(...strays);
+      await this.#remove(strays);
       logger.info({ keys: strays.length }, 'keys of a pool that belong to no job were removed');
     }
     return LOOK_EVERY_MS;
+  }
+
+  /** Each by a command of its own: Redis asks of one rule of a user that it allows all keys of a command. */
+  async #remove(strays: readonly string[]): Promise<void> {
+    const removals = this.#parts.redis.pipeline();
+    for (const key of strays) removals.unlink(key);
+    for (const [error] of (await removals.exec()) ?? []) if (error) throw error;
   }
 
   async #straysAmong(found: readonly string[]): Promise<string[]> {

@@ -1,0 +1,33 @@
+import { expect, test } from '@jest/globals';
+import { Strays } from '../../src/core/confirmation/strays.ts';
+import { newJobId } from '../../src/core/jobs/job-id.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
+import { until } from '../support/pipeline.ts';
+import { TestRedis } from '../support/redis.ts';
+
+test('what belongs to no job goes, of every family at once, and what belongs to one stays', async () => {
+  await using server = await TestRedis.start();
+  const [admin, { keys }] = [server.client(), server];
+  const [never, open] = [newJobId('default', Date.now()), newJobId('default', Date.now())];
+  const of = (id: string) => [
+    keys.claims(id),
+    keys.evidence(id),
+    keys.ruling(id),
+    keys.lease(id),
+    keys.chunks(id),
+    `${keys.poolQueues('default')}:default.noop:${id}`,
+  ];
+  await admin.hset(keys.ticket(open), 'ticket', 'of an open job');
+  for (const key of [...of(never), ...of(open), keys.worker('default', 'w-1')]) await admin.set(key, 'x');
+  const strays = new Strays({
+    redis: server.client('attestor'),
+    keys,
+    pools: ['default'],
+    queues: ['default.noop'],
+    logger: createLogger('test', 'fatal'),
+  });
+  strays.start();
+  await until(async () => (await admin.exists(...of(never), keys.worker('default', 'w-1'))) === 0);
+  await strays.stop();
+  expect(await admin.exists(...of(open))).toBe(of(open).length);
+});
