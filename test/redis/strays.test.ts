@@ -8,7 +8,7 @@ import { TestRedis } from '../support/redis.ts';
 test('what belongs to no job goes, of every family at once, and what belongs to one stays', async () => {
   await using server = await TestRedis.start();
   const [admin, { keys }] = [server.client(), server];
-  const [never, open] = [newJobId('default', Date.now()), newJobId('default', Date.now())];
+  const [never = '', open = '', sealed = ''] = Array.from({ length: 3 }, () => newJobId('default', Date.now()));
   const of = (id: string) => [
     keys.claims(id),
     keys.evidence(id),
@@ -18,7 +18,9 @@ test('what belongs to no job goes, of every family at once, and what belongs to 
     `${keys.poolQueues('default')}:default.noop:${id}`,
   ];
   await admin.hset(keys.ticket(open), 'ticket', 'of an open job');
-  for (const key of [...of(never), ...of(open), keys.worker('default', 'w-1')]) await admin.set(key, 'x');
+  await admin.set(keys.record(sealed), 'of a job that has ended');
+  for (const key of [...of(never), ...of(open), ...of(sealed), keys.worker('default', 'w-1')])
+    await admin.set(key, 'x');
   const strays = new Strays({
     redis: server.client('attestor'),
     keys,
@@ -30,4 +32,7 @@ test('what belongs to no job goes, of every family at once, and what belongs to 
   await until(async () => (await admin.exists(...of(never), keys.worker('default', 'w-1'))) === 0);
   await strays.stop();
   expect(await admin.exists(...of(open))).toBe(of(open).length);
+  // Its pieces can still be followed; what else a worker writes of it is nothing.
+  expect(await admin.exists(keys.chunks(sealed))).toBe(1);
+  expect(await admin.exists(...of(sealed))).toBe(1);
 });

@@ -327,6 +327,11 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
     await Promise.all(this.#roles.map((role) => role.exited));
     await this.redis[Symbol.asyncDispose]();
     rmSync(this.folder, { recursive: true, force: true });
+    // No role may ever ask Redis for what its user must not do: it would be a warning, and work left undone.
+    const denied = this.#roles.flatMap(
+      ({ name, stderr }) => /.*NOPERM.*/.exec(stderr())?.map((line) => `${name}: ${line}`) ?? [],
+    );
+    if (denied.length > 0) throw new Error(denied.join('\n'));
   }
 }
 

@@ -78,7 +78,8 @@ export class Strays {
       if (job === undefined) continue;
       if (!isJobId(job) || job.slice(4, 8) !== tag) strays.push(key);
       else {
-        asked.exists(keys.ticket(job));
+        // Who follows a job may read its pieces for a while after its end; nothing else outlives an open job.
+        asked.exists(keys.ticket(job), ...(family === 'chunks' ? [keys.record(job)] : []));
         isStray.push({ key, by: (reply) => reply === 0 });
       }
     }

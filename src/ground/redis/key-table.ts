@@ -120,7 +120,8 @@ export const KEY_TABLE = {
     worker: 'write',
     attestor: { only: REMOVES },
     holds: 'provisional output',
-    bound: 'ten minutes; of ids that never were, an hour',
+    bound:
+      'ten minutes, or where a worker wants otherwise, as long as the job is kept; of ids that never were, an hour',
   },
   // What is said between roles.
   attest: {
