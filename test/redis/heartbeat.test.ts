@@ -11,6 +11,7 @@ import { generateSigningKeyPem, signingKeyFromPem } from '../../src/ground/keys/
 import { SUBMITTER } from '../support/submitter.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { signPayload } from '../../src/proof/receipts/dsse.ts';
+import { readTicket } from '../../src/proof/receipts/statements.ts';
 import type { Heartbeat } from '../../src/core/execution/heartbeat.ts';
 import { admissionTo } from '../support/admission.ts';
 import { HandWorker } from '../support/hand-worker.ts';
@@ -110,7 +111,8 @@ describe('two attestors at once', () => {
         const [file] = await readCases(redis, keys, [{ id }]);
         if (file === undefined) throw new Error('there is no case');
         const signed = signPayload(newKey(), Buffer.from('{}'));
-        const [index] = await sequencer.place([{ file, evidence: signed, verdict: signed, output: undefined }]);
+        const { signed: ticket } = readTicket(id, file.ticket);
+        const [index] = await sequencer.place([{ file, ticket, evidence: signed, verdict: signed, output: undefined }]);
         await until(async () => (await redis.hget(keys.log, 'size')) === '1');
         await sequencer.stop();
         return index;

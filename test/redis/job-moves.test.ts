@@ -14,6 +14,7 @@ import { loadScript } from '../../src/ground/redis/script.ts';
 import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { SUBMITTER } from '../support/submitter.ts';
 import { signPayload } from '../../src/proof/receipts/dsse.ts';
+import { readTicket } from '../../src/proof/receipts/statements.ts';
 import type { Claim } from '../../src/core/execution/claims.ts';
 import { admissionTo } from '../support/admission.ts';
 import { HandWorker } from '../support/hand-worker.ts';
@@ -182,7 +183,8 @@ describe('the moves of a job', () => {
 
           /** Also where the attempt cannot be confirmed any more: then it must not be. */
           async function confirm(file: CaseFile): Promise<void> {
-            const [index] = await sequencer.place([{ file, evidence: verdict, verdict, output: undefined }]);
+            const { signed: ticket } = readTicket(file.id, file.ticket);
+            const [index] = await sequencer.place([{ file, ticket, evidence: verdict, verdict, output: undefined }]);
             if (index === undefined) return;
             await until(async () => Number(await attestor.hget(keys.log, 'size')) > index);
           }
@@ -267,7 +269,11 @@ describe('the moves of a job', () => {
     const files = await readCases(attestor, keys, [{ id: done }, { id: logged }]);
     await sequencer.stop();
     await sequencer.place(
-      files.flatMap((file) => (file === undefined ? [] : [{ file, evidence: verdict, verdict, output: undefined }])),
+      files.flatMap((file) => {
+        if (file === undefined) return [];
+        const { signed: ticket } = readTicket(file.id, file.ticket);
+        return [{ file, ticket, evidence: verdict, verdict, output: undefined }];
+      }),
     );
     expect(await worker.redis.hsetnx(keys.claims(done), 'e2', `${worker.id} token ${Date.now()}`)).toBe(1);
 

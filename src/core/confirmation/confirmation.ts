@@ -1,11 +1,11 @@
 import type { RecordContent } from '../jobs/job-record.ts';
 import type { SignedPayload } from '../../proof/receipts/dsse.ts';
-import { readTicket } from '../../proof/receipts/statements.ts';
 import type { CaseFile } from './case-file.ts';
 
 /** A verdict that confirms, with all that the record of the job says beside it. */
 export interface Confirmation {
   readonly file: CaseFile;
+  readonly ticket: SignedPayload;
   readonly evidence: SignedPayload;
   readonly verdict: SignedPayload;
   /** The output where it is small; a large one is a blob. */
@@ -13,7 +13,7 @@ export interface Confirmation {
 }
 
 /** What the record of a confirmed job says, once its entry in the log has this salt. */
-export function recordOf({ file, evidence, verdict, output }: Confirmation, salt: Buffer): RecordContent {
+export function recordOf({ file, ticket, evidence, verdict, output }: Confirmation, salt: Buffer): RecordContent {
   const { id, tenant, model, queue, keyId, createdMs, deadlineMs, maxAttempts, cancelAskedMs, hold, surface } = file;
   return {
     id,
@@ -29,7 +29,7 @@ export function recordOf({ file, evidence, verdict, output }: Confirmation, salt
     surface,
     attempts: file.attempts,
     ending: { epoch: file.epoch, code: 'confirmed', detail: 'The attestor confirmed the answer.' },
-    ticket: readTicket(id, file.ticket).signed,
+    ticket,
     evidence,
     verdict,
     output,

@@ -78,7 +78,13 @@ export class Judge {
       if (instead !== undefined) return { kind: 'rule', ruling: { ...about(file), ...instead } };
     }
     const output = await this.#keep(attempt);
-    const confirmation = { file, evidence: requireSigned(attempt), verdict: this.#sign(attempt, findings), output };
+    const confirmation = {
+      file,
+      ticket: attempt.parts.ticketSigned,
+      evidence: requireSigned(attempt),
+      verdict: this.#sign(attempt, findings),
+      output,
+    };
     return { kind: 'confirmed', confirmation };
   }
 
