@@ -2,6 +2,7 @@ import { Worker } from 'bullmq';
 import { describe, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { Rulings } from '../../src/core/confirmation/rulings.ts';
+import type { Delivery } from '../../src/ground/bull/pool-queues.ts';
 import { redisOptions } from '../../src/ground/redis/connection.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 import { parse } from '../../src/roles/api/parse.ts';
@@ -43,9 +44,10 @@ type House = ReturnType<typeof house>;
 async function serve(server: TestRedis, { admin, backlog, keys }: House, count: number): Promise<string[]> {
   const served: string[] = [];
   await new Promise<void>((resolve, reject) => {
-    const worker = new Worker<{ id: string }>(
+    const worker = new Worker<Delivery>(
       QUEUE,
-      async ({ data: { id } }) => {
+      async ({ data: { jobs } }) => {
+        const [id = ''] = jobs;
         served.push(id);
         if (served.length === count) void worker.close().then(resolve, reject);
         await admin.zrem(keys.released(QUEUE), id);
@@ -177,6 +179,85 @@ describe('release', () => {
     expect(await all.admin.zcard(all.keys.released(QUEUE))).toBe(204);
   });
 
+  describe('of short jobs', () => {
+    /** The deliveries that BullMQ holds for workers, the next one first. */
+    const deliveries = async ({ admin, keys }: House) => {
+      const base = `${keys.poolQueues('default')}:${QUEUE}:`;
+      const names = (await admin.lrange(`${base}wait`, 0, -1)).toReversed();
+      const found = await Promise.all(names.map((name) => admin.hget(base + name, 'data')));
+      return found.map((data) => (JSON.parse(data ?? '{}') as Delivery).jobs);
+    };
+    const short = async (all: House, slots: number, took: number) => {
+      await all.admin.zadd(all.keys.leases(QUEUE), ...Array.from({ length: FLOOR }, (_, n) => [9e15, `x${n}`]).flat());
+      return async () => {
+        await all.admin.del(all.keys.leases(QUEUE));
+        const pace = { slots, took, rate: 2_000, since: Date.now() + 60_000, count: 0 };
+        await all.admin.hset(all.keys.pace(QUEUE), pace);
+        await all.backlog.release([QUEUE]);
+      };
+    };
+
+    test('a job with one attempt, and one that has had one, go by themselves', async () => {
+      await using server = await TestRedis.start();
+      const all = house(server);
+      const begin = await short(all, 2, 3);
+      const ids = await all.submit('a', 64);
+      const [once = '', again = ''] = ids;
+      await all.admin.hset(all.keys.job(once), 'attempts', '1');
+      await all.admin.hset(all.keys.ruling(again), 'requeued', '1');
+      await begin();
+      const packs = await deliveries(all);
+      expect(packs.length).toBeLessThan(40);
+      for (const name of [once, `${again}-1`]) expect(packs).toContainEqual([name]);
+    });
+
+    test('go in packs of one tenant, never so large that a place stands idle', async () => {
+      await using server = await TestRedis.start();
+      const all = house(server);
+      const begin = await short(all, 8, 3);
+      const ids = [...(await all.submit('a', 100)), ...(await all.submit('b', 100))];
+      await begin();
+      const packs = await deliveries(all);
+      expect(packs.flat().toSorted()).toEqual(ids.toSorted());
+      // As many deliveries as there are places and half as many again, at the least.
+      expect(packs.length).toBeGreaterThanOrEqual(12);
+      for (const pack of packs) {
+        expect(pack.length).toBeLessThanOrEqual(16);
+        expect(new Set(pack.map((id) => all.tenantOf.get(id))).size).toBe(1);
+      }
+      // Neither tenant's first job stands behind more than one pack of the other.
+      expect(new Set(packs.slice(0, 2).map(([id = '']) => all.tenantOf.get(id))).size).toBe(2);
+    });
+
+    test.each([
+      ['places for all of them', 200, 3],
+      ['a job that takes as long as a pack may', 8, 50],
+    ])('are no packs where there are %s', async (_, slots, took) => {
+      await using server = await TestRedis.start();
+      const all = house(server);
+      const begin = await short(all, slots, took);
+      await all.submit('a', 150);
+      await begin();
+      for (const pack of await deliveries(all)) expect(pack).toHaveLength(1);
+    });
+
+    test('a pack that BullMQ has lost is delivered again, job by job, and what it has is not', async () => {
+      await using server = await TestRedis.start();
+      const all = house(server);
+      const begin = await short(all, 2, 3);
+      const ids = await all.submit('a', 64);
+      await begin();
+      const released = ids.map((id) => ({ id, afterEpoch: 0 }));
+      expect(await all.backlog.redeliver(QUEUE, released)).toBe(0);
+      const lost = (await deliveries(all)).find((pack) => pack.length > 1) ?? [];
+      const base = `${all.keys.poolQueues('default')}:${QUEUE}:`;
+      await all.admin.lrem(`${base}wait`, 0, lost[0] ?? '');
+      expect(await all.backlog.redeliver(QUEUE, released)).toBe(lost.length);
+      expect((await deliveries(all)).flat().toSorted()).toEqual(ids.toSorted());
+      expect(await all.backlog.redeliver(QUEUE, released)).toBe(0);
+    });
+  });
+
   test('deliveries that come back to workers who may not take them hold up no other job', async () => {
     await using server = await TestRedis.start();
     const all = house(server);
@@ -195,7 +276,7 @@ describe('release', () => {
     const waiting = await all.admin.zrange(all.keys.backlog(QUEUE), '0', '-1');
     await all.admin.hset(all.keys.pace(QUEUE), 'slots', 1_000);
     const taken = await Promise.all(Array.from({ length: 8 }, () => all.backlog.take([QUEUE])));
-    const ids = taken.flatMap((one) => (one.get(QUEUE) ?? []).map(({ id }) => id));
+    const ids = taken.flatMap((one) => (one.get(QUEUE) ?? []).flatMap((jobs) => jobs.map(({ id }) => id)));
     expect(ids.toSorted()).toEqual(waiting.toSorted());
   });
 

@@ -119,7 +119,7 @@ describe('a role', () => {
     const app = await openRole();
     const diary = app.get(Diary);
     const consumer = app.get(Consumer);
-    await app.get(PoolQueues).add(NAME, [{ name: 'd1', id: 'd1' }]);
+    await app.get(PoolQueues).add(NAME, [['d1']]);
     const queue = new Queue(NAME, { connection: server.client(), prefix: server.keys.poolQueues('default') });
     expect(await queue.getWaitingCount()).toBe(1);
     expect(consumer.taken).toEqual([]);

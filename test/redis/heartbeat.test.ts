@@ -51,7 +51,7 @@ async function aHeldJob(server: TestRedis, stallMs: number) {
     logLevel: 'error',
     keyFile,
     worker: worker.id,
-    parallel: 4,
+    mostHeld: 4,
   });
   heartbeat.listen({
     lost: (job) => lost.push(job),
@@ -112,7 +112,9 @@ describe('two attestors at once', () => {
         if (file === undefined) throw new Error('there is no case');
         const signed = signPayload(newKey(), Buffer.from('{}'));
         const { signed: ticket } = readTicket(id, file.ticket);
-        const [index] = await sequencer.place([{ file, ticket, evidence: signed, verdict: signed, output: undefined }]);
+        const [index] = await sequencer.place([
+          { file, ticket, evidence: signed, verdict: signed, output: undefined, tookMs: 1 },
+        ]);
         await until(async () => (await redis.hget(keys.log, 'size')) === '1');
         await sequencer.stop();
         return index;

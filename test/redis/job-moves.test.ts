@@ -184,7 +184,9 @@ describe('the moves of a job', () => {
           /** Also where the attempt cannot be confirmed any more: then it must not be. */
           async function confirm(file: CaseFile): Promise<void> {
             const { signed: ticket } = readTicket(file.id, file.ticket);
-            const [index] = await sequencer.place([{ file, ticket, evidence: verdict, verdict, output: undefined }]);
+            const [index] = await sequencer.place([
+              { file, ticket, evidence: verdict, verdict, output: undefined, tookMs: 1 },
+            ]);
             if (index === undefined) return;
             await until(async () => Number(await attestor.hget(keys.log, 'size')) > index);
           }
@@ -272,7 +274,7 @@ describe('the moves of a job', () => {
       files.flatMap((file) => {
         if (file === undefined) return [];
         const { signed: ticket } = readTicket(file.id, file.ticket);
-        return [{ file, ticket, evidence: verdict, verdict, output: undefined }];
+        return [{ file, ticket, evidence: verdict, verdict, output: undefined, tookMs: 1 }];
       }),
     );
     expect(await worker.redis.hsetnx(keys.claims(done), 'e2', `${worker.id} token ${Date.now()}`)).toBe(1);

@@ -4,6 +4,7 @@ import { Aside } from '../../src/core/confirmation/aside.ts';
 import { Decisions } from '../../src/core/confirmation/decisions.ts';
 import { RecomputeQueue } from '../../src/core/confirmation/recompute-queue.ts';
 import { Rulings } from '../../src/core/confirmation/rulings.ts';
+import { ServiceTimes } from '../../src/core/confirmation/service-times.ts';
 import { Sealer } from '../../src/core/confirmation/sealer.ts';
 import { Sweep } from '../../src/core/confirmation/sweep.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
@@ -27,7 +28,16 @@ export async function attestorHands(server: TestRedis) {
   const recomputations = new RecomputeQueue(redis, keys, []);
   const sealer = new Sealer({ redis, keys, keepJobs: 1_000_000, logger });
   const aside = new Aside(redis, keys, logger);
-  const decisions = new Decisions({ judge: room.judge, rulings, sequencer, sealer, recomputations, aside });
+  const serviceTimes = new ServiceTimes();
+  const decisions = new Decisions({
+    judge: room.judge,
+    rulings,
+    sequencer,
+    sealer,
+    recomputations,
+    aside,
+    serviceTimes,
+  });
   const queues = ['default.noop'];
   const sweep = new Sweep({ redis, keys, queues, backlog, schedules, decisions, logger, everyMs: 100 });
   return {

@@ -90,7 +90,7 @@ async function confirmationOf(server: TestRedis, signer: SigningKey, number: num
     logged: undefined,
   };
   const verdict = signPayload(signer, Buffer.from(`{"answer":"yes ${number}"}`));
-  return { file, ticket: signed, evidence: signed, verdict, output: Buffer.from(`output ${number}`) };
+  return { file, ticket: signed, evidence: signed, verdict, output: Buffer.from(`output ${number}`), tookMs: 1 };
 }
 
 /** Gives them their places; resolves to the published size that holds all of those that have one. */

@@ -8,7 +8,7 @@ import { cells, integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { deliveryName } from './delivery-name.ts';
 
-const RELEASE = loadScript(new URL('./lua/release.lua', import.meta.url), listOf(parseReleased));
+const RELEASE = loadScript(new URL('./lua/release.lua', import.meta.url), listOf(listOf(parseDelivery)));
 const UNDELIVERED = loadScript(new URL('./lua/undelivered.lua', import.meta.url), listOf(text));
 
 /** What a worker's end, a lost wake-up or a crash left unreleased waits for this at most. */
@@ -28,7 +28,7 @@ const LONGEST_LIST = 50_000;
 const LONGEST_DELAY_MS = 60_000;
 
 /** A job that was released, and the epoch after which it was queued. */
-interface Released {
+export interface Released {
   readonly id: string;
   readonly afterEpoch: number;
 }
@@ -82,10 +82,10 @@ export class Backlog {
   }
 
   /**
-   * Moves what there is room for from the backlogs of these queues to `released`, and returns it by queue. A
-   * crash before it is delivered costs seconds: what is released is compared with BullMQ.
+   * Moves what there is room for from the backlogs of these queues to `released`, and returns by queue what is
+   * to be delivered together. A crash before that costs seconds: what is released is compared with BullMQ.
    */
-  async take(queues: readonly string[]): Promise<ReadonlyMap<string, readonly Released[]>> {
+  async take(queues: readonly string[]): Promise<ReadonlyMap<string, readonly (readonly Released[])[]>> {
     const { redis, keys, queues: known } = this.#parts;
     const names = known.names.filter((name) => queues.includes(name));
     if (names.length === 0) return new Map();
@@ -95,12 +95,14 @@ export class Backlog {
   }
 
   /** Adds the deliveries of released jobs. A queue that was spoilt gets them once it is repaired. */
-  async deliver(released: ReadonlyMap<string, readonly Released[]>): Promise<void> {
-    const filled = [...released].filter(([, jobs]) => jobs.length > 0);
+  async deliver(released: ReadonlyMap<string, readonly (readonly Released[])[]>): Promise<void> {
     await Promise.all(
-      filled.map(([queue, jobs]) => {
-        const deliveries = jobs.map(({ id, afterEpoch }) => ({ name: deliveryName(id, afterEpoch), id }));
-        return this.#parts.queues.add(queue, deliveries).catch(this.#warn);
+      [...released].map(async ([queue, deliveries]) => {
+        const named = deliveries.flatMap((jobs) => {
+          const [first, ...rest] = jobs.map(nameOf);
+          return first === undefined ? [] : [[first, ...rest] as const];
+        });
+        if (named.length > 0) await this.#parts.queues.add(queue, named).catch(this.#warn);
       }),
     );
   }
@@ -112,22 +114,25 @@ export class Backlog {
   async redeliver(queue: string, jobs: readonly Released[]): Promise<number> {
     const { redis, keys, queues } = this.#parts;
     const base = `${keys.poolQueues(poolOfQueue(queue))}:${queue}:`;
-    const byName = new Map(jobs.map((job) => [deliveryName(job.id, job.afterEpoch), job]));
-    const missing = await UNDELIVERED.run(redis, [keys.open], [base, LONGEST_LIST, LONGEST_DELAY_MS, ...byName.keys()]);
+    const names = new Map(jobs.map((job) => [job.id, nameOf(job)]));
+    const args = [keys.prefix, queue, base, LONGEST_LIST, LONGEST_DELAY_MS, ...[...names].flat()];
+    const missing = (await UNDELIVERED.run(redis, [keys.open], args)).flatMap((id) => names.get(id) ?? []);
     if (missing.length === 0) return 0;
     await redis.unlink(...missing.map((name) => base + name));
     await queues.add(
       queue,
-      missing.map((name) => ({ name, id: byName.get(name)?.id ?? '' })),
+      missing.map((name) => [name]),
     );
     return missing.length;
   }
 }
 
-function parseReleased(row: unknown): Released[] {
+const nameOf = ({ id, afterEpoch }: Released): string => deliveryName(id, afterEpoch);
+
+function parseDelivery(row: unknown): Released[] {
   const values = cells(row);
-  const released: Released[] = [];
+  const jobs: Released[] = [];
   for (let at = 0; at + 1 < values.length; at += 2)
-    released.push({ id: text(values[at]), afterEpoch: integer(values[at + 1]) });
-  return released;
+    jobs.push({ id: text(values[at]), afterEpoch: integer(values[at + 1]) });
+  return jobs;
 }

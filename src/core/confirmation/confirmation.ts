@@ -10,6 +10,8 @@ export interface Confirmation {
   readonly verdict: SignedPayload;
   /** The output where it is small; a large one is a blob. */
   readonly output: Buffer | undefined;
+  /** How long the engine worked, by its worker's clock. */
+  readonly tookMs: number;
 }
 
 /** What the record of a confirmed job says, once its entry in the log has this salt. */

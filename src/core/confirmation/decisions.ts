@@ -7,6 +7,7 @@ import { RECOMPUTE_QUEUE, type RecomputeQueue } from './recompute-queue.ts';
 import type { Ruling, Rulings } from './rulings.ts';
 import type { Sealer } from './sealer.ts';
 import type { Sequencer } from './sequencer.ts';
+import type { ServiceTimes } from './service-times.ts';
 
 interface DecisionParts {
   readonly judge: Judge;
@@ -15,6 +16,7 @@ interface DecisionParts {
   readonly recomputations: RecomputeQueue;
   readonly sealer: Sealer;
   readonly aside: Aside;
+  readonly serviceTimes: ServiceTimes;
 }
 
 /** What became of cases that were judged. */
@@ -102,6 +104,7 @@ export class Decisions {
 
   async #place(confirmations: readonly Confirmation[]): Promise<void> {
     if (confirmations.length === 0) return;
+    for (const { file, tookMs } of confirmations) this.#parts.serviceTimes.note(file.queue, tookMs);
     await this.#parts.sequencer.place(confirmations);
     crashPoint('attestor.after-sequence');
   }

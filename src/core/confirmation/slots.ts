@@ -6,6 +6,7 @@ import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
 import { Announcements, type Announcement } from '../catalog/announcement.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
+import type { ServiceTimes } from './service-times.ts';
 
 const LOOK_EVERY_MS = 1_000;
 /** More than all workers of one queue have. */
@@ -16,11 +17,12 @@ interface SlotsParts {
   readonly keys: RedisKeys;
   readonly catalog: Catalog;
   readonly enrolled: EnrolledWorkers;
+  readonly serviceTimes: ServiceTimes;
   readonly logger: Logger;
 }
 
 /**
- * How many jobs the workers that are there can run at once, by queue, for whoever releases. Only enrolled
+ * How many jobs the workers that are there can run at once, and what a job takes, by queue, for whoever releases. Only enrolled
  * workers count, and only for their pools; any attestor may write it.
  */
 export class Slots {
@@ -44,7 +46,7 @@ export class Slots {
   }
 
   async #look(): Promise<number> {
-    const { redis, keys, catalog, enrolled } = this.#parts;
+    const { redis, keys, catalog, enrolled, serviceTimes } = this.#parts;
     const now = Date.now();
     for (const pool of catalog.pools()) {
       const present = (await this.#announcements.present({ role: 'worker', pool })).filter(
@@ -54,7 +56,12 @@ export class Slots {
       const writes = redis.pipeline();
       for (const { name, sha256 } of catalog.all().filter((model) => model.pool === pool)) {
         const slots = present.reduce((sum, worker) => sum + slotsFor(worker, name, sha256), 0);
-        writes.hset(keys.pace(queueName(pool, name)), 'slots', Math.min(slots, MOST_SLOTS));
+        const queue = queueName(pool, name);
+        const took = serviceTimes.of(queue);
+        writes.hset(keys.pace(queue), {
+          slots: Math.min(slots, MOST_SLOTS),
+          ...(took === undefined ? {} : { took: took.toFixed(1) }),
+        });
       }
       await writes.exec();
     }

@@ -18,8 +18,8 @@ export interface HeartbeatOptions {
   /** File of the key that announcements are signed with. */
   readonly keyFile: string;
   readonly worker: string;
-  /** Most jobs that run at once. */
-  readonly parallel: number;
+  /** Most jobs that are claimed at once. */
+  readonly mostHeld: number;
 }
 
 export interface HeartbeatListener {
@@ -43,7 +43,7 @@ export class Heartbeat {
   /** Begins at once; `listen` before the first lease is held. */
   constructor(options: HeartbeatOptions) {
     this.#worker = options.worker;
-    this.#leases = LeaseTable.withRoomFor(options.parallel);
+    this.#leases = LeaseTable.withRoomFor(options.mostHeld);
     this.#thread = new Thread(threadFile(), {
       workerData: { ...options, access: { ...options.access }, ticks: this.#ticks.buffer, leases: this.#leases.buffer },
       env: {},

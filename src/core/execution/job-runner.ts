@@ -26,6 +26,7 @@ import {
 } from '../../proof/receipts/statements.ts';
 import { ChunkStream } from './chunk-stream.ts';
 import type { Claim, Claims, CommitReply } from './claims.ts';
+import type { EnginePlace } from './engine-place.ts';
 import type { Heartbeat } from './heartbeat.ts';
 
 /** Published after each attempt to commit, as `{ id, epoch, reply }`, where tests or metrics subscribe. */
@@ -56,12 +57,22 @@ export interface RunnerParts {
 export type Outcome = { readonly kind: 'consumed' } | { readonly kind: 'later'; readonly afterMs: number };
 
 const CONSUMED: Outcome = { kind: 'consumed' };
+/** What is claimed for one place at once takes no longer, so that a worker that dies costs few attempts. */
+const AHEAD_MS = 5;
+export const MOST_AHEAD = 16;
 
 /** A claim with its ticket, and the digest of the ticket's payload. */
 interface Attempt {
   readonly claim: Claim;
   readonly ticket: Ticket;
   readonly sha256: string;
+}
+
+/** What an engine generated, and when. */
+interface Answer {
+  readonly result: EngineResult;
+  readonly startedAt: Date;
+  readonly finishedAt: Date;
 }
 
 /**
@@ -85,6 +96,8 @@ interface StoredResult {
 export class JobRunner {
   readonly #running = new Map<string, { claim: Claim; controller: AbortController }>();
   readonly #parts: RunnerParts;
+  /** What a run of each model takes (ms), as a mean that forgets. */
+  readonly #took = new Map<string, number>();
   readonly #worker: { id: string; publicKey: string };
 
   constructor(parts: RunnerParts) {
@@ -110,10 +123,10 @@ export class JobRunner {
   }
 
   /**
-   * Runs one delivery to its end. Any number of calls at once; what fails in the engine is released and not
-   * thrown.
+   * Runs one job to its end, its engine in this place. Any number of calls at once; what fails in the engine
+   * is released and not thrown.
    */
-  async run(id: string, engine: Engine): Promise<Outcome> {
+  async run(id: string, engine: Engine, place: EnginePlace): Promise<Outcome> {
     crashPoint('worker.before-claim');
     const reply = await this.#parts.claims.claim(id, freshRandom(8).toString('hex'));
     if (reply.kind === 'useless') return CONSUMED;
@@ -125,7 +138,7 @@ export class JobRunner {
     this.#running.set(id, { claim, controller });
     this.#parts.heartbeat.hold(claim);
     try {
-      this.#report(claim, await this.#answer(claim, engine, controller));
+      this.#report(claim, await this.#answer(claim, engine, place, controller));
       return CONSUMED;
     } finally {
       this.#running.delete(id);
@@ -134,8 +147,12 @@ export class JobRunner {
   }
 
   /** Commits the evidence of an answer, or the release that says why there is none. */
-  async #answer(claim: Claim, engine: Engine, controller: AbortController): Promise<CommitReply | 'lost'> {
-    const startedAt = new Date();
+  async #answer(
+    claim: Claim,
+    engine: Engine,
+    place: EnginePlace,
+    controller: AbortController,
+  ): Promise<CommitReply | 'lost'> {
     const { signal } = controller;
     const { ticket, signed: signedTicket } = readTicket(claim.id, claim.ticket);
     const attempt = { claim, ticket, sha256: sha256Hex(signedTicket.payload) };
@@ -145,10 +162,10 @@ export class JobRunner {
     );
     try {
       const input = await this.#input(attempt);
-      const result = await this.#generate(attempt, engine, input, signal);
+      const answer = await place.take(() => this.#timed(attempt, engine, input, signal));
       crashPoint('worker.after-run');
-      const stored = await this.#store(attempt.ticket, result);
-      const evidence = this.#evidence(attempt, engine, result, stored, startedAt);
+      const stored = await this.#store(attempt.ticket, answer.result);
+      const evidence = this.#evidence(attempt, engine, answer, stored);
       const signed = signPayload(this.#parts.key, statementBytes(evidence));
       const reply = await this.#parts.claims.commitEvidence(claim, signed, stored.inlineOutput, stored.inlineTokens);
       crashPoint('worker.after-commit');
@@ -199,6 +216,23 @@ export class JobRunner {
     return this.#parts.claims.release(claim, signPayload(this.#parts.key, release));
   }
 
+  /** How many jobs of a model may be claimed for one place: those whose turn comes in a moment. */
+  claimAhead(model: string): number {
+    const ms = this.#took.get(model);
+    return ms === undefined ? 1 : Math.max(1, Math.min(MOST_AHEAD, Math.floor(AHEAD_MS / Math.max(ms, 0.1))));
+  }
+
+  async #timed(attempt: Attempt, engine: Engine, input: unknown, signal: AbortSignal): Promise<Answer> {
+    signal.throwIfAborted();
+    const startedAt = new Date();
+    const began = performance.now();
+    const result = await this.#generate(attempt, engine, input, signal);
+    const ms = performance.now() - began;
+    const mean = this.#took.get(engine.model.name) ?? ms;
+    this.#took.set(engine.model.name, mean + (ms - mean) / 16);
+    return { result, startedAt, finishedAt: new Date() };
+  }
+
   async #generate(
     { claim, ticket }: Attempt,
     engine: Engine,
@@ -236,9 +270,8 @@ export class JobRunner {
   #evidence(
     { claim, ticket, sha256 }: Attempt,
     engine: Engine,
-    result: EngineResult,
+    { result, startedAt, finishedAt }: Answer,
     { outputSha256, outputBytes, tokensSha256 }: StoredResult,
-    startedAt: Date,
   ): Evidence {
     return {
       _type: STATEMENT_TYPE,
@@ -256,7 +289,7 @@ export class JobRunner {
         finishReason: result.finishReason,
         ...(tokensSha256 === undefined ? {} : { tokens: { sha256: tokensSha256 } }),
         startedAt: startedAt.toISOString(),
-        finishedAt: new Date().toISOString(),
+        finishedAt: finishedAt.toISOString(),
       },
     };
   }

@@ -32,7 +32,7 @@ export class LeaseTable {
     this.#free = Array.from({ length: this.#rows }, (_, row) => row);
   }
 
-  /** For the main thread: room for as many leases as jobs can run at once. */
+  /** For the main thread: room for as many leases as jobs can be claimed at once. */
   static withRoomFor(leases: number): LeaseTable {
     return new LeaseTable(new SharedArrayBuffer(leases * ROW));
   }
@@ -45,7 +45,7 @@ export class LeaseTable {
   /** Adds a lease. Throws where the table is full. */
   hold({ id, lease }: HeldLease): void {
     const row = this.#free.pop();
-    if (row === undefined) throw new Error(`More than ${this.#rows} jobs run at once.`);
+    if (row === undefined) throw new Error(`More than ${this.#rows} jobs are claimed at once.`);
     this.#rowOf.set(`${id} ${lease}`, row);
     this.#write(row, `${id} ${lease}`);
   }

@@ -1,32 +1,46 @@
 import { OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
 import { DelayedError, type Job } from 'bullmq';
 import { CONSUMER_OPTIONS } from '../../ground/bull/consumer.ts';
-import type { QueuedJob } from '../../ground/bull/pool-queues.ts';
+import type { Delivery, PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { queueName } from '../../ground/redis/keys.ts';
 import type { EngineModel } from '../engines/engine-kind.ts';
 import type { LoadedEngines } from '../engines/loaded-engines.ts';
-import { isJobId } from '../jobs/job-id.ts';
+import { deliveredJob } from '../backlog/delivery-name.ts';
+import type { EnginePlace } from './engine-place.ts';
 import type { JobRunner, Outcome } from './job-runner.ts';
+import { runPack } from './pack.ts';
 
+/** No honest delivery has more jobs. */
+const MOST_JOBS = 16;
+/** What is taken while the model's server is away is given back unclaimed: no attempt is used up. */
 const GIVEN_BACK: Outcome = { kind: 'later', afterMs: 1_000 };
 
-/** Takes deliveries of one model from BullMQ and hands them to the runner. */
+/** What every consumer of a worker uses. */
+export interface ConsumerParts {
+  readonly runner: JobRunner;
+  readonly engines: LoadedEngines;
+  /** Where the rest of a pack is given back. */
+  readonly queues: PoolQueues;
+  readonly logger: Logger;
+}
+
+/** Takes deliveries of one model from BullMQ and hands their jobs to the runner. */
 export class PoolConsumer extends WorkerHost {
   /** The model whose deliveries it takes. */
   readonly model: string;
-  readonly #runner: JobRunner;
-  readonly #engines: LoadedEngines;
+  readonly #queue: string;
+  readonly #parts: ConsumerParts;
   readonly #warn: (error: unknown) => void;
 
-  constructor(model: string, runner: JobRunner, engines: LoadedEngines, logger: Logger) {
+  constructor(model: string, queue: string, parts: ConsumerParts) {
     super();
     this.model = model;
-    this.#runner = runner;
-    this.#engines = engines;
+    this.#queue = queue;
+    this.#parts = parts;
     this.#warn = rateLimited(5_000, (error, suppressed) =>
-      logger.warn({ suppressed }, `queue: ${messageOf(error).slice(0, 300)}`),
+      parts.logger.warn({ suppressed }, `queue: ${messageOf(error).slice(0, 300)}`),
     );
   }
 
@@ -34,16 +48,11 @@ export class PoolConsumer extends WorkerHost {
    * A consumer of the queue of this model. Nest reads a queue's name and its options off a class, and both
    * come from the catalog: each queue gets a class of its own.
    */
-  static of(
-    { pool, name }: EngineModel,
-    concurrency: number,
-    runner: JobRunner,
-    engines: LoadedEngines,
-    logger: Logger,
-  ): PoolConsumer {
+  static of({ pool, name }: EngineModel, concurrency: number, parts: ConsumerParts): PoolConsumer {
     class ConsumerOfQueue extends PoolConsumer {}
+    const queue = queueName(pool, name);
     Processor(
-      { name: queueName(pool, name) },
+      { name: queue },
       {
         ...CONSUMER_OPTIONS,
         concurrency,
@@ -51,31 +60,55 @@ export class PoolConsumer extends WorkerHost {
         maxStalledCount: 1_000_000,
       },
     )(ConsumerOfQueue);
-    return new ConsumerOfQueue(name, runner, engines, logger);
+    return new ConsumerOfQueue(name, queue, parts);
   }
 
-  async process(job: Job<QueuedJob>, token: string | undefined): Promise<null> {
-    const id = deliveredId(job);
-    if (id === undefined) return null;
-    const engine = await this.#engines.ready(this.model);
-    // What is taken while the server is away is given back unclaimed: no attempt is used up.
-    const outcome: Outcome = engine === undefined ? GIVEN_BACK : await this.#runner.run(id, engine);
-    if (outcome.kind === 'later') {
-      await job.moveToDelayed(Date.now() + outcome.afterMs, token);
-      throw new DelayedError();
-    }
-    return null;
+  async process(job: Job<Delivery>, token: string | undefined): Promise<null> {
+    const jobs = deliveredJobs(job);
+    const { names, afterMs } = await runPack([...jobs.keys()], {
+      run: (name, place) => this.#run(jobs.get(name) ?? '', place),
+      claimAhead: () => this.#parts.runner.claimAhead(this.model),
+      giveBack: (rest) =>
+        this.#parts.queues.add(
+          this.#queue,
+          rest.map((name) => [name]),
+        ),
+      mayBegin: () => !this.worker.isPaused(),
+    });
+    if (names.length === 0) return null;
+    if (names.length < jobs.size) await job.updateData({ jobs: names });
+    await job.moveToDelayed(Date.now() + afterMs, token);
+    throw new DelayedError();
+  }
+
+  async #run(id: string, place: EnginePlace): Promise<Outcome> {
+    const engine = await this.#parts.engines.ready(this.model);
+    return engine === undefined ? GIVEN_BACK : this.#parts.runner.run(id, engine, place);
   }
 
   @OnWorkerEvent('error')
   warn(error: Error): void {
     this.#warn(error);
   }
+
+  /** What fails outside an engine, such as a claim without Redis, is delivered again by the attestor. */
+  @OnWorkerEvent('failed')
+  failed(_job: Job | undefined, error: Error): void {
+    this.#warn(error);
+  }
 }
 
-/** A pool's queue can be written by any worker of the pool: its entries are hostile input. */
-function deliveredId(job: Job<QueuedJob>): string | undefined {
+/**
+ * The ids of the jobs of a delivery by the names of their own deliveries. A pool's queue can be written by any
+ * worker of the pool: its entries are hostile input.
+ */
+function deliveredJobs(job: Job<Delivery>): Map<string, string> {
   const data: unknown = job.data;
-  if (typeof data !== 'object' || data === null || !('id' in data) || typeof data.id !== 'string') return undefined;
-  return isJobId(data.id) ? data.id : undefined;
+  if (typeof data !== 'object' || data === null || !('jobs' in data) || !Array.isArray(data.jobs)) return new Map();
+  return new Map(
+    data.jobs.slice(0, MOST_JOBS).flatMap((name: unknown) => {
+      const id = deliveredJob(name);
+      return id === undefined ? [] : [[String(name), id] as const];
+    }),
+  );
 }

@@ -1,8 +1,11 @@
 import type { Queue } from 'bullmq';
 
-/** What a pool's queue carries: ids only. It delivers, the documents decide. */
-export interface QueuedJob {
-  readonly id: string;
+/**
+ * What a pool's queue carries: the names of the deliveries of jobs, of one or of a pack. It delivers, the
+ * documents decide.
+ */
+export interface Delivery {
+  readonly jobs: readonly string[];
 }
 
 /**
@@ -22,12 +25,12 @@ export class PoolQueues {
     return [...this.#queues.keys()];
   }
 
-  /** Adds deliveries to a queue; a name that stands there already is not added again. */
-  async add(queue: string, deliveries: readonly { readonly name: string; readonly id: string }[]): Promise<void> {
+  /** Adds deliveries, each under the name of its first job; a name that stands there is not added again. */
+  async add(queue: string, deliveries: readonly (readonly [first: string, ...rest: string[]])[]): Promise<void> {
     await this.#queues
       .get(queue)
       ?.addBulk(
-        deliveries.map(({ name, id }) => ({ name: 'run', data: { id } satisfies QueuedJob, opts: { jobId: name } })),
+        deliveries.map((jobs) => ({ name: 'run', data: { jobs } satisfies Delivery, opts: { jobId: jobs[0] } })),
       );
   }
 }

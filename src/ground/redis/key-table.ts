@@ -209,6 +209,16 @@ export const KEY_TABLE = {
     holds: 'jobs that were given to BullMQ and not claimed yet, by the time (ms) at which that is looked at',
     bound: 'slots of the workers and a margin; see release.lua',
   },
+  packs: {
+    place: 'home',
+    name: 'packs',
+    parts: ['queue'],
+    type: 'hash',
+    api: 'write',
+    attestor: 'write',
+    holds: 'of released jobs that are not the first of their delivery, the name of the delivery',
+    bound: 'jobs in `released`',
+  },
   leases: {
     place: 'home',
     name: 'leases',
@@ -245,7 +255,8 @@ export const KEY_TABLE = {
     type: 'hash',
     api: 'write',
     attestor: 'write',
-    holds: '`slots` of the workers, `rate` of releases a second, the largest start tag that was released',
+    holds:
+      '`slots` of the workers, what a job `took` (ms), `rate` of releases a second, the largest start tag released',
     bound: 'queues',
   },
   cancels: {

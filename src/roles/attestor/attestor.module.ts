@@ -21,6 +21,7 @@ import { recoverLog } from '../../core/confirmation/log-recovery.ts';
 import { Retention } from '../../core/confirmation/retention.ts';
 import { Sealer } from '../../core/confirmation/sealer.ts';
 import { Sequencer } from '../../core/confirmation/sequencer.ts';
+import { ServiceTimes } from '../../core/confirmation/service-times.ts';
 import { Slots } from '../../core/confirmation/slots.ts';
 import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
@@ -250,6 +251,7 @@ function backlogProviders(logger: Logger): Provider[] {
 function decisionProviders(logger: Logger): Provider[] {
   return [
     Rulings,
+    ServiceTimes,
     {
       provide: Aside,
       useFactory: (redis: Redis, keys: RedisKeys) => new Aside(redis, keys, logger),
@@ -264,8 +266,9 @@ function decisionProviders(logger: Logger): Provider[] {
         sealer: Sealer,
         recomputations: RecomputeQueue,
         aside: Aside,
-      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, aside }),
-      inject: [Judge, Rulings, Sequencer, Sealer, RecomputeQueue, Aside],
+        serviceTimes: ServiceTimes,
+      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, aside, serviceTimes }),
+      inject: [Judge, Rulings, Sequencer, Sealer, RecomputeQueue, Aside, ServiceTimes],
     },
   ];
 }
@@ -361,9 +364,9 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
     },
     {
       provide: Slots,
-      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers) =>
-        new Slots({ redis, keys, catalog: files.catalog, enrolled, logger }),
-      inject: [Redis, RedisKeys, EnrolledWorkers],
+      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers, serviceTimes: ServiceTimes) =>
+        new Slots({ redis, keys, catalog: files.catalog, enrolled, serviceTimes, logger }),
+      inject: [Redis, RedisKeys, EnrolledWorkers, ServiceTimes],
     },
     {
       provide: Sweep,

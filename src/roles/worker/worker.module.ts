@@ -6,16 +6,18 @@ import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { Claims } from '../../core/execution/claims.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { Heartbeat } from '../../core/execution/heartbeat.ts';
-import { JobRunner } from '../../core/execution/job-runner.ts';
+import { JobRunner, MOST_AHEAD } from '../../core/execution/job-runner.ts';
 import { PoolConsumer } from '../../core/execution/pool-consumer.processor.ts';
 import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { PoolQueues } from '../../ground/bull/pool-queues.ts';
+import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
 import { SigningKey, workerIdOf } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { userName } from '../../ground/redis/acl.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
-import { RedisKeys } from '../../ground/redis/keys.ts';
+import { RedisKeys, queueName } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import { servedModels } from './served-models.ts';
 import type { WorkerConfig } from './worker-config.ts';
@@ -40,8 +42,14 @@ export class WorkerModule {
           // Nothing is taken before the heartbeat keeps what was taken.
           extraOptions: { manualRegistration: true },
         }),
-        // A worker adds to no queue; this brings what makes the consumers.
-        BullModule.registerQueue(),
+        // A worker adds only what it gives back.
+        QueuesModule.with({
+          as: PoolQueues,
+          make: (queues) => new PoolQueues(queues),
+          names: models.map(({ pool, name }) => queueName(pool, name)),
+          prefix: (keys) => keys.poolQueues(config.COUNTERSIGN_POOL),
+          connection: 'commands',
+        }),
       ],
       providers: [
         { provide: SigningKey, useValue: key },
@@ -101,7 +109,7 @@ function runnerProviders(
           logLevel: config.COUNTERSIGN_LOG_LEVEL,
           keyFile: config.COUNTERSIGN_WORKER_KEY_FILE,
           worker,
-          parallel: models.reduce((sum, model) => sum + concurrencyOf(config, model), 0),
+          mostHeld: models.reduce((sum, model) => sum + MOST_AHEAD * concurrencyOf(config, model), 0),
         }),
       inject: [LoadedEngines],
     },
@@ -141,9 +149,9 @@ function runnerProviders(
 function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[], logger: Logger): Provider[] {
   const consumers = models.map((model) => ({
     provide: Symbol(`PoolConsumer of ${model.name}`),
-    useFactory: (runner: JobRunner, engines: LoadedEngines) =>
-      PoolConsumer.of(model, concurrencyOf(config, model), runner, engines, logger),
-    inject: [JobRunner, LoadedEngines],
+    useFactory: (runner: JobRunner, engines: LoadedEngines, queues: PoolQueues) =>
+      PoolConsumer.of(model, concurrencyOf(config, model), { runner, engines, queues, logger }),
+    inject: [JobRunner, LoadedEngines, PoolQueues],
   }));
   return [
     ...consumers,

@@ -3,21 +3,29 @@
   and not for each job.
 
     leave(set, id)                 the job leaves this set
+    leaveReleased(queue, id)       the job is no longer released
     leaveAll(queue, tenant, id)    a job that has ended leaves every set of open jobs
     flushLeft()                    to be called at the end
 ]]
-local left = {}
+local left, unpacked = {}, {}
 
-local function leave(set, id)
-  local members = left[set] or {}
+local function gather(all, key, id)
+  local members = all[key] or {}
   members[#members + 1] = id
-  left[set] = members
+  all[key] = members
+end
+
+local function leave(set, id) gather(left, set, id) end
+
+local function leaveReleased(queue, id)
+  leave(keys.released(queue), id)
+  gather(unpacked, keys.packs(queue), id)
 end
 
 local function leaveAll(queue, tenant, id)
   leave(keys.open, id)
   leave(keys.backlog(queue), id)
-  leave(keys.released(queue), id)
+  leaveReleased(queue, id)
   leave(keys.leases(queue), id)
   leave(keys.confirmations, id)
   leave(keys.running(tenant), id)
@@ -25,4 +33,5 @@ end
 
 local function flushLeft()
   for set, members in pairs(left) do redis.call('ZREM', set, unpack(members)) end
+  for packs, members in pairs(unpacked) do redis.call('HDEL', packs, unpack(members)) end
 end

@@ -46,7 +46,7 @@ local function place(id, guess)
   end
   if not commit and not closed then
     leave(keys.backlog(queue), id)
-    leave(keys.released(queue), id)
+    leaveReleased(queue, id)
     leave(keys.confirmations, id)
     redis.call('ZADD', keys.leases(queue), leaseEnd(id), id)
     redis.call('ZADD', keys.running(tenant), job[3], id)
@@ -57,7 +57,7 @@ local function place(id, guess)
   leave(keys.running(tenant), id)
   if not closed then
     leave(keys.backlog(queue), id)
-    leave(keys.released(queue), id)
+    leaveReleased(queue, id)
     redis.call('ZADD', keys.confirmations, 'NX', now + overdue, id)
     return
   end

@@ -5,7 +5,12 @@
   The margin is as many jobs again as there are slots, or what is released in a moment (`ahead`), if that is
   more. The cost is that of the jobs that are moved, whatever waits.
 
-  The caller then adds the deliveries. If it dies before, `released` knows them.
+  Short jobs go as packs: one delivery with several jobs of one flow, which one place runs one after the other.
+  By what such jobs took, a pack holds what takes `momentMs`, which no place is worth, and where there are more
+  jobs than free places, `packMs`. Its name is that of its first job's delivery, and is kept for the others. A
+  job that has one attempt, or has had one, goes by itself: others cost it none.
+
+  The caller then adds the deliveries. If it dies before, `released` knows the jobs.
 
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  key prefix
@@ -13,7 +18,7 @@
     ARGV[4]  most jobs to move in one queue
     ARGV[5]  ms after which a released job is looked for in BullMQ
     ARGV[6+] queues
-  Returns per queue a list: id, epoch after which it was queued (0 at first), id, epoch, …
+  Returns per queue a list of deliveries, each: id, epoch after which it was queued (0 at first), id, epoch, …
 ]]
 local floor, ahead = tonumber(ARGV[2]), tonumber(ARGV[3])
 local most, lookAfter = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -23,6 +28,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- this hold up no other; workers could write any number here.
 local mostAway = 1000
 local measured = 250
+local momentMs, packMs, mostInPack = 5, 50, 16
 
 -- How many jobs a second are released, by what was moved since the last measurement.
 local function rateOf(pace, known, moved)
@@ -46,29 +52,68 @@ local function roomIn(queue, first, known)
   return wanted - waiting + math.min(away, waiting, mostAway) - redis.call('ZCARD', keys.leases(queue))
 end
 
+-- The most jobs of a delivery, where so many jobs are released at once.
+local function packSize(queue, first, known, jobs)
+  local slots, took = tonumber(known[1] or 0), tonumber(known[5])
+  if slots == 0 or not took then return 1 end
+  local each = math.max(took, 0.3)
+  local always = math.min(mostInPack, math.floor(momentMs / each))
+  local byTime = math.min(mostInPack, math.floor(packMs / each))
+  if byTime < 2 then return 1 end
+  local delivered = redis.pcall('LLEN', keys.poolQueues(first) .. ':' .. queue .. ':wait')
+  if type(delivered) ~= 'number' then delivered = 0 end
+  -- Half as many again as there are slots: whatever ends finds the next delivery waiting.
+  local places = math.ceil(1.5 * slots) - redis.call('ZCARD', keys.leases(queue)) - delivered
+  return math.max(1, always, math.min(byTime, math.ceil(jobs / math.max(1, places))))
+end
+
+-- Puts jobs into deliveries of at most `size` jobs of one flow each, in the order of their first ones.
+local function packed(queue, ids, size)
+  local deliveries, open, names = {}, {}, {}
+  for _, id in ipairs(ids) do
+    local epoch = tonumber(redis.call('HGET', keys.ruling(id), 'requeued') or 0)
+    local flow = id
+    if size > 1 and epoch == 0 then
+      local job = redis.call('HMGET', keys.job(id), 'flow', 'tenant', 'attempts')
+      if job[3] ~= '1' then flow = job[1] or job[2] or id end
+    end
+    local pack = open[flow]
+    if pack and #pack < 2 * size then
+      names[#names + 1] = id
+      names[#names + 1] = pack[2] == 0 and pack[1] or pack[1] .. '-' .. pack[2]
+    else
+      pack = {}
+      open[flow] = pack
+      deliveries[#deliveries + 1] = pack
+    end
+    pack[#pack + 1] = id
+    pack[#pack + 1] = epoch
+  end
+  if #names > 0 then redis.call('HSET', keys.packs(queue), unpack(names)) end
+  return deliveries
+end
+
 local function release(queue)
   local backlog, pace = keys.backlog(queue), keys.pace(queue)
   local first = redis.call('ZRANGE', backlog, 0, 0)[1]
   if not first then return {} end
-  local known = redis.call('HMGET', pace, 'slots', 'rate', 'since', 'count')
+  local known = redis.call('HMGET', pace, 'slots', 'rate', 'since', 'count', 'took')
   local room = math.min(roomIn(queue, first, known), most)
-  local rows, ids, entries = {}, {}, {}
+  local deliveries, ids, entries = {}, {}, {}
   if room > 0 then
     local next = redis.call('ZRANGE', backlog, 0, room - 1, 'WITHSCORES')
     for at = 1, #next, 2 do
-      local id = next[at]
-      ids[#ids + 1] = id
+      ids[#ids + 1] = next[at]
       entries[#entries + 1] = now + lookAfter
-      entries[#entries + 1] = id
-      rows[#rows + 1] = id
-      rows[#rows + 1] = tonumber(redis.call('HGET', keys.ruling(id), 'requeued') or 0)
+      entries[#entries + 1] = next[at]
     end
+    deliveries = packed(queue, ids, packSize(queue, first, known, #ids))
     redis.call('ZREM', backlog, unpack(ids))
     redis.call('ZADD', keys.released(queue), unpack(entries))
     redis.call('HSET', pace, 'present', next[#next])
   end
   rateOf(pace, known, #ids)
-  return rows
+  return deliveries
 end
 
 local replies = {}

@@ -1,13 +1,15 @@
 --[[
-  Which deliveries BullMQ does not have. Workers of the pool write its keys: what is of another type holds
-  nothing, and no list is searched further than any honest one is long.
+  Which of the released jobs BullMQ does not have: neither a delivery of their own nor the pack that they were
+  released in. Workers of the pool write its keys: what is of another type holds nothing, and no list is
+  searched further than any honest one is long.
 
     KEYS[1]  open jobs, for routing in a cluster
-    ARGV[1]  what stands before the parts of the queue   ARGV[2]  longest honest list
-    ARGV[3]  longest honest delay, ms                    ARGV[4+] names of deliveries
-  Returns the names that are missing.
+    ARGV[1]  key prefix   ARGV[2]  queue   ARGV[3]  what stands before the parts of the queue
+    ARGV[4]  longest honest list           ARGV[5]  longest honest delay, ms
+    ARGV[6+] per job: id, name of its own delivery
+  Returns the ids of those that are missing.
 ]]
-local base, longest, farthest = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local packs, base, longest, farthest = keys.packs(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local now = redis.call('TIME')[1] * 1000
 local function stands(name)
   if redis.pcall('EXISTS', base .. name) ~= 1 then return false end
@@ -20,7 +22,8 @@ local function stands(name)
   return type(score) == 'string' and tonumber(score) / 4096 <= now + farthest
 end
 local missing = {}
-for at = 4, #ARGV do
-  if not stands(ARGV[at]) then missing[#missing + 1] = ARGV[at] end
+for at = 6, #ARGV, 2 do
+  local pack = redis.call('HGET', packs, ARGV[at])
+  if not stands(ARGV[at + 1]) and not (pack and stands(pack)) then missing[#missing + 1] = ARGV[at] end
 end
 return missing

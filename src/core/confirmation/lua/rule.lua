@@ -57,7 +57,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
       local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel')
       redis.call('ZADD', KEYS[1], ticket[2] and now or ticket[1], id)
       redis.call('HSET', ruling, 'requeued', epoch)
-      leave(keys.released(queue), id)
+      leaveReleased(queue, id)
       leave(keys.leases(queue), id)
       leave(keys.confirmations, id)
       leave(keys.running(tenant), id)
