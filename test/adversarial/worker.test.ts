@@ -273,18 +273,32 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     // No single value that Redis takes from a client can be larger than this.
     await expect(redis.hsetnx(keys.evidence(STRANGE), 'x', Buffer.alloc(100_000_000))).rejects.toThrow();
     for (const fields of [
-      ['k', 'e'],
-      ['id', 'x'.repeat(10_000), 'field', 'NaN'],
-      ['k', 'e', 'id', STRANGE, 'field', 'x'.repeat(20_000_000)],
-      ['k', 'z', 'id', STRANGE, 'field', '../..'],
-      ['k', 'e', 'id', STRANGE, 'field', `0:${'0'.repeat(32)}`],
-      ['k', 'e', 'id', STRANGE, 'field', `9999:${'0'.repeat(32)}`],
+      ['jobs', ''],
+      ['jobs', `e:${'x'.repeat(10_000)}:NaN`],
+      ['jobs', `e:${STRANGE}:${'x'.repeat(20_000_000)}`],
+      ['jobs', `z:${STRANGE}:../..`],
+      ['jobs', ['0', '1', '9999'].map((epoch) => `e:${STRANGE}:${epoch}:${'0'.repeat(32)}`).join(' ')],
+      ['jobs', `c:${STRANGE} r:${STRANGE}:1 c:${STRANGE}:1 x:${STRANGE} `.repeat(30)],
       ['constructor', '1', '__proto__', '2'],
     ])
       await pipeline.hand(1).redis.xadd(keys.attest('default'), '*', ...fields);
     const honest = await client.submit(completion('honest'));
     await colleague.commit(await colleague.claim(honest.id));
     expect((await client.ended(honest.id)).state).toBe('done');
+  });
+
+  test('cannot cancel what waits: wishes to cancel are not told by workers, nor by other pools', async () => {
+    const { keys, redis } = hostile;
+    const waiting = await client.submit(completion('waits'));
+    for (const word of [`x:${waiting.id}`, `r:${waiting.id}:1:${'0'.repeat(32)}`, `c:${waiting.id}:1`])
+      await redis.xadd(keys.attest('default'), '*', 'jobs', word);
+    // What stands behind it in the stream is heard, so that this was as well.
+    const next = await client.submit(completion('next'));
+    await colleague.commit(await colleague.claim(next.id));
+    expect((await client.ended(next.id)).state).toBe('done');
+    expect((await client.job(waiting.id)).state).toBe('queued');
+    await colleague.commit(await colleague.claim(waiting.id));
+    expect((await client.ended(waiting.id)).state).toBe('done');
   });
 
   test('loses no job by deleting what the queue holds: the sweep delivers again', async () => {

@@ -248,8 +248,10 @@ describe('the moves of a job', () => {
         worker.claims.commitEvidence(first.claim, signed, output),
       ]),
     ).toEqual(['ok', 'ok']);
-    const entries = (await server.client().xrange(keys.attest('default'), '-', '+')).map(([, [, kind]]) => kind);
-    expect(entries.filter((kind) => kind === 'e')).toHaveLength(1);
+    const told = (await server.client().xrange(keys.attest('default'), '-', '+')).flatMap(([, [, jobs = '']]) =>
+      jobs.split(' '),
+    );
+    expect(told.filter((word) => word.startsWith(`e:${id}:`))).toHaveLength(1);
     expect((await reader.read(id))?.attempts).toHaveLength(1);
     expect(workerIdOf(worker.signingKey.public)).toBe(worker.id);
   });

@@ -117,6 +117,6 @@ export class HandWorker {
     await this.redis.hsetnx(this.keys.evidence(claim.id), `${field}:o`, output);
     await this.redis.hsetnx(this.keys.evidence(claim.id), field, stored);
     await this.redis.hsetnx(this.keys.claims(claim.id), `c${claim.epoch}`, `${field} ${Date.now()}`);
-    await this.redis.xadd(this.keys.attest(this.pool), '*', 'k', 'e', 'id', claim.id, 'field', field);
+    await this.redis.xadd(this.keys.attest(this.pool), '*', 'jobs', `e:${claim.id}:${field}`);
   }
 }

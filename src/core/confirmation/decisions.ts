@@ -25,6 +25,8 @@ export interface Outcome {
   readonly ignored: readonly CaseFile[];
   /** Cases that wait for the slower methods, or were put aside; they come again by themselves. */
   readonly pending: readonly CaseFile[];
+  /** The jobs that were confirmed. */
+  readonly confirmed: ReadonlySet<string>;
 }
 
 /**
@@ -80,6 +82,7 @@ export class Decisions {
     await this.decide(judged.flatMap(({ judgement }) => (isDecided(judgement) ? [judgement] : [])));
     return {
       ignored: judged.flatMap(({ file, judgement }) => (judgement.kind === 'ignored' ? [file] : [])),
+      confirmed: new Set(judged.flatMap(({ file, judgement }) => (judgement.kind === 'confirmed' ? [file.id] : []))),
       pending: judgements.flatMap((one) => ('error' in one || one.judgement.kind === 'slow' ? [one.file] : [])),
     };
   }

@@ -3,11 +3,12 @@ import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { isOfPool, type RedisKeys } from '../../ground/redis/keys.ts';
 import { cells, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Backlog } from '../backlog/backlog.ts';
 import type { Schedules, Whereabouts } from '../backlog/schedules.ts';
+import { MAX_ITEMS } from '../execution/claims.ts';
 import { isJobId } from '../jobs/job-id.ts';
 import { readCases, type CaseFile, type CaseRef } from './case-file.ts';
 import { cancellation, type Decisions } from './decisions.ts';
@@ -18,11 +19,10 @@ import type { Ruling } from './rulings.ts';
 const READ = loadScript(new URL('./lua/read-entries.lua', import.meta.url), listOf(parseEntry));
 
 const GROUP = 'attestors';
-const BATCH = 50;
-const LONGEST_FIELD = 128;
-/** What one call of claim.lua can claim, with its epochs. */
-const LONGEST_LIST = 4_096;
-const MOST_CLAIMS = 64;
+/** Entries of a batch; each tells of up to `MAX_ITEMS` jobs. */
+const BATCH = 16;
+/** Longest word of an entry: a letter, the id, an epoch of four digits and what names the evidence. */
+const LONGEST_WORD = 80;
 /** Batches that are judged at once; unread entries wait in the stream, where others can take them. */
 const MAX_IN_HAND = 10;
 /** Without being woken, an intake looks this often: a wake-up can be lost, and claims wake nobody. */
@@ -35,13 +35,16 @@ const INSPECT_EVERY_MS = 5_000;
 /** An honest stream's newest entry is not this far in the future. */
 const MAX_AHEAD_MS = 600_000;
 
+/** What an entry tells of a job: it was claimed, its evidence or its release was committed, or it was cancelled. */
+type News =
+  | ({ readonly kind: 'claimed' } & Whereabouts)
+  | ({ readonly kind: 'committed' | 'released' } & Required<CaseRef>)
+  | { readonly kind: 'cancelled'; readonly id: string };
+
+/** An entry of which nothing is of our shape is acknowledged and forgotten. */
 interface Entry {
   readonly entryId: string;
-  readonly kind: 'e' | 'r' | 'c';
-  /** Absent where the entry is not of our shape: it is acknowledged and forgotten. */
-  readonly ref: CaseRef | undefined;
-  /** What was claimed; the rest of such an entry is empty. */
-  readonly claims: readonly Whereabouts[];
+  readonly news: readonly News[];
 }
 
 interface IntakeParts {
@@ -49,6 +52,8 @@ interface IntakeParts {
   readonly keys: RedisKeys;
   /** The stream that is read. */
   readonly stream: string;
+  /** The pool whose workers write it; undefined where users' wishes are read. */
+  readonly pool: string | undefined;
   readonly decisions: Decisions;
   readonly enrolled: EnrolledWorkers;
   readonly backlog: Backlog;
@@ -161,51 +166,53 @@ export class Intake {
 
   /** What cannot be judged now is put aside and comes again from there. */
   async #handle(entries: readonly Entry[]): Promise<void> {
-    await Promise.all([this.#decide(entries), this.#place(entries)]);
+    const news = entries.flatMap((entry) => entry.news).filter((one) => this.#mayTell(one));
+    const committed = news.flatMap((one) => (one.kind === 'committed' || one.kind === 'released' ? [one.id] : []));
+    const claims = new Map(news.flatMap((one) => (one.kind === 'claimed' ? [[one.id, one]] : [])));
+    for (const id of committed) claims.delete(id);
+    // What is decided stands nowhere any more; what is not decided yet is placed when that is known.
+    const [undecided, queues] = await Promise.all([this.#decide(news), this.#place([...claims.values()])]);
+    await this.#parts.backlog.release([...queues, ...undecided.freed, ...(await this.#place(undecided.files))]);
   }
 
-  async #decide(entries: readonly Entry[]): Promise<void> {
+  /** A pool's stream tells of its own jobs; what users cancel is told elsewhere. */
+  #mayTell({ kind, id }: News): boolean {
+    const { pool } = this.#parts;
+    return pool === undefined ? kind === 'cancelled' : kind !== 'cancelled' && isOfPool(id, pool);
+  }
+
+  /** Returns the cases that are not decided, and the queues in which something has ended. */
+  async #decide(news: readonly News[]): Promise<{ files: CaseFile[]; freed: string[] }> {
     const { redis, keys, enrolled, decisions } = this.#parts;
-    const ours = entries.flatMap(({ kind, ref }) => (ref === undefined ? [] : [{ kind, ref }]));
-    const files = await readCases(
-      redis,
-      keys,
-      ours.map(({ ref }) => ref),
-    );
+    const told = news.filter((one) => one.kind !== 'claimed');
+    const files = await readCases(redis, keys, told);
     const toJudge: CaseFile[] = [];
+    const undecided: CaseFile[] = [];
     const rulings: Ruling[] = [];
-    ours.forEach(({ kind }, index) => {
-      const file = files[index];
+    told.forEach(({ kind }, at) => {
+      const file = files[at];
       // A confirmation that has its place in the log is decided.
       if (file === undefined || file.ended || file.logged !== undefined) return;
-      if (kind === 'e') {
-        if (file.phase === 'attesting' && file.epoch === file.currentEpoch && file.statement.kind !== 'missing')
-          toJudge.push(file);
-      } else if (kind === 'r') {
+      if (kind === 'committed') {
+        const isCurrent = file.phase === 'attesting' && file.epoch === file.currentEpoch;
+        (isCurrent && file.statement.kind !== 'missing' ? toJudge : undecided).push(file);
+      } else if (kind === 'released') {
         const ruling = judgeRelease(file, enrolled);
         if (ruling) rulings.push(ruling);
-      } else if (file.phase !== 'running') {
+      } else if (file.phase !== 'running' && file.cancelAskedMs !== undefined) {
         // A running job is ended when its worker has stopped, or its lease has run out.
         rulings.push(cancellation(file));
       }
     });
     await decisions.rule(rulings);
-    await decisions.judge(toJudge);
+    const { confirmed } = await decisions.judge(toJudge);
+    undecided.push(...toJudge.filter(({ id }) => !confirmed.has(id)));
+    return { files: undecided, freed: toJudge.map(({ queue }) => queue) };
   }
 
-  /**
-   * Notes which jobs run and which are to be confirmed, and releases others in their place. What was claimed
-   * and committed since the last turn is noted once, and what was given back not at all: a ruling places it.
-   */
-  async #place(entries: readonly Entry[]): Promise<void> {
-    const { schedules, backlog } = this.#parts;
-    const moved = new Map<string, Whereabouts>();
-    for (const { claims, kind, ref } of entries) {
-      for (const claim of claims) moved.set(claim.id, claim);
-      if (ref?.epoch !== undefined && kind === 'e') moved.set(ref.id, { id: ref.id, epoch: ref.epoch });
-      if (ref !== undefined && kind === 'r') moved.delete(ref.id);
-    }
-    if (moved.size > 0) await backlog.release(await schedules.place([...moved.values()]));
+  /** Notes which jobs run and which are to be confirmed; the queues in which there may be room. */
+  async #place(jobs: readonly Whereabouts[]): Promise<string[]> {
+    return jobs.length === 0 ? [] : this.#parts.schedules.place(jobs);
   }
 
   /** Entries of others that stopped half-way, else new ones. */
@@ -221,7 +228,7 @@ export class Intake {
 
   #read(heldForMs: number | ''): Promise<Entry[]> {
     const { redis, keys, stream, consumer } = this.#parts;
-    return READ.run(redis, [keys.open], [stream, GROUP, consumer, BATCH, LONGEST_FIELD, heldForMs, LONGEST_LIST]);
+    return READ.run(redis, [keys.open], [stream, GROUP, consumer, BATCH, MAX_ITEMS * LONGEST_WORD, heldForMs]);
   }
 
   async #acknowledge(entries: readonly Entry[]): Promise<void> {
@@ -267,21 +274,19 @@ export class Intake {
 
 /** Entries of a pool's stream are hostile input. */
 function parseEntry(row: unknown): Entry {
-  const [entryId = '', kind, id = '', field = '', ids = ''] = cells(row).map(text);
-  if (kind === 'b') return { entryId, kind: 'c', ref: undefined, claims: parseClaims(ids) };
-  if (!isJobId(id)) return { entryId, kind: 'c', ref: undefined, claims: [] };
-  if (kind !== 'e' && kind !== 'r') return { entryId, kind: 'c', ref: kind === 'c' ? { id } : undefined, claims: [] };
-  const epoch = Number(/^(\d{1,4}):[0-9a-f]{32}$/.exec(field)?.[1]);
-  const ref = epoch >= 1 && epoch <= 1_000 ? { id, epoch, field } : undefined;
-  return { entryId, kind, ref, claims: [] };
+  const [entryId = '', jobs = ''] = cells(row).map(text);
+  return { entryId, news: jobs.split(' ', MAX_ITEMS).flatMap((word) => parseNews(word) ?? []) };
 }
 
-/** `<id>:<epoch>` of each claim, separated by spaces. */
-function parseClaims(list: string): Whereabouts[] {
-  return list
-    .split(' ', MOST_CLAIMS)
-    .map((claim) => /^(.{1,64}):(\d{1,4})$/.exec(claim))
-    .flatMap((parts) =>
-      parts?.[1] !== undefined && isJobId(parts[1]) ? [{ id: parts[1], epoch: Number(parts[2]) }] : [],
-    );
+/** `c:<id>:<epoch>`, `e:<id>:<epoch>:<digest>`, `r:<id>:<epoch>:<digest>` or `x:<id>`. */
+function parseNews(word: string): News | undefined {
+  const [, letter, id = '', , number = '', digest] =
+    /^([cerx]):([a-z0-9_]{1,64})(:(\d{1,4})(?::([0-9a-f]{32}))?)?$/.exec(word) ?? [];
+  if (!isJobId(id)) return undefined;
+  if (letter === 'x') return { kind: 'cancelled', id };
+  const epoch = Number(number);
+  if (epoch < 1 || epoch > 1_000) return undefined;
+  if (letter === 'c') return { kind: 'claimed', id, epoch };
+  if (digest === undefined) return undefined;
+  return { kind: letter === 'e' ? 'committed' : 'released', id, epoch, field: `${epoch}:${digest}` };
 }

@@ -34,10 +34,10 @@ export class Intakes {
 
   constructor({ wakes, keys, pools, logger, ...parts }: IntakesParts) {
     this.#wakes = wakes;
-    const intake = (stream: string) => new Intake({ ...parts, keys, logger, stream });
+    const intake = (stream: string, pool: string | undefined) => new Intake({ ...parts, keys, logger, stream, pool });
     this.#byChannel = new Map([
-      [keys.cancelsChannel, intake(keys.cancels)],
-      ...pools.map((pool): [string, Intake] => [keys.commitsChannel(pool), intake(keys.attest(pool))]),
+      [keys.cancelsChannel, intake(keys.cancels, undefined)],
+      ...pools.map((pool): [string, Intake] => [keys.commitsChannel(pool), intake(keys.attest(pool), pool)]),
     ]);
     this.#warn = rateLimited(5_000, (error) => logger.warn(`wake-ups are not heard: ${messageOf(error)}`));
   }

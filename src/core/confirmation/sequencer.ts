@@ -9,6 +9,7 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { formatCheckpoint, openCheckpoint, parseCheckpoint } from '../../proof/tlog/checkpoint.ts';
 import { logEntry, SALT_BYTES, type LogEntryKind } from '../../proof/tlog/log-entry.ts';
+import { LEAVE } from '../backlog/lua-parts.ts';
 import type { JobArchive } from '../jobs/job-archive.ts';
 import { recordBody } from '../jobs/job-record.ts';
 import type { LogFiles } from '../../proof/tlog/log-files.ts';
@@ -23,7 +24,9 @@ import { loadScript } from '../../ground/redis/script.ts';
 import { recordOf, type Confirmation } from './confirmation.ts';
 import { readHead, readUnpublished, type LogHead } from './log-head.ts';
 
-const SEQUENCE = loadScript(new URL('./lua/sequence.lua', import.meta.url), listOf(optional(integer)));
+const SEQUENCE = loadScript(new URL('./lua/sequence.lua', import.meta.url), listOf(optional(integer)), {
+  included: [LEAVE],
+});
 const SEQUENCE_DOCUMENT = loadScript(new URL('./lua/sequence-document.lua', import.meta.url), integer);
 const PUBLISH = loadScript(new URL('./lua/publish.lua', import.meta.url), integer);
 
@@ -143,7 +146,15 @@ export class Sequencer {
       const { file, verdict } = confirmation;
       const salt = freshRandom(SALT_BYTES);
       const entry = logEntry('verdict', verdict.keyId, verdict.payload, salt);
-      return [file.id, file.epoch, file.tenant, file.model, entry, recordBody(recordOf(confirmation, salt))];
+      return [
+        file.id,
+        file.epoch,
+        file.tenant,
+        file.queue,
+        file.model,
+        entry,
+        recordBody(recordOf(confirmation, salt)),
+      ];
     });
     const places = await SEQUENCE.run(redis, [keys.log, keys.logTail, keys.unsealed], [keys.prefix, ...args]);
     // Also while a turn waits for its witnesses.

@@ -10,9 +10,10 @@ import { loadScript } from '../../ground/redis/script.ts';
 const CLAIM = loadScript(new URL('./lua/claim.lua', import.meta.url), listOf(parseClaim));
 const COMMIT = loadScript(new URL('./lua/commit.lua', import.meta.url), listOf(oneOf('ok', 'fenced', 'final')));
 
-/** Claiming pauses while more commits than this wait for attestation, which bounds unconfirmed work. */
-export const ATTESTATION_BACKLOG = 20_000;
-const MAX_ITEMS = 64;
+/** Claiming pauses while more entries than this wait for attestation, which bounds unconfirmed work. */
+export const ATTESTATION_BACKLOG = 5_000;
+/** So many jobs share a round trip, and an entry in the attestor's stream. */
+export const MAX_ITEMS = 64;
 
 /** One attempt at a job that this worker holds. The token distinguishes this delivery from every other. */
 export interface Claim {

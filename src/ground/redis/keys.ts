@@ -44,6 +44,11 @@ function tagOf(id: string): string {
   return id.slice(4, 8);
 }
 
+/** Whether a job is one of this pool, as its id says. */
+export function isOfPool(id: string, pool: string): boolean {
+  return tagOf(id) === poolTag(pool);
+}
+
 const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
 const tags = new Map<string, string>();
 

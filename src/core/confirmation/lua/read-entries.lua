@@ -1,12 +1,12 @@
 --[[
-  Read entries of a mailbox in the attestors' group. Workers write it: a field that is longer than any honest
+  Read entries of a mailbox in the attestors' group. Workers write it: a list that is longer than any honest
   one is answered as empty, and never leaves Redis.
 
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  stream     ARGV[2]  group            ARGV[3]  consumer     ARGV[4]  most entries
-    ARGV[5]  longest field   ARGV[6]  "" for new entries; else those that others have held for this long, ms
-    ARGV[7]  longest list of ids
-  Returns a list of { entry, kind, id, field, ids }. Throws what Redis says of a stream that is none.
+    ARGV[5]  longest list of jobs
+    ARGV[6]  "" for new entries; else those that others have held for this long, ms
+  Returns a list of { entry, jobs }. Throws what Redis says of a stream that is none.
 ]]
 local stream, group, consumer, most, longest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local entries
@@ -18,15 +18,10 @@ else
 end
 local rows = {}
 for _, entry in ipairs(entries) do
-  local row = { entry[1], '', '', '', '' }
+  local row = { entry[1], '' }
   for at = 1, entry[2] and #entry[2] or 0, 2 do
     local name, value = entry[2][at], entry[2][at + 1]
-    if #value <= longest then
-      if name == 'k' then row[2] = value end
-      if name == 'id' then row[3] = value end
-      if name == 'field' then row[4] = value end
-    end
-    if name == 'ids' and #value <= tonumber(ARGV[7]) then row[5] = value end
+    if name == 'jobs' and #value <= longest then row[2] = value end
   end
   rows[#rows + 1] = row
 end

@@ -8,18 +8,18 @@
     KEYS[2]  tail      {shard}:log:tail    list: entries from the last whole tile (256) of these on, in order
     KEYS[3]  unsealed  {shard}:unsealed    sorted set: jobs by their place
     ARGV[1]  key prefix
-    ARGV[2+] per confirmation: id, epoch, tenant, model, entry, body of the record
+    ARGV[2+] per confirmation: id, epoch, tenant, queue, model, entry, body of the record
   Returns per confirmation its index, or false where the job has ended, its tenant asked to stop it, or this
   epoch holds no evidence or is not the current one. A job with a place has no other end: it is done when the
-  published size is beyond it.
+  published size is beyond it. It leaves every set of open jobs: nothing is to be looked for any more.
 ]]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local published = tonumber(redis.call('HGET', KEYS[1], 'size') or 0)
 local next = published - published % 256 + redis.call('LLEN', KEYS[2])
-local replies, entries = {}, {}
-for at = 2, #ARGV, 6 do
-  local id, epoch, tenant, model, entry, body = unpack(ARGV, at, at + 5)
+local replies, entries, unsealed = {}, {}, {}
+for at = 2, #ARGV, 7 do
+  local id, epoch, tenant, queue, model, entry, body = unpack(ARGV, at, at + 6)
   local ruling = keys.ruling(id)
   local ruled = redis.call('HMGET', ruling, 'state', 'logged', 'x' .. epoch)
   local loggedEpoch, index
@@ -34,11 +34,15 @@ for at = 2, #ARGV, 6 do
     entries[#entries + 1] = entry
     redis.call('HSET', ruling, 'logged', epoch .. ' ' .. next)
     redis.call('SET', keys.record(id), table.concat({ '1 done', next, now, tenant, model, body }, ' '))
-    redis.call('ZADD', KEYS[3], next, id)
+    unsealed[#unsealed + 1] = next
+    unsealed[#unsealed + 1] = id
+    leaveAll(queue, tenant, id)
     replies[#replies + 1] = next
     next = next + 1
   end
 end
+flushLeft()
+if #unsealed > 0 then redis.call('ZADD', KEYS[3], unpack(unsealed)) end
 -- As many as Lua's stack holds with ease.
 for at = 1, #entries, 1000 do
   redis.call('RPUSH', KEYS[2], unpack(entries, at, math.min(at + 999, #entries)))

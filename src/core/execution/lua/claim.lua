@@ -4,14 +4,14 @@
 
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  worker id      ARGV[3]  lease, ms
-    ARGV[4]  most epochs     ARGV[5]  most commits that wait for attestation
+    ARGV[4]  most epochs     ARGV[5]  most entries that wait for attestation
     ARGV[6+] per job: id, token (random, chosen anew for each delivery)
   All jobs are of one pool.
   Returns per job {'ok', epoch, ticket, input, cancel-time}, or
     {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is no longer needed
     {'excluded'}      this worker is quarantined, or its evidence for this job was refuted or is a vote
     {'held', ms}      another epoch runs; try again after ms
-    {'busy'}          too many commits wait for attestation
+    {'busy'}          too much waits for attestation
     {'exhausted'}     no epoch is left
   A second call with the same token (a lost reply) answers 'ok' with the same epoch. What was claimed is told
   to the attestor by one entry in the pool's stream; where that is lost, it is found by the documents.
@@ -62,12 +62,12 @@ for at = 6, #ARGV, 2 do
   local reply = claim(ARGV[at], ARGV[at + 1])
   if reply[1] == 'ok' then
     claimed[#claimed + 1] = ARGV[at]
-    epochs[#epochs + 1] = ARGV[at] .. ':' .. reply[2]
+    epochs[#epochs + 1] = 'c:' .. ARGV[at] .. ':' .. reply[2]
   end
   replies[#replies + 1] = reply
 end
 if #claimed > 0 then
-  redis.pcall('XADD', keys.attest(claimed[1]), '*', 'k', 'b', 'ids', table.concat(epochs, ' '))
+  redis.pcall('XADD', keys.attest(claimed[1]), '*', 'jobs', table.concat(epochs, ' '))
   redis.call('PUBLISH', channels.pieces(claimed[1]), table.concat(claimed, ' '))
 end
 return replies

@@ -1,6 +1,6 @@
 --[[
-  Commit a worker's evidence or release for its epoch. It is stored once, and entered in the attestor's stream
-  in the same step, so that a crash cannot leave it stored and unnoticed.
+  Commit a worker's evidence or release for its epoch. It is stored once, and the attestor's stream tells it in
+  the same step, one entry for all of them, so that a crash cannot leave it stored and unnoticed.
 
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  worker id
@@ -17,7 +17,7 @@ local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 
 -- The lease belongs to the committed claim or has run out: any other holder has claimed a later epoch, and
 -- then this commit is fenced.
-local leases, committed = {}, {}
+local leases, committed, entered = {}, {}, {}
 
 local function commit(id, epoch, token, kind, field, statement, output, tokens)
   local claims, ruling, evidence = keys.claims(id), keys.ruling(id), keys.evidence(id)
@@ -31,8 +31,7 @@ local function commit(id, epoch, token, kind, field, statement, output, tokens)
   if tokens ~= '' then redis.call('HSETNX', evidence, field .. ':t', tokens) end
   if redis.call('HSETNX', evidence, field, statement) == 1 then
     if kind == 'e' then redis.call('HSETNX', claims, 'c' .. epoch, field .. ' ' .. now) end
-    -- Any worker of the pool can spoil this stream. What is stored and not entered is found by the sweep.
-    redis.pcall('XADD', keys.attest(id), '*', 'k', kind, 'id', id, 'field', field)
+    entered[#entered + 1] = kind .. ':' .. id .. ':' .. field
     leases[#leases + 1] = keys.lease(id)
     committed[#committed + 1] = id
   end
@@ -44,6 +43,8 @@ for at = 3, #ARGV, 8 do
   replies[#replies + 1] = commit(unpack(ARGV, at, at + 7))
 end
 if #leases > 0 then
+  -- Any worker of the pool can spoil this stream. What is stored and not entered is found by the sweep.
+  redis.pcall('XADD', keys.attest(committed[1]), '*', 'jobs', table.concat(entered, ' '))
   redis.call('DEL', unpack(leases))
   redis.call('PUBLISH', channels.commits(committed[1]), table.concat(committed, ' '))
 end

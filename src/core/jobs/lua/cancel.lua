@@ -18,7 +18,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSETNX', KEYS[1], 'cancel', now)
 redis.call('ZADD', keys.open, 'XX', 'LT', now + tonumber(ARGV[4]), ARGV[2])
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'k', 'c', 'id', ARGV[2])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'jobs', 'x:' .. ARGV[2])
 redis.call('PUBLISH', channels.cancels, ARGV[2])
 redis.call('PUBLISH', channels.stops(ARGV[2]), ARGV[2])
 return 'asked'
