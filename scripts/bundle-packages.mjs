@@ -1,6 +1,6 @@
 // Puts each package that the roles import into one file of the build, `dist/node_modules/<package>`, where
-// Node.js finds it before the installed one. A role reads some 1,900 files of packages when it starts, and two
-// thirds of its start go into finding, reading and compiling them one by one. Where this folder is absent the
+// Node.js finds it before the installed one. A role reads some 1,900 files of packages when it starts, and
+// most of its start goes into finding, reading and compiling them one by one. Where this folder is absent the
 // installed packages serve, as they do in a packed client.
 import { build } from 'esbuild';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

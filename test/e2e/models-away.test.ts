@@ -92,8 +92,8 @@ describe('a worker with a model whose server is away', () => {
 
   test('that dies later goes on with the others, uses up no attempt, and takes it up again', async () => {
     await server.stop();
-    // A worker that has done another job since has heard whatever the server answered last, and it believes in
-    // a server for no longer than this after an answer.
+    // A worker that has done another job since has heard whatever the server answered last, and it believes
+    // in a server for no longer than this after an answer.
     expect((await client.run(ask('noop'))).state).toBe('done');
     const heardMs = performance.now();
     await until(() => performance.now() - heardMs > SEEN_MS);

@@ -78,7 +78,7 @@ const work = (seed: number, temperature: number): Work => ({
   params: { max_tokens: 96, temperature, top_p: 1, seed, stop: [] },
 });
 
-/** How many of each kind are judged. A cheat is told from an honest answer by every one of them, not by many. */
+/** How many of each kind are judged. Each by itself tells a cheat from an honest answer. */
 const ANSWERS = IS_LONG ? 10 : 4;
 
 const promptOf = (seed: number) => `${PROMPTS[seed % PROMPTS.length] ?? ''} ${seed}`;

@@ -19,7 +19,7 @@ interface Asked {
   prompt_logprobs?: number;
 }
 
-/** The likeliest tokens, first the first; whoever is asked for few need not put a whole vocabulary in order. */
+/** The likeliest tokens, the first first; to tell a few, a whole vocabulary need not be put in order. */
 function likeliest(probabilities: ReadonlyMap<Token, number>, count: number): [Token, number][] {
   const found: [Token, number][] = [];
   for (const entry of probabilities) {
