@@ -450,7 +450,7 @@ const PATIENCE_MS = 180_000;
 
 /** How long one look waits for the next, ms: at first, and at most when it has been waited for long. */
 const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [20, 200];
-/** The share of what was waited already: who waits long takes little of the machine from what it waits for. */
+/** The share of what was waited already: whoever waits long takes little of the machine from the others. */
 const PAUSE_SHARE = 0.05;
 
 /**
