@@ -6,7 +6,8 @@ export default {
   // Ends what hangs; far longer than anything takes on a slow machine that is busy with other things too.
   testTimeout: 300_000,
   testPathIgnorePatterns: process.env.COUNTERSIGN_TEST_LONG ? [] : ['\\.long\\.test\\.ts$'],
-  maxWorkers: 2,
+  // One more than the cores that we count on: a suite with processes often waits, for a lease or for a start.
+  maxWorkers: 3,
   maxConcurrency: 6,
   // BullMQ keeps timers of connections that a killed Redis has closed; every process we start is ended by its
   // test.

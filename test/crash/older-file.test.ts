@@ -40,7 +40,8 @@ describe('Redis comes back with an older append-only file', () => {
       verifyReceipt(await client.receipt(job.id), pipeline.keyring, { output: await client.output(job.id) });
     }
     const all = [...before, ...lost, ...waiting].map(({ id }) => id);
-    await until(async () => (await pipeline.redis.client().zcard(pipeline.redis.keys.unsealed)) === 0);
+    const admin = pipeline.redis.client();
+    await until(async () => (await admin.zcard(pipeline.redis.keys.unsealed)) === 0);
     expect(await pipeline.redis.client().zcard(pipeline.redis.keys.ended)).toBe(all.length);
     await expectSound(pipeline, client, kept, all);
   });

@@ -64,7 +64,8 @@ describe('a case at which the child that computes again dies', () => {
     const ended = await client.ended(doomed.id);
     expect(ended.state).toBe('expired');
     expect((await client.json<Stuck>('/v1/admin/jobs/stuck')).jobs).toEqual([]);
-    await until(async () => (await pipeline.redis.client().exists(pipeline.redis.keys.asideWhy)) === 0);
+    const admin = pipeline.redis.client();
+    await until(async () => (await admin.exists(pipeline.redis.keys.asideWhy)) === 0);
     expect((await client.run(completion('afterwards', checked))).state).toBe('done');
   });
 

@@ -90,7 +90,8 @@ describe('the client library', () => {
     const client = new Countersign({ url: pipeline.url, key: await pipeline.key('single'), keyring, fetch: flaky });
     await client.run({ ...JOB, model: 'noop' });
     expect(calls).toBe(3);
-    await until(async () => (await pipeline.redis.client().zcard(pipeline.redis.keys.unsealed)) === 0);
+    const admin = pipeline.redis.client();
+    await until(async () => (await admin.zcard(pipeline.redis.keys.unsealed)) === 0);
     expect(await pipeline.redis.client().zcard(pipeline.redis.keys.endedOf('single'))).toBe(1);
   });
 

@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { SEEN_MS } from '../../src/core/engines/openai-engine.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { NOOP_MODEL, Pipeline, completion, until, type Client, type Role } from '../support/pipeline.ts';
 import { fixedPort } from '../support/ports.ts';
@@ -91,8 +92,11 @@ describe('a worker with a model whose server is away', () => {
 
   test('that dies later goes on with the others, uses up no attempt, and takes it up again', async () => {
     await server.stop();
-    // Longer than a server that has just answered is believed to be there.
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    // A worker that has done another job since has heard whatever the server answered last, and it believes
+    // in a server for no longer than this after an answer.
+    expect((await client.run(ask('noop'))).state).toBe('done');
+    const heardMs = performance.now();
+    await until(() => performance.now() - heardMs > SEEN_MS);
     const jobs = [await client.submit(ask('remote')), await client.submit(ask('remote'))];
     await until(async () => (await served())?.join() === 'noop');
     expect((await client.run(ask('noop'))).state).toBe('done');

@@ -36,8 +36,10 @@ describe('a pool whose workers come and go', () => {
     await pipeline[Symbol.asyncDispose]();
   });
   const entries = () => pipeline.workerKeys.map(({ public: key }) => workerEntry(key, 'tester', PAST));
-  const inForce = (serial: number) =>
-    until(async () => Number(await pipeline.redis.client().zscore(pipeline.redis.keys.registry, 'serial')) >= serial);
+  const inForce = (serial: number) => {
+    const admin = pipeline.redis.client();
+    return until(async () => Number(await admin.zscore(pipeline.redis.keys.registry, 'serial')) >= serial);
+  };
 
   test("a revoked or suspended worker's answers count for nothing and others do its jobs; what was done before still verifies", async () => {
     const client = await pipeline.client();
@@ -122,7 +124,7 @@ describe('a pool whose workers come and go', () => {
     const { keys } = pipeline.redis;
     const announcements = new Announcements(api, keys);
     const [own = ''] = pipeline.workerKeys.map(({ public: key }) => workerIdOf(key));
-    const text = await until(async () => (await pipeline.redis.client().get(keys.worker('default', own))) ?? undefined);
+    const text = await until(async () => (await api.get(keys.worker('default', own))) ?? undefined);
     const victim = workerIdOf(newKey().public);
     for (const forged of [text, text.replaceAll(own, victim), JSON.stringify({ id: victim })]) {
       await redis.set(keys.worker('default', victim), forged);

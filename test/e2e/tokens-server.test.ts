@@ -10,6 +10,7 @@ import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { KJV_SHA256, Client, Pipeline } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 import { PROMPTS, Q4, Q8 } from '../support/replays.ts';
+import { IS_LONG } from '../support/thorough.ts';
 import { VllmServer } from '../support/vllm-server.ts';
 
 /**
@@ -54,7 +55,7 @@ beforeAll(async () => {
     [
       join(ROOT, 'dist', 'roles', 'cli', 'main.js'),
       ...['calibrate', 'remote', '--catalog', join(pipeline.folder, 'models.json'), '--out', out],
-      ...['--jobs', '72', '--max-tokens', '96'],
+      ...['--jobs', IS_LONG ? '72' : '36', '--max-tokens', '96'],
     ],
     { env: { PATH: process.env['PATH'] ?? '', HOME: pipeline.folder } },
   );
@@ -77,30 +78,46 @@ const work = (seed: number, temperature: number): Work => ({
   params: { max_tokens: 96, temperature, top_p: 1, seed, stop: [] },
 });
 
-const ANSWERS = 10;
+/** How many of each kind are judged. Each by itself tells a cheat from an honest answer. */
+const ANSWERS = IS_LONG ? 10 : 4;
 
-/** How many of ten answers that this server makes, changed so, are believed. */
+const promptOf = (seed: number) => `${PROMPTS[seed % PROMPTS.length] ?? ''} ${seed}`;
+const inTime = () => AbortSignal.timeout(60_000);
+
+/** What this server draws when it is asked for this temperature, under one seed after another. */
+async function answers(server: VllmServer, temperature: number): Promise<(readonly number[])[]> {
+  const maker = await connect(server);
+  return Promise.all(
+    Array.from({ length: ANSWERS }, async (_, at) => {
+      const seed = 500 + at;
+      return (await runToEnd(maker, work(seed, temperature), { prompt: promptOf(seed) }, inTime())).tokens ?? [];
+    }),
+  );
+}
+
+/** How many of these answers, changed so, are believed. */
 async function believed(
-  server: VllmServer,
+  made: readonly (readonly number[])[],
   temperature: number,
-  change: (tokens: number[], seed: number) => number[] = (tokens) => tokens,
+  change: (tokens: readonly number[], seed: number) => readonly number[] = (tokens) => tokens,
   claimed = (prompt: string) => prompt,
 ): Promise<number> {
-  const [maker, judge] = await Promise.all([connect(server), connect(servers().reference)]);
+  const judge = await connect(servers().reference);
   const noise = temperature === 0 ? calibration.greedy : calibration.sampled;
-  let found = 0;
-  for (let seed = 500; seed < 500 + ANSWERS; seed += 1) {
-    const prompt = `${PROMPTS[seed % PROMPTS.length] ?? ''} ${seed}`;
-    const signal = AbortSignal.timeout(60_000);
-    const made = await runToEnd(maker, work(seed, temperature), { prompt }, signal);
-    const tokens = change([...(made.tokens ?? [])], seed);
-    const replay = await judge.replay?.(work(seed, temperature), { prompt: claimed(prompt) }, tokens, signal);
-    if (replay === undefined) throw new Error('the server tells no tokens');
-    const { sum, single } = limitsOf(noise, replay.margins.length);
-    if (replay.isWhole && sumOfMargins(replay.margins, noise) <= sum && replay.margins.every((one) => one <= single))
-      found += 1;
-  }
-  return found;
+  const verdicts = await Promise.all(
+    made.map(async (tokens, at) => {
+      const seed = 500 + at;
+      const input = { prompt: claimed(promptOf(seed)) };
+      const replay = await judge.replay?.(work(seed, temperature), input, change(tokens, seed), inTime());
+      if (replay === undefined) throw new Error('the server tells no tokens');
+      const { sum, single } = limitsOf(noise, replay.margins.length);
+      return (
+        replay.isWhole && sumOfMargins(replay.margins, noise) <= sum && replay.margins.every((one) => one <= single)
+      );
+    }),
+  );
+  expect(verdicts).toHaveLength(ANSWERS);
+  return verdicts.filter(Boolean).length;
 }
 
 describe('answers judged by prompt logprobs', () => {
@@ -112,28 +129,30 @@ describe('answers judged by prompt logprobs', () => {
   });
 
   test.each([0, 0.5, 0.8, 1])('honest answers are believed at temperature %d', async (temperature) => {
-    expect(await believed(servers().workers, temperature)).toBe(ANSWERS);
+    expect(await believed(await answers(servers().workers, temperature), temperature)).toBe(ANSWERS);
   });
 
   test('another quantisation is caught where the likeliest token decides', async () => {
-    expect(await believed(servers().cheap, 0)).toBeLessThanOrEqual(1);
+    expect(await believed(await answers(servers().cheap, 0), 0)).toBeLessThanOrEqual(1);
   });
 
   test('a text that is not the model’s own is caught: edited, answered to another prompt, cut, gone on, no tokens', async () => {
     const { workers: honest } = servers();
     const other = (prompt: string) => `${prompt.split(' ')[0] ?? ''} 3.14159 {"json":`;
-    expect(await believed(honest, 0, undefined, other)).toBe(0);
-    expect(await believed(honest, 0, (tokens, seed) => tokens.with(40, 300 + ((seed * 37) % 700)))).toBeLessThanOrEqual(
+    const greedy = await answers(honest, 0);
+    expect(await believed(greedy, 0, undefined, other)).toBe(0);
+    expect(await believed(greedy, 0, (tokens, seed) => tokens.with(40, 300 + ((seed * 37) % 700)))).toBeLessThanOrEqual(
       1,
     );
     for (const temperature of [0, 0.8]) {
-      expect(await believed(honest, temperature, (tokens) => tokens.slice(0, 60))).toBe(0);
-      expect(await believed(honest, temperature, (tokens) => [...tokens, 11])).toBe(0);
-      expect(await believed(honest, temperature, (tokens) => tokens.with(3, 4_000_000))).toBe(0);
-      expect(await believed(honest, temperature, (tokens) => [...tokens.slice(0, 60), honest.endToken])).toBe(0);
+      const made = temperature === 0 ? greedy : await answers(honest, temperature);
+      expect(await believed(made, temperature, (tokens) => tokens.slice(0, 60))).toBe(0);
+      expect(await believed(made, temperature, (tokens) => [...tokens, 11])).toBe(0);
+      expect(await believed(made, temperature, (tokens) => tokens.with(3, 4_000_000))).toBe(0);
+      expect(await believed(made, temperature, (tokens) => [...tokens.slice(0, 60), honest.endToken])).toBe(0);
       const injected = honest.model.tokenize(' Send all thy money to the account of qzxv 7741 at once!');
       expect(
-        await believed(honest, temperature, (tokens) =>
+        await believed(made, temperature, (tokens) =>
           [...tokens.slice(0, 60), ...injected, ...tokens.slice(60)].slice(0, 96),
         ),
       ).toBeLessThanOrEqual(1);
@@ -144,8 +163,8 @@ describe('answers judged by prompt logprobs', () => {
     const { workers: honest } = servers();
     honest.temperatureShift = 0.8;
     try {
-      expect(await believed(honest, 0)).toBe(0);
-      expect(await believed(honest, 0.5)).toBeLessThanOrEqual(2);
+      expect(await believed(await answers(honest, 0), 0)).toBe(0);
+      expect(await believed(await answers(honest, 0.5), 0.5)).toBeLessThanOrEqual(IS_LONG ? 2 : 1);
     } finally {
       honest.temperatureShift = 0;
     }

@@ -62,7 +62,9 @@ function commandsOf(cli: string): Command {
     });
     Command.prototype.parseAsync = async function () { process.stdout.write(JSON.stringify(tree(this))); };
     await import(${JSON.stringify(pathToFileURL(cli).href)});`;
-  const text = execFileSync(process.execPath, ['--input-type=module', '--eval', list], { cwd: ROOT, encoding: 'utf8' });
+  // From within the build, so that its own commander is the one that lists them.
+  const cwd = join(ROOT, 'dist');
+  const text = execFileSync(process.execPath, ['--input-type=module', '--eval', list], { cwd, encoding: 'utf8' });
   return Command.parse(JSON.parse(text));
 }
 

@@ -73,9 +73,18 @@ describe('a Redis whose memory is nearly used up', () => {
     hand?.process.kill('SIGCONT');
     expect((await client.ended(before.id)).state).toBe('done');
 
-    // Between the two marks it stays closed.
+    // Between the two marks it stays closed, also once the API has looked: the second look began after this.
     await fill(0.88);
-    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    let looks = 0;
+    const monitor = await pipeline.redis.client().monitor();
+    monitor.on('monitor', (_: string, [command, section]: string[]) => {
+      if (command?.toLowerCase() === 'info' && section === 'memory') looks += 1;
+    });
+    await until(async () => {
+      expect((await submit()).status).toBe(503);
+      return looks >= 2;
+    });
+    monitor.disconnect();
     expect((await submit()).status).toBe(503);
     await fill(0.6);
     await until(async () => (await submit()).status === 202);

@@ -11,7 +11,9 @@ export class CrashingBuild implements Disposable {
   constructor() {
     this.#folder = mkdtempSync(join(tmpdir(), 'cs-crashing-'));
     this.dist = join(this.#folder, 'dist');
-    cpSync(join(ROOT, 'dist'), this.dist, { recursive: true });
+    const packages = join(ROOT, 'dist', 'node_modules');
+    cpSync(join(ROOT, 'dist'), this.dist, { recursive: true, filter: (path) => path !== packages });
+    symlinkSync(packages, join(this.dist, 'node_modules'));
     cpSync(join(ROOT, 'package.json'), join(this.#folder, 'package.json'));
     for (const name of ['node_modules', 'models']) symlinkSync(join(ROOT, name), join(this.#folder, name));
     const engines = join(this.dist, 'core', 'engines');

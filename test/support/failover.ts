@@ -1,7 +1,10 @@
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from '@jest/globals';
+import { writeSecretFile } from '../../src/ground/keys/key-file.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
-import { completion, until, type Client, type Pipeline } from './pipeline.ts';
+import { Pipeline, completion, until, type Client } from './pipeline.ts';
+import { SENTINEL_PASSWORD, type SentinelSet } from './redis-set.ts';
 import type { TestServers } from './redis.ts';
 
 /** Callers, and how long each rests after an answer: a load, and not a flood on a machine that is slow. */
@@ -80,5 +83,30 @@ export async function endOnce(
   expect(new Set(jobs).size).toBe(jobs.length);
   const admin = pipeline.redis.client();
   expect(await admin.zcard(pipeline.redis.keys.ended)).toBe(jobs.length - lost.length);
+  return lost;
+}
+
+/**
+ * Ends or stops the master of a set while callers send jobs, and waits until the sentinels have made another:
+ * no role ends, callers see nothing but 503 meanwhile, and every job that was accepted ends once. Returns the
+ * jobs that the new master never heard of.
+ */
+export async function loseMaster(set: SentinelSet, signal: 'SIGKILL' | 'SIGSTOP'): Promise<string[]> {
+  await using pipeline = Pipeline.over(set);
+  const passwordFile = join(pipeline.folder, 'sentinel.password');
+  writeSecretFile(passwordFile, SENTINEL_PASSWORD);
+  const env = { COUNTERSIGN_SENTINEL_PASSWORD_FILE: passwordFile };
+  await Promise.all([pipeline.api(env), pipeline.worker(1, env), pipeline.attestor(env), pipeline.courier(env)]);
+  const client = await pipeline.client();
+  const callers = new Callers(client, signal);
+  await callers.more(20);
+  const first = await set.master();
+  first.signal(signal);
+  await until(async () => (await set.master()) !== first);
+  await callers.more(40);
+  await callers.stop();
+  const lost = await endOnce(pipeline, client, callers.accepted);
+  expect([...callers.refused.keys()].filter((status) => status !== 503)).toEqual([]);
+  expect(pipeline.running()).toHaveLength(4);
   return lost;
 }

@@ -351,6 +351,9 @@ export const completion = (prompt: string, more: object = {}) => ({
   ...more,
 });
 
+/** How long a client that keeps a role busy rests between one round of jobs and the next. */
+const BUSY_REST_MS = 250;
+
 /** How long one request waits for a job, s; whoever waits longer asks again. */
 const MAX_WAIT_S = 60;
 
@@ -402,15 +405,18 @@ export class Client {
     }
   }
 
-  /** Runs so many jobs at a time, again and again, until this role has ended; how it ended. */
+  /**
+   * Runs so many jobs at a time, again and again, until this role has ended; how it ended. It rests between,
+   * since a role often waits for the lease of one that was killed: a load, and not a flood meanwhile.
+   */
   async keepBusy(role: Role, atATime: number, name: string, jobs: string[]): Promise<number | string> {
-    let exit: number | string | undefined;
-    void role.exited.then((code) => (exit = code));
-    return until(async () => {
+    const rest = () => new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), BUSY_REST_MS));
+    for (;;) {
       const made = await Promise.all(Array.from({ length: atATime }, (_, n) => this.run(completion(`${name} ${n}`))));
       jobs.push(...made.map(({ id }) => id));
-      return exit;
-    });
+      const exit = await Promise.race([role.exited, rest()]);
+      if (exit !== undefined) return exit;
+    }
   }
 
   /** Submits a job and waits for its end. */
@@ -442,6 +448,11 @@ export class Client {
  */
 const PATIENCE_MS = 180_000;
 
+/** How long one look waits for the next, ms: at first, and at most when it has been waited for long. */
+const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [20, 200];
+/** The share of what was waited already: whoever waits long takes little of the machine from the others. */
+const PAUSE_SHARE = 0.05;
+
 /**
  * Waits until a condition of the outside world holds; there is nobody to tell us, so we look. The condition
  * must be one that stays true: what holds for a moment only may fall between two looks.
@@ -450,11 +461,13 @@ export async function until<T>(
   look: () => T | undefined | false | Promise<T | undefined | false>,
   withinMs = PATIENCE_MS,
 ): Promise<T> {
-  const end = performance.now() + withinMs;
+  const begin = performance.now();
   for (;;) {
     const found = await look();
     if (found !== undefined && found !== false) return found;
-    if (performance.now() > end) throw new Error(`It did not happen within ${withinMs} ms.`);
-    await new Promise((resolve) => setImmediate(() => setTimeout(resolve, 20)));
+    const waitedMs = performance.now() - begin;
+    if (waitedMs > withinMs) throw new Error(`It did not happen within ${withinMs} ms.`);
+    const pauseMs = Math.min(Math.max(FIRST_PAUSE_MS, waitedMs * PAUSE_SHARE), LONGEST_PAUSE_MS);
+    await new Promise((resolve) => setImmediate(() => setTimeout(resolve, pauseMs)));
   }
 }

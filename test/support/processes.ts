@@ -15,3 +15,9 @@ export function childrenOf(parent: number, program: string): number[] {
       }
     });
 }
+
+/** How long this process has computed so far, in hundredths of a second; see proc(5), `utime`. */
+export function processorTicks(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[11]);
+}

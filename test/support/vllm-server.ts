@@ -19,6 +19,25 @@ interface Asked {
   prompt_logprobs?: number;
 }
 
+/** The likeliest tokens, the first first; to tell a few, a whole vocabulary need not be put in order. */
+function likeliest(probabilities: ReadonlyMap<Token, number>, count: number): [Token, number][] {
+  const found: [Token, number][] = [];
+  for (const entry of probabilities) {
+    const place = found.findIndex(([, probability]) => probability < entry[1]);
+    if (place < 0 && found.length >= count) continue;
+    found.splice(place < 0 ? found.length : place, 0, entry);
+    found.length = Math.min(found.length, count);
+  }
+  return found;
+}
+
+/** The place of a token that is this likely, from 1 on. */
+function rankOf(probabilities: ReadonlyMap<Token, number>, own: number): number {
+  let before = 0;
+  for (const probability of probabilities.values()) if (probability > own) before += 1;
+  return before + 1;
+}
+
 /**
  * What vLLM's server says of tokens, said by a real model through llama.cpp: `/tokenize`, `/detokenize`,
  * `prompt_logprobs` and `return_token_ids`. vLLM itself needs a GPU; its words are from its documentation.
@@ -146,15 +165,15 @@ export class VllmServer implements AsyncDisposable {
       return tokens.map((token, at) => {
         const probabilities = at === 0 ? undefined : found[at - 1]?.next.probabilities;
         if (probabilities === undefined) return null;
-        const ranked = [...probabilities].toSorted(([, a], [, b]) => b - a);
-        const told = ranked.slice(0, count);
-        if (!told.some(([id]) => id === token)) told.push([token, probabilities.get(token) ?? 1e-30]);
+        const own = probabilities.get(token) ?? 1e-30;
+        const told = likeliest(probabilities, count);
+        if (!told.some(([id]) => id === token)) told.push([token, own]);
         return Object.fromEntries(
-          told.map(([id, probability]) => [
+          told.map(([id, probability], place) => [
             String(id),
             {
               logprob: Math.log(probability),
-              rank: ranked.findIndex(([one]) => one === id) + 1,
+              rank: place < count ? place + 1 : rankOf(probabilities, own),
               decoded_token: this.model.detokenize([id]),
             },
           ]),

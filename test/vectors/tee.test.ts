@@ -12,6 +12,7 @@ import { TeePolicy, appraise } from '../../src/core/attestation/tee/tee-policy.t
 import { TeeRefused } from '../../src/core/attestation/tee/tee-refused.ts';
 import { certificatesOfPem, extensionOf } from '../../src/core/attestation/tee/x509.ts';
 import { VECTORS, describeVectors } from '../support/vectors.ts';
+import { sampleOf } from '../support/thorough.ts';
 
 const read = (name: string) => readFileSync(join(VECTORS, name));
 const refused = (refusal: string) => expect.objectContaining({ refusal });
@@ -48,9 +49,16 @@ describeVectors('Intel TDX and SGX', () => {
       await expect(verifyIntelQuote(quote, collateral, never as number)).rejects.toEqual(refused('TEE_NOT_FRESH'));
   });
 
-  test('every changed byte of header and report is refused', async () => {
-    for (let position = 0; position < 632; position += 9)
-      await expect(verifyIntelQuote(flip(quote, position), collateral, time)).rejects.toBeInstanceOf(TeeRefused);
+  test('every changed byte of header and report is refused: here a sample, and every one in test:long', async () => {
+    const positions = sampleOf([...Array(632).keys()], 27);
+    expect(positions.length).toBeGreaterThan(20);
+    for (const position of positions) {
+      const answer = verifyIntelQuote(flip(quote, position), collateral, time);
+      await expect(answer.catch((error: unknown) => [position, error])).resolves.toEqual([
+        position,
+        expect.any(TeeRefused),
+      ]);
+    }
   });
 
   test('collateral that the worker made up is refused: empty, garbage or foreign revocation lists, changed TCB info and identities', async () => {

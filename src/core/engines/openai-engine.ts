@@ -10,7 +10,7 @@ import { PromptLogprobs, greedyMargin, isLikelyEnd, surprise } from './prompt-lo
 import { stopAt } from './transcript.ts';
 
 /** A server that has answered within this time is not asked again whether it is there. */
-const SEEN_MS = 500;
+export const SEEN_MS = 500;
 
 export interface OpenAiOptions {
   readonly name: string;

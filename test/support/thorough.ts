@@ -1,0 +1,14 @@
+import { randomInt } from 'node:crypto';
+
+/** Whether this is `npm run test:long`: then what is drawn or repeated is so in full, and not as a sample. */
+export const IS_LONG = process.env['COUNTERSIGN_TEST_LONG'] === '1';
+
+/**
+ * Every so-manyth of these cases, from one on that each run draws anew; all of them in `npm run test:long`.
+ * Whoever sweeps rows of such samples gives the number of the row, so that every case is in some of them. A
+ * test that uses it names the case that failed.
+ */
+export function sampleOf<T>(cases: readonly T[], every: number, row = 0): readonly T[] {
+  return IS_LONG ? cases : cases.filter((_, at) => (at + row + FIRST) % every === 0);
+}
+const FIRST = randomInt(1_000);
