@@ -22,6 +22,33 @@ describe('a coalescer', () => {
     );
   });
 
+  test('gathers what comes while a batch is under way, and lets a full batch go beside it', async () => {
+    const batches: number[][] = [];
+    const ends: (() => void)[] = [];
+    const held = new Coalescer<number, number>(3, async (batch) => {
+      batches.push(batch);
+      await new Promise<void>((resolve) => ends.push(resolve));
+      return batch;
+    });
+    const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
+    const calls = [held.add(1)];
+    await turn();
+    calls.push(held.add(2));
+    await turn();
+    calls.push(held.add(3));
+    await turn();
+    expect(batches).toEqual([[1]]);
+    calls.push(held.add(4), held.add(5));
+    await turn();
+    expect(batches).toEqual([[1], [2, 3, 4]]);
+    ends[0]?.();
+    ends[1]?.();
+    await turn();
+    expect(batches).toEqual([[1], [2, 3, 4], [5]]);
+    ends[2]?.();
+    expect(await Promise.all(calls)).toEqual([1, 2, 3, 4, 5]);
+  });
+
   test('fails the calls of a batch that failed and no others', async () => {
     const fails = new Coalescer<number, number>(2, (batch) =>
       batch.includes(1) ? Promise.reject(new Error('down')) : Promise.resolve(batch),

@@ -5,15 +5,17 @@ interface Call<Item, Result> {
 }
 
 /**
- * Gathers the calls of one turn of the event loop into one call of `run`. Under load a batch fills by itself;
- * a single call waits only for the end of the turn. `run` gets at most `maxItems` items and returns one
- * result for each, in their order and none of them undefined. What it throws rejects every call of its batch.
+ * Gathers calls into batches that clock themselves: while one batch is under way, what comes gathers for the
+ * next, so that a batch is as large as the load makes it. A single call waits only for the end of its turn of
+ * the event loop; a full batch waits for no other. `run` gets at most `maxItems` items and returns one result
+ * for each, in their order and none of them undefined. What it throws rejects every call of its batch.
  */
 export class Coalescer<Item, Result> {
   readonly #maxItems: number;
   readonly #run: (items: Item[]) => Promise<Result[]>;
   readonly #waiting: Call<Item, Result>[] = [];
-  #scheduled = false;
+  #isScheduled = false;
+  #underWay = 0;
 
   constructor(maxItems: number, run: (items: Item[]) => Promise<Result[]>) {
     this.#maxItems = maxItems;
@@ -24,16 +26,23 @@ export class Coalescer<Item, Result> {
   add(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
-      if (this.#scheduled) return;
-      this.#scheduled = true;
-      setImmediate(() => {
-        this.#scheduled = false;
-        while (this.#waiting.length > 0) void this.#flush(this.#waiting.splice(0, this.#maxItems));
-      });
+      this.#schedule();
     });
   }
 
-  async #flush(calls: Call<Item, Result>[]): Promise<void> {
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      while (this.#waiting.length >= this.#maxItems) void this.#flush();
+      if (this.#waiting.length > 0 && this.#underWay === 0) void this.#flush();
+    });
+  }
+
+  async #flush(): Promise<void> {
+    const calls = this.#waiting.splice(0, this.#maxItems);
+    this.#underWay += 1;
     try {
       const results = await this.#run(calls.map((call) => call.item));
       calls.forEach((call, index) => {
@@ -44,5 +53,7 @@ export class Coalescer<Item, Result> {
     } catch (error) {
       for (const call of calls) call.reject(error);
     }
+    this.#underWay -= 1;
+    if (this.#waiting.length > 0) this.#schedule();
   }
 }

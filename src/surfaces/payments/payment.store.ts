@@ -55,20 +55,28 @@ export class PaymentRecords implements Withholding {
 
   /** The payment of a job; undefined if the job was not paid for by itself. */
   async read(job: string): Promise<PaymentRecord | undefined> {
+    // A courier that enters the end moves the payment from the one place to the other between two looks.
+    return (await this.#entered(job)) ?? (await this.#held(job)) ?? (await this.#entered(job));
+  }
+
+  async #entered(job: string): Promise<PaymentRecord | undefined> {
     const row = await this.#redis.hgetall(this.#keys.payment(job));
     const { state, payer = '', requirements, transaction = '', problem = '' } = row;
-    if (state !== undefined && requirements !== undefined)
-      return {
-        state: z.enum(PAYMENT_STATES).parse(state),
-        payer,
-        requirements: Requirements.parse(JSON.parse(requirements)),
-        transaction,
-        problem,
-      };
+    if (state === undefined || requirements === undefined) return undefined;
+    return {
+      state: z.enum(PAYMENT_STATES).parse(state),
+      payer,
+      requirements: Requirements.parse(JSON.parse(requirements)),
+      transaction,
+      problem,
+    };
+  }
+
+  async #held(job: string): Promise<PaymentRecord | undefined> {
     const held = await this.#redis.hget(this.#keys.job(job), 'payment');
     if (held === null) return undefined;
-    const { payer: holder, requirements: max } = HeldPayment.parse(JSON.parse(held));
-    return { state: 'held', payer: holder, requirements: max, transaction: '', problem: '' };
+    const { payer, requirements } = HeldPayment.parse(JSON.parse(held));
+    return { state: 'held', payer, requirements, transaction: '', problem: '' };
   }
 
   /** A payer would otherwise have read the whole answer before paying for it. */
