@@ -149,7 +149,7 @@ export class Jobs {
     const sha256 = statement.subject[0].digest.sha256;
     const isWhole = record.output !== undefined && sha256Hex(record.output) === sha256;
     return {
-      bytes: isWhole ? record.output : await this.#blobs.kept.get(sha256, MAX_OUTPUT_BYTES),
+      bytes: isWhole ? record.output : await this.#blobs.kept.of(id).get(sha256, MAX_OUTPUT_BYTES),
       sha256,
       usage: confirmed.usage ?? statement.predicate.usage,
       verdict: verdict.payload,

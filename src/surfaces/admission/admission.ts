@@ -123,11 +123,11 @@ export class Admission {
     // Allowances are taken for what may be used. A repetition under the same key takes them again.
     await this.#parts.limits.take(submitter, 'tokens', Math.ceil(inputBytes / 4) + params.max_tokens);
     const inline = inputBytes <= INLINE_BYTES;
-    const inputSha256 = inline ? sha256Hex(input) : await this.#parts.blobs.ofPool(model.pool).put(Buffer.from(input));
-
     const createdMs = Date.now();
     const deadlineMs = createdMs + (body.deadline_ms ?? DEFAULTS.deadlineMs);
     const id = newJobId(model.pool, createdMs);
+    const blobs = this.#parts.blobs.ofPool(model.pool).of(id);
+    const inputSha256 = inline ? sha256Hex(input) : await blobs.put(Buffer.from(input));
     const ticket = newTicket(plan, { id, tenant, task: body.task, inputSha256, createdMs, deadlineMs });
     crashPoint('api.before-admit');
     const pending: PendingJob = {
@@ -150,8 +150,10 @@ export class Admission {
       bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body) + (payment?.secret ?? '')),
     };
     const reply = await this.#coalescer.add(pending);
-    requireAccepted(reply, price);
     const isNew = reply.kind === 'ok' && reply.id === id;
+    // What is not accepted leaves no input behind; after a lost reply, `same` can be this very job.
+    if (!inline && !('id' in reply && reply.id === id)) await blobs.remove();
+    requireAccepted(reply, price);
     if (!isNew && (await this.#parts.reader.read(reply.id)) === undefined)
       throw new CodedError(
         'job_forgotten',
