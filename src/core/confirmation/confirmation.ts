@@ -14,7 +14,20 @@ export interface Confirmation {
 
 /** What the record of a confirmed job says, once its entry in the log has this salt. */
 export function recordOf({ file, evidence, verdict, output }: Confirmation, salt: Buffer): RecordContent {
-  const { id, tenant, model, queue, keyId, createdMs, deadlineMs, maxAttempts, cancelAskedMs, hold, surface } = file;
+  const {
+    id,
+    tenant,
+    model,
+    queue,
+    keyId,
+    createdMs,
+    deadlineMs,
+    maxAttempts,
+    cancelAskedMs,
+    hold,
+    surface,
+    isStored,
+  } = file;
   return {
     id,
     tenant,
@@ -27,6 +40,7 @@ export function recordOf({ file, evidence, verdict, output }: Confirmation, salt
     cancelAskedMs,
     hold,
     surface,
+    isStored,
     attempts: file.attempts,
     ending: { epoch: file.epoch, code: 'confirmed', detail: 'The attestor confirmed the answer.' },
     ticket: readTicket(id, file.ticket).signed,
