@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
@@ -7,6 +7,7 @@ import { JobArchive, type Archived } from './job-archive.ts';
 import { newJobId } from './job-id.ts';
 import { isErased, openAny } from './erased-record.ts';
 import { recordBody, recordBytes } from './job-record.ts';
+import { recordsIn } from '../../../test/support/canary.ts';
 import { aRecord } from '../../../test/support/records.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'cs-archive-'));
@@ -52,21 +53,9 @@ async function mark(archive: JobArchive, all: readonly Archived[], places: reado
   await archive.erasures.add(places.map((place) => ({ id: all[place]?.job?.id ?? '', place, erasedMs: START })));
 }
 
-/** The places whose records some file of this folder still holds, opened. */
+/** The places whose records some file of this folder still holds. */
 function held(folder: string): Set<number> {
-  const found = new Set<number>();
-  for (const name of readdirSync(folder, { recursive: true }).map(String)) {
-    const path = join(folder, name);
-    if (!statSync(path).isFile() || path.includes('/erased/')) continue;
-    const bytes = readFileSync(path);
-    let at = bytes.indexOf(10) + 1;
-    const head = JSON.parse(bytes.subarray(0, at).toString()) as { from: number; items: [string, number, number][] };
-    head.items.forEach(([, entryBytes, length], offset) => {
-      const record = bytes.subarray(at + entryBytes, (at += entryBytes + length));
-      if (!isErased(record)) found.add(head.from + offset);
-    });
-  }
-  return found;
+  return new Set(recordsIn(folder).flatMap(({ index, record }) => (isErased(record) ? [] : [index])));
 }
 
 describe('the archive', () => {
@@ -219,8 +208,9 @@ describe('the archive', () => {
     expect(await archive.erasures.at(first, 1)).toBe(START);
     expect(await archive.erasures.at(failed, undefined)).toBe(START + 7);
     expect(await archive.erasures.at(other, 2)).toBeUndefined();
-    const found = await Array.fromAsync(archive.erasures.createdAfter(START));
-    expect(found.map(({ place }) => place)).toEqual([280, 1, undefined]);
+    const places: (number | undefined)[] = [];
+    for await (const { place } of archive.erasures.createdAfter(START)) places.push(place);
+    expect(places).toEqual([280, 1, undefined]);
     await archive.removeOld(START + 257_000);
     expect(await archive.erasures.at(first, 1)).toBeUndefined();
     await archive.erasures.removeDays(START + 2 * 86_400_000);

@@ -99,10 +99,10 @@ export class JobArchive {
    */
   async erase(tile: number): Promise<void> {
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
-      const paths = await this.#pathsOf(tile);
-      // After the files were named: whoever writes a mark later looks at them later.
+      // Whoever writes a mark after this looks at the files after that.
       const marks = await this.erasures.ofTile(tile);
       if (marks.size === 0) return;
+      const paths = await this.#pathsOf(tile);
       const changed = (await Promise.all(paths.map((path) => withoutErased(path, marks)))).flatMap(
         (file) => file ?? [],
       );
