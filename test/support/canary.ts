@@ -79,7 +79,7 @@ async function valueOf(redis: Redis, key: string): Promise<Buffer> {
   return Buffer.concat(flat(value));
 }
 
-/** Where any of these texts stands: in keys of Redis, in files of these folders, in records that are opened. */
+/** Where any of these texts stands: in keys of Redis, in files of these folders, in opened records. */
 export async function findCanaries(
   canaries: readonly string[],
   { redis, folders, archive }: { redis: Redis; folders: readonly string[]; archive: string },
@@ -90,6 +90,8 @@ export async function findCanaries(
   };
   for (const key of await redis.keys('*')) {
     const value = await valueOf(redis, key);
+    // It went between the two looks.
+    if (value.length === 0) continue;
     look(key, Buffer.concat([Buffer.from(key), value]));
     if (/:record:/.test(key)) look(`${key}, opened`, Buffer.from(opened(value), 'latin1'));
   }

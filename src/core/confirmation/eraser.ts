@@ -85,8 +85,8 @@ export class Eraser {
   }
 
   /**
-   * Removes once more what somebody who was slow has put back since: a worker that handed in an output late, a
-   * writer of the archive that died between its file and its look at the marks.
+   * Removes once more what somebody who was slow has put back since: a worker that handed in an output late,
+   * a writer of the archive that died between its file and its look at the marks.
    */
   async tidy(): Promise<void> {
     const { archive } = this.#parts;

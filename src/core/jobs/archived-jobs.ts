@@ -58,7 +58,7 @@ export class ArchivedJobs {
     return signed > total || published < this.#published;
   }
 
-  /** Since when (ms) a job is to be erased, as the disk knows; its place is the one in the log, if it has one. */
+  /** Since when (ms) a job is to be erased, as the disk knows; `place` is its place in the log, if any. */
   erasedAt(id: string, place: number | undefined): Promise<number | undefined> {
     return this.#archive.erasures.at(id, place);
   }

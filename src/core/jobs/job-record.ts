@@ -14,10 +14,11 @@ import { DICTIONARY } from './record-dictionary.ts';
  * notes of it, as bytes that are written once.
  *
  *   head   `1 <state> <place in the log, or -> <end, ms> <tenant> <model> `, as text: what a script must know
- *   body   what there is (a byte, see `FLAGS`); for each document its signature (64 bytes); the salt of the log's entry
- *          (32), where there is one; then, deflated with the dictionary of this version, the facts as a line
- *          of JSON, the payloads as they were signed, and the output. In payloads a byte below 4 stands for
- *          the digest of the ticket, of the output or of the evidence, which are known without it.
+ *   body   what there is (a byte, see `FLAGS`); for each document its signature (64 bytes); the salt of the
+ *          log's entry (32), where there is one; then, deflated with the dictionary of this version, the
+ *          facts as a line of JSON, the payloads as they were signed, and the output. In payloads a byte
+ *          below 4 stands for the digest of the ticket, of the output or of the evidence, which are known
+ *          without it.
  *
  * A confirmation's place and time are known to the script that gives them, so that the head is added there.
  */

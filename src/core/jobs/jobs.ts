@@ -152,8 +152,8 @@ export class Jobs {
 
   /**
    * The confirmed output and its digest. Throws CodedError `job_not_done` before confirmation, because
-   * nothing unconfirmed is served, `erased` where it was erased or is to be, and what `Withholding.requireReleased` throws while the answer is
-   * withheld.
+   * nothing unconfirmed is served, `erased` where it was erased or is to be, and what
+   * `Withholding.requireReleased` throws while the answer is withheld.
    */
   async output(tenant: string, id: string): Promise<ConfirmedOutput> {
     const { record, evidence, verdict, confirmed } = await this.#confirmed(tenant, id);

@@ -36,7 +36,7 @@ async function writeAside({ path, bytes }: FileToWrite): Promise<string> {
   return aside;
 }
 
-/** Opens a new file, in a folder that is made where it is missing: somebody may remove an empty one meanwhile. */
+/** Opens a new file, in a folder that is made where it is missing: others may remove empty ones. */
 async function opened(path: string): Promise<FileHandle> {
   for (let left = MAX_FOLDERS; ; left -= 1) {
     try {

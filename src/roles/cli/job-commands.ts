@@ -4,7 +4,7 @@ import { numberOf } from './arguments.ts';
 import type { CliContext, RemoteOptions } from './cli-context.ts';
 import { Output } from './output.ts';
 
-/** `countersign watch`, `get`, `list`, `cancel`, `erase` and `jobs stuck`: jobs that were submitted before. */
+/** `countersign watch`, `get`, `list`, `cancel`, `erase` and `jobs stuck`: jobs submitted before. */
 export function addJobCommands(cli: CliContext): void {
   addWatch(cli);
   addGet(cli);

@@ -13,8 +13,8 @@
              spending limit of the key or "",
              ledger month, ledger entry
   Returns for each job {'ok', id}, or
-    {'same', id, state}  the idempotency key was used with this body, by the job with this id; how it ended, or
-                         "" where that is not known here
+    {'same', id, state}  the idempotency key was used with this body, by the job with this id, which ended in
+                         this state ("" where that is not noted)
     {'other', id}  the idempotency key was used with another body
     {'busy', n}    the tenant has n open jobs, and may not have more
     {'spent', n}   the tenant or the key would exceed its spending limit; n is what is left
