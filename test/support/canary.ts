@@ -63,7 +63,7 @@ async function valueOf(redis: Redis, key: string): Promise<Buffer> {
     string: () => redis.getBuffer(key),
     hash: () => redis.hgetallBuffer(key),
     set: () => redis.smembersBuffer(key),
-    zset: () => redis.zrangeBuffer(key, 0, -1),
+    zset: () => redis.zrangeBuffer(key, '0', '-1'),
     list: () => redis.lrangeBuffer(key, 0, -1),
     stream: () => redis.xrangeBuffer(key, '-', '+'),
   };
