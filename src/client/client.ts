@@ -166,6 +166,15 @@ export class Countersign {
     return (await response.json()) as Cancellation;
   }
 
+  /**
+   * Erases input, parameters and output of a job that has ended; what is left of the job. Throws
+   * CountersignError `job_not_ended` while it is open.
+   */
+  async erase(id: string, options: { signal?: AbortSignal } = {}): Promise<Job> {
+    const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}`, { method: 'DELETE', ...signalOf(options) });
+    return (await response.json()) as Job;
+  }
+
   /** Verifies a receipt, from its bytes and the keyring alone. Throws ReceiptRefused with the reason. */
   async verify(
     receipt: Uint8Array,

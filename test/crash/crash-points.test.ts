@@ -1,10 +1,21 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { isErased } from '../../src/core/jobs/erased-record.ts';
+import { recordHead } from '../../src/core/jobs/job-record.ts';
 import { CRASH_POINTS, type CrashPoint } from '../../src/ground/faults/crash-point.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { recordsIn } from '../support/canary.ts';
 import { Pipeline, SHORT_LEASE, completion, until, type Client } from '../support/pipeline.ts';
 
 const JOBS = 12;
+/** Where an attestor is killed over an erasure. */
+const ERASING: readonly CrashPoint[] = [
+  'attestor.after-mark',
+  'attestor.after-erase-archive',
+  'attestor.before-erase',
+  'attestor.after-erase',
+];
 
 type Victim = 'api' | 'worker' | 'attestor';
 
@@ -29,6 +40,8 @@ const LANES = [
 async function survive(pipeline: Pipeline, client: Client, victim: Victim, point: CrashPoint): Promise<void> {
   const admin = pipeline.redis.client();
   const { keys } = pipeline.redis;
+  const erased = ERASING.includes(point) ? (await client.run(completion(`${point} erased`))).id : undefined;
+  await until(async () => (await admin.zcard(keys.unsealed)) === 0);
   const before = await admin.zcard(keys.ended);
   await pipeline.kill(victim);
   // The first time: under load all jobs can come in one batch, and there is no second.
@@ -57,6 +70,7 @@ async function survive(pipeline: Pipeline, client: Client, victim: Victim, point
     await hand.release(await hand.claim(job.id), 'engine_error');
     for (const { process } of workers) process.kill('SIGCONT');
   }
+  if (erased !== undefined) await client.fetch(`/v1/jobs/${erased}`, { method: 'DELETE' });
   const first = await Promise.allSettled(Array.from({ length: JOBS }, (_, index) => send(index)));
   expect(await end).toBe('SIGKILL');
   await start();
@@ -73,9 +87,22 @@ async function survive(pipeline: Pipeline, client: Client, victim: Victim, point
     expect(job.state).toBe('done');
     verifyReceipt(await client.receipt(id), pipeline.keyring, { output: await client.output(id) });
   }
+  if (erased !== undefined) await expectErased(pipeline, client, erased);
   await until(async () => (await admin.zcard(keys.unsealed)) === 0);
   expect(await admin.zcard(keys.open)).toBe(0);
   expect(await admin.zcard(keys.ended)).toBe(before + JOBS + extra.length);
+}
+
+/** What the attestor was killed over is brought to its end by the next. */
+async function expectErased(pipeline: Pipeline, client: Client, id: string): Promise<void> {
+  const [admin, { keys }] = [pipeline.redis.client(), pipeline.redis];
+  expect((await client.fetch(`/v1/jobs/${id}/output`)).status).toBe(410);
+  await until(async () => (await admin.zcard(keys.erasures)) === 0);
+  const record = (await admin.getBuffer(keys.record(id))) ?? Buffer.alloc(0);
+  const { index } = recordHead(record);
+  const filed = recordsIn(join(pipeline.folder, 'log', 'archive')).filter((one) => one.index === index);
+  expect(filed.length).toBeGreaterThan(0);
+  for (const one of [record, ...filed.map((file) => file.record)]) expect(isErased(one)).toBe(true);
 }
 
 /** How a role ended that was not ready yet; any other failure of its start is thrown on. */

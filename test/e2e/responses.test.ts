@@ -98,6 +98,24 @@ describe('responses, with the official client', () => {
     expect(last.response.output[0]).toMatchObject({ content: [{ text }] });
   });
 
+  test('that is not to be stored says so, and one that is deleted is erased, also again', async () => {
+    const stored = (await openai.responses.create({
+      model: 'kjv-1m',
+      instructions: 'Speak plainly.',
+      input: 'x',
+      store: false,
+      max_output_tokens: 2,
+    })) as Signed & { store: boolean };
+    expect(stored.store).toBe(false);
+    for (let times = 0; times < 2; times += 1) await openai.responses.delete(stored.id);
+    await expect(openai.responses.retrieve(stored.id)).rejects.toMatchObject({ status: 410, code: 'erased' });
+    const open = await openai.responses.create({ model: 'by-hand', input: 'x', background: true });
+    await expect(openai.responses.delete(open.id)).rejects.toMatchObject({ status: 409, code: 'job_not_ended' });
+    await openai.responses.cancel(open.id);
+    const stranger = openaiOf(pipeline, await pipeline.key('other'));
+    await expect(stranger.responses.delete(open.id)).rejects.toMatchObject({ status: 404 });
+  });
+
   test('cancelled, unknown and unfit', async () => {
     const { id } = await openai.responses.create({ model: 'by-hand', input: 'x', background: true });
     expect((await openai.responses.cancel(id)).status).toBe('cancelled');

@@ -147,6 +147,7 @@ export class Courtroom {
       keyId: 'key',
       hold: undefined,
       surface: undefined,
+      isStored: true,
       cancelAskedMs: undefined,
       ended: false,
       phase: 'attesting',

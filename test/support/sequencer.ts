@@ -75,6 +75,7 @@ async function confirmationOf(server: TestRedis, signer: SigningKey, number: num
     keyId: 'key',
     hold: undefined,
     surface: undefined,
+    isStored: true,
     cancelAskedMs: undefined,
     ended: false,
     phase: 'attesting',

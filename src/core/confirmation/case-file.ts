@@ -41,6 +41,8 @@ export interface CaseFile {
   readonly hold: number | undefined;
   /** What the surface that took it keeps with it. */
   readonly surface: string | undefined;
+  /** False where the job erases itself a while after its end. */
+  readonly isStored: boolean;
   readonly cancelAskedMs: number | undefined;
   readonly ended: boolean;
   readonly phase: Exclude<JobState, FinalState>;
@@ -108,7 +110,8 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
   const all = cells(row);
   const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closed, field] =
     all;
-  const [statementLength, statement, , output, lease, logged, maxAttempts, key, hold, surface, before] = all.slice(14);
+  const [statementLength, statement, , output, lease, logged, maxAttempts, key, hold, surface, store, before] =
+    all.slice(14);
   const currentEpoch = Number(current);
   const [claimant = ''] = text(claim).split(' ');
   const committed = text(commit);
@@ -124,6 +127,7 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     keyId: text(key),
     hold: optionalNumber(hold),
     surface: optionalText(surface),
+    isStored: store !== 'no',
     cancelAskedMs: optionalNumber(cancel),
     ended: typeof state === 'string',
     phase: currentEpoch === 0 || closed === 1 ? 'queued' : committed === '' ? 'running' : 'attesting',

@@ -16,7 +16,20 @@ export interface Confirmation {
 
 /** What the record of a confirmed job says, once its entry in the log has this salt. */
 export function recordOf({ file, ticket, evidence, verdict, output }: Confirmation, salt: Buffer): RecordContent {
-  const { id, tenant, model, queue, keyId, createdMs, deadlineMs, maxAttempts, cancelAskedMs, hold, surface } = file;
+  const {
+    id,
+    tenant,
+    model,
+    queue,
+    keyId,
+    createdMs,
+    deadlineMs,
+    maxAttempts,
+    cancelAskedMs,
+    hold,
+    surface,
+    isStored,
+  } = file;
   return {
     id,
     tenant,
@@ -29,6 +42,7 @@ export function recordOf({ file, ticket, evidence, verdict, output }: Confirmati
     cancelAskedMs,
     hold,
     surface,
+    isStored,
     attempts: file.attempts,
     ending: { epoch: file.epoch, code: 'confirmed', detail: 'The attestor confirmed the answer.' },
     ticket,

@@ -107,7 +107,7 @@ export class Judge {
   async #keep(attempt: Attempt): Promise<Buffer | undefined> {
     const output = Buffer.from(await attempt.output());
     if (attempt.evidence.predicate.outputBytes <= INLINE_BYTES) return output;
-    await this.#parts.blobs.kept.put(output);
+    await this.#parts.blobs.kept.of(attempt.parts.job).put(output);
     return undefined;
   }
 

@@ -33,7 +33,7 @@ export function openAttempt(file: CaseFile, sources: AttemptSources): Attempt {
   const { keyring, enrolled, catalog, equipment, draws, statements = STATEMENTS } = sources;
   const { ticket, signed: ticketSigned } = readTicket(file.id, file.ticket);
   const apiKey = keyring.find('api', ticketSigned.keyId, Date.parse(ticket.predicate.createdAt));
-  const handedIn = sources.blobs.ofPool(ticket.predicate.pool);
+  const handedIn = sources.blobs.ofPool(ticket.predicate.pool).of(file.id);
   return new Attempt(
     {
       job: file.id,

@@ -10,6 +10,7 @@ import { decodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { readTicket } from '../../proof/receipts/statements.ts';
 import { MAX_STATEMENT_BYTES } from '../attestation/methods/binding.ts';
 import { LEAVE } from '../backlog/lua-parts.ts';
+import { UNSTORED_MS } from '../jobs/erased-record.ts';
 import { createdMsOf } from '../jobs/job-id.ts';
 import { recordBody, recordBytes } from '../jobs/job-record.ts';
 import { JobReader, type JobView } from '../jobs/job.reader.ts';
@@ -76,7 +77,11 @@ export class Sealer {
     });
     if (args.length === 0) return LOOK_EVERY_MS;
     crashPoint('attestor.before-seal');
-    await SEAL.run(redis, [keys.log, keys.unsealed, keys.ended, keys.overfull], [keys.prefix, keepJobs, ...args]);
+    await SEAL.run(
+      redis,
+      [keys.log, keys.unsealed, keys.ended, keys.overfull],
+      [keys.prefix, keepJobs, UNSTORED_MS, ...args],
+    );
     crashPoint('attestor.after-seal');
     return confirmed.length === PAGE || others.length === PAGE ? 0 : LOOK_EVERY_MS;
   }
@@ -84,8 +89,8 @@ export class Sealer {
   /** The record of a job that ended without a place in the log; undefined where it cannot be made now. */
   async #recordOf(id: string): Promise<Buffer | '' | undefined> {
     try {
-      const view = await this.#reader.read(id);
-      if (view === undefined || view.record !== undefined) return '';
+      const view = await this.#reader.readStored(id);
+      if (view === undefined || view.record !== undefined || view.erased !== undefined) return '';
       return view.ending === undefined ? undefined : await this.#made(view, view.ending);
     } catch (error) {
       this.#warn(error);
@@ -94,12 +99,13 @@ export class Sealer {
   }
 
   async #made(view: JobView, ending: JobView['ending'] & object): Promise<Buffer> {
-    const { evidence, verdict } = await this.#refutation(view.id);
-    const { id, tenant, model } = view;
+    const { id, tenant, model, ticket } = view;
+    if (ticket === undefined) throw new Error(`The ticket of ${id} is gone.`);
+    const { evidence, verdict } = await this.#refutation(id);
     const body = recordBody({
       ...view,
       ending,
-      ticket: readTicket(id, view.ticket).signed,
+      ticket: readTicket(id, ticket).signed,
       evidence,
       verdict,
       output: undefined,

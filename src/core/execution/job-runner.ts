@@ -182,8 +182,8 @@ export class JobRunner {
    * `output_too_large`.
    */
   async #store(ticket: Ticket, result: EngineResult): Promise<StoredResult> {
-    const { blobs } = this.#parts;
-    const { policy } = ticket.predicate;
+    const { policy, job } = ticket.predicate;
+    const blobs = this.#parts.blobs.of(job);
     const output = Buffer.from(result.output);
     const isInline = output.length <= INLINE_BYTES;
     // A vote is sealed until all have voted, and workers share the folder of blobs.
@@ -259,7 +259,7 @@ export class JobRunner {
   async #input({ claim, ticket }: Attempt): Promise<unknown> {
     const wanted = ticket.subject[0].digest.sha256;
     try {
-      const text = claim.input ?? (await this.#parts.blobs.get(wanted, MAX_INPUT_BYTES)).toString('utf8');
+      const text = claim.input ?? (await this.#parts.blobs.of(claim.id).get(wanted, MAX_INPUT_BYTES)).toString('utf8');
       if (sha256Hex(text) !== wanted) throw new Error('The input is not the one of the ticket.');
       return JSON.parse(text);
     } catch {

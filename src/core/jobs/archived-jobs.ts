@@ -1,6 +1,7 @@
 import { parseCheckpoint } from '../../proof/tlog/checkpoint.ts';
 import type { JobArchive } from './job-archive.ts';
-import { openRecord, type JobRecord } from './job-record.ts';
+import { openAny, type ErasedRecord } from './erased-record.ts';
+import type { JobRecord } from './job-record.ts';
 
 /** For so long (ms) a look at the archive's newest checkpoint holds. */
 const LOOK_EVERY_MS = 1_000;
@@ -57,11 +58,16 @@ export class ArchivedJobs {
     return signed > total || published < this.#published;
   }
 
+  /** Since when (ms) a job is to be erased, as the disk knows; `place` is its place in the log, if any. */
+  erasedAt(id: string, place: number | undefined): Promise<number | undefined> {
+    return this.#archive.erasures.at(id, place);
+  }
+
   /** The record of a job that is done, or undefined where the archive has none. */
-  async find(id: string, sizes: LogSizes): Promise<JobRecord | undefined> {
+  async find(id: string, sizes: LogSizes): Promise<JobRecord | ErasedRecord | undefined> {
     const bytes = await this.#archive.find(id);
     if (bytes === undefined) return undefined;
-    const record = openRecord(bytes);
+    const record = openAny(bytes);
     return (record.index ?? Infinity) < sizes.published || this.hasLost(sizes) ? record : undefined;
   }
 }

@@ -1,11 +1,14 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { JobArchive, type Archived } from './job-archive.ts';
 import { newJobId } from './job-id.ts';
-import { recordBytes } from './job-record.ts';
+import { isErased, openAny } from './erased-record.ts';
+import { recordBody, recordBytes } from './job-record.ts';
+import { recordsIn } from '../../../test/support/canary.ts';
+import { aRecord } from '../../../test/support/records.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'cs-archive-'));
 const newFolder = () => mkdtempSync(join(root, 'a-'));
@@ -33,6 +36,26 @@ async function readAll(archive: JobArchive, from = 0, to = 10_000): Promise<Arch
   const found: Archived[] = [];
   for await (const item of archive.read(from, to)) found.push(item);
   return found;
+}
+
+const CANARY = 'canary of entry';
+/** An entry whose record can be opened; the canary stands in its output and in what its surface keeps. */
+function whole(index: number): Archived {
+  const createdMs = START + index * 1_000;
+  const id = newJobId('default', createdMs);
+  const record = aRecord({ id, surface: `${CANARY} ${index}.`, output: Buffer.from(`${CANARY} ${index}.`) });
+  const head = { state: 'done', index, endedMs: createdMs + 500, tenant: 'acme', model: 'noop' } as const;
+  return { index, entry: Buffer.from(`entry ${index}`), job: { id, record: recordBytes(head, recordBody(record)) } };
+}
+
+/** Marks these entries as the attestor does before it removes anything. */
+async function mark(archive: JobArchive, all: readonly Archived[], places: readonly number[]): Promise<void> {
+  await archive.erasures.add(places.map((place) => ({ id: all[place]?.job?.id ?? '', place, erasedMs: START })));
+}
+
+/** The places whose records some file of this folder still holds. */
+function held(folder: string): Set<number> {
+  return new Set(recordsIn(folder).flatMap(({ index, record }) => (isErased(record) ? [] : [index])));
 }
 
 describe('the archive', () => {
@@ -81,6 +104,129 @@ describe('the archive', () => {
     expect(await readAll(archive, 256)).toEqual(all.slice(256));
     expect(await archive.find(all[0]?.job?.id ?? '')).toBeUndefined();
     expect(await archive.find(all[300]?.job?.id ?? '')).toEqual(all[300]?.job?.record);
+  });
+
+  const ERASED = [0, 3, 70, 254, 255, 256, 299];
+
+  test('holds stubs in the place of what is erased, whether its files are whole or in parts, and every other record as it was', async () => {
+    const folder = newFolder();
+    const all = Array.from({ length: 300 }, (_, index) => whole(index));
+    await write(new JobArchive(folder), all, [40]);
+    const archive = new JobArchive(folder);
+    await mark(archive, all, ERASED);
+    for (const tile of [0, 1, 1, 0]) await archive.erase(tile);
+    const kept = all.map(({ index }) => index).filter((index) => !ERASED.includes(index));
+    expect([...held(folder)].toSorted((a, b) => a - b)).toEqual(kept);
+    const now = await readAll(archive);
+    expect(now.map(({ entry: bytes }) => bytes)).toEqual(all.map(({ entry: bytes }) => bytes));
+    for (const index of kept) expect(now[index]).toEqual(all[index]);
+    for (const index of ERASED) {
+      const found = (await archive.find(all[index]?.job?.id ?? '')) ?? Buffer.alloc(0);
+      expect(openAny(found)).toMatchObject({ id: all[index]?.job?.id, index, erasedMs: START });
+    }
+    expect(await archive.newestCheckpoint()).toBe('checkpoint 300');
+  });
+
+  test.each([
+    ['the mark', () => Promise.resolve()],
+    ['a part of the files', (archive: JobArchive) => archive.erase(0)],
+    ['all files', (archive: JobArchive) => Promise.all([archive.erase(0), archive.erase(1)])],
+  ])('a crash after %s leaves what the next attestor brings to the end', async (_, before) => {
+    const folder = newFolder();
+    const all = Array.from({ length: 300 }, (__, index) => whole(index));
+    await write(new JobArchive(folder), all, [40]);
+    const died = new JobArchive(folder);
+    await mark(died, all, ERASED);
+    await before(died);
+    const next = new JobArchive(folder);
+    for await (const tile of next.erasures.tilesMarkedAfter(0)) await next.erase(tile);
+    expect([...held(folder)].filter((index) => ERASED.includes(index))).toEqual([]);
+    expect(held(folder).size).toBe(300 - ERASED.length);
+  });
+
+  test('gets nothing back that is erased: not from a slow writer, nor when its parts become one file, nor from a part that a crash left', async () => {
+    const folder = newFolder();
+    const all = Array.from({ length: 300 }, (_, index) => whole(index));
+    await write(new JobArchive(folder), all.slice(0, 200), [40]);
+    const archive = new JobArchive(folder);
+    await mark(archive, all, ERASED);
+    await archive.erase(0);
+    const older = newFolder();
+    // Another attestor has read the records before, and writes them after.
+    await write(new JobArchive(older), all.slice(0, 200), [40]);
+    await write(new JobArchive(folder), all.slice(160, 200), [40]);
+    await write(new JobArchive(folder), all.slice(200), [40]);
+    expect([...held(folder)].filter((index) => ERASED.includes(index))).toEqual([]);
+    cpSync(join(older, '000'), join(folder, '000'), { recursive: true });
+    expect([...held(folder)].filter((index) => ERASED.includes(index))).not.toEqual([]);
+    await archive.erase(0);
+    expect([...held(folder)].filter((index) => ERASED.includes(index))).toEqual([]);
+    expect(held(folder).size).toBe(300 - ERASED.length);
+  });
+
+  test('of attestors that write and erase at once ends without what is erased, and with all else', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(fc.nat({ max: 269 }), { minLength: 1, maxLength: 20 }),
+        fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 4 }),
+        async (places, steps) => {
+          const folder = newFolder();
+          const all = Array.from({ length: 270 }, (_, index) => whole(index));
+          await write(new JobArchive(folder), all.slice(0, 250), steps);
+          const eraser = async (mine: readonly number[]) => {
+            const archive = new JobArchive(folder);
+            for (const place of mine) {
+              await mark(archive, all, [place]);
+              await archive.erase(Math.floor(place / 256));
+            }
+          };
+          await Promise.all([
+            write(new JobArchive(folder), all.slice(250), steps),
+            eraser(places.filter((_, at) => at % 2 === 0)),
+            eraser(places.filter((_, at) => at % 2 === 1)),
+          ]);
+          const kept = all.map(({ index }) => index).filter((index) => !places.includes(index));
+          expect([...held(folder)].toSorted((a, b) => a - b)).toEqual(kept);
+          expect(await readAll(new JobArchive(folder))).toHaveLength(270);
+        },
+      ),
+      { numRuns: 3 },
+    );
+  });
+
+  test('keeps a mark for as long as the entry is kept, says of an erasure when it was first asked for, and of nothing else', async () => {
+    const archive = new JobArchive(newFolder());
+    const all = Array.from({ length: 300 }, (_, index) => whole(index));
+    await write(archive, all, [100]);
+    await mark(archive, all, [1, 280]);
+    const [first = '', other = ''] = [all[1]?.job?.id, all[2]?.job?.id];
+    const failed = newJobId('default', START);
+    await archive.erasures.add([
+      { id: first, place: 1, erasedMs: START + 9 },
+      { id: failed, place: undefined, erasedMs: START + 7 },
+    ]);
+    expect(await archive.erasures.at(first, 1)).toBe(START);
+    expect(await archive.erasures.at(failed, undefined)).toBe(START + 7);
+    expect(await archive.erasures.at(other, 2)).toBeUndefined();
+    const places: (number | undefined)[] = [];
+    for await (const { place } of archive.erasures.createdAfter(START)) places.push(place);
+    expect(places).toEqual([280, 1, undefined]);
+    await archive.removeOld(START + 257_000);
+    expect(await archive.erasures.at(first, 1)).toBeUndefined();
+    await archive.erasures.removeDays(START + 2 * 86_400_000);
+    expect(await archive.erasures.at(failed, undefined)).toBeUndefined();
+    expect(await archive.erasures.at(all[280]?.job?.id ?? '', 280)).toBe(START);
+  });
+
+  test('lets go of files that a crash left unfinished, and of none that is being written', async () => {
+    const folder = newFolder();
+    const archive = new JobArchive(folder);
+    await write(archive, [entry(0)], [1]);
+    const parts = join(folder, '000', '000', '000', '000.p');
+    for (const name of ['0-0.old.tmp', '0-0.new.tmp']) writeFileSync(join(parts, name), CANARY);
+    utimesSync(join(parts, '0-0.old.tmp'), new Date(0), new Date(0));
+    await archive.removeUnfinished(60_000);
+    expect(readdirSync(parts).toSorted()).toEqual(['0-0', '0-0.new.tmp']);
   });
 
   test('is found although a crash left pieces of files', async () => {

@@ -1,5 +1,5 @@
-import { readFile, readdir, rm, rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { join, sep } from 'node:path';
 import { z } from 'zod';
 import { writeDurably, type FileToWrite } from '../../ground/blobs/durable-file.ts';
 import { systemCodeOf } from '../../ground/errors/coded-error.ts';
@@ -8,6 +8,8 @@ import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
 import { createdMsOf } from './job-id.ts';
 import { recordHead } from './job-record.ts';
+import { erased, isErased } from './erased-record.ts';
+import { ErasureMarks } from './erasure-marks.ts';
 
 /** An entry of the log, and the record of the job whose confirmation it is. */
 export interface Archived {
@@ -37,6 +39,8 @@ const PART = /^(\d{1,15})-(\d{1,15})$/;
 /** The clocks of two machines differ by less. */
 const CLOCKS_MS = 600_000;
 const MAX_COMPARED = 10_000;
+/** So often a tile is looked at again until nobody brings back what is to be erased in it. */
+const MAX_ROUNDS = 10;
 
 /**
  * The archive of a log: its entries with the records of the jobs, in log order, in files beside the tiles. It
@@ -45,9 +49,13 @@ const MAX_COMPARED = 10_000;
  * A file holds a tile (256 entries); what does not fill one yet stands in parts, one for each checkpoint. The
  * name of a whole file says of which time it is, so that a job is found by its id, which says when it was
  * created, without opening many; a file is removed by itself when its time is over. Any number of processes
- * may read and write at once: two that write one file write the same bytes but for the checkpoint.
+ * may read and write at once: two that write one file write the same bytes but for the checkpoint, and but
+ * for jobs that are being erased. Whoever has written a file looks for marks of erasures afterwards, and
+ * whoever erases writes the mark first: of the two, one sees the other.
  */
 export class JobArchive {
+  /** The jobs that are to be erased here and in Redis. */
+  readonly erasures: ErasureMarks;
   readonly #folder: string;
   /** Parts that were compared with what this process has written. */
   readonly #compared = new Set<string>();
@@ -55,6 +63,7 @@ export class JobArchive {
 
   constructor(folder: string) {
     this.#folder = folder;
+    this.erasures = new ErasureMarks(join(folder, 'erased'));
   }
 
   /**
@@ -80,6 +89,27 @@ export class JobArchive {
     await writeDurably(...files);
     await this.#refuseOthers(items);
     await Promise.all(filled.map(removeParts));
+    for (const [tile] of byTile(items)) await this.erase(tile);
+  }
+
+  /**
+   * Puts the stub in the place of every record of this tile that has a mark, each file anew and whole, until
+   * a look at all files finds none; durable when this resolves. Twice is as once. Throws where others go on
+   * writing there.
+   */
+  async erase(tile: number): Promise<void> {
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      // Whoever writes a mark after this looks at the files after that.
+      const marks = await this.erasures.ofTile(tile);
+      if (marks.size === 0) return;
+      const paths = await this.#pathsOf(tile);
+      const changed = (await Promise.all(paths.map((path) => withoutErased(path, marks)))).flatMap(
+        (file) => file ?? [],
+      );
+      if (changed.length === 0) return;
+      await writeDurably(...changed);
+    }
+    throw new Error(`Tile ${tile} of the archive was written again and again while jobs in it were erased.`);
   }
 
   /** The newest checkpoint that was signed for what stands here, or undefined where there is nothing. */
@@ -100,6 +130,18 @@ export class JobArchive {
       const items = await this.#tile(tile);
       yield* items.filter(({ index }) => index >= from && index < to);
     }
+  }
+
+  /** The files that hold entries of a tile: the whole one, else its parts. */
+  async #pathsOf(tile: number): Promise<string[]> {
+    const folder = this.#folderOf(tile);
+    const parts = join(folder, `${nameOf(tile)}.p`);
+    const whole = (await namesIn(folder)).filter((name) => WHOLE.exec(name)?.[1] === nameOf(tile));
+    if (whole.length === 0)
+      return (await namesIn(parts)).filter((name) => PART.test(name)).map((name) => join(parts, name));
+    // A crash left them, or somebody who was slow.
+    await removeParts(parts);
+    return whole.map((name) => join(folder, name));
   }
 
   /** The record of a job, or undefined where there is none. */
@@ -129,10 +171,24 @@ export class JobArchive {
         if (ended === undefined) continue;
         if (Number(ended) >= beforeMs) return removed;
         await rm(join(folder, name), { force: true });
+        await this.erasures.removeTile(tileOf(folder, name));
         removed += 1;
       }
     }
     return removed;
+  }
+
+  /** Removes what a crash left of files that were being written longer ago than this. */
+  async removeUnfinished(ageMs: number): Promise<void> {
+    const before = Date.now() - ageMs;
+    for (const leaf of await this.#leaves()) {
+      const parts = (await namesIn(leaf)).filter((name) => PARTS.test(name)).map((name) => join(leaf, name));
+      for (const folder of [leaf, ...parts])
+        for (const name of (await namesIn(folder)).filter((one) => one.endsWith('.tmp'))) {
+          const found = await stat(join(folder, name)).catch(() => undefined);
+          if (found !== undefined && found.mtimeMs < before) await rm(join(folder, name), { force: true });
+        }
+    }
   }
 
   /** The entries of a tile, as far as they are here. */
@@ -225,6 +281,25 @@ export class JobArchive {
 /** Where the archive of the log in this folder is. */
 export function archiveFolder(logFolder: string): string {
   return join(logFolder, 'archive');
+}
+
+/** The tile of a whole file. */
+function tileOf(folder: string, name: string): number {
+  return Number([...folder.split(sep).slice(-3), name.slice(0, 3)].join(''));
+}
+
+/** The file with stubs in the place of marked records, to be written; undefined where it has them. */
+async function withoutErased(path: string, marks: ReadonlyMap<number, number>): Promise<FileToWrite | undefined> {
+  const file = await readFileOf(path);
+  if (file === undefined) return undefined;
+  const items = file.items.map((item): Archived => {
+    const { index, job } = item;
+    const erasedMs = marks.get(index);
+    if (erasedMs === undefined || job === undefined || isErased(job.record)) return item;
+    return { ...item, job: { ...job, record: erased(job.record, erasedMs) } };
+  });
+  const isChanged = items.some((item, at) => item !== file.items[at]);
+  return isChanged ? { path, bytes: formatFile({ ...file, items }) } : undefined;
 }
 
 const digits = (tile: number) => String(tile).padStart(12, '0');

@@ -35,7 +35,7 @@ export async function* followJob(
     // missed.
     const view = await jobs.get(tenant, id);
     const chunks: Chunk[] = [];
-    for (let more = true; more;) {
+    for (let more = view.erased === undefined; more;) {
       const read = await jobs.chunks(tenant, id, place);
       // Chunks of an attempt that is not in these documents yet are read again next time.
       const ahead = read.chunks.findIndex((chunk) => chunk.epoch > view.attempts.length);

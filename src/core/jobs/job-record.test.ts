@@ -33,6 +33,7 @@ const Content: fc.Arbitrary<RecordContent> = fc.record({
   cancelAskedMs: fc.option(Ms, { nil: undefined }),
   hold: fc.option(fc.nat(), { nil: undefined }),
   surface: fc.option(Text, { nil: undefined }),
+  isStored: fc.boolean(),
   attempts: fc
     .array(AnAttempt, { maxLength: 10 })
     .map((attempts) => attempts.map((attempt, at) => ({ epoch: at + 1, ...attempt }))),
@@ -76,6 +77,7 @@ describe('the record of a job', () => {
       cancelAskedMs: undefined,
       hold: undefined,
       surface: undefined,
+      isStored: true,
       attempts: [
         {
           epoch: 1,

@@ -14,26 +14,34 @@ import { DICTIONARY } from './record-dictionary.ts';
  * notes of it, as bytes that are written once.
  *
  *   head   `1 <state> <place in the log, or -> <end, ms> <tenant> <model> `, as text: what a script must know
- *   body   which documents there are (a byte); for each its signature (64 bytes); the salt of the log's entry
- *          (32), where there is one; then, deflated with the dictionary of this version, the facts as a line
- *          of JSON, the payloads as they were signed, and the output. In payloads a byte below 4 stands for
- *          the digest of the ticket, of the output or of the evidence, which are known without it.
+ *   body   what there is (a byte, see `FLAGS`); for each document its signature (64 bytes); the salt of the
+ *          log's entry (32), where there is one; then, deflated with the dictionary of this version, the
+ *          facts as a line of JSON, the payloads as they were signed, and the output. In payloads a byte
+ *          below 4 stands for the digest of the ticket, of the output or of the evidence, which are known
+ *          without it.
  *
  * A confirmation's place and time are known to the script that gives them, so that the head is added there.
  */
 /** How long Redis keeps a record where nothing else is configured. */
 export const KEEP_MS = 86_400_000;
 
-const VERSION = '1';
-const SIGNATURE_BYTES = 64;
-// Few records are longer deflated; the default chunk is 16 KB, and costs more than the deflating.
-const DEFLATE = { level: 3, windowBits: 13, memLevel: 5, chunkSize: 2_048, dictionary: DICTIONARY } as const;
-const INFLATE = { windowBits: 13, dictionary: DICTIONARY } as const;
-/** No record is longer: documents and a small output, or the refutation of a few. */
-const MAX_BODY_BYTES = MAX_OUTPUT_BYTES;
+/**
+ * The bits of the byte with which a body begins. Scripts read it without opening the record: seal.lua asks
+ * for `unstored`, erase.lua for `erased`.
+ */
+export const FLAGS = { ticket: 1, evidence: 2, verdict: 4, salt: 8, marked: 16, unstored: 32, erased: 64 } as const;
 
-const Ms = z.number().int().min(0);
+const VERSION = '1';
+export const SIGNATURE_BYTES = 64;
+// Few records are longer deflated; the default chunk is 16 KB, and costs more than the deflating.
+export const DEFLATE = { level: 3, windowBits: 13, memLevel: 5, chunkSize: 2_048, dictionary: DICTIONARY } as const;
+export const INFLATE = { windowBits: 13, dictionary: DICTIONARY } as const;
+/** No record is longer: documents and a small output, or the refutation of a few. */
+export const MAX_BODY_BYTES = MAX_OUTPUT_BYTES;
+
+export const Ms = z.number().int().min(0);
 const Closed = z.tuple([z.enum(CLOSINGS), Ms, z.string()]);
+export const Attempts = z.array(z.tuple([z.string(), Ms, Ms.nullable(), Closed.nullable()]));
 /** The order of the members is the one of the dictionary. */
 const Facts = z.strictObject({
   id: JobId,
@@ -47,7 +55,7 @@ const Facts = z.strictObject({
   cancel: Ms.optional(),
   hold: z.number().optional(),
   surface: z.string().optional(),
-  attempts: z.array(z.tuple([z.string(), Ms, Ms.nullable(), Closed.nullable()])),
+  attempts: Attempts,
   end: z.tuple([z.number().int(), z.string(), z.string()]),
   /** The key ids of the documents that there are. */
   signers: z.array(z.string()),
@@ -71,6 +79,8 @@ export interface RecordContent {
   readonly hold: number | undefined;
   /** What the surface that took it keeps with it. */
   readonly surface: string | undefined;
+  /** False where it erases itself a while after its end; see `UNSTORED_MS`. */
+  readonly isStored: boolean;
   readonly attempts: readonly Attempt[];
   readonly ending: Omit<Ending, 'state' | 'atMs'>;
   readonly ticket: SignedPayload;
@@ -116,12 +126,7 @@ export function recordBody(content: RecordContent): Buffer {
     cancel: content.cancelAskedMs,
     hold: content.hold,
     surface: content.surface,
-    attempts: content.attempts.map(({ worker, claimedMs, committedMs, closed }) => [
-      worker,
-      claimedMs,
-      committedMs ?? null,
-      closed === undefined ? null : [closed.why, closed.atMs, closed.detail],
-    ]),
+    attempts: attemptRows(content.attempts),
     end: [content.ending.epoch, content.ending.code, content.ending.detail],
     signers: documents.flatMap((document) => document?.keyId ?? []),
     lengths: [...payloads.map((payload) => payload?.length ?? -1), output?.length ?? -1],
@@ -129,7 +134,12 @@ export function recordBody(content: RecordContent): Buffer {
   const texts = [...payloads, output].filter((bytes) => bytes !== undefined);
   const deflated = deflateRawSync(Buffer.concat([Buffer.from(`${facts}\n`), ...texts]), DEFLATE);
   return Buffer.concat([
-    Buffer.from([present | (salt === undefined ? 0 : 8) | (isMarked ? 16 : 0)]),
+    Buffer.from([
+      present |
+        (salt === undefined ? 0 : FLAGS.salt) |
+        (isMarked ? FLAGS.marked : 0) |
+        (content.isStored ? 0 : FLAGS.unstored),
+    ]),
     ...documents.flatMap((document) => document?.signature ?? []),
     ...(salt === undefined ? [] : [salt]),
     deflated,
@@ -159,14 +169,15 @@ export function recordHead(bytes: Buffer): RecordHead & { readonly length: numbe
   };
 }
 
-/** What a record says. Throws where these are not the bytes of a record. */
+/** What a record says. Throws where these are not the bytes of a record that has all it was made of. */
 export function openRecord(bytes: Buffer): JobRecord {
   const { state, index, endedMs, length } = recordHead(bytes);
   const present = bytes[length] ?? 0;
+  if ((present & FLAGS.erased) !== 0) throw new Error('What this record held was erased.');
   let at = length + 1;
   const take = (count: number) => bytes.subarray(at, (at += count));
   const signatures = [0, 1, 2].map((place) => ((present & (1 << place)) === 0 ? undefined : take(SIGNATURE_BYTES)));
-  const salt = (present & 8) === 0 ? undefined : take(SALT_BYTES);
+  const salt = (present & FLAGS.salt) === 0 ? undefined : take(SALT_BYTES);
   const text = inflateRawSync(bytes.subarray(at), { ...INFLATE, maxOutputLength: MAX_BODY_BYTES });
   const line = text.indexOf(10);
   const facts = Facts.parse(JSON.parse(text.subarray(0, line).toString('utf8')));
@@ -174,7 +185,7 @@ export function openRecord(bytes: Buffer): JobRecord {
   const [t, e, v, output] = facts.lengths.map((length) =>
     length < 0 ? undefined : text.subarray(from, (from += length)),
   );
-  const payloads = (present & 16) === 0 ? [t, e, v] : unmarked([t, e, v], output);
+  const payloads = (present & FLAGS.marked) === 0 ? [t, e, v] : unmarked([t, e, v], output);
   const signers = facts.signers.values();
   const [ticket, evidence, verdict] = signatures.map(
     (signature, place) =>
@@ -194,6 +205,7 @@ export function openRecord(bytes: Buffer): JobRecord {
     cancelAskedMs: facts.cancel,
     hold: facts.hold,
     surface: facts.surface,
+    isStored: (present & FLAGS.unstored) === 0,
     attempts: facts.attempts.map(attemptOf),
     ending: { state, atMs: endedMs, epoch, code, detail },
     ticket,
@@ -242,8 +254,18 @@ function replaced(payload: Buffer, pairs: readonly (readonly [from: string, to: 
   );
 }
 
-function attemptOf(
-  [worker, claimedMs, committedMs, closed]: z.infer<typeof Facts>['attempts'][number],
+/** Attempts as records hold them. */
+export function attemptRows(attempts: readonly Attempt[]): z.infer<typeof Attempts> {
+  return attempts.map(({ worker, claimedMs, committedMs, closed }) => [
+    worker,
+    claimedMs,
+    committedMs ?? null,
+    closed === undefined ? null : [closed.why, closed.atMs, closed.detail],
+  ]);
+}
+
+export function attemptOf(
+  [worker, claimedMs, committedMs, closed]: z.infer<typeof Attempts>[number],
   at: number,
 ): Attempt {
   return {

@@ -5,8 +5,10 @@ import { Coalescer } from '../../ground/redis/coalescer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
 import type { ArchivedJobs, LogSizes } from './archived-jobs.ts';
-import { openRecord, type JobRecord } from './job-record.ts';
+import type { JobRecord } from './job-record.ts';
+import { erasedOf, openAny, type ErasedRecord } from './erased-record.ts';
 import { encodeStored } from '../../proof/receipts/dsse.ts';
+import { readTicket } from '../../proof/receipts/statements.ts';
 import { WorkerId } from '../../proof/receipts/fields.ts';
 import { CLOSINGS, isFinal, type JobState } from '../../proof/contract/job-states.ts';
 
@@ -29,25 +31,31 @@ export interface JobView {
   readonly deadlineMs: number;
   readonly maxAttempts: number;
   readonly cancelAskedMs: number | undefined;
-  /** The stored form of the signed ticket. */
-  readonly ticket: string;
+  /** The stored form of the signed ticket; undefined where it was erased. */
+  readonly ticket: string | undefined;
   /** The id of the API key that submitted it; empty where none did. */
   readonly keyId: string;
   /** What was held for it, in millionths. */
   readonly hold: number | undefined;
   /** What the surface that took it keeps with it. */
   readonly surface: string | undefined;
+  /** False where it erases itself a while after its end. */
+  readonly isStored: boolean;
   readonly attempts: readonly Attempt[];
   readonly ending: Ending | undefined;
   readonly state: JobState;
   /** Where it has ended and is sealed. */
   readonly record: JobRecord | undefined;
+  /** What is left of it where its erasure was asked for or due, whether it is carried out yet or not. */
+  readonly erased: ErasedRecord | undefined;
 }
 
 /** A job as Redis has it, and how much of the log Redis had at that moment. */
 interface Read {
   readonly view: JobView | undefined;
   readonly sizes: LogSizes;
+  /** Since when (ms) it is to be erased, as Redis knows. */
+  readonly erasedMs: number | undefined;
 }
 
 /**
@@ -63,18 +71,34 @@ export class JobReader {
     this.#archived = archived;
     this.#reads = new Coalescer(MAX_ITEMS, async (ids) => {
       const signed = (await archived?.signedSize()) ?? 0;
-      const { log, rows } = await READ.run(redis, [routingKey], [keys.prefix, MAX_EPOCHS, ...ids]);
+      const { log, rows, due } = await READ.run(redis, [routingKey], [keys.prefix, MAX_EPOCHS, ...ids]);
       const sizes = { signed, ...log };
       return ids.map((id, index) => {
         const row = rows[index];
-        return { view: row && { id, ...row }, sizes };
+        return { view: row && { id, ...row }, sizes, erasedMs: due[index] };
       });
     });
   }
 
-  /** The job, or undefined where there is none. */
+  /**
+   * The job, or undefined where there is none. From the moment at which it is to be erased it is what will be
+   * left of it.
+   */
   async read(id: string): Promise<JobView | undefined> {
-    const { view, sizes } = await this.#reads.add(id);
+    const { view, sizes, erasedMs } = await this.#reads.add(id);
+    const found = await this.#found(id, view, sizes);
+    if (found === undefined || found.erased !== undefined || !isFinal(found.state)) return found;
+    // A Redis that lost its last moments knows of no erasure in them; the disk does.
+    const sinceMs = erasedMs ?? (await this.#archived?.erasedAt(id, found.record?.index));
+    return sinceMs === undefined ? found : erasedView(found, sinceMs);
+  }
+
+  /** The job as Redis has it, also where it is to be erased. */
+  async readStored(id: string): Promise<JobView | undefined> {
+    return (await this.#reads.add(id)).view;
+  }
+
+  async #found(id: string, view: JobView | undefined, sizes: LogSizes): Promise<JobView | undefined> {
     if (this.#archived === undefined || view?.state === 'done') return view;
     if (view !== undefined && !this.#archived.hasLost(sizes)) return view;
     const record = await this.#archived.find(id, sizes);
@@ -87,22 +111,50 @@ const optionalText = (value: unknown): string | undefined => (Buffer.isBuffer(va
 const optionalNumber = (value: unknown): number | undefined =>
   Buffer.isBuffer(value) ? Number(text(value)) : undefined;
 
-function parseJobs(reply: unknown): { log: Omit<LogSizes, 'signed'>; rows: (Omit<JobView, 'id'> | undefined)[] } {
-  const [now, published, total, ...rows] = cells(reply);
+/** What the script says of the log and of each job, and since when each is to be erased. */
+interface JobsReply {
+  readonly log: Omit<LogSizes, 'signed'>;
+  readonly rows: readonly (Omit<JobView, 'id'> | undefined)[];
+  readonly due: readonly (number | undefined)[];
+}
+
+function parseJobs(reply: unknown): JobsReply {
+  const [now, published, total, ...values] = cells(reply);
+  const rows = values.filter((_, at) => at % 2 === 0);
   return {
     log: { published: integer(published), total: integer(total) },
-    rows: rows.map(optional((row) => (Buffer.isBuffer(row) ? viewOf(openRecord(row)) : parseJob(row, integer(now))))),
+    rows: rows.map(optional((row) => (Buffer.isBuffer(row) ? viewOf(openAny(row)) : parseJob(row, integer(now))))),
+    due: values.filter((_, at) => at % 2 === 1).map(optionalNumber),
   };
 }
 
-/** A job that has ended, as its record shows it. */
-export function viewOf(record: JobRecord): JobView {
-  const { ticket, ending } = record;
-  return { ...record, ticket: encodeStored(ticket), state: ending.state, record };
+/** A job that has ended, as its record or what is left of it shows it. */
+export function viewOf(record: JobRecord | ErasedRecord): JobView {
+  const { ending } = record;
+  if ('erasedMs' in record)
+    return {
+      ...record,
+      ticket: undefined,
+      surface: undefined,
+      isStored: false,
+      state: ending.state,
+      record: undefined,
+      erased: record,
+    };
+  return { ...record, ticket: encodeStored(record.ticket), state: ending.state, record, erased: undefined };
+}
+
+/** A job that has ended, as it will be when its erasure is carried out. */
+function erasedView(view: JobView, erasedMs: number): JobView {
+  const { record, ending, ticket } = view;
+  if (record !== undefined) return viewOf(erasedOf(record, erasedMs));
+  if (ending === undefined || ticket === undefined) return view;
+  const documents = { ticket: readTicket(view.id, ticket).signed, evidence: undefined, verdict: undefined };
+  return viewOf(erasedOf({ ...view, ending, ...documents, salt: undefined, index: undefined }, erasedMs));
 }
 
 function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
-  const [tenant, model, queue, created, deadline, attemptsAllowed, cancel, ticket, key, hold, surface, ...rest] =
+  const [tenant, model, queue, created, deadline, attemptsAllowed, cancel, ticket, key, hold, surface, store, ...rest] =
     cells(row);
   const [state, ended, epoch, reason, logged, epochs] = rest;
   const ending = parseEnding(state, ended, epoch, reason);
@@ -123,10 +175,12 @@ function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
     keyId: text(key),
     hold: optionalNumber(hold),
     surface: optionalText(surface),
+    isStored: text(store) !== 'no',
     attempts,
     ending,
     state: stateOf(attempts, ending),
     record: undefined,
+    erased: undefined,
   };
 }
 

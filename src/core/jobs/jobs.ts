@@ -139,9 +139,21 @@ export class Jobs {
   }
 
   /**
+   * The job, where it may be erased: it has ended. Throws CodedErrors `job_not_found` and `job_not_ended`.
+   */
+  async erasable(tenant: string, id: string): Promise<JobView> {
+    const view = await this.get(tenant, id);
+    if (!isFinal(view.state))
+      throw new CodedError('job_not_ended', `The job is ${view.state}; only a job that has ended can be erased.`, {
+        hint: `cancel it first: POST /v1/jobs/${id}/cancel`,
+      });
+    return view;
+  }
+
+  /**
    * The confirmed output and its digest. Throws CodedError `job_not_done` before confirmation, because
-   * nothing unconfirmed is served, and what `Withholding.requireReleased` throws while the answer is
-   * withheld.
+   * nothing unconfirmed is served, `erased` where it was erased or is to be, and what
+   * `Withholding.requireReleased` throws while the answer is withheld.
    */
   async output(tenant: string, id: string): Promise<ConfirmedOutput> {
     const { record, evidence, verdict, confirmed } = await this.#confirmed(tenant, id);
@@ -149,7 +161,7 @@ export class Jobs {
     const sha256 = statement.subject[0].digest.sha256;
     const isWhole = record.output !== undefined && sha256Hex(record.output) === sha256;
     return {
-      bytes: isWhole ? record.output : await this.#blobs.kept.get(sha256, MAX_OUTPUT_BYTES),
+      bytes: isWhole ? record.output : await this.#blobs.kept.of(id).get(sha256, MAX_OUTPUT_BYTES),
       sha256,
       usage: confirmed.usage ?? statement.predicate.usage,
       verdict: verdict.payload,
@@ -184,7 +196,8 @@ export class Jobs {
 
   /** The record of a done job whose verdict confirms what it holds. */
   async #confirmed(tenant: string, id: string) {
-    const { state, record } = await this.get(tenant, id);
+    const { state, record, erased } = await this.get(tenant, id);
+    if (erased !== undefined) throw wasErased(erased);
     if (state !== 'done' || record === undefined) {
       throw new CodedError(
         'job_not_done',
@@ -203,6 +216,14 @@ export class Jobs {
     if (index === undefined || salt === undefined) throw new Error(`The record of ${id} has no place in the log.`);
     return { record, evidence, verdict, confirmed, index, salt };
   }
+}
+
+/** The CodedError `erased` of a job whose answer is asked for. */
+export function wasErased({ id, erasedMs }: { readonly id: string; readonly erasedMs: number }): CodedError {
+  return new CodedError(
+    'erased',
+    `Input, parameters and output of ${id} are erased since ${new Date(erasedMs).toISOString()}, and with them its receipt.`,
+  );
 }
 
 /** The chunks, and the stream id of the last of them; undefined where there are none. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
@@ -24,6 +24,30 @@ describe('the collection of old blobs', () => {
     expect(await store.removeOld(HOUR)).toBe(1);
     await expect(store.get(old ?? '', 100)).rejects.toMatchObject({ code: 'blob_missing' });
     for (const digest of [touched, fresh]) expect((await store.get(digest ?? '', 100)).length).toBeGreaterThan(0);
+  });
+
+  test('takes what belongs to one owner and never what another one has of the same', async () => {
+    const folder = newFolder();
+    const store = new BlobStore(folder);
+    const bytes = Buffer.from('asked twice');
+    const digests = await Promise.all([store, store.of('job_one'), store.of('job_two')].map((one) => one.put(bytes)));
+    const digest = digests[0] ?? '';
+    await store.of('job_one').remove();
+    await store.of('job_one').remove();
+    await expect(store.of('job_one').get(digest, 100)).rejects.toMatchObject({ code: 'blob_missing' });
+    for (const kept of [store, store.of('job_two')]) expect(await kept.get(digest, 100)).toEqual(bytes);
+    expect(() => store.of('../job')).toThrow();
+
+    // By its age as well, with the folders that held it; and never through a link that leads elsewhere.
+    const elsewhere = newFolder();
+    const others = await new BlobStore(elsewhere).put(bytes);
+    symlinkSync(elsewhere, join(folder, 'jobs', 'ln'));
+    const theirs = join(folder, 'jobs', 'wo', 'job_two');
+    for (const path of [join(theirs, digest.slice(0, 2), digest), theirs, join(elsewhere, others.slice(0, 2), others)])
+      utimesSync(path, longAgo, longAgo);
+    expect(await store.removeOld(HOUR)).toBe(1);
+    expect(readdirSync(join(folder, 'jobs', 'wo'))).toEqual([]);
+    expect(await new BlobStore(elsewhere).get(others, 100)).toEqual(bytes);
   });
 
   test('never takes a blob away that is stored again meanwhile', async () => {

@@ -1,16 +1,21 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { link, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { createReadStream, type Dirent } from 'node:fs';
+import { link, mkdir, open, readdir, readFile, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
 import { syncFolder, writeDurably } from './durable-file.ts';
 import { sha256Hex } from './sha256.ts';
 
 const NAME = /^[0-9a-f]{64}$/;
+/** The blobs of owners stand here, each owner's in a folder of its own. */
+const OWNERS = 'jobs';
 
 /**
  * Content-addressed files: the name of a blob is its SHA-256, so that a reader need not trust the disk or the
  * writer. Any number of processes may read and write at once.
+ *
+ * What belongs to one job stands in the store `of` that job, and goes with it: two jobs with the same input
+ * have it twice, so that removing the one can never take it from the other.
  */
 export class BlobStore {
   readonly #folder: string;
@@ -124,21 +129,55 @@ export class BlobStore {
     );
   }
 
-  /** Removes blobs that were neither stored nor touched for `ageMs`; returns how many. */
+  /** The store of an owner, whose id is made of small letters, digits and underscores. */
+  of(owner: string): BlobStore {
+    if (!/^\w{2,64}$/.test(owner)) throw new Error('That is not the id of an owner of blobs.');
+    return new BlobStore(join(this.#folder, OWNERS, owner.slice(-2), owner));
+  }
+
+  /** Removes everything here, whatever its age. */
+  async remove(): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Removes blobs that were neither stored nor touched for `ageMs`, of owners as well; returns how many. */
   async removeOld(ageMs: number): Promise<number> {
     const before = Date.now() - ageMs;
     let removed = 0;
-    for (const entry of await readdir(this.#folder).catch(() => [])) {
-      const inside = join(this.#folder, entry);
-      const paths = entry.endsWith('.tmp')
-        ? [inside]
-        : (await readdir(inside).catch(() => [])).map((name) => join(inside, name));
-      for (const path of paths) {
-        if (await removeOlder(path, before)) removed += 1;
-      }
-    }
+    for await (const path of filesBelow(this.#folder)) if (await removeOlder(path, before)) removed += 1;
+    for (const shard of await foldersIn(join(this.#folder, OWNERS)))
+      for (const owner of await foldersIn(shard)) if (await isOlder(owner, before)) await removeEmpty(owner);
     return removed;
   }
+}
+
+async function entriesOf(folder: string): Promise<Dirent[]> {
+  return readdir(folder, { withFileTypes: true }).catch(() => []);
+}
+
+/** The folders in a folder. A link to one is none: whoever may write here must not lead us elsewhere. */
+async function foldersIn(folder: string): Promise<string[]> {
+  return (await entriesOf(folder)).filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name));
+}
+
+/** The paths of all files at any depth. */
+async function* filesBelow(folder: string): AsyncGenerator<string> {
+  for (const entry of await entriesOf(folder)) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(path);
+    else yield path;
+  }
+}
+
+/** Removes a folder that holds nothing but empty folders; another stays as it is. */
+async function removeEmpty(folder: string): Promise<void> {
+  for (const inside of await foldersIn(folder)) await rmdir(inside).catch(() => undefined);
+  await rmdir(folder).catch(() => undefined);
+}
+
+async function isOlder(path: string, before: number): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found !== undefined && found.mtimeMs < before;
 }
 
 /**
@@ -146,18 +185,14 @@ export class BlobStore {
  * only renewed its age: the file is moved aside first, and comes back where its age was renewed meanwhile.
  */
 async function removeOlder(path: string, before: number): Promise<boolean> {
-  const isOld = async (file: string) => {
-    const found = await stat(file).catch(() => undefined);
-    return found !== undefined && found.mtimeMs < before;
-  };
-  if (!(await isOld(path))) return false;
+  if (!(await isOlder(path, before))) return false;
   const aside = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   try {
     await rename(path, aside);
   } catch {
     return false;
   }
-  const isStillOld = await isOld(aside);
+  const isStillOld = await isOlder(aside, before);
   // Not by a second rename: somebody may have stored it anew.
   if (!isStillOld) await link(aside, path).catch(() => undefined);
   await rm(aside, { force: true });

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename } from 'node:fs/promises';
+import { mkdir, open, rename, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCodeOf } from '../errors/coded-error.ts';
+
+/** So often a folder is made that goes again before its first file is there. */
+const MAX_FOLDERS = 10;
 
 export interface FileToWrite {
   readonly path: string;
@@ -23,11 +26,7 @@ export async function writeDurably(...files: readonly FileToWrite[]): Promise<vo
 
 async function writeAside({ path, bytes }: FileToWrite): Promise<string> {
   const aside = `${path}.${randomBytes(6).toString('hex')}.tmp`;
-  const file = await open(aside, 'wx', 0o640).catch(async (error: unknown) => {
-    if (systemCodeOf(error) !== 'ENOENT') throw error;
-    await mkdir(dirname(path), { recursive: true });
-    return open(aside, 'wx', 0o640);
-  });
+  const file = await opened(aside);
   try {
     await file.writeFile(bytes);
     await file.sync();
@@ -35,6 +34,18 @@ async function writeAside({ path, bytes }: FileToWrite): Promise<string> {
     await file.close();
   }
   return aside;
+}
+
+/** Opens a new file, in a folder that is made where it is missing: others may remove empty ones. */
+async function opened(path: string): Promise<FileHandle> {
+  for (let left = MAX_FOLDERS; ; left -= 1) {
+    try {
+      return await open(path, 'wx', 0o640);
+    } catch (error) {
+      if (systemCodeOf(error) !== 'ENOENT' || left === 0) throw error;
+      await mkdir(dirname(path), { recursive: true });
+    }
+  }
 }
 
 /** Fsyncs a folder, which makes the names in it durable. */

@@ -26,6 +26,8 @@ export const ERROR_CATALOG = {
   too_many_webhooks: { status: 429, exit: 6, title: 'Too many webhook endpoints exist' },
   model_not_found: { status: 404, exit: 3, title: 'There is no such model' },
   confirmed_not_published: { status: 409, exit: 5, title: 'The job is confirmed and can no longer be cancelled' },
+  job_not_ended: { status: 409, exit: 5, title: 'The job has not ended' },
+  erased: { status: 410, exit: 3, title: 'The content was erased' },
   job_not_done: { status: 409, exit: 5, title: 'The job is not done' },
   answer_refuted: { status: 502, exit: 5, title: 'The attestor refuted the answer' },
   job_failed: { status: 502, exit: 5, title: 'The job failed' },

@@ -34,8 +34,8 @@ export interface Family {
   readonly bound: string;
 }
 
-/** What an attestor does to remove the documents of a job when its record is sealed. */
-const REMOVES = '+unlink';
+/** What an attestor does to remove the documents of a job when its record is sealed or erased. */
+const REMOVES = '+unlink +hdel';
 /** What a consumer group takes: reading in a group writes to the stream. */
 const CONSUMES = '+xreadgroup +xautoclaim +xack +xdel +xgroup|create +xinfo|stream +unlink +type';
 
@@ -315,7 +315,8 @@ export const KEY_TABLE = {
     parts: ['tenant', 'id'],
     type: 'string',
     api: 'write',
-    holds: 'the job and the body digest of an idempotency key',
+    attestor: { only: '+get +set' },
+    holds: 'the body digest of an idempotency key, its job, and how that ended',
     bound: 'a day',
   },
   openOf: {
@@ -347,6 +348,16 @@ export const KEY_TABLE = {
     attestor: 'write',
     holds: 'jobs whose end is decided and not sealed, by their place in the log; -1 for those without one',
     bound: 'until their record is sealed',
+  },
+  erasures: {
+    place: 'home',
+    name: 'erasures',
+    parts: [],
+    type: 'sorted set',
+    api: 'write',
+    attestor: 'write',
+    holds: 'ended jobs that are to be erased, by the time (ms) since when or from which on',
+    bound: 'until the erasure is carried out everywhere',
   },
   ended: {
     place: 'home',

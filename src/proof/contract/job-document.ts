@@ -12,11 +12,12 @@ export const JobDocument = z.strictObject({
   state: z.enum(JOB_STATES),
   model: z.string(),
   task: Task,
-  params: Params,
+  params: Params.nullable().describe('null once the job is erased'),
   attestation: Policy,
   created_at: Time,
   deadline: Time,
   ended_at: Time.nullable(),
+  erased_at: Time.nullable().describe('since when input, parameters and output are erased; null where they are not'),
   cancel_requested_at: Time.nullable(),
   reason: z
     .strictObject({ code: z.string(), detail: z.string() })

@@ -35,6 +35,11 @@ interface RequestOf<Task extends TaskName> {
   attempts?: number | undefined;
   /** An address that is told of this job's states, or of its end where `events` is absent. */
   webhook?: { url: string; events?: EventType[] | undefined } | undefined;
+  /**
+   * False: an hour after its end, input, parameters and output are erased. True by default: they are kept as
+   * long as the service keeps jobs.
+   */
+  store?: boolean | undefined;
   /** Counted from now; ten minutes by default. */
   deadline_ms?: number | undefined;
 }

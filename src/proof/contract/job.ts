@@ -8,11 +8,14 @@ export interface Job {
   state: JobState;
   model: string;
   task: TaskName;
-  params: TicketParameters;
+  /** Null once the job is erased. */
+  params: TicketParameters | null;
   attestation: AttestationPolicy;
   created_at: string;
   deadline: string;
   ended_at: string | null;
+  /** Since when input, parameters and output are erased; null where they are not. */
+  erased_at: string | null;
   cancel_requested_at: string | null;
   /** Why the job ended as it did; null while it is not final. */
   reason: { code: string; detail: string } | null;
@@ -23,7 +26,7 @@ export interface Job {
     committed_at: string | null;
     closed: { why: ClosingReason; at: string; detail: string } | null;
   }[];
-  /** `output` and `receipt` are null until the job is done. */
+  /** `output` and `receipt` are null until the job is done, and once it is erased. */
   links: { self: string; events: string; output: string | null; receipt: string | null };
 }
 

@@ -34,6 +34,10 @@ const common = {
     })
     .optional()
     .describe("an address that is told of this job's states; of its end where `events` is absent"),
+  store: z
+    .boolean()
+    .optional()
+    .describe('true by default; false: input, parameters and output are erased an hour after the end of the job'),
   deadline_ms: z.number().int().min(1_000).max(86_400_000).optional().describe('from now; ten minutes by default'),
 };
 

@@ -9,6 +9,7 @@ import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
+import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
 import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
@@ -61,6 +62,7 @@ export class ApiModule {
       providers: [
         AuditLog,
         Tenants,
+        Erasures,
         FeedReader,
         Metrics,
         ApiLifecycle,

@@ -1,24 +1,25 @@
 import type { JobDocument } from '../../proof/contract/job-document.ts';
-import { readTicket } from '../../proof/receipts/statements.ts';
+import { readTicket, type Policy } from '../../proof/receipts/statements.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
 
 const iso = (ms: number) => new Date(ms).toISOString();
 const isoOrNull = (ms: number | undefined) => (ms === undefined ? null : iso(ms));
 
 export function jobDocument(view: JobView): JobDocument {
-  const ticket = readTicket(view.id, view.ticket).ticket.predicate;
+  const { task, params, policy } = askedOf(view);
   const self = `/v1/jobs/${view.id}`;
-  const done = view.state === 'done';
+  const hasAnswer = view.state === 'done' && view.erased === undefined;
   return {
     id: view.id,
     state: view.state,
     model: view.model,
-    task: ticket.task,
-    params: ticket.params,
-    attestation: ticket.policy,
+    task,
+    params,
+    attestation: policy,
     created_at: iso(view.createdMs),
     deadline: iso(view.deadlineMs),
     ended_at: isoOrNull(view.ending?.atMs),
+    erased_at: isoOrNull(view.erased?.erasedMs),
     cancel_requested_at: isoOrNull(view.cancelAskedMs),
     reason: view.ending === undefined ? null : { code: view.ending.code, detail: view.ending.detail },
     attempts: view.attempts.map(({ epoch, worker, claimedMs, committedMs, closed }) => ({
@@ -31,8 +32,15 @@ export function jobDocument(view: JobView): JobDocument {
     links: {
       self,
       events: `${self}/events`,
-      output: done ? `${self}/output` : null,
-      receipt: done ? `${self}/receipt` : null,
+      output: hasAnswer ? `${self}/output` : null,
+      receipt: hasAnswer ? `${self}/receipt` : null,
     },
   };
+}
+
+/** What the job was asked to do; of one that was erased without the parameters. */
+function askedOf({ id, ticket, erased }: JobView): Pick<JobDocument, 'task' | 'params'> & { policy: Policy } {
+  if (erased !== undefined) return { task: erased.task, params: null, policy: erased.policy };
+  if (ticket === undefined) throw new Error(`The job ${id} has neither a ticket nor a stub.`);
+  return readTicket(id, ticket).ticket.predicate;
 }

@@ -1,10 +1,11 @@
-import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import type { CancelAnswer, JobDocument } from '../../proof/contract/job-document.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
+import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
 import { PaymentRecords, paymentResponse } from '../../surfaces/payments/payment.store.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -23,6 +24,9 @@ import { ListJobs, type JobList } from './jobs.schemas.ts';
 /** How long a cancel request waits for the worker to stop before it answers. */
 const CANCEL_WAIT_MS = 3_000;
 
+/** It never changes, but it can be erased: who keeps it asks first. */
+const CACHED = 'private, no-cache';
+
 @Controller('/v1/jobs')
 export class JobsController {
   readonly #admission: Admission;
@@ -31,6 +35,7 @@ export class JobsController {
   readonly #wake: Wake;
   readonly #gate: PaymentGate;
   readonly #payments: PaymentRecords;
+  readonly #erasures: Erasures;
 
   constructor(
     admission: Admission,
@@ -39,6 +44,7 @@ export class JobsController {
     wake: Wake,
     gate: PaymentGate,
     payments: PaymentRecords,
+    erasures: Erasures,
   ) {
     this.#admission = admission;
     this.#jobs = jobs;
@@ -46,6 +52,7 @@ export class JobsController {
     this.#wake = wake;
     this.#gate = gate;
     this.#payments = payments;
+    this.#erasures = erasures;
   }
 
   @Post()
@@ -130,6 +137,12 @@ export class JobsController {
     return { outcome, job: jobDocument(view) };
   }
 
+  @Delete(':id')
+  @Needs('submit')
+  async erase(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<JobDocument> {
+    return jobDocument(await this.#erasures.erase(caller, id));
+  }
+
   @Get(':id/output')
   @Needs('read')
   async output(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
@@ -137,7 +150,7 @@ export class JobsController {
     reply.headers({
       'content-type': 'application/json; charset=utf-8',
       etag: `"sha256-${sha256}"`,
-      'cache-control': 'private, immutable',
+      'cache-control': CACHED,
     });
     return bytes;
   }
@@ -149,7 +162,7 @@ export class JobsController {
     reply.headers({
       'content-type': 'application/json; charset=utf-8',
       'content-disposition': `attachment; filename="${id}.receipt.json"`,
-      'cache-control': 'private, immutable',
+      'cache-control': CACHED,
     });
     return Buffer.from(text);
   }

@@ -43,6 +43,7 @@ export const JOB_OPERATIONS: readonly Operation[] = [
       'model_not_found',
       'task_not_supported',
       'idempotency_key_reused',
+      'job_forgotten',
       'attestation_unavailable',
       ...PAYMENT_ERRORS,
     ],
@@ -86,6 +87,19 @@ export const JOB_OPERATIONS: readonly Operation[] = [
     errors: ['job_not_found'],
   },
   {
+    id: 'eraseJob',
+    method: 'delete',
+    path: '/v1/jobs/{id}',
+    tag: 'Jobs',
+    summary: 'Erase a job that has ended',
+    description:
+      'Input, parameters and output are shown to nobody from here on, and are removed everywhere within seconds. State, times, usage, charge, digests and the verdict stay. Again, it answers the same.',
+    scope: 'submit',
+    parameters,
+    success: { '200': json('what is left of the job', 'Job', JobDocument) },
+    errors: ['job_not_found', 'job_not_ended'],
+  },
+  {
     id: 'getJobOutput',
     method: 'get',
     path: '/v1/jobs/{id}/output',
@@ -94,7 +108,7 @@ export const JOB_OPERATIONS: readonly Operation[] = [
     scope: 'read',
     parameters,
     success: { '200': json('the bytes whose digest stands in the receipt', 'JobOutput', JobOutput) },
-    errors: ['job_not_found', 'job_not_done', ...WITHHELD_ERRORS],
+    errors: ['job_not_found', 'job_not_done', 'erased', ...WITHHELD_ERRORS],
   },
   {
     id: 'getJobReceipt',
@@ -105,7 +119,7 @@ export const JOB_OPERATIONS: readonly Operation[] = [
     scope: 'read',
     parameters,
     success: { '200': json('as docs/receipt-format.md specifies it', 'Receipt', ReceiptFile) },
-    errors: ['job_not_found', 'job_not_done', ...WITHHELD_ERRORS],
+    errors: ['job_not_found', 'job_not_done', 'erased', ...WITHHELD_ERRORS],
   },
   {
     id: 'getJobPayment',

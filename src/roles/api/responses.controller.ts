@@ -1,10 +1,11 @@
-import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import { ResponseRequest } from '../../surfaces/openai/response-request.ts';
-import { responseId, type ResponseDocument } from '../../surfaces/openai/response-document.ts';
+import { responseId, type DeletedResponse, type ResponseDocument } from '../../surfaces/openai/response-document.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
+import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
@@ -18,11 +19,13 @@ export class ResponsesController {
   readonly #responses: Responses;
   readonly #jobs: Jobs;
   readonly #streams: EventStreams;
+  readonly #erasures: Erasures;
 
-  constructor(responses: Responses, jobs: Jobs, streams: EventStreams) {
+  constructor(responses: Responses, jobs: Jobs, streams: EventStreams, erasures: Erasures) {
     this.#responses = responses;
     this.#jobs = jobs;
     this.#streams = streams;
+    this.#erasures = erasures;
   }
 
   @Post()
@@ -81,6 +84,14 @@ export class ResponsesController {
   @Needs('submit')
   cancel(@Caller() caller: ApiCaller, @Param('response') id: string): Promise<ResponseDocument> {
     return this.#responses.cancel(caller.tenant, id);
+  }
+
+  @Delete(':response')
+  @Needs('submit')
+  async erase(@Caller() caller: ApiCaller, @Param('response') id: string): Promise<DeletedResponse> {
+    const { id: job } = await this.#responses.erasable(caller.tenant, id);
+    await this.#erasures.erase(caller, job);
+    return { id, object: 'response', deleted: true };
   }
 
   async *#frames(

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ResponseDocument } from '../../surfaces/openai/response-document.ts';
+import { DeletedResponse, ResponseDocument } from '../../surfaces/openai/response-document.ts';
 import { ResponseRequest } from '../../surfaces/openai/response-request.ts';
 import { OPENAI_ERRORS, body, events, inPath, json, type Operation } from './operation.ts';
 import { IdempotencyKey } from './request-headers.ts';
@@ -35,7 +35,7 @@ export const RESPONSE_OPERATIONS: readonly Operation[] = [
     query: GetResponse,
     success: { '200': json('the response', 'Response', ResponseDocument) },
     streamed,
-    errors: ['request_invalid', 'response_not_found', 'too_many_streams'],
+    errors: ['request_invalid', 'response_not_found', 'erased', 'too_many_streams'],
   },
   {
     id: 'cancelResponse',
@@ -46,6 +46,18 @@ export const RESPONSE_OPERATIONS: readonly Operation[] = [
     scope: 'submit',
     parameters,
     success: { '200': json('the response', 'Response', ResponseDocument) },
-    errors: ['response_not_found'],
+    errors: ['response_not_found', 'erased'],
+  },
+  {
+    id: 'deleteResponse',
+    method: 'delete',
+    path: '/v1/responses/{response}',
+    tag: 'Responses',
+    summary: 'Erase a response that is over',
+    description: 'It erases the job of the response; see `DELETE /v1/jobs/{id}`.',
+    scope: 'submit',
+    parameters,
+    success: { '200': json('it is erased', 'DeletedResponse', DeletedResponse) },
+    errors: ['response_not_found', 'job_not_ended'],
   },
 ];

@@ -4,6 +4,7 @@ import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/
 import type { Redis } from 'ioredis';
 import type { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import type { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
+import type { Eraser } from '../../core/confirmation/eraser.ts';
 import type { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
 import type { Intakes } from '../../core/confirmation/intakes.ts';
 import type { RecomputeProcessor } from '../../core/confirmation/recompute.processor.ts';
@@ -42,6 +43,7 @@ interface AttestorParts {
   readonly hardware: HardwareSessions | undefined;
   readonly intakes: Intakes;
   readonly sealer: Sealer;
+  readonly eraser: Eraser;
   readonly keepers: AttestorKeepers;
   readonly processor: RecomputeProcessor | undefined;
   readonly presence: AttestorPresence;
@@ -114,11 +116,15 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
   }
 
   async #clean(): Promise<number> {
-    const { blobs, archive, config, files } = this.#parts;
+    const { blobs, archive, eraser, config, files } = this.#parts;
     const { COUNTERSIGN_KEEP_MS: keepMs, COUNTERSIGN_ARCHIVE_MS: archiveMs } = config;
     await archive.removeOld(Date.now() - archiveMs);
+    await archive.removeUnfinished(BLOB_SWEEP_MS);
     // What a record names lives as long as the record, in Redis or in the archive.
-    await blobs.removeOld(files.catalog.pools(), Math.max(keepMs, archiveMs) + MAX_OPEN_MS);
+    const blobAgeMs = Math.max(keepMs, archiveMs) + MAX_OPEN_MS;
+    await blobs.removeOld(files.catalog.pools(), blobAgeMs);
+    await eraser.tidy();
+    await archive.erasures.removeDays(Date.now() - blobAgeMs);
     return BLOB_SWEEP_MS;
   }
 

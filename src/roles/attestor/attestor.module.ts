@@ -11,6 +11,7 @@ import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
 import { Decisions } from '../../core/confirmation/decisions.ts';
+import { Eraser } from '../../core/confirmation/eraser.ts';
 import { Intakes } from '../../core/confirmation/intakes.ts';
 import { Judge } from '../../core/confirmation/judge.ts';
 import { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
@@ -70,7 +71,7 @@ export class AttestorModule {
         ...backlogProviders(logger),
         ...decisionProviders(logger),
         ...intakeProviders(config, files, id, logger),
-        ...endedProviders(config, logger),
+        ...endedProviders(config, files, logger),
         ...keepingProviders(config, files, logger),
         presenceProvider(config, files, id),
         lifecycleProvider(config, files, id, logger),
@@ -324,7 +325,7 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
 }
 
 /** What becomes of jobs that have ended. */
-function endedProviders(config: AttestorConfig, logger: Logger): Provider[] {
+function endedProviders(config: AttestorConfig, { catalog }: AttestorFiles, logger: Logger): Provider[] {
   const { COUNTERSIGN_KEEP_JOBS: keepJobs, COUNTERSIGN_KEEP_MS: keepMs } = config;
   return [
     {
@@ -337,6 +338,12 @@ function endedProviders(config: AttestorConfig, logger: Logger): Provider[] {
       provide: Retention,
       useFactory: (redis: Redis, keys: RedisKeys) => new Retention({ redis, keys, keepMs, keepJobs, logger }),
       inject: [Redis, RedisKeys],
+    },
+    {
+      provide: Eraser,
+      useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive, blobs: BlobFolders) =>
+        new Eraser({ redis, keys, archive, blobs, pools: catalog.pools(), keepMs, logger }),
+      inject: [Redis, RedisKeys, JobArchive, BlobFolders],
     },
   ];
 }
@@ -385,9 +392,9 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
     },
     {
       provide: AttestorKeepers,
-      useFactory: (...parts: [Slots, Backlog, Sweep, AsideSchedule, Retention, PoolKeeper, Strays]) =>
+      useFactory: (...parts: [Slots, Backlog, Sweep, AsideSchedule, Retention, Eraser, PoolKeeper, Strays]) =>
         new AttestorKeepers(parts),
-      inject: [Slots, Backlog, Sweep, AsideSchedule, Retention, PoolKeeper, Strays],
+      inject: [Slots, Backlog, Sweep, AsideSchedule, Retention, Eraser, PoolKeeper, Strays],
     },
   ];
 }
@@ -428,6 +435,7 @@ const LIFECYCLE_PARTS = [
   HardwareSessions,
   Intakes,
   Sealer,
+  Eraser,
   AttestorKeepers,
   RecomputeProcessor,
   AttestorPresence,
@@ -449,6 +457,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       hardware: HardwareSessions | undefined,
       intakes: Intakes,
       sealer: Sealer,
+      eraser: Eraser,
       keepers: AttestorKeepers,
       processor: RecomputeProcessor | undefined,
       presence: AttestorPresence,
@@ -466,6 +475,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
         hardware,
         intakes,
         sealer,
+        eraser,
         keepers,
         processor,
         presence,

@@ -34,7 +34,7 @@ export class ApiClient {
   }
 
   /** The parsed body of any other call. */
-  async json(path: string, method: 'GET' | 'POST' | 'PATCH' = 'GET', body?: unknown): Promise<unknown> {
+  async json(path: string, method: 'GET' | 'POST' | 'PATCH' | 'DELETE' = 'GET', body?: unknown): Promise<unknown> {
     const init =
       body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
     return (await this.#send(path, { method, ...init })).json();

@@ -4,12 +4,13 @@ import { numberOf } from './arguments.ts';
 import type { CliContext, RemoteOptions } from './cli-context.ts';
 import { Output } from './output.ts';
 
-/** `countersign watch`, `get`, `list`, `cancel` and `jobs stuck`: jobs that were submitted before. */
+/** `countersign watch`, `get`, `list`, `cancel`, `erase` and `jobs stuck`: jobs submitted before. */
 export function addJobCommands(cli: CliContext): void {
   addWatch(cli);
   addGet(cli);
   addList(cli);
   addCancel(cli);
+  addErase(cli);
   addStuck(cli);
 }
 
@@ -57,6 +58,7 @@ function jobLines(job: JobDocument): string[] {
   return [
     `${job.id}  ${job.state}  ${job.model}  ${job.created_at}`,
     ...job.attempts.map((attempt) => `  attempt ${attempt.epoch}  ${attempt.worker}  ${fateOf(attempt)}`),
+    ...(job.erased_at === null ? [] : [`  erased ${job.erased_at}`]),
     ...(job.reason === null ? [] : [`  ${job.reason.code}: ${job.reason.detail}`]),
   ];
 }
@@ -106,6 +108,16 @@ function addCancel(cli: CliContext): void {
         job: { state: string };
       };
       new Output(options.json === true).show(answer, [`${answer.outcome}  (${answer.job.state})`]);
+    });
+}
+
+function addErase(cli: CliContext): void {
+  cli
+    .remote('erase', 'erase input, parameters and output of a job that has ended')
+    .argument('<id>', 'job id')
+    .action(async (id: string, options: RemoteOptions) => {
+      const job = (await cli.client(options).json(`/v1/jobs/${encodeURIComponent(id)}`, 'DELETE')) as JobDocument;
+      new Output(options.json === true).show(job, jobLines(job));
     });
 }
 

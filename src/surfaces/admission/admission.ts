@@ -53,6 +53,8 @@ interface PendingJob {
   readonly bodyDigest: string;
   readonly submitter: Submitter;
   readonly surface: string | undefined;
+  /** False where the job erases itself a while after its end. */
+  readonly isStored: boolean;
   /** More fields of the job's hash, as JSON. */
   readonly extra: string;
   readonly price: Price | undefined;
@@ -85,7 +87,7 @@ export interface Admitted {
 }
 
 type AdmitReply =
-  | { readonly kind: 'ok' | 'same' | 'other'; readonly id: string }
+  | { readonly kind: 'ok' | 'same' | 'other'; readonly id: string; readonly ended: string }
   | { readonly kind: 'busy' | 'spent'; readonly count: number };
 
 /**
@@ -123,11 +125,11 @@ export class Admission {
     // Allowances are taken for what may be used. A repetition under the same key takes them again.
     await this.#parts.limits.take(submitter, 'tokens', Math.ceil(inputBytes / 4) + params.max_tokens);
     const inline = inputBytes <= INLINE_BYTES;
-    const inputSha256 = inline ? sha256Hex(input) : await this.#parts.blobs.ofPool(model.pool).put(Buffer.from(input));
-
     const createdMs = Date.now();
     const deadlineMs = createdMs + (body.deadline_ms ?? DEFAULTS.deadlineMs);
     const id = newJobId(model.pool, createdMs);
+    const blobs = this.#parts.blobs.ofPool(model.pool).of(id);
+    const inputSha256 = inline ? sha256Hex(input) : await blobs.put(Buffer.from(input));
     const ticket = newTicket(plan, { id, tenant, task: body.task, inputSha256, createdMs, deadlineMs });
     crashPoint('api.before-admit');
     const pending: PendingJob = {
@@ -143,6 +145,7 @@ export class Admission {
       attempts,
       cost: costOf(ticket.predicate),
       surface: options.surface,
+      isStored: body.store !== false,
       extra: await this.#extra(tenant, body, options),
       price,
       idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
@@ -150,13 +153,11 @@ export class Admission {
       bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body) + (payment?.secret ?? '')),
     };
     const reply = await this.#coalescer.add(pending);
-    requireAccepted(reply, price);
     const isNew = reply.kind === 'ok' && reply.id === id;
-    if (!isNew && (await this.#parts.reader.read(reply.id)) === undefined)
-      throw new CodedError(
-        'job_forgotten',
-        `This Idempotency-Key made the job ${reply.id}, which has ended and is no longer kept; use a new key for a new job.`,
-      );
+    // What is not accepted leaves no input behind; after a lost reply, `same` can be this very job.
+    if (!inline && !('id' in reply && reply.id === id)) await blobs.remove();
+    requireAccepted(reply, price);
+    if (!isNew && (await this.#parts.reader.read(reply.id)) === undefined) throw forgotten(reply);
     return { id: reply.id, fresh: isNew ? queuedView(pending) : undefined };
   }
 
@@ -182,12 +183,13 @@ export class Admission {
   }
 
   /** What else the service notes of the job, as JSON; empty if there is nothing. */
-  async #extra(tenant: string, { webhook }: SubmitJob, { surface, payment }: SubmitOptions): Promise<string> {
+  async #extra(tenant: string, { webhook, store }: SubmitJob, { surface, payment }: SubmitOptions): Promise<string> {
     const kept = {
       ...(surface === undefined ? {} : { surface }),
       ...(payment === undefined ? {} : { payment: payment.record }),
+      ...(store === false ? { store: 'no' } : {}),
     };
-    if (webhook === undefined) return surface === undefined && payment === undefined ? '' : JSON.stringify(kept);
+    if (webhook === undefined) return Object.keys(kept).length === 0 ? '' : JSON.stringify(kept);
     const url = checkUrl(webhook.url, this.#parts.egress).href;
     await this.#parts.webhooks.listen(tenant);
     return JSON.stringify({ ...kept, webhook: JSON.stringify({ url, events: webhook.events ?? FINAL_EVENT_TYPES }) });
@@ -280,18 +282,33 @@ function queuedView(job: PendingJob): JobView {
     keyId: job.submitter.keyId,
     hold: job.price?.hold,
     surface: job.surface,
+    isStored: job.isStored,
     attempts: [],
     ending: undefined,
     state: 'queued',
     record: undefined,
+    erased: undefined,
   };
+}
+
+/** Of an idempotency key whose job is kept nowhere any more: what is still known of it. */
+function forgotten({ id, ended }: { readonly id: string; readonly ended: string }): CodedError {
+  const end = ended === '' ? 'has ended' : `has ended as ${ended}`;
+  return new CodedError(
+    'job_forgotten',
+    `This Idempotency-Key made the job ${id}, which ${end} and is no longer kept.`,
+    {
+      hint: 'use a new key for a new job',
+      headers: { 'countersign-job': id, ...(ended === '' ? {} : { 'countersign-state': ended }) },
+    },
+  );
 }
 
 /** Throws the CodedError of a refusal: `idempotency_key_reused`, `rate_limited`, `spend_exceeded`. */
 function requireAccepted(
   reply: AdmitReply,
   price: Price | undefined,
-): asserts reply is AdmitReply & { readonly id: string } {
+): asserts reply is AdmitReply & { readonly id: string; readonly ended: string } {
   switch (reply.kind) {
     case 'other':
       throw new CodedError(
@@ -312,8 +329,9 @@ function requireAccepted(
 }
 
 function parseReply(reply: unknown): AdmitReply {
-  const [kind, value] = cells(reply);
+  const [kind, value, ended] = cells(reply);
   if (kind === 'busy' || kind === 'spent') return { kind, count: Number(text(value)) };
-  if (kind === 'ok' || kind === 'same' || kind === 'other') return { kind, id: text(value) };
+  if (kind === 'ok' || kind === 'same' || kind === 'other')
+    return { kind, id: text(value), ended: ended === undefined ? '' : text(ended) };
   throw new Error(described(kind));
 }

@@ -3,6 +3,7 @@ import { documents } from '../../../test/support/sample-receipts.ts';
 import { SigningKey } from '../../ground/keys/signing-key.ts';
 import { chargeOf } from '../../proof/receipts/charge.ts';
 import type { JobRecord } from '../../core/jobs/job-record.ts';
+import { erasedOf } from '../../core/jobs/erased-record.ts';
 import { viewOf } from '../../core/jobs/job.reader.ts';
 import { signPayload } from '../../proof/receipts/dsse.ts';
 import { statementBytes, type Evidence, type Ticket, type Verdict } from '../../proof/receipts/statements.ts';
@@ -39,6 +40,7 @@ const RECORD: JobRecord = {
   cancelAskedMs: undefined,
   hold: 500,
   surface: undefined,
+  isStored: true,
   attempts: [{ epoch: 1, worker: 'w-1', claimedMs: ENDED_MS - 800, committedMs: ENDED_MS, closed: undefined }],
   ending: DONE,
   ticket: signed(priced),
@@ -73,6 +75,13 @@ const held = (unitsPerMillionth: string) =>
   });
 
 describe('the end of a job', () => {
+  test.each(['done', 'failed'] as const)('that is %s is entered alike whether it was erased before or not', (state) => {
+    const record = { ...RECORD, ending: { ...DONE, state } };
+    const notes = { webhook: '', payment: '' };
+    const before = outcomeOf(viewOf(record), record.ending, notes, 9);
+    expect(outcomeOf(viewOf(erasedOf(record, ENDED_MS)), record.ending, notes, 9)).toEqual(before);
+  });
+
   test('that is done is charged what its receipt comes to, in the month in which it was made', () => {
     const { end, durationMs } = outcome();
     const charge = chargeOf(priced.predicate, evidence.predicate, verdict.predicate);

@@ -1,7 +1,9 @@
 import { chargeOf } from '../../proof/receipts/charge.ts';
 import type { Ending } from '../../core/jobs/job-state.ts';
+import type { ErasedRecord } from '../../core/jobs/erased-record.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
 import type { SignedPayload } from '../../proof/receipts/dsse.ts';
+import type { Usage } from '../../proof/receipts/fields.ts';
 import { Evidence, Verdict, readTicket, type Price } from '../../proof/receipts/statements.ts';
 import { dayOf, entry, monthOf } from '../ledger/ledger-entry.ts';
 import { HeldPayment } from '../payments/payment.store.ts';
@@ -45,13 +47,10 @@ export interface Outcome {
 
 /** The outcome of a job that has ended. Throws if the payment in its notes is damaged. */
 export function outcomeOf(view: JobView, ending: Ending, { payment }: PrivateNotes, score: number): Outcome {
-  const { tenant, model, keyId: key, hold = 0, record } = view;
+  const { tenant, model, keyId: key, hold = 0 } = view;
   const isDone = ending.state === 'done';
   const endedMs = ending.atMs;
-  const ticket = readTicket(view.id, view.ticket).ticket.predicate;
-  const evidence = isDone ? predicateOf(Evidence, record?.evidence) : undefined;
-  const verdict = predicateOf(Verdict, record?.verdict);
-  const charge = isDone && ticket.price && evidence && verdict ? chargeOf(ticket, evidence, verdict) : 0;
+  const { price, used, charge } = view.erased === undefined ? costOf(view, isDone) : costOfErased(view.erased);
   const line = { isDone, endedMs, hold, charge, key, model };
   return {
     tenant,
@@ -61,11 +60,37 @@ export function outcomeOf(view: JobView, ending: Ending, { payment }: PrivateNot
       score,
       day: dayOf(endedMs),
       month: monthOf(view.createdMs),
-      usage: usageOf(line, isDone ? (verdict?.usage ?? evidence?.usage) : undefined),
+      usage: usageOf(line, used),
       ...(payment === '' ? {} : { payment: paymentDue(payment, isDone ? charge : undefined) }),
-      ...(ticket.price === undefined ? {} : { ledger: ledgerOf(line, ticket.price) }),
+      ...(price === undefined ? {} : { ledger: ledgerOf(line, price) }),
     },
   };
+}
+
+/** What was used and what it costs. */
+interface Cost {
+  readonly price: Price | undefined;
+  readonly used: Usage | undefined;
+  /** In millionths. */
+  readonly charge: number;
+}
+
+/** By the documents of the job. */
+function costOf({ id, ticket: stored, record }: JobView, isDone: boolean): Cost {
+  if (stored === undefined) throw new Error(`The ticket of ${id} is gone.`);
+  const ticket = readTicket(id, stored).ticket.predicate;
+  const evidence = isDone ? predicateOf(Evidence, record?.evidence) : undefined;
+  const verdict = predicateOf(Verdict, record?.verdict);
+  return {
+    price: ticket.price,
+    used: isDone ? (verdict?.usage ?? evidence?.usage) : undefined,
+    charge: isDone && ticket.price && evidence && verdict ? chargeOf(ticket, evidence, verdict) : 0,
+  };
+}
+
+/** By what is left of them: its books do not depend on when a job is erased. */
+function costOfErased({ price, usage, charge = 0 }: ErasedRecord): Cost {
+  return { price, used: usage, charge };
 }
 
 /** From the claim of the attempt that was confirmed to the end, ms. */

@@ -64,13 +64,16 @@ export async function auditLedger(
 
 /**
  * What the signed documents of a done job come to, in millionths; NaN if a signature or a digest in them is
- * wrong. Undefined if the job is not done, has no price, or is no longer kept.
+ * wrong; of an erased job what they came to. Undefined if the job is not done, has no price, or is no longer
+ * kept.
  */
 async function owedFor(
   { reader, keyring }: { reader: JobReader; keyring: Keyring },
   job: string,
 ): Promise<number | undefined> {
-  const { state, record } = (await reader.read(job)) ?? {};
+  const { state, record, erased } = (await reader.read(job)) ?? {};
+  // Its documents are gone; what they came to was noted when they went.
+  if (erased !== undefined) return state === 'done' ? erased.charge : undefined;
   const { ticket, evidence, verdict } = record ?? {};
   if (state !== 'done' || ticket === undefined || evidence === undefined || verdict === undefined) return undefined;
   const said = Verdict.parse(jsonOf(verdict));

@@ -40,7 +40,7 @@ const nothing = z
   .union([z.strictObject({}), z.tuple([])], { error: 'this service cannot honour this parameter' })
   .nullish();
 
-/** Parameters that do not change the answer. */
+/** Parameters that do not change the answer. With `store: false` it is erased an hour after its end. */
 const neutral = {
   user: z.string().max(512).nullish(),
   safety_identifier: z.string().max(512).nullish(),
@@ -124,6 +124,7 @@ export const CompletionRequest = z.strictObject({
   suffix: z.null({ error: 'this service cannot insert text' }).optional(),
   ...sampling,
   user: neutral.user,
+  store: neutral.store,
   countersign: Extension,
 });
 
@@ -135,6 +136,7 @@ export const EmbeddingRequest = z.strictObject({
   encoding_format: z.enum(['float', 'base64']).nullish(),
   dimensions: z.number().int().min(1).max(65_536).nullish(),
   user: neutral.user,
+  store: neutral.store,
   countersign: Extension,
 });
 
@@ -245,13 +247,16 @@ function paramsOf(request: {
 
 function optionsOf({
   countersign,
+  store,
 }: {
   countersign?: z.infer<typeof Extension>;
-}): Pick<SubmitJob, 'attestation' | 'attempts' | 'deadline_ms'> {
+  store?: boolean | null | undefined;
+}): Pick<SubmitJob, 'attestation' | 'attempts' | 'deadline_ms' | 'store'> {
   return {
     ...(countersign?.attestation === undefined ? {} : { attestation: countersign.attestation }),
     ...(countersign?.attempts === undefined ? {} : { attempts: countersign.attempts }),
     ...(countersign?.deadline_ms === undefined ? {} : { deadline_ms: countersign.deadline_ms }),
+    ...(store === false ? { store } : {}),
   };
 }
 

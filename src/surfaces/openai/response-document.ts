@@ -57,7 +57,7 @@ export const ResponseDocument = z.strictObject({
   tools: z.array(z.never()),
   text: z.strictObject({ format: z.strictObject({ type: z.literal('text') }) }),
   truncation: z.literal('disabled'),
-  store: z.literal(true),
+  store: z.boolean().describe('false: the response is erased an hour after it is over'),
   service_tier: z.literal('default'),
   metadata: z.record(z.string(), z.string()),
   usage: z
@@ -72,6 +72,14 @@ export const ResponseDocument = z.strictObject({
   countersign: Countersigned,
 });
 export type ResponseDocument = z.infer<typeof ResponseDocument>;
+
+/** The answer of `DELETE /v1/responses/{response}`. */
+export const DeletedResponse = z.strictObject({
+  id: z.string(),
+  object: z.literal('response'),
+  deleted: z.literal(true),
+});
+export type DeletedResponse = z.infer<typeof DeletedResponse>;
 
 /** The id of a job as the id of a response. */
 export const responseId = (job: string) => job.replace(/^job_/, 'resp_');
@@ -125,7 +133,7 @@ export function responseDocument(view: ResponseJob, surface: Surface, done: Done
     tools: [],
     text: { format: { type: 'text' } },
     truncation: 'disabled',
-    store: true,
+    store: surface.store,
     service_tier: 'default',
     metadata: surface.metadata,
     usage:

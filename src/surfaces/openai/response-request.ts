@@ -97,6 +97,7 @@ export const Surface = z.strictObject({
   temperature: z.number(),
   top_p: z.number(),
   metadata: z.record(z.string(), z.string()),
+  store: z.boolean(),
 });
 export type Surface = z.infer<typeof Surface>;
 
@@ -117,6 +118,7 @@ export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJo
       ...(countersign?.attestation === undefined ? {} : { attestation: countersign.attestation }),
       ...(countersign?.attempts === undefined ? {} : { attempts: countersign.attempts }),
       ...(countersign?.deadline_ms === undefined ? {} : { deadline_ms: countersign.deadline_ms }),
+      ...(request.store === false ? { store: false } : {}),
     },
     surface: {
       background: request.background === true,
@@ -126,6 +128,7 @@ export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJo
       temperature,
       top_p,
       metadata: request.metadata ?? {},
+      store: request.store !== false,
     },
   };
 }

@@ -4,7 +4,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { followJob } from '../../core/jobs/job-follow.ts';
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
-import type { Jobs } from '../../core/jobs/jobs.ts';
+import { wasErased, type Jobs } from '../../core/jobs/jobs.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import { outcomeError, type Completions } from './completions.ts';
@@ -42,7 +42,7 @@ export class Responses {
     return (await this.#admission.submit(submitter, job, { idempotencyKey, surface: JSON.stringify(surface) })).id;
   }
 
-  /** The response as it is now. Throws CodedError `response_not_found`. */
+  /** The response as it is now. Throws CodedErrors `response_not_found` and `erased`. */
   async get(tenant: string, id: string): Promise<ResponseDocument> {
     const { view, surface } = await this.#read(tenant, id);
     return this.#document(view, surface);
@@ -54,6 +54,14 @@ export class Responses {
     const { surface } = await this.#read(tenant, responseId(job));
     if (view.state === 'failed' || view.state === 'rejected' || view.state === 'expired') throw outcomeError(view);
     return this.#document(view, surface);
+  }
+
+  /** The job of a response, erased or not. Throws CodedError `response_not_found`. */
+  async erasable(tenant: string, id: string): Promise<JobView> {
+    const view = await this.#job(tenant, id);
+    // What is left of an erased job does not say by which surface it came.
+    if (view.surface === undefined && view.erased === undefined) throw unknown();
+    return view;
   }
 
   async cancel(tenant: string, id: string): Promise<ResponseDocument> {
@@ -111,14 +119,18 @@ export class Responses {
   }
 
   async #read(tenant: string, id: string): Promise<{ view: JobView; surface: Surface }> {
-    const unknown = new CodedError('response_not_found', 'There is no response with this id.');
-    const view = id.startsWith('resp_')
-      ? await this.#jobs.get(tenant, jobId(id)).catch((error: unknown) => {
-          throw error instanceof CodedError && error.code === 'job_not_found' ? unknown : error;
-        })
-      : undefined;
-    const surface = view?.surface;
-    if (view === undefined || surface === undefined) throw unknown;
-    return { view, surface: Surface.parse(JSON.parse(surface)) };
+    const view = await this.#job(tenant, id);
+    if (view.erased !== undefined) throw wasErased(view.erased);
+    if (view.surface === undefined) throw unknown();
+    return { view, surface: Surface.parse(JSON.parse(view.surface)) };
+  }
+
+  async #job(tenant: string, id: string): Promise<JobView> {
+    if (!id.startsWith('resp_')) throw unknown();
+    return this.#jobs.get(tenant, jobId(id)).catch((error: unknown) => {
+      throw error instanceof CodedError && error.code === 'job_not_found' ? unknown() : error;
+    });
   }
 }
+
+const unknown = () => new CodedError('response_not_found', 'There is no response with this id.');

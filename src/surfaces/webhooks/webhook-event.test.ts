@@ -17,9 +17,11 @@ const QUEUED: JobView = {
   keyId: '',
   hold: undefined,
   surface: undefined,
+  isStored: true,
   ending: undefined,
   state: 'queued',
   record: undefined,
+  erased: undefined,
 };
 
 describe('events of a job', () => {

@@ -7,7 +7,8 @@
     KEYS[3]  all ended {shard}:ended     sorted set: jobs by the time (ms) of their end
     KEYS[4]  overfull  {shard}:overfull  set: tenants that have more ended jobs than are kept
     ARGV[1]  key prefix     ARGV[2]  most ended jobs of a tenant
-    ARGV[3+] per job: id, time of creation (ms), its record, or "" where a confirmation has brought it
+    ARGV[3]  how long (ms) after its end a job that is not to be stored is erased
+    ARGV[4+] per job: id, time of creation (ms), its record, or "" where a confirmation has brought it
   Returns how many were sealed. A confirmation whose place is not published yet stays as it is.
 ]]
 local size = tonumber(redis.call('HGET', KEYS[1], 'size') or 0)
@@ -23,7 +24,7 @@ local function into(sets, tenant, ...)
   for _, value in ipairs({ ... }) do sets[tenant][#sets[tenant] + 1] = value end
 end
 
-for at = 3, #ARGV, 3 do
+for at = 4, #ARGV, 3 do
   local id, created, record = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local key = keys.record(id)
   local head = redis.call('GETRANGE', key, 0, 199)
@@ -31,7 +32,7 @@ for at = 3, #ARGV, 3 do
     redis.call('SET', key, record)
     head = string.sub(record, 1, 200)
   end
-  local place, tenant = string.match(head, '^1 %a+ (%S+) %d+ (%S+) ')
+  local state, place, ending, tenant, body = string.match(head, '^1 (%a+) (%S+) (%d+) (%S+) %S+ ()')
   if place == '-' or (place and tonumber(place) < size) then
     sealed[#sealed + 1] = id
     if not redis.call('ZSCORE', KEYS[3], id) then
@@ -45,8 +46,19 @@ for at = 3, #ARGV, 3 do
       gone[#gone + 1] = name(id)
     end
     rulings[#rulings + 1] = keys.ruling(id)
+    -- The bit `unstored` of the body, see job-record.ts.
+    if bit.band(string.byte(head, body) or 0, 32) ~= 0 then
+      redis.call('ZADD', keys.erasures, 'LT', string.format('%.0f', ending + ARGV[3]), id)
+    end
     -- What only the courier needs goes when it has entered the end.
-    local noted = redis.call('HMGET', keys.job(id), 'webhook', 'payment', 'queue')
+    local noted = redis.call('HMGET', keys.job(id), 'webhook', 'payment', 'queue', 'idem')
+    if noted[4] then
+      local idem = keys.idempotency(tenant, noted[4])
+      local used = redis.call('GET', idem)
+      if used and string.match(used, '(%S+)$') == id then
+        redis.call('SET', idem, used .. ' ' .. state, 'XX', 'KEEPTTL')
+      end
+    end
     if noted[3] then leaveAll(noted[3], tenant, id) end
     if not noted[1] and not noted[2] then gone[#gone + 1] = keys.job(id) end
   elseif not place then

@@ -4,11 +4,12 @@
 
     KEYS[1]  any key of the shard that the caller may write, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  most epochs      ARGV[3+]  job ids
-  Returns {now, ms, entries of the log that are published, and that have their places, per job false, or its
-    record, or
-    { tenant, model, queue, created, deadline, attempts, cancel, ticket, key, hold, surface,
+  Returns {now, ms, entries of the log that are published, and that have their places, per job two values:
+    false, or its record, or
+    { tenant, model, queue, created, deadline, attempts, cancel, ticket, key, hold, surface, store,
       state, ended, epoch, reason, epoch and place in the log,
-      { claim, commit, closing, claim, commit, closing, … } }}
+      { claim, commit, closing, claim, commit, closing, … } };
+    and since when (ms) it is to be erased, or false}
 ]]
 local most = tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -21,11 +22,11 @@ local function bounded(key, field)
 end
 local function documents(id)
   local noted = redis.call('HMGET', keys.job(id), 'tenant', 'model', 'queue', 'created', 'attempts', 'key',
-    'hold', 'surface')
+    'hold', 'surface', 'store')
   local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel', 'ticket')
   if not noted[1] or not ticket[3] then return false end
   local job = { noted[1], noted[2], noted[3], noted[4], ticket[1], noted[5], ticket[2], ticket[3], noted[6],
-    noted[7], noted[8] }
+    noted[7], noted[8], noted[9] }
   local claims, ruling = keys.claims(id), keys.ruling(id)
   for _, value in ipairs(redis.call('HMGET', ruling, 'state', 'ended', 'epoch', 'reason', 'logged')) do
     job[#job + 1] = value
@@ -50,5 +51,7 @@ for at = 3, #ARGV do
   else
     jobs[#jobs + 1] = documents(id)
   end
+  local due = redis.call('ZSCORE', keys.erasures, id)
+  jobs[#jobs + 1] = due and tonumber(due) <= jobs[1] and due
 end
 return jobs

@@ -13,7 +13,8 @@
              spending limit of the key or "",
              ledger month, ledger entry
   Returns for each job {'ok', id}, or
-    {'same', id}   the idempotency key was used with this body, by the job with this id
+    {'same', id, state}  the idempotency key was used with this body, by the job with this id, which ended in
+                         this state ("" where that is not noted)
     {'other', id}  the idempotency key was used with another body
     {'busy', n}    the tenant has n open jobs, and may not have more
     {'spent', n}   the tenant or the key would exceed its spending limit; n is what is left
@@ -85,8 +86,8 @@ for at = 3, #ARGV, 21 do
   if idemKey then
     local seen = redis.call('GET', idemKey)
     if seen then
-      local kept = string.sub(seen, #body + 2)
-      reply = { string.sub(seen, 1, #body) == body and 'same' or 'other', kept }
+      local kept, ended = string.match(seen, '(%S+) ?(%S*)$', #body + 2)
+      reply = { string.sub(seen, 1, #body) == body and 'same' or 'other', kept, ended }
     end
   end
   if not reply and redis.call('EXISTS', keys.ticket(id), keys.record(id)) == 0 then
@@ -95,6 +96,11 @@ for at = 3, #ARGV, 21 do
       if idemKey then redis.call('SET', idemKey, body .. ' ' .. id, 'PX', idemTtl) end
       local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
         'attempts', attempts, 'cost', cost, 'key', keyId }
+      -- How the job ends is noted there when it is sealed.
+      if idemKey then
+        fields[#fields + 1] = 'idem'
+        fields[#fields + 1] = idem
+      end
       if flow ~= tenant then
         fields[#fields + 1] = 'flow'
         fields[#fields + 1] = flow

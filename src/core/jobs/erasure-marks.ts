@@ -1,0 +1,145 @@
+import { readFile, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeDurably } from '../../ground/blobs/durable-file.ts';
+import { systemCodeOf } from '../../ground/errors/coded-error.ts';
+import { JOB_ID } from '../../proof/receipts/fields.ts';
+import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
+import { createdMsOf } from './job-id.ts';
+
+const DAY_MS = 86_400_000;
+
+/** An erasure: the job, its place in the log if it has one, and since when (ms) it is to be erased. */
+export interface Erasure {
+  readonly id: string;
+  readonly place: number | undefined;
+  readonly erasedMs: number;
+}
+
+/**
+ * Which jobs are to be erased, as small files that outlive Redis. A mark is written before anything is
+ * removed. From then on nobody brings back what the job held: neither a writer of the archive that has read
+ * it before, nor a Redis that comes back older, whose record readers do not believe.
+ *
+ * Marks of jobs with a place in the log stand by their tile, those of others by the day of their creation:
+ * whoever has the job or the tile finds the mark by its name, without an index. Any number of processes may
+ * read and write at once.
+ */
+export class ErasureMarks {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Adds marks; durable when this resolves. One that is there keeps its time. */
+  async add(erasures: readonly Erasure[]): Promise<void> {
+    const known = await Promise.all(erasures.map(({ id, place }) => this.at(id, place)));
+    const fresh = erasures.filter((_, at) => known[at] === undefined);
+    await writeDurably(
+      ...fresh.map(({ id, place, erasedMs }) => ({ path: this.#pathOf(id, place), bytes: `${erasedMs} ${id}\n` })),
+    );
+  }
+
+  /** Since when (ms) a job is to be erased; undefined where it is not. */
+  async at(id: string, place: number | undefined): Promise<number | undefined> {
+    return (await readMark(this.#pathOf(id, place)))?.erasedMs;
+  }
+
+  /** The erasures among the entries of a tile, by their places. */
+  async ofTile(tile: number): Promise<Map<number, number>> {
+    const folder = this.#folderOf(tile);
+    const marks = await Promise.all(
+      (await namesIn(folder))
+        .filter(isPlace)
+        .map(async (name) => [Number(name), await readMark(join(folder, name))] as const),
+    );
+    return new Map(marks.flatMap(([place, mark]) => (mark === undefined ? [] : [[place, mark.erasedMs]])));
+  }
+
+  /**
+   * The erasures of jobs that were created after a time (ms), and of some before. Jobs that were created long
+   * before others end before them, so that the first tile with older ones alone is the last that is read.
+   */
+  async *createdAfter(ms: number): AsyncGenerator<Erasure> {
+    for await (const tile of this.#tiles()) {
+      const folder = this.#folderOf(tile);
+      let newestMs = 0;
+      for (const name of (await namesIn(folder)).filter(isPlace)) {
+        const mark = await readMark(join(folder, name));
+        if (mark === undefined) continue;
+        newestMs = Math.max(newestMs, createdMsOf(mark.id));
+        yield { ...mark, place: Number(name) };
+      }
+      if (newestMs > 0 && newestMs < ms) break;
+    }
+    const days = join(this.#folder, 'days');
+    for (const day of (await namesIn(days)).filter((name) => (Number(name) + 1) * DAY_MS > ms))
+      for (const id of (await namesIn(join(days, day))).filter((name) => JOB_ID.test(name))) {
+        const mark = await readMark(join(days, day, id));
+        if (mark !== undefined) yield { ...mark, place: undefined };
+      }
+  }
+
+  /** The tiles that got a mark after a time (ms). */
+  async *tilesMarkedAfter(ms: number): AsyncGenerator<number> {
+    for await (const tile of this.#tiles()) {
+      const found = await stat(this.#folderOf(tile)).catch(() => undefined);
+      if (found !== undefined && found.mtimeMs > ms) yield tile;
+    }
+  }
+
+  /** The tiles that have marks, the newest first. */
+  async *#tiles(): AsyncGenerator<number> {
+    const tiles = join(this.#folder, 'tiles');
+    for (const upper of (await namesIn(tiles)).toSorted().toReversed())
+      for (const lower of (await namesIn(join(tiles, upper))).toSorted().toReversed()) yield Number(upper + lower);
+  }
+
+  /** Removes the marks of a tile whose entries are no longer kept. */
+  async removeTile(tile: number): Promise<void> {
+    await rm(this.#folderOf(tile), { recursive: true, force: true });
+  }
+
+  /** Removes the marks of jobs without a place that were created on a day that ended before a time (ms). */
+  async removeDays(beforeMs: number): Promise<void> {
+    for (const day of await namesIn(join(this.#folder, 'days')))
+      if ((Number(day) + 1) * DAY_MS < beforeMs) await rm(join(this.#folder, 'days', day), { recursive: true });
+  }
+
+  #pathOf(id: string, place: number | undefined): string {
+    if (place !== undefined) return join(this.#folderOf(Math.floor(place / TILE_WIDTH)), String(place));
+    return join(this.#folder, 'days', String(Math.floor(createdMsOf(id) / DAY_MS)), id);
+  }
+
+  #folderOf(tile: number): string {
+    const digits = String(tile).padStart(12, '0');
+    return join(this.#folder, 'tiles', digits.slice(0, 9), digits.slice(9));
+  }
+}
+
+const isPlace = (name: string) => /^\d{1,15}$/.test(name);
+
+/** Undefined where there is no mark. */
+async function readMark(path: string): Promise<{ id: string; erasedMs: number } | undefined> {
+  try {
+    const [erasedMs = '', id = ''] = (await readFile(path, 'utf8')).trimEnd().split(' ');
+    return { id, erasedMs: Number(erasedMs) };
+  } catch (error) {
+    absent(error);
+    return undefined;
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    absent(error);
+    return [];
+  }
+}
+
+/** Ignores an error that says that a file does not exist, and throws any other. */
+function absent(error: unknown): void {
+  if (!['ENOENT', 'ENOTDIR'].includes(systemCodeOf(error) ?? '')) throw error;
+}

@@ -1,0 +1,43 @@
+import { Injectable } from '@nestjs/common';
+import { Redis } from 'ioredis';
+import type { JobView } from '../../core/jobs/job.reader.ts';
+import { Jobs } from '../../core/jobs/jobs.ts';
+import { RedisKeys } from '../../ground/redis/keys.ts';
+import type { Caller } from '../tenants/api-key.ts';
+import { AuditLog } from '../tenants/audit-log.ts';
+
+/**
+ * Asks for the erasure of jobs. From then on nobody is shown what the job held; an attestor removes it, and
+ * the wish stands until it has. Any number of callers at once.
+ */
+@Injectable()
+export class Erasures {
+  readonly #redis: Redis;
+  readonly #keys: RedisKeys;
+  readonly #jobs: Jobs;
+  readonly #audit: AuditLog;
+
+  constructor(redis: Redis, keys: RedisKeys, jobs: Jobs, audit: AuditLog) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#jobs = jobs;
+    this.#audit = audit;
+  }
+
+  /**
+   * What is left of the job; the same again where it is erased already. The wish and its entry in the audit
+   * log are written together. Throws CodedErrors `job_not_found`, and `job_not_ended` while it is open.
+   */
+  async erase({ tenant, keyId }: Pick<Caller, 'tenant' | 'keyId'>, id: string): Promise<JobView> {
+    const view = await this.#jobs.erasable(tenant, id);
+    if (view.erased !== undefined) return view;
+    // By the clock that readers compare with. An earlier time stays: of two wishes at once one counts.
+    const [seconds, micros] = await this.#redis.time();
+    const nowMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+    await this.#audit.with(keyId, 'job.erase', id, { tenant }, (multi) =>
+      // What the surface keeps with the job goes at once: it is the API's.
+      multi.zadd(this.#keys.erasures, 'LT', nowMs, id).hdel(this.#keys.job(id), 'surface'),
+    );
+    return this.#jobs.get(tenant, id);
+  }
+}
