@@ -5,7 +5,6 @@ import type { Redis } from 'ioredis';
 import { TeeEvidence } from '../attestation/tee/tee-evidence.ts';
 import {
   CHALLENGE_EVERY_MS,
-  SESSION_LIFE_MS,
   SESSION_TYPE,
   sessionSubject,
   type TeeSession,
@@ -15,6 +14,7 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
+import { SESSION_LIFE_MS } from '../../proof/receipts/promises/tee.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 

@@ -103,6 +103,14 @@ export function formatSignature({ name, id, bytes }: NoteSignature): string {
   return `\u2014 ${name} ${Buffer.concat([id, bytes]).toString('base64')}\n`;
 }
 
+/** The signatures by the bytes of their lines, each once. */
+export function inOrder(signatures: readonly NoteSignature[]): NoteSignature[] {
+  const lines = new Map(signatures.map((signature) => [formatSignature(signature), signature]));
+  return [...lines]
+    .toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    .map(([, signature]) => signature);
+}
+
 /** The note as text. */
 export function formatNote({ text, signatures }: SignedNote): string {
   return `${text}\n${signatures.map(formatSignature).join('')}`;
@@ -133,15 +141,22 @@ export function verifyNote(note: SignedNote, key: NoteKey): { readonly atSeconds
   const mine = note.signatures.filter(({ name, id }) => name === key.name && id.equals(key.id));
   // Two signatures by one key can only repeat or contradict each other, so a note with two is refused.
   const [signature] = mine;
-  if (signature === undefined || mine.length > 1) return undefined;
+  return signature === undefined || mine.length > 1 ? undefined : verifySignature(note.text, signature, key);
+}
+
+/** The time of a signature on a text (undefined for a log's), or undefined where it is none by this key. */
+export function verifySignature(
+  text: string,
+  { name, id, bytes }: NoteSignature,
+  key: NoteKey,
+): { readonly atSeconds: number | undefined } | undefined {
+  if (name !== key.name || !id.equals(key.id)) return undefined;
   if (key.algorithm === 'ed25519')
-    return verifyBytes(key.key, Buffer.from(note.text), signature.bytes) ? { atSeconds: undefined } : undefined;
-  if (signature.bytes.length !== 72) return undefined;
-  const atSeconds = Number(signature.bytes.readBigUInt64BE(0));
+    return verifyBytes(key.key, Buffer.from(text), bytes) ? { atSeconds: undefined } : undefined;
+  if (bytes.length !== 72) return undefined;
+  const atSeconds = Number(bytes.readBigUInt64BE(0));
   if (!Number.isSafeInteger(atSeconds)) return undefined;
-  return verifyBytes(key.key, cosignedBytes(note.text, atSeconds), signature.bytes.subarray(8))
-    ? { atSeconds }
-    : undefined;
+  return verifyBytes(key.key, cosignedBytes(text, atSeconds), bytes.subarray(8)) ? { atSeconds } : undefined;
 }
 
 /** The bytes of canonical base64; undefined for any other spelling. */

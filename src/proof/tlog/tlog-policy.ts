@@ -1,7 +1,16 @@
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts';
 import { leafHash, verifyInclusion } from './merkle.ts';
-import { LogRefused, parseVkey, verifyNote, type NoteKey, type SignedNote } from './signed-note.ts';
-import { parseProof } from './tlog-proof.ts';
+import {
+  LogRefused,
+  formatNote,
+  inOrder,
+  parseVkey,
+  verifyNote,
+  verifySignature,
+  type NoteKey,
+  type SignedNote,
+} from './signed-note.ts';
+import { formatProof, parseProof } from './tlog-proof.ts';
 
 /**
  * What a verifier trusts (C2SP tlog-policy): the keys of logs and witnesses, and how many witnesses make a
@@ -177,6 +186,20 @@ export function verifyLogged(policy: TlogPolicy, proofText: string, entry: Uint8
     witnesses: [...cosigned.keys()],
     seenAtSeconds: firstQuorum(policy, cosigned),
   };
+}
+
+/**
+ * A proof as a receipt holds it: without extra data, its checkpoint signed by keys of the policy alone, the
+ * log's before the witnesses', each line once and in order. Throws LogRefused where the proof is none.
+ */
+export function plainProof(policy: TlogPolicy, proofText: string): string {
+  const proof = parseProof(proofText);
+  const { checkpoint, note } = openTrusted(policy, proof.checkpoint);
+  const by = (keys: readonly NoteKey[]) =>
+    inOrder(note.signatures.filter((one) => keys.some((key) => verifySignature(note.text, one, key) !== undefined)));
+  const logs = policy.logs.flatMap(({ key }) => (key.name === checkpoint.origin ? [key] : []));
+  const signatures = [...by(logs), ...by(policy.witnesses.map(({ key }) => key))];
+  return formatProof({ ...proof, checkpoint: formatNote({ text: note.text, signatures }) });
 }
 
 /** The first moment at which the cosignatures made a quorum. */
