@@ -1,6 +1,12 @@
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { policyDigest } from '../../src/proof/receipts/receipt.ts';
-import { statementBytes, type Evidence, type Ticket, type Verdict } from '../../src/proof/receipts/statements.ts';
+import {
+  Policy,
+  statementBytes,
+  type Evidence,
+  type Ticket,
+  type Verdict,
+} from '../../src/proof/receipts/statements.ts';
 import { signed, type Documents } from './sample-receipts.ts';
 
 interface Change {
@@ -10,27 +16,49 @@ interface Change {
 }
 
 /** These documents with changes, bound to each other and signed anew by those who should. */
-function changed({ ticket, evidence, verdict }: Documents, change: Change): Buffer {
-  const asked: Ticket = { ...ticket, predicate: { ...ticket.predicate, ...change.ticket } };
-  const digest = { sha256: sha256Hex(statementBytes(asked)) };
-  const { startedAt, finishedAt, ...said } = { ...evidence.predicate, ...change.evidence, ticket: digest };
-  const answered: Evidence = { ...evidence, predicate: { ...said, startedAt, finishedAt } };
-  const { notChecked, refusals, ...found } = { ...verdict.predicate, ...change.verdict, ticket: digest };
-  const verifier: Verdict['predicate']['verifier'] = {
-    ...found.verifier,
-    policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest(asked.predicate.policy) } }],
-  };
-  const [, output] = verdict.subject;
-  return signed({
-    ticket: asked,
-    evidence: answered,
-    verdict: {
-      ...verdict,
-      subject: [{ name: 'evidence', digest: { sha256: sha256Hex(statementBytes(answered)) } }, output],
-      predicate: { ...found, verifier, notChecked, refusals },
-    },
+function changed(documents: Documents, change: Change): Buffer {
+  const { ticket, evidence, verdict } = documents;
+  const { startedAt, finishedAt, ...said } = { ...evidence.predicate, ...change.evidence };
+  const { notChecked, refusals, ...found } = { ...verdict.predicate, ...change.verdict };
+  return rebound({
+    ticket: { ...ticket, predicate: { ...ticket.predicate, ...change.ticket } },
+    evidence: { ...evidence, predicate: { ...said, startedAt, finishedAt } },
+    verdict: { ...verdict, predicate: { ...found, notChecked, refusals } },
   });
 }
+
+/**
+ * Documents whose digests name each other, signed by those who should. What each of them says beside is left
+ * as it is, also where it is malformed.
+ */
+export function rebound({ ticket, evidence, verdict }: Documents): Buffer {
+  const digest = { sha256: sha256Hex(statementBytes(ticket)) };
+  const policy: unknown = isObject(ticket.predicate) ? ticket.predicate.policy : undefined;
+  const policies = [{ uri: 'urn:countersign:policy:v1', digest: { sha256: digestOf(policy) } }];
+  const answered = { ...evidence, predicate: into(evidence.predicate, { ticket: digest }) };
+  const evidenceSha256 = sha256Hex(statementBytes(answered));
+  const subject: unknown = verdict.subject;
+  const judged = {
+    ...verdict,
+    predicate: into(verdict.predicate, { verifier: { id: 'urn:countersign:attestor:test', policies }, ticket: digest }),
+    ...(Array.isArray(subject)
+      ? { subject: subject.with(0, { name: 'evidence', digest: { sha256: evidenceSha256 } }) as Verdict['subject'] }
+      : {}),
+  };
+  return signed({ ticket, evidence: answered, verdict: judged });
+}
+
+function digestOf(policy: unknown): string {
+  const parsed = Policy.safeParse(policy);
+  return parsed.success ? policyDigest(parsed.data) : 'a'.repeat(64);
+}
+
+/** A predicate with other members; one that is no object stays. */
+function into<Predicate>(predicate: Predicate, members: object): Predicate {
+  return isObject(predicate) ? { ...predicate, ...members } : predicate;
+}
+
+const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 type Word = Verdict['predicate']['properties'][number];
 const SHA = { sha256: 'a'.repeat(64) };
