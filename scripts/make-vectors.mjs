@@ -13,7 +13,7 @@ const { keyringEntry } = await load('proof/receipts/keyring.js');
 const { formatCheckpoint } = await load('proof/tlog/checkpoint.js');
 const { logEntry } = await load('proof/tlog/log-entry.js');
 const { leafHash, nodeHash } = await load('proof/tlog/merkle.js');
-const { formatNote, formatVkey, noteKey, signNote } = await load('proof/tlog/signed-note.js');
+const { formatNote, formatSignature, formatVkey, noteKey, signNote } = await load('proof/tlog/signed-note.js');
 const { formatProof } = await load('proof/tlog/tlog-proof.js');
 const { sha256Hex } = await load('ground/blobs/sha256.js');
 
@@ -122,6 +122,16 @@ smallOrder.evidence.predicate.worker.publicKey = Buffer.from(`01${'00'.repeat(31
 const late = documents();
 late.evidence.predicate.epoch = 2;
 
+const reordered = { ...parsed, log: { proof: parsed.log.proof, salt: parsed.log.salt } };
+const proven = (proof) => `${JSON.stringify({ ...parsed, log: { ...parsed.log, proof } })}\n`;
+const stranger = formatSignature(signNote('another text\n', 'example.com/stranger', worker));
+const exactAndDifferent = documents();
+exactAndDifferent.verdict.predicate.recompute.maxAbsDiff = 5;
+const withTwo = documents();
+withTwo.verdict.predicate.notChecked.push('HARDWARE_NOT_ATTESTED');
+const unknownWord = documents();
+unknownWord.verdict.predicate.properties = [...unknownWord.verdict.predicate.properties, 'ALL_IS_WELL'];
+
 const otherSalt = Buffer.alloc(32).toString('base64');
 const cases = {
   'good-recomputed': [null, good],
@@ -144,6 +154,13 @@ const cases = {
   'bad-log-index': ['not_logged', good.replace('\\nindex 1\\n', '\\nindex 0\\n')],
   'bad-log-salt': ['not_logged', `${JSON.stringify({ ...parsed, log: { ...parsed.log, salt: otherSalt } })}\n`],
   'bad-log-absent': ['malformed', `${JSON.stringify({ ...parsed, log: null })}\n`],
+  'bad-member-order': ['malformed', `${JSON.stringify(reordered)}\n`],
+  'bad-saved-anew': ['malformed', `${JSON.stringify(parsed, null, 2)}\n`],
+  'bad-unknown-word': ['malformed', receipt(unknownWord)],
+  'bad-word-twice': ['malformed', receipt(withTwo)],
+  'bad-proof-with-extra-line': ['not_logged', proven(parsed.log.proof.replace('\nindex', '\nextra AAAA\nindex'))],
+  'bad-proof-with-unknown-signature': ['not_logged', proven(`${parsed.log.proof}${stranger}`)],
+  'bad-difference-met': ['promise_not_kept', receipt(exactAndDifferent)],
   'bad-downgraded': ['promise_not_kept', receipt(documents({ recompute: 1, drawn: false }))],
 };
 for (const [name, [reason, text]] of Object.entries(cases)) {

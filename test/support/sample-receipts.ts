@@ -13,7 +13,7 @@ import { leafHash, nodeHash } from '../../src/proof/tlog/merkle.ts';
 import { formatNote, formatVkey, noteKey, signNote } from '../../src/proof/tlog/signed-note.ts';
 import { formatProof } from '../../src/proof/tlog/tlog-proof.ts';
 import { signPayload, type SignedPayload } from '../../src/proof/receipts/dsse.ts';
-import { Keyring, keyringEntry } from '../../src/proof/receipts/keyring.ts';
+import { Keyring, KeyringFile, keyringEntry } from '../../src/proof/receipts/keyring.ts';
 import {
   ReceiptRefused,
   policyDigest,
@@ -39,11 +39,14 @@ const worker = newKey();
 const logKey = newKey();
 const ORIGIN = 'countersign.test/log';
 const PAST = '2026-01-01T00:00:00.000Z';
-export const keyring = new Keyring({
+const logLine = `log ${formatVkey(noteKey(ORIGIN, 'ed25519', logKey.public))}\n`;
+/** A keyring for these receipts; `policy` are further lines of the log policy. */
+export const keyringFile = (policy = 'quorum none\n'): KeyringFile => ({
   version: 1,
   keys: [keyringEntry('api', api.public, PAST), keyringEntry('attestor', attestor.public, PAST)],
-  logPolicy: `log ${formatVkey(noteKey(ORIGIN, 'ed25519', logKey.public))}\nquorum none\n`,
+  logPolicy: `${logLine}${policy}`,
 });
+export const keyring = new Keyring(keyringFile());
 
 export interface Documents {
   ticket: Ticket;
@@ -163,9 +166,9 @@ export function signed(
 }
 
 /** Why it is refused; "verified" where it is not. */
-export function refusal(bytes: Uint8Array): string {
+export function refusal(bytes: Uint8Array, by = keyring): string {
   try {
-    verifyReceipt(bytes, keyring);
+    verifyReceipt(bytes, by);
     return 'verified';
   } catch (error) {
     if (error instanceof ReceiptRefused && error.message.length > 10) return error.reason;

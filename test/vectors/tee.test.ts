@@ -7,8 +7,10 @@ import { verifyNitroDocument } from '../../src/core/attestation/tee/nitro.ts';
 import { verifyNras } from '../../src/core/attestation/tee/nvidia-nras.ts';
 import { verifySpdm } from '../../src/core/attestation/tee/nvidia-spdm.ts';
 import { verifySnpReport } from '../../src/core/attestation/tee/sev-snp.ts';
+import { judgeTdxQuote } from '../../src/core/attestation/tee/tdx-judge.ts';
+import { parseTdxQuote } from '../../src/core/attestation/tee/tdx-quote.ts';
 import { verifyIntelQuote, type TdxCollateral } from '../../src/core/attestation/tee/tdx.ts';
-import { TeePolicy, appraise } from '../../src/core/attestation/tee/tee-policy.ts';
+import { TeePolicy, appraise, appraiseGpus } from '../../src/core/attestation/tee/tee-policy.ts';
 import { TeeRefused } from '../../src/core/attestation/tee/tee-refused.ts';
 import { certificatesOfPem, extensionOf } from '../../src/core/attestation/tee/x509.ts';
 import { VECTORS, describeVectors } from '../support/vectors.ts';
@@ -98,6 +100,49 @@ describeVectors('Intel TDX and SGX', () => {
     expect(() => appraise(sgx, TeePolicy.parse({ version: 1 }), time)).toThrow(refused('TEE_PLATFORM_NOT_ALLOWED'));
   });
 
+  test('a quote of version 5 verifies, and with no flipped byte of header and report', async () => {
+    const later = read('tdx/gtg.quote_v5_sample.dat');
+    const then = JSON.parse(read('tdx/tdx_quote_outdated_collateral.json').toString()) as TdxCollateral;
+    const at5 = at('2026-03-01T00:00:00Z');
+    const found = await verifyIntelQuote(later, then, at5);
+    expect(found).toMatchObject({ platform: 'tdx', tcbStatus: 'UpToDate' });
+    for (let position = 0; position < 702; position += 9)
+      await expect(verifyIntelQuote(flip(later, position), then, at5)).rejects.toBeInstanceOf(TeeRefused);
+    await expect(verifyIntelQuote(read('tdx/automata.quotev5.dat'), then, at5)).rejects.toEqual(
+      refused('TEE_CONFIGURATION_FORBIDDEN'),
+    );
+  });
+
+  test("the TDX module is judged by its own levels, and its platform's levels without it", async () => {
+    const parsed = parseTdxQuote(quote);
+    const info = JSON.parse(collateral.tcb_info) as {
+      tcbLevels: { tcb: { tdxtcbcomponents: { svn: number }[] } }[];
+      tdxModuleIdentities: { id: string; tcbLevels: { tcb: { isvsvn: number }; tcbStatus: string }[] }[];
+    };
+    const judge = (change: (copy: typeof info) => void, report = parsed.report) => {
+      const copy = structuredClone(info);
+      change(copy);
+      return judgeTdxQuote({ ...parsed, report }, { ...collateral, tcb_info: JSON.stringify(copy) }, time);
+    };
+    const later = { ...parsed.report, teeTcbSvn: Buffer.from(parsed.report.teeTcbSvn) };
+    later.teeTcbSvn.set([4, 1]);
+    expect(await judge(() => undefined, later)).toMatchObject({ status: 'UpToDate', plainStatus: undefined });
+    later.teeTcbSvn.set([3, 1]);
+    expect(await judge(() => undefined, later)).toMatchObject({ status: 'OutOfDate' });
+    later.teeTcbSvn.set([1, 1]);
+    await expect(judge(() => undefined, later)).rejects.toEqual(refused('TEE_TCB_OUT_OF_DATE'));
+    later.teeTcbSvn.set([9, 7]);
+    await expect(judge(() => undefined, later)).rejects.toEqual(refused('TEE_TCB_OUT_OF_DATE'));
+    later.teeTcbSvn.set([4, 1]);
+    expect(
+      await judge(
+        (copy) =>
+          copy.tdxModuleIdentities.forEach((one) => one.tcbLevels.forEach((level) => (level.tcbStatus = 'Revoked'))),
+        later,
+      ),
+    ).toMatchObject({ status: 'Revoked' });
+  });
+
   test('quotes of other platforms, debug guests among them, do not verify with this collateral', async () => {
     for (const name of ['ars.tdx_quote_4.dat', 'automata.quotev5.dat', 'gtg.tdx_prod_quote_SPR_E4.dat'])
       await expect(verifyIntelQuote(read(`tdx/${name}`), collateral, time)).rejects.toBeInstanceOf(TeeRefused);
@@ -107,8 +152,17 @@ describeVectors('Intel TDX and SGX', () => {
 
   test('the policy names measurements; debug, unknown modules and attributes are refused', async () => {
     const found = await verifyIntelQuote(quote, collateral, time);
-    const { mrTd = '', mrSeam = '' } = found.measurements;
-    const policy = (tdx: object) => TeePolicy.parse({ version: 1, tdx: { mrTd: [mrTd], mrSeam: [mrSeam], ...tdx } });
+    const { mrTd = '', mrSeam = '', rtMr1 = '', rtMr2 = '' } = found.measurements;
+    const kernel = { rtMr1: [rtMr1], rtMr2: [rtMr2] };
+    const policy = (tdx: object) =>
+      TeePolicy.parse({ version: 1, tdx: { mrTd: [mrTd], mrSeam: [mrSeam], ...kernel, ...tdx } });
+    for (const name of ['rtMr1', 'rtMr2'])
+      for (const value of [undefined, [], 'all']) expect(() => policy({ [name]: value })).toThrow(name);
+    expect(appraise(found, policy({ rtMr1: 'any', rtMr2: 'any' }), time).properties).toEqual(['TEE_TDX_UP_TO_DATE']);
+    for (const name of ['rtMr1', 'rtMr2'])
+      expect(() => appraise(found, policy({ [name]: ['1'.repeat(96)] }), time)).toThrow(
+        refused('TEE_MEASUREMENT_UNKNOWN'),
+      );
     expect(appraise(found, policy({}), time).properties).toEqual(['TEE_TDX_UP_TO_DATE']);
     const zeros = '0'.repeat(96);
     expect(() => appraise(found, policy({ mrTd: [zeros] }), time)).toThrow(refused('TEE_MEASUREMENT_UNKNOWN'));
@@ -356,6 +410,19 @@ describeVectors('NVIDIA', () => {
       expect(() => verifySpdm(flip(bytes, position), pem, NOW)).toThrow();
     const [, , other = ''] = good.find(([, , candidate]) => candidate !== pem) ?? [];
     expect(() => verifySpdm(bytes, other, NOW)).toThrow(refused('TEE_SIGNATURE_INVALID'));
+  });
+
+  test('a policy can ask for GPUs, how many and which; what is no GPU does not count', () => {
+    const policy = (gpu?: object) => TeePolicy.parse({ version: 1, ...(gpu === undefined ? {} : { gpu }) });
+    const shown = good.slice(0, 5).map(([, bytes, pem]) => verifySpdm(bytes, pem, NOW));
+    expect(shown.every(({ isGpu }) => isGpu)).toBe(true);
+    const models = shown.map(({ model }) => model);
+    const wanted = (gpu: object) => () => appraiseGpus(models, policy(gpu));
+    for (const gpu of [{}, { count: 5 }, { count: 5, models: ['GH100', 'GB100'] }]) expect(wanted(gpu)).not.toThrow();
+    expect(() => appraiseGpus([], policy())).not.toThrow();
+    for (const gpu of [{ count: 6 }, { models: ['GH100'] }, { models: ['GB100'] }])
+      expect(wanted(gpu)).toThrow(refused('TEE_PLATFORM_NOT_ALLOWED'));
+    expect(() => appraiseGpus([], policy({}))).toThrow(refused('TEE_PLATFORM_NOT_ALLOWED'));
   });
 
   test('a signature that does not verify and chains that end elsewhere are refused', () => {

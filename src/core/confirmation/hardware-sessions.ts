@@ -8,7 +8,6 @@ import { TeeRefused } from '../attestation/tee/tee-refused.ts';
 import {
   CHALLENGE_EVERY_MS,
   MAX_SESSION_BYTES,
-  SESSION_LIFE_MS,
   SESSION_TYPE,
   TeeSession,
   sessionSubject,
@@ -22,7 +21,7 @@ import type { PublicKey } from '../../ground/keys/signing-key.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { decodeStored, verifyPayload } from '../../proof/receipts/dsse.ts';
-import type { Hardware } from '../../proof/receipts/promises/tee.ts';
+import { SESSION_LIFE_MS, type Hardware } from '../../proof/receipts/promises/tee.ts';
 
 const LOOK_EVERY_MS = 1_000;
 const RETRY_MS = 5_000;

@@ -2,19 +2,14 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { Redis } from 'ioredis';
-import { TeeEvidence } from '../attestation/tee/tee-evidence.ts';
-import {
-  CHALLENGE_EVERY_MS,
-  SESSION_LIFE_MS,
-  SESSION_TYPE,
-  sessionSubject,
-  type TeeSession,
-} from '../attestation/tee/tee-session.ts';
+import { TeeEvidence, gpuEvidenceBytes } from '../attestation/tee/tee-evidence.ts';
+import { CHALLENGE_EVERY_MS, SESSION_TYPE, sessionSubject, type TeeSession } from '../attestation/tee/tee-session.ts';
 import { workerBinding } from '../attestation/tee/worker-binding.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
+import { SESSION_LIFE_MS } from '../../proof/receipts/promises/tee.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 
@@ -76,12 +71,7 @@ export class HardwareSession {
     const worker = workerIdOf(this.#key.public);
     const gpuText = await this.#ask('gpu', nonce);
     const gpu = TeeEvidence.shape.gpu.parse(JSON.parse(gpuText) ?? undefined);
-    const gpuBytes =
-      gpu === undefined
-        ? undefined
-        : gpu.kind === 'spdm'
-          ? Buffer.from(gpu.evidence, 'base64')
-          : Buffer.from(gpu.bundle);
+    const gpuBytes = gpuEvidenceBytes(gpu === undefined ? {} : { gpu });
     const reportData = workerBinding({
       ...sessionSubject(worker, this.#key.public.bytes, { nonce, models: this.#models }),
       gpuEvidenceSha256: gpuBytes === undefined ? Buffer.alloc(0) : createHash('sha256').update(gpuBytes).digest(),

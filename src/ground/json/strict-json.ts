@@ -57,6 +57,16 @@ export function parseCanonicalJson(text: string, limits: JsonLimits): unknown {
   return value;
 }
 
+/**
+ * What `read` makes of a JSON text, where that is written as the text is: a schema puts members in its own
+ * order, so that each value has exactly one text. Throws JsonRefused, and what `read` throws.
+ */
+export function parseOrderedJson<Value>(text: string, read: (value: unknown) => Value, limits: JsonLimits): Value {
+  const value = read(parseCanonicalJson(text, limits));
+  if (JSON.stringify(value) !== text) throw new JsonRefused('The members do not stand in the order of this format.');
+  return value;
+}
+
 /** How deep the text is nested; brackets inside strings do not count. */
 function deepest(text: string): number {
   let depth = 0;

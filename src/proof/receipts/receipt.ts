@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import { JsonRefused, decodeUtf8, parseCanonicalJson } from '../../ground/json/strict-json.ts';
+import { JsonRefused, decodeUtf8, parseCanonicalJson, parseOrderedJson } from '../../ground/json/strict-json.ts';
 import { publicKeyFromBase64, workerIdOf, type PublicKey } from '../../ground/keys/signing-key.ts';
 import { SALT_BYTES, logEntry } from '../tlog/log-entry.ts';
 import { LogRefused, strictBase64 } from '../tlog/signed-note.ts';
 import { MAX_PROOF_BYTES } from '../tlog/tlog-proof.ts';
-import { verifyLogged, type TlogPolicy, type VerifiedInclusion } from '../tlog/tlog-policy.ts';
+import { plainProof, verifyLogged, type TlogPolicy, type VerifiedInclusion } from '../tlog/tlog-policy.ts';
 import { chargeOf } from './charge.ts';
 import { Envelope, fromEnvelope, toEnvelope, verifyPayload, type SignedPayload } from './dsse.ts';
 import type { Keyring } from './keyring.ts';
@@ -154,9 +154,25 @@ function parseFile(bytes: Uint8Array): z.infer<typeof ReceiptFile> {
   try {
     const text = decodeUtf8(bytes);
     if (!text.endsWith('\n')) throw new JsonRefused('The last line does not end.');
-    return ReceiptFile.parse(parseCanonicalJson(text.slice(0, -1), LIMITS));
+    return parseOrderedJson(text.slice(0, -1), (value) => ReceiptFile.parse(value), LIMITS);
   } catch (error) {
+    if (isReformatted(bytes))
+      throw new ReceiptRefused(
+        'malformed',
+        'This reads like a receipt, and it was reformatted: an editor or another program has written it anew, and only the bytes that were issued verify. Take the original bytes, as `countersign get ID --receipt FILE` saves them.',
+      );
     throw new ReceiptRefused('malformed', `The file is not a receipt: ${sentence(error)}`);
+  }
+}
+
+/** Whether the members of a receipt are there, in bytes that are not those of one. */
+function isReformatted(bytes: Uint8Array): boolean {
+  // Some shells write what is sent into a file as UTF-16.
+  const encoding = bytes[0] === 0xff && bytes[1] === 0xfe ? 'utf-16le' : 'utf-8';
+  try {
+    return ReceiptFile.safeParse(JSON.parse(new TextDecoder(encoding).decode(bytes))).success;
+  } catch {
+    return false;
   }
 }
 
@@ -242,6 +258,9 @@ function requireConfirmation({ promises }: Statements, ticket: Ticket, evidence:
   const { decision, properties, refusals, notChecked } = verdict.predicate;
   if (decision !== 'confirmed' || refusals.length > 0)
     throw new ReceiptRefused('not_confirmed', 'The attestor did not confirm this job.');
+  for (const words of [properties, notChecked])
+    if (new Set(words).size !== words.length)
+      throw new ReceiptRefused('malformed', 'The verdict names one thing twice.');
   const broken = promises.broken({
     task: ticket.predicate.task,
     policy: ticket.predicate.policy,
@@ -252,8 +271,6 @@ function requireConfirmation({ promises }: Statements, ticket: Ticket, evidence:
     notChecked: new Set(notChecked),
   });
   if (broken !== undefined) throw new ReceiptRefused('promise_not_kept', broken);
-  if (new Set(properties).size !== properties.length)
-    throw new ReceiptRefused('malformed', 'The verdict names a property twice.');
 }
 
 /** Witnesses' clocks and ours may differ by this much. */
@@ -275,6 +292,11 @@ function requireLogged(
     if (error instanceof LogRefused) throw new ReceiptRefused('not_logged', `The log: ${error.message}`);
     throw error;
   }
+  if (plainProof(policy, log.proof) !== log.proof)
+    throw new ReceiptRefused(
+      'not_logged',
+      'The log: the proof holds lines that no receipt has: extra data, or signatures that are by no key of the policy, are there twice, or are out of order.',
+    );
   const decidedMs = Date.parse(verdict.predicate.timeCreated);
   if (decidedMs < Date.parse(ticket.predicate.createdAt) - CLOCK_GRACE_MS)
     throw new ReceiptRefused('mismatch', 'The verdict is dated before its ticket.');

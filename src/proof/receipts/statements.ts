@@ -83,6 +83,7 @@ export function statementsOf<Policy extends Shape, Evidence extends Shape, Verdi
   requireOwn(promises.verdict, { ...VERDICT_FIELDS, properties: true, notChecked: true });
   const policy = z.strictObject(promises.policy);
   const properties = z.array(z.enum(promises.properties)).max(promises.properties.length);
+  const { startedAt, finishedAt, ...evidence } = EVIDENCE_FIELDS;
   return {
     promises,
     Policy: policy,
@@ -110,7 +111,7 @@ export function statementsOf<Policy extends Shape, Evidence extends Shape, Verdi
       _type: z.literal(STATEMENT_TYPE),
       subject: z.tuple([subject('output')]),
       predicateType: z.literal(EVIDENCE_TYPE),
-      predicate: z.strictObject({ ...EVIDENCE_FIELDS, ...promises.evidence }),
+      predicate: z.strictObject({ ...evidence, ...promises.evidence, startedAt, finishedAt }),
     }),
     Verdict: z.strictObject({
       _type: z.literal(STATEMENT_TYPE),

@@ -1,5 +1,5 @@
 import { HASH_BYTES } from './merkle.ts';
-import { LogRefused, parseNote, strictBase64, verifyNote, type NoteKey, type SignedNote } from './signed-note.ts';
+import { LogRefused, isBy, parseNote, strictBase64, verifyNote, type NoteKey, type SignedNote } from './signed-note.ts';
 
 /** A checkpoint (C2SP tlog-checkpoint): which log, how many entries, and the root of their tree. */
 export interface Checkpoint {
@@ -24,8 +24,8 @@ export function parseCheckpoint(text: string): Checkpoint {
 }
 
 /**
- * The checkpoint in a note, once the signature of its log verifies by one of the keys given; a log whose key
- * was rotated has several of one name. Throws LogRefused.
+ * The checkpoint in a note, once the signature of its log verifies by one of the keys given, and none in the
+ * name of one of them fails; a log whose key was rotated has several of one name. Throws LogRefused.
  */
 export function openCheckpoint(
   note: string,
@@ -35,7 +35,8 @@ export function openCheckpoint(
   const checkpoint = parseCheckpoint(signed.text);
   const own = keys.filter(({ name }) => name === checkpoint.origin);
   if (own.length === 0) throw new LogRefused(`The checkpoint is of the log ${checkpoint.origin}.`);
-  if (!own.some((key) => verifyNote(signed, key) !== undefined))
+  const named = own.filter((key) => signed.signatures.some((signature) => isBy(signature, key)));
+  if (named.length === 0 || named.some((key) => verifyNote(signed, key) === undefined))
     throw new LogRefused('The signature of the log does not verify.');
   return { checkpoint, note: signed };
 }

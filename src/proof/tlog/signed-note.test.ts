@@ -40,9 +40,14 @@ describe('a signed note', () => {
     expect(parseNote(formatNote(signed))).toEqual(signed);
   });
 
-  test('with two signatures by one key counts as not signed by it', () => {
+  test('with two signatures by one key is signed by it, and not where one of them fails', () => {
     const signature = signNote(TEXT, NAME, key);
-    expect(verifyNote({ text: TEXT, signatures: [signature, signature] }, log)).toBeUndefined();
+    expect(verifyNote({ text: TEXT, signatures: [signature, signature] }, log)).toEqual({ atSeconds: undefined });
+    const failing = signNote('another text\n', NAME, key);
+    for (const signatures of [[failing], [signature, failing], [failing, signature]])
+      expect(verifyNote({ text: TEXT, signatures }, log)).toBeUndefined();
+    const cosignatures = [7, 5, 6].map((atSeconds) => cosignNote(TEXT, NAME, key, atSeconds));
+    expect(verifyNote({ text: TEXT, signatures: cosignatures }, witness)).toEqual({ atSeconds: 5 });
   });
 
   test.each([

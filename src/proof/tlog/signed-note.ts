@@ -12,6 +12,8 @@ import { publicKeyFromRaw, verifyBytes, type PublicKey, type SigningKey } from '
 export type NoteAlgorithm = 'ed25519' | 'cosignature/v1';
 
 const TYPES: Record<NoteAlgorithm, number> = { ed25519: 0x01, 'cosignature/v1': 0x04 };
+/** An Ed25519 key after the byte of its kind. */
+const VKEY_BYTES = 33;
 
 /** No honest note comes near this size; a longer one is refused before it is split. */
 export const MAX_NOTE_BYTES = 65_536;
@@ -63,19 +65,27 @@ export function formatVkey({ name, algorithm, id, key }: NoteKey): string {
 }
 
 /**
- * The key of a verifier key. Throws LogRefused, or CodedError `key_file_unfit` for a key that fails the point
- * check.
+ * The key of a verifier key; undefined for one of a kind that is not known here, as those of ML-DSA. Throws
+ * LogRefused for what is no verifier key, and CodedError `key_file_unfit` where the point check fails.
  */
-export function parseVkey(text: string): NoteKey {
+export function readVkey(text: string): NoteKey | undefined {
   const [, name, id, encoded] = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text) ?? [];
   if (name === undefined || id === undefined || encoded === undefined)
     throw new LogRefused(`"${text.slice(0, 80)}" is not a verifier key.`);
   const bytes = strictBase64(encoded);
-  const algorithm = (Object.keys(TYPES) as NoteAlgorithm[]).find((candidate) => TYPES[candidate] === bytes?.[0]);
-  if (bytes?.length !== 33 || algorithm === undefined)
-    throw new LogRefused(`The key of ${name} is of a kind that is not known here.`);
+  if (bytes === undefined || !isName(name)) throw new LogRefused(`"${text.slice(0, 80)}" is not a verifier key.`);
+  const algorithm = (Object.keys(TYPES) as NoteAlgorithm[]).find((candidate) => TYPES[candidate] === bytes[0]);
+  if (algorithm === undefined) return undefined;
+  if (bytes.length !== VKEY_BYTES) throw new LogRefused(`The key of ${name} has another length than its kind.`);
   const key = noteKey(name, algorithm, publicKeyFromRaw(bytes.subarray(1)));
   if (key.id.toString('hex') !== id) throw new LogRefused(`The key of ${name} does not fit its id.`);
+  return key;
+}
+
+/** As `readVkey`, where the key must be of a kind that is known here. Throws LogRefused for another too. */
+export function parseVkey(text: string): NoteKey {
+  const key = readVkey(text);
+  if (key === undefined) throw new LogRefused(`The key "${text.slice(0, 80)}" is of a kind not known here.`);
   return key;
 }
 
@@ -103,6 +113,14 @@ export function formatSignature({ name, id, bytes }: NoteSignature): string {
   return `\u2014 ${name} ${Buffer.concat([id, bytes]).toString('base64')}\n`;
 }
 
+/** The signatures by the bytes of their lines, each once. */
+export function inOrder(signatures: readonly NoteSignature[]): NoteSignature[] {
+  const lines = new Map(signatures.map((signature) => [formatSignature(signature), signature]));
+  return [...lines]
+    .toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    .map(([, signature]) => signature);
+}
+
 /** The note as text. */
 export function formatNote({ text, signatures }: SignedNote): string {
   return `${text}\n${signatures.map(formatSignature).join('')}`;
@@ -126,22 +144,38 @@ function cosignedBytes(text: string, atSeconds: number): Buffer {
 }
 
 /**
- * The time of this key's signature on a note (undefined for a log's), or undefined where no signature
- * verifies.
+ * The time of this key's signature on a note (undefined for a log's; the earliest where it signed more than
+ * once), or undefined where it has not signed, or one of the lines in its name does not verify (C2SP
+ * signed-note: such a note is malformed).
  */
 export function verifyNote(note: SignedNote, key: NoteKey): { readonly atSeconds: number | undefined } | undefined {
-  const mine = note.signatures.filter(({ name, id }) => name === key.name && id.equals(key.id));
-  // Two signatures by one key can only repeat or contradict each other, so a note with two is refused.
-  const [signature] = mine;
-  if (signature === undefined || mine.length > 1) return undefined;
+  const found = note.signatures
+    .filter((signature) => isBy(signature, key))
+    .map((signature) => verifySignature(note.text, signature, key));
+  const verified = found.filter((one) => one !== undefined);
+  if (verified.length < found.length) return undefined;
+  return verified.toSorted((a, b) => (a.atSeconds ?? 0) - (b.atSeconds ?? 0))[0];
+}
+
+/** Whether a line names this key. It proves nothing. */
+export function isBy({ name, id }: NoteSignature, key: NoteKey): boolean {
+  return name === key.name && id.equals(key.id);
+}
+
+/** The time of a signature on a text (undefined for a log's); undefined where it is none by this key. */
+export function verifySignature(
+  text: string,
+  signature: NoteSignature,
+  key: NoteKey,
+): { readonly atSeconds: number | undefined } | undefined {
+  const { bytes } = signature;
+  if (!isBy(signature, key)) return undefined;
   if (key.algorithm === 'ed25519')
-    return verifyBytes(key.key, Buffer.from(note.text), signature.bytes) ? { atSeconds: undefined } : undefined;
-  if (signature.bytes.length !== 72) return undefined;
-  const atSeconds = Number(signature.bytes.readBigUInt64BE(0));
+    return verifyBytes(key.key, Buffer.from(text), bytes) ? { atSeconds: undefined } : undefined;
+  if (bytes.length !== 72) return undefined;
+  const atSeconds = Number(bytes.readBigUInt64BE(0));
   if (!Number.isSafeInteger(atSeconds)) return undefined;
-  return verifyBytes(key.key, cosignedBytes(note.text, atSeconds), signature.bytes.subarray(8))
-    ? { atSeconds }
-    : undefined;
+  return verifyBytes(key.key, cosignedBytes(text, atSeconds), bytes.subarray(8)) ? { atSeconds } : undefined;
 }
 
 /** The bytes of canonical base64; undefined for any other spelling. */

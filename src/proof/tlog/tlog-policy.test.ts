@@ -2,9 +2,9 @@ import { describe, expect, test } from '@jest/globals';
 import { SigningKey } from '../../ground/keys/signing-key.ts';
 import { formatCheckpoint } from './checkpoint.ts';
 import { leafHash, nodeHash } from './merkle.ts';
-import { LogRefused, cosignNote, formatNote, formatVkey, noteKey, signNote } from './signed-note.ts';
+import { LogRefused, cosignNote, formatNote, formatSignature, formatVkey, noteKey, signNote } from './signed-note.ts';
 import { formatProof } from './tlog-proof.ts';
-import { parsePolicy, verifyLogged } from './tlog-policy.ts';
+import { parsePolicy, plainProof, verifyLogged } from './tlog-policy.ts';
 
 const ORIGIN = 'example.com/log';
 const newKey = (byte: number) => new SigningKey(Buffer.alloc(32, byte));
@@ -18,6 +18,10 @@ const vkeyOf = (name: WitnessName) => formatVkey(noteKey(`${name}.test`, 'cosign
 const witnessLines = WITNESSES.map((name) => `witness ${name} ${vkeyOf(name)}`);
 const policy = (...lines: string[]) => parsePolicy([logLine, ...witnessLines, ...lines].join('\n'));
 
+/** A key of ML-DSA-44, which is not known here. */
+const unread = (byte: number) =>
+  `mldsa.test+0000000${byte}+${Buffer.concat([Buffer.of(6), Buffer.alloc(1_312, byte)]).toString('base64')}`;
+
 describe('a quorum', () => {
   test.each([
     ['any of three', ['group g any w1 w2 w3', 'quorum g'], ['w3'], []],
@@ -28,6 +32,14 @@ describe('a quorum', () => {
   ])('of %s is reached by those who suffice and by no fewer', (_, lines, enough, tooFew) => {
     const { isQuorum } = policy(...lines);
     expect([isQuorum(new Set(enough)), isQuorum(new Set(tooFew))]).toEqual([true, false]);
+  });
+
+  test('with witnesses whose keys are not known here is reached by the others, and never by those', () => {
+    const lines = [`witness q ${unread(1)}`, 'group g 2 w1 w2 q', 'quorum g'];
+    const { isQuorum, witnesses } = policy(...lines);
+    expect(witnesses.map(({ name }) => name)).toEqual(WITNESSES);
+    expect([isQuorum(new Set(['w1', 'w2'])), isQuorum(new Set(['w1', 'q']))]).toEqual([true, false]);
+    expect(policy(`log ${unread(2)}`, 'quorum w1').logs).toHaveLength(1);
   });
 
   test('of none is reached without witnesses', () => {
@@ -52,6 +64,17 @@ describe('a policy', () => {
     ['none wanted', ['group g 0 w1'], 'is no number of them'],
     ['a group named none', ['group none any w1'], 'is "none"'],
     ['a quorum without a rule', ['quorum many'], 'nothing above is named many'],
+    ['a witness in two groups', ['group a any w1 w2', 'group g all a w1'], 'w1 is a member of a group already'],
+    ['a group in two groups', ['group a any w1', 'group b any a', 'group c any a'], 'a is a member of a group already'],
+    ...['0x1', '1e0', '+1', '1.0', ' ', '', '-1', 'one', '١', '1_0'].map((count): [string, string[], string] => [
+      `${count || 'nothing'} for a number`,
+      [`group g ${count} w1 w2 w3`],
+      'is no number of them',
+    ]),
+    ['a line that ends as on Windows', ['quorum w1\r'], 'control characters'],
+    ['another space than a blank', ['quorum\u00a0w1'], 'begins with none of'],
+    ['a log that only cosigns', [`log ${vkeyOf('w1')}`], 'signs checkpoints'],
+    ['an unread witness twice', [`witness a ${unread(1)}`, `witness b ${unread(1)}`], 'this witness is there already'],
     ['two quorums', ['quorum w1', 'quorum w2'], 'there is one line'],
     ['no quorum', [], 'has no quorum line'],
   ])('with %s is refused', (_, lines, why) => {
@@ -76,6 +99,9 @@ describe('an entry', () => {
     const checkpoint = formatNote({ text, signatures: [signNote(text, ORIGIN, signer), ...cosignatures] });
     return formatProof({ index: 1, hashes: [first], checkpoint });
   };
+  /** A proof that holds, and one more signature line. */
+  const withLine = (signature: Parameters<typeof formatSignature>[0]) =>
+    `${proofWith(log, { w1: 1, w2: 2 })}${formatSignature(signature)}`;
   const two = policy('group most 2 w1 w2 w3', 'quorum most');
 
   test('was seen when the last witness that the quorum needed had signed', () => {
@@ -88,10 +114,31 @@ describe('an entry', () => {
     });
   });
 
+  test('is accepted with signatures that stand twice or are by unknown keys, and under each key of a log', () => {
+    for (const line of [signNote(text, ORIGIN, log), signNote(text, ORIGIN, newKey(3)), signNote('x\n', 'a.test', log)])
+      expect(verifyLogged(two, withLine(line), entry).witnesses).toEqual(['w1', 'w2']);
+    const rotated = policy(`log ${formatVkey(noteKey(ORIGIN, 'ed25519', newKey(3).public))}`, 'quorum w1');
+    for (const signer of [log, newKey(3)])
+      expect(verifyLogged(rotated, proofWith(signer, { w1: 1 }), entry).origin).toBe(ORIGIN);
+  });
+
+  test('has one plain proof, whatever was added to it by those who hold no key', () => {
+    const plain = proofWith(log, { w1: 1, w2: 2 });
+    const bare = plainProof(two, plain);
+    for (const line of [signNote(text, ORIGIN, log), signNote(text, ORIGIN, newKey(3)), signNote('x\n', 'a.test', log)])
+      expect(plainProof(two, withLine(line))).toBe(bare);
+    expect(plainProof(two, plain.replace('\nindex', '\nextra AAAA\nindex'))).toBe(bare);
+    expect(plainProof(two, bare)).toBe(bare);
+  });
+
   test.each([
     ['too few witnesses', () => verifyLogged(two, proofWith(log, { w1: 1_000 }), entry)],
     ['the signature of another key', () => verifyLogged(two, proofWith(newKey(2), { w1: 1, w2: 2 }), entry)],
     ['one witness twice', () => verifyLogged(two, proofWith(log, { w1: 1 }).replace(/(— w1.*\n)/, '$1$1'), entry)],
+    [
+      'a line in the name of the log that does not verify',
+      () => verifyLogged(two, withLine(signNote('other\n', ORIGIN, log)), entry),
+    ],
     [
       'a time that the witness did not sign',
       () => verifyLogged(two, proofWith(log, { w1: 1, w2: 2 }).replace(/(— w1\.test )..../, '$1AAAA'), entry),

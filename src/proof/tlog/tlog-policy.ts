@@ -1,7 +1,16 @@
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts';
 import { leafHash, verifyInclusion } from './merkle.ts';
-import { LogRefused, parseVkey, verifyNote, type NoteKey, type SignedNote } from './signed-note.ts';
-import { parseProof } from './tlog-proof.ts';
+import {
+  LogRefused,
+  formatNote,
+  inOrder,
+  readVkey,
+  verifyNote,
+  verifySignature,
+  type NoteKey,
+  type SignedNote,
+} from './signed-note.ts';
+import { formatProof, parseProof } from './tlog-proof.ts';
 
 /**
  * What a verifier trusts (C2SP tlog-policy): the keys of logs and witnesses, and how many witnesses make a
@@ -11,6 +20,9 @@ import { parseProof } from './tlog-proof.ts';
  *     witness <name> <vkey> [<url>]
  *     group <name> <number>|any|all <member>...
  *     quorum <name>|none
+ *
+ * Keys of kinds that are not known here, as those of ML-DSA, are passed over: such a witness never counts as
+ * one that has signed.
  */
 export interface TlogPolicy {
   readonly logs: readonly { readonly key: NoteKey; readonly url: string | undefined }[];
@@ -36,10 +48,12 @@ type Rule = (signed: ReadonlySet<string>) => boolean;
  */
 export function parsePolicy(text: string): TlogPolicy {
   if (Buffer.byteLength(text) > MAX_POLICY_BYTES) throw new LogRefused('The policy is too long.');
+  if (/[\u0000-\u0008\u000b-\u001f\u007f]/.test(text))
+    throw new LogRefused('The policy holds control characters: only tabs and line feeds may stand in it.');
   const draft = new PolicyDraft();
   text.split('\n').forEach((line, index) => {
-    const words = line.trim().split(/[ \t]+/);
-    if (words[0] === '' || words[0]?.startsWith('#') === true) return;
+    const words = line.split(/[ \t]+/).filter((word) => word !== '');
+    if (words[0] === undefined || words[0].startsWith('#')) return;
     const why = draft.add(words);
     if (why !== undefined) throw new LogRefused(`Line ${index + 1} of the policy: ${why}`);
   });
@@ -51,6 +65,9 @@ class PolicyDraft {
   readonly #logs: TlogPolicy['logs'][number][] = [];
   readonly #witnesses: Witness[] = [];
   readonly #rules = new Map<string, Rule>();
+  readonly #members = new Set<string>();
+  /** Keys of unknown kinds, so that none of them stands twice either. */
+  readonly #unread = new Set<string>();
   #quorum: Rule | undefined;
 
   /** Adds a line; returns why it is refused, or undefined. Throws LogRefused for a malformed key. */
@@ -78,7 +95,9 @@ class PolicyDraft {
 
   #addLog([vkey = '', url, ...more]: readonly string[]): string | undefined {
     if (more.length > 0) return 'log <vkey> [<url>]';
-    const key = parseVkey(vkey);
+    const key = readVkey(vkey);
+    if (key === undefined) return this.#passOver(vkey, 'log');
+    if (key.algorithm !== 'ed25519') return 'the key of a log signs checkpoints, and no cosignatures.';
     if (this.#logs.some((log) => log.key.key.id === key.key.id)) return 'this log is there already.';
     this.#logs.push({ key, url });
     return undefined;
@@ -86,7 +105,8 @@ class PolicyDraft {
 
   #addWitness([name, vkey = '', url, ...more]: readonly string[]): string | undefined {
     if (more.length > 0 || name === undefined) return 'witness <name> <vkey> [<url>]';
-    const key = parseVkey(vkey);
+    const key = readVkey(vkey);
+    if (key === undefined) return this.#passOver(vkey, 'witness') ?? this.#define(name, () => false);
     if (key.algorithm !== 'cosignature/v1') return 'the key of a witness makes cosignatures.';
     // One witness under two names would count twice.
     if (this.#witnesses.some((witness) => witness.key.key.id === key.key.id)) return 'this witness is there already.';
@@ -94,16 +114,25 @@ class PolicyDraft {
     return this.#define(name, (signed) => signed.has(name));
   }
 
+  #passOver(vkey: string, kind: 'log' | 'witness'): string | undefined {
+    const key = vkey.slice(vkey.lastIndexOf('+'));
+    if (this.#unread.has(`${kind}${key}`)) return `this ${kind} is there already.`;
+    this.#unread.add(`${kind}${key}`);
+    return undefined;
+  }
+
   #addGroup([name, wanted = '', ...members]: readonly string[]): string | undefined {
     if (members.length === 0 || new Set(members).size !== members.length)
       return 'group <name> <number>|any|all <member>..., each member once.';
-    const least = wanted === 'any' ? 1 : wanted === 'all' ? members.length : Number(wanted);
-    if (!Number.isInteger(least) || least < 1 || least > members.length)
-      return `${wanted} of ${members.length} members is no number of them.`;
+    const least = wanted === 'any' ? 1 : wanted === 'all' ? members.length : decimal(wanted);
+    if (least < 1 || least > members.length) return `${wanted} of ${members.length} members is no number of them.`;
     const rules: Rule[] = [];
     for (const member of members) {
       const rule = this.#rules.get(member);
       if (rule === undefined) return nothingNamed(member);
+      // So each witness counts in one way only.
+      if (this.#members.has(member)) return `${member} is a member of a group already.`;
+      this.#members.add(member);
       rules.push(rule);
     }
     return this.#define(name, (signed) => rules.filter((rule) => rule(signed)).length >= least);
@@ -123,6 +152,8 @@ class PolicyDraft {
   }
 }
 
+/** The number in decimal digits; 0 for anything else. */
+const decimal = (text: string) => (/^[1-9]\d{0,4}$/.test(text) ? Number(text) : 0);
 const nothingNamed = (name: string) => `nothing above is named ${name}.`;
 
 export interface VerifiedInclusion {
@@ -177,6 +208,22 @@ export function verifyLogged(policy: TlogPolicy, proofText: string, entry: Uint8
     witnesses: [...cosigned.keys()],
     seenAtSeconds: firstQuorum(policy, cosigned),
   };
+}
+
+/**
+ * A proof as a receipt holds it: without extra data, its checkpoint signed by keys of the policy alone, the
+ * log's before the witnesses', each line once and in order. Throws LogRefused where the proof is none.
+ */
+export function plainProof(policy: TlogPolicy, proofText: string): string {
+  const proof = parseProof(proofText);
+  const { checkpoint, note } = openTrusted(policy, proof.checkpoint);
+  const by = (keys: readonly NoteKey[]) =>
+    inOrder(
+      keys.flatMap((key) => note.signatures.find((one) => verifySignature(note.text, one, key) !== undefined) ?? []),
+    );
+  const logs = policy.logs.flatMap(({ key }) => (key.name === checkpoint.origin ? [key] : []));
+  const signatures = [...by(logs), ...by(policy.witnesses.map(({ key }) => key))];
+  return formatProof({ ...proof, checkpoint: formatNote({ text: note.text, signatures }) });
 }
 
 /** The first moment at which the cosignatures made a quorum. */

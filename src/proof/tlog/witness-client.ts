@@ -1,7 +1,15 @@
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { readBounded } from '../../ground/process/bounded-body.ts';
 import type { LogTree } from './log-tree.ts';
-import { LogRefused, formatNote, parseNote, verifyNote, type NoteSignature, type SignedNote } from './signed-note.ts';
+import {
+  LogRefused,
+  formatNote,
+  inOrder,
+  parseNote,
+  verifyNote,
+  type NoteSignature,
+  type SignedNote,
+} from './signed-note.ts';
 import type { TlogPolicy, Witness } from './tlog-policy.ts';
 
 const WITNESS_MS = 5_000;
@@ -39,7 +47,8 @@ export class WitnessClient {
     const came = answers.filter((answer) => answer !== undefined);
     if (!this.#policy.isQuorum(new Set(came.map(({ name }) => name))))
       throw new LogRefused(`Too few witnesses have signed ${tree.size} entries (${why.join('; ')}).`);
-    return formatNote({ text: note.text, signatures: [...note.signatures, ...came.map(({ signature }) => signature)] });
+    const cosignatures = inOrder(came.map(({ signature }) => signature));
+    return formatNote({ text: note.text, signatures: [...note.signatures, ...cosignatures] });
   }
 
   async #ask(witness: Witness, note: SignedNote, tree: LogTree): Promise<NoteSignature> {

@@ -5,12 +5,12 @@ import { writeDurably } from '../../ground/blobs/durable-file.ts';
 import { systemCodeOf } from '../../ground/errors/coded-error.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { openCheckpoint, parseCheckpoint, type Checkpoint } from './checkpoint.ts';
-import { HASH_BYTES, verifyConsistency } from './merkle.ts';
+import { EMPTY_ROOT, HASH_BYTES, verifyConsistency } from './merkle.ts';
 import { LogRefused, MAX_NOTE_BYTES, cosignNote, formatSignature, strictBase64, type NoteKey } from './signed-note.ts';
 
 /** An answer of `add-checkpoint` (C2SP tlog-witness). */
 export interface WitnessAnswer {
-  readonly status: 200 | 400 | 403 | 409 | 422;
+  readonly status: 200 | 400 | 403 | 404 | 409 | 422;
   readonly body: string;
 }
 
@@ -45,7 +45,7 @@ export class Witness {
     const request = parseRequest(body);
     if (request === undefined) return { status: 400, body: 'malformed request\n' };
     const log = this.#logs.find(({ name }) => name === request.note.slice(0, request.note.indexOf('\n')));
-    if (log === undefined) return { status: 403, body: 'unknown log\n' };
+    if (log === undefined) return { status: 404, body: 'unknown log\n' };
     let opened: ReturnType<typeof openCheckpoint>;
     try {
       opened = openCheckpoint(request.note, ...this.#logs);
@@ -69,12 +69,12 @@ export class Witness {
     const path = join(this.#folder, `${createHash('sha256').update(checkpoint.origin).digest('hex')}.checkpoint`);
     const last = await readLast(path);
     if (oldSize !== (last?.size ?? 0)) return { status: 409, body: `${last?.size ?? 0}\n` };
-    const isSame = last?.size === checkpoint.size;
-    if (isSame && !last.root.equals(checkpoint.root)) return { status: 409, body: `${last.size}\n` };
-    const goesOn =
-      last === undefined || last.size === 0 ? proof.length === 0 : verifyConsistency(last, checkpoint, proof);
-    if (!goesOn) return { status: 422, body: 'the consistency proof does not verify\n' };
-    if (!isSame) await writeDurably({ path, bytes: text });
+    if (checkpoint.size === 0 && !checkpoint.root.equals(EMPTY_ROOT))
+      return { status: 422, body: 'an empty tree has another root\n' };
+    // Of the same size, only the same root verifies: another one is a fork.
+    const goesOn = oldSize === 0 ? proof.length === 0 : last && verifyConsistency(last, checkpoint, proof);
+    if (goesOn !== true) return { status: 422, body: 'the consistency proof does not verify\n' };
+    if (last?.size !== checkpoint.size) await writeDurably({ path, bytes: text });
     return {
       status: 200,
       body: formatSignature(cosignNote(text, this.#name, this.#key, Math.floor(Date.now() / 1_000))),

@@ -10,6 +10,7 @@ import { verifyReceipt } from '../../proof/receipts/receipt.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import type { ApiClient } from './api-client.ts';
 import type { Output } from './output.ts';
+import { NOT_CHECKED } from './not-checked.ts';
 import { SHARD, type DataFolder } from './set-up.ts';
 
 const REDIS_READY_MS = 5_000;
@@ -105,7 +106,7 @@ export async function runFirstJob(data: DataFolder, client: ApiClient, out: Outp
   out.say(`answered   ${answer.text.trim().replace(/\s+/g, ' ')}`);
   out.say(`receipt    ${receiptPath}`);
   for (const check of checks) out.say(`  checked  ${check}`);
-  for (const gap of verdict.notChecked) out.say(`  not      ${gap}`);
+  for (const gap of verdict.notChecked) out.say(`  not checked: ${NOT_CHECKED[gap]}`);
   const { state } = final;
   return { job: job.id, state, output: answer, receipt: receiptPath, verified: true, checks, api: client.url, ms };
 }

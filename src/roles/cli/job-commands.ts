@@ -36,7 +36,7 @@ function addGet(cli: CliContext): void {
   cli
     .remote('get', 'show a job or its output, or save its receipt')
     .argument('<id>', 'job id')
-    .option('--output', 'print the confirmed output')
+    .option('--output', 'write the confirmed output, its bytes unchanged')
     .option('--receipt <file>', 'save the receipt')
     .action(async (id: string, options: RemoteOptions & { output?: boolean; receipt?: string }) => {
       const out = new Output(options.json === true);
@@ -46,7 +46,10 @@ function addGet(cli: CliContext): void {
         writeFileSync(options.receipt, await api.bytes(`${path}/receipt`));
         out.show({ receipt: options.receipt }, [options.receipt]);
       } else if (options.output === true) {
-        process.stdout.write(`${(await api.bytes(`${path}/output`)).toString('utf8')}\n`);
+        // As they were confirmed: a line feed more, and their digest is another.
+        const bytes = await api.bytes(`${path}/output`);
+        process.stdout.write(bytes);
+        if (process.stdout.isTTY) process.stdout.write('\n');
       } else {
         const job = await api.job(id);
         out.show(job, jobLines(job));

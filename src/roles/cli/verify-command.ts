@@ -1,9 +1,12 @@
+import { existsSync } from 'node:fs';
 import { openWorkerList, requireStanding } from '../../core/registry/worker-list.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { ReceiptRefused, verifyReceipt } from '../../proof/receipts/receipt.ts';
 import { readBytes } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
+import { heldDocument } from './held-document.ts';
+import { NOT_CHECKED } from './not-checked.ts';
 import { Output, jsonOption } from './output.ts';
 import type { DataFolder } from './set-up.ts';
 
@@ -36,7 +39,7 @@ export function addVerifyCommand(cli: CliContext): void {
         out.show({ verified: true, ticket, evidence, verdict, inputSha256, outputSha256, checks }, [
           `verified  ${ticket.job}  ${ticket.model.name}`,
           ...checks.map((check) => `  checked  ${check}`),
-          ...verdict.notChecked.map((gap) => `  not      ${gap}`),
+          ...verdict.notChecked.map((gap) => `  not checked: ${NOT_CHECKED[gap]}`),
         ]);
       } catch (error) {
         if (!(error instanceof ReceiptRefused)) throw error;
@@ -48,14 +51,27 @@ export function addVerifyCommand(cli: CliContext): void {
 
 /** The verified receipt. Throws ReceiptRefused, and CodedErrors for files that cannot be read. */
 function verifyFile(data: DataFolder, receipt: string, options: VerifyOptions): ReturnType<typeof verifyReceipt> {
-  const keyring = readKeyring(options.keyring ?? data.keyring());
+  const path = options.keyring ?? data.keyring();
+  if (!existsSync(path))
+    throw new CodedError('key_file_unfit', `There is no keyring at ${path}.`, {
+      hint: 'A keyring says whose signatures and which log you trust. Get it once, in a way that you trust, from the operator or from /.well-known/countersign.json of the service, and give it with --keyring FILE.',
+    });
+  const keyring = readKeyring(path);
   const trust =
     options.logPolicy === undefined ? keyring : keyring.withLogPolicy(readBytes(options.logPolicy).toString('utf8'));
-  const verified = verifyReceipt(readBytes(receipt), trust, {
-    ...(options.output === undefined ? {} : { output: readBytes(options.output) }),
-    ...(options.input === undefined ? {} : { input: readBytes(options.input) }),
+  const bytes = readBytes(receipt);
+  const { inputSha256, outputSha256 } = verifyReceipt(bytes, trust);
+  const notes: string[] = [];
+  const held = (name: string, file: string, sha256: string) => {
+    const document = heldDocument(readBytes(file), sha256);
+    if (document.note !== undefined) notes.push(`the ${name} given is the same ${document.note}`);
+    return document.bytes;
+  };
+  const verified = verifyReceipt(bytes, trust, {
+    ...(options.output === undefined ? {} : { output: held('output', options.output, outputSha256) }),
+    ...(options.input === undefined ? {} : { input: held('input', options.input, inputSha256) }),
   });
   if (options.workers !== undefined)
     requireStanding(openWorkerList(readBytes(options.workers).toString('utf8'), trust.of('registry')).list, verified);
-  return verified;
+  return { ...verified, checks: [...verified.checks, ...notes] };
 }

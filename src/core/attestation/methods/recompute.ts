@@ -1,3 +1,4 @@
+import { MAX_ABS_DIFF } from '../../../proof/receipts/promises/recompute.ts';
 import type { Property } from '../../../proof/receipts/statements.ts';
 import { OUTPUTS } from '../../../proof/tasks/task-input.ts';
 import { runToEnd, workOf } from '../../engines/engine.ts';
@@ -9,14 +10,8 @@ import { OFFERED, type Method } from './method.ts';
 type Refusal = 'RECOMPUTED_OUTPUT_DIFFERS' | 'RECOMPUTED_USAGE_DIFFERS';
 
 /**
- * Measured on one runtime the difference is 0; the bound leaves room for another CPU's rounding and for
- * nothing else.
- */
-const MAX_ABS_DIFF = 1e-4;
-
-/**
  * The method `recompute`: the attestor runs the job on its own engine and compares. For text the bytes must
- * be equal; for embeddings each number may differ by rounding, within the bound above. It catches any wrong
+ * be equal; for embeddings each number may differ by rounding, within `MAX_ABS_DIFF`. It catches any wrong
  * answer of an engine that repeats itself, at the cost of one run. It does not catch a worker and an attestor
  * that share a wrong build.
  */

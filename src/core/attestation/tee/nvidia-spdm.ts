@@ -23,8 +23,13 @@ export interface GpuReport {
   readonly nonce: Buffer;
   /** Serial number of the device's certificate. */
   readonly device: string;
+  /** The name in the device's certificate, whose first word is the chip: `GH100`, or `LS10` of a switch. */
   readonly model: string;
+  readonly isGpu: boolean;
 }
+
+/** The chips of GPUs are named so by NVIDIA; those of NVSwitches are not. */
+const GPU_CHIP = /^G[A-Z]\d{3}[A-Z]? /;
 
 /**
  * Verifies the evidence bytes (request and response) against the device's chain in PEM, the leaf first.
@@ -53,6 +58,7 @@ export function verifySpdm(evidence: Buffer, chainPem: string, atMs: number): Gp
     nonce: Buffer.from(evidence.subarray(NONCE_AT, NONCE_AT + 32)),
     device: leaf.serialNumber.toLowerCase(),
     model: modelOf(leaf),
+    isGpu: GPU_CHIP.test(modelOf(leaf)),
   };
 }
 

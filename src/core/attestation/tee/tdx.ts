@@ -4,17 +4,17 @@ import { verify as verifyQuote } from '@phala/dcap-qvl';
 import { initSync, js_verify as verifyByWasm } from '@phala/dcap-qvl-web';
 import { z } from 'zod';
 import { messageOf } from '../../../ground/errors/coded-error.ts';
+import { INTEL_ROOT, judgeTdxQuote } from './tdx-judge.ts';
+import { isTdxQuote, parseTdxQuote } from './tdx-quote.ts';
 import { certificatesOfPem, requireChain, requireNotRevoked } from './x509.ts';
 import { TeeRefused, type TeeRefusal } from './tee-refused.ts';
 
 /**
- * Intel TDX and SGX quotes (DCAP). Two implementations by others must both accept a quote, and what neither
- * checks is checked here: one does not authenticate revocation lists and takes a time that is not a number,
- * the other passes over the identity of the quoting enclave, and both over the identity of the TDX module.
+ * Intel TDX and SGX quotes (DCAP). Two must judge a quote and agree: a library by others, and for TDX we
+ * ourselves (`judgeTdxQuote`); a second library too, for what it reads (SGX, and TDX of version 4). What
+ * libraries do not check is checked here: one does not authenticate revocation lists and takes a time that is
+ * not a number, the other passes over the identity of the quoting enclave, and both over the TDX module.
  */
-
-/** SHA-256 of "Intel SGX Root CA". */
-export const INTEL_ROOT = '44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3';
 
 const MAX_QUOTE_BYTES = 32_768;
 
@@ -71,25 +71,39 @@ export async function verifyIntelQuote(quote: Buffer, collateral: unknown, atMs:
     throw new TeeRefused('TEE_COLLATERAL_INVALID', 'The collateral lacks members, or they are malformed.');
   await requireCollateral(parsed.data, atMs);
   const seconds = Math.floor(atMs / 1_000);
-  const verified = byBoth(quote, parsed.data, seconds);
-  const report = verified.report;
-  const sgx = report.asSgx();
-  const tcbEvaluationDataNumber = evaluationNumber(parsed.data.tcb_info);
-  const common = { tcbStatus: verified.status, advisories: verified.advisory_ids, tcbEvaluationDataNumber };
-  if (sgx !== null)
-    return {
-      platform: 'sgx',
-      ...common,
-      reportData: Buffer.from(sgx.reportData),
-      measurements: { mrEnclave: hex(sgx.mrEnclave), mrSigner: hex(sgx.mrSigner), attributes: hex(sgx.attributes) },
-    };
-  const td = report.asTd10() ?? report.asTd15()?.base;
-  if (td === undefined) throw new TeeRefused('TEE_MALFORMED', 'The quote is of no kind that is known.');
+  if (isTdxQuote(quote)) return verifyTdx(quote, parsed.data, atMs);
+  const verified = byLibrary(quote, parsed.data, seconds);
+  requireSameByWasm(quote, parsed.data, seconds, verified.status);
+  const sgx = verified.report.asSgx();
+  if (sgx === null) throw new TeeRefused('TEE_MALFORMED', 'The quote is of no kind that is known.');
+  return {
+    platform: 'sgx',
+    tcbStatus: verified.status,
+    advisories: verified.advisory_ids,
+    tcbEvaluationDataNumber: evaluationNumber(parsed.data.tcb_info),
+    reportData: Buffer.from(sgx.reportData),
+    measurements: { mrEnclave: hex(sgx.mrEnclave), mrSigner: hex(sgx.mrSigner), attributes: hex(sgx.attributes) },
+  };
+}
+
+async function verifyTdx(bytes: Buffer, collateral: TdxCollateral, atMs: number): Promise<IntelQuote> {
+  const seconds = Math.floor(atMs / 1_000);
+  const quote = parseTdxQuote(bytes);
+  const theirs = statusByLibrary(bytes, collateral, seconds);
+  const ours = await judgeTdxQuote(quote, collateral, atMs);
+  if (theirs !== ours.plainStatus) throw disagreement();
+  if (quote.version === 4 && theirs !== undefined) requireSameByWasm(bytes, collateral, seconds, theirs);
+  const td = quote.report;
+  // Where no level fits without the module's own, the library has not come to look at these.
   if (!isZero(td.mrSignerSeam) || !isZero(td.seamAttributes))
     throw new TeeRefused('TEE_CONFIGURATION_FORBIDDEN', "The TDX module is not Intel's, or is in a debug mode.");
+  if (td.mrServiceTd !== undefined && !isZero(td.mrServiceTd))
+    throw new TeeRefused('TEE_CONFIGURATION_FORBIDDEN', 'The guest has a service guest that can read it.');
   return {
     platform: 'tdx',
-    ...common,
+    tcbStatus: ours.status,
+    advisories: ours.advisories,
+    tcbEvaluationDataNumber: evaluationNumber(collateral.tcb_info),
     reportData: Buffer.from(td.reportData),
     measurements: {
       mrTd: hex(td.mrTd),
@@ -106,17 +120,38 @@ export async function verifyIntelQuote(quote: Buffer, collateral: unknown, atMs:
   };
 }
 
-function byBoth(quote: Buffer, collateral: TdxCollateral, seconds: number) {
+/** What the library says when all holds but that no level of Intel's fits; it compares the module's, too. */
+const NO_LEVEL = 'No matching TCB level found';
+
+/** The state of the platform; undefined where all else holds and no level fits. Throws TeeRefused. */
+function statusByLibrary(quote: Buffer, collateral: TdxCollateral, seconds: number): string | undefined {
   try {
-    const verified = verifyQuote(quote, collateral, seconds);
-    loadWasm();
-    const second: unknown = verifyByWasm(quote, collateral, BigInt(seconds));
-    const parsed = z.object({ status: z.string() }).safeParse(second);
-    if (!parsed.success || parsed.data.status !== verified.status)
-      throw new TeeRefused('TEE_TCB_OUT_OF_DATE', 'Two verifiers do not agree on the state of the platform.');
-    return verified;
+    return byLibrary(quote, collateral, seconds).status;
+  } catch (error) {
+    if (error instanceof TeeRefused && error.cause instanceof Error && error.cause.message === NO_LEVEL)
+      return undefined;
+    throw error;
+  }
+}
+
+function byLibrary(quote: Buffer, collateral: TdxCollateral, seconds: number): ReturnType<typeof verifyQuote> {
+  return asRefusal(() => verifyQuote(quote, collateral, seconds));
+}
+
+function requireSameByWasm(quote: Buffer, collateral: TdxCollateral, seconds: number, status: string): void {
+  loadWasm();
+  const second: unknown = asRefusal((): unknown => verifyByWasm(quote, collateral, BigInt(seconds)));
+  const parsed = z.object({ status: z.string() }).safeParse(second);
+  if (!parsed.success || parsed.data.status !== status) throw disagreement();
+}
+
+const disagreement = () =>
+  new TeeRefused('TEE_TCB_OUT_OF_DATE', 'Two verifiers do not agree on the state of the platform.');
+
+function asRefusal<Result>(judge: () => Result): Result {
+  try {
+    return judge();
   } catch (cause) {
-    if (cause instanceof TeeRefused) throw cause;
     const why = messageOf(cause);
     throw new TeeRefused(refusalOf(why), `The quote does not verify: ${why.slice(0, 120)}.`, { cause });
   }

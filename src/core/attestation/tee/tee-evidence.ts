@@ -7,12 +7,13 @@ import { verifySpdm } from './nvidia-spdm.ts';
 import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/promises/tee.ts';
 import { AMD_ROOTS, verifySnpReport, type SnpProduct } from './sev-snp.ts';
 import { verifyIntelQuote } from './tdx.ts';
-import { appraise, type CpuFindings, type TeePolicy } from './tee-policy.ts';
+import { appraise, appraiseGpus, type CpuFindings, type TeePolicy } from './tee-policy.ts';
 import { TeeRefused } from './tee-refused.ts';
 import { workerBinding } from './worker-binding.ts';
 import { certificatesOfPem } from './x509.ts';
 
 const Base64 = z.base64().max(90_000);
+const Certificates = z.string().max(65_536);
 
 /**
  * What a worker hands in about its machine. Certificates and collateral that the attestor can fetch are not
@@ -27,7 +28,16 @@ export const TeeEvidence = z.strictObject({
   ]),
   gpu: z
     .discriminatedUnion('kind', [
-      z.strictObject({ kind: z.literal('spdm'), evidence: Base64, certificates: z.string().max(65_536) }),
+      z.strictObject({
+        kind: z.literal('spdm'),
+        evidence: Base64,
+        certificates: Certificates,
+        /** Of a machine with several GPUs, the evidence of each beside the first. */
+        more: z
+          .array(z.strictObject({ evidence: Base64, certificates: Certificates }))
+          .max(15)
+          .optional(),
+      }),
       z.strictObject({ kind: z.literal('nras'), bundle: z.string().max(524_288) }),
     ])
     .optional(),
@@ -88,13 +98,16 @@ export async function verifyTeeEvidence(
   if (found.platform === 'nitro' && found.nonce?.equals(subject.nonce) !== true)
     throw new TeeRefused('TEE_NOT_FRESH', 'The document answers another nonce.');
   const gpu = await verifyGpu(evidence, collateral, subject.nonce, atMs);
+  appraiseGpus(gpu.models, policy);
   const { properties, warnings } = appraise(found, policy, atMs);
-  return { properties: [...properties, ...gpu], warnings, found };
+  return { properties: [...properties, ...gpu.properties], warnings, found };
 }
 
-function gpuEvidenceBytes({ gpu }: TeeEvidence): Buffer | undefined {
+/** What the CPU's evidence binds of the GPUs: their evidence, one after another. */
+export function gpuEvidenceBytes({ gpu }: Pick<TeeEvidence, 'gpu'>): Buffer | undefined {
   if (gpu === undefined) return undefined;
-  return gpu.kind === 'spdm' ? Buffer.from(gpu.evidence, 'base64') : Buffer.from(gpu.bundle);
+  if (gpu.kind === 'nras') return Buffer.from(gpu.bundle);
+  return Buffer.concat([gpu, ...(gpu.more ?? [])].map(({ evidence }) => Buffer.from(evidence, 'base64')));
 }
 
 async function verifyCpu(
@@ -123,17 +136,39 @@ async function verifyGpu(
   collateral: TeeCollateral,
   nonce: Buffer,
   atMs: number,
-): Promise<('GPU_SPDM_OK' | 'GPU_NRAS_OK')[]> {
-  if (gpu === undefined) return [];
+): Promise<GpuFindings> {
+  if (gpu === undefined) return { properties: [], models: [] };
   if (gpu.kind === 'spdm') {
-    const report = verifySpdm(Buffer.from(gpu.evidence, 'base64'), gpu.certificates, atMs);
-    if (!report.nonce.equals(nonce)) throw new TeeRefused('TEE_NOT_FRESH', 'The GPU answers another nonce.');
-    return ['GPU_SPDM_OK'];
+    const reports = [gpu, ...(gpu.more ?? [])].map(({ evidence, certificates }) =>
+      verifySpdm(Buffer.from(evidence, 'base64'), certificates, atMs),
+    );
+    if (!reports.every((report) => report.nonce.equals(nonce)))
+      throw new TeeRefused('TEE_NOT_FRESH', 'The GPU answers another nonce.');
+    if (new Set(reports.map(({ device }) => device)).size < reports.length)
+      throw new TeeRefused('TEE_MALFORMED', 'The evidence shows one GPU twice.');
+    const models = reports.flatMap(({ isGpu, model }) => (isGpu ? [model] : []));
+    return { properties: requireGpu(models, 'GPU_SPDM_OK'), models };
   }
   if (collateral.nrasKeys === undefined)
     throw new TeeRefused('TEE_COLLATERAL_INVALID', 'There is no key set of NRAS to verify with.');
   const result = await verifyNras(gpu.bundle, collateral.nrasKeys, collateral.nrasPinnedSpki ?? [], atMs);
   if (result.nonce.toLowerCase() !== nonce.toString('hex'))
     throw new TeeRefused('TEE_NOT_FRESH', 'NRAS answers another nonce.');
-  return ['GPU_NRAS_OK'];
+  const models = result.devices.flatMap(({ name, hwModel }) => (name.startsWith('GPU-') ? [hwModel] : []));
+  return { properties: requireGpu(models, 'GPU_NRAS_OK'), models };
+}
+
+interface GpuFindings {
+  readonly properties: ('GPU_SPDM_OK' | 'GPU_NRAS_OK')[];
+  /** The model of each GPU; switches are none. */
+  readonly models: readonly string[];
+}
+
+function requireGpu(models: readonly string[], property: GpuFindings['properties'][number]): GpuFindings['properties'] {
+  if (models.length === 0)
+    throw new TeeRefused(
+      'TEE_PLATFORM_NOT_ALLOWED',
+      'The evidence is of an NVSwitch or another device, and of no GPU.',
+    );
+  return [property];
 }

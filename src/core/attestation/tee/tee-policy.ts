@@ -18,11 +18,15 @@ const Time = z.iso.datetime();
 const Level = z.number().int().min(0).max(255);
 const list = <T extends z.ZodType>(value: T) => z.array(value).min(1).max(1_000);
 
+/** Values of a register, or the word `any` where the operator means to admit whatever it holds. */
+const registers = z.union([list(Measurement), z.literal('any')]);
+
 const TdxPolicy = z.strictObject({
   mrTd: list(Measurement),
   rtMr0: list(Measurement).optional(),
-  rtMr1: list(Measurement).optional(),
-  rtMr2: list(Measurement).optional(),
+  /** Kernel, initial RAM disk and command line: without them, any system of any operator is admitted. */
+  rtMr1: registers,
+  rtMr2: registers,
   rtMr3: list(Measurement).optional(),
   /** The TDX modules of Intel's that are trusted. */
   mrSeam: list(Measurement),
@@ -67,8 +71,17 @@ const NitroPolicy = z.strictObject({
   maxAgeSeconds: z.number().int().min(1).max(10_800).default(300),
 });
 
+const GpuPolicy = z.strictObject({
+  /** How many GPUs a machine must show. */
+  count: z.number().int().min(1).max(64).default(1),
+  /** The chips that are accepted, as `GH100`; all where it is absent. */
+  models: list(z.string().regex(/^[A-Z0-9]{2,12}$/)).optional(),
+});
+
 export const TeePolicy = z.strictObject({
   version: z.literal(1),
+  /** Present where a machine without GPUs of this kind is refused. */
+  gpu: GpuPolicy.optional(),
   tdx: TdxPolicy.optional(),
   sevSnp: SnpPolicy.optional(),
   nitro: NitroPolicy.optional(),
@@ -104,6 +117,16 @@ export function appraise(found: CpuFindings, policy: TeePolicy, atMs: number): A
   }
 }
 
+/** Appraises the GPUs that a machine shows, by the names in their certificates. Throws TeeRefused. */
+export function appraiseGpus(found: readonly string[], { gpu }: TeePolicy): void {
+  if (gpu === undefined) return;
+  if (found.length < gpu.count)
+    throw new TeeRefused('TEE_PLATFORM_NOT_ALLOWED', `The machine shows ${found.length} GPUs of ${gpu.count}.`);
+  const other = found.map((name) => name.split(' ')[0] ?? '').find((chip) => gpu.models?.includes(chip) === false);
+  if (other !== undefined)
+    throw new TeeRefused('TEE_PLATFORM_NOT_ALLOWED', `The policy does not admit GPUs of the model ${other}.`);
+}
+
 function required<T>(part: T | undefined, name: string): T {
   if (part === undefined) throw new TeeRefused('TEE_PLATFORM_NOT_ALLOWED', `The policy does not admit ${name}.`);
   return part;
@@ -133,7 +156,7 @@ function appraiseTdx(found: IntelQuote, policy: z.infer<typeof TdxPolicy>, atMs:
   for (const name of ['mrTd', 'mrSeam', 'rtMr0', 'rtMr1', 'rtMr2', 'rtMr3'] as const) {
     const allowed = policy[name];
     const value = found.measurements[name] ?? '';
-    if (allowed !== undefined && !allowed.includes(value))
+    if (allowed !== undefined && allowed !== 'any' && !allowed.includes(value))
       throw new TeeRefused(
         'TEE_MEASUREMENT_UNKNOWN',
         `${name} is ${value.slice(0, 16)}…, which the policy does not name.`,

@@ -24,9 +24,8 @@ export type TeeSession = z.infer<typeof TeeSession>;
 /** The type of a session's signed bytes: a worker signs what it says of its machine. */
 export const SESSION_TYPE = 'application/vnd.countersign.hardware.v1+json';
 
-/** A challenge is handed out this often, and evidence for it counts for this long, ms. */
+/** A challenge is handed out this often, ms. */
 export const CHALLENGE_EVERY_MS = 600_000;
-export const SESSION_LIFE_MS = 3_600_000;
 /** NRAS' tokens are the largest part; they are stored as base64. */
 export const MAX_SESSION_BYTES = 1_100_000;
 

@@ -19,8 +19,13 @@ export const binding = definePromise({
   verdict: {},
   properties: BINDING_PROPERTIES,
   notChecked: [],
-  broken({ properties }) {
+  broken({ task, evidence, properties }) {
     const missing = BINDING_PROPERTIES.find((name) => !properties.has(name));
-    return missing && `The verdict does not say ${missing}, which every confirmation needs.`;
+    if (missing !== undefined) return `The verdict does not say ${missing}, which every confirmation needs.`;
+    if (Date.parse(evidence.finishedAt) < Date.parse(evidence.startedAt))
+      return 'The verdict confirms an answer that was finished before it was begun.';
+    return (evidence.finishReason === 'none') === (task === 'embedding')
+      ? undefined
+      : 'The verdict confirms an answer that ended as none of its task does.';
   },
 });

@@ -11,7 +11,7 @@ export interface PromisedReceipt<Policy extends Shape, Evidence extends Shape, V
   readonly policy: Fields<Policy>;
   readonly evidence: Fields<typeof EVIDENCE_FIELDS> & Fields<Evidence>;
   readonly evidenceSha256: string;
-  readonly verdict: { readonly epoch: number } & Fields<Verdict>;
+  readonly verdict: { readonly epoch: number; readonly timeCreated: string } & Fields<Verdict>;
   readonly properties: ReadonlySet<string>;
   readonly notChecked: ReadonlySet<string>;
 }

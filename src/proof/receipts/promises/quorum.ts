@@ -40,6 +40,10 @@ export const quorum = definePromise({
       said.of === promise.of &&
       said.agree === promise.agree &&
       votes.length >= promise.agree &&
+      votes.length <= promise.of &&
+      votes.every((vote) => vote.epoch <= epoch) &&
+      new Set(votes.map((vote) => vote.epoch)).size === votes.length &&
+      new Set(votes.map((vote) => vote.evidence.sha256)).size === votes.length &&
       new Set(votes.map(({ operator }) => operator)).size === votes.length &&
       new Set(votes.map(({ worker }) => worker)).size === votes.length &&
       own?.worker === evidence.worker.id &&

@@ -27,6 +27,30 @@ const Hardware = z.strictObject({
 });
 export type Hardware = z.infer<typeof Hardware>;
 
+/** Evidence of a machine counts for so long after the attestors asked for it, ms. */
+export const SESSION_LIFE_MS = 3_600_000;
+/** The attestor that verified the evidence may run on another machine than the judge. */
+const CLOCK_GRACE_MS = 60_000;
+
+/** Why what is said of the hardware cannot be so; undefined where it can. */
+function contradiction(hardware: Hardware, decidedMs: number): string | undefined {
+  const { properties, warnings } = hardware;
+  for (const words of [properties, warnings])
+    if (new Set<string>(words).size !== words.length) return 'The verdict names a finding about the hardware twice.';
+  const verifiedMs = Date.parse(hardware.verifiedAt);
+  if (verifiedMs > decidedMs + CLOCK_GRACE_MS) return 'The hardware was verified after the verdict.';
+  if (verifiedMs < decidedMs - SESSION_LIFE_MS - CLOCK_GRACE_MS)
+    return 'The hardware was verified longer ago than its evidence counts.';
+  const platforms = properties.filter((word) => word.startsWith('TEE_'));
+  if (platforms.length !== 1) return 'The verdict names no platform of the hardware, or several.';
+  if (properties.length - platforms.length > 1) return 'The verdict names two kinds of evidence of the same GPUs.';
+  if (warnings.includes('SNP_MILAN_KEYS_EXTRACTABLE') && !properties.includes('TEE_SEV_SNP_OK'))
+    return 'The verdict warns of another platform than the one it names.';
+  return warnings.includes('MEMORY_BUS_NOT_TRUSTED') && properties.includes('TEE_NITRO_OK')
+    ? 'The verdict warns of another platform than the one it names.'
+    : undefined;
+}
+
 /** The worker's machine has proven itself by hardware evidence. */
 export const tee = definePromise({
   name: 'tee',
@@ -42,11 +66,11 @@ export const tee = definePromise({
   },
   properties: ['HARDWARE_ATTESTED'],
   notChecked: ['HARDWARE_NOT_ATTESTED'],
-  broken({ policy, verdict: { hardware }, properties, notChecked }) {
+  broken({ policy, verdict: { hardware, timeCreated }, properties, notChecked }) {
     const isAttested = hardware !== undefined;
     if (policy.tee === true && !isAttested) return 'The ticket wants hardware evidence, and the verdict names none.';
-    return properties.has('HARDWARE_ATTESTED') !== isAttested || notChecked.has('HARDWARE_NOT_ATTESTED') === isAttested
-      ? 'The verdict contradicts itself about the hardware.'
-      : undefined;
+    if (properties.has('HARDWARE_ATTESTED') !== isAttested || notChecked.has('HARDWARE_NOT_ATTESTED') === isAttested)
+      return 'The verdict contradicts itself about the hardware.';
+    return hardware && contradiction(hardware, Date.parse(timeCreated));
   },
 });

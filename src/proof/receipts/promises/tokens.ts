@@ -31,7 +31,7 @@ export const tokens = definePromise({
   notChecked: [],
   share: (policy) => policy.tokens ?? 0,
   needsTokens: (policy) => policy.tokens !== undefined,
-  broken({ policy, evidence, verdict: { tokens: said }, properties }) {
+  broken({ task, policy, evidence, verdict: { tokens: said }, properties }) {
     const isDrawn = said?.drawn === true;
     if (
       said?.promisedShare !== policy.tokens ||
@@ -39,11 +39,21 @@ export const tokens = definePromise({
       isDrawn !== properties.has('TOKENS_REPLAYED')
     )
       return 'The tokens were not replayed as the ticket promised.';
-    if (!isDrawn) return undefined;
-    const { margin, limit, calibration } = said;
-    const isMeasured = margin !== undefined && limit !== undefined && calibration !== undefined;
-    return !isMeasured || evidence.tokens === undefined || margin > limit
-      ? 'The verdict says that tokens were replayed and not with what result.'
+    if (said === undefined) return undefined;
+    const { tokens: judged, margin, limit, calibration } = said;
+    if (!isDrawn)
+      return [judged, margin, limit, calibration].every((value) => value === undefined)
+        ? undefined
+        : 'The verdict measures tokens of a job that was not drawn.';
+    if (judged === undefined || margin === undefined || limit === undefined || calibration === undefined)
+      return 'The verdict says that tokens were replayed and not with what result.';
+    if (task === 'embedding' || evidence.tokens === undefined)
+      return 'The verdict says that tokens were replayed, and there are none.';
+    if (margin > limit) return 'The verdict says that tokens are likely enough, and names a margin above its limit.';
+    const { outputTokens } = evidence.usage;
+    // An engine may judge also whether the answer ends where the model ends it.
+    return judged > outputTokens + 1 || judged < Math.min(outputTokens, 1)
+      ? 'The verdict judges other tokens than the answer has.'
       : undefined;
   },
 });
