@@ -215,7 +215,15 @@ describe('npm start', () => {
         refused.stderr.startsWith('error: receipt_refused: malformed: '),
       ]).toEqual([7, '', true]);
       expect(cli('get', result.job).stderr).toContain('hint: start one with: countersign up');
-      expect(cli('acl').stdout).toContain('ACL SETUSER worker.default reset on');
+      expect(cli('acl', '--commands').stdout).toContain('ACL SETUSER worker.default reset on');
+      // It is an ACL file: what the server was started with, line by line.
+      const users = cli('acl').stdout.trim().split('\n');
+      expect(users).toEqual(
+        readFileSync(join(data, 'redis', 'users.acl'), 'utf8')
+          .trim()
+          .split('\n'),
+      );
+      expect(users.filter((line) => line.startsWith('user admin on '))).toHaveLength(1);
 
       const running = spawn(process.execPath, [join(ROOT, 'scripts', 'start.mjs'), '--port', '0'], {
         env,
@@ -242,7 +250,7 @@ describe('npm start', () => {
       expect(cli('get', id).stdout).toMatch(new RegExp(`^${id}  done  kjv-1m  `));
       const unknown = cli('get', 'job_000000000000000000000000000000');
       expect([unknown.status, unknown.stderr]).toEqual([3, 'error: job_not_found: There is no job with this id.\n']);
-      const made = JSON.parse(cli('keys', 'api', 'create', '--tenant', 'acme', '--json').stdout) as {
+      const made = JSON.parse(cli('keys', 'api', 'create', '--tenant', 'acme', '--new-tenant', '--json').stdout) as {
         id: string;
         key: string;
       };

@@ -10,7 +10,7 @@ export function addDoctorCommand(cli: CliContext): void {
     .option('--redis-url <url>', 'Redis address')
     .addOption(jsonOption())
     .action(async (options: { redisUrl?: string; json?: boolean }) => {
-      const findings = await examine(cli.data, cli.redisUrl(options.redisUrl));
+      const findings = await examine(cli.data, cli.data.redisUrl(options.redisUrl));
       const ok = findings.every((finding) => finding.ok);
       new Output(options.json === true).show({ ok, findings }, findings.map(lineOf));
       if (!ok) process.exitCode = 1;

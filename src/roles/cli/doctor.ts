@@ -9,7 +9,8 @@ import { redisUsers, userName } from '../../ground/redis/acl.ts';
 import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/connection.ts';
 import { durabilityLevel } from '../../ground/redis/durability.ts';
 import { inspectRedis, type Demands } from '../../ground/redis/requirements.ts';
-import { ADMIN, SHARD, openPools, passwordOf, sentinelLogin, type DataFolder } from './set-up.ts';
+import { ADMIN, type DataFolder } from './data-folder.ts';
+import { openPools } from './set-up.ts';
 
 /** One thing that was looked at. */
 export interface Finding {
@@ -85,7 +86,7 @@ async function redisFindings(data: DataFolder, url: string, role: string): Promi
   const what = `redis as ${role}`;
   let access: RedisAccess;
   try {
-    access = { url, user: role, password: passwordOf(data, role), shard: SHARD, ...sentinelLogin() };
+    access = { url, user: role, password: data.passwordOf(role), shard: data.shard, ...data.sentinelLogin() };
   } catch (error) {
     return [{ what, ok: false, found: messageOf(error), advice: 'countersign up makes the passwords' }];
   }

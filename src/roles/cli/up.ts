@@ -7,7 +7,8 @@ import { lockInstallation } from './installation-lock.ts';
 import { installationRedis } from './installation-redis.ts';
 import type { Output } from './output.ts';
 import { NEEDED_FIRST, roleProcesses } from './role-processes.ts';
-import { prepare, type DataFolder, openPools } from './set-up.ts';
+import { type DataFolder } from './data-folder.ts';
+import { prepare, openPools } from './set-up.ts';
 
 export interface UpOptions {
   /** Stop after the first job. */

@@ -5,7 +5,7 @@ import { ReceiptRefused, verifyReceipt } from '../../proof/receipts/receipt.ts';
 import { readBytes } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
-import type { DataFolder } from './set-up.ts';
+import type { DataFolder } from './data-folder.ts';
 
 interface VerifyOptions {
   readonly workers?: string;
