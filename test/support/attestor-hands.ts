@@ -27,7 +27,7 @@ export async function attestorHands(server: TestRedis) {
   const recomputations = new RecomputeQueue(redis, keys, []);
   const sealer = new Sealer({ redis, keys, keepJobs: 1_000_000, logger });
   const aside = new Aside(redis, keys, logger);
-  const decisions = new Decisions({ judge: room.judge, rulings, sequencer, sealer, recomputations, aside });
+  const decisions = new Decisions({ judge: room.judge, rulings, sequencer, sealer, recomputations, aside, logger });
   const queues = ['default.noop'];
   const sweep = new Sweep({ redis, keys, queues, backlog, schedules, decisions, logger, everyMs: 100 });
   return {

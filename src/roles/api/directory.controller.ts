@@ -70,8 +70,16 @@ export class DirectoryController {
 
   @Get('/metrics')
   @Open()
-  async metrics(@Res({ passthrough: true }) reply: FastifyReply) {
-    const { contentType, text } = await this.#metrics.render();
+  async metrics(@Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
+    const { contentType, text } = await this.#metrics.ofProcess();
+    reply.header('content-type', contentType);
+    return text;
+  }
+
+  @Get('/metrics/shard')
+  @Open()
+  async shardMetrics(@Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
+    const { contentType, text } = await this.#metrics.ofShard();
     reply.header('content-type', contentType);
     return text;
   }

@@ -31,6 +31,7 @@ import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
+import { count } from '../../ground/metrics/process-metrics.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
@@ -132,7 +133,7 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
           ...parts,
           key: files.logKey,
           origin: files.logOrigin,
-          witnesses: new WitnessClient(files.keyring.logPolicy),
+          witnesses: new WitnessClient(files.keyring.logPolicy, () => count('countersign_witness_failures_total')),
           durability: new Durability(durabilityLevel(config.COUNTERSIGN_DURABILITY)),
           recover: recovery === 'auto' ? () => recoverLog({ ...parts, keepMs }) : undefined,
         });
@@ -264,7 +265,7 @@ function decisionProviders(logger: Logger): Provider[] {
         sealer: Sealer,
         recomputations: RecomputeQueue,
         aside: Aside,
-      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, aside }),
+      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, aside, logger }),
       inject: [Judge, Rulings, Sequencer, Sealer, RecomputeQueue, Aside],
     },
   ];

@@ -6,6 +6,7 @@ import { addCalibrateCommand } from './calibrate-command.ts';
 import { addCanaryCommand } from './canary-command.ts';
 import { CliContext } from './cli-context.ts';
 import { addDoctorCommand } from './doctor-command.ts';
+import { addInitCommand } from './init-command.ts';
 import { addJobCommands } from './job-commands.ts';
 import { addKeysCommands } from './keys-commands.ts';
 import { addLedgerCommands } from './ledger-commands.ts';
@@ -35,6 +36,7 @@ for (const stream of [process.stdout, process.stderr]) stream.on('error', endWit
 // Help lists the commands in this order.
 const cli = new CliContext(program);
 addUpCommand(cli);
+addInitCommand(cli);
 addRoleCommands(cli);
 addSubmitCommand(cli);
 addJobCommands(cli);

@@ -128,11 +128,12 @@ export function writeCutPools(data: DataFolder, pools: ReadonlySet<string>): voi
   writeFileSync(data.at('pools.cut.json'), `${JSON.stringify([...pools])}\n`, { mode: 0o600 });
 }
 
-const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));
+/** The folder of the program: sources, models and the build. */
+export const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));
+const DEMONSTRATION_MODEL = join(PACKAGE, 'models', 'kjv-1m-q8_0.gguf');
 
 /** The demonstration model, and sentence embeddings with weights that npm delivers. */
-function demonstrationCatalog(data: DataFolder) {
-  const file = join(PACKAGE, 'models', 'kjv-1m-q8_0.gguf');
+export function demonstrationCatalog(data: Pick<DataFolder, 'catalog'>) {
   return {
     version: 1,
     models: [
@@ -141,8 +142,8 @@ function demonstrationCatalog(data: DataFolder) {
         pool: 'default',
         tasks: ['completion', 'chat'],
         engine: 'llama',
-        file: relative(dirname(data.catalog()), file),
-        sha256: sha256Hex(readFileSync(file)),
+        file: relative(dirname(data.catalog()), DEMONSTRATION_MODEL),
+        sha256: sha256Hex(readFileSync(DEMONSTRATION_MODEL)),
         contextTokens: 256,
         parallel: 4,
         threads: 1,
