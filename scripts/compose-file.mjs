@@ -1,5 +1,5 @@
-// Writes docker-compose.yml from the template of `countersign init`, for the folder `installation` that it makes;
-// `--check` fails where it is not current. It reads the sources and needs no build.
+// Writes docker-compose.yml from the template of `countersign init`, for the folder `installation` that it
+// makes; `--check` fails where it is not current. It reads the sources and needs no build.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';

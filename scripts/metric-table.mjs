@@ -1,5 +1,5 @@
-// Writes the table of metrics into docs/metrics.md from src/ground/metrics/metric-table.ts; `--check` fails where
-// it is not current. It reads the sources and needs no build.
+// Writes the table of metrics into docs/metrics.md from src/ground/metrics/metric-table.ts; `--check` fails
+// where it is not current. It reads the sources and needs no build.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';

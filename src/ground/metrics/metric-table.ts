@@ -7,7 +7,7 @@ export interface Metric {
   readonly help: string;
   /** Each with the values that it can have, in words. */
   readonly labels?: Readonly<Record<string, string>>;
-  /** The processes that serve it; `shard` is what the API tells of the whole shard, at an address of its own. */
+  /** The processes that serve it; `shard` is what the API tells of the whole shard, apart. */
   readonly of: readonly MetricRole[] | 'shard';
   /** Upper bounds of a histogram, in seconds. */
   readonly buckets?: readonly number[];

@@ -21,7 +21,7 @@ export interface Exposition {
   readonly text: string;
 }
 
-/** Makes the metrics of a role, so that what has not happened yet is 0 and not absent. Called once, at start. */
+/** Makes the metrics of a role, at start, so that what has not happened yet is 0 and not absent. */
 export function declareMetrics(role: MetricRole, version: string): void {
   collectDefaultMetrics({ register: registry });
   // Gauges with the suffix of a counter; the same figures stand there without it.

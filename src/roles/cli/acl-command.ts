@@ -18,8 +18,8 @@ interface AclOptions {
 }
 
 /**
- * `countersign acl`: the Redis users of the administrator, the roles and the workers of each pool, for a Redis
- * that this program does not start. What it prints without flags is an ACL file as it stands.
+ * `countersign acl`: the Redis users of the administrator, the roles and the workers of each pool, for a
+ * Redis that this program does not start. What it prints without flags is an ACL file as it stands.
  */
 export function addAclCommand(cli: CliContext): void {
   cli.program

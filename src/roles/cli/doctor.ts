@@ -30,9 +30,9 @@ const DAY_MS = 86_400_000;
 const LIST_WARNING_MS = 30 * DAY_MS;
 
 /**
- * Examines one machine: that of a role, by the environment of that role; that of the administrator, by his; or
- * else the installation of `up` in the data folder. Each thing is examined by itself, so that one problem does
- * not hide another. Throws nothing: a failure is a finding.
+ * Examines one machine: that of a role, by the environment of that role; that of the administrator, by his;
+ * or else the installation of `up` in the data folder. Each thing is examined by itself, so that one problem
+ * does not hide another. Throws nothing: a failure is a finding.
  */
 export async function examine(data: DataFolder, environment: Environment, redisUrl: string): Promise<Finding[]> {
   const role = roleOf(environment);
@@ -236,7 +236,7 @@ async function serverFindings(redis: Redis, what: string, users: readonly string
     },
     {
       what: `${what}: maxmemory`,
-      // Without one the server is ended by the system when memory is short; doctor says so and does not judge.
+      // Without one, the system ends the server when memory is short; that is said and not judged.
       ok: true,
       found:
         valueOf('maxmemory') > 0

@@ -78,7 +78,10 @@ const RawCatalog = z.strictObject({
   models: z.array(z.record(z.string(), z.unknown())).min(1),
 });
 
-/** The catalog given, the one of the interrupted run, or the demonstration's. Throws CodedError `catalog_invalid`. */
+/**
+ * The catalog given, the one of the interrupted run, or the demonstration's. Throws CodedError
+ * `catalog_invalid`.
+ */
 function catalogOf(folder: string, flags: InitFlags): CatalogText {
   const given = flags.catalog ?? keptPlan(folder)?.catalog;
   const file =
@@ -93,7 +96,7 @@ function catalogOf(folder: string, flags: InitFlags): CatalogText {
   return { json: readDocument(RawCatalog, file), folder: dirname(resolve(file)) };
 }
 
-/** The plan by flags, by an interrupted run, by what is answered on a terminal, or by default, in this order. */
+/** The plan by flags, an interrupted run, what is answered on a terminal, or by default, in this order. */
 async function answered(folder: string, flags: InitFlags, catalog: CatalogText): Promise<InstallationPlan> {
   const kept = keptPlan(folder);
   const isAsking = flags.yes !== true && kept === undefined && process.stdin.isTTY && process.stdout.isTTY;
@@ -166,7 +169,7 @@ function needsOutside(witnesses: readonly string[], { json }: CatalogText): bool
   return witnesses.length > 0 || json.models.some((model) => /https?:/.test(JSON.stringify(model['replay'] ?? null)));
 }
 
-/** `default=2,gpu=8` by pool. Throws CodedError `request_invalid` for a pool that the catalog does not have. */
+/** `default=2,gpu=8` by pool. Throws CodedError `request_invalid` for a pool that is not in the catalog. */
 function workersOf(text: string, pools: readonly string[], usual: string): Map<string, number> {
   const counts = new Map<string, number>();
   for (const part of text.split(',')) {

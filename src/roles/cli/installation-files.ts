@@ -60,7 +60,7 @@ export interface CatalogText {
   readonly folder: string;
 }
 
-/** The plan of a folder that was begun before. Throws CodedError `request_invalid` where it cannot be read. */
+/** The plan of a folder that was begun before. Throws CodedError `request_invalid` for what is no plan. */
 export function keptPlan(folder: string): InstallationPlan | undefined {
   const path = join(folder, PLAN_FILE);
   return existsSync(path) ? readDocument(InstallationPlan, path) : undefined;

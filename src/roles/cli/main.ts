@@ -27,7 +27,7 @@ const program = new Command('countersign')
   .version('0.1.0')
   .option('--data <folder>', 'data folder (COUNTERSIGN_DATA)', process.env['COUNTERSIGN_DATA'] ?? '.countersign')
   .option('--verbose', 'say on standard error what was used of the environment and of the data folder')
-  // Commands added below inherit this: errors are thrown to the end of this file, which prints all of them alike.
+  // Commands added below inherit this: errors are thrown to the end of this file, and printed alike.
   .exitOverride()
   .configureOutput({ outputError: () => undefined });
 

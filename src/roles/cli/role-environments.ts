@@ -19,7 +19,7 @@ export interface RoleEnvironment {
   readonly number?: number;
 }
 
-/** The environment of every process of an installation; compose file and units are made from the same list. */
+/** The environment of every process of an installation; compose file and units are made from this list. */
 export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
   const service = (folder: string) => ({
     ...common(plan, folder),

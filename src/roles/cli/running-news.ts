@@ -20,13 +20,16 @@ interface News {
  */
 export async function tellNews(url: string, out: Output, signal: AbortSignal, everyMs = EVERY_MS): Promise<void> {
   let last = '';
-  while (!signal.aborted) {
-    await sleep(everyMs, undefined, { signal }).catch(() => undefined);
-    if (signal.aborted) return;
+  while (await hasSlept(everyMs, signal)) {
     const line = await look(url).then(lineOf, (error: unknown) => `no answer   ${messageOf(error)}`);
     if (line !== last) out.say(line);
     last = line;
   }
+}
+
+/** Whether the whole time passed before the signal came. */
+async function hasSlept(ms: number, signal: AbortSignal): Promise<boolean> {
+  return sleep(ms, true, { signal }).catch(() => false);
 }
 
 async function look(url: string): Promise<News> {

@@ -5,7 +5,7 @@ const PLAIN = /^[A-Za-z_./][A-Za-z0-9_./-]*$/;
 /** Plain words that YAML 1.1 reads as something else than text. */
 const RESERVED = /^(?:y|n|yes|no|true|false|on|off|null|~|\.inf|\.nan)$/i;
 
-/** The value as YAML 1.2, as Prettier would write it: one member or item a line, texts quoted where they must be. */
+/** The value as YAML 1.2: one member or item a line, texts quoted where they must be. */
 export function yamlOf(value: Yaml, indent = ''): string {
   if (Array.isArray(value))
     return value.length === 0

@@ -8,8 +8,8 @@ import { loadScript } from '../../ground/redis/script.ts';
 import { SCOPES } from './api-key.ts';
 
 /**
- * The first tenant of an installation and its first API key. The file has the key's digest and not the key: who
- * reads it can use nothing.
+ * The first tenant of an installation and its first API key. The file has the key's digest and not the key:
+ * who reads it can use nothing.
  */
 export const BootstrapFile = z.strictObject({
   version: z.literal(1),

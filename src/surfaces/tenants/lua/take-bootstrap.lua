@@ -18,7 +18,8 @@ local tenant, id, now = ARGV[1], ARGV[2], ARGV[6]
 if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
 if redis.call('HSETNX', KEYS[1], 'createdAt', now) == 1 then redis.call('HSET', KEYS[1], 'limits', '{}') end
 redis.call('SADD', KEYS[2], tenant)
-redis.call('HSET', KEYS[3], 'hash', ARGV[3], 'tenant', tenant, 'scopes', ARGV[4], 'name', ARGV[5], 'createdAt', now)
+redis.call('HSET', KEYS[3], 'hash', ARGV[3], 'tenant', tenant, 'scopes', ARGV[4])
+redis.call('HSET', KEYS[3], 'name', ARGV[5], 'createdAt', now)
 redis.call('ZADD', KEYS[4], ARGV[7], id)
 redis.call('XADD', ARGV[8], '*', 'by', 'bootstrap', 'action', 'key.create', 'target', id, 'detail', '{}')
 return 1
