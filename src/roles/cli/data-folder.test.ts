@@ -71,6 +71,7 @@ describe('the Redis user of a command', () => {
     [{ COUNTERSIGN_ATTESTOR_KEY_FILE: '/k' }, 'attestor', 'attestor'],
     [{ COUNTERSIGN_TICKET_KEY_FILE: '/k' }, 'api', 'api'],
     [{ COUNTERSIGN_TICKET_KEY_FILE: '/k', COUNTERSIGN_WEBHOOK_SCHEDULE: '0' }, 'courier', 'api'],
+    [{ COUNTERSIGN_TICKET_KEY_FILE: '/k', COUNTERSIGN_METRICS_PORT: '9464' }, 'courier', 'api'],
     [{ COUNTERSIGN_REDIS_USER: 'other' }, undefined, 'other'],
     [{}, undefined, undefined],
   ])('%j is the environment of %s, as %s', (environment, role, user) => {

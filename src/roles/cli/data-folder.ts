@@ -128,16 +128,19 @@ export function userOf(environment: Environment): string | undefined {
   return role === 'courier' ? 'api' : role;
 }
 
+/** Variables that the courier has and the API has not. */
+const COURIERS_OWN = ['COUNTERSIGN_WEBHOOK_SCHEDULE', 'COUNTERSIGN_METRICS_PORT', 'COUNTERSIGN_METRICS_HOST'];
+
 /**
  * The role whose environment this is, by the key that no other role may hold. API and courier hold the same
- * one; an environment that says where to listen, or nothing about webhooks, is the API's.
+ * one: an environment with nothing of the courier's own is the API's.
  */
 export function roleOf(environment: Environment): 'api' | 'courier' | 'attestor' | 'worker' | undefined {
   const has = (name: string) => environment[name] !== undefined && environment[name] !== '';
   if (has('COUNTERSIGN_WORKER_KEY_FILE')) return 'worker';
   if (has('COUNTERSIGN_ATTESTOR_KEY_FILE')) return 'attestor';
   if (!has('COUNTERSIGN_TICKET_KEY_FILE')) return undefined;
-  return has('COUNTERSIGN_WEBHOOK_SCHEDULE') ? 'courier' : 'api';
+  return COURIERS_OWN.some(has) ? 'courier' : 'api';
 }
 
 const secretOf = (file: string): string => readSecretFile(file).reveal().trim();
