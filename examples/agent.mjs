@@ -4,6 +4,16 @@
 import { readFileSync } from 'node:fs';
 import { Countersign } from 'countersign/client';
 
+const missing = ['COUNTERSIGN_URL', 'COUNTERSIGN_KEY', 'COUNTERSIGN_KEYRING_FILE'].filter((name) => !process.env[name]);
+if (missing.length > 0) {
+  console.error(`error: set ${missing.join(', ')}`);
+  console.error(
+    'hint: after npm start: COUNTERSIGN_URL=http://127.0.0.1:8181 COUNTERSIGN_KEY=$(cat .countersign/dev.key) \\',
+  );
+  console.error('        COUNTERSIGN_KEYRING_FILE=.countersign/keyring.json node examples/agent.mjs');
+  process.exit(2);
+}
+
 const client = new Countersign({
   url: process.env.COUNTERSIGN_URL,
   key: process.env.COUNTERSIGN_KEY,

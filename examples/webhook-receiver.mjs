@@ -4,9 +4,23 @@
 import { createServer } from 'node:http';
 import { Webhook } from 'standardwebhooks';
 
+function fail(message, hint) {
+  console.error(`error: ${message}`);
+  console.error(`hint: ${hint}`);
+  process.exit(2);
+}
+
+const missing = ['COUNTERSIGN_URL', 'COUNTERSIGN_KEY'].filter((name) => !process.env[name]);
+if (missing.length > 0)
+  fail(
+    `set ${missing.join(', ')}`,
+    'after npm start: COUNTERSIGN_URL=http://127.0.0.1:8181 COUNTERSIGN_KEY=$(cat .countersign/dev.key) node examples/webhook-receiver.mjs',
+  );
+
 const url = process.env.COUNTERSIGN_URL;
 const headers = { authorization: `Bearer ${process.env.COUNTERSIGN_KEY}`, 'content-type': 'application/json' };
-const { secret } = await (await fetch(`${url}/v1/webhooks/default/secret`, { headers })).json();
+const { secret, detail } = await (await fetch(`${url}/v1/webhooks/default/secret`, { headers })).json();
+if (secret === undefined) fail(`there is no secret: ${detail}`, 'the key needs the scopes submit and read');
 const hook = new Webhook(secret);
 const seen = new Set();
 
@@ -26,7 +40,7 @@ const server = createServer(async (request, response) => {
 });
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 
-await fetch(`${url}/v1/jobs`, {
+const submitted = await fetch(`${url}/v1/jobs`, {
   method: 'POST',
   headers,
   body: JSON.stringify({
@@ -37,6 +51,13 @@ await fetch(`${url}/v1/jobs`, {
     webhook: { url: `http://127.0.0.1:${server.address().port}/` },
   }),
 });
+if (!submitted.ok) {
+  const { code, detail } = await submitted.json();
+  fail(
+    `the job was refused: ${code}: ${detail}`,
+    'a webhook to this machine must be allowed: stop npm start, and give COUNTERSIGN_WEBHOOK_PRIVATE=allow npm start',
+  );
+}
 while (seen.size === 0) await new Promise((resolve) => setTimeout(resolve, 100));
 server.close();
 server.closeAllConnections();

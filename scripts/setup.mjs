@@ -17,7 +17,8 @@ function fail(message, hint) {
 function run(command, args, what) {
   const done = spawnSync(command, args, {
     cwd: root,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    // On a terminal, npm shows its own progress: a minute of silence looks like a hang.
+    stdio: ['ignore', 'pipe', process.stderr.isTTY ? 'inherit' : 'pipe'],
     encoding: 'utf8',
     maxBuffer: 64 * 1024 * 1024,
   });

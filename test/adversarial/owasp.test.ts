@@ -84,8 +84,11 @@ const MATRIX: Record<string, Owner> = {
   'get /health/live': 'public',
   'get /health/ready': 'public',
   'get /metrics': 'public',
+  'get /metrics/shard': 'public',
   'get /docs': 'public',
   'get /docs/openapi.json': 'public',
+  'get /openapi.json': 'public',
+  'get /v1/openapi.json': 'public',
   'get /': 'public',
 };
 

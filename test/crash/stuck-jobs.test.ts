@@ -43,7 +43,7 @@ describe('a case at which the child that computes again dies', () => {
     expect(stuck).toMatchObject({ id: doomed.id, tenant: 'acme' });
     expect(['engine_died', 'engine_away']).toContain(stuck.cause);
     expect(Date.parse(stuck.next_try)).toBeGreaterThan(Date.parse(stuck.since));
-    expect(await (await fetch(`${pipeline.url}/metrics`)).text()).toMatch(/^countersign_stuck_jobs 1$/m);
+    expect(await (await fetch(`${pipeline.url}/metrics/shard`)).text()).toMatch(/^countersign_stuck_jobs 1$/m);
     expect(attestor.stderr()).toContain('is put aside');
 
     // The attestor goes on: what needs no computation at once, what needs it when the child is back.

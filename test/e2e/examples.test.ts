@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { KJV_MODEL, Pipeline } from '../support/pipeline.ts';
@@ -48,6 +48,16 @@ describe('the examples do what they say', () => {
 
   test('webhook-receiver.mjs: one message, verified', async () => {
     expect(await run('webhook-receiver.mjs')).toMatch(/^job\.done job_\w+ \/v1\/jobs\/job_\w+\/receipt\n$/);
+  });
+
+  test.each(['agent.mjs', 'webhook-receiver.mjs'])('%s without variables says which, and ends', (name) => {
+    const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'examples', name)], {
+      cwd: ROOT,
+      env: { PATH: process.env['PATH'] ?? '' },
+      encoding: 'utf8',
+    });
+    expect([status, stderr.includes('error: set COUNTERSIGN_URL'), stderr.includes('hint: ')]).toEqual([2, true, true]);
+    expect(stderr).not.toContain('    at ');
   });
 
   test('agent.mjs: acts on what is confirmed, and on nothing else', async () => {

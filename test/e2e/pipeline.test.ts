@@ -1,3 +1,4 @@
+import { METRIC_TABLE, type Metric } from '../../src/ground/metrics/metric-table.ts';
 import { readdirSync, rmSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -218,10 +219,20 @@ describe('the pipeline, as its processes come', () => {
 
   test('the metrics are what promtool accepts', async () => {
     await client.run(completion('x'));
-    const text = await until(async () => {
-      const rendered = await (await fetch(`${pipeline.url}/metrics`)).text();
+    const shard = await until(async () => {
+      const rendered = await (await fetch(`${pipeline.url}/metrics/shard`)).text();
       return rendered.includes('countersign_consuming_workers 2') && rendered;
     });
+    const own = await (await fetch(`${pipeline.url}/metrics`)).text();
+    // A sum over instances must not count the shard as often as there are instances.
+    const names = (rendered: string) => new Set(rendered.match(/(?<=^# TYPE )countersign_\w+/gm));
+    const inTable = (of: 'api' | 'shard') =>
+      Object.entries<Metric>(METRIC_TABLE)
+        .filter(([, metric]) => (of === 'shard' ? metric.of === of : metric.of !== 'shard' && metric.of.includes(of)))
+        .map(([name]) => name);
+    expect([names(shard), names(own)]).toEqual([new Set(inTable('shard')), new Set(inTable('api'))]);
+    expect(own).toMatch(/^countersign_redis_up 1$/m);
+    const text = own + shard;
     expect(text).toMatch(/countersign_http_requests_total\{method="POST",route="\/v1\/jobs",status="200"\} [1-9]\d*$/m);
     try {
       execFileSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });

@@ -8,7 +8,8 @@ import { Redis } from 'ioredis';
 import { redisOptions } from '../../src/ground/redis/connection.ts';
 import { RedisKeys, poolTag } from '../../src/ground/redis/keys.ts';
 import { findRedisServer, startPrivateRedis, type PrivateRedis } from '../../src/ground/redis/redis-server.ts';
-import { DataFolder, SHARD, aclLines, openPools, passwordOf, prepare } from '../../src/roles/cli/set-up.ts';
+import { DataFolder } from '../../src/roles/cli/data-folder.ts';
+import { aclLines, openPools, prepare } from '../../src/roles/cli/set-up.ts';
 import { until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 
@@ -17,7 +18,7 @@ const JOB = `job_${poolTag('default')}${'0'.repeat(26)}`;
 
 describe('countersign pools', () => {
   const data = new DataFolder(mkdtempSync(join(tmpdir(), 'cs-pools-')));
-  const keys = new RedisKeys(SHARD);
+  const keys = new RedisKeys(data.shard);
   const clients: Redis[] = [];
   let server: PrivateRedis;
   beforeAll(async () => {
@@ -32,11 +33,11 @@ describe('countersign pools', () => {
 
   async function start(): Promise<void> {
     const program = await findRedisServer(join(ROOT, '.countersign', 'redis-server'), () => undefined);
-    const admin = { user: 'admin', password: passwordOf(data, 'admin') };
+    const admin = { user: 'admin', password: data.passwordOf('admin') };
     server = await startPrivateRedis({ program, folder: data.at('redis'), users: aclLines(data), admin });
   }
 
-  function client(user: string, password = passwordOf(data, user)): Redis {
+  function client(user: string, password = data.passwordOf(user)): Redis {
     const redis = new Redis({
       ...redisOptions({ url: server.url, user, password }, 'patient'),
       retryStrategy: () => null,
@@ -64,7 +65,7 @@ describe('countersign pools', () => {
     await worker.xadd(keys.attest('default'), '*', 'k', 'e');
     await worker.hsetnx(keys.claims(JOB), 'e1', 'x');
     await Promise.all(Array.from({ length: 1_200 }, (_, n) => worker.set(keys.worker('default', `w-${n}`), 'x')));
-    const old = passwordOf(data, 'worker.default');
+    const old = data.passwordOf('worker.default');
 
     const cut = await pools<{ connections: number; keys: number }>('cut', 'default');
     expect(cut).toMatchObject({ connections: 1, keys: 1_202 });
@@ -84,9 +85,9 @@ describe('countersign pools', () => {
   });
 
   test('add lets it back in under a new password, and makes the user of a pool that is new', async () => {
-    const old = passwordOf(data, 'worker.default');
+    const old = data.passwordOf('worker.default');
     await pools('add', 'default');
-    expect(passwordOf(data, 'worker.default')).not.toBe(old);
+    expect(data.passwordOf('worker.default')).not.toBe(old);
     expect(await client('worker.default').ping()).toBe('PONG');
     expect(openPools(data)).toEqual(['default']);
     await pools('add', 'fresh');

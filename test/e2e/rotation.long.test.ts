@@ -7,7 +7,7 @@ import { ensureSigningKey, writeSecretFile } from '../../src/ground/keys/key-fil
 import { Keyring, keyringEntry, type KeyringFile } from '../../src/proof/receipts/keyring.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { formatVkey, noteKey } from '../../src/proof/tlog/signed-note.ts';
-import { DataFolder } from '../../src/roles/cli/set-up.ts';
+import { DataFolder } from '../../src/roles/cli/data-folder.ts';
 import { Callers } from '../support/failover.ts';
 import { Client, Pipeline, type Role } from '../support/pipeline.ts';
 import { PASSWORD, ROOT } from '../support/redis.ts';

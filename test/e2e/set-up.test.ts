@@ -15,6 +15,8 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { findRedisServer, startPrivateRedis, type PrivateRedis } from '../../src/ground/redis/redis-server.ts';
+import { Child } from '../../src/roles/cli/children.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { readKeyring } from '../../src/proof/receipts/keyring-file.ts';
 import { OPERATIONS } from '../../src/roles/api/operations.ts';
@@ -215,7 +217,15 @@ describe('npm start', () => {
         refused.stderr.startsWith('error: receipt_refused: malformed: '),
       ]).toEqual([7, '', true]);
       expect(cli('get', result.job).stderr).toContain('hint: start one with: countersign up');
-      expect(cli('acl').stdout).toContain('ACL SETUSER worker.default reset on');
+      expect(cli('acl', '--commands').stdout).toContain('ACL SETUSER worker.default reset on');
+      // It is an ACL file: what the server was started with, line by line.
+      const users = cli('acl').stdout.trim().split('\n');
+      expect(users).toEqual(
+        readFileSync(join(data, 'redis', 'users.acl'), 'utf8')
+          .trim()
+          .split('\n'),
+      );
+      expect(users.filter((line) => line.startsWith('user admin on '))).toHaveLength(1);
 
       const running = spawn(process.execPath, [join(ROOT, 'scripts', 'start.mjs'), '--port', '0'], {
         env,
@@ -242,7 +252,7 @@ describe('npm start', () => {
       expect(cli('get', id).stdout).toMatch(new RegExp(`^${id}  done  kjv-1m  `));
       const unknown = cli('get', 'job_000000000000000000000000000000');
       expect([unknown.status, unknown.stderr]).toEqual([3, 'error: job_not_found: There is no job with this id.\n']);
-      const made = JSON.parse(cli('keys', 'api', 'create', '--tenant', 'acme', '--json').stdout) as {
+      const made = JSON.parse(cli('keys', 'api', 'create', '--tenant', 'acme', '--new-tenant', '--json').stdout) as {
         id: string;
         key: string;
       };
@@ -287,3 +297,186 @@ describe('npm start', () => {
     }
   });
 });
+
+describe('an installation that init made', () => {
+  test('starts as it stands, takes its first key in once for all, does a job, and is well by doctor on every machine', async () => {
+    await using house = await Installation.start();
+    const { admin } = house;
+    const submitted = house.cli(
+      admin,
+      'submit',
+      'And God said',
+      '--model',
+      'kjv-1m',
+      '--max-tokens',
+      '4',
+      '--wait',
+      '60',
+    );
+    expect([submitted.status, submitted.stderr]).toEqual([0, '']);
+    expect(submitted.stdout).toContain('  done\n');
+
+    // On four machines and as administrator, at the same time.
+    const doctors = await Promise.all([
+      ...['api', 'courier', 'attestor', 'worker-default-1'].map((folder) =>
+        house.doctor(house.environments.get(folder) ?? {}),
+      ),
+      house.doctor(admin, '--all'),
+    ]);
+    expect(doctors.flatMap(({ findings }) => findings.filter(({ ok }) => !ok))).toEqual([]);
+    expect(doctors.map(({ findings }) => findings[0]?.found)).toEqual([
+      ...['api', 'courier', 'attestor', 'worker'].map((role) => `the environment of a role: ${role}`),
+      "the administrator's environment",
+    ]);
+    expect(doctors.at(-1)?.findings.map(({ what }) => what)).toContain('model kjv-1m: confirmed by recompute');
+
+    // Every role serves its metrics; the courier has entered the end of the job.
+    const ends = await until(async () => {
+      const text = await (await fetch(`${house.metrics('courier')}/metrics`)).text();
+      return text.includes('countersign_job_ends_total{state="done"} 1') && text;
+    });
+    expect(ends).toContain('countersign_job_confirm_seconds_count 1');
+    for (const folder of ['attestor', 'worker-default-1'])
+      expect((await fetch(`${house.metrics(folder)}/health`)).status).toBe(200);
+
+    const keys = () =>
+      (
+        JSON.parse(house.cli(admin, 'keys', 'api', 'list', '--json').stdout) as {
+          keys: { id: string; revokedAt?: string }[];
+        }
+      ).keys;
+    const [first] = keys();
+    expect(house.cli(admin, 'keys', 'api', 'revoke', first?.id ?? '').status).toBe(0);
+    await house.restart('api');
+    expect(keys().map(({ id, revokedAt }) => [id, typeof revokedAt])).toEqual([[first?.id, 'string']]);
+  });
+});
+
+/** An installation of `init`, with the paths of this machine. */
+class Installation {
+  readonly environments = new Map<string, Record<string, string>>();
+  admin: Record<string, string> = {};
+  readonly #folder = mkdtempSync(join(tmpdir(), 'cs-init-'));
+  readonly #children = new Map<string, { child: Child; facts: Record<string, unknown> }>();
+  #redis: PrivateRedis | undefined;
+
+  static async start(): Promise<Installation> {
+    const house = new Installation();
+    try {
+      await house.#start();
+      return house;
+    } catch (error) {
+      await house[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  cli(env: Record<string, string>, ...args: string[]) {
+    return spawnSync(process.execPath, [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), ...args], {
+      env: { PATH: process.env['PATH'] ?? '', HOME: this.#folder, ...env },
+      cwd: this.#folder,
+      encoding: 'utf8',
+    });
+  }
+
+  /** What doctor finds under an environment. */
+  async doctor(env: Record<string, string>, ...args: string[]) {
+    const program = join(ROOT, 'dist', 'roles', 'cli', 'main.js');
+    const child = spawn(process.execPath, [program, 'doctor', '--json', ...args], {
+      env: { PATH: process.env['PATH'] ?? '', HOME: this.#folder, ...env },
+      cwd: this.#folder,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let said = '';
+    child.stdout.on('data', (piece: Buffer) => (said += piece.toString()));
+    await new Promise((resolve) => child.once('close', resolve));
+    return JSON.parse(said) as { findings: { what: string; ok: boolean; found: string }[] };
+  }
+
+  metrics(folder: string): string {
+    return String(this.#children.get(folder)?.facts['metrics']);
+  }
+
+  async restart(folder: string): Promise<void> {
+    await this.#children.get(folder)?.child.stop();
+    await this.#launch(folder);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#children.values()].map(({ child }) => child.stop()));
+    await this.#redis?.stop();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  async #start(): Promise<void> {
+    const catalog = join(this.#folder, 'models.json');
+    writeFileSync(catalog, JSON.stringify({ version: 1, models: [KJV_MODEL] }));
+    const made = join(this.#folder, 'made');
+    const redisFolder = join(this.#folder, 'redis');
+    const redisUrl = `unix://${join(redisFolder, 'redis.sock')}`;
+    const init = this.cli(
+      {},
+      'init',
+      made,
+      '--yes',
+      '--catalog',
+      catalog,
+      '--workers',
+      'default=1',
+      '--redis-url',
+      redisUrl,
+    );
+    expect([init.status, init.stderr, init.stdout.trim().split('\n').length]).toEqual([0, '', 10]);
+    const admin = this.#variables(join(made, 'admin', 'admin.env'));
+    // The server's first line about users is the one that every server of ours begins with.
+    const [, ...users] = readFileSync(join(made, 'redis', 'users.acl'), 'utf8')
+      .trim()
+      .split('\n');
+    const password = readFileSync(admin['COUNTERSIGN_REDIS_PASSWORD_FILE'] ?? '', 'utf8').trim();
+    const program = await findRedisServer(join(ROOT, '.countersign', 'redis-server'), () => undefined);
+    const login = { user: 'admin', password };
+    this.#redis = await startPrivateRedis({ program, folder: redisFolder, users: users.join('\n'), admin: login });
+    for (const folder of ['api', 'attestor', 'worker-default-1', 'courier']) {
+      const role = folder.split('-')[0] ?? '';
+      const variables = this.#variables(join(made, folder, `${role}.env`));
+      this.environments.set(folder, variables);
+      await this.#launch(folder);
+    }
+    this.admin = { ...admin, COUNTERSIGN_URL: String(this.#children.get('api')?.facts['url']) };
+  }
+
+  /** The variables of a file, with the paths of this machine and free ports. */
+  #variables(file: string): Record<string, string> {
+    const text = readFileSync(file, 'utf8')
+      .replaceAll('/etc/countersign/', `${this.#folder}/made/`)
+      .replaceAll('/var/lib/countersign/', `${this.#folder}/made/data/`)
+      .replace(/(?<=_PORT=)\d+/g, '0')
+      .replace('0.0.0.0', '127.0.0.1');
+    return Object.fromEntries(
+      text
+        .trim()
+        .split('\n')
+        .map((line) => line.split(/=(.*)/s).slice(0, 2) as [string, string]),
+    );
+  }
+
+  async #launch(folder: string): Promise<void> {
+    // The catalog names the weights where a worker finds them.
+    for (const file of ['models.json']) {
+      const path = join(this.#folder, 'made', folder, file);
+      writeFileSync(
+        path,
+        readFileSync(path, 'utf8').replaceAll('/var/lib/countersign/models', `${this.#folder}/made/models`),
+      );
+    }
+    const role = folder.split('-')[0] as 'api' | 'worker' | 'attestor' | 'courier';
+    const spec = {
+      name: folder,
+      role,
+      env: this.environments.get(folder) ?? {},
+      logFile: join(this.#folder, `${folder}.log`),
+    };
+    const child = new Child(spec, () => undefined, join(ROOT, 'dist', 'roles', role, 'main.js'));
+    this.#children.set(folder, { child, facts: await child.start() });
+  }
+}

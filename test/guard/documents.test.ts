@@ -47,7 +47,10 @@ async function variablesOf(paths: readonly string[]): Promise<Set<string>> {
       if (value instanceof z.ZodObject) for (const name of Object.keys(value.shape)) variables.add(name);
   }
   for (const path of paths.filter((name) => /^(?:src|examples|test)\/.*\.(?:ts|mjs)$/.test(name)))
-    for (const [, name = ''] of textOf(path).matchAll(/process\.env(?:\['|\.)(COUNTERSIGN_\w+)/g)) variables.add(name);
+    for (const [, name = ''] of textOf(path).matchAll(
+      /(?:process\.env(?:\['|\.)|#(?:pick|value)\(')(COUNTERSIGN_\w+)/g,
+    ))
+      variables.add(name);
   return variables;
 }
 

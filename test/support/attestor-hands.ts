@@ -37,6 +37,7 @@ export async function attestorHands(server: TestRedis) {
     recomputations,
     aside,
     serviceTimes,
+    logger,
   });
   const queues = ['default.noop'];
   const sweep = new Sweep({ redis, keys, queues, backlog, schedules, decisions, logger, everyMs: 100 });

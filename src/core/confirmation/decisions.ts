@@ -1,3 +1,5 @@
+import { count } from '../../ground/metrics/process-metrics.ts';
+import type { Logger } from '../../ground/logging/logger.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import type { Aside } from './aside.ts';
 import type { CaseFile } from './case-file.ts';
@@ -17,6 +19,7 @@ interface DecisionParts {
   readonly sealer: Sealer;
   readonly aside: Aside;
   readonly serviceTimes: ServiceTimes;
+  readonly logger: Logger;
 }
 
 /** What became of cases that were judged. */
@@ -101,6 +104,13 @@ export class Decisions {
     const rulings = all.filter((_, at) => lost[at] === false);
     if (rulings.length === 0) return;
     const replies = await this.#parts.rulings.apply(rulings);
+    // Of several attestors that found the same lease run out, one is told that its ruling was carried out.
+    rulings.forEach(({ id, epoch, action }, at) => {
+      const kind = replies[at]?.kind;
+      if (action.kind !== 'lost' || (kind !== 'requeued' && kind !== 'ended')) return;
+      count('countersign_lost_leases_total');
+      this.#parts.logger.info({ job: id, epoch, outcome: kind }, 'a lease ran out: the worker was lost');
+    });
     if (replies.some(({ kind }) => kind === 'ended')) this.#parts.sealer.wake();
     crashPoint('attestor.after-rule');
   }

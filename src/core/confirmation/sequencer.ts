@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { gauge } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import type { Durability } from '../../ground/redis/durability.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
@@ -93,11 +94,16 @@ export class Sequencer {
   #isWoken = false;
   #copiedAt = -Infinity;
   #uncopied: string | undefined;
+  /** When this attestor last published, ms of this process' clock. */
+  #publishedMs: number | undefined;
   /** The largest checkpoint that this attestor has signed or seen published. */
   #largest: Known | undefined;
   #problem: 'log_diverged' | undefined;
 
   constructor(parts: SequencerParts) {
+    gauge('countersign_checkpoint_age_seconds', () =>
+      this.#publishedMs === undefined ? undefined : (performance.now() - this.#publishedMs) / 1_000,
+    );
     this.#parts = parts;
     this.#warn = rateLimited(5_000, (error, suppressed) =>
       parts.logger.warn({ suppressed }, `log: ${messageOf(error).slice(0, 300)}`),
@@ -244,6 +250,7 @@ export class Sequencer {
       return entries.length;
     }
     crashPoint('attestor.after-publish');
+    this.#publishedMs = performance.now();
     for (const listener of this.#published) listener();
     this.#uncopied = note;
     if (performance.now() - this.#copiedAt > COPY_EVERY_MS) await this.#copy();

@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
+import { count } from '../../ground/metrics/process-metrics.ts';
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
@@ -311,6 +312,7 @@ export class JobRunner {
   }
 
   #report(claim: Claim, reply: CommitReply | 'lost'): void {
+    if (reply === 'ok') count('countersign_worker_commits_total');
     if (committed.hasSubscribers) committed.publish({ id: claim.id, epoch: claim.epoch, reply });
     if (reply !== 'ok')
       this.#parts.logger.info(

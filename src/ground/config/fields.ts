@@ -70,6 +70,18 @@ export const commonFields = {
   COUNTERSIGN_CATALOG: z.string().min(1).describe('file with the model catalog'),
 } as const;
 
+/** Variables of every role that serves nothing but how it is. */
+export const metricsFields = {
+  COUNTERSIGN_METRICS_PORT: integer(0, 65_535)
+    .optional()
+    .describe('port that serves `/metrics` and `/health`; without it, none does; 0 takes any free port'),
+  COUNTERSIGN_METRICS_HOST: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe('address to listen on for `/metrics` and `/health`'),
+} as const;
+
 const isLoopback = ({ hostname }: URL) => ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
 
 /**

@@ -7,7 +7,13 @@ const PREFIX = 'COUNTERSIGN_';
  * Variables of other roles that may stand in a shared environment without harm. A signing key is never among
  * them: a process that finds another role's key in its environment refuses to start.
  */
-const SHARED = new Set(['COUNTERSIGN_DATA', 'COUNTERSIGN_VECTORS', 'COUNTERSIGN_CRASH_AT']);
+const SHARED = new Set([
+  'COUNTERSIGN_DATA',
+  'COUNTERSIGN_URL',
+  'COUNTERSIGN_CLIENT_KEY_FILE',
+  'COUNTERSIGN_VECTORS',
+  'COUNTERSIGN_CRASH_AT',
+]);
 
 /**
  * Returns a role's configuration from the environment. An unknown `COUNTERSIGN_` variable is refused with the

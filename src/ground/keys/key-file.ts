@@ -70,6 +70,7 @@ export function replaceSecretFile(path: string, text: string): void {
  * Returns the signing key in a file, which is made where there is none. Throws CodedError `key_file_unfit`.
  */
 export function ensureSigningKey(path: string): SigningKey {
-  if (!existsSync(path)) writeSecretFile(path, generateSigningKeyPem());
+  // Written aside and renamed: a crash between making the file and filling it must leave no empty key.
+  if (!existsSync(path)) replaceSecretFile(path, generateSigningKeyPem());
   return readSigningKey(path);
 }

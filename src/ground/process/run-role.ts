@@ -1,8 +1,12 @@
 import type { DynamicModule, INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import type { z } from 'zod';
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
 import { loadConfig } from '../config/load-config.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
+import type { MetricRole } from '../metrics/metric-table.ts';
+import { serveMetrics } from '../metrics/metrics-port.ts';
+import { declareMetrics, isRedisUp } from '../metrics/process-metrics.ts';
 import { createLogger, NestLog, redact, type Logger } from '../logging/logger.ts';
 
 /** Longer than any role takes to drain; a process that still runs after it is ended. */
@@ -25,7 +29,7 @@ export function nestOptions(logger: Logger) {
  * `{"ready":true,…}` to standard output once the role works, for the process that started it.
  */
 export async function runRole<Schema extends z.ZodObject>(
-  role: string,
+  role: MetricRole,
   schema: Schema,
   moduleOf: (config: z.infer<Schema>, logger: Logger) => DynamicModule,
   start: (module: DynamicModule, config: z.infer<Schema>, logger: Logger) => Promise<RunningRole> = startContext,
@@ -35,12 +39,27 @@ export async function runRole<Schema extends z.ZodObject>(
     const config = loadConfig(schema, process.env);
     const level = config['COUNTERSIGN_LOG_LEVEL'];
     logger = createLogger(role, typeof level === 'string' ? level : 'info');
+    declareMetrics(role, versionOf());
     const { app, facts } = await start(moduleOf(config, logger), config, logger);
+    const metrics = await metricsFacts(config);
     stopOnSignal(app, logger);
-    process.stdout.write(`${JSON.stringify({ ready: true, role, pid: process.pid, ...facts })}\n`);
+    process.stdout.write(`${JSON.stringify({ ready: true, role, pid: process.pid, ...facts, ...metrics })}\n`);
   } catch (error) {
     reportAndExit(role, error, logger);
   }
+}
+
+/** Serves metrics where the role's configuration names a port; returns where, for the ready line. */
+async function metricsFacts(config: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
+  const { COUNTERSIGN_METRICS_PORT: port, COUNTERSIGN_METRICS_HOST: host } = config;
+  if (typeof port !== 'number' || typeof host !== 'string') return {};
+  return { metrics: (await serveMetrics({ host, port }, isRedisUp)).url };
+}
+
+const Package = z.object({ version: z.string() });
+
+function versionOf(): string {
+  return Package.parse(JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))).version;
 }
 
 async function startContext(module: DynamicModule, _config: unknown, logger: Logger): Promise<RunningRole> {

@@ -137,12 +137,18 @@ function whereabouts(address: RedisAddress, access: RedisAccess, login: Login) {
 /** Opens a connection; its errors are logged at most once in 5 s, because an outage reports thousands. */
 export function openRedis(access: RedisAccess, patience: Patience, logger: Logger): Redis {
   const redis = new Redis(redisOptions(access, patience));
-  redis.on(
-    'error',
-    rateLimited(5_000, (error, suppressed) => {
-      logger.warn({ suppressed }, `redis: ${messageOf(error).slice(0, 300)}`);
-    }),
-  );
+  const warn = rateLimited(5_000, (error, suppressed) => {
+    logger.warn({ suppressed }, `redis: ${messageOf(error).slice(0, 300)}`);
+  });
+  let isAway = false;
+  redis.on('error', (error) => {
+    isAway = true;
+    warn(error);
+  });
+  redis.on('ready', () => {
+    if (isAway) logger.info('redis: it answers again');
+    isAway = false;
+  });
   if (patience === 'patient') watch(redis);
   return redis;
 }

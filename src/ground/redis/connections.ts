@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import type { Logger } from '../logging/logger.ts';
+import { watchRedis } from '../metrics/process-metrics.ts';
 import { openRedis, whenReady, type Patience, type RedisAccess } from './connection.ts';
 import { requireFitRedis, type Demands } from './requirements.ts';
 
@@ -37,6 +38,7 @@ export class RedisConnections {
       if (cause instanceof CodedError) throw cause;
       throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, { cause });
     }
+    if (first !== undefined) watchRedis(() => first.status === 'ready');
     return new RedisConnections(connections);
   }
 

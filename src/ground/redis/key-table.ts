@@ -284,8 +284,9 @@ export const KEY_TABLE = {
     name: 'abull',
     parts: [],
     type: 'BullMQ',
+    api: 'read',
     attestor: 'write',
-    holds: 'checks that take longer, for attestors',
+    holds: 'checks that take longer, for attestors; the API counts them',
     bound: 'jobs that are being confirmed',
   },
   aside: {

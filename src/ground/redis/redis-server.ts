@@ -179,7 +179,9 @@ export async function startPrivateRedis(options: PrivateRedisOptions): Promise<P
     ...(port === undefined ? ['port 0', `unixsocket ${quoted(socket)}`, 'unixsocketperm 700'] : [`port ${port}`]),
     `dir ${quoted(folder)}`,
     `aclfile ${quoted(join(folder, 'users.acl'))}`,
-    ...CONFIG,
+    'bind 127.0.0.1',
+    'protected-mode yes',
+    ...SERVER_CONFIG,
     ...(options.extraConfig ?? []),
   ];
   writeFileSync(join(folder, 'redis.conf'), `${config.join('\n')}\n`, { mode: 0o600 });
@@ -208,10 +210,8 @@ export async function startPrivateRedis(options: PrivateRedisOptions): Promise<P
   };
 }
 
-/** What is configured alike for every private server. */
-const CONFIG = [
-  'bind 127.0.0.1',
-  'protected-mode yes',
+/** What every server of ours is configured with, wherever it listens. */
+export const SERVER_CONFIG = [
   'appendonly yes',
   // What is answered must survive a crash; `everysec` could lose the last second.
   'appendfsync always',

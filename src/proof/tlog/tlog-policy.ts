@@ -47,6 +47,18 @@ type Rule = (signed: ReadonlySet<string>) => boolean;
  * named.
  */
 export function parsePolicy(text: string): TlogPolicy {
+  return draftOf(text).policy();
+}
+
+/**
+ * The logs that a text names, for a witness: it watches logs and asks nobody for cosignatures, so that the
+ * text needs no quorum. Throws LogRefused with the line at fault, or that no log is named.
+ */
+export function parseLogs(text: string): TlogPolicy['logs'] {
+  return draftOf(text).logs();
+}
+
+function draftOf(text: string): PolicyDraft {
   if (Buffer.byteLength(text) > MAX_POLICY_BYTES) throw new LogRefused('The policy is too long.');
   if (/[\u0000-\u0008\u000b-\u001f\u007f]/.test(text))
     throw new LogRefused('The policy holds control characters: only tabs and line feeds may stand in it.');
@@ -57,7 +69,7 @@ export function parsePolicy(text: string): TlogPolicy {
     const why = draft.add(words);
     if (why !== undefined) throw new LogRefused(`Line ${index + 1} of the policy: ${why}`);
   });
-  return draft.policy();
+  return draft;
 }
 
 /** What the lines so far have said. A line can name only what stands above it. */
@@ -86,11 +98,16 @@ class PolicyDraft {
     }
   }
 
-  policy(): TlogPolicy {
+  logs(): TlogPolicy['logs'] {
     if (this.#logs.length === 0) throw new LogRefused('The policy names no log.');
+    return this.#logs;
+  }
+
+  policy(): TlogPolicy {
+    const logs = this.logs();
     if (this.#quorum === undefined)
       throw new LogRefused('The policy has no quorum line; write "quorum none" to want no witnesses.');
-    return { logs: this.#logs, witnesses: this.#witnesses, isQuorum: this.#quorum };
+    return { logs, witnesses: this.#witnesses, isQuorum: this.#quorum };
   }
 
   #addLog([vkey = '', url, ...more]: readonly string[]): string | undefined {

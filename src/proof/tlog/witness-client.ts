@@ -22,10 +22,13 @@ const MAX_ANSWER_BYTES = 4_096;
  */
 export class WitnessClient {
   readonly #policy: TlogPolicy;
+  readonly #onFailure: () => void;
   readonly #signedSizes = new Map<string, number>();
 
-  constructor(policy: TlogPolicy) {
+  /** `onFailure` is told of each witness that did not sign, also where a quorum did. */
+  constructor(policy: TlogPolicy, onFailure: () => void = () => undefined) {
     this.#policy = policy;
+    this.#onFailure = onFailure;
   }
 
   /**
@@ -40,6 +43,7 @@ export class WitnessClient {
           return { name: witness.name, signature: await this.#ask(witness, note, tree) };
         } catch (error) {
           why.push(`${witness.name}: ${messageOf(error).slice(0, 120)}`);
+          this.#onFailure();
           return undefined;
         }
       }),

@@ -7,6 +7,11 @@ export const ApiConfig = z.object({
   ...serviceFields,
   COUNTERSIGN_HOST: z.string().min(1).default('127.0.0.1').describe('address to listen on'),
   COUNTERSIGN_PORT: integer(0, 65_535).default(8181).describe('port to listen on; 0 takes any free port'),
+  COUNTERSIGN_BOOTSTRAP: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file with the first tenant and its API key, as `countersign init` makes it; taken in once'),
   COUNTERSIGN_MAX_STREAMS: integer(1, 100_000).default(2_000).describe('most event streams open at once'),
   COUNTERSIGN_MAX_STREAMS_PER_KEY: integer(1, 100_000)
     .default(1_000)

@@ -2,6 +2,7 @@ import { Injectable, type BeforeApplicationShutdown, type OnApplicationBootstrap
 import { Backlog } from '../../core/backlog/backlog.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { EventStreams } from './event-streams.ts';
+import { FirstKey } from './first-key.ts';
 
 /** Begins to listen for wake-ups and to release with the API, and ends its event streams before its port. */
 @Injectable()
@@ -9,14 +10,17 @@ export class ApiLifecycle implements OnApplicationBootstrap, BeforeApplicationSh
   readonly #wake: Wake;
   readonly #streams: EventStreams;
   readonly #backlog: Backlog;
+  readonly #firstKey: FirstKey;
 
-  constructor(wake: Wake, streams: EventStreams, backlog: Backlog) {
+  constructor(wake: Wake, streams: EventStreams, backlog: Backlog, firstKey: FirstKey) {
     this.#wake = wake;
     this.#streams = streams;
     this.#backlog = backlog;
+    this.#firstKey = firstKey;
   }
 
-  onApplicationBootstrap(): void {
+  async onApplicationBootstrap(): Promise<void> {
+    await this.#firstKey.take();
     this.#wake.start();
     this.#backlog.start();
   }

@@ -29,6 +29,7 @@ import { DirectoryController } from './directory.controller.ts';
 import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
 import { FeedReader } from './feed-reader.ts';
+import { FirstKey } from './first-key.ts';
 import { FilesController } from './files.controller.ts';
 import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
@@ -89,6 +90,11 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
       useFactory: (redis: Redis, keys: RedisKeys, { catalog, keyringFile }: ServiceFiles, gate: StorageGate) =>
         new Directory({ redis, keys, catalog, keyring: keyringFile, gate }),
       inject: [Redis, RedisKeys, ServiceFiles, StorageGate],
+    },
+    {
+      provide: FirstKey,
+      useFactory: (redis: Redis, keys: RedisKeys) => new FirstKey(redis, keys, config.COUNTERSIGN_BOOTSTRAP, logger),
+      inject: [Redis, RedisKeys],
     },
     {
       provide: StuckJobs,

@@ -1,4 +1,4 @@
-import { Controller, Get, Param, Res } from '@nestjs/common';
+import { Controller, Get, Headers, Param, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import type { KeyringFile } from '../../proof/receipts/keyring.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -12,8 +12,9 @@ import type {
   OpenApiDocument,
   Participants,
   Readiness,
+  Welcome,
 } from './directory.schemas.ts';
-import { docsPage } from './docs-page.ts';
+import { docsPage, welcomePage } from './docs-page.ts';
 import { openApiDocument } from './openapi.ts';
 
 /** Models, workers, public keys, health, metrics and documentation. */
@@ -70,8 +71,16 @@ export class DirectoryController {
 
   @Get('/metrics')
   @Open()
-  async metrics(@Res({ passthrough: true }) reply: FastifyReply) {
-    const { contentType, text } = await this.#metrics.render();
+  async metrics(@Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
+    const { contentType, text } = await this.#metrics.ofProcess();
+    reply.header('content-type', contentType);
+    return text;
+  }
+
+  @Get('/metrics/shard')
+  @Open()
+  async shardMetrics(@Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
+    const { contentType, text } = await this.#metrics.ofShard();
     reply.header('content-type', contentType);
     return text;
   }
@@ -79,10 +88,7 @@ export class DirectoryController {
   @Get('/docs')
   @Open()
   docs(@Res({ passthrough: true }) reply: FastifyReply) {
-    reply.headers({
-      'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    });
+    reply.headers(PAGE_HEADERS);
     return docsPage();
   }
 
@@ -92,12 +98,43 @@ export class DirectoryController {
     return openApiDocument();
   }
 
+  @Get('/openapi.json')
+  @Open()
+  openapiAtRoot(): OpenApiDocument {
+    return openApiDocument();
+  }
+
+  @Get('/v1/openapi.json')
+  @Open()
+  openapiOfVersion(): OpenApiDocument {
+    return openApiDocument();
+  }
+
   @Get('/')
   @Open()
-  root(@Res({ passthrough: true }) reply: FastifyReply) {
-    throw new CodedError('route_not_found', 'This is a Countersign API; /docs describes it.', {
-      headers: { link: '</docs>; rel="service-doc"' },
-      cause: reply.statusCode,
-    });
+  root(
+    @Headers('accept') accept: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Welcome | string {
+    reply.headers({ link: '</docs>; rel="service-doc", </openapi.json>; rel="service-desc"', vary: 'accept' });
+    if (accept?.includes('text/html') !== true) return WELCOME;
+    reply.headers(PAGE_HEADERS);
+    return welcomePage(WELCOME);
   }
 }
+
+const WELCOME: Welcome = {
+  name: 'Countersign',
+  what: 'Inference jobs that are done only when a separate attestor has confirmed them.',
+  documentation: '/docs',
+  openapi: '/openapi.json',
+  keyring: '/.well-known/countersign.json',
+  readiness: '/health/ready',
+};
+
+/** Pages without scripts and without anything from elsewhere. */
+const PAGE_HEADERS = {
+  'content-type': 'text/html; charset=utf-8',
+  'content-security-policy':
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+};

@@ -1,5 +1,13 @@
 import { KeyringFile } from '../../proof/receipts/keyring.ts';
-import { Liveness, ModelDocument, ModelList, OpenApiDocument, Participants, Readiness } from './directory.schemas.ts';
+import {
+  Liveness,
+  ModelDocument,
+  ModelList,
+  OpenApiDocument,
+  Participants,
+  Readiness,
+  Welcome,
+} from './directory.schemas.ts';
 import { inPath, json, text, type Operation } from './operation.ts';
 
 export const DIRECTORY_OPERATIONS: readonly Operation[] = [
@@ -73,10 +81,21 @@ export const DIRECTORY_OPERATIONS: readonly Operation[] = [
     method: 'get',
     path: '/metrics',
     tag: 'Operations',
-    summary: 'Get Prometheus metrics',
+    summary: 'Get Prometheus metrics of this process',
     scope: null,
     success: { '200': text("Prometheus' text format") },
     errors: [],
+  },
+  {
+    id: 'getShardMetrics',
+    method: 'get',
+    path: '/metrics/shard',
+    tag: 'Operations',
+    summary: 'Get Prometheus metrics of the shard',
+    description: 'Every instance of the API answers the same: ask one of them.',
+    scope: null,
+    success: { '200': text("Prometheus' text format") },
+    errors: ['storage_unavailable'],
   },
   {
     id: 'getDocumentation',
@@ -99,14 +118,34 @@ export const DIRECTORY_OPERATIONS: readonly Operation[] = [
     errors: [],
   },
   {
+    id: 'getOpenApiAtRoot',
+    method: 'get',
+    path: '/openapi.json',
+    tag: 'Operations',
+    summary: 'Get this description where generators of clients look for it',
+    scope: null,
+    success: { '200': json('OpenAPI 3.1', 'OpenApi', OpenApiDocument) },
+    errors: [],
+  },
+  {
+    id: 'getOpenApiOfVersion',
+    method: 'get',
+    path: '/v1/openapi.json',
+    tag: 'Operations',
+    summary: 'Get this description beside the routes that it describes',
+    scope: null,
+    success: { '200': json('OpenAPI 3.1', 'OpenApi', OpenApiDocument) },
+    errors: [],
+  },
+  {
     id: 'getRoot',
     method: 'get',
     path: '/',
     tag: 'Operations',
-    summary: 'Find the documentation',
-    description: 'Always answers 404, with a link to the documentation.',
+    summary: 'Learn what this service is and where its documentation is',
+    description: 'A short page for browsers (`Accept: text/html`), JSON for everyone else.',
     scope: null,
-    success: {},
-    errors: ['route_not_found'],
+    success: { '200': json('where to go on', 'Welcome', Welcome) },
+    errors: [],
   },
 ];

@@ -40,6 +40,17 @@ export const Readiness = z.strictObject({
 });
 export type Readiness = z.infer<typeof Readiness>;
 
+/** What somebody needs who has nothing but the address. */
+export const Welcome = z.strictObject({
+  name: z.literal('Countersign'),
+  what: z.string(),
+  documentation: z.string().describe('path of the page that describes every route'),
+  openapi: z.string().describe('path of the OpenAPI description'),
+  keyring: z.string().describe('path of the public keys by which receipts are verified'),
+  readiness: z.string().describe('path that says whether a job sent now would be worked on and confirmed'),
+});
+export type Welcome = z.infer<typeof Welcome>;
+
 /** As far as this service makes one. */
 export const OpenApiDocument = z.strictObject({
   openapi: z.literal('3.1.0'),

@@ -1,3 +1,4 @@
+import { RECOMPUTE_QUEUE } from '../../core/confirmation/recompute-queue.ts';
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { StorageGate } from '../../ground/redis/storage-gate.ts';
@@ -10,6 +11,9 @@ import type { ModelDocument, Participants, Readiness } from './directory.schemas
 
 const CACHE_MS = 500;
 const CACHE_NOBODY_MS = 50;
+
+/** BullMQ keeps a queue's jobs by state; these are the ones that wait or run. */
+const RECOMPUTE_STATES = 4;
 
 /**
  * The workers and attestors that are present. Announcements are read at most twice a second, however many
@@ -114,9 +118,12 @@ export class Directory {
     unentered: number;
     unsettled: number;
     stuck: number;
+    recomputing: number;
+    messages: number;
     waiting: { model: string; pool: string; jobs: number }[];
   }> {
     const models = this.#catalog.all();
+    const recomputing = `${this.#keys.attestorQueue}:${RECOMPUTE_QUEUE}`;
     const cursor = (await this.#redis.hget(this.#keys.jobEnds, 'cursor')) ?? '0';
     const pipeline = this.#redis
       .pipeline()
@@ -124,7 +131,12 @@ export class Directory {
       .zcard(this.#keys.ended)
       .zcount(this.#keys.ended, `(${cursor}`, '+inf')
       .zcard(this.#keys.payments)
-      .zcard(this.#keys.aside);
+      .zcard(this.#keys.aside)
+      .zcard(this.#keys.webhookMessages)
+      .llen(`${recomputing}:wait`)
+      .llen(`${recomputing}:active`)
+      .zcard(`${recomputing}:delayed`)
+      .zcard(`${recomputing}:prioritized`);
     const pools = this.#catalog.pools();
     for (const pool of pools) pipeline.xlen(this.#keys.attest(pool));
     for (const { pool, name } of models) {
@@ -132,9 +144,10 @@ export class Directory {
       pipeline.zcard(this.#keys.backlog(queue)).zcard(this.#keys.released(queue));
     }
     // A key of a pool that its workers have spoilt counts as empty, until the attestor has made it anew.
-    const [open, kept, unentered, unsettled, stuck, ...rest] = ((await pipeline.exec()) ?? []).map(([error, value]) =>
-      error === null ? Number(value) : 0,
+    const [open, kept, unentered, unsettled, stuck, messages, ...more] = ((await pipeline.exec()) ?? []).map(
+      ([error, value]) => (error === null ? Number(value) : 0),
     );
+    const rest = more.slice(RECOMPUTE_STATES);
     const waiting = rest.slice(pools.length);
     return {
       open: open ?? 0,
@@ -143,6 +156,8 @@ export class Directory {
       unentered: unentered ?? 0,
       unsettled: unsettled ?? 0,
       stuck: stuck ?? 0,
+      messages: messages ?? 0,
+      recomputing: more.slice(0, RECOMPUTE_STATES).reduce((sum, jobs) => sum + jobs, 0),
       waiting: models.map(({ name: model, pool }, at) => ({
         model,
         pool,

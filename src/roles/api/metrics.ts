@@ -1,92 +1,73 @@
 import { Injectable } from '@nestjs/common';
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { Gauge, Registry } from 'prom-client';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { METRIC_TABLE, type ShardGaugeName } from '../../ground/metrics/metric-table.ts';
+import { count, exposeMetrics, gauge, measure, type Exposition } from '../../ground/metrics/process-metrics.ts';
 import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
 
 /**
- * Prometheus metrics of one API process, and of the shard as it sees it. Labels never hold a tenant or an id.
+ * Prometheus metrics of one API process, and of the shard as Redis has it. The two are apart: every instance
+ * knows the same of the shard, so that it is asked of one of them, or a sum would count it many times.
  */
 @Injectable()
 export class Metrics {
-  readonly #registry = new Registry();
-  readonly #requests: Counter<'method' | 'route' | 'status'>;
-  readonly #seconds: Histogram<'method' | 'route'>;
-  readonly #look: () => Promise<void>;
+  readonly #directory: Directory;
 
   constructor(directory: Directory, streams: EventStreams) {
-    const registers = [this.#registry];
-    collectDefaultMetrics({ register: this.#registry });
-    // Gauges with the suffix of a counter; the same figures stand there without it.
-    for (const what of ['handles', 'requests', 'resources'])
-      this.#registry.removeSingleMetric(`nodejs_active_${what}_total`);
-    this.#requests = new Counter({
-      name: 'countersign_http_requests_total',
-      help: 'HTTP requests answered',
-      labelNames: ['method', 'route', 'status'],
-      registers,
-    });
-    this.#seconds = new Histogram({
-      name: 'countersign_http_request_duration_seconds',
-      help: 'Time to answer an HTTP request',
-      labelNames: ['method', 'route'],
-      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 60],
-      registers,
-    });
-    const gauge = (name: string, help: string) => new Gauge({ name, help, registers });
-    const waiting = waitingJobs(registers);
-    const attesting = gauge(
-      'countersign_attestation_backlog_entries',
-      'Evidence and releases that no attestor has taken yet',
-    );
-    const kept = gauge('countersign_kept_finished_jobs', 'Finished jobs still kept');
-    const unentered = gauge(
-      'countersign_unentered_finished_jobs',
-      'Finished jobs that no courier has entered in the books yet',
-    );
-    const unsettled = gauge('countersign_unsettled_payments', 'Payments of done jobs that are not carried out yet');
-    const stuck = gauge('countersign_stuck_jobs', 'Jobs whose confirmation fails again and again and was put aside');
-    const workers = gauge('countersign_consuming_workers', 'Workers heard of lately that take jobs');
-    const attestors = gauge('countersign_consuming_attestors', 'Attestors heard of lately that can confirm');
-    const open = gauge('countersign_open_jobs', 'Jobs accepted and not final');
-    this.#look = async () => {
-      const [backlogs, health] = await Promise.all([directory.backlogs().catch(() => undefined), directory.health()]);
-      workers.set(health.workers);
-      attestors.set(health.attestors);
-      if (backlogs === undefined) return;
-      open.set(backlogs.open);
-      attesting.set(backlogs.attesting);
-      kept.set(backlogs.kept);
-      unentered.set(backlogs.unentered);
-      unsettled.set(backlogs.unsettled);
-      stuck.set(backlogs.stuck);
-      for (const { pool, model, jobs } of backlogs.waiting) waiting.set({ pool, model }, jobs);
-    };
-    new Gauge({
-      name: 'countersign_event_streams',
-      help: 'Event streams open in this process',
-      registers,
-      collect() {
-        this.set(streams.size);
-      },
-    });
+    this.#directory = directory;
+    gauge('countersign_event_streams', () => streams.size);
   }
 
   observe(method: string, route: string, status: number, seconds: number): void {
-    this.#requests.inc({ method, route, status: String(status) });
-    this.#seconds.observe({ method, route }, seconds);
+    count('countersign_http_requests_total', { method, route, status: String(status) });
+    measure('countersign_http_request_duration_seconds', seconds, { method, route });
   }
 
-  async render(): Promise<{ contentType: string; text: string }> {
-    await this.#look();
-    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  async ofProcess(): Promise<Exposition> {
+    return exposeMetrics();
+  }
+
+  /**
+   * What stands in Redis at this moment. Throws CodedError `storage_unavailable` where that cannot be read:
+   * values from before would look like those of now.
+   */
+  async ofShard(): Promise<Exposition> {
+    const health = await this.#directory.health();
+    const backlogs = await this.#directory.backlogs().catch((cause: unknown) => {
+      throw new CodedError('storage_unavailable', 'The storage does not respond, so nothing is known of the shard.', {
+        cause,
+      });
+    });
+    const registry = new Registry();
+    const set = (name: ShardGaugeName, values: readonly [labels: Record<string, string>, value: number][]) => {
+      const labelNames = Object.keys(values[0]?.[0] ?? {});
+      const made = new Gauge({ name, help: METRIC_TABLE[name].help, labelNames, registers: [registry] });
+      for (const [labels, value] of values) made.set(labels, value);
+    };
+    const values = {
+      countersign_consuming_workers: health.workers,
+      countersign_consuming_attestors: health.attestors,
+      countersign_open_jobs: backlogs.open,
+      countersign_attestation_backlog_entries: backlogs.attesting,
+      countersign_recompute_queue_jobs: backlogs.recomputing,
+      countersign_kept_finished_jobs: backlogs.kept,
+      countersign_unentered_finished_jobs: backlogs.unentered,
+      countersign_unsettled_payments: backlogs.unsettled,
+      countersign_stuck_jobs: backlogs.stuck,
+      countersign_webhook_backlog_messages: backlogs.messages,
+    } as const satisfies Record<Exclude<ShardGaugeName, 'countersign_queue_waiting_jobs'>, number>;
+    for (const name of SHARD_GAUGES)
+      set(
+        name,
+        name === 'countersign_queue_waiting_jobs'
+          ? backlogs.waiting.map(({ pool, model, jobs }) => [{ pool, model }, jobs])
+          : [[{}, values[name]]],
+      );
+    return { contentType: registry.contentType, text: await registry.metrics() };
   }
 }
 
-function waitingJobs(registers: Registry[]): Gauge<'pool' | 'model'> {
-  return new Gauge({
-    name: 'countersign_queue_waiting_jobs',
-    help: 'Jobs that wait for a worker',
-    labelNames: ['pool', 'model'],
-    registers,
-  });
-}
+const isShardGauge = (name: string): name is ShardGaugeName =>
+  Object.entries(METRIC_TABLE).some(([one, { of }]) => one === name && of === 'shard');
+const SHARD_GAUGES = Object.keys(METRIC_TABLE).filter(isShardGauge);

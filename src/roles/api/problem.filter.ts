@@ -3,10 +3,13 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { isOutOfMemory, storageFull } from '../../ground/redis/storage-gate.ts';
-import type { Logger } from '../../ground/logging/logger.ts';
+import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import { count } from '../../ground/metrics/process-metrics.ts';
 import { isDeposed } from '../../ground/redis/connection.ts';
 import type { Problem } from '../../proof/contract/problem.ts';
 import { openAiError, retryHeaders } from '../../surfaces/openai/openai-error.ts';
+
+const REFUSALS_EVERY_MS = 1_000;
 
 export function problemOf(error: CodedError): Problem {
   const { status, title } = ERROR_CATALOG[error.code];
@@ -104,8 +107,14 @@ export function sendError(error: CodedError, request: FastifyRequest, reply: Fas
 export class ProblemFilter implements ExceptionFilter {
   readonly #logger: Logger;
 
+  /** Callers that are refused come by the thousand: one line a second says so. */
+  readonly #tell: (refusal: object) => void;
+
   constructor(logger: Logger) {
     this.#logger = logger;
+    this.#tell = rateLimited(REFUSALS_EVERY_MS, (refusal: object, suppressed) => {
+      logger.info({ ...refusal, suppressed }, 'a request was refused');
+    });
   }
 
   catch(error: unknown, host: ArgumentsHost): void {
@@ -114,11 +123,11 @@ export class ProblemFilter implements ExceptionFilter {
   }
 
   answer(error: CodedError, request: FastifyRequest, reply: FastifyReply): void {
-    if (error.status >= 500)
-      this.#logger.error(
-        { code: error.code, method: request.method, route: request.routeOptions.url, err: error.cause ?? error },
-        error.message,
-      );
+    count('countersign_refusals_total', { code: error.code });
+    const about = { code: error.code, method: request.method, route: request.routeOptions.url };
+    // Only what is unforeseen is a fault of ours, and needs its stack. A 503 says what is known already.
+    if (error.status === 500) this.#logger.error({ ...about, err: error.cause ?? error }, error.message);
+    else this.#tell({ ...about, detail: error.message });
     if (reply.sent || reply.raw.headersSent) {
       reply.raw.destroy();
       return;

@@ -1,11 +1,12 @@
 import { KEEP_MS } from '../../core/jobs/job-record.ts';
 import { z } from 'zod';
-import { commonFields, integer, promiseFields, redisFields } from '../../ground/config/fields.ts';
+import { commonFields, integer, metricsFields, promiseFields, redisFields } from '../../ground/config/fields.ts';
 
 /** What an attestor is told. Its signing key is in no other role's schema. */
 export const AttestorConfig = z.object({
   ...redisFields,
   ...commonFields,
+  ...metricsFields,
   ...promiseFields,
   COUNTERSIGN_ATTESTOR_KEY_FILE: z
     .string()

@@ -33,6 +33,7 @@ import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
+import { count } from '../../ground/metrics/process-metrics.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
@@ -134,7 +135,7 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
           ...parts,
           key: files.logKey,
           origin: files.logOrigin,
-          witnesses: new WitnessClient(files.keyring.logPolicy),
+          witnesses: new WitnessClient(files.keyring.logPolicy, () => count('countersign_witness_failures_total')),
           durability: new Durability(durabilityLevel(config.COUNTERSIGN_DURABILITY)),
           recover: recovery === 'auto' ? () => recoverLog({ ...parts, keepMs }) : undefined,
         });
@@ -268,7 +269,7 @@ function decisionProviders(logger: Logger): Provider[] {
         recomputations: RecomputeQueue,
         aside: Aside,
         serviceTimes: ServiceTimes,
-      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, aside, serviceTimes }),
+      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, aside, serviceTimes, logger }),
       inject: [Judge, Rulings, Sequencer, Sealer, RecomputeQueue, Aside, ServiceTimes],
     },
   ];

@@ -3,9 +3,12 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { SCOPES, type Scope } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys, type ApiKeyFacts } from '../../surfaces/tenants/api-key.store.ts';
+import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
+import { NO_LIMITS } from '../../surfaces/tenants/limits.ts';
+import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import type { CliContext } from './cli-context.ts';
+import { limited, limitsOf, type LimitFlags } from './limit-options.ts';
 import { Output, jsonOption } from './output.ts';
-import { SHARD } from './set-up.ts';
 
 /** Whom the audit log names for changes made from the command line. */
 const ACTOR = 'cli';
@@ -18,17 +21,25 @@ interface RedisOptions {
 /** `countersign keys api …`. API keys are in Redis; these commands use the API's own Redis user. */
 export function addApiKeyCommands(cli: CliContext, keys: Command): void {
   const apiKeys = keys.command('api').description('API keys: create, list, rotate, revoke');
-  const withApiKeys = <T>({ redisUrl }: RedisOptions, use: (store: ApiKeys) => Promise<T>): Promise<T> =>
-    cli.withRedis('api', redisUrl, (redis) => use(new ApiKeys(redis, new RedisKeys(SHARD))));
+  const withApiKeys: WithApiKeys = ({ redisUrl }, use) =>
+    cli.withRedis('api', redisUrl, (redis) => {
+      const names = new RedisKeys(cli.data.shard);
+      return use({ keys: new ApiKeys(redis, names), tenants: new Tenants(redis, names, new AuditLog(redis, names)) });
+    });
   addCreate(apiKeys, withApiKeys);
   addList(apiKeys, withApiKeys);
   addRotate(apiKeys, withApiKeys);
   addRevoke(apiKeys, withApiKeys);
 }
 
-type WithApiKeys = <T>(options: RedisOptions, use: (store: ApiKeys) => Promise<T>) => Promise<T>;
+interface Stores {
+  readonly keys: ApiKeys;
+  readonly tenants: Tenants;
+}
+type WithApiKeys = <T>(options: RedisOptions, use: (stores: Stores) => Promise<T>) => Promise<T>;
 
-interface CreateOptions extends RedisOptions {
+interface CreateOptions extends RedisOptions, LimitFlags {
+  readonly newTenant?: boolean;
   readonly tenant: string;
   readonly scopes: string;
   readonly name?: string;
@@ -36,13 +47,13 @@ interface CreateOptions extends RedisOptions {
 }
 
 function addCreate(apiKeys: Command, withApiKeys: WithApiKeys): void {
-  apiKeys
-    .command('create')
+  limited(apiKeys.command('create'))
     .description('make an API key; it is shown once')
     .requiredOption('--tenant <name>', 'tenant')
     .option('--scopes <list>', `comma-separated scopes: ${SCOPES.join(', ')}`, 'submit,read')
     .option('--name <text>', 'what it is for')
     .option('--expires <time>', 'when it stops working, ISO 8601')
+    .option('--new-tenant', 'make the tenant, which must not exist yet')
     .option('--redis-url <url>', 'Redis address')
     .addOption(jsonOption())
     .action(async (options: CreateOptions) => {
@@ -50,10 +61,13 @@ function addCreate(apiKeys: Command, withApiKeys: WithApiKeys): void {
         throw new CodedError('request_invalid', 'A tenant is named with lower-case letters, digits and hyphens.');
       const scopes = scopesOf(options.scopes);
       const expiresAt = options.expires === undefined ? undefined : expiryOf(options.expires);
+      const limits = limitsOf(options);
       const { tenant, name } = options;
-      const { text, keyId } = await withApiKeys(options, (store) =>
-        store.create(ACTOR, { tenant, scopes, name, expiresAt }),
-      );
+      const { text, keyId } = await withApiKeys(options, async ({ keys: store, tenants }) => {
+        if (options.newTenant === true) await tenants.create(ACTOR, tenant, NO_LIMITS);
+        else await requireTenant(tenants, tenant);
+        return store.create(ACTOR, { tenant, scopes, name, expiresAt, limits });
+      });
       new Output(options.json === true).show({ id: keyId, key: text }, [text]);
     });
 }
@@ -65,7 +79,7 @@ function addList(apiKeys: Command, withApiKeys: WithApiKeys): void {
     .option('--redis-url <url>', 'Redis address')
     .addOption(jsonOption())
     .action(async (options: RedisOptions) => {
-      const keys = await withApiKeys(options, (store) => store.list());
+      const keys = await withApiKeys(options, (stores) => stores.keys.list());
       new Output(options.json === true).show(
         { keys },
         keys.map((key) => `${key.id}  ${key.tenant}  ${key.scopes.join(',')}  ${validityOf(key)}`),
@@ -85,7 +99,7 @@ function addRotate(apiKeys: Command, withApiKeys: WithApiKeys): void {
       const seconds = Number(options.overlap);
       if (!Number.isInteger(seconds) || seconds < 0)
         throw new CodedError('request_invalid', '--overlap is a whole number of seconds.');
-      const { text, keyId } = await withApiKeys(options, (store) => store.rotate(ACTOR, id, seconds * 1_000));
+      const { text, keyId } = await withApiKeys(options, (stores) => stores.keys.rotate(ACTOR, id, seconds * 1_000));
       new Output(options.json === true).show({ id: keyId, key: text }, [text]);
     });
 }
@@ -98,9 +112,17 @@ function addRevoke(apiKeys: Command, withApiKeys: WithApiKeys): void {
     .option('--redis-url <url>', 'Redis address')
     .addOption(jsonOption())
     .action(async (id: string, options: RedisOptions) => {
-      await withApiKeys(options, (store) => store.revoke(ACTOR, id));
+      await withApiKeys(options, (stores) => stores.keys.revoke(ACTOR, id));
       new Output(options.json === true).show({ revoked: id }, [`revoked ${id}`]);
     });
+}
+
+/** A key of a tenant that nobody made would have no limits, and no command could lock it out. */
+async function requireTenant(tenants: Tenants, name: string): Promise<void> {
+  if ((await tenants.find(name)) !== undefined) return;
+  throw new CodedError('tenant_not_found', `There is no tenant ${name}.`, {
+    hint: `make it with countersign tenants create ${name}, or here and now with --new-tenant`,
+  });
 }
 
 function scopesOf(list: string): Scope[] {

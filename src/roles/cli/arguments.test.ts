@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { labelOf, numberOf, readDocument, timeOf } from './arguments.ts';
+import { apiUrl, labelOf, numberOf, readDocument, timeOf } from './arguments.ts';
 
 describe('arguments of the command line', () => {
   test.each(['x', '1e999', '1,5', '-'])('"%s" is no number', (text) => {
@@ -44,4 +44,23 @@ describe('arguments of the command line', () => {
       rmSync(folder, { recursive: true });
     }
   });
+});
+
+describe('an address of an API', () => {
+  test.each([
+    ['localhost:8181', 'http://localhost:8181'],
+    ['127.0.0.1:8181/', 'http://127.0.0.1:8181'],
+    ['[::1]:8181/log', 'http://[::1]:8181/log'],
+    ['https://api.example/base//', 'https://api.example/base'],
+    ['http://10.0.0.1', 'http://10.0.0.1'],
+  ])('%s is %s', (typed, url) => {
+    expect(apiUrl(typed)).toBe(url);
+  });
+
+  test.each(['api.example', 'localhost.evil.example', 'ftp://api.example', 'http://', '8181', ''])(
+    '%j is refused: it would be a guess whether a key may go there in the clear',
+    (typed) => {
+      expect(() => apiUrl(typed)).toThrow('needs a scheme');
+    },
+  );
 });

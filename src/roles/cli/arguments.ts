@@ -50,3 +50,17 @@ export function readDocument<T>(schema: { parse: (value: unknown) => T }, path: 
     throw new CodedError('request_invalid', `${path} does not have the expected form: ${why}`, { cause });
   }
 }
+
+/**
+ * An address as people type it, without a slash at its end. One without a scheme is taken as http on this
+ * machine only: an API key must not travel in the clear because somebody left out eight letters. Throws
+ * CodedError `request_invalid`.
+ */
+export function apiUrl(text: string): string {
+  const typed = text.trim().replace(/\/+$/, '');
+  const address = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(\/|$)/.test(typed) ? `http://${typed}` : typed;
+  if (/^https?:\/\//.test(address) && URL.canParse(address)) return address;
+  throw new CodedError('request_invalid', `${text} is no address of an API: it needs a scheme.`, {
+    hint: `write https://${typed.replace(/^[a-z]*:\/\//, '')}, or http:// on a network that you trust`,
+  });
+}

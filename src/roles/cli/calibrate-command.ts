@@ -42,12 +42,17 @@ export function addCalibrateCommand(cli: CliContext): void {
     .addOption(jsonOption())
     .action(async (name: string, options: CalibrateOptions) => {
       const { model, replay } = replayable(name, options.catalog ?? cli.data.catalog());
+      const tenth = Math.max(1, Math.ceil(options.jobs / 10));
+      process.stderr.write(`${name}  loading the model, then ${options.jobs} answers\n`);
       const replays = await honestReplays(
         model,
         replay.maxTemperature,
         promptsOf(options.prompts),
         options.jobs,
         options.maxTokens,
+        (done) => {
+          if (done % tenth === 0) process.stderr.write(`${name}  ${done} of ${options.jobs} answers replayed\n`);
+        },
       );
       const calibration = calibrationOf(model, replay, replays, options.jobs);
       if (options.out !== undefined)

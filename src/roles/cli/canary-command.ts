@@ -10,7 +10,7 @@ import { numberOf } from './arguments.ts';
 import { drawCanary } from './canary.ts';
 import type { CliContext, RemoteOptions } from './cli-context.ts';
 import { Output } from './output.ts';
-import { SHARD, type DataFolder } from './set-up.ts';
+import { type DataFolder } from './data-folder.ts';
 
 const WAIT_S = 60;
 
@@ -51,7 +51,7 @@ export function addCanaryCommand(cli: CliContext): void {
       try {
         const api = cli.client(options);
         await cli.withRedis('attestor', options.redisUrl, async (redis) => {
-          const suspicions = new Suspicions(redis, new RedisKeys(SHARD), createLogger('canary', 'error'));
+          const suspicions = new Suspicions(redis, new RedisKeys(cli.data.shard), createLogger('canary', 'error'));
           const found: CanaryResult[] = [];
           for (let at = 0; at < options.count; at += 1) found.push(await runCanary(name, engine, api, suspicions));
           report(name, found, new Output(options.json === true));

@@ -7,8 +7,9 @@ import { createLogger } from '../../ground/logging/logger.ts';
 import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/connection.ts';
 import { eachServer } from '../../ground/redis/servers.ts';
 import { ApiClient } from './api-client.ts';
+import { apiUrl } from './arguments.ts';
 import { jsonOption } from './output.ts';
-import { DataFolder, SHARD, passwordOf, sentinelLogin } from './set-up.ts';
+import { DataFolder } from './data-folder.ts';
 
 const DEFAULT_URL = 'http://127.0.0.1:8181';
 const REDIS_READY_MS = 3_000;
@@ -23,14 +24,39 @@ export interface RemoteOptions {
 /** What all commands share: the program, the data folder, the API's client and connections to Redis. */
 export class CliContext {
   readonly program: Command;
+  #data: DataFolder | undefined;
 
   constructor(program: Command) {
     this.program = program;
   }
 
-  /** The data folder of `--data`; known once the command line is parsed, so only inside actions. */
+  /**
+   * The installation as the environment and the folder of `--data` describe it; known once the command line
+   * is parsed, so only inside actions.
+   */
   get data(): DataFolder {
-    return new DataFolder(String(this.program.opts()['data']));
+    this.#data ??= new DataFolder(this.#folder, process.env);
+    return this.#data;
+  }
+
+  /** The folder of `--data` alone, for the command that makes it, and how that reaches a Redis elsewhere. */
+  get ownFolder(): DataFolder {
+    return new DataFolder(this.#folder, {
+      COUNTERSIGN_SHARD: process.env['COUNTERSIGN_SHARD'],
+      COUNTERSIGN_SENTINEL_USER: process.env['COUNTERSIGN_SENTINEL_USER'],
+      COUNTERSIGN_SENTINEL_PASSWORD_FILE: process.env['COUNTERSIGN_SENTINEL_PASSWORD_FILE'],
+    });
+  }
+
+  /** With `--verbose`: one line for people that says what was used of the environment and of the folder. */
+  sayWhatWasTaken(): void {
+    if (this.program.opts()['verbose'] !== true) return;
+    const used = this.data.taken.map(({ what, from }) => `${what} (${from})`).join(', ');
+    process.stderr.write(`used: ${used === '' ? 'nothing of an installation' : used}\n`);
+  }
+
+  get #folder(): string {
+    return String(this.program.opts()['data']);
   }
 
   /** A new command that talks to the API, under `parent` or under the program itself. */
@@ -56,26 +82,13 @@ export class CliContext {
     const key = readSecretFile(options.keyFile ?? data.devKey())
       .reveal()
       .trim();
-    return new ApiClient(url, key);
-  }
-
-  /**
-   * The Redis address of a command: the given one, COUNTERSIGN_REDIS_URL, or the data folder's private
-   * server.
-   */
-  redisUrl(given: string | undefined): string {
-    return given ?? process.env['COUNTERSIGN_REDIS_URL'] ?? `unix://${this.data.at('redis', 'redis.sock')}`;
+    return new ApiClient(apiUrl(url), key);
   }
 
   /** The access of a Redis user of the installation. */
   access(user: string, givenUrl: string | undefined): RedisAccess {
-    return {
-      url: this.redisUrl(givenUrl),
-      user,
-      password: passwordOf(this.data, user),
-      shard: SHARD,
-      ...sentinelLogin(),
-    };
+    const { data } = this;
+    return { url: data.redisUrl(givenUrl), shard: data.shard, ...data.login(user), ...data.sentinelLogin() };
   }
 
   /** Calls `use` with a connection to each server of the installation's Redis, as `eachServer` does. */
@@ -93,7 +106,7 @@ export class CliContext {
       await whenReady(redis, REDIS_READY_MS).catch((cause: unknown) => {
         throw new CodedError('storage_unavailable', `Redis does not answer: ${messageOf(cause)}.`, {
           cause,
-          hint: 'start it with: countersign up',
+          hint: 'start it with countersign up, or name another with COUNTERSIGN_REDIS_URL; --verbose says what was used',
         });
       });
       return await use(redis);

@@ -20,7 +20,8 @@ import { publicKeyFromBase64, type PublicKey } from '../../ground/keys/signing-k
 import { labelOf, readDocument, readJson } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
-import { readWorkerList, writeWorkerList, type DataFolder } from './set-up.ts';
+import { type DataFolder } from './data-folder.ts';
+import { readWorkerList, writeWorkerList } from './set-up.ts';
 
 /** A replaced key is still accepted for this long, so that jobs in progress can end. */
 const OVERLAP_MS = 60_000;
@@ -114,7 +115,6 @@ function addEnrol(cli: CliContext, workers: Command): void {
       const list = readWorkerList(cli.data);
       const request = readDocument(EnrolmentRequest, file);
       const { facts, key } = openEnrolment(request, (id) => activeKeyOf(list, id));
-      burnChallenge(challengeFile(cli.data, facts.challenge));
       if (list.workers.some(({ id }) => id === facts.worker))
         throw new CodedError('enrolment_refused', `${facts.worker} is already on the list.`);
       const now = new Date();
@@ -125,7 +125,10 @@ function addEnrol(cli: CliContext, workers: Command): void {
         predecessor: facts.predecessor,
         hardware: await hardwareOf(facts, key, options, now),
       };
-      const next = writeWorkerList(cli.data, withEntry(list, entry, now));
+      // Whatever can be refused was looked at before: a challenge that is used up is asked for once more.
+      const registryKey = readSigningKey(cli.data.registryKey());
+      burnChallenge(challengeFile(cli.data, facts.challenge));
+      const next = writeWorkerList(cli.data, withEntry(list, entry, now), registryKey);
       new Output(options.json === true).show({ serial: next.serial, worker: entry }, [
         `${entry.id}  ${entry.operator}  enrolled, list ${next.serial}`,
       ]);

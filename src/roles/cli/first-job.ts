@@ -8,10 +8,13 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { verifyReceipt } from '../../proof/receipts/receipt.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
+import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
+import { NO_LIMITS } from '../../surfaces/tenants/limits.ts';
+import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import type { ApiClient } from './api-client.ts';
 import type { Output } from './output.ts';
 import { NOT_CHECKED } from './not-checked.ts';
-import { SHARD, type DataFolder } from './set-up.ts';
+import { type DataFolder } from './data-folder.ts';
 
 const REDIS_READY_MS = 5_000;
 const API_READY_MS = 30_000;
@@ -45,12 +48,15 @@ export async function developmentKey(data: DataFolder, access: RedisAccess): Pro
   const redis = openRedis(access, 'prompt', createLogger('up', 'error'));
   try {
     await whenReady(redis, REDIS_READY_MS);
-    const keys = new ApiKeys(redis, new RedisKeys(SHARD));
+    const names = new RedisKeys(data.shard);
+    const keys = new ApiKeys(redis, names);
     if (existsSync(data.devKey())) {
       const text = readSecretFile(data.devKey()).reveal().trim();
       if ((await keys.authenticate(text)) !== undefined) return text;
       rmSync(data.devKey());
     }
+    const tenants = new Tenants(redis, names, new AuditLog(redis, names));
+    if ((await tenants.find('dev')) === undefined) await tenants.create('cli', 'dev', NO_LIMITS);
     const { text } = await keys.create('cli', {
       tenant: 'dev',
       scopes: ['submit', 'read', 'admin'],

@@ -20,7 +20,8 @@ const MAX_LANES = 8;
 type ReplayEngine = Engine & Required<Pick<Engine, 'replay'>>;
 
 /**
- * Makes `jobs` answers under all conditions of a model and replays each. Throws CodedError `engine_unfit` if
+ * Makes `jobs` answers under all conditions of a model and replays each; `onProgress` is told how many are
+ * done. Throws CodedError `engine_unfit` if
  * the model cannot be replayed, or if an answer is not read as it was written.
  */
 export async function honestReplays(
@@ -29,6 +30,7 @@ export async function honestReplays(
   prompts: readonly string[],
   jobs: number,
   maxTokens: number,
+  onProgress: (done: number) => void,
 ): Promise<HonestReplays> {
   const reference = await loadEngine(model.reference());
   const temperatures = TEMPERATURES.filter((temperature) => temperature <= maxTemperature);
@@ -51,6 +53,7 @@ export async function honestReplays(
             const prompt = prompts[at % prompts.length] ?? '';
             const margins = await replayOne(reference, worker, { at, prompt, temperature, maxTokens });
             (temperature === 0 ? replays.greedy : replays.sampled).push(margins);
+            onProgress(replays.greedy.length + replays.sampled.length);
           }
         };
         await Promise.all(Array.from({ length: Math.min(worker.parallel, MAX_LANES) }, runLane));

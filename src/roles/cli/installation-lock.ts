@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { CodedError, systemCodeOf } from '../../ground/errors/coded-error.ts';
-import type { DataFolder } from './set-up.ts';
+import type { DataFolder } from './data-folder.ts';
 
 /**
  * Takes the lock of an installation and returns how to release it. A lock left by a process that has ended

@@ -8,7 +8,8 @@ import { findRedisServer, startPrivateRedis } from '../../ground/redis/redis-ser
 import { requireFitRedis } from '../../ground/redis/requirements.ts';
 import { eachServer } from '../../ground/redis/servers.ts';
 import type { Output } from './output.ts';
-import { ADMIN, SHARD, aclLines, openPools, passwordOf, sentinelLogin, type DataFolder } from './set-up.ts';
+import { ADMIN, type DataFolder } from './data-folder.ts';
+import { aclLines, openPools } from './set-up.ts';
 
 /**
  * A Redis with a user for each role, and for the workers of each pool: the one of COUNTERSIGN_REDIS_URL, or a
@@ -19,27 +20,27 @@ export async function installationRedis(data: DataFolder, out: Output, stops: ((
   const given = process.env['COUNTERSIGN_REDIS_URL'];
   return given === undefined || given === ''
     ? privateRedis(data, out, stops)
-    : givenRedis(data, out, { url: given, shard: SHARD, ...sentinelLogin() });
+    : givenRedis(data, out, { url: given, shard: data.shard, ...data.sentinelLogin() });
 }
 
 async function privateRedis(data: DataFolder, out: Output, stops: (() => unknown)[]): Promise<RedisAccess> {
   const program = await findRedisServer(data.redisProgram(), (line) => out.say(line));
-  const admin = { user: ADMIN, password: passwordOf(data, ADMIN) };
+  const admin = { user: ADMIN, password: data.passwordOf(ADMIN) };
   const redis = await startPrivateRedis({ program, folder: data.at('redis'), users: aclLines(data), admin });
   stops.push(() => redis.stop());
   out.say(`redis      private, ${redis.url} (${program.path})`);
-  return { url: redis.url, ...admin };
+  return { url: redis.url, shard: data.shard, ...admin };
 }
 
 async function givenRedis(data: DataFolder, out: Output, access: RedisAccess): Promise<RedisAccess> {
   const pools = openPools(data);
-  const { prefix } = new RedisKeys(SHARD);
+  const { prefix } = new RedisKeys(data.shard);
   const durability = durabilityLevel(process.env['COUNTERSIGN_DURABILITY'] ?? 'always');
   try {
     await eachServer(access, createLogger('up', 'error'), async (redis) => {
       for (const user of redisUsers(pools)) {
         const name = userName(user);
-        await redis.acl('SETUSER', name, ...aclRules(user, prefix), `>${passwordOf(data, name)}`);
+        await redis.acl('SETUSER', name, ...aclRules(user, prefix), `>${data.passwordOf(name)}`);
       }
       await requireFitRedis(redis, { durability });
     });

@@ -28,7 +28,7 @@ export function addKeysCommands(cli: CliContext): void {
     .command('show')
     .description('print the public half of a signing key')
     .argument('<file>', 'key file')
-    .option('--log <origin>', 'print the line that the policy of this log needs for the key')
+    .option('--log <origin>', 'print the line that the policy of this log needs for the key, and nothing else')
     .addOption(jsonOption())
     .action((file: string, options: { log?: string; json?: boolean }) => {
       const { public: key } = readSigningKey(file);

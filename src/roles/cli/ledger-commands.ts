@@ -9,7 +9,6 @@ import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
-import { SHARD } from './set-up.ts';
 
 const EXIT_UNSOUND = 7;
 
@@ -31,7 +30,7 @@ export function addLedgerCommands(cli: CliContext): void {
 }
 
 async function auditAll(cli: CliContext, redis: Redis, tenant: string | undefined): Promise<LedgerAudit[]> {
-  const keys = new RedisKeys(SHARD);
+  const keys = new RedisKeys(cli.data.shard);
   const archived = new ArchivedJobs(new JobArchive(archiveFolder(cli.data.log())));
   const parts = {
     reader: new JobReader(redis, keys, keys.open, archived),

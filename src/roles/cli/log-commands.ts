@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { auditLog, type LogSource } from '../../proof/tlog/log-audit.ts';
 import { readBounded } from '../../ground/process/bounded-body.ts';
@@ -12,9 +13,10 @@ import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { parseTilePath } from '../../proof/tlog/tile.ts';
 import { parsePolicy } from '../../proof/tlog/tlog-policy.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
+import { apiUrl } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
-import { SHARD, type DataFolder } from './set-up.ts';
+import { type DataFolder } from './data-folder.ts';
 
 const FETCH_MS = 30_000;
 /** The longest file of a log: 256 entries of at most 65,535 bytes, each after its length of two bytes. */
@@ -84,7 +86,7 @@ function addRecover(cli: CliContext, log: Command): void {
       const recovered = await cli.withRedis('attestor', options.redisUrl, (redis) =>
         recoverLog({
           redis,
-          keys: new RedisKeys(SHARD),
+          keys: new RedisKeys(cli.data.shard),
           files: new LogFiles(folder),
           archive: new JobArchive(archiveFolder(folder)),
           trusted: logs.map(({ key }) => key),
@@ -108,13 +110,19 @@ async function audit(data: DataFolder, options: AuditOptions): ReturnType<typeof
       ? readKeyring(options.keyring ?? data.keyring()).logPolicy
       : parsePolicy(readFileSync(options.policy, 'utf8'));
   const earlier = options.kept !== undefined && existsSync(options.kept) ? [readFileSync(options.kept, 'utf8')] : [];
-  const source = options.url === undefined ? fromFolder(options.folder ?? data.log()) : fromUrl(options.url);
+  const source =
+    options.url === undefined ? fromFolder(options.folder ?? data.log()) : fromUrl(await logAt(apiUrl(options.url)));
   const report = await auditLog(source, policy, earlier);
   if (options.kept !== undefined) writeFileSync(options.kept, report.checkpoint, { mode: 0o644 });
   return report;
 }
 
+/** Throws CodedError `request_invalid` where no log is in the folder: that is a wrong path and no forgery. */
 function fromFolder(folder: string): LogSource {
+  if (!existsSync(join(folder, 'checkpoint')))
+    throw new CodedError('request_invalid', `There is no log in ${folder}: it has no checkpoint.`, {
+      hint: 'give its folder with --folder, or its address with --url',
+    });
   const files = new LogFiles(folder);
   return async (path) => {
     const tile = parseTilePath(path);
@@ -124,16 +132,32 @@ function fromFolder(folder: string): LogSource {
   };
 }
 
+/**
+ * The address of the log that is meant: the given one, or `/log` behind it where the given one is that of the
+ * API. Throws CodedError `request_invalid` where neither has a checkpoint, which is a typing error and not a
+ * forged log; a page in its place is none either.
+ */
+async function logAt(base: string): Promise<string> {
+  for (const candidate of [base, `${base}/log`]) {
+    const bytes = await fromUrl(candidate)('checkpoint');
+    if (bytes !== undefined && !/^\s*[<{]/.test(bytes.toString('utf8', 0, 64))) return candidate;
+  }
+  throw new CodedError('request_invalid', `No log is served at ${base}, nor at ${base}/log.`, {
+    hint: 'give the address of the API, or where it serves its log, such as http://127.0.0.1:8181/log',
+  });
+}
+
 function fromUrl(base: string): LogSource {
   return async (path) => {
-    const url = `${base.replace(/\/$/, '')}/${path}`;
+    const url = `${base}/${path}`;
     const response = await fetch(url, { redirect: 'error', signal: AbortSignal.timeout(FETCH_MS) }).catch(
       (cause: unknown) => {
         throw new CodedError('request_invalid', `${url} cannot be read: ${messageOf(cause)}.`, { cause });
       },
     );
     if (response.status === 404) return undefined;
-    if (!response.ok) throw new LogRefused(`${url} answers ${response.status}.`);
+    if (!response.ok)
+      throw new CodedError('storage_unavailable', `${url} answers ${response.status}; try again when it is back.`);
     const bytes = await readBounded(response, MAX_FILE_BYTES);
     if (bytes === undefined) throw new LogRefused(`${url} is longer than any file of a log.`);
     return bytes;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { CommanderError } from 'commander';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { Output, reportError } from './output.ts';
 
@@ -34,15 +35,32 @@ describe('what a command prints', () => {
   test('of an error is its code, one sentence and what to do, and its exit code is that of the catalog', () => {
     const stderr = new Kept();
     const error = new CodedError('job_not_found', 'There is no job with this id.', { hint: 'look again' });
-    expect(reportError(error, stderr)).toBe(3);
+    expect(reportError(error, { stderr })).toBe(3);
     expect(stderr.text).toBe('error: job_not_found: There is no job with this id.\nhint: look again\n');
   });
 
   test('of an unexpected error is internal, and no secret in it is printed', () => {
     const stderr = new Kept();
     const key = `csk_${'0'.repeat(16)}_${'a'.repeat(43)}`;
-    expect(reportError(new Error(`fetch failed with ${key}`), stderr)).toBe(1);
+    expect(reportError(new Error(`fetch failed with ${key}`), { stderr })).toBe(1);
     expect(stderr.text).toMatch(/^error: internal: fetch failed/);
     expect(stderr.text).not.toContain('a'.repeat(43));
+  });
+
+  test('of an error with --json is one line of JSON with the same three parts', () => {
+    const stderr = new Kept();
+    const error = new CodedError('job_not_found', 'There is no job with this id.', { hint: 'look again' });
+    expect(reportError(error, { json: true, stderr })).toBe(3);
+    expect(stderr.text).toBe(
+      '{"error":{"code":"job_not_found","message":"There is no job with this id.","hint":"look again"}}\n',
+    );
+  });
+
+  test('of a misspelt word ends with what was probably meant, and help that was asked for is no error', () => {
+    const stderr = new Kept();
+    const unknown = "error: unknown command 'lst'\n(Did you mean list?)";
+    expect(reportError(new CommanderError(1, 'commander.unknownCommand', unknown), { stderr })).toBe(2);
+    expect(stderr.text).toBe("error: request_invalid: Unknown command 'lst'.\nhint: did you mean list?\n");
+    expect(reportError(new CommanderError(0, 'commander.helpDisplayed', '(outputHelp)'), { stderr })).toBe(0);
   });
 });

@@ -1,6 +1,6 @@
-import { Option } from 'commander';
+import { CommanderError, Option } from 'commander';
 import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
-import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { redact } from '../../ground/logging/logger.ts';
 
 /** The flag of every command that prints a result. */
@@ -77,10 +77,65 @@ export class Output {
   }
 }
 
-/** Prints an error as every command does (stable code, one sentence, hint) and returns the exit code. */
-export function reportError(error: unknown, stderr: Stream = process.stderr): number {
-  const coded = error instanceof CodedError ? error : new CodedError('internal', messageOf(error));
-  stderr.write(`error: ${coded.code}: ${redact(coded.message)}\n`);
-  if (coded.hint !== undefined) stderr.write(`hint: ${redact(coded.hint)}\n`);
+/**
+ * Prints an error as every command does (stable code, one sentence, hint) on standard error and returns the
+ * exit code. With `json` it is one line: `{"error":{"code","message","hint"}}`. What commander says of a
+ * command line is `request_invalid`, with its guess at a misspelt word as the hint, so that it stands last.
+ */
+export function reportError(error: unknown, { json = false, stderr = process.stderr }: Report = {}): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  // Commander has printed the help already where a command was asked for without its part.
+  if (error instanceof CommanderError && error.code === 'commander.help') return ERROR_CATALOG.request_invalid.exit;
+  const coded = codedErrorOf(error);
+  const [message, hint] = [redact(coded.message), coded.hint === undefined ? undefined : redact(coded.hint)];
+  if (json) stderr.write(`${JSON.stringify({ error: { code: coded.code, message, hint } })}\n`);
+  else {
+    stderr.write(`error: ${coded.code}: ${message}\n`);
+    if (hint !== undefined) stderr.write(`hint: ${hint}\n`);
+  }
   return ERROR_CATALOG[coded.code].exit;
+}
+
+interface Report {
+  readonly json?: boolean;
+  readonly stderr?: Stream;
+}
+
+function codedErrorOf(error: unknown): CodedError {
+  if (error instanceof CodedError) return error;
+  const named = fileErrorOf(error);
+  if (named !== undefined) return named;
+  if (!(error instanceof CommanderError)) return new CodedError('internal', messageOf(error));
+  const [said = '', guess] = error.message.replace(/^error: /, '').split('\n');
+  const sentence = `${said.charAt(0).toUpperCase()}${said.slice(1)}`;
+  return new CodedError('request_invalid', /[.?!]$/.test(sentence) ? sentence : `${sentence}.`, {
+    hint: guess?.replace(/^\(Did you mean (.*)\?\)$/, 'did you mean $1?') ?? '--help lists commands and options',
+  });
+}
+
+const FILE_ERRORS: Readonly<Record<string, string>> = {
+  ENOENT: 'does not exist',
+  EACCES: 'may not be used by this user',
+  EPERM: 'may not be used by this user',
+  EISDIR: 'is a folder',
+  ENOTDIR: 'has a file where a folder should be',
+  EEXIST: 'exists already',
+  EROFS: 'cannot be written: the disk is read-only',
+  ENOSPC: 'cannot be written: the disk is full',
+};
+
+/** What is wrong with the file that somebody named, for any command that reads or writes one. */
+function fileErrorOf(error: unknown): CodedError | undefined {
+  const why = FILE_ERRORS[systemCodeOf(error) ?? ''];
+  if (why === undefined || !(error instanceof Error) || !('path' in error)) return undefined;
+  return new CodedError('request_invalid', `${String(error.path)} ${why}.`, { cause: error });
+}
+
+/**
+ * Ends the process when whoever reads what it prints has gone, as `head` does once it has its lines: that is
+ * no failure of the command, and nothing that it would print can arrive any more.
+ */
+export function endWithReader(error: unknown): void {
+  if (systemCodeOf(error) !== 'EPIPE') throw error;
+  process.exit();
 }

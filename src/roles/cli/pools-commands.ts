@@ -10,7 +10,8 @@ import { RedisKeys, poolTag } from '../../ground/redis/keys.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
 import { saveUsers } from './redis-password-commands.ts';
-import { ADMIN, SHARD, passwordOf, readCutPools, writeCutPools } from './set-up.ts';
+import { ADMIN } from './data-folder.ts';
+import { readCutPools, writeCutPools } from './set-up.ts';
 
 /** Keys removed by one command, so that Redis serves others in between. */
 const KEYS_PER_STEP = 500;
@@ -45,7 +46,7 @@ export function addPoolsCommands(cli: CliContext): void {
 
 async function list({ data }: CliContext, redis: Redis, options: RedisOption): Promise<void> {
   const catalog = readCatalog(data.catalog());
-  const announcements = new Announcements(redis, new RedisKeys(SHARD));
+  const announcements = new Announcements(redis, new RedisKeys(data.shard));
   const cutPools = readCutPools(data);
   const rows = await Promise.all(
     catalog.pools().map(async (pool) => ({
@@ -73,9 +74,9 @@ async function add(cli: CliContext, pool: string, options: RedisOption): Promise
   const cutPools = readCutPools(data);
   if (cutPools.has(pool) || !existsSync(data.redisPassword(user)))
     replaceSecretFile(data.redisPassword(user), `${randomBytes(32).toString('base64url')}\n`);
-  const rules = aclRules({ role: 'worker', pool }, new RedisKeys(SHARD).prefix);
+  const rules = aclRules({ role: 'worker', pool }, new RedisKeys(data.shard).prefix);
   await cli.withEachServer(ADMIN, options.redis, async (redis) => {
-    await redis.acl('SETUSER', user, ...rules, `>${passwordOf(data, user)}`);
+    await redis.acl('SETUSER', user, ...rules, `>${data.passwordOf(user)}`);
     await saveUsers(redis);
   });
   cutPools.delete(pool);
@@ -103,7 +104,7 @@ async function cut(cli: CliContext, pool: string, options: RedisOption): Promise
     });
   });
   const removed = await cli.withRedis(ADMIN, options.redis, (redis) =>
-    emptyMailboxes(redis, new RedisKeys(SHARD).prefix, pool),
+    emptyMailboxes(redis, new RedisKeys(cli.data.shard).prefix, pool),
   );
   new Output(options.json === true).show({ pool, user, connections: killed, keys: removed }, [
     `${pool}  ${user} is shut out: ${killed} connection(s) ended, ${removed} key(s) removed`,

@@ -5,7 +5,7 @@ import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { replaceSecretFile } from '../../ground/keys/key-file.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
-import { ADMIN, passwordOf } from './set-up.ts';
+import { ADMIN } from './data-folder.ts';
 
 interface RedisOption {
   readonly redis?: string;
@@ -37,7 +37,7 @@ export function addRedisPasswordCommands(cli: CliContext, keys: Command): void {
   );
   command('retire', 'leave a Redis user the password of the file and no other').action(
     async (user: string, options: RedisOption) => {
-      await withUser(cli, user, options, ['resetpass', `>${passwordOf(cli.data, user)}`]);
+      await withUser(cli, user, options, ['resetpass', `>${cli.data.passwordOf(user)}`]);
       show(cli, user, options);
     },
   );

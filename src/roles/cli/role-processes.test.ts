@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { NEEDED_FIRST, roleProcesses } from './role-processes.ts';
-import { DataFolder } from './set-up.ts';
+import { DataFolder } from './data-folder.ts';
 
 const DATA = new DataFolder('/data');
 const specs = (url: string, pools = ['default']) =>

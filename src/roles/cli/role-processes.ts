@@ -3,7 +3,8 @@ import { userName } from '../../ground/redis/acl.ts';
 import { withoutLogin } from '../../ground/config/redis-address.ts';
 import type { RedisAccess } from '../../ground/redis/connection.ts';
 import type { ChildSpec } from './children.ts';
-import { SHARD, workerNames, type DataFolder } from './set-up.ts';
+import { type DataFolder } from './data-folder.ts';
+import { workerNames } from './set-up.ts';
 
 /** What decides which processes an installation has. */
 export interface ProcessOptions {
@@ -72,7 +73,7 @@ function commonVariables(data: DataFolder, redisUrl: string, user: string): Reco
   return {
     COUNTERSIGN_REDIS_URL: redisUrl,
     COUNTERSIGN_REDIS_PASSWORD_FILE: data.redisPassword(user),
-    COUNTERSIGN_SHARD: SHARD,
+    COUNTERSIGN_SHARD: data.shard,
     COUNTERSIGN_BLOBS: data.blobs(),
     COUNTERSIGN_CATALOG: data.catalog(),
     COUNTERSIGN_LOG_LEVEL: process.env['COUNTERSIGN_LOG_LEVEL'] ?? 'info',

@@ -1,47 +1,19 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { EmbedEngine } from '../../core/engines/embed-engine.ts';
-import { RedisKeys } from '../../ground/redis/keys.ts';
-import { ensureSigningKey, readSecretFile, readSigningKey, writeSecretFile } from '../../ground/keys/key-file.ts';
+import { ensureSigningKey, readSigningKey, writeSecretFile } from '../../ground/keys/key-file.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
 import { formatVkey, noteKey } from '../../proof/tlog/signed-note.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { keyringEntry, type KeyringFile } from '../../proof/receipts/keyring.ts';
 import { openWorkerList, signWorkerList, workerEntry, type WorkerList } from '../../core/registry/worker-list.ts';
-import { aclFile, redisUsers, userName } from '../../ground/redis/acl.ts';
-
-/** The files of one installation, each by its path. */
-export class DataFolder {
-  readonly path: string;
-
-  constructor(path: string) {
-    this.path = resolve(path);
-  }
-
-  readonly at = (...parts: string[]): string => join(this.path, ...parts);
-  readonly keyring = (): string => this.at('keyring.json');
-  readonly catalog = (): string => this.at('models.json');
-  readonly enrolled = (): string => this.at('workers.json');
-  readonly blobs = (): string => this.at('blobs');
-  readonly files = (): string => this.at('files');
-  /** The transparency log's files, as they are served. */
-  readonly log = (): string => this.at('log');
-  readonly devKey = (): string => this.at('dev.key');
-  readonly address = (): string => this.at('api.url');
-  readonly roleKey = (name: string): string => this.at('keys', `${name}.key`);
-  readonly redisPassword = (user: string): string => this.at('keys', `redis-${user}.password`);
-  /** The folder with a Redis server that was unpacked for this installation. */
-  readonly redisProgram = (): string => this.at('redis-server');
-}
-
-/** The shard of an installation that `up` makes. */
-export const SHARD = 'cs';
-/** The Redis user of `up` itself. */
-export const ADMIN = 'admin';
+import { redisUsers, userName } from '../../ground/redis/acl.ts';
+import { ADMIN, type DataFolder } from './data-folder.ts';
+import { usersFile } from './users-file.ts';
 
 /**
  * Makes what is missing of an installation: keys, passwords, keyring, list of workers, catalog. Changes
@@ -104,7 +76,11 @@ export function readWorkerList(data: DataFolder): WorkerList {
  * Signs a list under the next serial and for another year, and returns it. A crash leaves the old file or the
  * new one.
  */
-export function writeWorkerList(data: DataFolder, list: WorkerList): WorkerList {
+export function writeWorkerList(
+  data: DataFolder,
+  list: WorkerList,
+  registryKey = readSigningKey(data.registryKey()),
+): WorkerList {
   const now = Date.now();
   const next = {
     ...list,
@@ -113,7 +89,7 @@ export function writeWorkerList(data: DataFolder, list: WorkerList): WorkerList 
     expires: new Date(now + LIST_LIFE_MS).toISOString(),
   };
   const aside = `${data.enrolled()}.new`;
-  writeFileSync(aside, signWorkerList(next, readSigningKey(data.roleKey('registry'))), { mode: 0o644 });
+  writeFileSync(aside, signWorkerList(next, registryKey), { mode: 0o644 });
   renameSync(aside, data.enrolled());
   return next;
 }
@@ -126,20 +102,6 @@ function logPolicyOf({ public: key }: SigningKey): string {
   return `log ${formatVkey(noteKey(`countersign.local/log/${key.id.slice(0, 16)}`, 'ed25519', key))}\nquorum none\n`;
 }
 
-/** The password of a Redis user. Throws CodedError `key_file_unfit`. */
-export function passwordOf(data: DataFolder, user: string): string {
-  return readSecretFile(data.redisPassword(user)).reveal().trim();
-}
-
-/** The login at the sentinels, from the environment of the operator. */
-export function sentinelLogin(): { sentinelUser?: string; sentinelPassword?: string } {
-  const { COUNTERSIGN_SENTINEL_USER: sentinelUser, COUNTERSIGN_SENTINEL_PASSWORD_FILE: file } = process.env;
-  return {
-    ...(sentinelUser === undefined ? {} : { sentinelUser }),
-    ...(file === undefined ? {} : { sentinelPassword: readSecretFile(file).reveal().trim() }),
-  };
-}
-
 /** The pools of the catalog whose workers are not shut out. */
 export function openPools(data: DataFolder): string[] {
   const cut = readCutPools(data);
@@ -150,15 +112,10 @@ export function openPools(data: DataFolder): string[] {
 
 /** The lines of Redis' ACL file for this installation: its roles, its pools, and the admin of `up`. */
 export function aclLines(data: DataFolder): string {
-  const hash = (user: string) => createHash('sha256').update(passwordOf(data, user)).digest('hex');
-  const users = redisUsers(openPools(data));
-  const lines = aclFile(
-    new RedisKeys(SHARD).prefix,
-    users.map((user) => ({ user, passwordSha256: hash(userName(user)) })),
-  );
   // A pool that was cut stays so when `up` starts again.
   const cut = [...readCutPools(data)].map((pool) => `user ${userName({ role: 'worker', pool })} off`);
-  return `${[lines, ...cut].join('\n')}\nuser ${ADMIN} on ~* &* +@all #${hash(ADMIN)}`;
+  const passwordOf = (user: string) => data.passwordOf(user);
+  return [...cut, ...usersFile({ shard: data.shard, pools: openPools(data), passwordOf })].join('\n');
 }
 
 /** The pools whose workers are shut out; `up` reads them too. */
@@ -171,11 +128,12 @@ export function writeCutPools(data: DataFolder, pools: ReadonlySet<string>): voi
   writeFileSync(data.at('pools.cut.json'), `${JSON.stringify([...pools])}\n`, { mode: 0o600 });
 }
 
-const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));
+/** The folder of the program: sources, models and the build. */
+export const PACKAGE = fileURLToPath(new URL('../../..', import.meta.url));
+const DEMONSTRATION_MODEL = join(PACKAGE, 'models', 'kjv-1m-q8_0.gguf');
 
 /** The demonstration model, and sentence embeddings with weights that npm delivers. */
-function demonstrationCatalog(data: DataFolder) {
-  const file = join(PACKAGE, 'models', 'kjv-1m-q8_0.gguf');
+export function demonstrationCatalog(data: Pick<DataFolder, 'catalog'>) {
   return {
     version: 1,
     models: [
@@ -184,8 +142,8 @@ function demonstrationCatalog(data: DataFolder) {
         pool: 'default',
         tasks: ['completion', 'chat'],
         engine: 'llama',
-        file: relative(dirname(data.catalog()), file),
-        sha256: sha256Hex(readFileSync(file)),
+        file: relative(dirname(data.catalog()), DEMONSTRATION_MODEL),
+        sha256: sha256Hex(readFileSync(DEMONSTRATION_MODEL)),
         contextTokens: 256,
         parallel: 4,
         threads: 1,

@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { numberOf } from './arguments.ts';
+import { numberOf, readJson } from './arguments.ts';
 import type { CliContext, RemoteOptions } from './cli-context.ts';
 import { Output } from './output.ts';
 
@@ -53,7 +52,7 @@ export function addSubmitCommand(cli: CliContext): void {
 }
 
 function requestBody(prompt: string | undefined, options: SubmitOptions): unknown {
-  if (options.body !== undefined) return JSON.parse(readFileSync(options.body === '-' ? 0 : options.body, 'utf8'));
+  if (options.body !== undefined) return readJson(options.body);
   if (prompt === undefined) throw new CodedError('request_invalid', 'Give a prompt, or a body with --body.');
   return {
     model: options.model,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { numberOf } from './arguments.ts';
 import type { CliContext, RemoteOptions } from './cli-context.ts';
+import { limited, limitsOf, type LimitFlags } from './limit-options.ts';
 import { Output } from './output.ts';
 
 const PATH = '/v1/admin/tenants';
@@ -12,12 +12,7 @@ interface TenantDocument {
   readonly limits: Record<string, number>;
 }
 
-interface LimitOptions extends RemoteOptions {
-  readonly requests?: number;
-  readonly tokens?: number;
-  readonly jobs?: number;
-  readonly spend?: number;
-}
+type LimitOptions = RemoteOptions & LimitFlags;
 
 /** `countersign tenants …`, by an API key of the scope `admin`. */
 export function addTenantsCommands(cli: CliContext): void {
@@ -63,23 +58,6 @@ function addSwitch(cli: CliContext, tenants: Command, word: string, description:
 async function change(cli: CliContext, name: string, options: RemoteOptions, body: object): Promise<void> {
   const changed = await cli.client(options).json(`${PATH}/${encodeURIComponent(name)}`, 'PATCH', body);
   show(options, changed as TenantDocument);
-}
-
-function limited(command: Command): Command {
-  return command
-    .option('--requests <n>', 'requests per minute', numberOf)
-    .option('--tokens <n>', 'tokens per minute', numberOf)
-    .option('--jobs <n>', 'open jobs at once', numberOf)
-    .option('--spend <n>', 'what may be spent in all, in millionths of the currency', numberOf);
-}
-
-function limitsOf({ requests, tokens, jobs, spend }: LimitOptions): Record<string, number> {
-  return {
-    ...(requests === undefined ? {} : { requests_per_minute: requests }),
-    ...(tokens === undefined ? {} : { tokens_per_minute: tokens }),
-    ...(jobs === undefined ? {} : { concurrent_jobs: jobs }),
-    ...(spend === undefined ? {} : { spend }),
-  };
 }
 
 function show(options: RemoteOptions, tenant: TenantDocument): void {

@@ -22,7 +22,7 @@ export function addUpCommand(cli: CliContext): void {
     .addOption(jsonOption())
     .action(async (options: { once?: boolean; workers: number; port?: number; json?: boolean }) => {
       await up(
-        cli.data,
+        cli.ownFolder,
         { once: options.once === true, workers: Math.max(1, Math.floor(options.workers)), port: options.port },
         new Output(options.json === true),
       );

@@ -6,8 +6,10 @@ import { DEMO, developmentKey, runFirstJob, whenApiReady, type FirstJob } from '
 import { lockInstallation } from './installation-lock.ts';
 import { installationRedis } from './installation-redis.ts';
 import type { Output } from './output.ts';
+import { tellNews } from './running-news.ts';
 import { NEEDED_FIRST, roleProcesses } from './role-processes.ts';
-import { prepare, type DataFolder, openPools } from './set-up.ts';
+import { type DataFolder } from './data-folder.ts';
+import { prepare, openPools } from './set-up.ts';
 
 export interface UpOptions {
   /** Stop after the first job. */
@@ -35,7 +37,11 @@ export async function up(data: DataFolder, options: UpOptions, out: Output): Pro
     out.result(result);
     if (!options.once) {
       out.say('running until Ctrl-C');
+      const news = new AbortController();
+      const telling = tellNews(result.api, out, news.signal);
       await interrupted.promise;
+      news.abort();
+      await telling;
       out.say('stopping: workers finish what they run');
     }
     return result;

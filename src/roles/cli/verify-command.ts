@@ -8,7 +8,7 @@ import type { CliContext } from './cli-context.ts';
 import { heldDocument } from './held-document.ts';
 import { NOT_CHECKED } from './not-checked.ts';
 import { Output, jsonOption } from './output.ts';
-import type { DataFolder } from './set-up.ts';
+import type { DataFolder } from './data-folder.ts';
 
 interface VerifyOptions {
   readonly workers?: string;

@@ -6,7 +6,8 @@ import { timeOf } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import { addEnrolmentCommands } from './enrolment-commands.ts';
 import { Output, jsonOption } from './output.ts';
-import { SHARD, readWorkerList, writeWorkerList, type DataFolder } from './set-up.ts';
+import { type DataFolder } from './data-folder.ts';
+import { readWorkerList, writeWorkerList } from './set-up.ts';
 
 type Standing = WorkerEntry['standing'];
 
@@ -119,7 +120,7 @@ function addRelease(cli: CliContext, workers: Command): void {
     .addOption(jsonOption())
     .action(async (id: string, options: { redisUrl?: string; json?: boolean }) => {
       await cli.withRedis('attestor', options.redisUrl, async (redis) => {
-        const keys = new RedisKeys(SHARD);
+        const keys = new RedisKeys(cli.data.shard);
         const scores = await redis.hgetall(keys.suspicion);
         const own = Object.keys(scores).filter((field) => field.startsWith(`${id} `));
         if (own.length > 0) await redis.hdel(keys.suspicion, ...own);

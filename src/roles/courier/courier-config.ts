@@ -1,9 +1,11 @@
 import { z } from 'zod';
+import { metricsFields } from '../../ground/config/fields.ts';
 import { serviceFields } from '../../surfaces/service/service-config.ts';
 
 /** What the courier is told. */
 export const CourierConfig = z.object({
   ...serviceFields,
+  ...metricsFields,
   COUNTERSIGN_WEBHOOK_SCHEDULE: z
     .string()
     .regex(/^\d+(\.\d+)?(,\d+(\.\d+)?){0,19}$/, 'must be seconds parted by commas')

@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import { commonFields, integer, redisFields } from '../../ground/config/fields.ts';
+import { commonFields, integer, metricsFields, redisFields } from '../../ground/config/fields.ts';
 
 /** Everything a worker may know. There is no attestor key here, and must never be. */
 export const WorkerConfig = z
   .object({
     ...redisFields,
     ...commonFields,
+    ...metricsFields,
     COUNTERSIGN_WORKER_KEY_FILE: z
       .string()
       .min(1)

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { isOver, type Batches } from '../batches/batch.store.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
+import { count, measure } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
@@ -12,7 +13,7 @@ import { loadScript } from '../../ground/redis/script.ts';
 import { KEEP_MESSAGES_MS, type Endpoint, type Webhooks } from '../webhooks/webhook.store.ts';
 import { batchEvent, jobEvents } from '../webhooks/webhook-event.ts';
 import { feedEvents } from './feed-events.ts';
-import { emptyEnd, outcomeOf, type PrivateNotes } from './job-end.ts';
+import { emptyEnd, outcomeOf, phasesOf, type EndedPhases, type PrivateNotes } from './job-end.ts';
 import { recentAverage } from './recent-duration.ts';
 
 const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer);
@@ -138,8 +139,9 @@ export class JobEndProcessor {
       ),
     );
     crashPoint('courier.before-job-ends');
-    await this.#enter(items);
+    await this.#enter(items.map(({ subject, tenant, end, events }) => ({ subject, tenant, end, events })));
     crashPoint('courier.after-job-ends');
+    this.#tellEnds(items.flatMap((item) => ('phases' in item ? [item.phases] : [])));
     if (this.#recentDurations.size > 0) {
       await redis.hset(
         keys.recentDuration,
@@ -171,7 +173,21 @@ export class JobEndProcessor {
     if (durationMs !== undefined) this.#noteDuration(model, durationMs);
     const endpoints = listeners.get(tenant);
     const events = endpoints === undefined ? [] : feedEvents(jobEvents(view), endpoints, notes.webhook);
-    return { subject: id, tenant, end, events };
+    return { subject: id, tenant, end, events, phases: phasesOf(view, view.ending) };
+  }
+
+  /** Counts what was entered, and says in one line how many ended and how. */
+  #tellEnds(ends: readonly EndedPhases[]): void {
+    if (ends.length === 0) return;
+    const states = new Map<string, number>();
+    for (const { state, waitMs, runMs, confirmMs } of ends) {
+      count('countersign_job_ends_total', { state });
+      states.set(state, (states.get(state) ?? 0) + 1);
+      if (waitMs !== undefined) measure('countersign_job_wait_seconds', waitMs / 1_000);
+      if (runMs !== undefined) measure('countersign_job_run_seconds', runMs / 1_000);
+      if (confirmMs !== undefined) measure('countersign_job_confirm_seconds', confirmMs / 1_000);
+    }
+    this.#logger.info(Object.fromEntries(states), 'jobs have ended');
   }
 
   #noteDuration(model: string, durationMs: number): void {

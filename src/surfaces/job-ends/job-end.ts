@@ -99,6 +99,36 @@ function durationOf({ attempts }: JobView, { epoch, atMs }: Ending): number | un
   return claimedMs === undefined ? undefined : atMs - claimedMs;
 }
 
+/** How a job ended, and how long it was in each phase; the phases of a done job alone, in ms. */
+export interface EndedPhases {
+  readonly state: string;
+  readonly waitMs?: number;
+  readonly runMs?: number;
+  readonly confirmMs?: number;
+}
+
+/** The phases of the attempt that was confirmed: waiting for its claim, running, and being confirmed. */
+export function phasesOf({ createdMs, attempts }: PhasedView, { state, epoch, atMs }: PhasedEnding): EndedPhases {
+  const attempt = attempts[epoch - 1];
+  if (state !== 'done' || attempt === undefined) return { state };
+  const { claimedMs, committedMs } = attempt;
+  if (claimedMs === undefined || committedMs === undefined) return { state };
+  // The clock is Redis' own, and a failover may set it back.
+  const from = (earlierMs: number, laterMs: number) => Math.max(0, laterMs - earlierMs);
+  return {
+    state,
+    waitMs: from(createdMs, claimedMs),
+    runMs: from(claimedMs, committedMs),
+    confirmMs: from(committedMs, atMs),
+  };
+}
+
+type PhasedEnding = Pick<Ending, 'state' | 'epoch' | 'atMs'>;
+interface PhasedView {
+  readonly createdMs: number;
+  readonly attempts: readonly { readonly claimedMs?: number | undefined; readonly committedMs?: number | undefined }[];
+}
+
 /** The end of a job whose documents are gone: nothing but its place is recorded. */
 export function emptyEnd(score: number): JobEnd {
   const now = Date.now();

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
+import { count } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
@@ -114,6 +115,8 @@ export class WebhookSender {
     }
     crashPoint('courier.after-send');
     const sent = message.attempts + 1;
+    const isDelivered = answer !== undefined && answer.status >= 200 && answer.status < 300;
+    count('countersign_webhook_deliveries_total', { outcome: isDelivered ? 'delivered' : 'failed' });
     if (answer !== undefined && answer.status >= 200 && answer.status < 300)
       return this.#end(message, sent, 'delivered', { answered: answer.status, delivered: Date.now() });
     if (answer?.status === 410) {

@@ -1,0 +1,153 @@
+/** The processes of an installation that are asked for metrics. */
+export type MetricRole = 'api' | 'courier' | 'attestor' | 'worker';
+
+/** One metric: what it measures, and which labels it has. Labels never hold a tenant or an id. */
+export interface Metric {
+  readonly kind: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  /** Each with the values that it can have, in words. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** The processes that serve it; `shard` is what the API tells of the whole shard, apart. */
+  readonly of: readonly MetricRole[] | 'shard';
+  /** Upper bounds of a histogram, in seconds. */
+  readonly buckets?: readonly number[];
+}
+
+const EVERY: readonly MetricRole[] = ['api', 'courier', 'attestor', 'worker'];
+const HTTP_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 60];
+const JOB_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800];
+
+/** Every metric of ours. The code, its tests and docs/metrics.md take them from here. */
+export const METRIC_TABLE = {
+  countersign_build_info: {
+    kind: 'gauge',
+    help: 'Always 1',
+    labels: { role: 'name of the role', version: 'version of the program' },
+    of: EVERY,
+  },
+  countersign_redis_up: {
+    kind: 'gauge',
+    help: 'Whether the connection of this process to Redis can be used: 1 or 0',
+    of: EVERY,
+  },
+  countersign_http_requests_total: {
+    kind: 'counter',
+    help: 'HTTP requests answered',
+    labels: { method: 'HTTP method', route: 'route of the table of routes, or none', status: 'HTTP status' },
+    of: ['api'],
+  },
+  countersign_http_request_duration_seconds: {
+    kind: 'histogram',
+    help: 'Time to answer an HTTP request',
+    labels: { method: 'HTTP method', route: 'route of the table of routes, or none' },
+    of: ['api'],
+    buckets: HTTP_SECONDS,
+  },
+  countersign_event_streams: { kind: 'gauge', help: 'Event streams open in this process', of: ['api'] },
+  countersign_refusals_total: {
+    kind: 'counter',
+    help: 'Requests that were answered with an error',
+    labels: { code: 'code of the table of errors' },
+    of: ['api'],
+  },
+  countersign_job_ends_total: {
+    kind: 'counter',
+    help: 'Jobs whose end this process entered in the books; each end is entered once, by one courier',
+    labels: { state: 'final state' },
+    of: ['courier'],
+  },
+  countersign_job_wait_seconds: {
+    kind: 'histogram',
+    help: 'From the acceptance of a done job to the claim of the attempt that was confirmed',
+    of: ['courier'],
+    buckets: JOB_SECONDS,
+  },
+  countersign_job_run_seconds: {
+    kind: 'histogram',
+    help: 'From that claim to the commit of the answer',
+    of: ['courier'],
+    buckets: JOB_SECONDS,
+  },
+  countersign_job_confirm_seconds: {
+    kind: 'histogram',
+    help: 'From that commit to the end of the job',
+    of: ['courier'],
+    buckets: JOB_SECONDS,
+  },
+  countersign_webhook_deliveries_total: {
+    kind: 'counter',
+    help: 'Attempts to deliver a webhook message',
+    labels: { outcome: 'delivered or failed' },
+    of: ['courier'],
+  },
+  countersign_lost_leases_total: {
+    kind: 'counter',
+    help: 'Attempts whose lease ran out: their worker died or stood still, and the job was given to another',
+    of: ['attestor'],
+  },
+  countersign_checkpoint_age_seconds: {
+    kind: 'gauge',
+    help: 'Since this process last published a checkpoint of the log; absent before the first',
+    of: ['attestor'],
+  },
+  countersign_witness_failures_total: {
+    kind: 'counter',
+    help: 'Requests for a cosignature that failed',
+    of: ['attestor'],
+  },
+  countersign_worker_commits_total: { kind: 'counter', help: 'Answers that this worker committed', of: ['worker'] },
+  countersign_consuming_workers: { kind: 'gauge', help: 'Workers heard of lately that take jobs', of: 'shard' },
+  countersign_consuming_attestors: {
+    kind: 'gauge',
+    help: 'Attestors heard of lately that can confirm',
+    of: 'shard',
+  },
+  countersign_queue_waiting_jobs: {
+    kind: 'gauge',
+    help: 'Jobs that wait for a worker',
+    labels: { pool: 'pool of the catalog', model: 'model of the catalog' },
+    of: 'shard',
+  },
+  countersign_open_jobs: { kind: 'gauge', help: 'Jobs accepted and not final', of: 'shard' },
+  countersign_attestation_backlog_entries: {
+    kind: 'gauge',
+    help: 'Evidence and releases that no attestor has taken yet',
+    of: 'shard',
+  },
+  countersign_recompute_queue_jobs: {
+    kind: 'gauge',
+    help: 'Answers that wait to be computed again, or are',
+    of: 'shard',
+  },
+  countersign_kept_finished_jobs: { kind: 'gauge', help: 'Finished jobs still kept', of: 'shard' },
+  countersign_unentered_finished_jobs: {
+    kind: 'gauge',
+    help: 'Finished jobs that no courier has entered in the books yet',
+    of: 'shard',
+  },
+  countersign_unsettled_payments: {
+    kind: 'gauge',
+    help: 'Payments of done jobs that are not carried out yet',
+    of: 'shard',
+  },
+  countersign_stuck_jobs: {
+    kind: 'gauge',
+    help: 'Jobs whose confirmation fails again and again and was put aside',
+    of: 'shard',
+  },
+  countersign_webhook_backlog_messages: {
+    kind: 'gauge',
+    help: 'Webhook messages that wait for their next attempt',
+    of: 'shard',
+  },
+} as const satisfies Readonly<Record<`countersign_${string}`, Metric>>;
+
+export type MetricName = keyof typeof METRIC_TABLE;
+
+type Named<Kind extends Metric['kind'], Of> = {
+  [Name in MetricName]: (typeof METRIC_TABLE)[Name] extends { kind: Kind; of: Of } ? Name : never;
+}[MetricName];
+export type CounterName = Named<'counter', readonly MetricRole[]>;
+export type HistogramName = Named<'histogram', readonly MetricRole[]>;
+export type GaugeName = Named<'gauge', readonly MetricRole[]>;
+export type ShardGaugeName = Named<'gauge', 'shard'>;

@@ -1,0 +1,207 @@
+import { existsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import { z } from 'zod';
+import { readCatalog } from '../../core/catalog/catalog.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { LogRefused } from '../../proof/tlog/signed-note.ts';
+import { apiUrl, readDocument } from './arguments.ts';
+import type { CliContext } from './cli-context.ts';
+import { keptCatalog, keptPlan, writeInstallation, type CatalogText } from './installation-files.ts';
+import { CONFIG_FOLDER, InstallationPlan, workerFolders, type PoolPlan } from './installation-plan.ts';
+import { Output, jsonOption } from './output.ts';
+import { demonstrationCatalog } from './set-up.ts';
+
+interface InitFlags {
+  readonly catalog?: string;
+  readonly workers?: string;
+  readonly redisUrl?: string;
+  readonly url?: string;
+  readonly tenant?: string;
+  readonly operator?: string;
+  readonly shard?: string;
+  readonly origin?: string;
+  readonly witness: readonly string[];
+  readonly owner?: string;
+  readonly program?: string;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+}
+
+/** `countersign init`: a whole installation for several machines, as folders to copy. */
+export function addInitCommand({ program }: CliContext): void {
+  program
+    .command('init')
+    .description(
+      'write an installation for several machines: keys, Redis users, a folder for each role, compose file, units',
+    )
+    .argument('[folder]', 'an empty folder, or one where this command was interrupted', 'installation')
+    .option('--catalog <file>', 'model catalog; by default that of the demonstration models')
+    .option('--workers <list>', 'workers of each pool, such as default=2,gpu=8')
+    .option('--redis-url <url>', 'address of Redis for all roles; by default that of the compose file')
+    .option('--url <url>', 'address of the API for those who send jobs')
+    .option('--tenant <name>', 'the first tenant')
+    .option('--operator <name>', 'who runs the workers')
+    .option('--shard <name>', 'name of the shard')
+    .option('--origin <name>', 'name of the transparency log in its checkpoints, such as log.example.org')
+    .option(
+      '--witness <"name vkey url">',
+      'a witness whose cosignature counts; more than half of them must sign',
+      collect,
+      [],
+    )
+    .option('--owner <uid:gid>', 'owner of files and processes; by default who runs this, or 1000:1000 for root')
+    .option('--program <folder>', 'where the program stands on machines without containers')
+    .option('--yes', 'ask nothing')
+    .addOption(jsonOption())
+    .action(async (folder: string, flags: InitFlags) => {
+      const out = new Output(flags.json === true);
+      const catalog = catalogOf(folder, flags);
+      const plan = writtenPlan(folder, await answered(folder, flags, catalog), catalog);
+      out.show({ folder: resolve(folder), plan }, whatNext(resolve(folder), plan));
+    });
+}
+
+const collect = (value: string, before: readonly string[]): string[] => [...before, value];
+
+function writtenPlan(folder: string, asked: InstallationPlan, catalog: CatalogText): InstallationPlan {
+  try {
+    return writeInstallation(folder, asked, catalog);
+  } catch (cause) {
+    if (!(cause instanceof LogRefused)) throw cause;
+    throw new CodedError('request_invalid', `The witnesses make no log policy: ${cause.message}`, { cause });
+  }
+}
+
+const RawCatalog = z.strictObject({
+  version: z.literal(1),
+  models: z.array(z.record(z.string(), z.unknown())).min(1),
+});
+
+/**
+ * The catalog given, the one of the interrupted run, or the demonstration's. Throws CodedError
+ * `catalog_invalid`.
+ */
+function catalogOf(folder: string, flags: InitFlags): CatalogText {
+  const given = flags.catalog ?? keptPlan(folder)?.catalog;
+  const file =
+    given !== undefined && existsSync(given) ? given : existsSync(keptCatalog(folder)) ? keptCatalog(folder) : given;
+  if (file === undefined)
+    return {
+      json: RawCatalog.parse(demonstrationCatalog({ catalog: () => resolve('models.json') })),
+      folder: resolve('.'),
+    };
+  // Checked as the roles will check it; the file itself is kept as it was written.
+  readCatalog(file);
+  return { json: readDocument(RawCatalog, file), folder: dirname(resolve(file)) };
+}
+
+/** The plan by flags, an interrupted run, what is answered on a terminal, or by default, in this order. */
+async function answered(folder: string, flags: InitFlags, catalog: CatalogText): Promise<InstallationPlan> {
+  const kept = keptPlan(folder);
+  const isAsking = flags.yes !== true && kept === undefined && process.stdin.isTTY && process.stdout.isTTY;
+  const terminal = isAsking ? createInterface({ input: process.stdin, output: process.stdout }) : undefined;
+  const ask = async (given: string | undefined, question: string, fallback: string): Promise<string> => {
+    if (given !== undefined || terminal === undefined) return given ?? fallback;
+    return (await terminal.question(`${question} [${fallback}] `)).trim() || fallback;
+  };
+  try {
+    const redisUrl = await ask(
+      flags.redisUrl ?? kept?.redisUrl,
+      'address of Redis for all roles',
+      'redis://redis:6379',
+    );
+    const url = await ask(
+      flags.url ?? kept?.url,
+      'address of the API for those who send jobs',
+      'http://127.0.0.1:8181',
+    );
+    const tenant = await ask(flags.tenant ?? kept?.tenant, 'name of the first tenant', 'first');
+    const names = poolsOf(catalog);
+    const usual = names
+      .map((name) => `${name}=${kept?.pools.find((pool) => pool.name === name)?.workers ?? 2}`)
+      .join(',');
+    const workers = workersOf(await ask(flags.workers, 'workers of each pool', usual), names, usual);
+    const draft = {
+      version: 1,
+      pools: names.map((name) => poolPlan(name, workers.get(name) ?? 0, catalog)),
+      attestorOutside: needsOutside(flags.witness, catalog),
+      catalog: flags.catalog === undefined ? kept?.catalog : resolve(flags.catalog),
+      redisUrl,
+      url: apiUrl(url),
+      shard: flags.shard ?? kept?.shard ?? 'cs',
+      origin: flags.origin ?? kept?.origin,
+      witnesses: flags.witness.length > 0 ? [...flags.witness] : (kept?.witnesses ?? []),
+      operator: flags.operator ?? kept?.operator ?? 'local',
+      tenant,
+      owner: flags.owner ?? kept?.owner ?? ownOwner(),
+      program: flags.program ?? kept?.program ?? '/opt/countersign',
+    };
+    return planOf(draft);
+  } finally {
+    terminal?.close();
+  }
+}
+
+function planOf(draft: unknown): InstallationPlan {
+  const parsed = InstallationPlan.safeParse(draft);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  throw new CodedError('request_invalid', `${problems.join('; ')}.`);
+}
+
+function poolsOf({ json }: CatalogText): string[] {
+  return [...new Set(json.models.map((model) => String(model['pool'])))];
+}
+
+function poolPlan(name: string, workers: number, { json }: CatalogText): PoolPlan {
+  const models = json.models.filter((model) => model['pool'] === name);
+  return {
+    name,
+    workers,
+    gpu: models.some((model) => model['gpu'] === true),
+    outside: models.some((model) => typeof model['baseUrl'] === 'string'),
+  };
+}
+
+/** An attestor talks to witnesses, and to the servers that replay tokens for it. */
+function needsOutside(witnesses: readonly string[], { json }: CatalogText): boolean {
+  return witnesses.length > 0 || json.models.some((model) => /https?:/.test(JSON.stringify(model['replay'] ?? null)));
+}
+
+/** `default=2,gpu=8` by pool. Throws CodedError `request_invalid` for a pool that is not in the catalog. */
+function workersOf(text: string, pools: readonly string[], usual: string): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const part of text.split(',')) {
+    const [, pool = '', count = ''] = /^\s*([^=\s]+)\s*=\s*(\d{1,3})\s*$/.exec(part) ?? [];
+    if (!pools.includes(pool))
+      throw new CodedError('request_invalid', `${part.trim()} names no pool of the catalog with a number of workers.`, {
+        hint: `write --workers ${usual}`,
+      });
+    counts.set(pool, Number(count));
+  }
+  return counts;
+}
+
+function ownOwner(): string {
+  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  return uid === 0 ? '1000:1000' : `${uid}:${gid}`;
+}
+
+/** The last thing that the command says: what to copy where, and how to start. */
+function whatNext(folder: string, plan: InstallationPlan): string[] {
+  const workers = workerFolders(plan).map((worker) => worker.folder);
+  const list = workers.length > 3 ? `${workers[0] ?? ''} … ${workers.at(-1) ?? ''}` : workers.join(', ');
+  return [
+    `made       ${folder}, with secrets of mode 600 that belong to ${plan.owner}`,
+    `one host   cd ${folder} && docker compose up --build --detach`,
+    `or copy    each of api, courier, attestor, ${list} to ${CONFIG_FOLDER} on its machine, owned by its user`,
+    `           and redis to the machine of Redis: redis-server ${CONFIG_FOLDER}/redis/redis.conf, at ${plan.redisUrl}`,
+    `           models to /var/lib/countersign/models of workers and attestors; they share blobs as docs/operations.md says`,
+    `start      systemd/countersign-<folder>.service in /etc/systemd/system, then systemctl enable --now countersign-<folder>`,
+    `first key  ${folder}/admin/dev.key, taken in by the API at its first start, for the tenant ${plan.tenant}`,
+    `operate    set -a; . ${folder}/admin/admin.env; set +a; countersign doctor --all`,
+    `keep away  ${folder}/admin from all servers: registry.key in it enrols workers, and its passwords open Redis`,
+    `more       countersign init ${folder} --workers ${plan.pools.map(({ name, workers: n }) => `${name}=${n + 1}`).join(',')} adds workers; copy attestor/workers.json again`,
+  ];
+}

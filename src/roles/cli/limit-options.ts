@@ -1,0 +1,34 @@
+import type { Command } from 'commander';
+import { Limits } from '../../surfaces/tenants/limits.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { numberOf } from './arguments.ts';
+
+/** What a tenant or a key may use, as it is given on the command line. */
+export interface LimitFlags {
+  readonly requests?: number;
+  readonly tokens?: number;
+  readonly jobs?: number;
+  readonly spend?: number;
+}
+
+/** Adds the flags of limits to a command. */
+export function limited(command: Command): Command {
+  return command
+    .option('--requests <n>', 'requests per minute', numberOf)
+    .option('--tokens <n>', 'tokens per minute', numberOf)
+    .option('--jobs <n>', 'open jobs at once', numberOf)
+    .option('--spend <n>', 'what may be spent in all, in millionths of the currency', numberOf);
+}
+
+/** The limits that the flags set; what is not named is not limited. Throws CodedError `request_invalid`. */
+export function limitsOf({ requests, tokens, jobs, spend }: LimitFlags): Limits {
+  const parsed = Limits.safeParse({
+    requests_per_minute: requests,
+    tokens_per_minute: tokens,
+    concurrent_jobs: jobs,
+    spend,
+  });
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new CodedError('request_invalid', `The limit ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`);
+}

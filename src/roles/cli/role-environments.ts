@@ -1,0 +1,89 @@
+import {
+  CONFIG_FOLDER,
+  STATE_FOLDER,
+  workerFolders,
+  type InstallationPlan,
+  type PoolPlan,
+} from './installation-plan.ts';
+
+/** Port of `/health` and `/metrics` of the roles that serve nothing else. */
+export const METRICS_PORT = 9464;
+
+/** A role's folder and the variables of its environment file. */
+export interface RoleEnvironment {
+  readonly folder: string;
+  readonly role: 'api' | 'courier' | 'attestor' | 'worker';
+  readonly variables: Readonly<Record<string, string>>;
+  readonly pool?: PoolPlan;
+  /** Of the workers of a pool, from 1. */
+  readonly number?: number;
+}
+
+/** The environment of every process of an installation; compose file and units are made from this list. */
+export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
+  const service = (folder: string) => ({
+    ...common(plan, folder),
+    COUNTERSIGN_TICKET_KEY_FILE: `${CONFIG_FOLDER}/${folder}/ticket.key`,
+    COUNTERSIGN_KEYRING: `${CONFIG_FOLDER}/${folder}/keyring.json`,
+    COUNTERSIGN_TLOG: `${STATE_FOLDER}/log`,
+    COUNTERSIGN_FILES: `${STATE_FOLDER}/files`,
+  });
+  return [
+    {
+      folder: 'api',
+      role: 'api',
+      variables: {
+        ...service('api'),
+        COUNTERSIGN_HOST: '0.0.0.0',
+        COUNTERSIGN_PORT: '8181',
+        COUNTERSIGN_BOOTSTRAP: `${CONFIG_FOLDER}/api/bootstrap.json`,
+      },
+    },
+    { folder: 'courier', role: 'courier', variables: { ...service('courier'), ...metrics } },
+    {
+      folder: 'attestor',
+      role: 'attestor',
+      variables: {
+        ...common(plan, 'attestor'),
+        ...metrics,
+        COUNTERSIGN_ATTESTOR_KEY_FILE: `${CONFIG_FOLDER}/attestor/attestor.key`,
+        COUNTERSIGN_TLOG_KEY_FILE: `${CONFIG_FOLDER}/attestor/log.key`,
+        COUNTERSIGN_TLOG: `${STATE_FOLDER}/log`,
+        COUNTERSIGN_KEYRING: `${CONFIG_FOLDER}/attestor/keyring.json`,
+        COUNTERSIGN_ENROLLED_WORKERS: `${CONFIG_FOLDER}/attestor/workers.json`,
+      },
+    },
+    ...workerFolders(plan).map(({ folder, pool, number }): RoleEnvironment => ({
+      folder,
+      role: 'worker',
+      pool,
+      number,
+      variables: {
+        ...common(plan, folder),
+        ...metrics,
+        COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs/pools/${pool.name}`,
+        COUNTERSIGN_WORKER_KEY_FILE: `${CONFIG_FOLDER}/${folder}/worker.key`,
+        COUNTERSIGN_POOL: pool.name,
+      },
+    })),
+  ];
+}
+
+const metrics = { COUNTERSIGN_METRICS_PORT: String(METRICS_PORT) };
+
+function common({ redisUrl, shard }: InstallationPlan, folder: string): Record<string, string> {
+  return {
+    COUNTERSIGN_REDIS_URL: redisUrl,
+    COUNTERSIGN_REDIS_PASSWORD_FILE: `${CONFIG_FOLDER}/${folder}/redis.password`,
+    COUNTERSIGN_SHARD: shard,
+    COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs`,
+    COUNTERSIGN_CATALOG: `${CONFIG_FOLDER}/${folder}/models.json`,
+  };
+}
+
+/** Variables as the lines of an environment file that systemd and compose both read. */
+export function environmentFile(variables: Readonly<Record<string, string>>): string {
+  return Object.entries(variables)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join('');
+}
