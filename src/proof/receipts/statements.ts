@@ -169,6 +169,7 @@ export const RELEASE_CODES = [
   'engine_error',
   'engine_refused',
   'engine_overloaded',
+  'context_exceeded',
   'drained',
   'cancelled',
   'deadline',

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { parseRequest } from './parse-request.ts';
+import { seedOf } from '../../proof/tasks/sampling.ts';
 import { INPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
 import { Policy } from '../../proof/receipts/statements.ts';
 
@@ -31,7 +32,6 @@ const MAX_PROMPTS = 32;
 /** Where the caller names no bound. An engine stops earlier where its context ends. */
 const CHAT_TOKENS = 1_024;
 const COMPLETION_TOKENS = 16;
-const MAX_SEED = 4_294_967_295;
 
 /** A parameter that is accepted only with the value that changes nothing. */
 const only = <T extends string | number | boolean>(value: T) =>
@@ -53,7 +53,7 @@ const neutral = {
 
 const sampling = {
   temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
   seed: z.number().int().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER).nullish(),
   stop: z.union([z.string().min(1).max(64), z.array(z.string().min(1).max(64)).max(4)]).nullish(),
   n: z.number().int().min(1).max(MAX_CHOICES).nullish(),
@@ -221,9 +221,7 @@ function asked(
 function choicesOf(job: SubmitJob, n: number): SubmitJob[] {
   const seed = job.params?.seed;
   return Array.from({ length: n }, (_, index) =>
-    seed === undefined || index === 0
-      ? job
-      : { ...job, params: { ...job.params, seed: (seed + index) % (MAX_SEED + 1) } },
+    seed === undefined || index === 0 ? job : { ...job, params: { ...job.params, seed: seedOf(seed + index) } },
   );
 }
 
@@ -237,8 +235,8 @@ function paramsOf(request: {
   return {
     temperature: temperature ?? 1,
     top_p: top_p ?? 1,
-    // OpenAI accepts any integer as a seed; a job has the lower 32 bits of it.
-    ...(seed == null ? {} : { seed: Number(BigInt.asUintN(32, BigInt(seed))) }),
+    // Clients of llama.cpp say -1 for a seed that is to be chosen; the ticket names the one that was.
+    ...(seed == null || seed === -1 ? {} : { seed: seedOf(seed) }),
     stop: stop == null ? [] : typeof stop === 'string' ? [stop] : stop,
   };
 }

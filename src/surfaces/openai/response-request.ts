@@ -42,7 +42,7 @@ export const ResponseRequest = z.strictObject({
   instructions: z.string().nullish(),
   max_output_tokens: z.number().int().min(1).max(131_072).nullish(),
   temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
   background: z.boolean().nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.strictObject({ include_obfuscation: z.boolean().optional() }).nullish(),
