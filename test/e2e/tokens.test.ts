@@ -134,13 +134,13 @@ describe('tokens that are replayed', () => {
   });
 
   test('at every border of every number that admission takes, an answer is drawn again and believed', async () => {
-    const other = await load(Q8, { threads: 2, parallel: 1 });
-    const { params } = work(7, 0.9, 24);
+    const other = await load(Q8, { parallel: 1 });
+    const { params } = work(7, 0.9, 12);
     const borders: Partial<typeof params>[] = [
       ...[0, 1, 2 ** 31 - 1, 2 ** 31, MAX_SEED].map((seed) => ({ seed })),
       ...[0, 0.01, 1, 2 - 1e-15, 2].map((temperature) => ({ temperature })),
       ...[5e-324, 1e-9, 0.5, 1 - 1e-16].map((top_p) => ({ top_p })),
-      ...[1, 2, 249, 131_072].map((max_tokens) => ({ max_tokens, temperature: 2 })),
+      ...[1, 131_072].map((max_tokens) => ({ max_tokens, temperature: 2 })),
       ...[['e'], ['the ', 'n '], ['n him,'], [' '.repeat(64)], ['\uFFFD'], ['😀']].map((stop) => ({ stop })),
     ];
     const [prompt = ''] = PROMPTS;

@@ -29,7 +29,8 @@ export async function attestorHands(server: TestRedis) {
   const aside = new Aside(redis, keys, logger);
   const decisions = new Decisions({ judge: room.judge, rulings, sequencer, sealer, recomputations, aside });
   const queues = ['default.noop'];
-  const sweep = new Sweep({ redis, keys, queues, backlog, schedules, decisions, logger, everyMs: 100 });
+  const { candidates } = room;
+  const sweep = new Sweep({ redis, keys, queues, backlog, schedules, decisions, candidates, logger, everyMs: 100 });
   return {
     redis,
     backlog,

@@ -34,7 +34,7 @@ const Parameters = z.strictObject({
 });
 
 const common = {
-  model: z.string().min(1).max(63).describe('name of a model from `GET /v1/models`'),
+  model: z.string().min(1).max(500).describe('name of a model from `GET /v1/models`'),
   params: Parameters.optional(),
   attestation: Policy.partial().optional().describe(PROMISES.describe()),
   attempts: z.number().int().min(1).max(10).optional().describe('most attempts, 3 by default'),

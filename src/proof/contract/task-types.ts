@@ -44,6 +44,7 @@ export interface TaskInputs {
     messages: ChatMessage[];
     tools?: Tool[] | undefined;
     tool_choice?: ToolChoice | undefined;
+    parallel_tool_calls?: false | undefined;
     response_format?: ResponseFormat | undefined;
     logprobs?: true | undefined;
     top_logprobs?: number | undefined;

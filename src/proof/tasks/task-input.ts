@@ -44,6 +44,8 @@ const chatOptions = {
       }),
     ])
     .optional(),
+  /** Absent where the model may call several at once. */
+  parallel_tool_calls: z.literal(false).optional(),
   response_format: z
     .union([
       z.strictObject({ type: z.enum(['text', 'json_object']) }),
