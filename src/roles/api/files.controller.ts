@@ -7,8 +7,10 @@ import { BatchFiles, type FileRecord } from '../../surfaces/batches/batch-files.
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { CreatedOnce } from '../../surfaces/tenants/created-once.ts';
 import { Caller, Needs } from './caller.guard.ts';
-import { ListFiles, UPLOAD_PURPOSE, type DeletedFile } from './files.schemas.ts';
+import { askedOnce, parseIdempotencyKey } from './parse.ts';
+import { ExpiresAfter, ListFiles, UPLOAD_PURPOSE, type DeletedFile } from './files.schemas.ts';
 
 /** How long the rest of a refused body is read. */
 const DISCARD_MS = 30_000;
@@ -19,9 +21,11 @@ const MAX_FIELD_BYTES = 1_024;
 @Controller('/v1/files')
 export class FilesController {
   readonly #files: BatchFiles;
+  readonly #created: CreatedOnce;
 
-  constructor(files: BatchFiles) {
+  constructor(files: BatchFiles, created: CreatedOnce) {
     this.#files = files;
+    this.#created = created;
   }
 
   @Post()
@@ -84,6 +88,7 @@ export class FilesController {
   async #receive(tenant: string, request: FastifyRequest): Promise<FileRecord> {
     if (!/^multipart\/form-data\b/i.test(request.headers['content-type'] ?? ''))
       throw new CodedError('media_type_unsupported', 'Send the file as multipart/form-data.');
+    const key = parseIdempotencyKey(request.headers['idempotency-key']);
     let parser: BusboyInstance;
     try {
       parser = new Busboy({
@@ -96,12 +101,14 @@ export class FilesController {
       });
     }
     let purpose: string | undefined;
+    const expiry: Record<string, string> = {};
     let upload: Promise<FileRecord> | undefined;
     let uploadFailed: (error: unknown) => void = () => undefined;
     let refusal: CodedError | undefined;
     parser.on('field', (name, value) => {
       if (name === 'purpose') purpose = value;
-      else if (!/^expires_after\[/.test(name)) refusal ??= bad(`There is no field ${name.slice(0, 40)}.`, 'file');
+      else if (/^expires_after\[\w{1,20}\]$/.test(name)) expiry[name.slice(14, -1)] = value;
+      else refusal ??= bad(`There is no field ${name.slice(0, 40)}.`, 'file');
     });
     parser.on('file', (name, stream: Readable, filename: string) => {
       if (name !== 'file' || refusal !== undefined) {
@@ -109,7 +116,23 @@ export class FilesController {
         stream.resume();
         return;
       }
-      upload = this.#files.upload(tenant, cleanName(filename), stream);
+      const expires = ExpiresAfter.safeParse(expiry);
+      if (!expires.success) {
+        refusal = bad('expires_after: it has anchor "created_at" and seconds from 3600 to 2592000.', 'expires_after');
+        stream.resume();
+        return;
+      }
+      const cleaned = cleanName(filename);
+      upload = this.#files.upload(
+        {
+          tenant,
+          filename: cleaned,
+          keepMs: 'seconds' in expires.data ? expires.data.seconds * 1_000 : undefined,
+          idFor: (sha256, fresh) =>
+            this.#created.idFor(tenant, askedOnce(key, '/v1/files', { name: cleaned, purpose, expiry, sha256 }), fresh),
+        },
+        stream,
+      );
       upload.catch((error: unknown) => uploadFailed(error));
     });
     const body = request.body as Readable;

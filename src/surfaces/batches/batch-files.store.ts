@@ -26,6 +26,14 @@ const FileRecord = z.object({
 });
 export type FileRecord = z.infer<typeof FileRecord> & { readonly id: string };
 
+/** What is to become of an upload. */
+interface Upload {
+  readonly tenant: string;
+  readonly filename: string;
+  readonly keepMs: number | undefined;
+  readonly idFor: (sha256: string, fresh: string) => Promise<string>;
+}
+
 const UNKNOWN = 'There is no file with this id.';
 
 /**
@@ -46,23 +54,27 @@ export class BatchFiles {
   }
 
   /**
-   * Keeps an upload for 30 days. A crash before the record is written leaves a blob without a file, which the
+   * Keeps an upload, for 30 days unless it is to expire earlier, under the id that `idFor` gives to a file of
+   * this digest; where there is such a file already, it is that one. A crash before the record is written leaves a blob without a file, which the
    * courier removes. Throws CodedErrors `body_too_large`, `too_many_files` and `storage_full`.
    */
-  async upload(tenant: string, filename: string, source: AsyncIterable<Uint8Array>): Promise<FileRecord> {
+  async upload({ tenant, filename, keepMs, idFor }: Upload, source: AsyncIterable<Uint8Array>): Promise<FileRecord> {
     await this.#gate.requireRoom();
     if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MAX_FILES)
       throw new CodedError('too_many_files', `There are already ${MAX_FILES} files; delete some first.`);
     const stored = await this.blobs.putStream(source, MAX_FILE_BYTES);
+    const id = await idFor(stored.sha256, `file-${freshRandom(12).toString('hex')}`);
+    const known = await this.#read(id);
+    if (known?.tenant === tenant) return known;
     const createdMs = Date.now();
     return this.#record({
-      id: `file-${freshRandom(12).toString('hex')}`,
+      id,
       tenant,
       filename,
       purpose: 'batch',
       ...stored,
       createdMs,
-      expiresMs: createdMs + KEEP_MS,
+      expiresMs: createdMs + Math.min(keepMs ?? KEEP_MS, KEEP_MS),
     });
   }
 
@@ -100,12 +112,18 @@ export class BatchFiles {
     return file;
   }
 
-  /** A page of a tenant's files, newest first, after the file `after`. Throws CodedError `file_not_found`. */
+  /** A page of a tenant's files, newest first unless `order` is `asc`, after the file `after`. Throws CodedError `file_not_found`. */
   async list(
     tenant: string,
-    query: { after?: string | undefined; limit: number; purpose?: string | undefined },
+    query: {
+      after?: string | undefined;
+      limit: number;
+      order?: 'asc' | 'desc' | undefined;
+      purpose?: string | undefined;
+    },
   ): Promise<{ files: FileRecord[]; hasMore: boolean }> {
-    const ids = await this.#redis.zrevrange(this.#keys.filesOf(tenant), 0, LIST_PAGE);
+    const newestFirst = await this.#redis.zrevrange(this.#keys.filesOf(tenant), 0, LIST_PAGE);
+    const ids = query.order === 'asc' ? newestFirst.toReversed() : newestFirst;
     const from = query.after === undefined ? 0 : ids.indexOf(query.after) + 1;
     if (query.after !== undefined && from === 0) throw new CodedError('file_not_found', UNKNOWN, { param: 'after' });
     const found: FileRecord[] = [];
@@ -131,8 +149,8 @@ export class BatchFiles {
    */
   async clean(blobAgeMs: number, inUse: readonly string[]): Promise<void> {
     for (const id of await this.#redis.zrangebyscore(this.#keys.files, '-inf', Date.now(), 'LIMIT', 0, 1_000)) {
-      const file = await this.#read(id);
-      if (file !== undefined) await this.#forget(file.tenant, id);
+      const tenant = await this.#redis.hget(this.#keys.file(id), 'tenant');
+      if (tenant !== null) await this.#forget(tenant, id);
       else await this.#redis.zrem(this.#keys.files, id);
     }
     for (const id of await this.#redis.zrange(this.#keys.files, '0', '-1')) {
@@ -155,6 +173,6 @@ export class BatchFiles {
   async #read(id: string): Promise<FileRecord | undefined> {
     if (!/^file-[0-9a-f]{24}$/.test(id)) return undefined;
     const parsed = FileRecord.safeParse(await this.#redis.hgetall(this.#keys.file(id)));
-    return parsed.success ? { id, ...parsed.data } : undefined;
+    return parsed.success && parsed.data.expiresMs > Date.now() ? { id, ...parsed.data } : undefined;
   }
 }

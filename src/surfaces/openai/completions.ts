@@ -28,7 +28,10 @@ export class Completions {
     this.#wake = parts.wake;
   }
 
-  /** The jobs, one for each choice. Where one is refused, those already accepted are cancelled. */
+  /**
+   * The jobs, one for each choice. Where one is refused, those already accepted are cancelled; under an
+   * idempotency key they are kept, for whoever asks again.
+   */
   async submit(submitter: Submitter, asked: Pick<Asked, 'jobs'>, options: SubmitOptions): Promise<Admitted[]> {
     const { idempotencyKey } = options;
     const results = await Promise.allSettled(
@@ -42,6 +45,7 @@ export class Completions {
     const admitted = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     const refused = results.find((result) => result.status === 'rejected');
     if (refused === undefined) return admitted;
+    if (idempotencyKey !== undefined) throw refused.reason;
     await this.cancel(
       submitter.tenant,
       admitted.map(({ id }) => id),
