@@ -236,16 +236,16 @@ describe('batches, with the official client', () => {
         { headers: { 'idempotency-key': key } },
       );
     const text = jsonl([line('once')]);
-    const file = await upload(text, 'the file');
-    expect((await upload(text, 'the file')).id).toBe(file.id);
-    await expect(upload(jsonl([line('other')]), 'the file')).rejects.toMatchObject({ status: 422 });
+    const file = await upload(text, 'the-file');
+    expect((await upload(text, 'the-file')).id).toBe(file.id);
+    await expect(upload(jsonl([line('other')]), 'the-file')).rejects.toMatchObject({ status: 422 });
     const wanted = { input_file_id: file.id, endpoint: '/v1/completions', completion_window: '24h' } as const;
     const begun = (metadata: Record<string, string>) =>
-      openai.batches.create({ ...wanted, metadata }, { headers: { 'idempotency-key': 'the batch' } });
+      openai.batches.create({ ...wanted, metadata }, { headers: { 'idempotency-key': 'the-batch' } });
     const [first, second] = await Promise.all([begun({}), begun({})]);
     expect(second.id).toBe(first.id);
     await expect(begun({ a: 'b' })).rejects.toMatchObject({ status: 422 });
-    const headers = { 'idempotency-key': 'the file', 'content-type': 'application/json' };
+    const headers = { 'idempotency-key': 'the-file', 'content-type': 'application/json' };
     const job = { model: 'noop', prompt: 'x' };
     const reused = await native.fetch('/v1/completions', { method: 'POST', headers, body: JSON.stringify(job) });
     expect(reused.status).toBe(422);

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { poolOfQueue, type RedisKeys } from '../../ground/redis/keys.ts';
 import { Announcements, type Announcement } from '../catalog/announcement.ts';
 import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
@@ -33,7 +33,7 @@ export class Candidates {
     );
     if (isRefuted) used.add(file.claimant);
     else if (lastRefutation(file) === undefined) return false;
-    const pool = file.queue.slice(0, -file.model.length - 1);
+    const pool = poolOfQueue(file.queue);
     const present = (await this.#presentIn(pool)).filter(({ models, away }) =>
       [...models, ...(away ?? [])].some(({ name }) => name === file.model),
     );

@@ -58,7 +58,11 @@ const sampling = {
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   seed: z.number().int().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER).nullish(),
-  stop: z.union([z.string().min(1).max(64), z.array(z.string().min(1).max(64)).max(4)]).nullish(),
+  stop: z
+    .union([z.string().min(1).max(64), z.array(z.string().min(1).max(64)).max(4)], {
+      error: 'a text or up to 4 texts of 1 to 64 characters are expected here',
+    })
+    .nullish(),
   n: z.number().int().min(1).max(MAX_CHOICES).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z
@@ -147,7 +151,7 @@ export const ChatRequest = z.strictObject({
 export const CompletionRequest = z.strictObject({
   model: Model,
   prompt: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(MAX_PROMPTS)], {
-    error: 'a text or a list of texts is expected here, not tokens',
+    error: `a text or a list of up to ${MAX_PROMPTS} texts is expected here, not tokens`,
   }),
   max_tokens: z.number().int().min(1).max(131_072).nullish(),
   logprobs: z.null({ error: 'this service does not return logprobs of completions' }).optional(),
@@ -162,7 +166,7 @@ export const CompletionRequest = z.strictObject({
 export const EmbeddingRequest = z.strictObject({
   model: Model,
   input: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(MAX_TEXTS)], {
-    error: 'a text or a list of texts is expected here, not tokens',
+    error: `a text or a list of up to ${MAX_TEXTS} texts is expected here, not tokens`,
   }),
   encoding_format: z.enum(['float', 'base64']).nullish(),
   dimensions: z.number().int().min(1).max(65_536).nullish(),
