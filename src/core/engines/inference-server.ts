@@ -40,8 +40,8 @@ export class InferenceServer {
   }
 
   /**
-   * The answer to one request, whatever its status; a body makes it a POST. Redirects are not followed. Throws
-   * what fetch throws.
+   * The answer to one request, whatever its status; a body makes it a POST. Redirects are not followed.
+   * Throws what fetch throws.
    */
   async ask(path: string, body: unknown, signal: AbortSignal): Promise<Response> {
     const request = {
@@ -55,7 +55,8 @@ export class InferenceServer {
       signal,
     } as const;
     const url = `${this.#baseUrl}${path}`;
-    // A kept connection that the server had just closed says nothing about the server: once more, on a new one.
+    // A kept connection that the server had just closed says nothing about the server: once more, on a new
+    // one.
     const response = await fetch(url, request).catch((error: unknown) => {
       signal.throwIfAborted();
       if (!isClosedConnection(error)) throw error;

@@ -1,6 +1,6 @@
 /**
- * Where a JSON document that comes in pieces ends. It looks at brackets and strings alone: whether the rest is
- * JSON is for whoever reads the whole.
+ * Where a JSON document that comes in pieces ends. It looks at brackets and strings alone: whether the rest
+ * is JSON is for whoever reads the whole.
  */
 export class JsonEnd {
   #depth = 0;

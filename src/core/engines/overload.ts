@@ -1,4 +1,4 @@
-/** What a busy server asked for, as it goes from the worker to the caller: in the sentence of the job's end. */
+/** What a busy server asked for. It goes from the worker to the caller in the sentence of the job's end. */
 export interface Overload {
   readonly status: 429 | 503;
   readonly retryAfterS: number | undefined;

@@ -19,8 +19,9 @@ interface Claimed {
 }
 
 /**
- * The method `tokens` on a server that tells the log-probabilities of a prompt. Its sampler is not known, so a
- * drawn token is judged by how surprising it is, and one of temperature 0 by how far it is from the likeliest.
+ * The method `tokens` on a server that tells the log-probabilities of a prompt. Its sampler is not known, so
+ * a drawn token is judged by how surprising it is, and one of temperature 0 by how far it is from the
+ * likeliest.
  */
 export async function replayOnServer(
   { server: remote, model, endTokens }: ReplayServer,

@@ -30,8 +30,9 @@ interface Growing {
 }
 
 /**
- * The tool calls of one answer, put together from pieces. Pieces that cannot be of one call are calls of their
- * own, or fail with EngineError `engine_error`: what a server did not say as one call is never joined to one.
+ * The tool calls of one answer, put together from pieces. Pieces that cannot be of one call are calls of
+ * their own, or fail with EngineError `engine_error`: what a server did not say as one call is never joined
+ * to one.
  */
 export class ToolCalls {
   readonly #calls: Growing[] = [];
@@ -87,7 +88,7 @@ export class ToolCalls {
   }
 }
 
-/** Servers that give all calls the same index tell them apart by their ids, or by a name after whole arguments. */
+/** Servers that give all calls one index tell them apart by their ids, or by a name after whole arguments. */
 function beginsAnother(
   call: Growing,
   { id, name, text }: { id: string | undefined; name: string | undefined; text: string },

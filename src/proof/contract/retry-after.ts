@@ -1,6 +1,6 @@
 /**
  * How many seconds a `Retry-After` asks to wait, as RFC 9110 writes it: a number, or a date, which is counted
- * from `nowMs` and is 0 where it has passed. Undefined where it is neither. Requests and answers have it alike.
+ * from `nowMs` and is 0 where it has passed. Undefined where it is neither.
  */
 export function parseRetryAfter(header: string | null | undefined, nowMs: number): number | undefined {
   const text = header?.trim() ?? '';

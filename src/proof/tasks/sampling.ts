@@ -1,6 +1,6 @@
 /**
- * The largest seed of a job. llama.cpp and servers that stand on it read 4,294,967,295 as "choose one", and an
- * answer that was drawn so cannot be drawn again.
+ * The largest seed of a job. llama.cpp and servers that stand on it read 4,294,967,295 as "choose one", and
+ * an answer that was drawn so cannot be drawn again.
  */
 export const MAX_SEED = 4_294_967_294;
 

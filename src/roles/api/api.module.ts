@@ -16,7 +16,7 @@ import { PaymentRecords } from '../../surfaces/payments/payment.store.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
 import { ServiceModule } from '../../surfaces/service/service.module.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
-import { CreatedOnce } from '../../surfaces/tenants/created-once.ts';
+import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import { EgressRules } from '../../surfaces/webhooks/egress.ts';

@@ -8,7 +8,7 @@ import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { CreateBatch, ListBatches } from './batches.schemas.ts';
 import { Caller, Needs } from './caller.guard.ts';
-import { CreatedOnce } from '../../surfaces/tenants/created-once.ts';
+import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { askedOnce, parseIdempotencyKey } from './parse.ts';
 
 /** Batches in OpenAI's shape. The courier runs them. */

@@ -6,8 +6,8 @@ const METHODS = 'GET, HEAD, POST, PATCH, DELETE';
 const PREFLIGHT_LIFE_S = '600';
 
 /**
- * Lets pages of these origins call the API from a browser; `*` is every origin. A page sends its key itself, so
- * that no cookie or other login of the browser is ever allowed.
+ * Lets pages of these origins call the API from a browser; `*` is every origin. A page sends its key itself,
+ * so that no cookie or other login of the browser is ever allowed.
  */
 export function allowOrigins(instance: FastifyInstance, origins: readonly string[]): void {
   instance.addHook('onRequest', (request, reply, done) => {

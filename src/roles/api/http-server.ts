@@ -67,7 +67,7 @@ export function httpAdapter(options: {
   instance.addHook('onSend', (request, reply, _payload, done) => {
     // Clients that send everything first must hear the answer: what still comes is read and thrown away, for
     // as long as a body may take.
-    if (reply.statusCode === 413) {
+    if (reply.statusCode >= 400 && !request.raw.complete) {
       reply.removeHeader('connection');
       request.raw.resume();
     }

@@ -183,7 +183,7 @@ function readWishes(headers: Record<string, string | undefined>): Wishes {
   return {
     idempotencyKey,
     isProvisional: readWish(AnswerWish, 'countersign-answer', headers) === 'provisional',
-    // A caller with a key comes back for the job that it has left, and others may wait for it under the same key.
+    // A caller with a key comes back for the job that it has left, and others may wait under the same key.
     isKept: idempotencyKey !== undefined || readWish(HangUpWish, 'countersign-on-hang-up', headers) === 'keep',
   };
 }

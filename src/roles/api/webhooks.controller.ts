@@ -4,7 +4,7 @@ import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { checkUrl, type EgressRules } from '../../surfaces/webhooks/egress.ts';
 import { webhookSecret } from '../../surfaces/webhooks/webhook-secret.ts';
-import { CreatedOnce } from '../../surfaces/tenants/created-once.ts';
+import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import {
   JOB_ENDPOINT,
   Webhooks,

@@ -186,16 +186,6 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
       inject: [ChildEngines, HardwareSessions],
     },
     {
-      provide: Suspicions,
-      useFactory: (redis: Redis, keys: RedisKeys) => new Suspicions(redis, keys, logger),
-      inject: [Redis, RedisKeys],
-    },
-    {
-      provide: Candidates,
-      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers) => new Candidates(redis, keys, enrolled),
-      inject: [Redis, RedisKeys, EnrolledWorkers],
-    },
-    {
       provide: Judge,
       useFactory: (
         redis: Redis,
@@ -258,6 +248,16 @@ function backlogProviders(logger: Logger): Provider[] {
 function decisionProviders(logger: Logger): Provider[] {
   return [
     Rulings,
+    {
+      provide: Suspicions,
+      useFactory: (redis: Redis, keys: RedisKeys) => new Suspicions(redis, keys, logger),
+      inject: [Redis, RedisKeys],
+    },
+    {
+      provide: Candidates,
+      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers) => new Candidates(redis, keys, enrolled),
+      inject: [Redis, RedisKeys, EnrolledWorkers],
+    },
     {
       provide: Aside,
       useFactory: (redis: Redis, keys: RedisKeys) => new Aside(redis, keys, logger),

@@ -26,13 +26,8 @@ const FileRecord = z.object({
 });
 export type FileRecord = z.infer<typeof FileRecord> & { readonly id: string };
 
-/** What is to become of an upload. */
-interface Upload {
-  readonly tenant: string;
-  readonly filename: string;
-  readonly keepMs: number | undefined;
-  readonly idFor: (sha256: string, fresh: string) => Promise<string>;
-}
+/** The id of a file to come. */
+export const newFileId = () => `file-${freshRandom(12).toString('hex')}`;
 
 const UNKNOWN = 'There is no file with this id.';
 
@@ -53,29 +48,31 @@ export class BatchFiles {
     this.#gate = gate;
   }
 
-  /**
-   * Keeps an upload, for 30 days unless it is to expire earlier, under the id that `idFor` gives to a file of
-   * this digest; where there is such a file already, it is that one. A crash before the record is written leaves a blob without a file, which the
-   * courier removes. Throws CodedErrors `body_too_large`, `too_many_files` and `storage_full`.
-   */
-  async upload({ tenant, filename, keepMs, idFor }: Upload, source: AsyncIterable<Uint8Array>): Promise<FileRecord> {
+  /** Throws CodedErrors `too_many_files` and `storage_full` where no other upload is taken. */
+  async requireRoom(tenant: string): Promise<void> {
     await this.#gate.requireRoom();
     if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MAX_FILES)
       throw new CodedError('too_many_files', `There are already ${MAX_FILES} files; delete some first.`);
-    const stored = await this.blobs.putStream(source, MAX_FILE_BYTES);
-    const id = await idFor(stored.sha256, `file-${freshRandom(12).toString('hex')}`);
-    const known = await this.#read(id);
-    if (known?.tenant === tenant) return known;
+  }
+
+  /**
+   * Stores the bytes of an upload. Until `keep`, and after a crash in between, they are a blob without a
+   * file, which the courier removes. Throws CodedError `body_too_large`.
+   */
+  store(source: AsyncIterable<Uint8Array>): Promise<{ sha256: string; bytes: number }> {
+    return this.blobs.putStream(source, MAX_FILE_BYTES);
+  }
+
+  /** Keeps what was stored for so many seconds, at most 30 days; a file that has this id already stays. */
+  async keep(
+    upload: Pick<FileRecord, 'id' | 'tenant' | 'filename' | 'sha256' | 'bytes'>,
+    seconds = KEEP_MS / 1_000,
+  ): Promise<FileRecord> {
+    const known = await this.#read(upload.id);
+    if (known?.tenant === upload.tenant) return known;
     const createdMs = Date.now();
-    return this.#record({
-      id,
-      tenant,
-      filename,
-      purpose: 'batch',
-      ...stored,
-      createdMs,
-      expiresMs: createdMs + Math.min(keepMs ?? KEEP_MS, KEEP_MS),
-    });
+    const expiresMs = createdMs + Math.min(seconds * 1_000, KEEP_MS);
+    return this.#record({ ...upload, purpose: 'batch', createdMs, expiresMs });
   }
 
   /** Keeps results under an id that the caller derives, so that keeping them twice makes one file. */
@@ -112,7 +109,10 @@ export class BatchFiles {
     return file;
   }
 
-  /** A page of a tenant's files, newest first unless `order` is `asc`, after the file `after`. Throws CodedError `file_not_found`. */
+  /**
+   * A page of a tenant's files, newest first unless `order` is `asc`, after the file `after`. Throws
+   * CodedError `file_not_found`.
+   */
   async list(
     tenant: string,
     query: {

@@ -57,8 +57,8 @@ export function isLineError(line: BatchLine | LineError): line is LineError {
 }
 
 /**
- * The lines of a file, one at a time, without blank ones and without a byte-order mark at the head. A line longer than `maxBytes` is undefined, and is
- * never held whole.
+ * The lines of a file, one at a time, without blank ones and without a byte-order mark at the head. A line
+ * longer than `maxBytes` is undefined, and is never held whole.
  */
 export async function* linesOf(
   source: AsyncIterable<Buffer>,

@@ -107,8 +107,8 @@ export class Batches {
   }
 
   /**
-   * Makes a batch in the status `validating`; where one has this id already, it is that one. Throws CodedError
-   * `too_many_batches`.
+   * Makes a batch in the status `validating`; where one has this id already, it is that one. Throws
+   * CodedError `too_many_batches`.
    */
   async create(
     id: string,

@@ -3,7 +3,7 @@ import { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
-import { IDEMPOTENCY_MS } from '../admission/admission.ts';
+import { IDEMPOTENCY_MS } from './admission.ts';
 
 /** A request that may come again under the same Idempotency-Key; without one it is new each time. */
 export interface OnceAsked {
