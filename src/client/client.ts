@@ -1,6 +1,7 @@
 import type { Cancellation, Job } from '../proof/contract/job.ts';
 import { isFinal, JOB_STATES } from '../proof/contract/job-states.ts';
 import type { JobRequest } from '../proof/contract/job-request.ts';
+import { parseRetryAfter } from '../proof/contract/retry-after.ts';
 import type { TaskName as Task, TaskOutputs } from '../proof/contract/task-types.ts';
 import type { VerifiedReceipt } from '../proof/contract/verified-receipt.ts';
 import { INPUTS, OUTPUTS } from '../proof/tasks/task-input.ts';
@@ -206,7 +207,7 @@ export class Countersign {
         const error = await CountersignError.from(response);
         if (response.status !== 429 && response.status < 500) throw error;
         failure = error;
-        waitMs = Math.max(waitMs, Number(response.headers.get('retry-after') ?? 0) * 1_000);
+        waitMs = Math.max(waitMs, (parseRetryAfter(response.headers.get('retry-after'), Date.now()) ?? 0) * 1_000);
       } catch (error) {
         if (error instanceof CountersignError || init.signal?.aborted === true) throw error;
         failure = error;

@@ -4,6 +4,7 @@ import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { generateSigningKeyPem, signingKeyFromPem, workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { encodeStored } from '../../src/proof/receipts/dsse.ts';
 import { VERDICT_TYPE, type Evidence } from '../../src/proof/receipts/statements.ts';
+import { announce, withdraw } from '../../src/core/catalog/announcement.ts';
 import type { Claim } from '../../src/core/execution/claims.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { Pipeline, completion, until, type Client } from '../support/pipeline.ts';
@@ -338,5 +339,50 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     await colleague.commit(await colleague.claim(job.id));
     const done = await client.ended(job.id);
     expect([done.state, done.attempts.at(-1)?.worker]).toEqual(['done', workerIdOf(colleague.signingKey.public)]);
+  });
+});
+
+describe('an answer that nobody is left to give', () => {
+  const lie = JSON.stringify({ text: 'trust me', finish_reason: 'stop' });
+  const facts = { name: 'noop', sha256: sha256Hex(''), engine: 'noop', engineVersion: '1', engineSha256: '', slots: 1 };
+
+  async function appear({ redis, keys, id, signingKey }: HandWorker): Promise<void> {
+    const publicKey = signingKey.public.raw;
+    const said = { id, role: 'worker', pool: 'default', publicKey, state: 'consuming' } as const;
+    await announce(
+      redis,
+      keys,
+      { ...said, models: [facts], startedAt: new Date().toISOString(), inFlight: 0 },
+      signingKey,
+    );
+    // Whether somebody counts as present must not depend on how long a test takes.
+    await pipeline.redis.client().pexpire(keys.worker('default', id), 3_600_000);
+  }
+  const leave = ({ redis, keys, id }: HandWorker) => withdraw(redis, keys, { role: 'worker', pool: 'default' }, id);
+  async function refute(worker: HandWorker, id: string): Promise<void> {
+    const claim = await worker.claim(id);
+    await worker.claims.commitEvidence(claim, worker.sign(worker.evidence(claim, lie)), lie);
+    await until(async () => ((state) => state === 'queued' || state === 'rejected')((await client.job(id)).state));
+  }
+
+  test('ends as rejected with its reason, whatever attempts are left, when the last worker has tried or gone', async () => {
+    await appear(hostile);
+    await appear(colleague);
+    const { id } = await client.submit(completion('two of us', { attempts: 5 }));
+    await refute(hostile, id);
+    expect((await client.job(id)).state).toBe('queued');
+    await refute(colleague, id);
+    await expectRejected(id, 'RECOMPUTED_OUTPUT_DIFFERS');
+
+    const left = await client.submit(completion('one of us leaves', { attempts: 5 }));
+    await refute(hostile, left.id);
+    expect((await client.job(left.id)).state).toBe('queued');
+    await leave(colleague);
+    await expectRejected(left.id, 'RECOMPUTED_OUTPUT_DIFFERS');
+
+    const alone = await client.submit(completion('alone', { attempts: 5 }));
+    await refute(hostile, alone.id);
+    await expectRejected(alone.id, 'RECOMPUTED_OUTPUT_DIFFERS');
+    await leave(hostile);
   });
 });

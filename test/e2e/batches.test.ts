@@ -214,6 +214,45 @@ describe('batches, with the official client', () => {
     expect((await openai.files.list()).data.some(({ id }) => id === second.input_file_id)).toBe(true);
   });
 
+  test('a file expires when it was asked to, and lists come in either order', async () => {
+    const file = await toFile(Buffer.from(jsonl([line('a')])), 'lines.jsonl');
+    const made = await openai.files.create({
+      file,
+      purpose: 'batch',
+      expires_after: { anchor: 'created_at', seconds: 3_600 },
+    });
+    expect((made.expires_at ?? 0) - made.created_at).toBe(3_600);
+    const wrong = openai.files.create({ file, purpose: 'batch', expires_after: { anchor: 'created_at', seconds: 5 } });
+    await expect(wrong).rejects.toMatchObject({ status: 400, param: 'expires_after' });
+    const ids = async (order: 'asc' | 'desc') =>
+      (await openai.files.list({ order, purpose: 'batch' })).data.map(({ id }) => id);
+    expect(await ids('asc')).toEqual((await ids('desc')).reverse());
+    await openai.files.delete(made.id);
+  });
+
+  test('what is created under an Idempotency-Key is created once, and another request under it is 422', async () => {
+    const upload = async (text: string, key: string) =>
+      openai.files.create(
+        { file: await toFile(Buffer.from(text), 'lines.jsonl'), purpose: 'batch' },
+        { headers: { 'idempotency-key': key } },
+      );
+    const text = jsonl([line('once')]);
+    const file = await upload(text, 'the-file');
+    expect((await upload(text, 'the-file')).id).toBe(file.id);
+    await expect(upload(jsonl([line('other')]), 'the-file')).rejects.toMatchObject({ status: 422 });
+    const wanted = { input_file_id: file.id, endpoint: '/v1/completions', completion_window: '24h' } as const;
+    const begun = (metadata: Record<string, string>) =>
+      openai.batches.create({ ...wanted, metadata }, { headers: { 'idempotency-key': 'the-batch' } });
+    const [first, second] = await Promise.all([begun({}), begun({})]);
+    expect(second.id).toBe(first.id);
+    await expect(begun({ a: 'b' })).rejects.toMatchObject({ status: 422 });
+    const headers = { 'idempotency-key': 'the-file', 'content-type': 'application/json' };
+    const job = { model: 'noop', prompt: 'x' };
+    const reused = await native.fetch('/v1/completions', { method: 'POST', headers, body: JSON.stringify(job) });
+    expect(reused.status).toBe(422);
+    await over(openai, first.id);
+  });
+
   test('400: uploads that are not what they should be leave no file', async () => {
     // Counted by purpose: what earlier tests' batches answer may still be written meanwhile.
     const uploads = async () => (await openai.files.list({ purpose: 'batch' })).data.length;

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { SEEN_MS } from '../../src/core/engines/openai-engine.ts';
+import { SEEN_MS } from '../../src/core/engines/inference-server.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { NOOP_MODEL, Pipeline, completion, until, type Client, type Role } from '../support/pipeline.ts';
 import { fixedPort } from '../support/ports.ts';

@@ -184,7 +184,16 @@ describe('the official client, with nothing changed but address and key', () => 
     const prompt = await failureOf(
       openai.completions.create({ model: MODEL, prompt: 'word '.repeat(2_000), max_tokens: 4 }),
     );
-    expect([prompt.status, prompt.code]).toEqual([400, 'request_invalid']);
+    expect([prompt.status, prompt.code]).toEqual([400, 'context_length_exceeded']);
+    const streamed = async () => {
+      const stream = await openai.completions.create({ model: MODEL, prompt: 'word '.repeat(2_000), stream: true });
+      for await (const _ of stream);
+    };
+    expect((await failureOf(streamed())).code).toBe('context_length_exceeded');
+    const name = await failureOf(openai.chat.completions.create({ ...ask, model: 'm'.repeat(64) }));
+    expect([name.status, name.code]).toEqual([404, 'model_not_found']);
+    const route = await failureOf(openai.moderations.create({ input: 'x' }));
+    expect([route.status, route.message]).toEqual([404, expect.stringContaining('No route has this address')]);
     const stranger = openaiOf(pipeline, 'csk_wrong');
     expect(await failureOf(stranger.chat.completions.create(ask))).toMatchObject({
       status: 401,
@@ -221,6 +230,30 @@ describe('the official client, with nothing changed but address and key', () => 
     await until(async () => (await native.job(last)).state === 'cancelled');
     expect((await native.job(kept)).state).toBe('queued');
     await native.post(`/v1/jobs/${kept}/cancel`, undefined);
+  });
+
+  test('with an Idempotency-Key a hang-up keeps the job, whoever waits under the key gets it, and another body is 422', async () => {
+    const worker = pipeline.hand(2, undefined, 'hands');
+    const asked = { model: 'by-hand', prompt: 'once' };
+    const headers = { 'idempotency-key': 'come-back' };
+    const controller = new AbortController();
+    const first = openai.completions.create(asked, { headers, signal: controller.signal });
+    const job = await until(
+      async () =>
+        ((await (await native.fetch('/v1/jobs?state=queued')).json()) as { jobs: { id: string }[] }).jobs[0]?.id,
+    );
+    const waiting = openai.completions.create(asked, { headers });
+    controller.abort();
+    await failureOf(first);
+    for (const other of [
+      { ...asked, n: 2 },
+      { ...asked, stream: true },
+      { ...asked, user: 'u' },
+    ])
+      expect((await failureOf(openai.completions.create(other as typeof asked, { headers }))).status).toBe(422);
+    await worker.commit(await worker.claim(job));
+    for (const answer of [await waiting, await openai.completions.create(asked, { headers })])
+      expect((answer as typeof answer & Countersigned).countersign).toMatchObject({ job_id: job, state: 'done' });
   });
 
   test('a worker that streams one thing and signs another: the client gets the text and then an error, never an end', async () => {

@@ -98,7 +98,7 @@ async function failure(promise: Promise<unknown>): Promise<string> {
     );
     const ask = (asked: OpenAiEngine, prompt: string, max_tokens = 8) =>
       runToEnd(asked, { task: 'completion', params: { ...PARAMS, max_tokens } }, { prompt }, never);
-    expect(await failure(ask(engine, 'and '.repeat(6_000)))).toBe('engine_refused');
+    expect(await failure(ask(engine, 'and '.repeat(6_000)))).toBe('context_exceeded');
     // Its patience is short for the stopped server's sake; a busy machine may overtax it at first.
     const impatient = options(server, { apiKeyFile: keyFile, timeoutMs: 250 });
     const hasty = await until(() => OpenAiEngine.connect(impatient).catch(() => undefined));

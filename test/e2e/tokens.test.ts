@@ -2,9 +2,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { noiseOf } from '../../src/core/attestation/calibration.ts';
+import type { Work } from '../../src/core/engines/engine.ts';
 import type { LlamaEngine } from '../../src/core/engines/llama-engine.ts';
 import { SeededDraws } from '../../src/core/engines/seeded-draws.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { MAX_SEED } from '../../src/proof/tasks/sampling.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline } from '../support/pipeline.ts';
 import { PROMPTS, Q4, Q8, answer, isPlausible, load, replay, shipped, work } from '../support/replays.ts';
 import { IS_LONG } from '../support/thorough.ts';
@@ -136,6 +138,32 @@ describe('tokens that are replayed', () => {
       expect(fooled).toBe(0);
     } finally {
       await Promise.all([full.close(), made.close()]);
+    }
+  });
+
+  test('at every border of every number that admission takes, an answer is drawn again and believed', async () => {
+    const other = await load(Q8, { parallel: 1 });
+    const { params } = work(7, 0.9, 12);
+    const borders: Partial<typeof params>[] = [
+      ...[0, 1, 2 ** 31 - 1, 2 ** 31, MAX_SEED].map((seed) => ({ seed })),
+      ...[0, 0.01, 1, 2 - 1e-15, 2].map((temperature) => ({ temperature })),
+      ...[5e-324, 1e-9, 0.5, 1 - 1e-16].map((top_p) => ({ top_p })),
+      ...[1, 131_072].map((max_tokens) => ({ max_tokens, temperature: 2 })),
+      ...[['e'], ['the ', 'n '], ['n him,'], [' '.repeat(64)], ['\uFFFD'], ['😀']].map((stop) => ({ stop })),
+    ];
+    const [prompt = ''] = PROMPTS;
+    try {
+      for (const border of borders) {
+        const asked: Work = { task: 'completion', params: { ...params, ...border } };
+        const made = await answer(engines().worker, asked, prompt);
+        expect([border, await answer(other, asked, prompt)]).toEqual([border, made]);
+        if (asked.params.top_p < 1) continue;
+        const replayed = await replay(engines().reference, asked, prompt, made.tokens ?? []);
+        const noise = asked.params.temperature === 0 ? calibration.greedy : calibration.sampled;
+        expect([border, replayed.result, isPlausible(replayed, noise)]).toEqual([border, made, true]);
+      }
+    } finally {
+      await other.close();
     }
   });
 

@@ -40,7 +40,8 @@ export async function attestorHands(server: TestRedis) {
     logger,
   });
   const queues = ['default.noop'];
-  const sweep = new Sweep({ redis, keys, queues, backlog, schedules, decisions, logger, everyMs: 100 });
+  const { candidates } = room;
+  const sweep = new Sweep({ redis, keys, queues, backlog, schedules, decisions, candidates, logger, everyMs: 100 });
   return {
     redis,
     backlog,

@@ -4,6 +4,7 @@ import { Equipment } from '../../src/core/attestation/methods/equipment.ts';
 import type { Method } from '../../src/core/attestation/methods/method.ts';
 import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
 import { AuditDraws } from '../../src/core/confirmation/audit-draws.ts';
+import { Candidates } from '../../src/core/confirmation/candidates.ts';
 import type { CaseFile } from '../../src/core/confirmation/case-file.ts';
 import { EnrolledWorkers } from '../../src/core/confirmation/enrolled-workers.ts';
 import { Judge } from '../../src/core/confirmation/judge.ts';
@@ -33,6 +34,7 @@ interface Filed {
 /** One attestor's judge on a real Redis, and one enrolled worker whose cases it judges. */
 export class Courtroom {
   readonly judge: Judge;
+  readonly candidates: Candidates;
   readonly equipment: Equipment;
   readonly catalog: Catalog;
   readonly #server: TestRedis;
@@ -72,7 +74,9 @@ export class Courtroom {
       hardware: undefined,
       auditShare: 0,
     });
+    this.candidates = new Candidates(redis, keys, this.#enrolled);
     this.judge = new Judge({
+      candidates: this.candidates,
       redis,
       keys,
       keyring,

@@ -108,7 +108,7 @@ const optionalNumber = (value: unknown): number | undefined => (typeof value ===
 
 function parseCase(row: unknown, nowMs: number): CaseRow {
   const all = cells(row);
-  const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closed, field] =
+  const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closing, field] =
     all;
   const [statementLength, statement, , output, lease, logged, maxAttempts, key, hold, surface, store, before] =
     all.slice(14);
@@ -130,11 +130,11 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     isStored: store !== 'no',
     cancelAskedMs: optionalNumber(cancel),
     ended: typeof state === 'string',
-    phase: currentEpoch === 0 || closed === 1 ? 'queued' : committed === '' ? 'running' : 'attesting',
+    phase: currentEpoch === 0 || typeof closing === 'string' ? 'queued' : committed === '' ? 'running' : 'attesting',
     currentEpoch,
     claimant,
     attempts: parseAttempts(
-      [...cells(before).map(optionalText), optionalText(claim), optionalText(commit), undefined],
+      [...cells(before).map(optionalText), optionalText(claim), optionalText(commit), optionalText(closing)],
       { from: Number(created), to: nowMs },
     ),
     // A worker wrote it: a time that cannot be is long ago.

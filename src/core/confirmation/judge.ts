@@ -4,6 +4,7 @@ import { STATEMENTS } from '../../proof/receipts/statements.ts';
 import type { Attempt } from '../attestation/methods/attempt.ts';
 import { STAGES, type Finding, type Method } from '../attestation/methods/method.ts';
 import { METHODS } from '../attestation/methods/methods.ts';
+import type { Candidates } from './candidates.ts';
 import type { CaseFile } from './case-file.ts';
 import type { Confirmation } from './confirmation.ts';
 import { openAttempt, type AttemptSources } from './open-attempt.ts';
@@ -25,6 +26,7 @@ export type Judgement = Judged | { readonly kind: 'slow' } | { readonly kind: 'i
 export interface JudgeParts extends AttemptSources {
   readonly signingKey: SigningKey;
   readonly suspicions: Suspicions;
+  readonly candidates: Candidates;
   /** By default, all methods of this version. */
   readonly methods?: readonly Method[];
 }
@@ -74,7 +76,7 @@ export class Judge {
       const { ignored, instead } = await check(attempt, drawn, findings);
       if (ignored !== undefined) return { kind: 'ignored' };
       if (stage === 'slow' && drawn.length > 0 && instead === undefined) await this.#suspect(attempt, findings);
-      if (findings.refusals.length > 0) return { kind: 'rule', ruling: this.#refuted(file, attempt, findings) };
+      if (findings.refusals.length > 0) return { kind: 'rule', ruling: await this.#refuted(file, attempt, findings) };
       if (instead !== undefined) return { kind: 'rule', ruling: { ...about(file), ...instead } };
     }
     const output = await this.#keep(attempt);
@@ -111,10 +113,12 @@ export class Judge {
     return undefined;
   }
 
-  #refuted(file: CaseFile, attempt: Attempt, findings: Findings): Ruling {
+  /** Another worker may try, while there is one. */
+  async #refuted(file: CaseFile, attempt: Attempt, findings: Findings): Promise<Ruling> {
+    const isLast = await this.#parts.candidates.areUsedUp(file, true);
     return {
       ...about(file),
-      action: { kind: 'close', why: 'refuted' },
+      action: { kind: 'close', why: 'refuted', isLast },
       code: 'refuted',
       detail: findings.refusals.join(' '),
       verdict: { signed: this.#sign(attempt, findings), field: file.field },

@@ -30,7 +30,7 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
       detail: 'The deadline passed while the job ran; the worker has stopped.',
     };
   }
-  if (code === 'engine_refused' || code === 'output_too_large') {
+  if (code === 'engine_refused' || code === 'context_exceeded' || code === 'output_too_large') {
     return {
       ...about,
       action: { kind: 'end', state: 'failed' },

@@ -22,7 +22,12 @@ export interface Ruling {
   readonly phases: readonly OpenState[];
   readonly action:
     | { readonly kind: 'end'; readonly state: Exclude<FinalState, 'done'> }
-    | { readonly kind: 'close'; readonly why: 'refuted' | 'released' | 'voted' }
+    | {
+        readonly kind: 'close';
+        readonly why: 'refuted' | 'released' | 'voted';
+        /** Nobody is left who may try: the job ends, whatever attempts it has left. */
+        readonly isLast?: boolean;
+      }
     | { readonly kind: 'lost' };
   /** A stable word for programs. */
   readonly code: string;
@@ -64,7 +69,7 @@ export class Rulings {
       ruling.id,
       ruling.epoch,
       ruling.phases.join(' '),
-      ruling.action.kind,
+      ruling.action.kind === 'close' && ruling.action.isLast === true ? 'last' : ruling.action.kind,
       ruling.action.kind === 'end' ? ruling.action.state : ruling.action.kind === 'close' ? ruling.action.why : 'lost',
       ruling.code,
       ruling.detail,

@@ -8,6 +8,7 @@ import { listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Backlog } from '../backlog/backlog.ts';
 import { CONFIRMATION_LOOK_MS, type Schedules, type Whereabouts } from '../backlog/schedules.ts';
+import { lastRefutation, type Candidates } from './candidates.ts';
 import { readCases, type CaseFile } from './case-file.ts';
 import { cancellation, type Decisions } from './decisions.ts';
 import type { Ruling } from './rulings.ts';
@@ -101,6 +102,7 @@ export class Sweep {
       return file === undefined ? [] : [{ set, file }];
     });
     const rulings = open.flatMap(({ file }) => overdue(file, name) ?? []);
+    if (name === 'deliveries') rulings.push(...(await this.#usedUp(open)));
     // Before anything is done: what fails comes again, and never stands at the head for ever.
     const misplaced = await this.#postpone(name, open);
     if (name === 'confirmations')
@@ -180,6 +182,20 @@ export class Sweep {
     await decisions.rule(silent.map(lostWorker));
   }
 
+  /** Ends what was refuted and waits for a worker that may try, where all that are there have tried. */
+  async #usedUp(open: readonly Due[]): Promise<Ruling[]> {
+    const waiting = open.filter(
+      ({ file }) => !file.ended && file.phase === 'queued' && overdue(file, 'deliveries') === undefined,
+    );
+    const ruled = waiting.map(async ({ file }): Promise<Ruling[]> => {
+      const detail = lastRefutation(file);
+      if (detail === undefined || !(await this.#parts.candidates.areUsedUp(file, false))) return [];
+      const action = { kind: 'end', state: 'rejected' } as const;
+      return [{ id: file.id, epoch: file.currentEpoch, phases: ['queued'], action, code: 'refuted', detail }];
+    });
+    return (await Promise.all(ruled)).flat();
+  }
+
   /** Compares what was released and not claimed with BullMQ, each queue by itself: workers can spoil one. */
   #redeliveries(open: readonly Due[]): Promise<void>[] {
     const { backlog, logger } = this.#parts;
@@ -203,6 +219,7 @@ interface SweepParts {
   readonly backlog: Backlog;
   readonly schedules: Schedules;
   readonly decisions: Decisions;
+  readonly candidates: Candidates;
   readonly everyMs: number;
   readonly logger: Logger;
 }
@@ -224,7 +241,7 @@ function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
   switch (file.phase) {
     case 'queued':
       if (file.cancelAskedMs !== undefined) return cancellation(about);
-      if (file.nowMs >= file.deadlineMs) return end('expired', 'The deadline passed before a worker was free.');
+      if (file.nowMs >= file.deadlineMs) return end('expired', waitedInVain(file));
       return undefined;
     case 'running':
       if (file.nowMs >= file.deadlineMs + STOP_GRACE_MS)
@@ -237,6 +254,14 @@ function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
         return end('expired', 'The deadline passed before the answer was confirmed.');
       return undefined;
   }
+}
+
+/** Why a job that waited when its deadline passed has no answer. */
+function waitedInVain(file: CaseFile): string {
+  const refuted = lastRefutation(file);
+  return refuted === undefined
+    ? 'The deadline passed before a worker was free.'
+    : `The deadline passed before another worker was free; the last answer was refuted: ${refuted}`;
 }
 
 /** The attempt of a worker whose lease has run out before it committed anything. */

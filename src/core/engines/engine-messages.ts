@@ -49,7 +49,7 @@ const Margin = z
   .nullable()
   .transform((margin) => margin ?? Infinity);
 
-const ENGINE_FAILURES = ['engine_error', 'engine_refused', 'engine_overloaded'] as const;
+const ENGINE_FAILURES = ['engine_error', 'engine_refused', 'engine_overloaded', 'context_exceeded'] as const;
 const LOAD_FAILURES = ['engine_away', 'engine_unfit', 'model_file_unfit', 'key_file_unfit'] as const;
 
 /**

@@ -1,8 +1,5 @@
 import type { Params, Ticket } from '../../proof/receipts/statements.ts';
-import type { Task, Usage } from '../../proof/receipts/fields.ts';
-import { FINISH_REASONS } from '../../proof/receipts/fields.ts';
-
-export type FinishReason = (typeof FINISH_REASONS)[number];
+import type { FinishReason, Task, Usage } from '../../proof/receipts/fields.ts';
 
 export interface EngineIdentity {
   readonly name: string;
@@ -74,9 +71,12 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-export type EngineFailure = 'engine_error' | 'engine_refused' | 'engine_overloaded';
+export type EngineFailure = 'engine_error' | 'engine_refused' | 'engine_overloaded' | 'context_exceeded';
 
-/** A clean failure of an engine. `engine_refused` is final: the same question will be refused again. */
+/**
+ * A clean failure of an engine. `engine_refused` is final, and `context_exceeded`, which is a prompt that is
+ * too long: the same question will be refused again.
+ */
 export class EngineError extends Error {
   override readonly name = 'EngineError';
   readonly code: EngineFailure;

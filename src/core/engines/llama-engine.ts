@@ -10,8 +10,8 @@ import type {
 import { z } from 'zod';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { INPUTS, OUTPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
-import { EngineError, type Engine, type EngineResult, type FinishReason, type Replay, type Work } from './engine.ts';
-import type { Usage } from '../../proof/receipts/fields.ts';
+import { EngineError, type Engine, type EngineResult, type Replay, type Work } from './engine.ts';
+import type { FinishReason, Usage } from '../../proof/receipts/fields.ts';
 import { ENTRY_FIELDS, defineEngine } from './engine-kind.ts';
 import { packageIdentity } from './package-digest.ts';
 import { SeededDraws } from './seeded-draws.ts';
@@ -102,7 +102,7 @@ export class LlamaEngine implements Engine {
     const room = this.#contextTokens - tokens.length;
     if (room < 1) {
       throw new EngineError(
-        'engine_refused',
+        'context_exceeded',
         `The prompt has ${tokens.length} tokens and the model takes ${this.#contextTokens} with the answer.`,
       );
     }

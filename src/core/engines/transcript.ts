@@ -1,4 +1,4 @@
-import type { FinishReason } from './engine.ts';
+import type { FinishReason } from '../../proof/receipts/fields.ts';
 
 /**
  * The text that tokens make, as it grows: a character that is not whole yet is kept back, and a stop text

@@ -8,11 +8,13 @@ import { EngineError, workOf, type Engine, type EngineResult } from '../engines/
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
+import { outputFault } from '../../proof/tasks/output-fault.ts';
+import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES, textOfOutput } from '../../proof/tasks/task-input.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { signPayload } from '../../proof/receipts/dsse.ts';
+import type { Task } from '../../proof/receipts/fields.ts';
 import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import {
   EVIDENCE_TYPE,
@@ -29,6 +31,7 @@ import { ChunkStream } from './chunk-stream.ts';
 import type { Claim, Claims, CommitReply } from './claims.ts';
 import type { EnginePlace } from './engine-place.ts';
 import type { Heartbeat } from './heartbeat.ts';
+import { SteadyPieces } from './steady-pieces.ts';
 
 /** Published after each attempt to commit, as `{ id, epoch, reply }`, where tests or metrics subscribe. */
 export const committed = channel('countersign.worker.committed');
@@ -210,7 +213,7 @@ export class JobRunner {
     const code = releaseCodeOf(reason);
     if (code === 'lease_lost') return 'lost';
     this.#parts.logger.warn(
-      { job: claim.id, epoch: claim.epoch, code },
+      { job: claim.id, epoch: claim.epoch, code, ...(error instanceof EngineError ? { err: error.cause } : {}) },
       `job released: ${messageOf(error).slice(0, 300)}`,
     );
     const release = statementBytes(this.#releaseOf(attempt, code, error));
@@ -234,6 +237,10 @@ export class JobRunner {
     return { result, startedAt, finishedAt: new Date() };
   }
 
+  /**
+   * Runs the engine and streams what it writes. Throws EngineError where the answer is none that could be
+   * confirmed, or begins otherwise than what was streamed of it: this worker signs neither.
+   */
   async #generate(
     { claim, ticket }: Attempt,
     engine: Engine,
@@ -243,13 +250,21 @@ export class JobRunner {
     // A vote is sealed: another worker could copy what is streamed.
     const isSealed = PROMISES.isSealed(ticket.predicate.policy);
     const chunks = new ChunkStream(this.#parts.redis, this.#parts.keys, ticket.predicate.pool, claim, this.#worker.id);
-    const run = engine.run(workOf(ticket), input, signal);
+    const work = workOf(ticket);
+    const pieces = new SteadyPieces(work.params.stop);
+    const show = (text: string) => {
+      if (!isSealed && text !== '') chunks.write(text);
+    };
+    const run = engine.run(work, input, signal);
     try {
       for (;;) {
         const step = await run.next();
         signal.throwIfAborted();
-        if (step.done === true) return step.value;
-        if (!isSealed) chunks.write(step.value);
+        if (step.done === true) {
+          show(restOf(work.task, step.value, pieces));
+          return step.value;
+        }
+        show(pieces.push(step.value));
       }
     } finally {
       chunks.flush();
@@ -320,6 +335,16 @@ export class JobRunner {
         'the result of this attempt is no longer needed',
       );
   }
+}
+
+/** What was not streamed yet of an answer that can be confirmed. Throws EngineError where it cannot. */
+function restOf(task: Task, { output, finishReason }: EngineResult, pieces: SteadyPieces): string {
+  const fault = outputFault(task, output, finishReason);
+  if (fault !== undefined)
+    throw new EngineError('engine_error', `What the engine answered is no answer: ${fault.slice(0, 200)}`);
+  const rest = pieces.end(textOfOutput(JSON.parse(output)));
+  if (rest === undefined) throw new EngineError('engine_error', 'The engine answered otherwise than it had begun to.');
+  return rest;
 }
 
 function releaseCodeOf(error: unknown): ReleaseCode | 'lease_lost' {

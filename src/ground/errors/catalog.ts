@@ -4,8 +4,10 @@
  */
 export const ERROR_CATALOG = {
   request_invalid: { status: 400, exit: 2, title: 'The request is not valid' },
+  context_length_exceeded: { status: 400, exit: 2, title: 'The prompt is too long for the model' },
   body_not_json: { status: 400, exit: 2, title: 'The body is not valid JSON' },
   body_too_large: { status: 413, exit: 2, title: 'The body is too large' },
+  headers_too_large: { status: 431, exit: 2, title: 'The headers are too large' },
   media_type_unsupported: { status: 415, exit: 2, title: 'The body must be application/json' },
   unauthenticated: { status: 401, exit: 4, title: 'A valid API key is required' },
   scope_missing: { status: 403, exit: 4, title: 'The API key lacks the required scope' },

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EVENT_TYPES } from './event-types.ts';
 import type { JobRequest } from './job-request.ts';
+import { MAX_SEED } from '../tasks/sampling.ts';
 import { INPUTS } from '../tasks/task-input.ts';
 import { PROMISES } from '../receipts/promises/promises.ts';
 import { Policy } from '../receipts/statements.ts';
@@ -10,20 +11,30 @@ import { Policy } from '../receipts/statements.ts';
  */
 const Parameters = z.strictObject({
   max_tokens: z.number().int().min(1).max(131_072).optional().describe('most tokens of the answer; 128 by default'),
-  temperature: z.number().min(0).max(2).optional().describe('0 by default: the likeliest token each time'),
-  top_p: z.number().gt(0).max(1).optional().describe('1 by default'),
+  temperature: z
+    .number()
+    .min(0)
+    .max(2)
+    .optional()
+    .describe('0 by default: the likeliest token each time; below 0.01 it is 0'),
+  top_p: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('1 by default; 0 leaves the likeliest token, as a temperature of 0'),
   seed: z
     .number()
     .int()
     .min(0)
-    .max(4_294_967_295)
+    .max(MAX_SEED)
     .optional()
     .describe('drawn at random where absent, and told in the ticket'),
   stop: z.array(z.string().min(1).max(64)).max(4).optional().describe('texts that end the answer'),
 });
 
 const common = {
-  model: z.string().min(1).max(63).describe('name of a model from `GET /v1/models`'),
+  model: z.string().min(1).max(500).describe('name of a model from `GET /v1/models`'),
   params: Parameters.optional(),
   attestation: Policy.partial().optional().describe(PROMISES.describe()),
   attempts: z.number().int().min(1).max(10).optional().describe('most attempts, 3 by default'),

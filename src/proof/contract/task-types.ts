@@ -44,14 +44,18 @@ export interface TaskInputs {
     messages: ChatMessage[];
     tools?: Tool[] | undefined;
     tool_choice?: ToolChoice | undefined;
+    parallel_tool_calls?: false | undefined;
     response_format?: ResponseFormat | undefined;
     logprobs?: true | undefined;
     top_logprobs?: number | undefined;
+    reasoning?:
+      | { effort?: 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | undefined; show?: true | undefined }
+      | undefined;
   };
   embedding: { texts: string[] };
 }
 
-export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'none';
+export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'none';
 
 export interface TokenLogprob {
   [more: string]: unknown;
@@ -62,7 +66,12 @@ export interface TokenLogprob {
 export interface TaskOutputs {
   completion: { text: string; finish_reason: FinishReason };
   chat: {
-    message: { role: 'assistant'; content: string | null; tool_calls?: ToolCall[] | undefined };
+    message: {
+      role: 'assistant';
+      content: string | null;
+      reasoning_content?: string | undefined;
+      tool_calls?: ToolCall[] | undefined;
+    };
     finish_reason: FinishReason;
     logprobs?: { content: TokenLogprob[] } | undefined;
   };

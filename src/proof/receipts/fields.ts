@@ -20,7 +20,8 @@ export type Task = z.infer<typeof Task>;
 export const Usage = z.strictObject({ inputTokens: Count, outputTokens: Count });
 export type Usage = z.infer<typeof Usage>;
 
-export const FINISH_REASONS = ['stop', 'length', 'tool_calls', 'none'] as const;
+export const FINISH_REASONS = ['stop', 'length', 'tool_calls', 'content_filter', 'none'] as const;
+export type FinishReason = (typeof FINISH_REASONS)[number];
 
 export const WorkerIdentity = z.strictObject({ id: WorkerId, publicKey: z.string().max(64) });
 

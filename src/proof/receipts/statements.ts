@@ -170,6 +170,7 @@ export const RELEASE_CODES = [
   'engine_error',
   'engine_refused',
   'engine_overloaded',
+  'context_exceeded',
   'drained',
   'cancelled',
   'deadline',

@@ -33,7 +33,9 @@ describe('the input of a chat', () => {
 
   test('names the features that it needs, and a plain one needs none', () => {
     expect(featuresOf({ messages: [user] })).toEqual([]);
-    expect(featuresOf({ messages: [user], logprobs: true, tools: [tool], response_format: {} })).toEqual(FEATURES);
+    expect(featuresOf({ messages: [user], logprobs: true, tools: [tool], response_format: {}, reasoning: {} })).toEqual(
+      FEATURES,
+    );
   });
 });
 

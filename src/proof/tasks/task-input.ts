@@ -30,6 +30,8 @@ const Tool = z.strictObject({
   }),
 });
 
+export const REASONING_EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh'] as const;
+
 /** Options that only some models support; see `features` in the catalog. */
 const chatOptions = {
   tools: z.array(Tool).min(1).max(128).optional(),
@@ -42,6 +44,8 @@ const chatOptions = {
       }),
     ])
     .optional(),
+  /** Absent where the model may call several at once. */
+  parallel_tool_calls: z.literal(false).optional(),
   response_format: z
     .union([
       z.strictObject({ type: z.enum(['text', 'json_object']) }),
@@ -58,9 +62,13 @@ const chatOptions = {
     .optional(),
   logprobs: z.literal(true).optional(),
   top_logprobs: z.number().int().min(0).max(20).optional(),
+  /** How much a model is to reason, and whether the answer is to show it. */
+  reasoning: z
+    .strictObject({ effort: z.enum(REASONING_EFFORTS).optional(), show: z.literal(true).optional() })
+    .optional(),
 };
 
-export const FEATURES = ['tools', 'response_format', 'logprobs'] as const;
+export const FEATURES = ['tools', 'response_format', 'logprobs', 'reasoning'] as const;
 export type Feature = (typeof FEATURES)[number];
 
 /** The features that this input needs. */
@@ -89,6 +97,7 @@ export const OUTPUTS = {
     message: z.strictObject({
       role: z.literal('assistant'),
       content: z.string().nullable(),
+      reasoning_content: z.string().optional(),
       tool_calls: z.array(ToolCall).min(1).max(128).optional(),
     }),
     finish_reason: FinishReason,
@@ -98,6 +107,16 @@ export const OUTPUTS = {
   }),
   embedding: z.strictObject({ embeddings: z.array(z.array(z.number())) }),
 } as const satisfies Record<Task, z.ZodType>;
+
+/** The text of an output; "" of vectors. Throws where it is no output. */
+export function textOfOutput(output: unknown): string {
+  const chat = OUTPUTS.chat.safeParse(output);
+  if (chat.success) return chat.data.message.content ?? '';
+  const completion = OUTPUTS.completion.safeParse(output);
+  if (completion.success) return completion.data.text;
+  OUTPUTS.embedding.parse(output);
+  return '';
+}
 
 /** An output of at most so many bytes is stored beside the evidence, and a longer one as a blob. */
 export const INLINE_BYTES = 4_096;

@@ -22,7 +22,7 @@ import {
   type TenantList,
   type TenantWithAccount,
 } from './admin.schemas.ts';
-import { Caller, Needs } from './caller.guard.ts';
+import { Caller, Needs, RefusesIdempotencyKey } from './caller.guard.ts';
 import { parse } from './parse.ts';
 
 /**
@@ -46,6 +46,7 @@ export class AdminController {
   }
 
   @Post('tenants')
+  @RefusesIdempotencyKey()
   @Needs('admin')
   async createTenant(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<TenantDocument> {
     const { name, limits } = parse(CreateTenant, body);
@@ -76,6 +77,7 @@ export class AdminController {
   }
 
   @Post('tenants/:tenant/keys')
+  @RefusesIdempotencyKey()
   @Needs('admin')
   async createKey(@Caller() caller: ApiCaller, @Param('tenant') name: string, @Body() body: unknown): Promise<NewKey> {
     const { scopes, name: label, expires_at, limits } = parse(CreateKey, body);
@@ -101,6 +103,7 @@ export class AdminController {
   }
 
   @Post('keys/:key/rotate')
+  @RefusesIdempotencyKey()
   @Needs('admin')
   async rotateKey(@Caller() caller: ApiCaller, @Param('key') keyId: string, @Body() body: unknown): Promise<NewKey> {
     const { overlap_seconds } = parse(RotateKey, body === undefined ? {} : body);

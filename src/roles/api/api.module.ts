@@ -17,6 +17,7 @@ import { PaymentRecords } from '../../surfaces/payments/payment.store.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
 import { ServiceModule } from '../../surfaces/service/service.module.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
+import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import { EgressRules } from '../../surfaces/webhooks/egress.ts';
@@ -62,6 +63,7 @@ export class ApiModule {
       imports: [ServiceModule.with(config, logger)],
       providers: [
         AuditLog,
+        CreatedOnce,
         Tenants,
         Erasures,
         FeedReader,

@@ -1,13 +1,15 @@
-import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { batchDocument, pageOf, type BatchDocument, type BatchList } from '../../surfaces/batches/batch-document.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
-import { Batches } from '../../surfaces/batches/batch.store.ts';
+import { Batches, newBatchId } from '../../surfaces/batches/batch.store.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { CreateBatch, ListBatches } from './batches.schemas.ts';
 import { Caller, Needs } from './caller.guard.ts';
+import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
+import { askedOnce, parseIdempotencyKey } from './parse.ts';
 
 /** Batches in OpenAI's shape. The courier runs them. */
 @Controller('/v1/batches')
@@ -15,8 +17,10 @@ export class BatchesController {
   readonly #batches: Batches;
   readonly #files: BatchFiles;
   readonly #gate: StorageGate;
+  readonly #created: CreatedOnce;
 
-  constructor(batches: Batches, files: BatchFiles, gate: StorageGate) {
+  constructor(batches: Batches, files: BatchFiles, gate: StorageGate, created: CreatedOnce) {
+    this.#created = created;
     this.#batches = batches;
     this.#files = files;
     this.#gate = gate;
@@ -25,7 +29,11 @@ export class BatchesController {
   @Post()
   @HttpCode(200)
   @Needs('submit')
-  async create(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<BatchDocument> {
+  async create(
+    @Caller() caller: ApiCaller,
+    @Body() body: unknown,
+    @Headers('idempotency-key') idempotencyKey: string | undefined,
+  ): Promise<BatchDocument> {
     const { input_file_id, endpoint, metadata } = parseRequest(CreateBatch, body);
     await this.#gate.requireRoom();
     const file = await this.#files.get(caller.tenant, input_file_id);
@@ -33,8 +41,10 @@ export class BatchesController {
       throw new CodedError('request_invalid', 'input_file_id: this file was not uploaded for a batch.', {
         param: 'input_file_id',
       });
+    const once = askedOnce(parseIdempotencyKey(idempotencyKey), '/v1/batches', body);
+    const id = await this.#created.idFor(caller.tenant, once, newBatchId());
     return batchDocument(
-      await this.#batches.create({
+      await this.#batches.create(id, {
         tenant: caller.tenant,
         keyId: caller.keyId,
         endpoint,

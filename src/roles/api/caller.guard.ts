@@ -20,6 +20,11 @@ const PAYABLE = 'countersign:payable';
 /** A caller without a key may pay for this request, where the operator sells by the request. */
 export const Payable = () => SetMetadata(PAYABLE, true);
 
+const REFUSES_KEY = 'countersign:refuses-idempotency-key';
+
+/** This route makes something new each time: it refuses a key rather than leave it unheard. */
+export const RefusesIdempotencyKey = () => SetMetadata(REFUSES_KEY, true);
+
 /** Open to everyone: health, public keys, documentation. */
 export const Open = () => Needs('nobody');
 
@@ -73,6 +78,14 @@ export class CallerGuard implements CanActivate {
     }
     if (scope === undefined || !caller.scopes.has(scope))
       throw new CodedError('scope_missing', `This API key lacks the required scope "${scope ?? 'none'}".`);
+    if (
+      request.headers['idempotency-key'] !== undefined &&
+      this.#reflector.get<boolean | undefined>(REFUSES_KEY, context.getHandler()) === true
+    )
+      throw new CodedError(
+        'request_invalid',
+        'This address takes no Idempotency-Key: it makes something new each time.',
+      );
     const headers = await this.#limits.take(caller, 'requests', 1);
     context.switchToHttp().getResponse<FastifyReply>().headers(headers);
     callers.set(request, caller);

@@ -1,27 +1,24 @@
-import type { Readable } from 'node:stream';
-import { Busboy, type BusboyInstance } from '@fastify/busboy';
 import { Controller, Delete, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fileDocument, pageOf, type FileDocument, type FileList } from '../../surfaces/batches/batch-document.ts';
-import { BatchFiles, type FileRecord } from '../../surfaces/batches/batch-files.store.ts';
-import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { BatchFiles, newFileId, type FileRecord } from '../../surfaces/batches/batch-files.store.ts';
 import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { Caller, Needs } from './caller.guard.ts';
-import { ListFiles, UPLOAD_PURPOSE, type DeletedFile } from './files.schemas.ts';
-
-/** How long the rest of a refused body is read. */
-const DISCARD_MS = 30_000;
-const MAX_FIELDS = 10;
-const MAX_FIELD_BYTES = 1_024;
+import { parseUploadFields, receiveUpload } from './file-upload.ts';
+import { askedOnce, parseIdempotencyKey } from './parse.ts';
+import { ListFiles, type DeletedFile } from './files.schemas.ts';
 
 /** Files in OpenAI's shape: what batches read and write. */
 @Controller('/v1/files')
 export class FilesController {
   readonly #files: BatchFiles;
+  readonly #created: CreatedOnce;
 
-  constructor(files: BatchFiles) {
+  constructor(files: BatchFiles, created: CreatedOnce) {
     this.#files = files;
+    this.#created = created;
   }
 
   @Post()
@@ -78,90 +75,18 @@ export class FilesController {
   }
 
   /**
-   * The one file of a multipart body, written while it comes. `purpose` must come before it, as every client
-   * sends it.
+   * Keeps the file of a body of multipart/form-data, whose fields may stand before or behind it. Under an
+   * Idempotency-Key it is kept once. What is refused leaves a blob without a file, which the courier removes.
    */
   async #receive(tenant: string, request: FastifyRequest): Promise<FileRecord> {
-    if (!/^multipart\/form-data\b/i.test(request.headers['content-type'] ?? ''))
-      throw new CodedError('media_type_unsupported', 'Send the file as multipart/form-data.');
-    let parser: BusboyInstance;
-    try {
-      parser = new Busboy({
-        headers: { ...request.headers, 'content-type': request.headers['content-type'] ?? '' },
-        limits: { files: 1, fields: MAX_FIELDS, parts: MAX_FIELDS + 1, fieldSize: MAX_FIELD_BYTES, headerPairs: 20 },
-      });
-    } catch (cause) {
-      throw new CodedError('request_invalid', `The multipart body is malformed: ${messageOf(cause).slice(0, 100)}.`, {
-        cause,
-      });
-    }
-    let purpose: string | undefined;
-    let upload: Promise<FileRecord> | undefined;
-    let uploadFailed: (error: unknown) => void = () => undefined;
-    let refusal: CodedError | undefined;
-    parser.on('field', (name, value) => {
-      if (name === 'purpose') purpose = value;
-      else if (!/^expires_after\[/.test(name)) refusal ??= bad(`There is no field ${name.slice(0, 40)}.`, 'file');
-    });
-    parser.on('file', (name, stream: Readable, filename: string) => {
-      if (name !== 'file' || refusal !== undefined) {
-        refusal ??= bad('The file must be in the field "file".', 'file');
-        stream.resume();
-        return;
-      }
-      upload = this.#files.upload(tenant, cleanName(filename), stream);
-      upload.catch((error: unknown) => uploadFailed(error));
-    });
-    const body = request.body as Readable;
-    await new Promise<void>((resolve, reject) => {
-      const fail = (cause: unknown) =>
-        reject(bad(`The multipart body is malformed: ${messageOf(cause).slice(0, 100)}.`, 'file'));
-      // The store gave up and reads no further; the parser would wait for it forever.
-      uploadFailed = (error) => {
-        body.unpipe(parser);
-        parser.destroy();
-        discard(body);
-        reject(error instanceof Error ? error : new Error(messageOf(error)));
-      };
-      parser.once('finish', resolve);
-      parser.once('error', fail);
-      body.once('error', fail);
-      body.once('close', () => {
-        if (!body.readableEnded) {
-          parser.destroy();
-          fail(new Error('it broke off'));
-        }
-      });
-      body.pipe(parser);
-    });
-    const file = await upload;
-    if (file === undefined) throw refusal ?? bad('The field "file" is missing.', 'file');
-    if (refusal === undefined && purpose !== UPLOAD_PURPOSE)
-      refusal = bad(`purpose: this service accepts only "${UPLOAD_PURPOSE}" here.`, 'purpose');
-    if (refusal === undefined) return file;
-    await this.#files.remove(tenant, file.id);
-    throw refusal;
+    const key = parseIdempotencyKey(request.headers['idempotency-key']);
+    await this.#files.requireRoom(tenant);
+    const { fields, filename, stored } = await receiveUpload(request, (stream) => this.#files.store(stream));
+    const { purpose, ...expiry } = parseUploadFields(fields);
+    const asked = askedOnce(key, '/v1/files', { filename, purpose, ...expiry, sha256: stored.sha256 });
+    const id = await this.#created.idFor(tenant, asked, newFileId());
+    return this.#files.keep({ id, tenant, filename, ...stored }, expiry.seconds);
   }
-}
-
-const bad = (message: string, param: string) => new CodedError('request_invalid', message, { param });
-
-/** Reads what still comes, so that a client that sends everything first can hear the answer; not for long. */
-function discard(body: Readable): void {
-  const timer = setTimeout(() => body.destroy(), DISCARD_MS).unref();
-  body.once('close', () => clearTimeout(timer)).once('error', () => undefined);
-  body.resume();
-}
-
-/** A name for people: no path, nothing that could break a header. */
-function cleanName(filename: string): string {
-  const [name = ''] = filename.split(/[/\\]/).slice(-1);
-  return (
-    name
-      .replace(/[^\x20-\x7e]/g, '?')
-      .replace(/"/g, "'")
-      .slice(0, 255) || 'file'
-  );
 }
 
 function onceDrained(raw: FastifyReply['raw'], resolve: () => void): void {

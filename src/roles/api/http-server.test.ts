@@ -1,4 +1,4 @@
-import { request } from 'node:http';
+import { Agent, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -12,7 +12,7 @@ describe('the time that a body may take', () => {
   let adapter: FastifyAdapter;
   let url: string;
   beforeAll(async () => {
-    adapter = httpAdapter(BODY_TIMEOUT_MS);
+    adapter = httpAdapter({ bodyTimeoutMs: BODY_TIMEOUT_MS, corsOrigins: [] });
     const instance = adapter.getInstance();
     const slowly = async () => {
       await sleep(ANSWER_MS);
@@ -42,4 +42,96 @@ describe('the time that a body may take', () => {
     });
     expect(await ended).toBe('ended');
   });
+});
+
+describe('what is answered before any route', () => {
+  let adapter: FastifyAdapter;
+  let url: string;
+  let port: number;
+  beforeAll(async () => {
+    adapter = httpAdapter({ corsOrigins: ['https://app.example'] });
+    const instance = adapter.getInstance();
+    instance.post('/v1/things', () => 'made');
+    instance.get('/v1/things', () => 'all');
+    instance.get('/v1/jobs/:id/receipt', () => 'receipt');
+    await instance.listen({ port: 0, host: '127.0.0.1' });
+    ({ port } = instance.server.address() as AddressInfo);
+    url = `http://127.0.0.1:${port}`;
+  });
+  afterAll(() => adapter.close());
+
+  test.each([['with its length'], ['in chunks']])(
+    '413: a body of 12 MB sent %s is heard, and the connection lives',
+    async (how) => {
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+      const body = Buffer.alloc(12 * 1_048_576, 'x');
+      const status = await new Promise<number | undefined>((resolve, reject) => {
+        const headers = {
+          'content-type': 'application/json',
+          ...(how === 'in chunks' ? {} : { 'content-length': String(body.length) }),
+        };
+        const sent = request(`${url}/v1/things`, { method: 'POST', headers, agent }, (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        });
+        sent.on('error', reject);
+        sent.end(body);
+      });
+      expect(status).toBe(413);
+      agent.destroy();
+    },
+  );
+
+  test('415: a body of another type', async () => {
+    const response = await fetch(`${url}/v1/things`, {
+      method: 'POST',
+      body: 'a=1',
+      headers: { 'content-type': 'text/csv' },
+    });
+    expect(response.status).toBe(415);
+  });
+
+  test('431: headers beyond the bound', async () => {
+    const response = await fetch(`${url}/v1/things`, { headers: { 'x-long': 'x'.repeat(20_000) } });
+    expect(response.status).toBe(431);
+  });
+
+  test('an address with a slash at its end is the same', async () => {
+    expect((await fetch(`${url}/v1/things/`)).status).toBe(200);
+  });
+
+  const preflight = (path: string, origin: string) =>
+    fetch(`${url}${path}`, {
+      method: 'OPTIONS',
+      headers: {
+        origin,
+        'access-control-request-method': 'POST',
+        'access-control-request-headers': 'authorization, content-type',
+      },
+    });
+
+  test('pages of configured origins may call with a key of their own, and no others may', async () => {
+    const allowed = await preflight('/v1/things', 'https://app.example');
+    expect(allowed.status).toBe(204);
+    expect(allowed.headers.get('access-control-allow-origin')).toBe('https://app.example');
+    expect(allowed.headers.get('access-control-allow-headers')).toContain('authorization');
+    expect(allowed.headers.get('access-control-allow-credentials')).toBeNull();
+    const other = await preflight('/v1/things', 'https://evil.example');
+    expect(other.headers.get('access-control-allow-origin')).toBeNull();
+    const answer = await fetch(`${url}/v1/things`, { headers: { origin: 'https://app.example' } });
+    expect([answer.headers.get('access-control-allow-origin'), answer.headers.get('vary')]).toEqual([
+      'https://app.example',
+      'Origin',
+    ]);
+  });
+
+  test.each(['/v1/jobs/job_1/receipt', '/log/checkpoint', '/.well-known/countersign.json'])(
+    'what anybody verifies with is open to pages of every origin: %s',
+    async (path) => {
+      const asked = await preflight(path, 'https://any.example');
+      expect([asked.status, asked.headers.get('access-control-allow-origin')]).toEqual([204, '*']);
+      const answer = await fetch(`${url}${path}`, { headers: { origin: 'https://any.example' } });
+      expect(answer.headers.get('access-control-allow-origin')).toBe('*');
+    },
+  );
 });

@@ -1,9 +1,11 @@
+import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { JsonRefused, decodeUtf8, parseStrictJson } from '../../ground/json/strict-json.ts';
 import { MAX_INPUT_BYTES } from '../../proof/tasks/task-input.ts';
+import { allowOrigins } from './cors.ts';
 import { codedErrorOf, problemOf, sendError } from './problem.filter.ts';
 
 /** Room for the largest input, escaped, and the rest of the body. */
@@ -14,6 +16,7 @@ const BODY_TIMEOUT_MS = 30_000;
 /** For the slowest upload of the largest file. */
 const UPLOAD_TIMEOUT_MS = 900_000;
 const CHECK_CONNECTIONS_MS = 2_000;
+const MAX_HEADER_BYTES = 16_384;
 const MAX_CONNECTIONS = 10_000;
 const MAX_PARAM_LENGTH = 200;
 
@@ -21,10 +24,15 @@ const MAX_PARAM_LENGTH = 200;
  * Fastify with bounds on everything that comes from outside. Whatever is wrong with a request, also before
  * any route is found, is answered with a problem document.
  */
-export function httpAdapter(bodyTimeoutMs = BODY_TIMEOUT_MS): FastifyAdapter {
+export function httpAdapter(options: {
+  readonly bodyTimeoutMs?: number;
+  /** Whose pages may call from a browser. */
+  readonly corsOrigins: readonly string[];
+}): FastifyAdapter {
+  const { bodyTimeoutMs = BODY_TIMEOUT_MS, corsOrigins } = options;
   const adapter = new FastifyAdapter({
     bodyLimit: MAX_BODY_BYTES,
-    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: true },
     requestTimeout: UPLOAD_TIMEOUT_MS,
     keepAliveTimeout: 30_000,
     forceCloseConnections: true,
@@ -32,7 +40,7 @@ export function httpAdapter(bodyTimeoutMs = BODY_TIMEOUT_MS): FastifyAdapter {
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: UPLOAD_TIMEOUT_MS,
       connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
-      maxHeaderSize: 16_384,
+      maxHeaderSize: MAX_HEADER_BYTES,
     },
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
       sendError(codedErrorOf(error), request, reply),
@@ -42,6 +50,7 @@ export function httpAdapter(bodyTimeoutMs = BODY_TIMEOUT_MS): FastifyAdapter {
   instance.server.maxConnections = MAX_CONNECTIONS;
   instance.removeAllContentTypeParsers();
   addJsonParser(instance);
+  allowOrigins(instance, corsOrigins);
   // The controller of files reads the stream itself and stores it as it comes.
   instance.addContentTypeParser('multipart/form-data', (_request, payload, done) => done(null, payload));
   instance.addHook('preParsing', (request, _reply, payload, done) => {
@@ -55,7 +64,13 @@ export function httpAdapter(bodyTimeoutMs = BODY_TIMEOUT_MS): FastifyAdapter {
     }
     done(null, payload);
   });
-  instance.addHook('onSend', (_request, reply, _payload, done) => {
+  instance.addHook('onSend', (request, reply, _payload, done) => {
+    // Clients that send everything first must hear the answer: what still comes is read and thrown away, for
+    // as long as a body may take.
+    if (reply.statusCode >= 400 && !request.raw.complete) {
+      reply.removeHeader('connection');
+      request.raw.resume();
+    }
     reply.header('x-content-type-options', 'nosniff');
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
     done();
@@ -64,16 +79,18 @@ export function httpAdapter(bodyTimeoutMs = BODY_TIMEOUT_MS): FastifyAdapter {
 }
 
 /** Answers bytes that are not HTTP, before there is any request. */
-function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket): void {
+  if (cause.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
   }
-  const problem = JSON.stringify(
-    problemOf(new CodedError('request_invalid', 'The bytes are not an HTTP request, or they came too slowly.')),
-  );
+  const error =
+    cause.code === 'HPE_HEADER_OVERFLOW'
+      ? new CodedError('headers_too_large', `The headers are longer than ${MAX_HEADER_BYTES} bytes.`)
+      : new CodedError('request_invalid', 'The bytes are not an HTTP request, or they came too slowly.');
+  const problem = JSON.stringify(problemOf(error));
   const head = [
-    'HTTP/1.1 400 Bad Request',
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}`,
     'content-type: application/problem+json',
     `content-length: ${Buffer.byteLength(problem)}`,
     'connection: close',

@@ -13,7 +13,8 @@ import { Caller, Needs, Payable } from './caller.guard.ts';
 import { paymentDocument, type PaymentDocument } from './payment-document.ts';
 import { EventStreams } from './event-streams.ts';
 import { jobDocument } from './job-document.ts';
-import { formatEvent, parseEventId, type EventId } from '../../core/jobs/job-events.ts';
+import { formatEvent, isAfter, parseEventId, stateEvents, type EventId } from '../../core/jobs/job-events.ts';
+import type { JobView } from '../../core/jobs/job.reader.ts';
 import { followJob } from '../../core/jobs/job-follow.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { signalOf } from './hang-up.ts';
@@ -190,9 +191,14 @@ export class JobsController {
     @Headers('last-event-id') lastEventId: string | undefined,
     @Res() reply: FastifyReply,
   ) {
-    await this.#jobs.get(caller.tenant, id);
-    this.#streams.requireRoom(caller.keyId);
+    const view = await this.#jobs.get(caller.tenant, id);
     const since = lastEventId === undefined ? undefined : parseEventId(lastEventId);
+    if (since !== undefined && isOver(view, since)) {
+      // By this answer an EventSource knows that it need not come back.
+      await reply.status(204).send();
+      return;
+    }
+    this.#streams.requireRoom(caller.keyId);
     const { tenant, keyId } = caller;
     await this.#streams.serve(reply, keyId, (signal) => this.#frames({ tenant, id, since }, signal));
   }
@@ -201,4 +207,10 @@ export class JobsController {
     yield 'retry: 2000\n\n';
     for await (const { event } of followJob(this.#jobs, this.#wake, job, signal)) yield formatEvent(event);
   }
+}
+
+/** Whether nothing can follow the event that a caller has seen. */
+function isOver(view: JobView, since: EventId): boolean {
+  const last = stateEvents(view).at(-1);
+  return isFinal(view.state) && last !== undefined && !isAfter(last.id, since);
 }

@@ -3,7 +3,7 @@ import { CancelAnswer, JobDocument } from '../../proof/contract/job-document.ts'
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { ReceiptFile } from '../../proof/receipts/receipt.ts';
 import { JobList, JobOutput, ListJobs } from './jobs.schemas.ts';
-import { PAYMENT_ERRORS, WITHHELD_ERRORS, body, events, inPath, json, type Operation } from './operation.ts';
+import { PAYMENT_ERRORS, WITHHELD_ERRORS, body, events, inPath, json, text, type Operation } from './operation.ts';
 import { PaymentDocument } from './payment-document.ts';
 import { IdempotencyKey, JobEventId, PaymentSignature, PreferWait } from './request-headers.ts';
 
@@ -142,7 +142,10 @@ export const JOB_OPERATIONS: readonly Operation[] = [
     scope: 'read',
     parameters,
     headers: z.strictObject({ 'Last-Event-ID': JobEventId.optional() }),
-    success: { '200': events('events `state` and `chunk`') },
+    success: {
+      '200': events('events `state` and `chunk`'),
+      '204': text('the job is over, and the last of its events was seen: there is nothing to come back for'),
+    },
     errors: ['job_not_found', 'too_many_streams'],
   },
 ];

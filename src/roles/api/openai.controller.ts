@@ -10,7 +10,7 @@ import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
 import { Caller, Needs, Payable } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { signalOf } from './hang-up.ts';
-import { parseIdempotencyKey } from './parse.ts';
+import { askedOnce, parseIdempotencyKey } from './parse.ts';
 import { AnswerWish, HangUpWish } from './request-headers.ts';
 
 interface Wishes {
@@ -100,7 +100,7 @@ export class OpenAiController {
     const admitted = await this.#completions.submit(
       paid?.submitter ?? caller,
       paid === undefined ? asked : { jobs: [paid.job] },
-      paid?.options ?? { idempotencyKey },
+      paid?.options ?? askedOnce(idempotencyKey, endpoint, body),
     );
     const ids = admitted.map(({ id }) => id);
     const [first] = admitted;
@@ -179,10 +179,12 @@ function stateHeaders(ids: readonly string[], { isProvisional }: Wishes): Record
 }
 
 function readWishes(headers: Record<string, string | undefined>): Wishes {
+  const idempotencyKey = parseIdempotencyKey(headers['idempotency-key']);
   return {
-    idempotencyKey: parseIdempotencyKey(headers['idempotency-key']),
+    idempotencyKey,
     isProvisional: readWish(AnswerWish, 'countersign-answer', headers) === 'provisional',
-    isKept: readWish(HangUpWish, 'countersign-on-hang-up', headers) === 'keep',
+    // A caller with a key comes back for the job that it has left, and others may wait under the same key.
+    isKept: idempotencyKey !== undefined || readWish(HangUpWish, 'countersign-on-hang-up', headers) === 'keep',
   };
 }
 

@@ -92,6 +92,8 @@ export const WITHHELD_ERRORS = ['payment_failed', 'payment_pending'] as const sa
 /** What can be wrong with a request to any of the endpoints that OpenAI's clients send work to. */
 export const OPENAI_ERRORS = [
   'request_invalid',
+  'context_length_exceeded',
+  'overloaded',
   'body_not_json',
   'body_too_large',
   'media_type_unsupported',

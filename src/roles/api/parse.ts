@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { canonicalJson } from '../../ground/json/canonical-json.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { IdempotencyKey, PreferWait } from './request-headers.ts';
 
@@ -33,4 +34,16 @@ export function parseIdempotencyKey(header: string | string[] | undefined): stri
 /** Seconds in `Prefer: wait=N` (RFC 7240), at most 60; undefined where it is not asked for. */
 export function parsePreferWait(header: string | string[] | undefined): number | undefined {
   return header === undefined ? undefined : PreferWait.parse(Array.isArray(header) ? header.join(',') : header);
+}
+
+/**
+ * How a request under an Idempotency-Key is known again: by the key, and by all that was asked at this
+ * address. Without a key, nothing.
+ */
+export function askedOnce(
+  key: string | undefined,
+  address: string,
+  body: unknown,
+): { readonly idempotencyKey: string; readonly request: string } | Record<string, never> {
+  return key === undefined ? {} : { idempotencyKey: key, request: canonicalJson({ address, body }) };
 }

@@ -5,6 +5,7 @@ import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-e
 import { isOutOfMemory, storageFull } from '../../ground/redis/storage-gate.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { count } from '../../ground/metrics/process-metrics.ts';
+import { allowedMethods } from './allowed-methods.ts';
 import { isDeposed } from '../../ground/redis/connection.ts';
 import type { Problem } from '../../proof/contract/problem.ts';
 import { openAiError, retryHeaders } from '../../surfaces/openai/openai-error.ts';
@@ -44,11 +45,7 @@ export function codedErrorOf(error: unknown): CodedError {
         cause: error,
       });
     case 405:
-      return new CodedError(
-        'method_not_allowed',
-        'This address does not support that method; /docs lists all routes.',
-        { cause: error },
-      );
+      return methodNotAllowed(error);
     case 413:
       return new CodedError('body_too_large', 'The body is larger than this service accepts.', { cause: error });
     case 415:
@@ -68,6 +65,14 @@ export function codedErrorOf(error: unknown): CodedError {
         { cause: error },
       );
   }
+}
+
+function methodNotAllowed(cause: unknown, allow?: string): CodedError {
+  return new CodedError(
+    'method_not_allowed',
+    'This address does not support that method; /docs lists all routes.',
+    allow === undefined ? { cause } : { cause, headers: { allow } },
+  );
 }
 
 /** ioredis reports this in several ways, and so does Redis itself, for example while it loads its file. */
@@ -93,9 +98,14 @@ export function isOpenAiPath(url: string): boolean {
   return OPENAI.test(url);
 }
 
-/** A problem document, or OpenAI's error where its clients ask. */
-export function sendError(error: CodedError, request: FastifyRequest, reply: FastifyReply): void {
-  const isOpenAi = isOpenAiPath(request.url);
+/** Addresses that only OpenAI's clients guess, such as those of a base URL without its /v1. */
+const GUESSED = /^(\/v1)+\/|^\/(chat|completions|embeddings|models|files|batches|responses)(?=[/?]|$)/;
+
+/** A problem document, or OpenAI's error where its clients ask: they print nothing of any other. */
+export function sendError(thrown: CodedError, request: FastifyRequest, reply: FastifyReply): void {
+  const allow = thrown.code === 'route_not_found' ? allowedMethods(request.url) : undefined;
+  const error = allow === undefined ? thrown : methodNotAllowed(thrown, allow);
+  const isOpenAi = isOpenAiPath(request.url) || (error.code === 'route_not_found' && GUESSED.test(request.url));
   void reply
     .status(error.status)
     .headers(isOpenAi ? { ...error.headers, ...retryHeaders(error) } : error.headers)

@@ -10,7 +10,7 @@ import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { signalOf } from './hang-up.ts';
-import { parseIdempotencyKey } from './parse.ts';
+import { askedOnce, parseIdempotencyKey } from './parse.ts';
 import { GetResponse } from './responses.schemas.ts';
 
 /** The Responses API. */
@@ -39,10 +39,12 @@ export class ResponsesController {
   ) {
     const request = parseRequest(ResponseRequest, body);
     const isStreamed = request.stream === true;
-    const isKept = request.background === true;
+    const key = parseIdempotencyKey(idempotencyKey);
+    const isInBackground = request.background === true;
+    const isKept = isInBackground || key !== undefined;
     if (isStreamed) this.#streams.requireRoom(caller.keyId);
     const hungUp = signalOf(reply);
-    const job = await this.#responses.create(caller, request, parseIdempotencyKey(idempotencyKey));
+    const job = await this.#responses.create(caller, request, askedOnce(key, '/v1/responses', body));
     const { tenant, keyId } = caller;
     const id = responseId(job);
     const headers = { 'countersign-job': job, 'x-request-id': job };
@@ -55,7 +57,9 @@ export class ResponsesController {
       if (hungUp.aborted) cancel();
       hungUp.addEventListener('abort', cancel, { once: true });
     }
-    const response = isKept ? await this.#responses.get(tenant, id) : await this.#responses.wait(tenant, job, hungUp);
+    const response = isInBackground
+      ? await this.#responses.get(tenant, id)
+      : await this.#responses.wait(tenant, job, hungUp);
     await reply.status(200).headers(headers).type('application/json; charset=utf-8').send(JSON.stringify(response));
   }
 

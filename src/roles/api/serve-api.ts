@@ -13,7 +13,7 @@ import { Metrics } from './metrics.ts';
  * there.
  */
 export async function serveApi(module: DynamicModule, config: ApiConfig, logger: Logger): Promise<RunningRole> {
-  const adapter = httpAdapter();
+  const adapter = httpAdapter({ corsOrigins: config.COUNTERSIGN_CORS_ORIGINS });
   const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
     ...nestOptions(logger),
     bodyParser: false,

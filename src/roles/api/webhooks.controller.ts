@@ -4,11 +4,18 @@ import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { checkUrl, type EgressRules } from '../../surfaces/webhooks/egress.ts';
 import { webhookSecret } from '../../surfaces/webhooks/webhook-secret.ts';
-import { JOB_ENDPOINT, Webhooks, type WebhookMessage, type Endpoint } from '../../surfaces/webhooks/webhook.store.ts';
-import { Caller, Needs } from './caller.guard.ts';
+import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
+import {
+  JOB_ENDPOINT,
+  Webhooks,
+  newWebhookId,
+  type WebhookMessage,
+  type Endpoint,
+} from '../../surfaces/webhooks/webhook.store.ts';
+import { Caller, Needs, RefusesIdempotencyKey } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { FeedReader } from './feed-reader.ts';
-import { parse } from './parse.ts';
+import { askedOnce, parse, parseIdempotencyKey } from './parse.ts';
 import {
   ChangeWebhook,
   CreateWebhook,
@@ -42,8 +49,10 @@ export class WebhooksController {
   readonly #keys: WebhookKeys;
   readonly #feed: FeedReader;
   readonly #streams: EventStreams;
+  readonly #created: CreatedOnce;
 
-  constructor(webhooks: Webhooks, keys: WebhookKeys, feed: FeedReader, streams: EventStreams) {
+  constructor(webhooks: Webhooks, keys: WebhookKeys, feed: FeedReader, streams: EventStreams, created: CreatedOnce) {
+    this.#created = created;
     this.#webhooks = webhooks;
     this.#keys = keys;
     this.#feed = feed;
@@ -65,10 +74,16 @@ export class WebhooksController {
 
   @Post('webhooks')
   @Needs('submit')
-  async create(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<WebhookDocument> {
+  async create(
+    @Caller() caller: ApiCaller,
+    @Body() body: unknown,
+    @Headers('idempotency-key') idempotencyKey: string | undefined,
+  ): Promise<WebhookDocument> {
     const { url, ...wanted } = parse(CreateWebhook, body);
     const checked = checkUrl(url, this.#keys.egress).href;
-    return this.#document(await this.#webhooks.create(caller.tenant, { url: checked, ...wanted }));
+    const once = askedOnce(parseIdempotencyKey(idempotencyKey), '/v1/webhooks', body);
+    const id = await this.#created.idFor(caller.tenant, once, newWebhookId());
+    return this.#document(await this.#webhooks.create(caller.tenant, id, { url: checked, ...wanted }));
   }
 
   @Get('webhooks')
@@ -120,6 +135,7 @@ export class WebhooksController {
   }
 
   @Post('webhooks/:webhook/rotate')
+  @RefusesIdempotencyKey()
   @HttpCode(200)
   @Needs('submit')
   async rotate(
@@ -134,6 +150,7 @@ export class WebhooksController {
   }
 
   @Post('webhooks/:webhook/test')
+  @RefusesIdempotencyKey()
   @HttpCode(202)
   @Needs('submit')
   async test(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<DeliveryDocument> {
@@ -154,6 +171,7 @@ export class WebhooksController {
   }
 
   @Post('deliveries/:delivery/redeliver')
+  @RefusesIdempotencyKey()
   @HttpCode(202)
   @Needs('submit')
   async redeliver(@Caller() caller: ApiCaller, @Param('delivery') id: string): Promise<DeliveryDocument> {

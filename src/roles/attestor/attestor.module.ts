@@ -8,6 +8,7 @@ import { AsideSchedule } from '../../core/confirmation/aside-schedule.ts';
 import { Backlog } from '../../core/backlog/backlog.ts';
 import { Schedules } from '../../core/backlog/schedules.ts';
 import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
+import { Candidates } from '../../core/confirmation/candidates.ts';
 import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
 import { Decisions } from '../../core/confirmation/decisions.ts';
@@ -188,11 +189,6 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
       inject: [ChildEngines, HardwareSessions],
     },
     {
-      provide: Suspicions,
-      useFactory: (redis: Redis, keys: RedisKeys) => new Suspicions(redis, keys, logger),
-      inject: [Redis, RedisKeys],
-    },
-    {
       provide: Judge,
       useFactory: (
         redis: Redis,
@@ -202,6 +198,7 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
         equipment: Equipment,
         draws: AuditDraws,
         suspicions: Suspicions,
+        candidates: Candidates,
       ) =>
         new Judge({
           redis,
@@ -214,8 +211,9 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
           equipment,
           draws,
           suspicions,
+          candidates,
         }),
-      inject: [Redis, RedisKeys, BlobFolders, EnrolledWorkers, Equipment, AuditDraws, Suspicions],
+      inject: [Redis, RedisKeys, BlobFolders, EnrolledWorkers, Equipment, AuditDraws, Suspicions, Candidates],
     },
   ];
 }
@@ -254,6 +252,16 @@ function decisionProviders(logger: Logger): Provider[] {
   return [
     Rulings,
     ServiceTimes,
+    {
+      provide: Suspicions,
+      useFactory: (redis: Redis, keys: RedisKeys) => new Suspicions(redis, keys, logger),
+      inject: [Redis, RedisKeys],
+    },
+    {
+      provide: Candidates,
+      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers) => new Candidates(redis, keys, enrolled),
+      inject: [Redis, RedisKeys, EnrolledWorkers],
+    },
     {
       provide: Aside,
       useFactory: (redis: Redis, keys: RedisKeys) => new Aside(redis, keys, logger),
@@ -378,7 +386,14 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
     },
     {
       provide: Sweep,
-      useFactory: (redis: Redis, keys: RedisKeys, backlog: Backlog, schedules: Schedules, decisions: Decisions) =>
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        backlog: Backlog,
+        schedules: Schedules,
+        decisions: Decisions,
+        candidates: Candidates,
+      ) =>
         new Sweep({
           redis,
           keys,
@@ -386,10 +401,11 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
           backlog,
           schedules,
           decisions,
+          candidates,
           everyMs: config.COUNTERSIGN_SWEEP_MS,
           logger,
         }),
-      inject: [Redis, RedisKeys, Backlog, Schedules, Decisions],
+      inject: [Redis, RedisKeys, Backlog, Schedules, Decisions, Candidates],
     },
     {
       provide: AttestorKeepers,

@@ -66,6 +66,8 @@ export type Submitter = Pick<Caller, 'tenant' | 'keyId' | 'limits'>;
 export interface SubmitOptions {
   /** The same key with the same body returns the same job. */
   readonly idempotencyKey?: string | undefined;
+  /** The whole request, where it says more than the job that is made of it. */
+  readonly request?: string | undefined;
   /** Background work has a turn of its own, so that a tenant's interactive jobs do not queue behind it. */
   readonly isBackground?: boolean;
   /** What the surface that takes the job keeps with it. */
@@ -150,7 +152,10 @@ export class Admission {
       price,
       idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
       // The members of a parsed body are in the schema's order, whatever order they were sent in.
-      bodyDigest: idempotencyKey === undefined ? '' : sha256Hex(JSON.stringify(body) + (payment?.secret ?? '')),
+      bodyDigest:
+        idempotencyKey === undefined
+          ? ''
+          : sha256Hex((options.request ?? JSON.stringify(body)) + (payment?.secret ?? '')),
     };
     const reply = await this.#coalescer.add(pending);
     const isNew = reply.kind === 'ok' && reply.id === id;

@@ -1,10 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
-import { Ticket } from '../../proof/receipts/statements.ts';
+import { Params, Ticket } from '../../proof/receipts/statements.ts';
+import { MAX_SEED } from '../../proof/tasks/sampling.ts';
 import { MAX_INPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import { PriceTable } from '../ledger/price-table.ts';
 import { AttestationOffer } from './attestation-offer.ts';
@@ -71,6 +73,26 @@ describe('the plan of a job', () => {
     expect(Ticket.parse(first)).toEqual(first);
     expect(first.predicate).toMatchObject({ job: id, tenant: 'acme', model: { name: 'kjv', sha256: SHA256 } });
     expect(first.predicate.nonce).not.toBe(second.predicate.nonce);
+  });
+
+  test('whatever numbers are asked: what is taken draws the same on every engine', async () => {
+    const number = fc.oneof(
+      fc.constantFrom(0, -0, 1, 2, 5e-324, 1e-40, 0.01, MAX_SEED, MAX_SEED + 1, 131_072),
+      fc.double({ min: 0, max: 2, noNaN: true }),
+      fc.nat({ max: 2 ** 32 }),
+    );
+    const names = ['temperature', 'top_p', 'seed', 'max_tokens'];
+    const params = fc.record(Object.fromEntries(names.map((name) => [name, number])), { requiredKeys: [] });
+    await fc.assert(
+      fc.asyncProperty(params, async (wanted) => {
+        const asked = SubmitJob.safeParse({ model: 'kjv', task: 'completion', input: { prompt: 'a' }, params: wanted });
+        if (!asked.success) return;
+        const drawn = (await planJob(PARTS, asked.data)).params;
+        expect(Params.safeParse(drawn).success).toBe(true);
+        expect(drawn.seed).toBeLessThanOrEqual(MAX_SEED);
+        expect(drawn.temperature === 0 || drawn.temperature >= 0.01).toBe(true);
+      }),
+    );
   });
 
   test('of a model whose answers cannot be repeated promises no recomputation unless it is asked for', async () => {

@@ -12,6 +12,7 @@ import {
 } from '../../proof/receipts/statements.ts';
 import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import type { Task } from '../../proof/receipts/fields.ts';
+import { MAX_SEED, steadySampling } from '../../proof/tasks/sampling.ts';
 import { MAX_INPUT_BYTES, featuresOf } from '../../proof/tasks/task-input.ts';
 import type { PriceTable } from '../ledger/price-table.ts';
 import type { AttestationOffer } from './attestation-offer.ts';
@@ -119,9 +120,11 @@ export function newTicket(
 function paramsOf({ params }: SubmitJob): Params {
   return {
     max_tokens: params?.max_tokens ?? DEFAULTS.max_tokens,
-    temperature: params?.temperature ?? DEFAULTS.temperature,
-    top_p: params?.top_p ?? DEFAULTS.top_p,
-    seed: params?.seed ?? freshRandom(4).readUInt32BE(0),
+    ...steadySampling({
+      temperature: params?.temperature ?? DEFAULTS.temperature,
+      top_p: params?.top_p ?? DEFAULTS.top_p,
+    }),
+    seed: params?.seed ?? freshRandom(4).readUInt32BE(0) % (MAX_SEED + 1),
     stop: params?.stop ?? [],
   };
 }

@@ -26,6 +26,9 @@ const FileRecord = z.object({
 });
 export type FileRecord = z.infer<typeof FileRecord> & { readonly id: string };
 
+/** The id of a file to come. */
+export const newFileId = () => `file-${freshRandom(12).toString('hex')}`;
+
 const UNKNOWN = 'There is no file with this id.';
 
 /**
@@ -45,25 +48,31 @@ export class BatchFiles {
     this.#gate = gate;
   }
 
-  /**
-   * Keeps an upload for 30 days. A crash before the record is written leaves a blob without a file, which the
-   * courier removes. Throws CodedErrors `body_too_large`, `too_many_files` and `storage_full`.
-   */
-  async upload(tenant: string, filename: string, source: AsyncIterable<Uint8Array>): Promise<FileRecord> {
+  /** Throws CodedErrors `too_many_files` and `storage_full` where no other upload is taken. */
+  async requireRoom(tenant: string): Promise<void> {
     await this.#gate.requireRoom();
     if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MAX_FILES)
       throw new CodedError('too_many_files', `There are already ${MAX_FILES} files; delete some first.`);
-    const stored = await this.blobs.putStream(source, MAX_FILE_BYTES);
+  }
+
+  /**
+   * Stores the bytes of an upload. Until `keep`, and after a crash in between, they are a blob without a
+   * file, which the courier removes. Throws CodedError `body_too_large`.
+   */
+  store(source: AsyncIterable<Uint8Array>): Promise<{ sha256: string; bytes: number }> {
+    return this.blobs.putStream(source, MAX_FILE_BYTES);
+  }
+
+  /** Keeps what was stored for so many seconds, at most 30 days; a file that has this id already stays. */
+  async keep(
+    upload: Pick<FileRecord, 'id' | 'tenant' | 'filename' | 'sha256' | 'bytes'>,
+    seconds = KEEP_MS / 1_000,
+  ): Promise<FileRecord> {
+    const known = await this.#read(upload.id);
+    if (known?.tenant === upload.tenant) return known;
     const createdMs = Date.now();
-    return this.#record({
-      id: `file-${freshRandom(12).toString('hex')}`,
-      tenant,
-      filename,
-      purpose: 'batch',
-      ...stored,
-      createdMs,
-      expiresMs: createdMs + KEEP_MS,
-    });
+    const expiresMs = createdMs + Math.min(seconds * 1_000, KEEP_MS);
+    return this.#record({ ...upload, purpose: 'batch', createdMs, expiresMs });
   }
 
   /** Keeps results under an id that the caller derives, so that keeping them twice makes one file. */
@@ -100,12 +109,21 @@ export class BatchFiles {
     return file;
   }
 
-  /** A page of a tenant's files, newest first, after the file `after`. Throws CodedError `file_not_found`. */
+  /**
+   * A page of a tenant's files, newest first unless `order` is `asc`, after the file `after`. Throws
+   * CodedError `file_not_found`.
+   */
   async list(
     tenant: string,
-    query: { after?: string | undefined; limit: number; purpose?: string | undefined },
+    query: {
+      after?: string | undefined;
+      limit: number;
+      order?: 'asc' | 'desc' | undefined;
+      purpose?: string | undefined;
+    },
   ): Promise<{ files: FileRecord[]; hasMore: boolean }> {
-    const ids = await this.#redis.zrevrange(this.#keys.filesOf(tenant), 0, LIST_PAGE);
+    const newestFirst = await this.#redis.zrevrange(this.#keys.filesOf(tenant), 0, LIST_PAGE);
+    const ids = query.order === 'asc' ? newestFirst.toReversed() : newestFirst;
     const from = query.after === undefined ? 0 : ids.indexOf(query.after) + 1;
     if (query.after !== undefined && from === 0) throw new CodedError('file_not_found', UNKNOWN, { param: 'after' });
     const found: FileRecord[] = [];
@@ -131,8 +149,8 @@ export class BatchFiles {
    */
   async clean(blobAgeMs: number, inUse: readonly string[]): Promise<void> {
     for (const id of await this.#redis.zrangebyscore(this.#keys.files, '-inf', Date.now(), 'LIMIT', 0, 1_000)) {
-      const file = await this.#read(id);
-      if (file !== undefined) await this.#forget(file.tenant, id);
+      const tenant = await this.#redis.hget(this.#keys.file(id), 'tenant');
+      if (tenant !== null) await this.#forget(tenant, id);
       else await this.#redis.zrem(this.#keys.files, id);
     }
     for (const id of await this.#redis.zrange(this.#keys.files, '0', '-1')) {
@@ -155,6 +173,6 @@ export class BatchFiles {
   async #read(id: string): Promise<FileRecord | undefined> {
     if (!/^file-[0-9a-f]{24}$/.test(id)) return undefined;
     const parsed = FileRecord.safeParse(await this.#redis.hgetall(this.#keys.file(id)));
-    return parsed.success ? { id, ...parsed.data } : undefined;
+    return parsed.success && parsed.data.expiresMs > Date.now() ? { id, ...parsed.data } : undefined;
   }
 }

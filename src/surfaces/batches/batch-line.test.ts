@@ -63,6 +63,18 @@ describe('a line of a batch', () => {
     expect(refusal(line)).toEqual(expected);
   });
 
+  test('at the head of a file may follow a byte-order mark, wherever the pieces are cut', async () => {
+    const bytes = Buffer.from('\uFEFF{"a":1}\n\uFEFFx');
+    for (let size = 1; size < bytes.length; size += 1) {
+      const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) =>
+        bytes.subarray(at * size, (at + 1) * size),
+      );
+      const lines: string[] = [];
+      for await (const line of linesOf(chunks(pieces))) lines.push(line?.toString() ?? '');
+      expect(lines).toEqual(['{"a":1}', '\uFEFFx']);
+    }
+  });
+
   test('that is refused says its number', () => {
     expect(readLine(Buffer.from('x'), 7, ENDPOINT)).toMatchObject({ line: 7 });
     expect(readLine(Buffer.from([0x22, 0xff, 0x22]), 8, ENDPOINT)).toMatchObject({

@@ -57,8 +57,8 @@ export function isLineError(line: BatchLine | LineError): line is LineError {
 }
 
 /**
- * The lines of a file, one at a time, without blank ones. A line longer than `maxBytes` is undefined, and is
- * never held whole.
+ * The lines of a file, one at a time, without blank ones and without a byte-order mark at the head. A line
+ * longer than `maxBytes` is undefined, and is never held whole.
  */
 export async function* linesOf(
   source: AsyncIterable<Buffer>,
@@ -66,8 +66,11 @@ export async function* linesOf(
 ): AsyncGenerator<Buffer | undefined> {
   let parts: Buffer[] = [];
   let bytes = 0;
+  let isHead = true;
   const take = (): Buffer | undefined => {
-    const line = bytes > maxBytes ? undefined : Buffer.concat(parts);
+    const whole = bytes > maxBytes ? undefined : Buffer.concat(parts);
+    const line = isHead && whole?.subarray(0, 3).equals(BYTE_ORDER_MARK) === true ? whole.subarray(3) : whole;
+    isHead = false;
     parts = [];
     bytes = 0;
     return line;
@@ -90,6 +93,8 @@ export async function* linesOf(
   const last = take();
   if (last === undefined || !isBlank(last)) yield last;
 }
+
+const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 
 function isBlank(line: Buffer): boolean {
   return line.every((byte) => byte === 32 || byte === 13 || byte === 9);

@@ -87,6 +87,9 @@ const BatchRecord = z.object({
 });
 export type BatchRecord = z.infer<typeof BatchRecord> & { readonly id: string };
 
+/** The id of a batch to come. */
+export const newBatchId = () => `batch_${freshRandom(12).toString('hex')}`;
+
 const UNKNOWN = 'There is no batch with this id.';
 
 /**
@@ -103,15 +106,23 @@ export class Batches {
     this.#keys = keys;
   }
 
-  /** Makes a batch in the status `validating`. Throws CodedError `too_many_batches`. */
-  async create(batch: {
-    tenant: string;
-    keyId: string;
-    endpoint: BatchRecord['endpoint'];
-    inputFile: string;
-    inputSha256: string;
-    metadata: Record<string, string>;
-  }): Promise<BatchRecord> {
+  /**
+   * Makes a batch in the status `validating`; where one has this id already, it is that one. Throws
+   * CodedError `too_many_batches`.
+   */
+  async create(
+    id: string,
+    batch: {
+      tenant: string;
+      keyId: string;
+      endpoint: BatchRecord['endpoint'];
+      inputFile: string;
+      inputSha256: string;
+      metadata: Record<string, string>;
+    },
+  ): Promise<BatchRecord> {
+    const known = await this.read(id);
+    if (known?.tenant === batch.tenant) return known;
     const newest = await this.list(batch.tenant, { limit: 100 });
     const own = newest.batches.filter(({ status }) => !isOver(status)).length;
     if (own >= MAX_OPEN_PER_TENANT || (await this.#redis.zcard(this.#keys.batches)) >= MAX_OPEN)
@@ -121,7 +132,6 @@ export class Batches {
         { headers: { 'retry-after': '60' } },
       );
     const createdMs = Date.now();
-    const id = `batch_${freshRandom(12).toString('hex')}`;
     const reply = await this.#redis
       .multi()
       .hset(this.#keys.batch(id), {

@@ -93,6 +93,7 @@ const ChatChunkChoice = z.strictObject({
   delta: z.strictObject({
     role: z.literal('assistant').optional(),
     content: z.string().optional(),
+    reasoning_content: z.string().optional(),
     tool_calls: z.array(ToolCall.extend({ index: z.int() })).optional(),
   }),
   logprobs: Logprobs,

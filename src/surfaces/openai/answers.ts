@@ -52,7 +52,7 @@ export function answerOf(asked: Asked, done: readonly Done[]): AnswerDocument {
     case '/v1/completions':
       return textCompletion(asked, first, done);
     case '/v1/embeddings':
-      return embeddingList(asked, first);
+      return embeddingList(asked, done);
   }
 }
 
@@ -86,18 +86,16 @@ function textCompletion(asked: Asked, first: Done, done: readonly Done[]): TextC
   };
 }
 
-function embeddingList(asked: Asked, first: Done): EmbeddingList {
-  const { inputTokens } = first.usage;
+/** The vectors of all jobs, in the order of the texts. */
+function embeddingList(asked: Asked, done: readonly Done[]): EmbeddingList {
+  const vectors = done.flatMap(({ output }) => OUTPUTS.embedding.parse(output).embeddings);
+  const { prompt_tokens, total_tokens } = usageOf(asked, done);
   return {
     object: 'list',
     model: asked.model,
-    data: OUTPUTS.embedding.parse(first.output).embeddings.map((vector, index) => ({
-      object: 'embedding',
-      index,
-      embedding: encode(asked, vector),
-    })),
-    usage: { prompt_tokens: inputTokens, total_tokens: inputTokens },
-    countersign: countersignedAll([first.id], 'done'),
+    data: vectors.map((vector, index) => ({ object: 'embedding', index, embedding: encode(asked, vector) })),
+    usage: { prompt_tokens, total_tokens },
+    countersign: countersignedAll(idsOf(done), 'done'),
   };
 }
 

@@ -47,7 +47,11 @@ export class ChunkWriter {
     }
     const { message, finish_reason, logprobs } = OUTPUTS.chat.parse(output);
     const calls = message.tool_calls?.map((call, at) => ({ index: at, ...call }));
-    const delta = calls === undefined ? {} : { tool_calls: calls };
+    const { reasoning_content } = message;
+    const delta = {
+      ...(reasoning_content === undefined ? {} : { reasoning_content }),
+      ...(calls === undefined ? {} : { tool_calls: calls }),
+    };
     return this.#chat([{ index, delta, logprobs: logprobs ?? null, finish_reason }], { countersign });
   }
 

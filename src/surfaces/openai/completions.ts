@@ -4,7 +4,8 @@ import { followJob } from '../../core/jobs/job-follow.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Jobs } from '../../core/jobs/jobs.ts';
-import { OUTPUTS } from '../../proof/tasks/task-input.ts';
+import { overloadIn } from '../../core/engines/overload.ts';
+import { textOfOutput } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import type { AnswerDocument, ChatCompletion, TextCompletion } from './answer-document.ts';
 import { answerId, answerOf, countersignedAll, seconds, type Done } from './answers.ts';
@@ -27,7 +28,10 @@ export class Completions {
     this.#wake = parts.wake;
   }
 
-  /** The jobs, one for each choice. Where one is refused, those already accepted are cancelled. */
+  /**
+   * The jobs, one for each choice. Where one is refused, those already accepted are cancelled; under an
+   * idempotency key they are kept, for whoever asks again.
+   */
   async submit(submitter: Submitter, asked: Pick<Asked, 'jobs'>, options: SubmitOptions): Promise<Admitted[]> {
     const { idempotencyKey } = options;
     const results = await Promise.allSettled(
@@ -41,6 +45,7 @@ export class Completions {
     const admitted = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     const refused = results.find((result) => result.status === 'rejected');
     if (refused === undefined) return admitted;
+    if (idempotencyKey !== undefined) throw refused.reason;
     await this.cancel(
       submitter.tenant,
       admitted.map(({ id }) => id),
@@ -137,7 +142,7 @@ export class Completions {
     }
     if (last === undefined || !isFinal(last.state)) return;
     const done = await this.#confirmed(last);
-    const rest = text.confirm(textOf(done.output));
+    const rest = text.confirm(textOfOutput(done.output));
     if (rest !== '') yield rest;
     yield done;
   }
@@ -180,17 +185,24 @@ export function outcomeError(view: Pick<JobView, 'id' | 'state' | 'ending'>): Co
     case 'cancelled':
       return new CodedError('job_cancelled', `Job ${id} was cancelled.`, { headers });
     case 'failed':
-      return ending?.code === 'engine_refused'
-        ? new CodedError('request_invalid', `The model does not accept this request: ${detail}`, { headers })
-        : new CodedError('job_failed', `Job ${id} failed: ${detail}`, { headers });
+      return failure(view, headers);
     default:
       return new CodedError('job_not_done', `Job ${id} is ${state}.`, { headers });
   }
 }
 
-function textOf(output: unknown): string {
-  const chat = OUTPUTS.chat.safeParse(output);
-  return chat.success ? (chat.data.message.content ?? '') : OUTPUTS.completion.parse(output).text;
+/** Why a job failed: by its question, by a server that was too busy for it, or by us. */
+function failure({ id, ending }: Pick<JobView, 'id' | 'ending'>, headers: Record<string, string>): CodedError {
+  const detail = ending?.detail ?? '';
+  if (ending?.code === 'context_exceeded')
+    return new CodedError('context_length_exceeded', detail, { headers, param: 'messages' });
+  if (ending?.code === 'engine_refused')
+    return new CodedError('request_invalid', `The model does not accept this request: ${detail}`, { headers });
+  const overload = overloadIn(detail);
+  if (overload === undefined) return new CodedError('job_failed', `Job ${id} failed: ${detail}`, { headers });
+  return new CodedError(overload.status === 429 ? 'rate_limited' : 'overloaded', `Job ${id} failed: ${detail}`, {
+    headers: { ...headers, 'retry-after': String(overload.retryAfterS ?? 1) },
+  });
 }
 
 /** The values of all sources as they come, each with the number of its source. */

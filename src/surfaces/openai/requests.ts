@@ -2,7 +2,8 @@ import { z } from 'zod';
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { parseRequest } from './parse-request.ts';
-import { INPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
+import { seedOf } from '../../proof/tasks/sampling.ts';
+import { INPUTS, REASONING_EFFORTS, type ChatInput } from '../../proof/tasks/task-input.ts';
 import { Policy } from '../../proof/receipts/statements.ts';
 
 /**
@@ -26,12 +27,14 @@ export interface Asked {
   readonly dimensions: number | undefined;
 }
 
+/** As many as OpenAI takes; a job has 512 of them. */
+const MAX_TEXTS = 2_048;
+const TEXTS_OF_A_JOB = 512;
 const MAX_CHOICES = 8;
 const MAX_PROMPTS = 32;
 /** Where the caller names no bound. An engine stops earlier where its context ends. */
 const CHAT_TOKENS = 1_024;
 const COMPLETION_TOKENS = 16;
-const MAX_SEED = 4_294_967_295;
 
 /** A parameter that is accepted only with the value that changes nothing. */
 const only = <T extends string | number | boolean>(value: T) =>
@@ -53,13 +56,17 @@ const neutral = {
 
 const sampling = {
   temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
   seed: z.number().int().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER).nullish(),
-  stop: z.union([z.string().min(1).max(64), z.array(z.string().min(1).max(64)).max(4)]).nullish(),
+  stop: z
+    .union([z.string().min(1).max(64), z.array(z.string().min(1).max(64)).max(4)], {
+      error: 'a text or up to 4 texts of 1 to 64 characters are expected here',
+    })
+    .nullish(),
   n: z.number().int().min(1).max(MAX_CHOICES).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z
-    .strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.boolean().optional() })
+    .strictObject({ include_usage: z.boolean().nullish(), include_obfuscation: z.boolean().nullish() })
     .nullish(),
   presence_penalty: only(0),
   frequency_penalty: only(0),
@@ -75,24 +82,50 @@ export const Extension = z
   })
   .optional();
 
-const Model = z.string().min(1).max(63);
+/** Longer than any name in a catalog, so that a name that is not there answers 404, however long. */
+export const Model = z.string().min(1).max(500);
 const TextPart = z.strictObject({ type: z.literal('text'), text: z.string() });
 const Content = z.union([z.string(), z.array(TextPart).min(1).max(1_000)], {
   error: 'text is expected here, as a string or as parts of type text',
 });
-const Name = z.string().max(64).optional();
+const RefusalPart = z
+  .strictObject({ type: z.literal('refusal'), refusal: z.string() })
+  .transform(({ refusal }) => ({ type: 'text' as const, text: refusal }));
+/** What an assistant said, as clients hand it back: also nothing, and in parts of either type. */
+const Said = z.union([z.string(), z.array(z.union([TextPart, RefusalPart])).max(1_000)], {
+  error: 'text is expected here, as a string or as parts of type text',
+});
+const Name = z.string().max(64).nullish();
+/** A call as clients hand it back, with what streams and helpers have added to it. */
+const Call = z
+  .strictObject({
+    id: z.string(),
+    type: z.literal('function').default('function'),
+    index: z.int().optional(),
+    function: z
+      .strictObject({ name: z.string(), arguments: z.string(), parsed_arguments: z.unknown().optional() })
+      .transform(({ name, arguments: text }) => ({ name, arguments: text })),
+  })
+  .transform(({ id, type, function: called }) => ({ id, type, function: called }));
 
 const Message = z.discriminatedUnion('role', [
   z.strictObject({ role: z.enum(['system', 'developer', 'user']), content: Content, name: Name }),
   z.strictObject({
     role: z.literal('assistant'),
-    content: Content.nullish(),
+    content: Said.nullish(),
     name: Name,
-    refusal: z.null().optional(),
-    annotations: z.tuple([]).optional(),
-    tool_calls: z.array(z.unknown()).nullish(),
+    refusal: z.string().nullish(),
+    annotations: z.array(z.unknown()).nullish(),
+    audio: z.null({ error: 'this service takes no audio' }).optional(),
+    function_call: z.null({ error: 'this service takes calls as tool_calls' }).optional(),
+    /** Models are not shown what they reasoned in earlier turns. */
+    reasoning_content: z.string().nullish(),
+    reasoning: z.string().nullish(),
+    /** What a client's helper made of the content. */
+    parsed: z.unknown().optional(),
+    tool_calls: z.array(Call).nullish(),
   }),
-  z.strictObject({ role: z.literal('tool'), content: Content, tool_call_id: z.string() }),
+  z.strictObject({ role: z.literal('tool'), content: Content, tool_call_id: z.string(), name: Name }),
 ]);
 
 export const ChatRequest = z.strictObject({
@@ -107,6 +140,9 @@ export const ChatRequest = z.strictObject({
   logprobs: z.boolean().nullish(),
   top_logprobs: z.number().int().min(0).max(20).nullish(),
   modalities: z.tuple([z.literal('text')]).nullish(),
+  verbosity: only('medium'),
+  reasoning_effort: z.enum(REASONING_EFFORTS).nullish().describe('how much the model is to reason, where it does'),
+  include_reasoning: z.boolean().nullish().describe('whether `reasoning_content` is part of the answer'),
   ...sampling,
   ...neutral,
   countersign: Extension,
@@ -115,7 +151,7 @@ export const ChatRequest = z.strictObject({
 export const CompletionRequest = z.strictObject({
   model: Model,
   prompt: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(MAX_PROMPTS)], {
-    error: 'a text or a list of texts is expected here, not tokens',
+    error: `a text or a list of up to ${MAX_PROMPTS} texts is expected here, not tokens`,
   }),
   max_tokens: z.number().int().min(1).max(131_072).nullish(),
   logprobs: z.null({ error: 'this service does not return logprobs of completions' }).optional(),
@@ -123,15 +159,14 @@ export const CompletionRequest = z.strictObject({
   best_of: z.number().int().min(1).max(MAX_CHOICES).nullish(),
   suffix: z.null({ error: 'this service cannot insert text' }).optional(),
   ...sampling,
-  user: neutral.user,
-  store: neutral.store,
+  ...neutral,
   countersign: Extension,
 });
 
 export const EmbeddingRequest = z.strictObject({
   model: Model,
-  input: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(512)], {
-    error: 'a text or a list of texts is expected here, not tokens',
+  input: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(MAX_TEXTS)], {
+    error: `a text or a list of up to ${MAX_TEXTS} texts is expected here, not tokens`,
   }),
   encoding_format: z.enum(['float', 'base64']).nullish(),
   dimensions: z.number().int().min(1).max(65_536).nullish(),
@@ -180,14 +215,14 @@ function readCompletion(request: z.infer<typeof CompletionRequest>): Asked {
 }
 
 function readEmbedding(request: z.infer<typeof EmbeddingRequest>): Asked {
-  const input = parseRequest(
-    INPUTS.embedding,
-    { texts: typeof request.input === 'string' ? [request.input] : request.input },
-    'input',
-  );
-  const job: SubmitJob = { model: request.model, task: 'embedding', input, ...optionsOf(request) };
+  const texts = typeof request.input === 'string' ? [request.input] : request.input;
+  const jobs: SubmitJob[] = [];
+  for (let at = 0; at < texts.length; at += TEXTS_OF_A_JOB) {
+    const input = parseRequest(INPUTS.embedding, { texts: texts.slice(at, at + TEXTS_OF_A_JOB) }, 'input');
+    jobs.push({ model: request.model, task: 'embedding', input, ...optionsOf(request) });
+  }
   return {
-    ...asked('/v1/embeddings', request, [job], 1),
+    ...asked('/v1/embeddings', request, jobs, 1),
     encoding: request.encoding_format ?? 'float',
     dimensions: request.dimensions ?? undefined,
   };
@@ -198,7 +233,7 @@ function asked(
   request: {
     model: string;
     stream?: boolean | null | undefined;
-    stream_options?: { include_usage?: boolean | undefined } | null | undefined;
+    stream_options?: { include_usage?: boolean | null | undefined } | null | undefined;
   },
   jobs: readonly SubmitJob[],
   choicesPerPrompt: number,
@@ -223,9 +258,7 @@ function asked(
 function choicesOf(job: SubmitJob, n: number): SubmitJob[] {
   const seed = job.params?.seed;
   return Array.from({ length: n }, (_, index) =>
-    seed === undefined || index === 0
-      ? job
-      : { ...job, params: { ...job.params, seed: (seed + index) % (MAX_SEED + 1) } },
+    seed === undefined || index === 0 ? job : { ...job, params: { ...job.params, seed: seedOf(seed + index) } },
   );
 }
 
@@ -239,8 +272,8 @@ function paramsOf(request: {
   return {
     temperature: temperature ?? 1,
     top_p: top_p ?? 1,
-    // OpenAI accepts any integer as a seed; a job has the lower 32 bits of it.
-    ...(seed == null ? {} : { seed: Number(BigInt.asUintN(32, BigInt(seed))) }),
+    // Clients of llama.cpp say -1 for a seed that is to be chosen; the ticket names the one that was.
+    ...(seed == null || seed === -1 ? {} : { seed: seedOf(seed) }),
     stop: stop == null ? [] : typeof stop === 'string' ? [stop] : stop,
   };
 }
@@ -261,38 +294,59 @@ function optionsOf({
 }
 
 function chatInput(request: z.infer<typeof ChatRequest>): ChatInput {
-  const { tools, tool_choice, response_format, logprobs, top_logprobs } = request;
+  const { response_format, logprobs, top_logprobs } = request;
   return parseRequest(INPUTS.chat, {
-    messages: request.messages.map((message) => {
-      switch (message.role) {
-        case 'tool':
-          return { role: 'tool', content: textOf(message.content), tool_call_id: message.tool_call_id };
-        case 'assistant':
-          return message.tool_calls == null
-            ? { role: 'assistant', content: textOf(message.content) }
-            : {
-                role: 'assistant',
-                content: message.content == null ? null : textOf(message.content),
-                tool_calls: message.tool_calls,
-              };
-        default:
-          return {
-            role: message.role === 'developer' ? 'system' : message.role,
-            content: textOf(message.content),
-          };
-      }
-    }),
-    ...(tools == null ? {} : { tools }),
-    ...(tools == null || tool_choice == null ? {} : { tool_choice }),
+    messages: request.messages.map(turnOf),
+    ...toolsOf(request),
     ...(isPlainText(response_format) ? {} : { response_format }),
     ...(logprobs === true ? { logprobs, ...(top_logprobs == null ? {} : { top_logprobs }) } : {}),
+    ...reasoningOf(request.reasoning_effort, request.include_reasoning === true),
   });
+}
+
+function turnOf(message: z.infer<typeof Message>): object {
+  switch (message.role) {
+    case 'tool':
+      return { role: 'tool', content: textOf(message.content), tool_call_id: message.tool_call_id };
+    case 'assistant': {
+      const content = message.content ?? message.refusal;
+      return message.tool_calls == null || message.tool_calls.length === 0
+        ? { role: 'assistant', content: textOf(content) }
+        : {
+            role: 'assistant',
+            content: content == null ? null : textOf(content),
+            tool_calls: message.tool_calls,
+          };
+    }
+    default:
+      return { role: message.role === 'developer' ? 'system' : message.role, content: textOf(message.content) };
+  }
+}
+
+/** An empty list of tools is none, and a choice among none is no choice. */
+export function toolsOf(request: {
+  readonly tools?: readonly unknown[] | null | undefined;
+  readonly tool_choice?: unknown;
+  readonly parallel_tool_calls?: boolean | null | undefined;
+}): object {
+  const { tools, tool_choice, parallel_tool_calls } = request;
+  if (tools == null || tools.length === 0) return {};
+  return {
+    tools,
+    ...(tool_choice == null ? {} : { tool_choice }),
+    ...(parallel_tool_calls === false ? { parallel_tool_calls } : {}),
+  };
+}
+
+export function reasoningOf(effort: (typeof REASONING_EFFORTS)[number] | null | undefined, isShown: boolean): object {
+  if (effort == null && !isShown) return {};
+  return { reasoning: { ...(effort == null ? {} : { effort }), ...(isShown ? { show: true } : {}) } };
 }
 
 function isPlainText(format: unknown): boolean {
   return format == null || (typeof format === 'object' && 'type' in format && format.type === 'text');
 }
 
-function textOf(content: z.infer<typeof Content> | null | undefined): string {
+function textOf(content: z.infer<typeof Said> | null | undefined): string {
   return content == null ? '' : typeof content === 'string' ? content : content.map(({ text }) => text).join('');
 }

@@ -8,6 +8,8 @@ import { outcomeError } from './completions.ts';
 import type { Surface } from './response-request.ts';
 
 export const RESPONSE_STATUSES = ['queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled'] as const;
+/** Words that clients know; ours stand in the errors of other routes. */
+const RESPONSE_ERRORS = ['server_error', 'context_length_exceeded', 'rate_limit_exceeded', 'invalid_prompt'] as const;
 type ResponseStatus = (typeof RESPONSE_STATUSES)[number];
 
 const TextPart = z.strictObject({
@@ -27,14 +29,16 @@ export const ResponseMessage = z.strictObject({
 });
 export type ResponseMessage = z.infer<typeof ResponseMessage>;
 
-const FunctionCall = z.strictObject({
+export const FunctionCall = z.strictObject({
   id: z.string(),
   type: z.literal('function_call'),
   call_id: z.string(),
   name: z.string(),
   arguments: z.string(),
-  status: z.literal('completed'),
+  status: z.enum(['in_progress', 'completed']),
 });
+export type FunctionCall = z.infer<typeof FunctionCall>;
+export type OutputItem = ResponseMessage | FunctionCall;
 
 /** A response in OpenAI's shape. */
 export const ResponseDocument = z.strictObject({
@@ -43,8 +47,8 @@ export const ResponseDocument = z.strictObject({
   created_at: z.int().describe('seconds since 1970'),
   status: z.enum(RESPONSE_STATUSES).describe('`completed` means confirmed'),
   background: z.boolean(),
-  error: z.strictObject({ code: z.literal('server_error'), message: z.string() }).nullable(),
-  incomplete_details: z.strictObject({ reason: z.literal('max_output_tokens') }).nullable(),
+  error: z.strictObject({ code: z.enum(RESPONSE_ERRORS), message: z.string() }).nullable(),
+  incomplete_details: z.strictObject({ reason: z.enum(['max_output_tokens', 'content_filter']) }).nullable(),
   instructions: z.string().nullable(),
   max_output_tokens: z.int().nullable(),
   model: z.string(),
@@ -83,6 +87,11 @@ export type DeletedResponse = z.infer<typeof DeletedResponse>;
 
 /** The id of a job as the id of a response. */
 export const responseId = (job: string) => job.replace(/^job_/, 'resp_');
+/** The job of which an item of a response is a part; undefined where the id is of another form. */
+export const jobOfItem = (item: string): string | undefined => {
+  const [, job] = /^(?:msg|fc)_([0-9a-z]{30})(?:_\d{1,3})?$/.exec(item) ?? [];
+  return job === undefined ? undefined : `job_${job}`;
+};
 export const messageId = (job: string) => job.replace(/^job_/, 'msg_');
 export const textPart = (text: string): TextPart => ({ type: 'output_text', text, annotations: [], logprobs: [] });
 
@@ -94,9 +103,7 @@ function statusOf(view: Pick<JobView, 'state'>, done: Done | undefined): Respons
     case 'attesting':
       return 'in_progress';
     case 'done':
-      return done !== undefined && OUTPUTS.chat.parse(done.output).finish_reason === 'length'
-        ? 'incomplete'
-        : 'completed';
+      return done !== undefined && cutBy(done) !== null ? 'incomplete' : 'completed';
     case 'cancelled':
       return 'cancelled';
     case 'rejected':
@@ -104,6 +111,24 @@ function statusOf(view: Pick<JobView, 'state'>, done: Done | undefined): Respons
     case 'expired':
       return 'failed';
   }
+}
+
+/** What ended the answer before its end. */
+function cutBy({ output }: Done): ResponseDocument['incomplete_details'] {
+  const { finish_reason } = OUTPUTS.chat.parse(output);
+  if (finish_reason === 'length') return { reason: 'max_output_tokens' };
+  return finish_reason === 'content_filter' ? { reason: 'content_filter' } : null;
+}
+
+function errorOf(view: ResponseJob): ResponseDocument['error'] {
+  const { code, message } = outcomeError(view);
+  const known = {
+    context_length_exceeded: code,
+    rate_limited: 'rate_limit_exceeded',
+    request_invalid: 'invalid_prompt',
+  };
+  const word = RESPONSE_ERRORS.find((one) => one === Reflect.get(known, code));
+  return { code: word ?? 'server_error', message };
 }
 
 /** What a response needs of its job. */
@@ -118,9 +143,8 @@ export function responseDocument(view: ResponseJob, surface: Surface, done: Done
     created_at: seconds(view.createdMs),
     status,
     background: surface.background,
-    error:
-      status === 'failed' && isFinal(view.state) ? { code: 'server_error', message: outcomeError(view).message } : null,
-    incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
+    error: status === 'failed' && isFinal(view.state) ? errorOf(view) : null,
+    incomplete_details: done === undefined ? null : cutBy(done),
     instructions: surface.instructions,
     max_output_tokens: surface.max_output_tokens,
     model: view.model,
@@ -150,7 +174,8 @@ export function responseDocument(view: ResponseJob, surface: Surface, done: Done
   };
 }
 
-function outputOf(job: string, done: Done): ResponseDocument['output'] {
+/** The items of a confirmed answer; their ids name its job. */
+export function outputOf(job: string, done: Pick<Done, 'output'>): OutputItem[] {
   const { message } = OUTPUTS.chat.parse(done.output);
   const text: ResponseMessage[] =
     message.content === null || (message.content === '' && message.tool_calls !== undefined)
@@ -164,7 +189,7 @@ function outputOf(job: string, done: Done): ResponseDocument['output'] {
             content: [textPart(message.content)],
           },
         ];
-  const calls = (message.tool_calls ?? []).map((call, index): z.infer<typeof FunctionCall> => ({
+  const calls = (message.tool_calls ?? []).map((call, index): FunctionCall => ({
     id: `fc_${job.replace(/^job_/, '')}_${index}`,
     type: 'function_call',
     call_id: call.id,

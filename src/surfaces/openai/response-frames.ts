@@ -1,6 +1,13 @@
 import type { CodedError } from '../../ground/errors/coded-error.ts';
 import { openAiError } from './openai-error.ts';
-import { messageId, textPart, type ResponseDocument, type ResponseMessage } from './response-document.ts';
+import {
+  messageId,
+  textPart,
+  type FunctionCall,
+  type OutputItem,
+  type ResponseDocument,
+  type ResponseMessage,
+} from './response-document.ts';
 
 /**
  * The numbered frames of one streamed response. A caller who comes back names the last number that it has
@@ -12,6 +19,7 @@ export class ResponseFrames {
   readonly #item: { readonly output_index: 0; readonly item_id: string };
   #number = -1;
   #isOpen = false;
+  #isInProgress = false;
 
   constructor(job: string, begun: ResponseDocument, startingAfter: number) {
     this.#begun = begun;
@@ -27,8 +35,18 @@ export class ResponseFrames {
     return this.#open() + this.#frame('response.output_text.delta', { ...this.#place, delta: text, logprobs: [] });
   }
 
-  /** The whole text, once it is confirmed. */
-  whole(text: string): string {
+  /** The items of the whole answer, once it is confirmed. */
+  whole(items: readonly OutputItem[]): string {
+    return items
+      .map((item, index) =>
+        item.type === 'message'
+          ? this.#wholeText(item.content.map(({ text }) => text).join(''))
+          : this.#call(item, index),
+      )
+      .join('');
+  }
+
+  #wholeText(text: string): string {
     return (
       this.#open() +
       this.#frame('response.output_text.done', { ...this.#place, text, logprobs: [] }) +
@@ -49,12 +67,32 @@ export class ResponseFrames {
     return this.#lastFrame('error', { ...document, code, message, param: null });
   }
 
+  /** A call, whose arguments come in one piece. */
+  #call(call: FunctionCall, index: number): string {
+    const place = { output_index: index, item_id: call.id };
+    const begun: FunctionCall = { ...call, arguments: '', status: 'in_progress' };
+    return (
+      this.#progress() +
+      this.#frame('response.output_item.added', { output_index: index, item: begun }) +
+      this.#frame('response.function_call_arguments.delta', { ...place, delta: call.arguments }) +
+      this.#frame('response.function_call_arguments.done', { ...place, name: call.name, arguments: call.arguments }) +
+      this.#frame('response.output_item.done', { output_index: index, item: call })
+    );
+  }
+
+  /** What comes before the first item, once. */
+  #progress(): string {
+    if (this.#isInProgress) return '';
+    this.#isInProgress = true;
+    return this.#frame('response.in_progress', { response: { ...this.#begun, status: 'in_progress' } });
+  }
+
   /** What comes before the first piece of text, once. */
   #open(): string {
     if (this.#isOpen) return '';
     this.#isOpen = true;
     return (
-      this.#frame('response.in_progress', { response: { ...this.#begun, status: 'in_progress' } }) +
+      this.#progress() +
       this.#frame('response.output_item.added', this.#message('in_progress', [])) +
       this.#frame('response.content_part.added', { ...this.#place, part: textPart('') })
     );

@@ -1,51 +1,89 @@
 import { z } from 'zod';
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
-import { INPUTS, type ChatInput } from '../../proof/tasks/task-input.ts';
+import { INPUTS, REASONING_EFFORTS, type ChatInput } from '../../proof/tasks/task-input.ts';
 import { parseRequest } from './parse-request.ts';
-import { Extension } from './requests.ts';
+import { Extension, Model, reasoningOf, toolsOf } from './requests.ts';
 
-const Part = z.strictObject({
-  type: z.enum(['input_text', 'output_text']),
+const TextPart = z.strictObject({
+  type: z.enum(['input_text', 'output_text', 'text']),
   text: z.string(),
-  annotations: z.array(z.unknown()).optional(),
-  logprobs: z.array(z.unknown()).optional(),
+  annotations: z.array(z.unknown()).nullish(),
+  logprobs: z.array(z.unknown()).nullish(),
+  /** What a client's helper made of the text. */
+  parsed: z.unknown().optional(),
 });
+const RefusalPart = z
+  .strictObject({ type: z.literal('refusal'), refusal: z.string() })
+  .transform(({ refusal }) => ({ type: 'output_text' as const, text: refusal }));
+const Part = z.union([TextPart, RefusalPart]);
+const Status = z.string().nullish();
+/** An item of an earlier response, by its id. */
+const Reference = z.strictObject({ type: z.literal('item_reference').nullish(), id: z.string().max(100) });
+/** Models are not shown what they reasoned in earlier turns. */
+const Reasoning = z.object({ type: z.literal('reasoning') });
 const Item = z.union([
   z.strictObject({
     type: z.literal('message').optional(),
     role: z.enum(['system', 'developer', 'user', 'assistant']),
-    content: z.union([z.string(), z.array(Part).min(1)]),
-    id: z.string().optional(),
-    status: z.string().optional(),
+    content: z.union([z.string(), z.array(Part)]),
+    id: z.string().nullish(),
+    status: Status,
+    phase: z.string().nullish(),
   }),
   z.strictObject({
     type: z.literal('function_call'),
     call_id: z.string(),
     name: z.string(),
     arguments: z.string(),
-    id: z.string().optional(),
-    status: z.string().optional(),
+    id: z.string().nullish(),
+    status: Status,
+    parsed_arguments: z.unknown().optional(),
   }),
   z.strictObject({
     type: z.literal('function_call_output'),
     call_id: z.string(),
-    output: z.string(),
-    id: z.string().optional(),
-    status: z.string().optional(),
+    output: z.union([z.string(), z.array(TextPart)]),
+    id: z.string().nullish(),
+    status: Status,
+  }),
+  Reasoning,
+  Reference,
+]);
+export type InputItem = z.infer<typeof Item>;
+
+const TextFormat = z.union([
+  z.strictObject({ type: z.enum(['text', 'json_object']) }),
+  z.strictObject({
+    type: z.literal('json_schema'),
+    name: z.string(),
+    schema: z.looseObject({}),
+    description: z.string().nullish(),
+    strict: z.boolean().nullish(),
   }),
 ]);
+type TextFormat = z.infer<typeof TextFormat>;
 
 /** The part of OpenAI's `CreateResponse` that this service accepts; the rest is refused by name. */
 export const ResponseRequest = z.strictObject({
-  model: z.string().min(1).max(63),
+  model: Model,
   input: z.union([z.string().min(1), z.array(Item).min(1).max(1_000)]),
   instructions: z.string().nullish(),
   max_output_tokens: z.number().int().min(1).max(131_072).nullish(),
   temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
   background: z.boolean().nullish(),
   stream: z.boolean().nullish(),
-  stream_options: z.strictObject({ include_obfuscation: z.boolean().optional() }).nullish(),
+  stream_options: z.strictObject({ include_obfuscation: z.boolean().nullish() }).nullish(),
+  include: z
+    .array(z.literal('reasoning.encrypted_content', { error: 'this service has nothing of this kind to include' }))
+    .nullish(),
+  top_logprobs: z.literal(0, { error: 'this service does not return logprobs of responses' }).nullish(),
+  reasoning: z
+    .strictObject({
+      effort: z.enum(REASONING_EFFORTS).nullish(),
+      summary: z.null({ error: 'this service does not summarise reasoning' }).optional(),
+    })
+    .nullish(),
   store: z.boolean().nullish(),
   metadata: z
     .record(z.string().max(64), z.string().max(512))
@@ -62,22 +100,14 @@ export const ResponseRequest = z.strictObject({
       }),
     )
     .nullish(),
-  tool_choice: z.enum(['none', 'auto', 'required']).nullish(),
+  tool_choice: z
+    .union([z.enum(['none', 'auto', 'required']), z.strictObject({ type: z.literal('function'), name: z.string() })])
+    .nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   text: z
     .strictObject({
-      format: z
-        .union([
-          z.strictObject({ type: z.enum(['text', 'json_object']) }),
-          z.strictObject({
-            type: z.literal('json_schema'),
-            name: z.string(),
-            schema: z.looseObject({}),
-            description: z.string().optional(),
-            strict: z.boolean().nullish(),
-          }),
-        ])
-        .optional(),
+      format: TextFormat.nullish(),
+      verbosity: z.literal('medium', { error: 'this service accepts only "medium" here' }).nullish(),
     })
     .nullish(),
   truncation: z.literal('disabled', { error: 'this service does not truncate' }).nullish(),
@@ -86,6 +116,7 @@ export const ResponseRequest = z.strictObject({
   user: z.string().max(512).nullish(),
   safety_identifier: z.string().max(512).nullish(),
   prompt_cache_key: z.string().max(512).nullish(),
+  prompt_cache_retention: z.string().max(64).nullish(),
   countersign: Extension,
 });
 
@@ -134,57 +165,83 @@ export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJo
 }
 
 function chatInputOf(request: z.infer<typeof ResponseRequest>): ChatInput {
-  const { tools, tool_choice, text } = request;
+  const { text } = request;
   const format = text?.format;
   return parseRequest(INPUTS.chat, {
     messages: [
       ...(request.instructions == null ? [] : [{ role: 'system', content: request.instructions }]),
-      ...(typeof request.input === 'string'
-        ? [{ role: 'user', content: request.input }]
-        : request.input.map(messageOf)),
+      ...(typeof request.input === 'string' ? [{ role: 'user', content: request.input }] : turnsOf(request.input)),
     ],
-    ...(tools == null || tools.length === 0
-      ? {}
-      : {
-          tools: tools.map(({ name, description, parameters, strict }) => ({
-            type: 'function',
-            function: {
-              name,
-              ...(description == null ? {} : { description }),
-              ...(parameters == null ? {} : { parameters }),
-              ...(strict == null ? {} : { strict }),
-            },
-          })),
-          ...(tool_choice == null ? {} : { tool_choice }),
-        }),
-    ...(format === undefined || format.type === 'text'
-      ? {}
-      : {
-          response_format: !('name' in format)
-            ? format
-            : {
-                type: 'json_schema',
-                json_schema: {
-                  name: format.name,
-                  schema: format.schema,
-                  ...(format.description === undefined ? {} : { description: format.description }),
-                  ...(format.strict == null ? {} : { strict: format.strict }),
-                },
-              },
-        }),
+    ...chatTools(request),
+    ...(format == null || format.type === 'text' ? {} : { response_format: responseFormat(format) }),
+    ...reasoningOf(request.reasoning?.effort, false),
   });
 }
 
-function messageOf(item: z.infer<typeof Item>): object {
-  if ('role' in item) {
-    const content = typeof item.content === 'string' ? item.content : item.content.map(({ text }) => text).join('');
-    return { role: item.role === 'developer' ? 'system' : item.role, content };
-  }
-  return item.type === 'function_call'
-    ? {
-        role: 'assistant',
-        content: null,
-        tool_calls: [{ id: item.call_id, type: 'function', function: { name: item.name, arguments: item.arguments } }],
-      }
-    : { role: 'tool', content: item.output, tool_call_id: item.call_id };
+function chatTools({ tools, tool_choice, parallel_tool_calls }: z.infer<typeof ResponseRequest>): object {
+  return toolsOf({
+    tools: tools?.map(({ name, description, parameters, strict }) => ({
+      type: 'function',
+      function: {
+        name,
+        ...(description == null ? {} : { description }),
+        ...(parameters == null ? {} : { parameters }),
+        ...(strict == null ? {} : { strict }),
+      },
+    })),
+    tool_choice:
+      typeof tool_choice === 'object' && tool_choice !== null
+        ? { type: 'function', function: { name: tool_choice.name } }
+        : tool_choice,
+    parallel_tool_calls,
+  });
 }
+
+function responseFormat(format: TextFormat): object {
+  if (format.type !== 'json_schema') return format;
+  const { name, schema, description, strict } = format;
+  return {
+    type: 'json_schema',
+    json_schema: {
+      name,
+      schema,
+      ...(description == null ? {} : { description }),
+      ...(strict == null ? {} : { strict }),
+    },
+  };
+}
+
+interface AssistantTurn {
+  readonly role: 'assistant';
+  content: string | null;
+  tool_calls?: object[];
+}
+
+/**
+ * Items as turns of a chat: what an assistant said and called in a row is one turn, as servers want it before
+ * the outputs of its calls.
+ */
+function turnsOf(items: readonly InputItem[]): object[] {
+  const turns: object[] = [];
+  let open: AssistantTurn | undefined;
+  for (const item of items) {
+    if ('role' in item && item.role !== 'assistant') {
+      turns.push({ role: item.role === 'developer' ? 'system' : item.role, content: textOf(item.content) });
+      open = undefined;
+    } else if ('role' in item) {
+      open = { role: 'assistant', content: textOf(item.content) };
+      turns.push(open);
+    } else if (item.type === 'function_call') {
+      if (open === undefined) turns.push((open = { role: 'assistant', content: null }));
+      const called = { name: item.name, arguments: item.arguments };
+      open.tool_calls = [...(open.tool_calls ?? []), { id: item.call_id, type: 'function', function: called }];
+    } else if (item.type === 'function_call_output') {
+      turns.push({ role: 'tool', content: textOf(item.output), tool_call_id: item.call_id });
+      open = undefined;
+    }
+  }
+  return turns;
+}
+
+const textOf = (content: string | readonly { readonly text: string }[]): string =>
+  typeof content === 'string' ? content : content.map(({ text }) => text).join('');

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { Admission, Submitter } from '../admission/admission.ts';
+import type { Admission, SubmitOptions, Submitter } from '../admission/admission.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { followJob } from '../../core/jobs/job-follow.ts';
 import { isFinal } from '../../proof/contract/job-states.ts';
@@ -8,9 +8,9 @@ import { wasErased, type Jobs } from '../../core/jobs/jobs.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import { outcomeError, type Completions } from './completions.ts';
-import { responseDocument, responseId, type ResponseDocument } from './response-document.ts';
+import { jobOfItem, outputOf, responseDocument, responseId, type ResponseDocument } from './response-document.ts';
 import { ResponseFrames } from './response-frames.ts';
-import { Surface, jobOf, type ResponseRequest } from './response-request.ts';
+import { Surface, jobOf, type InputItem, type ResponseRequest } from './response-request.ts';
 import { SteadyText } from './steady-text.ts';
 
 const jobId = (response: string) => response.replace(/^resp_/, 'job_');
@@ -36,10 +36,38 @@ export class Responses {
   async create(
     submitter: Submitter,
     request: z.infer<typeof ResponseRequest>,
-    idempotencyKey: string | undefined,
+    options: Pick<SubmitOptions, 'idempotencyKey' | 'request'>,
   ): Promise<string> {
-    const { job, surface } = jobOf(request);
-    return (await this.#admission.submit(submitter, job, { idempotencyKey, surface: JSON.stringify(surface) })).id;
+    const { job, surface } = jobOf(await this.#resolved(submitter.tenant, request));
+    return (await this.#admission.submit(submitter, job, { ...options, surface: JSON.stringify(surface) })).id;
+  }
+
+  /** The request, with the items of earlier responses that it names in their places. */
+  async #resolved(tenant: string, request: z.infer<typeof ResponseRequest>): Promise<z.infer<typeof ResponseRequest>> {
+    if (typeof request.input === 'string') return request;
+    const input: InputItem[] = [];
+    for (const [index, item] of request.input.entries())
+      input.push(
+        'role' in item || (item.type != null && item.type !== 'item_reference')
+          ? item
+          : await this.#item(tenant, item.id, index),
+      );
+    return { ...request, input };
+  }
+
+  /** An item of an answer of this tenant. Throws CodedError `request_invalid` where there is none. */
+  async #item(tenant: string, id: unknown, index: number): Promise<InputItem> {
+    const job = typeof id === 'string' ? jobOfItem(id) : undefined;
+    const output = job === undefined ? undefined : await this.#jobs.output(tenant, job).catch(() => undefined);
+    const document: unknown = output && JSON.parse(output.bytes.toString('utf8'));
+    const isChat = OUTPUTS.chat.safeParse(document).success;
+    const found =
+      job !== undefined && isChat ? outputOf(job, { output: document }).find((one) => one.id === id) : undefined;
+    if (found === undefined)
+      throw new CodedError('request_invalid', `input.${index}.id: there is no item with this id; send it whole.`, {
+        param: `input.${index}.id`,
+      });
+    return found;
   }
 
   /** The response as it is now. Throws CodedErrors `response_not_found` and `erased`. */
@@ -98,7 +126,7 @@ export class Responses {
       const whole = OUTPUTS.chat.parse(done.output).message.content ?? '';
       const rest = text.confirm(whole);
       if (rest !== '') yield frames.delta(rest);
-      yield frames.whole(whole);
+      yield frames.whole(outputOf(last.id, done));
       yield frames.ended(responseDocument(last, surface, done));
     } catch (error) {
       if (signal.aborted) return;

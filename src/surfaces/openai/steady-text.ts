@@ -4,15 +4,18 @@ import type { JobEvent } from '../../core/jobs/job-events.ts';
 /**
  * The provisional text of a job, for a client that cannot take a word back. Another attempt may write the
  * same text again; it is sent once. The client gets an error where another attempt writes a different text,
- * where the attestor refutes the text that was sent, or where it confirms a different one.
+ * where the attestor refutes the text that was sent, or where it confirms a different one. After a piece that
+ * is missing, lost on its way or forgotten since, nothing is sent before the confirmed text.
  */
 export class SteadyText {
   #sent = '';
   #written = '';
   #epoch = 0;
+  #place = 0;
+  #hasGap = false;
 
   /** The new text after this event; "" where there is none. Throws CodedError `answer_refuted`. */
-  take({ type, data }: JobEvent): string {
+  take({ id: [, , place], type, data }: JobEvent): string {
     if (type === 'state') {
       if (data['why'] === 'refuted' && this.#sent !== '')
         throw new CodedError(
@@ -24,7 +27,12 @@ export class SteadyText {
     if (data['epoch'] !== this.#epoch) {
       this.#epoch = Number(data['epoch']);
       this.#written = '';
+      this.#place = 0;
+      this.#hasGap = false;
     }
+    this.#place += 1;
+    this.#hasGap ||= place !== this.#place;
+    if (this.#hasGap) return '';
     this.#written += String(data['text']);
     return this.#sendUpTo(this.#written);
   }

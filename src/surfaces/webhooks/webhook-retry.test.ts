@@ -14,10 +14,11 @@ describe('retries of a webhook message', () => {
     expect(webhookRetryMs(SCHEDULE, 1, '60', 0)).toBe(60_000);
     expect(webhookRetryMs(SCHEDULE, 2, '60', 0)).toBe(300_000);
     expect(webhookRetryMs(SCHEDULE, 1, '999999999', 0)).toBe(86_400_000);
+    expect(webhookRetryMs(SCHEDULE, 1, new Date(Date.now() + 999_999_000).toUTCString(), 0)).toBe(86_400_000);
     expect(webhookRetryMs(SCHEDULE, 3, '60', 0)).toBeUndefined();
   });
 
-  test.each(['', '-5', '0', 'NaN', 'Infinity', 'Wed, 21 Oct 2026 07:28:00 GMT'])(
+  test.each(['', '-5', '0', 'NaN', 'Infinity', 'Wed, 21 Oct 2015 07:28:00 GMT'])(
     'a Retry-After of "%s" changes nothing',
     (retryAfter) => {
       expect(webhookRetryMs(SCHEDULE, 1, retryAfter, 0)).toBe(5_000);

@@ -53,6 +53,9 @@ export const JOB_ENDPOINT = 'job';
 
 const UNKNOWN = 'There is no webhook endpoint with this id.';
 
+/** The id of an endpoint to come. */
+export const newWebhookId = () => `wh_${freshRandom(12).toString('hex')}`;
+
 /**
  * Webhook endpoints of tenants, and the messages for them. Any number of calls may run at once; of two
  * changes to one endpoint, the later one wins.
@@ -68,11 +71,17 @@ export class Webhooks {
   }
 
   /** Makes an endpoint, which gets events from now on. Throws CodedError `too_many_webhooks`. */
-  async create(tenant: string, wanted: Pick<Endpoint, 'url' | 'events' | 'format' | 'description'>): Promise<Endpoint> {
+  async create(
+    tenant: string,
+    id: string,
+    wanted: Pick<Endpoint, 'url' | 'events' | 'format' | 'description'>,
+  ): Promise<Endpoint> {
+    const known = (await this.list(tenant)).find((endpoint) => endpoint.id === id);
+    if (known !== undefined) return known;
     if ((await this.#redis.hlen(this.#keys.webhooks(tenant))) >= MAX_ENDPOINTS)
       throw new CodedError('too_many_webhooks', `There are ${MAX_ENDPOINTS} endpoints already; delete one first.`);
     const endpoint: Endpoint = {
-      id: `wh_${freshRandom(12).toString('hex')}`,
+      id,
       ...wanted,
       createdMs: Date.now(),
       disabledMs: null,

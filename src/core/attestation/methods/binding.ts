@@ -1,10 +1,9 @@
 import { sha256Hex } from '../../../ground/blobs/sha256.ts';
-import { JsonRefused, parseStrictJson } from '../../../ground/json/strict-json.ts';
 import { publicKeyFromBase64, workerIdOf, type PublicKey } from '../../../ground/keys/signing-key.ts';
 import { verifyPayload } from '../../../proof/receipts/dsse.ts';
 import { BINDING_PROPERTIES } from '../../../proof/receipts/promises/binding.ts';
 import type { Evidence, Property, Ticket } from '../../../proof/receipts/statements.ts';
-import { MAX_OUTPUT_DEPTH, OUTPUTS } from '../../../proof/tasks/task-input.ts';
+import { outputFault } from '../../../proof/tasks/output-fault.ts';
 import type { WorkerRefusal } from '../refusal.ts';
 import type { Attempt } from './attempt.ts';
 import { GONE, type Method } from './method.ts';
@@ -87,10 +86,11 @@ function refuseEvidence({ parts, ticket }: Attempt, claim: Evidence): Refusal | 
 }
 
 /** Why the output cannot be an answer to the ticket. Its digest is the one that the claimant signed. */
-function refuseOutput({ ticket }: Attempt, evidence: Evidence, output: string): Refusal | undefined {
+function refuseOutput({ ticket, parts }: Attempt, evidence: Evidence, output: string): Refusal | undefined {
   if (Buffer.byteLength(output) !== evidence.predicate.outputBytes) return 'OUTPUT_MISMATCH';
-  if (!outputWellFormed(ticket, evidence, output)) return 'OUTPUT_MALFORMED';
-  return usagePossible(ticket, evidence) ? undefined : 'USAGE_IMPOSSIBLE';
+  if (outputFault(ticket.predicate.task, output, evidence.predicate.finishReason) !== undefined)
+    return 'OUTPUT_MALFORMED';
+  return !parts.isMeasured || usagePossible(ticket, evidence) ? undefined : 'USAGE_IMPOSSIBLE';
 }
 
 function modelMatches(ticket: Ticket, { predicate: { model } }: Evidence, isMeasured: boolean): boolean {
@@ -102,29 +102,20 @@ function timesPossible({ predicate }: Evidence): boolean {
   return Date.parse(predicate.finishedAt) >= Date.parse(predicate.startedAt);
 }
 
-function outputWellFormed(ticket: Ticket, evidence: Evidence, output: string): boolean {
-  try {
-    const parsed = OUTPUTS[ticket.predicate.task].safeParse(parseStrictJson(output, { maxDepth: MAX_OUTPUT_DEPTH }));
-    if (!parsed.success) return false;
-    const finish = 'finish_reason' in parsed.data ? parsed.data.finish_reason : 'none';
-    return finish === evidence.predicate.finishReason;
-  } catch (error) {
-    if (error instanceof JsonRefused) return false;
-    throw error;
-  }
-}
-
 /**
- * A token is at least one byte of what was asked or answered, whatever the tokenizer; a template adds a
+ * A token that is read is at least one byte of what was asked, whatever the tokenizer; a template adds a
  * little.
  */
 const TEMPLATE_TOKENS = 64;
 
+/**
+ * For engines that run in the worker, whose templates are known. Of tokens that are written nothing is left
+ * where a stop text or a control token took them away. A server that speaks for itself may add templates,
+ * tools and reasoning of any length: what it tells is told, and is charged for up to the price that was held.
+ */
 function usagePossible(ticket: Ticket, evidence: Evidence): boolean {
-  const { usage, outputBytes } = evidence.predicate;
+  const { usage } = evidence.predicate;
   const { inputBytes, params, task } = ticket.predicate;
   if (usage.inputTokens > inputBytes + TEMPLATE_TOKENS) return false;
-  return task === 'embedding'
-    ? usage.outputTokens === 0
-    : usage.outputTokens <= Math.min(params.max_tokens, outputBytes);
+  return usage.outputTokens <= (task === 'embedding' ? 0 : params.max_tokens);
 }

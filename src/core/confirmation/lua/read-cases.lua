@@ -7,7 +7,7 @@
     ARGV[5+] per case: id, epoch ("" for the current one), field ("" for the committed one)
   Returns {now, per case false or
     { ticket, tenant, queue, model, created, deadline, cost, cancel, state, current epoch, claim, commit,
-      closed (0/1), field, statement length, statement, output length, output,
+      closing, field, statement length, statement, output length, output,
       lease ms (0 where an epoch was named), epoch and place in the log, attempts, key, hold, surface, store,
       { claim, commit, closing, … of the epochs before } }}
 ]]
@@ -51,7 +51,7 @@ for at = 5, #ARGV, 3 do
     case[10] = epoch
     case[11] = claim
     case[12] = commit
-    case[13] = ruled[2] and 1 or 0
+    case[13] = ruled[2]
     case[14] = field
     case[15] = length
     case[16] = statement

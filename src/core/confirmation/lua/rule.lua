@@ -13,6 +13,7 @@
                       queued again while attempts are left, else it ends: 'rejected' after a refutation,
                       otherwise 'failed'. It stands in the backlog before all that its tenant has waiting, and
                       the tenant is charged for one more run
+      action 'last'   as 'close', where nobody is left who may try: no attempt follows
       action 'lost'   as 'close', if no worker holds the lease any more
   Returns per ruling {'ended', state} or {'requeued', queue}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}
@@ -50,7 +51,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   if action ~= 'end' then
     local worker = string.match(string.sub(claimed[1], 1, 256), '^%S+') or '-'
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
-    if epoch < tonumber(job[2]) then
+    if action ~= 'last' and epoch < tonumber(job[2]) then
       startTag(queue, job[5] or tenant, job[4])
       redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
       -- A wish to cancel that came while it ran is looked at now.

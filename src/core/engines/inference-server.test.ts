@@ -1,0 +1,68 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { EngineError } from './engine.ts';
+import { InferenceServer } from './inference-server.ts';
+import { overloadIn } from './overload.ts';
+
+const SECRET = 'the key sk-operator is out of money';
+
+describe('what the refusals of a server mean for a job', () => {
+  let server: Server;
+  let answer: { status: number; body: string; headers: Record<string, string> };
+  let client: InferenceServer;
+  beforeAll(async () => {
+    server = createServer((_, response) => {
+      response.writeHead(answer.status, answer.headers).end(answer.body);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    client = new InferenceServer(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, undefined);
+  });
+  afterAll(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  async function refusal(status: number, body: unknown = { error: { message: SECRET } }, headers = {}) {
+    answer = { status, body: typeof body === 'string' ? body : JSON.stringify(body), headers };
+    const error = await client.send('/v1/chat/completions', {}, new AbortController().signal).catch((e: unknown) => e);
+    if (!(error instanceof EngineError)) throw new Error('it was not refused');
+    return error;
+  }
+
+  test.each([401, 402, 403, 404, 405, 408, 418, 500, 502, 504])(
+    '%s is between the operator and the server: the next attempt, and nothing of its words',
+    async (status) => {
+      const { code, message, cause } = await refusal(status);
+      expect([code, message.includes('sk-operator')]).toEqual(['engine_error', false]);
+      expect(String(cause)).toContain('sk-operator');
+    },
+  );
+
+  test.each([
+    [429, { 'retry-after': '7' }, 7],
+    [503, { 'retry-after': new Date(Date.now() + 3_600_500).toUTCString() }, 3_600],
+    [503, {}, undefined],
+  ])('%s with %j is a server that is busy, and how long it asks to wait', async (status, headers, seconds) => {
+    const { code, message } = await refusal(status, undefined, headers);
+    const overload = overloadIn(`engine_overloaded ${message}`);
+    expect([code, overload?.status]).toEqual(['engine_overloaded', status]);
+    if (seconds === undefined) expect(overload?.retryAfterS).toBeUndefined();
+    else expect(Math.abs((overload?.retryAfterS ?? 0) - seconds)).toBeLessThan(120);
+    expect(message).not.toContain('sk-operator');
+  });
+
+  test.each([
+    [{ error: { message: "This model's maximum context length is 4096 tokens.", type: 'BadRequestError', code: 400 } }],
+    [{ error: { message: 'too long', code: 'context_length_exceeded' } }],
+    [{ error: { message: 'the request exceeds the available context size', type: 'exceed_context_size_error' } }],
+    [{ error: 'The input is longer than the model allows.' }],
+  ])('a prompt that is too long is told as that: %j', async (body) => {
+    expect((await refusal(400, body)).code).toBe('context_exceeded');
+  });
+
+  test('another 400 is the question: the words of the server say what is wrong with it', async () => {
+    const { code, message } = await refusal(400, { error: { message: 'top_k is not there' } });
+    expect([code, message]).toEqual(['engine_refused', 'The inference server answered 400: top_k is not there']);
+  });
+});
