@@ -47,6 +47,9 @@ describe('real answers have the shape that the description promises', () => {
     await call('listJobs', {}, undefined, '?limit=5');
     await call('cancelJob', { id });
     await call('cancelJob', { id: (await call('submitJob', {}, FOREVER)).id });
+    await call('eraseJob', { id });
+    await call('getJob', { id });
+    await call('listJobs');
     await call('quoteJob', {}, JOB);
     await call('quoteJob', {}, { ...JOB, model: 'absent' });
     await call('getUsage', {}, undefined, '?group_by=day,key,model');
@@ -72,6 +75,7 @@ describe('real answers have the shape that the description promises', () => {
     }
     const { id: response } = await call('createResponse', {}, { model: 'noop', input: 'x' });
     await call('getResponse', { response });
+    await call('deleteResponse', { response });
     const waiting = await call('createResponse', {}, { model: 'by-hand', input: 'x', background: true });
     await call('cancelResponse', { response: waiting.id });
     await call('listModels');
@@ -122,7 +126,8 @@ describe('real answers have the shape that the description promises', () => {
   });
 
   test('what is open to everyone', async () => {
-    for (const id of ['getKeyring', 'getLiveness', 'getReadiness', 'getOpenApi', 'listLogDocuments']) await call(id);
+    for (const id of ['getKeyring', 'getLiveness', 'getReadiness', 'listLogDocuments', 'getRoot']) await call(id);
+    for (const id of ['getOpenApi', 'getOpenApiAtRoot', 'getOpenApiOfVersion']) await call(id);
   });
 
   test('errors are problem documents, or OpenAI’s for its clients', async () => {

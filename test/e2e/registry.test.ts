@@ -256,11 +256,10 @@ describe('countersign workers', () => {
       worker: { id: string };
     };
     expect(enrolled).toMatchObject({ serial: 2, worker: { operator: 'north', labels: { rack: '7' }, gpu: 'H100' } });
-    // The same challenge again, and one that nobody gave out.
-    expect(cli('workers', 'enrol', made)).toMatchObject({
-      status: 7,
-      stderr: says('used before'),
-    });
+    // The same worker again, the same challenge by another one, and a challenge that nobody gave out.
+    expect(cli('workers', 'enrol', made)).toMatchObject({ status: 7, stderr: says('already on the list') });
+    const again = request('again', asked(['--key', key('other'), '--challenge', challenge]).stdout);
+    expect(cli('workers', 'enrol', again)).toMatchObject({ status: 7, stderr: says('used before') });
     const invented = request('invented', asked(['--key', key('second'), '--challenge', '0'.repeat(64)]).stdout);
     expect(cli('workers', 'enrol', invented).status).toBe(7);
 
