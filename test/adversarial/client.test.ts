@@ -176,7 +176,7 @@ describe('a hostile client with a valid API key', () => {
     ]) {
       await expectProblem(await client.fetch(path));
     }
-    await expectProblem(await client.fetch('/v1/jobs', { method: 'DELETE' }), 404);
+    await expectProblem(await client.fetch('/v1/jobs', { method: 'DELETE' }), 405);
   });
 
   test("another tenant's job answers on every route exactly like one that does not exist", async () => {

@@ -17,9 +17,9 @@ describeVectors('canonical JSON (RFC 8785)', () => {
 
 test('a policy is named by what it says, in whatever order it was written', () => {
   const [a, b] = ['1', '2'].map((digit) => digit.repeat(96));
-  const one = TeePolicy.parse({ version: 1, tdx: { mrTd: [a], mrSeam: [b] } });
-  const same = TeePolicy.parse({ tdx: { mrSeam: [b], mrTd: [a] }, version: 1 });
-  const other = TeePolicy.parse({ version: 1, tdx: { mrTd: [b], mrSeam: [a] } });
+  const one = TeePolicy.parse({ version: 1, tdx: { mrTd: [a], mrSeam: [b], rtMr1: 'any', rtMr2: 'any' } });
+  const same = TeePolicy.parse({ tdx: { rtMr2: 'any', rtMr1: 'any', mrSeam: [b], mrTd: [a] }, version: 1 });
+  const other = TeePolicy.parse({ version: 1, tdx: { mrTd: [b], mrSeam: [a], rtMr1: 'any', rtMr2: 'any' } });
   expect(teePolicyDigest(one)).toBe(teePolicyDigest(same));
   expect(teePolicyDigest(one)).not.toBe(teePolicyDigest(other));
 });
