@@ -46,6 +46,12 @@ describe('the official client, with nothing changed but address and key', () => 
       .withResponse();
     const { countersign } = data as typeof data & Countersigned;
     expect(countersign.state).toBe('done');
+    // The answer and the job say the same of how it was confirmed.
+    const job = await native.job(countersign.job_id);
+    const said = { confirmed_by: job.confirmed_by, not_checked: job.not_checked };
+    expect(said.confirmed_by).toContain('binding');
+    expect(said.not_checked).toContain('tee');
+    expect(countersign).toMatchObject(said);
     expect(response.headers.get('countersign-state')).toBe('done');
     expect(response.headers.get('countersign-job')).toBe(countersign.job_id);
     const output = await native.output(countersign.job_id);
