@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -108,5 +108,49 @@ describe('the packed client', () => {
       [],
     );
     expect(named).toContain('node_modules/countersign/dist/client/client.d.ts');
+  });
+});
+
+describe('the packed command', () => {
+  const VECTORS = join(ROOT, 'test', 'vectors');
+  /** `npx countersign verify` on a machine that has Node.js, the package, and none of those it depends on. */
+  const verify = (vector: string, ...more: string[]) => {
+    const { receipt } = JSON.parse(readFileSync(join(VECTORS, `${vector}.case.json`), 'utf8')) as { receipt: string };
+    const file = join(folder, `${vector}.receipt`);
+    writeFileSync(file, Buffer.from(receipt, 'base64'));
+    const at = join(folder, 'node_modules', 'countersign');
+    const { bin } = JSON.parse(readFileSync(join(at, 'package.json'), 'utf8')) as { bin: { countersign: string } };
+    return spawnSync(
+      process.execPath,
+      [join(at, bin.countersign), 'verify', file, '--keyring', join(VECTORS, 'keyring.json'), ...more],
+      { cwd: folder, encoding: 'utf8', env: { PATH: process.env['PATH'] } },
+    );
+  };
+
+  test('verifies a receipt without any other package', () => {
+    const verified = verify('good-recomputed', '--json');
+    expect([verified.status, verified.stderr]).toEqual([0, '']);
+    expect(JSON.parse(verified.stdout)).toMatchObject({ verified: true, ticket: { model: { name: 'kjv-1m' } } });
+  });
+
+  test.each([
+    ['bad-signature', 'bad_signature'],
+    ['bad-small-order-worker', 'wrong_worker'],
+  ])('refuses %s as everywhere', (vector, reason) => {
+    const refused = verify(vector, '--json');
+    expect(refused.status).toBe(7);
+    expect(JSON.parse(refused.stdout)).toMatchObject({ verified: false, reason });
+  });
+
+  test('is not published by accident', () => {
+    const refused = spawnSync(process.execPath, [join(ROOT, 'scripts', 'may-publish.mjs')], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'] },
+    });
+    expect([refused.status, refused.stderr.split('\n')[0]]).toEqual([
+      1,
+      expect.stringMatching(/^not published: COUNTERSIGN_PUBLISH is not /),
+    ]);
   });
 });

@@ -4,11 +4,11 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { ReceiptRefused, verifyReceipt } from '../../proof/receipts/receipt.ts';
 import { readBytes } from './arguments.ts';
-import type { CliContext } from './cli-context.ts';
 import { heldDocument } from './held-document.ts';
 import { NOT_CHECKED } from './not-checked.ts';
 import { Output, jsonOption } from './output.ts';
 import type { DataFolder } from './data-folder.ts';
+import type { Program } from './program.ts';
 
 interface VerifyOptions {
   readonly workers?: string;
@@ -20,7 +20,7 @@ interface VerifyOptions {
 }
 
 /** `countersign verify`: a receipt against keys that are held already, without a network. */
-export function addVerifyCommand(cli: CliContext): void {
+export function addVerifyCommand(cli: Program): void {
   cli.program
     .command('verify')
     .description('verify a receipt offline: no service is asked')
