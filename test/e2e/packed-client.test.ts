@@ -130,16 +130,28 @@ describe('the packed command', () => {
   test('verifies a receipt without any other package', () => {
     const verified = verify('good-recomputed', '--json');
     expect([verified.status, verified.stderr]).toEqual([0, '']);
-    expect(JSON.parse(verified.stdout)).toMatchObject({ verified: true, ticket: { model: { name: 'kjv-1m' } } });
+    const said = JSON.parse(verified.stdout) as { verified: boolean; transcript: { step: string; result: string }[] };
+    expect(said).toMatchObject({ verified: true, trust: { from: 'given' }, ticket: { model: { name: 'kjv-1m' } } });
+    const skipped = said.transcript.filter(({ result }) => result !== 'PASS').map(({ step }) => step);
+    expect(skipped).toEqual(['input', 'output', 'standing']);
   });
 
   test.each([
-    ['bad-signature', 'bad_signature'],
-    ['bad-small-order-worker', 'wrong_worker'],
-  ])('refuses %s as everywhere', (vector, reason) => {
+    ['bad-signature', 'bad_signature', 'signatures'],
+    ['bad-small-order-worker', 'wrong_worker', 'evidence'],
+  ])('refuses %s as everywhere, and says at which step', (vector, reason, step) => {
     const refused = verify(vector, '--json');
     expect(refused.status).toBe(7);
-    expect(JSON.parse(refused.stdout)).toMatchObject({ verified: false, reason });
+    const said = JSON.parse(refused.stdout) as { transcript: { step: string; result: string }[] };
+    expect(said).toMatchObject({ verified: false, reason });
+    expect(said.transcript.filter(({ result }) => result === 'FAIL')).toMatchObject([{ step }]);
+  });
+
+  test('says in plain words what was asked, answered, checked, not checked, paid and trusted', () => {
+    const { stdout } = verify('good-recomputed');
+    for (const word of ['verified', 'asked', 'answered', 'checked', 'not checked', 'price', 'trust'])
+      expect(stdout).toMatch(new RegExp(`^${word} {2,}\\S`, 'm'));
+    expect(stdout).not.toMatch(/[A-Z]{4,}_[A-Z]/);
   });
 
   test('is not published by accident', () => {
