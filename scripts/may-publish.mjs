@@ -1,5 +1,5 @@
-// Stands before `npm publish`: what is published is a tagged version, as it was committed, by somebody who means
-// it. A version cannot be taken back once somebody has it.
+// Stands before `npm publish`: what is published is a tagged version, as it was committed, by somebody who
+// means it. A version cannot be taken back once somebody has it.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -134,7 +134,7 @@ export interface Ended {
   readonly erased?: Pick<ErasedRecord, 'verdict'> | undefined;
 }
 
-/** The payload of the verdict with which a job ended; undefined while it is open, and where none was given. */
+/** The payload of the verdict with which a job ended; undefined while it is open, or where there is none. */
 export function verdictOf({ record, erased }: Ended): Buffer | undefined {
   return (record ?? erased)?.verdict?.payload;
 }

@@ -100,9 +100,9 @@ export function policyDigest(policy: Policy): string {
 
 /**
  * Verifies a receipt from its bytes and a keyring alone: no clock, no network, no service of ours. Give the
- * output or input bytes where you have them, and they are compared too; `passed` is told each step that holds. `statements` are other documents than
- * those of this version, where a ticket could promise more. Throws ReceiptRefused with the first reason
- * found.
+ * output or input bytes where you have them, and they are compared too; `passed` is told each step that
+ * holds. `statements` are other documents than those of this version, where a ticket could promise more.
+ * Throws ReceiptRefused with the first reason found.
  */
 export function verifyReceipt(
   bytes: Uint8Array,

@@ -69,7 +69,7 @@ async function verify(cli: Program, receipt: string, options: VerifyOptions): Pr
   }
 }
 
-/** Each step of the specification, and the documents that were given. Throws ReceiptRefused, and CodedErrors. */
+/** Each step of the specification, and what was given to compare. Throws ReceiptRefused and CodedErrors. */
 function verifyAll(bytes: Buffer, keyring: Keyring, options: VerifyOptions, transcript: Transcript): VerifiedReceipt {
   const noting = <T>(step: VerificationStep | undefined, check: () => T): T => {
     try {
