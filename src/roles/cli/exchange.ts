@@ -72,10 +72,12 @@ function paired(given: object, committed: object): [string, unknown, unknown][] 
 
 function differencesOf(pairs: readonly [string, unknown, unknown][], document: string): string[] {
   return pairs.flatMap(([name, given, committed]) => {
-    const [here, there] = [JSON.stringify(given), JSON.stringify(committed)];
-    return here === there ? [] : [`${name} is ${here} as given, and ${there ?? 'absent'} in the ${document}`];
+    const [here, there] = [shown(given), shown(committed)];
+    return here === there ? [] : [`${name} is ${here} as given, and ${there} in the ${document}`];
   });
 }
+
+const shown = (value: unknown): string => (value === undefined ? 'absent' : JSON.stringify(value));
 
 const ToolCalls = z.array(z.unknown()).nullish();
 const Chat = z.looseObject({
