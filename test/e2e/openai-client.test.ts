@@ -1,6 +1,7 @@
 /* eslint-disable @typescript-eslint/no-deprecated -- clients send what is deprecated for years */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
+import { compareRequest, compareResponse } from '../../src/roles/cli/exchange.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, Pipeline, embedModel, until, type Client } from '../support/pipeline.ts';
@@ -46,10 +47,23 @@ describe('the official client, with nothing changed but address and key', () => 
       .withResponse();
     const { countersign } = data as typeof data & Countersigned;
     expect(countersign.state).toBe('done');
+    // The answer and the job say the same of how it was confirmed.
+    const job = await native.job(countersign.job_id);
+    const said = { confirmed_by: job.confirmed_by, not_checked: job.not_checked };
+    expect(said.confirmed_by).toContain('binding');
+    expect(said.not_checked).toContain('tee');
+    expect(countersign).toMatchObject(said);
     expect(response.headers.get('countersign-state')).toBe('done');
     expect(response.headers.get('countersign-job')).toBe(countersign.job_id);
     const output = await native.output(countersign.job_id);
-    const { ticket, evidence } = verifyReceipt(await native.receipt(countersign.job_id), pipeline.keyring, { output });
+    const verified = verifyReceipt(await native.receipt(countersign.job_id), pipeline.keyring, { output });
+    const { ticket, evidence } = verified;
+    // What this client sent and got is what the receipt commits to, and nothing else is.
+    const sent = { ...ask, seed: 7, temperature: 0.8, user: 'u1', metadata: { a: 'b' } };
+    expect(compareRequest(sent, verified)).toContain('asks what the ticket asks');
+    expect(() => compareRequest({ ...sent, seed: 8 }, verified)).toThrow('seed is 8 as given, and 7 in the ticket');
+    const got: unknown = JSON.parse(JSON.stringify(data));
+    expect(compareResponse(got, verified)).toContain('is the one that was confirmed');
     expect(ticket.params).toMatchObject({ seed: 7, temperature: 0.8, max_tokens: 12 });
     const text = (JSON.parse(output.toString()) as { message: { content: string } }).message.content;
     expect(data.choices[0]?.message.content).toBe(text);

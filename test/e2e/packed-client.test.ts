@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -108,5 +108,61 @@ describe('the packed client', () => {
       [],
     );
     expect(named).toContain('node_modules/countersign/dist/client/client.d.ts');
+  });
+});
+
+describe('the packed command', () => {
+  const VECTORS = join(ROOT, 'test', 'vectors');
+  /** `npx countersign verify` on a machine that has Node.js, the package, and none of those it depends on. */
+  const verify = (vector: string, ...more: string[]) => {
+    const { receipt } = JSON.parse(readFileSync(join(VECTORS, `${vector}.case.json`), 'utf8')) as { receipt: string };
+    const file = join(folder, `${vector}.receipt`);
+    writeFileSync(file, Buffer.from(receipt, 'base64'));
+    const at = join(folder, 'node_modules', 'countersign');
+    const { bin } = JSON.parse(readFileSync(join(at, 'package.json'), 'utf8')) as { bin: { countersign: string } };
+    return spawnSync(
+      process.execPath,
+      [join(at, bin.countersign), 'verify', file, '--keyring', join(VECTORS, 'keyring.json'), ...more],
+      { cwd: folder, encoding: 'utf8', env: { PATH: process.env['PATH'] } },
+    );
+  };
+
+  test('verifies a receipt without any other package', () => {
+    const verified = verify('good-recomputed', '--json');
+    expect([verified.status, verified.stderr]).toEqual([0, '']);
+    const said = JSON.parse(verified.stdout) as { verified: boolean; transcript: { step: string; result: string }[] };
+    expect(said).toMatchObject({ verified: true, trust: { from: 'given' }, ticket: { model: { name: 'kjv-1m' } } });
+    const skipped = said.transcript.filter(({ result }) => result !== 'PASS').map(({ step }) => step);
+    expect(skipped).toEqual(['input', 'output', 'standing']);
+  });
+
+  test.each([
+    ['bad-signature', 'bad_signature', 'signatures'],
+    ['bad-small-order-worker', 'wrong_worker', 'evidence'],
+  ])('refuses %s as everywhere, and says at which step', (vector, reason, step) => {
+    const refused = verify(vector, '--json');
+    expect(refused.status).toBe(7);
+    const said = JSON.parse(refused.stdout) as { transcript: { step: string; result: string }[] };
+    expect(said).toMatchObject({ verified: false, reason });
+    expect(said.transcript.filter(({ result }) => result === 'FAIL')).toMatchObject([{ step }]);
+  });
+
+  test('says in plain words what was asked, answered, checked, not checked, paid and trusted', () => {
+    const { stdout } = verify('good-recomputed');
+    for (const word of ['verified', 'asked', 'answered', 'checked', 'not checked', 'price', 'trust'])
+      expect(stdout).toMatch(new RegExp(`^${word} {2,}\\S`, 'm'));
+    expect(stdout).not.toMatch(/[A-Z]{4,}_[A-Z]/);
+  });
+
+  test('is not published by accident', () => {
+    const refused = spawnSync(process.execPath, [join(ROOT, 'scripts', 'may-publish.mjs')], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'] },
+    });
+    expect([refused.status, refused.stderr.split('\n')[0]]).toEqual([
+      1,
+      expect.stringMatching(/^not published: COUNTERSIGN_PUBLISH is not /),
+    ]);
   });
 });

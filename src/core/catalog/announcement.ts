@@ -49,6 +49,8 @@ export const Announcement = z.object({
     .optional(),
   state: z.enum(['consuming', 'draining']),
   inFlight: z.number().int().min(0).max(100_000),
+  /** How many operators have workers in good standing for a pool, by an attestor's list of workers. */
+  operators: z.record(z.string().max(64), z.number().int().min(0).max(100_000)).optional(),
   /** Why an attestor confirms nothing now. */
   problem: z.string().max(40).optional(),
   freeMemoryBytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),

@@ -22,6 +22,7 @@ export class EnrolledWorkers {
   readonly #signers: readonly PublicKey[];
   readonly #logger: Logger;
   #entries: ReadonlyMap<string, { key: PublicKey; entry: WorkerEntry }> = new Map();
+  #operators: Readonly<Record<string, number>> = {};
   #quarantined: ReadonlySet<string> = new Set();
   #expiresMs = 0;
   #modifiedMs = NaN;
@@ -82,6 +83,14 @@ export class EnrolledWorkers {
     return this.#entries.get(id)?.entry.operator;
   }
 
+  /**
+   * How many operators have workers of good standing for a pool, of at most 200 pools: an announcement has a
+   * bound, and a pool that it leaves out is refused nothing.
+   */
+  get operators(): Readonly<Record<string, number>> {
+    return this.#operators;
+  }
+
   /** Whether a worker that is on the list may serve a pool. */
   mayServe(id: string, pool: string): boolean {
     return this.#entries.get(id)?.entry.pools.includes(pool) ?? false;
@@ -103,10 +112,27 @@ export class EnrolledWorkers {
     this.#entries = new Map(
       list.workers.map((entry) => [entry.id, { key: publicKeyFromBase64(entry.publicKey), entry }]),
     );
+    this.#operators = operatorsOf(list.workers);
     this.#expiresMs = Date.parse(list.expires);
     this.#modifiedMs = modified;
     this.#logger.info({ serial: list.serial, workers: list.workers.length }, 'list of workers in force');
   }
+}
+
+const MOST_POOLS = 200;
+
+/** Of each pool, how many operators have active workers for it. */
+export function operatorsOf(
+  workers: readonly Pick<WorkerEntry, 'pools' | 'operator' | 'standing'>[],
+): Record<string, number> {
+  const found = new Map<string, Set<string>>();
+  for (const { pools, operator, standing } of workers)
+    for (const pool of pools) {
+      const operators = found.get(pool) ?? new Set();
+      if (standing.state === 'active') operators.add(operator);
+      found.set(pool, operators);
+    }
+  return Object.fromEntries([...found].slice(0, MOST_POOLS).map(([pool, { size }]) => [pool, size]));
 }
 
 function modifiedMs(path: string): number {

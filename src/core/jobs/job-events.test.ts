@@ -1,5 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { statementBytes } from '../../proof/receipts/statements.ts';
+import { documents } from '../../../test/support/sample-receipts.ts';
 import { chunkEvents, formatEvent, inOrder, isAfter, parseEventId, stateEvents, type EventId } from './job-events.ts';
 import { stateOf, type Attempt, type Ending } from './job-state.ts';
 
@@ -11,6 +13,22 @@ const anEventId: fc.Arbitrary<EventId> = fc.tuple(
   fc.integer({ min: 0, max: 9 }),
   fc.integer({ min: 0, max: 999_999_999 }),
 );
+
+test('the end of a done job says how it was confirmed, also once it is erased, and no other end does', () => {
+  const kept = { verdict: { keyId: '', signature: Buffer.alloc(0), payload: statementBytes(documents(1).verdict) } };
+  const lastOf = (state: 'done' | 'rejected', more: object) =>
+    stateEvents({
+      id: ID,
+      createdMs: 1,
+      attempts: [],
+      ending: { state, atMs: 2, epoch: 1, code: '', detail: '' },
+      ...more,
+    }).at(-1)?.data;
+  const how = { confirmed_by: ['binding', 'recompute', 'usage'], not_checked: ['tee'] };
+  expect(lastOf('done', { record: kept })).toMatchObject(how);
+  expect(lastOf('done', { erased: kept })).toMatchObject(how);
+  expect(lastOf('rejected', { record: kept })).not.toHaveProperty('confirmed_by');
+});
 
 /** The documents of a job at each step of its life: attempts that fail, then one that is the last. */
 function life(failures: readonly { committed: boolean }[], last: 'confirmed' | 'refuted' | 'cancelled'): Documents[] {

@@ -1,4 +1,6 @@
 import type { Attempt, Ending } from './job-state.ts';
+import { verdictOf, type Ended } from './job.reader.ts';
+import { howConfirmed } from '../../proof/receipts/how-confirmed.ts';
 import type { JobState } from '../../proof/contract/job-states.ts';
 
 /**
@@ -29,12 +31,9 @@ export interface Chunk {
 const iso = (ms: number) => new Date(ms).toISOString();
 
 /** The changes of state that the documents of a job tell, in order. */
-export function stateEvents(job: {
-  id: string;
-  createdMs: number;
-  attempts: readonly Attempt[];
-  ending: Ending | undefined;
-}): JobEvent[] {
+export function stateEvents(
+  job: Ended & { id: string; createdMs: number; attempts: readonly Attempt[]; ending: Ending | undefined },
+): JobEvent[] {
   const { id, attempts, ending } = job;
   const state = (eventId: EventId, name: JobState, atMs: number, more: Record<string, unknown> = {}): JobEvent => ({
     id: eventId,
@@ -55,6 +54,7 @@ export function stateEvents(job: {
         epoch: ending.epoch,
         code: ending.code,
         detail: ending.detail,
+        ...(ending.state === 'done' ? howConfirmed(verdictOf(job)) : {}),
       }),
     );
   }

@@ -128,6 +128,17 @@ function parseJobs(reply: unknown): JobsReply {
   };
 }
 
+/** What is kept of the verdict of a job that has ended. */
+export interface Ended {
+  readonly record?: Pick<JobRecord, 'verdict'> | undefined;
+  readonly erased?: Pick<ErasedRecord, 'verdict'> | undefined;
+}
+
+/** The payload of the verdict with which a job ended; undefined while it is open, or where there is none. */
+export function verdictOf({ record, erased }: Ended): Buffer | undefined {
+  return (record ?? erased)?.verdict?.payload;
+}
+
 /** A job that has ended, as its record or what is left of it shows it. */
 export function viewOf(record: JobRecord | ErasedRecord): JobView {
   const { ending } = record;

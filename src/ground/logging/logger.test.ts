@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { rateLimited, redact } from './logger.ts';
+import { rateLimited } from './logger.ts';
+import { redact } from './redact.ts';
 
 test.each([
   ['csk_ab12_Zm9vYmFy-_x', 'csk_ab12_[secret]'],

@@ -1,5 +1,6 @@
 import { pino, type Logger } from 'pino';
 import type { LoggerService } from '@nestjs/common';
+import { redact } from './redact.ts';
 
 export type { Logger };
 
@@ -28,13 +29,6 @@ export function createLogger(role: string, level: string): Logger {
     },
     pino.destination({ dest: 2, sync: true }),
   );
-}
-
-/** The text without API key secrets and without passwords in addresses. */
-export function redact(text: string): string {
-  return text
-    .replace(/(csk_[a-z0-9]+)_[A-Za-z0-9_-]+/g, '$1_[secret]')
-    .replace(/(rediss?:\/\/[^:@/\s]*:)[^@\s]+@/g, '$1[secret]@');
 }
 
 /**

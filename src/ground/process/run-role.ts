@@ -7,7 +7,8 @@ import { CodedError, messageOf } from '../errors/coded-error.ts';
 import type { MetricRole } from '../metrics/metric-table.ts';
 import { serveMetrics } from '../metrics/metrics-port.ts';
 import { declareMetrics, isRedisUp } from '../metrics/process-metrics.ts';
-import { createLogger, NestLog, redact, type Logger } from '../logging/logger.ts';
+import { createLogger, NestLog, type Logger } from '../logging/logger.ts';
+import { redact } from '../logging/redact.ts';
 
 /** Longer than any role takes to drain; a process that still runs after it is ended. */
 const SHUTDOWN_MS = 60_000;

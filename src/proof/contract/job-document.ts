@@ -23,6 +23,16 @@ export const JobDocument = z.strictObject({
     .strictObject({ code: z.string(), detail: z.string() })
     .nullable()
     .describe('why the job ended as it did; null while it is not final'),
+  confirmed_by: z
+    .array(z.string())
+    .nullable()
+    .describe(
+      'what the attestor checked, by names of promises, `binding` always among them; null until the job is done',
+    ),
+  not_checked: z
+    .array(z.string())
+    .nullable()
+    .describe('what the verdict owns up to not having checked, likewise; null until the job is done'),
   attempts: z.array(
     z.strictObject({
       epoch: z.int(),

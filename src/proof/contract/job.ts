@@ -19,6 +19,10 @@ export interface Job {
   cancel_requested_at: string | null;
   /** Why the job ended as it did; null while it is not final. */
   reason: { code: string; detail: string } | null;
+  /** What the attestor checked, by names of promises, `binding` among them; null until the job is done. */
+  confirmed_by: string[] | null;
+  /** What the verdict owns up to not having checked, likewise. */
+  not_checked: string[] | null;
   attempts: {
     epoch: number;
     worker: string;

@@ -9,6 +9,7 @@ import { plainProof, verifyLogged, type TlogPolicy, type VerifiedInclusion } fro
 import { chargeOf } from './charge.ts';
 import { Envelope, fromEnvelope, toEnvelope, verifyPayload, type SignedPayload } from './dsse.ts';
 import type { Keyring } from './keyring.ts';
+import type { VerificationStep } from './verification-steps.ts';
 import { STATEMENTS, type Evidence, type Policy, type Statements, type Ticket, type Verdict } from './statements.ts';
 
 /**
@@ -99,19 +100,21 @@ export function policyDigest(policy: Policy): string {
 
 /**
  * Verifies a receipt from its bytes and a keyring alone: no clock, no network, no service of ours. Give the
- * output or input bytes where you have them, and they are compared too. `statements` are other documents than
- * those of this version, where a ticket could promise more. Throws ReceiptRefused with the first reason
- * found.
+ * output or input bytes where you have them, and they are compared too; `passed` is told each step that
+ * holds. `statements` are other documents than those of this version, where a ticket could promise more.
+ * Throws ReceiptRefused with the first reason found.
  */
 export function verifyReceipt(
   bytes: Uint8Array,
   keyring: Keyring,
-  documents: { output?: Uint8Array; input?: Uint8Array } = {},
+  documents: { output?: Uint8Array; input?: Uint8Array; passed?: (step: VerificationStep) => void } = {},
   statements: Statements = STATEMENTS,
 ): VerifiedReceipt {
   if (bytes.length > MAX_RECEIPT_BYTES)
     throw new ReceiptRefused('too_large', `A receipt has at most ${MAX_RECEIPT_BYTES} bytes.`);
   const file = parseFile(bytes);
+  const passed = documents.passed ?? (() => undefined);
+  passed('file');
 
   const verdictSigned = open('verdict', file.verdict);
   const verdict = parseStatement('verdict', statements.Verdict, verdictSigned);
@@ -122,14 +125,21 @@ export function verifyReceipt(
   const ticket = parseStatement('ticket', statements.Ticket, ticketSigned);
   const createdMs = Date.parse(ticket.predicate.createdAt);
   requireSignature('ticket', trusted(keyring, 'api', ticketSigned, createdMs), ticketSigned);
+  passed('signatures');
 
   const evidenceSigned = open('evidence', file.evidence);
   const evidence = parseStatement('evidence', statements.Evidence, evidenceSigned);
   requireSignature('evidence', workerKey(evidence, evidenceSigned), evidenceSigned);
+  passed('evidence');
 
   requireBinding(ticket, ticketSigned, evidence, evidenceSigned, verdict);
-  requireConfirmation(statements, ticket, evidence, verdict);
+  passed('binding');
+  requireConfirmation(verdict);
+  passed('decision');
+  requirePromises(statements, ticket, evidence, verdict);
+  passed('promises');
   const logged = requireLogged(keyring.logPolicy, file.log, ticket, verdictSigned, verdict);
+  passed('log');
 
   const inputSha256 = ticket.subject[0].digest.sha256;
   const outputSha256 = evidence.subject[0].digest.sha256;
@@ -253,11 +263,14 @@ function requireBinding(
   );
 }
 
-/** The level that was promised must be the level that was applied (invariant 6 of the design). */
-function requireConfirmation({ promises }: Statements, ticket: Ticket, evidence: Evidence, verdict: Verdict): void {
-  const { decision, properties, refusals, notChecked } = verdict.predicate;
+function requireConfirmation({ predicate: { decision, refusals } }: Verdict): void {
   if (decision !== 'confirmed' || refusals.length > 0)
     throw new ReceiptRefused('not_confirmed', 'The attestor did not confirm this job.');
+}
+
+/** The level that was promised must be the level that was applied (invariant 6 of the design). */
+function requirePromises({ promises }: Statements, ticket: Ticket, evidence: Evidence, verdict: Verdict): void {
+  const { properties, notChecked } = verdict.predicate;
   for (const words of [properties, notChecked])
     if (new Set(words).size !== words.length)
       throw new ReceiptRefused('malformed', 'The verdict names one thing twice.');

@@ -1,6 +1,7 @@
 import type { JobDocument } from '../../proof/contract/job-document.ts';
 import { readTicket, type Policy } from '../../proof/receipts/statements.ts';
-import type { JobView } from '../../core/jobs/job.reader.ts';
+import { howConfirmed } from '../../proof/receipts/how-confirmed.ts';
+import { verdictOf, type JobView } from '../../core/jobs/job.reader.ts';
 
 const iso = (ms: number) => new Date(ms).toISOString();
 const isoOrNull = (ms: number | undefined) => (ms === undefined ? null : iso(ms));
@@ -22,6 +23,7 @@ export function jobDocument(view: JobView): JobDocument {
     erased_at: isoOrNull(view.erased?.erasedMs),
     cancel_requested_at: isoOrNull(view.cancelAskedMs),
     reason: view.ending === undefined ? null : { code: view.ending.code, detail: view.ending.detail },
+    ...howConfirmed(view.state === 'done' ? verdictOf(view) : undefined),
     attempts: view.attempts.map(({ epoch, worker, claimedMs, committedMs, closed }) => ({
       epoch,
       worker,

@@ -4,6 +4,7 @@ import { servedMethods } from '../../core/attestation/methods/methods.ts';
 import { servedModels } from '../../core/attestation/methods/served-models.ts';
 import { ANNOUNCE_EVERY_MS, announce, withdraw } from '../../core/catalog/announcement.ts';
 import type { Catalog } from '../../core/catalog/catalog.ts';
+import type { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import type { Sequencer } from '../../core/confirmation/sequencer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 
@@ -14,6 +15,7 @@ interface PresenceParts {
   readonly catalog: Catalog;
   readonly equipment: Equipment;
   readonly sequencer: Sequencer;
+  readonly enrolled: EnrolledWorkers;
 }
 
 /** Says every two seconds that this attestor is there, and which methods it serves for which models. */
@@ -47,13 +49,14 @@ export class AttestorPresence {
 
   /** A lost announcement is made good by the next one. */
   async #announce(): Promise<void> {
-    const { redis, keys, id, catalog, equipment, sequencer } = this.#parts;
+    const { redis, keys, id, catalog, equipment, sequencer, enrolled } = this.#parts;
     const { problem } = sequencer;
     await announce(redis, keys, {
       id,
       role: 'attestor',
       startedAt: this.#startedAt,
       models: servedModels(catalog, equipment),
+      operators: enrolled.operators,
       state: 'consuming',
       inFlight: 0,
       ...(problem === undefined ? {} : { problem }),

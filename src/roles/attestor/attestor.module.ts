@@ -426,6 +426,7 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
       { loaded }: ChildEngines,
       hardware: HardwareSessions | undefined,
       sequencer: Sequencer,
+      enrolled: EnrolledWorkers,
     ) =>
       new AttestorPresence({
         redis,
@@ -434,8 +435,9 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
         catalog: files.catalog,
         equipment: equipmentOf(config, files, loaded, hardware),
         sequencer,
+        enrolled,
       }),
-    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer],
+    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer, EnrolledWorkers],
   };
 }
 

@@ -48,13 +48,6 @@ export class CliContext {
     });
   }
 
-  /** With `--verbose`: one line for people that says what was used of the environment and of the folder. */
-  sayWhatWasTaken(): void {
-    if (this.program.opts()['verbose'] !== true) return;
-    const used = this.data.taken.map(({ what, from }) => `${what} (${from})`).join(', ');
-    process.stderr.write(`used: ${used === '' ? 'nothing of an installation' : used}\n`);
-  }
-
   get #folder(): string {
     return String(this.program.opts()['data']);
   }

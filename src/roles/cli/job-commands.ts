@@ -62,6 +62,10 @@ function jobLines(job: JobDocument): string[] {
     `${job.id}  ${job.state}  ${job.model}  ${job.created_at}`,
     ...job.attempts.map((attempt) => `  attempt ${attempt.epoch}  ${attempt.worker}  ${fateOf(attempt)}`),
     ...(job.erased_at === null ? [] : [`  erased ${job.erased_at}`]),
+    ...(job.confirmed_by === null ? [] : [`  confirmed by ${job.confirmed_by.join(', ')}`]),
+    ...(job.not_checked === null || job.not_checked.length === 0
+      ? []
+      : [`  not checked: ${job.not_checked.join(', ')}`]),
     ...(job.reason === null ? [] : [`  ${job.reason.code}: ${job.reason.detail}`]),
   ];
 }
@@ -90,10 +94,13 @@ function addList(cli: CliContext): void {
       for (const name of ['state', 'model', 'cursor'] as const)
         if (options[name] !== undefined) query.set(name, options[name]);
       const page = (await cli.client(options).json(`/v1/jobs?${query.toString()}`)) as {
-        jobs: { id: string; state: string; model: string; created_at: string }[];
+        jobs: JobDocument[];
         next_cursor: string | null;
       };
-      const lines = page.jobs.map((job) => `${job.id}  ${job.state.padEnd(9)}  ${job.model}  ${job.created_at}`);
+      const lines = page.jobs.map((job) => {
+        const line = `${job.id}  ${job.state.padEnd(9)}  ${job.model}  ${job.created_at}`;
+        return job.confirmed_by === null ? line : `${line}  by ${job.confirmed_by.join(', ')}`;
+      });
       new Output(options.json === true).show(page, [
         ...lines,
         ...(page.next_cursor === null ? [] : [`more: --cursor ${page.next_cursor}`]),

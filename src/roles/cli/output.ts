@@ -1,7 +1,7 @@
 import { CommanderError, Option } from 'commander';
 import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
-import { redact } from '../../ground/logging/logger.ts';
+import { redact } from '../../ground/logging/redact.ts';
 
 /** The flag of every command that prints a result. */
 export const jsonOption = (): Option => new Option('--json', 'print JSON');

@@ -1,77 +1,108 @@
-import { existsSync } from 'node:fs';
 import { openWorkerList, requireStanding } from '../../core/registry/worker-list.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { readKeyring } from '../../proof/receipts/keyring-file.ts';
-import { ReceiptRefused, verifyReceipt } from '../../proof/receipts/receipt.ts';
-import { readBytes } from './arguments.ts';
-import type { CliContext } from './cli-context.ts';
+import type { Keyring } from '../../proof/receipts/keyring.ts';
+import { ReceiptRefused, verifyReceipt, type VerifiedReceipt } from '../../proof/receipts/receipt.ts';
+import type { VerificationStep } from '../../proof/receipts/verification-steps.ts';
+import { readBytes, readJson } from './arguments.ts';
+import { compareRequest, compareResponse } from './exchange.ts';
 import { heldDocument } from './held-document.ts';
-import { NOT_CHECKED } from './not-checked.ts';
 import { Output, jsonOption } from './output.ts';
-import type { DataFolder } from './data-folder.ts';
+import type { Program } from './program.ts';
+import { trustedKeyring, type TrustOptions } from './trusted-keyring.ts';
+import { reportLines } from './verify-report.ts';
+import { Transcript } from './verify-transcript.ts';
 
-interface VerifyOptions {
+interface VerifyOptions extends TrustOptions {
   readonly workers?: string;
-  readonly keyring?: string;
-  readonly logPolicy?: string;
   readonly output?: string;
   readonly input?: string;
+  readonly request?: string;
+  readonly response?: string;
   readonly json?: boolean;
 }
 
+const EXIT_CODES = `
+Exit codes: 0 verified; 7 refused, with the reason; 2 nothing was verified, because a file or an option is unfit.
+With --json, standard output has one line: { verified, transcript, … }. A line of the transcript is PASS, FAIL or
+SKIP, with the sentence of docs/receipt-format.md that asks for the check; what was skipped was not checked.`;
+
 /** `countersign verify`: a receipt against keys that are held already, without a network. */
-export function addVerifyCommand(cli: CliContext): void {
+export function addVerifyCommand(cli: Program): void {
   cli.program
     .command('verify')
-    .description('verify a receipt offline: no service is asked')
+    .description('verify a receipt offline: no service is asked, but for a keyring with --url')
     .argument('<receipt>', 'receipt file')
     .option('--keyring <file>', 'keys to trust, as served under /.well-known/countersign.json')
+    .option('--url <url>', 'where no --keyring is given: take the keyring of this service, on first use')
     .option('--log-policy <file>', 'log and witnesses to trust (C2SP tlog-policy), instead of those of the keyring')
     .option('--workers <file>', 'newest list of workers: receipts by stolen or ended keys are refused')
     .option('--output <file>', 'the output you hold, compared too')
     .option('--input <file>', 'the input you sent as JSON, compared too')
+    .option('--request <file>', 'the request you sent, in the shape of OpenAI or of POST /v1/jobs, compared too')
+    .option('--response <file>', 'the response that an OpenAI client got, compared too')
     .addOption(jsonOption())
-    .action((receipt: string, options: VerifyOptions) => {
-      const out = new Output(options.json === true);
-      try {
-        const verified = verifyFile(cli.data, receipt, options);
-        const { ticket, evidence, verdict, inputSha256, outputSha256, checks } = verified;
-        out.show({ verified: true, ticket, evidence, verdict, inputSha256, outputSha256, checks }, [
-          `verified  ${ticket.job}  ${ticket.model.name}`,
-          ...checks.map((check) => `  checked  ${check}`),
-          ...verdict.notChecked.map((gap) => `  not checked: ${NOT_CHECKED[gap]}`),
-        ]);
-      } catch (error) {
-        if (!(error instanceof ReceiptRefused)) throw error;
-        out.result({ verified: false, reason: error.reason, detail: error.message });
-        throw new CodedError('receipt_refused', `${error.reason}: ${error.message}`);
-      }
-    });
+    .addHelpText('after', EXIT_CODES)
+    .action((receipt: string, options: VerifyOptions) => verify(cli, receipt, options));
 }
 
-/** The verified receipt. Throws ReceiptRefused, and CodedErrors for files that cannot be read. */
-function verifyFile(data: DataFolder, receipt: string, options: VerifyOptions): ReturnType<typeof verifyReceipt> {
-  const path = options.keyring ?? data.keyring();
-  if (!existsSync(path))
-    throw new CodedError('key_file_unfit', `There is no keyring at ${path}.`, {
-      hint: 'A keyring says whose signatures and which log you trust. Get it once, in a way that you trust, from the operator or from /.well-known/countersign.json of the service, and give it with --keyring FILE.',
-    });
-  const keyring = readKeyring(path);
-  const trust =
-    options.logPolicy === undefined ? keyring : keyring.withLogPolicy(readBytes(options.logPolicy).toString('utf8'));
-  const bytes = readBytes(receipt);
-  const { inputSha256, outputSha256 } = verifyReceipt(bytes, trust);
-  const notes: string[] = [];
-  const held = (name: string, file: string, sha256: string) => {
-    const document = heldDocument(readBytes(file), sha256);
-    if (document.note !== undefined) notes.push(`the ${name} given is the same ${document.note}`);
-    return document.bytes;
+async function verify(cli: Program, receipt: string, options: VerifyOptions): Promise<void> {
+  const out = new Output(options.json === true);
+  const { keyring, from, sentence } = await trustedKeyring(cli.data, options);
+  const trust = { from, sentence };
+  const transcript = new Transcript();
+  try {
+    const verified = verifyAll(readBytes(receipt), keyring, options, transcript);
+    const { ticket, evidence, verdict, inputSha256, outputSha256, charge, logged, checks } = verified;
+    const { lines } = transcript;
+    out.show(
+      {
+        ...{ verified: true, transcript: lines, trust, ticket, evidence, verdict },
+        ...{ inputSha256, outputSha256, charge, logged, checks },
+      },
+      reportLines(verified, lines, sentence),
+    );
+  } catch (error) {
+    if (!(error instanceof ReceiptRefused)) throw error;
+    const { reason, message } = error;
+    out.result({ verified: false, reason, detail: message, transcript: transcript.lines, trust });
+    throw new CodedError('receipt_refused', `${reason}: ${message}`);
+  }
+}
+
+/** Each step of the specification, and what was given to compare. Throws ReceiptRefused and CodedErrors. */
+function verifyAll(bytes: Buffer, keyring: Keyring, options: VerifyOptions, transcript: Transcript): VerifiedReceipt {
+  const noting = <T>(step: VerificationStep | undefined, check: () => T): T => {
+    try {
+      return check();
+    } catch (error) {
+      if (error instanceof ReceiptRefused) transcript.fail(error.message, step);
+      throw error;
+    }
   };
-  const verified = verifyReceipt(bytes, trust, {
-    ...(options.output === undefined ? {} : { output: held('output', options.output, outputSha256) }),
-    ...(options.input === undefined ? {} : { input: held('input', options.input, inputSha256) }),
-  });
-  if (options.workers !== undefined)
-    requireStanding(openWorkerList(readBytes(options.workers).toString('utf8'), trust.of('registry')).list, verified);
-  return { ...verified, checks: [...verified.checks, ...notes] };
+  const verified = noting(undefined, () => verifyReceipt(bytes, keyring, { passed: transcript.pass }));
+  const checks = [...verified.checks];
+  const compare = (step: 'input' | 'output', file: string | undefined, check: (path: string) => string) => {
+    if (file === undefined) return;
+    const note = noting(step, () => check(file));
+    transcript.pass(step, [transcript.noteOf(step), note].filter((one) => one !== undefined).join('; '));
+    checks.push(note);
+  };
+  const held = (name: 'input' | 'output') => (path: string) => {
+    const document = heldDocument(readBytes(path), verified[`${name}Sha256`]);
+    verifyReceipt(bytes, keyring, { [name]: document.bytes });
+    const words = name === 'input' ? 'the one that was asked' : 'the one that was confirmed';
+    return `the ${name} given is ${words}${document.note === undefined ? '' : `, the same ${document.note}`}`;
+  };
+  compare('input', options.input, held('input'));
+  compare('input', options.request, (path) => compareRequest(readJson(path), verified));
+  compare('output', options.output, held('output'));
+  compare('output', options.response, (path) => compareResponse(readJson(path), verified));
+  const { workers } = options;
+  if (workers !== undefined) {
+    noting('standing', () => {
+      requireStanding(openWorkerList(readBytes(workers).toString('utf8'), keyring.of('registry')).list, verified);
+    });
+    transcript.pass('standing', 'the newest list of workers that was given holds nothing against its worker');
+  }
+  return { ...verified, checks };
 }

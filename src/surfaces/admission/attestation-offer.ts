@@ -8,15 +8,19 @@ import { Announcements } from '../../core/catalog/announcement.ts';
 
 const ATTESTORS_CACHE_MS = 1_000;
 
+/** What attestors have announced, as read at a time (ms) of this process. */
+interface Served {
+  readonly methods: ReadonlySet<string>;
+  readonly operators: readonly Readonly<Record<string, number>>[];
+  readonly hasAttestors: boolean;
+  readonly at: number;
+}
+
 /** Which promises of confirmation can be kept now, by who is heard of. */
 export class AttestationOffer implements Heard {
   readonly #announcements: Announcements;
   readonly #methods: readonly Method[];
-  #served: { methods: ReadonlySet<string>; hasAttestors: boolean; at: number } = {
-    methods: new Set(),
-    hasAttestors: false,
-    at: -Infinity,
-  };
+  #served: Served = { methods: new Set(), operators: [], hasAttestors: false, at: -Infinity };
 
   constructor(redis: Redis, keys: RedisKeys, methods: readonly Method[] = METHODS) {
     this.#announcements = new Announcements(redis, keys);
@@ -42,17 +46,32 @@ export class AttestationOffer implements Heard {
    * one.
    */
   async isServed(method: string, model: ModelName): Promise<boolean> {
-    const now = performance.now();
-    if (now - this.#served.at > ATTESTORS_CACHE_MS) {
-      const attestors = await this.#announcements.present({ role: 'attestor' });
-      const methods = attestors.flatMap((attestor) =>
-        attestor.models.flatMap((entry) =>
-          (entry.methods ?? []).map((served) => `${served} ${entry.name} ${entry.sha256}`),
-        ),
-      );
-      this.#served = { methods: new Set(methods), hasAttestors: attestors.length > 0, at: now };
-    }
-    const { methods, hasAttestors } = this.#served;
+    const { methods, hasAttestors } = await this.#attestors();
     return !hasAttestors || methods.has(`${method} ${model.name} ${model.sha256}`);
+  }
+
+  async operatorsOf({ pool }: PooledModel): Promise<number | undefined> {
+    const { operators } = await this.#attestors();
+    // An attestor that has not read a new list yet knows of fewer.
+    const counts = operators.flatMap((by) => (Object.hasOwn(by, pool) ? [by[pool] ?? 0] : []));
+    return counts.length === 0 ? undefined : Math.max(...counts);
+  }
+
+  async #attestors(): Promise<Served> {
+    const now = performance.now();
+    if (now - this.#served.at <= ATTESTORS_CACHE_MS) return this.#served;
+    const attestors = await this.#announcements.present({ role: 'attestor' });
+    const methods = attestors.flatMap((attestor) =>
+      attestor.models.flatMap((entry) =>
+        (entry.methods ?? []).map((served) => `${served} ${entry.name} ${entry.sha256}`),
+      ),
+    );
+    this.#served = {
+      methods: new Set(methods),
+      operators: attestors.flatMap(({ operators }) => (operators === undefined ? [] : [operators])),
+      hasAttestors: attestors.length > 0,
+      at: now,
+    };
+    return this.#served;
   }
 }

@@ -11,6 +11,8 @@ const Confirmation = z.strictObject({
   job_id: z.string(),
   state: z.enum([...JOB_STATES, 'unconfirmed']),
   receipt: z.string().nullable().describe('address of the receipt, once the job is done'),
+  confirmed_by: z.array(z.string()).nullable().describe('what the attestor checked; null until the job is done'),
+  not_checked: z.array(z.string()).nullable().describe('what it did not check; null until the job is done'),
 });
 export type Confirmation = z.infer<typeof Confirmation>;
 

@@ -1,6 +1,8 @@
 import { expect, test } from '@jest/globals';
 import { ChatCompletion, EmbeddingList } from './answer-document.ts';
 import { answerOf, usageOf, type Done } from './answers.ts';
+import { statementBytes } from '../../proof/receipts/statements.ts';
+import { documents } from '../../../test/support/sample-receipts.ts';
 import { readRequest } from './requests.ts';
 
 const done = (id: string, output: unknown, inputTokens = 3, outputTokens = 2): Done => ({
@@ -8,7 +10,7 @@ const done = (id: string, output: unknown, inputTokens = 3, outputTokens = 2): D
   createdMs: 5_999,
   output,
   usage: { inputTokens, outputTokens },
-  verdict: Buffer.alloc(0),
+  verdict: statementBytes(documents(1).verdict),
 });
 
 test('prompts are counted once, however many choices were drawn from each', () => {
@@ -25,6 +27,8 @@ test('a chat answer names the receipt of every choice', () => {
     '/v1/jobs/job_a/receipt',
     '/v1/jobs/job_b/receipt',
   ]);
+  for (const one of [answer.countersign, ...(answer.countersign.choices ?? [])])
+    expect([one.confirmed_by, one.not_checked]).toEqual([['binding', 'recompute', 'usage'], ['tee']]);
 });
 
 test('fewer dimensions are a unit vector of the first ones, also as base64; more are refused', () => {

@@ -1,6 +1,7 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { Usage } from '../../proof/receipts/fields.ts';
+import { howConfirmed } from '../../proof/receipts/how-confirmed.ts';
 import type { AnswerDocument, ChatCompletion, Confirmation, Countersigned, TextCompletion } from './answer-document.ts';
 import type { EmbeddingList, Usage as TokenCounts } from './answer-document.ts';
 import type { Asked } from './requests.ts';
@@ -15,16 +16,25 @@ export interface Done {
   readonly verdict: Buffer;
 }
 
-export function countersigned(id: string, state: Confirmation['state']): Confirmation {
-  return { job_id: id, state, receipt: state === 'done' ? `/v1/jobs/${id}/receipt` : null };
+/** A job whose confirmation an answer speaks of; with the payload of its verdict where it is done. */
+type Confirmed = Pick<Done, 'id'> & Partial<Pick<Done, 'verdict'>>;
+
+export function countersigned({ id, verdict }: Confirmed, state: Confirmation['state']): Confirmation {
+  const isDone = state === 'done';
+  return {
+    job_id: id,
+    state,
+    receipt: isDone ? `/v1/jobs/${id}/receipt` : null,
+    ...howConfirmed(isDone ? verdict : undefined),
+  };
 }
 
 /**
  * What an answer says about the confirmation of all its jobs: of the first one, and of each where there are
  * several.
  */
-export function countersignedAll(ids: readonly string[], state: Confirmation['state']): Countersigned {
-  const all = ids.map((id) => countersigned(id, state));
+export function countersignedAll(jobs: readonly Confirmed[], state: Confirmation['state']): Countersigned {
+  const all = jobs.map((job) => countersigned(job, state));
   const [first] = all;
   if (first === undefined) throw new Error('An answer is made of at least one job.');
   return all.length === 1 ? first : { ...first, choices: all.map((one, index) => ({ index, ...one })) };
@@ -67,7 +77,7 @@ function chatCompletion(asked: Asked, first: Done, done: readonly Done[]): ChatC
       return { index, message: { ...message, refusal: null }, logprobs: logprobs ?? null, finish_reason };
     }),
     usage: usageOf(asked, done),
-    countersign: countersignedAll(idsOf(done), 'done'),
+    countersign: countersignedAll(done, 'done'),
   };
 }
 
@@ -82,7 +92,7 @@ function textCompletion(asked: Asked, first: Done, done: readonly Done[]): TextC
       return { index, text, logprobs: null, finish_reason };
     }),
     usage: usageOf(asked, done),
-    countersign: countersignedAll(idsOf(done), 'done'),
+    countersign: countersignedAll(done, 'done'),
   };
 }
 
@@ -95,11 +105,9 @@ function embeddingList(asked: Asked, done: readonly Done[]): EmbeddingList {
     model: asked.model,
     data: vectors.map((vector, index) => ({ object: 'embedding', index, embedding: encode(asked, vector) })),
     usage: { prompt_tokens, total_tokens },
-    countersign: countersignedAll(idsOf(done), 'done'),
+    countersign: countersignedAll(done, 'done'),
   };
 }
-
-const idsOf = (done: readonly Done[]) => done.map(({ id }) => id);
 
 /** Prompts are counted once, however many choices were drawn from each. */
 export function usageOf(asked: Pick<Asked, 'choicesPerPrompt'>, done: readonly Pick<Done, 'usage'>[]): TokenCounts {

@@ -28,7 +28,7 @@ export class ChunkWriter {
     if (!this.#isChat) return undefined;
     const delta = { role: 'assistant', content: '' } as const;
     return this.#chat([{ index, delta, logprobs: null, finish_reason: null }], {
-      countersign: { ...countersigned(job, 'queued'), provisional: true },
+      countersign: { ...countersigned({ id: job }, 'queued'), provisional: true },
     });
   }
 
@@ -39,8 +39,9 @@ export class ChunkWriter {
   }
 
   /** The last frame of a choice, after the verdict. */
-  last(index: number, { id, output }: Done): string {
-    const countersign = countersigned(id, 'done');
+  last(index: number, done: Done): string {
+    const { output } = done;
+    const countersign = countersigned(done, 'done');
     if (!this.#isChat) {
       const { finish_reason } = OUTPUTS.completion.parse(output);
       return this.#text([{ index, text: '', logprobs: null, finish_reason }], { countersign });
@@ -63,7 +64,7 @@ export class ChunkWriter {
   }
 
   error(error: CodedError): string {
-    return `data: ${JSON.stringify({ ...openAiError(error), countersign: countersigned(this.#firstJob, 'unconfirmed') })}\n\n`;
+    return `data: ${JSON.stringify({ ...openAiError(error), countersign: countersigned({ id: this.#firstJob }, 'unconfirmed') })}\n\n`;
   }
 
   get #isChat(): boolean {

@@ -76,7 +76,13 @@ export class Completions {
   ): Promise<ChatCompletion | TextCompletion> {
     const texts = await Promise.all(ids.map((id) => this.#uncommittedText(tenant, id, signal)));
     const head = { id: answerId(asked, ids[0] ?? ''), created: seconds(Date.now()), model: asked.model };
-    const countersign = { ...countersignedAll(ids, 'attesting'), provisional: true } as const;
+    const countersign = {
+      ...countersignedAll(
+        ids.map((id) => ({ id })),
+        'attesting',
+      ),
+      provisional: true,
+    } as const;
     if (asked.endpoint === '/v1/chat/completions')
       return {
         object: 'chat.completion',

@@ -170,7 +170,7 @@ export function responseDocument(view: ResponseJob, surface: Surface, done: Done
             output_tokens_details: { reasoning_tokens: 0 },
             total_tokens: done.usage.inputTokens + done.usage.outputTokens,
           },
-    countersign: countersigned(view.id, view.state),
+    countersign: countersigned(done ?? view, view.state),
   };
 }
 

@@ -73,6 +73,8 @@ export interface Heard {
    */
   isServed(method: string, model: ModelName): Promise<boolean>;
   workersOf(model: PooledModel): Promise<number>;
+  /** How many operators are enrolled for its pool, by the attestors; undefined where none says. */
+  operatorsOf(model: PooledModel): Promise<number | undefined>;
 }
 
 export type Offered = { readonly isOffered: true } | { readonly isOffered: false; readonly why: string };

@@ -27,12 +27,19 @@ export const quorum: Method<Property> = {
   name: 'quorum',
   stage: 'last',
 
-  /** Enough workers must be there; whether they are of different operators, the attestor judges. */
+  /**
+   * Enough workers must be there, and enough operators enrolled; whether those who vote are of different
+   * operators, the attestor judges.
+   */
   async unavailable({ model, policy }, heard) {
     if (policy.quorum === undefined) return undefined;
     const { of } = policy.quorum;
     const count = await heard.workersOf(model);
-    return count < of ? `A quorum of ${of} was asked for, and ${count} workers serve ${model.name}.` : undefined;
+    if (count < of) return `A quorum of ${of} was asked for, and ${count} workers serve ${model.name}.`;
+    const operators = (await heard.operatorsOf(model)) ?? of;
+    return operators < of
+      ? `A quorum of ${of} operators was asked for, and workers of ${operators} are enrolled for ${model.name}.`
+      : undefined;
   },
 
   isDrawn: ({ ticket }) => ticket.predicate.policy.quorum !== undefined,

@@ -46,6 +46,8 @@ export interface ReceiptPromise<
   share?(policy: Fields<Policy>): number;
   /** The most runs of a worker that a policy may take; one where it is absent. */
   runs?(policy: Fields<Policy>): number;
+  /** Whether the verdict says by its fields, and by no word, that it was promised in part and not drawn. */
+  isLeftOut?(verdict: Fields<Verdict>): boolean;
   /** The runs that are paid, by the verdict; one where it is absent. */
   paidRuns?(verdict: Fields<Verdict>): number;
   /** Whether no worker may see what another one answered. */

@@ -72,6 +72,20 @@ export class Promises<Policy extends Shape, Evidence extends Shape, Verdict exte
     return undefined;
   }
 
+  /** The names of the promises of which these words of a verdict say something. */
+  kept(properties: ReadonlySet<string>): string[] {
+    return this.#all.filter((promise) => promise.properties.some((word) => properties.has(word))).map(nameOf);
+  }
+
+  /** The names of the promises of which a verdict owns up that it did not check them. */
+  left(verdict: Fields, notChecked: ReadonlySet<string>): string[] {
+    return this.#all
+      .filter(
+        (promise) => promise.notChecked.some((word) => notChecked.has(word)) || promise.isLeftOut?.(verdict) === true,
+      )
+      .map(nameOf);
+  }
+
   /** For callers: what the fields of a policy mean. */
   describe(): string {
     return this.#all.flatMap(({ description }) => description ?? []).join('; ');
@@ -109,6 +123,8 @@ export class Promises<Policy extends Shape, Evidence extends Shape, Verdict exte
     return this.#all.some((promise) => promise.needsTokens?.(policy) === true);
   }
 }
+
+const nameOf = ({ name }: ReceiptPromise): string => name;
 
 type Named = Pick<ReceiptPromise, 'policy' | 'evidence' | 'verdict' | 'properties' | 'notChecked'>;
 

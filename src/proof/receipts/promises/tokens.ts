@@ -30,6 +30,7 @@ export const tokens = definePromise({
   properties: ['TOKENS_REPLAYED'],
   notChecked: [],
   share: (policy) => policy.tokens ?? 0,
+  isLeftOut: (verdict) => verdict.tokens?.drawn === false,
   needsTokens: (policy) => policy.tokens !== undefined,
   broken({ task, policy, evidence, verdict: { tokens: said }, properties }) {
     const isDrawn = said?.drawn === true;

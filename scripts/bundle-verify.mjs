@@ -1,0 +1,22 @@
+// Bundles `countersign verify` into one file that needs Node.js and no package: the same verifier, with the
+// arithmetic of Ed25519 that the client for browsers has instead of machine code.
+import { build } from 'esbuild';
+import { fileURLToPath } from 'node:url';
+
+const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+
+await build({
+  entryPoints: [at('dist/roles/cli/verify-alone.js')],
+  outfile: at('dist/verify.mjs'),
+  bundle: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  keepNames: true,
+  logLevel: 'error',
+  // The parser of command lines is CommonJS.
+  banner: {
+    js: "import { createRequire as requireForBundle } from 'node:module'; const require = requireForBundle(import.meta.url);",
+  },
+  alias: { 'sodium-native': at('dist/client/browser/sodium.js') },
+});

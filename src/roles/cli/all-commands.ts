@@ -1,0 +1,45 @@
+import 'reflect-metadata';
+import { addAclCommand } from './acl-command.ts';
+import { addCalibrateCommand } from './calibrate-command.ts';
+import { addCanaryCommand } from './canary-command.ts';
+import { CliContext } from './cli-context.ts';
+import { addDoctorCommand } from './doctor-command.ts';
+import { addInitCommand } from './init-command.ts';
+import { addJobCommands } from './job-commands.ts';
+import { addKeysCommands } from './keys-commands.ts';
+import { addLedgerCommands } from './ledger-commands.ts';
+import { addLogCommands } from './log-commands.ts';
+import { addPoolsCommands } from './pools-commands.ts';
+import { newProgram, runProgram } from './program.ts';
+import { addRoleCommands } from './role-commands.ts';
+import { addSubmitCommand } from './submit-command.ts';
+import { addTenantsCommands } from './tenants-commands.ts';
+import { addUpCommand } from './up-command.ts';
+import { addUsageCommand } from './usage-command.ts';
+import { addVerifyCommand } from './verify-command.ts';
+import { addWitnessCommand } from './witness-command.ts';
+import { addWorkersCommands } from './workers-commands.ts';
+
+const program = newProgram();
+// Help lists the commands in this order.
+const cli = new CliContext(program);
+addUpCommand(cli);
+addInitCommand(cli);
+addRoleCommands(cli);
+addSubmitCommand(cli);
+addJobCommands(cli);
+addVerifyCommand(cli);
+addKeysCommands(cli);
+addLogCommands(cli);
+addCalibrateCommand(cli);
+addCanaryCommand(cli);
+addWorkersCommands(cli);
+addPoolsCommands(cli);
+addWitnessCommand(cli);
+addTenantsCommands(cli);
+addUsageCommand(cli);
+addLedgerCommands(cli);
+addAclCommand(cli);
+addDoctorCommand(cli);
+
+await runProgram(cli);

@@ -1,0 +1,69 @@
+import { existsSync } from 'node:fs';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { readKeyring } from '../../proof/receipts/keyring-file.ts';
+import { Keyring, KeyringFile } from '../../proof/receipts/keyring.ts';
+import { apiUrl, readBytes } from './arguments.ts';
+import type { DataFolder } from './data-folder.ts';
+
+const FETCH_MS = 10_000;
+const PATH = '/.well-known/countersign.json';
+
+/** Where trust comes from, by the options of a command. */
+export interface TrustOptions {
+  readonly keyring?: string;
+  readonly url?: string;
+  readonly logPolicy?: string;
+}
+
+/** A keyring, and how far it is to be trusted. */
+export interface Trusted {
+  readonly keyring: Keyring;
+  readonly from: 'given' | 'data folder' | 'first use';
+  /** The same in one sentence. */
+  readonly sentence: string;
+}
+
+/**
+ * The keyring that was given, that of the service that was named, or that of the data folder. Throws
+ * CodedErrors `key_file_unfit` and `request_invalid`.
+ */
+export async function trustedKeyring(data: DataFolder, options: TrustOptions): Promise<Trusted> {
+  const found =
+    options.keyring === undefined && options.url !== undefined ? await fetched(options.url) : held(data, options);
+  if (options.logPolicy === undefined) return found;
+  return { ...found, keyring: found.keyring.withLogPolicy(readBytes(options.logPolicy).toString('utf8')) };
+}
+
+function held(data: DataFolder, { keyring }: TrustOptions): Trusted {
+  const path = keyring ?? data.keyring();
+  if (!existsSync(path))
+    throw new CodedError('key_file_unfit', `There is no keyring at ${path}.`, {
+      hint: `A keyring says whose signatures and which log you trust. Get it once, in a way that you trust, from the operator or from ${PATH} of the service, and give it with --keyring FILE.`,
+    });
+  return keyring === undefined
+    ? {
+        keyring: readKeyring(path),
+        from: 'data folder',
+        sentence: `the keyring of this installation, ${path}: as far as you trust this machine`,
+      }
+    : {
+        keyring: readKeyring(path),
+        from: 'given',
+        sentence: `the keyring that you gave, ${path}: as far as you trust the way by which you got it`,
+      };
+}
+
+async function fetched(given: string): Promise<Trusted> {
+  const url = `${apiUrl(given)}${PATH}`;
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_MS), redirect: 'error' });
+    if (!response.ok) throw new Error(`it answers ${response.status}`);
+    return {
+      keyring: new Keyring(KeyringFile.parse(await response.json())),
+      from: 'first use',
+      sentence: `the keyring that ${url} served just now, on first use: whoever answers there could have made receipt and keyring alike. Keep it, compare it with another way, and give it with --keyring`,
+    };
+  } catch (cause) {
+    throw new CodedError('key_file_unfit', `No keyring came from ${url}: ${messageOf(cause).slice(0, 200)}`, { cause });
+  }
+}

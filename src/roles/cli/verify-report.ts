@@ -1,0 +1,61 @@
+import type { VerifiedReceipt } from '../../proof/receipts/receipt.ts';
+import type { Property } from '../../proof/receipts/statements.ts';
+import { NOT_CHECKED } from './not-checked.ts';
+import type { TranscriptLine } from './verify-transcript.ts';
+
+/** What an attestor vouches for, in words that need no page. */
+const CHECKED = {
+  TICKET_SIGNATURE: 'the ticket is signed by the service',
+  WORKER_ENROLLED: 'the operator has enrolled the worker',
+  WORKER_SIGNATURE: 'the worker signed its evidence',
+  TICKET_MATCHED: 'it answers this very ticket',
+  EPOCH_CURRENT: 'in the attempt that held',
+  MODEL_DIGEST_MATCHED: 'with the model that was asked for, as the worker names it',
+  OUTPUT_DIGEST_MATCHED: 'the output that is stored is the one that the worker signed',
+  USAGE_WITHIN_BOUNDS: 'so much usage is possible',
+  USAGE_RECOUNTED: 'the attestor counted the tokens by a run of its own',
+  USAGE_RETOKENIZED: 'the attestor counted the tokens by a tokenizer of its own',
+  OUTPUT_RECOMPUTED_EXACT: 'the attestor computed the same answer, byte by byte',
+  OUTPUT_RECOMPUTED_WITHIN_TOLERANCE: 'the attestor computed the same numbers, within 0.0001',
+  TOKENS_REPLAYED: "the attestor's copy of the model draws these tokens",
+  QUORUM_AGREED: 'workers of different operators gave the same answer',
+  HARDWARE_ATTESTED: 'the machine has proven itself by hardware evidence',
+} as const satisfies Record<Property, string>;
+const WORDS: ReadonlyMap<string, string> = new Map(Object.entries(CHECKED));
+
+/** What a verified receipt says, for people: asked, answered, checked, not checked, price and trust. */
+export function reportLines(verified: VerifiedReceipt, transcript: readonly TranscriptLine[], trust: string): string[] {
+  const { ticket, evidence, verdict, logged, inputSha256, outputSha256 } = verified;
+  const { params, model } = ticket;
+  const stop = params.stop.length === 0 ? 'none' : params.stop.map((text) => JSON.stringify(text)).join(' ');
+  const seen = logged.witnesses.length === 0 ? 'seen by no witness' : `seen by ${logged.witnesses.join(', ')}`;
+  const weights = evidence.model.measured ? 'which it measured' : 'which it did not measure';
+  const given = transcript.flatMap(({ result, note }) => (result === 'PASS' && note !== undefined ? [note] : []));
+  const gaps = transcript.flatMap(({ result, note }) => (result === 'SKIP' && note !== undefined ? [note] : []));
+  return [
+    `verified     ${ticket.job}`,
+    `asked        a ${ticket.task} of ${model.name}, by ${ticket.tenant}, at ${ticket.createdAt}`,
+    `             at most ${params.max_tokens} tokens, temperature ${params.temperature}, top_p ${params.top_p}, seed ${params.seed}, stop ${stop}`,
+    `             input of ${ticket.inputBytes} bytes, SHA-256 ${inputSha256}`,
+    `answered     by worker ${evidence.worker.id}, attempt ${evidence.epoch}, from ${evidence.startedAt} to ${evidence.finishedAt}`,
+    `             with weights ${model.sha256}, ${weights}, engine ${evidence.engine.name} ${evidence.engine.version}`,
+    `             ${evidence.usage.inputTokens} tokens in, ${evidence.usage.outputTokens} out, ended by ${evidence.finishReason}`,
+    `             output of ${evidence.outputBytes} bytes, SHA-256 ${outputSha256}`,
+    `checked      by ${verdict.verifier.id} at ${verdict.timeCreated}, which says:`,
+    ...verdict.properties.map((word) => `             ${WORDS.get(word) ?? word}`),
+    `             here: signatures, promises and place ${logged.index} of the log ${logged.origin}, ${seen}`,
+    ...given.map((note) => `             here: ${note}`),
+    ...[...verdict.notChecked.map((word) => NOT_CHECKED[word] ?? word), ...gaps].map((gap) => `not checked  ${gap}`),
+    `price        ${priceOf(verified)}`,
+    `trust        ${trust}`,
+  ].map(printable);
+}
+
+/** A worker or a service may have put characters into a receipt that move the cursor of a terminal. */
+const printable = (line: string): string => line.replace(/[\p{Cc}\p{Cf}]/gu, '?');
+
+function priceOf({ ticket: { price }, charge }: VerifiedReceipt): string {
+  if (price === undefined || charge === undefined) return 'none';
+  const money = (millionths: number) => `${(millionths / 1_000_000).toFixed(6)} ${price.currency}`;
+  return `${money(charge)}, of at most ${money(price.hold)}, by the price table ${price.table.id}`;
+}
