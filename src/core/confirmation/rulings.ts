@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { Backlog } from '../backlog/backlog.ts';
 import { FAIR_PLACE, LEAVE } from '../backlog/lua-parts.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
+import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
@@ -22,7 +23,7 @@ export interface Ruling {
   readonly phases: readonly OpenState[];
   readonly action:
     | { readonly kind: 'end'; readonly state: Exclude<FinalState, 'done'> }
-    | { readonly kind: 'close'; readonly why: 'refuted' | 'released' | 'voted' }
+    | { readonly kind: 'close'; readonly why: 'refuted' | 'released' | 'voted' | 'void' }
     | { readonly kind: 'lost' };
   /** A stable word for programs. */
   readonly code: string;
@@ -71,7 +72,7 @@ export class Rulings {
       ruling.verdict ? encodeStored(ruling.verdict.signed) : '',
       ruling.verdict?.field ?? '',
     ]);
-    const outcomes = await RULE.run(this.#redis, [keys.open, keys.unsealed], [keys.prefix, ...args]);
+    const outcomes = await RULE.run(this.#redis, [keys.open, keys.unsealed], [keys.prefix, MAX_EPOCHS, ...args]);
     crashPoint('attestor.before-requeue');
     const queues = new Set(outcomes.flatMap((outcome) => (outcome.kind === 'requeued' ? [outcome.queue] : [])));
     await this.#backlog.release([...queues]);

@@ -73,7 +73,7 @@ export class Directory {
       const problem = attestors.find((one) => one.problem !== undefined)?.problem;
       const ready = consuming > 0 && confirming > 0 && !isFull;
       const missing = [
-        ...(consuming > 0 ? [] : ['no worker is consuming']),
+        ...(consuming > 0 ? [] : [`no worker is consuming${whyPaused(workers)}`]),
         ...(attestors.length > 0 ? [] : ['no attestor is consuming']),
         ...(isFull ? ['the storage is nearly full'] : []),
         ...(attestors.length > 0 && confirming === 0 ? [`no attestor can confirm (${problem ?? ''})`] : []),
@@ -185,6 +185,12 @@ export class Directory {
     this.#cached = cached;
     return cached.present;
   }
+}
+
+/** What keeps the workers that are there, in brackets. */
+function whyPaused(workers: readonly Announcement[]): string {
+  const problems = [...new Set(workers.flatMap(({ problem }) => problem ?? []))];
+  return problems.length === 0 ? '' : ` (${problems.toSorted().join(', ')})`;
 }
 
 /** Whether a worker takes jobs of this model: of its own pool, whatever else it says of itself. */

@@ -23,6 +23,7 @@ import { Retention } from '../../core/confirmation/retention.ts';
 import { Sealer } from '../../core/confirmation/sealer.ts';
 import { Sequencer } from '../../core/confirmation/sequencer.ts';
 import { ServiceTimes } from '../../core/confirmation/service-times.ts';
+import { BarredWorkers } from '../../core/confirmation/barred-workers.ts';
 import { Slots } from '../../core/confirmation/slots.ts';
 import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
@@ -377,6 +378,12 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
       inject: [Redis, RedisKeys, EnrolledWorkers, ServiceTimes],
     },
     {
+      provide: BarredWorkers,
+      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers) =>
+        new BarredWorkers({ redis, keys, pools: files.catalog.pools(), enrolled, logger }),
+      inject: [Redis, RedisKeys, EnrolledWorkers],
+    },
+    {
       provide: Sweep,
       useFactory: (redis: Redis, keys: RedisKeys, backlog: Backlog, schedules: Schedules, decisions: Decisions) =>
         new Sweep({
@@ -393,9 +400,10 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
     },
     {
       provide: AttestorKeepers,
-      useFactory: (...parts: [Slots, Backlog, Sweep, AsideSchedule, Retention, Eraser, PoolKeeper, Strays]) =>
-        new AttestorKeepers(parts),
-      inject: [Slots, Backlog, Sweep, AsideSchedule, Retention, Eraser, PoolKeeper, Strays],
+      useFactory: (
+        ...parts: [BarredWorkers, Slots, Backlog, Sweep, AsideSchedule, Retention, Eraser, PoolKeeper, Strays]
+      ) => new AttestorKeepers(parts),
+      inject: [BarredWorkers, Slots, Backlog, Sweep, AsideSchedule, Retention, Eraser, PoolKeeper, Strays],
     },
   ];
 }

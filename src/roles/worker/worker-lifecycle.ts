@@ -8,6 +8,7 @@ import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { HardwareSession } from '../../core/execution/hardware-session.ts';
 import type { Heartbeat } from '../../core/execution/heartbeat.ts';
 import type { JobRunner } from '../../core/execution/job-runner.ts';
+import type { OwnStanding } from '../../core/execution/own-standing.ts';
 import type { PoolConsumers } from '../../core/execution/pool-consumers.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
@@ -22,6 +23,7 @@ interface WorkerParts {
   readonly heartbeat: Heartbeat;
   readonly runner: JobRunner;
   readonly consumers: PoolConsumers;
+  readonly standing: OwnStanding;
   /** Absent where no program gets evidence of this machine's hardware. */
   readonly hardware: HardwareSession | undefined;
   readonly registrar: BullRegistrar;
@@ -36,7 +38,7 @@ interface WorkerParts {
 export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly #parts: WorkerParts;
   readonly #startedAt = new Date().toISOString();
-  #state: Announcement['state'] = 'consuming';
+  #isLeaving = false;
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
@@ -46,7 +48,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
    * The heartbeat first, which keeps what is claimed; then the queues; and only then is the worker announced.
    */
   async onApplicationBootstrap(): Promise<void> {
-    const { engines, heartbeat, runner, consumers, hardware, registrar, logger } = this.#parts;
+    const { engines, heartbeat, runner, consumers, standing, hardware, registrar, logger } = this.#parts;
     heartbeat.listen({
       lost: (job, lease) => runner.stop(job, 'lease_lost', lease),
       cancelled: (job) => runner.stop(job, 'cancelled'),
@@ -59,6 +61,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     await consumers.whenReady();
     engines.watch((model) => this.#serve(model));
     await Promise.all(engines.away().map(({ name }) => consumers.take(name, false)));
+    standing.watch(() => this.#stand());
     const { id, models } = this.#announce();
     hardware?.start();
     logger.info({ worker: id, models: models.map(({ name }) => name) }, 'worker consuming');
@@ -66,8 +69,8 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
 
   /** Takes nothing new, lets running jobs finish for a while, gives the rest back, and leaves. */
   async beforeApplicationShutdown(): Promise<void> {
-    const { engines, heartbeat, runner, consumers, hardware, config } = this.#parts;
-    this.#state = 'draining';
+    const { engines, heartbeat, runner, consumers, standing, hardware, config } = this.#parts;
+    this.#isLeaving = true;
     this.#announce();
     await consumers.pause(CLOSE_MS);
     await this.#untilIdle(config.COUNTERSIGN_DRAIN_MS);
@@ -75,6 +78,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     await this.#untilIdle(CLOSE_MS);
     await consumers.close(CLOSE_MS);
     await hardware?.stop();
+    await standing.stop();
     await heartbeat.stop();
     await engines.close();
   }
@@ -88,9 +92,20 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     this.#announce();
   }
 
+  /** Whoever may not work takes nothing, and gives back what it holds: it would count for nothing. */
+  #stand(): void {
+    const { runner, consumers, standing, logger } = this.#parts;
+    const { bar } = standing;
+    consumers.hold(bar !== undefined).catch((error: unknown) => {
+      logger.warn(`its consumers: ${messageOf(error)}`);
+    });
+    if (bar !== undefined) runner.stopAll('barred');
+    this.#announce();
+  }
+
   /** Only what can be served now is promised. */
   #announce(): Omit<Announcement, 'at'> {
-    const { engines, heartbeat, slotsOf, key, config } = this.#parts;
+    const { engines, heartbeat, slotsOf, standing, key, config } = this.#parts;
     const away = engines.away();
     const announcement: Omit<Announcement, 'at'> = {
       id: workerIdOf(key.public),
@@ -100,7 +115,8 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       startedAt: this.#startedAt,
       models: engines.all().map((engine) => ({ ...announcedModel(engine), slots: slotsOf(engine) })),
       ...(away.length === 0 ? {} : { away }),
-      state: this.#state,
+      state: this.#isLeaving ? 'draining' : standing.bar === undefined ? 'consuming' : 'paused',
+      ...(standing.bar === undefined ? {} : { problem: standing.bar }),
       inFlight: 0,
     };
     heartbeat.announce(announcement);

@@ -7,6 +7,7 @@ import { Claims } from '../../core/execution/claims.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { Heartbeat } from '../../core/execution/heartbeat.ts';
 import { JobRunner, MOST_AHEAD } from '../../core/execution/job-runner.ts';
+import { OwnStanding } from '../../core/execution/own-standing.ts';
 import { PoolConsumer } from '../../core/execution/pool-consumer.processor.ts';
 import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
@@ -65,6 +66,7 @@ export class WorkerModule {
             heartbeat: Heartbeat,
             runner: JobRunner,
             consumers: PoolConsumers,
+            standing: OwnStanding,
             hardware: HardwareSession | undefined,
             registrar: BullRegistrar,
           ) =>
@@ -73,6 +75,7 @@ export class WorkerModule {
               heartbeat,
               runner,
               consumers,
+              standing,
               hardware,
               registrar,
               slotsOf: ({ model }) => slots.get(model.name) ?? 1,
@@ -80,7 +83,7 @@ export class WorkerModule {
               config,
               logger,
             }),
-          inject: [LoadedEngines, Heartbeat, JobRunner, PoolConsumers, HardwareSession, BullRegistrar],
+          inject: [LoadedEngines, Heartbeat, JobRunner, PoolConsumers, OwnStanding, HardwareSession, BullRegistrar],
         },
       ],
     };
@@ -123,6 +126,12 @@ function runnerProviders(
       useFactory: (redis: Redis, keys: RedisKeys, claims: Claims, blobs: BlobStore, heartbeat: Heartbeat) =>
         new JobRunner({ redis, keys, claims, blobs, heartbeat, key, logger }),
       inject: [Redis, RedisKeys, Claims, BlobStore, Heartbeat],
+    },
+    {
+      provide: OwnStanding,
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new OwnStanding({ redis, keys, pool: config.COUNTERSIGN_POOL, worker, logger }),
+      inject: [Redis, RedisKeys],
     },
     {
       provide: HardwareSession,
