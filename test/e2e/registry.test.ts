@@ -96,6 +96,7 @@ describe('a pool whose workers come and go', () => {
       return Promise.all(jobs.map(({ id }) => client.ended(id)));
     };
     suspend([put]);
+    await inForce(4);
     // What it takes before it is told, and what it has in hand then, is given to the other.
     for (const job of await submitAll('while it is suspended')) {
       expect(job.state).toBe('done');

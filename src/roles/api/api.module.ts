@@ -7,6 +7,7 @@ import { StuckJobs } from '../../core/jobs/stuck-jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
@@ -87,9 +88,18 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
     },
     {
       provide: Directory,
-      useFactory: (redis: Redis, keys: RedisKeys, { catalog, keyringFile }: ServiceFiles, gate: StorageGate) =>
-        new Directory({ redis, keys, catalog, keyring: keyringFile, gate }),
-      inject: [Redis, RedisKeys, ServiceFiles, StorageGate],
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        { catalog, keyringFile }: ServiceFiles,
+        gate: StorageGate,
+        storage: StorageProbe,
+      ) => new Directory({ redis, keys, catalog, keyring: keyringFile, gate, storage }),
+      inject: [Redis, RedisKeys, ServiceFiles, StorageGate, StorageProbe],
+    },
+    {
+      provide: StorageProbe,
+      useFactory: () => new StorageProbe({ folder: config.COUNTERSIGN_BLOBS, roomBytes: STORAGE_ROOM_BYTES, logger }),
     },
     {
       provide: FirstKey,

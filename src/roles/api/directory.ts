@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { queueName } from '../../ground/redis/keys.ts';
+import type { StorageProbe, StorageProblem } from '../../ground/blobs/storage-probe.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { Announcements, type Announcement } from '../../core/catalog/announcement.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
@@ -26,16 +27,25 @@ export class Directory {
   readonly #announcements: Announcements;
   readonly #catalog: Catalog;
   readonly #gate: StorageGate;
+  readonly #storage: StorageProbe;
   /** Seconds: models are there since this process read the catalog. */
   readonly #since = Math.floor(Date.now() / 1_000);
   #cached: { until: number; present: Promise<{ workers: Announcement[]; attestors: Announcement[] }> } | undefined;
 
-  constructor(parts: { redis: Redis; keys: RedisKeys; catalog: Catalog; keyring: KeyringFile; gate: StorageGate }) {
+  constructor(parts: {
+    redis: Redis;
+    keys: RedisKeys;
+    catalog: Catalog;
+    keyring: KeyringFile;
+    gate: StorageGate;
+    storage: StorageProbe;
+  }) {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
     this.#announcements = new Announcements(parts.redis, parts.keys);
     this.#catalog = parts.catalog;
     this.#gate = parts.gate;
+    this.#storage = parts.storage;
     this.keyring = parts.keyring;
   }
 
@@ -71,11 +81,13 @@ export class Directory {
       const consuming = workers.filter((worker) => worker.state === 'consuming').length;
       const confirming = attestors.filter(({ problem }) => problem === undefined).length;
       const problem = attestors.find((one) => one.problem !== undefined)?.problem;
-      const ready = consuming > 0 && confirming > 0 && !isFull;
+      const disk = this.#storage.problem;
+      const ready = consuming > 0 && confirming > 0 && !isFull && disk === undefined;
       const missing = [
         ...(consuming > 0 ? [] : [`no worker is consuming${whyPaused(workers)}`]),
         ...(attestors.length > 0 ? [] : ['no attestor is consuming']),
         ...(isFull ? ['the storage is nearly full'] : []),
+        ...(disk === undefined ? [] : [DISK_PROBLEMS[disk]]),
         ...(attestors.length > 0 && confirming === 0 ? [`no attestor can confirm (${problem ?? ''})`] : []),
       ];
       return {
@@ -186,6 +198,11 @@ export class Directory {
     return cached.present;
   }
 }
+
+const DISK_PROBLEMS = {
+  storage_full: 'the disk of the blobs is full',
+  storage_unavailable: 'the disk of the blobs cannot be used',
+} as const satisfies Record<StorageProblem, string>;
 
 /** What keeps the workers that are there, in brackets. */
 function whyPaused(workers: readonly Announcement[]): string {

@@ -11,6 +11,7 @@ import { OwnStanding } from '../../core/execution/own-standing.ts';
 import { PoolConsumer } from '../../core/execution/pool-consumer.processor.ts';
 import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
@@ -55,6 +56,11 @@ export class WorkerModule {
       providers: [
         { provide: SigningKey, useValue: key },
         { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
+        {
+          provide: StorageProbe,
+          useFactory: () =>
+            new StorageProbe({ folder: config.COUNTERSIGN_BLOBS, roomBytes: STORAGE_ROOM_BYTES, logger }),
+        },
         // After Redis: a worker whose Redis is away says so before it loads gigabytes.
         { provide: LoadedEngines, useFactory: (_redis: Redis) => LoadedEngines.load(models, logger), inject: [Redis] },
         ...runnerProviders(config, models, key, logger),
@@ -67,6 +73,7 @@ export class WorkerModule {
             runner: JobRunner,
             consumers: PoolConsumers,
             standing: OwnStanding,
+            storage: StorageProbe,
             hardware: HardwareSession | undefined,
             registrar: BullRegistrar,
           ) =>
@@ -76,6 +83,7 @@ export class WorkerModule {
               runner,
               consumers,
               standing,
+              storage,
               hardware,
               registrar,
               slotsOf: ({ model }) => slots.get(model.name) ?? 1,
@@ -83,7 +91,16 @@ export class WorkerModule {
               config,
               logger,
             }),
-          inject: [LoadedEngines, Heartbeat, JobRunner, PoolConsumers, OwnStanding, HardwareSession, BullRegistrar],
+          inject: [
+            LoadedEngines,
+            Heartbeat,
+            JobRunner,
+            PoolConsumers,
+            OwnStanding,
+            StorageProbe,
+            HardwareSession,
+            BullRegistrar,
+          ],
         },
       ],
     };
@@ -123,9 +140,15 @@ function runnerProviders(
     },
     {
       provide: JobRunner,
-      useFactory: (redis: Redis, keys: RedisKeys, claims: Claims, blobs: BlobStore, heartbeat: Heartbeat) =>
-        new JobRunner({ redis, keys, claims, blobs, heartbeat, key, logger }),
-      inject: [Redis, RedisKeys, Claims, BlobStore, Heartbeat],
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        claims: Claims,
+        blobs: BlobStore,
+        storage: StorageProbe,
+        heartbeat: Heartbeat,
+      ) => new JobRunner({ redis, keys, claims, blobs, storage, heartbeat, key, logger }),
+      inject: [Redis, RedisKeys, Claims, BlobStore, StorageProbe, Heartbeat],
     },
     {
       provide: OwnStanding,
