@@ -15,15 +15,15 @@ export const STORAGE_ROOM_BYTES = 16 * 1_048_576;
 export type StorageProblem = 'storage_full' | 'storage_unavailable';
 
 interface ProbeParts {
-  /** The folder that is to take blobs. */
-  readonly folder: string;
+  /** The folders that are to take blobs. */
+  readonly folders: readonly string[];
   /** Less room than this is none: work that is begun must be able to store what it makes. */
   readonly roomBytes: number;
   readonly logger: Logger;
 }
 
 /**
- * Whether a folder takes files now, by the room that its file system says it has and by writing a small file
+ * Whether folders take files now, by the room that its file system says it has and by writing a small file
  * there, every second.
  */
 export class StorageProbe {
@@ -47,7 +47,7 @@ export class StorageProbe {
   }
 
   /** Looks every second, and calls back whenever it has changed. */
-  watch(onChange: () => void = () => undefined): void {
+  start(onChange: () => void = () => undefined): void {
     this.#onChange = onChange;
     this.#looks.start();
   }
@@ -62,22 +62,24 @@ export class StorageProbe {
   }
 
   async #look(): Promise<number> {
-    const { folder, roomBytes, logger } = this.#parts;
-    const found = await problemOf(folder, roomBytes);
+    const { folders, roomBytes, logger } = this.#parts;
+    const found = (await Promise.all(folders.map((folder) => problemOf(folder, roomBytes)))).find(
+      (problem) => problem !== undefined,
+    );
     if (found?.problem === this.#problem) return LOOK_EVERY_MS;
     this.#problem = found?.problem;
-    if (found === undefined) logger.info({ folder }, 'blobs can be stored again');
-    else logger.error({ folder, problem: found.problem, why: found.why }, 'blobs cannot be stored; no work is taken');
+    if (found === undefined) logger.info({ folders }, 'blobs can be stored again');
+    else logger.error(found, 'blobs cannot be stored; no work is taken');
     this.#onChange();
     return LOOK_EVERY_MS;
   }
 }
 
 /** Why a folder takes no files now; undefined where it does. */
-export async function problemOf(
+async function problemOf(
   folder: string,
   roomBytes: number,
-): Promise<{ problem: StorageProblem; why: string } | undefined> {
+): Promise<{ folder: string; problem: StorageProblem; why: string } | undefined> {
   const aside = join(folder, `${randomBytes(12).toString('hex')}.tmp`);
   try {
     await onDisk(async () => {
@@ -91,7 +93,7 @@ export async function problemOf(
   } catch (error) {
     const isFull = error instanceof CodedError && error.code === 'storage_full';
     const why = error instanceof CodedError && error.cause !== undefined ? messageOf(error.cause) : messageOf(error);
-    return { problem: isFull ? 'storage_full' : 'storage_unavailable', why };
+    return { folder, problem: isFull ? 'storage_full' : 'storage_unavailable', why };
   } finally {
     await rm(aside, { force: true }).catch(() => undefined);
   }

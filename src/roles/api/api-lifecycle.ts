@@ -26,7 +26,7 @@ export class ApiLifecycle implements OnApplicationBootstrap, BeforeApplicationSh
     await this.#firstKey.take();
     this.#wake.start();
     this.#backlog.start();
-    this.#storage.watch();
+    this.#storage.start();
   }
 
   /** Streams end first, so that a client reconnects elsewhere while the rest is closed. */

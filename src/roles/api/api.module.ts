@@ -7,6 +7,7 @@ import { StuckJobs } from '../../core/jobs/stuck-jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { poolFolder } from '../../ground/blobs/blob-folders.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
@@ -99,7 +100,13 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
     },
     {
       provide: StorageProbe,
-      useFactory: () => new StorageProbe({ folder: config.COUNTERSIGN_BLOBS, roomBytes: STORAGE_ROOM_BYTES, logger }),
+      useFactory: ({ catalog }: ServiceFiles) =>
+        new StorageProbe({
+          folders: catalog.pools().map((pool) => poolFolder(config.COUNTERSIGN_BLOBS, pool)),
+          roomBytes: STORAGE_ROOM_BYTES,
+          logger,
+        }),
+      inject: [ServiceFiles],
     },
     {
       provide: FirstKey,

@@ -5,6 +5,7 @@ import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { queueName } from '../../ground/redis/keys.ts';
 import type { StorageProbe, StorageProblem } from '../../ground/blobs/storage-probe.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
+import type { QueueFigures } from '../../core/backlog/predicted-wait.ts';
 import { Announcements, type Announcement } from '../../core/catalog/announcement.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import type { KeyringFile } from '../../proof/receipts/keyring.ts';
@@ -108,18 +109,25 @@ export class Directory {
     }
   }
 
-  /** How many jobs wait for a model, and how many can run at once now. */
-  async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<{ waiting: number; slots: number }> {
+  /** How many jobs wait for a model and run, how many can run at once now, and what one takes. */
+  async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<QueueFigures> {
     const queue = queueName(pool, name);
-    const [backlog, released, { workers }] = await Promise.all([
+    const [backlog, released, running, took, { workers }] = await Promise.all([
       this.#redis.zcard(this.#keys.backlog(queue)),
       this.#redis.zcard(this.#keys.released(queue)),
+      this.#redis.zcard(this.#keys.leases(queue)),
+      this.#redis.hget(this.#keys.pace(queue), 'took'),
       this.#present(),
     ]);
     const slots = workers
       .filter((worker) => serves(worker, { name, pool, sha256 }))
       .map(({ models }) => models.find((model) => model.name === name)?.slots ?? capabilities.parallel);
-    return { waiting: backlog + released, slots: slots.reduce((sum, count) => sum + count, 0) };
+    return {
+      waiting: backlog + released,
+      running,
+      slots: slots.reduce((sum, count) => sum + count, 0),
+      tookMs: took === null ? undefined : Number(took),
+    };
   }
 
   /** Queue lengths and backlogs, for metrics. */

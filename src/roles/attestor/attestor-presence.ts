@@ -5,6 +5,7 @@ import { servedModels } from '../../core/attestation/methods/served-models.ts';
 import { ANNOUNCE_EVERY_MS, announce, withdraw } from '../../core/catalog/announcement.ts';
 import type { Catalog } from '../../core/catalog/catalog.ts';
 import type { Sequencer } from '../../core/confirmation/sequencer.ts';
+import type { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 
 interface PresenceParts {
@@ -14,6 +15,8 @@ interface PresenceParts {
   readonly catalog: Catalog;
   readonly equipment: Equipment;
   readonly sequencer: Sequencer;
+  /** Where outputs are kept. */
+  readonly storage: StorageProbe;
 }
 
 /** Says every two seconds that this attestor is there, and which methods it serves for which models. */
@@ -47,8 +50,8 @@ export class AttestorPresence {
 
   /** A lost announcement is made good by the next one. */
   async #announce(): Promise<void> {
-    const { redis, keys, id, catalog, equipment, sequencer } = this.#parts;
-    const { problem } = sequencer;
+    const { redis, keys, id, catalog, equipment, sequencer, storage } = this.#parts;
+    const problem = sequencer.problem ?? storage.problem;
     await announce(redis, keys, {
       id,
       role: 'attestor',

@@ -30,7 +30,8 @@ import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { ChildEngines } from '../../core/engines/child-engines.ts';
-import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
+import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
+import { BlobFolders, keptFolder } from '../../ground/blobs/blob-folders.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
@@ -62,6 +63,15 @@ export class AttestorModule {
       imports: queueModules(config, files, logger),
       providers: [
         { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
+        {
+          provide: StorageProbe,
+          useFactory: () =>
+            new StorageProbe({
+              folders: [keptFolder(config.COUNTERSIGN_BLOBS)],
+              roomBytes: STORAGE_ROOM_BYTES,
+              logger,
+            }),
+        },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
           provide: ChildEngines,
@@ -401,9 +411,31 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
     {
       provide: AttestorKeepers,
       useFactory: (
-        ...parts: [BarredWorkers, Slots, Backlog, Sweep, AsideSchedule, Retention, Eraser, PoolKeeper, Strays]
+        ...parts: [
+          StorageProbe,
+          BarredWorkers,
+          Slots,
+          Backlog,
+          Sweep,
+          AsideSchedule,
+          Retention,
+          Eraser,
+          PoolKeeper,
+          Strays,
+        ]
       ) => new AttestorKeepers(parts),
-      inject: [BarredWorkers, Slots, Backlog, Sweep, AsideSchedule, Retention, Eraser, PoolKeeper, Strays],
+      inject: [
+        StorageProbe,
+        BarredWorkers,
+        Slots,
+        Backlog,
+        Sweep,
+        AsideSchedule,
+        Retention,
+        Eraser,
+        PoolKeeper,
+        Strays,
+      ],
     },
   ];
 }
@@ -418,6 +450,7 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
       { loaded }: ChildEngines,
       hardware: HardwareSessions | undefined,
       sequencer: Sequencer,
+      storage: StorageProbe,
     ) =>
       new AttestorPresence({
         redis,
@@ -426,8 +459,9 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
         catalog: files.catalog,
         equipment: equipmentOf(config, files, loaded, hardware),
         sequencer,
+        storage,
       }),
-    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer],
+    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer, StorageProbe],
   };
 }
 

@@ -64,7 +64,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     engines.watch((model) => this.#serve(model));
     await Promise.all(engines.away().map(({ name }) => consumers.take(name, false)));
     standing.watch(() => this.#stand());
-    storage.watch(() => this.#stand());
+    storage.start(() => this.#stand());
     const { id, models } = this.#announce();
     hardware?.start();
     logger.info({ worker: id, models: models.map(({ name }) => name) }, 'worker consuming');

@@ -59,7 +59,7 @@ export class WorkerModule {
         {
           provide: StorageProbe,
           useFactory: () =>
-            new StorageProbe({ folder: config.COUNTERSIGN_BLOBS, roomBytes: STORAGE_ROOM_BYTES, logger }),
+            new StorageProbe({ folders: [config.COUNTERSIGN_BLOBS], roomBytes: STORAGE_ROOM_BYTES, logger }),
         },
         // After Redis: a worker whose Redis is away says so before it loads gigabytes.
         { provide: LoadedEngines, useFactory: (_redis: Redis) => LoadedEngines.load(models, logger), inject: [Redis] },
