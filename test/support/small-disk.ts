@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemCodeOf } from '../../src/ground/errors/coded-error.ts';
 
 /** A file system of its own in memory, which a test can fill. */
 export interface SmallDisk {
@@ -43,7 +44,7 @@ export async function smallDisk(bytes: number): Promise<SmallDisk | undefined> {
         try {
           for (;;) writeFileSync(ballast, Buffer.alloc(piece), { flag: 'a' });
         } catch (error) {
-          if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
+          if (systemCodeOf(error) !== 'ENOSPC') throw error;
         }
       }
     },

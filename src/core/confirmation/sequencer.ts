@@ -70,6 +70,8 @@ interface SequencerParts {
   readonly durability: Durability;
   /** Gives Redis back what it has lost of the log; by default, a person does. */
   readonly recover?: (() => Promise<unknown>) | undefined;
+  /** Where entries have waited for longer than this, nothing is published; by default, 10 s. */
+  readonly stalledMs?: number;
   readonly logger: Logger;
 }
 
@@ -123,7 +125,7 @@ export class Sequencer {
   get problem(): 'log_diverged' | 'log_unpublished' | undefined {
     if (this.#problem !== undefined) return this.#problem;
     const waitedMs = this.#waitsSince === undefined ? 0 : performance.now() - this.#waitsSince;
-    return waitedMs > STALLED_MS ? 'log_unpublished' : undefined;
+    return waitedMs > (this.#parts.stalledMs ?? STALLED_MS) ? 'log_unpublished' : undefined;
   }
 
   async stop(): Promise<void> {
