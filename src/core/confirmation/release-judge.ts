@@ -8,7 +8,7 @@ import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
 
-/** What is neither the job's fault nor the engine's: another worker, or this one later, runs it as if anew. */
+/** What is neither the job's fault nor the engine's: the job is run as if for the first time. */
 const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set(['barred', 'storage_unavailable']);
 
 /**

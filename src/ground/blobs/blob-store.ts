@@ -27,8 +27,8 @@ export class BlobStore {
 
   /**
    * Stores the bytes and returns their digest (64 hexadecimal digits) once they are durable. `removeOld`
-   * removes the temporary files that a crash leaves. Throws CodedError `storage_full` or `storage_unavailable`
-   * where the disk takes nothing now.
+   * removes the temporary files that a crash leaves. Throws CodedError `storage_full` or
+   * `storage_unavailable` where the disk takes nothing now.
    */
   put(bytes: Uint8Array): Promise<string> {
     return onDisk(() => this.#put(bytes));

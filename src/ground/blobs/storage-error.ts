@@ -43,7 +43,7 @@ export function asStorageError(error: unknown): unknown {
   return error;
 }
 
-/** Does this work with files. Throws what the work throws, a full or missing disk as `asStorageError` says. */
+/** Does this work with files. Throws what it throws, a full or missing disk as `asStorageError` says. */
 export async function onDisk<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();

@@ -69,6 +69,7 @@ export class ApiModule {
         FeedReader,
         Metrics,
         ApiLifecycle,
+        ...directoryProviders(config, logger),
         ...surfaceProviders(config, logger),
         { provide: APP_GUARD, useClass: CallerGuard },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(logger) },
@@ -77,16 +78,9 @@ export class ApiModule {
   }
 }
 
-function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
+/** What tells who and what is there. */
+function directoryProviders(config: ApiConfig, logger: Logger): Provider[] {
   return [
-    {
-      provide: EventStreams,
-      useFactory: () =>
-        new EventStreams({
-          max: config.COUNTERSIGN_MAX_STREAMS,
-          maxPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY,
-        }),
-    },
     {
       provide: Directory,
       useFactory: (
@@ -107,6 +101,19 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
           logger,
         }),
       inject: [ServiceFiles],
+    },
+  ];
+}
+
+function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
+  return [
+    {
+      provide: EventStreams,
+      useFactory: () =>
+        new EventStreams({
+          max: config.COUNTERSIGN_MAX_STREAMS,
+          maxPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY,
+        }),
     },
     {
       provide: FirstKey,

@@ -63,15 +63,6 @@ export class AttestorModule {
       imports: queueModules(config, files, logger),
       providers: [
         { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
-        {
-          provide: StorageProbe,
-          useFactory: () =>
-            new StorageProbe({
-              folders: [keptFolder(config.COUNTERSIGN_BLOBS)],
-              roomBytes: STORAGE_ROOM_BYTES,
-              logger,
-            }),
-        },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
           provide: ChildEngines,
@@ -84,6 +75,7 @@ export class AttestorModule {
         ...decisionProviders(logger),
         ...intakeProviders(config, files, id, logger),
         ...endedProviders(config, files, logger),
+        ...watchingProviders(config, files, logger),
         ...keepingProviders(config, files, logger),
         presenceProvider(config, files, id),
         lifecycleProvider(config, files, id, logger),
@@ -360,6 +352,43 @@ function endedProviders(config: AttestorConfig, { catalog }: AttestorFiles, logg
   ];
 }
 
+/** What looks after jobs, keys, workers and the disk in the background. */
+const KEEPERS = [
+  StorageProbe,
+  BarredWorkers,
+  Slots,
+  Backlog,
+  Sweep,
+  AsideSchedule,
+  Retention,
+  Eraser,
+  PoolKeeper,
+  Strays,
+] as const;
+
+/** What watches the workers and the disk, for others to read. */
+function watchingProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
+  return [
+    {
+      provide: StorageProbe,
+      useFactory: () =>
+        new StorageProbe({ folders: [keptFolder(config.COUNTERSIGN_BLOBS)], roomBytes: STORAGE_ROOM_BYTES, logger }),
+    },
+    {
+      provide: Slots,
+      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers, serviceTimes: ServiceTimes) =>
+        new Slots({ redis, keys, catalog: files.catalog, enrolled, serviceTimes, logger }),
+      inject: [Redis, RedisKeys, EnrolledWorkers, ServiceTimes],
+    },
+    {
+      provide: BarredWorkers,
+      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers) =>
+        new BarredWorkers({ redis, keys, pools: files.catalog.pools(), enrolled, logger }),
+      inject: [Redis, RedisKeys, EnrolledWorkers],
+    },
+  ];
+}
+
 /** What finds and mends what was lost or spoilt. */
 function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
   return [
@@ -382,18 +411,6 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
       inject: [Redis, RedisKeys, Aside, Decisions],
     },
     {
-      provide: Slots,
-      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers, serviceTimes: ServiceTimes) =>
-        new Slots({ redis, keys, catalog: files.catalog, enrolled, serviceTimes, logger }),
-      inject: [Redis, RedisKeys, EnrolledWorkers, ServiceTimes],
-    },
-    {
-      provide: BarredWorkers,
-      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers) =>
-        new BarredWorkers({ redis, keys, pools: files.catalog.pools(), enrolled, logger }),
-      inject: [Redis, RedisKeys, EnrolledWorkers],
-    },
-    {
       provide: Sweep,
       useFactory: (redis: Redis, keys: RedisKeys, backlog: Backlog, schedules: Schedules, decisions: Decisions) =>
         new Sweep({
@@ -410,32 +427,8 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
     },
     {
       provide: AttestorKeepers,
-      useFactory: (
-        ...parts: [
-          StorageProbe,
-          BarredWorkers,
-          Slots,
-          Backlog,
-          Sweep,
-          AsideSchedule,
-          Retention,
-          Eraser,
-          PoolKeeper,
-          Strays,
-        ]
-      ) => new AttestorKeepers(parts),
-      inject: [
-        StorageProbe,
-        BarredWorkers,
-        Slots,
-        Backlog,
-        Sweep,
-        AsideSchedule,
-        Retention,
-        Eraser,
-        PoolKeeper,
-        Strays,
-      ],
+      useFactory: (...parts: { start(): void; stop(): Promise<void> }[]) => new AttestorKeepers(parts),
+      inject: [...KEEPERS],
     },
   ];
 }

@@ -33,7 +33,6 @@ export class WorkerModule {
     const key = readSigningKey(config.COUNTERSIGN_WORKER_KEY_FILE);
     const models = servedModels(config);
     const user = userName({ role: 'worker', pool: config.COUNTERSIGN_POOL });
-    const slots = new Map(models.map((model) => [model.name, concurrencyOf(config, model)]));
     return {
       module: WorkerModule,
       imports: [
@@ -56,52 +55,12 @@ export class WorkerModule {
       providers: [
         { provide: SigningKey, useValue: key },
         { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
-        {
-          provide: StorageProbe,
-          useFactory: () =>
-            new StorageProbe({ folders: [config.COUNTERSIGN_BLOBS], roomBytes: STORAGE_ROOM_BYTES, logger }),
-        },
         // After Redis: a worker whose Redis is away says so before it loads gigabytes.
         { provide: LoadedEngines, useFactory: (_redis: Redis) => LoadedEngines.load(models, logger), inject: [Redis] },
         ...runnerProviders(config, models, key, logger),
         ...consumerProviders(config, models, logger),
-        {
-          provide: WorkerLifecycle,
-          useFactory: (
-            engines: LoadedEngines,
-            heartbeat: Heartbeat,
-            runner: JobRunner,
-            consumers: PoolConsumers,
-            standing: OwnStanding,
-            storage: StorageProbe,
-            hardware: HardwareSession | undefined,
-            registrar: BullRegistrar,
-          ) =>
-            new WorkerLifecycle({
-              engines,
-              heartbeat,
-              runner,
-              consumers,
-              standing,
-              storage,
-              hardware,
-              registrar,
-              slotsOf: ({ model }) => slots.get(model.name) ?? 1,
-              key,
-              config,
-              logger,
-            }),
-          inject: [
-            LoadedEngines,
-            Heartbeat,
-            JobRunner,
-            PoolConsumers,
-            OwnStanding,
-            StorageProbe,
-            HardwareSession,
-            BullRegistrar,
-          ],
-        },
+        ...conditionProviders(config, models, key, logger),
+        lifecycleProvider(config, models, key, logger),
       ],
     };
   }
@@ -150,6 +109,23 @@ function runnerProviders(
       ) => new JobRunner({ redis, keys, claims, blobs, storage, heartbeat, key, logger }),
       inject: [Redis, RedisKeys, Claims, BlobStore, StorageProbe, Heartbeat],
     },
+  ];
+}
+
+/** Whether this worker may and can work, and on what hardware. */
+function conditionProviders(
+  config: WorkerConfig,
+  models: readonly CatalogModel[],
+  key: SigningKey,
+  logger: Logger,
+): Provider[] {
+  const worker = workerIdOf(key.public);
+  return [
+    {
+      provide: StorageProbe,
+      useFactory: () =>
+        new StorageProbe({ folders: [config.COUNTERSIGN_BLOBS], roomBytes: STORAGE_ROOM_BYTES, logger }),
+    },
     {
       provide: OwnStanding,
       useFactory: (redis: Redis, keys: RedisKeys) =>
@@ -175,6 +151,52 @@ function runnerProviders(
       inject: [Redis, RedisKeys],
     },
   ];
+}
+
+function lifecycleProvider(
+  config: WorkerConfig,
+  models: readonly CatalogModel[],
+  key: SigningKey,
+  logger: Logger,
+): Provider {
+  const slots = new Map(models.map((model) => [model.name, concurrencyOf(config, model)]));
+  return {
+    provide: WorkerLifecycle,
+    useFactory: (
+      engines: LoadedEngines,
+      heartbeat: Heartbeat,
+      runner: JobRunner,
+      consumers: PoolConsumers,
+      standing: OwnStanding,
+      storage: StorageProbe,
+      hardware: HardwareSession | undefined,
+      registrar: BullRegistrar,
+    ) =>
+      new WorkerLifecycle({
+        engines,
+        heartbeat,
+        runner,
+        consumers,
+        standing,
+        storage,
+        hardware,
+        registrar,
+        slotsOf: ({ model }) => slots.get(model.name) ?? 1,
+        key,
+        config,
+        logger,
+      }),
+    inject: [
+      LoadedEngines,
+      Heartbeat,
+      JobRunner,
+      PoolConsumers,
+      OwnStanding,
+      StorageProbe,
+      HardwareSession,
+      BullRegistrar,
+    ],
+  };
 }
 
 /** A consumer for the queue of each model; Nest finds them among its providers. */

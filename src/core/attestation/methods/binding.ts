@@ -28,8 +28,8 @@ type Refusal =
  * does not catch an enrolled worker that signs a wrong answer: that takes recomputation.
  *
  * Every worker of a pool can write where another one commits. What the claimant did not sign for this job and
- * epoch is therefore ignored, and only what it signed is held against it. What a worker says whose word counts
- * for nothing now is not judged at all: its attempt is not counted.
+ * epoch is therefore ignored, and only what it signed is held against it. What a worker says whose word
+ * counts for nothing now is not judged at all: its attempt is not counted.
  */
 export const binding: Method<Property> = {
   name: 'binding',

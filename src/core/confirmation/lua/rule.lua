@@ -10,9 +10,9 @@
     ARGV[3+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
              state, code, detail, verdict or "", field or ""
       action 'end'    make the job final in `state`
-      action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted', 'void'); the job is
-                      queued again while attempts are left, else it ends: 'rejected' after a refutation,
-                      otherwise 'failed'. It stands in the backlog before all that its tenant has waiting, and
+      action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted', 'void'); the
+                      job is queued again while attempts are left, else it ends: 'rejected' after a
+                      refutation, otherwise 'failed'. It stands in the backlog before all that its tenant has waiting, and
                       the tenant is charged for one more run. After 'void' the attempt is not counted, while
                       epochs are left
       action 'lost'   as 'close', if no worker holds the lease any more; 'void' where the worker is barred
@@ -29,7 +29,8 @@ local mostEpochs = tonumber(ARGV[2])
 local function attemptsIn(ruling, epoch)
   local counted = 0
   for at = 1, epoch do
-    if string.find(redis.call('HGET', ruling, 'x' .. at) or '', 'void ', 1, true) ~= 1 then counted = counted + 1 end
+    local closing = redis.call('HGET', ruling, 'x' .. at) or ''
+    if string.find(closing, 'void ', 1, true) ~= 1 then counted = counted + 1 end
   end
   return counted
 end
