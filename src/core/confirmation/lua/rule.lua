@@ -12,9 +12,9 @@
       action 'end'    make the job final in `state`
       action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted', 'void'); the
                       job is queued again while attempts are left, else it ends: 'rejected' after a
-                      refutation, otherwise 'failed'. It stands in the backlog before all that its tenant has waiting, and
-                      the tenant is charged for one more run. After 'void' the attempt is not counted, while
-                      epochs are left
+                      refutation, otherwise 'failed'. It stands in the backlog before all that its tenant has
+                      waiting, and the tenant is charged for one more run. After 'void' the attempt is not
+                      counted, while epochs are left
       action 'lost'   as 'close', if no worker holds the lease any more; 'void' where the worker is barred
   Returns per ruling {'ended', state} or {'requeued', queue}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}
