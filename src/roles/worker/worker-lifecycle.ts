@@ -81,7 +81,9 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     await this.#untilIdle(CLOSE_MS);
     await consumers.close(CLOSE_MS);
     await hardware?.stop();
-    await Promise.all([standing.stop(), storage.stop()]);
+    // A Redis or a disk that does not answer holds up nobody who leaves.
+    void standing.stop();
+    void storage.stop();
     await heartbeat.stop();
     await engines.close();
   }
