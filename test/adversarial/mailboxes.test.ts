@@ -195,8 +195,9 @@ describe('a pool is a wall', () => {
     const admin = pipeline.redis.client();
     await until(async () => (await admin.exists(keys.ticket(job.id))) === 1);
     await stranger.commit(await stranger.claim(job.id));
-    const ended = await client.ended(job.id);
-    expect([ended.state, ended.reason?.detail]).toEqual(['rejected', 'WORKER_NOT_OF_POOL']);
+    const closed = await until(async () => (await client.job(job.id)).attempts[0]?.closed ?? undefined);
+    expect([closed.why, closed.detail]).toEqual(['void', 'WORKER_NOT_OF_POOL']);
+    expect((await client.job(job.id)).state).toBe('queued');
   });
 });
 

@@ -139,7 +139,11 @@ describe('a hostile worker with the full credentials and key of an enrolled work
     const stranger = new HandWorker(hostile.redis, hostile.keys, signingKeyFromPem(generateSigningKeyPem()));
     const second = await client.submit(completion('as a stranger', ONE_ATTEMPT));
     await stranger.commit(await stranger.claim(second.id));
-    await expectRejected(second.id, 'WORKER_UNKNOWN');
+    // The stranger is nobody's fault: its attempt is not counted, and an enrolled worker answers.
+    await until(async () => (await client.job(second.id)).attempts[0]?.closed?.why === 'void');
+    await colleague.commit(await colleague.claim(second.id));
+    const answered = await client.ended(second.id);
+    expect([answered.state, answered.attempts[0]?.closed?.detail]).toEqual(['done', 'WORKER_UNKNOWN']);
   });
 
   test('cannot replay evidence: not that of the same job in an old epoch, nor that of another job', async () => {

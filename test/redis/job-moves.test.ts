@@ -6,7 +6,7 @@ import { readCases, type CaseFile } from '../../src/core/confirmation/case-file.
 import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
 import { Sealer } from '../../src/core/confirmation/sealer.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
-import { JobReader } from '../../src/core/jobs/job.reader.ts';
+import { JobReader, MAX_EPOCHS } from '../../src/core/jobs/job.reader.ts';
 import { TRANSITIONS } from '../../src/core/jobs/job-state.ts';
 import { isFinal, type JobState } from '../../src/proof/contract/job-states.ts';
 import { text } from '../../src/ground/redis/reply.ts';
@@ -33,6 +33,7 @@ const MOVES = [
   'commit',
   'commit-old',
   'release',
+  'void',
   'confirm',
   'refute',
   'cancel',
@@ -138,6 +139,9 @@ describe('the moves of a job', () => {
               case 'release':
                 if (claim) await apply({ phases: ['running'], action: { kind: 'close', why: 'released' } });
                 break;
+              case 'void':
+                if (claim) await apply({ phases: ['running', 'attesting'], action: { kind: 'close', why: 'void' } });
+                break;
               case 'confirm': {
                 const [file] = await readCases(attestor, keys, [{ id }]);
                 if (file !== undefined) await confirm(file);
@@ -172,7 +176,8 @@ describe('the moves of a job', () => {
             }
             expect(view.attempts.length).toBeGreaterThanOrEqual(epoch);
             expect(view.attempts.length - epoch).toBeLessThanOrEqual(1);
-            expect(view.attempts.length).toBeLessThanOrEqual(attempts);
+            expect(view.attempts.filter(({ closed }) => closed?.why !== 'void').length).toBeLessThanOrEqual(attempts);
+            expect(view.attempts.length).toBeLessThanOrEqual(MAX_EPOCHS);
             expect(finals).toBeLessThanOrEqual(1);
             if (view.state !== 'done')
               expect((await attestor.zscore(keys.open, id)) === null).toBe(isFinal(view.state));
@@ -207,6 +212,8 @@ describe('the moves of a job', () => {
           [1, ['claim', 'release']],
           [2, ['claim', 'lose', 'claim', 'expire']],
           [1, ['cancel']],
+          [1, ['claim', 'void', 'claim', 'commit', 'void', 'claim', 'commit', 'confirm']],
+          [1, Array.from({ length: 13 }, () => ['claim', 'void'] as const).flat()],
         ],
       },
     );
@@ -226,6 +233,24 @@ describe('the moves of a job', () => {
     }
     await sequencer.stop();
     api.disconnect();
+  });
+
+  test('who is barred claims nothing, and what it held when that was written, and lost, is not counted', async () => {
+    await using server = await TestRedis.start();
+    const { keys, attestor, workers, admission, reader, rulings } = bench(server);
+    const [barred, other] = workers;
+    if (!barred || !other) throw new Error('no worker');
+    const { id } = await admission.submit(SUBMITTER, parse(SubmitJob, completion('x', { attempts: 1 })));
+    await barred.claim(id);
+    await attestor.hset(keys.barred('default'), barred.id, 'WORKER_SUSPENDED');
+    await expect(barred.redis.hdel(keys.barred('default'), barred.id)).rejects.toThrow('NOPERM');
+    await server.client().del(keys.lease(id));
+    const lost = { id, epoch: 1, phases: ['running'], action: { kind: 'lost' }, code: 'test', detail: '' } as const;
+    expect(await rulings.apply([lost])).toEqual([{ kind: 'requeued' }]);
+    expect((await reader.read(id))?.attempts.map(({ closed }) => closed?.why)).toEqual(['void']);
+    expect(await barred.tryClaim(id)).toMatchObject({ kind: 'later', why: 'barred' });
+    await attestor.hdel(keys.barred('default'), barred.id);
+    expect(await barred.tryClaim(id)).toMatchObject({ kind: 'ok' });
   });
 
   test('a reply that was lost doubles nothing: admit, claim and commit answer the same when they are sent again', async () => {

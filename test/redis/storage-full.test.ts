@@ -1,18 +1,39 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { poolFolder } from '../../src/ground/blobs/blob-folders.ts';
+import { smallDisk, type SmallDisk } from '../support/small-disk.ts';
 import { NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
 
 const MAX_BYTES = 64 * 1_048_576;
+const DISK_BYTES = 32 * 1_048_576;
+/** An input that stands on the disk and not in Redis. */
+const LARGE = 'a large input '.repeat(1_000);
 
 /** A Redis with little memory, and everything that does jobs on it. */
 let pipeline: Pipeline;
 let client: Client;
+/** Where blobs stand: on a disk of their own, where this machine mounts one. */
+let disk: SmallDisk | undefined;
+let blobs: string;
 
 beforeAll(async () => {
   pipeline = await Pipeline.prepare([NOOP_MODEL], { redisConfig: [`maxmemory ${MAX_BYTES}`] });
-  await Promise.all([pipeline.api(), pipeline.worker(1), pipeline.attestor(), pipeline.courier()]);
+  disk = await smallDisk(DISK_BYTES);
+  blobs = disk?.folder ?? join(pipeline.folder, 'blobs');
+  const env = { COUNTERSIGN_BLOBS: blobs };
+  await Promise.all([
+    pipeline.api(env),
+    pipeline.worker(1, { COUNTERSIGN_BLOBS: poolFolder(blobs, 'default') }),
+    pipeline.attestor(env),
+    pipeline.courier(env),
+  ]);
   client = await pipeline.client();
 });
-afterAll(() => pipeline[Symbol.asyncDispose]());
+afterAll(async () => {
+  await pipeline[Symbol.asyncDispose]();
+  await disk?.remove();
+});
 
 /** Fills Redis to this share of its memory with what is nobody's, or takes it away again. */
 async function fill(share: number): Promise<void> {
@@ -107,5 +128,51 @@ describe('a Redis whose memory is nearly used up', () => {
     }
     await admin.config('SET', 'maxmemory', MAX_BYTES);
     expect((await submit(url)).status).toBe(202);
+  });
+});
+
+describe('a disk of blobs', () => {
+  test('that is full: 503 storage_full, not ready, nothing is claimed and no attempt burnt; all goes on by itself when there is room', async () => {
+    if (disk === undefined) {
+      process.stderr.write('SKIPPED: this machine mounts no small disk; a full one is not tested.\n');
+      return;
+    }
+    const large = () => client.post('/v1/jobs', completion(LARGE, { attempts: 1 }));
+    expect((await large()).status).toBe(202);
+    disk.fill();
+    await until(async () => (await readiness()).detail.includes('no worker is consuming (storage_full)'));
+    await until(async () => (await readiness()).detail.includes('the disk of the blobs is full'));
+    expect((await readiness()).status).toBe(503);
+    const refused = await large();
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '5']);
+    expect(await refused.json()).toMatchObject({ code: 'storage_full' });
+    const waits = await client.submit(completion('small', { attempts: 1 }));
+    const worker = pipeline.running().find(({ name }) => name === 'worker-1');
+    expect(worker?.stderr()).toContain('blobs cannot be stored');
+    expect((await client.job(waits.id)).attempts).toEqual([]);
+
+    disk.empty();
+    const { state, attempts } = await client.ended(waits.id);
+    expect([state, attempts.length]).toEqual(['done', 1]);
+    await until(async () => (await readiness()).status === 200);
+    expect((await large()).status).toBe(202);
+  });
+
+  test('that a worker cannot use gives the job back without an attempt', async () => {
+    const worker = pipeline.running().find(({ name }) => name === 'worker-1');
+    worker?.process.kill('SIGSTOP');
+    const { id } = await client.submit(completion(LARGE, { attempts: 1 }));
+    const folder = join(poolFolder(blobs, 'default'), 'jobs', id.slice(-2), id);
+    renameSync(folder, `${folder}.aside`);
+    // A file where a folder was: what the disk answers then is not that the input is missing.
+    writeFileSync(folder, '');
+    worker?.process.kill('SIGCONT');
+    await until(async () => (await client.job(id)).attempts[0]?.closed ?? undefined);
+    rmSync(folder);
+    renameSync(`${folder}.aside`, folder);
+    const { state, attempts } = await client.ended(id);
+    expect(state).toBe('done');
+    for (const { closed } of attempts.slice(0, -1))
+      expect([closed?.why, closed?.detail]).toEqual(['void', 'storage_unavailable']);
   });
 });

@@ -92,9 +92,12 @@ describe('witnesses', () => {
         /\((w2: it does not answer; w3|w3: it does not answer; w2): it does not answer\)/,
       );
       expect(await server.client().hget(server.keys.log, 'size')).toBe('40');
+      // An attestor says so, and readiness with it.
+      await until(() => sequencer.problem === 'log_unpublished');
       // It comes back and remembers what it has signed.
       witnesses[1] = { ...second, ...(await startWitness(server.folder, 2, key, second.port)) };
       expect(await waiting).toBe(60);
+      await until(() => sequencer.problem === undefined);
       await sequencer.stop();
 
       const checkpoint = (await server.client().hget(server.keys.log, 'checkpoint')) ?? '';

@@ -44,6 +44,7 @@ export function startSequencer(
     trusted: parsePolicy(policy).logs.map(({ key: trusted }) => trusted),
     witnesses: new WitnessClient(parsePolicy(policy)),
     durability: new Durability({ kind: 'always' }),
+    stalledMs: 1_000,
     logger,
   });
   sequencer.start();

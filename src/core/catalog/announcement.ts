@@ -47,11 +47,12 @@ export const Announcement = z.object({
     .array(z.object({ name: z.string().max(64), why: z.string().max(200) }))
     .max(200)
     .optional(),
-  state: z.enum(['consuming', 'draining']),
+  /** `paused`: it takes no job for now, and comes back by itself. */
+  state: z.enum(['consuming', 'draining', 'paused']),
   inFlight: z.number().int().min(0).max(100_000),
   /** How many operators have workers in good standing for a pool, by an attestor's list of workers. */
   operators: z.record(z.string().max(64), z.number().int().min(0).max(100_000)).optional(),
-  /** Why an attestor confirms nothing now. */
+  /** Why an attestor confirms nothing now, or why a worker is paused. */
   problem: z.string().max(40).optional(),
   freeMemoryBytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
 });
@@ -116,17 +117,30 @@ export class Announcements {
   /** Every attestor, or every worker of a pool: at most 1,000, the ones heard of last. */
   async present(group: Group): Promise<Announcement[]> {
     const { one, all } = placeOf(this.#keys, group);
-    const rows = await READ.run(this.#redis, [this.#keys.open], [all, MOST, MAX_TEXT, one('')]);
+    const [rows, barred] = await Promise.all([
+      READ.run(this.#redis, [this.#keys.open], [all, MOST, MAX_TEXT, one('')]),
+      this.#barred(group),
+    ]);
     const now = performance.now();
     for (const [id, { readMs }] of this.#heard) if (now - readMs > ANNOUNCEMENT_LIFE_MS) this.#heard.delete(id);
-    return rows.flatMap(({ id, text }) => {
+    const present = rows.flatMap(({ id, text }) => {
       const before = this.#heard.get(id);
       const said = announcementIn(text, id, group);
       if (said === undefined || said.at < (before?.announcement.at ?? '')) return before?.announcement ?? [];
       if (said.at !== before?.announcement.at) this.#heard.set(id, { announcement: said, readMs: now });
       return said;
     });
+    return present.map((one) => asBarred(one, barred[one.id]));
   }
+
+  async #barred(group: Group): Promise<Record<string, string>> {
+    return group.role === 'worker' ? this.#redis.hgetall(this.#keys.barred(group.pool)) : {};
+  }
+}
+
+/** A worker that may not work is paused, whatever it says of itself. */
+function asBarred(announcement: Announcement, bar: string | undefined): Announcement {
+  return bar === undefined ? announcement : { ...announcement, state: 'paused', problem: bar };
 }
 
 /** The announcement in a text, if this participant of this group made it. */

@@ -5,7 +5,7 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { publicKeyFromBase64, type PublicKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { openWorkerList, refusalAt, type WorkerEntry } from '../registry/worker-list.ts';
-import type { WorkerRefusal } from '../attestation/refusal.ts';
+import type { Bar } from '../attestation/refusal.ts';
 
 const RELOAD_MS = 1_000;
 
@@ -25,6 +25,7 @@ export class EnrolledWorkers {
   #operators: Readonly<Record<string, number>> = {};
   #quarantined: ReadonlySet<string> = new Set();
   #expiresMs = 0;
+  #serial = 0;
   #modifiedMs = NaN;
   #timer: NodeJS.Timeout | undefined;
   readonly #redis: Redis;
@@ -65,7 +66,7 @@ export class EnrolledWorkers {
    * The key of a worker whose word counts at this time (ms), or why it does not. Throws CodedError
    * `registry_expired`: then nobody's does, and nobody is refuted for it.
    */
-  find(id: string, atMs: number): PublicKey | 'WORKER_UNKNOWN' | 'WORKER_QUARANTINED' | WorkerRefusal {
+  find(id: string, atMs: number): PublicKey | Bar {
     if (atMs > this.#expiresMs)
       throw new CodedError(
         'registry_expired',
@@ -96,6 +97,23 @@ export class EnrolledWorkers {
     return this.#entries.get(id)?.entry.pools.includes(pool) ?? false;
   }
 
+  /** Why a worker may not work in a pool at this time (ms), or undefined where it may. Throws as `find`. */
+  barFrom(id: string, pool: string, atMs: number): Bar | undefined {
+    const found = this.find(id, atMs);
+    if (typeof found === 'string') return found;
+    return this.mayServe(id, pool) ? undefined : 'WORKER_NOT_OF_POOL';
+  }
+
+  /** The ids of the list's workers of a pool. */
+  idsOf(pool: string): string[] {
+    return [...this.#entries].flatMap(([id, { entry }]) => (entry.pools.includes(pool) ? [id] : []));
+  }
+
+  /** The serial of the list in force. */
+  get serial(): number {
+    return this.#serial;
+  }
+
   async #load(): Promise<void> {
     this.#quarantined = new Set(await this.#redis.smembers(this.#keys.quarantined));
     const modified = modifiedMs(this.#path);
@@ -114,6 +132,7 @@ export class EnrolledWorkers {
     );
     this.#operators = operatorsOf(list.workers);
     this.#expiresMs = Date.parse(list.expires);
+    this.#serial = list.serial;
     this.#modifiedMs = modified;
     this.#logger.info({ serial: list.serial, workers: list.workers.length }, 'list of workers in force');
   }

@@ -5,6 +5,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import { isStorageError } from '../../ground/blobs/storage-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { decodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { Keyring } from '../../proof/receipts/keyring.ts';
@@ -75,9 +76,15 @@ async function readOutput(
 ): Promise<string | undefined> {
   // Any worker of the pool can write beside another's evidence: only the digest says what belongs to it.
   if (inlineOutput !== undefined && sha256Hex(inlineOutput) === digest) return inlineOutput;
-  const bytes = await handedIn.get(digest, MAX_OUTPUT_BYTES).catch(() => undefined);
+  const bytes = await handedIn.get(digest, MAX_OUTPUT_BYTES).catch(unlessAway);
   // A small output is handed in beside its evidence; only large ones are kept as blobs.
   return bytes !== undefined && bytes.length > INLINE_BYTES ? bytes.toString('utf8') : undefined;
+}
+
+/** What is missing is nobody's; a disk that is away may have it, and the case comes again. */
+function unlessAway(error: unknown): undefined {
+  if (isStorageError(error)) throw error;
+  return undefined;
 }
 
 async function readTokens(
@@ -92,7 +99,7 @@ async function readTokens(
     const inline = Buffer.from((await redis.hget(key, field)) ?? '', 'base64');
     if (sha256Hex(inline) === digest) return inline;
   }
-  return handedIn.get(digest, MAX_OUTPUT_BYTES).catch(() => undefined);
+  return handedIn.get(digest, MAX_OUTPUT_BYTES).catch(unlessAway);
 }
 
 /**

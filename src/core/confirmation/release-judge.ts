@@ -1,9 +1,15 @@
+import { CodedError } from '../../ground/errors/coded-error.ts';
 import { decodeUtf8, parseCanonicalJson } from '../../ground/json/strict-json.ts';
+import { publicKeyFromBase64, workerIdOf } from '../../ground/keys/signing-key.ts';
 import { decodeStored, verifyPayload } from '../../proof/receipts/dsse.ts';
-import { Release } from '../../proof/receipts/statements.ts';
+import { Release, type ReleaseCode } from '../../proof/receipts/statements.ts';
+import { poolOfQueue } from '../../ground/redis/keys.ts';
 import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
+
+/** What is neither the job's fault nor the engine's: the job is run as if for the first time. */
+const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set(['barred', 'storage_unavailable']);
 
 /**
  * What a worker's release leads to; undefined where it is not the claimant's word, and the lease must run out
@@ -38,25 +44,30 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
       detail: detail === '' ? 'The engine refused the job.' : detail,
     };
   }
+  const bar = enrolled.barFrom(file.claimant, poolOfQueue(file.queue), file.nowMs);
   return {
     ...about,
-    action: { kind: 'close', why: 'released' },
+    action: { kind: 'close', why: bar === undefined && !NOT_COUNTED.has(code) ? 'released' : 'void' },
     code: 'attempts_exhausted',
-    detail: `${code} ${detail}`.trim(),
+    detail: bar ?? `${code} ${detail}`.trim(),
   };
 }
 
 function readRelease(file: CaseFile, enrolled: EnrolledWorkers): Release | undefined {
   if (file.statement.kind !== 'stored') return undefined;
   const signed = decodeStored(Buffer.from(file.statement.text));
-  const key = enrolled.find(file.claimant, file.nowMs);
-  if (signed === undefined || typeof key === 'string' || !verifyPayload(key, signed)) return undefined;
+  if (signed === undefined) return undefined;
   try {
     const parsed = Release.safeParse(parseCanonicalJson(decodeUtf8(signed.payload), { maxDepth: 8 }));
     if (!parsed.success) return undefined;
     const { job, epoch, worker } = parsed.data.predicate;
-    return job === file.id && epoch === file.epoch && worker.id === file.claimant ? parsed.data : undefined;
-  } catch {
+    if (job !== file.id || epoch !== file.epoch || worker.id !== file.claimant) return undefined;
+    const enrolledKey = enrolled.find(file.claimant, file.nowMs);
+    // A worker that is barred by now may still give back what it holds: its id is the digest of its key.
+    const key = typeof enrolledKey === 'string' ? publicKeyFromBase64(worker.publicKey) : enrolledKey;
+    return workerIdOf(key) === file.claimant && verifyPayload(key, signed) ? parsed.data : undefined;
+  } catch (error) {
+    if (error instanceof CodedError && error.code === 'registry_expired') throw error;
     return undefined;
   }
 }

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { Backlog } from '../backlog/backlog.ts';
 import { FAIR_PLACE, LEAVE } from '../backlog/lua-parts.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
+import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
@@ -24,7 +25,7 @@ export interface Ruling {
     | { readonly kind: 'end'; readonly state: Exclude<FinalState, 'done'> }
     | {
         readonly kind: 'close';
-        readonly why: 'refuted' | 'released' | 'voted';
+        readonly why: 'refuted' | 'released' | 'voted' | 'void';
         /** Nobody is left who may try: the job ends, whatever attempts it has left. */
         readonly isLast?: boolean;
       }
@@ -76,7 +77,7 @@ export class Rulings {
       ruling.verdict ? encodeStored(ruling.verdict.signed) : '',
       ruling.verdict?.field ?? '',
     ]);
-    const outcomes = await RULE.run(this.#redis, [keys.open, keys.unsealed], [keys.prefix, ...args]);
+    const outcomes = await RULE.run(this.#redis, [keys.open, keys.unsealed], [keys.prefix, MAX_EPOCHS, ...args]);
     crashPoint('attestor.before-requeue');
     const queues = new Set(outcomes.flatMap((outcome) => (outcome.kind === 'requeued' ? [outcome.queue] : [])));
     await this.#backlog.release([...queues]);

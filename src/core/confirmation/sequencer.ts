@@ -38,6 +38,8 @@ const MAX_UNPUBLISHED = 10_000;
 /** What another attestor sequenced and did not live to publish is looked for this often. */
 const IDLE_MS = 500;
 const RETRY_MS = 200;
+/** Longer than a checkpoint takes whose witnesses answer and whose disk writes. */
+const STALLED_MS = 10_000;
 /** From so many entries in a checkpoint on, a pause of twice what it took lets more gather for the next. */
 const BUSY = 16;
 const REST = 2;
@@ -68,6 +70,8 @@ interface SequencerParts {
   readonly durability: Durability;
   /** Gives Redis back what it has lost of the log; by default, a person does. */
   readonly recover?: (() => Promise<unknown>) | undefined;
+  /** Where entries have waited for longer than this, nothing is published; by default, 10 s. */
+  readonly stalledMs?: number;
   readonly logger: Logger;
 }
 
@@ -99,6 +103,8 @@ export class Sequencer {
   /** The largest checkpoint that this attestor has signed or seen published. */
   #largest: Known | undefined;
   #problem: 'log_diverged' | undefined;
+  /** Since when entries wait to be published, and nothing was; ms of this process' clock. */
+  #waitsSince: number | undefined;
 
   constructor(parts: SequencerParts) {
     gauge('countersign_checkpoint_age_seconds', () =>
@@ -116,8 +122,10 @@ export class Sequencer {
   }
 
   /** Why nothing is confirmed now; undefined while all is well. */
-  get problem(): 'log_diverged' | undefined {
-    return this.#problem;
+  get problem(): 'log_diverged' | 'log_unpublished' | undefined {
+    if (this.#problem !== undefined) return this.#problem;
+    const waitedMs = this.#waitsSince === undefined ? 0 : performance.now() - this.#waitsSince;
+    return waitedMs > (this.#parts.stalledMs ?? STALLED_MS) ? 'log_unpublished' : undefined;
   }
 
   async stop(): Promise<void> {
@@ -197,6 +205,7 @@ export class Sequencer {
         if (published === 0) await this.#pause(IDLE_MS);
         else if (published >= BUSY) await sleep(Math.min(MAX_REST_MS, REST * (performance.now() - started)));
       } catch (error) {
+        this.#waitsSince ??= performance.now();
         // What is in memory may be ahead of what is published: begin again from there.
         this.#tree = undefined;
         this.#warn(error);
@@ -227,9 +236,11 @@ export class Sequencer {
     this.#unpublished = head.total - head.size;
     if (entries.length === 0) {
       this.#problem = undefined;
+      this.#waitsSince = undefined;
       if (this.#uncopied !== undefined) await this.#copy();
       return 0;
     }
+    this.#waitsSince ??= performance.now();
     // Up to what was signed before, nothing is written that was not: only then comes what is new.
     const before = Math.max(0, Math.min(entries.length, (known?.size ?? 0) - tree.size));
     await tree.append(entries.slice(0, before));
@@ -250,6 +261,7 @@ export class Sequencer {
       return entries.length;
     }
     crashPoint('attestor.after-publish');
+    this.#waitsSince = undefined;
     this.#publishedMs = performance.now();
     for (const listener of this.#published) listener();
     this.#uncopied = note;

@@ -50,8 +50,7 @@ export class Slots {
     const now = Date.now();
     for (const pool of catalog.pools()) {
       const present = (await this.#announcements.present({ role: 'worker', pool })).filter(
-        ({ id, state }) =>
-          state === 'consuming' && typeof enrolled.find(id, now) !== 'string' && enrolled.mayServe(id, pool),
+        ({ id, state }) => state === 'consuming' && enrolled.barFrom(id, pool, now) === undefined,
       );
       const writes = redis.pipeline();
       for (const { name, sha256 } of catalog.all().filter((model) => model.pool === pool)) {

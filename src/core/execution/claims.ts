@@ -32,7 +32,7 @@ export interface Claim {
 export type ClaimReply =
   | { readonly kind: 'ok'; readonly claim: Claim }
   | { readonly kind: 'useless'; readonly why: string }
-  | { readonly kind: 'later'; readonly why: 'held' | 'excluded' | 'busy'; readonly afterMs: number };
+  | { readonly kind: 'later'; readonly why: 'held' | 'excluded' | 'busy' | 'barred'; readonly afterMs: number };
 
 /** What a commit came to. `fenced`: the epoch was closed, or belongs to another worker. */
 export type CommitReply = 'ok' | 'fenced' | 'final';
@@ -118,6 +118,7 @@ function parseClaim(row: unknown): ClaimRow {
       return { kind: 'later', why: 'held', afterMs: Number(value) };
     case 'excluded':
     case 'busy':
+    case 'barred':
       return { kind: 'later', why: kind, afterMs: 500 };
     case 'missing':
     case 'final':

@@ -1,12 +1,16 @@
 import { channel } from 'node:diagnostics_channel';
+import { setTimeout as pause } from 'node:timers/promises';
 import { count } from '../../ground/metrics/process-metrics.ts';
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { isStorageError } from '../../ground/blobs/storage-error.ts';
+import type { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { encodeTokens } from '../engines/token-ids.ts';
 import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
+import { isOutOfRoom } from '../../ground/redis/storage-gate.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { outputFault } from '../../proof/tasks/output-fault.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES, textOfOutput } from '../../proof/tasks/task-input.ts';
@@ -52,6 +56,7 @@ export interface RunnerParts {
   readonly keys: RedisKeys;
   readonly claims: Claims;
   readonly blobs: BlobStore;
+  readonly storage: StorageProbe;
   readonly heartbeat: Heartbeat;
   readonly key: SigningKey;
   readonly logger: Logger;
@@ -64,6 +69,9 @@ const CONSUMED: Outcome = { kind: 'consumed' };
 /** What is claimed for one place at once takes no longer, so that a worker that dies costs few attempts. */
 const AHEAD_MS = 5;
 export const MOST_AHEAD = 16;
+/** Longer than every worker takes to notice that its disk is full or away. */
+const STORAGE_PAUSE_MS = 2_500;
+const ROOM_PAUSE_MS = 500;
 
 /** A claim with its ticket, and the digest of the ticket's payload. */
 interface Attempt {
@@ -171,11 +179,12 @@ export class JobRunner {
       const stored = await this.#store(attempt.ticket, answer.result);
       const evidence = this.#evidence(attempt, engine, answer, stored);
       const signed = signPayload(this.#parts.key, statementBytes(evidence));
-      const reply = await this.#parts.claims.commitEvidence(claim, signed, stored.inlineOutput, stored.inlineTokens);
+      const commit = () => this.#parts.claims.commitEvidence(claim, signed, stored.inlineOutput, stored.inlineTokens);
+      const reply = await whenThereIsRoom(commit, signal);
       crashPoint('worker.after-commit');
       return reply;
     } catch (error) {
-      return await this.#release(attempt, signal.aborted ? signal.reason : error, error);
+      return await this.#release(attempt, signal, error);
     } finally {
       clearTimeout(deadline);
     }
@@ -208,16 +217,22 @@ export class JobRunner {
   }
 
   /** Gives the job back, unless the lease is lost: then the attestor has closed this epoch already. */
-  async #release(attempt: Attempt, reason: unknown, error: unknown): Promise<CommitReply | 'lost'> {
+  async #release(attempt: Attempt, signal: AbortSignal, error: unknown): Promise<CommitReply | 'lost'> {
     const { claim } = attempt;
-    const code = releaseCodeOf(reason);
+    const code = releaseCodeOf(signal.aborted ? signal.reason : error);
+    if (code === 'storage_unavailable') {
+      this.#parts.storage.wake();
+      // Workers that share the disk learn of it before the job comes to them.
+      await pause(STORAGE_PAUSE_MS);
+    }
     if (code === 'lease_lost') return 'lost';
     this.#parts.logger.warn(
       { job: claim.id, epoch: claim.epoch, code, ...(error instanceof EngineError ? { err: error.cause } : {}) },
       `job released: ${messageOf(error).slice(0, 300)}`,
     );
     const release = statementBytes(this.#releaseOf(attempt, code, error));
-    return this.#parts.claims.release(claim, signPayload(this.#parts.key, release));
+    const signed = signPayload(this.#parts.key, release);
+    return whenThereIsRoom(() => this.#parts.claims.release(claim, signed), signal);
   }
 
   /** How many jobs of a model may be claimed for one place: those whose turn comes in a moment. */
@@ -278,7 +293,8 @@ export class JobRunner {
       const text = claim.input ?? (await this.#parts.blobs.of(claim.id).get(wanted, MAX_INPUT_BYTES)).toString('utf8');
       if (sha256Hex(text) !== wanted) throw new Error('The input is not the one of the ticket.');
       return JSON.parse(text);
-    } catch {
+    } catch (error) {
+      if (isStorageError(error)) throw error;
       throw new Stop('input_missing');
     }
   }
@@ -347,8 +363,25 @@ function restOf(task: Task, { output, finishReason }: EngineResult, pieces: Stea
   return rest;
 }
 
+/**
+ * Writes once Redis takes it: a Redis without room refuses what it is sent, and what was computed must not be
+ * lost for that. It gives up where the lease is lost.
+ */
+async function whenThereIsRoom<Reply>(write: () => Promise<Reply>, signal: AbortSignal): Promise<Reply> {
+  for (;;) {
+    try {
+      return await write();
+    } catch (error) {
+      const isLost = signal.reason instanceof Stop && signal.reason.code === 'lease_lost';
+      if (isLost || !isOutOfRoom(error)) throw error;
+      await pause(ROOM_PAUSE_MS);
+    }
+  }
+}
+
 function releaseCodeOf(error: unknown): ReleaseCode | 'lease_lost' {
   if (error instanceof Stop) return error.code;
   if (error instanceof EngineError) return error.code;
+  if (isStorageError(error)) return 'storage_unavailable';
   return 'engine_error';
 }

@@ -14,7 +14,10 @@ import { runPack } from './pack.ts';
 
 /** No honest delivery has more jobs. */
 const MOST_JOBS = 16;
-/** What is taken while the model's server is away is given back unclaimed: no attempt is used up. */
+/**
+ * What is taken while the worker is paused, or the model's server away, is given back unclaimed: no attempt is
+ * used up.
+ */
 const GIVEN_BACK: Outcome = { kind: 'later', afterMs: 1_000 };
 
 /** What every consumer of a worker uses. */
@@ -82,6 +85,8 @@ export class PoolConsumer extends WorkerHost {
   }
 
   async #run(id: string, place: EnginePlace): Promise<Outcome> {
+    // One that was told to pause may be waiting for a delivery still, and is handed the next one.
+    if (this.worker.isPaused()) return GIVEN_BACK;
     const engine = await this.#parts.engines.ready(this.model);
     return engine === undefined ? GIVEN_BACK : this.#parts.runner.run(id, engine, place);
   }

@@ -4,6 +4,8 @@ import type { PoolConsumer } from './pool-consumer.processor.ts';
 /** Everything that takes deliveries in one worker. */
 export class PoolConsumers {
   readonly #consumers: readonly PoolConsumer[];
+  readonly #away = new Set<string>();
+  #isHeld = false;
   #isLeaving = false;
 
   constructor(consumers: readonly PoolConsumer[]) {
@@ -17,9 +19,25 @@ export class PoolConsumers {
 
   /** Deliveries of this model are taken, or left to other workers. */
   async take(model: string, isServed: boolean): Promise<void> {
-    const worker = this.#consumers.find((consumer) => consumer.model === model)?.worker;
-    if (worker === undefined || this.#isLeaving || isServed !== worker.isPaused()) return;
-    await (isServed ? worker.resume() : worker.pause(true));
+    if (isServed) this.#away.delete(model);
+    else this.#away.add(model);
+    await this.#follow();
+  }
+
+  /** No delivery of any model is taken, or again those of the models that are served. */
+  async hold(isHeld: boolean): Promise<void> {
+    this.#isHeld = isHeld;
+    await this.#follow();
+  }
+
+  async #follow(): Promise<void> {
+    if (this.#isLeaving) return;
+    await Promise.all(
+      this.#consumers.map(async ({ model, worker }) => {
+        const isTaken = !this.#isHeld && !this.#away.has(model);
+        if (isTaken === worker.isPaused()) await (isTaken ? worker.resume() : worker.pause(true));
+      }),
+    );
   }
 
   /**

@@ -13,7 +13,7 @@ export class BlobFolders {
 
   constructor(root: string) {
     this.#root = root;
-    this.kept = new BlobStore(join(root, 'kept'));
+    this.kept = new BlobStore(keptFolder(root));
   }
 
   /** The folder of a pool, whose name is one of the catalog or of a ticket. */
@@ -27,6 +27,11 @@ export class BlobFolders {
   async removeOld(pools: readonly string[], ageMs: number): Promise<void> {
     for (const store of [this.kept, ...pools.map((pool) => this.ofPool(pool))]) await store.removeOld(ageMs);
   }
+}
+
+/** Where confirmed outputs are kept. */
+export function keptFolder(root: string): string {
+  return join(root, 'kept');
 }
 
 /** Where the workers of a pool find their blobs. */

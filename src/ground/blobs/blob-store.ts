@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
 import { syncFolder, writeDurably } from './durable-file.ts';
 import { sha256Hex } from './sha256.ts';
+import { asStorageError, onDisk } from './storage-error.ts';
 
 const NAME = /^[0-9a-f]{64}$/;
 /** The blobs of owners stand here, each owner's in a folder of its own. */
@@ -26,9 +27,14 @@ export class BlobStore {
 
   /**
    * Stores the bytes and returns their digest (64 hexadecimal digits) once they are durable. `removeOld`
-   * removes the temporary files that a crash leaves.
+   * removes the temporary files that a crash leaves. Throws CodedError `storage_full` or
+   * `storage_unavailable` where the disk takes nothing now.
    */
-  async put(bytes: Uint8Array): Promise<string> {
+  put(bytes: Uint8Array): Promise<string> {
+    return onDisk(() => this.#put(bytes));
+  }
+
+  async #put(bytes: Uint8Array): Promise<string> {
     const digest = sha256Hex(bytes);
     const folder = join(this.#folder, digest.slice(0, 2));
     const path = join(folder, digest);
@@ -46,7 +52,7 @@ export class BlobStore {
 
   /**
    * Returns the bytes of a blob, checked against its name. Throws CodedError `blob_missing` where it is
-   * absent, damaged, or larger than `maxBytes`.
+   * absent, damaged, or larger than `maxBytes`, and `storage_unavailable` where the disk does not say.
    */
   async get(digest: string, maxBytes: number): Promise<Buffer> {
     if (!NAME.test(digest)) throw new CodedError('blob_missing', 'That is not the name of a stored object.');
@@ -58,17 +64,22 @@ export class BlobStore {
       if (sha256Hex(bytes) !== digest) throw new CodedError('blob_missing', `The stored object ${digest} is damaged.`);
       return bytes;
     } catch (cause) {
-      if (cause instanceof CodedError) throw cause;
+      const error = asStorageError(cause);
+      if (error instanceof CodedError) throw error;
       throw new CodedError('blob_missing', `The stored object ${digest} cannot be read.`, { cause });
     }
   }
 
   /**
    * Stores what the source yields, up to `maxBytes`, with one piece in memory at a time. Returns the digest
-   * and the length once the blob is durable. Throws CodedError `body_too_large`, or what the source throws;
-   * nothing is stored then.
+   * and the length once the blob is durable. Throws CodedError `body_too_large`, `storage_full` or
+   * `storage_unavailable`, or what the source throws; nothing is stored then.
    */
-  async putStream(
+  putStream(source: AsyncIterable<Uint8Array | string>, maxBytes: number): Promise<{ sha256: string; bytes: number }> {
+    return onDisk(() => this.#putStream(source, maxBytes));
+  }
+
+  async #putStream(
     source: AsyncIterable<Uint8Array | string>,
     maxBytes: number,
   ): Promise<{ sha256: string; bytes: number }> {

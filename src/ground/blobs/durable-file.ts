@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCodeOf } from '../errors/coded-error.ts';
 
@@ -30,6 +30,10 @@ async function writeAside({ path, bytes }: FileToWrite): Promise<string> {
   try {
     await file.writeFile(bytes);
     await file.sync();
+  } catch (error) {
+    // Half a file would keep the room that others need.
+    await rm(aside, { force: true });
+    throw error;
   } finally {
     await file.close();
   }

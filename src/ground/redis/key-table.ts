@@ -168,6 +168,17 @@ export const KEY_TABLE = {
     holds: 'announced workers by time (ms)',
     bound: 'the attestor removes who was not heard of for an hour',
   },
+  barred: {
+    place: 'pool',
+    name: 'barred',
+    parts: ['pool'],
+    type: 'hash',
+    api: 'read',
+    worker: 'read',
+    attestor: 'write',
+    holds: 'workers that may not work in the pool, and why: the list of workers, or quarantine, says so',
+    bound: 'enrolled workers, and strangers that were heard of lately',
+  },
   hardware: {
     place: 'pool',
     name: 'hardware',

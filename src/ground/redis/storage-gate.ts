@@ -52,14 +52,22 @@ export class StorageGate {
   }
 
   async #look(): Promise<void> {
-    const info = await this.#redis.info('memory').catch(() => undefined);
+    const info = await Promise.all([this.#redis.info('memory'), this.#redis.info('persistence')]).catch(
+      () => undefined,
+    );
     if (info === undefined) return;
-    const facts = parseInfo(info);
+    const facts = parseInfo(info.join('\n'));
     const number = (name: string) => Number(facts.get(name) ?? 0);
     const ceiling = this.#ceiling.bytes ?? this.#ceiling.share * number('maxmemory');
     // What Redis holds its limit against: without the buffers of replicas and of the append-only file.
     const used = number('used_memory') - number('mem_not_counted_for_evict');
-    this.#isFull = ceiling > 0 && used >= ceiling * (this.#isFull ? REOPEN_SHARE : 1);
+    // Redis takes no write while it cannot write its append-only file.
+    const isDiskFull = facts.get('aof_enabled') === '1' && facts.get('aof_last_write_status') === 'err';
+    this.#isFull = isDiskFull || this.#isOver(ceiling, used);
+  }
+
+  #isOver(ceiling: number, used: number): boolean {
+    return ceiling > 0 && used >= ceiling * (this.#isFull ? REOPEN_SHARE : 1);
   }
 }
 
@@ -70,6 +78,11 @@ export function storageFull(cause?: unknown): CodedError {
     hint: 'what was accepted goes on; send the same request again later, with the same Idempotency-Key',
     headers: { 'retry-after': String(RETRY_AFTER_S) },
   });
+}
+
+/** Whether Redis refused a write because it has no room for it, in its memory or on its disk. */
+export function isOutOfRoom(error: unknown): boolean {
+  return isOutOfMemory(error) || messageOf(error).startsWith('MISCONF ');
 }
 
 /** Whether Redis refused a write because its memory is at its limit, alone or within a transaction. */

@@ -22,6 +22,9 @@ export function isFinal(state: JobState): state is FinalState {
   return (FINAL_STATES as readonly JobState[]).includes(state);
 }
 
-/** Why an attempt was closed. `voted`: the answer counts as one of a quorum, and another worker is asked. */
-export const CLOSINGS = ['refuted', 'released', 'lost', 'voted'] as const;
+/**
+ * Why an attempt was closed. `voted`: the answer counts as one of a quorum, and another worker is asked.
+ * `void`: the job is none the worse for it, and it is not counted as one of its attempts.
+ */
+export const CLOSINGS = ['refuted', 'released', 'lost', 'voted', 'void'] as const;
 export type ClosingReason = (typeof CLOSINGS)[number];

@@ -176,6 +176,8 @@ export const RELEASE_CODES = [
   'deadline',
   'output_too_large',
   'input_missing',
+  'barred',
+  'storage_unavailable',
 ] as const;
 export const ReleaseCode = z.enum(RELEASE_CODES);
 export type ReleaseCode = z.infer<typeof ReleaseCode>;

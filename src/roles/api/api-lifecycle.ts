@@ -1,6 +1,7 @@
 import { Injectable, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
 import { Backlog } from '../../core/backlog/backlog.ts';
 import { Wake } from '../../core/jobs/wake.ts';
+import { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { EventStreams } from './event-streams.ts';
 import { FirstKey } from './first-key.ts';
 
@@ -11,24 +12,27 @@ export class ApiLifecycle implements OnApplicationBootstrap, BeforeApplicationSh
   readonly #streams: EventStreams;
   readonly #backlog: Backlog;
   readonly #firstKey: FirstKey;
+  readonly #storage: StorageProbe;
 
-  constructor(wake: Wake, streams: EventStreams, backlog: Backlog, firstKey: FirstKey) {
+  constructor(wake: Wake, streams: EventStreams, backlog: Backlog, firstKey: FirstKey, storage: StorageProbe) {
     this.#wake = wake;
     this.#streams = streams;
     this.#backlog = backlog;
     this.#firstKey = firstKey;
+    this.#storage = storage;
   }
 
   async onApplicationBootstrap(): Promise<void> {
     await this.#firstKey.take();
     this.#wake.start();
     this.#backlog.start();
+    this.#storage.start();
   }
 
   /** Streams end first, so that a client reconnects elsewhere while the rest is closed. */
   async beforeApplicationShutdown(): Promise<void> {
     this.#streams.closeAll();
     this.#wake.stop();
-    await this.#backlog.stop();
+    await Promise.all([this.#backlog.stop(), this.#storage.stop()]);
   }
 }

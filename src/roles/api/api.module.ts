@@ -7,6 +7,8 @@ import { StuckJobs } from '../../core/jobs/stuck-jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { poolFolder } from '../../ground/blobs/blob-folders.ts';
+import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
@@ -69,12 +71,40 @@ export class ApiModule {
         FeedReader,
         Metrics,
         ApiLifecycle,
+        ...directoryProviders(config, logger),
         ...surfaceProviders(config, logger),
         { provide: APP_GUARD, useClass: CallerGuard },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(logger) },
       ],
     };
   }
+}
+
+/** What tells who and what is there. */
+function directoryProviders(config: ApiConfig, logger: Logger): Provider[] {
+  return [
+    {
+      provide: Directory,
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        { catalog, keyringFile }: ServiceFiles,
+        gate: StorageGate,
+        storage: StorageProbe,
+      ) => new Directory({ redis, keys, catalog, keyring: keyringFile, gate, storage }),
+      inject: [Redis, RedisKeys, ServiceFiles, StorageGate, StorageProbe],
+    },
+    {
+      provide: StorageProbe,
+      useFactory: ({ catalog }: ServiceFiles) =>
+        new StorageProbe({
+          folders: catalog.pools().map((pool) => poolFolder(config.COUNTERSIGN_BLOBS, pool)),
+          roomBytes: STORAGE_ROOM_BYTES,
+          logger,
+        }),
+      inject: [ServiceFiles],
+    },
+  ];
 }
 
 function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
@@ -86,12 +116,6 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
           max: config.COUNTERSIGN_MAX_STREAMS,
           maxPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY,
         }),
-    },
-    {
-      provide: Directory,
-      useFactory: (redis: Redis, keys: RedisKeys, { catalog, keyringFile }: ServiceFiles, gate: StorageGate) =>
-        new Directory({ redis, keys, catalog, keyring: keyringFile, gate }),
-      inject: [Redis, RedisKeys, ServiceFiles, StorageGate],
     },
     {
       provide: FirstKey,

@@ -3,7 +3,9 @@ import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { queueName } from '../../ground/redis/keys.ts';
+import type { StorageProbe, StorageProblem } from '../../ground/blobs/storage-probe.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
+import type { QueueFigures } from '../../core/backlog/predicted-wait.ts';
 import { Announcements, type Announcement } from '../../core/catalog/announcement.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import type { KeyringFile } from '../../proof/receipts/keyring.ts';
@@ -26,16 +28,25 @@ export class Directory {
   readonly #announcements: Announcements;
   readonly #catalog: Catalog;
   readonly #gate: StorageGate;
+  readonly #storage: StorageProbe;
   /** Seconds: models are there since this process read the catalog. */
   readonly #since = Math.floor(Date.now() / 1_000);
   #cached: { until: number; present: Promise<{ workers: Announcement[]; attestors: Announcement[] }> } | undefined;
 
-  constructor(parts: { redis: Redis; keys: RedisKeys; catalog: Catalog; keyring: KeyringFile; gate: StorageGate }) {
+  constructor(parts: {
+    redis: Redis;
+    keys: RedisKeys;
+    catalog: Catalog;
+    keyring: KeyringFile;
+    gate: StorageGate;
+    storage: StorageProbe;
+  }) {
     this.#redis = parts.redis;
     this.#keys = parts.keys;
     this.#announcements = new Announcements(parts.redis, parts.keys);
     this.#catalog = parts.catalog;
     this.#gate = parts.gate;
+    this.#storage = parts.storage;
     this.keyring = parts.keyring;
   }
 
@@ -71,11 +82,13 @@ export class Directory {
       const consuming = workers.filter((worker) => worker.state === 'consuming').length;
       const confirming = attestors.filter(({ problem }) => problem === undefined).length;
       const problem = attestors.find((one) => one.problem !== undefined)?.problem;
-      const ready = consuming > 0 && confirming > 0 && !isFull;
+      const disk = this.#storage.problem;
+      const ready = consuming > 0 && confirming > 0 && !isFull && disk === undefined;
       const missing = [
-        ...(consuming > 0 ? [] : ['no worker is consuming']),
+        ...(consuming > 0 ? [] : [`no worker is consuming${whyPaused(workers)}`]),
         ...(attestors.length > 0 ? [] : ['no attestor is consuming']),
         ...(isFull ? ['the storage is nearly full'] : []),
+        ...(disk === undefined ? [] : [DISK_PROBLEMS[disk]]),
         ...(attestors.length > 0 && confirming === 0 ? [`no attestor can confirm (${problem ?? ''})`] : []),
       ];
       return {
@@ -96,18 +109,25 @@ export class Directory {
     }
   }
 
-  /** How many jobs wait for a model, and how many can run at once now. */
-  async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<{ waiting: number; slots: number }> {
+  /** How many jobs wait for a model and run, how many can run at once now, and what one takes. */
+  async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<QueueFigures> {
     const queue = queueName(pool, name);
-    const [backlog, released, { workers }] = await Promise.all([
+    const [backlog, released, running, took, { workers }] = await Promise.all([
       this.#redis.zcard(this.#keys.backlog(queue)),
       this.#redis.zcard(this.#keys.released(queue)),
+      this.#redis.zcard(this.#keys.leases(queue)),
+      this.#redis.hget(this.#keys.pace(queue), 'took'),
       this.#present(),
     ]);
     const slots = workers
       .filter((worker) => serves(worker, { name, pool, sha256 }))
       .map(({ models }) => models.find((model) => model.name === name)?.slots ?? capabilities.parallel);
-    return { waiting: backlog + released, slots: slots.reduce((sum, count) => sum + count, 0) };
+    return {
+      waiting: backlog + released,
+      running,
+      slots: slots.reduce((sum, count) => sum + count, 0),
+      tookMs: took === null ? undefined : Number(took),
+    };
   }
 
   /** Queue lengths and backlogs, for metrics. */
@@ -185,6 +205,17 @@ export class Directory {
     this.#cached = cached;
     return cached.present;
   }
+}
+
+const DISK_PROBLEMS = {
+  storage_full: 'the disk of the blobs is full',
+  storage_unavailable: 'the disk of the blobs cannot be used',
+} as const satisfies Record<StorageProblem, string>;
+
+/** What keeps the workers that are there, in brackets. */
+function whyPaused(workers: readonly Announcement[]): string {
+  const problems = [...new Set(workers.flatMap(({ problem }) => problem ?? []))];
+  return problems.length === 0 ? '' : ` (${problems.toSorted().join(', ')})`;
 }
 
 /** Whether a worker takes jobs of this model: of its own pool, whatever else it says of itself. */

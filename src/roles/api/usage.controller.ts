@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, Post, Query } from '@nestjs/common';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
+import { predictedWaitMs } from '../../core/backlog/predicted-wait.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { dayOf } from '../../surfaces/ledger/ledger-entry.ts';
@@ -31,7 +32,7 @@ export class UsageController {
     const job = parse(SubmitJob, body);
     try {
       const { model, price, policy } = await this.#admission.plan(job);
-      const [pace, { waiting, slots }, account] = await Promise.all([
+      const [durationMs, queue, account] = await Promise.all([
         this.#usage.recentDurationMs(model.name),
         this.#directory.queueOf(model),
         this.#usage.account(caller.tenant),
@@ -45,7 +46,7 @@ export class UsageController {
             (account.keys[caller.keyId]?.held ?? 0),
       ];
       const isAffordable = price === undefined || price.hold <= Math.min(...limits);
-      const isServed = slots > 0;
+      const isServed = queue.slots > 0;
       return {
         possible: isAffordable && isServed,
         reason: !isServed
@@ -57,9 +58,9 @@ export class UsageController {
         price: price ?? null,
         most: price?.hold ?? 0,
         currency: price?.currency ?? null,
-        waiting_jobs: waiting,
-        predicted_wait_ms: pace === undefined || !isServed ? null : Math.round((waiting * pace) / slots),
-        predicted_run_ms: pace ?? null,
+        waiting_jobs: queue.waiting,
+        predicted_wait_ms: predictedWaitMs(queue) ?? null,
+        predicted_run_ms: durationMs ?? null,
       };
     } catch (error) {
       if (!(error instanceof CodedError) || error.status >= 500 + 4) throw error;

@@ -55,7 +55,10 @@ export const Quote = z.strictObject({
   most: Millionths.describe('the most that the job can cost, in millionths of the currency'),
   currency: z.string().nullable(),
   waiting_jobs: z.int(),
-  predicted_wait_ms: z.int().nullable(),
-  predicted_run_ms: z.number().nullable(),
+  predicted_wait_ms: z
+    .int()
+    .nullable()
+    .describe('until a worker takes it, by the mean time that an engine needs for a job of this model'),
+  predicted_run_ms: z.number().nullable().describe('from claim to end, as done jobs of this model took lately'),
 });
 export type Quote = z.infer<typeof Quote>;

@@ -6,6 +6,7 @@ import { ANNOUNCE_EVERY_MS, announce, withdraw } from '../../core/catalog/announ
 import type { Catalog } from '../../core/catalog/catalog.ts';
 import type { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import type { Sequencer } from '../../core/confirmation/sequencer.ts';
+import type { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 
 interface PresenceParts {
@@ -16,6 +17,8 @@ interface PresenceParts {
   readonly equipment: Equipment;
   readonly sequencer: Sequencer;
   readonly enrolled: EnrolledWorkers;
+  /** Where outputs are kept. */
+  readonly storage: StorageProbe;
 }
 
 /** Says every two seconds that this attestor is there, and which methods it serves for which models. */
@@ -49,8 +52,8 @@ export class AttestorPresence {
 
   /** A lost announcement is made good by the next one. */
   async #announce(): Promise<void> {
-    const { redis, keys, id, catalog, equipment, sequencer, enrolled } = this.#parts;
-    const { problem } = sequencer;
+    const { redis, keys, id, catalog, equipment, sequencer, enrolled, storage } = this.#parts;
+    const problem = sequencer.problem ?? storage.problem;
     await announce(redis, keys, {
       id,
       role: 'attestor',

@@ -24,13 +24,15 @@ import { Retention } from '../../core/confirmation/retention.ts';
 import { Sealer } from '../../core/confirmation/sealer.ts';
 import { Sequencer } from '../../core/confirmation/sequencer.ts';
 import { ServiceTimes } from '../../core/confirmation/service-times.ts';
+import { BarredWorkers } from '../../core/confirmation/barred-workers.ts';
 import { Slots } from '../../core/confirmation/slots.ts';
 import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { ChildEngines } from '../../core/engines/child-engines.ts';
-import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
+import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
+import { BlobFolders, keptFolder } from '../../ground/blobs/blob-folders.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
@@ -74,6 +76,7 @@ export class AttestorModule {
         ...decisionProviders(logger),
         ...intakeProviders(config, files, id, logger),
         ...endedProviders(config, files, logger),
+        ...watchingProviders(config, files, logger),
         ...keepingProviders(config, files, logger),
         presenceProvider(config, files, id),
         lifecycleProvider(config, files, id, logger),
@@ -357,6 +360,43 @@ function endedProviders(config: AttestorConfig, { catalog }: AttestorFiles, logg
   ];
 }
 
+/** What looks after jobs, keys, workers and the disk in the background. */
+const KEEPERS = [
+  StorageProbe,
+  BarredWorkers,
+  Slots,
+  Backlog,
+  Sweep,
+  AsideSchedule,
+  Retention,
+  Eraser,
+  PoolKeeper,
+  Strays,
+] as const;
+
+/** What watches the workers and the disk, for others to read. */
+function watchingProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
+  return [
+    {
+      provide: StorageProbe,
+      useFactory: () =>
+        new StorageProbe({ folders: [keptFolder(config.COUNTERSIGN_BLOBS)], roomBytes: STORAGE_ROOM_BYTES, logger }),
+    },
+    {
+      provide: Slots,
+      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers, serviceTimes: ServiceTimes) =>
+        new Slots({ redis, keys, catalog: files.catalog, enrolled, serviceTimes, logger }),
+      inject: [Redis, RedisKeys, EnrolledWorkers, ServiceTimes],
+    },
+    {
+      provide: BarredWorkers,
+      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers) =>
+        new BarredWorkers({ redis, keys, pools: files.catalog.pools(), enrolled, logger }),
+      inject: [Redis, RedisKeys, EnrolledWorkers],
+    },
+  ];
+}
+
 /** What finds and mends what was lost or spoilt. */
 function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
   return [
@@ -377,12 +417,6 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
       useFactory: (redis: Redis, keys: RedisKeys, aside: Aside, decisions: Decisions) =>
         new AsideSchedule({ redis, keys, aside, decisions, logger }),
       inject: [Redis, RedisKeys, Aside, Decisions],
-    },
-    {
-      provide: Slots,
-      useFactory: (redis: Redis, keys: RedisKeys, enrolled: EnrolledWorkers, serviceTimes: ServiceTimes) =>
-        new Slots({ redis, keys, catalog: files.catalog, enrolled, serviceTimes, logger }),
-      inject: [Redis, RedisKeys, EnrolledWorkers, ServiceTimes],
     },
     {
       provide: Sweep,
@@ -409,9 +443,8 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
     },
     {
       provide: AttestorKeepers,
-      useFactory: (...parts: [Slots, Backlog, Sweep, AsideSchedule, Retention, Eraser, PoolKeeper, Strays]) =>
-        new AttestorKeepers(parts),
-      inject: [Slots, Backlog, Sweep, AsideSchedule, Retention, Eraser, PoolKeeper, Strays],
+      useFactory: (...parts: { start(): void; stop(): Promise<void> }[]) => new AttestorKeepers(parts),
+      inject: [...KEEPERS],
     },
   ];
 }
@@ -427,6 +460,7 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
       hardware: HardwareSessions | undefined,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
+      storage: StorageProbe,
     ) =>
       new AttestorPresence({
         redis,
@@ -436,8 +470,9 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
         equipment: equipmentOf(config, files, loaded, hardware),
         sequencer,
         enrolled,
+        storage,
       }),
-    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer, EnrolledWorkers],
+    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer, EnrolledWorkers, StorageProbe],
   };
 }
 

@@ -8,7 +8,9 @@ import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { HardwareSession } from '../../core/execution/hardware-session.ts';
 import type { Heartbeat } from '../../core/execution/heartbeat.ts';
 import type { JobRunner } from '../../core/execution/job-runner.ts';
+import type { OwnStanding } from '../../core/execution/own-standing.ts';
 import type { PoolConsumers } from '../../core/execution/pool-consumers.ts';
+import type { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
@@ -22,6 +24,8 @@ interface WorkerParts {
   readonly heartbeat: Heartbeat;
   readonly runner: JobRunner;
   readonly consumers: PoolConsumers;
+  readonly standing: OwnStanding;
+  readonly storage: StorageProbe;
   /** Absent where no program gets evidence of this machine's hardware. */
   readonly hardware: HardwareSession | undefined;
   readonly registrar: BullRegistrar;
@@ -36,7 +40,7 @@ interface WorkerParts {
 export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly #parts: WorkerParts;
   readonly #startedAt = new Date().toISOString();
-  #state: Announcement['state'] = 'consuming';
+  #isLeaving = false;
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
@@ -46,7 +50,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
    * The heartbeat first, which keeps what is claimed; then the queues; and only then is the worker announced.
    */
   async onApplicationBootstrap(): Promise<void> {
-    const { engines, heartbeat, runner, consumers, hardware, registrar, logger } = this.#parts;
+    const { engines, heartbeat, runner, consumers, standing, storage, hardware, registrar, logger } = this.#parts;
     heartbeat.listen({
       lost: (job, lease) => runner.stop(job, 'lease_lost', lease),
       cancelled: (job) => runner.stop(job, 'cancelled'),
@@ -59,6 +63,8 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     await consumers.whenReady();
     engines.watch((model) => this.#serve(model));
     await Promise.all(engines.away().map(({ name }) => consumers.take(name, false)));
+    standing.watch(() => this.#stand());
+    storage.start(() => this.#stand());
     const { id, models } = this.#announce();
     hardware?.start();
     logger.info({ worker: id, models: models.map(({ name }) => name) }, 'worker consuming');
@@ -66,8 +72,8 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
 
   /** Takes nothing new, lets running jobs finish for a while, gives the rest back, and leaves. */
   async beforeApplicationShutdown(): Promise<void> {
-    const { engines, heartbeat, runner, consumers, hardware, config } = this.#parts;
-    this.#state = 'draining';
+    const { engines, heartbeat, runner, consumers, standing, storage, hardware, config } = this.#parts;
+    this.#isLeaving = true;
     this.#announce();
     await consumers.pause(CLOSE_MS);
     await this.#untilIdle(config.COUNTERSIGN_DRAIN_MS);
@@ -75,6 +81,9 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     await this.#untilIdle(CLOSE_MS);
     await consumers.close(CLOSE_MS);
     await hardware?.stop();
+    // A Redis or a disk that does not answer holds up nobody who leaves.
+    void standing.stop();
+    void storage.stop();
     await heartbeat.stop();
     await engines.close();
   }
@@ -88,9 +97,29 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     this.#announce();
   }
 
+  /**
+   * Whoever may not work takes nothing, and gives back what it holds: it would count for nothing. Whoever can
+   * store nothing takes nothing either.
+   */
+  #stand(): void {
+    const { runner, consumers, standing, logger } = this.#parts;
+    const { bar } = standing;
+    consumers.hold(this.#problem() !== undefined).catch((error: unknown) => {
+      logger.warn(`its consumers: ${messageOf(error)}`);
+    });
+    if (bar !== undefined) runner.stopAll('barred');
+    this.#announce();
+  }
+
+  /** Why no job is taken now. */
+  #problem(): string | undefined {
+    return this.#parts.standing.bar ?? this.#parts.storage.problem;
+  }
+
   /** Only what can be served now is promised. */
   #announce(): Omit<Announcement, 'at'> {
     const { engines, heartbeat, slotsOf, key, config } = this.#parts;
+    const problem = this.#problem();
     const away = engines.away();
     const announcement: Omit<Announcement, 'at'> = {
       id: workerIdOf(key.public),
@@ -100,7 +129,8 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       startedAt: this.#startedAt,
       models: engines.all().map((engine) => ({ ...announcedModel(engine), slots: slotsOf(engine) })),
       ...(away.length === 0 ? {} : { away }),
-      state: this.#state,
+      state: this.#isLeaving ? 'draining' : problem === undefined ? 'consuming' : 'paused',
+      ...(problem === undefined ? {} : { problem }),
       inFlight: 0,
     };
     heartbeat.announce(announcement);

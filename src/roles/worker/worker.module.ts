@@ -7,9 +7,11 @@ import { Claims } from '../../core/execution/claims.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { Heartbeat } from '../../core/execution/heartbeat.ts';
 import { JobRunner, MOST_AHEAD } from '../../core/execution/job-runner.ts';
+import { OwnStanding } from '../../core/execution/own-standing.ts';
 import { PoolConsumer } from '../../core/execution/pool-consumer.processor.ts';
 import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
@@ -31,7 +33,6 @@ export class WorkerModule {
     const key = readSigningKey(config.COUNTERSIGN_WORKER_KEY_FILE);
     const models = servedModels(config);
     const user = userName({ role: 'worker', pool: config.COUNTERSIGN_POOL });
-    const slots = new Map(models.map((model) => [model.name, concurrencyOf(config, model)]));
     return {
       module: WorkerModule,
       imports: [
@@ -58,30 +59,8 @@ export class WorkerModule {
         { provide: LoadedEngines, useFactory: (_redis: Redis) => LoadedEngines.load(models, logger), inject: [Redis] },
         ...runnerProviders(config, models, key, logger),
         ...consumerProviders(config, models, logger),
-        {
-          provide: WorkerLifecycle,
-          useFactory: (
-            engines: LoadedEngines,
-            heartbeat: Heartbeat,
-            runner: JobRunner,
-            consumers: PoolConsumers,
-            hardware: HardwareSession | undefined,
-            registrar: BullRegistrar,
-          ) =>
-            new WorkerLifecycle({
-              engines,
-              heartbeat,
-              runner,
-              consumers,
-              hardware,
-              registrar,
-              slotsOf: ({ model }) => slots.get(model.name) ?? 1,
-              key,
-              config,
-              logger,
-            }),
-          inject: [LoadedEngines, Heartbeat, JobRunner, PoolConsumers, HardwareSession, BullRegistrar],
-        },
+        ...conditionProviders(config, models, key, logger),
+        lifecycleProvider(config, models, key, logger),
       ],
     };
   }
@@ -120,9 +99,38 @@ function runnerProviders(
     },
     {
       provide: JobRunner,
-      useFactory: (redis: Redis, keys: RedisKeys, claims: Claims, blobs: BlobStore, heartbeat: Heartbeat) =>
-        new JobRunner({ redis, keys, claims, blobs, heartbeat, key, logger }),
-      inject: [Redis, RedisKeys, Claims, BlobStore, Heartbeat],
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        claims: Claims,
+        blobs: BlobStore,
+        storage: StorageProbe,
+        heartbeat: Heartbeat,
+      ) => new JobRunner({ redis, keys, claims, blobs, storage, heartbeat, key, logger }),
+      inject: [Redis, RedisKeys, Claims, BlobStore, StorageProbe, Heartbeat],
+    },
+  ];
+}
+
+/** Whether this worker may and can work, and on what hardware. */
+function conditionProviders(
+  config: WorkerConfig,
+  models: readonly CatalogModel[],
+  key: SigningKey,
+  logger: Logger,
+): Provider[] {
+  const worker = workerIdOf(key.public);
+  return [
+    {
+      provide: StorageProbe,
+      useFactory: () =>
+        new StorageProbe({ folders: [config.COUNTERSIGN_BLOBS], roomBytes: STORAGE_ROOM_BYTES, logger }),
+    },
+    {
+      provide: OwnStanding,
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new OwnStanding({ redis, keys, pool: config.COUNTERSIGN_POOL, worker, logger }),
+      inject: [Redis, RedisKeys],
     },
     {
       provide: HardwareSession,
@@ -143,6 +151,52 @@ function runnerProviders(
       inject: [Redis, RedisKeys],
     },
   ];
+}
+
+function lifecycleProvider(
+  config: WorkerConfig,
+  models: readonly CatalogModel[],
+  key: SigningKey,
+  logger: Logger,
+): Provider {
+  const slots = new Map(models.map((model) => [model.name, concurrencyOf(config, model)]));
+  return {
+    provide: WorkerLifecycle,
+    useFactory: (
+      engines: LoadedEngines,
+      heartbeat: Heartbeat,
+      runner: JobRunner,
+      consumers: PoolConsumers,
+      standing: OwnStanding,
+      storage: StorageProbe,
+      hardware: HardwareSession | undefined,
+      registrar: BullRegistrar,
+    ) =>
+      new WorkerLifecycle({
+        engines,
+        heartbeat,
+        runner,
+        consumers,
+        standing,
+        storage,
+        hardware,
+        registrar,
+        slotsOf: ({ model }) => slots.get(model.name) ?? 1,
+        key,
+        config,
+        logger,
+      }),
+    inject: [
+      LoadedEngines,
+      Heartbeat,
+      JobRunner,
+      PoolConsumers,
+      OwnStanding,
+      StorageProbe,
+      HardwareSession,
+      BullRegistrar,
+    ],
+  };
 }
 
 /** A consumer for the queue of each model; Nest finds them among its providers. */

@@ -38,7 +38,7 @@ export class AttestationOffer implements Heard {
   async workersOf(model: PooledModel): Promise<number> {
     const workers = await this.#announcements.present({ role: 'worker', pool: model.pool });
     const isServed = ({ name, sha256 }: ModelName) => name === model.name && sha256 === model.sha256;
-    return workers.filter(({ models }) => models.some(isServed)).length;
+    return workers.filter(({ state, models }) => state === 'consuming' && models.some(isServed)).length;
   }
 
   /**

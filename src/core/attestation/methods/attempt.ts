@@ -4,7 +4,7 @@ import type { PublicKey } from '../../../ground/keys/signing-key.ts';
 import { decodeStored, type SignedPayload } from '../../../proof/receipts/dsse.ts';
 import { STATEMENTS, type Evidence, type Statements, type Ticket } from '../../../proof/receipts/statements.ts';
 import type { Engine } from '../../engines/engine.ts';
-import type { WorkerRefusal } from '../refusal.ts';
+import type { Bar } from '../refusal.ts';
 import type { Equipment } from './equipment.ts';
 
 const EVIDENCE_LIMITS = { maxDepth: 8 };
@@ -25,7 +25,7 @@ export interface AttemptParts {
   readonly apiKey: PublicKey | undefined;
   readonly equipment: Equipment;
   /** Its key if its word counts now, else why not. */
-  keyOf(worker: string): PublicKey | 'WORKER_UNKNOWN' | 'WORKER_QUARANTINED' | WorkerRefusal;
+  keyOf(worker: string): PublicKey | Bar;
   /** Who runs a worker that is on the list. */
   operatorOf(worker: string): string | undefined;
   /** Whether the signed list lets a worker serve a pool. */

@@ -4,19 +4,15 @@ import { verifyPayload } from '../../../proof/receipts/dsse.ts';
 import { BINDING_PROPERTIES } from '../../../proof/receipts/promises/binding.ts';
 import type { Evidence, Property, Ticket } from '../../../proof/receipts/statements.ts';
 import { outputFault } from '../../../proof/tasks/output-fault.ts';
-import type { WorkerRefusal } from '../refusal.ts';
+import type { Bar } from '../refusal.ts';
 import type { Attempt } from './attempt.ts';
-import { GONE, type Method } from './method.ts';
+import { GONE, notCounted, type Method } from './method.ts';
 
 /** Longest stored evidence that is looked at. Honest evidence is near 1.5 KB. */
 export const MAX_STATEMENT_BYTES = 8_192;
 
 type Refusal =
   | 'WORKER_NOT_CLAIMANT'
-  | 'WORKER_UNKNOWN'
-  | 'WORKER_QUARANTINED'
-  | 'WORKER_NOT_OF_POOL'
-  | WorkerRefusal
   | 'TICKET_MISMATCH'
   | 'MODEL_MISMATCH'
   | 'TICKET_SIGNATURE_INVALID'
@@ -27,11 +23,12 @@ type Refusal =
 
 /**
  * The method `binding`, made for every job. It catches evidence that is forged, replayed, late, swapped or
- * malformed, unknown workers, another model digest than the ticket's, and usage beyond what is possible. It
+ * malformed, another model digest than the ticket's, and usage beyond what is possible. It
  * does not catch an enrolled worker that signs a wrong answer: that takes recomputation.
  *
  * Every worker of a pool can write where another one commits. What the claimant did not sign for this job and
- * epoch is therefore ignored, and only what it signed is held against it.
+ * epoch is therefore ignored, and only what it signed is held against it. What a worker says whose word
+ * counts for nothing now is not judged at all: its attempt is not counted.
  */
 export const binding: Method<Property> = {
   name: 'binding',
@@ -40,6 +37,8 @@ export const binding: Method<Property> = {
   async check(attempt) {
     const claim = ownClaim(attempt);
     if (claim === undefined) return { ignored: 'The claimant did not sign this for this attempt.' };
+    const barred = barredFrom(attempt);
+    if (barred !== undefined) return notCounted(barred);
     const refusal = refuseEvidence(attempt, claim);
     if (refusal !== undefined) return { refusals: [refusal] };
     const output = await attempt.storedOutput();
@@ -72,13 +71,19 @@ function namedKey({ predicate }: Evidence): PublicKey | undefined {
   }
 }
 
+/** Why the claimant's word counts for nothing now, whatever it says. */
+function barredFrom({ parts, ticket }: Attempt): Bar | undefined {
+  const key = parts.keyOf(parts.claimant);
+  if (typeof key === 'string') return key;
+  return parts.mayServe(parts.claimant, ticket.predicate.pool) ? undefined : 'WORKER_NOT_OF_POOL';
+}
+
 /** Why the claimant's evidence is not one that counts for this attempt. */
 function refuseEvidence({ parts, ticket }: Attempt, claim: Evidence): Refusal | undefined {
   const { worker, ticket: answered } = claim.predicate;
   const key = parts.keyOf(parts.claimant);
-  if (typeof key === 'string') return key;
-  if (worker.id !== parts.claimant || key.raw !== worker.publicKey) return 'WORKER_NOT_CLAIMANT';
-  if (!parts.mayServe(worker.id, ticket.predicate.pool)) return 'WORKER_NOT_OF_POOL';
+  if (typeof key === 'string' || worker.id !== parts.claimant || key.raw !== worker.publicKey)
+    return 'WORKER_NOT_CLAIMANT';
   if (answered.sha256 !== sha256Hex(parts.ticketSigned.payload)) return 'TICKET_MISMATCH';
   if (!modelMatches(ticket, claim, parts.isMeasured)) return 'MODEL_MISMATCH';
   if (parts.apiKey === undefined || !verifyPayload(parts.apiKey, parts.ticketSigned)) return 'TICKET_SIGNATURE_INVALID';

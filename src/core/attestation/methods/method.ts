@@ -2,6 +2,7 @@ import type { EngineModel } from '../../engines/engine-kind.ts';
 import type { Params, Policy } from '../../../proof/receipts/statements.ts';
 import type { Task } from '../../../proof/receipts/fields.ts';
 import type { Feature } from '../../../proof/tasks/task-input.ts';
+import type { Bar } from '../refusal.ts';
 import type { Attempt } from './attempt.ts';
 import type { Equipment, ModelName, PooledModel } from './equipment.ts';
 
@@ -39,7 +40,7 @@ export interface Finding<Word extends string = string> {
   /** What becomes of an attempt that holds and yet is no confirmation by itself. */
   readonly instead?: {
     readonly action:
-      | { readonly kind: 'close'; readonly why: 'voted' | 'released' }
+      | { readonly kind: 'close'; readonly why: 'voted' | 'released' | 'void' }
       | { readonly kind: 'end'; readonly state: 'failed' };
     readonly code: string;
     readonly detail: string;
@@ -54,6 +55,11 @@ export const GONE: Finding<never> = {
     detail: 'What the worker handed in is gone.',
   },
 };
+
+/** What becomes of an attempt of a worker that may not work: another one, and this one is not counted. */
+export const notCounted = (bar: Bar): Finding<never> => ({
+  instead: { action: { kind: 'close', why: 'void' }, code: 'attempts_exhausted', detail: bar },
+});
 
 /** What a caller asks for, before it is a job. */
 export interface Question {

@@ -6,15 +6,17 @@
 
     KEYS[1]  open jobs  {shard}:open            ARGV[1]  key prefix
     KEYS[2]  unsealed   {shard}:unsealed
-    ARGV[2+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
+    ARGV[2]  most epochs
+    ARGV[3+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
              state, code, detail, verdict or "", field or ""
       action 'end'    make the job final in `state`
-      action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted'); the job is
-                      queued again while attempts are left, else it ends: 'rejected' after a refutation,
-                      otherwise 'failed'. It stands in the backlog before all that its tenant has waiting, and
-                      the tenant is charged for one more run
+      action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted', 'void'); the
+                      job is queued again while attempts are left, else it ends: 'rejected' after a
+                      refutation, otherwise 'failed'. It stands in the backlog before all that its tenant has
+                      waiting, and the tenant is charged for one more run. After 'void' the attempt is not
+                      counted, while epochs are left
       action 'last'   as 'close', where nobody is left who may try: no attempt follows
-      action 'lost'   as 'close', if no worker holds the lease any more
+      action 'lost'   as 'close', if no worker holds the lease any more; 'void' where the worker is barred
   Returns per ruling {'ended', state} or {'requeued', queue}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}
     {'logged'}    a confirmation has its place in the log, and is the only end that the job can have
@@ -22,6 +24,17 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local woken, unsealed = {}, {}
+local mostEpochs = tonumber(ARGV[2])
+
+-- How many of the epochs up to this one are counted as attempts.
+local function attemptsIn(ruling, epoch)
+  local counted = 0
+  for at = 1, epoch do
+    local closing = redis.call('HGET', ruling, 'x' .. at) or ''
+    if string.find(closing, 'void ', 1, true) ~= 1 then counted = counted + 1 end
+  end
+  return counted
+end
 
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
   local epoch = tonumber(epochText)
@@ -50,8 +63,9 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   woken[#woken + 1] = id
   if action ~= 'end' then
     local worker = string.match(string.sub(claimed[1], 1, 256), '^%S+') or '-'
+    if action == 'lost' and redis.call('HEXISTS', keys.barred(id), worker) == 1 then state = 'void' end
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
-    if action ~= 'last' and epoch < tonumber(job[2]) then
+    if action ~= 'last' and epoch < mostEpochs and attemptsIn(ruling, epoch) < tonumber(job[2]) then
       startTag(queue, job[5] or tenant, job[4])
       redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
       -- A wish to cancel that came while it ran is looked at now.
@@ -79,7 +93,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
 end
 
 local replies = {}
-for at = 2, #ARGV, 9 do
+for at = 3, #ARGV, 9 do
   replies[#replies + 1] = rule(unpack(ARGV, at, at + 8))
 end
 flushLeft()

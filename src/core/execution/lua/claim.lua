@@ -9,7 +9,8 @@
   All jobs are of one pool.
   Returns per job {'ok', epoch, ticket, input, cancel-time}, or
     {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is no longer needed
-    {'excluded'}      this worker is quarantined, or its evidence for this job was refuted or is a vote
+    {'barred'}        this worker may not work now: it is on no list, suspended, revoked, in quarantine
+    {'excluded'}      this worker's evidence for this job was refuted or is a vote
     {'held', ms}      another epoch runs; try again after ms
     {'busy'}          too much waits for attestation
     {'exhausted'}     no epoch is left
@@ -24,7 +25,9 @@ local nowText = string.format('%.0f', now)
 local backlog = redis.pcall('XLEN', keys.attest(ARGV[6]))
 local busy = type(backlog) == 'number' and backlog > tonumber(ARGV[5])
 
-local quarantined = redis.call('SISMEMBER', keys.quarantined, worker) == 1
+-- Quarantine counts at once; an attestor writes the other reasons, and this one, within a second.
+local barred = redis.call('HEXISTS', keys.barred(ARGV[6]), worker) == 1
+  or redis.call('SISMEMBER', keys.quarantined, worker) == 1
 
 local function claim(id, token)
   local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel', 'input')
@@ -51,7 +54,7 @@ local function claim(id, token)
   if now > tonumber(ticket[2]) then return { 'expired' } end
   if epoch >= most then return { 'exhausted' } end
   if busy then return { 'busy' } end
-  if quarantined then return { 'excluded' } end
+  if barred then return { 'barred' } end
   redis.call('HSETNX', claims, 'e' .. (epoch + 1), worker .. ' ' .. token .. ' ' .. nowText)
   redis.call('SET', leaseKey, (epoch + 1) .. ' ' .. worker .. ' ' .. token, 'PX', lease)
   return { 'ok', epoch + 1, ticket[1], ticket[4] }

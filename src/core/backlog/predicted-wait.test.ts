@@ -1,0 +1,30 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { predictedWaitMs } from './predicted-wait.ts';
+
+describe('the wait of a job that comes now', () => {
+  test.each([
+    ['a place is free', { waiting: 0, running: 3, slots: 4, tookMs: 1_000 }, 0],
+    ['one ends in a quarter of the time', { waiting: 0, running: 4, slots: 4, tookMs: 1_000 }, 250],
+    ['the one before it ends, and ten wait', { waiting: 10, running: 1, slots: 1, tookMs: 200 }, 2_200],
+    ['nobody works', { waiting: 3, running: 0, slots: 0, tookMs: 200 }, undefined],
+    ['nothing was confirmed yet', { waiting: 3, running: 1, slots: 1, tookMs: undefined }, undefined],
+  ])('%s', (_, figures, expected) => {
+    expect(predictedWaitMs(figures)).toBe(expected);
+  });
+
+  test('is what the slots take when each job takes just the mean', () => {
+    const count = fc.integer({ min: 0, max: 60 });
+    const takes = fc.integer({ min: 1, max: 5_000 });
+    fc.assert(
+      fc.property(count, fc.integer({ min: 1, max: 12 }), takes, (waiting, slots, tookMs) => {
+        // Slots whose jobs end evenly spread, as they do after a while.
+        const ends = Array.from({ length: slots }, (_, at) => ((at + 1) * tookMs) / slots);
+        for (let job = 0; job < waiting; job += 1) ends.push(Math.min(...ends.splice(0, 1)) + tookMs);
+        const begins = ends[0] ?? 0;
+        const predicted = predictedWaitMs({ waiting, running: slots, slots, tookMs });
+        expect(Math.abs((predicted ?? NaN) - begins)).toBeLessThanOrEqual(1);
+      }),
+    );
+  });
+});

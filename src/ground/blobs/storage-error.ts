@@ -1,0 +1,58 @@
+import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
+
+const RETRY_AFTER_S = 5;
+const HINT = 'what was accepted goes on; send the same request again later, with the same Idempotency-Key';
+
+/** What a file system answers that has no room left, for anybody or for this user. */
+const FULL = new Set(['ENOSPC', 'EDQUOT']);
+/** What it answers that is damaged, read-only, not ours, or away. */
+const AWAY = new Set([
+  'EACCES',
+  'EIO',
+  'EMFILE',
+  'ENFILE',
+  'ENODEV',
+  'ENOTCONN',
+  'ENOTDIR',
+  'ENXIO',
+  'EPERM',
+  'EROFS',
+  'ESTALE',
+  'ETIMEDOUT',
+]);
+
+/**
+ * CodedError `storage_full` or `storage_unavailable` where a file system is full or away, with the error as
+ * its cause; anything else as it is.
+ */
+export function asStorageError(error: unknown): unknown {
+  const code = systemCodeOf(error) ?? '';
+  const headers = { 'retry-after': String(RETRY_AFTER_S) };
+  if (FULL.has(code))
+    return new CodedError('storage_full', 'The disk is full; the work is taken again when there is room.', {
+      cause: error,
+      hint: HINT,
+      headers,
+    });
+  if (AWAY.has(code))
+    return new CodedError('storage_unavailable', 'The disk cannot be used now; the work is taken again when it can.', {
+      cause: error,
+      hint: HINT,
+      headers,
+    });
+  return error;
+}
+
+/** Does this work with files. Throws what it throws, a full or missing disk as `asStorageError` says. */
+export async function onDisk<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw asStorageError(error);
+  }
+}
+
+/** Whether an error says that storage is full or away, and nothing about the work itself. */
+export function isStorageError(error: unknown): error is CodedError {
+  return error instanceof CodedError && (error.code === 'storage_full' || error.code === 'storage_unavailable');
+}
