@@ -82,8 +82,8 @@ export class Backlog {
   }
 
   /**
-   * Moves what there is room for from the backlogs of these queues to `released`, and returns by queue what is
-   * to be delivered together. A crash before that costs seconds: what is released is compared with BullMQ.
+   * Moves what there is room for from the backlogs of these queues to `released`, and returns by queue what
+   * is to be delivered together. A crash before that costs seconds: what is released is compared with BullMQ.
    */
   async take(queues: readonly string[]): Promise<ReadonlyMap<string, readonly (readonly Released[])[]>> {
     const { redis, keys, queues: known } = this.#parts;

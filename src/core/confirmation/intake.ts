@@ -35,7 +35,10 @@ const INSPECT_EVERY_MS = 5_000;
 /** An honest stream's newest entry is not this far in the future. */
 const MAX_AHEAD_MS = 600_000;
 
-/** What an entry tells of a job: it was claimed, its evidence or its release was committed, or it was cancelled. */
+/**
+ * What an entry tells of a job: it was claimed, its evidence or its release was committed, or it was
+ * cancelled.
+ */
 type News =
   | ({ readonly kind: 'claimed' } & Whereabouts)
   | ({ readonly kind: 'committed' | 'released' } & Required<CaseRef>)

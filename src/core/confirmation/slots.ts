@@ -22,8 +22,8 @@ interface SlotsParts {
 }
 
 /**
- * How many jobs the workers that are there can run at once, and what a job takes, by queue, for whoever releases. Only enrolled
- * workers count, and only for their pools; any attestor may write it.
+ * How many jobs the workers that are there can run at once, and what a job takes, by queue, for whoever
+ * releases. Only enrolled workers count, and only for their pools; any attestor may write it.
  */
 export class Slots {
   readonly #parts: SlotsParts;

@@ -15,8 +15,8 @@ import { runPack } from './pack.ts';
 /** No honest delivery has more jobs. */
 const MOST_JOBS = 16;
 /**
- * What is taken while the worker is paused, or the model's server away, is given back unclaimed: no attempt is
- * used up.
+ * What is taken while the worker is paused, or the model's server away, is given back unclaimed: no attempt
+ * is used up.
  */
 const GIVEN_BACK: Outcome = { kind: 'later', afterMs: 1_000 };
 
@@ -104,8 +104,8 @@ export class PoolConsumer extends WorkerHost {
 }
 
 /**
- * The ids of the jobs of a delivery by the names of their own deliveries. A pool's queue can be written by any
- * worker of the pool: its entries are hostile input.
+ * The ids of the jobs of a delivery by the names of their own deliveries. A pool's queue can be written by
+ * any worker of the pool: its entries are hostile input.
  */
 function deliveredJobs(job: Job<Delivery>): Map<string, string> {
   const data: unknown = job.data;

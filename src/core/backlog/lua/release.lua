@@ -5,10 +5,10 @@
   The margin is as many jobs again as there are slots, or what is released in a moment (`ahead`), if that is
   more. The cost is that of the jobs that are moved, whatever waits.
 
-  Short jobs go as packs: one delivery with several jobs of one flow, which one place runs one after the other.
-  By what such jobs took, a pack holds what takes `momentMs`, which no place is worth, and where there are more
-  jobs than free places, `packMs`. Its name is that of its first job's delivery, and is kept for the others. A
-  job that has one attempt, or has had one, goes by itself: others cost it none.
+  Short jobs go as packs: one delivery with several jobs of one flow, which one place runs one after the
+  other. By what such jobs took, a pack holds what takes `momentMs`, which no place is worth, and where there
+  are more jobs than free places, `packMs`. Its name is that of its first job's delivery, and is kept for the
+  others. A job that has one attempt, or has had one, goes by itself: others cost it none.
 
   The caller then adds the deliveries. If it dies before, `released` knows the jobs.
 

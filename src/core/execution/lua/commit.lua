@@ -1,6 +1,6 @@
 --[[
-  Commit a worker's evidence or release for its epoch. It is stored once, and the attestor's stream tells it in
-  the same step, one entry for all of them, so that a crash cannot leave it stored and unnoticed.
+  Commit a worker's evidence or release for its epoch. It is stored once, and the attestor's stream tells it
+  in the same step, one entry for all of them, so that a crash cannot leave it stored and unnoticed.
 
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  worker id
