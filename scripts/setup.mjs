@@ -55,7 +55,7 @@ function sourceDigest() {
   visit('src');
   for (const file of [
     ...['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json'],
-    ...['scripts/bundle-client.mjs', 'scripts/bundle-packages.mjs'],
+    ...['scripts/bundle-client.mjs', 'scripts/bundle-verify.mjs', 'scripts/bundle-packages.mjs'],
   ])
     hash.update(readFileSync(at(file)));
   return hash.digest('hex');
@@ -69,6 +69,7 @@ export function ensureBuilt(say) {
   say('building');
   run(process.execPath, [at('node_modules', '@nestjs', 'cli', 'bin', 'nest.js'), 'build'], 'the build');
   run(process.execPath, [at('scripts', 'bundle-client.mjs')], 'the bundle of the client');
+  run(process.execPath, [at('scripts', 'bundle-verify.mjs')], 'the bundle of the verifier');
   run(process.execPath, [at('scripts', 'bundle-packages.mjs')], 'the bundle of the packages');
   writeFileSync(stamp, wanted);
 }

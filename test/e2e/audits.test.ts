@@ -38,7 +38,7 @@ describe('audits', () => {
     expect(flags).toBeGreaterThan(2);
     expect(flags).toBeLessThan(10);
     const next = await client.submit(completion('after', { attestation: { recompute: 0 } }));
-    expect(await cheat.tryClaim(next.id)).toMatchObject({ kind: 'later', why: 'excluded' });
+    expect(await cheat.tryClaim(next.id)).toMatchObject({ kind: 'later', why: 'barred' });
 
     // An honest worker does it, is audited, and its receipt says that it was computed again although nobody
     // asked.

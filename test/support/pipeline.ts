@@ -103,10 +103,12 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
     mkdirSync(join(folder, 'blobs'));
   }
 
-  /** Enrols our workers, each for these pools. */
+  /** Enrols our workers of two operators, each for these pools. */
   enrolWithPools(pools: readonly (readonly string[])[]): void {
     const past = new Date(Date.now() - 60_000).toISOString();
-    this.enrol(this.workerKeys.map(({ public: key }, at) => workerEntry(key, 'tester', past, pools[at])));
+    this.enrol(
+      this.workerKeys.map(({ public: key }, at) => workerEntry(key, ['north', 'south'][at % 2] ?? '', past, pools[at])),
+    );
   }
 
   /** Signs a list of workers and puts it where attestors look; each call is a new serial. */

@@ -276,7 +276,9 @@ export class JobRunner {
         const step = await run.next();
         signal.throwIfAborted();
         if (step.done === true) {
-          show(restOf(work.task, step.value, pieces));
+          const rest = restOf(work.task, step.value, pieces);
+          // What an engine does not stream comes with the confirmed answer.
+          if (pieces.isBegun) show(rest);
           return step.value;
         }
         show(pieces.push(step.value));

@@ -18,10 +18,15 @@ export class SteadyPieces {
   push(piece: string): string {
     this.#held += piece;
     const certain = this.#held.length - uncertainLength(this.#held, this.#stops);
-    const more = this.#held.slice(0, stopAt(this.#held, this.#stops) ?? certain);
+    const more = this.#held.slice(0, Math.min(certain, stopAt(this.#held, this.#stops) ?? certain));
     this.#shown += more;
     this.#held = this.#held.slice(more.length);
     return more;
+  }
+
+  /** Whether anything was shown. */
+  get isBegun(): boolean {
+    return this.#shown !== '';
   }
 
   /** The rest of the whole text; undefined where the whole begins with something else than what was shown. */
