@@ -104,7 +104,7 @@ describe('a method and its promise from outside the product', () => {
     await using room = await open(server);
     const { file } = await room.file(policyOf({ twice: 1 }), 'a lie');
     const ruling = await ruled(room.judge, file);
-    expect([ruling.action, ruling.detail]).toEqual([{ kind: 'close', why: 'refuted' }, 'TWICE_DIFFERS']);
+    expect([ruling.action, ruling.detail]).toEqual([{ kind: 'close', why: 'refuted', isLast: false }, 'TWICE_DIFFERS']);
     expect(await server.client().hlen(server.keys.suspicion)).toBe(1);
     const verdict = statements.Verdict.parse(JSON.parse(ruling.verdict?.signed.payload.toString() ?? ''));
     expect(verdict.predicate).toMatchObject({ decision: 'refuted', properties: [], twice: { runs: 2 } });
