@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { chargeOf } from '../../proof/receipts/charge.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
-import { JobId, Sha256, Task, Usage } from '../../proof/receipts/fields.ts';
+import { Sha256, Task, Usage } from '../../proof/receipts/fields.ts';
 import { Evidence, Policy, Price, Verdict, readTicket } from '../../proof/receipts/statements.ts';
 import { SALT_BYTES } from '../../proof/tlog/log-entry.ts';
 import type { Ending } from './job-state.ts';
@@ -15,11 +15,13 @@ import {
   MAX_BODY_BYTES,
   Ms,
   SIGNATURE_BYTES,
+  SUBMISSION,
   attemptOf,
   attemptRows,
   openRecord,
   recordBytes,
   recordHead,
+  submissionOf,
   type JobRecord,
 } from './job-record.ts';
 
@@ -35,16 +37,7 @@ const Digests = z.strictObject({
 
 /** The first line of the deflated part; behind it stands the payload of the verdict. */
 const Facts = z.strictObject({
-  id: JobId,
-  tenant: z.string(),
-  model: z.string(),
-  queue: z.string(),
-  key: z.string(),
-  created: Ms,
-  deadline: Ms,
-  maxAttempts: z.int(),
-  cancel: Ms.optional(),
-  hold: z.number().optional(),
+  ...SUBMISSION,
   attempts: Attempts,
   end: z.tuple([z.int(), z.string()]),
   erased: Ms,
@@ -181,16 +174,7 @@ function openErased(bytes: Buffer): ErasedRecord {
   const facts = Facts.parse(JSON.parse(text.subarray(0, line).toString('utf8')));
   const [epoch, code] = facts.end;
   return {
-    id: facts.id,
-    tenant: facts.tenant,
-    model: facts.model,
-    queue: facts.queue,
-    keyId: facts.key,
-    createdMs: facts.created,
-    deadlineMs: facts.deadline,
-    maxAttempts: facts.maxAttempts,
-    cancelAskedMs: facts.cancel,
-    hold: facts.hold,
+    ...submissionOf(facts),
     attempts: facts.attempts.map(attemptOf),
     ending: { state, atMs: endedMs, epoch, code, detail: '' },
     erasedMs: facts.erased,

@@ -1,7 +1,7 @@
-import { readFile, readdir, rm, stat } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ignoreAbsent, namesIn } from '../../ground/blobs/absent-files.ts';
 import { writeDurably } from '../../ground/blobs/durable-file.ts';
-import { systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { JOB_ID } from '../../proof/receipts/fields.ts';
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
 import { createdMsOf } from './job-id.ts';
@@ -125,21 +125,7 @@ async function readMark(path: string): Promise<{ id: string; erasedMs: number } 
     const [erasedMs = '', id = ''] = (await readFile(path, 'utf8')).trimEnd().split(' ');
     return { id, erasedMs: Number(erasedMs) };
   } catch (error) {
-    absent(error);
+    ignoreAbsent(error);
     return undefined;
   }
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    absent(error);
-    return [];
-  }
-}
-
-/** Ignores an error that says that a file does not exist, and throws any other. */
-function absent(error: unknown): void {
-  if (!['ENOENT', 'ENOTDIR'].includes(systemCodeOf(error) ?? '')) throw error;
 }

@@ -1,8 +1,8 @@
-import { readFile, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { z } from 'zod';
+import { ignoreAbsent, namesIn } from '../../ground/blobs/absent-files.ts';
 import { writeDurably, type FileToWrite } from '../../ground/blobs/durable-file.ts';
-import { systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { JobId } from '../../proof/receipts/fields.ts';
 import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
@@ -350,7 +350,7 @@ async function readFileOf(path: string): Promise<ArchiveFile | undefined> {
   try {
     bytes = await readFile(path);
   } catch (error) {
-    absent(error);
+    ignoreAbsent(error);
     return undefined;
   }
   const line = bytes.indexOf(10);
@@ -369,18 +369,4 @@ async function removeParts(folder: string): Promise<void> {
   const parts = (await namesIn(folder)).filter((name) => PART.test(name));
   await Promise.all(parts.map((name) => rm(join(folder, name), { force: true })));
   await rmdir(folder).catch(() => undefined);
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    absent(error);
-    return [];
-  }
-}
-
-/** Ignores an error that says that a file does not exist, and throws any other. */
-function absent(error: unknown): void {
-  if (!['ENOENT', 'ENOTDIR'].includes(systemCodeOf(error) ?? '')) throw error;
 }

@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { api, documents, newKey, signed } from '../../../test/support/sample-receipts.ts';
+import { aRecord } from '../../../test/support/records.ts';
+import { documents, newKey, signed } from '../../../test/support/sample-receipts.ts';
 import { signPayload } from '../../proof/receipts/dsse.ts';
 import { CLOSINGS, FINAL_STATES } from '../../proof/contract/job-states.ts';
-import { statementBytes } from '../../proof/receipts/statements.ts';
 import { openRecord, recordBody, recordBytes, recordHead, type RecordContent } from './job-record.ts';
 import { DICTIONARY } from './record-dictionary.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
@@ -65,37 +65,8 @@ describe('the record of a job', () => {
   });
 
   test('of an ordinary job is short: under 950 bytes', () => {
-    const content: RecordContent = {
-      id: ticket.predicate.job,
-      tenant: 'acme',
-      model: 'kjv',
-      queue: 'default.kjv',
-      keyId: 'ck_0123456789',
-      createdMs: 1_790_000_000_000,
-      deadlineMs: 1_790_000_300_000,
-      maxAttempts: 3,
-      cancelAskedMs: undefined,
-      hold: undefined,
-      surface: undefined,
-      isStored: true,
-      attempts: [
-        {
-          epoch: 1,
-          worker: evidence.predicate.worker.id,
-          claimedMs: 1_790_000_000_003,
-          committedMs: 1_790_000_000_009,
-          closed: undefined,
-        },
-      ],
-      ending: { epoch: 1, code: 'confirmed', detail: 'The attestor confirmed the answer.' },
-      ticket: signPayload(api, statementBytes(ticket)),
-      evidence: signPayload(key, statementBytes(evidence)),
-      verdict: signPayload(key, statementBytes(verdict)),
-      output: Buffer.from('{"text":"In the beginning","finish_reason":"stop"}'),
-      salt: Buffer.alloc(32, 9),
-    };
     expect(signed({ ticket, evidence, verdict }).length).toBeGreaterThan(4_000);
-    expect(recordBody(content).length).toBeLessThan(950);
+    expect(recordBody(aRecord()).length).toBeLessThan(950);
   });
 
   test.each(['', '1 done', '2 done 1 1 acme kjv x', '1 queued 1 1 acme kjv x', '1 done 1 1 acme kjv x'])(

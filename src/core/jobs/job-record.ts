@@ -42,8 +42,8 @@ export const MAX_BODY_BYTES = MAX_OUTPUT_BYTES;
 export const Ms = z.number().int().min(0);
 const Closed = z.tuple([z.enum(CLOSINGS), Ms, z.string()]);
 export const Attempts = z.array(z.tuple([z.string(), Ms, Ms.nullable(), Closed.nullable()]));
-/** The order of the members is the one of the dictionary. */
-const Facts = z.strictObject({
+/** What a record and a stub say of how a job was submitted. */
+export const SUBMISSION = {
   id: JobId,
   tenant: z.string(),
   model: z.string(),
@@ -54,6 +54,10 @@ const Facts = z.strictObject({
   maxAttempts: z.number().int(),
   cancel: Ms.optional(),
   hold: z.number().optional(),
+};
+/** The order of the members is the one of the dictionary. */
+const Facts = z.strictObject({
+  ...SUBMISSION,
   surface: z.string().optional(),
   attempts: Attempts,
   end: z.tuple([z.number().int(), z.string(), z.string()]),
@@ -194,16 +198,7 @@ export function openRecord(bytes: Buffer): JobRecord {
   if (ticket === undefined) throw new Error(`The record of ${facts.id} has no ticket.`);
   const [epoch, code, detail] = facts.end;
   return {
-    id: facts.id,
-    tenant: facts.tenant,
-    model: facts.model,
-    queue: facts.queue,
-    keyId: facts.key,
-    createdMs: facts.created,
-    deadlineMs: facts.deadline,
-    maxAttempts: facts.maxAttempts,
-    cancelAskedMs: facts.cancel,
-    hold: facts.hold,
+    ...submissionOf(facts),
     surface: facts.surface,
     isStored: (present & FLAGS.unstored) === 0,
     attempts: facts.attempts.map(attemptOf),
@@ -214,6 +209,22 @@ export function openRecord(bytes: Buffer): JobRecord {
     output,
     salt,
     index,
+  };
+}
+
+/** What a record or a stub says of how its job was submitted. */
+export function submissionOf(facts: z.infer<z.ZodObject<typeof SUBMISSION>>) {
+  return {
+    id: facts.id,
+    tenant: facts.tenant,
+    model: facts.model,
+    queue: facts.queue,
+    keyId: facts.key,
+    createdMs: facts.created,
+    deadlineMs: facts.deadline,
+    maxAttempts: facts.maxAttempts,
+    cancelAskedMs: facts.cancel,
+    hold: facts.hold,
   };
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile, readdir, rm, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { systemCodeOf } from '../../ground/errors/coded-error.ts';
+import { ignoreAbsent } from '../../ground/blobs/absent-files.ts';
 import { writeDurably } from '../../ground/blobs/durable-file.ts';
 import { HASH_BYTES } from './merkle.ts';
 import { LogRefused } from './signed-note.ts';
@@ -39,7 +39,9 @@ export class LogFiles {
       tiles.map(async ({ tile }) => {
         if (tile.width === TILE_WIDTH) return rm(this.#partials(tile), { recursive: true, force: true });
         const narrower = (await this.#widths(tile)).filter((width) => width < tile.width);
-        await Promise.all(narrower.map((width) => unlink(join(this.#partials(tile), String(width))).catch(absent)));
+        await Promise.all(
+          narrower.map((width) => unlink(join(this.#partials(tile), String(width))).catch(ignoreAbsent)),
+        );
       }),
     );
   }
@@ -49,7 +51,7 @@ export class LogFiles {
     try {
       return await readFile(join(this.#folder, tilePath(tile)));
     } catch (error) {
-      absent(error);
+      ignoreAbsent(error);
       return undefined;
     }
   }
@@ -59,7 +61,7 @@ export class LogFiles {
     try {
       return readFileSync(join(this.#folder, tilePath(tile)));
     } catch (error) {
-      absent(error);
+      ignoreAbsent(error);
       return undefined;
     }
   }
@@ -95,7 +97,7 @@ export class LogFiles {
     try {
       return await readFile(join(this.#folder, name), 'utf8');
     } catch (error) {
-      absent(error);
+      ignoreAbsent(error);
       return undefined;
     }
   }
@@ -108,9 +110,4 @@ export class LogFiles {
     const names = await readdir(this.#partials(tile)).catch(() => []);
     return names.filter((name) => /^\d{1,3}$/.test(name)).map(Number);
   }
-}
-
-/** Ignores an error that says that a file does not exist, and throws any other. */
-function absent(error: unknown): void {
-  if (!['ENOENT', 'ENOTDIR'].includes(systemCodeOf(error) ?? '')) throw error;
 }
