@@ -1,13 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import { Intake } from '../../src/core/confirmation/intake.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
 import type { JobState } from '../../src/proof/contract/job-states.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 import { parse } from '../../src/roles/api/parse.ts';
 import { admissionTo } from '../support/admission.ts';
 import { attestorHands } from '../support/attestor-hands.ts';
 import { HandWorker } from '../support/hand-worker.ts';
-import { completion } from '../support/pipeline.ts';
+import { completion, until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { SUBMITTER } from '../support/submitter.ts';
@@ -166,5 +168,39 @@ describe('a job that stands in no set, or in a wrong one', () => {
     expect(await admin.zscore(keys.confirmations, id)).toBe('1');
     // Ids without a document are passed over.
     expect(await hands.schedules.place([{ id: `${id.slice(0, 8)}${'0'.repeat(26)}`, epoch: 1 }])).toEqual([]);
+  });
+});
+
+describe('while the log takes no entries', () => {
+  test('what was committed waits for its confirmation, and the place of its worker is free', async () => {
+    await using server = await TestRedis.start();
+    await using hands = await attestorHands(server);
+    const { keys, admin, worker, submit, state } = house(server);
+    // Redis loses what the attestor has signed: nothing is judged from here on.
+    await hands.sequencer.logDocument('keyring', newKey().public.id, Buffer.from('{}'));
+    await until(async () => (await admin.hget(keys.log, 'size')) === '1');
+    await admin.del(keys.log, keys.logTail);
+    await until(() => !hands.sequencer.hasRoom());
+
+    const id = await submit();
+    const claim = await worker.claim(id);
+    await hands.schedules.place([{ id, epoch: 1 }]);
+    expect(await admin.zscore(keys.leases(QUEUE), id)).not.toBeNull();
+    await worker.commit(claim);
+    const intake = new Intake({
+      ...hands,
+      keys,
+      stream: keys.attest('default'),
+      pool: 'default',
+      consumer: 'test',
+      logger: createLogger('test', 'fatal'),
+    });
+    intake.start();
+    await until(async () => (await admin.zscore(keys.confirmations, id)) !== null);
+    expect(await admin.zscore(keys.leases(QUEUE), id)).toBeNull();
+    expect(await state(id)).toBe('attesting');
+    // It was not read in vain: the entry is there until somebody can judge.
+    expect(await admin.xlen(keys.attest('default'))).toBeGreaterThan(0);
+    await intake.stop();
   });
 });

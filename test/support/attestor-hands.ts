@@ -44,6 +44,9 @@ export async function attestorHands(server: TestRedis) {
   const sweep = new Sweep({ redis, keys, queues, backlog, schedules, decisions, candidates, logger, everyMs: 100 });
   return {
     redis,
+    enrolled: room.enrolled,
+    sequencer,
+    decisions,
     backlog,
     schedules,
     sweep,

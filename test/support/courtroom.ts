@@ -40,7 +40,7 @@ export class Courtroom {
   readonly #server: TestRedis;
   readonly #engine: Engine;
   readonly #worker = newKey();
-  readonly #enrolled: EnrolledWorkers;
+  readonly enrolled: EnrolledWorkers;
   #number = 0;
 
   private constructor(
@@ -60,7 +60,7 @@ export class Courtroom {
     this.#server = server;
     this.#engine = engine;
     this.catalog = catalog;
-    this.#enrolled = new EnrolledWorkers({
+    this.enrolled = new EnrolledWorkers({
       path,
       signers: [registryKey.public],
       redis,
@@ -74,7 +74,7 @@ export class Courtroom {
       hardware: undefined,
       auditShare: 0,
     });
-    this.candidates = new Candidates(redis, keys, this.#enrolled);
+    this.candidates = new Candidates(redis, keys, this.enrolled);
     this.judge = new Judge({
       candidates: this.candidates,
       redis,
@@ -83,7 +83,7 @@ export class Courtroom {
       catalog,
       signingKey: attestor,
       blobs: new BlobFolders(server.folder),
-      enrolled: this.#enrolled,
+      enrolled: this.enrolled,
       equipment: this.equipment,
       draws: new AuditDraws(attestor),
       suspicions: new Suspicions(redis, keys, logger),
@@ -97,7 +97,7 @@ export class Courtroom {
     options: { methods?: readonly Method[]; statements?: Statements } = {},
   ): Promise<Courtroom> {
     const room = new Courtroom(server, await loadEngine(model), new Catalog([model]), options);
-    await room.#enrolled.start();
+    await room.enrolled.start();
     return room;
   }
 
@@ -176,7 +176,7 @@ export class Courtroom {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#enrolled.stop();
+    this.enrolled.stop();
     await this.#engine.close();
   }
 }

@@ -208,7 +208,11 @@ export class Intake {
       }
     });
     await decisions.rule(rulings);
-    const { confirmed } = await decisions.judge(toJudge);
+    const { confirmed } = await decisions.judge(toJudge).catch(async (error: unknown) => {
+      // The entries stay, and come again; the places of their workers are free now.
+      await this.#parts.backlog.release(await this.#place([...undecided, ...toJudge]));
+      throw error;
+    });
     undecided.push(...toJudge.filter(({ id }) => !confirmed.has(id)));
     return { files: undecided, freed: toJudge.map(({ queue }) => queue) };
   }
