@@ -1,4 +1,7 @@
-// A private Redis, keys and processes for one side of a comparison. Everything is stopped by `close`.
+// A private Redis, keys and processes for one side of a comparison. Everything is stopped by `close`,
+// and by the end of this process: a round that throws must leave nothing that runs.
+// NestJS' decorators need the metadata that every role's `main` loads first.
+import 'reflect-metadata';
 import { createHash } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -55,6 +58,16 @@ export async function openArena(models = [MODEL]) {
     });
   const admin = connect();
   const children = [];
+  const killAll = () => {
+    for (const { pid } of [server.process, ...children]) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended.
+      }
+    }
+  };
+  process.once('exit', killAll);
 
   const api = ensureSigningKey(join(folder, 'api.key'));
   const attestor = ensureSigningKey(join(folder, 'attestor.key'));
@@ -179,6 +192,7 @@ export async function openArena(models = [MODEL]) {
       );
       admin.disconnect();
       await server.stop();
+      process.off('exit', killAll);
       rmSync(folder, { recursive: true, force: true });
     },
   };
