@@ -1,0 +1,90 @@
+import { describe, expect, test } from '@jest/globals';
+import { SimulatedPool, overload, type Outcome, type SimulatedTenant } from '../../../test/support/simulated-pool.ts';
+
+/** What holds however much is offered: hardly a slot's time is lost, nobody innocent pays for it. */
+function expectKept(outcome: Outcome, missed = 0.01): void {
+  expect(outcome.goodput).toBeGreaterThanOrEqual(0.95);
+  expect(outcome.missed).toBeLessThanOrEqual(missed * outcome.admitted);
+  expect(outcome.innocentOffered).toBeGreaterThan(0);
+  expect(outcome.innocentRefused).toBe(0);
+}
+
+describe('16 slots, four tenants of weights 1, 1, 2 and 4, and a steady one', () => {
+  test('are offered ten times what they can do: they do all they can, shared by weight, and keep what they told', () => {
+    const outcome = new SimulatedPool({ tenants: overload(10), seed: 1, warmMs: 6_000, forMs: 18_000 }).run();
+    expectKept(outcome);
+    expect(outcome.jain).toBeGreaterThanOrEqual(0.98);
+    expect(outcome.covered).toBeGreaterThanOrEqual(0.75);
+    expect(outcome.covered).toBeLessThanOrEqual(0.85);
+    // A queue that is admitted by deadlines alone is as long as they are.
+    expect(outcome.p99Ms).toBeLessThan(1_500);
+    // Judged by its place and not by its length, a long job is admitted as often as a short one.
+    expect(outcome.largeOverSmall).toBeGreaterThan(0.8);
+    expect(outcome.largeOverSmall).toBeLessThan(1.25);
+  });
+
+  test('are offered half of it: nobody is refused', () => {
+    const outcome = new SimulatedPool({ tenants: overload(0.5), seed: 2, warmMs: 5_000, forMs: 25_000 }).run();
+    expect(outcome.refused).toBe(0);
+    expect(outcome.missed).toBe(0);
+  });
+
+  test('without admission, the same flood leaves hardly an answer in time', () => {
+    const outcome = new SimulatedPool({
+      tenants: overload(10),
+      seed: 1,
+      warmMs: 10_000,
+      forMs: 14_000,
+      admitAll: true,
+    }).run();
+    expect(outcome.goodput).toBeLessThan(0.5);
+  });
+
+  test('begin with a hint that is five times too large, and miss no more than one in a hundred', () => {
+    const outcome = new SimulatedPool({
+      tenants: overload(10),
+      seed: 3,
+      warmMs: 0,
+      forMs: 15_000,
+      hintFactor: 5,
+    }).run();
+    expectKept(outcome);
+  });
+
+  test('meet a crowd of 50 new tenants', () => {
+    const crowd = Array.from({ length: 50 }, (_, at): SimulatedTenant => ({
+      name: `new-${at}`,
+      weight: 1,
+      sizes: [64, 256],
+      share: 0.5,
+      rate: 40,
+      deadlineMs: 5_000,
+      sends: (atMs) => atMs >= 10_000 && atMs < 13_000,
+    }));
+    const outcome = new SimulatedPool({
+      tenants: [...overload(0.9), ...crowd],
+      seed: 4,
+      warmMs: 8_000,
+      forMs: 14_000,
+    }).run();
+    expectKept(outcome);
+  });
+
+  test('become half as fast: what is learned follows', () => {
+    const outcome = new SimulatedPool({
+      tenants: overload(2),
+      seed: 5,
+      warmMs: 6_000,
+      forMs: 24_000,
+      slower: { fromMs: 10_000, toMs: 18_000, factor: 2 },
+    }).run();
+    expectKept(outcome);
+  });
+
+  test('tell callers when to come back, and most who obey are admitted then', () => {
+    const obedient = overload(3).map((tenant) => ({ ...tenant, obeys: true }));
+    const outcome = new SimulatedPool({ tenants: obedient, seed: 6, warmMs: 6_000, forMs: 18_000 }).run();
+    expectKept(outcome);
+    expect(outcome.attempts).toBeLessThan(2.5 * outcome.uniques);
+  });
+});

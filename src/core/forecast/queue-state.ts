@@ -1,0 +1,114 @@
+import type { SlotTimes } from './slot-times.ts';
+
+/** What an API knows of a flow in a queue: a tenant, or a tenant's background work. Times in ms. */
+export interface FlowState {
+  /** The tag at which its next job would start. */
+  readonly finish: number;
+  /** Cost a second that was admitted, as a mean that forgets in `RATE_MS`, and when that was. */
+  readonly rate: number;
+  readonly rateAtMs: number;
+  readonly weight: number;
+}
+
+/** A queue as it stands: whose jobs wait and run, and how many can run at once. */
+export interface QueueState {
+  readonly atMs: number;
+  readonly slots: number;
+  /** Jobs whose claim is known. */
+  readonly running: number;
+  /** Jobs that were given to workers and not claimed yet. */
+  readonly released: number;
+  /** Jobs in the backlog. */
+  readonly waiting: number;
+  /** The smallest tag that waits; tags are in cost over weight. */
+  readonly present: number;
+  /** The flows; empty where they are too many to be read each time. */
+  readonly flows: ReadonlyMap<string, FlowState>;
+}
+
+/** How fast the rate of a flow is forgotten. */
+export const RATE_MS = 2_000;
+const MOST_ROUNDS = 12;
+const CLOSE_ENOUGH = 0.002;
+/** Waiting jobs are not believed to cost more or less than this many ordinary ones. */
+const FARTHEST = 10;
+
+/** A flow that is served beside another: its weight, its backlog, and what a ms adds to that. */
+interface Rival {
+  readonly name: string;
+  readonly weight: number;
+  readonly backlog: number;
+  readonly perMs: number;
+}
+
+/** How long a place in a queue takes: for each job that is to end before, and for each unit of distance. */
+export interface Path {
+  /** ms for each job that must end first. */
+  readonly perEndMs: number;
+  /** ms for each unit of tag between the present and the job's own. */
+  readonly perTagMs: number;
+  /** The weights of all flows that have something waiting, this one included. */
+  readonly weights: number;
+}
+
+/**
+ * The paths of one queue at one moment. A job of a flow starts when every other flow was served what it has
+ * waiting and what it goes on sending, but never more than its weight allows for the job's distance: alone,
+ * the first would be wrong where others come later, and the second where nobody does.
+ */
+export class Paths {
+  readonly #state: QueueState;
+  readonly #costPerMs: number;
+  readonly #meanWaiting: number;
+  readonly #meanCost: number;
+  readonly #rivals: readonly Rival[];
+  readonly #known = new Map<string, Path>();
+
+  constructor(state: QueueState, times: SlotTimes, ordinaryCost: number) {
+    this.#state = state;
+    this.#costPerMs = Math.max(0.001, state.slots) / times.speed;
+    this.#meanCost = times.meanCost ?? ordinaryCost;
+    this.#rivals = [...state.flows].flatMap(([name, flow]): Rival[] => {
+      const perMs = (flow.rate * Math.exp(-Math.max(0, state.atMs - flow.rateAtMs) / RATE_MS)) / 1_000;
+      const backlog = Math.max(0, flow.finish - state.present) * flow.weight;
+      return backlog > 0 || perMs > 1e-7 ? [{ name, weight: flow.weight, backlog, perMs }] : [];
+    });
+    const backlog = this.#rivals.reduce((sum, rival) => sum + rival.backlog, 0);
+    const jobs = state.waiting + state.released;
+    this.#meanWaiting =
+      jobs === 0 || backlog === 0
+        ? this.#meanCost
+        : Math.min(this.#meanCost * FARTHEST, Math.max(this.#meanCost / FARTHEST, backlog / jobs));
+  }
+
+  of(flow: string, weight: number): Path {
+    const known = this.#known.get(flow);
+    if (known !== undefined) return known;
+    const own = this.#rivals.find(({ name }) => name === flow);
+    const distance = Math.max(own?.backlog ?? 0, this.#meanCost) / weight;
+    const path = {
+      perEndMs: this.#meanWaiting / this.#costPerMs,
+      perTagMs: this.#workBefore(flow, weight, distance) / distance / this.#costPerMs,
+      weights: this.#rivals.reduce(
+        (sum, rival) => sum + (rival.name !== flow && rival.backlog > 0 ? rival.weight : 0),
+        weight,
+      ),
+    };
+    this.#known.set(flow, path);
+    return path;
+  }
+
+  /** What is served before a job of this flow at this distance, in cost. */
+  #workBefore(flow: string, weight: number, distance: number): number {
+    let work = weight * distance;
+    for (let round = 0; round < MOST_ROUNDS; round += 1) {
+      const waitMs = work / this.#costPerMs;
+      let next = weight * distance;
+      for (const rival of this.#rivals)
+        if (rival.name !== flow) next += Math.min(rival.weight * distance, rival.backlog + rival.perMs * waitMs);
+      if (next - work < CLOSE_ENOUGH * next) return next;
+      work = next;
+    }
+    return work;
+  }
+}

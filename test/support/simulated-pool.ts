@@ -1,0 +1,475 @@
+import { AdmissionRule, excessOf, type Standing } from '../../src/core/forecast/admission-limits.ts';
+import { Appointments } from '../../src/core/forecast/appointments.ts';
+import type { JobSize } from '../../src/core/forecast/job-size.ts';
+import { offerOf, toldOf, type Offer } from '../../src/core/forecast/offer.ts';
+import { Paths, RATE_MS, type FlowState, type QueueState } from '../../src/core/forecast/queue-state.ts';
+import { SlotTimes } from '../../src/core/forecast/slot-times.ts';
+import { endAt, type Told } from '../../src/core/forecast/told.ts';
+
+/** A tenant of the simulation. Rates are per second, deadlines in ms. */
+export interface SimulatedTenant {
+  readonly name: string;
+  readonly weight: number;
+  readonly sizes: readonly number[];
+  /** The share of `max_tokens` that its answers have. */
+  readonly share: number;
+  readonly rate: number;
+  readonly deadlineMs: number;
+  /** It stays within its share: none of its jobs may be refused. */
+  readonly isInnocent?: boolean;
+  /** Whether it sends at this time (ms); always by default. */
+  readonly sends?: (atMs: number) => boolean;
+  /** Whether it comes back when it was told to. */
+  readonly obeys?: boolean;
+}
+
+export interface Simulation {
+  readonly tenants: readonly SimulatedTenant[];
+  readonly seed: number;
+  readonly slots?: number;
+  readonly warmMs?: number;
+  readonly forMs?: number;
+  /** How many times too much the operator's hint says. */
+  readonly hintFactor?: number;
+  /** Admit everything, as a control. */
+  readonly admitAll?: boolean;
+  /** Engines are this many times slower from `from` to `to`. */
+  readonly slower?: { readonly fromMs: number; readonly toMs: number; readonly factor: number };
+}
+
+/** Figures of the jobs that were offered between the warm-up and the end. */
+export interface Outcome {
+  /** The share of the slots' time spent on answers in time. */
+  readonly goodput: number;
+  readonly admitted: number;
+  readonly refused: number;
+  /** Of the admitted. */
+  readonly missed: number;
+  readonly innocentRefused: number;
+  readonly innocentOffered: number;
+  /** The share of admitted jobs that ended within the 80 % interval that they were told. */
+  readonly covered: number;
+  /** Jain's index of the engines' time that greedy tenants got, over their weights. */
+  readonly jain: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** How often a greedy tenant's largest jobs were admitted, over its smallest. */
+  readonly largeOverSmall: number;
+  readonly attempts: number;
+  readonly uniques: number;
+}
+
+interface Job {
+  readonly tenant: SimulatedTenant;
+  readonly size: JobSize;
+  readonly serviceMs: number;
+  readonly bornMs: number;
+  tries: number;
+  askedMs: number;
+  tag: number;
+  cost: number;
+  told: Told | undefined;
+  counts: boolean;
+}
+
+const BASE_MS = 10;
+const TOKEN_MS = 0.8;
+const READ_EVERY_MS = 200;
+/** As in backlog.ts. */
+const AHEAD_MS = 100;
+
+export function seeded(seed: number): () => number {
+  let at = seed >>> 0;
+  return () => {
+    at = (at + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(at ^ (at >>> 15), 1 | at);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+const normal = (random: () => number) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+
+/** What a job of this size truly takes (ms), which the policy does not know. */
+function truth(random: () => number, tokens: number, share: number): number {
+  const generated = Math.min(tokens, tokens * share * Math.exp(0.5 * normal(random) - 0.125));
+  return (BASE_MS + TOKEN_MS * generated) * Math.exp(0.25 * normal(random) - 0.03125);
+}
+
+/** What jobs of such a tenant take on average (ms). */
+export function meanServiceMs({ sizes, share }: Pick<SimulatedTenant, 'sizes' | 'share'>): number {
+  const random = seeded(7);
+  let sum = 0;
+  for (let at = 0; at < 4_000; at += 1) sum += truth(random, sizes[at % sizes.length] ?? 64, share);
+  return sum / 4_000;
+}
+
+interface SimulatedEvent {
+  readonly atMs: number;
+  readonly order: number;
+  readonly run: () => void;
+}
+
+/** Events by time; of those at the same time, the one that was entered first. */
+class Agenda {
+  readonly #heap: SimulatedEvent[] = [];
+  #order = 0;
+
+  add(atMs: number, run: () => void): void {
+    const heap = this.#heap;
+    heap.push({ atMs, order: (this.#order += 1), run });
+    for (let at = heap.length - 1; at > 0;) {
+      const parent = (at - 1) >> 1;
+      if (!this.#swapIfLater(parent, at)) break;
+      at = parent;
+    }
+  }
+
+  next(): SimulatedEvent | undefined {
+    const heap = this.#heap;
+    const first = heap[0];
+    const last = heap.pop();
+    if (first === undefined || last === undefined || heap.length === 0) return first;
+    heap[0] = last;
+    for (let at = 0; ;) {
+      const left = 2 * at + 1;
+      if (left >= heap.length) break;
+      const child = left + 1 < heap.length && this.#isLater(left, left + 1) ? left + 1 : left;
+      if (!this.#swapIfLater(at, child)) break;
+      at = child;
+    }
+    return first;
+  }
+
+  #isLater(one: number, other: number): boolean {
+    const [a, b] = [this.#heap[one], this.#heap[other]];
+    if (a === undefined || b === undefined) return false;
+    return a.atMs > b.atMs || (a.atMs === b.atMs && a.order > b.order);
+  }
+
+  #swapIfLater(one: number, other: number): boolean {
+    if (!this.#isLater(one, other)) return false;
+    const [a, b] = [this.#heap[one], this.#heap[other]];
+    if (a === undefined || b === undefined) return false;
+    this.#heap[one] = b;
+    this.#heap[other] = a;
+    return true;
+  }
+}
+
+/** Where a tag belongs in a list that is in order, behind its equals. */
+function placeOf(jobs: readonly Job[], tag: number): number {
+  let [low, high] = [0, jobs.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((jobs[middle]?.tag ?? 0) <= tag) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * A seeded discrete-event simulation of one queue and its workers. What decides is the code of the service;
+ * what is simulated is what Redis and the workers do: tags and counts as in fair-place.lua and admit.lua, the
+ * backlog and what is released as in release.lua, an API that reads the figures every 200 ms.
+ */
+export class SimulatedPool {
+  readonly #options: Required<Omit<Simulation, 'slower'>> & Pick<Simulation, 'slower'>;
+  readonly #agenda = new Agenda();
+  readonly #random: () => number;
+  readonly #times: SlotTimes;
+  readonly #rule = new AdmissionRule(0.99);
+  readonly #appointments = new Appointments();
+  #nowMs = 0;
+  #backlog: Job[] = [];
+  #released: Job[] = [];
+  #running = 0;
+  #present = 1;
+  #flows = new Map<string, FlowState & { sinceMs: number }>();
+  #read: { atMs: number; paths: Paths; state: QueueState } | undefined;
+  #pace = { rate: 0, sinceMs: 0, count: 0 };
+  readonly #good = new Map<string, number>();
+  readonly #sizes = new Map<string, { asked: number; admitted: number }>();
+  readonly #latencies: number[] = [];
+  readonly #figures = {
+    goodMs: 0,
+    admitted: 0,
+    refused: 0,
+    missed: 0,
+    inside: 0,
+    scored: 0,
+    innocentRefused: 0,
+    innocentOffered: 0,
+    attempts: 0,
+    uniques: 0,
+  };
+
+  constructor(simulation: Simulation) {
+    this.#options = {
+      slots: 16,
+      warmMs: 10_000,
+      forMs: 60_000,
+      hintFactor: 1,
+      admitAll: false,
+      ...simulation,
+    };
+    this.#random = seeded(simulation.seed);
+    const factor = this.#options.hintFactor;
+    this.#times = new SlotTimes({ base_ms: BASE_MS * factor, token_ms: TOKEN_MS * factor });
+  }
+
+  run(): Outcome {
+    const { tenants, forMs } = this.#options;
+    for (const tenant of tenants) this.#arrivals(tenant);
+    const longest = Math.max(...tenants.map(({ deadlineMs }) => deadlineMs));
+    for (let event = this.#agenda.next(); event !== undefined; event = this.#agenda.next()) {
+      if (event.atMs > forMs + 1.2 * longest) break;
+      this.#nowMs = event.atMs;
+      event.run();
+    }
+    return this.#outcome();
+  }
+
+  #arrivals(tenant: SimulatedTenant): void {
+    const { forMs } = this.#options;
+    const next = () => this.#nowMs + (-Math.log(1 - this.#random()) / tenant.rate) * 1_000;
+    const arrive = () => {
+      if (this.#nowMs > forMs + tenant.deadlineMs) return;
+      if (tenant.sends?.(this.#nowMs) ?? true) this.#ask(this.#newJob(tenant));
+      this.#agenda.add(next(), arrive);
+    };
+    this.#agenda.add(next(), arrive);
+  }
+
+  #newJob(tenant: SimulatedTenant): Job {
+    const tokens = tenant.sizes[Math.floor(this.#random() * tenant.sizes.length)] ?? 64;
+    const size: JobSize = { task: 'completion', maxTokens: tokens, inputBytes: 40 };
+    const serviceMs = truth(this.#random, tokens, tenant.share);
+    const bornMs = this.#nowMs;
+    if (this.#isCounted(bornMs)) this.#figures.uniques += 1;
+    return { tenant, size, serviceMs, bornMs, tries: 0, askedMs: 0, tag: 0, cost: 0, told: undefined, counts: false };
+  }
+
+  #isCounted(atMs: number): boolean {
+    return atMs >= this.#options.warmMs && atMs < this.#options.forMs;
+  }
+
+  #ask(job: Job): void {
+    const { tenant, size } = job;
+    job.askedMs = this.#nowMs;
+    job.tries += 1;
+    job.counts = this.#isCounted(this.#nowMs);
+    job.cost = this.#times.costOf(size, tenant.name);
+    const { paths, state } = this.#figuresNow();
+    const path = paths.of(tenant.name, tenant.weight);
+    const offer = offerOf(state, this.#times, path, job.cost);
+    const { tag, standing } = this.#standing(tenant);
+    const limits = this.#rule.limits(offer, tenant.deadlineMs, this.#times.count);
+    const excessMs = excessOf(offer, limits, standing);
+    const isRefused = !this.#options.admitAll && excessMs > 0;
+    this.#note(job, isRefused);
+    if (isRefused) {
+      const turnMs = (job.cost * this.#times.speed * path.weights) / (tenant.weight * state.slots);
+      this.#comeBack(job, excessMs, turnMs);
+    } else this.#admit(job, tag, standing, offer);
+  }
+
+  #note({ tenant, size, counts }: Job, isRefused: boolean): void {
+    if (!counts) return;
+    const figures = this.#figures;
+    figures.attempts += 1;
+    if (isRefused) figures.refused += 1;
+    else figures.admitted += 1;
+    if (tenant.isInnocent === true) {
+      figures.innocentOffered += 1;
+      if (isRefused) figures.innocentRefused += 1;
+    }
+    const name = `${tenant.name} ${size.maxTokens}`;
+    const before = this.#sizes.get(name) ?? { asked: 0, admitted: 0 };
+    this.#sizes.set(name, { asked: before.asked + 1, admitted: before.admitted + (isRefused ? 0 : 1) });
+  }
+
+  #comeBack(job: Job, excessMs: number, turnMs: number): void {
+    const flow = job.tenant.name;
+    const afterMs = this.#appointments.give({ flow, excessMs, turnMs }, this.#nowMs, this.#random());
+    if (job.tenant.obeys === true && job.tries < 3 && afterMs < 60_000)
+      this.#agenda.add(this.#nowMs + afterMs, () => this.#ask(job));
+  }
+
+  /** The tag of the tenant's next job and what stands before it, as the script finds them. */
+  #standing(tenant: SimulatedTenant): { tag: number; standing: Standing } {
+    const [head] = this.#backlog;
+    if (head !== undefined) this.#present = head.tag;
+    else if (this.#running + this.#released.length === 0) {
+      this.#flows.clear();
+      this.#present = 1;
+    }
+    const flow = this.#flows.get(tenant.name);
+    const tag = Math.max(this.#present, flow?.finish ?? 0);
+    const ahead = placeOf(this.#backlog, tag);
+    const inHand = Math.max(0, this.#running + this.#released.length - this.#options.slots + 1);
+    // Where a place is free nothing waits, whatever was released last.
+    const distance = inHand === 0 && head === undefined ? 0 : tag - this.#present;
+    const backloggedMs = distance > 0 ? this.#nowMs - (flow?.sinceMs ?? this.#nowMs) : 0;
+    return {
+      tag,
+      standing: { ends: inHand + ahead, ahead, distance, ties: placeOf(this.#backlog, this.#present), backloggedMs },
+    };
+  }
+
+  #admit(job: Job, tag: number, standing: Standing, offer: Offer): void {
+    const { tenant } = job;
+    job.tag = tag;
+    job.told = toldOf(offer, standing);
+    const before = this.#flows.get(tenant.name);
+    const decayed = (before?.rate ?? 0) * Math.exp(-(this.#nowMs - (before?.rateAtMs ?? 0)) / RATE_MS);
+    this.#flows.set(tenant.name, {
+      finish: tag + job.cost / tenant.weight,
+      rate: decayed + (job.cost * 1_000) / RATE_MS,
+      rateAtMs: this.#nowMs,
+      weight: tenant.weight,
+      sinceMs: standing.distance > 0 ? (before?.sinceMs ?? this.#nowMs) : this.#nowMs,
+    });
+    this.#backlog.splice(placeOf(this.#backlog, tag), 0, job);
+    this.#release();
+  }
+
+  #figuresNow(): { paths: Paths; state: QueueState } {
+    if (this.#read === undefined || this.#nowMs - this.#read.atMs >= READ_EVERY_MS) {
+      const state = {
+        atMs: this.#nowMs,
+        slots: this.#options.slots,
+        running: this.#running,
+        released: this.#released.length,
+        waiting: this.#backlog.length,
+        present: this.#present,
+        flows: new Map(this.#flows),
+      };
+      this.#read = { atMs: this.#nowMs, state, paths: new Paths(state, this.#times, 100) };
+    }
+    return this.#read;
+  }
+
+  /** As release.lua: the slots, and as many again or what is released in a moment. */
+  #release(): void {
+    const { slots } = this.#options;
+    const pace = this.#pace;
+    const wanted = Math.max(16, slots + Math.max(slots, Math.ceil((pace.rate * AHEAD_MS) / 1_000)));
+    const room = wanted - this.#released.length - this.#running;
+    const moved = this.#backlog.splice(0, Math.max(0, room));
+    this.#present = moved.at(-1)?.tag ?? this.#present;
+    this.#released.push(...moved);
+    pace.count += moved.length;
+    const elapsed = this.#nowMs - pace.sinceMs;
+    if (elapsed >= 250) {
+      pace.rate = (pace.rate + (pace.count * 1_000) / elapsed) / 2;
+      pace.sinceMs = this.#nowMs;
+      pace.count = 0;
+    }
+    this.#work();
+  }
+
+  #work(): void {
+    while (this.#running < this.#options.slots) {
+      const job = this.#released.shift();
+      if (job === undefined) break;
+      if (this.#nowMs >= job.askedMs + job.tenant.deadlineMs) {
+        this.#end(job, Infinity);
+        continue;
+      }
+      this.#running += 1;
+      const { slower } = this.#options;
+      const isSlow = slower !== undefined && this.#nowMs >= slower.fromMs && this.#nowMs < slower.toMs;
+      const tookMs = job.serviceMs * (isSlow ? slower.factor : 1);
+      this.#agenda.add(this.#nowMs + tookMs, () => this.#finish(job, tookMs));
+    }
+  }
+
+  #finish(job: Job, tookMs: number): void {
+    this.#running -= 1;
+    this.#times.learn({ size: job.size, flow: job.tenant.name, tookMs, cost: job.cost, afterMs: 0 });
+    const isGood = this.#nowMs <= job.askedMs + job.tenant.deadlineMs;
+    if (isGood && this.#isCounted(this.#nowMs)) {
+      this.#figures.goodMs += tookMs;
+      this.#good.set(job.tenant.name, (this.#good.get(job.tenant.name) ?? 0) + tookMs);
+    }
+    this.#end(job, this.#nowMs - job.askedMs, isGood);
+    this.#release();
+  }
+
+  #end(job: Job, tookMs: number, isGood = false): void {
+    const { told } = job;
+    if (told === undefined) return;
+    const waiting = this.#backlog.length + this.#released.length;
+    this.#times.score(told, tookMs, { waiting, slots: this.#options.slots });
+    if (!job.counts) return;
+    const figures = this.#figures;
+    if (isGood) this.#latencies.push(tookMs);
+    else figures.missed += 1;
+    figures.scored += 1;
+    if (tookMs >= endAt(told, 'z10') && tookMs <= endAt(told, 'z90')) figures.inside += 1;
+  }
+
+  #outcome(): Outcome {
+    const { tenants, warmMs, forMs, slots } = this.#options;
+    const { goodMs, admitted, refused, missed, innocentRefused, innocentOffered, attempts, uniques } = this.#figures;
+    // Who was refused more than now and then wanted more than its share.
+    const greedy = tenants.filter(({ name }) => this.#refusedShare(name) > 0.02);
+    const shares = greedy.map(({ name, weight }) => (this.#good.get(name) ?? 0) / weight);
+    const sum = shares.reduce((all, share) => all + share, 0);
+    const squares = shares.reduce((all, share) => all + share ** 2, 0);
+    const sorted = this.#latencies.toSorted((a, b) => a - b);
+    const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? NaN;
+    return {
+      goodput: goodMs / (slots * (forMs - warmMs)),
+      admitted,
+      refused,
+      missed,
+      innocentRefused,
+      innocentOffered,
+      attempts,
+      uniques,
+      covered: this.#figures.inside / this.#figures.scored,
+      jain: sum ** 2 / (shares.length * squares),
+      p50Ms: at(0.5),
+      p99Ms: at(0.99),
+      largeOverSmall: this.#largeOverSmall(greedy),
+    };
+  }
+
+  #refusedShare(tenant: string): number {
+    const rows = [...this.#sizes].filter(([name]) => name.startsWith(`${tenant} `)).map(([, row]) => row);
+    const asked = rows.reduce((sum, row) => sum + row.asked, 0);
+    return asked === 0 ? 0 : 1 - rows.reduce((sum, row) => sum + row.admitted, 0) / asked;
+  }
+
+  #largeOverSmall(greedy: readonly SimulatedTenant[]): number {
+    const ratios = greedy.flatMap(({ name, sizes }) => {
+      const share = (tokens: number | undefined) => {
+        const size = this.#sizes.get(`${name} ${tokens ?? 0}`);
+        return size === undefined ? NaN : size.admitted / size.asked;
+      };
+      const ratio = share(sizes.at(-1)) / share(sizes[0]);
+      return sizes.length > 1 && Number.isFinite(ratio) ? [ratio] : [];
+    });
+    return ratios.reduce((all, ratio) => all + ratio, 0) / ratios.length;
+  }
+}
+
+/** Four tenants of weights 1, 1, 2 and 4 that offer so many times what the slots can do, and a steady one. */
+export function overload(load: number, deadlineMs = 5_000): SimulatedTenant[] {
+  const shares = load > 1 ? [0.3, 0.3, 0.2, 0.2] : [0.125, 0.125, 0.25, 0.5];
+  const greedy = [
+    { weight: 1, sizes: [64, 256], share: 0.5 },
+    { weight: 1, sizes: [64], share: 0.9 },
+    { weight: 2, sizes: [256, 1_024], share: 0.3 },
+    { weight: 4, sizes: [64, 256, 1_024], share: 0.1 },
+  ].map((tenant, at) => ({
+    ...tenant,
+    name: `greedy-${at}`,
+    deadlineMs,
+    rate: (load * (shares[at] ?? 0) * 16 * 1_000) / meanServiceMs(tenant),
+  }));
+  const steady = { name: 'steady', weight: 1, sizes: [64, 256], share: 0.5, rate: 0.75, deadlineMs, isInnocent: true };
+  return [...greedy, steady];
+}
