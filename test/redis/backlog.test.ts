@@ -1,6 +1,10 @@
 import { Worker } from 'bullmq';
 import { describe, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import { DEFAULT_HINT } from '../../src/core/forecast/job-size.ts';
+import { keepLearned } from '../../src/core/forecast/learned.store.ts';
+import { toldIn } from '../../src/core/forecast/offer.ts';
+import { CodedError } from '../../src/ground/errors/coded-error.ts';
 import { Rulings } from '../../src/core/confirmation/rulings.ts';
 import type { Delivery } from '../../src/ground/bull/pool-queues.ts';
 import { redisOptions } from '../../src/ground/redis/connection.ts';
@@ -132,7 +136,10 @@ describe('fair shares', () => {
     await all.submit('b', 30);
     const worker = new HandWorker(server.client('worker.default'), keys, newKey());
     await worker.claim(first);
-    const owed = Number(await admin.hget(keys.fairShares(QUEUE), 'a'));
+    const finish = async () => Number((await admin.hget(keys.fairShares(QUEUE), 'a'))?.split(' ')[0]);
+    const owed = await finish();
+    const charge = Number(await admin.hget(keys.job(first), 'charge'));
+    expect(charge).toBeGreaterThan(0);
     // The floor is full: what is queued again stays in the backlog, where it can be seen.
     await admin.zadd(keys.leases(QUEUE), 9e15, 'full');
     const ruling = { id: first, epoch: 1, phases: ['running'], code: 'test', detail: '' } as const;
@@ -143,7 +150,7 @@ describe('fair shares', () => {
     const order = await admin.zrange(keys.backlog(QUEUE), '0', '-1');
     expect(order.filter((id) => all.tenantOf.get(id) === 'a')[0]).toBe(first);
     expect(order.indexOf(first)).toBeLessThanOrEqual(1);
-    expect(Number(await admin.hget(keys.fairShares(QUEUE), 'a'))).toBe(owed + 1);
+    expect(await finish()).toBeCloseTo(owed + charge);
     expect(await admin.zscore(keys.released(QUEUE), first)).toBeNull();
   });
 });
@@ -174,7 +181,7 @@ describe('release', () => {
     await using server = await TestRedis.start();
     const all = house(server);
     await all.submit('a', 300);
-    await all.admin.hset(all.keys.pace(QUEUE), 'slots', 4, 'rate', 400, 'since', Date.now() + 60_000, 'count', 0);
+    await all.admin.hset(all.keys.pace(QUEUE), 'slots', 4, 'rate', 1_000, 'since', Date.now() + 60_000, 'count', 0);
     await all.backlog.release([QUEUE]);
     expect(await all.admin.zcard(all.keys.released(QUEUE))).toBe(204);
   });
@@ -306,5 +313,85 @@ describe('release', () => {
     expect(await all.submit('a', FLOOR + 3)).toHaveLength(FLOOR + 3);
     expect(await all.admin.zcard(all.keys.released(QUEUE))).toBe(FLOOR);
     expect(await all.admin.zcard(all.keys.backlog(QUEUE))).toBe(3);
+  });
+});
+
+describe('a pool that is full', () => {
+  /** Two slots, and a second for each job, learned from a hundred. */
+  const fill = async ({ admin, keys }: House): Promise<void> => {
+    await keepLearned({ redis: admin, keys }, QUEUE, DEFAULT_HINT, (times) => {
+      const size = { task: 'completion', maxTokens: 63, inputBytes: 14 } as const;
+      for (let at = 0; at < 100; at += 1)
+        times.learn({ size, flow: 'x', tookMs: 1_000, cost: times.costOf(size, 'x'), afterMs: 1 });
+    });
+    await admin.hset(keys.pace(QUEUE), 'slots', 2);
+    await admin.zadd(keys.leases(QUEUE), 9e15, 'one', 9e15, 'other');
+  };
+  const body = (deadlineMs: number) =>
+    parse(SubmitJob, completion('x', { deadline_ms: deadlineMs, params: { max_tokens: 63 } }));
+  /** Submits one after the other until one is refused, and returns that refusal. */
+  const refusal = async ({ admission }: House, tenant: string, deadlineMs: number): Promise<CodedError> => {
+    for (let at = 0; at < 5_000; at += 1) {
+      const error: unknown = await admission.submit({ ...SUBMITTER, tenant }, body(deadlineMs)).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      if (error instanceof CodedError) return error;
+      if (error !== undefined) throw error;
+    }
+    throw new Error('nothing was refused');
+  };
+  /** All keys but the pace, which each release measures. */
+  const everything = async ({ admin: redis, keys }: House): Promise<Record<string, unknown>> => {
+    const names = (await redis.keys('*')).filter((name) => name !== keys.pace(QUEUE)).toSorted();
+    return Object.fromEntries(
+      await Promise.all(names.map(async (name) => [name, (await redis.dumpBuffer(name))?.toString('hex')] as const)),
+    );
+  };
+
+  test('refuses what cannot end in time, with the reason and an appointment, and keeps nothing of it', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await fill(all);
+    const first = await refusal(all, 'greedy', 20_000);
+    expect(first.code).toBe('share_exceeded');
+    expect(first.status).toBe(429);
+    const before = await everything(all);
+    const again = await refusal(all, 'greedy', 20_000);
+    expect(await everything(all)).toEqual(before);
+    expect(again.headers).toMatchObject({ 'countersign-reason': 'share_exceeded' });
+    expect(Number(again.headers['retry-after-ms'])).toBeGreaterThan(Number(first.headers['retry-after-ms']));
+    expect(Date.parse(again.headers['countersign-predicted-end'] ?? '')).toBeGreaterThan(Date.now());
+  });
+
+  test('takes who is within its share beside a flood that is refused, and says what it told', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await fill(all);
+    await refusal(all, 'greedy', 60_000);
+    const { id, outlook } = await all.admission.submit({ ...SUBMITTER, tenant: 'quiet' }, body(60_000));
+    expect(outlook?.place.distance).toBe(0);
+    expect(toldIn((await all.admin.hget(all.keys.job(id), 'told')) ?? '')?.told.endMs).toBeGreaterThan(0);
+  });
+
+  test('refuses even who is within its share where nobody can be served in that time', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await fill(all);
+    await refusal(all, 'greedy', 86_400_000 / 1_000);
+    const error = await refusal(all, 'hasty', 1_000);
+    expect(error.code).toBe('deadline_unreachable');
+    expect(error.status).toBe(503);
+  });
+
+  test('takes patient work all the same, and where nobody works, everything', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await fill(all);
+    await refusal(all, 'greedy', 20_000);
+    expect(await all.submit('greedy', 30)).toHaveLength(30);
+    await all.admin.hset(all.keys.pace(QUEUE), 'slots', 0);
+    const other = house(server);
+    expect(await other.submit('greedy', 30)).toHaveLength(30);
   });
 });

@@ -113,7 +113,15 @@ describe('two attestors at once', () => {
         const signed = signPayload(newKey(), Buffer.from('{}'));
         const { signed: ticket } = readTicket(id, file.ticket);
         const [index] = await sequencer.place([
-          { file, ticket, evidence: signed, verdict: signed, output: undefined, tookMs: 1 },
+          {
+            file,
+            ticket,
+            evidence: signed,
+            verdict: signed,
+            output: undefined,
+            tookMs: 1,
+            size: { task: 'completion', maxTokens: 1, inputBytes: 1 },
+          },
         ]);
         await until(async () => (await redis.hget(keys.log, 'size')) === '1');
         await sequencer.stop();

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { backlogOf } from '../support/queues.ts';
 import { Schedules } from '../../src/core/backlog/schedules.ts';
+import type { JobSize } from '../../src/core/forecast/job-size.ts';
 import { readCases, type CaseFile } from '../../src/core/confirmation/case-file.ts';
 import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
 import { Sealer } from '../../src/core/confirmation/sealer.ts';
@@ -25,6 +26,8 @@ import { startSequencer } from '../support/sequencer.ts';
 import { parse } from '../../src/roles/api/parse.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 
+/** What was known of the length of its jobs. */
+const size: JobSize = { task: 'completion', maxTokens: 1, inputBytes: 1 };
 const CANCEL = loadScript(new URL('../../src/core/jobs/lua/cancel.lua', import.meta.url), text);
 
 const MOVES = [
@@ -190,7 +193,7 @@ describe('the moves of a job', () => {
           async function confirm(file: CaseFile): Promise<void> {
             const { signed: ticket } = readTicket(file.id, file.ticket);
             const [index] = await sequencer.place([
-              { file, ticket, evidence: verdict, verdict, output: undefined, tookMs: 1 },
+              { file, ticket, evidence: verdict, verdict, output: undefined, tookMs: 1, size },
             ]);
             if (index === undefined) return;
             await until(async () => Number(await attestor.hget(keys.log, 'size')) > index);
@@ -301,7 +304,7 @@ describe('the moves of a job', () => {
       files.flatMap((file) => {
         if (file === undefined) return [];
         const { signed: ticket } = readTicket(file.id, file.ticket);
-        return [{ file, ticket, evidence: verdict, verdict, output: undefined, tookMs: 1 }];
+        return [{ file, ticket, evidence: verdict, verdict, output: undefined, tookMs: 1, size }];
       }),
     );
     expect(await worker.redis.hsetnx(keys.claims(done), 'e2', `${worker.id} token ${Date.now()}`)).toBe(1);

@@ -1,4 +1,5 @@
 import { Admission } from '../../src/surfaces/admission/admission.ts';
+import { Outlooks } from '../../src/core/forecast/outlooks.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
 import { StorageGate } from '../../src/ground/redis/storage-gate.ts';
@@ -22,6 +23,7 @@ export function admissionTo(server: TestRedis): Admission {
     keys,
     gate: new StorageGate(redis, { share: 0.9 }),
     backlog: backlogOf(redis, keys),
+    outlooks: new Outlooks(redis, keys, 0.99),
     reader: new JobReader(redis, keys, keys.open),
     blobs: new BlobFolders(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),

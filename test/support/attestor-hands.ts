@@ -1,9 +1,10 @@
-import { CatalogModel } from '../../src/core/catalog/catalog.ts';
+import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
 import { Schedules } from '../../src/core/backlog/schedules.ts';
 import { Aside } from '../../src/core/confirmation/aside.ts';
 import { Decisions } from '../../src/core/confirmation/decisions.ts';
 import { RecomputeQueue } from '../../src/core/confirmation/recompute-queue.ts';
 import { Rulings } from '../../src/core/confirmation/rulings.ts';
+import { Learner } from '../../src/core/confirmation/learner.ts';
 import { ServiceTimes } from '../../src/core/confirmation/service-times.ts';
 import { Sealer } from '../../src/core/confirmation/sealer.ts';
 import { Sweep } from '../../src/core/confirmation/sweep.ts';
@@ -29,6 +30,7 @@ export async function attestorHands(server: TestRedis) {
   const sealer = new Sealer({ redis, keys, keepJobs: 1_000_000, logger });
   const aside = new Aside(redis, keys, logger);
   const serviceTimes = new ServiceTimes();
+  const learner = new Learner({ redis, keys, catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]), logger });
   const decisions = new Decisions({
     judge: room.judge,
     rulings,
@@ -37,11 +39,13 @@ export async function attestorHands(server: TestRedis) {
     recomputations,
     aside,
     serviceTimes,
+    learner,
     logger,
   });
   const queues = ['default.noop'];
   const { candidates } = room;
-  const sweep = new Sweep({ redis, keys, queues, backlog, schedules, decisions, candidates, logger, everyMs: 100 });
+  const parts = { redis, keys, queues, backlog, schedules, decisions, candidates, learner, logger };
+  const sweep = new Sweep({ ...parts, everyMs: 100 });
   return {
     redis,
     enrolled: room.enrolled,

@@ -142,6 +142,8 @@ export class Courtroom {
       nowMs: now,
       ticket: encodeStored(ticketSigned),
       tenant: ticket.predicate.tenant,
+      flow: ticket.predicate.tenant,
+      told: undefined,
       cost: 1,
       queue: 'default',
       model: name,

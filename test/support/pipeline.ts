@@ -26,6 +26,8 @@ export const NOOP_MODEL = {
   tasks: ['completion', 'chat'],
   engine: 'noop',
   sha256: sha256Hex(''),
+  // What it is expected to take is what it may generate.
+  hint: { base_ms: 0, token_ms: 1 },
   parallel: 32,
 };
 export const KJV_MODEL = {

@@ -67,6 +67,8 @@ async function confirmationOf(server: TestRedis, signer: SigningKey, number: num
     nowMs: now,
     ticket: encodeStored(signed),
     tenant: 'acme',
+    flow: 'acme',
+    told: undefined,
     cost: 1,
     queue: 'default.noop',
     model: 'noop',
@@ -92,7 +94,8 @@ async function confirmationOf(server: TestRedis, signer: SigningKey, number: num
     logged: undefined,
   };
   const verdict = signPayload(signer, Buffer.from(`{"answer":"yes ${number}"}`));
-  return { file, ticket: signed, evidence: signed, verdict, output: Buffer.from(`output ${number}`), tookMs: 1 };
+  const size = { task: 'completion', maxTokens: 1, inputBytes: 1 } as const;
+  return { file, ticket: signed, evidence: signed, verdict, output: Buffer.from(`output ${number}`), tookMs: 1, size };
 }
 
 /** Gives them their places; resolves to the published size that holds all of those that have one. */

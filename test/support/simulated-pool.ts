@@ -76,7 +76,7 @@ const BASE_MS = 10;
 const TOKEN_MS = 0.8;
 const READ_EVERY_MS = 200;
 /** As in backlog.ts. */
-const AHEAD_MS = 100;
+const AHEAD_MS = 200;
 
 export function seeded(seed: number): () => number {
   let at = seed >>> 0;

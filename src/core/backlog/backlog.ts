@@ -17,9 +17,10 @@ const TICK_MS = 250;
 const FLOOR = 16;
 /**
  * The margin holds what is released in this time. It covers the way from a commit over the attestor to the
- * next delivery: where that takes longer, engines wait for it.
+ * next delivery: where that takes longer, engines wait for it. What is released is beyond anybody's share: a
+ * longer margin would swallow the whole queue that admission allows under overload, and the shares with it.
  */
-const AHEAD_MS = 500;
+const AHEAD_MS = 200;
 const MOST_AT_ONCE = 500;
 /** A released job is looked for in BullMQ after this, unless it was claimed. */
 export const DELIVERY_LOOK_MS = 2_000;

@@ -28,6 +28,10 @@ export interface CaseFile {
   readonly nowMs: number;
   readonly ticket: string;
   readonly tenant: string;
+  /** Who pays for its place in the queue: the tenant, or its background work. */
+  readonly flow: string;
+  /** What it was told when it was admitted; see `toldIn`. Undefined where nothing could be told. */
+  readonly told: string | undefined;
   /** In units of `costOf`. */
   readonly cost: number;
   readonly queue: string;
@@ -110,14 +114,30 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
   const all = cells(row);
   const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closing, field] =
     all;
-  const [statementLength, statement, , output, lease, logged, maxAttempts, key, hold, surface, store, before] =
-    all.slice(14);
+  const [
+    statementLength,
+    statement,
+    ,
+    output,
+    lease,
+    logged,
+    maxAttempts,
+    key,
+    hold,
+    surface,
+    store,
+    flow,
+    told,
+    before,
+  ] = all.slice(14);
   const currentEpoch = Number(current);
   const [claimant = ''] = text(claim).split(' ');
   const committed = text(commit);
   return {
     ticket: text(ticket),
     tenant: text(tenant),
+    flow: optionalText(flow) ?? text(tenant),
+    told: optionalText(told),
     cost: Number(cost),
     queue: text(queue),
     model: text(model),

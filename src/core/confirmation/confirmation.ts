@@ -1,3 +1,4 @@
+import type { JobSize } from '../forecast/job-size.ts';
 import type { RecordContent } from '../jobs/job-record.ts';
 import type { SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { CaseFile } from './case-file.ts';
@@ -12,6 +13,8 @@ export interface Confirmation {
   readonly output: Buffer | undefined;
   /** How long the engine worked, by its worker's clock. */
   readonly tookMs: number;
+  /** What was known of its length when it was admitted. */
+  readonly size: JobSize;
 }
 
 /** What the record of a confirmed job says, once its entry in the log has this salt. */

@@ -5,6 +5,7 @@ import type { Aside } from './aside.ts';
 import type { CaseFile } from './case-file.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { Judge, Judged, Judgement } from './judge.ts';
+import type { Learner } from './learner.ts';
 import { RECOMPUTE_QUEUE, type RecomputeQueue } from './recompute-queue.ts';
 import type { Ruling, Rulings } from './rulings.ts';
 import type { Sealer } from './sealer.ts';
@@ -19,6 +20,7 @@ interface DecisionParts {
   readonly sealer: Sealer;
   readonly aside: Aside;
   readonly serviceTimes: ServiceTimes;
+  readonly learner: Learner;
   readonly logger: Logger;
 }
 
@@ -117,7 +119,10 @@ export class Decisions {
 
   async #place(confirmations: readonly Confirmation[]): Promise<void> {
     if (confirmations.length === 0) return;
-    for (const { file, tookMs } of confirmations) this.#parts.serviceTimes.note(file.queue, tookMs);
+    for (const confirmation of confirmations) {
+      this.#parts.serviceTimes.note(confirmation.file.queue, confirmation.tookMs);
+      this.#parts.learner.confirmed(confirmation);
+    }
     await this.#parts.sequencer.place(confirmations);
     crashPoint('attestor.after-sequence');
   }

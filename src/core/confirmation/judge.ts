@@ -4,6 +4,7 @@ import { STATEMENTS } from '../../proof/receipts/statements.ts';
 import type { Attempt } from '../attestation/methods/attempt.ts';
 import { STAGES, type Finding, type Method } from '../attestation/methods/method.ts';
 import { METHODS } from '../attestation/methods/methods.ts';
+import type { JobSize } from '../forecast/job-size.ts';
 import type { Candidates } from './candidates.ts';
 import type { CaseFile } from './case-file.ts';
 import type { Confirmation } from './confirmation.ts';
@@ -86,6 +87,7 @@ export class Judge {
       evidence: requireSigned(attempt),
       verdict: this.#sign(attempt, findings),
       output,
+      size: sizeOf(attempt),
       tookMs: Date.parse(attempt.evidence.predicate.finishedAt) - Date.parse(attempt.evidence.predicate.startedAt),
     };
     return { kind: 'confirmed', confirmation };
@@ -129,6 +131,11 @@ export class Judge {
     const { signingKey, statements = STATEMENTS } = this.#parts;
     return signVerdict(signingKey, statements, attempt, findings);
   }
+}
+
+function sizeOf({ ticket }: Attempt): JobSize {
+  const { task, params, inputBytes } = ticket.predicate;
+  return { task, maxTokens: params.max_tokens, inputBytes };
 }
 
 function requireSigned({ parts, signed }: Attempt) {

@@ -11,6 +11,7 @@ import { CONFIRMATION_LOOK_MS, type Schedules, type Whereabouts } from '../backl
 import { lastRefutation, type Candidates } from './candidates.ts';
 import { readCases, type CaseFile } from './case-file.ts';
 import { cancellation, type Decisions } from './decisions.ts';
+import type { Learner } from './learner.ts';
 import type { Ruling } from './rulings.ts';
 
 const OTHER_COMMITS = loadScript(new URL('./lua/other-commits.lua', import.meta.url), listOf(text));
@@ -101,7 +102,11 @@ export class Sweep {
       const file = files[at];
       return file === undefined ? [] : [{ set, file }];
     });
-    const rulings = open.flatMap(({ file }) => overdue(file, name) ?? []);
+    const rulings = open.flatMap(({ file }) => {
+      const ruling = overdue(file, name);
+      if (ruling?.code === 'expired') this.#parts.learner.missed(file);
+      return ruling ?? [];
+    });
     if (name === 'deliveries') rulings.push(...(await this.#usedUp(open)));
     // Before anything is done: what fails comes again, and never stands at the head for ever.
     const misplaced = await this.#postpone(name, open);
@@ -220,6 +225,7 @@ interface SweepParts {
   readonly schedules: Schedules;
   readonly decisions: Decisions;
   readonly candidates: Candidates;
+  readonly learner: Learner;
   readonly everyMs: number;
   readonly logger: Logger;
 }

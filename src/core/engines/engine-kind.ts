@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Task } from '../../proof/receipts/fields.ts';
+import { DEFAULT_HINT, type TimeHint } from '../forecast/job-size.ts';
 import type { Feature } from '../../proof/tasks/task-input.ts';
 import type { Engine } from './engine.ts';
 
@@ -9,9 +10,14 @@ export const ENTRY_FIELDS = {
   pool: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and hyphens'),
   tasks: z.array(Task).min(1),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in hexadecimal digits'),
+  /** What a job is expected to take, until some were confirmed. */
+  hint: z
+    .strictObject({ base_ms: z.number().min(0).max(600_000), token_ms: z.number().min(0).max(60_000) })
+    .default(DEFAULT_HINT),
 };
 
 interface Entry {
+  readonly hint: TimeHint;
   readonly name: string;
   readonly pool: string;
   readonly tasks: Task[];
@@ -90,7 +96,7 @@ export function defineEngine<Of extends Entry>(kind: KindOf<Of>): EngineKind {
 }
 
 function modelOf<Of extends Entry>(kind: KindOf<Of>, entry: Of): EngineModel {
-  const { name, pool, tasks, sha256, engine } = entry;
+  const { name, pool, tasks, sha256, engine, hint } = entry;
   const of = (other: Of) => modelOf(kind, other);
   return {
     name,
@@ -98,6 +104,7 @@ function modelOf<Of extends Entry>(kind: KindOf<Of>, entry: Of): EngineModel {
     tasks,
     sha256,
     engine,
+    hint,
     capabilities: kind.capabilities(entry),
     problem: kind.problem?.(entry),
     load: () => kind.load(entry),

@@ -39,6 +39,8 @@ export const ERROR_CATALOG = {
   task_not_supported: { status: 422, exit: 2, title: 'The model does not support this task' },
   feature_not_supported: { status: 400, exit: 2, title: 'The model does not support this feature' },
   attestation_unavailable: { status: 503, exit: 6, title: 'No attestor can confirm this job as requested' },
+  deadline_unreachable: { status: 503, exit: 6, title: 'The job cannot end before its deadline' },
+  share_exceeded: { status: 429, exit: 6, title: 'Your share of the workers is taken' },
   rate_limited: { status: 429, exit: 6, title: 'The rate limit is exceeded' },
   payment_required: { status: 402, exit: 4, title: 'Payment is required' },
   payment_failed: { status: 402, exit: 5, title: 'The payment was not carried out' },

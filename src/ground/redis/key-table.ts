@@ -270,6 +270,16 @@ export const KEY_TABLE = {
       '`slots` of the workers, what a job `took` (ms), `rate` of releases a second, the largest start tag released',
     bound: 'queues',
   },
+  learned: {
+    place: 'home',
+    name: 'learned',
+    parts: ['queue'],
+    type: 'string',
+    api: 'read',
+    attestor: 'write',
+    holds: 'what the jobs of a queue take, learned from what was confirmed, for predictions; see slot-times.ts',
+    bound: 'queues; 200 sizes and 200 flows in each',
+  },
   cancels: {
     place: 'home',
     name: 'cancels',
@@ -287,7 +297,7 @@ export const KEY_TABLE = {
     type: 'hash',
     api: 'write',
     attestor: 'write',
-    holds: 'the finish tag of each tenant in a queue; see fair-place.lua and start-tags.lua',
+    holds: 'of each flow in a queue: its finish tag, and what predictions need; see fair-place.lua and start-tags.lua',
     bound: 'tenants, until the queue is empty',
   },
   attestorQueue: {

@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { SCOPES } from '../../surfaces/tenants/api-key.ts';
-import { Limits } from '../../surfaces/tenants/limits.ts';
+import { Limits, TenantLimits } from '../../surfaces/tenants/limits.ts';
 import { Account } from './usage.schemas.ts';
 
 const Time = z.iso.datetime();
 const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'lower-case letters, digits and hyphens');
 
-export const CreateTenant = z.strictObject({ name: Name, limits: Limits.default({}) });
-export const ChangeTenant = z.strictObject({ limits: Limits.optional(), disabled: z.boolean().optional() });
+export const CreateTenant = z.strictObject({ name: Name, limits: TenantLimits.default({}) });
+export const ChangeTenant = z.strictObject({ limits: TenantLimits.optional(), disabled: z.boolean().optional() });
 export const CreateKey = z.strictObject({
   scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length),
   name: z.string().max(200).optional(),
@@ -28,7 +28,7 @@ export const TenantDocument = z.strictObject({
   name: z.string(),
   created_at: Time,
   disabled_at: Time.nullable(),
-  limits: Limits,
+  limits: TenantLimits,
 });
 export type TenantDocument = z.infer<typeof TenantDocument>;
 

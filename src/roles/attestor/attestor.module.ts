@@ -23,6 +23,7 @@ import { recoverLog } from '../../core/confirmation/log-recovery.ts';
 import { Retention } from '../../core/confirmation/retention.ts';
 import { Sealer } from '../../core/confirmation/sealer.ts';
 import { Sequencer } from '../../core/confirmation/sequencer.ts';
+import { Learner } from '../../core/confirmation/learner.ts';
 import { ServiceTimes } from '../../core/confirmation/service-times.ts';
 import { BarredWorkers } from '../../core/confirmation/barred-workers.ts';
 import { Slots } from '../../core/confirmation/slots.ts';
@@ -73,7 +74,7 @@ export class AttestorModule {
         ...logProviders(config, files, logger),
         ...judgeProviders(config, files, logger),
         ...backlogProviders(logger),
-        ...decisionProviders(logger),
+        ...decisionProviders(files, logger),
         ...intakeProviders(config, files, id, logger),
         ...endedProviders(config, files, logger),
         ...watchingProviders(config, files, logger),
@@ -251,10 +252,15 @@ function backlogProviders(logger: Logger): Provider[] {
 }
 
 /** What rules on cases. */
-function decisionProviders(logger: Logger): Provider[] {
+function decisionProviders(files: AttestorFiles, logger: Logger): Provider[] {
   return [
     Rulings,
     ServiceTimes,
+    {
+      provide: Learner,
+      useFactory: (redis: Redis, keys: RedisKeys) => new Learner({ redis, keys, catalog: files.catalog, logger }),
+      inject: [Redis, RedisKeys],
+    },
     {
       provide: Suspicions,
       useFactory: (redis: Redis, keys: RedisKeys) => new Suspicions(redis, keys, logger),
@@ -280,8 +286,9 @@ function decisionProviders(logger: Logger): Provider[] {
         recomputations: RecomputeQueue,
         aside: Aside,
         serviceTimes: ServiceTimes,
-      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, aside, serviceTimes, logger }),
-      inject: [Judge, Rulings, Sequencer, Sealer, RecomputeQueue, Aside, ServiceTimes],
+        learner: Learner,
+      ) => new Decisions({ judge, rulings, sequencer, sealer, recomputations, aside, serviceTimes, learner, logger }),
+      inject: [Judge, Rulings, Sequencer, Sealer, RecomputeQueue, Aside, ServiceTimes, Learner],
     },
   ];
 }
@@ -365,6 +372,7 @@ const KEEPERS = [
   StorageProbe,
   BarredWorkers,
   Slots,
+  Learner,
   Backlog,
   Sweep,
   AsideSchedule,
@@ -427,6 +435,7 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
         schedules: Schedules,
         decisions: Decisions,
         candidates: Candidates,
+        learner: Learner,
       ) =>
         new Sweep({
           redis,
@@ -436,10 +445,11 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
           schedules,
           decisions,
           candidates,
+          learner,
           everyMs: config.COUNTERSIGN_SWEEP_MS,
           logger,
         }),
-      inject: [Redis, RedisKeys, Backlog, Schedules, Decisions, Candidates],
+      inject: [Redis, RedisKeys, Backlog, Schedules, Decisions, Candidates, Learner],
     },
     {
       provide: AttestorKeepers,

@@ -6,6 +6,11 @@ import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { costOf } from '../../proof/tasks/cost.ts';
 import { FAIR_PLACE } from '../../core/backlog/lua-parts.ts';
 import type { Backlog } from '../../core/backlog/backlog.ts';
+import { Appointments } from '../../core/forecast/appointments.ts';
+import type { Standing } from '../../core/forecast/admission-limits.ts';
+import { offerText, toldOf, type Place } from '../../core/forecast/offer.ts';
+import type { Forecast, Outlooks } from '../../core/forecast/outlooks.ts';
+import type { Told } from '../../core/forecast/told.ts';
 import { newJobId } from '../../core/jobs/job-id.ts';
 import type { JobReader, JobView } from '../../core/jobs/job.reader.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
@@ -27,6 +32,7 @@ import type { Webhooks } from '../webhooks/webhook.store.ts';
 import { cells, described, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { AttestationOffer } from './attestation-offer.ts';
+import { lateRefusal } from './late-refusal.ts';
 import { newTicket, planJob, type Plan } from './job-plan.ts';
 import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 
@@ -49,6 +55,7 @@ interface PendingJob {
   readonly deadlineMs: number;
   readonly attempts: number;
   readonly cost: number;
+  readonly forecast: Forecast;
   readonly idempotencyKey: string;
   readonly bodyDigest: string;
   readonly submitter: Submitter;
@@ -86,10 +93,13 @@ export interface SubmitOptions {
 export interface Admitted {
   readonly id: string;
   readonly fresh: JobView | undefined;
+  /** Its place and what can be told of it, if this call made it and workers are there. */
+  readonly outlook: { readonly place: Place; readonly told: Told } | undefined;
 }
 
 type AdmitReply =
-  | { readonly kind: 'ok' | 'same' | 'other'; readonly id: string; readonly ended: string }
+  | { readonly kind: 'ok' | 'same' | 'other'; readonly id: string; readonly ended: string; readonly place: Place }
+  | { readonly kind: 'late'; readonly standing: Standing }
   | { readonly kind: 'busy' | 'spent'; readonly count: number };
 
 /**
@@ -102,6 +112,7 @@ export class Admission {
   readonly #parts: AdmissionParts;
   readonly #coalescer: Coalescer<PendingJob, AdmitReply>;
   readonly #offer: AttestationOffer;
+  readonly #appointments = new Appointments();
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
@@ -114,7 +125,7 @@ export class Admission {
    * stands, so that no caller has to read it back. Throws CodedErrors that leave no trace: `model_not_found`,
    * `task_not_supported`, `feature_not_supported`, `attestation_unavailable`, `body_too_large`,
    * `webhook_refused`, `idempotency_key_reused`, `job_forgotten`, `rate_limited`, `spend_exceeded`,
-   * `storage_full`; and `not_durable`, after which the job may be there all the same.
+   * `share_exceeded`, `deadline_unreachable`, `storage_full`; and `not_durable`, after which the job may be there all the same.
    */
   async submit(submitter: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
     const { tenant } = submitter;
@@ -134,12 +145,19 @@ export class Admission {
     const inputSha256 = inline ? sha256Hex(input) : await blobs.put(Buffer.from(input));
     const ticket = newTicket(plan, { id, tenant, task: body.task, inputSha256, createdMs, deadlineMs });
     crashPoint('api.before-admit');
+    const flow = options.isBackground === true ? `${tenant}~batch` : tenant;
     const pending: PendingJob = {
       id,
       submitter,
       tenant,
       model,
-      flow: options.isBackground === true ? `${tenant}~batch` : tenant,
+      flow,
+      forecast: this.#parts.outlooks.forecast(model, {
+        size: { task: body.task, maxTokens: params.max_tokens, inputBytes },
+        flow,
+        weight: submitter.limits.tenant.weight ?? 1,
+        timeMs: deadlineMs - createdMs,
+      }),
       ticket: encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket))),
       inlineInput: inline ? input : '',
       createdMs,
@@ -161,9 +179,14 @@ export class Admission {
     const isNew = reply.kind === 'ok' && reply.id === id;
     // What is not accepted leaves no input behind; after a lost reply, `same` can be this very job.
     if (!inline && !('id' in reply && reply.id === id)) await blobs.remove();
-    requireAccepted(reply, price);
+    requireAccepted(reply, pending, this.#appointments);
     if (!isNew && (await this.#parts.reader.read(reply.id)) === undefined) throw forgotten(reply);
-    return { id: reply.id, fresh: isNew ? queuedView(pending) : undefined };
+    const { offer, slots } = pending.forecast;
+    return {
+      id: reply.id,
+      fresh: isNew ? queuedView(pending) : undefined,
+      outlook: isNew && slots > 0 ? { place: reply.place, told: toldOf(offer, reply.place) } : undefined,
+    };
   }
 
   /**
@@ -230,6 +253,7 @@ interface AdmissionParts {
   readonly keys: RedisKeys;
   readonly gate: StorageGate;
   readonly backlog: Backlog;
+  readonly outlooks: Outlooks;
   readonly reader: JobReader;
   readonly blobs: BlobFolders;
   readonly catalog: Catalog;
@@ -263,6 +287,24 @@ function scriptArguments(job: PendingJob): (string | number)[] {
     job.price === undefined
       ? ''
       : JSON.stringify(holdEntry(job.createdMs, job.submitter.keyId, job.model.name, job.price)),
+    ...forecastArguments(job.forecast),
+  ];
+}
+
+function forecastArguments({ cost, weight, offer, slots, limits }: Forecast): (string | number)[] {
+  return [
+    cost / weight,
+    weight,
+    cost,
+    slots === 0 ? '' : offerText(offer),
+    slots,
+    offer.perEndMs,
+    offer.perTagMs,
+    limits.withinMs,
+    limits.beyondMs,
+    limits.cappedMs,
+    limits.crowdMs,
+    limits.graceMs,
   ];
 }
 
@@ -309,17 +351,24 @@ function forgotten({ id, ended }: { readonly id: string; readonly ended: string 
   );
 }
 
-/** Throws the CodedError of a refusal: `idempotency_key_reused`, `rate_limited`, `spend_exceeded`. */
+/**
+ * Throws the CodedError of a refusal: `idempotency_key_reused`, `rate_limited`, `spend_exceeded`,
+ * `share_exceeded`, `deadline_unreachable`.
+ */
 function requireAccepted(
   reply: AdmitReply,
-  price: Price | undefined,
-): asserts reply is AdmitReply & { readonly id: string; readonly ended: string } {
+  job: PendingJob,
+  appointments: Appointments,
+): asserts reply is AdmitReply & { readonly id: string; readonly ended: string; readonly place: Place } {
+  const { price } = job;
   switch (reply.kind) {
     case 'other':
       throw new CodedError(
         'idempotency_key_reused',
         'This Idempotency-Key was used with another body; use a new key for a new job.',
       );
+    case 'late':
+      throw lateRefusal(job, reply.standing, appointments);
     case 'busy':
       throw new CodedError('rate_limited', `${reply.count} of your jobs are open, and no more are allowed at once.`, {
         headers: { 'retry-after': '2' },
@@ -334,9 +383,19 @@ function requireAccepted(
 }
 
 function parseReply(reply: unknown): AdmitReply {
-  const [kind, value, ended] = cells(reply);
+  const [kind, value, ended, ends, distance] = cells(reply);
   if (kind === 'busy' || kind === 'spent') return { kind, count: Number(text(value)) };
   if (kind === 'ok' || kind === 'same' || kind === 'other')
-    return { kind, id: text(value), ended: ended === undefined ? '' : text(ended) };
+    return {
+      kind,
+      id: text(value),
+      ended: ended === undefined ? '' : text(ended),
+      place: { ends: Number(ends ?? 0), distance: Number(distance ?? 0) },
+    };
+  if (kind === 'late') return { kind, standing: parseStanding(cells(reply).slice(1).map(Number)) };
   throw new Error(described(kind));
+}
+
+function parseStanding([ends = 0, distance = 0, ahead = 0, ties = 0, backloggedMs = 0]: readonly number[]): Standing {
+  return { ends, distance, ahead, ties, backloggedMs };
 }

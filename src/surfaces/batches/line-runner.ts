@@ -129,6 +129,8 @@ const TRANSIENT: ReadonlySet<string> = new Set([
   'not_durable',
   'overloaded',
   'rate_limited',
+  'deadline_unreachable',
+  'share_exceeded',
 ]);
 
 /** Whether an error is about this moment and not about the request. */

@@ -35,6 +35,12 @@ export const serviceFields = {
   COUNTERSIGN_STORAGE_BYTES: integer(1_048_576, Number.MAX_SAFE_INTEGER)
     .optional()
     .describe('memory of Redis in use at which no new work is taken, in bytes, in place of the share'),
+  COUNTERSIGN_ADMISSION_PROBABILITY: z.coerce
+    .number()
+    .min(0.9)
+    .max(0.99)
+    .default(0.99)
+    .describe('how likely a job must be to end before its deadline, so that it is admitted; see `docs/admission.md`'),
   COUNTERSIGN_DEFAULT_RECOMPUTE: z.coerce
     .number()
     .min(0)

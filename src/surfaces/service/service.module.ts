@@ -2,6 +2,7 @@ import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { Backlog } from '../../core/backlog/backlog.ts';
 import { Catalog } from '../../core/catalog/catalog.ts';
+import { Outlooks } from '../../core/forecast/outlooks.ts';
 import { ArchivedJobs } from '../../core/jobs/archived-jobs.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
@@ -152,6 +153,12 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
   const { catalog, prices, signingKey } = files;
   return [
     {
+      provide: Outlooks,
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new Outlooks(redis, keys, config.COUNTERSIGN_ADMISSION_PROBABILITY),
+      inject: [Redis, RedisKeys],
+    },
+    {
       provide: Admission,
       useFactory: (
         redis: Redis,
@@ -164,8 +171,10 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
         webhooks: Webhooks,
         egress: EgressRules,
         gate: StorageGate,
+        outlooks: Outlooks,
       ) =>
         new Admission({
+          outlooks,
           redis: durability.level.kind === 'replicas' ? connections.named(ADMISSIONS) : redis,
           durability,
           keys,
@@ -192,6 +201,7 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
         Webhooks,
         EgressRules,
         StorageGate,
+        Outlooks,
       ],
     },
     {

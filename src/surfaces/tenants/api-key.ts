@@ -1,5 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Limits } from './limits.ts';
+import type { Limits, TenantLimits } from './limits.ts';
 
 /** What a key may be used for; each scope stands for itself alone. */
 export const SCOPES = ['submit', 'read', 'admin'] as const;
@@ -11,7 +11,7 @@ export interface Caller {
   readonly scopes: ReadonlySet<Scope>;
   readonly keyId: string;
   /** Limits of the tenant and of the key itself; both apply. */
-  readonly limits: { readonly tenant: Limits; readonly key: Limits };
+  readonly limits: { readonly tenant: TenantLimits; readonly key: Limits };
 }
 
 /**

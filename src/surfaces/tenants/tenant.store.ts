@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { AuditLog } from './audit-log.ts';
-import { Limits } from './limits.ts';
+import { TenantLimits } from './limits.ts';
 
 const TenantRecord = z.object({
   createdAt: z.string(),
@@ -12,14 +12,14 @@ const TenantRecord = z.object({
   limits: z
     .string()
     .default('{}')
-    .transform((text) => Limits.parse(JSON.parse(text))),
+    .transform((text) => TenantLimits.parse(JSON.parse(text))),
 });
 
 export interface Tenant {
   readonly name: string;
   readonly createdAt: string;
   readonly disabledAt: string | undefined;
-  readonly limits: Limits;
+  readonly limits: TenantLimits;
 }
 
 const MAX_LISTED = 10_000;
@@ -38,7 +38,7 @@ export class Tenants {
   }
 
   /** Makes a tenant. Of two calls at once with one name, one throws CodedError `tenant_exists`. */
-  async create(by: string, name: string, limits: Limits): Promise<Tenant> {
+  async create(by: string, name: string, limits: TenantLimits): Promise<Tenant> {
     const createdAt = new Date().toISOString();
     if ((await this.#redis.hsetnx(this.#keys.tenant(name), 'createdAt', createdAt)) === 0)
       throw new CodedError('tenant_exists', `There is a tenant named ${name} already.`);
@@ -76,7 +76,7 @@ export class Tenants {
   async change(
     by: string,
     name: string,
-    change: { limits?: Limits | undefined; disabled?: boolean | undefined },
+    change: { limits?: TenantLimits | undefined; disabled?: boolean | undefined },
   ): Promise<Tenant> {
     await this.get(name);
     const key = this.#keys.tenant(name);

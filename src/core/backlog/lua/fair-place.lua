@@ -2,43 +2,88 @@
   Included by the scripts that enter jobs in a backlog.
 
   Start-time fair queueing (Goyal, Vin, Chen 1996): each job gets a start tag, and the smallest is released
-  first. A tenant's next job starts where its last one ended, in units of cost, but never before the present:
-  the smallest tag that waits, or, where none waits, the largest that was released. A flood by one tenant
-  therefore waits behind itself only. When nothing waits and everything that was released is claimed, a new
-  busy period begins, in which all tenants are equal.
+  first. A flow's next job starts where its last one ended, in units of cost over weight, but never before the
+  present: the smallest tag that waits, or, where none waits, the largest that was released. A flood by one
+  tenant therefore waits behind itself only. When nothing waits and nothing is released or runs, a new busy
+  period begins, in which all tenants are equal.
 
-    presentOf(queue)              the present
-    startTag(queue, flow, cost)   the tag of the flow's next job, which is charged at once
-    saveShares()                  to be called at the end; it writes what the flows were charged
+  Of each flow is kept `<finish tag> <since> <rate> <rate at> <weight>`: when (ms) it last had nothing waiting
+  beyond its share, and the cost a second that was admitted, as a mean that forgets in two seconds.
+
+    presentOf(queue)               the present
+    finishOf(queue, flow)          where the flow's next job starts, unless that is before the present
+    charge(queue, flow, amount)    the flow's next job starts later by this; returns the tag where this one
+                                   starts
+    noteAdmitted(queue, flow, cost, weight, nowMs, isWithin)
+                                   what predictions need of the flow; `isWithin` where it had nothing waiting
+                                   beyond its share
+    backloggedFor(queue, flow, nowMs)  for how long (ms) it has had
+    saveShares()                   to be called at the end; it writes what the flows were charged
 ]]
 local shares = {}
+local forgetMs = 2000
 
 local function sharesOf(queue)
   if shares[queue] then return shares[queue] end
   local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
   local present = tonumber(head[2])
-  if not present and redis.call('EXISTS', keys.released(queue)) == 1 then
-    present = tonumber(redis.call('HGET', keys.pace(queue), 'present') or 1)
-  elseif not present then
-    redis.call('DEL', keys.fairShares(queue))
-    present = 1
+  if not present then
+    if redis.call('EXISTS', keys.released(queue)) == 1 or redis.call('EXISTS', keys.leases(queue)) == 1 then
+      present = tonumber(redis.call('HGET', keys.pace(queue), 'present') or 1)
+    else
+      redis.call('DEL', keys.fairShares(queue))
+      present = 1
+    end
   end
-  shares[queue] = { present = present, finish = {} }
+  shares[queue] = { present = present, flows = {} }
   return shares[queue]
+end
+
+local function flowOf(queue, flow)
+  local flows = sharesOf(queue).flows
+  if not flows[flow] then
+    local kept = redis.call('HGET', keys.fairShares(queue), flow) or ''
+    local finish, since, rate, at, weight = string.match(kept, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+    flows[flow] = {
+      finish = tonumber(finish or 0), since = tonumber(since or 0), rate = tonumber(rate or 0),
+      at = tonumber(at or 0), weight = tonumber(weight or 1),
+    }
+  end
+  return flows[flow]
 end
 
 local function presentOf(queue) return sharesOf(queue).present end
 
-local function startTag(queue, flow, cost)
-  local share = sharesOf(queue)
-  local finish = share.finish[flow] or tonumber(redis.call('HGET', keys.fairShares(queue), flow) or 0)
-  local start = math.max(share.present, finish)
-  share.finish[flow] = start + tonumber(cost)
+local function finishOf(queue, flow) return flowOf(queue, flow).finish end
+
+local function charge(queue, flow, amount)
+  local known = flowOf(queue, flow)
+  local start = math.max(presentOf(queue), known.finish)
+  known.finish = start + tonumber(amount)
+  known.isCharged = true
   return start
+end
+
+local function noteAdmitted(queue, flow, cost, weight, nowMs, isWithin)
+  local known = flowOf(queue, flow)
+  known.rate = known.rate * math.exp(math.min(0, known.at - nowMs) / forgetMs) + cost * 1000 / forgetMs
+  known.at = nowMs
+  known.weight = weight
+  if isWithin or known.since == 0 then known.since = nowMs end
+end
+
+local function backloggedFor(queue, flow, nowMs)
+  local since = flowOf(queue, flow).since
+  return since == 0 and 0 or math.max(0, nowMs - since)
 end
 
 local function saveShares()
   for queue, share in pairs(shares) do
-    for flow, finish in pairs(share.finish) do redis.call('HSET', keys.fairShares(queue), flow, finish) end
+    for flow, known in pairs(share.flows) do
+      if known.isCharged then
+        redis.call('HSET', keys.fairShares(queue), flow, string.format('%.17g %.0f %.6g %.0f %.6g', known.finish,
+          known.since, known.rate, known.at, known.weight))
+      end
+    end
   end
 end

@@ -39,7 +39,7 @@ end
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
   local epoch = tonumber(epochText)
   local claims, ruling = keys.claims(id), keys.ruling(id)
-  local job = redis.call('HMGET', keys.job(id), 'tenant', 'attempts', 'queue', 'cost', 'flow')
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'attempts', 'queue', 'charge', 'flow')
   local tenant, queue = job[1], job[3]
   -- The ticket of a sealed job is gone, and what was claimed of it as well.
   if not tenant or redis.call('EXISTS', keys.ticket(id)) == 0 then
@@ -66,7 +66,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     if action == 'lost' and redis.call('HEXISTS', keys.barred(id), worker) == 1 then state = 'void' end
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
     if action ~= 'last' and epoch < mostEpochs and attemptsIn(ruling, epoch) < tonumber(job[2]) then
-      startTag(queue, job[5] or tenant, job[4])
+      charge(queue, job[5] or tenant, job[4] or 0)
       redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
       -- A wish to cancel that came while it ran is looked at now.
       local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel')

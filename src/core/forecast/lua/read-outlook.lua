@@ -1,0 +1,26 @@
+--[[
+  Read a queue as it stands, for predictions.
+
+    KEYS[1]  open jobs, for routing in a cluster
+    ARGV[1]  key prefix   ARGV[2]  queue   ARGV[3]  most flows that are read
+  Returns now (ms), slots, jobs that run, released, waiting, the present tag, what was learned (or ""), and the
+  flows with their values, one after the other: none where they are more.
+]]
+local queue = ARGV[2]
+local time = redis.call('TIME')
+local pace = redis.call('HMGET', keys.pace(queue), 'slots', 'present')
+local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
+local flows = {}
+if redis.call('HLEN', keys.fairShares(queue)) <= tonumber(ARGV[3]) then
+  flows = redis.call('HGETALL', keys.fairShares(queue))
+end
+return {
+  time[1] * 1000 + math.floor(time[2] / 1000),
+  pace[1] or '0',
+  redis.call('ZCARD', keys.leases(queue)),
+  redis.call('ZCARD', keys.released(queue)),
+  redis.call('ZCARD', keys.backlog(queue)),
+  head[2] or pace[2] or '1',
+  redis.call('GET', keys.learned(queue)) or '',
+  flows,
+}

@@ -1,0 +1,171 @@
+import type { Redis } from 'ioredis';
+import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
+import { cells, integer, text } from '../../ground/redis/reply.ts';
+import { loadScript } from '../../ground/redis/script.ts';
+import type { CatalogModel } from '../catalog/catalog.ts';
+import { AdmissionRule, type AdmissionLimits } from './admission-limits.ts';
+import { hintedMs, type JobSize } from './job-size.ts';
+import { keptIn } from './learned.store.ts';
+import { offerOf, type Offer } from './offer.ts';
+import { Paths, type FlowState, type QueueState } from './queue-state.ts';
+import { SlotTimes } from './slot-times.ts';
+
+const READ = loadScript(new URL('./lua/read-outlook.lua', import.meta.url), parseReading);
+
+/** What was read is believed for so long; it is read again behind whoever asks later. */
+const FRESH_MS = 200;
+/** Nobody asked for so long: what was read says nothing of now. */
+const STALE_MS = 2_000;
+/** More flows than this are not read each time: their number alone says that there is a crowd. */
+const MOST_FLOWS = 1_000;
+
+/** A job that is asked about: whose it is, how long it may be, and how long it has (ms). */
+export interface Asked {
+  readonly size: JobSize;
+  readonly flow: string;
+  readonly weight: number;
+  readonly timeMs: number;
+}
+
+/** What is foreseen of a job before it has its place. */
+export interface Forecast {
+  readonly weight: number;
+  /** What its slot is expected to be held for, in units that are alike for all jobs of the queue. */
+  readonly cost: number;
+  /** Slots of the workers that are there; 0 where nobody is, or where nothing was read yet. */
+  readonly slots: number;
+  readonly offer: Offer;
+  readonly limits: AdmissionLimits;
+  /** How long (ms) its flow's share of the workers takes for it. */
+  readonly turnMs: number;
+}
+
+interface Reading {
+  readonly state: QueueState;
+  readonly learned: string;
+}
+
+/** One queue as an API knows it. */
+interface Known {
+  readonly rule: AdmissionRule;
+  times: SlotTimes;
+  learned: string;
+  state: QueueState;
+  paths: Paths | undefined;
+  readMs: number;
+  reading: Promise<void> | undefined;
+}
+
+/**
+ * What can be foreseen of the queues. It is read from Redis at most five times a second and queue, behind
+ * those who ask, so that no submission waits for it.
+ */
+export class Outlooks {
+  readonly #redis: Redis;
+  readonly #keys: RedisKeys;
+  readonly #probability: number;
+  readonly #known = new Map<string, Known>();
+
+  /** `probability`: how likely a job must be to end in time, so that it is admitted. */
+  constructor(redis: Redis, keys: RedisKeys, probability: number) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#probability = probability;
+  }
+
+  /** What is foreseen of a job by what was read last. */
+  forecast(model: CatalogModel, { size, flow, weight, timeMs }: Asked): Forecast {
+    const known = this.#of(model);
+    if (performance.now() - known.readMs > FRESH_MS) void this.#read(model, known).catch(() => undefined);
+    const { times, rule } = known;
+    const isCurrent = performance.now() - known.readMs <= STALE_MS;
+    const state = isCurrent ? known.state : UNREAD;
+    const cost = times.costOf(size, flow);
+    known.paths ??= new Paths(state, times, hintedMs(size, model.hint));
+    const path = known.paths.of(flow, weight);
+    const offer = offerOf(state, times, path, cost);
+    return {
+      weight,
+      cost,
+      slots: state.slots,
+      offer,
+      limits: rule.limits(offer, timeMs, times.count),
+      turnMs: (offer.ownMs * path.weights) / (weight * Math.max(1, state.slots)),
+    };
+  }
+
+  /** The same by what Redis says now. */
+  async current(model: CatalogModel, asked: Asked): Promise<{ forecast: Forecast; state: QueueState }> {
+    const known = this.#of(model);
+    if (performance.now() - known.readMs > FRESH_MS) await this.#read(model, known);
+    return { forecast: this.forecast(model, asked), state: known.state };
+  }
+
+  #of(model: CatalogModel): Known {
+    const queue = queueName(model.pool, model.name);
+    const known: Known = this.#known.get(queue) ?? {
+      rule: new AdmissionRule(this.#probability),
+      times: new SlotTimes(model.hint),
+      learned: '',
+      state: UNREAD,
+      paths: undefined,
+      readMs: -Infinity,
+      reading: undefined,
+    };
+    this.#known.set(queue, known);
+    return known;
+  }
+
+  /** One reading at a time, however many ask for it. */
+  #read(model: CatalogModel, known: Known): Promise<void> {
+    known.reading ??= this.#readNow(model, known).finally(() => {
+      known.reading = undefined;
+    });
+    return known.reading;
+  }
+
+  async #readNow(model: CatalogModel, known: Known): Promise<void> {
+    const queue = queueName(model.pool, model.name);
+    const { state, learned } = await READ.run(this.#redis, [this.#keys.open], [this.#keys.prefix, queue, MOST_FLOWS]);
+    if (learned !== known.learned) {
+      known.times = keptIn(learned, model.hint).times;
+      known.learned = learned;
+    }
+    known.state = state;
+    known.paths = undefined;
+    known.readMs = performance.now();
+  }
+}
+
+const UNREAD: QueueState = {
+  atMs: 0,
+  slots: 0,
+  running: 0,
+  released: 0,
+  waiting: 0,
+  present: 1,
+  flows: new Map(),
+};
+
+function parseReading(reply: unknown): Reading {
+  const [now, slots, running, released, waiting, present, learned, flows] = cells(reply);
+  const values = cells(flows).map(text);
+  const all = new Map<string, FlowState>();
+  for (let at = 0; at + 1 < values.length; at += 2) {
+    const [finish, , rate, rateAtMs, weight] = (values[at + 1] ?? '').split(' ').map(Number);
+    if (finish === undefined || rate === undefined || rateAtMs === undefined || weight === undefined) continue;
+    all.set(values[at] ?? '', { finish, rate, rateAtMs, weight });
+  }
+  return {
+    learned: text(learned),
+    state: {
+      atMs: integer(now),
+      slots: Number(slots),
+      running: integer(running),
+      released: integer(released),
+      waiting: integer(waiting),
+      present: Number(present),
+      flows: all,
+    },
+  };
+}
