@@ -1,7 +1,7 @@
 import { Worker } from 'bullmq';
 import { describe, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
-import { DEFAULT_HINT } from '../../src/core/forecast/job-size.ts';
+import { DEFAULT_HINT } from '../../src/core/engines/time-hint.ts';
 import { keepLearned } from '../../src/core/forecast/learned.store.ts';
 import { toldIn } from '../../src/core/forecast/offer.ts';
 import { CodedError } from '../../src/ground/errors/coded-error.ts';
@@ -337,7 +337,7 @@ describe('a pool that is full', () => {
         (thrown: unknown) => thrown,
       );
       if (error instanceof CodedError) return error;
-      if (error !== undefined) throw error;
+      if (error !== undefined) throw new Error('it failed otherwise', { cause: error });
     }
     throw new Error('nothing was refused');
   };
@@ -345,7 +345,7 @@ describe('a pool that is full', () => {
   const everything = async ({ admin: redis, keys }: House): Promise<Record<string, unknown>> => {
     const names = (await redis.keys('*')).filter((name) => name !== keys.pace(QUEUE)).toSorted();
     return Object.fromEntries(
-      await Promise.all(names.map(async (name) => [name, (await redis.dumpBuffer(name))?.toString('hex')] as const)),
+      await Promise.all(names.map(async (name) => [name, (await redis.dumpBuffer(name)).toString('hex')] as const)),
     );
   };
 

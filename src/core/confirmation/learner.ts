@@ -25,7 +25,7 @@ interface LearnerParts {
 
 /**
  * Learns from what became of jobs: how long they held their slots, and whether they ended when they were told
- * that they would. It is kept four times a second; what a crash loses is a moment's figures, and nobody's job.
+ * that they would. It is kept four times a second; a crash loses a moment's figures, and nobody's job.
  */
 export class Learner {
   readonly #parts: LearnerParts;

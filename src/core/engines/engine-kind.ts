@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { Task } from '../../proof/receipts/fields.ts';
-import { DEFAULT_HINT, type TimeHint } from '../forecast/job-size.ts';
 import type { Feature } from '../../proof/tasks/task-input.ts';
 import type { Engine } from './engine.ts';
+import { DEFAULT_HINT, type TimeHint } from './time-hint.ts';
 
 /** The fields that a catalog entry has, whatever its engine. */
 export const ENTRY_FIELDS = {

@@ -1,4 +1,5 @@
 import type { Task } from '../../proof/receipts/fields.ts';
+import type { TimeHint } from '../engines/time-hint.ts';
 
 /** What is known of a job's length before it runs. */
 export interface JobSize {
@@ -6,16 +7,6 @@ export interface JobSize {
   readonly maxTokens: number;
   readonly inputBytes: number;
 }
-
-/** What the operator expects of a model: it counts until jobs of the size were confirmed. */
-export interface TimeHint {
-  /** What every job takes (ms). */
-  readonly base_ms: number;
-  /** What each generated token takes (ms). */
-  readonly token_ms: number;
-}
-
-export const DEFAULT_HINT: TimeHint = { base_ms: 10, token_ms: 0.8 };
 
 /** A typical answer has this share of the tokens that it may have. */
 const TYPICAL_SHARE = 0.5;

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { integer } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
-import type { TimeHint } from './job-size.ts';
+import type { TimeHint } from '../engines/time-hint.ts';
 import { SlotTimes } from './slot-times.ts';
 
 const KEEP = loadScript(new URL('./lua/keep-learned.lua', import.meta.url), integer);

@@ -80,7 +80,7 @@ export function quantilesOf({ quantiles, meanMs }: Offer, startMs: number): Read
 
 const NUMBERS = ['cost', 'perEndMs', 'perTagMs', 'ownMs', 'sdOwnMs', 'afterMs', 'meanMs', 'sdEndMs'] as const;
 
-/** The offer as it is kept with the job, until what came of it is known: numbers with a space between them. */
+/** The offer as it is kept with the job, until what came of it is known: numbers, each after a space. */
 export function offerText(offer: Offer): string {
   const times = NUMBERS.map((name) => Number(offer[name].toPrecision(5)));
   const zs = offer.quantiles.flatMap(({ z10, z50, z90, z99 }) => [z10, z50, z90, z99].map((z) => Math.round(z * 100)));

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { DEFAULT_HINT, hintedMs, type JobSize } from './job-size.ts';
+import { DEFAULT_HINT } from '../engines/time-hint.ts';
+import { hintedMs, type JobSize } from './job-size.ts';
 import { SlotTimes } from './slot-times.ts';
 import type { Told } from './told.ts';
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { hintedMs, sizeClassOf, type JobSize, type TimeHint } from './job-size.ts';
+import type { TimeHint } from '../engines/time-hint.ts';
+import { hintedMs, sizeClassOf, type JobSize } from './job-size.ts';
 import { lengthClassOf, scoreOf, Z, type Quantiles, type Told } from './told.ts';
 
 /** A mean of the last many and one of the last few; where they part, the machine has changed. */
@@ -45,8 +46,8 @@ export interface Observation {
 /**
  * What the jobs of one queue take, learned from what was confirmed: how long a slot is held, by size and by
  * flow, how far a guess is off, and how wide an interval must be to hold what it promises. *Cost* is the
- * expected time (ms) at the speed of the first jobs; `speed` is what a unit of it takes now, so that a machine
- * that changes is one number and not a hundred.
+ * expected time (ms) at the speed of the first jobs; `speed` is what a unit of it takes now, so that a
+ * machine that changes is one number and not a hundred.
  */
 export class SlotTimes {
   readonly #hint: TimeHint;
@@ -178,10 +179,10 @@ export class SlotTimes {
 
 /** Sets a member as the newest, and lets go of the oldest where there are too many. */
 function keepLast<Value>(all: Record<string, Value>, name: string, value: Value, most: number): void {
-  if (Object.hasOwn(all, name)) delete all[name];
+  if (Object.hasOwn(all, name)) Reflect.deleteProperty(all, name);
   else {
     const names = Object.keys(all);
-    if (names.length >= most) delete all[names[0] ?? ''];
+    if (names.length >= most) Reflect.deleteProperty(all, names[0] ?? '');
   }
   all[name] = value;
 }

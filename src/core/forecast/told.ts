@@ -14,7 +14,7 @@ export const Z = [
   ['z99', 0.99, 3],
 ] as const satisfies readonly (readonly [keyof Quantiles, number, number])[];
 
-/** What a job was told at its admission: when it begins and ends, and how far that may be off. Times in ms. */
+/** What a job was told at its admission: when it begins and ends, and how far that may be off; in ms. */
 export interface Told {
   readonly startMs: number;
   readonly endMs: number;

@@ -125,7 +125,8 @@ export class Admission {
    * stands, so that no caller has to read it back. Throws CodedErrors that leave no trace: `model_not_found`,
    * `task_not_supported`, `feature_not_supported`, `attestation_unavailable`, `body_too_large`,
    * `webhook_refused`, `idempotency_key_reused`, `job_forgotten`, `rate_limited`, `spend_exceeded`,
-   * `share_exceeded`, `deadline_unreachable`, `storage_full`; and `not_durable`, after which the job may be there all the same.
+   * `share_exceeded`, `deadline_unreachable`, `storage_full`; and `not_durable`, after which the job may be
+   * there all the same.
    */
   async submit(submitter: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
     const { tenant } = submitter;

@@ -96,6 +96,12 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
       useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues) => new Backlog({ redis, keys, queues, logger }),
       inject: [Redis, RedisKeys, PoolQueues],
     },
+    {
+      provide: Outlooks,
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new Outlooks(redis, keys, config.COUNTERSIGN_ADMISSION_PROBABILITY),
+      inject: [Redis, RedisKeys],
+    },
     { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
     {
       provide: StorageGate,
@@ -152,12 +158,6 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
 function admissionProviders(config: ServiceConfig, files: ServiceFiles, durability: Durability): Provider[] {
   const { catalog, prices, signingKey } = files;
   return [
-    {
-      provide: Outlooks,
-      useFactory: (redis: Redis, keys: RedisKeys) =>
-        new Outlooks(redis, keys, config.COUNTERSIGN_ADMISSION_PROBABILITY),
-      inject: [Redis, RedisKeys],
-    },
     {
       provide: Admission,
       useFactory: (

@@ -8,7 +8,8 @@
   Returns {now, per case false or
     { ticket, tenant, queue, model, created, deadline, cost, cancel, state, current epoch, claim, commit,
       closing, field, statement length, statement, output length, output,
-      lease ms (0 where an epoch was named), epoch and place in the log, attempts, key, hold, surface, store, flow, told,
+      lease ms (0 where an epoch was named), epoch and place in the log, attempts, key, hold, surface, store,
+      flow, told,
       { claim, commit, closing, … of the epochs before } }}
 ]]
 local most, longest, longestOutput = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

@@ -11,8 +11,8 @@
              "", digest of the body, API key id, further fields of the ticket's hash as one JSON object or "",
              maximum open jobs of the tenant or 0, amount to hold, spending limit of the tenant or "",
              spending limit of the key or "",
-             ledger month, ledger entry, what it costs its flow in tags, then of predictions: the flow's weight,
-             the job's cost, what it is told but for its place or "", slots of the workers, ms for each job
+             ledger month, ledger entry, what it costs its flow in tags, then of predictions: the flow's
+             weight, the job's cost, what it is told but for its place or "", slots of the workers, ms for each job
              that must end first, ms for each unit of distance, and the limits of `AdmissionLimits` in ms:
              within, beyond, capped, crowd, grace
   Returns for each job {'ok', id, "", ends, distance}, or
@@ -105,7 +105,9 @@ end
 
 -- Why a job would begin too late, or nil: `excessOf` in admission-limits.ts says the same.
 local function tooLate(queue, flow, ends, distance, ahead, perEnd, perTag, limits)
-  local function startAfter(count) return count <= 0 and 0 or math.max(count * perEnd, distance * perTag + perEnd) end
+  local function startAfter(count)
+    return count <= 0 and 0 or math.max(count * perEnd, distance * perTag + perEnd)
+  end
   local start = startAfter(ends)
   local within, beyond, capped, crowd, grace = unpack(limits)
   local waitedMs, ties = 0, 0
@@ -134,8 +136,8 @@ end
 
 for at = 3, #ARGV, 33 do
   local id, ticket, input, tenant, flow, model, queue, created, deadline, attempts, cost, idem, body, keyId,
-    extra, most, hold, tenantSpend, keySpend, month, entry, amount, weight, expected, told, slots, perEnd, perTag =
-    unpack(ARGV, at, at + 27)
+    extra, most, hold, tenantSpend, keySpend, month, entry, amount, weight, expected, told,
+    slots, perEnd, perTag = unpack(ARGV, at, at + 27)
   local reply
   local idemKey = idem ~= '' and keys.idempotency(tenant, idem)
   if idemKey then
