@@ -53,6 +53,7 @@ export class ServiceModule {
       { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
       ...STORES,
       ...jobProviders(config, files, logger),
+      outlooksProvider(config),
       ...admissionProviders(config, files, durability),
     ];
     return {
@@ -95,12 +96,6 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
       provide: Backlog,
       useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues) => new Backlog({ redis, keys, queues, logger }),
       inject: [Redis, RedisKeys, PoolQueues],
-    },
-    {
-      provide: Outlooks,
-      useFactory: (redis: Redis, keys: RedisKeys) =>
-        new Outlooks(redis, keys, config.COUNTERSIGN_ADMISSION_PROBABILITY),
-      inject: [Redis, RedisKeys],
     },
     { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
     {
@@ -153,6 +148,15 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
       inject: [Redis, RedisKeys, JobReader, BlobFolders, Wake, LogReader, PaymentRecords],
     },
   ];
+}
+
+/** What is foreseen of jobs. */
+function outlooksProvider(config: ServiceConfig): Provider {
+  return {
+    provide: Outlooks,
+    useFactory: (redis: Redis, keys: RedisKeys) => new Outlooks(redis, keys, config.COUNTERSIGN_ADMISSION_PROBABILITY),
+    inject: [Redis, RedisKeys],
+  };
 }
 
 function admissionProviders(config: ServiceConfig, files: ServiceFiles, durability: Durability): Provider[] {

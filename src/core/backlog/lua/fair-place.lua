@@ -81,8 +81,8 @@ local function saveShares()
   for queue, share in pairs(shares) do
     for flow, known in pairs(share.flows) do
       if known.isCharged then
-        local kept = string.format('%.17g %.0f %.6g %.0f %.6g', known.finish, known.since, known.rate, known.at,
-          known.weight)
+        local kept = string.format('%.17g %.0f %.6g %.0f %.6g',
+          known.finish, known.since, known.rate, known.at, known.weight)
         redis.call('HSET', keys.fairShares(queue), flow, kept)
       end
     end
