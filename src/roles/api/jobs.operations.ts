@@ -45,6 +45,8 @@ export const JOB_OPERATIONS: readonly Operation[] = [
       'idempotency_key_reused',
       'job_forgotten',
       'attestation_unavailable',
+      'share_exceeded',
+      'deadline_unreachable',
       ...PAYMENT_ERRORS,
     ],
   },

@@ -102,6 +102,8 @@ export const OPENAI_ERRORS = [
   'feature_not_supported',
   'idempotency_key_reused',
   'attestation_unavailable',
+  'share_exceeded',
+  'deadline_unreachable',
   'answer_refuted',
   'job_failed',
   'job_expired',

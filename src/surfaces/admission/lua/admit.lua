@@ -13,8 +13,8 @@
              spending limit of the key or "",
              ledger month, ledger entry, what it costs its flow in tags, then of predictions: the flow's
              weight, the job's cost, what it is told but for its place or "", slots of the workers, ms for
-             each job that must end first, ms for each unit of distance, and the limits of `AdmissionLimits` in ms:
-             within, beyond, capped, crowd, grace
+             each job that must end first, ms for each unit of distance, and the limits of
+             `AdmissionLimits` in ms: within, beyond, capped, crowd, grace
   Returns for each job {'ok', id, "", ends, distance}, or
     {'same', id, state}  the idempotency key was used with this body, by the job with this id, which ended in
                          this state ("" where that is not noted)
