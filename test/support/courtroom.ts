@@ -150,6 +150,7 @@ export class Courtroom {
       maxAttempts: 3,
       keyId: 'key',
       hold: undefined,
+      isReserved: false,
       surface: undefined,
       isStored: true,
       cancelAskedMs: undefined,

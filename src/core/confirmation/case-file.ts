@@ -39,6 +39,8 @@ export interface CaseFile {
   readonly keyId: string;
   /** What was held for it, in millionths. */
   readonly hold: number | undefined;
+  /** Whether a part of its tenant's account or allowance is reserved for it. */
+  readonly isReserved: boolean;
   /** What the surface that took it keeps with it. */
   readonly surface: string | undefined;
   /** False where the job erases itself a while after its end. */
@@ -110,7 +112,7 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
   const all = cells(row);
   const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closing, field] =
     all;
-  const [statementLength, statement, , output, lease, logged, maxAttempts, key, hold, surface, store, before] =
+  const [statementLength, statement, , output, lease, logged, maxAttempts, key, hold, surface, store, reserve, before] =
     all.slice(14);
   const currentEpoch = Number(current);
   const [claimant = ''] = text(claim).split(' ');
@@ -126,6 +128,7 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     maxAttempts: Number(maxAttempts),
     keyId: text(key),
     hold: optionalNumber(hold),
+    isReserved: typeof reserve === 'string',
     surface: optionalText(surface),
     isStored: store !== 'no',
     cancelAskedMs: optionalNumber(cancel),

@@ -4,6 +4,7 @@ import { Backlog } from '../backlog/backlog.ts';
 import { FAIR_PLACE, LEAVE } from '../backlog/lua-parts.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
+import { RESERVE } from '../jobs/reserve.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
@@ -11,7 +12,7 @@ import { cells, described, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 
 const RULE = loadScript(new URL('./lua/rule.lua', import.meta.url), listOf(parseOutcome), {
-  included: [FAIR_PLACE, LEAVE],
+  included: [FAIR_PLACE, LEAVE, RESERVE],
 });
 
 type OpenState = Exclude<JobState, FinalState>;

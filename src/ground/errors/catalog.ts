@@ -40,6 +40,7 @@ export const ERROR_CATALOG = {
   feature_not_supported: { status: 400, exit: 2, title: 'The model does not support this feature' },
   attestation_unavailable: { status: 503, exit: 6, title: 'No attestor can confirm this job as requested' },
   rate_limited: { status: 429, exit: 6, title: 'The rate limit is exceeded' },
+  request_exceeds_limit: { status: 429, exit: 2, title: 'The request is larger than a limit allows' },
   payment_required: { status: 402, exit: 4, title: 'Payment is required' },
   payment_failed: { status: 402, exit: 5, title: 'The payment was not carried out' },
   payment_pending: { status: 409, exit: 5, title: 'The payment is not settled yet' },
@@ -47,6 +48,7 @@ export const ERROR_CATALOG = {
   payment_unverified: { status: 503, exit: 6, title: 'The payment cannot be verified at the moment' },
   payment_not_found: { status: 404, exit: 3, title: 'There is no such payment' },
   spend_exceeded: { status: 429, exit: 6, title: 'The spending limit is exceeded' },
+  spend_held: { status: 429, exit: 6, title: 'Open jobs hold what is left of the limit' },
   too_many_files: { status: 429, exit: 6, title: 'Too many files are stored' },
   too_many_batches: { status: 429, exit: 6, title: 'Too many batches are running' },
   batch_over: { status: 409, exit: 5, title: 'The batch is already final' },
@@ -55,6 +57,7 @@ export const ERROR_CATALOG = {
   storage_full: { status: 503, exit: 6, title: 'The storage is nearly full' },
   not_durable: { status: 503, exit: 6, title: 'Too few replicas have what was written' },
   overloaded: { status: 503, exit: 6, title: 'The service is overloaded' },
+  record_unreadable: { status: 500, exit: 1, title: 'A stored record cannot be read' },
   internal: { status: 500, exit: 1, title: 'An internal error occurred' },
 
   config_invalid: { status: 500, exit: 2, title: 'The configuration is not valid' },

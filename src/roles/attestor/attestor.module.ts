@@ -13,6 +13,7 @@ import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
 import { Decisions } from '../../core/confirmation/decisions.ts';
 import { Eraser } from '../../core/confirmation/eraser.ts';
+import { LogRequests } from '../../core/confirmation/log-requests.ts';
 import { Intakes } from '../../core/confirmation/intakes.ts';
 import { Judge } from '../../core/confirmation/judge.ts';
 import { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
@@ -372,6 +373,7 @@ const KEEPERS = [
   Eraser,
   PoolKeeper,
   Strays,
+  LogRequests,
 ] as const;
 
 /** What watches the workers and the disk, for others to read. */
@@ -440,6 +442,20 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
           logger,
         }),
       inject: [Redis, RedisKeys, Backlog, Schedules, Decisions, Candidates],
+    },
+    {
+      provide: LogRequests,
+      useFactory: (redis: Redis, keys: RedisKeys, sequencer: Sequencer) =>
+        new LogRequests(
+          {
+            redis,
+            keys,
+            keyring: files.keyring,
+            record: (keyId, payload) => sequencer.logDocument('ledger', keyId, payload),
+          },
+          logger,
+        ),
+      inject: [Redis, RedisKeys, Sequencer],
     },
     {
       provide: AttestorKeepers,

@@ -1,5 +1,6 @@
 import { Module, type DynamicModule } from '@nestjs/common';
 import { Redis } from 'ioredis';
+import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
@@ -8,6 +9,9 @@ import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
+import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
+import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
+import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
@@ -62,6 +66,18 @@ export class CourierModule {
           useFactory: (redis: Redis, keys: RedisKeys, { paymentTerms }: ServiceFiles) =>
             paymentTerms && new PaymentSettler({ redis, keys }, paymentTerms.facilitator, logger),
           inject: [Redis, RedisKeys, ServiceFiles],
+        },
+        {
+          provide: LedgerCloser,
+          useFactory: (
+            redis: Redis,
+            keys: RedisKeys,
+            usage: UsageStore,
+            closed: ClosedPeriods,
+            blobs: BlobFolders,
+            { signingKey }: ServiceFiles,
+          ) => new LedgerCloser({ redis, keys, usage, closed, exports: blobs.ledgers, signingKey }, logger),
+          inject: [Redis, RedisKeys, UsageStore, ClosedPeriods, BlobFolders, ServiceFiles],
         },
         CourierLifecycle,
       ],

@@ -129,6 +129,7 @@ const TRANSIENT: ReadonlySet<string> = new Set([
   'not_durable',
   'overloaded',
   'rate_limited',
+  'spend_held',
 ]);
 
 /** Whether an error is about this moment and not about the request. */

@@ -5,6 +5,7 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { count, measure } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
+import { PERIOD, RESERVE } from '../../core/jobs/reserve.ts';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
@@ -16,7 +17,7 @@ import { feedEvents } from './feed-events.ts';
 import { emptyEnd, outcomeOf, phasesOf, type EndedPhases, type PrivateNotes } from './job-end.ts';
 import { recentAverage } from './recent-duration.ts';
 
-const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer);
+const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer, { included: [RESERVE, PERIOD] });
 
 const LOOK_EVERY_MS = 100;
 /** Ends recorded by one call of the script. */

@@ -55,6 +55,8 @@ const FINAL: ReadonlySet<string> = new Set([
 
 /** `x-should-retry` overrides what OpenAI's clients would do by the status alone. */
 export function retryHeaders(error: CodedError): Record<string, string> {
+  const said = error.headers['x-should-retry'];
+  if (said !== undefined) return { 'x-should-retry': said };
   const after = Number(error.headers['retry-after'] ?? NaN);
   if (FINAL.has(error.code) || after > MAX_RETRY_S) return { 'x-should-retry': 'false' };
   if (error.status === 429 || error.status === 503)

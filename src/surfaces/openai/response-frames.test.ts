@@ -20,6 +20,7 @@ const Event = z.looseObject({ type: z.string(), sequence_number: z.number(), out
 function eventsOf(message: object, finish_reason = 'tool_calls', startingAfter = -1) {
   const done: Done = {
     id: ID,
+    index: 0,
     createdMs: 0,
     output: { message: { role: 'assistant', content: null, ...message }, finish_reason },
     usage: { inputTokens: 1, outputTokens: 1 },

@@ -23,6 +23,8 @@ import { LogReader } from '../../proof/tlog/log-reader.ts';
 import { Admission } from '../admission/admission.ts';
 import { BatchFiles } from '../batches/batch-files.store.ts';
 import { Batches } from '../batches/batch.store.ts';
+import { ClosedPeriods } from '../ledger/closed-periods.store.ts';
+import { Ledgers } from '../ledger/ledgers.ts';
 import { UsageStore } from '../ledger/usage.store.ts';
 import { Completions } from '../openai/completions.ts';
 import { PaymentRecords } from '../payments/payment.store.ts';
@@ -97,6 +99,16 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
     },
     { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
     {
+      provide: ClosedPeriods,
+      useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobFolders) => new ClosedPeriods(redis, keys, blobs.ledgers),
+      inject: [Redis, RedisKeys, BlobFolders],
+    },
+    {
+      provide: Ledgers,
+      useFactory: (usage: UsageStore, closed: ClosedPeriods) => new Ledgers(usage, closed),
+      inject: [UsageStore, ClosedPeriods],
+    },
+    {
       provide: StorageGate,
       useFactory: (redis: Redis) =>
         new StorageGate(redis, { share: config.COUNTERSIGN_STORAGE_SHARE, bytes: config.COUNTERSIGN_STORAGE_BYTES }),
@@ -160,7 +172,6 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
         backlog: Backlog,
         reader: JobReader,
         blobs: BlobFolders,
-        limits: RateLimits,
         webhooks: Webhooks,
         egress: EgressRules,
         gate: StorageGate,
@@ -177,22 +188,10 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
           signingKey,
           defaultRecompute: config.COUNTERSIGN_DEFAULT_RECOMPUTE,
           prices,
-          limits,
           webhooks,
           egress,
         }),
-      inject: [
-        Redis,
-        RedisConnections,
-        RedisKeys,
-        Backlog,
-        JobReader,
-        BlobFolders,
-        RateLimits,
-        Webhooks,
-        EgressRules,
-        StorageGate,
-      ],
+      inject: [Redis, RedisConnections, RedisKeys, Backlog, JobReader, BlobFolders, Webhooks, EgressRules, StorageGate],
     },
     {
       provide: Completions,

@@ -5,8 +5,8 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { SCOPES, hashesEqual, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
 import { AuditLog } from './audit-log.ts';
-import { Limits, NO_LIMITS } from './limits.ts';
-import { Tenants } from './tenant.store.ts';
+import { NO_LIMITS, StoredLimits, type Limits } from './limits.ts';
+import { Tenants, unlessUnreadable } from './tenant.store.ts';
 
 const ApiKeyRecord = z.object({
   hash: z.string().regex(/^[0-9a-f]{64}$/),
@@ -16,11 +16,10 @@ const ApiKeyRecord = z.object({
   createdAt: z.string(),
   expiresAt: z.string().optional(),
   revokedAt: z.string().optional(),
-  limits: z
-    .string()
-    .transform((text) => Limits.parse(JSON.parse(text)))
-    .default(NO_LIMITS),
+  limits: StoredLimits.default(NO_LIMITS),
   replacedBy: z.string().optional(),
+  /** The first key of those that replaced one another: they have one budget. */
+  account: z.string().optional(),
 });
 
 /** A key without its secret. Times are ISO 8601, UTC. */
@@ -33,6 +32,8 @@ export interface ApiKeyFacts {
   readonly expiresAt: string | undefined;
   readonly revokedAt: string | undefined;
   readonly replacedBy: string | undefined;
+  /** The key whose budget this one has. */
+  readonly account: string;
   readonly limits: Limits;
 }
 
@@ -42,6 +43,8 @@ export interface NewKey {
   readonly name?: string | undefined;
   readonly expiresAt?: string | undefined;
   readonly limits?: Limits | undefined;
+  /** The key that this one replaces, and whose budget it goes on with. */
+  readonly account?: string | undefined;
 }
 
 /** A cached key is read again after this long; so soon does a revoked key stop working on every instance. */
@@ -70,7 +73,7 @@ export class ApiKeys {
   /** Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log. */
   async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
     const { text, keyId, hash } = newApiKey();
-    const { tenant, scopes, name, expiresAt, limits } = wanted;
+    const { tenant, scopes, name, expiresAt, limits, account } = wanted;
     await this.#audit.with(by, 'key.create', keyId, { tenant, scopes, name, expiresAt, limits }, (multi) =>
       multi
         .hset(this.#keys.apiKey(keyId), {
@@ -81,6 +84,7 @@ export class ApiKeys {
           ...(name === undefined ? {} : { name }),
           ...(expiresAt === undefined ? {} : { expiresAt }),
           ...(limits === undefined ? {} : { limits: JSON.stringify(limits) }),
+          ...(account === undefined ? {} : { account }),
         })
         .zadd(this.#keys.apiKeys, Date.now(), keyId),
     );
@@ -103,15 +107,17 @@ export class ApiKeys {
   }
 
   /**
-   * Makes a new key like this one, which ends after the overlap. Throws CodedErrors `key_not_found`,
-   * `key_over`.
+   * Makes a new key like this one, which ends after the overlap. The new one is the same key for budgets and
+   * limits, and ends when this one would have ended. Throws CodedErrors `key_not_found`, `key_over`.
    */
   async rotate(by: string, keyId: string, overlapMs: number): Promise<{ text: string; keyId: string }> {
     const old = await this.get(keyId);
     if (old.revokedAt !== undefined || old.replacedBy !== undefined)
       throw new CodedError('key_over', 'This API key was revoked or replaced already.');
-    const { tenant, scopes, name, limits } = old;
-    const made = await this.create(by, { tenant, scopes, name, limits });
+    if (old.expiresAt !== undefined && Date.parse(old.expiresAt) <= Date.now())
+      throw new CodedError('key_over', 'This API key has expired.');
+    const { tenant, scopes, name, limits, account } = old;
+    const made = await this.create(by, { tenant, scopes, name, limits, account, expiresAt: old.expiresAt });
     const ends = new Date(Date.now() + overlapMs).toISOString();
     const expiresAt = old.expiresAt !== undefined && old.expiresAt < ends ? old.expiresAt : ends;
     await this.#audit.with(by, 'key.rotate', keyId, { replacedBy: made.keyId, expiresAt }, (multi) =>
@@ -120,10 +126,10 @@ export class ApiKeys {
     return made;
   }
 
-  /** The newest 1,000 keys, without secrets. */
+  /** The newest 1,000 keys, without secrets, but those whose records cannot be read. */
   async list(tenant?: string): Promise<ApiKeyFacts[]> {
     const ids = await this.#redis.zrange(this.#keys.apiKeys, String(-MAX_LISTED), '-1');
-    const found = await Promise.all(ids.map((id) => this.#read(id)));
+    const found = await Promise.all(ids.map((id) => this.#read(id).catch(unlessUnreadable)));
     return found.filter((key) => key !== undefined && (tenant === undefined || key.tenant === tenant)) as ApiKeyFacts[];
   }
 
@@ -146,7 +152,7 @@ export class ApiKeys {
   /** The limits in force for work that a key began, whether or not the key still works. */
   async limitsOf(tenant: string, keyId: string): Promise<Caller['limits']> {
     const [own, key] = await Promise.all([this.#tenants.find(tenant), this.#read(keyId)]);
-    return { tenant: own?.limits ?? NO_LIMITS, key: key?.limits ?? NO_LIMITS };
+    return { tenant: own?.limits ?? NO_LIMITS, key: key?.limits ?? NO_LIMITS, account: key?.account };
   }
 
   /** A caller who is identified by other means than an API key; undefined if the tenant is disabled. */
@@ -165,14 +171,16 @@ export class ApiKeys {
       tenant: record.tenant,
       scopes: new Set(record.scopes),
       keyId,
-      limits: { tenant: tenant?.limits ?? NO_LIMITS, key: record.limits },
+      limits: { tenant: tenant?.limits ?? NO_LIMITS, key: record.limits, account: record.account },
     };
   }
 
   async #read(id: string): Promise<ApiKeyFacts | undefined> {
-    const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(id)));
-    if (!record.success) return undefined;
-    const { tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits } = record.data;
-    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits };
+    const stored = await this.#redis.hgetall(this.#keys.apiKey(id));
+    if (Object.keys(stored).length === 0) return undefined;
+    const record = ApiKeyRecord.safeParse(stored);
+    if (!record.success) throw new CodedError('record_unreadable', `The record of the API key ${id} cannot be read.`);
+    const { tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits, account = id } = record.data;
+    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits, account };
   }
 }

@@ -9,6 +9,7 @@
     { ticket, tenant, queue, model, created, deadline, cost, cancel, state, current epoch, claim, commit,
       closing, field, statement length, statement, output length, output,
       lease ms (0 where an epoch was named), epoch and place in the log, attempts, key, hold, surface, store,
+      reserve,
       { claim, commit, closing, … of the epochs before } }}
 ]]
 local most, longest, longestOutput = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -24,7 +25,7 @@ for at = 5, #ARGV, 3 do
   local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel')
   if ticket[1] then
     local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'model', 'created', 'cost', 'attempts',
-      'key', 'hold', 'surface', 'store')
+      'key', 'hold', 'surface', 'store', 'reserve')
     local case = { ticket[1], job[1], job[2], job[3], job[4], ticket[2], job[5], ticket[3] }
     local claims, ruling, evidence = keys.claims(id), keys.ruling(id), keys.evidence(id)
     -- A stream entry names the current epoch nearly always: claimed, and the next is not.
@@ -60,7 +61,7 @@ for at = 5, #ARGV, 3 do
     -- Evidence that was named is judged whether or not its lease has run out.
     case[19] = wanted == '' and redis.call('PTTL', keys.lease(id)) or 0
     case[20] = ruled[3]
-    for part = 6, 10 do case[part + 15] = job[part] end
+    for part = 6, 11 do case[part + 15] = job[part] end
     local before = {}
     for earlier = 1, about - 1 do
       local said = redis.call('HMGET', claims, 'e' .. earlier, 'c' .. earlier)
@@ -68,7 +69,7 @@ for at = 5, #ARGV, 3 do
       before[#before + 1] = select(2, bounded(said[2], 256))
       before[#before + 1] = redis.call('HGET', ruling, 'x' .. earlier)
     end
-    case[26] = before
+    case[27] = before
     cases[#cases + 1] = case
   else
     cases[#cases + 1] = false

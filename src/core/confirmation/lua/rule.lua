@@ -87,6 +87,8 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   end
   redis.call('HSET', ruling, unpack(ending))
   leaveAll(queue, tenant, id)
+  -- It costs nothing. A worker that began may have used its tokens; of one that never did, they go back.
+  settle(id, tenant, 0, 0, epoch == 0 and 0 or nil)
   unsealed[#unsealed + 1] = -1
   unsealed[#unsealed + 1] = id
   return { 'ended', state }

@@ -12,8 +12,8 @@
   ARGV[2] is a list of
     { subject, tenant,
       batch: true for a batch that is over, else absent,
-      end: { score, day, month, usage: { field: amount },
-             ledger: { kind, entry, hold, charge, key } or absent,
+      end: { score, day, month, usage: { field: amount }, tokens: as many as it used,
+             ledger: { entry, currency, charge, key } or absent,
              payment: { field: value } or absent } for a job that has ended, else absent,
       events: [ { rank, type, data, messages: [ { id, endpoint, fields: { field: value } } ] } ] }
   Returns the number of ends that were new.
@@ -22,22 +22,20 @@ local now = ARGV[3]
 local cursor = tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0)
 local entered = 0
 
--- Adds usage to its day, and moves what was held to what is spent.
+-- Adds usage to its day, and moves what was reserved to what is spent. All of it counts in the day and month
+-- of the end's place among the ends, which only grows: what is over never changes, and every view agrees.
 local function enter(tenant, id, close)
   local usage = keys.usage(tenant, close.day)
   for field, amount in pairs(close.usage) do
     redis.call('HINCRBY', usage, field, string.format('%.0f', amount))
   end
   redis.call('PEXPIRE', usage, ARGV[5])
+  local was = payout(id, tenant)
+  if was then spend(tenant, was.key, 'tokens', math.min(close.tokens, was.tokens), close.score) end
   local line = close.ledger
-  if not line then return end
-  local ledger = keys.ledger(tenant, close.month)
-  if redis.call('HSETNX', ledger, id .. ':' .. line.kind, line.entry) == 0 then return end
-  local account = keys.account(tenant)
-  for _, name in ipairs({ '', line.key .. ':' }) do
-    redis.call('HINCRBY', account, name .. 'held', string.format('%.0f', -line.hold))
-    redis.call('HINCRBY', account, name .. 'spent', string.format('%.0f', line.charge))
-  end
+  if not line or redis.call('HSETNX', keys.ledger(tenant, close.month), id, line.entry) == 0 then return end
+  redis.call('SADD', keys.ledgers, tenant .. ' ' .. close.month)
+  spend(tenant, was and was.key or line.key, line.currency, line.charge, close.score)
 end
 
 -- Records what is to become of a payment, once. The settler finds it in the list of due payments.
