@@ -6,8 +6,8 @@ export const CLOSED_PERIOD_TYPE = 'application/vnd.countersign.ledger-period+jso
 const File = z.strictObject({ sha256: z.string().regex(/^[0-9a-f]{64}$/), bytes: z.int().min(0) });
 
 /**
- * What a tenant's ledger of a month came to when it was closed: what it was exported as, and its sums. The log
- * holds a digest of the statement.
+ * What a tenant's ledger of a month came to when it was closed: what it was exported as, and its sums. The
+ * log holds a digest of the statement.
  */
 export const ClosedPeriod = z.strictObject({
   tenant: z.string(),

@@ -443,26 +443,30 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
         }),
       inject: [Redis, RedisKeys, Backlog, Schedules, Decisions, Candidates],
     },
-    {
-      provide: LogRequests,
-      useFactory: (redis: Redis, keys: RedisKeys, sequencer: Sequencer) =>
-        new LogRequests(
-          {
-            redis,
-            keys,
-            keyring: files.keyring,
-            record: (keyId, payload) => sequencer.logDocument('ledger', keyId, payload),
-          },
-          logger,
-        ),
-      inject: [Redis, RedisKeys, Sequencer],
-    },
+    logRequestsProvider(files, logger),
     {
       provide: AttestorKeepers,
       useFactory: (...parts: { start(): void; stop(): Promise<void> }[]) => new AttestorKeepers(parts),
       inject: [...KEEPERS],
     },
   ];
+}
+
+function logRequestsProvider(files: AttestorFiles, logger: Logger): Provider {
+  return {
+    provide: LogRequests,
+    useFactory: (redis: Redis, keys: RedisKeys, sequencer: Sequencer) =>
+      new LogRequests(
+        {
+          redis,
+          keys,
+          keyring: files.keyring,
+          record: (keyId, payload) => sequencer.logDocument('ledger', keyId, payload),
+        },
+        logger,
+      ),
+    inject: [Redis, RedisKeys, Sequencer],
+  };
 }
 
 /** What is announced rests on what is loaded now. */

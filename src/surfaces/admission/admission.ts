@@ -174,12 +174,10 @@ export class Admission {
     return Promise.all(
       reply.jobs.map(async (one, at) => {
         const job = jobs[at];
-        const isNew = reply.kind === 'ok' && one.id === job?.id;
-        if (!isNew && (await this.#parts.reader.read(one.id)) === undefined) throw forgotten(one);
-        return {
-          id: one.id,
-          fresh: isNew && job !== undefined ? queuedView(job, submitter, options.surface) : undefined,
-        };
+        if (reply.kind === 'ok' && one.id === job?.id)
+          return { id: one.id, fresh: queuedView(job, submitter, options.surface) };
+        if ((await this.#parts.reader.read(one.id)) === undefined) throw forgotten(one);
+        return { id: one.id, fresh: undefined };
       }),
     );
   }

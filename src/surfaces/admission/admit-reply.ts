@@ -55,8 +55,8 @@ export function parseReply(reply: unknown): AdmitReply {
 }
 
 /**
- * The CodedError of a refusal: `idempotency_key_reused`, `payment_used`; `request_exceeds_limit` and `spend_exceeded`, which
- * another try cannot change; `rate_limited` and `spend_held`, which pass.
+ * The CodedError of a refusal: `idempotency_key_reused`, `payment_used`; `request_exceeds_limit` and
+ * `spend_exceeded`, which another try cannot change; `rate_limited` and `spend_held`, which pass.
  */
 export function refusalOf(refusal: AdmitRefusal, currency: string): CodedError {
   switch (refusal.kind) {

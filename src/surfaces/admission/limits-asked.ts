@@ -146,7 +146,7 @@ function ratesOf(limits: Caller['limits'], tokens: number, isBackground: boolean
   });
 }
 
-/** What background work leaves to people of a limit, so that what fits into the whole limit is not refused. */
+/** What background work leaves to people; what fits into the whole limit is never refused for it. */
 function kept(most: number, amount: number, isBackground: boolean): number {
   return isBackground ? Math.max(0, Math.min(Math.floor(most * KEPT_SHARE), most - amount)) : 0;
 }

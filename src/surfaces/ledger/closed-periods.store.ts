@@ -18,8 +18,8 @@ export interface Closed {
 }
 
 /**
- * The closed months of ledgers: signed statements in Redis, their entries in files. A month is closed once, and
- * never changes. Any number of calls may run at once.
+ * The closed months of ledgers: signed statements in Redis, their entries in files. A month is closed once,
+ * and never changes. Any number of calls may run at once.
  */
 export class ClosedPeriods {
   readonly #redis: Redis;

@@ -41,11 +41,11 @@ interface AuditParts {
 }
 
 /**
- * Audits a tenant's whole ledger in one pass, a page in memory at a time. Every charge must be what the signed
- * documents of its job come to, if they are still kept; of each currency, the entries of a month must come to
- * what was counted as spent in that month, all of them to what the account has spent, and what is reserved for
- * jobs whose end is not entered to what it holds. Run it at a quiet moment: a job that ends meanwhile may look
- * like a problem.
+ * Audits a tenant's whole ledger in one pass, a page in memory at a time. Every charge must be what the
+ * signed documents of its job come to, if they are still kept; of each currency, the entries of a month must
+ * come to what was counted as spent in that month, all of them to what the account has spent, and what is
+ * reserved for jobs whose end is not entered to what it holds. Run it at a quiet moment: a job that ends
+ * meanwhile may look like a problem.
  */
 export async function auditLedger(parts: AuditParts, tenant: string): Promise<LedgerAudit> {
   const problems = new Problems();

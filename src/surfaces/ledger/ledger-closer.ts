@@ -30,10 +30,10 @@ interface CloserParts {
 }
 
 /**
- * Closes the months of ledgers that are over: exports them, signs what they came to, and asks for the statement
- * to be logged. The attestor takes the entries out of Redis when it stands in the log. Nothing is entered in
- * such a month any more: the places of ends only grow. What a crash leaves: files that are written again, a
- * closed month whose logging is asked for again.
+ * Closes the months of ledgers that are over: exports them, signs what they came to, and asks for the
+ * statement to be logged. The attestor takes the entries out of Redis when it stands in the log. Nothing is
+ * entered in such a month any more: the places of ends only grow. What a crash leaves: files that are written
+ * again, a closed month whose logging is asked for again.
  */
 export class LedgerCloser {
   readonly #parts: CloserParts;

@@ -2,7 +2,7 @@ import type { ClosedPeriods } from './closed-periods.store.ts';
 import { ledgerText, type Format, type LedgerRow } from './ledger-lines.ts';
 import type { UsageStore } from './usage.store.ts';
 
-/** The ledgers of tenants, month by month: those that are closed from their exports, the others from Redis. */
+/** The ledgers of tenants by month: those that are closed from their exports, the others from Redis. */
 export class Ledgers {
   readonly #usage: UsageStore;
   readonly #closed: ClosedPeriods;

@@ -118,8 +118,8 @@ export class UsageStore {
   }
 
   /**
-   * Whether a job that may cost this much fits into the budgets of a tenant and its key as they stand; if not,
-   * whether what is spent leaves no room, or what open jobs may cost.
+   * Whether a job that may cost this much fits into the budgets of a tenant and its key as they stand; if
+   * not, whether what is spent leaves no room, or what open jobs may cost.
    */
   async fits(
     { tenant, keyId, limits }: Pick<Caller, 'tenant' | 'keyId' | 'limits'>,
@@ -149,7 +149,7 @@ export class UsageStore {
     return 'fits';
   }
 
-  /** What was spent in a month or on a day, UTC, in millionths of a currency; of one key where it is named. */
+  /** What was spent in a month or on a day, UTC, in millionths; of one key where it is named. */
   async spentIn(tenant: string, period: string, currency: string, key = ''): Promise<number> {
     const name = key === '' ? currency : `${key}:${currency}`;
     return Number((await this.#redis.hget(this.#keys.spent(tenant, period), name)) ?? 0);

@@ -103,7 +103,7 @@ export class Completions {
         const opening = chunks.opening(index, id);
         if (opening !== undefined) yield opening;
       }
-      let refused: unknown;
+      let refused: CodedError | undefined;
       for await (const { index, piece } of interleave(
         ids.map((id, at) => this.#pieces(tenant, { id, index: at }, signal)),
       )) {
@@ -137,7 +137,7 @@ export class Completions {
     tenant: string,
     { id, index }: Choice,
     signal: AbortSignal,
-  ): AsyncGenerator<string | Done | { readonly refused: unknown }> {
+  ): AsyncGenerator<string | Done | { readonly refused: CodedError }> {
     const text = new SteadyText();
     let last: JobView | undefined;
     for await (const { event, view } of followJob(this.#jobs, this.#wake, { tenant, id }, signal)) {

@@ -53,6 +53,7 @@ export class ServiceModule {
       { provide: Catalog, useValue: files.catalog },
       { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
       ...STORES,
+      ...LEDGER_PROVIDERS,
       ...jobProviders(config, files, logger),
       ...admissionProviders(config, files, durability),
     ];
@@ -90,6 +91,19 @@ export class ServiceModule {
   }
 }
 
+const LEDGER_PROVIDERS: readonly Provider[] = [
+  {
+    provide: ClosedPeriods,
+    useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobFolders) => new ClosedPeriods(redis, keys, blobs.ledgers),
+    inject: [Redis, RedisKeys, BlobFolders],
+  },
+  {
+    provide: Ledgers,
+    useFactory: (usage: UsageStore, closed: ClosedPeriods) => new Ledgers(usage, closed),
+    inject: [UsageStore, ClosedPeriods],
+  },
+];
+
 function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger): Provider[] {
   return [
     {
@@ -98,16 +112,6 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
       inject: [Redis, RedisKeys, PoolQueues],
     },
     { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
-    {
-      provide: ClosedPeriods,
-      useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobFolders) => new ClosedPeriods(redis, keys, blobs.ledgers),
-      inject: [Redis, RedisKeys, BlobFolders],
-    },
-    {
-      provide: Ledgers,
-      useFactory: (usage: UsageStore, closed: ClosedPeriods) => new Ledgers(usage, closed),
-      inject: [UsageStore, ClosedPeriods],
-    },
     {
       provide: StorageGate,
       useFactory: (redis: Redis) =>

@@ -42,7 +42,7 @@ export type Limits = z.infer<typeof Limits>;
 
 export const NO_LIMITS: Limits = {};
 
-/** Limits as they are stored. Text that does not say exactly what is limited is refused, and does not throw. */
+/** Limits as they are stored. Text that does not say exactly what is limited is refused. */
 export const StoredLimits = z.string().transform((text, context): Limits => {
   const parsed = Limits.safeParse(jsonOf(text));
   if (parsed.success) return parsed.data;

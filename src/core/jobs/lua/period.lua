@@ -12,7 +12,8 @@ local function dateOf(days)
   local z = days + 719468
   local era = math.floor(z / 146097)
   local day = z - era * 146097
-  local year = math.floor((day - math.floor(day / 1460) + math.floor(day / 36524) - math.floor(day / 146096)) / 365)
+  local leaps = math.floor(day / 1460) - math.floor(day / 36524) + math.floor(day / 146096)
+  local year = math.floor((day - leaps) / 365)
   local rest = day - (365 * year + math.floor(year / 4) - math.floor(year / 100))
   local march = math.floor((5 * rest + 2) / 153)
   local month = march < 10 and march + 3 or march - 9

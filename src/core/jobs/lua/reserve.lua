@@ -1,9 +1,9 @@
 --[[
   Included by the scripts that admit jobs, decide their ends, and enter them in the books.
 
-  What a job may still cost stands in the field `reserve` of its hash, and is part of what its tenant's account
-  holds. Every script that changes one changes the other in the same step: the account holds the sum of the
-  reserves, whatever process dies, and also in a Redis that lost its last moments.
+  What a job may still cost stands in the field `reserve` of its hash, and is part of what its tenant's
+  account holds. Every script that changes one changes the other in the same step: the account holds the sum
+  of the reserves, whatever process dies, and also in a Redis that lost its last moments.
 
     reserve  key currency money tokens jobs taken quota quota
       key       whose budget it is beside the tenant's
@@ -12,10 +12,9 @@
       taken     tokens taken from the allowance per minute, or "-" once that is corrected
       quota     tokens per minute of the tenant, and of the key; 0 for none
 
-    settle(id, tenant, money, tokens, used)    the end is decided: it costs this much, and what was held beyond
-                                               goes back. `used` corrects the allowance per minute, where it is
-                                               known
-    payout(id, tenant)                         the end is entered: nothing is held any more
+    settle(id, tenant, money, tokens, used)  the end is decided: it costs this much, and what was held beyond
+                                             goes back. `used` corrects the allowance per minute, where known
+    payout(id, tenant)                       the end is entered: nothing is held any more
 ]]
 -- The window of allowances per minute, as in rate-limits.ts.
 local ALLOWANCE_MS = 60000

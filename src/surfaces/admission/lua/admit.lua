@@ -11,7 +11,8 @@
              id, what it asks of limits as JSON or "", and then
              for each job: id, signed ticket, small input or "", model, queue, created ms, deadline ms,
              attempts, cost, digest of the idempotency key or "", digest of the body, further fields of the
-             job's hash as one JSON object or "", what it may cost at most or "", its reserve (reserve.lua) or ""
+             job's hash as one JSON object or "", what it may cost at most or "", its reserve (reserve.lua)
+             or ""
   What a request asks of limits:
     { key: whose budget it is beside the tenant's,
       caps: [ { of: "tenant" or "key", unit, span: "now", "total", "month" or "day", most, amount, kept } ],
@@ -19,8 +20,8 @@
       holds: [ [unit, amount] ], spends: [ [unit, amount] ],
       isKnown: true where it repeats a request, and makes nothing new }
   `kept` is what background work leaves to people. Returns for each request {'ok', id…}, or
-    {'same', id, state, …}  the idempotency keys were used with these bodies, by the jobs with these ids, which
-                            ended in these states ("" where that is not noted)
+    {'same', id, state, …}  the idempotency keys were used with these bodies, by the jobs with these ids,
+                            which ended in these states ("" where that is not noted)
     {'other', id}           an idempotency key was used with another body
     {'gone'}                it repeats a request of which nothing is known any more
     {'never', of, unit, span, most, amount}   it asks for more than the limit allows at all
@@ -99,7 +100,8 @@ local function refusal(tenant, ask)
       return { 'never', rate.of, rate.unit, 'minute', whole(rate.quota), whole(rate.amount) }
     end
     local id = rate.of == 'key' and ask.key or tenant
-    local state = allowance(keys.limit(rate.of, id, rate.unit), rate.quota, ALLOWANCE_MS, rate.amount, rate.kept)
+    local limit = keys.limit(rate.of, id, rate.unit)
+    local state = allowance(limit, rate.quota, ALLOWANCE_MS, rate.amount, rate.kept)
     if state.wait > 0 then
       local left, wholeMs = told(state)
       return { 'slow', rate.of, rate.unit, whole(rate.quota), whole(math.max(0, left)), whole(wholeMs),

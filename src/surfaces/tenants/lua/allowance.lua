@@ -21,7 +21,8 @@ end
 
 local function grant(state)
   state.full = state.after
-  redis.call('SET', state.key, string.format('%.3f', state.full), 'PX', math.ceil(math.max(1, state.full - clockMs)))
+  local lifeMs = math.ceil(math.max(1, state.full - clockMs))
+  redis.call('SET', state.key, string.format('%.3f', state.full), 'PX', lifeMs)
 end
 
 local function told(state)
