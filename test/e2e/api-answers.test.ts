@@ -53,6 +53,7 @@ describe('real answers have the shape that the description promises', () => {
     await call('quoteJob', {}, JOB);
     await call('quoteJob', {}, { ...JOB, model: 'absent' });
     await call('getUsage', {}, undefined, '?group_by=day,key,model');
+    await call('listLedgerPeriods', {}, undefined);
   });
 
   test("OpenAI's answers and the frames of a stream", async () => {
