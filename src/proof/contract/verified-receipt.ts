@@ -89,6 +89,8 @@ export interface HardwareFindings {
     | 'GPU_NRAS_OK'
   )[];
   warnings: ('SNP_MILAN_KEYS_EXTRACTABLE' | 'MEMORY_BUS_NOT_TRUSTED')[];
+  /** What its maker calls each GPU that was shown; absent where none was. */
+  gpus?: string[] | undefined;
 }
 
 export interface VerdictStatement {
