@@ -9,7 +9,7 @@ import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
 
 /** What is neither the job's fault nor the engine's: the job is run as if for the first time. */
-const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set(['barred', 'storage_unavailable']);
+const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set(['barred', 'storage_unavailable', 'engine_away']);
 
 /**
  * What a worker's release leads to; undefined where it is not the claimant's word, and the lease must run out

@@ -8,7 +8,7 @@ import { isStorageError } from '../../ground/blobs/storage-error.ts';
 import type { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { encodeTokens } from '../engines/token-ids.ts';
 import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
-import { messageOf } from '../../ground/errors/coded-error.ts';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { isOutOfRoom } from '../../ground/redis/storage-gate.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
@@ -385,5 +385,7 @@ function releaseCodeOf(error: unknown): ReleaseCode | 'lease_lost' {
   if (error instanceof Stop) return error.code;
   if (error instanceof EngineError) return error.code;
   if (isStorageError(error)) return 'storage_unavailable';
+  // The process of the engines is away or has ended: other jobs may be to blame.
+  if (error instanceof CodedError && error.code === 'engine_away') return 'engine_away';
   return 'engine_error';
 }

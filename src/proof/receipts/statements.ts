@@ -178,6 +178,7 @@ export const RELEASE_CODES = [
   'input_missing',
   'barred',
   'storage_unavailable',
+  'engine_away',
 ] as const;
 export const ReleaseCode = z.enum(RELEASE_CODES);
 export type ReleaseCode = z.infer<typeof ReleaseCode>;

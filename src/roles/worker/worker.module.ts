@@ -2,6 +2,7 @@ import { BullModule, BullRegistrar } from '@nestjs/bullmq';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import type { CatalogModel } from '../../core/catalog/catalog.ts';
+import { startEngines } from '../../core/catalog/start-engines.ts';
 import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { Claims } from '../../core/execution/claims.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
@@ -24,6 +25,9 @@ import { RedisModule } from '../../ground/redis/redis.module.ts';
 import { servedModels } from './served-models.ts';
 import type { WorkerConfig } from './worker-config.ts';
 import { WorkerLifecycle } from './worker-lifecycle.ts';
+
+/** What an engine begins of a prompt in one piece may take this long on a slow machine, ms. */
+const STOP_MS = 60_000;
 
 /** One worker of a pool: its engines, its heartbeat, and a consumer for the queue of each model. */
 @Module({})
@@ -56,7 +60,7 @@ export class WorkerModule {
         { provide: SigningKey, useValue: key },
         { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
         // After Redis: a worker whose Redis is away says so before it loads gigabytes.
-        { provide: LoadedEngines, useFactory: (_redis: Redis) => LoadedEngines.load(models, logger), inject: [Redis] },
+        { provide: LoadedEngines, useFactory: (_redis: Redis) => loadEngines(config, models, logger), inject: [Redis] },
         ...runnerProviders(config, models, key, logger),
         ...consumerProviders(config, models, logger),
         ...conditionProviders(config, models, key, logger),
@@ -64,6 +68,18 @@ export class WorkerModule {
       ],
     };
   }
+}
+
+/** The engines, of which those that compute here do so in child processes without keys. */
+async function loadEngines(
+  config: WorkerConfig,
+  models: readonly CatalogModel[],
+  logger: Logger,
+): Promise<LoadedEngines> {
+  const computing = models.filter(({ computesHere }) => computesHere);
+  const use = { catalog: config.COUNTERSIGN_CATALOG, areReferences: false, stopMs: STOP_MS, streams: true };
+  const children = computing.length === 0 ? undefined : await startEngines(computing, use, logger);
+  return LoadedEngines.load(models, logger, children);
 }
 
 function runnerProviders(
