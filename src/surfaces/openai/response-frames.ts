@@ -1,4 +1,5 @@
 import type { CodedError } from '../../ground/errors/coded-error.ts';
+import type { Countersigned } from './answer-document.ts';
 import { openAiError } from './openai-error.ts';
 import {
   messageId,
@@ -31,8 +32,11 @@ export class ResponseFrames {
     return this.#frame('response.created', { response: this.#begun });
   }
 
-  delta(text: string): string {
-    return this.#open() + this.#frame('response.output_text.delta', { ...this.#place, delta: text, logprobs: [] });
+  /** A piece of text; where its own frame is to say how far it is to be trusted, with that. */
+  delta(text: string, countersign?: Countersigned): string {
+    const mark = countersign === undefined ? {} : { countersign };
+    const data = { ...this.#place, delta: text, logprobs: [], ...mark };
+    return this.#open() + this.#frame('response.output_text.delta', data);
   }
 
   /** The items of the whole answer, once it is confirmed. */

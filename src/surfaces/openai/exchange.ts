@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { DEFAULTS, SubmitJob } from '../../proof/contract/submit-job.ts';
+import { DEFAULTS, SubmitJob, attemptsOf } from '../../proof/contract/submit-job.ts';
 import { ReceiptRefused, type VerifiedReceipt } from '../../proof/receipts/receipt.ts';
+import { steadySampling } from '../../proof/tasks/sampling.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
-import { parseRequest } from '../../surfaces/openai/parse-request.ts';
-import { readRequest } from '../../surfaces/openai/requests.ts';
-import { ResponseRequest, jobOf } from '../../surfaces/openai/response-request.ts';
+import { parseRequest } from './parse-request.ts';
+import { readRequest } from './requests.ts';
+import { ResponseRequest, jobOf } from './response-request.ts';
 
 /** What a receipt commits to of an exchange with the service. */
 export type Committed = Pick<VerifiedReceipt, 'ticket' | 'evidence' | 'inputSha256' | 'outputSha256'>;
@@ -26,7 +27,7 @@ export function compareRequest(body: unknown, committed: Committed): string {
   const { ticket } = committed;
   const jobs = jobsOf(body, ticket.task);
   const [best] = jobs
-    .map((job) => ({ job, differences: requestDifferences(job, committed) }))
+    .map((job) => ({ job, differences: jobDifferences(job, committed) }))
     .toSorted((a, b) => a.differences.length - b.differences.length);
   if (best === undefined) throw new CodedError('request_invalid', 'The request given asks for nothing.');
   if (best.differences.length > 0)
@@ -47,15 +48,24 @@ function jobsOf(body: unknown, task: Committed['ticket']['task']): readonly Subm
   return readRequest(ENDPOINT[task], body).jobs;
 }
 
-function requestDifferences(job: SubmitJob, { ticket, inputSha256 }: Committed): string[] {
+/**
+ * In which members a job, as it was asked for, differs from the ticket; none where this is its ticket. What
+ * was left to the service (a seed, a policy, attempts, a deadline) is not compared.
+ */
+export function jobDifferences(job: SubmitJob, { ticket, inputSha256 }: Committed): string[] {
   const { max_tokens, temperature, top_p } = DEFAULTS;
-  const { seed, ...asked } = { max_tokens, temperature, top_p, stop: [], ...job.params };
+  const { seed, ...wanted } = { max_tokens, stop: [], ...job.params };
+  const drawn = { temperature: wanted.temperature ?? temperature, top_p: wanted.top_p ?? top_p };
+  const asked = { ...wanted, ...steadySampling(drawn) };
+  const lifeMs = Date.parse(ticket.deadline) - Date.parse(ticket.createdAt);
   const sha256 = sha256Hex(JSON.stringify(job.input));
   const pairs: [name: string, given: unknown, committed: unknown][] = [
     ['model', job.model, ticket.model.name],
     ['task', job.task, ticket.task],
     ['the SHA-256 of the input (prompt, messages, tools, format)', sha256, inputSha256],
     ...paired(asked, ticket.params),
+    ...(job.attempts === undefined ? [] : paired({ attempts: attemptsOf(job.attempts, ticket.policy) }, ticket)),
+    ...(job.deadline_ms === undefined ? [] : paired({ deadline_ms: job.deadline_ms }, { deadline_ms: lifeMs })),
     ...(seed === undefined ? [] : paired({ seed }, ticket.params)),
     ...paired(job.attestation ?? {}, ticket.policy).map(([name, ...values]): [string, unknown, unknown] => [
       `attestation.${name}`,
