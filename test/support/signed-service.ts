@@ -163,11 +163,16 @@ export class SignedService implements AsyncDisposable {
     const view = { id, createdMs, model: job.model, state: 'done', ending: undefined } as const;
     const ended = responseDocument(view, surface, done);
     if (request.stream !== true) return { text: JSON.stringify(ended), ids: [id] };
-    const frames = new ResponseFrames(id, responseDocument({ ...view, state: 'queued' }, surface, undefined), -1);
+    const frames = new ResponseFrames(
+      id,
+      responseDocument({ ...view, state: 'queued' }, surface, undefined),
+      -1,
+      surface,
+    );
     const pieces = textOfOutput(done.output).match(/.{1,7}/gsu) ?? [];
     const deltas = pieces.map((piece) => frames.delta(piece));
     return {
-      text: [frames.created(), ...deltas, frames.whole(outputOf(id, done)), frames.ended(ended)].join(''),
+      text: [frames.created(), ...deltas, frames.whole(outputOf(id, done, surface)), frames.ended(ended)].join(''),
       ids: [id],
     };
   }
@@ -177,5 +182,6 @@ export class SignedService implements AsyncDisposable {
 export function outputFor({ task, input }: SubmitJob, index: number): object {
   if (task === 'embedding') return { embeddings: input.texts.map((text) => [0.5, text.length, 0.25, -1e-7]) };
   if (task === 'completion') return { text: `and ${index} more, 🙂`, finish_reason: 'stop' };
-  return { message: { role: 'assistant', content: `answer ${index} 🙂` }, finish_reason: 'stop' };
+  const thought = input.reasoning?.show === true ? { reasoning_content: 'hm' } : {};
+  return { message: { role: 'assistant', ...thought, content: `answer ${index} 🙂` }, finish_reason: 'stop' };
 }

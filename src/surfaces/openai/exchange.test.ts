@@ -137,6 +137,28 @@ describe('a response that was got', () => {
     expect(() => compareResponse(response, done)).toThrow('none of its 1 answers');
   });
 
+  test('with what the model reasoned is compared with it', () => {
+    const thought = { role: 'assistant', content: 'y', reasoning_content: 'Hm.' };
+    const found = committed(CHAT, chat, { message: thought, finish_reason: 'stop' });
+    const [choice] = chatOf('y').choices;
+    const got = (reasoning_content: string) => ({
+      ...chatOf('y'),
+      choices: [{ ...choice, message: { ...choice?.message, reasoning_content } }],
+    });
+    expect(compareResponse(got('Hm.'), found)).toContain('is the one');
+    const response = (text: string) => ({
+      object: 'response',
+      model: 'm',
+      output: [
+        { type: 'reasoning', summary: [{ type: 'summary_text', text }] },
+        { type: 'message', content: [{ type: 'output_text', text: 'y' }] },
+      ],
+    });
+    expect(compareResponse(response('Hm.'), found)).toContain('is the one');
+    for (const other of [got('Oh.'), response('Oh.'), chatOf('y')])
+      expect(() => compareResponse(other, found)).toThrow('none of its 1 answers');
+  });
+
   test('is refused with what differs: text, end, or model', () => {
     expect(() => compareResponse(chatOf('z'), done)).toThrow('none of its 1 answers has the SHA-256');
     expect(() => compareResponse({ ...chatOf('y'), model: 'n' }, done)).toThrow('model is "n" as given, and "m"');

@@ -95,7 +95,11 @@ const Chat = z.looseObject({
   model: z.string(),
   choices: z.array(
     z.looseObject({
-      message: z.looseObject({ content: z.string().nullable(), tool_calls: ToolCalls }),
+      message: z.looseObject({
+        content: z.string().nullable(),
+        reasoning_content: z.string().nullish(),
+        tool_calls: ToolCalls,
+      }),
       finish_reason: z.string().nullable(),
       logprobs: z.unknown(),
     }),
@@ -122,6 +126,10 @@ const Response = z.looseObject({
   output: z.array(
     z.discriminatedUnion('type', [
       z.looseObject({ type: z.literal('message'), content: z.array(Part) }),
+      z.looseObject({
+        type: z.literal('reasoning'),
+        summary: z.array(z.looseObject({ type: z.literal('summary_text'), text: z.string() })),
+      }),
       z.looseObject({ type: z.literal('function_call'), call_id: z.string(), name: z.string(), arguments: z.string() }),
     ]),
   ),
@@ -164,35 +172,51 @@ function endOf(form: object | undefined): string[] {
 function outputsOf(answer: Answer, finishReason: string): object[][] {
   switch (answer.object) {
     case 'chat.completion':
-      return answer.choices.map(({ message, finish_reason, logprobs }) =>
-        chatForms(message.content, message.tool_calls, finish_reason, logprobs),
-      );
+      return answer.choices.map(({ message, finish_reason, logprobs }) => chatForms(message, finish_reason, logprobs));
     case 'text_completion':
       return answer.choices.map(({ text, finish_reason }) => [{ text, finish_reason }]);
     case 'list':
       return [[{ embeddings: answer.data.map(({ embedding }) => embedding) }]];
-    case 'response': {
-      const texts = answer.output.flatMap((item) => (item.type === 'message' ? item.content : []));
-      const calls = answer.output.flatMap((item) =>
-        item.type === 'message'
-          ? []
-          : [{ id: item.call_id, type: 'function', function: { name: item.name, arguments: item.arguments } }],
-      );
-      const content = texts.length === 0 && calls.length > 0 ? null : texts.map(({ text }) => text).join('');
-      const forms = chatForms(content, calls, finishReason, undefined);
-      // A response shows an empty text beside calls as none.
-      return [content === null ? [...forms, ...chatForms('', calls, finishReason, undefined)] : forms];
-    }
+    case 'response':
+      return [responseForms(answer.output, finishReason)];
   }
 }
 
+function responseForms(output: Extract<Answer, { object: 'response' }>['output'], finish_reason: string): object[] {
+  const texts = output.flatMap((item) => (item.type === 'message' ? item.content : []));
+  const thoughts = output.flatMap((item) => (item.type === 'reasoning' ? item.summary : []));
+  const tool_calls = output.flatMap((item) =>
+    item.type === 'function_call'
+      ? [{ id: item.call_id, type: 'function', function: { name: item.name, arguments: item.arguments } }]
+      : [],
+  );
+  const content = texts.length === 0 && tool_calls.length > 0 ? null : joined(texts);
+  const reasoning_content = thoughts.length === 0 ? undefined : joined(thoughts);
+  const forms = chatForms({ content, reasoning_content, tool_calls }, finish_reason, undefined);
+  // A response shows an empty text beside calls as none.
+  const empty = { content: '', reasoning_content, tool_calls };
+  return content === null ? [...forms, ...chatForms(empty, finish_reason, undefined)] : forms;
+}
+
+const joined = (parts: readonly { readonly text: string }[]): string => parts.map(({ text }) => text).join('');
+
+interface Said {
+  readonly content: string | null;
+  readonly reasoning_content?: string | null | undefined;
+  readonly tool_calls?: readonly unknown[] | null | undefined;
+}
+
 function chatForms(
-  content: string | null,
-  calls: readonly unknown[] | null | undefined,
+  { content, reasoning_content, tool_calls }: Said,
   finish_reason: string | null,
   logprobs: unknown,
 ): object[] {
-  const message = { role: 'assistant', content, ...(calls == null || calls.length === 0 ? {} : { tool_calls: calls }) };
+  const message = {
+    role: 'assistant',
+    content,
+    ...(reasoning_content == null ? {} : { reasoning_content }),
+    ...(tool_calls == null || tool_calls.length === 0 ? {} : { tool_calls }),
+  };
   const parsed = OUTPUTS.chat.safeParse({ message, finish_reason, ...(logprobs == null ? {} : { logprobs }) });
   return parsed.success ? [parsed.data] : [];
 }

@@ -72,11 +72,12 @@ export class CompletionQuestion implements Question {
           'wrong_answer',
           'The stream has a choice that was not asked for, or goes on after its end.',
         );
-      texts[index] += text;
+      const whole = (texts[index] ?? '') + text;
+      texts[index] = whole;
       if (text !== '') yield chunks.piece(index, text, provisional(id, 'running'));
       if (!isLast) continue;
       const one = await confirm(index);
-      requireText(texts[index] ?? '', one);
+      requireText(whole, one);
       const last = chunks.last(index, one);
       requireSame(event, last);
       done.set(index, one);

@@ -8,7 +8,7 @@ export interface ProvisionalStream {
   readonly events: AsyncIterable<unknown>;
   readonly ids: readonly string[];
   /** The job at this place, confirmed. Throws Unverified. */
-  confirm(index: number): Promise<Done>;
+  readonly confirm: (index: number) => Promise<Done>;
 }
 
 /**

@@ -56,19 +56,21 @@ export class ResponseQuestion implements Question {
   *held(done: readonly Done[]): Iterable<string> {
     const [one] = done;
     if (one === undefined) throw new Error('A response is made of one job.');
-    const frames = new ResponseFrames(one.id, this.#document(one.id, one.createdMs, undefined), -1);
+    const { surface } = this.#job;
+    const frames = new ResponseFrames(one.id, this.#document(one.id, one.createdMs, undefined), -1, surface);
     yield frames.created();
     const text = textOfOutput(one.output);
     if (text !== '') yield frames.delta(text);
-    yield frames.whole(outputOf(one.id, one));
+    yield frames.whole(outputOf(one.id, one, surface));
     yield frames.ended(this.answer(done));
   }
 
   async *provisional({ events, ids, confirm }: ProvisionalStream): AsyncGenerator<string> {
     const id = ids[0] ?? '';
     const mark = provisional(id, 'running');
+    const { surface } = this.#job;
     const begun = this.#document(id, Date.now(), undefined);
-    const frames = new ResponseFrames(id, { ...begun, countersign: mark }, -1);
+    const frames = new ResponseFrames(id, { ...begun, countersign: mark }, -1, surface);
     let text = '';
     yield frames.created();
     for await (const one of events) {
@@ -87,7 +89,7 @@ export class ResponseQuestion implements Question {
           requireSame(event, this.answer([done]));
           if (text !== textOfOutput(done.output))
             throw new Unverified('wrong_answer', 'The text above is not the one that was confirmed; do not use it.');
-          yield frames.whole(outputOf(id, done));
+          yield frames.whole(outputOf(id, done, surface));
           yield frames.ended(this.answer([done]));
           return;
         }
@@ -103,7 +105,7 @@ export class ResponseQuestion implements Question {
 
   failed(error: CodedError, ids: readonly string[]): string {
     const id = ids[0] ?? '';
-    return new ResponseFrames(id, this.#document(id, Date.now(), undefined), -1).error(error);
+    return new ResponseFrames(id, this.#document(id, Date.now(), undefined), -1, this.#job.surface).error(error);
   }
 
   #document(id: string, createdMs: number, done: Done | undefined): ResponseDocument {

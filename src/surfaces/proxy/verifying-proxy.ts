@@ -245,7 +245,7 @@ function withRequired(body: Record<string, unknown>, required: readonly Check[])
   const wanted = required.reduce((all, check) => ({ ...all, ...CHECKS[check] }), {});
   const { countersign = {} } = body;
   if (Object.keys(wanted).length === 0 || !isObject(countersign)) return body;
-  const asked = Reflect.get(countersign, 'attestation') ?? {};
+  const asked: unknown = Reflect.get(countersign, 'attestation') ?? {};
   return isObject(asked) ? { ...body, countersign: { ...countersign, attestation: { ...wanted, ...asked } } } : body;
 }
 
@@ -290,7 +290,7 @@ function readJson(body: Buffer): unknown {
   }
 }
 
-async function* parsedEvents(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<unknown> {
+async function* parsedEvents(pieces: AsyncIterable<Uint8Array>): AsyncGenerator {
   for await (const data of eventData(pieces, MAX_EVENT_CHARS))
     yield data === '[DONE]' ? data : readJson(Buffer.from(data));
 }
