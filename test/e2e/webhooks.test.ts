@@ -147,6 +147,11 @@ describe('webhooks', () => {
       expect(() => hook.verify(`${message.body} `, headersOf(message))).toThrow();
     }
     expect(new Set(receiver.of(job.id).map(({ headers }) => headers['webhook-id'])).size).toBe(4);
+    // The message of a done job says how it was confirmed, as its document does.
+    const { confirmed_by, not_checked } = await client.job(job.id);
+    expect(confirmed_by).toContain('binding');
+    const told = receiver.of(job.id).find(({ type }) => type === 'job.done');
+    expect(JSON.parse(told?.body ?? '{}')).toMatchObject({ data: { confirmed_by, not_checked } });
     expect(wrong).toEqual([]);
     await send(`/v1/webhooks/${endpoint.id}`, 'DELETE');
   });

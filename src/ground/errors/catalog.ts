@@ -55,6 +55,9 @@ export const ERROR_CATALOG = {
   storage_full: { status: 503, exit: 6, title: 'The storage is nearly full' },
   not_durable: { status: 503, exit: 6, title: 'Too few replicas have what was written' },
   overloaded: { status: 503, exit: 6, title: 'The service is overloaded' },
+  unverified_answer: { status: 502, exit: 7, title: 'Nothing shows that the answer is the confirmed one' },
+  upstream_failed: { status: 502, exit: 6, title: 'The service behind the proxy did not answer' },
+  upstream_late: { status: 504, exit: 6, title: 'The service behind the proxy took too long' },
   internal: { status: 500, exit: 1, title: 'An internal error occurred' },
 
   config_invalid: { status: 500, exit: 2, title: 'The configuration is not valid' },

@@ -1,5 +1,5 @@
 /** The processes of an installation that are asked for metrics. */
-export type MetricRole = 'api' | 'courier' | 'attestor' | 'worker';
+export type MetricRole = 'api' | 'courier' | 'attestor' | 'worker' | 'proxy';
 
 /** One metric: what it measures, and which labels it has. Labels never hold a tenant or an id. */
 export interface Metric {
@@ -23,7 +23,7 @@ export const METRIC_TABLE = {
     kind: 'gauge',
     help: 'Always 1',
     labels: { role: 'name of the role', version: 'version of the program' },
-    of: EVERY,
+    of: [...EVERY, 'proxy'],
   },
   countersign_redis_up: {
     kind: 'gauge',
@@ -96,6 +96,18 @@ export const METRIC_TABLE = {
     of: ['attestor'],
   },
   countersign_worker_commits_total: { kind: 'counter', help: 'Answers that this worker committed', of: ['worker'] },
+  countersign_proxy_requests_total: {
+    kind: 'counter',
+    help: 'Requests to `countersign proxy`',
+    labels: { route: 'route of the proxy', outcome: 'passed, refused, failed or left (the caller hung up)' },
+    of: ['proxy'],
+  },
+  countersign_proxy_refusals_total: {
+    kind: 'counter',
+    help: 'Answers that were withheld',
+    labels: { reason: 'why, as docs/proxy.md lists it' },
+    of: ['proxy'],
+  },
   countersign_consuming_workers: { kind: 'gauge', help: 'Workers heard of lately that take jobs', of: 'shard' },
   countersign_consuming_attestors: {
     kind: 'gauge',

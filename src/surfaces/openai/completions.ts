@@ -8,7 +8,7 @@ import { overloadIn } from '../../core/engines/overload.ts';
 import { textOfOutput } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import type { AnswerDocument, ChatCompletion, TextCompletion } from './answer-document.ts';
-import { answerId, answerOf, countersignedAll, seconds, type Done } from './answers.ts';
+import { answerId, answerOf, countersignedAll, provisional, seconds, type Done } from './answers.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import type { Asked } from './requests.ts';
 import { SteadyText } from './steady-text.ts';
@@ -112,7 +112,7 @@ export class Completions {
     const done: Done[] = [];
     try {
       for (const [index, id] of ids.entries()) {
-        const opening = chunks.opening(index, id);
+        const opening = chunks.opening(index, provisional(id, 'queued'));
         if (opening !== undefined) yield opening;
       }
       for await (const { index, piece } of interleave(ids.map((id) => this.#pieces(tenant, id, signal)))) {
