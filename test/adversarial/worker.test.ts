@@ -348,9 +348,8 @@ describe('a hostile worker with the full credentials and key of an enrolled work
 
 describe('a hostile worker that claims past the script', () => {
   /** Claims an epoch in its own name, whatever the script would say. */
-  async function seize(id: string, epoch: number): Promise<Claim> {
-    const { redis, keys } = hostile;
-    await redis.hsetnx(keys.claims(id), `e${epoch}`, `${hostile.id} token ${Date.now()}`);
+  async function seize({ redis, keys, id: worker }: HandWorker, id: string, epoch: number): Promise<Claim> {
+    await redis.hsetnx(keys.claims(id), `e${epoch}`, `${worker} token ${Date.now()}`);
     const [ticket, input] = await redis.hmget(keys.ticket(id), 'ticket', 'input');
     return { id, epoch, token: 'token', ticket: ticket ?? '', input: input ?? undefined };
   }
@@ -358,12 +357,14 @@ describe('a hostile worker that claims past the script', () => {
   test('is not judged again after a refutation: it cannot answer until an attempt is not drawn', async () => {
     const job = await client.submit(completion('again and again', { attempts: 3 }));
     const lie = JSON.stringify({ text: 'lie', finish_reason: 'stop' });
-    const claim = await hostile.claim(job.id);
-    await hostile.claims.commitEvidence(claim, hostile.sign(hostile.evidence(claim, lie)), lie);
+    // The sequential test has not heard of this one yet.
+    const liar = pipeline.hand(3);
+    const claim = await liar.claim(job.id);
+    await liar.claims.commitEvidence(claim, liar.sign(liar.evidence(claim, lie)), lie);
     await until(async () => (await client.job(job.id)).attempts[0]?.closed?.why === 'refuted');
-    const again = await seize(job.id, 2);
-    const output = hostile.honestOutput(again);
-    await hostile.writeRaw(again, encodeStored(hostile.sign(hostile.evidence(again, output))), output);
+    const again = await seize(liar, job.id, 2);
+    const output = liar.honestOutput(again);
+    await liar.writeRaw(again, encodeStored(liar.sign(liar.evidence(again, output))), output);
     const closed = await until(async () => (await client.job(job.id)).attempts[1]?.closed ?? undefined);
     expect([closed.why, closed.detail]).toEqual(['void', 'WORKER_REFUTED_BEFORE']);
     await colleague.commit(await colleague.claim(job.id));
@@ -374,7 +375,7 @@ describe('a hostile worker that claims past the script', () => {
     const job = await client.submit(completion('out of turn', { attempts: 2 }));
     const claim = await colleague.claim(job.id);
     for (const epoch of [2, 3, 5, 12, 999]) {
-      const seized = await seize(job.id, epoch);
+      const seized = await seize(hostile, job.id, epoch);
       const output = hostile.honestOutput(seized);
       await hostile.writeRaw(seized, encodeStored(hostile.sign(hostile.evidence(seized, output))), output);
     }
