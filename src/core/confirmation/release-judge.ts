@@ -11,6 +11,9 @@ import type { Ruling } from './rulings.ts';
 /** What is neither the job's fault nor the engine's: the job is run as if for the first time. */
 const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set(['barred', 'storage_unavailable', 'engine_away']);
 
+/** What another worker would say as well. */
+const FINAL: ReadonlySet<ReleaseCode> = new Set(['engine_refused', 'context_exceeded', 'output_too_large']);
+
 /**
  * What a worker's release leads to; undefined where it is not the claimant's word, and the lease must run out
  * instead.
@@ -36,7 +39,9 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
       detail: 'The deadline passed while the job ran; the worker has stopped.',
     };
   }
-  if (code === 'engine_refused' || code === 'context_exceeded' || code === 'output_too_large') {
+  const bar = enrolled.barFrom(file.claimant, poolOfQueue(file.queue), file.nowMs);
+  // Whoever may not work can give a job back, and has no say in how it ends.
+  if (bar === undefined && FINAL.has(code)) {
     return {
       ...about,
       action: { kind: 'end', state: 'failed' },
@@ -44,7 +49,6 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
       detail: detail === '' ? 'The engine refused the job.' : detail,
     };
   }
-  const bar = enrolled.barFrom(file.claimant, poolOfQueue(file.queue), file.nowMs);
   return {
     ...about,
     action: { kind: 'close', why: bar === undefined && !NOT_COUNTED.has(code) ? 'released' : 'void' },
@@ -52,7 +56,6 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
     detail: bar ?? `${code} ${detail}`.trim(),
   };
 }
-
 function readRelease(file: CaseFile, enrolled: EnrolledWorkers): Release | undefined {
   if (file.statement.kind !== 'stored') return undefined;
   const signed = decodeStored(Buffer.from(file.statement.text));

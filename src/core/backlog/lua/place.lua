@@ -17,14 +17,19 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- the job is decided.
 local function standing(id, guess)
   local claims, ruling = keys.claims(id), keys.ruling(id)
-  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. guess, 'logged')
+  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. guess, 'logged', 'x' .. (guess - 1))
   if ruled[1] or ruled[3] then return guess, nil, true, true end
   local claimed = redis.call('HMGET', claims, 'e' .. guess, 'c' .. guess, 'e' .. (guess + 1))
-  if claimed[1] and not claimed[3] then return guess, claimed[2], ruled[2] end
-  local epoch = 0
-  while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do epoch = epoch + 1 end
+  local isNext = guess == 1 or (guess > 1 and guess <= most and ruled[4])
+  if isNext and claimed[1] and not (ruled[2] and claimed[3]) then return guess, claimed[2], ruled[2] end
+  -- An epoch counts only when the one before it is closed: anybody of the pool can claim any.
+  local epoch, closed = 0, true
+  while closed and epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
+    epoch = epoch + 1
+    closed = redis.call('HGET', ruling, 'x' .. epoch)
+  end
   if epoch == 0 then return 0, nil, true end
-  return epoch, redis.call('HGET', claims, 'c' .. epoch), redis.call('HGET', ruling, 'x' .. epoch)
+  return epoch, redis.call('HGET', claims, 'c' .. epoch), closed
 end
 
 -- When (ms) the lease can have run out. Where there is none, its worker may just have said why.

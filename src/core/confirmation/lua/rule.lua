@@ -36,6 +36,20 @@ local function attemptsIn(ruling, epoch)
   return counted
 end
 
+local function claimantOf(claim) return string.match(string.sub(claim, 1, 256), '^%S+') or '-' end
+
+-- Whoever has claimed what comes after the epoch that is closed now had no turn: that is no attempt. Returns the
+-- last epoch that is closed.
+local function closeEarly(claims, ruling, epoch)
+  while epoch < mostEpochs do
+    local claim = redis.call('HGET', claims, 'e' .. (epoch + 1))
+    if not claim then return epoch end
+    epoch = epoch + 1
+    redis.call('HSETNX', ruling, 'x' .. epoch, 'void ' .. claimantOf(claim) .. ' ' .. now .. ' CLAIMED_TOO_EARLY')
+  end
+  return epoch
+end
+
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
   local epoch = tonumber(epochText)
   local claims, ruling = keys.claims(id), keys.ruling(id)
@@ -46,15 +60,16 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     leave(KEYS[1], id)
     return { 'missing' }
   end
-  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged')
+  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged', 'x' .. (epoch - 1))
   if ruled[1] then
     leaveAll(queue, tenant, id)
     return { 'already', ruled[1] }
   end
   if ruled[3] then return { 'logged' } end
-  -- The named epoch is the current one if it was claimed and the next was not.
+  -- The named epoch is the current one if it was claimed in its turn, and is open or the next was not claimed.
   local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch)
-  local isCurrent = (epoch == 0 or claimed[1]) and not claimed[2]
+  local isCurrent = epoch == 0 and not claimed[2]
+  if claimed[1] and (epoch == 1 or ruled[4]) then isCurrent = not (ruled[2] and claimed[2]) end
   local phase = 'running'
   if epoch == 0 or ruled[2] then phase = 'queued' elseif claimed[3] then phase = 'attesting' end
   if not isCurrent or not string.find(phases, phase, 1, true) then return { 'fenced' } end
@@ -62,16 +77,17 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
 
   woken[#woken + 1] = id
   if action ~= 'end' then
-    local worker = string.match(string.sub(claimed[1], 1, 256), '^%S+') or '-'
+    local worker = claimantOf(claimed[1])
     if action == 'lost' and redis.call('HEXISTS', keys.barred(id), worker) == 1 then state = 'void' end
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
-    if action ~= 'last' and epoch < mostEpochs and attemptsIn(ruling, epoch) < tonumber(job[2]) then
+    local last = claimed[2] and closeEarly(claims, ruling, epoch) or epoch
+    if action ~= 'last' and last < mostEpochs and attemptsIn(ruling, last) < tonumber(job[2]) then
       startTag(queue, job[5] or tenant, job[4])
       redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
       -- A wish to cancel that came while it ran is looked at now.
       local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel')
       redis.call('ZADD', KEYS[1], ticket[2] and now or ticket[1], id)
-      redis.call('HSET', ruling, 'requeued', epoch)
+      redis.call('HSET', ruling, 'requeued', last)
       leaveReleased(queue, id)
       leave(keys.leases(queue), id)
       leave(keys.confirmations, id)

@@ -35,14 +35,15 @@ local function claim(id, token)
   local claims, ruling, leaseKey = keys.claims(id), keys.ruling(id), keys.lease(id)
   local ruled = redis.call('HMGET', ruling, 'state', 'x1')
   if ruled[1] then return { 'final' } end
-  local epoch = 0
-  while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
+  -- What is claimed before the epoch before it is closed counts for nothing: anybody of the pool can write it.
+  local epoch, closing = 0, true
+  while closing and epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
     epoch = epoch + 1
-    local closing = epoch == 1 and ruled[2] or redis.call('HGET', ruling, 'x' .. epoch)
+    closing = epoch == 1 and ruled[2] or redis.call('HGET', ruling, 'x' .. epoch)
     if closing and (string.find(closing, 'refuted ' .. worker, 1, true) == 1
       or string.find(closing, 'voted ' .. worker, 1, true) == 1) then return { 'excluded' } end
   end
-  if epoch > 0 and redis.call('HEXISTS', ruling, 'x' .. epoch) == 0 then
+  if not closing then
     if redis.call('HEXISTS', claims, 'c' .. epoch) == 1 then return { 'attesting' } end
     local holder = redis.call('HGET', claims, 'e' .. epoch)
     if string.find(holder, worker .. ' ' .. token .. ' ', 1, true) == 1 then

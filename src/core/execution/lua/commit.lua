@@ -7,7 +7,7 @@
     ARGV[3+] per job: id, epoch, token, kind ('e' evidence, 'r' release), field, signed statement,
              output or "", token ids or ""
   Returns per job 'ok', or
-    'fenced'   a later epoch runs, or this one was closed, or it is not this worker's
+    'fenced'   this epoch was closed, so that a later one may run, or it is not this worker's
     'final'    the job has ended without this, or there is no such job
   A second call with the same arguments (a lost reply) answers 'ok' and adds nothing.
 ]]
@@ -15,18 +15,18 @@ local worker = ARGV[2]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 
--- The lease belongs to the committed claim or has run out: any other holder has claimed a later epoch, and
--- then this commit is fenced.
+-- The lease belongs to the committed claim or has run out: any other holder has claimed a later epoch, which
+-- counts only when this one is closed, and then this commit is fenced.
 local leases, committed, entered = {}, {}, {}
 
 local function commit(id, epoch, token, kind, field, statement, output, tokens)
   local claims, ruling, evidence = keys.claims(id), keys.ruling(id), keys.evidence(id)
   local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch)
   if ruled[1] then return 'final' end
-  local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1))
-  if not claimed[1] and redis.call('EXISTS', keys.ticket(id)) == 0 then return 'final' end
-  if ruled[2] or not claimed[1] or claimed[2] then return 'fenced' end
-  if string.find(claimed[1], worker .. ' ' .. token .. ' ', 1, true) ~= 1 then return 'fenced' end
+  local claimed = redis.call('HGET', claims, 'e' .. epoch)
+  if not claimed and redis.call('EXISTS', keys.ticket(id)) == 0 then return 'final' end
+  if ruled[2] or not claimed then return 'fenced' end
+  if string.find(claimed, worker .. ' ' .. token .. ' ', 1, true) ~= 1 then return 'fenced' end
   if output ~= '' then redis.call('HSETNX', evidence, field .. ':o', output) end
   if tokens ~= '' then redis.call('HSETNX', evidence, field .. ':t', tokens) end
   if redis.call('HSETNX', evidence, field, statement) == 1 then

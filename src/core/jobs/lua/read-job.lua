@@ -36,7 +36,10 @@ local function documents(id)
     if redis.call('HEXISTS', claims, 'e' .. epoch) == 0 then break end
     epochs[#epochs + 1] = bounded(claims, 'e' .. epoch)
     epochs[#epochs + 1] = bounded(claims, 'c' .. epoch)
-    epochs[#epochs + 1] = redis.call('HGET', ruling, 'x' .. epoch)
+    local closing = redis.call('HGET', ruling, 'x' .. epoch)
+    epochs[#epochs + 1] = closing
+    -- What is claimed before this one is closed is no attempt.
+    if not closing then break end
   end
   job[#job + 1] = epochs
   return job
