@@ -100,6 +100,7 @@ export interface VerdictStatement {
   epoch: number;
   ticket: Digest;
   decision: 'confirmed' | 'refuted';
+  ranMs?: number | undefined;
   recompute: { promisedShare: number; drawn: boolean; maxAbsDiff?: number | undefined };
   tokens?:
     | {

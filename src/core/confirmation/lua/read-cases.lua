@@ -9,7 +9,7 @@
     { ticket, tenant, queue, model, created, deadline, cost, cancel, state, current epoch, claim, commit,
       closing, field, statement length, statement, output length, output,
       lease ms (0 where an epoch was named), epoch and place in the log, attempts, key, hold, surface, store,
-      { claim, commit, closing, … of the epochs before } }}
+      { claim, beginning, commit, closing, … of the epochs before }, beginning }}
 ]]
 local most, longest, longestOutput = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -29,11 +29,13 @@ for at = 5, #ARGV, 3 do
     local claims, ruling, evidence = keys.claims(id), keys.ruling(id), keys.evidence(id)
     -- A stream entry names the current epoch nearly always: claimed, and the next is not.
     local epoch = tonumber(wanted) or 0
-    local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch, 'e' .. (epoch + 1))
-    if epoch == 0 or not claimed[1] or claimed[3] then
+    local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch, 'b' .. epoch, 'e' .. (epoch + 1))
+    if epoch == 0 or not claimed[1] or claimed[4] then
       if not claimed[1] then epoch = 0 end
       while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do epoch = epoch + 1 end
-      if wanted == '' then claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch) end
+      if wanted == '' then
+        claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch, 'b' .. epoch)
+      end
     end
     local about = wanted == '' and epoch or math.min(tonumber(wanted), most)
     local _, claim = bounded(claimed[1], 256)
@@ -63,12 +65,12 @@ for at = 5, #ARGV, 3 do
     for part = 6, 10 do case[part + 15] = job[part] end
     local before = {}
     for earlier = 1, about - 1 do
-      local said = redis.call('HMGET', claims, 'e' .. earlier, 'c' .. earlier)
-      before[#before + 1] = select(2, bounded(said[1], 256))
-      before[#before + 1] = select(2, bounded(said[2], 256))
+      local said = redis.call('HMGET', claims, 'e' .. earlier, 'b' .. earlier, 'c' .. earlier)
+      for part = 1, 3 do before[#before + 1] = select(2, bounded(said[part], 256)) end
       before[#before + 1] = redis.call('HGET', ruling, 'x' .. earlier)
     end
     case[26] = before
+    case[27] = select(2, bounded(claimed[3], 256))
     cases[#cases + 1] = case
   else
     cases[#cases + 1] = false
