@@ -10,8 +10,9 @@ const FORGET = loadScript(new URL('./lua/forget.lua', import.meta.url), parseKep
 
 const LOOK_EVERY_MS = 5_000;
 const BATCH = 500;
-/** What an attestor was told to keep counts for so long after it was heard of. */
-const SAID_MS = 600_000;
+/** What an attestor was told to keep counts for so long after it said so: three looks. */
+const SAID_MS = 15_000;
+const WARN_EVERY_MS = 600_000;
 
 interface RetentionParts {
   readonly redis: Redis;
@@ -37,7 +38,7 @@ export class Retention {
     this.#parts = parts;
     const warn = rateLimited(5_000, (error) => parts.logger.warn(`retention: ${messageOf(error).slice(0, 300)}`));
     this.#looks = new PeriodicTask(() => this.look(), warn, LOOK_EVERY_MS);
-    this.#warnOfOthers = rateLimited(SAID_MS, ({ keepMs, keepJobs }) =>
+    this.#warnOfOthers = rateLimited(WARN_EVERY_MS, ({ keepMs, keepJobs }) =>
       parts.logger.warn(
         { keepMs, keepJobs },
         'another attestor was told to keep finished jobs for longer, or more of them; the most that any was told counts',
@@ -53,7 +54,7 @@ export class Retention {
     return this.#looks.stop();
   }
 
-  /** What is kept: the most that any attestor was told which was heard of in the last ten minutes. */
+  /** What is kept: the most that any attestor was told which was heard of in the last fifteen seconds. */
   async agreed(): Promise<Kept> {
     const { keepMs, keepJobs } = await this.#forget(0);
     return { keepMs, keepJobs };

@@ -409,7 +409,7 @@ export const KEY_TABLE = {
     attestor: 'write',
     holds:
       'what attestors were told to keep (`<ms> <jobs of a tenant>`), by when (ms) one has said so; the most counts',
-    bound: 'ten minutes after it was said',
+    bound: 'fifteen seconds after it was said',
   },
   overfull: {
     place: 'home',
