@@ -42,8 +42,8 @@ const INSPECT_EVERY_MS = 5_000;
 const MAX_AHEAD_MS = 600_000;
 
 /**
- * What an entry tells of a job: it was claimed, its evidence or its release was committed, or it was
- * cancelled.
+ * What an entry tells of a job: it was claimed or its engine began, its evidence or its release was
+ * committed, or it was cancelled.
  */
 type News =
   | ({ readonly kind: 'claimed' } & Whereabouts)
@@ -302,15 +302,15 @@ function parseEntry(row: unknown): Entry {
   return { entryId, news: jobs.split(' ', MAX_ITEMS).flatMap((word) => parseNews(word) ?? []) };
 }
 
-/** `c:<id>:<epoch>`, `e:<id>:<epoch>:<digest>`, `r:<id>:<epoch>:<digest>` or `x:<id>`. */
+/** `c:<id>:<epoch>`, `b:<id>:<epoch>`, `e:<id>:<epoch>:<digest>`, `r:<id>:<epoch>:<digest>` or `x:<id>`. */
 function parseNews(word: string): News | undefined {
   const [, letter, id = '', , number = '', digest] =
-    /^([cerx]):([a-z0-9_]{1,64})(:(\d{1,4})(?::([0-9a-f]{32}))?)?$/.exec(word) ?? [];
+    /^([bcerx]):([a-z0-9_]{1,64})(:(\d{1,4})(?::([0-9a-f]{32}))?)?$/.exec(word) ?? [];
   if (!isJobId(id)) return undefined;
   if (letter === 'x') return { kind: 'cancelled', id };
   const epoch = Number(number);
   if (epoch < 1 || epoch > MAX_EPOCHS) return undefined;
-  if (letter === 'c') return { kind: 'claimed', id, epoch };
+  if (letter === 'c' || letter === 'b') return { kind: 'claimed', id, epoch };
   if (digest === undefined) return undefined;
   return { kind: letter === 'e' ? 'committed' : 'released', id, epoch, field: `${epoch}:${digest}` };
 }

@@ -88,7 +88,7 @@ export class Judge {
       evidence: requireSigned(attempt),
       verdict: this.#sign(attempt, findings),
       output,
-      tookMs: Date.parse(attempt.evidence.predicate.finishedAt) - Date.parse(attempt.evidence.predicate.startedAt),
+      tookMs: attempt.ranMs,
     };
     return { kind: 'confirmed', confirmation };
   }

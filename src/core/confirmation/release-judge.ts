@@ -8,7 +8,10 @@ import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
 
-/** What is neither the job's fault nor the engine's: the job is run as if for the first time. */
+/**
+ * What is neither the job's fault nor the engine's: the job is run as if for the first time. The same holds
+ * of every claim whose engine had not begun.
+ */
 const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set(['barred', 'storage_unavailable', 'engine_away']);
 
 /** What another worker would say as well. */
@@ -18,11 +21,11 @@ const FINAL: ReadonlySet<ReleaseCode> = new Set(['engine_refused', 'context_exce
  * What a worker's release leads to; undefined where it is not the claimant's word, and the lease must run out
  * instead.
  */
-export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling | undefined {
+export function judgeRelease(file: CaseFile, enrolled: Enrolled): Ruling | undefined {
   const release = readRelease(file, enrolled);
   if (release === undefined) return undefined;
   const { code, detail } = release.predicate;
-  const about = { id: file.id, epoch: file.epoch, phases: ['running'] as const };
+  const about = { id: file.id, epoch: file.epoch, phases: ['ready', 'running'] as const };
   if (file.cancelAskedMs !== undefined) {
     return {
       ...about,
@@ -49,14 +52,19 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
       detail: detail === '' ? 'The engine refused the job.' : detail,
     };
   }
+  const isCounted = bar === undefined && file.phase !== 'ready' && !NOT_COUNTED.has(code);
   return {
     ...about,
-    action: { kind: 'close', why: bar === undefined && !NOT_COUNTED.has(code) ? 'released' : 'void' },
+    action: { kind: 'close', why: isCounted ? 'released' : 'void' },
     code: 'attempts_exhausted',
     detail: bar ?? `${code} ${detail}`.trim(),
   };
 }
-function readRelease(file: CaseFile, enrolled: EnrolledWorkers): Release | undefined {
+
+/** What is asked of the list of workers. */
+type Enrolled = Pick<EnrolledWorkers, 'find' | 'barFrom'>;
+
+function readRelease(file: CaseFile, enrolled: Enrolled): Release | undefined {
   if (file.statement.kind !== 'stored') return undefined;
   const signed = decodeStored(Buffer.from(file.statement.text));
   if (signed === undefined) return undefined;

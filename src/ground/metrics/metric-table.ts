@@ -58,13 +58,13 @@ export const METRIC_TABLE = {
   },
   countersign_job_wait_seconds: {
     kind: 'histogram',
-    help: 'From the acceptance of a done job to the claim of the attempt that was confirmed',
+    help: 'From the acceptance of a done job to the begin of the attempt that was confirmed',
     of: ['courier'],
     buckets: JOB_SECONDS,
   },
   countersign_job_run_seconds: {
     kind: 'histogram',
-    help: 'From that claim to the commit of the answer',
+    help: 'From that begin to the commit of the answer',
     of: ['courier'],
     buckets: JOB_SECONDS,
   },

@@ -76,7 +76,7 @@ export const KEY_TABLE = {
     api: 'read',
     worker: { only: '+hsetnx', reads: true },
     attestor: { only: REMOVES, reads: true },
-    holds: '`e<epoch>` who claimed it, `c<epoch>` which evidence was committed',
+    holds: '`e<epoch>` who claimed it, `b<epoch>` when its engine began, `c<epoch>` which evidence was committed',
     bound: `${OPEN}; of ids that never were, an hour`,
   },
   evidence: {
@@ -238,7 +238,17 @@ export const KEY_TABLE = {
     api: 'read',
     attestor: 'write',
     holds: 'jobs whose claim the attestor knows, by the time (ms) at which their lease can have run out',
-    bound: 'jobs that run',
+    bound: 'jobs that run or are held ready',
+  },
+  ready: {
+    place: 'home',
+    name: 'ready',
+    parts: ['queue'],
+    type: 'sorted set',
+    api: 'read',
+    attestor: 'write',
+    holds: 'jobs in `leases` whose engine has not begun, by the time (ms) at which they are offered to others',
+    bound: 'slots of the workers and what they claim ahead',
   },
   confirmations: {
     place: 'home',
@@ -256,7 +266,7 @@ export const KEY_TABLE = {
     type: 'sorted set',
     api: 'read',
     attestor: 'write',
-    holds: "a tenant's jobs in `leases`, by creation time (ms)",
+    holds: "a tenant's jobs in `leases` whose engine began, by creation time (ms)",
     bound: 'jobs that run',
   },
   pace: {
@@ -390,6 +400,16 @@ export const KEY_TABLE = {
     attestor: 'write',
     holds: "a tenant's kept finished jobs by creation time (ms)",
     bound: "the tenant's number of jobs to keep",
+  },
+  retention: {
+    place: 'home',
+    name: 'retention',
+    parts: [],
+    type: 'hash',
+    attestor: 'write',
+    holds:
+      'what attestors were told to keep (`<ms> <jobs of a tenant>`), by when (ms) one has said so; the most counts',
+    bound: 'fifteen seconds after it was said',
   },
   overfull: {
     place: 'home',
@@ -799,9 +819,14 @@ export const CHANNEL_TABLE = {
   changes: { place: 'home', name: 'changes', roles: ['api', 'attestor'], holds: 'jobs that the attestor has ruled on' },
   admitted: { place: 'home', name: 'admitted', roles: ['api'], holds: 'accepted jobs of tenants with listeners' },
   cancels: { place: 'home', name: 'cancelled', roles: ['api', 'attestor'], holds: 'jobs that are to be cancelled' },
-  pieces: { place: 'pool', name: 'pieces', roles: ['api', 'worker'], holds: 'jobs that were claimed or streamed' },
+  pieces: { place: 'pool', name: 'pieces', roles: ['api', 'worker'], holds: 'jobs that began or were streamed' },
   commits: { place: 'pool', name: 'commits', roles: ['api', 'worker', 'attestor'], holds: 'jobs that were committed' },
-  stops: { place: 'pool', name: 'stops', roles: ['api', 'worker'], holds: 'jobs that their workers are to stop' },
+  stops: {
+    place: 'pool',
+    name: 'stops',
+    roles: ['api', 'worker', 'attestor'],
+    holds: 'jobs that their workers are to stop; with an epoch behind, claims that were taken back',
+  },
 } as const satisfies Record<string, Channel>;
 
 export type FamilyName = keyof typeof KEY_TABLE;

@@ -102,6 +102,7 @@ export interface VerdictStatement {
   epoch: number;
   ticket: Digest;
   decision: 'confirmed' | 'refuted';
+  ranMs?: number | undefined;
   recompute: { promisedShare: number; drawn: boolean; maxAbsDiff?: number | undefined };
   tokens?:
     | {

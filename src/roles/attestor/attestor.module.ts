@@ -353,9 +353,11 @@ function endedProviders(config: AttestorConfig, { catalog }: AttestorFiles, logg
     },
     {
       provide: Eraser,
-      useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive, blobs: BlobFolders) =>
-        new Eraser({ redis, keys, archive, blobs, pools: catalog.pools(), keepMs, logger }),
-      inject: [Redis, RedisKeys, JobArchive, BlobFolders],
+      useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive, blobs: BlobFolders, retention: Retention) => {
+        const kept = async () => (await retention.agreed()).keepMs;
+        return new Eraser({ redis, keys, archive, blobs, pools: catalog.pools(), keepMs: kept, logger });
+      },
+      inject: [Redis, RedisKeys, JobArchive, BlobFolders, Retention],
     },
   ];
 }

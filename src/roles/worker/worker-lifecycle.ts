@@ -70,12 +70,13 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     logger.info({ worker: id, models: models.map(({ name }) => name) }, 'worker consuming');
   }
 
-  /** Takes nothing new, lets running jobs finish for a while, gives the rest back, and leaves. */
+  /** Takes nothing new, gives back what has not begun, lets the rest finish for a while, and leaves. */
   async beforeApplicationShutdown(): Promise<void> {
     const { engines, heartbeat, runner, consumers, standing, storage, hardware, config } = this.#parts;
     this.#isLeaving = true;
     this.#announce();
     await consumers.pause(CLOSE_MS);
+    runner.stopReady('drained');
     await this.#untilIdle(config.COUNTERSIGN_DRAIN_MS);
     runner.stopAll('drained');
     await this.#untilIdle(CLOSE_MS);

@@ -9,7 +9,7 @@ import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { Heartbeat } from '../../core/execution/heartbeat.ts';
 import { JobRunner, MOST_AHEAD } from '../../core/execution/job-runner.ts';
 import { OwnStanding } from '../../core/execution/own-standing.ts';
-import { PoolConsumer } from '../../core/execution/pool-consumer.processor.ts';
+import { PoolConsumer, READY_FOR_EACH } from '../../core/execution/pool-consumer.processor.ts';
 import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
@@ -104,7 +104,7 @@ function runnerProviders(
           logLevel: config.COUNTERSIGN_LOG_LEVEL,
           keyFile: config.COUNTERSIGN_WORKER_KEY_FILE,
           worker,
-          mostHeld: models.reduce((sum, model) => sum + MOST_AHEAD * concurrencyOf(config, model), 0),
+          mostHeld: models.reduce((sum, model) => sum + MOST_AHEAD * (1 + READY_FOR_EACH) * slotsOf(config, model), 0),
         }),
       inject: [LoadedEngines],
     },
@@ -175,7 +175,7 @@ function lifecycleProvider(
   key: SigningKey,
   logger: Logger,
 ): Provider {
-  const slots = new Map(models.map((model) => [model.name, concurrencyOf(config, model)]));
+  const slots = new Map(models.map((model) => [model.name, slotsOf(config, model)]));
   return {
     provide: WorkerLifecycle,
     useFactory: (
@@ -220,7 +220,7 @@ function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[]
   const consumers = models.map((model) => ({
     provide: Symbol(`PoolConsumer of ${model.name}`),
     useFactory: (runner: JobRunner, engines: LoadedEngines, queues: PoolQueues) =>
-      PoolConsumer.of(model, concurrencyOf(config, model), { runner, engines, queues, logger }),
+      PoolConsumer.of(model, slotsOf(config, model), { runner, engines, queues, logger }),
     inject: [JobRunner, LoadedEngines, PoolQueues],
   }));
   return [
@@ -233,6 +233,6 @@ function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[]
   ];
 }
 
-function concurrencyOf(config: WorkerConfig, { capabilities }: CatalogModel): number {
+function slotsOf(config: WorkerConfig, { capabilities }: CatalogModel): number {
   return config.COUNTERSIGN_CONCURRENCY ?? capabilities.parallel;
 }

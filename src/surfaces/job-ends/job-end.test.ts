@@ -41,7 +41,16 @@ const RECORD: JobRecord = {
   hold: 500,
   surface: undefined,
   isStored: true,
-  attempts: [{ epoch: 1, worker: 'w-1', claimedMs: ENDED_MS - 800, committedMs: ENDED_MS, closed: undefined }],
+  attempts: [
+    {
+      epoch: 1,
+      worker: 'w-1',
+      claimedMs: ENDED_MS - 800,
+      beganMs: ENDED_MS - 800,
+      committedMs: ENDED_MS,
+      closed: undefined,
+    },
+  ],
   ending: DONE,
   ticket: signed(priced),
   evidence: signed(evidence),

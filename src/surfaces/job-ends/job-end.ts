@@ -107,18 +107,18 @@ export interface EndedPhases {
   readonly confirmMs?: number;
 }
 
-/** The phases of the attempt that was confirmed: waiting for its claim, running, and being confirmed. */
+/** The phases of the attempt that was confirmed: waiting for its engine, running, and being confirmed. */
 export function phasesOf({ createdMs, attempts }: PhasedView, { state, epoch, atMs }: PhasedEnding): EndedPhases {
   const attempt = attempts[epoch - 1];
   if (state !== 'done' || attempt === undefined) return { state };
-  const { claimedMs, committedMs } = attempt;
-  if (claimedMs === undefined || committedMs === undefined) return { state };
+  const { beganMs, committedMs } = attempt;
+  if (beganMs === undefined || committedMs === undefined) return { state };
   // The clock is Redis' own, and a failover may set it back.
   const from = (earlierMs: number, laterMs: number) => Math.max(0, laterMs - earlierMs);
   return {
     state,
-    waitMs: from(createdMs, claimedMs),
-    runMs: from(claimedMs, committedMs),
+    waitMs: from(createdMs, beganMs),
+    runMs: from(beganMs, committedMs),
     confirmMs: from(committedMs, atMs),
   };
 }
@@ -126,7 +126,7 @@ export function phasesOf({ createdMs, attempts }: PhasedView, { state, epoch, at
 type PhasedEnding = Pick<Ending, 'state' | 'epoch' | 'atMs'>;
 interface PhasedView {
   readonly createdMs: number;
-  readonly attempts: readonly { readonly claimedMs?: number | undefined; readonly committedMs?: number | undefined }[];
+  readonly attempts: readonly { readonly beganMs?: number | undefined; readonly committedMs?: number | undefined }[];
 }
 
 /** The end of a job whose documents are gone: nothing but its place is recorded. */

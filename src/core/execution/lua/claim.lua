@@ -5,7 +5,8 @@
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  worker id      ARGV[3]  lease, ms
     ARGV[4]  most epochs     ARGV[5]  most entries that wait for attestation
-    ARGV[6+] per job: id, token (random, chosen anew for each delivery)
+    ARGV[6+] per job: id, token (of a secret that is chosen anew for each delivery; see begun.lua),
+             and `begins` where an engine's place is free for it, else ""
   All jobs are of one pool.
   Returns per job {'ok', epoch, ticket, input, cancel-time}, or
     {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is no longer needed
@@ -29,7 +30,7 @@ local busy = type(backlog) == 'number' and backlog > tonumber(ARGV[5])
 local barred = redis.call('HEXISTS', keys.barred(ARGV[6]), worker) == 1
   or redis.call('SISMEMBER', keys.quarantined, worker) == 1
 
-local function claim(id, token)
+local function claim(id, token, word)
   local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel', 'input')
   if not ticket[1] then return { 'missing' } end
   local claims, ruling, leaseKey = keys.claims(id), keys.ruling(id), keys.lease(id)
@@ -56,22 +57,24 @@ local function claim(id, token)
   if epoch >= most then return { 'exhausted' } end
   if busy then return { 'busy' } end
   if barred then return { 'barred' } end
-  redis.call('HSETNX', claims, 'e' .. (epoch + 1), worker .. ' ' .. token .. ' ' .. nowText)
+  redis.call('HSETNX', claims, 'e' .. (epoch + 1),
+    worker .. ' ' .. token .. ' ' .. nowText .. (word == '' and '' or ' ' .. word))
   redis.call('SET', leaseKey, (epoch + 1) .. ' ' .. worker .. ' ' .. token, 'PX', lease)
   return { 'ok', epoch + 1, ticket[1], ticket[4] }
 end
 
-local replies, claimed, epochs = {}, {}, {}
-for at = 6, #ARGV, 2 do
-  local reply = claim(ARGV[at], ARGV[at + 1])
+local replies, claimed, epochs, begun = {}, {}, {}, {}
+for at = 6, #ARGV, 3 do
+  local reply = claim(ARGV[at], ARGV[at + 1], ARGV[at + 2])
   if reply[1] == 'ok' then
     claimed[#claimed + 1] = ARGV[at]
+    if ARGV[at + 2] ~= '' then begun[#begun + 1] = ARGV[at] end
     epochs[#epochs + 1] = 'c:' .. ARGV[at] .. ':' .. reply[2]
   end
   replies[#replies + 1] = reply
 end
 if #claimed > 0 then
   redis.pcall('XADD', keys.attest(claimed[1]), '*', 'jobs', table.concat(epochs, ' '))
-  redis.call('PUBLISH', channels.pieces(claimed[1]), table.concat(claimed, ' '))
 end
+if #begun > 0 then redis.call('PUBLISH', channels.pieces(begun[1]), table.concat(begun, ' ')) end
 return replies
