@@ -33,13 +33,15 @@ export function nextDue(clock: CronClock, afterMs: number): number | undefined {
 /** The first few due times after `afterMs`, in order; fewer where there are no more within eight years. */
 export function nextDues(clock: CronClock, afterMs: number, most: number): number[] {
   const first = dayOf(clock.zone, afterMs) - NEIGHBOURS * DAY_MS;
-  const found = new Set<number>();
+  let found: number[] = [];
   // Days of which a neighbour has enough already cannot have an earlier one beyond that neighbour.
   for (let day = 0, enoughSince = 0; day < MAX_DAYS && enoughSince <= NEIGHBOURS; day += 1) {
-    for (const instant of duesOfDay(clock, first + day * DAY_MS)) if (instant > afterMs) found.add(instant);
-    if (found.size >= most) enoughSince += 1;
+    const last = found.length < most ? Infinity : (found.at(-1) ?? Infinity);
+    const dues = duesOfDay(clock, first + day * DAY_MS, { fromMs: afterMs + 1, toMs: last });
+    found = [...new Set([...found, ...dues])].toSorted((a, b) => a - b).slice(0, most);
+    if (found.length >= most) enoughSince += 1;
   }
-  return [...found].toSorted((a, b) => a - b).slice(0, most);
+  return found;
 }
 
 /** The last due time in the span from `fromMs` to `toMs`, both included; undefined where there is none. */
@@ -48,8 +50,8 @@ export function lastDue(clock: CronClock, fromMs: number, toMs: number): number 
   const oldest = dayOf(clock.zone, fromMs) - NEIGHBOURS * DAY_MS;
   let found: number | undefined;
   for (let day = newest, since = 0; day >= oldest && since <= NEIGHBOURS; day -= DAY_MS) {
-    for (const instant of duesOfDay(clock, day))
-      if (instant >= fromMs && instant <= toMs && (found === undefined || instant > found)) found = instant;
+    for (const instant of duesOfDay(clock, day, { fromMs: found ?? fromMs, toMs }))
+      found = Math.max(found ?? instant, instant);
     if (found !== undefined) since += 1;
   }
   return found;
@@ -60,17 +62,29 @@ function dayOf(zone: string, instantMs: number): number {
   return Math.floor(clockAt(zone, instantMs) / DAY_MS) * DAY_MS;
 }
 
-function duesOfDay({ cron, zone }: CronClock, dayMs: number): number[] {
+interface Span {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** The due times of one day of the calendar that lie in a span, its ends included. */
+function duesOfDay({ cron, zone }: CronClock, dayMs: number, { fromMs, toMs }: Span): number[] {
   const date = new Date(dayMs);
   const day = { month: date.getUTCMonth() + 1, day: date.getUTCDate(), weekday: date.getUTCDay() };
   if (!isNamedDay(cron, day)) return [];
   const isByRealTime = cron.hours.length === 24;
-  const momentsOf = clockOfDay(zone, dayMs);
-  return cron.hours.flatMap((hour) =>
-    cron.minutes.flatMap((minute) => {
-      const { instants, skippedAtMs } = momentsOf(dayMs + hour * HOUR_MS + minute * MINUTE_MS);
-      if (isByRealTime) return instants;
-      return skippedAtMs === undefined ? instants.slice(0, 1) : [skippedAtMs];
-    }),
-  );
+  const isInSpan = (instant: number) => instant >= fromMs && instant <= toMs;
+  const clock = clockOfDay(zone, dayMs);
+  return cron.hours.flatMap((hour) => {
+    const hourMs = dayMs + hour * HOUR_MS;
+    // Most days are far from any change, and most of their hours from the span.
+    if (typeof clock === 'number' && (hourMs - clock > toMs || hourMs - clock + HOUR_MS <= fromMs)) return [];
+    const times = cron.minutes.map((minute) => hourMs + minute * MINUTE_MS);
+    if (typeof clock === 'number') return times.map((time) => time - clock).filter(isInSpan);
+    return times.flatMap((time) => {
+      const { instants, skippedAtMs } = clock(time);
+      const due = isByRealTime ? instants : skippedAtMs === undefined ? instants.slice(0, 1) : [skippedAtMs];
+      return due.filter(isInSpan);
+    });
+  });
 }

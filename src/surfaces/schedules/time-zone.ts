@@ -64,13 +64,13 @@ export interface Moments {
 }
 
 /**
- * How the clock of a zone goes on one day of the calendar: returns what turns a clock time of this day into
- * instants. On a day on which the clock is not set, that is a subtraction.
+ * How the clock of a zone goes on one day of the calendar. Where it is not set on that day, nor near it: how far it
+ * is ahead of UTC, ms. Else what turns a clock time of this day into instants.
  */
-export function clockOfDay(zone: string, dayMs: number): (clockMs: number) => Moments {
+export function clockOfDay(zone: string, dayMs: number): number | ((clockMs: number) => Moments) {
   const before = aheadAt(zone, dayMs - REACH_MS);
   const after = aheadAt(zone, dayMs + DAY_MS + REACH_MS);
-  if (before === after) return (clockMs) => ({ instants: [clockMs - before], skippedAtMs: undefined });
+  if (before === after) return before;
   return (clockMs) => {
     // The larger lead makes the earlier instant.
     const instants = [clockMs - Math.max(before, after), clockMs - Math.min(before, after)].filter(
