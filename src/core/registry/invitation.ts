@@ -13,10 +13,10 @@ import { Name } from '../../proof/receipts/fields.ts';
 import type { WorkerEntry } from './worker-list.ts';
 
 /**
- * Enrolment by invitation, for workers that are started in numbers: the keeper of the list of workers makes an
- * invitation and gives its token to the machines that start workers. Each worker makes a key of its own, and asks
- * with its announcements: it signs its id with the key of the token. Whoever reads the ask can do nothing with it,
- * since it holds for that worker alone. The keeper keeps no secret of the invitation.
+ * Enrolment by invitation, for workers that are started in numbers: the keeper of the list of workers makes
+ * an invitation and gives its token to the machines that start workers. Each worker makes a key of its own,
+ * and asks with its announcements: it signs its id with the key of the token. Whoever reads the ask can do
+ * nothing with it, since it holds for that worker alone. The keeper keeps no secret of the invitation.
  */
 const DOMAIN = 'cb/join/v1\0';
 const SEED_BYTES = 32;
@@ -77,8 +77,8 @@ export function askToJoin({ invitation, key }: JoinToken, worker: string): JoinA
 }
 
 /**
- * The entry of a worker that asks in a pool, whose own signature was checked before. `invitation` is the one that it
- * names, `entries` is the list so far. Throws CodedError `enrolment_refused` with the reason.
+ * The entry of a worker that asks in a pool, whose own signature was checked before. `invitation` is the one
+ * that it names, `entries` is the list so far. Throws CodedError `enrolment_refused` with the reason.
  */
 export function admit(
   { ask, worker, pool }: { readonly ask: JoinAsk; readonly worker: PublicKey; readonly pool: string },

@@ -21,7 +21,9 @@ import {
   type ScheduleList,
 } from './schedules.schemas.ts';
 
-/** Every schedule stands in Redis for as long as its owner wants, so its request is bounded more than a job's. */
+/**
+ * Every schedule stands in Redis for as long as its owner wants, so its request is bounded more than a job's.
+ */
 const MAX_REQUEST_BYTES = 65_536;
 
 /** Jobs that are submitted again and again. */

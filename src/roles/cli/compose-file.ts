@@ -74,7 +74,9 @@ function redisService({ folder, owner }: Place): Yaml {
   };
 }
 
-/** Lets workers in that ask with a join token. It alone has the registry's key, and nothing comes in to it. */
+/**
+ * Lets workers in that ask with a join token. It alone has the registry's key, and nothing comes in to it.
+ */
 function registrarService(plan: InstallationPlan, { folder, source, owner }: Place): Yaml {
   return {
     image: 'countersign-full',

@@ -195,7 +195,10 @@ class InstallationWriter {
       writeWorkerList(this.#admin, { ...list, workers: [...list.workers, ...missing] });
   }
 
-  /** A join token for each pool whose workers are started in numbers, and what the process needs that lets them in. */
+  /**
+   * A join token for each pool whose workers are started in numbers, and what the process needs that lets
+   * them in.
+   */
   #invitations(): void {
     if (!letsIn(this.plan)) return;
     const invitations = new Invitations(this.#admin);

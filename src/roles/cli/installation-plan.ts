@@ -63,7 +63,10 @@ export function invitedFolders({ pools }: InstallationPlan): { folder: string; p
   return pools.filter(({ invited }) => invited > 0).map((pool) => ({ folder: `join-${pool.name}`, pool }));
 }
 
-/** Whether workers are let in while the installation runs: then the list stands where attestors read it at once. */
+/**
+ * Whether workers are let in while the installation runs: then the list stands where attestors read it at
+ * once.
+ */
 export const letsIn = (plan: InstallationPlan): boolean => invitedFolders(plan).length > 0;
 
 /**

@@ -20,7 +20,10 @@ import { readWorkerList, writeWorkerList } from './set-up.ts';
 const DAY_MS = 86_400_000;
 const LOOK_EVERY_MS = 2_000;
 
-/** `countersign workers invite`, `invitations`, `withdraw` and `admit`: enrolment of workers started in numbers. */
+/**
+ * `countersign workers invite`, `invitations`, `withdraw` and `admit`: enrolment of workers started in
+ * numbers.
+ */
 export function addInvitationCommands(cli: CliContext, workers: Command): void {
   addInvite(cli, workers);
   addInvitations(cli, workers);
@@ -200,7 +203,10 @@ class Doorkeeper {
     }
   }
 
-  /** Attestors may read another file than the one that is kept here: also what other commands wrote goes there. */
+  /**
+   * Attestors may read another file than the one that is kept here: also what other commands wrote goes
+   * there.
+   */
   #copy(serial: number): void {
     const { copyTo } = this.#options;
     if (copyTo === undefined || serial === this.#copied) return;

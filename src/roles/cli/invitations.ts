@@ -20,7 +20,9 @@ export class Invitations {
     renameSync(`${path}.new`, path);
   }
 
-  /** The invitation with this id, or undefined. Throws CodedError `request_invalid` where its file is spoilt. */
+  /**
+   * The invitation with this id, or undefined. Throws CodedError `request_invalid` where its file is spoilt.
+   */
   find(id: string): Invitation | undefined {
     const path = this.#file(id);
     if (!/^[0-9a-f]{16}$/.test(id) || !existsSync(path)) return undefined;

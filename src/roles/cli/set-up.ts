@@ -77,9 +77,9 @@ export function readWorkerList(data: DataFolder): WorkerList {
 const ABANDONED_MS = 60_000;
 
 /**
- * Signs a list, made of the one that `readWorkerList` returned, under the next serial and for another year, and
- * returns it. Of two processes that change the same list, one throws CodedError `overloaded`: what the other wrote,
- * perhaps a revocation, is not lost. A crash leaves the old file or the new one.
+ * Signs a list, made of the one that `readWorkerList` returned, under the next serial and for another year,
+ * and returns it. Of two processes that change the same list, one throws CodedError `overloaded`: what the
+ * other wrote, perhaps a revocation, is not lost. A crash leaves the old file or the new one.
  */
 export function writeWorkerList(
   data: DataFolder,

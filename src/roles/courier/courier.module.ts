@@ -23,7 +23,10 @@ import { Webhooks } from '../../surfaces/webhooks/webhook.store.ts';
 import type { CourierConfig } from './courier-config.ts';
 import { CourierLifecycle } from './courier-lifecycle.ts';
 
-/** Background work: batches, schedules, the ends of jobs, webhooks, payments. Any number of couriers may run at once. */
+/**
+ * Background work: batches, schedules, the ends of jobs, webhooks, payments. Any number of couriers may run
+ * at once.
+ */
 @Module({})
 export class CourierModule {
   static with(config: CourierConfig, logger: Logger): DynamicModule {

@@ -25,9 +25,10 @@ const FIVE_FIELDS = new RegExp(`^${FIELD}(?:[ \\t]+${FIELD}){4}$`);
 const NAMED = ['@yearly', '@annually', '@monthly', '@weekly', '@daily', '@midnight', '@hourly'];
 
 /**
- * Reads the five fields of crontab(5), minute, hour, day of month, month and weekday, or one of its names such
- * as `@daily`. The parser knows more (seconds, `L`, `#`, `H`), which other programs read differently or not at
- * all; that is refused. Throws an Error whose message is one sentence for whoever wrote the expression.
+ * Reads the five fields of crontab(5), minute, hour, day of month, month and weekday, or one of its names
+ * such as `@daily`. The parser knows more (seconds, `L`, `#`, `H`), which other programs read differently or
+ * not at all; that is refused. Throws an Error whose message is one sentence for whoever wrote the
+ * expression.
  */
 export function parseCron(text: string): CronExpression {
   const trimmed = text.trim();

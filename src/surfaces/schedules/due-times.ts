@@ -2,14 +2,14 @@ import { isNamedDay, type CronExpression } from './cron-expression.ts';
 import { clockAt, clockOfDay } from './time-zone.ts';
 
 /**
- * When a cron expression is due, as instants. The clocks of most zones are set twice a year, and an expression
- * that names clock times must say what that means:
+ * When a cron expression is due, as instants. The clocks of most zones are set twice a year, and an
+ * expression that names clock times must say what that means:
  *
- * - An expression that names every hour goes by real time: it is due whenever the clock shows one of its times,
- *   so no more and no less often on the days on which the clock is set.
- * - Any other expression is due once for each of its times of each of its days. A time that the clock shows twice
- *   is due the first time. A time that the clock is set forward over is due when it is set; several such times,
- *   once.
+ * - An expression that names every hour goes by real time: it is due whenever the clock shows one of its
+ *   times, so no more and no less often on the days on which the clock is set.
+ * - Any other expression is due once for each of its times of each of its days. A time that the clock shows
+ *   twice is due the first time. A time that the clock is set forward over is due when it is set; several
+ *   such times, once.
  */
 export interface CronClock {
   readonly cron: CronExpression;

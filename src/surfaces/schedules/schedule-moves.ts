@@ -2,15 +2,15 @@ import { lastDue, nextDue, nextDues } from './due-times.ts';
 import { MAX_RUNS, clockOf, type Run, type Schedule, type Wishes } from './schedule.ts';
 
 /**
- * How a schedule goes from one state to the next. Everything here is a pure function of the schedule, the time and
- * what was found out; the store writes the result where nothing has changed meanwhile.
+ * How a schedule goes from one state to the next. Everything here is a pure function of the schedule, the
+ * time and what was found out; the store writes the result where nothing has changed meanwhile.
  */
 
 /** A courier that comes this late, as after a restart, was not away. */
 export const GRACE_MS = 60_000;
 /**
- * A job's idempotency key is kept for a day. A submission that was begun this long ago and whose outcome nobody
- * knows is given up: a repetition could make a second job.
+ * A job's idempotency key is kept for a day. A submission that was begun this long ago and whose outcome
+ * nobody knows is given up: a repetition could make a second job.
  */
 export const GIVE_UP_MS = 23 * 3_600_000;
 /** What may pass is tried again for so long, and not beyond the next due time. */
@@ -49,8 +49,8 @@ export function isDue({ pausedMs, nextMs }: Schedule, nowMs: number): boolean {
 }
 
 /**
- * Decides about everything that is due: of several times the newest counts, and those before it were missed. Call it
- * where `isDue` and nothing waits. `isLastOpen`: whether the job of the last run has not ended.
+ * Decides about everything that is due: of several times the newest counts, and those before it were missed.
+ * Call it where `isDue` and nothing waits. `isLastOpen`: whether the job of the last run has not ended.
  */
 export function take(schedule: Schedule, nowMs: number, isLastOpen: boolean): Schedule {
   const oldest = schedule.nextMs ?? nowMs;
@@ -91,8 +91,8 @@ export function settle(schedule: Schedule, run: Run): Schedule {
 }
 
 /**
- * Nothing is due until it is resumed. What waits for the end of a job is dropped; what is being submitted is still
- * brought to its end, so that a job that was made is found.
+ * Nothing is due until it is resumed. What waits for the end of a job is dropped; what is being submitted is
+ * still brought to its end, so that a job that was made is found.
  */
 export function pause(schedule: Schedule, nowMs: number, because: string): Schedule {
   const paused = { ...schedule, pausedMs: schedule.pausedMs ?? nowMs, pausedBecause: because };

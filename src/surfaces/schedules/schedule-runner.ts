@@ -42,10 +42,10 @@ export interface ScheduleParts {
 type Result = Omit<Run, 'dueMs' | 'atMs'>;
 
 /**
- * Submits the jobs of schedules when they are due. Any number of couriers may run: one takes a schedule for a while,
- * writes down which due time it submits, submits the job under an idempotency key made of the schedule and that
- * time, and writes down what became of it. Whoever goes on after a crash in between finds the due time, and with the
- * key the job that was made already.
+ * Submits the jobs of schedules when they are due. Any number of couriers may run: one takes a schedule for a
+ * while, writes down which due time it submits, submits the job under an idempotency key made of the schedule
+ * and that time, and writes down what became of it. Whoever goes on after a crash in between finds the due
+ * time, and with the key the job that was made already.
  */
 export class ScheduleRunner {
   readonly #parts: ScheduleParts;
@@ -233,7 +233,10 @@ const PASSING: ReadonlySet<string> = new Set([
   'attestation_unavailable',
 ]);
 
-/** Whether an error is about this moment and not about the request, so that it is tried again until the next time. */
+/**
+ * Whether an error is about this moment and not about the request, so that it is tried again until the next
+ * time.
+ */
 function isPassing({ code, headers }: CodedError): boolean {
   return PASSING.has(code) && headers['x-should-retry'] !== 'false';
 }

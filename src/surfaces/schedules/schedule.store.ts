@@ -46,8 +46,8 @@ export const newScheduleId = () => `sched_${freshRandom(12).toString('hex')}`;
 const UNKNOWN = 'There is no schedule with this id.';
 
 /**
- * The schedules of tenants. A change is written only where nothing was changed since it was read, so any number of
- * processes may call at once.
+ * The schedules of tenants. A change is written only where nothing was changed since it was read, so any
+ * number of processes may call at once.
  */
 @Injectable()
 export class Schedules {
@@ -61,7 +61,10 @@ export class Schedules {
     this.#audit = new AuditLog(redis, keys);
   }
 
-  /** Keeps a new schedule; where one has this id already, it is that one. Throws CodedError `too_many_schedules`. */
+  /**
+   * Keeps a new schedule; where one has this id already, it is that one. Throws CodedError
+   * `too_many_schedules`.
+   */
   async create(schedule: Schedule, author: Author): Promise<Schedule> {
     const reply = await this.#write({ schedule, revision: 0 }, lookMs(schedule, Date.now()), author);
     if (reply === 'full')
@@ -91,9 +94,9 @@ export class Schedules {
   }
 
   /**
-   * Replaces a schedule by what `move` makes of it, which is called again where another change came between. Returns
-   * it; as it stands where `move` returns undefined, and undefined where it is gone. `lookAt` says when a courier
-   * looks at it next. Throws CodedError `overloaded`.
+   * Replaces a schedule by what `move` makes of it, which is called again where another change came between.
+   * Returns it; as it stands where `move` returns undefined, and undefined where it is gone. `lookAt` says
+   * when a courier looks at it next. Throws CodedError `overloaded`.
    */
   async change(
     id: string,

@@ -8,8 +8,8 @@ export const OVERLAPS = ['skip', 'queue', 'allow'] as const;
 /** What becomes of due times at which no courier ran: nothing, or the newest of them is made up for. */
 export const CATCH_UPS = ['none', 'newest'] as const;
 /**
- * What became of a due time. `submitted`: a job was made. `skipped`: the overlap policy left it out. `refused`: the
- * job was not accepted. `missed`: no courier was there in time.
+ * What became of a due time. `submitted`: a job was made. `skipped`: the overlap policy left it out.
+ * `refused`: the job was not accepted. `missed`: no courier was there in time.
  */
 export const OUTCOMES = ['submitted', 'skipped', 'refused', 'missed'] as const;
 
@@ -53,8 +53,8 @@ export const ScheduleBody = Wishes.extend({
   /** The first due time that nothing was decided about; null where there is none any more. */
   nextMs: z.number().nullable(),
   /**
-   * The due time whose job is to be submitted. `begunMs` is when that was first tried; null while the job of an
-   * earlier time is waited for. `problem` says why it was not accepted the last time.
+   * The due time whose job is to be submitted. `begunMs` is when that was first tried; null while the job of
+   * an earlier time is waited for. `problem` says why it was not accepted the last time.
    */
   waiting: z
     .object({

@@ -29,8 +29,8 @@ function formatOf(zone: string): Intl.DateTimeFormat {
 }
 
 /**
- * Whether this is the name of a time zone, such as `Europe/Berlin` or `UTC`. Offsets such as `+01:00` are none:
- * they know no summer time, and who writes one may not know that.
+ * Whether this is the name of a time zone, such as `Europe/Berlin` or `UTC`. Offsets such as `+01:00` are
+ * none: they know no summer time, and who writes one may not know that.
  */
 export function isTimeZone(name: string): boolean {
   if (!/^[A-Za-z][A-Za-z0-9_+-]*(\/[A-Za-z0-9_+-]+)*$/.test(name) || name.length > 64) return false;
@@ -64,8 +64,8 @@ export interface Moments {
 }
 
 /**
- * How the clock of a zone goes on one day of the calendar. Where it is not set on that day, nor near it: how far it
- * is ahead of UTC, ms. Else what turns a clock time of this day into instants.
+ * How the clock of a zone goes on one day of the calendar. Where it is not set on that day, nor near it: how
+ * far it is ahead of UTC, ms. Else what turns a clock time of this day into instants.
  */
 export function clockOfDay(zone: string, dayMs: number): number | ((clockMs: number) => Moments) {
   const before = aheadAt(zone, dayMs - REACH_MS);
@@ -80,7 +80,9 @@ export function clockOfDay(zone: string, dayMs: number): number | ((clockMs: num
   };
 }
 
-/** When the clock was set forward over a time, by halving: before it shows an earlier time, after it a later. */
+/**
+ * When the clock was set forward over a time, by halving: before it shows an earlier time, after it a later.
+ */
 function changeNear(zone: string, clockMs: number, before: number, after: number): number {
   let [low, high] = [clockMs - Math.max(before, after), clockMs - Math.min(before, after)];
   while (high - low > 1_000) {

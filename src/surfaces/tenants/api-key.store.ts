@@ -152,8 +152,8 @@ export class ApiKeys {
   }
 
   /**
-   * For whom work is submitted that a key asked for to be done later; or, as a sentence, why it may not be. A key
-   * that was replaced is followed to the one that is valid.
+   * For whom work is submitted that a key asked for to be done later; or, as a sentence, why it may not be. A
+   * key that was replaced is followed to the one that is valid.
    */
   async standing(
     tenant: string,
