@@ -338,7 +338,10 @@ describe('schedules', () => {
   const shown = (id: string) => native.json<Schedule>(`/v1/schedules/${id}`);
   const request = { model: 'kjv-1m', task: 'completion', input: { prompt: 'And God said' }, params: { max_tokens: 4 } };
 
-  test('what was due when the courier came is submitted once, done, and has its receipt', async () => {
+  test('what was due when the courier came is submitted once though it dies over it, done, and has its receipt', async () => {
+    const began = new Date().toISOString();
+    await pipeline.kill('courier');
+    const doomed = await pipeline.courier({ COUNTERSIGN_CRASH_AT: 'courier.after-schedule:1' });
     const { id, next, price } = await made({
       cron: '*/5 * * * *',
       timezone: 'Asia/Kathmandu',
@@ -353,6 +356,11 @@ describe('schedules', () => {
     const body = JSON.parse((await admin.hget(keys.schedule(id), 'body')) ?? '') as object;
     await admin.hset(keys.schedule(id), 'body', JSON.stringify({ ...body, nextMs: pastMs }));
     await admin.zadd(keys.schedules, pastMs, id);
+    expect(await doomed.exited).toBe('SIGKILL');
+    expect((await shown(id)).runs.map(({ outcome }) => outcome)).toEqual(['missed']);
+    await pipeline.courier();
+    // Another takes it when the dead one's time is over; nobody waits for that here.
+    await admin.zadd(keys.schedules, 'XX', 1, id);
     const { runs } = await until(async () => {
       const schedule = await shown(id);
       return schedule.runs[0]?.state === 'done' && schedule;
@@ -360,6 +368,8 @@ describe('schedules', () => {
     expect(runs.map(({ outcome }) => outcome)).toEqual(['submitted', 'missed']);
     expect(runs[1]?.due_at).toBe(new Date(pastMs).toISOString());
     const { job = '', links } = runs[0] ?? {};
+    const { jobs } = await native.json<{ jobs: { id: string }[] }>(`/v1/jobs?model=kjv-1m&created_after=${began}`);
+    expect(jobs.map((one) => one.id)).toEqual([job]);
     expect(links?.receipt).toBe(`/v1/jobs/${job}/receipt`);
     const receipt = verifyReceipt(await native.receipt(job), pipeline.keyring);
     expect(receipt.ticket.tenant).toBe('acme');
