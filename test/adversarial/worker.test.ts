@@ -351,7 +351,7 @@ describe('a hostile worker that claims past the script', () => {
   async function seize({ redis, keys, id: worker }: HandWorker, id: string, epoch: number): Promise<Claim> {
     await redis.hsetnx(keys.claims(id), `e${epoch}`, `${worker} token ${Date.now()}`);
     const [ticket, input] = await redis.hmget(keys.ticket(id), 'ticket', 'input');
-    return { id, epoch, token: 'token', ticket: ticket ?? '', input: input ?? undefined };
+    return { id, epoch, secret: 'secret', token: 'token', ticket: ticket ?? '', input: input ?? undefined };
   }
 
   test('is not judged again after a refutation: it cannot answer until an attempt is not drawn', async () => {

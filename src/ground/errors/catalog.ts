@@ -23,6 +23,8 @@ export const ERROR_CATALOG = {
   key_over: { status: 409, exit: 5, title: 'The API key has expired or was revoked' },
   response_not_found: { status: 404, exit: 3, title: 'There is no such response' },
   webhook_not_found: { status: 404, exit: 3, title: 'There is no such webhook endpoint' },
+  schedule_not_found: { status: 404, exit: 3, title: 'There is no such schedule' },
+  too_many_schedules: { status: 429, exit: 6, title: 'Too many schedules exist' },
   delivery_not_found: { status: 404, exit: 3, title: 'There is no such webhook message' },
   webhook_refused: { status: 422, exit: 2, title: 'Webhooks are not sent to this address' },
   too_many_webhooks: { status: 429, exit: 6, title: 'Too many webhook endpoints exist' },

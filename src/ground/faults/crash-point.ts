@@ -16,6 +16,7 @@ export const CRASH_POINTS = [
   'courier.after-send',
   'courier.after-settle',
   'courier.after-submit',
+  'courier.after-schedule',
   'courier.before-part',
   'courier.after-part',
   'courier.before-results',

@@ -80,6 +80,12 @@ export const METRIC_TABLE = {
     labels: { outcome: 'delivered or failed' },
     of: ['courier'],
   },
+  countersign_schedule_runs_total: {
+    kind: 'counter',
+    help: 'Due times of cron schedules that this process decided about',
+    labels: { outcome: 'submitted, skipped, refused or missed' },
+    of: ['courier'],
+  },
   countersign_lost_leases_total: {
     kind: 'counter',
     help: 'Attempts whose lease ran out: their worker died or stood still, and the job was given to another',

@@ -803,6 +803,34 @@ export const KEY_TABLE = {
     holds: "a tenant's batches by creation time (ms)",
     bound: 'until they are forgotten',
   },
+  // Cron schedules.
+  schedule: {
+    place: 'home',
+    name: 'schedule',
+    parts: ['id'],
+    type: 'hash',
+    api: 'write',
+    holds: 'a cron schedule: its `revision`, what is wished and where it stands, its request, its last runs',
+    bound: 'a hundred of each tenant, 64 KiB of request and 50 runs each',
+  },
+  schedules: {
+    place: 'home',
+    name: 'schedules',
+    parts: [],
+    type: 'sorted set',
+    api: 'write',
+    holds: 'cron schedules by the time (ms) at which a courier looks at them',
+    bound: 'schedules that are due some time',
+  },
+  schedulesOf: {
+    place: 'home',
+    name: 'schedules',
+    parts: ['tenant'],
+    type: 'sorted set',
+    api: 'write',
+    holds: "a tenant's cron schedules by creation time (ms)",
+    bound: 'a hundred',
+  },
 } as const satisfies Record<string, Family>;
 
 /** A channel by which roles wake each other; its messages are ids of jobs, separated by spaces. */

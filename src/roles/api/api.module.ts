@@ -40,6 +40,7 @@ import { Metrics } from './metrics.ts';
 import { OpenAiController } from './openai.controller.ts';
 import { ProblemFilter } from './problem.filter.ts';
 import { ResponsesController } from './responses.controller.ts';
+import { SchedulesController } from './schedules.controller.ts';
 import { UsageController } from './usage.controller.ts';
 import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
 
@@ -51,6 +52,7 @@ import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
     ResponsesController,
     FilesController,
     BatchesController,
+    SchedulesController,
     WebhooksController,
     UsageController,
     AdminController,

@@ -3,13 +3,17 @@ import { Redis } from 'ioredis';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Wake } from '../../core/jobs/wake.ts';
+import { Admission } from '../../surfaces/admission/admission.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
+import { ScheduleRunner } from '../../surfaces/schedules/schedule-runner.ts';
+import { Schedules } from '../../surfaces/schedules/schedule.store.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
 import { ServiceModule } from '../../surfaces/service/service.module.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
@@ -19,7 +23,10 @@ import { Webhooks } from '../../surfaces/webhooks/webhook.store.ts';
 import type { CourierConfig } from './courier-config.ts';
 import { CourierLifecycle } from './courier-lifecycle.ts';
 
-/** Background work: batches, the ends of jobs, webhooks, payments. Any number of couriers may run at once. */
+/**
+ * Background work: batches, schedules, the ends of jobs, webhooks, payments. Any number of couriers may run
+ * at once.
+ */
 @Module({})
 export class CourierModule {
   static with(config: CourierConfig, logger: Logger): DynamicModule {
@@ -45,6 +52,18 @@ export class CourierModule {
           useFactory: (redis: Redis, keys: RedisKeys, webhooks: Webhooks, batches: Batches, wake: Wake) =>
             new JobEndProcessor({ redis, keys, webhooks, batches, wake }, logger, freshRandom(12).toString('hex')),
           inject: [Redis, RedisKeys, Webhooks, Batches, Wake],
+        },
+        {
+          provide: ScheduleRunner,
+          useFactory: (
+            redis: Redis,
+            keys: RedisKeys,
+            schedules: Schedules,
+            admission: Admission,
+            reader: JobReader,
+            apiKeys: ApiKeys,
+          ) => new ScheduleRunner({ redis, keys, schedules, admission, reader, apiKeys }, logger),
+          inject: [Redis, RedisKeys, Schedules, Admission, JobReader, ApiKeys],
         },
         {
           provide: WebhookSender,

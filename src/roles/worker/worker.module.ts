@@ -11,11 +11,12 @@ import { JobRunner, MOST_AHEAD } from '../../core/execution/job-runner.ts';
 import { OwnStanding } from '../../core/execution/own-standing.ts';
 import { PoolConsumer, READY_FOR_EACH } from '../../core/execution/pool-consumer.processor.ts';
 import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
+import { readJoinToken, type JoinToken } from '../../core/registry/invitation.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
-import { readSigningKey } from '../../ground/keys/key-file.ts';
+import { ensureSigningKey, readSecretFile, readSigningKey } from '../../ground/keys/key-file.ts';
 import { SigningKey, workerIdOf } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { userName } from '../../ground/redis/acl.ts';
@@ -34,7 +35,9 @@ const STOP_MS = 60_000;
 export class WorkerModule {
   /** Reads the worker's files. Throws CodedErrors that say what to do. */
   static with(config: WorkerConfig, logger: Logger): DynamicModule {
-    const key = readSigningKey(config.COUNTERSIGN_WORKER_KEY_FILE);
+    const token = joinToken(config);
+    const read = token === undefined ? readSigningKey : ensureSigningKey;
+    const key = read(config.COUNTERSIGN_WORKER_KEY_FILE);
     const models = servedModels(config);
     const user = userName({ role: 'worker', pool: config.COUNTERSIGN_POOL });
     return {
@@ -64,7 +67,7 @@ export class WorkerModule {
         ...runnerProviders(config, models, key, logger),
         ...consumerProviders(config, models, logger),
         ...conditionProviders(config, models, key, logger),
-        lifecycleProvider(config, models, key, logger),
+        lifecycleProvider(config, models, { key, token }, logger),
       ],
     };
   }
@@ -169,10 +172,15 @@ function conditionProviders(
   ];
 }
 
+/** What invites this worker, if anything does: then its key may be new. */
+function joinToken({ COUNTERSIGN_JOIN_TOKEN_FILE: file }: WorkerConfig): JoinToken | undefined {
+  return file === undefined ? undefined : readJoinToken(readSecretFile(file).reveal());
+}
+
 function lifecycleProvider(
   config: WorkerConfig,
   models: readonly CatalogModel[],
-  key: SigningKey,
+  own: { readonly key: SigningKey; readonly token: JoinToken | undefined },
   logger: Logger,
 ): Provider {
   const slots = new Map(models.map((model) => [model.name, slotsOf(config, model)]));
@@ -198,7 +206,7 @@ function lifecycleProvider(
         hardware,
         registrar,
         slotsOf: ({ model }) => slots.get(model.name) ?? 1,
-        key,
+        ...own,
         config,
         logger,
       }),

@@ -187,6 +187,12 @@ export class Admission {
     return (await redis.exists(keys.idempotency(tenant, sha256Hex(idempotencyKey)))) === 1;
   }
 
+  /** The job that was accepted under this key within the last day, if one was. */
+  async jobOf(tenant: string, idempotencyKey: string): Promise<string | undefined> {
+    const { redis, keys } = this.#parts;
+    return (await redis.get(keys.idempotency(tenant, sha256Hex(idempotencyKey))))?.split(' ')[1];
+  }
+
   /** What else the service notes of the job, as JSON; empty if there is nothing. */
   async #extra(tenant: string, { webhook, store }: SubmitJob, { surface, payment }: SubmitOptions): Promise<string> {
     const kept = {
