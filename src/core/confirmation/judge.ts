@@ -134,8 +134,8 @@ export class Judge {
 }
 
 /**
- * A worker whose answer was refuted is not given the job again, and what it claims all the same is not judged:
- * else it would only have to answer until an attempt is not drawn. Its attempt is not counted.
+ * A worker whose answer was refuted is not given the job again, and what it claims all the same is not
+ * judged: else it would only have to answer until an attempt is not drawn. Its attempt is not counted.
  */
 function refutedBefore(file: CaseFile): Ruling | undefined {
   const before = file.attempts.some(

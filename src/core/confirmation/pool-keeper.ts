@@ -98,8 +98,8 @@ export class PoolKeeper {
     const base = `${keys.poolQueues(poolOfQueue(queue))}:${queue}:`;
     await Promise.all(Object.entries(QUEUE_PARTS).map(([part, type]) => this.#repair(base + part, type)));
     await redis.hdel(`${base}meta`, 'paused', 'concurrency', 'max', 'duration');
-    // Whoever adds a delivery cuts the queue's events to this length: another text fails every one of them, and
-    // a large number lets the events grow.
+    // Whoever adds a delivery cuts the queue's events to this length: another text fails every one of them,
+    // and a large number lets the events grow.
     await redis.hset(`${base}meta`, 'opts.maxLenEvents', EVENTS_KEPT);
   }
 

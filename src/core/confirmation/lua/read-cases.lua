@@ -27,8 +27,9 @@ for at = 5, #ARGV, 3 do
       'key', 'hold', 'surface', 'store')
     local case = { ticket[1], job[1], job[2], job[3], job[4], ticket[2], job[5], ticket[3] }
     local claims, ruling, evidence = keys.claims(id), keys.ruling(id), keys.evidence(id)
-    -- A stream entry names the current epoch nearly always: claimed, the one before is closed, and this one is
-    -- not, or nobody has claimed the next. Anybody of the pool can claim any epoch; none counts before its turn.
+    -- A stream entry names the current epoch nearly always: claimed, the one before is closed, and this one
+    -- is not, or nobody has claimed the next. Anybody of the pool can claim any epoch; none counts before its
+    -- turn.
     local epoch = tonumber(wanted) or 0
     local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch, 'b' .. epoch, 'e' .. (epoch + 1))
     local around = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged', 'x' .. (epoch - 1))

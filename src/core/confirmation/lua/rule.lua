@@ -40,14 +40,15 @@ end
 
 local function claimantOf(claim) return string.match(string.sub(claim, 1, 256), '^%S+') or '-' end
 
--- Whoever has claimed what comes after the epoch that is closed now had no turn: that is no attempt. Returns the
--- last epoch that is closed.
+-- Whoever has claimed what comes after the epoch that is closed now had no turn: that is no attempt. Returns
+-- the last epoch that is closed.
 local function closeEarly(claims, ruling, epoch)
   while epoch < mostEpochs do
     local claim = redis.call('HGET', claims, 'e' .. (epoch + 1))
     if not claim then return epoch end
     epoch = epoch + 1
-    redis.call('HSETNX', ruling, 'x' .. epoch, 'void ' .. claimantOf(claim) .. ' ' .. now .. ' CLAIMED_TOO_EARLY')
+    local closing = 'void ' .. claimantOf(claim) .. ' ' .. now .. ' CLAIMED_TOO_EARLY'
+    redis.call('HSETNX', ruling, 'x' .. epoch, closing)
   end
   return epoch
 end
@@ -68,7 +69,8 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     return { 'already', ruled[1] }
   end
   if ruled[3] then return { 'logged' } end
-  -- The named epoch is the current one if it was claimed in its turn, and is open or the next was not claimed.
+  -- The named epoch is the current one if it was claimed in its turn, and is open or the next was not
+  -- claimed.
   local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch, 'b' .. epoch)
   local isCurrent = epoch == 0 and not claimed[2]
   if claimed[1] and (epoch == 1 or ruled[4]) then isCurrent = not (ruled[2] and claimed[2]) end

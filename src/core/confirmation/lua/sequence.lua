@@ -10,8 +10,9 @@
     ARGV[1]  key prefix
     ARGV[2+] per confirmation: id, epoch, tenant, queue, model, entry, body of the record
   Returns per confirmation its index, or false where the job has ended, its tenant asked to stop it, or this
-  epoch holds no evidence, is closed, or came before its turn. A job with a place has no other end: it is done when the
-  published size is beyond it. It leaves every set of open jobs: nothing is to be looked for any more.
+  epoch holds no evidence, is closed, or came before its turn. A job with a place has no other end: it is done
+  when the published size is beyond it. It leaves every set of open jobs: nothing is to be looked for any
+  more.
 ]]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))

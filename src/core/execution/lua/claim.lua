@@ -36,7 +36,8 @@ local function claim(id, token, word)
   local claims, ruling, leaseKey = keys.claims(id), keys.ruling(id), keys.lease(id)
   local ruled = redis.call('HMGET', ruling, 'state', 'x1')
   if ruled[1] then return { 'final' } end
-  -- What is claimed before the epoch before it is closed counts for nothing: anybody of the pool can write it.
+  -- What is claimed before the epoch before it is closed counts for nothing: anybody of the pool can write
+  -- it.
   local epoch, closing = 0, true
   while closing and epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
     epoch = epoch + 1
