@@ -4,6 +4,7 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { Wake } from '../../core/jobs/wake.ts';
+import { BatchAnswers } from '../../surfaces/batches/batch-answers.store.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
@@ -37,7 +38,11 @@ export class CourierModule {
             files: BatchFiles,
             completions: Completions,
             apiKeys: ApiKeys,
-          ) => new BatchRunner({ redis, keys, batches, files, completions, apiKeys }, logger),
+          ) =>
+            new BatchRunner(
+              { redis, keys, batches, files, answers: new BatchAnswers(redis, keys, files), completions, apiKeys },
+              logger,
+            ),
           inject: [Redis, RedisKeys, Batches, BatchFiles, Completions, ApiKeys],
         },
         {

@@ -25,7 +25,9 @@ export function readBatchRequest(endpoint: BatchEndpoint, body: unknown): BatchR
   if (endpoint === '/v1/responses') return readResponse(body);
   const asked = readRequest(endpoint, body);
   if (asked.isStreamed) throw refusal('stream');
-  return { jobs: asked.jobs, surface: undefined, answer: (done) => answerOf(asked, done) };
+  // The answer is made long after the jobs were submitted: their prompts need not be kept for it.
+  const shape = { ...asked, jobs: [] };
+  return { jobs: asked.jobs, surface: undefined, answer: (done) => answerOf(shape, done) };
 }
 
 function readResponse(body: unknown): BatchRequest {
@@ -33,13 +35,14 @@ function readResponse(body: unknown): BatchRequest {
   if (request.stream === true) throw refusal('stream');
   if (request.background === true) throw refusal('background');
   const { job, surface } = jobOf(request);
+  const { model } = job;
   return {
     jobs: [job],
     surface: JSON.stringify(surface),
     answer([done]) {
       if (done === undefined) throw new Error('A response is made of one job.');
       const { id, createdMs } = done;
-      return responseDocument({ id, createdMs, model: job.model, state: 'done', ending: undefined }, surface, done);
+      return responseDocument({ id, createdMs, model, state: 'done', ending: undefined }, surface, done);
     },
   };
 }

@@ -27,7 +27,7 @@ const MAX_HINTS = 20_000;
 const MAX_FEED_EVENTS = 10_000;
 const KEEP_USAGE_MS = 400 * 86_400_000;
 const LEASE_MS = 5_000;
-const NO_NOTES: PrivateNotes = { webhook: '', payment: '' };
+const NO_NOTES: PrivateNotes = { webhook: '', payment: '', batchLine: '' };
 
 /** What recording the ends of jobs needs. */
 export interface JobEndParts {
@@ -155,11 +155,11 @@ export class JobEndProcessor {
   async #notesOf(ids: readonly string[]): Promise<PrivateNotes[]> {
     const { redis, keys } = this.#parts;
     const asked = redis.pipeline();
-    for (const id of ids) asked.hmget(keys.job(id), 'webhook', 'payment');
+    for (const id of ids) asked.hmget(keys.job(id), 'webhook', 'payment', 'batch');
     return ((await asked.exec()) ?? []).map(([error, reply]) => {
       if (error) throw error;
-      const [webhook, payment] = Array.isArray(reply) ? (reply as (string | null)[]) : [];
-      return { webhook: webhook ?? '', payment: payment ?? '' };
+      const [webhook, payment, batchLine] = Array.isArray(reply) ? (reply as (string | null)[]) : [];
+      return { webhook: webhook ?? '', payment: payment ?? '', batchLine: batchLine ?? '' };
     });
   }
 

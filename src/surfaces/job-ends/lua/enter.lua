@@ -14,11 +14,24 @@
       batch: true for a batch that is over, else absent,
       end: { score, day, month, usage: { field: amount },
              ledger: { kind, entry, hold, charge, key } or absent,
-             payment: { field: value } or absent } for a job that has ended, else absent,
+             payment: { field: value } or absent,
+             batchLine: which line of a batch needs it, or absent } for a job that has ended, else absent,
       events: [ { rank, type, data, messages: [ { id, endpoint, fields: { field: value } } ] } ] }
   Returns the number of ends that were new.
 ]]
 local now = ARGV[3]
+
+-- What an open batch has not read yet is spared by retention: until its line is kept, or its window is long over.
+local function spare(id, line)
+  local batch, number, part = string.match(line, '^(%S+) (%d+) (%d+)$')
+  if not batch then return end
+  local status, expires = unpack(redis.call('HMGET', keys.batch(batch), 'status', 'expiresMs'))
+  local isOpen = status == 'in_progress' or status == 'cancelling' or status == 'finalizing'
+  if not isOpen or not expires then return end
+  local known = redis.call('HMGET', keys.batchParts(batch), part, 'l' .. number)
+  if known[1] or known[2] then return end
+  redis.call('ZADD', keys.batchJobs, expires, id)
+end
 local cursor = tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0)
 local entered = 0
 
@@ -100,6 +113,7 @@ for _, item in ipairs(cjson.decode(ARGV[2])) do
   elseif close.score > cursor then
     enter(item.tenant, item.subject, close)
     if close.payment then recordPayment(item.subject, close.payment) end
+    if close.batchLine then spare(item.subject, close.batchLine) end
     publish(item.tenant, item.subject, item.events)
     redis.call('HDEL', KEYS[2], item.subject)
     -- What the service alone noted of the job has had its use.
