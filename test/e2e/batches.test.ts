@@ -196,7 +196,10 @@ describe('batches, with the official client', () => {
     const admin = pipeline.redis.client();
     const now = () => new Date().toISOString();
     const count = 150;
-    const stops: Record<string, (batch: { id: string; tenant: string; key: string; client: OpenAI }) => Promise<unknown>> = {
+    const stops: Record<
+      string,
+      (batch: { id: string; tenant: string; key: string; client: OpenAI }) => Promise<unknown>
+    > = {
       cancelled: ({ id, client }) => client.batches.cancel(id),
       expired: ({ id }) => admin.hset(keys.batch(id), 'expiresMs', Date.now()),
       disabled: ({ tenant }) => admin.hset(keys.tenant(tenant), 'disabledAt', now()),

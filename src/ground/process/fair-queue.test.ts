@@ -18,23 +18,27 @@ describe('a fair queue', () => {
 
   test('of houses that wait all the time none gets two more than another, nor a door two more than its neighbour', () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(name, name), { minLength: 1, maxLength: 60 }), fc.nat({ max: 40 }), (all, takes) => {
-        const queue = new FairQueue<readonly [string, string]>();
-        for (const [house, door] of all) queue.push(house, door, [house, door]);
-        const left = all.map((one) => one.join(' '));
-        const served = new Map<string, number>();
-        for (let at = 0; at < Math.min(takes, all.length); at += 1) {
-          const [house, door] = queue.take() ?? ['', ''];
-          left.splice(left.indexOf(`${house} ${door}`), 1);
-          for (const one of [house, `${house} ${door}`]) served.set(one, (served.get(one) ?? 0) + 1);
-        }
-        const count = (one: string) => served.get(one) ?? 0;
-        for (const waits of new Set(left.map((one) => one.slice(0, 1))))
-          for (const other of ['a', 'b', 'c']) expect(count(other) - count(waits)).toBeLessThanOrEqual(1);
-        for (const waits of new Set(left))
-          for (const door of ['a', 'b', 'c'])
-            expect(count(`${waits.slice(0, 1)} ${door}`) - count(waits)).toBeLessThanOrEqual(1);
-      }),
+      fc.property(
+        fc.array(fc.tuple(name, name), { minLength: 1, maxLength: 60 }),
+        fc.nat({ max: 40 }),
+        (all, takes) => {
+          const queue = new FairQueue<readonly [string, string]>();
+          for (const [house, door] of all) queue.push(house, door, [house, door]);
+          const left = all.map((one) => one.join(' '));
+          const served = new Map<string, number>();
+          for (let at = 0; at < Math.min(takes, all.length); at += 1) {
+            const [house, door] = queue.take() ?? ['', ''];
+            left.splice(left.indexOf(`${house} ${door}`), 1);
+            for (const one of [house, `${house} ${door}`]) served.set(one, (served.get(one) ?? 0) + 1);
+          }
+          const count = (one: string) => served.get(one) ?? 0;
+          for (const waits of new Set(left.map((one) => one.slice(0, 1))))
+            for (const other of ['a', 'b', 'c']) expect(count(other) - count(waits)).toBeLessThanOrEqual(1);
+          for (const waits of new Set(left))
+            for (const door of ['a', 'b', 'c'])
+              expect(count(`${waits.slice(0, 1)} ${door}`) - count(waits)).toBeLessThanOrEqual(1);
+        },
+      ),
     );
   });
 

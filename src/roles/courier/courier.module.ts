@@ -24,6 +24,7 @@ import { CourierLifecycle } from './courier-lifecycle.ts';
 @Module({})
 export class CourierModule {
   static with(config: CourierConfig, logger: Logger): DynamicModule {
+    const deadAfterMs = config.COUNTERSIGN_WEBHOOK_DEAD_AFTER_S * 1_000;
     const schedule = config.COUNTERSIGN_WEBHOOK_SCHEDULE.split(',').map(Number);
     return {
       module: CourierModule,
@@ -59,7 +60,7 @@ export class CourierModule {
             webhooks: Webhooks,
             egress: EgressRules,
             { signingKey }: ServiceFiles,
-          ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey }, logger, schedule),
+          ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey, schedule, deadAfterMs }, logger),
           inject: [Redis, RedisKeys, Webhooks, EgressRules, ServiceFiles],
         },
         {

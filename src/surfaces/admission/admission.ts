@@ -207,7 +207,11 @@ export class Admission {
   }
 
   /** What else the service notes of the job, as JSON; empty if there is nothing. */
-  async #extra(tenant: string, { webhook, store }: SubmitJob, { surface, payment, batchLine }: SubmitOptions): Promise<string> {
+  async #extra(
+    tenant: string,
+    { webhook, store }: SubmitJob,
+    { surface, payment, batchLine }: SubmitOptions,
+  ): Promise<string> {
     const kept = {
       ...(surface === undefined ? {} : { surface }),
       ...(payment === undefined ? {} : { payment: payment.record }),

@@ -3,14 +3,7 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { oneOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { BatchFiles } from './batch-files.store.ts';
-import {
-  readLineRecord,
-  readPart,
-  storeLine,
-  writePart,
-  type LineRecord,
-  type PartRecord,
-} from './batch-part.ts';
+import { readLineRecord, readPart, storeLine, writePart, type LineRecord, type PartRecord } from './batch-part.ts';
 import type { LineResult } from './line-result.ts';
 
 const KEEP_LINE = loadScript(new URL('./lua/keep-line.lua', import.meta.url), oneOf('kept', 'lost'));

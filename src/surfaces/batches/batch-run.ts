@@ -439,8 +439,7 @@ export class BatchRun {
   /** Without the input nobody knows what the lines were: the jobs that they have are cancelled and waited for. */
   async #closeUnread(): Promise<void> {
     const lines = Array.from({ length: this.#batch.total }, (_, at) => at + 1).filter(
-      (number) =>
-        !this.#known.parts.has(partOf(number)) && !this.#known.lines.has(number) && !this.#open.has(number),
+      (number) => !this.#known.parts.has(partOf(number)) && !this.#known.lines.has(number) && !this.#open.has(number),
     );
     const found = await this.#jobs.close(lines.map((number) => ({ number, jobs: 1 })));
     for (const [at, jobs] of found.entries()) {

@@ -54,7 +54,7 @@ const RECORD: JobRecord = {
 /** The outcome of such a job, where it differs. */
 function outcome(change: Partial<JobRecord> = {}, payment = '') {
   const record = { ...RECORD, ...change };
-  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment }, 9);
+  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment, batchLine: '' }, 9);
 }
 
 const held = (unitsPerMillionth: string) =>
