@@ -7,8 +7,8 @@ interface Line<Waiting> {
 /**
  * What waits, by the house that it belongs to and by a door of that house. It is served first from the house
  * that was served least, there from the door that was served least, and there in the order of coming. Who
- * comes anew counts as served as much as the one that was served last: neither a long queue nor a long silence
- * gives an advantage.
+ * comes anew counts as served as much as the one that was served last: neither a long queue nor a long
+ * silence gives an advantage.
  */
 export class FairQueue<Item> {
   readonly #houses = new Map<string, Line<Map<string, Line<Item[]>>>>();

@@ -1,6 +1,8 @@
 import { JOB_STATES } from './job-states.ts';
 
-/** Types of events: one for every state of a job, for the ends of batches, and for what befell an endpoint. */
+/**
+ * Types of events: one for every state of a job, for the ends of batches, and for what befell an endpoint.
+ */
 export const EVENT_TYPES = [
   ...JOB_STATES.map((state) => `job.${state}` as const),
   'batch.completed',

@@ -1,7 +1,8 @@
 /**
- * Where a feed goes on after a gap: with its oldest event, by its id, or "" where none is kept; undefined where
- * nothing after `last` is missing. Ids are those of a stream in Redis, `ms-number`. An id older than the oldest
- * says that others may have gone with it, one newer than the newest that Redis has lost what it had.
+ * Where a feed goes on after a gap: with its oldest event, by its id, or "" where none is kept; undefined
+ * where nothing after `last` is missing. Ids are those of a stream in Redis, `ms-number`. An id older than
+ * the oldest says that others may have gone with it, one newer than the newest that Redis has lost what it
+ * had.
  */
 export function gapAfter(last: string, oldest: string | undefined, newest: string | undefined): string | undefined {
   if (oldest === undefined || newest === undefined) return '';

@@ -33,7 +33,9 @@ import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(parseReply), { included: [FAIR_PLACE] });
 
 export const IDEMPOTENCY_MS = 86_400_000;
-/** Stands under an idempotency key that made no job and is to make none: the digest of no body, and no job. */
+/**
+ * Stands under an idempotency key that made no job and is to make none: the digest of no body, and no job.
+ */
 const CLOSED = `${'0'.repeat(64)} closed`;
 /** Jobs admitted by one call of the script. */
 const MAX_JOBS_PER_CALL = 64;
@@ -192,8 +194,8 @@ export class Admission {
   }
 
   /**
-   * The jobs that were accepted under these keys within the last day, undefined for a key that made none: under
-   * such a key none is made for a day from now on, whoever asks. One step for each key.
+   * The jobs that were accepted under these keys within the last day, undefined for a key that made none:
+   * under such a key none is made for a day from now on, whoever asks. One step for each key.
    */
   async closeKeys(tenant: string, idempotencyKeys: readonly string[]): Promise<(string | undefined)[]> {
     const { redis, keys } = this.#parts;

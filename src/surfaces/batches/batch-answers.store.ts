@@ -30,8 +30,8 @@ export interface KnownAnswers {
 }
 
 /**
- * The answers to the lines of batches, each durable as soon as it is known. Every writing names the lease that
- * the writer holds, and writes nothing where another holds the batch by now.
+ * The answers to the lines of batches, each durable as soon as it is known. Every writing names the lease
+ * that the writer holds, and writes nothing where another holds the batch by now.
  */
 export class BatchAnswers {
   readonly #redis: Redis;
@@ -44,7 +44,9 @@ export class BatchAnswers {
     this.#files = files;
   }
 
-  /** Keeps what became of a line; `jobs` may be forgotten from then on. Returns whether the lease was held. */
+  /**
+   * Keeps what became of a line; `jobs` may be forgotten from then on. Returns whether the lease was held.
+   */
   async keep(
     { id, holder }: HeldBatch,
     { number, customId }: NumberedLine,
@@ -61,8 +63,8 @@ export class BatchAnswers {
   }
 
   /**
-   * Writes a part in place of its lines. `other` says what becomes of a line of which nothing is kept. Returns
-   * whether the lease was held.
+   * Writes a part in place of its lines. `other` says what becomes of a line of which nothing is kept.
+   * Returns whether the lease was held.
    */
   async keepPart(
     { id, holder }: HeldBatch,

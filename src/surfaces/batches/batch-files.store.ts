@@ -74,8 +74,8 @@ export class BatchFiles {
   }
 
   /**
-   * Stores results, as long as they may be, and returns the record of their file, which whoever ends the batch
-   * writes. They are kept for so many seconds, 30 days at most.
+   * Stores results, as long as they may be, and returns the record of their file, which whoever ends the
+   * batch writes. They are kept for so many seconds, 30 days at most.
    */
   async storeResults(
     { id, tenant, filename }: Pick<FileRecord, 'id' | 'tenant' | 'filename'>,

@@ -24,8 +24,8 @@ export interface LineParts {
 export type JobOutcome = { readonly done: Done } | { readonly error: CodedError };
 
 /**
- * The jobs of the lines of one batch. A line is submitted under an idempotency key made of its place, so that a
- * line that is submitted again finds the jobs that it has. Any number of calls may run at once.
+ * The jobs of the lines of one batch. A line is submitted under an idempotency key made of its place, so that
+ * a line that is submitted again finds the jobs that it has. Any number of calls may run at once.
  */
 export class BatchJobs {
   readonly #parts: LineParts;
@@ -60,7 +60,9 @@ export class BatchJobs {
     return admitted.map(({ id }) => id);
   }
 
-  /** The jobs that these lines have; from now on they get no others, whichever courier still works on them. */
+  /**
+   * The jobs that these lines have; from now on they get no others, whichever courier still works on them.
+   */
   async close(lines: readonly { readonly number: number; readonly jobs: number }[]): Promise<string[][]> {
     const found = await this.#parts.completions.close(
       this.#batch.tenant,
@@ -123,8 +125,8 @@ const PASSING: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What a refusal of a line means: it `passes`, and the line is submitted again after `afterMs`, if the refusal
- * says so; or it does not, and no other try could change it.
+ * What a refusal of a line means: it `passes`, and the line is submitted again after `afterMs`, if the
+ * refusal says so; or it does not, and no other try could change it.
  */
 export function refusalOf(error: unknown, nowMs: number): { readonly passes: boolean; readonly afterMs?: number } {
   if (!(error instanceof CodedError)) return { passes: true };

@@ -44,7 +44,9 @@ function lineText({ isError, leaves, line }: LineResult): string {
   return JSON.stringify([isError, leaves.map((leaf) => leafHash(leaf).toString('hex')), line]);
 }
 
-/** Stores a line: a long one as a blob, which is durable when this resolves. Twice the same makes the same. */
+/**
+ * Stores a line: a long one as a blob, which is durable when this resolves. Twice the same makes the same.
+ */
 export async function storeLine(blobs: BlobStore, result: LineResult, customId: string): Promise<LineRecord> {
   const text = lineText(result);
   const [input, output] = result.usage;
@@ -54,8 +56,8 @@ export async function storeLine(blobs: BlobStore, result: LineResult, customId: 
 }
 
 /**
- * Writes a part from its lines in their order, one of them in memory at a time, and returns its record. A line
- * whose blob is gone becomes an error that says so. Throws what storing blobs throws.
+ * Writes a part from its lines in their order, one of them in memory at a time, and returns its record. A
+ * line whose blob is gone becomes an error that says so. Throws what storing blobs throws.
  */
 export async function writePart(blobs: BlobStore, lines: Iterable<LineRecord>): Promise<PartRecord> {
   const part: Omit<PartRecord, 'sha256'> = { completed: 0, failed: 0, usage: [0, 0] };

@@ -17,7 +17,7 @@ export interface BatchRequest {
   /** What the surface keeps with the job, if its answer can be retrieved again by its id. */
   readonly surface: string | undefined;
   /** The answer in the shape of the endpoint. Throws if there are not as many answers as jobs. */
-  answer(done: readonly Done[]): AnswerDocument | ResponseDocument;
+  readonly answer: (done: readonly Done[]) => AnswerDocument | ResponseDocument;
 }
 
 /** Parses the body of a line. Throws CodedError `request_invalid`, which names the parameter at fault. */

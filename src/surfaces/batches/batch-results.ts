@@ -21,10 +21,10 @@ export interface Results {
 }
 
 /**
- * Stores the output file and the error file of a batch from its parts, in the order of the input. The verdicts
- * of all its jobs are the leaves of a Merkle tree (RFC 6962) in the order of the output. Each line has the
- * inclusion proofs of its leaves, and the batch has the root. A part that can no longer be read is left out and
- * named; the lines of the others are read one at a time. Storing twice stores the same.
+ * Stores the output file and the error file of a batch from its parts, in the order of the input. The
+ * verdicts of all its jobs are the leaves of a Merkle tree (RFC 6962) in the order of the output. Each line
+ * has the inclusion proofs of its leaves, and the batch has the root. A part that can no longer be read is
+ * left out and named; the lines of the others are read one at a time. Storing twice stores the same.
  */
 export async function storeResults(
   files: BatchFiles,

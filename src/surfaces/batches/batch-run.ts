@@ -54,10 +54,10 @@ interface OpenLine {
 }
 
 /**
- * Runs one batch. What is certain is in Redis: each line's answer, kept once under the lease, and the jobs that
- * lines have, found by their idempotency keys. Everything else can be repeated. A stop looks at the jobs of
- * every line first: those that have ended are answers, the others are cancelled, and the batch ends when all of
- * them have.
+ * Runs one batch. What is certain is in Redis: each line's answer, kept once under the lease, and the jobs
+ * that lines have, found by their idempotency keys. Everything else can be repeated. A stop looks at the jobs
+ * of every line first: those that have ended are answers, the others are cancelled, and the batch ends when
+ * all of them have.
  */
 export class BatchRun {
   readonly #parts: BatchParts;
@@ -162,11 +162,11 @@ export class BatchRun {
 
   /** Submits every line that has no answer; ends with the input, at a stop, or when the batch is left. */
   async #submitLines(): Promise<void> {
-    if (this.#halted.signal.aborted) return;
+    if (this.#isHalted()) return;
     this.#known = await this.#parts.answers.known(this.#batch.id);
     const input = this.#unanswered();
     let isAtEnd = false;
-    while (!this.#halted.signal.aborted) {
+    while (!this.#isHalted()) {
       const waitMs = this.#waitMs(isAtEnd);
       if (waitMs === undefined) break;
       if (waitMs > 0) {
@@ -180,6 +180,10 @@ export class BatchRun {
       } else this.#begin(line);
     }
     await input.return(undefined);
+  }
+
+  #isHalted(): boolean {
+    return this.#halted.signal.aborted;
   }
 
   /** How long to wait (ms) before the next line; undefined when there is none and none comes back. */
@@ -359,8 +363,9 @@ export class BatchRun {
   }
 
   /**
-   * Looks at the jobs of every line that has no answer, cancels those that still run, and waits for their ends.
-   * Writes what is said of the other lines. Returns what was wrong with the input, if it cannot be read.
+   * Looks at the jobs of every line that has no answer, cancels those that still run, and waits for their
+   * ends. Writes what is said of the other lines. Returns what was wrong with the input, if it cannot be
+   * read.
    */
   async #runStop(reason: StopReason): Promise<LineError[]> {
     const { batches, answers } = this.#parts;
@@ -436,7 +441,9 @@ export class BatchRun {
     return found.every((jobs) => jobs.length === 0) && ![...this.#known.lines, ...this.#open.keys()].some(isKnown);
   }
 
-  /** Without the input nobody knows what the lines were: the jobs that they have are cancelled and waited for. */
+  /**
+   * Without the input nobody knows what the lines were: the jobs that they have are cancelled and waited for.
+   */
   async #closeUnread(): Promise<void> {
     const lines = Array.from({ length: this.#batch.total }, (_, at) => at + 1).filter(
       (number) => !this.#known.parts.has(partOf(number)) && !this.#known.lines.has(number) && !this.#open.has(number),

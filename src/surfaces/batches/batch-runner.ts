@@ -16,7 +16,9 @@ import { FairTurns } from './fair-turns.ts';
 const LOOK_EVERY_MS = 250;
 const LEASE_MS = 4_000;
 const RENEW_EVERY_MS = 1_000;
-/** Of the batches that nobody runs, the share that one look takes: couriers that start together share them. */
+/**
+ * Of the batches that nobody runs, the share that one look takes: couriers that start together share them.
+ */
 const SHARE_OF_A_LOOK = 8;
 /** Lines that one courier submits at once, and lines whose answers it holds in memory at once. */
 const SUBMISSIONS_AT_ONCE = 64;
@@ -80,7 +82,9 @@ export class BatchRunner {
     this.#renewals.start();
   }
 
-  /** Gives up what runs and resolves when it has stopped. Another courier goes on with it, or this one later. */
+  /**
+   * Gives up what runs and resolves when it has stopped. Another courier goes on with it, or this one later.
+   */
   async stop(): Promise<void> {
     await this.#looks.stop();
     for (const { run } of this.#running.values()) run.leave();
@@ -150,7 +154,10 @@ export class BatchRunner {
       running.map(async (one) => {
         try {
           const status = await this.#parts.batches.hold(one.held, LEASE_MS, 'renew');
-          if (status === undefined) return one.run.leave();
+          if (status === undefined) {
+            one.run.leave();
+            return;
+          }
           one.renewedMs = performance.now();
           heed(one, status, standings.get(ownerOf(one.record)) ?? 'good');
         } catch (error) {

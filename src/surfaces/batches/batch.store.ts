@@ -198,8 +198,8 @@ export class Batches {
   }
 
   /**
-   * Moves a batch if the table allows it, and writes `fields` with the move. A courier names the lease that it
-   * holds; without one it is the wish of the batch's owner. Returns whether it moved.
+   * Moves a batch if the table allows it, and writes `fields` with the move. A courier names the lease that
+   * it holds; without one it is the wish of the batch's owner. Returns whether it moved.
    */
   async move(id: string, to: BatchStatus, fields: Record<string, string | number> = {}, holder = ''): Promise<boolean> {
     const reply = await MOVE.run(
@@ -241,8 +241,8 @@ export class Batches {
   }
 
   /**
-   * Takes the lease of a batch or renews it for `leaseMs`. Returns the batch's status and the end of its window,
-   * or undefined where the lease is another's or has run out.
+   * Takes the lease of a batch or renews it for `leaseMs`. Returns the batch's status and the end of its
+   * window, or undefined where the lease is another's or has run out.
    */
   async hold({ id, holder }: HeldBatch, leaseMs: number, how: 'take' | 'renew'): Promise<HeldStatus | undefined> {
     return RENEW.run(this.#redis, [this.#keys.batchLease(id), this.#keys.batch(id)], [holder, leaseMs, how]);

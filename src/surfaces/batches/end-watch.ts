@@ -38,7 +38,10 @@ export class EndWatch {
     return this.#looks.stop();
   }
 
-  /** Calls `ended` once the job has its record, unless the result is disposed of before. One caller for each job. */
+  /**
+   * Calls `ended` once the job has its record, unless the result is disposed of before. One caller for each
+   * job.
+   */
   watch(id: string, ended: () => void): Disposable {
     this.#watched.set(id, ended);
     this.#fresh.push(id);

@@ -54,8 +54,8 @@ export function answeredLine({ id, customId }: LineRef, done: readonly Done[], b
 }
 
 /**
- * A line that was refused, or of which a job was not confirmed. What its other jobs answered is in it, because
- * they are paid for.
+ * A line that was refused, or of which a job was not confirmed. What its other jobs answered is in it,
+ * because they are paid for.
  */
 export function failedLine({ id, customId }: LineRef, error: CodedError, done: readonly Done[] = []): LineResult {
   return errorLine({

@@ -15,7 +15,9 @@ export class SubmissionPace {
   #restUntilMs = -Infinity;
   #refusals = 0;
 
-  /** How long to wait (ms) before one more is submitted beside `active`; Infinity: until one of those returns. */
+  /**
+   * How long to wait (ms) before one more is submitted beside `active`; Infinity: until one of those returns.
+   */
   waitMs(active: number, nowMs: number): number {
     if (active >= this.#atOnce) return Infinity;
     return Math.max(0, this.#restUntilMs - nowMs);

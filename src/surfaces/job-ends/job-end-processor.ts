@@ -210,7 +210,6 @@ export class JobEndProcessor {
 
   /** Records events of open jobs that were woken. Returns whether there are more. */
   async #enterOpenEvents(listeners: Listeners): Promise<boolean> {
-    const { redis, keys } = this.#parts;
     if (this.#hints.size === 0) return false;
     const ids = [...this.#hints].slice(0, MAX_HINTS_PER_LOOK);
     for (const id of ids) this.#hints.delete(id);

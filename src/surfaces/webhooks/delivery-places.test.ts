@@ -44,7 +44,8 @@ describe('places for deliveries', () => {
         const held = fill(places, all);
         expect(places.free).toBeGreaterThanOrEqual(1);
         expect(places.room('new', 'x', true)).toBe(1);
-        // Another endpoint of a tenant whose own hold all they can may have to wait, but its tenant's share is bounded.
+        // Another endpoint of a tenant whose own hold all they can may have to wait, but its tenant's share
+        // is bounded.
         for (const tenant of new Set(all.map(([one]) => one))) {
           const own = [...held].filter(([name]) => name.startsWith(`${tenant} `)).reduce((sum, [, n]) => sum + n, 0);
           expect(own).toBeLessThanOrEqual(TOTAL / 2);

@@ -2,9 +2,9 @@
 const AT_ONCE_TO_ONE = 8;
 
 /**
- * The places in which messages are sent, shared by tenant and then by endpoint. A tenant may hold no more than
- * are still free, and of what it may hold an endpoint no more than its tenant has left: however many tenants
- * and endpoints are slow, the next one finds a place. An endpoint that has just failed gets one.
+ * The places in which messages are sent, shared by tenant and then by endpoint. A tenant may hold no more
+ * than are still free, and of what it may hold an endpoint no more than its tenant has left: however many
+ * tenants and endpoints are slow, the next one finds a place. An endpoint that has just failed gets one.
  */
 export class DeliveryPlaces {
   readonly #total: number;

@@ -33,7 +33,8 @@ export function webhookSecret(apiKey: SigningKey, endpoint: string, generation: 
 }
 
 /**
- * The value of `webhook-signature` for a message: by the secret in force, and by those before it that sign too.
+ * The value of `webhook-signature` for a message: by the secret in force, and by those before it that sign
+ * too.
  */
 export function signaturesOf(
   apiKey: SigningKey,

@@ -60,8 +60,8 @@ interface Outcome {
 /**
  * Sends each webhook message at least once, always under the same id. Places are shared fairly by tenant and
  * then by endpoint, and an endpoint that fails waits longer and longer, alone. A message that is due is taken
- * for a while, sent, and its outcome recorded. A crash between sending and recording sends it again. Any number
- * of couriers may send at once: a message is taken by one of them.
+ * for a while, sent, and its outcome recorded. A crash between sending and recording sends it again. Any
+ * number of couriers may send at once: a message is taken by one of them.
  */
 export class WebhookSender {
   readonly #parts: SenderParts;

@@ -95,8 +95,8 @@ const UNKNOWN = 'There is no webhook endpoint with this id.';
 export const newWebhookId = () => `wh_${freshRandom(12).toString('hex')}`;
 
 /**
- * Webhook endpoints of tenants, and the messages for them. Any number of calls may run at once: a change is made
- * to what the endpoint is then, so that none undoes another.
+ * Webhook endpoints of tenants, and the messages for them. Any number of calls may run at once: a change is
+ * made to what the endpoint is then, so that none undoes another.
  */
 @Injectable()
 export class Webhooks {
@@ -207,16 +207,19 @@ export class Webhooks {
    * whether it was not disabled before.
    */
   async disable(tenant: string, id: string, because: string): Promise<boolean> {
-    let isNew = false;
-    const changed = await this.#change(tenant, id, (endpoint) => {
-      if (endpoint === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
-      isNew = endpoint.disabledMs === null;
-      return isNew ? { ...endpoint, disabledMs: Date.now(), disabledBecause: because } : endpoint;
-    }).catch((error: unknown) => {
-      if (error instanceof CodedError && error.code === 'webhook_not_found') return undefined;
+    const disabledMs = Date.now();
+    const before: StoredEndpoint[] = [];
+    try {
+      await this.#change(tenant, id, (endpoint) => {
+        if (endpoint === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
+        before.push(endpoint);
+        return endpoint.disabledMs === null ? { ...endpoint, disabledMs, disabledBecause: because } : endpoint;
+      });
+    } catch (error) {
+      if (error instanceof CodedError && error.code === 'webhook_not_found') return false;
       throw error;
-    });
-    if (changed === undefined || !isNew) return false;
+    }
+    if (before.at(-1)?.disabledMs !== null) return false;
     const type = 'webhook.disabled' satisfies EventType;
     const timestamp = new Date().toISOString();
     const data = JSON.stringify({ type, timestamp, data: { endpoint: id, because } });

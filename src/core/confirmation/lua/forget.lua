@@ -1,7 +1,7 @@
 --[[
   Forget ended jobs: those that ended too long ago, and the oldest of a tenant that has more than are kept.
-  Once a courier has recorded any end, no job is forgotten before its end is recorded, and none that a batch has
-  not read yet.
+  Once a courier has recorded any end, no job is forgotten before its end is recorded, and none that a batch
+  has not read yet.
 
     KEYS[1]  all ended  {shard}:ended      ARGV[1]  key prefix
     KEYS[2]  overfull   {shard}:overfull   ARGV[2]  how long (ms) a job is kept after its end

@@ -21,8 +21,8 @@ for _, file in ipairs(ending.files) do
   redis.call('ZADD', keys.filesOf(file.tenant), file.createdMs, file.id)
   redis.call('ZADD', KEYS[4], file.expiresMs, file.id)
 end
-redis.call('HSET', KEYS[1], 'status', ending.status, ending.status .. 'Ms', string.format('%.0f', ending.atMs),
-  unpack(ending.fields))
+redis.call('HSET', KEYS[1], 'status', ending.status, ending.status .. 'Ms',
+  string.format('%.0f', ending.atMs), unpack(ending.fields))
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', ending.keepMs))
 redis.call('UNLINK', KEYS[3])
 return 'moved'

@@ -6,7 +6,7 @@
     KEYS[2]  its lines and parts   {shard}:batchparts:<id>   ARGV[2]  field of the line
     KEYS[3]  its lease             {shard}:batchlease:<id>   ARGV[3]  the line
     KEYS[4]  jobs of batches       {shard}:batchjobs         ARGV[4]  'completed' or 'failed'
-                                                             ARGV[5+] jobs of the line, which may be forgotten now
+                                                             ARGV[5+] its jobs, which may be forgotten now
   Returns 'kept' or 'lost'.
 ]]
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'lost' end

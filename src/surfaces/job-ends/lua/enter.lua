@@ -24,7 +24,7 @@
 ]]
 local now = ARGV[3]
 
--- What an open batch has not read yet is spared by retention: until its line is kept, or its window is long over.
+-- What an open batch has not read yet is spared by retention: until its line is kept, or its window is over.
 local function spare(id, line)
   local batch, number, part = string.match(line, '^(%S+) (%d+) (%d+)$')
   if not batch then return end

@@ -11,7 +11,8 @@
 local before = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if before ~= ARGV[2] then return 'conflict' end
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
-elseif before == '' and redis.call('HLEN', KEYS[1]) - redis.call('HEXISTS', KEYS[1], ARGV[5]) >= tonumber(ARGV[4]) then
+elseif before == ''
+  and redis.call('HLEN', KEYS[1]) - redis.call('HEXISTS', KEYS[1], ARGV[5]) >= tonumber(ARGV[4]) then
   return 'full'
 else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return 'changed'

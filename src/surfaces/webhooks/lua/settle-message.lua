@@ -5,9 +5,9 @@
     KEYS[2]  health             {shard}:webhookhealth   ARGV[2]  tenant
     KEYS[3]  messages waiting   {shard}:webhookwaiting  ARGV[3]  target
                                                         ARGV[4]  id of the message
-                                                        ARGV[5]  ms of the next attempt, or "" when there is none
-                                                        ARGV[6]  health, "" for a good one, "same" for no word on it
-                                                        ARGV[7]  ms before which nothing is sent to the endpoint
+                                                        ARGV[5]  ms of the next attempt, or ""
+                                                        ARGV[6]  health, "": good, "same": unknown
+                                                        ARGV[7]  ms before which nothing is sent there
                                                         ARGV[8+] fields of the message: name, value, …
   A message that is gone is taken out of the queue and not made anew. Returns 1 if the message was there.
 ]]

@@ -4,8 +4,8 @@
     KEYS[1]  endpoints by the time (ms) at which something is due  {shard}:deliveries
     ARGV[1]  key prefix      ARGV[2]  now, ms
     ARGV[3]  ms to take a message for
-    ARGV[4+] for each endpoint: tenant, target, most messages to take (0: look at it again later), and the time
-             (ms) at which it is looked at again if messages are left, or "" for at once
+    ARGV[4+] for each endpoint: tenant, target, most messages to take (0: look at it again later), and the
+             time (ms) at which it is looked at again if messages are left, or "" for at once
   Returns the ids of the messages of each endpoint.
 ]]
 local now = tonumber(ARGV[2])
