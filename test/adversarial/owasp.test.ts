@@ -59,6 +59,7 @@ const MATRIX: Record<string, Owner> = {
   'post /v1/webhooks': 'own',
   'get /v1/webhooks': 'own',
   'get /v1/webhooks/default/secret': 'own',
+  'post /v1/webhooks/default/rotate': 'own',
   'get /v1/webhooks/{webhook}': 'named',
   'get /v1/webhooks/{webhook}/secret': 'named',
   'patch /v1/webhooks/{webhook}': 'named',

@@ -191,6 +191,53 @@ describe('batches, with the official client', () => {
     await until(async () => (await open()) === 0);
   });
 
+  test('stopped in the middle, by whatever and under kills: what was done is delivered, and nothing is done later', async () => {
+    const { keys } = pipeline.redis;
+    const admin = pipeline.redis.client();
+    const now = () => new Date().toISOString();
+    const count = 150;
+    const stops: Record<
+      string,
+      (batch: { id: string; tenant: string; key: string; client: OpenAI }) => Promise<unknown>
+    > = {
+      cancelled: ({ id, client }) => client.batches.cancel(id),
+      expired: ({ id }) => admin.hset(keys.batch(id), 'expiresMs', Date.now()),
+      disabled: ({ tenant }) => admin.hset(keys.tenant(tenant), 'disabledAt', now()),
+      revoked: ({ key }) => admin.hset(keys.apiKey(key.split('_')[1] ?? ''), 'revokedAt', now()),
+    };
+    await pipeline.kill('courier');
+    const begun = await Promise.all(
+      Object.entries(stops).map(async ([reason, stop]) => {
+        const tenant = `stopped-${reason}`;
+        await admin.hset(keys.tenant(tenant), 'createdAt', now());
+        const key = await pipeline.key(tenant);
+        const client = openaiOf(pipeline, key);
+        const { id } = await begin(client, jsonl(Array.from({ length: count }, (_, n) => line(`s-${n}`))));
+        return { id, tenant, key, client, reason, stop };
+      }),
+    );
+    const dying = async (point: string) =>
+      expect(await (await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` })).exited).toBe('SIGKILL');
+    await dying('after-line:200');
+    for (const batch of begun) await batch.stop(batch);
+    await dying('after-stop:2');
+    await pipeline.courier();
+    for (const { id, tenant, reason } of begun) {
+      const batch = await until(async () => {
+        const found = await admin.hgetall(keys.batch(id));
+        return ['completed', 'failed', 'cancelled', 'expired'].includes(found['status'] ?? '') && found;
+      });
+      expect(batch['status']).toBe(reason === 'expired' ? 'expired' : 'cancelled');
+      const completed = Number(batch['completed']);
+      expect([completed > 0, completed + Number(batch['failed'])]).toEqual([true, count]);
+      // Whatever was done, and so charged, is in the output; nothing of the batch is open any more.
+      expect(await admin.zcard(keys.openOf(tenant))).toBe(0);
+      const jobs = await admin.zrange(keys.endedOf(tenant), '0', '-1');
+      const heads = await Promise.all(jobs.map((job) => admin.getrange(keys.record(job), 0, 20)));
+      expect(heads.filter((head) => head.startsWith('1 done ')).length).toBe(completed);
+    }
+  });
+
   test('files and batches of another tenant are not there, and lists have pages', async () => {
     const stranger = openaiOf(pipeline, await pipeline.key('other'));
     const first = await begin(openai, jsonl([line('a')]));
@@ -291,7 +338,8 @@ describe('batches, with the official client', () => {
     let kills = 0;
     for (const point of [
       'after-submit:40',
-      'after-submit:300',
+      'before-line:90',
+      'after-line:150',
       'before-part:1',
       'after-part:1',
       'before-results:1',

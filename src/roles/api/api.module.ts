@@ -113,11 +113,12 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
   return [
     {
       provide: EventStreams,
-      useFactory: () =>
-        new EventStreams({
-          max: config.COUNTERSIGN_MAX_STREAMS,
-          maxPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY,
-        }),
+      useFactory: (apiKeys: ApiKeys) =>
+        new EventStreams(
+          { max: config.COUNTERSIGN_MAX_STREAMS, maxPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY },
+          (keyId) => apiKeys.isValid(keyId),
+        ),
+      inject: [ApiKeys],
     },
     {
       provide: FirstKey,

@@ -6,6 +6,7 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
+import { BatchAnswers } from '../../surfaces/batches/batch-answers.store.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
@@ -30,6 +31,7 @@ import { CourierLifecycle } from './courier-lifecycle.ts';
 @Module({})
 export class CourierModule {
   static with(config: CourierConfig, logger: Logger): DynamicModule {
+    const deadAfterMs = config.COUNTERSIGN_WEBHOOK_DEAD_AFTER_S * 1_000;
     const schedule = config.COUNTERSIGN_WEBHOOK_SCHEDULE.split(',').map(Number);
     return {
       module: CourierModule,
@@ -44,7 +46,11 @@ export class CourierModule {
             files: BatchFiles,
             completions: Completions,
             apiKeys: ApiKeys,
-          ) => new BatchRunner({ redis, keys, batches, files, completions, apiKeys }, logger),
+          ) =>
+            new BatchRunner(
+              { redis, keys, batches, files, answers: new BatchAnswers(redis, keys, files), completions, apiKeys },
+              logger,
+            ),
           inject: [Redis, RedisKeys, Batches, BatchFiles, Completions, ApiKeys],
         },
         {
@@ -73,7 +79,7 @@ export class CourierModule {
             webhooks: Webhooks,
             egress: EgressRules,
             { signingKey }: ServiceFiles,
-          ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey }, logger, schedule),
+          ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey, schedule, deadAfterMs }, logger),
           inject: [Redis, RedisKeys, Webhooks, EgressRules, ServiceFiles],
         },
         {

@@ -63,7 +63,7 @@ const RECORD: JobRecord = {
 /** The outcome of such a job, where it differs. */
 function outcome(change: Partial<JobRecord> = {}, payment = '') {
   const record = { ...RECORD, ...change };
-  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment }, 9);
+  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment, batchLine: '' }, 9);
 }
 
 const held = (unitsPerMillionth: string) =>
@@ -86,7 +86,7 @@ const held = (unitsPerMillionth: string) =>
 describe('the end of a job', () => {
   test.each(['done', 'failed'] as const)('that is %s is entered alike whether it was erased before or not', (state) => {
     const record = { ...RECORD, ending: { ...DONE, state } };
-    const notes = { webhook: '', payment: '' };
+    const notes = { webhook: '', payment: '', batchLine: '' };
     const before = outcomeOf(viewOf(record), record.ending, notes, 9);
     expect(outcomeOf(viewOf(erasedOf(record, ENDED_MS)), record.ending, notes, 9)).toEqual(before);
   });

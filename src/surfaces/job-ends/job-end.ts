@@ -13,6 +13,8 @@ import { unitsOf } from '../payments/payment-terms.ts';
 export interface PrivateNotes {
   readonly webhook: string;
   readonly payment: string;
+  /** The line of a batch that needs the job, as it is, or empty. */
+  readonly batchLine: string;
 }
 
 /**
@@ -27,6 +29,7 @@ export interface JobEnd {
   /** Amounts to add, each under `<key id> <model> <what>`. */
   readonly usage: Record<string, number>;
   readonly payment?: Record<string, string>;
+  readonly batchLine?: string;
   readonly ledger?: {
     readonly kind: 'charge' | 'release';
     readonly entry: string;
@@ -46,7 +49,7 @@ export interface Outcome {
 }
 
 /** The outcome of a job that has ended. Throws if the payment in its notes is damaged. */
-export function outcomeOf(view: JobView, ending: Ending, { payment }: PrivateNotes, score: number): Outcome {
+export function outcomeOf(view: JobView, ending: Ending, { payment, batchLine }: PrivateNotes, score: number): Outcome {
   const { tenant, model, keyId: key, hold = 0 } = view;
   const isDone = ending.state === 'done';
   const endedMs = ending.atMs;
@@ -61,6 +64,7 @@ export function outcomeOf(view: JobView, ending: Ending, { payment }: PrivateNot
       day: dayOf(endedMs),
       month: monthOf(view.createdMs),
       usage: usageOf(line, used),
+      ...(batchLine === '' ? {} : { batchLine }),
       ...(payment === '' ? {} : { payment: paymentDue(payment, isDone ? charge : undefined) }),
       ...(price === undefined ? {} : { ledger: ledgerOf(line, price) }),
     },

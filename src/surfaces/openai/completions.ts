@@ -38,7 +38,7 @@ export class Completions {
       asked.jobs.map((job, index) =>
         this.#admission.submit(submitter, job, {
           ...options,
-          idempotencyKey: idempotencyKey === undefined || index === 0 ? idempotencyKey : `${idempotencyKey} ${index}`,
+          idempotencyKey: idempotencyKey === undefined ? undefined : keyOf(idempotencyKey, index),
         }),
       ),
     );
@@ -51,6 +51,24 @@ export class Completions {
       admitted.map(({ id }) => id),
     );
     throw refused.reason;
+  }
+
+  /**
+   * The jobs that requests under these idempotency keys have made, each request asking for so many: undefined
+   * for those that were not made. They are not made later either.
+   */
+  async close(
+    tenant: string,
+    requests: readonly { readonly idempotencyKey: string; readonly jobs: number }[],
+  ): Promise<(string | undefined)[][]> {
+    const found = await this.#admission.closeKeys(
+      tenant,
+      requests.flatMap(({ idempotencyKey, jobs }) =>
+        Array.from({ length: jobs }, (_, index) => keyOf(idempotencyKey, index)),
+      ),
+    );
+    let at = 0;
+    return requests.map(({ jobs }) => found.slice(at, (at += jobs)));
   }
 
   async cancel(tenant: string, ids: readonly string[]): Promise<void> {
@@ -176,6 +194,11 @@ export class Completions {
     }
     return text;
   }
+}
+
+/** The idempotency key of one job of a request. */
+function keyOf(idempotencyKey: string, index: number): string {
+  return index === 0 ? idempotencyKey : `${idempotencyKey} ${index}`;
 }
 
 /** The error of a job that ended otherwise than done, for the caller who waits for its answer. */

@@ -172,6 +172,23 @@ export class ApiKeys {
     return { submitter: { tenant, keyId: key.id, limits } };
   }
 
+  /**
+   * Whether work that a key began may go on: a key that was replaced or has expired has done nothing wrong, a
+   * revoked one may be stolen. What cannot be read is as if it were revoked.
+   */
+  async standingOf(tenant: string, keyId: string): Promise<'good' | 'disabled' | 'revoked'> {
+    const [own, key] = await Promise.all([this.#tenants.find(tenant), this.#read(keyId)]);
+    if (own?.disabledAt !== undefined) return 'disabled';
+    return key === undefined || key.revokedAt !== undefined ? 'revoked' : 'good';
+  }
+
+  /** Whether a key may be used now; true for the id of no key, whose holder is known by other means. */
+  async isValid(keyId: string): Promise<boolean> {
+    if (!/^[0-9a-f]{16}$/.test(keyId)) return true;
+    const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(keyId)));
+    return record.success && (await this.#callerOf(keyId, record.data)) !== undefined;
+  }
+
   /** A caller who is identified by other means than an API key; undefined if the tenant is disabled. */
   async callerWithout(tenant: string, keyId: string, scopes: readonly Scope[]): Promise<Caller | undefined> {
     const own = await this.#tenants.find(tenant);
