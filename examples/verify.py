@@ -315,6 +315,7 @@ HARDWARE = (
     "GPU_NRAS_OK",
 )
 WARNINGS = ("SNP_MILAN_KEYS_EXTRACTABLE", "MEMORY_BUS_NOT_TRUSTED")
+GPU = text_like("[ -~]{1,100}")
 VERDICT = statement(
     "https://in-toto.io/attestation/svr/v0.2",
     ["evidence", "output"],
@@ -350,6 +351,7 @@ VERDICT = statement(
             verifiedAt=TIME,
             properties=list_of(one_of(*HARDWARE), 1, len(HARDWARE)),
             warnings=list_of(one_of(*WARNINGS), most=len(WARNINGS)),
+            gpus_=list_of(GPU, 1, 64),
         ),
         notChecked=list_of(one_of(*NOT_CHECKED), most=len(NOT_CHECKED)),
         refusals=list_of(text_of(0, 80), most=20),
@@ -711,6 +713,7 @@ def check_promises(ticket, evidence, evidence_sha, verdict):
             -3_660_000 <= late <= 60_000,
             sum(word.startswith("TEE_") for word in found) == 1,
             sum(word.startswith("GPU_") for word in found) <= 1,
+            any(word.startswith("GPU_") for word in found) == ("gpus" in hardware),
             "SNP_MILAN_KEYS_EXTRACTABLE" not in warnings or "TEE_SEV_SNP_OK" in found,
             "MEMORY_BUS_NOT_TRUSTED" not in warnings or "TEE_NITRO_OK" not in found,
         )

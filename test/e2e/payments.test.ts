@@ -288,6 +288,13 @@ describe('nothing is taken', () => {
     expect([stolen.status, stolen.headers.get('countersign-payer-token')]).toEqual([422, null]);
     const other = await payer.send(CHAT, chat('twic'), keyed);
     expect(other.status).toBe(422);
+    // The same job by another request: a member that no job holds, and another route.
+    const params = { max_tokens: 8, temperature: 1, top_p: 1, stop: [] };
+    for (const [path, body] of [
+      [CHAT, chat('once', { user: 'somebody else' })],
+      ['/v1/jobs', { model: 'noop', task: 'chat', input: { messages: chat('once').messages }, params }],
+    ] as const)
+      expect((await payer.send(path, body, keyed)).status).toBe(422);
     const recased = Buffer.from(
       Buffer.from(signature['PAYMENT-SIGNATURE'] ?? '', 'base64')
         .toString()

@@ -159,7 +159,7 @@ export class Courtroom {
       currentEpoch: 1,
       epoch: 1,
       claimant: worker.id,
-      attempts: [{ epoch: 1, worker: worker.id, claimedMs: now, committedMs: now, closed: undefined }],
+      attempts: [{ epoch: 1, worker: worker.id, claimedMs: now, beganMs: now, committedMs: now, closed: undefined }],
       committedMs: now,
       field: 'f',
       statement: { kind: 'stored', text: encodeStored(signed) },

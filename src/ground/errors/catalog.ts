@@ -23,6 +23,8 @@ export const ERROR_CATALOG = {
   key_over: { status: 409, exit: 5, title: 'The API key has expired or was revoked' },
   response_not_found: { status: 404, exit: 3, title: 'There is no such response' },
   webhook_not_found: { status: 404, exit: 3, title: 'There is no such webhook endpoint' },
+  schedule_not_found: { status: 404, exit: 3, title: 'There is no such schedule' },
+  too_many_schedules: { status: 429, exit: 6, title: 'Too many schedules exist' },
   delivery_not_found: { status: 404, exit: 3, title: 'There is no such webhook message' },
   webhook_refused: { status: 422, exit: 2, title: 'Webhooks are not sent to this address' },
   too_many_webhooks: { status: 429, exit: 6, title: 'Too many webhook endpoints exist' },
@@ -58,6 +60,9 @@ export const ERROR_CATALOG = {
   not_durable: { status: 503, exit: 6, title: 'Too few replicas have what was written' },
   overloaded: { status: 503, exit: 6, title: 'The service is overloaded' },
   record_unreadable: { status: 500, exit: 1, title: 'A stored record cannot be read' },
+  unverified_answer: { status: 502, exit: 7, title: 'Nothing shows that the answer is the confirmed one' },
+  upstream_failed: { status: 502, exit: 6, title: 'The service behind the proxy did not answer' },
+  upstream_late: { status: 504, exit: 6, title: 'The service behind the proxy took too long' },
   internal: { status: 500, exit: 1, title: 'An internal error occurred' },
 
   config_invalid: { status: 500, exit: 2, title: 'The configuration is not valid' },

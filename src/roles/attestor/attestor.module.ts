@@ -31,7 +31,7 @@ import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
-import { ChildEngines } from '../../core/engines/child-engines.ts';
+import { EngineChildren } from '../../core/engines/engine-children.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { BlobFolders, keptFolder } from '../../ground/blobs/blob-folders.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
@@ -67,7 +67,7 @@ export class AttestorModule {
         { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
-          provide: ChildEngines,
+          provide: EngineChildren,
           useFactory: (_redis: Redis) => loadReferences(files.catalog, config, logger),
           inject: [Redis],
         },
@@ -188,9 +188,9 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
     },
     {
       provide: Equipment,
-      useFactory: (engines: ChildEngines, hardware: HardwareSessions | undefined) =>
+      useFactory: (engines: EngineChildren, hardware: HardwareSessions | undefined) =>
         equipmentOf(config, files, engines, hardware),
-      inject: [ChildEngines, HardwareSessions],
+      inject: [EngineChildren, HardwareSessions],
     },
     {
       provide: Judge,
@@ -318,7 +318,7 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
       provide: RecomputeProcessor,
       // Without an engine nothing is computed again here.
       useFactory: (
-        engines: ChildEngines,
+        engines: EngineChildren,
         redis: Redis,
         keys: RedisKeys,
         judge: Judge,
@@ -332,7 +332,7 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
               config.COUNTERSIGN_RECOMPUTE_CONCURRENCY,
               { redis, keys, judge, decisions, aside, logger },
             ),
-      inject: [ChildEngines, Redis, RedisKeys, Judge, Decisions, Aside],
+      inject: [EngineChildren, Redis, RedisKeys, Judge, Decisions, Aside],
     },
   ];
 }
@@ -354,9 +354,11 @@ function endedProviders(config: AttestorConfig, { catalog }: AttestorFiles, logg
     },
     {
       provide: Eraser,
-      useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive, blobs: BlobFolders) =>
-        new Eraser({ redis, keys, archive, blobs, pools: catalog.pools(), keepMs, logger }),
-      inject: [Redis, RedisKeys, JobArchive, BlobFolders],
+      useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive, blobs: BlobFolders, retention: Retention) => {
+        const kept = async () => (await retention.agreed()).keepMs;
+        return new Eraser({ redis, keys, archive, blobs, pools: catalog.pools(), keepMs: kept, logger });
+      },
+      inject: [Redis, RedisKeys, JobArchive, BlobFolders, Retention],
     },
   ];
 }
@@ -476,7 +478,7 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
     useFactory: (
       redis: Redis,
       keys: RedisKeys,
-      { loaded }: ChildEngines,
+      { loaded }: EngineChildren,
       hardware: HardwareSessions | undefined,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
@@ -492,7 +494,7 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
         enrolled,
         storage,
       }),
-    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer, EnrolledWorkers, StorageProbe],
+    inject: [Redis, RedisKeys, EngineChildren, HardwareSessions, Sequencer, EnrolledWorkers, StorageProbe],
   };
 }
 
@@ -502,7 +504,7 @@ const LIFECYCLE_PARTS = [
   RedisKeys,
   BlobFolders,
   JobArchive,
-  ChildEngines,
+  EngineChildren,
   Sequencer,
   EnrolledWorkers,
   AuditDraws,
@@ -524,7 +526,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       keys: RedisKeys,
       blobs: BlobFolders,
       archive: JobArchive,
-      engines: ChildEngines,
+      engines: EngineChildren,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
       draws: AuditDraws,

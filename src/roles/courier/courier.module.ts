@@ -4,7 +4,10 @@ import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Wake } from '../../core/jobs/wake.ts';
+import { Admission } from '../../surfaces/admission/admission.ts';
+import { BatchAnswers } from '../../surfaces/batches/batch-answers.store.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
@@ -14,6 +17,8 @@ import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
+import { ScheduleRunner } from '../../surfaces/schedules/schedule-runner.ts';
+import { Schedules } from '../../surfaces/schedules/schedule.store.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
 import { ServiceModule } from '../../surfaces/service/service.module.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
@@ -23,10 +28,14 @@ import { Webhooks } from '../../surfaces/webhooks/webhook.store.ts';
 import type { CourierConfig } from './courier-config.ts';
 import { CourierLifecycle } from './courier-lifecycle.ts';
 
-/** Background work: batches, the ends of jobs, webhooks, payments. Any number of couriers may run at once. */
+/**
+ * Background work: batches, schedules, the ends of jobs, webhooks, payments. Any number of couriers may run
+ * at once.
+ */
 @Module({})
 export class CourierModule {
   static with(config: CourierConfig, logger: Logger): DynamicModule {
+    const deadAfterMs = config.COUNTERSIGN_WEBHOOK_DEAD_AFTER_S * 1_000;
     const schedule = config.COUNTERSIGN_WEBHOOK_SCHEDULE.split(',').map(Number);
     return {
       module: CourierModule,
@@ -41,7 +50,11 @@ export class CourierModule {
             files: BatchFiles,
             completions: Completions,
             apiKeys: ApiKeys,
-          ) => new BatchRunner({ redis, keys, batches, files, completions, apiKeys }, logger),
+          ) =>
+            new BatchRunner(
+              { redis, keys, batches, files, answers: new BatchAnswers(redis, keys, files), completions, apiKeys },
+              logger,
+            ),
           inject: [Redis, RedisKeys, Batches, BatchFiles, Completions, ApiKeys],
         },
         {
@@ -51,6 +64,18 @@ export class CourierModule {
           inject: [Redis, RedisKeys, Webhooks, Batches, Wake],
         },
         {
+          provide: ScheduleRunner,
+          useFactory: (
+            redis: Redis,
+            keys: RedisKeys,
+            schedules: Schedules,
+            admission: Admission,
+            reader: JobReader,
+            apiKeys: ApiKeys,
+          ) => new ScheduleRunner({ redis, keys, schedules, admission, reader, apiKeys }, logger),
+          inject: [Redis, RedisKeys, Schedules, Admission, JobReader, ApiKeys],
+        },
+        {
           provide: WebhookSender,
           useFactory: (
             redis: Redis,
@@ -58,7 +83,7 @@ export class CourierModule {
             webhooks: Webhooks,
             egress: EgressRules,
             { signingKey }: ServiceFiles,
-          ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey }, logger, schedule),
+          ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey, schedule, deadAfterMs }, logger),
           inject: [Redis, RedisKeys, Webhooks, EgressRules, ServiceFiles],
         },
         {

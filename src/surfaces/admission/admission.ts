@@ -37,6 +37,10 @@ const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(par
 });
 
 export const IDEMPOTENCY_MS = 86_400_000;
+/**
+ * Stands under an idempotency key that made no job and is to make none: the digest of no body, and no job.
+ */
+const CLOSED = `${'0'.repeat(64)} closed`;
 /** Requests admitted by one call of the script. */
 const MAX_REQUESTS_PER_CALL = 64;
 
@@ -82,6 +86,8 @@ export interface SubmitOptions {
   readonly isBackground?: boolean;
   /** What the surface that takes the job keeps with it. */
   readonly surface?: string;
+  /** The line of a batch that needs the job: `<batch> <line> <part>`. */
+  readonly batchLine?: string;
   /** A payment for this job alone, as it is kept until the end of the job. */
   readonly payment?: {
     readonly record: string;
@@ -240,11 +246,37 @@ export class Admission {
     return (await redis.exists(keys.idempotency(tenant, sha256Hex(idempotencyKey)))) === 1;
   }
 
+  /** The job that was accepted under this key within the last day, if one was. */
+  async jobOf(tenant: string, idempotencyKey: string): Promise<string | undefined> {
+    const { redis, keys } = this.#parts;
+    return (await redis.get(keys.idempotency(tenant, sha256Hex(idempotencyKey))))?.split(' ')[1];
+  }
+
+  /**
+   * The jobs that were accepted under these keys within the last day, undefined for a key that made none:
+   * under such a key none is made for a day from now on, whoever asks. One step for each key.
+   */
+  async closeKeys(tenant: string, idempotencyKeys: readonly string[]): Promise<(string | undefined)[]> {
+    const { redis, keys } = this.#parts;
+    const asked = redis.pipeline();
+    for (const key of idempotencyKeys)
+      asked.set(keys.idempotency(tenant, sha256Hex(key)), CLOSED, 'PX', IDEMPOTENCY_MS, 'NX', 'GET');
+    return ((await asked.exec()) ?? []).map(([error, seen]) => {
+      if (error) throw error;
+      return typeof seen === 'string' && seen !== CLOSED ? seen.split(' ')[1] : undefined;
+    });
+  }
+
   /** What else the service notes of the job, as JSON; empty if there is nothing. */
-  async #extra(tenant: string, { webhook, store }: SubmitJob, { surface, payment }: SubmitOptions): Promise<string> {
+  async #extra(
+    tenant: string,
+    { webhook, store }: SubmitJob,
+    { surface, payment, batchLine }: SubmitOptions,
+  ): Promise<string> {
     const kept = {
       ...(surface === undefined ? {} : { surface }),
       ...(payment === undefined ? {} : { payment: payment.record }),
+      ...(batchLine === undefined ? {} : { batch: batchLine }),
       ...(store === false ? { store: 'no' } : {}),
     };
     if (webhook === undefined) return Object.keys(kept).length === 0 ? '' : JSON.stringify(kept);

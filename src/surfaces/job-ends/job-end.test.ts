@@ -43,7 +43,16 @@ const RECORD: JobRecord = {
   hold: 500,
   surface: undefined,
   isStored: true,
-  attempts: [{ epoch: 1, worker: 'w-1', claimedMs: ENDED_MS - 800, committedMs: ENDED_MS, closed: undefined }],
+  attempts: [
+    {
+      epoch: 1,
+      worker: 'w-1',
+      claimedMs: ENDED_MS - 800,
+      beganMs: ENDED_MS - 800,
+      committedMs: ENDED_MS,
+      closed: undefined,
+    },
+  ],
   ending: DONE,
   ticket: signed(priced),
   evidence: signed(evidence),
@@ -56,7 +65,7 @@ const RECORD: JobRecord = {
 /** The outcome of such a job, where it differs. */
 function outcome(change: Partial<JobRecord> = {}, payment = '') {
   const record = { ...RECORD, ...change };
-  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment }, SEALED_MS);
+  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment, batchLine: '' }, SEALED_MS);
 }
 
 const held = (unitsPerMillionth: string) =>
@@ -79,7 +88,7 @@ const held = (unitsPerMillionth: string) =>
 describe('the end of a job', () => {
   test.each(['done', 'failed'] as const)('that is %s is entered alike whether it was erased before or not', (state) => {
     const record = { ...RECORD, ending: { ...DONE, state } };
-    const notes = { webhook: '', payment: '' };
+    const notes = { webhook: '', payment: '', batchLine: '' };
     const before = outcomeOf(viewOf(record), record.ending, notes, SEALED_MS);
     expect(outcomeOf(viewOf(erasedOf(record, ENDED_MS)), record.ending, notes, SEALED_MS)).toEqual(before);
   });

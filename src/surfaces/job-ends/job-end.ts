@@ -13,6 +13,8 @@ import { unitsOf } from '../payments/payment-terms.ts';
 export interface PrivateNotes {
   readonly webhook: string;
   readonly payment: string;
+  /** The line of a batch that needs the job, as it is, or empty. */
+  readonly batchLine: string;
 }
 
 /**
@@ -32,6 +34,7 @@ export interface JobEnd {
   readonly payment?: Record<string, string>;
   /** As many tokens as were used. */
   readonly tokens: number;
+  readonly batchLine?: string;
   readonly ledger?: {
     readonly entry: string;
     readonly currency: string;
@@ -50,7 +53,7 @@ export interface Outcome {
 }
 
 /** The outcome of a job that has ended. Throws if the payment in its notes is damaged. */
-export function outcomeOf(view: JobView, ending: Ending, { payment }: PrivateNotes, score: number): Outcome {
+export function outcomeOf(view: JobView, ending: Ending, { payment, batchLine }: PrivateNotes, score: number): Outcome {
   const { tenant, model, keyId: key } = view;
   const isDone = ending.state === 'done';
   const { price, used, charge } = view.erased === undefined ? costOf(view, isDone) : costOfErased(view.erased);
@@ -65,6 +68,7 @@ export function outcomeOf(view: JobView, ending: Ending, { payment }: PrivateNot
       month: monthOf(score),
       usage: usageOf(line, price, used),
       tokens: used === undefined ? 0 : used.inputTokens + used.outputTokens,
+      ...(batchLine === '' ? {} : { batchLine }),
       ...(payment === '' ? {} : { payment: paymentDue(payment, isDone ? charge : undefined) }),
       ...(price === undefined ? {} : { ledger: ledgerOf(line, price) }),
     },
@@ -111,18 +115,18 @@ export interface EndedPhases {
   readonly confirmMs?: number;
 }
 
-/** The phases of the attempt that was confirmed: waiting for its claim, running, and being confirmed. */
+/** The phases of the attempt that was confirmed: waiting for its engine, running, and being confirmed. */
 export function phasesOf({ createdMs, attempts }: PhasedView, { state, epoch, atMs }: PhasedEnding): EndedPhases {
   const attempt = attempts[epoch - 1];
   if (state !== 'done' || attempt === undefined) return { state };
-  const { claimedMs, committedMs } = attempt;
-  if (claimedMs === undefined || committedMs === undefined) return { state };
+  const { beganMs, committedMs } = attempt;
+  if (beganMs === undefined || committedMs === undefined) return { state };
   // The clock is Redis' own, and a failover may set it back.
   const from = (earlierMs: number, laterMs: number) => Math.max(0, laterMs - earlierMs);
   return {
     state,
-    waitMs: from(createdMs, claimedMs),
-    runMs: from(claimedMs, committedMs),
+    waitMs: from(createdMs, beganMs),
+    runMs: from(beganMs, committedMs),
     confirmMs: from(committedMs, atMs),
   };
 }
@@ -130,7 +134,7 @@ export function phasesOf({ createdMs, attempts }: PhasedView, { state, epoch, at
 type PhasedEnding = Pick<Ending, 'state' | 'epoch' | 'atMs'>;
 interface PhasedView {
   readonly createdMs: number;
-  readonly attempts: readonly { readonly claimedMs?: number | undefined; readonly committedMs?: number | undefined }[];
+  readonly attempts: readonly { readonly beganMs?: number | undefined; readonly committedMs?: number | undefined }[];
 }
 
 /** The end of a job whose documents are gone: nothing but its place is recorded. */

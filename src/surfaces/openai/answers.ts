@@ -31,6 +31,11 @@ export function countersigned({ id, verdict }: Confirmed, state: Confirmation['s
   };
 }
 
+/** What stands beside text that no attestor has confirmed. */
+export function provisional(job: string, state: Confirmation['state']): Countersigned {
+  return { ...countersigned({ id: job }, state), provisional: true };
+}
+
 /**
  * What an answer says about the confirmation of all its jobs: of the first one, and of each where there are
  * several.
@@ -145,7 +150,8 @@ function encode({ encoding, dimensions }: Asked, whole: readonly number[]): numb
   return encoding === 'float' ? vector : Buffer.from(new Float32Array(vector).buffer).toString('base64');
 }
 
+/** By operations that IEEE 754 rounds in one way: whoever compares the answer gets the same numbers. */
 function unit(vector: readonly number[]): number[] {
-  const length = Math.hypot(...vector);
+  const length = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
   return length === 0 ? [...vector] : vector.map((value) => value / length);
 }

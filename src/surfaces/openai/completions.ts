@@ -8,7 +8,7 @@ import { overloadIn } from '../../core/engines/overload.ts';
 import { textOfOutput } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import type { AnswerDocument, ChatCompletion, TextCompletion } from './answer-document.ts';
-import { answerId, answerOf, countersignedAll, seconds, type Done } from './answers.ts';
+import { answerId, answerOf, countersignedAll, provisional, seconds, type Done } from './answers.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import type { Asked } from './requests.ts';
 import { SteadyText } from './steady-text.ts';
@@ -31,6 +31,24 @@ export class Completions {
   /** The jobs, one for each choice: all of them are accepted or none. Throws as `Admission.submitAll`. */
   submit(submitter: Submitter, asked: Pick<Asked, 'jobs'>, options: SubmitOptions): Promise<Admitted[]> {
     return this.#admission.submitAll(submitter, asked.jobs, options);
+  }
+
+  /**
+   * The jobs that requests under these idempotency keys have made, each request asking for so many: undefined
+   * for those that were not made. They are not made later either.
+   */
+  async close(
+    tenant: string,
+    requests: readonly { readonly idempotencyKey: string; readonly jobs: number }[],
+  ): Promise<(string | undefined)[][]> {
+    const found = await this.#admission.closeKeys(
+      tenant,
+      requests.flatMap(({ idempotencyKey, jobs }) =>
+        Array.from({ length: jobs }, (_, index) => keyOf(idempotencyKey, index)),
+      ),
+    );
+    let at = 0;
+    return requests.map(({ jobs }) => found.slice(at, (at += jobs)));
   }
 
   async cancel(tenant: string, ids: readonly string[]): Promise<void> {
@@ -100,7 +118,7 @@ export class Completions {
     const done: Done[] = [];
     try {
       for (const [index, id] of ids.entries()) {
-        const opening = chunks.opening(index, id);
+        const opening = chunks.opening(index, provisional(id, 'queued'));
         if (opening !== undefined) yield opening;
       }
       let refused: CodedError | undefined;
@@ -197,6 +215,11 @@ interface Choice {
 /** Whether an error says how a job ended, and not that this could not be seen. */
 function isOutcome(error: unknown): boolean {
   return error instanceof CodedError && error.headers['countersign-state'] !== undefined;
+}
+
+/** The idempotency key of one job of a request. */
+function keyOf(idempotencyKey: string, index: number): string {
+  return index === 0 ? idempotencyKey : `${idempotencyKey} ${index}`;
 }
 
 /** The error of a job that ended otherwise than done, for the caller who waits for its answer. */

@@ -44,6 +44,7 @@ function typeOf({ status, code }: CodedError): OpenAiError['error']['type'] {
 /** Answers that another try cannot change, although their status says otherwise to a client. */
 const FINAL: ReadonlySet<string> = new Set([
   'answer_refuted',
+  'unverified_answer',
   'job_failed',
   'job_expired',
   'job_cancelled',

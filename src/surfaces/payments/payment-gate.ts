@@ -22,6 +22,8 @@ export interface PaidRequest {
   /** The header `PAYMENT-SIGNATURE`. */
   readonly payment: string | undefined;
   readonly idempotencyKey: string | undefined;
+  /** All that was asked, and where, of a request with an Idempotency-Key. */
+  readonly request: string | undefined;
   /** Path that the request was sent to. */
   readonly path: string;
 }
@@ -31,7 +33,7 @@ export interface PaidFor {
   readonly submitter: Submitter;
   readonly job: SubmitJob;
   readonly options: SubmitOptions;
-  /** Whether the same payment with the same job may be sent again at any time. */
+  /** Whether the same payment with the same request may be sent again at any time. */
   readonly isRepeatable: boolean;
 }
 
@@ -168,6 +170,7 @@ export class PaymentGate {
       job: { ...wanted, deadline_ms: deadlineOf(wanted, way) },
       options: {
         idempotencyKey: keyOf(payment),
+        request: request.request,
         payment: { record: JSON.stringify(held), isFixed: scheme === 'exact', isKnown, secret },
       },
       isRepeatable: request.idempotencyKey !== undefined,

@@ -28,6 +28,7 @@ import { Ledgers } from '../ledger/ledgers.ts';
 import { UsageStore } from '../ledger/usage.store.ts';
 import { Completions } from '../openai/completions.ts';
 import { PaymentRecords } from '../payments/payment.store.ts';
+import { Schedules } from '../schedules/schedule.store.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
 import { RateLimits } from '../tenants/rate-limits.ts';
 import { EgressRules } from '../webhooks/egress.ts';
@@ -36,7 +37,7 @@ import type { ServiceConfig } from './service-config.ts';
 import { ServiceFiles } from './service-files.ts';
 
 /** Stores that need Redis and the names of its keys, and nothing else. */
-const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, UsageStore, Webhooks];
+const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, Schedules, UsageStore, Webhooks];
 
 /** Where admissions wait for replicas, so that nothing else waits behind them. */
 const ADMISSIONS = 'admissions';

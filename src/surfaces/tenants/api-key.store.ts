@@ -53,6 +53,8 @@ const CACHE_SIZE = 10_000;
 /** Compared with where there is no record, so that an unknown key takes as long as a known one. */
 const NO_HASH = '0'.repeat(64);
 const MAX_LISTED = 1_000;
+/** Rotations that are followed from a key to the one that is valid now. */
+const MAX_SUCCESSORS = 100;
 
 /** API keys in Redis, which holds only the hash of each secret. Any number of calls may run at once. */
 @Injectable()
@@ -153,6 +155,44 @@ export class ApiKeys {
   async limitsOf(tenant: string, keyId: string): Promise<Caller['limits']> {
     const [own, key] = await Promise.all([this.#tenants.find(tenant), this.#read(keyId)]);
     return { tenant: own?.limits ?? NO_LIMITS, key: key?.limits ?? NO_LIMITS, account: key?.account };
+  }
+
+  /**
+   * For whom work is submitted that a key asked for to be done later; or, as a sentence, why it may not be. A
+   * key that was replaced is followed to the one that is valid.
+   */
+  async standing(
+    tenant: string,
+    keyId: string,
+  ): Promise<{ readonly submitter: Pick<Caller, 'tenant' | 'keyId' | 'limits'> } | { readonly barred: string }> {
+    const own = await this.#tenants.find(tenant);
+    if (own?.disabledAt !== undefined) return { barred: 'The tenant is disabled.' };
+    let key = await this.#read(keyId);
+    for (let steps = 0; key?.replacedBy !== undefined && steps < MAX_SUCCESSORS; steps += 1)
+      key = await this.#read(key.replacedBy);
+    if (key?.tenant !== tenant) return { barred: 'The API key that this was asked for with is gone.' };
+    if (key.revokedAt !== undefined) return { barred: `The API key ${key.id} was revoked.` };
+    if (key.expiresAt !== undefined && Date.parse(key.expiresAt) <= Date.now())
+      return { barred: `The API key ${key.id} has expired.` };
+    const limits = { tenant: own?.limits ?? NO_LIMITS, key: key.limits };
+    return { submitter: { tenant, keyId: key.id, limits } };
+  }
+
+  /**
+   * Whether work that a key began may go on: a key that was replaced or has expired has done nothing wrong, a
+   * revoked one may be stolen. What cannot be read is as if it were revoked.
+   */
+  async standingOf(tenant: string, keyId: string): Promise<'good' | 'disabled' | 'revoked'> {
+    const [own, key] = await Promise.all([this.#tenants.find(tenant), this.#read(keyId)]);
+    if (own?.disabledAt !== undefined) return 'disabled';
+    return key === undefined || key.revokedAt !== undefined ? 'revoked' : 'good';
+  }
+
+  /** Whether a key may be used now; true for the id of no key, whose holder is known by other means. */
+  async isValid(keyId: string): Promise<boolean> {
+    if (!/^[0-9a-f]{16}$/.test(keyId)) return true;
+    const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(keyId)));
+    return record.success && (await this.#callerOf(keyId, record.data)) !== undefined;
   }
 
   /** A caller who is identified by other means than an API key; undefined if the tenant is disabled. */

@@ -1,5 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
+import { z } from 'zod';
+import { api, attestor, documents } from '../../../test/support/sample-receipts.ts';
 import { EVENT_TYPES } from '../../proof/contract/event-types.ts';
+import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
+import { statementBytes } from '../../proof/receipts/statements.ts';
+import { jobDocument } from '../../roles/api/job-document.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
 import { FINAL_EVENT_TYPES, batchEvent, jobEvents } from './webhook-event.ts';
 
@@ -40,6 +45,38 @@ describe('events of a job', () => {
   test('of an ending are one for each final state, all of which can be subscribed to', () => {
     expect(FINAL_EVENT_TYPES).toEqual(['job.done', 'job.rejected', 'job.failed', 'job.cancelled', 'job.expired']);
     for (const type of FINAL_EVENT_TYPES) expect(EVENT_TYPES).toContain(type);
+  });
+});
+
+describe('the message of a done job', () => {
+  const { ticket, verdict } = documents(1);
+  const signed = signPayload(attestor, statementBytes(verdict));
+  const done: JobView = {
+    ...QUEUED,
+    ticket: encodeStored(signPayload(api, statementBytes(ticket))),
+    id: ticket.predicate.job,
+    state: 'done',
+    ending: { state: 'done', atMs: 1_790_000_000_002, epoch: 1, code: '', detail: '' },
+  };
+  const Told = z.object({ data: z.looseObject({ confirmed_by: z.unknown(), not_checked: z.unknown() }) });
+
+  test.each([
+    ['kept', { record: { ticket: signed, attempts: [], verdict: signed } }],
+    ['erased', { erased: { verdict: signed, id: QUEUED.id, erasedMs: 1, task: 'chat', policy: { recompute: 1 } } }],
+  ])('that is %s says how it was confirmed, in the words of the job document', (_, more) => {
+    const view = { ...done, ...more } as unknown as JobView;
+    const told = jobEvents(view).find(({ type }) => type === 'job.done');
+    const { confirmed_by, not_checked } = jobDocument(view);
+    expect(confirmed_by).toContain('recompute');
+    expect(Told.parse(JSON.parse(told?.body ?? '')).data).toMatchObject({ confirmed_by, not_checked });
+  });
+
+  test('of any other end says nothing of a confirmation, though a verdict is there', () => {
+    for (const state of ['rejected', 'failed', 'cancelled', 'expired'] as const) {
+      const ending = { state, atMs: 1, epoch: 1, code: '', detail: '' };
+      const view = { ...done, state, ending, record: { verdict: signed } } as unknown as JobView;
+      expect(jobEvents(view).at(-1)?.body).not.toContain('confirmed_by');
+    }
   });
 });
 

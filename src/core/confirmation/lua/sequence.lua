@@ -11,8 +11,9 @@
     ARGV[2+] per confirmation: id, epoch, tenant, queue, model, entry, body of the record, what it costs and
              the tokens that it used, or "" where nothing is reserved for it
   Returns per confirmation its index, or false where the job has ended, its tenant asked to stop it, or this
-  epoch holds no evidence or is not the current one. A job with a place has no other end: it is done when the
-  published size is beyond it. It leaves every set of open jobs: nothing is to be looked for any more.
+  epoch holds no evidence, is closed, or came before its turn. A job with a place has no other end: it is done
+  when the published size is beyond it. It leaves every set of open jobs: nothing is to be looked for any
+  more.
 ]]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -22,13 +23,13 @@ local replies, entries, unsealed = {}, {}, {}
 for at = 2, #ARGV, 9 do
   local id, epoch, tenant, queue, model, entry, body, cost, tokens = unpack(ARGV, at, at + 8)
   local ruling = keys.ruling(id)
-  local ruled = redis.call('HMGET', ruling, 'state', 'logged', 'x' .. epoch)
+  local ruled = redis.call('HMGET', ruling, 'state', 'logged', 'x' .. epoch, 'x' .. (epoch - 1))
   local loggedEpoch, index
   if ruled[2] then loggedEpoch, index = string.match(ruled[2], '^(%d+) (%d+)$') end
-  local claimed = redis.call('HMGET', keys.claims(id), 'c' .. epoch, 'e' .. (epoch + 1))
+  local claimed = redis.call('HEXISTS', keys.claims(id), 'c' .. epoch) == 1
   if loggedEpoch == epoch and not ruled[1] then
     replies[#replies + 1] = tonumber(index)
-  elseif ruled[1] or ruled[2] or ruled[3] or not claimed[1] or claimed[2]
+  elseif ruled[1] or ruled[2] or ruled[3] or not claimed or (epoch ~= '1' and not ruled[4])
     or redis.call('HEXISTS', keys.ticket(id), 'cancel') == 1 then
     replies[#replies + 1] = false
   else

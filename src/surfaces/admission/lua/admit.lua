@@ -121,7 +121,8 @@ end
 local woken, listeners = {}, {}
 local function hasListener(tenant)
   if listeners[tenant] == nil then
-    listeners[tenant] = redis.call('HEXISTS', keys.listeners, tenant) == 1
+    listeners[tenant] = redis.call('EXISTS', keys.webhooks(tenant)) == 1
+      or redis.call('HEXISTS', keys.listeners, tenant) == 1
   end
   return listeners[tenant]
 end
