@@ -156,6 +156,13 @@ const Happening = fc.oneof(
   { weight: 3, arbitrary: fc.record({ what: fc.constant('ends' as const), afterS: fc.nat(90) }) },
 );
 
+test('several due times that pass behind one that waits are all left out', () => {
+  const waits = { ...aSchedule({ overlap: 'queue' }), nextMs: NOON + 180_000 };
+  const after = skipBehind(waits, NOON + 250_000);
+  expect(after.runs).toMatchObject([{ dueMs: NOON + 180_000, untilMs: NOON + 240_000, outcome: 'skipped' }]);
+  expect(after.nextMs).toBe(NOON + 300_000);
+});
+
 test('every due time is decided about once, in order, and at most one job is open where the policy says so', () => {
   fc.assert(
     fc.property(

@@ -67,11 +67,16 @@ export function take(schedule: Schedule, nowMs: number, isLastOpen: boolean): Sc
   return withRuns({ ...next, waiting: { dueMs: newest, begunMs, problem: null } }, runs);
 }
 
-/** What is due while another due time waits for the end of a job is left out: one waits at most. */
+/** All that is due while another due time waits for the end of a job is left out: one waits at most. */
 export function skipBehind(schedule: Schedule, nowMs: number): Schedule {
-  const due = schedule.nextMs ?? nowMs;
+  const oldest = schedule.nextMs ?? nowMs;
+  const until = schedule.endMs === null ? nowMs : Math.min(nowMs, schedule.endMs);
+  const newest = lastDue(clockOf(schedule), oldest, until) ?? oldest;
   return withRuns({ ...schedule, nextMs: dueFrom(schedule, nowMs + 1) }, [
-    skipped(due, nowMs, 'An earlier run waits already for the job before it.'),
+    {
+      ...skipped(oldest, nowMs, 'An earlier run waits already for the job before it.'),
+      ...(newest === oldest ? {} : { untilMs: newest }),
+    },
   ]);
 }
 
