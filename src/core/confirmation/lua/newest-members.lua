@@ -1,6 +1,6 @@
 --[[
-  The newest members of a sorted set that workers write: those that are too long stay here, and a key of another
-  type has none.
+  The newest members of a sorted set that workers write: those that are too long stay here, and a key of
+  another type has none.
 
     KEYS[1]  any key of the shard, for routing in a cluster
     ARGV[1]  sorted set   ARGV[2]  most members   ARGV[3]  longest honest member, bytes
