@@ -77,7 +77,7 @@ if tenant and forgotten < batch then
       removed = removed + 1
     end
   end
-  -- Whoever has more than the fewest that anybody keeps is looked at again: what most keep counts for a while.
+  -- Whoever has more than the fewest that anybody keeps is looked at again: the most counts for a while only.
   if redis.call('ZCARD', keys.endedOf(tenant)) <= fewest then redis.call('SREM', KEYS[2], tenant) end
   forgotten = forgotten + removed
 end
