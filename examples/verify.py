@@ -330,6 +330,7 @@ VERDICT = statement(
         epoch=EPOCH,
         ticket=DIGEST,
         decision=one_of("confirmed", "refuted"),
+        ranMs_=COUNT,
         recompute=members(promisedShare=share, drawn=boolean, maxAbsDiff_=not_negative),
         tokens_=members(
             promisedShare=share,
@@ -789,6 +790,8 @@ def verify(data, keyring, input_bytes=None, output_bytes=None):
     must(asked["job"] == answered["job"] == judged["job"] and answered["epoch"] == judged["epoch"], "mismatch")
     must({**answered["model"], "measured": None} == {**asked["model"], "measured": None}, "mismatch")
     must(judged["verifier"]["policies"][0]["digest"]["sha256"] == policy_digest(asked["policy"]), "mismatch")
+    named = ms_of(answered["finishedAt"]) - ms_of(answered["startedAt"])
+    must(judged.get("ranMs") is None or judged["ranMs"] <= named, "mismatch")
 
     must(judged["decision"] == "confirmed" and not judged["refusals"], "not_confirmed")
     for words in (judged["properties"], judged["notChecked"]):

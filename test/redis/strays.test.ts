@@ -21,6 +21,9 @@ test('what belongs to no job goes, of every family at once, and what belongs to 
   ];
   await admin.hset(keys.ticket(open), 'ticket', 'of an open job');
   await admin.set(keys.record(sealed), 'of a job that has ended');
+  // No name that a worker makes up comes out of Redis, however long it is.
+  const huge = `${keys.lease(open)}${'x'.repeat(2_000_000)}`;
+  await server.client('worker.default').set(huge, 'x');
   for (const key of [...of(never), ...of(open), ...of(sealed), keys.worker('default', 'w-1')])
     await admin.set(key, 'x');
   const strays = new Strays({
@@ -30,8 +33,12 @@ test('what belongs to no job goes, of every family at once, and what belongs to 
     queues: ['default.noop'],
     logger: createLogger('test', 'fatal'),
   });
+  const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await admin.info('stats'))?.[1]);
+  const before = await sent();
   strays.start();
   await until(async () => (await admin.exists(...of(never), keys.worker('default', 'w-1'))) === 0);
+  await until(async () => (await admin.exists(huge)) === 0);
+  expect((await sent()) - before).toBeLessThan(1_000_000);
   await strays.stop();
   expect(await admin.exists(...of(open))).toBe(of(open).length);
   // Its pieces can still be followed; what else a worker writes of it is nothing.

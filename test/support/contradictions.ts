@@ -116,13 +116,14 @@ function bases({ verdict }: Documents) {
       hardware: { ...hardware, properties: ['TEE_TDX_UP_TO_DATE', 'GPU_SPDM_OK'], gpus },
     },
   };
-  return { bound, tolerant, replayed, undrawn, attested, withGpus, hardware, properties, binding };
+  const timed: Change = { verdict: { ranMs: 0 } };
+  return { bound, tolerant, replayed, undrawn, attested, withGpus, timed, hardware, properties, binding };
 }
 
 /** Receipts that hold, of each promise. */
 export function* sound(documents: Documents): Generator<{ place: string; bytes: Buffer }> {
-  const { bound, tolerant, replayed, undrawn, attested, withGpus } = bases(documents);
-  for (const [place, change] of Object.entries({ bound, tolerant, replayed, undrawn, attested, withGpus }))
+  const { bound, tolerant, replayed, undrawn, attested, withGpus, timed } = bases(documents);
+  for (const [place, change] of Object.entries({ bound, tolerant, replayed, undrawn, attested, withGpus, timed }))
     yield { place, bytes: changed(documents, change) };
   yield { place: 'quorum', bytes: quorumOf(documents, {}) };
 }

@@ -27,24 +27,24 @@ interface EngineUse {
 }
 
 /**
- * The engines of these models, each in a child process without keys, loaded. Throws the CodedError of a model
- * that cannot be loaded.
+ * The engines of these models, those of each kind in a child process without keys, loaded. Throws the
+ * CodedError of a model that cannot be loaded.
  */
 export function startEngines(models: readonly EngineModel[], use: EngineUse, logger: Logger): Promise<EngineChildren> {
   const inherited = INHERITED.flatMap((name) => {
     const value = process.env[name];
     return value === undefined ? [] : [[name, value] as const];
   });
-  return EngineChildren.start(models, (model) =>
+  return EngineChildren.start(models, (group) =>
     ChildEngines.start({
       program: new URL('./engine-process.js', import.meta.url),
       env: {
         ...Object.fromEntries(inherited),
         COUNTERSIGN_CATALOG: use.catalog,
-        COUNTERSIGN_ENGINE_MODELS: model.name,
+        COUNTERSIGN_ENGINE_MODELS: group.map(({ name }) => name).join(','),
         COUNTERSIGN_ENGINE_REFERENCES: String(use.areReferences),
       },
-      models: [model],
+      models: group,
       stopMs: use.stopMs,
       streams: use.streams,
       logger,

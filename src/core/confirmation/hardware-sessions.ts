@@ -16,6 +16,8 @@ import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { listOf, text } from '../../ground/redis/reply.ts';
+import { loadScript } from '../../ground/redis/script.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { PublicKey } from '../../ground/keys/signing-key.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
@@ -23,7 +25,10 @@ import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { decodeStored, verifyPayload } from '../../proof/receipts/dsse.ts';
 import { SESSION_LIFE_MS, type Hardware } from '../../proof/receipts/promises/tee.ts';
 
+const NEWEST = loadScript(new URL('./lua/newest-members.lua', import.meta.url), listOf(text));
+
 const LOOK_EVERY_MS = 1_000;
+const WORKER_ID_BYTES = 64;
 const RETRY_MS = 5_000;
 const MAX_WORKERS = 1_000;
 const MACHINE_REFUSALS: ReadonlySet<TeeRefusal> = new Set([
@@ -131,7 +136,8 @@ export class HardwareSessions {
     const seen = new Map<string, Seen>();
     for (const pool of this.#pools) {
       // Workers of the pool write these keys: what is spoilt there is no business of another pool.
-      const workers = await this.#redis.zrange(this.#keys.workers(pool), String(-MAX_WORKERS), '-1').catch(() => []);
+      const asked = [this.#keys.workers(pool), MAX_WORKERS, WORKER_ID_BYTES];
+      const workers = await NEWEST.run(this.#redis, [this.#keys.open], asked);
       for (const worker of workers) {
         const found = await this.#judge(pool, worker, challenges, now);
         if (found !== undefined) seen.set(worker, found);

@@ -4,8 +4,8 @@ import type { Engine } from './engine.ts';
 import type { EngineModel } from './engine-kind.ts';
 
 /**
- * A child process for each model: what one computes, or what ends it, holds up no other. A child runs one
- * event loop, and a pass of one engine would come between any two tokens of another.
+ * A child process for the models of each engine: what one computes, or what ends it, holds up no other. A
+ * child runs one event loop, and a pass of one engine would come between any two tokens of another.
  */
 export class EngineChildren {
   readonly models: readonly EngineModel[];
@@ -16,13 +16,20 @@ export class EngineChildren {
     this.#children = children;
   }
 
-  /** Starts a child for each. Throws what the first of them throws that could not be started. */
+  /** Starts a child for each engine. Throws what the first of them throws that could not be started. */
   static async start(
     models: readonly EngineModel[],
-    startOne: (model: EngineModel) => Promise<ChildEngines>,
+    startOne: (models: readonly EngineModel[]) => Promise<ChildEngines>,
   ): Promise<EngineChildren> {
-    const starts = await Promise.allSettled(models.map(async (model) => [model.name, await startOne(model)] as const));
-    const started = starts.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const names = [...new Set(models.map(({ engine }) => engine))];
+    const groups = names.map((name) => models.filter(({ engine }) => engine === name));
+    const starts = await Promise.allSettled(
+      groups.map(async (group) => {
+        const child = await startOne(group);
+        return group.map(({ name }) => [name, child] as const);
+      }),
+    );
+    const started = starts.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
     const children = new EngineChildren(models, new Map(started));
     const failed = starts.find((one) => one.status === 'rejected');
     if (failed === undefined) return children;
@@ -49,6 +56,6 @@ export class EngineChildren {
 
   /** Ends them all; nothing runs on the engines afterwards. */
   async close(): Promise<void> {
-    await Promise.all([...this.#children.values()].map((child) => child.close()));
+    await Promise.all([...new Set(this.#children.values())].map((child) => child.close()));
   }
 }

@@ -298,11 +298,13 @@ export class JobRunner {
   }
 
   /**
-   * Whether jobs of a model are claimed while their engine still works, for it to begin at once: where it
-   * will end soon, and no other worker had to take one back.
+   * Whether jobs of further deliveries are claimed while their engine still works, for it to begin at once:
+   * where it will end soon, where the jobs of one pack do not feed it already, and where no other worker had
+   * to take one back.
    */
   holdsReady(model: string): boolean {
-    return (this.#took.get(model) ?? Infinity) <= READY_MS && !this.#takenBack.has(model);
+    const endsSoon = (this.#took.get(model) ?? Infinity) <= READY_MS;
+    return endsSoon && this.claimAhead(model) === 1 && !this.#takenBack.has(model);
   }
 
   /** How many jobs of a pack may be claimed at once: those whose turn comes in a moment. */

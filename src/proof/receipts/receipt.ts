@@ -265,8 +265,8 @@ function requireBinding(
 }
 
 /** What the verdict charges by time is at most what the evidence names. */
-function requireTime({ predicate: { startedAt, finishedAt } }: Evidence, { predicate: { ranMs = 0 } }: Verdict): void {
-  if (ranMs > Date.parse(finishedAt) - Date.parse(startedAt))
+function requireTime({ predicate: { startedAt, finishedAt } }: Evidence, { predicate: { ranMs } }: Verdict): void {
+  if (ranMs !== undefined && ranMs > Date.parse(finishedAt) - Date.parse(startedAt))
     throw new ReceiptRefused('mismatch', 'The verdict charges for a longer time than the evidence names.');
 }
 

@@ -1,4 +1,4 @@
-import { Module, type DynamicModule } from '@nestjs/common';
+import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
@@ -41,22 +41,7 @@ export class CourierModule {
       module: CourierModule,
       imports: [ServiceModule.with(config, logger)],
       providers: [
-        {
-          provide: BatchRunner,
-          useFactory: (
-            redis: Redis,
-            keys: RedisKeys,
-            batches: Batches,
-            files: BatchFiles,
-            completions: Completions,
-            apiKeys: ApiKeys,
-          ) =>
-            new BatchRunner(
-              { redis, keys, batches, files, answers: new BatchAnswers(redis, keys, files), completions, apiKeys },
-              logger,
-            ),
-          inject: [Redis, RedisKeys, Batches, BatchFiles, Completions, ApiKeys],
-        },
+        batchProvider(logger),
         {
           provide: JobEndProcessor,
           useFactory: (redis: Redis, keys: RedisKeys, webhooks: Webhooks, batches: Batches, wake: Wake) =>
@@ -108,4 +93,23 @@ export class CourierModule {
       ],
     };
   }
+}
+
+function batchProvider(logger: Logger): Provider {
+  return {
+    provide: BatchRunner,
+    useFactory: (
+      redis: Redis,
+      keys: RedisKeys,
+      batches: Batches,
+      files: BatchFiles,
+      completions: Completions,
+      apiKeys: ApiKeys,
+    ) =>
+      new BatchRunner(
+        { redis, keys, batches, files, answers: new BatchAnswers(redis, keys, files), completions, apiKeys },
+        logger,
+      ),
+    inject: [Redis, RedisKeys, Batches, BatchFiles, Completions, ApiKeys],
+  };
 }

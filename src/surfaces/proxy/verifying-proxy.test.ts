@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { z } from 'zod';
 import { mutations } from '../../../test/support/sample-receipts.ts';
 import { SignedService, outputFor, serviceKeyring, type SentAnswer } from '../../../test/support/signed-service.ts';
 import { sampleOf } from '../../../test/support/thorough.ts';
@@ -59,12 +60,10 @@ async function proxyOf({ required = ['binding'], stream = 'hold', key, timeoutMs
   return { url: served.url, post, counts, said };
 }
 
-interface Refusal {
-  error: { code: string; message: string; type: string };
-}
+const Refusal = z.looseObject({ error: z.looseObject({ code: z.string(), message: z.string(), type: z.string() }) });
 /** Status, code and reason of an answer that is an error. */
 async function refusalOf(response: Response): Promise<[number, string, string | null]> {
-  const { error } = (await response.json()) as Refusal;
+  const { error } = Refusal.parse(await response.json());
   return [response.status, error.code, response.headers.get('countersign-refusal')];
 }
 
@@ -78,7 +77,7 @@ const framesOf = (text: string) =>
 /** The text of a stream, and whether it ended well. */
 function readStream(text: string): { text: string; isWhole: boolean; error: string | undefined } {
   const frames = framesOf(text).filter((frame) => typeof frame === 'object');
-  const errors = frames.flatMap((frame) => ('error' in frame ? [(frame as unknown as Refusal).error.code] : []));
+  const errors = frames.flatMap((frame) => ('error' in frame ? [Refusal.parse(frame).error.code] : []));
   const pieces = frames.map((frame) => {
     const [choice] = (frame['choices'] ?? []) as { text?: string; delta?: { content?: string } }[];
     return (

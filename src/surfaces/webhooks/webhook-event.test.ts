@@ -2,10 +2,12 @@ import { describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { api, attestor, documents } from '../../../test/support/sample-receipts.ts';
 import { EVENT_TYPES } from '../../proof/contract/event-types.ts';
-import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
+import { signPayload } from '../../proof/receipts/dsse.ts';
 import { statementBytes } from '../../proof/receipts/statements.ts';
 import { jobDocument } from '../../roles/api/job-document.ts';
-import type { JobView } from '../../core/jobs/job.reader.ts';
+import { erasedOf } from '../../core/jobs/erased-record.ts';
+import type { JobRecord } from '../../core/jobs/job-record.ts';
+import { viewOf, type JobView } from '../../core/jobs/job.reader.ts';
 import { FINAL_EVENT_TYPES, batchEvent, jobEvents } from './webhook-event.ts';
 
 const QUEUED: JobView = {
@@ -49,22 +51,35 @@ describe('events of a job', () => {
 });
 
 describe('the message of a done job', () => {
-  const { ticket, verdict } = documents(1);
-  const signed = signPayload(attestor, statementBytes(verdict));
-  const done: JobView = {
-    ...QUEUED,
-    ticket: encodeStored(signPayload(api, statementBytes(ticket))),
+  const { ticket, evidence, verdict } = documents(1);
+  const record: JobRecord = {
     id: ticket.predicate.job,
-    state: 'done',
-    ending: { state: 'done', atMs: 1_790_000_000_002, epoch: 1, code: '', detail: '' },
+    tenant: 'acme',
+    model: 'kjv',
+    queue: 'default.kjv',
+    keyId: '',
+    createdMs: QUEUED.createdMs,
+    deadlineMs: QUEUED.deadlineMs,
+    maxAttempts: 3,
+    cancelAskedMs: undefined,
+    hold: undefined,
+    surface: undefined,
+    isStored: true,
+    attempts: [],
+    ending: { state: 'done', atMs: QUEUED.createdMs + 2, epoch: 1, code: '', detail: '' },
+    ticket: signPayload(api, statementBytes(ticket)),
+    evidence: signPayload(attestor, statementBytes(evidence)),
+    verdict: signPayload(attestor, statementBytes(verdict)),
+    output: undefined,
+    salt: undefined,
+    index: 7,
   };
   const Told = z.object({ data: z.looseObject({ confirmed_by: z.unknown(), not_checked: z.unknown() }) });
 
   test.each([
-    ['kept', { record: { ticket: signed, attempts: [], verdict: signed } }],
-    ['erased', { erased: { verdict: signed, id: QUEUED.id, erasedMs: 1, task: 'chat', policy: { recompute: 1 } } }],
-  ])('that is %s says how it was confirmed, in the words of the job document', (_, more) => {
-    const view = { ...done, ...more } as unknown as JobView;
+    ['kept', viewOf(record)],
+    ['erased', viewOf(erasedOf(record, 1))],
+  ])('that is %s says how it was confirmed, in the words of the job document', (_, view) => {
     const told = jobEvents(view).find(({ type }) => type === 'job.done');
     const { confirmed_by, not_checked } = jobDocument(view);
     expect(confirmed_by).toContain('recompute');
@@ -74,8 +89,7 @@ describe('the message of a done job', () => {
   test('of any other end says nothing of a confirmation, though a verdict is there', () => {
     for (const state of ['rejected', 'failed', 'cancelled', 'expired'] as const) {
       const ending = { state, atMs: 1, epoch: 1, code: '', detail: '' };
-      const view = { ...done, state, ending, record: { verdict: signed } } as unknown as JobView;
-      expect(jobEvents(view).at(-1)?.body).not.toContain('confirmed_by');
+      expect(jobEvents(viewOf({ ...record, ending })).at(-1)?.body).not.toContain('confirmed_by');
     }
   });
 });

@@ -20,6 +20,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local entered = tonumber(redis.call('HGET', keys.jobEnds, 'cursor') or '+inf')
 
 local keptFor, most = tonumber(ARGV[2]), tonumber(ARGV[3])
+local fewest = most
 redis.call('HSET', keys.retention, ARGV[2] .. ' ' .. ARGV[3], string.format('%.0f', now))
 local said = redis.call('HGETALL', keys.retention)
 for at = 1, #said, 2 do
@@ -28,6 +29,7 @@ for at = 1, #said, 2 do
     redis.call('HDEL', keys.retention, said[at])
   else
     keptFor, most = math.max(keptFor, tonumber(forMs)), math.max(most, tonumber(jobs))
+    fewest = math.min(fewest, tonumber(jobs))
   end
 end
 
@@ -75,7 +77,8 @@ if tenant and forgotten < batch then
       removed = removed + 1
     end
   end
-  if removed == excess or excess <= 0 then redis.call('SREM', KEYS[2], tenant) end
+  -- Whoever has more than the fewest that anybody keeps is looked at again: the most counts for a while only.
+  if redis.call('ZCARD', keys.endedOf(tenant)) <= fewest then redis.call('SREM', KEYS[2], tenant) end
   forgotten = forgotten + removed
 end
 return { forgotten, keptFor, most }
