@@ -50,10 +50,16 @@ const MATRIX: Record<string, Owner> = {
   'get /v1/batches': 'own',
   'get /v1/batches/{id}': 'named',
   'post /v1/batches/{id}/cancel': 'named',
+  'post /v1/schedules': 'own',
+  'get /v1/schedules': 'own',
+  'get /v1/schedules/{schedule}': 'named',
+  'patch /v1/schedules/{schedule}': 'named',
+  'delete /v1/schedules/{schedule}': 'named',
   'get /v1/events': 'own',
   'post /v1/webhooks': 'own',
   'get /v1/webhooks': 'own',
   'get /v1/webhooks/default/secret': 'own',
+  'post /v1/webhooks/default/rotate': 'own',
   'get /v1/webhooks/{webhook}': 'named',
   'get /v1/webhooks/{webhook}/secret': 'named',
   'patch /v1/webhooks/{webhook}': 'named',
@@ -136,8 +142,12 @@ beforeAll(async () => {
     victim.post('/v1/batches', { input_file_id: file.id, endpoint: '/v1/completions', completion_window: '24h' }),
   );
   const delivery = await json<{ id: string }>(victim.post(`/v1/webhooks/${webhook.id}/test`, undefined));
+  const schedule = await json<{ id: string }>(
+    victim.post('/v1/schedules', { cron: '@yearly', name: CANARY, request: completion(CANARY) }),
+  );
   things = {
     jobs: job.id,
+    schedules: schedule.id,
     files: file.id,
     batches: batch.id,
     webhooks: webhook.id,

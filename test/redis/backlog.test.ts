@@ -10,6 +10,7 @@ import type { Delivery } from '../../src/ground/bull/pool-queues.ts';
 import { redisOptions } from '../../src/ground/redis/connection.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 import { parse } from '../../src/roles/api/parse.ts';
+import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
 import { admissionTo } from '../support/admission.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { completion } from '../support/pipeline.ts';
@@ -19,12 +20,16 @@ import { newKey } from '../support/sample-receipts.ts';
 import { SUBMITTER } from '../support/submitter.ts';
 
 const QUEUE = 'default.noop';
+const PRICES = PriceTable.parse(
+  JSON.stringify({ version: 1, id: 'v1', currency: 'EUR', models: { noop: { input: 0, output: 1 } } }),
+  'prices',
+);
 /** What is released where nothing is known of workers. */
 const FLOOR = 16;
 
 /** An API and an attestor's hands on one Redis; nobody ticks. */
 function house(server: TestRedis) {
-  const admission = admissionTo(server);
+  const admission = admissionTo(server, PRICES);
   const { keys } = server;
   const attestor = server.client('attestor');
   const backlog = backlogOf(attestor, keys);
@@ -329,10 +334,14 @@ describe('a pool that is full', () => {
   };
   const body = (deadlineMs: number) =>
     parse(SubmitJob, completion('x', { deadline_ms: deadlineMs, params: { max_tokens: 63 } }));
-  /** Submits one after the other until one is refused, and returns that refusal. */
-  const refusal = async ({ admission }: House, tenant: string, deadlineMs: number): Promise<CodedError> => {
+  /** Limits of every kind that are never reached. */
+  const limits = { tokens_per_minute: 1e9, requests_per_day: 1e9, tokens: 1e12, spend: 1e12, concurrent_jobs: 1e6 };
+  /** Submits one request after the other until one is refused, and returns that refusal. */
+  const refusal = async ({ admission }: House, tenant: string, deadlineMs: number, jobs = 1): Promise<CodedError> => {
     for (let at = 0; at < 5_000; at += 1) {
-      const error: unknown = await admission.submit({ ...SUBMITTER, tenant }, body(deadlineMs)).then(
+      const bodies = Array.from({ length: jobs }, () => body(deadlineMs));
+      const submitter = { ...SUBMITTER, tenant, limits: { tenant: limits, key: limits } };
+      const error: unknown = await admission.submitAll(submitter, bodies).then(
         () => undefined,
         (thrown: unknown) => thrown,
       );
@@ -362,6 +371,19 @@ describe('a pool that is full', () => {
     expect(again.headers).toMatchObject({ 'countersign-reason': 'share_exceeded' });
     expect(Number(again.headers['retry-after-ms'])).toBeGreaterThan(Number(first.headers['retry-after-ms']));
     expect(Date.parse(again.headers['countersign-predicted-end'] ?? '')).toBeGreaterThan(Date.now());
+  });
+
+  test('refuses a request of several jobs whole, where only the first of them have a place', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await fill(all);
+    const error = await refusal(all, 'greedy', 20_000, 7);
+    expect(error.code).toBe('share_exceeded');
+    expect((await all.admin.zcard(all.keys.openOf('greedy'))) % 7).toBe(0);
+    // A place is left for one job, which the refused request has not taken.
+    const before = await all.admin.zcard(all.keys.openOf('greedy'));
+    await refusal(all, 'greedy', 20_000);
+    expect(await all.admin.zcard(all.keys.openOf('greedy'))).toBeGreaterThan(before);
   });
 
   test('takes who is within its share beside a flood that is refused, and says what it told', async () => {

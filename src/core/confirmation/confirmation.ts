@@ -11,7 +11,7 @@ export interface Confirmation {
   readonly verdict: SignedPayload;
   /** The output where it is small; a large one is a blob. */
   readonly output: Buffer | undefined;
-  /** How long the engine worked, by its worker's clock. */
+  /** How long (ms) the engine worked: as its worker signed, within what Redis' clock allows. */
   readonly tookMs: number;
   /** What was known of its length when it was admitted. */
   readonly size: JobSize;

@@ -92,9 +92,9 @@ export class Learner {
   }
 }
 
-/** For how long (ms) the worker held a slot for it, from its claim to its commit. */
+/** For how long (ms) the worker held a slot for it, from the beginning of its engine to its commit. */
 function heldFor({ attempts, epoch, committedMs }: CaseFile): number | undefined {
-  const claimedMs = attempts.find((attempt) => attempt.epoch === epoch)?.claimedMs;
-  if (claimedMs === undefined || committedMs === undefined || committedMs < claimedMs) return undefined;
-  return committedMs - claimedMs;
+  const beganMs = attempts.find((attempt) => attempt.epoch === epoch)?.beganMs;
+  if (beganMs === undefined || committedMs === undefined || committedMs < beganMs) return undefined;
+  return committedMs - beganMs;
 }

@@ -64,7 +64,7 @@ export const AuditEntries = z.strictObject({
     z.strictObject({
       id: z.string(),
       at: Time,
-      by: z.string().describe('the id of an API key, or `cli`'),
+      by: z.string().describe('the id of an API key, `cli`, or `courier` where a schedule pauses itself'),
       action: z.string(),
       target: z.string(),
       detail: z.unknown().describe('what was changed; its members depend on the action'),

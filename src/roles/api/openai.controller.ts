@@ -84,9 +84,11 @@ export class OpenAiController {
     const wishes = readWishes(headers);
     requireWishes(endpoint, asked, wishes);
     const { idempotencyKey } = wishes;
+    const once = askedOnce(idempotencyKey, endpoint, body);
     const paid = await this.#gate.require(caller, asked.jobs, {
       payment: headers['payment-signature'],
       idempotencyKey,
+      request: once.request,
       path: endpoint,
     });
     if (paid !== undefined && (asked.isStreamed || wishes.isProvisional))
@@ -100,7 +102,7 @@ export class OpenAiController {
     const admitted = await this.#completions.submit(
       paid?.submitter ?? caller,
       paid === undefined ? asked : { jobs: [paid.job] },
-      paid?.options ?? askedOnce(idempotencyKey, endpoint, body),
+      paid?.options ?? once,
     );
     const ids = admitted.map(({ id }) => id);
     const [first] = admitted;

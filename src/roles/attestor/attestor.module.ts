@@ -13,6 +13,7 @@ import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
 import { Decisions } from '../../core/confirmation/decisions.ts';
 import { Eraser } from '../../core/confirmation/eraser.ts';
+import { LogRequests } from '../../core/confirmation/log-requests.ts';
 import { Intakes } from '../../core/confirmation/intakes.ts';
 import { Judge } from '../../core/confirmation/judge.ts';
 import { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
@@ -31,7 +32,7 @@ import { Strays } from '../../core/confirmation/strays.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
-import { ChildEngines } from '../../core/engines/child-engines.ts';
+import { EngineChildren } from '../../core/engines/engine-children.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { BlobFolders, keptFolder } from '../../ground/blobs/blob-folders.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
@@ -67,7 +68,7 @@ export class AttestorModule {
         { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
-          provide: ChildEngines,
+          provide: EngineChildren,
           useFactory: (_redis: Redis) => loadReferences(files.catalog, config, logger),
           inject: [Redis],
         },
@@ -188,9 +189,9 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
     },
     {
       provide: Equipment,
-      useFactory: (engines: ChildEngines, hardware: HardwareSessions | undefined) =>
+      useFactory: (engines: EngineChildren, hardware: HardwareSessions | undefined) =>
         equipmentOf(config, files, engines, hardware),
-      inject: [ChildEngines, HardwareSessions],
+      inject: [EngineChildren, HardwareSessions],
     },
     {
       provide: Judge,
@@ -324,7 +325,7 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
       provide: RecomputeProcessor,
       // Without an engine nothing is computed again here.
       useFactory: (
-        engines: ChildEngines,
+        engines: EngineChildren,
         redis: Redis,
         keys: RedisKeys,
         judge: Judge,
@@ -338,7 +339,7 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
               config.COUNTERSIGN_RECOMPUTE_CONCURRENCY,
               { redis, keys, judge, decisions, aside, logger },
             ),
-      inject: [ChildEngines, Redis, RedisKeys, Judge, Decisions, Aside],
+      inject: [EngineChildren, Redis, RedisKeys, Judge, Decisions, Aside],
     },
   ];
 }
@@ -360,9 +361,11 @@ function endedProviders(config: AttestorConfig, { catalog }: AttestorFiles, logg
     },
     {
       provide: Eraser,
-      useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive, blobs: BlobFolders) =>
-        new Eraser({ redis, keys, archive, blobs, pools: catalog.pools(), keepMs, logger }),
-      inject: [Redis, RedisKeys, JobArchive, BlobFolders],
+      useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive, blobs: BlobFolders, retention: Retention) => {
+        const kept = async () => (await retention.agreed()).keepMs;
+        return new Eraser({ redis, keys, archive, blobs, pools: catalog.pools(), keepMs: kept, logger });
+      },
+      inject: [Redis, RedisKeys, JobArchive, BlobFolders, Retention],
     },
   ];
 }
@@ -380,6 +383,7 @@ const KEEPERS = [
   Eraser,
   PoolKeeper,
   Strays,
+  LogRequests,
 ] as const;
 
 /** What watches the workers and the disk, for others to read. */
@@ -451,12 +455,30 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
         }),
       inject: [Redis, RedisKeys, Backlog, Schedules, Decisions, Candidates, Learner],
     },
+    logRequestsProvider(files, logger),
     {
       provide: AttestorKeepers,
       useFactory: (...parts: { start(): void; stop(): Promise<void> }[]) => new AttestorKeepers(parts),
       inject: [...KEEPERS],
     },
   ];
+}
+
+function logRequestsProvider(files: AttestorFiles, logger: Logger): Provider {
+  return {
+    provide: LogRequests,
+    useFactory: (redis: Redis, keys: RedisKeys, sequencer: Sequencer) =>
+      new LogRequests(
+        {
+          redis,
+          keys,
+          keyring: files.keyring,
+          record: (keyId, payload) => sequencer.logDocument('ledger', keyId, payload),
+        },
+        logger,
+      ),
+    inject: [Redis, RedisKeys, Sequencer],
+  };
 }
 
 /** What is announced rests on what is loaded now. */
@@ -466,7 +488,7 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
     useFactory: (
       redis: Redis,
       keys: RedisKeys,
-      { loaded }: ChildEngines,
+      { loaded }: EngineChildren,
       hardware: HardwareSessions | undefined,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
@@ -482,7 +504,7 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
         enrolled,
         storage,
       }),
-    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer, EnrolledWorkers, StorageProbe],
+    inject: [Redis, RedisKeys, EngineChildren, HardwareSessions, Sequencer, EnrolledWorkers, StorageProbe],
   };
 }
 
@@ -492,7 +514,7 @@ const LIFECYCLE_PARTS = [
   RedisKeys,
   BlobFolders,
   JobArchive,
-  ChildEngines,
+  EngineChildren,
   Sequencer,
   EnrolledWorkers,
   AuditDraws,
@@ -514,7 +536,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       keys: RedisKeys,
       blobs: BlobFolders,
       archive: JobArchive,
-      engines: ChildEngines,
+      engines: EngineChildren,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
       draws: AuditDraws,

@@ -24,9 +24,12 @@ import { LogReader } from '../../proof/tlog/log-reader.ts';
 import { Admission } from '../admission/admission.ts';
 import { BatchFiles } from '../batches/batch-files.store.ts';
 import { Batches } from '../batches/batch.store.ts';
+import { ClosedPeriods } from '../ledger/closed-periods.store.ts';
+import { Ledgers } from '../ledger/ledgers.ts';
 import { UsageStore } from '../ledger/usage.store.ts';
 import { Completions } from '../openai/completions.ts';
 import { PaymentRecords } from '../payments/payment.store.ts';
+import { Schedules } from '../schedules/schedule.store.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
 import { RateLimits } from '../tenants/rate-limits.ts';
 import { EgressRules } from '../webhooks/egress.ts';
@@ -35,7 +38,7 @@ import type { ServiceConfig } from './service-config.ts';
 import { ServiceFiles } from './service-files.ts';
 
 /** Stores that need Redis and the names of its keys, and nothing else. */
-const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, UsageStore, Webhooks];
+const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, Schedules, UsageStore, Webhooks];
 
 /** Where admissions wait for replicas, so that nothing else waits behind them. */
 const ADMISSIONS = 'admissions';
@@ -52,6 +55,7 @@ export class ServiceModule {
       { provide: Catalog, useValue: files.catalog },
       { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
       ...STORES,
+      ...LEDGER_PROVIDERS,
       ...jobProviders(config, files, logger),
       outlooksProvider(config),
       ...admissionProviders(config, files, durability),
@@ -89,6 +93,19 @@ export class ServiceModule {
     };
   }
 }
+
+const LEDGER_PROVIDERS: readonly Provider[] = [
+  {
+    provide: ClosedPeriods,
+    useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobFolders) => new ClosedPeriods(redis, keys, blobs.ledgers),
+    inject: [Redis, RedisKeys, BlobFolders],
+  },
+  {
+    provide: Ledgers,
+    useFactory: (usage: UsageStore, closed: ClosedPeriods) => new Ledgers(usage, closed),
+    inject: [UsageStore, ClosedPeriods],
+  },
+];
 
 function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger): Provider[] {
   return [
@@ -171,7 +188,6 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
         backlog: Backlog,
         reader: JobReader,
         blobs: BlobFolders,
-        limits: RateLimits,
         webhooks: Webhooks,
         egress: EgressRules,
         gate: StorageGate,
@@ -190,7 +206,6 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
           signingKey,
           defaultRecompute: config.COUNTERSIGN_DEFAULT_RECOMPUTE,
           prices,
-          limits,
           webhooks,
           egress,
         }),
@@ -201,7 +216,6 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
         Backlog,
         JobReader,
         BlobFolders,
-        RateLimits,
         Webhooks,
         EgressRules,
         StorageGate,

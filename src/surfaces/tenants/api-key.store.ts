@@ -5,8 +5,8 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { SCOPES, hashesEqual, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
 import { AuditLog } from './audit-log.ts';
-import { Limits, NO_LIMITS } from './limits.ts';
-import { Tenants } from './tenant.store.ts';
+import { NO_LIMITS, StoredLimits, type Limits } from './limits.ts';
+import { Tenants, unlessUnreadable } from './tenant.store.ts';
 
 const ApiKeyRecord = z.object({
   hash: z.string().regex(/^[0-9a-f]{64}$/),
@@ -16,11 +16,10 @@ const ApiKeyRecord = z.object({
   createdAt: z.string(),
   expiresAt: z.string().optional(),
   revokedAt: z.string().optional(),
-  limits: z
-    .string()
-    .transform((text) => Limits.parse(JSON.parse(text)))
-    .default(NO_LIMITS),
+  limits: StoredLimits.default(NO_LIMITS),
   replacedBy: z.string().optional(),
+  /** The first key of those that replaced one another: they have one budget. */
+  account: z.string().optional(),
 });
 
 /** A key without its secret. Times are ISO 8601, UTC. */
@@ -33,6 +32,8 @@ export interface ApiKeyFacts {
   readonly expiresAt: string | undefined;
   readonly revokedAt: string | undefined;
   readonly replacedBy: string | undefined;
+  /** The key whose budget this one has. */
+  readonly account: string;
   readonly limits: Limits;
 }
 
@@ -42,6 +43,8 @@ export interface NewKey {
   readonly name?: string | undefined;
   readonly expiresAt?: string | undefined;
   readonly limits?: Limits | undefined;
+  /** The key that this one replaces, and whose budget it goes on with. */
+  readonly account?: string | undefined;
 }
 
 /** A cached key is read again after this long; so soon does a revoked key stop working on every instance. */
@@ -50,6 +53,8 @@ const CACHE_SIZE = 10_000;
 /** Compared with where there is no record, so that an unknown key takes as long as a known one. */
 const NO_HASH = '0'.repeat(64);
 const MAX_LISTED = 1_000;
+/** Rotations that are followed from a key to the one that is valid now. */
+const MAX_SUCCESSORS = 100;
 
 /** API keys in Redis, which holds only the hash of each secret. Any number of calls may run at once. */
 @Injectable()
@@ -70,7 +75,7 @@ export class ApiKeys {
   /** Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log. */
   async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
     const { text, keyId, hash } = newApiKey();
-    const { tenant, scopes, name, expiresAt, limits } = wanted;
+    const { tenant, scopes, name, expiresAt, limits, account } = wanted;
     await this.#audit.with(by, 'key.create', keyId, { tenant, scopes, name, expiresAt, limits }, (multi) =>
       multi
         .hset(this.#keys.apiKey(keyId), {
@@ -81,6 +86,7 @@ export class ApiKeys {
           ...(name === undefined ? {} : { name }),
           ...(expiresAt === undefined ? {} : { expiresAt }),
           ...(limits === undefined ? {} : { limits: JSON.stringify(limits) }),
+          ...(account === undefined ? {} : { account }),
         })
         .zadd(this.#keys.apiKeys, Date.now(), keyId),
     );
@@ -103,15 +109,17 @@ export class ApiKeys {
   }
 
   /**
-   * Makes a new key like this one, which ends after the overlap. Throws CodedErrors `key_not_found`,
-   * `key_over`.
+   * Makes a new key like this one, which ends after the overlap. The new one is the same key for budgets and
+   * limits, and ends when this one would have ended. Throws CodedErrors `key_not_found`, `key_over`.
    */
   async rotate(by: string, keyId: string, overlapMs: number): Promise<{ text: string; keyId: string }> {
     const old = await this.get(keyId);
     if (old.revokedAt !== undefined || old.replacedBy !== undefined)
       throw new CodedError('key_over', 'This API key was revoked or replaced already.');
-    const { tenant, scopes, name, limits } = old;
-    const made = await this.create(by, { tenant, scopes, name, limits });
+    if (old.expiresAt !== undefined && Date.parse(old.expiresAt) <= Date.now())
+      throw new CodedError('key_over', 'This API key has expired.');
+    const { tenant, scopes, name, limits, account } = old;
+    const made = await this.create(by, { tenant, scopes, name, limits, account, expiresAt: old.expiresAt });
     const ends = new Date(Date.now() + overlapMs).toISOString();
     const expiresAt = old.expiresAt !== undefined && old.expiresAt < ends ? old.expiresAt : ends;
     await this.#audit.with(by, 'key.rotate', keyId, { replacedBy: made.keyId, expiresAt }, (multi) =>
@@ -120,10 +128,10 @@ export class ApiKeys {
     return made;
   }
 
-  /** The newest 1,000 keys, without secrets. */
+  /** The newest 1,000 keys, without secrets, but those whose records cannot be read. */
   async list(tenant?: string): Promise<ApiKeyFacts[]> {
     const ids = await this.#redis.zrange(this.#keys.apiKeys, String(-MAX_LISTED), '-1');
-    const found = await Promise.all(ids.map((id) => this.#read(id)));
+    const found = await Promise.all(ids.map((id) => this.#read(id).catch(unlessUnreadable)));
     return found.filter((key) => key !== undefined && (tenant === undefined || key.tenant === tenant)) as ApiKeyFacts[];
   }
 
@@ -146,7 +154,45 @@ export class ApiKeys {
   /** The limits in force for work that a key began, whether or not the key still works. */
   async limitsOf(tenant: string, keyId: string): Promise<Caller['limits']> {
     const [own, key] = await Promise.all([this.#tenants.find(tenant), this.#read(keyId)]);
-    return { tenant: own?.limits ?? NO_LIMITS, key: key?.limits ?? NO_LIMITS };
+    return { tenant: own?.limits ?? NO_LIMITS, key: key?.limits ?? NO_LIMITS, account: key?.account };
+  }
+
+  /**
+   * For whom work is submitted that a key asked for to be done later; or, as a sentence, why it may not be. A
+   * key that was replaced is followed to the one that is valid.
+   */
+  async standing(
+    tenant: string,
+    keyId: string,
+  ): Promise<{ readonly submitter: Pick<Caller, 'tenant' | 'keyId' | 'limits'> } | { readonly barred: string }> {
+    const own = await this.#tenants.find(tenant);
+    if (own?.disabledAt !== undefined) return { barred: 'The tenant is disabled.' };
+    let key = await this.#read(keyId);
+    for (let steps = 0; key?.replacedBy !== undefined && steps < MAX_SUCCESSORS; steps += 1)
+      key = await this.#read(key.replacedBy);
+    if (key?.tenant !== tenant) return { barred: 'The API key that this was asked for with is gone.' };
+    if (key.revokedAt !== undefined) return { barred: `The API key ${key.id} was revoked.` };
+    if (key.expiresAt !== undefined && Date.parse(key.expiresAt) <= Date.now())
+      return { barred: `The API key ${key.id} has expired.` };
+    const limits = { tenant: own?.limits ?? NO_LIMITS, key: key.limits };
+    return { submitter: { tenant, keyId: key.id, limits } };
+  }
+
+  /**
+   * Whether work that a key began may go on: a key that was replaced or has expired has done nothing wrong, a
+   * revoked one may be stolen. What cannot be read is as if it were revoked.
+   */
+  async standingOf(tenant: string, keyId: string): Promise<'good' | 'disabled' | 'revoked'> {
+    const [own, key] = await Promise.all([this.#tenants.find(tenant), this.#read(keyId)]);
+    if (own?.disabledAt !== undefined) return 'disabled';
+    return key === undefined || key.revokedAt !== undefined ? 'revoked' : 'good';
+  }
+
+  /** Whether a key may be used now; true for the id of no key, whose holder is known by other means. */
+  async isValid(keyId: string): Promise<boolean> {
+    if (!/^[0-9a-f]{16}$/.test(keyId)) return true;
+    const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(keyId)));
+    return record.success && (await this.#callerOf(keyId, record.data)) !== undefined;
   }
 
   /** A caller who is identified by other means than an API key; undefined if the tenant is disabled. */
@@ -165,14 +211,16 @@ export class ApiKeys {
       tenant: record.tenant,
       scopes: new Set(record.scopes),
       keyId,
-      limits: { tenant: tenant?.limits ?? NO_LIMITS, key: record.limits },
+      limits: { tenant: tenant?.limits ?? NO_LIMITS, key: record.limits, account: record.account },
     };
   }
 
   async #read(id: string): Promise<ApiKeyFacts | undefined> {
-    const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(id)));
-    if (!record.success) return undefined;
-    const { tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits } = record.data;
-    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits };
+    const stored = await this.#redis.hgetall(this.#keys.apiKey(id));
+    if (Object.keys(stored).length === 0) return undefined;
+    const record = ApiKeyRecord.safeParse(stored);
+    if (!record.success) throw new CodedError('record_unreadable', `The record of the API key ${id} cannot be read.`);
+    const { tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits, account = id } = record.data;
+    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits, account };
   }
 }

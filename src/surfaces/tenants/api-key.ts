@@ -10,8 +10,11 @@ export interface Caller {
   readonly tenant: string;
   readonly scopes: ReadonlySet<Scope>;
   readonly keyId: string;
-  /** Limits of the tenant and of the key itself; both apply. */
-  readonly limits: { readonly tenant: TenantLimits; readonly key: Limits };
+  /**
+   * Limits of the tenant and of the key itself; both apply. `account` is the key whose budgets these are,
+   * where this one has replaced it.
+   */
+  readonly limits: { readonly tenant: TenantLimits; readonly key: Limits; readonly account?: string | undefined };
 }
 
 /**

@@ -2,7 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { Redis, type ChainableCommander } from 'ioredis';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 
-const MAX_ENTRIES = 100_000;
+/** The audit log forgets its oldest entries beyond about so many. */
+export const MAX_ENTRIES = 100_000;
 
 export interface AuditEntry {
   /** Id of the entry in the stream; later entries have greater ids. */

@@ -4,15 +4,12 @@ import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { AuditLog } from './audit-log.ts';
-import { TenantLimits } from './limits.ts';
+import { NO_LIMITS, StoredTenantLimits, type TenantLimits } from './limits.ts';
 
 const TenantRecord = z.object({
   createdAt: z.string(),
   disabledAt: z.string().optional(),
-  limits: z
-    .string()
-    .default('{}')
-    .transform((text) => TenantLimits.parse(JSON.parse(text))),
+  limits: StoredTenantLimits.default(NO_LIMITS),
 });
 
 export interface Tenant {
@@ -55,18 +52,25 @@ export class Tenants {
     return found;
   }
 
-  /** The tenant, or undefined. A tenant exists only if it was created; a key may name one that was not. */
+  /**
+   * The tenant, or undefined. A tenant exists only if it was created; a key may name one that was not. Throws
+   * CodedError `record_unreadable`: what cannot be read is no tenant without limits.
+   */
   async find(name: string): Promise<Tenant | undefined> {
-    const parsed = TenantRecord.safeParse(await this.#redis.hgetall(this.#keys.tenant(name)));
-    if (!parsed.success) return undefined;
+    const stored = await this.#redis.hgetall(this.#keys.tenant(name));
+    if (Object.keys(stored).length === 0) return undefined;
+    const parsed = TenantRecord.safeParse(stored);
+    if (!parsed.success) throw new CodedError('record_unreadable', `The record of the tenant ${name} cannot be read.`);
     const { createdAt, disabledAt, limits } = parsed.data;
     return { name, createdAt, disabledAt, limits };
   }
 
-  /** All tenants, sorted by name. */
+  /** All tenants, sorted by name, but those whose records cannot be read. */
   async list(): Promise<Tenant[]> {
     const names = (await this.#redis.smembers(this.#keys.tenants)).toSorted().slice(0, MAX_LISTED);
-    return (await Promise.all(names.map((name) => this.find(name)))).filter((tenant) => tenant !== undefined);
+    return (await Promise.all(names.map((name) => this.find(name).catch(unlessUnreadable)))).filter(
+      (tenant) => tenant !== undefined,
+    );
   }
 
   /**
@@ -88,4 +92,10 @@ export class Tenants {
     });
     return this.get(name);
   }
+}
+
+/** Of a list, one record that cannot be read takes nothing from the others. */
+export function unlessUnreadable(error: unknown): undefined {
+  if (error instanceof CodedError && error.code === 'record_unreadable') return undefined;
+  throw error;
 }

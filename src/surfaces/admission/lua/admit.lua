@@ -1,34 +1,45 @@
 --[[
-  Accept jobs: write ticket, idempotency key, indexes, the amount held and the place in the backlog, in one
-  step, so that a crash leaves all or nothing. After a crash right here the job waits for the next release, by
-  whichever process.
+  Accept the jobs of requests: write tickets, idempotency keys, indexes, what is reserved for them and their
+  places in the backlog, in one step. Of a request all jobs are accepted or none, and every limit is looked at
+  for all of them together. A crash leaves all or nothing; after one right here the jobs wait for the next
+  release, by whichever process.
 
     KEYS[1]  sorted set of open jobs          {shard}:open
     ARGV[1]  key prefix                       {shard}:
     ARGV[2]  life of an idempotency key, ms
-    ARGV[3+] for each job: id, signed ticket, small input or "", tenant, flow (who pays for its place in the
-             backlog), model, queue, created ms, deadline ms, attempts, cost, digest of the idempotency key or
-             "", digest of the body, API key id, further fields of the ticket's hash as one JSON object or "",
-             maximum open jobs of the tenant or 0, amount to hold, spending limit of the tenant or "",
-             spending limit of the key or "",
-             ledger month, ledger entry, what it costs its flow in tags, then of predictions: the flow's
-             weight, the job's cost, what it is told but for its place or "", slots of the workers, ms for
-             each job that must end first, ms for each unit of distance, and the limits of
-             `AdmissionLimits` in ms: within, beyond, capped, crowd, grace
-  Returns for each job {'ok', id, "", ends, distance}, or
-    {'same', id, state}  the idempotency key was used with this body, by the job with this id, which ended in
-                         this state ("" where that is not noted)
-    {'other', id}  the idempotency key was used with another body
-    {'late', ends, distance, ahead, ties, backlogged ms}
-                   its start would be too late; the same figures as in `Standing`
-    {'busy', n}    the tenant has n open jobs, and may not have more
-    {'spent', n}   the tenant or the key would exceed its spending limit; n is what is left
+    ARGV[3+] for each request: number of its jobs, tenant, flow (who pays for places in the backlog), API key
+             id, what it asks of limits as JSON or "", and then
+             for each job: id, signed ticket, small input or "", model, queue, created ms, deadline ms,
+             attempts, cost, digest of the idempotency key or "", digest of the body, further fields of the
+             job's hash as one JSON object or "", what it may cost at most or "", its reserve (reserve.lua)
+             or "", what it costs its flow in tags, then of predictions: the flow's weight, the job's cost,
+             what it is told but for its place or "", slots of the workers, ms for each job that must end
+             first, ms for each unit of distance, and the limits of `AdmissionLimits` in ms: within, beyond,
+             capped, crowd, grace
+  What a request asks of limits:
+    { key: whose budget it is beside the tenant's,
+      caps: [ { of: "tenant" or "key", unit, span: "now", "total", "month" or "day", most, amount, kept } ],
+      rates: [ { of, unit, quota, amount, kept } ],
+      holds: [ [unit, amount] ], spends: [ [unit, amount] ],
+      isKnown: true where it repeats a request, and makes nothing new }
+  `kept` is what background work leaves to people. Returns for each request
+    {'ok', id, ends, distance, …}  its jobs and their places; both "" where they stood there already
+  or
+    {'same', id, state, …}  the idempotency keys were used with these bodies, by the jobs with these ids,
+                            which ended in these states ("" where that is not noted)
+    {'other', id}           an idempotency key was used with another body
+    {'gone'}                it repeats a request of which nothing is known any more
+    {'never', of, unit, span, most, amount}   it asks for more than the limit allows at all
+    {'spent', of, unit, span, rest, ms}       what is spent leaves only this, for this long (0: for ever)
+    {'held', of, unit, span, rest, open}      what open jobs may cost leaves only this; or as many are open
+    {'slow', of, unit, quota, left, ms until it is whole, ms until this can be taken}
+    {'late', number, ends, distance, ahead, ties, backlogged ms}
+                            the job with this number, from 1, would begin too late; figures of `Standing`
   Running it again with the same arguments (after a lost reply) returns 'same' or 'ok' and changes nothing.
 ]]
 local idemTtl = ARGV[2]
-local time = redis.call('TIME')
-local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
 local replies = {}
+local FIELDS = 26
 
 -- Additions to sorted sets are gathered: one command for each set instead of one for each job.
 local additions = {}
@@ -48,7 +59,7 @@ end
 local function openJobs(tenant, most)
   flush()
   local open = redis.call('ZCARD', keys.openOf(tenant))
-  if open < most then return open end
+  if open <= most then return open end
   local size = redis.call('HGET', keys.log, 'size') or '0'
   for _, id in ipairs(redis.call('ZRANGE', keys.unsealed, '-inf', '(' .. size, 'BYSCORE', 'LIMIT', 0, 500)) do
     if redis.call('ZSCORE', keys.openOf(tenant), id) then open = open - 1 end
@@ -56,25 +67,62 @@ local function openJobs(tenant, most)
   return open
 end
 
--- What is left of a spending limit, or false if there is none.
-local function left(account, field, most)
-  if most == '' then return false end
-  local held, spent = unpack(redis.call('HMGET', account, field .. 'held', field .. 'spent'))
-  return tonumber(most) - (tonumber(held or '0') or 0) - (tonumber(spent or '0') or 0)
+local function number(value) return tonumber(value or '0') or 0 end
+
+-- Why a request does not keep within a limit, or nil.
+local function beyond(tenant, key, cap)
+  local most, amount = cap.most, cap.amount
+  local function refused(kind, ...) return { kind, cap.of, cap.unit, cap.span, ... } end
+  if amount > most then return refused('never', whole(most), whole(amount)) end
+  if cap.of == 'tenant' and cap.unit == 'jobs' then
+    local free = most - cap.kept - amount
+    local open = openJobs(tenant, free)
+    return open > free and refused('held', '0', tostring(open)) or nil
+  end
+  local name = (cap.of == 'key' and key .. ':' or '') .. cap.unit
+  local account = redis.call('HMGET', keys.account(tenant), name .. ':held', name .. ':spent')
+  local held, spent, untilMs = number(account[1]), 0, 0
+  if cap.span == 'total' then
+    spent = number(account[2])
+  elseif cap.span ~= 'now' then
+    spent = number(redis.call('HGET', keys.spent(tenant, period(clockMs, cap.span)), name))
+    untilMs = periodEnd(clockMs, cap.span) - clockMs
+  end
+  if spent + amount > most then return refused('spent', whole(math.max(0, most - spent)), whole(untilMs)) end
+  if spent + held + amount > most - cap.kept then
+    return refused('held', whole(math.max(0, most - spent - held)), whole(held))
+  end
 end
 
--- Why a job is not accepted, or nil.
-local function refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
-  if most ~= '0' then
-    local open = openJobs(tenant, tonumber(most))
-    if open >= tonumber(most) then return { 'busy', tostring(open) } end
+-- Why a request is not accepted, or nil, and what it would take from its allowances.
+local function refusal(tenant, ask)
+  if ask.isKnown then return { 'gone' } end
+  local granted = {}
+  for _, cap in ipairs(ask.caps) do
+    local reason = beyond(tenant, ask.key, cap)
+    if reason then return reason end
   end
-  if hold ~= '0' then
-    local account = keys.account(tenant)
-    for _, rest in ipairs({ left(account, '', tenantSpend), left(account, keyId .. ':', keySpend) }) do
-      if rest and rest < tonumber(hold) then return { 'spent', string.format('%.0f', rest) } end
+  for _, rate in ipairs(ask.rates) do
+    if rate.amount > rate.quota then
+      return { 'never', rate.of, rate.unit, 'minute', whole(rate.quota), whole(rate.amount) }
     end
+    local id = rate.of == 'key' and ask.key or tenant
+    local limit = keys.limit(rate.of, id, rate.unit)
+    local state = allowance(limit, rate.quota, ALLOWANCE_MS, rate.amount, rate.kept)
+    if state.wait > 0 then
+      local left, wholeMs = told(state)
+      return { 'slow', rate.of, rate.unit, whole(rate.quota), whole(math.max(0, left)), whole(wholeMs),
+        whole(math.ceil(state.wait)) }
+    end
+    granted[#granted + 1] = state
   end
+  return nil, granted
+end
+
+-- What is reserved for the jobs of a request, and what it has used up by being asked.
+local function book(tenant, ask)
+  for _, entry in ipairs(ask.holds) do hold(tenant, ask.key, entry[1], entry[2]) end
+  for _, entry in ipairs(ask.spends) do spend(tenant, ask.key, entry[1], entry[2], clockMs) end
 end
 
 -- Jobs of the backlog, and of those that this call adds, up to a tag.
@@ -89,118 +137,160 @@ local function waitingUpTo(queue, tag)
 end
 
 local inHand = {}
--- Where the flow's next job would stand: the jobs that must end before it begins, those of the backlog among
--- them, and the distance of its tag from the present.
-local function placeIn(queue, flow, slots)
+-- Where the flow's next job would stand behind `earlier` ones of its request: the jobs that must end before
+-- it begins, those of the backlog among them, and the distance of its tag from the present.
+local function placeIn(queue, flow, slots, earlier)
   if not inHand[queue] then
     inHand[queue] = redis.call('ZCARD', keys.released(queue)) + redis.call('ZCARD', keys.leases(queue))
   end
-  local tag = math.max(presentOf(queue), finishOf(queue, flow))
-  local ahead = waitingUpTo(queue, tag)
+  local tag = math.max(presentOf(queue), finishOf(queue, flow)) + earlier.charged
+  local ahead = waitingUpTo(queue, tag) + earlier.count
   local ends = math.max(0, inHand[queue] + ahead - slots + 1)
   -- Where a place is free nothing waits, whatever was released last.
   local distance = ends == 0 and 0 or tag - presentOf(queue)
-  return ends, distance, ahead
+  return { ends = ends, distance = distance, ahead = ahead }
 end
 
 -- Why a job would begin too late, or nil: `excessOf` in admission-limits.ts says the same.
-local function tooLate(queue, flow, ends, distance, ahead, perEnd, perTag, limits)
+local function tooLate(queue, flow, place, perEnd, perTag, limits)
+  local ends, distance, ahead = place.ends, place.distance, place.ahead
   local function startAfter(count)
     return count <= 0 and 0 or math.max(count * perEnd, distance * perTag + perEnd)
   end
   local start = startAfter(ends)
   local within, beyond, capped, crowd, grace = unpack(limits)
-  local waitedMs, ties = 0, 0
   local isLate
   if distance <= 0 then isLate = start > within
   else
     isLate = start > beyond
     if not isLate and startAfter(ahead) > capped then
-      waitedMs = backloggedFor(queue, flow, nowMs)
-      isLate = waitedMs > grace or waitingUpTo(queue, presentOf(queue)) * perEnd > crowd
+      isLate = backloggedFor(queue, flow, clockMs) > grace
+        or waitingUpTo(queue, presentOf(queue)) * perEnd > crowd
     end
   end
   if not isLate then return end
-  waitedMs = distance > 0 and backloggedFor(queue, flow, nowMs) or 0
-  ties = waitingUpTo(queue, presentOf(queue))
-  return { 'late', ends, string.format('%.6g', distance), ahead, ties, waitedMs }
+  local waitedMs = distance > 0 and backloggedFor(queue, flow, clockMs) or 0
+  local ties = waitingUpTo(queue, presentOf(queue))
+  return { whole(ends), string.format('%.6g', distance), whole(ahead), whole(ties), whole(waitedMs) }
+end
+
+-- The places of the jobs of a request, or why one of them would begin too late.
+local function placesOf(flow, jobs)
+  local places, before = {}, {}
+  for at, job in ipairs(jobs) do
+    local queue, charged, slots = job[5], tonumber(job[15]), tonumber(job[19])
+    local earlier = before[queue] or { count = 0, charged = 0 }
+    local place = placeIn(queue, flow, slots, earlier)
+    before[queue] = { count = earlier.count + 1, charged = earlier.charged + charged }
+    places[at] = place
+    -- Without workers nothing can be said of the wait.
+    if slots > 0 then
+      local limits = {}
+      for part = 1, 5 do limits[part] = tonumber(job[21 + part]) end
+      local late = tooLate(queue, flow, place, tonumber(job[20]), tonumber(job[21]), limits)
+      if late then return nil, { 'late', tostring(at), unpack(late) } end
+    end
+  end
+  return places
 end
 
 local woken, listeners = {}, {}
 local function hasListener(tenant)
   if listeners[tenant] == nil then
-    listeners[tenant] = redis.call('HEXISTS', keys.listeners, tenant) == 1
+    listeners[tenant] = redis.call('EXISTS', keys.webhooks(tenant)) == 1
+      or redis.call('HEXISTS', keys.listeners, tenant) == 1
   end
   return listeners[tenant]
 end
 
-for at = 3, #ARGV, 33 do
-  local id, ticket, input, tenant, flow, model, queue, created, deadline, attempts, cost, idem, body, keyId,
-    extra, most, hold, tenantSpend, keySpend, month, entry, amount, weight, expected, told,
-    slots, perEnd, perTag = unpack(ARGV, at, at + 27)
-  local reply
-  local idemKey = idem ~= '' and keys.idempotency(tenant, idem)
-  if idemKey then
-    local seen = redis.call('GET', idemKey)
-    if seen then
-      local kept, ended = string.match(seen, '(%S+) ?(%S*)$', #body + 2)
-      reply = { string.sub(seen, 1, #body) == body and 'same' or 'other', kept, ended }
+-- The jobs that were accepted under the keys of this request, or nil where it is a new one.
+local function known(tenant, jobs)
+  local reply = { 'same' }
+  for at, job in ipairs(jobs) do
+    local idem, body = job[10], job[11]
+    if idem == '' then
+      if at == 1 and redis.call('EXISTS', keys.ticket(job[1]), keys.record(job[1])) == 0 then return nil end
+      reply = #reply == 1 and { 'ok' } or reply
+      for _, value in ipairs({ job[1], '', '' }) do reply[#reply + 1] = value end
+    else
+      local seen = redis.call('GET', keys.idempotency(tenant, idem))
+      if not seen then
+        if at == 1 then return nil end
+        return { 'other', job[1] }
+      end
+      local id, ended = string.match(seen, '(%S+) ?(%S*)$', #body + 2)
+      if string.sub(seen, 1, #body) ~= body then return { 'other', id } end
+      reply[#reply + 1] = id
+      reply[#reply + 1] = ended
     end
   end
-  if not reply and redis.call('EXISTS', keys.ticket(id), keys.record(id)) == 0 then
-    reply = refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
-    local ends, distance, ahead = placeIn(queue, flow, tonumber(slots))
-    -- Without workers nothing can be said of the wait.
-    if not reply and slots ~= '0' then
-      local limits = {}
-      for part = 1, 5 do limits[part] = tonumber(ARGV[at + 27 + part]) end
-      reply = tooLate(queue, flow, ends, distance, ahead, tonumber(perEnd), tonumber(perTag), limits)
-    end
-    if not reply then
-      local place = ends .. ' ' .. string.format('%.6g', distance)
-      if idemKey then redis.call('SET', idemKey, body .. ' ' .. id, 'PX', idemTtl) end
-      local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
-        'attempts', attempts, 'cost', cost, 'charge', amount, 'key', keyId }
-      if told ~= '' then
-        fields[#fields + 1] = 'told'
-        fields[#fields + 1] = told .. ' ' .. place
-      end
-      -- How the job ends is noted there when it is sealed.
-      if idemKey then
-        fields[#fields + 1] = 'idem'
-        fields[#fields + 1] = idem
-      end
-      if flow ~= tenant then
-        fields[#fields + 1] = 'flow'
-        fields[#fields + 1] = flow
-      end
-      if extra ~= '' then
-        for name, value in pairs(cjson.decode(extra)) do
-          fields[#fields + 1] = name
-          fields[#fields + 1] = value
-        end
-      end
-      if hold ~= '0' then
-        fields[#fields + 1] = 'hold'
-        fields[#fields + 1] = hold
-        local account = keys.account(tenant)
-        redis.call('HSETNX', keys.ledger(tenant, month), id .. ':hold', entry)
-        redis.call('HINCRBY', account, 'held', hold)
-        redis.call('HINCRBY', account, keyId .. ':held', hold)
-      end
-      redis.call('HSET', keys.job(id), unpack(fields))
-      -- Workers read this one.
-      if input == '' then redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline)
-      else redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline, 'input', input) end
-      add(KEYS[1], deadline, id)
-      add(keys.backlog(queue), charge(queue, flow, amount), id)
-      noteAdmitted(queue, flow, tonumber(expected), tonumber(weight), nowMs, distance <= 0)
-      reply = { 'ok', id, '', ends, string.format('%.6g', distance) }
-      add(keys.openOf(tenant), created, id)
-      if hasListener(tenant) then woken[#woken + 1] = id end
-    end
+  return reply
+end
+
+local function accept(tenant, flow, keyId, job, place)
+  local id, ticket, input, model, queue, created, deadline, attempts, cost, idem, body, extra, most, reserve,
+    charged, weight, expected, offer = unpack(job)
+  if idem ~= '' then redis.call('SET', keys.idempotency(tenant, idem), body .. ' ' .. id, 'PX', idemTtl) end
+  local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
+    'attempts', attempts, 'cost', cost, 'charge', charged, 'key', keyId }
+  local function note(name, value)
+    if value == '' then return end
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
   end
-  replies[#replies + 1] = reply or { 'ok', id }
+  -- How the job ends is noted under its idempotency key when it is sealed.
+  note('idem', idem)
+  note('flow', flow ~= tenant and flow or '')
+  note('hold', most)
+  note('reserve', reserve)
+  local ends, distance = whole(place.ends), string.format('%.6g', place.distance)
+  note('told', offer ~= '' and offer .. ' ' .. ends .. ' ' .. distance or '')
+  if extra ~= '' then
+    for name, value in pairs(cjson.decode(extra)) do note(name, value) end
+  end
+  redis.call('HSET', keys.job(id), unpack(fields))
+  -- Workers read this one.
+  if input == '' then redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline)
+  else redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline, 'input', input) end
+  add(KEYS[1], deadline, id)
+  add(keys.backlog(queue), charge(queue, flow, charged), id)
+  noteAdmitted(queue, flow, tonumber(expected), tonumber(weight), clockMs, place.distance <= 0)
+  add(keys.openOf(tenant), created, id)
+  if hasListener(tenant) then woken[#woken + 1] = id end
+  return ends, distance
+end
+
+-- The reply to one request, which it writes down where it is accepted.
+local function admit(tenant, flow, keyId, ask, jobs)
+  local reply = known(tenant, jobs)
+  if reply then return reply end
+  local granted = {}
+  if ask then
+    reply, granted = refusal(tenant, ask)
+    if reply then return reply end
+  end
+  local places, late = placesOf(flow, jobs)
+  if late then return late end
+  for _, state in ipairs(granted) do grant(state) end
+  if ask then book(tenant, ask) end
+  reply = { 'ok' }
+  for number, job in ipairs(jobs) do
+    local ends, distance = accept(tenant, flow, keyId, job, places[number])
+    for _, value in ipairs({ job[1], ends, distance }) do reply[#reply + 1] = value end
+  end
+  return reply
+end
+
+local at = 3
+while at <= #ARGV do
+  local count, tenant, flow, keyId, asked = unpack(ARGV, at, at + 4)
+  at = at + 5
+  local jobs = {}
+  for _ = 1, tonumber(count) do
+    jobs[#jobs + 1] = { unpack(ARGV, at, at + FIELDS - 1) }
+    at = at + FIELDS
+  end
+  replies[#replies + 1] = admit(tenant, flow, keyId, asked ~= '' and cjson.decode(asked), jobs)
 end
 flush()
 saveShares()
