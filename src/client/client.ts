@@ -4,6 +4,7 @@ import type { JobRequest } from '../proof/contract/job-request.ts';
 import { parseRetryAfter } from '../proof/contract/retry-after.ts';
 import type { TaskName as Task, TaskOutputs } from '../proof/contract/task-types.ts';
 import type { VerifiedReceipt } from '../proof/contract/verified-receipt.ts';
+import type { Why } from '../proof/contract/why.ts';
 import { INPUTS, OUTPUTS } from '../proof/tasks/task-input.ts';
 import { Keyring, KeyringFile } from '../proof/receipts/keyring.ts';
 import { verifyReceipt } from '../proof/receipts/receipt.ts';
@@ -13,7 +14,7 @@ import { readEvents, type JobEvent } from './event-source.ts';
 export { CountersignError } from './countersign-error.ts';
 export type { JobEvent } from './event-source.ts';
 export type { Job as JobDocument } from '../proof/contract/job.ts';
-export type { JobRequest, VerifiedReceipt };
+export type { JobRequest, VerifiedReceipt, Why };
 export type OutputOf<T extends Task> = TaskOutputs[T];
 
 export interface ClientOptions {
@@ -132,6 +133,11 @@ export class Countersign {
     return (await response.json()) as Job;
   }
 
+  /** The one thing that holds the job now. */
+  async why(id: string, options: { signal?: AbortSignal } = {}): Promise<Why> {
+    return (await (await this.#send(`/v1/jobs/${encodeURIComponent(id)}/why`, signalOf(options))).json()) as Why;
+  }
+
   /**
    * Events of a job until it is final. Where the connection breaks, it goes on after the last event. Text in
    * them is provisional.
@@ -146,7 +152,7 @@ export class Countersign {
         });
         for await (const event of readEvents(response)) {
           failures = 0;
-          last = event.id;
+          if (event.id !== '') last = event.id;
           yield event;
           if (event.type === 'state' && isFinalState(event.data['state'])) return;
         }

@@ -31,3 +31,9 @@ test('events are the same wherever the connection cuts their bytes, also within 
 test('an event that is not whole is left out', async () => {
   expect(await eventsOf([new TextEncoder().encode('id: 1\ndata: {}\n')])).toEqual([]);
 });
+
+test('an event without an id has that of the one before, to come back after', async () => {
+  const text = 'event: forecast\ndata: {}\n\nid: 1.0\ndata: {}\n\nevent: forecast\ndata: {}\n\n';
+  const events = await eventsOf([new TextEncoder().encode(text)]);
+  expect(events.map(({ id }) => id)).toEqual(['', '1.0', '1.0']);
+});

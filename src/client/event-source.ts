@@ -4,12 +4,16 @@ export interface JobEvent {
   readonly data: Record<string, unknown>;
 }
 
-/** Server-sent events of a response, one at a time; comments and incomplete events are left out. */
+/**
+ * Server-sent events of a response, one at a time; comments and incomplete events are left out. An event
+ * without an id has that of the one before, or an empty one.
+ */
 export async function* readEvents(response: Response): AsyncGenerator<JobEvent> {
   if (response.body === null) return;
   const reader: ReadableStreamDefaultReader<Uint8Array> = response.body.getReader();
   const decoder = new TextDecoder();
   let rest = '';
+  let id = '';
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -24,8 +28,9 @@ export async function* readEvents(response: Response): AsyncGenerator<JobEvent> 
             return name === undefined || text === undefined ? [] : [[name, text] as const];
           }),
         );
-        const [id, data] = [fields.get('id'), fields.get('data')];
-        if (id === undefined || data === undefined) continue;
+        const data = fields.get('data');
+        id = fields.get('id') ?? id;
+        if (data === undefined) continue;
         yield { id, type: fields.get('event') ?? 'message', data: JSON.parse(data) as Record<string, unknown> };
       }
     }

@@ -34,6 +34,7 @@ const MATRIX: Record<string, Owner> = {
   'get /v1/jobs/{id}/receipt': 'named',
   'get /v1/jobs/{id}/payment': 'named',
   'get /v1/jobs/{id}/events': 'named',
+  'get /v1/jobs/{id}/why': 'named',
   'post /v1/chat/completions': 'own',
   'post /v1/completions': 'own',
   'post /v1/embeddings': 'own',

@@ -46,7 +46,9 @@ describe('real answers have the shape that the description promises', () => {
     for (const operation of ['getJob', 'getJobOutput', 'getJobReceipt']) await call(operation, { id });
     await call('listJobs', {}, undefined, '?limit=5');
     await call('cancelJob', { id });
-    await call('cancelJob', { id: (await call('submitJob', {}, FOREVER)).id });
+    const { id: waits } = await call('submitJob', {}, FOREVER);
+    for (const one of [id, waits]) await call('explainJob', { id: one });
+    await call('cancelJob', { id: waits });
     await call('eraseJob', { id });
     await call('getJob', { id });
     await call('listJobs');

@@ -4,6 +4,11 @@ import type { Redis } from 'ioredis';
 import { DEFAULT_HINT } from '../../src/core/engines/time-hint.ts';
 import { keepLearned } from '../../src/core/forecast/learned.store.ts';
 import { toldIn } from '../../src/core/forecast/offer.ts';
+import { Outlooks } from '../../src/core/forecast/outlooks.ts';
+import { Prospects } from '../../src/core/forecast/prospects.ts';
+import { whyOf } from '../../src/core/forecast/why.ts';
+import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
+import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { CodedError } from '../../src/ground/errors/coded-error.ts';
 import { Rulings } from '../../src/core/confirmation/rulings.ts';
 import type { Delivery } from '../../src/ground/bull/pool-queues.ts';
@@ -13,7 +18,7 @@ import { parse } from '../../src/roles/api/parse.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
 import { admissionTo } from '../support/admission.ts';
 import { HandWorker } from '../support/hand-worker.ts';
-import { completion } from '../support/pipeline.ts';
+import { NOOP_MODEL, completion } from '../support/pipeline.ts';
 import { backlogOf } from '../support/queues.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
@@ -394,6 +399,36 @@ describe('a pool that is full', () => {
     const { id, outlook } = await all.admission.submit({ ...SUBMITTER, tenant: 'quiet' }, body(60_000));
     expect(outlook?.place.distance).toBe(0);
     expect(toldIn((await all.admin.hget(all.keys.job(id), 'told')) ?? '')?.told.endMs).toBeGreaterThan(0);
+  });
+
+  test('tells each waiting job how many are to end before it, and a new one the place that it gets', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await fill(all);
+    const ids = await all.submit('a', 5);
+    const api = server.client('api');
+    const outlooks = new Outlooks(api, all.keys, 0.99);
+    const prospects = new Prospects(api, all.keys, new Catalog([CatalogModel.parse(NOOP_MODEL)]), outlooks);
+    const reader = new JobReader(api, all.keys, all.keys.open);
+    const views = (await Promise.all(ids.map((id) => reader.read(id)))).flatMap((view) => view ?? []);
+    const found = (await Promise.all(views.map((view) => prospects.of(view)))).toSorted(
+      (a, b) => (a?.position ?? 0) - (b?.position ?? 0),
+    );
+    // Two run on two places. What was given to workers together is in no order.
+    expect(found.map((one) => one?.position)).toEqual([1, 2, 3, 4, 5]);
+    const ends = found.map((one) => one?.eta?.p90Ms ?? 0);
+    expect(ends).toEqual(ends.toSorted((a, b) => a - b));
+    const [held] = views;
+    if (held === undefined) throw new Error('The job is gone.');
+    const why = whyOf(held, found[0], { present: 1, able: 1, problem: undefined });
+    expect(why).toMatchObject({ held_by: 'slots', numbers: { to_end_first: 1, slots: 2 } });
+
+    const size = { task: 'completion', maxTokens: 63, inputBytes: 14 } as const;
+    const asked = { size, flow: 'a', timeMs: 60_000 } as const;
+    const foreseen = await prospects.ofNew(CatalogModel.parse(NOOP_MODEL), asked);
+    const { outlook } = await all.admission.submit({ ...SUBMITTER, tenant: 'a' }, body(60_000));
+    expect(foreseen?.position).toBe(6);
+    expect(outlook?.place.ends).toBe(6);
   });
 
   test('refuses even who is within its share where nobody can be served in that time', async () => {

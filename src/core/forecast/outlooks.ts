@@ -6,7 +6,7 @@ import type { CatalogModel } from '../catalog/catalog.ts';
 import { AdmissionRule, type AdmissionLimits } from './admission-limits.ts';
 import { hintedMs, type JobSize } from './job-size.ts';
 import { keptIn } from './learned.store.ts';
-import { offerOf, type Offer } from './offer.ts';
+import { offerOf, type Offer, type Place } from './offer.ts';
 import { Paths, type FlowState, type QueueState } from './queue-state.ts';
 import { SlotTimes } from './slot-times.ts';
 
@@ -23,7 +23,8 @@ const MOST_FLOWS = 1_000;
 export interface Asked {
   readonly size: JobSize;
   readonly flow: string;
-  readonly weight: number;
+  /** That of its flow, or 1 for a flow that is not known, where it is absent. */
+  readonly weight?: number;
   readonly timeMs: number;
 }
 
@@ -74,12 +75,13 @@ export class Outlooks {
   }
 
   /** What is foreseen of a job by what was read last. */
-  forecast(model: CatalogModel, { size, flow, weight, timeMs }: Asked): Forecast {
+  forecast(model: CatalogModel, { size, flow, weight: asked, timeMs }: Asked): Forecast {
     const known = this.#of(model);
     if (performance.now() - known.readMs > FRESH_MS) void this.#read(model, known).catch(() => undefined);
     const { times, rule } = known;
     const isCurrent = performance.now() - known.readMs <= STALE_MS;
     const state = isCurrent ? known.state : UNREAD;
+    const weight = asked ?? state.flows.get(flow)?.weight ?? 1;
     const cost = times.costOf(size, flow);
     known.paths ??= new Paths(state, times, hintedMs(size, model.hint));
     const path = known.paths.of(flow, weight);
@@ -99,6 +101,20 @@ export class Outlooks {
     const known = this.#of(model);
     if (performance.now() - known.readMs > FRESH_MS) await this.#read(model, known);
     return { forecast: this.forecast(model, asked), state: known.state };
+  }
+
+  /** The place that a job would have if it came now; undefined where nobody works. */
+  async placeOfNew(
+    model: CatalogModel,
+    asked: Asked,
+  ): Promise<{ readonly place: Place | undefined; readonly offer: Offer }> {
+    const { forecast, state } = await this.current(model, asked);
+    const { offer, slots } = forecast;
+    if (slots === 0) return { place: undefined, offer };
+    const tag = Math.max(state.present, state.flows.get(asked.flow)?.finish ?? 0);
+    const ahead = await this.#redis.zcount(this.#keys.backlog(queueName(model.pool, model.name)), '-inf', tag);
+    const ends = Math.max(0, state.running + state.released + ahead - slots + 1);
+    return { place: { ends, distance: ends === 0 ? 0 : tag - state.present }, offer };
   }
 
   #of(model: CatalogModel): Known {

@@ -28,6 +28,8 @@ export interface Told {
 const CLASSES = [1, 10, 300] as const;
 /** What never ended well is later than anything that did. */
 const NEVER_MS = 1e8;
+/** Nothing is told of what is further away than some thirty years. */
+const LONGEST_MS = 1e12;
 
 /** The class of a wait: 0 to 3. */
 export function lengthClassOf({ startMs, meanMs }: Pick<Told, 'startMs' | 'meanMs'>): 0 | 1 | 2 | 3 {
@@ -48,5 +50,5 @@ export function scoreOf({ endMs, sdMs }: Told, tookMs: number): number {
 
 /** When (ms from admission) a share of such jobs has ended. */
 export function endAt(told: Told, quantile: keyof Quantiles): number {
-  return Math.max(0, told.endMs + told.sdMs * told.quantiles[quantile]);
+  return Math.min(LONGEST_MS, Math.max(0, told.endMs + told.sdMs * told.quantiles[quantile]));
 }

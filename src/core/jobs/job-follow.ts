@@ -12,6 +12,19 @@ export interface Followed {
   readonly view: JobView;
 }
 
+/** A job as it was when it was looked at, and what had happened since the look before. */
+export interface Look {
+  readonly view: JobView;
+  readonly events: readonly JobEvent[];
+}
+
+interface FollowedJob {
+  readonly tenant: string;
+  readonly id: string;
+  /** The last event that was seen. */
+  readonly since?: EventId | undefined;
+}
+
 /**
  * Yields the events of a job after `since`, each once and in order, until the job is final or the signal is
  * aborted. Throws CodedError `job_not_found`. Any number of callers at once.
@@ -19,9 +32,15 @@ export interface Followed {
 export async function* followJob(
   jobs: Jobs,
   wake: Wake,
-  job: { readonly tenant: string; readonly id: string; readonly since?: EventId | undefined },
+  job: FollowedJob,
   signal: AbortSignal,
 ): AsyncGenerator<Followed> {
+  for await (const { view, events } of lookAtJob(jobs, wake, job, signal))
+    for (const event of events) yield { event, view };
+}
+
+/** As `followJob`, whenever something may have happened, and once a second at least. */
+export async function* lookAtJob(jobs: Jobs, wake: Wake, job: FollowedJob, signal: AbortSignal): AsyncGenerator<Look> {
   const { tenant, id } = job;
   let last = job.since ?? BEFORE_ALL;
   let place = '0-0';
@@ -44,11 +63,12 @@ export async function* followJob(
       place = read.last;
       more = read.more;
     }
-    for (const event of inOrder([...stateEvents(view), ...chunkEvents(id, view.attempts, chunks)])) {
-      if (!isAfter(event.id, last)) continue;
-      yield { event, view };
-      last = event.id;
-    }
+    const from = last;
+    const events = inOrder([...stateEvents(view), ...chunkEvents(id, view.attempts, chunks)]).filter((event) =>
+      isAfter(event.id, from),
+    );
+    last = events.at(-1)?.id ?? last;
+    yield { view, events };
     if (isFinal(view.state)) return;
     await waitFor(woken, LOOK_AGAIN_MS, signal);
   }

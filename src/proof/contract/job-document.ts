@@ -3,8 +3,14 @@ import { JobId, Task } from '../receipts/fields.ts';
 import { Params, Policy } from '../receipts/statements.ts';
 import type { Cancellation, Job } from './job.ts';
 import { CLOSINGS, JOB_STATES } from './job-states.ts';
+import { HINDRANCES } from './why.ts';
 
 const Time = z.iso.datetime();
+
+/** When a job ends. */
+export const EtaDocument = z
+  .strictObject({ p50: Time, p90: Time })
+  .describe('when it will have ended, with a probability of 0.5 and of 0.9');
 
 /** A job as HTTP shows it. */
 export const JobDocument = z.strictObject({
@@ -33,6 +39,11 @@ export const JobDocument = z.strictObject({
     .array(z.string())
     .nullable()
     .describe('what the verdict owns up to not having checked, likewise; null until the job is done'),
+  queue_position: z
+    .int()
+    .nullable()
+    .describe('how many jobs are to end before it begins; null once it has, where no worker is there, and in lists'),
+  eta: EtaDocument.nullable().describe('null where nobody can tell, and in lists'),
   attempts: z.array(
     z.strictObject({
       epoch: z.int(),
@@ -58,3 +69,13 @@ export const CancelAnswer = z.strictObject({
   job: JobDocument,
 });
 export type CancelAnswer = Cancellation;
+
+/** The answer of `GET /v1/jobs/{id}/why`. */
+export const WhyDocument = z.strictObject({
+  job: JobId,
+  state: z.enum(JOB_STATES),
+  held_by: z.enum(HINDRANCES).describe('the one thing that holds the job now'),
+  detail: z.string(),
+  numbers: z.record(z.string(), z.number()).describe('what the sentence says: counts, and times in ms'),
+  remedy: z.string().nullable().describe('what would change it; null where nothing has to'),
+});

@@ -1,3 +1,4 @@
+import type { AttestorFigures } from '../../core/forecast/why.ts';
 import { RECOMPUTE_QUEUE } from '../../core/confirmation/recompute-queue.ts';
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
@@ -73,6 +74,13 @@ export class Directory {
   async workers(): Promise<Participants> {
     const [there, quarantined] = await Promise.all([this.#present(), this.#redis.smembers(this.#keys.quarantined)]);
     return { ...there, quarantined };
+  }
+
+  /** How many attestors are there, how many of them can confirm, and why one cannot. */
+  async attestorFigures(): Promise<AttestorFigures> {
+    const { attestors } = await this.#present();
+    const problems = attestors.flatMap(({ problem }) => problem ?? []);
+    return { present: attestors.length, able: attestors.length - problems.length, problem: problems[0] };
   }
 
   /** Ready means that a job sent now would be worked on and confirmed: not merely that a port listens. */

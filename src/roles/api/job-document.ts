@@ -1,12 +1,14 @@
 import type { JobDocument } from '../../proof/contract/job-document.ts';
 import { readTicket, type Policy } from '../../proof/receipts/statements.ts';
 import { howConfirmed } from '../../proof/receipts/how-confirmed.ts';
+import type { Eta, Foreseen } from '../../core/forecast/prospects.ts';
 import { verdictOf, type JobView } from '../../core/jobs/job.reader.ts';
 
 const iso = (ms: number) => new Date(ms).toISOString();
 const isoOrNull = (ms: number | undefined) => (ms === undefined ? null : iso(ms));
 
-export function jobDocument(view: JobView): JobDocument {
+/** The job as HTTP shows it, with what is foreseen of it where that is known. */
+export function jobDocument(view: JobView, foreseen?: Foreseen): JobDocument {
   const { task, params, policy } = askedOf(view);
   const self = `/v1/jobs/${view.id}`;
   const hasAnswer = view.state === 'done' && view.erased === undefined;
@@ -24,6 +26,7 @@ export function jobDocument(view: JobView): JobDocument {
     cancel_requested_at: isoOrNull(view.cancelAskedMs),
     reason: view.ending === undefined ? null : { code: view.ending.code, detail: view.ending.detail },
     ...howConfirmed(view.state === 'done' ? verdictOf(view) : undefined),
+    ...foreseenDocument(foreseen),
     attempts: view.attempts.map(({ epoch, worker, claimedMs, beganMs, committedMs, closed }) => ({
       epoch,
       worker,
@@ -39,6 +42,18 @@ export function jobDocument(view: JobView): JobDocument {
       receipt: hasAnswer ? `${self}/receipt` : null,
     },
   };
+}
+
+/** What is foreseen of a job, as HTTP shows it. */
+export function foreseenDocument(foreseen: Foreseen | undefined): Pick<JobDocument, 'queue_position' | 'eta'> {
+  return {
+    queue_position: foreseen?.position ?? null,
+    eta: foreseen?.eta === undefined ? null : etaDocument(foreseen.eta),
+  };
+}
+
+function etaDocument({ p50Ms, p90Ms }: Eta): { p50: string; p90: string } {
+  return { p50: iso(p50Ms), p90: iso(p90Ms) };
 }
 
 /** What the job was asked to do; of one that was erased without the parameters. */

@@ -2,7 +2,11 @@ import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Post, Query, R
 import type { FastifyReply } from 'fastify';
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
-import { Admission } from '../../surfaces/admission/admission.ts';
+import { Admission, type Admitted } from '../../surfaces/admission/admission.ts';
+import { Prospects, hasMoved, type Foreseen } from '../../core/forecast/prospects.ts';
+import { endAt } from '../../core/forecast/told.ts';
+import { whyOf } from '../../core/forecast/why.ts';
+import type { Why } from '../../proof/contract/why.ts';
 import type { CancelAnswer, JobDocument } from '../../proof/contract/job-document.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
@@ -11,11 +15,12 @@ import { PaymentRecords, paymentResponse } from '../../surfaces/payments/payment
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { Caller, Needs, Payable } from './caller.guard.ts';
 import { paymentDocument, type PaymentDocument } from './payment-document.ts';
+import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
-import { jobDocument } from './job-document.ts';
+import { foreseenDocument, jobDocument } from './job-document.ts';
 import { formatEvent, isAfter, parseEventId, stateEvents, type EventId } from '../../core/jobs/job-events.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
-import { followJob } from '../../core/jobs/job-follow.ts';
+import { lookAtJob } from '../../core/jobs/job-follow.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { signalOf } from './hang-up.ts';
 import { askedOnce, parse, parseIdempotencyKey, parsePreferWait } from './parse.ts';
@@ -37,6 +42,8 @@ export class JobsController {
   readonly #gate: PaymentGate;
   readonly #payments: PaymentRecords;
   readonly #erasures: Erasures;
+  readonly #prospects: Prospects;
+  readonly #directory: Directory;
 
   constructor(
     admission: Admission,
@@ -46,6 +53,8 @@ export class JobsController {
     gate: PaymentGate,
     payments: PaymentRecords,
     erasures: Erasures,
+    prospects: Prospects,
+    directory: Directory,
   ) {
     this.#admission = admission;
     this.#jobs = jobs;
@@ -54,6 +63,8 @@ export class JobsController {
     this.#gate = gate;
     this.#payments = payments;
     this.#erasures = erasures;
+    this.#prospects = prospects;
+    this.#directory = directory;
   }
 
   @Post()
@@ -83,21 +94,27 @@ export class JobsController {
       paid?.job ?? asked,
       paid?.options ?? { idempotencyKey: key },
     );
-    const { id, fresh } = admitted;
+    const { id, fresh, outlook } = admitted;
     if (paid !== undefined) reply.headers(await this.#gate.headersOf(paid, admitted));
     reply.header('location', `/v1/jobs/${id}`);
-    if (wait === undefined) return jobDocument(fresh ?? (await this.#jobs.get(submitter.tenant, id)));
+    if (wait === undefined && fresh !== undefined) return jobDocument(fresh, foreseenOf(fresh, outlook));
+    if (wait === undefined) return this.#shown(await this.#jobs.get(submitter.tenant, id));
     reply.header('preference-applied', `wait=${wait}`);
     const view = await this.#jobs.wait(submitter.tenant, id, wait * 1_000, signalOf(reply));
     if (isFinal(view.state)) reply.status(200);
-    return jobDocument(view);
+    return this.#shown(view);
+  }
+
+  /** The job with what is foreseen of it. */
+  async #shown(view: JobView): Promise<JobDocument> {
+    return jobDocument(view, await this.#prospects.of(view));
   }
 
   @Get()
   @Needs('read')
   async list(@Caller() caller: ApiCaller, @Query() query: unknown): Promise<JobList> {
     const { jobs, next } = await this.#jobs.list(caller.tenant, parse(ListJobs, query));
-    return { jobs: jobs.map(jobDocument), next_cursor: next ?? null };
+    return { jobs: jobs.map((view) => jobDocument(view)), next_cursor: next ?? null };
   }
 
   @Get(':id')
@@ -109,10 +126,19 @@ export class JobsController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<JobDocument> {
     const wait = parsePreferWait(prefer);
-    if (wait === undefined) return jobDocument(await this.#jobs.get(caller.tenant, id));
+    if (wait === undefined) return this.#shown(await this.#jobs.get(caller.tenant, id));
     const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(reply));
     reply.header('preference-applied', `wait=${wait}`);
-    return jobDocument(view);
+    return this.#shown(view);
+  }
+
+  /** The one thing that holds the job now. */
+  @Get(':id/why')
+  @Needs('read')
+  async why(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<Why> {
+    const view = await this.#jobs.get(caller.tenant, id);
+    const [prospect, attestors] = await Promise.all([this.#prospects.of(view), this.#directory.attestorFigures()]);
+    return whyOf(view, prospect, attestors);
   }
 
   @Post(':id/cancel')
@@ -210,8 +236,26 @@ export class JobsController {
 
   async *#frames(job: { tenant: string; id: string; since: EventId | undefined }, signal: AbortSignal) {
     yield 'retry: 2000\n\n';
-    for await (const { event } of followJob(this.#jobs, this.#wake, job, signal)) yield formatEvent(event);
+    let told: Foreseen | undefined;
+    for await (const { view, events } of lookAtJob(this.#jobs, this.#wake, job, signal)) {
+      for (const event of events) yield formatEvent(event);
+      const foreseen = await this.#prospects.of(view);
+      if (foreseen === undefined || !hasMoved(told, foreseen, Date.now())) continue;
+      told = foreseen;
+      // Without an id: whoever comes back is told what is foreseen then.
+      yield `event: forecast\ndata: ${JSON.stringify({ job: job.id, ...foreseenDocument(foreseen) })}\n\n`;
+    }
   }
+}
+
+/** What a job was told with its place when it was admitted. */
+function foreseenOf({ createdMs }: JobView, outlook: Admitted['outlook']): Foreseen {
+  if (outlook === undefined) return { position: undefined, eta: undefined };
+  const { place, told } = outlook;
+  return {
+    position: place.ends,
+    eta: { p50Ms: createdMs + endAt(told, 'z50'), p90Ms: createdMs + endAt(told, 'z90') },
+  };
 }
 
 /** Whether nothing can follow the event that a caller has seen. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CancelAnswer, JobDocument } from '../../proof/contract/job-document.ts';
+import { CancelAnswer, JobDocument, WhyDocument } from '../../proof/contract/job-document.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { ReceiptFile } from '../../proof/receipts/receipt.ts';
 import { JobList, JobOutput, ListJobs } from './jobs.schemas.ts';
@@ -85,6 +85,18 @@ export const JOB_OPERATIONS: readonly Operation[] = [
     errors: ['job_not_found'],
   },
   {
+    id: 'explainJob',
+    method: 'get',
+    path: '/v1/jobs/{id}/why',
+    tag: 'Jobs',
+    summary: 'Say what holds a job',
+    description: 'The one thing that would have to change first, with its numbers; see docs/admission.md.',
+    scope: 'read',
+    parameters,
+    success: { '200': json('what holds it', 'Why', WhyDocument) },
+    errors: ['job_not_found'],
+  },
+  {
     id: 'cancelJob',
     method: 'post',
     path: '/v1/jobs/{id}/cancel',
@@ -151,12 +163,13 @@ export const JOB_OPERATIONS: readonly Operation[] = [
     path: '/v1/jobs/{id}/events',
     tag: 'Jobs',
     summary: 'Follow a job',
-    description: 'Server-sent events: its states, and provisional output as it is written.',
+    description:
+      'Server-sent events: its states, provisional output as it is written, and what is foreseen of it as that changes.',
     scope: 'read',
     parameters,
     headers: z.strictObject({ 'Last-Event-ID': JobEventId.optional() }),
     success: {
-      '200': events('events `state` and `chunk`'),
+      '200': events('events `state`, `chunk` and, without an id, `forecast`'),
       '204': text('the job is over, and the last of its events was seen: there is nothing to come back for'),
     },
     errors: ['job_not_found', 'too_many_streams'],

@@ -4,7 +4,8 @@ import type { FastifyReply } from 'fastify';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { CLOSED_PERIOD_TYPE } from '../../proof/contract/closed-period.ts';
 import { toEnvelope } from '../../proof/receipts/dsse.ts';
-import { SubmitJob } from '../../proof/contract/submit-job.ts';
+import { DEFAULTS, SubmitJob } from '../../proof/contract/submit-job.ts';
+import { Prospects } from '../../core/forecast/prospects.ts';
 import { predictedWaitMs } from '../../core/backlog/predicted-wait.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
@@ -16,6 +17,7 @@ import { MEDIA_TYPES } from '../../surfaces/ledger/ledger-lines.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { Directory } from './directory.ts';
+import { foreseenDocument } from './job-document.ts';
 import { parse } from './parse.ts';
 import { LedgerQuery, UsageQuery, type LedgerPeriods, type Quote, type UsageDocument } from './usage.schemas.ts';
 
@@ -33,6 +35,7 @@ export class UsageController {
   readonly #files: ServiceFiles;
   readonly #ledgers: Ledgers;
   readonly #closed: ClosedPeriods;
+  readonly #prospects: Prospects;
 
   constructor(
     usage: UsageStore,
@@ -41,7 +44,9 @@ export class UsageController {
     files: ServiceFiles,
     ledgers: Ledgers,
     closed: ClosedPeriods,
+    prospects: Prospects,
   ) {
+    this.#prospects = prospects;
     this.#ledgers = ledgers;
     this.#closed = closed;
     this.#files = files;
@@ -57,11 +62,17 @@ export class UsageController {
   async quote(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<Quote> {
     const job = parse(SubmitJob, body);
     try {
-      const { model, price, policy } = await this.#admission.plan(job);
-      const [durationMs, queue, room] = await Promise.all([
+      const { model, price, policy, params, inputBytes } = await this.#admission.plan(job);
+      const [durationMs, queue, room, foreseen] = await Promise.all([
         this.#usage.recentDurationMs(model.name),
         this.#directory.queueOf(model),
         price === undefined ? ('fits' as const) : this.#usage.fits(caller, price),
+        this.#prospects.ofNew(model, {
+          size: { task: job.task, maxTokens: params.max_tokens, inputBytes },
+          flow: caller.tenant,
+          weight: caller.limits.tenant.weight ?? 1,
+          timeMs: job.deadline_ms ?? DEFAULTS.deadlineMs,
+        }),
       ]);
       const isServed = queue.slots > 0;
       return {
@@ -77,6 +88,7 @@ export class UsageController {
         currency: price?.currency ?? null,
         waiting_jobs: queue.waiting,
         predicted_wait_ms: predictedWaitMs(queue) ?? null,
+        ...foreseenDocument(foreseen),
         predicted_run_ms: durationMs ?? null,
       };
     } catch (error) {
@@ -90,6 +102,7 @@ export class UsageController {
         currency: null,
         waiting_jobs: 0,
         predicted_wait_ms: null,
+        ...foreseenDocument(undefined),
         predicted_run_ms: null,
       };
     }

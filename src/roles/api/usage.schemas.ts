@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { CLOSED_PERIOD_TYPE, ClosedPeriod } from '../../proof/contract/closed-period.ts';
+import { EtaDocument } from '../../proof/contract/job-document.ts';
 import { Envelope } from '../../proof/receipts/dsse.ts';
 import { Policy, Price } from '../../proof/receipts/statements.ts';
 import { FORMATS } from '../../surfaces/ledger/ledger-lines.ts';
@@ -65,6 +66,8 @@ export const Quote = z.strictObject({
     .int()
     .nullable()
     .describe('until a worker takes it, by the mean time that an engine needs for a job of this model'),
+  queue_position: z.int().nullable().describe('as in the document of a job; null where no worker is there'),
+  eta: EtaDocument.nullable().describe('if it were submitted now; null where nobody can tell'),
   predicted_run_ms: z.number().nullable().describe('from claim to end, as done jobs of this model took lately'),
 });
 export type Quote = z.infer<typeof Quote>;

@@ -1,13 +1,15 @@
 import { writeFileSync } from 'node:fs';
 import type { JobDocument } from '../../proof/contract/job-document.ts';
+import type { Why } from '../../proof/contract/why.ts';
 import { numberOf } from './arguments.ts';
 import type { CliContext, RemoteOptions } from './cli-context.ts';
 import { Output } from './output.ts';
 
-/** `countersign watch`, `get`, `list`, `cancel`, `erase` and `jobs stuck`: jobs submitted before. */
+/** `countersign watch`, `get`, `why`, `list`, `cancel`, `erase` and `jobs stuck`: jobs submitted before. */
 export function addJobCommands(cli: CliContext): void {
   addWatch(cli);
   addGet(cli);
+  addWhy(cli);
   addList(cli);
   addCancel(cli);
   addErase(cli);
@@ -27,6 +29,10 @@ function addWatch(cli: CliContext): void {
 }
 
 function eventLine({ type, data }: { type: string; data: Record<string, unknown> }): string {
+  if (type === 'forecast') {
+    const { queue_position, eta } = data as Pick<JobDocument, 'queue_position' | 'eta'>;
+    return foreseenLines({ queue_position, eta }).join('\n') || '  nothing can be foreseen';
+  }
   if (type !== 'state') return `  provisional  ${JSON.stringify(data['text'])}`;
   const detail = typeof data['detail'] === 'string' ? data['detail'] : '';
   return `${String(data['at'])}  ${String(data['state'])}  ${detail}`;
@@ -60,6 +66,7 @@ function addGet(cli: CliContext): void {
 function jobLines(job: JobDocument): string[] {
   return [
     `${job.id}  ${job.state}  ${job.model}  ${job.created_at}`,
+    ...foreseenLines(job),
     ...job.attempts.map((attempt) => `  attempt ${attempt.epoch}  ${attempt.worker}  ${fateOf(attempt)}`),
     ...(job.erased_at === null ? [] : [`  erased ${job.erased_at}`]),
     ...(job.confirmed_by === null ? [] : [`  confirmed by ${job.confirmed_by.join(', ')}`]),
@@ -68,6 +75,26 @@ function jobLines(job: JobDocument): string[] {
       : [`  not checked: ${job.not_checked.join(', ')}`]),
     ...(job.reason === null ? [] : [`  ${job.reason.code}: ${job.reason.detail}`]),
   ];
+}
+
+function foreseenLines({ queue_position, eta }: Pick<JobDocument, 'queue_position' | 'eta'>): string[] {
+  return [
+    ...(queue_position === null ? [] : [`  jobs to end before it begins: ${queue_position}`]),
+    ...(eta === null ? [] : [`  ends by ${eta.p50} (1 in 2) or ${eta.p90} (9 in 10)`]),
+  ];
+}
+
+function addWhy(cli: CliContext): void {
+  cli
+    .remote('why', 'say what a job waits for')
+    .argument('<id>', 'job id')
+    .action(async (id: string, options: RemoteOptions) => {
+      const why = (await cli.client(options).json(`/v1/jobs/${encodeURIComponent(id)}/why`)) as Why;
+      new Output(options.json === true).show(why, [
+        `${why.state}  ${why.held_by}  ${why.detail}`,
+        ...(why.remedy === null ? [] : [`  ${why.remedy}`]),
+      ]);
+    });
 }
 
 function fateOf({ closed, committed_at }: JobDocument['attempts'][number]): string {

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { Backlog } from '../../core/backlog/backlog.ts';
 import { Catalog } from '../../core/catalog/catalog.ts';
 import { Outlooks } from '../../core/forecast/outlooks.ts';
+import { Prospects } from '../../core/forecast/prospects.ts';
 import { ArchivedJobs } from '../../core/jobs/archived-jobs.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
@@ -57,7 +58,7 @@ export class ServiceModule {
       ...STORES,
       ...LEDGER_PROVIDERS,
       ...jobProviders(config, files, logger),
-      outlooksProvider(config),
+      ...forecastProviders(config, files),
       ...admissionProviders(config, files, durability),
     ];
     return {
@@ -168,12 +169,21 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
 }
 
 /** What is foreseen of jobs. */
-function outlooksProvider(config: ServiceConfig): Provider {
-  return {
-    provide: Outlooks,
-    useFactory: (redis: Redis, keys: RedisKeys) => new Outlooks(redis, keys, config.COUNTERSIGN_ADMISSION_PROBABILITY),
-    inject: [Redis, RedisKeys],
-  };
+function forecastProviders(config: ServiceConfig, files: ServiceFiles): Provider[] {
+  return [
+    {
+      provide: Outlooks,
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new Outlooks(redis, keys, config.COUNTERSIGN_ADMISSION_PROBABILITY),
+      inject: [Redis, RedisKeys],
+    },
+    {
+      provide: Prospects,
+      useFactory: (redis: Redis, keys: RedisKeys, outlooks: Outlooks) =>
+        new Prospects(redis, keys, files.catalog, outlooks),
+      inject: [Redis, RedisKeys, Outlooks],
+    },
+  ];
 }
 
 function admissionProviders(config: ServiceConfig, files: ServiceFiles, durability: Durability): Provider[] {

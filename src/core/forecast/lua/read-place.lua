@@ -1,0 +1,42 @@
+--[[
+  Read where an open job stands, for predictions.
+
+    KEYS[1]  open jobs, for routing in a cluster
+    ARGV[1]  key prefix   ARGV[2]  job
+  Returns false where its end is known, or
+    { now (ms), 'backlog', 'released', 'ready' or 'begun', jobs that begin before it, jobs whose engines run,
+      distance of its tag from the present, whose turns it takes, whether its confirmation has its place in
+      the log, since when (ms) it cannot be judged or 0, how often that was tried }
+]]
+local id = ARGV[2]
+local job = redis.call('HMGET', keys.job(id), 'queue', 'tenant', 'flow')
+local queue = job[1]
+if not queue then return false end
+local time = redis.call('TIME')
+local ready, released = redis.call('ZCARD', keys.ready(queue)), redis.call('ZCARD', keys.released(queue))
+local set, before, distance = 'begun', 0, 0
+local rank = redis.call('ZRANK', keys.backlog(queue), id)
+if rank then
+  set, before = 'backlog', ready + released + rank
+  local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
+  distance = redis.call('ZSCORE', keys.backlog(queue), id) - head[2]
+else
+  rank = redis.call('ZRANK', keys.released(queue), id)
+  if rank then set, before = 'released', ready + rank end
+end
+if not rank then
+  rank = redis.call('ZRANK', keys.ready(queue), id)
+  if rank then set, before = 'ready', rank end
+end
+local since, failures = string.match(redis.call('HGET', keys.asideWhy, id) or '', '^(%d+) (%d+) ')
+return {
+  time[1] * 1000 + math.floor(time[2] / 1000),
+  set,
+  before,
+  math.max(0, redis.call('ZCARD', keys.leases(queue)) - ready),
+  string.format('%.6g', distance),
+  job[3] or job[2],
+  redis.call('HEXISTS', keys.ruling(id), 'logged'),
+  since or '0',
+  failures or '0',
+}

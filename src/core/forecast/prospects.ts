@@ -1,0 +1,152 @@
+import type { Redis } from 'ioredis';
+import { isFinal } from '../../proof/contract/job-states.ts';
+import { readTicket } from '../../proof/receipts/statements.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { cells, integer, oneOf, optional, text } from '../../ground/redis/reply.ts';
+import { loadScript } from '../../ground/redis/script.ts';
+import type { Catalog, CatalogModel } from '../catalog/catalog.ts';
+import type { JobView } from '../jobs/job.reader.ts';
+import { toldOf, type Offer, type Place } from './offer.ts';
+import type { Asked, Outlooks } from './outlooks.ts';
+import { endAt } from './told.ts';
+
+const READ = loadScript(new URL('./lua/read-place.lua', import.meta.url), optional(parseSpot));
+
+/** A confirmation that has begun is over at a constant rate: these shares of its mean are its quantiles. */
+const HALF = Math.LN2;
+const NINE_TENTHS = Math.LN10;
+
+/** An end is told again when it has moved by this share of the time that is left, and by so many ms. */
+const MOVE = 0.1;
+const LEAST_MOVE_MS = 250;
+
+/** Where an open job stands, as Redis had it at one moment (`nowMs`, by Redis' clock). */
+export interface Spot {
+  readonly nowMs: number;
+  readonly set: 'backlog' | 'released' | 'ready' | 'begun';
+  /** Jobs that begin before it. */
+  readonly before: number;
+  /** Jobs whose engines run. */
+  readonly running: number;
+  /** Of its tag from the present; above 0 where its flow has taken its share. */
+  readonly distance: number;
+  readonly flow: string;
+  /** Its confirmation has its place in the log, and the checkpoint is to be published. */
+  readonly isLogged: boolean;
+  /** Since when (ms) its case cannot be judged, and how often that was tried. */
+  readonly aside: { readonly sinceMs: number; readonly tries: number } | undefined;
+}
+
+/** When a job ends: with these probabilities it has ended by then (ms since the epoch). */
+export interface Eta {
+  readonly p50Ms: number;
+  readonly p90Ms: number;
+}
+
+/** What a caller is told of an open job. */
+export interface Foreseen {
+  /** How many jobs are to end before it begins; undefined where its engine has begun, or nobody works. */
+  readonly position: number | undefined;
+  /** Undefined where nobody works, and where it has taken longer than nearly all do. */
+  readonly eta: Eta | undefined;
+}
+
+/** What is foreseen of an open job. */
+export interface Prospect extends Foreseen {
+  readonly spot: Spot;
+  /** Places of the workers that are there. */
+  readonly slots: number;
+}
+
+/** Foresees what becomes of open jobs. Any number of callers at once. */
+export class Prospects {
+  readonly #redis: Redis;
+  readonly #keys: RedisKeys;
+  readonly #catalog: Catalog;
+  readonly #outlooks: Outlooks;
+
+  constructor(redis: Redis, keys: RedisKeys, catalog: Catalog, outlooks: Outlooks) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#catalog = catalog;
+    this.#outlooks = outlooks;
+  }
+
+  /** What is foreseen of this job; undefined where it has ended, or its model is served no more. */
+  async of(view: JobView): Promise<Prospect | undefined> {
+    if (isFinal(view.state) || view.ticket === undefined) return undefined;
+    const model = this.#catalog.get(view.model);
+    const spot = await READ.run(this.#redis, [this.#keys.open], [this.#keys.prefix, view.id]);
+    if (model === undefined || spot === undefined) return undefined;
+    const { task, params, inputBytes } = readTicket(view.id, view.ticket).ticket.predicate;
+    const { forecast } = await this.#outlooks.current(model, {
+      size: { task, maxTokens: params.max_tokens, inputBytes },
+      flow: spot.flow,
+      timeMs: Math.max(0, view.deadlineMs - spot.nowMs),
+    });
+    return prospectOf(view, spot, forecast.offer, forecast.slots);
+  }
+
+  /** The place that a job would have if it came now, and when it would end; undefined where nobody works. */
+  async ofNew(
+    model: CatalogModel,
+    asked: Asked,
+  ): Promise<{ readonly position: number; readonly eta: Eta } | undefined> {
+    const { place, offer } = await this.#outlooks.placeOfNew(model, asked);
+    return place && { position: place.ends, eta: etaAt(offer, place, Date.now()) };
+  }
+}
+
+/** When a job ends that has this place at `nowMs`. */
+export function etaAt(offer: Offer, place: Place, nowMs: number): Eta {
+  const told = toldOf(offer, place);
+  return { p50Ms: nowMs + endAt(told, 'z50'), p90Ms: nowMs + endAt(told, 'z90') };
+}
+
+/** What is foreseen of an open job that stands there. */
+export function prospectOf(
+  view: Pick<JobView, 'state' | 'attempts'>,
+  spot: Spot,
+  offer: Offer,
+  slots: number,
+): Prospect {
+  const { nowMs, before, running, distance, aside } = spot;
+  const known = { spot, slots };
+  const last = view.attempts.at(-1);
+  if (aside !== undefined) return { ...known, position: undefined, eta: undefined };
+  if (view.state === 'attesting') {
+    const [half, most] = [HALF * offer.afterMs, NINE_TENTHS * offer.afterMs];
+    return { ...known, position: undefined, eta: { p50Ms: nowMs + half, p90Ms: nowMs + most } };
+  }
+  if (view.state === 'running') {
+    const { p50Ms, p90Ms } = etaAt(offer, { ends: 0, distance: 0 }, last?.beganMs ?? nowMs);
+    const eta = p90Ms < nowMs ? undefined : { p50Ms: Math.max(nowMs, p50Ms), p90Ms };
+    return { ...known, position: undefined, eta };
+  }
+  if (slots === 0) return { ...known, position: undefined, eta: undefined };
+  const ends = Math.max(0, running + before - slots + 1);
+  return { ...known, position: ends, eta: etaAt(offer, { ends, distance: ends === 0 ? 0 : distance }, nowMs) };
+}
+
+/** Whether what is foreseen has changed by so much that whoever follows the job is told again. */
+export function hasMoved(told: Foreseen | undefined, now: Foreseen, nowMs: number): boolean {
+  if (told?.position !== now.position || (told?.eta === undefined) !== (now.eta === undefined)) return true;
+  if (told?.eta === undefined || now.eta === undefined) return false;
+  const movedMs = Math.max(Math.abs(told.eta.p50Ms - now.eta.p50Ms), Math.abs(told.eta.p90Ms - now.eta.p90Ms));
+  return movedMs > Math.max(LEAST_MOVE_MS, MOVE * (told.eta.p90Ms - nowMs));
+}
+
+function parseSpot(reply: unknown): Spot {
+  const [now, set, before, running, distance, flow, logged, since, tries] = cells(reply);
+  const sinceMs = Number(text(since));
+  return {
+    nowMs: integer(now),
+    set: oneOf('backlog', 'released', 'ready', 'begun')(set),
+    before: integer(before),
+    running: integer(running),
+    distance: Math.max(0, Number(text(distance))),
+    flow: text(flow),
+    isLogged: integer(logged) === 1,
+    aside: sinceMs === 0 ? undefined : { sinceMs, tries: Number(text(tries)) },
+  };
+}

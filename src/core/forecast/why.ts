@@ -1,0 +1,107 @@
+import { isFinal } from '../../proof/contract/job-states.ts';
+import type { Why } from '../../proof/contract/why.ts';
+import type { JobView } from '../jobs/job.reader.ts';
+import type { Prospect } from './prospects.ts';
+
+/** How many attestors are there, how many of them can confirm, and why another cannot. */
+export interface AttestorFigures {
+  readonly present: number;
+  readonly able: number;
+  readonly problem: string | undefined;
+}
+
+type Held = Omit<Why, 'job' | 'state'>;
+
+/**
+ * The one thing that holds a job now: what would have to change first, so that it goes on. `prospect` is
+ * undefined where nothing is known of its queue.
+ */
+export function whyOf(view: JobView, prospect: Prospect | undefined, attestors: AttestorFigures): Why {
+  return { job: view.id, state: view.state, ...held(view, prospect, attestors) };
+}
+
+function held(view: JobView, prospect: Prospect | undefined, attestors: AttestorFigures): Held {
+  if (isFinal(view.state)) {
+    const { code = view.state, detail = '' } = view.ending ?? {};
+    return plain('ended', `It has ended as ${view.state}: ${detail === '' ? code : `${code}, ${detail}`}.`);
+  }
+  if (view.state === 'queued') return queued(view, prospect);
+  if (view.state === 'attesting') return attesting(prospect, attestors);
+  const began = view.attempts.at(-1)?.beganMs;
+  const ranMs = began === undefined || prospect === undefined ? 0 : Math.max(0, prospect.spot.nowMs - began);
+  const numbers = { attempt: view.attempts.length, running_ms: ranMs };
+  return view.cancelAskedMs === undefined
+    ? { held_by: 'engine', detail: `An engine has worked on it for ${seconds(ranMs)}.`, numbers, remedy: null }
+    : {
+        held_by: 'stopping',
+        detail: 'It is to be cancelled, and its worker has not stopped yet.',
+        numbers,
+        remedy: null,
+      };
+}
+
+function queued(view: JobView, prospect: Prospect | undefined): Held {
+  const { model } = view;
+  if (prospect === undefined || prospect.slots === 0)
+    return {
+      held_by: 'no_worker',
+      detail: `No worker that serves ${model} is there.`,
+      numbers: { slots: 0 },
+      remedy: `start a worker of its pool that serves ${model}`,
+    };
+  const { slots, position = 0, spot } = prospect;
+  const numbers = { slots, running: spot.running, to_end_first: position, before: spot.before };
+  if (position === 0)
+    return { held_by: 'starting', detail: 'A place is free, and a worker takes it now.', numbers, remedy: null };
+  const waits = `${position === 1 ? '1 job is' : `${position} jobs are`} to end before it begins, on ${slots === 1 ? '1 place' : `${slots} places`}`;
+  return spot.set === 'backlog' && spot.distance > 0
+    ? {
+        held_by: 'share',
+        detail: `Its tenant has taken its share of the workers, and others go first: ${waits}.`,
+        numbers,
+        remedy: 'wait for your jobs that were accepted before it, have your weight raised, or add workers',
+      }
+    : { held_by: 'slots', detail: `All places of the workers are taken: ${waits}.`, numbers, remedy: 'add workers' };
+}
+
+function attesting(prospect: Prospect | undefined, { present, able, problem }: AttestorFigures): Held {
+  const numbers = { attestors: present, able };
+  if (present === 0)
+    return {
+      held_by: 'no_attestor',
+      detail: 'Its answer is to be confirmed, and no attestor is there.',
+      numbers,
+      remedy: 'start an attestor',
+    };
+  if (able === 0)
+    return {
+      held_by: 'no_attestor',
+      detail: `Its answer is to be confirmed, and no attestor can do so now (${problem ?? 'unknown'}).`,
+      numbers,
+      remedy: 'mend what the attestors name as their problem',
+    };
+  const aside = prospect?.spot.aside;
+  if (aside !== undefined)
+    return {
+      held_by: 'not_judged',
+      detail: `Its answer could not be judged, ${aside.tries === 1 ? 'once' : `${aside.tries} times`} so far.`,
+      numbers: { ...numbers, tries: aside.tries, since_ms: aside.sinceMs },
+      remedy: 'the operator sees the cause with: countersign jobs stuck',
+    };
+  if (prospect?.spot.isLogged === true)
+    return {
+      held_by: 'publishing',
+      detail: 'Its confirmation stands in the log, and the checkpoint that covers it is to be published.',
+      numbers,
+      remedy: 'nothing, unless witnesses are away',
+    };
+  return { held_by: 'attestation', detail: 'Its answer is being confirmed.', numbers, remedy: null };
+}
+
+function plain(held_by: Held['held_by'], detail: string): Held {
+  return { held_by, detail, numbers: {}, remedy: null };
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s`;
+}
