@@ -3,7 +3,7 @@ import { OPERATIONS } from '../../src/roles/api/operations.ts';
 import { Problem } from '../../src/proof/contract/problem.ts';
 import { OpenAiError } from '../../src/surfaces/openai/openai-error.ts';
 import { CompletionChunk } from '../../src/surfaces/openai/answer-document.ts';
-import { NOOP_MODEL, Pipeline, embedModel, type Client } from '../support/pipeline.ts';
+import { Client, NOOP_MODEL, Pipeline, embedModel } from '../support/pipeline.ts';
 
 let pipeline: Pipeline;
 let client: Client;
@@ -13,7 +13,7 @@ beforeAll(async () => {
   pipeline = await Pipeline.prepare([NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }, embedModel()]);
   const env = { COUNTERSIGN_WEBHOOK_PRIVATE: 'allow' };
   await Promise.all([pipeline.api(env), pipeline.worker(1), pipeline.attestor(), pipeline.courier(env)]);
-  client = await pipeline.client('caller');
+  client = await pipeline.client('operator');
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
 
@@ -118,11 +118,27 @@ describe('real answers have the shape that the description promises', () => {
     await call('changeTenant', { tenant: 'acme' }, { disabled: true });
     const { id: key } = await call('createKey', { tenant: 'acme' }, { scopes: ['read'] });
     await call('listKeys', { tenant: 'acme' });
+    await call('changeKey', { key }, { name: 'reader', limits: { spend: 5 } });
+    await call('listKeyWork', { key }, undefined, '?limit=5');
     await call('rotateKey', { key }, { overlap_seconds: 1 });
-    await call('revokeKey', { key });
+    await call('revokeKey', { key }, undefined, '?work=stop');
     await call('listAuditEntries', {}, undefined, '?limit=10');
     await call('listStuckJobs', {}, undefined, '?limit=10');
     await call('listParticipants');
+  });
+
+  test('a tenant and its own keys', async () => {
+    await call('createTenant', {}, { name: 'operator' });
+    await call('getOwnTenant');
+    const { id: key } = await call('createOwnKey', {}, { scopes: ['submit', 'read'] });
+    await call('listOwnKeys');
+    await call('getOwnKey', { key });
+    await call('changeOwnKey', { key }, { limits: { spend: 5 } });
+    const { key: text } = (await call('rotateOwnKey', { key }, { overlap_seconds: 1 })) as unknown as { key: string };
+    const { id } = await new Client(pipeline.url, text).submit(JOB);
+    const work = await call('listOwnKeyWork', { key: text.split('_')[1] ?? '' });
+    expect(work).toMatchObject({ jobs: [{ id }], batches: [], files: [] });
+    await call('revokeOwnKey', { key });
   });
 
   test('what is open to everyone', async () => {

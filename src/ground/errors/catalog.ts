@@ -10,6 +10,7 @@ export const ERROR_CATALOG = {
   headers_too_large: { status: 431, exit: 2, title: 'The headers are too large' },
   media_type_unsupported: { status: 415, exit: 2, title: 'The body must be application/json' },
   unauthenticated: { status: 401, exit: 4, title: 'A valid API key is required' },
+  power_exceeded: { status: 403, exit: 4, title: 'An API key cannot give more than it has' },
   scope_missing: { status: 403, exit: 4, title: 'The API key lacks the required scope' },
   route_not_found: { status: 404, exit: 3, title: 'No route has this address' },
   method_not_allowed: { status: 405, exit: 2, title: 'The method is not allowed at this address' },

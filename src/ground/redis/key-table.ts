@@ -555,6 +555,15 @@ export const KEY_TABLE = {
     holds: 'names of tenants',
     bound: 'tenants',
   },
+  workStops: {
+    place: 'home',
+    name: 'workstops',
+    parts: [],
+    type: 'hash',
+    api: 'write',
+    holds: 'tenants and keys whose open work is to be drained or stopped, `tenant` or `tenant key`',
+    bound: 'until a courier has carried it out',
+  },
   limit: {
     place: 'home',
     name: 'limit',

@@ -1,18 +1,41 @@
 import { z } from 'zod';
+import { JOB_STATES } from '../../proof/contract/job-states.ts';
+import { BATCH_STATUSES } from '../../surfaces/batches/batch.store.ts';
 import { SCOPES } from '../../surfaces/tenants/api-key.ts';
 import { Limits } from '../../surfaces/tenants/limits.ts';
+import { OPEN_WORK } from '../../surfaces/tenants/work-stops.ts';
 import { Account } from './usage.schemas.ts';
 
 const Time = z.iso.datetime();
 const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'lower-case letters, digits and hyphens');
 
 export const CreateTenant = z.strictObject({ name: Name, limits: Limits.default({}) });
-export const ChangeTenant = z.strictObject({ limits: Limits.optional(), disabled: z.boolean().optional() });
+const Work = z
+  .enum(OPEN_WORK)
+  .describe(
+    'what becomes of open work. `keep`: all of it goes on. `drain`: accepted jobs go on, batches are cancelled. `stop`: jobs and batches are cancelled within seconds',
+  );
+export const ChangeTenant = z
+  .strictObject({
+    limits: Limits.optional(),
+    disabled: z.boolean().optional(),
+    work: Work.optional().describe('with `disabled: true`, what becomes of open work; `drain` if it is left out'),
+  })
+  .refine(({ disabled, work }) => work === undefined || disabled === true, {
+    path: ['work'],
+    message: 'only with disabled: true',
+  });
 export const CreateKey = z.strictObject({
   scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length),
   name: z.string().max(200).optional(),
   expires_at: z.iso.datetime({ offset: true }).optional(),
   limits: Limits.optional(),
+});
+export const ChangeKey = z.strictObject({ name: z.string().max(200).optional(), limits: Limits.optional() });
+export const RevokeKey = z.strictObject({ work: Work.default('keep') });
+export const ListKeyWork = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(100).default(20).describe('the most jobs, batches and files of each'),
+  cursor: z.string().max(200).optional().describe('`next_cursor` of the page of jobs before'),
 });
 export const RotateKey = z.strictObject({ overlap_seconds: z.number().int().min(0).max(2_592_000).default(86_400) });
 export const ListAudit = z.strictObject({
@@ -58,6 +81,14 @@ export type NewKey = z.infer<typeof NewKey>;
 
 export const KeyList = z.strictObject({ keys: z.array(KeyDocument) });
 export type KeyList = z.infer<typeof KeyList>;
+
+export const KeyWork = z.strictObject({
+  jobs: z.array(z.strictObject({ id: z.string(), state: z.enum(JOB_STATES), model: z.string(), created_at: Time })),
+  next_cursor: z.string().nullable().describe('null on the last page of jobs'),
+  batches: z.array(z.strictObject({ id: z.string(), status: z.enum(BATCH_STATUSES), created_at: Time })),
+  files: z.array(z.strictObject({ id: z.string(), bytes: z.int(), created_at: Time })),
+});
+export type KeyWork = z.infer<typeof KeyWork>;
 
 export const AuditEntries = z.strictObject({
   entries: z.array(

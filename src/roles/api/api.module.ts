@@ -24,6 +24,9 @@ import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import { EgressRules } from '../../surfaces/webhooks/egress.ts';
 import { AdminController } from './admin.controller.ts';
+import { KeyWorks } from './key-document.ts';
+import { OwnAnswers } from './own-answers.ts';
+import { TenantController } from './tenant.controller.ts';
 import type { ApiConfig } from './api-config.ts';
 import { ApiLifecycle } from './api-lifecycle.ts';
 import { BatchesController } from './batches.controller.ts';
@@ -54,6 +57,7 @@ import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
     WebhooksController,
     UsageController,
     AdminController,
+    TenantController,
     DirectoryController,
     LogController,
   ],
@@ -68,6 +72,8 @@ export class ApiModule {
         CreatedOnce,
         Tenants,
         Erasures,
+        KeyWorks,
+        OwnAnswers,
         FeedReader,
         Metrics,
         ApiLifecycle,

@@ -7,6 +7,7 @@ export const TAGS = {
   Batches: "Batches in OpenAI's shape, run behind interactive work.",
   Events: "A tenant's events as a stream and as signed webhooks.",
   Usage: 'What a job would cost, and what was used.',
+  Tenant: 'Your tenant and its API keys, for its administrator.',
   Admin: 'Tenants, API keys and limits, for the operator of the installation.',
   Directory: 'Models, workers and public keys.',
   Log: 'The transparency log, open to everyone (C2SP tlog-tiles).',

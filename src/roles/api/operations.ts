@@ -7,6 +7,7 @@ import { LOG_OPERATIONS } from './log.operations.ts';
 import { OPENAI_OPERATIONS } from './openai.operations.ts';
 import type { Operation } from './operation.ts';
 import { RESPONSE_OPERATIONS } from './responses.operations.ts';
+import { TENANT_OPERATIONS } from './tenant.operations.ts';
 import { USAGE_OPERATIONS } from './usage.operations.ts';
 import { WEBHOOK_OPERATIONS } from './webhooks.operations.ts';
 
@@ -18,6 +19,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...BATCH_OPERATIONS,
   ...WEBHOOK_OPERATIONS,
   ...USAGE_OPERATIONS,
+  ...TENANT_OPERATIONS,
   ...ADMIN_OPERATIONS,
   ...RESPONSE_OPERATIONS,
   ...DIRECTORY_OPERATIONS,

@@ -60,7 +60,7 @@ export class WebhooksController {
   }
 
   @Get('events')
-  @Needs('read')
+  @Needs('read_all')
   async events(
     @Caller() caller: ApiCaller,
     @Headers('last-event-id') lastEventId: string | undefined,
@@ -73,7 +73,7 @@ export class WebhooksController {
   }
 
   @Post('webhooks')
-  @Needs('submit')
+  @Needs('tenant_admin')
   async create(
     @Caller() caller: ApiCaller,
     @Body() body: unknown,
@@ -87,7 +87,7 @@ export class WebhooksController {
   }
 
   @Get('webhooks')
-  @Needs('read')
+  @Needs('tenant_admin')
   async list(@Caller() caller: ApiCaller): Promise<WebhookList> {
     return { webhooks: (await this.#webhooks.list(caller.tenant)).map((endpoint) => this.#document(endpoint)) };
   }
@@ -101,13 +101,13 @@ export class WebhooksController {
   }
 
   @Get('webhooks/:webhook')
-  @Needs('read')
+  @Needs('tenant_admin')
   async get(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<WebhookDocument> {
     return this.#document(await this.#webhooks.get(caller.tenant, id));
   }
 
   @Get('webhooks/:webhook/secret')
-  @Needs('submit')
+  @Needs('tenant_admin')
   async secret(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<WebhookSecret> {
     const { generation } = await this.#webhooks.get(caller.tenant, id);
     const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, id, generation);
@@ -115,7 +115,7 @@ export class WebhooksController {
   }
 
   @Patch('webhooks/:webhook')
-  @Needs('submit')
+  @Needs('tenant_admin')
   async change(
     @Caller() caller: ApiCaller,
     @Param('webhook') id: string,
@@ -128,7 +128,7 @@ export class WebhooksController {
   }
 
   @Delete('webhooks/:webhook')
-  @Needs('submit')
+  @Needs('tenant_admin')
   async remove(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<DeletedWebhook> {
     await this.#webhooks.remove(caller.tenant, id);
     return { id, deleted: true };
@@ -137,7 +137,7 @@ export class WebhooksController {
   @Post('webhooks/:webhook/rotate')
   @RefusesIdempotencyKey()
   @HttpCode(200)
-  @Needs('submit')
+  @Needs('tenant_admin')
   async rotate(
     @Caller() caller: ApiCaller,
     @Param('webhook') id: string,
@@ -152,14 +152,14 @@ export class WebhooksController {
   @Post('webhooks/:webhook/test')
   @RefusesIdempotencyKey()
   @HttpCode(202)
-  @Needs('submit')
+  @Needs('tenant_admin')
   async test(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<DeliveryDocument> {
     const endpoint = await this.#webhooks.get(caller.tenant, id);
     return deliveryDocument(await this.#webhooks.sendTest(caller.tenant, endpoint));
   }
 
   @Get('webhooks/:webhook/deliveries')
-  @Needs('read')
+  @Needs('tenant_admin')
   async deliveries(
     @Caller() caller: ApiCaller,
     @Param('webhook') id: string,
@@ -173,7 +173,7 @@ export class WebhooksController {
   @Post('deliveries/:delivery/redeliver')
   @RefusesIdempotencyKey()
   @HttpCode(202)
-  @Needs('submit')
+  @Needs('tenant_admin')
   async redeliver(@Caller() caller: ApiCaller, @Param('delivery') id: string): Promise<DeliveryDocument> {
     return deliveryDocument(await this.#webhooks.redeliver(caller.tenant, id));
   }

@@ -199,7 +199,7 @@ function whatNext(folder: string, plan: InstallationPlan): string[] {
     `           and redis to the machine of Redis: redis-server ${CONFIG_FOLDER}/redis/redis.conf, at ${plan.redisUrl}`,
     `           models to /var/lib/countersign/models of workers and attestors; they share blobs as docs/operations.md says`,
     `start      systemd/countersign-<folder>.service in /etc/systemd/system, then systemctl enable --now countersign-<folder>`,
-    `first key  ${folder}/admin/dev.key, taken in by the API at its first start, for the tenant ${plan.tenant}`,
+    `first key  ${folder}/admin/dev.key, taken in by the API at its first start; it is the operator's. The tenant ${plan.tenant} is made too`,
     `operate    set -a; . ${folder}/admin/admin.env; set +a; countersign doctor --all`,
     `keep away  ${folder}/admin from all servers: registry.key in it enrols workers, and its passwords open Redis`,
     `more       countersign init ${folder} --workers ${plan.pools.map(({ name, workers: n }) => `${name}=${n + 1}`).join(',')} adds workers; copy attestor/workers.json again`,

@@ -2,6 +2,7 @@ import { Injectable, Inject, type BeforeApplicationShutdown, type OnApplicationB
 import { Wake } from '../../core/jobs/wake.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
+import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
 
@@ -16,10 +17,11 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
     batches: BatchRunner,
     ends: JobEndProcessor,
     sender: WebhookSender,
+    stopper: WorkStopper,
     @Inject(PaymentSettler) settler: PaymentSettler | undefined,
   ) {
     this.#wake = wake;
-    this.#work = [batches, ends, sender, ...(settler !== undefined ? [settler] : [])];
+    this.#work = [batches, ends, sender, stopper, ...(settler !== undefined ? [settler] : [])];
   }
 
   onApplicationBootstrap(): void {

@@ -3,16 +3,19 @@ import { Redis } from 'ioredis';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { Jobs } from '../../core/jobs/jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
+import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
 import { ServiceModule } from '../../surfaces/service/service.module.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
+import { WorkStops } from '../../surfaces/tenants/work-stops.ts';
 import { EgressRules } from '../../surfaces/webhooks/egress.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
 import { Webhooks } from '../../surfaces/webhooks/webhook.store.ts';
@@ -62,6 +65,12 @@ export class CourierModule {
           useFactory: (redis: Redis, keys: RedisKeys, { paymentTerms }: ServiceFiles) =>
             paymentTerms && new PaymentSettler({ redis, keys }, paymentTerms.facilitator, logger),
           inject: [Redis, RedisKeys, ServiceFiles],
+        },
+        {
+          provide: WorkStopper,
+          useFactory: (redis: Redis, keys: RedisKeys, jobs: Jobs, batches: Batches, stops: WorkStops) =>
+            new WorkStopper({ redis, keys, jobs, batches, stops }, logger),
+          inject: [Redis, RedisKeys, Jobs, Batches, WorkStops],
         },
         CourierLifecycle,
       ],

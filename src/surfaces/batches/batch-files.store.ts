@@ -5,6 +5,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
+import { isAmong, tenantOf, type Whose } from '../../core/jobs/whose.ts';
 
 export const MAX_FILE_BYTES = 200 * 1_048_576;
 /** Bound of a file of results; no batch comes near it. */
@@ -17,6 +18,8 @@ export const FILE_PURPOSES = ['batch', 'batch_output'] as const;
 
 const FileRecord = z.object({
   tenant: z.string(),
+  /** The API key that uploaded it, or that made the batch whose results it holds. */
+  keyId: z.string(),
   filename: z.string(),
   purpose: z.enum(FILE_PURPOSES),
   sha256: z.string(),
@@ -65,7 +68,7 @@ export class BatchFiles {
 
   /** Keeps what was stored for so many seconds, at most 30 days; a file that has this id already stays. */
   async keep(
-    upload: Pick<FileRecord, 'id' | 'tenant' | 'filename' | 'sha256' | 'bytes'>,
+    upload: Pick<FileRecord, 'id' | 'tenant' | 'keyId' | 'filename' | 'sha256' | 'bytes'>,
     seconds = KEEP_MS / 1_000,
   ): Promise<FileRecord> {
     const known = await this.#read(upload.id);
@@ -76,12 +79,18 @@ export class BatchFiles {
   }
 
   /** Keeps results under an id that the caller derives, so that keeping them twice makes one file. */
-  async keepResults(tenant: string, id: string, filename: string, source: AsyncIterable<string>): Promise<FileRecord> {
+  async keepResults(
+    { tenant, keyId }: Pick<FileRecord, 'tenant' | 'keyId'>,
+    id: string,
+    filename: string,
+    source: AsyncIterable<string>,
+  ): Promise<FileRecord> {
     const stored = await this.blobs.putStream(source, MAX_RESULT_BYTES);
     const createdMs = Date.now();
     return this.#record({
       id,
       tenant,
+      keyId,
       filename,
       purpose: 'batch_output',
       ...stored,
@@ -102,19 +111,19 @@ export class BatchFiles {
     return file;
   }
 
-  /** A tenant's file. Throws CodedError `file_not_found`. */
-  async get(tenant: string, id: string): Promise<FileRecord> {
+  /** One of these files. Throws CodedError `file_not_found`. */
+  async get(whose: Whose, id: string): Promise<FileRecord> {
     const file = await this.#read(id);
-    if (file?.tenant !== tenant) throw new CodedError('file_not_found', UNKNOWN);
+    if (file === undefined || !isAmong(whose, file)) throw new CodedError('file_not_found', UNKNOWN);
     return file;
   }
 
   /**
-   * A page of a tenant's files, newest first unless `order` is `asc`, after the file `after`. Throws
+   * A page of these files, newest first unless `order` is `asc`, after the file `after`. Throws
    * CodedError `file_not_found`.
    */
   async list(
-    tenant: string,
+    whose: Whose,
     query: {
       after?: string | undefined;
       limit: number;
@@ -122,14 +131,19 @@ export class BatchFiles {
       purpose?: string | undefined;
     },
   ): Promise<{ files: FileRecord[]; hasMore: boolean }> {
-    const newestFirst = await this.#redis.zrevrange(this.#keys.filesOf(tenant), 0, LIST_PAGE);
+    const newestFirst = await this.#redis.zrevrange(this.#keys.filesOf(tenantOf(whose)), 0, LIST_PAGE);
     const ids = query.order === 'asc' ? newestFirst.toReversed() : newestFirst;
     const from = query.after === undefined ? 0 : ids.indexOf(query.after) + 1;
     if (query.after !== undefined && from === 0) throw new CodedError('file_not_found', UNKNOWN, { param: 'after' });
     const found: FileRecord[] = [];
     for (const id of ids.slice(from)) {
       const file = await this.#read(id);
-      if (file === undefined || (query.purpose !== undefined && file.purpose !== query.purpose)) continue;
+      if (
+        file === undefined ||
+        !isAmong(whose, file) ||
+        (query.purpose !== undefined && file.purpose !== query.purpose)
+      )
+        continue;
       if (found.length === query.limit) return { files: found, hasMore: true };
       found.push(file);
     }
@@ -137,8 +151,8 @@ export class BatchFiles {
   }
 
   /** Deletes a file; its blob goes with the next `clean`. Throws CodedError `file_not_found`. */
-  async remove(tenant: string, id: string): Promise<void> {
-    await this.get(tenant, id);
+  async remove(whose: Whose, id: string): Promise<void> {
+    const { tenant } = await this.get(whose, id);
     await this.#forget(tenant, id);
   }
 

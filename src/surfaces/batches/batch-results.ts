@@ -31,16 +31,11 @@ export async function writeResults(
   const output =
     completed === 0
       ? undefined
-      : await files.keepResults(
-          batch.tenant,
-          fileId('output'),
-          `${batch.id}_output.jsonl`,
-          outputLines(files, parts, tree),
-        );
+      : await files.keepResults(batch, fileId('output'), `${batch.id}_output.jsonl`, outputLines(files, parts, tree));
   const errors =
     failed === 0
       ? undefined
-      : await files.keepResults(batch.tenant, fileId('error'), `${batch.id}_error.jsonl`, errorLines(files, parts));
+      : await files.keepResults(batch, fileId('error'), `${batch.id}_error.jsonl`, errorLines(files, parts));
   return {
     completed,
     failed,

@@ -3,10 +3,11 @@ import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
-import { SCOPES, hashesEqual, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
+import { HOUSE, SCOPES, hashesEqual, mayHold, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
 import { AuditLog } from './audit-log.ts';
 import { Limits, NO_LIMITS } from './limits.ts';
 import { Tenants } from './tenant.store.ts';
+import { WorkStops, type OpenWork } from './work-stops.ts';
 
 const ApiKeyRecord = z.object({
   hash: z.string().regex(/^[0-9a-f]{64}$/),
@@ -21,6 +22,11 @@ const ApiKeyRecord = z.object({
     .transform((text) => Limits.parse(JSON.parse(text)))
     .default(NO_LIMITS),
   replacedBy: z.string().optional(),
+  /** The keys before it, newest first: what they made is its own. */
+  replaces: z
+    .string()
+    .transform((text) => text.split(' ').filter((id) => id !== ''))
+    .default([]),
 });
 
 /** A key without its secret. Times are ISO 8601, UTC. */
@@ -33,6 +39,8 @@ export interface ApiKeyFacts {
   readonly expiresAt: string | undefined;
   readonly revokedAt: string | undefined;
   readonly replacedBy: string | undefined;
+  /** The ids of the keys that it replaces, newest first. */
+  readonly replaces: readonly string[];
   readonly limits: Limits;
 }
 
@@ -42,6 +50,7 @@ export interface NewKey {
   readonly name?: string | undefined;
   readonly expiresAt?: string | undefined;
   readonly limits?: Limits | undefined;
+  readonly replaces?: readonly string[] | undefined;
 }
 
 /** A cached key is read again after this long; so soon does a revoked key stop working on every instance. */
@@ -49,7 +58,10 @@ const CACHE_MS = 1_000;
 const CACHE_SIZE = 10_000;
 /** Compared with where there is no record, so that an unknown key takes as long as a known one. */
 const NO_HASH = '0'.repeat(64);
+const UNKNOWN = 'There is no API key with this id.';
 const MAX_LISTED = 1_000;
+/** A key that was rotated more often than this no longer counts the work of the oldest as its own. */
+const MAX_REPLACED = 100;
 
 /** API keys in Redis, which holds only the hash of each secret. Any number of calls may run at once. */
 @Injectable()
@@ -58,6 +70,7 @@ export class ApiKeys {
   readonly #keys: RedisKeys;
   readonly #audit: AuditLog;
   readonly #tenants: Tenants;
+  readonly #stops: WorkStops;
   readonly #cache = new Map<string, { caller: Caller | undefined; at: number }>();
 
   constructor(redis: Redis, keys: RedisKeys) {
@@ -65,12 +78,18 @@ export class ApiKeys {
     this.#keys = keys;
     this.#audit = new AuditLog(redis, keys);
     this.#tenants = new Tenants(redis, keys, this.#audit);
+    this.#stops = new WorkStops(redis, keys);
   }
 
-  /** Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log. */
+  /**
+   * Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log. Throws
+   * CodedError `request_invalid` for a scope that keys of the tenant cannot have.
+   */
   async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
     const { text, keyId, hash } = newApiKey();
-    const { tenant, scopes, name, expiresAt, limits } = wanted;
+    const { tenant, scopes, name, expiresAt, limits, replaces } = wanted;
+    if (!mayHold(tenant, scopes))
+      throw new CodedError('request_invalid', `Only keys of the tenant ${HOUSE} can have the scope operator.`);
     await this.#audit.with(by, 'key.create', keyId, { tenant, scopes, name, expiresAt, limits }, (multi) =>
       multi
         .hset(this.#keys.apiKey(keyId), {
@@ -81,6 +100,7 @@ export class ApiKeys {
           ...(name === undefined ? {} : { name }),
           ...(expiresAt === undefined ? {} : { expiresAt }),
           ...(limits === undefined ? {} : { limits: JSON.stringify(limits) }),
+          ...(replaces === undefined ? {} : { replaces: replaces.join(' ') }),
         })
         .zadd(this.#keys.apiKeys, Date.now(), keyId),
     );
@@ -90,16 +110,46 @@ export class ApiKeys {
   /** Throws CodedError `key_not_found`. */
   async get(keyId: string): Promise<ApiKeyFacts> {
     const found = /^[0-9a-f]{16}$/.test(keyId) ? await this.#read(keyId) : undefined;
-    if (found === undefined) throw new CodedError('key_not_found', 'There is no API key with this id.');
+    if (found === undefined) throw new CodedError('key_not_found', UNKNOWN);
     return found;
   }
 
-  /** Ends a key at once. Throws CodedError `key_not_found`. */
-  async revoke(by: string, keyId: string): Promise<void> {
-    await this.get(keyId);
-    await this.#audit.with(by, 'key.revoke', keyId, {}, (multi) =>
-      multi.hset(this.#keys.apiKey(keyId), { revokedAt: new Date().toISOString() }),
+  /** A tenant's key. Throws CodedError `key_not_found`. */
+  async getOf(tenant: string, keyId: string): Promise<ApiKeyFacts> {
+    const found = await this.get(keyId);
+    if (found.tenant !== tenant) throw new CodedError('key_not_found', UNKNOWN);
+    return found;
+  }
+
+  /**
+   * Ends a key at once, and says what becomes of the work that it made. Doing it again can still stop what was
+   * kept before; the time of the first stays. Throws CodedError `key_not_found`.
+   */
+  async revoke(by: string, keyId: string, work: OpenWork = 'keep'): Promise<void> {
+    const { tenant, revokedAt } = await this.get(keyId);
+    await this.#audit.with(by, 'key.revoke', keyId, { tenant, work }, (multi) =>
+      this.#stops.wish(
+        multi.hset(this.#keys.apiKey(keyId), { revokedAt: revokedAt ?? new Date().toISOString() }),
+        work,
+        { tenant, keyId },
+      ),
     );
+  }
+
+  /** Replaces the limits of a key, or its name. Throws CodedErrors `key_not_found`, `key_over`. */
+  async change(
+    by: string,
+    keyId: string,
+    change: { limits?: Limits | undefined; name?: string | undefined },
+  ): Promise<ApiKeyFacts> {
+    const { tenant, revokedAt } = await this.get(keyId);
+    if (revokedAt !== undefined) throw new CodedError('key_over', 'This API key was revoked.');
+    await this.#audit.with(by, 'key.change', keyId, { tenant, ...change }, (multi) => {
+      if (change.limits !== undefined) multi.hset(this.#keys.apiKey(keyId), { limits: JSON.stringify(change.limits) });
+      if (change.name !== undefined) multi.hset(this.#keys.apiKey(keyId), { name: change.name });
+      return multi;
+    });
+    return this.get(keyId);
   }
 
   /**
@@ -111,16 +161,18 @@ export class ApiKeys {
     if (old.revokedAt !== undefined || old.replacedBy !== undefined)
       throw new CodedError('key_over', 'This API key was revoked or replaced already.');
     const { tenant, scopes, name, limits } = old;
-    const made = await this.create(by, { tenant, scopes, name, limits });
+    const replaces = [keyId, ...old.replaces].slice(0, MAX_REPLACED);
+    // It ends when the old one would have ended: nobody gets more time by rotating.
+    const made = await this.create(by, { tenant, scopes, name, limits, replaces, expiresAt: old.expiresAt });
     const ends = new Date(Date.now() + overlapMs).toISOString();
     const expiresAt = old.expiresAt !== undefined && old.expiresAt < ends ? old.expiresAt : ends;
-    await this.#audit.with(by, 'key.rotate', keyId, { replacedBy: made.keyId, expiresAt }, (multi) =>
+    await this.#audit.with(by, 'key.rotate', keyId, { tenant, replacedBy: made.keyId, expiresAt }, (multi) =>
       multi.hset(this.#keys.apiKey(keyId), { expiresAt, replacedBy: made.keyId }),
     );
     return made;
   }
 
-  /** The newest 1,000 keys, without secrets. */
+  /** The newest 1,000 keys, of all tenants or of one, without secrets. */
   async list(tenant?: string): Promise<ApiKeyFacts[]> {
     const ids = await this.#redis.zrange(this.#keys.apiKeys, String(-MAX_LISTED), '-1');
     const found = await Promise.all(ids.map((id) => this.#read(id)));
@@ -153,7 +205,14 @@ export class ApiKeys {
   async callerWithout(tenant: string, keyId: string, scopes: readonly Scope[]): Promise<Caller | undefined> {
     const own = await this.#tenants.find(tenant);
     if (own?.disabledAt !== undefined) return undefined;
-    return { tenant, scopes: new Set(scopes), keyId, limits: { tenant: own?.limits ?? NO_LIMITS, key: NO_LIMITS } };
+    return {
+      tenant,
+      scopes: new Set(scopes),
+      keyId,
+      ownKeys: new Set([keyId]),
+      expiresAt: undefined,
+      limits: { tenant: own?.limits ?? NO_LIMITS, key: NO_LIMITS },
+    };
   }
 
   async #callerOf(keyId: string, record: z.infer<typeof ApiKeyRecord>): Promise<Caller | undefined> {
@@ -163,8 +222,11 @@ export class ApiKeys {
     if (tenant?.disabledAt !== undefined) return undefined;
     return {
       tenant: record.tenant,
-      scopes: new Set(record.scopes),
+      // Whoever can write a record of a key can still not make an operator of a tenant's key.
+      scopes: new Set(record.scopes.filter((scope) => mayHold(record.tenant, [scope]))),
       keyId,
+      ownKeys: new Set([keyId, ...record.replaces]),
+      expiresAt: record.expiresAt,
       limits: { tenant: tenant?.limits ?? NO_LIMITS, key: record.limits },
     };
   }
@@ -172,7 +234,7 @@ export class ApiKeys {
   async #read(id: string): Promise<ApiKeyFacts | undefined> {
     const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(id)));
     if (!record.success) return undefined;
-    const { tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits } = record.data;
-    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits };
+    const { tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, replaces, limits } = record.data;
+    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, replaces, limits };
   }
 }

@@ -5,10 +5,10 @@ import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { integer } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
-import { SCOPES } from './api-key.ts';
+import { HOUSE, SCOPES } from './api-key.ts';
 
 /**
- * The first tenant of an installation and its first API key. The file has the key's digest and not the key:
+ * The first tenant of an installation, and the first API key, which is the operator's. The file has the key's digest and not the key:
  * who reads it can use nothing.
  */
 export const BootstrapFile = z.strictObject({
@@ -53,8 +53,8 @@ export async function takeBootstrap(
   if (now.getTime() > Date.parse(expires)) return 'expired';
   const taken = await TAKE.run(
     redis,
-    [keys.tenant(tenant), keys.tenants, keys.apiKey(key.id), keys.apiKeys],
-    [tenant, key.id, key.hash, key.scopes.join(' '), key.name, now.toISOString(), now.getTime(), keys.audit],
+    [keys.tenant(tenant), keys.tenants, keys.apiKey(key.id), keys.apiKeys, keys.tenant(HOUSE)],
+    [tenant, key.id, key.hash, key.scopes.join(' '), key.name, now.toISOString(), now.getTime(), keys.audit, HOUSE],
   );
   return taken === 1 ? 'taken' : 'before';
 }

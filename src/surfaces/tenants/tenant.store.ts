@@ -3,8 +3,10 @@ import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { HOUSE } from './api-key.ts';
 import { AuditLog } from './audit-log.ts';
 import { Limits } from './limits.ts';
+import { WorkStops, type OpenWork } from './work-stops.ts';
 
 const TenantRecord = z.object({
   createdAt: z.string(),
@@ -30,11 +32,13 @@ export class Tenants {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
   readonly #audit: AuditLog;
+  readonly #stops: WorkStops;
 
   constructor(redis: Redis, keys: RedisKeys, audit: AuditLog) {
     this.#redis = redis;
     this.#keys = keys;
     this.#audit = audit;
+    this.#stops = new WorkStops(redis, keys);
   }
 
   /** Makes a tenant. Of two calls at once with one name, one throws CodedError `tenant_exists`. */
@@ -42,7 +46,7 @@ export class Tenants {
     const createdAt = new Date().toISOString();
     if ((await this.#redis.hsetnx(this.#keys.tenant(name), 'createdAt', createdAt)) === 0)
       throw new CodedError('tenant_exists', `There is a tenant named ${name} already.`);
-    await this.#audit.with(by, 'tenant.create', name, { limits }, (multi) =>
+    await this.#audit.with(by, 'tenant.create', name, { tenant: name, limits }, (multi) =>
       multi.hset(this.#keys.tenant(name), { limits: JSON.stringify(limits) }).sadd(this.#keys.tenants, name),
     );
     return { name, createdAt, disabledAt: undefined, limits };
@@ -70,20 +74,25 @@ export class Tenants {
   }
 
   /**
-   * Changes limits or locks a tenant out: its keys stop working within seconds, and its jobs go on. Throws
-   * CodedError `tenant_not_found`.
+   * Changes limits or locks a tenant out: its keys stop working within seconds, and `work` says what becomes of
+   * its open work; unless said otherwise its jobs go on and its batches stop. Throws CodedErrors
+   * `tenant_not_found`, and `request_invalid` for locking the operator out.
    */
   async change(
     by: string,
     name: string,
-    change: { limits?: Limits | undefined; disabled?: boolean | undefined },
+    change: { limits?: Limits | undefined; disabled?: boolean | undefined; work?: OpenWork | undefined },
   ): Promise<Tenant> {
+    if (name === HOUSE && change.disabled === true)
+      throw new CodedError('request_invalid', 'The tenant of the operator cannot be disabled.');
     await this.get(name);
     const key = this.#keys.tenant(name);
-    await this.#audit.with(by, 'tenant.change', name, change, (multi) => {
+    await this.#audit.with(by, 'tenant.change', name, { tenant: name, ...change }, (multi) => {
       if (change.limits !== undefined) multi.hset(key, { limits: JSON.stringify(change.limits) });
       if (change.disabled === true) multi.hset(key, { disabledAt: new Date().toISOString() });
       if (change.disabled === false) multi.hdel(key, 'disabledAt');
+      const work = change.disabled === true ? (change.work ?? 'drain') : change.disabled === false ? 'keep' : undefined;
+      if (work !== undefined) this.#stops.wish(multi, work, { tenant: name });
       return multi;
     });
     return this.get(name);
