@@ -12,8 +12,8 @@ const READ_HEADS = loadScript(new URL('./lua/read-heads.lua', import.meta.url), 
 
 /**
  * A page ends after this many examined jobs and has a cursor for the rest, so that a filter that matches
- * little never scans a whole index. Of an ended job only the head of its record is examined, which does not say
- * what key made it: where that is asked, whole records are read, and fewer are examined.
+ * little never scans a whole index. Of an ended job only the head of its record is examined, which does not
+ * say what key made it: where that is asked, whole records are read, and fewer are examined.
  */
 const EXAMINED_PER_PAGE = { open: 300, ended: 10_000 };
 const EXAMINED_AT_ONCE = 500;

@@ -49,8 +49,8 @@ export interface ConfirmedOutput {
 }
 
 /**
- * What may be done with the jobs of a tenant, or with those that certain keys of it made. Any other job answers
- * exactly like one that does not exist.
+ * What may be done with the jobs of a tenant, or with those that certain keys of it made. Any other job
+ * answers exactly like one that does not exist.
  */
 export class Jobs {
   readonly #redis: Redis;

@@ -19,6 +19,7 @@ export const ERROR_CATALOG = {
   file_not_found: { status: 404, exit: 3, title: 'There is no such file' },
   batch_not_found: { status: 404, exit: 3, title: 'There is no such batch' },
   tenant_not_found: { status: 404, exit: 3, title: 'There is no such tenant' },
+  tenant_deleted: { status: 410, exit: 3, title: 'The tenant is deleted' },
   key_not_found: { status: 404, exit: 3, title: 'There is no such API key' },
   tenant_exists: { status: 409, exit: 5, title: 'A tenant with this name exists already' },
   key_over: { status: 409, exit: 5, title: 'The API key has expired or was revoked' },

@@ -1,21 +1,22 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { StuckJobs } from '../../core/jobs/stuck-jobs.ts';
+import { decodeStored, toEnvelope } from '../../proof/receipts/dsse.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
-import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
+import { DELETION_TYPE } from '../../surfaces/offboarding/tenant-deleter.ts';
+import { TenantDeletions, type Deletion } from '../../surfaces/offboarding/tenant-deletions.ts';
 import { Tenants, type Tenant } from '../../surfaces/tenants/tenant.store.ts';
 import {
   ChangeKey,
   ChangeTenant,
   CreateKey,
   CreateTenant,
-  ListAudit,
   ListKeyWork,
   ListStuck,
   RevokeKey,
   RotateKey,
-  type AuditEntries,
+  type DeletionDocument,
   type KeyDocument,
   type KeyList,
   type KeyWork,
@@ -37,16 +38,23 @@ import { parse } from './parse.ts';
 export class AdminController {
   readonly #tenants: Tenants;
   readonly #keys: ApiKeys;
-  readonly #audit: AuditLog;
   readonly #usage: UsageStore;
   readonly #stuck: StuckJobs;
   readonly #work: KeyWorks;
+  readonly #deletions: TenantDeletions;
 
-  constructor(tenants: Tenants, keys: ApiKeys, audit: AuditLog, usage: UsageStore, stuck: StuckJobs, work: KeyWorks) {
+  constructor(
+    tenants: Tenants,
+    keys: ApiKeys,
+    usage: UsageStore,
+    stuck: StuckJobs,
+    work: KeyWorks,
+    deletions: TenantDeletions,
+  ) {
+    this.#deletions = deletions;
     this.#work = work;
     this.#tenants = tenants;
     this.#keys = keys;
-    this.#audit = audit;
     this.#usage = usage;
     this.#stuck = stuck;
   }
@@ -80,6 +88,19 @@ export class AdminController {
     @Body() body: unknown,
   ): Promise<TenantDocument> {
     return tenantDocument(await this.#tenants.change(caller.keyId, name, parse(ChangeTenant, body)));
+  }
+
+  @Delete('tenants/:tenant')
+  @HttpCode(202)
+  @Needs('operator')
+  async deleteTenant(@Caller() caller: ApiCaller, @Param('tenant') name: string): Promise<DeletionDocument> {
+    return deletionDocument(await this.#deletions.ask(caller.keyId, name));
+  }
+
+  @Get('tenants/:tenant/deletion')
+  @Needs('operator')
+  async deletion(@Param('tenant') name: string): Promise<DeletionDocument> {
+    return deletionDocument(await this.#deletions.get(name));
   }
 
   @Post('tenants/:tenant/keys')
@@ -144,13 +165,6 @@ export class AdminController {
     return this.#work.of({ tenant, keys: new Set([keyId]) }, parse(ListKeyWork, query));
   }
 
-  @Get('audit')
-  @Needs('operator')
-  async audit(@Query() query: unknown): Promise<AuditEntries> {
-    const { limit, before } = parse(ListAudit, query);
-    return { entries: await this.#audit.list(limit, before) };
-  }
-
   @Get('jobs/stuck')
   @Needs('operator')
   async stuckJobs(@Query() query: unknown): Promise<StuckList> {
@@ -173,4 +187,15 @@ export class AdminController {
 
 export function tenantDocument({ name, createdAt, disabledAt, limits }: Tenant): TenantDocument {
   return { name, created_at: createdAt, disabled_at: disabledAt ?? null, limits };
+}
+
+function deletionDocument({ tenant, state, account }: Deletion): DeletionDocument {
+  const signed = account === undefined ? undefined : decodeStored(Buffer.from(account));
+  return {
+    tenant,
+    status: account === undefined ? 'deleting' : 'deleted',
+    step: state?.step ?? null,
+    removed: state?.removed ?? null,
+    account: signed === undefined ? null : { ...toEnvelope(signed), payloadType: DELETION_TYPE },
+  };
 }

@@ -4,6 +4,7 @@ import {
   ChangeTenant,
   CreateKey,
   CreateTenant,
+  DeletionDocument,
   KeyDocument,
   KeyList,
   KeyWork,
@@ -18,7 +19,7 @@ import {
   TenantList,
   TenantWithAccount,
 } from './admin.schemas.ts';
-import { body, inPath, json, type Operation } from './operation.ts';
+import { body, inPath, json, text, type Operation } from './operation.ts';
 
 const ofTenant = inPath('tenant', 'the name of a tenant', 'acme');
 const ofKey = inPath('key', 'the id of an API key', '0123456789abcdef');
@@ -66,7 +67,30 @@ export const ADMIN_OPERATIONS: readonly Operation[] = [
     parameters: ofTenant,
     body: body('ChangeTenant', ChangeTenant, { limits: { concurrent_jobs: 20 } }),
     success: { '200': json('the tenant', 'Tenant', TenantDocument) },
+    errors: ['request_invalid', 'tenant_not_found', 'tenant_deleted'],
+  },
+  {
+    id: 'deleteTenant',
+    method: 'delete',
+    path: '/v1/admin/tenants/{tenant}',
+    tag: 'Admin',
+    summary: 'Delete a tenant and all that is its, but for the books',
+    description: 'It cannot be taken back. Asking again shows how far it is.',
+    scope: 'operator',
+    parameters: ofTenant,
+    success: { '202': json('the deletion', 'TenantDeletion', DeletionDocument) },
     errors: ['request_invalid', 'tenant_not_found'],
+  },
+  {
+    id: 'getTenantDeletion',
+    method: 'get',
+    path: '/v1/admin/tenants/{tenant}/deletion',
+    tag: 'Admin',
+    summary: 'Get how far the deletion of a tenant is, and in the end the signed account of what went',
+    scope: 'operator',
+    parameters: ofTenant,
+    success: { '200': json('the deletion', 'TenantDeletion', DeletionDocument) },
+    errors: ['tenant_not_found'],
   },
   {
     id: 'createKey',
@@ -147,11 +171,22 @@ export const ADMIN_OPERATIONS: readonly Operation[] = [
     method: 'get',
     path: '/v1/admin/audit',
     tag: 'Admin',
-    summary: 'List who changed what about tenants and keys, newest first',
+    summary: 'List who did what with which power, newest first',
     scope: 'operator',
     query: ListAudit,
     success: { '200': json('the entries', 'AuditEntries', AuditEntries) },
     errors: ['request_invalid'],
+  },
+  {
+    id: 'exportAuditLog',
+    method: 'get',
+    path: '/v1/admin/audit/export',
+    tag: 'Admin',
+    summary: 'All entries as JSON Lines, after the proofs of their heads in the transparency log',
+    description: '`countersign audit-log verify` checks it offline.',
+    scope: 'operator',
+    success: { '200': text('the export', 'application/jsonl') },
+    errors: [],
   },
   {
     id: 'listStuckJobs',

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { JOB_STATES } from '../../proof/contract/job-states.ts';
 import { BATCH_STATUSES } from '../../surfaces/batches/batch.store.ts';
+import { DELETION_STEPS, Removed } from '../../surfaces/offboarding/tenant-deletions.ts';
 import { SCOPES } from '../../surfaces/tenants/api-key.ts';
 import { Limits } from '../../surfaces/tenants/limits.ts';
 import { OPEN_WORK } from '../../surfaces/tenants/work-stops.ts';
@@ -40,11 +41,7 @@ export const ListKeyWork = z.strictObject({
 export const RotateKey = z.strictObject({ overlap_seconds: z.number().int().min(0).max(2_592_000).default(86_400) });
 export const ListAudit = z.strictObject({
   limit: z.coerce.number().int().min(1).max(1_000).default(100).describe('the most entries of a page'),
-  before: z
-    .string()
-    .regex(/^\d{1,15}-\d{1,10}$/)
-    .optional()
-    .describe('the id of an entry: those before it are listed'),
+  before: z.coerce.number().int().min(0).optional().describe('the number of an entry: those before it are listed'),
 });
 
 export const TenantDocument = z.strictObject({
@@ -82,6 +79,22 @@ export type NewKey = z.infer<typeof NewKey>;
 export const KeyList = z.strictObject({ keys: z.array(KeyDocument) });
 export type KeyList = z.infer<typeof KeyList>;
 
+export const DeletionDocument = z.strictObject({
+  tenant: z.string(),
+  status: z.enum(['deleting', 'deleted']),
+  step: z.enum(DELETION_STEPS).nullable().describe('what is being removed; null once it is over'),
+  removed: Removed.nullable().describe('how much went so far; of one that is over, see the account'),
+  account: z
+    .strictObject({
+      payloadType: z.string(),
+      payload: z.string(),
+      signatures: z.array(z.strictObject({ keyid: z.string(), sig: z.string() })),
+    })
+    .nullable()
+    .describe('the signed account of what went, a DSSE envelope; null until it is over'),
+});
+export type DeletionDocument = z.infer<typeof DeletionDocument>;
+
 export const KeyWork = z.strictObject({
   jobs: z.array(z.strictObject({ id: z.string(), state: z.enum(JOB_STATES), model: z.string(), created_at: Time })),
   next_cursor: z.string().nullable().describe('null on the last page of jobs'),
@@ -93,14 +106,17 @@ export type KeyWork = z.infer<typeof KeyWork>;
 export const AuditEntries = z.strictObject({
   entries: z.array(
     z.strictObject({
-      id: z.string(),
+      n: z.int().describe('the number of the entry'),
       at: Time,
-      by: z.string().describe('the id of an API key, or `cli`'),
+      by: z.string().describe('the id of an API key, `cli` for a holder of Redis’ passwords, or a role'),
       action: z.string(),
       target: z.string(),
+      tenant: z.string().nullable().describe('the tenant that it concerns'),
+      prev: z.string().describe('the SHA-256 of the entry before'),
       detail: z.unknown().describe('what was changed; its members depend on the action'),
     }),
   ),
+  next_before: z.int().nullable().describe('`before` of the next page; null on the last'),
 });
 export type AuditEntries = z.infer<typeof AuditEntries>;
 

@@ -44,7 +44,9 @@ export class KeyWorks {
     this.#files = files;
   }
 
-  /** A page of jobs, and the newest batches and files. Throws CodedError `request_invalid` for a wrong cursor. */
+  /**
+   * A page of jobs, and the newest batches and files. Throws CodedError `request_invalid` for a wrong cursor.
+   */
   async of(whose: OwnOnly, page: { limit: number; cursor?: string | undefined }): Promise<KeyWork> {
     const [{ jobs, next }, { batches }, { files }] = await Promise.all([
       this.#jobs.list(whose, page),

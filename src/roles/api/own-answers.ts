@@ -7,8 +7,8 @@ import type { Caller } from '../../surfaces/tenants/api-key.ts';
 import { readableBy } from '../../surfaces/tenants/reach.ts';
 
 /**
- * Throws CodedError `idempotency_key_reused` where a repetition found what another key of the tenant has made,
- * and the caller may read only what its own key made.
+ * Throws CodedError `idempotency_key_reused` where a repetition found what another key of the tenant has
+ * made, and the caller may read only what its own key made.
  */
 export function requireReadable(caller: Caller, thing: { readonly tenant: string; readonly keyId: string }): void {
   if (!isAmong(readableBy(caller), thing)) throw reused();

@@ -22,8 +22,8 @@ import { KeyWorks, futureTime, keyDocument } from './key-document.ts';
 import { parse } from './parse.ts';
 
 /**
- * What the administrator of a tenant may do with it: see its limits and its account, and manage its keys. No key
- * that is made here can do more than the key that makes it.
+ * What the administrator of a tenant may do with it: see its limits and its account, and manage its keys. No
+ * key that is made here can do more than the key that makes it.
  */
 @Controller('/v1')
 export class TenantController {

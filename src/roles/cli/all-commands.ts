@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { addAclCommand } from './acl-command.ts';
+import { addAuditLogCommands } from './audit-log-commands.ts';
 import { addCalibrateCommand } from './calibrate-command.ts';
 import { addCanaryCommand } from './canary-command.ts';
 import { CliContext } from './cli-context.ts';
@@ -31,6 +32,7 @@ addJobCommands(cli);
 addVerifyCommand(cli);
 addKeysCommands(cli);
 addLogCommands(cli);
+addAuditLogCommands(cli);
 addCalibrateCommand(cli);
 addCanaryCommand(cli);
 addWorkersCommands(cli);

@@ -4,7 +4,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { SCOPES, type Scope } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys, type ApiKeyFacts } from '../../surfaces/tenants/api-key.store.ts';
-import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
+import { AuditLog } from '../../core/audit/audit-log.ts';
 import { NO_LIMITS } from '../../surfaces/tenants/limits.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import type { OpenWork } from '../../surfaces/tenants/work-stops.ts';

@@ -9,7 +9,7 @@ import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { verifyReceipt } from '../../proof/receipts/receipt.ts';
 import { HOUSE, SCOPES } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
-import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
+import { AuditLog } from '../../core/audit/audit-log.ts';
 import { NO_LIMITS } from '../../surfaces/tenants/limits.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import type { ApiClient } from './api-client.ts';

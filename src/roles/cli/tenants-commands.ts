@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { z } from 'zod';
 import type { CliContext, RemoteOptions } from './cli-context.ts';
 import { limited, limitsOf, type LimitFlags } from './limit-options.ts';
 import { Output } from './output.ts';
@@ -26,6 +27,7 @@ export function addTenantsCommands(cli: CliContext): void {
   addLimit(cli, tenants);
   addDisable(cli, tenants);
   addEnable(cli, tenants);
+  addDelete(cli, tenants);
 }
 
 function addCreate(cli: CliContext, tenants: Command): void {
@@ -65,6 +67,28 @@ function addEnable(cli: CliContext, tenants: Command): void {
     .remote('enable', 'let a tenant in again', tenants)
     .argument('<name>', 'tenant')
     .action(async (name: string, options: RemoteOptions) => change(cli, name, options, { disabled: false }));
+}
+
+/** What the API says of a deletion. */
+const Deletion = z.object({
+  status: z.enum(['deleting', 'deleted']),
+  step: z.string().nullable(),
+  account: z.object({ payload: z.string() }).loose().nullable(),
+});
+
+function addDelete(cli: CliContext, tenants: Command): void {
+  cli
+    .remote('delete', 'delete a tenant and all that is its, but for the books; asked again, how far it is', tenants)
+    .argument('<name>', 'tenant')
+    .requiredOption('--yes', 'it cannot be taken back')
+    .action(async (name: string, options: RemoteOptions) => {
+      const deletion: unknown = await cli.client(options).json(`${PATH}/${encodeURIComponent(name)}`, 'DELETE');
+      const { status, step, account } = Deletion.parse(deletion);
+      new Output(options.json === true).show(deletion, [
+        `${name}  ${status}${step === null ? '' : `, at ${step}`}`,
+        ...(account === null ? [] : [Buffer.from(account.payload, 'base64').toString('utf8')]),
+      ]);
+    });
 }
 
 async function change(cli: CliContext, name: string, options: RemoteOptions, body: object): Promise<void> {

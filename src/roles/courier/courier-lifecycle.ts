@@ -2,6 +2,8 @@ import { Injectable, Inject, type BeforeApplicationShutdown, type OnApplicationB
 import { Wake } from '../../core/jobs/wake.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
+import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
+import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
 import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
@@ -18,10 +20,12 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
     ends: JobEndProcessor,
     sender: WebhookSender,
     stopper: WorkStopper,
+    files: FileEraser,
+    tenants: TenantDeleter,
     @Inject(PaymentSettler) settler: PaymentSettler | undefined,
   ) {
     this.#wake = wake;
-    this.#work = [batches, ends, sender, stopper, ...(settler !== undefined ? [settler] : [])];
+    this.#work = [batches, ends, sender, stopper, files, tenants, ...(settler !== undefined ? [settler] : [])];
   }
 
   onApplicationBootstrap(): void {

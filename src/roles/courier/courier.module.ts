@@ -1,8 +1,10 @@
-import { Module, type DynamicModule } from '@nestjs/common';
+import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { AuditLog } from '../../core/audit/audit-log.ts';
+import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
@@ -10,6 +12,9 @@ import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
+import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
+import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
+import { TenantDeletions } from '../../surfaces/offboarding/tenant-deletions.ts';
 import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
@@ -66,14 +71,38 @@ export class CourierModule {
             paymentTerms && new PaymentSettler({ redis, keys }, paymentTerms.facilitator, logger),
           inject: [Redis, RedisKeys, ServiceFiles],
         },
-        {
-          provide: WorkStopper,
-          useFactory: (redis: Redis, keys: RedisKeys, jobs: Jobs, batches: Batches, stops: WorkStops) =>
-            new WorkStopper({ redis, keys, jobs, batches, stops }, logger),
-          inject: [Redis, RedisKeys, Jobs, Batches, WorkStops],
-        },
+        ...offboardingProviders(config, logger),
         CourierLifecycle,
       ],
     };
   }
+}
+
+/** What ends with keys, files and tenants. */
+function offboardingProviders(config: CourierConfig, logger: Logger): Provider[] {
+  return [
+    {
+      provide: WorkStopper,
+      useFactory: (redis: Redis, keys: RedisKeys, jobs: Jobs, batches: Batches, stops: WorkStops) =>
+        new WorkStopper({ redis, keys, jobs, batches, stops }, logger),
+      inject: [Redis, RedisKeys, Jobs, Batches, WorkStops],
+    },
+    {
+      provide: FileEraser,
+      useFactory: (redis: Redis, keys: RedisKeys, files: BatchFiles, batches: Batches) =>
+        new FileEraser({ redis, keys, files, batches }, logger),
+      inject: [Redis, RedisKeys, BatchFiles, Batches],
+    },
+    {
+      provide: TenantDeleter,
+      useFactory: (redis: Redis, keys: RedisKeys, { signingKey }: ServiceFiles) => {
+        const audit = new AuditLog(redis, keys);
+        const deletions = new TenantDeletions(redis, keys, audit);
+        const archive = new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG));
+        const parts = { redis, keys, deletions, audit, archive, signingKey };
+        return new TenantDeleter(parts, logger, freshRandom(12).toString('hex'));
+      },
+      inject: [Redis, RedisKeys, ServiceFiles],
+    },
+  ];
 }

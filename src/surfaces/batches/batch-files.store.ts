@@ -75,7 +75,11 @@ export class BatchFiles {
     if (known?.tenant === upload.tenant) return known;
     const createdMs = Date.now();
     const expiresMs = createdMs + Math.min(seconds * 1_000, KEEP_MS);
-    return this.#record({ ...upload, purpose: 'batch', createdMs, expiresMs });
+    const file = await this.#record({ ...upload, purpose: 'batch', createdMs, expiresMs });
+    // Bytes that a deleted file had too may have been removed since they were stored.
+    if (await this.blobs.touch(file.sha256)) return file;
+    await this.#forget(file.tenant, file.id);
+    throw new CodedError('storage_unavailable', 'The file could not be kept; send it again.');
   }
 
   /** Keeps results under an id that the caller derives, so that keeping them twice makes one file. */
@@ -150,9 +154,13 @@ export class BatchFiles {
     return { files: found, hasMore: false };
   }
 
-  /** Deletes a file; its blob goes with the next `clean`. Throws CodedError `file_not_found`. */
+  /**
+   * Deletes a file; a courier removes its bytes within a minute, unless another file has them. Throws
+   * CodedError `file_not_found`.
+   */
   async remove(whose: Whose, id: string): Promise<void> {
-    const { tenant } = await this.get(whose, id);
+    const { tenant, sha256 } = await this.get(whose, id);
+    await this.#redis.zadd(this.#keys.filesGone, Date.now(), sha256);
     await this.#forget(tenant, id);
   }
 

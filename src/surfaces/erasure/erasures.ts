@@ -4,7 +4,7 @@ import type { JobView } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { Caller } from '../tenants/api-key.ts';
-import { AuditLog } from '../tenants/audit-log.ts';
+import { AuditLog } from '../../core/audit/audit-log.ts';
 import { changeableBy } from '../tenants/reach.ts';
 
 /**
@@ -36,10 +36,11 @@ export class Erasures {
     // By the clock that readers compare with. An earlier time stays: of two wishes at once one counts.
     const [seconds, micros] = await this.#redis.time();
     const nowMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
-    await this.#audit.with(keyId, 'job.erase', id, { tenant }, (multi) =>
+    await this.#audit.with({ by: keyId, action: 'job.erase', target: id, tenant, detail: {} }, [
+      ['ZADD', this.#keys.erasures, 'LT', nowMs, id],
       // What the surface keeps with the job goes at once: it is the API's.
-      multi.zadd(this.#keys.erasures, 'LT', nowMs, id).hdel(this.#keys.job(id), 'surface'),
-    );
+      ['HDEL', this.#keys.job(id), 'surface'],
+    ]);
     return this.#jobs.get(tenant, id);
   }
 }

@@ -72,8 +72,8 @@ export class WorkStopper {
   }
 
   /**
-   * From the newest to the oldest, by rank: what ends meanwhile only moves what is still ahead nearer, so that
-   * nothing is passed over.
+   * From the newest to the oldest, by rank: what ends meanwhile only moves what is still ahead nearer, so
+   * that nothing is passed over.
    */
   async #cancelJobs(stop: WorkStop): Promise<void> {
     const index = this.#keys.openOf(stop.tenant);

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { HOUSE, SCOPES, hashesEqual, mayHold, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
-import { AuditLog } from './audit-log.ts';
+import { AuditLog, hset } from '../../core/audit/audit-log.ts';
 import { Limits, NO_LIMITS } from './limits.ts';
 import { Tenants } from './tenant.store.ts';
 import { WorkStops, type OpenWork } from './work-stops.ts';
@@ -82,27 +82,29 @@ export class ApiKeys {
   }
 
   /**
-   * Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log. Throws
-   * CodedError `request_invalid` for a scope that keys of the tenant cannot have.
+   * Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log.
+   * Throws CodedError `request_invalid` for a scope that keys of the tenant cannot have.
    */
   async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
     const { text, keyId, hash } = newApiKey();
     const { tenant, scopes, name, expiresAt, limits, replaces } = wanted;
     if (!mayHold(tenant, scopes))
       throw new CodedError('request_invalid', `Only keys of the tenant ${HOUSE} can have the scope operator.`);
-    await this.#audit.with(by, 'key.create', keyId, { tenant, scopes, name, expiresAt, limits }, (multi) =>
-      multi
-        .hset(this.#keys.apiKey(keyId), {
+    await this.#audit.with(
+      { by, action: 'key.create', target: keyId, tenant, detail: { scopes, name, expiresAt, limits } },
+      [
+        hset(this.#keys.apiKey(keyId), {
           hash,
           tenant,
           scopes: scopes.join(' '),
           createdAt: new Date().toISOString(),
-          ...(name === undefined ? {} : { name }),
-          ...(expiresAt === undefined ? {} : { expiresAt }),
-          ...(limits === undefined ? {} : { limits: JSON.stringify(limits) }),
-          ...(replaces === undefined ? {} : { replaces: replaces.join(' ') }),
-        })
-        .zadd(this.#keys.apiKeys, Date.now(), keyId),
+          name,
+          expiresAt,
+          limits: limits === undefined ? undefined : JSON.stringify(limits),
+          replaces: replaces?.join(' '),
+        }),
+        ['ZADD', this.#keys.apiKeys, Date.now(), keyId],
+      ],
     );
     return { text, keyId };
   }
@@ -122,18 +124,15 @@ export class ApiKeys {
   }
 
   /**
-   * Ends a key at once, and says what becomes of the work that it made. Doing it again can still stop what was
-   * kept before; the time of the first stays. Throws CodedError `key_not_found`.
+   * Ends a key at once, and says what becomes of the work that it made. Doing it again can still stop what
+   * was kept before; the time of the first stays. Throws CodedError `key_not_found`.
    */
   async revoke(by: string, keyId: string, work: OpenWork = 'keep'): Promise<void> {
     const { tenant, revokedAt } = await this.get(keyId);
-    await this.#audit.with(by, 'key.revoke', keyId, { tenant, work }, (multi) =>
-      this.#stops.wish(
-        multi.hset(this.#keys.apiKey(keyId), { revokedAt: revokedAt ?? new Date().toISOString() }),
-        work,
-        { tenant, keyId },
-      ),
-    );
+    await this.#audit.with({ by, action: 'key.revoke', target: keyId, tenant, detail: { work } }, [
+      hset(this.#keys.apiKey(keyId), { revokedAt: revokedAt ?? new Date().toISOString() }),
+      this.#stops.wish(work, { tenant, keyId }),
+    ]);
   }
 
   /** Replaces the limits of a key, or its name. Throws CodedErrors `key_not_found`, `key_over`. */
@@ -144,11 +143,11 @@ export class ApiKeys {
   ): Promise<ApiKeyFacts> {
     const { tenant, revokedAt } = await this.get(keyId);
     if (revokedAt !== undefined) throw new CodedError('key_over', 'This API key was revoked.');
-    await this.#audit.with(by, 'key.change', keyId, { tenant, ...change }, (multi) => {
-      if (change.limits !== undefined) multi.hset(this.#keys.apiKey(keyId), { limits: JSON.stringify(change.limits) });
-      if (change.name !== undefined) multi.hset(this.#keys.apiKey(keyId), { name: change.name });
-      return multi;
-    });
+    const limits = change.limits === undefined ? undefined : JSON.stringify(change.limits);
+    if (limits !== undefined || change.name !== undefined)
+      await this.#audit.with({ by, action: 'key.change', target: keyId, tenant, detail: change }, [
+        hset(this.#keys.apiKey(keyId), { limits, name: change.name }),
+      ]);
     return this.get(keyId);
   }
 
@@ -166,8 +165,9 @@ export class ApiKeys {
     const made = await this.create(by, { tenant, scopes, name, limits, replaces, expiresAt: old.expiresAt });
     const ends = new Date(Date.now() + overlapMs).toISOString();
     const expiresAt = old.expiresAt !== undefined && old.expiresAt < ends ? old.expiresAt : ends;
-    await this.#audit.with(by, 'key.rotate', keyId, { tenant, replacedBy: made.keyId, expiresAt }, (multi) =>
-      multi.hset(this.#keys.apiKey(keyId), { expiresAt, replacedBy: made.keyId }),
+    await this.#audit.with(
+      { by, action: 'key.rotate', target: keyId, tenant, detail: { replacedBy: made.keyId, expiresAt } },
+      [hset(this.#keys.apiKey(keyId), { expiresAt, replacedBy: made.keyId })],
     );
     return made;
   }

@@ -4,13 +4,15 @@ import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { HOUSE } from './api-key.ts';
-import { AuditLog } from './audit-log.ts';
+import { AuditLog, hset } from '../../core/audit/audit-log.ts';
 import { Limits } from './limits.ts';
 import { WorkStops, type OpenWork } from './work-stops.ts';
 
 const TenantRecord = z.object({
   createdAt: z.string(),
   disabledAt: z.string().optional(),
+  /** Since when it is being deleted, or is. */
+  deletingAt: z.string().optional(),
   limits: z
     .string()
     .default('{}')
@@ -21,6 +23,8 @@ export interface Tenant {
   readonly name: string;
   readonly createdAt: string;
   readonly disabledAt: string | undefined;
+  /** Since when it is being deleted, or is; its name is not given again. */
+  readonly deletingAt: string | undefined;
   readonly limits: Limits;
 }
 
@@ -44,12 +48,16 @@ export class Tenants {
   /** Makes a tenant. Of two calls at once with one name, one throws CodedError `tenant_exists`. */
   async create(by: string, name: string, limits: Limits): Promise<Tenant> {
     const createdAt = new Date().toISOString();
-    if ((await this.#redis.hsetnx(this.#keys.tenant(name), 'createdAt', createdAt)) === 0)
-      throw new CodedError('tenant_exists', `There is a tenant named ${name} already.`);
-    await this.#audit.with(by, 'tenant.create', name, { tenant: name, limits }, (multi) =>
-      multi.hset(this.#keys.tenant(name), { limits: JSON.stringify(limits) }).sadd(this.#keys.tenants, name),
+    const isMade = await this.#audit.with(
+      { by, action: 'tenant.create', target: name, tenant: name, detail: { limits } },
+      [
+        hset(this.#keys.tenant(name), { createdAt, limits: JSON.stringify(limits) }),
+        ['SADD', this.#keys.tenants, name],
+      ],
+      this.#keys.tenant(name),
     );
-    return { name, createdAt, disabledAt: undefined, limits };
+    if (!isMade) throw new CodedError('tenant_exists', `There is a tenant named ${name} already.`);
+    return { name, createdAt, disabledAt: undefined, deletingAt: undefined, limits };
   }
 
   /** Throws CodedError `tenant_not_found`. */
@@ -63,8 +71,8 @@ export class Tenants {
   async find(name: string): Promise<Tenant | undefined> {
     const parsed = TenantRecord.safeParse(await this.#redis.hgetall(this.#keys.tenant(name)));
     if (!parsed.success) return undefined;
-    const { createdAt, disabledAt, limits } = parsed.data;
-    return { name, createdAt, disabledAt, limits };
+    const { createdAt, disabledAt, deletingAt, limits } = parsed.data;
+    return { name, createdAt, disabledAt, deletingAt, limits };
   }
 
   /** All tenants, sorted by name. */
@@ -74,9 +82,9 @@ export class Tenants {
   }
 
   /**
-   * Changes limits or locks a tenant out: its keys stop working within seconds, and `work` says what becomes of
-   * its open work; unless said otherwise its jobs go on and its batches stop. Throws CodedErrors
-   * `tenant_not_found`, and `request_invalid` for locking the operator out.
+   * Changes limits or locks a tenant out: its keys stop working within seconds, and `work` says what becomes
+   * of its open work; unless said otherwise its jobs go on and its batches stop. Throws CodedErrors
+   * `tenant_not_found`, `tenant_deleted`, and `request_invalid` for locking the operator out.
    */
   async change(
     by: string,
@@ -85,16 +93,17 @@ export class Tenants {
   ): Promise<Tenant> {
     if (name === HOUSE && change.disabled === true)
       throw new CodedError('request_invalid', 'The tenant of the operator cannot be disabled.');
-    await this.get(name);
+    if ((await this.get(name)).deletingAt !== undefined)
+      throw new CodedError('tenant_deleted', 'This tenant is deleted, or is being deleted.');
     const key = this.#keys.tenant(name);
-    await this.#audit.with(by, 'tenant.change', name, { tenant: name, ...change }, (multi) => {
-      if (change.limits !== undefined) multi.hset(key, { limits: JSON.stringify(change.limits) });
-      if (change.disabled === true) multi.hset(key, { disabledAt: new Date().toISOString() });
-      if (change.disabled === false) multi.hdel(key, 'disabledAt');
-      const work = change.disabled === true ? (change.work ?? 'drain') : change.disabled === false ? 'keep' : undefined;
-      if (work !== undefined) this.#stops.wish(multi, work, { tenant: name });
-      return multi;
-    });
+    const { limits, disabled } = change;
+    const work = disabled === true ? (change.work ?? 'drain') : disabled === false ? 'keep' : undefined;
+    await this.#audit.with({ by, action: 'tenant.change', target: name, tenant: name, detail: change }, [
+      ...(limits === undefined ? [] : [hset(key, { limits: JSON.stringify(limits) })]),
+      ...(disabled === true ? [hset(key, { disabledAt: new Date().toISOString() })] : []),
+      ...(disabled === false ? [['HDEL', key, 'disabledAt']] : []),
+      ...(work === undefined ? [] : [this.#stops.wish(work, { tenant: name })]),
+    ]);
     return this.get(name);
   }
 }

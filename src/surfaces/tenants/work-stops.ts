@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { Redis, type ChainableCommander } from 'ioredis';
+import { Redis } from 'ioredis';
 import { z } from 'zod';
+import { hset, type Change } from '../../core/audit/audit-log.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 
 /**
@@ -37,16 +38,12 @@ export class WorkStops {
     this.#keys = keys;
   }
 
-  /** Adds the wish to a transaction; `keep` takes back one that is not carried out yet. */
-  wish(
-    multi: ChainableCommander,
-    work: OpenWork,
-    { tenant, keyId }: { tenant: string; keyId?: string },
-  ): ChainableCommander {
+  /** The change that writes the wish; `keep` takes back one that is not carried out yet. */
+  wish(work: OpenWork, { tenant, keyId }: { tenant: string; keyId?: string }): Change {
     const field = keyId === undefined ? tenant : `${tenant} ${keyId}`;
     return work === 'keep'
-      ? multi.hdel(this.#keys.workStops, field)
-      : multi.hset(this.#keys.workStops, field, JSON.stringify({ work, sinceMs: Date.now() }));
+      ? ['HDEL', this.#keys.workStops, field]
+      : hset(this.#keys.workStops, { [field]: JSON.stringify({ work, sinceMs: Date.now() }) });
   }
 
   /** All wishes that stand. What cannot be read is left out. */
