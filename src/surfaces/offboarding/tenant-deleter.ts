@@ -19,6 +19,7 @@ const LOOK_EVERY_MS = 500;
 const LEASE_MS = 30_000;
 /** Things that one step removes at once. */
 const PAGE = 200;
+const DIGEST = /"sha256":"([0-9a-f]{64})"/g;
 /** The payload type of the account, which is signed as a DSSE envelope. */
 export const DELETION_TYPE = 'application/vnd.countersign.tenant-deletion+json';
 
@@ -186,8 +187,12 @@ export class TenantDeleter {
     const { redis, keys } = this.#parts;
     const ids = await redis.zrange(keys.batchesOf(tenant), '0', String(PAGE - 1));
     if (ids.length === 0) return nextStep(state);
+    // The pieces of its results are bytes among the files, named by the records of its parts.
+    const parts = await Promise.all(ids.map((id) => redis.hvals(keys.batchParts(id))));
+    const pieces = [...parts.flat().join(' ').matchAll(DIGEST)].map(([, sha256 = '']) => sha256);
     return {
       changes: [
+        ...pieces.map((sha256): Change => ['ZADD', keys.filesGone, Date.now(), sha256]),
         ...ids.flatMap((id): Change[] => [
           ['UNLINK', keys.batch(id)],
           ['UNLINK', keys.batchParts(id)],
