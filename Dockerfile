@@ -22,6 +22,8 @@ ENTRYPOINT ["node"]
 FROM base AS worker
 USER root
 RUN rm -rf dist/roles/attestor dist/roles/api dist/roles/courier dist/roles/cli dist/core/confirmation
+# Where a worker that was invited makes its key: the volume there takes this mode over, whoever the container runs as.
+RUN mkdir -p -m 755 /var/lib/countersign && mkdir -m 1777 /var/lib/countersign/own
 USER node
 CMD ["dist/roles/worker/main.js"]
 

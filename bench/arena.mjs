@@ -242,7 +242,6 @@ export async function openAdmission(arena, model) {
   const { StorageGate } = await dist('ground/redis/storage-gate.js');
   const { PriceTable } = await dist('surfaces/ledger/price-table.js');
   const { Webhooks } = await dist('surfaces/webhooks/webhook.store.js');
-  const { RateLimits } = await dist('surfaces/tenants/rate-limits.js');
   const [redis, queueRedis] = [arena.connect('api'), arena.connect('api')];
   const catalog = new Catalog([CatalogModel.parse(model)]);
   const queues = catalog.queues().map((name) => new Queue(name, queueOptions(queueRedis, keys.poolQueues('default'))));
@@ -267,7 +266,6 @@ export async function openAdmission(arena, model) {
     prices: PriceTable.free,
     webhooks: new Webhooks(redis, keys),
     egress: { allowPrivate: false },
-    limits: new RateLimits(redis, keys),
   });
   return {
     admission,

@@ -315,6 +315,7 @@ HARDWARE = (
     "GPU_NRAS_OK",
 )
 WARNINGS = ("SNP_MILAN_KEYS_EXTRACTABLE", "MEMORY_BUS_NOT_TRUSTED")
+GPU = text_like("[ -~]{1,100}")
 VERDICT = statement(
     "https://in-toto.io/attestation/svr/v0.2",
     ["evidence", "output"],
@@ -329,6 +330,7 @@ VERDICT = statement(
         epoch=EPOCH,
         ticket=DIGEST,
         decision=one_of("confirmed", "refuted"),
+        ranMs_=COUNT,
         recompute=members(promisedShare=share, drawn=boolean, maxAbsDiff_=not_negative),
         tokens_=members(
             promisedShare=share,
@@ -350,6 +352,7 @@ VERDICT = statement(
             verifiedAt=TIME,
             properties=list_of(one_of(*HARDWARE), 1, len(HARDWARE)),
             warnings=list_of(one_of(*WARNINGS), most=len(WARNINGS)),
+            gpus_=list_of(GPU, 1, 64),
         ),
         notChecked=list_of(one_of(*NOT_CHECKED), most=len(NOT_CHECKED)),
         refusals=list_of(text_of(0, 80), most=20),
@@ -711,6 +714,7 @@ def check_promises(ticket, evidence, evidence_sha, verdict):
             -3_660_000 <= late <= 60_000,
             sum(word.startswith("TEE_") for word in found) == 1,
             sum(word.startswith("GPU_") for word in found) <= 1,
+            any(word.startswith("GPU_") for word in found) == ("gpus" in hardware),
             "SNP_MILAN_KEYS_EXTRACTABLE" not in warnings or "TEE_SEV_SNP_OK" in found,
             "MEMORY_BUS_NOT_TRUSTED" not in warnings or "TEE_NITRO_OK" not in found,
         )
@@ -786,6 +790,8 @@ def verify(data, keyring, input_bytes=None, output_bytes=None):
     must(asked["job"] == answered["job"] == judged["job"] and answered["epoch"] == judged["epoch"], "mismatch")
     must({**answered["model"], "measured": None} == {**asked["model"], "measured": None}, "mismatch")
     must(judged["verifier"]["policies"][0]["digest"]["sha256"] == policy_digest(asked["policy"]), "mismatch")
+    named = ms_of(answered["finishedAt"]) - ms_of(answered["startedAt"])
+    must(judged.get("ranMs") is None or judged["ranMs"] <= named, "mismatch")
 
     must(judged["decision"] == "confirmed" and not judged["refusals"], "not_confirmed")
     for words in (judged["properties"], judged["notChecked"]):

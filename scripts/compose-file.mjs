@@ -17,7 +17,7 @@ const HEADER = [
 ];
 const PLAN = {
   version: 1,
-  pools: [{ name: 'default', workers: 2, gpu: false, outside: false }],
+  pools: [{ name: 'default', workers: 2, invited: 0, gpu: false, outside: false }],
   attestorOutside: false,
   redisUrl: 'redis://redis:6379',
   url: 'http://127.0.0.1:8181',

@@ -53,10 +53,16 @@ const MATRIX: Record<string, Owner> = {
   'get /v1/batches': 'own',
   'get /v1/batches/{id}': 'named',
   'post /v1/batches/{id}/cancel': 'named',
+  'post /v1/schedules': 'own',
+  'get /v1/schedules': 'own',
+  'get /v1/schedules/{schedule}': 'named',
+  'patch /v1/schedules/{schedule}': 'named',
+  'delete /v1/schedules/{schedule}': 'named',
   'get /v1/events': 'own',
   'post /v1/webhooks': 'own',
   'get /v1/webhooks': 'own',
   'get /v1/webhooks/default/secret': 'own',
+  'post /v1/webhooks/default/rotate': 'own',
   'get /v1/webhooks/{webhook}': 'named',
   'get /v1/webhooks/{webhook}/secret': 'named',
   'patch /v1/webhooks/{webhook}': 'named',
@@ -67,6 +73,8 @@ const MATRIX: Record<string, Owner> = {
   'post /v1/deliveries/{delivery}/redeliver': 'named',
   'post /v1/quote': 'own',
   'get /v1/usage': 'own',
+  'get /v1/ledger': 'own',
+  'get /v1/ledger/periods': 'own',
   'get /v1/tenant': 'own',
   'post /v1/keys': 'own',
   'get /v1/keys': 'own',
@@ -124,8 +132,8 @@ type CallerName = keyof typeof CALLERS;
 
 /** Routes on which a key reaches what another key of its tenant made, by the scope that it takes. */
 const REACH: readonly { readonly of: RegExp; readonly by: Scope }[] = [
-  { of: /^get \/v1\/(jobs|responses|files|batches)\/\{/, by: 'read_all' },
-  { of: /^(post|delete) \/v1\/(jobs|responses|files|batches)\/\{/, by: 'tenant_admin' },
+  { of: /^get \/v1\/(jobs|responses|files|batches|schedules)\/\{/, by: 'read_all' },
+  { of: /^(post|patch|delete) \/v1\/(jobs|responses|files|batches|schedules)\/\{/, by: 'tenant_admin' },
 ];
 
 /**
@@ -205,8 +213,12 @@ beforeAll(async () => {
     victim.post('/v1/batches', { input_file_id: file.id, endpoint: '/v1/completions', completion_window: '24h' }),
   );
   const delivery = await json<{ id: string }>(victimAdmin.post(`/v1/webhooks/${webhook.id}/test`, undefined));
+  const schedule = await json<{ id: string }>(
+    victim.post('/v1/schedules', { cron: '@yearly', name: CANARY, request: completion(CANARY) }),
+  );
   things = {
     jobs: job.id,
+    schedules: schedule.id,
     files: file.id,
     batches: batch.id,
     webhooks: webhook.id,
@@ -341,6 +353,7 @@ describe('OWASP API Top 10', () => {
       ['/v1/jobs?limit=100', 'jobs'],
       ['/v1/files', 'files'],
       ['/v1/batches', 'batches'],
+      ['/v1/schedules', 'schedules'],
     ] as const) {
       const text = async (who: Client) => (await who.fetch(path)).text();
       expect(await text(member)).not.toContain(things[noun]);
@@ -420,6 +433,7 @@ describe('OWASP API Top 10', () => {
       `/v1/jobs/${things['jobs'] ?? ''}`,
       `/v1/files/${things['files'] ?? ''}`,
       `/v1/batches/${things['batches'] ?? ''}`,
+      `/v1/schedules/${things['schedules'] ?? ''}`,
     ])
       expect([path, (await victim.fetch(path)).status]).toEqual([path, 200]);
     for (const path of [`/v1/webhooks/${things['webhooks'] ?? ''}`, `/v1/keys/${things['keys'] ?? ''}`])

@@ -346,6 +346,67 @@ describe('a hostile worker with the full credentials and key of an enrolled work
   });
 });
 
+describe('a hostile worker that claims past the script', () => {
+  /** Claims an epoch in its own name, whatever the script would say. */
+  async function seize({ redis, keys, id: worker }: HandWorker, id: string, epoch: number): Promise<Claim> {
+    await redis.hsetnx(keys.claims(id), `e${epoch}`, `${worker} token ${Date.now()}`);
+    const [ticket, input] = await redis.hmget(keys.ticket(id), 'ticket', 'input');
+    return { id, epoch, secret: 'secret', token: 'token', ticket: ticket ?? '', input: input ?? undefined };
+  }
+
+  test('is not judged again after a refutation: it cannot answer until an attempt is not drawn', async () => {
+    const job = await client.submit(completion('again and again', { attempts: 3 }));
+    const lie = JSON.stringify({ text: 'lie', finish_reason: 'stop' });
+    // The sequential test has not heard of this one yet.
+    const liar = pipeline.hand(3);
+    const claim = await liar.claim(job.id);
+    await liar.claims.commitEvidence(claim, liar.sign(liar.evidence(claim, lie)), lie);
+    await until(async () => (await client.job(job.id)).attempts[0]?.closed?.why === 'refuted');
+    const again = await seize(liar, job.id, 2);
+    const output = liar.honestOutput(again);
+    await liar.writeRaw(again, encodeStored(liar.sign(liar.evidence(again, output))), output);
+    const closed = await until(async () => (await client.job(job.id)).attempts[1]?.closed ?? undefined);
+    expect([closed.why, closed.detail]).toEqual(['void', 'WORKER_REFUTED_BEFORE']);
+    await colleague.commit(await colleague.claim(job.id));
+    expect((await client.ended(job.id)).state).toBe('done');
+  });
+
+  test('takes no job from a colleague that runs it: epochs claimed out of turn fence nobody and cost no attempt', async () => {
+    const job = await client.submit(completion('out of turn', { attempts: 2 }));
+    const claim = await colleague.claim(job.id);
+    for (const epoch of [2, 3, 5, 12, 999]) {
+      const seized = await seize(hostile, job.id, epoch);
+      const output = hostile.honestOutput(seized);
+      await hostile.writeRaw(seized, encodeStored(hostile.sign(hostile.evidence(seized, output))), output);
+    }
+    // What stands behind these entries in the stream is heard, so that they were as well.
+    const next = await client.submit(completion('behind'));
+    await colleague.commit(await colleague.claim(next.id));
+    expect((await client.ended(next.id)).state).toBe('done');
+    const running = await client.job(job.id);
+    expect([running.state, running.attempts.length]).toEqual(['running', 1]);
+
+    await colleague.release(claim, 'engine_error');
+    const queued = await until(async () => ((one) => one.state === 'queued' && one)(await client.job(job.id)));
+    expect(queued.attempts.map(({ closed }) => closed?.why)).toEqual(['released', 'void', 'void']);
+    const second = await colleague.claim(job.id);
+    expect(second.epoch).toBe(4);
+    expect(await colleague.commit(second)).toBe('ok');
+    const done = await client.ended(job.id);
+    expect([done.state, done.attempts.at(-1)?.worker]).toEqual(['done', colleague.id]);
+  });
+
+  test('and is on no list has no say in how a job ends: its release is void, whatever it says', async () => {
+    const job = await client.submit(completion('refused by a stranger', ONE_ATTEMPT));
+    const stranger = new HandWorker(hostile.redis, hostile.keys, signingKeyFromPem(generateSigningKeyPem()));
+    await stranger.release(await stranger.claim(job.id), 'engine_refused');
+    const closed = await until(async () => (await client.job(job.id)).attempts[0]?.closed ?? undefined);
+    expect([closed.why, closed.detail]).toEqual(['void', 'WORKER_UNKNOWN']);
+    await colleague.commit(await colleague.claim(job.id));
+    expect((await client.ended(job.id)).state).toBe('done');
+  });
+});
+
 describe('an answer that nobody is left to give', () => {
   const lie = JSON.stringify({ text: 'trust me', finish_reason: 'stop' });
   const facts = { name: 'noop', sha256: sha256Hex(''), engine: 'noop', engineVersion: '1', engineSha256: '', slots: 1 };

@@ -6,6 +6,7 @@ import { recordHead } from '../../src/core/jobs/job-record.ts';
 import { CRASH_POINTS, type CrashPoint } from '../../src/ground/faults/crash-point.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { recordsIn } from '../support/canary.ts';
+import { sampleOf } from '../support/thorough.ts';
 import { Pipeline, SHORT_LEASE, completion, until, type Client } from '../support/pipeline.ts';
 
 const JOBS = 12;
@@ -27,13 +28,25 @@ const pointsOf = (...victims: readonly Victim[]) =>
 
 /**
  * Much is waiting: for leases, and for the sweep to look. So they run side by side, each lane with processes
- * of its own; but few lanes, since to start those takes as long.
+ * of its own; but few lanes, since to start those takes as long. Each run draws every other point anew.
  */
 const ATTESTOR = pointsOf('attestor');
 const LANES = [
-  ['attestor, one half', ATTESTOR.filter((_, at) => at % 2 === 0)],
-  ['attestor, the other', ATTESTOR.filter((_, at) => at % 2 === 1)],
-  ['worker and api', pointsOf('worker', 'api')],
+  [
+    'attestor, one half',
+    sampleOf(
+      ATTESTOR.filter((_, at) => at % 2 === 0),
+      2,
+    ),
+  ],
+  [
+    'attestor, the other',
+    sampleOf(
+      ATTESTOR.filter((_, at) => at % 2 === 1),
+      2,
+    ),
+  ],
+  ['worker and api', sampleOf(pointsOf('worker', 'api'), 2)],
 ] as const;
 
 /** One process is killed at this place while jobs come in; all others go on, and another takes its part. */

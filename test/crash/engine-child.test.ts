@@ -6,11 +6,13 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { CatalogModel } from '../../src/core/catalog/catalog.ts';
+import type * as Start from '../../src/core/catalog/start-engines.ts';
 import { ChildEngines } from '../../src/core/engines/child-engines.ts';
 import { runToEnd, type Engine, type Work } from '../../src/core/engines/engine.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
 import { CrashingBuild } from '../support/crashing-build.ts';
-import { NOOP_MODEL, until } from '../support/pipeline.ts';
+import { KJV_MODEL, NOOP_MODEL, embedModel, until } from '../support/pipeline.ts';
+import { ROOT } from '../support/redis.ts';
 import { childrenOf, processorTicks } from '../support/processes.ts';
 
 const WORK: Work = { task: 'completion', params: { max_tokens: 4, temperature: 0, top_p: 1, seed: 1, stop: [] } };
@@ -31,11 +33,15 @@ class Nursery implements AsyncDisposable {
   constructor(model: object = NOOP_MODEL) {
     const catalog = join(this.folder, 'models.json');
     writeFileSync(catalog, JSON.stringify({ version: 1, models: [model] }));
-    this.env = { COUNTERSIGN_CATALOG: catalog, COUNTERSIGN_RECOMPUTE_MODELS: NOOP_MODEL.name };
+    this.env = {
+      COUNTERSIGN_CATALOG: catalog,
+      COUNTERSIGN_ENGINE_MODELS: NOOP_MODEL.name,
+      COUNTERSIGN_ENGINE_REFERENCES: 'true',
+    };
   }
 
   get program(): URL {
-    return pathToFileURL(join(build.dist, 'roles', 'attestor', 'recompute-child.js'));
+    return pathToFileURL(join(build.dist, 'core', 'catalog', 'engine-process.js'));
   }
 
   async start(): Promise<ChildEngines> {
@@ -43,6 +49,8 @@ class Nursery implements AsyncDisposable {
       program: this.program,
       env: this.env,
       models: [CatalogModel.parse(NOOP_MODEL)],
+      stopMs: 5_000,
+      streams: false,
       logger: createLogger('test', 'fatal'),
     });
     return this.#engines;
@@ -94,7 +102,7 @@ describe('engines in a child process', () => {
       inputTokens: 1,
       outputTokens: 1,
     });
-    const [pid] = childrenOf(process.pid, 'recompute-child');
+    const [pid] = childrenOf(process.pid, 'engine-process');
     const environment = readFileSync(`/proc/${pid ?? 0}/environ`, 'utf8')
       .split('\0')
       .filter(Boolean);
@@ -130,9 +138,9 @@ describe('engines in a child process', () => {
   test('a call stops at its signal; one that does not is ended with the child, and no other is blamed', async () => {
     await using nursery = new Nursery();
     const engines = await nursery.start();
-    const [pid] = childrenOf(process.pid, 'recompute-child');
+    const [pid] = childrenOf(process.pid, 'engine-process');
     expect(await codeOf(ask(engines, 'WAIT', AbortSignal.timeout(50)))).toBe(23);
-    expect(childrenOf(process.pid, 'recompute-child')).toEqual([pid]);
+    expect(childrenOf(process.pid, 'engine-process')).toEqual([pid]);
     const bystander = codeOf(ask(engines, 'WAIT for the end'));
     expect(await codeOf(ask(engines, 'STALL', AbortSignal.timeout(50)))).toBe(23);
     expect(await bystander).toBe('engine_died');
@@ -156,6 +164,8 @@ describe('engines in a child process', () => {
            program: new URL(${JSON.stringify(nursery.program.href)}),
            env: ${JSON.stringify(nursery.env)},
            models: [CatalogModel.parse(${JSON.stringify(NOOP_MODEL)})],
+           stopMs: 5_000,
+           streams: false,
            logger,
          });
          const run = engines.get('noop').run(${JSON.stringify(WORK)}, { prompt: 'STALL' }, new AbortController().signal);
@@ -166,7 +176,7 @@ describe('engines in a child process', () => {
       { stdio: ['ignore', 'pipe', 'inherit'] },
     );
     await once(parent.stdout, 'data');
-    const [child] = childrenOf(parent.pid ?? 0, 'recompute-child');
+    const [child] = childrenOf(parent.pid ?? 0, 'engine-process');
     if (child === undefined) throw new Error('there is no child');
     // It computes: what only loads its model or waits to be asked comes to rest.
     const before = processorTicks(child);
@@ -177,7 +187,48 @@ describe('engines in a child process', () => {
 
   test('a child that ends before its models are loaded ends the start', async () => {
     await using nursery = new Nursery();
-    nursery.env['COUNTERSIGN_RECOMPUTE_MODELS'] = 'other';
+    nursery.env['COUNTERSIGN_ENGINE_MODELS'] = 'other';
     await expect(nursery.start()).rejects.toMatchObject({ code: 'engine_unfit' });
+  });
+
+  test('those that compute stream what they write, and stop within a piece of the largest request', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'cs-computing-'));
+    const catalog = join(folder, 'models.json');
+    const entries = [KJV_MODEL, embedModel()];
+    writeFileSync(catalog, JSON.stringify({ version: 1, models: entries }));
+    const models = entries.map((entry) => CatalogModel.parse(entry));
+    expect(models.map(({ computesHere }) => computesHere)).toEqual([true, true]);
+    // The program of the child stands beside it in the build.
+    const built = pathToFileURL(join(ROOT, 'dist', 'core', 'catalog', 'start-engines.js')).href;
+    const { startEngines } = (await import(built)) as typeof Start;
+    const use = { catalog, areReferences: false, stopMs: 600_000, streams: true };
+    const engines = await startEngines(models, use, createLogger('test', 'fatal'));
+    try {
+      const pieces: string[] = [];
+      const work: Work = { task: 'completion', params: { ...WORK.params, max_tokens: 24 } };
+      const prompt = { prompt: 'In the beginning' };
+      const { output } = await runToEnd(engines.require(KJV_MODEL.name), work, prompt, NEVER, (text) =>
+        pieces.push(text),
+      );
+      expect(pieces.length).toBeGreaterThan(1);
+      expect(JSON.parse(output)).toMatchObject({ text: pieces.join('') });
+
+      const embedding = engines.require('use-lite');
+      const embed = (texts: string[], signal = NEVER) =>
+        codeOf(runToEnd(embedding, { ...WORK, task: 'embedding' }, { texts }, signal));
+      const stop = new AbortController();
+      const largest = embed(
+        Array.from({ length: 512 }, () => 'word '.repeat(3_000)),
+        stop.signal,
+      );
+      expect(await codeOf(runToEnd(engines.require(KJV_MODEL.name), work, prompt, NEVER))).toBe('answered');
+      stop.abort(new DOMException('stopped', 'AbortError'));
+      expect(await largest).toBe(20);
+      expect(await embed(['a word'])).toBe('answered');
+      expect(await embed(['a'.repeat(16_385)])).toBe('context_exceeded');
+    } finally {
+      await engines.close();
+      rmSync(folder, { recursive: true });
+    }
   });
 });

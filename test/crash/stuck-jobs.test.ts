@@ -31,7 +31,7 @@ afterAll(async () => {
 });
 
 const child = () => {
-  const [pid] = childrenOf(attestor.process.pid ?? 0, 'recompute-child');
+  const [pid] = childrenOf(attestor.process.pid ?? 0, 'engine-process');
   return pid;
 };
 const checked = { attestation: { recompute: 1 } };
@@ -83,7 +83,13 @@ describe('a case at which the child that computes again dies', () => {
     const pid = await until(child);
     const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').filter(Boolean);
     const names = environment.map((line) => line.split('=')[0]);
-    expect(names.toSorted()).toEqual(['COUNTERSIGN_CATALOG', 'COUNTERSIGN_RECOMPUTE_MODELS', 'HOME', 'PATH']);
+    expect(names.toSorted()).toEqual([
+      'COUNTERSIGN_CATALOG',
+      'COUNTERSIGN_ENGINE_MODELS',
+      'COUNTERSIGN_ENGINE_REFERENCES',
+      'HOME',
+      'PATH',
+    ]);
     for (const secret of ['key', 'password', 'redis'])
       expect(environment.join(' ').toLowerCase()).not.toContain(secret);
     const open = readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {

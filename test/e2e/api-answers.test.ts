@@ -65,6 +65,7 @@ describe('real answers have the shape that the description promises', () => {
     await call('quoteJob', {}, JOB);
     await call('quoteJob', {}, { ...JOB, model: 'absent' });
     await call('getUsage', {}, undefined, '?group_by=day,key,model');
+    await call('listLedgerPeriods', {}, undefined);
   });
 
   test("OpenAI's answers and the frames of a stream", async () => {
@@ -116,11 +117,21 @@ describe('real answers have the shape that the description promises', () => {
       await call(operation, { webhook });
     await call('listWebhooks');
     await call('getDefaultWebhookSecret');
+    await call('rotateDefaultWebhookSecret', {}, { overlap_seconds: 1 });
     await call('changeWebhook', { webhook }, { description: 'x' });
     const { id: delivery } = await call('testWebhook', { webhook });
     await call('listDeliveries', { webhook });
     await call('redeliver', { delivery });
     await call('deleteWebhook', { webhook });
+  });
+
+  test('schedules', async () => {
+    const wanted = { cron: '30 7 * * 1-5', timezone: 'Europe/Berlin', request: JOB };
+    const { id: schedule } = await call('createSchedule', {}, wanted);
+    await call('getSchedule', { schedule });
+    await call('listSchedules');
+    await call('changeSchedule', { schedule }, { paused: true });
+    await call('deleteSchedule', { schedule });
   });
 
   test('tenants and keys', async () => {

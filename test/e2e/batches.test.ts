@@ -191,6 +191,53 @@ describe('batches, with the official client', () => {
     await until(async () => (await open()) === 0);
   });
 
+  test('stopped in the middle, by whatever and under kills: what was done is delivered, and nothing is done later', async () => {
+    const { keys } = pipeline.redis;
+    const admin = pipeline.redis.client();
+    const now = () => new Date().toISOString();
+    const count = 150;
+    const stops: Record<
+      string,
+      (batch: { id: string; tenant: string; key: string; client: OpenAI }) => Promise<unknown>
+    > = {
+      cancelled: ({ id, client }) => client.batches.cancel(id),
+      expired: ({ id }) => admin.hset(keys.batch(id), 'expiresMs', Date.now()),
+      disabled: ({ tenant }) => admin.hset(keys.tenant(tenant), 'disabledAt', now()),
+      revoked: ({ key }) => admin.hset(keys.apiKey(key.split('_')[1] ?? ''), 'revokedAt', now()),
+    };
+    await pipeline.kill('courier');
+    const begun = await Promise.all(
+      Object.entries(stops).map(async ([reason, stop]) => {
+        const tenant = `stopped-${reason}`;
+        await admin.hset(keys.tenant(tenant), 'createdAt', now());
+        const key = await pipeline.key(tenant);
+        const client = openaiOf(pipeline, key);
+        const { id } = await begin(client, jsonl(Array.from({ length: count }, (_, n) => line(`s-${n}`))));
+        return { id, tenant, key, client, reason, stop };
+      }),
+    );
+    const dying = async (point: string) =>
+      expect(await (await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` })).exited).toBe('SIGKILL');
+    await dying('after-line:200');
+    for (const batch of begun) await batch.stop(batch);
+    await dying('after-stop:2');
+    await pipeline.courier();
+    for (const { id, tenant, reason } of begun) {
+      const batch = await until(async () => {
+        const found = await admin.hgetall(keys.batch(id));
+        return ['completed', 'failed', 'cancelled', 'expired'].includes(found['status'] ?? '') && found;
+      });
+      expect(batch['status']).toBe(reason === 'expired' ? 'expired' : 'cancelled');
+      const completed = Number(batch['completed']);
+      expect([completed > 0, completed + Number(batch['failed'])]).toEqual([true, count]);
+      // Whatever was done, and so charged, is in the output; nothing of the batch is open any more.
+      expect(await admin.zcard(keys.openOf(tenant))).toBe(0);
+      const jobs = await admin.zrange(keys.endedOf(tenant), '0', '-1');
+      const heads = await Promise.all(jobs.map((job) => admin.getrange(keys.record(job), 0, 20)));
+      expect(heads.filter((head) => head.startsWith('1 done ')).length).toBe(completed);
+    }
+  });
+
   test('files and batches of another tenant are not there, and lists have pages', async () => {
     const stranger = openaiOf(pipeline, await pipeline.key('other'));
     const first = await begin(openai, jsonl([line('a')]));
@@ -291,7 +338,8 @@ describe('batches, with the official client', () => {
     let kills = 0;
     for (const point of [
       'after-submit:40',
-      'after-submit:300',
+      'before-line:90',
+      'after-line:150',
       'before-part:1',
       'after-part:1',
       'before-results:1',
@@ -311,5 +359,113 @@ describe('batches, with the official client', () => {
     const jobs = new Set(output.map(({ response }) => response.request_id));
     expect(jobs.size).toBe(count);
     expect(await jobsSoFar()).toBe(before + count);
+  });
+});
+
+interface Schedule {
+  id: string;
+  state: string;
+  next: string[];
+  price: null;
+  paused_because: string | null;
+  runs: { due_at: string; outcome: string; job: string; state: string; links: { receipt: string } }[];
+}
+
+describe('schedules', () => {
+  const send = (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) =>
+    native.fetch(path, {
+      method,
+      headers: { 'content-type': 'application/json', ...headers },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  const made = async (body: object, headers?: Record<string, string>) => {
+    const response = await send('POST', '/v1/schedules', body, headers);
+    expect([response.status, response.status === 201 ? '' : await response.clone().text()]).toEqual([201, '']);
+    return (await response.json()) as Schedule;
+  };
+  const shown = (id: string) => native.json<Schedule>(`/v1/schedules/${id}`);
+  const request = { model: 'kjv-1m', task: 'completion', input: { prompt: 'And God said' }, params: { max_tokens: 4 } };
+
+  test('what was due when the courier came is submitted once though it dies over it, done, and has its receipt', async () => {
+    const began = new Date().toISOString();
+    await pipeline.kill('courier');
+    const doomed = await pipeline.courier({ COUNTERSIGN_CRASH_AT: 'courier.after-schedule:1' });
+    const { id, next, price } = await made({
+      cron: '*/5 * * * *',
+      timezone: 'Asia/Kathmandu',
+      catch_up: 'newest',
+      request,
+    });
+    expect([next.length, price]).toEqual([5, null]);
+    // As if it had been made an hour ago and no courier had run since.
+    const admin = pipeline.redis.client();
+    const { keys } = pipeline.redis;
+    const pastMs = Math.floor(Date.now() / 300_000) * 300_000 - 3_600_000;
+    const body = JSON.parse((await admin.hget(keys.schedule(id), 'body')) ?? '') as object;
+    await admin.hset(keys.schedule(id), 'body', JSON.stringify({ ...body, nextMs: pastMs }));
+    await admin.zadd(keys.schedules, pastMs, id);
+    expect(await doomed.exited).toBe('SIGKILL');
+    expect((await shown(id)).runs.map(({ outcome }) => outcome)).toEqual(['missed']);
+    await pipeline.courier();
+    // Another takes it when the dead one's time is over; nobody waits for that here.
+    await admin.zadd(keys.schedules, 'XX', 1, id);
+    const { runs } = await until(async () => {
+      const schedule = await shown(id);
+      return schedule.runs[0]?.state === 'done' && schedule;
+    });
+    expect(runs.map(({ outcome }) => outcome)).toEqual(['submitted', 'missed']);
+    expect(runs[1]?.due_at).toBe(new Date(pastMs).toISOString());
+    const { job = '', links } = runs[0] ?? {};
+    const { jobs } = await native.json<{ jobs: { id: string }[] }>(`/v1/jobs?model=kjv-1m&created_after=${began}`);
+    expect(jobs.map((one) => one.id)).toEqual([job]);
+    expect(links?.receipt).toBe(`/v1/jobs/${job}/receipt`);
+    const receipt = verifyReceipt(await native.receipt(job), pipeline.keyring);
+    expect(receipt.ticket.tenant).toBe('acme');
+  });
+
+  test('it is made once under a key, changed, paused, resumed and deleted, and the audit log tells', async () => {
+    const key = { 'idempotency-key': '"nightly"' };
+    const body = { cron: '@daily', timezone: 'Europe/Berlin', name: 'nightly', request };
+    const first = await made(body, key);
+    expect((await made(body, key)).id).toBe(first.id);
+    expect((await send('POST', '/v1/schedules', { ...body, name: 'other' }, key)).status).toBe(422);
+    const path = `/v1/schedules/${first.id}`;
+    const changed = await (await send('PATCH', path, { cron: '0 12 * * *', timezone: 'UTC', paused: true })).json();
+    expect(changed).toMatchObject({ state: 'paused', paused_because: 'by its owner', next: [] });
+    const resumed = (await (await send('PATCH', path, { paused: false })).json()) as Schedule;
+    expect(resumed.state).toBe('active');
+    expect(resumed.next.map((at) => at.slice(10))).toEqual(Array.from({ length: 5 }, () => 'T12:00:00.000Z'));
+    expect(await (await send('DELETE', path)).json()).toEqual({ id: first.id, deleted: true });
+    expect((await native.fetch(path)).status).toBe(404);
+    const { entries } = await native.json<{ entries: { action: string; target: string }[] }>('/v1/admin/audit');
+    expect(entries.filter(({ target }) => target === first.id).map(({ action }) => action)).toEqual([
+      'schedule.delete',
+      'schedule.change',
+      'schedule.change',
+      'schedule.create',
+    ]);
+  });
+
+  test('what cannot be done is refused at once, and leaves nothing', async () => {
+    const before = await native.json<{ schedules: unknown[] }>('/v1/schedules');
+    const refusals: [object, string][] = [
+      [{ cron: '61 * * * *' }, 'request_invalid'],
+      [{ cron: '* * * * * *' }, 'request_invalid'],
+      [{ cron: '0 0 31 4 *' }, 'request_invalid'],
+      [{ timezone: 'Europe/Atlantis' }, 'request_invalid'],
+      [{ timezone: '+02:00' }, 'request_invalid'],
+      [{ end_at: '2020-01-01T00:00:00Z' }, 'request_invalid'],
+      [{ start_at: '2040-01-02T00:00:00Z', end_at: '2040-01-01T00:00:00Z' }, 'request_invalid'],
+      [{ overlap: 'sometimes' }, 'request_invalid'],
+      [{ request: { ...request, model: 'gone' } }, 'model_not_found'],
+      [{ request: { ...request, task: 'embedding', input: { texts: ['x'] } } }, 'task_not_supported'],
+      [{ request: { ...request, input: { prompt: 'x'.repeat(70_000) } } }, 'body_too_large'],
+      [{ request: { ...request, webhook: { url: 'http://10.0.0.1/' } } }, 'webhook_refused'],
+    ];
+    for (const [change, code] of refusals) {
+      const response = await send('POST', '/v1/schedules', { cron: '@daily', request, ...change });
+      expect([change, ((await response.json()) as { code: string }).code]).toEqual([change, code]);
+    }
+    expect(await native.json('/v1/schedules')).toEqual(before);
   });
 });

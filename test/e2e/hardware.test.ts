@@ -157,6 +157,17 @@ describe('hardware evidence of a session', () => {
     // Nor can a worker make a challenge that it has an answer to.
     await expect(hostile.zadd(redis.keys.challenges, Date.now(), '0'.repeat(64))).rejects.toThrow('NOPERM');
 
+    // Newer evidence of its own that is garbled ends nothing either; what shows the machine itself does.
+    const garbled = JSON.stringify({ ...session, nonce: 'f'.repeat(64) });
+    await hostile.set(
+      redis.keys.hardware('default', own),
+      encodeStored(signPayload(pipeline.workerKeys[0] ?? pipeline.apiKey, Buffer.from(garbled), SESSION_TYPE)),
+      'PX',
+      600_000,
+    );
+    await until(() => attestor.stderr().split('TEE_NOT_FRESH').length > 2);
+    expect((await client.post('/v1/jobs', wanted())).status).toBe(202);
+
     isDebugged = true;
     await redis.client().zadd(redis.keys.challenges, Date.now(), '1'.repeat(64));
     await until(() => attestor.stderr().includes('TEE_DEBUG'));

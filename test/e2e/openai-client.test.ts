@@ -1,7 +1,12 @@
 /* eslint-disable @typescript-eslint/no-deprecated -- clients send what is deprecated for years */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { spawn, spawnSync } from 'node:child_process';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import OpenAI from 'openai';
-import { compareRequest, compareResponse } from '../../src/roles/cli/exchange.ts';
+import { compareRequest, compareResponse } from '../../src/surfaces/openai/exchange.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, Pipeline, embedModel, until, type Client } from '../support/pipeline.ts';
@@ -321,5 +326,161 @@ describe('the official client, with nothing changed but address and key', () => 
     expect((await native.ended(countersign.job_id)).state).toBe('done');
     const output = JSON.parse((await native.output(countersign.job_id)).toString()) as { text: string };
     expect(output.text).toBe(data.choices[0]?.text);
+  });
+});
+
+/** `countersign proxy` as a process of its own: the official client through it, and its last words. */
+async function throughProxy(
+  options: readonly string[],
+  use: (through: OpenAI, url: string) => Promise<void>,
+): Promise<{ said: string; ended: string }> {
+  const keyring = join(pipeline.folder, 'keyring.json');
+  const args = ['proxy', '--keyring', keyring, '--port', '0', ...options];
+  const child = spawn(process.execPath, [join(pipeline.dist, 'roles', 'cli', 'main.js'), ...args], {
+    env: { PATH: process.env['PATH'] ?? '', HOME: pipeline.folder },
+    cwd: pipeline.folder,
+  });
+  let [said, ended] = ['', ''];
+  child.stderr.on('data', (piece: Buffer) => (ended += piece.toString()));
+  const exited = new Promise((resolve) => child.once('close', resolve));
+  try {
+    const url = await new Promise<string>((resolve, reject) => {
+      child.stdout.on('data', (piece: Buffer) => {
+        said += piece.toString();
+        const [, found] = /^proxy (\S+)\/v1 for .*\n/.exec(said) ?? [];
+        if (found !== undefined) resolve(found);
+      });
+      void exited.then(() => reject(new Error(ended)));
+    });
+    await use(new OpenAI({ baseURL: `${url}/v1`, apiKey: native.key, maxRetries: 0 }), url);
+  } finally {
+    child.kill('SIGTERM');
+    await exited;
+  }
+  return { said, ended };
+}
+
+describe('the official client through `countersign proxy`', () => {
+  const text = async (stream: AsyncIterable<OpenAI.ChatCompletionChunk>) => {
+    let whole = '';
+    for await (const chunk of stream) whole += chunk.choices[0]?.delta.content ?? '';
+    return whole;
+  };
+
+  test('gets what the service answers: chats, choices, completions, embeddings, responses, streams, models', async () => {
+    const { ended } = await throughProxy(
+      ['--upstream', pipeline.url, '--require', 'recompute'],
+      async (through, url) => {
+        const drawn = { ...ask, temperature: 0.8, seed: 5 };
+        const direct = await openai.chat.completions.create(drawn);
+        const answer = await through.chat.completions.create({ ...drawn, n: 2 });
+        expect(answer.choices[0]).toEqual(direct.choices[0]);
+        const { countersign } = answer as typeof answer & Countersigned;
+        expect(countersign.choices).toHaveLength(2);
+        const receipt = await fetch(`${url}${countersign.receipt ?? ''}`, {
+          headers: { authorization: `Bearer ${native.key}` },
+        });
+        verifyReceipt(Buffer.from(await receipt.arrayBuffer()), pipeline.keyring);
+        const held = through.chat.completions.stream({ ...drawn, stream_options: { include_usage: true } });
+        expect(await held.finalContent()).toBe(direct.choices[0]?.message.content);
+        expect(await held.totalUsage()).toEqual(direct.usage);
+        const prompt = { model: MODEL, prompt: ['In the beginning', 'And'], max_tokens: 6, temperature: 0 };
+        expect((await through.completions.create(prompt)).choices).toEqual(
+          (await openai.completions.create(prompt)).choices,
+        );
+        const input = { model: 'use-lite', input: ['How do I reset my password?', 'x'] };
+        expect((await through.embeddings.create(input)).data).toEqual((await openai.embeddings.create(input)).data);
+        const short = { ...input, dimensions: 8, encoding_format: 'float' as const };
+        expect((await through.embeddings.create(short)).data).toEqual((await openai.embeddings.create(short)).data);
+        const asked = { model: MODEL, input: 'Who was Moses?', max_output_tokens: 8, temperature: 0 };
+        const response = await through.responses.create(asked);
+        expect(response.output_text).toBe((await openai.responses.create(asked)).output_text);
+        const streamed = await through.responses.stream(asked).finalResponse();
+        expect(streamed.output_text).toBe(response.output_text);
+        expect((await through.models.list()).data.map(({ id }) => id)).toContain(MODEL);
+        expect((await failureOf(through.chat.completions.create({ ...ask, model: 'nowhere' }))).status).toBe(404);
+        const metrics = await (await fetch(`${url}/metrics`)).text();
+        expect(metrics).toMatch(/countersign_proxy_requests_total\{route="\/v1\/responses",outcome="passed"\} 2/);
+      },
+    );
+    expect(ended).toBe('7 passed, 0 refused, 1 failed, 0 hung up\n');
+  });
+
+  test('is shown a stream at once, marked, and nothing that was changed on its way', async () => {
+    let change = (_path: string, body: string) => body;
+    const liar = createServer((request, response) => {
+      const pieces: Buffer[] = [];
+      request.on('data', (piece: Buffer) => pieces.push(piece));
+      request.on('end', () => {
+        const { method = 'GET', url = '/', headers } = request;
+        const { authorization = '', 'content-type': type = '' } = headers;
+        const body = method === 'POST' ? { body: Buffer.concat(pieces) } : {};
+        const sent = { method, headers: { authorization, 'content-type': type }, ...body };
+        void fetch(`${pipeline.url}${url}`, sent).then(async (answer) => {
+          const job = answer.headers.get('countersign-job');
+          response.writeHead(answer.status, job === null ? {} : { 'countersign-job': job });
+          response.end(change(url, await answer.text()));
+        });
+      });
+    });
+    await new Promise<void>((resolve) => liar.listen(0, '127.0.0.1', resolve));
+    const upstream = `http://127.0.0.1:${(liar.address() as AddressInfo).port}`;
+    const drawn = { ...ask, temperature: 0.8, seed: 5 };
+    try {
+      const { ended } = await throughProxy(['--upstream', upstream, '--stream', 'provisional'], async (through) => {
+        const honest = (await openai.chat.completions.create(drawn)).choices[0]?.message.content ?? '';
+        expect(await text(await through.chat.completions.create({ ...drawn, stream: true }))).toBe(honest);
+        const [word = ''] = /[a-z]{3,}/.exec(honest) ?? [];
+        const lies: ((path: string, body: string) => string)[] = [
+          (path, body) => (path.startsWith('/v1/chat') ? body.replaceAll(word, 'lies') : body),
+          (path, body) =>
+            path.startsWith('/v1/chat') ? body.replace('"finish_reason":"', '"finish_reason":"x') : body,
+          (path, body) => (path.endsWith('/output') ? body.replace(word, 'lies') : body),
+          (path, body) => (path.endsWith('/receipt') ? body.replace(/"sig":"...../, '"sig":"AAAAA') : body),
+          (path, body) => (path.startsWith('/v1/chat') ? body.replace(/"total_tokens":\d/, '"total_tokens":9') : body),
+        ];
+        for (const [at, lie] of lies.entries()) {
+          change = lie;
+          const failure = await failureOf(through.chat.completions.create(drawn));
+          expect([failure.status, failure.code]).toEqual([502, 'unverified_answer']);
+          // Of a stream nothing but its text comes from the service: the last lie has no place.
+          const streamed = through.chat.completions.create({ ...drawn, stream: true }).then(text);
+          if (at === lies.length - 1) expect(await streamed).toBe(honest);
+          else expect((await failureOf(streamed)).code).toBe('unverified_answer');
+        }
+      });
+      expect(ended).toContain('2 passed, 9 refused (');
+      expect(ended).not.toContain(native.key);
+    } finally {
+      liar.closeAllConnections();
+      liar.close();
+    }
+  });
+
+  test('is not let in by a keyring that nobody gave, unless it is told to trust the first one', async () => {
+    const cli = (...args: string[]) =>
+      spawnSync(process.execPath, [join(pipeline.dist, 'roles', 'cli', 'main.js'), 'proxy', ...args], {
+        encoding: 'utf8',
+        cwd: pipeline.folder,
+      });
+    const missing = cli('--upstream', pipeline.url, '--keyring', 'nowhere.json');
+    expect([missing.status, missing.stderr]).toEqual([
+      2,
+      expect.stringContaining('key_file_unfit: There is no keyring at nowhere.json'),
+    ]);
+    expect(existsSync(join(pipeline.folder, 'nowhere.json'))).toBe(false);
+    const first = [
+      '--upstream',
+      pipeline.url,
+      '--keyring',
+      join(pipeline.folder, 'first.json'),
+      '--trust-on-first-use',
+    ];
+    const { ended } = await throughProxy(first, async (through) => {
+      expect((await through.chat.completions.create(ask)).object).toBe('chat.completion');
+    });
+    expect(ended).toContain('trusted on first use: the keyring that');
+    const kept: unknown = JSON.parse(readFileSync(join(pipeline.folder, 'first.json'), 'utf8'));
+    expect(kept).toEqual(JSON.parse(readFileSync(join(pipeline.folder, 'keyring.json'), 'utf8')));
   });
 });

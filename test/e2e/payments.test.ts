@@ -5,11 +5,10 @@ import { ExactEvmScheme } from '@x402/evm/exact/client';
 import { UptoEvmScheme } from '@x402/evm/upto/client';
 import { wrapFetchWithPayment, x402Client, x402HTTPClient } from '@x402/fetch';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
-import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { auditLedger } from '../../src/surfaces/ledger/ledger-audit.ts';
-import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
 import { chargeOf } from '../../src/proof/receipts/charge.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { booksOf } from '../support/books.ts';
 import { LocalFacilitator } from '../support/facilitator.ts';
 import {
   BY_HAND_MODEL,
@@ -175,14 +174,11 @@ describe('an answer that is paid for by itself', () => {
     const response = await payer.pay('/v1/completions', { model: 'noop', prompt: 'once', max_tokens: 4 });
     expect(response.status).toBe(200);
     const redis = pipeline.redis.client('api');
-    const parts = {
-      reader: new JobReader(redis, pipeline.redis.keys, pipeline.redis.keys.open),
-      usage: new UsageStore(redis, pipeline.redis.keys),
-      keyring: pipeline.keyring,
-    };
+    const { keyring } = pipeline;
+    const parts = booksOf(redis, pipeline.redis.keys, { keyring, blobs: pipeline.redis.folder });
     const audit = await auditLedger(parts, `x402-${payer.address.slice(2)}`);
-    expect(audit).toMatchObject({ problems: [], entries: 2, compared: 1, held: 0 });
-    expect(payer.balance()).toBe(1_000_000n - BigInt(audit.spent) * 3n);
+    expect(audit).toMatchObject({ problems: [], entries: 1, compared: 1, sums: [{ held: 0 }] });
+    expect(payer.balance()).toBe(1_000_000n - BigInt(audit.sums[0]?.spent ?? 0) * 3n);
   });
 });
 
@@ -292,6 +288,13 @@ describe('nothing is taken', () => {
     expect([stolen.status, stolen.headers.get('countersign-payer-token')]).toEqual([422, null]);
     const other = await payer.send(CHAT, chat('twic'), keyed);
     expect(other.status).toBe(422);
+    // The same job by another request: a member that no job holds, and another route.
+    const params = { max_tokens: 8, temperature: 1, top_p: 1, stop: [] };
+    for (const [path, body] of [
+      [CHAT, chat('once', { user: 'somebody else' })],
+      ['/v1/jobs', { model: 'noop', task: 'chat', input: { messages: chat('once').messages }, params }],
+    ] as const)
+      expect((await payer.send(path, body, keyed)).status).toBe(422);
     const recased = Buffer.from(
       Buffer.from(signature['PAYMENT-SIGNATURE'] ?? '', 'base64')
         .toString()

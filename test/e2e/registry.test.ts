@@ -202,6 +202,50 @@ describe('a pool whose workers come and go', () => {
     const entry = logEntry('keyring', keyring.keyid, text, Buffer.from(keyring.salt, 'base64'));
     expect(parseBundle(bundle)?.[keyring.index]).toEqual(entry);
   });
+
+  test('workers that were started with a join token make a key, are let in as often as it says, and do jobs', async () => {
+    const client = await pipeline.client();
+    const path = (name: string) => join(pipeline.folder, name);
+    const keeper = (...args: string[]) =>
+      spawnSync(process.execPath, [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), ...args], {
+        encoding: 'utf8',
+        env: {
+          ...pipeline.environment('attestor'),
+          COUNTERSIGN_DATA: path('keeper'),
+          COUNTERSIGN_REGISTRY_KEY_FILE: path('registry.key'),
+        },
+      });
+    const invited = keeper('workers', 'invite', '--pool', 'default', '--operator', 'cloud');
+    expect(invited).toMatchObject({ status: 0, stdout: says('csj_') });
+    writeFileSync(path('join.token'), invited.stdout, { mode: 0o600 });
+    const joiner = (name: string) =>
+      pipeline.worker(3, {
+        COUNTERSIGN_JOIN_TOKEN_FILE: path('join.token'),
+        COUNTERSIGN_WORKER_KEY_FILE: path(`${name}.key`),
+      });
+    const [first, second] = await Promise.all([joiner('joined-1'), joiner('joined-2')]);
+    for (const { stderr } of [first, second]) await until(() => stderr().includes('it asks the keeper of the list'));
+    const admitted = await until(() => {
+      const { stdout, stderr } = keeper('workers', 'admit', '--once', '--json', '--copy-to', path('copied.json'));
+      return stdout !== '' && { ...(JSON.parse(stdout) as { worker: string; serial: number }), stderr };
+    });
+    await inForce(admitted.serial);
+    expect(readFileSync(path('copied.json'))).toEqual(readFileSync(path('workers.json')));
+    // The other comes once both have asked; it was one too many.
+    const refused = await until(() => {
+      const { stderr } = keeper('workers', 'admit', '--once');
+      return stderr.includes('not let in') && stderr;
+    });
+    expect(`${admitted.stderr}${refused}`).toContain('has brought in 1 workers, and may bring in no more');
+    expect(keeper('workers', 'invitations').stdout).toContain('cloud  1 of 1 used');
+    // The others rest: the one that was let in does the job.
+    for (const worker of pipeline.running().filter(({ name }) => name === 'worker-1' || name === 'worker-2'))
+      worker.process.kill('SIGSTOP');
+    const job = await client.ended((await client.submit(completion('for whoever was let in'))).id);
+    expect(job.state).toBe('done');
+    expect(job.attempts.at(-1)?.worker).toBe(admitted.worker);
+    expect(keeper('workers', 'withdraw', invited.stdout.slice(4, 20)).status).toBe(0);
+  });
 });
 
 describe('what a standing means at a time', () => {

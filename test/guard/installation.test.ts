@@ -1,10 +1,20 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { parseYaml } from '@redocly/openapi-core';
 import { z } from 'zod';
+import { readJoinToken } from '../../src/core/registry/invitation.ts';
 import { openWorkerList } from '../../src/core/registry/worker-list.ts';
 import { loadConfig } from '../../src/ground/config/load-config.ts';
 import { readSigningKey } from '../../src/ground/keys/key-file.ts';
@@ -15,6 +25,7 @@ import { AttestorConfig } from '../../src/roles/attestor/attestor-config.ts';
 import { composeFile } from '../../src/roles/cli/compose-file.ts';
 import { writeInstallation, type CatalogText } from '../../src/roles/cli/installation-files.ts';
 import { InstallationPlan } from '../../src/roles/cli/installation-plan.ts';
+import { registrarEnvironment } from '../../src/roles/cli/role-environments.ts';
 import { CourierConfig } from '../../src/roles/courier/courier-config.ts';
 import { WorkerConfig } from '../../src/roles/worker/worker-config.ts';
 import { readBootstrap } from '../../src/surfaces/tenants/bootstrap.ts';
@@ -129,6 +140,39 @@ describe('an installation that init writes', () => {
       ids.map((id, at) => [id, at < 2 ? 'default' : 'gpu']),
     );
     expect(keyring.logPolicy.logs).toHaveLength(1);
+  });
+
+  test('for workers that are started in numbers: a token, who lets them in, and one list for both sides', () => {
+    const folder = fresh();
+    writeInstallation(folder, plan(), catalog);
+    const listed = readFileSync(join(folder, 'admin', 'workers.json'), 'utf8');
+    const invited = plan({ pools: plan().pools.map((pool) => ({ ...pool, invited: 16 })) });
+    writeInstallation(folder, invited, catalog);
+    // Those that were enrolled before stay, and the list has moved to where attestors see it change.
+    expect(readFileSync(join(folder, 'list', 'workers.json'), 'utf8')).toBe(listed);
+    expect(filesOf(folder)).not.toContain('admin/workers.json');
+    for (const pool of ['default', 'gpu']) {
+      const environment = environmentOf(join(folder, `join-${pool}`, 'worker.env'));
+      expect(loadConfig(WorkerConfig, environment).COUNTERSIGN_POOL).toBe(pool);
+      const { invitation } = readJoinToken(readFileSync(join(folder, `join-${pool}`, 'join.token'), 'utf8'));
+      const path = join(folder, 'list', 'invitations', `${invitation}.json`);
+      expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ pool, uses: 16 });
+    }
+    const attestor = environmentOf(join(folder, 'attestor', 'attestor.env'));
+    expect(attestor['COUNTERSIGN_ENROLLED_WORKERS']).toBe('/etc/countersign/list/workers.json');
+    for (const value of Object.values(registrarEnvironment(invited)).filter((one) => one.startsWith('/etc/')))
+      expect([value, existsSync(join(folder, value.slice('/etc/countersign/'.length)))]).toEqual([value, true]);
+    // Given again it changes nothing; with another number, the token stays and lets in so many.
+    const before = contentsOf(folder);
+    writeInstallation(folder, invited, catalog);
+    expect(contentsOf(folder)).toEqual(before);
+    writeInstallation(folder, plan({ pools: invited.pools.map((pool) => ({ ...pool, invited: 99 })) }), catalog);
+    const changed = Object.entries(contentsOf(folder)).filter(([name, text]) => before[name] !== text);
+    expect(changed.map(([name]) => name.replace(/[0-9a-f]{16}/, '*')).sort()).toEqual([
+      'installation.json',
+      'list/invitations/*.json',
+      'list/invitations/*.json',
+    ]);
   });
 
   test('begins with a tenant and a key whose text is with the administrator alone', () => {
@@ -293,6 +337,23 @@ describe('the compose file', () => {
       './data/blobs/pools/gpu:/var/lib/countersign/blobs/pools/gpu',
       './models:/var/lib/countersign/models:ro',
     ]);
+  });
+
+  test('starts workers in numbers, each with a volume of its own for its key, and shows the registry key to one only', () => {
+    const invited = plan({ pools: plan().pools.map((pool) => ({ ...pool, invited: 16 })) });
+    const Mounts = z.looseObject({ services: z.record(z.string(), z.looseObject({ volumes: z.array(z.string()) })) });
+    const { services } = Mounts.parse(
+      parseYaml(composeFile(invited, { folder: '.', source: '.', owner: '1:1', header: [] })),
+    );
+    const whoSees = (part: string) =>
+      Object.keys(services).filter((name) => services[name]?.volumes.some((volume) => volume.includes(part)));
+    expect(whoSees('/registrar')).toEqual(['registrar']);
+    expect(whoSees('./list')).toEqual(['attestor', 'registrar']);
+    expect(services['attestor']?.volumes).toContain('./list:/etc/countersign/list:ro');
+    // Without a name and a path of the host: two containers never share it.
+    const own = Object.keys(services).filter((name) => services[name]?.volumes.includes('/var/lib/countersign/own'));
+    expect(own).toEqual(['join-default', 'join-gpu']);
+    expect(readFileSync(join(ROOT, 'Dockerfile'), 'utf8')).toContain('mkdir -m 1777 /var/lib/countersign/own');
   });
 
   test('at the top of the repository is that of the demonstration', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { randomBytes } from 'node:crypto';
 import { backlogOf } from '../support/queues.ts';
 import { Schedules } from '../../src/core/backlog/schedules.ts';
 import { readCases, type CaseFile } from '../../src/core/confirmation/case-file.ts';
@@ -30,6 +31,9 @@ const CANCEL = loadScript(new URL('../../src/core/jobs/lua/cancel.lua', import.m
 const MOVES = [
   'claim',
   'claim-other',
+  'claim-ready',
+  'begin',
+  'begin-other',
   'commit',
   'commit-old',
   'release',
@@ -52,7 +56,10 @@ const aMove = fc.oneof(
   })),
 );
 
-/** The set in which a job of each state stands, besides `open`; one that has ended stands nowhere. */
+/**
+ * The set in which a job of each state stands, besides `open`; one that has ended stands nowhere. A queued
+ * job that a worker holds ready stands in `leases` and `ready`.
+ */
 const PLACES: Record<JobState, string[]> = {
   queued: ['waiting'],
   running: ['leases', 'running'],
@@ -78,6 +85,7 @@ function bench(server: TestRedis) {
     const sets = {
       waiting: [keys.backlog(queue), keys.released(queue)],
       leases: [keys.leases(queue)],
+      ready: [keys.ready(queue)],
       running: [keys.running(SUBMITTER.tenant)],
       confirmations: [keys.confirmations],
     };
@@ -130,6 +138,19 @@ describe('the moves of a job', () => {
                 if (reply?.kind === 'ok') claims.push(reply.claim);
                 break;
               }
+              case 'claim-ready': {
+                const reply = await workers[0]?.claims.claim(id, randomBytes(8).toString('hex'), false);
+                if (reply?.kind === 'ok') claims.push(reply.claim);
+                break;
+              }
+              case 'begin':
+                if (claim) await Promise.all(workers.map((worker) => worker.claims.begin(claim)));
+                break;
+              case 'begin-other':
+                // Another worker of the pool reads the token and says that the engine began.
+                if (claim)
+                  await workers[1]?.redis.hsetnx(keys.claims(id), `b${claim.epoch}`, `${claim.token} ${Date.now()}`);
+                break;
               case 'commit':
                 if (claim) await Promise.any(workers.map((worker) => worker.commit(claim)));
                 break;
@@ -137,10 +158,11 @@ describe('the moves of a job', () => {
                 if (stale) for (const worker of workers) fenced &&= (await worker.commit(stale)) !== 'ok';
                 break;
               case 'release':
-                if (claim) await apply({ phases: ['running'], action: { kind: 'close', why: 'released' } });
+                if (claim) await apply({ phases: ['ready', 'running'], action: { kind: 'close', why: 'released' } });
                 break;
               case 'void':
-                if (claim) await apply({ phases: ['running', 'attesting'], action: { kind: 'close', why: 'void' } });
+                if (claim)
+                  await apply({ phases: ['ready', 'running', 'attesting'], action: { kind: 'close', why: 'void' } });
                 break;
               case 'confirm': {
                 const [file] = await readCases(attestor, keys, [{ id }]);
@@ -151,14 +173,17 @@ describe('the moves of a job', () => {
                 await apply({ phases: ['attesting'], action: { kind: 'close', why: 'refuted' } });
                 break;
               case 'cancel':
-                await apply({ phases: ['queued', 'attesting'], action: { kind: 'end', state: 'cancelled' } });
+                await apply({ phases: ['queued', 'ready', 'attesting'], action: { kind: 'end', state: 'cancelled' } });
                 break;
               case 'expire':
-                await apply({ phases: ['queued', 'running', 'attesting'], action: { kind: 'end', state: 'expired' } });
+                await apply({
+                  phases: ['queued', 'ready', 'running', 'attesting'],
+                  action: { kind: 'end', state: 'expired' },
+                });
                 break;
               case 'lose':
                 await server.client().del(keys.lease(id));
-                await apply({ phases: ['running'], action: { kind: 'lost' } });
+                await apply({ phases: ['ready', 'running'], action: { kind: 'lost' } });
                 break;
               case 'crash':
                 // A process that dies forgets what it held; the documents do not.
@@ -170,8 +195,10 @@ describe('the moves of a job', () => {
             if (view.state !== state) {
               const path: string = `${state} → ${view.state}`;
               seen.set(path, (seen.get(path) ?? 0) + 1);
-              // One call can lose a job's last attempt and end it; each step of that stands in the table.
-              expect(TRANSITIONS[state] as readonly JobState[]).toContain(view.state);
+              // One call can lose a job's last attempt and end it, and evidence says that its engine began;
+              // each step of that stands in the table.
+              const from = state === 'queued' && view.state === 'attesting' ? 'running' : state;
+              expect(TRANSITIONS[from] as readonly JobState[]).toContain(view.state);
               if (isFinal(view.state)) finals += 1;
             }
             expect(view.attempts.length).toBeGreaterThanOrEqual(epoch);
@@ -181,7 +208,10 @@ describe('the moves of a job', () => {
             expect(finals).toBeLessThanOrEqual(1);
             if (view.state !== 'done')
               expect((await attestor.zscore(keys.open, id)) === null).toBe(isFinal(view.state));
-            expect([move, state, view.state, await placeOf(id)]).toEqual([move, state, view.state, PLACES[view.state]]);
+            const current = view.attempts.at(-1);
+            const isReady = view.state === 'queued' && current !== undefined && current.closed === undefined;
+            const places = isReady ? ['leases', 'ready'] : PLACES[view.state];
+            expect([move, state, view.state, await placeOf(id)]).toEqual([move, state, view.state, places]);
             state = view.state;
             epoch = view.attempts.length;
           }
@@ -211,6 +241,10 @@ describe('the moves of a job', () => {
           [2, ['claim', 'commit', 'refute', 'claim', 'commit', 'confirm']],
           [1, ['claim', 'release']],
           [2, ['claim', 'lose', 'claim', 'expire']],
+          [1, ['claim-ready', 'lose', 'claim-ready', 'begin', 'lose']],
+          [1, ['claim-ready', 'begin-other', 'lose', 'claim-ready', 'begin', 'commit', 'confirm']],
+          [1, ['claim-ready', 'cancel']],
+          [1, ['claim-ready', 'commit', 'confirm']],
           [1, ['cancel']],
           [1, ['claim', 'void', 'claim', 'commit', 'void', 'claim', 'commit', 'confirm']],
           [1, Array.from({ length: 13 }, () => ['claim', 'void'] as const).flat()],

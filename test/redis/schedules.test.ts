@@ -1,5 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import { randomBytes } from 'node:crypto';
+import type { Schedules } from '../../src/core/backlog/schedules.ts';
+import { readCases } from '../../src/core/confirmation/case-file.ts';
+import { judgeRelease } from '../../src/core/confirmation/release-judge.ts';
+import { Retention } from '../../src/core/confirmation/retention.ts';
+import type { Claim } from '../../src/core/execution/claims.ts';
 import { Intake } from '../../src/core/confirmation/intake.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
@@ -19,14 +25,24 @@ const QUEUE = 'default.noop';
 const MANY = 20_000;
 const FAR = 9e12;
 
-function house(server: TestRedis) {
+/** What workers of the pool are told to stop, from here on. */
+async function stopsHeard(server: TestRedis): Promise<string[]> {
+  const ears = server.client('worker.default');
+  const told: string[] = [];
+  ears.on('message', (_channel: string, text: string) => told.push(...text.split(' ')));
+  await ears.subscribe(server.keys.stopsChannel('default'));
+  return told;
+}
+
+function house(server: TestRedis, wishes: object = {}) {
   const admission = admissionTo(server);
   const { keys } = server;
   const reader = new JobReader(server.client('api'), keys, keys.open);
-  const body = parse(SubmitJob, completion('x'));
+  const body = parse(SubmitJob, completion('x', wishes));
   return {
     keys,
     admin: server.client(),
+    reader,
     worker: new HandWorker(server.client('worker.default'), keys, newKey()),
     submit: async () => (await admission.submit(SUBMITTER, body)).id,
     state: async (id: string): Promise<JobState | undefined> => (await reader.read(id))?.state,
@@ -98,8 +114,11 @@ describe('what was released', () => {
     await using server = await TestRedis.start();
     await using hands = await attestorHands(server);
     const { keys, admin, worker, submit } = house(server);
-    const ids = [await submit(), await submit(), await submit(), await submit()];
-    const [untouched = '', deleted = '', hidden = '', undelivered = ''] = ids;
+    const ids = [await submit(), await submit(), await submit(), await submit(), await submit()];
+    const [untouched = '', deleted = '', hidden = '', undelivered = '', spoilt = ''] = ids;
+    // Its name stands in the queue, and what it names is nothing that BullMQ could hand out.
+    await worker.redis.del(bull(server, spoilt));
+    await worker.redis.set(bull(server, spoilt), 'x');
     await worker.redis.lrem(bull(server, 'wait'), 0, deleted);
     await worker.redis.lrem(bull(server, 'wait'), 0, hidden);
     await worker.redis.zadd(bull(server, 'delayed'), FAR * 4096, hidden);
@@ -107,9 +126,10 @@ describe('what was released', () => {
     await admin.lrem(bull(server, 'wait'), 0, undelivered);
     await admin.del(bull(server, undelivered));
     await makeDue(admin, keys.released(QUEUE), ...ids);
-    expect(await hands.sweep.look('deliveries')).toBe(4);
+    expect(await hands.sweep.look('deliveries')).toBe(5);
+    expect(await admin.type(bull(server, spoilt))).toBe('hash');
     const waiting = await admin.lrange(bull(server, 'wait'), 0, -1);
-    expect(waiting.toSorted()).toEqual([untouched, deleted, hidden, undelivered].toSorted());
+    expect([...new Set(waiting)].toSorted()).toEqual([untouched, deleted, hidden, undelivered, spoilt].toSorted());
     // Nothing is due again, and a second look changes nothing.
     expect(await hands.sweep.look('deliveries')).toBe(0);
   });
@@ -148,6 +168,106 @@ describe('what was released', () => {
   });
 });
 
+describe('a claim that is held ready', () => {
+  /** Claims a job ahead of its engine, and tells the attestor. */
+  const hold = async ({ worker }: ReturnType<typeof house>, schedules: Schedules, id: string): Promise<Claim> => {
+    const reply = await worker.claims.claim(id, randomBytes(8).toString('hex'), false);
+    if (reply.kind !== 'ok') throw new Error(`not claimed: ${reply.kind}`);
+    await schedules.place([{ id, epoch: reply.claim.epoch }]);
+    return reply.claim;
+  };
+  const closings = async (reader: JobReader, id: string) =>
+    (await reader.read(id))?.attempts.map(({ closed }) => closed?.why);
+
+  test('costs no attempt when its worker is lost or gives it back, and one when its engine had begun', async () => {
+    await using server = await TestRedis.start();
+    await using hands = await attestorHands(server);
+    const all = house(server, { attempts: 1 });
+    const { keys, admin, worker, submit, state, reader } = all;
+    const id = await submit();
+    const lose = async () => {
+      await admin.del(keys.lease(id));
+      await makeDue(admin, keys.leases(QUEUE), id);
+      await hands.sweep.look('leases');
+    };
+    await hold(all, hands.schedules, id);
+    expect(await state(id)).toBe('queued');
+    await lose();
+    const given = await hold(all, hands.schedules, id);
+    await worker.release(given, 'drained');
+    const [file] = await readCases(hands.redis, keys, [
+      { id, epoch: given.epoch, field: (await admin.hkeys(keys.evidence(id)))[0] ?? '' },
+    ]);
+    if (file === undefined) throw new Error('no case');
+    const enrolled = { find: () => worker.signingKey.public, barFrom: () => undefined };
+    const ruling = judgeRelease(file, enrolled);
+    await hands.decisions.rule(ruling === undefined ? [] : [ruling]);
+    expect(await closings(reader, id)).toEqual(['void', 'void']);
+    const begun = await hold(all, hands.schedules, id);
+    expect(await worker.claims.begin(begun)).toBe('ok');
+    expect(await state(id)).toBe('running');
+    await lose();
+    expect([await closings(reader, id), await state(id)]).toEqual([['void', 'void', 'lost'], 'failed']);
+  });
+
+  test.each(['cancel', 'deadline'] as const)('is ended at its %s without waiting for its worker', async (what) => {
+    await using server = await TestRedis.start();
+    await using hands = await attestorHands(server);
+    const all = house(server);
+    const { keys, admin, worker, submit, state } = all;
+    const id = await submit();
+    const claim = await hold(all, hands.schedules, id);
+    const told = await stopsHeard(server);
+    await admin.hset(keys.ticket(id), what, 1);
+    await makeDue(admin, keys.open, id);
+    await hands.sweep.look('deadlines');
+    expect(await state(id)).toBe(what === 'cancel' ? 'cancelled' : 'expired');
+    expect(await worker.claims.begin(claim)).toBe('final');
+    await until(() => told.includes(`${id}:1`));
+  });
+
+  test('is taken back while places are free and nothing waits: so many as there are places, and a few times', async () => {
+    await using server = await TestRedis.start();
+    await using hands = await attestorHands(server);
+    const all = house(server);
+    const { keys, admin, worker, submit, state, reader } = all;
+    const ids = [await submit(), await submit(), await submit()];
+    const [first = '', second = '', third = ''] = ids;
+    const claims = [await hold(all, hands.schedules, first), await hold(all, hands.schedules, second)];
+    await admin.hset(keys.pace(QUEUE), 'slots', 1);
+    const look = async () => {
+      await makeDue(admin, keys.ready(QUEUE), ...ids);
+      await hands.sweep.look('ready');
+    };
+    // One job waits for a worker: it is for the place that is free.
+    await look();
+    expect(await admin.zcard(keys.ready(QUEUE))).toBe(2);
+    await worker.claim(third);
+    await hands.schedules.place([{ id: third, epoch: 1 }]);
+    // The place is taken.
+    await look();
+    expect(await admin.zcard(keys.ready(QUEUE))).toBe(2);
+    await admin.hset(keys.pace(QUEUE), 'slots', 2);
+    const told = await stopsHeard(server);
+    await look();
+    const taken = (await closings(reader, first))?.[0] === 'void' ? 0 : 1;
+    expect(await admin.zcard(keys.ready(QUEUE))).toBe(1);
+    const id = ids[taken] ?? '';
+    await until(() => told.includes(`${id}:1`));
+    // Who held it cannot begin any more, and who is free can.
+    const old = claims[taken];
+    if (old === undefined) throw new Error('no claim');
+    expect(await worker.claims.begin(old)).toBe('fenced');
+    expect(await admin.zscore(keys.released(QUEUE), id)).not.toBeNull();
+    for (let epoch = 2; epoch <= 5; epoch += 1) {
+      await hold(all, hands.schedules, id);
+      await look();
+      expect((await closings(reader, id))?.at(-1)).toBe(epoch <= 4 ? 'void' : undefined);
+    }
+    expect(await state(id)).toBe('queued');
+  });
+});
+
 describe('a job that stands in no set, or in a wrong one', () => {
   test('is put where its documents say, also where it was heard of too late', async () => {
     await using server = await TestRedis.start();
@@ -168,6 +288,39 @@ describe('a job that stands in no set, or in a wrong one', () => {
     expect(await admin.zscore(keys.confirmations, id)).toBe('1');
     // Ids without a document are passed over.
     expect(await hands.schedules.place([{ id: `${id.slice(0, 8)}${'0'.repeat(26)}`, epoch: 1 }])).toEqual([]);
+  });
+});
+
+describe('attestors that were told to keep different things', () => {
+  test('forget nothing that any of them was told to keep, until it was not heard of for a while', async () => {
+    await using server = await TestRedis.start();
+    const redis = server.client('attestor');
+    const { keys } = server;
+    const admin = server.client();
+    const logger = createLogger('test', 'fatal');
+    const told = (keepMs: number, keepJobs: number) => new Retention({ redis, keys, keepMs, keepJobs, logger });
+    const [short, many] = [told(60_000, 2), told(30_000, 5)];
+    const now = Date.now();
+    const end = async (age: number) => {
+      const id = `job_${age}`;
+      await admin.set(keys.record(id), `1 cancelled - ${now - age} acme noop `);
+      await admin.zadd(keys.ended, now - age, id);
+      await admin.zadd(keys.endedOf('acme'), now - age, id);
+    };
+    for (const age of [45_000, 44_000, 43_000, 42_000, 41_000, 40_000, 90_000]) await end(age);
+    await admin.hset(keys.jobEnds, 'cursor', now);
+    await admin.sadd(keys.overfull, 'acme');
+    const kept = async () => (await admin.zrange(keys.ended, '0', '-1')).map((id) => Number(id.slice(4)));
+    expect(await many.agreed()).toEqual({ keepMs: 30_000, keepJobs: 5 });
+    expect(await short.agreed()).toEqual({ keepMs: 60_000, keepJobs: 5 });
+    // Each of them forgets what is too old for all, and what is too much for all.
+    for (const retention of [many, short, many]) await retention.look();
+    expect(await kept()).toEqual([44_000, 43_000, 42_000, 41_000, 40_000]);
+    // The one that kept many is gone: what is too much for the other alone was remembered meanwhile.
+    await admin.hset(keys.retention, '30000 5', now - 15_001);
+    await short.look();
+    expect(await kept()).toEqual([41_000, 40_000]);
+    expect(await admin.hkeys(keys.retention)).toEqual(['60000 2']);
   });
 });
 

@@ -6,14 +6,13 @@ import { backlogOf } from './queues.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
 import { Durability } from '../../src/ground/redis/durability.ts';
 import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
-import { RateLimits } from '../../src/surfaces/tenants/rate-limits.ts';
 import { Webhooks } from '../../src/surfaces/webhooks/webhook.store.ts';
 import { NOOP_MODEL } from './pipeline.ts';
 import type { TestRedis } from './redis.ts';
 import { newKey } from './sample-receipts.ts';
 
-/** Takes jobs of the no-op model as the API does, for nothing and without limits. */
-export function admissionTo(server: TestRedis): Admission {
+/** Takes jobs of the no-op model as the API does, by default for nothing. */
+export function admissionTo(server: TestRedis, prices = PriceTable.free): Admission {
   const { keys } = server;
   const redis = server.client('api');
   return new Admission({
@@ -27,9 +26,8 @@ export function admissionTo(server: TestRedis): Admission {
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
     signingKey: newKey(),
     defaultRecompute: 0,
-    prices: PriceTable.free,
+    prices,
     webhooks: new Webhooks(redis, keys),
     egress: { allowPrivate: false },
-    limits: new RateLimits(redis, keys),
   });
 }

@@ -17,6 +17,8 @@ export function recordsIn(archive: string): Filed[] {
     .flatMap((path) => {
       const bytes = readFileSync(path);
       let at = bytes.indexOf(10) + 1;
+      // A file that is only being begun, or that a kill has cut off there.
+      if (at === 0) return [];
       const head = JSON.parse(bytes.subarray(0, at).toString()) as { from: number; items: [string, number, number][] };
       return head.items.flatMap(([, entryBytes, length], offset) => {
         const record = bytes.subarray(at + entryBytes, (at += entryBytes + length));

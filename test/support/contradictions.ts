@@ -109,13 +109,21 @@ function bases({ verdict }: Documents) {
   const attested: Change = {
     verdict: { properties: [...properties, 'HARDWARE_ATTESTED'], hardware, notChecked: [] },
   };
-  return { bound, tolerant, replayed, undrawn, attested, hardware, properties, binding };
+  const gpus = Array.from({ length: 8 }, () => 'GH100 A01 GSP BROM');
+  const withGpus: Change = {
+    verdict: {
+      ...attested.verdict,
+      hardware: { ...hardware, properties: ['TEE_TDX_UP_TO_DATE', 'GPU_SPDM_OK'], gpus },
+    },
+  };
+  const timed: Change = { verdict: { ranMs: 0 } };
+  return { bound, tolerant, replayed, undrawn, attested, withGpus, timed, hardware, properties, binding };
 }
 
 /** Receipts that hold, of each promise. */
 export function* sound(documents: Documents): Generator<{ place: string; bytes: Buffer }> {
-  const { bound, tolerant, replayed, undrawn, attested } = bases(documents);
-  for (const [place, change] of Object.entries({ bound, tolerant, replayed, undrawn, attested }))
+  const { bound, tolerant, replayed, undrawn, attested, withGpus, timed } = bases(documents);
+  for (const [place, change] of Object.entries({ bound, tolerant, replayed, undrawn, attested, withGpus, timed }))
     yield { place, bytes: changed(documents, change) };
   yield { place: 'quorum', bytes: quorumOf(documents, {}) };
 }
@@ -150,7 +158,10 @@ function quorumOf(
 
 type Votes = NonNullable<Verdict['predicate']['quorum']>['votes'];
 
-/** Receipts whose signed verdict cannot be true. The places of words that stand twice begin with `twice`. */
+/**
+ * Receipts whose signed verdict cannot be true. The places of those that are malformed already (a word twice,
+ * a list that is empty) begin with `twice` or `shape`.
+ */
 export function* contradictions(documents: Documents): Generator<{ place: string; bytes: Buffer }> {
   const { bound, tolerant, replayed, undrawn, attested, hardware, properties, binding } = bases(documents);
   const later = (ms: number) => new Date(Date.parse(documents.verdict.predicate.timeCreated) + ms).toISOString();
@@ -200,6 +211,14 @@ export function* contradictions(documents: Documents): Generator<{ place: string
     'hardware: no platform': proven({ properties: ['GPU_SPDM_OK'] }),
     'hardware: two judgements of the GPUs': proven({
       properties: ['TEE_TDX_UP_TO_DATE', 'GPU_SPDM_OK', 'GPU_NRAS_OK'],
+      gpus: ['GH100 A01'],
+    }),
+    'hardware: evidence of GPUs without the GPUs': proven({ properties: ['TEE_TDX_UP_TO_DATE', 'GPU_SPDM_OK'] }),
+    'hardware: GPUs without evidence of them': proven({ gpus: ['GH100 A01'] }),
+    'shape: no GPU among the GPUs': proven({ properties: ['TEE_TDX_UP_TO_DATE', 'GPU_SPDM_OK'], gpus: [] }),
+    'shape: a name that no maker gives': proven({
+      properties: ['TEE_TDX_UP_TO_DATE', 'GPU_SPDM_OK'],
+      gpus: ['GH100\n'],
     }),
     'hardware: a warning of another maker': proven({ warnings: ['SNP_MILAN_KEYS_EXTRACTABLE'] }),
     'hardware: a warning that Nitro has not': proven({ properties: ['TEE_NITRO_OK'] }),

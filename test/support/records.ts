@@ -29,6 +29,7 @@ export function aRecord(change: Partial<RecordContent> = {}): RecordContent {
         epoch: 1,
         worker: evidence.predicate.worker.id,
         claimedMs: 1_790_000_000_003,
+        beganMs: 1_790_000_000_003,
         committedMs: 1_790_000_000_009,
         closed: undefined,
       },

@@ -75,6 +75,7 @@ async function confirmationOf(server: TestRedis, signer: SigningKey, number: num
     maxAttempts: 3,
     keyId: 'key',
     hold: undefined,
+    isReserved: false,
     surface: undefined,
     isStored: true,
     cancelAskedMs: undefined,

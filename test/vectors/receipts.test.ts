@@ -158,7 +158,7 @@ describe('a receipt', () => {
 
   test('a verdict that contradicts itself is refused, though it holds the signature of the attestor', () => {
     for (const { place, bytes } of contradictions(documents(7)))
-      expect([place, refusal(bytes)]).toEqual([place, place.startsWith('twice') ? 'malformed' : 'promise_not_kept']);
+      expect([place, refusal(bytes)]).toEqual([place, /^(twice|shape)/.test(place) ? 'malformed' : 'promise_not_kept']);
     for (const { place, bytes } of sound(documents(7))) expect([place, refusal(bytes)]).toEqual([place, 'verified']);
   });
 

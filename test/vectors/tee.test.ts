@@ -10,7 +10,7 @@ import { verifySnpReport } from '../../src/core/attestation/tee/sev-snp.ts';
 import { judgeTdxQuote } from '../../src/core/attestation/tee/tdx-judge.ts';
 import { parseTdxQuote } from '../../src/core/attestation/tee/tdx-quote.ts';
 import { verifyIntelQuote, type TdxCollateral } from '../../src/core/attestation/tee/tdx.ts';
-import { TeePolicy, appraise, appraiseGpus } from '../../src/core/attestation/tee/tee-policy.ts';
+import { TeePolicy, appraise, appraiseGpus, freshUntilMs } from '../../src/core/attestation/tee/tee-policy.ts';
 import { TeeRefused } from '../../src/core/attestation/tee/tee-refused.ts';
 import { certificatesOfPem, extensionOf } from '../../src/core/attestation/tee/x509.ts';
 import { VECTORS, describeVectors } from '../support/vectors.ts';
@@ -354,8 +354,9 @@ describeVectors('AWS Nitro', () => {
     if (debug) expect(() => appraise(found, policy, then)).toThrow(refused('TEE_DEBUG'));
     else {
       expect(appraise(found, policy, then).properties).toEqual(['TEE_NITRO_OK']);
-      expect(() => appraise(found, policy, then + 301_000)).toThrow(refused('TEE_NOT_FRESH'));
-      expect(() => appraise(found, policy, then - 1)).toThrow(refused('TEE_NOT_FRESH'));
+      expect(() => appraise(found, policy, then + 3_600_001)).toThrow(refused('TEE_NOT_FRESH'));
+      expect(freshUntilMs(found, policy)).toBe(then + 3_600_000);
+      expect(() => appraise(found, policy, then - 60_001)).toThrow(refused('TEE_NOT_FRESH'));
       const other = TeePolicy.parse({ version: 1, nitro: { pcrs: [{ ...set, '2': '0'.repeat(96) }] } });
       expect(() => appraise(found, other, then)).toThrow(refused('TEE_MEASUREMENT_UNKNOWN'));
     }

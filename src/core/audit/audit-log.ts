@@ -2,12 +2,16 @@ import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
-import { cells, integer, text } from '../../ground/redis/reply.ts';
+import { cells, integer, oneOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { entryText, parseEntry, type AuditAct, type AuditEntry } from './audit-entry.ts';
 import type { AuditFiles } from './audit-files.ts';
 
-const APPEND = loadScript(new URL('./lua/append-audit.lua', import.meta.url), parseAppended);
+/** Included by scripts that make a change and write its entry in one step; see `withScript`. */
+export const APPENDED_ENTRY = new URL('./lua/append-entry.lua', import.meta.url);
+const APPEND = loadScript(new URL('./lua/append-audit.lua', import.meta.url), orMisplaced('ok', 'exists'), {
+  included: [APPENDED_ENTRY],
+});
 
 /** Entries of one key in Redis, and of one file. */
 export const SEGMENT = 1_000;
@@ -42,6 +46,13 @@ interface Tail {
   readonly text: string | undefined;
 }
 
+/** An entry had not its place: where the log ends, as far as the script could tell. */
+export interface Misplaced {
+  readonly tail: Tail | undefined;
+}
+
+type EntryScript<Said> = (number: number, text: string) => Promise<Said | Misplaced>;
+
 /**
  * Who did what with which power. Entries are numbered fields that are written once, chained by their hashes;
  * attestors put the head into the transparency log and move old segments to files. Any number of processes
@@ -72,29 +83,36 @@ export class AuditLog {
    * Returns whether it was done. Throws what Redis answers, and CodedError `storage_unavailable` where the
    * log cannot be written to.
    */
-  with(act: AuditAct, changes: readonly Change[], unless = ''): Promise<boolean> {
+  async with(act: AuditAct, changes: readonly Change[], unless = ''): Promise<boolean> {
+    const words = JSON.stringify(changes.map((change) => change.map(String)));
+    const said = await this.withScript(act, 'ok', (number, entry) =>
+      APPEND.run(this.#redis, [this.#routing], [this.#keys.prefix, number, entry, words, unless]),
+    );
+    return said === 'ok';
+  }
+
+  /**
+   * Makes a change by a script that includes `APPENDED_ENTRY` and writes the entry with it, both or neither.
+   * `run` gets the number and the text of the entry, and resolves with what the script says: `written` where
+   * it wrote both. It is called again where the entry had not its place. Throws like `with`.
+   */
+  withScript<Said extends string>(act: AuditAct, written: Said, run: EntryScript<Said>): Promise<Said> {
     // One after the other in this process, which would else compete with itself for each number.
-    const done = this.#turn.then(() => this.#append(act, changes, unless));
+    const done = this.#turn.then(() => this.#append(act, written, run));
     this.#turn = done.catch(() => undefined);
     return done;
   }
 
-  async #append(act: AuditAct, changes: readonly Change[], unless: string): Promise<boolean> {
+  async #append<Said extends string>(act: AuditAct, written: Said, run: EntryScript<Said>): Promise<Said> {
     for (let attempt = 1; attempt <= MAX_TRIES; attempt += 1) {
       const tail = (this.#tail ??= await this.#findTail());
       const entry = entryText(act, tail.next, tail.text, Date.now());
-      const words = JSON.stringify(changes.map((change) => change.map(String)));
-      const reply = await APPEND.run(
-        this.#redis,
-        [this.#routing],
-        [this.#keys.prefix, tail.next, entry, words, unless],
-      );
-      if (reply.kind === 'exists') return false;
-      if (reply.kind === 'ok') {
-        this.#tail = { next: tail.next + 1, text: entry };
-        return true;
+      const said = await run(tail.next, entry);
+      if (typeof said === 'string') {
+        if (said === written) this.#tail = { next: tail.next + 1, text: entry };
+        return said;
       }
-      this.#tail = reply.kind === 'taken' ? { next: reply.next, text: reply.text } : undefined;
+      this.#tail = said.tail;
     }
     throw new CodedError('storage_unavailable', 'The audit log cannot be written to now; try again.');
   }
@@ -160,13 +178,15 @@ export class AuditLog {
   }
 }
 
-type Appended =
-  | { readonly kind: 'ok' | 'exists' | 'lost' }
-  | { readonly kind: 'taken'; readonly next: number; readonly text: string };
-
-/** What append-audit.lua answers. */
-function parseAppended(reply: unknown): Appended {
-  const [kind, next, last] = cells(reply);
-  if (kind === 'ok' || kind === 'exists' || kind === 'lost') return { kind };
-  return { kind: 'taken', next: integer(next), text: text(last) };
+/**
+ * What a script says that includes `APPENDED_ENTRY`: one of these words, or that the entry had not its place.
+ */
+export function orMisplaced<Word extends string>(...words: readonly Word[]): (reply: unknown) => Word | Misplaced {
+  const oneOfThem = oneOf(...words);
+  return (reply) => {
+    const [kind, next, last] = cells(reply);
+    if (kind === 'lost') return { tail: undefined };
+    if (kind === 'taken') return { tail: { next: integer(next), text: text(last) } };
+    return oneOfThem(kind);
+  };
 }

@@ -2,16 +2,20 @@ import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { cells, integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
-import { LEAVE } from './lua-parts.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
+import { BEGUN } from '../jobs/lua-parts.ts';
+import { LEAVE } from './lua-parts.ts';
 
-const PLACE = loadScript(new URL('./lua/place.lua', import.meta.url), listOf(text), { included: [LEAVE] });
+const PLACE = loadScript(new URL('./lua/place.lua', import.meta.url), listOf(text), { included: [BEGUN, LEAVE] });
 const DUE = loadScript(new URL('./lua/due.lua', import.meta.url), parseDue);
+const IDLE = loadScript(new URL('./lua/idle.lua', import.meta.url), listOf(integer));
 
 /** Evidence that has waited for longer was not heard of; it is read from the documents instead. */
 export const CONFIRMATION_LOOK_MS = 3_000;
 /** A worker can say what it likes of its lease; it is looked at again after this. */
 const LONGEST_LEASE_MS = 30_000;
+/** What is held ready for longer is offered to workers that idle. */
+export const READY_LOOK_MS = 500;
 const MOST_PLACED = 500;
 
 /** A job, and the epoch that it is thought to be in. */
@@ -46,7 +50,7 @@ export class Schedules {
     const queues = new Set<string>();
     for (let from = 0; from < jobs.length; from += MOST_PLACED) {
       const args = jobs.slice(from, from + MOST_PLACED).flatMap(({ id, epoch }) => [id, epoch]);
-      const fixed = [this.#keys.prefix, MAX_EPOCHS, CONFIRMATION_LOOK_MS, LONGEST_LEASE_MS];
+      const fixed = [this.#keys.prefix, MAX_EPOCHS, CONFIRMATION_LOOK_MS, LONGEST_LEASE_MS, READY_LOOK_MS];
       for (const queue of await PLACE.run(this.#redis, [this.#keys.open], [...fixed, ...args])) queues.add(queue);
     }
     return [...queues];
@@ -57,6 +61,13 @@ export class Schedules {
     const { nowMs, ids } = await DUE.run(this.#redis, [this.#keys.open], [most, ...sets]);
     const due = sets.map((set, at) => ({ set, ids: ids[at] ?? [] }));
     return { nowMs, due: due.filter((one) => one.ids.length > 0) };
+  }
+
+  /** How many places of engines are free in each of these queues while nothing there waits for a worker. */
+  async idle(queues: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    if (queues.length === 0) return new Map();
+    const idle = await IDLE.run(this.#redis, [this.#keys.open], [this.#keys.prefix, ...queues]);
+    return new Map(queues.map((queue, at) => [queue, idle[at] ?? 0]));
   }
 
   /** Looks at jobs of a set again at these times (ms); one that has left the set does not come back. */

@@ -14,6 +14,15 @@ import {
 
 const READ = loadScript(new URL('./lua/read-announcements.lua', import.meta.url), listOf(parseRow));
 
+export const InvitationId = z.string().regex(/^[0-9a-f]{16}$/);
+
+/** What a worker that is on no list says to be let in; see `core/registry/invitation.ts`. */
+const JoinAsk = z.strictObject({
+  invitation: InvitationId,
+  signature: z.string().regex(/^[A-Za-z0-9+/]{86}==$/),
+});
+export type JoinAsk = z.infer<typeof JoinAsk>;
+
 /**
  * What a worker or an attestor says about itself while it lives. A worker signs it, so that none speaks for
  * another; what it says is its word alone, a hint for people and for admission, and no document depends on
@@ -54,6 +63,8 @@ export const Announcement = z.object({
   operators: z.record(z.string().max(64), z.number().int().min(0).max(100_000)).optional(),
   /** Why an attestor confirms nothing now, or why a worker is paused. */
   problem: z.string().max(40).optional(),
+  /** Asks the keeper of the list of workers to be let in. */
+  join: JoinAsk.optional(),
   freeMemoryBytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
 });
 export type Announcement = z.infer<typeof Announcement>;

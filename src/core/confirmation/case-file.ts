@@ -19,6 +19,9 @@ export interface CaseRef {
   readonly field?: string;
 }
 
+/** Where an open job stands: as its state, but `ready` while a worker holds it whose engine has not begun. */
+export type Phase = Exclude<JobState, FinalState> | 'ready';
+
 /** The stored evidence or release, or how it is unfit. */
 export type Statement = { readonly kind: 'stored'; readonly text: string } | { readonly kind: 'missing' | 'too_large' };
 
@@ -39,13 +42,15 @@ export interface CaseFile {
   readonly keyId: string;
   /** What was held for it, in millionths. */
   readonly hold: number | undefined;
+  /** Whether a part of its tenant's account or allowance is reserved for it. */
+  readonly isReserved: boolean;
   /** What the surface that took it keeps with it. */
   readonly surface: string | undefined;
   /** False where the job erases itself a while after its end. */
   readonly isStored: boolean;
   readonly cancelAskedMs: number | undefined;
   readonly ended: boolean;
-  readonly phase: Exclude<JobState, FinalState>;
+  readonly phase: Phase;
   /** The job's current epoch, and the one this case is about. */
   readonly currentEpoch: number;
   readonly epoch: number;
@@ -106,15 +111,39 @@ const optionalText = (value: unknown): string | undefined => (typeof value === '
 const text = (value: unknown): string => optionalText(value) ?? '';
 const optionalNumber = (value: unknown): number | undefined => (typeof value === 'string' ? Number(value) : undefined);
 
+/** Where a job stands whose attempt this is, and not closed. */
+function phaseOf(attempt: Attempt | undefined): Phase {
+  if (attempt?.committedMs !== undefined) return 'attesting';
+  return attempt?.beganMs === undefined ? 'ready' : 'running';
+}
+
 function parseCase(row: unknown, nowMs: number): CaseRow {
   const all = cells(row);
   const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closing, field] =
     all;
-  const [statementLength, statement, , output, lease, logged, maxAttempts, key, hold, surface, store, before] =
-    all.slice(14);
+  const [
+    statementLength,
+    statement,
+    ,
+    output,
+    lease,
+    logged,
+    maxAttempts,
+    key,
+    hold,
+    surface,
+    store,
+    reserve,
+    before,
+    began,
+  ] = all.slice(14);
   const currentEpoch = Number(current);
   const [claimant = ''] = text(claim).split(' ');
   const committed = text(commit);
+  const attempts = parseAttempts([...cells(before), claim, began, commit, closing].map(optionalText), {
+    from: Number(created),
+    to: nowMs,
+  });
   return {
     ticket: text(ticket),
     tenant: text(tenant),
@@ -126,17 +155,15 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     maxAttempts: Number(maxAttempts),
     keyId: text(key),
     hold: optionalNumber(hold),
+    isReserved: typeof reserve === 'string',
     surface: optionalText(surface),
     isStored: store !== 'no',
     cancelAskedMs: optionalNumber(cancel),
     ended: typeof state === 'string',
-    phase: currentEpoch === 0 || typeof closing === 'string' ? 'queued' : committed === '' ? 'running' : 'attesting',
+    phase: currentEpoch === 0 || typeof closing === 'string' ? 'queued' : phaseOf(attempts.at(-1)),
     currentEpoch,
     claimant,
-    attempts: parseAttempts(
-      [...cells(before).map(optionalText), optionalText(claim), optionalText(commit), optionalText(closing)],
-      { from: Number(created), to: nowMs },
-    ),
+    attempts,
     // A worker wrote it: a time that cannot be is long ago.
     committedMs: committed === '' ? undefined : pastOr0(committed.split(' ')[1], nowMs),
     field: text(field),

@@ -10,7 +10,7 @@ export interface Confirmation {
   readonly verdict: SignedPayload;
   /** The output where it is small; a large one is a blob. */
   readonly output: Buffer | undefined;
-  /** How long the engine worked, by its worker's clock. */
+  /** How long (ms) the engine worked: as its worker signed, within what Redis' clock allows. */
   readonly tookMs: number;
 }
 

@@ -132,7 +132,7 @@ export function cancellation(about: { id: string; epoch: number }): Ruling {
   return {
     id: about.id,
     epoch: about.epoch,
-    phases: ['queued', 'attesting'],
+    phases: ['queued', 'ready', 'attesting'],
     action: { kind: 'end', state: 'cancelled' },
     code: 'cancelled',
     detail: 'Nobody was running it any more.',

@@ -37,7 +37,7 @@ interface EraserParts {
   /** The pools of the catalog. */
   readonly pools: readonly string[];
   /** How long Redis keeps a job after its end (ms). */
-  readonly keepMs: number;
+  readonly keepMs: () => Promise<number>;
   readonly logger: Logger;
 }
 
@@ -205,7 +205,7 @@ export class Eraser {
       if (page.length > 0) again += await RECALL.run(redis, [keys.erasures], [keys.prefix, ...page]);
       page = [];
     };
-    for await (const { id, erasedMs } of archive.erasures.createdAfter(Date.now() - keepMs - OPEN_MS)) {
+    for await (const { id, erasedMs } of archive.erasures.createdAfter(Date.now() - (await keepMs()) - OPEN_MS)) {
       page.push(id, erasedMs);
       if (page.length >= 2 * RECALLED) await ask();
     }

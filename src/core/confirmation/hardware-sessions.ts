@@ -3,8 +3,8 @@ import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Collateral } from '../attestation/tee/tee-collateral.ts';
 import { verifyTeeEvidence } from '../attestation/tee/tee-evidence.ts';
-import { TeePolicy, teePolicyDigest } from '../attestation/tee/tee-policy.ts';
-import { TeeRefused } from '../attestation/tee/tee-refused.ts';
+import { TeePolicy, freshUntilMs, teePolicyDigest } from '../attestation/tee/tee-policy.ts';
+import { TeeRefused, type TeeRefusal } from '../attestation/tee/tee-refused.ts';
 import {
   CHALLENGE_EVERY_MS,
   MAX_SESSION_BYTES,
@@ -16,6 +16,8 @@ import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { listOf, text } from '../../ground/redis/reply.ts';
+import { loadScript } from '../../ground/redis/script.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { PublicKey } from '../../ground/keys/signing-key.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
@@ -23,9 +25,19 @@ import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { decodeStored, verifyPayload } from '../../proof/receipts/dsse.ts';
 import { SESSION_LIFE_MS, type Hardware } from '../../proof/receipts/promises/tee.ts';
 
+const NEWEST = loadScript(new URL('./lua/newest-members.lua', import.meta.url), listOf(text));
+
 const LOOK_EVERY_MS = 1_000;
+const WORKER_ID_BYTES = 64;
 const RETRY_MS = 5_000;
 const MAX_WORKERS = 1_000;
+const MACHINE_REFUSALS: ReadonlySet<TeeRefusal> = new Set([
+  'TEE_REVOKED',
+  'TEE_DEBUG',
+  'TEE_TCB_OUT_OF_DATE',
+  'TEE_MEASUREMENT_UNKNOWN',
+  'TEE_CONFIGURATION_FORBIDDEN',
+]);
 
 interface Seen {
   /** SHA-256 of what the worker handed in. */
@@ -124,7 +136,8 @@ export class HardwareSessions {
     const seen = new Map<string, Seen>();
     for (const pool of this.#pools) {
       // Workers of the pool write these keys: what is spoilt there is no business of another pool.
-      const workers = await this.#redis.zrange(this.#keys.workers(pool), String(-MAX_WORKERS), '-1').catch(() => []);
+      const asked = [this.#keys.workers(pool), MAX_WORKERS, WORKER_ID_BYTES];
+      const workers = await NEWEST.run(this.#redis, [this.#keys.open], asked);
       for (const worker of workers) {
         const found = await this.#judge(pool, worker, challenges, now);
         if (found !== undefined) seen.set(worker, found);
@@ -183,9 +196,9 @@ export class HardwareSessions {
       if (isAboutEvidence(error)) {
         const why = error instanceof TeeRefused ? `${error.refusal}: ${error.message}` : 'it is malformed';
         this.#logger.warn({ worker }, `the machine of a worker is not accepted: ${why}`);
-        // An old word of its own can be written by others.
-        const isOld = error instanceof TeeRefused && error.refusal === 'TEE_NOT_FRESH';
-        return isOld && stillHolds(before, now) ? before : nothing(Infinity);
+        const keeps = stillHolds(before, now) && !isOfMachine(error);
+        // These very bytes are not judged again, whatever was found before them.
+        return keeps ? { ...before, sha256, againMs: Infinity } : nothing(Infinity);
       }
       this.#warn(`the machine of ${worker} cannot be judged now: ${messageOf(error)}`);
       return stillHolds(before, now) ? before : nothing(now + RETRY_MS);
@@ -206,9 +219,10 @@ export class HardwareSessions {
       throw new TeeRefused('TEE_NOT_FRESH', 'The evidence answers no challenge that counts.');
     const subject = sessionSubject(worker, publicKey.bytes, session);
     const collateral = await this.#collateral.for(session.evidence);
-    const { properties, warnings } = await verifyTeeEvidence(session.evidence, collateral, subject, this.#policy, now);
+    const found = await verifyTeeEvidence(session.evidence, collateral, subject, this.#policy, now);
+    const { properties, warnings, gpus } = found;
     const sha256 = await this.#blobs.put(text);
-    this.#logger.info({ worker, properties, warnings }, 'the machine of a worker is accepted');
+    this.#logger.info({ worker, properties, warnings, gpus }, 'the machine of a worker is accepted');
     return {
       sha256,
       hardware: {
@@ -217,9 +231,10 @@ export class HardwareSessions {
         verifiedAt: new Date(now).toISOString(),
         properties: [...properties],
         warnings: [...warnings],
+        ...(gpus.length === 0 ? {} : { gpus: [...gpus] }),
       },
       models: new Set(session.models.map(({ name, sha256: digest }) => `${name} ${digest}`)),
-      untilMs: madeMs + SESSION_LIFE_MS,
+      untilMs: Math.min(madeMs + SESSION_LIFE_MS, freshUntilMs(found.found, this.#policy)),
       againMs: Infinity,
     };
   }
@@ -227,6 +242,14 @@ export class HardwareSessions {
 
 function stillHolds(seen: Seen | undefined, now: number): seen is Seen {
   return seen?.hardware !== undefined && now < seen.untilMs;
+}
+
+/**
+ * Whether genuine evidence shows a machine that the policy does not accept: what was found of it before is
+ * not so any more. Evidence that is garbled, stale or another's says nothing about the machine.
+ */
+function isOfMachine(error: unknown): boolean {
+  return error instanceof TeeRefused && MACHINE_REFUSALS.has(error.refusal);
 }
 
 /**

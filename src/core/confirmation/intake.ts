@@ -10,6 +10,7 @@ import type { Backlog } from '../backlog/backlog.ts';
 import type { Schedules, Whereabouts } from '../backlog/schedules.ts';
 import { MAX_ITEMS } from '../execution/claims.ts';
 import { isJobId } from '../jobs/job-id.ts';
+import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import { readCases, type CaseFile, type CaseRef } from './case-file.ts';
 import { cancellation, type Decisions } from './decisions.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
@@ -23,6 +24,11 @@ const GROUP = 'attestors';
 const BATCH = 16;
 /** Longest word of an entry: a letter, the id, an epoch of four digits and what names the evidence. */
 const LONGEST_WORD = 80;
+/**
+ * An honest batch tells no more of a job. Each word costs Redis the reading of what it names, and any worker
+ * of the pool can name the largest there is again and again.
+ */
+const MOST_OF_A_JOB = 4;
 /** Batches that are judged at once; unread entries wait in the stream, where others can take them. */
 const MAX_IN_HAND = 10;
 /** Without being woken, an intake looks this often: a wake-up can be lost, and claims wake nobody. */
@@ -36,8 +42,8 @@ const INSPECT_EVERY_MS = 5_000;
 const MAX_AHEAD_MS = 600_000;
 
 /**
- * What an entry tells of a job: it was claimed, its evidence or its release was committed, or it was
- * cancelled.
+ * What an entry tells of a job: it was claimed or its engine began, its evidence or its release was
+ * committed, or it was cancelled.
  */
 type News =
   | ({ readonly kind: 'claimed' } & Whereabouts)
@@ -169,7 +175,7 @@ export class Intake {
 
   /** What cannot be judged now is put aside and comes again from there. */
   async #handle(entries: readonly Entry[]): Promise<void> {
-    const news = entries.flatMap((entry) => entry.news).filter((one) => this.#mayTell(one));
+    const news = fewOfEach(entries.flatMap((entry) => entry.news).filter((one) => this.#mayTell(one)));
     const committed = news.flatMap((one) => (one.kind === 'committed' || one.kind === 'released' ? [one.id] : []));
     const claims = new Map(news.flatMap((one) => (one.kind === 'claimed' ? [[one.id, one]] : [])));
     for (const id of committed) claims.delete(id);
@@ -200,6 +206,7 @@ export class Intake {
         const isCurrent = file.phase === 'attesting' && file.epoch === file.currentEpoch;
         (isCurrent && file.statement.kind !== 'missing' ? toJudge : undecided).push(file);
       } else if (kind === 'released') {
+        if (file.epoch !== file.currentEpoch) return;
         const ruling = judgeRelease(file, enrolled);
         if (ruling) rulings.push(ruling);
       } else if (file.phase !== 'running' && file.cancelAskedMs !== undefined) {
@@ -279,21 +286,31 @@ export class Intake {
   }
 }
 
+/** At most so many of each job; the sweep finds by the documents what is left out. */
+export function fewOfEach<Told extends { readonly id: string }>(all: readonly Told[]): Told[] {
+  const counts = new Map<string, number>();
+  return all.filter(({ id }) => {
+    const before = counts.get(id) ?? 0;
+    counts.set(id, before + 1);
+    return before < MOST_OF_A_JOB;
+  });
+}
+
 /** Entries of a pool's stream are hostile input. */
 function parseEntry(row: unknown): Entry {
   const [entryId = '', jobs = ''] = cells(row).map(text);
   return { entryId, news: jobs.split(' ', MAX_ITEMS).flatMap((word) => parseNews(word) ?? []) };
 }
 
-/** `c:<id>:<epoch>`, `e:<id>:<epoch>:<digest>`, `r:<id>:<epoch>:<digest>` or `x:<id>`. */
+/** `c:<id>:<epoch>`, `b:<id>:<epoch>`, `e:<id>:<epoch>:<digest>`, `r:<id>:<epoch>:<digest>` or `x:<id>`. */
 function parseNews(word: string): News | undefined {
   const [, letter, id = '', , number = '', digest] =
-    /^([cerx]):([a-z0-9_]{1,64})(:(\d{1,4})(?::([0-9a-f]{32}))?)?$/.exec(word) ?? [];
+    /^([bcerx]):([a-z0-9_]{1,64})(:(\d{1,4})(?::([0-9a-f]{32}))?)?$/.exec(word) ?? [];
   if (!isJobId(id)) return undefined;
   if (letter === 'x') return { kind: 'cancelled', id };
   const epoch = Number(number);
-  if (epoch < 1 || epoch > 1_000) return undefined;
-  if (letter === 'c') return { kind: 'claimed', id, epoch };
+  if (epoch < 1 || epoch > MAX_EPOCHS) return undefined;
+  if (letter === 'c' || letter === 'b') return { kind: 'claimed', id, epoch };
   if (digest === undefined) return undefined;
   return { kind: letter === 'e' ? 'committed' : 'released', id, epoch, field: `${epoch}:${digest}` };
 }

@@ -66,6 +66,8 @@ export class Judge {
   }
 
   async #judge(file: CaseFile, isSlow: boolean): Promise<Judgement> {
+    const refusedBefore = refutedBefore(file);
+    if (refusedBefore !== undefined) return { kind: 'rule', ruling: refusedBefore };
     const attempt = openAttempt(file, this.#parts);
     const findings = new Findings(attempt, this.#methods);
     for (const stage of STAGES) {
@@ -86,7 +88,7 @@ export class Judge {
       evidence: requireSigned(attempt),
       verdict: this.#sign(attempt, findings),
       output,
-      tookMs: Date.parse(attempt.evidence.predicate.finishedAt) - Date.parse(attempt.evidence.predicate.startedAt),
+      tookMs: attempt.ranMs,
     };
     return { kind: 'confirmed', confirmation };
   }
@@ -129,6 +131,18 @@ export class Judge {
     const { signingKey, statements = STATEMENTS } = this.#parts;
     return signVerdict(signingKey, statements, attempt, findings);
   }
+}
+
+/**
+ * A worker whose answer was refuted is not given the job again, and what it claims all the same is not
+ * judged: else it would only have to answer until an attempt is not drawn. Its attempt is not counted.
+ */
+function refutedBefore(file: CaseFile): Ruling | undefined {
+  const before = file.attempts.some(
+    ({ epoch, worker, closed }) => epoch < file.epoch && worker === file.claimant && closed?.why === 'refuted',
+  );
+  const action = { kind: 'close', why: 'void' } as const;
+  return before ? { ...about(file), action, code: 'attempts_exhausted', detail: 'WORKER_REFUTED_BEFORE' } : undefined;
 }
 
 function requireSigned({ parts, signed }: Attempt) {

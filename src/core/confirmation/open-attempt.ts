@@ -43,6 +43,7 @@ export function openAttempt(file: CaseFile, sources: AttemptSources): Attempt {
       ticketSigned,
       claimant: file.claimant,
       statement: file.statement,
+      heldMs: heldMsOf(file),
       isMeasured: catalog.get(ticket.predicate.model.name)?.capabilities.measuresWeights ?? true,
       apiKey: 'refused' in apiKey ? undefined : apiKey,
       equipment,
@@ -57,6 +58,12 @@ export function openAttempt(file: CaseFile, sources: AttemptSources): Attempt {
     },
     statements,
   );
+}
+
+/** From the begin of the engine to the commit, ms by Redis' clock. */
+function heldMsOf({ attempts }: CaseFile): number {
+  const { beganMs, committedMs } = attempts.at(-1) ?? {};
+  return beganMs === undefined || committedMs === undefined ? 0 : committedMs - beganMs;
 }
 
 async function readInput(

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { EVENTS_KEPT } from '../../ground/bull/queue-options.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
@@ -97,6 +98,9 @@ export class PoolKeeper {
     const base = `${keys.poolQueues(poolOfQueue(queue))}:${queue}:`;
     await Promise.all(Object.entries(QUEUE_PARTS).map(([part, type]) => this.#repair(base + part, type)));
     await redis.hdel(`${base}meta`, 'paused', 'concurrency', 'max', 'duration');
+    // Whoever adds a delivery cuts the queue's events to this length: another text fails every one of them,
+    // and a large number lets the events grow.
+    await redis.hset(`${base}meta`, 'opts.maxLenEvents', EVENTS_KEPT);
   }
 
   async #repair(key: string, type: string): Promise<void> {

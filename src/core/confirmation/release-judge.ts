@@ -8,18 +8,24 @@ import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
 
-/** What is neither the job's fault nor the engine's: the job is run as if for the first time. */
-const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set(['barred', 'storage_unavailable']);
+/**
+ * What is neither the job's fault nor the engine's: the job is run as if for the first time. The same holds
+ * of every claim whose engine had not begun.
+ */
+const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set(['barred', 'storage_unavailable', 'engine_away']);
+
+/** What another worker would say as well. */
+const FINAL: ReadonlySet<ReleaseCode> = new Set(['engine_refused', 'context_exceeded', 'output_too_large']);
 
 /**
  * What a worker's release leads to; undefined where it is not the claimant's word, and the lease must run out
  * instead.
  */
-export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling | undefined {
+export function judgeRelease(file: CaseFile, enrolled: Enrolled): Ruling | undefined {
   const release = readRelease(file, enrolled);
   if (release === undefined) return undefined;
   const { code, detail } = release.predicate;
-  const about = { id: file.id, epoch: file.epoch, phases: ['running'] as const };
+  const about = { id: file.id, epoch: file.epoch, phases: ['ready', 'running'] as const };
   if (file.cancelAskedMs !== undefined) {
     return {
       ...about,
@@ -36,7 +42,9 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
       detail: 'The deadline passed while the job ran; the worker has stopped.',
     };
   }
-  if (code === 'engine_refused' || code === 'context_exceeded' || code === 'output_too_large') {
+  const bar = enrolled.barFrom(file.claimant, poolOfQueue(file.queue), file.nowMs);
+  // Whoever may not work can give a job back, and has no say in how it ends.
+  if (bar === undefined && FINAL.has(code)) {
     return {
       ...about,
       action: { kind: 'end', state: 'failed' },
@@ -44,16 +52,19 @@ export function judgeRelease(file: CaseFile, enrolled: EnrolledWorkers): Ruling 
       detail: detail === '' ? 'The engine refused the job.' : detail,
     };
   }
-  const bar = enrolled.barFrom(file.claimant, poolOfQueue(file.queue), file.nowMs);
+  const isCounted = bar === undefined && file.phase !== 'ready' && !NOT_COUNTED.has(code);
   return {
     ...about,
-    action: { kind: 'close', why: bar === undefined && !NOT_COUNTED.has(code) ? 'released' : 'void' },
+    action: { kind: 'close', why: isCounted ? 'released' : 'void' },
     code: 'attempts_exhausted',
     detail: bar ?? `${code} ${detail}`.trim(),
   };
 }
 
-function readRelease(file: CaseFile, enrolled: EnrolledWorkers): Release | undefined {
+/** What is asked of the list of workers. */
+type Enrolled = Pick<EnrolledWorkers, 'find' | 'barFrom'>;
+
+function readRelease(file: CaseFile, enrolled: Enrolled): Release | undefined {
   if (file.statement.kind !== 'stored') return undefined;
   const signed = decodeStored(Buffer.from(file.statement.text));
   if (signed === undefined) return undefined;

@@ -2,25 +2,26 @@ import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { Backlog } from '../backlog/backlog.ts';
 import { FAIR_PLACE, LEAVE } from '../backlog/lua-parts.ts';
+import { BEGUN } from '../jobs/lua-parts.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
+import { RESERVE } from '../jobs/reserve.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
-import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
+import type { FinalState } from '../../proof/contract/job-states.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { cells, described, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
+import type { Phase } from './case-file.ts';
 
 const RULE = loadScript(new URL('./lua/rule.lua', import.meta.url), listOf(parseOutcome), {
-  included: [FAIR_PLACE, LEAVE],
+  included: [BEGUN, FAIR_PLACE, LEAVE, RESERVE],
 });
-
-type OpenState = Exclude<JobState, FinalState>;
 
 /** One decision about one job, valid only in the epoch and phases that it names. */
 export interface Ruling {
   readonly id: string;
   readonly epoch: number;
-  readonly phases: readonly OpenState[];
+  readonly phases: readonly Phase[];
   readonly action:
     | { readonly kind: 'end'; readonly state: Exclude<FinalState, 'done'> }
     | {

@@ -13,6 +13,7 @@ import { logEntry, SALT_BYTES, type LogEntryKind } from '../../proof/tlog/log-en
 import { LEAVE } from '../backlog/lua-parts.ts';
 import type { JobArchive } from '../jobs/job-archive.ts';
 import { recordBody } from '../jobs/job-record.ts';
+import { RESERVE } from '../jobs/reserve.ts';
 import type { LogFiles } from '../../proof/tlog/log-files.ts';
 import { LogTree } from '../../proof/tlog/log-tree.ts';
 import { EMPTY_ROOT } from '../../proof/tlog/merkle.ts';
@@ -23,10 +24,11 @@ import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { integer, listOf, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { recordOf, type Confirmation } from './confirmation.ts';
+import { settlementOf } from './settlement.ts';
 import { readHead, readUnpublished, type LogHead } from './log-head.ts';
 
 const SEQUENCE = loadScript(new URL('./lua/sequence.lua', import.meta.url), listOf(optional(integer)), {
-  included: [LEAVE],
+  included: [LEAVE, RESERVE],
 });
 const SEQUENCE_DOCUMENT = loadScript(new URL('./lua/sequence-document.lua', import.meta.url), integer);
 const PUBLISH = loadScript(new URL('./lua/publish.lua', import.meta.url), integer);
@@ -168,6 +170,7 @@ export class Sequencer {
         file.model,
         entry,
         recordBody(recordOf(confirmation, salt)),
+        ...settlementOf(confirmation),
       ];
     });
     const places = await SEQUENCE.run(redis, [keys.log, keys.logTail, keys.unsealed], [keys.prefix, ...args]);

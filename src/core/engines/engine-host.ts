@@ -34,7 +34,7 @@ export function hostEngines(models: readonly EngineModel[], stream: Duplex, onEn
     running.set(order.call, controller);
     let report: EngineReport;
     try {
-      report = await compute(engines.get(order.model), order, controller.signal);
+      report = await compute(engines.get(order.model), order, controller.signal, say);
     } catch (error) {
       report = failure(order.call, error);
     }
@@ -58,12 +58,19 @@ export function hostEngines(models: readonly EngineModel[], stream: Duplex, onEn
   for (const model of models) void load(model);
 }
 
-async function compute(engine: Engine | undefined, order: Call, signal: AbortSignal): Promise<EngineReport> {
+async function compute(
+  engine: Engine | undefined,
+  order: Call,
+  signal: AbortSignal,
+  say: (report: EngineReport) => void,
+): Promise<EngineReport> {
   const { call, work, input } = order;
   if (engine === undefined) throw new EngineError('engine_error', 'The model is not loaded.');
   switch (order.kind) {
     case 'run': {
-      const { output, usage, finishReason, tokens } = await runToEnd(engine, work, input, signal);
+      const { output, usage, finishReason, tokens } = await runToEnd(engine, work, input, signal, (text) => {
+        if (order.pieces) say({ kind: 'piece', call, text });
+      });
       const result = { output, usage, finishReason, ...(tokens === undefined ? {} : { tokens: [...tokens] }) };
       return { kind: 'ran', call, result };
     }

@@ -52,6 +52,11 @@ interface Condition<Of> {
 /** A model that the operator offers, as its engine has read the catalog's entry. */
 export interface EngineModel extends Entry {
   readonly capabilities: Capabilities;
+  /**
+   * Whether it computes in the process that loads it, and not on a server: such an engine runs in a child, so
+   * that whoever loaded it goes on hearing of cancels, and outlives what ends the engine.
+   */
+  readonly computesHere: boolean;
   /** What is wrong with the entry although each of its fields is right; undefined where nothing is. */
   readonly problem: string | undefined;
   /** Throws CodedError or EngineError. Others call `loadEngine`, which proves the engine too. */
@@ -71,6 +76,7 @@ export interface EngineModel extends Entry {
 interface KindOf<Of extends Entry> {
   readonly name: string;
   readonly schema: z.ZodType<Of>;
+  readonly computesHere: boolean;
   capabilities(entry: Of): Capabilities;
   load(entry: Of): Promise<Engine>;
   problem?(entry: Of): string | undefined;
@@ -99,6 +105,7 @@ function modelOf<Of extends Entry>(kind: KindOf<Of>, entry: Of): EngineModel {
     sha256,
     engine,
     capabilities: kind.capabilities(entry),
+    computesHere: kind.computesHere,
     problem: kind.problem?.(entry),
     load: () => kind.load(entry),
     reference: () => of(kind.reference?.(entry) ?? entry),

@@ -13,9 +13,17 @@ const Count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const Tokens = z.array(z.number().int().min(0)).max(MAX_TOKENS);
 const Work = z.strictObject({ task: Task, params: Params });
 
-/** What the attestor asks of its child: one call to an engine, or that one stops. */
+/** What a process asks of the child with its engines: one call to an engine, or that one stops. */
 export const EngineOrder = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('run'), call: Call, model: Name, work: Work, input: z.unknown() }),
+  z.strictObject({
+    kind: z.literal('run'),
+    call: Call,
+    model: Name,
+    work: Work,
+    input: z.unknown(),
+    /** Whether somebody reads along. */
+    pieces: z.boolean(),
+  }),
   z.strictObject({
     kind: z.literal('replay'),
     call: Call,
@@ -71,6 +79,7 @@ export const EngineReport = z.discriminatedUnion('kind', [
     code: z.enum(LOAD_FAILURES),
     message: z.string().max(1_000),
   }),
+  z.strictObject({ kind: z.literal('piece'), call: Call, text: z.string().max(MAX_OUTPUT_BYTES) }),
   z.strictObject({ kind: z.literal('ran'), call: Call, result: Result }),
   z.strictObject({
     kind: z.literal('replayed'),

@@ -95,11 +95,18 @@ export function workOf(ticket: Ticket): Work {
   return { task: ticket.predicate.task, params: ticket.predicate.params };
 }
 
-/** Runs to the end without caring for the pieces. */
-export async function runToEnd(engine: Engine, work: Work, input: unknown, signal: AbortSignal): Promise<EngineResult> {
+/** Runs to the end; `onPiece` hears of the pieces. */
+export async function runToEnd(
+  engine: Engine,
+  work: Work,
+  input: unknown,
+  signal: AbortSignal,
+  onPiece: (text: string) => void = () => undefined,
+): Promise<EngineResult> {
   const run = engine.run(work, input, signal);
   for (;;) {
     const step = await run.next();
     if (step.done === true) return step.value;
+    onPiece(step.value);
   }
 }

@@ -33,6 +33,8 @@ export class LlamaEngine implements Engine {
   readonly #model: LlamaModel;
   readonly #context: LlamaContext;
   readonly #contextTokens: number;
+  /** Characters of the longest token. */
+  readonly #longestToken: number;
   readonly #waiting: (() => void)[] = [];
   #free: number;
 
@@ -49,6 +51,8 @@ export class LlamaEngine implements Engine {
     this.#model = model;
     this.#context = context;
     this.#contextTokens = options.contextTokens;
+    const { tokens } = model.fileInfo.metadata.tokenizer.ggml;
+    this.#longestToken = tokens.reduce((most, token) => Math.max(most, token.length), 1);
   }
 
   /** Loads the file after checking its digest. Throws CodedError `model_file_unfit`. */
@@ -98,20 +102,24 @@ export class LlamaEngine implements Engine {
 
   async *run(work: Work, input: unknown, signal: AbortSignal): AsyncGenerator<string, EngineResult> {
     const prompt = promptOf(work, input);
+    // What cannot fit is not even counted: a tokenizer reads a long text in one piece.
+    if (prompt.length > this.#contextTokens * this.#longestToken) throw this.#tooLong(`over ${this.#contextTokens}`);
     const tokens = this.#model.tokenize(prompt);
     const room = this.#contextTokens - tokens.length;
-    if (room < 1) {
-      throw new EngineError(
-        'context_exceeded',
-        `The prompt has ${tokens.length} tokens and the model takes ${this.#contextTokens} with the answer.`,
-      );
-    }
+    if (room < 1) throw this.#tooLong(String(tokens.length));
     await this.#acquire(signal);
     try {
       return yield* this.#generate(work, tokens, Math.min(work.params.max_tokens, room), signal);
     } finally {
       this.#release();
     }
+  }
+
+  #tooLong(count: string): EngineError {
+    return new EngineError(
+      'context_exceeded',
+      `The prompt has ${count} tokens and the model takes ${this.#contextTokens} with the answer.`,
+    );
   }
 
   async close(): Promise<void> {
@@ -129,7 +137,8 @@ export class LlamaEngine implements Engine {
     const transcript = this.#transcript(work, prompt, maxTokens);
     let isEnded = false;
     try {
-      for await (const token of sequence.evaluate(prompt, { ...samplingOf(work), yieldEogToken: true })) {
+      const rest = await this.#readAllButTheLast(prompt, sequence, signal);
+      for await (const token of sequence.evaluate(rest, { ...samplingOf(work), yieldEogToken: true })) {
         signal.throwIfAborted();
         isEnded = this.#model.isEogToken(token);
         if (isEnded) break;
@@ -144,6 +153,24 @@ export class LlamaEngine implements Engine {
       await sequence.dispose();
     }
     return resultOf(work, prompt, transcript, isEnded ? 'stop' : (transcript.finished ?? 'length'));
+  }
+
+  /**
+   * Has the model read the prompt, piece by piece, up to the last of them, which it returns. A piece is as
+   * long as what llama.cpp takes at once, so that the same numbers come of it.
+   */
+  async #readAllButTheLast(
+    prompt: readonly Token[],
+    sequence: LlamaContextSequence,
+    signal: AbortSignal,
+  ): Promise<Token[]> {
+    let at = 0;
+    for (; at + PIECE_TOKENS < prompt.length; at += PIECE_TOKENS) {
+      signal.throwIfAborted();
+      await sequence.evaluateWithoutGeneratingNewTokens(prompt.slice(at, at + PIECE_TOKENS));
+    }
+    signal.throwIfAborted();
+    return prompt.slice(at);
   }
 
   #transcript(work: Work, prompt: readonly Token[], maxTokens: number): Transcript {
@@ -361,6 +388,7 @@ export const llama = defineEngine({
     threads: z.number().int().min(1).max(256).default(1),
     gpu: z.boolean().default(false),
   }),
+  computesHere: true,
   capabilities: ({ parallel }) => ({
     repeats: 'exact',
     measuresWeights: true,

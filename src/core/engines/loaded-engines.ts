@@ -2,6 +2,7 @@ import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { growingPause } from '../../ground/process/growing-pause.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import type { EngineChildren } from './engine-children.ts';
 import type { EngineModel } from './engine-kind.ts';
 import type { Engine } from './engine.ts';
 import { loadEngine } from './load-engine.ts';
@@ -17,24 +18,28 @@ export interface AwayModel {
 }
 
 /**
- * The engines that a process serves, by the names of their models. One that stands on a server is away while
- * the server is; the others go on, and it is taken up again when the server is back.
+ * The engines that a process serves, by the names of their models. One that stands on a server, or computes
+ * in a child, is away while that is; the others go on, and it is taken up again when that is back.
  */
 export class LoadedEngines {
   readonly #served: ReadonlyMap<string, ServedModel>;
+  readonly #children: EngineChildren | undefined;
   #onChange: (model: string) => void = () => undefined;
 
-  private constructor(models: readonly EngineModel[], logger: Logger) {
+  private constructor(models: readonly EngineModel[], logger: Logger, children: EngineChildren | undefined) {
     const changed = (model: string) => this.#onChange(model);
-    this.#served = new Map(models.map((model) => [model.name, new ServedModel(model, changed, logger)]));
+    const load = (model: EngineModel) =>
+      model.computesHere && children !== undefined ? Promise.resolve(children.require(model.name)) : loadEngine(model);
+    this.#children = children;
+    this.#served = new Map(models.map((model) => [model.name, new ServedModel(model, load, changed, logger)]));
   }
 
   /**
-   * Loads them at once. Throws as `loadEngine`, but for models whose server is away: these may come later, as
-   * long as there is another.
+   * Loads them at once; those that compute here are taken from `children`, where there are any. Throws as
+   * `loadEngine`, but for models whose server is away: these may come later, as long as there is another.
    */
-  static async load(models: readonly EngineModel[], logger: Logger): Promise<LoadedEngines> {
-    const engines = new LoadedEngines(models, logger);
+  static async load(models: readonly EngineModel[], logger: Logger, children?: EngineChildren): Promise<LoadedEngines> {
+    const engines = new LoadedEngines(models, logger, children);
     const results = await Promise.allSettled(engines.#each((served) => served.load()));
     const failures = results.flatMap((one): unknown[] => (one.status === 'rejected' ? [one.reason] : []));
     const unfit = failures.find((error) => !isAway(error)) ?? (engines.all().length === 0 ? failures[0] : undefined);
@@ -43,7 +48,7 @@ export class LoadedEngines {
     throw unfit instanceof Error ? unfit : new Error(messageOf(unfit));
   }
 
-  /** Begins to look after servers; `onChange` hears of each model that has gone or come back. */
+  /** Begins to look after servers and children; `onChange` hears of each model that has gone or come back. */
   watch(onChange: (model: string) => void): void {
     this.#onChange = onChange;
     for (const served of this.#served.values()) served.watch();
@@ -72,6 +77,7 @@ export class LoadedEngines {
   /** Gives back what the engines hold; nothing runs on them afterwards. */
   async close(): Promise<void> {
     await Promise.all(this.#each((served) => served.close()));
+    await this.#children?.close();
   }
 
   #each<T>(of: (served: ServedModel) => T): T[] {
@@ -86,15 +92,22 @@ class ServedModel {
   /** Why it is away. */
   why: string | undefined;
   readonly #model: EngineModel;
+  readonly #load: (model: EngineModel) => Promise<Engine>;
   readonly #onChange: (model: string) => void;
   readonly #logger: Logger;
   readonly #looks: PeriodicTask;
   #failures = 0;
   #probing: Promise<void> | undefined;
 
-  constructor(model: EngineModel, onChange: (model: string) => void, logger: Logger) {
+  constructor(
+    model: EngineModel,
+    load: (model: EngineModel) => Promise<Engine>,
+    onChange: (model: string) => void,
+    logger: Logger,
+  ) {
     this.name = model.name;
     this.#model = model;
+    this.#load = load;
     this.#onChange = onChange;
     this.#logger = logger;
     this.#looks = new PeriodicTask(
@@ -106,7 +119,7 @@ class ServedModel {
 
   async load(): Promise<void> {
     try {
-      this.engine = await loadEngine(this.#model);
+      this.engine = await this.#load(this.#model);
       if (this.why !== undefined) this.#logger.info({ model: this.name }, 'a model is served again');
       this.why = undefined;
       this.#failures = 0;
@@ -118,7 +131,7 @@ class ServedModel {
     this.#onChange(this.name);
   }
 
-  /** An engine of this process is not away; one on a server is looked after. */
+  /** An engine of this process is not away; one on a server or in a child is looked after. */
   watch(): void {
     if (this.engine === undefined || this.engine.probe !== undefined) this.#looks.start(LOOK_EVERY_MS);
   }
@@ -159,7 +172,7 @@ class ServedModel {
     this.engine = undefined;
     this.why = messageOf(error).slice(0, MAX_WHY);
     if (!isNew) return;
-    this.#logger.warn({ model: this.name, why: this.why }, 'a model is not served for now: its server is away');
+    this.#logger.warn({ model: this.name, why: this.why }, 'a model is not served for now: what computes it is away');
     this.#onChange(this.name);
     void left?.close();
   }

@@ -46,6 +46,7 @@ export const noop = defineEngine({
     engine: z.literal('noop'),
     parallel: z.number().int().min(1).max(1_024).default(64),
   }),
+  computesHere: false,
   capabilities: ({ parallel }) => ({
     repeats: 'exact',
     measuresWeights: true,

@@ -212,6 +212,7 @@ export const openAi = defineEngine({
     features: z.array(z.enum(FEATURES)).default([...FEATURES]),
   }),
   // A server that only tells log-probabilities cannot judge what is hotter than they are.
+  computesHere: false,
   capabilities: ({ parallel, features, replay }) => ({
     repeats: 'no',
     measuresWeights: false,

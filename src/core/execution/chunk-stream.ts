@@ -19,21 +19,26 @@ export class ChunkStream {
   readonly #claim: Claim;
   readonly #worker: string;
   readonly #channel: string;
+  #mayWrite = false;
   #text = '';
   #count = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(redis: Redis, keys: RedisKeys, pool: string, claim: Claim, worker: string) {
+  /** Nothing is written before `begun` is: who follows the job hears of its attempt first. */
+  constructor(redis: Redis, keys: RedisKeys, pool: string, claim: Claim, worker: string, begun?: Promise<unknown>) {
     this.#redis = redis;
     this.#keys = keys;
     this.#claim = claim;
     this.#worker = worker;
     this.#channel = keys.piecesChannel(pool);
+    if (begun === undefined) this.#mayWrite = true;
+    else void begun.finally(() => this.#begin());
   }
 
   /** Adds a piece of text, to be sent within 40 ms. */
   write(piece: string): void {
     this.#text += piece;
+    if (!this.#mayWrite) return;
     // The first piece goes out at once, for the time to the first token; later ones are gathered.
     if (this.#count === 0) {
       this.flush();
@@ -42,11 +47,16 @@ export class ChunkStream {
     this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS);
   }
 
+  #begin(): void {
+    this.#mayWrite = true;
+    this.flush();
+  }
+
   /** Sends what was gathered. Call it before the commit, so that no chunk comes after the evidence. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#text === '' || this.#count >= MAX_CHUNKS || this.#redis.status !== 'ready') return;
+    if (!this.#mayWrite || this.#text === '' || this.#count >= MAX_CHUNKS || this.#redis.status !== 'ready') return;
     this.#count += 1;
     const key = this.#keys.chunks(this.#claim.id);
     this.#redis

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { tokenOf } from '../jobs/begun.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import { encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
@@ -15,11 +16,13 @@ export const ATTESTATION_BACKLOG = 5_000;
 /** So many jobs share a round trip, and an entry in the attestor's stream. */
 export const MAX_ITEMS = 64;
 
-/** One attempt at a job that this worker holds. The token distinguishes this delivery from every other. */
+/** A job that this worker holds. The token distinguishes this delivery from every other. */
 export interface Claim {
   readonly id: string;
   readonly epoch: number;
   readonly token: string;
+  /** Of which the token is the digest: by it alone this worker can say that its engine began. */
+  readonly secret: string;
   /** The stored form of the signed ticket. */
   readonly ticket: string;
   /** The input as JSON text, or undefined where it is a blob. */
@@ -37,21 +40,28 @@ export type ClaimReply =
 /** What a commit came to. `fenced`: the epoch was closed, or belongs to another worker. */
 export type CommitReply = 'ok' | 'fenced' | 'final';
 
+interface Wanted {
+  readonly id: string;
+  readonly secret: string;
+  readonly begins: boolean;
+}
+
 interface Commitment {
   readonly claim: Claim;
-  readonly kind: 'e' | 'r';
-  readonly statement: SignedPayload;
+  readonly kind: 'e' | 'r' | 'b';
+  readonly field: string;
+  readonly statement: string;
   readonly output: string;
   readonly tokens: string;
 }
 
 /**
- * What a worker writes to a job's documents: it claims an epoch, and commits once what came of it. Both may
- * be sent twice, after a lost reply, without harm. Any number of calls at once: those of one turn of the
- * event loop share a round trip.
+ * What a worker writes to a job's documents: it claims an epoch, says that its engine began, and commits once
+ * what came of it. Each may be sent twice, after a lost reply, without harm. Any number of calls at once:
+ * those of one turn of the event loop share a round trip.
  */
 export class Claims {
-  readonly #claims: Coalescer<{ id: string; token: string }, ClaimReply>;
+  readonly #claims: Coalescer<Wanted, ClaimReply>;
   readonly #commits: Coalescer<Commitment, CommitReply>;
 
   constructor(redis: Redis, keys: RedisKeys, worker: string, leaseMs: number) {
@@ -60,25 +70,37 @@ export class Claims {
       const replies = await CLAIM.run(
         redis,
         [keys.lease(wanted[0]?.id ?? '')],
-        [...args, ...wanted.flatMap(({ id, token }) => [id, token])],
+        [...args, ...wanted.flatMap(({ id, secret, begins }) => [id, tokenOf(secret), begins ? 'begins' : ''])],
       );
       return replies.map((reply, index) => {
-        const { id = '', token = '' } = wanted[index] ?? {};
-        return reply.kind === 'ok' ? { kind: 'ok', claim: { id, token, ...reply.attempt } } : reply;
+        const { id = '', secret = '' } = wanted[index] ?? {};
+        return reply.kind === 'ok'
+          ? { kind: 'ok', claim: { id, secret, token: tokenOf(secret), ...reply.attempt } }
+          : reply;
       });
     });
     this.#commits = new Coalescer(MAX_ITEMS, async (commitments) => {
-      const args = commitments.flatMap(({ claim, kind, statement, output, tokens }) => {
-        const stored = encodeStored(statement);
-        return [claim.id, claim.epoch, claim.token, kind, fieldOf(claim.epoch, stored), stored, output, tokens];
+      const sent = commitments.filter((one) => !isOutrun(one, commitments));
+      const args = sent.flatMap(({ claim, kind, field, statement, output, tokens }) => {
+        return [claim.id, claim.epoch, claim.token, kind, field, statement, output, tokens];
       });
-      return COMMIT.run(redis, [keys.lease(commitments[0]?.claim.id ?? '')], [keys.prefix, worker, ...args]);
+      const replies = await COMMIT.run(redis, [keys.lease(sent[0]?.claim.id ?? '')], [keys.prefix, worker, ...args]);
+      const replyTo = new Map(sent.map((one, at) => [one, replies[at]]));
+      return commitments.map((one) => replyTo.get(one) ?? 'ok');
     });
   }
 
-  /** Claims the next epoch of a job. `token` is random and new for each delivery. */
-  claim(id: string, token: string): Promise<ClaimReply> {
-    return this.#claims.add({ id, token });
+  /**
+   * Claims the next epoch of a job. `secret` is random (16 hex digits) and new for each delivery. Where the
+   * place of an engine is free the job begins with its claim; else it is held ready, until `begin`.
+   */
+  claim(id: string, secret: string, begins = true): Promise<ClaimReply> {
+    return this.#claims.add({ id, secret, begins });
+  }
+
+  /** Says that the engine of a claim that was held ready has begun. */
+  begin(claim: Claim): Promise<CommitReply> {
+    return this.#commits.add({ claim, kind: 'b', field: claim.secret, statement: '', output: '', tokens: '' });
   }
 
   /**
@@ -86,25 +108,33 @@ export class Claims {
    * is small enough to be kept beside the evidence, else "".
    */
   commitEvidence(claim: Claim, statement: SignedPayload, output: string, tokens = ''): Promise<CommitReply> {
-    return this.#commits.add({ claim, kind: 'e', statement, output, tokens });
+    return this.#commits.add({ kind: 'e', ...stored(claim, statement), output, tokens });
   }
 
   /** Gives the job back, with a signed statement of the reason. */
   release(claim: Claim, statement: SignedPayload): Promise<CommitReply> {
-    return this.#commits.add({ claim, kind: 'r', statement, output: '', tokens: '' });
+    return this.#commits.add({ kind: 'r', ...stored(claim, statement), output: '', tokens: '' });
   }
 }
 
 /**
- * Named by epoch and content, so that another worker's garbage never stands where an honest commit belongs.
+ * A statement as it is stored: named by epoch and content, so that another worker's garbage never stands
+ * where an honest commit belongs.
  */
-function fieldOf(epoch: number, stored: string): string {
-  return `${epoch}:${sha256Hex(stored).slice(0, 32)}`;
+function stored(claim: Claim, signed: SignedPayload): Pick<Commitment, 'claim' | 'field' | 'statement'> {
+  const statement = encodeStored(signed);
+  return { claim, field: `${claim.epoch}:${sha256Hex(statement).slice(0, 32)}`, statement };
+}
+
+/** Whether it says that an engine began whose evidence goes with it: the evidence says as much. */
+function isOutrun({ kind, claim }: Commitment, together: readonly Commitment[]): boolean {
+  return kind === 'b' && together.some((other) => other.kind === 'e' && other.claim === claim);
 }
 
 /** What the script answers for one job; the caller knows the id and the token. */
 type ClaimRow =
-  { readonly kind: 'ok'; readonly attempt: Omit<Claim, 'id' | 'token'> } | Exclude<ClaimReply, { readonly kind: 'ok' }>;
+  | { readonly kind: 'ok'; readonly attempt: Omit<Claim, 'id' | 'token' | 'secret'> }
+  | Exclude<ClaimReply, { readonly kind: 'ok' }>;
 
 function parseClaim(row: unknown): ClaimRow {
   const [kind, value, ticket, input] = cells(row);

@@ -100,11 +100,17 @@ async function beat(): Promise<void> {
 }
 
 /**
- * Hears what is to stop, so that a cancelled job stops within a round trip; a lost message costs a heartbeat.
+ * Hears what is to stop, so that a cancelled job stops within a round trip, and which claims were taken back;
+ * a lost message costs a heartbeat.
  */
 function hearStops(): void {
-  const stopping = (id: string) => {
-    if (leases.read().some((held) => held.id === id)) emit({ kind: 'cancelled', id });
+  const stopping = (word: string) => {
+    const [id, epoch] = word.split(':');
+    for (const held of leases.read()) {
+      if (held.id !== id) continue;
+      if (epoch === undefined) emit({ kind: 'cancelled', id });
+      else if (held.lease.startsWith(`${epoch} `)) emit({ kind: 'lost', id, lease: held.lease });
+    }
   };
   stops.on('message', (_channel: string, text: string) => text.split(' ').forEach(stopping));
   stops.subscribe(keys.stopsChannel(start.pool)).catch((error: unknown) => {

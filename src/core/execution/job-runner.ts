@@ -8,7 +8,7 @@ import { isStorageError } from '../../ground/blobs/storage-error.ts';
 import type { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { encodeTokens } from '../engines/token-ids.ts';
 import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
-import { messageOf } from '../../ground/errors/coded-error.ts';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { isOutOfRoom } from '../../ground/redis/storage-gate.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
@@ -33,7 +33,7 @@ import {
 } from '../../proof/receipts/statements.ts';
 import { ChunkStream } from './chunk-stream.ts';
 import type { Claim, Claims, CommitReply } from './claims.ts';
-import type { EnginePlace } from './engine-place.ts';
+import type { EnginePlaces, Place } from './engine-places.ts';
 import type { Heartbeat } from './heartbeat.ts';
 import { SteadyPieces } from './steady-pieces.ts';
 
@@ -66,8 +66,13 @@ export interface RunnerParts {
 export type Outcome = { readonly kind: 'consumed' } | { readonly kind: 'later'; readonly afterMs: number };
 
 const CONSUMED: Outcome = { kind: 'consumed' };
-/** What is claimed for one place at once takes no longer, so that a worker that dies costs few attempts. */
+/** What is claimed of a pack at once takes no longer: what waits here runs nowhere else. */
 const AHEAD_MS = 5;
+/**
+ * Of jobs that take longer nothing is held ready: their engines idle for a small part of the time, and others
+ * would wait for them for long.
+ */
+const READY_MS = 1_000;
 export const MOST_AHEAD = 16;
 /** Longer than every worker takes to notice that its disk is full or away. */
 const STORAGE_PAUSE_MS = 2_500;
@@ -78,6 +83,14 @@ interface Attempt {
   readonly claim: Claim;
   readonly ticket: Ticket;
   readonly sha256: string;
+}
+
+/** A claim that is worked on. It is ready until its engine begins. */
+interface Held {
+  readonly claim: Claim;
+  readonly model: string;
+  readonly controller: AbortController;
+  isReady: boolean;
 }
 
 /** What an engine generated, and when. */
@@ -106,10 +119,12 @@ interface StoredResult {
  * already.
  */
 export class JobRunner {
-  readonly #running = new Map<string, { claim: Claim; controller: AbortController }>();
+  readonly #held = new Map<string, Held>();
   readonly #parts: RunnerParts;
   /** What a run of each model takes (ms), as a mean that forgets. */
   readonly #took = new Map<string, number>();
+  /** Models of which a claim was taken back, until a run of theirs has ended. */
+  readonly #takenBack = new Set<string>();
   readonly #worker: { id: string; publicKey: string };
 
   constructor(parts: RunnerParts) {
@@ -117,54 +132,69 @@ export class JobRunner {
     this.#worker = { id: workerIdOf(parts.key.public), publicKey: parts.key.public.raw };
   }
 
-  /** How many jobs run now. */
+  /** How many jobs run now or are held ready. */
   get inFlight(): number {
-    return this.#running.size;
+    return this.#held.size;
   }
 
-  /** Stops a job that runs here; does nothing for any other, nor where the job runs under another lease. */
+  /** Stops a job that is held here; does nothing for any other, nor where it is held under another lease. */
   stop(id: string, code: Stop['code'], lease?: string): void {
-    const running = this.#running.get(id);
-    if (running === undefined) return;
-    if (lease !== undefined && this.#parts.heartbeat.leaseOf(running.claim) !== lease) return;
-    running.controller.abort(new Stop(code));
+    const held = this.#held.get(id);
+    if (held === undefined) return;
+    if (lease !== undefined && this.#parts.heartbeat.leaseOf(held.claim) !== lease) return;
+    if (held.isReady && code === 'lease_lost') this.#takenBack.add(held.model);
+    held.controller.abort(new Stop(code));
   }
 
   stopAll(code: ReleaseCode): void {
-    for (const id of this.#running.keys()) this.stop(id, code);
+    for (const id of this.#held.keys()) this.stop(id, code);
+  }
+
+  /** Gives back what has not begun. */
+  stopReady(code: ReleaseCode): void {
+    for (const [id, { isReady }] of this.#held) if (isReady) this.stop(id, code);
   }
 
   /**
-   * Runs one job to its end, its engine in this place. Any number of calls at once; what fails in the engine
-   * is released and not thrown.
+   * Runs one job to its end, its engine in one of these places: in one that is free now, or, held ready until
+   * then, in the next. Any number of calls at once; what fails in the engine is released and not thrown.
    */
-  async run(id: string, engine: Engine, place: EnginePlace): Promise<Outcome> {
-    crashPoint('worker.before-claim');
-    const reply = await this.#parts.claims.claim(id, freshRandom(8).toString('hex'));
-    if (reply.kind === 'useless') return CONSUMED;
-    if (reply.kind === 'later') return { kind: 'later', afterMs: reply.afterMs };
-    crashPoint('worker.after-claim');
-
-    const { claim } = reply;
-    const controller = new AbortController();
-    this.#running.set(id, { claim, controller });
-    this.#parts.heartbeat.hold(claim);
+  async run(id: string, engine: Engine, places: EnginePlaces): Promise<Outcome> {
+    const place = places.tryTake();
     try {
-      this.#report(claim, await this.#answer(claim, engine, place, controller));
+      crashPoint('worker.before-claim');
+      const reply = await this.#parts.claims.claim(id, freshRandom(8).toString('hex'), place !== undefined);
+      if (reply.kind === 'useless') return CONSUMED;
+      if (reply.kind === 'later') return { kind: 'later', afterMs: reply.afterMs };
+      crashPoint('worker.after-claim');
+      await this.#work(reply.claim, engine, place, places);
       return CONSUMED;
     } finally {
-      this.#running.delete(id);
+      place?.leave();
+    }
+  }
+
+  async #work(claim: Claim, engine: Engine, place: Place | undefined, places: EnginePlaces): Promise<void> {
+    const controller = new AbortController();
+    const held: Held = { claim, model: engine.model.name, controller, isReady: place === undefined };
+    this.#held.set(claim.id, held);
+    this.#parts.heartbeat.hold(claim);
+    try {
+      this.#report(claim, await this.#answer(held, engine, place, places));
+    } finally {
+      this.#held.delete(claim.id);
       this.#parts.heartbeat.drop(claim);
     }
   }
 
   /** Commits the evidence of an answer, or the release that says why there is none. */
   async #answer(
-    claim: Claim,
+    held: Held,
     engine: Engine,
-    place: EnginePlace,
-    controller: AbortController,
+    place: Place | undefined,
+    places: EnginePlaces,
   ): Promise<CommitReply | 'lost'> {
+    const { claim, controller } = held;
     const { signal } = controller;
     const { ticket, signed: signedTicket } = readTicket(claim.id, claim.ticket);
     const attempt = { claim, ticket, sha256: sha256Hex(signedTicket.payload) };
@@ -174,7 +204,9 @@ export class JobRunner {
     );
     try {
       const input = await this.#input(attempt);
-      const answer = await place.take(() => this.#timed(attempt, engine, input, signal));
+      const answer = await this.#inPlace(held, place ?? (await places.take(signal)), (begun) =>
+        this.#timed(attempt, engine, input, signal, begun),
+      );
       crashPoint('worker.after-run');
       const stored = await this.#store(attempt.ticket, answer.result);
       const evidence = this.#evidence(attempt, engine, answer, stored);
@@ -187,6 +219,36 @@ export class JobRunner {
       return await this.#release(attempt, signal, error);
     } finally {
       clearTimeout(deadline);
+    }
+  }
+
+  /**
+   * Works in a place and leaves it as soon as the engine has ended. Says that it began where nobody knows
+   * yet.
+   */
+  async #inPlace(
+    held: Held,
+    place: Place,
+    work: (begun: Promise<void> | undefined) => Promise<Answer>,
+  ): Promise<Answer> {
+    try {
+      const begun = held.isReady ? this.#begin(held) : undefined;
+      held.isReady = false;
+      return await work(begun);
+    } finally {
+      place.leave();
+    }
+  }
+
+  /** Says that the engine begins. What this worker does not hold any more is stopped; it never throws. */
+  async #begin({ claim, model, controller }: Held): Promise<void> {
+    try {
+      if ((await this.#parts.claims.begin(claim)) === 'ok') return;
+      this.#takenBack.add(model);
+      controller.abort(new Stop('lease_lost'));
+    } catch (error) {
+      // The commit says it as well.
+      this.#parts.logger.debug({ job: claim.id }, `not said to have begun: ${messageOf(error).slice(0, 200)}`);
     }
   }
 
@@ -235,20 +297,37 @@ export class JobRunner {
     return whenThereIsRoom(() => this.#parts.claims.release(claim, signed), signal);
   }
 
-  /** How many jobs of a model may be claimed for one place: those whose turn comes in a moment. */
+  /**
+   * Whether jobs of further deliveries are claimed while their engine still works, for it to begin at once:
+   * where it will end soon, where the jobs of one pack do not feed it already, and where no other worker had
+   * to take one back.
+   */
+  holdsReady(model: string): boolean {
+    const endsSoon = (this.#took.get(model) ?? Infinity) <= READY_MS;
+    return endsSoon && this.claimAhead(model) === 1 && !this.#takenBack.has(model);
+  }
+
+  /** How many jobs of a pack may be claimed at once: those whose turn comes in a moment. */
   claimAhead(model: string): number {
     const ms = this.#took.get(model);
     return ms === undefined ? 1 : Math.max(1, Math.min(MOST_AHEAD, Math.floor(AHEAD_MS / Math.max(ms, 0.1))));
   }
 
-  async #timed(attempt: Attempt, engine: Engine, input: unknown, signal: AbortSignal): Promise<Answer> {
+  async #timed(
+    attempt: Attempt,
+    engine: Engine,
+    input: unknown,
+    signal: AbortSignal,
+    begun: Promise<void> | undefined,
+  ): Promise<Answer> {
     signal.throwIfAborted();
     const startedAt = new Date();
     const began = performance.now();
-    const result = await this.#generate(attempt, engine, input, signal);
+    const result = await this.#generate(attempt, engine, input, signal, begun);
     const ms = performance.now() - began;
     const mean = this.#took.get(engine.model.name) ?? ms;
     this.#took.set(engine.model.name, mean + (ms - mean) / 16);
+    this.#takenBack.delete(engine.model.name);
     return { result, startedAt, finishedAt: new Date() };
   }
 
@@ -261,10 +340,12 @@ export class JobRunner {
     engine: Engine,
     input: unknown,
     signal: AbortSignal,
+    begun: Promise<void> | undefined,
   ): Promise<EngineResult> {
     // A vote is sealed: another worker could copy what is streamed.
     const isSealed = PROMISES.isSealed(ticket.predicate.policy);
-    const chunks = new ChunkStream(this.#parts.redis, this.#parts.keys, ticket.predicate.pool, claim, this.#worker.id);
+    const { redis, keys } = this.#parts;
+    const chunks = new ChunkStream(redis, keys, ticket.predicate.pool, claim, this.#worker.id, begun);
     const work = workOf(ticket);
     const pieces = new SteadyPieces(work.params.stop);
     const show = (text: string) => {
@@ -385,5 +466,7 @@ function releaseCodeOf(error: unknown): ReleaseCode | 'lease_lost' {
   if (error instanceof Stop) return error.code;
   if (error instanceof EngineError) return error.code;
   if (isStorageError(error)) return 'storage_unavailable';
+  // The process of the engines is away or has ended: other jobs may be to blame.
+  if (error instanceof CodedError && error.code === 'engine_away') return 'engine_away';
   return 'engine_error';
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import type { EnginePlace } from './engine-place.ts';
+import { EnginePlaces } from './engine-places.ts';
 import type { Outcome } from './job-runner.ts';
 import { runPack } from './pack.ts';
 
@@ -14,13 +14,17 @@ function pack(
   const claimed: string[] = [];
   const ran: string[] = [];
   const given: string[][] = [];
+  const places = new EnginePlaces(1);
   const parts = {
-    run: (name: string, place: EnginePlace) => {
+    run: async (name: string) => {
       claimed.push(name);
-      return place.take(async () => {
+      const place = await places.take(new AbortController().signal);
+      try {
         ran.push(name);
-        return outcome(name);
-      });
+        return await outcome(name);
+      } finally {
+        place.leave();
+      }
     },
     claimAhead: () => ahead,
     giveBack: async (names: readonly string[]) => {

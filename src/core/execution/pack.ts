@@ -1,12 +1,11 @@
 import type { Outcome } from './job-runner.ts';
-import { EnginePlace } from './engine-place.ts';
 
 /** A pack whose jobs take longer than expected is not kept from others. */
 const LONGEST_PACK_MS = 100;
 
 export interface PackParts {
-  /** Runs the job of a delivery's name, with its engine in this place. */
-  readonly run: (name: string, place: EnginePlace) => Promise<Outcome>;
+  /** Runs the job of a delivery's name. */
+  readonly run: (name: string) => Promise<Outcome>;
   /** How many jobs may be claimed at once: those whose turn comes in a moment. */
   readonly claimAhead: () => number;
   /** Delivers these once more, each by itself. */
@@ -22,13 +21,12 @@ export interface Later {
 }
 
 /**
- * Runs the jobs of one delivery in one place of an engine, one after the other. Those whose turn comes in a
- * moment are claimed together. What is not claimed after 100 ms, or when the worker is told to leave, is
- * given back for others. Returns what this worker may not run now.
+ * Runs the jobs of one delivery, those together whose turn comes in a moment, the others after them. What is
+ * not claimed after 100 ms, or when the worker is told to leave, is given back for others. Returns what this
+ * worker may not run now.
  */
 export async function runPack(names: readonly string[], parts: PackParts): Promise<Later> {
   const rest = [...names];
-  const place = new EnginePlace();
   const later: string[] = [];
   let afterMs = 0;
   let giving: Promise<void> | undefined;
@@ -41,7 +39,7 @@ export async function runPack(names: readonly string[], parts: PackParts): Promi
   try {
     while (rest.length > 0) {
       const together = rest.splice(0, parts.claimAhead());
-      const outcomes = await Promise.all(together.map((name) => parts.run(name, place)));
+      const outcomes = await Promise.all(together.map((name) => parts.run(name)));
       outcomes.forEach((outcome, at) => {
         if (outcome.kind === 'consumed') return;
         later.push(together[at] ?? '');

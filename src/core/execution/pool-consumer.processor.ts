@@ -8,12 +8,14 @@ import { queueName } from '../../ground/redis/keys.ts';
 import type { EngineModel } from '../engines/engine-kind.ts';
 import type { LoadedEngines } from '../engines/loaded-engines.ts';
 import { deliveredJob } from '../backlog/delivery-name.ts';
-import type { EnginePlace } from './engine-place.ts';
+import { EnginePlaces } from './engine-places.ts';
 import type { JobRunner, Outcome } from './job-runner.ts';
 import { runPack } from './pack.ts';
 
 /** No honest delivery has more jobs. */
 const MOST_JOBS = 16;
+/** So many deliveries wait for each place of an engine, at most. */
+export const READY_FOR_EACH = 1;
 /**
  * What is taken while the worker is paused, or the model's server away, is given back unclaimed: no attempt
  * is used up.
@@ -34,13 +36,18 @@ export class PoolConsumer extends WorkerHost {
   /** The model whose deliveries it takes. */
   readonly model: string;
   readonly #queue: string;
+  readonly #slots: number;
+  readonly #places: EnginePlaces;
   readonly #parts: ConsumerParts;
   readonly #warn: (error: unknown) => void;
 
-  constructor(model: string, queue: string, parts: ConsumerParts) {
+  /** `slots`: how many jobs of the model its engine runs at once. */
+  constructor(model: string, queue: string, slots: number, parts: ConsumerParts) {
     super();
     this.model = model;
     this.#queue = queue;
+    this.#slots = slots;
+    this.#places = new EnginePlaces(slots);
     this.#parts = parts;
     this.#warn = rateLimited(5_000, (error, suppressed) =>
       parts.logger.warn({ suppressed }, `queue: ${messageOf(error).slice(0, 300)}`),
@@ -51,25 +58,26 @@ export class PoolConsumer extends WorkerHost {
    * A consumer of the queue of this model. Nest reads a queue's name and its options off a class, and both
    * come from the catalog: each queue gets a class of its own.
    */
-  static of({ pool, name }: EngineModel, concurrency: number, parts: ConsumerParts): PoolConsumer {
+  static of({ pool, name }: EngineModel, slots: number, parts: ConsumerParts): PoolConsumer {
     class ConsumerOfQueue extends PoolConsumer {}
     const queue = queueName(pool, name);
     Processor(
       { name: queue },
       {
         ...CONSUMER_OPTIONS,
-        concurrency,
+        concurrency: slots,
         // Our epochs count the attempts; BullMQ must not give a job up by itself.
         maxStalledCount: 1_000_000,
       },
     )(ConsumerOfQueue);
-    return new ConsumerOfQueue(name, queue, parts);
+    return new ConsumerOfQueue(name, queue, slots, parts);
   }
 
   async process(job: Job<Delivery>, token: string | undefined): Promise<null> {
     const jobs = deliveredJobs(job);
+    this.#lookAhead();
     const { names, afterMs } = await runPack([...jobs.keys()], {
-      run: (name, place) => this.#run(jobs.get(name) ?? '', place),
+      run: (name) => this.#run(jobs.get(name) ?? ''),
       claimAhead: () => this.#parts.runner.claimAhead(this.model),
       giveBack: (rest) =>
         this.#parts.queues.add(
@@ -78,17 +86,23 @@ export class PoolConsumer extends WorkerHost {
         ),
       mayBegin: () => !this.worker.isPaused(),
     });
+    this.#lookAhead();
     if (names.length === 0) return null;
     if (names.length < jobs.size) await job.updateData({ jobs: names });
     await job.moveToDelayed(Date.now() + afterMs, token);
     throw new DelayedError();
   }
 
-  async #run(id: string, place: EnginePlace): Promise<Outcome> {
+  /** Takes as many deliveries as there are places, and where jobs are held ready, as many again. */
+  #lookAhead(): void {
+    this.worker.concurrency = this.#slots * (this.#parts.runner.holdsReady(this.model) ? 1 + READY_FOR_EACH : 1);
+  }
+
+  async #run(id: string): Promise<Outcome> {
     // One that was told to pause may be waiting for a delivery still, and is handed the next one.
     if (this.worker.isPaused()) return GIVEN_BACK;
     const engine = await this.#parts.engines.ready(this.model);
-    return engine === undefined ? GIVEN_BACK : this.#parts.runner.run(id, engine, place);
+    return engine === undefined ? GIVEN_BACK : this.#parts.runner.run(id, engine, this.#places);
   }
 
   @OnWorkerEvent('error')

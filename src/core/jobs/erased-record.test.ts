@@ -54,6 +54,7 @@ const Content: fc.Arbitrary<RecordContent> = fc
         epoch: at + 1,
         worker: 'w-1',
         claimedMs: at,
+        beganMs: at,
         committedMs: at + 1,
         closed: why && { why, atMs: at + 2, detail: `the engine said ${CANARY}` },
       })),

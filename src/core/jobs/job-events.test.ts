@@ -44,6 +44,7 @@ function life(failures: readonly { committed: boolean }[], last: 'confirmed' | '
       epoch: attempts.length + 1,
       worker: 'w-1',
       claimedMs: 2,
+      beganMs: 2,
       committedMs: undefined,
       closed: undefined,
     });
@@ -122,7 +123,7 @@ describe('events of a job', () => {
   });
 
   test('of chunks come only from the worker that claimed the epoch', () => {
-    const attempts = [{ epoch: 1, worker: 'w-1', claimedMs: 2, committedMs: undefined, closed: undefined }];
+    const attempts = [{ epoch: 1, worker: 'w-1', claimedMs: 2, beganMs: 2, committedMs: undefined, closed: undefined }];
     const chunk = { epoch: 1, worker: 'w-1', place: 1, text: 'Hello' };
     expect(chunkEvents(ID, attempts, [chunk])).toEqual([
       { id: [1, 2, 1], type: 'chunk', data: { job: ID, epoch: 1, text: 'Hello', provisional: true } },

@@ -41,8 +41,8 @@ export function stateEvents(
     data: { job: id, state: name, at: iso(atMs), ...more },
   });
   const events = [state([0, 0, 0], 'queued', job.createdMs)];
-  for (const { epoch, worker, claimedMs, committedMs, closed } of attempts) {
-    events.push(state([epoch, 1, 0], 'running', claimedMs, { epoch, worker }));
+  for (const { epoch, worker, beganMs, committedMs, closed } of attempts) {
+    if (beganMs !== undefined) events.push(state([epoch, 1, 0], 'running', beganMs, { epoch, worker }));
     if (committedMs !== undefined) events.push(state([epoch, 3, 0], 'attesting', committedMs, { epoch }));
     const endedJob = ending?.epoch === epoch && (ending.code === 'refuted' || ending.code === 'attempts_exhausted');
     if (closed !== undefined && !endedJob)

@@ -16,6 +16,8 @@ const Ms = fc.nat({ max: 2_000_000_000_000 });
 const AnAttempt = fc.record({
   worker: Text,
   claimedMs: Ms,
+  /** After the claim, where it did. */
+  began: fc.option(fc.constantFrom(0, 1, 86_400_000), { nil: undefined }),
   committedMs: fc.option(Ms, { nil: undefined }),
   closed: fc.option(fc.record({ why: fc.constantFrom(...CLOSINGS), atMs: Ms, detail: Text }), { nil: undefined }),
 });
@@ -34,9 +36,13 @@ const Content: fc.Arbitrary<RecordContent> = fc.record({
   hold: fc.option(fc.nat(), { nil: undefined }),
   surface: fc.option(Text, { nil: undefined }),
   isStored: fc.boolean(),
-  attempts: fc
-    .array(AnAttempt, { maxLength: 10 })
-    .map((attempts) => attempts.map((attempt, at) => ({ epoch: at + 1, ...attempt }))),
+  attempts: fc.array(AnAttempt, { maxLength: 10 }).map((attempts) =>
+    attempts.map(({ began, ...attempt }, at) => ({
+      epoch: at + 1,
+      ...attempt,
+      beganMs: began === undefined ? undefined : attempt.claimedMs + began,
+    })),
+  ),
   ending: fc.record({ epoch: fc.nat({ max: 10 }), code: Text, detail: Text }),
   ticket: Document,
   evidence: fc.option(Document, { nil: undefined }),

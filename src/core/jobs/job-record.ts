@@ -41,7 +41,11 @@ export const MAX_BODY_BYTES = MAX_OUTPUT_BYTES;
 
 export const Ms = z.number().int().min(0);
 const Closed = z.tuple([z.enum(CLOSINGS), Ms, z.string()]);
-export const Attempts = z.array(z.tuple([z.string(), Ms, Ms.nullable(), Closed.nullable()]));
+/**
+ * Worker, time of the claim and of the commit, closing, and how long (ms) after the claim the engine began:
+ * absent where it began with it, null where it never did.
+ */
+export const Attempts = z.array(z.tuple([z.string(), Ms, Ms.nullable(), Closed.nullable(), Ms.nullable().optional()]));
 /** What a record and a stub say of how a job was submitted. */
 export const SUBMISSION = {
   id: JobId,
@@ -267,22 +271,24 @@ function replaced(payload: Buffer, pairs: readonly (readonly [from: string, to: 
 
 /** Attempts as records hold them. */
 export function attemptRows(attempts: readonly Attempt[]): z.infer<typeof Attempts> {
-  return attempts.map(({ worker, claimedMs, committedMs, closed }) => [
+  return attempts.map(({ worker, claimedMs, beganMs, committedMs, closed }) => [
     worker,
     claimedMs,
     committedMs ?? null,
     closed === undefined ? null : [closed.why, closed.atMs, closed.detail],
+    ...(beganMs === claimedMs ? ([] as const) : ([beganMs === undefined ? null : beganMs - claimedMs] as const)),
   ]);
 }
 
 export function attemptOf(
-  [worker, claimedMs, committedMs, closed]: z.infer<typeof Attempts>[number],
+  [worker, claimedMs, committedMs, closed, began = 0]: z.infer<typeof Attempts>[number],
   at: number,
 ): Attempt {
   return {
     epoch: at + 1,
     worker,
     claimedMs,
+    beganMs: began === null ? undefined : claimedMs + began,
     committedMs: committedMs ?? undefined,
     closed: closed === null ? undefined : { why: closed[0], atMs: closed[1], detail: closed[2] },
   };

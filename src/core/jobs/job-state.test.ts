@@ -13,7 +13,14 @@ function moved({ attempts, ending }: Documents, to: JobState): Documents {
   const epoch = attempts.length;
   if (isFinal(to)) return { attempts, ending: { state: to, atMs: 9, epoch, code: 'code', detail: '' } };
   if (to === 'running') {
-    const claimed = { epoch: epoch + 1, worker: 'w', claimedMs: 1, committedMs: undefined, closed: undefined };
+    const claimed = {
+      epoch: epoch + 1,
+      worker: 'w',
+      claimedMs: 1,
+      beganMs: 1,
+      committedMs: undefined,
+      closed: undefined,
+    };
     return { attempts: [...attempts, claimed], ending };
   }
   const change =
@@ -52,8 +59,22 @@ describe('the state of a job', () => {
   });
 
   test('is the one of the ending, whatever the attempts say', () => {
-    const running = { epoch: 1, worker: 'w', claimedMs: 1, committedMs: undefined, closed: undefined };
+    const running = { epoch: 1, worker: 'w', claimedMs: 1, beganMs: 1, committedMs: undefined, closed: undefined };
     expect(stateOf([running], { state: 'cancelled', atMs: 2, epoch: 1, code: '', detail: '' })).toBe('cancelled');
+  });
+
+  test('is queued while the claim is held ready, and its evidence is attesting although nobody said that it began', () => {
+    const ready = {
+      epoch: 1,
+      worker: 'w',
+      claimedMs: 1,
+      beganMs: undefined,
+      committedMs: undefined,
+      closed: undefined,
+    };
+    expect(stateOf([ready], undefined)).toBe('queued');
+    expect(stateOf([{ ...ready, beganMs: 2 }], undefined)).toBe('running');
+    expect(stateOf([{ ...ready, committedMs: 2 }], undefined)).toBe('attesting');
   });
 
   test.each(['', 'Queued', 'constructor', 'done '])('is never named "%s"', (text) => {

@@ -3,13 +3,15 @@ import { JOB_STATES, type ClosingReason, type FinalState, type JobState } from '
 /**
  * The states of a job. A state is never stored: it follows from the documents of the job (`stateOf`).
  *
- *             claim            commit evidence         confirm
+ *             begin            commit evidence         confirm
  *   queued ─────────▶ running ─────────────▶ attesting ─────────▶ done
  *     ▲  ▲               │                       │
  *     │  └── release ────┘                       │
  *     └───────────── refute, attempts left ──────┤
  *                                                └─▶ rejected
  *   any open state ─▶ cancelled | expired | failed
+ *
+ * A job that a worker has claimed ahead is queued until the engine begins.
  */
 /** The only legal moves. The property test walks the scripts against this table. */
 export const TRANSITIONS = {
@@ -28,11 +30,16 @@ export function isJobState(text: string): text is JobState {
   return (JOB_STATES as readonly string[]).includes(text);
 }
 
-/** One attempt: its worker, when it was claimed, when evidence was committed, why the attestor closed it. */
+/**
+ * One claim of a job: its worker, when it was claimed, when evidence was committed, why the attestor closed
+ * it. It is an attempt once its engine began.
+ */
 export interface Attempt {
   readonly epoch: number;
   readonly worker: string;
   readonly claimedMs: number;
+  /** When its engine began; undefined while the claim is held ready, and where it never did. */
+  readonly beganMs: number | undefined;
   readonly committedMs: number | undefined;
   readonly closed: Closing | undefined;
 }
@@ -58,5 +65,6 @@ export function stateOf(attempts: readonly Attempt[], ending: Ending | undefined
   if (ending !== undefined) return ending.state;
   const current = attempts.at(-1);
   if (current === undefined || current.closed !== undefined) return 'queued';
-  return current.committedMs === undefined ? 'running' : 'attesting';
+  if (current.committedMs !== undefined) return 'attesting';
+  return current.beganMs === undefined ? 'queued' : 'running';
 }

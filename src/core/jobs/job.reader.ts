@@ -3,6 +3,7 @@ import { cells, integer, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { beganMsOf, within } from './begun.ts';
 import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
 import type { ArchivedJobs, LogSizes } from './archived-jobs.ts';
 import type { JobRecord } from './job-record.ts';
@@ -196,30 +197,30 @@ function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
 }
 
 /**
- * Claims and commits as workers wrote them, with any of a worker's powers: a time that cannot be is moved
- * into the life of the job, and a name that no worker has is left out.
+ * Claims, beginnings and commits as workers wrote them, with any of a worker's powers: a time that cannot be
+ * is moved into the life of the job, and a name that no worker has is left out. There are four fields of each
+ * epoch: claim, beginning, commit, closing.
  */
 export function parseAttempts(fields: readonly (string | undefined)[], life: { from: number; to: number }): Attempt[] {
   const attempts: Attempt[] = [];
-  for (let at = 0; at + 2 < fields.length; at += 3) {
-    const [worker = '', , claimed] = (fields[at] ?? '').split(' ');
-    const commit = fields[at + 1] ?? '';
+  for (let at = 0; at + 3 < fields.length; at += 4) {
+    const claim = fields[at] ?? '';
+    const commit = fields[at + 2] ?? '';
+    const closed = parseClosing(fields[at + 3]);
+    const [worker = '', , claimed] = claim.split(' ');
     const claimedMs = within(life, claimed);
+    const committedMs = commit === '' ? undefined : within({ from: claimedMs, to: life.to }, commit.split(' ')[1]);
+    const running = { from: claimedMs, to: committedMs ?? Math.max(claimedMs, closed?.atMs ?? life.to) };
     attempts.push({
-      epoch: at / 3 + 1,
+      epoch: at / 4 + 1,
       worker: isWorkerId(worker) ? worker : '',
       claimedMs,
-      committedMs: commit === '' ? undefined : within({ from: claimedMs, to: life.to }, commit.split(' ')[1]),
-      closed: parseClosing(fields[at + 2]),
+      beganMs: beganMsOf(claim, fields[at + 1], running) ?? (committedMs === undefined ? undefined : claimedMs),
+      committedMs,
+      closed,
     });
   }
   return attempts;
-}
-
-/** The time (ms) in a text, moved into these bounds. */
-function within({ from, to }: { from: number; to: number }, text = ''): number {
-  const ms = /^\d{1,15}$/.test(text) ? Number(text) : from;
-  return Math.max(from, Math.min(ms, to));
 }
 
 const isWorkerId = (text: string) => WorkerId.safeParse(text).success;

@@ -8,12 +8,15 @@ import { BlobStore } from './blob-store.ts';
  */
 export class BlobFolders {
   readonly kept: BlobStore;
+  /** Exports of ledgers, which no age removes. */
+  readonly ledgers: BlobStore;
   readonly #root: string;
   readonly #pools = new Map<string, BlobStore>();
 
   constructor(root: string) {
     this.#root = root;
     this.kept = new BlobStore(keptFolder(root));
+    this.ledgers = new BlobStore(ledgerFolder(root));
   }
 
   /** The folder of a pool, whose name is one of the catalog or of a ticket. */
@@ -32,6 +35,11 @@ export class BlobFolders {
 /** Where confirmed outputs are kept. */
 export function keptFolder(root: string): string {
   return join(root, 'kept');
+}
+
+/** Where exports of ledgers are kept. */
+export function ledgerFolder(root: string): string {
+  return join(root, 'ledgers');
 }
 
 /** Where the workers of a pool find their blobs. */

@@ -1,7 +1,10 @@
-import { mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { createServer } from 'node:net';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { sha256Hex } from './sha256.ts';
 import { BlobStore } from './blob-store.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'cs-blobs-'));
@@ -9,9 +12,9 @@ const newFolder = () => mkdtempSync(join(root, 'b-'));
 const HOUR = 3_600_000;
 const longAgo = new Date(Date.now() - 10 * HOUR);
 
-describe('the collection of old blobs', () => {
-  afterAll(() => rmSync(root, { recursive: true, force: true }));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
 
+describe('the collection of old blobs', () => {
   test('removes what was not stored or touched for long, and what a crash left, and nothing else', async () => {
     const folder = newFolder();
     const store = new BlobStore(folder);
@@ -62,5 +65,48 @@ describe('the collection of old blobs', () => {
       expect(await store.get(digest, 100)).toEqual(bytes);
     }
     expect(readdirSync(join(folder, digest.slice(0, 2)))).toEqual([digest]);
+  });
+});
+
+describe('what stands in the place of a blob and is no file', () => {
+  const bytes = Buffer.from('elsewhere');
+  const digest = sha256Hex(bytes);
+  /** What a worker can put into the folder of its pool. */
+  const OTHERS: Record<string, (path: string) => unknown> = {
+    'a pipe that nobody writes into': (path) => execFileSync('mkfifo', [path]),
+    'a link to a device without an end': (path) => {
+      symlinkSync('/dev/zero', path);
+    },
+    'a link to the very bytes, elsewhere': (path) => {
+      const elsewhere = join(newFolder(), 'file');
+      writeFileSync(elsewhere, bytes);
+      symlinkSync(elsewhere, path);
+    },
+    'a link to itself': (path) => {
+      symlinkSync(path, path);
+    },
+    'a folder': (path) => mkdirSync(path),
+    'a socket': (path) =>
+      new Promise((resolve) => {
+        const server = createServer().listen(path, () => resolve(server.unref()));
+      }),
+  };
+
+  test.each(Object.entries(OTHERS))('%s is a blob that is missing, and holds up no reader', async (name, put) => {
+    // The path of a socket has 107 bytes at most.
+    const folder = mkdtempSync('/tmp/b');
+    mkdirSync(join(folder, digest.slice(0, 2)));
+    await put(join(folder, digest.slice(0, 2), digest));
+    const store = new BlobStore(folder);
+    // More of them than a process has threads for files.
+    const reads = Array.from({ length: 8 }, () => store.get(digest, 1_000_000));
+    for (const read of await Promise.allSettled(reads))
+      expect(read).toMatchObject({ status: 'rejected', reason: { code: 'blob_missing' } });
+    await expect(store.read(digest).next()).rejects.toMatchObject({ code: 'blob_missing' });
+    // Whoever stores the blob puts it in the place of whatever can be replaced.
+    const stored = store.put(bytes).then(() => store.get(digest, 100));
+    if (name === 'a folder') await expect(stored).rejects.toThrow();
+    else expect(await stored).toEqual(bytes);
+    rmSync(folder, { recursive: true, force: true });
   });
 });

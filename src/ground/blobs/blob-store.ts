@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, type Dirent } from 'node:fs';
-import { link, mkdir, open, readdir, readFile, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
+import { constants, type Dirent } from 'node:fs';
+import { link, lstat, mkdir, open, readdir, rename, rm, rmdir, stat, utimes, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
 import { syncFolder, writeDurably } from './durable-file.ts';
@@ -40,9 +40,11 @@ export class BlobStore {
     const path = join(folder, digest);
     try {
       // A blob is removed by its age, so storing it again renews the age.
-      const now = new Date();
-      await utimes(path, now, now);
-      return digest;
+      if ((await lstat(path)).isFile()) {
+        const now = new Date();
+        await utimes(path, now, now);
+        return digest;
+      }
     } catch (error) {
       if (systemCodeOf(error) !== 'ENOENT') throw error;
     }
@@ -56,11 +58,12 @@ export class BlobStore {
    */
   async get(digest: string, maxBytes: number): Promise<Buffer> {
     if (!NAME.test(digest)) throw new CodedError('blob_missing', 'That is not the name of a stored object.');
-    const path = join(this.#folder, digest.slice(0, 2), digest);
     try {
-      if ((await stat(path)).size > maxBytes)
+      await using file = await openFile(join(this.#folder, digest.slice(0, 2), digest));
+      const { size } = await file.stat();
+      if (size > maxBytes)
         throw new CodedError('blob_missing', `The stored object ${digest} is larger than it may be.`);
-      const bytes = await readFile(path);
+      const bytes = await firstBytes(file, size);
       if (sha256Hex(bytes) !== digest) throw new CodedError('blob_missing', `The stored object ${digest} is damaged.`);
       return bytes;
     } catch (cause) {
@@ -120,7 +123,8 @@ export class BlobStore {
     if (!NAME.test(digest)) throw new CodedError('blob_missing', 'That is not the name of a stored object.');
     const hash = createHash('sha256');
     try {
-      for await (const piece of createReadStream(join(this.#folder, digest.slice(0, 2), digest))) {
+      await using file = await openFile(join(this.#folder, digest.slice(0, 2), digest));
+      for await (const piece of file.createReadStream({ autoClose: false })) {
         const chunk = piece as Buffer;
         hash.update(chunk);
         yield chunk;
@@ -170,6 +174,33 @@ export class BlobStore {
       for (const owner of await foldersIn(shard)) if (await isOlder(owner, before)) await removeEmpty(owner);
     return removed;
   }
+}
+
+/**
+ * Opens a file to read it. A worker can put anything in the place of a blob of its pool: a pipe would hold
+ * this process for as long as nobody writes into it, a device has no end, and a link leads elsewhere. Each of
+ * them is no file. Throws what the file system says, or CodedError `blob_missing`.
+ */
+async function openFile(path: string): Promise<FileHandle> {
+  // A socket cannot even be opened, and that would look like a disk that is away.
+  if (!(await lstat(path)).isFile()) throw new CodedError('blob_missing', 'What stands there is no file.');
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  // Something else can have taken its place since.
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw new CodedError('blob_missing', 'What stands there is no file.');
+}
+
+/** The first bytes of a file: so many, whatever is appended meanwhile, or fewer where it ends before. */
+async function firstBytes(file: FileHandle, size: number): Promise<Buffer> {
+  const bytes = Buffer.alloc(size);
+  let filled = 0;
+  while (filled < size) {
+    const { bytesRead } = await file.read(bytes, filled, size - filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return bytes.subarray(0, filled);
 }
 
 async function entriesOf(folder: string): Promise<Dirent[]> {

@@ -1,5 +1,5 @@
 /** The processes of an installation that are asked for metrics. */
-export type MetricRole = 'api' | 'courier' | 'attestor' | 'worker';
+export type MetricRole = 'api' | 'courier' | 'attestor' | 'worker' | 'proxy';
 
 /** One metric: what it measures, and which labels it has. Labels never hold a tenant or an id. */
 export interface Metric {
@@ -23,7 +23,7 @@ export const METRIC_TABLE = {
     kind: 'gauge',
     help: 'Always 1',
     labels: { role: 'name of the role', version: 'version of the program' },
-    of: EVERY,
+    of: [...EVERY, 'proxy'],
   },
   countersign_redis_up: {
     kind: 'gauge',
@@ -58,13 +58,13 @@ export const METRIC_TABLE = {
   },
   countersign_job_wait_seconds: {
     kind: 'histogram',
-    help: 'From the acceptance of a done job to the claim of the attempt that was confirmed',
+    help: 'From the acceptance of a done job to the begin of the attempt that was confirmed',
     of: ['courier'],
     buckets: JOB_SECONDS,
   },
   countersign_job_run_seconds: {
     kind: 'histogram',
-    help: 'From that claim to the commit of the answer',
+    help: 'From that begin to the commit of the answer',
     of: ['courier'],
     buckets: JOB_SECONDS,
   },
@@ -78,6 +78,12 @@ export const METRIC_TABLE = {
     kind: 'counter',
     help: 'Attempts to deliver a webhook message',
     labels: { outcome: 'delivered or failed' },
+    of: ['courier'],
+  },
+  countersign_schedule_runs_total: {
+    kind: 'counter',
+    help: 'Due times of cron schedules that this process decided about',
+    labels: { outcome: 'submitted, skipped, refused or missed' },
     of: ['courier'],
   },
   countersign_lost_leases_total: {
@@ -96,6 +102,18 @@ export const METRIC_TABLE = {
     of: ['attestor'],
   },
   countersign_worker_commits_total: { kind: 'counter', help: 'Answers that this worker committed', of: ['worker'] },
+  countersign_proxy_requests_total: {
+    kind: 'counter',
+    help: 'Requests to `countersign proxy`',
+    labels: { route: 'route of the proxy', outcome: 'passed, refused, failed or left (the caller hung up)' },
+    of: ['proxy'],
+  },
+  countersign_proxy_refusals_total: {
+    kind: 'counter',
+    help: 'Answers that were withheld',
+    labels: { reason: 'why, as docs/proxy.md lists it' },
+    of: ['proxy'],
+  },
   countersign_consuming_workers: { kind: 'gauge', help: 'Workers heard of lately that take jobs', of: 'shard' },
   countersign_consuming_attestors: {
     kind: 'gauge',

@@ -37,7 +37,8 @@ export const JobDocument = z.strictObject({
     z.strictObject({
       epoch: z.int(),
       worker: z.string(),
-      started_at: Time,
+      claimed_at: Time,
+      started_at: Time.nullable().describe('when its engine began; null where it has not'),
       committed_at: Time.nullable(),
       closed: z.strictObject({ why: z.enum(CLOSINGS), at: Time, detail: z.string() }).nullable(),
     }),

@@ -26,7 +26,9 @@ export interface Job {
   attempts: {
     epoch: number;
     worker: string;
-    started_at: string;
+    claimed_at: string;
+    /** When its engine began; null where it has not. */
+    started_at: string | null;
     committed_at: string | null;
     closed: { why: ClosingReason; at: string; detail: string } | null;
   }[];

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EVENT_TYPES } from './event-types.ts';
 import type { JobRequest } from './job-request.ts';
+import type { AttestationPolicy } from './verified-receipt.ts';
 import { MAX_SEED } from '../tasks/sampling.ts';
 import { INPUTS } from '../tasks/task-input.ts';
 import { PROMISES } from '../receipts/promises/promises.ts';
@@ -60,3 +61,10 @@ export const SubmitJob = z.discriminatedUnion('task', [
 export type SubmitJob = JobRequest;
 
 export const DEFAULTS = { max_tokens: 128, temperature: 0, top_p: 1, attempts: 3, deadlineMs: 600_000 } as const;
+
+const MAX_ATTEMPTS = 10;
+
+/** The most attempts of a job: those that were asked for, and one for each further run of its policy. */
+export function attemptsOf(asked: number | undefined, policy: AttestationPolicy): number {
+  return Math.min(MAX_ATTEMPTS, (asked ?? DEFAULTS.attempts) + PROMISES.runs({ ...policy }) - 1);
+}

@@ -89,6 +89,8 @@ export interface HardwareFindings {
     | 'GPU_NRAS_OK'
   )[];
   warnings: ('SNP_MILAN_KEYS_EXTRACTABLE' | 'MEMORY_BUS_NOT_TRUSTED')[];
+  /** What its maker calls each GPU that was shown; absent where none was. */
+  gpus?: string[] | undefined;
 }
 
 export interface VerdictStatement {
@@ -100,6 +102,7 @@ export interface VerdictStatement {
   epoch: number;
   ticket: Digest;
   decision: 'confirmed' | 'refuted';
+  ranMs?: number | undefined;
   recompute: { promisedShare: number; drawn: boolean; maxAbsDiff?: number | undefined };
   tokens?:
     | {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { documents, refusal, signed } from '../../../test/support/sample-receipts.ts';
 import { chargeOf } from './charge.ts';
 import type { Evidence, Price, Ticket, Verdict } from './statements.ts';
 
@@ -64,6 +65,24 @@ describe('chargeOf', () => {
   test('every vote of a quorum is a run that is paid', () => {
     const vote = { epoch: 1, worker: 'w', operator: 'o', evidence: { sha256: '' } };
     expect(charge({}, { quorum: { of: 3, agree: 2, votes: [vote, vote] } })).toBe(2 * 5 + 5);
+  });
+
+  test('seconds are those that the worker signed, and no more than the verdict allows', () => {
+    const price: Price = { ...PRICE, input: 0, output: 0, second: 1_000, attestation: 0, hold: 1_000_000 };
+    const ran = { ...evidence, finishedAt: '2026-01-01T00:00:09.500Z' };
+    const charged = (more: object) => chargeOf({ ...ticket, price }, ran, { ...verdict, ...more });
+    expect([charged({}), charged({ ranMs: 2_000 }), charged({ ranMs: 60_000 })]).toEqual([9_500, 2_000, 9_500]);
+  });
+
+  test('a receipt whose verdict charges for a longer time than the evidence names is refused', () => {
+    const timed = (ranMs: number) => {
+      const all = documents(1);
+      const { recompute, notChecked, refusals, ...rest } = all.verdict.predicate;
+      all.verdict.predicate = { ...rest, ranMs, recompute, notChecked, refusals };
+      return signed(all);
+    };
+    expect(refusal(timed(1))).toBe('mismatch');
+    expect(refusal(timed(0))).toBe('verified');
   });
 
   test('the attestor counted less: that is paid, and never more than was held', () => {

@@ -135,6 +135,7 @@ export function verifyReceipt(
   requireBinding(ticket, ticketSigned, evidence, evidenceSigned, verdict);
   passed('binding');
   requireConfirmation(verdict);
+  requireTime(evidence, verdict);
   passed('decision');
   requirePromises(statements, ticket, evidence, verdict);
   passed('promises');
@@ -261,6 +262,12 @@ function requireBinding(
     verdict.predicate.verifier.policies[0].digest.sha256 === policyDigest(ticket.predicate.policy),
     'The verdict applied another policy than the ticket promised.',
   );
+}
+
+/** What the verdict charges by time is at most what the evidence names. */
+function requireTime({ predicate: { startedAt, finishedAt } }: Evidence, { predicate: { ranMs } }: Verdict): void {
+  if (ranMs !== undefined && ranMs > Date.parse(finishedAt) - Date.parse(startedAt))
+    throw new ReceiptRefused('mismatch', 'The verdict charges for a longer time than the evidence names.');
 }
 
 function requireConfirmation({ predicate: { decision, refusals } }: Verdict): void {

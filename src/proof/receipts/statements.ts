@@ -69,6 +69,8 @@ const VERDICT_FIELDS = {
   epoch: Epoch,
   ticket: Digest,
   decision: z.enum(['confirmed', 'refuted']),
+  /** How long the engine worked, where the ticket has a price for that. */
+  ranMs: Count.optional(),
   refusals: z.array(z.string().max(80)).max(20),
 };
 
@@ -125,6 +127,7 @@ export function statementsOf<Policy extends Shape, Evidence extends Shape, Verdi
         epoch: VERDICT_FIELDS.epoch,
         ticket: VERDICT_FIELDS.ticket,
         decision: VERDICT_FIELDS.decision,
+        ranMs: VERDICT_FIELDS.ranMs,
         ...promises.verdict,
         notChecked: z.array(z.enum(promises.notChecked)).max(promises.notChecked.length),
         refusals: VERDICT_FIELDS.refusals,
@@ -178,6 +181,7 @@ export const RELEASE_CODES = [
   'input_missing',
   'barred',
   'storage_unavailable',
+  'engine_away',
 ] as const;
 export const ReleaseCode = z.enum(RELEASE_CODES);
 export type ReleaseCode = z.infer<typeof ReleaseCode>;

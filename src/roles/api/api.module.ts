@@ -50,6 +50,7 @@ import { Metrics } from './metrics.ts';
 import { OpenAiController } from './openai.controller.ts';
 import { ProblemFilter } from './problem.filter.ts';
 import { ResponsesController } from './responses.controller.ts';
+import { SchedulesController } from './schedules.controller.ts';
 import { UsageController } from './usage.controller.ts';
 import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
 
@@ -61,6 +62,7 @@ import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
     ResponsesController,
     FilesController,
     BatchesController,
+    SchedulesController,
     WebhooksController,
     UsageController,
     AdminController,
@@ -139,11 +141,12 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
   return [
     {
       provide: EventStreams,
-      useFactory: () =>
-        new EventStreams({
-          max: config.COUNTERSIGN_MAX_STREAMS,
-          maxPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY,
-        }),
+      useFactory: (apiKeys: ApiKeys) =>
+        new EventStreams(
+          { max: config.COUNTERSIGN_MAX_STREAMS, maxPerKey: config.COUNTERSIGN_MAX_STREAMS_PER_KEY },
+          (keyId) => apiKeys.isValid(keyId),
+        ),
+      inject: [ApiKeys],
     },
     {
       provide: FirstKey,

@@ -36,7 +36,7 @@ export class BatchesController {
     @Body() body: unknown,
     @Headers('idempotency-key') idempotencyKey: string | undefined,
   ): Promise<BatchDocument> {
-    const { input_file_id, endpoint, metadata } = parseRequest(CreateBatch, body);
+    const { input_file_id, endpoint, metadata, output_expires_after } = parseRequest(CreateBatch, body);
     await this.#gate.requireRoom();
     const file = await this.#files.get(readableBy(caller), input_file_id);
     if (file.purpose !== 'batch')
@@ -52,6 +52,7 @@ export class BatchesController {
       inputFile: file.id,
       inputSha256: file.sha256,
       metadata: metadata ?? {},
+      ...(output_expires_after === undefined ? {} : { outputSeconds: output_expires_after.seconds }),
     });
     requireReadable(caller, batch);
     return batchDocument(batch);

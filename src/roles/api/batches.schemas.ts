@@ -9,6 +9,10 @@ export const CreateBatch = z.strictObject({
     .record(z.string().max(64), z.string().max(512))
     .refine((metadata) => Object.keys(metadata).length <= 16, { message: 'at most 16 pairs' })
     .nullish(),
+  output_expires_after: z
+    .strictObject({ anchor: z.literal('created_at'), seconds: z.number().int().min(3_600).max(2_592_000) })
+    .optional()
+    .describe('how long its results are kept; 30 days by default'),
 });
 export const ListBatches = z.strictObject({
   after: z.string().max(64).optional().describe('the id of a batch: those after it are listed'),

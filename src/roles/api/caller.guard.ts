@@ -101,7 +101,7 @@ export class CallerGuard implements CanActivate {
         'request_invalid',
         'This address takes no Idempotency-Key: it makes something new each time.',
       );
-    const headers = await this.#limits.take(caller, 'requests', 1);
+    const headers = await this.#limits.take(caller);
     context.switchToHttp().getResponse<FastifyReply>().headers(headers);
     callers.set(request, caller);
     return true;

@@ -112,10 +112,11 @@ export class Directory {
   /** How many jobs wait for a model and run, how many can run at once now, and what one takes. */
   async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<QueueFigures> {
     const queue = queueName(pool, name);
-    const [backlog, released, running, took, { workers }] = await Promise.all([
+    const [backlog, released, leases, ready, took, { workers }] = await Promise.all([
       this.#redis.zcard(this.#keys.backlog(queue)),
       this.#redis.zcard(this.#keys.released(queue)),
       this.#redis.zcard(this.#keys.leases(queue)),
+      this.#redis.zcard(this.#keys.ready(queue)),
       this.#redis.hget(this.#keys.pace(queue), 'took'),
       this.#present(),
     ]);
@@ -123,8 +124,9 @@ export class Directory {
       .filter((worker) => serves(worker, { name, pool, sha256 }))
       .map(({ models }) => models.find((model) => model.name === name)?.slots ?? capabilities.parallel);
     return {
-      waiting: backlog + released,
-      running,
+      // What a worker holds ready waits for its engine.
+      waiting: backlog + released + ready,
+      running: Math.max(0, leases - ready),
       slots: slots.reduce((sum, count) => sum + count, 0),
       tookMs: took === null ? undefined : Number(took),
     };

@@ -6,19 +6,26 @@ const HEARTBEAT_MS = 15_000;
 /** A client that does not read is dropped; it can come back where it was. */
 const MAX_BUFFERED_BYTES = 262_144;
 const MAX_AGE_MS = 3_600_000;
+/** So soon does a stream end with the key that opened it. */
+const LOOK_AT_KEYS_MS = 2_000;
 
 /**
- * Server-sent events, with bounds on how many streams are open, for how long, and how far a client may lag.
+ * Server-sent events, with bounds on how many streams are open, for how long, and how far a client may lag. A
+ * stream ends with the key that opened it.
  */
 export class EventStreams {
   readonly #max: number;
   readonly #maxPerKey: number;
   readonly #open = new Map<string, number>();
-  readonly #controllers = new Set<AbortController>();
+  readonly #controllers = new Map<AbortController, string>();
+  readonly #isValid: (keyId: string) => Promise<boolean>;
+  #looking: NodeJS.Timeout | undefined;
 
-  constructor(bounds: { max: number; maxPerKey: number }) {
+  /** `isValid` says whether a key may still read. */
+  constructor(bounds: { max: number; maxPerKey: number }, isValid: (keyId: string) => Promise<boolean>) {
     this.#max = bounds.max;
     this.#maxPerKey = bounds.maxPerKey;
+    this.#isValid = isValid;
   }
 
   get size(): number {
@@ -26,7 +33,15 @@ export class EventStreams {
   }
 
   closeAll(): void {
-    for (const controller of this.#controllers) controller.abort();
+    for (const controller of this.#controllers.keys()) controller.abort();
+  }
+
+  /** Ends the streams whose keys are valid no more. What cannot be asked now is asked again. */
+  async #endInvalid(): Promise<void> {
+    for (const keyId of new Set(this.#controllers.values())) {
+      if (await this.#isValid(keyId).catch(() => true)) continue;
+      for (const [controller, opener] of this.#controllers) if (opener === keyId) controller.abort();
+    }
   }
 
   /** Throws CodedError `too_many_streams`; call it before anything is written. */
@@ -65,7 +80,8 @@ export class EventStreams {
     response.once('error', gone);
     const age = setTimeout(gone, MAX_AGE_MS);
     const heartbeat = setInterval(() => write(response, ': still here\n\n', controller), HEARTBEAT_MS);
-    this.#controllers.add(controller);
+    this.#controllers.set(controller, keyId);
+    this.#looking ??= setInterval(() => void this.#endInvalid(), LOOK_AT_KEYS_MS);
     this.#open.set(keyId, (this.#open.get(keyId) ?? 0) + 1);
     try {
       for await (const frame of frames(controller.signal)) write(response, frame, controller);
@@ -75,6 +91,10 @@ export class EventStreams {
       clearTimeout(age);
       clearInterval(heartbeat);
       this.#controllers.delete(controller);
+      if (this.#controllers.size === 0) {
+        clearInterval(this.#looking);
+        this.#looking = undefined;
+      }
       const left = (this.#open.get(keyId) ?? 1) - 1;
       if (left > 0) this.#open.set(keyId, left);
       else this.#open.delete(keyId);

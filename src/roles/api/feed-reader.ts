@@ -4,6 +4,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { FeedEventId } from './request-headers.ts';
 import { waitFor } from '../../core/jobs/wake.ts';
+import { before, gapAfter } from './feed-gap.ts';
 
 const LOOK_EVERY_MS = 200;
 const EVENTS_PER_READ = 200;
@@ -21,7 +22,7 @@ export class FeedReader {
 
   /**
    * Where to begin: after the event that the client saw last, or with the next event. Throws CodedError
-   * `request_invalid`.
+   * `request_invalid` where that cannot be the id of an event.
    */
   async place(tenant: string, lastEventId: string | undefined): Promise<string> {
     if (lastEventId !== undefined) {
@@ -33,10 +34,21 @@ export class FeedReader {
     return newest?.[0] ?? '0-0';
   }
 
+  /**
+   * The events after `since`, as they come. Where events between have not been kept, or where Redis has lost
+   * what it had, a frame `gap` says so first, and with which event the stream goes on.
+   */
   async *frames(tenant: string, since: string, signal: AbortSignal): AsyncGenerator<string> {
     yield 'retry: 2000\n\n';
     let last = since;
+    // Whoever keeps up with what comes misses nothing.
+    let mayMiss = true;
     while (!signal.aborted) {
+      const begins = mayMiss ? await this.#beginsAfterGap(tenant, last) : undefined;
+      if (begins !== undefined) {
+        yield `event: gap\ndata: ${JSON.stringify({ type: 'gap', data: { after: last, begins } })}\n\n`;
+        last = begins === '' ? '0-0' : before(begins);
+      }
       const entries = await this.#redis.xrange(this.#keys.feed(tenant), `(${last}`, '+', 'COUNT', EVENTS_PER_READ);
       for (const [id, cells] of entries) {
         const fields = new Map(
@@ -45,7 +57,22 @@ export class FeedReader {
         yield `id: ${id}\nevent: ${fields.get('type') ?? 'message'}\ndata: ${fields.get('data') ?? '{}'}\n\n`;
         last = id;
       }
-      if (entries.length < EVENTS_PER_READ) await waitFor(new Promise(() => undefined), LOOK_EVERY_MS, signal);
+      mayMiss = entries.length === EVENTS_PER_READ;
+      if (!mayMiss) await waitFor(new Promise(() => undefined), LOOK_EVERY_MS, signal);
     }
+  }
+
+  /**
+   * The oldest event that is kept, where what follows `last` is not kept whole: the event itself is gone, and
+   * so others after it may be; or there never was such an event here. Undefined where there is no gap.
+   */
+  async #beginsAfterGap(tenant: string, last: string): Promise<string | undefined> {
+    if (last === '0-0') return undefined;
+    const feed = this.#keys.feed(tenant);
+    const [[oldest], [newest]] = await Promise.all([
+      this.#redis.xrange(feed, '-', '+', 'COUNT', 1),
+      this.#redis.xrevrange(feed, '+', '-', 'COUNT', 1),
+    ]);
+    return gapAfter(last, oldest?.[0], newest?.[0]);
   }
 }

@@ -24,10 +24,11 @@ export function jobDocument(view: JobView): JobDocument {
     cancel_requested_at: isoOrNull(view.cancelAskedMs),
     reason: view.ending === undefined ? null : { code: view.ending.code, detail: view.ending.detail },
     ...howConfirmed(view.state === 'done' ? verdictOf(view) : undefined),
-    attempts: view.attempts.map(({ epoch, worker, claimedMs, committedMs, closed }) => ({
+    attempts: view.attempts.map(({ epoch, worker, claimedMs, beganMs, committedMs, closed }) => ({
       epoch,
       worker,
-      started_at: iso(claimedMs),
+      claimed_at: iso(claimedMs),
+      started_at: isoOrNull(beganMs),
       committed_at: isoOrNull(committedMs),
       closed: closed === undefined ? null : { why: closed.why, at: iso(closed.atMs), detail: closed.detail },
     })),

@@ -21,7 +21,7 @@ import { Jobs } from '../../core/jobs/jobs.ts';
 import type { Whose } from '../../core/jobs/whose.ts';
 import { OwnAnswers } from './own-answers.ts';
 import { signalOf } from './hang-up.ts';
-import { parse, parseIdempotencyKey, parsePreferWait } from './parse.ts';
+import { askedOnce, parse, parseIdempotencyKey, parsePreferWait } from './parse.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { ListJobs, type JobList } from './jobs.schemas.ts';
 
@@ -77,7 +77,12 @@ export class JobsController {
     const wait = parsePreferWait(prefer);
     const key = parseIdempotencyKey(idempotencyKey);
     const asked = parse(SubmitJob, body);
-    const paid = await this.#gate.require(caller, [asked], { payment, idempotencyKey: key, path: '/v1/jobs' });
+    const paid = await this.#gate.require(caller, [asked], {
+      payment,
+      idempotencyKey: key,
+      request: askedOnce(key, '/v1/jobs', body).request,
+      path: '/v1/jobs',
+    });
     const submitter = paid?.submitter ?? caller;
     const admitted = await this.#admission.submit(
       submitter,

@@ -3,7 +3,17 @@ import { CancelAnswer, JobDocument } from '../../proof/contract/job-document.ts'
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { ReceiptFile } from '../../proof/receipts/receipt.ts';
 import { JobList, JobOutput, ListJobs } from './jobs.schemas.ts';
-import { PAYMENT_ERRORS, WITHHELD_ERRORS, body, events, inPath, json, text, type Operation } from './operation.ts';
+import {
+  LIMIT_ERRORS,
+  PAYMENT_ERRORS,
+  WITHHELD_ERRORS,
+  body,
+  events,
+  inPath,
+  json,
+  text,
+  type Operation,
+} from './operation.ts';
 import { PaymentDocument } from './payment-document.ts';
 import { IdempotencyKey, JobEventId, PaymentSignature, PreferWait } from './request-headers.ts';
 
@@ -45,6 +55,7 @@ export const JOB_OPERATIONS: readonly Operation[] = [
       'idempotency_key_reused',
       'job_forgotten',
       'attestation_unavailable',
+      ...LIMIT_ERRORS,
       ...PAYMENT_ERRORS,
     ],
   },

@@ -87,9 +87,11 @@ export class OpenAiController {
     const wishes = readWishes(headers);
     requireWishes(endpoint, asked, wishes);
     const { idempotencyKey } = wishes;
+    const once = askedOnce(idempotencyKey, endpoint, body);
     const paid = await this.#gate.require(caller, asked.jobs, {
       payment: headers['payment-signature'],
       idempotencyKey,
+      request: once.request,
       path: endpoint,
     });
     if (paid !== undefined && (asked.isStreamed || wishes.isProvisional))
@@ -103,7 +105,7 @@ export class OpenAiController {
     const admitted = await this.#completions.submit(
       paid?.submitter ?? caller,
       paid === undefined ? asked : { jobs: [paid.job] },
-      paid?.options ?? askedOnce(idempotencyKey, endpoint, body),
+      paid?.options ?? once,
     );
     if (paid === undefined) await this.#own.require(caller, admitted);
     const ids = admitted.map(({ id }) => id);

@@ -6,7 +6,16 @@ import {
   TextCompletion,
 } from '../../surfaces/openai/answer-document.ts';
 import { ChatRequest, CompletionRequest, EmbeddingRequest } from '../../surfaces/openai/requests.ts';
-import { OPENAI_ERRORS, PAYMENT_ERRORS, WITHHELD_ERRORS, body, events, json, type Operation } from './operation.ts';
+import {
+  LIMIT_ERRORS,
+  OPENAI_ERRORS,
+  PAYMENT_ERRORS,
+  WITHHELD_ERRORS,
+  body,
+  events,
+  json,
+  type Operation,
+} from './operation.ts';
 import { AnswerWish, HangUpWish, IdempotencyKey, PaymentSignature } from './request-headers.ts';
 
 const headers = z.strictObject({
@@ -16,7 +25,7 @@ const headers = z.strictObject({
   'Payment-Signature': PaymentSignature.optional(),
 });
 const streamed = events('frames of the answer', 'CompletionChunk', CompletionChunk);
-const errors = [...OPENAI_ERRORS, ...PAYMENT_ERRORS, ...WITHHELD_ERRORS];
+const errors = [...OPENAI_ERRORS, ...LIMIT_ERRORS, ...PAYMENT_ERRORS, ...WITHHELD_ERRORS];
 
 export const OPENAI_OPERATIONS: readonly Operation[] = [
   {

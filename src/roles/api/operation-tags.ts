@@ -5,6 +5,7 @@ export const TAGS = {
   Responses: "OpenAI's Responses API: a response is a chat job under another name.",
   Files: "Files in OpenAI's shape: the input and the results of batches.",
   Batches: "Batches in OpenAI's shape, run behind interactive work.",
+  Schedules: 'Jobs that are submitted again and again, by cron expressions in a time zone.',
   Events: "A tenant's events as a stream and as signed webhooks.",
   Usage: 'What a job would cost, and what was used.',
   Tenant: 'Your tenant and its API keys, for its administrator.',

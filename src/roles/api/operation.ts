@@ -87,6 +87,13 @@ export const PAYMENT_ERRORS = [
   'payment_unverified',
 ] as const satisfies readonly ErrorCode[];
 
+/** The limits of a tenant or its key do not allow it, now or at all. */
+export const LIMIT_ERRORS = [
+  'spend_held',
+  'spend_exceeded',
+  'request_exceeds_limit',
+] as const satisfies readonly ErrorCode[];
+
 export const WITHHELD_ERRORS = ['payment_failed', 'payment_pending'] as const satisfies readonly ErrorCode[];
 
 /** What can be wrong with a request to any of the endpoints that OpenAI's clients send work to. */

@@ -7,6 +7,7 @@ import { LOG_OPERATIONS } from './log.operations.ts';
 import { OPENAI_OPERATIONS } from './openai.operations.ts';
 import type { Operation } from './operation.ts';
 import { RESPONSE_OPERATIONS } from './responses.operations.ts';
+import { SCHEDULE_OPERATIONS } from './schedules.operations.ts';
 import { TENANT_OPERATIONS } from './tenant.operations.ts';
 import { USAGE_OPERATIONS } from './usage.operations.ts';
 import { WEBHOOK_OPERATIONS } from './webhooks.operations.ts';
@@ -17,6 +18,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...OPENAI_OPERATIONS,
   ...FILE_OPERATIONS,
   ...BATCH_OPERATIONS,
+  ...SCHEDULE_OPERATIONS,
   ...WEBHOOK_OPERATIONS,
   ...USAGE_OPERATIONS,
   ...TENANT_OPERATIONS,

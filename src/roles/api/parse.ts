@@ -44,6 +44,6 @@ export function askedOnce(
   key: string | undefined,
   address: string,
   body: unknown,
-): { readonly idempotencyKey: string; readonly request: string } | Record<string, never> {
+): { readonly idempotencyKey?: string; readonly request?: string } {
   return key === undefined ? {} : { idempotencyKey: key, request: canonicalJson({ address, body }) };
 }

@@ -1,15 +1,28 @@
-import { Body, Controller, Get, HttpCode, Post, Query } from '@nestjs/common';
+import { Readable } from 'node:stream';
+import { Body, Controller, Get, HttpCode, Post, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
 import { Admission } from '../../surfaces/admission/admission.ts';
+import { CLOSED_PERIOD_TYPE } from '../../proof/contract/closed-period.ts';
+import { toEnvelope } from '../../proof/receipts/dsse.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { predictedWaitMs } from '../../core/backlog/predicted-wait.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
+import { Ledgers } from '../../surfaces/ledger/ledgers.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
-import { dayOf } from '../../surfaces/ledger/ledger-entry.ts';
+import { ServiceFiles } from '../../surfaces/service/service-files.ts';
+import { dayOf, monthOf } from '../../surfaces/ledger/ledger-entry.ts';
+import { MEDIA_TYPES } from '../../surfaces/ledger/ledger-lines.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { Directory } from './directory.ts';
 import { parse } from './parse.ts';
-import { UsageQuery, type Quote, type UsageDocument } from './usage.schemas.ts';
+import { LedgerQuery, UsageQuery, type LedgerPeriods, type Quote, type UsageDocument } from './usage.schemas.ts';
+
+const NO_ROOM = {
+  spend_exceeded: 'The job may cost more than what is spent leaves of the limit.',
+  spend_held: 'The job may cost more than what is spent and what open jobs may cost leave of the limit.',
+} as const;
 
 /** What a job would cost, and what was used. */
 @Controller('/v1')
@@ -17,8 +30,21 @@ export class UsageController {
   readonly #usage: UsageStore;
   readonly #admission: Admission;
   readonly #directory: Directory;
+  readonly #files: ServiceFiles;
+  readonly #ledgers: Ledgers;
+  readonly #closed: ClosedPeriods;
 
-  constructor(usage: UsageStore, admission: Admission, directory: Directory) {
+  constructor(
+    usage: UsageStore,
+    admission: Admission,
+    directory: Directory,
+    files: ServiceFiles,
+    ledgers: Ledgers,
+    closed: ClosedPeriods,
+  ) {
+    this.#ledgers = ledgers;
+    this.#closed = closed;
+    this.#files = files;
     this.#usage = usage;
     this.#admission = admission;
     this.#directory = directory;
@@ -32,28 +58,19 @@ export class UsageController {
     const job = parse(SubmitJob, body);
     try {
       const { model, price, policy } = await this.#admission.plan(job);
-      const [durationMs, queue, account] = await Promise.all([
+      const [durationMs, queue, room] = await Promise.all([
         this.#usage.recentDurationMs(model.name),
         this.#directory.queueOf(model),
-        this.#usage.account(caller.tenant),
+        price === undefined ? ('fits' as const) : this.#usage.fits(caller, price),
       ]);
-      const limits = [
-        caller.limits.tenant.spend === undefined ? Infinity : caller.limits.tenant.spend - account.spent - account.held,
-        caller.limits.key.spend === undefined
-          ? Infinity
-          : caller.limits.key.spend -
-            (account.keys[caller.keyId]?.spent ?? 0) -
-            (account.keys[caller.keyId]?.held ?? 0),
-      ];
-      const isAffordable = price === undefined || price.hold <= Math.min(...limits);
       const isServed = queue.slots > 0;
       return {
-        possible: isAffordable && isServed,
+        possible: room === 'fits' && isServed,
         reason: !isServed
           ? { code: 'no_worker', detail: `No worker serves ${model.name} now; the job would wait for one.` }
-          : !isAffordable
-            ? { code: 'spend_exceeded', detail: 'The job may cost more than is left of the spending limit.' }
-            : null,
+          : room === 'fits'
+            ? null
+            : { code: room, detail: NO_ROOM[room] },
         attestation: policy,
         price: price ?? null,
         most: price?.hold ?? 0,
@@ -84,10 +101,44 @@ export class UsageController {
     const { from, to, group_by } = parse(UsageQuery, query);
     const today = dayOf(Date.now());
     const span = { from: from ?? to ?? today, to: to ?? today };
-    const [rows, account] = await Promise.all([
+    const { currency } = this.#files.prices;
+    const [rows, account, accounts] = await Promise.all([
       this.#usage.usage(caller.tenant, { ...span, groupBy: group_by }),
-      this.#usage.account(caller.tenant),
+      this.#usage.account(caller.tenant, currency),
+      this.#usage.accounts(caller.tenant),
     ]);
-    return { ...span, rows, account: { spent: account.spent, held: account.held } };
+    return {
+      ...span,
+      rows,
+      account: { spent: account.spent, held: account.held },
+      accounts: accounts.map(({ currency: of, spent, held }) => ({ currency: of, spent, held })),
+    };
+  }
+
+  @Get('ledger')
+  @Needs('read_all')
+  async ledger(@Caller() caller: ApiCaller, @Query() query: unknown, @Res() reply: FastifyReply): Promise<void> {
+    const { month = monthOf(Date.now()), format } = parse(LedgerQuery, query);
+    const name = `ledger-${caller.tenant}-${month}.${format}`;
+    await reply
+      .type(MEDIA_TYPES[format])
+      .header('content-disposition', `attachment; filename="${name}"`)
+      .send(Readable.from(this.#ledgers.text(caller.tenant, month, format)));
+  }
+
+  @Get('ledger/periods')
+  @Needs('read_all')
+  async periods(@Caller() caller: ApiCaller): Promise<LedgerPeriods> {
+    const closed = await this.#closed.list(caller.tenant);
+    return {
+      periods: closed.map(({ period: { month, entries, sums, jsonl, csv }, signed }) => ({
+        month,
+        entries,
+        sums,
+        jsonl,
+        csv,
+        statement: { ...toEnvelope(signed), payloadType: CLOSED_PERIOD_TYPE },
+      })),
+    };
   }
 }

@@ -1,5 +1,8 @@
 import { z } from 'zod';
+import { CLOSED_PERIOD_TYPE, ClosedPeriod } from '../../proof/contract/closed-period.ts';
+import { Envelope } from '../../proof/receipts/dsse.ts';
 import { Policy, Price } from '../../proof/receipts/statements.ts';
+import { FORMATS } from '../../surfaces/ledger/ledger-lines.ts';
 import { GROUPS } from '../../surfaces/ledger/usage.store.ts';
 
 const Day = z.iso.date();
@@ -24,6 +27,7 @@ export const UsageQuery = z.strictObject({
 const Millionths = z.int().describe('millionths of the currency');
 
 export const Account = z.strictObject({ spent: Millionths, held: Millionths });
+const Currency = z.string().describe('a code such as EUR');
 
 export const UsageDocument = z.strictObject({
   from: Day,
@@ -33,6 +37,7 @@ export const UsageDocument = z.strictObject({
       day: Day.optional(),
       key: z.string().optional(),
       model: z.string().optional(),
+      currency: Currency.nullable().describe('of what was charged; null where the jobs had no price'),
       jobs: z.int(),
       done: z.int(),
       input_tokens: z.int(),
@@ -40,7 +45,8 @@ export const UsageDocument = z.strictObject({
       charged: Millionths,
     }),
   ),
-  account: Account,
+  account: Account.describe('in the currency of the price table of today'),
+  accounts: z.array(Account.extend({ currency: Currency })).describe('one for each currency that was ever used'),
 });
 export type UsageDocument = z.infer<typeof UsageDocument>;
 
@@ -62,3 +68,26 @@ export const Quote = z.strictObject({
   predicted_run_ms: z.number().nullable().describe('from claim to end, as done jobs of this model took lately'),
 });
 export type Quote = z.infer<typeof Quote>;
+
+/** The query of `GET /v1/ledger`. */
+export const LedgerQuery = z.strictObject({
+  month: z
+    .string()
+    .regex(/^\d{4}-(0[1-9]|1[0-2])$/)
+    .optional()
+    .describe('such as 2026-11, UTC; this month by default'),
+  format: z.enum(FORMATS).default('jsonl').describe('JSON Lines, or CSV'),
+});
+
+export const LedgerPeriods = z.strictObject({
+  periods: z
+    .array(
+      ClosedPeriod.omit({ tenant: true }).extend({
+        statement: Envelope.extend({ payloadType: z.literal(CLOSED_PERIOD_TYPE) }).describe(
+          'what the month came to, signed by the key that signs tickets; the log has its digest',
+        ),
+      }),
+    )
+    .describe('the months that are closed, the first first'),
+});
+export type LedgerPeriods = z.infer<typeof LedgerPeriods>;

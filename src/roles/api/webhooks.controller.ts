@@ -11,6 +11,7 @@ import {
   newWebhookId,
   type WebhookMessage,
   type Endpoint,
+  type Secrets,
 } from '../../surfaces/webhooks/webhook.store.ts';
 import { Caller, Needs, RefusesIdempotencyKey } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
@@ -83,27 +84,36 @@ export class WebhooksController {
     const checked = checkUrl(url, this.#keys.egress).href;
     const once = askedOnce(parseIdempotencyKey(idempotencyKey), '/v1/webhooks', body);
     const id = await this.#created.idFor(caller.tenant, once, newWebhookId());
-    return this.#document(await this.#webhooks.create(caller.tenant, id, { url: checked, ...wanted }));
+    return this.#document(caller.tenant, await this.#webhooks.create(caller.tenant, id, { url: checked, ...wanted }));
   }
 
   @Get('webhooks')
   @Needs('tenant_admin')
   async list(@Caller() caller: ApiCaller): Promise<WebhookList> {
-    return { webhooks: (await this.#webhooks.list(caller.tenant)).map((endpoint) => this.#document(endpoint)) };
+    const endpoints = await this.#webhooks.list(caller.tenant);
+    return { webhooks: await Promise.all(endpoints.map((endpoint) => this.#document(caller.tenant, endpoint))) };
   }
 
   /** The secret of addresses that are given with a job. */
   @Get('webhooks/default/secret')
   @Needs('submit')
-  defaultSecret(@Caller() caller: ApiCaller): WebhookSecret {
-    const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, `${JOB_ENDPOINT}/${caller.tenant}`, 1);
-    return { secret: symmetric, public_key: publicKey };
+  async defaultSecret(@Caller() caller: ApiCaller): Promise<WebhookSecret> {
+    return this.#jobSecret(caller.tenant, await this.#webhooks.jobSecrets(caller.tenant));
+  }
+
+  @Post('webhooks/default/rotate')
+  @RefusesIdempotencyKey()
+  @HttpCode(200)
+  @Needs('tenant_admin')
+  async rotateDefault(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<WebhookSecret> {
+    const { overlap_seconds } = parse(RotateSecret, body === undefined ? {} : body);
+    return this.#jobSecret(caller.tenant, await this.#webhooks.rotateJobSecret(caller.tenant, overlap_seconds * 1_000));
   }
 
   @Get('webhooks/:webhook')
   @Needs('tenant_admin')
   async get(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<WebhookDocument> {
-    return this.#document(await this.#webhooks.get(caller.tenant, id));
+    return this.#document(caller.tenant, await this.#webhooks.get(caller.tenant, id));
   }
 
   @Get('webhooks/:webhook/secret')
@@ -124,7 +134,7 @@ export class WebhooksController {
     await this.#webhooks.get(caller.tenant, id);
     const { url, ...change } = parse(ChangeWebhook, body);
     const checked = url === undefined ? undefined : checkUrl(url, this.#keys.egress).href;
-    return this.#document(await this.#webhooks.change(caller.tenant, id, { url: checked, ...change }));
+    return this.#document(caller.tenant, await this.#webhooks.change(caller.tenant, id, { url: checked, ...change }));
   }
 
   @Delete('webhooks/:webhook')
@@ -146,7 +156,7 @@ export class WebhooksController {
     const { overlap_seconds } = parse(RotateSecret, body === undefined ? {} : body);
     const endpoint = await this.#webhooks.rotate(caller.tenant, id, overlap_seconds * 1_000);
     const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, id, endpoint.generation);
-    return { ...this.#document(endpoint), secret: symmetric, public_key: publicKey };
+    return { ...(await this.#document(caller.tenant, endpoint)), secret: symmetric, public_key: publicKey };
   }
 
   @Post('webhooks/:webhook/test')
@@ -178,7 +188,13 @@ export class WebhooksController {
     return deliveryDocument(await this.#webhooks.redeliver(caller.tenant, id));
   }
 
-  #document(endpoint: Endpoint): WebhookDocument {
+  #jobSecret(tenant: string, { generation }: Secrets): WebhookSecret {
+    const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, `${JOB_ENDPOINT}/${tenant}`, generation);
+    return { secret: symmetric, public_key: publicKey };
+  }
+
+  async #document(tenant: string, endpoint: Endpoint): Promise<WebhookDocument> {
+    const [lost = 0] = await this.#webhooks.lost(tenant, [endpoint.id]);
     return {
       id: endpoint.id,
       url: endpoint.url,
@@ -188,6 +204,7 @@ export class WebhooksController {
       created_at: new Date(endpoint.createdMs).toISOString(),
       disabled_at: endpoint.disabledMs === null ? null : new Date(endpoint.disabledMs).toISOString(),
       disabled_because: endpoint.disabledBecause,
+      lost,
       public_key: webhookSecret(this.#keys.signingKey, endpoint.id, endpoint.generation).publicKey,
     };
   }

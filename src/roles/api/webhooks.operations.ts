@@ -63,6 +63,18 @@ export const WEBHOOK_OPERATIONS: readonly Operation[] = [
     errors: [],
   },
   {
+    id: 'rotateDefaultWebhookSecret',
+    method: 'post',
+    path: '/v1/webhooks/default/rotate',
+    tag: 'Events',
+    summary: 'Replace the secret for addresses that are given with a job',
+    description: 'The old secret signs too until the overlap is over.',
+    scope: 'tenant_admin',
+    body: { ...body('RotateSecret', RotateSecret, { overlap_seconds: 3_600 }), isOptional: true },
+    success: { '200': json('the new secret and its public key', 'WebhookSecret', WebhookSecret) },
+    errors: ['request_invalid', 'too_many_webhooks'],
+  },
+  {
     id: 'getWebhook',
     method: 'get',
     path: '/v1/webhooks/{webhook}',
@@ -119,7 +131,7 @@ export const WEBHOOK_OPERATIONS: readonly Operation[] = [
     parameters,
     body: { ...body('RotateSecret', RotateSecret, { overlap_seconds: 3_600 }), isOptional: true },
     success: { '200': json('the endpoint with its new secret', 'RotatedWebhook', RotatedWebhook) },
-    errors: ['request_invalid', 'webhook_not_found'],
+    errors: ['request_invalid', 'webhook_not_found', 'too_many_webhooks'],
   },
   {
     id: 'testWebhook',

@@ -31,6 +31,7 @@ export const WebhookDocument = z.strictObject({
   created_at: Time,
   disabled_at: Time.nullable(),
   disabled_because: z.string().nullable(),
+  lost: z.int().describe('messages that were not kept because too many waited for this endpoint'),
   public_key: z.string(),
 });
 export type WebhookDocument = z.infer<typeof WebhookDocument>;

@@ -56,10 +56,14 @@ export const AttestorConfig = z.object({
     .describe('time between two looks at each schedule of open jobs, in milliseconds'),
   COUNTERSIGN_KEEP_MS: integer(60_000, 31_536_000_000)
     .default(KEEP_MS)
-    .describe('how long a finished job is kept in Redis, in milliseconds'),
+    .describe(
+      'how long a finished job is kept in Redis, in milliseconds; where attestors are told differently, the longest counts',
+    ),
   COUNTERSIGN_KEEP_JOBS: integer(100, 100_000_000)
     .default(100_000)
-    .describe('most finished jobs of a tenant that are kept in Redis'),
+    .describe(
+      'most finished jobs of a tenant that are kept in Redis; where attestors are told differently, the most counts',
+    ),
   COUNTERSIGN_ARCHIVE_MS: integer(60_000, 315_360_000_000)
     .default(2_592_000_000)
     .describe('how long a finished job is kept in the archive beside the log, in milliseconds'),

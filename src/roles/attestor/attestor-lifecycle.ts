@@ -11,7 +11,7 @@ import type { RecomputeProcessor } from '../../core/confirmation/recompute.proce
 import type { Sealer } from '../../core/confirmation/sealer.ts';
 import type { Sequencer } from '../../core/confirmation/sequencer.ts';
 import type { JobArchive } from '../../core/jobs/job-archive.ts';
-import type { ChildEngines } from '../../core/engines/child-engines.ts';
+import type { EngineChildren } from '../../core/engines/engine-children.ts';
 import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
@@ -36,7 +36,7 @@ interface AttestorParts {
   readonly keys: RedisKeys;
   readonly blobs: BlobFolders;
   readonly archive: JobArchive;
-  readonly engines: ChildEngines;
+  readonly engines: EngineChildren;
   readonly sequencer: Sequencer;
   readonly enrolled: EnrolledWorkers;
   readonly draws: AuditDraws;

@@ -13,6 +13,7 @@ import { EnrolledWorkers } from '../../core/confirmation/enrolled-workers.ts';
 import { HardwareSessions } from '../../core/confirmation/hardware-sessions.ts';
 import { Decisions } from '../../core/confirmation/decisions.ts';
 import { Eraser } from '../../core/confirmation/eraser.ts';
+import { LogRequests } from '../../core/confirmation/log-requests.ts';
 import { Intakes } from '../../core/confirmation/intakes.ts';
 import { Judge } from '../../core/confirmation/judge.ts';
 import { PoolKeeper } from '../../core/confirmation/pool-keeper.ts';
@@ -33,7 +34,7 @@ import { AuditLog } from '../../core/audit/audit-log.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
-import { ChildEngines } from '../../core/engines/child-engines.ts';
+import { EngineChildren } from '../../core/engines/engine-children.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { BlobFolders, keptFolder } from '../../ground/blobs/blob-folders.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
@@ -69,7 +70,7 @@ export class AttestorModule {
         { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
-          provide: ChildEngines,
+          provide: EngineChildren,
           useFactory: (_redis: Redis) => loadReferences(files.catalog, config, logger),
           inject: [Redis],
         },
@@ -191,9 +192,9 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
     },
     {
       provide: Equipment,
-      useFactory: (engines: ChildEngines, hardware: HardwareSessions | undefined) =>
+      useFactory: (engines: EngineChildren, hardware: HardwareSessions | undefined) =>
         equipmentOf(config, files, engines, hardware),
-      inject: [ChildEngines, HardwareSessions],
+      inject: [EngineChildren, HardwareSessions],
     },
     {
       provide: Judge,
@@ -321,7 +322,7 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
       provide: RecomputeProcessor,
       // Without an engine nothing is computed again here.
       useFactory: (
-        engines: ChildEngines,
+        engines: EngineChildren,
         redis: Redis,
         keys: RedisKeys,
         judge: Judge,
@@ -335,7 +336,7 @@ function intakeProviders(config: AttestorConfig, files: AttestorFiles, id: strin
               config.COUNTERSIGN_RECOMPUTE_CONCURRENCY,
               { redis, keys, judge, decisions, aside, logger },
             ),
-      inject: [ChildEngines, Redis, RedisKeys, Judge, Decisions, Aside],
+      inject: [EngineChildren, Redis, RedisKeys, Judge, Decisions, Aside],
     },
   ];
 }
@@ -357,9 +358,11 @@ function endedProviders(config: AttestorConfig, { catalog }: AttestorFiles, logg
     },
     {
       provide: Eraser,
-      useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive, blobs: BlobFolders) =>
-        new Eraser({ redis, keys, archive, blobs, pools: catalog.pools(), keepMs, logger }),
-      inject: [Redis, RedisKeys, JobArchive, BlobFolders],
+      useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive, blobs: BlobFolders, retention: Retention) => {
+        const kept = async () => (await retention.agreed()).keepMs;
+        return new Eraser({ redis, keys, archive, blobs, pools: catalog.pools(), keepMs: kept, logger });
+      },
+      inject: [Redis, RedisKeys, JobArchive, BlobFolders, Retention],
     },
   ];
 }
@@ -376,6 +379,7 @@ const KEEPERS = [
   Eraser,
   PoolKeeper,
   Strays,
+  LogRequests,
   AuditKeeper,
 ] as const;
 
@@ -463,12 +467,30 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
         }),
       inject: [Redis, RedisKeys, Backlog, Schedules, Decisions, Candidates],
     },
+    logRequestsProvider(files, logger),
     {
       provide: AttestorKeepers,
       useFactory: (...parts: { start(): void; stop(): Promise<void> }[]) => new AttestorKeepers(parts),
       inject: [...KEEPERS],
     },
   ];
+}
+
+function logRequestsProvider(files: AttestorFiles, logger: Logger): Provider {
+  return {
+    provide: LogRequests,
+    useFactory: (redis: Redis, keys: RedisKeys, sequencer: Sequencer) =>
+      new LogRequests(
+        {
+          redis,
+          keys,
+          keyring: files.keyring,
+          record: (keyId, payload) => sequencer.logDocument('ledger', keyId, payload),
+        },
+        logger,
+      ),
+    inject: [Redis, RedisKeys, Sequencer],
+  };
 }
 
 /** What is announced rests on what is loaded now. */
@@ -478,7 +500,7 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
     useFactory: (
       redis: Redis,
       keys: RedisKeys,
-      { loaded }: ChildEngines,
+      { loaded }: EngineChildren,
       hardware: HardwareSessions | undefined,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
@@ -494,7 +516,7 @@ function presenceProvider(config: AttestorConfig, files: AttestorFiles, id: stri
         enrolled,
         storage,
       }),
-    inject: [Redis, RedisKeys, ChildEngines, HardwareSessions, Sequencer, EnrolledWorkers, StorageProbe],
+    inject: [Redis, RedisKeys, EngineChildren, HardwareSessions, Sequencer, EnrolledWorkers, StorageProbe],
   };
 }
 
@@ -504,7 +526,7 @@ const LIFECYCLE_PARTS = [
   RedisKeys,
   BlobFolders,
   JobArchive,
-  ChildEngines,
+  EngineChildren,
   Sequencer,
   EnrolledWorkers,
   AuditDraws,
@@ -526,7 +548,7 @@ function lifecycleProvider(config: AttestorConfig, files: AttestorFiles, id: str
       keys: RedisKeys,
       blobs: BlobFolders,
       archive: JobArchive,
-      engines: ChildEngines,
+      engines: EngineChildren,
       sequencer: Sequencer,
       enrolled: EnrolledWorkers,
       draws: AuditDraws,

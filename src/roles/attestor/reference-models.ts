@@ -1,33 +1,22 @@
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
-import { ChildEngines } from '../../core/engines/child-engines.ts';
+import { startEngines } from '../../core/catalog/start-engines.ts';
+import type { EngineChildren } from '../../core/engines/engine-children.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 
-/** What the child gets of this environment, where it is set: what loading a model needs, and no secret. */
-const INHERITED = ['PATH', 'HOME', 'LD_LIBRARY_PATH', 'CUDA_VISIBLE_DEVICES', 'TMPDIR'] as const;
+/** A case's recomputation has this long to end after its signal, ms. */
+const STOP_MS = 5_000;
 
 /**
- * The attestor's own engines, in a child process without keys: of the models named (comma-separated; `none`
+ * The attestor's own engines, in child processes without keys: of the models named (comma-separated; `none`
  * for no model), or of all that repeat themselves or can be replayed. Throws CodedError `config_invalid`
  * where a named model is neither, or not there, and those of a model that cannot be loaded.
  */
-export function loadReferences(catalog: Catalog, config: AttestorConfig, logger: Logger): Promise<ChildEngines> {
+export function loadReferences(catalog: Catalog, config: AttestorConfig, logger: Logger): Promise<EngineChildren> {
   const models = referenceModels(catalog, config.COUNTERSIGN_RECOMPUTE_MODELS);
-  const inherited = INHERITED.flatMap((name) => {
-    const value = process.env[name];
-    return value === undefined ? [] : [[name, value] as const];
-  });
-  return ChildEngines.start({
-    program: new URL('./recompute-child.js', import.meta.url),
-    env: {
-      ...Object.fromEntries(inherited),
-      COUNTERSIGN_CATALOG: config.COUNTERSIGN_CATALOG,
-      COUNTERSIGN_RECOMPUTE_MODELS: models.map(({ name }) => name).join(','),
-    },
-    models,
-    logger,
-  });
+  const use = { catalog: config.COUNTERSIGN_CATALOG, areReferences: true, stopMs: STOP_MS, streams: false };
+  return startEngines(models, use, logger);
 }
 
 /** The models that an attestor loads, as it loads them. */

@@ -1,5 +1,11 @@
-import { METRICS_PORT, roleEnvironments, type RoleEnvironment } from './role-environments.ts';
-import { CONFIG_FOLDER, STATE_FOLDER, type InstallationPlan } from './installation-plan.ts';
+import {
+  METRICS_PORT,
+  OWN_FOLDER,
+  registrarEnvironment,
+  roleEnvironments,
+  type RoleEnvironment,
+} from './role-environments.ts';
+import { CONFIG_FOLDER, STATE_FOLDER, letsIn, type InstallationPlan } from './installation-plan.ts';
 import { yamlOf, type Yaml } from './yaml.ts';
 
 /** Where the compose file stands, seen from the folder of the installation. */
@@ -24,7 +30,11 @@ export function composeFile(plan: InstallationPlan, place: Place): string {
   );
   const document: Yaml = {
     name: 'countersign',
-    services: { redis: redisService(place), ...services },
+    services: {
+      redis: redisService(place),
+      ...services,
+      ...(letsIn(plan) ? { registrar: registrarService(plan, place) } : {}),
+    },
     networks: {
       // Workers meet Redis here and nobody else: not the API, and nothing outside.
       api: { internal: true },
@@ -64,9 +74,30 @@ function redisService({ folder, owner }: Place): Yaml {
   };
 }
 
+/**
+ * Lets workers in that ask with a join token. It alone has the registry's key, and nothing comes in to it.
+ */
+function registrarService(plan: InstallationPlan, { folder, source, owner }: Place): Yaml {
+  return {
+    image: 'countersign-full',
+    build: { context: source, target: 'full' },
+    ...hardened(owner),
+    command: ['dist/roles/cli/main.js', 'workers', 'admit'],
+    environment: registrarEnvironment(plan),
+    tmpfs: ['/tmp'],
+    volumes: [`${folder}/registrar:${CONFIG_FOLDER}/registrar:ro`, `${folder}/list:${CONFIG_FOLDER}/list`],
+    networks: ['attest'],
+    depends_on: { redis: { condition: 'service_healthy' } },
+  };
+}
+
 const HEALTH = { interval: '5s', timeout: '3s', retries: 12, start_period: '60s' };
 
-function serviceOf({ folder, role, pool, number }: RoleEnvironment, plan: InstallationPlan, place: Place): Yaml {
+function serviceOf(
+  { folder, role, pool, number, variables }: RoleEnvironment,
+  plan: InstallationPlan,
+  place: Place,
+): Yaml {
   const target = role === 'worker' ? 'worker' : 'full';
   return {
     image: `countersign-${target}`,
@@ -78,13 +109,16 @@ function serviceOf({ folder, role, pool, number }: RoleEnvironment, plan: Instal
     volumes: [
       `${place.folder}/${folder}:${CONFIG_FOLDER}/${folder}:ro`,
       ...stateOf(role, pool?.name ?? '', place.folder),
+      ...(role === 'attestor' && letsIn(plan) ? [`${place.folder}/list:${CONFIG_FOLDER}/list:ro`] : []),
+      // A volume without a name: each container has one of its own, and keeps it over restarts.
+      ...(variables['COUNTERSIGN_JOIN_TOKEN_FILE'] === undefined ? [] : [OWN_FOLDER]),
     ],
     networks: networksOf(role, pool?.outside ?? plan.attestorOutside),
     ...(role === 'api' ? { ports: ['127.0.0.1:8181:8181'] } : {}),
     depends_on: { redis: { condition: 'service_healthy' } },
     healthcheck: { test: ['CMD', 'node', '-e', healthProbe(role)], ...HEALTH },
     stop_grace_period: '60s',
-    ...(pool?.gpu === true ? { deploy: gpuOf(number ?? 1) } : {}),
+    ...(pool?.gpu === true ? { deploy: gpuOf(number) } : {}),
   };
 }
 
@@ -121,8 +155,8 @@ function networksOf(role: RoleEnvironment['role'], isOutside: boolean): string[]
   }
 }
 
-/** One GPU for each worker, by its number. */
-function gpuOf(number: number): Yaml {
-  const device = { driver: 'nvidia', device_ids: [String(number - 1)], capabilities: ['gpu'] };
-  return { resources: { reservations: { devices: [device] } } };
+/** One GPU for each worker, by its number; those that are started in numbers share all of them. */
+function gpuOf(number: number | undefined): Yaml {
+  const which = number === undefined ? { count: 'all' } : { device_ids: [String(number - 1)] };
+  return { resources: { reservations: { devices: [{ driver: 'nvidia', ...which, capabilities: ['gpu'] }] } } };
 }

@@ -12,6 +12,7 @@ import {
   requestEnrolment,
   type Facts,
 } from '../../core/registry/enrolment.ts';
+import { INVITATION_LABEL } from '../../core/registry/invitation.ts';
 import { workerEntry, type WorkerEntry, type WorkerList } from '../../core/registry/worker-list.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -117,6 +118,11 @@ function addEnrol(cli: CliContext, workers: Command): void {
       const { facts, key } = openEnrolment(request, (id) => activeKeyOf(list, id));
       if (list.workers.some(({ id }) => id === facts.worker))
         throw new CodedError('enrolment_refused', `${facts.worker} is already on the list.`);
+      if (INVITATION_LABEL in facts.labels)
+        throw new CodedError(
+          'enrolment_refused',
+          `The label ${INVITATION_LABEL} is kept for workers that were invited.`,
+        );
       const now = new Date();
       const entry: WorkerEntry = {
         ...workerEntry(key, facts.operator, now.toISOString(), poolsOf(list, facts, options)),

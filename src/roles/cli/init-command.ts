@@ -8,13 +8,14 @@ import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { apiUrl, readDocument } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import { keptCatalog, keptPlan, writeInstallation, type CatalogText } from './installation-files.ts';
-import { CONFIG_FOLDER, InstallationPlan, workerFolders, type PoolPlan } from './installation-plan.ts';
+import { CONFIG_FOLDER, InstallationPlan, invitedFolders, workerFolders, type PoolPlan } from './installation-plan.ts';
 import { Output, jsonOption } from './output.ts';
 import { demonstrationCatalog } from './set-up.ts';
 
 interface InitFlags {
   readonly catalog?: string;
   readonly workers?: string;
+  readonly invited?: string;
   readonly redisUrl?: string;
   readonly url?: string;
   readonly tenant?: string;
@@ -38,6 +39,10 @@ export function addInitCommand({ program }: CliContext): void {
     .argument('[folder]', 'an empty folder, or one where this command was interrupted', 'installation')
     .option('--catalog <file>', 'model catalog; by default that of the demonstration models')
     .option('--workers <list>', 'workers of each pool, such as default=2,gpu=8')
+    .option(
+      '--invited <list>',
+      'how many containers of each pool may be started besides, such as default=16: --scale join-default=4',
+    )
     .option('--redis-url <url>', 'address of Redis for all roles; by default that of the compose file')
     .option('--url <url>', 'address of the API for those who send jobs')
     .option('--tenant <name>', 'the first tenant')
@@ -122,9 +127,13 @@ async function answered(folder: string, flags: InitFlags, catalog: CatalogText):
       .map((name) => `${name}=${kept?.pools.find((pool) => pool.name === name)?.workers ?? 2}`)
       .join(',');
     const workers = workersOf(await ask(flags.workers, 'workers of each pool', usual), names, usual);
+    const invited = flags.invited === undefined ? undefined : workersOf(flags.invited, names, usual, 'invited');
     const draft = {
       version: 1,
-      pools: names.map((name) => poolPlan(name, workers.get(name) ?? 0, catalog)),
+      pools: names.map((name) => ({
+        ...poolPlan(name, workers.get(name) ?? 0, catalog),
+        invited: invited?.get(name) ?? kept?.pools.find((pool) => pool.name === name)?.invited ?? 0,
+      })),
       attestorOutside: needsOutside(flags.witness, catalog),
       catalog: flags.catalog === undefined ? kept?.catalog : resolve(flags.catalog),
       redisUrl,
@@ -154,7 +163,7 @@ function poolsOf({ json }: CatalogText): string[] {
   return [...new Set(json.models.map((model) => String(model['pool'])))];
 }
 
-function poolPlan(name: string, workers: number, { json }: CatalogText): PoolPlan {
+function poolPlan(name: string, workers: number, { json }: CatalogText): Omit<PoolPlan, 'invited'> {
   const models = json.models.filter((model) => model['pool'] === name);
   return {
     name,
@@ -170,13 +179,13 @@ function needsOutside(witnesses: readonly string[], { json }: CatalogText): bool
 }
 
 /** `default=2,gpu=8` by pool. Throws CodedError `request_invalid` for a pool that is not in the catalog. */
-function workersOf(text: string, pools: readonly string[], usual: string): Map<string, number> {
+function workersOf(text: string, pools: readonly string[], usual: string, flag = 'workers'): Map<string, number> {
   const counts = new Map<string, number>();
   for (const part of text.split(',')) {
-    const [, pool = '', count = ''] = /^\s*([^=\s]+)\s*=\s*(\d{1,3})\s*$/.exec(part) ?? [];
+    const [, pool = '', count = ''] = /^\s*([^=\s]+)\s*=\s*(\d{1,5})\s*$/.exec(part) ?? [];
     if (!pools.includes(pool))
       throw new CodedError('request_invalid', `${part.trim()} names no pool of the catalog with a number of workers.`, {
-        hint: `write --workers ${usual}`,
+        hint: `write --${flag} ${usual}`,
       });
     counts.set(pool, Number(count));
   }
@@ -199,6 +208,10 @@ function whatNext(folder: string, plan: InstallationPlan): string[] {
     `           and redis to the machine of Redis: redis-server ${CONFIG_FOLDER}/redis/redis.conf, at ${plan.redisUrl}`,
     `           models to /var/lib/countersign/models of workers and attestors; they share blobs as docs/operations.md says`,
     `start      systemd/countersign-<folder>.service in /etc/systemd/system, then systemctl enable --now countersign-<folder>`,
+    ...invitedFolders(plan).map(
+      ({ folder: service, pool }) =>
+        `scale      docker compose up --detach --scale ${service}=4: up to ${pool.invited} workers of ${pool.name} make a key and are let in`,
+    ),
     `first key  ${folder}/admin/dev.key, taken in by the API at its first start; it is the operator's. The tenant ${plan.tenant} is made too`,
     `operate    set -a; . ${folder}/admin/admin.env; set +a; countersign doctor --all`,
     `keep away  ${folder}/admin from all servers: registry.key in it enrols workers, and its passwords open Redis`,

@@ -16,6 +16,7 @@ import { ensureSigningKey, readSecretFile, replaceSecretFile } from '../../groun
 import { workerIdOf } from '../../ground/keys/signing-key.ts';
 import { redisUsers, userName } from '../../ground/redis/acl.ts';
 import { DEFAULT_USER, SERVER_CONFIG } from '../../ground/redis/redis-server.ts';
+import { newInvitation, readJoinToken } from '../../core/registry/invitation.ts';
 import { workerEntry } from '../../core/registry/worker-list.ts';
 import { keyringEntry } from '../../proof/receipts/keyring.ts';
 import { formatVkey, noteKey } from '../../proof/tlog/signed-note.ts';
@@ -25,7 +26,16 @@ import type { BootstrapFile } from '../../surfaces/tenants/bootstrap.ts';
 import { readDocument } from './arguments.ts';
 import { composeFile } from './compose-file.ts';
 import { ADMIN, DataFolder } from './data-folder.ts';
-import { InstallationPlan, STATE_FOLDER, CONFIG_FOLDER, continuedPlan, workerFolders } from './installation-plan.ts';
+import { Invitations } from './invitations.ts';
+import {
+  InstallationPlan,
+  STATE_FOLDER,
+  CONFIG_FOLDER,
+  continuedPlan,
+  invitedFolders,
+  letsIn,
+  workerFolders,
+} from './installation-plan.ts';
 import { environmentFile, roleEnvironments } from './role-environments.ts';
 import { PACKAGE, readWorkerList, writeWorkerList } from './set-up.ts';
 import { systemdUnits } from './systemd-units.ts';
@@ -35,6 +45,8 @@ import { usersFile } from './users-file.ts';
 const PLAN_FILE = 'installation.json';
 /** A bootstrap file that nobody started with is worth nothing after this long. */
 const BOOTSTRAP_LIFE_MS = 30 * 86_400_000;
+/** A join token lets workers in for a year. */
+const INVITATION_LIFE_MS = 366 * 86_400_000;
 const SECRET = 0o600;
 const PUBLIC = 0o644;
 
@@ -76,7 +88,10 @@ class InstallationWriter {
 
   constructor(folder: string, asked: InstallationPlan) {
     this.#folder = resolve(folder);
-    this.#admin = new DataFolder(join(this.#folder, 'admin'), { COUNTERSIGN_SHARD: asked.shard });
+    this.#admin = new DataFolder(join(this.#folder, 'admin'), {
+      COUNTERSIGN_SHARD: asked.shard,
+      COUNTERSIGN_ENROLLED_WORKERS: letsIn(asked) ? this.#at('list', 'workers.json') : undefined,
+    });
     this.plan = this.#begin(asked);
   }
 
@@ -85,6 +100,7 @@ class InstallationWriter {
     this.#models(catalog);
     this.#keys();
     this.#workers();
+    this.#invitations();
     this.#firstKey();
     this.#roles();
     this.#state();
@@ -164,6 +180,10 @@ class InstallationWriter {
 
   /** A key for each worker, and the list that says so; those that are on it already keep their entries. */
   #workers(): void {
+    // Of an installation that let nobody in before, the list stands with the administrator.
+    const earlier = this.#admin.at('workers.json');
+    mkdirSync(dirname(this.#admin.enrolled()), { recursive: true, mode: 0o700 });
+    if (existsSync(earlier) && !existsSync(this.#admin.enrolled())) renameSync(earlier, this.#admin.enrolled());
     const list = readWorkerList(this.#admin);
     const now = new Date().toISOString();
     const missing = workerFolders(this.plan).flatMap(({ folder, pool }) => {
@@ -173,6 +193,35 @@ class InstallationWriter {
     });
     if (missing.length > 0 || list.serial === 0)
       writeWorkerList(this.#admin, { ...list, workers: [...list.workers, ...missing] });
+  }
+
+  /**
+   * A join token for each pool whose workers are started in numbers, and what the process needs that lets
+   * them in.
+   */
+  #invitations(): void {
+    if (!letsIn(this.plan)) return;
+    const invitations = new Invitations(this.#admin);
+    for (const { folder, pool } of invitedFolders(this.plan)) {
+      const token = ensureSecret(this.#at(folder, 'join.token'), () => {
+        const now = Date.now();
+        const made = newInvitation({
+          pool: pool.name,
+          operator: this.plan.operator,
+          uses: pool.invited,
+          issuedAt: new Date(now).toISOString(),
+          expires: new Date(now + INVITATION_LIFE_MS).toISOString(),
+        });
+        invitations.keep(made.invitation);
+        return made.token;
+      });
+      const known = invitations.find(readJoinToken(token).invitation);
+      if (known !== undefined && known.uses !== pool.invited) invitations.keep({ ...known, uses: pool.invited });
+    }
+    copySecret(this.#admin.registryKey(), this.#at('registrar', 'registry.key'));
+    copySecret(this.#admin.redisPassword('attestor'), this.#at('registrar', 'redis.password'));
+    putFile(this.#at('registrar', 'keyring.json'), readFileSync(this.#admin.keyring(), 'utf8'), PUBLIC);
+    putFile(this.#at('registrar', 'models.json'), readFileSync(this.#admin.catalog(), 'utf8'), PUBLIC);
   }
 
   /** The first API key: its text for the operator, its digest for the API. */
@@ -199,7 +248,7 @@ class InstallationWriter {
       putFile(this.#at(folder, 'models.json'), readFileSync(this.#admin.catalog(), 'utf8'), PUBLIC);
       if (role !== 'worker')
         putFile(this.#at(folder, 'keyring.json'), readFileSync(this.#admin.keyring(), 'utf8'), PUBLIC);
-      if (role === 'attestor')
+      if (role === 'attestor' && !letsIn(this.plan))
         putFile(this.#at(folder, 'workers.json'), readFileSync(this.#admin.enrolled(), 'utf8'), PUBLIC);
       putFile(this.#at(folder, `${role}.env`), environmentFile(variables), SECRET);
     }
@@ -211,6 +260,7 @@ class InstallationWriter {
       COUNTERSIGN_REDIS_USER: ADMIN,
       COUNTERSIGN_REDIS_PASSWORD_FILE: this.#admin.redisPassword(ADMIN),
       COUNTERSIGN_SHARD: shard,
+      ...(letsIn(this.plan) ? { COUNTERSIGN_ENROLLED_WORKERS: this.#admin.enrolled() } : {}),
     };
     putFile(join(this.#admin.path, 'admin.env'), environmentFile(administrator), SECRET);
   }

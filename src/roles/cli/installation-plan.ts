@@ -12,6 +12,8 @@ const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case l
 const PoolPlan = z.strictObject({
   name: Name,
   workers: z.number().int().min(0).max(256),
+  /** How many workers may be started besides, each with a key of its own that it asks to be enrolled. */
+  invited: z.number().int().min(0).max(10_000).default(0),
   /** Whether a worker of this pool is given a GPU of its own. */
   gpu: z.boolean(),
   /** Whether its workers ask a server over the network. */
@@ -55,6 +57,17 @@ export function workerFolders({ pools }: InstallationPlan): { folder: string; po
     })),
   );
 }
+
+/** The pools whose workers are started in numbers, each with the folder of all of them: `join-<pool>`. */
+export function invitedFolders({ pools }: InstallationPlan): { folder: string; pool: PoolPlan }[] {
+  return pools.filter(({ invited }) => invited > 0).map((pool) => ({ folder: `join-${pool.name}`, pool }));
+}
+
+/**
+ * Whether workers are let in while the installation runs: then the list stands where attestors read it at
+ * once.
+ */
+export const letsIn = (plan: InstallationPlan): boolean => invitedFolders(plan).length > 0;
 
 /**
  * The plan to go on with where one was kept: the same, or one with more workers or pools. Throws CodedError

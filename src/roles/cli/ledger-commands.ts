@@ -1,10 +1,17 @@
+import { once } from 'node:events';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { Redis } from 'ioredis';
+import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { ArchivedJobs } from '../../core/jobs/archived-jobs.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { auditLedger, type LedgerAudit } from '../../surfaces/ledger/ledger-audit.ts';
+import { monthOf } from '../../surfaces/ledger/ledger-entry.ts';
+import { FORMATS, type Format } from '../../surfaces/ledger/ledger-lines.ts';
+import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
+import { Ledgers } from '../../surfaces/ledger/ledgers.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import type { CliContext } from './cli-context.ts';
@@ -12,11 +19,16 @@ import { Output, jsonOption } from './output.ts';
 
 const EXIT_UNSOUND = 7;
 
-/** `countersign ledger check`: exit code 7 if a ledger does not balance. */
+/** `countersign ledger check` and `export`. */
 export function addLedgerCommands(cli: CliContext): void {
-  cli.program
-    .command('ledger')
-    .description('what was held, charged and released')
+  const ledger = cli.program.command('ledger').description('what was charged and released');
+  addCheck(cli, ledger);
+  addExport(cli, ledger);
+}
+
+/** Exit code 7 if a ledger does not balance. */
+function addCheck(cli: CliContext, ledger: Command): void {
+  ledger
     .command('check')
     .description('compare the ledger with the accounts and with the receipts that are still kept')
     .option('--tenant <name>', 'one tenant; by default all that have an API key')
@@ -29,12 +41,49 @@ export function addLedgerCommands(cli: CliContext): void {
     });
 }
 
+interface ExportOptions {
+  readonly tenant: string;
+  readonly month: string;
+  readonly format: Format;
+  readonly redisUrl?: string;
+}
+
+/** Writes to the standard output, a page at a time. */
+function addExport(cli: CliContext, ledger: Command): void {
+  ledger
+    .command('export')
+    .description("write the entries of a tenant's ledger in a month; a tenant itself asks GET /v1/ledger")
+    .requiredOption('--tenant <name>', 'whose ledger')
+    .option('--month <month>', 'such as 2026-11, UTC', monthArgument, monthOf(Date.now()))
+    .addOption(new Option('--format <format>', 'JSON Lines, or CSV').choices(FORMATS).default('jsonl'))
+    .option('--redis-url <url>', 'Redis address')
+    .action(({ tenant, month, format, redisUrl }: ExportOptions) =>
+      cli.withRedis('api', redisUrl, async (redis) => {
+        const { ledgers } = openLedgers(cli, redis);
+        for await (const text of ledgers.text(tenant, month, format))
+          if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+      }),
+    );
+}
+
+function openLedgers(cli: CliContext, redis: Redis) {
+  const keys = new RedisKeys(cli.data.shard);
+  const usage = new UsageStore(redis, keys);
+  const closed = new ClosedPeriods(redis, keys, new BlobFolders(cli.data.blobs()).ledgers);
+  return { usage, closed, ledgers: new Ledgers(usage, closed) };
+}
+
+function monthArgument(text: string): string {
+  if (/^\d{4}-(0[1-9]|1[0-2])$/.test(text)) return text;
+  throw new InvalidArgumentError('a month is written as 2026-11.');
+}
+
 async function auditAll(cli: CliContext, redis: Redis, tenant: string | undefined): Promise<LedgerAudit[]> {
   const keys = new RedisKeys(cli.data.shard);
   const archived = new ArchivedJobs(new JobArchive(archiveFolder(cli.data.log())));
   const parts = {
     reader: new JobReader(redis, keys, keys.open, archived),
-    usage: new UsageStore(redis, keys),
+    ...openLedgers(cli, redis),
     keyring: readKeyring(cli.data.keyring()),
   };
   const tenants =
@@ -44,10 +93,11 @@ async function auditAll(cli: CliContext, redis: Redis, tenant: string | undefine
   return audits;
 }
 
-function linesOf({ tenant, entries, compared, spent, held, problems }: LedgerAudit): string[] {
+function linesOf({ tenant, entries, compared, sums, problems }: LedgerAudit): string[] {
   const verdict = problems.length === 0 ? 'ok  ' : 'BAD ';
+  const money = sums.map(({ currency, spent, held }) => `spent ${spent} and held ${held} ${currency}, `).join('');
   return [
-    `${verdict} ${tenant}: ${entries} entries, spent ${spent}, held ${held}, ${compared} charges compared with receipts`,
+    `${verdict} ${tenant}: ${entries} entries, ${money}${compared} charges compared with receipts`,
     ...problems.map((problem) => `     ${problem}`),
   ];
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { Limits } from '../../surfaces/tenants/limits.ts';
+import { BUDGETS, Limits } from '../../surfaces/tenants/limits.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { numberOf } from './arguments.ts';
 
@@ -9,6 +9,15 @@ export interface LimitFlags {
   readonly tokens?: number;
   readonly jobs?: number;
   readonly spend?: number;
+  readonly limit?: Readonly<Record<string, number>>;
+}
+
+const BUDGET_NAMES = BUDGETS.map(({ name }) => name).join(', ');
+
+/** One more limit by its name. */
+function namedLimit(text: string, before: Readonly<Record<string, number>>): Record<string, number> {
+  const [name = '', amount = ''] = text.split('=');
+  return { ...before, [name]: numberOf(amount) };
 }
 
 /** Adds the flags of limits to a command. */
@@ -17,16 +26,18 @@ export function limited(command: Command): Command {
     .option('--requests <n>', 'requests per minute', numberOf)
     .option('--tokens <n>', 'tokens per minute', numberOf)
     .option('--jobs <n>', 'open jobs at once', numberOf)
-    .option('--spend <n>', 'what may be spent in all, in millionths of the currency', numberOf);
+    .option('--spend <n>', 'what may be spent in all, in millionths of the currency', numberOf)
+    .option('--limit <name=n>', `a limit by its name; also ${BUDGET_NAMES}`, namedLimit, {});
 }
 
 /** The limits that the flags set; what is not named is not limited. Throws CodedError `request_invalid`. */
-export function limitsOf({ requests, tokens, jobs, spend }: LimitFlags): Limits {
+export function limitsOf({ requests, tokens, jobs, spend, limit }: LimitFlags): Limits {
   const parsed = Limits.safeParse({
-    requests_per_minute: requests,
-    tokens_per_minute: tokens,
-    concurrent_jobs: jobs,
-    spend,
+    ...limit,
+    ...(requests === undefined ? {} : { requests_per_minute: requests }),
+    ...(tokens === undefined ? {} : { tokens_per_minute: tokens }),
+    ...(jobs === undefined ? {} : { concurrent_jobs: jobs }),
+    ...(spend === undefined ? {} : { spend }),
   });
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

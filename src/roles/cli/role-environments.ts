@@ -1,6 +1,8 @@
 import {
   CONFIG_FOLDER,
   STATE_FOLDER,
+  invitedFolders,
+  letsIn,
   workerFolders,
   type InstallationPlan,
   type PoolPlan,
@@ -15,9 +17,12 @@ export interface RoleEnvironment {
   readonly role: 'api' | 'courier' | 'attestor' | 'worker';
   readonly variables: Readonly<Record<string, string>>;
   readonly pool?: PoolPlan;
-  /** Of the workers of a pool, from 1. */
+  /** Of the workers of a pool, from 1; absent for those that are started in numbers. */
   readonly number?: number;
 }
+
+/** Where a worker that is started in numbers keeps the key that it makes. */
+export const OWN_FOLDER = `${STATE_FOLDER}/own`;
 
 /** The environment of every process of an installation; compose file and units are made from this list. */
 export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
@@ -50,7 +55,7 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
         COUNTERSIGN_TLOG_KEY_FILE: `${CONFIG_FOLDER}/attestor/log.key`,
         COUNTERSIGN_TLOG: `${STATE_FOLDER}/log`,
         COUNTERSIGN_KEYRING: `${CONFIG_FOLDER}/attestor/keyring.json`,
-        COUNTERSIGN_ENROLLED_WORKERS: `${CONFIG_FOLDER}/attestor/workers.json`,
+        COUNTERSIGN_ENROLLED_WORKERS: `${CONFIG_FOLDER}/${letsIn(plan) ? 'list' : 'attestor'}/workers.json`,
       },
     },
     ...workerFolders(plan).map(({ folder, pool, number }): RoleEnvironment => ({
@@ -59,17 +64,49 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
       pool,
       number,
       variables: {
-        ...common(plan, folder),
-        ...metrics,
-        COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs/pools/${pool.name}`,
+        ...worker(plan, folder, pool),
         COUNTERSIGN_WORKER_KEY_FILE: `${CONFIG_FOLDER}/${folder}/worker.key`,
-        COUNTERSIGN_POOL: pool.name,
+      },
+    })),
+    ...invitedFolders(plan).map(({ folder, pool }): RoleEnvironment => ({
+      folder,
+      role: 'worker',
+      pool,
+      variables: {
+        ...worker(plan, folder, pool),
+        COUNTERSIGN_WORKER_KEY_FILE: `${OWN_FOLDER}/worker.key`,
+        COUNTERSIGN_JOIN_TOKEN_FILE: `${CONFIG_FOLDER}/${folder}/join.token`,
       },
     })),
   ];
 }
 
 const metrics = { COUNTERSIGN_METRICS_PORT: String(METRICS_PORT) };
+
+function worker(plan: InstallationPlan, folder: string, { name }: PoolPlan): Record<string, string> {
+  return {
+    ...common(plan, folder),
+    ...metrics,
+    COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs/pools/${name}`,
+    COUNTERSIGN_POOL: name,
+  };
+}
+
+/** What the process needs that lets workers in: the list, the key that signs it, and a Redis login. */
+export function registrarEnvironment({ redisUrl, shard }: InstallationPlan): Record<string, string> {
+  const file = (name: string) => `${CONFIG_FOLDER}/registrar/${name}`;
+  return {
+    COUNTERSIGN_DATA: `${CONFIG_FOLDER}/registrar`,
+    COUNTERSIGN_REDIS_URL: redisUrl,
+    COUNTERSIGN_REDIS_USER: 'attestor',
+    COUNTERSIGN_REDIS_PASSWORD_FILE: file('redis.password'),
+    COUNTERSIGN_SHARD: shard,
+    COUNTERSIGN_CATALOG: file('models.json'),
+    COUNTERSIGN_KEYRING: file('keyring.json'),
+    COUNTERSIGN_REGISTRY_KEY_FILE: file('registry.key'),
+    COUNTERSIGN_ENROLLED_WORKERS: `${CONFIG_FOLDER}/list/workers.json`,
+  };
+}
 
 function common({ redisUrl, shard }: InstallationPlan, folder: string): Record<string, string> {
   return {

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { EmbedEngine } from '../../core/engines/embed-engine.ts';
+import { CodedError, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { ensureSigningKey, readSigningKey, writeSecretFile } from '../../ground/keys/key-file.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
@@ -72,9 +73,13 @@ export function readWorkerList(data: DataFolder): WorkerList {
   return openWorkerList(readFileSync(data.enrolled(), 'utf8'), readKeyring(data.keyring()).of('registry')).list;
 }
 
+/** A process that writes a list takes a moment; what is older was left by one that died. */
+const ABANDONED_MS = 60_000;
+
 /**
- * Signs a list under the next serial and for another year, and returns it. A crash leaves the old file or the
- * new one.
+ * Signs a list, made of the one that `readWorkerList` returned, under the next serial and for another year,
+ * and returns it. Of two processes that change the same list, one throws CodedError `overloaded`: what the
+ * other wrote, perhaps a revocation, is not lost. A crash leaves the old file or the new one.
  */
 export function writeWorkerList(
   data: DataFolder,
@@ -88,10 +93,29 @@ export function writeWorkerList(
     issuedAt: new Date(now).toISOString(),
     expires: new Date(now + LIST_LIFE_MS).toISOString(),
   };
-  const aside = `${data.enrolled()}.new`;
-  writeFileSync(aside, signWorkerList(next, registryKey), { mode: 0o644 });
+  // Whoever makes this file writes this serial, as long as the list is still the one before it.
+  const aside = `${data.enrolled()}.${next.serial}`;
+  const abandoned = statSync(aside, { throwIfNoEntry: false });
+  if (abandoned !== undefined && now - abandoned.mtimeMs > ABANDONED_MS) rmSync(aside, { force: true });
+  try {
+    writeFileSync(aside, signWorkerList(next, registryKey), { mode: 0o644, flag: 'wx' });
+  } catch (cause) {
+    if (systemCodeOf(cause) !== 'EEXIST') throw cause;
+    throw listChanged(cause);
+  }
+  if (readWorkerList(data).serial !== list.serial) {
+    rmSync(aside, { force: true });
+    throw listChanged();
+  }
   renameSync(aside, data.enrolled());
   return next;
+}
+
+function listChanged(cause?: unknown): CodedError {
+  return new CodedError('overloaded', 'The list of workers was changed meanwhile, and is left as it is now.', {
+    cause,
+    hint: 'give the command again',
+  });
 }
 
 /**

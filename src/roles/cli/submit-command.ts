@@ -1,3 +1,4 @@
+import type { Command } from 'commander';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { numberOf, readJson } from './arguments.ts';
 import type { CliContext, RemoteOptions } from './cli-context.ts';
@@ -5,7 +6,8 @@ import { Output } from './output.ts';
 
 const EXIT_NOT_DONE = 5;
 
-interface SubmitOptions extends RemoteOptions {
+/** The flags that describe a job. */
+export interface JobFlags {
   readonly model: string;
   readonly body?: string;
   readonly maxTokens?: number;
@@ -14,23 +16,16 @@ interface SubmitOptions extends RemoteOptions {
   readonly recompute?: number;
   readonly tokens?: number;
   readonly tee?: true;
+}
+
+interface SubmitOptions extends RemoteOptions, JobFlags {
   readonly idempotencyKey?: string;
   readonly wait?: number;
 }
 
 /** `countersign submit`: one job, and with `--wait` its answer. */
 export function addSubmitCommand(cli: CliContext): void {
-  cli
-    .remote('submit', 'submit a job; prints its id, or with --wait its answer')
-    .argument('[prompt]', 'prompt of a completion')
-    .option('--model <name>', 'model', 'kjv-1m')
-    .option('--body <file>', 'a whole request body as JSON, instead of a prompt; - for standard input')
-    .option('--max-tokens <n>', 'maximum number of tokens in the answer', numberOf)
-    .option('--temperature <t>', 'temperature', numberOf)
-    .option('--seed <n>', 'seed', numberOf)
-    .option('--recompute <share>', 'share of answers computed again, 0 to 1', numberOf)
-    .option('--tokens <share>', 'share of answers whose tokens are replayed, 0 to 1', numberOf)
-    .option('--tee', 'only on a machine that is proven by hardware evidence')
+  withJobFlags(cli.remote('submit', 'submit a job; prints its id, or with --wait its answer'))
     .option('--idempotency-key <key>', 'the same key and body return the same job')
     .option('--wait <seconds>', 'wait for the end', numberOf)
     .action(async (prompt: string | undefined, options: SubmitOptions) => {
@@ -51,7 +46,22 @@ export function addSubmitCommand(cli: CliContext): void {
     });
 }
 
-function requestBody(prompt: string | undefined, options: SubmitOptions): unknown {
+/** The same command, with a prompt and the flags that describe a job. */
+export function withJobFlags(command: Command): Command {
+  return command
+    .argument('[prompt]', 'prompt of a completion')
+    .option('--model <name>', 'model', 'kjv-1m')
+    .option('--body <file>', 'a whole request body as JSON, instead of a prompt; - for standard input')
+    .option('--max-tokens <n>', 'maximum number of tokens in the answer', numberOf)
+    .option('--temperature <t>', 'temperature', numberOf)
+    .option('--seed <n>', 'seed', numberOf)
+    .option('--recompute <share>', 'share of answers computed again, 0 to 1', numberOf)
+    .option('--tokens <share>', 'share of answers whose tokens are replayed, 0 to 1', numberOf)
+    .option('--tee', 'only on a machine that is proven by hardware evidence');
+}
+
+/** The body of the job that prompt and flags describe. Throws CodedError `request_invalid`. */
+export function requestBody(prompt: string | undefined, options: JobFlags): unknown {
   if (options.body !== undefined) return readJson(options.body);
   if (prompt === undefined) throw new CodedError('request_invalid', 'Give a prompt, or a body with --body.');
   return {

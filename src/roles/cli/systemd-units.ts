@@ -4,10 +4,10 @@ import { roleEnvironments, type RoleEnvironment } from './role-environments.ts';
 /** The systemd unit of every process, by its file name. */
 export function systemdUnits(plan: InstallationPlan): Map<string, string> {
   return new Map(
-    roleEnvironments(plan).map((environment) => [
-      `countersign-${environment.folder}.service`,
-      unitOf(environment, plan.program),
-    ]),
+    roleEnvironments(plan)
+      // A unit is one process: only containers are started in numbers.
+      .filter(({ variables }) => variables['COUNTERSIGN_JOIN_TOKEN_FILE'] === undefined)
+      .map((environment) => [`countersign-${environment.folder}.service`, unitOf(environment, plan.program)]),
   );
 }
 

@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { readBounded } from '../../ground/process/bounded-body.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { Keyring, KeyringFile } from '../../proof/receipts/keyring.ts';
 import { apiUrl, readBytes } from './arguments.ts';
 import type { DataFolder } from './data-folder.ts';
 
 const FETCH_MS = 10_000;
+const MAX_KEYRING_BYTES = 1_048_576;
 const PATH = '/.well-known/countersign.json';
 
 /** Where trust comes from, by the options of a command. */
@@ -54,16 +56,26 @@ function held(data: DataFolder, { keyring }: TrustOptions): Trusted {
 }
 
 async function fetched(given: string): Promise<Trusted> {
-  const url = `${apiUrl(given)}${PATH}`;
+  const { keyring, from } = await fetchKeyring(apiUrl(given));
+  return {
+    keyring,
+    from: 'first use',
+    sentence: `the keyring that ${from} served just now, on first use: whoever answers there could have made receipt and keyring alike. Keep it, compare it with another way, and give it with --keyring`,
+  };
+}
+
+/** The keyring that a service serves, as it came, and from where. Throws CodedError `key_file_unfit`. */
+export async function fetchKeyring(service: string): Promise<{ keyring: Keyring; text: string; from: string }> {
+  const from = `${service}${PATH}`;
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_MS), redirect: 'error' });
+    const response = await fetch(from, { signal: AbortSignal.timeout(FETCH_MS), redirect: 'error' });
     if (!response.ok) throw new Error(`it answers ${response.status}`);
-    return {
-      keyring: new Keyring(KeyringFile.parse(await response.json())),
-      from: 'first use',
-      sentence: `the keyring that ${url} served just now, on first use: whoever answers there could have made receipt and keyring alike. Keep it, compare it with another way, and give it with --keyring`,
-    };
+    const text = (await readBounded(response, MAX_KEYRING_BYTES))?.toString('utf8');
+    if (text === undefined) throw new Error(`it has more than ${MAX_KEYRING_BYTES} bytes`);
+    return { keyring: new Keyring(KeyringFile.parse(JSON.parse(text))), text, from };
   } catch (cause) {
-    throw new CodedError('key_file_unfit', `No keyring came from ${url}: ${messageOf(cause).slice(0, 200)}`, { cause });
+    throw new CodedError('key_file_unfit', `No keyring came from ${from}: ${messageOf(cause).slice(0, 200)}`, {
+      cause,
+    });
   }
 }

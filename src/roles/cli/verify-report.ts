@@ -43,12 +43,24 @@ export function reportLines(verified: VerifiedReceipt, transcript: readonly Tran
     `             output of ${evidence.outputBytes} bytes, SHA-256 ${outputSha256}`,
     `checked      by ${verdict.verifier.id} at ${verdict.timeCreated}, which says:`,
     ...verdict.properties.map((word) => `             ${WORDS.get(word) ?? word}`),
+    ...hardwareLines(verdict.hardware),
     `             here: signatures, promises and place ${logged.index} of the log ${logged.origin}, ${seen}`,
     ...given.map((note) => `             here: ${note}`),
     ...[...verdict.notChecked.map((word) => NOT_CHECKED[word] ?? word), ...gaps].map((gap) => `not checked  ${gap}`),
     `price        ${priceOf(verified)}`,
     `trust        ${trust}`,
   ].map(printable);
+}
+
+/** What a verdict says of the machine beside that it has proven itself. */
+function hardwareLines(hardware: VerifiedReceipt['verdict']['hardware']): string[] {
+  if (hardware === undefined) return [];
+  const { properties, warnings, gpus, verifiedAt } = hardware;
+  return [
+    `             of the machine, at ${verifiedAt}: ${properties.join(' ')}`,
+    ...(gpus === undefined ? [] : [`             its GPUs: ${gpus.join(', ')}`]),
+    ...warnings.map((word) => `             known of such machines: ${word}`),
+  ];
 }
 
 /** A worker or a service may have put characters into a receipt that move the cursor of a terminal. */

@@ -5,6 +5,7 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { timeOf } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import { addEnrolmentCommands } from './enrolment-commands.ts';
+import { addInvitationCommands } from './invitation-commands.ts';
 import { Output, jsonOption } from './output.ts';
 import { type DataFolder } from './data-folder.ts';
 import { readWorkerList, writeWorkerList } from './set-up.ts';
@@ -15,6 +16,7 @@ type Standing = WorkerEntry['standing'];
 export function addWorkersCommands(cli: CliContext): void {
   const workers = cli.program.command('workers').description('enrol workers, suspend and revoke them');
   addEnrolmentCommands(cli, workers);
+  addInvitationCommands(cli, workers);
   addList(cli, workers);
   addSuspend(cli, workers);
   addResume(cli, workers);

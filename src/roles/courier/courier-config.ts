@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { metricsFields } from '../../ground/config/fields.ts';
+import { integer, metricsFields } from '../../ground/config/fields.ts';
 import { serviceFields } from '../../surfaces/service/service-config.ts';
 
 /** What the courier is told. */
@@ -13,5 +13,8 @@ export const CourierConfig = z.object({
     .describe(
       'seconds to wait before each attempt to deliver a webhook message; after the last attempt the message is given up',
     ),
+  COUNTERSIGN_WEBHOOK_DEAD_AFTER_S: integer(1, 2_592_000)
+    .default(432_000)
+    .describe('a webhook endpoint that has taken nothing for so long, in seconds, is disabled'),
 });
 export type CourierConfig = z.infer<typeof CourierConfig>;

@@ -2,10 +2,12 @@ import { Injectable, Inject, type BeforeApplicationShutdown, type OnApplicationB
 import { Wake } from '../../core/jobs/wake.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
+import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
 import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
 import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
 import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
+import { ScheduleRunner } from '../../surfaces/schedules/schedule-runner.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
 
 /** Starts what a courier does in the background, and ends it before the connections are closed. */
@@ -17,15 +19,18 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
   constructor(
     wake: Wake,
     batches: BatchRunner,
+    schedules: ScheduleRunner,
     ends: JobEndProcessor,
     sender: WebhookSender,
+    closer: LedgerCloser,
     stopper: WorkStopper,
     files: FileEraser,
     tenants: TenantDeleter,
     @Inject(PaymentSettler) settler: PaymentSettler | undefined,
   ) {
     this.#wake = wake;
-    this.#work = [batches, ends, sender, stopper, files, tenants, ...(settler !== undefined ? [settler] : [])];
+    const paid = settler !== undefined ? [settler] : [];
+    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, ...paid];
   }
 
   onApplicationBootstrap(): void {

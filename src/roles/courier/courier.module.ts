@@ -1,22 +1,31 @@
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
+import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
+import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
+import { Admission } from '../../surfaces/admission/admission.ts';
+import { BatchAnswers } from '../../surfaces/batches/batch-answers.store.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
+import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
+import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
+import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
 import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
 import { TenantDeletions } from '../../surfaces/offboarding/tenant-deletions.ts';
 import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
+import { ScheduleRunner } from '../../surfaces/schedules/schedule-runner.ts';
+import { Schedules } from '../../surfaces/schedules/schedule.store.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
 import { ServiceModule } from '../../surfaces/service/service.module.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
@@ -27,32 +36,37 @@ import { Webhooks } from '../../surfaces/webhooks/webhook.store.ts';
 import type { CourierConfig } from './courier-config.ts';
 import { CourierLifecycle } from './courier-lifecycle.ts';
 
-/** Background work: batches, the ends of jobs, webhooks, payments. Any number of couriers may run at once. */
+/**
+ * Background work: batches, schedules, the ends of jobs, webhooks, payments. Any number of couriers may run
+ * at once.
+ */
 @Module({})
 export class CourierModule {
   static with(config: CourierConfig, logger: Logger): DynamicModule {
+    const deadAfterMs = config.COUNTERSIGN_WEBHOOK_DEAD_AFTER_S * 1_000;
     const schedule = config.COUNTERSIGN_WEBHOOK_SCHEDULE.split(',').map(Number);
     return {
       module: CourierModule,
       imports: [ServiceModule.with(config, logger)],
       providers: [
-        {
-          provide: BatchRunner,
-          useFactory: (
-            redis: Redis,
-            keys: RedisKeys,
-            batches: Batches,
-            files: BatchFiles,
-            completions: Completions,
-            apiKeys: ApiKeys,
-          ) => new BatchRunner({ redis, keys, batches, files, completions, apiKeys }, logger),
-          inject: [Redis, RedisKeys, Batches, BatchFiles, Completions, ApiKeys],
-        },
+        batchProvider(logger),
         {
           provide: JobEndProcessor,
           useFactory: (redis: Redis, keys: RedisKeys, webhooks: Webhooks, batches: Batches, wake: Wake) =>
             new JobEndProcessor({ redis, keys, webhooks, batches, wake }, logger, freshRandom(12).toString('hex')),
           inject: [Redis, RedisKeys, Webhooks, Batches, Wake],
+        },
+        {
+          provide: ScheduleRunner,
+          useFactory: (
+            redis: Redis,
+            keys: RedisKeys,
+            schedules: Schedules,
+            admission: Admission,
+            reader: JobReader,
+            apiKeys: ApiKeys,
+          ) => new ScheduleRunner({ redis, keys, schedules, admission, reader, apiKeys }, logger),
+          inject: [Redis, RedisKeys, Schedules, Admission, JobReader, ApiKeys],
         },
         {
           provide: WebhookSender,
@@ -62,7 +76,7 @@ export class CourierModule {
             webhooks: Webhooks,
             egress: EgressRules,
             { signingKey }: ServiceFiles,
-          ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey }, logger, schedule),
+          ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey, schedule, deadAfterMs }, logger),
           inject: [Redis, RedisKeys, Webhooks, EgressRules, ServiceFiles],
         },
         {
@@ -71,11 +85,42 @@ export class CourierModule {
             paymentTerms && new PaymentSettler({ redis, keys }, paymentTerms.facilitator, logger),
           inject: [Redis, RedisKeys, ServiceFiles],
         },
+        {
+          provide: LedgerCloser,
+          useFactory: (
+            redis: Redis,
+            keys: RedisKeys,
+            usage: UsageStore,
+            closed: ClosedPeriods,
+            blobs: BlobFolders,
+            { signingKey }: ServiceFiles,
+          ) => new LedgerCloser({ redis, keys, usage, closed, exports: blobs.ledgers, signingKey }, logger),
+          inject: [Redis, RedisKeys, UsageStore, ClosedPeriods, BlobFolders, ServiceFiles],
+        },
         ...offboardingProviders(config, logger),
         CourierLifecycle,
       ],
     };
   }
+}
+
+function batchProvider(logger: Logger): Provider {
+  return {
+    provide: BatchRunner,
+    useFactory: (
+      redis: Redis,
+      keys: RedisKeys,
+      batches: Batches,
+      files: BatchFiles,
+      completions: Completions,
+      apiKeys: ApiKeys,
+    ) =>
+      new BatchRunner(
+        { redis, keys, batches, files, answers: new BatchAnswers(redis, keys, files), completions, apiKeys },
+        logger,
+      ),
+    inject: [Redis, RedisKeys, Batches, BatchFiles, Completions, ApiKeys],
+  };
 }
 
 /** What ends with keys, files and tenants. */

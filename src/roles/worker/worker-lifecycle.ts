@@ -10,6 +10,7 @@ import type { Heartbeat } from '../../core/execution/heartbeat.ts';
 import type { JobRunner } from '../../core/execution/job-runner.ts';
 import type { OwnStanding } from '../../core/execution/own-standing.ts';
 import type { PoolConsumers } from '../../core/execution/pool-consumers.ts';
+import { askToJoin, type JoinToken } from '../../core/registry/invitation.ts';
 import type { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
@@ -32,6 +33,8 @@ interface WorkerParts {
   /** How many jobs of its model an engine runs at once. */
   readonly slotsOf: (engine: Engine) => number;
   readonly key: SigningKey;
+  /** Asks to be enrolled; absent where somebody enrolled this worker by hand. */
+  readonly token: JoinToken | undefined;
   readonly config: WorkerConfig;
   readonly logger: Logger;
 }
@@ -70,12 +73,13 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     logger.info({ worker: id, models: models.map(({ name }) => name) }, 'worker consuming');
   }
 
-  /** Takes nothing new, lets running jobs finish for a while, gives the rest back, and leaves. */
+  /** Takes nothing new, gives back what has not begun, lets the rest finish for a while, and leaves. */
   async beforeApplicationShutdown(): Promise<void> {
     const { engines, heartbeat, runner, consumers, standing, storage, hardware, config } = this.#parts;
     this.#isLeaving = true;
     this.#announce();
     await consumers.pause(CLOSE_MS);
+    runner.stopReady('drained');
     await this.#untilIdle(config.COUNTERSIGN_DRAIN_MS);
     runner.stopAll('drained');
     await this.#untilIdle(CLOSE_MS);
@@ -119,6 +123,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
   /** Only what can be served now is promised. */
   #announce(): Omit<Announcement, 'at'> {
     const { engines, heartbeat, slotsOf, key, config } = this.#parts;
+    const join = this.#ask();
     const problem = this.#problem();
     const away = engines.away();
     const announcement: Omit<Announcement, 'at'> = {
@@ -131,10 +136,22 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       ...(away.length === 0 ? {} : { away }),
       state: this.#isLeaving ? 'draining' : problem === undefined ? 'consuming' : 'paused',
       ...(problem === undefined ? {} : { problem }),
+      ...(join === undefined ? {} : { join }),
       inFlight: 0,
     };
     heartbeat.announce(announcement);
     return announcement;
+  }
+
+  /** Whoever is on no list, and was invited, asks to be let in. */
+  #ask(): Announcement['join'] {
+    const { standing, token, key, logger } = this.#parts;
+    if (standing.bar !== 'WORKER_UNKNOWN' || token === undefined) return undefined;
+    logger.info(
+      { invitation: token.invitation },
+      'this worker is on no list; it asks the keeper of the list to be let in',
+    );
+    return askToJoin(token, workerIdOf(key.public));
   }
 
   async #untilIdle(withinMs: number): Promise<void> {

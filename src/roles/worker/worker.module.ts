@@ -2,19 +2,21 @@ import { BullModule, BullRegistrar } from '@nestjs/bullmq';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import type { CatalogModel } from '../../core/catalog/catalog.ts';
+import { startEngines } from '../../core/catalog/start-engines.ts';
 import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { Claims } from '../../core/execution/claims.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { Heartbeat } from '../../core/execution/heartbeat.ts';
 import { JobRunner, MOST_AHEAD } from '../../core/execution/job-runner.ts';
 import { OwnStanding } from '../../core/execution/own-standing.ts';
-import { PoolConsumer } from '../../core/execution/pool-consumer.processor.ts';
+import { PoolConsumer, READY_FOR_EACH } from '../../core/execution/pool-consumer.processor.ts';
 import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
+import { readJoinToken, type JoinToken } from '../../core/registry/invitation.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
-import { readSigningKey } from '../../ground/keys/key-file.ts';
+import { ensureSigningKey, readSecretFile, readSigningKey } from '../../ground/keys/key-file.ts';
 import { SigningKey, workerIdOf } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { userName } from '../../ground/redis/acl.ts';
@@ -25,12 +27,17 @@ import { servedModels } from './served-models.ts';
 import type { WorkerConfig } from './worker-config.ts';
 import { WorkerLifecycle } from './worker-lifecycle.ts';
 
+/** What an engine begins of a prompt in one piece may take this long on a slow machine, ms. */
+const STOP_MS = 60_000;
+
 /** One worker of a pool: its engines, its heartbeat, and a consumer for the queue of each model. */
 @Module({})
 export class WorkerModule {
   /** Reads the worker's files. Throws CodedErrors that say what to do. */
   static with(config: WorkerConfig, logger: Logger): DynamicModule {
-    const key = readSigningKey(config.COUNTERSIGN_WORKER_KEY_FILE);
+    const token = joinToken(config);
+    const read = token === undefined ? readSigningKey : ensureSigningKey;
+    const key = read(config.COUNTERSIGN_WORKER_KEY_FILE);
     const models = servedModels(config);
     const user = userName({ role: 'worker', pool: config.COUNTERSIGN_POOL });
     return {
@@ -56,14 +63,26 @@ export class WorkerModule {
         { provide: SigningKey, useValue: key },
         { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
         // After Redis: a worker whose Redis is away says so before it loads gigabytes.
-        { provide: LoadedEngines, useFactory: (_redis: Redis) => LoadedEngines.load(models, logger), inject: [Redis] },
+        { provide: LoadedEngines, useFactory: (_redis: Redis) => loadEngines(config, models, logger), inject: [Redis] },
         ...runnerProviders(config, models, key, logger),
         ...consumerProviders(config, models, logger),
         ...conditionProviders(config, models, key, logger),
-        lifecycleProvider(config, models, key, logger),
+        lifecycleProvider(config, models, { key, token }, logger),
       ],
     };
   }
+}
+
+/** The engines, of which those that compute here do so in child processes without keys. */
+async function loadEngines(
+  config: WorkerConfig,
+  models: readonly CatalogModel[],
+  logger: Logger,
+): Promise<LoadedEngines> {
+  const computing = models.filter(({ computesHere }) => computesHere);
+  const use = { catalog: config.COUNTERSIGN_CATALOG, areReferences: false, stopMs: STOP_MS, streams: true };
+  const children = computing.length === 0 ? undefined : await startEngines(computing, use, logger);
+  return LoadedEngines.load(models, logger, children);
 }
 
 function runnerProviders(
@@ -88,7 +107,7 @@ function runnerProviders(
           logLevel: config.COUNTERSIGN_LOG_LEVEL,
           keyFile: config.COUNTERSIGN_WORKER_KEY_FILE,
           worker,
-          mostHeld: models.reduce((sum, model) => sum + MOST_AHEAD * concurrencyOf(config, model), 0),
+          mostHeld: models.reduce((sum, model) => sum + MOST_AHEAD * (1 + READY_FOR_EACH) * slotsOf(config, model), 0),
         }),
       inject: [LoadedEngines],
     },
@@ -153,13 +172,18 @@ function conditionProviders(
   ];
 }
 
+/** What invites this worker, if anything does: then its key may be new. */
+function joinToken({ COUNTERSIGN_JOIN_TOKEN_FILE: file }: WorkerConfig): JoinToken | undefined {
+  return file === undefined ? undefined : readJoinToken(readSecretFile(file).reveal());
+}
+
 function lifecycleProvider(
   config: WorkerConfig,
   models: readonly CatalogModel[],
-  key: SigningKey,
+  own: { readonly key: SigningKey; readonly token: JoinToken | undefined },
   logger: Logger,
 ): Provider {
-  const slots = new Map(models.map((model) => [model.name, concurrencyOf(config, model)]));
+  const slots = new Map(models.map((model) => [model.name, slotsOf(config, model)]));
   return {
     provide: WorkerLifecycle,
     useFactory: (
@@ -182,7 +206,7 @@ function lifecycleProvider(
         hardware,
         registrar,
         slotsOf: ({ model }) => slots.get(model.name) ?? 1,
-        key,
+        ...own,
         config,
         logger,
       }),
@@ -204,7 +228,7 @@ function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[]
   const consumers = models.map((model) => ({
     provide: Symbol(`PoolConsumer of ${model.name}`),
     useFactory: (runner: JobRunner, engines: LoadedEngines, queues: PoolQueues) =>
-      PoolConsumer.of(model, concurrencyOf(config, model), { runner, engines, queues, logger }),
+      PoolConsumer.of(model, slotsOf(config, model), { runner, engines, queues, logger }),
     inject: [JobRunner, LoadedEngines, PoolQueues],
   }));
   return [
@@ -217,6 +241,6 @@ function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[]
   ];
 }
 
-function concurrencyOf(config: WorkerConfig, { capabilities }: CatalogModel): number {
+function slotsOf(config: WorkerConfig, { capabilities }: CatalogModel): number {
   return config.COUNTERSIGN_CONCURRENCY ?? capabilities.parallel;
 }

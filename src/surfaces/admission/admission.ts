@@ -6,6 +6,7 @@ import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { costOf } from '../../proof/tasks/cost.ts';
 import { FAIR_PLACE } from '../../core/backlog/lua-parts.ts';
 import type { Backlog } from '../../core/backlog/backlog.ts';
+import { PERIOD, RESERVE } from '../../core/jobs/reserve.ts';
 import { newJobId } from '../../core/jobs/job-id.ts';
 import type { JobReader, JobView } from '../../core/jobs/job.reader.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
@@ -14,34 +15,38 @@ import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { PriceTable } from '../ledger/price-table.ts';
 import type { Caller } from '../tenants/api-key.ts';
-import type { RateLimits } from '../tenants/rate-limits.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
 import { statementBytes, type Price } from '../../proof/receipts/statements.ts';
-import { holdEntry, monthOf } from '../ledger/ledger-entry.ts';
 import type { Durability } from '../../ground/redis/durability.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
 import { FINAL_EVENT_TYPES } from '../webhooks/webhook-event.ts';
 import type { Webhooks } from '../webhooks/webhook.store.ts';
-import { cells, described, listOf, text } from '../../ground/redis/reply.ts';
+import { listOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
+import { parseReply, refusalOf, type AdmitReply } from './admit-reply.ts';
 import { AttestationOffer } from './attestation-offer.ts';
+import { NOTHING_ASKED, limitsAsked, type LimitsAsked } from './limits-asked.ts';
 import { newTicket, planJob, type Plan } from './job-plan.ts';
 import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 
-const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(parseReply), { included: [FAIR_PLACE] });
+const ALLOWANCE = new URL('../tenants/lua/allowance.lua', import.meta.url);
+const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(parseReply), {
+  included: [FAIR_PLACE, RESERVE, PERIOD, ALLOWANCE],
+});
 
 export const IDEMPOTENCY_MS = 86_400_000;
-/** Jobs admitted by one call of the script. */
-const MAX_JOBS_PER_CALL = 64;
+/**
+ * Stands under an idempotency key that made no job and is to make none: the digest of no body, and no job.
+ */
+const CLOSED = `${'0'.repeat(64)} closed`;
+/** Requests admitted by one call of the script. */
+const MAX_REQUESTS_PER_CALL = 64;
 
 /** A job that is signed and not yet accepted. */
 interface PendingJob {
   readonly id: string;
-  readonly tenant: string;
-  /** Jobs of the same flow share one turn in the backlog. */
-  readonly flow: string;
   readonly model: CatalogModel;
   readonly ticket: string;
   readonly inlineInput: string;
@@ -51,13 +56,22 @@ interface PendingJob {
   readonly cost: number;
   readonly idempotencyKey: string;
   readonly bodyDigest: string;
-  readonly submitter: Submitter;
-  readonly surface: string | undefined;
-  /** False where the job erases itself a while after its end. */
   readonly isStored: boolean;
   /** More fields of the job's hash, as JSON. */
   readonly extra: string;
   readonly price: Price | undefined;
+  /** What is reserved for it, as `reserve.lua` has it; empty for nothing. */
+  readonly reserve: string;
+}
+
+/** The jobs of one request, which are accepted all or none. */
+interface PendingRequest {
+  readonly submitter: Submitter;
+  /** Jobs of the same flow share one turn in the backlog. */
+  readonly flow: string;
+  readonly surface: string | undefined;
+  readonly ask: LimitsAsked | undefined;
+  readonly jobs: readonly PendingJob[];
 }
 
 /** The tenant and the key that a job is admitted for. */
@@ -72,11 +86,15 @@ export interface SubmitOptions {
   readonly isBackground?: boolean;
   /** What the surface that takes the job keeps with it. */
   readonly surface?: string;
+  /** The line of a batch that needs the job: `<batch> <line> <part>`. */
+  readonly batchLine?: string;
   /** A payment for this job alone, as it is kept until the end of the job. */
   readonly payment?: {
     readonly record: string;
     /** The whole price is paid, however much of it is used. */
     readonly isFixed: boolean;
+    /** A job was accepted for it before: it makes no other. */
+    readonly isKnown: boolean;
     /** What a repetition must know besides the job. */
     readonly secret: string;
   };
@@ -88,10 +106,6 @@ export interface Admitted {
   readonly fresh: JobView | undefined;
 }
 
-type AdmitReply =
-  | { readonly kind: 'ok' | 'same' | 'other'; readonly id: string; readonly ended: string }
-  | { readonly kind: 'busy' | 'spent'; readonly count: number };
-
 /**
  * Accepts jobs: signs the ticket, stores it with its idempotency key and its place in the backlog in one
  * step, and releases what there is room for in the same round trip. A job is accepted once the ticket is
@@ -100,32 +114,86 @@ type AdmitReply =
  */
 export class Admission {
   readonly #parts: AdmissionParts;
-  readonly #coalescer: Coalescer<PendingJob, AdmitReply>;
+  readonly #coalescer: Coalescer<PendingRequest, AdmitReply>;
   readonly #offer: AttestationOffer;
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
     this.#offer = new AttestationOffer(parts.redis, parts.keys);
-    this.#coalescer = new Coalescer(MAX_JOBS_PER_CALL, (jobs) => this.#admit(jobs));
+    this.#coalescer = new Coalescer(MAX_REQUESTS_PER_CALL, (requests) => this.#admit(requests));
+  }
+
+  /** As `submitAll`, for one job. */
+  async submit(submitter: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
+    const [admitted] = await this.submitAll(submitter, [body], options);
+    if (admitted === undefined) throw new Error('A request of one job has one job.');
+    return admitted;
   }
 
   /**
-   * The accepted job; the same one again for the same idempotency key and body. A new job is returned as it
-   * stands, so that no caller has to read it back. Throws CodedErrors that leave no trace: `model_not_found`,
-   * `task_not_supported`, `feature_not_supported`, `attestation_unavailable`, `body_too_large`,
-   * `webhook_refused`, `idempotency_key_reused`, `job_forgotten`, `rate_limited`, `spend_exceeded`,
-   * `storage_full`; and `not_durable`, after which the job may be there all the same.
+   * The accepted jobs of one request, all of them or none; the same ones again for the same idempotency key
+   * and bodies. New jobs are returned as they stand, so that no caller has to read them back. Throws
+   * CodedErrors that leave no trace: `model_not_found`, `task_not_supported`, `feature_not_supported`,
+   * `attestation_unavailable`, `body_too_large`, `webhook_refused`, `idempotency_key_reused`,
+   * `job_forgotten`, `rate_limited`, `request_exceeds_limit`, `spend_exceeded`, `spend_held`,
+   * `payment_used`, `storage_full`; and `not_durable`, after which the jobs may be there all the same.
    */
-  async submit(submitter: Submitter, body: SubmitJob, options: SubmitOptions = {}): Promise<Admitted> {
+  async submitAll(
+    submitter: Submitter,
+    bodies: readonly SubmitJob[],
+    options: SubmitOptions = {},
+  ): Promise<Admitted[]> {
+    const { idempotencyKey, payment, isBackground = false } = options;
+    await this.#requireRoom(submitter.tenant, idempotencyKey);
+    for (const { webhook } of bodies) if (webhook !== undefined) checkUrl(webhook.url, this.#parts.egress);
+    const plans = await Promise.all(
+      bodies.map(async (body) => {
+        const planned = await this.plan(body);
+        return payment?.isFixed === true ? withFixedPrice(planned) : planned;
+      }),
+    );
+    const wanted = plans.map(({ price, params, inputBytes }, at) => ({
+      price,
+      inputBytes,
+      outputTokens: bodies[at]?.task === 'embedding' ? 0 : params.max_tokens,
+    }));
+    const { ask, reserves } = limitsAsked(submitter, wanted, isBackground);
+    const jobs = await Promise.all(
+      plans.map((plan, at) => this.#pending(submitter, { plan, body: bodies[at], at, reserve: reserves[at] }, options)),
+    );
+    const reply = await this.#coalescer.add({
+      submitter,
+      flow: isBackground ? `${submitter.tenant}~batch` : submitter.tenant,
+      surface: options.surface,
+      ask: payment?.isKnown === true ? { ...(ask ?? NOTHING_ASKED), isKnown: true } : ask,
+      jobs,
+    });
+    const accepted = 'jobs' in reply ? reply.jobs : [];
+    // What is not accepted leaves no input behind; after a lost reply, `same` can be these very jobs.
+    await Promise.all(
+      jobs.map(async ({ id, model, inlineInput }) => {
+        if (inlineInput !== '' || accepted.some((one) => one.id === id)) return;
+        await this.#parts.blobs.ofPool(model.pool).of(id).remove();
+      }),
+    );
+    if (!('jobs' in reply)) throw refusalOf(reply, currencyOf(plans));
+    return Promise.all(
+      reply.jobs.map(async (one, at) => {
+        const job = jobs[at];
+        if (reply.kind === 'ok' && one.id === job?.id)
+          return { id: one.id, fresh: queuedView(job, submitter, options.surface) };
+        if ((await this.#parts.reader.read(one.id)) === undefined) throw forgotten(one);
+        return { id: one.id, fresh: undefined };
+      }),
+    );
+  }
+
+  /** The signed job at this place of a request, its input stored where it is large. */
+  async #pending(submitter: Submitter, wanted: Wanted, options: SubmitOptions): Promise<PendingJob> {
+    const { plan, body, at, reserve = '' } = wanted;
+    if (body === undefined) throw new Error('Each plan is of a body.');
     const { tenant } = submitter;
-    const { idempotencyKey, payment } = options;
-    await this.#requireRoom(tenant, idempotencyKey);
-    if (body.webhook !== undefined) checkUrl(body.webhook.url, this.#parts.egress);
-    const planned = await this.plan(body);
-    const plan = payment?.isFixed === true ? withFixedPrice(planned) : planned;
-    const { model, params, attempts, input, inputBytes, price } = plan;
-    // Allowances are taken for what may be used. A repetition under the same key takes them again.
-    await this.#parts.limits.take(submitter, 'tokens', Math.ceil(inputBytes / 4) + params.max_tokens);
+    const { model, attempts, input, inputBytes, price } = plan;
     const inline = inputBytes <= INLINE_BYTES;
     const createdMs = Date.now();
     const deadlineMs = createdMs + (body.deadline_ms ?? DEFAULTS.deadlineMs);
@@ -134,36 +202,27 @@ export class Admission {
     const inputSha256 = inline ? sha256Hex(input) : await blobs.put(Buffer.from(input));
     const ticket = newTicket(plan, { id, tenant, task: body.task, inputSha256, createdMs, deadlineMs });
     crashPoint('api.before-admit');
-    const pending: PendingJob = {
+    const idempotencyKey = keyOfJob(options.idempotencyKey, at);
+    return {
       id,
-      submitter,
-      tenant,
       model,
-      flow: options.isBackground === true ? `${tenant}~batch` : tenant,
       ticket: encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket))),
       inlineInput: inline ? input : '',
       createdMs,
       deadlineMs,
       attempts,
       cost: costOf(ticket.predicate),
-      surface: options.surface,
       isStored: body.store !== false,
       extra: await this.#extra(tenant, body, options),
       price,
+      reserve,
       idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
       // The members of a parsed body are in the schema's order, whatever order they were sent in.
       bodyDigest:
         idempotencyKey === undefined
           ? ''
-          : sha256Hex((options.request ?? JSON.stringify(body)) + (payment?.secret ?? '')),
+          : sha256Hex((options.request ?? JSON.stringify(body)) + (options.payment?.secret ?? '')),
     };
-    const reply = await this.#coalescer.add(pending);
-    const isNew = reply.kind === 'ok' && reply.id === id;
-    // What is not accepted leaves no input behind; after a lost reply, `same` can be this very job.
-    if (!inline && !('id' in reply && reply.id === id)) await blobs.remove();
-    requireAccepted(reply, price);
-    if (!isNew && (await this.#parts.reader.read(reply.id)) === undefined) throw forgotten(reply);
-    return { id: reply.id, fresh: isNew ? queuedView(pending) : undefined };
   }
 
   /**
@@ -187,11 +246,37 @@ export class Admission {
     return (await redis.exists(keys.idempotency(tenant, sha256Hex(idempotencyKey)))) === 1;
   }
 
+  /** The job that was accepted under this key within the last day, if one was. */
+  async jobOf(tenant: string, idempotencyKey: string): Promise<string | undefined> {
+    const { redis, keys } = this.#parts;
+    return (await redis.get(keys.idempotency(tenant, sha256Hex(idempotencyKey))))?.split(' ')[1];
+  }
+
+  /**
+   * The jobs that were accepted under these keys within the last day, undefined for a key that made none:
+   * under such a key none is made for a day from now on, whoever asks. One step for each key.
+   */
+  async closeKeys(tenant: string, idempotencyKeys: readonly string[]): Promise<(string | undefined)[]> {
+    const { redis, keys } = this.#parts;
+    const asked = redis.pipeline();
+    for (const key of idempotencyKeys)
+      asked.set(keys.idempotency(tenant, sha256Hex(key)), CLOSED, 'PX', IDEMPOTENCY_MS, 'NX', 'GET');
+    return ((await asked.exec()) ?? []).map(([error, seen]) => {
+      if (error) throw error;
+      return typeof seen === 'string' && seen !== CLOSED ? seen.split(' ')[1] : undefined;
+    });
+  }
+
   /** What else the service notes of the job, as JSON; empty if there is nothing. */
-  async #extra(tenant: string, { webhook, store }: SubmitJob, { surface, payment }: SubmitOptions): Promise<string> {
+  async #extra(
+    tenant: string,
+    { webhook, store }: SubmitJob,
+    { surface, payment, batchLine }: SubmitOptions,
+  ): Promise<string> {
     const kept = {
       ...(surface === undefined ? {} : { surface }),
       ...(payment === undefined ? {} : { payment: payment.record }),
+      ...(batchLine === undefined ? {} : { batch: batchLine }),
       ...(store === false ? { store: 'no' } : {}),
     };
     if (webhook === undefined) return Object.keys(kept).length === 0 ? '' : JSON.stringify(kept);
@@ -201,13 +286,13 @@ export class Admission {
   }
 
   /** Admits all of them in one step, and releases as many as there is room for behind it. */
-  async #admit(jobs: PendingJob[]): Promise<AdmitReply[]> {
+  async #admit(requests: PendingRequest[]): Promise<AdmitReply[]> {
     const { redis, keys, backlog, durability } = this.#parts;
-    const queues = [...new Set(jobs.map(({ model }) => queueName(model.pool, model.name)))];
+    const queues = new Set(requests.flatMap(({ jobs }) => jobs.map(({ model }) => queueName(model.pool, model.name))));
     // These jobs are accepted, whatever becomes of the release; the next tick of any process makes up for it.
     const [admitted, released] = await Promise.allSettled([
-      ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, ...jobs.flatMap(scriptArguments)]),
-      backlog.take(queues),
+      ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, ...requests.flatMap(scriptArguments)]),
+      backlog.take([...queues]),
     ]);
     crashPoint('api.after-admit');
     if (released.status === 'fulfilled') await backlog.deliver(released.value);
@@ -219,12 +304,19 @@ export class Admission {
   }
 }
 
+/** A job of a request before it is signed, its place in the request, and what is to be reserved for it. */
+interface Wanted {
+  readonly plan: Plan;
+  readonly body: SubmitJob | undefined;
+  readonly at: number;
+  readonly reserve: string | undefined;
+}
+
 /** What admission needs. */
 interface AdmissionParts {
   readonly webhooks: Webhooks;
   readonly egress: EgressRules;
   readonly prices: PriceTable;
-  readonly limits: RateLimits;
   readonly redis: Redis;
   readonly durability: Durability;
   readonly keys: RedisKeys;
@@ -237,32 +329,40 @@ interface AdmissionParts {
   readonly defaultRecompute: number;
 }
 
-/** The arguments of one job, in the order that `admit.lua` names. */
-function scriptArguments(job: PendingJob): (string | number)[] {
+/** Each job of a request has a key of its own: the first the one that was sent. */
+function keyOfJob(key: string | undefined, at: number): string | undefined {
+  return key === undefined || at === 0 ? key : `${key} ${at}`;
+}
+
+/** All prices of a request are of one table. */
+function currencyOf(plans: readonly Plan[]): string {
+  return plans.find(({ price }) => price !== undefined)?.price?.currency ?? '';
+}
+
+/** The arguments of one request, in the order that `admit.lua` names. */
+function scriptArguments({ submitter, flow, ask, jobs }: PendingRequest): (string | number)[] {
   return [
-    job.id,
-    job.ticket,
-    job.inlineInput,
-    job.tenant,
-    job.flow,
-    job.model.name,
-    queueName(job.model.pool, job.model.name),
-    job.createdMs,
-    job.deadlineMs,
-    job.attempts,
-    job.cost,
-    job.idempotencyKey,
-    job.bodyDigest,
-    job.submitter.keyId,
-    job.extra,
-    job.submitter.limits.tenant.concurrent_jobs ?? 0,
-    job.price?.hold ?? 0,
-    job.submitter.limits.tenant.spend ?? '',
-    job.submitter.limits.key.spend ?? '',
-    job.price === undefined ? '' : monthOf(job.createdMs),
-    job.price === undefined
-      ? ''
-      : JSON.stringify(holdEntry(job.createdMs, job.submitter.keyId, job.model.name, job.price)),
+    jobs.length,
+    submitter.tenant,
+    flow,
+    submitter.keyId,
+    ask === undefined ? '' : JSON.stringify(ask),
+    ...jobs.flatMap((job) => [
+      job.id,
+      job.ticket,
+      job.inlineInput,
+      job.model.name,
+      queueName(job.model.pool, job.model.name),
+      job.createdMs,
+      job.deadlineMs,
+      job.attempts,
+      job.cost,
+      job.idempotencyKey,
+      job.bodyDigest,
+      job.extra,
+      job.price === undefined || job.price.hold === 0 ? '' : job.price.hold,
+      job.reserve,
+    ]),
   ];
 }
 
@@ -272,8 +372,8 @@ function withFixedPrice(plan: Plan): Plan {
 }
 
 /** The job as it stands right after its admission. */
-function queuedView(job: PendingJob): JobView {
-  const { id, tenant, model, createdMs, deadlineMs, attempts, ticket } = job;
+function queuedView(job: PendingJob, { tenant, keyId }: Submitter, surface: string | undefined): JobView {
+  const { id, model, createdMs, deadlineMs, attempts, ticket } = job;
   return {
     id,
     tenant,
@@ -284,9 +384,9 @@ function queuedView(job: PendingJob): JobView {
     maxAttempts: attempts,
     cancelAskedMs: undefined,
     ticket,
-    keyId: job.submitter.keyId,
+    keyId,
     hold: job.price?.hold,
-    surface: job.surface,
+    surface,
     isStored: job.isStored,
     attempts: [],
     ending: undefined,
@@ -307,36 +407,4 @@ function forgotten({ id, ended }: { readonly id: string; readonly ended: string 
       headers: { 'countersign-job': id, ...(ended === '' ? {} : { 'countersign-state': ended }) },
     },
   );
-}
-
-/** Throws the CodedError of a refusal: `idempotency_key_reused`, `rate_limited`, `spend_exceeded`. */
-function requireAccepted(
-  reply: AdmitReply,
-  price: Price | undefined,
-): asserts reply is AdmitReply & { readonly id: string; readonly ended: string } {
-  switch (reply.kind) {
-    case 'other':
-      throw new CodedError(
-        'idempotency_key_reused',
-        'This Idempotency-Key was used with another body; use a new key for a new job.',
-      );
-    case 'busy':
-      throw new CodedError('rate_limited', `${reply.count} of your jobs are open, and no more are allowed at once.`, {
-        headers: { 'retry-after': '2' },
-      });
-    case 'spent':
-      throw new CodedError(
-        'spend_exceeded',
-        `This job may cost ${price?.hold ?? 0} millionths of a ${price?.currency ?? 'unit'}, and ${Math.max(0, reply.count)} are left of the limit.`,
-      );
-    default:
-  }
-}
-
-function parseReply(reply: unknown): AdmitReply {
-  const [kind, value, ended] = cells(reply);
-  if (kind === 'busy' || kind === 'spent') return { kind, count: Number(text(value)) };
-  if (kind === 'ok' || kind === 'same' || kind === 'other')
-    return { kind, id: text(value), ended: ended === undefined ? '' : text(ended) };
-  throw new Error(described(kind));
 }

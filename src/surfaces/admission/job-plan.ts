@@ -1,7 +1,7 @@
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
-import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
+import { DEFAULTS, attemptsOf, type SubmitJob } from '../../proof/contract/submit-job.ts';
 import {
   STATEMENT_TYPE,
   TICKET_TYPE,
@@ -10,14 +10,11 @@ import {
   type Price,
   type Ticket,
 } from '../../proof/receipts/statements.ts';
-import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import type { Task } from '../../proof/receipts/fields.ts';
 import { MAX_SEED, steadySampling } from '../../proof/tasks/sampling.ts';
 import { MAX_INPUT_BYTES, featuresOf } from '../../proof/tasks/task-input.ts';
 import type { PriceTable } from '../ledger/price-table.ts';
 import type { AttestationOffer } from './attestation-offer.ts';
-
-const MAX_ATTEMPTS = 10;
 
 /** A job that could be accepted: everything in its ticket but id, tenant and times. */
 export interface Plan {
@@ -75,8 +72,7 @@ export async function planJob({ catalog, prices, defaultRecompute, offer }: Plan
     model,
     params,
     policy,
-    // Each run that the policy needs takes an attempt.
-    attempts: Math.min(MAX_ATTEMPTS, (body.attempts ?? DEFAULTS.attempts) + PROMISES.runs(policy) - 1),
+    attempts: attemptsOf(body.attempts, policy),
     input,
     inputBytes,
     price: prices.priceOf({ model: model.name, task: body.task, params, policy, inputBytes }),

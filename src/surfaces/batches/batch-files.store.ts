@@ -8,8 +8,6 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import { isAmong, tenantOf, type Whose } from '../../core/jobs/whose.ts';
 
 export const MAX_FILE_BYTES = 200 * 1_048_576;
-/** Bound of a file of results; no batch comes near it. */
-const MAX_RESULT_BYTES = 8 * 2 ** 30;
 const MAX_FILES = 1_000;
 const KEEP_MS = 30 * 86_400_000;
 const LIST_PAGE = 10_000;
@@ -82,25 +80,19 @@ export class BatchFiles {
     throw new CodedError('storage_unavailable', 'The file could not be kept; send it again.');
   }
 
-  /** Keeps results under an id that the caller derives, so that keeping them twice makes one file. */
-  async keepResults(
-    { tenant, keyId }: Pick<FileRecord, 'tenant' | 'keyId'>,
-    id: string,
-    filename: string,
+  /**
+   * Stores results, as long as they may be, and returns the record of their file, which whoever ends the
+   * batch writes. They are kept for so many seconds, 30 days at most.
+   */
+  async storeResults(
+    { id, tenant, keyId, filename }: Pick<FileRecord, 'id' | 'tenant' | 'keyId' | 'filename'>,
     source: AsyncIterable<string>,
+    seconds = KEEP_MS / 1_000,
   ): Promise<FileRecord> {
-    const stored = await this.blobs.putStream(source, MAX_RESULT_BYTES);
+    const stored = await this.blobs.putStream(source, Number.MAX_SAFE_INTEGER);
     const createdMs = Date.now();
-    return this.#record({
-      id,
-      tenant,
-      keyId,
-      filename,
-      purpose: 'batch_output',
-      ...stored,
-      createdMs,
-      expiresMs: createdMs + KEEP_MS,
-    });
+    const expiresMs = createdMs + Math.min(seconds * 1_000, KEEP_MS);
+    return { id, tenant, keyId, filename, purpose: 'batch_output', ...stored, createdMs, expiresMs };
   }
 
   async #record(file: FileRecord): Promise<FileRecord> {

@@ -17,7 +17,7 @@ export interface BatchRequest {
   /** What the surface keeps with the job, if its answer can be retrieved again by its id. */
   readonly surface: string | undefined;
   /** The answer in the shape of the endpoint. Throws if there are not as many answers as jobs. */
-  answer(done: readonly Done[]): AnswerDocument | ResponseDocument;
+  readonly answer: (done: readonly Done[]) => AnswerDocument | ResponseDocument;
 }
 
 /** Parses the body of a line. Throws CodedError `request_invalid`, which names the parameter at fault. */
@@ -25,7 +25,9 @@ export function readBatchRequest(endpoint: BatchEndpoint, body: unknown): BatchR
   if (endpoint === '/v1/responses') return readResponse(body);
   const asked = readRequest(endpoint, body);
   if (asked.isStreamed) throw refusal('stream');
-  return { jobs: asked.jobs, surface: undefined, answer: (done) => answerOf(asked, done) };
+  // The answer is made long after the jobs were submitted: their prompts need not be kept for it.
+  const shape = { ...asked, jobs: [] };
+  return { jobs: asked.jobs, surface: undefined, answer: (done) => answerOf(shape, done) };
 }
 
 function readResponse(body: unknown): BatchRequest {
@@ -33,13 +35,14 @@ function readResponse(body: unknown): BatchRequest {
   if (request.stream === true) throw refusal('stream');
   if (request.background === true) throw refusal('background');
   const { job, surface } = jobOf(request);
+  const { model } = job;
   return {
     jobs: [job],
     surface: JSON.stringify(surface),
     answer([done]) {
       if (done === undefined) throw new Error('A response is made of one job.');
       const { id, createdMs } = done;
-      return responseDocument({ id, createdMs, model: job.model, state: 'done', ending: undefined }, surface, done);
+      return responseDocument({ id, createdMs, model, state: 'done', ending: undefined }, surface, done);
     },
   };
 }

@@ -8,43 +8,65 @@ import {
   type SubtreeHash,
 } from '../../proof/tlog/merkle.ts';
 import { linesOf } from './batch-line.ts';
-import type { BatchFiles } from './batch-files.store.ts';
-import { StoredLine, type PartRecord } from './batch-part.ts';
-import type { BatchRecord } from './batch.store.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { BatchFiles, FileRecord } from './batch-files.store.ts';
+import { PART_LINES, StoredLine, type PartRecord } from './batch-part.ts';
+import type { BatchRecord, LineError } from './batch.store.ts';
+
+/** The results of a batch: fields of its record, its files, and what cannot be read any more. */
+export interface Results {
+  readonly fields: Record<string, string | number>;
+  readonly files: readonly FileRecord[];
+  readonly lost: readonly LineError[];
+}
 
 /**
- * Writes the output file and the error file of a batch from its parts, in the order of the input, and returns
- * the fields of the batch's record. The verdicts of all its jobs are the leaves of a Merkle tree (RFC 6962)
- * in the order of the output. Each line has the inclusion proofs of its leaves, and the batch has the root.
- * Writing twice writes the same.
+ * Stores the output file and the error file of a batch from its parts, in the order of the input. The
+ * verdicts of all its jobs are the leaves of a Merkle tree (RFC 6962) in the order of the output. Each line
+ * has the inclusion proofs of its leaves, and the batch has the root. A part that can no longer be read is
+ * left out and named; the lines of the others are read one at a time. Storing twice stores the same.
  */
-export async function writeResults(
+export async function storeResults(
   files: BatchFiles,
   batch: BatchRecord,
-  parts: readonly PartRecord[],
-): Promise<Record<string, string | number>> {
-  const tree = await treeOf(files, parts);
+  written: ReadonlyMap<number, PartRecord>,
+): Promise<Results> {
+  const indexes = [...written.keys()].toSorted((a, b) => a - b);
+  const { tree, unreadable } = await treeOf(files, written, indexes);
+  const parts = indexes.flatMap((index) => (unreadable.has(index) ? [] : (written.get(index) ?? [])));
   const sum = (count: (part: PartRecord) => number) => parts.reduce((total, part) => total + count(part), 0);
   const [completed, failed] = [sum((part) => part.completed), sum((part) => part.failed)];
-  const fileId = (kind: string) =>
-    `file-${createHash('sha256').update(`${batch.id} ${kind}`).digest('hex').slice(0, 24)}`;
-  const output =
-    completed === 0
-      ? undefined
-      : await files.keepResults(batch, fileId('output'), `${batch.id}_output.jsonl`, outputLines(files, parts, tree));
-  const errors =
-    failed === 0
-      ? undefined
-      : await files.keepResults(batch, fileId('error'), `${batch.id}_error.jsonl`, errorLines(files, parts));
+  const store = (kind: string, lines: AsyncGenerator<string>) =>
+    files.storeResults(
+      {
+        id: `file-${createHash('sha256').update(`${batch.id} ${kind}`).digest('hex').slice(0, 24)}`,
+        tenant: batch.tenant,
+        keyId: batch.keyId,
+        filename: `${batch.id}_${kind}.jsonl`,
+      },
+      lines,
+      batch.outputSeconds,
+    );
+  const output = completed === 0 ? undefined : await store('output', outputLines(files, parts, tree));
+  const errors = failed === 0 ? undefined : await store('error', errorLines(files, parts));
   return {
-    completed,
-    failed,
-    promptTokens: sum(({ usage }) => usage[0]),
-    completionTokens: sum(({ usage }) => usage[1]),
-    receipts: tree.size,
-    ...(tree.size === 0 ? {} : { receiptsRoot: rootOf(tree.hash, tree.size, tree.ragged).toString('base64') }),
-    ...(output === undefined ? {} : { outputFile: output.id }),
-    ...(errors === undefined ? {} : { errorFile: errors.id }),
+    fields: {
+      completed,
+      failed,
+      promptTokens: sum(({ usage }) => usage[0]),
+      completionTokens: sum(({ usage }) => usage[1]),
+      receipts: tree.size,
+      ...(tree.size === 0 ? {} : { receiptsRoot: rootOf(tree.hash, tree.size, tree.ragged).toString('base64') }),
+      ...(output === undefined ? {} : { outputFile: output.id }),
+      ...(errors === undefined ? {} : { errorFile: errors.id }),
+    },
+    files: [output, errors].filter((file) => file !== undefined),
+    lost: [...unreadable].map((index) => ({
+      code: 'results_lost',
+      message: `The stored results of lines ${index * PART_LINES + 1} to ${(index + 1) * PART_LINES} can no longer be read.`,
+      line: index * PART_LINES + 1,
+      param: null,
+    })),
   };
 }
 
@@ -54,11 +76,26 @@ interface Tree {
   readonly ragged: RaggedHashes;
 }
 
-/** The tree with all its hashes in memory: about 64 bytes for each receipt. */
-async function treeOf(files: BatchFiles, parts: readonly PartRecord[]): Promise<Tree> {
+/** The tree with all its hashes in memory: about 64 bytes for each receipt. Also the parts that are gone. */
+async function treeOf(
+  files: BatchFiles,
+  written: ReadonlyMap<number, PartRecord>,
+  indexes: readonly number[],
+): Promise<{ tree: Tree; unreadable: ReadonlySet<number> }> {
   const leaves: Buffer[] = [];
-  for await (const [isError, hashes] of storedLines(files, parts))
-    if (!isError) for (const hash of hashes) leaves.push(Buffer.from(hash, 'hex'));
+  const unreadable = new Set<number>();
+  for (const index of indexes) {
+    const part = written.get(index);
+    const before = leaves.length;
+    try {
+      for await (const [isError, hashes] of storedLines(files, part === undefined ? [] : [part]))
+        if (!isError) for (const hash of hashes) leaves.push(Buffer.from(hash, 'hex'));
+    } catch (error) {
+      if (!(error instanceof CodedError) || error.code !== 'blob_missing') throw error;
+      leaves.length = before;
+      unreadable.add(index);
+    }
+  }
   const levels = [Buffer.concat(leaves)];
   for (let below = levels[0]; below !== undefined && below.length >= 2 * HASH_BYTES;) {
     const above = Buffer.alloc(Math.floor(below.length / (2 * HASH_BYTES)) * HASH_BYTES);
@@ -70,7 +107,7 @@ async function treeOf(files: BatchFiles, parts: readonly PartRecord[]): Promise<
     levels.push(above);
     below = above;
   }
-  return {
+  const tree: Tree = {
     size: leaves.length,
     ragged: new Map(),
     hash: (level, index) => {
@@ -79,6 +116,7 @@ async function treeOf(files: BatchFiles, parts: readonly PartRecord[]): Promise<
       return found;
     },
   };
+  return { tree, unreadable };
 }
 
 async function* outputLines(files: BatchFiles, parts: readonly PartRecord[], tree: Tree): AsyncGenerator<string> {
@@ -101,5 +139,5 @@ async function* errorLines(files: BatchFiles, parts: readonly PartRecord[]): Asy
 async function* storedLines(files: BatchFiles, parts: readonly PartRecord[]) {
   for (const { sha256 } of parts)
     for await (const bytes of linesOf(files.blobs.read(sha256), Infinity))
-      yield StoredLine.parse(JSON.parse(String(bytes)));
+      if (bytes !== undefined) yield StoredLine.parse(JSON.parse(bytes.toString('utf8')));
 }

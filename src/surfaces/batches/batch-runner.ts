@@ -1,114 +1,189 @@
-import { isOver } from './batch.store.ts';
+import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import { growingPause } from '../../ground/process/growing-pause.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
-import { BatchRun, type BatchParts } from './batch-run.ts';
-import { fairestIndex } from './fairest.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
+import type { BatchAnswers, HeldBatch } from './batch-answers.store.ts';
+import type { BatchFiles } from './batch-files.store.ts';
+import type { LineParts } from './batch-jobs.ts';
+import { BatchRun } from './batch-run.ts';
+import { isOver, type BatchRecord, type Batches, type HeldStatus } from './batch.store.ts';
+import { EndWatch } from './end-watch.ts';
+import { FairTurns } from './fair-turns.ts';
 
-const MAX_BATCHES_AT_ONCE = 4;
 const LOOK_EVERY_MS = 250;
 const LEASE_MS = 4_000;
 const RENEW_EVERY_MS = 1_000;
-/** Open batches looked at in one round. */
-const MAX_CANDIDATES = 200;
+/**
+ * Of the batches that nobody runs, the share that one look takes: couriers that start together share them.
+ */
+const SHARE_OF_A_LOOK = 8;
+/** Lines that one courier submits at once, and lines whose answers it holds in memory at once. */
+const SUBMISSIONS_AT_ONCE = 64;
+const READINGS_AT_ONCE = 8;
 const CLEAN_EVERY_MS = 3_600_000;
-/** A blob of a running batch is at most a day old. This leaves room for an outage of the courier. */
+/** A blob of an open batch is made young each hour. This leaves room for an outage of the courier. */
 const BLOB_AGE_MS = 3 * 86_400_000;
+/** What retention spares for batches is forgotten so long after their window. */
+const SPARED_MS = 3_600_000;
+
+interface RunnerParts extends LineParts {
+  readonly redis: Redis;
+  readonly keys: RedisKeys;
+  readonly batches: Batches;
+  readonly files: BatchFiles;
+  readonly answers: BatchAnswers;
+}
+
+interface Running {
+  readonly held: HeldBatch;
+  readonly record: BatchRecord;
+  readonly run: BatchRun;
+  readonly work: Promise<void>;
+  renewedMs: number;
+}
 
 /**
- * Runs batches: a few at once, first those of the tenant that has the fewest running. A lease keeps two
- * couriers from doing the same work. Results do not depend on it: two couriers that run one batch write the
- * same.
+ * Runs all open batches at once, each in one courier at a time: lines are submitted and answers read in turns
+ * that are fair by tenant and then by batch, and whatever waits holds nothing. The lease is renewed here, and
+ * here a batch is told of its cancellation and of the end of its window.
  */
 export class BatchRunner {
-  readonly #parts: BatchParts;
+  readonly #parts: RunnerParts;
   readonly #logger: Logger;
   readonly #owner = freshRandom(12).toString('hex');
-  readonly #gone = new AbortController();
-  readonly #running = new Map<string, { tenant: string; work: Promise<void> }>();
+  readonly #running = new Map<string, Running>();
+  /** Batches that failed to go on, and when to try again. */
+  readonly #resting = new Map<string, { failures: number; untilMs: number }>();
   readonly #warn: (error: unknown) => void;
   readonly #looks: PeriodicTask;
+  readonly #renewals: PeriodicTask;
+  readonly #watch: EndWatch;
+  readonly #submissions = new FairTurns(SUBMISSIONS_AT_ONCE);
+  readonly #readings = new FairTurns(READINGS_AT_ONCE);
+  #takes = 0;
   #lastClean = -Infinity;
 
-  constructor(parts: BatchParts, logger: Logger) {
+  constructor(parts: RunnerParts, logger: Logger) {
     this.#parts = parts;
     this.#logger = logger;
     this.#warn = rateLimited(5_000, (error) => logger.warn(`batches: ${messageOf(error).slice(0, 300)}`));
     this.#looks = new PeriodicTask(() => this.#look(), this.#warn, LOOK_EVERY_MS);
+    this.#renewals = new PeriodicTask(() => this.#renew(), this.#warn, RENEW_EVERY_MS);
+    this.#watch = new EndWatch(parts.redis, parts.keys, logger);
   }
 
-  /** Begins to look for batches that wait. */
+  /** Begins to look for batches. */
   start(): void {
+    this.#watch.start();
     this.#looks.start();
+    this.#renewals.start();
   }
 
   /**
    * Gives up what runs and resolves when it has stopped. Another courier goes on with it, or this one later.
    */
   async stop(): Promise<void> {
-    this.#gone.abort();
     await this.#looks.stop();
+    for (const { run } of this.#running.values()) run.leave();
     await Promise.all([...this.#running.values()].map(({ work }) => work));
+    await this.#renewals.stop();
+    await this.#watch.stop();
   }
 
-  /** Begins waiting batches while there is room. Returns when to look again, in ms. */
+  /** Takes batches that nobody runs. Returns when to look again, in ms. */
   async #look(): Promise<number> {
-    const { batches } = this.#parts;
-    if (this.#running.size < MAX_BATCHES_AT_ONCE) {
-      const waiting = (await batches.open()).filter((id) => !this.#running.has(id));
-      const records = (await Promise.all(waiting.slice(0, MAX_CANDIDATES).map((id) => batches.read(id)))).filter(
-        (record) => record !== undefined,
-      );
-      while (this.#running.size < MAX_BATCHES_AT_ONCE && records.length > 0) {
-        const running = [...this.#running.values()].map(({ tenant }) => tenant);
-        const [record] = records.splice(fairestIndex(records, running), 1);
-        if (record !== undefined && !isOver(record.status)) await this.#begin(record.id, record.tenant);
+    const now = performance.now();
+    const waiting = (await this.#parts.batches.open()).filter(
+      (id) => !this.#running.has(id) && (this.#resting.get(id)?.untilMs ?? 0) <= now,
+    );
+    const most = Math.max(2, Math.ceil(waiting.length / SHARE_OF_A_LOOK));
+    const gone: string[] = [];
+    let taken = 0;
+    for (const id of waiting) {
+      if (taken >= most) break;
+      this.#takes += 1;
+      const held = { id, holder: `${this.#owner}.${this.#takes}` };
+      const status = await this.#parts.batches.hold(held, LEASE_MS, 'take');
+      if (status === undefined) continue;
+      const record = await this.#parts.batches.read(id);
+      if (record === undefined || isOver(record.status)) {
+        await this.#parts.batches.giveUp(held);
+        if (status.status === '') gone.push(id);
+        continue;
       }
+      taken += 1;
+      this.#begin(held, record);
     }
+    await this.#parts.batches.forget(gone);
     await this.#clean();
     return LOOK_EVERY_MS;
   }
 
-  async #begin(id: string, tenant: string): Promise<void> {
-    const { redis, keys } = this.#parts;
-    if ((await redis.set(keys.batchLease(id), this.#owner, 'PX', LEASE_MS, 'NX')) !== 'OK') return;
-    const lost = new AbortController();
-    let renewedMs = performance.now();
-    const renewal = setInterval(() => {
-      redis.get(keys.batchLease(id)).then(
-        async (owner) => {
-          if (owner !== this.#owner) lost.abort();
-          else if ((await redis.pexpire(keys.batchLease(id), LEASE_MS)) === 1) renewedMs = performance.now();
+  #begin(held: HeldBatch, record: BatchRecord): void {
+    const { id } = record;
+    const parts = { ...this.#parts, watch: this.#watch, submissions: this.#submissions, readings: this.#readings };
+    const run = new BatchRun(parts, this.#logger, record, held);
+    if (Date.now() >= record.expiresMs) run.stop('expired');
+    const work = run
+      .run()
+      .then(
+        () => this.#resting.delete(id),
+        (error: unknown) => {
+          this.#logger.warn({ batch: id }, `a batch cannot go on now: ${messageOf(error).slice(0, 300)}`);
+          const failures = (this.#resting.get(id)?.failures ?? 0) + 1;
+          this.#resting.set(id, { failures, untilMs: performance.now() + growingPause(failures) });
         },
-        () => undefined,
-      );
-      if (performance.now() - renewedMs > LEASE_MS) lost.abort();
-    }, RENEW_EVERY_MS);
-    const work = this.#run(id, AbortSignal.any([this.#gone.signal, lost.signal]))
+      )
+      .then(() => this.#parts.batches.giveUp(held))
       .catch(this.#warn)
-      .finally(async () => {
-        clearInterval(renewal);
-        if (!lost.signal.aborted) await redis.unlink(keys.batchLease(id)).catch(() => undefined);
-        this.#running.delete(id);
-      });
-    this.#running.set(id, { tenant, work });
+      .finally(() => this.#running.delete(id));
+    this.#running.set(id, { held, record, run, work, renewedMs: performance.now() });
   }
 
-  async #run(id: string, gone: AbortSignal): Promise<void> {
-    const record = await this.#parts.batches.read(id);
-    if (record === undefined || isOver(record.status)) return;
-    await new BatchRun(this.#parts, this.#logger, record, gone).run();
+  /** Renews the leases, and stops the batches that are to be stopped. Returns when to do so again, in ms. */
+  async #renew(): Promise<number> {
+    const running = [...this.#running.values()];
+    await Promise.all(
+      running.map(async (one) => {
+        try {
+          const status = await this.#parts.batches.hold(one.held, LEASE_MS, 'renew');
+          if (status === undefined) {
+            one.run.leave();
+            return;
+          }
+          one.renewedMs = performance.now();
+          heed(one, status);
+        } catch (error) {
+          this.#warn(error);
+          if (performance.now() - one.renewedMs > LEASE_MS) one.run.leave();
+        }
+      }),
+    );
+    return RENEW_EVERY_MS;
   }
 
   async #clean(): Promise<void> {
     if (performance.now() - this.#lastClean < CLEAN_EVERY_MS) return;
     this.#lastClean = performance.now();
-    const { batches, files } = this.#parts;
-    const open = await Promise.all((await batches.open()).map((id) => batches.read(id)));
-    await files.clean(
-      BLOB_AGE_MS,
-      open.flatMap((batch) => (batch === undefined ? [] : [batch.inputSha256])),
-    );
+    const { batches, files, answers, redis, keys } = this.#parts;
+    const inUse: string[] = [];
+    for (const id of await batches.open()) {
+      const record = await batches.read(id);
+      if (record !== undefined) inUse.push(record.inputSha256, ...(await answers.blobsOf(id)));
+    }
+    await files.clean(BLOB_AGE_MS, inUse);
+    const before = Date.now() - SPARED_MS;
+    const spared = await redis.zrangebyscore(keys.batchJobs, '-inf', before, 'LIMIT', 0, 10_000);
+    if (spared.length > 0) await redis.zrem(keys.batchJobs, ...spared);
   }
+}
+
+/** Stops a batch that was cancelled, by its owner or with its tenant or key, or whose window is over. */
+function heed({ run }: Running, { status, expiresMs, stop }: HeldStatus): void {
+  if (status === '') run.leave();
+  else if (status === 'cancelling') run.stop(stop ?? 'cancelled');
+  else if (Date.now() >= expiresMs) run.stop('expired');
 }

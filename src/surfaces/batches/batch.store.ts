@@ -6,10 +6,16 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { BATCH_ENDPOINTS } from './batch-request.ts';
 import { isAmong, tenantOf, type Whose } from '../../core/jobs/whose.ts';
-import { oneOf } from '../../ground/redis/reply.ts';
+import { cells, integer, oneOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
+import type { HeldBatch } from './batch-answers.store.ts';
+import type { FileRecord } from './batch-files.store.ts';
+import { STOP_REASONS, type StopReason } from './line-result.ts';
 
 const MOVE = loadScript(new URL('./lua/move-batch.lua', import.meta.url), oneOf('moved', 'refused'));
+const END = loadScript(new URL('./lua/end-batch.lua', import.meta.url), oneOf('moved', 'refused'));
+const RENEW = loadScript(new URL('./lua/renew-batch.lua', import.meta.url), parseRenewed);
+const GIVE_UP = loadScript(new URL('./lua/give-up-batch.lua', import.meta.url), integer);
 
 /** The statuses of OpenAI's batches. */
 export const BATCH_STATUSES = [
@@ -26,7 +32,7 @@ export type BatchStatus = (typeof BATCH_STATUSES)[number];
 
 /** The only legal moves; `move-batch.lua` gets the statuses that a batch may come from. */
 const MOVES: Record<BatchStatus, readonly BatchStatus[]> = {
-  validating: ['failed', 'in_progress', 'cancelling'],
+  validating: ['failed', 'in_progress', 'cancelling', 'finalizing'],
   in_progress: ['finalizing', 'cancelling'],
   cancelling: ['cancelled'],
   finalizing: ['completed', 'expired'],
@@ -84,6 +90,10 @@ const BatchRecord = z.object({
   errorFile: z.string().optional(),
   receiptsRoot: z.string().optional(),
   receipts: z.coerce.number().optional(),
+  /** Why its lines are not run any more, once that is so. */
+  stop: z.enum(STOP_REASONS).optional(),
+  /** How long its results are kept, in seconds. */
+  outputSeconds: z.coerce.number().optional(),
   ...Times,
 });
 export type BatchRecord = z.infer<typeof BatchRecord> & { readonly id: string };
@@ -120,6 +130,7 @@ export class Batches {
       inputFile: string;
       inputSha256: string;
       metadata: Record<string, string>;
+      outputSeconds?: number;
     },
   ): Promise<BatchRecord> {
     const known = await this.read(id);
@@ -190,19 +201,86 @@ export class Batches {
     return this.#redis.zrange(this.#keys.batches, '0', String(MAX_OPEN - 1));
   }
 
-  /** Moves a batch if the table allows it, and writes `fields` with the move. Returns whether it moved. */
-  async move(id: string, to: BatchStatus, fields: Record<string, string | number> = {}): Promise<boolean> {
-    const from = BATCH_STATUSES.filter((status) => MOVES[status].includes(to));
+  /**
+   * Moves a batch if the table allows it, and writes `fields` with the move. A courier names the lease that
+   * it holds; without one it is the wish of the batch's owner. Returns whether it moved.
+   */
+  async move(id: string, to: BatchStatus, fields: Record<string, string | number> = {}, holder = ''): Promise<boolean> {
     const reply = await MOVE.run(
       this.#redis,
-      [this.#keys.batch(id)],
-      [id, to, from.join(' '), isOver(to) ? KEEP_MS : 0, Date.now(), ...Object.entries(fields).flat()],
+      [this.#keys.batch(id), this.#keys.batchLease(id)],
+      [holder, to, movesTo(to).join(' '), Date.now(), ...Object.entries(fields).flat()],
     );
     return reply === 'moved';
   }
 
-  /** Publishes how many lines are done so far. The final counts come from the parts. */
-  async setCounts(id: string, counts: { completed: number; failed: number }): Promise<void> {
-    await this.#redis.hset(this.#keys.batch(id), counts);
+  /** Ends a batch with its last fields and its files, in one step. Returns whether it ended by this. */
+  async end(
+    { id, holder }: HeldBatch,
+    to: BatchStatus,
+    fields: Record<string, string | number>,
+    files: readonly FileRecord[],
+  ): Promise<boolean> {
+    const written = files.map(({ id: file, ...record }) => ({
+      id: file,
+      tenant: record.tenant,
+      createdMs: record.createdMs,
+      expiresMs: record.expiresMs,
+      fields: Object.entries(record).flat().map(String),
+    }));
+    const ending = {
+      status: to,
+      from: movesTo(to),
+      atMs: Date.now(),
+      keepMs: KEEP_MS,
+      fields: Object.entries(fields).flat().map(String),
+      files: written,
+    };
+    const reply = await END.run(
+      this.#redis,
+      [this.#keys.batch(id), this.#keys.batchLease(id), this.#keys.batchParts(id), this.#keys.files],
+      [this.#keys.prefix, JSON.stringify(ending), holder],
+    );
+    return reply === 'moved';
   }
+
+  /**
+   * Takes the lease of a batch or renews it for `leaseMs`. Returns the batch's status and the end of its
+   * window, or undefined where the lease is another's or has run out.
+   */
+  async hold({ id, holder }: HeldBatch, leaseMs: number, how: 'take' | 'renew'): Promise<HeldStatus | undefined> {
+    return RENEW.run(this.#redis, [this.#keys.batchLease(id), this.#keys.batch(id)], [holder, leaseMs, how]);
+  }
+
+  /** Gives a lease back, so that another courier may take the batch at once. */
+  async giveUp({ id, holder }: HeldBatch): Promise<void> {
+    await GIVE_UP.run(this.#redis, [this.#keys.batchLease(id)], [holder]);
+  }
+
+  /** Takes ids off the list of open batches of which there is no record any more. */
+  async forget(ids: readonly string[]): Promise<void> {
+    for (const id of ids)
+      if ((await this.#redis.exists(this.#keys.batch(id))) === 0) await this.#redis.zrem(this.#keys.batches, id);
+  }
+}
+
+/** The statuses that a batch may come from. */
+function movesTo(to: BatchStatus): BatchStatus[] {
+  return BATCH_STATUSES.filter((status) => MOVES[status].includes(to));
+}
+
+/** What a courier that holds a batch is told of it. */
+export interface HeldStatus {
+  /** Empty where there is no batch any more. */
+  readonly status: string;
+  readonly expiresMs: number;
+  /** Why it is stopped, where it is and somebody said so. */
+  readonly stop: StopReason | undefined;
+}
+
+function parseRenewed(reply: unknown): HeldStatus | undefined {
+  const [word, status, expires, stop] = cells(reply);
+  if (word !== 'held') return undefined;
+  const why = STOP_REASONS.find((reason) => reason === stop);
+  return { status: text(status), expiresMs: Number(text(expires)), stop: why };
 }

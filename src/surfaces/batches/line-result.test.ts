@@ -5,7 +5,7 @@ import { answeredLine, failedLine, lineRef, unrunLine } from './line-result.ts';
 const REF = lineRef(`batch_${'ab'.repeat(12)}`, 7, 'mine');
 
 function done(id: string, inputTokens: number, outputTokens: number) {
-  return { id, createdMs: 0, output: {}, usage: { inputTokens, outputTokens }, verdict: Buffer.from(id) };
+  return { id, index: 0, createdMs: 0, output: {}, usage: { inputTokens, outputTokens }, verdict: Buffer.from(id) };
 }
 
 describe('the result of a line', () => {

@@ -14,11 +14,14 @@ export interface LineResult {
 }
 
 /** Why lines are not run any more. */
-export type StopReason = 'cancelled' | 'expired';
+export const STOP_REASONS = ['cancelled', 'expired', 'disabled', 'revoked'] as const;
+export type StopReason = (typeof STOP_REASONS)[number];
 
 const UNRUN = {
   expired: 'This request could not be run before the completion window was over.',
   cancelled: 'The batch was cancelled before this request was done.',
+  disabled: 'The tenant was disabled before this request was done.',
+  revoked: 'The API key of the batch was revoked before this request was done.',
 } as const satisfies Record<StopReason, string>;
 
 /** Which line a result is about. */
@@ -50,8 +53,11 @@ export function answeredLine({ id, customId }: LineRef, done: readonly Done[], b
   };
 }
 
-/** A line that was refused, or whose job was not confirmed. */
-export function failedLine({ id, customId }: LineRef, error: CodedError): LineResult {
+/**
+ * A line that was refused, or of which a job was not confirmed. What its other jobs answered is in it,
+ * because they are paid for.
+ */
+export function failedLine({ id, customId }: LineRef, error: CodedError, done: readonly Done[] = []): LineResult {
   return errorLine({
     id,
     custom_id: customId,
@@ -61,17 +67,34 @@ export function failedLine({ id, customId }: LineRef, error: CodedError): LineRe
       body: openAiError(error),
     },
     error: null,
+    ...doneOf(done),
   });
 }
 
 /** A line that was not done when its batch was stopped. */
-export function unrunLine({ id, customId }: LineRef, why: StopReason): LineResult {
+export function unrunLine({ id, customId }: LineRef, why: StopReason, done: readonly Done[] = []): LineResult {
   return errorLine({
     id,
     custom_id: customId,
     response: null,
     error: { code: `batch_${why}`, message: UNRUN[why] },
+    ...doneOf(done),
   });
+}
+
+/** A line whose stored answer can no longer be read. */
+export function lostLine(customId: string): LineResult {
+  return errorLine({
+    id: null,
+    custom_id: customId,
+    response: null,
+    error: { code: 'answer_lost', message: 'The stored answer to this request can no longer be read.' },
+  });
+}
+
+function doneOf(done: readonly Done[]): object {
+  if (done.length === 0) return {};
+  return { countersign: { done: done.map(({ id: job_id, output, usage }) => ({ job_id, output, usage })) } };
 }
 
 function errorLine(line: object): LineResult {

@@ -5,18 +5,25 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { count, measure } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
+import { PERIOD, RESERVE } from '../../core/jobs/reserve.ts';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { integer } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
-import { KEEP_MESSAGES_MS, type Endpoint, type Webhooks } from '../webhooks/webhook.store.ts';
+import {
+  KEEP_MESSAGES_MS,
+  MAX_WAITING_OF_ENDPOINT,
+  MAX_WAITING_OF_TENANT,
+  type Webhooks,
+} from '../webhooks/webhook.store.ts';
+import { Listeners } from './listeners.ts';
 import { batchEvent, jobEvents } from '../webhooks/webhook-event.ts';
 import { feedEvents } from './feed-events.ts';
 import { emptyEnd, outcomeOf, phasesOf, type EndedPhases, type PrivateNotes } from './job-end.ts';
 import { recentAverage } from './recent-duration.ts';
 
-const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer);
+const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer, { included: [RESERVE, PERIOD] });
 
 const LOOK_EVERY_MS = 100;
 /** Ends recorded by one call of the script. */
@@ -27,7 +34,7 @@ const MAX_HINTS = 20_000;
 const MAX_FEED_EVENTS = 10_000;
 const KEEP_USAGE_MS = 400 * 86_400_000;
 const LEASE_MS = 5_000;
-const NO_NOTES: PrivateNotes = { webhook: '', payment: '' };
+const NO_NOTES: PrivateNotes = { webhook: '', payment: '', batchLine: '' };
 
 /** What recording the ends of jobs needs. */
 export interface JobEndParts {
@@ -88,26 +95,15 @@ export class JobEndProcessor {
       if ((await redis.get(keys.jobEndsLease)) !== this.#owner) return LEASE_MS / 5;
       await redis.pexpire(keys.jobEndsLease, LEASE_MS);
     }
-    const listeners = await this.#listeners();
+    const listeners = new Listeners(this.#parts);
     const ended = await this.#enterEnds(listeners);
     await this.#enterBatchEnds(listeners);
     const hinted = await this.#enterOpenEvents(listeners);
     return ended >= MAX_ENDS_PER_CALL || hinted ? 0 : LOOK_EVERY_MS;
   }
 
-  /** The tenants whose events are recorded, with their webhook endpoints. */
-  async #listeners(): Promise<Map<string, Endpoint[]>> {
-    const { redis, keys, webhooks } = this.#parts;
-    const now = Date.now();
-    const found = Object.entries(await redis.hgetall(keys.listeners));
-    const gone = found.filter(([, untilMs]) => Number(untilMs) < now).map(([tenant]) => tenant);
-    if (gone.length > 0) await redis.hdel(keys.listeners, ...gone);
-    const tenants = found.map(([tenant]) => tenant).filter((tenant) => !gone.includes(tenant));
-    return new Map(await Promise.all(tenants.map(async (tenant) => [tenant, await webhooks.list(tenant)] as const)));
-  }
-
   /** Records the next ends. Returns how many there were. */
-  async #enterEnds(listeners: ReadonlyMap<string, Endpoint[]>): Promise<number> {
+  async #enterEnds(listeners: Listeners): Promise<number> {
     const { redis, keys } = this.#parts;
     const cursor = (await redis.hget(keys.jobEnds, 'cursor')) ?? '0';
     const found = await redis.zrangebyscore(
@@ -155,24 +151,26 @@ export class JobEndProcessor {
   async #notesOf(ids: readonly string[]): Promise<PrivateNotes[]> {
     const { redis, keys } = this.#parts;
     const asked = redis.pipeline();
-    for (const id of ids) asked.hmget(keys.job(id), 'webhook', 'payment');
+    for (const id of ids) asked.hmget(keys.job(id), 'webhook', 'payment', 'batch');
     return ((await asked.exec()) ?? []).map(([error, reply]) => {
       if (error) throw error;
-      const [webhook, payment] = Array.isArray(reply) ? (reply as (string | null)[]) : [];
-      return { webhook: webhook ?? '', payment: payment ?? '' };
+      const [webhook, payment, batchLine] = Array.isArray(reply) ? (reply as (string | null)[]) : [];
+      return { webhook: webhook ?? '', payment: payment ?? '', batchLine: batchLine ?? '' };
     });
   }
 
   /** What `enter.lua` records of one end. */
-  async #itemOf(id: string, score: number, notes: PrivateNotes, listeners: ReadonlyMap<string, Endpoint[]>) {
+  async #itemOf(id: string, score: number, notes: PrivateNotes, listeners: Listeners) {
     const view = await this.#reader.read(id);
     // Retention keeps what is not recorded yet. If the record is gone all the same, there is nothing to
     // record.
     if (view?.ending === undefined) return { subject: id, tenant: '-', end: emptyEnd(score), events: [] };
     const { tenant, model, end, durationMs } = outcomeOf(view, view.ending, notes, score);
     if (durationMs !== undefined) this.#noteDuration(model, durationMs);
-    const endpoints = listeners.get(tenant);
-    const events = endpoints === undefined ? [] : feedEvents(jobEvents(view), endpoints, notes.webhook);
+    const endpoints = await listeners.of(tenant);
+    // An address that was given with the job is told, whoever else listens.
+    const isHeard = endpoints !== undefined || notes.webhook !== '';
+    const events = isHeard ? feedEvents(jobEvents(view), endpoints ?? [], notes.webhook) : [];
     return { subject: id, tenant, end, events, phases: phasesOf(view, view.ending) };
   }
 
@@ -196,57 +194,68 @@ export class JobEndProcessor {
   }
 
   /** Records the events of batches that are over, and takes them off the list of open ones. */
-  async #enterBatchEnds(listeners: ReadonlyMap<string, Endpoint[]>): Promise<void> {
+  async #enterBatchEnds(listeners: Listeners): Promise<void> {
     const { batches } = this.#parts;
     const records = await Promise.all((await batches.open()).map((id) => batches.read(id)));
-    const items = records.flatMap((batch) => {
-      if (batch === undefined || !isOver(batch.status)) return [];
-      const event = batchEvent(batch, batch[`${batch.status}Ms`] ?? Date.now());
-      const endpoints = listeners.get(batch.tenant);
-      return [
-        {
-          subject: batch.id,
-          tenant: batch.tenant,
-          batch: true,
-          events: event === undefined || endpoints === undefined ? [] : feedEvents([event], endpoints, ''),
-        },
-      ];
-    });
+    const over = records.filter((batch) => batch !== undefined).filter(({ status }) => isOver(status));
+    const items = await Promise.all(
+      over.map(async (batch) => {
+        const event = batchEvent(batch, batch[`${batch.status}Ms`] ?? Date.now());
+        const endpoints = await listeners.of(batch.tenant);
+        const events = event === undefined || endpoints === undefined ? [] : feedEvents([event], endpoints, '');
+        return { subject: batch.id, tenant: batch.tenant, batch: true, events };
+      }),
+    );
     if (items.length > 0) await this.#enter(items);
   }
 
   /** Records events of open jobs that were woken. Returns whether there are more. */
-  async #enterOpenEvents(listeners: ReadonlyMap<string, Endpoint[]>): Promise<boolean> {
-    const { redis, keys } = this.#parts;
-    if (listeners.size === 0) this.#hints.clear();
+  async #enterOpenEvents(listeners: Listeners): Promise<boolean> {
     if (this.#hints.size === 0) return false;
     const ids = [...this.#hints].slice(0, MAX_HINTS_PER_LOOK);
     for (const id of ids) this.#hints.delete(id);
     const views = await Promise.all(ids.map((id) => this.#reader.read(id)));
-    const wanted = views.filter(
-      (view): view is JobView => view !== undefined && view.ending === undefined && listeners.has(view.tenant),
-    );
-    const items = await Promise.all(
-      wanted.map(async (view) => ({
-        subject: view.id,
-        tenant: view.tenant,
-        events: feedEvents(
-          jobEvents(view),
-          listeners.get(view.tenant) ?? [],
-          (await redis.hget(keys.job(view.id), 'webhook')) ?? '',
-        ),
-      })),
+    const items = (await Promise.all(views.map((view) => this.#openItem(view, listeners)))).filter(
+      (item) => item !== undefined,
     );
     if (items.length > 0) await this.#enter(items);
     return this.#hints.size > 0;
+  }
+
+  /** The events of a job whose end is not decided, if anybody is to hear of them. */
+  async #openItem(view: JobView | undefined, listeners: Listeners) {
+    if (view === undefined || view.ending !== undefined) return undefined;
+    const { redis, keys } = this.#parts;
+    const webhook = (await redis.hget(keys.job(view.id), 'webhook')) ?? '';
+    const endpoints = await listeners.of(view.tenant);
+    if (endpoints === undefined && webhook === '') return undefined;
+    return { subject: view.id, tenant: view.tenant, events: feedEvents(jobEvents(view), endpoints ?? [], webhook) };
   }
 
   async #enter(items: readonly object[]): Promise<void> {
     const { redis, keys } = this.#parts;
     await ENTER.run(
       redis,
-      [keys.jobEnds, keys.eventCursor, keys.webhookMessages, keys.batches],
-      [keys.prefix, JSON.stringify(items), Date.now(), MAX_FEED_EVENTS, KEEP_USAGE_MS, KEEP_MESSAGES_MS],
+      [
+        keys.jobEnds,
+        keys.eventCursor,
+        keys.webhookMessages,
+        keys.batches,
+        keys.webhookHealth,
+        keys.webhookWaiting,
+        keys.webhookLost,
+      ],
+      [
+        keys.prefix,
+        JSON.stringify(items),
+        Date.now(),
+        MAX_FEED_EVENTS,
+        KEEP_USAGE_MS,
+        KEEP_MESSAGES_MS,
+        MAX_WAITING_OF_ENDPOINT,
+        MAX_WAITING_OF_TENANT,
+        new Date().toISOString(),
+      ],
     );
   }
 }

@@ -12,6 +12,8 @@ import { emptyEnd, outcomeOf } from './job-end.ts';
 const KEY = new SigningKey(Buffer.alloc(32, 1));
 const CREATED_MS = Date.parse('2026-11-30T23:59:59.000Z');
 const ENDED_MS = Date.parse('2026-12-01T00:00:02.000Z');
+/** An attestor that was away sealed it later. */
+const SEALED_MS = Date.parse('2027-01-01T00:00:00.001Z');
 const PRICE = {
   table: { id: 'v1', sha256: '0'.repeat(64) },
   currency: 'USD',
@@ -41,7 +43,16 @@ const RECORD: JobRecord = {
   hold: 500,
   surface: undefined,
   isStored: true,
-  attempts: [{ epoch: 1, worker: 'w-1', claimedMs: ENDED_MS - 800, committedMs: ENDED_MS, closed: undefined }],
+  attempts: [
+    {
+      epoch: 1,
+      worker: 'w-1',
+      claimedMs: ENDED_MS - 800,
+      beganMs: ENDED_MS - 800,
+      committedMs: ENDED_MS,
+      closed: undefined,
+    },
+  ],
   ending: DONE,
   ticket: signed(priced),
   evidence: signed(evidence),
@@ -54,7 +65,7 @@ const RECORD: JobRecord = {
 /** The outcome of such a job, where it differs. */
 function outcome(change: Partial<JobRecord> = {}, payment = '') {
   const record = { ...RECORD, ...change };
-  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment }, 9);
+  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment, batchLine: '' }, SEALED_MS);
 }
 
 const held = (unitsPerMillionth: string) =>
@@ -77,39 +88,46 @@ const held = (unitsPerMillionth: string) =>
 describe('the end of a job', () => {
   test.each(['done', 'failed'] as const)('that is %s is entered alike whether it was erased before or not', (state) => {
     const record = { ...RECORD, ending: { ...DONE, state } };
-    const notes = { webhook: '', payment: '' };
-    const before = outcomeOf(viewOf(record), record.ending, notes, 9);
-    expect(outcomeOf(viewOf(erasedOf(record, ENDED_MS)), record.ending, notes, 9)).toEqual(before);
+    const notes = { webhook: '', payment: '', batchLine: '' };
+    const before = outcomeOf(viewOf(record), record.ending, notes, SEALED_MS);
+    expect(outcomeOf(viewOf(erasedOf(record, ENDED_MS)), record.ending, notes, SEALED_MS)).toEqual(before);
   });
 
-  test('that is done is charged what its receipt comes to, in the month in which it was made', () => {
+  test('that is done is charged what its receipt comes to, in the month and on the day in which its end was sealed', () => {
     const { end, durationMs } = outcome();
     const charge = chargeOf(priced.predicate, evidence.predicate, verdict.predicate);
     expect(charge).toBe(2 + 10 + 5);
     expect(end).toMatchObject({
-      score: 9,
-      day: '2026-12-01',
-      month: '2026-11',
+      score: SEALED_MS,
+      day: '2027-01-01',
+      month: '2027-01',
       usage: {
-        'k1 kjv jobs': 1,
-        'k1 kjv done': 1,
-        'k1 kjv input_tokens': 2,
-        'k1 kjv output_tokens': 1,
-        'k1 kjv charged': charge,
+        'k1 kjv USD jobs': 1,
+        'k1 kjv USD done': 1,
+        'k1 kjv USD input_tokens': 2,
+        'k1 kjv USD output_tokens': 1,
+        'k1 kjv USD charged': charge,
       },
-      ledger: { kind: 'charge', hold: 500, charge, key: 'k1' },
+      tokens: 3,
+      ledger: { currency: 'USD', charge, key: 'k1' },
     });
-    expect(JSON.parse(end.ledger?.entry ?? '')).toMatchObject({ amount: charge, currency: 'USD', table: 'v1' });
+    expect(JSON.parse(end.ledger?.entry ?? '')).toMatchObject({
+      kind: 'charge',
+      at: new Date(ENDED_MS).toISOString(),
+      amount: charge,
+      currency: 'USD',
+      table: 'v1',
+    });
     expect(durationMs).toBe(800);
   });
 
   test.each(['rejected', 'failed', 'cancelled', 'expired'] as const)(
-    'that is %s releases all that was held',
+    'that is %s is released, and costs nothing',
     (state) => {
       const { end, durationMs } = outcome({ ending: { ...DONE, state }, evidence: undefined, verdict: undefined });
-      expect(end.usage).toEqual({ 'k1 kjv jobs': 1 });
-      expect(end.ledger).toMatchObject({ kind: 'release', hold: 500, charge: 0 });
-      expect(JSON.parse(end.ledger?.entry ?? '')).toMatchObject({ amount: 500 });
+      expect(end.usage).toEqual({ 'k1 kjv USD jobs': 1 });
+      expect(end.ledger).toMatchObject({ charge: 0 });
+      expect(JSON.parse(end.ledger?.entry ?? '')).toMatchObject({ kind: 'release', amount: 0 });
       expect(durationMs).toBeUndefined();
     },
   );
@@ -117,19 +135,25 @@ describe('the end of a job', () => {
   test('without a price has usage and no ledger, also where no key is known', () => {
     const { end } = outcome({ ticket: signed(ticket), verdict: undefined, hold: undefined, keyId: '' });
     expect(end.ledger).toBeUndefined();
-    expect(end.usage).toMatchObject({ '- kjv jobs': 1, '- kjv output_tokens': 1 });
-    expect(Object.keys(end.usage)).not.toContain('- kjv charged');
+    expect(end.usage).toMatchObject({ '- kjv - jobs': 1, '- kjv - output_tokens': 1 });
+    expect(Object.keys(end.usage)).not.toContain('- kjv - charged');
   });
 
   test('whose documents do not have their form is counted, and costs nothing', () => {
     const { end } = outcome({ verdict: signed(evidence) });
-    expect(end.usage['k1 kjv jobs']).toBe(1);
-    expect(end.ledger).toMatchObject({ kind: 'charge', charge: 0 });
+    expect(end.usage['k1 kjv USD jobs']).toBe(1);
+    expect(end.ledger).toMatchObject({ charge: 0 });
   });
 
   test('whose documents are gone leaves nothing but its place', () => {
-    expect(emptyEnd(9)).toMatchObject({ score: 9, usage: {} });
-    expect(emptyEnd(9).ledger).toBeUndefined();
+    expect(emptyEnd(SEALED_MS)).toEqual({
+      score: SEALED_MS,
+      day: '2027-01-01',
+      month: '2027-01',
+      usage: {},
+      tokens: 0,
+    });
+    expect(emptyEnd(SEALED_MS).ledger).toBeUndefined();
   });
 });
 

@@ -5,7 +5,7 @@ import type { JobView } from '../../core/jobs/job.reader.ts';
 import type { SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { Usage } from '../../proof/receipts/fields.ts';
 import { Evidence, Verdict, readTicket, type Price } from '../../proof/receipts/statements.ts';
-import { dayOf, entry, monthOf } from '../ledger/ledger-entry.ts';
+import { dayOf, ledgerEntry, monthOf } from '../ledger/ledger-entry.ts';
 import { HeldPayment } from '../payments/payment.store.ts';
 import { unitsOf } from '../payments/payment-terms.ts';
 
@@ -13,6 +13,8 @@ import { unitsOf } from '../payments/payment-terms.ts';
 export interface PrivateNotes {
   readonly webhook: string;
   readonly payment: string;
+  /** The line of a batch that needs the job, as it is, or empty. */
+  readonly batchLine: string;
 }
 
 /**
@@ -21,16 +23,21 @@ export interface PrivateNotes {
 export interface JobEnd {
   /** Place of the job in the order of ends. */
   readonly score: number;
-  /** Day of the usage and month of the ledger. */
+  /**
+   * Day of the usage and month of the ledger: those of its place in the order of ends, so that what is over
+   * never changes.
+   */
   readonly day: string;
   readonly month: string;
   /** Amounts to add, each under `<key id> <model> <what>`. */
   readonly usage: Record<string, number>;
   readonly payment?: Record<string, string>;
+  /** As many tokens as were used. */
+  readonly tokens: number;
+  readonly batchLine?: string;
   readonly ledger?: {
-    readonly kind: 'charge' | 'release';
     readonly entry: string;
-    readonly hold: number;
+    readonly currency: string;
     readonly charge: number;
     readonly key: string;
   };
@@ -46,21 +53,22 @@ export interface Outcome {
 }
 
 /** The outcome of a job that has ended. Throws if the payment in its notes is damaged. */
-export function outcomeOf(view: JobView, ending: Ending, { payment }: PrivateNotes, score: number): Outcome {
-  const { tenant, model, keyId: key, hold = 0 } = view;
+export function outcomeOf(view: JobView, ending: Ending, { payment, batchLine }: PrivateNotes, score: number): Outcome {
+  const { tenant, model, keyId: key } = view;
   const isDone = ending.state === 'done';
-  const endedMs = ending.atMs;
   const { price, used, charge } = view.erased === undefined ? costOf(view, isDone) : costOfErased(view.erased);
-  const line = { isDone, endedMs, hold, charge, key, model };
+  const line = { isDone, endedMs: ending.atMs, charge, key: key === '' ? '-' : key, model };
   return {
     tenant,
     model,
     durationMs: isDone ? durationOf(view, ending) : undefined,
     end: {
       score,
-      day: dayOf(endedMs),
-      month: monthOf(view.createdMs),
-      usage: usageOf(line, used),
+      day: dayOf(score),
+      month: monthOf(score),
+      usage: usageOf(line, price, used),
+      tokens: used === undefined ? 0 : used.inputTokens + used.outputTokens,
+      ...(batchLine === '' ? {} : { batchLine }),
       ...(payment === '' ? {} : { payment: paymentDue(payment, isDone ? charge : undefined) }),
       ...(price === undefined ? {} : { ledger: ledgerOf(line, price) }),
     },
@@ -107,18 +115,18 @@ export interface EndedPhases {
   readonly confirmMs?: number;
 }
 
-/** The phases of the attempt that was confirmed: waiting for its claim, running, and being confirmed. */
+/** The phases of the attempt that was confirmed: waiting for its engine, running, and being confirmed. */
 export function phasesOf({ createdMs, attempts }: PhasedView, { state, epoch, atMs }: PhasedEnding): EndedPhases {
   const attempt = attempts[epoch - 1];
   if (state !== 'done' || attempt === undefined) return { state };
-  const { claimedMs, committedMs } = attempt;
-  if (claimedMs === undefined || committedMs === undefined) return { state };
+  const { beganMs, committedMs } = attempt;
+  if (beganMs === undefined || committedMs === undefined) return { state };
   // The clock is Redis' own, and a failover may set it back.
   const from = (earlierMs: number, laterMs: number) => Math.max(0, laterMs - earlierMs);
   return {
     state,
-    waitMs: from(createdMs, claimedMs),
-    runMs: from(claimedMs, committedMs),
+    waitMs: from(createdMs, beganMs),
+    runMs: from(beganMs, committedMs),
     confirmMs: from(committedMs, atMs),
   };
 }
@@ -126,29 +134,29 @@ export function phasesOf({ createdMs, attempts }: PhasedView, { state, epoch, at
 type PhasedEnding = Pick<Ending, 'state' | 'epoch' | 'atMs'>;
 interface PhasedView {
   readonly createdMs: number;
-  readonly attempts: readonly { readonly claimedMs?: number | undefined; readonly committedMs?: number | undefined }[];
+  readonly attempts: readonly { readonly beganMs?: number | undefined; readonly committedMs?: number | undefined }[];
 }
 
 /** The end of a job whose documents are gone: nothing but its place is recorded. */
 export function emptyEnd(score: number): JobEnd {
-  const now = Date.now();
-  return { score, day: dayOf(now), month: monthOf(now), usage: {} };
+  return { score, day: dayOf(score), month: monthOf(score), usage: {}, tokens: 0 };
 }
 
 interface Line {
   readonly isDone: boolean;
   readonly endedMs: number;
-  readonly hold: number;
   readonly charge: number;
   readonly key: string;
   readonly model: string;
 }
 
+/** Amounts of different currencies have different names, so that they are never added. */
 function usageOf(
   { isDone, charge, key, model }: Line,
+  price: Price | undefined,
   used: { readonly inputTokens: number; readonly outputTokens: number } | undefined,
 ): Record<string, number> {
-  const name = (what: string) => `${key === '' ? '-' : key} ${model} ${what}`;
+  const name = (what: string) => `${key} ${model} ${price?.currency ?? '-'} ${what}`;
   return {
     [name('jobs')]: 1,
     ...(isDone ? { [name('done')]: 1 } : {}),
@@ -159,12 +167,13 @@ function usageOf(
   };
 }
 
-/** A done job is charged; of any other, what was held is released. */
-function ledgerOf({ isDone, endedMs, hold, charge, key, model }: Line, price: Price): JobEnd['ledger'] & object {
+/** A done job is charged; any other is released, and costs nothing. */
+function ledgerOf({ isDone, endedMs, charge, key, model }: Line, price: Price): JobEnd['ledger'] & object {
+  const { currency } = price;
+  const kind = isDone ? 'charge' : 'release';
   return {
-    kind: isDone ? 'charge' : 'release',
-    entry: JSON.stringify(entry(endedMs, isDone ? charge : hold, key, model, price)),
-    hold,
+    entry: JSON.stringify(ledgerEntry({ kind, atMs: endedMs, amount: charge, key, model }, price)),
+    currency,
     charge,
     key,
   };

@@ -4,62 +4,148 @@ import { chargeOf } from '../../proof/receipts/charge.ts';
 import { verifyPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { Keyring } from '../../proof/receipts/keyring.ts';
 import { Evidence, Ticket, Verdict } from '../../proof/receipts/statements.ts';
+import { CLOSED_PERIOD_TYPE } from '../../proof/contract/closed-period.ts';
+import type { ClosedPeriods } from './closed-periods.store.ts';
+import type { Ledgers } from './ledgers.ts';
 import type { UsageStore } from './usage.store.ts';
-import { monthOf, type Kind, type LedgerEntry } from './ledger-entry.ts';
+import { monthOf, type LedgerEntry } from './ledger-entry.ts';
 
 /** The first month that any ledger can have. */
 const FIRST_MONTH = { year: 2026, month: 1 };
+/** As many problems are named; the others are counted. */
+const MAX_PROBLEMS = 100;
+
+/** Sums of a ledger, in millionths of one currency. */
+interface Sums {
+  readonly currency: string;
+  readonly spent: number;
+  readonly held: number;
+}
 
 export interface LedgerAudit {
   readonly tenant: string;
   readonly entries: number;
   /** Number of charges that were compared with the signed documents of their jobs. */
   readonly compared: number;
-  /** Sums of the ledger, in millionths of the currency. */
-  readonly spent: number;
-  readonly held: number;
+  readonly sums: readonly Sums[];
   /** What does not agree, one sentence each; empty if the ledger balances. */
   readonly problems: readonly string[];
 }
 
+interface AuditParts {
+  readonly reader: JobReader;
+  readonly usage: UsageStore;
+  readonly ledgers: Ledgers;
+  readonly closed: ClosedPeriods;
+  readonly keyring: Keyring;
+}
+
 /**
- * Audits a tenant's whole ledger. Every job must have one hold and at most one end, the sums must be those of
- * the account, and every charge must be what the signed documents of its job come to, if they are still kept.
- * Run it at a quiet moment: a job that ends meanwhile may look like a problem.
+ * Audits a tenant's whole ledger in one pass, a page in memory at a time. Every charge must be what the
+ * signed documents of its job come to, if they are still kept; of each currency, the entries of a month must
+ * come to what was counted as spent in that month, all of them to what the account has spent, and what is
+ * reserved for jobs whose end is not entered to what it holds. Run it at a quiet moment: a job that ends
+ * meanwhile may look like a problem.
  */
-export async function auditLedger(
-  parts: { reader: JobReader; usage: UsageStore; keyring: Keyring },
-  tenant: string,
-): Promise<LedgerAudit> {
-  const jobs = new Map<string, Partial<Record<Kind, LedgerEntry>>>();
-  let entries = 0;
+export async function auditLedger(parts: AuditParts, tenant: string): Promise<LedgerAudit> {
+  const problems = new Problems();
+  const spent = new Map<string, number>();
+  let [entries, compared] = [0, 0];
   for (const month of monthsUntil(Date.now())) {
-    for await (const { job, kind, entry } of parts.usage.ledger(tenant, month)) {
-      entries += 1;
-      jobs.set(job, { ...jobs.get(job), [kind]: entry });
+    const inMonth = new Map<string, number>();
+    for await (const page of parts.ledgers.rows(tenant, month)) {
+      entries += page.length;
+      compared += await comparePage(parts, page, problems);
+      for (const { entry } of page) add(inMonth, entry.currency, entry.amount);
+    }
+    await compareClosed(parts, { tenant, month }, inMonth, problems);
+    for (const [currency, sum] of inMonth) {
+      add(spent, currency, sum);
+      const counted = await parts.usage.spentIn(tenant, month, currency);
+      // What is older than that is counted in the account alone.
+      if (counted !== sum && (counted !== 0 || month >= monthOf(Date.now() - COUNTED_MS)))
+        problems.add(`${counted} ${currency} are counted as spent in ${month}, and the ledger says ${sum}.`);
     }
   }
-  const problems: string[] = [];
-  let [spent, held, compared] = [0, 0, 0];
-  for (const [job, { hold, charge, release }] of jobs) {
-    if (hold === undefined) problems.push(`${job} was ${charge ? 'charged' : 'released'} and never held.`);
-    if (charge !== undefined && release !== undefined) problems.push(`${job} was charged and released.`);
-    if (charge !== undefined && hold !== undefined && charge.amount > hold.amount)
-      problems.push(`${job} was charged more than was held.`);
-    spent += charge?.amount ?? 0;
-    if (charge === undefined && release === undefined) held += hold?.amount ?? 0;
-    const owed = await owedFor(parts, job);
-    if (owed === undefined) continue;
-    compared += 1;
-    if (charge?.amount !== owed)
-      problems.push(
-        `${job} is ${charge === undefined ? 'not charged' : `charged ${charge.amount}`} and its receipt comes to ${owed}.`,
-      );
+  return { tenant, entries, compared, sums: await balance(parts, tenant, spent, problems), problems: problems.all() };
+}
+
+/** Compares a month that is closed with what was signed of it. */
+async function compareClosed(
+  { closed, keyring }: AuditParts,
+  { tenant, month }: { readonly tenant: string; readonly month: string },
+  inMonth: ReadonlyMap<string, number>,
+  problems: Problems,
+): Promise<void> {
+  const found = await closed.find(tenant, month);
+  if (found === undefined) return;
+  const { period, signed } = found;
+  const key = keyring.of('api').find(({ id }) => id === signed.keyId);
+  const isSigned = key !== undefined && verifyPayload(key, signed, CLOSED_PERIOD_TYPE);
+  if (!isSigned || period.tenant !== tenant || period.month !== month)
+    problems.add(`The statement about ${month} is not signed by a trusted key.`);
+  const agrees = period.sums.every(({ currency, charged }) => (inMonth.get(currency) ?? 0) === charged);
+  if (!agrees || inMonth.size !== period.sums.length) problems.add(`The statement about ${month} has other sums.`);
+}
+
+/** What is spent in a month is counted for so long after its last entry. */
+const COUNTED_MS = 300 * 86_400_000;
+
+/** Compares the accounts with what they must say, and returns their sums. */
+async function balance(
+  { usage }: AuditParts,
+  tenant: string,
+  spent: ReadonlyMap<string, number>,
+  problems: Problems,
+): Promise<Sums[]> {
+  const accounts = await usage.accounts(tenant);
+  const reserved = await usage.reserved(tenant);
+  const currencies = new Set([...spent.keys(), ...reserved.keys(), ...accounts.map(({ currency }) => currency)]);
+  return [...currencies].toSorted().map((currency) => {
+    const account = accounts.find((one) => one.currency === currency) ?? { spent: 0, held: 0 };
+    const sums = { currency, spent: spent.get(currency) ?? 0, held: reserved.get(currency) ?? 0 };
+    if (account.spent !== sums.spent)
+      problems.add(`The account says ${account.spent} ${currency} spent, and the ledger ${sums.spent}.`);
+    if (account.held !== sums.held)
+      problems.add(`The account says ${account.held} ${currency} held, and ${sums.held} are reserved for open jobs.`);
+    return sums;
+  });
+}
+
+/** Compares entries with the documents of their jobs, as far as they are kept. Returns how many were. */
+async function comparePage(
+  parts: AuditParts,
+  page: readonly { readonly job: string; readonly entry: LedgerEntry }[],
+  problems: Problems,
+): Promise<number> {
+  const owed = await Promise.all(page.map(({ job }) => owedFor(parts, job)));
+  return page.filter(({ job, entry: { kind, amount } }, at) => {
+    const due = owed[at];
+    if (kind === 'release' && amount !== 0) problems.add(`${job} was released, and charged ${amount}.`);
+    if (due === undefined) return false;
+    if (kind !== 'charge') problems.add(`${job} is not charged and its receipt comes to ${due}.`);
+    else if (amount !== due) problems.add(`${job} is charged ${amount} and its receipt comes to ${due}.`);
+    return true;
+  }).length;
+}
+
+/** What was found, bounded: a ledger that is wrong throughout is said to be so in a hundred lines. */
+class Problems {
+  readonly #first: string[] = [];
+  #more = 0;
+
+  add(problem: string): void {
+    if (this.#first.length < MAX_PROBLEMS) this.#first.push(problem);
+    else this.#more += 1;
   }
-  const account = await parts.usage.account(tenant);
-  if (account.spent !== spent) problems.push(`The account says ${account.spent} spent, and the ledger ${spent}.`);
-  if (account.held !== held) problems.push(`The account says ${account.held} held, and the ledger ${held}.`);
-  return { tenant, entries, compared, spent, held, problems };
+
+  all(): string[] {
+    return this.#more === 0 ? this.#first : [...this.#first, `There are ${this.#more} more.`];
+  }
+}
+
+function add(sums: Map<string, number>, currency: string, amount: number): void {
+  sums.set(currency, (sums.get(currency) ?? 0) + amount);
 }
 
 /**

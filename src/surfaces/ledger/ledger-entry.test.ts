@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { LedgerEntry, dayOf, entry, holdEntry, monthOf } from './ledger-entry.ts';
+import { LedgerEntry, dayOf, ledgerEntry, monthOf } from './ledger-entry.ts';
 
 const PRICE = {
   table: { id: 'v1', sha256: '0'.repeat(64) },
@@ -13,7 +13,7 @@ const PRICE = {
 };
 
 describe('ledger entries', () => {
-  test('a job that is made at the last moment of a month and ends in the next stays in its month, by UTC', () => {
+  test('months and days end at midnight, by UTC', () => {
     const lastMs = Date.parse('2026-12-31T23:59:59.999Z');
     expect([monthOf(lastMs), monthOf(lastMs + 1)]).toEqual(['2026-12', '2027-01']);
     expect([dayOf(lastMs), dayOf(lastMs + 1)]).toEqual(['2026-12-31', '2027-01-01']);
@@ -29,18 +29,18 @@ describe('ledger entries', () => {
     );
   });
 
-  test('a hold is the most that the job can cost, whatever it is charged later', () => {
-    const held = holdEntry(0, 'key', 'model', PRICE);
-    expect(held.amount).toBe(500);
-    expect(entry(0, 17, 'key', 'model', PRICE)).toEqual({ ...held, amount: 17 });
+  test.each([
+    { amount: -1 },
+    { amount: 0.5 },
+    { amount: Number.NaN },
+    { amount: 2 ** 53 },
+    { kind: 'hold' },
+    { currency: 'usd' },
+    { at: 'today' },
+    { more: 1 },
+  ])('a stored entry with %j is not read', (change) => {
+    const good = ledgerEntry({ kind: 'charge', atMs: 0, amount: 1, key: 'key', model: 'model' }, PRICE);
+    expect(LedgerEntry.safeParse(good).success).toBe(true);
+    expect(LedgerEntry.safeParse({ ...good, ...change }).success).toBe(false);
   });
-
-  test.each([{ amount: -1 }, { amount: 0.5 }, { amount: Number.NaN }, { more: 1 }])(
-    'a stored entry with %j is not read',
-    (change) => {
-      const good = entry(0, 1, 'key', 'model', PRICE);
-      expect(LedgerEntry.safeParse(good).success).toBe(true);
-      expect(LedgerEntry.safeParse({ ...good, ...change }).success).toBe(false);
-    },
-  );
 });

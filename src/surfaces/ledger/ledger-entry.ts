@@ -2,20 +2,19 @@ import { z } from 'zod';
 import type { Price } from '../../proof/receipts/statements.ts';
 
 /**
- * The kinds of ledger entries. A job that has a price has one `hold` from its admission on, and exactly one
- * `charge` or `release` once it is final. All of them are filed under the month in which the job was made, so
- * that none can be written twice.
+ * The kinds of ledger entries. A job that has a price has exactly one, once it has ended: a `charge` if it is
+ * done, else a `release`, which is of nothing. What open jobs may still cost stands in the account.
  */
-export const KINDS = ['hold', 'charge', 'release'] as const;
-export type Kind = (typeof KINDS)[number];
+export const KINDS = ['charge', 'release'] as const;
 
 /** One entry of a tenant's ledger, as it is stored. */
 export const LedgerEntry = z.strictObject({
-  /** ISO 8601, UTC. */
-  at: z.string(),
+  kind: z.enum(KINDS),
+  /** When the job ended: ISO 8601, UTC. */
+  at: z.iso.datetime(),
   /** Millionths of the currency. */
-  amount: z.number().int().min(0),
-  currency: z.string(),
+  amount: z.int().min(0),
+  currency: z.string().regex(/^[A-Z]{3,8}$/),
   /** Id of the API key that submitted the job. */
   key: z.string(),
   model: z.string(),
@@ -34,14 +33,19 @@ export function dayOf(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-/** The entry of an admission: the most that the job can cost. */
-export function holdEntry(atMs: number, key: string, model: string, price: Price): LedgerEntry {
-  return entry(atMs, price.hold, key, model, price);
-}
-
-/** An entry of a job with this price. `amount` is in millionths of the currency. */
-export function entry(atMs: number, amount: number, key: string, model: string, price: Price): LedgerEntry {
+/** The entry of a job with this price. `amount` is in millionths of the currency. */
+export function ledgerEntry(
+  {
+    kind,
+    atMs,
+    amount,
+    key,
+    model,
+  }: Pick<LedgerEntry, 'kind' | 'amount' | 'key' | 'model'> & { readonly atMs: number },
+  price: Price,
+): LedgerEntry {
   return {
+    kind,
     at: new Date(atMs).toISOString(),
     amount,
     currency: price.currency,

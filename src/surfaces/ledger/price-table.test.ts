@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import { Price } from '../../proof/receipts/statements.ts';
 import { runPrice } from '../../proof/receipts/charge.ts';
 import { PriceTable, type Work } from './price-table.ts';
 
@@ -78,6 +79,39 @@ describe('a price table', () => {
   test('with several mistakes names all of them at once', () => {
     const said = mistakes(JSON.stringify({ version: 1, id: ' ', currency: 'usd', models: { m: { input: -1 } } }));
     expect(said).toMatch(/^prices_invalid: prices\.json: .*id: .*currency: .*models\.m\.input: /);
+  });
+
+  test('whose jobs could come to more than can be counted is refused, and no job of any other comes to more', () => {
+    const amount = fc.oneof(fc.constantFrom(0, 1_000_000_000_000), fc.integer({ min: 0, max: 1_000_000_000_000 }));
+    fc.assert(
+      fc.property(
+        fc.record({ input: amount, output: amount, second: amount, maxSeconds: fc.integer({ min: 1, max: 86_400 }) }),
+        fc.record({ recompute: amount, tokens: amount, quorum: amount }),
+        (prices, attestation) => {
+          const text = JSON.stringify({
+            version: 1,
+            id: 'v1',
+            currency: 'USD',
+            models: { m: { ...prices, attestation } },
+          });
+          const most = work({
+            params: { ...PARAMS, max_tokens: 131_072 },
+            policy: { recompute: 1, tokens: 1, quorum: { of: 5, agree: 5 } },
+            inputBytes: 4 * 1_048_576,
+          });
+          const said = mistakes(text);
+          if (said !== 'none') expect(said).toMatch(/^prices_invalid: prices\.json: models\.m: a job may come to /);
+          else expect(Price.safeParse(PriceTable.parse(text, 'prices').priceOf(most)).success).toBe(true);
+        },
+      ),
+    );
+    const dear = {
+      version: 1,
+      id: 'v1',
+      currency: 'USD',
+      models: { m: { input: 0, second: 1e12, maxSeconds: 86_400 } },
+    };
+    expect(mistakes(JSON.stringify(dear))).toContain('a job may come to');
   });
 
   test.each(['', '[]', '{"version":2}', '{"version":1,"id":"a","currency":"USD","models":{"m":{"input":0.5}}}'])(

@@ -4,7 +4,8 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import { runPrice } from '../../proof/receipts/charge.ts';
-import type { Params, Policy, Price } from '../../proof/receipts/statements.ts';
+import { Params, type Policy, type Price } from '../../proof/receipts/statements.ts';
+import { MAX_INPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import type { Task } from '../../proof/receipts/fields.ts';
 
 const Amount = z.number().int().min(0).max(1_000_000_000_000);
@@ -44,6 +45,22 @@ export interface Work {
  * A chat template may add this many tokens; the attestor accepts no more than bytes plus this for an input.
  */
 const TEMPLATE_TOKENS = 64;
+/** As many runs as a quorum can have. */
+const MAX_RUNS = 5;
+
+/**
+ * The most that a ticket can hold for one job, in millionths. Sums of them are counted up to 2^53, beyond
+ * which nothing is admitted.
+ */
+const MAX_HOLD = 1_000_000_000_000_000;
+
+/** The most that any job of a model can come to: the longest question and answer, every run, every method. */
+function mostOf(own: z.infer<typeof ModelPrice>): number {
+  const { max_tokens } = Params.shape;
+  const run = runPrice(own, MAX_INPUT_BYTES + TEMPLATE_TOKENS, max_tokens.maxValue ?? 0, own.maxSeconds);
+  const methods = Object.values(own.attestation).reduce((sum, price) => sum + price, 0);
+  return Math.ceil(PROMISES.runs({ quorum: { of: MAX_RUNS, agree: MAX_RUNS } }) * run + methods);
+}
 
 /**
  * The operator's prices. A model that is not in the table is free. Immutable, so any number of callers may
@@ -85,6 +102,11 @@ export class PriceTable {
       const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`);
       throw new CodedError('prices_invalid', `${name}: ${problems.join('; ')}`);
     }
+    const problems = Object.entries(parsed.data.models).flatMap(([model, own]) => {
+      const most = mostOf(own);
+      return most <= MAX_HOLD ? [] : [`models.${model}: a job may come to ${most}, and only ${MAX_HOLD} can be held`];
+    });
+    if (problems.length > 0) throw new CodedError('prices_invalid', `${name}: ${problems.join('; ')}`);
     return new PriceTable(text, parsed.data);
   }
 

@@ -67,7 +67,8 @@ export class WorkStopper {
     for (const id of await this.#batches.open()) {
       const batch = await this.#batches.read(id);
       const isMeant = batch?.tenant === tenant && (keyId === undefined || batch.keyId === keyId);
-      if (isMeant && batch.status !== 'cancelling' && !isOver(batch.status)) await this.#batches.move(id, 'cancelling');
+      if (isMeant && batch.status !== 'cancelling' && !isOver(batch.status))
+        await this.#batches.move(id, 'cancelling', { stop: keyId === undefined ? 'disabled' : 'revoked' });
     }
   }
 

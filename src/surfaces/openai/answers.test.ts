@@ -5,23 +5,26 @@ import { statementBytes } from '../../proof/receipts/statements.ts';
 import { documents } from '../../../test/support/sample-receipts.ts';
 import { readRequest } from './requests.ts';
 
-const done = (id: string, output: unknown, inputTokens = 3, outputTokens = 2): Done => ({
+const done = (id: string, output: unknown, index = 0): Done => ({
   id,
+  index,
   createdMs: 5_999,
   output,
-  usage: { inputTokens, outputTokens },
+  usage: { inputTokens: 3, outputTokens: 2 },
   verdict: statementBytes(documents(1).verdict),
 });
 
 test('prompts are counted once, however many choices were drawn from each', () => {
-  const all = ['a', 'b', 'c', 'd'].map((id) => done(id, undefined));
+  const all = ['a', 'b', 'c', 'd'].map((id, index) => done(id, undefined, index));
   expect(usageOf({ choicesPerPrompt: 2 }, all)).toEqual({ prompt_tokens: 6, completion_tokens: 8, total_tokens: 14 });
+  // Also of those whose first choice is missing.
+  expect(usageOf({ choicesPerPrompt: 2 }, all.slice(1, 3))).toMatchObject({ prompt_tokens: 6, completion_tokens: 4 });
 });
 
 test('a chat answer names the receipt of every choice', () => {
   const asked = readRequest('/v1/chat/completions', { model: 'm', messages: [{ role: 'user', content: 'x' }], n: 2 });
   const output = { message: { role: 'assistant', content: 'y' }, finish_reason: 'stop' };
-  const answer = ChatCompletion.parse(answerOf(asked, [done('job_a', output), done('job_b', output)]));
+  const answer = ChatCompletion.parse(answerOf(asked, [done('job_a', output), done('job_b', output, 1)]));
   expect([answer.id, answer.created]).toEqual(['chatcmpl-a', 5]);
   expect(answer.countersign.choices?.map(({ receipt }) => receipt)).toEqual([
     '/v1/jobs/job_a/receipt',
@@ -29,6 +32,22 @@ test('a chat answer names the receipt of every choice', () => {
   ]);
   for (const one of [answer.countersign, ...(answer.countersign.choices ?? [])])
     expect([one.confirmed_by, one.not_checked]).toEqual([['binding', 'recompute', 'usage'], ['tee']]);
+});
+
+test('choices that are done keep their places where another one is missing, and texts theirs', () => {
+  const chat = readRequest('/v1/chat/completions', { model: 'm', messages: [{ role: 'user', content: 'x' }], n: 3 });
+  const output = { message: { role: 'assistant', content: 'y' }, finish_reason: 'stop' };
+  const answer = ChatCompletion.parse(answerOf(chat, [done('job_b', output, 1), done('job_c', output, 2)]));
+  expect(answer.choices.map(({ index }) => index)).toEqual([1, 2]);
+  expect(answer.countersign.choices?.map(({ index, job_id }) => [index, job_id])).toEqual([
+    [1, 'job_b'],
+    [2, 'job_c'],
+  ]);
+  const texts = readRequest('/v1/embeddings', { model: 'm', input: Array.from({ length: 514 }, () => 'x') });
+  const vectors = { embeddings: [[1], [2]] };
+  expect(EmbeddingList.parse(answerOf(texts, [done('job_b', vectors, 1)])).data.map(({ index }) => index)).toEqual([
+    512, 513,
+  ]);
 });
 
 test('fewer dimensions are a unit vector of the first ones, also as base64; more are refused', () => {

@@ -4,11 +4,13 @@ import type { Usage } from '../../proof/receipts/fields.ts';
 import { howConfirmed } from '../../proof/receipts/how-confirmed.ts';
 import type { AnswerDocument, ChatCompletion, Confirmation, Countersigned, TextCompletion } from './answer-document.ts';
 import type { EmbeddingList, Usage as TokenCounts } from './answer-document.ts';
-import type { Asked } from './requests.ts';
+import { TEXTS_OF_A_JOB, type Asked } from './requests.ts';
 
 /** A job that is done, as far as an answer is made from it. */
 export interface Done {
   readonly id: string;
+  /** Its place among the choices that were asked for. */
+  readonly index: number;
   readonly createdMs: number;
   readonly output: unknown;
   readonly usage: Usage;
@@ -17,7 +19,7 @@ export interface Done {
 }
 
 /** A job whose confirmation an answer speaks of; with the payload of its verdict where it is done. */
-type Confirmed = Pick<Done, 'id'> & Partial<Pick<Done, 'verdict'>>;
+type Confirmed = Pick<Done, 'id'> & Partial<Pick<Done, 'index' | 'verdict'>>;
 
 export function countersigned({ id, verdict }: Confirmed, state: Confirmation['state']): Confirmation {
   const isDone = state === 'done';
@@ -29,6 +31,11 @@ export function countersigned({ id, verdict }: Confirmed, state: Confirmation['s
   };
 }
 
+/** What stands beside text that no attestor has confirmed. */
+export function provisional(job: string, state: Confirmation['state']): Countersigned {
+  return { ...countersigned({ id: job }, state), provisional: true };
+}
+
 /**
  * What an answer says about the confirmation of all its jobs: of the first one, and of each where there are
  * several.
@@ -37,7 +44,9 @@ export function countersignedAll(jobs: readonly Confirmed[], state: Confirmation
   const all = jobs.map((job) => countersigned(job, state));
   const [first] = all;
   if (first === undefined) throw new Error('An answer is made of at least one job.');
-  return all.length === 1 ? first : { ...first, choices: all.map((one, index) => ({ index, ...one })) };
+  return all.length === 1 && (jobs[0]?.index ?? 0) === 0
+    ? first
+    : { ...first, choices: all.map((one, at) => ({ index: jobs[at]?.index ?? at, ...one })) };
 }
 
 const ID_PREFIX = {
@@ -52,7 +61,10 @@ export function answerId(asked: Pick<Asked, 'endpoint'>, firstJob: string): stri
 
 export const seconds = (ms: number) => Math.floor(ms / 1_000);
 
-/** The answer to a request whose jobs are all done, in OpenAI's shape. */
+/**
+ * The answer to a request, in OpenAI's shape: every choice that is done. One whose job ended otherwise is
+ * missing, and cost nothing; the others have the places that they would have beside it.
+ */
 export function answerOf(asked: Asked, done: readonly Done[]): AnswerDocument {
   const [first] = done;
   if (first === undefined) throw new Error('An answer is made of at least one job.');
@@ -72,7 +84,7 @@ function chatCompletion(asked: Asked, first: Done, done: readonly Done[]): ChatC
     object: 'chat.completion',
     created: seconds(first.createdMs),
     model: asked.model,
-    choices: done.map(({ output }, index) => {
+    choices: done.map(({ output, index }) => {
       const { message, finish_reason, logprobs } = OUTPUTS.chat.parse(output);
       return { index, message: { ...message, refusal: null }, logprobs: logprobs ?? null, finish_reason };
     }),
@@ -87,7 +99,7 @@ function textCompletion(asked: Asked, first: Done, done: readonly Done[]): TextC
     object: 'text_completion',
     created: seconds(first.createdMs),
     model: asked.model,
-    choices: done.map(({ output }, index) => {
+    choices: done.map(({ output, index }) => {
       const { text, finish_reason } = OUTPUTS.completion.parse(output);
       return { index, text, logprobs: null, finish_reason };
     }),
@@ -96,25 +108,31 @@ function textCompletion(asked: Asked, first: Done, done: readonly Done[]): TextC
   };
 }
 
-/** The vectors of all jobs, in the order of the texts. */
+/** The vectors of all jobs, each with the place of its text. */
 function embeddingList(asked: Asked, done: readonly Done[]): EmbeddingList {
-  const vectors = done.flatMap(({ output }) => OUTPUTS.embedding.parse(output).embeddings);
+  const vectors = done.flatMap(({ output, index }) =>
+    OUTPUTS.embedding.parse(output).embeddings.map((vector, at) => ({ vector, index: index * TEXTS_OF_A_JOB + at })),
+  );
   const { prompt_tokens, total_tokens } = usageOf(asked, done);
   return {
     object: 'list',
     model: asked.model,
-    data: vectors.map((vector, index) => ({ object: 'embedding', index, embedding: encode(asked, vector) })),
+    data: vectors.map(({ vector, index }) => ({ object: 'embedding', index, embedding: encode(asked, vector) })),
     usage: { prompt_tokens, total_tokens },
     countersign: countersignedAll(done, 'done'),
   };
 }
 
 /** Prompts are counted once, however many choices were drawn from each. */
-export function usageOf(asked: Pick<Asked, 'choicesPerPrompt'>, done: readonly Pick<Done, 'usage'>[]): TokenCounts {
+export function usageOf(
+  asked: Pick<Asked, 'choicesPerPrompt'>,
+  done: readonly Pick<Done, 'index' | 'usage'>[],
+): TokenCounts {
   const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
-  const prompt = sum(
-    done.filter((_, index) => index % asked.choicesPerPrompt === 0).map(({ usage }) => usage.inputTokens),
+  const byPrompt = new Map(
+    done.map(({ index, usage }) => [Math.floor(index / asked.choicesPerPrompt), usage.inputTokens]),
   );
+  const prompt = sum([...byPrompt.values()]);
   const completion = sum(done.map(({ usage }) => usage.outputTokens));
   return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
 }
@@ -132,7 +150,8 @@ function encode({ encoding, dimensions }: Asked, whole: readonly number[]): numb
   return encoding === 'float' ? vector : Buffer.from(new Float32Array(vector).buffer).toString('base64');
 }
 
+/** By operations that IEEE 754 rounds in one way: whoever compares the answer gets the same numbers. */
 function unit(vector: readonly number[]): number[] {
-  const length = Math.hypot(...vector);
+  const length = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
   return length === 0 ? [...vector] : vector.map((value) => value / length);
 }

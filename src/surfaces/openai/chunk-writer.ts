@@ -1,6 +1,6 @@
 import type { CodedError } from '../../ground/errors/coded-error.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
-import type { ChunkChoice, CompletionChunk } from './answer-document.ts';
+import type { ChunkChoice, CompletionChunk, Countersigned } from './answer-document.ts';
 import { answerId, countersigned, seconds, usageOf, type Done } from './answers.ts';
 import { openAiError } from './openai-error.ts';
 import type { Asked } from './requests.ts';
@@ -22,20 +22,21 @@ export class ChunkWriter {
   }
 
   /**
-   * A chat begins by naming the role and the job; a completion begins with its text and has no such frame.
+   * A chat begins by naming the role and what is known of the job; a completion begins with its text and has
+   * no such frame.
    */
-  opening(index: number, job: string): string | undefined {
+  opening(index: number, countersign: Countersigned): string | undefined {
     if (!this.#isChat) return undefined;
     const delta = { role: 'assistant', content: '' } as const;
-    return this.#chat([{ index, delta, logprobs: null, finish_reason: null }], {
-      countersign: { ...countersigned({ id: job }, 'queued'), provisional: true },
-    });
+    return this.#chat([{ index, delta, logprobs: null, finish_reason: null }], { countersign });
   }
 
-  piece(index: number, text: string): string {
+  /** A piece of text; where its own frame is to say how far it is to be trusted, with that. */
+  piece(index: number, text: string, countersign?: Countersigned): string {
+    const rest = countersign === undefined ? {} : { countersign };
     return this.#isChat
-      ? this.#chat([{ index, delta: { content: text }, logprobs: null, finish_reason: null }])
-      : this.#text([{ index, text, logprobs: null, finish_reason: null }]);
+      ? this.#chat([{ index, delta: { content: text }, logprobs: null, finish_reason: null }], rest)
+      : this.#text([{ index, text, logprobs: null, finish_reason: null }], rest);
   }
 
   /** The last frame of a choice, after the verdict. */

@@ -8,7 +8,7 @@ import { overloadIn } from '../../core/engines/overload.ts';
 import { textOfOutput } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import type { AnswerDocument, ChatCompletion, TextCompletion } from './answer-document.ts';
-import { answerId, answerOf, countersignedAll, seconds, type Done } from './answers.ts';
+import { answerId, answerOf, countersignedAll, provisional, seconds, type Done } from './answers.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import type { Asked } from './requests.ts';
 import { SteadyText } from './steady-text.ts';
@@ -28,43 +28,49 @@ export class Completions {
     this.#wake = parts.wake;
   }
 
+  /** The jobs, one for each choice: all of them are accepted or none. Throws as `Admission.submitAll`. */
+  submit(submitter: Submitter, asked: Pick<Asked, 'jobs'>, options: SubmitOptions): Promise<Admitted[]> {
+    return this.#admission.submitAll(submitter, asked.jobs, options);
+  }
+
   /**
-   * The jobs, one for each choice. Where one is refused, those already accepted are cancelled; under an
-   * idempotency key they are kept, for whoever asks again.
+   * The jobs that requests under these idempotency keys have made, each request asking for so many: undefined
+   * for those that were not made. They are not made later either.
    */
-  async submit(submitter: Submitter, asked: Pick<Asked, 'jobs'>, options: SubmitOptions): Promise<Admitted[]> {
-    const { idempotencyKey } = options;
-    const results = await Promise.allSettled(
-      asked.jobs.map((job, index) =>
-        this.#admission.submit(submitter, job, {
-          ...options,
-          idempotencyKey: idempotencyKey === undefined || index === 0 ? idempotencyKey : `${idempotencyKey} ${index}`,
-        }),
+  async close(
+    tenant: string,
+    requests: readonly { readonly idempotencyKey: string; readonly jobs: number }[],
+  ): Promise<(string | undefined)[][]> {
+    const found = await this.#admission.closeKeys(
+      tenant,
+      requests.flatMap(({ idempotencyKey, jobs }) =>
+        Array.from({ length: jobs }, (_, index) => keyOf(idempotencyKey, index)),
       ),
     );
-    const admitted = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-    const refused = results.find((result) => result.status === 'rejected');
-    if (refused === undefined) return admitted;
-    if (idempotencyKey !== undefined) throw refused.reason;
-    await this.cancel(
-      submitter.tenant,
-      admitted.map(({ id }) => id),
-    );
-    throw refused.reason;
+    let at = 0;
+    return requests.map(({ jobs }) => found.slice(at, (at += jobs)));
   }
 
   async cancel(tenant: string, ids: readonly string[]): Promise<void> {
     await Promise.allSettled(ids.map((id) => this.#jobs.cancel(tenant, id)));
   }
 
-  /** The confirmed answer. Throws CodedErrors that say how the first job that is not done ended. */
+  /** The confirmed answer. Throws as `done`. */
   async answer(tenant: string, asked: Asked, ids: readonly string[], signal: AbortSignal): Promise<AnswerDocument> {
     return answerOf(asked, await this.done(tenant, ids, signal));
   }
 
-  /** The jobs once all of them are done; throws as `answer`. */
-  done(tenant: string, ids: readonly string[], signal: AbortSignal): Promise<Done[]> {
-    return Promise.all(ids.map((id) => this.#done(tenant, id, signal)));
+  /**
+   * The jobs that are done, once all of them have ended: what is charged is handed out, also where another
+   * choice was refuted or failed. Throws CodedErrors that say how the first job ended where none is done.
+   */
+  async done(tenant: string, ids: readonly string[], signal: AbortSignal): Promise<Done[]> {
+    const results = await Promise.allSettled(ids.map((id, index) => this.#done(tenant, { id, index }, signal)));
+    const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
+    const done = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    const passing = refused.find((reason) => !isOutcome(reason));
+    if (passing !== undefined || done.length === 0) throw passing ?? refused[0];
+    return done;
   }
 
   /** What workers have written, before it is confirmed: without usage, and marked as provisional. */
@@ -112,17 +118,24 @@ export class Completions {
     const done: Done[] = [];
     try {
       for (const [index, id] of ids.entries()) {
-        const opening = chunks.opening(index, id);
+        const opening = chunks.opening(index, provisional(id, 'queued'));
         if (opening !== undefined) yield opening;
       }
-      for await (const { index, piece } of interleave(ids.map((id) => this.#pieces(tenant, id, signal)))) {
+      let refused: CodedError | undefined;
+      for await (const { index, piece } of interleave(
+        ids.map((id, at) => this.#pieces(tenant, { id, index: at }, signal)),
+      )) {
         if (typeof piece === 'string') {
           yield chunks.piece(index, piece);
-          continue;
+        } else if ('refused' in piece) {
+          // The other choices go on: they are paid for.
+          refused ??= piece.refused;
+        } else {
+          done.push(piece);
+          yield chunks.last(index, piece);
         }
-        done[index] = piece;
-        yield chunks.last(index, piece);
       }
+      if (refused !== undefined) throw refused;
       yield chunks.end(done);
     } catch (error) {
       if (signal.aborted) return;
@@ -135,10 +148,14 @@ export class Completions {
   }
 
   /**
-   * Pieces of text as they are written, then the confirmed job. Throws where the confirmed text is another
-   * one.
+   * Pieces of text as they are written, then the confirmed job, or how it ended otherwise. Throws where the
+   * confirmed text is another one.
    */
-  async *#pieces(tenant: string, id: string, signal: AbortSignal): AsyncGenerator<string | Done> {
+  async *#pieces(
+    tenant: string,
+    { id, index }: Choice,
+    signal: AbortSignal,
+  ): AsyncGenerator<string | Done | { readonly refused: CodedError }> {
     const text = new SteadyText();
     let last: JobView | undefined;
     for await (const { event, view } of followJob(this.#jobs, this.#wake, { whose: tenant, id }, signal)) {
@@ -147,21 +164,32 @@ export class Completions {
       if (more !== '') yield more;
     }
     if (last === undefined || !isFinal(last.state)) return;
-    const done = await this.#confirmed(last);
+    if (last.state !== 'done') {
+      yield { refused: outcomeError(last) };
+      return;
+    }
+    const done = await this.#confirmed(last, index);
     const rest = text.confirm(textOfOutput(done.output));
     if (rest !== '') yield rest;
     yield done;
   }
 
-  async #done(tenant: string, id: string, signal: AbortSignal): Promise<Done> {
+  async #done(tenant: string, { id, index }: Choice, signal: AbortSignal): Promise<Done> {
     const view = await this.#jobs.wait(tenant, id, MAX_WAIT_MS, signal);
-    return this.#confirmed(view);
+    return this.#confirmed(view, index);
   }
 
-  async #confirmed(view: JobView): Promise<Done> {
+  async #confirmed(view: JobView, index: number): Promise<Done> {
     if (view.state !== 'done') throw outcomeError(view);
     const { bytes, usage, verdict } = await this.#jobs.output(view.tenant, view.id);
-    return { id: view.id, createdMs: view.createdMs, output: JSON.parse(bytes.toString('utf8')), usage, verdict };
+    return {
+      id: view.id,
+      index,
+      createdMs: view.createdMs,
+      output: JSON.parse(bytes.toString('utf8')),
+      usage,
+      verdict,
+    };
   }
 
   /** The text of the first attempt that is committed. */
@@ -176,6 +204,22 @@ export class Completions {
     }
     return text;
   }
+}
+
+/** A job of a request, and its place among the choices. */
+interface Choice {
+  readonly id: string;
+  readonly index: number;
+}
+
+/** Whether an error says how a job ended, and not that this could not be seen. */
+function isOutcome(error: unknown): boolean {
+  return error instanceof CodedError && error.headers['countersign-state'] !== undefined;
+}
+
+/** The idempotency key of one job of a request. */
+function keyOf(idempotencyKey: string, index: number): string {
+  return index === 0 ? idempotencyKey : `${idempotencyKey} ${index}`;
 }
 
 /** The error of a job that ended otherwise than done, for the caller who waits for its answer. */

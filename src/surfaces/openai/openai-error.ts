@@ -44,6 +44,7 @@ function typeOf({ status, code }: CodedError): OpenAiError['error']['type'] {
 /** Answers that another try cannot change, although their status says otherwise to a client. */
 const FINAL: ReadonlySet<string> = new Set([
   'answer_refuted',
+  'unverified_answer',
   'job_failed',
   'job_expired',
   'job_cancelled',
@@ -55,6 +56,8 @@ const FINAL: ReadonlySet<string> = new Set([
 
 /** `x-should-retry` overrides what OpenAI's clients would do by the status alone. */
 export function retryHeaders(error: CodedError): Record<string, string> {
+  const said = error.headers['x-should-retry'];
+  if (said !== undefined) return { 'x-should-retry': said };
   const after = Number(error.headers['retry-after'] ?? NaN);
   if (FINAL.has(error.code) || after > MAX_RETRY_S) return { 'x-should-retry': 'false' };
   if (error.status === 429 || error.status === 503)

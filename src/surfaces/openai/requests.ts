@@ -29,7 +29,7 @@ export interface Asked {
 
 /** As many as OpenAI takes; a job has 512 of them. */
 const MAX_TEXTS = 2_048;
-const TEXTS_OF_A_JOB = 512;
+export const TEXTS_OF_A_JOB = 512;
 const MAX_CHOICES = 8;
 const MAX_PROMPTS = 32;
 /** Where the caller names no bound. An engine stops earlier where its context ends. */

@@ -38,7 +38,17 @@ export const FunctionCall = z.strictObject({
   status: z.enum(['in_progress', 'completed']),
 });
 export type FunctionCall = z.infer<typeof FunctionCall>;
-export type OutputItem = ResponseMessage | FunctionCall;
+
+const SummaryPart = z.strictObject({ type: z.literal('summary_text'), text: z.string() });
+/** What a model reasoned, where the caller asked to see it; clients look for it in the summary. */
+export const ReasoningItem = z.strictObject({
+  id: z.string(),
+  type: z.literal('reasoning'),
+  status: z.enum(['in_progress', 'completed']),
+  summary: z.array(SummaryPart).describe('what the model reasoned, whole; empty where it did not'),
+});
+export type ReasoningItem = z.infer<typeof ReasoningItem>;
+export type OutputItem = ReasoningItem | ResponseMessage | FunctionCall;
 
 /** A response in OpenAI's shape. */
 export const ResponseDocument = z.strictObject({
@@ -52,7 +62,7 @@ export const ResponseDocument = z.strictObject({
   instructions: z.string().nullable(),
   max_output_tokens: z.int().nullable(),
   model: z.string(),
-  output: z.array(z.discriminatedUnion('type', [ResponseMessage, FunctionCall])),
+  output: z.array(z.discriminatedUnion('type', [ReasoningItem, ResponseMessage, FunctionCall])),
   parallel_tool_calls: z.literal(true),
   previous_response_id: z.null(),
   temperature: z.number(),
@@ -89,9 +99,10 @@ export type DeletedResponse = z.infer<typeof DeletedResponse>;
 export const responseId = (job: string) => job.replace(/^job_/, 'resp_');
 /** The job of which an item of a response is a part; undefined where the id is of another form. */
 export const jobOfItem = (item: string): string | undefined => {
-  const [, job] = /^(?:msg|fc)_([0-9a-z]{30})(?:_\d{1,3})?$/.exec(item) ?? [];
+  const [, job] = /^(?:msg|fc|rs)_([0-9a-z]{30})(?:_\d{1,3})?$/.exec(item) ?? [];
   return job === undefined ? undefined : `job_${job}`;
 };
+export const reasoningId = (job: string) => job.replace(/^job_/, 'rs_');
 export const messageId = (job: string) => job.replace(/^job_/, 'msg_');
 export const textPart = (text: string): TextPart => ({ type: 'output_text', text, annotations: [], logprobs: [] });
 
@@ -148,7 +159,7 @@ export function responseDocument(view: ResponseJob, surface: Surface, done: Done
     instructions: surface.instructions,
     max_output_tokens: surface.max_output_tokens,
     model: view.model,
-    output: done === undefined ? [] : outputOf(view.id, done),
+    output: done === undefined ? [] : outputOf(view.id, done, surface),
     parallel_tool_calls: true,
     previous_response_id: null,
     temperature: surface.temperature,
@@ -174,9 +185,21 @@ export function responseDocument(view: ResponseJob, surface: Surface, done: Done
   };
 }
 
-/** The items of a confirmed answer; their ids name its job. */
-export function outputOf(job: string, done: Pick<Done, 'output'>): OutputItem[] {
+/**
+ * The items of a confirmed answer; their ids name its job. Where reasoning is asked for it comes first, also
+ * where there is none: a stream gives it its place before it is known.
+ */
+export function outputOf(
+  job: string,
+  done: Pick<Done, 'output'>,
+  { reasoning: isShown }: Pick<Surface, 'reasoning'>,
+): OutputItem[] {
   const { message } = OUTPUTS.chat.parse(done.output);
+  const thought = message.reasoning_content ?? '';
+  const summary = thought === '' ? [] : [{ type: 'summary_text' as const, text: thought }];
+  const reasoning: ReasoningItem[] = isShown
+    ? [{ id: reasoningId(job), type: 'reasoning', status: 'completed', summary }]
+    : [];
   const text: ResponseMessage[] =
     message.content === null || (message.content === '' && message.tool_calls !== undefined)
       ? []
@@ -197,5 +220,5 @@ export function outputOf(job: string, done: Pick<Done, 'output'>): OutputItem[] 
     arguments: call.function.arguments,
     status: 'completed',
   }));
-  return [...text, ...calls];
+  return [...reasoning, ...text, ...calls];
 }

@@ -1,4 +1,4 @@
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import type { Done } from './answers.ts';
 import { outputOf, responseDocument } from './response-document.ts';
@@ -13,22 +13,24 @@ const SURFACE = {
   top_p: 1,
   metadata: {},
   store: true,
+  reasoning: false,
 };
 const VIEW = { id: ID, createdMs: 0, model: 'm', state: 'done', ending: undefined } as const;
 const Event = z.looseObject({ type: z.string(), sequence_number: z.number(), output_index: z.number().optional() });
 
-function eventsOf(message: object, finish_reason = 'tool_calls', startingAfter = -1) {
+function eventsOf(message: object, finish_reason = 'tool_calls', startingAfter = -1, surface = SURFACE) {
   const done: Done = {
     id: ID,
+    index: 0,
     createdMs: 0,
     output: { message: { role: 'assistant', content: null, ...message }, finish_reason },
     usage: { inputTokens: 1, outputTokens: 1 },
     verdict: Buffer.alloc(0),
   };
-  const begun = responseDocument({ ...VIEW, state: 'queued' }, SURFACE, undefined);
-  const frames = new ResponseFrames(ID, begun, startingAfter);
+  const begun = responseDocument({ ...VIEW, state: 'queued' }, surface, undefined);
+  const frames = new ResponseFrames(ID, begun, startingAfter, surface);
   const text =
-    frames.created() + frames.whole(outputOf(ID, done)) + frames.ended(responseDocument(VIEW, SURFACE, done));
+    frames.created() + frames.whole(outputOf(ID, done, surface)) + frames.ended(responseDocument(VIEW, surface, done));
   return text
     .split('\n\n')
     .filter((frame) => frame !== '')
@@ -77,4 +79,39 @@ test.each([
 
 test('a caller who has seen all gets the last frame alone', () => {
   expect(eventsOf({ content: 'x' }, 'stop', 99).map(({ type }) => type)).toEqual(['response.completed']);
+});
+
+describe('what a model reasoned', () => {
+  const SHOWN = { ...SURFACE, reasoning: true };
+  const PARTS = [
+    { content: 'x' },
+    { content: null, tool_calls: [call('f', 'x')] },
+    { content: 'x', tool_calls: [call('f', 'x'), call('g', 'y')] },
+  ];
+
+  test.each(PARTS.flatMap((parts) => ['', 'Hm. '].map((thought) => ({ parts, thought }))))(
+    'is an item before all others where it is asked for, and its events give its place and text: %j',
+    ({ parts, thought }) => {
+      const events = eventsOf(
+        { ...parts, ...(thought === '' ? {} : { reasoning_content: thought }) },
+        'stop',
+        -1,
+        SHOWN,
+      );
+      const Last = z.looseObject({ response: z.looseObject({ output: z.array(z.looseObject({ id: z.string() })) }) });
+      const { output } = Last.parse(events.at(-1)).response;
+      expect(output[0]).toMatchObject({ type: 'reasoning', summary: thought === '' ? [] : [{ text: thought }] });
+      // A client that puts items at their places, and text into them, has the output of the last frame.
+      const added = events.filter(({ type }) => type === 'response.output_item.added');
+      expect(added.map(({ output_index }) => output_index)).toEqual(output.map((_, at) => at));
+      const done = events.filter(({ type }) => type === 'response.output_item.done');
+      expect(done.map(({ output_index, item }) => [output_index, item])).toEqual(output.map((item, at) => [at, item]));
+      const deltas = events.filter(({ type }) => type === 'response.reasoning_summary_text.delta');
+      expect(deltas.map((event) => event['delta']).join('')).toBe(thought);
+    },
+  );
+
+  test('is shown to nobody else', () => {
+    expect(JSON.stringify(eventsOf({ content: 'x', reasoning_content: 'Hm.' }))).not.toContain('reasoning"');
+  });
 });

@@ -81,7 +81,10 @@ export const ResponseRequest = z.strictObject({
   reasoning: z
     .strictObject({
       effort: z.enum(REASONING_EFFORTS).nullish(),
-      summary: z.null({ error: 'this service does not summarise reasoning' }).optional(),
+      summary: z
+        .enum(['auto', 'detailed'], { error: 'this service shows reasoning whole ("auto", "detailed") or not at all' })
+        .nullish()
+        .describe('asks to see what the model reasoned, which comes whole'),
     })
     .nullish(),
   store: z.boolean().nullish(),
@@ -129,6 +132,8 @@ export const Surface = z.strictObject({
   top_p: z.number(),
   metadata: z.record(z.string(), z.string()),
   store: z.boolean(),
+  /** Whether what the model reasoned is shown. */
+  reasoning: z.boolean().default(false),
 });
 export type Surface = z.infer<typeof Surface>;
 
@@ -160,6 +165,7 @@ export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJo
       top_p,
       metadata: request.metadata ?? {},
       store: request.store !== false,
+      reasoning: request.reasoning?.summary != null,
     },
   };
 }
@@ -174,7 +180,7 @@ function chatInputOf(request: z.infer<typeof ResponseRequest>): ChatInput {
     ],
     ...chatTools(request),
     ...(format == null || format.type === 'text' ? {} : { response_format: responseFormat(format) }),
-    ...reasoningOf(request.reasoning?.effort, false),
+    ...reasoningOf(request.reasoning?.effort, request.reasoning?.summary != null),
   });
 }
 

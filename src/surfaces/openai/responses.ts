@@ -64,7 +64,9 @@ export class Responses {
     const document: unknown = output && JSON.parse(output.bytes.toString('utf8'));
     const isChat = OUTPUTS.chat.safeParse(document).success;
     const found =
-      job !== undefined && isChat ? outputOf(job, { output: document }).find((one) => one.id === id) : undefined;
+      job !== undefined && isChat
+        ? outputOf(job, { output: document }, { reasoning: true }).find((one) => one.id === id)
+        : undefined;
     if (found === undefined)
       throw new CodedError('request_invalid', `input.${index}.id: there is no item with this id; send it whole.`, {
         param: `input.${index}.id`,
@@ -108,7 +110,7 @@ export class Responses {
   async *stream(whose: Whose, id: string, startingAfter: number, signal: AbortSignal): AsyncGenerator<string> {
     const { view: first, surface } = await this.#read(whose, id);
     const begun = responseDocument({ ...first, state: 'queued', ending: undefined }, surface, undefined);
-    const frames = new ResponseFrames(first.id, begun, startingAfter);
+    const frames = new ResponseFrames(first.id, begun, startingAfter, surface);
     try {
       yield frames.created();
       const text = new SteadyText();
@@ -128,7 +130,7 @@ export class Responses {
       const whole = OUTPUTS.chat.parse(done.output).message.content ?? '';
       const rest = text.confirm(whole);
       if (rest !== '') yield frames.delta(rest);
-      yield frames.whole(outputOf(last.id, done));
+      yield frames.whole(outputOf(last.id, done, surface));
       yield frames.ended(responseDocument(last, surface, done));
     } catch (error) {
       if (signal.aborted) return;

@@ -22,6 +22,8 @@ export interface PaidRequest {
   /** The header `PAYMENT-SIGNATURE`. */
   readonly payment: string | undefined;
   readonly idempotencyKey: string | undefined;
+  /** All that was asked, and where, of a request with an Idempotency-Key. */
+  readonly request: string | undefined;
   /** Path that the request was sent to. */
   readonly path: string;
 }
@@ -31,7 +33,7 @@ export interface PaidFor {
   readonly submitter: Submitter;
   readonly job: SubmitJob;
   readonly options: SubmitOptions;
-  /** Whether the same payment with the same job may be sent again at any time. */
+  /** Whether the same payment with the same request may be sent again at any time. */
   readonly isRepeatable: boolean;
 }
 
@@ -109,6 +111,14 @@ export class PaymentGate {
     const [wanted] = jobs;
     if (wanted === undefined || jobs.length > 1)
       throw new CodedError('request_invalid', 'A payment is for one answer; ask for one answer, or use an API key.');
+    const payment = request.payment === undefined ? undefined : readPayment(request.payment);
+    const known = payment && (await this.#knownWay(terms, payment));
+    if (payment !== undefined && known !== undefined)
+      return this.#paidFor(
+        wanted,
+        { payment, way: known.way, requirements: known.requirements, isKnown: true },
+        request,
+      );
     const price = await this.#priceOf(wanted);
     const refuse = (why: string) =>
       new CodedError('payment_required', why, {
@@ -116,21 +126,39 @@ export class PaymentGate {
       });
     if (request.payment === undefined)
       throw refuse(`Use an API key, or pay for this answer: at most ${price.hold} millionths of a ${price.currency}.`);
-    const payment = readPayment(request.payment);
-    const way = payment && wayOf(terms, price, payment);
+    const way = payment && wayOf(terms, payment, price);
     if (payment === undefined || way === undefined) throw refuse('PAYMENT-SIGNATURE holds no payment on these terms.');
-
-    const job = { ...wanted, deadline_ms: deadlineOf(wanted, way) };
-    const tenant = payerTenant(payment.payer);
-    const idempotencyKey = `x402 ${payment.id}`;
+    if (!outlivesJob(payment, Date.now(), deadlineOf(wanted, way)))
+      throw refuse(`The authorization must hold from now for ${way.maxTimeoutSeconds} seconds.`);
     const requirements = requirementsOf(way, price);
-    // A known payment was verified when its job was admitted.
-    if (!(await this.#admission.knows(tenant, idempotencyKey))) {
-      if (!outlivesJob(payment, Date.now(), job.deadline_ms))
-        throw refuse(`The authorization must hold from now for ${way.maxTimeoutSeconds} seconds.`);
-      const problem = await this.#problemWith(terms, payment, requirements);
-      if (problem !== undefined) throw refuse(`The payment is not good: ${problem}.`);
-    }
+    const problem = await this.#problemWith(terms, payment, requirements);
+    if (problem !== undefined) throw refuse(`The payment is not good: ${problem}.`);
+    return this.#paidFor(wanted, { payment, way, requirements, isKnown: false }, request);
+  }
+
+  /**
+   * The way of a payment that a job was accepted for; undefined for any other. It was verified then, at the
+   * price of that time: what prices are now is nothing to it.
+   */
+  async #knownWay(
+    terms: PaymentTerms,
+    payment: Payment,
+  ): Promise<{ readonly way: Way; readonly requirements: Requirements } | undefined> {
+    const way = wayOf(terms, payment);
+    if (way === undefined) return undefined;
+    if (!(await this.#admission.knows(payerTenant(payment.payer), keyOf(payment)))) return undefined;
+    const { scheme, network, asset, payTo, maxTimeoutSeconds, extra } = way;
+    const { amount } = payment.payload.accepted;
+    return { way, requirements: { scheme, network, amount, asset, payTo, maxTimeoutSeconds, extra } };
+  }
+
+  /** The job of a payment that is good. */
+  async #paidFor(
+    wanted: SubmitJob,
+    { payment, way, requirements, isKnown }: GoodPayment,
+    request: PaidRequest,
+  ): Promise<PaidFor> {
+    const tenant = payerTenant(payment.payer);
     const submitter = await this.#apiKeys.callerWithout(tenant, PAYER_KEY, []);
     if (submitter === undefined) throw new CodedError('scope_missing', 'Nothing is sold to this address.');
     const { unitsPerMillionth, scheme } = way;
@@ -139,8 +167,12 @@ export class PaymentGate {
     const secret = request.idempotencyKey ?? '';
     return {
       submitter,
-      job,
-      options: { idempotencyKey, payment: { record: JSON.stringify(held), isFixed: scheme === 'exact', secret } },
+      job: { ...wanted, deadline_ms: deadlineOf(wanted, way) },
+      options: {
+        idempotencyKey: keyOf(payment),
+        request: request.request,
+        payment: { record: JSON.stringify(held), isFixed: scheme === 'exact', isKnown, secret },
+      },
       isRepeatable: request.idempotencyKey !== undefined,
     };
   }
@@ -173,6 +205,19 @@ export class PaymentGate {
     if (!verified.isValid) return verified.invalidReason ?? 'no reason given';
     return verified.payer?.toLowerCase() === payment.payer ? undefined : 'the facilitator names another payer';
   }
+}
+
+/** A payment whose way is offered, and that was verified now or before. */
+interface GoodPayment {
+  readonly payment: Payment;
+  readonly way: Way;
+  readonly requirements: Requirements;
+  readonly isKnown: boolean;
+}
+
+/** A payment is one job, under this idempotency key of its payer. */
+function keyOf({ id }: Payment): string {
+  return `x402 ${id}`;
 }
 
 /** How long a job may take, in ms, so that its payment outlives it. Throws CodedError `request_invalid`. */

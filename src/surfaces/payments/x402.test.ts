@@ -111,10 +111,10 @@ describe('a payment in its header', () => {
 
 describe('the way of a payment', () => {
   test('is the one it names, with addresses in any case', () => {
-    expect(wayOf(TERMS, PRICE, payment(header(eip3009())))?.scheme).toBe('exact');
-    expect(wayOf(TERMS, PRICE, payment(header(permit2(), { scheme: 'upto' })))?.scheme).toBe('upto');
+    expect(wayOf(TERMS, payment(header(eip3009())), PRICE)?.scheme).toBe('exact');
+    expect(wayOf(TERMS, payment(header(permit2(), { scheme: 'upto' })), PRICE)?.scheme).toBe('upto');
     const upper = { payTo: `0x${'2'.repeat(40)}`, asset: `0x${'CD'.repeat(20)}` };
-    expect(wayOf(TERMS, PRICE, payment(header(eip3009(), upper)))?.scheme).toBe('exact');
+    expect(wayOf(TERMS, payment(header(eip3009(), upper)), PRICE)?.scheme).toBe('exact');
   });
 
   test.each([
@@ -124,7 +124,7 @@ describe('the way of a payment', () => {
     { network: 'eip155:1' },
     { scheme: 'free' },
   ])('with %j is none that is offered', (accepted) => {
-    expect(wayOf(TERMS, PRICE, payment(header(eip3009(), accepted)))).toBeUndefined();
+    expect(wayOf(TERMS, payment(header(eip3009(), accepted)), PRICE)).toBeUndefined();
   });
 });
 

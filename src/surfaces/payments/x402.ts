@@ -131,8 +131,8 @@ export function readPayment(header: string): Payment | undefined {
   };
 }
 
-/** The offered way to pay that a payment uses; undefined if it is not offered at this price. */
-export function wayOf(terms: PaymentTerms, price: Price, { payload: { accepted } }: Payment): Way | undefined {
+/** The offered way to pay that a payment uses; undefined if it is not offered, or not at this price. */
+export function wayOf(terms: PaymentTerms, { payload: { accepted } }: Payment, price?: Price): Way | undefined {
   const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
   return terms.accepts.find(
     (way) =>
@@ -140,7 +140,7 @@ export function wayOf(terms: PaymentTerms, price: Price, { payload: { accepted }
       way.network === accepted.network &&
       same(way.asset, accepted.asset) &&
       same(way.payTo, accepted.payTo) &&
-      maxUnits(way, price) === accepted.amount,
+      (price === undefined || maxUnits(way, price) === accepted.amount),
   );
 }
 

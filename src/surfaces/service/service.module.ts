@@ -23,9 +23,12 @@ import { LogReader } from '../../proof/tlog/log-reader.ts';
 import { Admission } from '../admission/admission.ts';
 import { BatchFiles } from '../batches/batch-files.store.ts';
 import { Batches } from '../batches/batch.store.ts';
+import { ClosedPeriods } from '../ledger/closed-periods.store.ts';
+import { Ledgers } from '../ledger/ledgers.ts';
 import { UsageStore } from '../ledger/usage.store.ts';
 import { Completions } from '../openai/completions.ts';
 import { PaymentRecords } from '../payments/payment.store.ts';
+import { Schedules } from '../schedules/schedule.store.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
 import { RateLimits } from '../tenants/rate-limits.ts';
 import { WorkStops } from '../tenants/work-stops.ts';
@@ -35,7 +38,7 @@ import type { ServiceConfig } from './service-config.ts';
 import { ServiceFiles } from './service-files.ts';
 
 /** Stores that need Redis and the names of its keys, and nothing else. */
-const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, UsageStore, Webhooks, WorkStops];
+const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, Schedules, UsageStore, Webhooks, WorkStops];
 
 /** Where admissions wait for replicas, so that nothing else waits behind them. */
 const ADMISSIONS = 'admissions';
@@ -52,6 +55,7 @@ export class ServiceModule {
       { provide: Catalog, useValue: files.catalog },
       { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
       ...STORES,
+      ...LEDGER_PROVIDERS,
       ...jobProviders(config, files, logger),
       ...admissionProviders(config, files, durability),
     ];
@@ -88,6 +92,19 @@ export class ServiceModule {
     };
   }
 }
+
+const LEDGER_PROVIDERS: readonly Provider[] = [
+  {
+    provide: ClosedPeriods,
+    useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobFolders) => new ClosedPeriods(redis, keys, blobs.ledgers),
+    inject: [Redis, RedisKeys, BlobFolders],
+  },
+  {
+    provide: Ledgers,
+    useFactory: (usage: UsageStore, closed: ClosedPeriods) => new Ledgers(usage, closed),
+    inject: [UsageStore, ClosedPeriods],
+  },
+];
 
 function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger): Provider[] {
   return [
@@ -161,7 +178,6 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
         backlog: Backlog,
         reader: JobReader,
         blobs: BlobFolders,
-        limits: RateLimits,
         webhooks: Webhooks,
         egress: EgressRules,
         gate: StorageGate,
@@ -178,22 +194,10 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
           signingKey,
           defaultRecompute: config.COUNTERSIGN_DEFAULT_RECOMPUTE,
           prices,
-          limits,
           webhooks,
           egress,
         }),
-      inject: [
-        Redis,
-        RedisConnections,
-        RedisKeys,
-        Backlog,
-        JobReader,
-        BlobFolders,
-        RateLimits,
-        Webhooks,
-        EgressRules,
-        StorageGate,
-      ],
+      inject: [Redis, RedisConnections, RedisKeys, Backlog, JobReader, BlobFolders, Webhooks, EgressRules, StorageGate],
     },
     {
       provide: Completions,

@@ -5,8 +5,8 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { HOUSE, SCOPES, hashesEqual, mayHold, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
 import { AuditLog, hset } from '../../core/audit/audit-log.ts';
-import { Limits, NO_LIMITS } from './limits.ts';
-import { Tenants } from './tenant.store.ts';
+import { NO_LIMITS, StoredLimits, type Limits } from './limits.ts';
+import { Tenants, unlessUnreadable } from './tenant.store.ts';
 import { WorkStops, type OpenWork } from './work-stops.ts';
 
 const ApiKeyRecord = z.object({
@@ -17,16 +17,15 @@ const ApiKeyRecord = z.object({
   createdAt: z.string(),
   expiresAt: z.string().optional(),
   revokedAt: z.string().optional(),
-  limits: z
-    .string()
-    .transform((text) => Limits.parse(JSON.parse(text)))
-    .default(NO_LIMITS),
+  limits: StoredLimits.default(NO_LIMITS),
   replacedBy: z.string().optional(),
   /** The keys before it, newest first: what they made is its own. */
   replaces: z
     .string()
     .transform((text) => text.split(' ').filter((id) => id !== ''))
     .default([]),
+  /** The first key of those that replaced one another: they have one budget. */
+  account: z.string().optional(),
 });
 
 /** A key without its secret. Times are ISO 8601, UTC. */
@@ -41,6 +40,8 @@ export interface ApiKeyFacts {
   readonly replacedBy: string | undefined;
   /** The ids of the keys that it replaces, newest first. */
   readonly replaces: readonly string[];
+  /** The key whose budget this one has. */
+  readonly account: string;
   readonly limits: Limits;
 }
 
@@ -51,6 +52,8 @@ export interface NewKey {
   readonly expiresAt?: string | undefined;
   readonly limits?: Limits | undefined;
   readonly replaces?: readonly string[] | undefined;
+  /** The key whose budget this one goes on with. */
+  readonly account?: string | undefined;
 }
 
 /** A cached key is read again after this long; so soon does a revoked key stop working on every instance. */
@@ -62,6 +65,8 @@ const UNKNOWN = 'There is no API key with this id.';
 const MAX_LISTED = 1_000;
 /** A key that was rotated more often than this no longer counts the work of the oldest as its own. */
 const MAX_REPLACED = 100;
+/** Rotations that are followed from a key to the one that is valid now. */
+const MAX_SUCCESSORS = 100;
 
 /** API keys in Redis, which holds only the hash of each secret. Any number of calls may run at once. */
 @Injectable()
@@ -87,7 +92,7 @@ export class ApiKeys {
    */
   async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
     const { text, keyId, hash } = newApiKey();
-    const { tenant, scopes, name, expiresAt, limits, replaces } = wanted;
+    const { tenant, scopes, name, expiresAt, limits, replaces, account } = wanted;
     if (!mayHold(tenant, scopes))
       throw new CodedError('request_invalid', `Only keys of the tenant ${HOUSE} can have the scope operator.`);
     await this.#audit.with(
@@ -102,6 +107,7 @@ export class ApiKeys {
           expiresAt,
           limits: limits === undefined ? undefined : JSON.stringify(limits),
           replaces: replaces?.join(' '),
+          account,
         }),
         ['ZADD', this.#keys.apiKeys, Date.now(), keyId],
       ],
@@ -152,17 +158,19 @@ export class ApiKeys {
   }
 
   /**
-   * Makes a new key like this one, which ends after the overlap. Throws CodedErrors `key_not_found`,
-   * `key_over`.
+   * Makes a new key like this one, which ends after the overlap. The new one is the same key for budgets and
+   * limits, and ends when this one would have ended. Throws CodedErrors `key_not_found`, `key_over`.
    */
   async rotate(by: string, keyId: string, overlapMs: number): Promise<{ text: string; keyId: string }> {
     const old = await this.get(keyId);
     if (old.revokedAt !== undefined || old.replacedBy !== undefined)
       throw new CodedError('key_over', 'This API key was revoked or replaced already.');
-    const { tenant, scopes, name, limits } = old;
+    if (old.expiresAt !== undefined && Date.parse(old.expiresAt) <= Date.now())
+      throw new CodedError('key_over', 'This API key has expired.');
+    const { tenant, scopes, name, limits, account, expiresAt: end } = old;
     const replaces = [keyId, ...old.replaces].slice(0, MAX_REPLACED);
     // It ends when the old one would have ended: nobody gets more time by rotating.
-    const made = await this.create(by, { tenant, scopes, name, limits, replaces, expiresAt: old.expiresAt });
+    const made = await this.create(by, { tenant, scopes, name, limits, replaces, account, expiresAt: end });
     const ends = new Date(Date.now() + overlapMs).toISOString();
     const expiresAt = old.expiresAt !== undefined && old.expiresAt < ends ? old.expiresAt : ends;
     await this.#audit.with(
@@ -172,10 +180,10 @@ export class ApiKeys {
     return made;
   }
 
-  /** The newest 1,000 keys, of all tenants or of one, without secrets. */
+  /** The newest 1,000 keys, of all tenants or of one, without secrets, but those that cannot be read. */
   async list(tenant?: string): Promise<ApiKeyFacts[]> {
     const ids = await this.#redis.zrange(this.#keys.apiKeys, String(-MAX_LISTED), '-1');
-    const found = await Promise.all(ids.map((id) => this.#read(id)));
+    const found = await Promise.all(ids.map((id) => this.#read(id).catch(unlessUnreadable)));
     return found.filter((key) => key !== undefined && (tenant === undefined || key.tenant === tenant)) as ApiKeyFacts[];
   }
 
@@ -198,7 +206,35 @@ export class ApiKeys {
   /** The limits in force for work that a key began, whether or not the key still works. */
   async limitsOf(tenant: string, keyId: string): Promise<Caller['limits']> {
     const [own, key] = await Promise.all([this.#tenants.find(tenant), this.#read(keyId)]);
-    return { tenant: own?.limits ?? NO_LIMITS, key: key?.limits ?? NO_LIMITS };
+    return { tenant: own?.limits ?? NO_LIMITS, key: key?.limits ?? NO_LIMITS, account: key?.account };
+  }
+
+  /**
+   * For whom work is submitted that a key asked for to be done later; or, as a sentence, why it may not be. A
+   * key that was replaced is followed to the one that is valid.
+   */
+  async standing(
+    tenant: string,
+    keyId: string,
+  ): Promise<{ readonly submitter: Pick<Caller, 'tenant' | 'keyId' | 'limits'> } | { readonly barred: string }> {
+    const own = await this.#tenants.find(tenant);
+    if (own?.disabledAt !== undefined) return { barred: 'The tenant is disabled.' };
+    let key = await this.#read(keyId);
+    for (let steps = 0; key?.replacedBy !== undefined && steps < MAX_SUCCESSORS; steps += 1)
+      key = await this.#read(key.replacedBy);
+    if (key?.tenant !== tenant) return { barred: 'The API key that this was asked for with is gone.' };
+    if (key.revokedAt !== undefined) return { barred: `The API key ${key.id} was revoked.` };
+    if (key.expiresAt !== undefined && Date.parse(key.expiresAt) <= Date.now())
+      return { barred: `The API key ${key.id} has expired.` };
+    const limits = { tenant: own?.limits ?? NO_LIMITS, key: key.limits, account: key.account };
+    return { submitter: { tenant, keyId: key.id, limits } };
+  }
+
+  /** Whether a key may be used now; true for the id of no key, whose holder is known by other means. */
+  async isValid(keyId: string): Promise<boolean> {
+    if (!/^[0-9a-f]{16}$/.test(keyId)) return true;
+    const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(keyId)));
+    return record.success && (await this.#callerOf(keyId, record.data)) !== undefined;
   }
 
   /** A caller who is identified by other means than an API key; undefined if the tenant is disabled. */
@@ -227,14 +263,17 @@ export class ApiKeys {
       keyId,
       ownKeys: new Set([keyId, ...record.replaces]),
       expiresAt: record.expiresAt,
-      limits: { tenant: tenant?.limits ?? NO_LIMITS, key: record.limits },
+      limits: { tenant: tenant?.limits ?? NO_LIMITS, key: record.limits, account: record.account },
     };
   }
 
   async #read(id: string): Promise<ApiKeyFacts | undefined> {
-    const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(id)));
-    if (!record.success) return undefined;
-    const { tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, replaces, limits } = record.data;
-    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, replaces, limits };
+    const stored = await this.#redis.hgetall(this.#keys.apiKey(id));
+    if (Object.keys(stored).length === 0) return undefined;
+    const record = ApiKeyRecord.safeParse(stored);
+    if (!record.success) throw new CodedError('record_unreadable', `The record of the API key ${id} cannot be read.`);
+    const { tenant, scopes, name, createdAt, expiresAt, revokedAt } = record.data;
+    const { replacedBy, replaces, limits, account = id } = record.data;
+    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, replaces, limits, account };
   }
 }

@@ -30,8 +30,11 @@ export interface Caller {
   readonly ownKeys: ReadonlySet<string>;
   /** When the key ends, ISO 8601; undefined where it does not. */
   readonly expiresAt: string | undefined;
-  /** Limits of the tenant and of the key itself; both apply. */
-  readonly limits: { readonly tenant: Limits; readonly key: Limits };
+  /**
+   * Limits of the tenant and of the key itself; both apply. `account` is the key whose budgets these are,
+   * where this one has replaced it.
+   */
+  readonly limits: { readonly tenant: Limits; readonly key: Limits; readonly account?: string | undefined };
 }
 
 /**

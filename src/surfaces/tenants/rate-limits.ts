@@ -6,15 +6,14 @@ import { cells, integer, listOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Caller } from './api-key.ts';
 
-const TAKE = loadScript(new URL('./lua/take.lua', import.meta.url), listOf(parseTaken));
+const TAKE = loadScript(new URL('./lua/take.lua', import.meta.url), listOf(parseTaken), {
+  included: [new URL('./lua/allowance.lua', import.meta.url)],
+});
 const WINDOW_MS = 60_000;
 
-type Unit = 'requests' | 'tokens';
-const FIELD = { requests: 'requests_per_minute', tokens: 'tokens_per_minute' } as const;
-
 /**
- * Requests and tokens per minute, counted in Redis and so shared by all instances. Any number of calls may
- * run at once.
+ * Requests per minute, counted in Redis and so shared by all instances. Tokens are counted where jobs are
+ * admitted, and so are the lines of batches. Any number of calls may run at once.
  */
 @Injectable()
 export class RateLimits {
@@ -27,32 +26,23 @@ export class RateLimits {
   }
 
   /**
-   * Takes from the tenant's and the key's allowance, or from neither. Returns the headers that describe both
-   * (draft-ietf-httpapi-ratelimit-headers), none if there is no limit. Throws CodedError `rate_limited` with
-   * `Retry-After`.
+   * Takes a request from the tenant's and the key's allowance, or from neither. Returns the headers that
+   * describe both (draft-ietf-httpapi-ratelimit-headers), none if there is no limit. Throws CodedError
+   * `rate_limited` with `Retry-After`.
    */
-  async take(
-    caller: Pick<Caller, 'tenant' | 'keyId' | 'limits'>,
-    unit: Unit,
-    amount: number,
-  ): Promise<Record<string, string>> {
+  async take(caller: Pick<Caller, 'tenant' | 'keyId' | 'limits'>): Promise<Record<string, string>> {
     const allowances = (['tenant', 'key'] as const).flatMap((whose) => {
-      const quota = caller.limits[whose][FIELD[unit]];
-      const id = whose === 'tenant' ? caller.tenant : caller.keyId;
-      return quota === undefined ? [] : [{ name: `${whose}-${unit}`, quota, key: this.#keys.limit(whose, id, unit) }];
+      const quota = caller.limits[whose].requests_per_minute;
+      const id = whose === 'tenant' ? caller.tenant : (caller.limits.account ?? caller.keyId);
+      return quota === undefined
+        ? []
+        : [{ name: `${whose}-requests`, quota, key: this.#keys.limit(whose, id, 'requests') }];
     });
     if (allowances.length === 0) return {};
-    const tooLarge = allowances.find(({ quota }) => amount > quota);
-    if (tooLarge !== undefined)
-      throw new CodedError(
-        'rate_limited',
-        `This request may take ${amount} ${unit}, and ${tooLarge.quota} per minute are allowed; ask for fewer.`,
-        { headers: { 'x-should-retry': 'false' } },
-      );
     const taken = await TAKE.run(
       this.#redis,
       allowances.map(({ key }) => key),
-      allowances.flatMap(({ quota }) => [quota, WINDOW_MS, amount]),
+      allowances.flatMap(({ quota }) => [quota, WINDOW_MS, 1]),
     );
     const rows = allowances.map((allowance, index) => {
       const { isGranted = false, left = 0, wholeMs = 0, waitMs = 0 } = taken[index] ?? {};

@@ -5,7 +5,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { HOUSE } from './api-key.ts';
 import { AuditLog, hset } from '../../core/audit/audit-log.ts';
-import { Limits } from './limits.ts';
+import { NO_LIMITS, StoredLimits, type Limits } from './limits.ts';
 import { WorkStops, type OpenWork } from './work-stops.ts';
 
 const TenantRecord = z.object({
@@ -13,10 +13,7 @@ const TenantRecord = z.object({
   disabledAt: z.string().optional(),
   /** Since when it is being deleted, or is. */
   deletingAt: z.string().optional(),
-  limits: z
-    .string()
-    .default('{}')
-    .transform((text) => Limits.parse(JSON.parse(text))),
+  limits: StoredLimits.default(NO_LIMITS),
 });
 
 export interface Tenant {
@@ -67,18 +64,25 @@ export class Tenants {
     return found;
   }
 
-  /** The tenant, or undefined. A tenant exists only if it was created; a key may name one that was not. */
+  /**
+   * The tenant, or undefined. A tenant exists only if it was created; a key may name one that was not. Throws
+   * CodedError `record_unreadable`: what cannot be read is no tenant without limits.
+   */
   async find(name: string): Promise<Tenant | undefined> {
-    const parsed = TenantRecord.safeParse(await this.#redis.hgetall(this.#keys.tenant(name)));
-    if (!parsed.success) return undefined;
+    const stored = await this.#redis.hgetall(this.#keys.tenant(name));
+    if (Object.keys(stored).length === 0) return undefined;
+    const parsed = TenantRecord.safeParse(stored);
+    if (!parsed.success) throw new CodedError('record_unreadable', `The record of the tenant ${name} cannot be read.`);
     const { createdAt, disabledAt, deletingAt, limits } = parsed.data;
     return { name, createdAt, disabledAt, deletingAt, limits };
   }
 
-  /** All tenants, sorted by name. */
+  /** All tenants, sorted by name, but those whose records cannot be read. */
   async list(): Promise<Tenant[]> {
     const names = (await this.#redis.smembers(this.#keys.tenants)).toSorted().slice(0, MAX_LISTED);
-    return (await Promise.all(names.map((name) => this.find(name)))).filter((tenant) => tenant !== undefined);
+    return (await Promise.all(names.map((name) => this.find(name).catch(unlessUnreadable)))).filter(
+      (tenant) => tenant !== undefined,
+    );
   }
 
   /**
@@ -106,4 +110,10 @@ export class Tenants {
     ]);
     return this.get(name);
   }
+}
+
+/** Of a list, one record that cannot be read takes nothing from the others. */
+export function unlessUnreadable(error: unknown): undefined {
+  if (error instanceof CodedError && error.code === 'record_unreadable') return undefined;
+  throw error;
 }

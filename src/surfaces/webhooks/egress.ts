@@ -1,4 +1,4 @@
-import { lookup as resolve, type LookupAddress } from 'node:dns';
+import { lookup as lookUpBySystem, promises as dns, type LookupAddress } from 'node:dns';
 import { Agent as HttpAgent, request as httpRequest, type RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
@@ -19,6 +19,8 @@ const PORTS: ReadonlySet<string> = new Set(['', '443', '8443']);
 const MAX_URL = 2_048;
 const TIMEOUT_MS = 15_000;
 const MAX_ANSWER_BYTES = 65_536;
+/** A name server gets this long to answer, twice. */
+const NAME_TIMEOUT_MS = 3_000;
 
 /** What a receiver answered. `retryAfter` is the header of that name. */
 export interface Answer {
@@ -117,7 +119,7 @@ export class Egress {
   }
 
   readonly #lookup: LookupFunction = (hostname, options, callback) => {
-    resolve(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
+    const answer = (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => {
       if (error) {
         callback(error, []);
         return;
@@ -133,8 +135,36 @@ export class Egress {
       }
       if (options.all === true) callback(null, allowed);
       else callback(null, first.address, first.family);
-    });
+    };
+    // Inside, names may stand in a file of this machine, which the system alone reads.
+    if (this.#rules.allowPrivate) lookUpBySystem(hostname, { ...options, all: true }, answer);
+    else
+      lookUpByName(hostname).then(
+        (addresses) => answer(null, addresses),
+        (error: unknown) => answer(asSystemError(error), []),
+      );
   };
+}
+
+/**
+ * The addresses of a name, asked of the name servers by sockets of our own. The system's look-up takes one of
+ * the few threads of this process for as long as a server is silent, and would hold up everybody's.
+ */
+async function lookUpByName(hostname: string): Promise<LookupAddress[]> {
+  // RFC 6761: this name is this machine, and name servers are not asked for it.
+  if (/(^|\.)localhost\.?$/i.test(hostname)) return [{ address: '127.0.0.1', family: 4 }];
+  const resolver = new dns.Resolver({ timeout: NAME_TIMEOUT_MS, tries: 2 });
+  const [four, six] = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]);
+  const found = [
+    ...(four.status === 'fulfilled' ? four.value.map((address) => ({ address, family: 4 })) : []),
+    ...(six.status === 'fulfilled' ? six.value.map((address) => ({ address, family: 6 })) : []),
+  ];
+  if (found.length === 0 && four.status === 'rejected') throw four.reason;
+  return found;
+}
+
+function asSystemError(error: unknown): NodeJS.ErrnoException {
+  return error instanceof Error ? error : new Error(messageOf(error));
 }
 
 /** What failed, for the owner of the endpoint; never what was answered. */

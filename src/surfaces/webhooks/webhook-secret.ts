@@ -31,3 +31,24 @@ export function webhookSecret(apiKey: SigningKey, endpoint: string, generation: 
     },
   };
 }
+
+/**
+ * The value of `webhook-signature` for a message: by the secret in force, and by those before it that sign
+ * too.
+ */
+export function signaturesOf(
+  apiKey: SigningKey,
+  endpoint: string,
+  { generation, previous }: SigningSecrets,
+  message: { readonly id: string; readonly timestampS: number; readonly body: string },
+): string {
+  const still = previous.filter(({ untilMs }) => untilMs > message.timestampS * 1_000);
+  return [generation, ...still.map((one) => one.generation)]
+    .map((one) => webhookSecret(apiKey, endpoint, one).sign(message.id, message.timestampS, message.body))
+    .join(' ');
+}
+
+interface SigningSecrets {
+  readonly generation: number;
+  readonly previous: readonly { readonly generation: number; readonly untilMs: number }[];
+}

@@ -5,17 +5,26 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { count } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import { FairQueue } from '../../ground/process/fair-queue.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { integer, listOf, text } from '../../ground/redis/reply.ts';
+import { loadScript } from '../../ground/redis/script.ts';
+import { DeliveryPlaces } from './delivery-places.ts';
 import { describeFailure, Egress, type Answer, type EgressRules } from './egress.ts';
+import { afterFailure, formatHealth, isDead, parseHealth, type EndpointHealth } from './endpoint-health.ts';
 import { webhookRetryMs } from './webhook-retry.ts';
-import { webhookSecret } from './webhook-secret.ts';
-import { takeDue } from '../../ground/redis/take-due.ts';
-import { JOB_ENDPOINT, type WebhookMessage, type Endpoint, type Webhooks } from './webhook.store.ts';
+import { signaturesOf } from './webhook-secret.ts';
+import { JOB_ENDPOINT, KEEP_MESSAGES_MS, type Endpoint, type WebhookMessage, type Webhooks } from './webhook.store.ts';
+
+const TAKE = loadScript(new URL('./lua/take-messages.lua', import.meta.url), listOf(listOf(text)));
+const SETTLE = loadScript(new URL('./lua/settle-message.lua', import.meta.url), integer);
 
 const LOOK_EVERY_MS = 100;
-const MESSAGES_AT_ONCE = 64;
-/** One receiver gets at most this many messages at once, so that a slow one does not hold up the others. */
-const AT_ONCE_TO_ONE = 8;
+const MESSAGES_AT_ONCE = 128;
+/** Endpoints looked at in one round, those that are due the longest. */
+const MAX_DUE = 1_000;
+/** An endpoint for which there is no place is looked at again after this. */
+const NO_ROOM_MS = 250;
 /** Longer than an attempt may take. A message whose courier died is sent again after this. */
 const TAKEN_MS = 20_000;
 
@@ -26,28 +35,47 @@ export interface SenderParts {
   readonly webhooks: Webhooks;
   readonly egress: EgressRules;
   readonly signingKey: SigningKey;
+  /** Seconds to wait before each attempt. */
+  readonly schedule: readonly number[];
+  /** An endpoint that has taken nothing for so long (ms) is disabled. */
+  readonly deadAfterMs: number;
+}
+
+/** An endpoint at which something is due. */
+interface Due {
+  readonly tenant: string;
+  readonly target: string;
+  readonly health: EndpointHealth | undefined;
+}
+
+/** What became of an attempt. */
+interface Outcome {
+  readonly fields: Record<string, string | number>;
+  /** When it is tried again, ms; undefined where it is not. */
+  readonly nextMs?: number;
+  /** Whether the endpoint took it; undefined where that was not tried. */
+  readonly isTaken?: boolean;
 }
 
 /**
- * Sends each webhook message at least once, always under the same id. A message that is due is taken for a
- * while, sent, and its outcome recorded. A crash between sending and recording sends it again. Any number of
- * couriers may send at once: a message is taken by one of them.
+ * Sends each webhook message at least once, always under the same id. Places are shared fairly by tenant and
+ * then by endpoint, and an endpoint that fails waits longer and longer, alone. A message that is due is taken
+ * for a while, sent, and its outcome recorded. A crash between sending and recording sends it again. Any
+ * number of couriers may send at once: a message is taken by one of them.
  */
 export class WebhookSender {
   readonly #parts: SenderParts;
   readonly #logger: Logger;
   readonly #egress: Egress;
-  /** Seconds to wait before each attempt. */
-  readonly #schedule: readonly number[];
-  readonly #sending = new Map<string, { target: string; work: Promise<void> }>();
+  readonly #places = new DeliveryPlaces(MESSAGES_AT_ONCE);
+  readonly #sending = new Set<Promise<void>>();
   readonly #warn: (error: unknown) => void;
   readonly #looks: PeriodicTask;
 
-  constructor(parts: SenderParts, logger: Logger, schedule: readonly number[]) {
+  constructor(parts: SenderParts, logger: Logger) {
     this.#parts = parts;
     this.#logger = logger;
     this.#egress = new Egress(parts.egress);
-    this.#schedule = schedule;
     this.#warn = rateLimited(5_000, (error) => logger.warn(`webhooks: ${messageOf(error).slice(0, 300)}`));
     this.#looks = new PeriodicTask(() => this.#look(), this.#warn, LOOK_EVERY_MS * 5);
   }
@@ -60,97 +88,173 @@ export class WebhookSender {
   /** Resolves when the attempts that run have ended. */
   async stop(): Promise<void> {
     await this.#looks.stop();
-    await Promise.all([...this.#sending.values()].map(({ work }) => work));
+    await Promise.all(this.#sending);
     this.#egress.close();
   }
 
   /** Begins to send what is due. Returns when to look again, in ms. */
   async #look(): Promise<number> {
-    const { redis, keys, webhooks } = this.#parts;
-    const room = MESSAGES_AT_ONCE - this.#sending.size;
-    if (room <= 0) {
-      await Promise.race([...this.#sending.values()].map(({ work }) => work));
-      return 0;
+    const { redis, keys } = this.#parts;
+    const wanted = this.#choose(await this.#due());
+    if (wanted.length === 0) return LOOK_EVERY_MS;
+    const now = Date.now();
+    let taken: string[][] = [];
+    try {
+      taken = await TAKE.run(
+        redis,
+        [keys.webhookMessages],
+        [
+          keys.prefix,
+          now,
+          TAKEN_MS,
+          ...wanted.flatMap(({ due: { tenant, target, health }, room }) => [
+            tenant,
+            target,
+            room,
+            room === 0 ? now + NO_ROOM_MS : health === undefined ? '' : now + TAKEN_MS,
+          ]),
+        ],
+      );
+    } finally {
+      for (const [at, { due, room }] of wanted.entries())
+        for (let unused = taken[at]?.length ?? 0; unused < room; unused += 1)
+          this.#places.leave(due.tenant, due.target);
     }
-    let begun = 0;
-    for (const id of await takeDue(redis, keys.webhookMessages, TAKEN_MS, room)) {
-      const message = await webhooks.read(id);
-      if (message === undefined || message.status !== 'pending') {
-        await redis.zrem(keys.webhookMessages, id);
-        continue;
-      }
-      const target = `${message.tenant} ${message.endpoint === JOB_ENDPOINT ? new URL(message.url).host : message.endpoint}`;
-      const busy = [...this.#sending.values()].filter((one) => one.target === target).length;
-      if (busy >= AT_ONCE_TO_ONE || this.#sending.has(id)) {
-        await redis.zadd(keys.webhookMessages, 'XX', Date.now() + LOOK_EVERY_MS, id);
-        continue;
-      }
-      begun += 1;
-      const work = this.#deliver(message)
-        .catch(this.#warn)
-        .finally(() => this.#sending.delete(id));
-      this.#sending.set(id, { target, work });
+    for (const [at, ids] of taken.entries()) {
+      const due = wanted[at]?.due;
+      if (due !== undefined) for (const id of ids) this.#begin(id, due);
     }
-    return begun > 0 ? 0 : LOOK_EVERY_MS;
+    return taken.some((ids) => ids.length > 0) ? 0 : LOOK_EVERY_MS;
   }
 
-  async #deliver(message: WebhookMessage): Promise<void> {
+  /** The endpoints at which something is due. */
+  async #due(): Promise<Due[]> {
+    const { redis, keys } = this.#parts;
+    const names = await redis.zrangebyscore(keys.webhookMessages, '-inf', Date.now(), 'LIMIT', 0, MAX_DUE);
+    if (names.length === 0) return [];
+    const healths = await redis.hmget(keys.webhookHealth, ...names);
+    return names.map((name, at) => {
+      const [tenant = '', target = ''] = name.split(' ');
+      return { tenant, target, health: parseHealth(healths[at]) };
+    });
+  }
+
+  /** How many messages each of them gets now; their places are taken. */
+  #choose(dues: readonly Due[]): { due: Due; room: number }[] {
+    const queue = new FairQueue<Due>();
+    for (const due of dues) queue.push(due.tenant, due.target, due);
+    const chosen: { due: Due; room: number }[] = [];
+    for (let due = queue.take(); due !== undefined && this.#places.free > 0; due = queue.take()) {
+      const room = this.#places.room(due.tenant, due.target, due.health !== undefined);
+      for (let at = 0; at < room; at += 1) this.#places.enter(due.tenant, due.target);
+      chosen.push({ due, room });
+    }
+    return chosen;
+  }
+
+  #begin(id: string, due: Due): void {
+    const work: Promise<void> = this.#send(id, due)
+      .catch(this.#warn)
+      .finally(() => {
+        this.#places.leave(due.tenant, due.target);
+        this.#sending.delete(work);
+        this.#looks.wake();
+      });
+    this.#sending.add(work);
+  }
+
+  async #send(id: string, due: Due): Promise<void> {
+    const message = await this.#parts.webhooks.read(id);
+    const isPending = message?.status === 'pending';
+    const outcome: Outcome = isPending ? await this.#attempt(message) : { fields: {} };
+    const now = Date.now();
+    const health = outcome.isTaken === false ? afterFailure(due.health, now) : undefined;
+    await SETTLE.run(
+      this.#parts.redis,
+      [this.#parts.keys.webhookMessages, this.#parts.keys.webhookHealth, this.#parts.keys.webhookWaiting],
+      [
+        this.#parts.keys.prefix,
+        due.tenant,
+        due.target,
+        id,
+        outcome.nextMs ?? '',
+        outcome.isTaken === undefined ? 'same' : health === undefined ? '' : formatHealth(health),
+        health?.untilMs ?? 0,
+        ...Object.entries(outcome.fields).flat(),
+      ],
+    );
+    if (outcome.fields['status'] === 'failed')
+      this.#logger.info({ message: id, ...outcome.fields }, 'a webhook message was given up');
+    if (health !== undefined && message?.endpoint === due.target && isDead(health, now, this.#parts.deadAfterMs))
+      await this.#disable(due, `it has taken nothing since ${new Date(health.sinceMs).toISOString()}`);
+  }
+
+  async #attempt(message: WebhookMessage): Promise<Outcome> {
     const { webhooks } = this.#parts;
-    const endpoint =
-      message.endpoint === JOB_ENDPOINT
-        ? undefined
-        : await webhooks.get(message.tenant, message.endpoint).catch(() => undefined);
-    if (message.endpoint !== JOB_ENDPOINT && endpoint === undefined)
-      return this.#end(message, message.attempts, 'failed', { problem: 'The endpoint was deleted.' });
-    // The first attempt of a test or a redelivery is the owner's wish; all others stop with the endpoint.
-    if (endpoint !== undefined && endpoint.disabledMs !== null && message.attempts > 0)
-      return this.#end(message, message.attempts, 'failed', { problem: 'The endpoint is disabled.' });
+    const isOwn = message.endpoint === JOB_ENDPOINT;
+    const endpoint = isOwn ? undefined : await webhooks.find(message.tenant, message.endpoint);
+    if (!isOwn && endpoint === undefined) return givenUp(message.attempts, 'The endpoint was deleted.');
+    // What its owner asks for by hand is sent once, disabled or not.
+    const isAskedFor = message.byHand > 0 && message.attempts === 0;
+    if (endpoint !== undefined && endpoint.disabledMs !== null && !isAskedFor)
+      return givenUp(message.attempts, 'The endpoint is disabled.');
     let answer: Answer | undefined;
     let problem = '';
     try {
-      const url = endpoint?.url ?? message.url;
-      answer = await this.#egress.post(url, this.#headers(message, endpoint), message.body);
+      const headers = await this.#headers(message, endpoint);
+      answer = await this.#egress.post(endpoint?.url ?? message.url, headers, message.body);
     } catch (error) {
       problem = describeFailure(error);
     }
     crashPoint('courier.after-send');
-    const sent = message.attempts + 1;
-    const isDelivered = answer !== undefined && answer.status >= 200 && answer.status < 300;
-    count('countersign_webhook_deliveries_total', { outcome: isDelivered ? 'delivered' : 'failed' });
-    if (answer !== undefined && answer.status >= 200 && answer.status < 300)
-      return this.#end(message, sent, 'delivered', { answered: answer.status, delivered: Date.now() });
+    const attempts = message.attempts + 1;
+    const isTaken = answer !== undefined && answer.status >= 200 && answer.status < 300;
+    count('countersign_webhook_deliveries_total', { outcome: isTaken ? 'delivered' : 'failed' });
+    if (isTaken)
+      return {
+        fields: { status: 'delivered', attempts, answered: answer?.status ?? 0, delivered: Date.now(), problem: '' },
+        isTaken,
+      };
     if (answer?.status === 410) {
-      if (endpoint !== undefined) await webhooks.disable(message.tenant, endpoint.id, 'it answered 410 Gone');
-      return this.#end(message, sent, 'failed', { answered: 410, problem: 'The receiver is gone (410).' });
+      if (endpoint !== undefined)
+        await this.#disable({ tenant: message.tenant, target: endpoint.id }, 'it answered 410 Gone');
+      return { fields: { status: 'failed', attempts, answered: 410, problem: 'The receiver is gone (410).' } };
     }
-    if (answer !== undefined)
-      problem =
-        answer.status >= 300 && answer.status < 400
-          ? `It answered ${answer.status}; redirects are not followed.`
-          : `It answered ${answer.status}.`;
-    await this.#retry(message, answer, problem);
+    return { ...this.#retry(message, attempts, answer, answer === undefined ? problem : problemOf(answer)), isTaken };
   }
 
-  #headers(message: WebhookMessage, endpoint: Endpoint | undefined): Record<string, string> {
-    const { signingKey } = this.#parts;
+  /** When the message is tried again; never after the time for which it is kept. */
+  #retry(message: WebhookMessage, attempts: number, answer: Answer | undefined, problem: string): Outcome {
+    const answered = answer === undefined ? {} : { answered: answer.status };
+    const waitMs = webhookRetryMs(this.#parts.schedule, attempts, answer?.retryAfter, Math.random());
+    if (waitMs === undefined) return { fields: { status: 'failed', attempts, problem, ...answered } };
+    const nextMs = Math.ceil(Date.now() + waitMs);
+    if (nextMs < (message.from ?? message.created) + KEEP_MESSAGES_MS)
+      return { fields: { attempts, problem, ...answered }, nextMs };
+    const late = `${problem} The next try would come after the seven days for which messages are kept.`;
+    return { fields: { status: 'failed', attempts, problem: late, ...answered } };
+  }
+
+  /** Sends nothing more to the endpoint, and tells its owner in the feed. */
+  async #disable({ tenant, target }: Pick<Due, 'tenant' | 'target'>, because: string): Promise<void> {
+    if (!(await this.#parts.webhooks.disable(tenant, target, because))) return;
+    this.#logger.warn({ tenant, endpoint: target }, `a webhook endpoint was disabled: ${because}`);
+  }
+
+  async #headers(message: WebhookMessage, endpoint: Endpoint | undefined): Promise<Record<string, string>> {
     const timestampS = Math.floor(Date.now() / 1_000);
-    const sign = (id: string, generation: number) =>
-      webhookSecret(signingKey, id, generation).sign(message.id, timestampS, message.body);
-    const signatures =
-      endpoint === undefined
-        ? [sign(`${JOB_ENDPOINT}/${message.tenant}`, 1)]
-        : [
-            sign(endpoint.id, endpoint.generation),
-            ...(endpoint.previousUntilMs !== null && endpoint.previousUntilMs > Date.now()
-              ? [sign(endpoint.id, endpoint.generation - 1)]
-              : []),
-          ];
+    const secrets = endpoint ?? (await this.#parts.webhooks.jobSecrets(message.tenant));
+    const owner = endpoint?.id ?? `${JOB_ENDPOINT}/${message.tenant}`;
     return {
       'content-type': 'application/json',
       'user-agent': 'countersign-webhooks/1',
       'webhook-id': message.id,
       'webhook-timestamp': String(timestampS),
-      'webhook-signature': signatures.join(' '),
+      'webhook-signature': signaturesOf(this.#parts.signingKey, owner, secrets, {
+        id: message.id,
+        timestampS,
+        body: message.body,
+      }),
       ...(endpoint?.format === 'cloudevents'
         ? {
             'ce-specversion': '1.0',
@@ -162,34 +266,14 @@ export class WebhookSender {
         : {}),
     };
   }
+}
 
-  async #retry(message: WebhookMessage, answer: Answer | undefined, problem: string): Promise<void> {
-    const { redis, keys } = this.#parts;
-    const attempts = message.attempts + 1;
-    const answered = answer === undefined ? {} : { answered: answer.status };
-    const waitMs = webhookRetryMs(this.#schedule, attempts, answer?.retryAfter, Math.random());
-    if (waitMs === undefined) return this.#end(message, attempts, 'failed', { ...answered, problem });
-    const next = Math.ceil(Date.now() + waitMs);
-    await redis
-      .multi()
-      .hset(keys.webhookMessage(message.id), { attempts, problem, next, ...answered })
-      .zadd(keys.webhookMessages, 'XX', next, message.id)
-      .exec();
-  }
+function givenUp(attempts: number, problem: string): Outcome {
+  return { fields: { status: 'failed', attempts, problem } };
+}
 
-  async #end(
-    message: WebhookMessage,
-    attempts: number,
-    status: 'delivered' | 'failed',
-    fields: { answered?: number; delivered?: number; problem?: string },
-  ): Promise<void> {
-    const { redis, keys } = this.#parts;
-    await redis
-      .multi()
-      .hset(keys.webhookMessage(message.id), { status, attempts, ...fields })
-      .hdel(keys.webhookMessage(message.id), 'next', ...(status === 'delivered' ? ['problem'] : []))
-      .zrem(keys.webhookMessages, message.id)
-      .exec();
-    if (status === 'failed') this.#logger.info({ message: message.id, ...fields }, 'a webhook message was given up');
-  }
+function problemOf({ status }: Answer): string {
+  return status >= 300 && status < 400
+    ? `It answered ${status}; redirects are not followed.`
+    : `It answered ${status}.`;
 }

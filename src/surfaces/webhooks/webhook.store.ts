@@ -1,24 +1,50 @@
+import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { oneOf } from '../../ground/redis/reply.ts';
+import { loadScript } from '../../ground/redis/script.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { type WebhookEvent } from './webhook-event.ts';
 import { EVENT_TYPES, type EventType } from '../../proof/contract/event-types.ts';
 
+const CHANGE = loadScript(new URL('./lua/change-webhook.lua', import.meta.url), oneOf('changed', 'conflict', 'full'));
+const QUEUE = loadScript(new URL('./lua/queue-message.lua', import.meta.url), oneOf('queued', 'full', 'often'));
+
 const MAX_ENDPOINTS = 20;
+/** Messages that wait for one endpoint, and for all of a tenant; what comes beyond is lost, and counted. */
+export const MAX_WAITING_OF_ENDPOINT = 10_000;
+export const MAX_WAITING_OF_TENANT = 50_000;
+/** One message is sent so often by hand. */
+const MAX_BY_HAND = 10;
+/** Secrets before the one that signs that may still sign too. */
+const MAX_PREVIOUS = 5;
+/** Of many that change one endpoint at once, each tries again so often. */
+const MAX_TRIES = 100;
+/** The queues of messages to addresses that were given with jobs, by host: one tenant has no more of them. */
+const JOB_QUEUES = 64;
+const MAX_FEED_EVENTS = 10_000;
 /** Messages are kept for this long after they were made, delivered or not. */
 export const KEEP_MESSAGES_MS = 7 * 86_400_000;
 /** Events of a tenant without endpoints are recorded for this long after the last request for them. */
 const LISTEN_MS = 86_400_000;
-const FOREVER = 8_640_000_000_000_000;
 
 /** Standard Webhooks, or CloudEvents headers besides them. */
 export const FORMATS = ['standard', 'cloudevents'] as const;
 export const MESSAGE_STATUSES = ['pending', 'delivered', 'failed'] as const;
 
-const Endpoint = z.object({
+const Secrets = z.object({
+  /** Number of the secret that signs, from 1. */
+  generation: z.number(),
+  /** Those before it that sign too, each until its time: what was handed out holds as long as was said. */
+  previous: z.array(z.object({ generation: z.number(), untilMs: z.number() })).default([]),
+});
+/** Which secrets sign the messages to an address. */
+export type Secrets = z.infer<typeof Secrets>;
+
+const StoredEndpoint = z.object({
   url: z.string(),
   events: z.array(z.enum(EVENT_TYPES)),
   format: z.enum(FORMATS),
@@ -26,11 +52,10 @@ const Endpoint = z.object({
   createdMs: z.number(),
   disabledMs: z.number().nullable(),
   disabledBecause: z.string().nullable(),
-  /** Number of the secret that signs, from 1. The one before it signs too until `previousUntilMs`. */
-  generation: z.number(),
-  previousUntilMs: z.number().nullable(),
+  ...Secrets.shape,
 });
-export type Endpoint = z.infer<typeof Endpoint> & { readonly id: string };
+type StoredEndpoint = z.infer<typeof StoredEndpoint>;
+export type Endpoint = z.infer<typeof StoredEndpoint> & { readonly id: string };
 
 const WebhookMessage = z.object({
   tenant: z.string(),
@@ -44,12 +69,25 @@ const WebhookMessage = z.object({
   next: z.coerce.number().optional(),
   delivered: z.coerce.number().optional(),
   answered: z.coerce.number().optional(),
-  problem: z.string().optional(),
+  problem: z
+    .string()
+    .optional()
+    .transform((text) => (text === '' ? undefined : text)),
+  /** How often it was sent by hand, and when it was last: its time begins again then. */
+  byHand: z.coerce.number().default(0),
+  from: z.coerce.number().optional(),
 });
 export type WebhookMessage = z.infer<typeof WebhookMessage> & { readonly id: string };
 
 /** The endpoint of messages to a job's own address. */
 export const JOB_ENDPOINT = 'job';
+
+/** The queue of a message: of its endpoint, or of the host of a job's own address. */
+export function targetOf(endpoint: string, url: string): string {
+  if (endpoint !== JOB_ENDPOINT) return endpoint;
+  const [byte = 0] = createHash('sha256').update(new URL(url).host).digest();
+  return `${JOB_ENDPOINT}~${byte % JOB_QUEUES}`;
+}
 
 const UNKNOWN = 'There is no webhook endpoint with this id.';
 
@@ -57,8 +95,8 @@ const UNKNOWN = 'There is no webhook endpoint with this id.';
 export const newWebhookId = () => `wh_${freshRandom(12).toString('hex')}`;
 
 /**
- * Webhook endpoints of tenants, and the messages for them. Any number of calls may run at once; of two
- * changes to one endpoint, the later one wins.
+ * Webhook endpoints of tenants, and the messages for them. Any number of calls may run at once: a change is
+ * made to what the endpoint is then, so that none undoes another.
  */
 @Injectable()
 export class Webhooks {
@@ -76,36 +114,33 @@ export class Webhooks {
     id: string,
     wanted: Pick<Endpoint, 'url' | 'events' | 'format' | 'description'>,
   ): Promise<Endpoint> {
-    const known = (await this.list(tenant)).find((endpoint) => endpoint.id === id);
-    if (known !== undefined) return known;
-    if ((await this.#redis.hlen(this.#keys.webhooks(tenant))) >= MAX_ENDPOINTS)
-      throw new CodedError('too_many_webhooks', `There are ${MAX_ENDPOINTS} endpoints already; delete one first.`);
-    const endpoint: Endpoint = {
-      id,
-      ...wanted,
-      createdMs: Date.now(),
-      disabledMs: null,
-      disabledBecause: null,
-      generation: 1,
-      previousUntilMs: null,
-    };
-    await this.#redis.hset(this.#keys.listeners, tenant, FOREVER);
-    await this.#write(tenant, endpoint);
-    return endpoint;
+    return this.#change(tenant, id, (known) => {
+      if (known !== undefined) return known;
+      const [createdMs, disabledMs, disabledBecause] = [Date.now(), null, null];
+      return { ...wanted, createdMs, disabledMs, disabledBecause, generation: 1, previous: [] };
+    });
   }
 
   /** Throws CodedError `webhook_not_found`. */
   async get(tenant: string, id: string): Promise<Endpoint> {
-    const found = (await this.list(tenant)).find((endpoint) => endpoint.id === id);
+    const found = await this.find(tenant, id);
     if (found === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
     return found;
+  }
+
+  /** An endpoint of the tenant, or undefined. */
+  async find(tenant: string, id: string): Promise<Endpoint | undefined> {
+    if (id === JOB_ENDPOINT) return undefined;
+    const text = await this.#redis.hget(this.#keys.webhooks(tenant), id);
+    return text === null ? undefined : { id, ...StoredEndpoint.parse(JSON.parse(text)) };
   }
 
   /** The endpoints of a tenant, oldest first. */
   async list(tenant: string): Promise<Endpoint[]> {
     const found = await this.#redis.hgetall(this.#keys.webhooks(tenant));
     return Object.entries(found)
-      .map(([id, text]) => ({ id, ...Endpoint.parse(JSON.parse(text)) }))
+      .filter(([id]) => id !== JOB_ENDPOINT)
+      .map(([id, text]) => ({ id, ...StoredEndpoint.parse(JSON.parse(text)) }))
       .toSorted((a, b) => a.createdMs - b.createdMs);
   }
 
@@ -120,56 +155,97 @@ export class Webhooks {
       disabled?: boolean | undefined;
     },
   ): Promise<Endpoint> {
-    const endpoint = await this.get(tenant, id);
-    const changed: Endpoint = {
-      ...endpoint,
-      url: change.url ?? endpoint.url,
-      events: change.events ?? endpoint.events,
-      description: change.description ?? endpoint.description,
-      ...(change.disabled === undefined
-        ? {}
-        : change.disabled
-          ? { disabledMs: Date.now(), disabledBecause: 'by its owner' }
-          : { disabledMs: null, disabledBecause: null }),
-    };
-    await this.#write(tenant, changed);
-    return changed;
+    return this.#change(tenant, id, (endpoint) => {
+      if (endpoint === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
+      const { url, events, description, disabled } = change;
+      return {
+        ...endpoint,
+        url: url ?? endpoint.url,
+        events: events ?? endpoint.events,
+        description: description ?? endpoint.description,
+        ...(disabled === undefined
+          ? {}
+          : disabled
+            ? { disabledMs: Date.now(), disabledBecause: 'by its owner' }
+            : { disabledMs: null, disabledBecause: null }),
+      };
+    });
   }
 
   /**
-   * A new secret signs from now on; the one before it signs too during the overlap. Throws CodedError
-   * `webhook_not_found`.
+   * A new secret signs from now on; those before it sign too, each as long as was said when it was replaced.
+   * Throws CodedErrors `webhook_not_found` and `too_many_webhooks`, where too many overlap already.
    */
   async rotate(tenant: string, id: string, overlapMs: number): Promise<Endpoint> {
-    const endpoint = await this.get(tenant, id);
-    const changed = {
-      ...endpoint,
-      generation: endpoint.generation + 1,
-      previousUntilMs: Date.now() + overlapMs,
-    };
-    await this.#write(tenant, changed);
-    return changed;
+    return this.#change(tenant, id, (endpoint) => {
+      if (endpoint === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
+      return { ...endpoint, ...rotated(endpoint, overlapMs) };
+    });
   }
 
-  /** Stops messages to an endpoint whose receiver does not want them any more. */
-  async disable(tenant: string, id: string, because: string): Promise<void> {
-    const endpoint = await this.get(tenant, id).catch(() => undefined);
-    if (endpoint !== undefined)
-      await this.#write(tenant, { ...endpoint, disabledMs: Date.now(), disabledBecause: because });
+  /** Which secrets sign messages to the addresses that are given with the tenant's jobs. */
+  async jobSecrets(tenant: string): Promise<Secrets> {
+    const text = await this.#redis.hget(this.#keys.webhooks(tenant), JOB_ENDPOINT);
+    return text === null ? { generation: 1, previous: [] } : Secrets.parse(JSON.parse(text));
+  }
+
+  /** Rotates the secret of the addresses that are given with jobs, like `rotate`. */
+  async rotateJobSecret(tenant: string, overlapMs: number): Promise<Secrets> {
+    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+      const before = (await this.#redis.hget(this.#keys.webhooks(tenant), JOB_ENDPOINT)) ?? '';
+      const changed = rotated(
+        before === '' ? { generation: 1, previous: [] } : Secrets.parse(JSON.parse(before)),
+        overlapMs,
+      );
+      if ((await this.#exchange(tenant, JOB_ENDPOINT, before, JSON.stringify(changed))) === 'changed') return changed;
+    }
+    throw new CodedError('overloaded', 'This secret is being changed by others; try again.');
+  }
+
+  /**
+   * Stops messages to an endpoint that does not take them any more, and says so in the tenant's feed. Returns
+   * whether it was not disabled before.
+   */
+  async disable(tenant: string, id: string, because: string): Promise<boolean> {
+    const disabledMs = Date.now();
+    const before: StoredEndpoint[] = [];
+    try {
+      await this.#change(tenant, id, (endpoint) => {
+        if (endpoint === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
+        before.push(endpoint);
+        return endpoint.disabledMs === null ? { ...endpoint, disabledMs, disabledBecause: because } : endpoint;
+      });
+    } catch (error) {
+      if (error instanceof CodedError && error.code === 'webhook_not_found') return false;
+      throw error;
+    }
+    if (before.at(-1)?.disabledMs !== null) return false;
+    const type = 'webhook.disabled' satisfies EventType;
+    const timestamp = new Date().toISOString();
+    const data = JSON.stringify({ type, timestamp, data: { endpoint: id, because } });
+    await this.#redis.xadd(this.#keys.feed(tenant), 'MAXLEN', '~', MAX_FEED_EVENTS, '*', 'type', type, 'data', data);
+    return true;
   }
 
   /** Deletes an endpoint. Throws CodedError `webhook_not_found`. */
   async remove(tenant: string, id: string): Promise<void> {
     await this.get(tenant, id);
     await this.#redis.hdel(this.#keys.webhooks(tenant), id);
-    if ((await this.#redis.hlen(this.#keys.webhooks(tenant))) === 0)
-      await this.#redis.hset(this.#keys.listeners, tenant, Date.now() + LISTEN_MS);
+    await this.#redis.hdel(this.#keys.webhookLost, `${tenant} ${id}`);
+    await this.#redis.hdel(this.#keys.webhookHealth, `${tenant} ${id}`);
   }
 
-  /** Records the tenant's events from now on, for a day at least. */
+  /** Keeps the tenant's events from now on, for a day at least: somebody has asked for them. */
   async listen(tenant: string, ms = LISTEN_MS): Promise<void> {
     const until = Number((await this.#redis.hget(this.#keys.listeners, tenant)) ?? 0);
     if (until < Date.now() + ms) await this.#redis.hset(this.#keys.listeners, tenant, Date.now() + ms);
+  }
+
+  /** How many messages of each endpoint were lost because too many waited. */
+  async lost(tenant: string, ids: readonly string[]): Promise<number[]> {
+    if (ids.length === 0) return [];
+    const found = await this.#redis.hmget(this.#keys.webhookLost, ...ids.map((id) => `${tenant} ${id}`));
+    return found.map((text) => Number(text ?? 0));
   }
 
   /** Sends one test message now, whatever events the endpoint gets. */
@@ -181,22 +257,8 @@ export class Webhooks {
       data: { endpoint: endpoint.id },
     });
     const id = newMessageId();
-    await this.#redis
-      .multi()
-      .hset(this.#keys.webhookMessage(id), {
-        tenant,
-        endpoint: endpoint.id,
-        url: endpoint.url,
-        type: 'webhook.test',
-        body,
-        status: 'pending',
-        attempts: 0,
-        created: createdMs,
-      })
-      .pexpire(this.#keys.webhookMessage(id), KEEP_MESSAGES_MS)
-      .zadd(this.#keys.webhookMessagesOf(tenant, endpoint.id), createdMs, id)
-      .zadd(this.#keys.webhookMessages, createdMs, id)
-      .exec();
+    const fields = { tenant, endpoint: endpoint.id, url: endpoint.url, type: 'webhook.test', body, created: createdMs };
+    await this.#queue({ tenant, endpoint: endpoint.id, url: endpoint.url, id }, fields);
     return this.delivery(tenant, id);
   }
 
@@ -220,22 +282,82 @@ export class Webhooks {
   }
 
   /**
-   * Sends a message again under the same id, with a fresh schedule. Throws CodedError `delivery_not_found`.
+   * Sends a message again under the same id, with a fresh schedule; one that waits is left as it is. Throws
+   * CodedErrors `delivery_not_found`, and `rate_limited` where it was sent by hand often enough.
    */
   async redeliver(tenant: string, id: string): Promise<WebhookMessage> {
-    const found = await this.delivery(tenant, id);
-    await this.#redis
-      .multi()
-      .hset(this.#keys.webhookMessage(id), { status: 'pending', attempts: 0 })
-      .pexpire(this.#keys.webhookMessage(id), KEEP_MESSAGES_MS)
-      .zadd(this.#keys.webhookMessages, Date.now(), id)
-      .exec();
-    return { ...found, status: 'pending', attempts: 0 };
+    const { endpoint, url } = await this.delivery(tenant, id);
+    await this.#queue({ tenant, endpoint, url, id }, {});
+    return this.delivery(tenant, id);
   }
 
-  async #write(tenant: string, { id, ...endpoint }: Endpoint): Promise<void> {
-    await this.#redis.hset(this.#keys.webhooks(tenant), id, JSON.stringify(endpoint));
+  async #queue(
+    message: { readonly tenant: string; readonly endpoint: string; readonly url: string; readonly id: string },
+    fields: Record<string, string | number>,
+  ): Promise<void> {
+    const { tenant, endpoint, url, id } = message;
+    const reply = await QUEUE.run(
+      this.#redis,
+      [this.#keys.webhookMessages, this.#keys.webhookWaiting],
+      [
+        this.#keys.prefix,
+        tenant,
+        endpoint,
+        targetOf(endpoint, url),
+        id,
+        Date.now(),
+        KEEP_MESSAGES_MS,
+        MAX_WAITING_OF_ENDPOINT,
+        MAX_BY_HAND,
+        ...Object.entries(fields).flat(),
+      ],
+    );
+    if (reply === 'queued') return;
+    const [why, headers] =
+      reply === 'full'
+        ? [`${MAX_WAITING_OF_ENDPOINT} messages wait for this endpoint already.`, { 'retry-after': '60' }]
+        : [`This message was sent by hand ${MAX_BY_HAND} times already.`, { 'x-should-retry': 'false' }];
+    throw new CodedError('rate_limited', why, { headers: { ...headers } });
   }
+
+  /**
+   * Makes of an endpoint, or of none, what `change` makes of it, and of what it has become meanwhile. Throws
+   * what `change` throws, `too_many_webhooks`, and `overloaded` after a hundred others came first.
+   */
+  async #change(
+    tenant: string,
+    id: string,
+    change: (endpoint: StoredEndpoint | undefined) => StoredEndpoint,
+  ): Promise<Endpoint> {
+    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+      const before = (await this.#redis.hget(this.#keys.webhooks(tenant), id)) ?? '';
+      const changed = change(before === '' ? undefined : StoredEndpoint.parse(JSON.parse(before)));
+      const reply = await this.#exchange(tenant, id, before, JSON.stringify(changed));
+      if (reply === 'changed') return { id, ...changed };
+      if (reply === 'full')
+        throw new CodedError('too_many_webhooks', `There are ${MAX_ENDPOINTS} endpoints already; delete one first.`);
+    }
+    throw new CodedError('overloaded', 'This endpoint is being changed by others; try again.');
+  }
+
+  #exchange(tenant: string, id: string, before: string, after: string): Promise<'changed' | 'conflict' | 'full'> {
+    // The secret of addresses given with jobs stands among the endpoints and counts as none.
+    const most = id === JOB_ENDPOINT ? MAX_ENDPOINTS + 1 : MAX_ENDPOINTS;
+    return CHANGE.run(this.#redis, [this.#keys.webhooks(tenant)], [id, before, after, most, JOB_ENDPOINT]);
+  }
+}
+
+/** One secret further. Throws CodedError `too_many_webhooks` where too many overlap. */
+function rotated({ generation, previous }: Secrets, overlapMs: number): Secrets {
+  const now = Date.now();
+  const still = previous.filter(({ untilMs }) => untilMs > now);
+  if (still.length >= MAX_PREVIOUS)
+    throw new CodedError(
+      'too_many_webhooks',
+      `${MAX_PREVIOUS} earlier secrets are still in force; wait for one to end.`,
+    );
+  const before = overlapMs > 0 ? [{ generation, untilMs: now + overlapMs }] : [];
+  return { generation: generation + 1, previous: [...still, ...before] };
 }
 
 /** The id of a message: receivers use it to recognize a repeated one. */
@@ -248,10 +370,11 @@ export function messagesOf(
   event: WebhookEvent,
   endpoints: readonly Endpoint[],
   own: { readonly url: string; readonly events: readonly string[] } | undefined,
-): { id: string; endpoint: string; fields: Record<string, string> }[] {
+): { id: string; endpoint: string; target: string; fields: Record<string, string> }[] {
   const message = (endpoint: string, url: string) => ({
     id: newMessageId(),
     endpoint,
+    target: targetOf(endpoint, url),
     fields: { url, type: event.type, body: event.body },
   });
   return [

@@ -19,6 +19,8 @@ export interface AttemptParts {
   readonly claimant: string;
   /** The stored evidence, or how it is unfit. */
   readonly statement: { readonly kind: 'stored'; readonly text: string } | { readonly kind: 'missing' | 'too_large' };
+  /** From the begin of the engine to the commit, ms by Redis' clock. */
+  readonly heldMs: number;
   /** Whether the operator's catalog says that this model's weights are measured by the worker. */
   readonly isMeasured: boolean;
   /** The key by which the ticket must be signed, if the keyring has it. */
@@ -72,6 +74,15 @@ export class Attempt {
   get evidence(): Evidence {
     if (this.claim === undefined) throw new Error(`The evidence of ${this.parts.job} is malformed.`);
     return this.claim;
+  }
+
+  /**
+   * How long the engine worked (ms), as its worker signed, and at most from its begin to the commit by Redis'
+   * clock.
+   */
+  get ranMs(): number {
+    const { startedAt, finishedAt } = this.evidence.predicate;
+    return Math.min(Date.parse(finishedAt) - Date.parse(startedAt), this.parts.heldMs);
   }
 
   get worker(): string {

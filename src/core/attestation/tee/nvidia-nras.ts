@@ -33,7 +33,7 @@ const Device = z.looseObject({
   measres: z.literal('success'),
   secboot: z.literal(true),
   dbgstat: z.literal('disabled'),
-  hwmodel: z.string().max(100),
+  hwmodel: z.string().regex(/^[ -~]{1,100}$/),
   ueid: z.string().max(100),
   'x-nvidia-gpu-driver-version': z.string().max(40).optional(),
   'x-nvidia-gpu-vbios-version': z.string().max(40).optional(),

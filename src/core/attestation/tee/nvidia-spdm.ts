@@ -63,5 +63,5 @@ export function verifySpdm(evidence: Buffer, chainPem: string, atMs: number): Gp
 }
 
 function modelOf(leaf: X509Certificate): string {
-  return /CN=([^\n]{1,64})/.exec(leaf.subject)?.[1] ?? '';
+  return /CN=([ -~]{1,64})/.exec(leaf.subject)?.[1] ?? '';
 }

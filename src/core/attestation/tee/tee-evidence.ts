@@ -68,6 +68,8 @@ export interface TeeSubject {
 export interface TeeResult {
   readonly properties: readonly HardwareProperty[];
   readonly warnings: readonly HardwareWarning[];
+  /** The model of each GPU that was shown. */
+  readonly gpus: readonly string[];
   readonly found: CpuFindings;
 }
 
@@ -100,7 +102,7 @@ export async function verifyTeeEvidence(
   const gpu = await verifyGpu(evidence, collateral, subject.nonce, atMs);
   appraiseGpus(gpu.models, policy);
   const { properties, warnings } = appraise(found, policy, atMs);
-  return { properties: [...properties, ...gpu.properties], warnings, found };
+  return { properties: [...properties, ...gpu.properties], warnings, gpus: gpu.models, found };
 }
 
 /** What the CPU's evidence binds of the GPUs: their evidence, one after another. */

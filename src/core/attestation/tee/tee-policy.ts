@@ -4,7 +4,12 @@ import { canonicalJson } from '../../../ground/json/canonical-json.ts';
 import type { NitroDocument } from './nitro.ts';
 import { SNP_PRODUCTS, type SnpReport } from './sev-snp.ts';
 import type { IntelQuote } from './tdx.ts';
-import type { HardwareProperty, HardwareWarning } from '../../../proof/receipts/promises/tee.ts';
+import {
+  CLOCK_GRACE_MS,
+  SESSION_LIFE_MS,
+  type HardwareProperty,
+  type HardwareWarning,
+} from '../../../proof/receipts/promises/tee.ts';
 import { TeeRefused } from './tee-refused.ts';
 
 /**
@@ -68,7 +73,13 @@ const NitroPolicy = z.strictObject({
       message: 'must name PCR0 (the image) or PCR8 (who signed it)',
     }),
   ),
-  maxAgeSeconds: z.number().int().min(1).max(10_800).default(300),
+  /** How long a document counts after the enclave made it; the default is the life of a session. */
+  maxAgeSeconds: z
+    .number()
+    .int()
+    .min(1)
+    .max(10_800)
+    .default(SESSION_LIFE_MS / 1_000),
 });
 
 const GpuPolicy = z.strictObject({
@@ -96,6 +107,11 @@ export type TeeProperty = Exclude<HardwareProperty, 'GPU_SPDM_OK' | 'GPU_NRAS_OK
 export interface Appraisal {
   readonly properties: readonly TeeProperty[];
   readonly warnings: readonly HardwareWarning[];
+}
+
+/** Until when authentic evidence of a CPU may count by its own time; without end where it tells none. */
+export function freshUntilMs(found: CpuFindings, { nitro }: TeePolicy): number {
+  return found.platform === 'nitro' && nitro !== undefined ? found.timestampMs + nitro.maxAgeSeconds * 1_000 : Infinity;
 }
 
 /** SHA-256 of the policy's canonical JSON (RFC 8785), by which verdicts name it. */
@@ -201,7 +217,7 @@ function appraiseSnp(found: SnpReport, policy: z.infer<typeof SnpPolicy>): Appra
 function appraiseNitro(found: NitroDocument, policy: z.infer<typeof NitroPolicy>, atMs: number): Appraisal {
   if (found.debug) throw new TeeRefused('TEE_DEBUG', 'The enclave runs in debug mode.');
   const age = atMs - found.timestampMs;
-  if (age < 0 || age > policy.maxAgeSeconds * 1_000)
+  if (age < -CLOCK_GRACE_MS || age > policy.maxAgeSeconds * 1_000)
     throw new TeeRefused('TEE_NOT_FRESH', `The document is ${Math.round(age / 1_000)} s old.`);
   const agrees = policy.pcrs.some((set) =>
     Object.entries(set).every(([number, value]) => found.pcrs[Number(number)] === value),

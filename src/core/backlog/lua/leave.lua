@@ -27,6 +27,7 @@ local function leaveAll(queue, tenant, id)
   leave(keys.backlog(queue), id)
   leaveReleased(queue, id)
   leave(keys.leases(queue), id)
+  leave(keys.ready(queue), id)
   leave(keys.confirmations, id)
   leave(keys.running(tenant), id)
 end

@@ -1,30 +1,41 @@
 --[[
-  Put open jobs where their documents say that they stand: in the backlog or `released`, in `leases` and
-  `running`, in `confirmations`, or, once their end is decided, nowhere. It decides by one snapshot, and
-  running it again changes nothing: whoever hears of a job, or doubts where it stands, names it here.
+  Put open jobs where their documents say that they stand: in the backlog or `released`, in `leases` and, by
+  whether the engine began, in `running` or `ready`, in `confirmations`, or, once their end is decided,
+  nowhere. It decides by one snapshot, and running it again changes nothing: whoever hears of a job, or doubts
+  where it stands, names it here.
 
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  key prefix   ARGV[2]  most epochs   ARGV[3]  ms after which a confirmation is overdue
     ARGV[4]  longest time (ms) for which a lease is believed
-    ARGV[5+] per job: id, epoch that it is thought to be in
+    ARGV[5]  ms after which a claim that is held ready is looked at
+    ARGV[6+] per job: id, epoch that it is thought to be in
   Returns the queues of jobs that do not run: there is room for others.
 ]]
 local most, overdue, longest = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local readyFor = tonumber(ARGV[5])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- The epoch that is the current one, what was committed in it, whether it is closed, and whether the end of
--- the job is decided.
+-- Whether the current epoch is claimed and whether its engine began, what was committed in it, whether it is
+-- closed, and whether the end of the job is decided.
 local function standing(id, guess)
   local claims, ruling = keys.claims(id), keys.ruling(id)
-  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. guess, 'logged')
-  if ruled[1] or ruled[3] then return guess, nil, true, true end
-  local claimed = redis.call('HMGET', claims, 'e' .. guess, 'c' .. guess, 'e' .. (guess + 1))
-  if claimed[1] and not claimed[3] then return guess, claimed[2], ruled[2] end
-  local epoch = 0
-  while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do epoch = epoch + 1 end
-  if epoch == 0 then return 0, nil, true end
-  return epoch, redis.call('HGET', claims, 'c' .. epoch), redis.call('HGET', ruling, 'x' .. epoch)
+  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. guess, 'logged', 'x' .. (guess - 1))
+  if ruled[1] or ruled[3] then return false, nil, true, true end
+  local claimed = redis.call('HMGET', claims, 'e' .. guess, 'c' .. guess, 'b' .. guess, 'e' .. (guess + 1))
+  local isNext = guess == 1 or (guess > 1 and guess <= most and ruled[4])
+  if isNext and claimed[1] and not (ruled[2] and claimed[4]) then
+    return hasBegun(claimed[1], claimed[3]), claimed[2], ruled[2]
+  end
+  -- An epoch counts only when the one before it is closed: anybody of the pool can claim any.
+  local epoch, closed = 0, true
+  while closed and epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
+    epoch = epoch + 1
+    closed = redis.call('HGET', ruling, 'x' .. epoch)
+  end
+  if epoch == 0 then return false, nil, true end
+  claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch, 'b' .. epoch)
+  return hasBegun(claimed[1], claimed[3]), claimed[2], closed
 end
 
 -- When (ms) the lease can have run out. Where there is none, its worker may just have said why.
@@ -39,7 +50,7 @@ local function place(id, guess)
   local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'created')
   local tenant, queue = job[1], job[2]
   if not tenant then return end
-  local _, commit, closed, ended = standing(id, guess)
+  local begun, commit, closed, ended = standing(id, guess)
   if ended then
     leaveAll(queue, tenant, id)
     return
@@ -49,11 +60,18 @@ local function place(id, guess)
     leaveReleased(queue, id)
     leave(keys.confirmations, id)
     redis.call('ZADD', keys.leases(queue), leaseEnd(id), id)
-    redis.call('ZADD', keys.running(tenant), job[3], id)
+    if begun then
+      leave(keys.ready(queue), id)
+      redis.call('ZADD', keys.running(tenant), job[3], id)
+    else
+      leave(keys.running(tenant), id)
+      redis.call('ZADD', keys.ready(queue), 'NX', now + readyFor, id)
+    end
     return
   end
   roomy[queue] = true
   leave(keys.leases(queue), id)
+  leave(keys.ready(queue), id)
   leave(keys.running(tenant), id)
   if not closed then
     leave(keys.backlog(queue), id)
@@ -68,7 +86,7 @@ local function place(id, guess)
   end
 end
 
-for at = 5, #ARGV, 2 do place(ARGV[at], tonumber(ARGV[at + 1])) end
+for at = 6, #ARGV, 2 do place(ARGV[at], tonumber(ARGV[at + 1])) end
 flushLeft()
 local queues = {}
 for queue in pairs(roomy) do queues[#queues + 1] = queue end

@@ -12,7 +12,8 @@
 local packs, base, longest, farthest = keys.packs(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local now = redis.call('TIME')[1] * 1000
 local function stands(name)
-  if redis.pcall('EXISTS', base .. name) ~= 1 then return false end
+  -- A key of another type than BullMQ's is no delivery: whoever is handed it can do nothing with it.
+  if redis.call('TYPE', base .. name).ok ~= 'hash' then return false end
   for _, list in ipairs({ 'wait', 'active' }) do
     local place = redis.pcall('LPOS', base .. list, name, 'MAXLEN', longest)
     if type(place) == 'number' then return true end

@@ -9,7 +9,8 @@
     { ticket, tenant, queue, model, created, deadline, cost, cancel, state, current epoch, claim, commit,
       closing, field, statement length, statement, output length, output,
       lease ms (0 where an epoch was named), epoch and place in the log, attempts, key, hold, surface, store,
-      { claim, commit, closing, … of the epochs before } }}
+      reserve,
+      { claim, beginning, commit, closing, … of the epochs before }, beginning }}
 ]]
 local most, longest, longestOutput = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -24,18 +25,30 @@ for at = 5, #ARGV, 3 do
   local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel')
   if ticket[1] then
     local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'model', 'created', 'cost', 'attempts',
-      'key', 'hold', 'surface', 'store')
+      'key', 'hold', 'surface', 'store', 'reserve')
     local case = { ticket[1], job[1], job[2], job[3], job[4], ticket[2], job[5], ticket[3] }
     local claims, ruling, evidence = keys.claims(id), keys.ruling(id), keys.evidence(id)
-    -- A stream entry names the current epoch nearly always: claimed, and the next is not.
+    -- A stream entry names the current epoch nearly always: claimed, the one before is closed, and this one
+    -- is not, or nobody has claimed the next. Anybody of the pool can claim any epoch; none counts before its
+    -- turn.
     local epoch = tonumber(wanted) or 0
-    local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch, 'e' .. (epoch + 1))
-    if epoch == 0 or not claimed[1] or claimed[3] then
-      if not claimed[1] then epoch = 0 end
-      while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do epoch = epoch + 1 end
-      if wanted == '' then claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch) end
+    local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch, 'b' .. epoch, 'e' .. (epoch + 1))
+    local around = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged', 'x' .. (epoch - 1))
+    local isNext = epoch == 1 or (epoch > 1 and epoch <= most and around[4])
+    if not isNext or not claimed[1] or (around[2] and claimed[4]) then
+      local closed = true
+      epoch = 0
+      while closed and epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
+        epoch = epoch + 1
+        closed = redis.call('HEXISTS', ruling, 'x' .. epoch) == 1
+      end
+      if wanted == '' then
+        claimed = redis.call('HMGET', claims, 'e' .. epoch, 'c' .. epoch, 'b' .. epoch)
+      end
     end
     local about = wanted == '' and epoch or math.min(tonumber(wanted), most)
+    local ruled = around
+    if wanted ~= tostring(about) then ruled = redis.call('HMGET', ruling, 'state', 'x' .. about, 'logged') end
     local _, claim = bounded(claimed[1], 256)
     local _, commit = bounded(claimed[2], 256)
     if field == '' and commit then field = string.match(commit, '^%S+') or '' end
@@ -46,7 +59,6 @@ for at = 5, #ARGV, 3 do
       length, statement = bounded(said[1], longest)
       outputLength, output = bounded(said[2], longestOutput)
     end
-    local ruled = redis.call('HMGET', ruling, 'state', 'x' .. about, 'logged')
     case[9] = ruled[1]
     case[10] = epoch
     case[11] = claim
@@ -60,15 +72,15 @@ for at = 5, #ARGV, 3 do
     -- Evidence that was named is judged whether or not its lease has run out.
     case[19] = wanted == '' and redis.call('PTTL', keys.lease(id)) or 0
     case[20] = ruled[3]
-    for part = 6, 10 do case[part + 15] = job[part] end
+    for part = 6, 11 do case[part + 15] = job[part] end
     local before = {}
     for earlier = 1, about - 1 do
-      local said = redis.call('HMGET', claims, 'e' .. earlier, 'c' .. earlier)
-      before[#before + 1] = select(2, bounded(said[1], 256))
-      before[#before + 1] = select(2, bounded(said[2], 256))
+      local said = redis.call('HMGET', claims, 'e' .. earlier, 'b' .. earlier, 'c' .. earlier)
+      for part = 1, 3 do before[#before + 1] = select(2, bounded(said[part], 256)) end
       before[#before + 1] = redis.call('HGET', ruling, 'x' .. earlier)
     end
-    case[26] = before
+    case[27] = before
+    case[28] = select(2, bounded(claimed[3], 256))
     cases[#cases + 1] = case
   else
     cases[#cases + 1] = false

@@ -7,8 +7,8 @@
     KEYS[1]  open jobs  {shard}:open            ARGV[1]  key prefix
     KEYS[2]  unsealed   {shard}:unsealed
     ARGV[2]  most epochs
-    ARGV[3+] per ruling: id, epoch, phases ("queued", "running", "attesting", separated by spaces), action,
-             state, code, detail, verdict or "", field or ""
+    ARGV[3+] per ruling: id, epoch, phases ("queued", "ready", "running", "attesting", separated by spaces),
+             action, state, code, detail, verdict or "", field or ""
       action 'end'    make the job final in `state`
       action 'close'  close the epoch with `state` as the reason ('refuted', 'released', 'voted', 'void'); the
                       job is queued again while attempts are left, else it ends: 'rejected' after a
@@ -16,14 +16,16 @@
                       waiting, and the tenant is charged for one more run. After 'void' the attempt is not
                       counted, while epochs are left
       action 'last'   as 'close', where nobody is left who may try: no attempt follows
-      action 'lost'   as 'close', if no worker holds the lease any more; 'void' where the worker is barred
+      action 'lost'   as 'close', if no worker holds the lease any more; 'void' where the worker is barred, or
+                      held the claim ready and had not begun
+  Workers are told of claims that were held ready and are not theirs any more.
   Returns per ruling {'ended', state} or {'requeued', queue}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}
     {'logged'}    a confirmation has its place in the log, and is the only end that the job can have
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local woken, unsealed = {}, {}
+local woken, unsealed, taken = {}, {}, {}
 local mostEpochs = tonumber(ARGV[2])
 
 -- How many of the epochs up to this one are counted as attempts.
@@ -36,6 +38,21 @@ local function attemptsIn(ruling, epoch)
   return counted
 end
 
+local function claimantOf(claim) return string.match(string.sub(claim, 1, 256), '^%S+') or '-' end
+
+-- Whoever has claimed what comes after the epoch that is closed now had no turn: that is no attempt. Returns
+-- the last epoch that is closed.
+local function closeEarly(claims, ruling, epoch)
+  while epoch < mostEpochs do
+    local claim = redis.call('HGET', claims, 'e' .. (epoch + 1))
+    if not claim then return epoch end
+    epoch = epoch + 1
+    local closing = 'void ' .. claimantOf(claim) .. ' ' .. now .. ' CLAIMED_TOO_EARLY'
+    redis.call('HSETNX', ruling, 'x' .. epoch, closing)
+  end
+  return epoch
+end
+
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
   local epoch = tonumber(epochText)
   local claims, ruling = keys.claims(id), keys.ruling(id)
@@ -46,34 +63,47 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     leave(KEYS[1], id)
     return { 'missing' }
   end
-  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged')
+  local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged', 'x' .. (epoch - 1))
   if ruled[1] then
     leaveAll(queue, tenant, id)
     return { 'already', ruled[1] }
   end
   if ruled[3] then return { 'logged' } end
-  -- The named epoch is the current one if it was claimed and the next was not.
-  local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch)
-  local isCurrent = (epoch == 0 or claimed[1]) and not claimed[2]
-  local phase = 'running'
-  if epoch == 0 or ruled[2] then phase = 'queued' elseif claimed[3] then phase = 'attesting' end
+  -- The named epoch is the current one if it was claimed in its turn, and is open or the next was not
+  -- claimed.
+  local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch, 'b' .. epoch)
+  local isCurrent = epoch == 0 and not claimed[2]
+  if claimed[1] and (epoch == 1 or ruled[4]) then isCurrent = not (ruled[2] and claimed[2]) end
+  local phase = 'ready'
+  if epoch == 0 or ruled[2] then
+    phase = 'queued'
+  elseif claimed[3] then
+    phase = 'attesting'
+  elseif hasBegun(claimed[1], claimed[4]) then
+    phase = 'running'
+  end
   if not isCurrent or not string.find(phases, phase, 1, true) then return { 'fenced' } end
   if action == 'lost' and redis.call('EXISTS', keys.lease(id)) == 1 then return { 'held' } end
 
   woken[#woken + 1] = id
+  if phase == 'ready' then taken[#taken + 1] = { id, id .. ':' .. epoch } end
   if action ~= 'end' then
-    local worker = string.match(string.sub(claimed[1], 1, 256), '^%S+') or '-'
-    if action == 'lost' and redis.call('HEXISTS', keys.barred(id), worker) == 1 then state = 'void' end
+    local worker = claimantOf(claimed[1])
+    if action == 'lost' and (phase == 'ready' or redis.call('HEXISTS', keys.barred(id), worker) == 1) then
+      state = 'void'
+    end
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
-    if action ~= 'last' and epoch < mostEpochs and attemptsIn(ruling, epoch) < tonumber(job[2]) then
+    local last = claimed[2] and closeEarly(claims, ruling, epoch) or epoch
+    if action ~= 'last' and last < mostEpochs and attemptsIn(ruling, last) < tonumber(job[2]) then
       startTag(queue, job[5] or tenant, job[4])
       redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
       -- A wish to cancel that came while it ran is looked at now.
       local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel')
       redis.call('ZADD', KEYS[1], ticket[2] and now or ticket[1], id)
-      redis.call('HSET', ruling, 'requeued', epoch)
+      redis.call('HSET', ruling, 'requeued', last)
       leaveReleased(queue, id)
       leave(keys.leases(queue), id)
+      leave(keys.ready(queue), id)
       leave(keys.confirmations, id)
       leave(keys.running(tenant), id)
       return { 'requeued', queue }
@@ -87,6 +117,8 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   end
   redis.call('HSET', ruling, unpack(ending))
   leaveAll(queue, tenant, id)
+  -- It costs nothing. A worker that began may have used its tokens; of one that never did, they go back.
+  settle(id, tenant, 0, 0, epoch == 0 and 0 or nil)
   unsealed[#unsealed + 1] = -1
   unsealed[#unsealed + 1] = id
   return { 'ended', state }
@@ -99,5 +131,6 @@ end
 flushLeft()
 saveShares()
 if #unsealed > 0 then redis.call('ZADD', KEYS[2], unpack(unsealed)) end
+for _, claim in ipairs(taken) do redis.call('PUBLISH', channels.stops(claim[1]), claim[2]) end
 if #woken > 0 then redis.call('PUBLISH', channels.changes, table.concat(woken, ' ')) end
 return replies

@@ -17,7 +17,7 @@ local size = tonumber(redis.call('HGET', KEYS[1], 'size') or 0)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local newest = tonumber(redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')[2] or 0)
-local sealed, ended, opened, endedOf, gone, rulings = {}, {}, {}, {}, {}, {}
+local sealed, ended, opened, endedOf, gone, rulings, notes = {}, {}, {}, {}, {}, {}, {}
 
 local function into(sets, tenant, ...)
   sets[tenant] = sets[tenant] or {}
@@ -51,7 +51,7 @@ for at = 4, #ARGV, 3 do
       redis.call('ZADD', keys.erasures, 'LT', string.format('%.0f', ending + ARGV[3]), id)
     end
     -- What only the courier needs goes when it has entered the end.
-    local noted = redis.call('HMGET', keys.job(id), 'webhook', 'payment', 'queue', 'idem')
+    local noted = redis.call('HMGET', keys.job(id), 'webhook', 'payment', 'queue', 'idem', 'reserve')
     if noted[4] then
       local idem = keys.idempotency(tenant, noted[4])
       local used = redis.call('GET', idem)
@@ -60,7 +60,7 @@ for at = 4, #ARGV, 3 do
       end
     end
     if noted[3] then leaveAll(noted[3], tenant, id) end
-    if not noted[1] and not noted[2] then gone[#gone + 1] = keys.job(id) end
+    if not noted[1] and not noted[2] and not noted[5] then notes[#notes + 1] = keys.job(id) end
   elseif not place then
     -- Nothing is known of it any more.
     sealed[#sealed + 1] = id
@@ -72,6 +72,7 @@ redis.call('ZREM', KEYS[2], unpack(sealed))
 flushLeft()
 -- Redis asks of one selector of a user that it allows a command on all of its keys.
 if #rulings > 0 then redis.call('UNLINK', unpack(rulings)) end
+if #notes > 0 then redis.call('UNLINK', unpack(notes)) end
 for at = 1, #gone, 1000 do redis.call('UNLINK', unpack(gone, at, math.min(at + 999, #gone))) end
 if #ended > 0 then redis.call('ZADD', KEYS[3], unpack(ended)) end
 for tenant, ids in pairs(opened) do

@@ -8,26 +8,28 @@
     KEYS[2]  tail      {shard}:log:tail    list: entries from the last whole tile (256) of these on, in order
     KEYS[3]  unsealed  {shard}:unsealed    sorted set: jobs by their place
     ARGV[1]  key prefix
-    ARGV[2+] per confirmation: id, epoch, tenant, queue, model, entry, body of the record
+    ARGV[2+] per confirmation: id, epoch, tenant, queue, model, entry, body of the record, what it costs and
+             the tokens that it used, or "" where nothing is reserved for it
   Returns per confirmation its index, or false where the job has ended, its tenant asked to stop it, or this
-  epoch holds no evidence or is not the current one. A job with a place has no other end: it is done when the
-  published size is beyond it. It leaves every set of open jobs: nothing is to be looked for any more.
+  epoch holds no evidence, is closed, or came before its turn. A job with a place has no other end: it is done
+  when the published size is beyond it. It leaves every set of open jobs: nothing is to be looked for any
+  more.
 ]]
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local published = tonumber(redis.call('HGET', KEYS[1], 'size') or 0)
 local next = published - published % 256 + redis.call('LLEN', KEYS[2])
 local replies, entries, unsealed = {}, {}, {}
-for at = 2, #ARGV, 7 do
-  local id, epoch, tenant, queue, model, entry, body = unpack(ARGV, at, at + 6)
+for at = 2, #ARGV, 9 do
+  local id, epoch, tenant, queue, model, entry, body, cost, tokens = unpack(ARGV, at, at + 8)
   local ruling = keys.ruling(id)
-  local ruled = redis.call('HMGET', ruling, 'state', 'logged', 'x' .. epoch)
+  local ruled = redis.call('HMGET', ruling, 'state', 'logged', 'x' .. epoch, 'x' .. (epoch - 1))
   local loggedEpoch, index
   if ruled[2] then loggedEpoch, index = string.match(ruled[2], '^(%d+) (%d+)$') end
-  local claimed = redis.call('HMGET', keys.claims(id), 'c' .. epoch, 'e' .. (epoch + 1))
+  local claimed = redis.call('HEXISTS', keys.claims(id), 'c' .. epoch) == 1
   if loggedEpoch == epoch and not ruled[1] then
     replies[#replies + 1] = tonumber(index)
-  elseif ruled[1] or ruled[2] or ruled[3] or not claimed[1] or claimed[2]
+  elseif ruled[1] or ruled[2] or ruled[3] or not claimed or (epoch ~= '1' and not ruled[4])
     or redis.call('HEXISTS', keys.ticket(id), 'cancel') == 1 then
     replies[#replies + 1] = false
   else
@@ -37,6 +39,8 @@ for at = 2, #ARGV, 7 do
     unsealed[#unsealed + 1] = next
     unsealed[#unsealed + 1] = id
     leaveAll(queue, tenant, id)
+    -- From here on it costs this and no more, whenever the books are written.
+    if cost ~= '' then settle(id, tenant, tonumber(cost), tonumber(tokens), tonumber(tokens)) end
     replies[#replies + 1] = next
     next = next + 1
   end

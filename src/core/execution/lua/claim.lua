@@ -5,7 +5,8 @@
     KEYS[1]  lease of the first job, for routing in a cluster
     ARGV[1]  key prefix      ARGV[2]  worker id      ARGV[3]  lease, ms
     ARGV[4]  most epochs     ARGV[5]  most entries that wait for attestation
-    ARGV[6+] per job: id, token (random, chosen anew for each delivery)
+    ARGV[6+] per job: id, token (of a secret that is chosen anew for each delivery; see begun.lua),
+             and `begins` where an engine's place is free for it, else ""
   All jobs are of one pool.
   Returns per job {'ok', epoch, ticket, input, cancel-time}, or
     {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is no longer needed
@@ -29,20 +30,22 @@ local busy = type(backlog) == 'number' and backlog > tonumber(ARGV[5])
 local barred = redis.call('HEXISTS', keys.barred(ARGV[6]), worker) == 1
   or redis.call('SISMEMBER', keys.quarantined, worker) == 1
 
-local function claim(id, token)
+local function claim(id, token, word)
   local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel', 'input')
   if not ticket[1] then return { 'missing' } end
   local claims, ruling, leaseKey = keys.claims(id), keys.ruling(id), keys.lease(id)
   local ruled = redis.call('HMGET', ruling, 'state', 'x1')
   if ruled[1] then return { 'final' } end
-  local epoch = 0
-  while epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
+  -- What is claimed before the epoch before it is closed counts for nothing: anybody of the pool can write
+  -- it.
+  local epoch, closing = 0, true
+  while closing and epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
     epoch = epoch + 1
-    local closing = epoch == 1 and ruled[2] or redis.call('HGET', ruling, 'x' .. epoch)
+    closing = epoch == 1 and ruled[2] or redis.call('HGET', ruling, 'x' .. epoch)
     if closing and (string.find(closing, 'refuted ' .. worker, 1, true) == 1
       or string.find(closing, 'voted ' .. worker, 1, true) == 1) then return { 'excluded' } end
   end
-  if epoch > 0 and redis.call('HEXISTS', ruling, 'x' .. epoch) == 0 then
+  if not closing then
     if redis.call('HEXISTS', claims, 'c' .. epoch) == 1 then return { 'attesting' } end
     local holder = redis.call('HGET', claims, 'e' .. epoch)
     if string.find(holder, worker .. ' ' .. token .. ' ', 1, true) == 1 then
@@ -55,22 +58,24 @@ local function claim(id, token)
   if epoch >= most then return { 'exhausted' } end
   if busy then return { 'busy' } end
   if barred then return { 'barred' } end
-  redis.call('HSETNX', claims, 'e' .. (epoch + 1), worker .. ' ' .. token .. ' ' .. nowText)
+  redis.call('HSETNX', claims, 'e' .. (epoch + 1),
+    worker .. ' ' .. token .. ' ' .. nowText .. (word == '' and '' or ' ' .. word))
   redis.call('SET', leaseKey, (epoch + 1) .. ' ' .. worker .. ' ' .. token, 'PX', lease)
   return { 'ok', epoch + 1, ticket[1], ticket[4] }
 end
 
-local replies, claimed, epochs = {}, {}, {}
-for at = 6, #ARGV, 2 do
-  local reply = claim(ARGV[at], ARGV[at + 1])
+local replies, claimed, epochs, begun = {}, {}, {}, {}
+for at = 6, #ARGV, 3 do
+  local reply = claim(ARGV[at], ARGV[at + 1], ARGV[at + 2])
   if reply[1] == 'ok' then
     claimed[#claimed + 1] = ARGV[at]
+    if ARGV[at + 2] ~= '' then begun[#begun + 1] = ARGV[at] end
     epochs[#epochs + 1] = 'c:' .. ARGV[at] .. ':' .. reply[2]
   end
   replies[#replies + 1] = reply
 end
 if #claimed > 0 then
   redis.pcall('XADD', keys.attest(claimed[1]), '*', 'jobs', table.concat(epochs, ' '))
-  redis.call('PUBLISH', channels.pieces(claimed[1]), table.concat(claimed, ' '))
 end
+if #begun > 0 then redis.call('PUBLISH', channels.pieces(begun[1]), table.concat(begun, ' ')) end
 return replies

@@ -8,7 +8,7 @@
     false, or its record, or
     { tenant, model, queue, created, deadline, attempts, cancel, ticket, key, hold, surface, store,
       state, ended, epoch, reason, epoch and place in the log,
-      { claim, commit, closing, claim, commit, closing, … } };
+      { claim, beginning, commit, closing, claim, … } };
     and since when (ms) it is to be erased, or false}
 ]]
 local most = tonumber(ARGV[2])
@@ -34,9 +34,11 @@ local function documents(id)
   local epochs = {}
   for epoch = 1, most do
     if redis.call('HEXISTS', claims, 'e' .. epoch) == 0 then break end
-    epochs[#epochs + 1] = bounded(claims, 'e' .. epoch)
-    epochs[#epochs + 1] = bounded(claims, 'c' .. epoch)
-    epochs[#epochs + 1] = redis.call('HGET', ruling, 'x' .. epoch)
+    for _, letter in ipairs({ 'e', 'b', 'c' }) do epochs[#epochs + 1] = bounded(claims, letter .. epoch) end
+    local closing = redis.call('HGET', ruling, 'x' .. epoch)
+    epochs[#epochs + 1] = closing
+    -- What is claimed before this one is closed is no attempt.
+    if not closing then break end
   end
   job[#job + 1] = epochs
   return job

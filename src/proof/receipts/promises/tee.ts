@@ -17,6 +17,10 @@ export type HardwareProperty = (typeof HARDWARE_PROPERTIES)[number];
 const HARDWARE_WARNINGS = ['SNP_MILAN_KEYS_EXTRACTABLE', 'MEMORY_BUS_NOT_TRUSTED'] as const;
 export type HardwareWarning = (typeof HARDWARE_WARNINGS)[number];
 
+const GPU_MODEL = /^[ -~]{1,100}$/;
+/** A machine shows at most so many GPUs. */
+export const MAX_GPUS = 64;
+
 /** Evidence that was verified, and by which policy it was accepted. */
 const Hardware = z.strictObject({
   evidence: Digest,
@@ -24,13 +28,15 @@ const Hardware = z.strictObject({
   verifiedAt: Time,
   properties: z.array(z.enum(HARDWARE_PROPERTIES)).min(1).max(HARDWARE_PROPERTIES.length),
   warnings: z.array(z.enum(HARDWARE_WARNINGS)).max(HARDWARE_WARNINGS.length),
+  /** What the makers call each GPU that was shown; absent where none was. */
+  gpus: z.array(z.string().regex(GPU_MODEL)).min(1).max(MAX_GPUS).optional(),
 });
 export type Hardware = z.infer<typeof Hardware>;
 
 /** Evidence of a machine counts for so long after the attestors asked for it, ms. */
 export const SESSION_LIFE_MS = 3_600_000;
 /** The attestor that verified the evidence may run on another machine than the judge. */
-const CLOCK_GRACE_MS = 60_000;
+export const CLOCK_GRACE_MS = 60_000;
 
 /** Why what is said of the hardware cannot be so; undefined where it can. */
 function contradiction(hardware: Hardware, decidedMs: number): string | undefined {
@@ -44,6 +50,8 @@ function contradiction(hardware: Hardware, decidedMs: number): string | undefine
   const platforms = properties.filter((word) => word.startsWith('TEE_'));
   if (platforms.length !== 1) return 'The verdict names no platform of the hardware, or several.';
   if (properties.length - platforms.length > 1) return 'The verdict names two kinds of evidence of the same GPUs.';
+  if (properties.length > platforms.length !== (hardware.gpus !== undefined))
+    return 'The verdict names GPUs without evidence of them, or the evidence without the GPUs.';
   if (warnings.includes('SNP_MILAN_KEYS_EXTRACTABLE') && !properties.includes('TEE_SEV_SNP_OK'))
     return 'The verdict warns of another platform than the one it names.';
   return warnings.includes('MEMORY_BUS_NOT_TRUSTED') && properties.includes('TEE_NITRO_OK')

@@ -1,27 +1,38 @@
 --[[
-  Accept jobs: write ticket, idempotency key, indexes, the amount held and the place in the backlog, in one
-  step, so that a crash leaves all or nothing. After a crash right here the job waits for the next release, by
-  whichever process.
+  Accept the jobs of requests: write tickets, idempotency keys, indexes, what is reserved for them and their
+  places in the backlog, in one step. Of a request all jobs are accepted or none, and every limit is looked at
+  for all of them together. A crash leaves all or nothing; after one right here the jobs wait for the next
+  release, by whichever process.
 
     KEYS[1]  sorted set of open jobs          {shard}:open
     ARGV[1]  key prefix                       {shard}:
     ARGV[2]  life of an idempotency key, ms
-    ARGV[3+] for each job: id, signed ticket, small input or "", tenant, flow (who pays for its place in the
-             backlog), model, queue, created ms, deadline ms, attempts, cost, digest of the idempotency key or
-             "", digest of the body, API key id, further fields of the ticket's hash as one JSON object or "",
-             maximum open jobs of the tenant or 0, amount to hold, spending limit of the tenant or "",
-             spending limit of the key or "",
-             ledger month, ledger entry
-  Returns for each job {'ok', id}, or
-    {'same', id, state}  the idempotency key was used with this body, by the job with this id, which ended in
-                         this state ("" where that is not noted)
-    {'other', id}  the idempotency key was used with another body
-    {'busy', n}    the tenant has n open jobs, and may not have more
-    {'spent', n}   the tenant or the key would exceed its spending limit; n is what is left
+    ARGV[3+] for each request: number of its jobs, tenant, flow (who pays for places in the backlog), API key
+             id, what it asks of limits as JSON or "", and then
+             for each job: id, signed ticket, small input or "", model, queue, created ms, deadline ms,
+             attempts, cost, digest of the idempotency key or "", digest of the body, further fields of the
+             job's hash as one JSON object or "", what it may cost at most or "", its reserve (reserve.lua)
+             or ""
+  What a request asks of limits:
+    { key: whose budget it is beside the tenant's,
+      caps: [ { of: "tenant" or "key", unit, span: "now", "total", "month" or "day", most, amount, kept } ],
+      rates: [ { of, unit, quota, amount, kept } ],
+      holds: [ [unit, amount] ], spends: [ [unit, amount] ],
+      isKnown: true where it repeats a request, and makes nothing new }
+  `kept` is what background work leaves to people. Returns for each request {'ok', id…}, or
+    {'same', id, state, …}  the idempotency keys were used with these bodies, by the jobs with these ids,
+                            which ended in these states ("" where that is not noted)
+    {'other', id}           an idempotency key was used with another body
+    {'gone'}                it repeats a request of which nothing is known any more
+    {'never', of, unit, span, most, amount}   it asks for more than the limit allows at all
+    {'spent', of, unit, span, rest, ms}       what is spent leaves only this, for this long (0: for ever)
+    {'held', of, unit, span, rest, open}      what open jobs may cost leaves only this; or as many are open
+    {'slow', of, unit, quota, left, ms until it is whole, ms until this can be taken}
   Running it again with the same arguments (after a lost reply) returns 'same' or 'ok' and changes nothing.
 ]]
 local idemTtl = ARGV[2]
 local replies = {}
+local FIELDS = 14
 
 -- Additions to sorted sets are gathered: one command for each set instead of one for each job.
 local additions = {}
@@ -41,7 +52,7 @@ end
 local function openJobs(tenant, most)
   flush()
   local open = redis.call('ZCARD', keys.openOf(tenant))
-  if open < most then return open end
+  if open <= most then return open end
   local size = redis.call('HGET', keys.log, 'size') or '0'
   for _, id in ipairs(redis.call('ZRANGE', keys.unsealed, '-inf', '(' .. size, 'BYSCORE', 'LIMIT', 0, 500)) do
     if redis.call('ZSCORE', keys.openOf(tenant), id) then open = open - 1 end
@@ -49,87 +60,143 @@ local function openJobs(tenant, most)
   return open
 end
 
--- What is left of a spending limit, or false if there is none.
-local function left(account, field, most)
-  if most == '' then return false end
-  local held, spent = unpack(redis.call('HMGET', account, field .. 'held', field .. 'spent'))
-  return tonumber(most) - (tonumber(held or '0') or 0) - (tonumber(spent or '0') or 0)
+local function number(value) return tonumber(value or '0') or 0 end
+
+-- Why a request does not keep within a limit, or nil.
+local function beyond(tenant, key, cap)
+  local most, amount = cap.most, cap.amount
+  local function refused(kind, ...) return { kind, cap.of, cap.unit, cap.span, ... } end
+  if amount > most then return refused('never', whole(most), whole(amount)) end
+  if cap.of == 'tenant' and cap.unit == 'jobs' then
+    local free = most - cap.kept - amount
+    local open = openJobs(tenant, free)
+    return open > free and refused('held', '0', tostring(open)) or nil
+  end
+  local name = (cap.of == 'key' and key .. ':' or '') .. cap.unit
+  local account = redis.call('HMGET', keys.account(tenant), name .. ':held', name .. ':spent')
+  local held, spent, untilMs = number(account[1]), 0, 0
+  if cap.span == 'total' then
+    spent = number(account[2])
+  elseif cap.span ~= 'now' then
+    spent = number(redis.call('HGET', keys.spent(tenant, period(clockMs, cap.span)), name))
+    untilMs = periodEnd(clockMs, cap.span) - clockMs
+  end
+  if spent + amount > most then return refused('spent', whole(math.max(0, most - spent)), whole(untilMs)) end
+  if spent + held + amount > most - cap.kept then
+    return refused('held', whole(math.max(0, most - spent - held)), whole(held))
+  end
 end
 
--- Why a job is not accepted, or nil.
-local function refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
-  if most ~= '0' then
-    local open = openJobs(tenant, tonumber(most))
-    if open >= tonumber(most) then return { 'busy', tostring(open) } end
+-- Why a request is not accepted, or nil; takes from its allowances where it is.
+local function refusal(tenant, ask)
+  if ask.isKnown then return { 'gone' } end
+  local granted = {}
+  for _, cap in ipairs(ask.caps) do
+    local reason = beyond(tenant, ask.key, cap)
+    if reason then return reason end
   end
-  if hold ~= '0' then
-    local account = keys.account(tenant)
-    for _, rest in ipairs({ left(account, '', tenantSpend), left(account, keyId .. ':', keySpend) }) do
-      if rest and rest < tonumber(hold) then return { 'spent', string.format('%.0f', rest) } end
+  for _, rate in ipairs(ask.rates) do
+    if rate.amount > rate.quota then
+      return { 'never', rate.of, rate.unit, 'minute', whole(rate.quota), whole(rate.amount) }
     end
+    local id = rate.of == 'key' and ask.key or tenant
+    local limit = keys.limit(rate.of, id, rate.unit)
+    local state = allowance(limit, rate.quota, ALLOWANCE_MS, rate.amount, rate.kept)
+    if state.wait > 0 then
+      local left, wholeMs = told(state)
+      return { 'slow', rate.of, rate.unit, whole(rate.quota), whole(math.max(0, left)), whole(wholeMs),
+        whole(math.ceil(state.wait)) }
+    end
+    granted[#granted + 1] = state
   end
+  for _, state in ipairs(granted) do grant(state) end
+end
+
+-- What is reserved for the jobs of a request, and what it has used up by being asked.
+local function book(tenant, ask)
+  for _, entry in ipairs(ask.holds) do hold(tenant, ask.key, entry[1], entry[2]) end
+  for _, entry in ipairs(ask.spends) do spend(tenant, ask.key, entry[1], entry[2], clockMs) end
 end
 
 local woken, listeners = {}, {}
 local function hasListener(tenant)
   if listeners[tenant] == nil then
-    listeners[tenant] = redis.call('HEXISTS', keys.listeners, tenant) == 1
+    listeners[tenant] = redis.call('EXISTS', keys.webhooks(tenant)) == 1
+      or redis.call('HEXISTS', keys.listeners, tenant) == 1
   end
   return listeners[tenant]
 end
 
-for at = 3, #ARGV, 21 do
-  local id, ticket, input, tenant, flow, model, queue, created, deadline, attempts, cost, idem, body, keyId,
-    extra, most, hold, tenantSpend, keySpend, month, entry = unpack(ARGV, at, at + 20)
-  local reply
-  local idemKey = idem ~= '' and keys.idempotency(tenant, idem)
-  if idemKey then
-    local seen = redis.call('GET', idemKey)
-    if seen then
-      local kept, ended = string.match(seen, '(%S+) ?(%S*)$', #body + 2)
-      reply = { string.sub(seen, 1, #body) == body and 'same' or 'other', kept, ended }
+-- The jobs that were accepted under the keys of this request, or nil where it is a new one.
+local function known(tenant, jobs)
+  local reply = { 'same' }
+  for at, job in ipairs(jobs) do
+    local idem, body = job[10], job[11]
+    if idem == '' then
+      if at == 1 and redis.call('EXISTS', keys.ticket(job[1]), keys.record(job[1])) == 0 then return nil end
+      reply = #reply == 1 and { 'ok' } or reply
+      reply[#reply + 1] = job[1]
+    else
+      local seen = redis.call('GET', keys.idempotency(tenant, idem))
+      if not seen then
+        if at == 1 then return nil end
+        return { 'other', job[1] }
+      end
+      local id, ended = string.match(seen, '(%S+) ?(%S*)$', #body + 2)
+      if string.sub(seen, 1, #body) ~= body then return { 'other', id } end
+      reply[#reply + 1] = id
+      reply[#reply + 1] = ended
     end
   end
-  if not reply and redis.call('EXISTS', keys.ticket(id), keys.record(id)) == 0 then
-    reply = refusal(id, tenant, keyId, most, hold, tenantSpend, keySpend)
-    if not reply then
-      if idemKey then redis.call('SET', idemKey, body .. ' ' .. id, 'PX', idemTtl) end
-      local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
-        'attempts', attempts, 'cost', cost, 'key', keyId }
-      -- How the job ends is noted there when it is sealed.
-      if idemKey then
-        fields[#fields + 1] = 'idem'
-        fields[#fields + 1] = idem
-      end
-      if flow ~= tenant then
-        fields[#fields + 1] = 'flow'
-        fields[#fields + 1] = flow
-      end
-      if extra ~= '' then
-        for name, value in pairs(cjson.decode(extra)) do
-          fields[#fields + 1] = name
-          fields[#fields + 1] = value
-        end
-      end
-      if hold ~= '0' then
-        fields[#fields + 1] = 'hold'
-        fields[#fields + 1] = hold
-        local account = keys.account(tenant)
-        redis.call('HSETNX', keys.ledger(tenant, month), id .. ':hold', entry)
-        redis.call('HINCRBY', account, 'held', hold)
-        redis.call('HINCRBY', account, keyId .. ':held', hold)
-      end
-      redis.call('HSET', keys.job(id), unpack(fields))
-      -- Workers read this one.
-      if input == '' then redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline)
-      else redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline, 'input', input) end
-      add(KEYS[1], deadline, id)
-      add(keys.backlog(queue), startTag(queue, flow, cost), id)
-      add(keys.openOf(tenant), created, id)
-      if hasListener(tenant) then woken[#woken + 1] = id end
-    end
+  return reply
+end
+
+local function accept(tenant, flow, keyId, job)
+  local id, ticket, input, model, queue, created, deadline, attempts, cost, idem, body, extra, most, reserve =
+    unpack(job)
+  if idem ~= '' then redis.call('SET', keys.idempotency(tenant, idem), body .. ' ' .. id, 'PX', idemTtl) end
+  local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
+    'attempts', attempts, 'cost', cost, 'key', keyId }
+  local function note(name, value)
+    if value == '' then return end
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
   end
-  replies[#replies + 1] = reply or { 'ok', id }
+  -- How the job ends is noted under its idempotency key when it is sealed.
+  note('idem', idem)
+  note('flow', flow ~= tenant and flow or '')
+  note('hold', most)
+  note('reserve', reserve)
+  if extra ~= '' then
+    for name, value in pairs(cjson.decode(extra)) do note(name, value) end
+  end
+  redis.call('HSET', keys.job(id), unpack(fields))
+  -- Workers read this one.
+  if input == '' then redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline)
+  else redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline, 'input', input) end
+  add(KEYS[1], deadline, id)
+  add(keys.backlog(queue), startTag(queue, flow, cost), id)
+  add(keys.openOf(tenant), created, id)
+  if hasListener(tenant) then woken[#woken + 1] = id end
+end
+
+local at = 3
+while at <= #ARGV do
+  local count, tenant, flow, keyId, asked = unpack(ARGV, at, at + 4)
+  at = at + 5
+  local jobs, ids = {}, { 'ok' }
+  for _ = 1, tonumber(count) do
+    jobs[#jobs + 1] = { unpack(ARGV, at, at + FIELDS - 1) }
+    ids[#ids + 1] = ARGV[at]
+    at = at + FIELDS
+  end
+  local ask = asked ~= '' and cjson.decode(asked)
+  local reply = known(tenant, jobs) or (ask and refusal(tenant, ask))
+  if not reply then
+    if ask then book(tenant, ask) end
+    for _, job in ipairs(jobs) do accept(tenant, flow, keyId, job) end
+  end
+  replies[#replies + 1] = reply or ids
 end
 flush()
 saveShares()

@@ -5,39 +5,53 @@
 
     KEYS[1]  job ends: cursor    {shard}:jobends        ARGV[1]  key prefix
     KEYS[2]  event cursors       {shard}:eventcursor    ARGV[2]  JSON, see below
-    KEYS[3]  messages to send    {shard}:deliveries     ARGV[3]  now, ms
+    KEYS[3]  endpoints by time   {shard}:deliveries     ARGV[3]  now, ms
     KEYS[4]  open batches        {shard}:batches        ARGV[4]  maximum events of a tenant's feed
-                                                        ARGV[5]  ms to keep usage and payments
-                                                        ARGV[6]  ms to keep messages
+    KEYS[5]  health of endpoints                        ARGV[5]  ms to keep usage and payments
+             {shard}:webhookhealth                      ARGV[6]  ms to keep messages
+    KEYS[6]  messages waiting                           ARGV[7]  most messages that wait for an endpoint
+             {shard}:webhookwaiting                     ARGV[8]  most messages that wait for a tenant's
+    KEYS[7]  messages lost  {shard}:webhooklost         ARGV[9]  now, as text
   ARGV[2] is a list of
     { subject, tenant,
       batch: true for a batch that is over, else absent,
-      end: { score, day, month, usage: { field: amount },
-             ledger: { kind, entry, hold, charge, key } or absent,
-             payment: { field: value } or absent } for a job that has ended, else absent,
-      events: [ { rank, type, data, messages: [ { id, endpoint, fields: { field: value } } ] } ] }
+      end: { score, day, month, usage: { field: amount }, tokens: as many as it used,
+             ledger: { entry, currency, charge, key } or absent,
+             payment: { field: value } or absent,
+             batchLine: which line of a batch needs it, or absent } for a job that has ended, else absent,
+      events: [ { rank, type, data, messages: [ { id, endpoint, target, fields: { field: value } } ] } ] }
   Returns the number of ends that were new.
 ]]
 local now = ARGV[3]
+
+-- What an open batch has not read yet is spared by retention: until its line is kept, or its window is over.
+local function spare(id, line)
+  local batch, number, part = string.match(line, '^(%S+) (%d+) (%d+)$')
+  if not batch then return end
+  local status, expires = unpack(redis.call('HMGET', keys.batch(batch), 'status', 'expiresMs'))
+  local isOpen = status == 'in_progress' or status == 'cancelling' or status == 'finalizing'
+  if not isOpen or not expires then return end
+  local known = redis.call('HMGET', keys.batchParts(batch), part, 'l' .. number)
+  if known[1] or known[2] then return end
+  redis.call('ZADD', keys.batchJobs, expires, id)
+end
 local cursor = tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0)
 local entered = 0
 
--- Adds usage to its day, and moves what was held to what is spent.
+-- Adds usage to its day, and moves what was reserved to what is spent. All of it counts in the day and month
+-- of the end's place among the ends, which only grows: what is over never changes, and every view agrees.
 local function enter(tenant, id, close)
   local usage = keys.usage(tenant, close.day)
   for field, amount in pairs(close.usage) do
     redis.call('HINCRBY', usage, field, string.format('%.0f', amount))
   end
   redis.call('PEXPIRE', usage, ARGV[5])
+  local was = payout(id, tenant)
+  if was then spend(tenant, was.key, 'tokens', math.min(close.tokens, was.tokens), close.score) end
   local line = close.ledger
-  if not line then return end
-  local ledger = keys.ledger(tenant, close.month)
-  if redis.call('HSETNX', ledger, id .. ':' .. line.kind, line.entry) == 0 then return end
-  local account = keys.account(tenant)
-  for _, name in ipairs({ '', line.key .. ':' }) do
-    redis.call('HINCRBY', account, name .. 'held', string.format('%.0f', -line.hold))
-    redis.call('HINCRBY', account, name .. 'spent', string.format('%.0f', line.charge))
-  end
+  if not line or redis.call('HSETNX', keys.ledger(tenant, close.month), id, line.entry) == 0 then return end
+  redis.call('SADD', keys.ledgers, tenant .. ' ' .. close.month)
+  spend(tenant, was and was.key or line.key, line.currency, line.charge, close.score)
 end
 
 -- Records what is to become of a payment, once. The settler finds it in the list of due payments.
@@ -49,10 +63,27 @@ local function recordPayment(id, payment)
   if payment.state == 'due' then redis.call('ZADD', keys.payments, now, id) end
 end
 
+local function tell(tenant, type, data)
+  redis.call('XADD', keys.feed(tenant), 'MAXLEN', '~', ARGV[4], '*', 'type', type, 'data', data)
+end
+
+-- Counts a message that is lost because too many wait; the first one is told in the tenant's feed.
+local function lose(tenant, message)
+  if redis.call('HINCRBY', KEYS[7], tenant .. ' ' .. message.target, 1) ~= 1 then return end
+  tell(tenant, 'webhook.lost', '{"type":"webhook.lost","timestamp":"' .. ARGV[9] ..
+    '","data":{"endpoint":"' .. message.endpoint .. '"}}')
+end
+
 -- Queues a webhook message, once.
 local function send(tenant, message)
   local key = keys.webhookMessage(message.id)
   if redis.call('EXISTS', key) == 1 then return end
+  local name, queue = tenant .. ' ' .. message.target, keys.webhookQueue(tenant, message.target)
+  if redis.call('ZCARD', queue) >= tonumber(ARGV[7])
+    or tonumber(redis.call('HGET', KEYS[6], tenant) or 0) >= tonumber(ARGV[8]) then
+    lose(tenant, message)
+    return
+  end
   local fields = {}
   for name, value in pairs(message.fields) do
     fields[#fields + 1] = name
@@ -61,7 +92,11 @@ local function send(tenant, message)
   redis.call('HSET', key, 'tenant', tenant, 'endpoint', message.endpoint, 'status', 'pending',
     'attempts', '0', 'created', now, unpack(fields))
   redis.call('PEXPIRE', key, ARGV[6])
-  redis.call('ZADD', KEYS[3], now, message.id)
+  redis.call('HINCRBY', KEYS[6], tenant, 1)
+  redis.call('ZADD', queue, now, message.id)
+  -- An endpoint that fails rests, whatever comes for it.
+  local rests = tonumber(string.match(redis.call('HGET', KEYS[5], name) or '', '(%d+)$') or 0)
+  redis.call('ZADD', KEYS[3], 'LT', string.format('%.0f', math.max(tonumber(now), rests)), name)
   local log = keys.webhookMessagesOf(tenant, message.endpoint)
   redis.call('ZADD', log, now, message.id)
   redis.call('ZREMRANGEBYRANK', log, 0, -1001)
@@ -73,8 +108,7 @@ local function publish(tenant, subject, events)
   local last = tonumber(redis.call('HGET', KEYS[2], subject) or -1)
   for _, event in ipairs(events) do
     if event.rank > last then
-      redis.call('XADD', keys.feed(tenant), 'MAXLEN', '~', ARGV[4], '*',
-        'type', event.type, 'data', event.data)
+      tell(tenant, event.type, event.data)
       for _, message in ipairs(event.messages) do send(tenant, message) end
       last = event.rank
       redis.call('HSET', KEYS[2], subject, string.format('%.0f', last))
@@ -100,6 +134,7 @@ for _, item in ipairs(cjson.decode(ARGV[2])) do
   elseif close.score > cursor then
     enter(item.tenant, item.subject, close)
     if close.payment then recordPayment(item.subject, close.payment) end
+    if close.batchLine then spare(item.subject, close.batchLine) end
     publish(item.tenant, item.subject, item.events)
     redis.call('HDEL', KEYS[2], item.subject)
     -- What the service alone noted of the job has had its use.

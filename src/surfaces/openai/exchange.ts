@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { DEFAULTS, SubmitJob } from '../../proof/contract/submit-job.ts';
+import { DEFAULTS, SubmitJob, attemptsOf } from '../../proof/contract/submit-job.ts';
 import { ReceiptRefused, type VerifiedReceipt } from '../../proof/receipts/receipt.ts';
+import { steadySampling } from '../../proof/tasks/sampling.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
-import { parseRequest } from '../../surfaces/openai/parse-request.ts';
-import { readRequest } from '../../surfaces/openai/requests.ts';
-import { ResponseRequest, jobOf } from '../../surfaces/openai/response-request.ts';
+import { parseRequest } from './parse-request.ts';
+import { readRequest } from './requests.ts';
+import { ResponseRequest, jobOf } from './response-request.ts';
 
 /** What a receipt commits to of an exchange with the service. */
 export type Committed = Pick<VerifiedReceipt, 'ticket' | 'evidence' | 'inputSha256' | 'outputSha256'>;
@@ -26,7 +27,7 @@ export function compareRequest(body: unknown, committed: Committed): string {
   const { ticket } = committed;
   const jobs = jobsOf(body, ticket.task);
   const [best] = jobs
-    .map((job) => ({ job, differences: requestDifferences(job, committed) }))
+    .map((job) => ({ job, differences: jobDifferences(job, committed) }))
     .toSorted((a, b) => a.differences.length - b.differences.length);
   if (best === undefined) throw new CodedError('request_invalid', 'The request given asks for nothing.');
   if (best.differences.length > 0)
@@ -47,15 +48,24 @@ function jobsOf(body: unknown, task: Committed['ticket']['task']): readonly Subm
   return readRequest(ENDPOINT[task], body).jobs;
 }
 
-function requestDifferences(job: SubmitJob, { ticket, inputSha256 }: Committed): string[] {
+/**
+ * In which members a job, as it was asked for, differs from the ticket; none where this is its ticket. What
+ * was left to the service (a seed, a policy, attempts, a deadline) is not compared.
+ */
+export function jobDifferences(job: SubmitJob, { ticket, inputSha256 }: Committed): string[] {
   const { max_tokens, temperature, top_p } = DEFAULTS;
-  const { seed, ...asked } = { max_tokens, temperature, top_p, stop: [], ...job.params };
+  const { seed, ...wanted } = { max_tokens, stop: [], ...job.params };
+  const drawn = { temperature: wanted.temperature ?? temperature, top_p: wanted.top_p ?? top_p };
+  const asked = { ...wanted, ...steadySampling(drawn) };
+  const lifeMs = Date.parse(ticket.deadline) - Date.parse(ticket.createdAt);
   const sha256 = sha256Hex(JSON.stringify(job.input));
   const pairs: [name: string, given: unknown, committed: unknown][] = [
     ['model', job.model, ticket.model.name],
     ['task', job.task, ticket.task],
     ['the SHA-256 of the input (prompt, messages, tools, format)', sha256, inputSha256],
     ...paired(asked, ticket.params),
+    ...(job.attempts === undefined ? [] : paired({ attempts: attemptsOf(job.attempts, ticket.policy) }, ticket)),
+    ...(job.deadline_ms === undefined ? [] : paired({ deadline_ms: job.deadline_ms }, { deadline_ms: lifeMs })),
     ...(seed === undefined ? [] : paired({ seed }, ticket.params)),
     ...paired(job.attestation ?? {}, ticket.policy).map(([name, ...values]): [string, unknown, unknown] => [
       `attestation.${name}`,
@@ -85,7 +95,11 @@ const Chat = z.looseObject({
   model: z.string(),
   choices: z.array(
     z.looseObject({
-      message: z.looseObject({ content: z.string().nullable(), tool_calls: ToolCalls }),
+      message: z.looseObject({
+        content: z.string().nullable(),
+        reasoning_content: z.string().nullish(),
+        tool_calls: ToolCalls,
+      }),
       finish_reason: z.string().nullable(),
       logprobs: z.unknown(),
     }),
@@ -112,6 +126,10 @@ const Response = z.looseObject({
   output: z.array(
     z.discriminatedUnion('type', [
       z.looseObject({ type: z.literal('message'), content: z.array(Part) }),
+      z.looseObject({
+        type: z.literal('reasoning'),
+        summary: z.array(z.looseObject({ type: z.literal('summary_text'), text: z.string() })),
+      }),
       z.looseObject({ type: z.literal('function_call'), call_id: z.string(), name: z.string(), arguments: z.string() }),
     ]),
   ),
@@ -154,35 +172,51 @@ function endOf(form: object | undefined): string[] {
 function outputsOf(answer: Answer, finishReason: string): object[][] {
   switch (answer.object) {
     case 'chat.completion':
-      return answer.choices.map(({ message, finish_reason, logprobs }) =>
-        chatForms(message.content, message.tool_calls, finish_reason, logprobs),
-      );
+      return answer.choices.map(({ message, finish_reason, logprobs }) => chatForms(message, finish_reason, logprobs));
     case 'text_completion':
       return answer.choices.map(({ text, finish_reason }) => [{ text, finish_reason }]);
     case 'list':
       return [[{ embeddings: answer.data.map(({ embedding }) => embedding) }]];
-    case 'response': {
-      const texts = answer.output.flatMap((item) => (item.type === 'message' ? item.content : []));
-      const calls = answer.output.flatMap((item) =>
-        item.type === 'message'
-          ? []
-          : [{ id: item.call_id, type: 'function', function: { name: item.name, arguments: item.arguments } }],
-      );
-      const content = texts.length === 0 && calls.length > 0 ? null : texts.map(({ text }) => text).join('');
-      const forms = chatForms(content, calls, finishReason, undefined);
-      // A response shows an empty text beside calls as none.
-      return [content === null ? [...forms, ...chatForms('', calls, finishReason, undefined)] : forms];
-    }
+    case 'response':
+      return [responseForms(answer.output, finishReason)];
   }
 }
 
+function responseForms(output: Extract<Answer, { object: 'response' }>['output'], finish_reason: string): object[] {
+  const texts = output.flatMap((item) => (item.type === 'message' ? item.content : []));
+  const thoughts = output.flatMap((item) => (item.type === 'reasoning' ? item.summary : []));
+  const tool_calls = output.flatMap((item) =>
+    item.type === 'function_call'
+      ? [{ id: item.call_id, type: 'function', function: { name: item.name, arguments: item.arguments } }]
+      : [],
+  );
+  const content = texts.length === 0 && tool_calls.length > 0 ? null : joined(texts);
+  const reasoning_content = thoughts.length === 0 ? undefined : joined(thoughts);
+  const forms = chatForms({ content, reasoning_content, tool_calls }, finish_reason, undefined);
+  // A response shows an empty text beside calls as none.
+  const empty = { content: '', reasoning_content, tool_calls };
+  return content === null ? [...forms, ...chatForms(empty, finish_reason, undefined)] : forms;
+}
+
+const joined = (parts: readonly { readonly text: string }[]): string => parts.map(({ text }) => text).join('');
+
+interface Said {
+  readonly content: string | null;
+  readonly reasoning_content?: string | null | undefined;
+  readonly tool_calls?: readonly unknown[] | null | undefined;
+}
+
 function chatForms(
-  content: string | null,
-  calls: readonly unknown[] | null | undefined,
+  { content, reasoning_content, tool_calls }: Said,
   finish_reason: string | null,
   logprobs: unknown,
 ): object[] {
-  const message = { role: 'assistant', content, ...(calls == null || calls.length === 0 ? {} : { tool_calls: calls }) };
+  const message = {
+    role: 'assistant',
+    content,
+    ...(reasoning_content == null ? {} : { reasoning_content }),
+    ...(tool_calls == null || tool_calls.length === 0 ? {} : { tool_calls }),
+  };
   const parsed = OUTPUTS.chat.safeParse({ message, finish_reason, ...(logprobs == null ? {} : { logprobs }) });
   return parsed.success ? [parsed.data] : [];
 }

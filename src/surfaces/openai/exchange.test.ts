@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import { readRequest, type Endpoint } from '../../surfaces/openai/requests.ts';
+import { readRequest, type Endpoint } from './requests.ts';
+import { steadySampling } from '../../proof/tasks/sampling.ts';
 import { documents } from '../../../test/support/sample-receipts.ts';
 import { compareRequest, compareResponse, type Committed } from './exchange.ts';
 
@@ -11,7 +12,7 @@ function committed(endpoint: Endpoint, request: object, output: object = {}): Co
   if (job === undefined) throw new Error('The request asks for nothing.');
   const { ticket, evidence } = documents(1);
   const { max_tokens = 128, temperature = 0, top_p = 1, seed = 5, stop = [] } = job.params ?? {};
-  const params = { max_tokens, temperature, top_p, seed, stop };
+  const params = { max_tokens, ...steadySampling({ temperature, top_p }), seed, stop };
   return {
     ticket: { ...ticket.predicate, model: { ...ticket.predicate.model, name: job.model }, task: job.task, params },
     evidence: evidence.predicate,
@@ -36,6 +37,21 @@ describe('a request that was sent', () => {
   ])('is what the ticket asks, its members in any order: %s', (_, endpoint, request) => {
     const reversed = Object.fromEntries(Object.entries(request).toReversed());
     expect(compareRequest(reversed, committed(endpoint, request))).toContain('asks what the ticket asks');
+  });
+
+  test('with numbers that are drawn with as others is what the ticket asks', () => {
+    for (const numbers of [{ temperature: 0.001 }, { temperature: 1.3, top_p: 0 }, { seed: -1 }, { seed: -7 }])
+      expect(compareRequest({ ...chat, ...numbers }, committed(CHAT, { ...chat, ...numbers }))).toContain('asks what');
+  });
+
+  test('that names attempts or a deadline is compared with those of the ticket', () => {
+    const found = committed(CHAT, chat);
+    const created = Date.parse(found.ticket.createdAt);
+    const ticket = { ...found.ticket, attempts: 4, deadline: new Date(created + 5_000).toISOString() };
+    const asked = (countersign: object) => compareRequest({ ...chat, countersign }, { ...found, ticket });
+    expect(asked({ attempts: 4, deadline_ms: 5_000 })).toContain('asks what');
+    expect(() => asked({ attempts: 3 })).toThrow('attempts is 3 as given, and 4 in the ticket');
+    expect(() => asked({ deadline_ms: 5_001 })).toThrow('deadline_ms is 5001 as given, and 5000 in the ticket');
   });
 
   test('with several choices is compared by the choice that the receipt is of', () => {
@@ -119,6 +135,28 @@ describe('a response that was got', () => {
     const response = { object: 'response', model: 'm', output };
     expect(compareResponse(response, committed(CHAT, chat, called))).toContain('is the one');
     expect(() => compareResponse(response, done)).toThrow('none of its 1 answers');
+  });
+
+  test('with what the model reasoned is compared with it', () => {
+    const thought = { role: 'assistant', content: 'y', reasoning_content: 'Hm.' };
+    const found = committed(CHAT, chat, { message: thought, finish_reason: 'stop' });
+    const [choice] = chatOf('y').choices;
+    const got = (reasoning_content: string) => ({
+      ...chatOf('y'),
+      choices: [{ ...choice, message: { ...choice?.message, reasoning_content } }],
+    });
+    expect(compareResponse(got('Hm.'), found)).toContain('is the one');
+    const response = (text: string) => ({
+      object: 'response',
+      model: 'm',
+      output: [
+        { type: 'reasoning', summary: [{ type: 'summary_text', text }] },
+        { type: 'message', content: [{ type: 'output_text', text: 'y' }] },
+      ],
+    });
+    expect(compareResponse(response('Hm.'), found)).toContain('is the one');
+    for (const other of [got('Oh.'), response('Oh.'), chatOf('y')])
+      expect(() => compareResponse(other, found)).toThrow('none of its 1 answers');
   });
 
   test('is refused with what differs: text, end, or model', () => {

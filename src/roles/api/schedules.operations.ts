@@ -1,0 +1,93 @@
+import { body, inPath, json, type Operation } from './operation.ts';
+import {
+  ChangeSchedule,
+  CreateSchedule,
+  DeletedSchedule,
+  ScheduleDocument,
+  ScheduleList,
+} from './schedules.schemas.ts';
+
+const parameters = inPath('schedule', 'the id of a schedule', 'sched_0123456789abcdef01234567');
+
+export const SCHEDULE_OPERATIONS: readonly Operation[] = [
+  {
+    id: 'createSchedule',
+    method: 'post',
+    path: '/v1/schedules',
+    tag: 'Schedules',
+    summary: 'Submit a job again and again, by a cron expression',
+    description:
+      'The request is checked and priced like a job of its own. Each due time makes at most one job, under the API key that made the schedule and its limits.',
+    scope: 'submit',
+    body: body('CreateSchedule', CreateSchedule, {
+      name: 'morning summary',
+      cron: '30 7 * * 1-5',
+      timezone: 'Europe/Berlin',
+      request: {
+        model: 'kjv-1m',
+        task: 'completion',
+        input: { prompt: 'And God said' },
+        params: { max_tokens: 16 },
+      },
+    }),
+    success: { '201': json('the schedule', 'Schedule', ScheduleDocument) },
+    errors: [
+      'request_invalid',
+      'body_not_json',
+      'body_too_large',
+      'media_type_unsupported',
+      'model_not_found',
+      'task_not_supported',
+      'feature_not_supported',
+      'attestation_unavailable',
+      'webhook_refused',
+      'idempotency_key_reused',
+      'too_many_schedules',
+    ],
+  },
+  {
+    id: 'listSchedules',
+    method: 'get',
+    path: '/v1/schedules',
+    tag: 'Schedules',
+    summary: 'List the schedules of the tenant, newest first',
+    scope: 'read',
+    success: { '200': json('the schedules, and how many there may be at most', 'ScheduleList', ScheduleList) },
+    errors: [],
+  },
+  {
+    id: 'getSchedule',
+    method: 'get',
+    path: '/v1/schedules/{schedule}',
+    tag: 'Schedules',
+    summary: 'Get a schedule with its last runs',
+    scope: 'read',
+    parameters,
+    success: { '200': json('the schedule', 'Schedule', ScheduleDocument) },
+    errors: ['schedule_not_found'],
+  },
+  {
+    id: 'changeSchedule',
+    method: 'patch',
+    path: '/v1/schedules/{schedule}',
+    tag: 'Schedules',
+    summary: 'Change, pause or resume a schedule',
+    description: 'The request stays as it is: its runs are comparable. Make another schedule for another request.',
+    scope: 'submit',
+    parameters,
+    body: body('ChangeSchedule', ChangeSchedule, { paused: true }),
+    success: { '200': json('the schedule', 'Schedule', ScheduleDocument) },
+    errors: ['request_invalid', 'schedule_not_found', 'overloaded'],
+  },
+  {
+    id: 'deleteSchedule',
+    method: 'delete',
+    path: '/v1/schedules/{schedule}',
+    tag: 'Schedules',
+    summary: 'Delete a schedule and what is known of its runs; the jobs stay',
+    scope: 'submit',
+    parameters,
+    success: { '200': json('the schedule is deleted', 'DeletedSchedule', DeletedSchedule) },
+    errors: ['schedule_not_found'],
+  },
+];

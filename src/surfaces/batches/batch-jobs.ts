@@ -1,0 +1,142 @@
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { parseRetryAfter } from '../../proof/contract/retry-after.ts';
+import type { Submitter } from '../admission/admission.ts';
+import type { Done } from '../openai/answers.ts';
+import type { Completions } from '../openai/completions.ts';
+import type { ApiKeys } from '../tenants/api-key.store.ts';
+import { partOf } from './batch-part.ts';
+import type { BatchRequest } from './batch-request.ts';
+import type { BatchRecord } from './batch.store.ts';
+
+/** The shortest deadline of a job: the batch stops whatever is left of it. */
+const MIN_DEADLINE_MS = 1_000;
+const LIMITS_CACHE_MS = 1_000;
+/** Keys asked for in one go. */
+const CANCELS_AT_ONCE = 64;
+
+/** What submitting lines needs. */
+export interface LineParts {
+  readonly completions: Completions;
+  readonly apiKeys: ApiKeys;
+}
+
+/** How a job ended, for whoever reads its answer. */
+export type JobOutcome = { readonly done: Done } | { readonly error: CodedError };
+
+/**
+ * The jobs of the lines of one batch. A line is submitted under an idempotency key made of its place, so that
+ * a line that is submitted again finds the jobs that it has. Any number of calls may run at once.
+ */
+export class BatchJobs {
+  readonly #parts: LineParts;
+  readonly #batch: BatchRecord;
+  #limits: { readonly atMs: number; readonly limits: Promise<Submitter['limits']> } = {
+    atMs: -Infinity,
+    limits: Promise.resolve({ tenant: {}, key: {} }),
+  };
+
+  constructor(parts: LineParts, batch: BatchRecord) {
+    this.#parts = parts;
+    this.#batch = batch;
+  }
+
+  /** The ids of the line's jobs once they are accepted. Throws what admission throws; see `refusalOf`. */
+  async submit(number: number, asked: BatchRequest): Promise<string[]> {
+    const { completions } = this.#parts;
+    const leftMs = Math.max(MIN_DEADLINE_MS, this.#batch.expiresMs - Date.now());
+    const jobs = asked.jobs.map((job) => ({ ...job, deadline_ms: Math.min(job.deadline_ms ?? leftMs, leftMs) }));
+    const admitted = await completions.submit(
+      await this.#submitter(),
+      { jobs },
+      {
+        idempotencyKey: this.#keyOf(number),
+        // What the line says, and not when it is submitted.
+        request: JSON.stringify(asked.jobs),
+        isBackground: true,
+        batchLine: `${this.#batch.id} ${number} ${partOf(number)}`,
+        ...(asked.surface === undefined ? {} : { surface: asked.surface }),
+      },
+    );
+    return admitted.map(({ id }) => id);
+  }
+
+  /**
+   * The jobs that these lines have; from now on they get no others, whichever courier still works on them.
+   */
+  async close(lines: readonly { readonly number: number; readonly jobs: number }[]): Promise<string[][]> {
+    const found = await this.#parts.completions.close(
+      this.#batch.tenant,
+      lines.map(({ number, jobs }) => ({ idempotencyKey: this.#keyOf(number), jobs })),
+    );
+    return found.map((ids) => ids.filter((id) => id !== undefined));
+  }
+
+  /** Asks for jobs to be cancelled, whatever has become of them. */
+  async cancel(ids: readonly string[]): Promise<void> {
+    for (let at = 0; at < ids.length; at += CANCELS_AT_ONCE)
+      await this.#parts.completions.cancel(this.#batch.tenant, ids.slice(at, at + CANCELS_AT_ONCE));
+  }
+
+  /** How each of these jobs ended. Throws what is about this moment and not about them. */
+  async outcomes(ids: readonly string[], signal: AbortSignal): Promise<JobOutcome[]> {
+    return Promise.all(
+      ids.map(async (id) => {
+        try {
+          const [done] = await this.#parts.completions.done(this.#batch.tenant, [id], signal);
+          if (done === undefined) throw new Error(`There is no answer of job ${id}.`);
+          return { done };
+        } catch (error) {
+          if (error instanceof CodedError && isOfJob(error)) return { error };
+          throw error;
+        }
+      }),
+    );
+  }
+
+  #keyOf(number: number): string {
+    // No client can send a key that begins with this character.
+    return `\0batch ${this.#batch.id} ${number}`;
+  }
+
+  /** Accepted work goes on when its API key ends; the limits are those of now. */
+  async #submitter(): Promise<Submitter> {
+    const { tenant, keyId } = this.#batch;
+    if (performance.now() - this.#limits.atMs > LIMITS_CACHE_MS) {
+      this.#limits = { atMs: performance.now(), limits: this.#parts.apiKeys.limitsOf(tenant, keyId) };
+    }
+    return { tenant, keyId, limits: await this.#limits.limits };
+  }
+}
+
+/** What is over, whatever the time: the job ended so, or what it was is gone. */
+const OF_JOB: ReadonlySet<string> = new Set(['job_not_found', 'job_forgotten', 'erased', 'blob_missing']);
+
+function isOfJob({ code, headers }: CodedError): boolean {
+  return OF_JOB.has(code) || 'countersign-state' in headers;
+}
+
+/** Refusals that are about this moment. */
+const PASSING: ReadonlySet<string> = new Set([
+  'storage_unavailable',
+  'storage_full',
+  'not_durable',
+  'overloaded',
+  'rate_limited',
+  'spend_held',
+]);
+
+/**
+ * What a refusal of a line means: it `passes`, and the line is submitted again after `afterMs`, if the
+ * refusal says so; or it does not, and no other try could change it.
+ */
+export function refusalOf(error: unknown, nowMs: number): { readonly passes: boolean; readonly afterMs?: number } {
+  if (!(error instanceof CodedError)) return { passes: true };
+  const { code, headers } = error;
+  if (headers['x-should-retry'] === 'false') return { passes: false };
+  const asked = Number(headers['retry-after-ms'] ?? NaN);
+  const seconds = parseRetryAfter(headers['retry-after'], nowMs);
+  // Money that is held comes back, and the refusal says when; what is spent does not.
+  const passes = PASSING.has(code) || (code === 'spend_exceeded' && seconds !== undefined);
+  if (!Number.isNaN(asked)) return { passes, afterMs: asked };
+  return { passes, ...(seconds === undefined ? {} : { afterMs: seconds * 1_000 }) };
+}
