@@ -206,6 +206,8 @@ describe('real answers have the shape that the description promises', () => {
     const wanted = { input_file_id, endpoint: '/v1/completions', completion_window: '24h' };
     expect((await leaving.post('/v1/batches', wanted)).status).toBe(200);
     expect((await leaving.post('/v1/webhooks', { url: 'http://127.0.0.1:9/', description: canary })).status).toBe(201);
+    const schedule = { cron: '@yearly', name: canary, request: { ...JOB, input: { prompt: canary } } };
+    expect((await leaving.post('/v1/schedules', schedule)).status).toBe(201);
     const admin = pipeline.redis.client();
     const where = {
       redis: admin,
@@ -228,7 +230,7 @@ describe('real answers have the shape that the description promises', () => {
     if ('refused' in key) throw new Error('the account is signed by nobody whom the keyring knows');
     expect(verifyPayload(key, signed, DELETION_TYPE)).toBe(true);
     const account = JSON.parse(signed.payload.toString()) as { removed: { files: number } };
-    expect(account).toMatchObject({ tenant: 'leaving', removed: { batches: 1, webhooks: 1, keys: 1 } });
+    expect(account).toMatchObject({ tenant: 'leaving', removed: { batches: 1, schedules: 1, webhooks: 1, keys: 1 } });
     // The upload, and the errors of the batch where it had any line to tell of.
     expect([1, 2]).toContain(account.removed.files);
     const audit = await client.json<{ entries: { action: string; target: string; detail: unknown }[] }>(

@@ -880,7 +880,7 @@ export const KEY_TABLE = {
     parts: [],
     type: 'sorted set',
     api: 'write',
-    holds: 'digests of the bytes of deleted files, by the time (ms) of the deletion',
+    holds: 'digests of the bytes of deleted files and of pieces of results, by the time (ms) of the deletion',
     bound: 'until the bytes are removed',
   },
   filesOf: {

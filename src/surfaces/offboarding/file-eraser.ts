@@ -7,14 +7,17 @@ import type { BatchFiles } from '../batches/batch-files.store.ts';
 import type { Batches } from '../batches/batch.store.ts';
 
 const LOOK_EVERY_MS = 5_000;
+/** Where more waits than one look takes. */
+const MORE_MS = 1_000;
 const PAGE = 500;
 /** Who uploads the same bytes at this moment has stored them, and names them a moment later. */
 const FRESH_MS = 5_000;
 
 /**
- * Removes the bytes of files that were deleted. Files with the same content share their bytes, also between
- * tenants: they go when no file and no open batch has them any more. The wish stands until then, so any
- * number of couriers may do this, and one that dies leaves it to the next.
+ * Removes the bytes of files that were deleted, and of pieces of results that stand in files by now. Files
+ * with the same content share their bytes, also between tenants: they go when no file and no open batch has
+ * them any more. The wish stands until then, so any number of couriers may do this, and one that dies leaves
+ * it to the next.
  */
 export class FileEraser {
   readonly #redis: Redis;
@@ -51,11 +54,15 @@ export class FileEraser {
     const shared = await this.#ofFiles(waiting);
     const inUse = await this.#ofBatches();
     for (const sha256 of gone) {
-      if (inUse.has(sha256)) continue;
+      // What has to wait stands behind the others, so that it holds up none of them.
+      if (inUse.has(sha256)) {
+        await this.#redis.zadd(this.#keys.filesGone, 'XX', Date.now(), sha256);
+        continue;
+      }
       const isGone = shared.has(sha256) || (await this.#files.blobs.removeUnlessFresh(sha256, FRESH_MS));
       if (isGone) await this.#redis.zrem(this.#keys.filesGone, sha256);
     }
-    return LOOK_EVERY_MS;
+    return gone.length === PAGE ? MORE_MS : LOOK_EVERY_MS;
   }
 
   /** Those of these digests that files have. */
@@ -70,7 +77,10 @@ export class FileEraser {
     return found;
   }
 
-  /** The digests of the inputs of open batches, whose files may be deleted while they run. */
+  /**
+   * The digests of the inputs of open batches, whose files may be deleted while they run. The pieces of their
+   * results are not looked at: they name the batch, and are the same as the bytes of no file.
+   */
   async #ofBatches(): Promise<Set<string>> {
     const open = await Promise.all((await this.#batches.open()).map((id) => this.#batches.read(id)));
     return new Set(open.flatMap((batch) => (batch === undefined ? [] : [batch.inputSha256])));

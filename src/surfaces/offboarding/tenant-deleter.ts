@@ -19,7 +19,6 @@ const LOOK_EVERY_MS = 500;
 const LEASE_MS = 30_000;
 /** Things that one step removes at once. */
 const PAGE = 200;
-const DIGEST = /"sha256":"([0-9a-f]{64})"/g;
 /** The payload type of the account, which is signed as a DSSE envelope. */
 export const DELETION_TYPE = 'application/vnd.countersign.tenant-deletion+json';
 
@@ -43,10 +42,10 @@ interface Chunk {
  * transaction: a crash leaves it before or after, and any courier goes on. A lease keeps two couriers from
  * counting twice.
  *
- *   work      waits until no job and no batch of the tenant is open
+ *   work      waits until no job and no batch of the tenant is open, and what they came to is entered
  *   jobs      wishes for the erasure of the jobs that Redis keeps, which attestors carry out
  *   archive   the same for those that only the archive has, tile by tile
- *   files, batches, webhooks, keys
+ *   files, batches, schedules, webhooks, keys
  *   erasures  waits until the wishes are carried out; then the account is signed and written down
  */
 export class TenantDeleter {
@@ -115,6 +114,8 @@ export class TenantDeleter {
         return this.#files(tenant, state);
       case 'batches':
         return this.#batches(tenant, state);
+      case 'schedules':
+        return this.#schedules(tenant, state);
       case 'webhooks':
         return this.#webhooks(tenant, state);
       case 'keys':
@@ -124,12 +125,21 @@ export class TenantDeleter {
     }
   }
 
+  /**
+   * Requests that were on their way may still have made work: the wish to stop it stands until none can. The
+   * last ends are entered too, so that no event and no message of theirs is written later.
+   */
   async #work(tenant: string, state: DeletionState): Promise<Chunk | undefined> {
     const { redis, keys } = this.#parts;
+    if ((await redis.hexists(keys.workStops, tenant)) === 1) return undefined;
     if ((await redis.zcard(keys.openOf(tenant))) > 0) return undefined;
     for (const id of await redis.zrange(keys.batches, '0', '-1'))
       if ((await redis.hget(keys.batch(id), 'tenant')) === tenant) return undefined;
-    return nextStep(state);
+    const [, newest] = await redis.zrange(keys.ended, '-1', '-1', 'WITHSCORES');
+    const last = state.at ?? Number(newest ?? 0);
+    const entered = Number((await redis.hget(keys.jobEnds, 'cursor')) ?? 0);
+    if (entered >= last) return nextStep(state);
+    return state.at === undefined ? { changes: [], state: { ...state, at: last } } : undefined;
   }
 
   /** From the newest to the oldest, by rank: what is forgotten meanwhile only moves what is ahead nearer. */
@@ -183,20 +193,14 @@ export class TenantDeleter {
     };
   }
 
+  /** The pieces of their results went when they were over. */
   async #batches(tenant: string, state: DeletionState): Promise<Chunk> {
     const { redis, keys } = this.#parts;
     const ids = await redis.zrange(keys.batchesOf(tenant), '0', String(PAGE - 1));
     if (ids.length === 0) return nextStep(state);
-    // The pieces of its results are bytes among the files, named by the records of its parts.
-    const parts = await Promise.all(ids.map((id) => redis.hvals(keys.batchParts(id))));
-    const pieces = [...parts.flat().join(' ').matchAll(DIGEST)].map(([, sha256 = '']) => sha256);
     return {
       changes: [
-        ...pieces.map((sha256): Change => ['ZADD', keys.filesGone, Date.now(), sha256]),
-        ...ids.flatMap((id): Change[] => [
-          ['UNLINK', keys.batch(id)],
-          ['UNLINK', keys.batchParts(id)],
-        ]),
+        ...ids.map((id): Change => ['UNLINK', keys.batch(id)]),
         ['ZREM', keys.batchesOf(tenant), ...ids],
         ['ZREM', keys.batches, ...ids],
       ],
@@ -204,33 +208,68 @@ export class TenantDeleter {
     };
   }
 
-  /** Messages first, then the endpoints that name them, then what was told to everyone of the tenant. */
+  async #schedules(tenant: string, state: DeletionState): Promise<Chunk> {
+    const { redis, keys } = this.#parts;
+    const ids = await redis.zrange(keys.schedulesOf(tenant), '0', String(PAGE - 1));
+    if (ids.length === 0) return nextStep(state);
+    return {
+      changes: [
+        ...ids.map((id): Change => ['UNLINK', keys.schedule(id)]),
+        ['ZREM', keys.schedules, ...ids],
+        ['ZREM', keys.schedulesOf(tenant), ...ids],
+      ],
+      state: { ...state, removed: { ...state.removed, schedules: state.removed.schedules + ids.length } },
+    };
+  }
+
+  /**
+   * Messages first, those that wait and those that are remembered, then the endpoints that name them and what
+   * is known of these, then what was told to everyone of the tenant.
+   */
   async #webhooks(tenant: string, state: DeletionState): Promise<Chunk> {
     const { redis, keys } = this.#parts;
+    const isOfTenant = (name: string) => name.startsWith(`${tenant} `);
+    const queues = (await redis.zrange(keys.webhookMessages, '0', '-1')).filter(isOfTenant);
     const endpoints = await redis.hkeys(keys.webhooks(tenant));
     const { webhooks, webhook_messages } = state.removed;
-    for (const endpoint of [...endpoints, JOB_ENDPOINT]) {
-      const index = keys.webhookMessagesOf(tenant, endpoint);
+    for (const index of [
+      ...queues.map((name) => keys.webhookQueue(tenant, name.slice(tenant.length + 1))),
+      ...new Set([...endpoints, JOB_ENDPOINT].map((endpoint) => keys.webhookMessagesOf(tenant, endpoint))),
+    ]) {
       const ids = await redis.zrange(index, '0', String(PAGE - 1));
       if (ids.length === 0) continue;
+      const messages = ids.map((id) => keys.webhookMessage(id));
+      // One that waits is remembered too, and counts once.
+      const count = await redis.exists(...messages);
       return {
         changes: [
-          ...ids.map((id): Change => ['UNLINK', keys.webhookMessage(id)]),
+          ['UNLINK', ...messages],
           ['ZREM', index, ...ids],
-          ['ZREM', keys.webhookMessages, ...ids],
         ],
-        state: { ...state, removed: { ...state.removed, webhook_messages: webhook_messages + ids.length } },
+        state: { ...state, removed: { ...state.removed, webhook_messages: webhook_messages + count } },
       };
     }
+    const known = new Set([
+      ...queues,
+      ...(await redis.hkeys(keys.webhookHealth)).filter(isOfTenant),
+      ...(await redis.hkeys(keys.webhookLost)).filter(isOfTenant),
+    ]);
     const { changes, state: next } = nextStep(state);
+    const made = endpoints.filter((id) => id !== JOB_ENDPOINT).length;
     return {
       changes: [
         ...changes,
         ['UNLINK', keys.webhooks(tenant)],
         ['UNLINK', keys.feed(tenant)],
         ['HDEL', keys.listeners, tenant],
+        ['HDEL', keys.webhookWaiting, tenant],
+        ...[...known].flatMap((name): Change[] => [
+          ['ZREM', keys.webhookMessages, name],
+          ['HDEL', keys.webhookHealth, name],
+          ['HDEL', keys.webhookLost, name],
+        ]),
       ],
-      state: { ...next, removed: { ...next.removed, webhooks: webhooks + endpoints.length } },
+      state: { ...next, removed: { ...next.removed, webhooks: webhooks + made } },
     };
   }
 

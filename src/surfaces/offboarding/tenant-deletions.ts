@@ -8,7 +8,17 @@ import { HOUSE } from '../tenants/api-key.ts';
 import { WorkStops } from '../tenants/work-stops.ts';
 
 /** The steps of a deletion, in their order. */
-export const DELETION_STEPS = ['work', 'jobs', 'archive', 'files', 'batches', 'webhooks', 'keys', 'erasures'] as const;
+export const DELETION_STEPS = [
+  'work',
+  'jobs',
+  'archive',
+  'files',
+  'batches',
+  'schedules',
+  'webhooks',
+  'keys',
+  'erasures',
+] as const;
 export type DeletionStep = (typeof DELETION_STEPS)[number];
 
 /** How much went, by kind. */
@@ -17,16 +27,27 @@ export const Removed = z.strictObject({
   files: z.int(),
   file_bytes: z.int(),
   batches: z.int(),
+  schedules: z.int(),
   webhooks: z.int(),
   webhook_messages: z.int(),
   keys: z.int(),
 });
 export type Removed = z.infer<typeof Removed>;
 
-const NOTHING: Removed = { jobs: 0, files: 0, file_bytes: 0, batches: 0, webhooks: 0, webhook_messages: 0, keys: 0 };
+const NOTHING: Removed = {
+  jobs: 0,
+  files: 0,
+  file_bytes: 0,
+  batches: 0,
+  schedules: 0,
+  webhooks: 0,
+  webhook_messages: 0,
+  keys: 0,
+};
 
 /**
- * How far a deletion is. `at` is where its step goes on: a rank or a tile; undefined at the step's beginning.
+ * How far a deletion is. `at` is where its step goes on: a rank, a tile, or the end that is waited for;
+ * undefined at the step's beginning.
  */
 export const DeletionState = z.strictObject({
   by: z.string(),
