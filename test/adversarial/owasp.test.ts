@@ -359,6 +359,17 @@ describe('OWASP API Top 10', () => {
       expect(await text(member)).not.toContain(things[noun]);
       expect(await text(auditor)).toContain(things[noun]);
     }
+    // An administrator changes what it does not read: it sees no prompt, and makes no answers its own.
+    const manager = new Client(pipeline.url, await pipeline.key('victim', ['submit', 'tenant_admin']));
+    const schedule = `/v1/schedules/${things['schedules'] ?? ''}`;
+    for (const paused of [true, false]) {
+      const response = await manager.fetch(schedule, {
+        method: 'PATCH',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ paused }),
+      });
+      expect([response.status, await response.json()]).toMatchObject([200, { request: null, key: things['keys'] }]);
+    }
     // The same request under the same Idempotency-Key, by another key of the tenant: not the other's answer.
     const again = await victim.post('/v1/jobs', completion('of the member'), { 'idempotency-key': 'once' });
     expect([again.status, await again.text()]).toEqual([422, expect.not.stringContaining(own.id)]);
@@ -399,6 +410,10 @@ describe('OWASP API Top 10', () => {
     const file = await json<{ id: string }>(stolen.fetch('/v1/files', { method: 'POST', body: form }));
     const wanted = { input_file_id: file.id, endpoint: '/v1/completions', completion_window: '24h' };
     const batch = await json<{ id: string }>(stolen.post('/v1/batches', wanted));
+    const kept = new Client(pipeline.url, await pipeline.key('victim', ['submit', 'read', 'read_all']));
+    const keptBatch = await json<{ id: string }>(kept.post('/v1/batches', wanted));
+    const keptKey = kept.key.split('_')[1] ?? '';
+    expect((await victimAdmin.fetch(`/v1/keys/${keptKey}?work=keep`, { method: 'DELETE' })).status).toBe(200);
     const work = () =>
       victimAdmin.json<{ jobs: { id: string; state: string }[]; batches: { id: string; status: string }[] }>(
         `/v1/keys/${id}/work?limit=100`,
@@ -412,7 +427,12 @@ describe('OWASP API Top 10', () => {
       const { jobs: now, batches } = await work();
       return now.every(({ state }) => state === 'cancelled') && batches.every(({ status }) => status === 'cancelled');
     });
-    // Nobody else's work was touched.
+    const auditor = new Client(pipeline.url, callers.auditor);
+    const stopped = await auditor.json(`/v1/batches/${batch.id}`);
+    expect(stopped).toMatchObject({ errors: { data: [{ code: 'batch_revoked' }] } });
+    // Nobody else's work was touched, nor that of a key whose work is kept.
+    const other = await auditor.json<{ status: string }>(`/v1/batches/${keptBatch.id}`);
+    expect(['validating', 'in_progress']).toContain(other.status);
     const others = await json<{ status: string }>(victim.fetch(`/v1/batches/${things['batches'] ?? ''}`));
     expect(['validating', 'in_progress']).toContain(others.status);
   });
