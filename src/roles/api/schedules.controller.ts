@@ -93,8 +93,9 @@ export class SchedulesController {
       lastJob: null,
       runs: [],
     };
-    const { name, cron, timezone } = schedule;
-    const detail = { name, cron, timezone, model: request.model };
+    // What a tenant calls its things is content, and does not belong in a log that nothing leaves.
+    const { cron, timezone } = schedule;
+    const detail = { cron, timezone, model: request.model };
     const made = await this.#schedules.create(schedule, { by: caller.keyId, action: 'schedule.create', detail });
     requireReadable(caller, made);
     return this.#document(caller, made);
@@ -133,7 +134,7 @@ export class SchedulesController {
         if (paused === undefined) return wished;
         return paused ? pause(wished, nowMs, 'by its owner') : resume(wished, nowMs, nextKey);
       },
-      { author: { by: caller.keyId, action: 'schedule.change', detail: { ...given, paused } } },
+      { author: { by: caller.keyId, action: 'schedule.change', detail: { changed: Object.keys(given), paused } } },
     );
     return this.#document(caller, changed ?? (await this.#schedules.get(changeableBy(caller), id)));
   }

@@ -123,9 +123,9 @@ export class Schedules {
 
   /** Deletes a schedule and its runs; the jobs stay. Throws CodedError `schedule_not_found`. */
   async remove(whose: Whose, id: string, by: string): Promise<void> {
-    const { name, tenant } = await this.get(whose, id);
+    const { tenant } = await this.get(whose, id);
     const { schedule, schedules, schedulesOf } = this.#keys;
-    await this.#audit.with({ by, action: 'schedule.delete', target: id, tenant, detail: { name } }, [
+    await this.#audit.with({ by, action: 'schedule.delete', target: id, tenant, detail: {} }, [
       ['UNLINK', schedule(id)],
       ['ZREM', schedules, id],
       ['ZREM', schedulesOf(tenant), id],
