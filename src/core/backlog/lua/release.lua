@@ -8,8 +8,8 @@
   Short jobs go as packs: one delivery with several jobs of one flow, which one place runs one after the
   other. By what such jobs took, a pack holds what takes `momentMs`, which no place is worth, and where there
   are more jobs than free places, `packMs`. Its name is that of its first job's delivery, and is kept for the
-  others. A job that has one attempt, or has had one, goes by itself: others cost it none. While every place
-  has its next job, room gathers for a whole pack.
+  others. A job that has one attempt, or has had one, goes by itself: others cost it none. While half of
+  what there is room for is there, room gathers for a whole pack.
 
   The caller then adds the deliveries. If it dies before, `released` knows the jobs.
 
@@ -59,7 +59,7 @@ local function roomIn(queue, first, known)
   local ready = waiting - math.min(away, waiting, mostAway)
   local wanted = math.max(floor, slots + math.max(slots, math.ceil(rate * ahead / 1000)))
   local room = wanted - ready - redis.call('ZCARD', keys.leases(queue))
-  if ready >= slots and room < jobsIn(packMs, known) then return 0 end
+  if slots > 0 and ready >= wanted / 2 and room < jobsIn(packMs, known) then return 0 end
   return room
 end
 
