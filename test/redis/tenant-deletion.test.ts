@@ -51,6 +51,7 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   worker: NOBODYS,
   workers: NOBODYS,
   barred: NOBODYS,
+  enrolled: NOBODYS,
   hardware: NOBODYS,
   open: OF_OPEN_JOBS,
   backlog: OF_OPEN_JOBS,

@@ -179,6 +179,16 @@ export const KEY_TABLE = {
     holds: 'workers that may not work in the pool, and why: the list of workers, or quarantine, says so',
     bound: 'enrolled workers, and strangers that were heard of lately',
   },
+  enrolled: {
+    place: 'pool',
+    name: 'enrolled',
+    parts: ['pool'],
+    type: 'set',
+    api: 'read',
+    attestor: 'write',
+    holds: 'workers of the pool that are on the list of workers: they are asked for by name',
+    bound: 'the list of workers',
+  },
   hardware: {
     place: 'pool',
     name: 'hardware',

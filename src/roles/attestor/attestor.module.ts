@@ -182,6 +182,7 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
           policy: files.tee.policy,
           collateral: collateral(config),
           blobs: blobs.kept,
+          idsOf: (pool) => enrolled.idsOf(pool),
           keyOf: (worker) => {
             const key = enrolled.find(worker, Date.now());
             return typeof key === 'string' ? undefined : key;
