@@ -19,8 +19,9 @@ interface BarredParts {
 
 /**
  * Writes into each pool who is enrolled there, and who may not work there, and why: for the workers
- * themselves, for whoever counts them, and for the script that hands out claims. Workers of the list come before they are heard of; strangers are
- * found by their announcements. Any attestor may write it: one whose list is older than another's does not.
+ * themselves, for whoever counts them, and for the script that hands out claims. Workers of the list come
+ * before they are heard of; strangers are found by their announcements. Any attestor may write it: one whose
+ * list is older than another's does not.
  */
 export class BarredWorkers {
   readonly #parts: BarredParts;
