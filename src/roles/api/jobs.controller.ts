@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Post, Query, R
 import type { FastifyReply } from 'fastify';
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
 import { Admission, type Admitted } from '../../surfaces/admission/admission.ts';
 import { Prospects, hasMoved, type Foreseen } from '../../core/forecast/prospects.ts';
 import { endAt } from '../../core/forecast/told.ts';
@@ -22,6 +23,8 @@ import { formatEvent, isAfter, parseEventId, stateEvents, type EventId } from '.
 import type { JobView } from '../../core/jobs/job.reader.ts';
 import { lookAtJob } from '../../core/jobs/job-follow.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
+import type { Whose } from '../../core/jobs/whose.ts';
+import { OwnAnswers } from './own-answers.ts';
 import { signalOf } from './hang-up.ts';
 import { askedOnce, parse, parseIdempotencyKey, parsePreferWait } from './parse.ts';
 import { Wake } from '../../core/jobs/wake.ts';
@@ -42,6 +45,7 @@ export class JobsController {
   readonly #gate: PaymentGate;
   readonly #payments: PaymentRecords;
   readonly #erasures: Erasures;
+  readonly #own: OwnAnswers;
   readonly #prospects: Prospects;
   readonly #directory: Directory;
 
@@ -53,6 +57,7 @@ export class JobsController {
     gate: PaymentGate,
     payments: PaymentRecords,
     erasures: Erasures,
+    own: OwnAnswers,
     prospects: Prospects,
     directory: Directory,
   ) {
@@ -63,6 +68,7 @@ export class JobsController {
     this.#gate = gate;
     this.#payments = payments;
     this.#erasures = erasures;
+    this.#own = own;
     this.#prospects = prospects;
     this.#directory = directory;
   }
@@ -96,6 +102,7 @@ export class JobsController {
     );
     const { id, fresh, outlook } = admitted;
     if (paid !== undefined) reply.headers(await this.#gate.headersOf(paid, admitted));
+    else await this.#own.require(caller, [admitted]);
     reply.header('location', `/v1/jobs/${id}`);
     if (wait === undefined && fresh !== undefined) return jobDocument(fresh, foreseenOf(fresh, outlook));
     if (wait === undefined) return this.#shown(await this.#jobs.get(submitter.tenant, id));
@@ -113,7 +120,7 @@ export class JobsController {
   @Get()
   @Needs('read')
   async list(@Caller() caller: ApiCaller, @Query() query: unknown): Promise<JobList> {
-    const { jobs, next } = await this.#jobs.list(caller.tenant, parse(ListJobs, query));
+    const { jobs, next } = await this.#jobs.list(readableBy(caller), parse(ListJobs, query));
     return { jobs: jobs.map((view) => jobDocument(view)), next_cursor: next ?? null };
   }
 
@@ -126,8 +133,8 @@ export class JobsController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<JobDocument> {
     const wait = parsePreferWait(prefer);
-    if (wait === undefined) return this.#shown(await this.#jobs.get(caller.tenant, id));
-    const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(reply));
+    if (wait === undefined) return this.#shown(await this.#jobs.get(readableBy(caller), id));
+    const view = await this.#jobs.wait(readableBy(caller), id, wait * 1_000, signalOf(reply));
     reply.header('preference-applied', `wait=${wait}`);
     return this.#shown(view);
   }
@@ -136,7 +143,7 @@ export class JobsController {
   @Get(':id/why')
   @Needs('read')
   async why(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<Why> {
-    const view = await this.#jobs.get(caller.tenant, id);
+    const view = await this.#jobs.get(readableBy(caller), id);
     const [prospect, attestors] = await Promise.all([this.#prospects.of(view), this.#directory.attestorFigures()]);
     return whyOf(view, prospect, attestors);
   }
@@ -149,7 +156,7 @@ export class JobsController {
     @Param('id') id: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<CancelAnswer> {
-    const asked = await this.#jobs.cancel(caller.tenant, id);
+    const asked = await this.#jobs.cancel(changeableBy(caller), id);
     const view = await this.#jobs.wait(caller.tenant, id, CANCEL_WAIT_MS, signalOf(reply));
     const final = isFinal(view.state);
     if (asked === 'logged' && !final)
@@ -178,7 +185,7 @@ export class JobsController {
   @Get(':id/output')
   @Needs('read')
   async output(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
-    const { bytes, sha256 } = await this.#jobs.output(caller.tenant, id);
+    const { bytes, sha256 } = await this.#jobs.output(readableBy(caller), id);
     reply.headers({
       'content-type': 'application/json; charset=utf-8',
       etag: `"sha256-${sha256}"`,
@@ -190,7 +197,7 @@ export class JobsController {
   @Get(':id/receipt')
   @Needs('read')
   async receipt(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
-    const text = await this.#jobs.receipt(caller.tenant, id);
+    const text = await this.#jobs.receipt(readableBy(caller), id);
     reply.headers({
       'content-type': 'application/json; charset=utf-8',
       'content-disposition': `attachment; filename="${id}.receipt.json"`,
@@ -206,7 +213,7 @@ export class JobsController {
     @Param('id') id: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<PaymentDocument> {
-    await this.#jobs.get(caller.tenant, id);
+    await this.#jobs.get(readableBy(caller), id);
     const record = await this.#payments.read(id);
     if (record === undefined)
       throw new CodedError('payment_not_found', 'This job was not paid for with a payment of its own.');
@@ -222,7 +229,8 @@ export class JobsController {
     @Headers('last-event-id') lastEventId: string | undefined,
     @Res() reply: FastifyReply,
   ) {
-    const view = await this.#jobs.get(caller.tenant, id);
+    const whose = readableBy(caller);
+    const view = await this.#jobs.get(whose, id);
     const since = lastEventId === undefined ? undefined : parseEventId(lastEventId);
     if (since !== undefined && isOver(view, since)) {
       // By this answer an EventSource knows that it need not come back.
@@ -230,11 +238,10 @@ export class JobsController {
       return;
     }
     this.#streams.requireRoom(caller.keyId);
-    const { tenant, keyId } = caller;
-    await this.#streams.serve(reply, keyId, (signal) => this.#frames({ tenant, id, since }, signal));
+    await this.#streams.serve(reply, caller.keyId, (signal) => this.#frames({ whose, id, since }, signal));
   }
 
-  async *#frames(job: { tenant: string; id: string; since: EventId | undefined }, signal: AbortSignal) {
+  async *#frames(job: { whose: Whose; id: string; since: EventId | undefined }, signal: AbortSignal) {
     yield 'retry: 2000\n\n';
     let told: Foreseen | undefined;
     for await (const { view, events } of lookAtJob(this.#jobs, this.#wake, job, signal)) {
