@@ -54,8 +54,8 @@ function sourceDigest() {
   };
   visit('src');
   for (const file of [
-    ...['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json'],
-    ...['scripts/bundle-client.mjs', 'scripts/bundle-verify.mjs', 'scripts/bundle-packages.mjs'],
+    ...['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json', 'service/package.json'],
+    ...['scripts/bundle-clients.mjs', 'scripts/bundle-callers.mjs', 'scripts/bundle-packages.mjs'],
   ])
     hash.update(readFileSync(at(file)));
   return hash.digest('hex');
@@ -68,8 +68,8 @@ export function ensureBuilt(say) {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   say('building');
   run(process.execPath, [at('node_modules', '@nestjs', 'cli', 'bin', 'nest.js'), 'build'], 'the build');
-  run(process.execPath, [at('scripts', 'bundle-client.mjs')], 'the bundle of the client');
-  run(process.execPath, [at('scripts', 'bundle-verify.mjs')], 'the bundle of the verifier');
+  run(process.execPath, [at('scripts', 'bundle-clients.mjs')], 'the bundles of the client');
+  run(process.execPath, [at('scripts', 'bundle-callers.mjs')], 'the bundle of the commands of callers');
   run(process.execPath, [at('scripts', 'bundle-packages.mjs')], 'the bundle of the packages');
   writeFileSync(stamp, wanted);
 }

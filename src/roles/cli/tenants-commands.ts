@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import type { CliContext, RemoteOptions } from './cli-context.ts';
+import type { RemoteOptions } from './caller-context.ts';
+import type { CliContext } from './cli-context.ts';
 import { limited, limitsOf, type LimitFlags } from './limit-options.ts';
 import { Output } from './output.ts';
 
