@@ -36,7 +36,7 @@ export interface Image {
 
 const SYSTEM_PATH = '/usr/local/bin:/usr/bin:/bin';
 
-/** Whether this process may make namespaces as an engine of containers does: it says on standard error if not. */
+/** Whether this process may make namespaces as an engine does. Says on standard error where it may not. */
 export function canContain(): boolean {
   const probe = 'ip netns add cs-probe && ip netns del cs-probe && mount -t tmpfs tmpfs /mnt && setpriv --version';
   const isPossible = spawnSync('unshare', ['-m', 'bash', '-ec', probe], { stdio: 'ignore' }).status === 0;
