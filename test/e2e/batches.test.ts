@@ -332,7 +332,7 @@ describe('batches, with the official client', () => {
   test('the courier is killed again and again, and every custom_id is answered exactly once', async () => {
     // One part more than are run at once.
     const count = 3 * PART_LINES + 20;
-    const jobsSoFar = () => pipeline.redis.client().zcard(pipeline.redis.keys.endedOf('acme'));
+    const jobsSoFar = () => pipeline.redis.admin.zcard(pipeline.redis.keys.endedOf('acme'));
     const before = await jobsSoFar();
     const { id } = await begin(openai, jsonl(Array.from({ length: count }, (_, n) => line(`k-${n}`))));
     let kills = 0;
