@@ -1,7 +1,7 @@
-// Puts the program of each role, and what each command of `countersign` loads, into one file in the place of the
-// built `main.js`: to find, read and link some 300 files takes as long as everything else that a role does until
-// it is ready. A role's file holds what that role imports and nothing else, so that a worker's has no line of an
-// attestor; the files that it was made of stay, for what runs from a path of its own.
+// Puts the program of each role, and what the commands of `countersign` load, into one file in the place of
+// the built one: to find, read and link some 300 files takes a third of a role's start. A role's file holds
+// what that role imports and nothing else, so that a worker's has no line of an attestor; the files that it
+// was made of stay, for what runs from a path of its own.
 import { build } from 'esbuild';
 import { readFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
