@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI, { toFile } from 'openai';
+import { AuditLog } from '../../src/core/audit/audit-log.ts';
 import { PART_LINES } from '../../src/surfaces/batches/batch-part.ts';
 import { leafHash, verifyInclusion } from '../../src/proof/tlog/merkle.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
+import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
 import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
 import { IS_LONG, sampleOf } from '../support/thorough.ts';
@@ -195,7 +198,8 @@ describe('batches, with the official client', () => {
   test('stopped in the middle, by whatever and under kills: what was done is delivered, and nothing is done later', async () => {
     const { keys } = pipeline.redis;
     const admin = pipeline.redis.client();
-    const now = () => new Date().toISOString();
+    const redis = pipeline.redis.client('api');
+    const [apiKeys, tenants] = [new ApiKeys(redis, keys), new Tenants(redis, keys, new AuditLog(redis, keys))];
     const count = 150;
     const stops: Record<
       string,
@@ -203,14 +207,14 @@ describe('batches, with the official client', () => {
     > = {
       cancelled: ({ id, client }) => client.batches.cancel(id),
       expired: ({ id }) => admin.hset(keys.batch(id), 'expiresMs', Date.now()),
-      disabled: ({ tenant }) => admin.hset(keys.tenant(tenant), 'disabledAt', now()),
-      revoked: ({ key }) => admin.hset(keys.apiKey(key.split('_')[1] ?? ''), 'revokedAt', now()),
+      disabled: ({ tenant }) => tenants.change('test', tenant, { disabled: true }),
+      revoked: ({ key }) => apiKeys.revoke('test', key.split('_')[1] ?? '', 'drain'),
     };
     await pipeline.kill('courier');
     const begun = await Promise.all(
       Object.entries(stops).map(async ([reason, stop]) => {
         const tenant = `stopped-${reason}`;
-        await admin.hset(keys.tenant(tenant), 'createdAt', now());
+        await tenants.create('test', tenant, {});
         const key = await pipeline.key(tenant);
         const client = openaiOf(pipeline, key);
         const { id } = await begin(client, jsonl(Array.from({ length: count }, (_, n) => line(`s-${n}`))));
@@ -442,7 +446,7 @@ describe('schedules', () => {
     expect(resumed.next.map((at) => at.slice(10))).toEqual(Array.from({ length: 5 }, () => 'T12:00:00.000Z'));
     expect(await (await send('DELETE', path)).json()).toEqual({ id: first.id, deleted: true });
     expect((await native.fetch(path)).status).toBe(404);
-    const { entries } = await native.json<{ entries: { action: string; target: string }[] }>('/v1/admin/audit');
+    const { entries } = await native.json<{ entries: { action: string; target: string }[] }>('/v1/audit');
     expect(entries.filter(({ target }) => target === first.id).map(({ action }) => action)).toEqual([
       'schedule.delete',
       'schedule.change',

@@ -321,7 +321,9 @@ describe('the pipeline, as its processes come', () => {
     expect(await client.job(done.id)).toEqual(erased);
     const listed = await client.json<{ jobs: (typeof done)[] }>('/v1/jobs?limit=10');
     expect(listed.jobs).toContainEqual(erased);
-    const audit = await client.json<{ entries: { action: string; target: string }[] }>('/v1/admin/audit');
+    const audit = await (
+      await pipeline.client('operator')
+    ).json<{ entries: { action: string; target: string }[] }>('/v1/admin/audit');
     expect(audit.entries.filter(({ target }) => target === done.id)).toMatchObject([{ action: 'job.erase' }]);
 
     // Another tenant asked and was answered the same, and keeps it.

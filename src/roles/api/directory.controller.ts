@@ -44,7 +44,7 @@ export class DirectoryController {
   }
 
   @Get('/v1/workers')
-  @Needs('admin')
+  @Needs('operator')
   async workers(): Promise<Participants> {
     return this.#directory.workers();
   }
