@@ -31,7 +31,7 @@ beforeAll(async () => {
     pipeline.worker(3),
     pipeline.worker(4, {}, 'gold'),
   ]);
-  client = await pipeline.client();
+  client = await pipeline.client('operator');
   redis = pipeline.redis.client('worker.default');
   honest = pipeline.hand(2);
 });

@@ -23,7 +23,7 @@ beforeAll(async () => {
   pipeline = await Pipeline.prepare();
   await Promise.all([pipeline.api(), pipeline.worker(1)]);
   attestor = await pipeline.run('attestor', 'attestor', pipeline.environment('attestor'), build.dist);
-  client = await pipeline.client();
+  client = await pipeline.client('operator');
 });
 afterAll(async () => {
   await pipeline[Symbol.asyncDispose]();
@@ -40,7 +40,7 @@ describe('a case at which the child that computes again dies', () => {
   test('is put aside and shown, holds up no other, and ends at its deadline', async () => {
     const doomed = await client.submit(completion('please CRASH', { ...checked, deadline_ms: 15_000 }));
     const stuck = await until(async () => (await client.json<Stuck>('/v1/admin/jobs/stuck')).jobs[0]);
-    expect(stuck).toMatchObject({ id: doomed.id, tenant: 'acme' });
+    expect(stuck).toMatchObject({ id: doomed.id, tenant: 'operator' });
     expect(['engine_died', 'engine_away']).toContain(stuck.cause);
     expect(Date.parse(stuck.next_try)).toBeGreaterThan(Date.parse(stuck.since));
     expect(await (await fetch(`${pipeline.url}/metrics/shard`)).text()).toMatch(/^countersign_stuck_jobs 1$/m);
@@ -59,7 +59,7 @@ describe('a case at which the child that computes again dies', () => {
       { encoding: 'utf8' },
     );
     expect(said.stderr).toBe('');
-    if (said.stdout.includes('failed')) expect(said.stdout).toContain(`${doomed.id}  acme  since `);
+    if (said.stdout.includes('failed')) expect(said.stdout).toContain(`${doomed.id}  operator  since `);
 
     const ended = await client.ended(doomed.id);
     expect(ended.state).toBe('expired');

@@ -3,7 +3,14 @@ import { OPERATIONS } from '../../src/roles/api/operations.ts';
 import { Problem } from '../../src/proof/contract/problem.ts';
 import { OpenAiError } from '../../src/surfaces/openai/openai-error.ts';
 import { CompletionChunk } from '../../src/surfaces/openai/answer-document.ts';
-import { NOOP_MODEL, Pipeline, embedModel, type Client } from '../support/pipeline.ts';
+import { AuditEntry } from '../../src/core/audit/audit-entry.ts';
+import { DeletionDocument } from '../../src/roles/api/admin.schemas.ts';
+import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
+import { Envelope, PAYLOAD_TYPE, fromEnvelope, verifyPayload } from '../../src/proof/receipts/dsse.ts';
+import { DELETION_TYPE } from '../../src/surfaces/offboarding/tenant-deleter.ts';
+import { findCanaries } from '../support/canary.ts';
+import { verifyAuditExport } from '../../src/core/audit/audit-export.ts';
+import { Client, NOOP_MODEL, Pipeline, embedModel, until } from '../support/pipeline.ts';
 
 let pipeline: Pipeline;
 let client: Client;
@@ -13,9 +20,14 @@ beforeAll(async () => {
   pipeline = await Pipeline.prepare([NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }, embedModel()]);
   const env = { COUNTERSIGN_WEBHOOK_PRIVATE: 'allow' };
   await Promise.all([pipeline.api(env), pipeline.worker(1), pipeline.attestor(), pipeline.courier(env)]);
-  client = await pipeline.client('caller');
+  client = await pipeline.client('operator');
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
+
+async function* each(lines: readonly string[]) {
+  yield* lines;
+  await Promise.resolve();
+}
 
 /** Calls a route by its operation; its answer must have a status and a shape that the operation describes. */
 async function call(id: string, ids: Record<string, string> = {}, body?: unknown, query = ''): Promise<{ id: string }> {
@@ -129,11 +141,111 @@ describe('real answers have the shape that the description promises', () => {
     await call('changeTenant', { tenant: 'acme' }, { disabled: true });
     const { id: key } = await call('createKey', { tenant: 'acme' }, { scopes: ['read'] });
     await call('listKeys', { tenant: 'acme' });
+    await call('changeKey', { key }, { name: 'reader', limits: { spend: 5 } });
+    await call('listKeyWork', { key }, undefined, '?limit=5');
     await call('rotateKey', { key }, { overlap_seconds: 1 });
-    await call('revokeKey', { key });
+    await call('revokeKey', { key }, undefined, '?work=stop');
     await call('listAuditEntries', {}, undefined, '?limit=10');
     await call('listStuckJobs', {}, undefined, '?limit=10');
     await call('listParticipants');
+  });
+
+  test('the export of the audit log verifies offline, has a head in the transparency log, and shows what was refused', async () => {
+    called.add('exportAuditLog');
+    const reader = new Client(pipeline.url, await pipeline.key('outsider', ['read']));
+    for (let n = 0; n < 50; n += 1) expect((await reader.fetch('/v1/admin/tenants')).status).toBe(403);
+    const linesOf = async () => (await (await client.fetch('/v1/admin/audit/export')).text()).trimEnd().split('\n');
+    const lines = await until(async () => {
+      const found = await linesOf();
+      return found[0]?.startsWith('{"logged"') === true && found;
+    });
+    const report = await verifyAuditExport(each(lines), pipeline.keyring.logPolicy);
+    expect(report.heads).toBeGreaterThan(0);
+    expect(report.entries).toBe(lines.length - report.heads);
+    await expect(verifyAuditExport(each(lines.slice(0, report.heads)), pipeline.keyring.logPolicy)).rejects.toThrow(
+      /do not lead to/,
+    );
+    const actions = lines.slice(report.heads).map((line) => AuditEntry.parse(JSON.parse(line)));
+    const by = reader.key.split('_')[1];
+    expect(actions.filter((entry) => entry.by === by)).toMatchObject([
+      { action: 'refused', target: 'GET /v1/admin/tenants', tenant: 'outsider' },
+    ]);
+    for (const action of ['operator.use', 'keyring.inForce', 'catalog.inForce', 'webhook.secret.read'])
+      expect(actions.map((entry) => entry.action)).toContain(action);
+  });
+
+  test('a tenant and its own keys', async () => {
+    await call('createTenant', {}, { name: 'operator' });
+    await call('getOwnTenant');
+    await call('listOwnAuditEntries', {}, undefined, '?limit=10');
+    const { id: key } = await call('createOwnKey', {}, { scopes: ['submit', 'read'] });
+    await call('listOwnKeys');
+    await call('getOwnKey', { key });
+    await call('changeOwnKey', { key }, { limits: { spend: 5 } });
+    const { key: text } = (await call('rotateOwnKey', { key }, { overlap_seconds: 1 })) as unknown as { key: string };
+    const { id } = await new Client(pipeline.url, text).submit(JOB);
+    const work = await call('listOwnKeyWork', { key: text.split('_')[1] ?? '' });
+    expect(work).toMatchObject({ jobs: [{ id }], batches: [], files: [] });
+    await call('revokeOwnKey', { key });
+  });
+
+  test('a tenant that is deleted: nothing of it is left but the books, and a signed account says what went', async () => {
+    await call('createTenant', {}, { name: 'leaving' });
+    const made = await call('createKey', { tenant: 'leaving' }, { scopes: ['submit', 'read', 'tenant_admin'] });
+    const leaving = new Client(pipeline.url, (made as unknown as { key: string }).key);
+    const canary = 'Qx5canaryQx5';
+    const done = await leaving.run({ ...JOB, input: { prompt: canary } });
+    const open = await leaving.submit({ ...FOREVER, input: { prompt: canary }, deadline_ms: 3_600_000 });
+    const form = new FormData();
+    form.append('purpose', 'batch');
+    const body = { model: 'by-hand', prompt: canary };
+    const line = { custom_id: canary, method: 'POST', url: '/v1/completions', body };
+    form.append('file', new Blob([JSON.stringify(line)]), `${canary}.jsonl`);
+    const file = await (await leaving.fetch('/v1/files', { method: 'POST', body: form })).json();
+    const { id: input_file_id } = file as { id: string };
+    const wanted = { input_file_id, endpoint: '/v1/completions', completion_window: '24h' };
+    expect((await leaving.post('/v1/batches', wanted)).status).toBe(200);
+    expect((await leaving.post('/v1/webhooks', { url: 'http://127.0.0.1:9/', description: canary })).status).toBe(201);
+    const schedule = { cron: '@yearly', name: canary, request: { ...JOB, input: { prompt: canary } } };
+    expect((await leaving.post('/v1/schedules', schedule)).status).toBe(201);
+    const admin = pipeline.redis.client();
+    const where = {
+      redis: admin,
+      folders: ['blobs', 'log', 'files'].map((name) => `${pipeline.folder}/${name}`),
+      archive: `${pipeline.folder}/log/archive`,
+    };
+    expect((await findCanaries([canary], where)).length).toBeGreaterThan(3);
+
+    await call('deleteTenant', { tenant: 'leaving' });
+    await until(async () => (await leaving.fetch('/v1/jobs')).status === 401);
+    const over = await until(async () => {
+      const deletion = DeletionDocument.parse(await client.json('/v1/admin/tenants/leaving/deletion'));
+      return deletion.status === 'deleted' && deletion;
+    });
+    await call('getTenantDeletion', { tenant: 'leaving' });
+    await until(async () => (await findCanaries([canary], where)).length === 0);
+    const signed = fromEnvelope(Envelope.parse({ ...over.account, payloadType: PAYLOAD_TYPE }));
+    if ('refused' in signed) throw new Error(signed.refused);
+    const key = pipeline.keyring.find('api', signed.keyId, Date.now());
+    if ('refused' in key) throw new Error('the account is signed by nobody whom the keyring knows');
+    expect(verifyPayload(key, signed, DELETION_TYPE)).toBe(true);
+    const account = JSON.parse(signed.payload.toString()) as { removed: { files: number } };
+    expect(account).toMatchObject({ tenant: 'leaving', removed: { batches: 1, schedules: 1, webhooks: 1, keys: 1 } });
+    // The upload, and the errors of the batch where it had any line to tell of.
+    expect([1, 2]).toContain(account.removed.files);
+    const audit = await client.json<{ entries: { action: string; target: string; detail: unknown }[] }>(
+      '/v1/admin/audit',
+    );
+    expect(audit.entries.find(({ action }) => action === 'tenant.deleted')).toMatchObject({
+      target: 'leaving',
+      detail: { sha256: sha256Hex(signed.payload) },
+    });
+    for (const id of [done.id, open.id]) expect(await admin.exists(pipeline.redis.keys.ticket(id))).toBe(0);
+    // The name is not given again, and nobody is let in again.
+    expect((await client.post('/v1/admin/tenants', { name: 'leaving' })).status).toBe(409);
+    const enable = { method: 'PATCH', body: '{"disabled":false}', headers: { 'content-type': 'application/json' } };
+    expect((await client.fetch('/v1/admin/tenants/leaving', enable)).status).toBe(410);
+    expect((await client.fetch('/v1/admin/tenants/operator', { method: 'DELETE' })).status).toBe(400);
   });
 
   test('what is open to everyone', async () => {

@@ -20,10 +20,10 @@ import { newKey } from '../support/sample-receipts.ts';
 describe('audits', () => {
   test('a worker that cheats is flagged, one flag is not enough, and then it is put aside; honest ones are not', async () => {
     await using pipeline = await Pipeline.start({ workers: 0, env: { 'attestor:COUNTERSIGN_AUDIT_SHARE': '1' } });
-    const client = await pipeline.client();
+    const client = await pipeline.client('operator');
     const { keys } = pipeline.redis;
     const cheat = pipeline.hand(1);
-    const quarantined = () => pipeline.redis.client().smembers(keys.quarantined);
+    const quarantined = () => pipeline.redis.admin.smembers(keys.quarantined);
     let flags = 0;
     for (; (await quarantined()).length === 0; flags += 1) {
       // Nothing was promised: the audit is the attestor's own, and looks like any other attestation.

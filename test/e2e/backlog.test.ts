@@ -16,7 +16,7 @@ describe('with 5,000 jobs waiting', () => {
   let admin: Redis;
   beforeAll(async () => {
     pipeline = await Pipeline.start({ workers: 0 });
-    client = await pipeline.client();
+    client = await pipeline.client('operator');
     admin = pipeline.redis.client();
     const { id } = await client.submit(completion('waits'));
     await waitingLike({ keys: pipeline.redis.keys, admin }, id, MANY, Date.now() + 3_600_000);

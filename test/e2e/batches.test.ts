@@ -1,10 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI, { toFile } from 'openai';
+import { AuditLog } from '../../src/core/audit/audit-log.ts';
 import { PART_LINES } from '../../src/surfaces/batches/batch-part.ts';
 import { leafHash, verifyInclusion } from '../../src/proof/tlog/merkle.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
+import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
 import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
+import { IS_LONG, sampleOf } from '../support/thorough.ts';
 
 interface Completed {
   choices: { text: string }[];
@@ -71,7 +75,7 @@ async function linesOf<Body = Completed>(client: OpenAI, id: string | null | und
 
 describe('batches, with the official client', () => {
   test('each line is answered once, names receipts that verify, and stands in the tree of the batch', async () => {
-    const ids = Array.from({ length: 300 }, (_, index) => `r-${index}`);
+    const ids = Array.from({ length: IS_LONG ? 300 : 60 }, (_, index) => `r-${index}`);
     const lines = [
       ...ids.map((id) => line(id)),
       line('real', { model: 'kjv-1m', prompt: 'In the beginning', n: 2, seed: 4 }),
@@ -84,7 +88,7 @@ describe('batches, with the official client', () => {
       countersign: { receipts: number; receipts_root: string };
     };
     expect(batch.status).toBe('completed');
-    expect(batch.request_counts).toEqual({ total: 303, completed: 301, failed: 2 });
+    expect(batch.request_counts).toEqual({ total: ids.length + 3, completed: ids.length + 1, failed: 2 });
     const output = await linesOf(openai, batch.output_file_id);
     expect(output.map(({ custom_id }) => custom_id)).toEqual([...ids, 'real']);
     const errors = await linesOf(openai, batch.error_file_id);
@@ -93,11 +97,11 @@ describe('batches, with the official client', () => {
       ['too hot', 400],
     ]);
     expect(errors[0]?.response.body).toMatchObject({ error: { code: 'model_not_found', param: 'model' } });
-    expect(batch.countersign.receipts).toBe(302);
+    expect(batch.countersign.receipts).toBe(ids.length + 2);
     const root = Buffer.from(batch.countersign.receipts_root, 'base64');
     const real = output.at(-1);
     expect(real?.response.body.choices).toHaveLength(2);
-    for (const one of [output[0], output[266], real]) {
+    for (const one of [output[0], output[ids.length - 34], real]) {
       const jobs = [...JSON.stringify(one?.response.body.countersign).matchAll(/job_[0-9a-z]{30}/g)].map(([id]) => id);
       for (const [at, id] of [...new Set(jobs)].entries()) {
         const receipt = await native.receipt(id);
@@ -194,7 +198,8 @@ describe('batches, with the official client', () => {
   test('stopped in the middle, by whatever and under kills: what was done is delivered, and nothing is done later', async () => {
     const { keys } = pipeline.redis;
     const admin = pipeline.redis.client();
-    const now = () => new Date().toISOString();
+    const redis = pipeline.redis.client('api');
+    const [apiKeys, tenants] = [new ApiKeys(redis, keys), new Tenants(redis, keys, new AuditLog(redis, keys))];
     const count = 150;
     const stops: Record<
       string,
@@ -202,14 +207,14 @@ describe('batches, with the official client', () => {
     > = {
       cancelled: ({ id, client }) => client.batches.cancel(id),
       expired: ({ id }) => admin.hset(keys.batch(id), 'expiresMs', Date.now()),
-      disabled: ({ tenant }) => admin.hset(keys.tenant(tenant), 'disabledAt', now()),
-      revoked: ({ key }) => admin.hset(keys.apiKey(key.split('_')[1] ?? ''), 'revokedAt', now()),
+      disabled: ({ tenant }) => tenants.change('test', tenant, { disabled: true }),
+      revoked: ({ key }) => apiKeys.revoke('test', key.split('_')[1] ?? '', 'drain'),
     };
     await pipeline.kill('courier');
     const begun = await Promise.all(
       Object.entries(stops).map(async ([reason, stop]) => {
         const tenant = `stopped-${reason}`;
-        await admin.hset(keys.tenant(tenant), 'createdAt', now());
+        await tenants.create('test', tenant, {});
         const key = await pipeline.key(tenant);
         const client = openaiOf(pipeline, key);
         const { id } = await begin(client, jsonl(Array.from({ length: count }, (_, n) => line(`s-${n}`))));
@@ -332,26 +337,30 @@ describe('batches, with the official client', () => {
   test('the courier is killed again and again, and every custom_id is answered exactly once', async () => {
     // One part more than are run at once.
     const count = 3 * PART_LINES + 20;
-    const jobsSoFar = () => pipeline.redis.client().zcard(pipeline.redis.keys.endedOf('acme'));
+    const jobsSoFar = () => pipeline.redis.admin.zcard(pipeline.redis.keys.endedOf('acme'));
     const before = await jobsSoFar();
     const { id } = await begin(openai, jsonl(Array.from({ length: count }, (_, n) => line(`k-${n}`))));
     let kills = 0;
-    for (const point of [
-      'after-submit:40',
-      'before-line:90',
-      'after-line:150',
-      'before-part:1',
-      'after-part:1',
-      'before-results:1',
-      'after-results:1',
-    ]) {
+    const points = sampleOf(
+      [
+        'after-submit:40',
+        'before-line:90',
+        'after-line:150',
+        'before-part:1',
+        'after-part:1',
+        'before-results:1',
+        'after-results:1',
+      ],
+      2,
+    );
+    for (const point of points) {
       await pipeline.kill('courier');
       const role = await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` });
       if ((await Promise.race([role.exited, over(openai, id).then(() => 'over')])) === 'SIGKILL') kills += 1;
     }
     await pipeline.courier();
     const batch = await over(openai, id);
-    expect(kills).toBeGreaterThanOrEqual(5);
+    expect(kills).toBeGreaterThanOrEqual(points.length - 2);
     expect([batch.status, batch.request_counts?.completed]).toEqual(['completed', count]);
     const output = await linesOf(openai, batch.output_file_id);
     expect(output.map(({ custom_id }) => custom_id)).toEqual(Array.from({ length: count }, (_, n) => `k-${n}`));
@@ -437,7 +446,7 @@ describe('schedules', () => {
     expect(resumed.next.map((at) => at.slice(10))).toEqual(Array.from({ length: 5 }, () => 'T12:00:00.000Z'));
     expect(await (await send('DELETE', path)).json()).toEqual({ id: first.id, deleted: true });
     expect((await native.fetch(path)).status).toBe(404);
-    const { entries } = await native.json<{ entries: { action: string; target: string }[] }>('/v1/admin/audit');
+    const { entries } = await native.json<{ entries: { action: string; target: string }[] }>('/v1/audit');
     expect(entries.filter(({ target }) => target === first.id).map(({ action }) => action)).toEqual([
       'schedule.delete',
       'schedule.change',

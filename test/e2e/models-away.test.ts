@@ -62,7 +62,7 @@ beforeAll(async () => {
   server = new ModelServer(await fixedPort());
   pipeline = await Pipeline.prepare([NOOP_MODEL, remote()]);
   await Promise.all([pipeline.api(), pipeline.attestor()]);
-  client = await pipeline.client();
+  client = await pipeline.client('operator');
 });
 afterAll(async () => {
   await pipeline[Symbol.asyncDispose]();

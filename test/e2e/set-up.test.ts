@@ -133,6 +133,14 @@ describe('separation', () => {
       await using confined = await Pipeline.prepare([NOOP_MODEL], { dist: join(copy, 'dist') });
       const worker = await confined.worker(1);
       expect(worker.facts['ready']).toBe(true);
+      // Its program is one file, made of what it imports.
+      const { sources } = JSON.parse(readFileSync(join(copy, 'dist/roles/worker/main.js.map'), 'utf8')) as {
+        sources: string[];
+      };
+      const madeOf = (folder: string) => sources.filter((file) => file.includes(`/src/${folder}/`));
+      expect(madeOf('core/execution').length).toBeGreaterThan(5);
+      for (const folder of ['roles/attestor', 'roles/api', 'roles/cli', 'core/confirmation'])
+        expect(madeOf(folder)).toEqual([]);
     } finally {
       rmSync(copy, { recursive: true, force: true });
     }

@@ -1,4 +1,8 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { AuditFiles } from '../../src/core/audit/audit-files.ts';
+import { AuditLog } from '../../src/core/audit/audit-log.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
@@ -6,7 +10,6 @@ import { ScheduleRunner } from '../../src/surfaces/schedules/schedule-runner.ts'
 import type { Schedule } from '../../src/surfaces/schedules/schedule.ts';
 import { MAX_SCHEDULES, Schedules, newScheduleId, type Author } from '../../src/surfaces/schedules/schedule.store.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
-import { AuditLog } from '../../src/surfaces/tenants/audit-log.ts';
 import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
 import { admissionTo } from '../support/admission.ts';
 import { completion } from '../support/pipeline.ts';
@@ -68,9 +71,9 @@ async function dueNow(tenant: string, more: Partial<Schedule> = {}): Promise<Sch
   return schedules.create(schedule, AUTHOR);
 }
 
-const openJobs = (tenant: string) => server.client().zcard(server.keys.openOf(tenant));
+const openJobs = (tenant: string) => server.admin.zcard(server.keys.openOf(tenant));
 /** Whatever has a schedule taken, another may look at it now. */
-const letGo = ({ id }: Schedule) => server.client().zadd(server.keys.schedules, 1, id);
+const letGo = ({ id }: Schedule) => server.admin.zadd(server.keys.schedules, 1, id);
 
 describe('schedules that are due', () => {
   test('many couriers at once, again and again: one job for one due time', async () => {
@@ -143,10 +146,11 @@ describe('schedules that are due', () => {
     expect(after.pausedBecause).toMatch(because);
     expect(after.runs).toMatchObject([{ outcome: 'refused', code: 'unauthenticated' }]);
     expect(await openJobs(tenant)).toBe(0);
-    expect(await server.client().zscore(server.keys.schedules, schedule.id)).toBeNull();
-    const audit = await new AuditLog(server.client('api'), server.keys).list(20, undefined);
-    expect(audit).toContainEqual(
-      expect.objectContaining({ by: 'courier', action: 'schedule.pause', target: schedule.id }),
+    expect(await server.admin.zscore(server.keys.schedules, schedule.id)).toBeNull();
+    const files = new AuditFiles(join(tmpdir(), 'no-files'));
+    const { entries } = await new AuditLog(server.client('api'), server.keys).list(files, { limit: 20, tenant });
+    expect(entries).toContainEqual(
+      expect.objectContaining({ by: 'courier', action: 'schedule.pause', target: schedule.id, tenant }),
     );
   });
 

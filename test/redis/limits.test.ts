@@ -10,7 +10,7 @@ import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
 import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
-import { AuditLog } from '../../src/surfaces/tenants/audit-log.ts';
+import { AuditLog } from '../../src/core/audit/audit-log.ts';
 import type { Limits } from '../../src/surfaces/tenants/limits.ts';
 import { admissionTo } from '../support/admission.ts';
 import { backlogOf } from '../support/queues.ts';

@@ -97,8 +97,20 @@ export async function findCanaries(
     look(key, Buffer.concat([Buffer.from(key), value]));
     if (/:record:/.test(key)) look(`${key}, opened`, Buffer.from(opened(value), 'latin1'));
   }
-  for (const path of folders.flatMap(filesIn)) look(path, Buffer.concat([Buffer.from(path), readFileSync(path)]));
-  for (const { path, index, record } of recordsIn(archive))
+  const files = unlessMoved(() => folders.flatMap(filesIn).map((path) => ({ path, bytes: readFileSync(path) })));
+  for (const { path, bytes } of files) look(path, Buffer.concat([Buffer.from(path), bytes]));
+  for (const { path, index, record } of unlessMoved(() => recordsIn(archive)))
     look(`entry ${index} of ${path}, opened`, Buffer.from(opened(record), 'latin1'));
   return found;
+}
+
+/** What `read` returns once no file went while it read: what got another name would be overlooked. */
+function unlessMoved<Read>(read: () => Read): Read {
+  for (;;) {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    }
+  }
 }

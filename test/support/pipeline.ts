@@ -12,7 +12,7 @@ import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
 import { formatVkey, noteKey } from '../../src/proof/tlog/signed-note.ts';
 import { Keyring, keyringEntry, type KeyringFile } from '../../src/proof/receipts/keyring.ts';
 import { signWorkerList, workerEntry, type WorkerEntry, type WorkerList } from '../../src/core/registry/worker-list.ts';
-import type { Scope } from '../../src/surfaces/tenants/api-key.ts';
+import { SCOPES, mayHold, type Scope } from '../../src/surfaces/tenants/api-key.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { HandWorker } from './hand-worker.ts';
 import { PASSWORD, ROOT, TestRedis, type Pool, type TestServers } from './redis.ts';
@@ -315,8 +315,11 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
       .toSorted((a, b) => order(a) - order(b));
   }
 
-  /** An API key of a tenant. */
-  async key(tenant = 'acme', scopes: readonly Scope[] = ['submit', 'read', 'admin']): Promise<string> {
+  /** An API key of a tenant; by default with all that its keys can have. */
+  async key(
+    tenant = 'acme',
+    scopes: readonly Scope[] = SCOPES.filter((scope) => mayHold(tenant, [scope])),
+  ): Promise<string> {
     return (await new ApiKeys(this.redis.client('api'), this.redis.keys).create('test', { tenant, scopes })).text;
   }
 

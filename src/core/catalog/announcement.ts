@@ -95,10 +95,14 @@ export async function announce(
 /** Attestors, or the workers of one pool. */
 type Group = { readonly role: 'attestor' } | { readonly role: 'worker'; readonly pool: string };
 
-function placeOf(keys: RedisKeys, group: Group): { one: (id: string) => string; all: string } {
+function placeOf(keys: RedisKeys, group: Group): { one: (id: string) => string; all: string; enrolled: string } {
   return group.role === 'attestor'
-    ? { one: (id) => keys.attestor(id), all: keys.attestors }
-    : { one: (id) => keys.worker(group.pool, id), all: keys.workers(group.pool) };
+    ? { one: (id) => keys.attestor(id), all: keys.attestors, enrolled: '' }
+    : {
+        one: (id) => keys.worker(group.pool, id),
+        all: keys.workers(group.pool),
+        enrolled: keys.enrolled(group.pool),
+      };
 }
 
 /** Says goodbye, so that readiness and lists are right at once. */
@@ -111,13 +115,13 @@ export async function withdraw(redis: Redis, keys: RedisKeys, group: Group, id: 
 /**
  * Who is there now. What workers write is hostile: announcements that are too long, malformed, of another
  * pool, not signed by their worker or older than one that was seen are left out, and what was heard of the
- * worker before goes on counting for its time. A key of another type counts as nobody. Any number of callers
- * at once.
+ * worker before goes on counting for its time. What an enrolled worker says is found whatever others write.
+ * Any number of callers at once.
  */
 export class Announcements {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
-  /** The newest good announcement of each worker, with the time (ms) of this process at which it was read. */
+  /** The newest good announcement by its key, with the time (ms) of this process at which it was read. */
   readonly #heard = new Map<string, { announcement: Announcement; readMs: number }>();
 
   constructor(redis: Redis, keys: RedisKeys) {
@@ -125,20 +129,20 @@ export class Announcements {
     this.#keys = keys;
   }
 
-  /** Every attestor, or every worker of a pool: at most 1,000, the ones heard of last. */
+  /** Every attestor, or every worker of a pool: at most 1,000, enrolled ones first. */
   async present(group: Group): Promise<Announcement[]> {
-    const { one, all } = placeOf(this.#keys, group);
+    const { one, all, enrolled } = placeOf(this.#keys, group);
     const [rows, barred] = await Promise.all([
-      READ.run(this.#redis, [this.#keys.open], [all, MOST, MAX_TEXT, one('')]),
+      READ.run(this.#redis, [this.#keys.open], [all, MOST, MAX_TEXT, one(''), enrolled]),
       this.#barred(group),
     ]);
     const now = performance.now();
-    for (const [id, { readMs }] of this.#heard) if (now - readMs > ANNOUNCEMENT_LIFE_MS) this.#heard.delete(id);
+    for (const [key, { readMs }] of this.#heard) if (now - readMs > ANNOUNCEMENT_LIFE_MS) this.#heard.delete(key);
     const present = rows.flatMap(({ id, text }) => {
-      const before = this.#heard.get(id);
+      const before = this.#heard.get(one(id));
       const said = announcementIn(text, id, group);
       if (said === undefined || said.at < (before?.announcement.at ?? '')) return before?.announcement ?? [];
-      if (said.at !== before?.announcement.at) this.#heard.set(id, { announcement: said, readMs: now });
+      if (said.at !== before?.announcement.at) this.#heard.set(one(id), { announcement: said, readMs: now });
       return said;
     });
     return present.map((one) => asBarred(one, barred[one.id]));

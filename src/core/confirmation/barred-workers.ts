@@ -18,9 +18,10 @@ interface BarredParts {
 }
 
 /**
- * Writes into each pool who may not work there, and why, for the workers themselves, for whoever counts them,
- * and for the script that hands out claims. Workers of the list come before they are heard of; strangers are
- * found by their announcements. Any attestor may write it: one whose list is older than another's does not.
+ * Writes into each pool who is enrolled there, and who may not work there, and why: for the workers
+ * themselves, for whoever counts them, and for the script that hands out claims. Workers of the list come
+ * before they are heard of; strangers are found by their announcements. Any attestor may write it: one whose
+ * list is older than another's does not.
  */
 export class BarredWorkers {
   readonly #parts: BarredParts;
@@ -53,11 +54,13 @@ export class BarredWorkers {
 
   async #write(pool: string): Promise<void> {
     const { redis, keys, enrolled, logger } = this.#parts;
+    const listed = enrolled.idsOf(pool);
+    await this.#list(pool, listed);
     const [before, present] = await Promise.all([
       redis.hgetall(keys.barred(pool)),
       this.#announcements.present({ role: 'worker', pool }),
     ]);
-    const ids = [...enrolled.idsOf(pool), ...present.map(({ id }) => id)];
+    const ids = [...listed, ...present.map(({ id }) => id)];
     const { added, removed } = changesOf(
       before,
       barred(ids, (id) => enrolled.barFrom(id, pool, Date.now())),
@@ -68,6 +71,16 @@ export class BarredWorkers {
     if (added.size > 0) writes.hset(keys.barred(pool), added);
     if (removed.length > 0) writes.hdel(keys.barred(pool), ...removed);
     if (writes.length > 0) await writes.exec();
+  }
+
+  async #list(pool: string, listed: readonly string[]): Promise<void> {
+    const { redis, keys } = this.#parts;
+    const before = new Set(await redis.smembers(keys.enrolled(pool)));
+    const added = listed.filter((id) => !before.has(id));
+    const now = new Set(listed);
+    const removed = [...before].filter((id) => !now.has(id));
+    if (added.length > 0) await redis.sadd(keys.enrolled(pool), ...added);
+    if (removed.length > 0) await redis.srem(keys.enrolled(pool), ...removed);
   }
 }
 

@@ -16,8 +16,6 @@ import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { listOf, text } from '../../ground/redis/reply.ts';
-import { loadScript } from '../../ground/redis/script.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { PublicKey } from '../../ground/keys/signing-key.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
@@ -25,12 +23,8 @@ import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { decodeStored, verifyPayload } from '../../proof/receipts/dsse.ts';
 import { SESSION_LIFE_MS, type Hardware } from '../../proof/receipts/promises/tee.ts';
 
-const NEWEST = loadScript(new URL('./lua/newest-members.lua', import.meta.url), listOf(text));
-
 const LOOK_EVERY_MS = 1_000;
-const WORKER_ID_BYTES = 64;
 const RETRY_MS = 5_000;
-const MAX_WORKERS = 1_000;
 const MACHINE_REFUSALS: ReadonlySet<TeeRefusal> = new Set([
   'TEE_REVOKED',
   'TEE_DEBUG',
@@ -74,6 +68,7 @@ export class HardwareSessions {
   readonly #policySha256: string;
   readonly #collateral: Collateral;
   readonly #blobs: BlobStore;
+  readonly #idsOf: (pool: string) => readonly string[];
   readonly #keyOf: (worker: string) => PublicKey | undefined;
   readonly #logger: Logger;
   readonly #looks: PeriodicTask;
@@ -88,6 +83,8 @@ export class HardwareSessions {
     collateral: Collateral;
     blobs: BlobStore;
     /** Its key if its word counts now. */
+    /** The workers of a pool that are on the list of workers. */
+    idsOf: (pool: string) => readonly string[];
     keyOf: (worker: string) => PublicKey | undefined;
     logger: Logger;
   }) {
@@ -98,6 +95,7 @@ export class HardwareSessions {
     this.#policySha256 = teePolicyDigest(parts.policy);
     this.#collateral = parts.collateral;
     this.#blobs = parts.blobs;
+    this.#idsOf = parts.idsOf;
     this.#keyOf = parts.keyOf;
     this.#logger = parts.logger;
     this.#warn = rateLimited(5_000, (error) => this.#logger.warn(`hardware: ${messageOf(error).slice(0, 300)}`));
@@ -135,10 +133,7 @@ export class HardwareSessions {
     const challenges = await this.#challenges(now);
     const seen = new Map<string, Seen>();
     for (const pool of this.#pools) {
-      // Workers of the pool write these keys: what is spoilt there is no business of another pool.
-      const asked = [this.#keys.workers(pool), MAX_WORKERS, WORKER_ID_BYTES];
-      const workers = await NEWEST.run(this.#redis, [this.#keys.open], asked);
-      for (const worker of workers) {
+      for (const worker of this.#idsOf(pool)) {
         const found = await this.#judge(pool, worker, challenges, now);
         if (found !== undefined) seen.set(worker, found);
       }

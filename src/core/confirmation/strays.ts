@@ -4,7 +4,7 @@ import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { cells, integer, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { poolTag } from '../../ground/redis/keys.ts';
-import { isJobId } from '../jobs/job-id.ts';
+import { createdMsOf, isJobId } from '../jobs/job-id.ts';
 import { QUEUE_PARTS, type KeeperParts } from './pool-keeper.ts';
 
 const SCAN = loadScript(new URL('./lua/scan-pools.lua', import.meta.url), (reply) => {
@@ -17,6 +17,11 @@ const LOOK_EVERY_MS = 1_000;
 const LONGEST_NAME = 512;
 /** Keys that one look passes over: a millisecond of Redis. */
 const KEYS_PER_LOOK = 2_000;
+/**
+ * Keys whose names say that their job is younger are looked at in a later round: nearly all of them belong to
+ * jobs that are open now, and are gone by then.
+ */
+const YOUNG_MS = 10_000;
 /** Nothing that a worker says of itself lives for longer. */
 const MAX_LIFE_MS = 7_200_000;
 const OF_JOBS = ['claims', 'evidence', 'ruling', 'lease', 'chunks'];
@@ -86,7 +91,7 @@ export class Strays {
       const job = OF_JOBS.includes(family) ? rest : family === 'bull' ? this.#delivered(rest) : undefined;
       if (job === undefined) continue;
       if (!isJobId(job) || job.slice(4, 8) !== tag) strays.push(key);
-      else {
+      else if (!isYoung(job)) {
         // Who follows a job may read its pieces for a while after its end; nothing else outlives an open job.
         asked.exists(keys.ticket(job), ...(family === 'chunks' ? [keys.record(job)] : []));
         isStray.push({ key, by: (reply) => reply === 0 });
@@ -106,4 +111,10 @@ export class Strays {
     if (!this.#queues.has(queue)) return '';
     return part in QUEUE_PARTS ? undefined : part.replace(/-\d+$/, '');
   }
+}
+
+/** Whether a job was created a moment ago, as its id says. A worker can make up any time; not for long. */
+function isYoung(job: string): boolean {
+  const age = Date.now() - createdMsOf(job);
+  return age >= 0 && age < YOUNG_MS;
 }

@@ -1,7 +1,7 @@
 import type { Outcome } from './job-runner.ts';
 
-/** A pack whose jobs take longer than expected is not kept from others. */
-const LONGEST_PACK_MS = 100;
+/** What follows jobs of a pack that take longer than expected is not kept from others. */
+const LONGEST_TURN_MS = 100;
 
 export interface PackParts {
   /** Runs the job of a delivery's name. */
@@ -21,9 +21,9 @@ export interface Later {
 }
 
 /**
- * Runs the jobs of one delivery, those together whose turn comes in a moment, the others after them. What is
- * not claimed after 100 ms, or when the worker is told to leave, is given back for others. Returns what this
- * worker may not run now.
+ * Runs the jobs of one delivery, those together whose turn comes in a moment, the others after them. What
+ * waits for more than 100 ms behind the same ones, or when the worker is told to leave, is given back for
+ * others. Returns what this worker may not run now.
  */
 export async function runPack(names: readonly string[], parts: PackParts): Promise<Later> {
   const rest = [...names];
@@ -35,7 +35,7 @@ export async function runPack(names: readonly string[], parts: PackParts): Promi
     // What cannot be given back is run here.
     if (given.length > 0) giving = parts.giveBack(given).catch(() => void rest.push(...given));
   };
-  const timer = names.length > 1 ? setTimeout(giveRestBack, LONGEST_PACK_MS) : undefined;
+  const timer = names.length > 1 ? setTimeout(giveRestBack, LONGEST_TURN_MS) : undefined;
   try {
     while (rest.length > 0) {
       const together = rest.splice(0, parts.claimAhead());
@@ -45,7 +45,8 @@ export async function runPack(names: readonly string[], parts: PackParts): Promi
         later.push(together[at] ?? '');
         afterMs = Math.max(afterMs, outcome.afterMs);
       });
-      if (!parts.mayBegin()) giveRestBack();
+      if (parts.mayBegin()) timer?.refresh();
+      else giveRestBack();
       if (rest.length === 0) await giving;
     }
   } finally {

@@ -3,6 +3,7 @@ import type { JobView } from './job.reader.ts';
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Jobs } from './jobs.ts';
 import { LOOK_AGAIN_MS, waitFor, type Wake } from './wake.ts';
+import { tenantOf, type Whose } from './whose.ts';
 
 const BEFORE_ALL: EventId = [-1, 0, 0];
 
@@ -19,10 +20,10 @@ export interface Followed {
 export async function* followJob(
   jobs: Jobs,
   wake: Wake,
-  job: { readonly tenant: string; readonly id: string; readonly since?: EventId | undefined },
+  job: { readonly whose: Whose; readonly id: string; readonly since?: EventId | undefined },
   signal: AbortSignal,
 ): AsyncGenerator<Followed> {
-  const { tenant, id } = job;
+  const { whose, id } = job;
   let last = job.since ?? BEFORE_ALL;
   let place = '0-0';
   let wakeUp: () => void = () => undefined;
@@ -33,10 +34,10 @@ export async function* followJob(
     });
     // The documents are read first: the chunks of an attempt are written before its evidence, so that none is
     // missed.
-    const view = await jobs.get(tenant, id);
+    const view = await jobs.get(whose, id);
     const chunks: Chunk[] = [];
     for (let more = view.erased === undefined; more;) {
-      const read = await jobs.chunks(tenant, id, place);
+      const read = await jobs.chunks(tenantOf(whose), id, place);
       // Chunks of an attempt that is not in these documents yet are read again next time.
       const ahead = read.chunks.findIndex((chunk) => chunk.epoch > view.attempts.length);
       chunks.push(...(ahead < 0 ? read.chunks : read.chunks.slice(0, ahead)));

@@ -6,12 +6,14 @@ import { loadScript } from '../../ground/redis/script.ts';
 import { isFinal, type JobState } from '../../proof/contract/job-states.ts';
 import { isJobId } from './job-id.ts';
 import type { JobReader, JobView } from './job.reader.ts';
+import { isAmong, tenantOf, type Whose } from './whose.ts';
 
 const READ_HEADS = loadScript(new URL('./lua/read-heads.lua', import.meta.url), listOf(text));
 
 /**
  * A page ends after this many examined jobs and has a cursor for the rest, so that a filter that matches
- * little never scans a whole index. Of an ended job only the head of its record is examined.
+ * little never scans a whole index. Of an ended job only the head of its record is examined, which does not
+ * say what key made it: where that is asked, whole records are read, and fewer are examined.
  */
 const EXAMINED_PER_PAGE = { open: 300, ended: 10_000 };
 const EXAMINED_AT_ONCE = 500;
@@ -53,23 +55,24 @@ export class JobList {
   }
 
   /**
-   * A page of the tenant's jobs, and the cursor of the next page if there may be one. Throws CodedError
+   * A page of these jobs, and the cursor of the next page if there may be one. Throws CodedError
    * `request_invalid` for a cursor that this service did not hand out.
    */
-  async page(tenant: string, query: JobQuery): Promise<{ jobs: JobView[]; next: string | undefined }> {
+  async page(whose: Whose, query: JobQuery): Promise<{ jobs: JobView[]; next: string | undefined }> {
+    const isOfKeys = typeof whose !== 'string';
     let position = query.cursor === undefined ? undefined : parseCursor(query.cursor);
     const jobs: JobView[] = [];
     for (let left = 1; left > 0;) {
-      const found = await this.#after(tenant, query, position);
+      const found = await this.#after(whose, query, position);
       if (found.length === 0) return { jobs, next: undefined };
-      const views = await this.#matching(tenant, query, found);
+      const views = await this.#matching(whose, query, found);
       const start = position;
       for (const [at, listed] of found.entries()) {
         const view = views[at];
         if (view === 'later') break;
         const same = found.slice(0, at + 1).filter(({ createdMs }) => createdMs === listed.createdMs).length;
         position = { ...listed, skip: same + (start?.createdMs === listed.createdMs ? start.skip : 0) };
-        left -= 1 / (listed.isEnded ? EXAMINED_PER_PAGE.ended : EXAMINED_PER_PAGE.open);
+        left -= 1 / (listed.isEnded && !isOfKeys ? EXAMINED_PER_PAGE.ended : EXAMINED_PER_PAGE.open);
         if (view !== undefined) jobs.push(view);
         if (jobs.length === query.limit) return { jobs, next: formatCursor(position) };
       }
@@ -78,7 +81,8 @@ export class JobList {
   }
 
   /** The next jobs in the indexes. */
-  async #after(tenant: string, query: JobQuery, position: Position | undefined): Promise<Listed[]> {
+  async #after(whose: Whose, query: JobQuery, position: Position | undefined): Promise<Listed[]> {
+    const tenant = tenantOf(whose);
     const { openOf, running, endedOf } = this.#keys;
     const { state, model } = query;
     const count = state === undefined && model === undefined ? query.limit + 1 : EXAMINED_AT_ONCE;
@@ -105,17 +109,13 @@ export class JobList {
   }
 
   /** Of each of these jobs what it is now, undefined where it is not asked for, `later` beyond the page. */
-  async #matching(
-    tenant: string,
-    query: JobQuery,
-    found: readonly Listed[],
-  ): Promise<(JobView | 'later' | undefined)[]> {
+  async #matching(whose: Whose, query: JobQuery, found: readonly Listed[]): Promise<(JobView | 'later' | undefined)[]> {
     const { state, model } = query;
     const ended = found.filter(({ isEnded }) => isEnded).map(({ id }) => id);
     const heads =
       ended.length === 0 || (state === undefined && model === undefined)
         ? []
-        : await READ_HEADS.run(this.#redis, [this.#keys.openOf(tenant)], [this.#keys.prefix, ...ended]);
+        : await READ_HEADS.run(this.#redis, [this.#keys.openOf(tenantOf(whose))], [this.#keys.prefix, ...ended]);
     const headOf = new Map(ended.map((id, at) => [id, heads[at] ?? '']));
     const isAsked = (word: string, name: string) =>
       (state === undefined || word === state) && (model === undefined || name === model);
@@ -127,7 +127,7 @@ export class JobList {
         if (head !== '' && !isAsked(word, name)) return undefined;
         if (head !== '' && (wanted -= 1) < 0) return 'later';
         const view = await this.#reader.read(id);
-        return view?.tenant === tenant && isAsked(view.state, view.model) ? view : undefined;
+        return view !== undefined && isAmong(whose, view) && isAsked(view.state, view.model) ? view : undefined;
       }),
     );
   }

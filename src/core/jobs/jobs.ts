@@ -20,6 +20,7 @@ import { cells, oneOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Chunk } from './job-events.ts';
 import { LOOK_AGAIN_MS, waitFor, type Wake } from './wake.ts';
+import { isAmong, tenantOf, type Whose } from './whose.ts';
 
 const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url), oneOf('missing', 'final', 'asked', 'logged'));
 const READ_CHUNKS = loadScript(new URL('./lua/read-chunks.lua', import.meta.url), parseChunks);
@@ -48,7 +49,8 @@ export interface ConfirmedOutput {
 }
 
 /**
- * What a tenant may do with its jobs. A job of another tenant answers exactly like one that does not exist.
+ * What may be done with the jobs of a tenant, or with those that certain keys of it made. Any other job
+ * answers exactly like one that does not exist.
  */
 export class Jobs {
   readonly #redis: Redis;
@@ -83,9 +85,9 @@ export class Jobs {
   }
 
   /** The job as its documents are now. Throws CodedError `job_not_found`. */
-  async get(tenant: string, id: string): Promise<JobView> {
+  async get(whose: Whose, id: string): Promise<JobView> {
     const view = isJobId(id) ? await this.#reader.read(id) : undefined;
-    if (view?.tenant !== tenant) throw new CodedError('job_not_found', UNKNOWN);
+    if (view === undefined || !isAmong(whose, view)) throw new CodedError('job_not_found', UNKNOWN);
     return view;
   }
 
@@ -94,7 +96,7 @@ export class Jobs {
    * CodedError `job_not_found`.
    */
   async wait(
-    tenant: string,
+    whose: Whose,
     id: string,
     waitMs: number,
     signal: AbortSignal,
@@ -107,16 +109,16 @@ export class Jobs {
       const woken = new Promise<void>((resolve) => {
         wake = resolve;
       });
-      const view = await this.get(tenant, id);
+      const view = await this.get(whose, id);
       const left = until - performance.now();
       if (settled(view) || left <= 0 || signal.aborted) return view;
       await waitFor(woken, Math.min(left, LOOK_AGAIN_MS), signal);
     }
   }
 
-  /** A page of the tenant's jobs; see `JobList.page`. */
-  list(tenant: string, query: JobQuery): Promise<{ jobs: JobView[]; next: string | undefined }> {
-    return this.#list.page(tenant, query);
+  /** A page of these jobs; see `JobList.page`. */
+  list(whose: Whose, query: JobQuery): Promise<{ jobs: JobView[]; next: string | undefined }> {
+    return this.#list.page(whose, query);
   }
 
   /**
@@ -124,8 +126,8 @@ export class Jobs {
    * already; `logged`: its confirmation has its place in the log, and it will be done. Throws CodedError
    * `job_not_found`.
    */
-  async cancel(tenant: string, id: string): Promise<'asked' | 'final' | 'logged'> {
-    const view = await this.get(tenant, id);
+  async cancel(whose: Whose, id: string): Promise<'asked' | 'final' | 'logged'> {
+    const view = await this.get(whose, id);
     if (isFinal(view.state)) return 'final';
     const reply = await CANCEL.run(
       this.#redis,
@@ -134,15 +136,15 @@ export class Jobs {
     );
     if (reply !== 'missing') return reply;
     // It was sealed in the meantime, or was never there.
-    await this.get(tenant, id);
+    await this.get(whose, id);
     return 'final';
   }
 
   /**
    * The job, where it may be erased: it has ended. Throws CodedErrors `job_not_found` and `job_not_ended`.
    */
-  async erasable(tenant: string, id: string): Promise<JobView> {
-    const view = await this.get(tenant, id);
+  async erasable(whose: Whose, id: string): Promise<JobView> {
+    const view = await this.get(whose, id);
     if (!isFinal(view.state))
       throw new CodedError('job_not_ended', `The job is ${view.state}; only a job that has ended can be erased.`, {
         hint: `cancel it first: POST /v1/jobs/${id}/cancel`,
@@ -155,8 +157,8 @@ export class Jobs {
    * nothing unconfirmed is served, `erased` where it was erased or is to be, and what
    * `Withholding.requireReleased` throws while the answer is withheld.
    */
-  async output(tenant: string, id: string): Promise<ConfirmedOutput> {
-    const { record, evidence, verdict, confirmed } = await this.#confirmed(tenant, id);
+  async output(whose: Whose, id: string): Promise<ConfirmedOutput> {
+    const { record, evidence, verdict, confirmed } = await this.#confirmed(whose, id);
     const statement = Evidence.parse(JSON.parse(evidence.payload.toString('utf8')));
     const sha256 = statement.subject[0].digest.sha256;
     const isWhole = record.output !== undefined && sha256Hex(record.output) === sha256;
@@ -169,8 +171,8 @@ export class Jobs {
   }
 
   /** The text of the receipt file. Throws like `output`. */
-  async receipt(tenant: string, id: string): Promise<string> {
-    const { record, evidence, verdict, index, salt } = await this.#confirmed(tenant, id);
+  async receipt(whose: Whose, id: string): Promise<string> {
+    const { record, evidence, verdict, index, salt } = await this.#confirmed(whose, id);
     const checkpoint = await this.#log.checkpoint();
     const size = checkpoint === '' ? 0 : parseCheckpoint(checkpoint).size;
     if (index >= size)
@@ -195,8 +197,8 @@ export class Jobs {
   }
 
   /** The record of a done job whose verdict confirms what it holds. */
-  async #confirmed(tenant: string, id: string) {
-    const { state, record, erased } = await this.get(tenant, id);
+  async #confirmed(whose: Whose, id: string) {
+    const { state, record, erased } = await this.get(whose, id);
     if (erased !== undefined) throw wasErased(erased);
     if (state !== 'done' || record === undefined) {
       throw new CodedError(
@@ -204,7 +206,7 @@ export class Jobs {
         `The job is ${state}; only a done job has a confirmed output and a receipt.`,
       );
     }
-    await this.#withholding.requireReleased(tenant, id);
+    await this.#withholding.requireReleased(tenantOf(whose), id);
     const { evidence, verdict, index, salt } = record;
     // An administrator of Redis can write a record, but cannot sign for the attestor.
     const confirmed = evidence && verdict && confirmation(this.#keyring, id, evidence, verdict);

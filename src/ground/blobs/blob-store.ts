@@ -144,6 +144,16 @@ export class BlobStore {
     );
   }
 
+  /**
+   * Removes a blob, unless it was stored or touched within `freshMs`: then somebody may be about to use it.
+   * Returns whether it is gone.
+   */
+  async removeUnlessFresh(digest: string, freshMs: number): Promise<boolean> {
+    if (!NAME.test(digest)) return true;
+    const path = join(this.#folder, digest.slice(0, 2), digest);
+    return (await removeOlder(path, Date.now() - freshMs)) || !(await isThere(path));
+  }
+
   /** The store of an owner, whose id is made of small letters, digits and underscores. */
   of(owner: string): BlobStore {
     if (!/^\w{2,64}$/.test(owner)) throw new Error('That is not the id of an owner of blobs.');
@@ -215,6 +225,13 @@ async function* filesBelow(folder: string): AsyncGenerator<string> {
 async function removeEmpty(folder: string): Promise<void> {
   for (const inside of await foldersIn(folder)) await rmdir(inside).catch(() => undefined);
   await rmdir(folder).catch(() => undefined);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    (error: unknown) => systemCodeOf(error) !== 'ENOENT',
+  );
 }
 
 async function isOlder(path: string, before: number): Promise<boolean> {

@@ -4,7 +4,8 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
  * An entry of the log says that a key signed a document, and holds a salted digest of that document. The salt
  * is in the receipt only; without it, guessed documents cannot be tested against the log.
  */
-export type LogEntryKind = 'verdict' | 'workers' | 'keyring' | 'calibration' | 'draw' | 'tee-policy' | 'ledger';
+export type LogEntryKind =
+  'verdict' | 'workers' | 'keyring' | 'calibration' | 'draw' | 'tee-policy' | 'audit' | 'ledger';
 
 export const SALT_BYTES = 32;
 

@@ -1,5 +1,7 @@
 import { Injectable, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
 import { Backlog } from '../../core/backlog/backlog.ts';
+import { Attempts } from '../../core/audit/attempts.ts';
+import { FilesInForce } from '../../core/audit/files-in-force.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { EventStreams } from './event-streams.ts';
@@ -13,8 +15,20 @@ export class ApiLifecycle implements OnApplicationBootstrap, BeforeApplicationSh
   readonly #backlog: Backlog;
   readonly #firstKey: FirstKey;
   readonly #storage: StorageProbe;
+  readonly #attempts: Attempts;
+  readonly #inForce: FilesInForce;
 
-  constructor(wake: Wake, streams: EventStreams, backlog: Backlog, firstKey: FirstKey, storage: StorageProbe) {
+  constructor(
+    wake: Wake,
+    streams: EventStreams,
+    backlog: Backlog,
+    firstKey: FirstKey,
+    storage: StorageProbe,
+    attempts: Attempts,
+    inForce: FilesInForce,
+  ) {
+    this.#attempts = attempts;
+    this.#inForce = inForce;
     this.#wake = wake;
     this.#streams = streams;
     this.#backlog = backlog;
@@ -24,6 +38,8 @@ export class ApiLifecycle implements OnApplicationBootstrap, BeforeApplicationSh
 
   async onApplicationBootstrap(): Promise<void> {
     await this.#firstKey.take();
+    await this.#inForce.note();
+    this.#attempts.start();
     this.#wake.start();
     this.#backlog.start();
     this.#storage.start();
@@ -33,6 +49,6 @@ export class ApiLifecycle implements OnApplicationBootstrap, BeforeApplicationSh
   async beforeApplicationShutdown(): Promise<void> {
     this.#streams.closeAll();
     this.#wake.stop();
-    await Promise.all([this.#backlog.stop(), this.#storage.stop()]);
+    await Promise.all([this.#backlog.stop(), this.#storage.stop(), this.#attempts.stop()]);
   }
 }

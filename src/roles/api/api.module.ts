@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD } from '@nestjs/core';
+import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { Redis } from 'ioredis';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
@@ -20,10 +21,19 @@ import { ServiceFiles } from '../../surfaces/service/service-files.ts';
 import { ServiceModule } from '../../surfaces/service/service.module.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
-import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
+import { Attempts } from '../../core/audit/attempts.ts';
+import { FilesInForce, type FileInForce } from '../../core/audit/files-in-force.ts';
+import { AuditFiles, auditFolder } from '../../core/audit/audit-files.ts';
+import { AuditLog } from '../../core/audit/audit-log.ts';
+import { TenantDeletions } from '../../surfaces/offboarding/tenant-deletions.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import { EgressRules } from '../../surfaces/webhooks/egress.ts';
 import { AdminController } from './admin.controller.ts';
+import { AuditedRoutes } from './audited-routes.ts';
+import { AuditController } from './audit.controller.ts';
+import { KeyWorks } from './key-document.ts';
+import { OwnAnswers } from './own-answers.ts';
+import { TenantController } from './tenant.controller.ts';
 import type { ApiConfig } from './api-config.ts';
 import { ApiLifecycle } from './api-lifecycle.ts';
 import { BatchesController } from './batches.controller.ts';
@@ -56,6 +66,8 @@ import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
     WebhooksController,
     UsageController,
     AdminController,
+    AuditController,
+    TenantController,
     DirectoryController,
     LogController,
   ],
@@ -66,16 +78,32 @@ export class ApiModule {
       module: ApiModule,
       imports: [ServiceModule.with(config, logger)],
       providers: [
-        AuditLog,
+        {
+          provide: AuditLog,
+          useFactory: (redis: Redis, keys: RedisKeys) => new AuditLog(redis, keys),
+          inject: [Redis, RedisKeys],
+        },
+        { provide: Attempts, useFactory: (audit: AuditLog) => new Attempts(audit, logger), inject: [AuditLog] },
+        {
+          provide: FilesInForce,
+          useFactory: (redis: Redis, keys: RedisKeys, audit: AuditLog) =>
+            new FilesInForce(redis, keys, audit, filesInForce(config)),
+          inject: [Redis, RedisKeys, AuditLog],
+        },
+        { provide: AuditFiles, useFactory: () => new AuditFiles(auditFolder(config.COUNTERSIGN_TLOG)) },
         CreatedOnce,
         Tenants,
         Erasures,
+        KeyWorks,
+        TenantDeletions,
+        OwnAnswers,
         FeedReader,
         Metrics,
         ApiLifecycle,
         ...directoryProviders(config, logger),
         ...surfaceProviders(config, logger),
         { provide: APP_GUARD, useClass: CallerGuard },
+        { provide: APP_INTERCEPTOR, useClass: AuditedRoutes },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(logger) },
       ],
     };
@@ -154,5 +182,12 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
         }),
       inject: [ServiceFiles, PaymentRecords, Admission, ApiKeys],
     },
+  ];
+}
+
+function filesInForce({ COUNTERSIGN_PRICES: prices, COUNTERSIGN_CATALOG: catalog }: ApiConfig): FileInForce[] {
+  return [
+    { name: 'catalog', bytes: readFileSync(catalog) },
+    ...(prices === undefined ? [] : [{ name: 'prices' as const, bytes: readFileSync(prices) }]),
   ];
 }

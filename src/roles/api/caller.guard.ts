@@ -1,6 +1,7 @@
 import { Injectable, SetMetadata, createParamDecorator, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Attempts } from '../../core/audit/attempts.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Caller as ApiCaller, Scope } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
@@ -30,11 +31,17 @@ export const Open = () => Needs('nobody');
 
 const callers = new WeakMap<FastifyRequest, ApiCaller>();
 
+/** The caller whom the guard has let in; undefined where the route is open. */
+export const callerOf = (request: FastifyRequest): ApiCaller | undefined => callers.get(request);
+
 export const Caller = createParamDecorator((_: unknown, context: ExecutionContext): ApiCaller => {
   const caller = callers.get(context.switchToHttp().getRequest<FastifyRequest>());
   if (caller === undefined) throw new CodedError('unauthenticated', 'This address requires an API key.');
   return caller;
 });
+
+/** The route that was asked for, in words for the audit log. */
+const nameOf = ({ method, routeOptions: { url } }: FastifyRequest) => `${method} ${url ?? ''}`;
 
 /** Authenticates the caller, and checks the scope of the key. */
 @Injectable()
@@ -43,8 +50,10 @@ export class CallerGuard implements CanActivate {
   readonly #keys: ApiKeys;
   readonly #limits: RateLimits;
   readonly #gate: PaymentGate;
+  readonly #attempts: Attempts;
 
-  constructor(reflector: Reflector, keys: ApiKeys, limits: RateLimits, gate: PaymentGate) {
+  constructor(reflector: Reflector, keys: ApiKeys, limits: RateLimits, gate: PaymentGate, attempts: Attempts) {
+    this.#attempts = attempts;
     this.#reflector = reflector;
     this.#keys = keys;
     this.#limits = limits;
@@ -66,6 +75,8 @@ export class CallerGuard implements CanActivate {
           ? await this.#gate.visitor()
           : undefined;
     if (caller === undefined) {
+      if (text !== undefined)
+        this.#attempts.note({ by: 'nobody', action: 'refused', target: nameOf(request), tenant: null });
       throw new CodedError(
         'unauthenticated',
         text === undefined
@@ -76,8 +87,12 @@ export class CallerGuard implements CanActivate {
         },
       );
     }
-    if (scope === undefined || !caller.scopes.has(scope))
+    const { tenant, keyId: by } = caller;
+    if (scope === undefined || !caller.scopes.has(scope)) {
+      this.#attempts.note({ by, action: 'refused', target: nameOf(request), tenant });
       throw new CodedError('scope_missing', `This API key lacks the required scope "${scope ?? 'none'}".`);
+    }
+    if (scope === 'operator') this.#attempts.note({ by, action: 'operator.use', target: by, tenant });
     if (
       request.headers['idempotency-key'] !== undefined &&
       this.#reflector.get<boolean | undefined>(REFUSES_KEY, context.getHandler()) === true

@@ -45,7 +45,7 @@ export class DirectoryController {
   }
 
   @Get('/v1/workers')
-  @Needs('admin')
+  @Needs('operator')
   async workers(): Promise<Participants> {
     return this.#directory.workers();
   }

@@ -38,7 +38,7 @@ export const DIRECTORY_OPERATIONS: readonly Operation[] = [
     path: '/v1/workers',
     tag: 'Directory',
     summary: 'List workers and attestors that were heard of lately',
-    scope: 'admin',
+    scope: 'operator',
     success: { '200': json('what they announce about themselves', 'Participants', Participants) },
     errors: [],
   },

@@ -4,9 +4,11 @@ import { fileDocument, pageOf, type FileDocument, type FileList } from '../../su
 import { BatchFiles, newFileId, type FileRecord } from '../../surfaces/batches/batch-files.store.ts';
 import { parseRequest } from '../../surfaces/openai/parse-request.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
 import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { parseUploadFields, receiveUpload } from './file-upload.ts';
+import { requireReadable } from './own-answers.ts';
 import { askedOnce, parseIdempotencyKey } from './parse.ts';
 import { ListFiles, type DeletedFile } from './files.schemas.ts';
 
@@ -25,26 +27,28 @@ export class FilesController {
   @HttpCode(200)
   @Needs('submit')
   async upload(@Caller() caller: ApiCaller, @Req() request: FastifyRequest): Promise<FileDocument> {
-    return fileDocument(await this.#receive(caller.tenant, request));
+    const file = await this.#receive(caller, request);
+    requireReadable(caller, file);
+    return fileDocument(file);
   }
 
   @Get()
   @Needs('read')
   async list(@Caller() caller: ApiCaller, @Query() query: unknown): Promise<FileList> {
-    const { files, hasMore } = await this.#files.list(caller.tenant, parseRequest(ListFiles, query));
+    const { files, hasMore } = await this.#files.list(readableBy(caller), parseRequest(ListFiles, query));
     return pageOf(files.map(fileDocument), hasMore);
   }
 
   @Get(':id')
   @Needs('read')
   async get(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<FileDocument> {
-    return fileDocument(await this.#files.get(caller.tenant, id));
+    return fileDocument(await this.#files.get(readableBy(caller), id));
   }
 
   @Get(':id/content')
   @Needs('read')
   async content(@Caller() caller: ApiCaller, @Param('id') id: string, @Res() reply: FastifyReply) {
-    const file = await this.#files.get(caller.tenant, id);
+    const file = await this.#files.get(readableBy(caller), id);
     reply.hijack();
     const { raw } = reply;
     raw.writeHead(200, {
@@ -70,7 +74,7 @@ export class FilesController {
   @Delete(':id')
   @Needs('submit')
   async remove(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<DeletedFile> {
-    await this.#files.remove(caller.tenant, id);
+    await this.#files.remove(changeableBy(caller), id);
     return { id, object: 'file', deleted: true };
   }
 
@@ -78,14 +82,14 @@ export class FilesController {
    * Keeps the file of a body of multipart/form-data, whose fields may stand before or behind it. Under an
    * Idempotency-Key it is kept once. What is refused leaves a blob without a file, which the courier removes.
    */
-  async #receive(tenant: string, request: FastifyRequest): Promise<FileRecord> {
+  async #receive({ tenant, keyId }: ApiCaller, request: FastifyRequest): Promise<FileRecord> {
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
     await this.#files.requireRoom(tenant);
     const { fields, filename, stored } = await receiveUpload(request, (stream) => this.#files.store(stream));
     const { purpose, ...expiry } = parseUploadFields(fields);
     const asked = askedOnce(key, '/v1/files', { filename, purpose, ...expiry, sha256: stored.sha256 });
     const id = await this.#created.idFor(tenant, asked, newFileId());
-    return this.#files.keep({ id, tenant, filename, ...stored }, expiry.seconds);
+    return this.#files.keep({ id, tenant, keyId, filename, ...stored }, expiry.seconds);
   }
 }
 

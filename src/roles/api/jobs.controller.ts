@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Post, Query, R
 import type { FastifyReply } from 'fastify';
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import type { CancelAnswer, JobDocument } from '../../proof/contract/job-document.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
@@ -17,6 +18,8 @@ import { formatEvent, isAfter, parseEventId, stateEvents, type EventId } from '.
 import type { JobView } from '../../core/jobs/job.reader.ts';
 import { followJob } from '../../core/jobs/job-follow.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
+import type { Whose } from '../../core/jobs/whose.ts';
+import { OwnAnswers } from './own-answers.ts';
 import { signalOf } from './hang-up.ts';
 import { askedOnce, parse, parseIdempotencyKey, parsePreferWait } from './parse.ts';
 import { Wake } from '../../core/jobs/wake.ts';
@@ -37,6 +40,7 @@ export class JobsController {
   readonly #gate: PaymentGate;
   readonly #payments: PaymentRecords;
   readonly #erasures: Erasures;
+  readonly #own: OwnAnswers;
 
   constructor(
     admission: Admission,
@@ -46,6 +50,7 @@ export class JobsController {
     gate: PaymentGate,
     payments: PaymentRecords,
     erasures: Erasures,
+    own: OwnAnswers,
   ) {
     this.#admission = admission;
     this.#jobs = jobs;
@@ -54,6 +59,7 @@ export class JobsController {
     this.#gate = gate;
     this.#payments = payments;
     this.#erasures = erasures;
+    this.#own = own;
   }
 
   @Post()
@@ -85,6 +91,7 @@ export class JobsController {
     );
     const { id, fresh } = admitted;
     if (paid !== undefined) reply.headers(await this.#gate.headersOf(paid, admitted));
+    else await this.#own.require(caller, [admitted]);
     reply.header('location', `/v1/jobs/${id}`);
     if (wait === undefined) return jobDocument(fresh ?? (await this.#jobs.get(submitter.tenant, id)));
     reply.header('preference-applied', `wait=${wait}`);
@@ -96,7 +103,7 @@ export class JobsController {
   @Get()
   @Needs('read')
   async list(@Caller() caller: ApiCaller, @Query() query: unknown): Promise<JobList> {
-    const { jobs, next } = await this.#jobs.list(caller.tenant, parse(ListJobs, query));
+    const { jobs, next } = await this.#jobs.list(readableBy(caller), parse(ListJobs, query));
     return { jobs: jobs.map(jobDocument), next_cursor: next ?? null };
   }
 
@@ -109,8 +116,8 @@ export class JobsController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<JobDocument> {
     const wait = parsePreferWait(prefer);
-    if (wait === undefined) return jobDocument(await this.#jobs.get(caller.tenant, id));
-    const view = await this.#jobs.wait(caller.tenant, id, wait * 1_000, signalOf(reply));
+    if (wait === undefined) return jobDocument(await this.#jobs.get(readableBy(caller), id));
+    const view = await this.#jobs.wait(readableBy(caller), id, wait * 1_000, signalOf(reply));
     reply.header('preference-applied', `wait=${wait}`);
     return jobDocument(view);
   }
@@ -123,7 +130,7 @@ export class JobsController {
     @Param('id') id: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<CancelAnswer> {
-    const asked = await this.#jobs.cancel(caller.tenant, id);
+    const asked = await this.#jobs.cancel(changeableBy(caller), id);
     const view = await this.#jobs.wait(caller.tenant, id, CANCEL_WAIT_MS, signalOf(reply));
     const final = isFinal(view.state);
     if (asked === 'logged' && !final)
@@ -152,7 +159,7 @@ export class JobsController {
   @Get(':id/output')
   @Needs('read')
   async output(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
-    const { bytes, sha256 } = await this.#jobs.output(caller.tenant, id);
+    const { bytes, sha256 } = await this.#jobs.output(readableBy(caller), id);
     reply.headers({
       'content-type': 'application/json; charset=utf-8',
       etag: `"sha256-${sha256}"`,
@@ -164,7 +171,7 @@ export class JobsController {
   @Get(':id/receipt')
   @Needs('read')
   async receipt(@Caller() caller: ApiCaller, @Param('id') id: string, @Res({ passthrough: true }) reply: FastifyReply) {
-    const text = await this.#jobs.receipt(caller.tenant, id);
+    const text = await this.#jobs.receipt(readableBy(caller), id);
     reply.headers({
       'content-type': 'application/json; charset=utf-8',
       'content-disposition': `attachment; filename="${id}.receipt.json"`,
@@ -180,7 +187,7 @@ export class JobsController {
     @Param('id') id: string,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<PaymentDocument> {
-    await this.#jobs.get(caller.tenant, id);
+    await this.#jobs.get(readableBy(caller), id);
     const record = await this.#payments.read(id);
     if (record === undefined)
       throw new CodedError('payment_not_found', 'This job was not paid for with a payment of its own.');
@@ -196,7 +203,8 @@ export class JobsController {
     @Headers('last-event-id') lastEventId: string | undefined,
     @Res() reply: FastifyReply,
   ) {
-    const view = await this.#jobs.get(caller.tenant, id);
+    const whose = readableBy(caller);
+    const view = await this.#jobs.get(whose, id);
     const since = lastEventId === undefined ? undefined : parseEventId(lastEventId);
     if (since !== undefined && isOver(view, since)) {
       // By this answer an EventSource knows that it need not come back.
@@ -204,11 +212,10 @@ export class JobsController {
       return;
     }
     this.#streams.requireRoom(caller.keyId);
-    const { tenant, keyId } = caller;
-    await this.#streams.serve(reply, keyId, (signal) => this.#frames({ tenant, id, since }, signal));
+    await this.#streams.serve(reply, caller.keyId, (signal) => this.#frames({ whose, id, since }, signal));
   }
 
-  async *#frames(job: { tenant: string; id: string; since: EventId | undefined }, signal: AbortSignal) {
+  async *#frames(job: { whose: Whose; id: string; since: EventId | undefined }, signal: AbortSignal) {
     yield 'retry: 2000\n\n';
     for await (const { event } of followJob(this.#jobs, this.#wake, job, signal)) yield formatEvent(event);
   }

@@ -10,6 +10,7 @@ import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
 import { Caller, Needs, Payable } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { signalOf } from './hang-up.ts';
+import { OwnAnswers } from './own-answers.ts';
 import { askedOnce, parseIdempotencyKey } from './parse.ts';
 import { AnswerWish, HangUpWish } from './request-headers.ts';
 
@@ -27,8 +28,10 @@ export class OpenAiController {
   readonly #completions: Completions;
   readonly #streams: EventStreams;
   readonly #gate: PaymentGate;
+  readonly #own: OwnAnswers;
 
-  constructor(completions: Completions, streams: EventStreams, gate: PaymentGate) {
+  constructor(completions: Completions, streams: EventStreams, gate: PaymentGate, own: OwnAnswers) {
+    this.#own = own;
     this.#completions = completions;
     this.#streams = streams;
     this.#gate = gate;
@@ -104,6 +107,7 @@ export class OpenAiController {
       paid === undefined ? asked : { jobs: [paid.job] },
       paid?.options ?? once,
     );
+    if (paid === undefined) await this.#own.require(caller, admitted);
     const ids = admitted.map(({ id }) => id);
     const [first] = admitted;
     const { tenant } = paid?.submitter ?? caller;

@@ -8,6 +8,7 @@ export const TAGS = {
   Schedules: 'Jobs that are submitted again and again, by cron expressions in a time zone.',
   Events: "A tenant's events as a stream and as signed webhooks.",
   Usage: 'What a job would cost, and what was used.',
+  Tenant: 'Your tenant and its API keys, for its administrator.',
   Admin: 'Tenants, API keys and limits, for the operator of the installation.',
   Directory: 'Models, workers and public keys.',
   Log: 'The transparency log, open to everyone (C2SP tlog-tiles).',

@@ -8,6 +8,7 @@ import { OPENAI_OPERATIONS } from './openai.operations.ts';
 import type { Operation } from './operation.ts';
 import { RESPONSE_OPERATIONS } from './responses.operations.ts';
 import { SCHEDULE_OPERATIONS } from './schedules.operations.ts';
+import { TENANT_OPERATIONS } from './tenant.operations.ts';
 import { USAGE_OPERATIONS } from './usage.operations.ts';
 import { WEBHOOK_OPERATIONS } from './webhooks.operations.ts';
 
@@ -20,6 +21,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...SCHEDULE_OPERATIONS,
   ...WEBHOOK_OPERATIONS,
   ...USAGE_OPERATIONS,
+  ...TENANT_OPERATIONS,
   ...ADMIN_OPERATIONS,
   ...RESPONSE_OPERATIONS,
   ...DIRECTORY_OPERATIONS,

@@ -5,8 +5,11 @@ import { ResponseRequest } from '../../surfaces/openai/response-request.ts';
 import { responseId, type DeletedResponse, type ResponseDocument } from '../../surfaces/openai/response-document.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
+import type { Whose } from '../../core/jobs/whose.ts';
+import { OwnAnswers } from './own-answers.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { signalOf } from './hang-up.ts';
@@ -20,8 +23,10 @@ export class ResponsesController {
   readonly #jobs: Jobs;
   readonly #streams: EventStreams;
   readonly #erasures: Erasures;
+  readonly #own: OwnAnswers;
 
-  constructor(responses: Responses, jobs: Jobs, streams: EventStreams, erasures: Erasures) {
+  constructor(responses: Responses, jobs: Jobs, streams: EventStreams, erasures: Erasures, own: OwnAnswers) {
+    this.#own = own;
     this.#responses = responses;
     this.#jobs = jobs;
     this.#streams = streams;
@@ -44,12 +49,14 @@ export class ResponsesController {
     const isKept = isInBackground || key !== undefined;
     if (isStreamed) this.#streams.requireRoom(caller.keyId);
     const hungUp = signalOf(reply);
-    const job = await this.#responses.create(caller, request, askedOnce(key, '/v1/responses', body));
+    const whose = readableBy(caller);
+    const job = await this.#responses.create(caller, whose, request, askedOnce(key, '/v1/responses', body));
+    if (key !== undefined) await this.#own.require(caller, [{ id: job, fresh: undefined }]);
     const { tenant, keyId } = caller;
     const id = responseId(job);
     const headers = { 'countersign-job': job, 'x-request-id': job };
     if (isStreamed) {
-      await this.#streams.serve(reply, keyId, (signal) => this.#frames(tenant, id, -1, signal, isKept), headers);
+      await this.#streams.serve(reply, keyId, (signal) => this.#frames(whose, id, -1, signal, isKept), headers);
       return;
     }
     const cancel = () => void this.#jobs.cancel(tenant, job).catch(() => undefined);
@@ -71,12 +78,13 @@ export class ResponsesController {
     @Query() query: unknown,
     @Res() reply: FastifyReply,
   ) {
-    const response = await this.#responses.get(caller.tenant, id);
+    const whose = readableBy(caller);
+    const response = await this.#responses.get(whose, id);
     const { stream, starting_after } = parseRequest(GetResponse, query);
     if (stream === 'true') {
       this.#streams.requireRoom(caller.keyId);
       await this.#streams.serve(reply, caller.keyId, (signal) =>
-        this.#frames(caller.tenant, id, starting_after ?? -1, signal, true),
+        this.#frames(whose, id, starting_after ?? -1, signal, true),
       );
       return;
     }
@@ -87,29 +95,28 @@ export class ResponsesController {
   @HttpCode(200)
   @Needs('submit')
   cancel(@Caller() caller: ApiCaller, @Param('response') id: string): Promise<ResponseDocument> {
-    return this.#responses.cancel(caller.tenant, id);
+    return this.#responses.cancel(changeableBy(caller), id);
   }
 
   @Delete(':response')
   @Needs('submit')
   async erase(@Caller() caller: ApiCaller, @Param('response') id: string): Promise<DeletedResponse> {
-    const { id: job } = await this.#responses.erasable(caller.tenant, id);
+    const { id: job } = await this.#responses.erasable(changeableBy(caller), id);
     await this.#erasures.erase(caller, job);
     return { id, object: 'response', deleted: true };
   }
 
   async *#frames(
-    tenant: string,
+    whose: Whose,
     id: string,
     startingAfter: number,
     signal: AbortSignal,
     isKept: boolean,
   ): AsyncGenerator<string> {
     try {
-      for await (const frame of this.#responses.stream(tenant, id, startingAfter, signal))
-        if (frame !== '') yield frame;
+      for await (const frame of this.#responses.stream(whose, id, startingAfter, signal)) if (frame !== '') yield frame;
     } finally {
-      if (!isKept) await this.#jobs.cancel(tenant, id.replace(/^resp_/, 'job_')).catch(() => undefined);
+      if (!isKept) await this.#jobs.cancel(whose, id.replace(/^resp_/, 'job_')).catch(() => undefined);
     }
   }
 }

@@ -1,5 +1,6 @@
 import { Body, Controller, Delete, Get, Headers, Param, Patch, Post } from '@nestjs/common';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
+import { isAmong } from '../../core/jobs/whose.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
@@ -9,8 +10,10 @@ import { change, dueFrom, pause, resume } from '../../surfaces/schedules/schedul
 import type { Schedule, Wishes } from '../../surfaces/schedules/schedule.ts';
 import { MAX_SCHEDULES, Schedules, newScheduleId } from '../../surfaces/schedules/schedule.store.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
 import { EgressRules, checkUrl } from '../../surfaces/webhooks/egress.ts';
 import { Caller, Needs } from './caller.guard.ts';
+import { requireReadable } from './own-answers.ts';
 import { askedOnce, parse, parseIdempotencyKey } from './parse.ts';
 import { scheduleDocument, scheduleSummary } from './schedule-document.ts';
 import {
@@ -90,24 +93,25 @@ export class SchedulesController {
       lastJob: null,
       runs: [],
     };
-    const { tenant, name, cron, timezone } = schedule;
-    const detail = { tenant, name, cron, timezone, model: request.model };
-    return this.#document(
-      await this.#schedules.create(schedule, { by: caller.keyId, action: 'schedule.create', detail }),
-    );
+    // What a tenant calls its things is content, and does not belong in a log that nothing leaves.
+    const { cron, timezone } = schedule;
+    const detail = { cron, timezone, model: request.model };
+    const made = await this.#schedules.create(schedule, { by: caller.keyId, action: 'schedule.create', detail });
+    requireReadable(caller, made);
+    return this.#document(caller, made);
   }
 
   @Get()
   @Needs('read')
   async list(@Caller() caller: ApiCaller): Promise<ScheduleList> {
-    const schedules = await this.#schedules.list(caller.tenant);
+    const schedules = await this.#schedules.list(readableBy(caller));
     return { schedules: schedules.map(scheduleSummary), most: MAX_SCHEDULES };
   }
 
   @Get(':schedule')
   @Needs('read')
   async get(@Caller() caller: ApiCaller, @Param('schedule') id: string): Promise<ScheduleDocument> {
-    return this.#document(await this.#schedules.get(caller.tenant, id));
+    return this.#document(caller, await this.#schedules.get(readableBy(caller), id));
   }
 
   @Patch(':schedule')
@@ -117,36 +121,40 @@ export class SchedulesController {
     @Param('schedule') id: string,
     @Body() body: unknown,
   ): Promise<ScheduleDocument> {
-    await this.#schedules.get(caller.tenant, id);
+    const { keyId } = await this.#schedules.get(changeableBy(caller), id);
     const { paused, ...given } = parse(ChangeSchedule, body);
     const nowMs = Date.now();
+    // Who may not read its answers does not make them its own by resuming it.
+    const nextKey = isAmong(readableBy(caller), { tenant: caller.tenant, keyId }) ? caller.keyId : keyId;
     const changed = await this.#schedules.change(
       id,
       (schedule) => {
         const wished = change(schedule, nowMs, changesOf(given));
         requireSpan(wished);
         if (paused === undefined) return wished;
-        return paused ? pause(wished, nowMs, 'by its owner') : resume(wished, nowMs, caller.keyId);
+        return paused ? pause(wished, nowMs, 'by its owner') : resume(wished, nowMs, nextKey);
       },
-      { author: { by: caller.keyId, action: 'schedule.change', detail: { tenant: caller.tenant, ...given, paused } } },
+      { author: { by: caller.keyId, action: 'schedule.change', detail: { changed: Object.keys(given), paused } } },
     );
-    return this.#document(changed ?? (await this.#schedules.get(caller.tenant, id)));
+    return this.#document(caller, changed ?? (await this.#schedules.get(changeableBy(caller), id)));
   }
 
   @Delete(':schedule')
   @Needs('submit')
   async remove(@Caller() caller: ApiCaller, @Param('schedule') id: string): Promise<DeletedSchedule> {
-    await this.#schedules.remove(caller.tenant, id, caller.keyId);
+    await this.#schedules.remove(changeableBy(caller), id, caller.keyId);
     return { id, deleted: true };
   }
 
-  async #document(schedule: Schedule): Promise<ScheduleDocument> {
+  async #document(caller: ApiCaller, schedule: Schedule): Promise<ScheduleDocument> {
     const ids = schedule.runs.flatMap(({ job }) => (job === undefined ? [] : [job]));
     const views = await Promise.all(ids.map((id) => this.#reader.read(id)));
     const jobs = new Map<string, JobView>(
       views.flatMap((view) => (view?.tenant === schedule.tenant ? [[view.id, view]] : [])),
     );
-    return scheduleDocument(schedule, jobs, await this.#priceOf(schedule.request));
+    const price = await this.#priceOf(schedule.request);
+    const document = scheduleDocument(schedule, jobs, price);
+    return isAmong(readableBy(caller), schedule) ? document : { ...document, request: null };
   }
 
   /** Undefined where such a job cannot be had at the moment; its runs say so. */

@@ -62,7 +62,10 @@ export const ChangeSchedule = z.strictObject({
   catch_up: CatchUp.optional(),
   start_at: GivenTime.nullable().optional(),
   end_at: GivenTime.nullable().optional(),
-  paused: z.boolean().optional().describe('`false` resumes it from now on, under the API key that says so'),
+  paused: z
+    .boolean()
+    .optional()
+    .describe('`false` resumes it from now on, under the API key that says so where that may read its answers'),
 });
 export type ChangeSchedule = z.infer<typeof ChangeSchedule>;
 
@@ -111,7 +114,7 @@ export type ScheduleRun = z.infer<typeof ScheduleRun>;
 
 export const ScheduleDocument = z.strictObject({
   ...SUMMARY,
-  request: SubmitJob,
+  request: SubmitJob.nullable().describe('null where the key may not read what other keys of the tenant ask'),
   price: Price.nullable().describe('what each job may cost now; null where the model is free or cannot be had'),
   runs: z.array(ScheduleRun).describe('the last 50, newest first'),
 });

@@ -116,7 +116,7 @@ export class UsageController {
   }
 
   @Get('ledger')
-  @Needs('read')
+  @Needs('read_all')
   async ledger(@Caller() caller: ApiCaller, @Query() query: unknown, @Res() reply: FastifyReply): Promise<void> {
     const { month = monthOf(Date.now()), format } = parse(LedgerQuery, query);
     const name = `ledger-${caller.tenant}-${month}.${format}`;
@@ -127,7 +127,7 @@ export class UsageController {
   }
 
   @Get('ledger/periods')
-  @Needs('read')
+  @Needs('read_all')
   async periods(@Caller() caller: ApiCaller): Promise<LedgerPeriods> {
     const closed = await this.#closed.list(caller.tenant);
     return {

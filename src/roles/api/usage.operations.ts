@@ -34,7 +34,7 @@ export const USAGE_OPERATIONS: readonly Operation[] = [
     summary: "Get the entries of the tenant's ledger in a month",
     description:
       'One line for each job with a price that ended in the month: `charge`, or `release` for one that costs nothing. Amounts are millionths of the currency. In no order.',
-    scope: 'read',
+    scope: 'read_all',
     query: LedgerQuery,
     success: { '200': text('the entries, as JSON Lines or CSV', 'application/x-ndjson') },
     errors: ['request_invalid', 'blob_missing'],
@@ -46,7 +46,7 @@ export const USAGE_OPERATIONS: readonly Operation[] = [
     tag: 'Usage',
     summary: "List the closed months of the tenant's ledger",
     description: 'A month is closed a day after its end, and never changes. Each comes with its signed statement.',
-    scope: 'read',
+    scope: 'read_all',
     success: { '200': json('the closed months', 'LedgerPeriods', LedgerPeriods) },
     errors: [],
   },

@@ -61,7 +61,7 @@ export class WebhooksController {
   }
 
   @Get('events')
-  @Needs('read')
+  @Needs('read_all')
   async events(
     @Caller() caller: ApiCaller,
     @Headers('last-event-id') lastEventId: string | undefined,
@@ -74,7 +74,7 @@ export class WebhooksController {
   }
 
   @Post('webhooks')
-  @Needs('submit')
+  @Needs('tenant_admin')
   async create(
     @Caller() caller: ApiCaller,
     @Body() body: unknown,
@@ -88,7 +88,7 @@ export class WebhooksController {
   }
 
   @Get('webhooks')
-  @Needs('read')
+  @Needs('tenant_admin')
   async list(@Caller() caller: ApiCaller): Promise<WebhookList> {
     const endpoints = await this.#webhooks.list(caller.tenant);
     return { webhooks: await Promise.all(endpoints.map((endpoint) => this.#document(caller.tenant, endpoint))) };
@@ -104,20 +104,20 @@ export class WebhooksController {
   @Post('webhooks/default/rotate')
   @RefusesIdempotencyKey()
   @HttpCode(200)
-  @Needs('submit')
+  @Needs('tenant_admin')
   async rotateDefault(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<WebhookSecret> {
     const { overlap_seconds } = parse(RotateSecret, body === undefined ? {} : body);
     return this.#jobSecret(caller.tenant, await this.#webhooks.rotateJobSecret(caller.tenant, overlap_seconds * 1_000));
   }
 
   @Get('webhooks/:webhook')
-  @Needs('read')
+  @Needs('tenant_admin')
   async get(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<WebhookDocument> {
     return this.#document(caller.tenant, await this.#webhooks.get(caller.tenant, id));
   }
 
   @Get('webhooks/:webhook/secret')
-  @Needs('submit')
+  @Needs('tenant_admin')
   async secret(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<WebhookSecret> {
     const { generation } = await this.#webhooks.get(caller.tenant, id);
     const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, id, generation);
@@ -125,7 +125,7 @@ export class WebhooksController {
   }
 
   @Patch('webhooks/:webhook')
-  @Needs('submit')
+  @Needs('tenant_admin')
   async change(
     @Caller() caller: ApiCaller,
     @Param('webhook') id: string,
@@ -138,7 +138,7 @@ export class WebhooksController {
   }
 
   @Delete('webhooks/:webhook')
-  @Needs('submit')
+  @Needs('tenant_admin')
   async remove(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<DeletedWebhook> {
     await this.#webhooks.remove(caller.tenant, id);
     return { id, deleted: true };
@@ -147,7 +147,7 @@ export class WebhooksController {
   @Post('webhooks/:webhook/rotate')
   @RefusesIdempotencyKey()
   @HttpCode(200)
-  @Needs('submit')
+  @Needs('tenant_admin')
   async rotate(
     @Caller() caller: ApiCaller,
     @Param('webhook') id: string,
@@ -162,14 +162,14 @@ export class WebhooksController {
   @Post('webhooks/:webhook/test')
   @RefusesIdempotencyKey()
   @HttpCode(202)
-  @Needs('submit')
+  @Needs('tenant_admin')
   async test(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<DeliveryDocument> {
     const endpoint = await this.#webhooks.get(caller.tenant, id);
     return deliveryDocument(await this.#webhooks.sendTest(caller.tenant, endpoint));
   }
 
   @Get('webhooks/:webhook/deliveries')
-  @Needs('read')
+  @Needs('tenant_admin')
   async deliveries(
     @Caller() caller: ApiCaller,
     @Param('webhook') id: string,
@@ -183,7 +183,7 @@ export class WebhooksController {
   @Post('deliveries/:delivery/redeliver')
   @RefusesIdempotencyKey()
   @HttpCode(202)
-  @Needs('submit')
+  @Needs('tenant_admin')
   async redeliver(@Caller() caller: ApiCaller, @Param('delivery') id: string): Promise<DeliveryDocument> {
     return deliveryDocument(await this.#webhooks.redeliver(caller.tenant, id));
   }

@@ -28,6 +28,9 @@ import { ServiceTimes } from '../../core/confirmation/service-times.ts';
 import { BarredWorkers } from '../../core/confirmation/barred-workers.ts';
 import { Slots } from '../../core/confirmation/slots.ts';
 import { Strays } from '../../core/confirmation/strays.ts';
+import { AuditKeeper } from '../../core/confirmation/audit-keeper.ts';
+import { AuditFiles, auditFolder } from '../../core/audit/audit-files.ts';
+import { AuditLog } from '../../core/audit/audit-log.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
@@ -78,6 +81,7 @@ export class AttestorModule {
         ...intakeProviders(config, files, id, logger),
         ...endedProviders(config, files, logger),
         ...watchingProviders(config, files, logger),
+        auditProvider(config, files, logger),
         ...keepingProviders(config, files, logger),
         presenceProvider(config, files, id),
         lifecycleProvider(config, files, id, logger),
@@ -160,7 +164,7 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
         }),
       inject: [Redis, RedisKeys, Sequencer],
     },
-    { provide: AuditDraws, useValue: new AuditDraws(files.logKey) },
+    { provide: AuditDraws, useValue: new AuditDraws(files.logKey, files.logKeyBefore) },
   ];
 }
 
@@ -178,6 +182,7 @@ function judgeProviders(config: AttestorConfig, files: AttestorFiles, logger: Lo
           policy: files.tee.policy,
           collateral: collateral(config),
           blobs: blobs.kept,
+          idsOf: (pool) => enrolled.idsOf(pool),
           keyOf: (worker) => {
             const key = enrolled.find(worker, Date.now());
             return typeof key === 'string' ? undefined : key;
@@ -376,7 +381,25 @@ const KEEPERS = [
   PoolKeeper,
   Strays,
   LogRequests,
+  AuditKeeper,
 ] as const;
+
+function auditProvider(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider {
+  return {
+    provide: AuditKeeper,
+    useFactory: (redis: Redis, keys: RedisKeys, sequencer: Sequencer) =>
+      new AuditKeeper({
+        redis,
+        keys,
+        audit: new AuditLog(redis, keys, keys.log),
+        files: new AuditFiles(auditFolder(config.COUNTERSIGN_TLOG)),
+        sequencer,
+        keyId: files.signingKey.public.id,
+        logger,
+      }),
+    inject: [Redis, RedisKeys, Sequencer],
+  };
+}
 
 /** What watches the workers and the disk, for others to read. */
 function watchingProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {

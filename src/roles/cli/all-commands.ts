@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { addAclCommand } from './acl-command.ts';
+import { addAuditLogCommands } from './audit-log-commands.ts';
 import { addCalibrateCommand } from './calibrate-command.ts';
 import { addCanaryCommand } from './canary-command.ts';
 import { CliContext } from './cli-context.ts';
@@ -35,6 +36,7 @@ addVerifyCommand(cli);
 addProxyCommand(cli);
 addKeysCommands(cli);
 addLogCommands(cli);
+addAuditLogCommands(cli);
 addCalibrateCommand(cli);
 addCanaryCommand(cli);
 addWorkersCommands(cli);

@@ -49,6 +49,12 @@ export class ApiClient {
     return Buffer.from(await (await this.#send(path, {})).arrayBuffer());
   }
 
+  /** The body of a GET as it comes. */
+  async *pieces(path: string): AsyncGenerator<Uint8Array> {
+    const { body } = await this.#send(path, {});
+    if (body !== null) yield* body;
+  }
+
   /**
    * The events of a job until its stream ends. Reconnects with the last event id when the connection breaks,
    * and throws CodedError `storage_unavailable` after ten attempts in a row without an event.

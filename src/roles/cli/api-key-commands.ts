@@ -1,12 +1,16 @@
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { SCOPES, type Scope } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys, type ApiKeyFacts } from '../../surfaces/tenants/api-key.store.ts';
-import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
+import { AuditLog } from '../../core/audit/audit-log.ts';
 import { NO_LIMITS } from '../../surfaces/tenants/limits.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
+import type { OpenWork } from '../../surfaces/tenants/work-stops.ts';
+import type { RemoteOptions } from './caller-context.ts';
 import type { CliContext } from './cli-context.ts';
+import { workOption } from './work-option.ts';
 import { limited, limitsOf, type LimitFlags } from './limit-options.ts';
 import { Output, jsonOption } from './output.ts';
 
@@ -30,6 +34,7 @@ export function addApiKeyCommands(cli: CliContext, keys: Command): void {
   addList(apiKeys, withApiKeys);
   addRotate(apiKeys, withApiKeys);
   addRevoke(apiKeys, withApiKeys);
+  addWork(cli, apiKeys);
 }
 
 interface Stores {
@@ -109,11 +114,39 @@ function addRevoke(apiKeys: Command, withApiKeys: WithApiKeys): void {
     .command('revoke')
     .description('revoke an API key; it stops working everywhere within seconds')
     .argument('<id>', 'id of the key')
+    .addOption(workOption('keep'))
     .option('--redis-url <url>', 'Redis address')
     .addOption(jsonOption())
-    .action(async (id: string, options: RedisOptions) => {
-      await withApiKeys(options, (stores) => stores.keys.revoke(ACTOR, id));
-      new Output(options.json === true).show({ revoked: id }, [`revoked ${id}`]);
+    .action(async (id: string, options: RedisOptions & { work: OpenWork }) => {
+      await withApiKeys(options, (stores) => stores.keys.revoke(ACTOR, id, options.work));
+      new Output(options.json === true).show({ revoked: id, work: options.work }, [
+        `revoked ${id}; what it made: countersign keys api work ${id}`,
+      ]);
+    });
+}
+
+/** What is shown of the answer of the API. */
+const KeyWork = z.object({
+  jobs: z.array(z.object({ id: z.string(), state: z.string(), model: z.string(), created_at: z.string() })),
+  next_cursor: z.string().nullable(),
+  batches: z.array(z.object({ id: z.string(), status: z.string(), created_at: z.string() })),
+  files: z.array(z.object({ id: z.string(), bytes: z.number(), created_at: z.string() })),
+});
+
+/** What a key made, as the API lists it: by a key of the scope `operator`. */
+function addWork(cli: CliContext, apiKeys: Command): void {
+  cli
+    .remote('work', 'list what an API key made; needs an API key of the scope operator', apiKeys)
+    .argument('<id>', 'id of the key')
+    .action(async (id: string, options: RemoteOptions) => {
+      const path = `/v1/admin/keys/${encodeURIComponent(id)}/work?limit=100`;
+      const work = KeyWork.parse(await cli.client(options).json(path));
+      new Output(options.json === true).show(work, [
+        ...work.jobs.map((job) => `${job.id}  ${job.state}  ${job.model}  ${job.created_at}`),
+        ...work.batches.map((batch) => `${batch.id}  ${batch.status}  ${batch.created_at}`),
+        ...work.files.map((file) => `${file.id}  ${file.bytes} bytes  ${file.created_at}`),
+        ...(work.next_cursor === null ? [] : ['and older jobs']),
+      ]);
     });
 }
 

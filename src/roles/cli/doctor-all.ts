@@ -33,7 +33,7 @@ export async function examineAll(api: ApiClient, data: DataFolder): Promise<Find
       })),
     ];
   } catch (error) {
-    const advice = 'it needs the address of the API (COUNTERSIGN_URL) and a key with the scope admin';
+    const advice = 'it needs the address of the API (COUNTERSIGN_URL) and a key with the scope operator';
     return [{ what: `API at ${api.url}`, ok: false, found: messageOf(error), advice }];
   }
 }

@@ -7,8 +7,9 @@ import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/conne
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { verifyReceipt } from '../../proof/receipts/receipt.ts';
+import { HOUSE, SCOPES } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
-import { AuditLog } from '../../surfaces/tenants/audit-log.ts';
+import { AuditLog } from '../../core/audit/audit-log.ts';
 import { NO_LIMITS } from '../../surfaces/tenants/limits.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import type { ApiClient } from './api-client.ts';
@@ -56,10 +57,10 @@ export async function developmentKey(data: DataFolder, access: RedisAccess): Pro
       rmSync(data.devKey());
     }
     const tenants = new Tenants(redis, names, new AuditLog(redis, names));
-    if ((await tenants.find('dev')) === undefined) await tenants.create('cli', 'dev', NO_LIMITS);
+    if ((await tenants.find(HOUSE)) === undefined) await tenants.create('cli', HOUSE, NO_LIMITS);
     const { text } = await keys.create('cli', {
-      tenant: 'dev',
-      scopes: ['submit', 'read', 'admin'],
+      tenant: HOUSE,
+      scopes: SCOPES,
       name: 'first steps',
     });
     writeSecretFile(data.devKey(), `${text}\n`);

@@ -212,7 +212,7 @@ function whatNext(folder: string, plan: InstallationPlan): string[] {
       ({ folder: service, pool }) =>
         `scale      docker compose up --detach --scale ${service}=4: up to ${pool.invited} workers of ${pool.name} make a key and are let in`,
     ),
-    `first key  ${folder}/admin/dev.key, taken in by the API at its first start, for the tenant ${plan.tenant}`,
+    `first key  ${folder}/admin/dev.key, taken in by the API at its first start; it is the operator's. The tenant ${plan.tenant} is made too`,
     `operate    set -a; . ${folder}/admin/admin.env; set +a; countersign doctor --all`,
     `keep away  ${folder}/admin from all servers: registry.key in it enrols workers, and its passwords open Redis`,
     `more       countersign init ${folder} --workers ${plan.pools.map(({ name, workers: n }) => `${name}=${n + 1}`).join(',')} adds workers; copy attestor/workers.json again`,

@@ -21,7 +21,7 @@ import { workerEntry } from '../../core/registry/worker-list.ts';
 import { keyringEntry } from '../../proof/receipts/keyring.ts';
 import { formatVkey, noteKey } from '../../proof/tlog/signed-note.ts';
 import { parsePolicy } from '../../proof/tlog/tlog-policy.ts';
-import { newApiKey, parseApiKey } from '../../surfaces/tenants/api-key.ts';
+import { SCOPES, newApiKey, parseApiKey } from '../../surfaces/tenants/api-key.ts';
 import type { BootstrapFile } from '../../surfaces/tenants/bootstrap.ts';
 import { readDocument } from './arguments.ts';
 import { composeFile } from './compose-file.ts';
@@ -234,7 +234,7 @@ class InstallationWriter {
     const file: BootstrapFile = {
       version: 1,
       tenant: this.plan.tenant,
-      key: { id: key.keyId, hash: key.hash, scopes: ['submit', 'read', 'admin'], name: 'the first key' },
+      key: { id: key.keyId, hash: key.hash, scopes: [...SCOPES], name: 'the first key' },
       expires: new Date(Date.now() + BOOTSTRAP_LIFE_MS).toISOString(),
     };
     putFile(path, `${JSON.stringify(file, null, 2)}\n`, SECRET);

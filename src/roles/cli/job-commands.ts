@@ -143,7 +143,11 @@ interface StuckJob {
 function addStuck(cli: CallerContext): void {
   const jobs = cli.program.command('jobs').description('what holds jobs up, for the operator');
   cli
-    .remote('stuck', 'list open jobs whose confirmation fails again and again; needs a key with the scope admin', jobs)
+    .remote(
+      'stuck',
+      'list open jobs whose confirmation fails again and again; needs a key with the scope operator',
+      jobs,
+    )
     .option('--limit <n>', 'most jobs', numberOf, 100)
     .action(async (options: RemoteOptions & { limit: number }) => {
       const page = (await cli.client(options).json(`/v1/admin/jobs/stuck?limit=${options.limit}`)) as {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { Redis } from 'ioredis';
+import { AuditLog } from '../../core/audit/audit-log.ts';
 import { Announcements } from '../../core/catalog/announcement.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
@@ -81,10 +82,19 @@ async function add(cli: CliContext, pool: string, options: RedisOption): Promise
   });
   cutPools.delete(pool);
   writeCutPools(data, cutPools);
+  await noted(cli, pool, 'pool.add', options);
   const file = data.redisPassword(user);
   new Output(options.json === true).show({ pool, user, password_file: file }, [
     `${pool}  Redis user ${user}, password in ${file}`,
   ]);
+}
+
+/** In the audit log, by the administrator of Redis. */
+function noted(cli: CliContext, pool: string, action: string, options: RedisOption): Promise<void> {
+  const keys = new RedisKeys(cli.data.shard);
+  return cli.withRedis(ADMIN, options.redis, (redis) =>
+    new AuditLog(redis, keys).note({ by: 'cli', action, target: pool, tenant: null, detail: {} }),
+  );
 }
 
 /**
@@ -106,6 +116,7 @@ async function cut(cli: CliContext, pool: string, options: RedisOption): Promise
   const removed = await cli.withRedis(ADMIN, options.redis, (redis) =>
     emptyMailboxes(redis, new RedisKeys(cli.data.shard).prefix, pool),
   );
+  await noted(cli, pool, 'pool.cut', options);
   new Output(options.json === true).show({ pool, user, connections: killed, keys: removed }, [
     `${pool}  ${user} is shut out: ${killed} connection(s) ended, ${removed} key(s) removed`,
     'hint: let it back in with: countersign pools add ' + pool,

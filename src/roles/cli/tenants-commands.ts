@@ -1,8 +1,11 @@
 import type { Command } from 'commander';
+import { z } from 'zod';
 import type { RemoteOptions } from './caller-context.ts';
 import type { CliContext } from './cli-context.ts';
 import { limited, limitsOf, type LimitFlags } from './limit-options.ts';
 import { Output } from './output.ts';
+import type { OpenWork } from '../../surfaces/tenants/work-stops.ts';
+import { workOption } from './work-option.ts';
 
 const PATH = '/v1/admin/tenants';
 
@@ -15,16 +18,17 @@ interface TenantDocument {
 
 type LimitOptions = RemoteOptions & LimitFlags;
 
-/** `countersign tenants …`, by an API key of the scope `admin`. */
+/** `countersign tenants …`, by an API key of the scope `operator`. */
 export function addTenantsCommands(cli: CliContext): void {
   const tenants = cli.program
     .command('tenants')
-    .description('tenants and their limits; needs an API key of the scope admin');
+    .description('tenants and their limits; needs an API key of the scope operator');
   addCreate(cli, tenants);
   addList(cli, tenants);
   addLimit(cli, tenants);
-  addSwitch(cli, tenants, 'disable', 'lock out the API keys of a tenant; its jobs go on', true);
-  addSwitch(cli, tenants, 'enable', 'let a tenant in again', false);
+  addDisable(cli, tenants);
+  addEnable(cli, tenants);
+  addDelete(cli, tenants);
 }
 
 function addCreate(cli: CliContext, tenants: Command): void {
@@ -49,11 +53,43 @@ function addLimit(cli: CliContext, tenants: Command): void {
     .action(async (name: string, options: LimitOptions) => change(cli, name, options, { limits: limitsOf(options) }));
 }
 
-function addSwitch(cli: CliContext, tenants: Command, word: string, description: string, disabled: boolean): void {
+function addDisable(cli: CliContext, tenants: Command): void {
   cli
-    .remote(word, description, tenants)
+    .remote('disable', 'lock out the API keys of a tenant, and say what becomes of its open work', tenants)
     .argument('<name>', 'tenant')
-    .action(async (name: string, options: RemoteOptions) => change(cli, name, options, { disabled }));
+    .addOption(workOption('drain'))
+    .action(async (name: string, options: RemoteOptions & { work: OpenWork }) =>
+      change(cli, name, options, { disabled: true, work: options.work }),
+    );
+}
+
+function addEnable(cli: CliContext, tenants: Command): void {
+  cli
+    .remote('enable', 'let a tenant in again', tenants)
+    .argument('<name>', 'tenant')
+    .action(async (name: string, options: RemoteOptions) => change(cli, name, options, { disabled: false }));
+}
+
+/** What the API says of a deletion. */
+const Deletion = z.object({
+  status: z.enum(['deleting', 'deleted']),
+  step: z.string().nullable(),
+  account: z.object({ payload: z.string() }).loose().nullable(),
+});
+
+function addDelete(cli: CliContext, tenants: Command): void {
+  cli
+    .remote('delete', 'delete a tenant and all that is its, but for the books; asked again, how far it is', tenants)
+    .argument('<name>', 'tenant')
+    .requiredOption('--yes', 'it cannot be taken back')
+    .action(async (name: string, options: RemoteOptions) => {
+      const deletion: unknown = await cli.client(options).json(`${PATH}/${encodeURIComponent(name)}`, 'DELETE');
+      const { status, step, account } = Deletion.parse(deletion);
+      new Output(options.json === true).show(deletion, [
+        `${name}  ${status}${step === null ? '' : `, at ${step}`}`,
+        ...(account === null ? [] : [Buffer.from(account.payload, 'base64').toString('utf8')]),
+      ]);
+    });
 }
 
 async function change(cli: CliContext, name: string, options: RemoteOptions, body: object): Promise<void> {

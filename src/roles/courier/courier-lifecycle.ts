@@ -3,6 +3,9 @@ import { Wake } from '../../core/jobs/wake.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
+import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
+import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
+import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
 import { ScheduleRunner } from '../../surfaces/schedules/schedule-runner.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
@@ -20,10 +23,14 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
     ends: JobEndProcessor,
     sender: WebhookSender,
     closer: LedgerCloser,
+    stopper: WorkStopper,
+    files: FileEraser,
+    tenants: TenantDeleter,
     @Inject(PaymentSettler) settler: PaymentSettler | undefined,
   ) {
     this.#wake = wake;
-    this.#work = [batches, schedules, ends, sender, closer, ...(settler !== undefined ? [settler] : [])];
+    const paid = settler !== undefined ? [settler] : [];
+    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, ...paid];
   }
 
   onApplicationBootstrap(): void {

@@ -4,7 +4,10 @@ import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { AuditLog } from '../../core/audit/audit-log.ts';
+import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
+import { Jobs } from '../../core/jobs/jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { BatchAnswers } from '../../surfaces/batches/batch-answers.store.ts';
@@ -16,12 +19,17 @@ import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
 import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
+import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
+import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
+import { TenantDeletions } from '../../surfaces/offboarding/tenant-deletions.ts';
+import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
 import { ScheduleRunner } from '../../surfaces/schedules/schedule-runner.ts';
 import { Schedules } from '../../surfaces/schedules/schedule.store.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
 import { ServiceModule } from '../../surfaces/service/service.module.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
+import { WorkStops } from '../../surfaces/tenants/work-stops.ts';
 import { EgressRules } from '../../surfaces/webhooks/egress.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
 import { Webhooks } from '../../surfaces/webhooks/webhook.store.ts';
@@ -89,6 +97,7 @@ export class CourierModule {
           ) => new LedgerCloser({ redis, keys, usage, closed, exports: blobs.ledgers, signingKey }, logger),
           inject: [Redis, RedisKeys, UsageStore, ClosedPeriods, BlobFolders, ServiceFiles],
         },
+        ...offboardingProviders(config, logger),
         CourierLifecycle,
       ],
     };
@@ -112,4 +121,33 @@ function batchProvider(logger: Logger): Provider {
       ),
     inject: [Redis, RedisKeys, Batches, BatchFiles, Completions, ApiKeys],
   };
+}
+
+/** What ends with keys, files and tenants. */
+function offboardingProviders(config: CourierConfig, logger: Logger): Provider[] {
+  return [
+    {
+      provide: WorkStopper,
+      useFactory: (redis: Redis, keys: RedisKeys, jobs: Jobs, batches: Batches, stops: WorkStops) =>
+        new WorkStopper({ redis, keys, jobs, batches, stops }, logger),
+      inject: [Redis, RedisKeys, Jobs, Batches, WorkStops],
+    },
+    {
+      provide: FileEraser,
+      useFactory: (redis: Redis, keys: RedisKeys, files: BatchFiles, batches: Batches) =>
+        new FileEraser({ redis, keys, files, batches }, logger),
+      inject: [Redis, RedisKeys, BatchFiles, Batches],
+    },
+    {
+      provide: TenantDeleter,
+      useFactory: (redis: Redis, keys: RedisKeys, { signingKey }: ServiceFiles) => {
+        const audit = new AuditLog(redis, keys);
+        const deletions = new TenantDeletions(redis, keys, audit);
+        const archive = new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG));
+        const parts = { redis, keys, deletions, audit, archive, signingKey };
+        return new TenantDeleter(parts, logger, freshRandom(12).toString('hex'));
+      },
+      inject: [Redis, RedisKeys, ServiceFiles],
+    },
+  ];
 }

@@ -80,8 +80,8 @@ export class BatchAnswers {
     const part = await writePart(this.#files.blobs, lines);
     const reply = await KEEP_PART.run(
       this.#redis,
-      [this.#keys.batchParts(id), this.#keys.batchLease(id)],
-      [holder, index, JSON.stringify(part), ...numbers.map(lineField)],
+      [this.#keys.batchParts(id), this.#keys.batchLease(id), this.#keys.filesGone],
+      [holder, index, JSON.stringify(part), Date.now(), ...numbers.map(lineField)],
     );
     return reply === 'kept';
   }

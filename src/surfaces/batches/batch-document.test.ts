@@ -49,7 +49,7 @@ describe('a batch in the shape of OpenAI', () => {
 test('a file in the shape of OpenAI does not name its blob', () => {
   const { tenant, createdMs, expiresMs } = RECORD;
   const sha256 = 'f'.repeat(64);
-  const file = { id: 'file-1', tenant, createdMs, expiresMs, sha256, filename: 'a.jsonl', bytes: 9 };
+  const file = { id: 'file-1', tenant, keyId: 'k', createdMs, expiresMs, sha256, filename: 'a.jsonl', bytes: 9 };
   const document = fileDocument({ ...file, purpose: 'batch' });
   expect(document).toMatchObject({ object: 'file', bytes: 9, expires_at: 1_790_086_400, status: 'processed' });
   expect(JSON.stringify(document)).not.toContain(sha256);

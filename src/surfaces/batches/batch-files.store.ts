@@ -5,6 +5,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
+import { isAmong, tenantOf, type Whose } from '../../core/jobs/whose.ts';
 
 export const MAX_FILE_BYTES = 200 * 1_048_576;
 const MAX_FILES = 1_000;
@@ -15,6 +16,8 @@ export const FILE_PURPOSES = ['batch', 'batch_output'] as const;
 
 const FileRecord = z.object({
   tenant: z.string(),
+  /** The API key that uploaded it, or that made the batch whose results it holds. */
+  keyId: z.string(),
   filename: z.string(),
   purpose: z.enum(FILE_PURPOSES),
   sha256: z.string(),
@@ -63,14 +66,18 @@ export class BatchFiles {
 
   /** Keeps what was stored for so many seconds, at most 30 days; a file that has this id already stays. */
   async keep(
-    upload: Pick<FileRecord, 'id' | 'tenant' | 'filename' | 'sha256' | 'bytes'>,
+    upload: Pick<FileRecord, 'id' | 'tenant' | 'keyId' | 'filename' | 'sha256' | 'bytes'>,
     seconds = KEEP_MS / 1_000,
   ): Promise<FileRecord> {
     const known = await this.#read(upload.id);
     if (known?.tenant === upload.tenant) return known;
     const createdMs = Date.now();
     const expiresMs = createdMs + Math.min(seconds * 1_000, KEEP_MS);
-    return this.#record({ ...upload, purpose: 'batch', createdMs, expiresMs });
+    const file = await this.#record({ ...upload, purpose: 'batch', createdMs, expiresMs });
+    // Bytes that a deleted file had too may have been removed since they were stored.
+    if (await this.blobs.touch(file.sha256)) return file;
+    await this.#forget(file.tenant, file.id);
+    throw new CodedError('storage_unavailable', 'The file could not be kept; send it again.');
   }
 
   /**
@@ -78,14 +85,14 @@ export class BatchFiles {
    * batch writes. They are kept for so many seconds, 30 days at most.
    */
   async storeResults(
-    { id, tenant, filename }: Pick<FileRecord, 'id' | 'tenant' | 'filename'>,
+    { id, tenant, keyId, filename }: Pick<FileRecord, 'id' | 'tenant' | 'keyId' | 'filename'>,
     source: AsyncIterable<string>,
     seconds = KEEP_MS / 1_000,
   ): Promise<FileRecord> {
     const stored = await this.blobs.putStream(source, Number.MAX_SAFE_INTEGER);
     const createdMs = Date.now();
     const expiresMs = createdMs + Math.min(seconds * 1_000, KEEP_MS);
-    return { id, tenant, filename, purpose: 'batch_output', ...stored, createdMs, expiresMs };
+    return { id, tenant, keyId, filename, purpose: 'batch_output', ...stored, createdMs, expiresMs };
   }
 
   async #record(file: FileRecord): Promise<FileRecord> {
@@ -100,19 +107,19 @@ export class BatchFiles {
     return file;
   }
 
-  /** A tenant's file. Throws CodedError `file_not_found`. */
-  async get(tenant: string, id: string): Promise<FileRecord> {
+  /** One of these files. Throws CodedError `file_not_found`. */
+  async get(whose: Whose, id: string): Promise<FileRecord> {
     const file = await this.#read(id);
-    if (file?.tenant !== tenant) throw new CodedError('file_not_found', UNKNOWN);
+    if (file === undefined || !isAmong(whose, file)) throw new CodedError('file_not_found', UNKNOWN);
     return file;
   }
 
   /**
-   * A page of a tenant's files, newest first unless `order` is `asc`, after the file `after`. Throws
+   * A page of these files, newest first unless `order` is `asc`, after the file `after`. Throws
    * CodedError `file_not_found`.
    */
   async list(
-    tenant: string,
+    whose: Whose,
     query: {
       after?: string | undefined;
       limit: number;
@@ -120,23 +127,32 @@ export class BatchFiles {
       purpose?: string | undefined;
     },
   ): Promise<{ files: FileRecord[]; hasMore: boolean }> {
-    const newestFirst = await this.#redis.zrevrange(this.#keys.filesOf(tenant), 0, LIST_PAGE);
+    const newestFirst = await this.#redis.zrevrange(this.#keys.filesOf(tenantOf(whose)), 0, LIST_PAGE);
     const ids = query.order === 'asc' ? newestFirst.toReversed() : newestFirst;
     const from = query.after === undefined ? 0 : ids.indexOf(query.after) + 1;
     if (query.after !== undefined && from === 0) throw new CodedError('file_not_found', UNKNOWN, { param: 'after' });
     const found: FileRecord[] = [];
     for (const id of ids.slice(from)) {
       const file = await this.#read(id);
-      if (file === undefined || (query.purpose !== undefined && file.purpose !== query.purpose)) continue;
+      if (
+        file === undefined ||
+        !isAmong(whose, file) ||
+        (query.purpose !== undefined && file.purpose !== query.purpose)
+      )
+        continue;
       if (found.length === query.limit) return { files: found, hasMore: true };
       found.push(file);
     }
     return { files: found, hasMore: false };
   }
 
-  /** Deletes a file; its blob goes with the next `clean`. Throws CodedError `file_not_found`. */
-  async remove(tenant: string, id: string): Promise<void> {
-    await this.get(tenant, id);
+  /**
+   * Deletes a file; a courier removes its bytes within a minute, unless another file has them. Throws
+   * CodedError `file_not_found`.
+   */
+  async remove(whose: Whose, id: string): Promise<void> {
+    const { tenant, sha256 } = await this.get(whose, id);
+    await this.#redis.zadd(this.#keys.filesGone, Date.now(), sha256);
     await this.#forget(tenant, id);
   }
 

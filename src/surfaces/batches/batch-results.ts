@@ -41,6 +41,7 @@ export async function storeResults(
       {
         id: `file-${createHash('sha256').update(`${batch.id} ${kind}`).digest('hex').slice(0, 24)}`,
         tenant: batch.tenant,
+        keyId: batch.keyId,
         filename: `${batch.id}_${kind}.jsonl`,
       },
       lines,

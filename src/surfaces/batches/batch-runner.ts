@@ -48,7 +48,7 @@ interface Running {
 /**
  * Runs all open batches at once, each in one courier at a time: lines are submitted and answers read in turns
  * that are fair by tenant and then by batch, and whatever waits holds nothing. The lease is renewed here, and
- * here a batch is told of its cancellation, the end of its window, and the end of its tenant or key.
+ * here a batch is told of its cancellation and of the end of its window.
  */
 export class BatchRunner {
   readonly #parts: RunnerParts;
@@ -146,10 +146,6 @@ export class BatchRunner {
   /** Renews the leases, and stops the batches that are to be stopped. Returns when to do so again, in ms. */
   async #renew(): Promise<number> {
     const running = [...this.#running.values()];
-    const standings = await this.#standings(running).catch((error: unknown) => {
-      this.#warn(error);
-      return new Map<string, 'good' | 'disabled' | 'revoked'>();
-    });
     await Promise.all(
       running.map(async (one) => {
         try {
@@ -159,7 +155,7 @@ export class BatchRunner {
             return;
           }
           one.renewedMs = performance.now();
-          heed(one, status, standings.get(ownerOf(one.record)) ?? 'good');
+          heed(one, status);
         } catch (error) {
           this.#warn(error);
           if (performance.now() - one.renewedMs > LEASE_MS) one.run.leave();
@@ -167,18 +163,6 @@ export class BatchRunner {
       }),
     );
     return RENEW_EVERY_MS;
-  }
-
-  /** Whether the tenants and keys of these batches may go on. */
-  async #standings(running: readonly Running[]): Promise<Map<string, 'good' | 'disabled' | 'revoked'>> {
-    const owners = new Map(running.map(({ record }) => [ownerOf(record), record]));
-    return new Map(
-      await Promise.all(
-        [...owners].map(
-          async ([owner, { tenant, keyId }]) => [owner, await this.#parts.apiKeys.standingOf(tenant, keyId)] as const,
-        ),
-      ),
-    );
   }
 
   async #clean(): Promise<void> {
@@ -197,12 +181,9 @@ export class BatchRunner {
   }
 }
 
-const ownerOf = ({ tenant, keyId }: BatchRecord) => `${tenant} ${keyId}`;
-
-/** Stops a batch that its owner cancelled, whose window is over, or whose tenant or key was ended. */
-function heed({ run }: Running, { status, expiresMs }: HeldStatus, standing: 'good' | 'disabled' | 'revoked'): void {
+/** Stops a batch that was cancelled, by its owner or with its tenant or key, or whose window is over. */
+function heed({ run }: Running, { status, expiresMs, stop }: HeldStatus): void {
   if (status === '') run.leave();
-  else if (status === 'cancelling') run.stop('cancelled');
-  else if (standing !== 'good') run.stop(standing);
+  else if (status === 'cancelling') run.stop(stop ?? 'cancelled');
   else if (Date.now() >= expiresMs) run.stop('expired');
 }

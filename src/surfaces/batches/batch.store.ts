@@ -5,11 +5,12 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { BATCH_ENDPOINTS } from './batch-request.ts';
+import { isAmong, tenantOf, type Whose } from '../../core/jobs/whose.ts';
 import { cells, integer, oneOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { HeldBatch } from './batch-answers.store.ts';
 import type { FileRecord } from './batch-files.store.ts';
-import { STOP_REASONS } from './line-result.ts';
+import { STOP_REASONS, type StopReason } from './line-result.ts';
 
 const MOVE = loadScript(new URL('./lua/move-batch.lua', import.meta.url), oneOf('moved', 'refused'));
 const END = loadScript(new URL('./lua/end-batch.lua', import.meta.url), oneOf('moved', 'refused'));
@@ -159,10 +160,10 @@ export class Batches {
     return this.get(batch.tenant, id);
   }
 
-  /** A tenant's batch. Throws CodedError `batch_not_found`. */
-  async get(tenant: string, id: string): Promise<BatchRecord> {
+  /** One of these batches. Throws CodedError `batch_not_found`. */
+  async get(whose: Whose, id: string): Promise<BatchRecord> {
     const batch = await this.read(id);
-    if (batch?.tenant !== tenant) throw new CodedError('batch_not_found', UNKNOWN);
+    if (batch === undefined || !isAmong(whose, batch)) throw new CodedError('batch_not_found', UNKNOWN);
     return batch;
   }
 
@@ -174,22 +175,25 @@ export class Batches {
   }
 
   /**
-   * A page of a tenant's batches, newest first, after the batch `after`. Throws CodedError `batch_not_found`.
+   * A page of these batches, newest first, after the batch `after`. Throws CodedError `batch_not_found`.
    */
   async list(
-    tenant: string,
+    whose: Whose,
     query: { after?: string | undefined; limit: number },
   ): Promise<{ batches: BatchRecord[]; hasMore: boolean }> {
+    const tenant = tenantOf(whose);
     const ids = await this.#redis.zrevrange(this.#keys.batchesOf(tenant), 0, LIST_PAGE);
     const from = query.after === undefined ? 0 : ids.indexOf(query.after) + 1;
     if (query.after !== undefined && from === 0) throw new CodedError('batch_not_found', UNKNOWN, { param: 'after' });
-    const page = await Promise.all(ids.slice(from, from + query.limit).map((id) => this.read(id)));
-    const gone = ids.slice(from, from + query.limit).filter((_, index) => page[index] === undefined);
-    if (gone.length > 0) await this.#redis.zrem(this.#keys.batchesOf(tenant), ...gone);
-    return {
-      batches: page.filter((batch) => batch !== undefined),
-      hasMore: ids.length > from + query.limit,
-    };
+    const batches: BatchRecord[] = [];
+    for (const id of ids.slice(from)) {
+      const batch = await this.read(id);
+      if (batch === undefined) await this.#redis.zrem(this.#keys.batchesOf(tenant), id);
+      if (batch === undefined || !isAmong(whose, batch)) continue;
+      if (batches.length === query.limit) return { batches, hasMore: true };
+      batches.push(batch);
+    }
+    return { batches, hasMore: false };
   }
 
   /** Ids of batches that are not over, or whose end has no event yet; oldest first. */
@@ -270,9 +274,13 @@ export interface HeldStatus {
   /** Empty where there is no batch any more. */
   readonly status: string;
   readonly expiresMs: number;
+  /** Why it is stopped, where it is and somebody said so. */
+  readonly stop: StopReason | undefined;
 }
 
 function parseRenewed(reply: unknown): HeldStatus | undefined {
-  const [word, status, expires] = cells(reply);
-  return word === 'held' ? { status: text(status), expiresMs: Number(text(expires)) } : undefined;
+  const [word, status, expires, stop] = cells(reply);
+  if (word !== 'held') return undefined;
+  const why = STOP_REASONS.find((reason) => reason === stop);
+  return { status: text(status), expiresMs: Number(text(expires)), stop: why };
 }

@@ -4,7 +4,8 @@ import type { JobView } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { Caller } from '../tenants/api-key.ts';
-import { AuditLog } from '../tenants/audit-log.ts';
+import { AuditLog } from '../../core/audit/audit-log.ts';
+import { changeableBy } from '../tenants/reach.ts';
 
 /**
  * Asks for the erasure of jobs. From then on nobody is shown what the job held; an attestor removes it, and
@@ -28,16 +29,18 @@ export class Erasures {
    * What is left of the job; the same again where it is erased already. The wish and its entry in the audit
    * log are written together. Throws CodedErrors `job_not_found`, and `job_not_ended` while it is open.
    */
-  async erase({ tenant, keyId }: Pick<Caller, 'tenant' | 'keyId'>, id: string): Promise<JobView> {
-    const view = await this.#jobs.erasable(tenant, id);
+  async erase(caller: Caller, id: string): Promise<JobView> {
+    const { tenant, keyId } = caller;
+    const view = await this.#jobs.erasable(changeableBy(caller), id);
     if (view.erased !== undefined) return view;
     // By the clock that readers compare with. An earlier time stays: of two wishes at once one counts.
     const [seconds, micros] = await this.#redis.time();
     const nowMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
-    await this.#audit.with(keyId, 'job.erase', id, { tenant }, (multi) =>
+    await this.#audit.with({ by: keyId, action: 'job.erase', target: id, tenant, detail: {} }, [
+      ['ZADD', this.#keys.erasures, 'LT', nowMs, id],
       // What the surface keeps with the job goes at once: it is the API's.
-      multi.zadd(this.#keys.erasures, 'LT', nowMs, id).hdel(this.#keys.job(id), 'surface'),
-    );
+      ['HDEL', this.#keys.job(id), 'surface'],
+    ]);
     return this.#jobs.get(tenant, id);
   }
 }

@@ -158,7 +158,7 @@ export class Completions {
   ): AsyncGenerator<string | Done | { readonly refused: CodedError }> {
     const text = new SteadyText();
     let last: JobView | undefined;
-    for await (const { event, view } of followJob(this.#jobs, this.#wake, { tenant, id }, signal)) {
+    for await (const { event, view } of followJob(this.#jobs, this.#wake, { whose: tenant, id }, signal)) {
       last = view;
       const more = text.take(event);
       if (more !== '') yield more;
@@ -195,7 +195,7 @@ export class Completions {
   /** The text of the first attempt that is committed. */
   async #uncommittedText(tenant: string, id: string, signal: AbortSignal): Promise<string> {
     let text = '';
-    for await (const { event, view } of followJob(this.#jobs, this.#wake, { tenant, id }, signal)) {
+    for await (const { event, view } of followJob(this.#jobs, this.#wake, { whose: tenant, id }, signal)) {
       if (event.type === 'chunk') text += String(event.data['text']);
       else if (event.data['state'] === 'running') text = '';
       else if (event.data['state'] === 'attesting') return text;

@@ -7,6 +7,7 @@ import type { JobView } from '../../core/jobs/job.reader.ts';
 import { wasErased, type Jobs } from '../../core/jobs/jobs.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
+import type { Whose } from '../../core/jobs/whose.ts';
 import type { Completions } from './completions.ts';
 import { outcomeError } from './outcome-error.ts';
 import { jobOfItem, outputOf, responseDocument, responseId, type ResponseDocument } from './response-document.ts';
@@ -33,33 +34,34 @@ export class Responses {
     this.#completions = parts.completions;
   }
 
-  /** The id of the job. */
+  /** The id of the job. The request may name items of earlier answers among those that are `readable`. */
   async create(
     submitter: Submitter,
+    readable: Whose,
     request: z.infer<typeof ResponseRequest>,
     options: Pick<SubmitOptions, 'idempotencyKey' | 'request'>,
   ): Promise<string> {
-    const { job, surface } = jobOf(await this.#resolved(submitter.tenant, request));
+    const { job, surface } = jobOf(await this.#resolved(readable, request));
     return (await this.#admission.submit(submitter, job, { ...options, surface: JSON.stringify(surface) })).id;
   }
 
   /** The request, with the items of earlier responses that it names in their places. */
-  async #resolved(tenant: string, request: z.infer<typeof ResponseRequest>): Promise<z.infer<typeof ResponseRequest>> {
+  async #resolved(whose: Whose, request: z.infer<typeof ResponseRequest>): Promise<z.infer<typeof ResponseRequest>> {
     if (typeof request.input === 'string') return request;
     const input: InputItem[] = [];
     for (const [index, item] of request.input.entries())
       input.push(
         'role' in item || (item.type != null && item.type !== 'item_reference')
           ? item
-          : await this.#item(tenant, item.id, index),
+          : await this.#item(whose, item.id, index),
       );
     return { ...request, input };
   }
 
-  /** An item of an answer of this tenant. Throws CodedError `request_invalid` where there is none. */
-  async #item(tenant: string, id: unknown, index: number): Promise<InputItem> {
+  /** An item of one of these answers. Throws CodedError `request_invalid` where there is none. */
+  async #item(whose: Whose, id: unknown, index: number): Promise<InputItem> {
     const job = typeof id === 'string' ? jobOfItem(id) : undefined;
-    const output = job === undefined ? undefined : await this.#jobs.output(tenant, job).catch(() => undefined);
+    const output = job === undefined ? undefined : await this.#jobs.output(whose, job).catch(() => undefined);
     const document: unknown = output && JSON.parse(output.bytes.toString('utf8'));
     const isChat = OUTPUTS.chat.safeParse(document).success;
     const found =
@@ -74,47 +76,47 @@ export class Responses {
   }
 
   /** The response as it is now. Throws CodedErrors `response_not_found` and `erased`. */
-  async get(tenant: string, id: string): Promise<ResponseDocument> {
-    const { view, surface } = await this.#read(tenant, id);
+  async get(whose: Whose, id: string): Promise<ResponseDocument> {
+    const { view, surface } = await this.#read(whose, id);
     return this.#document(view, surface);
   }
 
   /** The response once it is over, or when the caller has gone. */
-  async wait(tenant: string, job: string, signal: AbortSignal): Promise<ResponseDocument> {
-    const view = await this.#jobs.wait(tenant, job, 90_000_000, signal);
-    const { surface } = await this.#read(tenant, responseId(job));
+  async wait(whose: Whose, job: string, signal: AbortSignal): Promise<ResponseDocument> {
+    const view = await this.#jobs.wait(whose, job, 90_000_000, signal);
+    const { surface } = await this.#read(whose, responseId(job));
     if (view.state === 'failed' || view.state === 'rejected' || view.state === 'expired') throw outcomeError(view);
     return this.#document(view, surface);
   }
 
   /** The job of a response, erased or not. Throws CodedError `response_not_found`. */
-  async erasable(tenant: string, id: string): Promise<JobView> {
-    const view = await this.#job(tenant, id);
+  async erasable(whose: Whose, id: string): Promise<JobView> {
+    const view = await this.#job(whose, id);
     // What is left of an erased job does not say by which surface it came.
     if (view.surface === undefined && view.erased === undefined) throw unknown();
     return view;
   }
 
-  async cancel(tenant: string, id: string): Promise<ResponseDocument> {
-    const { view } = await this.#read(tenant, id);
-    if ((await this.#jobs.cancel(tenant, view.id)) === 'asked')
-      await this.#jobs.wait(tenant, view.id, 3_000, new AbortController().signal);
-    return this.get(tenant, id);
+  async cancel(whose: Whose, id: string): Promise<ResponseDocument> {
+    const { view } = await this.#read(whose, id);
+    if ((await this.#jobs.cancel(whose, view.id)) === 'asked')
+      await this.#jobs.wait(whose, view.id, 3_000, new AbortController().signal);
+    return this.get(whose, id);
   }
 
   /**
    * Frames of an event stream after a sequence number. The same documents give the same frames under the same
    * numbers as long as provisional pieces are kept; the last frame always comes.
    */
-  async *stream(tenant: string, id: string, startingAfter: number, signal: AbortSignal): AsyncGenerator<string> {
-    const { view: first, surface } = await this.#read(tenant, id);
+  async *stream(whose: Whose, id: string, startingAfter: number, signal: AbortSignal): AsyncGenerator<string> {
+    const { view: first, surface } = await this.#read(whose, id);
     const begun = responseDocument({ ...first, state: 'queued', ending: undefined }, surface, undefined);
     const frames = new ResponseFrames(first.id, begun, startingAfter, surface);
     try {
       yield frames.created();
       const text = new SteadyText();
       let last: JobView = first;
-      for await (const { event, view } of followJob(this.#jobs, this.#wake, { tenant, id: first.id }, signal)) {
+      for await (const { event, view } of followJob(this.#jobs, this.#wake, { whose, id: first.id }, signal)) {
         last = view;
         const more = text.take(event);
         if (more !== '') yield frames.delta(more);
@@ -124,7 +126,7 @@ export class Responses {
         yield frames.ended(await this.#document(last, surface));
         return;
       }
-      const [done] = await this.#completions.done(tenant, [last.id], signal);
+      const [done] = await this.#completions.done(last.tenant, [last.id], signal);
       if (done === undefined) return;
       const whole = OUTPUTS.chat.parse(done.output).message.content ?? '';
       const rest = text.confirm(whole);
@@ -149,16 +151,16 @@ export class Responses {
     return responseDocument(view, surface, done);
   }
 
-  async #read(tenant: string, id: string): Promise<{ view: JobView; surface: Surface }> {
-    const view = await this.#job(tenant, id);
+  async #read(whose: Whose, id: string): Promise<{ view: JobView; surface: Surface }> {
+    const view = await this.#job(whose, id);
     if (view.erased !== undefined) throw wasErased(view.erased);
     if (view.surface === undefined) throw unknown();
     return { view, surface: Surface.parse(JSON.parse(view.surface)) };
   }
 
-  async #job(tenant: string, id: string): Promise<JobView> {
+  async #job(whose: Whose, id: string): Promise<JobView> {
     if (!id.startsWith('resp_')) throw unknown();
-    return this.#jobs.get(tenant, jobId(id)).catch((error: unknown) => {
+    return this.#jobs.get(whose, jobId(id)).catch((error: unknown) => {
       throw error instanceof CodedError && error.code === 'job_not_found' ? unknown() : error;
     });
   }

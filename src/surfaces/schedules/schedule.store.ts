@@ -1,17 +1,19 @@
 import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
+import { APPENDED_ENTRY, AuditLog, orMisplaced } from '../../core/audit/audit-log.ts';
+import { isAmong, tenantOf, type Whose } from '../../core/jobs/whose.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
-import { oneOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
-import { AuditLog, MAX_ENTRIES } from '../tenants/audit-log.ts';
 import { lookMs } from './schedule-moves.ts';
 import { Run, ScheduleBody, type Schedule } from './schedule.ts';
 
-const KEEP = loadScript(new URL('./lua/keep-schedule.lua', import.meta.url), oneOf('kept', 'stale', 'full'));
+const KEEP = loadScript(new URL('./lua/keep-schedule.lua', import.meta.url), orMisplaced('kept', 'stale', 'full'), {
+  included: [APPENDED_ENTRY],
+});
 
 /** The most schedules of a tenant, those that are paused or have ended counted. */
 export const MAX_SCHEDULES = 100;
@@ -75,10 +77,10 @@ export class Schedules {
     return reply === 'kept' ? schedule : this.get(schedule.tenant, schedule.id);
   }
 
-  /** A tenant's schedule. Throws CodedError `schedule_not_found`. */
-  async get(tenant: string, id: string): Promise<Schedule> {
+  /** One of these schedules. Throws CodedError `schedule_not_found`. */
+  async get(whose: Whose, id: string): Promise<Schedule> {
     const found = await this.read(id);
-    if (found?.tenant !== tenant) throw new CodedError('schedule_not_found', UNKNOWN);
+    if (found === undefined || !isAmong(whose, found)) throw new CodedError('schedule_not_found', UNKNOWN);
     return found;
   }
 
@@ -87,10 +89,11 @@ export class Schedules {
     return (await this.#read(id))?.schedule;
   }
 
-  /** The schedules of a tenant, newest first. */
-  async list(tenant: string): Promise<Schedule[]> {
-    const ids = await this.#redis.zrevrange(this.#keys.schedulesOf(tenant), 0, -1);
-    return (await Promise.all(ids.map((id) => this.read(id)))).filter((found) => found !== undefined);
+  /** These schedules, newest first. */
+  async list(whose: Whose): Promise<Schedule[]> {
+    const ids = await this.#redis.zrevrange(this.#keys.schedulesOf(tenantOf(whose)), 0, -1);
+    const found = await Promise.all(ids.map((id) => this.read(id)));
+    return found.filter((schedule) => schedule !== undefined).filter((schedule) => isAmong(whose, schedule));
   }
 
   /**
@@ -119,12 +122,14 @@ export class Schedules {
   }
 
   /** Deletes a schedule and its runs; the jobs stay. Throws CodedError `schedule_not_found`. */
-  async remove(tenant: string, id: string, by: string): Promise<void> {
-    const { name } = await this.get(tenant, id);
+  async remove(whose: Whose, id: string, by: string): Promise<void> {
+    const { tenant } = await this.get(whose, id);
     const { schedule, schedules, schedulesOf } = this.#keys;
-    await this.#audit.with(by, 'schedule.delete', id, { tenant, name }, (multi) =>
-      multi.unlink(schedule(id)).zrem(schedules, id).zrem(schedulesOf(tenant), id),
-    );
+    await this.#audit.with({ by, action: 'schedule.delete', target: id, tenant, detail: {} }, [
+      ['UNLINK', schedule(id)],
+      ['ZREM', schedules, id],
+      ['ZREM', schedulesOf(tenant), id],
+    ]);
   }
 
   async #read(id: string): Promise<Revised | undefined> {
@@ -135,27 +140,35 @@ export class Schedules {
     return { revision, schedule: { id, ...body, request, runs } };
   }
 
-  #write({ schedule, revision }: Revised, look: number | undefined, author: Author | undefined) {
+  async #write(
+    { schedule, revision }: Revised,
+    look: number | undefined,
+    author: Author | undefined,
+  ): Promise<'kept' | 'stale' | 'full'> {
     const { id, request, runs, ...body } = schedule;
     const { schedule: key, schedules, schedulesOf, prefix } = this.#keys;
-    return KEEP.run(
-      this.#redis,
-      [key(id), schedules, schedulesOf(body.tenant)],
-      [
-        prefix,
-        id,
-        revision,
-        look ?? '',
-        JSON.stringify(body),
-        JSON.stringify(runs),
-        revision === 0 ? JSON.stringify(request) : '',
-        Date.now(),
-        MAX_SCHEDULES,
-        author?.by ?? '',
-        author?.action ?? '',
-        author === undefined ? '' : JSON.stringify(author.detail),
-        MAX_ENTRIES,
-      ],
-    );
+    const keep = (number: number | '', entry: string) =>
+      KEEP.run(
+        this.#redis,
+        [key(id), schedules, schedulesOf(body.tenant)],
+        [
+          prefix,
+          id,
+          revision,
+          look ?? '',
+          JSON.stringify(body),
+          JSON.stringify(runs),
+          revision === 0 ? JSON.stringify(request) : '',
+          Date.now(),
+          MAX_SCHEDULES,
+          number,
+          entry,
+        ],
+      );
+    if (author !== undefined)
+      return this.#audit.withScript({ ...author, target: id, tenant: body.tenant }, 'kept', keep);
+    const said = await keep('', '');
+    if (typeof said === 'string') return said;
+    throw new Error('A schedule that nobody changed waits for an entry.');
   }
 }

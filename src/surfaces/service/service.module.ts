@@ -31,13 +31,14 @@ import { PaymentRecords } from '../payments/payment.store.ts';
 import { Schedules } from '../schedules/schedule.store.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
 import { RateLimits } from '../tenants/rate-limits.ts';
+import { WorkStops } from '../tenants/work-stops.ts';
 import { EgressRules } from '../webhooks/egress.ts';
 import { Webhooks } from '../webhooks/webhook.store.ts';
 import type { ServiceConfig } from './service-config.ts';
 import { ServiceFiles } from './service-files.ts';
 
 /** Stores that need Redis and the names of its keys, and nothing else. */
-const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, Schedules, UsageStore, Webhooks];
+const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, Schedules, UsageStore, Webhooks, WorkStops];
 
 /** Where admissions wait for replicas, so that nothing else waits behind them. */
 const ADMISSIONS = 'admissions';

@@ -3,10 +3,11 @@ import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
-import { SCOPES, hashesEqual, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
-import { AuditLog } from './audit-log.ts';
+import { HOUSE, SCOPES, hashesEqual, mayHold, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
+import { AuditLog, hset } from '../../core/audit/audit-log.ts';
 import { NO_LIMITS, StoredLimits, type Limits } from './limits.ts';
 import { Tenants, unlessUnreadable } from './tenant.store.ts';
+import { WorkStops, type OpenWork } from './work-stops.ts';
 
 const ApiKeyRecord = z.object({
   hash: z.string().regex(/^[0-9a-f]{64}$/),
@@ -18,6 +19,11 @@ const ApiKeyRecord = z.object({
   revokedAt: z.string().optional(),
   limits: StoredLimits.default(NO_LIMITS),
   replacedBy: z.string().optional(),
+  /** The keys before it, newest first: what they made is its own. */
+  replaces: z
+    .string()
+    .transform((text) => text.split(' ').filter((id) => id !== ''))
+    .default([]),
   /** The first key of those that replaced one another: they have one budget. */
   account: z.string().optional(),
 });
@@ -32,6 +38,8 @@ export interface ApiKeyFacts {
   readonly expiresAt: string | undefined;
   readonly revokedAt: string | undefined;
   readonly replacedBy: string | undefined;
+  /** The ids of the keys that it replaces, newest first. */
+  readonly replaces: readonly string[];
   /** The key whose budget this one has. */
   readonly account: string;
   readonly limits: Limits;
@@ -43,7 +51,8 @@ export interface NewKey {
   readonly name?: string | undefined;
   readonly expiresAt?: string | undefined;
   readonly limits?: Limits | undefined;
-  /** The key that this one replaces, and whose budget it goes on with. */
+  readonly replaces?: readonly string[] | undefined;
+  /** The key whose budget this one goes on with. */
   readonly account?: string | undefined;
 }
 
@@ -52,7 +61,10 @@ const CACHE_MS = 1_000;
 const CACHE_SIZE = 10_000;
 /** Compared with where there is no record, so that an unknown key takes as long as a known one. */
 const NO_HASH = '0'.repeat(64);
+const UNKNOWN = 'There is no API key with this id.';
 const MAX_LISTED = 1_000;
+/** A key that was rotated more often than this no longer counts the work of the oldest as its own. */
+const MAX_REPLACED = 100;
 /** Rotations that are followed from a key to the one that is valid now. */
 const MAX_SUCCESSORS = 100;
 
@@ -63,6 +75,7 @@ export class ApiKeys {
   readonly #keys: RedisKeys;
   readonly #audit: AuditLog;
   readonly #tenants: Tenants;
+  readonly #stops: WorkStops;
   readonly #cache = new Map<string, { caller: Caller | undefined; at: number }>();
 
   constructor(redis: Redis, keys: RedisKeys) {
@@ -70,25 +83,34 @@ export class ApiKeys {
     this.#keys = keys;
     this.#audit = new AuditLog(redis, keys);
     this.#tenants = new Tenants(redis, keys, this.#audit);
+    this.#stops = new WorkStops(redis, keys);
   }
 
-  /** Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log. */
+  /**
+   * Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log.
+   * Throws CodedError `request_invalid` for a scope that keys of the tenant cannot have.
+   */
   async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
     const { text, keyId, hash } = newApiKey();
-    const { tenant, scopes, name, expiresAt, limits, account } = wanted;
-    await this.#audit.with(by, 'key.create', keyId, { tenant, scopes, name, expiresAt, limits }, (multi) =>
-      multi
-        .hset(this.#keys.apiKey(keyId), {
+    const { tenant, scopes, name, expiresAt, limits, replaces, account } = wanted;
+    if (!mayHold(tenant, scopes))
+      throw new CodedError('request_invalid', `Only keys of the tenant ${HOUSE} can have the scope operator.`);
+    await this.#audit.with(
+      { by, action: 'key.create', target: keyId, tenant, detail: { scopes, name, expiresAt, limits } },
+      [
+        hset(this.#keys.apiKey(keyId), {
           hash,
           tenant,
           scopes: scopes.join(' '),
           createdAt: new Date().toISOString(),
-          ...(name === undefined ? {} : { name }),
-          ...(expiresAt === undefined ? {} : { expiresAt }),
-          ...(limits === undefined ? {} : { limits: JSON.stringify(limits) }),
-          ...(account === undefined ? {} : { account }),
-        })
-        .zadd(this.#keys.apiKeys, Date.now(), keyId),
+          name,
+          expiresAt,
+          limits: limits === undefined ? undefined : JSON.stringify(limits),
+          replaces: replaces?.join(' '),
+          account,
+        }),
+        ['ZADD', this.#keys.apiKeys, Date.now(), keyId],
+      ],
     );
     return { text, keyId };
   }
@@ -96,16 +118,43 @@ export class ApiKeys {
   /** Throws CodedError `key_not_found`. */
   async get(keyId: string): Promise<ApiKeyFacts> {
     const found = /^[0-9a-f]{16}$/.test(keyId) ? await this.#read(keyId) : undefined;
-    if (found === undefined) throw new CodedError('key_not_found', 'There is no API key with this id.');
+    if (found === undefined) throw new CodedError('key_not_found', UNKNOWN);
     return found;
   }
 
-  /** Ends a key at once. Throws CodedError `key_not_found`. */
-  async revoke(by: string, keyId: string): Promise<void> {
-    await this.get(keyId);
-    await this.#audit.with(by, 'key.revoke', keyId, {}, (multi) =>
-      multi.hset(this.#keys.apiKey(keyId), { revokedAt: new Date().toISOString() }),
-    );
+  /** A tenant's key. Throws CodedError `key_not_found`. */
+  async getOf(tenant: string, keyId: string): Promise<ApiKeyFacts> {
+    const found = await this.get(keyId);
+    if (found.tenant !== tenant) throw new CodedError('key_not_found', UNKNOWN);
+    return found;
+  }
+
+  /**
+   * Ends a key at once, and says what becomes of the work that it made. Doing it again can still stop what
+   * was kept before; the time of the first stays. Throws CodedError `key_not_found`.
+   */
+  async revoke(by: string, keyId: string, work: OpenWork = 'keep'): Promise<void> {
+    const { tenant, revokedAt } = await this.get(keyId);
+    await this.#audit.with({ by, action: 'key.revoke', target: keyId, tenant, detail: { work } }, [
+      hset(this.#keys.apiKey(keyId), { revokedAt: revokedAt ?? new Date().toISOString() }),
+      this.#stops.wish(work, { tenant, keyId }),
+    ]);
+  }
+
+  /** Replaces the limits of a key, or its name. Throws CodedErrors `key_not_found`, `key_over`. */
+  async change(
+    by: string,
+    keyId: string,
+    change: { limits?: Limits | undefined; name?: string | undefined },
+  ): Promise<ApiKeyFacts> {
+    const { tenant, revokedAt } = await this.get(keyId);
+    if (revokedAt !== undefined) throw new CodedError('key_over', 'This API key was revoked.');
+    const limits = change.limits === undefined ? undefined : JSON.stringify(change.limits);
+    if (limits !== undefined || change.name !== undefined)
+      await this.#audit.with({ by, action: 'key.change', target: keyId, tenant, detail: change }, [
+        hset(this.#keys.apiKey(keyId), { limits, name: change.name }),
+      ]);
+    return this.get(keyId);
   }
 
   /**
@@ -118,17 +167,20 @@ export class ApiKeys {
       throw new CodedError('key_over', 'This API key was revoked or replaced already.');
     if (old.expiresAt !== undefined && Date.parse(old.expiresAt) <= Date.now())
       throw new CodedError('key_over', 'This API key has expired.');
-    const { tenant, scopes, name, limits, account } = old;
-    const made = await this.create(by, { tenant, scopes, name, limits, account, expiresAt: old.expiresAt });
+    const { tenant, scopes, name, limits, account, expiresAt: end } = old;
+    const replaces = [keyId, ...old.replaces].slice(0, MAX_REPLACED);
+    // It ends when the old one would have ended: nobody gets more time by rotating.
+    const made = await this.create(by, { tenant, scopes, name, limits, replaces, account, expiresAt: end });
     const ends = new Date(Date.now() + overlapMs).toISOString();
     const expiresAt = old.expiresAt !== undefined && old.expiresAt < ends ? old.expiresAt : ends;
-    await this.#audit.with(by, 'key.rotate', keyId, { replacedBy: made.keyId, expiresAt }, (multi) =>
-      multi.hset(this.#keys.apiKey(keyId), { expiresAt, replacedBy: made.keyId }),
+    await this.#audit.with(
+      { by, action: 'key.rotate', target: keyId, tenant, detail: { replacedBy: made.keyId, expiresAt } },
+      [hset(this.#keys.apiKey(keyId), { expiresAt, replacedBy: made.keyId })],
     );
     return made;
   }
 
-  /** The newest 1,000 keys, without secrets, but those whose records cannot be read. */
+  /** The newest 1,000 keys, of all tenants or of one, without secrets, but those that cannot be read. */
   async list(tenant?: string): Promise<ApiKeyFacts[]> {
     const ids = await this.#redis.zrange(this.#keys.apiKeys, String(-MAX_LISTED), '-1');
     const found = await Promise.all(ids.map((id) => this.#read(id).catch(unlessUnreadable)));
@@ -174,18 +226,8 @@ export class ApiKeys {
     if (key.revokedAt !== undefined) return { barred: `The API key ${key.id} was revoked.` };
     if (key.expiresAt !== undefined && Date.parse(key.expiresAt) <= Date.now())
       return { barred: `The API key ${key.id} has expired.` };
-    const limits = { tenant: own?.limits ?? NO_LIMITS, key: key.limits };
+    const limits = { tenant: own?.limits ?? NO_LIMITS, key: key.limits, account: key.account };
     return { submitter: { tenant, keyId: key.id, limits } };
-  }
-
-  /**
-   * Whether work that a key began may go on: a key that was replaced or has expired has done nothing wrong, a
-   * revoked one may be stolen. What cannot be read is as if it were revoked.
-   */
-  async standingOf(tenant: string, keyId: string): Promise<'good' | 'disabled' | 'revoked'> {
-    const [own, key] = await Promise.all([this.#tenants.find(tenant), this.#read(keyId)]);
-    if (own?.disabledAt !== undefined) return 'disabled';
-    return key === undefined || key.revokedAt !== undefined ? 'revoked' : 'good';
   }
 
   /** Whether a key may be used now; true for the id of no key, whose holder is known by other means. */
@@ -199,7 +241,14 @@ export class ApiKeys {
   async callerWithout(tenant: string, keyId: string, scopes: readonly Scope[]): Promise<Caller | undefined> {
     const own = await this.#tenants.find(tenant);
     if (own?.disabledAt !== undefined) return undefined;
-    return { tenant, scopes: new Set(scopes), keyId, limits: { tenant: own?.limits ?? NO_LIMITS, key: NO_LIMITS } };
+    return {
+      tenant,
+      scopes: new Set(scopes),
+      keyId,
+      ownKeys: new Set([keyId]),
+      expiresAt: undefined,
+      limits: { tenant: own?.limits ?? NO_LIMITS, key: NO_LIMITS },
+    };
   }
 
   async #callerOf(keyId: string, record: z.infer<typeof ApiKeyRecord>): Promise<Caller | undefined> {
@@ -209,8 +258,11 @@ export class ApiKeys {
     if (tenant?.disabledAt !== undefined) return undefined;
     return {
       tenant: record.tenant,
-      scopes: new Set(record.scopes),
+      // Whoever can write a record of a key can still not make an operator of a tenant's key.
+      scopes: new Set(record.scopes.filter((scope) => mayHold(record.tenant, [scope]))),
       keyId,
+      ownKeys: new Set([keyId, ...record.replaces]),
+      expiresAt: record.expiresAt,
       limits: { tenant: tenant?.limits ?? NO_LIMITS, key: record.limits, account: record.account },
     };
   }
@@ -220,7 +272,8 @@ export class ApiKeys {
     if (Object.keys(stored).length === 0) return undefined;
     const record = ApiKeyRecord.safeParse(stored);
     if (!record.success) throw new CodedError('record_unreadable', `The record of the API key ${id} cannot be read.`);
-    const { tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits, account = id } = record.data;
-    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, limits, account };
+    const { tenant, scopes, name, createdAt, expiresAt, revokedAt } = record.data;
+    const { replacedBy, replaces, limits, account = id } = record.data;
+    return { id, tenant, scopes, name, createdAt, expiresAt, revokedAt, replacedBy, replaces, limits, account };
   }
 }

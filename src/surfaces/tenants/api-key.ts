@@ -1,15 +1,35 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Limits } from './limits.ts';
 
-/** What a key may be used for; each scope stands for itself alone. */
-export const SCOPES = ['submit', 'read', 'admin'] as const;
+/**
+ * What a key may be used for; each scope stands for itself alone.
+ *
+ * - `submit` sends work, and cancels and erases what the key itself made.
+ * - `read` reads what the key itself made, and what is the same for everyone.
+ * - `read_all` reads what every key of the tenant made: prompts, answers, files and events.
+ * - `tenant_admin` manages the tenant: its keys, its webhooks, and the work of all its keys.
+ * - `operator` is the power over the installation. Only keys of the tenant `HOUSE` can have it.
+ */
+export const SCOPES = ['submit', 'read', 'read_all', 'tenant_admin', 'operator'] as const;
 export type Scope = (typeof SCOPES)[number];
+
+/** The tenant of the operator. Its keys may hold the scope `operator`; those of every other tenant never. */
+export const HOUSE = 'operator';
+
+/** Whether keys of this tenant may hold all of these scopes. */
+export function mayHold(tenant: string, scopes: readonly Scope[]): boolean {
+  return tenant === HOUSE || !scopes.includes('operator');
+}
 
 /** The sender of an authenticated request. */
 export interface Caller {
   readonly tenant: string;
   readonly scopes: ReadonlySet<Scope>;
   readonly keyId: string;
+  /** The ids of the key and of those that it replaces: whose work it counts as its own. */
+  readonly ownKeys: ReadonlySet<string>;
+  /** When the key ends, ISO 8601; undefined where it does not. */
+  readonly expiresAt: string | undefined;
   /**
    * Limits of the tenant and of the key itself; both apply. `account` is the key whose budgets these are,
    * where this one has replaced it.

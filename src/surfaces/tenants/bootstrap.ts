@@ -1,15 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
+import { AuditLog, hset } from '../../core/audit/audit-log.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
-import { integer } from '../../ground/redis/reply.ts';
-import { loadScript } from '../../ground/redis/script.ts';
-import { SCOPES } from './api-key.ts';
+import { HOUSE, SCOPES } from './api-key.ts';
 
 /**
- * The first tenant of an installation and its first API key. The file has the key's digest and not the key:
- * who reads it can use nothing.
+ * The first tenant of an installation, and the first API key, which is the operator's. The file has the key's
+ * digest and not the key: who reads it can use nothing.
  */
 export const BootstrapFile = z.strictObject({
   version: z.literal(1),
@@ -24,8 +23,6 @@ export const BootstrapFile = z.strictObject({
   expires: z.iso.datetime(),
 });
 export type BootstrapFile = z.infer<typeof BootstrapFile>;
-
-const TAKE = loadScript(new URL('./lua/take-bootstrap.lua', import.meta.url), integer);
 
 /** Reads a bootstrap file. Throws CodedError `config_invalid`. */
 export function readBootstrap(path: string): BootstrapFile {
@@ -51,10 +48,28 @@ export async function takeBootstrap(
 ): Promise<'taken' | 'before' | 'expired'> {
   const now = new Date();
   if (now.getTime() > Date.parse(expires)) return 'expired';
-  const taken = await TAKE.run(
-    redis,
-    [keys.tenant(tenant), keys.tenants, keys.apiKey(key.id), keys.apiKeys],
-    [tenant, key.id, key.hash, key.scopes.join(' '), key.name, now.toISOString(), now.getTime(), keys.audit],
+  const createdAt = now.toISOString();
+  const isTaken = await new AuditLog(redis, keys).with(
+    { by: 'bootstrap', action: 'key.create', target: key.id, tenant: HOUSE, detail: { scopes: key.scopes, tenant } },
+    [
+      // Tenants that are there already keep their limits and standing.
+      ...[tenant, HOUSE].flatMap((name) => [
+        ['HSETNX', keys.tenant(name), 'createdAt', createdAt],
+        ['HSETNX', keys.tenant(name), 'limits', '{}'],
+        ['SADD', keys.tenants, name],
+      ]),
+      hset(keys.apiKey(key.id), {
+        hash: key.hash,
+        tenant: HOUSE,
+        scopes: key.scopes.join(' '),
+        name: key.name,
+        createdAt,
+      }),
+      ['ZADD', keys.apiKeys, now.getTime(), key.id],
+    ],
+    // The record stays when the key is revoked or has expired: the file brings back no key that somebody
+    // ended.
+    keys.apiKey(key.id),
   );
-  return taken === 1 ? 'taken' : 'before';
+  return isTaken ? 'taken' : 'before';
 }

@@ -3,12 +3,16 @@ import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
-import { AuditLog } from './audit-log.ts';
+import { HOUSE } from './api-key.ts';
+import { AuditLog, hset } from '../../core/audit/audit-log.ts';
 import { NO_LIMITS, StoredLimits, type Limits } from './limits.ts';
+import { WorkStops, type OpenWork } from './work-stops.ts';
 
 const TenantRecord = z.object({
   createdAt: z.string(),
   disabledAt: z.string().optional(),
+  /** Since when it is being deleted, or is. */
+  deletingAt: z.string().optional(),
   limits: StoredLimits.default(NO_LIMITS),
 });
 
@@ -16,6 +20,8 @@ export interface Tenant {
   readonly name: string;
   readonly createdAt: string;
   readonly disabledAt: string | undefined;
+  /** Since when it is being deleted, or is; its name is not given again. */
+  readonly deletingAt: string | undefined;
   readonly limits: Limits;
 }
 
@@ -27,22 +33,28 @@ export class Tenants {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
   readonly #audit: AuditLog;
+  readonly #stops: WorkStops;
 
   constructor(redis: Redis, keys: RedisKeys, audit: AuditLog) {
     this.#redis = redis;
     this.#keys = keys;
     this.#audit = audit;
+    this.#stops = new WorkStops(redis, keys);
   }
 
   /** Makes a tenant. Of two calls at once with one name, one throws CodedError `tenant_exists`. */
   async create(by: string, name: string, limits: Limits): Promise<Tenant> {
     const createdAt = new Date().toISOString();
-    if ((await this.#redis.hsetnx(this.#keys.tenant(name), 'createdAt', createdAt)) === 0)
-      throw new CodedError('tenant_exists', `There is a tenant named ${name} already.`);
-    await this.#audit.with(by, 'tenant.create', name, { limits }, (multi) =>
-      multi.hset(this.#keys.tenant(name), { limits: JSON.stringify(limits) }).sadd(this.#keys.tenants, name),
+    const isMade = await this.#audit.with(
+      { by, action: 'tenant.create', target: name, tenant: name, detail: { limits } },
+      [
+        hset(this.#keys.tenant(name), { createdAt, limits: JSON.stringify(limits) }),
+        ['SADD', this.#keys.tenants, name],
+      ],
+      this.#keys.tenant(name),
     );
-    return { name, createdAt, disabledAt: undefined, limits };
+    if (!isMade) throw new CodedError('tenant_exists', `There is a tenant named ${name} already.`);
+    return { name, createdAt, disabledAt: undefined, deletingAt: undefined, limits };
   }
 
   /** Throws CodedError `tenant_not_found`. */
@@ -61,8 +73,8 @@ export class Tenants {
     if (Object.keys(stored).length === 0) return undefined;
     const parsed = TenantRecord.safeParse(stored);
     if (!parsed.success) throw new CodedError('record_unreadable', `The record of the tenant ${name} cannot be read.`);
-    const { createdAt, disabledAt, limits } = parsed.data;
-    return { name, createdAt, disabledAt, limits };
+    const { createdAt, disabledAt, deletingAt, limits } = parsed.data;
+    return { name, createdAt, disabledAt, deletingAt, limits };
   }
 
   /** All tenants, sorted by name, but those whose records cannot be read. */
@@ -74,22 +86,28 @@ export class Tenants {
   }
 
   /**
-   * Changes limits or locks a tenant out: its keys stop working within seconds, and its jobs go on. Throws
-   * CodedError `tenant_not_found`.
+   * Changes limits or locks a tenant out: its keys stop working within seconds, and `work` says what becomes
+   * of its open work; unless said otherwise its jobs go on and its batches stop. Throws CodedErrors
+   * `tenant_not_found`, `tenant_deleted`, and `request_invalid` for locking the operator out.
    */
   async change(
     by: string,
     name: string,
-    change: { limits?: Limits | undefined; disabled?: boolean | undefined },
+    change: { limits?: Limits | undefined; disabled?: boolean | undefined; work?: OpenWork | undefined },
   ): Promise<Tenant> {
-    await this.get(name);
+    if (name === HOUSE && change.disabled === true)
+      throw new CodedError('request_invalid', 'The tenant of the operator cannot be disabled.');
+    if ((await this.get(name)).deletingAt !== undefined)
+      throw new CodedError('tenant_deleted', 'This tenant is deleted, or is being deleted.');
     const key = this.#keys.tenant(name);
-    await this.#audit.with(by, 'tenant.change', name, change, (multi) => {
-      if (change.limits !== undefined) multi.hset(key, { limits: JSON.stringify(change.limits) });
-      if (change.disabled === true) multi.hset(key, { disabledAt: new Date().toISOString() });
-      if (change.disabled === false) multi.hdel(key, 'disabledAt');
-      return multi;
-    });
+    const { limits, disabled } = change;
+    const work = disabled === true ? (change.work ?? 'drain') : disabled === false ? 'keep' : undefined;
+    await this.#audit.with({ by, action: 'tenant.change', target: name, tenant: name, detail: change }, [
+      ...(limits === undefined ? [] : [hset(key, { limits: JSON.stringify(limits) })]),
+      ...(disabled === true ? [hset(key, { disabledAt: new Date().toISOString() })] : []),
+      ...(disabled === false ? [['HDEL', key, 'disabledAt']] : []),
+      ...(work === undefined ? [] : [this.#stops.wish(work, { tenant: name })]),
+    ]);
     return this.get(name);
   }
 }

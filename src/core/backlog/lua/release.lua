@@ -8,7 +8,8 @@
   Short jobs go as packs: one delivery with several jobs of one flow, which one place runs one after the
   other. By what such jobs took, a pack holds what takes `momentMs`, which no place is worth, and where there
   are more jobs than free places, `packMs`. Its name is that of its first job's delivery, and is kept for the
-  others. A job that has one attempt, or has had one, goes by itself: others cost it none.
+  others. A job that has one attempt, or has had one, goes by itself: others cost it none. While half of
+  what there is room for is there, room gathers for a whole pack.
 
   The caller then adds the deliveries. If it dies before, `released` knows the jobs.
 
@@ -43,28 +44,35 @@ local function rateOf(pace, known, moved)
   end
 end
 
+-- How many jobs of a delivery take so long together, by what jobs of the queue took.
+local function jobsIn(ms, known)
+  local took = tonumber(known[5])
+  if not took then return 1 end
+  return math.max(1, math.min(mostInPack, math.floor(ms / math.max(took, 0.3))))
+end
+
 local function roomIn(queue, first, known)
   local slots, rate = tonumber(known[1] or 0), tonumber(known[2] or 0)
   local waiting = redis.call('ZCARD', keys.released(queue))
   local away = redis.pcall('ZCARD', keys.poolQueues(first) .. ':' .. queue .. ':delayed')
   if type(away) ~= 'number' then away = 0 end
+  local ready = waiting - math.min(away, waiting, mostAway)
   local wanted = math.max(floor, slots + math.max(slots, math.ceil(rate * ahead / 1000)))
-  return wanted - waiting + math.min(away, waiting, mostAway) - redis.call('ZCARD', keys.leases(queue))
+  local room = wanted - ready - redis.call('ZCARD', keys.leases(queue))
+  if slots > 0 and ready >= wanted / 2 and room < jobsIn(packMs, known) then return 0 end
+  return room
 end
 
 -- The most jobs of a delivery, where so many jobs are released at once.
 local function packSize(queue, first, known, jobs)
-  local slots, took = tonumber(known[1] or 0), tonumber(known[5])
-  if slots == 0 or not took then return 1 end
-  local each = math.max(took, 0.3)
-  local always = math.min(mostInPack, math.floor(momentMs / each))
-  local byTime = math.min(mostInPack, math.floor(packMs / each))
-  if byTime < 2 then return 1 end
+  local slots = tonumber(known[1] or 0)
+  local always, byTime = jobsIn(momentMs, known), jobsIn(packMs, known)
+  if slots == 0 or byTime < 2 then return 1 end
   local delivered = redis.pcall('LLEN', keys.poolQueues(first) .. ':' .. queue .. ':wait')
   if type(delivered) ~= 'number' then delivered = 0 end
   -- Half as many again as there are slots: whatever ends finds the next delivery waiting.
   local places = math.ceil(1.5 * slots) - redis.call('ZCARD', keys.leases(queue)) - delivered
-  return math.max(1, always, math.min(byTime, math.ceil(jobs / math.max(1, places))))
+  return math.max(always, math.min(byTime, math.ceil(jobs / math.max(1, places))))
 end
 
 -- Puts jobs into deliveries of at most `size` jobs of one flow each, in the order of their first ones.

@@ -24,5 +24,10 @@ end
 redis.call('HSET', KEYS[1], 'status', ending.status, ending.status .. 'Ms',
   string.format('%.0f', ending.atMs), unpack(ending.fields))
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', ending.keepMs))
+-- The pieces of its results stand in its files now; their bytes are removed.
+for _, record in ipairs(redis.call('HVALS', KEYS[3])) do
+  local digest = cjson.decode(record).sha256
+  if digest then redis.call('ZADD', keys.filesGone, string.format('%.0f', ending.atMs), digest) end
+end
 redis.call('UNLINK', KEYS[3])
 return 'moved'

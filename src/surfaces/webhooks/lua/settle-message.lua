@@ -26,7 +26,7 @@ else
   end
 end
 if ARGV[6] == '' then redis.call('HDEL', KEYS[2], name)
-elseif ARGV[6] ~= 'same' then redis.call('HSET', KEYS[2], name, ARGV[6]) end
+elseif ARGV[6] ~= 'same' and isThere == 1 then redis.call('HSET', KEYS[2], name, ARGV[6]) end
 local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
 if not first[2] then
   redis.call('ZREM', KEYS[1], name)
