@@ -10,6 +10,7 @@ export default tseslint.config(
       '.countersign',
       'scripts',
       '*.mjs',
+      'src/roles/api/*.mjs',
       '.dependency-cruiser.cjs',
       'bench/*.mjs',
       'test/fixtures/*.mjs',

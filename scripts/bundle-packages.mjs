@@ -21,7 +21,7 @@ const OPTIONAL =
 const COMMONJS = `import { createRequire as requireForBundle } from 'node:module';
 const require = requireForBundle(import.meta.url), __filename = import.meta.filename, __dirname = import.meta.dirname;`;
 
-const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const { dependencies } = JSON.parse(readFileSync(join(root, 'service', 'package.json'), 'utf8'));
 const packages = Object.keys(dependencies).filter((name) => !LEFT_AS_THEY_ARE.test(name));
 
 /** A module that exports by name what the package does; a bundle of CommonJS would have a default only. */

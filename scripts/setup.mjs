@@ -43,6 +43,14 @@ export function ensureInstalled(say) {
   writeFileSync(stamp, wanted);
 }
 
+/** In this order: the last puts the built programs of the roles into their own place. */
+const BUNDLES = [
+  ['scripts/bundle-clients.mjs', 'the bundles of the client'],
+  ['scripts/bundle-callers.mjs', 'the bundle of the commands of callers'],
+  ['scripts/bundle-packages.mjs', 'the bundle of the packages'],
+  ['scripts/bundle-roles.mjs', 'the bundle of the roles'],
+];
+
 function sourceDigest() {
   const hash = createHash('sha256');
   const visit = (folder) => {
@@ -54,22 +62,26 @@ function sourceDigest() {
   };
   visit('src');
   for (const file of [
-    ...['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json'],
-    ...['scripts/bundle-client.mjs', 'scripts/bundle-verify.mjs', 'scripts/bundle-packages.mjs'],
+    ...['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json', 'service/package.json'],
+    ...BUNDLES.map(([script]) => script),
   ])
     hash.update(readFileSync(at(file)));
   return hash.digest('hex');
 }
 
+const STAMP = at('dist', '.sources');
+
 /** Builds, unless the last build was of exactly these sources. */
 export function ensureBuilt(say) {
-  const wanted = sourceDigest();
-  const stamp = at('dist', '.sources');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === sourceDigest()) return;
   say('building');
+  build();
+}
+
+/** Compiles, then puts into single files what is loaded together; says nothing unless it fails. */
+export function build() {
+  const wanted = sourceDigest();
   run(process.execPath, [at('node_modules', '@nestjs', 'cli', 'bin', 'nest.js'), 'build'], 'the build');
-  run(process.execPath, [at('scripts', 'bundle-client.mjs')], 'the bundle of the client');
-  run(process.execPath, [at('scripts', 'bundle-verify.mjs')], 'the bundle of the verifier');
-  run(process.execPath, [at('scripts', 'bundle-packages.mjs')], 'the bundle of the packages');
-  writeFileSync(stamp, wanted);
+  for (const [script, what] of BUNDLES) run(process.execPath, [at(script)], what);
+  writeFileSync(STAMP, wanted);
 }

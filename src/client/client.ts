@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { Cancellation, Job } from '../proof/contract/job.ts';
 import { isFinal, JOB_STATES } from '../proof/contract/job-states.ts';
 import type { JobRequest } from '../proof/contract/job-request.ts';
@@ -43,6 +44,8 @@ export interface Answer<T extends Task = Task> {
 
 const WAIT_S = 30;
 const MAX_TRIES = 8;
+/** Tries from a page whose browser has let no answer through yet: most likely it never will. */
+const FIRST_TRIES = 2;
 const FIRST_RETRY_MS = 250;
 const MAX_RETRY_MS = 30_000;
 
@@ -56,6 +59,8 @@ export class Countersign {
   readonly #key: string;
   readonly #fetch: typeof fetch;
   #keyring: Promise<Keyring> | undefined;
+  /** Whether the service has ever answered here. */
+  #hasAnswered = false;
 
   constructor({ url, key, keyring, fetch: own }: ClientOptions) {
     this.#url = url.replace(/\/$/, '');
@@ -209,6 +214,7 @@ export class Countersign {
       let waitMs = FIRST_RETRY_MS * 2 ** (tries - 1);
       try {
         const response = await this.#fetch(`${this.#url}${path}`, { ...init, headers });
+        this.#hasAnswered = true;
         if (response.ok) return response;
         const error = await CountersignError.from(response);
         if (response.status !== 429 && response.status < 500) throw error;
@@ -218,13 +224,27 @@ export class Countersign {
         if (error instanceof CountersignError || init.signal?.aborted === true) throw error;
         failure = error;
       }
-      if (tries >= MAX_TRIES || waitMs > MAX_RETRY_MS)
-        throw failure instanceof CountersignError
-          ? failure
-          : new CountersignError('connection_failed', `No answer from ${this.#url}.`, undefined, { cause: failure });
+      const most = this.#hasAnswered || pageOrigin() === undefined ? MAX_TRIES : FIRST_TRIES;
+      if (tries >= most || waitMs > MAX_RETRY_MS)
+        throw failure instanceof CountersignError ? failure : connectionFailed(this.#url, failure);
       await pause(waitMs, init.signal ?? undefined);
     }
   }
+}
+
+/** The origin of the page that this runs in; undefined outside browsers. */
+function pageOrigin(): string | undefined {
+  return z.object({ origin: z.string() }).safeParse(Reflect.get(globalThis, 'location')).data?.origin;
+}
+
+/** A browser does not tell a page why an answer was kept from it; what is most likely is said here. */
+function connectionFailed(url: string, cause: unknown): CountersignError {
+  const origin = pageOrigin();
+  const why =
+    origin === undefined || new URL(url, origin).origin === origin
+      ? ''
+      : ` It is not reached from here, or it does not let pages of ${origin} call: COUNTERSIGN_CORS_ORIGINS of the service names the origins that may.`;
+  return new CountersignError('connection_failed', `No answer from ${url}.${why}`, undefined, { cause });
 }
 
 function isFinalState(state: unknown): boolean {

@@ -265,7 +265,7 @@ describe('a hostile client with a valid API key', () => {
     for (const { process } of others) process.kill('SIGCONT');
     const ended = await Promise.all(jobs.map(({ id }) => victim.ended(id)));
     expect(ended.map(({ state }) => state)).toEqual(jobs.map(() => 'done'));
-    const places = await Promise.all(jobs.map(({ id }) => redis.client().zrank(redis.keys.ended, id)));
+    const places = await Promise.all(jobs.map(({ id }) => redis.admin.zrank(redis.keys.ended, id)));
     expect(Math.max(...places.map(Number)) - before).toBeLessThan(300);
   });
 

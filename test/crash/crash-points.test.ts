@@ -28,7 +28,8 @@ const pointsOf = (...victims: readonly Victim[]) =>
 
 /**
  * Much is waiting: for leases, and for the sweep to look. So they run side by side, each lane with processes
- * of its own; but few lanes, since to start those takes as long. Each run draws every other point anew.
+ * of its own; but few lanes, since to start those takes as long. Each run draws every third point anew, and
+ * the long tests take all.
  */
 const ATTESTOR = pointsOf('attestor');
 const LANES = [
@@ -36,17 +37,17 @@ const LANES = [
     'attestor, one half',
     sampleOf(
       ATTESTOR.filter((_, at) => at % 2 === 0),
-      2,
+      3,
     ),
   ],
   [
     'attestor, the other',
     sampleOf(
       ATTESTOR.filter((_, at) => at % 2 === 1),
-      2,
+      3,
     ),
   ],
-  ['worker and api', sampleOf(pointsOf('worker', 'api'), 2)],
+  ['worker and api', sampleOf(pointsOf('worker', 'api'), 3)],
 ] as const;
 
 /** One process is killed at this place while jobs come in; all others go on, and another takes its part. */

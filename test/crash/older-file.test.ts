@@ -61,7 +61,7 @@ describe('Redis comes back with an older append-only file', () => {
 /** Erases a job, everywhere; what is left of it. */
 async function erase(pipeline: Pipeline, client: Client, id: string) {
   await client.fetch(`/v1/jobs/${id}`, { method: 'DELETE' });
-  await until(async () => (await pipeline.redis.client().zcard(pipeline.redis.keys.erasures)) === 0);
+  await until(async () => (await pipeline.redis.admin.zcard(pipeline.redis.keys.erasures)) === 0);
   return client.job(id);
 }
 

@@ -24,7 +24,12 @@ class Backup {
   async takeRedis(): Promise<void> {
     const admin = this.#pipeline.redis.client();
     await admin.bgrewriteaof();
-    await until(async () => (await admin.info('persistence')).includes('aof_rewrite_in_progress:0'));
+    // A rewrite that has to wait for another child of Redis is scheduled, and is not in progress yet.
+    const ended = ['aof_rewrite_scheduled:0', 'aof_rewrite_in_progress:0', 'aof_last_bgrewrite_status:ok'];
+    await until(async () => {
+      const told = await admin.info('persistence');
+      return ended.every((line) => told.includes(line));
+    });
     this.#copy(join(this.#pipeline.redis.folder, 'appendonlydir'), 'redis');
   }
 

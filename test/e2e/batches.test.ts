@@ -8,6 +8,7 @@ import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
 import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
+import { IS_LONG, sampleOf } from '../support/thorough.ts';
 
 interface Completed {
   choices: { text: string }[];
@@ -74,7 +75,7 @@ async function linesOf<Body = Completed>(client: OpenAI, id: string | null | und
 
 describe('batches, with the official client', () => {
   test('each line is answered once, names receipts that verify, and stands in the tree of the batch', async () => {
-    const ids = Array.from({ length: 300 }, (_, index) => `r-${index}`);
+    const ids = Array.from({ length: IS_LONG ? 300 : 60 }, (_, index) => `r-${index}`);
     const lines = [
       ...ids.map((id) => line(id)),
       line('real', { model: 'kjv-1m', prompt: 'In the beginning', n: 2, seed: 4 }),
@@ -87,7 +88,7 @@ describe('batches, with the official client', () => {
       countersign: { receipts: number; receipts_root: string };
     };
     expect(batch.status).toBe('completed');
-    expect(batch.request_counts).toEqual({ total: 303, completed: 301, failed: 2 });
+    expect(batch.request_counts).toEqual({ total: ids.length + 3, completed: ids.length + 1, failed: 2 });
     const output = await linesOf(openai, batch.output_file_id);
     expect(output.map(({ custom_id }) => custom_id)).toEqual([...ids, 'real']);
     const errors = await linesOf(openai, batch.error_file_id);
@@ -96,11 +97,11 @@ describe('batches, with the official client', () => {
       ['too hot', 400],
     ]);
     expect(errors[0]?.response.body).toMatchObject({ error: { code: 'model_not_found', param: 'model' } });
-    expect(batch.countersign.receipts).toBe(302);
+    expect(batch.countersign.receipts).toBe(ids.length + 2);
     const root = Buffer.from(batch.countersign.receipts_root, 'base64');
     const real = output.at(-1);
     expect(real?.response.body.choices).toHaveLength(2);
-    for (const one of [output[0], output[266], real]) {
+    for (const one of [output[0], output[ids.length - 34], real]) {
       const jobs = [...JSON.stringify(one?.response.body.countersign).matchAll(/job_[0-9a-z]{30}/g)].map(([id]) => id);
       for (const [at, id] of [...new Set(jobs)].entries()) {
         const receipt = await native.receipt(id);
@@ -336,26 +337,30 @@ describe('batches, with the official client', () => {
   test('the courier is killed again and again, and every custom_id is answered exactly once', async () => {
     // One part more than are run at once.
     const count = 3 * PART_LINES + 20;
-    const jobsSoFar = () => pipeline.redis.client().zcard(pipeline.redis.keys.endedOf('acme'));
+    const jobsSoFar = () => pipeline.redis.admin.zcard(pipeline.redis.keys.endedOf('acme'));
     const before = await jobsSoFar();
     const { id } = await begin(openai, jsonl(Array.from({ length: count }, (_, n) => line(`k-${n}`))));
     let kills = 0;
-    for (const point of [
-      'after-submit:40',
-      'before-line:90',
-      'after-line:150',
-      'before-part:1',
-      'after-part:1',
-      'before-results:1',
-      'after-results:1',
-    ]) {
+    const points = sampleOf(
+      [
+        'after-submit:40',
+        'before-line:90',
+        'after-line:150',
+        'before-part:1',
+        'after-part:1',
+        'before-results:1',
+        'after-results:1',
+      ],
+      2,
+    );
+    for (const point of points) {
       await pipeline.kill('courier');
       const role = await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` });
       if ((await Promise.race([role.exited, over(openai, id).then(() => 'over')])) === 'SIGKILL') kills += 1;
     }
     await pipeline.courier();
     const batch = await over(openai, id);
-    expect(kills).toBeGreaterThanOrEqual(5);
+    expect(kills).toBeGreaterThanOrEqual(points.length - 2);
     expect([batch.status, batch.request_counts?.completed]).toEqual(['completed', count]);
     const output = await linesOf(openai, batch.output_file_id);
     expect(output.map(({ custom_id }) => custom_id)).toEqual(Array.from({ length: count }, (_, n) => `k-${n}`));

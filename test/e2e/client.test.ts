@@ -1,23 +1,26 @@
-import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Countersign, CountersignError } from '../../src/client/client.ts';
 import { ReceiptRefused } from '../../src/proof/receipts/receipt.ts';
+import { findChromium, inBrowser, type Page } from '../support/browser.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
+import { fixedPort } from '../support/ports.ts';
 import { ROOT } from '../support/redis.ts';
 
 let pipeline: Pipeline;
 let key: string;
 let keyring: unknown;
+/** Of the pages that a browser opens; the service is told their origin. */
+let port: number;
 
 beforeAll(async () => {
+  port = await fixedPort();
   pipeline = await Pipeline.start({
     models: [KJV_MODEL, NOOP_MODEL, BY_HAND_MODEL],
     workers: 1,
+    env: { 'api:COUNTERSIGN_CORS_ORIGINS': `http://127.0.0.1:${port}` },
   });
   key = await pipeline.key();
   keyring = JSON.parse(readFileSync(join(pipeline.folder, 'keyring.json'), 'utf8'));
@@ -112,94 +115,119 @@ describe('the client library', () => {
     await expect(new Countersign({ url: pipeline.url, key: 'csk_x' }).run(JOB)).rejects.toThrow(CountersignError);
   });
 
-  test('in a browser the same client runs a job and verifies it, and refuses a forged answer', async () => {
-    const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => {
-      try {
-        return readFileSync(path).length > 0;
-      } catch {
-        return false;
-      }
+  test('in a browser the same client and the example run jobs, refuse what is forged, and fail fast; the page /docs sends requests', async () => {
+    const chromium = findChromium();
+    if (chromium === undefined) return;
+    const pages: Record<string, Page> = {
+      '/page': html(`<!doctype html><script type="module">${CLIENT_PAGE}</script>`),
+      '/settings.js': script(`export default ${JSON.stringify({ url: pipeline.url, key, keyring, job: JOB })}`),
+      '/client.js': script(readFileSync(join(ROOT, 'dist/client/browser.js'))),
+      '/example': html(`${readFileSync(join(ROOT, 'examples/browser.html'), 'utf8')}${DRIVEN}`),
+      '/drive.js': script(DRIVE),
+    };
+    const told = inBrowser(chromium, port, '/page', async (request, body) => {
+      const { url = '/' } = request;
+      return pages[url] ?? served(request, body, url === '/docs' ? DRIVEN : '');
     });
-    if (chromium === undefined) {
-      process.stderr.write('SKIPPED: no Chromium is installed; the client was not run in a browser\n');
-      return;
-    }
-    const results: string[] = [];
-    const page = `<!doctype html><script type="module">
-      import { Countersign } from '/client.js';
-      const keyring = ${JSON.stringify(keyring)};
-      const key = ${JSON.stringify(key)};
-      const url = location.origin;
-      const say = (what) => fetch('/result', { method: 'POST', body: JSON.stringify(what) });
-      try {
-        const { output, verified, receipt, job } = await new Countersign({ url, key, keyring }).run(${JSON.stringify(JOB)});
-        const forged = receipt.slice();
-        forged[900] ^= 1;
-        const client = new Countersign({ url, key, keyring });
-        const refused = await client.verify(forged).then(() => 'accepted', (error) => error.name);
-        await say({ text: output.text, checks: verified.checks.length, id: job.id, refused });
-      } catch (error) { await say({ error: String(error) }); }
-    </script>`;
-    const server: Server = createServer((request, response) => {
-      const pieces: Buffer[] = [];
-      request.on('data', (piece: Buffer) => pieces.push(piece));
-      request.on('end', () => {
-        const { url = '/', method = 'GET', headers } = request;
-        if (url === '/page') response.setHeader('content-type', 'text/html').end(page);
-        else if (url === '/client.js')
-          response.setHeader('content-type', 'text/javascript').end(readFileSync(join(ROOT, 'dist/client/browser.js')));
-        else if (url === '/result') {
-          results.push(Buffer.concat(pieces).toString());
-          response.end();
-        } else {
-          const own = Object.fromEntries(
-            Object.entries(headers).flatMap(([name, value]) =>
-              ['authorization', 'content-type', 'idempotency-key', 'prefer'].includes(name)
-                ? [[name, String(value)]]
-                : [],
-            ),
-          );
-          void fetch(`${pipeline.url}${url}`, {
-            method,
-            headers: own,
-            ...(method === 'POST' ? { body: Buffer.concat(pieces) } : {}),
-          }).then(async (answer) => {
-            response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' });
-            response.end(Buffer.from(await answer.arrayBuffer()));
-          });
-        }
-      });
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const profile = mkdtempSync(join(tmpdir(), 'cs-chromium-'));
-    const browser = spawn(
-      chromium,
-      [
-        '--headless=new',
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-dev-shm-usage',
-        `--user-data-dir=${profile}`,
-        `http://127.0.0.1:${(server.address() as AddressInfo).port}/page`,
-      ],
-      { stdio: 'ignore', detached: true },
-    );
-    const gone = new Promise((resolve) => browser.once('exit', resolve));
     try {
-      const [text = '{}'] = await until(() => results.length > 0 && results);
-      const result = JSON.parse(text) as { text: string; checks: number; id: string; refused: string; error?: string };
-      expect(result.error).toBeUndefined();
-      expect(result.refused).toBe('ReceiptRefused');
-      expect(result.checks).toBeGreaterThan(10);
-      const here = await new Countersign({ url: pipeline.url, key, keyring }).wait<'completion'>(result.id);
-      expect(here.output.text).toBe(result.text);
+      const next = async () => (await told.next()).value as Record<string, unknown>;
+      const called = await next();
+      expect(called).toMatchObject({ refused: 'ReceiptRefused', away: 'connection_failed' });
+      expect(called['why']).toContain(`pages of http://127.0.0.1:${port}`);
+      const here = await new Countersign({ url: pipeline.url, key, keyring }).wait<'completion'>(String(called['id']));
+      expect(here.output.text).toBe(called['text']);
+
+      expect((await next())['shown']).toMatch(/verified here: .*the output given is the one that was confirmed/);
+
+      const tried = await next();
+      expect(tried['job']).toMatch(/^200 OK\n[^]*"state": "done"/);
+      expect(tried['unknown']).toMatch(/^404 Not Found\n[^]*"code": "job_not_found"/);
+      expect(tried['ready']).toMatch(/^200 OK\n[^]*"ready": true/);
+      expect(tried['refused']).toMatch(/^401 Unauthorized\n[^]*"code": "unauthenticated"/);
+      expect(tried['events']).toMatch(/^200 OK\n[^]*event: state\n[^]*"done"/);
     } finally {
-      // Its own processes too, which still write into its folder.
-      if (browser.pid !== undefined) process.kill(-browser.pid, 'SIGKILL');
-      await gone;
-      server.closeAllConnections();
-      server.close();
-      rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+      await told.return(undefined);
     }
   });
 });
+
+const html = (body: string): Page => ({ headers: { 'content-type': 'text/html' }, body });
+const script = (body: string | Buffer): Page => ({ headers: { 'content-type': 'text/javascript' }, body });
+
+/** What the service answers at an address, under its own security policy; with more at the end of a page. */
+async function served(request: IncomingMessage, body: Buffer, more: string): Promise<Page> {
+  const { url = '/', method = 'GET', headers } = request;
+  const passed = ['authorization', 'content-type', 'prefer', 'accept', 'last-event-id'];
+  const answer = await fetch(`${pipeline.url}${url}`, {
+    method,
+    headers: Object.fromEntries(passed.flatMap((name) => (headers[name] ? [[name, String(headers[name])]] : []))),
+    ...(body.length === 0 ? {} : { body: new Uint8Array(body) }),
+  });
+  const names = ['content-type', 'content-security-policy'];
+  const told = names.flatMap((name) => {
+    const value = answer.headers.get(name);
+    return value === null ? [] : [[name, value]];
+  });
+  return {
+    status: answer.status,
+    headers: Object.fromEntries(told) as Record<string, string>,
+    body: Buffer.concat([Buffer.from(await answer.arrayBuffer()), Buffer.from(more)]),
+  };
+}
+
+const SAY = `const say = (what) => fetch('/result', { method: 'POST', body: JSON.stringify(what) });`;
+
+/** Calls the service from a page of another origin, which the service lets in. */
+const CLIENT_PAGE = `
+  import { Countersign } from '/client.js';
+  import settings from '/settings.js';
+  ${SAY}
+  try {
+    const { url, key, keyring, job: wanted } = settings;
+    const { output, receipt, job } = await new Countersign({ url, key, keyring }).run(wanted);
+    const forged = receipt.slice();
+    forged[900] ^= 1;
+    const client = new Countersign({ url, key, keyring });
+    const refused = await client.verify(forged).then(() => 'accepted', (error) => error.name);
+    const away = await new Countersign({ url: 'http://127.0.0.1:1', key }).submit(wanted).catch((error) => error);
+    await say({ text: output.text, id: job.id, refused, away: away.code, why: away.message });
+  } catch (error) { await say({ error: String(error) }); }
+  location.href = '/example';`;
+
+const DRIVEN = '<script type="module" src="/drive.js"></script>';
+
+/** Does with a page what a person would. */
+const DRIVE = `
+  import settings from '/settings.js';
+  ${SAY}
+  const until = async (look) => { while (!look()) await new Promise((resolve) => setTimeout(resolve, 50)); };
+  const type = (field, text) => { field.value = text; };
+  async function example() {
+    const [form, shown] = ['form', 'output'].map((name) => document.querySelector(name));
+    for (const name of ['url', 'key']) type(form.elements[name], settings[name]);
+    type(form.elements.keyring, JSON.stringify(settings.keyring));
+    form.querySelector('button').click();
+    await until(() => !['', 'asking'].includes(shown.textContent));
+    await say({ shown: shown.textContent });
+    location.href = '/docs';
+  }
+  async function send(id, fields) {
+    const details = document.querySelector('#' + id + ' details.tryout');
+    await until(() => !details.hidden);
+    details.open = true;
+    for (const [name, text] of Object.entries(fields)) type(details.querySelector('[name="' + name + '"]'), text);
+    const button = details.querySelector('button.send');
+    button.click();
+    await until(() => !button.disabled);
+    return details.querySelector('output').textContent;
+  }
+  async function docs() {
+    const refused = await send('listJobs', {});
+    type(document.getElementById('key'), settings.key);
+    const job = await send('submitJob', { Prefer: 'wait=60', body: JSON.stringify(settings.job) });
+    const id = /"id": "(job_[0-9a-z]+)"/.exec(job)?.[1] ?? '';
+    const events = await send('streamJobEvents', { id });
+    const unknown = await send('getJob', { id: 'job_000000000000000000000000000000' });
+    await say({ refused, job, events, unknown, ready: await send('getReadiness', {}) });
+  }
+  await (location.pathname === '/docs' ? docs() : example()).catch((error) => say({ error: String(error) }));`;

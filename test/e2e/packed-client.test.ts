@@ -5,6 +5,16 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ROOT } from '../support/redis.ts';
 
+/** What a verifying program writes, in JavaScript. */
+const VERIFIER = `
+import { readFileSync } from 'node:fs';
+import { Countersign } from 'countersign/client';
+const [, , receipt, keyring] = process.argv;
+const client = new Countersign({ url: 'https://example.org', key: 'csk_', keyring: JSON.parse(readFileSync(keyring, 'utf8')) });
+const { ticket } = await client.verify(readFileSync(receipt));
+console.log(ticket.model.name);
+`;
+
 /** What a caller would write: every call of the client, with the types that it answers. */
 const PROGRAM = `
 import { Countersign, CountersignError } from 'countersign/client';
@@ -68,14 +78,36 @@ beforeAll(() => {
   });
   expect([packed.status, packed.stderr]).toEqual([0, '']);
   const [tarball = ''] = readdirSync(folder);
-  const into = join(folder, 'node_modules', 'countersign');
-  mkdirSync(into, { recursive: true });
-  const unpacked = spawnSync('tar', ['-xzf', join(folder, tarball), '-C', into, '--strip-components=1']);
-  expect(unpacked.status).toBe(0);
+  // Nothing is asked of a registry: there is nothing that it would have to bring.
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'caller', type: 'module' }));
+  const installed = spawnSync('npm', ['install', '--offline', '--no-audit', '--no-fund', `./${tarball}`], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: {
+      PATH: process.env['PATH'],
+      HOME: folder,
+      npm_config_cache: join(folder, 'cache'),
+      npm_config_update_notifier: 'false',
+    },
+  });
+  expect([installed.status, installed.stderr]).toEqual([0, '']);
   writeFileSync(join(folder, 'program.ts'), PROGRAM);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test('the package brings no other, and no machine code', () => {
+  const inFolder = (at: string) =>
+    readdirSync(join(folder, 'node_modules', at)).filter((name) => !name.startsWith('.'));
+  expect(inFolder('.')).toEqual(['countersign']);
+  const files = readdirSync(join(folder, 'node_modules', 'countersign'), { recursive: true, encoding: 'utf8' });
+  expect(files.filter((name) => /\.(js|mjs)$/.test(name)).toSorted()).toEqual([
+    'dist/callers.mjs',
+    'dist/client/browser.js',
+    'dist/client/node.js',
+    'dist/roles/cli/main.js',
+  ]);
+  expect(files.filter((name) => /\.(node|so|dylib|dll|wasm|gguf)$/.test(name))).toEqual([]);
+});
 
 describe('the packed client', () => {
   test.each([
@@ -111,20 +143,32 @@ describe('the packed client', () => {
   });
 });
 
+test('the packed client verifies in Node.js without any other package', () => {
+  const vectors = join(ROOT, 'test', 'vectors');
+  const { receipt } = JSON.parse(readFileSync(join(vectors, 'good-recomputed.case.json'), 'utf8')) as {
+    receipt: string;
+  };
+  writeFileSync(join(folder, 'one.receipt'), Buffer.from(receipt, 'base64'));
+  writeFileSync(join(folder, 'verifier.mjs'), VERIFIER);
+  const words = ['verifier.mjs', 'one.receipt', join(vectors, 'keyring.json')];
+  const done = spawnSync(process.execPath, words, { cwd: folder, encoding: 'utf8' });
+  expect([done.status, done.stdout, done.stderr]).toEqual([0, 'kjv-1m\n', '']);
+});
+
 describe('the packed command', () => {
+  const at = () => join(folder, 'node_modules', 'countersign');
+  const env = { PATH: process.env['PATH'] };
   const VECTORS = join(ROOT, 'test', 'vectors');
   /** `npx countersign verify` on a machine that has Node.js, the package, and none of those it depends on. */
   const verify = (vector: string, ...more: string[]) => {
     const { receipt } = JSON.parse(readFileSync(join(VECTORS, `${vector}.case.json`), 'utf8')) as { receipt: string };
     const file = join(folder, `${vector}.receipt`);
     writeFileSync(file, Buffer.from(receipt, 'base64'));
-    const at = join(folder, 'node_modules', 'countersign');
-    const { bin } = JSON.parse(readFileSync(join(at, 'package.json'), 'utf8')) as { bin: { countersign: string } };
-    return spawnSync(
-      process.execPath,
-      [join(at, bin.countersign), 'verify', file, '--keyring', join(VECTORS, 'keyring.json'), ...more],
-      { cwd: folder, encoding: 'utf8', env: { PATH: process.env['PATH'] } },
-    );
+    return countersign('verify', file, '--keyring', join(VECTORS, 'keyring.json'), ...more);
+  };
+  const countersign = (...words: string[]) => {
+    const { bin } = JSON.parse(readFileSync(join(at(), 'package.json'), 'utf8')) as { bin: { countersign: string } };
+    return spawnSync(process.execPath, [join(at(), bin.countersign), ...words], { cwd: folder, encoding: 'utf8', env });
   };
 
   test('verifies a receipt without any other package', () => {
@@ -152,6 +196,27 @@ describe('the packed command', () => {
     for (const word of ['verified', 'asked', 'answered', 'checked', 'not checked', 'price', 'trust'])
       expect(stdout).toMatch(new RegExp(`^${word} {2,}\\S`, 'm'));
     expect(stdout).not.toMatch(/[A-Z]{4,}_[A-Z]/);
+  });
+
+  test('has what callers need, and says of the rest that it is part of the service', () => {
+    const { stdout } = countersign('--help');
+    for (const name of ['verify', 'proxy', 'submit', 'get', 'watch', 'schedules']) {
+      expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
+      expect(countersign(name, '--help')).toMatchObject({ status: 0, stderr: '' });
+    }
+    const named = /Not installed here[^:]*: ([^.]*)\./.exec(stdout)?.[1]?.split(', ') ?? [];
+    const whole = spawnSync(process.execPath, [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), '--help'], {
+      encoding: 'utf8',
+      env,
+    });
+    const commands = (help: string) => [...help.matchAll(/^  ([a-z]+) .*$/gm)].map(([, name]) => name).toSorted();
+    expect([...new Set([...commands(stdout), ...named])].toSorted()).toEqual(commands(whole.stdout));
+    for (const name of named)
+      expect([name, countersign(name, 'x', '--y').stderr]).toEqual([
+        name,
+        expect.stringMatching(/^error: .*part of the service/),
+      ]);
+    expect(countersign('verfy').stderr).toContain('verify');
   });
 
   test('is not published by accident', () => {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { DataFolder } from '../../src/roles/cli/data-folder.ts';
 import { prepare } from '../../src/roles/cli/set-up.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
+import { ensureSigningKey, readSigningKey } from '../../src/ground/keys/key-file.ts';
 import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { logEntry } from '../../src/proof/tlog/log-entry.ts';
 import { parseBundle } from '../../src/proof/tlog/tile.ts';
@@ -317,7 +318,7 @@ describe('countersign workers', () => {
     });
   const key = (name: string) => {
     const file = join(folder, `${name}.key`);
-    cli('keys', 'new', file);
+    ensureSigningKey(file);
     return file;
   };
   const request = (name: string, text: string) => {
@@ -330,13 +331,16 @@ describe('countersign workers', () => {
   afterAll(() => {
     rmSync(folder, { recursive: true });
   });
-  const list = () => JSON.parse(cli('workers', 'list', '--json').stdout) as WorkerList;
+  // As the command shows it, which the last step asks.
+  const list = () =>
+    openWorkerList(readFileSync(data.enrolled(), 'utf8'), [readSigningKey(data.registryKey()).public]).list;
 
   test('enrols by challenge, once; rotates with the signature of the key before; suspends, resumes, revokes', () => {
     const challenge = cli('workers', 'challenge').stdout.trim();
     const asked = (options: string[]) =>
       cli('workers', 'request', '--operator', 'north', '--label', 'rack=7', '--gpu', 'H100', ...options);
-    const first = key('first');
+    const first = join(folder, 'first.key');
+    expect(cli('keys', 'new', first).status).toBe(0);
     const made = request('first', asked(['--key', first, '--challenge', challenge]).stdout);
     const enrolled = JSON.parse(cli('workers', 'enrol', made, '--json').stdout) as {
       serial: number;
@@ -379,6 +383,7 @@ describe('countersign workers', () => {
     expect(cli('workers', 'suspend', 'w-nobody').status).toBe(3);
     const { serial } = list();
     expect(cli('workers', 'renew').stdout).toContain(`list ${serial + 1}`);
+    expect(JSON.parse(cli('workers', 'list', '--json').stdout)).toEqual(list());
   });
 
   test('a request with another byte, and hardware that a policy does not accept, are refused', () => {

@@ -133,6 +133,14 @@ describe('separation', () => {
       await using confined = await Pipeline.prepare([NOOP_MODEL], { dist: join(copy, 'dist') });
       const worker = await confined.worker(1);
       expect(worker.facts['ready']).toBe(true);
+      // Its program is one file, made of what it imports.
+      const { sources } = JSON.parse(readFileSync(join(copy, 'dist/roles/worker/main.js.map'), 'utf8')) as {
+        sources: string[];
+      };
+      const madeOf = (folder: string) => sources.filter((file) => file.includes(`/src/${folder}/`));
+      expect(madeOf('core/execution').length).toBeGreaterThan(5);
+      for (const folder of ['roles/attestor', 'roles/api', 'roles/cli', 'core/confirmation'])
+        expect(madeOf(folder)).toEqual([]);
     } finally {
       rmSync(copy, { recursive: true, force: true });
     }
@@ -252,6 +260,26 @@ describe('npm start', () => {
       expect(cli('get', id).stdout).toMatch(new RegExp(`^${id}  done  kjv-1m  `));
       const unknown = cli('get', 'job_000000000000000000000000000000');
       expect([unknown.status, unknown.stderr]).toEqual([3, 'error: job_not_found: There is no job with this id.\n']);
+      const later = ['--cron', '0 8 * * 1-5', '--timezone', 'Europe/Berlin', '--end', '2099-01-01T00:00:00Z'];
+      const noted = ['--name', 'mornings', '--metadata', 'team=a', '--overlap', 'queue', '--catch-up', 'newest'];
+      const added = cli('schedules', 'add', 'And God said', '--max-tokens', '4', ...later, ...noted);
+      expect([added.status, added.stderr]).toEqual([0, '']);
+      const [schedule = ''] = added.stdout.split(' ');
+      expect(added.stdout).toMatch(
+        /^sched_\w+ {2}active {2}"0 8 \* \* 1-5" Europe\/Berlin {2}kjv-1m {2}\S+Z {2}mornings\n {2}overlap queue, catch up newest(, .*)?\n( {2}next \S+Z\n)+$/,
+      );
+      expect(cli('schedules', 'list').stdout).toMatch(
+        new RegExp(`^${schedule}  active .*\n1 of at most \\d+ schedules\n$`),
+      );
+      expect(cli('schedules', 'pause', schedule).stdout).toContain(`${schedule}  paused  `);
+      expect(cli('schedules', 'resume', schedule).stdout).toContain(`${schedule}  active  `);
+      const shown = JSON.parse(cli('schedules', 'show', schedule, '--json').stdout) as unknown;
+      expect(shown).toMatchObject({ id: schedule, metadata: { team: 'a' }, overlap: 'queue', runs: [] });
+      const unfit = cli('schedules', 'add', 'x', '--cron', '61 * * * *');
+      expect([unfit.status, unfit.stdout, unfit.stderr.startsWith('error: request_invalid: ')]).toEqual([2, '', true]);
+      expect(cli('schedules', 'add', 'x', '--cron', '@daily', '--start', 'soon').status).toBe(2);
+      expect(cli('schedules', 'remove', schedule).stdout).toBe(`removed ${schedule}\n`);
+      expect(cli('schedules', 'show', schedule).stderr).toMatch(/^error: schedule_not_found: /);
       const made = JSON.parse(cli('keys', 'api', 'create', '--tenant', 'acme', '--new-tenant', '--json').stdout) as {
         id: string;
         key: string;

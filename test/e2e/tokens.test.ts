@@ -2,11 +2,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { noiseOf } from '../../src/core/attestation/calibration.ts';
-import type { Work } from '../../src/core/engines/engine.ts';
+import fc from 'fast-check';
+import { EngineError, runToEnd, type Work } from '../../src/core/engines/engine.ts';
 import type { LlamaEngine } from '../../src/core/engines/llama-engine.ts';
 import { SeededDraws } from '../../src/core/engines/seeded-draws.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { MAX_SEED } from '../../src/proof/tasks/sampling.ts';
+import { REQUESTS, admitted } from '../support/drawn-requests.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline } from '../support/pipeline.ts';
 import { PROMPTS, Q4, Q8, answer, isPlausible, load, replay, shipped, work } from '../support/replays.ts';
 import { IS_LONG } from '../support/thorough.ts';
@@ -162,6 +164,37 @@ describe('tokens that are replayed', () => {
         const noise = asked.params.temperature === 0 ? calibration.greedy : calibration.sampled;
         expect([border, replayed.result, isPlausible(replayed, noise)]).toEqual([border, made, true]);
       }
+    } finally {
+      await other.close();
+    }
+  });
+
+  test.each(REQUESTS)('whatever is asked at %s: two machines answer alike, and are believed', async (_, drawn) => {
+    const other = await load(Q8, { parallel: 1, threads: 2 });
+    const outcome = (engine: LlamaEngine, asked: Work, input: object) =>
+      runToEnd(engine, asked, input, AbortSignal.timeout(60_000)).catch((error: unknown) => {
+        if (error instanceof EngineError) return error.code;
+        throw error;
+      });
+    try {
+      await fc.assert(
+        fc.asyncProperty(drawn, async ({ body, read }) => {
+          const jobs = await admitted(read);
+          fc.pre(jobs.length > 0);
+          for (const { task, plan } of jobs) {
+            const asked: Work = { task, params: plan.params };
+            const input = JSON.parse(plan.input) as object;
+            const made = await outcome(engines().worker, asked, input);
+            expect([body, await outcome(other, asked, input)]).toEqual([body, made]);
+            if (typeof made === 'string' || asked.params.top_p < 1) continue;
+            const signal = AbortSignal.timeout(60_000);
+            const replayed = await engines().reference.replay(asked, input, made.tokens ?? [], signal);
+            const noise = asked.params.temperature === 0 ? calibration.greedy : calibration.sampled;
+            expect([body, replayed.result, isPlausible(replayed, noise)]).toEqual([body, made, true]);
+          }
+        }),
+        { numRuns: IS_LONG ? 150 : 3 },
+      );
     } finally {
       await other.close();
     }

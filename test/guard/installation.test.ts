@@ -112,6 +112,28 @@ describe('an installation that init writes', () => {
     expect([...seen].sort()).toEqual(['api', 'attestor', 'courier', 'worker']);
   });
 
+  test('lets all of its processes stand on one machine, also after workers and a pool were added', () => {
+    const folder = fresh();
+    const ports = () =>
+      filesOf(folder)
+        .filter((name) => name.endsWith('.env') && !name.startsWith('admin'))
+        .map((name): [string, string | undefined] => {
+          const { COUNTERSIGN_METRICS_PORT: metrics, COUNTERSIGN_PORT: port } = environmentOf(join(folder, name));
+          return [name, metrics ?? port];
+        });
+    writeInstallation(folder, plan(), catalog);
+    const before = ports();
+    expect(new Set(before.map(([, port]) => port)).size).toBe(before.length);
+    const [first, second] = plan().pools;
+    if (first === undefined || second === undefined) throw new Error('the plan has two pools');
+    const more = { pools: [{ ...first, workers: 5 }, second, { ...second, name: 'third', gpu: false }] };
+    const models = [...catalog.json.models, { ...catalog.json.models[1], name: 'large', pool: 'third' }];
+    writeInstallation(folder, plan(more), { ...catalog, json: { ...catalog.json, models } });
+    const after = ports();
+    expect(new Set(after.map(([, port]) => port)).size).toBe(before.length + 5);
+    expect(after).toEqual(expect.arrayContaining(before));
+  });
+
   test('gives each role its own secrets and no others, which nobody else may read', () => {
     const folder = fresh();
     writeInstallation(folder, plan(), catalog);

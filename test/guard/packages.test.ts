@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { z } from 'zod';
 import { ROOT } from '../support/redis.ts';
 
 /** Of packages that are imported from this folder: how each is reached, and what it exports. */
@@ -20,10 +21,36 @@ function packagesFrom(folder: string, names: readonly string[]): Record<string, 
   return JSON.parse(done.stdout) as Record<string, { at: string; exports: string[] }>;
 }
 
+const manifest = (path: string) =>
+  z
+    .object({
+      dependencies: z.record(z.string(), z.string()).default({}),
+      devDependencies: z.record(z.string(), z.string()).default({}),
+    })
+    .parse(JSON.parse(readFileSync(join(ROOT, path), 'utf8')));
+const { dependencies } = manifest('service/package.json');
+
+test('the service needs just the packages that it lists, and the package that callers install needs none', () => {
+  expect(manifest('package.json').dependencies).toEqual({});
+  const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' });
+  const imported = sources
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+    // What is there for browsers is put into the bundles when they are built.
+    .filter((name) => !name.startsWith('client/browser/'))
+    .flatMap((name) => [
+      ...readFileSync(join(ROOT, 'src', name), 'utf8').matchAll(
+        /(?:\bfrom |^import |\bimport\(|\bimport\.meta\s*\.resolve\()'((?:@[\w.-]+\/)?[\w.-]+)[^']*'/gm,
+      ),
+    ])
+    .map(([, name = '']) => name)
+    .filter((name) => /^[a-z@]/.test(name) && name !== 'node');
+  // Engines load their packages by name, and Nest's packages want this one beside them.
+  const named = ['core', 'embeddings', 'model-embeddings-en'].map((name) => `@energetic-ai/${name}`);
+  named.push('rxjs');
+  expect([...new Set([...imported, ...named])].toSorted()).toEqual(Object.keys(dependencies).toSorted());
+});
+
 test('what the build imports of a package comes from one file, and is all that the installed package has', () => {
-  const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-    dependencies: Record<string, string>;
-  };
   const asInstalled = /^(node-llama-cpp|sodium-native|@energetic-ai\/.*|@phala\/dcap-qvl-web)$/;
   const names = Object.keys(dependencies).filter((name) => !asInstalled.test(name));
   const [bundled, installed] = [packagesFrom(join(ROOT, 'dist'), names), packagesFrom(ROOT, names)];

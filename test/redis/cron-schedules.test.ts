@@ -71,9 +71,9 @@ async function dueNow(tenant: string, more: Partial<Schedule> = {}): Promise<Sch
   return schedules.create(schedule, AUTHOR);
 }
 
-const openJobs = (tenant: string) => server.client().zcard(server.keys.openOf(tenant));
+const openJobs = (tenant: string) => server.admin.zcard(server.keys.openOf(tenant));
 /** Whatever has a schedule taken, another may look at it now. */
-const letGo = ({ id }: Schedule) => server.client().zadd(server.keys.schedules, 1, id);
+const letGo = ({ id }: Schedule) => server.admin.zadd(server.keys.schedules, 1, id);
 
 describe('schedules that are due', () => {
   test('many couriers at once, again and again: one job for one due time', async () => {
@@ -146,7 +146,7 @@ describe('schedules that are due', () => {
     expect(after.pausedBecause).toMatch(because);
     expect(after.runs).toMatchObject([{ outcome: 'refused', code: 'unauthenticated' }]);
     expect(await openJobs(tenant)).toBe(0);
-    expect(await server.client().zscore(server.keys.schedules, schedule.id)).toBeNull();
+    expect(await server.admin.zscore(server.keys.schedules, schedule.id)).toBeNull();
     const files = new AuditFiles(join(tmpdir(), 'no-files'));
     const { entries } = await new AuditLog(server.client('api'), server.keys).list(files, { limit: 20, tenant });
     expect(entries).toContainEqual(

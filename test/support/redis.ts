@@ -30,6 +30,7 @@ export class TestRedis implements TestServers {
   readonly keys = new RedisKeys('cs');
   #server: PrivateRedis;
   readonly #clients: Redis[] = [];
+  #admin: Redis | undefined;
   readonly #extra: readonly string[];
 
   private constructor(folder: string, server: PrivateRedis, extra: readonly string[]) {
@@ -55,12 +56,17 @@ export class TestRedis implements TestServers {
     return { url: this.url, user, password: PASSWORD };
   }
 
-  /** A connection with the rights of a role, or all rights. */
+  /** A new connection with the rights of a role, or all rights. */
   client(user: TestUser = 'admin'): Redis {
     const redis = new Redis(redisOptions(this.access(user), 'patient'));
     redis.on('error', () => undefined);
     this.#clients.push(redis);
     return redis;
+  }
+
+  /** The connection with all rights of those who look again and again. */
+  get admin(): Redis {
+    return (this.#admin ??= this.client());
   }
 
   async kill(): Promise<void> {

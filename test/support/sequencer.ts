@@ -57,11 +57,12 @@ export async function confirmations(server: TestRedis, signer: SigningKey, count
 }
 
 async function confirmationOf(server: TestRedis, signer: SigningKey, number: number): Promise<Confirmation> {
+  const { admin, keys } = server;
   const now = Date.now();
   const id = newJobId('default', now);
   const signed = signPayload(signer, Buffer.from('{"predicate":{}}'));
-  await server.client().hset(server.keys.claims(id), 'e1', 'w t 1', 'c1', 'f 1');
-  await server.client().hset(server.keys.ticket(id), 'ticket', encodeStored(signed), 'deadline', now);
+  await admin.hset(keys.claims(id), 'e1', 'w t 1', 'c1', 'f 1');
+  await admin.hset(keys.ticket(id), 'ticket', encodeStored(signed), 'deadline', now);
   const file: CaseFile = {
     id,
     nowMs: now,
@@ -103,7 +104,7 @@ async function confirmationOf(server: TestRedis, signer: SigningKey, number: num
 export async function publish(server: TestRedis, sequencer: Sequencer, all: readonly Confirmation[]): Promise<number> {
   const places = await sequencer.place(all);
   const beyond = Math.max(-1, ...places.map((index) => index ?? -1));
-  const size = async () => Number(await server.client().hget(server.keys.log, 'size'));
+  const size = async () => Number(await server.admin.hget(server.keys.log, 'size'));
   await until(async () => (await size()) > beyond);
   return size();
 }

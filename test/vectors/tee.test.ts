@@ -106,7 +106,7 @@ describeVectors('Intel TDX and SGX', () => {
     const at5 = at('2026-03-01T00:00:00Z');
     const found = await verifyIntelQuote(later, then, at5);
     expect(found).toMatchObject({ platform: 'tdx', tcbStatus: 'UpToDate' });
-    for (let position = 0; position < 702; position += 9)
+    for (const position of sampleOf([...Array(702).keys()], 27))
       await expect(verifyIntelQuote(flip(later, position), then, at5)).rejects.toBeInstanceOf(TeeRefused);
     await expect(verifyIntelQuote(read('tdx/automata.quotev5.dat'), then, at5)).rejects.toEqual(
       refused('TEE_CONFIGURATION_FORBIDDEN'),
@@ -242,7 +242,7 @@ describeVectors('AMD SEV-SNP', () => {
 
   test.each(good)('%s verifies today, and with no flipped byte', (_, report, chain, expected) => {
     expect(verifySnpReport(report, chain, NOW)).toMatchObject({ platform: 'sev-snp', ...expected });
-    for (let position = 0; position < report.length; position += 7)
+    for (const position of sampleOf([...report.keys()], 29))
       expect(() => verifySnpReport(flip(report, position), chain, NOW)).toThrow();
     expect(() => verifySnpReport(report.subarray(1), chain, NOW)).toThrow(refused('TEE_MALFORMED'));
     expect(() => verifySnpReport(Buffer.concat([report, Buffer.alloc(1)]), chain, NOW)).toThrow(
@@ -344,7 +344,7 @@ describeVectors('AWS Nitro', () => {
     expect(found).toMatchObject({ platform: 'nitro', timestampMs: then, debug });
     for (const other of [then + 4 * 3_600_000, then - 86_400_000, NOW])
       expect(() => verifyNitroDocument(document, other)).toThrow(refused('TEE_CERTIFICATE_EXPIRED'));
-    for (let position = 0; position < document.length; position += 23)
+    for (const position of sampleOf([...document.keys()], 97))
       expect(() => verifyNitroDocument(flip(document, position), then)).toThrow();
     expect(() => verifyNitroDocument(Buffer.concat([document, Buffer.alloc(1)]), then)).toThrow(
       refused('TEE_MALFORMED'),
@@ -407,7 +407,7 @@ describeVectors('NVIDIA', () => {
 
   test.each(good)('%s verifies today, and with no flipped byte', (_, bytes, pem) => {
     expect(verifySpdm(bytes, pem, NOW).nonce).toEqual(bytes.subarray(4, 36));
-    for (let position = 0; position < bytes.length; position += 41)
+    for (const position of sampleOf([...bytes.keys()], 97))
       expect(() => verifySpdm(flip(bytes, position), pem, NOW)).toThrow();
     const [, , other = ''] = good.find(([, , candidate]) => candidate !== pem) ?? [];
     expect(() => verifySpdm(bytes, other, NOW)).toThrow(refused('TEE_SIGNATURE_INVALID'));

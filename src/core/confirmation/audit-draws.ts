@@ -17,14 +17,19 @@ const dayOf = (ms: number) => new Date(ms).toISOString().slice(0, 10);
  * a digest of each day's secret before that day begins, and the secret is published when the day's jobs have
  * ended. Then anyone can check that an attestor drew as it had to, and that it could not choose after it saw
  * the answers. The secret comes from the log's key, which all attestors of a log share: whatever keys they
- * sign verdicts with, they draw alike, and the promised share is the share of all of them together.
+ * sign verdicts with, they draw alike, and the promised share is the share of all of them together. Where the
+ * log's key was changed, a day whose digest is in the log already keeps the secret of the key before.
  */
 export class AuditDraws {
   readonly #logKey: SigningKey;
+  readonly #keyBefore: SigningKey | undefined;
+  /** The days that began under the key before. */
+  #daysBefore: ReadonlySet<string> = new Set();
   readonly #secrets = new Map<string, Buffer>();
 
-  constructor(logKey: SigningKey) {
+  constructor(logKey: SigningKey, keyBefore?: SigningKey) {
     this.#logKey = logKey;
+    this.#keyBefore = keyBefore;
   }
 
   /** The same attempt is always drawn alike, whichever attestor looks and however often. */
@@ -37,17 +42,34 @@ export class AuditDraws {
     return draw.readUIntBE(0, 6) / 2 ** 48 < share;
   }
 
-  /** Puts today's and tomorrow's digests into the log, once. */
-  async commit(sequencer: Sequencer, nowMs: number): Promise<void> {
+  /**
+   * Puts today's and tomorrow's digests into the log, once, and publishes the secrets of days that are over.
+   * Nothing is drawn before this has ended for the first time: it learns which days began under the key
+   * before.
+   */
+  async keep(sequencer: Sequencer, redis: Redis, keys: RedisKeys, nowMs: number): Promise<void> {
+    await this.#learn(redis, keys, nowMs);
+    await Promise.all([this.#commit(sequencer, nowMs), this.#tell(redis, keys, nowMs)]);
+  }
+
+  async #learn(redis: Redis, keys: RedisKeys, nowMs: number): Promise<void> {
+    const before = this.#keyBefore;
+    if (before === undefined) return;
+    const days = Array.from({ length: TELL_AFTER_DAYS + TOLD_DAYS + 1 }, (_, at) => dayOf(nowMs + (1 - at) * DAY_MS));
+    const names = days.map((day) => `draw ${sha256Hex(commitment(day, secretFrom(before, day)))}`);
+    const found = await redis.hmget(keys.logDocuments, ...names);
+    this.#daysBefore = new Set(days.filter((_, at) => typeof found[at] === 'string'));
+    this.#secrets.clear();
+  }
+
+  async #commit(sequencer: Sequencer, nowMs: number): Promise<void> {
     for (const ms of [nowMs, nowMs + DAY_MS]) {
       const day = dayOf(ms);
-      const payload = Buffer.from(JSON.stringify({ day, secretSha256: sha256Hex(this.#secretOf(day)) }));
-      await sequencer.logDocument('draw', this.#logKey.public.id, payload);
+      await sequencer.logDocument('draw', this.#keyOf(day).public.id, commitment(day, this.#secretOf(day)));
     }
   }
 
-  /** Publishes the secrets of days that are over. */
-  async tell(redis: Redis, keys: RedisKeys, nowMs: number): Promise<void> {
+  async #tell(redis: Redis, keys: RedisKeys, nowMs: number): Promise<void> {
     const told = Array.from({ length: TOLD_DAYS }, (_, at) => dayOf(nowMs - (TELL_AFTER_DAYS + at) * DAY_MS));
     await redis.hset(
       keys.logDraws,
@@ -55,13 +77,24 @@ export class AuditDraws {
     );
   }
 
+  #keyOf(day: string): SigningKey {
+    return this.#daysBefore.has(day) ? (this.#keyBefore ?? this.#logKey) : this.#logKey;
+  }
+
   #secretOf(day: string): Buffer {
     let secret = this.#secrets.get(day);
     if (secret === undefined) {
-      secret = createHmac('sha256', this.#logKey.derive('countersign/draw-secret/v3')).update(day).digest();
+      secret = secretFrom(this.#keyOf(day), day);
       if (this.#secrets.size > 100) this.#secrets.clear();
       this.#secrets.set(day, secret);
     }
     return secret;
   }
 }
+
+const secretFrom = (key: SigningKey, day: string) =>
+  createHmac('sha256', key.derive('countersign/draw-secret/v3')).update(day).digest();
+
+/** What the log holds of a day before it begins. */
+const commitment = (day: string, secret: Buffer) =>
+  Buffer.from(JSON.stringify({ day, secretSha256: sha256Hex(secret) }));

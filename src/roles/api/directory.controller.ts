@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { Controller, Get, Headers, Param, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import type { KeyringFile } from '../../proof/receipts/keyring.ts';
@@ -88,8 +89,15 @@ export class DirectoryController {
   @Get('/docs')
   @Open()
   docs(@Res({ passthrough: true }) reply: FastifyReply) {
-    reply.headers(PAGE_HEADERS);
+    reply.headers(pageHeaders("script-src 'self'; connect-src 'self'"));
     return docsPage();
+  }
+
+  @Get('/docs/try-out.js')
+  @Open()
+  tryOut(@Res({ passthrough: true }) reply: FastifyReply): string {
+    reply.header('content-type', 'text/javascript; charset=utf-8');
+    return TRY_OUT;
   }
 
   @Get('/docs/openapi.json')
@@ -118,7 +126,7 @@ export class DirectoryController {
   ): Welcome | string {
     reply.headers({ link: '</docs>; rel="service-doc", </openapi.json>; rel="service-desc"', vary: 'accept' });
     if (accept?.includes('text/html') !== true) return WELCOME;
-    reply.headers(PAGE_HEADERS);
+    reply.headers(pageHeaders());
     return welcomePage(WELCOME);
   }
 }
@@ -132,9 +140,11 @@ const WELCOME: Welcome = {
   readiness: '/health/ready',
 };
 
-/** Pages without scripts and without anything from elsewhere. */
-const PAGE_HEADERS = {
+const TRY_OUT = readFileSync(new URL('./try-out.mjs', import.meta.url), 'utf8');
+
+/** Pages without anything from elsewhere, and without any script but what they say. */
+const pageHeaders = (scripts = "script-src 'none'") => ({
   'content-type': 'text/html; charset=utf-8',
-  'content-security-policy':
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-};
+  'content-security-policy': `default-src 'none'; ${scripts}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+  'referrer-policy': 'no-referrer',
+});

@@ -108,6 +108,16 @@ export const DIRECTORY_OPERATIONS: readonly Operation[] = [
     errors: [],
   },
   {
+    id: 'getTryOut',
+    method: 'get',
+    path: '/docs/try-out.js',
+    tag: 'Operations',
+    summary: 'Get the script by which that page sends requests',
+    scope: null,
+    success: { '200': text('a script', 'text/javascript') },
+    errors: [],
+  },
+  {
     id: 'getOpenApi',
     method: 'get',
     path: '/docs/openapi.json',

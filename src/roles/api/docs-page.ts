@@ -1,18 +1,23 @@
 import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
 import type { Welcome } from './directory.schemas.ts';
+import { markedText, plainText } from './html-text.ts';
 import { componentSchemas, jsonSchema } from './json-schemas.ts';
 import type { Content, Operation } from './operation.ts';
 import { TAGS } from './operation-tags.ts';
 import { OPERATIONS } from './operations.ts';
+import { tryOutForm } from './try-out-form.ts';
 
 const STYLE = [
   'body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1c2430}',
   'h2{margin:3rem 0 .3rem}h3{font-size:1.05rem;margin:2rem 0 .3rem}nav ul{columns:2;padding-left:1rem}nav li{margin:.1rem 0}',
   'code{background:#eef1f5;padding:.1rem .3rem;border-radius:.25rem}nav code{background:none;padding:0;font-size:.85em}',
   'pre{background:#f6f8fa;padding:1rem;overflow:auto;border-radius:.4rem}pre code{background:none;padding:0}',
-  'section{border-top:1px solid #dde3ea}',
+  'section{border-top:1px solid #dde3ea}small{color:#5b6775}.tryout{margin:.7rem 0}summary{cursor:pointer}',
+  'input,select,textarea,button{font:inherit}input,textarea{width:100%;box-sizing:border-box}input[type=file]{width:auto}',
+  'textarea{font:.85em/1.4 ui-monospace,monospace}.try p{margin:.5rem 0}.key{position:sticky;top:0;padding:.5rem 0;background:inherit}',
+  'output{display:block;white-space:pre-wrap;overflow-wrap:anywhere;font:.85em/1.4 ui-monospace,monospace}',
   '@media(prefers-color-scheme:dark){body{background:#11161d;color:#dfe6ee}code,pre{background:#1d2530}',
-  'section{border-color:#2a3441}a{color:#8ab8ff}}',
+  'section{border-color:#2a3441}a{color:#8ab8ff}small{color:#93a1b0}}',
 ].join('');
 
 const pageOf = (title: string, body: string): string => `<!doctype html><html lang="en"><head><meta charset="utf-8">
@@ -28,10 +33,13 @@ export function welcomePage({ name, what, documentation, openapi, keyring, readi
     [readiness, 'whether a job sent now would be worked on and confirmed'],
   ];
   const items = links.map(([path, text]) => `<li><a href="${path}"><code>${path}</code></a> ${text}</li>`).join('');
-  return pageOf(name, `<h1>${name}</h1><p>${escape(what)} This is its API.</p><ul>${items}</ul>`);
+  return pageOf(name, `<h1>${name}</h1><p>${markedText(what)} This is its API.</p><ul>${items}</ul>`);
 }
 
-/** A page without scripts, so that nothing has to be fetched or trusted to read it. */
+/**
+ * The page is whole without its script, which sends operations from the page. Nothing comes from elsewhere:
+ * an API key that is typed into this page meets no code but ours.
+ */
 export function docsPage(): string {
   const chapters = chaptersOf();
   return pageOf(
@@ -39,11 +47,13 @@ export function docsPage(): string {
     `<h1>Countersign API</h1><p>A job is done only when a separate attestor has confirmed it.
 Send your key as <code>Authorization: Bearer csk_…</code>.
 Errors are problem documents (RFC 9457) with a stable <code>code</code>; on the routes of OpenAI's clients they are
-errors in OpenAI's shape. The same as <a href="/openapi.json">OpenAPI 3.1</a>, for tools that send requests from a
-browser or make clients.</p>
+errors in OpenAI's shape. The same as <a href="/openapi.json">OpenAPI 3.1</a>, for tools that make clients.</p>
+<p class="key" hidden><label>API key for “Try it” <input id="key" type="password" placeholder="csk_…" autocomplete="off" spellcheck="false"></label>
+<small>It stays in this page until you leave it, and goes to this service alone.</small></p>
 <nav aria-label="Contents">${chapters.map(contentsOf).join('')}<p><a href="#schemas">Schemas</a></p></nav>
 ${chapters.map(chapterOf).join('')}
-<h2 id="schemas">Schemas</h2>${Object.entries(componentSchemas(OPERATIONS)).map(schemaSection).join('')}`,
+<h2 id="schemas">Schemas</h2>${Object.entries(componentSchemas(OPERATIONS)).map(schemaSection).join('')}
+<script type="module" src="/docs/try-out.js"></script>`,
   );
 }
 
@@ -57,7 +67,7 @@ function chaptersOf(): Chapter[] {
   ]);
 }
 
-const nameOf = ({ method, path }: Operation): string => `${method.toUpperCase()} ${escape(path)}`;
+const nameOf = ({ method, path }: Operation): string => `${method.toUpperCase()} ${markedText(path)}`;
 
 function contentsOf([tag, , operations]: Chapter): string {
   const items = operations.map((one) => `<li><a href="#${one.id}"><code>${nameOf(one)}</code></a></li>`).join('');
@@ -65,24 +75,25 @@ function contentsOf([tag, , operations]: Chapter): string {
 }
 
 function chapterOf([tag, description, operations]: Chapter): string {
-  return `<h2 id="tag-${tag}">${tag}</h2><p>${escape(description)}</p>${operations.map(section).join('')}`;
+  return `<h2 id="tag-${tag}">${tag}</h2><p>${markedText(description)}</p>${operations.map(section).join('')}`;
 }
 
 function section(operation: Operation): string {
   const { id, summary, description = '', scope, headers, query, body, success, errors } = operation;
   const answers = Object.entries(success).map(
-    ([status, content]) => `<li><code>${status}</code> ${escape(content.description)}${schemaLink(content)}</li>`,
+    ([status, content]) => `<li><code>${status}</code> ${markedText(content.description)}${schemaLink(content)}</li>`,
   );
   const refusals = errors.map(
-    (code) => `<li><code>${ERROR_CATALOG[code].status} ${code}</code> ${escape(ERROR_CATALOG[code].title)}</li>`,
+    (code) => `<li><code>${ERROR_CATALOG[code].status} ${code}</code> ${markedText(ERROR_CATALOG[code].title)}</li>`,
   );
   return `
-<section id="${id}"><h3><code>${nameOf(operation)}</code></h3><p>${escape(`${summary}. ${description}`)}</p>
+<section id="${id}"><h3><code>${nameOf(operation)}</code></h3><p>${markedText(`${summary}. ${description}`)}</p>
 <p>${scope === null ? 'Open to everyone.' : `Needs an API key with the scope <code>${scope}</code>.`}</p>
 ${headers === undefined ? '' : headerLines(headers)}
 ${query === undefined ? '' : details('Query', jsonSchema(query, 'input'))}
 ${body === undefined ? '' : `<p>Body${schemaLink(body)}</p>`}
-<pre>${escapeText(exampleOf(operation))}</pre>
+<pre>${plainText(exampleOf(operation))}</pre>
+${tryOutForm(operation)}
 <ul>${[...answers, ...refusals].join('\n')}</ul></section>`;
 }
 
@@ -113,16 +124,16 @@ function exampleValue(schema: unknown): string | undefined {
 }
 
 function schemaLink({ type, name }: Content): string {
-  const words = ` as <code>${escape(type)}</code>`;
-  return name === undefined ? words : `${words}, <a href="#schema-${escape(name)}">${escape(name)}</a>`;
+  const words = ` as <code>${markedText(type)}</code>`;
+  return name === undefined ? words : `${words}, <a href="#schema-${markedText(name)}">${markedText(name)}</a>`;
 }
 
 function schemaSection([name, schema]: readonly [string, unknown]): string {
-  return `<section id="schema-${escape(name)}"><h3>${escape(name)}</h3>${details('JSON Schema', schema)}</section>`;
+  return `<section id="schema-${markedText(name)}"><h3>${markedText(name)}</h3>${details('JSON Schema', schema)}</section>`;
 }
 
 function details(title: string, schema: unknown): string {
-  return `<details><summary>${title}</summary><pre>${escapeText(JSON.stringify(schema, null, 2))}</pre></details>`;
+  return `<details><summary>${title}</summary><pre>${plainText(JSON.stringify(schema, null, 2))}</pre></details>`;
 }
 
 function headerLines(headers: NonNullable<Operation['headers']>): string {
@@ -130,16 +141,7 @@ function headerLines(headers: NonNullable<Operation['headers']>): string {
   return Object.entries(properties)
     .map(([name, schema]) => {
       const description = typeof schema === 'object' ? (schema.description ?? '') : '';
-      return `<p>Header <code>${escape(name)}</code>: ${escape(description)}</p>`;
+      return `<p>Header <code>${markedText(name)}</code>: ${markedText(description)}</p>`;
     })
     .join('');
-}
-
-/** Text in which backticks mark code. */
-function escape(text: string): string {
-  return escapeText(text).replace(/`([^`]+)`/g, '<code>$1</code>');
-}
-
-function escapeText(text: string): string {
-  return text.replace(/[&<>"]/g, (char) => `&#${char.charCodeAt(0)};`);
 }

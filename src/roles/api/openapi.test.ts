@@ -62,6 +62,28 @@ describe('the OpenAPI description', () => {
     }
   });
 
+  test('every operation can be sent from the page, with all that it takes', () => {
+    const forms = [...docsPage().matchAll(/<form class="try"[\s\S]*?<\/form>/g)].map(([form]) => form);
+    expect(forms).toHaveLength(OPERATIONS.length);
+    for (const { method, path, scope, parameters, query, headers, body, form } of OPERATIONS) {
+      const [one = '', ...more] = forms.filter((html) =>
+        html.includes(`data-method="${method}" data-path="${path}"${scope === null ? '>' : ` data-scope="${scope}"`}`),
+      );
+      expect([path, one === '', more]).toEqual([path, false, []]);
+      const named = [
+        ...Object.keys(parameters?.shape ?? {}).map((name) => [name, 'path']),
+        ...Object.keys(query?.shape ?? {}).map((name) => [name, 'query']),
+        ...Object.keys(headers?.shape ?? {}).map((name) => [name, 'header']),
+        ...(body === undefined ? [] : [['body', 'body']]),
+        ...(form instanceof Object && form.schema instanceof z.ZodObject
+          ? Object.keys(form.schema.shape).map((name) => [name, 'form'])
+          : []),
+      ];
+      const there = [...one.matchAll(/name="([^"]+)" data-in="([^"]+)"/g)].map(([, name, place]) => [name, place]);
+      expect([path, there]).toEqual([path, named]);
+    }
+  });
+
   test('the page has an example of every request, the schemas of its answers, and contents whose links lead somewhere', () => {
     const page = docsPage();
     const ids = new Set([...page.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id));
@@ -73,6 +95,9 @@ describe('the OpenAPI description', () => {
       for (const { name } of [...Object.values(success), ...(body === undefined ? [] : [body])])
         if (name !== undefined) expect([id, section.includes(`href="#schema-${name}"`)]).toEqual([id, true]);
     }
-    expect(page).not.toMatch(/<script|<link|<img|src=/);
+    expect(page).not.toMatch(/<link|<img|javascript:| on[a-z]+=/);
+    expect(page.match(/<script.*|src=.*/g)).toEqual([
+      '<script type="module" src="/docs/try-out.js"></script></body></html>',
+    ]);
   });
 });

@@ -16,6 +16,13 @@ export const AttestorConfig = z.object({
     .string()
     .min(1)
     .describe('file with the key that signs checkpoints of the log (PKCS#8 PEM, mode 600)'),
+  COUNTERSIGN_TLOG_KEY_BEFORE_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "after a change of the log's key, the file with the one before: days whose draws it has committed to keep them",
+    ),
   COUNTERSIGN_TLOG: z.string().min(1).describe("folder of the log's tiles, shared by all attestors"),
   COUNTERSIGN_KEYRING: z.string().min(1).describe('file with the public keys of the API and the attestors'),
   COUNTERSIGN_ENROLLED_WORKERS: z

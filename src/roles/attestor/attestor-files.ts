@@ -14,6 +14,8 @@ export class AttestorFiles {
   /** Signs verdicts. */
   readonly signingKey: SigningKey;
   /** Signs checkpoints of the log, and nothing else. */
+  /** The key of the log before it was changed, for days that began under it. */
+  readonly logKeyBefore: SigningKey | undefined;
   readonly logKey: SigningKey;
   readonly logOrigin: string;
   readonly keyring: Keyring;
@@ -37,6 +39,8 @@ export class AttestorFiles {
         `The attestor's key ${id.slice(0, 16)}… is not in ${path}: nobody would believe its verdicts.`,
       );
     this.logKey = readSigningKey(config.COUNTERSIGN_TLOG_KEY_FILE);
+    const before = config.COUNTERSIGN_TLOG_KEY_BEFORE_FILE;
+    this.logKeyBefore = before === undefined ? undefined : readSigningKey(before);
     this.logOrigin = originOf(this.keyring, this.logKey, path);
     this.catalog = readCatalog(config.COUNTERSIGN_CATALOG);
     this.calibrations = readCalibrations(config.COUNTERSIGN_CALIBRATIONS);

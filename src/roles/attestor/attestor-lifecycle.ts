@@ -111,7 +111,7 @@ export class AttestorLifecycle implements OnApplicationBootstrap, BeforeApplicat
 
   async #draw(): Promise<number> {
     const { draws, sequencer, redis, keys } = this.#parts;
-    await Promise.all([draws.commit(sequencer, Date.now()), draws.tell(redis, keys, Date.now())]);
+    await draws.keep(sequencer, redis, keys, Date.now());
     return DRAW_EVERY_MS;
   }
 

@@ -165,7 +165,7 @@ function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logg
         }),
       inject: [Redis, RedisKeys, Sequencer],
     },
-    { provide: AuditDraws, useValue: new AuditDraws(files.logKey) },
+    { provide: AuditDraws, useValue: new AuditDraws(files.logKey, files.logKeyBefore) },
   ];
 }
 

@@ -6,7 +6,8 @@ import { AuditRefused, verifyAuditExport } from '../../core/audit/audit-export.t
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { LogRefused } from '../../proof/tlog/signed-note.ts';
-import type { CliContext, RemoteOptions } from './cli-context.ts';
+import type { RemoteOptions } from './caller-context.ts';
+import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
 
 /** `countersign audit-log`: who did what with which power, exported and verified offline. */

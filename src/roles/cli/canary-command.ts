@@ -8,7 +8,8 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { ApiClient } from './api-client.ts';
 import { numberOf } from './arguments.ts';
 import { drawCanary } from './canary.ts';
-import type { CliContext, RemoteOptions } from './cli-context.ts';
+import type { RemoteOptions } from './caller-context.ts';
+import type { CliContext } from './cli-context.ts';
 import { Output } from './output.ts';
 import { type DataFolder } from './data-folder.ts';
 

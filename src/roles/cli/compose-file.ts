@@ -1,10 +1,4 @@
-import {
-  METRICS_PORT,
-  OWN_FOLDER,
-  registrarEnvironment,
-  roleEnvironments,
-  type RoleEnvironment,
-} from './role-environments.ts';
+import { OWN_FOLDER, registrarEnvironment, roleEnvironments, type RoleEnvironment } from './role-environments.ts';
 import { CONFIG_FOLDER, STATE_FOLDER, letsIn, type InstallationPlan } from './installation-plan.ts';
 import { yamlOf, type Yaml } from './yaml.ts';
 
@@ -116,15 +110,16 @@ function serviceOf(
     networks: networksOf(role, pool?.outside ?? plan.attestorOutside),
     ...(role === 'api' ? { ports: ['127.0.0.1:8181:8181'] } : {}),
     depends_on: { redis: { condition: 'service_healthy' } },
-    healthcheck: { test: ['CMD', 'node', '-e', healthProbe(role)], ...HEALTH },
+    healthcheck: { test: ['CMD', 'node', '-e', healthProbe(role, variables)], ...HEALTH },
     stop_grace_period: '60s',
     ...(pool?.gpu === true ? { deploy: gpuOf(number) } : {}),
   };
 }
 
 /** Readiness of the API is a worker and an attestor that consume, and not a port that listens. */
-function healthProbe(role: RoleEnvironment['role']): string {
-  const url = role === 'api' ? 'http://127.0.0.1:8181/health/ready' : `http://127.0.0.1:${METRICS_PORT}/health`;
+function healthProbe(role: RoleEnvironment['role'], variables: RoleEnvironment['variables']): string {
+  const { COUNTERSIGN_METRICS_PORT: port = '' } = variables;
+  const url = role === 'api' ? 'http://127.0.0.1:8181/health/ready' : `http://127.0.0.1:${port}/health`;
   return `fetch('${url}').then(r=>process.exit(r.ok?0:1),()=>process.exit(1))`;
 }
 

@@ -1,4 +1,5 @@
-import type { CliContext, RemoteOptions } from './cli-context.ts';
+import type { RemoteOptions } from './caller-context.ts';
+import type { CliContext } from './cli-context.ts';
 import { examineAll } from './doctor-all.ts';
 import { examine, type Finding } from './doctor.ts';
 import { Output } from './output.ts';

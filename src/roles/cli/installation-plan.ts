@@ -21,10 +21,13 @@ const PoolPlan = z.strictObject({
 });
 export type PoolPlan = z.infer<typeof PoolPlan>;
 
+/** The most pools of an installation that init makes. */
+export const MOST_POOLS = 100;
+
 /** What was asked of `countersign init`; kept in the folder, so that an interrupted run goes on with it. */
 export const InstallationPlan = z.strictObject({
   version: z.literal(1),
-  pools: z.array(PoolPlan).min(1).max(100),
+  pools: z.array(PoolPlan).min(1).max(MOST_POOLS),
   /** Whether attestors ask somebody over the network: witnesses, or the servers that replay tokens. */
   attestorOutside: z.boolean(),
   redisUrl: redisFields.COUNTERSIGN_REDIS_URL,

@@ -2,11 +2,11 @@ import { writeFileSync } from 'node:fs';
 import type { JobDocument } from '../../proof/contract/job-document.ts';
 import type { Why } from '../../proof/contract/why.ts';
 import { numberOf } from './arguments.ts';
-import type { CliContext, RemoteOptions } from './cli-context.ts';
+import type { CallerContext, RemoteOptions } from './caller-context.ts';
 import { Output } from './output.ts';
 
 /** `countersign watch`, `get`, `why`, `list`, `cancel`, `erase` and `jobs stuck`: jobs submitted before. */
-export function addJobCommands(cli: CliContext): void {
+export function addJobCommands(cli: CallerContext): void {
   addWatch(cli);
   addGet(cli);
   addWhy(cli);
@@ -16,7 +16,7 @@ export function addJobCommands(cli: CliContext): void {
   addStuck(cli);
 }
 
-function addWatch(cli: CliContext): void {
+function addWatch(cli: CallerContext): void {
   cli
     .remote('watch', 'follow a job: its states, and provisional output as it is written')
     .argument('<id>', 'job id')
@@ -38,7 +38,7 @@ function eventLine({ type, data }: { type: string; data: Record<string, unknown>
   return `${String(data['at'])}  ${String(data['state'])}  ${detail}`;
 }
 
-function addGet(cli: CliContext): void {
+function addGet(cli: CallerContext): void {
   cli
     .remote('get', 'show a job or its output, or save its receipt')
     .argument('<id>', 'job id')
@@ -84,7 +84,7 @@ function foreseenLines({ queue_position, eta }: Pick<JobDocument, 'queue_positio
   ];
 }
 
-function addWhy(cli: CliContext): void {
+function addWhy(cli: CallerContext): void {
   cli
     .remote('why', 'say what a job waits for')
     .argument('<id>', 'job id')
@@ -109,7 +109,7 @@ interface ListOptions extends RemoteOptions {
   readonly cursor?: string;
 }
 
-function addList(cli: CliContext): void {
+function addList(cli: CallerContext): void {
   cli
     .remote('list', 'list jobs, newest first')
     .option('--state <state>', 'only jobs in this state')
@@ -135,7 +135,7 @@ function addList(cli: CliContext): void {
     });
 }
 
-function addCancel(cli: CliContext): void {
+function addCancel(cli: CallerContext): void {
   cli
     .remote('cancel', 'ask for a job to be cancelled')
     .argument('<id>', 'job id')
@@ -148,7 +148,7 @@ function addCancel(cli: CliContext): void {
     });
 }
 
-function addErase(cli: CliContext): void {
+function addErase(cli: CallerContext): void {
   cli
     .remote('erase', 'erase input, parameters and output of a job that has ended')
     .argument('<id>', 'job id')
@@ -167,7 +167,7 @@ interface StuckJob {
   readonly next_try: string;
 }
 
-function addStuck(cli: CliContext): void {
+function addStuck(cli: CallerContext): void {
   const jobs = cli.program.command('jobs').description('what holds jobs up, for the operator');
   cli
     .remote(

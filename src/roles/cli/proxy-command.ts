@@ -1,5 +1,6 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { Option } from 'commander';
+import { CodedError } from '../../ground/errors/coded-error.ts';
 import { readSecretFile } from '../../ground/keys/key-file.ts';
 import { declareMetrics } from '../../ground/metrics/process-metrics.ts';
 import { CHECKS, type Check } from '../../surfaces/proxy/confirmed-job.ts';
@@ -8,7 +9,7 @@ import { serveProxy } from '../../surfaces/proxy/proxy-server.ts';
 import { Upstream } from '../../surfaces/proxy/upstream.ts';
 import { STREAM_MODES, VerifyingProxy, type StreamMode } from '../../surfaces/proxy/verifying-proxy.ts';
 import { apiUrl, numberOf } from './arguments.ts';
-import type { CliContext } from './cli-context.ts';
+import type { CallerContext } from './caller-context.ts';
 import { fetchKeyring, trustedKeyring } from './trusted-keyring.ts';
 
 interface ProxyOptions {
@@ -23,7 +24,11 @@ interface ProxyOptions {
   readonly port: number;
   readonly timeout: number;
   readonly maxRequests: number;
+  readonly clockSkew: number;
 }
+
+/** Beyond this, freshness would mean nothing. */
+const MAX_CLOCK_SKEW_S = 3_600;
 
 const HELP = `
 Point any OpenAI client at http://127.0.0.1:8183/v1. It gets chat completions, completions, embeddings,
@@ -33,7 +38,7 @@ unverified_answer and a reason.
 Example: countersign proxy --upstream https://api.example --keyring operator.json --require recompute`;
 
 /** `countersign proxy`: an address on this machine that gives any OpenAI client verified answers only. */
-export function addProxyCommand(cli: CliContext): void {
+export function addProxyCommand(cli: CallerContext): void {
   const checks = Object.keys(CHECKS);
   cli.program
     .command('proxy')
@@ -57,11 +62,12 @@ export function addProxyCommand(cli: CliContext): void {
     .option('--port <port>', 'port to listen on; 0 for any free one', numberOf, 8183)
     .option('--timeout <seconds>', 'the longest exchange', numberOf, 3600)
     .option('--max-requests <n>', 'requests that are answered at once', numberOf, 256)
+    .option('--clock-skew <seconds>', 'how far the clocks of this machine and the service may be apart', numberOf, 60)
     .addHelpText('after', HELP)
     .action((options: ProxyOptions) => proxy(cli, options));
 }
 
-async function proxy(cli: CliContext, options: ProxyOptions): Promise<void> {
+async function proxy(cli: CallerContext, options: ProxyOptions): Promise<void> {
   const say = (line: string) => process.stderr.write(`${line}\n`);
   const url = apiUrl(options.upstream);
   if (!existsSync(options.keyring) && options.trustOnFirstUse === true) {
@@ -80,9 +86,14 @@ async function proxy(cli: CliContext, options: ProxyOptions): Promise<void> {
   const counts = new ProxyCounts(say);
   const upstream = new Upstream(url);
   const { require: required, stream } = options;
-  const { host, port, timeout, maxRequests } = options;
+  const { host, port, timeout, maxRequests, clockSkew } = options;
+  if (clockSkew < 0 || clockSkew > MAX_CLOCK_SKEW_S)
+    throw new CodedError('request_invalid', `--clock-skew is 0 to ${MAX_CLOCK_SKEW_S} seconds.`, {
+      hint: 'within this time an older job may answer a new request; set the clock instead',
+    });
   const address = { host, port, timeoutMs: timeout * 1_000, maxRequests };
-  const verifying = new VerifyingProxy({ upstream, keyring, required, stream, key, counts });
+  const clockGraceMs = clockSkew * 1_000;
+  const verifying = new VerifyingProxy({ upstream, keyring, required, stream, key, counts, clockGraceMs });
   const { url: own, server } = await serveProxy(verifying, address);
   if (key !== undefined && !/^(localhost|127\.|::1$)/.test(host))
     say(`whoever reaches ${own} can use the API key in ${options.keyFile ?? ''}`);

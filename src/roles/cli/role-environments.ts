@@ -1,5 +1,6 @@
 import {
   CONFIG_FOLDER,
+  MOST_POOLS,
   STATE_FOLDER,
   invitedFolders,
   letsIn,
@@ -9,7 +10,9 @@ import {
 } from './installation-plan.ts';
 
 /** Port of `/health` and `/metrics` of the roles that serve nothing else. */
-export const METRICS_PORT = 9464;
+const METRICS_PORT = 9464;
+/** So many workers of a pool have ports that differ; the next ones begin anew, and stand elsewhere. */
+const PORTS_OF_A_POOL = 500;
 
 /** A role's folder and the variables of its environment file. */
 export interface RoleEnvironment {
@@ -44,13 +47,13 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
         COUNTERSIGN_BOOTSTRAP: `${CONFIG_FOLDER}/api/bootstrap.json`,
       },
     },
-    { folder: 'courier', role: 'courier', variables: { ...service('courier'), ...metrics } },
+    { folder: 'courier', role: 'courier', variables: { ...service('courier'), ...metricsAt(0) } },
     {
       folder: 'attestor',
       role: 'attestor',
       variables: {
         ...common(plan, 'attestor'),
-        ...metrics,
+        ...metricsAt(1),
         COUNTERSIGN_ATTESTOR_KEY_FILE: `${CONFIG_FOLDER}/attestor/attestor.key`,
         COUNTERSIGN_TLOG_KEY_FILE: `${CONFIG_FOLDER}/attestor/log.key`,
         COUNTERSIGN_TLOG: `${STATE_FOLDER}/log`,
@@ -64,7 +67,7 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
       pool,
       number,
       variables: {
-        ...worker(plan, folder, pool),
+        ...worker(plan, folder, pool, number),
         COUNTERSIGN_WORKER_KEY_FILE: `${CONFIG_FOLDER}/${folder}/worker.key`,
       },
     })),
@@ -73,7 +76,7 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
       role: 'worker',
       pool,
       variables: {
-        ...worker(plan, folder, pool),
+        ...worker(plan, folder, pool, 1),
         COUNTERSIGN_WORKER_KEY_FILE: `${OWN_FOLDER}/worker.key`,
         COUNTERSIGN_JOIN_TOKEN_FILE: `${CONFIG_FOLDER}/${folder}/join.token`,
       },
@@ -81,12 +84,17 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
   ];
 }
 
-const metrics = { COUNTERSIGN_METRICS_PORT: String(METRICS_PORT) };
+/** A port of its own for each process: several of an installation may stand on one machine. */
+const metricsAt = (place: number) => ({ COUNTERSIGN_METRICS_PORT: String(METRICS_PORT + place) });
 
-function worker(plan: InstallationPlan, folder: string, { name }: PoolPlan): Record<string, string> {
+/** Ports of workers stay what they are when workers are added to any pool, and pools at the end. */
+const placeOf = (plan: InstallationPlan, name: string, number: number): number =>
+  2 + plan.pools.findIndex((pool) => pool.name === name) + MOST_POOLS * ((number - 1) % PORTS_OF_A_POOL);
+
+function worker(plan: InstallationPlan, folder: string, { name }: PoolPlan, number: number): Record<string, string> {
   return {
     ...common(plan, folder),
-    ...metrics,
+    ...metricsAt(placeOf(plan, name, number)),
     COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs/pools/${name}`,
     COUNTERSIGN_POOL: name,
   };

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { labelOf, timeOf } from './arguments.ts';
-import type { CliContext, RemoteOptions } from './cli-context.ts';
+import type { CallerContext, RemoteOptions } from './caller-context.ts';
 import { Output } from './output.ts';
 import { requestBody, withJobFlags, type JobFlags } from './submit-command.ts';
 
@@ -38,7 +38,7 @@ interface Schedule extends Summary {
 }
 
 /** `countersign schedules …`: jobs that are submitted again and again. */
-export function addSchedulesCommands(cli: CliContext): void {
+export function addSchedulesCommands(cli: CallerContext): void {
   const schedules = cli.program
     .command('schedules')
     .description('jobs that are submitted again and again, by cron expressions');
@@ -61,7 +61,7 @@ interface AddOptions extends RemoteOptions, JobFlags {
   readonly end?: string;
 }
 
-function addAdd(cli: CliContext, schedules: Command): void {
+function addAdd(cli: CallerContext, schedules: Command): void {
   withJobFlags(cli.remote('add', 'make a schedule; the job is given as in submit', schedules))
     .requiredOption('--cron <expression>', 'minute, hour, day of month, month, weekday; or @hourly, @daily, @weekly, …')
     .option('--timezone <zone>', 'time zone whose clock that names, such as Europe/Berlin', 'UTC')
@@ -91,7 +91,7 @@ function collect(text: string, before: readonly [string, string][] = []): [strin
   return [...before, labelOf(text)];
 }
 
-function addList(cli: CliContext, schedules: Command): void {
+function addList(cli: CallerContext, schedules: Command): void {
   cli
     .remote('list', 'list the schedules of the tenant, newest first', schedules)
     .action(async (options: RemoteOptions) => {
@@ -103,7 +103,7 @@ function addList(cli: CliContext, schedules: Command): void {
     });
 }
 
-function addShow(cli: CliContext, schedules: Command): void {
+function addShow(cli: CallerContext, schedules: Command): void {
   cli
     .remote('show', 'show a schedule: its next times and its last runs', schedules)
     .argument('<id>', 'schedule id')
@@ -112,7 +112,7 @@ function addShow(cli: CliContext, schedules: Command): void {
     });
 }
 
-function addSwitch(cli: CliContext, schedules: Command, word: string, description: string, paused: boolean): void {
+function addSwitch(cli: CallerContext, schedules: Command, word: string, description: string, paused: boolean): void {
   cli
     .remote(word, description, schedules)
     .argument('<id>', 'schedule id')
@@ -121,7 +121,7 @@ function addSwitch(cli: CliContext, schedules: Command, word: string, descriptio
     });
 }
 
-function addRemove(cli: CliContext, schedules: Command): void {
+function addRemove(cli: CallerContext, schedules: Command): void {
   cli
     .remote('remove', 'delete a schedule; its jobs stay', schedules)
     .argument('<id>', 'schedule id')

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { numberOf, readJson } from './arguments.ts';
-import type { CliContext, RemoteOptions } from './cli-context.ts';
+import type { CallerContext, RemoteOptions } from './caller-context.ts';
 import { Output } from './output.ts';
 
 const EXIT_NOT_DONE = 5;
@@ -24,7 +24,7 @@ interface SubmitOptions extends RemoteOptions, JobFlags {
 }
 
 /** `countersign submit`: one job, and with `--wait` its answer. */
-export function addSubmitCommand(cli: CliContext): void {
+export function addSubmitCommand(cli: CallerContext): void {
   withJobFlags(cli.remote('submit', 'submit a job; prints its id, or with --wait its answer'))
     .option('--idempotency-key <key>', 'the same key and body return the same job')
     .option('--wait <seconds>', 'wait for the end', numberOf)

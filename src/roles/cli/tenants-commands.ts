@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import type { CliContext, RemoteOptions } from './cli-context.ts';
+import type { RemoteOptions } from './caller-context.ts';
+import type { CliContext } from './cli-context.ts';
 import { limited, limitsOf, type LimitFlags } from './limit-options.ts';
 import { Output } from './output.ts';
 import type { OpenWork } from '../../surfaces/tenants/work-stops.ts';

@@ -1,4 +1,4 @@
-import type { CliContext, RemoteOptions } from './cli-context.ts';
+import type { CallerContext, RemoteOptions } from './caller-context.ts';
 import { Output } from './output.ts';
 
 type Row = Record<string, string | number> & { jobs: number; done: number };
@@ -10,7 +10,7 @@ interface UsageDocument {
 }
 
 /** `countersign usage`: what the tenant of the API key used and what it was charged. */
-export function addUsageCommand(cli: CliContext): void {
+export function addUsageCommand(cli: CallerContext): void {
   cli
     .remote('usage', "jobs, tokens and charges of the API key's tenant")
     .option('--from <day>', 'first day, such as 2026-11-01; by default today')

@@ -4,7 +4,7 @@ import type { JobView } from '../../core/jobs/job.reader.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import { Countersigned } from './answer-document.ts';
 import { countersigned, seconds, type Done } from './answers.ts';
-import { outcomeError } from './completions.ts';
+import { outcomeError } from './outcome-error.ts';
 import type { Surface } from './response-request.ts';
 
 export const RESPONSE_STATUSES = ['queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled'] as const;

@@ -28,6 +28,18 @@ describe('a job that is to answer a request', () => {
     ]);
   });
 
+  test('is as fresh as the clocks allow that the operator of the proxy expects', () => {
+    const isFresh = (createdMs: number, graceMs: number) =>
+      isTaken(new PassedJobs({ graceMs }), 'j', createdMs, asking());
+    for (const graceMs of [0, 1_000, 900_000])
+      expect([-graceMs - 1, -graceMs, graceMs, graceMs + 1].map((ms) => isFresh(NOW + ms, graceMs))).toEqual([
+        false,
+        true,
+        true,
+        false,
+      ]);
+  });
+
   test('may be of the last day under an Idempotency-Key', () => {
     const isFresh = (createdMs: number) => isTaken(new PassedJobs(), 'j', createdMs, asking({ isKeyed: true }));
     expect([-DAY - 60_001, -DAY - 60_000, 0].map((ms) => isFresh(NOW + ms))).toEqual([false, true, true]);
@@ -52,7 +64,7 @@ describe('a job that is to answer a request', () => {
     });
     fc.assert(
       fc.property(fc.array(pass, { maxLength: 60 }), fc.integer({ min: 1, max: 4 }), (passes, most) => {
-        const jobs = new PassedJobs(most);
+        const jobs = new PassedJobs({ most });
         const answered = new Map<string, string>();
         let nowMs = NOW;
         for (const { job, identity, isKeyed, laterMs } of passes) {

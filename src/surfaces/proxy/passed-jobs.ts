@@ -1,6 +1,6 @@
 import { Unverified } from './unverified.ts';
 
-/** The clocks of the proxy and of the service may differ by this much. */
+/** The clocks of the proxy and of the service may differ by this much, where nothing else is said. */
 const CLOCK_GRACE_MS = 60_000;
 /** For so long a request under an Idempotency-Key is answered with its first job. */
 const IDEMPOTENCY_MS = 86_400_000;
@@ -28,11 +28,13 @@ interface Passed {
 export class PassedJobs {
   readonly #passed = new Map<string, Passed>();
   readonly #most: number;
+  readonly #graceMs: number;
   /** Jobs that were made up to this time may have been forgotten. */
   #forgottenMs = -Infinity;
 
-  constructor(most = MAX_JOBS) {
+  constructor({ most = MAX_JOBS, graceMs = CLOCK_GRACE_MS }: { most?: number; graceMs?: number } = {}) {
     this.#most = most;
+    this.#graceMs = graceMs;
   }
 
   /**
@@ -43,10 +45,10 @@ export class PassedJobs {
     const before = this.#passed.get(job);
     if (before !== undefined && before.identity !== identity)
       throw new Unverified('not_fresh', `The job ${job} has answered another request already.`);
-    if (createdMs > nowMs + CLOCK_GRACE_MS)
+    if (createdMs > nowMs + this.#graceMs)
       throw new Unverified('not_fresh', `The job ${job} is dated ${seconds(createdMs - nowMs)} s from now.`, CLOCKS);
     if (before !== undefined) return;
-    const sinceMs = sentMs - CLOCK_GRACE_MS - (isKeyed ? IDEMPOTENCY_MS : 0);
+    const sinceMs = sentMs - this.#graceMs - (isKeyed ? IDEMPOTENCY_MS : 0);
     if (createdMs < sinceMs || createdMs <= this.#forgottenMs)
       throw new Unverified(
         'not_fresh',
@@ -66,5 +68,5 @@ export class PassedJobs {
   }
 }
 
-const CLOCKS = { hint: 'the clock of this machine may be wrong' };
+const CLOCKS = { hint: 'the clock of this machine may be wrong; --clock-skew says how much may be between the two' };
 const seconds = (ms: number) => Math.round(ms / 1_000);

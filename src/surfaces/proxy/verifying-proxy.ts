@@ -35,6 +35,8 @@ export interface ProxyParts {
   /** The API key for every request, whatever the callers send; undefined: their own. */
   readonly key: Secret | undefined;
   readonly counts: ProxyCounts;
+  /** How far the clocks of this machine and of the service may be apart; a minute by default. */
+  readonly clockGraceMs?: number;
 }
 
 /** The largest answer that is read: several outputs, escaped, with what stands around them. */
@@ -50,10 +52,12 @@ const FIRST_RETRY_MS = 200;
 /** Answers callers of OpenAI's routes with what a service answered, once its receipts have verified. */
 export class VerifyingProxy {
   readonly #parts: ProxyParts;
-  readonly #passed = new PassedJobs();
+  readonly #passed: PassedJobs;
 
   constructor(parts: ProxyParts) {
     this.#parts = parts;
+    const { clockGraceMs } = parts;
+    this.#passed = new PassedJobs(clockGraceMs === undefined ? {} : { graceMs: clockGraceMs });
   }
 
   /** Answers a request for one of OpenAI's routes. Never throws. */

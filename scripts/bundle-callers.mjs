@@ -1,13 +1,14 @@
-// Bundles `countersign verify` into one file that needs Node.js and no package: the same verifier, with the
-// arithmetic of Ed25519 that the client for browsers has instead of machine code.
+// Bundles the commands of callers (`countersign verify`, `proxy`, `submit` and so on) into one file that
+// needs Node.js and no package: the same code, with the arithmetic of Ed25519 that the client for browsers
+// has instead of machine code.
 import { build } from 'esbuild';
 import { fileURLToPath } from 'node:url';
 
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
 await build({
-  entryPoints: [at('dist/roles/cli/verify-alone.js')],
-  outfile: at('dist/verify.mjs'),
+  entryPoints: [at('dist/roles/cli/caller-commands.js')],
+  outfile: at('dist/callers.mjs'),
   bundle: true,
   format: 'esm',
   platform: 'node',

@@ -1,0 +1,44 @@
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { CallerContext } from './caller-context.ts';
+import { addJobCommands } from './job-commands.ts';
+import { newProgram, runProgram } from './program.ts';
+import { addProxyCommand } from './proxy-command.ts';
+import { addSchedulesCommands } from './schedules-commands.ts';
+import { addSubmitCommand } from './submit-command.ts';
+import { addUsageCommand } from './usage-command.ts';
+import { addVerifyCommand } from './verify-command.ts';
+
+/** The commands that run, set up or administer a service. */
+const OF_THE_SERVICE = [
+  ...['up', 'init', 'api', 'courier', 'worker', 'attestor', 'keys', 'log', 'calibrate', 'canary', 'workers', 'pools'],
+  ...['witness', 'tenants', 'ledger', 'acl', 'doctor'],
+];
+
+/**
+ * The program with the commands of whoever calls a service or verifies what it answered.
+ * `scripts/bundle-callers.mjs` makes one file of it that needs Node.js and nothing else, so that neither the
+ * service nor its machine code is installed for them. Help lists the commands in this order.
+ */
+const cli = new CallerContext(newProgram());
+addVerifyCommand(cli);
+addProxyCommand(cli);
+addSubmitCommand(cli);
+addJobCommands(cli);
+addSchedulesCommands(cli);
+addUsageCommand(cli);
+for (const name of OF_THE_SERVICE)
+  cli.program
+    .command(name, { hidden: true })
+    .argument('[words...]')
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(() => {
+      throw new CodedError('service_not_installed', `countersign ${name} is part of the service.`, {
+        hint: 'the package brings what callers need; a clone of the repository, or an image made from it, runs a service',
+      });
+    });
+cli.program.addHelpText(
+  'after',
+  `\nNot installed here, since they are parts of a service: ${OF_THE_SERVICE.join(', ')}.`,
+);
+await runProgram(cli);
