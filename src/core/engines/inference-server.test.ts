@@ -65,4 +65,14 @@ describe('what the refusals of a server mean for a job', () => {
     const { code, message } = await refusal(400, { error: { message: 'top_k is not there' } });
     expect([code, message]).toEqual(['engine_refused', 'The inference server answered 400: top_k is not there']);
   });
+
+  test.each(['', '/', '/v1', '/v1/', '//'])('an address that ends in "%s" is the same server', async (end) => {
+    let asked: string | undefined;
+    server.once('request', ({ url }) => (asked = url));
+    answer = { status: 200, body: '{}', headers: {} };
+    const { port } = server.address() as AddressInfo;
+    const one = new InferenceServer(`http://127.0.0.1:${port}${end}`, undefined);
+    await one.send('/v1/models', undefined, new AbortController().signal);
+    expect(asked).toBe('/v1/models');
+  });
 });

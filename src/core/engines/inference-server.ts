@@ -22,7 +22,8 @@ export class InferenceServer {
   #seenMs = -Infinity;
 
   constructor(baseUrl: string, apiKey: Secret | undefined) {
-    this.#baseUrl = baseUrl.replace(/\/$/, '');
+    // Clients are given the address with this end, and people copy it.
+    this.#baseUrl = baseUrl.replace(/(\/v1)?\/*$/, '');
     this.#apiKey = apiKey;
   }
 

@@ -96,7 +96,8 @@ export class ApiKeys {
     if (!mayHold(tenant, scopes))
       throw new CodedError('request_invalid', `Only keys of the tenant ${HOUSE} can have the scope operator.`);
     await this.#audit.with(
-      { by, action: 'key.create', target: keyId, tenant, detail: { scopes, name, expiresAt, limits } },
+      // No name: people write into it what is to go with the tenant, and this log is kept.
+      { by, action: 'key.create', target: keyId, tenant, detail: { scopes, expiresAt, limits } },
       [
         hset(this.#keys.apiKey(keyId), {
           hash,
@@ -151,7 +152,7 @@ export class ApiKeys {
     if (revokedAt !== undefined) throw new CodedError('key_over', 'This API key was revoked.');
     const limits = change.limits === undefined ? undefined : JSON.stringify(change.limits);
     if (limits !== undefined || change.name !== undefined)
-      await this.#audit.with({ by, action: 'key.change', target: keyId, tenant, detail: change }, [
+      await this.#audit.with({ by, action: 'key.change', target: keyId, tenant, detail: { limits: change.limits } }, [
         hset(this.#keys.apiKey(keyId), { limits, name: change.name }),
       ]);
     return this.get(keyId);
