@@ -41,8 +41,9 @@ export async function runRole<Schema extends z.ZodObject>(
     const level = config['COUNTERSIGN_LOG_LEVEL'];
     logger = createLogger(role, typeof level === 'string' ? level : 'info');
     declareMetrics(role, versionOf());
-    const { app, facts } = await start(moduleOf(config, logger), config, logger);
+    // Before the role tells anybody that it is there: where another process has the port, it ends.
     const metrics = await metricsFacts(config);
+    const { app, facts } = await start(moduleOf(config, logger), config, logger);
     stopOnSignal(app, logger);
     process.stdout.write(`${JSON.stringify({ ready: true, role, pid: process.pid, ...facts, ...metrics })}\n`);
   } catch (error) {
