@@ -5,6 +5,7 @@ import { OpenAiError } from '../../src/surfaces/openai/openai-error.ts';
 import { CompletionChunk } from '../../src/surfaces/openai/answer-document.ts';
 import { AuditEntry } from '../../src/core/audit/audit-entry.ts';
 import { DeletionDocument } from '../../src/roles/api/admin.schemas.ts';
+import { PoolStateDocument } from '../../src/roles/api/pools.schemas.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { Envelope, PAYLOAD_TYPE, fromEnvelope, verifyPayload } from '../../src/proof/receipts/dsse.ts';
 import { DELETION_TYPE } from '../../src/surfaces/offboarding/tenant-deleter.ts';
@@ -150,6 +151,37 @@ describe('real answers have the shape that the description promises', () => {
     await call('listAuditEntries', {}, undefined, '?limit=10');
     await call('listStuckJobs', {}, undefined, '?limit=10');
     await call('listParticipants');
+  });
+
+  test('a pool that is paused, drained, emptied and opened again', async () => {
+    const document = async (id: string, ...more: unknown[]) =>
+      PoolStateDocument.parse(await call(id, { pool: 'hands' }, ...more));
+    const open = await client.submit({ ...FOREVER, deadline_ms: 3_600_000 });
+    expect(await document('changePoolState', { state: 'paused' })).toMatchObject({ state: 'paused' });
+    const { id } = await client.submit({ ...FOREVER, deadline_ms: 3_600_000 });
+    expect(await client.json(`/v1/jobs/${id}`)).toMatchObject({ state: 'queued', queue_position: null, eta: null });
+    const shard = async () => (await client.fetch('/metrics/shard')).text();
+    expect(await shard()).toContain('countersign_pool_state{pool="hands",state="paused"} 1');
+    expect((await document('emptyPool')).emptying?.found_jobs).toBeGreaterThanOrEqual(2);
+    for (const one of [open.id, id])
+      expect(await client.json(`/v1/jobs/${one}`, { headers: { prefer: 'wait=30' } })).toMatchObject({
+        state: 'cancelled',
+        reason: { code: 'cancelled', detail: 'The operator has emptied its pool.' },
+      });
+    await until(async () => (await document('getPoolState')).emptying?.ended_at);
+    await document('changePoolState', { state: 'draining' });
+    const refused = await client.post('/v1/jobs', FOREVER);
+    expect([refused.status, Problem.parse(await refused.json()).code]).toEqual([503, 'pool_draining']);
+    expect(await document('changePoolState', { state: 'open' })).toMatchObject({ state: 'open', by: null });
+    await call('listPoolStates');
+    const { entries } = await client.json<{ entries: { action: string }[] }>('/v1/admin/audit?limit=50');
+    expect(entries.map(({ action }) => action).filter((action) => action.startsWith('pool.'))).toEqual([
+      'pool.resume',
+      'pool.drain',
+      'pool.emptied',
+      'pool.empty',
+      'pool.pause',
+    ]);
   });
 
   test('the export of the audit log verifies offline, has a head in the transparency log, and shows what was refused', async () => {

@@ -96,6 +96,22 @@ describe('countersign pools', () => {
     await expect(fresh.get(keys.lease(JOB))).rejects.toThrow('NOPERM');
   });
 
+  test('pause, drain and resume say who and since when, and empty says how much waits before it does anything', async () => {
+    const admin = client('admin');
+    expect(await pools('pause', 'default')).toMatchObject({ state: 'paused', by: 'cli', waiting: 0, emptying: null });
+    const { pools: listed } = await pools<{ pools: { pool: string; models: string[] }[] }>('list');
+    expect(listed).toMatchObject([{ pool: 'default', state: 'paused', by: 'cli' }]);
+    await admin.zadd(keys.backlog(`default.${listed[0]?.models[0] ?? ''}`), 1, JOB);
+    expect(await pools('empty', 'default')).toEqual({ pool: 'default', waiting: 1, emptying: null });
+    expect(await admin.exists(keys.emptying('default'))).toBe(0);
+    expect(await pools('empty', 'default', '--yes')).toMatchObject({
+      emptying: { by: 'cli', found: 1, cancelled: 0, ended: null },
+    });
+    expect(await pools('drain', 'default')).toMatchObject({ state: 'draining', waiting: 1 });
+    expect(await pools('resume', 'default')).toMatchObject({ state: 'open', since: null, by: null });
+    await expect(pools('pause', 'nowhere')).rejects.toMatchObject({ code: 3 });
+  });
+
   test('a name that no pool can have is refused', async () => {
     await expect(pools('cut', '../x')).rejects.toMatchObject({ code: 2 });
   });

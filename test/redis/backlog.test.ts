@@ -1,6 +1,12 @@
 import { Worker } from 'bullmq';
 import { describe, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import { AuditFiles } from '../../src/core/audit/audit-files.ts';
+import { AuditLog } from '../../src/core/audit/audit-log.ts';
+import { PoolEmptier } from '../../src/core/backlog/pool-emptier.ts';
+import { Pools } from '../../src/core/backlog/pool.store.ts';
+import { readCases } from '../../src/core/confirmation/case-file.ts';
+import { cancellation } from '../../src/core/confirmation/decisions.ts';
 import { DEFAULT_HINT } from '../../src/core/engines/time-hint.ts';
 import { keepLearned } from '../../src/core/forecast/learned.store.ts';
 import { toldIn } from '../../src/core/forecast/offer.ts';
@@ -9,6 +15,7 @@ import { Prospects } from '../../src/core/forecast/prospects.ts';
 import { whyOf } from '../../src/core/forecast/why.ts';
 import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
+import { createLogger } from '../../src/ground/logging/logger.ts';
 import { CodedError } from '../../src/ground/errors/coded-error.ts';
 import { Rulings } from '../../src/core/confirmation/rulings.ts';
 import type { Delivery } from '../../src/ground/bull/pool-queues.ts';
@@ -88,6 +95,14 @@ const countBy = (names: (string | undefined)[]) => {
 /** The ids that BullMQ holds for workers, the next one last. */
 const delivered = (redis: Redis, { keys }: TestRedis) =>
   redis.lrange(`${keys.poolQueues('default')}:${QUEUE}:wait`, 0, -1);
+
+/** All keys but the pace, which each release measures. */
+const everything = async ({ admin: redis, keys }: House): Promise<Record<string, unknown>> => {
+  const names = (await redis.keys('*')).filter((name) => name !== keys.pace(QUEUE)).toSorted();
+  return Object.fromEntries(
+    await Promise.all(names.map(async (name) => [name, (await redis.dumpBuffer(name)).toString('hex')] as const)),
+  );
+};
 
 describe('fair shares', () => {
   test('a tenant that comes after a flood of 1,000 is served beside it and not behind it', async () => {
@@ -355,14 +370,6 @@ describe('a pool that is full', () => {
     }
     throw new Error('nothing was refused');
   };
-  /** All keys but the pace, which each release measures. */
-  const everything = async ({ admin: redis, keys }: House): Promise<Record<string, unknown>> => {
-    const names = (await redis.keys('*')).filter((name) => name !== keys.pace(QUEUE)).toSorted();
-    return Object.fromEntries(
-      await Promise.all(names.map(async (name) => [name, (await redis.dumpBuffer(name)).toString('hex')] as const)),
-    );
-  };
-
   test('refuses what cannot end in time, with the reason and an appointment, and keeps nothing of it', async () => {
     await using server = await TestRedis.start();
     const all = house(server);
@@ -450,5 +457,124 @@ describe('a pool that is full', () => {
     await all.admin.hset(all.keys.pace(QUEUE), 'slots', 0);
     const other = house(server);
     expect(await other.submit('greedy', 30)).toHaveLength(30);
+  });
+});
+
+describe('what the operator makes of a pool', () => {
+  const catalog = new Catalog([CatalogModel.parse(NOOP_MODEL)]);
+  const poolsOf = (server: TestRedis) => {
+    const redis = server.client('api');
+    const audit = new AuditLog(redis, server.keys);
+    const pools = new Pools(redis, server.keys, catalog, audit);
+    const acts = async () => {
+      const { entries } = await audit.list(new AuditFiles(server.folder), { limit: 100 });
+      return entries.map(({ action, by }) => `${action} by ${by}`).toReversed();
+    };
+    const emptier = () =>
+      new PoolEmptier({ redis, keys: server.keys, pools, names: catalog.pools() }, createLogger('test', 'error'));
+    return { pools, acts, emptier };
+  };
+  const counts = ({ admin, keys }: House) =>
+    Promise.all([keys.backlog(QUEUE), keys.released(QUEUE)].map((set) => admin.zcard(set)));
+
+  test('paused, it takes jobs and gives none to workers, tells no end, and says why', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const { pools, acts } = poolsOf(server);
+    const [before = ''] = await all.submit('a', 1);
+    await all.admin.hset(all.keys.pace(QUEUE), 'slots', 8);
+    expect(await pools.put('key-1', 'default', 'paused')).toMatchObject({ state: 'paused', by: 'key-1', waiting: 1 });
+    const { sinceMs } = await pools.put('key-2', 'default', 'paused');
+    expect(await pools.get('default')).toMatchObject({ by: 'key-1', sinceMs });
+
+    const outlooks = new Outlooks(server.client('api'), all.keys, 0.99);
+    const asked = { size: { task: 'completion', maxTokens: 63, inputBytes: 14 }, flow: 'a', timeMs: 60_000 } as const;
+    const prospects = new Prospects(server.client('api'), all.keys, catalog, outlooks);
+    expect(await prospects.ofNew(CatalogModel.parse(NOOP_MODEL), asked)).toBeUndefined();
+    const [id = ''] = await all.submit('a', 5);
+    for (const releasing of [all.backlog, backlogOf(server.client('api'), all.keys)]) await releasing.release([QUEUE]);
+    expect(await delivered(all.admin, server)).toEqual([before]);
+    expect(await counts(all)).toEqual([5, 1]);
+    const view = await new JobReader(server.client('api'), all.keys, all.keys.open).read(id);
+    if (view === undefined) throw new Error('The job is gone.');
+    const prospect = await prospects.of(view);
+    expect(prospect).toMatchObject({ position: undefined, eta: undefined });
+    expect(whyOf(view, prospect, { present: 1, able: 1, problem: undefined }).held_by).toBe('paused_pool');
+
+    expect(await pools.put('key-2', 'default', 'open')).toMatchObject({ state: 'open', by: undefined });
+    await all.backlog.release([QUEUE]);
+    expect(await counts(all)).toEqual([0, 6]);
+    expect(await acts()).toEqual(['pool.pause by key-1', 'pool.resume by key-2']);
+    await expect(pools.put('key-2', 'other', 'paused')).rejects.toMatchObject({ code: 'pool_not_found', status: 404 });
+  });
+
+  test('drained, it refuses new jobs without a trace, knows those it has, and works on what waits', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const { pools } = poolsOf(server);
+    const ids = await all.submit('a', FLOOR + 4);
+    const body = parse(SubmitJob, completion('x'));
+    const once = { idempotencyKey: 'once' };
+    const known = await all.admission.submit(SUBMITTER, body, once);
+    await pools.put('key', 'default', 'draining');
+    const before = await everything(all);
+    await expect(all.submit('a', 1)).rejects.toMatchObject({ code: 'pool_draining', status: 503 });
+    expect(await everything(all)).toEqual(before);
+    expect((await all.admission.submit(SUBMITTER, body, once)).id).toBe(known.id);
+    await all.admin.zrem(all.keys.released(QUEUE), ...ids.slice(0, FLOOR));
+    await all.backlog.release([QUEUE]);
+    expect(await counts(all)).toEqual([0, 5]);
+    await pools.put('key', 'default', 'open');
+    expect(await all.submit('a', 1)).toHaveLength(1);
+  });
+
+  test('emptied, all that waits ends as cancelled, in chunks that any courier goes on with', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const { keys, admin, attestor } = all;
+    const { pools, acts, emptier } = poolsOf(server);
+    /** What an attestor does with what it is told. */
+    const endCancelled = async () => {
+      const told = await admin.xrange(keys.cancels, '-', '+');
+      const ids = told.map(([, [, word = '']]) => ({ id: word.slice(2) }));
+      const rulings = (await readCases(attestor, keys, ids)).flatMap((file) =>
+        file?.cancelAskedMs === undefined ? [] : [cancellation(file)],
+      );
+      await new Rulings(attestor, keys, all.backlog).apply(rulings);
+      await admin.del(keys.cancels);
+    };
+    const ids = await all.submit('a', 1_300);
+    const [runs = ''] = await admin.zrange(keys.released(QUEUE), '0', '0');
+    await server.client('worker.default').hsetnx(keys.claims(runs), 'e1', 'w 1 x');
+    const { emptying } = await pools.empty('key', 'default');
+    expect(emptying).toMatchObject({ by: 'key', found: 1_300, cancelled: 0, endedMs: undefined });
+    while (Date.now() <= (emptying?.askedMs ?? 0)) await new Promise((resolve) => setTimeout(resolve, 1));
+    const later = await all.submit('b', 30);
+
+    const words = [await emptier().step('default')];
+    // About one chunk, and its courier is gone.
+    const first = (await pools.get('default')).emptying?.cancelled ?? 0;
+    expect(first).toBeGreaterThan(0);
+    expect(first).toBeLessThan(600);
+    const next = emptier();
+    while (words.at(-1) !== 'over') {
+      words.push(await next.step('default'));
+      if (words.at(-1) === 'full' || words.at(-1) === 'again') await endCancelled();
+    }
+    // The attestor had a bounded number of wishes before it, and a whole pass met nothing at the end.
+    expect(words).toEqual(expect.arrayContaining(['full', 'again']));
+    expect((await pools.get('default')).emptying).toMatchObject({ cancelled: 1_299, endedMs: expect.any(Number) });
+    expect(await next.step('default')).toBe('none');
+    expect(await acts()).toEqual(['pool.empty by key', 'pool.emptied by courier']);
+
+    const reader = new JobReader(server.client('api'), keys, keys.open);
+    const ended = await Promise.all(ids.filter((id) => id !== runs).map((id) => reader.read(id)));
+    for (const view of ended)
+      expect(view).toMatchObject({
+        state: 'cancelled',
+        ending: { code: 'cancelled', detail: 'The operator has emptied its pool.' },
+      });
+    for (const id of [runs, ...later]) expect(await admin.hexists(keys.ticket(id), 'cancel')).toBe(0);
+    expect((await counts(all)).reduce((sum, count) => sum + count)).toBe(31);
   });
 });

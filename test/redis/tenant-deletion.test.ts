@@ -62,6 +62,8 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   confirmations: OF_OPEN_JOBS,
   running: OF_OPEN_JOBS,
   pace: NOBODYS,
+  poolStates: NOBODYS,
+  emptying: NOBODYS,
   learned: { stays: 'the name and how long its jobs are beside others, until 200 others were confirmed' },
   cancels: OF_OPEN_JOBS,
   fairShares: { stays: 'the name and a place in a queue, until the queue is empty' },

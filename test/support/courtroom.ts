@@ -156,6 +156,7 @@ export class Courtroom {
       surface: undefined,
       isStored: true,
       cancelAskedMs: undefined,
+      isPoolEmptied: false,
       ended: false,
       phase: 'attesting',
       currentEpoch: 1,

@@ -82,6 +82,7 @@ async function confirmationOf(server: TestRedis, signer: SigningKey, number: num
     surface: undefined,
     isStored: true,
     cancelAskedMs: undefined,
+    isPoolEmptied: false,
     ended: false,
     phase: 'attesting',
     currentEpoch: 1,

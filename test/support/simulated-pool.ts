@@ -339,6 +339,7 @@ export class SimulatedPool {
       const state = {
         atMs: this.#nowMs,
         slots: this.#options.slots,
+        isPaused: false,
         running: this.#running,
         released: this.#released.length,
         waiting: this.#backlog.length,

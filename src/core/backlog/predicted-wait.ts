@@ -1,3 +1,5 @@
+import type { PoolState } from './pool-state.ts';
+
 /** A queue as it stands: jobs that wait and that run, how many can run at once, and what one takes. */
 export interface QueueFigures {
   readonly waiting: number;
@@ -5,16 +7,18 @@ export interface QueueFigures {
   readonly slots: number;
   /** Mean time that an engine needs for one (ms); undefined where none was confirmed yet. */
   readonly tookMs: number | undefined;
+  /** Of its pool. */
+  readonly state: PoolState;
 }
 
 /**
  * How long (ms) a job that comes now waits for a worker, where every job takes the mean; undefined where
- * nobody knows. It begins when as many have ended as are ahead of it beyond the slots, and while all slots
- * are taken, one ends in each `slots`th part of that mean. What comes after the run, such as confirmation,
- * holds up no worker and is not in it.
+ * nobody knows, as where its pool is paused or drained. It begins when as many have ended as are ahead of it
+ * beyond the slots, and while all slots are taken, one ends in each `slots`th part of that mean. What comes
+ * after the run, such as confirmation, holds up no worker and is not in it.
  */
-export function predictedWaitMs({ waiting, running, slots, tookMs }: QueueFigures): number | undefined {
-  if (slots === 0 || tookMs === undefined) return undefined;
+export function predictedWaitMs({ waiting, running, slots, tookMs, state }: QueueFigures): number | undefined {
+  if (state !== 'open' || slots === 0 || tookMs === undefined) return undefined;
   const toEnd = Math.max(0, waiting + running - slots + 1);
   return Math.round((toEnd * tookMs) / slots);
 }

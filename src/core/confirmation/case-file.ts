@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { MAX_STATEMENT_BYTES } from '../attestation/methods/binding.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { EMPTIED } from '../backlog/pool-state.ts';
 import { MAX_EPOCHS, parseAttempts } from '../jobs/job.reader.ts';
 import type { Attempt } from '../jobs/job-state.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
@@ -53,6 +54,8 @@ export interface CaseFile {
   /** False where the job erases itself a while after its end. */
   readonly isStored: boolean;
   readonly cancelAskedMs: number | undefined;
+  /** It is the operator who asked, with all that waited in its pool. */
+  readonly isPoolEmptied: boolean;
   readonly ended: boolean;
   readonly phase: Phase;
   /** The job's current epoch, and the one this case is about. */
@@ -126,6 +129,11 @@ function phaseOf(attempt: Attempt | undefined): Phase {
   return attempt?.beganMs === undefined ? 'ready' : 'running';
 }
 
+/** When it was committed. A worker wrote it: a time that cannot be is long ago. */
+function committedAt(commit: string, nowMs: number): number | undefined {
+  return commit === '' ? undefined : pastOr0(commit.split(' ')[1], nowMs);
+}
+
 function parseCase(row: unknown, nowMs: number): CaseRow {
   const all = cells(row);
   const [ticket, tenant, queue, model, created, deadline, cost, cancel, state, current, claim, commit, closing, field] =
@@ -147,10 +155,10 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     told,
     before,
     began,
+    cancelWhy,
   ] = all.slice(14);
   const currentEpoch = Number(current);
   const [claimant = ''] = text(claim).split(' ');
-  const committed = text(commit);
   const attempts = parseAttempts([...cells(before), claim, began, commit, closing].map(optionalText), {
     from: Number(created),
     to: nowMs,
@@ -172,13 +180,13 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     surface: optionalText(surface),
     isStored: store !== 'no',
     cancelAskedMs: optionalNumber(cancel),
+    isPoolEmptied: cancelWhy === EMPTIED,
     ended: typeof state === 'string',
     phase: currentEpoch === 0 || typeof closing === 'string' ? 'queued' : phaseOf(attempts.at(-1)),
     currentEpoch,
     claimant,
     attempts,
-    // A worker wrote it: a time that cannot be is long ago.
-    committedMs: committed === '' ? undefined : pastOr0(committed.split(' ')[1], nowMs),
+    committedMs: committedAt(text(commit), nowMs),
     field: text(field),
     statement: statementOf(statement, Number(statementLength)),
     inlineOutput: typeof output === 'string' ? output : undefined,

@@ -1,6 +1,7 @@
 import { count } from '../../ground/metrics/process-metrics.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
+import { EMPTIED_DETAIL } from '../backlog/pool-state.ts';
 import type { Aside } from './aside.ts';
 import type { CaseFile } from './case-file.ts';
 import type { Confirmation } from './confirmation.ts';
@@ -133,13 +134,13 @@ function isDecided(judgement: Judgement): judgement is Judged {
 }
 
 /** The end of a job that somebody asked to stop and that nobody runs. */
-export function cancellation(about: { id: string; epoch: number }): Ruling {
+export function cancellation(about: Pick<CaseFile, 'id' | 'epoch' | 'isPoolEmptied'>): Ruling {
   return {
     id: about.id,
     epoch: about.epoch,
     phases: ['queued', 'ready', 'attesting'],
     action: { kind: 'end', state: 'cancelled' },
     code: 'cancelled',
-    detail: 'Nobody was running it any more.',
+    detail: about.isPoolEmptied ? EMPTIED_DETAIL : 'Nobody was running it any more.',
   };
 }

@@ -4,6 +4,7 @@ import { publicKeyFromBase64, workerIdOf } from '../../ground/keys/signing-key.t
 import { decodeStored, verifyPayload } from '../../proof/receipts/dsse.ts';
 import { Release, type ReleaseCode } from '../../proof/receipts/statements.ts';
 import { poolOfQueue } from '../../ground/redis/keys.ts';
+import { EMPTIED_DETAIL } from '../backlog/pool-state.ts';
 import type { CaseFile } from './case-file.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { Ruling } from './rulings.ts';
@@ -31,7 +32,7 @@ export function judgeRelease(file: CaseFile, enrolled: Enrolled): Ruling | undef
       ...about,
       action: { kind: 'end', state: 'cancelled' },
       code: 'cancelled',
-      detail: 'The worker has stopped.',
+      detail: file.isPoolEmptied ? EMPTIED_DETAIL : 'The worker has stopped.',
     };
   }
   if (code === 'deadline' && file.nowMs >= file.deadlineMs) {

@@ -7,6 +7,7 @@ import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Backlog } from '../backlog/backlog.ts';
+import { EMPTIED_DETAIL } from '../backlog/pool-state.ts';
 import { CONFIRMATION_LOOK_MS, READY_LOOK_MS, type Schedules, type Whereabouts } from '../backlog/schedules.ts';
 import { lastRefutation, type Candidates } from './candidates.ts';
 import { readCases, type CaseFile } from './case-file.ts';
@@ -257,7 +258,8 @@ interface SweepParts {
  */
 function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
   if (!isOpen(file)) return undefined;
-  const about = { id: file.id, epoch: file.currentEpoch };
+  const { id, isPoolEmptied } = file;
+  const about = { id, epoch: file.currentEpoch };
   const end = (state: 'cancelled' | 'expired', detail: string): Ruling => ({
     ...about,
     phases: [file.phase],
@@ -268,16 +270,17 @@ function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
   switch (file.phase) {
     case 'queued':
     case 'ready':
-      if (file.cancelAskedMs !== undefined) return cancellation(about);
+      if (file.cancelAskedMs !== undefined) return cancellation({ ...about, isPoolEmptied });
       if (file.nowMs >= file.deadlineMs) return end('expired', waitedInVain(file));
       return file.phase === 'ready' && schedule === 'leases' && file.leaseMs === 0 ? lostWorker(file) : undefined;
     case 'running':
       if (file.nowMs >= file.deadlineMs + STOP_GRACE_MS)
         return end('expired', 'The deadline passed while the job ran.');
       if (file.leaseMs > 0 || schedule !== 'leases') return undefined;
-      return file.cancelAskedMs !== undefined ? end('cancelled', 'The worker that ran it was lost.') : lostWorker(file);
+      if (file.cancelAskedMs === undefined) return lostWorker(file);
+      return end('cancelled', isPoolEmptied ? EMPTIED_DETAIL : 'The worker that ran it was lost.');
     case 'attesting':
-      if (file.cancelAskedMs !== undefined) return cancellation(about);
+      if (file.cancelAskedMs !== undefined) return cancellation({ ...about, isPoolEmptied });
       if (file.nowMs >= file.deadlineMs + ATTEST_GRACE_MS)
         return end('expired', 'The deadline passed before the answer was confirmed.');
       return undefined;

@@ -5,6 +5,7 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { CatalogModel } from '../catalog/catalog.ts';
 import { AdmissionRule, type AdmissionLimits } from './admission-limits.ts';
 import { hintedMs, type JobSize } from './job-size.ts';
+import { standingIn } from '../backlog/pool-state.ts';
 import { keptIn } from './learned.store.ts';
 import { offerOf, type Offer, type Place } from './offer.ts';
 import { Paths, type FlowState, type QueueState } from './queue-state.ts';
@@ -33,7 +34,10 @@ export interface Forecast {
   readonly weight: number;
   /** What its slot is expected to be held for, in units that are alike for all jobs of the queue. */
   readonly cost: number;
-  /** Slots of the workers that are there; 0 where nobody is, or where nothing was read yet. */
+  /**
+   * Slots of the workers that are there for a new job; 0 where nobody is, where its pool is paused, or where
+   * nothing was read yet.
+   */
   readonly slots: number;
   readonly offer: Offer;
   readonly limits: AdmissionLimits;
@@ -89,7 +93,7 @@ export class Outlooks {
     return {
       weight,
       cost,
-      slots: state.slots,
+      slots: state.isPaused ? 0 : state.slots,
       offer,
       limits: rule.limits(offer, timeMs, times.count),
       turnMs: (offer.ownMs * path.weights) / (weight * Math.max(1, state.slots)),
@@ -103,7 +107,7 @@ export class Outlooks {
     return { forecast: this.forecast(model, asked), state: known.state };
   }
 
-  /** The place that a job would have if it came now; undefined where nobody works. */
+  /** The place that a job would have if it came now; undefined where nobody takes it. */
   async placeOfNew(
     model: CatalogModel,
     asked: Asked,
@@ -156,6 +160,7 @@ export class Outlooks {
 const UNREAD: QueueState = {
   atMs: 0,
   slots: 0,
+  isPaused: false,
   running: 0,
   released: 0,
   waiting: 0,
@@ -164,7 +169,7 @@ const UNREAD: QueueState = {
 };
 
 function parseReading(reply: unknown): Reading {
-  const [now, slots, running, released, waiting, present, learned, flows] = cells(reply);
+  const [now, slots, running, released, waiting, present, learned, flows, standing] = cells(reply);
   const values = cells(flows).map(text);
   const all = new Map<string, FlowState>();
   for (let at = 0; at + 1 < values.length; at += 2) {
@@ -177,6 +182,7 @@ function parseReading(reply: unknown): Reading {
     state: {
       atMs: integer(now),
       slots: Number(slots),
+      isPaused: standingIn(text(standing))?.state === 'paused',
       running: integer(running),
       released: integer(released),
       waiting: integer(waiting),

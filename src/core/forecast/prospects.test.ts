@@ -19,6 +19,7 @@ const OFFER: Offer = {
   sdEndMs: 5,
   quantiles: [0, 1, 2, 3].map(() => ({ z10: -1, z50: 0, z90: 1.3, z99: 2.5 })),
 };
+const NOBODY: AttestorFigures = { present: 0, able: 0, problem: undefined };
 const SPOT: Spot = {
   nowMs: NOW,
   set: 'backlog',
@@ -28,6 +29,7 @@ const SPOT: Spot = {
   flow: 'a',
   isLogged: false,
   aside: undefined,
+  pausedMs: undefined,
 };
 
 function view(state: JobState, more: Partial<JobView> = {}): JobView {
@@ -66,6 +68,7 @@ const spots = fc.record({
   aside: fc.option(fc.record({ sinceMs: fc.integer({ min: 1, max: NOW }), tries: fc.integer({ min: 1, max: 99 }) }), {
     nil: undefined,
   }),
+  pausedMs: fc.option(fc.integer({ min: 1, max: NOW }), { nil: undefined }),
 });
 const open = fc.constantFrom('queued', 'running', 'attesting');
 const slots = fc.integer({ min: 0, max: 10_000 });
@@ -77,7 +80,9 @@ describe('what is foreseen of an open job', () => {
         const now = prospectOf(view(state), spot, OFFER, count);
         const behind = prospectOf(view(state), { ...spot, before: spot.before + more }, OFFER, count);
         if (now.eta === undefined) {
-          expect(spot.aside !== undefined || (count === 0 && state === 'queued')).toBe(true);
+          expect(spot.aside !== undefined || ((count === 0 || spot.pausedMs !== undefined) && state === 'queued')).toBe(
+            true,
+          );
           return;
         }
         expect(now.eta.p50Ms).toBeGreaterThanOrEqual(NOW);
@@ -102,6 +107,17 @@ describe('what is foreseen of an open job', () => {
     expect(prospectOf(view('running'), late, OFFER, 8).eta).toBeUndefined();
   });
 
+  test('is nothing while its pool is paused, where it was not given to workers before', () => {
+    const paused = { ...SPOT, pausedMs: NOW - 5_000 };
+    expect(prospectOf(view('queued'), paused, OFFER, 8)).toMatchObject({ position: undefined, eta: undefined });
+    expect(prospectOf(view('running'), paused, OFFER, 8).eta).toBeDefined();
+    expect(whyOf(view('queued'), prospectOf(view('queued'), paused, OFFER, 8), NOBODY)).toMatchObject({
+      held_by: 'paused_pool',
+      numbers: { paused_ms: 5_000 },
+      remedy: expect.stringContaining('resume'),
+    });
+  });
+
   test('is told again when it has moved, and not for every ms', () => {
     const at = (p50Ms: number, position = 3) => ({ position, eta: { p50Ms, p90Ms: p50Ms + 10_000 } });
     expect(hasMoved(undefined, at(NOW), NOW)).toBe(true);
@@ -120,6 +136,7 @@ describe('what holds a job', () => {
   const ending = { state: 'expired', atMs: NOW, epoch: 0, code: 'expired', detail: '' } as const;
 
   test.each([
+    ['paused_pool', () => why(view('queued'), { pausedMs: NOW }, 0)],
     ['no_worker', () => why(view('queued'), {}, 0)],
     ['share', () => why(view('queued'), { running: 2, distance: 5 }, 2)],
     ['slots', () => why(view('queued'), { running: 2 }, 2)],

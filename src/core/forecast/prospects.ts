@@ -7,6 +7,7 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { Catalog, CatalogModel } from '../catalog/catalog.ts';
 import type { JobView } from '../jobs/job.reader.ts';
 import { toldOf, type Offer, type Place } from './offer.ts';
+import { standingIn } from '../backlog/pool-state.ts';
 import type { Asked, Outlooks } from './outlooks.ts';
 import { endAt } from './told.ts';
 
@@ -35,6 +36,8 @@ export interface Spot {
   readonly isLogged: boolean;
   /** Since when (ms) its case cannot be judged, and how often that was tried. */
   readonly aside: { readonly sinceMs: number; readonly tries: number } | undefined;
+  /** It waits in the backlog of a pool that is paused since then (ms). */
+  readonly pausedMs: number | undefined;
 }
 
 /** When a job ends: with these probabilities it has ended by then (ms since the epoch). */
@@ -45,9 +48,9 @@ export interface Eta {
 
 /** What a caller is told of an open job. */
 export interface Foreseen {
-  /** How many jobs are to end before it begins; undefined where its engine has begun, or nobody works. */
+  /** How many jobs are to end before it begins; undefined where its engine has begun, or nobody takes it. */
   readonly position: number | undefined;
-  /** Undefined where nobody works, and where it has taken longer than nearly all do. */
+  /** Undefined where nobody takes it, and where it has taken longer than nearly all do. */
   readonly eta: Eta | undefined;
 }
 
@@ -79,15 +82,17 @@ export class Prospects {
     const spot = await READ.run(this.#redis, [this.#keys.open], [this.#keys.prefix, view.id]);
     if (model === undefined || spot === undefined) return undefined;
     const { task, params, inputBytes } = readTicket(view.id, view.ticket).ticket.predicate;
-    const { forecast } = await this.#outlooks.current(model, {
+    const { forecast, state } = await this.#outlooks.current(model, {
       size: { task, maxTokens: params.max_tokens, inputBytes },
       flow: spot.flow,
       timeMs: Math.max(0, view.deadlineMs - spot.nowMs),
     });
-    return prospectOf(view, spot, forecast.offer, forecast.slots);
+    return prospectOf(view, spot, forecast.offer, state.slots);
   }
 
-  /** The place that a job would have if it came now, and when it would end; undefined where nobody works. */
+  /**
+   * The place that a job would have if it came now, and when it would end; undefined where nobody takes it.
+   */
   async ofNew(
     model: CatalogModel,
     asked: Asked,
@@ -110,7 +115,7 @@ export function prospectOf(
   offer: Offer,
   slots: number,
 ): Prospect {
-  const { nowMs, before, running, distance, aside } = spot;
+  const { nowMs, before, running, distance, aside, pausedMs } = spot;
   const known = { spot, slots };
   const last = view.attempts.at(-1);
   if (aside !== undefined) return { ...known, position: undefined, eta: undefined };
@@ -123,7 +128,7 @@ export function prospectOf(
     const eta = p90Ms < nowMs ? undefined : { p50Ms: Math.max(nowMs, p50Ms), p90Ms };
     return { ...known, position: undefined, eta };
   }
-  if (slots === 0) return { ...known, position: undefined, eta: undefined };
+  if (slots === 0 || pausedMs !== undefined) return { ...known, position: undefined, eta: undefined };
   const ends = Math.max(0, running + before - slots + 1);
   return { ...known, position: ends, eta: etaAt(offer, { ends, distance: ends === 0 ? 0 : distance }, nowMs) };
 }
@@ -137,16 +142,19 @@ export function hasMoved(told: Foreseen | undefined, now: Foreseen, nowMs: numbe
 }
 
 function parseSpot(reply: unknown): Spot {
-  const [now, set, before, running, distance, flow, logged, since, tries] = cells(reply);
+  const [now, set, before, running, distance, flow, logged, since, tries, pool] = cells(reply);
   const sinceMs = Number(text(since));
+  const where = oneOf('backlog', 'released', 'ready', 'begun')(set);
+  const standing = standingIn(text(pool));
   return {
     nowMs: integer(now),
-    set: oneOf('backlog', 'released', 'ready', 'begun')(set),
+    set: where,
     before: integer(before),
     running: integer(running),
     distance: Math.max(0, Number(text(distance))),
     flow: text(flow),
     isLogged: integer(logged) === 1,
     aside: sinceMs === 0 ? undefined : { sinceMs, tries: Number(text(tries)) },
+    pausedMs: where === 'backlog' && standing?.state === 'paused' ? standing.sinceMs : undefined,
   };
 }

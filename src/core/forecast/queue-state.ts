@@ -14,6 +14,8 @@ export interface FlowState {
 export interface QueueState {
   readonly atMs: number;
   readonly slots: number;
+  /** The operator has paused its pool: nothing of the backlog is given to workers. */
+  readonly isPaused: boolean;
   /** Jobs whose claim is known. */
   readonly running: number;
   /** Jobs that were given to workers and not claimed yet. */

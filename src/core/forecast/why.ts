@@ -42,6 +42,7 @@ function held(view: JobView, prospect: Prospect | undefined, attestors: Attestor
 
 function queued(view: JobView, prospect: Prospect | undefined): Held {
   const { model } = view;
+  if (prospect?.spot.pausedMs !== undefined) return paused(prospect.spot.nowMs - prospect.spot.pausedMs);
   if (prospect === undefined || prospect.slots === 0)
     return {
       held_by: 'no_worker',
@@ -62,6 +63,15 @@ function queued(view: JobView, prospect: Prospect | undefined): Held {
         remedy: 'wait for your jobs that were accepted before it, have your weight raised, or add workers',
       }
     : { held_by: 'slots', detail: `All places of the workers are taken: ${waits}.`, numbers, remedy: 'add workers' };
+}
+
+function paused(forMs: number): Held {
+  return {
+    held_by: 'paused_pool',
+    detail: `The operator has paused its pool, ${seconds(Math.max(0, forMs))} ago: nothing of it is begun.`,
+    numbers: { paused_ms: Math.max(0, forMs) },
+    remedy: 'wait for the operator to resume the pool, or cancel the job',
+  };
 }
 
 function attesting(prospect: Prospect | undefined, { present, able, problem }: AttestorFigures): Held {

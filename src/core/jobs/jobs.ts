@@ -19,14 +19,17 @@ import type { Usage } from '../../proof/receipts/fields.ts';
 import { cells, oneOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Chunk } from './job-events.ts';
+import { ASK_CANCEL } from './lua-parts.ts';
 import { LOOK_AGAIN_MS, waitFor, type Wake } from './wake.ts';
 import { isAmong, tenantOf, type Whose } from './whose.ts';
 
-const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url), oneOf('missing', 'final', 'asked', 'logged'));
+const CANCEL = loadScript(new URL('./lua/cancel.lua', import.meta.url), oneOf('missing', 'final', 'asked', 'logged'), {
+  included: [ASK_CANCEL],
+});
 const READ_CHUNKS = loadScript(new URL('./lua/read-chunks.lua', import.meta.url), parseChunks);
 
-const CANCEL_STREAM_LENGTH = 10_000;
-const CANCEL_LOOK_MS = 1_000;
+export const CANCEL_STREAM_LENGTH = 10_000;
+export const CANCEL_LOOK_MS = 1_000;
 const CHUNKS_PER_READ = 200;
 const CHUNK_BYTES = 65_536;
 const CHUNKS_BYTES = 524_288;

@@ -126,6 +126,12 @@ export const METRIC_TABLE = {
     labels: { pool: 'pool of the catalog', model: 'model of the catalog' },
     of: 'shard',
   },
+  countersign_pool_state: {
+    kind: 'gauge',
+    help: '1 for the state in which the operator has left a pool, 0 for the others',
+    labels: { pool: 'pool of the catalog', state: 'open, paused or draining' },
+    of: 'shard',
+  },
   countersign_open_jobs: { kind: 'gauge', help: 'Jobs accepted and not final', of: 'shard' },
   countersign_attestation_backlog_entries: {
     kind: 'gauge',

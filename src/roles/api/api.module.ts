@@ -24,6 +24,7 @@ import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { Attempts } from '../../core/audit/attempts.ts';
 import { FilesInForce, type FileInForce } from '../../core/audit/files-in-force.ts';
 import { AuditFiles, auditFolder } from '../../core/audit/audit-files.ts';
+import { Pools } from '../../core/backlog/pool.store.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { TenantDeletions } from '../../surfaces/offboarding/tenant-deletions.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
@@ -48,6 +49,7 @@ import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
 import { Metrics } from './metrics.ts';
 import { OpenAiController } from './openai.controller.ts';
+import { PoolsController } from './pools.controller.ts';
 import { ProblemFilter } from './problem.filter.ts';
 import { ResponsesController } from './responses.controller.ts';
 import { SchedulesController } from './schedules.controller.ts';
@@ -66,6 +68,7 @@ import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
     WebhooksController,
     UsageController,
     AdminController,
+    PoolsController,
     AuditController,
     TenantController,
     DirectoryController,
@@ -113,6 +116,12 @@ export class ApiModule {
 /** What tells who and what is there. */
 function directoryProviders(config: ApiConfig, logger: Logger): Provider[] {
   return [
+    {
+      provide: Pools,
+      useFactory: (redis: Redis, keys: RedisKeys, { catalog }: ServiceFiles, audit: AuditLog) =>
+        new Pools(redis, keys, catalog, audit),
+      inject: [Redis, RedisKeys, ServiceFiles, AuditLog],
+    },
     {
       provide: Directory,
       useFactory: (

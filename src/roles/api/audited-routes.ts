@@ -19,6 +19,8 @@ export const AUDITED_ROUTES: Readonly<Record<string, string>> = {
   'patch /v1/admin/keys/{key}': 'with the change',
   'post /v1/admin/keys/{key}/rotate': 'with the change',
   'delete /v1/admin/keys/{key}': 'with the change',
+  'patch /v1/admin/pools/{pool}': 'with the change',
+  'post /v1/admin/pools/{pool}/empty': 'with the change',
   'post /v1/keys': 'with the change',
   'patch /v1/keys/{key}': 'with the change',
   'post /v1/keys/{key}/rotate': 'with the change',

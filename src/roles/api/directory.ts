@@ -6,6 +6,7 @@ import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { queueName } from '../../ground/redis/keys.ts';
 import type { StorageProbe, StorageProblem } from '../../ground/blobs/storage-probe.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
+import { standingIn } from '../../core/backlog/pool-state.ts';
 import type { QueueFigures } from '../../core/backlog/predicted-wait.ts';
 import { Announcements, type Announcement } from '../../core/catalog/announcement.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
@@ -120,12 +121,13 @@ export class Directory {
   /** How many jobs wait for a model and run, how many can run at once now, and what one takes. */
   async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<QueueFigures> {
     const queue = queueName(pool, name);
-    const [backlog, released, leases, ready, took, { workers }] = await Promise.all([
+    const [backlog, released, leases, ready, took, standing, { workers }] = await Promise.all([
       this.#redis.zcard(this.#keys.backlog(queue)),
       this.#redis.zcard(this.#keys.released(queue)),
       this.#redis.zcard(this.#keys.leases(queue)),
       this.#redis.zcard(this.#keys.ready(queue)),
       this.#redis.hget(this.#keys.pace(queue), 'took'),
+      this.#redis.hget(this.#keys.poolStates, pool),
       this.#present(),
     ]);
     const slots = workers
@@ -137,6 +139,7 @@ export class Directory {
       running: Math.max(0, leases - ready),
       slots: slots.reduce((sum, count) => sum + count, 0),
       tookMs: took === null ? undefined : Number(took),
+      state: standingIn(standing ?? '')?.state ?? 'open',
     };
   }
 

@@ -58,6 +58,7 @@ export const JOB_OPERATIONS: readonly Operation[] = [
       ...LIMIT_ERRORS,
       'share_exceeded',
       'deadline_unreachable',
+      'pool_draining',
       ...PAYMENT_ERRORS,
     ],
   },

@@ -3,8 +3,15 @@ import { Gauge, Registry } from 'prom-client';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { METRIC_TABLE, type ShardGaugeName } from '../../ground/metrics/metric-table.ts';
 import { count, exposeMetrics, gauge, measure, type Exposition } from '../../ground/metrics/process-metrics.ts';
+import { POOL_STATES } from '../../core/backlog/pool-state.ts';
+import { Pools } from '../../core/backlog/pool.store.ts';
 import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
+
+/** A value and its labels. */
+type Labelled = readonly [labels: Record<string, string>, value: number];
+/** A value without labels. */
+const whole = (value: number): readonly Labelled[] => [[{}, value]];
 
 /**
  * Prometheus metrics of one API process, and of the shard as Redis has it. The two are apart: every instance
@@ -13,9 +20,11 @@ import { EventStreams } from './event-streams.ts';
 @Injectable()
 export class Metrics {
   readonly #directory: Directory;
+  readonly #pools: Pools;
 
-  constructor(directory: Directory, streams: EventStreams) {
+  constructor(directory: Directory, streams: EventStreams, pools: Pools) {
     this.#directory = directory;
+    this.#pools = pools;
     gauge('countersign_event_streams', () => streams.size);
   }
 
@@ -34,36 +43,35 @@ export class Metrics {
    */
   async ofShard(): Promise<Exposition> {
     const health = await this.#directory.health();
-    const backlogs = await this.#directory.backlogs().catch((cause: unknown) => {
-      throw new CodedError('storage_unavailable', 'The storage does not respond, so nothing is known of the shard.', {
-        cause,
-      });
-    });
+    const [backlogs, pools] = await Promise.all([this.#directory.backlogs(), this.#pools.list()]).catch(
+      (cause: unknown) => {
+        throw new CodedError('storage_unavailable', 'The storage does not respond, so nothing is known of the shard.', {
+          cause,
+        });
+      },
+    );
     const registry = new Registry();
-    const set = (name: ShardGaugeName, values: readonly [labels: Record<string, string>, value: number][]) => {
-      const labelNames = Object.keys(values[0]?.[0] ?? {});
-      const made = new Gauge({ name, help: METRIC_TABLE[name].help, labelNames, registers: [registry] });
-      for (const [labels, value] of values) made.set(labels, value);
+    const values: Record<ShardGaugeName, readonly Labelled[]> = {
+      countersign_consuming_workers: whole(health.workers),
+      countersign_consuming_attestors: whole(health.attestors),
+      countersign_open_jobs: whole(backlogs.open),
+      countersign_attestation_backlog_entries: whole(backlogs.attesting),
+      countersign_recompute_queue_jobs: whole(backlogs.recomputing),
+      countersign_kept_finished_jobs: whole(backlogs.kept),
+      countersign_unentered_finished_jobs: whole(backlogs.unentered),
+      countersign_unsettled_payments: whole(backlogs.unsettled),
+      countersign_stuck_jobs: whole(backlogs.stuck),
+      countersign_webhook_backlog_messages: whole(backlogs.messages),
+      countersign_queue_waiting_jobs: backlogs.waiting.map(({ pool, model, jobs }) => [{ pool, model }, jobs]),
+      countersign_pool_state: pools.flatMap(({ name: pool, state: current }) =>
+        POOL_STATES.map((state): Labelled => [{ pool, state }, state === current ? 1 : 0]),
+      ),
     };
-    const values = {
-      countersign_consuming_workers: health.workers,
-      countersign_consuming_attestors: health.attestors,
-      countersign_open_jobs: backlogs.open,
-      countersign_attestation_backlog_entries: backlogs.attesting,
-      countersign_recompute_queue_jobs: backlogs.recomputing,
-      countersign_kept_finished_jobs: backlogs.kept,
-      countersign_unentered_finished_jobs: backlogs.unentered,
-      countersign_unsettled_payments: backlogs.unsettled,
-      countersign_stuck_jobs: backlogs.stuck,
-      countersign_webhook_backlog_messages: backlogs.messages,
-    } as const satisfies Record<Exclude<ShardGaugeName, 'countersign_queue_waiting_jobs'>, number>;
-    for (const name of SHARD_GAUGES)
-      set(
-        name,
-        name === 'countersign_queue_waiting_jobs'
-          ? backlogs.waiting.map(({ pool, model, jobs }) => [{ pool, model }, jobs])
-          : [[{}, values[name]]],
-      );
+    for (const name of SHARD_GAUGES) {
+      const labelNames = Object.keys(values[name][0]?.[0] ?? {});
+      const made = new Gauge({ name, help: METRIC_TABLE[name].help, labelNames, registers: [registry] });
+      for (const [labels, value] of values[name]) made.set(labels, value);
+    }
     return { contentType: registry.contentType, text: await registry.metrics() };
   }
 }

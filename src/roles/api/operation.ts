@@ -111,6 +111,7 @@ export const OPENAI_ERRORS = [
   'attestation_unavailable',
   'share_exceeded',
   'deadline_unreachable',
+  'pool_draining',
   'answer_refuted',
   'job_failed',
   'job_expired',

@@ -6,6 +6,7 @@ import { JOB_OPERATIONS } from './jobs.operations.ts';
 import { LOG_OPERATIONS } from './log.operations.ts';
 import { OPENAI_OPERATIONS } from './openai.operations.ts';
 import type { Operation } from './operation.ts';
+import { POOL_OPERATIONS } from './pools.operations.ts';
 import { RESPONSE_OPERATIONS } from './responses.operations.ts';
 import { SCHEDULE_OPERATIONS } from './schedules.operations.ts';
 import { TENANT_OPERATIONS } from './tenant.operations.ts';
@@ -23,6 +24,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...USAGE_OPERATIONS,
   ...TENANT_OPERATIONS,
   ...ADMIN_OPERATIONS,
+  ...POOL_OPERATIONS,
   ...RESPONSE_OPERATIONS,
   ...DIRECTORY_OPERATIONS,
   ...LOG_OPERATIONS,

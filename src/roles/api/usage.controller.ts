@@ -6,7 +6,7 @@ import { CLOSED_PERIOD_TYPE } from '../../proof/contract/closed-period.ts';
 import { toEnvelope } from '../../proof/receipts/dsse.ts';
 import { DEFAULTS, SubmitJob } from '../../proof/contract/submit-job.ts';
 import { Prospects } from '../../core/forecast/prospects.ts';
-import { predictedWaitMs } from '../../core/backlog/predicted-wait.ts';
+import { predictedWaitMs, type QueueFigures } from '../../core/backlog/predicted-wait.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
 import { Ledgers } from '../../surfaces/ledger/ledgers.ts';
@@ -20,6 +20,17 @@ import { Directory } from './directory.ts';
 import { foreseenDocument } from './job-document.ts';
 import { parse } from './parse.ts';
 import { LedgerQuery, UsageQuery, type LedgerPeriods, type Quote, type UsageDocument } from './usage.schemas.ts';
+
+/** Why a job would not be worked on now, by how its queue stands; undefined where it would. */
+function hindranceTo(model: string, { slots, state }: QueueFigures): Quote['reason'] | undefined {
+  if (state === 'draining')
+    return { code: 'pool_draining', detail: `The pool of ${model} is being drained; the job would be refused.` };
+  if (state === 'paused')
+    return { code: 'paused_pool', detail: `The pool of ${model} is paused; the job would wait until it is resumed.` };
+  return slots > 0
+    ? undefined
+    : { code: 'no_worker', detail: `No worker serves ${model} now; the job would wait for one.` };
+}
 
 const NO_ROOM = {
   spend_exceeded: 'The job may cost more than what is spent leaves of the limit.',
@@ -74,21 +85,17 @@ export class UsageController {
           timeMs: job.deadline_ms ?? DEFAULTS.deadlineMs,
         }),
       ]);
-      const isServed = queue.slots > 0;
+      const reason = hindranceTo(model.name, queue) ?? (room === 'fits' ? null : { code: room, detail: NO_ROOM[room] });
       return {
-        possible: room === 'fits' && isServed,
-        reason: !isServed
-          ? { code: 'no_worker', detail: `No worker serves ${model.name} now; the job would wait for one.` }
-          : room === 'fits'
-            ? null
-            : { code: room, detail: NO_ROOM[room] },
+        possible: reason === null,
+        reason,
         attestation: policy,
         price: price ?? null,
         most: price?.hold ?? 0,
         currency: price?.currency ?? null,
         waiting_jobs: queue.waiting,
         predicted_wait_ms: predictedWaitMs(queue) ?? null,
-        ...foreseenDocument(foreseen),
+        ...foreseenDocument(queue.state === 'open' ? foreseen : undefined),
         predicted_run_ms: durationMs ?? null,
       };
     } catch (error) {

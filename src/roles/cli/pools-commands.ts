@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { Announcements } from '../../core/catalog/announcement.ts';
+import type { PoolState } from '../../core/backlog/pool-state.ts';
+import { Pools, type Pool } from '../../core/backlog/pool.store.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { replaceSecretFile } from '../../ground/keys/key-file.ts';
@@ -24,9 +26,27 @@ interface RedisOption {
   readonly json?: boolean;
 }
 
+interface EmptyOption extends RedisOption {
+  readonly yes?: boolean;
+}
+
+/** Who acts, in the audit log: a holder of Redis' passwords. */
+const ACTOR = 'cli';
+const STATES = [
+  [
+    'pause',
+    'paused',
+    'begin nothing more of a pool; jobs are accepted and wait, and what was given to workers runs on',
+  ],
+  ['drain', 'draining', 'refuse new jobs for a pool; what waits is worked on'],
+  ['resume', 'open', 'undo pause and drain'],
+] as const satisfies readonly (readonly [name: string, state: PoolState, description: string])[];
+
 /** `countersign pools`: the pools of the installation, and the Redis users of their workers. */
 export function addPoolsCommands(cli: CliContext): void {
-  const pools = cli.program.command('pools').description('the pools, and the Redis users of their workers');
+  const pools = cli.program
+    .command('pools')
+    .description('the pools, what waits in them, and the Redis users of their workers');
   const command = (name: string, description: string) =>
     pools
       .command(name)
@@ -34,9 +54,22 @@ export function addPoolsCommands(cli: CliContext): void {
       .option('--redis <url>', 'Redis, by default the one of the data folder')
       .addOption(jsonOption());
 
-  command('list', 'the pools of the catalog: models, workers that are there, and whether they are cut').action(
-    (options: RedisOption) => cli.withRedis(ADMIN, options.redis, (redis) => list(cli, redis, options)),
-  );
+  command(
+    'list',
+    'the pools of the catalog: models, workers, what waits, and whether they are paused, drained, emptied or cut',
+  ).action((options: RedisOption) => cli.withRedis(ADMIN, options.redis, (redis) => list(cli, redis, options)));
+  for (const [name, state, description] of STATES)
+    command(name, description)
+      .argument('<pool>', 'name of the pool')
+      .action((pool: string, options: RedisOption) =>
+        withPools(cli, options, async (store) => show(options, await store.put(ACTOR, named(pool), state))),
+      );
+  command('empty', 'cancel the jobs that wait in a pool now, in the background; without --yes, say how many')
+    .argument('<pool>', 'name of the pool')
+    .option('--yes', 'it cannot be taken back')
+    .action((pool: string, options: EmptyOption) =>
+      withPools(cli, options, (store) => empty(store, named(pool), options)),
+    );
   command('add', 'make the Redis user of a pool, or let one that was cut back in under a new password')
     .argument('<pool>', 'name of the pool')
     .action((pool: string, options: RedisOption) => add(cli, named(pool), options));
@@ -47,11 +80,14 @@ export function addPoolsCommands(cli: CliContext): void {
 
 async function list({ data }: CliContext, redis: Redis, options: RedisOption): Promise<void> {
   const catalog = readCatalog(data.catalog());
-  const announcements = new Announcements(redis, new RedisKeys(data.shard));
+  const keys = new RedisKeys(data.shard);
+  const announcements = new Announcements(redis, keys);
   const cutPools = readCutPools(data);
+  const store = new Pools(redis, keys, catalog, new AuditLog(redis, keys));
   const rows = await Promise.all(
-    catalog.pools().map(async (pool) => ({
+    (await store.list()).map(async ({ name: pool, ...standing }) => ({
       pool,
+      ...standingRow(standing),
       tag: poolTag(pool),
       user: userName({ role: 'worker', pool }),
       models: catalog.all().flatMap((model) => (model.pool === pool ? [model.name] : [])),
@@ -62,10 +98,67 @@ async function list({ data }: CliContext, redis: Redis, options: RedisOption): P
   new Output(options.json === true).show(
     { pools: rows },
     rows.map(
-      ({ pool, tag, models, workers, cut: isCut }) =>
-        `${pool}  @${tag}  ${workers} worker(s)  ${models.join(', ')}${isCut ? '  CUT' : ''}`,
+      ({ pool, tag, models, workers, cut: isCut, ...row }) =>
+        `${pool}  @${tag}  ${workers} worker(s)  ${models.join(', ')}  ${words(row)}${isCut ? '  CUT' : ''}`,
     ),
   );
+}
+
+/** What `use` returns of the pools as their operator has left them. */
+function withPools<T>(cli: CliContext, options: RedisOption, use: (pools: Pools) => Promise<T>): Promise<T> {
+  const { data } = cli;
+  const catalog = readCatalog(data.catalog());
+  return cli.withRedis(ADMIN, options.redis, (redis) => {
+    const keys = new RedisKeys(data.shard);
+    return use(new Pools(redis, keys, catalog, new AuditLog(redis, keys)));
+  });
+}
+
+async function empty(store: Pools, pool: string, options: EmptyOption): Promise<void> {
+  if (options.yes === true) {
+    show(options, await store.empty(ACTOR, pool));
+    return;
+  }
+  const { waiting } = await store.get(pool);
+  new Output(options.json === true).show({ pool, waiting, emptying: null }, [
+    `${pool}  ${waiting} job(s) wait; nothing was cancelled`,
+    `hint: cancel them with: countersign pools empty ${pool} --yes`,
+  ]);
+}
+
+function show(options: RedisOption, { name: pool, ...standing }: Pool): void {
+  const row = standingRow(standing);
+  new Output(options.json === true).show({ pool, ...row }, [`${pool}  ${words(row)}`]);
+}
+
+/** How a pool stands, as it is printed. */
+function standingRow({ state, sinceMs, by, waiting, emptying }: Omit<Pool, 'name'>) {
+  const time = (ms: number | undefined) => (ms === undefined ? null : new Date(ms).toISOString());
+  return {
+    state,
+    since: time(sinceMs),
+    by: by ?? null,
+    waiting,
+    emptying:
+      emptying === undefined
+        ? null
+        : {
+            asked: time(emptying.askedMs),
+            by: emptying.by,
+            found: emptying.found,
+            cancelled: emptying.cancelled,
+            ended: time(emptying.endedMs),
+          },
+  };
+}
+
+function words({ state, since, by, waiting, emptying }: ReturnType<typeof standingRow>): string {
+  const standing = since === null ? state : `${state} since ${since} by ${by ?? ''}`;
+  const emptied =
+    emptying === null
+      ? ''
+      : `  ${emptying.ended === null ? 'is being emptied' : `emptied ${emptying.ended}`} by ${emptying.by}: ${emptying.cancelled} of ${emptying.found} cancelled`;
+  return `${standing}  ${waiting} waiting${emptied}`;
 }
 
 /** The file always holds a password, and the pool counts as cut until every server knows it. */

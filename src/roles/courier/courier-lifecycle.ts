@@ -1,4 +1,5 @@
 import { Injectable, Inject, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import { PoolEmptier } from '../../core/backlog/pool-emptier.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
@@ -26,11 +27,12 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
     stopper: WorkStopper,
     files: FileEraser,
     tenants: TenantDeleter,
+    pools: PoolEmptier,
     @Inject(PaymentSettler) settler: PaymentSettler | undefined,
   ) {
     this.#wake = wake;
     const paid = settler !== undefined ? [settler] : [];
-    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, ...paid];
+    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, ...paid];
   }
 
   onApplicationBootstrap(): void {

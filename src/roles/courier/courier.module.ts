@@ -5,6 +5,8 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
+import { PoolEmptier } from '../../core/backlog/pool-emptier.ts';
+import { Pools } from '../../core/backlog/pool.store.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
@@ -123,7 +125,7 @@ function batchProvider(logger: Logger): Provider {
   };
 }
 
-/** What ends with keys, files and tenants. */
+/** What ends with keys, files and tenants, or with what waits in a pool. */
 function offboardingProviders(config: CourierConfig, logger: Logger): Provider[] {
   return [
     {
@@ -131,6 +133,14 @@ function offboardingProviders(config: CourierConfig, logger: Logger): Provider[]
       useFactory: (redis: Redis, keys: RedisKeys, jobs: Jobs, batches: Batches, stops: WorkStops) =>
         new WorkStopper({ redis, keys, jobs, batches, stops }, logger),
       inject: [Redis, RedisKeys, Jobs, Batches, WorkStops],
+    },
+    {
+      provide: PoolEmptier,
+      useFactory: (redis: Redis, keys: RedisKeys, { catalog }: ServiceFiles) => {
+        const pools = new Pools(redis, keys, catalog, new AuditLog(redis, keys));
+        return new PoolEmptier({ redis, keys, pools, names: catalog.pools() }, logger);
+      },
+      inject: [Redis, RedisKeys, ServiceFiles],
     },
     {
       provide: FileEraser,

@@ -6,6 +6,9 @@ import type { Place } from '../../core/forecast/offer.ts';
 const SPANS = { now: 'at once', total: 'in all', month: 'this month', day: 'today', minute: 'per minute' } as const;
 type Span = keyof typeof SPANS;
 
+/** Whoever drains a pool means minutes and not moments. */
+const DRAINING_S = '30';
+
 /** The limit that a request does not keep within. */
 interface Limit {
   readonly of: 'tenant' | 'key';
@@ -16,6 +19,7 @@ interface Limit {
 /** Why a request is not accepted; see `admit.lua`. */
 export type AdmitRefusal =
   | { readonly kind: 'other' | 'gone' }
+  | { readonly kind: 'draining'; readonly pool: string }
   | (Limit & { readonly kind: 'never'; readonly most: number; readonly amount: number })
   | (Limit & { readonly kind: 'spent'; readonly rest: number; readonly forMs: number })
   | (Limit & { readonly kind: 'held'; readonly rest: number; readonly held: number })
@@ -64,6 +68,7 @@ export function parseReply(reply: unknown): AdmitReply {
     return { kind, number, standing: { ends, distance, ahead, ties, backloggedMs } };
   }
   if (kind === 'other' || kind === 'gone') return { kind };
+  if (kind === 'draining') return { kind, pool: rest[0] ?? '' };
   const [of, unit = '', third = '', ...values] = rest;
   const whose = oneOf('tenant', 'key')(of);
   if (kind === 'slow') {
@@ -85,7 +90,8 @@ function grouped(values: readonly string[], size: number): string[][] {
 
 /**
  * The CodedError of a refusal: `idempotency_key_reused`, `payment_used`; `request_exceeds_limit` and
- * `spend_exceeded`, which another try cannot change; `rate_limited` and `spend_held`, which pass.
+ * `spend_exceeded`, which another try cannot change; `rate_limited`, `spend_held` and `pool_draining`, which
+ * pass.
  */
 export function refusalOf(refusal: AdmitRefusal, currency: string): CodedError {
   switch (refusal.kind) {
@@ -96,6 +102,11 @@ export function refusalOf(refusal: AdmitRefusal, currency: string): CodedError {
       );
     case 'gone':
       return new CodedError('payment_used', 'This payment was already used for an answer; sign another one.');
+    case 'draining':
+      return new CodedError('pool_draining', `The pool ${refusal.pool} is being drained and takes no new jobs now.`, {
+        headers: { 'retry-after': DRAINING_S },
+        hint: 'use a model of another pool, or try again later',
+      });
     case 'never':
       return neverError(refusal, currency);
     case 'spent':

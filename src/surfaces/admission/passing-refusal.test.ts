@@ -6,7 +6,14 @@ import { isPassing } from './passing-refusal.ts';
 const refused = (code: ErrorCode, headers = {}) => new CodedError(code, 'No.', { headers });
 
 test('what passes is tried again, and what is refused for what it asks is not', () => {
-  for (const code of ['rate_limited', 'spend_held', 'storage_full', 'share_exceeded', 'deadline_unreachable'] as const)
+  for (const code of [
+    'rate_limited',
+    'spend_held',
+    'storage_full',
+    'share_exceeded',
+    'deadline_unreachable',
+    'pool_draining',
+  ] as const)
     expect(isPassing(refused(code))).toBe(true);
   for (const code of ['request_exceeds_limit', 'spend_exceeded', 'model_not_found'] as const)
     expect(isPassing(refused(code))).toBe(false);

@@ -6,6 +6,7 @@ const PASSING: ReadonlySet<string> = new Set([
   'storage_full',
   'not_durable',
   'overloaded',
+  'pool_draining',
   'rate_limited',
   'spend_held',
 ]);

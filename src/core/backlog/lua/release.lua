@@ -11,6 +11,8 @@
   others. A job that has one attempt, or has had one, goes by itself: others cost it none. While half of
   what there is room for is there, room gathers for a whole pack.
 
+  Nothing of a paused pool is moved.
+
   The caller then adds the deliveries. If it dies before, `released` knows the jobs.
 
     KEYS[1]  open jobs, for routing in a cluster
@@ -101,10 +103,15 @@ local function packed(queue, ids, size)
   return deliveries
 end
 
+local function isPaused(queue)
+  local standing = redis.call('HGET', keys.poolStates, string.match(queue, '^[^.]+'))
+  return standing and string.match(standing, '^paused ') ~= nil
+end
+
 local function release(queue)
   local backlog, pace = keys.backlog(queue), keys.pace(queue)
   local first = redis.call('ZRANGE', backlog, 0, 0)[1]
-  if not first then return {} end
+  if not first or isPaused(queue) then return {} end
   local known = redis.call('HMGET', pace, 'slots', 'rate', 'since', 'count', 'took')
   local room = math.min(roomIn(queue, first, known), most)
   local deliveries, ids, entries = {}, {}, {}

@@ -10,7 +10,7 @@
       closing, field, statement length, statement, output length, output,
       lease ms (0 where an epoch was named), epoch and place in the log, attempts, key, hold, surface, store,
       reserve, flow, told,
-      { claim, beginning, commit, closing, … of the epochs before }, beginning }}
+      { claim, beginning, commit, closing, … of the epochs before }, beginning, why it is to be cancelled }}
 ]]
 local most, longest, longestOutput = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -22,7 +22,7 @@ local function bounded(value, limit)
 end
 for at = 5, #ARGV, 3 do
   local id, wanted, field = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel')
+  local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel', 'cancelwhy')
   if ticket[1] then
     local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'model', 'created', 'cost', 'attempts',
       'key', 'hold', 'surface', 'store', 'reserve', 'flow', 'told')
@@ -81,6 +81,7 @@ for at = 5, #ARGV, 3 do
     end
     case[29] = before
     case[30] = select(2, bounded(claimed[3], 256))
+    case[31] = ticket[4]
     cases[#cases + 1] = case
   else
     cases[#cases + 1] = false

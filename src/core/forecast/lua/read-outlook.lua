@@ -3,8 +3,8 @@
 
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  key prefix   ARGV[2]  queue   ARGV[3]  most flows that are read
-  Returns now (ms), slots, jobs that run, released, waiting, the present tag, what was learned (or ""), and
-  the flows with their values, one after the other: none where they are more.
+  Returns now (ms), slots, jobs that run, released, waiting, the present tag, what was learned (or ""), the
+  flows with their values, one after the other: none where they are more; and how its pool stands, or "".
 ]]
 local queue = ARGV[2]
 local time = redis.call('TIME')
@@ -23,4 +23,5 @@ return {
   head[2] or pace[2] or '1',
   redis.call('GET', keys.learned(queue)) or '',
   flows,
+  redis.call('HGET', keys.poolStates, string.match(queue, '^[^.]+')) or '',
 }

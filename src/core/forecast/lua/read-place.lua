@@ -6,7 +6,7 @@
   Returns false where its end is known, or
     { now (ms), 'backlog', 'released', 'ready' or 'begun', jobs that begin before it, jobs whose engines run,
       distance of its tag from the present, whose turns it takes, whether its confirmation has its place in
-      the log, since when (ms) it cannot be judged or 0, how often that was tried }
+      the log, since when (ms) it cannot be judged or 0, how often that was tried, how its pool stands or "" }
 ]]
 local id = ARGV[2]
 local job = redis.call('HMGET', keys.job(id), 'queue', 'tenant', 'flow')
@@ -39,4 +39,5 @@ return {
   redis.call('HEXISTS', keys.ruling(id), 'logged'),
   since or '0',
   failures or '0',
+  redis.call('HGET', keys.poolStates, string.match(queue, '^[^.]+')) or '',
 }

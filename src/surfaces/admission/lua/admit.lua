@@ -33,6 +33,7 @@
     {'spent', of, unit, span, rest, ms}       what is spent leaves only this, for this long (0: for ever)
     {'held', of, unit, span, rest, open}      what open jobs may cost leaves only this; or as many are open
     {'slow', of, unit, quota, left, ms until it is whole, ms until this can be taken}
+    {'draining', pool}                        the pool of one of its jobs takes no new ones
     {'late', number, ends, distance, ahead, ties, backlogged ms}
                             the job with this number, from 1, would begin too late; figures of `Standing`
   Running it again with the same arguments (after a lost reply) returns 'same' or 'ok' and changes nothing.
@@ -260,9 +261,19 @@ local function accept(tenant, flow, keyId, job, place)
   return ends, distance
 end
 
+local standings = {}
+-- The refusal of a request one of whose jobs is for a pool that is drained, or nil.
+local function drained(jobs)
+  for _, job in ipairs(jobs) do
+    local pool = string.match(job[5], '^[^.]+')
+    standings[pool] = standings[pool] or redis.call('HGET', keys.poolStates, pool) or ''
+    if string.match(standings[pool], '^draining ') then return { 'draining', pool } end
+  end
+end
+
 -- The reply to one request, which it writes down where it is accepted.
 local function admit(tenant, flow, keyId, ask, jobs)
-  local reply = known(tenant, jobs)
+  local reply = known(tenant, jobs) or drained(jobs)
   if reply then return reply end
   local granted = {}
   if ask then
