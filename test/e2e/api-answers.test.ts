@@ -168,7 +168,7 @@ describe('real answers have the shape that the description promises', () => {
         state: 'cancelled',
         reason: { code: 'cancelled', detail: 'The operator has emptied its pool.' },
       });
-    await until(async () => (await document('getPoolState')).emptying?.ended_at);
+    await until(async () => typeof (await document('getPoolState')).emptying?.ended_at === 'string');
     await document('changePoolState', { state: 'draining' });
     const refused = await client.post('/v1/jobs', FOREVER);
     expect([refused.status, Problem.parse(await refused.json()).code]).toEqual([503, 'pool_draining']);

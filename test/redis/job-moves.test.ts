@@ -12,6 +12,7 @@ import { JobReader, MAX_EPOCHS } from '../../src/core/jobs/job.reader.ts';
 import { TRANSITIONS } from '../../src/core/jobs/job-state.ts';
 import { isFinal, type JobState } from '../../src/proof/contract/job-states.ts';
 import { text } from '../../src/ground/redis/reply.ts';
+import { ASK_CANCEL } from '../../src/core/jobs/lua-parts.ts';
 import { loadScript } from '../../src/ground/redis/script.ts';
 import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { SUBMITTER } from '../support/submitter.ts';
@@ -29,7 +30,9 @@ import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 
 /** What was known of the length of its jobs. */
 const size: JobSize = { task: 'completion', maxTokens: 1, inputBytes: 1 };
-const CANCEL = loadScript(new URL('../../src/core/jobs/lua/cancel.lua', import.meta.url), text);
+const CANCEL = loadScript(new URL('../../src/core/jobs/lua/cancel.lua', import.meta.url), text, {
+  included: [ASK_CANCEL],
+});
 
 const MOVES = [
   'claim',
