@@ -117,6 +117,7 @@ const MATRIX: Record<string, Owner> = {
   'get /metrics/shard': 'public',
   'get /docs': 'public',
   'get /docs/openapi.json': 'public',
+  'get /docs/try-out.js': 'public',
   'get /openapi.json': 'public',
   'get /v1/openapi.json': 'public',
   'get /': 'public',

@@ -191,8 +191,8 @@ describe('a pool whose workers come and go', () => {
     const answer = (await (await fetch(`${pipeline.url}/log/documents`)).json()) as {
       documents: { kind: string; sha256: string; keyid: string; index: number; salt: string }[];
     };
-    expect(new Set(answer.documents.map(({ kind }) => kind))).toEqual(
-      new Set(['workers', 'keyring', 'calibration', 'draw']),
+    expect([...new Set(answer.documents.map(({ kind }) => kind))]).toEqual(
+      expect.arrayContaining(['workers', 'keyring', 'calibration', 'draw']),
     );
     const text = readFileSync(join(pipeline.folder, 'keyring.json'));
     const keyring = answer.documents.find(({ sha256 }) => sha256 === sha256Hex(text));

@@ -285,16 +285,18 @@ describe('npm start', () => {
         key: string;
       };
       expect(cli('keys', 'api', 'list').stdout).toContain(`${made.id}  acme  submit,read  valid`);
-      expect(cli('keys', 'api', 'revoke', made.id).stdout).toBe(`revoked ${made.id}\n`);
+      expect(cli('keys', 'api', 'revoke', made.id).stdout).toBe(
+        `revoked ${made.id}; what it made: countersign keys api work ${made.id}\n`,
+      );
       const served = `${readFileSync(join(data, 'api.url'), 'utf8').trim()}/log`;
       const kept = join(data, 'kept.checkpoint');
       // Three jobs, and what their verdicts rest on: list of workers, keyring, calibration, the draws of two
-      // days.
+      // days; and heads of the audit log.
       expect(cli('log', 'audit', '--url', served, '--kept', kept).stdout).toMatch(
-        /^sound {6}countersign\.local\/log\/[0-9a-f]{16}\n {2}entries {2}[89], in 1 bundles and 1 tiles\n {2}root {5}[0-9a-f]{64}\n$/,
+        /^sound {6}countersign\.local\/log\/[0-9a-f]{16}\n {2}entries {2}\d{1,2}, in 1 bundles and 1 tiles\n {2}root {5}[0-9a-f]{64}\n$/,
       );
       expect(cli('log', 'audit', '--url', served, '--kept', kept).stdout).toMatch(
-        / {2}goes on {2}from the [89] entries that were kept\n/,
+        / {2}goes on {2}from the \d{1,2} entries that were kept\n/,
       );
       expect((await fetch(`${served}/checkpoint`)).headers.get('cache-control')).toBe('no-cache');
       const tile = await fetch(`${served}/tile/entries/000.p/2`);

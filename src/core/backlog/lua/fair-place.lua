@@ -26,23 +26,20 @@ local forgetMs = 2000
 local function sharesOf(queue)
   if shares[queue] then return shares[queue] end
   local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
-  local present = tonumber(head[2])
+  local present, isNewPeriod = tonumber(head[2]), false
   if not present then
-    if redis.call('EXISTS', keys.released(queue)) == 1 or redis.call('EXISTS', keys.leases(queue)) == 1 then
-      present = tonumber(redis.call('HGET', keys.pace(queue), 'present') or 1)
-    else
-      redis.call('DEL', keys.fairShares(queue))
-      present = 1
-    end
+    isNewPeriod = redis.call('EXISTS', keys.released(queue)) == 0 and redis.call('EXISTS', keys.leases(queue)) == 0
+    present = isNewPeriod and 1 or tonumber(redis.call('HGET', keys.pace(queue), 'present') or 1)
   end
-  shares[queue] = { present = present, flows = {} }
+  shares[queue] = { present = present, isNewPeriod = isNewPeriod, flows = {} }
   return shares[queue]
 end
 
 local function flowOf(queue, flow)
-  local flows = sharesOf(queue).flows
+  local share = sharesOf(queue)
+  local flows = share.flows
   if not flows[flow] then
-    local kept = redis.call('HGET', keys.fairShares(queue), flow) or ''
+    local kept = not share.isNewPeriod and redis.call('HGET', keys.fairShares(queue), flow) or ''
     local finish, since, rate, at, weight = string.match(kept, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
     flows[flow] = {
       finish = tonumber(finish or 0), since = tonumber(since or 0), rate = tonumber(rate or 0),
@@ -77,10 +74,14 @@ local function backloggedFor(queue, flow, nowMs)
   return since == 0 and 0 or math.max(0, nowMs - since)
 end
 
+-- What was charged in an earlier busy period goes here and not before: a full Redis refuses to write what
+-- takes memory, but once a script has taken anything away it lets all of it through.
 local function saveShares()
   for queue, share in pairs(shares) do
     for flow, known in pairs(share.flows) do
       if known.isCharged then
+        if share.isNewPeriod then redis.call('DEL', keys.fairShares(queue)) end
+        share.isNewPeriod = false
         local kept = string.format('%.17g %.0f %.6g %.0f %.6g',
           known.finish, known.since, known.rate, known.at, known.weight)
         redis.call('HSET', keys.fairShares(queue), flow, kept)
