@@ -103,7 +103,12 @@ describe('the client library', () => {
     const { id } = await client.submit({ ...JOB, params: { max_tokens: 60 } });
     const types: string[] = [];
     for await (const { type, data } of client.stream(id)) types.push(type === 'state' ? String(data['state']) : type);
-    expect(types.filter((type) => type !== 'chunk' && type !== 'forecast')).toEqual(['queued', 'running', 'attesting', 'done']);
+    expect(types.filter((type) => type !== 'chunk' && type !== 'forecast')).toEqual([
+      'queued',
+      'running',
+      'attesting',
+      'done',
+    ]);
     expect(types).toContain('chunk');
     const unwanted = await client.submit(completion('x', { model: 'by-hand' }) as typeof JOB);
     expect((await client.cancel(unwanted.id)).outcome).toBe('cancelled');

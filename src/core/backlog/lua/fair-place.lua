@@ -28,7 +28,8 @@ local function sharesOf(queue)
   local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
   local present, isNewPeriod = tonumber(head[2]), false
   if not present then
-    isNewPeriod = redis.call('EXISTS', keys.released(queue)) == 0 and redis.call('EXISTS', keys.leases(queue)) == 0
+    isNewPeriod = redis.call('EXISTS', keys.released(queue)) == 0
+      and redis.call('EXISTS', keys.leases(queue)) == 0
     present = isNewPeriod and 1 or tonumber(redis.call('HGET', keys.pace(queue), 'present') or 1)
   end
   shares[queue] = { present = present, isNewPeriod = isNewPeriod, flows = {} }
