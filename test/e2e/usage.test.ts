@@ -65,10 +65,12 @@ interface Usage {
 }
 const usageOf = async (client: Client, group = 'model') =>
   json<Usage>(await client.fetch(`/v1/usage?group_by=${group}`));
+/** What is spent is known with the verdict; the usage says the same once all ends were entered. */
 const settled = (client: Client) =>
   until(async () => {
     const usage = await usageOf(client);
-    return usage.account.held === 0 && usage.account.spent > 0 && usage;
+    const { held, spent } = usage.account;
+    return held === 0 && spent > 0 && usage.rows.reduce((sum, { charged }) => sum + charged, 0) === spent && usage;
   });
 
 describe('what jobs cost', () => {
