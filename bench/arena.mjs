@@ -238,6 +238,7 @@ export async function openAdmission(arena, model) {
   const { Queue } = await import('bullmq');
   const { BlobFolders } = await dist('ground/blobs/blob-folders.js');
   const { Catalog, CatalogModel } = await dist('core/catalog/catalog.js');
+  const { Outlooks } = await dist('core/forecast/outlooks.js');
   const { createLogger } = await dist('ground/logging/logger.js');
   const { StorageGate } = await dist('ground/redis/storage-gate.js');
   const { PriceTable } = await dist('surfaces/ledger/price-table.js');
@@ -259,6 +260,7 @@ export async function openAdmission(arena, model) {
     gate: new StorageGate(redis, { share: 0.9 }),
     reader: new JobReader(redis, keys, keys.open),
     backlog,
+    outlooks: new Outlooks(redis, keys, 0.99),
     blobs: new BlobFolders(`${arena.folder}/blobs`),
     catalog,
     signingKey: arena.apiKey,
