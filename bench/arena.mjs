@@ -218,10 +218,11 @@ export const quantile = (values, q) =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 export const pause = (ms) => sleep(ms);
 
-/** A key of a tenant, as text. */
-export async function apiKey(arena, scopes = ['submit', 'read']) {
+/** A key of a tenant, as text; it may register webhooks. */
+export async function apiKey(arena) {
   const { ApiKeys } = await dist('surfaces/tenants/api-key.store.js');
   const redis = arena.connect('api');
+  const scopes = ['submit', 'read', 'tenant_admin'];
   const { text } = await new ApiKeys(redis, keys).create('bench', { tenant: 'bench', scopes });
   redis.disconnect();
   return text;
