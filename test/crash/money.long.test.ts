@@ -27,7 +27,7 @@ async function work(pipeline: Pipeline, client: Client, requests: number): Promi
       const name = `${lane}-${at}`;
       await until(async () => {
         client.url = pipeline.url;
-        const answer = await send(client, name, at % 4).catch(() => undefined);
+        const answer = await send(client, name, at).catch(() => undefined);
         if (answer === undefined || answer.status >= 500) return false;
         // What open jobs may cost is given back soon; what is spent is not.
         if (answer.status === 429 && (await answer.clone().text()).includes('spend_held')) return false;
@@ -49,16 +49,23 @@ async function cancelled(client: Client, id: string): Promise<boolean> {
   return answer !== undefined && answer.status < 500;
 }
 
-/** A job, one that nobody works on and that is cancelled, eight choices at once, or a dear one. */
-function send(client: Client, name: string, kind: number): Promise<Response> {
+/**
+ * A job, one that nobody works on and that is cancelled, up to eight choices at once, or a dear one; the same
+ * for the same number, since it is sent again under the same key.
+ */
+function send(client: Client, name: string, at: number): Promise<Response> {
   const headers = { 'idempotency-key': `"${name}"` };
-  switch (kind) {
+  switch (at % 4) {
     case 0:
       return client.post('/v1/jobs', completion(name, { attempts: 10 }), headers);
     case 1:
       return client.post('/v1/jobs', completion(name, { model: 'by-hand' }), headers);
     case 2:
-      return client.post('/v1/completions', { model: 'noop', prompt: name, n: 1 + pick(8), max_tokens: 8 }, headers);
+      return client.post(
+        '/v1/completions',
+        { model: 'noop', prompt: name, n: 1 + (Math.floor(at / 4) % 8), max_tokens: 8 },
+        headers,
+      );
     default:
       return client.post('/v1/jobs', completion(name, { attempts: 10, params: { max_tokens: 200 } }), headers);
   }
