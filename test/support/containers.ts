@@ -2,6 +2,10 @@ import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_pr
 import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { until } from './pipeline.ts';
+
+/** For a service to be well, on a busy machine. */
+const STARTED_MS = 300_000;
 
 /** The fields of a compose file that decide what a container may do. */
 export const ComposeFile = z.object({
@@ -84,13 +88,12 @@ export class Containers {
       env: { PATH: process.env['PATH'] },
     });
     this.#running.set(name, child);
-    for (;;) {
+    await until(() => {
       if (child.exitCode !== null) throw new Error(`${name} ended: ${this.logOf(name)}`);
       const [kind, ...words] = service.healthcheck.test;
       const command = kind === 'CMD-SHELL' ? ['sh', '-c', ...words] : words;
-      if (this.run(name, command).status === 0) return;
-      await new Promise((passed) => setTimeout(passed, 500));
-    }
+      return this.run(name, command).status === 0;
+    }, STARTED_MS);
   }
 
   /** Runs a command in a service's container, as its user. */

@@ -474,3 +474,16 @@ export function overload(load: number, deadlineMs = 5_000): SimulatedTenant[] {
   const steady = { name: 'steady', weight: 1, sizes: [64, 256], share: 0.5, rate: 0.75, deadlineMs, isInnocent: true };
   return [...greedy, steady];
 }
+
+/** Fifty tenants that were never heard of before, all in the same moments (ms of the simulation). */
+export function crowd(fromMs: number, toMs: number): SimulatedTenant[] {
+  return Array.from({ length: 50 }, (_, at) => ({
+    name: `new-${at}`,
+    weight: 1,
+    sizes: [64, 256],
+    share: 0.5,
+    rate: 40,
+    deadlineMs: 5_000,
+    sends: (atMs) => atMs >= fromMs && atMs < toMs,
+  }));
+}

@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { AuditChain, entryText, headText, type AuditAct } from './audit-entry.ts';
 import { AuditRefused, verifyAuditExport } from './audit-export.ts';
-import { parsePolicy } from '../../proof/tlog/tlog-policy.ts';
+import type { TlogPolicy } from '../../proof/tlog/tlog-policy.ts';
 
-const NO_POLICY = { logs: [], witnesses: [], isQuorum: () => true } as unknown as ReturnType<typeof parsePolicy>;
+const NO_POLICY: TlogPolicy = { logs: [], witnesses: [], isQuorum: () => true };
 
 const act: fc.Arbitrary<AuditAct> = fc.record({
   by: fc.string({ maxLength: 20 }),

@@ -1,20 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { OFFER } from '../../../test/support/sample-offer.ts';
 import { AdmissionRule, excessOf, type Standing } from './admission-limits.ts';
 import { offerText, toldIn, toldOf, type Offer } from './offer.ts';
 import { endAt } from './told.ts';
 
-const OFFER: Offer = {
-  cost: 60,
-  perEndMs: 4,
-  perTagMs: 1,
-  ownMs: 60,
-  sdOwnMs: 20,
-  afterMs: 5,
-  meanMs: 60,
-  sdEndMs: 5,
-  quantiles: [0, 1, 2, 3].map(() => ({ z10: -1, z50: 0, z90: 1.3, z99: 2.5 })),
-};
 const AT_ONCE: Standing = { ends: 0, ahead: 0, distance: 0, ties: 0, backloggedMs: 0 };
 const positive = fc.double({ min: 0.01, max: 10_000, noNaN: true });
 const offers = fc

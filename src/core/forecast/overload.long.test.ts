@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { SimulatedPool, overload, type SimulatedTenant } from '../../../test/support/simulated-pool.ts';
+import { SimulatedPool, crowd, overload } from '../../../test/support/simulated-pool.ts';
 
 const SEEDS = [1, 2, 3];
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -30,17 +30,8 @@ test.each([0.2, 5])('a hint that is %d times what is true costs at most one job 
 });
 
 test('a crowd of 50 new tenants for ten seconds: what they are told holds for two thirds of them', () => {
-  const crowd = Array.from({ length: 50 }, (_, at): SimulatedTenant => ({
-    name: `new-${at}`,
-    weight: 1,
-    sizes: [64, 256],
-    share: 0.5,
-    rate: 40,
-    deadlineMs: 5_000,
-    sends: (atMs) => atMs >= 20_000 && atMs < 30_000,
-  }));
   const outcomes = SEEDS.map((seed) =>
-    new SimulatedPool({ tenants: [...overload(0.5), ...crowd], seed, forMs: 50_000 }).run(),
+    new SimulatedPool({ tenants: [...overload(0.5), ...crowd(20_000, 30_000)], seed, forMs: 50_000 }).run(),
   );
   for (const outcome of outcomes) {
     expect(outcome.missed).toBeLessThanOrEqual(0.01 * outcome.admitted);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { SimulatedPool, overload, type Outcome, type SimulatedTenant } from '../../../test/support/simulated-pool.ts';
+import { SimulatedPool, crowd, overload, type Outcome } from '../../../test/support/simulated-pool.ts';
 
 /** What holds however much is offered: hardly a slot's time is lost, nobody innocent pays for it. */
 function expectKept(outcome: Outcome, missed = 0.01): void {
@@ -52,17 +52,8 @@ describe('16 slots, four tenants of weights 1, 1, 2 and 4, and a steady one', ()
   });
 
   test('meet a crowd of 50 new tenants', () => {
-    const crowd = Array.from({ length: 50 }, (_, at): SimulatedTenant => ({
-      name: `new-${at}`,
-      weight: 1,
-      sizes: [64, 256],
-      share: 0.5,
-      rate: 40,
-      deadlineMs: 5_000,
-      sends: (atMs) => atMs >= 10_000 && atMs < 13_000,
-    }));
     const outcome = new SimulatedPool({
-      tenants: [...overload(0.9), ...crowd],
+      tenants: [...overload(0.9), ...crowd(10_000, 13_000)],
       seed: 4,
       warmMs: 8_000,
       forMs: 14_000,

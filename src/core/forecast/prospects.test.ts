@@ -1,24 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { OFFER } from '../../../test/support/sample-offer.ts';
 import type { JobState } from '../../proof/contract/job-states.ts';
 import { HINDRANCES } from '../../proof/contract/why.ts';
 import type { JobView } from '../jobs/job.reader.ts';
-import type { Offer } from './offer.ts';
 import { hasMoved, prospectOf, type Spot } from './prospects.ts';
 import { whyOf, type AttestorFigures } from './why.ts';
 
 const NOW = 1_700_000_000_000;
-const OFFER: Offer = {
-  cost: 60,
-  perEndMs: 4,
-  perTagMs: 1,
-  ownMs: 60,
-  sdOwnMs: 20,
-  afterMs: 5,
-  meanMs: 60,
-  sdEndMs: 5,
-  quantiles: [0, 1, 2, 3].map(() => ({ z10: -1, z50: 0, z90: 1.3, z99: 2.5 })),
-};
 const NOBODY: AttestorFigures = { present: 0, able: 0, problem: undefined };
 const SPOT: Spot = {
   nowMs: NOW,
