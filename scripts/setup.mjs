@@ -1,8 +1,8 @@
 // Sets up a fresh clone on a machine that has only Node.js and npm.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
@@ -78,10 +78,24 @@ export function ensureBuilt(say) {
   build();
 }
 
+/**
+ * Does what `nest-cli.json` says, as `nest build` would, but with the native compiler of TypeScript 7: the CLI
+ * drives the compiler through a programming interface that version 7 does not have, and takes four times as long.
+ */
+function compile() {
+  const { sourceRoot, compilerOptions } = JSON.parse(readFileSync(at('nest-cli.json'), 'utf8'));
+  if (compilerOptions.deleteOutDir) rmSync(at('dist'), { recursive: true, force: true });
+  const compiler = at('node_modules', 'typescript-native', 'bin', 'tsc');
+  run(process.execPath, [compiler, '-p', compilerOptions.tsConfigPath], 'the build');
+  const kinds = compilerOptions.assets.map(({ include }) => extname(include));
+  for (const file of readdirSync(at(sourceRoot), { recursive: true }))
+    if (kinds.includes(extname(file))) cpSync(at(sourceRoot, file), at('dist', file));
+}
+
 /** Compiles, then puts into single files what is loaded together; says nothing unless it fails. */
 export function build() {
   const wanted = sourceDigest();
-  run(process.execPath, [at('node_modules', '@nestjs', 'cli', 'bin', 'nest.js'), 'build'], 'the build');
+  compile();
   for (const [script, what] of BUNDLES) run(process.execPath, [at(script)], what);
   writeFileSync(STAMP, wanted);
 }
