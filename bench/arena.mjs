@@ -17,6 +17,7 @@ const { findRedisServer, startPrivateRedis } = await dist('ground/redis/redis-se
 const { aclFile, redisUsers } = await dist('ground/redis/acl.js');
 const { RedisKeys } = await dist('ground/redis/keys.js');
 const { ensureSigningKey, writeSecretFile } = await dist('ground/keys/key-file.js');
+const { SecretsKeys } = await dist('ground/keys/secrets-keys.js');
 const { signWorkerList, workerEntry } = await dist('core/registry/worker-list.js');
 const { keyringEntry } = await dist('proof/receipts/keyring.js');
 const { formatVkey, noteKey } = await dist('proof/tlog/signed-note.js');
@@ -70,6 +71,7 @@ export async function openArena(models = [MODEL]) {
   process.once('exit', killAll);
 
   const api = ensureSigningKey(join(folder, 'api.key'));
+  const secrets = new SecretsKeys(ensureSigningKey(join(folder, 'secrets.key')));
   const attestor = ensureSigningKey(join(folder, 'attestor.key'));
   const log = ensureSigningKey(join(folder, 'log.key'));
   const registry = ensureSigningKey(join(folder, 'registry.key'));
@@ -138,6 +140,7 @@ export async function openArena(models = [MODEL]) {
         ...(name === 'api' || name === 'courier'
           ? {
               COUNTERSIGN_TICKET_KEY_FILE: join(folder, 'api.key'),
+              COUNTERSIGN_SECRETS_KEY_FILES: join(folder, 'secrets.key'),
               COUNTERSIGN_TLOG: join(folder, 'log'),
               COUNTERSIGN_KEYRING: join(folder, 'keyring.json'),
               COUNTERSIGN_FILES: join(folder, 'files'),
@@ -178,6 +181,7 @@ export async function openArena(models = [MODEL]) {
     start,
     role,
     apiKey: api,
+    secrets,
     keyring,
     async close() {
       await Promise.all(
@@ -267,7 +271,7 @@ export async function openAdmission(arena, model) {
     signingKey: arena.apiKey,
     defaultRecompute: 0,
     prices: PriceTable.free,
-    webhooks: new Webhooks(redis, keys),
+    webhooks: new Webhooks(redis, keys, arena.secrets),
     egress: { allowPrivate: false },
   });
   return {

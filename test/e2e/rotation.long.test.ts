@@ -41,6 +41,7 @@ describe('a rotation of keys and passwords while jobs are sent all along', () =>
     COUNTERSIGN_TICKET_KEY_FILE: 'api.key',
     COUNTERSIGN_ATTESTOR_KEY_FILE: 'attestor.key',
     COUNTERSIGN_TLOG_KEY_FILE: 'log.key',
+    COUNTERSIGN_SECRETS_KEY_FILES: 'secrets.key',
   };
 
   beforeAll(async () => {
@@ -59,11 +60,12 @@ describe('a rotation of keys and passwords while jobs are sent all along', () =>
     const [kind = '', number = '1'] = name.split('-');
     const user = kind === 'worker' ? 'worker.default' : kind;
     const own = Object.entries(keyFiles).filter(
-      ([variable]) => (variable === 'COUNTERSIGN_TICKET_KEY_FILE') === (kind === 'api'),
+      ([variable]) => /_TICKET_|_SECRETS_/.test(variable) === (kind === 'api'),
     );
+    const paths = (files: string) => files.split(',').map((file) => join(pipeline.folder, file));
     const env = {
       COUNTERSIGN_REDIS_PASSWORD_FILE: data.redisPassword(user),
-      ...(kind === 'worker' ? {} : Object.fromEntries(own.map(([name, file]) => [name, join(pipeline.folder, file)]))),
+      ...(kind === 'worker' ? {} : Object.fromEntries(own.map(([name, files]) => [name, paths(files).join(',')]))),
     };
     const role = await (kind === 'worker'
       ? pipeline.worker(Number(number), env)
@@ -95,7 +97,15 @@ describe('a rotation of keys and passwords while jobs are sent all along', () =>
     promisify(execFile)(
       process.execPath,
       [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), '--data', data.path, ...args, '--redis', pipeline.redis.url],
-      { env: { PATH: process.env['PATH'] ?? '', HOME: pipeline.folder } },
+      {
+        env: {
+          PATH: process.env['PATH'] ?? '',
+          HOME: pipeline.folder,
+          COUNTERSIGN_SECRETS_KEY_FILES: ['secrets-2.key', 'secrets.key']
+            .map((file) => join(pipeline.folder, file))
+            .join(','),
+        },
+      },
     );
 
   test('refuses nothing, and leaves no receipt that does not verify', async () => {
@@ -120,12 +130,21 @@ describe('a rotation of keys and passwords while jobs are sent all along', () =>
     );
     for (const user of users) await countersign('keys', 'redis', 'new', user);
     for (const [user, password] of passwords) expect(await login(user, password)).toBe('OK');
+    ensureSigningKey(join(pipeline.folder, 'secrets-2.key'));
+    const secret = await client.json('/v1/webhooks/default/secret');
+    keyFiles.COUNTERSIGN_SECRETS_KEY_FILES = 'secrets.key,secrets-2.key';
     await restart('worker', 'attestor', 'api');
 
     keyFiles.COUNTERSIGN_TICKET_KEY_FILE = 'api-2.key';
     keyFiles.COUNTERSIGN_ATTESTOR_KEY_FILE = 'attestor-2.key';
     keyFiles.COUNTERSIGN_TLOG_KEY_FILE = 'log-2.key';
+    keyFiles.COUNTERSIGN_SECRETS_KEY_FILES = 'secrets-2.key,secrets.key';
     await restart('attestor', 'api');
+
+    await countersign('keys', 'reseal');
+    keyFiles.COUNTERSIGN_SECRETS_KEY_FILES = 'secrets-2.key';
+    await restart('api');
+    expect(await client.json('/v1/webhooks/default/secret')).toEqual(secret);
 
     const ended = new Date().toISOString();
     const old = [pipeline.apiKey.public.id, pipeline.attestorKey.public.id];

@@ -138,8 +138,8 @@ describe('an installation that init writes', () => {
     const folder = fresh();
     writeInstallation(folder, plan(), catalog);
     const secrets = (of: string) => filesOf(join(folder, of)).filter((name) => /\.(key|password)$/.test(name));
-    expect(secrets('api')).toEqual(['redis.password', 'ticket.key']);
-    expect(secrets('courier')).toEqual(['redis.password', 'ticket.key']);
+    expect(secrets('api')).toEqual(['redis.password', 'secrets.key', 'ticket.key']);
+    expect(secrets('courier')).toEqual(['redis.password', 'secrets.key', 'ticket.key']);
     expect(secrets('attestor')).toEqual(['attestor.key', 'log.key', 'redis.password']);
     expect(secrets('worker-gpu-2')).toEqual(['redis.password', 'worker.key']);
     const publicFiles = /(^|\/)(keyring|models|workers)\.json$|compose\.yaml$|\.service$|\.gguf$/;
@@ -260,7 +260,7 @@ describe('init, given again', () => {
 function isCopyOf(name: string, gone: string): boolean {
   const ofRole =
     /^(api|courier|attestor|worker-[^/]+)\/redis\.password$/.test(name) && gone.startsWith('admin/keys/redis-');
-  return ofRole || (name === 'courier/ticket.key' && gone === 'api/ticket.key');
+  return ofRole || (/^api\/(secrets|ticket)\.key$/.test(gone) && name === gone.replace('api', 'courier'));
 }
 
 function restore(folder: string, contents: Record<string, string>): void {

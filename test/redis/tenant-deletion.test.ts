@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { AuditLog } from '../../src/core/audit/audit-log.ts';
 import { JobArchive, archiveFolder } from '../../src/core/jobs/job-archive.ts';
+import { SecretsKeys } from '../../src/ground/keys/secrets-keys.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
 import { KEY_TABLE, type FamilyName } from '../../src/ground/redis/key-table.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
@@ -16,7 +17,7 @@ import { WorkStops } from '../../src/surfaces/tenants/work-stops.ts';
 import { JOB_ENDPOINT, Webhooks, newMessageId, newWebhookId } from '../../src/surfaces/webhooks/webhook.store.ts';
 import { completion } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
-import { api } from '../support/sample-receipts.ts';
+import { api, newKey } from '../support/sample-receipts.ts';
 
 /** Nothing of a tenant stands in it: it is about workers, attestors, models or the log. */
 const NOBODYS = 'nobody';
@@ -185,7 +186,7 @@ async function settle(tenant: string): Promise<string[]> {
 /** Endpoints, messages of each kind, and what is known of their queues. Returns ids. */
 async function listen(tenant: string): Promise<string[]> {
   const { keys } = server;
-  const webhooks = new Webhooks(redis, keys);
+  const webhooks = new Webhooks(redis, keys, new SecretsKeys(newKey()));
   const id = newWebhookId();
   const wanted = { url: 'https://example.com/', events: [], format: 'standard' as const, description: tenant };
   const endpoint = await webhooks.create(tenant, id, wanted);

@@ -2,6 +2,7 @@ import { Admission } from '../../src/surfaces/admission/admission.ts';
 import { Outlooks } from '../../src/core/forecast/outlooks.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
+import { SecretsKeys } from '../../src/ground/keys/secrets-keys.ts';
 import { StorageGate } from '../../src/ground/redis/storage-gate.ts';
 import { backlogOf } from './queues.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
@@ -29,7 +30,7 @@ export function admissionTo(server: TestRedis, prices = PriceTable.free): Admiss
     signingKey: newKey(),
     defaultRecompute: 0,
     prices,
-    webhooks: new Webhooks(redis, keys),
+    webhooks: new Webhooks(redis, keys, new SecretsKeys(newKey())),
     egress: { allowPrivate: false },
   });
 }

@@ -84,6 +84,7 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
     this.folder = folder;
     this.dist = dist;
     this.apiKey = ensureSigningKey(join(folder, 'api.key'));
+    ensureSigningKey(join(folder, 'secrets.key'));
     this.attestorKey = ensureSigningKey(join(folder, 'attestor.key'));
     this.registryKey = ensureSigningKey(join(folder, 'registry.key'));
     this.logKey = ensureSigningKey(join(folder, 'log.key'));
@@ -179,6 +180,7 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
     const published = { COUNTERSIGN_TLOG: path('log'), COUNTERSIGN_KEYRING: path('keyring.json') };
     const served = {
       COUNTERSIGN_TICKET_KEY_FILE: path('api.key'),
+      COUNTERSIGN_SECRETS_KEY_FILES: path('secrets.key'),
       COUNTERSIGN_FILES: path('files'),
       ...published,
     };

@@ -28,7 +28,6 @@ import { Pools } from '../../core/backlog/pool.store.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { TenantDeletions } from '../../surfaces/offboarding/tenant-deletions.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
-import { EgressRules } from '../../surfaces/webhooks/egress.ts';
 import { AdminController } from './admin.controller.ts';
 import { AuditedRoutes } from './audited-routes.ts';
 import { AuditController } from './audit.controller.ts';
@@ -54,7 +53,7 @@ import { ProblemFilter } from './problem.filter.ts';
 import { ResponsesController } from './responses.controller.ts';
 import { SchedulesController } from './schedules.controller.ts';
 import { UsageController } from './usage.controller.ts';
-import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
+import { WebhooksController } from './webhooks.controller.ts';
 
 /** The API: controllers over what `ServiceModule` provides. */
 @Module({
@@ -174,16 +173,11 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
       inject: [Admission, Jobs, Wake, Completions],
     },
     {
-      provide: WebhookKeys,
-      useFactory: ({ signingKey }: ServiceFiles, egress: EgressRules) => new WebhookKeys(signingKey, egress),
-      inject: [ServiceFiles, EgressRules],
-    },
-    {
       provide: PaymentGate,
       useFactory: (files: ServiceFiles, records: PaymentRecords, admission: Admission, apiKeys: ApiKeys) =>
         new PaymentGate({
           terms: files.paymentTerms,
-          signingKey: files.signingKey,
+          secrets: files.secretsKeys,
           records,
           admission,
           apiKeys,

@@ -1,9 +1,7 @@
 import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
-import { checkUrl, type EgressRules } from '../../surfaces/webhooks/egress.ts';
-import { webhookSecret } from '../../surfaces/webhooks/webhook-secret.ts';
+import { EgressRules, checkUrl } from '../../surfaces/webhooks/egress.ts';
 import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import {
   JOB_ENDPOINT,
@@ -32,30 +30,19 @@ import {
   type WebhookSecret,
 } from './webhooks.schemas.ts';
 
-/** The key that signs webhooks, and the rules for addresses. */
-export class WebhookKeys {
-  readonly signingKey: SigningKey;
-  readonly egress: EgressRules;
-
-  constructor(signingKey: SigningKey, egress: EgressRules) {
-    this.signingKey = signingKey;
-    this.egress = egress;
-  }
-}
-
 /** The addresses that receive a tenant's events, and the events themselves. */
 @Controller('/v1')
 export class WebhooksController {
   readonly #webhooks: Webhooks;
-  readonly #keys: WebhookKeys;
+  readonly #egress: EgressRules;
   readonly #feed: FeedReader;
   readonly #streams: EventStreams;
   readonly #created: CreatedOnce;
 
-  constructor(webhooks: Webhooks, keys: WebhookKeys, feed: FeedReader, streams: EventStreams, created: CreatedOnce) {
+  constructor(webhooks: Webhooks, egress: EgressRules, feed: FeedReader, streams: EventStreams, created: CreatedOnce) {
     this.#created = created;
     this.#webhooks = webhooks;
-    this.#keys = keys;
+    this.#egress = egress;
     this.#feed = feed;
     this.#streams = streams;
   }
@@ -81,7 +68,7 @@ export class WebhooksController {
     @Headers('idempotency-key') idempotencyKey: string | undefined,
   ): Promise<WebhookDocument> {
     const { url, ...wanted } = parse(CreateWebhook, body);
-    const checked = checkUrl(url, this.#keys.egress).href;
+    const checked = checkUrl(url, this.#egress).href;
     const once = askedOnce(parseIdempotencyKey(idempotencyKey), '/v1/webhooks', body);
     const id = await this.#created.idFor(caller.tenant, once, newWebhookId());
     return this.#document(caller.tenant, await this.#webhooks.create(caller.tenant, id, { url: checked, ...wanted }));
@@ -98,7 +85,7 @@ export class WebhooksController {
   @Get('webhooks/default/secret')
   @Needs('submit')
   async defaultSecret(@Caller() caller: ApiCaller): Promise<WebhookSecret> {
-    return this.#jobSecret(caller.tenant, await this.#webhooks.jobSecrets(caller.tenant));
+    return this.#secret(caller.tenant, JOB_ENDPOINT, await this.#webhooks.jobSecrets(caller.tenant));
   }
 
   @Post('webhooks/default/rotate')
@@ -107,7 +94,11 @@ export class WebhooksController {
   @Needs('tenant_admin')
   async rotateDefault(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<WebhookSecret> {
     const { overlap_seconds } = parse(RotateSecret, body === undefined ? {} : body);
-    return this.#jobSecret(caller.tenant, await this.#webhooks.rotateJobSecret(caller.tenant, overlap_seconds * 1_000));
+    return this.#secret(
+      caller.tenant,
+      JOB_ENDPOINT,
+      await this.#webhooks.rotateJobSecret(caller.tenant, overlap_seconds * 1_000),
+    );
   }
 
   @Get('webhooks/:webhook')
@@ -119,9 +110,7 @@ export class WebhooksController {
   @Get('webhooks/:webhook/secret')
   @Needs('tenant_admin')
   async secret(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<WebhookSecret> {
-    const { generation } = await this.#webhooks.get(caller.tenant, id);
-    const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, id, generation);
-    return { secret: symmetric, public_key: publicKey };
+    return this.#secret(caller.tenant, id, await this.#webhooks.get(caller.tenant, id));
   }
 
   @Patch('webhooks/:webhook')
@@ -133,7 +122,7 @@ export class WebhooksController {
   ): Promise<WebhookDocument> {
     await this.#webhooks.get(caller.tenant, id);
     const { url, ...change } = parse(ChangeWebhook, body);
-    const checked = url === undefined ? undefined : checkUrl(url, this.#keys.egress).href;
+    const checked = url === undefined ? undefined : checkUrl(url, this.#egress).href;
     return this.#document(caller.tenant, await this.#webhooks.change(caller.tenant, id, { url: checked, ...change }));
   }
 
@@ -155,8 +144,7 @@ export class WebhooksController {
   ): Promise<RotatedWebhook> {
     const { overlap_seconds } = parse(RotateSecret, body === undefined ? {} : body);
     const endpoint = await this.#webhooks.rotate(caller.tenant, id, overlap_seconds * 1_000);
-    const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, id, endpoint.generation);
-    return { ...(await this.#document(caller.tenant, endpoint)), secret: symmetric, public_key: publicKey };
+    return { ...(await this.#document(caller.tenant, endpoint)), ...this.#secret(caller.tenant, id, endpoint) };
   }
 
   @Post('webhooks/:webhook/test')
@@ -188,8 +176,8 @@ export class WebhooksController {
     return deliveryDocument(await this.#webhooks.redeliver(caller.tenant, id));
   }
 
-  #jobSecret(tenant: string, { generation }: Secrets): WebhookSecret {
-    const { symmetric, publicKey } = webhookSecret(this.#keys.signingKey, `${JOB_ENDPOINT}/${tenant}`, generation);
+  #secret(tenant: string, endpoint: string, secrets: Secrets): WebhookSecret {
+    const { symmetric, publicKey } = this.#webhooks.secretOf(tenant, endpoint, secrets);
     return { secret: symmetric, public_key: publicKey };
   }
 
@@ -205,7 +193,7 @@ export class WebhooksController {
       disabled_at: endpoint.disabledMs === null ? null : new Date(endpoint.disabledMs).toISOString(),
       disabled_because: endpoint.disabledBecause,
       lost,
-      public_key: webhookSecret(this.#keys.signingKey, endpoint.id, endpoint.generation).publicKey,
+      public_key: this.#webhooks.secretOf(tenant, endpoint.id, endpoint).publicKey,
     };
   }
 }

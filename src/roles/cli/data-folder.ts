@@ -42,6 +42,11 @@ export class DataFolder {
   /** The API key of the commands. */
   readonly devKey = (): string => this.#pick('COUNTERSIGN_CLIENT_KEY_FILE', this.at('dev.key'));
   readonly registryKey = (): string => this.#pick('COUNTERSIGN_REGISTRY_KEY_FILE', this.roleKey('registry'));
+  /** The keys of secrets, the one that seals first. */
+  readonly secretsKeys = (): string[] =>
+    this.#pick('COUNTERSIGN_SECRETS_KEY_FILES', this.roleKey('secrets'))
+      .split(',')
+      .map((path) => path.trim());
   readonly address = (): string => this.at('api.url');
   readonly roleKey = (name: string): string => this.at('keys', `${name}.key`);
   /** Where `up` and `pools` keep the password of a Redis user. */

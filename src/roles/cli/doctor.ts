@@ -4,6 +4,7 @@ import { loadEngine } from '../../core/engines/load-engine.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
+import { SecretsKeys } from '../../ground/keys/secrets-keys.ts';
 import { workerIdOf } from '../../ground/keys/signing-key.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { redisUsers, userName } from '../../ground/redis/acl.ts';
@@ -70,7 +71,14 @@ function roleFindings(role: NonNullable<ReturnType<typeof roleOf>>, data: DataFo
   switch (role) {
     case 'api':
     case 'courier':
-      return [keyring(data), trusted('api', 'COUNTERSIGN_TICKET_KEY_FILE')];
+      return [
+        keyring(data),
+        trusted('api', 'COUNTERSIGN_TICKET_KEY_FILE'),
+        attempt('keys of secrets', 'make one with countersign keys new; API and courier have the same', () => {
+          SecretsKeys.read(data.secretsKeys());
+          return `${data.secretsKeys().length}, the first of which seals`;
+        }),
+      ];
     case 'attestor':
       return [
         keyring(data),

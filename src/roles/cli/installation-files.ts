@@ -164,7 +164,8 @@ class InstallationWriter {
     const key = (folder: string, name: string) => ensureSigningKey(this.#at(folder, name));
     const log = key('attestor', 'log.key').public;
     const ticket = key('api', 'ticket.key').public;
-    copySecret(this.#at('api', 'ticket.key'), this.#at('courier', 'ticket.key'));
+    key('api', 'secrets.key');
+    for (const name of ['ticket.key', 'secrets.key']) copySecret(this.#at('api', name), this.#at('courier', name));
     const attestor = key('attestor', 'attestor.key').public;
     const registry = ensureSigningKey(this.#admin.registryKey()).public;
     const origin = this.plan.origin ?? `countersign.local/log/${log.id.slice(0, 16)}`;

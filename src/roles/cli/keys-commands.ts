@@ -6,6 +6,7 @@ import { addApiKeyCommands } from './api-key-commands.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
 import { addRedisPasswordCommands } from './redis-password-commands.ts';
+import { addResealCommand } from './reseal-command.ts';
 
 /** `countersign keys …`: signing keys in files, API keys in Redis, and the passwords of its users. */
 export function addKeysCommands(cli: CliContext): void {
@@ -40,6 +41,7 @@ export function addKeysCommands(cli: CliContext): void {
       const line = `log ${formatVkey(noteKey(options.log, 'ed25519', key))}`;
       out.show({ line }, [line]);
     });
+  addResealCommand(cli, keys);
   addApiKeyCommands(cli, keys);
   addRedisPasswordCommands(cli, keys);
 }

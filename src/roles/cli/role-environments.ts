@@ -32,6 +32,7 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
   const service = (folder: string) => ({
     ...common(plan, folder),
     COUNTERSIGN_TICKET_KEY_FILE: `${CONFIG_FOLDER}/${folder}/ticket.key`,
+    COUNTERSIGN_SECRETS_KEY_FILES: `${CONFIG_FOLDER}/${folder}/secrets.key`,
     COUNTERSIGN_KEYRING: `${CONFIG_FOLDER}/${folder}/keyring.json`,
     COUNTERSIGN_TLOG: `${STATE_FOLDER}/log`,
     COUNTERSIGN_FILES: `${STATE_FOLDER}/files`,

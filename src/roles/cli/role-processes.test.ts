@@ -20,11 +20,11 @@ describe('the processes of an installation', () => {
       Object.values(env).filter((value) => value.endsWith('.key')),
     ]);
     expect(keys).toEqual([
-      ['api', ['/data/keys/api.key']],
+      ['api', ['/data/keys/api.key', '/data/keys/secrets.key']],
       ['attestor', ['/data/keys/attestor.key', '/data/keys/log.key']],
       ['worker-1', ['/data/keys/worker-1.key']],
       ['worker-2', ['/data/keys/worker-2.key']],
-      ['courier', ['/data/keys/api.key']],
+      ['courier', ['/data/keys/api.key', '/data/keys/secrets.key']],
     ]);
   });
 
@@ -45,9 +45,9 @@ describe('the processes of an installation', () => {
   });
 
   test('never get the password of the administrator of Redis', () => {
-    for (const url of ['redis://admin:secret@host:6379/1', 'rediss://:secret@host', 'redis://host', 'unix:///r.sock'])
+    for (const url of ['redis://admin:hidden@host:6379/1', 'rediss://:hidden@host', 'redis://host', 'unix:///r.sock'])
       for (const { env } of specs(url)) {
-        expect(Object.values(env).join(' ')).not.toContain('secret');
+        expect(Object.values(env).join(' ')).not.toContain('hidden');
         expect(env['COUNTERSIGN_REDIS_URL']).toBe(url.replace(/\/\/.*@/, '//'));
       }
   });

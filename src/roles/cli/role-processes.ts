@@ -84,6 +84,7 @@ function commonVariables(data: DataFolder, redisUrl: string, user: string): Reco
 function serviceVariables(data: DataFolder): Record<string, string> {
   return {
     COUNTERSIGN_TICKET_KEY_FILE: data.roleKey('api'),
+    COUNTERSIGN_SECRETS_KEY_FILES: data.roleKey('secrets'),
     COUNTERSIGN_TLOG: data.log(),
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_FILES: data.files(),

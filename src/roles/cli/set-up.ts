@@ -26,6 +26,7 @@ export function prepare(data: DataFolder, workers: number): void {
   if (!existsSync(data.catalog()))
     writeFileSync(data.catalog(), `${JSON.stringify(demonstrationCatalog(data), null, 2)}\n`, { mode: 0o644 });
   const api = ensureSigningKey(data.roleKey('api'));
+  ensureSigningKey(data.roleKey('secrets'));
   const attestor = ensureSigningKey(data.roleKey('attestor'));
   const now = new Date().toISOString();
   const registry = ensureSigningKey(data.roleKey('registry'));

@@ -72,14 +72,9 @@ export class CourierModule {
         },
         {
           provide: WebhookSender,
-          useFactory: (
-            redis: Redis,
-            keys: RedisKeys,
-            webhooks: Webhooks,
-            egress: EgressRules,
-            { signingKey }: ServiceFiles,
-          ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey, schedule, deadAfterMs }, logger),
-          inject: [Redis, RedisKeys, Webhooks, EgressRules, ServiceFiles],
+          useFactory: (redis: Redis, keys: RedisKeys, webhooks: Webhooks, egress: EgressRules) =>
+            new WebhookSender({ redis, keys, webhooks, egress, schedule, deadAfterMs }, logger),
+          inject: [Redis, RedisKeys, Webhooks, EgressRules],
         },
         {
           provide: PaymentSettler,

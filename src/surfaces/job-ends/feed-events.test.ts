@@ -18,6 +18,7 @@ function endpoint(id: string, change: Partial<Endpoint> = {}): Endpoint {
     disabledMs: null,
     disabledBecause: null,
     generation: 1,
+    sealed: '',
     previous: [],
     ...change,
   };

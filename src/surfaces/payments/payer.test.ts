@@ -1,9 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { SecretsKeys } from '../../ground/keys/secrets-keys.ts';
 import { SigningKey } from '../../ground/keys/signing-key.ts';
 import { VISITOR, isPayer, payerTenant, payerToken, readPayerToken } from './payer.ts';
 
-const KEY = new SigningKey(Buffer.alloc(32, 1));
+const KEY = new SecretsKeys(new SigningKey(Buffer.alloc(32, 1)));
 const ADDRESS = `0x${'ab'.repeat(20)}`;
 const JOB = 'job_p00101jabcdefghjkmnpqrstvwxyz0';
 const NOW = Date.parse('2026-11-21T08:00:00Z');
@@ -19,8 +20,8 @@ describe("a payer's token", () => {
     expect(readPayerToken(KEY, token, NOW + DAY_MS)).toBeUndefined();
   });
 
-  test('of another API key is worth nothing', () => {
-    expect(readPayerToken(new SigningKey(Buffer.alloc(32, 2)), token, NOW)).toBeUndefined();
+  test('of another key is worth nothing', () => {
+    expect(readPayerToken(new SecretsKeys(new SigningKey(Buffer.alloc(32, 2))), token, NOW)).toBeUndefined();
   });
 
   // The attacker holds a token of his own, and wants another job, another payer, or more time.

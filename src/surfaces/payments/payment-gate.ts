@@ -2,7 +2,7 @@ import type { Admission, Admitted, SubmitOptions, Submitter } from '../admission
 import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Price } from '../../proof/receipts/statements.ts';
-import type { SigningKey } from '../../ground/keys/signing-key.ts';
+import type { SecretsKeys } from '../../ground/keys/secrets-keys.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import type { Caller } from '../tenants/api-key.ts';
 import type { ApiKeys } from '../tenants/api-key.store.ts';
@@ -47,7 +47,7 @@ export class PaymentGate {
   readonly #terms: PaymentTerms | undefined;
   readonly #admission: Admission;
   readonly #apiKeys: ApiKeys;
-  readonly #signingKey: SigningKey;
+  readonly #secrets: SecretsKeys;
   readonly #records: PaymentRecords;
   readonly #logger: Logger;
 
@@ -56,13 +56,13 @@ export class PaymentGate {
     records: PaymentRecords;
     admission: Admission;
     apiKeys: ApiKeys;
-    signingKey: SigningKey;
+    secrets: SecretsKeys;
     logger: Logger;
   }) {
     this.#terms = parts.terms;
     this.#admission = parts.admission;
     this.#apiKeys = parts.apiKeys;
-    this.#signingKey = parts.signingKey;
+    this.#secrets = parts.secrets;
     this.#records = parts.records;
     this.#logger = parts.logger;
   }
@@ -74,7 +74,7 @@ export class PaymentGate {
 
   /** The holder of a payer's token and its job; undefined if the token is not valid. */
   async holder(token: string): Promise<{ caller: Caller; job: string } | undefined> {
-    const read = readPayerToken(this.#signingKey, token);
+    const read = readPayerToken(this.#secrets, token);
     const caller = read && (await this.#apiKeys.callerWithout(read.tenant, PAYER_KEY, ['read']));
     return read === undefined || caller === undefined ? undefined : { caller, job: read.job };
   }
@@ -87,7 +87,7 @@ export class PaymentGate {
   async headersOf(paid: PaidFor, { id, fresh }: Admitted): Promise<Record<string, string>> {
     if (fresh === undefined && !paid.isRepeatable && (await this.#records.read(id))?.state !== 'held')
       throw new CodedError('payment_used', 'This payment was already used for an answer; sign another one.');
-    return { 'countersign-payer-token': payerToken(this.#signingKey, paid.submitter.tenant, id) };
+    return { 'countersign-payer-token': payerToken(this.#secrets, paid.submitter.tenant, id) };
   }
 
   /**

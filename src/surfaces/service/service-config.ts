@@ -10,6 +10,13 @@ export const serviceFields = {
     .string()
     .min(1)
     .describe("file with the API's ticket signing key (PKCS#8 PEM, mode 600)"),
+  COUNTERSIGN_SECRETS_KEY_FILES: z
+    .string()
+    .min(1)
+    .transform((text) => text.split(',').map((path) => path.trim()))
+    .describe(
+      "files with the keys of secrets (PKCS#8 PEM, mode 600), separated by commas: the first seals webhooks' secrets and marks payers' tokens, each opens and recognizes them",
+    ),
   COUNTERSIGN_KEYRING: z
     .string()
     .min(1)

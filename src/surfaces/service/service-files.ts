@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { readCatalog, type Catalog } from '../../core/catalog/catalog.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
+import { SecretsKeys } from '../../ground/keys/secrets-keys.ts';
 import type { PublicKey, SigningKey } from '../../ground/keys/signing-key.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { KeyringFile, type Keyring } from '../../proof/receipts/keyring.ts';
@@ -14,10 +15,10 @@ import type { ServiceConfig } from './service-config.ts';
 export class ServiceFiles {
   /** Signs tickets. */
   readonly signingKey: SigningKey;
+  readonly secretsKeys: SecretsKeys;
   readonly keyring: Keyring;
   /** The keyring as it is served. */
   readonly keyringFile: KeyringFile;
-  /** The key of this installation's transparency log, by its name in checkpoints. */
   /** The keys of the log that is served: the first that the policy names. */
   readonly logKeys: readonly NoteKey[];
   readonly catalog: Catalog;
@@ -28,6 +29,7 @@ export class ServiceFiles {
   /** Throws CodedErrors that say which file is unfit, and why. */
   constructor(config: ServiceConfig) {
     this.signingKey = readSigningKey(config.COUNTERSIGN_TICKET_KEY_FILE);
+    this.secretsKeys = SecretsKeys.read(config.COUNTERSIGN_SECRETS_KEY_FILES);
     this.keyring = readKeyring(config.COUNTERSIGN_KEYRING);
     requireTrusted(this.keyring, this.signingKey.public, config.COUNTERSIGN_KEYRING);
     const [ownLog] = this.keyring.logPolicy.logs;

@@ -15,6 +15,7 @@ import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { SecretsKeys } from '../../ground/keys/secrets-keys.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
 import { Durability, durabilityLevel } from '../../ground/redis/durability.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
@@ -39,7 +40,7 @@ import { Webhooks } from '../webhooks/webhook.store.ts';
 import type { ServiceConfig } from './service-config.ts';
 import { ServiceFiles } from './service-files.ts';
 
-/** Stores that need Redis and the names of its keys, and nothing else. */
+/** Stores that need Redis, the names of its keys and the keys of secrets, and nothing else. */
 const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, Schedules, UsageStore, Webhooks, WorkStops];
 
 /** Where admissions wait for replicas, so that nothing else waits behind them. */
@@ -54,6 +55,7 @@ export class ServiceModule {
     const durability = new Durability(durabilityLevel(config.COUNTERSIGN_DURABILITY));
     const providers = [
       { provide: ServiceFiles, useValue: files },
+      { provide: SecretsKeys, useValue: files.secretsKeys },
       { provide: Catalog, useValue: files.catalog },
       { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
       ...STORES,

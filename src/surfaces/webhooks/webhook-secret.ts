@@ -1,10 +1,11 @@
 import { createHmac } from 'node:crypto';
+import { freshRandom } from '../../ground/keys/random.ts';
+import type { SecretsKeys } from '../../ground/keys/secrets-keys.ts';
 import { SigningKey } from '../../ground/keys/signing-key.ts';
 
-/**
- * The secrets of an endpoint. They are derived from the API's signing key, the endpoint's id and the number
- * of its rotation, so every holder of that key derives the same ones, and none is stored.
- */
+const KEY_BYTES = 32;
+
+/** The secrets that sign the messages to one address. */
 export interface WebhookSecret {
   /** `whsec_` and Base64: the key of HMAC-SHA256 (v1). */
   readonly symmetric: string;
@@ -16,11 +17,29 @@ export interface WebhookSecret {
   sign(id: string, timestampS: number, body: string): string;
 }
 
-/** The secrets of an endpoint after so many rotations; `generation` counts from 1. */
-export function webhookSecret(apiKey: SigningKey, endpoint: string, generation: number): WebhookSecret {
-  const derive = (purpose: string) => apiKey.derive(`countersign/webhook/${purpose}/${endpoint}/${generation}`);
-  const shared = derive('v1');
-  const own = new SigningKey(derive('v1a'));
+/** Whose secret it is: a sealed one is worth nothing at another endpoint or after another rotation. */
+export interface SecretPlace {
+  readonly tenant: string;
+  readonly endpoint: string;
+  /** Number of the secret, from 1. */
+  readonly generation: number;
+}
+
+/** New secrets, 64 random bytes, as they are stored: sealed for this place. */
+export function newSealedSecret(keys: SecretsKeys, place: SecretPlace): string {
+  return keys.seal(nameOf(place), freshRandom(2 * KEY_BYTES));
+}
+
+/** The same secrets, sealed by the key that seals now. Throws CodedError `key_file_unfit`. */
+export function resealed(keys: SecretsKeys, place: SecretPlace, sealed: string): string {
+  return keys.isCurrent(sealed) ? sealed : keys.seal(nameOf(place), keys.open(nameOf(place), sealed));
+}
+
+/** The secrets that were sealed for this place. Throws CodedError `key_file_unfit`. */
+export function openSecret(keys: SecretsKeys, place: SecretPlace, sealed: string): WebhookSecret {
+  const bytes = keys.open(nameOf(place), sealed);
+  const shared = bytes.subarray(0, KEY_BYTES);
+  const own = new SigningKey(bytes.subarray(KEY_BYTES));
   return {
     symmetric: `whsec_${shared.toString('base64')}`,
     publicKey: `whpk_${own.public.raw}`,
@@ -32,23 +51,6 @@ export function webhookSecret(apiKey: SigningKey, endpoint: string, generation: 
   };
 }
 
-/**
- * The value of `webhook-signature` for a message: by the secret in force, and by those before it that sign
- * too.
- */
-export function signaturesOf(
-  apiKey: SigningKey,
-  endpoint: string,
-  { generation, previous }: SigningSecrets,
-  message: { readonly id: string; readonly timestampS: number; readonly body: string },
-): string {
-  const still = previous.filter(({ untilMs }) => untilMs > message.timestampS * 1_000);
-  return [generation, ...still.map((one) => one.generation)]
-    .map((one) => webhookSecret(apiKey, endpoint, one).sign(message.id, message.timestampS, message.body))
-    .join(' ');
-}
-
-interface SigningSecrets {
-  readonly generation: number;
-  readonly previous: readonly { readonly generation: number; readonly untilMs: number }[];
+function nameOf({ tenant, endpoint, generation }: SecretPlace): string {
+  return `webhook/${tenant}/${endpoint}/${generation}`;
 }

@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { count } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
@@ -13,7 +12,6 @@ import { DeliveryPlaces } from './delivery-places.ts';
 import { describeFailure, Egress, type Answer, type EgressRules } from './egress.ts';
 import { afterFailure, formatHealth, isDead, parseHealth, type EndpointHealth } from './endpoint-health.ts';
 import { webhookRetryMs } from './webhook-retry.ts';
-import { signaturesOf } from './webhook-secret.ts';
 import { JOB_ENDPOINT, KEEP_MESSAGES_MS, type Endpoint, type WebhookMessage, type Webhooks } from './webhook.store.ts';
 
 const TAKE = loadScript(new URL('./lua/take-messages.lua', import.meta.url), listOf(listOf(text)));
@@ -28,13 +26,12 @@ const NO_ROOM_MS = 250;
 /** Longer than an attempt may take. A message whose courier died is sent again after this. */
 const TAKEN_MS = 20_000;
 
-/** What sending needs. The secrets of endpoints are derived from `signingKey`. */
+/** What sending needs. */
 export interface SenderParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly webhooks: Webhooks;
   readonly egress: EgressRules;
-  readonly signingKey: SigningKey;
   /** Seconds to wait before each attempt. */
   readonly schedule: readonly number[];
   /** An endpoint that has taken nothing for so long (ms) is disabled. */
@@ -243,14 +240,14 @@ export class WebhookSender {
 
   async #headers(message: WebhookMessage, endpoint: Endpoint | undefined): Promise<Record<string, string>> {
     const timestampS = Math.floor(Date.now() / 1_000);
-    const secrets = endpoint ?? (await this.#parts.webhooks.jobSecrets(message.tenant));
-    const owner = endpoint?.id ?? `${JOB_ENDPOINT}/${message.tenant}`;
+    const { webhooks } = this.#parts;
+    const secrets = endpoint ?? (await webhooks.jobSecrets(message.tenant));
     return {
       'content-type': 'application/json',
       'user-agent': 'countersign-webhooks/1',
       'webhook-id': message.id,
       'webhook-timestamp': String(timestampS),
-      'webhook-signature': signaturesOf(this.#parts.signingKey, owner, secrets, {
+      'webhook-signature': webhooks.signatures(message.tenant, endpoint?.id ?? JOB_ENDPOINT, secrets, {
         id: message.id,
         timestampS,
         body: message.body,

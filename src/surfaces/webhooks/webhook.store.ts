@@ -7,7 +7,9 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { oneOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
+import { SecretsKeys } from '../../ground/keys/secrets-keys.ts';
 import { type WebhookEvent } from './webhook-event.ts';
+import { newSealedSecret, openSecret, resealed, type WebhookSecret } from './webhook-secret.ts';
 import { EVENT_TYPES, type EventType } from '../../proof/contract/event-types.ts';
 
 const CHANGE = loadScript(new URL('./lua/change-webhook.lua', import.meta.url), oneOf('changed', 'conflict', 'full'));
@@ -35,14 +37,22 @@ const LISTEN_MS = 86_400_000;
 export const FORMATS = ['standard', 'cloudevents'] as const;
 export const MESSAGE_STATUSES = ['pending', 'delivered', 'failed'] as const;
 
-const Secrets = z.object({
-  /** Number of the secret that signs, from 1. */
+const SealedSecret = z.object({
+  /** Its number, from 1. */
   generation: z.number(),
-  /** Those before it that sign too, each until its time: what was handed out holds as long as was said. */
-  previous: z.array(z.object({ generation: z.number(), untilMs: z.number() })).default([]),
+  /** The random bytes of the secret, sealed (`webhook-secret.ts`). */
+  sealed: z.string(),
 });
-/** Which secrets sign the messages to an address. */
+type SealedSecret = z.infer<typeof SealedSecret>;
+const Secrets = SealedSecret.extend({
+  /** Those before it that sign too, each until its time: what was handed out holds as long as was said. */
+  previous: z.array(SealedSecret.extend({ untilMs: z.number() })).default([]),
+});
+/** The secrets that sign the messages to an address: the newest, and those before it that still do. */
 export type Secrets = z.infer<typeof Secrets>;
+
+/** Secrets, and whatever stands with them. */
+const WithSecrets = Secrets.loose();
 
 const StoredEndpoint = z.object({
   url: z.string(),
@@ -102,10 +112,12 @@ export const newWebhookId = () => `wh_${freshRandom(12).toString('hex')}`;
 export class Webhooks {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
+  readonly #secrets: SecretsKeys;
 
-  constructor(redis: Redis, keys: RedisKeys) {
+  constructor(redis: Redis, keys: RedisKeys, secrets: SecretsKeys) {
     this.#redis = redis;
     this.#keys = keys;
+    this.#secrets = secrets;
   }
 
   /** Makes an endpoint, which gets events from now on. Throws CodedError `too_many_webhooks`. */
@@ -117,7 +129,7 @@ export class Webhooks {
     return this.#change(tenant, id, (known) => {
       if (known !== undefined) return known;
       const [createdMs, disabledMs, disabledBecause] = [Date.now(), null, null];
-      return { ...wanted, createdMs, disabledMs, disabledBecause, generation: 1, previous: [] };
+      return { ...wanted, createdMs, disabledMs, disabledBecause, ...this.#newSecret(tenant, id, 1), previous: [] };
     });
   }
 
@@ -179,27 +191,56 @@ export class Webhooks {
   async rotate(tenant: string, id: string, overlapMs: number): Promise<Endpoint> {
     return this.#change(tenant, id, (endpoint) => {
       if (endpoint === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
-      return { ...endpoint, ...rotated(endpoint, overlapMs) };
+      return { ...endpoint, ...this.#rotated(tenant, id, endpoint, overlapMs) };
     });
   }
 
-  /** Which secrets sign messages to the addresses that are given with the tenant's jobs. */
+  /** The secrets for addresses that are given with the tenant's jobs. They are made when first asked for. */
   async jobSecrets(tenant: string): Promise<Secrets> {
-    const text = await this.#redis.hget(this.#keys.webhooks(tenant), JOB_ENDPOINT);
-    return text === null ? { generation: 1, previous: [] } : Secrets.parse(JSON.parse(text));
+    return this.#changeSecrets(tenant, JOB_ENDPOINT, (known) => known ?? this.#firstSecrets(tenant));
   }
 
   /** Rotates the secret of the addresses that are given with jobs, like `rotate`. */
   async rotateJobSecret(tenant: string, overlapMs: number): Promise<Secrets> {
-    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-      const before = (await this.#redis.hget(this.#keys.webhooks(tenant), JOB_ENDPOINT)) ?? '';
-      const changed = rotated(
-        before === '' ? { generation: 1, previous: [] } : Secrets.parse(JSON.parse(before)),
-        overlapMs,
-      );
-      if ((await this.#exchange(tenant, JOB_ENDPOINT, before, JSON.stringify(changed))) === 'changed') return changed;
+    return this.#changeSecrets(tenant, JOB_ENDPOINT, (known) =>
+      this.#rotated(tenant, JOB_ENDPOINT, known ?? this.#firstSecrets(tenant), overlapMs),
+    );
+  }
+
+  /** The secret of an endpoint, or of `JOB_ENDPOINT`, that signs. Throws CodedError `key_file_unfit`. */
+  secretOf(tenant: string, endpoint: string, { generation, sealed }: SealedSecret): WebhookSecret {
+    return openSecret(this.#secrets, { tenant, endpoint, generation }, sealed);
+  }
+
+  /**
+   * The value of `webhook-signature` for a message: by the secret in force, and by those before it that sign
+   * too. Throws CodedError `key_file_unfit`.
+   */
+  signatures(
+    tenant: string,
+    endpoint: string,
+    secrets: Secrets,
+    message: { readonly id: string; readonly timestampS: number; readonly body: string },
+  ): string {
+    const still = secrets.previous.filter(({ untilMs }) => untilMs > message.timestampS * 1_000);
+    return [secrets, ...still]
+      .map((one) => this.secretOf(tenant, endpoint, one).sign(message.id, message.timestampS, message.body))
+      .join(' ');
+  }
+
+  /**
+   * Seals every secret of the tenant by the key that seals now; returns how many addresses had one that
+   * another key had sealed. Throws CodedError `key_file_unfit` where that key is not known.
+   */
+  async reseal(tenant: string): Promise<number> {
+    let changed = 0;
+    for (const [id, text] of Object.entries(await this.#redis.hgetall(this.#keys.webhooks(tenant)))) {
+      const { sealed, previous } = Secrets.parse(JSON.parse(text));
+      if ([{ sealed }, ...previous].every((one) => this.#secrets.isCurrent(one.sealed))) continue;
+      await this.#changeSecrets(tenant, id, (known) => known && this.#resealed(tenant, id, known));
+      changed += 1;
     }
-    throw new CodedError('overloaded', 'This secret is being changed by others; try again.');
+    return changed;
   }
 
   /**
@@ -340,24 +381,61 @@ export class Webhooks {
     throw new CodedError('overloaded', 'This endpoint is being changed by others; try again.');
   }
 
+  /**
+   * Makes of the secrets of an address, or of none, what `change` makes of them, and leaves all else that
+   * stands with them. Throws what `change` throws, and as `#change`.
+   */
+  async #changeSecrets(
+    tenant: string,
+    id: string,
+    change: (secrets: Secrets | undefined) => Secrets | undefined,
+  ): Promise<Secrets> {
+    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+      const before = (await this.#redis.hget(this.#keys.webhooks(tenant), id)) ?? '';
+      const stored = before === '' ? undefined : WithSecrets.parse(JSON.parse(before));
+      const changed = change(stored);
+      if (changed === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
+      if (changed === stored) return changed;
+      const reply = await this.#exchange(tenant, id, before, JSON.stringify({ ...stored, ...changed }));
+      if (reply === 'changed') return changed;
+    }
+    throw new CodedError('overloaded', 'This secret is being changed by others; try again.');
+  }
+
   #exchange(tenant: string, id: string, before: string, after: string): Promise<'changed' | 'conflict' | 'full'> {
     // The secret of addresses given with jobs stands among the endpoints and counts as none.
     const most = id === JOB_ENDPOINT ? MAX_ENDPOINTS + 1 : MAX_ENDPOINTS;
     return CHANGE.run(this.#redis, [this.#keys.webhooks(tenant)], [id, before, after, most, JOB_ENDPOINT]);
   }
-}
 
-/** One secret further. Throws CodedError `too_many_webhooks` where too many overlap. */
-function rotated({ generation, previous }: Secrets, overlapMs: number): Secrets {
-  const now = Date.now();
-  const still = previous.filter(({ untilMs }) => untilMs > now);
-  if (still.length >= MAX_PREVIOUS)
-    throw new CodedError(
-      'too_many_webhooks',
-      `${MAX_PREVIOUS} earlier secrets are still in force; wait for one to end.`,
-    );
-  const before = overlapMs > 0 ? [{ generation, untilMs: now + overlapMs }] : [];
-  return { generation: generation + 1, previous: [...still, ...before] };
+  #newSecret(tenant: string, endpoint: string, generation: number): SealedSecret {
+    return { generation, sealed: newSealedSecret(this.#secrets, { tenant, endpoint, generation }) };
+  }
+
+  #firstSecrets(tenant: string): Secrets {
+    return { ...this.#newSecret(tenant, JOB_ENDPOINT, 1), previous: [] };
+  }
+
+  #resealed(tenant: string, endpoint: string, secrets: Secrets): Secrets {
+    const again = <One extends SealedSecret>(one: One): One => {
+      const place = { tenant, endpoint, generation: one.generation };
+      return { ...one, sealed: resealed(this.#secrets, place, one.sealed) };
+    };
+    return { ...again(secrets), previous: secrets.previous.map(again) };
+  }
+
+  /** One secret further. Throws CodedError `too_many_webhooks` where too many overlap. */
+  #rotated(tenant: string, endpoint: string, { generation, sealed, previous }: Secrets, overlapMs: number): Secrets {
+    const now = Date.now();
+    const still = previous.filter(({ untilMs }) => untilMs > now);
+    if (still.length >= MAX_PREVIOUS)
+      throw new CodedError(
+        'too_many_webhooks',
+        `${MAX_PREVIOUS} earlier secrets are still in force; wait for one to end.`,
+      );
+    const before = overlapMs > 0 ? [{ generation, sealed, untilMs: now + overlapMs }] : [];
+    return { ...this.#newSecret(tenant, endpoint, generation + 1), previous: [...still, ...before] };
+  }
 }
 
 /** The id of a message: receivers use it to recognize a repeated one. */
