@@ -79,9 +79,9 @@ export function ensureBuilt(say) {
 }
 
 /**
- * Does what `nest-cli.json` says, as `nest build` would, but with the native compiler of TypeScript 7. The CLI
- * drives the compiler through a programming interface that version 7 does not have; with version 6 it takes
- * four times as long.
+ * Does what `nest-cli.json` says, as `nest build` would, but with the native compiler of TypeScript 7.
+ * The CLI drives the compiler through a programming interface that version 7 does not have; with version 6
+ * it takes four times as long.
  */
 function compile() {
   const { sourceRoot, compilerOptions } = JSON.parse(readFileSync(at('nest-cli.json'), 'utf8'));
