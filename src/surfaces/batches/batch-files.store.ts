@@ -3,9 +3,13 @@ import { z } from 'zod';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { oneOf } from '../../ground/redis/reply.ts';
+import { loadScript } from '../../ground/redis/script.ts';
 import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { isAmong, tenantOf, type Whose } from '../../core/jobs/whose.ts';
+
+const KEEP = loadScript(new URL('./lua/keep-file.lua', import.meta.url), oneOf('kept', 'known', 'full'));
 
 export const MAX_FILE_BYTES = 200 * 1_048_576;
 const MAX_FILES = 1_000;
@@ -52,8 +56,7 @@ export class BatchFiles {
   /** Throws CodedErrors `too_many_files` and `storage_full` where no other upload is taken. */
   async requireRoom(tenant: string): Promise<void> {
     await this.#gate.requireRoom();
-    if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MAX_FILES)
-      throw new CodedError('too_many_files', `There are already ${MAX_FILES} files; delete some first.`);
+    if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MAX_FILES) throw tooManyFiles();
   }
 
   /**
@@ -64,16 +67,25 @@ export class BatchFiles {
     return this.blobs.putStream(source, MAX_FILE_BYTES);
   }
 
-  /** Keeps what was stored for so many seconds, at most 30 days; a file that has this id already stays. */
+  /**
+   * Keeps what was stored for so many seconds, at most 30 days; a file that has this id already stays. Throws
+   * CodedErrors `too_many_files` and `storage_unavailable`.
+   */
   async keep(
     upload: Pick<FileRecord, 'id' | 'tenant' | 'keyId' | 'filename' | 'sha256' | 'bytes'>,
     seconds = KEEP_MS / 1_000,
   ): Promise<FileRecord> {
-    const known = await this.#read(upload.id);
-    if (known?.tenant === upload.tenant) return known;
     const createdMs = Date.now();
     const expiresMs = createdMs + Math.min(seconds * 1_000, KEEP_MS);
-    const file = await this.#record({ ...upload, purpose: 'batch', createdMs, expiresMs });
+    const { id, ...fields } = { ...upload, purpose: 'batch' as const, createdMs, expiresMs };
+    const reply = await KEEP.run(
+      this.#redis,
+      [this.#keys.file(id), this.#keys.filesOf(upload.tenant), this.#keys.files],
+      [id, createdMs, expiresMs, MAX_FILES, ...Object.entries(fields).flat()],
+    );
+    if (reply === 'full') throw tooManyFiles();
+    if (reply === 'known') return this.get(upload.tenant, id);
+    const file = { id, ...fields };
     // Bytes that a deleted file had too may have been removed since they were stored.
     if (await this.blobs.touch(file.sha256)) return file;
     await this.#forget(file.tenant, file.id);
@@ -93,18 +105,6 @@ export class BatchFiles {
     const createdMs = Date.now();
     const expiresMs = createdMs + Math.min(seconds * 1_000, KEEP_MS);
     return { id, tenant, keyId, filename, purpose: 'batch_output', ...stored, createdMs, expiresMs };
-  }
-
-  async #record(file: FileRecord): Promise<FileRecord> {
-    const { id, ...fields } = file;
-    const reply = await this.#redis
-      .multi()
-      .hset(this.#keys.file(id), fields)
-      .zadd(this.#keys.filesOf(file.tenant), file.createdMs, id)
-      .zadd(this.#keys.files, file.expiresMs, id)
-      .exec();
-    for (const [error] of reply ?? []) if (error) throw error;
-    return file;
   }
 
   /** One of these files. Throws CodedError `file_not_found`. */
@@ -189,4 +189,8 @@ export class BatchFiles {
     const parsed = FileRecord.safeParse(await this.#redis.hgetall(this.#keys.file(id)));
     return parsed.success && parsed.data.expiresMs > Date.now() ? { id, ...parsed.data } : undefined;
   }
+}
+
+function tooManyFiles(): CodedError {
+  return new CodedError('too_many_files', `There are already ${MAX_FILES} files; delete some first.`);
 }

@@ -12,6 +12,7 @@ import type { HeldBatch } from './batch-answers.store.ts';
 import type { FileRecord } from './batch-files.store.ts';
 import { STOP_REASONS, type StopReason } from './line-result.ts';
 
+const CREATE = loadScript(new URL('./lua/create-batch.lua', import.meta.url), oneOf('created', 'known', 'full'));
 const MOVE = loadScript(new URL('./lua/move-batch.lua', import.meta.url), oneOf('moved', 'refused'));
 const END = loadScript(new URL('./lua/end-batch.lua', import.meta.url), oneOf('moved', 'refused'));
 const RENEW = loadScript(new URL('./lua/renew-batch.lua', import.meta.url), parseRenewed);
@@ -133,30 +134,29 @@ export class Batches {
       outputSeconds?: number;
     },
   ): Promise<BatchRecord> {
-    const known = await this.read(id);
-    if (known?.tenant === batch.tenant) return known;
-    const newest = await this.list(batch.tenant, { limit: 100 });
-    const own = newest.batches.filter(({ status }) => !isOver(status)).length;
-    if (own >= MAX_OPEN_PER_TENANT || (await this.#redis.zcard(this.#keys.batches)) >= MAX_OPEN)
+    const createdMs = Date.now();
+    const fields = {
+      ...batch,
+      metadata: JSON.stringify(batch.metadata),
+      status: 'validating' satisfies BatchStatus,
+      createdMs,
+      expiresMs: createdMs + WINDOW_MS,
+    };
+    const reply = await CREATE.run(
+      this.#redis,
+      [this.#keys.batch(id), this.#keys.batchesOf(batch.tenant), this.#keys.batches],
+      [
+        ...[this.#keys.prefix, id, createdMs, MAX_OPEN_PER_TENANT, MAX_OPEN],
+        BATCH_STATUSES.filter(isOver).join(' '),
+        ...Object.entries(fields).flat(),
+      ],
+    );
+    if (reply === 'full')
       throw new CodedError(
         'too_many_batches',
-        `${own} of your batches already run; try again when one of them is over.`,
+        `At most ${MAX_OPEN_PER_TENANT} of your batches run at a time, and ${MAX_OPEN} of all; try again when one is over.`,
         { headers: { 'retry-after': '60' } },
       );
-    const createdMs = Date.now();
-    const reply = await this.#redis
-      .multi()
-      .hset(this.#keys.batch(id), {
-        ...batch,
-        metadata: JSON.stringify(batch.metadata),
-        status: 'validating',
-        createdMs,
-        expiresMs: createdMs + WINDOW_MS,
-      })
-      .zadd(this.#keys.batchesOf(batch.tenant), createdMs, id)
-      .zadd(this.#keys.batches, createdMs, id)
-      .exec();
-    for (const [error] of reply ?? []) if (error) throw error;
     return this.get(batch.tenant, id);
   }
 
