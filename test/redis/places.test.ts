@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
@@ -67,7 +68,7 @@ test('of files that are uploaded at the same time, as many are kept as there are
     new BlobStore(server.folder),
     new StorageGate(redis, { share: 0.9 }),
   );
-  const stored = await files.store(smallFile());
+  const stored = await files.store(Readable.from([Buffer.from('{}\n')]));
   const upload = (id = newFileId()) => ({ id, tenant: 'crowd', keyId: 'k', filename: 'f', ...stored });
   const ids = Array.from({ length: MOST_FILES + 25 }, newFileId);
   expect(
@@ -80,8 +81,3 @@ test('of files that are uploaded at the same time, as many are kept as there are
   expect(kept && (await files.keep(upload(kept.id)))).toEqual(kept);
   expect(await redis.zcard(server.keys.filesOf('crowd'))).toBe(MOST_FILES);
 });
-
-/** The bytes of a small upload. */
-async function* smallFile(): AsyncGenerator<Uint8Array> {
-  yield* [Buffer.from('{}\n')];
-}
