@@ -8,7 +8,7 @@ import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
 import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
-import { IS_LONG, sampleOf } from '../support/thorough.ts';
+import { IS_LONG, sampleOf, longTest } from '../support/thorough.ts';
 
 interface Completed {
   choices: { text: string }[];
@@ -195,53 +195,56 @@ describe('batches, with the official client', () => {
     await until(async () => (await open()) === 0);
   });
 
-  test('stopped in the middle, by whatever and under kills: what was done is delivered, and nothing is done later', async () => {
-    const { keys } = pipeline.redis;
-    const admin = pipeline.redis.client();
-    const redis = pipeline.redis.client('api');
-    const [apiKeys, tenants] = [new ApiKeys(redis, keys), new Tenants(redis, keys, new AuditLog(redis, keys))];
-    const count = 150;
-    const stops: Record<
-      string,
-      (batch: { id: string; tenant: string; key: string; client: OpenAI }) => Promise<unknown>
-    > = {
-      cancelled: ({ id, client }) => client.batches.cancel(id),
-      expired: ({ id }) => admin.hset(keys.batch(id), 'expiresMs', Date.now()),
-      disabled: ({ tenant }) => tenants.change('test', tenant, { disabled: true }),
-      revoked: ({ key }) => apiKeys.revoke('test', key.split('_')[1] ?? '', 'drain'),
-    };
-    await pipeline.kill('courier');
-    const begun = await Promise.all(
-      Object.entries(stops).map(async ([reason, stop]) => {
-        const tenant = `stopped-${reason}`;
-        await tenants.create('test', tenant, {});
-        const key = await pipeline.key(tenant);
-        const client = openaiOf(pipeline, key);
-        const { id } = await begin(client, jsonl(Array.from({ length: count }, (_, n) => line(`s-${n}`))));
-        return { id, tenant, key, client, reason, stop };
-      }),
-    );
-    const dying = async (point: string) =>
-      expect(await (await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` })).exited).toBe('SIGKILL');
-    await dying('after-line:200');
-    for (const batch of begun) await batch.stop(batch);
-    await dying('after-stop:2');
-    await pipeline.courier();
-    for (const { id, tenant, reason } of begun) {
-      const batch = await until(async () => {
-        const found = await admin.hgetall(keys.batch(id));
-        return ['completed', 'failed', 'cancelled', 'expired'].includes(found['status'] ?? '') && found;
-      });
-      expect(batch['status']).toBe(reason === 'expired' ? 'expired' : 'cancelled');
-      const completed = Number(batch['completed']);
-      expect([completed > 0, completed + Number(batch['failed'])]).toEqual([true, count]);
-      // Whatever was done, and so charged, is in the output; nothing of the batch is open any more.
-      expect(await admin.zcard(keys.openOf(tenant))).toBe(0);
-      const jobs = await admin.zrange(keys.endedOf(tenant), '0', '-1');
-      const heads = await Promise.all(jobs.map((job) => admin.getrange(keys.record(job), 0, 20)));
-      expect(heads.filter((head) => head.startsWith('1 done ')).length).toBe(completed);
-    }
-  });
+  longTest(
+    'stopped in the middle, by whatever and under kills: what was done is delivered, and nothing is done later',
+    async () => {
+      const { keys } = pipeline.redis;
+      const admin = pipeline.redis.client();
+      const redis = pipeline.redis.client('api');
+      const [apiKeys, tenants] = [new ApiKeys(redis, keys), new Tenants(redis, keys, new AuditLog(redis, keys))];
+      const count = 150;
+      const stops: Record<
+        string,
+        (batch: { id: string; tenant: string; key: string; client: OpenAI }) => Promise<unknown>
+      > = {
+        cancelled: ({ id, client }) => client.batches.cancel(id),
+        expired: ({ id }) => admin.hset(keys.batch(id), 'expiresMs', Date.now()),
+        disabled: ({ tenant }) => tenants.change('test', tenant, { disabled: true }),
+        revoked: ({ key }) => apiKeys.revoke('test', key.split('_')[1] ?? '', 'drain'),
+      };
+      await pipeline.kill('courier');
+      const begun = await Promise.all(
+        Object.entries(stops).map(async ([reason, stop]) => {
+          const tenant = `stopped-${reason}`;
+          await tenants.create('test', tenant, {});
+          const key = await pipeline.key(tenant);
+          const client = openaiOf(pipeline, key);
+          const { id } = await begin(client, jsonl(Array.from({ length: count }, (_, n) => line(`s-${n}`))));
+          return { id, tenant, key, client, reason, stop };
+        }),
+      );
+      const dying = async (point: string) =>
+        expect(await (await pipeline.courier({ COUNTERSIGN_CRASH_AT: `courier.${point}` })).exited).toBe('SIGKILL');
+      await dying('after-line:200');
+      for (const batch of begun) await batch.stop(batch);
+      await dying('after-stop:2');
+      await pipeline.courier();
+      for (const { id, tenant, reason } of begun) {
+        const batch = await until(async () => {
+          const found = await admin.hgetall(keys.batch(id));
+          return ['completed', 'failed', 'cancelled', 'expired'].includes(found['status'] ?? '') && found;
+        });
+        expect(batch['status']).toBe(reason === 'expired' ? 'expired' : 'cancelled');
+        const completed = Number(batch['completed']);
+        expect([completed > 0, completed + Number(batch['failed'])]).toEqual([true, count]);
+        // Whatever was done, and so charged, is in the output; nothing of the batch is open any more.
+        expect(await admin.zcard(keys.openOf(tenant))).toBe(0);
+        const jobs = await admin.zrange(keys.endedOf(tenant), '0', '-1');
+        const heads = await Promise.all(jobs.map((job) => admin.getrange(keys.record(job), 0, 20)));
+        expect(heads.filter((head) => head.startsWith('1 done ')).length).toBe(completed);
+      }
+    },
+  );
 
   test('files and batches of another tenant are not there, and lists have pages', async () => {
     const stranger = openaiOf(pipeline, await pipeline.key('other'));
@@ -334,7 +337,7 @@ describe('batches, with the official client', () => {
     expect(await uploads()).toBe(before);
   });
 
-  test('the courier is killed again and again, and every custom_id is answered exactly once', async () => {
+  longTest('the courier is killed again and again, and every custom_id is answered exactly once', async () => {
     // One part more than are run at once.
     const count = 3 * PART_LINES + 20;
     const jobsSoFar = () => pipeline.redis.admin.zcard(pipeline.redis.keys.endedOf('acme'));

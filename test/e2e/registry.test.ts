@@ -25,6 +25,7 @@ import { Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { VECTORS, describeVectors } from '../support/vectors.ts';
+import { longTest } from '../support/thorough.ts';
 
 const says = (text: string): unknown => expect.stringContaining(text);
 const PAST = new Date(Date.now() - 60_000).toISOString();
@@ -335,56 +336,58 @@ describe('countersign workers', () => {
   const list = () =>
     openWorkerList(readFileSync(data.enrolled(), 'utf8'), [readSigningKey(data.registryKey()).public]).list;
 
-  test('enrols by challenge, once; rotates with the signature of the key before; suspends, resumes, revokes', () => {
-    const challenge = cli('workers', 'challenge').stdout.trim();
-    const asked = (options: string[]) =>
-      cli('workers', 'request', '--operator', 'north', '--label', 'rack=7', '--gpu', 'H100', ...options);
-    const first = join(folder, 'first.key');
-    expect(cli('keys', 'new', first).status).toBe(0);
-    const made = request('first', asked(['--key', first, '--challenge', challenge]).stdout);
-    const enrolled = JSON.parse(cli('workers', 'enrol', made, '--json').stdout) as {
-      serial: number;
-      worker: { id: string };
-    };
-    expect(enrolled).toMatchObject({ serial: 2, worker: { operator: 'north', labels: { rack: '7' }, gpu: 'H100' } });
-    // The same worker again, the same challenge by another one, and a challenge that nobody gave out.
-    expect(cli('workers', 'enrol', made)).toMatchObject({ status: 7, stderr: says('already on the list') });
-    const again = request('again', asked(['--key', key('other'), '--challenge', challenge]).stdout);
-    expect(cli('workers', 'enrol', again)).toMatchObject({ status: 7, stderr: says('used before') });
-    const invented = request('invented', asked(['--key', key('second'), '--challenge', '0'.repeat(64)]).stdout);
-    expect(cli('workers', 'enrol', invented).status).toBe(7);
+  longTest(
+    'enrols by challenge, once; rotates with the signature of the key before; suspends, resumes, revokes',
+    () => {
+      const challenge = cli('workers', 'challenge').stdout.trim();
+      const asked = (options: string[]) =>
+        cli('workers', 'request', '--operator', 'north', '--label', 'rack=7', '--gpu', 'H100', ...options);
+      const first = join(folder, 'first.key');
+      expect(cli('keys', 'new', first).status).toBe(0);
+      const made = request('first', asked(['--key', first, '--challenge', challenge]).stdout);
+      const enrolled = JSON.parse(cli('workers', 'enrol', made, '--json').stdout) as {
+        serial: number;
+        worker: { id: string };
+      };
+      expect(enrolled).toMatchObject({ serial: 2, worker: { operator: 'north', labels: { rack: '7' }, gpu: 'H100' } });
+      // The same worker again, the same challenge by another one, and a challenge that nobody gave out.
+      expect(cli('workers', 'enrol', made)).toMatchObject({ status: 7, stderr: says('already on the list') });
+      const again = request('again', asked(['--key', key('other'), '--challenge', challenge]).stdout);
+      expect(cli('workers', 'enrol', again)).toMatchObject({ status: 7, stderr: says('used before') });
+      const invented = request('invented', asked(['--key', key('second'), '--challenge', '0'.repeat(64)]).stdout);
+      expect(cli('workers', 'enrol', invented).status).toBe(7);
 
-    const rotation = cli('workers', 'challenge').stdout.trim();
-    const next = key('next');
-    const stolen = JSON.parse(asked(['--key', next, '--challenge', rotation, '--predecessor', first]).stdout) as Record<
-      string,
-      unknown
-    >;
-    const alone = request('alone', JSON.stringify({ ...stolen, predecessorSignature: stolen['signature'] }));
-    expect(cli('workers', 'enrol', alone).stderr).toContain('not signed by the key before');
-    const rotated = request('rotated', JSON.stringify(stolen));
-    expect(cli('workers', 'enrol', rotated).status).toBe(0);
-    const [, before, after] = list().workers;
-    expect(before?.notAfter).not.toBeNull();
-    expect(after?.predecessor).toBe(before?.id);
+      const rotation = cli('workers', 'challenge').stdout.trim();
+      const next = key('next');
+      const stolen = JSON.parse(
+        asked(['--key', next, '--challenge', rotation, '--predecessor', first]).stdout,
+      ) as Record<string, unknown>;
+      const alone = request('alone', JSON.stringify({ ...stolen, predecessorSignature: stolen['signature'] }));
+      expect(cli('workers', 'enrol', alone).stderr).toContain('not signed by the key before');
+      const rotated = request('rotated', JSON.stringify(stolen));
+      expect(cli('workers', 'enrol', rotated).status).toBe(0);
+      const [, before, after] = list().workers;
+      expect(before?.notAfter).not.toBeNull();
+      expect(after?.predecessor).toBe(before?.id);
 
-    const id = after?.id ?? '';
-    const standing = () => list().workers.find((worker) => worker.id === id)?.standing.state;
-    expect([cli('workers', 'suspend', id, '--why', 'noise').status, standing()]).toEqual([0, 'suspended']);
-    expect([cli('workers', 'resume', id).status, standing()]).toEqual([0, 'active']);
-    expect([cli('workers', 'revoke', id, '--compromised-since', '2026-01-01').status, standing()]).toEqual([
-      0,
-      'revoked',
-    ]);
-    expect(cli('workers', 'resume', id)).toMatchObject({
-      status: 2,
-      stderr: says('for good'),
-    });
-    expect(cli('workers', 'suspend', 'w-nobody').status).toBe(3);
-    const { serial } = list();
-    expect(cli('workers', 'renew').stdout).toContain(`list ${serial + 1}`);
-    expect(JSON.parse(cli('workers', 'list', '--json').stdout)).toEqual(list());
-  });
+      const id = after?.id ?? '';
+      const standing = () => list().workers.find((worker) => worker.id === id)?.standing.state;
+      expect([cli('workers', 'suspend', id, '--why', 'noise').status, standing()]).toEqual([0, 'suspended']);
+      expect([cli('workers', 'resume', id).status, standing()]).toEqual([0, 'active']);
+      expect([cli('workers', 'revoke', id, '--compromised-since', '2026-01-01').status, standing()]).toEqual([
+        0,
+        'revoked',
+      ]);
+      expect(cli('workers', 'resume', id)).toMatchObject({
+        status: 2,
+        stderr: says('for good'),
+      });
+      expect(cli('workers', 'suspend', 'w-nobody').status).toBe(3);
+      const { serial } = list();
+      expect(cli('workers', 'renew').stdout).toContain(`list ${serial + 1}`);
+      expect(JSON.parse(cli('workers', 'list', '--json').stdout)).toEqual(list());
+    },
+  );
 
   test('a request with another byte, and hardware that a policy does not accept, are refused', () => {
     const challenge = cli('workers', 'challenge').stdout.trim();

@@ -6,6 +6,7 @@ import { chargeOf } from '../../src/proof/receipts/charge.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { booksOf } from '../support/books.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
+import { longTest } from '../support/thorough.ts';
 
 const PRICES = {
   version: 1,
@@ -117,7 +118,7 @@ describe('what jobs cost', () => {
     ).toEqual(charges);
   });
 
-  test('couriers and attestors die again and again, and the books still balance', async () => {
+  longTest('couriers and attestors die again and again, and the books still balance', async () => {
     const client = await tenant('shaken');
     await pipeline.kill('courier');
     const jobs: string[] = [];
@@ -260,7 +261,7 @@ describe('what jobs cost', () => {
 });
 
 describe('retention', () => {
-  test('no finished job is forgotten before its end was entered, and all are in time once it does', async () => {
+  longTest('no finished job is forgotten before its end was entered, and all are in time once it does', async () => {
     await using own = await Pipeline.prepare();
     const keep = { COUNTERSIGN_KEEP_JOBS: '100' };
     const [, , , courier] = await Promise.all([own.api(), own.worker(1), own.attestor(keep), own.courier()]);

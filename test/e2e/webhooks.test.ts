@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { EventSource } from 'eventsource';
 import { Webhook } from 'standardwebhooks';
 import { BY_HAND_MODEL, NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
+import { longTest } from '../support/thorough.ts';
 
 interface Message {
   readonly headers: IncomingHttpHeaders;
@@ -316,7 +317,7 @@ describe('webhooks', () => {
     await send(`/v1/webhooks/${endpoint.id}`, 'DELETE');
   });
 
-  test('couriers die again and again, and each job is still told done, under one id', async () => {
+  longTest('couriers die again and again, and each job is still told done, under one id', async () => {
     await using receiver = await Receiver.start();
     const endpoint = await endpointFor(receiver, { events: ['job.done'] });
     await pipeline.kill('courier');

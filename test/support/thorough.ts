@@ -1,7 +1,11 @@
 import { randomInt } from 'node:crypto';
+import { test } from '@jest/globals';
 
 /** Whether this is `npm run test:long`: then what is drawn or repeated is so in full, and not as a sample. */
 export const IS_LONG = process.env['COUNTERSIGN_TEST_LONG'] === '1';
+
+/** A test that takes long and whose kind another one holds in short: only `npm run test:long` runs it. */
+export const longTest = IS_LONG ? test : test.skip;
 
 /**
  * Every so-manyth of these cases, from one on that each run draws anew; all of them in `npm run test:long`.

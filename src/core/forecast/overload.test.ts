@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { SimulatedPool, crowd, overload, type Outcome } from '../../../test/support/simulated-pool.ts';
+import { SimulatedPool, overload, type Outcome } from '../../../test/support/simulated-pool.ts';
 
 /** What holds however much is offered: hardly a slot's time is lost, nobody innocent pays for it. */
 function expectKept(outcome: Outcome, missed = 0.01): void {
@@ -47,16 +47,6 @@ describe('16 slots, four tenants of weights 1, 1, 2 and 4, and a steady one', ()
       warmMs: 0,
       forMs: 15_000,
       hintFactor: 5,
-    }).run();
-    expectKept(outcome);
-  });
-
-  test('meet a crowd of 50 new tenants', () => {
-    const outcome = new SimulatedPool({
-      tenants: [...overload(0.9), ...crowd(10_000, 13_000)],
-      seed: 4,
-      warmMs: 8_000,
-      forMs: 14_000,
     }).run();
     expectKept(outcome);
   });
