@@ -1,6 +1,7 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { CallerContext } from './caller-context.ts';
 import { addJobCommands } from './job-commands.ts';
+import { addMemoryCommands } from './memory-commands.ts';
 import { newProgram, runProgram } from './program.ts';
 import { addProxyCommand } from './proxy-command.ts';
 import { addSchedulesCommands } from './schedules-commands.ts';
@@ -25,6 +26,7 @@ addProxyCommand(cli);
 addSubmitCommand(cli);
 addJobCommands(cli);
 addSchedulesCommands(cli);
+addMemoryCommands(cli);
 addUsageCommand(cli);
 for (const name of OF_THE_SERVICE)
   cli.program

@@ -29,6 +29,7 @@ import { Batches } from '../batches/batch.store.ts';
 import { ClosedPeriods } from '../ledger/closed-periods.store.ts';
 import { Ledgers } from '../ledger/ledgers.ts';
 import { UsageStore } from '../ledger/usage.store.ts';
+import { MemoryClient } from '../memory/memory-client.ts';
 import { Completions } from '../openai/completions.ts';
 import { PaymentRecords } from '../payments/payment.store.ts';
 import { Schedules } from '../schedules/schedule.store.ts';
@@ -57,6 +58,7 @@ export class ServiceModule {
       { provide: ServiceFiles, useValue: files },
       { provide: SecretsKeys, useValue: files.secretsKeys },
       { provide: Catalog, useValue: files.catalog },
+      { provide: MemoryClient, useValue: new MemoryClient(config.COUNTERSIGN_MEMORY_SOCKET) },
       { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
       ...STORES,
       ...LEDGER_PROVIDERS,
