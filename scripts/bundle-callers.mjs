@@ -3,6 +3,7 @@
 // has instead of machine code.
 import { build } from 'esbuild';
 import { fileURLToPath } from 'node:url';
+import { placesOfFiles } from './places-of-files.mjs';
 
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
@@ -19,5 +20,6 @@ await build({
   banner: {
     js: "import { createRequire as requireForBundle } from 'node:module'; const require = requireForBundle(import.meta.url);",
   },
+  plugins: [placesOfFiles('callers.mjs')],
   alias: { 'sodium-native': at('dist/client/browser/sodium.js') },
 });

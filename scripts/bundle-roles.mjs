@@ -3,9 +3,9 @@
 // what that role imports and nothing else, so that a worker's has no line of an attestor; the files that it
 // was made of stay, for what runs from a path of its own.
 import { build } from 'esbuild';
-import { readFile } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { placesOfFiles } from './places-of-files.mjs';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const PROGRAMS = [
@@ -13,18 +13,6 @@ const PROGRAMS = [
   'roles/cli/all-commands.js',
   'core/execution/heartbeat-thread.js',
 ];
-
-/** What a file reads from beside itself is found from the place of the bundle. */
-const placesOfFiles = (program) => ({
-  name: 'places-of-files',
-  setup({ onLoad }) {
-    onLoad({ filter: /\.js$/ }, async ({ path }) => {
-      const text = await readFile(path, 'utf8');
-      const place = JSON.stringify(relative(dirname(join(dist, program)), path));
-      return { contents: text.replaceAll('import.meta.url', `new URL(${place}, import.meta.url).href`), loader: 'js' };
-    });
-  },
-});
 
 for (const program of PROGRAMS)
   await build({

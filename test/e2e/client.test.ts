@@ -1,10 +1,13 @@
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Countersign, CountersignError } from '../../src/client/client.ts';
 import { ReceiptRefused } from '../../src/proof/receipts/receipt.ts';
 import { findChromium, inBrowser, type Page } from '../support/browser.ts';
+import { dropOnto, openChecker } from '../support/checker-page.ts';
+import { ChromiumPage } from '../support/chromium.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
 import { fixedPort } from '../support/ports.ts';
 import { ROOT } from '../support/redis.ts';
@@ -154,6 +157,39 @@ describe('the client library', () => {
       await told.return(undefined);
     }
   });
+});
+
+test('the service serves the page that checks receipts, and the command says the same of the same files', async () => {
+  const chromium = findChromium();
+  if (chromium === undefined) return;
+  const client = new Countersign({ url: pipeline.url, key, keyring });
+  const { receipt, job } = await client.run(JOB);
+  const answer = await fetch(`${pipeline.url}/v1/jobs/${job.id}/output`, {
+    headers: { authorization: `Bearer ${key}` },
+  });
+  const output = new Uint8Array(await answer.arrayBuffer());
+  await using page = await ChromiumPage.open(chromium);
+  await openChecker(page, `${pipeline.url}/verify`);
+  const shown = await dropOnto(page, [
+    { name: 'answer.json', bytes: output },
+    { name: 'receipt', bytes: receipt },
+  ]);
+  expect([shown.title, shown.tally]).toEqual(['The receipt holds', ['8 pass', '0 fail', '3 skipped']]);
+  expect(shown.text).toContain('Trusted on first use.');
+  expect([await page.forbidden(), page.trouble]).toEqual([[], []]);
+
+  const file = (name: string, bytes: Uint8Array) => {
+    writeFileSync(join(pipeline.folder, name), bytes);
+    return join(pipeline.folder, name);
+  };
+  const named = join(pipeline.folder, 'keyring.json');
+  const paths = [file('checked.receipt', receipt), '--output', file('checked.json', output), '--keyring', named];
+  const said = spawnSync(process.execPath, [join(ROOT, 'dist/roles/cli/main.js'), 'verify', ...paths, '--json'], {
+    encoding: 'utf8',
+  });
+  const again = await dropOnto(page, [{ name: named, bytes: readFileSync(named) }]);
+  expect(again.saved).toBe(said.stdout);
+  expect(again.text).not.toContain('Trusted on first use.');
 });
 
 const html = (body: string): Page => ({ headers: { 'content-type': 'text/html' }, body });

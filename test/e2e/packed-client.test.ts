@@ -177,7 +177,7 @@ describe('the packed command', () => {
     const said = JSON.parse(verified.stdout) as { verified: boolean; transcript: { step: string; result: string }[] };
     expect(said).toMatchObject({ verified: true, trust: { from: 'given' }, ticket: { model: { name: 'kjv-1m' } } });
     const skipped = said.transcript.filter(({ result }) => result !== 'PASS').map(({ step }) => step);
-    expect(skipped).toEqual(['input', 'output', 'standing']);
+    expect(skipped).toEqual(['input', 'output', 'checkpoint', 'standing']);
   });
 
   test.each([

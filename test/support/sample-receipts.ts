@@ -140,13 +140,18 @@ export function documents(number: number): Documents {
   return { ticket, evidence, verdict };
 }
 
+/** A checkpoint of the log of these receipts. */
+export function checkpointOf(size: number, root: Buffer, key: SigningKey = logKey): string {
+  const text = formatCheckpoint({ origin: ORIGIN, size, root });
+  return formatNote({ text, signatures: [signNote(text, ORIGIN, key)] });
+}
+
 /** The log part of a receipt whose verdict is the second of two entries of a log. */
 export function loggedAs(verdict: SignedPayload, key: SigningKey = logKey): LogPart {
   const salt = createHash('sha256').update(verdict.signature).digest();
   const [other, entry] = [Buffer.from('{}'), logEntry('verdict', verdict.keyId, verdict.payload, salt)].map(leafHash);
   if (other === undefined || entry === undefined) throw new Error('unreachable');
-  const text = formatCheckpoint({ origin: ORIGIN, size: 2, root: nodeHash(other, entry) });
-  const checkpoint = formatNote({ text, signatures: [signNote(text, ORIGIN, key)] });
+  const checkpoint = checkpointOf(2, nodeHash(other, entry), key);
   return { salt: salt.toString('base64'), proof: formatProof({ index: 1, hashes: [other], checkpoint }) };
 }
 

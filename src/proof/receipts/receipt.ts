@@ -133,9 +133,9 @@ export function verifyReceipt(
   passed('evidence');
 
   requireBinding(ticket, ticketSigned, evidence, evidenceSigned, verdict);
+  requireTime(evidence, verdict);
   passed('binding');
   requireConfirmation(verdict);
-  requireTime(evidence, verdict);
   passed('decision');
   requirePromises(statements, ticket, evidence, verdict);
   passed('promises');

@@ -40,6 +40,7 @@ import type { ApiConfig } from './api-config.ts';
 import { ApiLifecycle } from './api-lifecycle.ts';
 import { BatchesController } from './batches.controller.ts';
 import { CallerGuard } from './caller.guard.ts';
+import { CheckerController } from './checker.controller.ts';
 import { DirectoryController } from './directory.controller.ts';
 import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
@@ -75,6 +76,7 @@ import { WebhooksController } from './webhooks.controller.ts';
     AuditController,
     TenantController,
     DirectoryController,
+    CheckerController,
     LogController,
   ],
 })

@@ -1,5 +1,6 @@
 import { ADMIN_OPERATIONS } from './admin.operations.ts';
 import { BATCH_OPERATIONS } from './batches.operations.ts';
+import { CHECKER_OPERATIONS } from './checker.operations.ts';
 import { DIRECTORY_OPERATIONS } from './directory.operations.ts';
 import { FILE_OPERATIONS } from './files.operations.ts';
 import { JOB_OPERATIONS } from './jobs.operations.ts';
@@ -29,5 +30,6 @@ export const OPERATIONS: readonly Operation[] = [
   ...POOL_OPERATIONS,
   ...RESPONSE_OPERATIONS,
   ...DIRECTORY_OPERATIONS,
+  ...CHECKER_OPERATIONS,
   ...LOG_OPERATIONS,
 ];

@@ -14,7 +14,7 @@ import { NO_LIMITS } from '../../surfaces/tenants/limits.ts';
 import { Tenants } from '../../surfaces/tenants/tenant.store.ts';
 import type { ApiClient } from './api-client.ts';
 import type { Output } from './output.ts';
-import { NOT_CHECKED } from './not-checked.ts';
+import { NOT_CHECKED } from '../../surfaces/checker/verdict-words.ts';
 import { type DataFolder } from './data-folder.ts';
 
 const REDIS_READY_MS = 5_000;

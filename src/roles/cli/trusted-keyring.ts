@@ -3,6 +3,7 @@ import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { readBounded } from '../../ground/process/bounded-body.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { Keyring, KeyringFile } from '../../proof/receipts/keyring.ts';
+import { trustInGiven, trustOnFirstUse, type Trusted } from '../../surfaces/checker/trust.ts';
 import { apiUrl, readBytes } from './arguments.ts';
 import type { DataFolder } from './data-folder.ts';
 
@@ -15,14 +16,6 @@ export interface TrustOptions {
   readonly keyring?: string;
   readonly url?: string;
   readonly logPolicy?: string;
-}
-
-/** A keyring, and how far it is to be trusted. */
-export interface Trusted {
-  readonly keyring: Keyring;
-  readonly from: 'given' | 'data folder' | 'first use';
-  /** The same in one sentence. */
-  readonly sentence: string;
 }
 
 /**
@@ -48,20 +41,12 @@ function held(data: DataFolder, { keyring }: TrustOptions): Trusted {
         from: 'data folder',
         sentence: `the keyring of this installation, ${path}: as far as you trust this machine`,
       }
-    : {
-        keyring: readKeyring(path),
-        from: 'given',
-        sentence: `the keyring that you gave, ${path}: as far as you trust the way by which you got it`,
-      };
+    : { keyring: readKeyring(path), ...trustInGiven(path) };
 }
 
 async function fetched(given: string): Promise<Trusted> {
   const { keyring, from } = await fetchKeyring(apiUrl(given));
-  return {
-    keyring,
-    from: 'first use',
-    sentence: `the keyring that ${from} served just now, on first use: whoever answers there could have made receipt and keyring alike. Keep it, compare it with another way, and give it with --keyring`,
-  };
+  return { keyring, ...trustOnFirstUse(from) };
 }
 
 /** The keyring that a service serves, as it came, and from where. Throws CodedError `key_file_unfit`. */

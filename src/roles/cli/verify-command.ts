@@ -1,16 +1,12 @@
-import { openWorkerList, requireStanding } from '../../core/registry/worker-list.ts';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import type { Keyring } from '../../proof/receipts/keyring.ts';
-import { ReceiptRefused, verifyReceipt, type VerifiedReceipt } from '../../proof/receipts/receipt.ts';
-import type { VerificationStep } from '../../proof/receipts/verification-steps.ts';
-import { compareRequest, compareResponse } from '../../surfaces/openai/exchange.ts';
-import { readBytes, readJson } from './arguments.ts';
-import { heldDocument } from './held-document.ts';
+import { checkerFile } from '../../surfaces/checker/checker-files.ts';
+import { examine, type Held } from '../../surfaces/checker/examine.ts';
+import { readBytes } from './arguments.ts';
 import { Output, jsonOption } from './output.ts';
 import type { Program } from './program.ts';
 import { trustedKeyring, type TrustOptions } from './trusted-keyring.ts';
 import { reportLines } from './verify-report.ts';
-import { Transcript } from './verify-transcript.ts';
 
 interface VerifyOptions extends TrustOptions {
   readonly workers?: string;
@@ -18,6 +14,9 @@ interface VerifyOptions extends TrustOptions {
   readonly input?: string;
   readonly request?: string;
   readonly response?: string;
+  readonly batch?: string;
+  readonly checkpoint?: string;
+  readonly page?: string;
   readonly json?: boolean;
 }
 
@@ -31,7 +30,7 @@ export function addVerifyCommand(cli: Program): void {
   cli.program
     .command('verify')
     .description('verify a receipt offline: no service is asked, but for a keyring with --url')
-    .argument('<receipt>', 'receipt file')
+    .argument('[receipt]', 'receipt file')
     .option('--keyring <file>', 'keys to trust, as served under /.well-known/countersign.json')
     .option('--url <url>', 'where no --keyring is given: take the keyring of this service, on first use')
     .option('--log-policy <file>', 'log and witnesses to trust (C2SP tlog-policy), instead of those of the keyring')
@@ -40,69 +39,45 @@ export function addVerifyCommand(cli: Program): void {
     .option('--input <file>', 'the input you sent as JSON, compared too')
     .option('--request <file>', 'the request you sent, in the shape of OpenAI or of POST /v1/jobs, compared too')
     .option('--response <file>', 'the response that an OpenAI client got, compared too')
+    .option('--batch <file>', 'the output or error file of a batch: the line of this job is compared too')
+    .option('--checkpoint <file>', 'a checkpoint of the log that you or a witness kept, compared too')
+    .option('--page <file>', 'write a page to this file that checks receipts in a browser, without a network')
     .addOption(jsonOption())
     .addHelpText('after', EXIT_CODES)
-    .action((receipt: string, options: VerifyOptions) => verify(cli, receipt, options));
+    .action((receipt: string | undefined, options: VerifyOptions) => verify(cli, receipt, options));
 }
 
-async function verify(cli: Program, receipt: string, options: VerifyOptions): Promise<void> {
+async function verify(cli: Program, receipt: string | undefined, options: VerifyOptions): Promise<void> {
   const out = new Output(options.json === true);
-  const { keyring, from, sentence } = await trustedKeyring(cli.data, options);
-  const trust = { from, sentence };
-  const transcript = new Transcript();
-  try {
-    const verified = verifyAll(readBytes(receipt), keyring, options, transcript);
-    const { ticket, evidence, verdict, inputSha256, outputSha256, charge, logged, checks } = verified;
-    const { lines } = transcript;
-    out.show(
-      {
-        ...{ verified: true, transcript: lines, trust, ticket, evidence, verdict },
-        ...{ inputSha256, outputSha256, charge, logged, checks },
-      },
-      reportLines(verified, lines, sentence),
-    );
-  } catch (error) {
-    if (!(error instanceof ReceiptRefused)) throw error;
-    const { reason, message } = error;
-    out.result({ verified: false, reason, detail: message, transcript: transcript.lines, trust });
-    throw new CodedError('receipt_refused', `${reason}: ${message}`);
+  if (options.page !== undefined) writeFileSync(options.page, checkerFile('verify.html'));
+  if (receipt === undefined) {
+    if (options.page === undefined)
+      throw new CodedError('request_invalid', 'There is no receipt to verify.', {
+        hint: 'name the file of a receipt, or write the page that checks receipts with --page FILE',
+      });
+    out.show({ page: options.page }, [options.page]);
+    return;
   }
+  const trusted = await trustedKeyring(cli.data, options);
+  const { answer } = examine(readBytes(receipt), trusted, heldBy(options));
+  if (!answer.verified) {
+    out.result(answer);
+    throw new CodedError('receipt_refused', `${answer.reason}: ${answer.detail}`);
+  }
+  out.show(answer, reportLines(answer, answer.transcript, trusted.sentence));
 }
 
-/** Each step of the specification, and what was given to compare. Throws ReceiptRefused and CodedErrors. */
-function verifyAll(bytes: Buffer, keyring: Keyring, options: VerifyOptions, transcript: Transcript): VerifiedReceipt {
-  const noting = <T>(step: VerificationStep | undefined, check: () => T): T => {
-    try {
-      return check();
-    } catch (error) {
-      if (error instanceof ReceiptRefused) transcript.fail(error.message, step);
-      throw error;
-    }
+/** The files that were named, and standard input for a request or response that is `-`. */
+function heldBy({ input, output, request, response, batch, checkpoint, workers }: VerifyOptions): Held {
+  const bytes = (path: string | undefined) => (path === undefined ? undefined : readBytes(path));
+  const piped = (path: string | undefined) => (path === '-' ? readFileSync(0) : bytes(path));
+  return {
+    input: bytes(input),
+    output: bytes(output),
+    request: piped(request),
+    response: piped(response),
+    batch: bytes(batch),
+    checkpoint: bytes(checkpoint),
+    workers: bytes(workers),
   };
-  const verified = noting(undefined, () => verifyReceipt(bytes, keyring, { passed: transcript.pass }));
-  const checks = [...verified.checks];
-  const compare = (step: 'input' | 'output', file: string | undefined, check: (path: string) => string) => {
-    if (file === undefined) return;
-    const note = noting(step, () => check(file));
-    transcript.pass(step, [transcript.noteOf(step), note].filter((one) => one !== undefined).join('; '));
-    checks.push(note);
-  };
-  const held = (name: 'input' | 'output') => (path: string) => {
-    const document = heldDocument(readBytes(path), verified[`${name}Sha256`]);
-    verifyReceipt(bytes, keyring, { [name]: document.bytes });
-    const words = name === 'input' ? 'the one that was asked' : 'the one that was confirmed';
-    return `the ${name} given is ${words}${document.note === undefined ? '' : `, the same ${document.note}`}`;
-  };
-  compare('input', options.input, held('input'));
-  compare('input', options.request, (path) => compareRequest(readJson(path), verified));
-  compare('output', options.output, held('output'));
-  compare('output', options.response, (path) => compareResponse(readJson(path), verified));
-  const { workers } = options;
-  if (workers !== undefined) {
-    noting('standing', () => {
-      requireStanding(openWorkerList(readBytes(workers).toString('utf8'), keyring.of('registry')).list, verified);
-    });
-    transcript.pass('standing', 'the newest list of workers that was given holds nothing against its worker');
-  }
-  return { ...verified, checks };
 }

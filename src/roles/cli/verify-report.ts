@@ -1,27 +1,7 @@
 import type { VerifiedReceipt } from '../../proof/receipts/receipt.ts';
-import type { Property } from '../../proof/receipts/statements.ts';
-import { NOT_CHECKED } from './not-checked.ts';
-import type { TranscriptLine } from './verify-transcript.ts';
-
-/** What an attestor vouches for, in words that need no page. */
-const CHECKED = {
-  TICKET_SIGNATURE: 'the ticket is signed by the service',
-  WORKER_ENROLLED: 'the operator has enrolled the worker',
-  WORKER_SIGNATURE: 'the worker signed its evidence',
-  TICKET_MATCHED: 'it answers this very ticket',
-  EPOCH_CURRENT: 'in the attempt that held',
-  MODEL_DIGEST_MATCHED: 'with the model that was asked for, as the worker names it',
-  OUTPUT_DIGEST_MATCHED: 'the output that is stored is the one that the worker signed',
-  USAGE_WITHIN_BOUNDS: 'so much usage is possible',
-  USAGE_RECOUNTED: 'the attestor counted the tokens by a run of its own',
-  USAGE_RETOKENIZED: 'the attestor counted the tokens by a tokenizer of its own',
-  OUTPUT_RECOMPUTED_EXACT: 'the attestor computed the same answer, byte by byte',
-  OUTPUT_RECOMPUTED_WITHIN_TOLERANCE: 'the attestor computed the same numbers, within 0.0001',
-  TOKENS_REPLAYED: "the attestor's copy of the model draws these tokens",
-  QUORUM_AGREED: 'workers of different operators gave the same answer',
-  HARDWARE_ATTESTED: 'the machine has proven itself by hardware evidence',
-} as const satisfies Record<Property, string>;
-const WORDS: ReadonlyMap<string, string> = new Map(Object.entries(CHECKED));
+import type { TranscriptLine } from '../../surfaces/checker/transcript.ts';
+import { printable } from '../../surfaces/checker/printable.ts';
+import { NOT_CHECKED, checkedWords } from '../../surfaces/checker/verdict-words.ts';
 
 /** What a verified receipt says, for people: asked, answered, checked, not checked, price and trust. */
 export function reportLines(verified: VerifiedReceipt, transcript: readonly TranscriptLine[], trust: string): string[] {
@@ -42,7 +22,7 @@ export function reportLines(verified: VerifiedReceipt, transcript: readonly Tran
     `             ${evidence.usage.inputTokens} tokens in, ${evidence.usage.outputTokens} out, ended by ${evidence.finishReason}`,
     `             output of ${evidence.outputBytes} bytes, SHA-256 ${outputSha256}`,
     `checked      by ${verdict.verifier.id} at ${verdict.timeCreated}, which says:`,
-    ...verdict.properties.map((word) => `             ${WORDS.get(word) ?? word}`),
+    ...verdict.properties.map((word) => `             ${checkedWords(word)}`),
     ...hardwareLines(verdict.hardware),
     `             here: signatures, promises and place ${logged.index} of the log ${logged.origin}, ${seen}`,
     ...given.map((note) => `             here: ${note}`),
@@ -62,9 +42,6 @@ function hardwareLines(hardware: VerifiedReceipt['verdict']['hardware']): string
     ...warnings.map((word) => `             known of such machines: ${word}`),
   ];
 }
-
-/** A worker or a service may have put characters into a receipt that move the cursor of a terminal. */
-const printable = (line: string): string => line.replace(/[\p{Cc}\p{Cf}]/gu, '?');
 
 function priceOf({ ticket: { price }, charge }: VerifiedReceipt): string {
   if (price === undefined || charge === undefined) return 'none';

@@ -12,19 +12,27 @@ export interface TranscriptLine {
 
 const STEPS = Object.keys(VERIFICATION_STEPS) as VerificationStep[];
 const OPTIONAL: Partial<Record<VerificationStep, string>> = {
-  input: 'neither --input nor --request was given',
-  output: 'neither --output nor --response was given',
-  standing: 'no --workers was given: whether the key of the worker was stolen since is not known',
+  input: 'no input and no request was given to compare',
+  output: 'no output, response or output file of a batch was given to compare',
+  checkpoint:
+    'no checkpoint that you or a witness kept was given: whether the log has shown others another history is not known',
+  standing: 'no list of workers was given: whether the key of the worker was stolen since is not known',
 };
 
 /** Notes the steps of one verification, of which each has one line, in the order of the specification. */
 export class Transcript {
   readonly #passed = new Map<VerificationStep, string | undefined>();
+  readonly #skipped = new Map<VerificationStep, string>();
   #failed: { readonly step: VerificationStep; readonly note: string } | undefined;
 
   readonly pass = (step: VerificationStep, note?: string): void => {
     this.#passed.set(step, note);
   };
+
+  /** What was given for this step could not be compared. */
+  skip(step: VerificationStep, note: string): void {
+    this.#skipped.set(step, note);
+  }
 
   /** At this step, or else at the first that has not passed and needs nothing from its holder. */
   fail(note: string, at?: VerificationStep): void {
@@ -41,7 +49,7 @@ export class Transcript {
       const sentence = VERIFICATION_STEPS[step];
       if (this.#failed?.step === step) return { result: 'FAIL', step, sentence, note: this.#failed.note };
       if (!this.#passed.has(step)) {
-        const note = this.#failed === undefined ? OPTIONAL[step] : 'not reached';
+        const note = this.#failed === undefined ? (this.#skipped.get(step) ?? OPTIONAL[step]) : 'not reached';
         return { result: 'SKIP', step, sentence, note: note ?? 'not reached' };
       }
       const note = this.#passed.get(step);
