@@ -18,7 +18,9 @@ export default tseslint.config(
   },
   ...tseslint.configs.strictTypeChecked,
   {
-    languageOptions: { parserOptions: { project: './tsconfig.json', tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parserOptions: { project: ['./tsconfig.json', './web/tsconfig.json'], tsconfigRootDir: import.meta.dirname },
+    },
     rules: {
       // Misfires on Nest's option classes.
       '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
@@ -35,8 +37,8 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/**/*.ts'],
-    ignores: ['src/**/*.test.ts'],
+    files: ['src/**/*.ts', 'web/**/*.{ts,tsx}'],
+    ignores: ['**/*.test.ts'],
     // A function fits a screen, so that it can be read without scrolling.
     rules: { 'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }] },
   },

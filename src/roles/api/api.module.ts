@@ -19,6 +19,8 @@ import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
 import { PaymentRecords } from '../../surfaces/payments/payment.store.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
 import { ServiceModule } from '../../surfaces/service/service.module.ts';
+import { Tallies } from '../../surfaces/dashboard/tallies.ts';
+import { Sessions } from '../../surfaces/dashboard/session.store.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { Attempts } from '../../core/audit/attempts.ts';
@@ -39,6 +41,7 @@ import type { ApiConfig } from './api-config.ts';
 import { ApiLifecycle } from './api-lifecycle.ts';
 import { BatchesController } from './batches.controller.ts';
 import { CallerGuard } from './caller.guard.ts';
+import { DashboardFiles } from './dashboard-files.ts';
 import { DirectoryController } from './directory.controller.ts';
 import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
@@ -49,10 +52,14 @@ import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
 import { Metrics } from './metrics.ts';
 import { OpenAiController } from './openai.controller.ts';
+import { LiveFeed } from './live-feed.ts';
+import { OverviewController } from './overview.controller.ts';
+import { Overviews } from './overview.ts';
 import { PoolsController } from './pools.controller.ts';
 import { ProblemFilter } from './problem.filter.ts';
 import { ResponsesController } from './responses.controller.ts';
 import { SchedulesController } from './schedules.controller.ts';
+import { SessionController } from './session.controller.ts';
 import { UsageController } from './usage.controller.ts';
 import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
 
@@ -73,6 +80,8 @@ import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
     TenantController,
     DirectoryController,
     LogController,
+    SessionController,
+    OverviewController,
   ],
 })
 export class ApiModule {
@@ -100,6 +109,14 @@ export class ApiModule {
         KeyWorks,
         TenantDeletions,
         OwnAnswers,
+        Sessions,
+        Overviews,
+        {
+          provide: LiveFeed,
+          useFactory: (overviews: Overviews) => new LiveFeed(overviews, logger),
+          inject: [Overviews],
+        },
+        { provide: DashboardFiles, useFactory: () => new DashboardFiles() },
         FeedReader,
         Metrics,
         ApiLifecycle,
@@ -107,7 +124,11 @@ export class ApiModule {
         ...surfaceProviders(config, logger),
         { provide: APP_GUARD, useClass: CallerGuard },
         { provide: APP_INTERCEPTOR, useClass: AuditedRoutes },
-        { provide: APP_FILTER, useFactory: () => new ProblemFilter(logger) },
+        {
+          provide: APP_FILTER,
+          useFactory: (tallies: Tallies) => new ProblemFilter(logger, tallies),
+          inject: [Tallies],
+        },
       ],
     };
   }

@@ -2,6 +2,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { CallerContext } from './caller-context.ts';
 import { addJobCommands } from './job-commands.ts';
 import { newProgram, runProgram } from './program.ts';
+import { addLoginLinkCommand } from './login-link-command.ts';
 import { addProxyCommand } from './proxy-command.ts';
 import { addSchedulesCommands } from './schedules-commands.ts';
 import { addSubmitCommand } from './submit-command.ts';
@@ -26,6 +27,7 @@ addSubmitCommand(cli);
 addJobCommands(cli);
 addSchedulesCommands(cli);
 addUsageCommand(cli);
+addLoginLinkCommand(cli);
 for (const name of OF_THE_SERVICE)
   cli.program
     .command(name, { hidden: true })

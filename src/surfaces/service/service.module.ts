@@ -25,6 +25,7 @@ import { LogReader } from '../../proof/tlog/log-reader.ts';
 import { Admission } from '../admission/admission.ts';
 import { BatchFiles } from '../batches/batch-files.store.ts';
 import { Batches } from '../batches/batch.store.ts';
+import { Tallies } from '../dashboard/tallies.ts';
 import { ClosedPeriods } from '../ledger/closed-periods.store.ts';
 import { Ledgers } from '../ledger/ledgers.ts';
 import { UsageStore } from '../ledger/usage.store.ts';
@@ -60,6 +61,11 @@ export class ServiceModule {
       ...LEDGER_PROVIDERS,
       ...jobProviders(config, files, logger),
       ...forecastProviders(config, files),
+      {
+        provide: Tallies,
+        useFactory: (redis: Redis, keys: RedisKeys) => new Tallies(redis, keys),
+        inject: [Redis, RedisKeys],
+      },
       ...admissionProviders(config, files, durability),
     ];
     return {
@@ -203,9 +209,11 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
         egress: EgressRules,
         gate: StorageGate,
         outlooks: Outlooks,
+        tallies: Tallies,
       ) =>
         new Admission({
           outlooks,
+          onAccepted: (jobs) => tallies.accepted(jobs),
           redis: durability.level.kind === 'replicas' ? connections.named(ADMISSIONS) : redis,
           durability,
           keys,
@@ -231,6 +239,7 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
         EgressRules,
         StorageGate,
         Outlooks,
+        Tallies,
       ],
     },
     {
