@@ -6,6 +6,7 @@ COPY service/package.json ./service/
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json nest-cli.json ./
 COPY src ./src
+COPY web ./web
 COPY scripts ./scripts
 RUN npm run build && npm prune --omit=dev --ignore-scripts
 
@@ -22,7 +23,7 @@ ENTRYPOINT ["node"]
 # The worker's image does not hold the attestor's code at all.
 FROM base AS worker
 USER root
-RUN rm -rf dist/roles/attestor dist/roles/api dist/roles/courier dist/roles/cli dist/core/confirmation
+RUN rm -rf dist/roles/attestor dist/roles/api dist/roles/courier dist/roles/cli dist/core/confirmation dist/dashboard
 # Where a worker that was invited makes its key: the volume there takes this mode over, whoever the container runs as.
 RUN mkdir -p -m 755 /var/lib/countersign && mkdir -m 1777 /var/lib/countersign/own
 USER node

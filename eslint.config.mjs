@@ -20,7 +20,7 @@ export default tseslint.config(
   {
     languageOptions: {
       parserOptions: {
-        project: ['./tsconfig.json', './src/surfaces/checker/page/tsconfig.json'],
+        project: ['./tsconfig.json', './src/surfaces/checker/page/tsconfig.json', './web/tsconfig.json'],
         tsconfigRootDir: import.meta.dirname,
       },
     },
@@ -40,8 +40,8 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/**/*.ts'],
-    ignores: ['src/**/*.test.ts'],
+    files: ['src/**/*.ts', 'web/**/*.{ts,tsx}'],
+    ignores: ['**/*.test.ts'],
     // A function fits a screen, so that it can be read without scrolling.
     rules: { 'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }] },
   },

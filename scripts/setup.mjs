@@ -47,6 +47,7 @@ export function ensureInstalled(say) {
 const BUNDLES = [
   ['scripts/bundle-clients.mjs', 'the bundles of the client'],
   ['scripts/bundle-checker.mjs', 'the page that checks receipts'],
+  ['scripts/bundle-dashboard.mjs', 'the files of the dashboard'],
   ['scripts/bundle-callers.mjs', 'the bundle of the commands of callers'],
   ['scripts/bundle-packages.mjs', 'the bundle of the packages'],
   ['scripts/bundle-roles.mjs', 'the bundle of the roles'],
@@ -62,6 +63,7 @@ function sourceDigest() {
     }
   };
   visit('src');
+  visit('web');
   for (const file of [
     ...['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json', 'service/package.json'],
     ...BUNDLES.map(([script]) => script),

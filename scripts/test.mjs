@@ -30,7 +30,7 @@ const jest = spawnSync(
     `--outputFile=${file}`,
     ...args.filter((arg) => arg !== '--long' && arg !== '--unit'),
     // Last, because Jest takes every word after it as one more root.
-    ...(unit ? [`--roots=${join(root, 'src')}`] : []),
+    ...(unit ? ['src', 'web'].map((folder) => `--roots=${join(root, folder)}`) : []),
   ],
   {
     cwd: root,

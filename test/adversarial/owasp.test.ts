@@ -134,6 +134,14 @@ const MATRIX: Record<string, Owner> = {
   'get /verify/checker.js': 'public',
   'get /openapi.json': 'public',
   'get /v1/openapi.json': 'public',
+  'get /v1/admin/overview': 'operator',
+  'get /v1/admin/history': 'operator',
+  'get /v1/admin/live': 'operator',
+  'post /v1/session': 'public',
+  'get /v1/session': 'own',
+  'delete /v1/session': 'own',
+  'post /v1/session/links': 'own',
+  'get /dashboard/{file}': 'public',
   'get /': 'public',
 };
 
@@ -254,6 +262,7 @@ beforeAll(async () => {
     models: 'noop',
     responses: response.id,
     tile: '0/000.p/1',
+    dashboard: readdirSync(join(ROOT, 'dist', 'dashboard')).find((name) => name.endsWith('.css')) ?? '',
   };
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());

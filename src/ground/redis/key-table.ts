@@ -596,6 +596,24 @@ export const KEY_TABLE = {
     holds: 'ids of API keys',
     bound: 'keys that people made',
   },
+  session: {
+    place: 'home',
+    name: 'session',
+    parts: ['id'],
+    type: 'string',
+    api: 'write',
+    holds: 'a session of the dashboard, by the hash of its secret: its API key, and whether it only reads',
+    bound: 'expires after 12 hours',
+  },
+  loginLink: {
+    place: 'home',
+    name: 'loginlink',
+    parts: ['id'],
+    type: 'string',
+    api: 'write',
+    holds: 'a link that begins a session once, by the hash of its secret: its API key',
+    bound: 'expires after 15 minutes',
+  },
   tenant: {
     place: 'home',
     name: 'tenant',
@@ -893,6 +911,26 @@ export const KEY_TABLE = {
     api: 'write',
     holds: 'messages of an endpoint by creation time (ms)',
     bound: '1,000 messages',
+  },
+  // The dashboard.
+  tally: {
+    place: 'home',
+    name: 'tally',
+    parts: ['period'],
+    type: 'hash',
+    api: 'write',
+    holds: 'how many jobs were accepted, refused and ended, and how long they took, by slot of time; see tally.ts',
+    bound:
+      '300 fields for each of 6 to 96 slots; expires minutes, hours or days after what it shows, by its resolution',
+  },
+  refutations: {
+    place: 'home',
+    name: 'refutations',
+    parts: [],
+    type: 'list',
+    api: 'write',
+    holds: 'the newest refuted attempts of jobs that have ended: job, tenant, model, worker, reason',
+    bound: '200',
   },
   // Files and batches.
   file: {

@@ -21,6 +21,8 @@ import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
 import { PaymentRecords } from '../../surfaces/payments/payment.store.ts';
 import { ServiceFiles } from '../../surfaces/service/service-files.ts';
 import { ServiceModule } from '../../surfaces/service/service.module.ts';
+import { Tallies } from '../../surfaces/dashboard/tallies.ts';
+import { Sessions } from '../../surfaces/dashboard/session.store.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { Attempts } from '../../core/audit/attempts.ts';
@@ -41,6 +43,7 @@ import { ApiLifecycle } from './api-lifecycle.ts';
 import { BatchesController } from './batches.controller.ts';
 import { CallerGuard } from './caller.guard.ts';
 import { CheckerController } from './checker.controller.ts';
+import { DashboardFiles } from './dashboard-files.ts';
 import { DirectoryController } from './directory.controller.ts';
 import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
@@ -52,10 +55,14 @@ import { LogController } from './log.controller.ts';
 import { MemoriesController } from './memories.controller.ts';
 import { Metrics } from './metrics.ts';
 import { OpenAiController } from './openai.controller.ts';
+import { LiveFeed } from './live-feed.ts';
+import { OverviewController } from './overview.controller.ts';
+import { Overviews } from './overview.ts';
 import { PoolsController } from './pools.controller.ts';
 import { ProblemFilter } from './problem.filter.ts';
 import { ResponsesController } from './responses.controller.ts';
 import { SchedulesController } from './schedules.controller.ts';
+import { SessionController } from './session.controller.ts';
 import { UsageController } from './usage.controller.ts';
 import { WebhooksController } from './webhooks.controller.ts';
 
@@ -78,6 +85,8 @@ import { WebhooksController } from './webhooks.controller.ts';
     DirectoryController,
     CheckerController,
     LogController,
+    SessionController,
+    OverviewController,
   ],
 })
 export class ApiModule {
@@ -105,6 +114,14 @@ export class ApiModule {
         KeyWorks,
         TenantDeletions,
         OwnAnswers,
+        Sessions,
+        Overviews,
+        {
+          provide: LiveFeed,
+          useFactory: (overviews: Overviews) => new LiveFeed(overviews, logger),
+          inject: [Overviews],
+        },
+        { provide: DashboardFiles, useFactory: () => new DashboardFiles() },
         FeedReader,
         Metrics,
         ApiLifecycle,
@@ -112,7 +129,11 @@ export class ApiModule {
         ...surfaceProviders(config, logger),
         { provide: APP_GUARD, useClass: CallerGuard },
         { provide: APP_INTERCEPTOR, useClass: AuditedRoutes },
-        { provide: APP_FILTER, useFactory: () => new ProblemFilter(logger) },
+        {
+          provide: APP_FILTER,
+          useFactory: (tallies: Tallies) => new ProblemFilter(logger, tallies),
+          inject: [Tallies],
+        },
       ],
     };
   }

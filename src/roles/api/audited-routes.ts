@@ -44,6 +44,9 @@ export const AUDITED_ROUTES: Readonly<Record<string, string>> = {
   'post /v1/deliveries/{delivery}/redeliver': 'webhook.redeliver',
   'get /v1/webhooks/{webhook}/secret': 'webhook.secret.read',
   'get /v1/webhooks/default/secret': 'webhook.secret.read',
+  'post /v1/session': 'with the change',
+  'delete /v1/session': 'with the change',
+  'post /v1/session/links': 'with the change',
   'get /v1/admin/audit/export': 'audit.export',
 };
 

@@ -1,6 +1,8 @@
 import { Injectable, SetMetadata, createParamDecorator, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { PROOF_HEADER, isProof, tokenIn } from '../../surfaces/dashboard/session.ts';
+import { Sessions } from '../../surfaces/dashboard/session.store.ts';
 import { Attempts } from '../../core/audit/attempts.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Caller as ApiCaller, Scope } from '../../surfaces/tenants/api-key.ts';
@@ -30,6 +32,10 @@ export const RefusesIdempotencyKey = () => SetMetadata(REFUSES_KEY, true);
 export const Open = () => Needs('nobody');
 
 const callers = new WeakMap<FastifyRequest, ApiCaller>();
+const sessions = new WeakMap<FastifyRequest, { readonly token: string; readonly isReadOnly: boolean }>();
+
+/** The session by which a caller was let in; undefined where it was by a key. */
+export const sessionOf = (request: FastifyRequest) => sessions.get(request);
 
 /** The caller whom the guard has let in; undefined where the route is open. */
 export const callerOf = (request: FastifyRequest): ApiCaller | undefined => callers.get(request);
@@ -43,6 +49,11 @@ export const Caller = createParamDecorator((_: unknown, context: ExecutionContex
 /** The route that was asked for, in words for the audit log. */
 const nameOf = ({ method, routeOptions: { url } }: FastifyRequest) => `${method} ${url ?? ''}`;
 
+/** What a session that only reads may send besides: its own end. */
+const MAY_LEAVE = /^\/v1\/session(\?|$)/;
+/** Whoever reads it can act with it. */
+const SECRET = /\/secret(\?|$)/;
+
 /** Authenticates the caller, and checks the scope of the key. */
 @Injectable()
 export class CallerGuard implements CanActivate {
@@ -51,9 +62,18 @@ export class CallerGuard implements CanActivate {
   readonly #limits: RateLimits;
   readonly #gate: PaymentGate;
   readonly #attempts: Attempts;
+  readonly #sessions: Sessions;
 
-  constructor(reflector: Reflector, keys: ApiKeys, limits: RateLimits, gate: PaymentGate, attempts: Attempts) {
+  constructor(
+    reflector: Reflector,
+    keys: ApiKeys,
+    limits: RateLimits,
+    gate: PaymentGate,
+    attempts: Attempts,
+    signedIn: Sessions,
+  ) {
     this.#attempts = attempts;
+    this.#sessions = signedIn;
     this.#reflector = reflector;
     this.#keys = keys;
     this.#limits = limits;
@@ -64,29 +84,7 @@ export class CallerGuard implements CanActivate {
     const scope = this.#reflector.get<Scope | 'nobody' | undefined>(SCOPE, context.getHandler());
     if (scope === 'nobody') return true;
     const request = context.switchToHttp().getRequest<FastifyRequest>();
-    const [, text] = /^Bearer ([\x21-\x7e]{1,200})$/i.exec(request.headers.authorization ?? '') ?? [];
-    const isPayable = this.#reflector.get<boolean | undefined>(PAYABLE, context.getHandler()) === true;
-    const caller =
-      text !== undefined
-        ? text.startsWith('csp_')
-          ? await this.#payer(text, request)
-          : await this.#keys.authenticate(text)
-        : isPayable && request.headers.authorization === undefined
-          ? await this.#gate.visitor()
-          : undefined;
-    if (caller === undefined) {
-      if (text !== undefined)
-        this.#attempts.note({ by: 'nobody', action: 'refused', target: nameOf(request), tenant: null });
-      throw new CodedError(
-        'unauthenticated',
-        text === undefined
-          ? 'Send your API key as "Authorization: Bearer csk_…".'
-          : 'This API key is not valid, or was revoked.',
-        {
-          headers: { 'www-authenticate': 'Bearer realm="countersign"' },
-        },
-      );
-    }
+    const caller = await this.#callerOf(request, context);
     const { tenant, keyId: by } = caller;
     if (scope === undefined || !caller.scopes.has(scope)) {
       this.#attempts.note({ by, action: 'refused', target: nameOf(request), tenant });
@@ -105,6 +103,59 @@ export class CallerGuard implements CanActivate {
     context.switchToHttp().getResponse<FastifyReply>().headers(headers);
     callers.set(request, caller);
     return true;
+  }
+
+  /** Whoever sends the request. Throws CodedError `unauthenticated`, and what `#signedIn` throws. */
+  async #callerOf(request: FastifyRequest, context: ExecutionContext): Promise<ApiCaller> {
+    const { authorization, cookie } = request.headers;
+    const [, text] = /^Bearer ([\x21-\x7e]{1,200})$/i.exec(authorization ?? '') ?? [];
+    const token = authorization === undefined ? tokenIn(cookie) : undefined;
+    const isPayable = this.#reflector.get<boolean | undefined>(PAYABLE, context.getHandler()) === true;
+    const caller =
+      text !== undefined
+        ? text.startsWith('csp_')
+          ? await this.#payer(text, request)
+          : await this.#keys.authenticate(text)
+        : token !== undefined
+          ? await this.#signedIn(token, request)
+          : isPayable && authorization === undefined
+            ? await this.#gate.visitor()
+            : undefined;
+    if (caller !== undefined) return caller;
+    if (text !== undefined)
+      this.#attempts.note({ by: 'nobody', action: 'refused', target: nameOf(request), tenant: null });
+    throw new CodedError(
+      'unauthenticated',
+      text !== undefined
+        ? 'This API key is not valid, or was revoked.'
+        : token !== undefined
+          ? 'This session has ended, or its API key was revoked; sign in again.'
+          : 'Send your API key as "Authorization: Bearer csk_…".',
+      { headers: { 'www-authenticate': 'Bearer realm="countersign"' } },
+    );
+  }
+
+  /**
+   * The holder of a session; undefined where it has ended. A browser sends the cookie whoever asks for it, so
+   * that a request that changes something must prove that the dashboard has sent it. Throws CodedErrors
+   * `session_unproven` and `session_reads_only`.
+   */
+  async #signedIn(token: string, request: FastifyRequest): Promise<ApiCaller | undefined> {
+    const from = request.headers['sec-fetch-site'];
+    const isRead = request.method === 'GET' || request.method === 'HEAD';
+    const isOwn = from === undefined || from === 'same-origin' || (from === 'none' && isRead);
+    if (!isOwn || (!isRead && !isProof(token, request.headers[PROOF_HEADER])))
+      throw new CodedError(
+        'session_unproven',
+        `Only the dashboard may use its session. A program sends its API key as "Authorization: Bearer csk_…".`,
+      );
+    const session = await this.#sessions.find(token);
+    if (session === undefined) return undefined;
+    const acts = isRead ? SECRET.test(request.url) : !MAY_LEAVE.test(request.url);
+    if (session.isReadOnly && acts)
+      throw new CodedError('session_reads_only', 'You signed in to look only; sign in again to act.');
+    sessions.set(request, { token, isReadOnly: session.isReadOnly });
+    return session.caller;
   }
 
   /** A payer's token is valid for one job; at every other address it is not a token. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { Controller, Get, Headers, Param, Res } from '@nestjs/common';
-import type { FastifyReply } from 'fastify';
+import { Controller, Get, Param, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { KeyringFile } from '../../proof/receipts/keyring.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { Needs, Open } from './caller.guard.ts';
@@ -15,7 +15,9 @@ import type {
   Readiness,
   Welcome,
 } from './directory.schemas.ts';
-import { docsPage, welcomePage } from './docs-page.ts';
+import { DashboardFiles } from './dashboard-files.ts';
+import { PAGE_HEADERS, sendDashboardFile } from './dashboard-page.ts';
+import { docsPage } from './docs-page.ts';
 import { openApiDocument } from './openapi.ts';
 
 /** Models, workers, public keys, health, metrics and documentation. */
@@ -23,10 +25,12 @@ import { openApiDocument } from './openapi.ts';
 export class DirectoryController {
   readonly #directory: Directory;
   readonly #metrics: Metrics;
+  readonly #files: DashboardFiles;
 
-  constructor(directory: Directory, metrics: Metrics) {
+  constructor(directory: Directory, metrics: Metrics, files: DashboardFiles) {
     this.#directory = directory;
     this.#metrics = metrics;
+    this.#files = files;
   }
 
   @Get('/v1/models')
@@ -118,16 +122,16 @@ export class DirectoryController {
     return openApiDocument();
   }
 
+  /** The dashboard for browsers, and for everyone else where to go on. */
   @Get('/')
   @Open()
-  root(
-    @Headers('accept') accept: string | undefined,
-    @Res({ passthrough: true }) reply: FastifyReply,
-  ): Welcome | string {
+  async root(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     reply.headers({ link: '</docs>; rel="service-doc", </openapi.json>; rel="service-desc"', vary: 'accept' });
-    if (accept?.includes('text/html') !== true) return WELCOME;
-    reply.headers(pageHeaders());
-    return welcomePage(WELCOME);
+    if (request.headers.accept?.includes('text/html') !== true) {
+      await reply.type('application/json; charset=utf-8').send(JSON.stringify(WELCOME));
+      return;
+    }
+    await sendDashboardFile(this.#files.page, request, reply.headers(PAGE_HEADERS));
   }
 }
 
@@ -143,7 +147,7 @@ const WELCOME: Welcome = {
 const TRY_OUT = readFileSync(new URL('./try-out.mjs', import.meta.url), 'utf8');
 
 /** Pages without anything from elsewhere, and without any script but what they say. */
-const pageHeaders = (scripts = "script-src 'none'") => ({
+const pageHeaders = (scripts: string) => ({
   'content-type': 'text/html; charset=utf-8',
   'content-security-policy': `default-src 'none'; ${scripts}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
   'referrer-policy': 'no-referrer',

@@ -1,5 +1,4 @@
 import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
-import type { Welcome } from './directory.schemas.ts';
 import { markedText, plainText } from './html-text.ts';
 import { componentSchemas, jsonSchema } from './json-schemas.ts';
 import type { Content, Operation } from './operation.ts';
@@ -23,18 +22,6 @@ const STYLE = [
 const pageOf = (title: string, body: string): string => `<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>${title}</title><style>${STYLE}</style></head>
 <body>${body}</body></html>`;
-
-/** What a browser shows at the address of the API. */
-export function welcomePage({ name, what, documentation, openapi, keyring, readiness }: Welcome): string {
-  const links: readonly (readonly [string, string])[] = [
-    [documentation, 'the documentation of every route'],
-    [openapi, 'the same as OpenAPI 3.1'],
-    [keyring, 'the public keys by which receipts are verified'],
-    [readiness, 'whether a job sent now would be worked on and confirmed'],
-  ];
-  const items = links.map(([path, text]) => `<li><a href="${path}"><code>${path}</code></a> ${text}</li>`).join('');
-  return pageOf(name, `<h1>${name}</h1><p>${markedText(what)} This is its API.</p><ul>${items}</ul>`);
-}
 
 /**
  * The page is whole without its script, which sends operations from the page. Nothing comes from elsewhere:

@@ -11,6 +11,7 @@ export const TAGS = {
   Usage: 'What a job would cost, and what was used.',
   Tenant: 'Your tenant and its API keys, for its administrator.',
   Admin: 'Tenants, API keys and limits, for the operator of the installation.',
+  Dashboard: 'Sessions of the dashboard at `/`, and what it shows of the whole installation.',
   Directory: 'Models, workers and public keys.',
   Log: 'The transparency log, open to everyone (C2SP tlog-tiles).',
   Operations: 'Health, metrics and this description.',

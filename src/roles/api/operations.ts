@@ -8,9 +8,11 @@ import { LOG_OPERATIONS } from './log.operations.ts';
 import { MEMORY_OPERATIONS } from './memories.operations.ts';
 import { OPENAI_OPERATIONS } from './openai.operations.ts';
 import type { Operation } from './operation.ts';
+import { OVERVIEW_OPERATIONS } from './overview.operations.ts';
 import { POOL_OPERATIONS } from './pools.operations.ts';
 import { RESPONSE_OPERATIONS } from './responses.operations.ts';
 import { SCHEDULE_OPERATIONS } from './schedules.operations.ts';
+import { SESSION_OPERATIONS } from './session.operations.ts';
 import { TENANT_OPERATIONS } from './tenant.operations.ts';
 import { USAGE_OPERATIONS } from './usage.operations.ts';
 import { WEBHOOK_OPERATIONS } from './webhooks.operations.ts';
@@ -29,6 +31,8 @@ export const OPERATIONS: readonly Operation[] = [
   ...ADMIN_OPERATIONS,
   ...POOL_OPERATIONS,
   ...RESPONSE_OPERATIONS,
+  ...SESSION_OPERATIONS,
+  ...OVERVIEW_OPERATIONS,
   ...DIRECTORY_OPERATIONS,
   ...CHECKER_OPERATIONS,
   ...LOG_OPERATIONS,

@@ -2,6 +2,7 @@ import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
+import type { Tallies } from '../../surfaces/dashboard/tallies.ts';
 import { isOutOfMemory, storageFull } from '../../ground/redis/storage-gate.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { count } from '../../ground/metrics/process-metrics.ts';
@@ -113,6 +114,9 @@ export function sendError(thrown: CodedError, request: FastifyRequest, reply: Fa
     .send(JSON.stringify(isOpenAi ? openAiError(error) : problemOf(error)));
 }
 
+/** Where work is sent: what is refused there was refused at the door. */
+const SENDS_WORK = /^POST \/v1\/(jobs|chat\/completions|completions|embeddings|responses|batches)\/?(\?|$)/;
+
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   readonly #logger: Logger;
@@ -120,8 +124,11 @@ export class ProblemFilter implements ExceptionFilter {
   /** Callers that are refused come by the thousand: one line a second says so. */
   readonly #tell: (refusal: object) => void;
 
-  constructor(logger: Logger) {
+  readonly #tallies: Pick<Tallies, 'refused'>;
+
+  constructor(logger: Logger, tallies: Pick<Tallies, 'refused'>) {
     this.#logger = logger;
+    this.#tallies = tallies;
     this.#tell = rateLimited(REFUSALS_EVERY_MS, (refusal: object, suppressed) => {
       logger.info({ ...refusal, suppressed }, 'a request was refused');
     });
@@ -134,6 +141,7 @@ export class ProblemFilter implements ExceptionFilter {
 
   answer(error: CodedError, request: FastifyRequest, reply: FastifyReply): void {
     count('countersign_refusals_total', { code: error.code });
+    if (SENDS_WORK.test(`${request.method} ${request.url}`)) this.#tallies.refused(error.code);
     const about = { code: error.code, method: request.method, route: request.routeOptions.url };
     // Only what is unforeseen is a fault of ours, and needs its stack. A 503 says what is known already.
     if (error.status === 500) this.#logger.error({ ...about, err: error.cause ?? error }, error.message);

@@ -3,6 +3,7 @@ import { CallerContext } from './caller-context.ts';
 import { addJobCommands } from './job-commands.ts';
 import { addMemoryCommands } from './memory-commands.ts';
 import { newProgram, runProgram } from './program.ts';
+import { addLoginLinkCommand } from './login-link-command.ts';
 import { addProxyCommand } from './proxy-command.ts';
 import { addSchedulesCommands } from './schedules-commands.ts';
 import { addSubmitCommand } from './submit-command.ts';
@@ -28,6 +29,7 @@ addJobCommands(cli);
 addSchedulesCommands(cli);
 addMemoryCommands(cli);
 addUsageCommand(cli);
+addLoginLinkCommand(cli);
 for (const name of OF_THE_SERVICE)
   cli.program
     .command(name, { hidden: true })

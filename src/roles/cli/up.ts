@@ -4,6 +4,7 @@ import { ApiClient } from './api-client.ts';
 import { Child } from './children.ts';
 import { DEMO, developmentKey, runFirstJob, whenApiReady, type FirstJob } from './first-job.ts';
 import { lockInstallation } from './installation-lock.ts';
+import { loginLink } from './login-link-command.ts';
 import { installationRedis } from './installation-redis.ts';
 import type { Output } from './output.ts';
 import { tellNews } from './running-news.ts';
@@ -80,6 +81,7 @@ async function startAndProve(
   const result = await runFirstJob(data, client, out);
   if (!options.once) await others;
   sayHowToGoOn(data, url, out);
+  if (!options.once) out.say(`open       ${(await loginLink(client, false)).url}   (signs in once, within 15 minutes)`);
   return result;
 }
 

@@ -189,6 +189,7 @@ export class Admission {
     );
     if (reply.kind === 'late') throw this.#late(reply, jobs, flow);
     if (!('jobs' in reply)) throw refusalOf(reply, currencyOf(plans));
+    if (reply.kind === 'ok') this.#parts.onAccepted?.(reply.jobs.filter(({ id }, at) => id === jobs[at]?.id).length);
     return Promise.all(
       reply.jobs.map(async (one, at) => {
         const job = jobs[at];
@@ -357,6 +358,8 @@ interface AdmissionParts {
   readonly catalog: Catalog;
   readonly signingKey: SigningKey;
   readonly defaultRecompute: number;
+  /** Hears how many jobs were accepted anew. */
+  readonly onAccepted?: (jobs: number) => void;
 }
 
 /** Each job of a request has a key of its own: the first the one that was sent. */

@@ -17,6 +17,8 @@ import {
   MAX_WAITING_OF_TENANT,
   type Webhooks,
 } from '../webhooks/webhook.store.ts';
+import { Sums, addedBy, type TallyUpdate } from '../dashboard/tally.ts';
+import { MAX_REFUTATIONS, type Refutation } from '../dashboard/tallies.ts';
 import { Listeners } from './listeners.ts';
 import { batchEvent, jobEvents } from '../webhooks/webhook-event.ts';
 import { feedEvents } from './feed-events.ts';
@@ -135,7 +137,10 @@ export class JobEndProcessor {
       ),
     );
     crashPoint('courier.before-job-ends');
-    await this.#enter(items.map(({ subject, tenant, end, events }) => ({ subject, tenant, end, events })));
+    await this.#enter(
+      items.map(({ subject, tenant, end, events }) => ({ subject, tenant, end, events })),
+      countedOf(items.flatMap((item) => ('view' in item && item.view !== undefined ? [item] : []))),
+    );
     crashPoint('courier.after-job-ends');
     this.#tellEnds(items.flatMap((item) => ('phases' in item ? [item.phases] : [])));
     if (this.#recentDurations.size > 0) {
@@ -171,7 +176,7 @@ export class JobEndProcessor {
     // An address that was given with the job is told, whoever else listens.
     const isHeard = endpoints !== undefined || notes.webhook !== '';
     const events = isHeard ? feedEvents(jobEvents(view), endpoints ?? [], notes.webhook) : [];
-    return { subject: id, tenant, end, events, phases: phasesOf(view, view.ending) };
+    return { subject: id, tenant, end, events, phases: phasesOf(view, view.ending), view };
   }
 
   /** Counts what was entered, and says in one line how many ended and how. */
@@ -232,7 +237,7 @@ export class JobEndProcessor {
     return { subject: view.id, tenant: view.tenant, events: feedEvents(jobEvents(view), endpoints ?? [], webhook) };
   }
 
-  async #enter(items: readonly object[]): Promise<void> {
+  async #enter(items: readonly object[], counted: Counted = NOTHING_COUNTED): Promise<void> {
     const { redis, keys } = this.#parts;
     await ENTER.run(
       redis,
@@ -244,6 +249,7 @@ export class JobEndProcessor {
         keys.webhookHealth,
         keys.webhookWaiting,
         keys.webhookLost,
+        keys.refutations,
       ],
       [
         keys.prefix,
@@ -255,7 +261,35 @@ export class JobEndProcessor {
         MAX_WAITING_OF_ENDPOINT,
         MAX_WAITING_OF_TENANT,
         new Date().toISOString(),
+        JSON.stringify(counted),
+        MAX_REFUTATIONS,
       ],
     );
   }
+}
+
+/** What the dashboard counts of some ends. */
+interface Counted {
+  readonly tally: readonly TallyUpdate[];
+  /** As JSON. */
+  readonly refutations: readonly string[];
+}
+
+const NOTHING_COUNTED: Counted = { tally: [], refutations: [] };
+
+function countedOf(ends: readonly { readonly view: JobView; readonly phases: EndedPhases }[]): Counted {
+  const sums = new Sums();
+  for (const { view, phases } of ends)
+    sums.add(
+      addedBy({ ...phases, model: view.model, closings: view.attempts.flatMap(({ closed }) => closed?.why ?? []) }),
+    );
+  return { tally: sums.take(Date.now()) ?? [], refutations: ends.flatMap(({ view }) => refutationsOf(view)) };
+}
+
+function refutationsOf({ id: job, tenant, model, state, attempts }: JobView): string[] {
+  return attempts.flatMap(({ worker, closed }) => {
+    if (closed?.why !== 'refuted') return [];
+    const { atMs: at, detail } = closed;
+    return [JSON.stringify({ job, tenant, model, worker, at, detail, state } satisfies Refutation)];
+  });
 }

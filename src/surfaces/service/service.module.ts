@@ -26,6 +26,7 @@ import { LogReader } from '../../proof/tlog/log-reader.ts';
 import { Admission } from '../admission/admission.ts';
 import { BatchFiles } from '../batches/batch-files.store.ts';
 import { Batches } from '../batches/batch.store.ts';
+import { Tallies } from '../dashboard/tallies.ts';
 import { ClosedPeriods } from '../ledger/closed-periods.store.ts';
 import { Ledgers } from '../ledger/ledgers.ts';
 import { UsageStore } from '../ledger/usage.store.ts';
@@ -64,6 +65,11 @@ export class ServiceModule {
       ...LEDGER_PROVIDERS,
       ...jobProviders(config, files, logger),
       ...forecastProviders(config, files),
+      {
+        provide: Tallies,
+        useFactory: (redis: Redis, keys: RedisKeys) => new Tallies(redis, keys),
+        inject: [Redis, RedisKeys],
+      },
       ...admissionProviders(config, files, durability),
     ];
     return {
@@ -207,9 +213,11 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
         egress: EgressRules,
         gate: StorageGate,
         outlooks: Outlooks,
+        tallies: Tallies,
       ) =>
         new Admission({
           outlooks,
+          onAccepted: (jobs) => tallies.accepted(jobs),
           redis: durability.level.kind === 'replicas' ? connections.named(ADMISSIONS) : redis,
           durability,
           keys,
@@ -235,6 +243,7 @@ function admissionProviders(config: ServiceConfig, files: ServiceFiles, durabili
         EgressRules,
         StorageGate,
         Outlooks,
+        Tallies,
       ],
     },
     {

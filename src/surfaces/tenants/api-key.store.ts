@@ -233,9 +233,26 @@ export class ApiKeys {
 
   /** Whether a key may be used now; true for the id of no key, whose holder is known by other means. */
   async isValid(keyId: string): Promise<boolean> {
-    if (!/^[0-9a-f]{16}$/.test(keyId)) return true;
+    return !/^[0-9a-f]{16}$/.test(keyId) || (await this.#holder(keyId)) !== undefined;
+  }
+
+  /**
+   * The holder of a key who has shown it before; undefined where it is valid no more. What a second ago was
+   * true is good enough, as it is in `authenticate`.
+   */
+  async holder(keyId: string): Promise<Caller | undefined> {
+    const cached = this.#cache.get(keyId);
+    const now = performance.now();
+    if (cached !== undefined && now - cached.at < CACHE_MS) return cached.caller;
+    const caller = await this.#holder(keyId);
+    if (this.#cache.size >= CACHE_SIZE) this.#cache.clear();
+    this.#cache.set(keyId, { caller, at: now });
+    return caller;
+  }
+
+  async #holder(keyId: string): Promise<Caller | undefined> {
     const record = ApiKeyRecord.safeParse(await this.#redis.hgetall(this.#keys.apiKey(keyId)));
-    return record.success && (await this.#callerOf(keyId, record.data)) !== undefined;
+    return record.success ? this.#callerOf(keyId, record.data) : undefined;
   }
 
   /** A caller who is identified by other means than an API key; undefined if the tenant is disabled. */

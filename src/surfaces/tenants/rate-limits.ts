@@ -10,6 +10,8 @@ const TAKE = loadScript(new URL('./lua/take.lua', import.meta.url), listOf(parse
   included: [new URL('./lua/allowance.lua', import.meta.url)],
 });
 const WINDOW_MS = 60_000;
+/** More than anybody types; a secret of 256 bits is not guessed by any number. */
+const LOGINS_PER_MINUTE = 30;
 
 /**
  * Requests per minute, counted in Redis and so shared by all instances. Tokens are counted where jobs are
@@ -58,13 +60,32 @@ export class RateLimits {
     const waitMs = Math.max(...rows.map((row) => row.waitMs));
     const violated = rows.filter((row) => row.waitMs > 0).map(({ name }) => name);
     throw new CodedError('rate_limited', `The limit ${violated.join(' and ')} is reached; try again in a moment.`, {
-      headers: {
-        ...headers,
-        'retry-after': String(Math.max(1, Math.ceil(waitMs / 1_000))),
-        'retry-after-ms': String(waitMs),
-      },
+      headers: { ...headers, ...retryAfter(waitMs) },
     });
   }
+
+  /** Counts an attempt to sign in from an address. Throws CodedError `rate_limited` with `Retry-After`. */
+  async takeLogin(address: string): Promise<void> {
+    const [taken] = await TAKE.run(
+      this.#redis,
+      [this.#keys.limit('login', networkOf(address), 'requests')],
+      [LOGINS_PER_MINUTE, WINDOW_MS, 1],
+    );
+    if (taken?.isGranted === true) return;
+    throw new CodedError('rate_limited', 'Too many attempts to sign in came from this address; wait a moment.', {
+      headers: retryAfter(taken?.waitMs ?? WINDOW_MS),
+    });
+  }
+}
+
+const retryAfter = (waitMs: number) => ({
+  'retry-after': String(Math.max(1, Math.ceil(waitMs / 1_000))),
+  'retry-after-ms': String(waitMs),
+});
+
+/** Whom an address belongs to: of IPv6 the first half, since one customer has the rest. */
+export function networkOf(address: string): string {
+  return address.includes('.') ? address.replace(/^::ffff:/, '') : address.split(':').slice(0, 4).join('.');
 }
 
 /** What take.lua answers for one allowance. */

@@ -12,6 +12,8 @@
     KEYS[6]  messages waiting                           ARGV[7]  most messages that wait for an endpoint
              {shard}:webhookwaiting                     ARGV[8]  most messages that wait for a tenant's
     KEYS[7]  messages lost  {shard}:webhooklost         ARGV[9]  now, as text
+    KEYS[8]  refuted attempts  {shard}:refutations      ARGV[10] JSON, what the dashboard counts, see below
+                                                        ARGV[11] refuted attempts that are kept
   ARGV[2] is a list of
     { subject, tenant,
       batch: true for a batch that is over, else absent,
@@ -20,6 +22,9 @@
              payment: { field: value } or absent,
              batchLine: which line of a batch needs it, or absent } for a job that has ended, else absent,
       events: [ { rank, type, data, messages: [ { id, endpoint, target, fields: { field: value } } ] } ] }
+  ARGV[10] is { tally: [ { period, lifeMs, fields: [ [field, amount] ] } ], refutations: [ text ] }. It is the
+  sum over all ends of this call, and is added where all of them were new: where another courier has entered
+  some of them, their statistics stay uncounted, and never count twice.
   Returns the number of ends that were new.
 ]]
 local now = ARGV[3]
@@ -116,8 +121,10 @@ local function publish(tenant, subject, events)
   end
 end
 
+local ends = 0
 for _, item in ipairs(cjson.decode(ARGV[2])) do
   local close = item['end']
+  if close then ends = ends + 1 end
   if item.batch then
     -- A batch that is over stays on the list of open ones until its end is recorded here.
     if redis.call('ZREM', KEYS[4], item.subject) == 1 then
@@ -142,6 +149,18 @@ for _, item in ipairs(cjson.decode(ARGV[2])) do
     cursor = close.score
     entered = entered + 1
   end
+end
+if entered > 0 and entered == ends then
+  local counted = cjson.decode(ARGV[10])
+  for _, update in ipairs(counted.tally) do
+    local tally = keys.tally(update.period)
+    for _, field in ipairs(update.fields) do
+      redis.call('HINCRBY', tally, field[1], string.format('%.0f', field[2]))
+    end
+    redis.call('PEXPIRE', tally, string.format('%.0f', update.lifeMs))
+  end
+  for _, text in ipairs(counted.refutations) do redis.call('LPUSH', KEYS[8], text) end
+  if #counted.refutations > 0 then redis.call('LTRIM', KEYS[8], 0, ARGV[11] - 1) end
 end
 if entered > 0 then redis.call('HSET', KEYS[1], 'cursor', string.format('%.17g', cursor)) end
 return entered

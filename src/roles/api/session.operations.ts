@@ -1,0 +1,61 @@
+import { body, inPath, json, text, type Operation } from './operation.ts';
+import { BeginSession, LoginLink, MakeLink, SessionDocument, SessionEnd } from './session.schemas.ts';
+
+export const SESSION_OPERATIONS: readonly Operation[] = [
+  {
+    id: 'beginSession',
+    method: 'post',
+    path: '/v1/session',
+    tag: 'Dashboard',
+    summary: 'Sign in to the dashboard',
+    description:
+      'Answers a cookie that no script can read and that other sites cannot send. The session has the powers of its key, and ends with it or after 12 hours.',
+    scope: null,
+    body: body('BeginSession', BeginSession, { key: 'csk_…', read_only: true }),
+    success: { '200': json('who is signed in now', 'Session', SessionDocument) },
+    errors: ['request_invalid', 'body_not_json', 'unauthenticated', 'scope_missing', 'link_over', 'rate_limited'],
+  },
+  {
+    id: 'getSession',
+    method: 'get',
+    path: '/v1/session',
+    tag: 'Dashboard',
+    summary: 'Learn who is signed in',
+    scope: 'read',
+    success: { '200': json('the session', 'Session', SessionDocument) },
+    errors: ['session_unproven'],
+  },
+  {
+    id: 'endSession',
+    method: 'delete',
+    path: '/v1/session',
+    tag: 'Dashboard',
+    summary: 'Sign out',
+    scope: 'read',
+    success: { '200': json('the session has ended', 'SessionEnd', SessionEnd) },
+    errors: ['session_unproven'],
+  },
+  {
+    id: 'makeLoginLink',
+    method: 'post',
+    path: '/v1/session/links',
+    tag: 'Dashboard',
+    summary: 'Make a link that signs in once',
+    description: 'Whoever opens it first within 15 minutes has the powers of this key in the dashboard.',
+    scope: 'read',
+    body: { ...body('MakeLink', MakeLink, { read_only: true }), isOptional: true },
+    success: { '200': json('the link', 'LoginLink', LoginLink) },
+    errors: ['request_invalid', 'body_not_json', 'session_unproven', 'session_reads_only'],
+  },
+  {
+    id: 'getDashboardFile',
+    method: 'get',
+    path: '/dashboard/{file}',
+    tag: 'Dashboard',
+    summary: 'Get a file of the dashboard',
+    scope: null,
+    parameters: inPath('file', 'the name of a file that the page names', 'app.js'),
+    success: { '200': text('the file', 'text/javascript') },
+    errors: [],
+  },
+];
