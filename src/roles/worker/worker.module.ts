@@ -4,6 +4,7 @@ import { Redis } from 'ioredis';
 import type { CatalogModel } from '../../core/catalog/catalog.ts';
 import { startEngines } from '../../core/catalog/start-engines.ts';
 import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
+import { RedisPieces } from '../../core/execution/chunk-stream.ts';
 import { Claims } from '../../core/execution/claims.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { Heartbeat } from '../../core/execution/heartbeat.ts';
@@ -125,7 +126,10 @@ function runnerProviders(
         blobs: BlobStore,
         storage: StorageProbe,
         heartbeat: Heartbeat,
-      ) => new JobRunner({ redis, keys, claims, blobs, storage, heartbeat, key, logger }),
+      ) => {
+        const pieces = new RedisPieces(redis, keys, config.COUNTERSIGN_POOL, worker);
+        return new JobRunner({ claims, pieces, blobs, storage, heartbeat, key, logger });
+      },
       inject: [Redis, RedisKeys, Claims, BlobStore, StorageProbe, Heartbeat],
     },
   ];
@@ -194,7 +198,6 @@ function lifecycleProvider(
       standing: OwnStanding,
       storage: StorageProbe,
       hardware: HardwareSession | undefined,
-      registrar: BullRegistrar,
     ) =>
       new WorkerLifecycle({
         engines,
@@ -204,22 +207,12 @@ function lifecycleProvider(
         standing,
         storage,
         hardware,
-        registrar,
         slotsOf: ({ model }) => slots.get(model.name) ?? 1,
         ...own,
         config,
         logger,
       }),
-    inject: [
-      LoadedEngines,
-      Heartbeat,
-      JobRunner,
-      PoolConsumers,
-      OwnStanding,
-      StorageProbe,
-      HardwareSession,
-      BullRegistrar,
-    ],
+    inject: [LoadedEngines, Heartbeat, JobRunner, PoolConsumers, OwnStanding, StorageProbe, HardwareSession],
   };
 }
 
@@ -235,8 +228,9 @@ function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[]
     ...consumers,
     {
       provide: PoolConsumers,
-      useFactory: (...all: PoolConsumer[]) => new PoolConsumers(all),
-      inject: consumers.map(({ provide }) => provide),
+      useFactory: (registrar: BullRegistrar, ...all: PoolConsumer[]) =>
+        new PoolConsumers(all, () => registrar.register()),
+      inject: [BullRegistrar, ...consumers.map(({ provide }) => provide)],
     },
   ];
 }
