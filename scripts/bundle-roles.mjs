@@ -9,7 +9,7 @@ import { placesOfFiles } from './places-of-files.mjs';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const PROGRAMS = [
-  ...['api', 'courier', 'worker', 'attestor', 'memory'].map((role) => `roles/${role}/main.js`),
+  ...['api', 'courier', 'worker', 'gateway', 'attestor', 'memory'].map((role) => `roles/${role}/main.js`),
   'roles/cli/all-commands.js',
   'core/execution/heartbeat-thread.js',
 ];

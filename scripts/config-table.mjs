@@ -10,12 +10,19 @@ ensureInstalled(() => undefined);
 const ROLES = join(root, 'src', 'roles');
 const DOCUMENT = join(root, 'docs', 'configuration.md');
 /** In the order of the document; a role that is not named here stands behind these. */
-const ORDER = ['api', 'courier', 'worker', 'attestor', 'memory'];
+const ORDER = ['api', 'courier', 'worker', 'gateway-worker', 'gateway', 'attestor', 'memory'];
 
-/** The schema of each role that has a `<role>-config.ts`, by the name of the role. */
+/** Roles by another name than that of their schema. */
+const NAMES = { 'gateway-worker': 'worker --gateway' };
+
+/** The schema of each role that has a `<role>-config.ts`, in its folder or in that of its kind, by its name. */
 async function schemas() {
-  const roles = readdirSync(ROLES).filter((role) => readdirSync(join(ROLES, role)).includes(`${role}-config.ts`));
-  const entry = roles.map((role) => `export * as ${role} from './${role}/${role}-config.ts';`).join('\n');
+  const files = readdirSync(ROLES).flatMap((role) =>
+    readdirSync(join(ROLES, role))
+      .filter((file) => file.endsWith('-config.ts'))
+      .map((file) => ({ role: file.slice(0, -'-config.ts'.length), path: `./${role}/${file}` })),
+  );
+  const entry = files.map(({ role, path }) => `export * as ${JSON.stringify(role)} from '${path}';`).join('\n');
   const { outputFiles } = await build({
     stdin: { contents: `export { z } from 'zod';\n${entry}`, resolveDir: ROLES, loader: 'ts' },
     bundle: true,
@@ -70,7 +77,7 @@ function sections(z, roles) {
 const titleOf = (readers, all) =>
   readers.length === all.length
     ? 'Every role'
-    : `Role${readers.length > 1 ? 's' : ''} ${readers.map((role) => `\`${role}\``).join(' and ')}`;
+    : `Role${readers.length > 1 ? 's' : ''} ${readers.map((role) => `\`${NAMES[role] ?? role}\``).join(' and ')}`;
 
 const { z, schemas: roles } = await schemas();
 const text = readFileSync(DOCUMENT, 'utf8');

@@ -55,6 +55,8 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   barred: NOBODYS,
   enrolled: NOBODYS,
   hardware: NOBODYS,
+  gatewayChallenge: NOBODYS,
+  gatewaySession: NOBODYS,
   open: OF_OPEN_JOBS,
   backlog: OF_OPEN_JOBS,
   released: OF_OPEN_JOBS,

@@ -176,7 +176,7 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
   }
 
   /** What an operator must set for a role, and what makes a test quick. */
-  environment(role: 'api' | 'courier' | 'worker' | 'attestor'): Env {
+  environment(role: 'api' | 'courier' | 'worker' | 'gateway' | 'attestor'): Env {
     const path = (name: string) => join(this.folder, name);
     const published = { COUNTERSIGN_TLOG: path('log'), COUNTERSIGN_KEYRING: path('keyring.json') };
     const served = {
@@ -192,6 +192,7 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
       courier: { ...served, ...memory },
       // No lease runs out on a slow machine unless a test wants it to: see SHORT_LEASE.
       worker: { COUNTERSIGN_WORKER_KEY_FILE: path('worker-1.key'), COUNTERSIGN_LEASE_MS: '60000' },
+      gateway: { COUNTERSIGN_PORT: '0' },
       attestor: {
         COUNTERSIGN_ATTESTOR_KEY_FILE: path('attestor.key'),
         COUNTERSIGN_TLOG_KEY_FILE: path('log.key'),
@@ -229,6 +230,30 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
       COUNTERSIGN_BLOBS: poolFolder(join(this.folder, 'blobs'), pool),
       COUNTERSIGN_POOL: pool,
       COUNTERSIGN_REDIS_USER: `worker.${pool}`,
+      COUNTERSIGN_WORKER_KEY_FILE: join(this.folder, `worker-${number}.key`),
+      ...pick(extra, 'worker'),
+    });
+  }
+
+  /** A gateway of a pool; its URL is among its facts. */
+  gateway(extra: Env = {}, pool: Pool = 'default'): Promise<Role> {
+    return this.run('gateway', 'gateway', {
+      ...this.environment('gateway'),
+      COUNTERSIGN_BLOBS: poolFolder(join(this.folder, 'blobs'), pool),
+      COUNTERSIGN_POOL: pool,
+      COUNTERSIGN_REDIS_USER: `worker.${pool}`,
+      ...pick(extra, 'gateway'),
+    });
+  }
+
+  /** A worker that has its key and the address of a gateway, and nothing else. */
+  remoteWorker(number: number, gatewayUrl: string, extra: Env = {}, pool: Pool = 'default'): Promise<Role> {
+    return this.run(`worker-${number}`, 'worker', {
+      PATH: process.env['PATH'] ?? '',
+      HOME: this.folder,
+      COUNTERSIGN_GATEWAY_URL: gatewayUrl,
+      COUNTERSIGN_CATALOG: join(this.folder, 'models.json'),
+      COUNTERSIGN_POOL: pool,
       COUNTERSIGN_WORKER_KEY_FILE: join(this.folder, `worker-${number}.key`),
       ...pick(extra, 'worker'),
     });
@@ -306,7 +331,7 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
   }
 
   /** Ends every running role of this kind at once, as a crash does. */
-  async kill(kind: 'api' | 'courier' | 'worker' | 'attestor'): Promise<void> {
+  async kill(kind: 'api' | 'courier' | 'worker' | 'gateway' | 'attestor'): Promise<void> {
     for (const { name, process, exited } of this.running()) {
       if (!name.startsWith(kind)) continue;
       process.kill('SIGKILL');

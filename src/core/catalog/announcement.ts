@@ -84,9 +84,32 @@ export async function announce(
   signer?: SigningKey,
 ): Promise<void> {
   const announcement: Announcement = { ...facts, at: new Date().toISOString() };
+  const text = signer === undefined ? JSON.stringify(announcement) : signedAnnouncement(announcement, signer);
+  await keep(redis, keys, announcement, text);
+}
+
+/** An announcement as its worker signs it, in the stored form. */
+export function signedAnnouncement(announcement: Announcement, signer: SigningKey): string {
+  return encodeStored(signPayload(signer, Buffer.from(JSON.stringify(announcement)), PAYLOAD_TYPE));
+}
+
+/**
+ * Writes what a worker of a pool has announced, in its stored form; safe to send twice. Returns what it says,
+ * or undefined where this worker did not sign it for this pool.
+ */
+export async function announceFor(
+  redis: Redis,
+  keys: RedisKeys,
+  worker: { readonly id: string; readonly pool: string },
+  stored: string,
+): Promise<Announcement | undefined> {
+  const announcement = announcementIn(stored, worker.id, { role: 'worker', pool: worker.pool });
+  if (announcement !== undefined) await keep(redis, keys, announcement, stored);
+  return announcement;
+}
+
+async function keep(redis: Redis, keys: RedisKeys, announcement: Announcement, text: string): Promise<void> {
   const worker = announcement.role === 'worker';
-  const payload = Buffer.from(JSON.stringify(announcement));
-  const text = signer === undefined ? payload : encodeStored(signPayload(signer, payload, PAYLOAD_TYPE));
   const { one, all } = placeOf(keys, worker ? { role: 'worker', pool: announcement.pool ?? '' } : { role: 'attestor' });
   await redis.set(one(announcement.id), text, 'PX', ANNOUNCEMENT_LIFE_MS);
   await redis.zadd(all, Date.now(), announcement.id);

@@ -27,13 +27,20 @@ export interface Claim {
   readonly ticket: string;
   /** The input as JSON text, or undefined where it is a blob. */
   readonly input: string | undefined;
+  /** How long the job has left (ms), where that was told: the clock of this machine is not asked then. */
+  readonly remainingMs?: number;
 }
 
 /**
  * What a claim came to. `useless`: the delivery is no longer needed. `later`: it is to be delivered again.
  */
 export type ClaimReply =
-  | { readonly kind: 'ok'; readonly claim: Claim }
+  | {
+      readonly kind: 'ok';
+      readonly claim: Claim;
+      /** Its beginning is still to be said, also where an engine's place is free for it. */
+      readonly isReady?: boolean;
+    }
   | { readonly kind: 'useless'; readonly why: string }
   | { readonly kind: 'later'; readonly why: 'held' | 'excluded' | 'busy' | 'barred'; readonly afterMs: number };
 

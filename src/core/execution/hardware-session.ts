@@ -1,17 +1,15 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
-import type { Redis } from 'ioredis';
 import { TeeEvidence, gpuEvidenceBytes } from '../attestation/tee/tee-evidence.ts';
-import { CHALLENGE_EVERY_MS, SESSION_TYPE, sessionSubject, type TeeSession } from '../attestation/tee/tee-session.ts';
+import { SESSION_TYPE, sessionSubject, type TeeSession } from '../attestation/tee/tee-session.ts';
 import { workerBinding } from '../attestation/tee/worker-binding.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
-import { SESSION_LIFE_MS } from '../../proof/receipts/promises/tee.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import type { HardwareLink } from './hardware-hand-in.ts';
 
 const run = promisify(execFile);
 const LOOK_EVERY_MS = 1_000;
@@ -25,9 +23,7 @@ const MAX_OUTPUT_BYTES = 786_432;
  * prints a quote over these 64 bytes, given in hexadecimal.
  */
 export class HardwareSession {
-  readonly #redis: Redis;
-  readonly #keys: RedisKeys;
-  readonly #pool: string;
+  readonly #link: HardwareLink;
   readonly #key: SigningKey;
   readonly #models: TeeSession['models'];
   readonly #command: string;
@@ -36,17 +32,13 @@ export class HardwareSession {
   #answered = '';
 
   constructor(parts: {
-    redis: Redis;
-    keys: RedisKeys;
-    pool: string;
+    link: HardwareLink;
     key: SigningKey;
     models: readonly { readonly name: string; readonly sha256: string }[];
     command: string;
     logger: Logger;
   }) {
-    this.#redis = parts.redis;
-    this.#keys = parts.keys;
-    this.#pool = parts.pool;
+    this.#link = parts.link;
     this.#key = parts.key;
     this.#models = parts.models.map(({ name, sha256 }) => ({ name, sha256 }));
     this.#command = parts.command;
@@ -66,7 +58,7 @@ export class HardwareSession {
 
   /** Answers the newest challenge unless that was done; returns the ms until the next look. */
   async #look(): Promise<number> {
-    const [nonce] = await this.#redis.zrange(this.#keys.challenges, '-1', '-1');
+    const nonce = await this.#link.newest();
     if (nonce === undefined || nonce === this.#answered) return LOOK_EVERY_MS;
     const worker = workerIdOf(this.#key.public);
     const gpuText = await this.#ask('gpu', nonce);
@@ -83,12 +75,7 @@ export class HardwareSession {
       models: this.#models,
       evidence: { version: 1, cpu, ...(gpu === undefined ? {} : { gpu }) },
     };
-    await this.#redis.set(
-      this.#keys.hardware(this.#pool, worker),
-      encodeStored(signPayload(this.#key, Buffer.from(JSON.stringify(session)), SESSION_TYPE)),
-      'PX',
-      SESSION_LIFE_MS + CHALLENGE_EVERY_MS,
-    );
+    await this.#link.handIn(encodeStored(signPayload(this.#key, Buffer.from(JSON.stringify(session)), SESSION_TYPE)));
     this.#answered = nonce;
     this.#logger.info({ kind: cpu.kind, gpu: gpu?.kind }, 'evidence of this machine was handed in');
     return LOOK_EVERY_MS;

@@ -6,10 +6,9 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { ANNOUNCE_EVERY_MS, Announcement, announce, withdraw } from '../catalog/announcement.ts';
 import { RedisAccess, openRedis } from '../../ground/redis/connection.ts';
-import { integer, listOf } from '../../ground/redis/reply.ts';
-import { loadScript } from '../../ground/redis/script.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { LeaseTable } from './lease-table.ts';
+import { RENEW } from './renew.ts';
 
 /**
  * Renews leases and announces the worker from a thread of its own, where a busy engine cannot starve it. The
@@ -17,8 +16,6 @@ import { LeaseTable } from './lease-table.ts';
  * is not merely busy, and this thread lets the leases run out. A stopped process (SIGSTOP) stops this thread
  * too.
  */
-const RENEW = loadScript(new URL('./lua/renew.lua', import.meta.url), listOf(integer));
-
 const Start = z.object({
   access: RedisAccess,
   shard: z.string(),

@@ -3,6 +3,7 @@ import type { Announcement } from '../catalog/announcement.ts';
 import type { RedisAccess } from '../../ground/redis/connection.ts';
 import type { HeartbeatEvent, HeartbeatCommand } from './heartbeat-thread.ts';
 import type { Claim } from './claims.ts';
+import type { LeaseLink } from './links.ts';
 import { LeaseTable, type HeldLease } from './lease-table.ts';
 
 const TICK_MS = 100;
@@ -28,11 +29,19 @@ export interface HeartbeatListener {
   died(error: Error): void;
 }
 
+/** Says that a worker lives, keeps its leases, and hears what is to stop. */
+export interface HeartbeatLink extends LeaseLink {
+  listen(on: HeartbeatListener): void;
+  announce(announcement: Omit<Announcement, 'at'>): void;
+  /** Withdraws the announcement and ends. */
+  stop(): Promise<void>;
+}
+
 /**
  * The main thread's side of the heartbeat: holds and drops leases, hears when one is lost or its job
  * cancelled.
  */
-export class Heartbeat {
+export class Heartbeat implements HeartbeatLink {
   readonly #thread: Thread;
   readonly #ticks = new Int32Array(new SharedArrayBuffer(4));
   readonly #timer: NodeJS.Timeout;

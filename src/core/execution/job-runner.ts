@@ -1,17 +1,13 @@
 import { channel } from 'node:diagnostics_channel';
 import { setTimeout as pause } from 'node:timers/promises';
 import { count } from '../../ground/metrics/process-metrics.ts';
-import type { Redis } from 'ioredis';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { isStorageError } from '../../ground/blobs/storage-error.ts';
-import type { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { encodeTokens } from '../engines/token-ids.ts';
 import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { isOutOfRoom } from '../../ground/redis/storage-gate.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { outputFault } from '../../proof/tasks/output-fault.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES, textOfOutput } from '../../proof/tasks/task-input.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
@@ -32,9 +28,9 @@ import {
   type Ticket,
 } from '../../proof/receipts/statements.ts';
 import { ChunkStream } from './chunk-stream.ts';
-import type { Claim, Claims, CommitReply } from './claims.ts';
+import type { Claim, CommitReply } from './claims.ts';
 import type { EnginePlaces, Place } from './engine-places.ts';
-import type { Heartbeat } from './heartbeat.ts';
+import type { BlobLink, JobLink, LeaseLink, PieceLink, StorageLink } from './links.ts';
 import { SteadyPieces } from './steady-pieces.ts';
 
 /** Published after each attempt to commit, as `{ id, epoch, reply }`, where tests or metrics subscribe. */
@@ -52,12 +48,11 @@ export class Stop extends Error {
 }
 
 export interface RunnerParts {
-  readonly redis: Redis;
-  readonly keys: RedisKeys;
-  readonly claims: Claims;
-  readonly blobs: BlobStore;
-  readonly storage: StorageProbe;
-  readonly heartbeat: Heartbeat;
+  readonly claims: JobLink;
+  readonly pieces: PieceLink;
+  readonly blobs: BlobLink;
+  readonly storage: StorageLink;
+  readonly heartbeat: LeaseLink;
   readonly key: SigningKey;
   readonly logger: Logger;
 }
@@ -167,16 +162,21 @@ export class JobRunner {
       if (reply.kind === 'useless') return CONSUMED;
       if (reply.kind === 'later') return { kind: 'later', afterMs: reply.afterMs };
       crashPoint('worker.after-claim');
-      await this.#work(reply.claim, engine, place, places);
+      await this.#work(reply, engine, place, places);
       return CONSUMED;
     } finally {
       place?.leave();
     }
   }
 
-  async #work(claim: Claim, engine: Engine, place: Place | undefined, places: EnginePlaces): Promise<void> {
+  async #work(
+    { claim, isReady = false }: { readonly claim: Claim; readonly isReady?: boolean },
+    engine: Engine,
+    place: Place | undefined,
+    places: EnginePlaces,
+  ): Promise<void> {
     const controller = new AbortController();
-    const held: Held = { claim, model: engine.model.name, controller, isReady: place === undefined };
+    const held: Held = { claim, model: engine.model.name, controller, isReady: isReady || place === undefined };
     this.#held.set(claim.id, held);
     this.#parts.heartbeat.hold(claim);
     try {
@@ -200,7 +200,7 @@ export class JobRunner {
     const attempt = { claim, ticket, sha256: sha256Hex(signedTicket.payload) };
     const deadline = setTimeout(
       () => controller.abort(new Stop('deadline')),
-      Date.parse(attempt.ticket.predicate.deadline) - Date.now(),
+      claim.remainingMs ?? Date.parse(attempt.ticket.predicate.deadline) - Date.now(),
     );
     try {
       const input = await this.#input(attempt);
@@ -344,8 +344,7 @@ export class JobRunner {
   ): Promise<EngineResult> {
     // A vote is sealed: another worker could copy what is streamed.
     const isSealed = PROMISES.isSealed(ticket.predicate.policy);
-    const { redis, keys } = this.#parts;
-    const chunks = new ChunkStream(redis, keys, ticket.predicate.pool, claim, this.#worker.id, begun);
+    const chunks = new ChunkStream(this.#parts.pieces, claim, begun);
     const work = workOf(ticket);
     const pieces = new SteadyPieces(work.params.stop);
     const show = (text: string) => {

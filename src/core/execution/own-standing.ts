@@ -3,6 +3,7 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import type { StandingLink } from './links.ts';
 
 const LOOK_EVERY_MS = 1_000;
 
@@ -15,7 +16,7 @@ interface StandingParts {
 }
 
 /** Whether this worker may work in its pool, as the attestors say. */
-export class OwnStanding {
+export class OwnStanding implements StandingLink {
   readonly #parts: StandingParts;
   readonly #looks: PeriodicTask;
   #bar: string | undefined;

@@ -121,8 +121,7 @@ export class PoolConsumer extends WorkerHost {
  * The ids of the jobs of a delivery by the names of their own deliveries. A pool's queue can be written by
  * any worker of the pool: its entries are hostile input.
  */
-function deliveredJobs(job: Job<Delivery>): Map<string, string> {
-  const data: unknown = job.data;
+export function deliveredJobs({ data }: { readonly data: unknown }): Map<string, string> {
   if (typeof data !== 'object' || data === null || !('jobs' in data) || !Array.isArray(data.jobs)) return new Map();
   return new Map(
     data.jobs.slice(0, MOST_JOBS).flatMap((name: unknown) => {

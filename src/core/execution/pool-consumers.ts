@@ -1,19 +1,24 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { DeliveryLink } from './links.ts';
 import type { PoolConsumer } from './pool-consumer.processor.ts';
 
 /** Everything that takes deliveries in one worker. */
-export class PoolConsumers {
+export class PoolConsumers implements DeliveryLink {
   readonly #consumers: readonly PoolConsumer[];
+  readonly #register: () => void;
   readonly #away = new Set<string>();
   #isHeld = false;
   #isLeaving = false;
 
-  constructor(consumers: readonly PoolConsumer[]) {
+  /** `register` makes the consumers take deliveries. */
+  constructor(consumers: readonly PoolConsumer[], register: () => void) {
     this.#consumers = consumers;
+    this.#register = register;
   }
 
-  /** Resolves when every consumer has its connections. */
-  async whenReady(): Promise<void> {
+  /** Takes deliveries; resolves when every consumer has its connections. */
+  async begin(): Promise<void> {
+    this.#register();
     await Promise.all(this.#consumers.map(({ worker }) => worker.waitUntilReady()));
   }
 

@@ -1,5 +1,5 @@
 /** The processes of an installation that are asked for metrics. */
-export type MetricRole = 'api' | 'courier' | 'attestor' | 'worker' | 'memory' | 'proxy';
+export type MetricRole = 'api' | 'courier' | 'attestor' | 'worker' | 'gateway' | 'memory' | 'proxy';
 
 /** One metric: what it measures, and which labels it has. Labels never hold a tenant or an id. */
 export interface Metric {
@@ -13,7 +13,7 @@ export interface Metric {
   readonly buckets?: readonly number[];
 }
 
-const EVERY: readonly MetricRole[] = ['api', 'courier', 'attestor', 'worker'];
+const EVERY: readonly MetricRole[] = ['api', 'courier', 'attestor', 'worker', 'gateway'];
 const HTTP_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 60];
 const JOB_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800];
 
@@ -34,21 +34,27 @@ export const METRIC_TABLE = {
     kind: 'counter',
     help: 'HTTP requests answered',
     labels: { method: 'HTTP method', route: 'route of the table of routes, or none', status: 'HTTP status' },
-    of: ['api'],
+    of: ['api', 'gateway'],
   },
   countersign_http_request_duration_seconds: {
     kind: 'histogram',
     help: 'Time to answer an HTTP request',
     labels: { method: 'HTTP method', route: 'route of the table of routes, or none' },
-    of: ['api'],
+    of: ['api', 'gateway'],
     buckets: HTTP_SECONDS,
   },
-  countersign_event_streams: { kind: 'gauge', help: 'Event streams open in this process', of: ['api'] },
+  countersign_event_streams: { kind: 'gauge', help: 'Event streams open in this process', of: ['api', 'gateway'] },
+  countersign_gateway_leases_total: { kind: 'counter', help: 'Leases handed to workers', of: ['gateway'] },
+  countersign_gateway_waiting_requests: {
+    kind: 'gauge',
+    help: 'Requests for leases that wait for a job',
+    of: ['gateway'],
+  },
   countersign_refusals_total: {
     kind: 'counter',
     help: 'Requests that were answered with an error',
     labels: { code: 'code of the table of errors' },
-    of: ['api'],
+    of: ['api', 'gateway'],
   },
   countersign_job_ends_total: {
     kind: 'counter',

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { METRIC_TABLE, type Metric } from './metric-table.ts';
 import { serveMetrics } from './metrics-port.ts';
-import { count, declareMetrics, exposeMetrics, gauge, isRedisUp, watchRedis } from './process-metrics.ts';
+import { count, declareMetrics, exposeMetrics, gauge, isUpstreamUp, watchRedis } from './process-metrics.ts';
 
 describe('the table of metrics', () => {
   test.each(Object.entries<Metric>(METRIC_TABLE))('%s is named by the conventions of Prometheus', (name, metric) => {
@@ -37,7 +37,7 @@ describe('the metrics of a process', () => {
   test('are served beside a health that follows Redis, and nothing else is', async () => {
     let isUp = true;
     watchRedis(() => isUp);
-    const { url, server } = await serveMetrics({ host: '127.0.0.1', port: 0 }, isRedisUp);
+    const { url, server } = await serveMetrics({ host: '127.0.0.1', port: 0 }, isUpstreamUp);
     try {
       const look = async () => [
         (await fetch(`${url}/health`)).status,
@@ -49,7 +49,7 @@ describe('the metrics of a process', () => {
       expect((await fetch(`${url}/other`)).status).toBe(404);
       expect((await fetch(`${url}/metrics`, { method: 'POST', body: 'x' })).status).toBe(404);
       const { port } = new URL(url);
-      await expect(serveMetrics({ host: '127.0.0.1', port: Number(port) }, isRedisUp)).rejects.toMatchObject({
+      await expect(serveMetrics({ host: '127.0.0.1', port: Number(port) }, isUpstreamUp)).rejects.toMatchObject({
         code: 'port_taken',
       });
     } finally {

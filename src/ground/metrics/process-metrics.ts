@@ -63,17 +63,22 @@ export function gauge(name: GaugeName, read: () => number | undefined): void {
   });
 }
 
-let redisUp: () => boolean = () => false;
+let upstreamUp: () => boolean = () => false;
+
+/** Says how to find out whether this process reaches what it works with, where that is not Redis. */
+export function watchUpstream(isUp: () => boolean): void {
+  upstreamUp = isUp;
+}
 
 /** Says how to find out whether this process reaches Redis. */
 export function watchRedis(isUp: () => boolean): void {
-  redisUp = isUp;
+  watchUpstream(isUp);
   gauge('countersign_redis_up', () => (isUp() ? 1 : 0));
 }
 
-/** Whether this process reaches Redis; false before it has tried. */
-export function isRedisUp(): boolean {
-  return redisUp();
+/** Whether this process reaches Redis, or what stands for it; false before it has tried. */
+export function isUpstreamUp(): boolean {
+  return upstreamUp();
 }
 
 /** All metrics of this process. */

@@ -6,7 +6,7 @@ import { loadConfig } from '../config/load-config.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import type { MetricRole } from '../metrics/metric-table.ts';
 import { serveMetrics } from '../metrics/metrics-port.ts';
-import { declareMetrics, isRedisUp } from '../metrics/process-metrics.ts';
+import { declareMetrics, isUpstreamUp } from '../metrics/process-metrics.ts';
 import { createLogger, NestLog, type Logger } from '../logging/logger.ts';
 import { redact } from '../logging/redact.ts';
 
@@ -55,7 +55,7 @@ export async function runRole<Schema extends z.ZodObject>(
 async function metricsFacts(config: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
   const { COUNTERSIGN_METRICS_PORT: port, COUNTERSIGN_METRICS_HOST: host } = config;
   if (typeof port !== 'number' || typeof host !== 'string') return {};
-  return { metrics: (await serveMetrics({ host, port }, isRedisUp)).url };
+  return { metrics: (await serveMetrics({ host, port }, isUpstreamUp)).url };
 }
 
 const Package = z.object({ version: z.string() });

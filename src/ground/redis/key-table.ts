@@ -185,6 +185,7 @@ export const KEY_TABLE = {
     parts: ['pool'],
     type: 'set',
     api: 'read',
+    worker: 'read',
     attestor: 'write',
     holds: 'workers of the pool that are on the list of workers: they are asked for by name',
     bound: 'the list of workers',
@@ -198,6 +199,24 @@ export const KEY_TABLE = {
     attestor: { only: REMOVES, reads: true },
     holds: 'the signed hardware evidence that a worker handed in',
     bound: 'expires with its session; the attestor removes what would not',
+  },
+  gatewayChallenge: {
+    place: 'pool',
+    name: 'gatechallenge',
+    parts: ['pool', 'id'],
+    type: 'string',
+    worker: 'write',
+    holds: 'a challenge that a gateway has handed out and nobody has answered',
+    bound: 'expires after a minute; gateways hand out so many a second',
+  },
+  gatewaySession: {
+    place: 'pool',
+    name: 'gatesession',
+    parts: ['pool', 'id'],
+    type: 'hash',
+    worker: 'write',
+    holds: 'a session of a worker at the gateways: `worker`, and the numbers of its last 128 requests',
+    bound: 'expires after a quarter of an hour; each worker may open so many a minute',
   },
   // Where open jobs stand, and when each is to be looked at.
   open: {

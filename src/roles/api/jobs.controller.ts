@@ -25,7 +25,7 @@ import { lookAtJob } from '../../core/jobs/job-follow.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import type { Whose } from '../../core/jobs/whose.ts';
 import { OwnAnswers } from './own-answers.ts';
-import { signalOf } from './hang-up.ts';
+import { signalOf } from '../../surfaces/http/hang-up.ts';
 import { askedOnce, parse, parseIdempotencyKey, parsePreferWait } from './parse.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { ListJobs, type JobList } from './jobs.schemas.ts';

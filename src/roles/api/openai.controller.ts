@@ -9,7 +9,7 @@ import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
 import { Caller, Needs, Payable } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
-import { signalOf } from './hang-up.ts';
+import { signalOf } from '../../surfaces/http/hang-up.ts';
 import { OwnAnswers } from './own-answers.ts';
 import { askedOnce, parseIdempotencyKey } from './parse.ts';
 import { AnswerWish, HangUpWish } from './request-headers.ts';

@@ -1,6 +1,7 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { canonicalJson } from '../../ground/json/canonical-json.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import { checked } from '../../surfaces/http/checked.ts';
 import { IdempotencyKey, PreferWait } from './request-headers.ts';
 
 /**
@@ -8,18 +9,7 @@ import { IdempotencyKey, PreferWait } from './request-headers.ts';
  * mistakes.
  */
 export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.infer<Schema> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.slice(0, 5).map((issue) => {
-    const where = issue.path.map((part) => printable(String(part))).join('.');
-    return `${where === '' ? 'the request' : where}: ${printable(issue.message)}`;
-  });
-  throw new CodedError('request_invalid', problems.join('; '));
-}
-
-/** Text that may come from the caller, without what could break a line of a log or a header. */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 160);
+  return checked(schema, value);
 }
 
 /** The Idempotency-Key without its quotes. Throws CodedError `request_invalid`. */

@@ -1,96 +1,14 @@
-import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import { Catch, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
-import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
+import type { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Tallies } from '../../surfaces/dashboard/tallies.ts';
-import { isOutOfMemory, storageFull } from '../../ground/redis/storage-gate.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { count } from '../../ground/metrics/process-metrics.ts';
 import { allowedMethods } from './allowed-methods.ts';
-import { isDeposed } from '../../ground/redis/connection.ts';
-import type { Problem } from '../../proof/contract/problem.ts';
+import { codedErrorOf, methodNotAllowed, problemOf } from '../../surfaces/http/problem.ts';
 import { openAiError, retryHeaders } from '../../surfaces/openai/openai-error.ts';
 
 const REFUSALS_EVERY_MS = 1_000;
-
-export function problemOf(error: CodedError): Problem {
-  const { status, title } = ERROR_CATALOG[error.code];
-  return {
-    type: `urn:countersign:error:${error.code}`,
-    title,
-    status,
-    code: error.code,
-    detail: error.message,
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-  };
-}
-
-/**
- * Turns anything that was thrown into a coded error. An unforeseen one is `internal` and does not show its
- * cause.
- */
-export function codedErrorOf(error: unknown): CodedError {
-  if (error instanceof CodedError) return error;
-  if (isOutOfMemory(error)) return storageFull(error);
-  if (isRedisAway(error)) {
-    return new CodedError(
-      'storage_unavailable',
-      'The storage does not respond at the moment; send the same request again, with an Idempotency-Key.',
-      { cause: error, headers: { 'retry-after': '1' } },
-    );
-  }
-  const status = error instanceof HttpException ? error.getStatus() : statusOf(error);
-  switch (status) {
-    case 404:
-      return new CodedError('route_not_found', 'No route has this address; /docs lists all routes.', {
-        cause: error,
-      });
-    case 405:
-      return methodNotAllowed(error);
-    case 413:
-      return new CodedError('body_too_large', 'The body is larger than this service accepts.', { cause: error });
-    case 415:
-      return new CodedError('media_type_unsupported', 'Send the body as application/json.', { cause: error });
-    case undefined:
-      return new CodedError(
-        'internal',
-        'The request failed on our side; it is safe to send it again with the same Idempotency-Key.',
-        { cause: error },
-      );
-    default:
-      if (status >= 400 && status < 500)
-        return new CodedError('request_invalid', 'The request is malformed.', { cause: error });
-      return new CodedError(
-        'internal',
-        'The request failed on our side; it is safe to send it again with the same Idempotency-Key.',
-        { cause: error },
-      );
-  }
-}
-
-function methodNotAllowed(cause: unknown, allow?: string): CodedError {
-  return new CodedError(
-    'method_not_allowed',
-    'This address does not support that method; /docs lists all routes.',
-    allow === undefined ? { cause } : { cause, headers: { allow } },
-  );
-}
-
-/** ioredis reports this in several ways, and so does Redis itself, for example while it loads its file. */
-function isRedisAway(error: unknown): boolean {
-  const message = messageOf(error);
-  return (
-    /^(Command timed out|Connection is closed|Stream isn't writeable|Reached the max retries)/.test(message) ||
-    /^(MISCONF|BUSY)/.test(message) ||
-    isDeposed(error) ||
-    ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'].includes(systemCodeOf(error) ?? '')
-  );
-}
-
-function statusOf(error: unknown): number | undefined {
-  if (typeof error !== 'object' || error === null || !('statusCode' in error)) return undefined;
-  return typeof error.statusCode === 'number' ? error.statusCode : undefined;
-}
 
 const OPENAI = /^\/v1\/(chat|completions|embeddings|models|files|batches|responses)(?=[/?]|$)/;
 

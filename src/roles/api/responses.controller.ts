@@ -12,7 +12,7 @@ import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
-import { signalOf } from './hang-up.ts';
+import { signalOf } from '../../surfaces/http/hang-up.ts';
 import { askedOnce, parseIdempotencyKey } from './parse.ts';
 import { GetResponse } from './responses.schemas.ts';
 

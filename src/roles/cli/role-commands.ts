@@ -1,16 +1,24 @@
 import type { Command } from 'commander';
 import type { CliContext } from './cli-context.ts';
 
-const ROLES = ['api', 'worker', 'attestor', 'courier'] as const;
+const ROLES = ['api', 'worker', 'gateway', 'attestor', 'courier'] as const;
 
-/** `countersign api`, `worker`, `attestor` and `courier`: one process of a role. */
+/** `countersign api`, `worker`, `gateway`, `attestor` and `courier`: one process of a role. */
 export function addRoleCommands({ program }: CliContext): void {
   for (const role of ROLES) {
-    program
+    const command = program
       .command(role)
       .description(`run one ${role}, configured by COUNTERSIGN_ variables (see docs/configuration.md)`)
-      .action(() => become(role));
+      .action(async ({ gateway }: { gateway?: string }) => {
+        if (gateway !== undefined) process.env['COUNTERSIGN_GATEWAY_URL'] = gateway;
+        await become(role);
+      });
+    if (role === 'worker') addGatewayOption(command);
   }
+}
+
+function addGatewayOption(worker: Command): void {
+  worker.option('--gateway <url>', 'reach the pool through this gateway, without a login of Redis');
 }
 
 /** `countersign memory serve`: the process of the memory, where no courier hosts it. */

@@ -6,7 +6,9 @@ import type { WorkerConfig } from './worker-config.ts';
  * The models that this worker serves: those of its pool, or the named ones of them. Throws CodedError
  * `config_invalid`.
  */
-export function servedModels(config: WorkerConfig): CatalogModel[] {
+export function servedModels(
+  config: Pick<WorkerConfig, 'COUNTERSIGN_POOL' | 'COUNTERSIGN_MODELS' | 'COUNTERSIGN_CATALOG'>,
+): CatalogModel[] {
   const { COUNTERSIGN_POOL: pool, COUNTERSIGN_MODELS: wanted } = config;
   const inPool = readCatalog(config.COUNTERSIGN_CATALOG)
     .all()

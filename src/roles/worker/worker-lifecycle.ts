@@ -1,17 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { BullRegistrar } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import type { Announcement } from '../../core/catalog/announcement.ts';
 import { announcedModel } from '../../core/catalog/announced-models.ts';
 import type { Engine } from '../../core/engines/engine.ts';
 import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { HardwareSession } from '../../core/execution/hardware-session.ts';
-import type { Heartbeat } from '../../core/execution/heartbeat.ts';
+import type { HeartbeatLink } from '../../core/execution/heartbeat.ts';
 import type { JobRunner } from '../../core/execution/job-runner.ts';
-import type { OwnStanding } from '../../core/execution/own-standing.ts';
-import type { PoolConsumers } from '../../core/execution/pool-consumers.ts';
+import type { DeliveryLink, StandingLink, StorageLink } from '../../core/execution/links.ts';
 import { askToJoin, type JoinToken } from '../../core/registry/invitation.ts';
-import type { StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
@@ -22,20 +19,19 @@ const LOOK_EVERY_MS = 20;
 
 interface WorkerParts {
   readonly engines: LoadedEngines;
-  readonly heartbeat: Heartbeat;
+  readonly heartbeat: HeartbeatLink;
   readonly runner: JobRunner;
-  readonly consumers: PoolConsumers;
-  readonly standing: OwnStanding;
-  readonly storage: StorageProbe;
+  readonly consumers: DeliveryLink;
+  readonly standing: StandingLink;
+  readonly storage: StorageLink;
   /** Absent where no program gets evidence of this machine's hardware. */
   readonly hardware: HardwareSession | undefined;
-  readonly registrar: BullRegistrar;
   /** How many jobs of its model an engine runs at once. */
   readonly slotsOf: (engine: Engine) => number;
   readonly key: SigningKey;
   /** Asks to be enrolled; absent where somebody enrolled this worker by hand. */
   readonly token: JoinToken | undefined;
-  readonly config: WorkerConfig;
+  readonly config: Pick<WorkerConfig, 'COUNTERSIGN_POOL' | 'COUNTERSIGN_DRAIN_MS'>;
   readonly logger: Logger;
 }
 
@@ -53,7 +49,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
    * The heartbeat first, which keeps what is claimed; then the queues; and only then is the worker announced.
    */
   async onApplicationBootstrap(): Promise<void> {
-    const { engines, heartbeat, runner, consumers, standing, storage, hardware, registrar, logger } = this.#parts;
+    const { engines, heartbeat, runner, consumers, standing, storage, hardware, logger } = this.#parts;
     heartbeat.listen({
       lost: (job, lease) => runner.stop(job, 'lease_lost', lease),
       cancelled: (job) => runner.stop(job, 'cancelled'),
@@ -62,8 +58,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
         process.exit(1);
       },
     });
-    registrar.register();
-    await consumers.whenReady();
+    await consumers.begin();
     engines.watch((model) => this.#serve(model));
     await Promise.all(engines.away().map(({ name }) => consumers.take(name, false)));
     standing.watch(() => this.#stand());

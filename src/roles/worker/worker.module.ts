@@ -2,9 +2,10 @@ import { BullModule, BullRegistrar } from '@nestjs/bullmq';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import type { CatalogModel } from '../../core/catalog/catalog.ts';
-import { startEngines } from '../../core/catalog/start-engines.ts';
 import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
+import { RedisPieces } from '../../core/execution/chunk-stream.ts';
 import { Claims } from '../../core/execution/claims.ts';
+import { RedisHardware, type HardwareLink } from '../../core/execution/hardware-hand-in.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { Heartbeat } from '../../core/execution/heartbeat.ts';
 import { JobRunner, MOST_AHEAD } from '../../core/execution/job-runner.ts';
@@ -23,12 +24,10 @@ import { userName } from '../../ground/redis/acl.ts';
 import { redisAccess, redisOptions } from '../../ground/redis/connection.ts';
 import { RedisKeys, queueName } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
+import { loadEngines, slotsOf } from './own-engines.ts';
 import { servedModels } from './served-models.ts';
 import type { WorkerConfig } from './worker-config.ts';
 import { WorkerLifecycle } from './worker-lifecycle.ts';
-
-/** What an engine begins of a prompt in one piece may take this long on a slow machine, ms. */
-const STOP_MS = 60_000;
 
 /** One worker of a pool: its engines, its heartbeat, and a consumer for the queue of each model. */
 @Module({})
@@ -73,18 +72,6 @@ export class WorkerModule {
   }
 }
 
-/** The engines, of which those that compute here do so in child processes without keys. */
-async function loadEngines(
-  config: WorkerConfig,
-  models: readonly CatalogModel[],
-  logger: Logger,
-): Promise<LoadedEngines> {
-  const computing = models.filter(({ computesHere }) => computesHere);
-  const use = { catalog: config.COUNTERSIGN_CATALOG, areReferences: false, stopMs: STOP_MS, streams: true };
-  const children = computing.length === 0 ? undefined : await startEngines(computing, use, logger);
-  return LoadedEngines.load(models, logger, children);
-}
-
 function runnerProviders(
   config: WorkerConfig,
   models: readonly CatalogModel[],
@@ -125,7 +112,10 @@ function runnerProviders(
         blobs: BlobStore,
         storage: StorageProbe,
         heartbeat: Heartbeat,
-      ) => new JobRunner({ redis, keys, claims, blobs, storage, heartbeat, key, logger }),
+      ) => {
+        const pieces = new RedisPieces(redis, keys, config.COUNTERSIGN_POOL, worker);
+        return new JobRunner({ claims, pieces, blobs, storage, heartbeat, key, logger });
+      },
       inject: [Redis, RedisKeys, Claims, BlobStore, StorageProbe, Heartbeat],
     },
   ];
@@ -158,9 +148,7 @@ function conditionProviders(
         return command === undefined
           ? undefined
           : new HardwareSession({
-              redis,
-              keys,
-              pool: config.COUNTERSIGN_POOL,
+              link: hardwareLink(new RedisHardware(redis, keys, config.COUNTERSIGN_POOL), worker),
               key,
               models,
               command,
@@ -170,6 +158,10 @@ function conditionProviders(
       inject: [Redis, RedisKeys],
     },
   ];
+}
+
+function hardwareLink(hardware: RedisHardware, worker: string): HardwareLink {
+  return { newest: () => hardware.newest(), handIn: (stored) => hardware.handIn(worker, stored) };
 }
 
 /** What invites this worker, if anything does: then its key may be new. */
@@ -194,7 +186,6 @@ function lifecycleProvider(
       standing: OwnStanding,
       storage: StorageProbe,
       hardware: HardwareSession | undefined,
-      registrar: BullRegistrar,
     ) =>
       new WorkerLifecycle({
         engines,
@@ -204,22 +195,12 @@ function lifecycleProvider(
         standing,
         storage,
         hardware,
-        registrar,
         slotsOf: ({ model }) => slots.get(model.name) ?? 1,
         ...own,
         config,
         logger,
       }),
-    inject: [
-      LoadedEngines,
-      Heartbeat,
-      JobRunner,
-      PoolConsumers,
-      OwnStanding,
-      StorageProbe,
-      HardwareSession,
-      BullRegistrar,
-    ],
+    inject: [LoadedEngines, Heartbeat, JobRunner, PoolConsumers, OwnStanding, StorageProbe, HardwareSession],
   };
 }
 
@@ -235,12 +216,9 @@ function consumerProviders(config: WorkerConfig, models: readonly CatalogModel[]
     ...consumers,
     {
       provide: PoolConsumers,
-      useFactory: (...all: PoolConsumer[]) => new PoolConsumers(all),
-      inject: consumers.map(({ provide }) => provide),
+      useFactory: (registrar: BullRegistrar, ...all: PoolConsumer[]) =>
+        new PoolConsumers(all, () => registrar.register()),
+      inject: [BullRegistrar, ...consumers.map(({ provide }) => provide)],
     },
   ];
-}
-
-function slotsOf(config: WorkerConfig, { capabilities }: CatalogModel): number {
-  return config.COUNTERSIGN_CONCURRENCY ?? capabilities.parallel;
 }

@@ -1,0 +1,43 @@
+import { Catch, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { CodedError } from '../../ground/errors/coded-error.ts';
+import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import { count } from '../../ground/metrics/process-metrics.ts';
+import { codedErrorOf, problemOf } from '../../surfaces/http/problem.ts';
+
+const REFUSALS_EVERY_MS = 1_000;
+
+/** Answers with the problem document of an error. */
+export function sendProblem(error: CodedError, _request: FastifyRequest, reply: FastifyReply): void {
+  count('countersign_refusals_total', { code: error.code });
+  void reply
+    .status(error.status)
+    .headers(error.headers)
+    .type('application/problem+json; charset=utf-8')
+    .send(JSON.stringify(problemOf(error)));
+}
+
+/** Answers what a route has thrown. A flood of refusals is one line a second in the log. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  readonly #logger: Logger;
+  readonly #tell: (refusal: object) => void;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+    this.#tell = rateLimited(REFUSALS_EVERY_MS, (refusal: object, suppressed) => {
+      logger.info({ ...refusal, suppressed }, 'a request was refused');
+    });
+  }
+
+  catch(thrown: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const [request, reply] = [http.getRequest<FastifyRequest>(), http.getResponse<FastifyReply>()];
+    const error = codedErrorOf(thrown);
+    const about = { code: error.code, method: request.method, route: request.routeOptions.url };
+    if (error.status === 500) this.#logger.error({ ...about, err: error.cause ?? error }, error.message);
+    else this.#tell({ ...about, detail: error.message });
+    if (reply.sent || reply.raw.headersSent) reply.raw.destroy();
+    else sendProblem(error, request, reply);
+  }
+}

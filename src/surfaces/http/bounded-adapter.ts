@@ -1,0 +1,126 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { JsonRefused, decodeUtf8, parseStrictJson } from '../../ground/json/strict-json.ts';
+import { codedErrorOf, problemOf } from './problem.ts';
+
+const MAX_DEPTH = 32;
+const HEADERS_TIMEOUT_MS = 10_000;
+const CHECK_CONNECTIONS_MS = 2_000;
+const MAX_HEADER_BYTES = 16_384;
+const MAX_CONNECTIONS = 10_000;
+const MAX_PARAM_LENGTH = 200;
+
+/** The limits of one server on what comes from outside. */
+export interface HttpBounds {
+  /** Most bytes of a body that is read whole. */
+  readonly bodyBytes: number;
+  readonly bodyTimeoutMs: number;
+  /** For the slowest request that is read as a stream. */
+  readonly requestTimeoutMs: number;
+  /** Whether the body of this request may take as long as the request. */
+  readonly isStreamed: (contentType: string) => boolean;
+}
+
+/** Answers an error that no route has seen. */
+export type SendError = (error: CodedError, request: FastifyRequest, reply: FastifyReply) => void;
+
+/**
+ * Fastify with bounds on everything that comes from outside. Whatever is wrong with a request, also before
+ * any route is found, is answered with a problem document. It reads no body until a parser is added.
+ */
+export function boundedAdapter(bounds: HttpBounds, sendError: SendError): FastifyAdapter {
+  const adapter = new FastifyAdapter({
+    bodyLimit: bounds.bodyBytes,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: true },
+    requestTimeout: bounds.requestTimeoutMs,
+    keepAliveTimeout: 30_000,
+    forceCloseConnections: true,
+    http: {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: bounds.requestTimeoutMs,
+      connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    },
+    frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
+      sendError(codedErrorOf(error), request, reply),
+    clientErrorHandler: refuseBytes,
+  });
+  const instance = adapter.getInstance();
+  instance.server.maxConnections = MAX_CONNECTIONS;
+  instance.removeAllContentTypeParsers();
+  instance.addHook('preParsing', (request, _reply, payload, done) => {
+    // What is streamed may take long; any other body must come soon.
+    if (!bounds.isStreamed(request.headers['content-type'] ?? '')) {
+      // A body that is all here may have no reader, and then never ends as a stream.
+      const timer = setTimeout(() => {
+        if (!request.raw.complete) request.raw.destroy();
+      }, bounds.bodyTimeoutMs);
+      request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+    }
+    done(null, payload);
+  });
+  instance.addHook('onSend', (request, reply, _payload, done) => {
+    // Clients that send everything first must hear the answer: what still comes is read and thrown away, for
+    // as long as a body may take.
+    if (reply.statusCode >= 400 && !request.raw.complete) {
+      reply.removeHeader('connection');
+      request.raw.resume();
+    }
+    reply.header('x-content-type-options', 'nosniff');
+    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
+    done();
+  });
+  return adapter;
+}
+
+/** Answers bytes that are not HTTP, before there is any request. */
+function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket): void {
+  if (cause.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const error =
+    cause.code === 'HPE_HEADER_OVERFLOW'
+      ? new CodedError('headers_too_large', `The headers are longer than ${MAX_HEADER_BYTES} bytes.`)
+      : new CodedError('request_invalid', 'The bytes are not an HTTP request, or they came too slowly.');
+  const problem = JSON.stringify(problemOf(error));
+  const head = [
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}`,
+    'content-type: application/problem+json',
+    `content-length: ${Buffer.byteLength(problem)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${problem}`);
+}
+
+/**
+ * Reads bodies as JSON without what two parsers read differently: duplicate members, lone surrogates, too deep
+ * nesting. `check` sees the bytes first, and throws where they are not to be read.
+ */
+export function addJsonParser(
+  instance: FastifyInstance,
+  bodyLimit: number,
+  check: (request: FastifyRequest, body: Buffer) => void = () => undefined,
+): void {
+  instance.addContentTypeParser('application/json', { parseAs: 'buffer', bodyLimit }, (request, bytes, done) => {
+    const body = Buffer.from(bytes);
+    try {
+      check(request, body);
+    } catch (error) {
+      done(codedErrorOf(error));
+      return;
+    }
+    if (body.length === 0) {
+      done(null, undefined);
+      return;
+    }
+    try {
+      done(null, parseStrictJson(decodeUtf8(body), { maxDepth: MAX_DEPTH }));
+    } catch (error) {
+      done(error instanceof JsonRefused ? new CodedError('body_not_json', error.message) : codedErrorOf(error));
+    }
+  });
+}
