@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { OPERATIONS } from '../../src/roles/api/operations.ts';
+import { JobDocument } from '../../src/proof/contract/job-document.ts';
+import { Quote } from '../../src/roles/api/usage.schemas.ts';
 import { Problem } from '../../src/proof/contract/problem.ts';
 import { OpenAiError } from '../../src/surfaces/openai/openai-error.ts';
 import { CompletionChunk } from '../../src/surfaces/openai/answer-document.ts';
@@ -71,6 +73,24 @@ describe('real answers have the shape that the description promises', () => {
     await call('cancelJob', { id });
     const { id: waits } = await call('submitJob', {}, FOREVER);
     for (const one of [id, waits]) await call('explainJob', { id: one });
+    const not_before = new Date(Date.now() + 3_600_000).toISOString();
+    const later = JobDocument.parse(await answered('submitJob', {}, { ...JOB, not_before }));
+    expect(later).toMatchObject({ state: 'queued', not_before, queue_position: null });
+    expect(await answered('explainJob', { id: later.id })).toMatchObject({ held_by: 'not_before' });
+    const quoted = Quote.parse(await answered('quoteJob', {}, { ...JOB, not_before }));
+    for (const { eta } of [later, quoted])
+      expect(Date.parse(eta?.p50 ?? '')).toBeGreaterThanOrEqual(Date.parse(not_before));
+    await call('cancelJob', { id: later.id });
+    const vain = { ...JOB, not_before, deadline_ms: 60_000 };
+    expect(await answered('quoteJob', {}, vain)).toMatchObject({
+      possible: false,
+      reason: { code: 'request_invalid' },
+    });
+    const refused = await client.post('/v1/jobs', vain);
+    expect([refused.status, Problem.parse(await refused.json()).code]).toEqual([400, 'request_invalid']);
+    const spoken = { model: 'noop', prompt: 'x', countersign: { not_before, deadline_ms: 60_000 } };
+    const { error } = OpenAiError.parse(await (await client.post('/v1/completions', spoken)).json());
+    expect([error.code, error.param]).toEqual(['request_invalid', 'not_before']);
     await call('cancelJob', { id: waits });
     await call('eraseJob', { id });
     await call('getJob', { id });

@@ -438,6 +438,31 @@ describe('a pool that is full', () => {
     expect(outlook?.place.ends).toBe(6);
   });
 
+  test('refuses a job that is not to begin yet where even then it would begin too late, without a trace', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await fill(all);
+    await refusal(all, 'greedy', 20_000);
+    const before = await everything(all);
+    const times = { not_before: new Date(Date.now() + 1_000).toISOString(), deadline_ms: 10_000 };
+    const soon = parse(SubmitJob, completion('x', { ...times, params: { max_tokens: 63 } }));
+    await expect(all.admission.submit({ ...SUBMITTER, tenant: 'greedy' }, soon)).rejects.toMatchObject({
+      code: 'share_exceeded',
+    });
+    await expect(
+      all.admission.submit(
+        SUBMITTER,
+        parse(
+          SubmitJob,
+          completion('x', { not_before: new Date(Date.now() + 9_500).toISOString(), deadline_ms: 10_000 }),
+        ),
+      ),
+    ).rejects.toMatchObject({ code: 'request_invalid', param: 'not_before' });
+    expect(await everything(all)).toEqual(before);
+    const patient = parse(SubmitJob, completion('x', { not_before: new Date(Date.now() + 3_600_000).toISOString() }));
+    await all.admission.submit({ ...SUBMITTER, tenant: 'greedy' }, patient);
+  });
+
   test('refuses even who is within its share where nobody can be served in that time', async () => {
     await using server = await TestRedis.start();
     const all = house(server);
@@ -457,6 +482,88 @@ describe('a pool that is full', () => {
     await all.admin.hset(all.keys.pace(QUEUE), 'slots', 0);
     const other = house(server);
     expect(await other.submit('greedy', 30)).toHaveLength(30);
+  });
+});
+
+describe('a job that is not to begin yet', () => {
+  const inMs = (ms: number) => new Date(Date.now() + ms).toISOString();
+  const bodyAt = (not_before: string) => parse(SubmitJob, completion('x', { not_before }));
+  /** Moves the time of jobs, of which Redis alone knows, to the past. */
+  const comes = async ({ admin, keys }: House, ids: readonly string[]) => {
+    for (const [at, id] of ids.entries()) {
+      await admin.zadd(keys.later(QUEUE), 'XX', at + 1, id);
+      await admin.hset(keys.job(id), 'notbefore', at + 1);
+    }
+  };
+
+  test('has no turn and is told no place until its time has come by the clock of Redis', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const { admin, keys } = all;
+    await admin.hset(keys.pace(QUEUE), 'slots', 2);
+    const { id, outlook } = await all.admission.submit(SUBMITTER, bodyAt(inMs(2_500)));
+    expect(outlook).toBeUndefined();
+    const reader = new JobReader(server.client('api'), keys, keys.open);
+    const view = await reader.read(id);
+    const notBeforeMs = view?.notBeforeMs;
+    if (view === undefined || notBeforeMs === undefined) throw new Error('The time was not kept.');
+    const api = server.client('api');
+    const catalog = new Catalog([CatalogModel.parse(NOOP_MODEL)]);
+    const prospect = await new Prospects(api, keys, catalog, new Outlooks(api, keys, 0.99)).of(view);
+    expect(prospect).toMatchObject({ position: undefined, spot: { set: 'later' } });
+    expect(prospect?.eta?.p50Ms).toBeGreaterThanOrEqual(notBeforeMs);
+    expect(whyOf(view, prospect, { present: 1, able: 1, problem: undefined }).held_by).toBe('not_before');
+    const clock = async () => {
+      const [seconds, micros] = await admin.time();
+      return Number(seconds) * 1_000 + Number(micros) / 1_000;
+    };
+    for (let isDelivered = false; !isDelivered;) {
+      const beforeMs = await clock();
+      await all.backlog.arrive([QUEUE]);
+      await all.backlog.release([QUEUE]);
+      isDelivered = (await delivered(admin, server)).includes(id);
+      // Not before its time, and at the first look after it.
+      if (isDelivered) expect(await clock()).toBeGreaterThanOrEqual(notBeforeMs);
+      else expect(beforeMs).toBeLessThan(notBeforeMs + 1);
+    }
+    expect(await admin.zcard(keys.later(QUEUE))).toBe(0);
+  });
+
+  test('passes nobody when its time comes: it takes the turn that its flow has then, and is charged then', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const { admin, keys } = all;
+    const later: string[] = [];
+    for (const tenant of ['a', 'a', 'b'])
+      later.push((await all.admission.submit({ ...SUBMITTER, tenant }, bodyAt(inMs(60_000)))).id);
+    const [first = '', second = '', other = ''] = later;
+    // Nothing was charged yet: a busy period begins with those that may begin.
+    const now = await all.submit('a', FLOOR + 30);
+    await all.backlog.arrive([QUEUE]);
+    expect(await admin.zcard(keys.later(QUEUE))).toBe(3);
+    await comes(all, later);
+    await all.backlog.arrive([QUEUE]);
+    const order = await admin.zrange(keys.backlog(QUEUE), '0', '-1');
+    expect(order.indexOf(other)).toBeLessThanOrEqual(1);
+    expect(order.slice(-2)).toEqual([first, second]);
+    // Each is charged: the next one of the flow stands behind both.
+    const [next = ''] = await all.submit('a', 1);
+    expect((await admin.zrange(keys.backlog(QUEUE), '-1', '-1'))[0]).toBe(next);
+    expect(now).toHaveLength(FLOOR + 30);
+    expect((await everything(all))[keys.later(QUEUE)]).toBeUndefined();
+  });
+
+  test('leaves its set when it ends, and what is left there of a job that is gone comes to nothing', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const { admin, keys } = all;
+    const { id } = await all.admission.submit(SUBMITTER, bodyAt(inMs(60_000)));
+    const rulings = new Rulings(all.attestor, keys, all.backlog);
+    expect((await rulings.apply([cancellation({ id, epoch: 0, isPoolEmptied: false })])).length).toBe(1);
+    expect(await admin.zcard(keys.later(QUEUE))).toBe(0);
+    await admin.zadd(keys.later(QUEUE), 1, id, 1, 'job_that_never_was');
+    await all.backlog.arrive([QUEUE]);
+    expect([await admin.zcard(keys.later(QUEUE)), await admin.zcard(keys.backlog(QUEUE))]).toEqual([0, 0]);
   });
 });
 
@@ -543,7 +650,9 @@ describe('what the operator makes of a pool', () => {
       await new Rulings(attestor, keys, all.backlog).apply(rulings);
       await admin.del(keys.cancels);
     };
-    const ids = await all.submit('a', 1_300);
+    const ids = await all.submit('a', 1_298);
+    const early = parse(SubmitJob, completion('x', { not_before: new Date(Date.now() + 60_000).toISOString() }));
+    for (let at = 0; at < 2; at += 1) ids.push((await all.admission.submit({ ...SUBMITTER, tenant: 'a' }, early)).id);
     const [runs = ''] = await admin.zrange(keys.released(QUEUE), '0', '0');
     await server.client('worker.default').hsetnx(keys.claims(runs), 'e1', 'w 1 x');
     const { emptying } = await pools.empty('key', 'default');

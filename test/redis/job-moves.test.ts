@@ -89,7 +89,7 @@ function bench(server: TestRedis) {
     await schedules.place([{ id, epoch: 0 }]);
     const queue = 'default.noop';
     const sets = {
-      waiting: [keys.backlog(queue), keys.released(queue)],
+      waiting: [keys.backlog(queue), keys.released(queue), keys.later(queue)],
       leases: [keys.leases(queue)],
       ready: [keys.ready(queue)],
       running: [keys.running(SUBMITTER.tenant)],
@@ -122,12 +122,16 @@ describe('the moves of a job', () => {
     const { api, attestor, keys, workers, admission, verdict, rulings, reader, placeOf } = bench(server);
     const sequencer = startSequencer(server, attestor, newKey());
     const seen = new Map<string, number>();
+    let walks = 0;
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 3 }),
         fc.array(aMove, { minLength: 1, maxLength: 25 }),
         async (attempts, moves) => {
-          const { id } = await admission.submit(SUBMITTER, parse(SubmitJob, completion('x', { attempts })));
+          // Every other one is not to begin yet: a hostile worker claims it all the same.
+          const isLater = (walks += 1) % 2 === 0;
+          const times = isLater ? { not_before: new Date(Date.now() + 3_600_000).toISOString() } : {};
+          const { id } = await admission.submit(SUBMITTER, parse(SubmitJob, completion('x', { attempts, ...times })));
           let claims: Claim[] = [];
           let state: JobState = 'queued';
           let epoch = 0;
@@ -218,6 +222,8 @@ describe('the moves of a job', () => {
             const isReady = view.state === 'queued' && current !== undefined && current.closed === undefined;
             const places = isReady ? ['leases', 'ready'] : PLACES[view.state];
             expect([move, state, view.state, await placeOf(id)]).toEqual([move, state, view.state, places]);
+            const isEarly = (await attestor.zscore(keys.later('default.noop'), id)) !== null;
+            expect([move, isEarly]).toEqual([move, isLater && places[0] === 'waiting']);
             state = view.state;
             epoch = view.attempts.length;
           }

@@ -59,6 +59,7 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   gatewaySession: NOBODYS,
   open: OF_OPEN_JOBS,
   backlog: OF_OPEN_JOBS,
+  later: OF_OPEN_JOBS,
   released: OF_OPEN_JOBS,
   packs: OF_OPEN_JOBS,
   leases: OF_OPEN_JOBS,

@@ -7,8 +7,10 @@ import { poolOfQueue, type RedisKeys } from '../../ground/redis/keys.ts';
 import { cells, integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { deliveryName } from './delivery-name.ts';
+import { FAIR_PLACE } from './lua-parts.ts';
 
 const RELEASE = loadScript(new URL('./lua/release.lua', import.meta.url), listOf(listOf(parseDelivery)));
+const ARRIVE = loadScript(new URL('./lua/arrive.lua', import.meta.url), listOf(integer), { included: [FAIR_PLACE] });
 const UNDELIVERED = loadScript(new URL('./lua/undelivered.lua', import.meta.url), listOf(text));
 
 /** What a worker's end, a lost wake-up or a crash left unreleased waits for this at most. */
@@ -22,6 +24,8 @@ const FLOOR = 16;
  */
 const AHEAD_MS = 200;
 const MOST_AT_ONCE = 500;
+/** Where as many jobs came due at once, the next page is not waited for. */
+const NEXT_PAGE_MS = 10;
 /** A released job is looked for in BullMQ after this, unless it was claimed. */
 export const DELIVERY_LOOK_MS = 2_000;
 /** No honest list of deliveries is longer, and no honest delay. */
@@ -42,7 +46,8 @@ interface BacklogParts {
 }
 
 /**
- * What waits for a worker. Jobs wait in sorted sets that no worker can touch; BullMQ holds those that will be
+ * What waits for a worker, or for a time before which it is not to begin. Jobs wait in sorted sets that no
+ * worker can touch; BullMQ holds those that will be
  * taken next, so that looking after what was delivered never depends on how much waits. APIs, couriers and
  * attestors release: when it has admitted or requeued, when work has ended, and on a tick.
  */
@@ -58,8 +63,9 @@ export class Backlog {
     );
     this.#ticks = new PeriodicTask(
       async () => {
+        const isMore = await this.arrive(parts.queues.names);
         await this.release(parts.queues.names);
-        return TICK_MS;
+        return isMore ? NEXT_PAGE_MS : TICK_MS;
       },
       this.#warn,
       TICK_MS,
@@ -80,6 +86,17 @@ export class Backlog {
    */
   async release(queues: readonly string[]): Promise<void> {
     await this.take(queues).then((taken) => this.deliver(taken), this.#warn);
+  }
+
+  /**
+   * Puts jobs whose time has come in the backlogs of these queues, at most a page of each. Returns whether
+   * there may be more. Any number of callers at once; it throws nothing, and the next tick makes up for it.
+   */
+  async arrive(queues: readonly string[]): Promise<boolean> {
+    const { redis, keys } = this.#parts;
+    const args = [keys.prefix, MOST_AT_ONCE, ...queues];
+    const arrived = await ARRIVE.run(redis, [keys.open], args).catch(this.#warn);
+    return (arrived ?? []).some((jobs) => jobs >= MOST_AT_ONCE);
   }
 
   /**

@@ -131,7 +131,8 @@ export class Pools {
   }
 
   async #waiting(name: string): Promise<number> {
-    const sets = this.queuesOf(name).flatMap((queue) => [this.#keys.backlog(queue), this.#keys.released(queue)]);
+    const { later, backlog, released } = this.#keys;
+    const sets = this.queuesOf(name).flatMap((queue) => [later(queue), backlog(queue), released(queue)]);
     const counts = await Promise.all(sets.map((set) => this.#redis.zcard(set)));
     return counts.reduce((sum, count) => sum + count, 0);
   }

@@ -30,6 +30,7 @@ function view(state: JobState, more: Partial<JobView> = {}): JobView {
     queue: 'default.noop',
     createdMs: NOW - 100,
     deadlineMs: NOW + 60_000,
+    notBeforeMs: undefined,
     maxAttempts: 3,
     cancelAskedMs: undefined,
     ticket: '',
@@ -48,7 +49,7 @@ function view(state: JobState, more: Partial<JobView> = {}): JobView {
 
 const spots = fc.record({
   nowMs: fc.constant(NOW),
-  set: fc.constantFrom('backlog', 'released', 'ready', 'begun'),
+  set: fc.constantFrom('later', 'backlog', 'released', 'ready', 'begun'),
   before: fc.integer({ min: 0, max: 2_000_000 }),
   running: fc.integer({ min: 0, max: 10_000 }),
   distance: fc.double({ min: 0, max: 1e9, noNaN: true }),
@@ -79,6 +80,20 @@ describe('what is foreseen of an open job', () => {
         expect(behind.eta?.p50Ms).toBeGreaterThanOrEqual(now.eta.p50Ms);
         expect(behind.position ?? 0).toBeGreaterThanOrEqual(now.position ?? 0);
         expect(new Date(now.eta.p90Ms).toISOString()).toMatch(/^\d/);
+      }),
+    );
+  });
+
+  test('is no end before its time, nor before that of a job that comes now, and no place', () => {
+    fc.assert(
+      fc.property(spots, slots, fc.integer({ min: 1, max: 86_400_000 }), (spot, count, leftMs) => {
+        const job = view('queued', { notBeforeMs: NOW + leftMs });
+        const { position, eta } = prospectOf(job, { ...spot, set: 'later' }, OFFER, count);
+        const atOnce = prospectOf(view('queued'), { ...spot, set: 'backlog' }, OFFER, count);
+        expect([position, eta === undefined]).toEqual([undefined, atOnce.eta === undefined]);
+        if (eta === undefined) return;
+        expect(eta.p50Ms).toBeGreaterThanOrEqual(Math.max(NOW + leftMs, atOnce.eta?.p50Ms ?? 0));
+        expect(eta.p90Ms).toBeGreaterThanOrEqual(eta.p50Ms);
       }),
     );
   });
@@ -125,6 +140,7 @@ describe('what holds a job', () => {
   const ending = { state: 'expired', atMs: NOW, epoch: 0, code: 'expired', detail: '' } as const;
 
   test.each([
+    ['not_before', () => why(view('queued', { notBeforeMs: NOW + 1 }), { set: 'later', pausedMs: NOW }, 0)],
     ['paused_pool', () => why(view('queued'), { pausedMs: NOW }, 0)],
     ['no_worker', () => why(view('queued'), {}, 0)],
     ['share', () => why(view('queued'), { running: 2, distance: 5 }, 2)],

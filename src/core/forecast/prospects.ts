@@ -7,11 +7,14 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { Catalog, CatalogModel } from '../catalog/catalog.ts';
 import type { JobView } from '../jobs/job.reader.ts';
 import { toldOf, type Offer, type Place } from './offer.ts';
+import { FAIR_PLACE } from '../backlog/lua-parts.ts';
 import { standingIn } from '../backlog/pool-state.ts';
 import type { Asked, Outlooks } from './outlooks.ts';
 import { endAt } from './told.ts';
 
-const READ = loadScript(new URL('./lua/read-place.lua', import.meta.url), optional(parseSpot));
+const READ = loadScript(new URL('./lua/read-place.lua', import.meta.url), optional(parseSpot), {
+  included: [FAIR_PLACE],
+});
 
 /** A confirmation that has begun is over at a constant rate: these shares of its mean are its quantiles. */
 const HALF = Math.LN2;
@@ -24,8 +27,9 @@ const LEAST_MOVE_MS = 250;
 /** Where an open job stands, as Redis had it at one moment (`nowMs`, by Redis' clock). */
 export interface Spot {
   readonly nowMs: number;
-  readonly set: 'backlog' | 'released' | 'ready' | 'begun';
-  /** Jobs that begin before it. */
+  /** `later`: it is not to begin yet, and has no turn. */
+  readonly set: 'later' | 'backlog' | 'released' | 'ready' | 'begun';
+  /** Jobs that begin before it, or would if its time had come. */
   readonly before: number;
   /** Jobs whose engines run. */
   readonly running: number;
@@ -36,7 +40,7 @@ export interface Spot {
   readonly isLogged: boolean;
   /** Since when (ms) its case cannot be judged, and how often that was tried. */
   readonly aside: { readonly sinceMs: number; readonly tries: number } | undefined;
-  /** It waits in the backlog of a pool that is paused since then (ms). */
+  /** It was not given to workers, and its pool is paused since then (ms). */
   readonly pausedMs: number | undefined;
 }
 
@@ -92,13 +96,15 @@ export class Prospects {
 
   /**
    * The place that a job would have if it came now, and when it would end; undefined where nobody takes it.
+   * One that is not to begin before `notBeforeMs` would have none yet.
    */
-  async ofNew(
-    model: CatalogModel,
-    asked: Asked,
-  ): Promise<{ readonly position: number; readonly eta: Eta } | undefined> {
+  async ofNew(model: CatalogModel, asked: Asked, notBeforeMs?: number): Promise<Foreseen | undefined> {
     const { place, offer } = await this.#outlooks.placeOfNew(model, asked);
-    return place && { position: place.ends, eta: etaAt(offer, place, Date.now()) };
+    if (place === undefined) return undefined;
+    const nowMs = Date.now();
+    return notBeforeMs === undefined
+      ? { position: place.ends, eta: etaAt(offer, place, nowMs) }
+      : { position: undefined, eta: laterEta(offer, place, nowMs, notBeforeMs) };
   }
 }
 
@@ -108,9 +114,21 @@ export function etaAt(offer: Offer, place: Place, nowMs: number): Eta {
   return { p50Ms: nowMs + endAt(told, 'z50'), p90Ms: nowMs + endAt(told, 'z90') };
 }
 
+/**
+ * When a job ends that is not to begin before a time: as if it came then, and found nobody, or as if it came
+ * now, whichever is later. Who comes in between is known to nobody.
+ */
+function laterEta(offer: Offer, place: Place, nowMs: number, notBeforeMs: number): Eta {
+  const [now, then] = [
+    etaAt(offer, place, nowMs),
+    etaAt(offer, { ends: 0, distance: 0 }, Math.max(nowMs, notBeforeMs)),
+  ];
+  return { p50Ms: Math.max(now.p50Ms, then.p50Ms), p90Ms: Math.max(now.p90Ms, then.p90Ms) };
+}
+
 /** What is foreseen of an open job that stands there. */
 export function prospectOf(
-  view: Pick<JobView, 'state' | 'attempts'>,
+  view: Pick<JobView, 'state' | 'attempts' | 'notBeforeMs'>,
   spot: Spot,
   offer: Offer,
   slots: number,
@@ -130,7 +148,10 @@ export function prospectOf(
   }
   if (slots === 0 || pausedMs !== undefined) return { ...known, position: undefined, eta: undefined };
   const ends = Math.max(0, running + before - slots + 1);
-  return { ...known, position: ends, eta: etaAt(offer, { ends, distance: ends === 0 ? 0 : distance }, nowMs) };
+  const place = { ends, distance: ends === 0 ? 0 : distance };
+  if (spot.set === 'later')
+    return { ...known, position: undefined, eta: laterEta(offer, place, nowMs, view.notBeforeMs ?? nowMs) };
+  return { ...known, position: ends, eta: etaAt(offer, place, nowMs) };
 }
 
 /** Whether what is foreseen has changed by so much that whoever follows the job is told again. */
@@ -141,10 +162,15 @@ export function hasMoved(told: Foreseen | undefined, now: Foreseen, nowMs: numbe
   return movedMs > Math.max(LEAST_MOVE_MS, MOVE * (told.eta.p90Ms - nowMs));
 }
 
+/** Whether a job that stands there was not given to workers. */
+function isHeldBack(set: Spot['set']): boolean {
+  return set === 'backlog' || set === 'later';
+}
+
 function parseSpot(reply: unknown): Spot {
   const [now, set, before, running, distance, flow, logged, since, tries, pool] = cells(reply);
   const sinceMs = Number(text(since));
-  const where = oneOf('backlog', 'released', 'ready', 'begun')(set);
+  const where = oneOf('later', 'backlog', 'released', 'ready', 'begun')(set);
   const standing = standingIn(text(pool));
   return {
     nowMs: integer(now),
@@ -155,6 +181,6 @@ function parseSpot(reply: unknown): Spot {
     flow: text(flow),
     isLogged: integer(logged) === 1,
     aside: sinceMs === 0 ? undefined : { sinceMs, tries: Number(text(tries)) },
-    pausedMs: where === 'backlog' && standing?.state === 'paused' ? standing.sinceMs : undefined,
+    pausedMs: isHeldBack(where) && standing?.state === 'paused' ? standing.sinceMs : undefined,
   };
 }

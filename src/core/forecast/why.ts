@@ -41,7 +41,8 @@ function held(view: JobView, prospect: Prospect | undefined, attestors: Attestor
 }
 
 function queued(view: JobView, prospect: Prospect | undefined): Held {
-  const { model } = view;
+  const { model, notBeforeMs } = view;
+  if (prospect?.spot.set === 'later' && notBeforeMs !== undefined) return early(notBeforeMs, prospect.spot.nowMs);
   if (prospect?.spot.pausedMs !== undefined) return paused(prospect.spot.nowMs - prospect.spot.pausedMs);
   if (prospect === undefined || prospect.slots === 0)
     return {
@@ -63,6 +64,16 @@ function queued(view: JobView, prospect: Prospect | undefined): Held {
         remedy: 'wait for your jobs that were accepted before it, have your weight raised, or add workers',
       }
     : { held_by: 'slots', detail: `All places of the workers are taken: ${waits}.`, numbers, remedy: 'add workers' };
+}
+
+function early(notBeforeMs: number, nowMs: number): Held {
+  const leftMs = Math.max(0, notBeforeMs - nowMs);
+  return {
+    held_by: 'not_before',
+    detail: `It is not to begin before ${new Date(notBeforeMs).toISOString()}, in ${seconds(leftMs)}, and takes its turn then.`,
+    numbers: { left_ms: leftMs },
+    remedy: 'wait for that time, or cancel the job and submit it with another not_before',
+  };
 }
 
 function paused(forMs: number): Held {

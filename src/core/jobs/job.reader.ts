@@ -30,6 +30,8 @@ export interface JobView {
   readonly queue: string;
   readonly createdMs: number;
   readonly deadlineMs: number;
+  /** Before when (ms) it does not begin; undefined where it could from the start, and once it has ended. */
+  readonly notBeforeMs: number | undefined;
   readonly maxAttempts: number;
   readonly cancelAskedMs: number | undefined;
   /** The stored form of the signed ticket; undefined where it was erased. */
@@ -147,13 +149,21 @@ export function viewOf(record: JobRecord | ErasedRecord): JobView {
     return {
       ...record,
       ticket: undefined,
+      notBeforeMs: undefined,
       surface: undefined,
       isStored: false,
       state: ending.state,
       record: undefined,
       erased: record,
     };
-  return { ...record, ticket: encodeStored(record.ticket), state: ending.state, record, erased: undefined };
+  return {
+    ...record,
+    notBeforeMs: undefined,
+    ticket: encodeStored(record.ticket),
+    state: ending.state,
+    record,
+    erased: undefined,
+  };
 }
 
 /** A job that has ended, as it will be when its erasure is carried out. */
@@ -168,7 +178,7 @@ function erasedView(view: JobView, erasedMs: number): JobView {
 function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
   const [tenant, model, queue, created, deadline, attemptsAllowed, cancel, ticket, key, hold, surface, store, ...rest] =
     cells(row);
-  const [state, ended, epoch, reason, logged, epochs] = rest;
+  const [notBefore, state, ended, epoch, reason, logged, epochs] = rest;
   const ending = parseEnding(state, ended, epoch, reason);
   const fields = (Array.isArray(epochs) ? epochs : []).map(optionalText);
   const claimed = parseAttempts(fields, { from: Number(text(created)), to: nowMs });
@@ -181,6 +191,7 @@ function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
     queue: text(queue),
     createdMs: Number(text(created)),
     deadlineMs: Number(text(deadline)),
+    notBeforeMs: ending === undefined ? optionalNumber(notBefore) : undefined,
     maxAttempts: Number(text(attemptsAllowed)),
     cancelAskedMs: optionalNumber(cancel),
     ticket: text(ticket),

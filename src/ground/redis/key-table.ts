@@ -239,6 +239,16 @@ export const KEY_TABLE = {
     holds: 'jobs that wait to be released, by their start tag; see fair-place.lua',
     bound: 'open jobs',
   },
+  later: {
+    place: 'home',
+    name: 'later',
+    parts: ['queue'],
+    type: 'sorted set',
+    api: 'write',
+    attestor: 'write',
+    holds: 'jobs that are not to begin yet, by the time (ms) at which they enter the backlog; see arrive.lua',
+    bound: 'open jobs',
+  },
   released: {
     place: 'home',
     name: 'released',

@@ -22,6 +22,9 @@ export const JobDocument = z.strictObject({
   attestation: Policy,
   created_at: Time,
   deadline: Time,
+  not_before: Time.nullable().describe(
+    'before which it does not begin; null where it may at once, and once it has ended',
+  ),
   ended_at: Time.nullable(),
   erased_at: Time.nullable().describe('since when input, parameters and output are erased; null where they are not'),
   cancel_requested_at: Time.nullable(),

@@ -40,8 +40,10 @@ interface RequestOf<Task extends TaskName> {
    * long as the service keeps jobs.
    */
   store?: boolean | undefined;
-  /** Counted from now; ten minutes by default. */
+  /** Counted from now; by default ten minutes from when it may begin. */
   deadline_ms?: number | undefined;
+  /** The time before which the job does not begin, in ISO 8601 with `Z` or an offset. */
+  not_before?: string | undefined;
 }
 
 /**

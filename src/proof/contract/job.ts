@@ -13,6 +13,8 @@ export interface Job {
   attestation: AttestationPolicy;
   created_at: string;
   deadline: string;
+  /** Before which it does not begin; null where it may at once, and once it has ended. */
+  not_before: string | null;
   ended_at: string | null;
   /** Since when input, parameters and output are erased; null where they are not. */
   erased_at: string | null;

@@ -7,6 +7,9 @@ import { INPUTS } from '../tasks/task-input.ts';
 import { PROMISES } from '../receipts/promises/promises.ts';
 import { Policy } from '../receipts/statements.ts';
 
+export const SHORTEST_DEADLINE_MS = 1_000;
+export const LONGEST_DEADLINE_MS = 86_400_000;
+
 /**
  * The body of `POST /v1/jobs`. What is left out gets its default at admission, and stands in the ticket then.
  */
@@ -34,6 +37,14 @@ const Parameters = z.strictObject({
   stop: z.array(z.string().min(1).max(64)).max(4).optional().describe('texts that end the answer'),
 });
 
+/** The time before which a job does not begin, wherever a caller may say it. */
+export const NotBefore = z.iso
+  .datetime({ offset: true })
+  .describe('the time before which the job does not begin, at least a second before its deadline');
+
+/** How long a job may take, in ms from its submission, wherever a caller may say it. */
+export const DeadlineMs = z.number().int().min(SHORTEST_DEADLINE_MS).max(LONGEST_DEADLINE_MS);
+
 const common = {
   model: z.string().min(1).max(500).describe('name of a model from `GET /v1/models`'),
   params: Parameters.optional(),
@@ -50,7 +61,8 @@ const common = {
     .boolean()
     .optional()
     .describe('true by default; false: input, parameters and output are erased an hour after the end of the job'),
-  deadline_ms: z.number().int().min(1_000).max(86_400_000).optional().describe('from now; ten minutes by default'),
+  deadline_ms: DeadlineMs.optional().describe('from now; by default ten minutes from when it may begin'),
+  not_before: NotBefore.optional(),
 };
 
 export const SubmitJob = z.discriminatedUnion('task', [

@@ -2,6 +2,7 @@ import type { JobState } from './job-states.ts';
 
 /** What an open job can wait for, and that it has ended. */
 export const HINDRANCES = [
+  'not_before',
   'paused_pool',
   'no_worker',
   'share',

@@ -21,6 +21,7 @@ export function jobDocument(view: JobView, foreseen?: Foreseen): JobDocument {
     attestation: policy,
     created_at: iso(view.createdMs),
     deadline: iso(view.deadlineMs),
+    not_before: isoOrNull(view.notBeforeMs),
     ended_at: isoOrNull(view.ending?.atMs),
     erased_at: isoOrNull(view.erased?.erasedMs),
     cancel_requested_at: isoOrNull(view.cancelAskedMs),

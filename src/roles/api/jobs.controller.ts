@@ -104,7 +104,8 @@ export class JobsController {
     if (paid !== undefined) reply.headers(await this.#gate.headersOf(paid, admitted));
     else await this.#own.require(caller, [admitted]);
     reply.header('location', `/v1/jobs/${id}`);
-    if (wait === undefined && fresh !== undefined) return jobDocument(fresh, foreseenOf(fresh, outlook));
+    if (wait === undefined && fresh !== undefined)
+      return fresh.notBeforeMs === undefined ? jobDocument(fresh, foreseenOf(fresh, outlook)) : this.#shown(fresh);
     if (wait === undefined) return this.#shown(await this.#jobs.get(submitter.tenant, id));
     reply.header('preference-applied', `wait=${wait}`);
     const view = await this.#jobs.wait(submitter.tenant, id, wait * 1_000, signalOf(reply));

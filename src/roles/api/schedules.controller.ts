@@ -71,6 +71,11 @@ export class SchedulesController {
         'body_too_large',
         `The request of the schedule has ${bytes} bytes, and ${MAX_REQUEST_BYTES} are allowed.`,
       );
+    if (request.not_before !== undefined)
+      throw new CodedError('request_invalid', 'request.not_before: the schedule says when its jobs begin.', {
+        param: 'request.not_before',
+        hint: 'leave it out, or use start_at of the schedule',
+      });
     if (request.webhook !== undefined) checkUrl(request.webhook.url, this.#egress);
     await this.#gate.requireRoom();
     await this.#admission.plan(request);

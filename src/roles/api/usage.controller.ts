@@ -2,9 +2,10 @@ import { Readable } from 'node:stream';
 import { Body, Controller, Get, HttpCode, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { Admission } from '../../surfaces/admission/admission.ts';
+import { jobTimes } from '../../surfaces/admission/job-times.ts';
 import { CLOSED_PERIOD_TYPE } from '../../proof/contract/closed-period.ts';
 import { toEnvelope } from '../../proof/receipts/dsse.ts';
-import { DEFAULTS, SubmitJob } from '../../proof/contract/submit-job.ts';
+import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { Prospects } from '../../core/forecast/prospects.ts';
 import { predictedWaitMs, type QueueFigures } from '../../core/backlog/predicted-wait.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -30,6 +31,11 @@ function hindranceTo(model: string, { slots, state }: QueueFigures): Quote['reas
   return slots > 0
     ? undefined
     : { code: 'no_worker', detail: `No worker serves ${model} now; the job would wait for one.` };
+}
+
+/** The wait, where it is known, and never less than this. */
+function atLeast(waitMs: number | undefined, leastMs: number): number | undefined {
+  return waitMs === undefined ? undefined : Math.max(waitMs, leastMs);
 }
 
 const NO_ROOM = {
@@ -74,16 +80,22 @@ export class UsageController {
     const job = parse(SubmitJob, body);
     try {
       const { model, price, policy, params, inputBytes } = await this.#admission.plan(job);
+      const nowMs = Date.now();
+      const { deadlineMs, notBeforeMs } = jobTimes(job, nowMs);
       const [durationMs, queue, room, foreseen] = await Promise.all([
         this.#usage.recentDurationMs(model.name),
         this.#directory.queueOf(model),
         price === undefined ? ('fits' as const) : this.#usage.fits(caller, price),
-        this.#prospects.ofNew(model, {
-          size: { task: job.task, maxTokens: params.max_tokens, inputBytes },
-          flow: caller.tenant,
-          weight: caller.limits.tenant.weight ?? 1,
-          timeMs: job.deadline_ms ?? DEFAULTS.deadlineMs,
-        }),
+        this.#prospects.ofNew(
+          model,
+          {
+            size: { task: job.task, maxTokens: params.max_tokens, inputBytes },
+            flow: caller.tenant,
+            weight: caller.limits.tenant.weight ?? 1,
+            timeMs: deadlineMs - (notBeforeMs ?? nowMs),
+          },
+          notBeforeMs,
+        ),
       ]);
       const reason = hindranceTo(model.name, queue) ?? (room === 'fits' ? null : { code: room, detail: NO_ROOM[room] });
       return {
@@ -94,7 +106,7 @@ export class UsageController {
         most: price?.hold ?? 0,
         currency: price?.currency ?? null,
         waiting_jobs: queue.waiting,
-        predicted_wait_ms: predictedWaitMs(queue) ?? null,
+        predicted_wait_ms: atLeast(predictedWaitMs(queue), (notBeforeMs ?? nowMs) - nowMs) ?? null,
         ...foreseenDocument(queue.state === 'open' ? foreseen : undefined),
         predicted_run_ms: durationMs ?? null,
       };

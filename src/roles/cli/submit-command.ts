@@ -16,6 +16,8 @@ export interface JobFlags {
   readonly recompute?: number;
   readonly tokens?: number;
   readonly tee?: true;
+  readonly notBefore?: string;
+  readonly deadline?: number;
 }
 
 interface SubmitOptions extends RemoteOptions, JobFlags {
@@ -27,6 +29,7 @@ interface SubmitOptions extends RemoteOptions, JobFlags {
 export function addSubmitCommand(cli: CallerContext): void {
   withJobFlags(cli.remote('submit', 'submit a job; prints its id, or with --wait its answer'))
     .option('--idempotency-key <key>', 'the same key and body return the same job')
+    .option('--not-before <time>', 'not to begin before this time, as in 2027-01-31T22:00:00Z')
     .option('--wait <seconds>', 'wait for the end', numberOf)
     .action(async (prompt: string | undefined, options: SubmitOptions) => {
       const out = new Output(options.json === true);
@@ -57,7 +60,8 @@ export function withJobFlags(command: Command): Command {
     .option('--seed <n>', 'seed', numberOf)
     .option('--recompute <share>', 'share of answers computed again, 0 to 1', numberOf)
     .option('--tokens <share>', 'share of answers whose tokens are replayed, 0 to 1', numberOf)
-    .option('--tee', 'only on a machine that is proven by hardware evidence');
+    .option('--tee', 'only on a machine that is proven by hardware evidence')
+    .option('--deadline <seconds>', 'to end within so many seconds', numberOf);
 }
 
 /** The body of the job that prompt and flags describe. Throws CodedError `request_invalid`. */
@@ -70,5 +74,7 @@ export function requestBody(prompt: string | undefined, options: JobFlags): unkn
     input: { prompt },
     params: { max_tokens: options.maxTokens, temperature: options.temperature, seed: options.seed },
     attestation: { recompute: options.recompute, tokens: options.tokens, tee: options.tee },
+    not_before: options.notBefore,
+    deadline_ms: options.deadline === undefined ? undefined : options.deadline * 1_000,
   };
 }

@@ -33,8 +33,9 @@ import { parseReply, refusalOf, type AdmitReply, type LateReply } from './admit-
 import { AttestationOffer } from './attestation-offer.ts';
 import { lateRefusal } from './late-refusal.ts';
 import { NOTHING_ASKED, limitsAsked, type LimitsAsked } from './limits-asked.ts';
+import { jobTimes } from './job-times.ts';
 import { newTicket, planJob, type Plan } from './job-plan.ts';
-import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
+import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 
 const ALLOWANCE = new URL('../tenants/lua/allowance.lua', import.meta.url);
 const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(parseReply), {
@@ -57,6 +58,7 @@ interface PendingJob {
   readonly inlineInput: string;
   readonly createdMs: number;
   readonly deadlineMs: number;
+  readonly notBeforeMs: number | undefined;
   readonly attempts: number;
   readonly cost: number;
   readonly forecast: Forecast;
@@ -110,7 +112,7 @@ export interface SubmitOptions {
 export interface Admitted {
   readonly id: string;
   readonly fresh: JobView | undefined;
-  /** Its place and what can be told of it, if this call made it and workers are there. */
+  /** Its place and what can be told of it, if this call made it, it has one, and workers are there. */
   readonly outlook: { readonly place: Place; readonly told: Told } | undefined;
 }
 
@@ -220,7 +222,7 @@ export class Admission {
     const { model, attempts, input, inputBytes, price } = plan;
     const inline = inputBytes <= INLINE_BYTES;
     const createdMs = Date.now();
-    const deadlineMs = createdMs + (body.deadline_ms ?? DEFAULTS.deadlineMs);
+    const { deadlineMs, notBeforeMs } = jobTimes(body, createdMs);
     const id = newJobId(model.pool, createdMs);
     const blobs = this.#parts.blobs.ofPool(model.pool).of(id);
     const inputSha256 = inline ? sha256Hex(input) : await blobs.put(Buffer.from(input));
@@ -234,12 +236,13 @@ export class Admission {
         size: { task: body.task, maxTokens: plan.params.max_tokens, inputBytes },
         flow: flowOf(submitter, options),
         weight: submitter.limits.tenant.weight ?? 1,
-        timeMs: deadlineMs - createdMs,
+        timeMs: deadlineMs - (notBeforeMs ?? createdMs),
       }),
       ticket: encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket))),
       inlineInput: inline ? input : '',
       createdMs,
       deadlineMs,
+      notBeforeMs,
       attempts,
       cost: costOf(ticket.predicate),
       isStored: body.store !== false,
@@ -396,6 +399,7 @@ function scriptArguments({ submitter, flow, ask, jobs }: PendingRequest): (strin
       job.price === undefined || job.price.hold === 0 ? '' : job.price.hold,
       job.reserve,
       ...forecastArguments(job.forecast),
+      job.notBeforeMs ?? '',
     ]),
   ];
 }
@@ -435,7 +439,7 @@ function withFixedPrice(plan: Plan): Plan {
 
 /** The job as it stands right after its admission. */
 function queuedView(job: PendingJob, { tenant, keyId }: Submitter, surface: string | undefined): JobView {
-  const { id, model, createdMs, deadlineMs, attempts, ticket } = job;
+  const { id, model, createdMs, deadlineMs, notBeforeMs, attempts, ticket } = job;
   return {
     id,
     tenant,
@@ -443,6 +447,7 @@ function queuedView(job: PendingJob, { tenant, keyId }: Submitter, surface: stri
     queue: queueName(model.pool, model.name),
     createdMs,
     deadlineMs,
+    notBeforeMs,
     maxAttempts: attempts,
     cancelAskedMs: undefined,
     ticket,

@@ -15,6 +15,7 @@ import { MAX_SEED, steadySampling } from '../../proof/tasks/sampling.ts';
 import { MAX_INPUT_BYTES, featuresOf } from '../../proof/tasks/task-input.ts';
 import type { PriceTable } from '../ledger/price-table.ts';
 import type { AttestationOffer } from './attestation-offer.ts';
+import { jobTimes } from './job-times.ts';
 
 /** A job that could be accepted: everything in its ticket but id, tenant and times. */
 export interface Plan {
@@ -41,7 +42,7 @@ export interface PlanParts {
 /**
  * Fills a job's defaults in and checks that it can be done and confirmed as asked. Throws CodedErrors
  * `model_not_found`, `task_not_supported`, `feature_not_supported`, `attestation_unavailable`,
- * `body_too_large`.
+ * `body_too_large`, `request_invalid` for times that leave it none.
  */
 export async function planJob({ catalog, prices, defaultRecompute, offer }: PlanParts, body: SubmitJob): Promise<Plan> {
   const model = catalog.get(body.model);
@@ -58,6 +59,7 @@ export async function planJob({ catalog, prices, defaultRecompute, offer }: Plan
     );
   }
   requireFeatures(model, body.input);
+  jobTimes(body, Date.now());
   const recompute = model.capabilities.repeats === 'no' ? 0 : defaultRecompute;
   // The schema puts the fields into its order, in which the ticket signs them.
   const policy = Policy.parse({ recompute, ...body.attestation });

@@ -13,6 +13,7 @@ export interface LateJob {
   readonly flow: string;
   readonly createdMs: number;
   readonly deadlineMs: number;
+  readonly notBeforeMs: number | undefined;
   readonly forecast: Forecast;
 }
 
@@ -23,11 +24,13 @@ export interface LateJob {
  */
 export function lateRefusal(job: LateJob, standing: Standing, appointments: Appointments): CodedError {
   const { flow, forecast, createdMs, deadlineMs } = job;
+  const leadMs = Math.max(0, (job.notBeforeMs ?? createdMs) - createdMs);
   const { offer, limits, turnMs } = forecast;
-  const excessMs = excessOf(offer, limits, standing);
+  const excessMs = excessOf(offer, limits, standing, leadMs);
   const afterMs = appointments.give({ flow, excessMs, turnMs }, Date.now(), Math.random());
-  const code = isBeyondShare(forecast, standing) ? 'share_exceeded' : 'deadline_unreachable';
-  const endMs = Math.round(endAt(toldOf(offer, standing), 'z50'));
+  const code = isBeyondShare(forecast, standing, leadMs) ? 'share_exceeded' : 'deadline_unreachable';
+  const alone = leadMs + offer.ownMs + offer.afterMs;
+  const endMs = Math.round(Math.max(endAt(toldOf(offer, standing), 'z50'), leadMs === 0 ? 0 : alone));
   const end = new Date(createdMs + endMs).toISOString();
   const waits = `${standing.ends} jobs are to end first`;
   const detail =
@@ -47,8 +50,12 @@ export function lateRefusal(job: LateJob, standing: Standing, appointments: Appo
 }
 
 /** Whether the same job would be admitted if its flow had nothing waiting. */
-function isBeyondShare({ offer, limits }: Forecast, { ends, ahead, ties, distance }: Standing): boolean {
-  return distance > 0 && startOf(offer, { ends: ends - ahead + ties, distance: 0 }) <= limits.withinMs;
+function isBeyondShare(
+  { offer, limits }: Forecast,
+  { ends, ahead, ties, distance }: Standing,
+  leadMs: number,
+): boolean {
+  return distance > 0 && startOf(offer, { ends: ends - ahead + ties, distance: 0 }) - leadMs <= limits.withinMs;
 }
 
 function seconds(ms: number): string {

@@ -50,7 +50,8 @@ function jobsOf(body: unknown, task: Committed['ticket']['task']): readonly Subm
 
 /**
  * In which members a job, as it was asked for, differs from the ticket; none where this is its ticket. What
- * was left to the service (a seed, a policy, attempts, a deadline) is not compared.
+ * was left to the service (a seed, a policy, attempts, a deadline) is not compared, nor is `not_before`, of
+ * which the ticket says nothing.
  */
 export function jobDifferences(job: SubmitJob, { ticket, inputSha256 }: Committed): string[] {
   const { max_tokens, temperature, top_p } = DEFAULTS;

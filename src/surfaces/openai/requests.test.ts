@@ -20,6 +20,33 @@ const STOP = fc.option(
   fc.oneof(fc.string({ maxLength: 70, unit: 'grapheme' }), fc.array(fc.string({ maxLength: 66 }))),
 );
 
+describe('what the extension says', () => {
+  const extension = {
+    attestation: { recompute: 1 },
+    attempts: 2,
+    deadline_ms: 5_000,
+    not_before: '2027-01-31T22:00:00+01:00',
+  };
+
+  test.each([
+    ['/v1/chat/completions', CHAT],
+    ['/v1/completions', { model: 'm', prompt: 'x' }],
+    ['/v1/embeddings', { model: 'm', input: 'x' }],
+  ] as const)('of %s stands in each job, whole', (endpoint, body) => {
+    for (const [name, value] of Object.entries(extension))
+      for (const job of readRequest(endpoint, { ...body, countersign: { [name]: value } }).jobs)
+        expect(job).toMatchObject({ [name]: value });
+    expect(readRequest(endpoint, { ...body, countersign: extension }).jobs[0]).toMatchObject(extension);
+  });
+
+  test('of a response as well; and a time is a time', () => {
+    const request = { model: 'm', input: 'x', countersign: extension };
+    expect(jobOf(ResponseRequest.parse(request)).job).toMatchObject(extension);
+    for (const not_before of ['tomorrow', '2027-01-31', '2027-01-31T22:00:00', 1_800_000_000, null])
+      expect(() => readRequest('/v1/chat/completions', { ...CHAT, countersign: { not_before } })).toThrow(CodedError);
+  });
+});
+
 describe('every number that a request may carry', () => {
   const numbers = ['temperature', 'top_p', 'seed', 'n', 'max_tokens', 'max_completion_tokens', 'top_logprobs'];
   const jobsOrRefusal = (read: () => readonly unknown[]): readonly unknown[] => {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { SubmitJob } from '../../proof/contract/submit-job.ts';
+import { DeadlineMs, NotBefore, type SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { parseRequest } from './parse-request.ts';
 import { seedOf } from '../../proof/tasks/sampling.ts';
@@ -78,7 +78,8 @@ export const Extension = z
   .strictObject({
     attestation: Policy.partial().optional(),
     attempts: z.number().int().min(1).max(10).optional(),
-    deadline_ms: z.number().int().min(1_000).max(86_400_000).optional(),
+    deadline_ms: DeadlineMs.optional(),
+    not_before: NotBefore.optional(),
   })
   .optional();
 
@@ -284,12 +285,23 @@ function optionsOf({
 }: {
   countersign?: z.infer<typeof Extension>;
   store?: boolean | null | undefined;
-}): Pick<SubmitJob, 'attestation' | 'attempts' | 'deadline_ms' | 'store'> {
+}): Pick<SubmitJob, 'attestation' | 'attempts' | 'deadline_ms' | 'not_before' | 'store'> {
   return {
-    ...(countersign?.attestation === undefined ? {} : { attestation: countersign.attestation }),
-    ...(countersign?.attempts === undefined ? {} : { attempts: countersign.attempts }),
-    ...(countersign?.deadline_ms === undefined ? {} : { deadline_ms: countersign.deadline_ms }),
+    ...extensionOf(countersign),
     ...(store === false ? { store } : {}),
+  };
+}
+
+/** The members of a job that the extension says. */
+export function extensionOf({ attestation, attempts, deadline_ms, not_before }: z.infer<typeof Extension> = {}): Pick<
+  SubmitJob,
+  'attestation' | 'attempts' | 'deadline_ms' | 'not_before'
+> {
+  return {
+    ...(attestation === undefined ? {} : { attestation }),
+    ...(attempts === undefined ? {} : { attempts }),
+    ...(deadline_ms === undefined ? {} : { deadline_ms }),
+    ...(not_before === undefined ? {} : { not_before }),
   };
 }
 

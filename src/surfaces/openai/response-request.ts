@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { INPUTS, REASONING_EFFORTS, type ChatInput } from '../../proof/tasks/task-input.ts';
 import { parseRequest } from './parse-request.ts';
-import { Extension, Model, reasoningOf, toolsOf } from './requests.ts';
+import { Extension, Model, extensionOf, reasoningOf, toolsOf } from './requests.ts';
 
 const TextPart = z.strictObject({
   type: z.enum(['input_text', 'output_text', 'text']),
@@ -151,9 +151,7 @@ export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJo
       task: 'chat',
       input,
       params: { max_tokens: request.max_output_tokens ?? DEFAULT_TOKENS, temperature, top_p },
-      ...(countersign?.attestation === undefined ? {} : { attestation: countersign.attestation }),
-      ...(countersign?.attempts === undefined ? {} : { attempts: countersign.attempts }),
-      ...(countersign?.deadline_ms === undefined ? {} : { deadline_ms: countersign.deadline_ms }),
+      ...extensionOf(countersign),
       ...(request.store === false ? { store: false } : {}),
     },
     surface: {

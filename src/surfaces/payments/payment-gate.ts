@@ -1,5 +1,6 @@
 import type { Admission, Admitted, SubmitOptions, Submitter } from '../admission/admission.ts';
-import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
+import { jobTimes } from '../admission/job-times.ts';
+import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Price } from '../../proof/receipts/statements.ts';
 import type { SecretsKeys } from '../../ground/keys/secrets-keys.ts';
@@ -221,9 +222,10 @@ function keyOf({ id }: Payment): string {
 }
 
 /** How long a job may take, in ms, so that its payment outlives it. Throws CodedError `request_invalid`. */
-function deadlineOf({ deadline_ms: asked }: SubmitJob, way: Way): number {
+function deadlineOf({ deadline_ms: asked, not_before }: SubmitJob, way: Way): number {
   const maxMs = way.maxTimeoutSeconds * 1_000 - SETTLE_ROOM_MS - SIGN_ROOM_MS;
-  const deadlineMs = asked ?? Math.min(DEFAULTS.deadlineMs, maxMs);
+  const nowMs = Date.now();
+  const deadlineMs = asked ?? Math.min(jobTimes({ not_before }, nowMs).deadlineMs - nowMs, maxMs);
   if (deadlineMs > maxMs) throw new CodedError('request_invalid', `deadline_ms: a payment allows ${maxMs} ms at most.`);
   return deadlineMs;
 }

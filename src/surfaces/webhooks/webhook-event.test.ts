@@ -17,6 +17,7 @@ const QUEUED: JobView = {
   queue: 'default.kjv',
   createdMs: 1_790_000_000_000,
   deadlineMs: 1_790_000_600_000,
+  notBeforeMs: undefined,
   maxAttempts: 3,
   cancelAskedMs: undefined,
   ticket: '',

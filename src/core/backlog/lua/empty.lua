@@ -37,6 +37,7 @@ end
 
 local sets = {}
 for at = 8, #ARGV do
+  sets[#sets + 1] = keys.later(ARGV[at])
   sets[#sets + 1] = keys.backlog(ARGV[at])
   sets[#sets + 1] = keys.released(ARGV[at])
 end

@@ -4,7 +4,9 @@
 
     leave(set, id)                 the job leaves this set
     leaveReleased(queue, id)       the job is no longer released
-    leaveAll(queue, tenant, id)    a job that has ended leaves every set of open jobs
+    leaveAll(queue, tenant, id)    a job that has ended leaves every set of open jobs but `later`: only those
+                                   that had a time of their own can stand there, and whoever has read that
+                                   takes them out, or arrive.lua when their time comes
     flushLeft()                    to be called at the end
 ]]
 local left, unpacked = {}, {}

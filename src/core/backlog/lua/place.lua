@@ -1,5 +1,6 @@
 --[[
-  Put open jobs where their documents say that they stand: in the backlog or `released`, in `leases` and, by
+  Put open jobs where their documents say that they stand: in the backlog or `released`, in `later` where
+  their time has not come, in `leases` and, by
   whether the engine began, in `running` or `ready`, in `confirmations`, or, once their end is decided,
   nowhere. It decides by one snapshot, and running it again changes nothing: whoever hears of a job, or doubts
   where it stands, names it here.
@@ -47,10 +48,12 @@ end
 
 local roomy = {}
 local function place(id, guess)
-  local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'created')
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'created', 'notbefore')
   local tenant, queue = job[1], job[2]
   if not tenant then return end
   local begun, commit, closed, ended = standing(id, guess)
+  local isLater = closed and not ended and tonumber(job[4] or 0) > now
+  if job[4] and not isLater and not (closed and not ended) then leave(keys.later(queue), id) end
   if ended then
     leaveAll(queue, tenant, id)
     return
@@ -80,7 +83,12 @@ local function place(id, guess)
     return
   end
   leave(keys.confirmations, id)
-  if not redis.call('ZSCORE', keys.backlog(queue), id) then
+  if isLater then
+    leave(keys.backlog(queue), id)
+    leaveReleased(queue, id)
+    redis.call('ZADD', keys.later(queue), 'NX', job[4], id)
+  elseif not redis.call('ZSCORE', keys.backlog(queue), id)
+    and not (job[4] and redis.call('ZSCORE', keys.later(queue), id)) then
     -- Where it stands in no set at all, it is looked for in BullMQ at once, and added.
     redis.call('ZADD', keys.released(queue), 'NX', now, id)
   end

@@ -56,7 +56,7 @@ end
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
   local epoch = tonumber(epochText)
   local claims, ruling = keys.claims(id), keys.ruling(id)
-  local job = redis.call('HMGET', keys.job(id), 'tenant', 'attempts', 'queue', 'charge', 'flow')
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'attempts', 'queue', 'charge', 'flow', 'notbefore')
   local tenant, queue = job[1], job[3]
   -- The ticket of a sealed job is gone, and what was claimed of it as well.
   if not tenant or redis.call('EXISTS', keys.ticket(id)) == 0 then
@@ -95,8 +95,12 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
     local last = claimed[2] and closeEarly(claims, ruling, epoch) or epoch
     if action ~= 'last' and last < mostEpochs and attemptsIn(ruling, last) < tonumber(job[2]) then
-      charge(queue, job[5] or tenant, job[4] or 0)
-      redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
+      if tonumber(job[6] or 0) > now then
+        redis.call('ZADD', keys.later(queue), job[6], id)
+      else
+        charge(queue, job[5] or tenant, job[4] or 0)
+        redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
+      end
       -- A wish to cancel that came while it ran is looked at now.
       local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel')
       redis.call('ZADD', KEYS[1], ticket[2] and now or ticket[1], id)
@@ -117,6 +121,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   end
   redis.call('HSET', ruling, unpack(ending))
   leaveAll(queue, tenant, id)
+  if job[6] then leave(keys.later(queue), id) end
   -- It costs nothing. A worker that began may have used its tokens; of one that never did, they go back.
   settle(id, tenant, 0, 0, epoch == 0 and 0 or nil)
   unsealed[#unsealed + 1] = -1

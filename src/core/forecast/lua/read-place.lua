@@ -4,8 +4,8 @@
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  key prefix   ARGV[2]  job
   Returns false where its end is known, or
-    { now (ms), 'backlog', 'released', 'ready' or 'begun', jobs that begin before it, jobs whose engines run,
-      distance of its tag from the present, whose turns it takes, whether its confirmation has its place in
+    { now (ms), 'later', 'backlog', 'released', 'ready' or 'begun', jobs that begin before it, jobs whose
+      engines run, distance of its tag from the present, whose turns it takes, whether its confirmation has its place in
       the log, since when (ms) it cannot be judged or 0, how often that was tried, how its pool stands or "" }
 ]]
 local id = ARGV[2]
@@ -27,6 +27,12 @@ end
 if not rank then
   rank = redis.call('ZRANK', keys.ready(queue), id)
   if rank then set, before = 'ready', rank end
+end
+if not rank and redis.call('ZSCORE', keys.later(queue), id) then
+  -- It has no turn yet: it would have this one now.
+  local tag = math.max(presentOf(queue), finishOf(queue, job[3] or job[2]))
+  set, distance = 'later', tag - presentOf(queue)
+  before = ready + released + redis.call('ZCOUNT', keys.backlog(queue), '-inf', string.format('%.17g', tag))
 end
 local since, failures = string.match(redis.call('HGET', keys.asideWhy, id) or '', '^(%d+) (%d+) ')
 return {

@@ -15,7 +15,7 @@
              or "", what it costs its flow in tags, then of predictions: the flow's weight, the job's cost,
              what it is told but for its place or "", slots of the workers, ms for each job that must end
              first, ms for each unit of distance, and the limits of `AdmissionLimits` in ms: within, beyond,
-             capped, crowd, grace
+             capped, crowd, grace; and the time (ms) before which it is not to begin, or ""
   What a request asks of limits:
     { key: whose budget it is beside the tenant's,
       caps: [ { of: "tenant" or "key", unit, span: "now", "total", "month" or "day", most, amount, kept } ],
@@ -23,7 +23,8 @@
       holds: [ [unit, amount] ], spends: [ [unit, amount] ],
       isKnown: true where it repeats a request, and makes nothing new }
   `kept` is what background work leaves to people. Returns for each request
-    {'ok', id, ends, distance, …}  its jobs and their places; both "" where they stood there already
+    {'ok', id, ends, distance, …}  its jobs and their places; both "" where they stood there already, or
+                                   have no place yet because they are not to begin yet
   or
     {'same', id, state, …}  the idempotency keys were used with these bodies, by the jobs with these ids,
                             which ended in these states ("" where that is not noted)
@@ -40,7 +41,7 @@
 ]]
 local idemTtl = ARGV[2]
 local replies = {}
-local FIELDS = 26
+local FIELDS = 27
 
 -- Additions to sorted sets are gathered: one command for each set instead of one for each job.
 local additions = {}
@@ -152,19 +153,22 @@ local function placeIn(queue, flow, slots, earlier)
   return { ends = ends, distance = distance, ahead = ahead }
 end
 
+-- How long (ms) it is until a job may begin; 0 or less where it may at once.
+local function leadOf(job) return (tonumber(job[27]) or 0) - clockMs end
+
 -- Why a job would begin too late, or nil: `excessOf` in admission-limits.ts says the same.
-local function tooLate(queue, flow, place, perEnd, perTag, limits)
+local function tooLate(queue, flow, place, lead, perEnd, perTag, limits)
   local ends, distance, ahead = place.ends, place.distance, place.ahead
   local function startAfter(count)
     return count <= 0 and 0 or math.max(count * perEnd, distance * perTag + perEnd)
   end
-  local start = startAfter(ends)
+  local start = math.max(0, startAfter(ends) - lead)
   local within, beyond, capped, crowd, grace = unpack(limits)
   local isLate
   if distance <= 0 then isLate = start > within
   else
     isLate = start > beyond
-    if not isLate and startAfter(ahead) > capped then
+    if not isLate and startAfter(ahead) - lead > capped then
       isLate = backloggedFor(queue, flow, clockMs) > grace
         or waitingUpTo(queue, presentOf(queue)) * perEnd > crowd
     end
@@ -182,13 +186,15 @@ local function placesOf(flow, jobs)
     local queue, charged, slots = job[5], tonumber(job[15]), tonumber(job[19])
     local earlier = before[queue] or { count = 0, charged = 0 }
     local place = placeIn(queue, flow, slots, earlier)
-    before[queue] = { count = earlier.count + 1, charged = earlier.charged + charged }
+    local lead = math.max(0, leadOf(job))
+    -- What is not to begin yet takes its turn when its time comes.
+    if lead == 0 then before[queue] = { count = earlier.count + 1, charged = earlier.charged + charged } end
     places[at] = place
     -- Without workers nothing can be said of the wait.
     if slots > 0 then
       local limits = {}
       for part = 1, 5 do limits[part] = tonumber(job[21 + part]) end
-      local late = tooLate(queue, flow, place, tonumber(job[20]), tonumber(job[21]), limits)
+      local late = tooLate(queue, flow, place, lead, tonumber(job[20]), tonumber(job[21]), limits)
       if late then return nil, { 'late', tostring(at), unpack(late) } end
     end
   end
@@ -245,7 +251,13 @@ local function accept(tenant, flow, keyId, job, place)
   note('hold', most)
   note('reserve', reserve)
   local ends, distance = whole(place.ends), string.format('%.6g', place.distance)
-  note('told', offer ~= '' and offer .. ' ' .. ends .. ' ' .. distance or '')
+  local isLater = leadOf(job) > 0
+  if isLater then
+    note('notbefore', job[27])
+    note('weight', weight)
+  else
+    note('told', offer ~= '' and offer .. ' ' .. ends .. ' ' .. distance or '')
+  end
   if extra ~= '' then
     for name, value in pairs(cjson.decode(extra)) do note(name, value) end
   end
@@ -254,10 +266,14 @@ local function accept(tenant, flow, keyId, job, place)
   if input == '' then redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline)
   else redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline, 'input', input) end
   add(KEYS[1], deadline, id)
-  add(keys.backlog(queue), charge(queue, flow, charged), id)
-  noteAdmitted(queue, flow, tonumber(expected), tonumber(weight), clockMs, place.distance <= 0)
   add(keys.openOf(tenant), created, id)
   if hasListener(tenant) then woken[#woken + 1] = id end
+  if isLater then
+    add(keys.later(queue), job[27], id)
+    return '', ''
+  end
+  add(keys.backlog(queue), charge(queue, flow, charged), id)
+  noteAdmitted(queue, flow, tonumber(expected), tonumber(weight), clockMs, place.distance <= 0)
   return ends, distance
 end
 
