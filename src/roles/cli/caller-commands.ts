@@ -1,10 +1,13 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { CallerContext } from './caller-context.ts';
+import { addCompletionCommand } from './completion-command.ts';
+import { addEvidenceCommands } from './evidence-commands.ts';
 import { addJobCommands } from './job-commands.ts';
 import { newProgram, runProgram } from './program.ts';
 import { addProxyCommand } from './proxy-command.ts';
 import { addSchedulesCommands } from './schedules-commands.ts';
 import { addSubmitCommand } from './submit-command.ts';
+import { addTopCommand } from './top-command.ts';
 import { addUsageCommand } from './usage-command.ts';
 import { addVerifyCommand } from './verify-command.ts';
 
@@ -21,11 +24,14 @@ const OF_THE_SERVICE = [
  */
 const cli = new CallerContext(newProgram());
 addVerifyCommand(cli);
+addEvidenceCommands(cli);
 addProxyCommand(cli);
 addSubmitCommand(cli);
 addJobCommands(cli);
 addSchedulesCommands(cli);
 addUsageCommand(cli);
+addTopCommand(cli);
+addCompletionCommand(cli);
 for (const name of OF_THE_SERVICE)
   cli.program
     .command(name, { hidden: true })
