@@ -192,6 +192,37 @@ test('the service serves the page that checks receipts, and the command says the
   expect(again.text).not.toContain('Trusted on first use.');
 });
 
+test('the commands cancel all jobs that match, and save receipts that an auditor checks offline', async () => {
+  const tenant = await pipeline.key('audited');
+  const keyFile = join(pipeline.folder, 'audited.key');
+  writeFileSync(keyFile, tenant, { mode: 0o600 });
+  const run = (...words: string[]) => {
+    const done = spawnSync(process.execPath, [join(ROOT, 'dist/roles/cli/main.js'), ...words], { encoding: 'utf8' });
+    return { code: done.status, said: done.stdout, error: done.stderr };
+  };
+  const remote = ['--url', pipeline.url, '--key-file', keyFile];
+  const client = new Countersign({ url: pipeline.url, key: tenant, keyring });
+  const { job } = await client.run(JOB);
+  for (let at = 0; at < 3; at += 1) await client.submit(completion(`x${at}`, { model: 'by-hand' }) as typeof JOB);
+
+  const cancel = (...words: string[]) => run('jobs', 'cancel', ...remote, '--model', 'by-hand', ...words);
+  expect(cancel('--json')).toMatchObject({ code: 0, said: '{"matched":3}\n' });
+  expect(cancel('--count', '2')).toMatchObject({ code: 5, said: '' });
+  expect(cancel('--count', '3', '--json').said).toBe('{"matched":3,"outcomes":{"cancelled":3}}\n');
+
+  const folder = join(pipeline.folder, 'evidence');
+  const period = ['--from', '2020-01-01T00:00:00Z', '--to', '2999-01-01T00:00:00Z'];
+  expect(run('export-evidence', ...remote, ...period, '--out', folder)).toMatchObject({ code: 0, error: '' });
+  const check = () => run('verify-evidence', folder, '--keyring', join(pipeline.folder, 'keyring.json'), '--json');
+  expect(JSON.parse(check().said)).toMatchObject({ sound: true, verified: 1, absent: [], trust: { from: 'given' } });
+  writeFileSync(join(folder, 'receipts', `${job.id}.receipt`), 'x');
+  expect(check()).toMatchObject({ code: 7, error: expect.stringContaining('receipt_refused') });
+
+  const top = run('top', '--once', '--url', pipeline.url);
+  expect(top).toMatchObject({ code: 0, error: '' });
+  expect(top.said).toMatch(/^working: [^]*workers 1 [^]*by-hand/);
+});
+
 const html = (body: string): Page => ({ headers: { 'content-type': 'text/html' }, body });
 const script = (body: string | Buffer): Page => ({ headers: { 'content-type': 'text/javascript' }, body });
 

@@ -43,6 +43,7 @@ export const ERROR_CATALOG = {
   confirmed_not_published: { status: 409, exit: 5, title: 'The job is confirmed and can no longer be cancelled' },
   job_not_ended: { status: 409, exit: 5, title: 'The job has not ended' },
   erased: { status: 410, exit: 3, title: 'The content was erased' },
+  match_changed: { status: 409, exit: 5, title: 'Another number of jobs matches than was counted' },
   job_not_done: { status: 409, exit: 5, title: 'The job is not done' },
   answer_refuted: { status: 502, exit: 5, title: 'The attestor refuted the answer' },
   job_failed: { status: 502, exit: 5, title: 'The job failed' },

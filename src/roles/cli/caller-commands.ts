@@ -1,5 +1,7 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { CallerContext } from './caller-context.ts';
+import { addCompletionCommand } from './completion-command.ts';
+import { addEvidenceCommands } from './evidence-commands.ts';
 import { addJobCommands } from './job-commands.ts';
 import { addMemoryCommands } from './memory-commands.ts';
 import { newProgram, runProgram } from './program.ts';
@@ -7,6 +9,7 @@ import { addLoginLinkCommand } from './login-link-command.ts';
 import { addProxyCommand } from './proxy-command.ts';
 import { addSchedulesCommands } from './schedules-commands.ts';
 import { addSubmitCommand } from './submit-command.ts';
+import { addTopCommand } from './top-command.ts';
 import { addUsageCommand } from './usage-command.ts';
 import { addVerifyCommand } from './verify-command.ts';
 
@@ -23,6 +26,7 @@ const OF_THE_SERVICE = [
  */
 const cli = new CallerContext(newProgram());
 addVerifyCommand(cli);
+addEvidenceCommands(cli);
 addProxyCommand(cli);
 addSubmitCommand(cli);
 addJobCommands(cli);
@@ -30,6 +34,8 @@ addSchedulesCommands(cli);
 addMemoryCommands(cli);
 addUsageCommand(cli);
 addLoginLinkCommand(cli);
+addTopCommand(cli);
+addCompletionCommand(cli);
 for (const name of OF_THE_SERVICE)
   cli.program
     .command(name, { hidden: true })

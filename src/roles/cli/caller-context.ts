@@ -52,18 +52,27 @@ export class CallerContext {
   }
 
   /**
+   * The address of the API, named by the options, then by COUNTERSIGN_URL, then by the data folder that `up`
+   * runs from. Throws CodedError `request_invalid` for what is none.
+   */
+  url(options: Pick<RemoteOptions, 'url'>): string {
+    const { data } = this;
+    return apiUrl(
+      options.url ??
+        process.env['COUNTERSIGN_URL'] ??
+        (existsSync(data.address()) ? readFileSync(data.address(), 'utf8').trim() : DEFAULT_URL),
+    );
+  }
+
+  /**
    * A client of the API named by the options, then by COUNTERSIGN_URL, then by the data folder that `up` runs
    * from. Throws CodedError `key_file_unfit` if there is no usable API key.
    */
   client(options: RemoteOptions): ApiClient {
-    const { data } = this;
-    const url =
-      options.url ??
-      process.env['COUNTERSIGN_URL'] ??
-      (existsSync(data.address()) ? readFileSync(data.address(), 'utf8').trim() : DEFAULT_URL);
-    const key = readSecretFile(options.keyFile ?? data.devKey())
+    const url = this.url(options);
+    const key = readSecretFile(options.keyFile ?? this.data.devKey())
       .reveal()
       .trim();
-    return new ApiClient(apiUrl(url), key);
+    return new ApiClient(url, key);
   }
 }

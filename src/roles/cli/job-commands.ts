@@ -3,9 +3,10 @@ import type { JobDocument } from '../../proof/contract/job-document.ts';
 import type { Why } from '../../proof/contract/why.ts';
 import { numberOf } from './arguments.ts';
 import type { CallerContext, RemoteOptions } from './caller-context.ts';
+import { addJobsCancel } from './jobs-commands.ts';
 import { Output } from './output.ts';
 
-/** `countersign watch`, `get`, `why`, `list`, `cancel`, `erase` and `jobs stuck`: jobs submitted before. */
+/** `countersign watch`, `get`, `why`, `list`, `cancel`, `erase` and `jobs`: jobs submitted before. */
 export function addJobCommands(cli: CallerContext): void {
   addWatch(cli);
   addGet(cli);
@@ -168,7 +169,10 @@ interface StuckJob {
 }
 
 function addStuck(cli: CallerContext): void {
-  const jobs = cli.program.command('jobs').description('what holds jobs up, for the operator');
+  const jobs = cli.program
+    .command('jobs')
+    .description('many jobs at once: cancel all that match, or see what is stuck');
+  addJobsCancel(cli, jobs);
   cli
     .remote(
       'stuck',

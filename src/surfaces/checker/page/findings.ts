@@ -9,7 +9,7 @@ const RESULTS = {
   SKIP: { picture: 'skipped', title: 'over' },
 } as const;
 
-/** How each step is called, where it holds and where it fails, and which item of the specification asks for it. */
+/** How each step is called, where it holds and where it fails, and the item that asks for it. */
 const STEPS: Readonly<Record<TranscriptLine['step'], readonly [holds: string, fails: string, item: string]>> = {
   file: ['The file is one compact JSON receipt', 'The file is no receipt, or not as it was issued', '1'],
   signatures: [
