@@ -100,7 +100,7 @@ export function Empty(props: {
   return (
     <div class="empty">
       <Icon name={props.icon} />
-      <h3>{props.title}</h3>
+      <p class="title">{props.title}</p>
       <div>{props.children}</div>
     </div>
   );

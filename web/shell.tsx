@@ -74,7 +74,7 @@ export function Shell(): JSX.Element {
     <div class="app">
       <a
         class="skip"
-        href={location.hash === '' ? '#/' : location.hash}
+        href="#main"
         onClick={(event) => {
           event.preventDefault();
           main.current?.focus();

@@ -24,7 +24,7 @@ export function Login(): JSX.Element {
     // The secret leaves the address before it can be copied or kept in a history.
     history.replaceState(null, '', '#/login');
     enter({ link });
-  }, []);
+  }, [link]);
   return (
     <main class="login" id="main">
       <Brand />

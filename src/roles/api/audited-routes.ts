@@ -4,7 +4,7 @@ import { catchError, mergeMap, type Observable } from 'rxjs';
 import { Attempts } from '../../core/audit/attempts.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { callerOf } from './caller.guard.ts';
+import { callerOf, sessionOf } from './caller.guard.ts';
 
 /**
  * What is an act of power, by route. `with the change`: its store writes change and entry in one step.
@@ -50,6 +50,12 @@ export const AUDITED_ROUTES: Readonly<Record<string, string>> = {
   'get /v1/admin/audit/export': 'audit.export',
 };
 
+/** What a person sees in the dashboard is noted; a program that reads its own answers is not. */
+export const SEEN_BY_PEOPLE: Readonly<Record<string, string>> = {
+  'get /v1/jobs/{id}/output': 'job.answer.read',
+  'get /v1/files/{id}/content': 'file.content.read',
+};
+
 /** The name of the route of a request, as the table of operations has it. */
 export function routeOf({ method, routeOptions: { url } }: Pick<FastifyRequest, 'method' | 'routeOptions'>): string {
   return `${method.toLowerCase()} ${(url ?? '').replace(/:(\w+)/g, '{$1}')}`;
@@ -69,7 +75,7 @@ export class AuditedRoutes implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     const route = routeOf(request);
-    const action = AUDITED_ROUTES[route];
+    const action = AUDITED_ROUTES[route] ?? (sessionOf(request) === undefined ? undefined : SEEN_BY_PEOPLE[route]);
     const caller = callerOf(request);
     if (action === undefined || caller === undefined) return next.handle();
     const { tenant, keyId: by } = caller;
