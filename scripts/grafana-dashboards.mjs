@@ -1,5 +1,5 @@
-// Writes deploy/grafana/countersign.json, a dashboard with a panel for each metric, from the table of metrics;
-// `--check` fails where it is not current. It reads the sources and needs no build.
+// Writes deploy/grafana/countersign.json, a dashboard with a panel for each metric, from the table of
+// metrics; `--check` fails where it is not current. It reads the sources and needs no build.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { build } from 'esbuild';
