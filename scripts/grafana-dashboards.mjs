@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { build } from 'esbuild';
+import { format, resolveConfig } from 'prettier';
 import { ensureInstalled, root } from './setup.mjs';
 
 ensureInstalled(() => undefined);
@@ -99,7 +100,7 @@ const dashboard = {
   annotations: { list: [] },
   panels: panels(),
 };
-const text = `${JSON.stringify(dashboard, undefined, 1)}\n`;
+const text = await format(JSON.stringify(dashboard), { ...(await resolveConfig(DASHBOARD)), filepath: DASHBOARD });
 if (!process.argv.includes('--check')) {
   mkdirSync(dirname(DASHBOARD), { recursive: true });
   writeFileSync(DASHBOARD, text);
