@@ -131,13 +131,22 @@ describe.each([['default'], ['gold']] as const)('a worker of the pool %s', (pool
 describe('a gateway', () => {
   const hand = (number: number) => new GatewayHand(gatewayUrl(), keyOf(number));
 
+  /** No lease runs out here, however long a machine takes to start a gateway. */
+  const LONG = { COUNTERSIGN_LEASE_MS: '600000' };
+  beforeAll(async () => {
+    await kill(gateway, 'SIGTERM');
+    gateway = await startGateway(LONG);
+  });
+
   test('one that is killed costs its workers a reconnect, and no attempt', async () => {
     const worker = await start('gold', 1);
     const { id } = await client.submit(toy('gold', 'wait'));
     await until(() => models.waiting === 1);
+    // What the engine began is also known: else another worker may have it, which is no attempt either.
+    await until(async () => (await client.job(id)).state === 'running');
     await kill(gateway);
     models.letGo();
-    gateway = await startGateway();
+    gateway = await startGateway(LONG);
     const job = await client.ended(id);
     expect([job.state, job.attempts.length]).toEqual(['done', 1]);
     expect((await client.run(noop('gold', 'afterwards'))).state).toBe('done');

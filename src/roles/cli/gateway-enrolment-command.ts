@@ -27,7 +27,7 @@ export function addEnrolAtGateway(worker: Command): void {
   worker
     .command('enrol')
     .description('ask the operator of a pool to enrol this worker, and wait for the answer')
-    .requiredOption('--gateway <url>', 'a gateway of the pool')
+    .option('--gateway <url>', 'a gateway of the pool; it must be given')
     .requiredOption('--operator <name>', 'who runs this worker')
     .option(
       '--key <file>',
@@ -38,7 +38,10 @@ export function addEnrolAtGateway(worker: Command): void {
     .option('--gpu <text>', 'GPU, in words')
     .option('--no-wait', 'ask once, and say where it stands')
     .addOption(jsonOption())
-    .action(async (options: EnrolOptions) => {
+    .action(async (own: Omit<EnrolOptions, 'gateway'>, command: Command) => {
+      // The command above this one has an option of the same name, and takes what is given to either.
+      const { gateway = '' } = command.optsWithGlobals<{ gateway?: string }>();
+      const options = { ...own, gateway };
       const out = new Output(options.json === true);
       const state = await enrolled(options, (asked) =>
         out.show(asked, [`${asked.worker}  asked; the operator of the pool decides: countersign workers approve`]),
@@ -52,7 +55,8 @@ export function addEnrolAtGateway(worker: Command): void {
 /** Asks until the operator has decided, or once. `pending` is told the first time that it stands so. */
 async function enrolled(options: EnrolOptions, pending: (state: EnrolmentState) => void): Promise<EnrolmentState> {
   const base = trustedBase.safeParse(options.gateway);
-  if (!base.success) throw new CodedError('request_invalid', '--gateway is an address that begins with https://.');
+  if (!base.success)
+    throw new CodedError('request_invalid', '--gateway names the gateway, by an address that begins with https://.');
   const key = ensureSigningKey(options.key);
   let isTold = false;
   for (;;) {

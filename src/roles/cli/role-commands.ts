@@ -20,8 +20,6 @@ export function addRoleCommands({ program }: CliContext): void {
 }
 
 function addGatewayOption(worker: Command): void {
-  // What stands behind `enrol` is for that.
-  worker.enablePositionalOptions();
   worker.option('--gateway <url>', 'reach the pool through this gateway, without a login of Redis');
   addEnrolAtGateway(worker);
 }
