@@ -62,18 +62,7 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
         COUNTERSIGN_ENROLLED_WORKERS: `${CONFIG_FOLDER}/${letsIn(plan) ? 'list' : 'attestor'}/workers.json`,
       },
     },
-    ...gatewayFolders(plan).map(({ folder, pool, port }): RoleEnvironment => ({
-      folder,
-      role: 'gateway',
-      pool,
-      variables: {
-        ...common(plan, folder),
-        COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs/pools/${pool.name}`,
-        COUNTERSIGN_POOL: pool.name,
-        COUNTERSIGN_HOST: '0.0.0.0',
-        COUNTERSIGN_PORT: String(port),
-      },
-    })),
+    ...gateways(plan),
     ...workerFolders(plan).map(({ folder, pool, number }): RoleEnvironment => ({
       folder,
       role: 'worker',
@@ -95,6 +84,21 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
       },
     })),
   ];
+}
+
+function gateways(plan: InstallationPlan): RoleEnvironment[] {
+  return gatewayFolders(plan).map(({ folder, pool, port }): RoleEnvironment => ({
+    folder,
+    role: 'gateway',
+    pool,
+    variables: {
+      ...common(plan, folder),
+      COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs/pools/${pool.name}`,
+      COUNTERSIGN_POOL: pool.name,
+      COUNTERSIGN_HOST: '0.0.0.0',
+      COUNTERSIGN_PORT: String(port),
+    },
+  }));
 }
 
 /** A port of its own for each process: several of an installation may stand on one machine. */
