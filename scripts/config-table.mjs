@@ -15,7 +15,9 @@ const ORDER = ['api', 'courier', 'worker', 'gateway-worker', 'gateway', 'attesto
 /** Roles by another name than that of their schema. */
 const NAMES = { 'gateway-worker': 'worker --gateway' };
 
-/** The schema of each role that has a `<role>-config.ts`, in its folder or in that of its kind, by its name. */
+/**
+ * The schema of each role that has a `<role>-config.ts`, in its folder or in that of its kind, by its name.
+ */
 async function schemas() {
   const files = readdirSync(ROLES).flatMap((role) =>
     readdirSync(join(ROLES, role))

@@ -27,6 +27,7 @@ import { writeInstallation, type CatalogText } from '../../src/roles/cli/install
 import { InstallationPlan } from '../../src/roles/cli/installation-plan.ts';
 import { registrarEnvironment } from '../../src/roles/cli/role-environments.ts';
 import { CourierConfig } from '../../src/roles/courier/courier-config.ts';
+import { GatewayConfig } from '../../src/roles/gateway/gateway-config.ts';
 import { WorkerConfig } from '../../src/roles/worker/worker-config.ts';
 import { readBootstrap } from '../../src/surfaces/tenants/bootstrap.ts';
 import { parseApiKey } from '../../src/surfaces/tenants/api-key.ts';
@@ -58,6 +59,8 @@ function plan(changes: Partial<InstallationPlan> = {}): InstallationPlan {
     ...changes,
   });
 }
+
+const withGateways = () => plan({ pools: plan().pools.map((pool) => ({ ...pool, gateway: true })) });
 
 const SHA256 = '0'.repeat(64);
 const catalog: CatalogText = {
@@ -97,11 +100,17 @@ const environmentOf = (path: string): Record<string, string> =>
 describe('an installation that init writes', () => {
   test('has for each role an environment that the role accepts, and every file that this names', () => {
     const folder = fresh();
-    writeInstallation(folder, plan(), catalog);
-    const schemas = { api: ApiConfig, courier: CourierConfig, attestor: AttestorConfig, worker: WorkerConfig };
+    writeInstallation(folder, withGateways(), catalog);
+    const schemas = {
+      api: ApiConfig,
+      courier: CourierConfig,
+      attestor: AttestorConfig,
+      worker: WorkerConfig,
+      gateway: GatewayConfig,
+    };
     const seen = new Set<string>();
     for (const file of filesOf(folder).filter((name) => name.endsWith('.env') && !name.startsWith('admin'))) {
-      const role = z.enum(['api', 'courier', 'attestor', 'worker']).parse(basename(file, '.env'));
+      const role = z.enum(['api', 'courier', 'attestor', 'worker', 'gateway']).parse(basename(file, '.env'));
       seen.add(role);
       const environment = environmentOf(join(folder, file));
       loadConfig(schemas[role], environment);
@@ -109,7 +118,7 @@ describe('an installation that init writes', () => {
         if (value.startsWith('/etc/countersign/'))
           expect(filesOf(folder)).toContain(value.slice('/etc/countersign/'.length));
     }
-    expect([...seen].sort()).toEqual(['api', 'attestor', 'courier', 'worker']);
+    expect([...seen].sort()).toEqual(['api', 'attestor', 'courier', 'gateway', 'worker']);
   });
 
   test('lets all of its processes stand on one machine, also after workers and a pool were added', () => {
@@ -376,6 +385,25 @@ describe('the compose file', () => {
     const own = Object.keys(services).filter((name) => services[name]?.volumes.includes('/var/lib/countersign/own'));
     expect(own).toEqual(['join-default', 'join-gpu']);
     expect(readFileSync(join(ROOT, 'Dockerfile'), 'utf8')).toContain('mkdir -m 1777 /var/lib/countersign/own');
+  });
+
+  test('opens a port of its own for each gateway, which sees what its pool hands in and out, and no model', () => {
+    const { services } = Compose.parse(
+      parseYaml(composeFile(withGateways(), { folder: '.', source: '.', owner: '1:1', header: [] })),
+    );
+    expect(services['gateway-gpu']).toMatchObject({
+      command: ['dist/roles/gateway/main.js'],
+      networks: ['work', 'public'],
+      ports: ['127.0.0.1:8283:8283'],
+      volumes: [
+        './gateway-gpu:/etc/countersign/gateway-gpu:ro',
+        './data/blobs/pools/gpu:/var/lib/countersign/blobs/pools/gpu',
+      ],
+    });
+    expect([services['gateway-default']?.ports, services['gateway-gpu']?.deploy]).toEqual([
+      ['127.0.0.1:8282:8282'],
+      undefined,
+    ]);
   });
 
   test('at the top of the repository is that of the demonstration', () => {

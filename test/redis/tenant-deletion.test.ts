@@ -57,6 +57,8 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   hardware: NOBODYS,
   gatewayChallenge: NOBODYS,
   gatewaySession: NOBODYS,
+  enrolmentAsks: NOBODYS,
+  enrolmentRefusals: NOBODYS,
   open: OF_OPEN_JOBS,
   backlog: OF_OPEN_JOBS,
   later: OF_OPEN_JOBS,

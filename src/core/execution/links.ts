@@ -26,7 +26,9 @@ export interface LeaseLink {
 
 /** Where the provisional output of one attempt goes. */
 export interface PieceLink {
-  /** Sends a numbered piece, from 1, and never throws: what cannot be sent is dropped. False while none can. */
+  /**
+   * Sends a numbered piece, from 1, and never throws: what cannot be sent is dropped. False while none can.
+   */
   send(claim: Claim, number: number, text: string): boolean;
 }
 

@@ -54,9 +54,9 @@ interface Source {
 
 /**
  * Takes deliveries for the workers behind a gateway, and only while one of them waits: direct workers of the
- * pool, and other gateways, take from the same queues. A delivery is over once its jobs are claimed; from there
- * on their leases decide. If this process dies before, BullMQ delivers again; if it dies after, the leases,
- * which nobody has acknowledged, run out in a moment, and no attempt is used up.
+ * pool, and other gateways, take from the same queues. A delivery is over once its jobs are claimed; from
+ * there on their leases decide. If this process dies before, BullMQ delivers again; if it dies after, the
+ * leases, which nobody has acknowledged, run out in a moment, and no attempt is used up.
  */
 export class Deliveries {
   readonly #parts: DeliveryParts;
@@ -67,9 +67,9 @@ export class Deliveries {
 
   constructor(parts: DeliveryParts) {
     this.#parts = parts;
-    this.#warn = rateLimited(5_000, (error, suppressed) =>
-      parts.logger.warn({ suppressed }, `queue: ${messageOf(error).slice(0, 300)}`),
-    );
+    this.#warn = rateLimited(5_000, (error, suppressed) => {
+      if (!this.#isClosing) parts.logger.warn({ suppressed }, `queue: ${messageOf(error).slice(0, 300)}`);
+    });
     this.#sources = parts.models.map((model) => this.#source(model));
   }
 
@@ -85,10 +85,14 @@ export class Deliveries {
   }
 
   /**
-   * Jobs for a worker, as soon as there are any, or none after `wait_ms` or when the signal is aborted. Throws
-   * CodedError `too_many_asks`.
+   * Jobs for a worker, as soon as there are any, or none after `wait_ms` or when the signal is aborted.
+   * Throws CodedError `too_many_asks`.
    */
   async ask(worker: string, { models, wait_ms: waitMs }: AskLeases, signal: AbortSignal): Promise<readonly Lease[]> {
+    if (this.#isClosing)
+      throw new CodedError('gateway_away', 'This gateway is being ended; ask another, or in a moment.', {
+        headers: { 'retry-after': '1' },
+      });
     const own = [...this.#asks].filter((ask) => ask.worker === worker).length;
     if (this.#asks.size >= MOST_ASKS || own >= MOST_ASKS_EACH)
       throw new CodedError('too_many_asks', 'Too many requests for leases wait already; ask again in a moment.', {
@@ -138,7 +142,9 @@ export class Deliveries {
     return { model, queue, worker, isTaking: false };
   }
 
-  /** The next who waits for a job of this model. Whoever was served asks anew, and stands behind the others. */
+  /**
+   * The next who waits for a job of this model. Whoever was served asks anew, and stands behind the others.
+   */
   #next({ model }: Source): Ask | undefined {
     for (const ask of this.#asks) if (!ask.isServed && !ask.isOver && (ask.room.get(model) ?? 0) > 0) return ask;
     return undefined;
@@ -152,7 +158,7 @@ export class Deliveries {
       try {
         await this.#deliver(source);
       } catch (error) {
-        if (!this.#isClosing) this.#warn(error);
+        this.#warn(error);
         await pause(AFTER_FAILURE_MS);
       }
     }
@@ -239,8 +245,13 @@ interface Taken {
 /** The next delivery of a queue: at once, or after a while, or none. */
 async function taken(worker: Worker, block: boolean): Promise<Taken | undefined> {
   const token = freshRandom(8).toString('hex');
-  const job: Job | undefined = await worker.getNextJob(token, { block });
+  const job = await nextOf(worker, token, block);
   return job === undefined ? undefined : { job, token };
+}
+
+/** BullMQ's own type leaves out that there may be none. */
+function nextOf(worker: Worker, token: string, block: boolean): Promise<Job | undefined> {
+  return worker.getNextJob(token, { block });
 }
 
 /** Ends a delivery, or puts it off with those of its jobs that may not be run now. */

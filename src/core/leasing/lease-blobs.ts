@@ -16,7 +16,9 @@ interface BlobParts {
   readonly uploads: Uploads;
 }
 
-/** The blobs of leases: a worker reads the input of the job that it holds, and hands in what it made of it. */
+/**
+ * The blobs of leases: a worker reads the input of the job that it holds, and hands in what it made of it.
+ */
 export class LeaseBlobs {
   readonly #parts: BlobParts;
 
@@ -25,8 +27,8 @@ export class LeaseBlobs {
   }
 
   /**
-   * The input of a job that the worker holds, and no other blob of it: what other workers handed in is not for
-   * it. Throws CodedError `lease_lost`, or `blob_missing`.
+   * The input of a job that the worker holds, and no other blob of it: what other workers handed in is not
+   * for it. Throws CodedError `lease_lost`, or `blob_missing`.
    */
   async input(worker: string, held: Held, sha256: string): Promise<Buffer> {
     const { redis, keys, leases, blobs } = this.#parts;

@@ -28,8 +28,8 @@ interface LeaseParts {
 }
 
 /**
- * The leases of the workers behind the gateways of a pool. All that a worker asks is done in the name that its
- * signature shows, so that it reaches no lease but its own. Any number of gateways and calls at once.
+ * The leases of the workers behind the gateways of a pool. All that a worker asks is done in the name that
+ * its signature shows, so that it reaches no lease but its own. Any number of gateways and calls at once.
  */
 export class Leases {
   readonly #parts: LeaseParts;

@@ -21,8 +21,8 @@ interface SessionParts {
 }
 
 /**
- * The sessions of the workers of a pool, which all of its gateways know: a worker may ask any of them, and one
- * that dies costs a reconnect. A session is worth nothing without the key of its worker.
+ * The sessions of the workers of a pool, which all of its gateways know: a worker may ask any of them, and
+ * one that dies costs a reconnect. A session is worth nothing without the key of its worker.
  */
 export class Sessions {
   readonly #parts: SessionParts;
@@ -45,8 +45,8 @@ export class Sessions {
 
   /**
    * A new session for the worker that signed the challenge with this key. Throws CodedError
-   * `signature_invalid`, what `requireRate` throws, `worker_not_enrolled` or `challenge_unknown`; the signature is
-   * looked at first, and then, with `requireRate`, whether this worker may open another.
+   * `signature_invalid`, what `requireRate` throws, `worker_not_enrolled` or `challenge_unknown`; the
+   * signature is looked at first, and then, with `requireRate`, whether this worker may open another.
    */
   async open(challenge: string, key: PublicKey, signature: Uint8Array, requireRate: () => void): Promise<string> {
     const { redis, keys, pool, lifeMs } = this.#parts;
@@ -58,13 +58,19 @@ export class Sessions {
       throw new CodedError('worker_not_enrolled', `${worker} is not on the list of workers of the pool ${pool}.`, {
         hint: 'ask the operator of the pool to enrol it',
       });
-    if ((await redis.del(keys.gatewayChallenge(pool, challenge))) !== 1)
-      throw new CodedError('challenge_unknown', 'The challenge was answered, has ended, or is not one of this pool.');
+    await this.answered(challenge);
     const session = freshRandom(16).toString('hex');
     const own = keys.gatewaySession(pool, session);
     // Together, so that no crash leaves a session without an end.
     await redis.multi().hset(own, 'worker', worker).pexpire(own, lifeMs).exec();
     return session;
+  }
+
+  /** Takes a challenge as answered, once. Throws CodedError `challenge_unknown`. */
+  async answered(challenge: string): Promise<void> {
+    const { redis, keys, pool } = this.#parts;
+    if ((await redis.del(keys.gatewayChallenge(pool, challenge))) === 1) return;
+    throw new CodedError('challenge_unknown', 'The challenge was answered, has ended, or is not one of this pool.');
   }
 
   /** Admits a request once. Throws CodedError `session_unknown` or `request_replayed`. */

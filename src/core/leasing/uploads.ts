@@ -39,8 +39,8 @@ export class Uploads {
 
   /**
    * Keeps a part where it goes on from what came before, and stores the blob with its last part. Returns how
-   * much there is: the next part begins there. Throws CodedError `request_invalid` where the blob is too large
-   * or is one too many, `upload_differs` where its digest is another, or as the disk does.
+   * much there is: the next part begins there. Throws CodedError `request_invalid` where the blob is too
+   * large or is one too many, `upload_differs` where its digest is another, or as the disk does.
    */
   take(part: Part): Promise<Uploaded> {
     return onDisk(() => this.#take(part));
@@ -77,8 +77,8 @@ export class Uploads {
 }
 
 /**
- * Writes at this place of a file that is as long, and returns its length now. A part that came twice writes the
- * same bytes again; one that would leave a hole is not written.
+ * Writes at this place of a file that is as long, and returns its length now. A part that came twice writes
+ * the same bytes again; one that would leave a hole is not written.
  */
 async function append(path: string, offset: number, bytes: Uint8Array): Promise<number> {
   await mkdir(dirname(path), { recursive: true });

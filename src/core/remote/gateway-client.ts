@@ -39,8 +39,8 @@ interface OwnSession {
 }
 
 /**
- * Asks a gateway, in a session that it opens and renews by itself. Each request is signed anew when it is sent
- * again, and what it asks for may be repeated without harm. Any number of calls at once.
+ * Asks a gateway, in a session that it opens and renews by itself. Each request is signed anew when it is
+ * sent again, and what it asks for may be repeated without harm. Any number of calls at once.
  */
 export class GatewayClient {
   readonly #url: string;
@@ -162,7 +162,9 @@ export class GatewayClient {
     throw await refusalOf(response);
   }
 
-  /** The session to ask in. It is renewed when half of its time is over; what runs meanwhile is not held up. */
+  /**
+   * The session to ask in. It is renewed when half of its time is over; what runs meanwhile is not held up.
+   */
   async #current(): Promise<OwnSession> {
     const [session, now] = [this.#session, performance.now()];
     if (session === undefined || now >= session.endsAt) return this.#open();
@@ -178,29 +180,40 @@ export class GatewayClient {
   }
 
   async #openNow(): Promise<OwnSession> {
-    try {
-      const post = async (path: string, json: object) => {
-        const response = await fetch(this.#url + path, {
-          method: 'POST',
-          body: JSON.stringify(json),
-          headers: { 'content-type': 'application/json' },
-          signal: AbortSignal.timeout(ANSWER_MS),
-        });
-        if (!response.ok) throw await refusalOf(response);
-        return JSON.parse((await bodyOf(response)).toString('utf8')) as unknown;
-      };
-      const { challenge } = Challenge.parse(await post(ROUTES.challenges, {}));
-      const began = performance.now();
-      const signature = this.#key.sign(sessionBytes(challenge)).toString('base64');
-      const facts = Session.parse(
-        await post(ROUTES.sessions, { challenge, public_key: this.#key.public.raw, signature }),
-      );
-      const opened = { facts, renewAt: began + facts.ends_in_ms / 2, endsAt: began + facts.ends_in_ms, number: 0 };
-      this.#session = opened;
-      return opened;
-    } catch (error) {
-      throw asGatewayError(error, undefined);
-    }
+    const { challenge } = await askOpenly(Challenge, this.#url + ROUTES.challenges, {});
+    const began = performance.now();
+    const signature = this.#key.sign(sessionBytes(challenge)).toString('base64');
+    const facts = await askOpenly(Session, this.#url + ROUTES.sessions, {
+      challenge,
+      public_key: this.#key.public.raw,
+      signature,
+    });
+    const opened = { facts, renewAt: began + facts.ends_in_ms / 2, endsAt: began + facts.ends_in_ms, number: 0 };
+    this.#session = opened;
+    return opened;
+  }
+}
+
+/**
+ * What a gateway answers without a session, by its schema. Throws CodedError as the gateway refuses, or
+ * `gateway_away`.
+ */
+export async function askOpenly<Schema extends z.ZodType>(
+  schema: Schema,
+  url: string,
+  json: object,
+): Promise<z.infer<Schema>> {
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      body: JSON.stringify(json),
+      headers: { 'content-type': 'application/json' },
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+    if (!response.ok) throw await refusalOf(response);
+    return schema.parse(JSON.parse((await bodyOf(response)).toString('utf8')));
+  } catch (error) {
+    throw asGatewayError(error, undefined);
   }
 }
 

@@ -34,7 +34,9 @@ export class RemoteBlobs implements BlobLink {
     return bytes;
   }
 
-  /** In parts, each where the gateway says that it has the ones before: a lost part is all that is sent again. */
+  /**
+   * In parts, each where the gateway says that it has the ones before: a lost part is all that is sent again.
+   */
   async #put(job: string, bytes: Uint8Array): Promise<string> {
     const digest = sha256Hex(bytes);
     let [offset, setBack] = [0, 0];

@@ -134,7 +134,7 @@ export class RemoteHeartbeat implements HeartbeatLink {
           this.#hear(data);
         }
       } catch (error) {
-        if (!signal.aborted) this.#parts.logger.debug(`stops are not heard: ${messageOf(error).slice(0, 200)}`);
+        this.#parts.logger.debug(`stops are not heard: ${messageOf(error).slice(0, 200)}`);
       }
       const retryMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
       await pause(retryMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);

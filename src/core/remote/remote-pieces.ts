@@ -11,7 +11,9 @@ type Piece = Pieces['pieces'][number];
 const MOST_WAITING = 4 * MOST_PIECE_TEXT;
 const SETTLE_MS = 2_000;
 
-/** Sends the pieces of all jobs of this worker, those that gather while a request is under way with the next. */
+/**
+ * Sends the pieces of all jobs of this worker, those that gather while a request is under way with the next.
+ */
 export class RemotePieces implements PieceLink {
   readonly #gateway: GatewayClient;
   readonly #waiting: Piece[] = [];

@@ -10,6 +10,7 @@ import { Epoch, JobId, Name, Sha256 } from '../../proof/receipts/fields.ts';
 export const ROUTES = {
   challenges: '/v1/worker/challenges',
   sessions: '/v1/worker/sessions',
+  enrolments: '/v1/worker/enrolments',
   announcement: '/v1/worker/announcement',
   hardware: '/v1/worker/hardware',
   leases: '/v1/worker/leases',
@@ -61,6 +62,14 @@ export const Session = z.strictObject({
   renew_every_ms: Ms,
 });
 export type Session = z.infer<typeof Session>;
+
+/** Where the wish of a worker to be enrolled stands; `why` says why it was refused. */
+export const EnrolmentState = z.strictObject({
+  worker: z.string().max(64),
+  state: z.enum(['pending', 'enrolled', 'refused']),
+  why: z.string().max(500).nullable(),
+});
+export type EnrolmentState = z.infer<typeof EnrolmentState>;
 
 /** A signed announcement in its stored form. */
 export const Announce = z.strictObject({ announcement: z.string().max(65_536) });

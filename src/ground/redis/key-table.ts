@@ -218,6 +218,26 @@ export const KEY_TABLE = {
     holds: 'a session of a worker at the gateways: `worker`, and the numbers of its last 128 requests',
     bound: 'expires after a quarter of an hour; each worker may open so many a minute',
   },
+  enrolmentAsks: {
+    place: 'pool',
+    name: 'enrolasks',
+    parts: ['pool'],
+    type: 'hash',
+    worker: 'write',
+    attestor: 'write',
+    holds: 'signed requests of workers that ask a gateway to be enrolled',
+    bound: 'a thousand, until the operator decides',
+  },
+  enrolmentRefusals: {
+    place: 'pool',
+    name: 'enrolrefusals',
+    parts: ['pool'],
+    type: 'hash',
+    worker: 'read',
+    attestor: 'write',
+    holds: 'workers that were refused, and why',
+    bound: 'refusals that people made',
+  },
   // Where open jobs stand, and when each is to be looked at.
   open: {
     place: 'home',

@@ -92,7 +92,7 @@ function serviceOf(
   plan: InstallationPlan,
   place: Place,
 ): Yaml {
-  const target = role === 'worker' ? 'worker' : 'full';
+  const target = role === 'worker' || role === 'gateway' ? 'worker' : 'full';
   return {
     image: `countersign-${target}`,
     build: { context: place.source, target },
@@ -107,19 +107,27 @@ function serviceOf(
       // A volume without a name: each container has one of its own, and keeps it over restarts.
       ...(variables['COUNTERSIGN_JOIN_TOKEN_FILE'] === undefined ? [] : [OWN_FOLDER]),
     ],
-    networks: networksOf(role, pool?.outside ?? plan.attestorOutside),
-    ...(role === 'api' ? { ports: ['127.0.0.1:8181:8181'] } : {}),
+    networks: networksOf(role, role === 'worker' ? pool?.outside === true : plan.attestorOutside),
+    ...portsOf(role, variables),
     depends_on: { redis: { condition: 'service_healthy' } },
-    healthcheck: { test: ['CMD', 'node', '-e', healthProbe(role, variables)], ...HEALTH },
+    healthcheck: { test: ['CMD', 'node', '-e', healthProbe(variables)], ...HEALTH },
     stop_grace_period: '60s',
-    ...(pool?.gpu === true ? { deploy: gpuOf(number) } : {}),
+    ...(role === 'worker' && pool?.gpu === true ? { deploy: gpuOf(number) } : {}),
   };
 }
 
-/** Readiness of the API is a worker and an attestor that consume, and not a port that listens. */
-function healthProbe(role: RoleEnvironment['role'], variables: RoleEnvironment['variables']): string {
-  const { COUNTERSIGN_METRICS_PORT: port = '' } = variables;
-  const url = role === 'api' ? 'http://127.0.0.1:8181/health/ready' : `http://127.0.0.1:${port}/health`;
+/** What is called from outside listens on this host only: a proxy with TLS stands before it. */
+function portsOf(role: RoleEnvironment['role'], { COUNTERSIGN_PORT: port = '' }: RoleEnvironment['variables']) {
+  return role === 'api' || role === 'gateway' ? { ports: [`127.0.0.1:${port}:${port}`] } : {};
+}
+
+/**
+ * Readiness of the API is a worker and an attestor that consume, and of a gateway Redis: not a port that
+ * listens.
+ */
+function healthProbe(variables: RoleEnvironment['variables']): string {
+  const { COUNTERSIGN_METRICS_PORT: metricsPort = '', COUNTERSIGN_PORT: port } = variables;
+  const url = port === undefined ? `http://127.0.0.1:${metricsPort}/health` : `http://127.0.0.1:${port}/health/ready`;
   return `fetch('${url}').then(r=>process.exit(r.ok?0:1),()=>process.exit(1))`;
 }
 
@@ -128,6 +136,8 @@ function stateOf(role: RoleEnvironment['role'], pool: string, folder: string): s
   const state = (name: string, mode = '') => `${folder}/data/${name}:${STATE_FOLDER}/${name}${mode}`;
   const models = `${folder}/models:${STATE_FOLDER}/models:ro`;
   switch (role) {
+    case 'gateway':
+      return [state(`blobs/pools/${pool}`)];
     case 'worker':
       return [state(`blobs/pools/${pool}`), models];
     case 'attestor':
@@ -143,6 +153,8 @@ function networksOf(role: RoleEnvironment['role'], isOutside: boolean): string[]
     case 'api':
     case 'courier':
       return ['api', 'public'];
+    case 'gateway':
+      return ['work', 'public'];
     case 'attestor':
       return ['attest', ...(isOutside ? ['outside'] : [])];
     case 'worker':

@@ -68,6 +68,7 @@ describe('the Redis user of a command', () => {
   test.each([
     [{ COUNTERSIGN_WORKER_KEY_FILE: '/k', COUNTERSIGN_POOL: 'gpu' }, 'worker', 'worker.gpu'],
     [{ COUNTERSIGN_WORKER_KEY_FILE: '/k' }, 'worker', 'worker.default'],
+    [{ COUNTERSIGN_POOL: 'gpu' }, 'gateway', 'worker.gpu'],
     [{ COUNTERSIGN_ATTESTOR_KEY_FILE: '/k' }, 'attestor', 'attestor'],
     [{ COUNTERSIGN_TICKET_KEY_FILE: '/k' }, 'api', 'api'],
     [{ COUNTERSIGN_TICKET_KEY_FILE: '/k', COUNTERSIGN_WEBHOOK_SCHEDULE: '0' }, 'courier', 'api'],

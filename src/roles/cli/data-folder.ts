@@ -129,7 +129,7 @@ export function userOf(environment: Environment): string | undefined {
   const named = environment['COUNTERSIGN_REDIS_USER'];
   if (named !== undefined && named !== '') return named;
   const role = roleOf(environment);
-  if (role === 'worker') return `worker.${environment['COUNTERSIGN_POOL'] ?? 'default'}`;
+  if (role === 'worker' || role === 'gateway') return `worker.${environment['COUNTERSIGN_POOL'] ?? 'default'}`;
   return role === 'courier' ? 'api' : role;
 }
 
@@ -140,11 +140,12 @@ const COURIERS_OWN = ['COUNTERSIGN_WEBHOOK_SCHEDULE', 'COUNTERSIGN_METRICS_PORT'
  * The role whose environment this is, by the key that no other role may hold. API and courier hold the same
  * one: an environment with nothing of the courier's own is the API's.
  */
-export function roleOf(environment: Environment): 'api' | 'courier' | 'attestor' | 'worker' | undefined {
+export function roleOf(environment: Environment): 'api' | 'courier' | 'attestor' | 'worker' | 'gateway' | undefined {
   const has = (name: string) => environment[name] !== undefined && environment[name] !== '';
   if (has('COUNTERSIGN_WORKER_KEY_FILE')) return 'worker';
   if (has('COUNTERSIGN_ATTESTOR_KEY_FILE')) return 'attestor';
-  if (!has('COUNTERSIGN_TICKET_KEY_FILE')) return undefined;
+  // A gateway holds no key: it is known by the pool whose workers it serves.
+  if (!has('COUNTERSIGN_TICKET_KEY_FILE')) return has('COUNTERSIGN_POOL') ? 'gateway' : undefined;
   return COURIERS_OWN.some(has) ? 'courier' : 'api';
 }
 

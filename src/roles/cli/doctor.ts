@@ -91,6 +91,8 @@ function roleFindings(role: NonNullable<ReturnType<typeof roleOf>>, data: DataFo
         }),
         workerList(data),
       ];
+    case 'gateway':
+      return [];
     case 'worker':
       return [
         attempt('key of the worker', 'make it with countersign keys new, and enrol it: docs/keys.md', () => {
@@ -128,6 +130,7 @@ function diskFindings(role: NonNullable<ReturnType<typeof roleOf>>, data: DataFo
     courier: [data.blobs(), data.files()],
     attestor: [data.blobs(), data.log()],
     worker: [data.blobs()],
+    gateway: [data.blobs()],
   }[role];
   return folders.map((folder) =>
     attempt(`folder ${folder}`, 'its owner is the user of the role; a full disk stops the jobs that need it', () => {

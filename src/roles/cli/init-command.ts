@@ -8,12 +8,20 @@ import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { apiUrl, readDocument } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import { keptCatalog, keptPlan, writeInstallation, type CatalogText } from './installation-files.ts';
-import { CONFIG_FOLDER, InstallationPlan, invitedFolders, workerFolders, type PoolPlan } from './installation-plan.ts';
+import {
+  CONFIG_FOLDER,
+  InstallationPlan,
+  gatewayFolders,
+  invitedFolders,
+  workerFolders,
+  type PoolPlan,
+} from './installation-plan.ts';
 import { Output, jsonOption } from './output.ts';
 import { demonstrationCatalog } from './set-up.ts';
 
 interface InitFlags {
   readonly catalog?: string;
+  readonly gateways?: string;
   readonly workers?: string;
   readonly invited?: string;
   readonly redisUrl?: string;
@@ -43,6 +51,7 @@ export function addInitCommand({ program }: CliContext): void {
       '--invited <list>',
       'how many containers of each pool may be started besides, such as default=16: --scale join-default=4',
     )
+    .option('--gateways <list>', 'pools that workers of others join through a gateway, such as default,gpu')
     .option('--redis-url <url>', 'address of Redis for all roles; by default that of the compose file')
     .option('--url <url>', 'address of the API for those who send jobs')
     .option('--tenant <name>', 'the first tenant')
@@ -128,10 +137,12 @@ async function answered(folder: string, flags: InitFlags, catalog: CatalogText):
       .join(',');
     const workers = workersOf(await ask(flags.workers, 'workers of each pool', usual), names, usual);
     const invited = flags.invited === undefined ? undefined : workersOf(flags.invited, names, usual, 'invited');
+    const gateways = flags.gateways === undefined ? undefined : poolNames(flags.gateways, names);
     const draft = {
       version: 1,
       pools: names.map((name) => ({
         ...poolPlan(name, workers.get(name) ?? 0, catalog),
+        gateway: gateways?.includes(name) ?? kept?.pools.find((pool) => pool.name === name)?.gateway ?? false,
         invited: invited?.get(name) ?? kept?.pools.find((pool) => pool.name === name)?.invited ?? 0,
       })),
       attestorOutside: needsOutside(flags.witness, catalog),
@@ -163,7 +174,7 @@ function poolsOf({ json }: CatalogText): string[] {
   return [...new Set(json.models.map((model) => String(model['pool'])))];
 }
 
-function poolPlan(name: string, workers: number, { json }: CatalogText): Omit<PoolPlan, 'invited'> {
+function poolPlan(name: string, workers: number, { json }: CatalogText): Omit<PoolPlan, 'invited' | 'gateway'> {
   const models = json.models.filter((model) => model['pool'] === name);
   return {
     name,
@@ -192,6 +203,14 @@ function workersOf(text: string, pools: readonly string[], usual: string, flag =
   return counts;
 }
 
+/** Names of pools. Throws CodedError `request_invalid` for one that is not in the catalog. */
+function poolNames(text: string, pools: readonly string[]): string[] {
+  const names = text.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => !pools.includes(name));
+  if (unknown !== undefined) throw new CodedError('request_invalid', `The catalog has no pool ${unknown}.`);
+  return names;
+}
+
 function ownOwner(): string {
   const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
   return uid === 0 ? '1000:1000' : `${uid}:${gid}`;
@@ -211,6 +230,10 @@ function whatNext(folder: string, plan: InstallationPlan): string[] {
     ...invitedFolders(plan).map(
       ({ folder: service, pool }) =>
         `scale      docker compose up --detach --scale ${service}=4: up to ${pool.invited} workers of ${pool.name} make a key and are let in`,
+    ),
+    ...gatewayFolders(plan).map(
+      ({ folder: service, pool, port }) =>
+        `gateway    ${service}, port ${port}, for workers of ${pool.name} elsewhere: a proxy with TLS before it, then docs/gateway.md`,
     ),
     `first key  ${folder}/admin/dev.key, taken in by the API at its first start; it is the operator's. The tenant ${plan.tenant} is made too`,
     `operate    set -a; . ${folder}/admin/admin.env; set +a; countersign doctor --all`,

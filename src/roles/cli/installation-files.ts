@@ -244,11 +244,11 @@ class InstallationWriter {
   /** What each role needs besides its own keys, and no more. */
   #roles(): void {
     for (const { folder, role, variables, pool } of roleEnvironments(this.plan)) {
-      const user = role === 'worker' ? `worker.${pool?.name ?? ''}` : role === 'courier' ? 'api' : role;
+      const isOfPool = role === 'worker' || role === 'gateway';
+      const user = isOfPool ? `worker.${pool?.name ?? ''}` : role === 'courier' ? 'api' : role;
       copySecret(this.#admin.redisPassword(user), this.#at(folder, 'redis.password'));
       putFile(this.#at(folder, 'models.json'), readFileSync(this.#admin.catalog(), 'utf8'), PUBLIC);
-      if (role !== 'worker')
-        putFile(this.#at(folder, 'keyring.json'), readFileSync(this.#admin.keyring(), 'utf8'), PUBLIC);
+      if (!isOfPool) putFile(this.#at(folder, 'keyring.json'), readFileSync(this.#admin.keyring(), 'utf8'), PUBLIC);
       if (role === 'attestor' && !letsIn(this.plan))
         putFile(this.#at(folder, 'workers.json'), readFileSync(this.#admin.enrolled(), 'utf8'), PUBLIC);
       putFile(this.#at(folder, `${role}.env`), environmentFile(variables), SECRET);

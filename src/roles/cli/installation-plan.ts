@@ -14,12 +14,17 @@ const PoolPlan = z.strictObject({
   workers: z.number().int().min(0).max(256),
   /** How many workers may be started besides, each with a key of its own that it asks to be enrolled. */
   invited: z.number().int().min(0).max(10_000).default(0),
+  /** Whether workers of others come in through a gateway. */
+  gateway: z.boolean().default(false),
   /** Whether a worker of this pool is given a GPU of its own. */
   gpu: z.boolean(),
   /** Whether its workers ask a server over the network. */
   outside: z.boolean(),
 });
 export type PoolPlan = z.infer<typeof PoolPlan>;
+
+/** The port of the gateway of the first pool; those of further pools stand behind it. */
+const FIRST_GATEWAY_PORT = 8282;
 
 /** The most pools of an installation that init makes. */
 export const MOST_POOLS = 100;
@@ -64,6 +69,15 @@ export function workerFolders({ pools }: InstallationPlan): { folder: string; po
 /** The pools whose workers are started in numbers, each with the folder of all of them: `join-<pool>`. */
 export function invitedFolders({ pools }: InstallationPlan): { folder: string; pool: PoolPlan }[] {
   return pools.filter(({ invited }) => invited > 0).map((pool) => ({ folder: `join-${pool.name}`, pool }));
+}
+
+/**
+ * The pools that have a gateway, each with its folder: `gateway-<pool>`, and the port that it has outside.
+ */
+export function gatewayFolders({ pools }: InstallationPlan): { folder: string; pool: PoolPlan; port: number }[] {
+  return pools.flatMap((pool, at) =>
+    pool.gateway ? [{ folder: `gateway-${pool.name}`, pool, port: FIRST_GATEWAY_PORT + at }] : [],
+  );
 }
 
 /**

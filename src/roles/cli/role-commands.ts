@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { addEnrolAtGateway } from './gateway-enrolment-command.ts';
 import type { CliContext } from './cli-context.ts';
 
 const ROLES = ['api', 'worker', 'gateway', 'attestor', 'courier'] as const;
@@ -19,6 +20,7 @@ export function addRoleCommands({ program }: CliContext): void {
 
 function addGatewayOption(worker: Command): void {
   worker.option('--gateway <url>', 'reach the pool through this gateway, without a login of Redis');
+  addEnrolAtGateway(worker);
 }
 
 /** `countersign memory serve`: the process of the memory, where no courier hosts it. */

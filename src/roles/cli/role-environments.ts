@@ -2,6 +2,7 @@ import {
   CONFIG_FOLDER,
   MOST_POOLS,
   STATE_FOLDER,
+  gatewayFolders,
   invitedFolders,
   letsIn,
   workerFolders,
@@ -17,7 +18,7 @@ const PORTS_OF_A_POOL = 500;
 /** A role's folder and the variables of its environment file. */
 export interface RoleEnvironment {
   readonly folder: string;
-  readonly role: 'api' | 'courier' | 'attestor' | 'worker';
+  readonly role: 'api' | 'courier' | 'attestor' | 'worker' | 'gateway';
   readonly variables: Readonly<Record<string, string>>;
   readonly pool?: PoolPlan;
   /** Of the workers of a pool, from 1; absent for those that are started in numbers. */
@@ -62,6 +63,7 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
         COUNTERSIGN_ENROLLED_WORKERS: `${CONFIG_FOLDER}/${letsIn(plan) ? 'list' : 'attestor'}/workers.json`,
       },
     },
+    ...gateways(plan),
     ...workerFolders(plan).map(({ folder, pool, number }): RoleEnvironment => ({
       folder,
       role: 'worker',
@@ -83,6 +85,21 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
       },
     })),
   ];
+}
+
+function gateways(plan: InstallationPlan): RoleEnvironment[] {
+  return gatewayFolders(plan).map(({ folder, pool, port }): RoleEnvironment => ({
+    folder,
+    role: 'gateway',
+    pool,
+    variables: {
+      ...common(plan, folder),
+      COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs/pools/${pool.name}`,
+      COUNTERSIGN_POOL: pool.name,
+      COUNTERSIGN_HOST: '0.0.0.0',
+      COUNTERSIGN_PORT: String(port),
+    },
+  }));
 }
 
 /** A port of its own for each process: several of an installation may stand on one machine. */

@@ -20,6 +20,7 @@ function unitOf({ folder, role, pool }: RoleEnvironment, program: string): strin
     courier: ['blobs', 'files'],
     attestor: ['blobs', 'log'],
     worker: [`blobs/pools/${pool?.name ?? ''}`],
+    gateway: [`blobs/pools/${pool?.name ?? ''}`],
   }[role].map((name) => `${STATE_FOLDER}/${name}`);
   return `[Unit]
 Description=Countersign ${folder}

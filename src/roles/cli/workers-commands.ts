@@ -4,6 +4,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { timeOf } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
+import { addAskCommands } from './ask-commands.ts';
 import { addEnrolmentCommands } from './enrolment-commands.ts';
 import { addInvitationCommands } from './invitation-commands.ts';
 import { Output, jsonOption } from './output.ts';
@@ -17,6 +18,7 @@ export function addWorkersCommands(cli: CliContext): void {
   const workers = cli.program.command('workers').description('enrol workers, suspend and revoke them');
   addEnrolmentCommands(cli, workers);
   addInvitationCommands(cli, workers);
+  addAskCommands(cli, workers);
   addList(cli, workers);
   addSuspend(cli, workers);
   addResume(cli, workers);

@@ -4,7 +4,9 @@ import { StopFeed } from '../../core/leasing/stop-feed.ts';
 import { gauge } from '../../ground/metrics/process-metrics.ts';
 import { PushedStops } from './pushed-stops.ts';
 
-/** Looks after deliveries and hears stops with the gateway; whoever waits is sent away before the port closes. */
+/**
+ * Looks after deliveries and hears stops with the gateway; whoever waits is sent away before the port closes.
+ */
 @Injectable()
 export class GatewayLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly #deliveries: Deliveries;

@@ -3,6 +3,7 @@ import { APP_FILTER } from '@nestjs/core';
 import { Redis } from 'ioredis';
 import { readCatalog } from '../../core/catalog/catalog.ts';
 import { Deliveries } from '../../core/leasing/deliveries.processor.ts';
+import { EnrolmentAsks } from '../../core/leasing/enrolment-ask.store.ts';
 import { LeaseBlobs } from '../../core/leasing/lease-blobs.ts';
 import { Leases } from '../../core/leasing/leases.ts';
 import { Sessions } from '../../core/leasing/session.store.ts';
@@ -20,6 +21,7 @@ import { RedisConnections } from '../../ground/redis/connections.ts';
 import { RedisKeys, queueName } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import type { GatewayConfig } from './gateway-config.ts';
+import { EnrolmentController } from './enrolment.controller.ts';
 import { GatewayFacts } from './gateway-facts.ts';
 import { GatewayLifecycle } from './gateway-lifecycle.ts';
 import { HealthController } from './health.controller.ts';
@@ -31,7 +33,9 @@ import { RequestGate } from './request-gate.ts';
 import { SessionsController } from './sessions.controller.ts';
 
 /** The gateway of a pool: what its workers far away may do, in the name of each. */
-@Module({ controllers: [HealthController, SessionsController, PresenceController, LeasesController] })
+@Module({
+  controllers: [HealthController, EnrolmentController, SessionsController, PresenceController, LeasesController],
+})
 export class GatewayModule {
   /** Reads the gateway's files. Throws CodedErrors that say what to do. */
   static with(config: GatewayConfig, logger: Logger): DynamicModule {
@@ -137,6 +141,11 @@ function gateProviders(config: GatewayConfig, logger: Logger): Provider[] {
       useFactory: (redis: Redis, keys: RedisKeys, connections: RedisConnections) =>
         new StopFeed({ redis, listening: connections.named('listening'), keys, pool, logger }),
       inject: [Redis, RedisKeys, RedisConnections],
+    },
+    {
+      provide: EnrolmentAsks,
+      useFactory: (redis: Redis, keys: RedisKeys) => new EnrolmentAsks(redis, keys, pool),
+      inject: [Redis, RedisKeys],
     },
     { provide: PushedStops, useFactory: (feed: StopFeed) => new PushedStops(feed), inject: [StopFeed] },
   ];

@@ -7,7 +7,7 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 
 /** Addresses that are asked before there is a session. */
-const WITHOUT_SESSION: ReadonlySet<string> = new Set([ROUTES.challenges, ROUTES.sessions]);
+const WITHOUT_SESSION: ReadonlySet<string> = new Set([ROUTES.challenges, ROUTES.sessions, ROUTES.enrolments]);
 /** So many sessions a worker may open in a minute, and at once. */
 const SESSIONS = { perSecond: 1 / 6, burst: 10 };
 
@@ -19,8 +19,8 @@ interface GateParts {
 }
 
 /**
- * Lets in requests of workers, before a byte of their bodies is read: signed by the key that they name, not more
- * than they may, in a session of theirs, and once. The signature costs no Redis, and comes before it.
+ * Lets in requests of workers, before a byte of their bodies is read: signed by the key that they name, not
+ * more than they may, in a session of theirs, and once. The signature costs no Redis, and comes before it.
  */
 export class RequestGate {
   readonly #sessions: Sessions;

@@ -7,13 +7,6 @@ export const workerFields = {
     .string()
     .min(1)
     .describe("file with the worker's own signing key (PKCS#8 PEM, mode 600)"),
-  COUNTERSIGN_JOIN_TOKEN_FILE: z
-    .string()
-    .min(1)
-    .optional()
-    .describe(
-      'file with the token of an invitation (mode 600): the key is made where there is none, and asks to be enrolled',
-    ),
   COUNTERSIGN_POOL: z
     .string()
     .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
@@ -43,6 +36,13 @@ export const WorkerConfig = z
     ...commonFields,
     ...metricsFields,
     ...workerFields,
+    COUNTERSIGN_JOIN_TOKEN_FILE: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'file with the token of an invitation (mode 600): the key is made where there is none, and asks to be enrolled',
+      ),
     COUNTERSIGN_LEASE_MS: integer(1_000, 600_000)
       .default(10_000)
       .describe('lease: how long a claim holds without renewal, in milliseconds'),

@@ -97,8 +97,8 @@ function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket): void {
 }
 
 /**
- * Reads bodies as JSON without what two parsers read differently: duplicate members, lone surrogates, too deep
- * nesting. `check` sees the bytes first, and throws where they are not to be read.
+ * Reads bodies as JSON without what two parsers read differently: duplicate members, lone surrogates, too
+ * deep nesting. `check` sees the bytes first, and throws where they are not to be read.
  */
 export function addJsonParser(
   instance: FastifyInstance,

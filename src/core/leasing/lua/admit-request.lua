@@ -1,6 +1,6 @@
 --[[
-  Admit a request of a worker's session, once. A session remembers the numbers of its last requests, each in the
-  slot of its remainder: a request may come behind as many later ones as there are slots.
+  Admit a request of a worker's session, once. A session remembers the numbers of its last requests, each in
+  the slot of its remainder: a request may come behind as many later ones as there are slots.
 
     KEYS[1]  session of the worker   {shard}:@tag:gatesession:<id>
     ARGV[1]  worker id   ARGV[2]  number of the request, from 1   ARGV[3]  slots
