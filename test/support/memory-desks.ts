@@ -26,9 +26,12 @@ export class MemoryFolder {
 
   open(database: Database, embedder: Embedder = new WordEmbedder()): Promise<MemoryDesk> {
     const wrapping = WrappingKey.read(this.keyFile);
-    return openMemoryDesk({ database, folder: this.path, wrapping, embedder, openBytes: 16_777_216 });
+    return openMemoryDesk({ database, folder: this.path, wrapping, embedder, openBytes: 16_777_216, keptMs: KEPT });
   }
 }
+
+/** Memories of the category `brief` are kept for a minute. */
+const KEPT = new Map([['brief', 60_000]]);
 
 const DIMENSIONS = 64;
 

@@ -112,7 +112,7 @@ export class MemoryHost {
       if (Date.now() < this.#notBeforeMs) return Promise.reject(new Error('it has just failed'));
       const startedMs = Date.now();
       const child = startMemory(this.#config);
-      this.#child = child.then((running) => running);
+      this.#child = child;
       const over = (process?: ChildProcess) => {
         this.#child = undefined;
         const wasAsked = process?.exitCode === 0;

@@ -26,11 +26,15 @@ const Segment = z.object({
 });
 const OWNER = 'select id, tenant, key_version from owner';
 
+/** For how long (ms) memories of a category are kept, from when they were made; the others are kept for ever. */
+export type Retention = ReadonlyMap<string, number>;
+
 interface OwnerParts {
   readonly database: Database;
   readonly keys: KeyStore;
   /** How much of this process's memory opened owners may take, in bytes. */
   readonly openBytes: number;
+  readonly keptMs: Retention;
 }
 
 /**
@@ -41,14 +45,16 @@ export class Owners {
   readonly #database: Database;
   readonly #keys: KeyStore;
   readonly #openBytes: number;
+  readonly #keptMs: Retention;
   readonly #opened = new Map<string, OpenedOwner>();
   readonly #turns = new Map<string, Promise<unknown>>();
   #lookupKey: Buffer | undefined;
 
-  constructor({ database, keys, openBytes }: OwnerParts) {
+  constructor({ database, keys, openBytes, keptMs }: OwnerParts) {
     this.#database = database;
     this.#keys = keys;
     this.#openBytes = openBytes;
+    this.#keptMs = keptMs;
   }
 
   /** The owner of this name; undefined where the tenant has none. */
@@ -117,14 +123,9 @@ export class Owners {
   }
 
   /**
-   * Writes memories, new ones and new states of old ones, in one step: all of them or none. `more` is written
-   * with them. Only within `with`.
+   * Writes memories, new ones and new states of old ones, in one step: all of them or none. Only within `with`.
    */
-  async write(
-    owner: OpenedOwner,
-    held: readonly Held[],
-    more: (queries: Queries) => Promise<void> = () => Promise.resolve(),
-  ): Promise<void> {
+  async write(owner: OpenedOwner, held: readonly Held[]): Promise<void> {
     const { row } = owner;
     const seq = owner.nextSeq;
     const merges = owner.tail.length >= MAX_TAIL ? owner.tail : [];
@@ -136,8 +137,7 @@ export class Owners {
       if (merges.length > 0)
         await queries.rows('delete from segment where owner = $1 and seq >= $2', [row.id, merges[0]?.seq ?? seq]);
       await insertSegments(queries, row, owner.key, seq, pages);
-      await upsertMemories(queries, row, [...isLast.values()]);
-      await more(queries);
+      await upsertMemories(queries, row, [...isLast.values()], this.#keptMs);
     });
     for (const one of held) owner.put(one);
     if (merges.length > 0) owner.tail = [];
@@ -178,16 +178,16 @@ export class Owners {
     return stays.length;
   }
 
-  /** Removes an owner in one step together with what `more` writes; the keys still stand. Only within `with`. */
-  async remove(owner: OpenedOwner, more: (queries: Queries) => Promise<void>): Promise<void> {
-    const { id } = owner.row;
-    await this.#database.transaction(async (queries) => {
-      for (const table of ['segment', 'memory', 'access', 'tombstone'])
-        await queries.rows(`delete from ${table} where owner = $1`, [id]);
-      await queries.rows('update owner set lookup = null, name = null, erased_ms = $2 where id = $1', [id, Date.now()]);
-      await more(queries);
+  /**
+   * Removes an owner, which need not be readable any more, in one step together with what `more` writes, which is
+   * told how many memories that are. The keys still stand. Throws CodedError `owner_not_found`.
+   */
+  remove(id: string, more: (queries: Queries, memories: number) => Promise<void>): Promise<void> {
+    return this.#inTurn(id, async () => {
+      // Before the first step, so that nobody works on what is half gone.
+      this.close(id);
+      await this.#database.transaction((queries) => removed(queries, id, more));
     });
-    this.close(id);
   }
 
   /** Drops what is opened of an owner from this process's memory. */
@@ -197,7 +197,7 @@ export class Owners {
   }
 
   /** Drops owners that nobody has used for a while. */
-  closeIdle(nowMs = Date.now()): void {
+  closeIdle(nowMs: number): void {
     for (const [id, { usedMs }] of this.#opened) if (!this.#turns.has(id) && nowMs - usedMs > IDLE_MS) this.close(id);
   }
 
@@ -276,6 +276,23 @@ function pagesOf(held: readonly Held[]): Held[][] {
   return pages;
 }
 
+async function removed(
+  queries: Queries,
+  id: string,
+  more: (queries: Queries, memories: number) => Promise<void>,
+): Promise<void> {
+  const [row] = await queries.rows(
+    `select (select count(*) from memory where owner = $1) as memories from owner where id = $1 and erased_ms is null`,
+    [id],
+  );
+  if (row === undefined) throw new CodedError('owner_not_found', 'There is no such owner of memories.');
+  const { memories } = z.object({ memories: z.coerce.number() }).parse(row);
+  for (const table of ['segment', 'memory', 'access', 'tombstone'])
+    await queries.rows(`delete from ${table} where owner = $1`, [id]);
+  await queries.rows('update owner set lookup = null, name = null, erased_ms = $2 where id = $1', [id, Date.now()]);
+  await more(queries, memories);
+}
+
 async function insertSegments(
   queries: Queries,
   row: OwnerRow,
@@ -297,12 +314,24 @@ async function upsertMemories(
   { rows }: Queries,
   { id: owner, tenant }: OwnerRow,
   held: readonly Held[],
+  keptMs: Retention,
 ): Promise<void> {
+  const expiryOf = ({ entry: { category, created_at } }: Held) => {
+    const kept = category === null ? undefined : keptMs.get(category);
+    return kept === undefined ? '' : String(Date.parse(created_at) + kept);
+  };
   await rows(
-    `insert into memory (owner, id, tenant, updated_ms)
-     select $1, one.id, $2, one.updated::bigint from unnest($3::text[], $4::text[]) as one (id, updated)
-     on conflict (owner, id) do update set updated_ms = excluded.updated_ms`,
-    [owner, tenant, held.map(({ entry }) => entry.id), held.map(({ entry }) => String(Date.parse(entry.updated_at)))],
+    `insert into memory (owner, id, tenant, updated_ms, expires_ms)
+     select $1, one.id, $2, one.updated::bigint, nullif(one.expires, '')::bigint
+     from unnest($3::text[], $4::text[], $5::text[]) as one (id, updated, expires)
+     on conflict (owner, id) do update set updated_ms = excluded.updated_ms, expires_ms = excluded.expires_ms`,
+    [
+      owner,
+      tenant,
+      held.map(({ entry }) => entry.id),
+      held.map(({ entry }) => String(Date.parse(entry.updated_at))),
+      held.map(expiryOf),
+    ],
   );
 }
 
