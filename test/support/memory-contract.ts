@@ -316,7 +316,9 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
   });
 }
 
-/** The files that hold a text: as it is, as base64 at any offset, or most of its groups of three characters. */
+/**
+ * The files that hold a text: as it is, as base64 at any offset, or most of its groups of three characters.
+ */
 export function tracesOf(folder: string, text: string): string[] {
   const needles = [
     text,

@@ -35,7 +35,10 @@ const KEPT = new Map([['brief', 60_000]]);
 
 const DIMENSIONS = 64;
 
-/** Vectors of the words of a text, each a direction drawn from its digest; texts without words in common differ. */
+/**
+ * Vectors of the words of a text, each a direction drawn from its digest; texts without words in common
+ * differ.
+ */
 export class WordEmbedder implements Embedder {
   readonly #digest: string;
 

@@ -67,8 +67,8 @@ export class ErasureReceipts {
   }
 
   /**
-   * Writes the digests of a tenant's erasures into the audit log that are not there yet, also those that a crash
-   * has left. A crash in between writes one a second time.
+   * Writes the digests of a tenant's erasures into the audit log that are not there yet, also those that a
+   * crash has left. A crash in between writes one a second time.
    */
   async log(tenant: string, by: string): Promise<void> {
     const open = await this.#memory.call('unlogged', { tenant });

@@ -62,7 +62,8 @@ interface ErasureParts {
  *      transaction. A crash before it leaves everything as it was.
  *   2. Everything is brought to disk: what replaces the old segments must not be lost with their key. A crash
  *      from here on leaves the note without a statement, and the next start goes on.
- *   3. The old keys are overwritten and removed. From here on nothing opens the old segments, wherever they are.
+ *   3. The old keys are overwritten and removed. From here on nothing opens the old segments, wherever they
+ *      are.
  *   4. The statement is written into the note, and its digest into the tombstones.
  */
 export class MemoryErasures {

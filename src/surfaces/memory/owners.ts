@@ -26,7 +26,9 @@ const Segment = z.object({
 });
 const OWNER = 'select id, tenant, key_version from owner';
 
-/** For how long (ms) memories of a category are kept, from when they were made; the others are kept for ever. */
+/**
+ * For how long (ms) memories of a category are kept, from when they were made; the others are kept for ever.
+ */
 export type Retention = ReadonlyMap<string, number>;
 
 interface OwnerParts {
@@ -63,7 +65,9 @@ export class Owners {
     return rows.map((row) => Row.parse(row))[0];
   }
 
-  /** The owner of this name, made where there is none. Any number of callers may make the same one at once. */
+  /**
+   * The owner of this name, made where there is none. Any number of callers may make the same one at once.
+   */
   async ensure(tenant: string, name: string): Promise<OwnerRow> {
     const lookup = await this.#lookup(tenant, name);
     return this.#inTurn(lookup, async () => {
@@ -123,7 +127,8 @@ export class Owners {
   }
 
   /**
-   * Writes memories, new ones and new states of old ones, in one step: all of them or none. Only within `with`.
+   * Writes memories, new ones and new states of old ones, in one step: all of them or none. Only within
+   * `with`.
    */
   async write(owner: OpenedOwner, held: readonly Held[]): Promise<void> {
     const { row } = owner;
@@ -146,8 +151,8 @@ export class Owners {
 
   /**
    * Seals what stays under a new key and removes the rest, in one step together with what `more` writes. The
-   * old key still stands; who calls this destroys it next. Only within `with`; the owner is opened anew by the
-   * next who asks. Returns how many memories were sealed again.
+   * old key still stands; who calls this destroys it next. Only within `with`; the owner is opened anew by
+   * the next who asks. Returns how many memories were sealed again.
    */
   async reseal(
     owner: OpenedOwner,
@@ -179,8 +184,8 @@ export class Owners {
   }
 
   /**
-   * Removes an owner, which need not be readable any more, in one step together with what `more` writes, which is
-   * told how many memories that are. The keys still stand. Throws CodedError `owner_not_found`.
+   * Removes an owner, which need not be readable any more, in one step together with what `more` writes,
+   * which is told how many memories that are. The keys still stand. Throws CodedError `owner_not_found`.
    */
   remove(id: string, more: (queries: Queries, memories: number) => Promise<void>): Promise<void> {
     return this.#inTurn(id, async () => {
@@ -261,7 +266,9 @@ export class Owners {
   }
 }
 
-/** The tail is what stands behind the last full segment: what is put together later is one piece of the log. */
+/**
+ * The tail is what stands behind the last full segment: what is put together later is one piece of the log.
+ */
 function noteSegment(owner: OpenedOwner, seq: number, held: readonly Held[]): void {
   owner.nextSeq = seq + 1;
   if (held.length >= FULL_SEGMENT) owner.tail = [];
