@@ -13,6 +13,7 @@ interface Series {
 
 /** The path of a line through the values, over the whole width. */
 function line(values: readonly number[], most: number, height: number): string {
+  if (values.length === 0) return `M0 ${height}`;
   const step = values.length > 1 ? WIDTH / (values.length - 1) : 0;
   return values
     .map((value, at) => `${at === 0 ? 'M' : 'L'}${(at * step).toFixed(1)} ${yOf(value, most, height)}`)

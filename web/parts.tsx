@@ -381,19 +381,3 @@ export const Facts = ({ of }: { readonly of: readonly (readonly [string, Compone
     ))}
   </dl>
 );
-
-/** A field with its label. */
-export function Field(props: {
-  readonly label: string;
-  readonly children: (id: string) => JSX.Element;
-  readonly note?: string;
-}): JSX.Element {
-  const id = `field-${props.label.toLowerCase().replace(/[^a-z]+/g, '-')}`;
-  return (
-    <div class="field">
-      <label for={id}>{props.label}</label>
-      {props.children(id)}
-      {props.note === undefined ? null : <small>{props.note}</small>}
-    </div>
-  );
-}

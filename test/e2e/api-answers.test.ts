@@ -10,7 +10,9 @@ import { OpenAiError } from '../../src/surfaces/openai/openai-error.ts';
 import { CompletionChunk } from '../../src/surfaces/openai/answer-document.ts';
 import { AuditEntry } from '../../src/core/audit/audit-entry.ts';
 import { DeletionDocument } from '../../src/roles/api/admin.schemas.ts';
+import { HistoryDocument } from '../../src/roles/api/overview.schemas.ts';
 import { PoolStateDocument } from '../../src/roles/api/pools.schemas.ts';
+import { SessionDocument } from '../../src/roles/api/session.schemas.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { Envelope, PAYLOAD_TYPE, fromEnvelope, verifyPayload } from '../../src/proof/receipts/dsse.ts';
 import { DELETION_TYPE } from '../../src/surfaces/offboarding/tenant-deleter.ts';
@@ -250,6 +252,35 @@ describe('real answers have the shape that the description promises', () => {
     await call('listAuditEntries', {}, undefined, '?limit=10');
     await call('listStuckJobs', {}, undefined, '?limit=10');
     await call('listParticipants');
+  });
+
+  test('the whole installation, what it has done, and a session of its dashboard', async () => {
+    await call('getOverview');
+    const counted = async (name: string) => {
+      const { points } = HistoryDocument.parse(await answered('getHistory', {}, undefined, '?span=hour'));
+      return points.reduce((sum, { counts }) => sum + (counts[name] ?? 0), 0);
+    };
+    await client.ended((await client.submit(JOB)).id);
+    await client.post('/v1/jobs', {});
+    for (const name of ['accepted', 'done']) await until(async () => (await counted(name)) > 0);
+    for (const span of ['day', 'week']) {
+      const of = async () => HistoryDocument.parse(await answered('getHistory', {}, undefined, `?span=${span}`));
+      await until(async () => (await of()).refusals.some(({ code }) => code === 'request_invalid'));
+    }
+    await call('makeLoginLink', {}, { read_only: true });
+    await call('beginSession', {}, { key: client.key });
+    const address = `${pipeline.url}/v1/session`;
+    const begun = await fetch(address, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ key: client.key }),
+    });
+    const cookie = begun.headers.get('set-cookie')?.split(';', 1)[0] ?? '';
+    const session = SessionDocument.parse(await begun.json());
+    expect(SessionDocument.parse(await (await fetch(address, { headers: { cookie } })).json())).toEqual(session);
+    const headers = { cookie, 'x-countersign-session': session.proof };
+    expect(await (await fetch(address, { method: 'DELETE', headers })).json()).toEqual({ ended: true });
+    for (const id of ['getSession', 'endSession']) called.add(id);
   });
 
   test('a pool that is paused, drained, emptied and opened again', async () => {

@@ -375,7 +375,7 @@ function Verdicts({ state }: { readonly state: Tick }): JSX.Element {
                   <Name text={model} /> <span class="faint">{WORDS[ended].toLowerCase()}</span>
                 </h3>
                 <p>
-                  {detail === '' ? how.length === 0 ? 'signed and logged' : how.join(', ') : <Name text={detail} />} ·{' '}
+                  {detail === '' ? howSaid(how) : <Name text={detail} />} ·{' '}
                   <Id id={job} {...(tenant === own ? { href: to('jobs', job) } : {})} />
                 </p>
               </div>

@@ -4,22 +4,7 @@ import type { KeyDocument, KeyList, NewKey, TenantDocument, TenantList } from '.
 import type { SessionDocument } from '../../src/roles/api/session.schemas.ts';
 import { ask, has, may, session } from '../api.ts';
 import { exact, visibleLine } from '../format.ts';
-import {
-  Act,
-  Command,
-  Confirm,
-  Empty,
-  Head,
-  Id,
-  Name,
-  Panel,
-  Problem,
-  Show,
-  State,
-  Table,
-  Time,
-  useLoad,
-} from '../parts.tsx';
+import { Act, Command, Confirm, Empty, Head, Name, Panel, Show, State, Table, Time, useLoad } from '../parts.tsx';
 import { place, to } from '../route.ts';
 
 const GRANTABLE: readonly SessionDocument['scopes'][number][] = ['submit', 'read', 'read_all', 'tenant_admin'];

@@ -69,7 +69,8 @@ describe('a tally', () => {
         for (const span of SPANS) {
           const { points, slotMs, phases } = historyAt(NOW, hashes, span);
           expect(points).toHaveLength(RESOLUTIONS[span].shownMs / slotMs);
-          const [begin = 0, end = 0] = [points[0]?.atMs, (points.at(-1)?.atMs ?? 0) + slotMs];
+          const begin = points[0]?.atMs ?? 0;
+          const end = (points.at(-1)?.atMs ?? 0) + slotMs;
           expect(NOW).toBeLessThan(end);
           const within = jobs.filter(([, atMs]) => atMs >= begin && atMs < end);
           for (const point of points) {

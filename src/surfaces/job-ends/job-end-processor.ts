@@ -139,10 +139,10 @@ export class JobEndProcessor {
     crashPoint('courier.before-job-ends');
     await this.#enter(
       items.map(({ subject, tenant, end, events }) => ({ subject, tenant, end, events })),
-      countedOf(items.flatMap((item) => ('view' in item && item.view !== undefined ? [item] : []))),
+      countedOf(items.flatMap((item) => ('ended' in item ? [item.ended] : []))),
     );
     crashPoint('courier.after-job-ends');
-    this.#tellEnds(items.flatMap((item) => ('phases' in item ? [item.phases] : [])));
+    this.#tellEnds(items.flatMap((item) => ('ended' in item ? [item.ended.phases] : [])));
     if (this.#recentDurations.size > 0) {
       await redis.hset(
         keys.recentDuration,
@@ -176,7 +176,7 @@ export class JobEndProcessor {
     // An address that was given with the job is told, whoever else listens.
     const isHeard = endpoints !== undefined || notes.webhook !== '';
     const events = isHeard ? feedEvents(jobEvents(view), endpoints ?? [], notes.webhook) : [];
-    return { subject: id, tenant, end, events, phases: phasesOf(view, view.ending), view };
+    return { subject: id, tenant, end, events, ended: { view, phases: phasesOf(view, view.ending) } };
   }
 
   /** Counts what was entered, and says in one line how many ended and how. */
