@@ -19,7 +19,7 @@ import { EntryRefused, lineDigest, readEntry, readTombstone } from './entry.ts';
 
 export type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
-/** What a reader tells of a bundle: each item as it comes, and at last the manifest, which covers them all. */
+/** What a reader tells of a bundle: each item as it comes, and at last the manifest that covers them. */
 export type BundleReading = BundleItem | { readonly kind: 'manifest'; readonly line: ManifestLine };
 
 /**
