@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const PROGRAMS = [
-  ...['api', 'courier', 'worker', 'attestor'].map((role) => `roles/${role}/main.js`),
+  ...['api', 'courier', 'worker', 'attestor', 'memory'].map((role) => `roles/${role}/main.js`),
   'roles/cli/all-commands.js',
   'core/execution/heartbeat-thread.js',
 ];

@@ -10,7 +10,7 @@ ensureInstalled(() => undefined);
 const ROLES = join(root, 'src', 'roles');
 const DOCUMENT = join(root, 'docs', 'configuration.md');
 /** In the order of the document; a role that is not named here stands behind these. */
-const ORDER = ['api', 'courier', 'worker', 'attestor'];
+const ORDER = ['api', 'courier', 'worker', 'attestor', 'memory'];
 
 /** The schema of each role that has a `<role>-config.ts`, by the name of the role. */
 async function schemas() {

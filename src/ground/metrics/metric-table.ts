@@ -1,5 +1,5 @@
 /** The processes of an installation that are asked for metrics. */
-export type MetricRole = 'api' | 'courier' | 'attestor' | 'worker' | 'proxy';
+export type MetricRole = 'api' | 'courier' | 'attestor' | 'worker' | 'memory' | 'proxy';
 
 /** One metric: what it measures, and which labels it has. Labels never hold a tenant or an id. */
 export interface Metric {
@@ -23,7 +23,7 @@ export const METRIC_TABLE = {
     kind: 'gauge',
     help: 'Always 1',
     labels: { role: 'name of the role', version: 'version of the program' },
-    of: [...EVERY, 'proxy'],
+    of: [...EVERY, 'memory', 'proxy'],
   },
   countersign_redis_up: {
     kind: 'gauge',

@@ -1,0 +1,72 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
+import type { Database } from '../../ground/database/database.ts';
+import { PgliteDatabase } from '../../ground/database/pglite-database.ts';
+import { PostgresDatabase } from '../../ground/database/postgres-database.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
+import { readSecretFile } from '../../ground/keys/key-file.ts';
+import type { Logger } from '../../ground/logging/logger.ts';
+import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { OwnEmbedder } from '../../surfaces/memory/embedder.ts';
+import { openMemoryDesk } from '../../surfaces/memory/memory-desk.ts';
+import { MemoryServer } from '../../surfaces/memory/memory-server.ts';
+import { WrappingKey } from '../../surfaces/memory/wrapping-key.ts';
+import type { MemoryConfig } from './memory-config.ts';
+
+const TIDY_EVERY_MS = 60_000;
+
+/** Opens the database, serves the calls, and closes in the opposite order. */
+export class MemoryLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  readonly #config: MemoryConfig;
+  readonly #logger: Logger;
+  #stops: (() => Promise<void>)[] = [];
+
+  constructor(config: MemoryConfig, logger: Logger) {
+    this.#config = config;
+    this.#logger = logger;
+  }
+
+  /** Throws CodedErrors that say what to do. */
+  async onApplicationBootstrap(): Promise<void> {
+    const { COUNTERSIGN_MEMORY: folder, COUNTERSIGN_MEMORY_SOCKET: socket } = this.#config;
+    const wrapping = WrappingKey.read(this.#config.COUNTERSIGN_MEMORY_KEY_FILE);
+    const database = await this.#database(folder);
+    this.#stops.unshift(() => database.close());
+    const desk = await openMemoryDesk({
+      database,
+      folder,
+      wrapping,
+      embedder: new OwnEmbedder(),
+      openBytes: this.#config.COUNTERSIGN_MEMORY_OPEN_BYTES,
+    });
+    const tidying = new PeriodicTask(
+      async () => {
+        await desk.tidy();
+        return TIDY_EVERY_MS;
+      },
+      (error) => this.#logger.warn(`tidying the memory: ${messageOf(error).slice(0, 300)}; it is tried again`),
+      TIDY_EVERY_MS,
+    );
+    tidying.start(TIDY_EVERY_MS);
+    this.#stops.unshift(() => tidying.stop());
+    const server = new MemoryServer(desk.answers, this.#logger);
+    mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
+    await server.listen(socket);
+    this.#stops.unshift(() => server.close());
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    for (const stop of this.#stops) await stop();
+  }
+
+  async #database(folder: string): Promise<Database> {
+    const { COUNTERSIGN_MEMORY_DATABASE_FILE: file } = this.#config;
+    if (file === undefined) return PgliteDatabase.open(folder);
+    return PostgresDatabase.open(readSecretFile(file).reveal().trim(), (error) => {
+      // Another process may have the database now: nothing more may be written from here.
+      this.#logger.error(`the lock of the database is lost: ${messageOf(error)}`);
+      process.exit(1);
+    });
+  }
+}

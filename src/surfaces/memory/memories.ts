@@ -1,0 +1,351 @@
+import { z } from 'zod';
+import type { Database } from '../../ground/database/database.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { MemoryTombstone, entryLine, lineDigest, type MemoryEntry, type OriginKind } from '../../proof/memory/entry.ts';
+import type { AccessLog } from './access-log.ts';
+import type { Embedder } from './embedder.ts';
+import type { Answer, Ask, Whose } from './memory-calls.ts';
+import { corrected, entryOf, requireTrust, withOrigin, type MemoryDraft } from './memory-drafts.ts';
+import { isOf, matches } from './memory-filter.ts';
+import type { OpenedOwner } from './opened-owner.ts';
+import type { Owners } from './owners.ts';
+import type { Held } from './segment.ts';
+
+/** Most memories of one owner: they are opened and searched as a whole. */
+const MAX_OF_OWNER = 100_000;
+/** A memory whose vector was made by another embedder is embedded again, so many at a time. */
+const EMBEDDED_AT_ONCE = 64;
+
+const Place = z.object({ owner: z.string() });
+const StoredTombstone = z
+  .object({
+    id: z.string(),
+    removed_ms: z.coerce.number(),
+    reason: z.string(),
+    merged_into: z.string().nullable(),
+    receipt: z.string().nullable(),
+  })
+  .transform(({ removed_ms, ...rest }) =>
+    MemoryTombstone.parse({ ...rest, removed_at: new Date(removed_ms).toISOString() }),
+  );
+
+interface MemoryParts {
+  readonly database: Database;
+  readonly owners: Owners;
+  readonly accesses: AccessLog;
+  readonly embedder: Embedder;
+}
+
+/**
+ * What owners remember: written, found, corrected. Every read is in the owner's access log before it is
+ * answered. Any number of calls may run at once.
+ */
+export class Memories {
+  readonly #database: Database;
+  readonly #owners: Owners;
+  readonly #accesses: AccessLog;
+  readonly #embedder: Embedder;
+
+  constructor({ database, owners, accesses, embedder }: MemoryParts) {
+    this.#database = database;
+    this.#owners = owners;
+    this.#accesses = accesses;
+    this.#embedder = embedder;
+  }
+
+  /**
+   * Remembers, all or none. What is there already gets one more origin in place of a second entry. A draft whose
+   * id is there was written before, and stays. Throws CodedErrors `memory_not_found` for a memory that it names,
+   * `trust_too_low`, `too_many_memories`, and `erased` where an id of it was erased.
+   */
+  async add({ whose, drafts }: Ask<'add'>): Promise<Answer<'add'>> {
+    const sources = setOf(whose);
+    const { id } = await this.#owners.ensure(whose.tenant, requireName(whose));
+    const vectors = await this.#embedder.embed(drafts.map(({ text }) => text));
+    return this.#owners.with(id, async (owner) => {
+      await this.#requireUnburied(id, drafts);
+      const staged = new Map<string, Held>();
+      const answers = drafts.map((draft, at): Answer<'add'>[number] => {
+        const find = (one: string) => staged.get(one) ?? owner.get(one);
+        const known = find(draft.id);
+        if (known !== undefined) return { outcome: 'known', entry: known.entry };
+        const trusts = trustsOf(draft, sources, find);
+        const same = [...staged.values()].find((held) => isSame(held.entry, draft)) ?? owner.same(draft, sources);
+        if (same !== undefined) {
+          const entry = withOrigin(find(same.entry.id)?.entry ?? same.entry, draft.origin, trusts, Date.now());
+          staged.set(entry.id, { entry, vector: same.vector });
+          return { outcome: 'merged', entry };
+        }
+        const entry = entryOf(draft, trusts, Date.now());
+        for (const target of draft.supersedes) requireTrust(entry.trust, find(target)?.entry ?? entry);
+        staged.set(entry.id, { entry, vector: vectors[at] });
+        return { outcome: 'created', entry };
+      });
+      if (owner.size + drafts.length > MAX_OF_OWNER)
+        throw new CodedError('too_many_memories', `An owner has at most ${MAX_OF_OWNER} memories.`);
+      const changed = [...staged.values()].filter(({ entry }) => owner.get(entry.id)?.entry !== entry);
+      if (changed.length > 0) await this.#owners.write(owner, changed);
+      return answers;
+    });
+  }
+
+  /** Throws CodedErrors `memory_not_found` and `erased`. */
+  get({ whose, id, action }: Ask<'get'>): Promise<MemoryEntry> {
+    return this.#withOne(whose, id, async (owner, { entry }) => {
+      await this.#accesses.note(owner.row.id, whose.by, action, [id]);
+      return entry;
+    });
+  }
+
+  /** Newest first; nothing where there is no such owner. */
+  async list({ whose, filter, limit, before }: Ask<'list'>): Promise<Answer<'list'>> {
+    const found = await this.#withNamed(whose, async (owner) => {
+      const all = owner.list(filter, setOf(whose)).filter(({ id }) => before === undefined || id < before);
+      const entries = all.slice(0, limit);
+      await this.#accesses.note(
+        owner.row.id,
+        whose.by,
+        'list',
+        entries.map(({ id }) => id),
+      );
+      return { entries, more: all.length > limit };
+    });
+    return found ?? { entries: [], more: false };
+  }
+
+  /** Best first; nothing where there is no such owner. */
+  async search({ whose, query, mode, limit, filter }: Ask<'search'>): Promise<Answer<'search'>> {
+    if ((await this.#owners.find(whose.tenant, requireName(whose))) === undefined) return [];
+    const [vector] = mode === 'text' ? [] : await this.#embedder.embed([query]);
+    const found = await this.#withNamed(whose, async (owner) => {
+      if (vector !== undefined) await this.#embedAgain(owner, vector.embedder);
+      const results = owner.search({ query, mode, limit, filter, sources: setOf(whose), vector });
+      await this.#accesses.note(
+        owner.row.id,
+        whose.by,
+        'search',
+        results.map(({ id }) => id),
+      );
+      return results.map(({ entry, score, semantic, text }) => ({
+        entry,
+        score,
+        semantic,
+        text: text === null ? null : { ...text, words: [...text.words] },
+      }));
+    });
+    return found ?? [];
+  }
+
+  /** Throws CodedErrors `memory_not_found`, `erased`, `trust_too_low`, `too_many_memories`. */
+  correct({ whose, id, change, origin }: Ask<'correct'>): Promise<MemoryEntry> {
+    return this.#withOne(whose, id, async (owner, held) => {
+      const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
+      const entry = corrected(held.entry, given, origin, Date.now());
+      if (entry === held.entry) return entry;
+      const isNew = entry.text !== held.entry.text;
+      const vector = isNew ? (await this.#embedder.embed([entry.text]))[0] : held.vector;
+      await this.#owners.write(owner, [{ entry, vector }]);
+      return entry;
+    });
+  }
+
+  /** The entries that go into an export, in the order of their ids as bytes. */
+  async entryPage({ whose, after, limit }: Ask<'entryPage'>): Promise<MemoryEntry[]> {
+    const found = await this.#withNamed(whose, async (owner) => {
+      const entries = owner
+        .all()
+        .map(({ entry }) => entry)
+        .filter((entry) => isOf(entry, setOf(whose)) && (after === undefined || entry.id > after))
+        .slice(0, limit);
+      await this.#accesses.note(
+        owner.row.id,
+        whose.by,
+        'export',
+        entries.map(({ id }) => id),
+      );
+      return entries;
+    });
+    return found ?? [];
+  }
+
+  /** What is left of memories that were taken away, in the order of their ids as bytes. */
+  async tombstonePage({ whose, after, limit }: Ask<'tombstonePage'>): Promise<MemoryTombstone[]> {
+    const row = await this.#owners.find(whose.tenant, requireName(whose));
+    if (row === undefined) return [];
+    const rows = await this.#database.rows(
+      `select id, removed_ms, reason, merged_into, receipt from tombstone
+       where owner = $1 and id collate "C" > $2 order by id collate "C" limit $3`,
+      [row.id, after ?? '', limit],
+    );
+    return rows.map((one) => StoredTombstone.parse(one));
+  }
+
+  /**
+   * Takes entries in as they are, ids and histories too. One that is there with the same digest is `same`, with
+   * another `conflict`, and one that was taken away here is `buried`; none of these changes anything.
+   */
+  async putEntries({ whose, entries }: Ask<'putEntries'>): Promise<Answer<'putEntries'>> {
+    const { id } = await this.#owners.ensure(whose.tenant, requireName(whose));
+    const vectors = await this.#embedder.embed(entries.map(({ text }) => text));
+    return this.#owners.with(id, async (owner) => {
+      const buried = await this.#buried(id, entries);
+      const fresh = new Map<string, Held>();
+      const answers = entries.map((entry, at): Answer<'putEntries'>[number] => {
+        if (buried.has(entry.id)) return 'buried';
+        const known = fresh.get(entry.id) ?? owner.get(entry.id);
+        if (known !== undefined) return digestOf(known.entry) === digestOf(entry) ? 'same' : 'conflict';
+        fresh.set(entry.id, { entry, vector: vectors[at] });
+        return 'kept';
+      });
+      if (owner.size + fresh.size > MAX_OF_OWNER)
+        throw new CodedError('too_many_memories', `An owner has at most ${MAX_OF_OWNER} memories.`);
+      if (fresh.size > 0) await this.#owners.write(owner, [...fresh.values()]);
+      return answers;
+    });
+  }
+
+  /** Notes tombstones that came with an import; one of a memory that is here is a `conflict`. */
+  async buryMemories({ whose, tombstones }: Ask<'buryMemories'>): Promise<Answer<'buryMemories'>> {
+    const { id } = await this.#owners.ensure(whose.tenant, requireName(whose));
+    return this.#owners.with(id, async (owner) => {
+      const buried = await this.#buried(id, tombstones);
+      const answers = tombstones.map((one): Answer<'buryMemories'>[number] =>
+        owner.get(one.id) !== undefined ? 'conflict' : buried.has(one.id) ? 'same' : 'kept',
+      );
+      await this.#database.transaction(async ({ rows }) => {
+        for (const [at, one] of tombstones.entries()) {
+          if (answers[at] !== 'kept') continue;
+          await rows(
+            `insert into tombstone (owner, id, tenant, removed_ms, reason, merged_into, receipt)
+             values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
+            [id, one.id, whose.tenant, Date.parse(one.removed_at), one.reason, one.merged_into, one.receipt],
+          );
+        }
+      });
+      return answers;
+    });
+  }
+
+  /** The owner's log of reads, newest first; nothing where there is no such owner. */
+  async accessesOf({ whose, limit, before }: Ask<'accesses'>): Promise<Answer<'accesses'>> {
+    const row = await this.#owners.find(whose.tenant, requireName(whose));
+    return row === undefined ? [] : this.#accesses.list(row.id, limit, before);
+  }
+
+  /** Embeds again, in steps, what another embedder embedded; a search meanwhile finds those by their words. */
+  async #embedAgain(owner: OpenedOwner, embedder: string): Promise<void> {
+    const stale = owner.all().filter(({ vector }) => vector?.embedder !== embedder);
+    const page = stale.slice(0, EMBEDDED_AT_ONCE);
+    if (page.length === 0) return;
+    const vectors = await this.#embedder.embed(page.map(({ entry }) => entry.text));
+    await this.#owners.write(
+      owner,
+      page.map(({ entry }, at) => ({ entry, vector: vectors[at] })),
+    );
+  }
+
+  /** Does something with the owner that is named; undefined where there is none. */
+  async #withNamed<Result>(whose: Whose, work: (owner: OpenedOwner) => Promise<Result>): Promise<Result | undefined> {
+    const row = await this.#owners.find(whose.tenant, requireName(whose));
+    return row === undefined ? undefined : this.#owners.with(row.id, work);
+  }
+
+  /** Does something with one memory that the caller may see. Throws CodedErrors `memory_not_found`, `erased`. */
+  async #withOne<Result>(
+    whose: Whose,
+    id: string,
+    work: (owner: OpenedOwner, held: Held) => Promise<Result>,
+  ): Promise<Result> {
+    const place = await this.placeOf(whose, id);
+    return this.#owners.with(place, async (owner) => {
+      const held = owner.get(id);
+      if (held === undefined || !isOf(held.entry, setOf(whose))) {
+        await this.#requireUnburied(place, [{ id }]);
+        throw notFound();
+      }
+      return work(owner, held);
+    });
+  }
+
+  /**
+   * The owner who has a memory, or had it. Throws CodedErrors `memory_not_found`, and `request_invalid` where
+   * several have one of this id and none is named.
+   */
+  async placeOf(whose: Pick<Whose, 'tenant' | 'owner'>, id: string): Promise<string> {
+    if (whose.owner !== null) {
+      const row = await this.#owners.find(whose.tenant, whose.owner);
+      if (row === undefined) throw notFound();
+      return row.id;
+    }
+    const rows = await this.#database.rows(
+      `select owner from memory where tenant = $1 and id = $2
+       union select owner from tombstone where tenant = $1 and id = $2 limit 2`,
+      [whose.tenant, id],
+    );
+    const [first, second] = rows.map((row) => Place.parse(row).owner);
+    if (first === undefined) throw notFound();
+    if (second !== undefined)
+      throw new CodedError('request_invalid', 'Several owners have a memory of this id; name the owner.', {
+        param: 'owner',
+      });
+    return first;
+  }
+
+  async #buried(owner: string, them: readonly { readonly id: string }[]): Promise<Set<string>> {
+    const rows = await this.#database.rows('select id from tombstone where owner = $1 and id = any($2::text[])', [
+      owner,
+      them.map(({ id }) => id),
+    ]);
+    return new Set(rows.map((row) => z.object({ id: z.string() }).parse(row).id));
+  }
+
+  async #requireUnburied(owner: string, them: readonly { readonly id: string }[]): Promise<void> {
+    const [first] = await this.#buried(owner, them);
+    if (first !== undefined) throw new CodedError('erased', `The memory ${first} was erased.`);
+  }
+}
+
+export function notFound(): CodedError {
+  return new CodedError('memory_not_found', 'There is no such memory.');
+}
+
+/** Throws CodedError `request_invalid` where no owner is named. */
+export function requireName({ owner }: Pick<Whose, 'owner'>): string {
+  if (owner === null) throw new CodedError('request_invalid', 'Name the owner.', { param: 'owner' });
+  return owner;
+}
+
+export function setOf({ sources }: Pick<Whose, 'sources'>): ReadonlySet<string> | null {
+  return sources === null ? null : new Set(sources);
+}
+
+const digestOf = (entry: MemoryEntry) => lineDigest(entryLine(entry));
+
+/** The trusts of what a draft rests on. Everything that it names must be there for its writer. */
+function trustsOf(
+  { supersedes, contradicts, origin }: MemoryDraft,
+  sources: ReadonlySet<string> | null,
+  find: (id: string) => Held | undefined,
+): OriginKind[] {
+  const require = (id: string) => {
+    const held = find(id);
+    if (held === undefined || !isOf(held.entry, sources))
+      throw new CodedError('memory_not_found', `There is no memory ${id}, which this one names.`);
+    return held.entry;
+  };
+  for (const id of [...supersedes, ...contradicts]) require(id);
+  return origin.rests_on.map((id) => require(id).trust);
+}
+
+/** Whether two of one request say the same. */
+function isSame(entry: MemoryEntry, draft: MemoryDraft): boolean {
+  const { type, category, agent, thread, text } = draft;
+  const wanted = { superseded: true, type };
+  return (
+    matches(entry, wanted, null, false) &&
+    entry.category === category &&
+    entry.agent === agent &&
+    entry.thread === thread &&
+    entry.text === text
+  );
+}

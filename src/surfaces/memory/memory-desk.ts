@@ -1,0 +1,72 @@
+import { join } from 'node:path';
+import type { Database } from '../../ground/database/database.ts';
+import { migrate } from '../../ground/database/migrate.ts';
+import { AccessLog } from './access-log.ts';
+import type { Embedder } from './embedder.ts';
+import { KeyStore } from './key-store.ts';
+import { Memories } from './memories.ts';
+import { MemoryErasures } from './memory-erasures.ts';
+import { MEMORY_MIGRATIONS } from './memory-migrations.ts';
+import type { MemoryAnswers } from './memory-server.ts';
+import { Owners } from './owners.ts';
+import type { WrappingKey } from './wrapping-key.ts';
+
+interface DeskParts {
+  readonly database: Database;
+  /** The folder of the keys of owners is in it. */
+  readonly folder: string;
+  readonly wrapping: WrappingKey;
+  readonly embedder: Embedder;
+  readonly openBytes: number;
+}
+
+/** All that answers calls, over one database. */
+export interface MemoryDesk {
+  readonly answers: MemoryAnswers;
+  /** Drops what nobody uses, and forgets what is old. */
+  tidy(): Promise<void>;
+}
+
+/**
+ * Brings the database up to date, seals keys under the current wrapping key, goes on with erasures that a
+ * crash has left, and returns what answers. Throws CodedErrors that say what to do.
+ */
+export async function openMemoryDesk({
+  database,
+  folder,
+  wrapping,
+  embedder,
+  openBytes,
+}: DeskParts): Promise<MemoryDesk> {
+  await migrate(database, MEMORY_MIGRATIONS);
+  const keys = new KeyStore(join(folder, 'keys'), wrapping);
+  await keys.rewrapAll();
+  const accesses = new AccessLog(database);
+  const owners = new Owners({ database, keys, openBytes });
+  const memories = new Memories({ database, owners, accesses, embedder });
+  const erasures = new MemoryErasures({ database, keys, owners, memories });
+  await erasures.finishAll();
+  return {
+    answers: {
+      add: (ask) => memories.add(ask),
+      get: (ask) => memories.get(ask),
+      list: (ask) => memories.list(ask),
+      search: (ask) => memories.search(ask),
+      correct: (ask) => memories.correct(ask),
+      erase: (ask) => erasures.erase(ask),
+      eraseOwner: (ask) => erasures.eraseOwner(ask),
+      unlogged: (ask) => erasures.unlogged(ask),
+      logged: (ask) => erasures.logged(ask),
+      accesses: (ask) => memories.accessesOf(ask),
+      owners: ({ tenant }) => owners.names(tenant),
+      entryPage: (ask) => memories.entryPage(ask),
+      tombstonePage: (ask) => memories.tombstonePage(ask),
+      putEntries: (ask) => memories.putEntries(ask),
+      buryMemories: (ask) => memories.buryMemories(ask),
+    },
+    async tidy() {
+      owners.closeIdle();
+      await accesses.trim();
+    },
+  };
+}

@@ -1,0 +1,242 @@
+import { z } from 'zod';
+import type { Database, Queries } from '../../ground/database/database.ts';
+import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { canonicalJson } from '../../ground/json/canonical-json.ts';
+import { freshRandom } from '../../ground/keys/random.ts';
+import type { KeyStore } from './key-store.ts';
+import { notFound, requireName, setOf, type Memories } from './memories.ts';
+import type { Answer, Ask, Erased } from './memory-calls.ts';
+import { isOf } from './memory-filter.ts';
+import type { Owners } from './owners.ts';
+
+/** What a deletion receipt says it does not prove. */
+const NOT_PROVED = [
+  'that nobody kept what was exported or answered before',
+  'that no copy of the key store or of the wrapping key was made before; backups of them end with their retention',
+  'that the disk has overwritten the blocks of the files that were removed',
+] as const;
+
+/** What was asked, kept with the change that carries it out, until the keys are destroyed. */
+const Plan = z.strictObject({
+  scope: z.enum(['memory', 'owner']),
+  by: z.string(),
+  memories: z.array(z.string()),
+  removed: z.int(),
+  resealed: z.int(),
+  /** Keys of lower versions are destroyed. */
+  below: z.int(),
+});
+type Plan = z.infer<typeof Plan>;
+
+const Pending = z.object({
+  id: z.string(),
+  tenant: z.string(),
+  owner: z.string(),
+  plan: z.string(),
+  asked_ms: z.coerce.number(),
+});
+const Done = z
+  .object({ id: z.string(), statement: z.string(), is_logged: z.boolean() })
+  .transform(({ id, statement, is_logged }): Erased => ({
+    erasure: id,
+    statement,
+    sha256: sha256Hex(statement),
+    isLogged: is_logged,
+  }));
+
+const ALL_VERSIONS = 1_000_000_000;
+
+interface ErasureParts {
+  readonly database: Database;
+  readonly keys: KeyStore;
+  readonly owners: Owners;
+  readonly memories: Memories;
+}
+
+/**
+ * Erases memories and owners, by destroying the key that they are sealed under.
+ *
+ *   1. What stays is sealed under a new key, and the rows of the rest go, with a note of the erasure: one
+ *      transaction. A crash before it leaves everything as it was.
+ *   2. Everything is brought to disk: what replaces the old segments must not be lost with their key. A crash
+ *      from here on leaves the note without a statement, and the next start goes on.
+ *   3. The old keys are overwritten and removed. From here on nothing opens the old segments, wherever they are.
+ *   4. The statement is written into the note, and its digest into the tombstones.
+ */
+export class MemoryErasures {
+  readonly #database: Database;
+  readonly #keys: KeyStore;
+  readonly #owners: Owners;
+  readonly #memories: Memories;
+
+  constructor({ database, keys, owners, memories }: ErasureParts) {
+    this.#database = database;
+    this.#keys = keys;
+    this.#owners = owners;
+    this.#memories = memories;
+  }
+
+  /**
+   * Erases memories of one owner at once. Those that were erased already give the erasure that did it. Throws
+   * CodedError `memory_not_found` where one of them is not there for the caller; then none is erased.
+   */
+  async erase({ whose, ids }: Ask<'erase'>): Promise<Answer<'erase'>> {
+    const [first = ''] = ids;
+    const place = await this.#memories.placeOf(whose, first);
+    const sources = setOf(whose);
+    const asked = await this.#owners.with(place, async (owner) => {
+      const found = ids.flatMap((id) => owner.get(id) ?? []);
+      if (found.some(({ entry }) => !isOf(entry, sources))) throw notFound();
+      const gone = new Set(found.map(({ entry }) => entry.id));
+      const missing = ids.filter((id) => !gone.has(id));
+      const before = await this.#erasuresOf(place, missing);
+      if (gone.size === 0) return before;
+      const id = newErasureId();
+      const resealed = owner.size - gone.size;
+      const plan: Plan = {
+        scope: 'memory',
+        by: whose.by,
+        memories: [...gone].sort(),
+        removed: gone.size,
+        resealed,
+        below: owner.row.keyVersion + 1,
+      };
+      await this.#owners.reseal(owner, gone, async (queries) => {
+        await noteErasure(queries, { id, tenant: whose.tenant, owner: place, plan });
+        for (const memory of gone) await bury(queries, { place, memory, tenant: whose.tenant, erasure: id });
+      });
+      return [...before, id];
+    });
+    for (const id of asked) await this.#finish(id);
+    return this.#done(asked);
+  }
+
+  /** Erases an owner with everything. Throws CodedError `owner_not_found`. */
+  async eraseOwner({ whose }: Ask<'eraseOwner'>): Promise<Erased> {
+    const row = await this.#owners.find(whose.tenant, requireName(whose));
+    if (row === undefined) throw new CodedError('owner_not_found', 'There is no such owner of memories.');
+    const id = newErasureId();
+    await this.#owners.with(row.id, async (owner) => {
+      const plan: Plan = {
+        scope: 'owner',
+        by: whose.by,
+        memories: [],
+        removed: owner.size,
+        resealed: 0,
+        below: ALL_VERSIONS,
+      };
+      await this.#owners.remove(owner, (queries) =>
+        noteErasure(queries, { id, tenant: whose.tenant, owner: row.id, plan }),
+      );
+    });
+    await this.#finish(id);
+    const [done] = await this.#done([id]);
+    if (done === undefined) throw new Error(`The erasure ${id} has no statement.`);
+    return done;
+  }
+
+  /** Goes on with erasures that a crash has left. */
+  async finishAll(): Promise<void> {
+    const rows = await this.#database.rows('select id from erasure where statement is null order by asked_ms');
+    for (const row of rows) await this.#finish(z.object({ id: z.string() }).parse(row).id);
+  }
+
+  /** The erasures of a tenant whose digest is in no log yet, oldest first. */
+  async unlogged({ tenant }: Ask<'unlogged'>): Promise<Erased[]> {
+    const rows = await this.#database.rows(
+      `select id, statement, is_logged from erasure
+       where tenant = $1 and statement is not null and not is_logged order by asked_ms limit 100`,
+      [tenant],
+    );
+    return rows.map((row) => Done.parse(row));
+  }
+
+  async logged({ tenant, erasures }: Ask<'logged'>): Promise<null> {
+    await this.#database.rows('update erasure set is_logged = true where tenant = $1 and id = any($2::text[])', [
+      tenant,
+      erasures,
+    ]);
+    return null;
+  }
+
+  async #finish(id: string): Promise<void> {
+    const [row] = await this.#database.rows(
+      'select id, tenant, owner, plan, asked_ms from erasure where id = $1 and statement is null',
+      [id],
+    );
+    if (row === undefined) return;
+    const { tenant, owner, plan: text, asked_ms } = Pending.parse(row);
+    const plan = Plan.parse(JSON.parse(text));
+    await this.#database.flush();
+    await this.#keys.destroyBelow(owner, plan.below);
+    const statement = canonicalJson({
+      type: 'countersign/memory-erasure/v1',
+      erasure: id,
+      tenant,
+      owner,
+      scope: plan.scope,
+      asked_by: plan.by,
+      asked_at: new Date(asked_ms).toISOString(),
+      finished_at: new Date().toISOString(),
+      memories: plan.memories,
+      removed: plan.removed,
+      resealed: plan.resealed,
+      keys_destroyed: plan.scope === 'owner' ? 'all of the owner' : `all of the owner below version ${plan.below}`,
+      not_proved: NOT_PROVED,
+    });
+    await this.#database.transaction(async ({ rows }) => {
+      await rows('update erasure set statement = $2 where id = $1 and statement is null', [id, statement]);
+      await rows('update tombstone set receipt = $2 where erasure = $1', [id, sha256Hex(statement)]);
+    });
+  }
+
+  async #erasuresOf(owner: string, ids: readonly string[]): Promise<string[]> {
+    const rows = await this.#database.rows(
+      'select id, erasure from tombstone where owner = $1 and id = any($2::text[]) and erasure is not null',
+      [owner, ids],
+    );
+    const found = rows.map((row) => z.object({ id: z.string(), erasure: z.string() }).parse(row));
+    if (found.length < new Set(ids).size) throw notFound();
+    return [...new Set(found.map(({ erasure }) => erasure))];
+  }
+
+  async #done(ids: readonly string[]): Promise<Erased[]> {
+    const rows = await this.#database.rows(
+      `select id, statement, is_logged from erasure
+       where id = any($1::text[]) and statement is not null order by asked_ms, id`,
+      [[...ids]],
+    );
+    return rows.map((row) => Done.parse(row));
+  }
+}
+
+interface Note {
+  readonly id: string;
+  readonly tenant: string;
+  readonly owner: string;
+  readonly plan: Plan;
+}
+
+async function noteErasure(queries: Queries, { id, tenant, owner, plan }: Note): Promise<void> {
+  await queries.rows('insert into erasure (id, tenant, owner, plan, asked_ms) values ($1, $2, $3, $4, $5)', [
+    id,
+    tenant,
+    owner,
+    JSON.stringify(plan),
+    Date.now(),
+  ]);
+}
+
+async function bury(
+  { rows }: Queries,
+  { place, memory, tenant, erasure }: Record<'place' | 'memory' | 'tenant' | 'erasure', string>,
+): Promise<void> {
+  await rows(
+    `insert into tombstone (owner, id, tenant, removed_ms, reason, erasure) values ($1, $2, $3, $4, 'erased', $5)
+     on conflict do nothing`,
+    [place, memory, tenant, Date.now(), erasure],
+  );
+}
+
+const newErasureId = () => `era_${freshRandom(12).toString('hex')}`;

@@ -1,0 +1,24 @@
+import { z } from 'zod';
+import { integer } from '../../ground/config/fields.ts';
+
+/** Variables of the role `memory`, which a courier that hosts it hands on. */
+export const memoryFields = {
+  COUNTERSIGN_MEMORY: z
+    .string()
+    .min(1)
+    .describe('folder of the memories: the keys of their owners, and the database where no other is named'),
+  COUNTERSIGN_MEMORY_KEY_FILE: z
+    .string()
+    .min(1)
+    .describe(
+      'file with the key that the keys of owners are sealed under (32 bytes in base64url, mode 600); more lines are older keys',
+    ),
+  COUNTERSIGN_MEMORY_DATABASE_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file with the address of a PostgreSQL database, `postgres://…` (mode 600); without it, one is embedded'),
+  COUNTERSIGN_MEMORY_OPEN_BYTES: integer(16_777_216, 17_179_869_184)
+    .default(268_435_456)
+    .describe('how much memory opened owners may take, in bytes; one that is in use is never closed'),
+} as const;

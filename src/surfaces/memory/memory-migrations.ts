@@ -1,0 +1,40 @@
+import type { Migration } from '../../ground/database/migrate.ts';
+
+/**
+ * The shape of the database of memories, the same on a server and embedded. Rows hold ids, times and sealed
+ * bytes, and nothing that a person or an app has written: what the database, its log and its backups keep is
+ * of no use without the keys, which are elsewhere.
+ */
+export const MEMORY_MIGRATIONS: readonly Migration[] = [
+  {
+    name: '1-memories',
+    statements: [
+      // `lookup` is an HMAC of tenant and name; null once the owner was erased, so that the name is free again.
+      `create table owner (
+         id text primary key, tenant text not null, lookup text unique, name bytea,
+         key_version integer not null, created_ms bigint not null, erased_ms bigint)`,
+      `create index owner_tenant on owner (tenant, id)`,
+      `create table segment (
+         owner text not null, seq bigint not null, key_version integer not null, entries integer not null,
+         body bytea not null, primary key (owner, seq))`,
+      `create table memory (
+         owner text not null, id text not null, tenant text not null, updated_ms bigint not null,
+         expires_ms bigint, primary key (owner, id))`,
+      `create index memory_id on memory (tenant, id)`,
+      `create index memory_expiry on memory (expires_ms) where expires_ms is not null`,
+      `create table tombstone (
+         owner text not null, id text not null, tenant text not null, removed_ms bigint not null,
+         reason text not null, merged_into text, erasure text, receipt text, primary key (owner, id))`,
+      `create index tombstone_id on tombstone (tenant, id)`,
+      `create table access (
+         number bigserial primary key, owner text not null, at_ms bigint not null, by_key text not null,
+         action text not null, memories text not null)`,
+      `create index access_owner on access (owner, number)`,
+      // `statement` is what the API signs; null until the keys are destroyed.
+      `create table erasure (
+         id text primary key, tenant text not null, owner text not null, plan text not null, asked_ms bigint not null,
+         statement text, is_logged boolean not null default false)`,
+      `create index erasure_open on erasure (owner) where statement is null`,
+    ],
+  },
+];

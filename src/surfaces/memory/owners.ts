@@ -1,0 +1,312 @@
+import { createHmac } from 'node:crypto';
+import { z } from 'zod';
+import type { Database, Queries, Value } from '../../ground/database/database.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
+import { freshRandom } from '../../ground/keys/random.ts';
+import type { KeyStore } from './key-store.ts';
+import { FULL_SEGMENT, OpenedOwner, type OwnerRow } from './opened-owner.ts';
+import { seal, unseal } from './sealing.ts';
+import { decodeSegment, encodeSegment, type Held } from './segment.ts';
+
+/** So many small segments may an owner have; then they are put together. */
+const MAX_TAIL = 64;
+/** An owner that nobody uses is closed after this time. */
+const IDLE_MS = 300_000;
+/** The holder of the key by which names are looked up. */
+const LOOKUP = 'lookup';
+
+const Row = z
+  .object({ id: z.string(), tenant: z.string(), key_version: z.coerce.number() })
+  .transform(({ id, tenant, key_version }): OwnerRow => ({ id, tenant, keyVersion: key_version }));
+const Segment = z.object({
+  seq: z.coerce.number(),
+  key_version: z.coerce.number(),
+  entries: z.coerce.number(),
+  body: z.instanceof(Uint8Array),
+});
+const OWNER = 'select id, tenant, key_version from owner';
+
+interface OwnerParts {
+  readonly database: Database;
+  readonly keys: KeyStore;
+  /** How much of this process's memory opened owners may take, in bytes. */
+  readonly openBytes: number;
+}
+
+/**
+ * The owners and their sealed segments. An owner's name is kept sealed, and found by an HMAC of it. Work on
+ * one owner is done one after the other, on different ones at once.
+ */
+export class Owners {
+  readonly #database: Database;
+  readonly #keys: KeyStore;
+  readonly #openBytes: number;
+  readonly #opened = new Map<string, OpenedOwner>();
+  readonly #turns = new Map<string, Promise<unknown>>();
+  #lookupKey: Buffer | undefined;
+
+  constructor({ database, keys, openBytes }: OwnerParts) {
+    this.#database = database;
+    this.#keys = keys;
+    this.#openBytes = openBytes;
+  }
+
+  /** The owner of this name; undefined where the tenant has none. */
+  async find(tenant: string, name: string): Promise<OwnerRow | undefined> {
+    const rows = await this.#database.rows(`${OWNER} where lookup = $1`, [await this.#lookup(tenant, name)]);
+    return rows.map((row) => Row.parse(row))[0];
+  }
+
+  /** The owner of this name, made where there is none. Any number of callers may make the same one at once. */
+  async ensure(tenant: string, name: string): Promise<OwnerRow> {
+    const lookup = await this.#lookup(tenant, name);
+    return this.#inTurn(lookup, async () => {
+      const known = await this.find(tenant, name);
+      if (known !== undefined) return known;
+      const id = `own_${freshRandom(12).toString('hex')}`;
+      // A crash here leaves a key that seals nothing.
+      const key = await this.#keys.create(id, 1);
+      await this.#database.transaction(({ rows }) =>
+        rows('insert into owner (id, tenant, lookup, name, key_version, created_ms) values ($1, $2, $3, $4, 1, $5)', [
+          id,
+          tenant,
+          lookup,
+          seal(key, [id, 'name'], Buffer.from(name)),
+          Date.now(),
+        ]),
+      );
+      return { id, tenant, keyVersion: 1 };
+    });
+  }
+
+  /** The names of a tenant's owners, in the order in which they came. */
+  async names(tenant: string): Promise<string[]> {
+    const Named = z.object({ id: z.string(), key_version: z.coerce.number(), name: z.instanceof(Uint8Array) });
+    const rows = await this.#database.rows(
+      'select id, key_version, name from owner where tenant = $1 and erased_ms is null order by created_ms, id',
+      [tenant],
+    );
+    const names = await Promise.all(
+      rows.map(async (row) => {
+        const { id, key_version, name } = Named.parse(row);
+        const key = await this.#keys.get(id, key_version);
+        return key === undefined ? undefined : unseal(key, [id, 'name'], name)?.toString('utf8');
+      }),
+    );
+    return names.filter((name) => name !== undefined);
+  }
+
+  /**
+   * Does something with the opened memories of an owner, alone. Throws CodedError `owner_not_found` where the
+   * owner was erased meanwhile, and `record_unreadable` where the segments cannot be opened.
+   */
+  with<Result>(id: string, work: (owner: OpenedOwner) => Promise<Result>): Promise<Result> {
+    return this.#inTurn(id, async () => {
+      const owner = this.#opened.get(id) ?? (await this.#open(id));
+      owner.usedMs = Date.now();
+      try {
+        return await work(owner);
+      } catch (error) {
+        // What the database has may be another thing than what is opened, where it answered nothing.
+        if (!(error instanceof CodedError)) this.close(id);
+        throw error;
+      } finally {
+        this.#closeSome(id);
+      }
+    });
+  }
+
+  /**
+   * Writes memories, new ones and new states of old ones, in one step: all of them or none. `more` is written
+   * with them. Only within `with`.
+   */
+  async write(
+    owner: OpenedOwner,
+    held: readonly Held[],
+    more: (queries: Queries) => Promise<void> = () => Promise.resolve(),
+  ): Promise<void> {
+    const { row } = owner;
+    const seq = owner.nextSeq;
+    const merges = owner.tail.length >= MAX_TAIL ? owner.tail : [];
+    const ids = [...new Set([...merges.flatMap((one) => one.ids), ...held.map(({ entry }) => entry.id)])];
+    const isLast = new Map(held.map((one) => [one.entry.id, one]));
+    const content = ids.flatMap((id) => isLast.get(id) ?? owner.get(id) ?? []);
+    const pages = pagesOf(content);
+    await this.#database.transaction(async (queries) => {
+      if (merges.length > 0)
+        await queries.rows('delete from segment where owner = $1 and seq >= $2', [row.id, merges[0]?.seq ?? seq]);
+      await insertSegments(queries, row, owner.key, seq, pages);
+      await upsertMemories(queries, row, [...isLast.values()]);
+      await more(queries);
+    });
+    for (const one of held) owner.put(one);
+    if (merges.length > 0) owner.tail = [];
+    pages.forEach((page, at) => noteSegment(owner, seq + at, page));
+  }
+
+  /**
+   * Seals what stays under a new key and removes the rest, in one step together with what `more` writes. The
+   * old key still stands; who calls this destroys it next. Only within `with`; the owner is opened anew by the
+   * next who asks. Returns how many memories were sealed again.
+   */
+  async reseal(
+    owner: OpenedOwner,
+    gone: ReadonlySet<string>,
+    more: (queries: Queries) => Promise<void>,
+  ): Promise<number> {
+    const { row } = owner;
+    const next = { ...row, keyVersion: row.keyVersion + 1 };
+    const stays = owner.all().filter(({ entry }) => !gone.has(entry.id));
+    // A crash here leaves a key that seals nothing; the next attempt makes another in its place.
+    const key = await this.#keys.create(row.id, next.keyVersion);
+    await this.#database.transaction(async (queries) => {
+      const [named] = await queries.rows('select name from owner where id = $1', [row.id]);
+      const { name } = z.object({ name: z.instanceof(Uint8Array) }).parse(named);
+      const opened = unseal(owner.key, [row.id, 'name'], name);
+      if (opened === undefined) throw unreadable(row.id);
+      await queries.rows('update owner set key_version = $2, name = $3 where id = $1', [
+        row.id,
+        next.keyVersion,
+        seal(key, [row.id, 'name'], opened),
+      ]);
+      await queries.rows('delete from segment where owner = $1', [row.id]);
+      await insertSegments(queries, next, key, owner.nextSeq, pagesOf(stays));
+      await queries.rows('delete from memory where owner = $1 and id = any($2::text[])', [row.id, [...gone]]);
+      await more(queries);
+    });
+    this.close(row.id);
+    return stays.length;
+  }
+
+  /** Removes an owner in one step together with what `more` writes; the keys still stand. Only within `with`. */
+  async remove(owner: OpenedOwner, more: (queries: Queries) => Promise<void>): Promise<void> {
+    const { id } = owner.row;
+    await this.#database.transaction(async (queries) => {
+      for (const table of ['segment', 'memory', 'access', 'tombstone'])
+        await queries.rows(`delete from ${table} where owner = $1`, [id]);
+      await queries.rows('update owner set lookup = null, name = null, erased_ms = $2 where id = $1', [id, Date.now()]);
+      await more(queries);
+    });
+    this.close(id);
+  }
+
+  /** Drops what is opened of an owner from this process's memory. */
+  close(id: string): void {
+    this.#opened.get(id)?.wipe();
+    this.#opened.delete(id);
+  }
+
+  /** Drops owners that nobody has used for a while. */
+  closeIdle(nowMs = Date.now()): void {
+    for (const [id, { usedMs }] of this.#opened) if (!this.#turns.has(id) && nowMs - usedMs > IDLE_MS) this.close(id);
+  }
+
+  async #open(id: string): Promise<OpenedOwner> {
+    const [row] = (await this.#database.rows(`${OWNER} where id = $1 and erased_ms is null`, [id])).map((one) =>
+      Row.parse(one),
+    );
+    if (row === undefined) throw new CodedError('owner_not_found', 'There is no such owner of memories.');
+    const key = await this.#keys.get(id, row.keyVersion);
+    if (key === undefined) throw unreadable(id);
+    const owner = new OpenedOwner(row, key);
+    const rows = await this.#database.rows(
+      'select seq, key_version, entries, body from segment where owner = $1 order by seq',
+      [id],
+    );
+    for (const one of rows) {
+      const { seq, key_version, body } = Segment.parse(one);
+      const plain = unseal(key, contextOf({ ...row, keyVersion: key_version }, seq), body);
+      if (plain === undefined) throw unreadable(id);
+      const held = decodeSegment(plain);
+      plain.fill(0);
+      for (const each of held) owner.put(each);
+      noteSegment(owner, seq, held);
+    }
+    this.#opened.set(id, owner);
+    return owner;
+  }
+
+  /** Closes the owners that were used longest ago, until the others fit; never one that somebody works on. */
+  #closeSome(used: string): void {
+    let bytes = [...this.#opened.values()].reduce((sum, owner) => sum + owner.bytes, 0);
+    const others = [...this.#opened].filter(([id]) => id !== used && !this.#turns.has(id));
+    for (const [id, owner] of others.sort(([, a], [, b]) => a.usedMs - b.usedMs)) {
+      if (bytes <= this.#openBytes) return;
+      bytes -= owner.bytes;
+      this.close(id);
+    }
+  }
+
+  async #lookup(tenant: string, name: string): Promise<string> {
+    const key = await this.#inTurn(LOOKUP, async () => {
+      this.#lookupKey ??= (await this.#keys.get(LOOKUP, 0)) ?? (await this.#keys.create(LOOKUP, 0));
+      return this.#lookupKey;
+    });
+    return createHmac('sha256', key)
+      .update(JSON.stringify([tenant, name.normalize('NFC')]))
+      .digest('hex');
+  }
+
+  /** One after the other of the same name. */
+  #inTurn<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
+    const before = this.#turns.get(name) ?? Promise.resolve();
+    const turn = before.then(work);
+    const over = turn
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#turns.get(name) === over) this.#turns.delete(name);
+      });
+    this.#turns.set(name, over);
+    return turn;
+  }
+}
+
+/** The tail is what stands behind the last full segment: what is put together later is one piece of the log. */
+function noteSegment(owner: OpenedOwner, seq: number, held: readonly Held[]): void {
+  owner.nextSeq = seq + 1;
+  if (held.length >= FULL_SEGMENT) owner.tail = [];
+  else owner.tail = [...owner.tail, { seq, ids: held.map(({ entry }) => entry.id) }];
+}
+
+const contextOf = ({ tenant, id, keyVersion }: OwnerRow, seq: number) => [tenant, id, keyVersion, seq];
+
+function pagesOf(held: readonly Held[]): Held[][] {
+  const pages: Held[][] = [];
+  for (let at = 0; at < held.length; at += FULL_SEGMENT) pages.push(held.slice(at, at + FULL_SEGMENT));
+  return pages;
+}
+
+async function insertSegments(
+  queries: Queries,
+  row: OwnerRow,
+  key: Buffer,
+  seq: number,
+  pages: readonly Held[][],
+): Promise<void> {
+  for (const [at, page] of pages.entries()) {
+    const body = seal(key, contextOf(row, seq + at), encodeSegment(page));
+    const values: Value[] = [row.id, seq + at, row.keyVersion, page.length, body];
+    await queries.rows(
+      'insert into segment (owner, seq, key_version, entries, body) values ($1, $2, $3, $4, $5)',
+      values,
+    );
+  }
+}
+
+async function upsertMemories(
+  { rows }: Queries,
+  { id: owner, tenant }: OwnerRow,
+  held: readonly Held[],
+): Promise<void> {
+  await rows(
+    `insert into memory (owner, id, tenant, updated_ms)
+     select $1, one.id, $2, one.updated::bigint from unnest($3::text[], $4::text[]) as one (id, updated)
+     on conflict (owner, id) do update set updated_ms = excluded.updated_ms`,
+    [owner, tenant, held.map(({ entry }) => entry.id), held.map(({ entry }) => String(Date.parse(entry.updated_at)))],
+  );
+}
+
+const unreadable = (id: string) =>
+  new CodedError('record_unreadable', 'The memories of this owner cannot be opened.', {
+    cause: new Error(`segments or key of ${id} are missing or damaged`),
+  });

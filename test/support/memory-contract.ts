@@ -1,0 +1,314 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { Database } from '../../src/ground/database/database.ts';
+import type { MemoryEntry } from '../../src/proof/memory/entry.ts';
+import type { Ask } from '../../src/surfaces/memory/memory-calls.ts';
+import type { MemoryDesk } from '../../src/surfaces/memory/memory-desk.ts';
+import { unseal } from '../../src/surfaces/memory/sealing.ts';
+import { KeyStore } from '../../src/surfaces/memory/key-store.ts';
+import { WrappingKey } from '../../src/surfaces/memory/wrapping-key.ts';
+import { MemoryFolder, WordEmbedder, aDraft, whoseOf } from './memory-desks.ts';
+
+const EVERYTHING = { superseded: true } as const;
+
+/** What memories promise on whichever database; `open` opens the same one each time. */
+export function memoryContract(open: (folder: string) => Promise<Database>): void {
+  const folder = new MemoryFolder();
+  let database: Database;
+  let desk: MemoryDesk;
+  let owners = 0;
+  /** An owner whom no other test has. */
+  const someone = () => whoseOf({ owner: `owner ${(owners += 1)}` });
+  const listed = async (whose: Ask<'list'>['whose']) =>
+    (await desk.answers.list({ whose, filter: EVERYTHING, limit: 1_000 })).entries;
+  const reopen = async (embedder?: WordEmbedder) => {
+    await database.close();
+    database = await open(folder.path);
+    desk = await folder.open(database, embedder);
+  };
+  /** Everything that stands in segments of this database, as it stands there. */
+  const segments = async () =>
+    (await database.rows('select owner, seq, key_version, body from segment')) as {
+      owner: string;
+      seq: number | string;
+      key_version: number;
+      body: Uint8Array;
+    }[];
+
+  beforeAll(async () => {
+    database = await open(folder.path);
+    desk = await folder.open(database);
+  });
+  afterAll(() => database.close());
+
+  test('what was remembered is there after the database was closed and opened, in whatever steps it came', async () => {
+    const whose = someone();
+    const known = new Map<string, MemoryEntry>();
+    const steps = fc.sample(
+      fc.record({ texts: fc.array(fc.string({ minLength: 1, maxLength: 30 }), { minLength: 1, maxLength: 5 }) }),
+      { numRuns: 90, seed: 7 },
+    );
+    for (const [step, { texts }] of steps.entries()) {
+      const drafts = texts.map((text, at) => aDraft(`${step} ${at} ${text}.`));
+      for (const { entry } of await desk.answers.add({ whose, drafts })) known.set(entry.id, entry);
+      if (step % 3 !== 0) continue;
+      const [draft] = drafts;
+      const id = draft?.id ?? '';
+      const change = { text: `${step} corrected` };
+      known.set(id, await desk.answers.correct({ whose, id, change, origin: aDraft('').origin }));
+    }
+    // One page that is full, between small ones: what is put together later must not take it along.
+    const many = Array.from({ length: 1_000 }, (_, at) => aDraft(`one of many, ${at}`));
+    for (const { entry } of await desk.answers.add({ whose, drafts: many })) known.set(entry.id, entry);
+    for (let at = 0; at < 70; at += 1)
+      for (const { entry } of await desk.answers.add({ whose, drafts: [aDraft(`later ${at}`)] }))
+        known.set(entry.id, entry);
+    await reopen();
+    const found: MemoryEntry[] = [];
+    for (let before: string | undefined; ;) {
+      const page = await desk.answers.list({
+        whose,
+        filter: EVERYTHING,
+        limit: 400,
+        ...(before === undefined ? {} : { before }),
+      });
+      found.push(...page.entries);
+      before = page.entries.at(-1)?.id;
+      if (!page.more) break;
+    }
+    expect(new Map(found.map((entry) => [entry.id, entry]))).toEqual(known);
+  });
+
+  test('nobody reaches memories of another tenant, owner or app, by any call', async () => {
+    const ann = whoseOf({ owner: 'ann the first', sources: ['key-1'] });
+    const [made] = await desk.answers.add({ whose: ann, drafts: [aDraft('the word is xylophone')] });
+    const id = made?.entry.id ?? '';
+    const strangers = [
+      { ...ann, tenant: 'other' },
+      { ...ann, owner: 'bob' },
+      { ...ann, by: 'key-2', sources: ['key-2'] },
+      { ...ann, tenant: 'other', owner: null },
+      { ...ann, owner: null, by: 'key-2', sources: ['key-2'] },
+    ];
+    for (const whose of strangers) {
+      const gone = { code: 'memory_not_found' };
+      await expect(desk.answers.get({ whose, id, action: 'get' })).rejects.toMatchObject(gone);
+      await expect(desk.answers.erase({ whose, ids: [id] })).rejects.toMatchObject(gone);
+      const correction = { whose, id, change: { text: 'x' }, origin: aDraft('').origin };
+      await expect(desk.answers.correct(correction)).rejects.toMatchObject(gone);
+      if (whose.owner === null) continue;
+      for (const name of ['supersedes', 'contradicts'] as const)
+        await expect(desk.answers.add({ whose, drafts: [aDraft('mine', { [name]: [id] })] })).rejects.toMatchObject(
+          gone,
+        );
+      expect(await listed(whose)).toEqual([]);
+      for (const mode of ['hybrid', 'semantic', 'text'] as const)
+        for (const query of ['xylophone', '*', id])
+          expect(await desk.answers.search({ whose, query, mode, limit: 10, filter: EVERYTHING })).toEqual([]);
+      expect(await desk.answers.entryPage({ whose, limit: 10 })).toEqual([]);
+    }
+    expect(await listed(ann)).toHaveLength(1);
+  });
+
+  test('what is said again gets one more origin in place of a second memory, and its trust is that of the best', async () => {
+    const whose = someone();
+    const tool = { kind: 'tool' as const, from: 'calendar', reference: null, rests_on: [], receipt: null };
+    await desk.answers.add({ whose, drafts: [aDraft('Ann likes tea', { origin: tool })] });
+    const [again] = await desk.answers.add({ whose, drafts: [aDraft('  ann LIKES   tea')] });
+    expect(again).toMatchObject({ outcome: 'merged', entry: { version: 2, trust: 'user' } });
+    expect(again?.entry.origins.map(({ kind }) => kind)).toEqual(['tool', 'user']);
+    const [third] = await desk.answers.add({ whose, drafts: [aDraft('Ann likes tea')] });
+    expect(third?.entry).toEqual(again?.entry);
+    expect(await listed(whose)).toHaveLength(1);
+  });
+
+  test('less trusted words take the place of none that are more trusted, whatever they rest on', async () => {
+    const whose = someone();
+    const of = (kind: 'user' | 'model' | 'tool' | 'import', rests_on: string[] = []) => ({
+      origin: { kind, from: null, reference: null, rests_on, receipt: null },
+    });
+    const [user, tool] = await desk.answers.add({
+      whose,
+      drafts: [aDraft('my name is Ann', of('user')), aDraft('her name is Eve', of('tool'))],
+    });
+    const [said, told] = [user?.entry.id ?? '', tool?.entry.id ?? ''];
+    const low = { code: 'trust_too_low' };
+    const superseding = (kind: 'user' | 'model', rests_on: string[]) =>
+      desk.answers.add({ whose, drafts: [aDraft(`new ${kind}`, { supersedes: [said], ...of(kind, rests_on) })] });
+    await expect(superseding('model', [])).rejects.toMatchObject(low);
+    await expect(superseding('user', [told])).rejects.toMatchObject(low);
+    const correction = { whose, id: said, change: { text: 'my name is Eve' }, origin: of('tool').origin };
+    await expect(desk.answers.correct(correction)).rejects.toMatchObject(low);
+    const [derived] = await desk.answers.add({ whose, drafts: [aDraft('both', of('user', [said, told]))] });
+    expect(derived?.entry.trust).toBe('tool');
+    await superseding('user', [said]);
+    const shown = await desk.answers.list({ whose, filter: { superseded: false }, limit: 10 });
+    expect(shown.entries.map(({ id }) => id)).not.toContain(said);
+  });
+
+  test('a search says why, leaves out what the filter does, and is in the log of the owner, as every read', async () => {
+    const whose = someone();
+    await desk.answers.add({
+      whose,
+      drafts: [
+        aDraft('I am allergic to peanuts', { category: 'health' }),
+        aDraft('the meeting is on Friday', { category: 'work', valid_to: '2026-01-01T00:00:00.000Z' }),
+        aDraft('peanuts are legumes', { category: 'facts' }),
+      ],
+    });
+    const search = (query: string, filter: Partial<Ask<'search'>['filter']> = {}) =>
+      desk.answers.search({ whose, query, mode: 'hybrid', limit: 5, filter: { superseded: false, ...filter } });
+    const [first] = await search('allergic peanuts');
+    expect(first).toMatchObject({
+      entry: { category: 'health' },
+      semantic: { rank: 1 },
+      text: { rank: 1, coverage: 1, counted: true, words: ['allerg', 'peanut'] },
+    });
+    const inFacts = await search('allergic peanuts', { category: 'facts' });
+    expect(inFacts.map(({ entry }) => entry.category)).toEqual(['facts']);
+    const now = await search('meeting Friday', { valid_at: '2026-06-01T00:00:00.000Z' });
+    expect(now.map(({ entry }) => entry.category)).not.toContain('work');
+    const accesses = await desk.answers.accesses({ whose, limit: 10 });
+    expect(accesses.map(({ action, by, memories }) => [action, by, memories.length])).toEqual([
+      ['search', 'key-1', 2],
+      ['search', 'key-1', 1],
+      ['search', 'key-1', 3],
+    ]);
+  });
+
+  test('after another embedder was chosen, memories are embedded again and found by meaning', async () => {
+    const whose = someone();
+    await desk.answers.add({ whose, drafts: [aDraft('the cat sleeps')] });
+    await reopen(new WordEmbedder('another'));
+    const ask = { whose, query: 'cat', mode: 'semantic' as const, limit: 5, filter: EVERYTHING };
+    expect(await desk.answers.search(ask)).toMatchObject([{ semantic: { rank: 1 } }]);
+    await reopen();
+  });
+
+  test('an erased memory is in no file, and no key opens what was sealed before; the others stay', async () => {
+    const whose = someone();
+    const canary = 'quinquireme of nineveh';
+    const [erased, kept] = await desk.answers.add({ whose, drafts: [aDraft(canary), aDraft('plain')] });
+    const [gone, stays] = [erased?.entry.id ?? '', kept?.entry.id ?? ''];
+    await desk.answers.correct({ whose, id: gone, change: { text: `${canary} again` }, origin: aDraft('').origin });
+    const before = await segments();
+    const [receipt] = await desk.answers.erase({ whose, ids: [gone] });
+    expect(JSON.parse(receipt?.statement ?? '')).toMatchObject({
+      scope: 'memory',
+      memories: [gone],
+      removed: 1,
+      resealed: 1,
+    });
+    await expect(desk.answers.get({ whose, id: gone, action: 'get' })).rejects.toMatchObject({ code: 'erased' });
+    expect(await desk.answers.erase({ whose, ids: [gone] })).toEqual([receipt]);
+    expect(await desk.answers.get({ whose, id: stays, action: 'get' })).toEqual(kept?.entry);
+    expect(await desk.answers.tombstonePage({ whose, limit: 5 })).toMatchObject([
+      { id: gone, reason: 'erased', receipt: receipt?.sha256 },
+    ]);
+    await expect(desk.answers.add({ whose, drafts: [aDraft('x', { id: gone })] })).rejects.toMatchObject({
+      code: 'erased',
+    });
+    const { owner } = JSON.parse(receipt?.statement ?? '{}') as { owner: string };
+    const ours = before.filter((segment) => segment.owner === owner);
+    expect(ours.length).toBeGreaterThan(0);
+    const keys = new KeyStore(join(folder.path, 'keys'), WrappingKey.read(folder.keyFile));
+    for (const { seq, key_version, body } of ours)
+      for (let version = 0; version < 5; version += 1) {
+        const key = await keys.get(owner, version);
+        if (key !== undefined)
+          expect(unseal(key, [whose.tenant, owner, key_version, Number(seq)], body)).toBeUndefined();
+      }
+    await reopen();
+    expect(await listed(whose)).toEqual([kept?.entry]);
+    expect(tracesOf(folder.path, canary)).toEqual([]);
+  });
+
+  test('an erasure that a crash has cut off is carried on at the next start', async () => {
+    const whose = someone();
+    const [made] = await desk.answers.add({ whose, drafts: [aDraft('cut off'), aDraft('stays')] });
+    const id = made?.entry.id ?? '';
+    const flush = database.flush.bind(database);
+    database.flush = () => Promise.reject(new Error('the process ends here'));
+    await expect(desk.answers.erase({ whose, ids: [id] })).rejects.toThrow('the process ends here');
+    database.flush = flush;
+    await reopen();
+    const [receipt] = await desk.answers.erase({ whose, ids: [id] });
+    const { owner } = JSON.parse(receipt?.statement ?? '{}') as { owner: string };
+    const keys = new KeyStore(join(folder.path, 'keys'), WrappingKey.read(folder.keyFile));
+    expect(await keys.get(owner, 1)).toBeUndefined();
+    expect(await listed(whose)).toHaveLength(1);
+  });
+
+  test('an erased owner has nothing left, and its name begins anew', async () => {
+    const whose = someone();
+    await desk.answers.add({ whose, drafts: [aDraft('all of it')] });
+    await listed(whose);
+    const receipt = await desk.answers.eraseOwner({ whose });
+    expect(JSON.parse(receipt.statement)).toMatchObject({ scope: 'owner', removed: 1 });
+    await expect(desk.answers.eraseOwner({ whose })).rejects.toMatchObject({ code: 'owner_not_found' });
+    expect(await listed(whose)).toEqual([]);
+    expect(await desk.answers.accesses({ whose, limit: 5 })).toEqual([]);
+    expect(await desk.answers.owners({ tenant: whose.tenant })).not.toContain(whose.owner);
+    expect((await desk.answers.unlogged({ tenant: whose.tenant })).map(({ erasure }) => erasure)).toContain(
+      receipt.erasure,
+    );
+    await desk.answers.logged({ tenant: whose.tenant, erasures: [receipt.erasure] });
+    expect((await desk.answers.unlogged({ tenant: whose.tenant })).map(({ erasure }) => erasure)).not.toContain(
+      receipt.erasure,
+    );
+    await desk.answers.add({ whose, drafts: [aDraft('a new beginning')] });
+    expect(await listed(whose)).toHaveLength(1);
+    expect(await desk.answers.owners({ tenant: whose.tenant })).toContain(whose.owner);
+  });
+
+  test('entries are taken in as they are, once, and never over one that differs or was taken away', async () => {
+    const [from, to] = [someone(), someone()];
+    await desk.answers.add({ whose: from, drafts: [aDraft('one'), aDraft('two')] });
+    const entries = await desk.answers.entryPage({ whose: from, limit: 10 });
+    expect(await desk.answers.putEntries({ whose: to, entries })).toEqual(['kept', 'kept']);
+    expect(await desk.answers.putEntries({ whose: to, entries })).toEqual(['same', 'same']);
+    expect(await desk.answers.entryPage({ whose: to, limit: 10 })).toEqual(entries);
+    const changed = entries.map((entry) => ({ ...entry, agent: 'another' }));
+    expect(await desk.answers.putEntries({ whose: to, entries: changed })).toEqual(['conflict', 'conflict']);
+    await desk.answers.erase({ whose: to, ids: entries.map(({ id }) => id) });
+    expect(await desk.answers.putEntries({ whose: to, entries })).toEqual(['buried', 'buried']);
+    const tombstones = await desk.answers.tombstonePage({ whose: to, limit: 10 });
+    expect(await desk.answers.buryMemories({ whose: from, tombstones })).toEqual(['conflict', 'conflict']);
+    const third = someone();
+    expect(await desk.answers.buryMemories({ whose: third, tombstones })).toEqual(['kept', 'kept']);
+    expect(await desk.answers.tombstonePage({ whose: third, limit: 10 })).toEqual(tombstones);
+  });
+
+  test('keys are sealed under a new wrapping key at the next start, and the old one is needed no more', async () => {
+    const whose = someone();
+    await desk.answers.add({ whose, drafts: [aDraft('before the rotation')] });
+    folder.addWrappingKey();
+    await reopen();
+    const [newest = ''] = readFileSync(folder.keyFile, 'utf8').split('\n');
+    const files = readdirSync(join(folder.path, 'keys'), { recursive: true, withFileTypes: true })
+      .filter((one) => one.isFile())
+      .map((one) => JSON.parse(readFileSync(join(one.parentPath, one.name), 'utf8')) as { under: string });
+    expect(new Set(files.map(({ under }) => under))).toEqual(new Set([WrappingKey.read(folder.keyFile).id]));
+    expect(newest).not.toBe('');
+    expect(await listed(whose)).toHaveLength(1);
+  });
+}
+
+/** The files that hold a text: as it is, as base64 at any offset, or most of its groups of three characters. */
+export function tracesOf(folder: string, text: string): string[] {
+  const needles = [
+    text,
+    ...[0, 1, 2].map((skip) =>
+      Buffer.from(text.slice(skip, text.length - ((text.length - skip) % 3))).toString('base64'),
+    ),
+  ];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((one) => one.isFile())
+    .map((one) => join(one.parentPath, one.name))
+    .filter((path) => {
+      const bytes = readFileSync(path);
+      return needles.some((needle) => bytes.includes(needle));
+    });
+}
