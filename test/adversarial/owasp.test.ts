@@ -59,6 +59,17 @@ const MATRIX: Record<string, Owner> = {
   'get /v1/schedules/{schedule}': 'named',
   'patch /v1/schedules/{schedule}': 'named',
   'delete /v1/schedules/{schedule}': 'named',
+  'post /v1/memories': 'own',
+  'get /v1/memories': 'own',
+  'post /v1/memories/search': 'own',
+  'post /v1/memories/batch-delete': 'own',
+  'get /v1/memories/{memory}': 'named',
+  'get /v1/memories/{memory}/history': 'named',
+  'patch /v1/memories/{memory}': 'named',
+  'delete /v1/memories/{memory}': 'named',
+  'get /v1/owners': 'own',
+  'get /v1/owners/{owner}/readers': 'named',
+  'delete /v1/owners/{owner}': 'named',
   'get /v1/events': 'own',
   'post /v1/webhooks': 'own',
   'get /v1/webhooks': 'own',
@@ -138,8 +149,8 @@ type CallerName = keyof typeof CALLERS;
 
 /** Routes on which a key reaches what another key of its tenant made, by the scope that it takes. */
 const REACH: readonly { readonly of: RegExp; readonly by: Scope }[] = [
-  { of: /^get \/v1\/(jobs|responses|files|batches|schedules)\/\{/, by: 'read_all' },
-  { of: /^(post|patch|delete) \/v1\/(jobs|responses|files|batches|schedules)\/\{/, by: 'tenant_admin' },
+  { of: /^get \/v1\/(jobs|responses|files|batches|schedules|memories)\/\{/, by: 'read_all' },
+  { of: /^(post|patch|delete) \/v1\/(jobs|responses|files|batches|schedules|memories)\/\{/, by: 'tenant_admin' },
 ];
 
 /**
@@ -222,7 +233,12 @@ beforeAll(async () => {
   const schedule = await json<{ id: string }>(
     victim.post('/v1/schedules', { cron: '@yearly', name: CANARY, request: completion(CANARY) }),
   );
+  const remembered = await json<{ memories: { memory: { id: string } }[] }>(
+    victim.post('/v1/memories', { owner: 'ann', text: CANARY, infer: false }),
+  );
   things = {
+    memories: remembered.memories[0]?.memory.id ?? '',
+    owners: 'ann',
     jobs: job.id,
     schedules: schedule.id,
     files: file.id,
@@ -361,6 +377,7 @@ describe('OWASP API Top 10', () => {
       ['/v1/files', 'files'],
       ['/v1/batches', 'batches'],
       ['/v1/schedules', 'schedules'],
+      ['/v1/memories?owner=ann', 'memories'],
     ] as const) {
       const text = async (who: Client) => (await who.fetch(path)).text();
       expect(await text(member)).not.toContain(things[noun]);

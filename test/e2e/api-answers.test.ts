@@ -10,6 +10,8 @@ import { PoolStateDocument } from '../../src/roles/api/pools.schemas.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { Envelope, PAYLOAD_TYPE, fromEnvelope, verifyPayload } from '../../src/proof/receipts/dsse.ts';
 import { DELETION_TYPE } from '../../src/surfaces/offboarding/tenant-deleter.ts';
+import { ErasureList } from '../../src/roles/api/memories.schemas.ts';
+import { ERASURE_TYPE } from '../../src/surfaces/memory/erasure-receipts.ts';
 import { findCanaries } from '../support/canary.ts';
 import { verifyAuditExport } from '../../src/core/audit/audit-export.ts';
 import { Client, NOOP_MODEL, Pipeline, embedModel, until } from '../support/pipeline.ts';
@@ -143,6 +145,43 @@ describe('real answers have the shape that the description promises', () => {
     await call('listSchedules');
     await call('changeSchedule', { schedule }, { paused: true });
     await call('deleteSchedule', { schedule });
+  });
+
+  test('memories, from the first word to the receipt of their end', async () => {
+    const owner = 'ann';
+    const Added = z.object({ memories: z.array(z.object({ memory: z.object({ id: z.string() }) })).min(1) });
+    const messages = [
+      { role: 'user', content: 'I am allergic to peanuts.' },
+      { role: 'assistant', content: 'I will remember that.' },
+    ];
+    const text = 'The house has a green door.';
+    const added = Added.parse(await answered('addMemories', {}, { owner, infer: false, messages }));
+    const more = Added.parse(await answered('addMemories', {}, { owner, infer: false, text, category: 'home' }));
+    const [memory = '', second = ''] = [...added.memories, ...more.memories].map((one) => one.memory.id);
+    const query = 'what must she not eat?';
+    const found = await answered('searchMemories', {}, { owner, query, filter: { trust: 'user' } });
+    // By meaning: the question shares no word with the answer.
+    expect(found).toMatchObject({ results: [{ memory: { id: memory }, semantic: { rank: 1 }, text: null }, {}] });
+    await call('listMemories', {}, undefined, `?owner=${owner}&category=home`);
+    await call('getMemory', { memory });
+    await call('correctMemory', { memory }, { text: 'I am allergic to nuts.' });
+    const history = await answered('getMemoryHistory', { memory }, undefined, `?owner=${owner}`);
+    expect(history).toMatchObject({ versions: [{ text: 'I am allergic to peanuts.' }, { version: 2 }] });
+    const { erasures } = ErasureList.parse(await answered('eraseMemory', { memory }));
+    const [receipt] = erasures;
+    const signed = receipt === undefined ? { refused: 'there is none' } : fromEnvelope(receipt.envelope);
+    if ('refused' in signed) throw new Error(signed.refused);
+    expect(verifyPayload(pipeline.apiKey.public, signed, ERASURE_TYPE)).toBe(true);
+    expect(sha256Hex(signed.payload)).toBe(receipt?.sha256);
+    expect((await client.fetch(`/v1/memories/${memory}`)).status).toBe(410);
+    await call('eraseMemories', {}, { owner, ids: [second] });
+    expect(await answered('listOwners')).toEqual({ owners: [owner] });
+    expect(await answered('listReaders', { owner })).toMatchObject({
+      reads: [{ action: 'history' }, { action: 'get' }, { action: 'list' }, { action: 'search' }],
+    });
+    await call('eraseOwner', { owner });
+    const audited = await (await client.fetch('/v1/audit?limit=50')).text();
+    expect(audited).toContain(receipt?.sha256);
   });
 
   test('tenants and keys', async () => {

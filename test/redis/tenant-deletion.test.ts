@@ -9,6 +9,7 @@ import { Batches, newBatchId } from '../../src/surfaces/batches/batch.store.ts';
 import { newFileId } from '../../src/surfaces/batches/batch-files.store.ts';
 import { TenantDeleter } from '../../src/surfaces/offboarding/tenant-deleter.ts';
 import { TenantDeletions } from '../../src/surfaces/offboarding/tenant-deletions.ts';
+import { MemoryClient } from '../../src/surfaces/memory/memory-client.ts';
 import { newScheduleId, Schedules } from '../../src/surfaces/schedules/schedule.store.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
@@ -258,6 +259,7 @@ test('a deleted tenant: every family that it had something in is emptied of it, 
     {
       ...{ redis, keys, deletions, audit: new AuditLog(redis, keys), signingKey: api },
       archive: new JobArchive(archiveFolder(server.folder)),
+      memory: new MemoryClient(undefined),
     },
     createLogger('courier', 'silent'),
     'test',
@@ -280,7 +282,17 @@ test('a deleted tenant: every family that it had something in is emptied of it, 
     expect([name, after.has(name)]).toEqual([name, true]);
   expect(await familiesWith(right)).toEqual(others);
   const detail = expect.objectContaining({
-    removed: { jobs: 0, files: 1, file_bytes: 9, batches: 1, schedules: 1, webhooks: 1, webhook_messages: 2, keys: 1 },
+    removed: {
+      jobs: 0,
+      files: 1,
+      file_bytes: 9,
+      batches: 1,
+      schedules: 1,
+      webhooks: 1,
+      webhook_messages: 2,
+      owners: 0,
+      keys: 1,
+    },
   });
   const { text } = await new AuditLog(redis, keys).head();
   expect(JSON.parse(text ?? '')).toMatchObject({ action: 'tenant.deleted', target: 'leaving', detail });

@@ -249,7 +249,7 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     expect(JSON.parse(receipt.statement)).toMatchObject({ scope: 'owner', removed: 1 });
     await expect(desk.answers.eraseOwner({ whose })).rejects.toMatchObject({ code: 'owner_not_found' });
     expect(await listed(whose)).toEqual([]);
-    expect(await desk.answers.accesses({ whose, limit: 5 })).toEqual([]);
+    await expect(desk.answers.accesses({ whose, limit: 5 })).rejects.toMatchObject({ code: 'owner_not_found' });
     expect(await desk.answers.owners({ tenant: whose.tenant })).not.toContain(whose.owner);
     expect((await desk.answers.unlogged({ tenant: whose.tenant })).map(({ erasure }) => erasure)).toContain(
       receipt.erasure,

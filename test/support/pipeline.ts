@@ -102,6 +102,7 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
     this.keyring = new Keyring(file);
     this.enrolWithPools(this.workerKeys.map(() => ['default', 'gold', 'hands']));
     writeSecretFile(join(folder, 'redis.password'), PASSWORD);
+    writeSecretFile(join(folder, 'memory.key'), Buffer.alloc(32, 7).toString('base64url'));
     mkdirSync(join(folder, 'blobs'));
   }
 
@@ -180,11 +181,13 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
     const served = {
       COUNTERSIGN_TICKET_KEY_FILE: path('api.key'),
       COUNTERSIGN_FILES: path('files'),
+      COUNTERSIGN_MEMORY_SOCKET: path('memory.sock'),
       ...published,
     };
+    const memory = { COUNTERSIGN_MEMORY: path('memory'), COUNTERSIGN_MEMORY_KEY_FILE: path('memory.key') };
     const own: Record<typeof role, Env> = {
       api: { ...served, COUNTERSIGN_PORT: '0' },
-      courier: served,
+      courier: { ...served, ...memory },
       // No lease runs out on a slow machine unless a test wants it to: see SHORT_LEASE.
       worker: { COUNTERSIGN_WORKER_KEY_FILE: path('worker-1.key'), COUNTERSIGN_LEASE_MS: '60000' },
       attestor: {

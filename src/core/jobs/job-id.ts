@@ -1,8 +1,6 @@
-import { freshRandom } from '../../ground/keys/random.ts';
+import { CROCKFORD, newUlid } from '../../ground/keys/ulid.ts';
 import { poolTag } from '../../ground/redis/keys.ts';
 import { JOB_ID } from '../../proof/receipts/fields.ts';
-
-const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
 
 /**
  * A new job id: `job_`, the tag of the pool, and a ULID in lower case, which is 48 bits of time (ms) and 80
@@ -10,14 +8,7 @@ const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
  * only), and cannot be guessed.
  */
 export function newJobId(pool: string, nowMs: number): string {
-  let text = '';
-  for (let time = nowMs, digit = 0; digit < 10; digit += 1) {
-    text = (CROCKFORD[time % 32] ?? '') + text;
-    time = Math.floor(time / 32);
-  }
-  // Five bits of each byte, sixteen times.
-  for (const byte of freshRandom(16)) text += CROCKFORD[byte & 31] ?? '';
-  return `job_${poolTag(pool)}${text}`;
+  return `job_${poolTag(pool)}${newUlid(nowMs)}`;
 }
 
 /** Whether a text has the form of a job id. Any other text is answered like an unknown job. */

@@ -13,6 +13,8 @@ import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-pro
 import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
+import { ErasureReceipts } from '../../surfaces/memory/erasure-receipts.ts';
+import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
 import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
@@ -47,6 +49,7 @@ import { FirstKey } from './first-key.ts';
 import { FilesController } from './files.controller.ts';
 import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
+import { MemoriesController } from './memories.controller.ts';
 import { Metrics } from './metrics.ts';
 import { OpenAiController } from './openai.controller.ts';
 import { PoolsController } from './pools.controller.ts';
@@ -65,6 +68,7 @@ import { WebhookKeys, WebhooksController } from './webhooks.controller.ts';
     FilesController,
     BatchesController,
     SchedulesController,
+    MemoriesController,
     WebhooksController,
     UsageController,
     AdminController,
@@ -172,6 +176,12 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
       useFactory: (admission: Admission, jobs: Jobs, wake: Wake, completions: Completions) =>
         new Responses({ admission, jobs, wake, completions }),
       inject: [Admission, Jobs, Wake, Completions],
+    },
+    {
+      provide: ErasureReceipts,
+      useFactory: (memory: MemoryClient, audit: AuditLog, { signingKey }: ServiceFiles) =>
+        new ErasureReceipts(memory, audit, signingKey),
+      inject: [MemoryClient, AuditLog, ServiceFiles],
     },
     {
       provide: WebhookKeys,

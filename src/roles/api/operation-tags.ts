@@ -6,6 +6,7 @@ export const TAGS = {
   Files: "Files in OpenAI's shape: the input and the results of batches.",
   Batches: "Batches in OpenAI's shape, run behind interactive work.",
   Schedules: 'Jobs that are submitted again and again, by cron expressions in a time zone.',
+  Memory: 'What people and agents keep here: remembered, found, corrected, erased with a receipt.',
   Events: "A tenant's events as a stream and as signed webhooks.",
   Usage: 'What a job would cost, and what was used.',
   Tenant: 'Your tenant and its API keys, for its administrator.',

@@ -4,6 +4,7 @@ import { DIRECTORY_OPERATIONS } from './directory.operations.ts';
 import { FILE_OPERATIONS } from './files.operations.ts';
 import { JOB_OPERATIONS } from './jobs.operations.ts';
 import { LOG_OPERATIONS } from './log.operations.ts';
+import { MEMORY_OPERATIONS } from './memories.operations.ts';
 import { OPENAI_OPERATIONS } from './openai.operations.ts';
 import type { Operation } from './operation.ts';
 import { POOL_OPERATIONS } from './pools.operations.ts';
@@ -20,6 +21,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...FILE_OPERATIONS,
   ...BATCH_OPERATIONS,
   ...SCHEDULE_OPERATIONS,
+  ...MEMORY_OPERATIONS,
   ...WEBHOOK_OPERATIONS,
   ...USAGE_OPERATIONS,
   ...TENANT_OPERATIONS,

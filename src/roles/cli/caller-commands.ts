@@ -2,6 +2,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { CallerContext } from './caller-context.ts';
 import { addJobCommands } from './job-commands.ts';
 import { addMemoryBundleCommands } from './memory-bundle-commands.ts';
+import { addMemoryCommands } from './memory-commands.ts';
 import { newProgram, runProgram } from './program.ts';
 import { addProxyCommand } from './proxy-command.ts';
 import { addSchedulesCommands } from './schedules-commands.ts';
@@ -22,11 +23,11 @@ const OF_THE_SERVICE = [
  */
 const cli = new CallerContext(newProgram());
 addVerifyCommand(cli);
-addMemoryBundleCommands(cli, cli.program.command('memory').description('memories as files: verify, compare'));
 addProxyCommand(cli);
 addSubmitCommand(cli);
 addJobCommands(cli);
 addSchedulesCommands(cli);
+addMemoryBundleCommands(cli, addMemoryCommands(cli));
 addUsageCommand(cli);
 for (const name of OF_THE_SERVICE)
   cli.program

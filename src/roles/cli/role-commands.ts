@@ -1,3 +1,4 @@
+import type { Command } from 'commander';
 import type { CliContext } from './cli-context.ts';
 
 const ROLES = ['api', 'worker', 'attestor', 'courier'] as const;
@@ -8,9 +9,19 @@ export function addRoleCommands({ program }: CliContext): void {
     program
       .command(role)
       .description(`run one ${role}, configured by COUNTERSIGN_ variables (see docs/configuration.md)`)
-      .action(async () => {
-        // Each role is a program of its own; this process becomes it.
-        await import(new URL(`../${role}/main.js`, import.meta.url).href);
-      });
+      .action(() => become(role));
   }
+}
+
+/** `countersign memory serve`: the process of the memory, where no courier hosts it. */
+export function addMemoryRole(memory: Command): void {
+  memory
+    .command('serve')
+    .description('run the memory itself, configured by COUNTERSIGN_ variables (see docs/configuration.md)')
+    .action(() => become('memory'));
+}
+
+/** Each role is a program of its own; this process becomes it. */
+async function become(role: string): Promise<void> {
+  await import(new URL(`../${role}/main.js`, import.meta.url).href);
 }

@@ -24,7 +24,7 @@ describe('the processes of an installation', () => {
       ['attestor', ['/data/keys/attestor.key', '/data/keys/log.key']],
       ['worker-1', ['/data/keys/worker-1.key']],
       ['worker-2', ['/data/keys/worker-2.key']],
-      ['courier', ['/data/keys/api.key']],
+      ['courier', ['/data/keys/api.key', '/data/keys/memory.key']],
     ]);
   });
 

@@ -65,7 +65,12 @@ export function roleProcesses(
       },
       logFile: logFile(name),
     })),
-    { name: 'courier', role: 'courier', env: { ...common('api'), ...service }, logFile: logFile('courier') },
+    {
+      name: 'courier',
+      role: 'courier',
+      env: { ...common('api'), ...service, ...memoryVariables(data) },
+      logFile: logFile('courier'),
+    },
   ];
 }
 
@@ -87,7 +92,17 @@ function serviceVariables(data: DataFolder): Record<string, string> {
     COUNTERSIGN_TLOG: data.log(),
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_FILES: data.files(),
+    COUNTERSIGN_MEMORY_SOCKET: data.at('memory', 'memory.sock'),
     ...operators(SERVICE_VARIABLES),
+  };
+}
+
+/** The courier hosts the memory, and starts it when it is used first. */
+function memoryVariables(data: DataFolder): Record<string, string> {
+  return {
+    COUNTERSIGN_MEMORY: data.at('memory'),
+    COUNTERSIGN_MEMORY_KEY_FILE: data.roleKey('memory'),
+    ...operators(['COUNTERSIGN_MEMORY_DATABASE_FILE', 'COUNTERSIGN_MEMORY_OPEN_BYTES']),
   };
 }
 

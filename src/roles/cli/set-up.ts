@@ -25,6 +25,8 @@ export function prepare(data: DataFolder, workers: number): void {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   if (!existsSync(data.catalog()))
     writeFileSync(data.catalog(), `${JSON.stringify(demonstrationCatalog(data), null, 2)}\n`, { mode: 0o644 });
+  if (!existsSync(data.roleKey('memory')))
+    writeSecretFile(data.roleKey('memory'), `${randomBytes(32).toString('base64url')}\n`);
   const api = ensureSigningKey(data.roleKey('api'));
   const attestor = ensureSigningKey(data.roleKey('attestor'));
   const now = new Date().toISOString();

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { integer, metricsFields } from '../../ground/config/fields.ts';
+import { memoryFields } from '../../surfaces/memory/memory-fields.ts';
 import { serviceFields } from '../../surfaces/service/service-config.ts';
 
 /** What the courier is told. */
@@ -16,5 +17,11 @@ export const CourierConfig = z.object({
   COUNTERSIGN_WEBHOOK_DEAD_AFTER_S: integer(1, 2_592_000)
     .default(432_000)
     .describe('a webhook endpoint that has taken nothing for so long, in seconds, is disabled'),
+  COUNTERSIGN_MEMORY: memoryFields.COUNTERSIGN_MEMORY.optional().describe(
+    'folder of the memories that this courier hosts: it starts the role `memory` when it is used first; without it, it hosts none',
+  ),
+  COUNTERSIGN_MEMORY_KEY_FILE: memoryFields.COUNTERSIGN_MEMORY_KEY_FILE.optional(),
+  COUNTERSIGN_MEMORY_DATABASE_FILE: memoryFields.COUNTERSIGN_MEMORY_DATABASE_FILE,
+  COUNTERSIGN_MEMORY_OPEN_BYTES: memoryFields.COUNTERSIGN_MEMORY_OPEN_BYTES,
 });
 export type CourierConfig = z.infer<typeof CourierConfig>;

@@ -10,6 +10,7 @@ import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
 import { ScheduleRunner } from '../../surfaces/schedules/schedule-runner.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
+import { MemoryHost } from './memory-host.ts';
 
 /** Starts what a courier does in the background, and ends it before the connections are closed. */
 @Injectable()
@@ -28,11 +29,12 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
     files: FileEraser,
     tenants: TenantDeleter,
     pools: PoolEmptier,
+    memory: MemoryHost,
     @Inject(PaymentSettler) settler: PaymentSettler | undefined,
   ) {
     this.#wake = wake;
     const paid = settler !== undefined ? [settler] : [];
-    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, ...paid];
+    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, memory, ...paid];
   }
 
   onApplicationBootstrap(): void {

@@ -20,6 +20,7 @@ import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
 import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
+import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
 import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
@@ -37,6 +38,7 @@ import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
 import { Webhooks } from '../../surfaces/webhooks/webhook.store.ts';
 import type { CourierConfig } from './courier-config.ts';
 import { CourierLifecycle } from './courier-lifecycle.ts';
+import { MemoryHost } from './memory-host.ts';
 
 /**
  * Background work: batches, schedules, the ends of jobs, webhooks, payments. Any number of couriers may run
@@ -100,6 +102,7 @@ export class CourierModule {
           inject: [Redis, RedisKeys, UsageStore, ClosedPeriods, BlobFolders, ServiceFiles],
         },
         ...offboardingProviders(config, logger),
+        { provide: MemoryHost, useFactory: () => new MemoryHost(config, logger) },
         CourierLifecycle,
       ],
     };
@@ -150,14 +153,14 @@ function offboardingProviders(config: CourierConfig, logger: Logger): Provider[]
     },
     {
       provide: TenantDeleter,
-      useFactory: (redis: Redis, keys: RedisKeys, { signingKey }: ServiceFiles) => {
+      useFactory: (redis: Redis, keys: RedisKeys, { signingKey }: ServiceFiles, memory: MemoryClient) => {
         const audit = new AuditLog(redis, keys);
         const deletions = new TenantDeletions(redis, keys, audit);
         const archive = new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG));
-        const parts = { redis, keys, deletions, audit, archive, signingKey };
+        const parts = { redis, keys, deletions, audit, archive, signingKey, memory };
         return new TenantDeleter(parts, logger, freshRandom(12).toString('hex'));
       },
-      inject: [Redis, RedisKeys, ServiceFiles],
+      inject: [Redis, RedisKeys, ServiceFiles, MemoryClient],
     },
   ];
 }

@@ -97,6 +97,11 @@ export class Memories {
     });
   }
 
+  /** Throws CodedErrors `memory_not_found` and `erased` where the memory is not there for the caller. */
+  require({ whose, id }: Ask<'require'>): Promise<null> {
+    return this.#withOne(whose, id, () => Promise.resolve(null));
+  }
+
   /** Newest first; nothing where there is no such owner. */
   async list({ whose, filter, limit, before }: Ask<'list'>): Promise<Answer<'list'>> {
     const found = await this.#withNamed(whose, async (owner) => {
@@ -226,10 +231,11 @@ export class Memories {
     });
   }
 
-  /** The owner's log of reads, newest first; nothing where there is no such owner. */
+  /** The owner's log of reads, newest first. Throws CodedError `owner_not_found`. */
   async accessesOf({ whose, limit, before }: Ask<'accesses'>): Promise<Answer<'accesses'>> {
     const row = await this.#owners.find(whose.tenant, requireName(whose));
-    return row === undefined ? [] : this.#accesses.list(row.id, limit, before);
+    if (row === undefined) throw ownerNotFound();
+    return this.#accesses.list(row.id, limit, before);
   }
 
   /** Embeds again, in steps, what another embedder embedded; a search meanwhile finds those by their words. */
@@ -303,6 +309,10 @@ export class Memories {
     const [first] = await this.#buried(owner, them);
     if (first !== undefined) throw new CodedError('erased', `The memory ${first} was erased.`);
   }
+}
+
+export function ownerNotFound(): CodedError {
+  return new CodedError('owner_not_found', 'There is no such owner of memories.');
 }
 
 export function notFound(): CodedError {

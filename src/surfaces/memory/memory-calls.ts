@@ -98,6 +98,8 @@ export const MEMORY_CALLS = {
     answer: z.array(z.strictObject({ outcome: z.enum(['created', 'merged', 'known']), entry: MemoryEntry })),
   },
   get: { ask: ownedBy({ id: MemoryId, action: z.enum(['get', 'history']) }), answer: MemoryEntry },
+  /** Throws `memory_not_found` or `erased` where it is not there; it is no read. */
+  require: { ask: ownedBy({ id: MemoryId }), answer: z.null() },
   list: {
     ask: ownedBy({ filter: MemoryFilter, limit: z.int().min(1).max(MAX_AT_ONCE), before: MemoryId.optional() }),
     answer: z.strictObject({ entries: z.array(MemoryEntry), more: z.boolean() }),

@@ -24,6 +24,11 @@ export class MemoryClient {
     this.#socket = socket;
   }
 
+  /** Whether this installation keeps memories at all. */
+  get isThere(): boolean {
+    return this.#socket !== undefined;
+  }
+
   /**
    * Throws the CodedError that the memory answers, and `memory_unavailable` where it does not answer or there is
    * none.

@@ -50,6 +50,7 @@ export async function openMemoryDesk({
     answers: {
       add: (ask) => memories.add(ask),
       get: (ask) => memories.get(ask),
+      require: (ask) => memories.require(ask),
       list: (ask) => memories.list(ask),
       search: (ask) => memories.search(ask),
       correct: (ask) => memories.correct(ask),

@@ -1,11 +1,10 @@
 import { z } from 'zod';
 import type { Database, Queries } from '../../ground/database/database.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import { CodedError } from '../../ground/errors/coded-error.ts';
 import { canonicalJson } from '../../ground/json/canonical-json.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { KeyStore } from './key-store.ts';
-import { notFound, requireName, setOf, type Memories } from './memories.ts';
+import { notFound, ownerNotFound, requireName, setOf, type Memories } from './memories.ts';
 import type { Answer, Ask, Erased } from './memory-calls.ts';
 import { isOf } from './memory-filter.ts';
 import type { Owners } from './owners.ts';
@@ -115,7 +114,7 @@ export class MemoryErasures {
   /** Erases an owner with everything. Throws CodedError `owner_not_found`. */
   async eraseOwner({ whose }: Ask<'eraseOwner'>): Promise<Erased> {
     const row = await this.#owners.find(whose.tenant, requireName(whose));
-    if (row === undefined) throw new CodedError('owner_not_found', 'There is no such owner of memories.');
+    if (row === undefined) throw ownerNotFound();
     const id = newErasureId();
     await this.#owners.with(row.id, async (owner) => {
       const plan: Plan = {

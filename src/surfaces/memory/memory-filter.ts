@@ -4,14 +4,14 @@ import { Time } from '../../proof/receipts/fields.ts';
 
 /** Which memories are meant; what is not named excludes nothing. */
 export const MemoryFilter = z.strictObject({
-  type: z.enum(MEMORY_TYPES).optional(),
-  category: z.string().max(256).optional(),
-  agent: z.string().max(256).optional(),
-  thread: z.string().max(256).optional(),
+  type: z.enum(MEMORY_TYPES).optional().describe('`semantic`: what is so; `episodic`: what happened'),
+  category: z.string().max(256).optional().describe('only of this category'),
+  agent: z.string().max(256).optional().describe('only for this agent'),
+  thread: z.string().max(256).optional().describe('only of this conversation'),
   source: z.string().max(256).optional().describe('the API key that wrote it'),
   trust: z.enum(ORIGIN_KINDS).optional().describe('the least trust: `import`, `tool`, `model`, `user`'),
-  created_after: Time.optional(),
-  created_before: Time.optional(),
+  created_after: Time.optional().describe('only those remembered then or later'),
+  created_before: Time.optional().describe('only those remembered earlier'),
   valid_at: Time.optional().describe('only what holds at this time, by `valid_from` and `valid_to`'),
   superseded: z.boolean().default(false).describe('whether those are included that another one supersedes'),
 });

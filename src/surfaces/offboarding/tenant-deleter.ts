@@ -12,6 +12,7 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
 import { parseCheckpoint } from '../../proof/tlog/checkpoint.ts';
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
+import type { MemoryClient } from '../memory/memory-client.ts';
 import { JOB_ENDPOINT } from '../webhooks/webhook.store.ts';
 import { DELETION_STEPS, type DeletionState, type DeletionStep, type TenantDeletions } from './tenant-deletions.ts';
 
@@ -29,6 +30,7 @@ interface DeleterParts {
   readonly audit: AuditLog;
   readonly archive: JobArchive;
   readonly signingKey: SigningKey;
+  readonly memory: MemoryClient;
 }
 
 /** What a deletion does next: changes, and how far it is with them. */
@@ -45,7 +47,7 @@ interface Chunk {
  *   work      waits until no job and no batch of the tenant is open, and what they came to is entered
  *   jobs      wishes for the erasure of the jobs that Redis keeps, which attestors carry out
  *   archive   the same for those that only the archive has, tile by tile
- *   files, batches, schedules, webhooks, keys
+ *   files, batches, schedules, webhooks, memories, keys
  *   erasures  waits until the wishes are carried out; then the account is signed and written down
  */
 export class TenantDeleter {
@@ -118,6 +120,8 @@ export class TenantDeleter {
         return this.#schedules(tenant, state);
       case 'webhooks':
         return this.#webhooks(tenant, state);
+      case 'memories':
+        return this.#memories(tenant, state);
       case 'keys':
         return this.#apiKeys(tenant, state);
       case 'erasures':
@@ -271,6 +275,19 @@ export class TenantDeleter {
       ],
       state: { ...next, removed: { ...next.removed, webhooks: webhooks + made } },
     };
+  }
+
+  /**
+   * One owner at a time. The memory erases by itself what it is asked to; a crash in between leaves one that is
+   * no longer there, and is counted by the receipt alone.
+   */
+  async #memories(tenant: string, state: DeletionState): Promise<Chunk> {
+    const { memory } = this.#parts;
+    const [owner] = memory.isThere ? await memory.call('owners', { tenant }) : [];
+    if (owner === undefined) return nextStep(state);
+    await memory.call('eraseOwner', { whose: { tenant, owner, by: state.by, sources: null } });
+    const { owners } = state.removed;
+    return { changes: [], state: { ...state, removed: { ...state.removed, owners: owners + 1 } } };
   }
 
   async #apiKeys(tenant: string, state: DeletionState): Promise<Chunk> {

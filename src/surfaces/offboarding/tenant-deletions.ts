@@ -16,6 +16,7 @@ export const DELETION_STEPS = [
   'batches',
   'schedules',
   'webhooks',
+  'memories',
   'keys',
   'erasures',
 ] as const;
@@ -30,6 +31,7 @@ export const Removed = z.strictObject({
   schedules: z.int(),
   webhooks: z.int(),
   webhook_messages: z.int(),
+  owners: z.int().default(0).describe('whose memories were kept'),
   keys: z.int(),
 });
 export type Removed = z.infer<typeof Removed>;
@@ -42,6 +44,7 @@ const NOTHING: Removed = {
   schedules: 0,
   webhooks: 0,
   webhook_messages: 0,
+  owners: 0,
   keys: 0,
 };
 

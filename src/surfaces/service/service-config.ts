@@ -35,6 +35,13 @@ export const serviceFields = {
   COUNTERSIGN_STORAGE_BYTES: integer(1_048_576, Number.MAX_SAFE_INTEGER)
     .optional()
     .describe('memory of Redis in use at which no new work is taken, in bytes, in place of the share'),
+  COUNTERSIGN_MEMORY_SOCKET: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'Unix socket of the role `memory`, where a courier that hosts it listens; without it, there are no memories',
+    ),
   COUNTERSIGN_ADMISSION_PROBABILITY: z.coerce
     .number()
     .min(0.9)

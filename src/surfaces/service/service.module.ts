@@ -28,6 +28,7 @@ import { Batches } from '../batches/batch.store.ts';
 import { ClosedPeriods } from '../ledger/closed-periods.store.ts';
 import { Ledgers } from '../ledger/ledgers.ts';
 import { UsageStore } from '../ledger/usage.store.ts';
+import { MemoryClient } from '../memory/memory-client.ts';
 import { Completions } from '../openai/completions.ts';
 import { PaymentRecords } from '../payments/payment.store.ts';
 import { Schedules } from '../schedules/schedule.store.ts';
@@ -55,6 +56,7 @@ export class ServiceModule {
     const providers = [
       { provide: ServiceFiles, useValue: files },
       { provide: Catalog, useValue: files.catalog },
+      { provide: MemoryClient, useValue: new MemoryClient(config.COUNTERSIGN_MEMORY_SOCKET) },
       { provide: EgressRules, useValue: new EgressRules(config.COUNTERSIGN_WEBHOOK_PRIVATE === 'allow') },
       ...STORES,
       ...LEDGER_PROVIDERS,

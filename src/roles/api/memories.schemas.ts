@@ -1,0 +1,194 @@
+import { z } from 'zod';
+import { FormerState, MEMORY_TYPES, MemoryEntry, MemoryId } from '../../proof/memory/entry.ts';
+import { Envelope } from '../../proof/receipts/dsse.ts';
+import { Sha256, Time } from '../../proof/receipts/fields.ts';
+import { ErasureStatement } from '../../surfaces/memory/erasure-receipts.ts';
+import { MAX_AT_ONCE, MAX_RESULTS, OwnerName } from '../../surfaces/memory/memory-calls.ts';
+import { MemoryFilter } from '../../surfaces/memory/memory-filter.ts';
+import { SEARCH_MODES } from '../../surfaces/memory/ranking.ts';
+
+const { salt: _salt, history: _history, ...ENTRY } = MemoryEntry.shape;
+/** Values of JSON, in words that a description of the API has no loops for. */
+const Shown = z.record(z.string(), z.unknown());
+const FIELDS = { ...ENTRY, metadata: Shown };
+const { type, text, category, valid_from, valid_to, supersedes, contradicts, agent, thread } = ENTRY;
+const metadata = z.record(z.string().max(256), z.unknown()).pipe(ENTRY.metadata);
+
+/** Who said it. A user is never what a text says, but what the app that holds the key vouches for. */
+const SAID_BY = { user: 'user', model: 'model', tool: 'tool' } as const;
+const SaidBy = z
+  .enum(SAID_BY)
+  .default('user')
+  .describe('who said it, which decides how far it is trusted: the text itself never does');
+const Message = z.strictObject({
+  role: z.enum(['user', 'assistant', 'tool']).describe('`user`, `assistant` (a model) or `tool`: who said it'),
+  content: text,
+});
+
+export const AddMemories = z
+  .strictObject({
+    owner: OwnerName.describe('whose memory it is: a name of yours for a person'),
+    text: text.optional(),
+    messages: z.array(Message).min(1).max(100).optional().describe('in place of a text: each is remembered'),
+    infer: z.literal(false).describe('the words are kept as they are, without a model'),
+    type: z
+      .enum(MEMORY_TYPES)
+      .optional()
+      .describe('`semantic`: what is so; `episodic`: what happened, as messages are'),
+    category: category.default(null),
+    agent: agent.default(null),
+    thread: thread.default(null),
+    valid_from: valid_from.default(null),
+    valid_to: valid_to.default(null),
+    metadata: metadata.default({}),
+    supersedes: supersedes
+      .default([])
+      .describe('memories that this one takes the place of; they stay, and are not found'),
+    contradicts: contradicts.default([]).describe('memories that say otherwise; both are found'),
+    said_by: SaidBy,
+    from: z.string().min(1).max(256).nullable().default(null).describe('the name of the model or the tool'),
+    reference: z.string().min(1).max(512).nullable().default(null).describe('where it came from, in words of yours'),
+    rests_on: z
+      .array(MemoryId)
+      .max(256)
+      .default([])
+      .describe('memories that it was derived from: its trust is the least of theirs'),
+  })
+  .refine((body) => (body.text === undefined) !== (body.messages === undefined), {
+    message: 'give either text or messages',
+  })
+  .refine((body) => body.messages === undefined || body.said_by === 'user', {
+    message: 'each message says by its role who said it',
+    path: ['said_by'],
+  });
+export type AddMemories = z.infer<typeof AddMemories>;
+
+export const ChangeMemory = z.strictObject({
+  text: text.optional(),
+  type: type.optional(),
+  category: category.optional(),
+  valid_from: valid_from.optional(),
+  valid_to: valid_to.optional(),
+  metadata: metadata.optional(),
+  said_by: SaidBy,
+  from: z.string().min(1).max(256).nullable().default(null),
+});
+
+/** A memory as it is shown; its salt never leaves but in an export, and its history is a route of its own. */
+export const MemoryDocument = z.strictObject(FIELDS);
+export type MemoryDocument = z.infer<typeof MemoryDocument>;
+
+export const AddedMemories = z.strictObject({
+  memories: z.array(
+    z.strictObject({
+      outcome: z
+        .enum(['created', 'merged', 'known'])
+        .describe('`merged`: it was known and has one more origin; `known`: this request was carried out before'),
+      memory: MemoryDocument,
+    }),
+  ),
+});
+export type AddedMemories = z.infer<typeof AddedMemories>;
+
+const Limit = (most: number, usual: number) => z.coerce.number().int().min(1).max(most).default(usual);
+const { superseded: _superseded, ...FILTERS } = MemoryFilter.shape;
+
+export const ListMemories = z.strictObject({
+  owner: OwnerName.describe('whose memories'),
+  ...FILTERS,
+  superseded: z.enum(['true', 'false']).default('false').describe('whether those are listed that another supersedes'),
+  limit: Limit(MAX_AT_ONCE, 100).describe('the most memories of a page'),
+  before: MemoryId.optional().describe('the id of the last memory of the page before'),
+});
+
+export const MemoryList = z.strictObject({
+  memories: z.array(MemoryDocument),
+  next: z.string().nullable().describe('`before` of the next page; null where this is the last'),
+});
+export type MemoryList = z.infer<typeof MemoryList>;
+
+export const SearchMemories = z.strictObject({
+  owner: OwnerName,
+  query: z.string().min(1).max(16_384),
+  mode: z
+    .enum(SEARCH_MODES)
+    .default('hybrid')
+    .describe(
+      '`semantic` compares meaning, `text` words, `hybrid` both: words count where they are enough of the query',
+    ),
+  limit: z.int().min(1).max(MAX_RESULTS).default(10),
+  filter: MemoryFilter.prefault({}).describe('applied before anything is ranked'),
+});
+
+export const FoundMemories = z.strictObject({
+  results: z.array(
+    z.strictObject({
+      memory: MemoryDocument,
+      score: z.number().describe('comparable within this answer only'),
+      semantic: z
+        .strictObject({ rank: z.int(), similarity: z.number() })
+        .nullable()
+        .describe('its place by meaning, and the cosine; null where it is not among the first'),
+      text: z
+        .strictObject({
+          rank: z.int(),
+          score: z.number(),
+          coverage: z.number().describe("the share of the query's weight that its words have"),
+          counted: z.boolean().describe('whether that is enough to count in a hybrid search'),
+          words: z.array(z.string()).describe('the words of the query that it has, as stems'),
+        })
+        .nullable()
+        .describe('its place by words; null where it shares none'),
+    }),
+  ),
+});
+export type FoundMemories = z.infer<typeof FoundMemories>;
+
+export const OfOwner = z.strictObject({
+  owner: OwnerName.optional().describe('needed only where several owners have a memory of this id'),
+});
+
+const STATE = { ...FormerState.shape, metadata: Shown };
+
+export const MemoryHistory = z.strictObject({
+  id: MemoryId,
+  versions: z.array(z.strictObject(STATE)).describe('oldest first, the present one last'),
+});
+export type MemoryHistory = z.infer<typeof MemoryHistory>;
+
+/** A deletion receipt: it says what was done, and what that does not prove. */
+export const ErasureDocument = z.strictObject({
+  erasure: z.string(),
+  sha256: Sha256.describe('the digest of the statement, which stands in the audit log'),
+  statement: ErasureStatement,
+  envelope: Envelope.describe('the statement, signed with the key of tickets (DSSE)'),
+});
+export type ErasureDocument = z.infer<typeof ErasureDocument>;
+
+export const EraseMemories = z.strictObject({
+  owner: OwnerName.optional(),
+  ids: z.array(MemoryId).min(1).max(MAX_AT_ONCE),
+});
+export const ErasureList = z.strictObject({ erasures: z.array(ErasureDocument) });
+export type ErasureList = z.infer<typeof ErasureList>;
+
+export const ListReaders = z.strictObject({
+  limit: Limit(MAX_AT_ONCE, 100).describe('the most reads of a page'),
+  before: z.coerce.number().int().min(1).optional().describe('the number of the last read of the page before'),
+});
+export const ReaderList = z.strictObject({
+  reads: z.array(
+    z.strictObject({
+      number: z.int(),
+      at: Time,
+      by: z.string().describe('the id of the API key'),
+      action: z.string().describe('`get`, `history`, `list`, `search` or `export`'),
+      memories: z.array(z.string()).describe('the ids of the memories that were answered'),
+    }),
+  ),
+  next: z.int().nullable(),
+});
+export type ReaderList = z.infer<typeof ReaderList>;
+
+export const OwnerList = z.strictObject({ owners: z.array(z.string()).describe('in the order in which they came') });
+export type OwnerList = z.infer<typeof OwnerList>;
