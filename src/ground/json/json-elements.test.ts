@@ -8,11 +8,11 @@ async function elementsOf(text: string, cuts: readonly number[] = [], limits = L
   const bytes = Buffer.from(text);
   const at = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
   const elements = [];
-  for await (const { member, text: one } of jsonElements(
+  for await (const { member, text: one, isRest } of jsonElements(
     at.slice(1).map((end, index) => bytes.subarray(at[index], end)),
     limits,
   ))
-    elements.push({ member, value: JSON.parse(one) as unknown });
+    elements.push({ member, value: JSON.parse(one) as unknown, ...(isRest ? { isRest } : {}) });
   return elements;
 }
 
@@ -40,18 +40,19 @@ describe('the elements of a large JSON text', () => {
         fc.pre(!Array.isArray(other));
         const text = JSON.stringify({ ...arrays, '\u0000other': other }, null, indent);
         const elements = await elementsOf(text, cuts);
-        expect(elements).toEqual(
-          Object.entries(plain(arrays) as object).flatMap(([member, values]: [string, unknown[]]) =>
+        expect(elements).toEqual([
+          ...Object.entries(plain(arrays) as object).flatMap(([member, values]: [string, unknown[]]) =>
             values.map((value) => ({ member, value })),
           ),
-        );
+          { member: undefined, value: { '\u0000other': plain(other) }, isRest: true },
+        ]);
       }),
     );
   });
 
   test('of an object without arrays are the object', async () => {
-    expect(await elementsOf('{"a": {"b": 1}, "c": "]"}')).toEqual([
-      { member: undefined, value: { a: { b: 1 }, c: ']' } },
+    expect(await elementsOf('{"a": {"b": [1]}, "c": "]"}')).toEqual([
+      { member: undefined, value: { a: { b: [1] }, c: ']' }, isRest: true },
     ]);
   });
 

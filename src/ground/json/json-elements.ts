@@ -7,6 +7,8 @@ export interface JsonElement {
   readonly member: string | undefined;
   /** The text of the element, not yet parsed. */
   readonly text: string;
+  /** Whether this is the object at the top without its arrays, which is told last. */
+  readonly isRest: boolean;
 }
 
 /** The text is not JSON of this form, or an element of it is too long or nested too deep. */
@@ -21,8 +23,8 @@ export interface ElementLimits {
 }
 
 /**
- * The elements in the order of the text. An object at the top whose members hold no array at all is told as
- * one element. Throws ElementsRefused, also where the text ends too early.
+ * The elements in the order of the text; of an object at the top last what its other members are, as an object.
+ * Throws ElementsRefused, also where the text ends too early.
  */
 export async function* jsonElements(
   pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -57,7 +59,9 @@ class ElementScanner {
   /** The depth of the array whose elements are told; 0 outside of one. */
   #arrayDepth = 0;
   #member: string | undefined;
-  #isAnyArray = false;
+  /** The members of the object at the top that hold no array. */
+  readonly #rest: string[] = [];
+  #restLength = 0;
   /** What was read of the element, or of the member outside of an array. */
   #held = '';
 
@@ -92,7 +96,8 @@ class ElementScanner {
 
   *end(): Generator<JsonElement> {
     if (!this.#isOver) throw new ElementsRefused('The text ends before its JSON does.');
-    if (this.#top === '{' && !this.#isAnyArray) yield { member: undefined, text: `{${this.#held}}` };
+    this.#keepMember();
+    if (this.#top === '{') yield { member: undefined, text: `{${this.#rest.join(',')}}`, isRest: true };
   }
 
   #inString(char: string): void {
@@ -143,13 +148,12 @@ class ElementScanner {
   #begin(member: string | undefined): void {
     this.#arrayDepth = this.#depth;
     this.#member = member;
-    this.#isAnyArray = true;
     this.#held = '';
   }
 
   #comma(): JsonElement | undefined {
     if (this.#depth === this.#arrayDepth) return this.#take();
-    if (this.#depth === 1 && this.#isAnyArray) this.#held = '';
+    if (this.#depth === 1) this.#keepMember();
     else this.#held += ',';
     return undefined;
   }
@@ -173,7 +177,16 @@ class ElementScanner {
   #take(): JsonElement | undefined {
     const text = this.#held.trim();
     this.#held = '';
-    return text === '' ? undefined : { member: this.#member, text };
+    return text === '' ? undefined : { member: this.#member, text, isRest: false };
+  }
+
+  #keepMember(): void {
+    const text = this.#held.trim();
+    this.#held = '';
+    this.#restLength += text.length;
+    if (this.#restLength > this.#limits.maxElement)
+      throw new ElementsRefused(`The object is longer than ${this.#limits.maxElement} characters without its arrays.`);
+    if (text !== '') this.#rest.push(text);
   }
 }
 

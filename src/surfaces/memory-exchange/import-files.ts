@@ -79,10 +79,12 @@ const isZipName = (name: string) => /\.zip$/i.test(name);
 
 async function* jsonItems(file: ImportFile, plain: PlainMemories): AsyncGenerator<ImportItem> {
   let number = 0;
-  for await (const { member, text } of jsonElements(file.open(), ELEMENT_LIMITS)) {
+  for await (const { member, text, isRest } of jsonElements(file.open(), ELEMENT_LIMITS)) {
+    const items = valueItems(parsed(text), `${file.name}, ${member ?? 'element'} ${number + 1}`, plain);
+    // What stands beside a list, such as the number of its pages, is nothing of its own.
+    const isBeside = isRest && number > 0;
     number += 1;
-    const where = `${file.name}, ${member ?? 'element'} ${number}`;
-    yield* valueItems(parsed(text), where, plain);
+    for (const item of items) if (!isBeside || item.kind === 'memory') yield item;
   }
 }
 
