@@ -2,6 +2,7 @@ import { poolFolder } from '../../ground/blobs/blob-folders.ts';
 import { userName } from '../../ground/redis/acl.ts';
 import { withoutLogin } from '../../ground/config/redis-address.ts';
 import type { RedisAccess } from '../../ground/redis/connection.ts';
+import { HANDED_ON } from '../../surfaces/memory/memory-fields.ts';
 import type { ChildSpec } from './children.ts';
 import { type DataFolder } from './data-folder.ts';
 import { workerNames } from './set-up.ts';
@@ -102,7 +103,7 @@ function memoryVariables(data: DataFolder): Record<string, string> {
   return {
     COUNTERSIGN_MEMORY: data.at('memory'),
     COUNTERSIGN_MEMORY_KEY_FILE: data.roleKey('memory'),
-    ...operators(['COUNTERSIGN_MEMORY_DATABASE_FILE', 'COUNTERSIGN_MEMORY_OPEN_BYTES']),
+    ...operators(HANDED_ON),
   };
 }
 

@@ -17,11 +17,10 @@ export const CourierConfig = z.object({
   COUNTERSIGN_WEBHOOK_DEAD_AFTER_S: integer(1, 2_592_000)
     .default(432_000)
     .describe('a webhook endpoint that has taken nothing for so long, in seconds, is disabled'),
+  ...memoryFields,
   COUNTERSIGN_MEMORY: memoryFields.COUNTERSIGN_MEMORY.optional().describe(
     'folder of the memories that this courier hosts: it starts the role `memory` when it is used first; without it, it hosts none',
   ),
   COUNTERSIGN_MEMORY_KEY_FILE: memoryFields.COUNTERSIGN_MEMORY_KEY_FILE.optional(),
-  COUNTERSIGN_MEMORY_DATABASE_FILE: memoryFields.COUNTERSIGN_MEMORY_DATABASE_FILE,
-  COUNTERSIGN_MEMORY_OPEN_BYTES: memoryFields.COUNTERSIGN_MEMORY_OPEN_BYTES,
 });
 export type CourierConfig = z.infer<typeof CourierConfig>;

@@ -9,6 +9,7 @@ import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RestartPauses } from '../../ground/process/growing-pause.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { HANDED_ON } from '../../surfaces/memory/memory-fields.ts';
 import type { CourierConfig } from './courier-config.ts';
 
 /** How often a courier tries to become the host, where another one is. */
@@ -140,7 +141,6 @@ function placesOf(config: CourierConfig): { folder: string; socket: string; inne
 
 function startMemory(config: CourierConfig): Promise<ChildProcess> {
   const { folder, inner, keyFile } = placesOf(config);
-  const { COUNTERSIGN_MEMORY_DATABASE_FILE: database } = config;
   const child = fork(fileURLToPath(new URL('../memory/main.js', import.meta.url)), [], {
     execArgv: [],
     // What this role may know, and no Redis, no signing key. The channel ends with us, and the process with it.
@@ -151,8 +151,9 @@ function startMemory(config: CourierConfig): Promise<ChildProcess> {
       COUNTERSIGN_MEMORY: folder,
       COUNTERSIGN_MEMORY_SOCKET: inner,
       COUNTERSIGN_MEMORY_KEY_FILE: keyFile,
-      COUNTERSIGN_MEMORY_OPEN_BYTES: String(config.COUNTERSIGN_MEMORY_OPEN_BYTES),
-      ...(database === undefined ? {} : { COUNTERSIGN_MEMORY_DATABASE_FILE: database }),
+      ...Object.fromEntries(
+        HANDED_ON.flatMap((name) => (config[name] === undefined ? [] : [[name, String(config[name])]])),
+      ),
     },
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });

@@ -6,10 +6,7 @@ import { memoryFields } from '../../surfaces/memory/memory-fields.ts';
 export const MemoryConfig = z.object({
   COUNTERSIGN_LOG_LEVEL: commonFields.COUNTERSIGN_LOG_LEVEL,
   ...metricsFields,
-  COUNTERSIGN_MEMORY: memoryFields.COUNTERSIGN_MEMORY,
-  COUNTERSIGN_MEMORY_KEY_FILE: memoryFields.COUNTERSIGN_MEMORY_KEY_FILE,
-  COUNTERSIGN_MEMORY_DATABASE_FILE: memoryFields.COUNTERSIGN_MEMORY_DATABASE_FILE,
-  COUNTERSIGN_MEMORY_OPEN_BYTES: memoryFields.COUNTERSIGN_MEMORY_OPEN_BYTES,
+  ...memoryFields,
   COUNTERSIGN_MEMORY_SOCKET: z.string().min(1).describe('Unix socket at which this role is reached'),
 });
 export type MemoryConfig = z.infer<typeof MemoryConfig>;

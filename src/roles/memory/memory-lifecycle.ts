@@ -8,9 +8,10 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { readSecretFile } from '../../ground/keys/key-file.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
-import { OwnEmbedder } from '../../surfaces/memory/embedder.ts';
+import { OwnEmbedder, type Embedder } from '../../surfaces/memory/embedder.ts';
 import { openMemoryDesk } from '../../surfaces/memory/memory-desk.ts';
 import { MemoryServer } from '../../surfaces/memory/memory-server.ts';
+import { ServedEmbedder } from '../../surfaces/memory/served-embedder.ts';
 import { WrappingKey } from '../../surfaces/memory/wrapping-key.ts';
 import type { MemoryConfig } from './memory-config.ts';
 
@@ -37,7 +38,7 @@ export class MemoryLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       database,
       folder,
       wrapping,
-      embedder: new OwnEmbedder(),
+      embedder: this.#embedder(),
       openBytes: this.#config.COUNTERSIGN_MEMORY_OPEN_BYTES,
     });
     const tidying = new PeriodicTask(
@@ -58,6 +59,17 @@ export class MemoryLifecycle implements OnApplicationBootstrap, BeforeApplicatio
 
   async beforeApplicationShutdown(): Promise<void> {
     for (const stop of this.#stops) await stop();
+  }
+
+  #embedder(): Embedder {
+    const {
+      COUNTERSIGN_MEMORY_EMBEDDER_URL: url,
+      COUNTERSIGN_MEMORY_EMBEDDER_MODEL: model,
+      COUNTERSIGN_MEMORY_EMBEDDER_KEY_FILE: keyFile,
+    } = this.#config;
+    if (url === undefined) return new OwnEmbedder();
+    const key = keyFile === undefined ? undefined : readSecretFile(keyFile).reveal().trim();
+    return new ServedEmbedder({ url, model, key });
   }
 
   async #database(folder: string): Promise<Database> {

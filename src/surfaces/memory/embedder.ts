@@ -40,7 +40,7 @@ export class OwnEmbedder implements Embedder {
 }
 
 /** The vector at length 1, so that a product is the cosine; one without length stays as it is. */
-function ofLengthOne(numbers: readonly number[]): Float32Array {
+export function ofLengthOne(numbers: readonly number[]): Float32Array {
   const length = Math.hypot(...numbers) || 1;
   return Float32Array.from(numbers, (number) => number / length);
 }

@@ -240,8 +240,7 @@ export class Memories {
 
   /** Embeds again, in steps, what another embedder embedded; a search meanwhile finds those by their words. */
   async #embedAgain(owner: OpenedOwner, embedder: string): Promise<void> {
-    const stale = owner.all().filter(({ vector }) => vector?.embedder !== embedder);
-    const page = stale.slice(0, EMBEDDED_AT_ONCE);
+    const page = owner.embeddedOtherwise(embedder, EMBEDDED_AT_ONCE);
     if (page.length === 0) return;
     const vectors = await this.#embedder.embed(page.map(({ entry }) => entry.text));
     await this.#owners.write(

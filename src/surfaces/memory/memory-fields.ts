@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { integer } from '../../ground/config/fields.ts';
+import { integer, trustedBase } from '../../ground/config/fields.ts';
 
 /** Variables of the role `memory`, which a courier that hosts it hands on. */
 export const memoryFields = {
@@ -21,4 +21,29 @@ export const memoryFields = {
   COUNTERSIGN_MEMORY_OPEN_BYTES: integer(16_777_216, 17_179_869_184)
     .default(268_435_456)
     .describe('how much memory opened owners may take, in bytes; one that is in use is never closed'),
+  COUNTERSIGN_MEMORY_EMBEDDER_URL: trustedBase
+    .optional()
+    .describe(
+      "base of a server with OpenAI's embeddings API, such as `https://host/v1`; without it, the embedder that comes with the program",
+    ),
+  COUNTERSIGN_MEMORY_EMBEDDER_MODEL: z
+    .string()
+    .min(1)
+    .max(200)
+    .default('default')
+    .describe('the model to ask that server for'),
+  COUNTERSIGN_MEMORY_EMBEDDER_KEY_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file with the API key of that server (mode 600)'),
 } as const;
+
+/** The names of what a courier that hosts the memory hands on as it is, where it is set. */
+export const HANDED_ON = [
+  'COUNTERSIGN_MEMORY_DATABASE_FILE',
+  'COUNTERSIGN_MEMORY_OPEN_BYTES',
+  'COUNTERSIGN_MEMORY_EMBEDDER_URL',
+  'COUNTERSIGN_MEMORY_EMBEDDER_MODEL',
+  'COUNTERSIGN_MEMORY_EMBEDDER_KEY_FILE',
+] as const satisfies readonly (keyof typeof memoryFields)[];

@@ -70,6 +70,16 @@ export class OpenedOwner {
     return [...this.#held.values()].sort((a, b) => (a.entry.id < b.entry.id ? -1 : 1));
   }
 
+  /** So many at most whose vector is of another embedder, or missing. */
+  embeddedOtherwise(embedder: string, most: number): Held[] {
+    const found: Held[] = [];
+    for (const held of this.#held.values()) {
+      if (found.length === most) break;
+      if (held.vector?.embedder !== embedder) found.push(held);
+    }
+    return found;
+  }
+
   /** Puts a memory in, in the place of what it was before. */
   put(held: Held): void {
     const { entry } = held;
@@ -98,10 +108,10 @@ export class OpenedOwner {
 
   /** Those that the filter means and the caller may see, newest first. */
   list(filter: MemoryFilter, sources: ReadonlySet<string> | null): MemoryEntry[] {
-    return this.all()
+    return [...this.#held.values()]
       .map(({ entry }) => entry)
       .filter((entry) => matches(entry, filter, sources, this.isSuperseded(entry.id)))
-      .reverse();
+      .sort((a, b) => (a.id > b.id ? -1 : 1));
   }
 
   /** What a search finds, best first: the filter is applied before anything is ranked, and not after it. */
