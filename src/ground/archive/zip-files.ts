@@ -33,9 +33,10 @@ export interface ZipArchive extends Disposable {
 }
 
 /**
- * Opens a zip archive, a file or its bytes. Throws CodedError `import_refused` for an archive that is damaged,
- * encrypted or hostile: names that lead out of a folder or stand twice, links, too many files; reading its
- * files throws it where they inflate beyond the limits or to another size than their directory says.
+ * Opens a zip archive, a file or its bytes. Throws CodedError `import_refused` for an archive that is
+ * damaged, encrypted or hostile: names that lead out of a folder or stand twice, links, too many files.
+ * Reading its files throws it where they inflate beyond the limits or to another size than their directory
+ * says.
  */
 export async function openZip(from: string | Buffer, limits: ZipLimits = ZIP_LIMITS): Promise<ZipArchive> {
   const zip = await opened(from);

@@ -23,8 +23,8 @@ export interface ElementLimits {
 }
 
 /**
- * The elements in the order of the text; of an object at the top last what its other members are, as an object.
- * Throws ElementsRefused, also where the text ends too early.
+ * The elements in the order of the text; of an object at the top last what its other members are, as an
+ * object. Throws ElementsRefused, also where the text ends too early.
  */
 export async function* jsonElements(
   pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,

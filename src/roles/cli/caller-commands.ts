@@ -2,6 +2,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { CallerContext } from './caller-context.ts';
 import { addJobCommands } from './job-commands.ts';
 import { addMemoryBundleCommands } from './memory-bundle-commands.ts';
+import { addMemoryCarryCommands } from './memory-carry-commands.ts';
 import { addMemoryCommands } from './memory-commands.ts';
 import { newProgram, runProgram } from './program.ts';
 import { addProxyCommand } from './proxy-command.ts';
@@ -27,7 +28,9 @@ addProxyCommand(cli);
 addSubmitCommand(cli);
 addJobCommands(cli);
 addSchedulesCommands(cli);
-addMemoryBundleCommands(cli, addMemoryCommands(cli));
+const memory = addMemoryCommands(cli);
+addMemoryCarryCommands(cli, memory);
+addMemoryBundleCommands(cli, memory);
 addUsageCommand(cli);
 for (const name of OF_THE_SERVICE)
   cli.program

@@ -8,6 +8,7 @@ import { BundleRefused } from '../../proof/memory/bundle-tally.ts';
 import type { BundleManifest } from '../../proof/memory/bundle-format.ts';
 import type { Keyring } from '../../proof/receipts/keyring.ts';
 import { ReceiptRefused, verifyReceipt } from '../../proof/receipts/receipt.ts';
+import { naming } from './memory-bundle-file.ts';
 import { Output, jsonOption } from './output.ts';
 import type { Program } from './program.ts';
 import { trustedKeyring } from './trusted-keyring.ts';
@@ -46,7 +47,7 @@ export function addMemoryBundleCommands(cli: Program, memory: Command): void {
 async function verify(cli: Program, path: string, options: VerifyOptions): Promise<void> {
   const isNamed = options.keyring !== undefined || options.url !== undefined;
   const trusted = isNamed || existsSync(cli.data.keyring()) ? await trustedKeyring(cli.data, options) : undefined;
-  const { manifest, signer, receipts } = await refusing(path, () => examine(path, trusted?.keyring));
+  const { manifest, signer, receipts } = await naming(path, () => examine(path, trusted?.keyring));
   if (isNamed && 'none' in signer)
     throw new CodedError('bundle_refused', `${path} shows nobody's signature that is trusted: ${signer.none}.`);
   const { entries, tombstones } = manifest.records;
@@ -114,7 +115,7 @@ async function diff(before: string, after: string, { json = false }: { json?: bo
   const out = new Output(json);
   const counts = { added: 0, gone: 0, changed: 0, removed: 0, back: 0 };
   const shown: Difference[] = [];
-  await refusing(`${before} or ${after}`, async () => {
+  await naming(`${before} or ${after}`, async () => {
     for await (const one of bundleDifference(createReadStream(before), createReadStream(after))) {
       counts[one.change] += 1;
       if (json && shown.length < MAX_SHOWN) shown.push(one);
@@ -126,14 +127,4 @@ async function diff(before: string, after: string, { json = false }: { json?: bo
     .filter(([, count]) => count > 0)
     .map(([change, count]) => `${count} ${change}`);
   out.show({ same: total === 0, counts, differences: shown }, [total === 0 ? 'no difference' : words.join(', ')]);
-}
-
-/** Runs `use`, and says of a bundle that is refused which file it is. */
-async function refusing<T>(path: string, use: () => Promise<T>): Promise<T> {
-  try {
-    return await use();
-  } catch (cause) {
-    if (cause instanceof BundleRefused) throw new CodedError('bundle_refused', `${path}: ${cause.message}`, { cause });
-    throw cause;
-  }
 }

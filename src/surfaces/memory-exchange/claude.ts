@@ -114,7 +114,7 @@ function branchOf(messages: readonly Message[]): Set<string> {
 
 const TextBlock = z.object({ type: z.literal('text'), text: z.string() });
 
-/** The text blocks, or the plain text where there are none. What a model thought or a tool said is neither. */
+/** The text blocks, or the plain text without them. What a model thought or a tool said is neither. */
 function textOf({ content, text }: Message): string {
   const blocks = (content ?? []).flatMap((block) => TextBlock.safeParse(block).data?.text ?? []);
   return blocks.length > 0 ? blocks.join('\n') : (text ?? '');

@@ -57,7 +57,7 @@ export class ImportTally {
   }
 }
 
-/** Throws CodedError `import_refused` where nothing was kept: a wrong file must not look like an empty one. */
+/** Throws CodedError `import_refused` where nothing was kept: a wrong file must not look like an empty. */
 export function requireKept({ read, kept, skipped, first_faults }: ImportReport): void {
   if (kept > 0) return;
   const reasons = Object.entries(skipped).map(([reason, count]) => `${count} ${reason}`);

@@ -32,7 +32,7 @@ export type ImportItem =
   | { readonly kind: 'skipped'; readonly reason: string; readonly where: string }
   | { readonly kind: 'fault'; readonly why: string; readonly where: string };
 
-/** One file to import from; a zip gives several. Names are for people and for telling files apart, no paths. */
+/** One file to import from; a zip gives several. Names tell files apart, and are no paths. */
 export interface ImportFile {
   readonly name: string;
   open(): AsyncIterable<Uint8Array>;
@@ -105,7 +105,7 @@ function partsOf(text: string): string[] {
 /** A name of at most 256 characters, or null. */
 export function labelOf(text: string | null | undefined): string | null {
   const trimmed = text?.trim() ?? '';
-  return trimmed === '' ? null : [...trimmed].slice(0, 128).join('');
+  return trimmed === '' ? null : Array.from(trimmed).slice(0, 128).join('');
 }
 
 /** A time in the form of an entry, of ISO 8601 or of seconds since 1970; null where it is none. */

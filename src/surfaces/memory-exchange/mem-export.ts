@@ -36,7 +36,9 @@ const time = (at: string | null) => (at === null ? undefined : memTime(at));
 
 /** The first line, at most 120 code points of it. */
 function summaryOf(text: string): string {
-  return [...(text.split('\n')[0] ?? '')].slice(0, SUMMARY_CHARS).join('');
+  return Array.from(text.split('\n')[0] ?? '')
+    .slice(0, SUMMARY_CHARS)
+    .join('');
 }
 
 function tombstoneOf({ id, removed_at, reason }: MemoryTombstone): Record<string, unknown> {
@@ -51,9 +53,9 @@ function tombstoneOf({ id, removed_at, reason }: MemoryTombstone): Record<string
 }
 
 /**
- * Writes what a reader of a memory bundle tells as a `.mem` bundle into a folder that is not there yet. Vectors
- * have no form in `.mem` and are left out. Returns its manifest; throws what the reader throws, which leaves a
- * folder without a manifest.
+ * Writes what a reader of a memory bundle tells as a `.mem` bundle into a folder that is not there yet.
+ * Vectors have no form in `.mem` and are left out. Returns its manifest; throws what the reader throws, which
+ * leaves a folder without a manifest.
  */
 export async function writeMem(readings: AsyncIterable<BundleReading>, folder: string): Promise<MemManifest> {
   await mkdir(folder);

@@ -5,7 +5,7 @@ import { z } from 'zod';
  * manifest and the records that can hold a memory of ours.
  */
 
-/** Its canonical JSON: like RFC 8785, but members in the order of their code points, and whole big integers. */
+/** Its canonical JSON: like RFC 8785, but members in the order of their code points, and big integers. */
 export function memCanonical(value: unknown): string {
   if (typeof value === 'bigint') return value.toString();
   if (Array.isArray(value)) return `[${value.map(memCanonical).join(',')}]`;

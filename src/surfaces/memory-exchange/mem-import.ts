@@ -2,21 +2,11 @@ import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { byteLines } from '../../ground/json/byte-lines.ts';
-import { canonicalJson } from '../../ground/json/canonical-json.ts';
 import { decodeUtf8, JsonRefused, parseStrictJson } from '../../ground/json/strict-json.ts';
 import { publicKeyFromRaw, verifyBytes } from '../../ground/keys/signing-key.ts';
 import { MemoryEntry, MemoryId } from '../../proof/memory/entry.ts';
 import { itemsOf, labelOf, timeOf, whyOf, type ImportFile, type ImportItem } from './imported.ts';
-import {
-  MemCore,
-  MemEpisode,
-  MemFact,
-  MemManifest,
-  MemPath,
-  MemPreference,
-  MemTombstone,
-  memCanonical,
-} from './mem-format.ts';
+import { MemCore, MemEpisode, MemFact, MemManifest, MemPath, MemPreference, MemTombstone } from './mem-format.ts';
 
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
 const MAX_MANIFEST_BYTES = 1_048_576;

@@ -26,7 +26,7 @@ const Item = z.looseObject({
 
 const TEXTS = ['memory', 'text', 'data', 'content'] as const;
 
-/** Whether a JSON value is a memory of Mem0 or a plain one of JSON Lines: it has a text under a known name. */
+/** Whether a JSON value is a memory of Mem0, or a plain one: it has a text under a known name. */
 export const isPlainMemory = (value: object): boolean =>
   TEXTS.some((name) => name in value && typeof Object.getOwnPropertyDescriptor(value, name)?.value === 'string');
 
