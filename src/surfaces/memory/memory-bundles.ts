@@ -19,9 +19,9 @@ export class MemoryBundles {
   }
 
   /**
-   * The bundle of what this caller may read of an owner, from this byte on; a page is in memory at a time. The
-   * bytes before the manifest are the same each time while no memory changes: whoever was cut off goes on from
-   * where they were. Throws CodedError `memory_unavailable`, at first or between pages.
+   * The bundle of what this caller may read of an owner, from this byte on; a page is in memory at a time.
+   * The bytes before the manifest are the same each time while no memory changes: whoever was cut off goes on
+   * from there. Throws CodedError `memory_unavailable`, at first or between pages.
    */
   async *export(whose: Whose, fromByte: number): AsyncGenerator<Buffer> {
     const source = { receipts: () => [], records: () => this.#records(whose) };
