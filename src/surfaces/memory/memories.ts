@@ -164,12 +164,9 @@ export class Memories {
         .map(({ entry }) => entry)
         .filter((entry) => isOf(entry, setOf(whose)) && (after === undefined || entry.id > after));
       const entries = withinPage(page.slice(0, limit));
-      await this.#accesses.note(
-        owner.row.id,
-        whose.by,
-        'export',
-        entries.map(({ id }) => id),
-      );
+      const ids = entries.map(({ id }) => id);
+      // The last page of an export is empty, and reads nothing.
+      if (ids.length > 0) await this.#accesses.note(owner.row.id, whose.by, 'export', ids);
       return entries;
     });
     return found ?? [];
