@@ -11,9 +11,12 @@ import { Keyring, KeyringFile } from '../proof/receipts/keyring.ts';
 import { verifyReceipt } from '../proof/receipts/receipt.ts';
 import { CountersignError } from './countersign-error.ts';
 import { readEvents, type JobEvent } from './event-source.ts';
+import { OwnerMemory } from './owner-memory.ts';
 
 export { CountersignError } from './countersign-error.ts';
 export type { JobEvent } from './event-source.ts';
+export type { OwnerMemory, Recalling, Remembering } from './owner-memory.ts';
+export type { FoundMemory, Memory, MemoryErasure } from '../proof/contract/memory.ts';
 export type { Job as JobDocument } from '../proof/contract/job.ts';
 export type { JobRequest, VerifiedReceipt, Why };
 export type OutputOf<T extends Task> = TaskOutputs[T];
@@ -185,6 +188,14 @@ export class Countersign {
   async erase(id: string, options: { signal?: AbortSignal } = {}): Promise<Job> {
     const response = await this.#send(`/v1/jobs/${encodeURIComponent(id)}`, { method: 'DELETE', ...signalOf(options) });
     return (await response.json()) as Job;
+  }
+
+  /** What this service keeps of a person, by your name for them. A text that is sent twice is kept once. */
+  memory(owner: string): OwnerMemory {
+    return new OwnerMemory(async (path, method, body) => {
+      const json = { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+      return (await this.#send(path, { method, ...(body === undefined ? {} : json) })).json();
+    }, owner);
   }
 
   /** Verifies a receipt, from its bytes and the keyring alone. Throws ReceiptRefused with the reason. */

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Countersign } from '../../src/client/client.ts';
 import { OPERATIONS } from '../../src/roles/api/operations.ts';
 import { Problem } from '../../src/proof/contract/problem.ts';
 import { OpenAiError } from '../../src/surfaces/openai/openai-error.ts';
@@ -16,16 +18,17 @@ import { ErasureList } from '../../src/roles/api/memories.schemas.ts';
 import { ERASURE_TYPE } from '../../src/surfaces/memory/erasure-receipts.ts';
 import { findCanaries } from '../support/canary.ts';
 import { verifyAuditExport } from '../../src/core/audit/audit-export.ts';
-import { Client, NOOP_MODEL, Pipeline, embedModel, until } from '../support/pipeline.ts';
+import { Client, NOOP_MODEL, Pipeline, embedModel, until, type Role } from '../support/pipeline.ts';
 
 let pipeline: Pipeline;
 let client: Client;
+let courier: Role;
 const called = new Set<string>();
 
 beforeAll(async () => {
   pipeline = await Pipeline.prepare([NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }, embedModel()]);
   const env = { COUNTERSIGN_WEBHOOK_PRIVATE: 'allow' };
-  await Promise.all([pipeline.api(env), pipeline.worker(1), pipeline.attestor(), pipeline.courier(env)]);
+  [courier] = await Promise.all([pipeline.courier(env), pipeline.api(env), pipeline.worker(1), pipeline.attestor()]);
   client = await pipeline.client('operator');
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
@@ -206,7 +209,10 @@ describe('real answers have the shape that the description promises', () => {
     await carryAway(owner, memory);
     const { erasures } = ErasureList.parse(await answered('eraseMemory', { memory }));
     const [receipt] = erasures;
-    const signed = receipt === undefined ? { refused: 'there is none' } : fromEnvelope(receipt.envelope);
+    const signed =
+      receipt === undefined
+        ? { refused: 'there is none' }
+        : fromEnvelope({ ...receipt.envelope, payloadType: PAYLOAD_TYPE });
     if ('refused' in signed) throw new Error(signed.refused);
     expect(verifyPayload(pipeline.apiKey.public, signed, ERASURE_TYPE)).toBe(true);
     expect(sha256Hex(signed.payload)).toBe(receipt?.sha256);
@@ -227,6 +233,32 @@ describe('real answers have the shape that the description promises', () => {
     await call('eraseOwner', { owner });
     const audited = await (await client.fetch('/v1/audit?limit=50')).text();
     expect(audited).toContain(receipt?.sha256);
+  });
+
+  test('an erased memory is in no file of any process and in no key, and a killed memory starts again with the others', async () => {
+    const canary = 'xylocarp of zanzibar';
+    const memory = new Countersign({ url: pipeline.url, key: client.key }).memory('canary');
+    const { id } = await memory.remember(canary, { category: 'fruit' });
+    const stays = await memory.remember('the sea is salt');
+    const [pid] = readFileSync(`/proc/${courier.process.pid}/task/${courier.process.pid}/children`, 'utf8').split(' ');
+    process.kill(Number(pid), 'SIGKILL');
+    // The client tries again until the memory has started.
+    const [found] = await memory.recall('zanzibar', { mode: 'text' });
+    expect(found).toMatchObject({ memory: { id }, text: { rank: 1, coverage: 1, words: ['zanzibar'] } });
+    await memory.correct(id, `${canary}, the second`);
+    expect((await memory.history(id)).map(({ version }) => version)).toEqual([1, 2]);
+    expect(await memory.forget(id)).toMatchObject([{ statement: { removed: 1, resealed: 1 } }]);
+    const listed = [];
+    for await (const one of memory.list()) listed.push(one);
+    expect(listed).toEqual([stays]);
+    const where = {
+      redis: pipeline.redis.client(),
+      folders: [pipeline.folder, pipeline.redis.folder],
+      archive: `${pipeline.folder}/log/archive`,
+    };
+    expect(await findCanaries([canary, 'the sea is salt'], where)).toEqual([]);
+    // Nor in what the processes said.
+    expect(courier.stderr()).not.toContain('xylocarp');
   });
 
   test('tenants and keys', async () => {

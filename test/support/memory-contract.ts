@@ -241,6 +241,26 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     expect(await listed(whose)).toHaveLength(1);
   });
 
+  test('what its category is kept no longer is erased as if somebody had asked, and nothing else', async () => {
+    const whose = someone();
+    const [brief, other] = await desk.answers.add({
+      whose,
+      drafts: [aDraft('for now', { category: 'brief' }), aDraft('for ever', { category: 'long' })],
+    });
+    const made = Date.parse(brief?.entry.created_at ?? '');
+    await desk.tidy(made + 59_999);
+    expect(await listed(whose)).toHaveLength(2);
+    await desk.tidy(made + 60_000);
+    expect(await listed(whose)).toEqual([other?.entry]);
+    expect(await desk.answers.tombstonePage({ whose, limit: 5 })).toMatchObject([
+      { id: brief?.entry.id, reason: 'expired', receipt: expect.stringMatching(/^[0-9a-f]{64}$/) },
+    ]);
+    // The key that did not erase it is not told how it went.
+    const stranger = { ...whose, sources: ['key-1'] };
+    const again = desk.answers.erase({ whose: stranger, ids: [brief?.entry.id ?? ''] });
+    await expect(again).rejects.toMatchObject({ code: 'memory_not_found' });
+  });
+
   test('an erased owner has nothing left, and its name begins anew', async () => {
     const whose = someone();
     await desk.answers.add({ whose, drafts: [aDraft('all of it')] });
@@ -296,7 +316,9 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
   });
 }
 
-/** The files that hold a text: as it is, as base64 at any offset, or most of its groups of three characters. */
+/**
+ * The files that hold a text: as it is, as base64 at any offset, or most of its groups of three characters.
+ */
 export function tracesOf(folder: string, text: string): string[] {
   const needles = [
     text,

@@ -26,13 +26,19 @@ export class MemoryFolder {
 
   open(database: Database, embedder: Embedder = new WordEmbedder()): Promise<MemoryDesk> {
     const wrapping = WrappingKey.read(this.keyFile);
-    return openMemoryDesk({ database, folder: this.path, wrapping, embedder, openBytes: 16_777_216 });
+    return openMemoryDesk({ database, folder: this.path, wrapping, embedder, openBytes: 16_777_216, keptMs: KEPT });
   }
 }
 
+/** Memories of the category `brief` are kept for a minute. */
+const KEPT = new Map([['brief', 60_000]]);
+
 const DIMENSIONS = 64;
 
-/** Vectors of the words of a text, each a direction drawn from its digest; texts without words in common differ. */
+/**
+ * Vectors of the words of a text, each a direction drawn from its digest; texts without words in common
+ * differ.
+ */
 export class WordEmbedder implements Embedder {
   readonly #digest: string;
 

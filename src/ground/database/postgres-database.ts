@@ -21,7 +21,9 @@ export class PostgresDatabase implements Database {
     this.#holder = holder;
   }
 
-  /** Throws CodedError `start_failed` where the server does not answer or another process has the database. */
+  /**
+   * Throws CodedError `start_failed` where the server does not answer or another process has the database.
+   */
   static async open(url: string, onLost: (error: Error) => void): Promise<PostgresDatabase> {
     const options = { connectionString: url, connectionTimeoutMillis: CONNECT_MS, statement_timeout: STATEMENT_MS };
     const holder = new pg.Client({ ...options, keepAlive: true });

@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { FormerState, MEMORY_TYPES, MemoryEntry, MemoryId } from '../../proof/memory/entry.ts';
-import { Envelope } from '../../proof/receipts/dsse.ts';
 import { Sha256, Time } from '../../proof/receipts/fields.ts';
-import { ErasureStatement } from '../../surfaces/memory/erasure-receipts.ts';
+import { ErasureEnvelope, ErasureStatement } from '../../surfaces/memory/erasure-receipts.ts';
 import { MAX_AT_ONCE, MAX_RESULTS, OwnerName } from '../../surfaces/memory/memory-calls.ts';
 import { MemoryFilter } from '../../surfaces/memory/memory-filter.ts';
 import { SEARCH_MODES } from '../../surfaces/memory/ranking.ts';
@@ -161,7 +160,7 @@ export const ErasureDocument = z.strictObject({
   erasure: z.string(),
   sha256: Sha256.describe('the digest of the statement, which stands in the audit log'),
   statement: ErasureStatement,
-  envelope: Envelope.describe('the statement, signed with the key of tickets (DSSE)'),
+  envelope: ErasureEnvelope.describe('the statement, signed with the key of tickets (DSSE)'),
 });
 export type ErasureDocument = z.infer<typeof ErasureDocument>;
 

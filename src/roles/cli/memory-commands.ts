@@ -84,6 +84,10 @@ interface AddOptions extends OfOwner {
   readonly validTo?: string;
 }
 
+const pairs = (text: string, before?: readonly [string, string][]): [string, string][] => [
+  ...(before ?? []),
+  labelOf(text),
+];
 const several = (text: string, before: readonly string[] = []) => [...before, text];
 
 function addAdd(cli: CallerContext, memory: Command): void {
@@ -93,11 +97,7 @@ function addAdd(cli: CallerContext, memory: Command): void {
     .option('--episodic', 'it happened, and is not a fact that holds')
     .option('--agent <name>', 'the agent that it is for')
     .option('--thread <name>', 'the conversation that it belongs to')
-    .option(
-      '--metadata <key=value>',
-      'a note for programs; as often as needed',
-      (text: string, before: [string, string][] = []) => [...before, labelOf(text)],
-    )
+    .option('--metadata <key=value>', 'a note for programs; as often as needed', pairs)
     .option('--supersedes <id>', 'a memory whose place it takes; as often as needed', several)
     .option('--contradicts <id>', 'a memory that says otherwise; as often as needed', several)
     .option('--rests-on <id>', 'a memory that it was derived from; as often as needed', several)

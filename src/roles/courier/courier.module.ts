@@ -83,12 +83,7 @@ export class CourierModule {
           ) => new WebhookSender({ redis, keys, webhooks, egress, signingKey, schedule, deadAfterMs }, logger),
           inject: [Redis, RedisKeys, Webhooks, EgressRules, ServiceFiles],
         },
-        {
-          provide: PaymentSettler,
-          useFactory: (redis: Redis, keys: RedisKeys, { paymentTerms }: ServiceFiles) =>
-            paymentTerms && new PaymentSettler({ redis, keys }, paymentTerms.facilitator, logger),
-          inject: [Redis, RedisKeys, ServiceFiles],
-        },
+        paymentProvider(logger),
         {
           provide: LedgerCloser,
           useFactory: (
@@ -102,12 +97,24 @@ export class CourierModule {
           inject: [Redis, RedisKeys, UsageStore, ClosedPeriods, BlobFolders, ServiceFiles],
         },
         ...offboardingProviders(config, logger),
-        { provide: MemoryHost, useFactory: () => new MemoryHost(config, logger) },
+        memoryProvider(config, logger),
         CourierLifecycle,
       ],
     };
   }
 }
+
+const paymentProvider = (logger: Logger): Provider => ({
+  provide: PaymentSettler,
+  useFactory: (redis: Redis, keys: RedisKeys, { paymentTerms }: ServiceFiles) =>
+    paymentTerms && new PaymentSettler({ redis, keys }, paymentTerms.facilitator, logger),
+  inject: [Redis, RedisKeys, ServiceFiles],
+});
+
+const memoryProvider = (config: CourierConfig, logger: Logger): Provider => ({
+  provide: MemoryHost,
+  useFactory: () => new MemoryHost(config, logger),
+});
 
 function batchProvider(logger: Logger): Provider {
   return {

@@ -112,7 +112,7 @@ export class MemoryHost {
       if (Date.now() < this.#notBeforeMs) return Promise.reject(new Error('it has just failed'));
       const startedMs = Date.now();
       const child = startMemory(this.#config);
-      this.#child = child.then((running) => running);
+      this.#child = child;
       const over = (process?: ChildProcess) => {
         this.#child = undefined;
         const wasAsked = process?.exitCode === 0;
@@ -143,7 +143,8 @@ function startMemory(config: CourierConfig): Promise<ChildProcess> {
   const { folder, inner, keyFile } = placesOf(config);
   const child = fork(fileURLToPath(new URL('../memory/main.js', import.meta.url)), [], {
     execArgv: [],
-    // What this role may know, and no Redis, no signing key. The channel ends with us, and the process with it.
+    // What this role may know, and no Redis, no signing key. The channel ends with us, and the process with
+    // it.
     env: {
       PATH: process.env['PATH'] ?? '',
       HOME: process.env['HOME'] ?? '',

@@ -40,6 +40,7 @@ export class MemoryLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       wrapping,
       embedder: this.#embedder(),
       openBytes: this.#config.COUNTERSIGN_MEMORY_OPEN_BYTES,
+      keptMs: retentionOf(this.#config.COUNTERSIGN_MEMORY_RETENTION),
     });
     const tidying = new PeriodicTask(
       async () => {
@@ -81,4 +82,16 @@ export class MemoryLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       process.exit(1);
     });
   }
+}
+
+const DAY_MS = 86_400_000;
+
+function retentionOf(text = ''): Map<string, number> {
+  const parts = text.split(',').filter((part) => part !== '');
+  return new Map(
+    parts.map((part) => {
+      const [category = '', days = ''] = part.split('=');
+      return [category.trim(), Number(days) * DAY_MS];
+    }),
+  );
 }

@@ -47,7 +47,7 @@ export class AccessLog {
   }
 
   /** Forgets reads of more than 400 days ago. */
-  async trim(nowMs = Date.now()): Promise<void> {
+  async trim(nowMs: number): Promise<void> {
     await this.#database.rows('delete from access where at_ms < $1', [nowMs - KEPT_MS]);
   }
 }

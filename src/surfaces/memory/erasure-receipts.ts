@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
-import { signPayload, toEnvelope, type Envelope } from '../../proof/receipts/dsse.ts';
+import { Envelope, signPayload, toEnvelope } from '../../proof/receipts/dsse.ts';
 import { Sha256 } from '../../proof/receipts/fields.ts';
 import { MemoryClient } from './memory-client.ts';
 import type { Erased } from './memory-calls.ts';
@@ -27,13 +27,16 @@ export const ErasureStatement = z.strictObject({
   not_proved: z.array(z.string()),
 });
 
+/** The statement with its signature. */
+export const ErasureEnvelope = Envelope.extend({ payloadType: z.literal(ERASURE_TYPE) });
+
 /** A deletion receipt as it is handed out. */
 export interface ErasureReceipt {
   readonly erasure: string;
   /** The digest of the statement, which stands in the audit log. */
   readonly sha256: z.infer<typeof Sha256>;
   readonly statement: z.infer<typeof ErasureStatement>;
-  readonly envelope: Envelope;
+  readonly envelope: z.infer<typeof ErasureEnvelope>;
 }
 
 /**
@@ -59,13 +62,13 @@ export class ErasureReceipts {
       erasure,
       sha256,
       statement: ErasureStatement.parse(JSON.parse(statement)),
-      envelope: toEnvelope(signed),
+      envelope: { ...toEnvelope(signed), payloadType: ERASURE_TYPE },
     };
   }
 
   /**
-   * Writes the digests of a tenant's erasures into the audit log that are not there yet, also those that a crash
-   * has left. A crash in between writes one a second time.
+   * Writes the digests of a tenant's erasures into the audit log that are not there yet, also those that a
+   * crash has left. A crash in between writes one a second time.
    */
   async log(tenant: string, by: string): Promise<void> {
     const open = await this.#memory.call('unlogged', { tenant });

@@ -50,8 +50,8 @@ export class KeyStore {
   }
 
   /**
-   * Destroys the keys of a holder whose version is below this one. When it resolves, the files are overwritten
-   * and gone on disk. Returns how many there were.
+   * Destroys the keys of a holder whose version is below this one. When it resolves, the files are
+   * overwritten and gone on disk. Returns how many there were.
    */
   async destroyBelow(holder: string, version: number): Promise<number> {
     const folder = dirname(this.#path(holder, 0));
@@ -67,7 +67,9 @@ export class KeyStore {
     return old.length;
   }
 
-  /** Seals under the current wrapping key what is sealed under an older one. Returns how many keys that were. */
+  /**
+   * Seals under the current wrapping key what is sealed under an older one. Returns how many keys that were.
+   */
   async rewrapAll(): Promise<number> {
     let count = 0;
     for (const folder of await namesIn(this.#folder))

@@ -13,7 +13,8 @@ const LATIN = /^[a-z]+$/;
 
 /**
  * The words of a text in the form in which full text compares them: compatibility forms and case are folded,
- * English words are cut to their stems, and scripts without spaces give pairs of characters. Repetitions stay.
+ * English words are cut to their stems, and scripts without spaces give pairs of characters. Repetitions
+ * stay.
  */
 export function lexemes(text: string): string[] {
   const found: string[] = [];

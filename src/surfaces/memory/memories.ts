@@ -56,9 +56,9 @@ export class Memories {
   }
 
   /**
-   * Remembers, all or none. What is there already gets one more origin in place of a second entry. A draft whose
-   * id is there was written before, and stays. Throws CodedErrors `memory_not_found` for a memory that it names,
-   * `trust_too_low`, `too_many_memories`, and `erased` where an id of it was erased.
+   * Remembers, all or none. What is there already gets one more origin in place of a second entry. A draft
+   * whose id is there was written before, and stays. Throws CodedErrors `memory_not_found` for a memory that
+   * it names, `trust_too_low`, `too_many_memories`, and `erased` where an id of it was erased.
    */
   async add({ whose, drafts }: Ask<'add'>): Promise<Answer<'add'>> {
     const sources = setOf(whose);
@@ -185,9 +185,9 @@ export class Memories {
   }
 
   /**
-   * Takes entries in as they are, ids and histories too. One that is there with the same digest is `same`, with
-   * another `conflict`, and one that was taken away here is `buried`; none of these changes anything. Nothing is
-   * written when it is `dry`.
+   * Takes entries in as they are, ids and histories too. One that is there with the same digest is `same`,
+   * with another `conflict`, and one that was taken away here is `buried`; none of these changes anything.
+   * Nothing is written when it is `dry`.
    */
   async putEntries({ whose, entries, dry = false }: Ask<'putEntries'>): Promise<Answer<'putEntries'>> {
     const id = await this.#targetOf(whose, dry);
@@ -247,7 +247,9 @@ export class Memories {
     return this.#accesses.list(row.id, limit, before);
   }
 
-  /** Embeds again, in steps, what another embedder embedded; a search meanwhile finds those by their words. */
+  /**
+   * Embeds again, in steps, what another embedder embedded; a search meanwhile finds those by their words.
+   */
   async #embedAgain(owner: OpenedOwner, embedder: string): Promise<void> {
     const page = owner.embeddedOtherwise(embedder, EMBEDDED_AT_ONCE);
     if (page.length === 0) return;
@@ -264,7 +266,9 @@ export class Memories {
     return row === undefined ? undefined : this.#owners.with(row.id, work);
   }
 
-  /** Does something with one memory that the caller may see. Throws CodedErrors `memory_not_found`, `erased`. */
+  /**
+   * Does something with one memory that the caller may see. Throws CodedErrors `memory_not_found`, `erased`.
+   */
   async #withOne<Result>(
     whose: Whose,
     id: string,

@@ -30,8 +30,8 @@ export class MemoryClient {
   }
 
   /**
-   * Throws the CodedError that the memory answers, and `memory_unavailable` where it does not answer or there is
-   * none.
+   * Throws the CodedError that the memory answers, and `memory_unavailable` where it does not answer or there
+   * is none.
    */
   async call<Name extends CallName>(name: Name, ask: Ask<Name>): Promise<Answer<Name>> {
     if (this.#socket === undefined)

@@ -8,7 +8,7 @@ import { Memories } from './memories.ts';
 import { MemoryErasures } from './memory-erasures.ts';
 import { MEMORY_MIGRATIONS } from './memory-migrations.ts';
 import type { MemoryAnswers } from './memory-server.ts';
-import { Owners } from './owners.ts';
+import { Owners, type Retention } from './owners.ts';
 import type { WrappingKey } from './wrapping-key.ts';
 
 interface DeskParts {
@@ -18,13 +18,14 @@ interface DeskParts {
   readonly wrapping: WrappingKey;
   readonly embedder: Embedder;
   readonly openBytes: number;
+  readonly keptMs: Retention;
 }
 
 /** All that answers calls, over one database. */
 export interface MemoryDesk {
   readonly answers: MemoryAnswers;
-  /** Drops what nobody uses, and forgets what is old. */
-  tidy(): Promise<void>;
+  /** Drops what nobody uses, and erases what is kept no longer. */
+  tidy(nowMs?: number): Promise<void>;
 }
 
 /**
@@ -37,12 +38,13 @@ export async function openMemoryDesk({
   wrapping,
   embedder,
   openBytes,
+  keptMs,
 }: DeskParts): Promise<MemoryDesk> {
   await migrate(database, MEMORY_MIGRATIONS);
   const keys = new KeyStore(join(folder, 'keys'), wrapping);
   await keys.rewrapAll();
   const accesses = new AccessLog(database);
-  const owners = new Owners({ database, keys, openBytes });
+  const owners = new Owners({ database, keys, openBytes, keptMs });
   const memories = new Memories({ database, owners, accesses, embedder });
   const erasures = new MemoryErasures({ database, keys, owners, memories });
   await erasures.finishAll();
@@ -65,9 +67,10 @@ export async function openMemoryDesk({
       putEntries: (ask) => memories.putEntries(ask),
       buryMemories: (ask) => memories.buryMemories(ask),
     },
-    async tidy() {
-      owners.closeIdle();
-      await accesses.trim();
+    async tidy(nowMs = Date.now()) {
+      owners.closeIdle(nowMs);
+      await accesses.trim(nowMs);
+      await erasures.expire(nowMs);
     },
   };
 }

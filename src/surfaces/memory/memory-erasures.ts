@@ -7,6 +7,7 @@ import type { KeyStore } from './key-store.ts';
 import { notFound, ownerNotFound, requireName, setOf, type Memories } from './memories.ts';
 import type { Answer, Ask, Erased } from './memory-calls.ts';
 import { isOf } from './memory-filter.ts';
+import type { OpenedOwner } from './opened-owner.ts';
 import type { Owners } from './owners.ts';
 
 /** What a deletion receipt says it does not prove. */
@@ -45,6 +46,7 @@ const Done = z
   }));
 
 const ALL_VERSIONS = 1_000_000_000;
+const EXPIRED_AT_ONCE = 1_000;
 
 interface ErasureParts {
   readonly database: Database;
@@ -60,7 +62,8 @@ interface ErasureParts {
  *      transaction. A crash before it leaves everything as it was.
  *   2. Everything is brought to disk: what replaces the old segments must not be lost with their key. A crash
  *      from here on leaves the note without a statement, and the next start goes on.
- *   3. The old keys are overwritten and removed. From here on nothing opens the old segments, wherever they are.
+ *   3. The old keys are overwritten and removed. From here on nothing opens the old segments, wherever they
+ *      are.
  *   4. The statement is written into the note, and its digest into the tombstones.
  */
 export class MemoryErasures {
@@ -88,27 +91,56 @@ export class MemoryErasures {
       const found = ids.flatMap((id) => owner.get(id) ?? []);
       if (found.some(({ entry }) => !isOf(entry, sources))) throw notFound();
       const gone = new Set(found.map(({ entry }) => entry.id));
-      const missing = ids.filter((id) => !gone.has(id));
-      const before = await this.#erasuresOf(place, missing);
-      if (gone.size === 0) return before;
-      const id = newErasureId();
-      const resealed = owner.size - gone.size;
-      const plan: Plan = {
-        scope: 'memory',
-        by: whose.by,
-        memories: [...gone].sort(),
-        removed: gone.size,
-        resealed,
-        below: owner.row.keyVersion + 1,
-      };
-      await this.#owners.reseal(owner, gone, async (queries) => {
-        await noteErasure(queries, { id, tenant: whose.tenant, owner: place, plan });
-        for (const memory of gone) await bury(queries, { place, memory, tenant: whose.tenant, erasure: id });
-      });
-      return [...before, id];
+      const before = await this.#erasuresOf(
+        place,
+        ids.filter((id) => !gone.has(id)),
+        sources,
+      );
+      return gone.size === 0 ? before : [...before, await this.#remove(owner, gone, whose.by, 'erased')];
     });
     for (const id of asked) await this.#finish(id);
     return this.#done(asked);
+  }
+
+  /** Erases what its category is kept no longer, a page of each owner at a time. */
+  async expire(nowMs: number): Promise<void> {
+    const rows = await this.#database.rows(
+      'select owner, id from memory where expires_ms <= $1 order by owner, expires_ms limit $2',
+      [nowMs, EXPIRED_AT_ONCE],
+    );
+    const expired = rows.map((row) => z.object({ owner: z.string(), id: z.string() }).parse(row));
+    for (const place of new Set(expired.map(({ owner }) => owner))) {
+      const ids = expired.flatMap(({ owner, id }) => (owner === place ? [id] : []));
+      const id = await this.#owners.with(place, async (owner) => {
+        const gone = new Set(ids.filter((one) => owner.get(one) !== undefined));
+        return gone.size === 0 ? undefined : this.#remove(owner, gone, 'retention', 'expired');
+      });
+      if (id !== undefined) await this.#finish(id);
+    }
+  }
+
+  /** The first step of an erasure; its id. Only within the turn of the owner. */
+  async #remove(
+    owner: OpenedOwner,
+    gone: ReadonlySet<string>,
+    by: string,
+    reason: 'erased' | 'expired',
+  ): Promise<string> {
+    const id = newErasureId();
+    const { id: place, tenant, keyVersion } = owner.row;
+    const plan: Plan = {
+      scope: 'memory',
+      by,
+      memories: [...gone].sort(),
+      removed: gone.size,
+      resealed: owner.size - gone.size,
+      below: keyVersion + 1,
+    };
+    await this.#owners.reseal(owner, gone, async (queries) => {
+      await noteErasure(queries, { id, tenant, owner: place, plan });
+      for (const memory of gone) await bury(queries, { place, memory, tenant, erasure: id, reason });
+    });
+    return id;
   }
 
   /** Erases an owner with everything. Throws CodedError `owner_not_found`. */
@@ -116,18 +148,9 @@ export class MemoryErasures {
     const row = await this.#owners.find(whose.tenant, requireName(whose));
     if (row === undefined) throw ownerNotFound();
     const id = newErasureId();
-    await this.#owners.with(row.id, async (owner) => {
-      const plan: Plan = {
-        scope: 'owner',
-        by: whose.by,
-        memories: [],
-        removed: owner.size,
-        resealed: 0,
-        below: ALL_VERSIONS,
-      };
-      await this.#owners.remove(owner, (queries) =>
-        noteErasure(queries, { id, tenant: whose.tenant, owner: row.id, plan }),
-      );
+    await this.#owners.remove(row.id, (queries, removed) => {
+      const plan: Plan = { scope: 'owner', by: whose.by, memories: [], removed, resealed: 0, below: ALL_VERSIONS };
+      return noteErasure(queries, { id, tenant: whose.tenant, owner: row.id, plan });
     });
     await this.#finish(id);
     const [done] = await this.#done([id]);
@@ -190,12 +213,19 @@ export class MemoryErasures {
     });
   }
 
-  async #erasuresOf(owner: string, ids: readonly string[]): Promise<string[]> {
+  /**
+   * The erasures that took these memories away. Throws CodedError `memory_not_found` where one was not, or by
+   * somebody whose doing the caller may not see.
+   */
+  async #erasuresOf(owner: string, ids: readonly string[], sources: ReadonlySet<string> | null): Promise<string[]> {
     const rows = await this.#database.rows(
-      'select id, erasure from tombstone where owner = $1 and id = any($2::text[]) and erasure is not null',
+      `select tombstone.id, tombstone.erasure, erasure.plan from tombstone join erasure on erasure.id = tombstone.erasure
+       where tombstone.owner = $1 and tombstone.id = any($2::text[])`,
       [owner, ids],
     );
-    const found = rows.map((row) => z.object({ id: z.string(), erasure: z.string() }).parse(row));
+    const found = rows
+      .map((row) => z.object({ id: z.string(), erasure: z.string(), plan: z.string() }).parse(row))
+      .filter(({ plan }) => sources === null || sources.has(Plan.parse(JSON.parse(plan)).by));
     if (found.length < new Set(ids).size) throw notFound();
     return [...new Set(found.map(({ erasure }) => erasure))];
   }
@@ -229,12 +259,12 @@ async function noteErasure(queries: Queries, { id, tenant, owner, plan }: Note):
 
 async function bury(
   { rows }: Queries,
-  { place, memory, tenant, erasure }: Record<'place' | 'memory' | 'tenant' | 'erasure', string>,
+  { place, memory, tenant, erasure, reason }: Record<'place' | 'memory' | 'tenant' | 'erasure' | 'reason', string>,
 ): Promise<void> {
   await rows(
-    `insert into tombstone (owner, id, tenant, removed_ms, reason, erasure) values ($1, $2, $3, $4, 'erased', $5)
+    `insert into tombstone (owner, id, tenant, removed_ms, reason, erasure) values ($1, $2, $3, $4, $5, $6)
      on conflict do nothing`,
-    [place, memory, tenant, Date.now(), erasure],
+    [place, memory, tenant, Date.now(), reason, erasure],
   );
 }
 

@@ -21,6 +21,14 @@ export const memoryFields = {
   COUNTERSIGN_MEMORY_OPEN_BYTES: integer(16_777_216, 17_179_869_184)
     .default(268_435_456)
     .describe('how much memory opened owners may take, in bytes; one that is in use is never closed'),
+  COUNTERSIGN_MEMORY_RETENTION: z
+    .string()
+    .regex(
+      /^[^=,]+=[1-9]\d{0,4}(,[^=,]+=[1-9]\d{0,4}){0,99}$/,
+      'must be categories with days, as in health=365,work=90',
+    )
+    .optional()
+    .describe('for how many days memories of a category are kept, such as `health=365,work=90`; the others for ever'),
   COUNTERSIGN_MEMORY_EMBEDDER_URL: trustedBase
     .optional()
     .describe(
@@ -43,6 +51,7 @@ export const memoryFields = {
 export const HANDED_ON = [
   'COUNTERSIGN_MEMORY_DATABASE_FILE',
   'COUNTERSIGN_MEMORY_OPEN_BYTES',
+  'COUNTERSIGN_MEMORY_RETENTION',
   'COUNTERSIGN_MEMORY_EMBEDDER_URL',
   'COUNTERSIGN_MEMORY_EMBEDDER_MODEL',
   'COUNTERSIGN_MEMORY_EMBEDDER_KEY_FILE',

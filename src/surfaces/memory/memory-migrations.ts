@@ -9,7 +9,8 @@ export const MEMORY_MIGRATIONS: readonly Migration[] = [
   {
     name: '1-memories',
     statements: [
-      // `lookup` is an HMAC of tenant and name; null once the owner was erased, so that the name is free again.
+      // `lookup` is an HMAC of tenant and name; null once the owner was erased, so that the name is free
+      // again.
       `create table owner (
          id text primary key, tenant text not null, lookup text unique, name bytea,
          key_version integer not null, created_ms bigint not null, erased_ms bigint)`,

@@ -13,8 +13,8 @@ const REQUEST_MS = 60_000;
 export type MemoryAnswers = { readonly [Name in CallName]: (ask: Ask<Name>) => Promise<Answer<Name>> };
 
 /**
- * The calls of `MEMORY_CALLS` as HTTP at a Unix socket that only this user may use: `POST /<call>` with what is
- * asked as JSON. An error is a status of 400 or above with its code and sentence.
+ * The calls of `MEMORY_CALLS` as HTTP at a Unix socket that only this user may use: `POST /<call>` with what
+ * is asked as JSON. An error is a status of 400 or above with its code and sentence.
  */
 export class MemoryServer {
   readonly #answers: MemoryAnswers;
@@ -27,8 +27,8 @@ export class MemoryServer {
   }
 
   /**
-   * Listens at this path; a socket that is there belongs to a process that has ended, because the folder of the
-   * database is locked first.
+   * Listens at this path; a socket that is there belongs to a process that has ended, because the folder of
+   * the database is locked first.
    */
   async listen(path: string): Promise<void> {
     rmSync(path, { force: true });

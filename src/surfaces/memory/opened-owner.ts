@@ -30,8 +30,8 @@ export interface OwnerRow {
 }
 
 /**
- * The memories of one owner, opened: all of them are in this process's memory, so that a search compares every
- * vector and no index can leave one out. Only who holds the owner's turn may change it.
+ * The memories of one owner, opened: all of them are in this process's memory, so that a search compares
+ * every vector and no index can leave one out. Only who holds the owner's turn may change it.
  */
 export class OpenedOwner {
   readonly row: OwnerRow;

@@ -26,11 +26,17 @@ const Segment = z.object({
 });
 const OWNER = 'select id, tenant, key_version from owner';
 
+/**
+ * For how long (ms) memories of a category are kept, from when they were made; the others are kept for ever.
+ */
+export type Retention = ReadonlyMap<string, number>;
+
 interface OwnerParts {
   readonly database: Database;
   readonly keys: KeyStore;
   /** How much of this process's memory opened owners may take, in bytes. */
   readonly openBytes: number;
+  readonly keptMs: Retention;
 }
 
 /**
@@ -41,14 +47,16 @@ export class Owners {
   readonly #database: Database;
   readonly #keys: KeyStore;
   readonly #openBytes: number;
+  readonly #keptMs: Retention;
   readonly #opened = new Map<string, OpenedOwner>();
   readonly #turns = new Map<string, Promise<unknown>>();
   #lookupKey: Buffer | undefined;
 
-  constructor({ database, keys, openBytes }: OwnerParts) {
+  constructor({ database, keys, openBytes, keptMs }: OwnerParts) {
     this.#database = database;
     this.#keys = keys;
     this.#openBytes = openBytes;
+    this.#keptMs = keptMs;
   }
 
   /** The owner of this name; undefined where the tenant has none. */
@@ -57,7 +65,9 @@ export class Owners {
     return rows.map((row) => Row.parse(row))[0];
   }
 
-  /** The owner of this name, made where there is none. Any number of callers may make the same one at once. */
+  /**
+   * The owner of this name, made where there is none. Any number of callers may make the same one at once.
+   */
   async ensure(tenant: string, name: string): Promise<OwnerRow> {
     const lookup = await this.#lookup(tenant, name);
     return this.#inTurn(lookup, async () => {
@@ -117,14 +127,10 @@ export class Owners {
   }
 
   /**
-   * Writes memories, new ones and new states of old ones, in one step: all of them or none. `more` is written
-   * with them. Only within `with`.
+   * Writes memories, new ones and new states of old ones, in one step: all of them or none. Only within
+   * `with`.
    */
-  async write(
-    owner: OpenedOwner,
-    held: readonly Held[],
-    more: (queries: Queries) => Promise<void> = () => Promise.resolve(),
-  ): Promise<void> {
+  async write(owner: OpenedOwner, held: readonly Held[]): Promise<void> {
     const { row } = owner;
     const seq = owner.nextSeq;
     const merges = owner.tail.length >= MAX_TAIL ? owner.tail : [];
@@ -136,8 +142,7 @@ export class Owners {
       if (merges.length > 0)
         await queries.rows('delete from segment where owner = $1 and seq >= $2', [row.id, merges[0]?.seq ?? seq]);
       await insertSegments(queries, row, owner.key, seq, pages);
-      await upsertMemories(queries, row, [...isLast.values()]);
-      await more(queries);
+      await upsertMemories(queries, row, [...isLast.values()], this.#keptMs);
     });
     for (const one of held) owner.put(one);
     if (merges.length > 0) owner.tail = [];
@@ -146,8 +151,8 @@ export class Owners {
 
   /**
    * Seals what stays under a new key and removes the rest, in one step together with what `more` writes. The
-   * old key still stands; who calls this destroys it next. Only within `with`; the owner is opened anew by the
-   * next who asks. Returns how many memories were sealed again.
+   * old key still stands; who calls this destroys it next. Only within `with`; the owner is opened anew by
+   * the next who asks. Returns how many memories were sealed again.
    */
   async reseal(
     owner: OpenedOwner,
@@ -178,16 +183,16 @@ export class Owners {
     return stays.length;
   }
 
-  /** Removes an owner in one step together with what `more` writes; the keys still stand. Only within `with`. */
-  async remove(owner: OpenedOwner, more: (queries: Queries) => Promise<void>): Promise<void> {
-    const { id } = owner.row;
-    await this.#database.transaction(async (queries) => {
-      for (const table of ['segment', 'memory', 'access', 'tombstone'])
-        await queries.rows(`delete from ${table} where owner = $1`, [id]);
-      await queries.rows('update owner set lookup = null, name = null, erased_ms = $2 where id = $1', [id, Date.now()]);
-      await more(queries);
+  /**
+   * Removes an owner, which need not be readable any more, in one step together with what `more` writes,
+   * which is told how many memories that are. The keys still stand. Throws CodedError `owner_not_found`.
+   */
+  remove(id: string, more: (queries: Queries, memories: number) => Promise<void>): Promise<void> {
+    return this.#inTurn(id, async () => {
+      // Before the first step, so that nobody works on what is half gone.
+      this.close(id);
+      await this.#database.transaction((queries) => removed(queries, id, more));
     });
-    this.close(id);
   }
 
   /** Drops what is opened of an owner from this process's memory. */
@@ -197,7 +202,7 @@ export class Owners {
   }
 
   /** Drops owners that nobody has used for a while. */
-  closeIdle(nowMs = Date.now()): void {
+  closeIdle(nowMs: number): void {
     for (const [id, { usedMs }] of this.#opened) if (!this.#turns.has(id) && nowMs - usedMs > IDLE_MS) this.close(id);
   }
 
@@ -261,7 +266,9 @@ export class Owners {
   }
 }
 
-/** The tail is what stands behind the last full segment: what is put together later is one piece of the log. */
+/**
+ * The tail is what stands behind the last full segment: what is put together later is one piece of the log.
+ */
 function noteSegment(owner: OpenedOwner, seq: number, held: readonly Held[]): void {
   owner.nextSeq = seq + 1;
   if (held.length >= FULL_SEGMENT) owner.tail = [];
@@ -274,6 +281,23 @@ function pagesOf(held: readonly Held[]): Held[][] {
   const pages: Held[][] = [];
   for (let at = 0; at < held.length; at += FULL_SEGMENT) pages.push(held.slice(at, at + FULL_SEGMENT));
   return pages;
+}
+
+async function removed(
+  queries: Queries,
+  id: string,
+  more: (queries: Queries, memories: number) => Promise<void>,
+): Promise<void> {
+  const [row] = await queries.rows(
+    `select (select count(*) from memory where owner = $1) as memories from owner where id = $1 and erased_ms is null`,
+    [id],
+  );
+  if (row === undefined) throw new CodedError('owner_not_found', 'There is no such owner of memories.');
+  const { memories } = z.object({ memories: z.coerce.number() }).parse(row);
+  for (const table of ['segment', 'memory', 'access', 'tombstone'])
+    await queries.rows(`delete from ${table} where owner = $1`, [id]);
+  await queries.rows('update owner set lookup = null, name = null, erased_ms = $2 where id = $1', [id, Date.now()]);
+  await more(queries, memories);
 }
 
 async function insertSegments(
@@ -297,12 +321,24 @@ async function upsertMemories(
   { rows }: Queries,
   { id: owner, tenant }: OwnerRow,
   held: readonly Held[],
+  keptMs: Retention,
 ): Promise<void> {
+  const expiryOf = ({ entry: { category, created_at } }: Held) => {
+    const kept = category === null ? undefined : keptMs.get(category);
+    return kept === undefined ? '' : String(Date.parse(created_at) + kept);
+  };
   await rows(
-    `insert into memory (owner, id, tenant, updated_ms)
-     select $1, one.id, $2, one.updated::bigint from unnest($3::text[], $4::text[]) as one (id, updated)
-     on conflict (owner, id) do update set updated_ms = excluded.updated_ms`,
-    [owner, tenant, held.map(({ entry }) => entry.id), held.map(({ entry }) => String(Date.parse(entry.updated_at)))],
+    `insert into memory (owner, id, tenant, updated_ms, expires_ms)
+     select $1, one.id, $2, one.updated::bigint, nullif(one.expires, '')::bigint
+     from unnest($3::text[], $4::text[], $5::text[]) as one (id, updated, expires)
+     on conflict (owner, id) do update set updated_ms = excluded.updated_ms, expires_ms = excluded.expires_ms`,
+    [
+      owner,
+      tenant,
+      held.map(({ entry }) => entry.id),
+      held.map(({ entry }) => String(Date.parse(entry.updated_at))),
+      held.map(expiryOf),
+    ],
   );
 }
 

@@ -26,7 +26,9 @@ const Head = z.strictObject({
   ),
 });
 
-/** The bytes of a segment, before they are sealed: length and text of its head, then the vectors as float32. */
+/**
+ * The bytes of a segment, before they are sealed: length and text of its head, then the vectors as float32.
+ */
 export function encodeSegment(held: readonly Held[]): Buffer {
   const head: z.infer<typeof Head> = {
     version: 1,

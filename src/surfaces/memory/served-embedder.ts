@@ -24,7 +24,10 @@ export interface EmbeddingServer {
   readonly key: string | undefined;
 }
 
-/** Vectors of a server with OpenAI's embeddings API. What the server calls its model is all that is known of it. */
+/**
+ * Vectors of a server with OpenAI's embeddings API. What the server calls its model is all that is known of
+ * it.
+ */
 export class ServedEmbedder implements Embedder {
   readonly #server: EmbeddingServer;
 

@@ -32,7 +32,10 @@ export class TextIndex {
     this.#total += words.length;
   }
 
-  /** Takes a text out; `text` is what was put in, where the caller knows it: then only its words are looked at. */
+  /**
+   * Takes a text out; `text` is what was put in, where the caller knows it: then only its words are looked
+   * at.
+   */
   remove(id: string, text: string | undefined): void {
     const length = this.#lengths.get(id);
     if (length === undefined) return;
@@ -45,8 +48,8 @@ export class TextIndex {
   }
 
   /**
-   * Texts with at least one word of the query, best first (BM25), among those that `isWanted` says; equal ones
-   * by id. At most `limit`.
+   * Texts with at least one word of the query, best first (BM25), among those that `isWanted` says; equal
+   * ones by id. At most `limit`.
    */
   search(query: string, isWanted: (id: string) => boolean, limit: number): TextMatch[] {
     const words = [...new Set(lexemes(query))];

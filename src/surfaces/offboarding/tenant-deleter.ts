@@ -278,8 +278,8 @@ export class TenantDeleter {
   }
 
   /**
-   * One owner at a time. The memory erases by itself what it is asked to; a crash in between leaves one that is
-   * no longer there, and is counted by the receipt alone.
+   * One owner at a time. The memory erases by itself what it is asked to; a crash in between leaves one that
+   * is no longer there, and is counted by the receipt alone.
    */
   async #memories(tenant: string, state: DeletionState): Promise<Chunk> {
     const { memory } = this.#parts;
