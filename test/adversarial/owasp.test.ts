@@ -62,6 +62,8 @@ const MATRIX: Record<string, Owner> = {
   'post /v1/memories': 'own',
   'get /v1/memories': 'own',
   'post /v1/memories/search': 'own',
+  'get /v1/memories/export': 'own',
+  'post /v1/memories/import': 'own',
   'post /v1/memories/batch-delete': 'own',
   'get /v1/memories/{memory}': 'named',
   'get /v1/memories/{memory}/history': 'named',

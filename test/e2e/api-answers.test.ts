@@ -16,6 +16,8 @@ import { SessionDocument } from '../../src/roles/api/session.schemas.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { Envelope, PAYLOAD_TYPE, fromEnvelope, verifyPayload } from '../../src/proof/receipts/dsse.ts';
 import { DELETION_TYPE } from '../../src/surfaces/offboarding/tenant-deleter.ts';
+import { readBundle } from '../../src/proof/memory/bundle-reader.ts';
+import type { MemoryEntry } from '../../src/proof/memory/entry.ts';
 import { ErasureList } from '../../src/roles/api/memories.schemas.ts';
 import { ERASURE_TYPE } from '../../src/surfaces/memory/erasure-receipts.ts';
 import { findCanaries } from '../support/canary.ts';
@@ -172,6 +174,40 @@ describe('real answers have the shape that the description promises', () => {
     await call('deleteSchedule', { schedule });
   });
 
+  /** Exports, imports into an owner who has nothing, and exports again: the same but for the manifest. */
+  async function carryAway(owner: string, memory: string): Promise<void> {
+    const exported = async (of: string, fromByte = 0) =>
+      (await client.fetch(`/v1/memories/export?owner=${of}&from_byte=${fromByte}`)).text();
+    expect(await exported('nobody')).toMatch(/"entries":0,.*"tombstones":0/);
+    const bundle = await exported(owner);
+    const entries: MemoryEntry[] = [];
+    for await (const reading of readBundle([Buffer.from(bundle)])) {
+      if (reading.kind === 'entry') entries.push(reading.entry);
+      if (reading.kind !== 'manifest') continue;
+      expect(reading.line.signature?.key).toBe(pipeline.apiKey.public.id);
+      expect(reading.line.manifest).toMatchObject({ owner, records: { entries: 3 } });
+    }
+    const outcomesOf = (outcome: string) => ({ entries: entries.map(({ id }) => ({ id, outcome })) });
+    const wanted = { owner: 'bea', entries };
+    expect(await answered('importMemories', {}, { ...wanted, dry_run: true })).toMatchObject(outcomesOf('kept'));
+    expect(await answered('importMemories', {}, wanted)).toMatchObject(outcomesOf('kept'));
+    expect(await answered('importMemories', {}, wanted)).toMatchObject(outcomesOf('same'));
+    const withoutManifest = (text: string) => text.split('\n').slice(0, -2);
+    expect(withoutManifest(await exported('bea'))).toEqual(withoutManifest(bundle));
+    const begin = bundle.indexOf('\n') + 1;
+    expect(withoutManifest(await exported(owner, begin))).toEqual(withoutManifest(bundle).slice(1));
+    const { memories } = await client
+      .fetch(`/v1/memories?owner=bea`)
+      .then(async (answer) => z.object({ memories: z.array(z.unknown()) }).parse(await answer.json()));
+    expect(memories).toHaveLength(3);
+    const others = [{ text: 'no other member' }, { ...entries[0], text: 'otherwise' }];
+    expect(await answered('importMemories', {}, { ...wanted, entries: others })).toMatchObject({
+      entries: [{ outcome: 'refused' }, { id: entries[0]?.id, outcome: 'conflict' }],
+    });
+    await call('eraseOwner', { owner: 'bea' });
+    expect((await client.fetch(`/v1/memories/${memory}?owner=${owner}`)).status).toBe(200);
+  }
+
   test('memories, from the first word to the receipt of their end', async () => {
     const owner = 'ann';
     const Added = z.object({ memories: z.array(z.object({ memory: z.object({ id: z.string() }) })).min(1) });
@@ -192,6 +228,7 @@ describe('real answers have the shape that the description promises', () => {
     await call('correctMemory', { memory }, { text: 'I am allergic to nuts.' });
     const history = await answered('getMemoryHistory', { memory }, undefined, `?owner=${owner}`);
     expect(history).toMatchObject({ versions: [{ text: 'I am allergic to peanuts.' }, { version: 2 }] });
+    await carryAway(owner, memory);
     const { erasures } = ErasureList.parse(await answered('eraseMemory', { memory }));
     const [receipt] = erasures;
     const signed =
@@ -205,7 +242,15 @@ describe('real answers have the shape that the description promises', () => {
     await call('eraseMemories', {}, { owner, ids: [second] });
     expect(await answered('listOwners')).toEqual({ owners: [owner] });
     expect(await answered('listReaders', { owner })).toMatchObject({
-      reads: [{ action: 'history' }, { action: 'get' }, { action: 'list' }, { action: 'search' }],
+      reads: [
+        { action: 'get' },
+        { action: 'export' },
+        { action: 'export' },
+        { action: 'history' },
+        { action: 'get' },
+        { action: 'list' },
+        { action: 'search' },
+      ],
     });
     await call('eraseOwner', { owner });
     const audited = await (await client.fetch('/v1/audit?limit=50')).text();

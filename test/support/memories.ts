@@ -1,5 +1,9 @@
 import fc from 'fast-check';
+import { encodeVector } from '../../src/proof/memory/bundle-format.ts';
+import type { BundleSeal } from '../../src/proof/memory/bundle-manifest.ts';
+import { writeBundle, type BundleRecord, type BundleSource } from '../../src/proof/memory/bundle-writer.ts';
 import {
+  lineDigest,
   MEMORY_TYPES,
   ORIGIN_KINDS,
   trustOfOrigins,
@@ -107,11 +111,53 @@ export function anyEntry(): fc.Arbitrary<MemoryEntry> {
       contradicts: fc.array(anyId, { maxLength: 3 }),
     })
     .chain((head) =>
-      fc.array(anyState, { minLength: 1, maxLength: 4 }).map((states) => {
+      fc.array(anyState, { minLength: 1, maxLength: 2 }).map((states) => {
         const numbered = states.map((former, at) => ({ ...former, version: at + 1 }));
         const [now, ...before] = numbered.toReversed();
         if (now === undefined) throw new Error('there is a state');
         return { ...head, ...now, history: before.toReversed() };
       }),
     );
+}
+
+/** Records as a source of a bundle gives them: in order, after an id. */
+export function sourceOf(records: readonly BundleRecord[], receipts: readonly string[] = []): BundleSource {
+  const idOf = (record: BundleRecord) => ('entry' in record ? record.entry.id : record.tombstone.id);
+  const byText = (a: string, b: string) => (a < b ? -1 : Number(a > b));
+  return {
+    receipts: (after = '') =>
+      [...receipts].sort((a, b) => byText(lineDigest(a), lineDigest(b))).filter((text) => lineDigest(text) > after),
+    records: (after = '') => [...records].sort((a, b) => byText(idOf(a), idOf(b))).filter((one) => idOf(one) > after),
+  };
+}
+
+/** A seal without a signature. */
+export const aSeal: BundleSeal = { createdAt: MAY, instance: 'example.com', owner: 'ada', key: undefined };
+
+/** The bytes of a bundle. */
+export async function bundleOf(source: BundleSource, seal: BundleSeal = aSeal): Promise<Buffer> {
+  const lines: Buffer[] = [];
+  for await (const line of writeBundle(source, seal)) lines.push(Buffer.from(line));
+  return Buffer.concat(lines);
+}
+
+/** Any records with distinct ids, some with vectors. */
+export function anyRecords(): fc.Arbitrary<BundleRecord[]> {
+  const anyVector = fc.record({
+    embedder: fc.constantFrom('a'.repeat(64), 'b'.repeat(64)),
+    values: fc.array(fc.float({ noNaN: true, noDefaultInfinity: true }), { minLength: 4, maxLength: 4 }),
+  });
+  const anEntryWithVectors = fc
+    .tuple(anyEntry(), fc.uniqueArray(anyVector, { maxLength: 2, selector: ({ embedder }) => embedder }))
+    .map(([entry, vectors]) => ({
+      entry,
+      vectors: vectors
+        .map(({ embedder, values }) => ({ embedder, id: entry.id, values: encodeVector(Float32Array.from(values)) }))
+        .sort((a, b) => (a.embedder < b.embedder ? -1 : 1)),
+    }));
+  const anyTombstone = anyId.map((id) => ({ tombstone: aTombstone({ id }) }));
+  return fc.uniqueArray<BundleRecord, string>(fc.oneof(anEntryWithVectors, anyTombstone), {
+    maxLength: 4,
+    selector: (record) => ('entry' in record ? record.entry.id : record.tombstone.id),
+  });
 }

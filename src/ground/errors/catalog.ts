@@ -109,6 +109,8 @@ export const ERROR_CATALOG = {
   start_failed: { status: 500, exit: 1, title: 'A process failed to start' },
   log_unsound: { status: 422, exit: 7, title: 'The transparency log differs from what was signed' },
   canary_wrong: { status: 422, exit: 7, title: 'A wrong answer to a canary job was confirmed' },
+  import_refused: { status: 422, exit: 2, title: 'Nothing could be imported from the file' },
+  bundle_refused: { status: 422, exit: 7, title: 'The memory bundle is not valid' },
   receipt_refused: { status: 422, exit: 7, title: 'The receipt is not valid' },
   service_not_installed: { status: 500, exit: 2, title: 'The packages of the service are not installed' },
   blob_missing: { status: 500, exit: 1, title: 'A stored object is missing or damaged' },

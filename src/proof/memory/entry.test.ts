@@ -47,7 +47,7 @@ describe('an entry', () => {
         }
         expect(entryLine(read)).not.toBe(line.toString());
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 

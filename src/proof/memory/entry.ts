@@ -18,7 +18,6 @@ export const ORIGIN_KINDS = ['import', 'tool', 'model', 'user'] as const;
 export type OriginKind = (typeof ORIGIN_KINDS)[number];
 
 export const MEMORY_TYPES = ['semantic', 'episodic'] as const;
-export type MemoryType = (typeof MEMORY_TYPES)[number];
 
 /** The bounds of an entry; a store refuses what would leave them. */
 export const ENTRY_LIMITS = {
@@ -117,7 +116,7 @@ export class EntryRefused extends Error {
   }
 }
 
-/** How far an origin of this kind is trusted that rests on memories of these trusts: never above the least. */
+/** How far an origin of this kind is trusted that rests on memories of these trusts: as the least. */
 export function trustOfOrigin(kind: OriginKind, restsOn: readonly OriginKind[]): OriginKind {
   return restsOn.reduce(lesser, kind);
 }
@@ -207,7 +206,7 @@ interface Trusted {
   readonly origins: readonly MemoryOrigin[];
 }
 
-/** A trust that stands above what its origins give is refused: it would be laundered by being written down. */
+/** A trust above that of the origins is refused: it would be laundered by being written down. */
 function requireTrust({ trust, origins }: Trusted, context: z.RefinementCtx): void {
   if (origins.some((origin) => lesser(origin.kind, origin.trust) !== origin.trust))
     context.addIssue({ code: 'custom', message: 'an origin is trusted more than its kind is' });

@@ -14,6 +14,7 @@ import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import { ErasureReceipts } from '../../surfaces/memory/erasure-receipts.ts';
+import { MemoryBundles } from '../../surfaces/memory/memory-bundles.ts';
 import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
@@ -53,6 +54,7 @@ import { FilesController } from './files.controller.ts';
 import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
 import { MemoriesController } from './memories.controller.ts';
+import { MemoryBundlesController } from './memory-bundles.controller.ts';
 import { Metrics } from './metrics.ts';
 import { OpenAiController } from './openai.controller.ts';
 import { LiveFeed } from './live-feed.ts';
@@ -75,6 +77,7 @@ import { WebhooksController } from './webhooks.controller.ts';
     FilesController,
     BatchesController,
     SchedulesController,
+    MemoryBundlesController,
     MemoriesController,
     WebhooksController,
     UsageController,
@@ -198,6 +201,11 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
       useFactory: (admission: Admission, jobs: Jobs, wake: Wake, completions: Completions) =>
         new Responses({ admission, jobs, wake, completions }),
       inject: [Admission, Jobs, Wake, Completions],
+    },
+    {
+      provide: MemoryBundles,
+      useFactory: (memory: MemoryClient, { signingKey }: ServiceFiles) => new MemoryBundles(memory, signingKey),
+      inject: [MemoryClient, ServiceFiles],
     },
     {
       provide: ErasureReceipts,

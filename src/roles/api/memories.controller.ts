@@ -173,7 +173,8 @@ export class MemoriesController {
   }
 }
 
-function whoseOf({ keyId }: ApiCaller, reach: WhoseWork, owner: string | undefined): Whose {
+/** Who asks the memory, and for what of which owner. */
+export function whoseOf({ keyId }: ApiCaller, reach: WhoseWork, owner: string | undefined): Whose {
   const sources = typeof reach === 'string' ? null : [...reach.keys];
   return { tenant: tenantOf(reach), owner: owner ?? null, by: keyId, sources };
 }

@@ -5,7 +5,10 @@ import {
   EraseMemories,
   ErasureDocument,
   ErasureList,
+  ExportMemories,
   FoundMemories,
+  ImportedMemories,
+  ImportMemories,
   ListMemories,
   ListReaders,
   MemoryDocument,
@@ -16,7 +19,7 @@ import {
   ReaderList,
   SearchMemories,
 } from './memories.schemas.ts';
-import { body, inPath, json, type Operation } from './operation.ts';
+import { body, inPath, json, text, type Operation } from './operation.ts';
 
 const memory = inPath('memory', 'the id of a memory', 'mem_01k0000000000000000000000');
 const owner = inPath('owner', 'the name of an owner', 'ann');
@@ -60,6 +63,41 @@ export const MEMORY_OPERATIONS: readonly Operation[] = [
     query: ListMemories,
     success: { '200': json('a page', 'MemoryList', MemoryList) },
     errors: ['request_invalid', 'memory_unavailable'],
+  },
+  {
+    id: 'exportMemories',
+    method: 'get',
+    path: '/v1/memories/export',
+    tag: 'Memory',
+    summary: 'Carry the memories of an owner away, as a signed bundle',
+    description:
+      'Entries with ids, histories and origins, and tombstones, as JSON Lines with a manifest at the end. What the caller may not read is left out.',
+    scope: 'read',
+    query: ExportMemories,
+    success: { '200': text('a memory bundle', 'application/jsonl') },
+    errors: ['request_invalid', 'memory_unavailable'],
+  },
+  {
+    id: 'importMemories',
+    method: 'post',
+    path: '/v1/memories/import',
+    tag: 'Memory',
+    summary: 'Take memories in, up to 200 of each kind at a time',
+    description:
+      'Each is answered by itself: one that is refused stops no other. Repeating a request changes nothing. An entry whose id is taken by another is a `conflict` and stays out; one that was erased here is `buried` and stays erased.',
+    scope: 'submit',
+    body: body('ImportMemories', ImportMemories, {
+      owner: 'ann',
+      dry_run: true,
+      memories: [
+        {
+          ...{ type: 'semantic', text: 'I am allergic to nuts.', category: null, agent: null, thread: null },
+          ...{ valid_from: null, valid_to: null, metadata: {}, from: 'notes', reference: null },
+        },
+      ],
+    }),
+    success: { '200': json('what became of each, in their order', 'ImportedMemories', ImportedMemories) },
+    errors: [...BODY, 'too_many_memories', 'memory_unavailable'],
   },
   {
     id: 'searchMemories',

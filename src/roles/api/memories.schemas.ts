@@ -191,3 +191,47 @@ export type ReaderList = z.infer<typeof ReaderList>;
 
 export const OwnerList = z.strictObject({ owners: z.array(z.string()).describe('in the order in which they came') });
 export type OwnerList = z.infer<typeof OwnerList>;
+
+export const ExportMemories = z.strictObject({
+  owner: OwnerName.describe('whose memories'),
+  from_byte: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe('goes on with a bundle that was cut off: so many bytes of it are left out'),
+});
+
+/** Most things of one request to import. */
+export const MAX_IMPORTED = 200;
+const Imported = z.array(z.record(z.string(), z.unknown())).max(MAX_IMPORTED).default([]);
+
+export const ImportMemories = z.strictObject({
+  owner: OwnerName.describe('whose memories they become'),
+  dry_run: z.boolean().default(false).describe('says what would become of each, and changes nothing'),
+  entries: Imported.describe('entries of a memory bundle; they keep ids, histories and origins'),
+  tombstones: Imported.describe('tombstones of a memory bundle'),
+  memories: Imported.describe('what other products know; it becomes known here as imported'),
+});
+
+const Refused = { why: z.string().optional().describe('why it is refused') };
+export const ImportedMemories = z.strictObject({
+  entries: z.array(
+    z.strictObject({
+      id: z.string().nullable(),
+      outcome: z.enum(['kept', 'same', 'conflict', 'buried', 'refused']),
+      ...Refused,
+    }),
+  ),
+  tombstones: z.array(
+    z.strictObject({ id: z.string().nullable(), outcome: z.enum(['kept', 'same', 'conflict', 'refused']), ...Refused }),
+  ),
+  memories: z.array(
+    z.strictObject({
+      id: z.string().nullable(),
+      outcome: z.enum(['created', 'merged', 'known', 'possible', 'refused']),
+      ...Refused,
+    }),
+  ),
+});
+export type ImportedMemories = z.infer<typeof ImportedMemories>;

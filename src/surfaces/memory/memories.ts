@@ -14,6 +14,8 @@ import type { Held } from './segment.ts';
 /** Most memories of one owner: they are opened and searched as a whole. */
 const MAX_OF_OWNER = 100_000;
 /** A memory whose vector was made by another embedder is embedded again, so many at a time. */
+/** Entries have long histories; three bytes of UTF-8 each, they fit into an answer of the memory. */
+const MAX_PAGE_CHARS = 16_000_000;
 const EMBEDDED_AT_ONCE = 64;
 
 const Place = z.object({ owner: z.string() });
@@ -157,17 +159,14 @@ export class Memories {
   /** The entries that go into an export, in the order of their ids as bytes. */
   async entryPage({ whose, after, limit }: Ask<'entryPage'>): Promise<MemoryEntry[]> {
     const found = await this.#withNamed(whose, async (owner) => {
-      const entries = owner
+      const page = owner
         .all()
         .map(({ entry }) => entry)
-        .filter((entry) => isOf(entry, setOf(whose)) && (after === undefined || entry.id > after))
-        .slice(0, limit);
-      await this.#accesses.note(
-        owner.row.id,
-        whose.by,
-        'export',
-        entries.map(({ id }) => id),
-      );
+        .filter((entry) => isOf(entry, setOf(whose)) && (after === undefined || entry.id > after));
+      const entries = withinPage(page.slice(0, limit));
+      const ids = entries.map(({ id }) => id);
+      // The last page of an export is empty, and reads nothing.
+      if (ids.length > 0) await this.#accesses.note(owner.row.id, whose.by, 'export', ids);
       return entries;
     });
     return found ?? [];
@@ -188,10 +187,12 @@ export class Memories {
   /**
    * Takes entries in as they are, ids and histories too. One that is there with the same digest is `same`,
    * with another `conflict`, and one that was taken away here is `buried`; none of these changes anything.
+   * Nothing is written when it is `dry`.
    */
-  async putEntries({ whose, entries }: Ask<'putEntries'>): Promise<Answer<'putEntries'>> {
-    const { id } = await this.#owners.ensure(whose.tenant, requireName(whose));
-    const vectors = await this.#embedder.embed(entries.map(({ text }) => text));
+  async putEntries({ whose, entries, dry = false }: Ask<'putEntries'>): Promise<Answer<'putEntries'>> {
+    const id = await this.#targetOf(whose, dry);
+    if (id === undefined) return entries.map(() => 'kept');
+    const vectors = dry ? [] : await this.#embedder.embed(entries.map(({ text }) => text));
     return this.#owners.with(id, async (owner) => {
       const buried = await this.#buried(id, entries);
       const fresh = new Map<string, Held>();
@@ -204,19 +205,21 @@ export class Memories {
       });
       if (owner.size + fresh.size > MAX_OF_OWNER)
         throw new CodedError('too_many_memories', `An owner has at most ${MAX_OF_OWNER} memories.`);
-      if (fresh.size > 0) await this.#owners.write(owner, [...fresh.values()]);
+      if (fresh.size > 0 && !dry) await this.#owners.write(owner, [...fresh.values()]);
       return answers;
     });
   }
 
   /** Notes tombstones that came with an import; one of a memory that is here is a `conflict`. */
-  async buryMemories({ whose, tombstones }: Ask<'buryMemories'>): Promise<Answer<'buryMemories'>> {
-    const { id } = await this.#owners.ensure(whose.tenant, requireName(whose));
+  async buryMemories({ whose, tombstones, dry = false }: Ask<'buryMemories'>): Promise<Answer<'buryMemories'>> {
+    const id = await this.#targetOf(whose, dry);
+    if (id === undefined) return tombstones.map(() => 'kept');
     return this.#owners.with(id, async (owner) => {
       const buried = await this.#buried(id, tombstones);
       const answers = tombstones.map((one): Answer<'buryMemories'>[number] =>
         owner.get(one.id) !== undefined ? 'conflict' : buried.has(one.id) ? 'same' : 'kept',
       );
+      if (dry) return answers;
       await this.#database.transaction(async ({ rows }) => {
         for (const [at, one] of tombstones.entries()) {
           if (answers[at] !== 'kept') continue;
@@ -229,6 +232,12 @@ export class Memories {
       });
       return answers;
     });
+  }
+
+  /** Where an import goes; undefined where it is dry and there is no such owner. */
+  async #targetOf(whose: Whose, dry: boolean): Promise<string | undefined> {
+    const name = requireName(whose);
+    return dry ? (await this.#owners.find(whose.tenant, name))?.id : (await this.#owners.ensure(whose.tenant, name)).id;
   }
 
   /** The owner's log of reads, newest first. Throws CodedError `owner_not_found`. */
@@ -330,6 +339,15 @@ export function requireName({ owner }: Pick<Whose, 'owner'>): string {
 
 export function setOf({ sources }: Pick<Whose, 'sources'>): ReadonlySet<string> | null {
   return sources === null ? null : new Set(sources);
+}
+
+/** The first entries whose texts fit into one answer, at least one of them. */
+function withinPage(entries: readonly MemoryEntry[]): MemoryEntry[] {
+  let left = MAX_PAGE_CHARS;
+  return entries.filter((entry, at) => {
+    left -= left < 0 ? 0 : JSON.stringify(entry).length;
+    return at === 0 || left >= 0;
+  });
 }
 
 const digestOf = (entry: MemoryEntry) => lineDigest(entryLine(entry));

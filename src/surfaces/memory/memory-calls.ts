@@ -135,11 +135,11 @@ export const MEMORY_CALLS = {
     answer: z.array(MemoryTombstone),
   },
   putEntries: {
-    ask: ownedBy({ entries: z.array(MemoryEntry).max(MAX_AT_ONCE) }),
+    ask: ownedBy({ entries: z.array(MemoryEntry).max(MAX_AT_ONCE), dry: z.boolean().optional() }),
     answer: z.array(z.enum(['kept', 'same', 'conflict', 'buried'])),
   },
   buryMemories: {
-    ask: ownedBy({ tombstones: z.array(MemoryTombstone).max(MAX_AT_ONCE) }),
+    ask: ownedBy({ tombstones: z.array(MemoryTombstone).max(MAX_AT_ONCE), dry: z.boolean().optional() }),
     answer: z.array(z.enum(['kept', 'same', 'conflict'])),
   },
 } as const satisfies Record<string, { ask: z.ZodType; answer: z.ZodType }>;
