@@ -3,7 +3,7 @@ import { cells, integer, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { priorityOf } from './rank.ts';
+import { priorityOf, rankOf } from './rank.ts';
 import { beganMsOf, within } from './begun.ts';
 import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
 import type { ArchivedJobs, LogSizes } from './archived-jobs.ts';
@@ -197,7 +197,7 @@ function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
     createdMs: Number(text(created)),
     deadlineMs: Number(text(deadline)),
     notBeforeMs: ending === undefined ? optionalNumber(notBefore) : undefined,
-    priority: ending === undefined ? priorityOf(Number(text(rank))) : undefined,
+    priority: ending === undefined ? priorityOf(optionalNumber(rank) ?? rankOf(0, 0)) : undefined,
     maxAttempts: Number(text(attemptsAllowed)),
     cancelAskedMs: optionalNumber(cancel),
     ticket: text(ticket),
