@@ -81,8 +81,8 @@ describe('real answers have the shape that the description promises', () => {
     const { id: waits } = await call('submitJob', {}, FOREVER);
     for (const one of [id, waits]) await call('explainJob', { id: one });
     const not_before = new Date(Date.now() + 3_600_000).toISOString();
-    const later = JobDocument.parse(await answered('submitJob', {}, { ...JOB, not_before }));
-    expect(later).toMatchObject({ state: 'queued', not_before, queue_position: null });
+    const later = JobDocument.parse(await answered('submitJob', {}, { ...JOB, not_before, priority: 3 }));
+    expect(later).toMatchObject({ state: 'queued', not_before, priority: 3, queue_position: null });
     expect(await answered('explainJob', { id: later.id })).toMatchObject({ held_by: 'not_before' });
     const quoted = Quote.parse(await answered('quoteJob', {}, { ...JOB, not_before }));
     for (const { eta } of [later, quoted])

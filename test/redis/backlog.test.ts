@@ -1,5 +1,6 @@
 import { Worker } from 'bullmq';
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { AuditFiles } from '../../src/core/audit/audit-files.ts';
 import { AuditLog } from '../../src/core/audit/audit-log.ts';
@@ -30,6 +31,7 @@ import { backlogOf } from '../support/queues.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { SUBMITTER } from '../support/submitter.ts';
+import { IS_LONG } from '../support/thorough.ts';
 
 const QUEUE = 'default.noop';
 const PRICES = PriceTable.parse(
@@ -444,7 +446,7 @@ describe('a pool that is full', () => {
     await fill(all);
     await refusal(all, 'greedy', 20_000);
     const before = await everything(all);
-    const times = { not_before: new Date(Date.now() + 1_000).toISOString(), deadline_ms: 10_000 };
+    const times = { not_before: new Date(Date.now() + 1_000).toISOString(), deadline_ms: 10_000, priority: -10 };
     const soon = parse(SubmitJob, completion('x', { ...times, params: { max_tokens: 63 } }));
     await expect(all.admission.submit({ ...SUBMITTER, tenant: 'greedy' }, soon)).rejects.toMatchObject({
       code: 'share_exceeded',
@@ -482,6 +484,145 @@ describe('a pool that is full', () => {
     await all.admin.hset(all.keys.pace(QUEUE), 'slots', 0);
     const other = house(server);
     expect(await other.submit('greedy', 30)).toHaveLength(30);
+  });
+});
+
+describe('who goes first within a tenant', () => {
+  interface Drawn {
+    readonly flow: string;
+    readonly priority: number;
+    readonly minutes: number;
+    readonly cost: number;
+  }
+  const drawn = (flows: number) =>
+    fc.record({
+      flow: fc.nat(flows - 1).map(String),
+      priority: fc.constantFrom(0, 0, 0, -10, 3),
+      minutes: fc.integer({ min: 1, max: 8 }),
+      cost: fc.constantFrom(1, 1, 2, 7, 30),
+    });
+  const bodyOf = ({ priority, minutes, cost }: Drawn) =>
+    parse(
+      SubmitJob,
+      completion('x', { priority, deadline_ms: minutes * 60_000, params: { max_tokens: 64 * cost - 1 } }),
+    );
+  /** What Redis has of a job: its flow, what it costs that, and its rank. */
+  const factsOf = async ({ admin, keys }: House, id: string) => {
+    const [flow, charge, rank] = await admin.hmget(keys.job(id), 'tenant', 'charge', 'rank');
+    return { id, flow: flow ?? '', charge: Number(charge), rank: Number(rank) };
+  };
+  type Facts = Awaited<ReturnType<typeof factsOf>>;
+  /** Takes what there is room for, and makes room again. */
+  const taken = async ({ backlog, admin, keys }: House, at = FLOOR): Promise<string[]> => {
+    const held = Array.from({ length: FLOOR - at }, (_, n) => `held${n}`);
+    for (const id of held) await admin.zadd(keys.leases(QUEUE), 9e15, id);
+    const ids = [...(await backlog.take([QUEUE])).values()].flat(2).map(({ id }) => id);
+    if (held.length > 0) await admin.zrem(keys.leases(QUEUE), ...held);
+    if (ids.length > 0) await admin.zrem(keys.released(QUEUE), ...ids);
+    return ids;
+  };
+  const pause = async ({ admin, keys }: House, isPaused: boolean) =>
+    isPaused ? admin.hset(keys.poolStates, 'default', 'paused 1 test') : admin.hdel(keys.poolStates, 'default');
+  /** Ranks that are less apart count as one. */
+  const ALIKE_MS = 500;
+
+  test('goes by priority, then by deadline, and each tenant is served when its tags in that order say, and not sooner', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    let runs = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(drawn(3), { minLength: 2, maxLength: 30 }),
+        fc.integer({ min: 1, max: FLOOR }),
+        async (jobs, at) => {
+          runs += 1;
+          await pause(all, true);
+          const facts = new Map<string, Facts>();
+          for (const job of jobs) {
+            const { id } = await all.admission.submit({ ...SUBMITTER, tenant: `${runs}.${job.flow}` }, bodyOf(job));
+            facts.set(id, await factsOf(all, id));
+          }
+          await pause(all, false);
+          const order: Facts[] = [];
+          for (let ids = await taken(all, at); ids.length > 0; ids = await taken(all, at))
+            for (const id of ids) order.push(facts.get(id) ?? { id, flow: '', charge: 0, rank: 0 });
+          expect(order.map(({ id }) => id).toSorted()).toEqual([...facts.keys()].toSorted());
+          // The model: start-time fair queueing in which each flow has its jobs in the order of their ranks.
+          const next = new Map<string, { tag: number; rank: number }>();
+          let present = 0;
+          for (const { flow, charge, rank } of order) {
+            const { tag, rank: before } = next.get(flow) ?? { tag: 1, rank: 0 };
+            expect(rank).toBeGreaterThanOrEqual(before - ALIKE_MS);
+            expect(tag).toBeGreaterThanOrEqual(present * (1 - 1e-9));
+            present = tag;
+            next.set(flow, { tag: tag + charge, rank });
+          }
+          for (const set of [all.keys.outOfTurn(QUEUE), all.keys.turnDebts(QUEUE)])
+            expect(await all.admin.exists(set)).toBe(0);
+        },
+      ),
+      { numRuns: IS_LONG ? 300 : 15 },
+    );
+  });
+
+  test('holds while jobs come, go and are cancelled, and no tenant is served beyond its share', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const { admin, keys } = all;
+    const rulings = new Rulings(all.attestor, keys, all.backlog);
+    const step = fc.oneof(
+      { weight: 5, arbitrary: drawn(2).map((job) => ({ ...job, kind: 'submit' as const })) },
+      { weight: 3, arbitrary: fc.constant({ kind: 'take' as const }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('cancel' as const), which: fc.nat() }) },
+    );
+    let runs = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
+        runs += 1;
+        // Both have something to do throughout: what they are given is compared.
+        const waiting = new Map<string, Facts>();
+        const served = new Map<string, number>();
+        let [dearest, cancelled] = [0, 0];
+        const add = async (job: Drawn) => {
+          const { id } = await all.admission.submit({ ...SUBMITTER, tenant: `${runs}-${job.flow}` }, bodyOf(job));
+          const facts = await factsOf(all, id);
+          waiting.set(id, facts);
+          dearest = Math.max(dearest, facts.charge);
+        };
+        const takeOne = async () => {
+          await pause(all, false);
+          const [id = ''] = await taken(all, 1);
+          await pause(all, true);
+          const job = waiting.get(id);
+          if (job === undefined) throw new Error('something else was taken');
+          waiting.delete(id);
+          for (const other of waiting.values())
+            if (other.flow === job.flow) expect(job.rank).toBeLessThanOrEqual(other.rank + ALIKE_MS);
+          served.set(job.flow, (served.get(job.flow) ?? 0) + job.charge);
+          const [one = 0, two = 0] = ['0', '1'].map((flow) => served.get(`${runs}-${flow}`) ?? 0);
+          const flows = new Set([...waiting.values()].map(({ flow }) => flow));
+          // What was cancelled leaves a gap in the turns of its tenant alone.
+          if (flows.size === 2) expect(Math.abs(one - two)).toBeLessThanOrEqual(2 * dearest + cancelled);
+        };
+        await pause(all, true);
+        for (const flow of ['0', '1'])
+          for (let at = 0; at < 40; at += 1) await add({ flow, priority: -10, minutes: 9, cost: 7 });
+        for (const one of steps) {
+          if (one.kind === 'submit') await add(one);
+          else if (one.kind === 'take') await takeOne();
+          else {
+            const job = [...waiting.values()].at(one.which % waiting.size);
+            if (job === undefined) throw new Error('nothing waits');
+            await rulings.apply([cancellation({ id: job.id, epoch: 0, isPoolEmptied: false })]);
+            waiting.delete(job.id);
+            cancelled += job.charge;
+          }
+        }
+        await pause(all, true);
+        await admin.del(keys.backlog(QUEUE), keys.outOfTurn(QUEUE), keys.turnDebts(QUEUE));
+      }),
+      { numRuns: IS_LONG ? 60 : 4 },
+    );
   });
 });
 

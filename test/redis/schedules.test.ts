@@ -14,6 +14,8 @@ import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 import { parse } from '../../src/roles/api/parse.ts';
 import { admissionTo } from '../support/admission.ts';
 import { attestorHands } from '../support/attestor-hands.ts';
+import { DEFAULT_HINT } from '../../src/core/engines/time-hint.ts';
+import { keepLearned } from '../../src/core/forecast/learned.store.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { completion, until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
@@ -106,6 +108,50 @@ describe('behind tens of thousands of waiting jobs', () => {
       Array(3).fill('expired'),
     );
     expect(await admin.zcard(keys.open)).toBe(2);
+  });
+});
+
+describe('a job that has less time left than any such job takes', () => {
+  /** Attestors have confirmed so many jobs of this size, which took so long. */
+  const confirmed = async ({ admin, keys }: ReturnType<typeof house>, jobs: number, tookMs: number) => {
+    const size = { task: 'completion', maxTokens: 128, inputBytes: 14 } as const;
+    await keepLearned({ redis: admin, keys }, QUEUE, DEFAULT_HINT, (times) => {
+      for (let at = 0; at < jobs; at += 1) times.learn({ size, flow: 'x', tookMs, cost: 1, afterMs: 1 });
+    });
+    await admin.hset(keys.pace(QUEUE), 'least', 500_000);
+  };
+  const wishes = { deadline_ms: 300_000 };
+
+  test('is not begun: an attestor ends it by what it has learned itself, and it has used no attempt', async () => {
+    await using server = await TestRedis.start();
+    await using hands = await attestorHands(server);
+    const all = house(server, wishes);
+    await confirmed(all, 200, 1_000_000);
+    const id = await all.submit();
+    expect(await all.admin.zscore(all.keys.released(QUEUE), id)).toBeNull();
+    expect(await hands.sweep.look('deadlines')).toBe(1);
+    const view = await all.reader.read(id);
+    expect(view).toMatchObject({ state: 'expired', attempts: [], ending: { code: 'would_not_finish' } });
+    expect(view?.ending?.detail).toContain('500000 ms at the least');
+    expect(await all.admin.lrange(bull(server, 'wait'), 0, -1)).toEqual([]);
+  });
+
+  test.each([
+    ['too little is known', 99, 1_000_000],
+    ['such a job was shorter', 200, 400_000],
+  ])('is placed again, and given to workers, where %s to the attestor', async (_, jobs, tookMs) => {
+    await using server = await TestRedis.start();
+    await using hands = await attestorHands(server);
+    const all = house(server, wishes);
+    await confirmed(all, jobs, tookMs);
+    const id = await all.submit();
+    expect(await all.admin.lrange(bull(server, 'wait'), 0, -1)).toEqual([]);
+    expect(await hands.sweep.look('deadlines')).toBe(1);
+    expect(await all.state(id)).toBe('queued');
+    expect(await all.admin.zscore(all.keys.released(QUEUE), id)).not.toBeNull();
+    expect(await hands.sweep.look('deliveries')).toBe(1);
+    expect(await all.admin.lrange(bull(server, 'wait'), 0, -1)).toEqual([id]);
+    expect(await hands.sweep.look('deadlines')).toBe(0);
   });
 });
 

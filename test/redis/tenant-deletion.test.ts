@@ -62,6 +62,8 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   open: OF_OPEN_JOBS,
   backlog: OF_OPEN_JOBS,
   later: OF_OPEN_JOBS,
+  outOfTurn: OF_OPEN_JOBS,
+  turnDebts: { stays: 'the name and a place in a queue, until the queue is empty' },
   released: OF_OPEN_JOBS,
   packs: OF_OPEN_JOBS,
   leases: OF_OPEN_JOBS,

@@ -7,10 +7,14 @@ import { poolOfQueue, type RedisKeys } from '../../ground/redis/keys.ts';
 import { cells, integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { deliveryName } from './delivery-name.ts';
-import { FAIR_PLACE } from './lua-parts.ts';
+import { FAIR_PLACE, TURNS } from './lua-parts.ts';
 
-const RELEASE = loadScript(new URL('./lua/release.lua', import.meta.url), listOf(listOf(parseDelivery)));
-const ARRIVE = loadScript(new URL('./lua/arrive.lua', import.meta.url), listOf(integer), { included: [FAIR_PLACE] });
+const RELEASE = loadScript(new URL('./lua/release.lua', import.meta.url), listOf(listOf(parseDelivery)), {
+  included: [TURNS],
+});
+const ARRIVE = loadScript(new URL('./lua/arrive.lua', import.meta.url), listOf(integer), {
+  included: [TURNS, FAIR_PLACE],
+});
 const UNDELIVERED = loadScript(new URL('./lua/undelivered.lua', import.meta.url), listOf(text));
 
 /** What a worker's end, a lost wake-up or a crash left unreleased waits for this at most. */

@@ -1,4 +1,6 @@
-/** Lua functions for scripts that enter jobs in a backlog; see its header. */
+/** Lua functions for scripts that look after who goes first within a flow; see its header. */
+export const TURNS = new URL('./lua/turns.lua', import.meta.url);
+/** Lua functions for scripts that enter jobs in a backlog, behind those of `TURNS`; see its header. */
 export const FAIR_PLACE = new URL('./lua/fair-place.lua', import.meta.url);
 /** Lua functions for scripts that take open jobs out of their sets; see its header. */
 export const LEAVE = new URL('./lua/leave.lua', import.meta.url);

@@ -84,9 +84,12 @@ export class Learner {
         redis.hget(keys.pace(queue), 'slots'),
       ]);
       const figures = { waiting, slots: Number(slots ?? 0) };
+      let least = 0;
       await keepLearned(this.#parts, queue, hint, (times) => {
         for (const lesson of lessons) lesson(times, figures);
+        least = times.leastOfAnyMs;
       });
+      await redis.hset(keys.pace(queue), 'least', least.toFixed(1));
     }
     return KEEP_EVERY_MS;
   }

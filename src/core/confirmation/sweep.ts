@@ -6,6 +6,10 @@ import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
+import { readTicket } from '../../proof/receipts/statements.ts';
+import { DEFAULT_HINT } from '../engines/time-hint.ts';
+import { keptIn } from '../forecast/learned.store.ts';
+import type { SlotTimes } from '../forecast/slot-times.ts';
 import type { Backlog } from '../backlog/backlog.ts';
 import { EMPTIED_DETAIL } from '../backlog/pool-state.ts';
 import { CONFIRMATION_LOOK_MS, READY_LOOK_MS, type Schedules, type Whereabouts } from '../backlog/schedules.ts';
@@ -106,11 +110,10 @@ export class Sweep {
       const file = files[at];
       return file === undefined ? [] : [{ set, file }];
     });
-    const rulings = open.flatMap(({ file }) => {
-      const ruling = overdue(file, name);
-      if (ruling?.code === 'expired') this.#parts.learner.missed(file);
-      return ruling ?? [];
-    });
+    const rulings = open.flatMap(({ file }) => overdue(file, name) ?? []);
+    if (name === 'deadlines') rulings.push(...(await this.#inVain(open)));
+    const missed = new Set(rulings.flatMap(({ id, action }) => (isExpiry(action) ? [id] : [])));
+    for (const { file } of open) if (missed.has(file.id)) this.#parts.learner.missed(file);
     if (name === 'deliveries') rulings.push(...(await this.#usedUp(open)));
     if (name === 'ready') rulings.push(...(await this.#takenBack(open)));
     // Before anything is done: what fails comes again, and never stands at the head for ever.
@@ -142,6 +145,23 @@ export class Sweep {
     return turned.map((queue) => setOf(queue));
   }
 
+  /**
+   * Ends what waits and would not end in time on any worker, by what such jobs have taken. Whoever releases
+   * has left it out, and has it looked at before its deadline.
+   */
+  async #inVain(open: readonly Due[]): Promise<Ruling[]> {
+    const { redis, keys } = this.#parts;
+    const early = open.flatMap(({ file }) => (isOpen(file) && isEarly(file) ? [file] : []));
+    const learned = new Map<string, SlotTimes>();
+    for (const { queue } of early)
+      if (!learned.has(queue)) learned.set(queue, keptIn(await redis.get(keys.learned(queue)), DEFAULT_HINT).times);
+    return early.flatMap((file): Ruling[] => {
+      const { task, params, inputBytes } = readTicket(file.id, file.ticket).ticket.predicate;
+      const leastMs = learned.get(file.queue)?.leastMs({ task, maxTokens: params.max_tokens, inputBytes }) ?? 0;
+      return file.deadlineMs - file.nowMs < leastMs ? [wouldNotFinish(file, leastMs)] : [];
+    });
+  }
+
   /** Says when to look at each job again, and returns those that are no longer of this schedule. */
   async #postpone(name: ScheduleName, open: readonly Due[]): Promise<Whereabouts[]> {
     const misplaced: Whereabouts[] = [];
@@ -149,7 +169,8 @@ export class Sweep {
     for (const { set, file } of open) {
       // A confirmation that has its place in the log is decided: there is nothing to look for.
       const next = isOpen(file) ? nextLook(name, file) : undefined;
-      if (next === undefined) misplaced.push({ id: file.id, epoch: file.currentEpoch });
+      if (next === undefined || (name === 'deadlines' && isEarly(file)))
+        misplaced.push({ id: file.id, epoch: file.currentEpoch });
       // What is misplaced is placed in a moment; if that fails, it comes again.
       times.set(set, [...(times.get(set) ?? []), [next ?? file.nowMs + AGAIN_MS, file.id]]);
     }
@@ -285,6 +306,27 @@ function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
         return end('expired', 'The deadline passed before the answer was confirmed.');
       return undefined;
   }
+}
+
+function isExpiry(action: Ruling['action']): boolean {
+  return action.kind === 'end' && action.state === 'expired';
+}
+
+/** Whether it waits, and is looked at before its deadline: somebody doubts where it stands. */
+function isEarly({ phase, cancelAskedMs, nowMs, deadlineMs }: CaseFile): boolean {
+  return phase === 'queued' && cancelAskedMs === undefined && nowMs < deadlineMs;
+}
+
+/** The end of a job that waits, and is not begun in vain. */
+function wouldNotFinish({ id, currentEpoch, deadlineMs, nowMs }: CaseFile, leastMs: number): Ruling {
+  return {
+    id,
+    epoch: currentEpoch,
+    phases: ['queued'],
+    action: { kind: 'end', state: 'expired' },
+    code: 'would_not_finish',
+    detail: `It had ${deadlineMs - nowMs} ms left, and such jobs take ${Math.ceil(leastMs)} ms at the least.`,
+  };
 }
 
 /** The claim of a worker that has not begun, ended so that another one may begin at once. */

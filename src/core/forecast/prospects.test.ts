@@ -31,6 +31,7 @@ function view(state: JobState, more: Partial<JobView> = {}): JobView {
     createdMs: NOW - 100,
     deadlineMs: NOW + 60_000,
     notBeforeMs: undefined,
+    priority: undefined,
     maxAttempts: 3,
     cancelAskedMs: undefined,
     ticket: '',

@@ -7,13 +7,13 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { Catalog, CatalogModel } from '../catalog/catalog.ts';
 import type { JobView } from '../jobs/job.reader.ts';
 import { toldOf, type Offer, type Place } from './offer.ts';
-import { FAIR_PLACE } from '../backlog/lua-parts.ts';
+import { FAIR_PLACE, TURNS } from '../backlog/lua-parts.ts';
 import { standingIn } from '../backlog/pool-state.ts';
 import type { Asked, Outlooks } from './outlooks.ts';
 import { endAt } from './told.ts';
 
 const READ = loadScript(new URL('./lua/read-place.lua', import.meta.url), optional(parseSpot), {
-  included: [FAIR_PLACE],
+  included: [TURNS, FAIR_PLACE],
 });
 
 /** A confirmation that has begun is over at a constant rate: these shares of its mean are its quantiles. */

@@ -53,6 +53,27 @@ describe('how long a slot is held', () => {
     expect(expected(times, SMALL, 'unknown')).toBeGreaterThan(expected(times, SMALL, 'brief'));
   });
 
+  test('is never less than half of the shortest of the last many, and nothing is said before a hundred', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 60_000 }), { minLength: 1, maxLength: 250 }), (took) => {
+        const times = new SlotTimes(DEFAULT_HINT);
+        for (const [at, tookMs] of took.entries()) {
+          const [least, ofAny] = [times.leastMs(SMALL), times.leastOfAnyMs];
+          if (at < 100) expect([least, ofAny]).toEqual([0, 0]);
+          else {
+            expect(least).toBeLessThanOrEqual(0.5 * Math.min(...took.slice(Math.max(0, at - 50), at)) + 1e-9);
+            expect(ofAny).toBeLessThanOrEqual(least);
+          }
+          times.learn({ size: SMALL, flow: 'a', tookMs, cost: times.costOf(SMALL, 'a'), afterMs: 1 });
+        }
+      }),
+      { numRuns: 50 },
+    );
+    const steady = learned(new SlotTimes(DEFAULT_HINT), 400, (size) => (size === SMALL ? 100 : 900));
+    expect([steady.leastMs(SMALL), steady.leastMs(LARGE), steady.leastOfAnyMs]).toEqual([50, 450, 50]);
+    expect(steady.leastMs({ ...SMALL, maxTokens: 100_000 })).toBe(0);
+  });
+
   test('follows a machine that became three times slower within 40 jobs', () => {
     const times = learned(new SlotTimes(DEFAULT_HINT), 500, () => 100);
     learned(times, 40, () => 300);

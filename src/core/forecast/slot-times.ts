@@ -12,9 +12,17 @@ const SEEN = 16;
 /** A flow of which little is known is taken for an ordinary one: as if so many of its jobs were ordinary. */
 const ORDINARY = 5;
 const LONGEST_RATIO = 10;
+/** Longer than any job. */
+const LONGEST_MS = 1e9;
 /** Flows whose ratios are kept; those that were confirmed last. */
 const MOST_FLOWS = 200;
 const MOST_SIZES = 200;
+/** After so many jobs of a size, the shortest of them says something of the next. */
+const ENOUGH = 100;
+/** No job is expected to be shorter than this share of the shortest one. */
+const LEAST = 0.5;
+/** How fast the shortest is forgotten: it doubles in some 350 jobs that were longer. */
+const FORGETS = 1.002;
 /** Squared logarithms of how wrong a guess was; one job counts for no more. */
 const WORST = 4;
 
@@ -28,7 +36,7 @@ const Stored = z.object({
   variation: Figure,
   afterMs: Figure,
   quantiles: z.array(z.object({ z10: Figure, z50: Figure, z90: Figure, z99: Figure })).length(4),
-  sizes: z.record(z.string(), z.tuple([Figure, Figure])),
+  sizes: z.record(z.string(), z.tuple([Figure, Figure, Figure])),
   flows: z.record(z.string(), z.tuple([Figure, Figure])),
 });
 type Stored = z.infer<typeof Stored>;
@@ -117,6 +125,21 @@ export class SlotTimes {
     return Math.max(0.1, (mean * (ratio * count + ORDINARY)) / (count + ORDINARY));
   }
 
+  /**
+   * How long (ms) a slot is held at the least by a job of this size, on whichever worker; 0 where too little
+   * is known to say so.
+   */
+  leastMs(size: JobSize): number {
+    const [count, , shortest] = this.#size(size);
+    return count < ENOUGH ? 0 : LEAST * shortest;
+  }
+
+  /** The same of any job of the queue, as far as sizes are known. */
+  get leastOfAnyMs(): number {
+    const { sizes, count } = this.#state;
+    return count < ENOUGH ? 0 : LEAST * Math.min(...Object.values(sizes).map(([, , shortest]) => shortest));
+  }
+
   /** Learns from a confirmed job. */
   learn({ size, flow, tookMs, cost, afterMs }: Observation): void {
     const state = this.#state;
@@ -124,7 +147,7 @@ export class SlotTimes {
     const took = Math.max(0.01, tookMs);
     state.count += 1;
     const { count } = state;
-    this.#learnSize(size, flow, took / speed);
+    this.#learnSize(size, flow, took / speed, took);
     for (const [mean, step] of [
       [state.slow, SLOW],
       [state.fast, FAST],
@@ -162,16 +185,22 @@ export class SlotTimes {
     quantiles.z99 = Math.max(quantiles.z99, quantiles.z90 + 0.3);
   }
 
-  #size(size: JobSize): readonly [count: number, mean: number] {
-    return this.#state.sizes[sizeClassOf(size)] ?? [0, hintedMs(size, this.#hint)];
+  /** How many of a size were confirmed, what they cost on average, and what the shortest took (ms). */
+  #size(size: JobSize): readonly [count: number, mean: number, shortestMs: number] {
+    return this.#state.sizes[sizeClassOf(size)] ?? [0, hintedMs(size, this.#hint), LONGEST_MS];
   }
 
-  #learnSize(size: JobSize, flow: string, took: number): void {
+  #learnSize(size: JobSize, flow: string, took: number, tookMs: number): void {
     const { sizes, flows } = this.#state;
-    const [sizeCount, mean] = this.#size(size);
+    const [sizeCount, mean, shortestMs] = this.#size(size);
     const [flowCount, ratio] = flows[flow] ?? [0, 1];
     const newMean = mean + (took / (flowCount > 0 ? ratio : 1) - mean) * Math.max(1 / (sizeCount + 4), 0.01);
-    keepLast(sizes, sizeClassOf(size), [sizeCount + 1, Math.max(0.1, newMean)], MOST_SIZES);
+    keepLast(
+      sizes,
+      sizeClassOf(size),
+      [sizeCount + 1, Math.max(0.1, newMean), Math.min(tookMs, shortestMs * FORGETS)],
+      MOST_SIZES,
+    );
     const newRatio = ratio + (Math.min(LONGEST_RATIO, took / newMean) - ratio) * Math.max(1 / (flowCount + 2), 0.02);
     keepLast(flows, flow, [flowCount + 1, newRatio], MOST_FLOWS);
   }

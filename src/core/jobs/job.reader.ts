@@ -3,6 +3,7 @@ import { cells, integer, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { priorityOf, rankOf } from './rank.ts';
 import { beganMsOf, within } from './begun.ts';
 import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
 import type { ArchivedJobs, LogSizes } from './archived-jobs.ts';
@@ -32,6 +33,8 @@ export interface JobView {
   readonly deadlineMs: number;
   /** Before when (ms) it does not begin; undefined where it could from the start, and once it has ended. */
   readonly notBeforeMs: number | undefined;
+  /** Among the jobs of its tenant, higher ones go first; undefined once it has ended. */
+  readonly priority: number | undefined;
   readonly maxAttempts: number;
   readonly cancelAskedMs: number | undefined;
   /** The stored form of the signed ticket; undefined where it was erased. */
@@ -150,6 +153,7 @@ export function viewOf(record: JobRecord | ErasedRecord): JobView {
       ...record,
       ticket: undefined,
       notBeforeMs: undefined,
+      priority: undefined,
       surface: undefined,
       isStored: false,
       state: ending.state,
@@ -159,6 +163,7 @@ export function viewOf(record: JobRecord | ErasedRecord): JobView {
   return {
     ...record,
     notBeforeMs: undefined,
+    priority: undefined,
     ticket: encodeStored(record.ticket),
     state: ending.state,
     record,
@@ -178,7 +183,7 @@ function erasedView(view: JobView, erasedMs: number): JobView {
 function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
   const [tenant, model, queue, created, deadline, attemptsAllowed, cancel, ticket, key, hold, surface, store, ...rest] =
     cells(row);
-  const [notBefore, state, ended, epoch, reason, logged, epochs] = rest;
+  const [notBefore, rank, state, ended, epoch, reason, logged, epochs] = rest;
   const ending = parseEnding(state, ended, epoch, reason);
   const fields = (Array.isArray(epochs) ? epochs : []).map(optionalText);
   const claimed = parseAttempts(fields, { from: Number(text(created)), to: nowMs });
@@ -192,6 +197,7 @@ function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
     createdMs: Number(text(created)),
     deadlineMs: Number(text(deadline)),
     notBeforeMs: ending === undefined ? optionalNumber(notBefore) : undefined,
+    priority: ending === undefined ? priorityOf(optionalNumber(rank) ?? rankOf(0, 0)) : undefined,
     maxAttempts: Number(text(attemptsAllowed)),
     cancelAskedMs: optionalNumber(cancel),
     ticket: text(ticket),

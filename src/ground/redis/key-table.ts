@@ -269,6 +269,26 @@ export const KEY_TABLE = {
     holds: 'jobs that are not to begin yet, by the time (ms) at which they enter the backlog; see arrive.lua',
     bound: 'open jobs',
   },
+  outOfTurn: {
+    place: 'home',
+    name: 'outofturn',
+    parts: ['queue'],
+    type: 'sorted set',
+    api: 'write',
+    attestor: 'write',
+    holds: 'jobs of the backlog that go before others of their flow, `<flow> <rank> <job>`; see turns.lua',
+    bound: 'jobs in `backlog`',
+  },
+  turnDebts: {
+    place: 'home',
+    name: 'turndebts',
+    parts: ['queue'],
+    type: 'hash',
+    api: 'write',
+    attestor: 'write',
+    holds: 'of flows some of whose jobs went first, `<tag> <tag>` at which the next and one put back start',
+    bound: 'flows; gone when the present has come there, or nothing waits',
+  },
   released: {
     place: 'home',
     name: 'released',
@@ -336,7 +356,7 @@ export const KEY_TABLE = {
     api: 'write',
     attestor: 'write',
     holds:
-      '`slots` of the workers, what a job `took` (ms), `rate` of releases a second, the largest start tag released',
+      '`slots` of the workers, what a job `took` and takes at the `least` (ms), `rate` of releases a second, the largest start tag released',
     bound: 'queues',
   },
   poolStates: {

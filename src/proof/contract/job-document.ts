@@ -25,6 +25,7 @@ export const JobDocument = z.strictObject({
   not_before: Time.nullable().describe(
     'before which it does not begin; null where it may at once, and once it has ended',
   ),
+  priority: z.int().nullable().describe('among the jobs of its tenant, higher ones go first; null once it has ended'),
   ended_at: Time.nullable(),
   erased_at: Time.nullable().describe('since when input, parameters and output are erased; null where they are not'),
   cancel_requested_at: Time.nullable(),

@@ -44,6 +44,8 @@ interface RequestOf<Task extends TaskName> {
   deadline_ms?: number | undefined;
   /** The time before which the job does not begin, in ISO 8601 with `Z` or an offset. */
   not_before?: string | undefined;
+  /** Among the jobs of its tenant, higher ones go first: -10 to 10, 0 by default. */
+  priority?: number | undefined;
 }
 
 /**

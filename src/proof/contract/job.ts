@@ -15,6 +15,8 @@ export interface Job {
   deadline: string;
   /** Before which it does not begin; null where it may at once, and once it has ended. */
   not_before: string | null;
+  /** Among the jobs of its tenant, higher ones go first; null once it has ended. */
+  priority: number | null;
   ended_at: string | null;
   /** Since when input, parameters and output are erased; null where they are not. */
   erased_at: string | null;

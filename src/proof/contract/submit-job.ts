@@ -42,6 +42,13 @@ export const NotBefore = z.iso
   .datetime({ offset: true })
   .describe('the time before which the job does not begin, at least a second before its deadline');
 
+/** Which of its tenant's jobs goes first, wherever a caller may say it. */
+export const Priority = z
+  .int()
+  .min(-10)
+  .max(10)
+  .describe('among the jobs of its tenant, higher ones go first; 0 by default');
+
 /** How long a job may take, in ms from its submission, wherever a caller may say it. */
 export const DeadlineMs = z.number().int().min(SHORTEST_DEADLINE_MS).max(LONGEST_DEADLINE_MS);
 
@@ -63,6 +70,7 @@ const common = {
     .describe('true by default; false: input, parameters and output are erased an hour after the end of the job'),
   deadline_ms: DeadlineMs.optional().describe('from now; by default ten minutes from when it may begin'),
   not_before: NotBefore.optional(),
+  priority: Priority.optional(),
 };
 
 export const SubmitJob = z.discriminatedUnion('task', [
@@ -72,7 +80,14 @@ export const SubmitJob = z.discriminatedUnion('task', [
 ]);
 export type SubmitJob = JobRequest;
 
-export const DEFAULTS = { max_tokens: 128, temperature: 0, top_p: 1, attempts: 3, deadlineMs: 600_000 } as const;
+export const DEFAULTS = {
+  max_tokens: 128,
+  temperature: 0,
+  top_p: 1,
+  attempts: 3,
+  deadlineMs: 600_000,
+  priority: 0,
+} as const;
 
 const MAX_ATTEMPTS = 10;
 

@@ -22,6 +22,7 @@ export function jobDocument(view: JobView, foreseen?: Foreseen): JobDocument {
     created_at: iso(view.createdMs),
     deadline: iso(view.deadlineMs),
     not_before: isoOrNull(view.notBeforeMs),
+    priority: view.priority ?? null,
     ended_at: isoOrNull(view.ending?.atMs),
     erased_at: isoOrNull(view.erased?.erasedMs),
     cancel_requested_at: isoOrNull(view.cancelAskedMs),

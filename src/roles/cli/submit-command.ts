@@ -18,6 +18,7 @@ export interface JobFlags {
   readonly tee?: true;
   readonly notBefore?: string;
   readonly deadline?: number;
+  readonly priority?: number;
 }
 
 interface SubmitOptions extends RemoteOptions, JobFlags {
@@ -61,7 +62,8 @@ export function withJobFlags(command: Command): Command {
     .option('--recompute <share>', 'share of answers computed again, 0 to 1', numberOf)
     .option('--tokens <share>', 'share of answers whose tokens are replayed, 0 to 1', numberOf)
     .option('--tee', 'only on a machine that is proven by hardware evidence')
-    .option('--deadline <seconds>', 'to end within so many seconds', numberOf);
+    .option('--deadline <seconds>', 'to end within so many seconds', numberOf)
+    .option('--priority <n>', 'among your own jobs, higher ones go first; -10 to 10', numberOf);
 }
 
 /** The body of the job that prompt and flags describe. Throws CodedError `request_invalid`. */
@@ -75,6 +77,7 @@ export function requestBody(prompt: string | undefined, options: JobFlags): unkn
     params: { max_tokens: options.maxTokens, temperature: options.temperature, seed: options.seed },
     attestation: { recompute: options.recompute, tokens: options.tokens, tee: options.tee },
     not_before: options.notBefore,
+    priority: options.priority,
     deadline_ms: options.deadline === undefined ? undefined : options.deadline * 1_000,
   };
 }

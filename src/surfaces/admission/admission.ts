@@ -4,7 +4,8 @@ import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { costOf } from '../../proof/tasks/cost.ts';
-import { FAIR_PLACE } from '../../core/backlog/lua-parts.ts';
+import { FAIR_PLACE, TURNS } from '../../core/backlog/lua-parts.ts';
+import { rankOf } from '../../core/jobs/rank.ts';
 import type { Backlog } from '../../core/backlog/backlog.ts';
 import { Appointments } from '../../core/forecast/appointments.ts';
 import { offerText, toldOf, type Place } from '../../core/forecast/offer.ts';
@@ -35,11 +36,11 @@ import { lateRefusal } from './late-refusal.ts';
 import { NOTHING_ASKED, limitsAsked, type LimitsAsked } from './limits-asked.ts';
 import { jobTimes } from './job-times.ts';
 import { newTicket, planJob, type Plan } from './job-plan.ts';
-import type { SubmitJob } from '../../proof/contract/submit-job.ts';
+import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 
 const ALLOWANCE = new URL('../tenants/lua/allowance.lua', import.meta.url);
 const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(parseReply), {
-  included: [FAIR_PLACE, RESERVE, PERIOD, ALLOWANCE],
+  included: [TURNS, FAIR_PLACE, RESERVE, PERIOD, ALLOWANCE],
 });
 
 export const IDEMPOTENCY_MS = 86_400_000;
@@ -59,6 +60,7 @@ interface PendingJob {
   readonly createdMs: number;
   readonly deadlineMs: number;
   readonly notBeforeMs: number | undefined;
+  readonly priority: number;
   readonly attempts: number;
   readonly cost: number;
   readonly forecast: Forecast;
@@ -243,6 +245,7 @@ export class Admission {
       createdMs,
       deadlineMs,
       notBeforeMs,
+      priority: body.priority ?? DEFAULTS.priority,
       attempts,
       cost: costOf(ticket.predicate),
       isStored: body.store !== false,
@@ -400,6 +403,7 @@ function scriptArguments({ submitter, flow, ask, jobs }: PendingRequest): (strin
       job.reserve,
       ...forecastArguments(job.forecast),
       job.notBeforeMs ?? '',
+      rankOf(job.priority, job.deadlineMs),
     ]),
   ];
 }
@@ -439,7 +443,7 @@ function withFixedPrice(plan: Plan): Plan {
 
 /** The job as it stands right after its admission. */
 function queuedView(job: PendingJob, { tenant, keyId }: Submitter, surface: string | undefined): JobView {
-  const { id, model, createdMs, deadlineMs, notBeforeMs, attempts, ticket } = job;
+  const { id, model, createdMs, deadlineMs, notBeforeMs, priority, attempts, ticket } = job;
   return {
     id,
     tenant,
@@ -448,6 +452,7 @@ function queuedView(job: PendingJob, { tenant, keyId }: Submitter, surface: stri
     createdMs,
     deadlineMs,
     notBeforeMs,
+    priority,
     maxAttempts: attempts,
     cancelAskedMs: undefined,
     ticket,

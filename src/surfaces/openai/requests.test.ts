@@ -26,6 +26,7 @@ describe('what the extension says', () => {
     attempts: 2,
     deadline_ms: 5_000,
     not_before: '2027-01-31T22:00:00+01:00',
+    priority: -3,
   };
 
   test.each([

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { DeadlineMs, NotBefore, type SubmitJob } from '../../proof/contract/submit-job.ts';
+import { DeadlineMs, NotBefore, Priority, type SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { parseRequest } from './parse-request.ts';
 import { seedOf } from '../../proof/tasks/sampling.ts';
@@ -80,8 +80,11 @@ export const Extension = z
     attempts: z.number().int().min(1).max(10).optional(),
     deadline_ms: DeadlineMs.optional(),
     not_before: NotBefore.optional(),
+    priority: Priority.optional(),
   })
   .optional();
+
+type Extended = Pick<SubmitJob, 'attestation' | 'attempts' | 'deadline_ms' | 'not_before' | 'priority'>;
 
 /** Longer than any name in a catalog, so that a name that is not there answers 404, however long. */
 export const Model = z.string().min(1).max(500);
@@ -285,7 +288,7 @@ function optionsOf({
 }: {
   countersign?: z.infer<typeof Extension>;
   store?: boolean | null | undefined;
-}): Pick<SubmitJob, 'attestation' | 'attempts' | 'deadline_ms' | 'not_before' | 'store'> {
+}): Extended & Pick<SubmitJob, 'store'> {
   return {
     ...extensionOf(countersign),
     ...(store === false ? { store } : {}),
@@ -293,15 +296,14 @@ function optionsOf({
 }
 
 /** The members of a job that the extension says. */
-export function extensionOf({ attestation, attempts, deadline_ms, not_before }: z.infer<typeof Extension> = {}): Pick<
-  SubmitJob,
-  'attestation' | 'attempts' | 'deadline_ms' | 'not_before'
-> {
+export function extensionOf(extension: z.infer<typeof Extension> = {}): Extended {
+  const { attestation, attempts, deadline_ms, not_before, priority } = extension;
   return {
     ...(attestation === undefined ? {} : { attestation }),
     ...(attempts === undefined ? {} : { attempts }),
     ...(deadline_ms === undefined ? {} : { deadline_ms }),
     ...(not_before === undefined ? {} : { not_before }),
+    ...(priority === undefined ? {} : { priority }),
   };
 }
 

@@ -18,6 +18,7 @@ const QUEUED: JobView = {
   createdMs: 1_790_000_000_000,
   deadlineMs: 1_790_000_600_000,
   notBeforeMs: undefined,
+  priority: undefined,
   maxAttempts: 3,
   cancelAskedMs: undefined,
   ticket: '',

@@ -7,11 +7,16 @@
   tenant therefore waits behind itself only. When nothing waits and nothing is released or runs, a new busy
   period begins, in which all tenants are equal.
 
-  Of each flow is kept `<finish tag> <since> <rate> <rate at> <weight>`: when (ms) it last had nothing waiting
-  beyond its share, and the cost a second that was admitted, as a mean that forgets in two seconds.
+  Of each flow is kept `<finish tag> <since> <rate> <rate at> <weight> <last rank>`: when (ms) it last had
+  nothing waiting beyond its share, the cost a second that was admitted, as a mean that forgets in two
+  seconds, and the greatest rank of those that wait in the order of their tags.
 
     presentOf(queue)               the present
     finishOf(queue, flow)          where the flow's next job starts, unless that is before the present
+    isBeforeOthers(queue, flow, rank)  whether a job of this rank goes before some that the flow has waiting.
+                                   Ranks less than half a second apart count as one
+    enterTurn(queue, flow, rank, id)   to be called before `charge`; returns how the job stands in
+                                   `outofturn` where it goes before others, see turns.lua
     charge(queue, flow, amount)    the flow's next job starts later by this; returns the tag where this one
                                    starts
     noteAdmitted(queue, flow, cost, weight, nowMs, isWithin)
@@ -22,6 +27,7 @@
 ]]
 local shares = {}
 local forgetMs = 2000
+local sameRankMs = 500
 
 local function sharesOf(queue)
   if shares[queue] then return shares[queue] end
@@ -41,10 +47,10 @@ local function flowOf(queue, flow)
   local flows = share.flows
   if not flows[flow] then
     local kept = not share.isNewPeriod and redis.call('HGET', keys.fairShares(queue), flow) or ''
-    local finish, since, rate, at, weight = string.match(kept, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+    local finish, since, rate, at, weight, last = string.match(kept, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
     flows[flow] = {
       finish = tonumber(finish or 0), since = tonumber(since or 0), rate = tonumber(rate or 0),
-      at = tonumber(at or 0), weight = tonumber(weight or 1),
+      at = tonumber(at or 0), weight = tonumber(weight or 1), last = tonumber(last or 0),
     }
   end
   return flows[flow]
@@ -53,6 +59,17 @@ end
 local function presentOf(queue) return sharesOf(queue).present end
 
 local function finishOf(queue, flow) return flowOf(queue, flow).finish end
+
+local function isBeforeOthers(queue, flow, rank)
+  local known = flowOf(queue, flow)
+  return known.finish > presentOf(queue) and rank + sameRankMs < known.last
+end
+
+local function enterTurn(queue, flow, rank, id)
+  if isBeforeOthers(queue, flow, rank) then return turnOf(flow, 'a', rank, id) end
+  local known = flowOf(queue, flow)
+  known.last = known.finish > presentOf(queue) and math.max(known.last, rank) or rank
+end
 
 local function charge(queue, flow, amount)
   local known = flowOf(queue, flow)
@@ -81,10 +98,10 @@ local function saveShares()
   for queue, share in pairs(shares) do
     for flow, known in pairs(share.flows) do
       if known.isCharged then
-        if share.isNewPeriod then redis.call('DEL', keys.fairShares(queue)) end
+        if share.isNewPeriod then redis.call('DEL', keys.fairShares(queue), keys.turnDebts(queue)) end
         share.isNewPeriod = false
-        local kept = string.format('%.17g %.0f %.6g %.0f %.6g',
-          known.finish, known.since, known.rate, known.at, known.weight)
+        local kept = string.format('%.17g %.0f %.6g %.0f %.6g %.0f',
+          known.finish, known.since, known.rate, known.at, known.weight, known.last)
         redis.call('HSET', keys.fairShares(queue), flow, kept)
       end
     end

@@ -11,6 +11,14 @@
   others. A job that has one attempt, or has had one, goes by itself: others cost it none. While half of
   what there is room for is there, room gathers for a whole pack.
 
+  The tags say which flow comes next. Where it has jobs that go before others of it (turns.lua), the one with
+  the smallest rank goes, and the one that came up stays. What that costs its flow is a debt: a job of it that
+  comes up before the one that went has its end is put back, the first of those to that end and the others
+  behind. So a flow is served what its tags allow, in whatever order, and passes nobody.
+
+  What has less time left than any job of the queue takes is not started: it goes nowhere, and an attestor
+  looks at it at once, which ends it, or places it again.
+
   Nothing of a paused pool is moved.
 
   The caller then adds the deliveries. If it dies before, `released` knows the jobs.
@@ -32,6 +40,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local mostAway = 1000
 local measured = 250
 local momentMs, packMs, mostInPack = 5, 50, 16
+-- Jobs that are put back in one call, beside those that are moved.
+local mostPutBack = 1000
 
 -- How many jobs a second are released, by what was moved since the last measurement.
 local function rateOf(pace, known, moved)
@@ -108,24 +118,165 @@ local function isPaused(queue)
   return standing and string.match(standing, '^paused ') ~= nil
 end
 
+-- The debts of flows: the tags from which on the next job may start, and a further one that is put back.
+local function debtsOf(queue)
+  local debts, kept = {}, redis.call('HGETALL', keys.turnDebts(queue))
+  for at = 1, #kept, 2 do
+    local served, free = string.match(kept[at + 1], '^(%S+) (%S+)$')
+    debts[kept[at]] = { served = tonumber(served), free = tonumber(free) }
+  end
+  return debts
+end
+
+-- The first of the flow with this mark, and its rank; what has left the backlog in another way goes.
+local function firstWaiting(queue, flow, mark)
+  while true do
+    local id, rank = firstOf(queue, flow, mark)
+    if not id or redis.call('ZSCORE', keys.backlog(queue), id) then return id, rank end
+    redis.call('ZREM', keys.outOfTurn(queue), turnOf(flow, mark, rank, id))
+  end
+end
+
+-- A debt is kept until the present has come to it, and all that was put back is gone.
+local function saveDebts(queue, debts, present)
+  if redis.call('EXISTS', keys.backlog(queue)) == 0 then
+    redis.call('DEL', keys.turnDebts(queue), keys.outOfTurn(queue))
+    return
+  end
+  for flow, debt in pairs(debts) do
+    if debt.served <= present and not firstWaiting(queue, flow, 'p') then
+      redis.call('HDEL', keys.turnDebts(queue), flow)
+    else
+      redis.call('HSET', keys.turnDebts(queue), flow, string.format('%.17g %.17g', debt.served, debt.free))
+    end
+  end
+end
+
+local function moveTo(queue, tag, id)
+  redis.call('ZREM', keys.backlog(queue), id)
+  redis.call('ZADD', keys.backlog(queue), string.format('%.17g', tag), id)
+end
+
+-- The job that goes where this one has come up: it, or one of its flow that goes before it.
+local function chosenFor(queue, flow, id, rank)
+  for _, mark in ipairs({ 'a', 'p' }) do
+    local first, itsRank = firstWaiting(queue, flow, mark)
+    if first and itsRank < rank then id, rank = first, itsRank end
+  end
+  return id
+end
+
+local function factsOf(id)
+  return redis.call('HMGET', keys.job(id), 'tenant', 'flow', 'charge', 'rank', 'early')
+end
+
+-- Puts a job back that came up while its flow has a debt.
+local function putBack(queue, flow, debt, id, job)
+  local rank, cost = tonumber(job[4] or 0), tonumber(job[3] or 0)
+  local first, itsRank = firstWaiting(queue, flow, 'p')
+  local start = debt.served
+  if first and first ~= id and itsRank <= rank then
+    start = math.max(debt.served, debt.free)
+    debt.free = start + cost
+  else
+    debt.free = math.max(debt.free, start + cost)
+  end
+  moveTo(queue, start, id)
+  if job[5] ~= 'p' then
+    if job[5] then redis.call('ZREM', keys.outOfTurn(queue), turnOf(flow, job[5], rank, id)) end
+    redis.call('ZADD', keys.outOfTurn(queue), 0, turnOf(flow, 'p', rank, id))
+    redis.call('HSET', keys.job(id), 'early', 'p')
+  end
+end
+
+-- Takes the job that goes where this one has come up, and notes what it leaves its flow owing.
+local function takeFor(queue, flow, debts, tag, id, job)
+  local chosen = chosenFor(queue, flow, id, tonumber(job[4] or 0))
+  local its = chosen == id and job or factsOf(chosen)
+  redis.call('ZREM', keys.backlog(queue), chosen)
+  if its[5] then redis.call('ZREM', keys.outOfTurn(queue), turnOf(flow, its[5], tonumber(its[4]), chosen)) end
+  local debt = debts[flow]
+  if not debt and chosen == id then return chosen end
+  debt = debt or { free = 0 }
+  debts[flow] = debt
+  debt.served = tag + tonumber(its[3] or 0)
+  debt.free = math.max(debt.free, debt.served)
+  local first = firstWaiting(queue, flow, 'p')
+  if first then moveTo(queue, debt.served, first) end
+  return chosen
+end
+
+-- Takes up to `room` jobs out of the backlog, each flow's by rank; returns them and the tag of the last one.
+local function takeInTurn(queue, room)
+  local backlog, debts = keys.backlog(queue), debtsOf(queue)
+  local ids, present = {}, 0
+  for _ = 1, room + mostPutBack do
+    local head = redis.call('ZRANGE', backlog, 0, 0, 'WITHSCORES')
+    if #ids >= room or not head[1] then break end
+    local id, tag = head[1], tonumber(head[2])
+    local job = factsOf(id)
+    local flow = job[2] or job[1] or id
+    present = tag
+    -- What was queued again stands before all that its tenant has waiting, and was charged when it was.
+    if redis.call('HEXISTS', keys.ruling(id), 'requeued') == 1 then
+      redis.call('ZREM', backlog, id)
+      ids[#ids + 1] = id
+    elseif debts[flow] and tag < debts[flow].served then
+      putBack(queue, flow, debts[flow], id, job)
+    else
+      ids[#ids + 1] = takeFor(queue, flow, debts, tag, id, job)
+    end
+  end
+  saveDebts(queue, debts, present)
+  return ids, present
+end
+
+-- The same where no job goes before others of its flow.
+local function takeByTag(queue, room)
+  local next = redis.call('ZRANGE', keys.backlog(queue), 0, room - 1, 'WITHSCORES')
+  local ids = {}
+  for at = 1, #next, 2 do ids[#ids + 1] = next[at] end
+  redis.call('ZREM', keys.backlog(queue), unpack(ids))
+  return ids, next[#next]
+end
+
+-- Those of the jobs that can end in time, if any job can; attestors are to look at the others.
+local function startable(ids, least)
+  if least <= 0 then return ids end
+  local deadlines = redis.call('ZMSCORE', KEYS[1], unpack(ids))
+  local good, vain = {}, {}
+  for at, id in ipairs(ids) do
+    if tonumber(deadlines[at] or now + least) - now >= least then good[#good + 1] = id
+    else
+      vain[#vain + 1] = now
+      vain[#vain + 1] = id
+    end
+  end
+  if #vain > 0 then redis.call('ZADD', KEYS[1], 'XX', 'LT', unpack(vain)) end
+  return good
+end
+
 local function release(queue)
   local backlog, pace = keys.backlog(queue), keys.pace(queue)
   local first = redis.call('ZRANGE', backlog, 0, 0)[1]
   if not first or isPaused(queue) then return {} end
-  local known = redis.call('HMGET', pace, 'slots', 'rate', 'since', 'count', 'took')
+  local known = redis.call('HMGET', pace, 'slots', 'rate', 'since', 'count', 'took', 'least')
   local room = math.min(roomIn(queue, first, known), most)
   local deliveries, ids, entries = {}, {}, {}
   if room > 0 then
-    local next = redis.call('ZRANGE', backlog, 0, room - 1, 'WITHSCORES')
-    for at = 1, #next, 2 do
-      ids[#ids + 1] = next[at]
+    local hasTurns = redis.call('EXISTS', keys.outOfTurn(queue), keys.turnDebts(queue)) > 0
+    local present
+    ids, present = (hasTurns and takeInTurn or takeByTag)(queue, room)
+    if #ids > 0 then ids = startable(ids, tonumber(known[6] or 0)) end
+    for _, id in ipairs(ids) do
       entries[#entries + 1] = now + lookAfter
-      entries[#entries + 1] = next[at]
+      entries[#entries + 1] = id
     end
-    deliveries = packed(queue, ids, packSize(queue, first, known, #ids))
-    redis.call('ZREM', backlog, unpack(ids))
-    redis.call('ZADD', keys.released(queue), unpack(entries))
-    redis.call('HSET', pace, 'present', next[#next])
+    if #ids > 0 then
+      deliveries = packed(queue, ids, packSize(queue, first, known, #ids))
+      redis.call('ZADD', keys.released(queue), unpack(entries))
+    end
+    if present then redis.call('HSET', pace, 'present', present) end
   end
   rateOf(pace, known, #ids)
   return deliveries

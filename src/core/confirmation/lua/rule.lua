@@ -56,7 +56,8 @@ end
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
   local epoch = tonumber(epochText)
   local claims, ruling = keys.claims(id), keys.ruling(id)
-  local job = redis.call('HMGET', keys.job(id), 'tenant', 'attempts', 'queue', 'charge', 'flow', 'notbefore')
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'attempts', 'queue', 'charge', 'flow', 'notbefore',
+    'early', 'rank')
   local tenant, queue = job[1], job[3]
   -- The ticket of a sealed job is gone, and what was claimed of it as well.
   if not tenant or redis.call('EXISTS', keys.ticket(id)) == 0 then
@@ -122,6 +123,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   redis.call('HSET', ruling, unpack(ending))
   leaveAll(queue, tenant, id)
   if job[6] then leave(keys.later(queue), id) end
+  if job[7] then leave(keys.outOfTurn(queue), turnOf(job[5] or tenant, job[7], tonumber(job[8]), id)) end
   -- It costs nothing. A worker that began may have used its tokens; of one that never did, they go back.
   settle(id, tenant, 0, 0, epoch == 0 and 0 or nil)
   unsealed[#unsealed + 1] = -1

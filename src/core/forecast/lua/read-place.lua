@@ -5,11 +5,12 @@
     ARGV[1]  key prefix   ARGV[2]  job
   Returns false where its end is known, or
     { now (ms), 'later', 'backlog', 'released', 'ready' or 'begun', jobs that begin before it, jobs whose
-      engines run, distance of its tag from the present, whose turns it takes, whether its confirmation has its place in
-      the log, since when (ms) it cannot be judged or 0, how often that was tried, how its pool stands or "" }
+      engines run, distance of its tag from the present, whose turns it takes, whether its confirmation has
+      its place in the log, since when (ms) it cannot be judged or 0, how often that was tried, how its pool
+      stands or "" }
 ]]
 local id = ARGV[2]
-local job = redis.call('HMGET', keys.job(id), 'queue', 'tenant', 'flow')
+local job = redis.call('HMGET', keys.job(id), 'queue', 'tenant', 'flow', 'charge', 'rank', 'early')
 local queue = job[1]
 if not queue then return false end
 local time = redis.call('TIME')
@@ -20,6 +21,14 @@ if rank then
   set, before = 'backlog', ready + released + rank
   local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
   distance = redis.call('ZSCORE', keys.backlog(queue), id) - head[2]
+  local earlier = countBefore(queue, job[3] or job[2], tonumber(job[5] or 0))
+  if job[6] or earlier > 0 then
+    -- Others of its flow go before it, or it before others; they are taken to cost as much.
+    local charged = tonumber(job[4] or 0)
+    distance = job[6] and math.min(distance, (1 + earlier) * charged) or distance + earlier * charged
+    local tag = string.format('(%.17g', head[2] + distance)
+    before = ready + released + redis.call('ZCOUNT', keys.backlog(queue), '-inf', tag)
+  end
 else
   rank = redis.call('ZRANK', keys.released(queue), id)
   if rank then set, before = 'released', ready + rank end

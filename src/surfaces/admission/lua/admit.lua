@@ -15,7 +15,8 @@
              or "", what it costs its flow in tags, then of predictions: the flow's weight, the job's cost,
              what it is told but for its place or "", slots of the workers, ms for each job that must end
              first, ms for each unit of distance, and the limits of `AdmissionLimits` in ms: within, beyond,
-             capped, crowd, grace; and the time (ms) before which it is not to begin, or ""
+             capped, crowd, grace; the time (ms) before which it is not to begin, or ""; and its rank among
+             the jobs of its flow
   What a request asks of limits:
     { key: whose budget it is beside the tenant's,
       caps: [ { of: "tenant" or "key", unit, span: "now", "total", "month" or "day", most, amount, kept } ],
@@ -41,7 +42,7 @@
 ]]
 local idemTtl = ARGV[2]
 local replies = {}
-local FIELDS = 27
+local FIELDS = 28
 
 -- Additions to sorted sets are gathered: one command for each set instead of one for each job.
 local additions = {}
@@ -140,12 +141,18 @@ end
 
 local inHand = {}
 -- Where the flow's next job would stand behind `earlier` ones of its request: the jobs that must end before
--- it begins, those of the backlog among them, and the distance of its tag from the present.
-local function placeIn(queue, flow, slots, earlier)
+-- it begins, those of the backlog among them, and the distance of its tag from the present. One that goes
+-- before others of its flow comes up behind what is about to, and behind those that go before it, which are
+-- taken to cost as much.
+local function placeIn(queue, flow, slots, earlier, rank, charged)
   if not inHand[queue] then
     inHand[queue] = redis.call('ZCARD', keys.released(queue)) + redis.call('ZCARD', keys.leases(queue))
   end
-  local tag = math.max(presentOf(queue), finishOf(queue, flow)) + earlier.charged
+  local tag = math.max(presentOf(queue), finishOf(queue, flow))
+  if isBeforeOthers(queue, flow, rank) then
+    tag = math.min(tag, presentOf(queue) + (1 + countBefore(queue, flow, rank)) * charged)
+  end
+  tag = tag + earlier.charged
   local ahead = waitingUpTo(queue, tag) + earlier.count
   local ends = math.max(0, inHand[queue] + ahead - slots + 1)
   -- Where a place is free nothing waits, whatever was released last.
@@ -185,7 +192,7 @@ local function placesOf(flow, jobs)
   for at, job in ipairs(jobs) do
     local queue, charged, slots = job[5], tonumber(job[15]), tonumber(job[19])
     local earlier = before[queue] or { count = 0, charged = 0 }
-    local place = placeIn(queue, flow, slots, earlier)
+    local place = placeIn(queue, flow, slots, earlier, tonumber(job[28]), charged)
     local lead = math.max(0, leadOf(job))
     -- What is not to begin yet takes its turn when its time comes.
     if lead == 0 then before[queue] = { count = earlier.count + 1, charged = earlier.charged + charged } end
@@ -238,8 +245,10 @@ local function accept(tenant, flow, keyId, job, place)
   local id, ticket, input, model, queue, created, deadline, attempts, cost, idem, body, extra, most, reserve,
     charged, weight, expected, offer = unpack(job)
   if idem ~= '' then redis.call('SET', keys.idempotency(tenant, idem), body .. ' ' .. id, 'PX', idemTtl) end
+  local rank, isLater = tonumber(job[28]), leadOf(job) > 0
+  local turn = not isLater and enterTurn(queue, flow, rank, id)
   local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
-    'attempts', attempts, 'cost', cost, 'charge', charged, 'key', keyId }
+    'attempts', attempts, 'cost', cost, 'charge', charged, 'key', keyId, 'rank', job[28] }
   local function note(name, value)
     if value == '' then return end
     fields[#fields + 1] = name
@@ -251,7 +260,7 @@ local function accept(tenant, flow, keyId, job, place)
   note('hold', most)
   note('reserve', reserve)
   local ends, distance = whole(place.ends), string.format('%.6g', place.distance)
-  local isLater = leadOf(job) > 0
+  note('early', turn and 'a' or '')
   if isLater then
     note('notbefore', job[27])
     note('weight', weight)
@@ -272,6 +281,7 @@ local function accept(tenant, flow, keyId, job, place)
     add(keys.later(queue), job[27], id)
     return '', ''
   end
+  if turn then add(keys.outOfTurn(queue), 0, turn) end
   add(keys.backlog(queue), charge(queue, flow, charged), id)
   noteAdmitted(queue, flow, tonumber(expected), tonumber(weight), clockMs, place.distance <= 0)
   return ends, distance
