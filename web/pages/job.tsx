@@ -342,10 +342,10 @@ function Timeline({ job, receipt }: { readonly job: Job; readonly receipt: ReadR
               <Icon name={icon} />
             </span>
             <div>
-              <h3>
+              <h2>
                 {title}
                 {aside === undefined ? null : <span>{aside}</span>}
-              </h3>
+              </h2>
               <p>{text}</p>
               {card === undefined ? null : <div class="card">{card}</div>}
             </div>

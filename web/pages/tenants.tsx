@@ -28,7 +28,7 @@ function AllTenants(): JSX.Element {
       <Head title="Tenants and keys">
         Each tenant has keys, limits and books of its own, and sees nothing of another.
       </Head>
-      <section class="panel" aria-label="Tenants">
+      <div class="panel">
         <Show loaded={tenants}>
           {({ tenants: rows }) => (
             <Table
@@ -49,7 +49,7 @@ function AllTenants(): JSX.Element {
             />
           )}
         </Show>
-      </section>
+      </div>
       {may('operator') ? <NewTenant again={tenants.again} /> : null}
     </>
   );
@@ -128,7 +128,7 @@ function Keys({ tenant }: { readonly tenant: string }): JSX.Element {
       <Head title={`Keys of ${visibleLine(tenant, 80)}`}>
         A key has the scopes that it was given, and no others. Its text is shown once.
       </Head>
-      <section class="panel" aria-label="Keys">
+      <div class="panel">
         <Show loaded={keys}>
           {({ keys: rows }) =>
             rows.length === 0 ? (
@@ -165,7 +165,7 @@ function Keys({ tenant }: { readonly tenant: string }): JSX.Element {
             )
           }
         </Show>
-      </section>
+      </div>
       {mayChange ? <MakeKey tenant={tenant} again={keys.again} /> : null}
     </>
   );

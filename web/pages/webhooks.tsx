@@ -27,7 +27,7 @@ function Endpoints(): JSX.Element {
       <Head title="Webhooks">
         Addresses that are told of your tenant’s events, by signed messages that are tried again until they arrive.
       </Head>
-      <section class="panel" aria-label="Endpoints">
+      <div class="panel">
         <Show loaded={hooks}>
           {({ webhooks }) =>
             webhooks.length === 0 ? (
@@ -58,7 +58,7 @@ function Endpoints(): JSX.Element {
             )
           }
         </Show>
-      </section>
+      </div>
       {may('tenant_admin') ? <AddEndpoint again={hooks.again} /> : null}
     </>
   );

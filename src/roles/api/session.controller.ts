@@ -76,7 +76,7 @@ export class SessionController {
   @HttpCode(200)
   @Needs('read')
   async link(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<LoginLink> {
-    const { read_only } = parse(MakeLink, body ?? {});
+    const { read_only } = parse(MakeLink, body === undefined ? {} : body);
     const token = await this.#sessions.link(caller, read_only);
     return { path: `/#/login/${token}`, expires_at: new Date(Date.now() + LINK_LIFE_MS).toISOString() };
   }

@@ -17,7 +17,21 @@ import { addVerifyCommand } from './verify-command.ts';
 
 /** The commands that run, set up or administer a service. */
 const OF_THE_SERVICE = [
-  ...['up', 'init', 'api', 'courier', 'worker', 'attestor', 'keys', 'log', 'calibrate', 'canary', 'workers', 'pools'],
+  ...[
+    'up',
+    'init',
+    'api',
+    'courier',
+    'worker',
+    'gateway',
+    'attestor',
+    'keys',
+    'log',
+    'calibrate',
+    'canary',
+    'workers',
+    'pools',
+  ],
   ...['witness', 'tenants', 'ledger', 'acl', 'doctor'],
 ];
 
