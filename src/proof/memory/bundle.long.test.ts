@@ -35,7 +35,7 @@ function* many(): Generator<BundleRecord> {
       source,
       supersedes,
       contradicts,
-      history,
+      history: _history,
       ...state
     } = anEntry({
       text: `Bought ${at} apples — «${String.fromCodePoint(0x1f34e + (at % 50))}» \u0000\n${'x'.repeat(at % 400)}`,
