@@ -7,7 +7,7 @@ import { poolTag } from '../../src/ground/redis/keys.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import type { HandWorker } from '../support/hand-worker.ts';
 import { NOOP_MODEL, Pipeline, completion, until, type Client, type Role } from '../support/pipeline.ts';
-import { sampleOf } from '../support/thorough.ts';
+import { sampleOf, longTest } from '../support/thorough.ts';
 
 /**
  * Everything that a worker of the pool `default` can write, filled with what no worker should write, while
@@ -95,7 +95,7 @@ describe('whatever a worker writes to what it may write', () => {
     await bothPoolsWork(family);
   });
 
-  test("the pool's queue, every part at once, is repaired while admission goes on answering", async () => {
+  longTest("the pool's queue, every part at once, is repaired while admission goes on answering", async () => {
     const base = `${pipeline.redis.keys.poolQueues('default')}:default.noop:`;
     for (const name of ['a text', 'a hash', 'a sorted set of endless scores', 'a stream that has ended', 'nothing']) {
       for (const part of Object.keys(QUEUE_PARTS)) await SPOILS[name]?.(base + part).catch(() => undefined);

@@ -23,6 +23,7 @@ import { OPERATIONS } from '../../src/roles/api/operations.ts';
 import { JobDocument } from '../../src/proof/contract/job-document.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
+import { longTest } from '../support/thorough.ts';
 
 /** What a role says when it is started and refuses; it must not start. */
 async function refusal(
@@ -58,7 +59,7 @@ describe('a set-up that is not safe is refused at start, with what to do', () =>
     );
   });
 
-  test('a Redis that is too old: here a new one that says so, through a proxy', async () => {
+  longTest('a Redis that is too old: here a new one that says so, through a proxy', async () => {
     await using pipeline = await Pipeline.prepare();
     const path = join(pipeline.folder, 'old.sock');
     const old = createServer((client) => {
@@ -329,57 +330,60 @@ describe('npm start', () => {
 });
 
 describe('an installation that init made', () => {
-  test('starts as it stands, takes its first key in once for all, does a job, and is well by doctor on every machine', async () => {
-    await using house = await Installation.start();
-    const { admin } = house;
-    const submitted = house.cli(
-      admin,
-      'submit',
-      'And God said',
-      '--model',
-      'kjv-1m',
-      '--max-tokens',
-      '4',
-      '--wait',
-      '60',
-    );
-    expect([submitted.status, submitted.stderr]).toEqual([0, '']);
-    expect(submitted.stdout).toContain('  done\n');
+  longTest(
+    'starts as it stands, takes its first key in once for all, does a job, and is well by doctor on every machine',
+    async () => {
+      await using house = await Installation.start();
+      const { admin } = house;
+      const submitted = house.cli(
+        admin,
+        'submit',
+        'And God said',
+        '--model',
+        'kjv-1m',
+        '--max-tokens',
+        '4',
+        '--wait',
+        '60',
+      );
+      expect([submitted.status, submitted.stderr]).toEqual([0, '']);
+      expect(submitted.stdout).toContain('  done\n');
 
-    // On four machines and as administrator, at the same time.
-    const doctors = await Promise.all([
-      ...['api', 'courier', 'attestor', 'worker-default-1'].map((folder) =>
-        house.doctor(house.environments.get(folder) ?? {}),
-      ),
-      house.doctor(admin, '--all'),
-    ]);
-    expect(doctors.flatMap(({ findings }) => findings.filter(({ ok }) => !ok))).toEqual([]);
-    expect(doctors.map(({ findings }) => findings[0]?.found)).toEqual([
-      ...['api', 'courier', 'attestor', 'worker'].map((role) => `the environment of a role: ${role}`),
-      "the administrator's environment",
-    ]);
-    expect(doctors.at(-1)?.findings.map(({ what }) => what)).toContain('model kjv-1m: confirmed by recompute');
+      // On four machines and as administrator, at the same time.
+      const doctors = await Promise.all([
+        ...['api', 'courier', 'attestor', 'worker-default-1'].map((folder) =>
+          house.doctor(house.environments.get(folder) ?? {}),
+        ),
+        house.doctor(admin, '--all'),
+      ]);
+      expect(doctors.flatMap(({ findings }) => findings.filter(({ ok }) => !ok))).toEqual([]);
+      expect(doctors.map(({ findings }) => findings[0]?.found)).toEqual([
+        ...['api', 'courier', 'attestor', 'worker'].map((role) => `the environment of a role: ${role}`),
+        "the administrator's environment",
+      ]);
+      expect(doctors.at(-1)?.findings.map(({ what }) => what)).toContain('model kjv-1m: confirmed by recompute');
 
-    // Every role serves its metrics; the courier has entered the end of the job.
-    const ends = await until(async () => {
-      const text = await (await fetch(`${house.metrics('courier')}/metrics`)).text();
-      return text.includes('countersign_job_ends_total{state="done"} 1') && text;
-    });
-    expect(ends).toContain('countersign_job_confirm_seconds_count 1');
-    for (const folder of ['attestor', 'worker-default-1'])
-      expect((await fetch(`${house.metrics(folder)}/health`)).status).toBe(200);
+      // Every role serves its metrics; the courier has entered the end of the job.
+      const ends = await until(async () => {
+        const text = await (await fetch(`${house.metrics('courier')}/metrics`)).text();
+        return text.includes('countersign_job_ends_total{state="done"} 1') && text;
+      });
+      expect(ends).toContain('countersign_job_confirm_seconds_count 1');
+      for (const folder of ['attestor', 'worker-default-1'])
+        expect((await fetch(`${house.metrics(folder)}/health`)).status).toBe(200);
 
-    const keys = () =>
-      (
-        JSON.parse(house.cli(admin, 'keys', 'api', 'list', '--json').stdout) as {
-          keys: { id: string; revokedAt?: string }[];
-        }
-      ).keys;
-    const [first] = keys();
-    expect(house.cli(admin, 'keys', 'api', 'revoke', first?.id ?? '').status).toBe(0);
-    await house.restart('api');
-    expect(keys().map(({ id, revokedAt }) => [id, typeof revokedAt])).toEqual([[first?.id, 'string']]);
-  });
+      const keys = () =>
+        (
+          JSON.parse(house.cli(admin, 'keys', 'api', 'list', '--json').stdout) as {
+            keys: { id: string; revokedAt?: string }[];
+          }
+        ).keys;
+      const [first] = keys();
+      expect(house.cli(admin, 'keys', 'api', 'revoke', first?.id ?? '').status).toBe(0);
+      await house.restart('api');
+      expect(keys().map(({ id, revokedAt }) => [id, typeof revokedAt])).toEqual([[first?.id, 'string']]);
+    },
+  );
 });
 
 /** An installation of `init`, with the paths of this machine. */

@@ -11,7 +11,7 @@ import { MAX_SEED } from '../../src/proof/tasks/sampling.ts';
 import { REQUESTS, admitted } from '../support/drawn-requests.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline } from '../support/pipeline.ts';
 import { PROMPTS, Q4, Q8, answer, isPlausible, load, replay, shipped, work } from '../support/replays.ts';
-import { IS_LONG } from '../support/thorough.ts';
+import { IS_LONG, longTest } from '../support/thorough.ts';
 import { VECTORS } from '../support/vectors.ts';
 
 const TEMPERATURES = [0, 0.6, 0.8, 1];
@@ -143,7 +143,7 @@ describe('tokens that are replayed', () => {
     }
   });
 
-  test('at every border of every number that admission takes, an answer is drawn again and believed', async () => {
+  longTest('at every border of every number that admission takes, an answer is drawn again and believed', async () => {
     const other = await load(Q8, { parallel: 1 });
     const { params } = work(7, 0.9, 12);
     const borders: Partial<typeof params>[] = [

@@ -11,6 +11,7 @@ import { ModelServer } from '../support/model-server.ts';
 import { NOOP_MODEL, Pipeline, SHORT_LEASE, completion, until, type Client, type Role } from '../support/pipeline.ts';
 import { fixedPort } from '../support/ports.ts';
 import type { Pool } from '../support/redis.ts';
+import { sampleOf } from '../support/thorough.ts';
 
 /**
  * What a worker promises, whichever way it reaches its pool. The pool `default` is served by workers with a
@@ -115,7 +116,7 @@ describe.each([['default'], ['gold']] as const)('a worker of the pool %s', (pool
     expect(ended.map(({ state, attempts }) => [state, attempts.length])).toEqual(ended.map(() => ['done', 1]));
   });
 
-  test.each(['worker.after-claim', 'worker.after-run', 'worker.after-commit'])(
+  test.each(sampleOf(['worker.after-claim', 'worker.after-run', 'worker.after-commit'], 3))(
     'killed at %s, it loses no job and doubles none',
     async (point) => {
       await kill(worker, 'SIGTERM');

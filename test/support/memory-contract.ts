@@ -10,6 +10,7 @@ import { unseal } from '../../src/surfaces/memory/sealing.ts';
 import { KeyStore } from '../../src/surfaces/memory/key-store.ts';
 import { WrappingKey } from '../../src/surfaces/memory/wrapping-key.ts';
 import { MemoryFolder, WordEmbedder, aDraft, whoseOf } from './memory-desks.ts';
+import { IS_LONG } from './thorough.ts';
 
 const EVERYTHING = { superseded: true } as const;
 
@@ -48,7 +49,7 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     const known = new Map<string, MemoryEntry>();
     const steps = fc.sample(
       fc.record({ texts: fc.array(fc.string({ minLength: 1, maxLength: 30 }), { minLength: 1, maxLength: 5 }) }),
-      { numRuns: 90, seed: 7 },
+      { numRuns: IS_LONG ? 90 : 30, seed: 7 },
     );
     for (const [step, { texts }] of steps.entries()) {
       const drafts = texts.map((text, at) => aDraft(`${step} ${at} ${text}.`));
