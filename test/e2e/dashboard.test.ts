@@ -136,8 +136,12 @@ describe('a session of the dashboard', () => {
     await until(async () =>
       statuses.add((await new Browser().send('POST', '/v1/session', { key: 'x' })).status).has(429),
     );
-    const refused = await new Browser().send('POST', '/v1/session', { key: operator.key });
-    expect([refused.status, Number(refused.headers.get('retry-after')) > 0]).toEqual([429, true]);
+    // The right key too; on a slow machine, there was room again for a few attempts meanwhile.
+    const refused = await until(async () => {
+      const answer = await new Browser().send('POST', '/v1/session', { key: operator.key });
+      return answer.status === 429 && answer;
+    });
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     // The others of this suite sign in from the same address.
     await pipeline.redis.client().unlink(pipeline.redis.keys.limit('login', '127.0.0.1', 'requests'));
   });
