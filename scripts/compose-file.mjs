@@ -2,8 +2,8 @@
 // makes; `--check` fails where it is not current. It reads the sources and needs no build.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { format, resolveConfig } from 'prettier';
+import { importSource } from './import-source.mjs';
 import { ensureInstalled, root } from './setup.mjs';
 
 ensureInstalled(() => undefined);
@@ -29,16 +29,9 @@ const PLAN = {
   program: '/opt/countersign',
 };
 
-const { outputFiles } = await build({
+const { composeFile } = await importSource({
   stdin: { contents: "export { composeFile } from './compose-file.ts';", resolveDir: CLI, loader: 'ts' },
-  bundle: true,
-  write: false,
-  format: 'esm',
-  platform: 'node',
-  logLevel: 'error',
 });
-const source = Buffer.from(outputFiles[0].contents).toString('base64');
-const { composeFile } = await import(`data:text/javascript;base64,${source}`);
 const place = { folder: './installation', source: '.', owner: '${COUNTERSIGN_OWNER:-1000:1000}', header: HEADER };
 const next = await format(composeFile(PLAN, place), { ...(await resolveConfig(FILE)), filepath: FILE });
 if (!process.argv.includes('--check')) writeFileSync(FILE, next);

@@ -2,8 +2,8 @@
 // is not current. It reads the sources and needs no build, so that `npm run check` stays quick.
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { format, resolveConfig } from 'prettier';
+import { importSource } from './import-source.mjs';
 import { ensureInstalled, root } from './setup.mjs';
 
 ensureInstalled(() => undefined);
@@ -25,16 +25,9 @@ async function schemas() {
       .map((file) => ({ role: file.slice(0, -'-config.ts'.length), path: `./${role}/${file}` })),
   );
   const entry = files.map(({ role, path }) => `export * as ${JSON.stringify(role)} from '${path}';`).join('\n');
-  const { outputFiles } = await build({
+  const { z, ...modules } = await importSource({
     stdin: { contents: `export { z } from 'zod';\n${entry}`, resolveDir: ROLES, loader: 'ts' },
-    bundle: true,
-    write: false,
-    format: 'esm',
-    platform: 'node',
-    logLevel: 'error',
   });
-  const source = Buffer.from(outputFiles[0].contents).toString('base64');
-  const { z, ...modules } = await import(`data:text/javascript;base64,${source}`);
   const schemaOf = (module) => Object.values(module).find((value) => value instanceof z.ZodObject);
   return { z, schemas: new Map(Object.entries(modules).map(([role, module]) => [role, schemaOf(module)])) };
 }

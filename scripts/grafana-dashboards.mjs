@@ -2,23 +2,16 @@
 // metrics; `--check` fails where it is not current. It reads the sources and needs no build.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { build } from 'esbuild';
 import { format, resolveConfig } from 'prettier';
+import { importSource } from './import-source.mjs';
 import { ensureInstalled, root } from './setup.mjs';
 
 ensureInstalled(() => undefined);
 const DASHBOARD = join(root, 'deploy', 'grafana', 'countersign.json');
 
-const { outputFiles } = await build({
+const { METRIC_TABLE } = await importSource({
   entryPoints: [join(root, 'src', 'ground', 'metrics', 'metric-table.ts')],
-  bundle: true,
-  write: false,
-  format: 'esm',
-  platform: 'node',
-  logLevel: 'error',
 });
-const source = Buffer.from(outputFiles[0].contents).toString('base64');
-const { METRIC_TABLE } = await import(`data:text/javascript;base64,${source}`);
 
 /** Rows in the order in which an operator reads them; a metric stands in the first whose words it has. */
 const ROWS = [

@@ -2,25 +2,15 @@
 // source and needs no build.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { format, resolveConfig } from 'prettier';
+import { importSource } from './import-source.mjs';
 import { ensureInstalled, root } from './setup.mjs';
 
 ensureInstalled(() => undefined);
 const DOCUMENT = join(root, 'docs', 'redis-keys.md');
 const ROLES = ['api', 'worker', 'attestor'];
 
-async function tables() {
-  const { outputFiles } = await build({
-    entryPoints: [join(root, 'src', 'ground', 'redis', 'key-table.ts')],
-    bundle: true,
-    write: false,
-    format: 'esm',
-    platform: 'node',
-    logLevel: 'error',
-  });
-  return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`);
-}
+const tables = () => importSource({ entryPoints: [join(root, 'src', 'ground', 'redis', 'key-table.ts')] });
 
 const MEANING = { write: 'all', read: 'reads' };
 const accessOf = (access) => {

@@ -2,23 +2,16 @@
 // where it is not current. It reads the sources and needs no build.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { format, resolveConfig } from 'prettier';
+import { importSource } from './import-source.mjs';
 import { ensureInstalled, root } from './setup.mjs';
 
 ensureInstalled(() => undefined);
 const DOCUMENT = join(root, 'docs', 'metrics.md');
 
-const { outputFiles } = await build({
+const { METRIC_TABLE } = await importSource({
   entryPoints: [join(root, 'src', 'ground', 'metrics', 'metric-table.ts')],
-  bundle: true,
-  write: false,
-  format: 'esm',
-  platform: 'node',
-  logLevel: 'error',
 });
-const source = Buffer.from(outputFiles[0].contents).toString('base64');
-const { METRIC_TABLE } = await import(`data:text/javascript;base64,${source}`);
 
 function rowOf([name, { kind, help, labels = {}, of }]) {
   const places = of === 'shard' ? '`/metrics/shard`' : of.map((role) => `\`${role}\``).join(', ');

@@ -1,3 +1,4 @@
+import { BINDING_PROPERTIES } from '../../proof/receipts/promises/binding.ts';
 import type { VerifiedReceipt } from '../../proof/receipts/receipt.ts';
 import type { Answer, Examination } from './examine.ts';
 import { checkedWords } from './verdict-words.ts';
@@ -73,16 +74,7 @@ function provenBy(answer: Held): Point[] {
 }
 
 /** What is found of every receipt by its signatures alone; the rest is what the policy promised. */
-const OF_EVERY_RECEIPT = new Set([
-  'TICKET_SIGNATURE',
-  'WORKER_ENROLLED',
-  'WORKER_SIGNATURE',
-  'TICKET_MATCHED',
-  'EPOCH_CURRENT',
-  'MODEL_DIGEST_MATCHED',
-  'OUTPUT_DIGEST_MATCHED',
-  'USAGE_WITHIN_BOUNDS',
-]);
+const OF_EVERY_RECEIPT = new Set<string>(BINDING_PROPERTIES);
 
 function findings(properties: Held['verdict']['properties']): string {
   const more = properties.filter((word) => !OF_EVERY_RECEIPT.has(word)).map(checkedWords);
