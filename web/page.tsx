@@ -6,6 +6,7 @@ import { BatchesPage } from './pages/batches.tsx';
 import { JobPage } from './pages/job.tsx';
 import { JobsPage } from './pages/jobs.tsx';
 import { LogPage } from './pages/log.tsx';
+import { MemoryPage } from './pages/memory.tsx';
 import { ModelsPage } from './pages/models.tsx';
 import { OverviewPage } from './pages/overview.tsx';
 import { PlaygroundPage } from './pages/playground.tsx';
@@ -28,6 +29,8 @@ export function Page({ name }: { readonly name: string }): JSX.Element {
       return <LogPage />;
     case 'playground':
       return <PlaygroundPage />;
+    case 'memory':
+      return <MemoryPage />;
     case 'models':
       return <ModelsPage />;
     case 'batches':

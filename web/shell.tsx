@@ -42,6 +42,7 @@ const SECTIONS: readonly (readonly Section[])[] = [
   [
     { page: 'models', label: 'Models and pools', icon: 'models', isThere: always },
     { page: 'batches', label: 'Batches', icon: 'batches', isThere: always },
+    { page: 'memory', label: 'Memory', icon: 'memory', isThere: () => session.value?.memory === true },
   ],
   [
     {

@@ -172,6 +172,8 @@ const PAGES: readonly (readonly [path: string, heading: RegExp])[] = [
   ['log', /^Log$/],
   ['playground', /^Playground$/],
   ['models', /^Models and pools$/],
+  ['memory', /^Memory$/],
+  [`memory/${encodeURIComponent('"><script>alert(3)</script>')}`, /alert\(3\)/],
   ['batches', /^Batches$/],
   ['tenants', /^Tenants and keys$/],
   ['tenants/acme', /^Keys of acme$/],
@@ -200,6 +202,9 @@ describe('the dashboard in Chromium', () => {
     await own.post('/v1/admin/tenants', { name: 'acme' });
     await keys.create('test', { tenant: 'acme', scopes: ['read'], name: CANARY });
     await own.post('/v1/webhooks', { url: 'http://127.0.0.1:9/', description: CANARY });
+    const told = { owner: '"><script>alert(3)</script>', infer: false, category: CANARY };
+    for (const text of [CANARY, 'I am allergic to nuts.'])
+      expect((await own.post('/v1/memories', { ...told, text, reference: CANARY })).status).toBe(201);
     visit = await DashboardVisit.open(chromium);
     await visit.signIn(pipeline.url, own.key);
   });
@@ -285,6 +290,29 @@ describe('the dashboard in Chromium', () => {
     await visit.page.getByText('It is the question of the ticket.').waitFor();
     await visit.page.getByRole('button', { name: 'Run again' }).click();
     await visit.page.getByText('Both answers are the same bytes.').waitFor();
+  });
+
+  test('an owner searches a memory, corrects it with its history kept, sees who read it, and erases it', async () => {
+    const { page } = visit;
+    await visit.to(`memory/${encodeURIComponent('"><script>alert(3)</script>')}`);
+    await page.getByLabel('Search by meaning and by words').fill('allergic nuts');
+    await page.getByRole('button', { name: 'Search' }).click();
+    const found = page.getByRole('region', { name: 'What was found' });
+    const card = found.locator('.panel', { hasText: 'told by a person' }).first();
+    await card.getByText('I am allergic to nuts.').first().waitFor();
+    await card.getByRole('button', { name: 'Correct …' }).click();
+    await page.getByLabel('What is so').last().waitFor();
+    await card.locator('dialog textarea').fill('I am allergic to peanuts.');
+    await card.getByRole('button', { name: 'Save the correction' }).click();
+    await found.locator('.foreign', { hasText: 'peanuts' }).waitFor();
+    await found.getByRole('button', { name: 'Show what it said before' }).click();
+    await found.getByRole('list', { name: 'What it said, the oldest first' }).getByText('to nuts.').waitFor();
+    await page.getByRole('region', { name: 'Reads, the newest first' }).getByText('search').first().waitFor();
+    const row = found.locator('.panel', { hasText: 'peanuts' });
+    await row.getByRole('button', { name: 'Erase …' }).click();
+    await row.getByRole('button', { name: 'Erase it for good' }).click();
+    await page.getByRole('button', { name: 'Copy the receipt' }).waitFor();
+    expect(await page.locator('main').textContent()).not.toContain('peanuts');
   });
 
   test('a pool is paused, shows in the attention list, and is resumed', async () => {

@@ -49,8 +49,8 @@ export const Caller = createParamDecorator((_: unknown, context: ExecutionContex
 /** The route that was asked for, in words for the audit log. */
 const nameOf = ({ method, routeOptions: { url } }: FastifyRequest) => `${method} ${url ?? ''}`;
 
-/** What a session that only reads may send besides: its own end. */
-const MAY_LEAVE = /^\/v1\/session(\?|$)/;
+/** What a session that only reads may send besides: its own end, and a question to the memory. */
+const MAY_SEND = /^((POST|DELETE) \/v1\/session|POST \/v1\/memories\/search)(\?|$)/;
 /** Whoever reads it can act with it. */
 const SECRET = /\/secret(\?|$)/;
 
@@ -151,7 +151,7 @@ export class CallerGuard implements CanActivate {
       );
     const session = await this.#sessions.find(token);
     if (session === undefined) return undefined;
-    const acts = isRead ? SECRET.test(request.url) : !MAY_LEAVE.test(request.url);
+    const acts = isRead ? SECRET.test(request.url) : !MAY_SEND.test(`${request.method} ${request.url}`);
     if (session.isReadOnly && acts)
       throw new CodedError('session_reads_only', 'You signed in to look only; sign in again to act.');
     sessions.set(request, { token, isReadOnly: session.isReadOnly });

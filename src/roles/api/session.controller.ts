@@ -5,6 +5,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { cookieOf, proofOf } from '../../surfaces/dashboard/session.ts';
 import { LINK_LIFE_MS, Sessions, type Session } from '../../surfaces/dashboard/session.store.ts';
 import { SCOPES, type Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { RateLimits } from '../../surfaces/tenants/rate-limits.ts';
 import { Caller, Needs, Open, sessionOf } from './caller.guard.ts';
@@ -23,8 +24,17 @@ export class SessionController {
   readonly #limits: RateLimits;
   readonly #attempts: Attempts;
   readonly #files: DashboardFiles;
+  readonly #memory: MemoryClient;
 
-  constructor(sessions: Sessions, keys: ApiKeys, limits: RateLimits, attempts: Attempts, files: DashboardFiles) {
+  constructor(
+    sessions: Sessions,
+    keys: ApiKeys,
+    limits: RateLimits,
+    attempts: Attempts,
+    files: DashboardFiles,
+    memory: MemoryClient,
+  ) {
+    this.#memory = memory;
     this.#sessions = sessions;
     this.#keys = keys;
     this.#limits = limits;
@@ -50,14 +60,14 @@ export class SessionController {
       throw new CodedError('scope_missing', 'This API key lacks the scope "read", which the dashboard needs.');
     const token = await this.#sessions.begin(caller, isReadOnly);
     reply.header('set-cookie', cookieOf(token, isSecure(request)));
-    return sessionDocument({ caller, isReadOnly }, token);
+    return this.#document({ caller, isReadOnly }, token);
   }
 
   @Get('/v1/session')
   @Needs('read')
   session(@Caller() caller: ApiCaller, @Req() request: FastifyRequest): SessionDocument {
     const { token, isReadOnly } = requireSession(request);
-    return sessionDocument({ caller, isReadOnly }, token);
+    return this.#document({ caller, isReadOnly }, token);
   }
 
   @Delete('/v1/session')
@@ -88,6 +98,18 @@ export class SessionController {
     await sendDashboardFile(file, request, reply.header('cache-control', FOREVER));
   }
 
+  #document({ caller, isReadOnly }: Session, token: string): SessionDocument {
+    const { tenant, keyId: key, scopes } = caller;
+    return {
+      tenant,
+      key,
+      scopes: SCOPES.filter((scope) => scopes.has(scope)),
+      read_only: isReadOnly,
+      memory: this.#memory.isThere,
+      proof: proofOf(token),
+    };
+  }
+
   async #byKey({ key, read_only }: { key: string; read_only: boolean }): Promise<Session> {
     const caller = await this.#keys.authenticate(key.trim());
     if (caller !== undefined) return { caller, isReadOnly: read_only };
@@ -115,15 +137,4 @@ function requireSession(request: FastifyRequest) {
 /** Behind a proxy that ends TLS, the connection itself does not tell. */
 function isSecure({ protocol, headers }: FastifyRequest): boolean {
   return protocol === 'https' || headers['x-forwarded-proto'] === 'https';
-}
-
-function sessionDocument({ caller, isReadOnly }: Session, token: string): SessionDocument {
-  const { tenant, keyId: key, scopes } = caller;
-  return {
-    tenant,
-    key,
-    scopes: SCOPES.filter((scope) => scopes.has(scope)),
-    read_only: isReadOnly,
-    proof: proofOf(token),
-  };
 }

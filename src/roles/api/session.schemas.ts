@@ -17,6 +17,7 @@ export const SessionDocument = z.strictObject({
   key: z.string().describe('the id of the API key'),
   scopes: z.array(z.enum(SCOPES)),
   read_only: z.boolean(),
+  memory: z.boolean().describe('whether this installation keeps memories'),
   proof: z.string().describe('what the page sends in the header `X-Countersign-Session` with all that acts'),
 });
 export type SessionDocument = z.infer<typeof SessionDocument>;
