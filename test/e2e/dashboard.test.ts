@@ -204,7 +204,8 @@ describe('the dashboard in Chromium', () => {
     await own.post('/v1/webhooks', { url: 'http://127.0.0.1:9/', description: CANARY });
     const told = { owner: '"><script>alert(3)</script>', infer: false, category: CANARY };
     for (const text of [CANARY, 'I am allergic to nuts.'])
-      expect((await own.post('/v1/memories', { ...told, text, reference: CANARY })).status).toBe(201);
+      // The courier starts the memory when it is used first.
+      await until(async () => (await own.post('/v1/memories', { ...told, text, reference: CANARY })).status === 201);
     visit = await DashboardVisit.open(chromium);
     await visit.signIn(pipeline.url, own.key);
   });
