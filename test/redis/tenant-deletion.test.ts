@@ -15,7 +15,8 @@ import { newScheduleId, Schedules } from '../../src/surfaces/schedules/schedule.
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
 import { WorkStops } from '../../src/surfaces/tenants/work-stops.ts';
-import { JOB_ENDPOINT, Webhooks, newMessageId, newWebhookId } from '../../src/surfaces/webhooks/webhook.store.ts';
+import { WebhookMessages, newMessageId } from '../../src/surfaces/webhooks/webhook-messages.store.ts';
+import { JOB_ENDPOINT, Webhooks, newWebhookId } from '../../src/surfaces/webhooks/webhook.store.ts';
 import { completion } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { api, newKey } from '../support/sample-receipts.ts';
@@ -202,7 +203,7 @@ async function listen(tenant: string): Promise<string[]> {
   const id = newWebhookId();
   const wanted = { url: 'https://example.com/', events: [], format: 'standard' as const, description: tenant };
   const endpoint = await webhooks.create(tenant, id, wanted);
-  const sent = await webhooks.sendTest(tenant, endpoint);
+  const sent = await new WebhookMessages(redis, keys).sendTest(tenant, endpoint);
   await webhooks.listen(tenant);
   await webhooks.rotateJobSecret(tenant, 0);
   expect(await webhooks.disable(tenant, id, 'dead')).toBe(true);

@@ -35,6 +35,7 @@ import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { WorkStops } from '../../surfaces/tenants/work-stops.ts';
 import { EgressRules } from '../../surfaces/webhooks/egress.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
+import { WebhookMessages } from '../../surfaces/webhooks/webhook-messages.store.ts';
 import { Webhooks } from '../../surfaces/webhooks/webhook.store.ts';
 import type { CourierConfig } from './courier-config.ts';
 import { CourierLifecycle } from './courier-lifecycle.ts';
@@ -74,9 +75,14 @@ export class CourierModule {
         },
         {
           provide: WebhookSender,
-          useFactory: (redis: Redis, keys: RedisKeys, webhooks: Webhooks, egress: EgressRules) =>
-            new WebhookSender({ redis, keys, webhooks, egress, schedule, deadAfterMs }, logger),
-          inject: [Redis, RedisKeys, Webhooks, EgressRules],
+          useFactory: (
+            redis: Redis,
+            keys: RedisKeys,
+            webhooks: Webhooks,
+            messages: WebhookMessages,
+            egress: EgressRules,
+          ) => new WebhookSender({ redis, keys, webhooks, messages, egress, schedule, deadAfterMs }, logger),
+          inject: [Redis, RedisKeys, Webhooks, WebhookMessages, EgressRules],
         },
         paymentProvider(logger),
         {
