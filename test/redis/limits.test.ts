@@ -230,6 +230,20 @@ describe('keys and tenants', () => {
     expect(answers).toEqual([undefined, 'spend_held', 'spend_held']);
   });
 
+  test('a tenant lists its keys, however many newer ones another has made', async () => {
+    const keys = new ApiKeys(server.client('api'), server.keys);
+    const { keyId } = await keys.create('me', { tenant: 'quiet', scopes: ['read'] });
+    const flood = admin.pipeline();
+    for (let at = 0; at < 1_000; at += 1) {
+      const id = `e${at.toString(16).padStart(15, '0')}`;
+      flood.hset(server.keys.apiKey(id), { hash: '0'.repeat(64), tenant: 'loud', scopes: 'read', createdAt: '' });
+      flood.zadd(server.keys.apiKeys, Date.now() + 1_000, id);
+    }
+    await flood.exec();
+    expect((await keys.list('quiet')).map(({ id }) => id)).toEqual([keyId]);
+    expect(await keys.list()).toHaveLength(1_000);
+  });
+
   test.each(['{', '{"spend":-1}', '{"spnd":1}', '[]', '9007199254740993'])(
     'whose stored limits are %s are not without limits',
     async (limits) => {

@@ -183,9 +183,17 @@ export class ApiKeys {
 
   /** The newest 1,000 keys, of all tenants or of one, without secrets, but those that cannot be read. */
   async list(tenant?: string): Promise<ApiKeyFacts[]> {
-    const ids = await this.#redis.zrange(this.#keys.apiKeys, String(-MAX_LISTED), '-1');
-    const found = await Promise.all(ids.map((id) => this.#read(id).catch(unlessUnreadable)));
-    return found.filter((key) => key !== undefined && (tenant === undefined || key.tenant === tenant)) as ApiKeyFacts[];
+    const listed: ApiKeyFacts[] = [];
+    // Until there are enough, so that the keys of one tenant push none of another's out of its list.
+    let end = await this.#redis.zcard(this.#keys.apiKeys);
+    for (; end > 0 && listed.length < MAX_LISTED; end -= MAX_LISTED) {
+      const ids = await this.#redis.zrange(this.#keys.apiKeys, String(Math.max(0, end - MAX_LISTED)), String(end - 1));
+      const found = await Promise.all(ids.map((id) => this.#read(id).catch(unlessUnreadable)));
+      listed.unshift(
+        ...found.filter((key) => key !== undefined).filter((key) => (tenant ?? key.tenant) === key.tenant),
+      );
+    }
+    return listed.slice(-MAX_LISTED);
   }
 
   /** The holder of a valid key, or undefined. An unknown key costs as much work as a known one. */
