@@ -179,6 +179,18 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     ]);
   });
 
+  test('a search says nothing of what its caller may not see, not even which words stand there', async () => {
+    const all = someone();
+    const mine = { ...all, sources: ['key-2'] };
+    await desk.answers.add({ whose: mine, drafts: [aDraft('the zebra is mine', { source: 'key-2' })] });
+    const found = () =>
+      desk.answers.search({ whose: mine, query: 'zebra cancer', mode: 'text', limit: 5, filter: EVERYTHING });
+    const before = await found();
+    expect(before).toHaveLength(1);
+    await desk.answers.add({ whose: all, drafts: [aDraft('she has cancer'), aDraft('the cancer came back')] });
+    expect(await found()).toEqual(before);
+  });
+
   test('after another embedder was chosen, memories are embedded again and found by meaning', async () => {
     const whose = someone();
     await desk.answers.add({ whose, drafts: [aDraft('the cat sleeps')] });
