@@ -274,6 +274,25 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     await expect(again).rejects.toMatchObject({ code: 'memory_not_found' });
   });
 
+  test('an owner that cannot be opened keeps nobody else’s memories longer', async () => {
+    const both = [someone(), someone()];
+    const places = new Map<string, (typeof both)[number]>();
+    for (const whose of both) {
+      const [made] = await desk.answers.add({ whose, drafts: [aDraft('for now', { category: 'brief' })] });
+      const [row] = await database.rows('select owner from memory where id = $1', [made?.entry.id ?? '']);
+      places.set((row as { owner: string }).owner, whose);
+    }
+    const [[broken = '', first], [, second]] = [...places].sort(([a], [b]) => (a < b ? -1 : 1)) as [
+      [string, (typeof both)[number]],
+      [string, (typeof both)[number]],
+    ];
+    await database.rows('update segment set body = $2 where owner = $1', [broken, Buffer.from('spoilt')]);
+    // Late enough that what is open is closed.
+    await expect(desk.tidy(Date.now() + 3_600_000)).rejects.toThrow(/cannot be opened/);
+    expect(await listed(second)).toEqual([]);
+    await desk.answers.eraseOwner({ whose: first });
+  });
+
   test('an erased owner has nothing left, and its name begins anew', async () => {
     const whose = someone();
     await desk.answers.add({ whose, drafts: [aDraft('all of it')] });
