@@ -171,8 +171,11 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     expect(inFacts.map(({ entry }) => entry.category)).toEqual(['facts']);
     const now = await search('meeting Friday', { valid_at: '2026-06-01T00:00:00.000Z' });
     expect(now.map(({ entry }) => entry.category)).not.toContain('work');
+    // Who corrects nothing has read it.
+    await desk.answers.correct({ whose, id: first?.entry.id ?? '', change: {}, origin: aDraft('').origin });
     const accesses = await desk.answers.accesses({ whose, limit: 10 });
     expect(accesses.map(({ action, by, memories }) => [action, by, memories.length])).toEqual([
+      ['correct', 'key-1', 1],
       ['search', 'key-1', 2],
       ['search', 'key-1', 1],
       ['search', 'key-1', 3],

@@ -181,7 +181,7 @@ export const ReaderList = z.strictObject({
       number: z.int(),
       at: Time,
       by: z.string().describe('the id of the API key'),
-      action: z.string().describe('`get`, `history`, `list`, `search` or `export`'),
+      action: z.string().describe('`get`, `history`, `list`, `search`, `export` or `correct`'),
       memories: z.array(z.string()).describe('the ids of the memories that were answered'),
     }),
   ),

@@ -11,8 +11,6 @@ import type { OpenedOwner } from './opened-owner.ts';
 import type { Owners } from './owners.ts';
 import type { Held } from './segment.ts';
 
-/** Most memories of one owner: they are opened and searched as a whole. */
-const MAX_OF_OWNER = 100_000;
 /** A memory whose vector was made by another embedder is embedded again, so many at a time. */
 /** Entries have long histories; three bytes of UTF-8 each, they fit into an answer of the memory. */
 const MAX_PAGE_CHARS = 16_000_000;
@@ -83,9 +81,8 @@ export class Memories {
         staged.set(entry.id, { entry, vector: vectors[at] });
         return { outcome: 'created', entry };
       });
-      if (owner.size + drafts.length > MAX_OF_OWNER)
-        throw new CodedError('too_many_memories', `An owner has at most ${MAX_OF_OWNER} memories.`);
       const changed = [...staged.values()].filter(({ entry }) => owner.get(entry.id)?.entry !== entry);
+      owner.requireRoomFor(changed);
       if (changed.length > 0) await this.#owners.write(owner, changed);
       return answers;
     });
@@ -108,14 +105,14 @@ export class Memories {
   async list({ whose, filter, limit, before }: Ask<'list'>): Promise<Answer<'list'>> {
     const found = await this.#withNamed(whose, async (owner) => {
       const all = owner.list(filter, setOf(whose)).filter(({ id }) => before === undefined || id < before);
-      const entries = all.slice(0, limit);
+      const entries = withinPage(all.slice(0, limit));
       await this.#accesses.note(
         owner.row.id,
         whose.by,
         'list',
         entries.map(({ id }) => id),
       );
-      return { entries, more: all.length > limit };
+      return { entries, more: all.length > entries.length };
     });
     return found ?? { entries: [], more: false };
   }
@@ -148,10 +145,14 @@ export class Memories {
     return this.#withOne(whose, id, async (owner, held) => {
       const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
       const entry = corrected(held.entry, given, origin, Date.now());
-      if (entry === held.entry) return entry;
-      const isNew = entry.text !== held.entry.text;
-      const vector = isNew ? (await this.#embedder.embed([entry.text]))[0] : held.vector;
-      await this.#owners.write(owner, [{ entry, vector }]);
+      if (entry !== held.entry) {
+        owner.requireRoomFor([{ ...held, entry }]);
+        const isNew = entry.text !== held.entry.text;
+        const vector = isNew ? (await this.#embedder.embed([entry.text]))[0] : held.vector;
+        await this.#owners.write(owner, [{ entry, vector }]);
+      }
+      // Who changes nothing is answered the memory all the same.
+      await this.#accesses.note(owner.row.id, whose.by, 'correct', [id]);
       return entry;
     });
   }
@@ -203,8 +204,7 @@ export class Memories {
         fresh.set(entry.id, { entry, vector: vectors[at] });
         return 'kept';
       });
-      if (owner.size + fresh.size > MAX_OF_OWNER)
-        throw new CodedError('too_many_memories', `An owner has at most ${MAX_OF_OWNER} memories.`);
+      owner.requireRoomFor([...fresh.values()]);
       if (fresh.size > 0 && !dry) await this.#owners.write(owner, [...fresh.values()]);
       return answers;
     });
@@ -341,7 +341,7 @@ export function setOf({ sources }: Pick<Whose, 'sources'>): ReadonlySet<string> 
   return sources === null ? null : new Set(sources);
 }
 
-/** The first entries whose texts fit into one answer, at least one of them. */
+/** The first entries that fit into one answer with their histories, at least one of them. */
 function withinPage(entries: readonly MemoryEntry[]): MemoryEntry[] {
   let left = MAX_PAGE_CHARS;
   return entries.filter((entry, at) => {
