@@ -5,7 +5,14 @@ import { SCOPES } from './api-key.ts';
 import { grantable, requireWithin, type KeyPowers } from './key-grant.ts';
 import type { Limits } from './limits.ts';
 
-const UNITS = ['requests_per_minute', 'tokens_per_minute', 'concurrent_jobs', 'spend'] as const;
+const UNITS = [
+  'requests_per_minute',
+  'tokens_per_minute',
+  'concurrent_jobs',
+  'running_jobs',
+  'running_jobs_per_model',
+  'spend',
+] as const;
 const limits: fc.Arbitrary<Limits> = fc.record(
   Object.fromEntries(UNITS.map((unit) => [unit, fc.integer({ min: 1, max: 9 })])),
   { requiredKeys: [] },

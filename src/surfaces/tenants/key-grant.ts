@@ -12,7 +12,14 @@ export interface KeyPowers {
 
 type Granter = Pick<Caller, 'scopes' | 'limits' | 'expiresAt'>;
 
-const UNITS = ['requests_per_minute', 'tokens_per_minute', 'concurrent_jobs', 'spend'] as const;
+const UNITS = [
+  'requests_per_minute',
+  'tokens_per_minute',
+  'concurrent_jobs',
+  'running_jobs',
+  'running_jobs_per_model',
+  'spend',
+] as const;
 
 /**
  * What an administrator of a tenant gives a key when these powers are wanted. What was left out is as the

@@ -123,7 +123,9 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   redis.call('HSET', ruling, unpack(ending))
   leaveAll(queue, tenant, id)
   if job[6] then leave(keys.later(queue), id) end
-  if job[7] then leave(keys.outOfTurn(queue), turnOf(job[5] or tenant, job[7], tonumber(job[8]), id)) end
+  local held = job[7] and string.match(job[7], '^h(.+)')
+  if held then leave(keys.heldBack(queue), held)
+  elseif job[7] then leave(keys.outOfTurn(queue), turnOf(job[5] or tenant, job[7], tonumber(job[8]), id)) end
   -- It costs nothing. A worker that began may have used its tokens; of one that never did, they go back.
   settle(id, tenant, 0, 0, epoch == 0 and 0 or nil)
   unsealed[#unsealed + 1] = -1
