@@ -173,7 +173,11 @@ afterAll(() => server[Symbol.asyncDispose]());
 async function settle(tenant: string): Promise<string[]> {
   const { keys } = server;
   await new Tenants(redis, keys, new AuditLog(redis, keys)).create('test', tenant, { running_jobs: 3 });
-  const { keyId } = await new ApiKeys(redis, keys).create('test', { tenant, scopes: ['submit'], limits: { running_jobs: 2 } });
+  const { keyId } = await new ApiKeys(redis, keys).create('test', {
+    tenant,
+    scopes: ['submit'],
+    limits: { running_jobs: 2 },
+  });
   const [createdMs, expiresMs] = [Date.now(), Date.now() + 3_600_000];
   const record = { tenant, keyId, filename: tenant, sha256: 'f'.repeat(64), bytes: 9, createdMs, expiresMs };
   const batches = new Batches(redis, keys);

@@ -42,7 +42,7 @@ export interface Spot {
   readonly aside: { readonly sinceMs: number; readonly tries: number } | undefined;
   /** It was not given to workers, and its pool is paused since then (ms). */
   readonly pausedMs: number | undefined;
-  /** The limit that holds it back: of the tenant's key or of all of it, of its model or of all, and numbers. */
+  /** The limit that holds it back. */
   readonly limit: HoldingLimit | undefined;
 }
 

@@ -6,7 +6,8 @@
   where there is no such limit. Keys that replaced one another have one account, and one count.
 
   What is at work under a limit stands in `atwork`. Nobody takes out what has left the workers: whoever finds
-  too little room looks for that, at a bounded number of jobs, those first that were not looked at for longest.
+  too little room looks for that, at a bounded number of jobs, those first that were not looked at for
+  longest.
 
     limitsOn(tenant, key, model)    the limits that a job stands under, each { name, set, most }; the name is
                                     `<tenant>/<account or "-">/<model or "*">`

@@ -1,5 +1,6 @@
 --[[
-  How many places of engines are free in queues in which nothing waits for a worker, but what limits hold back.
+  How many places of engines are free in queues in which nothing waits for a worker, but what limits hold
+  back.
 
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  key prefix   ARGV[2+] queues

@@ -299,8 +299,8 @@ local function fullOf(limits)
   end
 end
 
--- Takes up to `room` jobs out of the backlog, each flow's by rank, as far as limits allow; returns them and the
--- tag of the last one that came up.
+-- Takes up to `room` jobs out of the backlog, each flow's by rank, as far as limits allow; returns them and
+-- the tag of the last one that came up.
 local function takeInTurn(queue, room, known)
   local backlog, debts = keys.backlog(queue), debtsOf(queue)
   local ids, present = {}

@@ -4,10 +4,11 @@
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  key prefix   ARGV[2]  job
   Returns false where its end is known, or
-    { now (ms), 'later', 'backlog', 'held', 'released', 'ready' or 'begun', jobs that begin before it, jobs whose
-      engines run, distance of its tag from the present, whose turns it takes, whether its confirmation has
-      its place in the log, since when (ms) it cannot be judged or 0, how often that was tried, how its pool
-      stands or "", and where a limit holds it back (`held`): its name, what it allows, and what is at work }
+    { now (ms), 'later', 'backlog', 'held', 'released', 'ready' or 'begun', jobs that begin before it, jobs
+      whose engines run, distance of its tag from the present, whose turns it takes, whether its confirmation
+      has its place in the log, since when (ms) it cannot be judged or 0, how often that was tried, how its
+      pool stands or "", and where a limit holds it back (`held`): its name, what it allows, and what is at
+      work }
 ]]
 local id = ARGV[2]
 local job = redis.call('HMGET', keys.job(id), 'queue', 'tenant', 'flow', 'charge', 'rank', 'early',
