@@ -62,6 +62,9 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   enrolmentRefusals: NOBODYS,
   open: OF_OPEN_JOBS,
   backlog: OF_OPEN_JOBS,
+  heldBack: OF_OPEN_JOBS,
+  runningLimits: REMOVED,
+  atWork: EXPIRES,
   later: OF_OPEN_JOBS,
   outOfTurn: OF_OPEN_JOBS,
   turnDebts: { stays: 'the name and a place in a queue, until the queue is empty' },
@@ -170,8 +173,12 @@ afterAll(() => server[Symbol.asyncDispose]());
 /** Everything that a tenant can have, as its stores write it; what only couriers write, as they do. */
 async function settle(tenant: string): Promise<string[]> {
   const { keys } = server;
-  await new Tenants(redis, keys, new AuditLog(redis, keys)).create('test', tenant, {});
-  const { keyId } = await new ApiKeys(redis, keys).create('test', { tenant, scopes: ['submit'] });
+  await new Tenants(redis, keys, new AuditLog(redis, keys)).create('test', tenant, { running_jobs: 3 });
+  const { keyId } = await new ApiKeys(redis, keys).create('test', {
+    tenant,
+    scopes: ['submit'],
+    limits: { running_jobs: 2 },
+  });
   const [createdMs, expiresMs] = [Date.now(), Date.now() + 3_600_000];
   const record = { tenant, keyId, filename: tenant, sha256: 'f'.repeat(64), bytes: 9, createdMs, expiresMs };
   const batches = new Batches(redis, keys);

@@ -5,13 +5,14 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { CatalogModel } from '../catalog/catalog.ts';
 import { AdmissionRule, type AdmissionLimits } from './admission-limits.ts';
 import { hintedMs, type JobSize } from './job-size.ts';
+import { TURNS } from '../backlog/lua-parts.ts';
 import { standingIn } from '../backlog/pool-state.ts';
 import { keptIn } from './learned.store.ts';
 import { offerOf, type Offer, type Place } from './offer.ts';
 import { Paths, type FlowState, type QueueState } from './queue-state.ts';
 import { SlotTimes } from './slot-times.ts';
 
-const READ = loadScript(new URL('./lua/read-outlook.lua', import.meta.url), parseReading);
+const READ = loadScript(new URL('./lua/read-outlook.lua', import.meta.url), parseReading, { included: [TURNS] });
 
 /** What was read is believed for so long; it is read again behind whoever asks later. */
 const FRESH_MS = 200;

@@ -297,7 +297,11 @@ export class TenantDeleter {
       if (ids.length < PAGE && (await redis.hget(keys.apiKey(id), 'tenant')) === tenant) ids.push(id);
     if (ids.length === 0) return nextStep(state);
     return {
-      changes: [...ids.map((id): Change => ['UNLINK', keys.apiKey(id)]), ['ZREM', keys.apiKeys, ...ids]],
+      changes: [
+        ...ids.map((id): Change => ['UNLINK', keys.apiKey(id)]),
+        ['ZREM', keys.apiKeys, ...ids],
+        ['HDEL', keys.runningLimits, ...ids.map((id) => `${tenant} ${id}`)],
+      ],
       state: { ...state, removed: { ...state.removed, keys: state.removed.keys + ids.length } },
     };
   }
@@ -339,6 +343,7 @@ export class TenantDeleter {
     await audit.with({ by: 'courier', action: 'tenant.deleted', target: tenant, tenant, detail }, [
       hset(keys.tenant(tenant), { account, limits: '{}' }),
       ['HDEL', keys.tenantDeletions, tenant],
+      ['HDEL', keys.runningLimits, tenant],
     ]);
   }
 }

@@ -6,6 +6,7 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { HOUSE, SCOPES, hashesEqual, mayHold, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
 import { AuditLog, hset } from '../../core/audit/audit-log.ts';
 import { NO_LIMITS, StoredLimits, type Limits } from './limits.ts';
+import { runningLimitsChange } from './running-limits.ts';
 import { Tenants, unlessUnreadable } from './tenant.store.ts';
 import { WorkStops, type OpenWork } from './work-stops.ts';
 
@@ -111,6 +112,7 @@ export class ApiKeys {
           account,
         }),
         ['ZADD', this.#keys.apiKeys, Date.now(), keyId],
+        runningLimitsChange(this.#keys, { tenant, key: { id: keyId, account: account ?? keyId } }, limits ?? NO_LIMITS),
       ],
     );
     return { text, keyId };
@@ -148,12 +150,15 @@ export class ApiKeys {
     keyId: string,
     change: { limits?: Limits | undefined; name?: string | undefined },
   ): Promise<ApiKeyFacts> {
-    const { tenant, revokedAt } = await this.get(keyId);
+    const { tenant, revokedAt, account } = await this.get(keyId);
     if (revokedAt !== undefined) throw new CodedError('key_over', 'This API key was revoked.');
-    const limits = change.limits === undefined ? undefined : JSON.stringify(change.limits);
-    if (limits !== undefined || change.name !== undefined)
-      await this.#audit.with({ by, action: 'key.change', target: keyId, tenant, detail: { limits: change.limits } }, [
-        hset(this.#keys.apiKey(keyId), { limits, name: change.name }),
+    const { limits, name } = change;
+    if (limits !== undefined || name !== undefined)
+      await this.#audit.with({ by, action: 'key.change', target: keyId, tenant, detail: { limits } }, [
+        hset(this.#keys.apiKey(keyId), { limits: limits && JSON.stringify(limits), name }),
+        ...(limits === undefined
+          ? []
+          : [runningLimitsChange(this.#keys, { tenant, key: { id: keyId, account } }, limits)]),
       ]);
     return this.get(keyId);
   }

@@ -3,7 +3,8 @@
 
   Start-time fair queueing (Goyal, Vin, Chen 1996): each job gets a start tag, and the smallest is released
   first. A flow's next job starts where its last one ended, in units of cost over weight, but never before the
-  present: the smallest tag that waits, or, where none waits, the largest that was released. A flood by one
+  present: the smallest tag that waits, or, where none does but those that limits hold back, the largest that
+  was released. A flood by one
   tenant therefore waits behind itself only. When nothing waits and nothing is released or runs, a new busy
   period begins, in which all tenants are equal.
 
@@ -33,7 +34,7 @@ local function sharesOf(queue)
   if shares[queue] then return shares[queue] end
   local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
   local present, isNewPeriod = tonumber(head[2]), false
-  if not present then
+  if not present or present >= heldTag then
     isNewPeriod = redis.call('EXISTS', keys.released(queue)) == 0
       and redis.call('EXISTS', keys.leases(queue)) == 0
     present = isNewPeriod and 1 or tonumber(redis.call('HGET', keys.pace(queue), 'present') or 1)

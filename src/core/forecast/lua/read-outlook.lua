@@ -10,6 +10,7 @@ local queue = ARGV[2]
 local time = redis.call('TIME')
 local pace = redis.call('HMGET', keys.pace(queue), 'slots', 'present')
 local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
+if tonumber(head[2] or 0) >= heldTag then head = {} end
 local flows = {}
 if redis.call('HLEN', keys.fairShares(queue)) <= tonumber(ARGV[3]) then
   flows = redis.call('HGETALL', keys.fairShares(queue))
@@ -19,7 +20,7 @@ return {
   pace[1] or '0',
   redis.call('ZCARD', keys.leases(queue)),
   redis.call('ZCARD', keys.released(queue)),
-  redis.call('ZCARD', keys.backlog(queue)),
+  redis.call('ZCOUNT', keys.backlog(queue), '-inf', '(' .. heldTag),
   head[2] or pace[2] or '1',
   redis.call('GET', keys.learned(queue)) or '',
   flows,
