@@ -12,7 +12,7 @@ export default tseslint.config(
       '*.mjs',
       'src/roles/api/*.mjs',
       '.dependency-cruiser.cjs',
-      'bench/*.mjs',
+      'bench/**/*.mjs',
       'test/fixtures/*.mjs',
     ],
   },

@@ -9,8 +9,8 @@
   period begins, in which all tenants are equal.
 
   Of each flow is kept `<finish tag> <since> <rate> <rate at> <weight> <last rank>`: when (ms) it last had
-  nothing waiting beyond its share, the cost a second that was admitted, as a mean that forgets in two
-  seconds, and the greatest rank of those that wait in the order of their tags.
+  nothing waiting beyond its share, the cost a second that was admitted, as a mean that forgets in the time of
+  `memoryOfRates` in queue-state.ts, and the greatest rank of those that wait in the order of their tags.
 
     presentOf(queue)               the present
     finishOf(queue, flow)          where the flow's next job starts, unless that is before the present
@@ -26,8 +26,7 @@
     backloggedFor(queue, flow, nowMs)  for how long (ms) it has had
     saveShares()                   to be called at the end; it writes what the flows were charged
 ]]
-local shares = {}
-local forgetMs = 2000
+local shares, memories = {}, {}
 local sameRankMs = 500
 
 local function sharesOf(queue)
@@ -80,8 +79,17 @@ local function charge(queue, flow, amount)
   return start
 end
 
+-- How long (ms) the rates of a queue's flows are remembered, by what its jobs took.
+local function memoryOfRates(queue)
+  if not memories[queue] then
+    local took = tonumber(redis.call('HGET', keys.pace(queue), 'took') or '') or 0
+    memories[queue] = math.max(2000, math.min(3600000, 20 * took))
+  end
+  return memories[queue]
+end
+
 local function noteAdmitted(queue, flow, cost, weight, nowMs, isWithin)
-  local known = flowOf(queue, flow)
+  local known, forgetMs = flowOf(queue, flow), memoryOfRates(queue)
   known.rate = known.rate * math.exp(math.min(0, known.at - nowMs) / forgetMs) + cost * 1000 / forgetMs
   known.at = nowMs
   known.weight = weight
