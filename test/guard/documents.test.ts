@@ -4,6 +4,7 @@ import { dirname, join, relative, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
+import { SPAN_ATTRIBUTES, SPAN_TABLE } from '../../src/ground/tracing/span-table.ts';
 import { ROOT } from '../support/redis.ts';
 
 const UNWRITTEN = new Set(['.git', 'node_modules', 'dist', '.cache', '.countersign', 'coverage']);
@@ -226,4 +227,13 @@ describe('documents', () => {
       'README.md: variable COUNTERSIGN_GONE',
     ]);
   });
+});
+
+test('the document of traces names each span with its kind, and each thing that one may say', () => {
+  const text = readFileSync(join(ROOT, 'docs', 'tracing.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| `(\w+)` +\| (\w+) +\|/gm)].map(([, name, kind]) => [name, kind]);
+  expect(rows).toEqual(Object.entries(SPAN_TABLE).map(([name, { kind }]) => [name, kind]));
+  const [, said = ''] = text.split('## What a span says');
+  const [listed = ''] = said.split('A trace is no proof');
+  expect([...listed.matchAll(/`([a-z_.]+)`/g)].map(([, name]) => name)).toEqual(Object.keys(SPAN_ATTRIBUTES));
 });

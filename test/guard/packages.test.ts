@@ -69,9 +69,18 @@ test('a start needs no package that only tests need', () => {
   expect(imported.filter((name) => !listed.includes(name))).toEqual([]);
 });
 
+test('a role that is not told to trace loads nothing of what traces', () => {
+  for (const role of ['api', 'courier', 'worker', 'gateway', 'attestor']) {
+    const program = readFileSync(join(ROOT, 'dist', 'roles', role, 'main.js'), 'utf8');
+    const named = [...program.matchAll(/.*@opentelemetry\/.*/g)].map(([line]) => line.trim());
+    expect(named.length).toBeGreaterThan(0);
+    expect(named.filter((line) => !/^import\("@opentelemetry\/[a-z-]+"\),?$/.test(line))).toEqual([]);
+  }
+});
+
 test('what the build imports of a package comes from one file, and is all that the installed package has', () => {
   const asInstalled =
-    /^(node-llama-cpp|sodium-native|@energetic-ai\/.*|@phala\/dcap-qvl-web|@electric-sql\/pglite|pg)$/;
+    /^(node-llama-cpp|@opentelemetry\/.*|sodium-native|@energetic-ai\/.*|@phala\/dcap-qvl-web|@electric-sql\/pglite|pg)$/;
   const names = Object.keys(dependencies).filter((name) => !asInstalled.test(name));
   const [bundled, installed] = [packagesFrom(join(ROOT, 'dist'), names), packagesFrom(ROOT, names)];
   expect(names.length).toBeGreaterThan(10);

@@ -155,6 +155,7 @@ export class Courtroom {
       isReserved: false,
       surface: undefined,
       isStored: true,
+      trace: undefined,
       cancelAskedMs: undefined,
       isPoolEmptied: false,
       ended: false,

@@ -81,6 +81,7 @@ async function confirmationOf(server: TestRedis, signer: SigningKey, number: num
     isReserved: false,
     surface: undefined,
     isStored: true,
+    trace: undefined,
     cancelAskedMs: undefined,
     isPoolEmptied: false,
     ended: false,

@@ -53,6 +53,8 @@ export interface CaseFile {
   readonly surface: string | undefined;
   /** False where the job erases itself a while after its end. */
   readonly isStored: boolean;
+  /** The trace that it is part of, as `traceparent` has it. */
+  readonly trace: string | undefined;
   readonly cancelAskedMs: number | undefined;
   /** It is the operator who asked, with all that waited in its pool. */
   readonly isPoolEmptied: boolean;
@@ -156,13 +158,12 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     before,
     began,
     cancelWhy,
+    trace,
   ] = all.slice(14);
   const currentEpoch = Number(current);
   const [claimant = ''] = text(claim).split(' ');
-  const attempts = parseAttempts([...cells(before), claim, began, commit, closing].map(optionalText), {
-    from: Number(created),
-    to: nowMs,
-  });
+  const times = { from: Number(created), to: nowMs };
+  const attempts = parseAttempts([...cells(before), claim, began, commit, closing].map(optionalText), times);
   return {
     ticket: text(ticket),
     tenant: text(tenant),
@@ -179,6 +180,7 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     isReserved: typeof reserve === 'string',
     surface: optionalText(surface),
     isStored: store !== 'no',
+    trace: optionalText(trace),
     cancelAskedMs: optionalNumber(cancel),
     isPoolEmptied: cancelWhy === EMPTIED,
     ended: typeof state === 'string',

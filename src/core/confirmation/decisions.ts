@@ -4,6 +4,7 @@ import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { EMPTIED_DETAIL } from '../backlog/pool-state.ts';
 import type { Aside } from './aside.ts';
 import type { CaseFile } from './case-file.ts';
+import { tellWait } from './case-spans.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { Judge, Judged, Judgement } from './judge.ts';
 import type { Learner } from './learner.ts';
@@ -61,6 +62,7 @@ export class Decisions {
     const judgements = await Promise.all(
       files.map(
         async (file): Promise<{ file: CaseFile; judgement: Judgement } | { file: CaseFile; error: unknown }> => {
+          tellWait(file);
           try {
             return { file, judgement: await this.#parts.judge.judgeQuickly(file) };
           } catch (error) {

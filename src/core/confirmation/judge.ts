@@ -1,3 +1,4 @@
+import { spanning } from '../../ground/tracing/spans.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import { STATEMENTS } from '../../proof/receipts/statements.ts';
@@ -8,6 +9,7 @@ import type { JobSize } from '../forecast/job-size.ts';
 import type { Candidates } from './candidates.ts';
 import type { CaseFile } from './case-file.ts';
 import type { Confirmation } from './confirmation.ts';
+import { beginChecks } from './case-spans.ts';
 import { openAttempt, type AttemptSources } from './open-attempt.ts';
 import type { Ruling } from './rulings.ts';
 import type { Suspicions } from './suspicions.ts';
@@ -66,7 +68,15 @@ export class Judge {
     return judgement.kind === 'ignored' ? undefined : judgement;
   }
 
-  async #judge(file: CaseFile, isSlow: boolean): Promise<Judgement> {
+  #judge(file: CaseFile, isSlow: boolean): Promise<Judgement> {
+    return spanning(
+      beginChecks(file),
+      () => this.#judged(file, isSlow),
+      (judgement) => ({ 'countersign.outcome': outcomeOf(judgement) }),
+    );
+  }
+
+  async #judged(file: CaseFile, isSlow: boolean): Promise<Judgement> {
     const refusedBefore = refutedBefore(file);
     if (refusedBefore !== undefined) return { kind: 'rule', ruling: refusedBefore };
     const attempt = openAttempt(file, this.#parts);
@@ -134,6 +144,10 @@ export class Judge {
     return signVerdict(signingKey, statements, attempt, findings);
   }
 }
+
+/** What is told of a judgement: its kind, and of another ruling its code. */
+const outcomeOf = (judgement: Judgement): string =>
+  judgement.kind === 'rule' ? judgement.ruling.code : judgement.kind;
 
 function sizeOf({ ticket }: Attempt): JobSize {
   const { task, params, inputBytes } = ticket.predicate;

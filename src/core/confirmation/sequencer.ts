@@ -24,6 +24,7 @@ import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { integer, listOf, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { recordOf, type Confirmation } from './confirmation.ts';
+import { LogSpans } from './case-spans.ts';
 import { settlementOf } from './settlement.ts';
 import { readHead, readUnpublished, type LogHead } from './log-head.ts';
 
@@ -92,6 +93,7 @@ export class Sequencer {
   readonly #parts: SequencerParts;
   readonly #warn: (error: unknown) => void;
   readonly #published = new Set<() => void>();
+  readonly #spans = new LogSpans();
   #tree: LogTree | undefined;
   #unpublished = 0;
   #stopped = false;
@@ -174,6 +176,7 @@ export class Sequencer {
       ];
     });
     const places = await SEQUENCE.run(redis, [keys.log, keys.logTail, keys.unsealed], [keys.prefix, ...args]);
+    this.#spans.placed(confirmations, places);
     // Also while a turn waits for its witnesses.
     this.#unpublished += places.length;
     this.#isWoken = true;
@@ -234,6 +237,8 @@ export class Sequencer {
     const { redis, keys, archive, witnesses } = this.#parts;
     const known = await this.#known();
     const head = await readHead(redis, keys, BATCH, known?.size);
+    // Also what another attestor has published.
+    this.#spans.published(head.size);
     const tree = await this.#continuation(head, known);
     const entries = head.tail.slice(head.size % TILE_WIDTH);
     this.#unpublished = head.total - head.size;
@@ -266,6 +271,7 @@ export class Sequencer {
     crashPoint('attestor.after-publish');
     this.#waitsSince = undefined;
     this.#publishedMs = performance.now();
+    this.#spans.published(published);
     for (const listener of this.#published) listener();
     this.#uncopied = note;
     if (performance.now() - this.#copiedAt > COPY_EVERY_MS) await this.#copy();

@@ -27,6 +27,8 @@ export interface Claim {
   readonly ticket: string;
   /** The input as JSON text, or undefined where it is a blob. */
   readonly input: string | undefined;
+  /** The trace that it is part of, as `traceparent` has it. */
+  readonly trace?: string | undefined;
   /** How long the job has left (ms), where that was told: the clock of this machine is not asked then. */
   readonly remainingMs?: number;
 }
@@ -144,12 +146,17 @@ type ClaimRow =
   | Exclude<ClaimReply, { readonly kind: 'ok' }>;
 
 function parseClaim(row: unknown): ClaimRow {
-  const [kind, value, ticket, input] = cells(row);
+  const [kind, value, ticket, input, trace] = cells(row);
   switch (kind) {
     case 'ok':
       return {
         kind: 'ok',
-        attempt: { epoch: Number(value), ticket: text(ticket), input: optional(text)(input ?? null) },
+        attempt: {
+          epoch: Number(value),
+          ticket: text(ticket),
+          input: optional(text)(input ?? null),
+          trace: optional(text)(trace ?? null),
+        },
       };
     case 'held':
       return { kind: 'later', why: 'held', afterMs: Number(value) };

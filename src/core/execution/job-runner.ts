@@ -7,6 +7,7 @@ import { encodeTokens } from '../engines/token-ids.ts';
 import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
+import { spanning, type Span } from '../../ground/tracing/spans.ts';
 import { isOutOfRoom } from '../../ground/redis/storage-gate.ts';
 import { outputFault } from '../../proof/tasks/output-fault.ts';
 import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES, textOfOutput } from '../../proof/tasks/task-input.ts';
@@ -31,6 +32,7 @@ import { ChunkStream } from './chunk-stream.ts';
 import type { Claim, CommitReply } from './claims.ts';
 import type { EnginePlaces, Place } from './engine-places.ts';
 import type { BlobLink, JobLink, LeaseLink, PieceLink, StorageLink } from './links.ts';
+import { beginAttempt, beginGenerating, generated } from './run-spans.ts';
 import { SteadyPieces } from './steady-pieces.ts';
 
 /** Published after each attempt to commit, as `{ id, epoch, reply }`, where tests or metrics subscribe. */
@@ -80,11 +82,20 @@ interface Attempt {
   readonly sha256: string;
 }
 
+/** What was claimed, its beginning still to be said where it is ready. */
+interface Claimed {
+  readonly claim: Claim;
+  readonly isReady?: boolean;
+  readonly span: Span | undefined;
+}
+
 /** A claim that is worked on. It is ready until its engine begins. */
 interface Held {
   readonly claim: Claim;
   readonly model: string;
   readonly controller: AbortController;
+  /** Of this attempt; absent where its job is not traced. */
+  readonly span: Span | undefined;
   isReady: boolean;
 }
 
@@ -158,11 +169,13 @@ export class JobRunner {
     const place = places.tryTake();
     try {
       crashPoint('worker.before-claim');
+      const askedMs = Date.now();
       const reply = await this.#parts.claims.claim(id, freshRandom(8).toString('hex'), place !== undefined);
       if (reply.kind === 'useless') return CONSUMED;
       if (reply.kind === 'later') return { kind: 'later', afterMs: reply.afterMs };
       crashPoint('worker.after-claim');
-      await this.#work(reply, engine, place, places);
+      const span = beginAttempt(reply.claim, engine.model.name, askedMs);
+      await this.#work({ ...reply, span }, engine, place, places);
       return CONSUMED;
     } finally {
       place?.leave();
@@ -170,17 +183,22 @@ export class JobRunner {
   }
 
   async #work(
-    { claim, isReady = false }: { readonly claim: Claim; readonly isReady?: boolean },
+    { claim, isReady = false, span }: Claimed,
     engine: Engine,
     place: Place | undefined,
     places: EnginePlaces,
   ): Promise<void> {
     const controller = new AbortController();
-    const held: Held = { claim, model: engine.model.name, controller, isReady: isReady || place === undefined };
+    const held: Held = { claim, model: engine.model.name, controller, span, isReady: isReady || place === undefined };
     this.#held.set(claim.id, held);
     this.#parts.heartbeat.hold(claim);
     try {
-      this.#report(claim, await this.#answer(held, engine, place, places));
+      const reply = await spanning(
+        span,
+        () => this.#answer(held, engine, place, places),
+        (outcome) => ({ 'countersign.outcome': outcome }),
+      );
+      this.#report(claim, reply);
     } finally {
       this.#held.delete(claim.id);
       this.#parts.heartbeat.drop(claim);
@@ -205,7 +223,11 @@ export class JobRunner {
     try {
       const input = await this.#input(attempt);
       const answer = await this.#inPlace(held, place ?? (await places.take(signal)), (begun) =>
-        this.#timed(attempt, engine, input, signal, begun),
+        spanning(
+          beginGenerating(held.span, engine, workOf(ticket)),
+          () => this.#timed(attempt, engine, input, signal, begun),
+          ({ result }) => generated(result),
+        ),
       );
       crashPoint('worker.after-run');
       const stored = await this.#store(attempt.ticket, answer.result);

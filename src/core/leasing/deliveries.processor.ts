@@ -218,7 +218,7 @@ export class Deliveries {
   }
 
   async #grant({ room, leases }: Ask, model: string, claim: Claim): Promise<void> {
-    const { id, epoch, secret, ticket, input } = claim;
+    const { id, epoch, secret, ticket, input, trace } = claim;
     const deadline = Date.parse(readTicket(id, ticket).ticket.predicate.deadline);
     // Redis' clock, and not that of this machine.
     const [seconds = 0] = await this.#parts.redis.time();
@@ -231,6 +231,7 @@ export class Deliveries {
       input: input ?? null,
       remaining_ms: deadline - seconds * 1_000,
       acknowledge_within_ms: ACKNOWLEDGE_MS,
+      ...(trace === undefined ? {} : { trace }),
     });
     room.set(model, (room.get(model) ?? 1) - 1);
   }

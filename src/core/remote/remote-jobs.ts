@@ -34,8 +34,9 @@ export class RemoteJobs implements JobLink {
     const lease = this.#granted.get(id);
     this.#granted.delete(id);
     if (lease === undefined) return Promise.resolve({ kind: 'useless', why: 'missing' });
-    const { epoch, secret, ticket, input, remaining_ms: remainingMs } = lease;
-    const claim: Claim = { id, epoch, secret, token: tokenOf(secret), ticket, input: input ?? undefined, remainingMs };
+    const { epoch, secret, ticket, input, trace, remaining_ms: remainingMs } = lease;
+    const token = tokenOf(secret);
+    const claim: Claim = { id, epoch, secret, token, ticket, input: input ?? undefined, trace, remainingMs };
     return Promise.resolve({ kind: 'ok', claim, isReady: true });
   }
 

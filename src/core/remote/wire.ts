@@ -105,6 +105,8 @@ export const Lease = z.strictObject({
   input: z.string().nullable(),
   remaining_ms: z.number().int(),
   acknowledge_within_ms: Ms,
+  /** The trace that it is part of, as `traceparent` has it; absent where it is part of none. */
+  trace: z.string().max(64).optional(),
 });
 export type Lease = z.infer<typeof Lease>;
 export const Leases = z.strictObject({ leases: z.array(Lease).max(MOST_LEASES) });

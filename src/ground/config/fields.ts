@@ -70,6 +70,23 @@ export const commonFields = {
   COUNTERSIGN_CATALOG: z.string().min(1).describe('file with the model catalog'),
 } as const;
 
+/** Variables of every role that tells a collector what it does. */
+export const tracingFields = {
+  COUNTERSIGN_OTLP_ENDPOINT: z
+    .url({ protocol: /^https?$/ })
+    .refine((text) => new URL(text).username === '' && new URL(text).password === '', 'must hold no password')
+    .optional()
+    .describe(
+      'address of an OpenTelemetry collector (OTLP over HTTP), such as `http://127.0.0.1:4318`; without it, nothing is traced; see `docs/tracing.md`',
+    ),
+  COUNTERSIGN_TRACE_SHARE: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(1)
+    .describe('share of the requests that no caller traces which are traced'),
+} as const;
+
 /** Variables of every role that serves nothing but how it is. */
 export const metricsFields = {
   COUNTERSIGN_METRICS_PORT: integer(0, 65_535)

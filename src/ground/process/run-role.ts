@@ -9,6 +9,7 @@ import { serveMetrics } from '../metrics/metrics-port.ts';
 import { declareMetrics, isUpstreamUp } from '../metrics/process-metrics.ts';
 import { createLogger, NestLog, type Logger } from '../logging/logger.ts';
 import { redact } from '../logging/redact.ts';
+import { startTracing } from '../tracing/otlp-spans.ts';
 
 /** Longer than any role takes to drain; a process that still runs after it is ended. */
 const SHUTDOWN_MS = 60_000;
@@ -40,11 +41,13 @@ export async function runRole<Schema extends z.ZodObject>(
     const config = loadConfig(schema, process.env);
     const level = config['COUNTERSIGN_LOG_LEVEL'];
     logger = createLogger(role, typeof level === 'string' ? level : 'info');
-    declareMetrics(role, versionOf());
+    const version = versionOf();
+    declareMetrics(role, version);
+    const endTracing = await tracing(config, role, version, logger);
     // Before the role tells anybody that it is there: where another process has the port, it ends.
     const metrics = await metricsFacts(config);
     const { app, facts } = await start(moduleOf(config, logger), config, logger);
-    stopOnSignal(app, logger);
+    stopOnSignal(app, logger, endTracing);
     process.stdout.write(`${JSON.stringify({ ready: true, role, pid: process.pid, ...facts, ...metrics })}\n`);
   } catch (error) {
     reportAndExit(role, error, logger);
@@ -58,6 +61,18 @@ async function metricsFacts(config: Readonly<Record<string, unknown>>): Promise<
   return { metrics: (await serveMetrics({ host, port }, isUpstreamUp)).url };
 }
 
+/** Tells a collector of spans where the role's configuration names one; returns what ends that. */
+async function tracing(
+  config: Readonly<Record<string, unknown>>,
+  role: string,
+  version: string,
+  logger: Logger,
+): Promise<() => Promise<void>> {
+  const { COUNTERSIGN_OTLP_ENDPOINT: endpoint, COUNTERSIGN_TRACE_SHARE: share } = config;
+  if (typeof endpoint !== 'string' || typeof share !== 'number') return () => Promise.resolve();
+  return startTracing({ endpoint, share, role, version }, logger);
+}
+
 const Package = z.object({ version: z.string() });
 
 function versionOf(): string {
@@ -68,23 +83,26 @@ async function startContext(module: DynamicModule, _config: unknown, logger: Log
   return { app: await NestFactory.createApplicationContext(module, nestOptions(logger)) };
 }
 
-function stopOnSignal(app: INestApplicationContext, logger: Logger): void {
+function stopOnSignal(app: INestApplicationContext, logger: Logger, endTracing: () => Promise<void>): void {
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) return;
     stopping = true;
     setTimeout(() => process.exit(1), SHUTDOWN_MS).unref();
     logger.info({ signal }, 'stopping');
-    app.close().then(
-      () => {
-        logger.info('stopped');
-        process.exit(0);
-      },
-      (error: unknown) => {
-        logger.error(`the stop failed: ${messageOf(error)}`);
-        process.exit(1);
-      },
-    );
+    app
+      .close()
+      .then(endTracing)
+      .then(
+        () => {
+          logger.info('stopped');
+          process.exit(0);
+        },
+        (error: unknown) => {
+          logger.error(`the stop failed: ${messageOf(error)}`);
+          process.exit(1);
+        },
+      );
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));

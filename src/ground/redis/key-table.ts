@@ -55,7 +55,7 @@ export const KEY_TABLE = {
     api: 'write',
     worker: 'read',
     attestor: { only: REMOVES, reads: true },
-    holds: 'the signed ticket, the small input, the deadline, and when somebody asked to cancel',
+    holds: 'the signed ticket, the small input, the deadline, when somebody asked to cancel, and its trace',
     bound: OPEN,
   },
   job: {

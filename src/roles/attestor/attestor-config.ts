@@ -1,7 +1,14 @@
 import { MOST_LOST } from '../../core/confirmation/lost-worker.ts';
 import { KEEP_MS } from '../../core/jobs/job-record.ts';
 import { z } from 'zod';
-import { commonFields, integer, metricsFields, promiseFields, redisFields } from '../../ground/config/fields.ts';
+import {
+  commonFields,
+  integer,
+  metricsFields,
+  promiseFields,
+  redisFields,
+  tracingFields,
+} from '../../ground/config/fields.ts';
 
 /** What an attestor is told. Its signing key is in no other role's schema. */
 export const AttestorConfig = z.object({
@@ -9,6 +16,7 @@ export const AttestorConfig = z.object({
   ...commonFields,
   ...metricsFields,
   ...promiseFields,
+  ...tracingFields,
   COUNTERSIGN_ATTESTOR_KEY_FILE: z
     .string()
     .min(1)

@@ -28,7 +28,15 @@ const SERVICE_VARIABLES = [
   'COUNTERSIGN_DURABILITY',
 ] as const;
 /** Those that every role gets. */
-const COMMON_VARIABLES = ['COUNTERSIGN_SENTINEL_USER', 'COUNTERSIGN_SENTINEL_PASSWORD_FILE'] as const;
+const COMMON_VARIABLES = [
+  'COUNTERSIGN_SENTINEL_USER',
+  'COUNTERSIGN_SENTINEL_PASSWORD_FILE',
+  'COUNTERSIGN_OTLP_ENDPOINT',
+  'COUNTERSIGN_TRACE_SHARE',
+  // The exporter reads these by itself.
+  'OTEL_EXPORTER_OTLP_HEADERS',
+  'OTEL_EXPORTER_OTLP_CERTIFICATE',
+] as const;
 
 /** The processes of an installation, each with the environment of its role and no more. */
 export function roleProcesses(

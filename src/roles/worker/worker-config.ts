@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { commonFields, integer, metricsFields, redisFields } from '../../ground/config/fields.ts';
+import { commonFields, integer, metricsFields, redisFields, tracingFields } from '../../ground/config/fields.ts';
 
 /** What a worker is told whether it has a login of Redis or a gateway. */
 export const workerFields = {
@@ -27,6 +27,7 @@ export const workerFields = {
   COUNTERSIGN_DRAIN_MS: integer(0, 3_600_000)
     .default(20_000)
     .describe('how long a stopping worker waits for its running jobs, in milliseconds'),
+  ...tracingFields,
 } as const;
 
 /** Everything a worker may know. There is no attestor key here, and must never be. */

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { Span } from '../../ground/tracing/spans.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -31,6 +32,7 @@ import type { Webhooks } from '../webhooks/webhook.store.ts';
 import { listOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { parseReply, refusalOf, type AdmitReply, type LateReply } from './admit-reply.ts';
+import { beginAdmission, endAdmissions } from './admission-span.ts';
 import { AttestationOffer } from './attestation-offer.ts';
 import { lateRefusal } from './late-refusal.ts';
 import { NOTHING_ASKED, limitsAsked, type LimitsAsked } from './limits-asked.ts';
@@ -72,6 +74,8 @@ interface PendingJob {
   readonly price: Price | undefined;
   /** What is reserved for it, as `reserve.lua` has it; empty for nothing. */
   readonly reserve: string;
+  /** Of its admission; absent where it is not traced. */
+  readonly span: Span | undefined;
 }
 
 /** The jobs of one request, which are accepted all or none. */
@@ -176,13 +180,15 @@ export class Admission {
     const jobs = await Promise.all(
       plans.map((plan, at) => this.#pending(submitter, { plan, body: bodies[at], at, reserve: reserves[at] }, options)),
     );
-    const reply = await this.#coalescer.add({
-      submitter,
-      flow,
-      surface: options.surface,
-      ask: payment?.isKnown === true ? { ...(ask ?? NOTHING_ASKED), isKnown: true } : ask,
-      jobs,
-    });
+    const asked: LimitsAsked | undefined =
+      payment?.isKnown === true ? { ...(ask ?? NOTHING_ASKED), isKnown: true } : ask;
+    const reply = await this.#coalescer
+      .add({ submitter, flow, surface: options.surface, ask: asked, jobs })
+      .catch((error: unknown) => {
+        endAdmissions(jobs, 'failed');
+        throw error;
+      });
+    endAdmissions(jobs, reply.kind);
     const accepted = 'jobs' in reply ? reply.jobs : [];
     // What is not accepted leaves no input behind; after a lost reply, `same` can be these very jobs.
     await Promise.all(
@@ -231,6 +237,8 @@ export class Admission {
     const ticket = newTicket(plan, { id, tenant, task: body.task, inputSha256, createdMs, deadlineMs });
     crashPoint('api.before-admit');
     const idempotencyKey = keyOfJob(options.idempotencyKey, at);
+    const extra = await this.#extra(tenant, body, options);
+    const span = beginAdmission({ id, tenant, createdMs }, model);
     return {
       id,
       model,
@@ -249,7 +257,8 @@ export class Admission {
       attempts,
       cost: costOf(ticket.predicate),
       isStored: body.store !== false,
-      extra: await this.#extra(tenant, body, options),
+      extra: textOf({ ...extra, ...(span === undefined ? {} : { trace: span.traceparent }) }),
+      span,
       price,
       reserve,
       idempotencyKey: idempotencyKey === undefined ? '' : sha256Hex(idempotencyKey),
@@ -303,22 +312,22 @@ export class Admission {
     });
   }
 
-  /** What else the service notes of the job, as JSON; empty if there is nothing. */
+  /** What else the service notes of the job. */
   async #extra(
     tenant: string,
     { webhook, store }: SubmitJob,
     { surface, payment, batchLine }: SubmitOptions,
-  ): Promise<string> {
+  ): Promise<Record<string, string>> {
     const kept = {
       ...(surface === undefined ? {} : { surface }),
       ...(payment === undefined ? {} : { payment: payment.record }),
       ...(batchLine === undefined ? {} : { batch: batchLine }),
       ...(store === false ? { store: 'no' } : {}),
     };
-    if (webhook === undefined) return Object.keys(kept).length === 0 ? '' : JSON.stringify(kept);
+    if (webhook === undefined) return kept;
     const url = checkUrl(webhook.url, this.#parts.egress).href;
     await this.#parts.webhooks.listen(tenant);
-    return JSON.stringify({ ...kept, webhook: JSON.stringify({ url, events: webhook.events ?? FINAL_EVENT_TYPES }) });
+    return { ...kept, webhook: JSON.stringify({ url, events: webhook.events ?? FINAL_EVENT_TYPES }) };
   }
 
   /** Admits all of them in one step, and releases as many as there is room for behind it. */
@@ -366,6 +375,11 @@ interface AdmissionParts {
   readonly defaultRecompute: number;
   /** Hears how many jobs were accepted anew. */
   readonly onAccepted?: (jobs: number) => void;
+}
+
+/** As JSON; empty where nothing is noted. */
+function textOf(noted: Readonly<Record<string, string>>): string {
+  return Object.keys(noted).length === 0 ? '' : JSON.stringify(noted);
 }
 
 /** Each job of a request has a key of its own: the first the one that was sent. */

@@ -25,7 +25,9 @@ function endpoint(id: string, change: Partial<Endpoint> = {}): Endpoint {
 }
 
 const targets = (endpoints: Endpoint[], jobWebhook: string) =>
-  feedEvents(EVENTS, endpoints, jobWebhook).map(({ messages }) => messages.map(({ fields }) => fields['url']));
+  feedEvents(EVENTS, endpoints, { webhook: jobWebhook, trace: '' }).map(({ messages }) =>
+    messages.map(({ fields }) => fields['url']),
+  );
 
 describe('events of a feed', () => {
   test('go to every endpoint that subscribes to them and is enabled, and to no other', () => {
@@ -46,7 +48,9 @@ describe('events of a feed', () => {
   });
 
   test('are in the feed also without any endpoint', () => {
-    expect(feedEvents(EVENTS, [], '').map(({ rank, type, data }) => [rank, type, data])).toEqual([
+    expect(
+      feedEvents(EVENTS, [], { webhook: '', trace: '' }).map(({ rank, type, data }) => [rank, type, data]),
+    ).toEqual([
       [10, 'job.queued', '1'],
       [19, 'job.done', '2'],
     ]);

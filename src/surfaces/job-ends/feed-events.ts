@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { PrivateNotes } from './job-end.ts';
 import { FINAL_EVENT_TYPES, type WebhookEvent } from '../webhooks/webhook-event.ts';
 import { messagesOf } from '../webhooks/webhook-messages.store.ts';
 import type { Endpoint } from '../webhooks/webhook.store.ts';
@@ -14,17 +15,17 @@ export interface FeedEvent {
   readonly messages: ReturnType<typeof messagesOf>;
 }
 
-/** Gives events their messages. `jobWebhook` is the JSON of the job's own webhook, or empty. */
+/** Gives events their messages. `webhook` is the JSON of the job's own webhook, or empty. */
 export function feedEvents(
   events: readonly WebhookEvent[],
   endpoints: readonly Endpoint[],
-  jobWebhook: string,
+  { webhook, trace }: Pick<PrivateNotes, 'webhook' | 'trace'>,
 ): FeedEvent[] {
-  const own = jobWebhook === '' ? undefined : JobWebhook.parse(JSON.parse(jobWebhook));
+  const own = webhook === '' ? undefined : JobWebhook.parse(JSON.parse(webhook));
   return events.map((event) => ({
     rank: event.rank,
     type: event.type,
     data: event.body,
-    messages: messagesOf(event, endpoints, own && { url: own.url, events: own.events ?? FINAL_EVENT_TYPES }),
+    messages: messagesOf(event, endpoints, own && { url: own.url, events: own.events ?? FINAL_EVENT_TYPES }, trace),
   }));
 }

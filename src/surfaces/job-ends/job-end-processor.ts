@@ -4,6 +4,7 @@ import { isOver, type Batches } from '../batches/batch.store.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { count, measure } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
+import { beginSpan, type Span } from '../../ground/tracing/spans.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import { PERIOD, RESERVE } from '../../core/jobs/reserve.ts';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
@@ -36,7 +37,7 @@ const MAX_HINTS = 20_000;
 const MAX_FEED_EVENTS = 10_000;
 const KEEP_USAGE_MS = 400 * 86_400_000;
 const LEASE_MS = 5_000;
-const NO_NOTES: PrivateNotes = { webhook: '', payment: '', batchLine: '' };
+const NO_NOTES: PrivateNotes = { webhook: '', payment: '', batchLine: '', trace: '' };
 
 /** What recording the ends of jobs needs. */
 export interface JobEndParts {
@@ -127,13 +128,16 @@ export class JobEndProcessor {
       return 0;
     }
     const notes = await this.#notesOf(ends.map(({ id }) => id));
+    const spans = ends.map(({ id }, at) => beginEntry(id, notes[at]?.trace));
     const items = await Promise.all(
       ends.map(({ id, score }, at) =>
-        this.#itemOf(id, score, notes[at] ?? NO_NOTES, listeners).catch((error: unknown) => {
-          // One end that cannot be read holds up no other: only its place is recorded.
-          this.#logger.error({ job: id }, `the end of a job cannot be recorded: ${messageOf(error).slice(0, 300)}`);
-          return { subject: id, tenant: '-', end: emptyEnd(score), events: [] };
-        }),
+        this.#itemOf(id, score, { ...(notes[at] ?? NO_NOTES), trace: spans[at]?.traceparent ?? '' }, listeners).catch(
+          (error: unknown) => {
+            // One end that cannot be read holds up no other: only its place is recorded.
+            this.#logger.error({ job: id }, `the end of a job cannot be recorded: ${messageOf(error).slice(0, 300)}`);
+            return { subject: id, tenant: '-', end: emptyEnd(score), events: [] };
+          },
+        ),
       ),
     );
     crashPoint('courier.before-job-ends');
@@ -142,6 +146,7 @@ export class JobEndProcessor {
       countedOf(items.flatMap((item) => ('ended' in item ? [item.ended] : []))),
     );
     crashPoint('courier.after-job-ends');
+    for (const span of spans) span?.end();
     this.#tellEnds(items.flatMap((item) => ('ended' in item ? [item.ended.phases] : [])));
     if (this.#recentDurations.size > 0) {
       await redis.hset(
@@ -156,11 +161,11 @@ export class JobEndProcessor {
   async #notesOf(ids: readonly string[]): Promise<PrivateNotes[]> {
     const { redis, keys } = this.#parts;
     const asked = redis.pipeline();
-    for (const id of ids) asked.hmget(keys.job(id), 'webhook', 'payment', 'batch');
+    for (const id of ids) asked.hmget(keys.job(id), 'webhook', 'payment', 'batch', 'trace');
     return ((await asked.exec()) ?? []).map(([error, reply]) => {
       if (error) throw error;
-      const [webhook, payment, batchLine] = Array.isArray(reply) ? (reply as (string | null)[]) : [];
-      return { webhook: webhook ?? '', payment: payment ?? '', batchLine: batchLine ?? '' };
+      const [webhook, payment, batchLine, trace] = Array.isArray(reply) ? (reply as (string | null)[]) : [];
+      return { webhook: webhook ?? '', payment: payment ?? '', batchLine: batchLine ?? '', trace: trace ?? '' };
     });
   }
 
@@ -175,7 +180,7 @@ export class JobEndProcessor {
     const endpoints = await listeners.of(tenant);
     // An address that was given with the job is told, whoever else listens.
     const isHeard = endpoints !== undefined || notes.webhook !== '';
-    const events = isHeard ? feedEvents(jobEvents(view), endpoints ?? [], notes.webhook) : [];
+    const events = isHeard ? feedEvents(jobEvents(view), endpoints ?? [], notes) : [];
     return { subject: id, tenant, end, events, ended: { view, phases: phasesOf(view, view.ending) } };
   }
 
@@ -207,7 +212,7 @@ export class JobEndProcessor {
       over.map(async (batch) => {
         const event = batchEvent(batch, batch[`${batch.status}Ms`] ?? Date.now());
         const endpoints = await listeners.of(batch.tenant);
-        const events = event === undefined || endpoints === undefined ? [] : feedEvents([event], endpoints, '');
+        const events = event === undefined || endpoints === undefined ? [] : feedEvents([event], endpoints, NO_NOTES);
         return { subject: batch.id, tenant: batch.tenant, batch: true, events };
       }),
     );
@@ -231,10 +236,11 @@ export class JobEndProcessor {
   async #openItem(view: JobView | undefined, listeners: Listeners) {
     if (view === undefined || view.ending !== undefined) return undefined;
     const { redis, keys } = this.#parts;
-    const webhook = (await redis.hget(keys.job(view.id), 'webhook')) ?? '';
+    const [webhook, trace] = await redis.hmget(keys.job(view.id), 'webhook', 'trace');
+    const notes = { webhook: webhook ?? '', trace: trace ?? '' };
     const endpoints = await listeners.of(view.tenant);
-    if (endpoints === undefined && webhook === '') return undefined;
-    return { subject: view.id, tenant: view.tenant, events: feedEvents(jobEvents(view), endpoints ?? [], webhook) };
+    if (endpoints === undefined && notes.webhook === '') return undefined;
+    return { subject: view.id, tenant: view.tenant, events: feedEvents(jobEvents(view), endpoints ?? [], notes) };
   }
 
   async #enter(items: readonly object[], counted: Counted = NOTHING_COUNTED): Promise<void> {
@@ -266,6 +272,13 @@ export class JobEndProcessor {
       ],
     );
   }
+}
+
+/** Begins the span in which the end of a job is entered, where the job is traced. */
+function beginEntry(id: string, trace: string | undefined): Span | undefined {
+  const span = beginSpan('enter', 'enter', trace);
+  span?.note({ 'countersign.job.id': id });
+  return span;
 }
 
 /** What the dashboard counts of some ends. */

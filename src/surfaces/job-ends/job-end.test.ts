@@ -65,7 +65,7 @@ const RECORD: JobRecord = {
 /** The outcome of such a job, where it differs. */
 function outcome(change: Partial<JobRecord> = {}, payment = '') {
   const record = { ...RECORD, ...change };
-  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment, batchLine: '' }, SEALED_MS);
+  return outcomeOf(viewOf(record), record.ending, { webhook: '', payment, batchLine: '', trace: '' }, SEALED_MS);
 }
 
 const held = (unitsPerMillionth: string) =>
@@ -88,7 +88,7 @@ const held = (unitsPerMillionth: string) =>
 describe('the end of a job', () => {
   test.each(['done', 'failed'] as const)('that is %s is entered alike whether it was erased before or not', (state) => {
     const record = { ...RECORD, ending: { ...DONE, state } };
-    const notes = { webhook: '', payment: '', batchLine: '' };
+    const notes = { webhook: '', payment: '', batchLine: '', trace: '' };
     const before = outcomeOf(viewOf(record), record.ending, notes, SEALED_MS);
     expect(outcomeOf(viewOf(erasedOf(record, ENDED_MS)), record.ending, notes, SEALED_MS)).toEqual(before);
   });

@@ -15,6 +15,8 @@ export interface PrivateNotes {
   readonly payment: string;
   /** The line of a batch that needs the job, as it is, or empty. */
   readonly batchLine: string;
+  /** The trace that it is part of, as `traceparent` has it, or empty. */
+  readonly trace: string;
 }
 
 /**

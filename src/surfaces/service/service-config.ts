@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import { commonFields, integer, promiseFields, redisFields } from '../../ground/config/fields.ts';
+import { commonFields, integer, promiseFields, redisFields, tracingFields } from '../../ground/config/fields.ts';
 
 /** What every role is told that takes jobs in and reads them out. */
 export const serviceFields = {
   ...redisFields,
   ...commonFields,
   ...promiseFields,
+  ...tracingFields,
   COUNTERSIGN_TICKET_KEY_FILE: z
     .string()
     .min(1)

@@ -43,6 +43,8 @@ const WebhookMessage = z.object({
   /** How often it was sent by hand, and when it was last: its time begins again then. */
   byHand: z.coerce.number().default(0),
   from: z.coerce.number().optional(),
+  /** The trace that its job is part of, as `traceparent` has it. */
+  trace: z.string().optional(),
 });
 export type WebhookMessage = z.infer<typeof WebhookMessage> & { readonly id: string };
 
@@ -161,12 +163,13 @@ export function messagesOf(
   event: WebhookEvent,
   endpoints: readonly Endpoint[],
   own: { readonly url: string; readonly events: readonly string[] } | undefined,
+  trace = '',
 ): { id: string; endpoint: string; target: string; fields: Record<string, string> }[] {
   const message = (endpoint: string, url: string) => ({
     id: newMessageId(),
     endpoint,
     target: targetOf(endpoint, url),
-    fields: { url, type: event.type, body: event.body },
+    fields: { url, type: event.type, body: event.body, ...(trace === '' ? {} : { trace }) },
   });
   return [
     ...endpoints

@@ -3,6 +3,7 @@ import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { count } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
+import { beginSpan, spanning } from '../../ground/tracing/spans.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { FairQueue } from '../../ground/process/fair-queue.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
@@ -200,8 +201,7 @@ export class WebhookSender {
     let answer: Answer | undefined;
     let problem = '';
     try {
-      const headers = await this.#headers(message, endpoint);
-      answer = await this.#egress.post(endpoint?.url ?? message.url, headers, message.body);
+      answer = await this.#post(message, endpoint);
     } catch (error) {
       problem = describeFailure(error);
     }
@@ -220,6 +220,25 @@ export class WebhookSender {
       return { fields: { status: 'failed', attempts, answered: 410, problem: 'The receiver is gone (410).' } };
     }
     return { ...this.#retry(message, attempts, answer, answer === undefined ? problem : problemOf(answer)), isTaken };
+  }
+
+  /** Sends it once, and where its job is traced, lets the receiver go on with the trace. */
+  #post(message: WebhookMessage, endpoint: Endpoint | undefined): Promise<Answer> {
+    const url = endpoint?.url ?? message.url;
+    const span = beginSpan('webhook', 'POST', message.trace);
+    span?.note({ 'http.request.method': 'POST', 'server.address': new URL(url).hostname });
+    return spanning(
+      span,
+      async () => {
+        const headers = await this.#headers(message, endpoint);
+        return this.#egress.post(
+          url,
+          span === undefined ? headers : { ...headers, traceparent: span.traceparent },
+          message.body,
+        );
+      },
+      ({ status }) => ({ 'http.response.status_code': status }),
+    );
   }
 
   /** When the message is tried again; never after the time for which it is kept. */

@@ -8,7 +8,7 @@
     ARGV[6+] per job: id, token (of a secret that is chosen anew for each delivery; see begun.lua),
              and `begins` where an engine's place is free for it, else ""
   All jobs are of one pool.
-  Returns per job {'ok', epoch, ticket, input, cancel-time}, or
+  Returns per job {'ok', epoch, ticket, input, the trace that it is part of}, or
     {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is no longer needed
     {'barred'}        this worker may not work now: it is on no list, suspended, revoked, in quarantine
     {'excluded'}      this worker's evidence for this job was refuted or is a vote
@@ -31,7 +31,7 @@ local barred = redis.call('HEXISTS', keys.barred(ARGV[6]), worker) == 1
   or redis.call('SISMEMBER', keys.quarantined, worker) == 1
 
 local function claim(id, token, word)
-  local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel', 'input')
+  local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel', 'input', 'trace')
   if not ticket[1] then return { 'missing' } end
   local claims, ruling, leaseKey = keys.claims(id), keys.ruling(id), keys.lease(id)
   local ruled = redis.call('HMGET', ruling, 'state', 'x1')
@@ -49,7 +49,7 @@ local function claim(id, token, word)
     if redis.call('HEXISTS', claims, 'c' .. epoch) == 1 then return { 'attesting' } end
     local holder = redis.call('HGET', claims, 'e' .. epoch)
     if string.find(holder, worker .. ' ' .. token .. ' ', 1, true) == 1 then
-      return { 'ok', epoch, ticket[1], ticket[4] }
+      return { 'ok', epoch, ticket[1], ticket[4], ticket[5] }
     end
     return { 'held', math.max(redis.call('PTTL', leaseKey), 200) }
   end
@@ -61,7 +61,7 @@ local function claim(id, token, word)
   redis.call('HSETNX', claims, 'e' .. (epoch + 1),
     worker .. ' ' .. token .. ' ' .. nowText .. (word == '' and '' or ' ' .. word))
   redis.call('SET', leaseKey, (epoch + 1) .. ' ' .. worker .. ' ' .. token, 'PX', lease)
-  return { 'ok', epoch + 1, ticket[1], ticket[4] }
+  return { 'ok', epoch + 1, ticket[1], ticket[4], ticket[5] }
 end
 
 local replies, claimed, epochs, begun = {}, {}, {}, {}

@@ -267,13 +267,14 @@ local function accept(tenant, flow, keyId, job, place)
   else
     note('told', offer ~= '' and offer .. ' ' .. ends .. ' ' .. distance or '')
   end
-  if extra ~= '' then
-    for name, value in pairs(cjson.decode(extra)) do note(name, value) end
-  end
+  local more = extra ~= '' and cjson.decode(extra) or {}
+  for name, value in pairs(more) do note(name, value) end
   redis.call('HSET', keys.job(id), unpack(fields))
   -- Workers read this one.
-  if input == '' then redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline)
-  else redis.call('HSET', keys.ticket(id), 'ticket', ticket, 'deadline', deadline, 'input', input) end
+  fields = { 'ticket', ticket, 'deadline', deadline }
+  note('input', input)
+  note('trace', more.trace or '')
+  redis.call('HSET', keys.ticket(id), unpack(fields))
   add(KEYS[1], deadline, id)
   add(keys.openOf(tenant), created, id)
   if hasListener(tenant) then woken[#woken + 1] = id end
