@@ -30,7 +30,7 @@ function anAnswer(place: string, texts: readonly string[], change: Partial<Ask<'
   };
 }
 
-/** A database that is cut off at one statement: before it is carried out, or when it was and nobody is told. */
+/** A database that is cut off at one statement: before it is carried out, or after it, and nobody is told. */
 class CutDatabase implements Database {
   /** Counts down to the statement. */
   left = Infinity;

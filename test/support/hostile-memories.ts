@@ -1,4 +1,4 @@
-/** What an attacker has somebody remember. Each is a pattern in one language; none of it may ever be obeyed. */
+/** What an attacker has somebody remember, each a pattern in one language; none of it may ever be obeyed. */
 interface HostileMemory {
   readonly pattern: string;
   readonly language: string;

@@ -22,7 +22,7 @@ describe('what is asked of the model', () => {
     expect(system?.content).not.toContain(one.text);
     const lines = (user?.content ?? '').split('\n');
     expect([lines.length, lines[0], lines[2]]).toEqual([3, `<conversation ${MARK}>`, `</conversation ${MARK}>`]);
-    // Whoever reads the line gets the very words back, and no mark, no line and nothing invisible stands in it.
+    // Whoever reads the line gets the very words back; no mark, no line and nothing invisible stands in it.
     expect(JSON.parse(lines[1] ?? '')).toEqual([{ said_by: 'user', text: one.text }]);
     expect(lines[1]).not.toMatch(/[<>]|\p{C}/u);
   });

@@ -370,8 +370,8 @@ function withinPage(entries: readonly MemoryEntry[]): MemoryEntry[] {
 const digestOf = (entry: MemoryEntry) => lineDigest(entryLine(entry));
 
 /**
- * The trusts of what a draft rests on. Everything that it names must be there for its writer. Throws CodedError
- * `memory_not_found`.
+ * The trusts of what a draft rests on. Everything that it names must be there for its writer. Throws
+ * CodedError `memory_not_found`.
  */
 export function trustsOf(
   { supersedes, contradicts, origin }: Pick<MemoryDraft, 'supersedes' | 'contradicts' | 'origin'>,

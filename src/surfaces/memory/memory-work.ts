@@ -38,7 +38,7 @@ export type MemoryWork = z.infer<typeof MemoryWork>;
 
 const Holder = z.object({ memory: MemoryWork });
 
-/** What is to be done with the answer of a job, by what its surface keeps; undefined where that is nothing. */
+/** What is to be done with the answer of a job, by what its surface keeps; undefined where nothing is. */
 export function memoryWorkOf(surface: string | undefined): MemoryWork | undefined {
   // Most jobs have none, and their surfaces are not parsed.
   if (surface === undefined || !surface.includes('"memory":')) return undefined;

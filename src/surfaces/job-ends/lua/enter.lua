@@ -21,7 +21,8 @@
              ledger: { entry, currency, charge, key } or absent,
              payment: { field: value } or absent,
              batchLine: which line of a batch needs it, or absent,
-             memory: true where its answer is to be remembered, else absent } for a job that has ended, else absent,
+             memory: true where its answer is to be remembered, else absent }
+           for a job that has ended, else absent,
       events: [ { rank, type, data, messages: [ { id, endpoint, target, fields: { field: value } } ] } ] }
   ARGV[10] is { tally: [ { period, lifeMs, fields: [ [field, amount] ] } ], refutations: [ text ] }. It is the
   sum over all ends of this call, and is added where all of them were new: where another courier has entered
