@@ -61,6 +61,8 @@ const MATRIX: Record<string, Owner> = {
   'delete /v1/schedules/{schedule}': 'named',
   'post /v1/memories': 'own',
   'get /v1/memories': 'own',
+  'get /v1/extractions/{job}': 'named',
+  'get /v1/memories/{memory}/receipts': 'named',
   'post /v1/memories/search': 'own',
   'get /v1/memories/export': 'own',
   'post /v1/memories/import': 'own',
@@ -162,7 +164,7 @@ type CallerName = keyof typeof CALLERS;
 
 /** Routes on which a key reaches what another key of its tenant made, by the scope that it takes. */
 const REACH: readonly { readonly of: RegExp; readonly by: Scope }[] = [
-  { of: /^get \/v1\/(jobs|responses|files|batches|schedules|memories)\/\{/, by: 'read_all' },
+  { of: /^get \/v1\/(jobs|responses|files|batches|schedules|memories|extractions)\/\{/, by: 'read_all' },
   { of: /^(post|patch|delete) \/v1\/(jobs|responses|files|batches|schedules|memories)\/\{/, by: 'tenant_admin' },
 ];
 
@@ -249,7 +251,11 @@ beforeAll(async () => {
   const remembered = await json<{ memories: { memory: { id: string } }[] }>(
     victim.post('/v1/memories', { owner: 'ann', text: CANARY, infer: false }),
   );
+  const extraction = await json<{ job: string }>(
+    victim.post('/v1/memories', { owner: 'ann', text: CANARY, model: 'noop' }),
+  );
   things = {
+    extractions: extraction.job,
     memories: remembered.memories[0]?.memory.id ?? '',
     owners: 'ann',
     jobs: job.id,

@@ -128,6 +128,7 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   payments: { stays: 'payments that are due, until they are settled' },
   jobEnds: NOBODYS,
   jobEndsLease: NOBODYS,
+  memoryWork: { stays: 'ids of jobs, until a courier finds them erased' },
   recentDuration: NOBODYS,
   listeners: REMOVED,
   eventCursor: OF_OPEN_JOBS,

@@ -9,6 +9,7 @@ import type { MemoryDesk } from '../../src/surfaces/memory/memory-desk.ts';
 import { unseal } from '../../src/surfaces/memory/sealing.ts';
 import { KeyStore } from '../../src/surfaces/memory/key-store.ts';
 import { WrappingKey } from '../../src/surfaces/memory/wrapping-key.ts';
+import { derivedMemoryContract } from './derived-memory-contract.ts';
 import { MemoryFolder, WordEmbedder, aDraft, whoseOf } from './memory-desks.ts';
 import { IS_LONG } from './thorough.ts';
 
@@ -43,6 +44,8 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     desk = await folder.open(database);
   });
   afterAll(() => database.close());
+
+  derivedMemoryContract({ folder, desk: () => desk, database: () => database, someone });
 
   test('what was remembered is there after the database was closed and opened, in whatever steps it came', async () => {
     const whose = someone();

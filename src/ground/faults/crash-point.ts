@@ -13,6 +13,7 @@ export const CRASH_POINTS = [
   'worker.after-commit',
   'courier.before-job-ends',
   'courier.after-job-ends',
+  'courier.after-memories',
   'courier.after-send',
   'courier.after-settle',
   'courier.after-submit',

@@ -903,6 +903,15 @@ export const KEY_TABLE = {
     holds: 'the courier that enters job ends now',
     bound: 'one',
   },
+  memoryWork: {
+    place: 'home',
+    name: 'memorywork',
+    parts: [],
+    type: 'sorted set',
+    api: 'write',
+    holds: 'ended jobs whose answers are to be remembered, by the time (ms) of the next attempt',
+    bound: 'until a courier has taken them into the memory',
+  },
   recentDuration: {
     place: 'home',
     name: 'duration',

@@ -14,8 +14,10 @@ import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import { ErasureReceipts } from '../../surfaces/memory/erasure-receipts.ts';
+import { Extractor } from '../../surfaces/memory/extractor.ts';
 import { MemoryBundles } from '../../surfaces/memory/memory-bundles.ts';
 import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
+import { Recall } from '../../surfaces/memory/recall.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
 import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
@@ -54,6 +56,8 @@ import { FilesController } from './files.controller.ts';
 import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
 import { MemoriesController } from './memories.controller.ts';
+import { Extractions } from './extractions.ts';
+import { ExtractionsController } from './extractions.controller.ts';
 import { MemoryBundlesController } from './memory-bundles.controller.ts';
 import { Metrics } from './metrics.ts';
 import { OpenAiController } from './openai.controller.ts';
@@ -79,6 +83,7 @@ import { WebhooksController } from './webhooks.controller.ts';
     SchedulesController,
     MemoryBundlesController,
     MemoriesController,
+    ExtractionsController,
     WebhooksController,
     UsageController,
     AdminController,
@@ -117,6 +122,7 @@ export class ApiModule {
         KeyWorks,
         TenantDeletions,
         OwnAnswers,
+        Extractions,
         Sessions,
         Overviews,
         {
@@ -198,9 +204,16 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
     },
     {
       provide: Responses,
-      useFactory: (admission: Admission, jobs: Jobs, wake: Wake, completions: Completions) =>
-        new Responses({ admission, jobs, wake, completions }),
-      inject: [Admission, Jobs, Wake, Completions],
+      useFactory: (admission: Admission, jobs: Jobs, wake: Wake, completions: Completions, recall: Recall) =>
+        new Responses({ admission, jobs, wake, completions, recall }),
+      inject: [Admission, Jobs, Wake, Completions, Recall],
+    },
+    { provide: Recall, useFactory: (memory: MemoryClient) => new Recall(memory), inject: [MemoryClient] },
+    {
+      provide: Extractor,
+      useFactory: (admission: Admission, memory: MemoryClient, { catalog }: ServiceFiles) =>
+        new Extractor({ admission, memory, catalog }),
+      inject: [Admission, MemoryClient, ServiceFiles],
     },
     {
       provide: MemoryBundles,

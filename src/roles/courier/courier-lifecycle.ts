@@ -9,6 +9,7 @@ import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
 import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
 import { ScheduleRunner } from '../../surfaces/schedules/schedule-runner.ts';
+import { MemoryKeeper } from '../../surfaces/memory/memory-keeper.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
 import { MemoryHost } from './memory-host.ts';
 
@@ -29,12 +30,13 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
     files: FileEraser,
     tenants: TenantDeleter,
     pools: PoolEmptier,
+    keeper: MemoryKeeper,
     memory: MemoryHost,
     @Inject(PaymentSettler) settler: PaymentSettler | undefined,
   ) {
     this.#wake = wake;
     const paid = settler !== undefined ? [settler] : [];
-    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, memory, ...paid];
+    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, keeper, memory, ...paid];
   }
 
   onApplicationBootstrap(): void {

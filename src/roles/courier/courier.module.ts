@@ -21,6 +21,7 @@ import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
 import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
+import { MemoryKeeper } from '../../surfaces/memory/memory-keeper.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
 import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
@@ -98,7 +99,7 @@ export class CourierModule {
           inject: [Redis, RedisKeys, UsageStore, ClosedPeriods, BlobFolders, ServiceFiles],
         },
         ...offboardingProviders(config, logger),
-        memoryProvider(config, logger),
+        ...memoryProviders(config, logger),
         CourierLifecycle,
       ],
     };
@@ -112,10 +113,15 @@ const paymentProvider = (logger: Logger): Provider => ({
   inject: [Redis, RedisKeys, ServiceFiles],
 });
 
-const memoryProvider = (config: CourierConfig, logger: Logger): Provider => ({
-  provide: MemoryHost,
-  useFactory: () => new MemoryHost(config, logger),
-});
+const memoryProviders = (config: CourierConfig, logger: Logger): Provider[] => [
+  { provide: MemoryHost, useFactory: () => new MemoryHost(config, logger) },
+  {
+    provide: MemoryKeeper,
+    useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader, jobs: Jobs, memory: MemoryClient) =>
+      new MemoryKeeper({ redis, keys, reader, jobs, memory }, logger),
+    inject: [Redis, RedisKeys, JobReader, Jobs, MemoryClient],
+  },
+];
 
 function batchProvider(logger: Logger): Provider {
   return {

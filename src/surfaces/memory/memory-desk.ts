@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Database } from '../../ground/database/database.ts';
 import { migrate } from '../../ground/database/migrate.ts';
 import { AccessLog } from './access-log.ts';
+import { DerivedMemories } from './derived-memories.ts';
 import type { Embedder } from './embedder.ts';
 import { KeyStore } from './key-store.ts';
 import { Memories } from './memories.ts';
@@ -46,11 +47,17 @@ export async function openMemoryDesk({
   const accesses = new AccessLog(database);
   const owners = new Owners({ database, keys, openBytes, keptMs });
   const memories = new Memories({ database, owners, accesses, embedder });
+  const derived = new DerivedMemories({ database, owners, memories, accesses });
   const erasures = new MemoryErasures({ database, keys, owners, memories });
   await erasures.finishAll();
   return {
     answers: {
       add: (ask) => memories.add(ask),
+      place: (ask) => derived.place(ask),
+      takeIn: (ask) => derived.takeIn(ask),
+      takenIn: (ask) => derived.takenIn(ask),
+      receipts: (ask) => derived.receipts(ask),
+      receiptPage: (ask) => derived.receiptPage(ask),
       get: (ask) => memories.get(ask),
       require: (ask) => memories.require(ask),
       list: (ask) => memories.list(ask),
@@ -70,6 +77,7 @@ export async function openMemoryDesk({
     async tidy(nowMs = Date.now()) {
       owners.closeIdle(nowMs);
       await accesses.trim(nowMs);
+      await derived.trim(nowMs);
       await erasures.expire(nowMs);
     },
   };

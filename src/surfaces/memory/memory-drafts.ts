@@ -12,7 +12,10 @@ import {
 import { CodedError } from '../../ground/errors/coded-error.ts';
 
 /** How the platform came to know something; it writes the time and the trust itself. */
-export type OriginDraft = Pick<MemoryOrigin, 'kind' | 'from' | 'reference' | 'rests_on' | 'receipt'>;
+export type OriginDraft = Pick<MemoryOrigin, 'kind' | 'from' | 'reference' | 'rests_on' | 'receipt'> & {
+  /** The least of those whose words it rests on, where these are no memories. */
+  readonly at_most?: OriginKind | undefined;
+};
 
 /** What is to be remembered. The id is drawn before, so that a repetition makes nothing twice. */
 export interface MemoryDraft extends Pick<
@@ -71,7 +74,8 @@ export function withOrigin(
       kind === added.kind &&
       from === added.from &&
       reference === added.reference &&
-      receipt?.sha256 === added.receipt?.sha256,
+      // A job has one origin, however often its answer comes: each receipt of it shows the same.
+      receipt?.job === added.receipt?.job,
   );
   if (isKnown || entry.origins.length >= ENTRY_LIMITS.origins || isFull(entry)) return entry;
   const origins = [...entry.origins, added];
@@ -117,8 +121,9 @@ export function requireTrust(trust: OriginKind, target: Pick<MemoryEntry, 'id' |
   );
 }
 
-function originOf(origin: OriginDraft, trusts: readonly OriginKind[], at: string): MemoryOrigin {
-  return { ...origin, at, trust: trustOfOrigin(origin.kind, trusts) };
+function originOf({ at_most, ...origin }: OriginDraft, trusts: readonly OriginKind[], at: string): MemoryOrigin {
+  const restsOn = at_most === undefined ? trusts : [...trusts, at_most];
+  return { ...origin, at, trust: trustOfOrigin(origin.kind, restsOn) };
 }
 
 /** The next version, and the state before it in the history. */
