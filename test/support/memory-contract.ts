@@ -9,6 +9,7 @@ import type { MemoryDesk } from '../../src/surfaces/memory/memory-desk.ts';
 import { unseal } from '../../src/surfaces/memory/sealing.ts';
 import { KeyStore } from '../../src/surfaces/memory/key-store.ts';
 import { WrappingKey } from '../../src/surfaces/memory/wrapping-key.ts';
+import { historyContract } from './history-contract.ts';
 import { MemoryFolder, WordEmbedder, aDraft, whoseOf } from './memory-desks.ts';
 import { IS_LONG } from './thorough.ts';
 
@@ -301,6 +302,8 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     expect(await desk.answers.buryMemories({ whose: third, tombstones })).toEqual(['kept', 'kept']);
     expect(await desk.answers.tombstonePage({ whose: third, limit: 10 })).toEqual(tombstones);
   });
+
+  historyContract(() => desk);
 
   test('keys are sealed under a new wrapping key at the next start, and the old one is needed no more', async () => {
     const whose = someone();

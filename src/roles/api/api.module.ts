@@ -15,6 +15,9 @@ import { Admission } from '../../surfaces/admission/admission.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import { ErasureReceipts } from '../../surfaces/memory/erasure-receipts.ts';
 import { MemoryBundles } from '../../surfaces/memory/memory-bundles.ts';
+import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
+import { Retries } from '../../surfaces/admission/retries.ts';
+import { JobSearch } from '../../surfaces/history/job-search.ts';
 import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
@@ -195,6 +198,17 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
       provide: StuckJobs,
       useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader) => new StuckJobs(redis, keys, reader),
       inject: [Redis, RedisKeys, JobReader],
+    },
+    {
+      provide: Retries,
+      useFactory: (jobs: Jobs, blobs: BlobFolders, admission: Admission) => new Retries({ jobs, blobs, admission }),
+      inject: [Jobs, BlobFolders, Admission],
+    },
+    {
+      provide: JobSearch,
+      useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader, memory: MemoryClient) =>
+        new JobSearch(redis, keys, reader, memory),
+      inject: [Redis, RedisKeys, JobReader, MemoryClient],
     },
     {
       provide: Responses,

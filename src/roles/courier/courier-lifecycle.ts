@@ -2,6 +2,7 @@ import { Injectable, Inject, type BeforeApplicationShutdown, type OnApplicationB
 import { PoolEmptier } from '../../core/backlog/pool-emptier.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
+import { HistoryWriter } from '../../surfaces/history/history-writer.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
 import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
@@ -29,12 +30,13 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
     files: FileEraser,
     tenants: TenantDeleter,
     pools: PoolEmptier,
+    history: HistoryWriter,
     memory: MemoryHost,
     @Inject(PaymentSettler) settler: PaymentSettler | undefined,
   ) {
     this.#wake = wake;
     const paid = settler !== undefined ? [settler] : [];
-    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, memory, ...paid];
+    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, history, memory, ...paid];
   }
 
   onApplicationBootstrap(): void {

@@ -16,6 +16,7 @@ import { BatchAnswers } from '../../surfaces/batches/batch-answers.store.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
+import { HistoryWriter } from '../../surfaces/history/history-writer.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
 import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
@@ -92,7 +93,7 @@ export class CourierModule {
           inject: [Redis, RedisKeys, UsageStore, ClosedPeriods, BlobFolders, ServiceFiles],
         },
         ...offboardingProviders(config, logger),
-        memoryProvider(config, logger),
+        ...memoryProviders(config, logger),
         CourierLifecycle,
       ],
     };
@@ -106,10 +107,17 @@ const paymentProvider = (logger: Logger): Provider => ({
   inject: [Redis, RedisKeys, ServiceFiles],
 });
 
-const memoryProvider = (config: CourierConfig, logger: Logger): Provider => ({
-  provide: MemoryHost,
-  useFactory: () => new MemoryHost(config, logger),
-});
+const memoryProviders = (config: CourierConfig, logger: Logger): Provider[] => [
+  { provide: MemoryHost, useFactory: () => new MemoryHost(config, logger) },
+  {
+    provide: HistoryWriter,
+    useFactory: (redis: Redis, keys: RedisKeys, memory: MemoryHost) => {
+      const archive = new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG));
+      return new HistoryWriter({ redis, keys, archive, memory }, logger);
+    },
+    inject: [Redis, RedisKeys, MemoryHost],
+  },
+];
 
 function batchProvider(logger: Logger): Provider {
   return {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { MemoryEntry, MemoryId, MemoryTombstone } from '../../proof/memory/entry.ts';
 import { Sha256, Time } from '../../proof/receipts/fields.ts';
+import { HISTORY_CALLS } from './history-calls.ts';
 import { MemoryFilter } from './memory-filter.ts';
 import { SEARCH_MODES } from './ranking.ts';
 
@@ -142,6 +143,7 @@ export const MEMORY_CALLS = {
     ask: ownedBy({ tombstones: z.array(MemoryTombstone).max(MAX_AT_ONCE), dry: z.boolean().optional() }),
     answer: z.array(z.enum(['kept', 'same', 'conflict'])),
   },
+  ...HISTORY_CALLS,
 } as const satisfies Record<string, { ask: z.ZodType; answer: z.ZodType }>;
 
 export type CallName = keyof typeof MEMORY_CALLS;

@@ -3,6 +3,8 @@ import type { Database } from '../../ground/database/database.ts';
 import { migrate } from '../../ground/database/migrate.ts';
 import { AccessLog } from './access-log.ts';
 import type { Embedder } from './embedder.ts';
+import { HISTORY_MIGRATIONS } from './history-migrations.ts';
+import { JobHistory, type HistoryBounds } from './job-history.ts';
 import { KeyStore } from './key-store.ts';
 import { Memories } from './memories.ts';
 import { MemoryErasures } from './memory-erasures.ts';
@@ -19,6 +21,7 @@ interface DeskParts {
   readonly embedder: Embedder;
   readonly openBytes: number;
   readonly keptMs: Retention;
+  readonly history: HistoryBounds;
 }
 
 /** All that answers calls, over one database. */
@@ -39,8 +42,9 @@ export async function openMemoryDesk({
   embedder,
   openBytes,
   keptMs,
+  history: bounds,
 }: DeskParts): Promise<MemoryDesk> {
-  await migrate(database, MEMORY_MIGRATIONS);
+  await migrate(database, [...MEMORY_MIGRATIONS, ...HISTORY_MIGRATIONS]);
   const keys = new KeyStore(join(folder, 'keys'), wrapping);
   await keys.rewrapAll();
   const accesses = new AccessLog(database);
@@ -48,6 +52,7 @@ export async function openMemoryDesk({
   const memories = new Memories({ database, owners, accesses, embedder });
   const erasures = new MemoryErasures({ database, keys, owners, memories });
   await erasures.finishAll();
+  const history = new JobHistory(database, bounds);
   return {
     answers: {
       add: (ask) => memories.add(ask),
@@ -66,11 +71,18 @@ export async function openMemoryDesk({
       tombstonePage: (ask) => memories.tombstonePage(ask),
       putEntries: (ask) => memories.putEntries(ask),
       buryMemories: (ask) => memories.buryMemories(ask),
+      historyState: () => history.state(),
+      noteEnds: (ask) => history.note(ask),
+      findEnded: (ask) => history.find(ask),
+      getEnded: (ask) => history.get(ask),
+      eraseEnded: (ask) => history.erase(ask),
+      forgetTenant: (ask) => history.forgetTenant(ask),
     },
     async tidy(nowMs = Date.now()) {
       owners.closeIdle(nowMs);
       await accesses.trim(nowMs);
       await erasures.expire(nowMs);
+      await history.tidy(nowMs);
     },
   };
 }

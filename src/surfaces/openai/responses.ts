@@ -1,3 +1,4 @@
+import { retriedFrom } from '../admission/retry-mark.ts';
 import type { z } from 'zod';
 import type { Admission, SubmitOptions, Submitter } from '../admission/admission.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -93,7 +94,7 @@ export class Responses {
   async erasable(whose: Whose, id: string): Promise<JobView> {
     const view = await this.#job(whose, id);
     // What is left of an erased job does not say by which surface it came.
-    if (view.surface === undefined && view.erased === undefined) throw unknown();
+    if (view.erased === undefined && !isResponse(view)) throw unknown();
     return view;
   }
 
@@ -154,7 +155,7 @@ export class Responses {
   async #read(whose: Whose, id: string): Promise<{ view: JobView; surface: Surface }> {
     const view = await this.#job(whose, id);
     if (view.erased !== undefined) throw wasErased(view.erased);
-    if (view.surface === undefined) throw unknown();
+    if (view.surface === undefined || !isResponse(view)) throw unknown();
     return { view, surface: Surface.parse(JSON.parse(view.surface)) };
   }
 
@@ -167,3 +168,8 @@ export class Responses {
 }
 
 const unknown = () => new CodedError('response_not_found', 'There is no response with this id.');
+
+/** Whether a job was asked for as a response, and not as another job's question once more. */
+function isResponse({ surface }: JobView): boolean {
+  return surface !== undefined && retriedFrom(surface) === undefined;
+}
