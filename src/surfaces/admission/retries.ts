@@ -28,8 +28,8 @@ export class Retries {
 
   /**
    * The new job that asks what this one asked, with the same parameters and as much time. Within a day it
-   * is the same one again, whoever asks. Throws CodedErrors `job_not_found`, `job_not_ended`, `job_not_retryable`
-   * where it is done or what it asked is not kept, and those of `Admission.submitAll`.
+   * is the same one again, whoever asks. Throws CodedErrors `job_not_found`, `job_not_ended`,
+   * `job_not_retryable` where it is done or what it asked is not kept, and those of `Admission.submitAll`.
    */
   async retry(whose: Whose, submitter: Submitter, id: string): Promise<Admitted> {
     const { jobs, admission } = this.#parts;
