@@ -33,6 +33,7 @@ const MATRIX: Record<string, Owner> = {
   'get /v1/jobs/{id}': 'named',
   'delete /v1/jobs/{id}': 'named',
   'post /v1/jobs/{id}/cancel': 'named',
+  'post /v1/jobs/{id}/retry': 'named',
   'get /v1/jobs/{id}/output': 'named',
   'get /v1/jobs/{id}/receipt': 'named',
   'get /v1/jobs/{id}/payment': 'named',
@@ -164,6 +165,8 @@ type CallerName = keyof typeof CALLERS;
 
 /** Routes on which a key reaches what another key of its tenant made, by the scope that it takes. */
 const REACH: readonly { readonly of: RegExp; readonly by: Scope }[] = [
+  // It asks anew what whoever asks may read.
+  { of: /^post \/v1\/jobs\/\{id\}\/retry$/, by: 'read_all' },
   { of: /^get \/v1\/(jobs|responses|files|batches|schedules|memories|extractions)\/\{/, by: 'read_all' },
   { of: /^(post|patch|delete) \/v1\/(jobs|responses|files|batches|schedules|memories)\/\{/, by: 'tenant_admin' },
 ];

@@ -102,6 +102,13 @@ describe('real answers have the shape that the description promises', () => {
     const { error } = OpenAiError.parse(await (await client.post('/v1/completions', spoken)).json());
     expect([error.code, error.param]).toEqual(['request_invalid', 'not_before']);
     await call('cancelJob', { id: waits });
+    for (const outcome of ['retried', 'already_retried'])
+      expect(await answered('retryJob', { id: waits })).toMatchObject({ outcome, job: { retried_from: waits } });
+    for (const one of [id, later.id]) {
+      const answer = await client.fetch(`/v1/jobs/${one}/retry`, { method: 'POST' });
+      const ended = (await client.job(one)).state;
+      expect([ended, answer.status]).toEqual([ended, ended === 'done' ? 409 : 202]);
+    }
     await call('eraseJob', { id });
     await call('getJob', { id });
     await call('listJobs');

@@ -127,6 +127,7 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   payment: EXPIRES,
   payments: { stays: 'payments that are due, until they are settled' },
   jobEnds: NOBODYS,
+  historyErasures: { stays: 'ids of jobs, until a courier has erased them in the history' },
   jobEndsLease: NOBODYS,
   memoryWork: { stays: 'ids of jobs, until a courier finds them erased' },
   recentDuration: NOBODYS,

@@ -1,5 +1,6 @@
-import { readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Database } from '../../src/ground/database/database.ts';
@@ -10,6 +11,7 @@ import { unseal } from '../../src/surfaces/memory/sealing.ts';
 import { KeyStore } from '../../src/surfaces/memory/key-store.ts';
 import { WrappingKey } from '../../src/surfaces/memory/wrapping-key.ts';
 import { derivedMemoryContract } from './derived-memory-contract.ts';
+import { historyContract } from './history-contract.ts';
 import { MemoryFolder, WordEmbedder, aDraft, whoseOf } from './memory-desks.ts';
 import { IS_LONG } from './thorough.ts';
 
@@ -241,7 +243,23 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
       }
     await reopen();
     expect(await listed(whose)).toEqual([kept?.entry]);
-    expect(tracesOf(folder.path, canary)).toEqual([]);
+    const vectors = (await new WordEmbedder().embed([canary, `${canary} again`])).map(({ values }) =>
+      Buffer.from(values.buffer, values.byteOffset, 32),
+    );
+    expect(tracesOf(folder.path, canary, vectors)).toEqual([]);
+    // The search finds each kind of trace where there is one.
+    const planted = mkdtempSync(join(tmpdir(), 'cs-traces-'));
+    const pieces = Array.from({ length: canary.length - 2 }, (_, at) => canary.slice(at, at + 3)).join('\0\x07');
+    for (const [name, bytes] of Object.entries({
+      raw: `x${canary}y`,
+      base64: Buffer.from(`zz${canary}zzz`).toString('base64'),
+      vector: Buffer.concat([Buffer.from('x'), ...vectors]),
+      ...(IS_LONG ? { pieces } : {}),
+    }))
+      writeFileSync(join(planted, name), bytes);
+    const names = tracesOf(planted, canary, vectors).map((path) => basename(path));
+    expect(names.toSorted()).toEqual(readdirSync(planted).toSorted());
+    rmSync(planted, { recursive: true });
   });
 
   test('an erasure that a crash has cut off is carried on at the next start', async () => {
@@ -339,6 +357,8 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     expect(await desk.answers.tombstonePage({ whose: third, limit: 10 })).toEqual(tombstones);
   });
 
+  historyContract(() => desk);
+
   test('keys are sealed under a new wrapping key at the next start, and the old one is needed no more', async () => {
     const whose = someone();
     await desk.answers.add({ whose, drafts: [aDraft('before the rotation')] });
@@ -354,21 +374,43 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
   });
 }
 
+/** Bytes within which the pieces of a text would stand, in an index or cut up by a page. */
+const WINDOW_BYTES = 512;
+
 /**
- * The files that hold a text: as it is, as base64 at any offset, or most of its groups of three characters.
+ * The files that hold a text, or these bytes besides: as it is, as base64 at any offset, or half of its
+ * groups of three characters near to each other.
  */
-export function tracesOf(folder: string, text: string): string[] {
+export function tracesOf(folder: string, text: string, others: readonly Uint8Array[] = []): string[] {
   const needles = [
     text,
     ...[0, 1, 2].map((skip) =>
       Buffer.from(text.slice(skip, text.length - ((text.length - skip) % 3))).toString('base64'),
     ),
+    ...others,
   ];
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((one) => one.isFile())
     .map((one) => join(one.parentPath, one.name))
     .filter((path) => {
       const bytes = readFileSync(path);
-      return needles.some((needle) => bytes.includes(needle));
+      return needles.some((needle) => bytes.includes(needle)) || (IS_LONG && hasPieces(bytes, text));
     });
+}
+
+/** Whether half of the groups of three characters of a text stand within one window of these bytes. */
+function hasPieces(bytes: Buffer, text: string): boolean {
+  const pieces = [...new Set(Array.from({ length: text.length - 2 }, (_, at) => text.slice(at, at + 3)))];
+  const found = pieces.flatMap((piece, number) => {
+    const places: { at: number; number: number }[] = [];
+    for (let at = bytes.indexOf(piece); at >= 0; at = bytes.indexOf(piece, at + 1)) places.push({ at, number });
+    return places;
+  });
+  found.sort((a, b) => a.at - b.at);
+  return found.some(({ at }, from) => {
+    const near = new Set<number>();
+    for (let next = from; (found[next]?.at ?? Infinity) < at + WINDOW_BYTES; next += 1)
+      near.add(found[next]?.number ?? 0);
+    return near.size * 2 >= pieces.length;
+  });
 }

@@ -41,6 +41,7 @@ export const ERROR_CATALOG = {
   memory_unavailable: { status: 503, exit: 6, title: 'The memory does not respond' },
   model_not_found: { status: 404, exit: 3, title: 'There is no such model' },
   confirmed_not_published: { status: 409, exit: 5, title: 'The job is confirmed and can no longer be cancelled' },
+  job_not_retryable: { status: 409, exit: 5, title: 'The job cannot be asked again' },
   job_not_ended: { status: 409, exit: 5, title: 'The job has not ended' },
   erased: { status: 410, exit: 3, title: 'The content was erased' },
   match_changed: { status: 409, exit: 5, title: 'Another number of jobs matches than was counted' },

@@ -891,8 +891,18 @@ export const KEY_TABLE = {
     type: 'hash',
     api: 'write',
     attestor: 'read',
-    holds: '`cursor`, the score in `ended` of the last job end that the courier has entered',
+    holds:
+      'scores in `ended`: `cursor`, of the last job end that the courier has entered, and `history`, of the last one in the history',
     bound: 'one',
+  },
+  historyErasures: {
+    place: 'home',
+    name: 'history:erasures',
+    parts: [],
+    type: 'sorted set',
+    api: 'write',
+    holds: 'erased jobs that are to be erased in the history too, by the time (ms) of the wish',
+    bound: 'until a courier has seen to it, seconds later where the history is there',
   },
   jobEndsLease: {
     place: 'home',

@@ -16,6 +16,9 @@ import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import { ErasureReceipts } from '../../surfaces/memory/erasure-receipts.ts';
 import { Extractor } from '../../surfaces/memory/extractor.ts';
 import { MemoryBundles } from '../../surfaces/memory/memory-bundles.ts';
+import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
+import { Retries } from '../../surfaces/admission/retries.ts';
+import { JobSearch } from '../../surfaces/history/job-search.ts';
 import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
 import { Recall } from '../../surfaces/memory/recall.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
@@ -201,6 +204,17 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
       provide: StuckJobs,
       useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader) => new StuckJobs(redis, keys, reader),
       inject: [Redis, RedisKeys, JobReader],
+    },
+    {
+      provide: Retries,
+      useFactory: (jobs: Jobs, blobs: BlobFolders, admission: Admission) => new Retries({ jobs, blobs, admission }),
+      inject: [Jobs, BlobFolders, Admission],
+    },
+    {
+      provide: JobSearch,
+      useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader, memory: MemoryClient) =>
+        new JobSearch(redis, keys, reader, memory),
+      inject: [Redis, RedisKeys, JobReader, MemoryClient],
     },
     {
       provide: Responses,

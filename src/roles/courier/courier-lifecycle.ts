@@ -2,6 +2,7 @@ import { Injectable, Inject, type BeforeApplicationShutdown, type OnApplicationB
 import { PoolEmptier } from '../../core/backlog/pool-emptier.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
+import { HistoryWriter } from '../../surfaces/history/history-writer.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
 import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
@@ -31,12 +32,14 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
     tenants: TenantDeleter,
     pools: PoolEmptier,
     keeper: MemoryKeeper,
+    history: HistoryWriter,
     memory: MemoryHost,
     @Inject(PaymentSettler) settler: PaymentSettler | undefined,
   ) {
     this.#wake = wake;
     const paid = settler !== undefined ? [settler] : [];
-    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, keeper, memory, ...paid];
+    const memories = [keeper, history, memory];
+    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, ...memories, ...paid];
   }
 
   onApplicationBootstrap(): void {

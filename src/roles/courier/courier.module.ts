@@ -16,6 +16,7 @@ import { BatchAnswers } from '../../surfaces/batches/batch-answers.store.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
+import { HistoryWriter } from '../../surfaces/history/history-writer.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
 import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
@@ -120,6 +121,14 @@ const memoryProviders = (config: CourierConfig, logger: Logger): Provider[] => [
     useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader, jobs: Jobs, memory: MemoryClient) =>
       new MemoryKeeper({ redis, keys, reader, jobs, memory }, logger),
     inject: [Redis, RedisKeys, JobReader, Jobs, MemoryClient],
+  },
+  {
+    provide: HistoryWriter,
+    useFactory: (redis: Redis, keys: RedisKeys, memory: MemoryHost) => {
+      const archive = new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG));
+      return new HistoryWriter({ redis, keys, archive, memory }, logger);
+    },
+    inject: [Redis, RedisKeys, MemoryHost],
   },
 ];
 

@@ -61,7 +61,7 @@ export interface Outcome {
 export function outcomeOf(view: JobView, ending: Ending, { payment, batchLine }: PrivateNotes, score: number): Outcome {
   const { tenant, model, keyId: key } = view;
   const isDone = ending.state === 'done';
-  const { price, used, charge } = view.erased === undefined ? costOf(view, isDone) : costOfErased(view.erased);
+  const { price, used, charge } = costAt(view, ending);
   const line = { isDone, endedMs: ending.atMs, charge, key: key === '' ? '-' : key, model };
   return {
     tenant,
@@ -82,11 +82,16 @@ export function outcomeOf(view: JobView, ending: Ending, { payment, batchLine }:
 }
 
 /** What was used and what it costs. */
-interface Cost {
+export interface Cost {
   readonly price: Price | undefined;
   readonly used: Usage | undefined;
   /** In millionths. */
   readonly charge: number;
+}
+
+/** What a job came to at its end. */
+export function costAt(view: JobView, { state }: Ending): Cost {
+  return view.erased === undefined ? costOf(view, state === 'done') : costOfErased(view.erased);
 }
 
 /** By the documents of the job. */

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { MemoryEntry, MemoryTombstone } from '../../proof/memory/entry.ts';
 import { JobId, MemoryId, Sha256, Time } from '../../proof/receipts/fields.ts';
 import { MAX_RECEIPT_BYTES } from '../../proof/receipts/receipt.ts';
+import { HISTORY_CALLS } from './history-calls.ts';
 import { MemoryFilter } from './memory-filter.ts';
 import { SEARCH_MODES } from './ranking.ts';
 
@@ -182,6 +183,7 @@ export const MEMORY_CALLS = {
     ask: ownedBy({ tombstones: z.array(MemoryTombstone).max(MAX_AT_ONCE), dry: z.boolean().optional() }),
     answer: z.array(z.enum(['kept', 'same', 'conflict'])),
   },
+  ...HISTORY_CALLS,
 } as const satisfies Record<string, { ask: z.ZodType; answer: z.ZodType }>;
 
 export type CallName = keyof typeof MEMORY_CALLS;

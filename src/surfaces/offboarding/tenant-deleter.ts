@@ -47,7 +47,7 @@ interface Chunk {
  *   work      waits until no job and no batch of the tenant is open, and what they came to is entered
  *   jobs      wishes for the erasure of the jobs that Redis keeps, which attestors carry out
  *   archive   the same for those that only the archive has, tile by tile
- *   files, batches, schedules, webhooks, memories, keys
+ *   files, batches, schedules, webhooks, memories, history, keys
  *   erasures  waits until the wishes are carried out; then the account is signed and written down
  */
 export class TenantDeleter {
@@ -122,6 +122,8 @@ export class TenantDeleter {
         return this.#webhooks(tenant, state);
       case 'memories':
         return this.#memories(tenant, state);
+      case 'history':
+        return this.#history(tenant, state);
       case 'keys':
         return this.#apiKeys(tenant, state);
       case 'erasures':
@@ -288,6 +290,13 @@ export class TenantDeleter {
     await memory.call('eraseOwner', { whose: { tenant, owner, by: state.by, sources: null } });
     const { owners } = state.removed;
     return { changes: [], state: { ...state, removed: { ...state.removed, owners: owners + 1 } } };
+  }
+
+  /** From here on the history takes in nothing of this tenant. */
+  async #history(tenant: string, state: DeletionState): Promise<Chunk> {
+    const { memory } = this.#parts;
+    const removed = memory.isThere ? await memory.call('forgetTenant', { tenant }) : 0;
+    return removed === 0 ? nextStep(state) : { changes: [], state };
   }
 
   async #apiKeys(tenant: string, state: DeletionState): Promise<Chunk> {
