@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
 import { ENTRY_LIMITS, type FormerState } from '../../proof/memory/entry.ts';
-import { corrected, entryOf, withOrigin } from './memory-drafts.ts';
+import { corrected, entryOf, withOrigin, type OriginDraft } from './memory-drafts.ts';
 import { OpenedOwner } from './opened-owner.ts';
 
-const ORIGIN = { kind: 'user', from: null, reference: null, rests_on: [], receipt: null } as const;
+const ORIGIN: OriginDraft = { kind: 'user', from: null, reference: null, rests_on: [], receipt: null };
 
 /** A memory that was corrected so many times, each time with a long text. */
 function anEntry(id: string, corrections: number) {

@@ -89,13 +89,15 @@ export class ApiKeys {
 
   /**
    * Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log.
-   * Throws CodedError `request_invalid` for a scope that keys of the tenant cannot have.
+   * Throws CodedErrors `request_invalid` for a scope that keys of the tenant cannot have, `tenant_deleted`.
    */
   async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
     const { text, keyId, hash } = newApiKey();
     const { tenant, scopes, name, expiresAt, limits, replaces, account } = wanted;
     if (!mayHold(tenant, scopes))
       throw new CodedError('request_invalid', `Only keys of the tenant ${HOUSE} can have the scope operator.`);
+    if ((await this.#tenants.find(tenant))?.deletingAt !== undefined)
+      throw new CodedError('tenant_deleted', 'This tenant is deleted, or is being deleted.');
     await this.#audit.with(
       // No name: people write into it what is to go with the tenant, and this log is kept.
       { by, action: 'key.create', target: keyId, tenant, detail: { scopes, expiresAt, limits } },

@@ -76,7 +76,8 @@ export class Tenants {
     const parsed = TenantRecord.safeParse(stored);
     if (!parsed.success) throw new CodedError('record_unreadable', `The record of the tenant ${name} cannot be read.`);
     const { createdAt, disabledAt, deletingAt, limits } = parsed.data;
-    return { name, createdAt, disabledAt, deletingAt, limits };
+    // Who unlocks it at the moment at which its deletion is asked for unlocks nothing.
+    return { name, createdAt, disabledAt: disabledAt ?? deletingAt, deletingAt, limits };
   }
 
   /** All tenants, sorted by name, but those whose records cannot be read. */
