@@ -1,6 +1,6 @@
 // `npm run bench:overload [-- --quick] [--seeds 3] [--service MS] [--deadline S] [--warm S] [--window S]
-// [--only NAME,…] [--json FILE] [--from FILE]`: what the service does when more is asked than it can do. Writes `bench/overload.md` and its plots;
-// README.md beside this file says what is measured.
+// [--only NAME,…] [--json FILE] [--from FILE]`: what the service does when more is asked than it can do. It
+// writes `bench/overload.md` and its plots; README.md beside this file says what is measured.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';

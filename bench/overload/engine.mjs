@@ -3,7 +3,7 @@
 // on it. It has as many places as it is asked at once: workers have the limit.
 import { createServer } from 'node:http';
 
-/** Requests as they ended: number, when (ms since the epoch) it began and ended, whether it was broken off. */
+/** Requests that ended: number, when (ms since the epoch) it began and ended, whether it was broken off. */
 let worked = [];
 
 const server = createServer((request, response) => {

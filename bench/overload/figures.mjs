@@ -1,4 +1,4 @@
-// What the records of a run come to. All figures are of the time between the warm-up and the end of the trace.
+// What the records of a run come to. They are of the time from the warm-up to the end of the trace.
 import { TENANTS } from './trace.mjs';
 import { seeded } from './seeded.mjs';
 
@@ -76,7 +76,7 @@ export function figuresOf(run, { warmMs, endMs, serviceMs }) {
   };
 }
 
-/** Of the engines' time that went to answers in time, by weight, among tenants that were refused something. */
+/** Of the engines' time that went to answers in time, by weight, among tenants that were refused some. */
 function jainOf({ asked, counted, worked, inTime, within }) {
   const tenantOf = new Map(asked.map(({ number, tenant }) => [number, tenant]));
   const got = new Map();

@@ -84,7 +84,7 @@ async function submit(job) {
   await submit({ ...job, tries: tries + 1 });
 }
 
-/** Those who do not obey come back after half a second, doubled each time, as many clients do by themselves. */
+/** Those who do not obey come back after half a second, doubled each time, as many clients do. */
 function retryAfter(headers, tries) {
   if (clients === 'obey') return Number(headers['retry-after-ms'] ?? 1_000);
   return 500 * 2 ** tries * (0.75 + 0.25 * random());

@@ -104,7 +104,7 @@ function crowd({ seed, workers }) {
   return { tenants, seed, slots: workers, timesLonger, readEveryMs: 200, sampleMs: SECOND, warmMs: 15 * SECOND, forMs };
 }
 
-/** Runs both, a tenth as large where it is to be `quick`, and returns their outcomes with how long that took. */
+/** Runs both, a tenth as large where it is to be `quick`; returns outcomes, and how long each took. */
 export function simulate({ quick, seed = 1 }, say) {
   const workers = quick ? 1_000 : 10_000;
   return Object.fromEntries(
