@@ -1,9 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { ROOT } from '../support/redis.ts';
+import { longTest } from '../support/thorough.ts';
 
 /** Of packages that are imported from this folder: how each is reached, and what it exports. */
 function packagesFrom(folder: string, names: readonly string[]): Record<string, { at: string; exports: string[] }> {
@@ -68,6 +70,74 @@ test('a start needs no package that only tests need', () => {
   expect(imported.length).toBeGreaterThan(10);
   expect(imported.filter((name) => !listed.includes(name))).toEqual([]);
 });
+
+/** Licences that let anyone run, change and sell what is built with the package. */
+const LICENCES = /^(MIT|ISC|0BSD|Apache-2\.0|BSD-[23]-Clause|BlueOak-1\.0\.0|\(BSD-2-Clause OR MIT OR Apache-2\.0\))$/;
+
+const Locked = z.object({
+  packages: z.record(
+    z.string(),
+    z.object({
+      version: z.string().optional(),
+      license: z.string().optional(),
+      integrity: z.string().optional(),
+      dev: z.boolean().optional(),
+      link: z.boolean().optional(),
+      optional: z.boolean().optional(),
+      hasInstallScript: z.boolean().optional(),
+    }),
+  ),
+});
+const locked = Object.entries(Locked.parse(JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))).packages)
+  .filter(([path, { dev, link }]) => path.includes('node_modules/') && dev !== true && link !== true)
+  .map(([path, facts]) => ({ name: path.replace(/^.*node_modules\//, ''), ...facts }));
+
+test('what an installation runs is free to use, and each new kind of licence or install script is looked at', () => {
+  expect(locked.length).toBeGreaterThan(200);
+  // Entries of other platforms have none here: they are builds of a package that has one.
+  const known = locked.filter(({ license, optional }) => license !== undefined || optional !== true);
+  expect(known.filter(({ license = 'none' }) => !LICENCES.test(license)).map(({ name }) => name)).toEqual([]);
+  // Neither is needed: `npm ci --ignore-scripts` installs all that runs (decision 3).
+  const scripted = locked.filter(({ hasInstallScript }) => hasInstallScript === true).map(({ name }) => name);
+  expect(scripted).toEqual(['msgpackr-extract', 'node-llama-cpp']);
+});
+
+longTest(
+  'the list of packages in CycloneDX names every one that an installation runs, with its digest and licence',
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), 'cs-sbom-'));
+    try {
+      const file = join(folder, 'sbom.json');
+      const made = spawnSync(process.execPath, ['scripts/sbom.mjs', file], { cwd: ROOT, encoding: 'utf8' });
+      expect([made.status, made.stderr]).toEqual([0, '']);
+      const bom = z
+        .object({
+          bomFormat: z.literal('CycloneDX'),
+          components: z.array(
+            z.object({
+              name: z.string(),
+              version: z.string(),
+              purl: z.string().startsWith('pkg:npm/'),
+              hashes: z.array(z.object({ alg: z.string(), content: z.string() })).optional(),
+              licenses: z.array(z.unknown()).optional(),
+            }),
+          ),
+        })
+        .parse(JSON.parse(readFileSync(file, 'utf8')));
+      const listed = new Map(bom.components.map((one) => [`${one.name}@${one.version}`, one]));
+      for (const { name, version = '', license, integrity, optional } of locked) {
+        const one = listed.get(`${name}@${version}`);
+        // npm leaves out what is of another platform.
+        if (one === undefined && optional === true) continue;
+        expect([name, one !== undefined]).toEqual([name, true]);
+        if (license !== undefined) expect([name, one?.licenses?.length ?? 0]).toEqual([name, 1]);
+        if (integrity !== undefined) expect([name, one?.hashes?.length ?? 0]).toEqual([name, 1]);
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
 
 test('a role that is not told to trace loads nothing of what traces', () => {
   for (const role of ['api', 'courier', 'worker', 'gateway', 'attestor']) {
