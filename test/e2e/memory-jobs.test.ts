@@ -18,6 +18,8 @@ beforeAll(async () => {
   pipeline = await Pipeline.prepare([server.model('toy', 'default', ['completion', 'chat'])]);
   await Promise.all([pipeline.api(), pipeline.worker(1), pipeline.attestor(), pipeline.courier()]);
   client = await pipeline.client();
+  // The first call makes the database, which takes a busy machine minutes.
+  await until(async () => (await client.fetch('/v1/owners')).status === 200, 600_000);
 });
 afterAll(async () => {
   await pipeline[Symbol.asyncDispose]();
