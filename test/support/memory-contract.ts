@@ -381,7 +381,7 @@ const WINDOW_BYTES = 512;
  * The files that hold a text, or these bytes besides: as it is, as base64 at any offset, or half of its
  * groups of three characters near to each other.
  */
-export function tracesOf(folder: string, text: string, others: readonly Uint8Array[] = []): string[] {
+export function tracesOf(folder: string, text: string, others: readonly Buffer[] = []): string[] {
   const needles = [
     text,
     ...[0, 1, 2].map((skip) =>
