@@ -54,6 +54,10 @@ class CutDatabase implements Database {
     return this.#database.flush();
   }
 
+  purge(tables: readonly string[]): Promise<void> {
+    return this.#database.purge(tables);
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }
