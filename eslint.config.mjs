@@ -14,6 +14,7 @@ export default tseslint.config(
       '.dependency-cruiser.cjs',
       'bench/**/*.mjs',
       'test/fixtures/*.mjs',
+      'test/model/*.mjs',
     ],
   },
   ...tseslint.configs.strictTypeChecked,

@@ -28,8 +28,8 @@ function run(command, args, what) {
 }
 
 /**
- * Installs the packages of the lockfile, unless exactly these are installed already: all, or without what only
- * tests, checks and benches need, which is half of them.
+ * Installs the packages of the lockfile, unless exactly these are installed already: all, or without what
+ * only tests, checks and benches need, which is half of them.
  */
 export function ensureInstalled(say, { isForTests = true } = {}) {
   const [major, minor] = process.versions.node.split('.').map(Number);

@@ -306,10 +306,9 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
       const [row] = await database.rows('select owner from memory where id = $1', [made?.entry.id ?? '']);
       places.set((row as { owner: string }).owner, whose);
     }
-    const [[broken = '', first], [, second]] = [...places].sort(([a], [b]) => (a < b ? -1 : 1)) as [
-      [string, (typeof both)[number]],
-      [string, (typeof both)[number]],
-    ];
+    const [before, behind] = [...places].sort(([a], [b]) => (a < b ? -1 : 1));
+    if (before === undefined || behind === undefined) throw new Error('Two owners were to be made.');
+    const [[broken, first], [, second]] = [before, behind];
     await database.rows('update segment set body = $2 where owner = $1', [broken, Buffer.from('spoilt')]);
     // Late enough that what is open is closed.
     await expect(desk.tidy(Date.now() + 3_600_000)).rejects.toThrow(/cannot be opened/);

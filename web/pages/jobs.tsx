@@ -66,7 +66,7 @@ export function JobsPage(): JSX.Element {
       if (cursor !== '') asked.set('cursor', cursor);
       return ask<JobList>(`/v1/jobs?${asked.toString()}`, { signal });
     },
-    [...Object.values(filter), cursor],
+    [JSON.stringify(filter), cursor],
     EVERY_MS,
   );
   return (

@@ -139,6 +139,7 @@ export class ApiModule {
         ApiLifecycle,
         ...directoryProviders(config, logger),
         ...surfaceProviders(config, logger),
+        ...memoryProviders(),
         { provide: APP_GUARD, useClass: CallerGuard },
         { provide: APP_INTERCEPTOR, useClass: AuditedRoutes },
         {
@@ -222,6 +223,24 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
         new Responses({ admission, jobs, wake, completions, recall }),
       inject: [Admission, Jobs, Wake, Completions, Recall],
     },
+    {
+      provide: PaymentGate,
+      useFactory: (files: ServiceFiles, records: PaymentRecords, admission: Admission, apiKeys: ApiKeys) =>
+        new PaymentGate({
+          terms: files.paymentTerms,
+          secrets: files.secretsKeys,
+          records,
+          admission,
+          apiKeys,
+          logger,
+        }),
+      inject: [ServiceFiles, PaymentRecords, Admission, ApiKeys],
+    },
+  ];
+}
+
+function memoryProviders(): Provider[] {
+  return [
     { provide: Recall, useFactory: (memory: MemoryClient) => new Recall(memory), inject: [MemoryClient] },
     {
       provide: Extractor,
@@ -239,19 +258,6 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
       useFactory: (memory: MemoryClient, audit: AuditLog, { signingKey }: ServiceFiles) =>
         new ErasureReceipts(memory, audit, signingKey),
       inject: [MemoryClient, AuditLog, ServiceFiles],
-    },
-    {
-      provide: PaymentGate,
-      useFactory: (files: ServiceFiles, records: PaymentRecords, admission: Admission, apiKeys: ApiKeys) =>
-        new PaymentGate({
-          terms: files.paymentTerms,
-          secrets: files.secretsKeys,
-          records,
-          admission,
-          apiKeys,
-          logger,
-        }),
-      inject: [ServiceFiles, PaymentRecords, Admission, ApiKeys],
     },
   ];
 }

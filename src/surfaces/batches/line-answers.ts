@@ -83,7 +83,7 @@ export class LineAnswers {
     return [...this.#open.values()].map(({ jobs }) => jobs);
   }
 
-  /** The parts that are written, and the lines beside them that have an answer, when `look` was last called. */
+  /** When it was last looked: the parts that were written, and the lines beside them that had an answer. */
   get known(): KnownAnswers {
     return this.#known;
   }

@@ -116,7 +116,7 @@ export class HistoryWriter {
     }
     const erased = await this.#eraseWished(client);
     const ended = await this.#enterEnds(client, state);
-    const archived = ended ? true : await this.#enterArchived(client, this.#state ?? state);
+    const archived = ended ? true : await this.#enterArchived(client, this.#state);
     return erased || ended || archived;
   }
 

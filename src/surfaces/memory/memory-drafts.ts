@@ -144,7 +144,7 @@ function next(entry: MemoryEntry, at: string): MemoryEntry {
   return { ...entry, version: version + 1, updated_at: at, history: [...entry.history, former] };
 }
 
-/** Whether no bundle could carry it: its line is JSON of the same length, whatever the order of its members. */
+/** Whether no bundle could carry it: its line is JSON of this length, whatever the order of its members. */
 const isTooLong = (entry: MemoryEntry) => Buffer.byteLength(JSON.stringify(entry)) > ENTRY_LIMITS.lineBytes;
 
 const isFull = ({ history }: MemoryEntry) => history.length >= ENTRY_LIMITS.history - 1;

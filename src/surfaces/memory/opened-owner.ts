@@ -8,7 +8,7 @@ import { TextIndex } from './text-index.ts';
 /** A segment with fewer memories than this is put together with its neighbours in time. */
 export const FULL_SEGMENT = 1_024;
 
-/** Most memories of one owner, and most characters in their texts: they are opened and searched as a whole. */
+/** Most memories of one owner, and most characters of their texts: they are opened and searched at once. */
 const MAX_OF_OWNER = 100_000;
 const MAX_CHARS_OF_OWNER = 32 * 1024 * 1024;
 

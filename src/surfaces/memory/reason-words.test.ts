@@ -15,7 +15,7 @@ test('no text has more than 64 words of 64 characters, and each is whole', () =>
       const words = wordsOf(text);
       expect(words.length).toBeLessThanOrEqual(64);
       for (const word of words) {
-        expect([...word].length).toBeLessThanOrEqual(64);
+        expect(Array.from(word).length).toBeLessThanOrEqual(64);
         expect(word).toMatch(/^[\p{L}\p{N}_]+$/u);
       }
     }),

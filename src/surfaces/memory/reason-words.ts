@@ -9,5 +9,5 @@ export function wordsOf(text: string): string[] {
       .normalize('NFKC')
       .toLowerCase()
       .match(/[\p{L}\p{N}_]+/gu) ?? [];
-  return [...new Set(words.map((word) => [...word].slice(0, MAX_CHARACTERS).join('')))].slice(0, MAX_WORDS);
+  return [...new Set(words.map((word) => Array.from(word).slice(0, MAX_CHARACTERS).join('')))].slice(0, MAX_WORDS);
 }

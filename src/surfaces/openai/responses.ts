@@ -181,7 +181,7 @@ export class Responses {
   }
 }
 
-/** What the job keeps for its response; undefined where it came by another surface, or asks a question again. */
+/** What the job keeps for its response; undefined where it came otherwise, or asks a question again. */
 function surfaceOf({ surface }: JobView): Surface | undefined {
   return surface === undefined ? undefined : Surface.safeParse(JSON.parse(surface)).data;
 }

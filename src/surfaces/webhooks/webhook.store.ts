@@ -57,8 +57,8 @@ const UNKNOWN = 'There is no webhook endpoint with this id.';
 export const newWebhookId = () => `wh_${freshRandom(12).toString('hex')}`;
 
 /**
- * Webhook endpoints of tenants, and the secrets that sign what goes to them. Any number of calls may run at once: a change is
- * made to what the endpoint is then, so that none undoes another.
+ * Webhook endpoints of tenants, and the secrets that sign what goes to them. Any number of calls may run at
+ * once: a change is made to what the endpoint is then, so that none undoes another.
  */
 @Injectable()
 export class Webhooks {
