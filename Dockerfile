@@ -3,12 +3,13 @@ FROM node:22-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 COPY service/package.json ./service/
-RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY scripts/package.json ./scripts/
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json nest-cli.json ./
 COPY src ./src
 COPY web ./web
 COPY scripts ./scripts
-RUN npm run build && npm prune --omit=dev --ignore-scripts
+RUN npm run build && npm ci --omit=dev --workspace=countersign-service --ignore-scripts --no-audit --no-fund
 
 FROM node:22-bookworm-slim AS base
 ENV NODE_ENV=production

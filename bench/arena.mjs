@@ -23,7 +23,8 @@ const { keyringEntry } = await dist('proof/receipts/keyring.js');
 const { formatVkey, noteKey } = await dist('proof/tlog/signed-note.js');
 const { sha256Hex } = await dist('ground/blobs/sha256.js');
 
-export const keys = new RedisKeys('cs');
+export const SHARD = 'cs';
+export const keys = new RedisKeys(SHARD);
 export const MODEL = {
   name: 'noop',
   pool: 'default',
@@ -35,7 +36,8 @@ export const MODEL = {
 const PASSWORD = 'bench';
 const hash = createHash('sha256').update(PASSWORD).digest('hex');
 
-export async function openArena(models = [MODEL]) {
+/** `workers`: how many keys of workers are enrolled, `worker.key`, `worker-1.key` and so on. */
+export async function openArena(models = [MODEL], { workers = 1 } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'cs-bench-'));
   const program = await findRedisServer(join(root, '.countersign', 'redis-server'), (line) =>
     process.stderr.write(`${line}\n`),
@@ -75,7 +77,9 @@ export async function openArena(models = [MODEL]) {
   const attestor = ensureSigningKey(join(folder, 'attestor.key'));
   const log = ensureSigningKey(join(folder, 'log.key'));
   const registry = ensureSigningKey(join(folder, 'registry.key'));
-  const worker = ensureSigningKey(join(folder, 'worker.key'));
+  const workerKeys = Array.from({ length: workers }, (_, at) =>
+    ensureSigningKey(join(folder, at === 0 ? 'worker.key' : `worker-${at}.key`)),
+  );
   const past = new Date(Date.now() - 60_000).toISOString();
   const keyring = {
     version: 1,
@@ -95,7 +99,7 @@ export async function openArena(models = [MODEL]) {
         serial: 1,
         issuedAt: past,
         expires: new Date(Date.now() + 86_400_000).toISOString(),
-        workers: [workerEntry(worker.public, 'bench', past)],
+        workers: workerKeys.map((worker) => workerEntry(worker.public, 'bench', past)),
       },
       registry,
     ),
@@ -127,9 +131,9 @@ export async function openArena(models = [MODEL]) {
     return { child, facts };
   }
 
-  const role = (name, env = {}, nodeOptions = []) =>
+  const role = (name, env = {}, nodeOptions = [], script = `dist/roles/${name}/main.js`) =>
     start(
-      `dist/roles/${name}/main.js`,
+      script,
       {
         COUNTERSIGN_REDIS_URL: server.url,
         COUNTERSIGN_REDIS_USER: name === 'courier' ? 'api' : name === 'worker' ? 'worker.default' : name,
@@ -170,11 +174,23 @@ export async function openArena(models = [MODEL]) {
 
   /** CPU time (ms) that this side's processes and its Redis have used so far. */
   const cpuMs = () =>
-    [server.process.pid, ...children.map((child) => child.pid)].reduce((sum, pid) => sum + cpuOf(pid), 0);
+    [server.process, ...children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)].reduce(
+      (sum, { pid }) => sum + cpuOf(pid),
+      0,
+    );
+
+  /** The same by process: the program's path, or `redis`. */
+  const cpuByProcess = () => [
+    ['redis', cpuOf(server.process.pid)],
+    ...children
+      .filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
+      .map(({ pid, spawnargs }) => [spawnargs.find((word) => word.startsWith(root)), cpuOf(pid)]),
+  ];
 
   return {
     folder,
     cpuMs,
+    cpuByProcess,
     server,
     admin,
     connect,

@@ -270,6 +270,7 @@ TICKET = statement(
             hold=AMOUNT,
             fixed_=literal(True),
         ),
+        memories_=list_of(members(id=text_like("[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,127}"), sha256=HEX), most=50),
         createdAt=TIME,
         deadline=TIME,
         nonce=text_like("[A-Za-z0-9_-]{43}"),

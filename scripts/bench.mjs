@@ -1,8 +1,10 @@
-// `npm run bench [-- --json FILE] [--rounds N] [--jobs N]`: measures against baselines in the same run.
+// `npm run bench [-- --json FILE] [--rounds N] [--jobs N]`: measures against baselines in the same run;
+// `npm run bench:overload` what happens when more is asked than can be done.
 // bench/README.md says what each figure means.
 import { ensureBuilt, ensureInstalled } from './setup.mjs';
 
 const say = (line) => process.stderr.write(`${line}\n`);
 ensureInstalled(say);
 ensureBuilt(say);
-await import(new URL('../bench/main.mjs', import.meta.url).href);
+const program = process.argv[2] === 'overload' ? 'overload' : 'main';
+await import(new URL(`../bench/${program}.mjs`, import.meta.url).href);

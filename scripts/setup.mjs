@@ -27,8 +27,11 @@ function run(command, args, what) {
   fail(`${what} failed`, 'the lines above say why; it needs the npm registry and nothing else from outside');
 }
 
-/** Installs the packages of the lockfile, unless exactly these are installed already. */
-export function ensureInstalled(say) {
+/**
+ * Installs the packages of the lockfile, unless exactly these are installed already: all, or without what
+ * only tests, checks and benches need, which is half of them.
+ */
+export function ensureInstalled(say, { isForTests = true } = {}) {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < 20 || (major === 20 && minor < 19))
     fail(`Node.js ${process.versions.node} is too old`, 'install Node.js 20.19 or later');
@@ -36,11 +39,13 @@ export function ensureInstalled(say) {
     .update(readFileSync(at('package-lock.json')))
     .digest('hex');
   const stamp = at('node_modules', '.countersign-lock');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  const enough = [wanted, ...(isForTests ? [] : [`${wanted} without tests`])];
+  if (existsSync(stamp) && enough.includes(readFileSync(stamp, 'utf8'))) return;
   say('installing packages from the lockfile');
+  const omitted = isForTests ? [] : ['--omit=dev'];
   // No package needs its install script, so none is run.
-  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], 'npm ci');
-  writeFileSync(stamp, wanted);
+  run('npm', ['ci', ...omitted, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], 'npm ci');
+  writeFileSync(stamp, enough.at(-1));
 }
 
 /** In this order: the last puts the built programs of the roles into their own place. */
@@ -65,7 +70,8 @@ function sourceDigest() {
   visit('src');
   visit('web');
   for (const file of [
-    ...['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json', 'service/package.json'],
+    ...['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json'],
+    ...['service/package.json', 'scripts/package.json'],
     ...BUNDLES.map(([script]) => script),
   ])
     hash.update(readFileSync(at(file)));

@@ -33,6 +33,7 @@ const MATRIX: Record<string, Owner> = {
   'get /v1/jobs/{id}': 'named',
   'delete /v1/jobs/{id}': 'named',
   'post /v1/jobs/{id}/cancel': 'named',
+  'post /v1/jobs/{id}/retry': 'named',
   'get /v1/jobs/{id}/output': 'named',
   'get /v1/jobs/{id}/receipt': 'named',
   'get /v1/jobs/{id}/payment': 'named',
@@ -61,6 +62,8 @@ const MATRIX: Record<string, Owner> = {
   'delete /v1/schedules/{schedule}': 'named',
   'post /v1/memories': 'own',
   'get /v1/memories': 'own',
+  'get /v1/extractions/{job}': 'named',
+  'get /v1/memories/{memory}/receipts': 'named',
   'post /v1/memories/search': 'own',
   'get /v1/memories/export': 'own',
   'post /v1/memories/import': 'own',
@@ -162,7 +165,9 @@ type CallerName = keyof typeof CALLERS;
 
 /** Routes on which a key reaches what another key of its tenant made, by the scope that it takes. */
 const REACH: readonly { readonly of: RegExp; readonly by: Scope }[] = [
-  { of: /^get \/v1\/(jobs|responses|files|batches|schedules|memories)\/\{/, by: 'read_all' },
+  // It asks anew what whoever asks may read.
+  { of: /^post \/v1\/jobs\/\{id\}\/retry$/, by: 'read_all' },
+  { of: /^get \/v1\/(jobs|responses|files|batches|schedules|memories|extractions)\/\{/, by: 'read_all' },
   { of: /^(post|patch|delete) \/v1\/(jobs|responses|files|batches|schedules|memories)\/\{/, by: 'tenant_admin' },
 ];
 
@@ -249,7 +254,11 @@ beforeAll(async () => {
   const remembered = await json<{ memories: { memory: { id: string } }[] }>(
     victim.post('/v1/memories', { owner: 'ann', text: CANARY, infer: false }),
   );
+  const extraction = await json<{ job: string }>(
+    victim.post('/v1/memories', { owner: 'ann', text: CANARY, model: 'noop' }),
+  );
   things = {
+    extractions: extraction.job,
     memories: remembered.memories[0]?.memory.id ?? '',
     owners: 'ann',
     jobs: job.id,

@@ -18,7 +18,7 @@ import { Envelope, PAYLOAD_TYPE, fromEnvelope, verifyPayload } from '../../src/p
 import { DELETION_TYPE } from '../../src/surfaces/offboarding/tenant-deleter.ts';
 import { readBundle } from '../../src/proof/memory/bundle-reader.ts';
 import type { MemoryEntry } from '../../src/proof/memory/entry.ts';
-import { ErasureList } from '../../src/roles/api/memories.schemas.ts';
+import { ErasureList, ExtractionDocument } from '../../src/roles/api/memories.schemas.ts';
 import { ERASURE_TYPE } from '../../src/surfaces/memory/erasure-receipts.ts';
 import { findCanaries } from '../support/canary.ts';
 import { verifyAuditExport } from '../../src/core/audit/audit-export.ts';
@@ -102,6 +102,13 @@ describe('real answers have the shape that the description promises', () => {
     const { error } = OpenAiError.parse(await (await client.post('/v1/completions', spoken)).json());
     expect([error.code, error.param]).toEqual(['request_invalid', 'not_before']);
     await call('cancelJob', { id: waits });
+    for (const outcome of ['retried', 'already_retried'])
+      expect(await answered('retryJob', { id: waits })).toMatchObject({ outcome, job: { retried_from: waits } });
+    for (const one of [id, later.id]) {
+      const answer = await client.fetch(`/v1/jobs/${one}/retry`, { method: 'POST' });
+      const ended = (await client.job(one)).state;
+      expect([ended, answer.status]).toEqual([ended, ended === 'done' ? 409 : 202]);
+    }
     await call('eraseJob', { id });
     await call('getJob', { id });
     await call('listJobs');
@@ -226,6 +233,14 @@ describe('real answers have the shape that the description promises', () => {
     const found = await answered('searchMemories', {}, { owner, query, filter: { trust: 'user' } });
     // By meaning: the question shares no word with the answer.
     expect(found).toMatchObject({ results: [{ memory: { id: memory }, semantic: { rank: 1 }, text: null }, {}] });
+    const begun = ExtractionDocument.parse(await answered('addMemories', {}, { owner, text, model: 'noop' }));
+    const extraction = await until(async () => {
+      const document = ExtractionDocument.parse(await answered('getExtraction', { job: begun.job }));
+      return document.outcome !== 'open' && document;
+    });
+    // The model of the tests repeats what it is told, which is no answer.
+    expect(extraction).toMatchObject({ outcome: 'refused', reason: 'extraction_not_usable', memories: [] });
+    expect(await answered('getMemoryReceipts', { memory })).toEqual({ receipts: [] });
     await call('listMemories', {}, undefined, `?owner=${owner}&category=home`);
     await call('getMemory', { memory });
     await call('correctMemory', { memory }, { text: 'I am allergic to nuts.' });
@@ -252,6 +267,7 @@ describe('real answers have the shape that the description promises', () => {
         { action: 'history' },
         { action: 'get' },
         { action: 'list' },
+        { action: 'receipts' },
         { action: 'search' },
       ],
     });

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import OpenAI, { toFile } from 'openai';
 import { AuditLog } from '../../src/core/audit/audit-log.ts';
@@ -245,6 +247,28 @@ describe('batches, with the official client', () => {
       }
     },
   );
+
+  test('401: a file is not kept whose key was revoked while it came', async () => {
+    const { keys } = pipeline.redis;
+    const admin = pipeline.redis.client();
+    const apiKeys = new ApiKeys(pipeline.redis.client('api'), keys);
+    const wanted = { tenant: 'leaving', scopes: ['submit', 'read'], limits: { requests_per_minute: 100 } } as const;
+    const { text, keyId } = await apiKeys.create('test', wanted);
+    const upload = request(`${pipeline.url}/v1/files`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${text}`, 'content-type': 'multipart/form-data; boundary=x' },
+    });
+    const answered = once(upload, 'response') as Promise<[IncomingMessage]>;
+    const field = (name: string) => `--x\r\ncontent-disposition: form-data; ${name}\r\n\r\n`;
+    upload.write(`${field('name="purpose"')}batch\r\n${field('name="file"; filename="a.jsonl"')}`);
+    // Its request was counted, so the key was let in.
+    await until(async () => (await admin.exists(keys.limit('key', keyId, 'requests'))) === 1);
+    await apiKeys.revoke('test', keyId);
+    upload.end('{}\r\n--x--\r\n');
+    const [answer] = await answered;
+    expect(answer.statusCode).toBe(401);
+    expect(await admin.exists(keys.filesOf('leaving'))).toBe(0);
+  });
 
   test('files and batches of another tenant are not there, and lists have pages', async () => {
     const stranger = openaiOf(pipeline, await pipeline.key('other'));

@@ -107,6 +107,8 @@ describe('a session of the dashboard', () => {
       ['POST', '/v1/keys', { scopes: ['read'] }],
       ['POST', '/v1/session/links', {}],
       ['GET', '/v1/webhooks/default/secret', undefined],
+      ['GET', '/v1/webhooks/default/%73ecret', undefined],
+      ['GET', '/v1/webhooks/default/secret/', undefined],
     ] as const)
       expect([path, await codeOf(await browser.send(method, path, body))]).toEqual([path, 'session_reads_only']);
     expect((await browser.send('GET', '/v1/keys')).status).toBe(200);

@@ -104,16 +104,18 @@ describe.each([['default'], ['gold']] as const)('a worker of the pool %s', (pool
   });
 
   test('a worker that is told to leave takes no job any more, ends those that it runs, and loses none', async () => {
-    const running = await Promise.all(Array.from({ length: 4 }, () => client.submit(toy(pool, 'wait'))));
+    // Each may be attempted once: what is handed back unbegun costs nothing, though it is shown.
+    const once = (prompt: string) => client.submit(toy(pool, prompt, { attempts: 1 }));
+    const running = await Promise.all(Array.from({ length: 4 }, () => once('wait')));
     await until(() => models.waiting === 4);
     const left = kill(worker, 'SIGTERM');
-    const after = await client.submit(toy(pool, 'words 3'));
+    const after = await once('words 3');
     await until(() => worker.stderr().includes('"stopping"'));
     models.letGo();
     expect(await left).toBe(0);
     worker = await start(pool, 1);
     const ended = await Promise.all([...running, after].map(({ id }) => client.ended(id)));
-    expect(ended.map(({ state, attempts }) => [state, attempts.length])).toEqual(ended.map(() => ['done', 1]));
+    expect(ended.map(({ state }) => state)).toEqual(ended.map(() => 'done'));
   });
 
   test.each(sampleOf(['worker.after-claim', 'worker.after-run', 'worker.after-commit'], 3))(

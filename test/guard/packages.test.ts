@@ -32,6 +32,16 @@ const manifest = (path: string) =>
     .parse(JSON.parse(readFileSync(join(ROOT, path), 'utf8')));
 const { dependencies } = manifest('service/package.json');
 
+/** The packages that a source imports. */
+const importsOf = (path: string): string[] =>
+  [
+    ...readFileSync(join(ROOT, path), 'utf8').matchAll(
+      /(?:\bfrom |^import |\bimport\(|\bimport\.meta\s*\.resolve\()'((?:@[\w.-]+\/)?[\w.-]+)[^']*'/gm,
+    ),
+  ]
+    .map(([, name = '']) => name)
+    .filter((name) => /^[a-z@]/.test(name) && name !== 'node');
+
 test('the service needs just the packages that it lists, and the package that callers install needs none', () => {
   expect(manifest('package.json').dependencies).toEqual({});
   const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' });
@@ -39,17 +49,26 @@ test('the service needs just the packages that it lists, and the package that ca
     .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
     // What is there for browsers is put into the bundles when they are built.
     .filter((name) => !name.startsWith('client/browser/'))
-    .flatMap((name) => [
-      ...readFileSync(join(ROOT, 'src', name), 'utf8').matchAll(
-        /(?:\bfrom |^import |\bimport\(|\bimport\.meta\s*\.resolve\()'((?:@[\w.-]+\/)?[\w.-]+)[^']*'/gm,
-      ),
-    ])
-    .map(([, name = '']) => name)
-    .filter((name) => /^[a-z@]/.test(name) && name !== 'node');
+    .flatMap((name) => importsOf(join('src', name)));
   // Engines load their packages by name, and Nest's packages want this one beside them.
   const named = ['core', 'embeddings', 'model-embeddings-en'].map((name) => `@energetic-ai/${name}`);
   named.push('rxjs');
   expect([...new Set([...imported, ...named])].toSorted()).toEqual(Object.keys(dependencies).toSorted());
+});
+
+test('a start needs no package that only tests need', () => {
+  const builders = readdirSync(join(ROOT, 'scripts')).filter((name) =>
+    /^(bundle-.*|setup|start|build)\.mjs$/.test(name),
+  );
+  const forBrowsers = ['web', 'src/client/browser'].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\.tsx?$/.test(name) && !/\.test\.ts$/.test(name))
+      .map((name) => join(folder, name)),
+  );
+  const imported = [...builders.map((name) => join('scripts', name)), ...forBrowsers].flatMap(importsOf);
+  const listed = Object.keys({ ...dependencies, ...manifest('scripts/package.json').dependencies });
+  expect(imported.length).toBeGreaterThan(10);
+  expect(imported.filter((name) => !listed.includes(name))).toEqual([]);
 });
 
 /** Licences that let anyone run, change and sell what is built with the package. */

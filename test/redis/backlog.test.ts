@@ -13,6 +13,7 @@ import { keepLearned } from '../../src/core/forecast/learned.store.ts';
 import { toldIn } from '../../src/core/forecast/offer.ts';
 import { Outlooks } from '../../src/core/forecast/outlooks.ts';
 import { Prospects } from '../../src/core/forecast/prospects.ts';
+import { memoryOfRates } from '../../src/core/forecast/queue-state.ts';
 import { whyOf } from '../../src/core/forecast/why.ts';
 import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
@@ -153,6 +154,20 @@ describe('fair shares', () => {
     const served = await serve(server, all, 60);
     const counts = countBy(served.slice(FLOOR).map((id) => all.tenantOf.get(id)));
     expect(counts.get('early')).toBeGreaterThanOrEqual(20);
+  });
+
+  test('what a tenant sends is remembered for as long as the predictions think, by what jobs take', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    const { keys, admin } = all;
+    for (const tookMs of [0, 50, 10_000, 1e9]) {
+      await admin.hset(keys.pace(QUEUE), 'took', tookMs);
+      const tenant = `took-${tookMs}`;
+      const [id = ''] = await all.submit(tenant, 1);
+      const cost = Number(await admin.hget(keys.job(id), 'charge'));
+      const rate = Number((await admin.hget(keys.fairShares(QUEUE), tenant))?.split(' ')[2]);
+      expect((rate * memoryOfRates(tookMs)) / (cost * 1_000)).toBeCloseTo(1, 2);
+    }
   });
 
   test('a job that is queued again stands before all that its tenant has waiting, and its tenant pays for it', async () => {

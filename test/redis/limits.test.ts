@@ -8,6 +8,7 @@ import type { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 import type { Submitter, SubmitOptions } from '../../src/surfaces/admission/admission.ts';
 import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
 import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
+import { TenantDeletions } from '../../src/surfaces/offboarding/tenant-deletions.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
 import { AuditLog } from '../../src/core/audit/audit-log.ts';
@@ -228,6 +229,35 @@ describe('keys and tenants', () => {
     const answers = [];
     for (const caller of callers) answers.push(caller && (await outcome(caller, [job(10)])).code);
     expect(answers).toEqual([undefined, 'spend_held', 'spend_held']);
+  });
+
+  test('a tenant whose deletion was asked for stays locked out, and gets no key', async () => {
+    const redis = server.client('api');
+    const audit = new AuditLog(redis, server.keys);
+    await new Tenants(redis, server.keys, audit).create('me', 'going', {});
+    const keys = new ApiKeys(redis, server.keys);
+    const { text } = await keys.create('me', { tenant: 'going', scopes: ['read'] });
+    await new TenantDeletions(redis, server.keys, audit).ask('me', 'going');
+    // What a change writes that was read before.
+    await admin.hdel(server.keys.tenant('going'), 'disabledAt');
+    expect(await keys.authenticate(text)).toBeUndefined();
+    await expect(keys.create('me', { tenant: 'going', scopes: ['read'] })).rejects.toMatchObject({
+      code: 'tenant_deleted',
+    });
+  });
+
+  test('a tenant lists its keys, however many newer ones another has made', async () => {
+    const keys = new ApiKeys(server.client('api'), server.keys);
+    const { keyId } = await keys.create('me', { tenant: 'quiet', scopes: ['read'] });
+    const flood = admin.pipeline();
+    for (let at = 0; at < 1_000; at += 1) {
+      const id = `e${at.toString(16).padStart(15, '0')}`;
+      flood.hset(server.keys.apiKey(id), { hash: '0'.repeat(64), tenant: 'loud', scopes: 'read', createdAt: '' });
+      flood.zadd(server.keys.apiKeys, Date.now() + 1_000, id);
+    }
+    await flood.exec();
+    expect((await keys.list('quiet')).map(({ id }) => id)).toEqual([keyId]);
+    expect(await keys.list()).toHaveLength(1_000);
   });
 
   test.each(['{', '{"spend":-1}', '{"spnd":1}', '[]', '9007199254740993'])(

@@ -225,7 +225,7 @@ describe('a claim that is held ready', () => {
   const closings = async (reader: JobReader, id: string) =>
     (await reader.read(id))?.attempts.map(({ closed }) => closed?.why);
 
-  test('costs no attempt when its worker is lost or gives it back, and one when its engine had begun', async () => {
+  test('costs no attempt when its worker is lost or drained; one when its engine had begun and its worker is lost', async () => {
     await using server = await TestRedis.start();
     await using hands = await attestorHands(server);
     const all = house(server, { attempts: 1 });
@@ -239,21 +239,47 @@ describe('a claim that is held ready', () => {
     await hold(all, hands.schedules, id);
     expect(await state(id)).toBe('queued');
     await lose();
-    const given = await hold(all, hands.schedules, id);
-    await worker.release(given, 'drained');
-    const [file] = await readCases(hands.redis, keys, [
-      { id, epoch: given.epoch, field: (await admin.hkeys(keys.evidence(id)))[0] ?? '' },
-    ]);
-    if (file === undefined) throw new Error('no case');
-    const enrolled = { find: () => worker.signingKey.public, barFrom: () => undefined };
-    const ruling = judgeRelease(file, enrolled);
-    await hands.decisions.rule(ruling === undefined ? [] : [ruling]);
+    const giveBack = async (claim: Claim) => {
+      await worker.release(claim, 'drained');
+      const fields = await admin.hkeys(keys.evidence(id));
+      const field = fields.find((one) => one.startsWith(`${claim.epoch}:`)) ?? '';
+      const [file] = await readCases(hands.redis, keys, [{ id, epoch: claim.epoch, field }]);
+      if (file === undefined) throw new Error('no case');
+      const ruling = judgeRelease(file, { find: () => worker.signingKey.public, barFrom: () => undefined });
+      await hands.decisions.rule(ruling === undefined ? [] : [ruling]);
+    };
+    await giveBack(await hold(all, hands.schedules, id));
     expect(await closings(reader, id)).toEqual(['void', 'void']);
     const begun = await hold(all, hands.schedules, id);
     expect(await worker.claims.begin(begun)).toBe('ok');
     expect(await state(id)).toBe('running');
+    await giveBack(begun);
+    expect([await closings(reader, id), await state(id)]).toEqual([['void', 'void', 'void'], 'queued']);
+    expect(await worker.claims.begin(await hold(all, hands.schedules, id))).toBe('ok');
     await lose();
-    expect([await closings(reader, id), await state(id)]).toEqual([['void', 'void', 'lost'], 'failed']);
+    expect([await closings(reader, id), await state(id)]).toEqual([['void', 'void', 'void', 'lost'], 'failed']);
+  });
+
+  test('that takes two workers with it as they run it fails, with its reason, and no third is given it', async () => {
+    await using server = await TestRedis.start();
+    await using hands = await attestorHands(server);
+    const all = house(server, { attempts: 10 });
+    const { keys, admin, worker, submit, state, reader } = all;
+    const id = await submit();
+    const lose = async (isBegun: boolean) => {
+      const claim = await hold(all, hands.schedules, id);
+      if (isBegun) expect(await worker.claims.begin(claim)).toBe('ok');
+      await admin.del(keys.lease(id));
+      await makeDue(admin, keys.leases(QUEUE), id);
+      await hands.sweep.look('leases');
+    };
+    for (const isBegun of [false, true, false]) await lose(isBegun);
+    expect(await state(id)).toBe('queued');
+    await lose(true);
+    expect(await closings(reader, id)).toEqual(['void', 'lost', 'void', 'lost']);
+    const detail = '2 workers were lost while they ran it; it is given to no other.';
+    expect((await reader.read(id))?.ending).toMatchObject({ state: 'failed', code: 'workers_lost', detail });
+    expect((await worker.tryClaim(id)).kind).toBe('useless');
   });
 
   test.each(['cancel', 'deadline'] as const)('is ended at its %s without waiting for its worker', async (what) => {

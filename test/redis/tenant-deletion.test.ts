@@ -15,7 +15,8 @@ import { newScheduleId, Schedules } from '../../src/surfaces/schedules/schedule.
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
 import { WorkStops } from '../../src/surfaces/tenants/work-stops.ts';
-import { JOB_ENDPOINT, Webhooks, newMessageId, newWebhookId } from '../../src/surfaces/webhooks/webhook.store.ts';
+import { WebhookMessages, newMessageId } from '../../src/surfaces/webhooks/webhook-messages.store.ts';
+import { JOB_ENDPOINT, Webhooks, newWebhookId } from '../../src/surfaces/webhooks/webhook.store.ts';
 import { completion } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { api, newKey } from '../support/sample-receipts.ts';
@@ -61,6 +62,9 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   enrolmentRefusals: NOBODYS,
   open: OF_OPEN_JOBS,
   backlog: OF_OPEN_JOBS,
+  heldBack: OF_OPEN_JOBS,
+  runningLimits: REMOVED,
+  atWork: EXPIRES,
   later: OF_OPEN_JOBS,
   outOfTurn: OF_OPEN_JOBS,
   turnDebts: { stays: 'the name and a place in a queue, until the queue is empty' },
@@ -123,7 +127,9 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   payment: EXPIRES,
   payments: { stays: 'payments that are due, until they are settled' },
   jobEnds: NOBODYS,
+  historyErasures: { stays: 'ids of jobs, until a courier has erased them in the history' },
   jobEndsLease: NOBODYS,
+  memoryWork: { stays: 'ids of jobs, until a courier finds them erased' },
   recentDuration: NOBODYS,
   listeners: REMOVED,
   eventCursor: OF_OPEN_JOBS,
@@ -169,8 +175,12 @@ afterAll(() => server[Symbol.asyncDispose]());
 /** Everything that a tenant can have, as its stores write it; what only couriers write, as they do. */
 async function settle(tenant: string): Promise<string[]> {
   const { keys } = server;
-  await new Tenants(redis, keys, new AuditLog(redis, keys)).create('test', tenant, {});
-  const { keyId } = await new ApiKeys(redis, keys).create('test', { tenant, scopes: ['submit'] });
+  await new Tenants(redis, keys, new AuditLog(redis, keys)).create('test', tenant, { running_jobs: 3 });
+  const { keyId } = await new ApiKeys(redis, keys).create('test', {
+    tenant,
+    scopes: ['submit'],
+    limits: { running_jobs: 2 },
+  });
   const [createdMs, expiresMs] = [Date.now(), Date.now() + 3_600_000];
   const record = { tenant, keyId, filename: tenant, sha256: 'f'.repeat(64), bytes: 9, createdMs, expiresMs };
   const batches = new Batches(redis, keys);
@@ -202,7 +212,7 @@ async function listen(tenant: string): Promise<string[]> {
   const id = newWebhookId();
   const wanted = { url: 'https://example.com/', events: [], format: 'standard' as const, description: tenant };
   const endpoint = await webhooks.create(tenant, id, wanted);
-  const sent = await webhooks.sendTest(tenant, endpoint);
+  const sent = await new WebhookMessages(redis, keys).sendTest(tenant, endpoint);
   await webhooks.listen(tenant);
   await webhooks.rotateJobSecret(tenant, 0);
   expect(await webhooks.disable(tenant, id, 'dead')).toBe(true);

@@ -41,7 +41,7 @@ describe('the secrets of webhooks', () => {
     const endpoint = await webhooks.create('moved', newWebhookId(), { ...WANTED, events: [] });
     await webhooks.jobSecrets('moved');
     const rotated = await webhooks.rotate('moved', endpoint.id, 3_600_000);
-    const before = webhooks.signatures('moved', endpoint.id, rotated, MESSAGE);
+    const before = await webhooks.signatures('moved', rotated, MESSAGE);
     expect(before.split(' ')).toHaveLength(4);
 
     const both = under(new SecretsKeys(second, first));
@@ -49,7 +49,7 @@ describe('the secrets of webhooks', () => {
     expect(await both.reseal('moved')).toBe(0);
     const after = under(new SecretsKeys(second));
     const now = await after.get('moved', endpoint.id);
-    expect(after.signatures('moved', endpoint.id, now, MESSAGE)).toBe(before);
+    expect(await after.signatures('moved', now, MESSAGE)).toBe(before);
     expect(now).toEqual({ ...rotated, sealed: now.sealed, previous: now.previous });
     expect(() => webhooks.secretOf('moved', endpoint.id, now)).toThrow('not known here');
     await expect(under(new SecretsKeys(newKey())).reseal('moved')).rejects.toThrow('not known here');

@@ -45,7 +45,7 @@ export async function attestorHands(server: TestRedis) {
   const queues = ['default.noop'];
   const { candidates } = room;
   const parts = { redis, keys, queues, backlog, schedules, decisions, candidates, learner, logger };
-  const sweep = new Sweep({ ...parts, everyMs: 100 });
+  const sweep = new Sweep({ ...parts, everyMs: 100, mostLost: 2 });
   return {
     redis,
     enrolled: room.enrolled,

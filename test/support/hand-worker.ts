@@ -94,7 +94,7 @@ export class HandWorker {
     return this.claims.commitEvidence(claim, this.sign(this.evidence(claim, output)), output);
   }
 
-  release(claim: Claim, code: ReleaseCode) {
+  release(claim: Claim, code: ReleaseCode, detail = '') {
     const release: Release = {
       _type: STATEMENT_TYPE,
       subject: [{ name: 'ticket', digest: { sha256: sha256Hex(this.ticket(claim).signed.payload) } }],
@@ -104,7 +104,7 @@ export class HandWorker {
         epoch: claim.epoch,
         worker: { id: this.id, publicKey: this.signingKey.public.raw },
         code,
-        detail: '',
+        detail,
         at: new Date().toISOString(),
       },
     };

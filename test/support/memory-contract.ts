@@ -1,5 +1,6 @@
-import { readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Database } from '../../src/ground/database/database.ts';
@@ -9,6 +10,8 @@ import type { MemoryDesk } from '../../src/surfaces/memory/memory-desk.ts';
 import { unseal } from '../../src/surfaces/memory/sealing.ts';
 import { KeyStore } from '../../src/surfaces/memory/key-store.ts';
 import { WrappingKey } from '../../src/surfaces/memory/wrapping-key.ts';
+import { derivedMemoryContract } from './derived-memory-contract.ts';
+import { historyContract } from './history-contract.ts';
 import { MemoryFolder, WordEmbedder, aDraft, whoseOf } from './memory-desks.ts';
 import { IS_LONG } from './thorough.ts';
 
@@ -43,6 +46,8 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     desk = await folder.open(database);
   });
   afterAll(() => database.close());
+
+  derivedMemoryContract({ folder, desk: () => desk, database: () => database, someone });
 
   test('what was remembered is there after the database was closed and opened, in whatever steps it came', async () => {
     const whose = someone();
@@ -171,12 +176,27 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     expect(inFacts.map(({ entry }) => entry.category)).toEqual(['facts']);
     const now = await search('meeting Friday', { valid_at: '2026-06-01T00:00:00.000Z' });
     expect(now.map(({ entry }) => entry.category)).not.toContain('work');
+    // Who corrects nothing has read it.
+    await desk.answers.correct({ whose, id: first?.entry.id ?? '', change: {}, origin: aDraft('').origin });
     const accesses = await desk.answers.accesses({ whose, limit: 10 });
     expect(accesses.map(({ action, by, memories }) => [action, by, memories.length])).toEqual([
+      ['correct', 'key-1', 1],
       ['search', 'key-1', 2],
       ['search', 'key-1', 1],
       ['search', 'key-1', 3],
     ]);
+  });
+
+  test('a search says nothing of what its caller may not see, not even which words stand there', async () => {
+    const all = someone();
+    const mine = { ...all, sources: ['key-2'] };
+    await desk.answers.add({ whose: mine, drafts: [aDraft('the zebra is mine', { source: 'key-2' })] });
+    const found = () =>
+      desk.answers.search({ whose: mine, query: 'zebra cancer', mode: 'text', limit: 5, filter: EVERYTHING });
+    const before = await found();
+    expect(before).toHaveLength(1);
+    await desk.answers.add({ whose: all, drafts: [aDraft('she has cancer'), aDraft('the cancer came back')] });
+    expect(await found()).toEqual(before);
   });
 
   test('after another embedder was chosen, memories are embedded again and found by meaning', async () => {
@@ -223,7 +243,23 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
       }
     await reopen();
     expect(await listed(whose)).toEqual([kept?.entry]);
-    expect(tracesOf(folder.path, canary)).toEqual([]);
+    const vectors = (await new WordEmbedder().embed([canary, `${canary} again`])).map(({ values }) =>
+      Buffer.from(values.buffer, values.byteOffset, 32),
+    );
+    expect(tracesOf(folder.path, canary, vectors)).toEqual([]);
+    // The search finds each kind of trace where there is one.
+    const planted = mkdtempSync(join(tmpdir(), 'cs-traces-'));
+    const pieces = Array.from({ length: canary.length - 2 }, (_, at) => canary.slice(at, at + 3)).join('\0\x07');
+    for (const [name, bytes] of Object.entries({
+      raw: `x${canary}y`,
+      base64: Buffer.from(`zz${canary}zzz`).toString('base64'),
+      vector: Buffer.concat([Buffer.from('x'), ...vectors]),
+      ...(IS_LONG ? { pieces } : {}),
+    }))
+      writeFileSync(join(planted, name), bytes);
+    const names = tracesOf(planted, canary, vectors).map((path) => basename(path));
+    expect(names.toSorted()).toEqual(readdirSync(planted).toSorted());
+    rmSync(planted, { recursive: true });
   });
 
   test('an erasure that a crash has cut off is carried on at the next start', async () => {
@@ -260,6 +296,24 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     const stranger = { ...whose, sources: ['key-1'] };
     const again = desk.answers.erase({ whose: stranger, ids: [brief?.entry.id ?? ''] });
     await expect(again).rejects.toMatchObject({ code: 'memory_not_found' });
+  });
+
+  test('an owner that cannot be opened keeps nobody else’s memories longer', async () => {
+    const both = [someone(), someone()];
+    const places = new Map<string, (typeof both)[number]>();
+    for (const whose of both) {
+      const [made] = await desk.answers.add({ whose, drafts: [aDraft('for now', { category: 'brief' })] });
+      const [row] = await database.rows('select owner from memory where id = $1', [made?.entry.id ?? '']);
+      places.set((row as { owner: string }).owner, whose);
+    }
+    const [before, behind] = [...places].sort(([a], [b]) => (a < b ? -1 : 1));
+    if (before === undefined || behind === undefined) throw new Error('Two owners were to be made.');
+    const [[broken, first], [, second]] = [before, behind];
+    await database.rows('update segment set body = $2 where owner = $1', [broken, Buffer.from('spoilt')]);
+    // Late enough that what is open is closed.
+    await expect(desk.tidy(Date.now() + 3_600_000)).rejects.toThrow(/cannot be opened/);
+    expect(await listed(second)).toEqual([]);
+    await desk.answers.eraseOwner({ whose: first });
   });
 
   test('an erased owner has nothing left, and its name begins anew', async () => {
@@ -302,6 +356,8 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     expect(await desk.answers.tombstonePage({ whose: third, limit: 10 })).toEqual(tombstones);
   });
 
+  historyContract(() => desk);
+
   test('keys are sealed under a new wrapping key at the next start, and the old one is needed no more', async () => {
     const whose = someone();
     await desk.answers.add({ whose, drafts: [aDraft('before the rotation')] });
@@ -317,21 +373,43 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
   });
 }
 
+/** Bytes within which the pieces of a text would stand, in an index or cut up by a page. */
+const WINDOW_BYTES = 512;
+
 /**
- * The files that hold a text: as it is, as base64 at any offset, or most of its groups of three characters.
+ * The files that hold a text, or these bytes besides: as it is, as base64 at any offset, or half of its
+ * groups of three characters near to each other.
  */
-export function tracesOf(folder: string, text: string): string[] {
+export function tracesOf(folder: string, text: string, others: readonly Buffer[] = []): string[] {
   const needles = [
     text,
     ...[0, 1, 2].map((skip) =>
       Buffer.from(text.slice(skip, text.length - ((text.length - skip) % 3))).toString('base64'),
     ),
+    ...others,
   ];
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((one) => one.isFile())
     .map((one) => join(one.parentPath, one.name))
     .filter((path) => {
       const bytes = readFileSync(path);
-      return needles.some((needle) => bytes.includes(needle));
+      return needles.some((needle) => bytes.includes(needle)) || (IS_LONG && hasPieces(bytes, text));
     });
+}
+
+/** Whether half of the groups of three characters of a text stand within one window of these bytes. */
+function hasPieces(bytes: Buffer, text: string): boolean {
+  const pieces = [...new Set(Array.from({ length: text.length - 2 }, (_, at) => text.slice(at, at + 3)))];
+  const found = pieces.flatMap((piece, number) => {
+    const places: { at: number; number: number }[] = [];
+    for (let at = bytes.indexOf(piece); at >= 0; at = bytes.indexOf(piece, at + 1)) places.push({ at, number });
+    return places;
+  });
+  found.sort((a, b) => a.at - b.at);
+  return found.some(({ at }, from) => {
+    const near = new Set<number>();
+    for (let next = from; (found[next]?.at ?? Infinity) < at + WINDOW_BYTES; next += 1)
+      near.add(found[next]?.number ?? 0);
+    return near.size * 2 >= pieces.length;
+  });
 }

@@ -26,13 +26,17 @@ export class MemoryFolder {
 
   open(database: Database, embedder: Embedder = new WordEmbedder()): Promise<MemoryDesk> {
     const wrapping = WrappingKey.read(this.keyFile);
-    return openMemoryDesk({ database, folder: this.path, wrapping, embedder, openBytes: 16_777_216, keptMs: KEPT });
+    return openMemoryDesk({
+      ...{ database, folder: this.path, wrapping, embedder, openBytes: 16_777_216, keptMs: KEPT },
+      history: { keptMs: HISTORY_MS, jobs: 1_000_000 },
+    });
   }
 }
 
 /** Memories of the category `brief` are kept for a minute. */
 const KEPT = new Map([['brief', 60_000]]);
 
+const HISTORY_MS = 90 * 86_400_000;
 const DIMENSIONS = 64;
 
 /**

@@ -2,16 +2,24 @@ import { createServer, type ServerResponse, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 
+/** One turn of a chat, as the engine sends it. */
+export interface Turn {
+  readonly role: string;
+  readonly content: string;
+}
+
 /**
  * A server of one model that speaks as much of the OpenAI API as the engine asks for, and answers what the
  * test wants when the test wants: a prompt `words N` is answered by N words at once; `wait` by one word, and
- * the rest when it is let go.
+ * the rest when it is let go. A chat is answered by what `chat` says.
  */
 export class ModelServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #waiting = new Set<ServerResponse>();
   /** How many answers were broken off by their caller. */
   brokenOff = 0;
+  /** What a chat is answered. */
+  chat: (turns: readonly Turn[]) => string = () => 'so be it';
 
   private constructor(server: Server) {
     this.#server = server;
@@ -46,9 +54,9 @@ export class ModelServer implements AsyncDisposable {
   }
 
   /** The entry of the catalog for a model of this server. */
-  model(name: string, pool: string) {
+  model(name: string, pool: string, tasks = ['completion']) {
     const served = { engine: 'openai', sha256: sha256Hex('toy'), baseUrl: this.url, remoteModel: 'toy' };
-    return { name, pool, tasks: ['completion'], parallel: 4, ...served };
+    return { name, pool, tasks, parallel: 4, ...served };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -61,7 +69,13 @@ export class ModelServer implements AsyncDisposable {
       response.end(JSON.stringify({ data: [{ id: 'toy' }] }));
       return;
     }
-    const { prompt } = JSON.parse(body) as { prompt: string };
+    const { prompt = '', messages } = JSON.parse(body) as { prompt?: string; messages?: Turn[] };
+    if (messages !== undefined) {
+      const delta = { role: 'assistant', content: this.chat(messages) };
+      response.write(`data: ${JSON.stringify({ choices: [{ delta, finish_reason: 'stop' }] })}\n\n`);
+      response.end('data: [DONE]\n\n');
+      return;
+    }
     const [word, count] = prompt.split(' ');
     if (word !== 'wait') {
       for (let at = 0; at < Number(count); at += 1) send(response, `word${at} `);

@@ -195,6 +195,8 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
       gateway: { COUNTERSIGN_PORT: '0' },
       attestor: {
         COUNTERSIGN_ATTESTOR_KEY_FILE: path('attestor.key'),
+        // Tests kill workers again and again, and no job of theirs is to blame.
+        COUNTERSIGN_LOST_WORKERS: '10',
         COUNTERSIGN_TLOG_KEY_FILE: path('log.key'),
         COUNTERSIGN_ENROLLED_WORKERS: path('workers.json'),
         COUNTERSIGN_SWEEP_MS: '100',

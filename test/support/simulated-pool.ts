@@ -2,31 +2,24 @@ import { AdmissionRule, excessOf, type Standing } from '../../src/core/forecast/
 import { Appointments } from '../../src/core/forecast/appointments.ts';
 import type { JobSize } from '../../src/core/forecast/job-size.ts';
 import { offerOf, toldOf, type Offer } from '../../src/core/forecast/offer.ts';
-import { Paths, RATE_MS, type FlowState, type QueueState } from '../../src/core/forecast/queue-state.ts';
+import { Paths, memoryOfRates, type FlowState, type QueueState } from '../../src/core/forecast/queue-state.ts';
 import { SlotTimes } from '../../src/core/forecast/slot-times.ts';
 import { endAt, type Told } from '../../src/core/forecast/told.ts';
-
-/** A tenant of the simulation. Rates are per second, deadlines in ms. */
-export interface SimulatedTenant {
-  readonly name: string;
-  readonly weight: number;
-  readonly sizes: readonly number[];
-  /** The share of `max_tokens` that its answers have. */
-  readonly share: number;
-  readonly rate: number;
-  readonly deadlineMs: number;
-  /** It stays within its share: none of its jobs may be refused. */
-  readonly isInnocent?: boolean;
-  /** Whether it sends at this time (ms); always by default. */
-  readonly sends?: (atMs: number) => boolean;
-  /** Whether it comes back when it was told to. */
-  readonly obeys?: boolean;
-}
+import { Agenda } from './agenda.ts';
+import { BASE_MS, TOKEN_MS, seeded, truth, type SimulatedTenant } from './simulated-tenants.ts';
 
 export interface Simulation {
   readonly tenants: readonly SimulatedTenant[];
   readonly seed: number;
   readonly slots?: number;
+  /** Places of the workers that are there at a time (ms), where they come and go. */
+  readonly slotsAt?: (atMs: number) => number;
+  /** How many times longer all jobs take. */
+  readonly timesLonger?: number;
+  /** How often an API reads the figures. */
+  readonly readEveryMs?: number;
+  /** How often the pool is looked at for `series`; never by default. */
+  readonly sampleMs?: number;
   readonly warmMs?: number;
   readonly forMs?: number;
   /** How many times too much the operator's hint says. */
@@ -35,6 +28,17 @@ export interface Simulation {
   readonly admitAll?: boolean;
   /** Engines are this many times slower from `from` to `to`. */
   readonly slower?: { readonly fromMs: number; readonly toMs: number; readonly factor: number };
+}
+
+/** The pool at one moment, and what was decided since the one before. */
+export interface Sample {
+  readonly atMs: number;
+  readonly slots: number;
+  readonly running: number;
+  readonly waiting: number;
+  readonly admitted: number;
+  readonly refused: number;
+  readonly missed: number;
 }
 
 /** Figures of the jobs that were offered between the warm-up and the end. */
@@ -57,6 +61,9 @@ export interface Outcome {
   readonly largeOverSmall: number;
   readonly attempts: number;
   readonly uniques: number;
+  /** Median error of the wait that was told, of jobs that waited longer than a mean job takes. */
+  readonly waitError: number;
+  readonly series: readonly Sample[];
 }
 
 interface Job {
@@ -72,89 +79,12 @@ interface Job {
   counts: boolean;
 }
 
-const BASE_MS = 10;
-const TOKEN_MS = 0.8;
-const READ_EVERY_MS = 200;
 /** As in backlog.ts. */
 const AHEAD_MS = 200;
 
-export function seeded(seed: number): () => number {
-  let at = seed >>> 0;
-  return () => {
-    at = (at + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(at ^ (at >>> 15), 1 | at);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
-const normal = (random: () => number) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-
-/** What a job of this size truly takes (ms), which the policy does not know. */
-function truth(random: () => number, tokens: number, share: number): number {
-  const generated = Math.min(tokens, tokens * share * Math.exp(0.5 * normal(random) - 0.125));
-  return (BASE_MS + TOKEN_MS * generated) * Math.exp(0.25 * normal(random) - 0.03125);
-}
-
-/** What jobs of such a tenant take on average (ms). */
-export function meanServiceMs({ sizes, share }: Pick<SimulatedTenant, 'sizes' | 'share'>): number {
-  const random = seeded(7);
-  let sum = 0;
-  for (let at = 0; at < 4_000; at += 1) sum += truth(random, sizes[at % sizes.length] ?? 64, share);
-  return sum / 4_000;
-}
-
-interface SimulatedEvent {
-  readonly atMs: number;
-  readonly order: number;
-  readonly run: () => void;
-}
-
-/** Events by time; of those at the same time, the one that was entered first. */
-class Agenda {
-  readonly #heap: SimulatedEvent[] = [];
-  #order = 0;
-
-  add(atMs: number, run: () => void): void {
-    const heap = this.#heap;
-    heap.push({ atMs, order: (this.#order += 1), run });
-    for (let at = heap.length - 1; at > 0;) {
-      const parent = (at - 1) >> 1;
-      if (!this.#swapIfLater(parent, at)) break;
-      at = parent;
-    }
-  }
-
-  next(): SimulatedEvent | undefined {
-    const heap = this.#heap;
-    const first = heap[0];
-    const last = heap.pop();
-    if (first === undefined || last === undefined || heap.length === 0) return first;
-    heap[0] = last;
-    for (let at = 0; ;) {
-      const left = 2 * at + 1;
-      if (left >= heap.length) break;
-      const child = left + 1 < heap.length && this.#isLater(left, left + 1) ? left + 1 : left;
-      if (!this.#swapIfLater(at, child)) break;
-      at = child;
-    }
-    return first;
-  }
-
-  #isLater(one: number, other: number): boolean {
-    const [a, b] = [this.#heap[one], this.#heap[other]];
-    if (a === undefined || b === undefined) return false;
-    return a.atMs > b.atMs || (a.atMs === b.atMs && a.order > b.order);
-  }
-
-  #swapIfLater(one: number, other: number): boolean {
-    if (!this.#isLater(one, other)) return false;
-    const [a, b] = [this.#heap[one], this.#heap[other]];
-    if (a === undefined || b === undefined) return false;
-    this.#heap[one] = b;
-    this.#heap[other] = a;
-    return true;
-  }
+function quantile(values: readonly number[], part: number): number {
+  const sorted = Float64Array.from(values).toSorted();
+  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? NaN;
 }
 
 /** Where a tag belongs in a list that is in order, behind its equals. */
@@ -174,7 +104,7 @@ function placeOf(jobs: readonly Job[], tag: number): number {
  * backlog and what is released as in release.lua, an API that reads the figures every 200 ms.
  */
 export class SimulatedPool {
-  readonly #options: Required<Omit<Simulation, 'slower'>> & Pick<Simulation, 'slower'>;
+  readonly #options: Required<Omit<Simulation, 'slower' | 'slotsAt'>> & Pick<Simulation, 'slower' | 'slotsAt'>;
   readonly #agenda = new Agenda();
   readonly #random: () => number;
   readonly #times: SlotTimes;
@@ -191,6 +121,9 @@ export class SimulatedPool {
   readonly #good = new Map<string, number>();
   readonly #sizes = new Map<string, { asked: number; admitted: number }>();
   readonly #latencies: number[] = [];
+  readonly #waitErrors: number[] = [];
+  readonly #series: Sample[] = [];
+  #since = { admitted: 0, refused: 0, missed: 0 };
   readonly #figures = {
     goodMs: 0,
     admitted: 0,
@@ -207,6 +140,9 @@ export class SimulatedPool {
   constructor(simulation: Simulation) {
     this.#options = {
       slots: 16,
+      timesLonger: 1,
+      readEveryMs: 200,
+      sampleMs: Infinity,
       warmMs: 10_000,
       forMs: 60_000,
       hintFactor: 1,
@@ -214,13 +150,14 @@ export class SimulatedPool {
       ...simulation,
     };
     this.#random = seeded(simulation.seed);
-    const factor = this.#options.hintFactor;
+    const factor = this.#options.hintFactor * this.#options.timesLonger;
     this.#times = new SlotTimes({ base_ms: BASE_MS * factor, token_ms: TOKEN_MS * factor });
   }
 
   run(): Outcome {
     const { tenants, forMs } = this.#options;
     for (const tenant of tenants) this.#arrivals(tenant);
+    this.#samples();
     const longest = Math.max(...tenants.map(({ deadlineMs }) => deadlineMs));
     for (let event = this.#agenda.next(); event !== undefined; event = this.#agenda.next()) {
       if (event.atMs > forMs + 1.2 * longest) break;
@@ -235,7 +172,8 @@ export class SimulatedPool {
     const next = () => this.#nowMs + (-Math.log(1 - this.#random()) / tenant.rate) * 1_000;
     const arrive = () => {
       if (this.#nowMs > forMs + tenant.deadlineMs) return;
-      if (tenant.sends?.(this.#nowMs) ?? true) this.#ask(this.#newJob(tenant));
+      const share = tenant.sends?.(this.#nowMs) ?? 1;
+      if (share >= 1 || this.#random() < share) this.#ask(this.#newJob(tenant));
       this.#agenda.add(next(), arrive);
     };
     this.#agenda.add(next(), arrive);
@@ -244,10 +182,30 @@ export class SimulatedPool {
   #newJob(tenant: SimulatedTenant): Job {
     const tokens = tenant.sizes[Math.floor(this.#random() * tenant.sizes.length)] ?? 64;
     const size: JobSize = { task: 'completion', maxTokens: tokens, inputBytes: 40 };
-    const serviceMs = truth(this.#random, tokens, tenant.share);
+    const serviceMs = truth(this.#random, tokens, tenant.share) * this.#options.timesLonger;
     const bornMs = this.#nowMs;
     if (this.#isCounted(bornMs)) this.#figures.uniques += 1;
     return { tenant, size, serviceMs, bornMs, tries: 0, askedMs: 0, tag: 0, cost: 0, told: undefined, counts: false };
+  }
+
+  get #slots(): number {
+    return this.#options.slotsAt?.(this.#nowMs) ?? this.#options.slots;
+  }
+
+  get #rateMemoryMs(): number {
+    return memoryOfRates((this.#times.meanCost ?? 0) * this.#times.speed);
+  }
+
+  #samples(): void {
+    const { sampleMs, forMs } = this.#options;
+    if (!Number.isFinite(sampleMs)) return;
+    const sample = () => {
+      const waiting = this.#backlog.length + this.#released.length;
+      this.#series.push({ atMs: this.#nowMs, slots: this.#slots, running: this.#running, waiting, ...this.#since });
+      this.#since = { admitted: 0, refused: 0, missed: 0 };
+      if (this.#nowMs < forMs) this.#agenda.add(this.#nowMs + sampleMs, sample);
+    };
+    this.#agenda.add(sampleMs, sample);
   }
 
   #isCounted(atMs: number): boolean {
@@ -275,6 +233,7 @@ export class SimulatedPool {
   }
 
   #note({ tenant, size, counts }: Job, isRefused: boolean): void {
+    this.#since[isRefused ? 'refused' : 'admitted'] += 1;
     if (!counts) return;
     const figures = this.#figures;
     figures.attempts += 1;
@@ -307,7 +266,7 @@ export class SimulatedPool {
     const flow = this.#flows.get(tenant.name);
     const tag = Math.max(this.#present, flow?.finish ?? 0);
     const ahead = placeOf(this.#backlog, tag);
-    const inHand = Math.max(0, this.#running + this.#released.length - this.#options.slots + 1);
+    const inHand = Math.max(0, this.#running + this.#released.length - this.#slots + 1);
     // Where a place is free nothing waits, whatever was released last.
     const distance = inHand === 0 && head === undefined ? 0 : tag - this.#present;
     const backloggedMs = distance > 0 ? this.#nowMs - (flow?.sinceMs ?? this.#nowMs) : 0;
@@ -322,10 +281,10 @@ export class SimulatedPool {
     job.tag = tag;
     job.told = toldOf(offer, standing);
     const before = this.#flows.get(tenant.name);
-    const decayed = (before?.rate ?? 0) * Math.exp(-(this.#nowMs - (before?.rateAtMs ?? 0)) / RATE_MS);
+    const decayed = (before?.rate ?? 0) * Math.exp(-(this.#nowMs - (before?.rateAtMs ?? 0)) / this.#rateMemoryMs);
     this.#flows.set(tenant.name, {
       finish: tag + job.cost / tenant.weight,
-      rate: decayed + (job.cost * 1_000) / RATE_MS,
+      rate: decayed + (job.cost * 1_000) / this.#rateMemoryMs,
       rateAtMs: this.#nowMs,
       weight: tenant.weight,
       sinceMs: standing.distance > 0 ? (before?.sinceMs ?? this.#nowMs) : this.#nowMs,
@@ -335,15 +294,16 @@ export class SimulatedPool {
   }
 
   #figuresNow(): { paths: Paths; state: QueueState } {
-    if (this.#read === undefined || this.#nowMs - this.#read.atMs >= READ_EVERY_MS) {
+    if (this.#read === undefined || this.#nowMs - this.#read.atMs >= this.#options.readEveryMs) {
       const state = {
         atMs: this.#nowMs,
-        slots: this.#options.slots,
+        slots: this.#slots,
         isPaused: false,
         running: this.#running,
         released: this.#released.length,
         waiting: this.#backlog.length,
         present: this.#present,
+        rateMemoryMs: this.#rateMemoryMs,
         flows: new Map(this.#flows),
       };
       this.#read = { atMs: this.#nowMs, state, paths: new Paths(state, this.#times, 100) };
@@ -353,7 +313,7 @@ export class SimulatedPool {
 
   /** As release.lua: the slots, and as many again or what is released in a moment. */
   #release(): void {
-    const { slots } = this.#options;
+    const slots = this.#slots;
     const pace = this.#pace;
     const wanted = Math.max(16, slots + Math.max(slots, Math.ceil((pace.rate * AHEAD_MS) / 1_000)));
     const room = wanted - this.#released.length - this.#running;
@@ -371,7 +331,7 @@ export class SimulatedPool {
   }
 
   #work(): void {
-    while (this.#running < this.#options.slots) {
+    while (this.#running < this.#slots) {
       const job = this.#released.shift();
       if (job === undefined) break;
       if (this.#nowMs >= job.askedMs + job.tenant.deadlineMs) {
@@ -382,8 +342,15 @@ export class SimulatedPool {
       const { slower } = this.#options;
       const isSlow = slower !== undefined && this.#nowMs >= slower.fromMs && this.#nowMs < slower.toMs;
       const tookMs = job.serviceMs * (isSlow ? slower.factor : 1);
+      this.#noteWait(job);
       this.#agenda.add(this.#nowMs + tookMs, () => this.#finish(job, tookMs));
     }
+  }
+
+  #noteWait({ told, counts, askedMs }: Job): void {
+    const waitMs = this.#nowMs - askedMs;
+    if (counts && told !== undefined && waitMs > told.meanMs)
+      this.#waitErrors.push(Math.abs(told.startMs - waitMs) / waitMs);
   }
 
   #finish(job: Job, tookMs: number): void {
@@ -402,7 +369,8 @@ export class SimulatedPool {
     const { told } = job;
     if (told === undefined) return;
     const waiting = this.#backlog.length + this.#released.length;
-    this.#times.score(told, tookMs, { waiting, slots: this.#options.slots });
+    this.#times.score(told, tookMs, { waiting, slots: this.#slots });
+    if (!isGood) this.#since.missed += 1;
     if (!job.counts) return;
     const figures = this.#figures;
     if (isGood) this.#latencies.push(tookMs);
@@ -419,8 +387,7 @@ export class SimulatedPool {
     const shares = greedy.map(({ name, weight }) => (this.#good.get(name) ?? 0) / weight);
     const sum = shares.reduce((all, share) => all + share, 0);
     const squares = shares.reduce((all, share) => all + share ** 2, 0);
-    const sorted = this.#latencies.toSorted((a, b) => a - b);
-    const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? NaN;
+    const at = (part: number) => quantile(this.#latencies, part);
     return {
       goodput: goodMs / (slots * (forMs - warmMs)),
       admitted,
@@ -435,6 +402,8 @@ export class SimulatedPool {
       p50Ms: at(0.5),
       p99Ms: at(0.99),
       largeOverSmall: this.#largeOverSmall(greedy),
+      waitError: quantile(this.#waitErrors, 0.5),
+      series: this.#series,
     };
   }
 
@@ -455,35 +424,4 @@ export class SimulatedPool {
     });
     return ratios.reduce((all, ratio) => all + ratio, 0) / ratios.length;
   }
-}
-
-/** Four tenants of weights 1, 1, 2 and 4 that offer so many times what the slots can do, and a steady one. */
-export function overload(load: number, deadlineMs = 5_000): SimulatedTenant[] {
-  const shares = load > 1 ? [0.3, 0.3, 0.2, 0.2] : [0.125, 0.125, 0.25, 0.5];
-  const greedy = [
-    { weight: 1, sizes: [64, 256], share: 0.5 },
-    { weight: 1, sizes: [64], share: 0.9 },
-    { weight: 2, sizes: [256, 1_024], share: 0.3 },
-    { weight: 4, sizes: [64, 256, 1_024], share: 0.1 },
-  ].map((tenant, at) => ({
-    ...tenant,
-    name: `greedy-${at}`,
-    deadlineMs,
-    rate: (load * (shares[at] ?? 0) * 16 * 1_000) / meanServiceMs(tenant),
-  }));
-  const steady = { name: 'steady', weight: 1, sizes: [64, 256], share: 0.5, rate: 0.75, deadlineMs, isInnocent: true };
-  return [...greedy, steady];
-}
-
-/** Fifty tenants that were never heard of before, all in the same moments (ms of the simulation). */
-export function crowd(fromMs: number, toMs: number): SimulatedTenant[] {
-  return Array.from({ length: 50 }, (_, at) => ({
-    name: `new-${at}`,
-    weight: 1,
-    sizes: [64, 256],
-    share: 0.5,
-    rate: 40,
-    deadlineMs: 5_000,
-    sends: (atMs) => atMs >= fromMs && atMs < toMs,
-  }));
 }

@@ -66,8 +66,8 @@ export function Again({
     <Panel title="Run again and compare">
       <div class="stack">
         <p class="small soft">
-          Of what was asked, this service keeps the digest alone. Give the question again: a new job asks it with the
-          same parameters, and the two answers are compared byte by byte.
+          Of what a done job asked, this service keeps the digest alone. Give the question again: a new job asks it with
+          the same parameters, and the two answers are compared byte by byte.
         </p>
         <div class="field">
           <label for="again">The question</label>

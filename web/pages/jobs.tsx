@@ -3,12 +3,13 @@ import { useState } from 'preact/hooks';
 import type { Job } from '../../src/proof/contract/job.ts';
 import type { JobState } from '../../src/proof/contract/job-states.ts';
 import type { JobList } from '../../src/roles/api/jobs.schemas.ts';
-import { ask, has } from '../api.ts';
+import { ask, has, may } from '../api.ts';
 import { duration } from '../format.ts';
 import { Mark } from '../icons.tsx';
 import { Empty, Head, Id, JobStateMark, Name, Show, Signatures, Table, Time, WORDS, useLoad } from '../parts.tsx';
 import { ask as askHere, place, to } from '../route.ts';
 import { useModels } from '../models.ts';
+import { RetryAll } from './retry-all.tsx';
 
 const STATES: readonly JobState[] = [
   'queued',
@@ -42,26 +43,30 @@ export function tookMs({ created_at: created, ended_at: ended }: Job): number {
 export function JobsPage(): JSX.Element {
   const { query } = place.value;
   const [pages, setPages] = useState<readonly string[]>([]);
-  const filter = {
+  const filter: Filter = {
     state: query.get('state') ?? '',
     model: query.get('model') ?? '',
     since: query.get('since') ?? '',
+    worker: query.get('worker') ?? '',
+    key: query.get('key') ?? '',
+    reason: query.get('reason') ?? '',
+    idempotency: query.get('idempotency') ?? '',
+    history: query.get('history') ?? '',
   };
   const cursor = pages.at(-1) ?? '';
-  const choose = (change: Partial<typeof filter>) => {
+  const choose = (change: Partial<Filter>) => {
     setPages([]);
     askHere({ ...filter, ...change });
   };
   const loaded = useLoad(
     (signal) => {
-      const asked = new URLSearchParams({ limit: String(PAGE) });
+      const asked = searchOf(filter);
+      asked.set('limit', String(PAGE));
       if (filter.state !== '') asked.set('state', filter.state);
-      if (filter.model !== '') asked.set('model', filter.model);
-      if (filter.since !== '') asked.set('created_after', new Date(Date.now() - Number(filter.since)).toISOString());
       if (cursor !== '') asked.set('cursor', cursor);
       return ask<JobList>(`/v1/jobs?${asked.toString()}`, { signal });
     },
-    [filter.state, filter.model, filter.since, cursor],
+    [JSON.stringify(filter), cursor],
     EVERY_MS,
   );
   return (
@@ -72,13 +77,21 @@ export function JobsPage(): JSX.Element {
       </Head>
       <Chips state={filter.state} choose={(state) => choose({ state })} />
       <Filters filter={filter} choose={choose} />
+      {may('submit') && filter.idempotency === '' ? (
+        <RetryAll key={JSON.stringify(filter)} filter={searchOf(filter)} state={unanswered(filter.state)} />
+      ) : null}
       <section class="panel" aria-label="Jobs that match">
         <Show loaded={loaded}>
-          {({ jobs, next_cursor: next }) =>
-            jobs.length === 0 ? (
-              <NoJob isFiltered={filter.state + filter.model + filter.since !== ''} choose={choose} />
+          {({ jobs, next_cursor: next, catching_up: isCatchingUp }) =>
+            jobs.length === 0 && next === null && pages.length === 0 && !isCatchingUp ? (
+              <NoJob isFiltered={Object.values(filter).some((one) => one !== '')} choose={choose} />
             ) : (
               <>
+                {isCatchingUp ? (
+                  <p class="small soft" role="status">
+                    The history is still taking in what ended before: more may be found in a moment.
+                  </p>
+                ) : null}
                 <JobTable jobs={jobs} />
                 <div class="more">
                   <span>The newest first, {PAGE} a page</span>
@@ -130,7 +143,37 @@ interface Filter {
   readonly state: string;
   readonly model: string;
   readonly since: string;
+  readonly worker: string;
+  readonly key: string;
+  readonly reason: string;
+  readonly idempotency: string;
+  /** `true` where also what only the history keeps is asked for. */
+  readonly history: string;
 }
+
+const NO_FILTER: Filter = {
+  ...{ state: '', model: '', since: '', worker: '', key: '', reason: '', idempotency: '', history: '' },
+};
+
+/** What the API is asked for, but for the state and the page. */
+function searchOf(filter: Filter): URLSearchParams {
+  const asked = new URLSearchParams();
+  for (const name of ['model', 'worker', 'key', 'reason', 'history'] as const)
+    if (filter[name] !== '') asked.set(name, filter[name]);
+  if (filter.idempotency !== '') asked.set('idempotency_key', filter.idempotency);
+  if (filter.since !== '') asked.set('created_after', new Date(Date.now() - Number(filter.since)).toISOString());
+  return asked;
+}
+
+/** The state whose jobs may be asked again; empty for all such states. */
+const unanswered = (state: string) => (['rejected', 'failed', 'expired', 'cancelled'].includes(state) ? state : '');
+
+const TYPED = [
+  ['worker', 'Worker'],
+  ['key', 'Key'],
+  ['reason', 'Words of the reason'],
+  ['idempotency', 'Idempotency key'],
+] as const;
 
 function Filters(props: { readonly filter: Filter; readonly choose: (change: Partial<Filter>) => void }): JSX.Element {
   const models = useModels();
@@ -165,6 +208,28 @@ function Filters(props: { readonly filter: Filter; readonly choose: (change: Par
           ))}
         </select>
       </div>
+      {TYPED.map(([name, label]) => (
+        <div class="field" key={name}>
+          <label for={name}>{label}</label>
+          <input
+            id={name}
+            type="search"
+            value={props.filter[name]}
+            onChange={(event) => props.choose({ [name]: event.currentTarget.value.trim() })}
+          />
+        </div>
+      ))}
+      <div class="field">
+        <label for="history">How far back</label>
+        <select
+          id="history"
+          value={props.filter.history}
+          onChange={(event) => props.choose({ history: event.currentTarget.value })}
+        >
+          <option value="">what is kept whole</option>
+          <option value="true">the history too</option>
+        </select>
+      </div>
     </div>
   );
 }
@@ -172,8 +237,8 @@ function Filters(props: { readonly filter: Filter; readonly choose: (change: Par
 function NoJob(props: { readonly isFiltered: boolean; readonly choose: (change: Filter) => void }): JSX.Element {
   return props.isFiltered ? (
     <Empty icon="find" title="Nothing matches">
-      <p>No kept job has this state, model and time. Take the filters out.</p>
-      <button type="button" class="btn" onClick={() => props.choose({ state: '', model: '', since: '' })}>
+      <p>No job has all of this. Take the filters out, or look in the history too.</p>
+      <button type="button" class="btn" onClick={() => props.choose(NO_FILTER)}>
         Show all jobs
       </button>
     </Empty>

@@ -1,6 +1,6 @@
 import { ed25519 } from '@noble/curves/ed25519.js';
 
-/** What verifying needs of libsodium, with the same strictness: RFC 8032 encodings, points of prime order. */
+/** What callers need of libsodium, with the same strictness: RFC 8032 encodings, points of prime order. */
 const sodium = {
   crypto_sign_PUBLICKEYBYTES: 32,
   crypto_sign_SECRETKEYBYTES: 64,
@@ -21,6 +21,15 @@ const sodium = {
     } catch {
       return false;
     }
+  },
+  /** The secret key is the seed and, after it, the public key. */
+  crypto_sign_seed_keypair(publicKey: Uint8Array, secretKey: Uint8Array, seed: Uint8Array): void {
+    publicKey.set(ed25519.getPublicKey(Uint8Array.from(seed)));
+    secretKey.set(seed);
+    secretKey.set(publicKey, 32);
+  },
+  crypto_sign_detached(signature: Uint8Array, message: Uint8Array, secretKey: Uint8Array): void {
+    signature.set(ed25519.sign(Uint8Array.from(message), Uint8Array.from(secretKey.subarray(0, 32))));
   },
 };
 export default sodium;

@@ -4,13 +4,29 @@ import { predictedWaitMs } from './predicted-wait.ts';
 
 describe('the wait of a job that comes now', () => {
   test.each([
-    ['a place is free', { waiting: 0, running: 3, slots: 4, tookMs: 1_000, state: 'open' }, 0],
-    ['one ends in a quarter of the time', { waiting: 0, running: 4, slots: 4, tookMs: 1_000, state: 'open' }, 250],
-    ['the one before it ends, and ten wait', { waiting: 10, running: 1, slots: 1, tookMs: 200, state: 'open' }, 2_200],
-    ['nobody works', { waiting: 3, running: 0, slots: 0, tookMs: 200, state: 'open' }, undefined],
-    ['its pool is paused', { waiting: 3, running: 1, slots: 1, tookMs: 200, state: 'paused' }, undefined],
-    ['its pool is drained', { waiting: 3, running: 1, slots: 1, tookMs: 200, state: 'draining' }, undefined],
-    ['nothing was confirmed yet', { waiting: 3, running: 1, slots: 1, tookMs: undefined, state: 'open' }, undefined],
+    ['a place is free', { waiting: 0, heldBack: 0, running: 3, slots: 4, tookMs: 1_000, state: 'open' }, 0],
+    [
+      'one ends in a quarter of the time',
+      { waiting: 0, heldBack: 0, running: 4, slots: 4, tookMs: 1_000, state: 'open' },
+      250,
+    ],
+    [
+      'the one before it ends, and ten wait',
+      { waiting: 14, heldBack: 4, running: 1, slots: 1, tookMs: 200, state: 'open' },
+      2_200,
+    ],
+    ['nobody works', { waiting: 3, heldBack: 0, running: 0, slots: 0, tookMs: 200, state: 'open' }, undefined],
+    ['its pool is paused', { waiting: 3, heldBack: 0, running: 1, slots: 1, tookMs: 200, state: 'paused' }, undefined],
+    [
+      'its pool is drained',
+      { waiting: 3, heldBack: 0, running: 1, slots: 1, tookMs: 200, state: 'draining' },
+      undefined,
+    ],
+    [
+      'nothing was confirmed yet',
+      { waiting: 3, heldBack: 0, running: 1, slots: 1, tookMs: undefined, state: 'open' },
+      undefined,
+    ],
   ] as const)('%s', (_, figures, expected) => {
     expect(predictedWaitMs(figures)).toBe(expected);
   });
@@ -24,7 +40,7 @@ describe('the wait of a job that comes now', () => {
         const ends = Array.from({ length: slots }, (_, at) => ((at + 1) * tookMs) / slots);
         for (let job = 0; job < waiting; job += 1) ends.push(Math.min(...ends.splice(0, 1)) + tookMs);
         const begins = ends[0] ?? 0;
-        const predicted = predictedWaitMs({ waiting, running: slots, slots, tookMs, state: 'open' });
+        const predicted = predictedWaitMs({ waiting, heldBack: 0, running: slots, slots, tookMs, state: 'open' });
         expect(Math.abs((predicted ?? NaN) - begins)).toBeLessThanOrEqual(1);
       }),
     );

@@ -3,6 +3,8 @@ import type { PoolState } from './pool-state.ts';
 /** A queue as it stands: jobs that wait and that run, how many can run at once, and what one takes. */
 export interface QueueFigures {
   readonly waiting: number;
+  /** Those of them that limits of their tenants hold back: a new job does not wait for them. */
+  readonly heldBack: number;
   readonly running: number;
   readonly slots: number;
   /** Mean time that an engine needs for one (ms); undefined where none was confirmed yet. */
@@ -17,8 +19,15 @@ export interface QueueFigures {
  * beyond the slots, and while all slots are taken, one ends in each `slots`th part of that mean. What comes
  * after the run, such as confirmation, holds up no worker and is not in it.
  */
-export function predictedWaitMs({ waiting, running, slots, tookMs, state }: QueueFigures): number | undefined {
+export function predictedWaitMs({
+  waiting,
+  heldBack,
+  running,
+  slots,
+  tookMs,
+  state,
+}: QueueFigures): number | undefined {
   if (state !== 'open' || slots === 0 || tookMs === undefined) return undefined;
-  const toEnd = Math.max(0, waiting + running - slots + 1);
+  const toEnd = Math.max(0, waiting - heldBack + running - slots + 1);
   return Math.round((toEnd * tookMs) / slots);
 }

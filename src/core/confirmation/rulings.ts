@@ -30,7 +30,8 @@ export interface Ruling {
         /** Nobody is left who may try: the job ends, whatever attempts it has left. */
         readonly isLast?: boolean;
       }
-    | { readonly kind: 'lost' };
+    /** Its worker is lost, or else nothing happens; `isLast` as above, where its engine had begun. */
+    | { readonly kind: 'lost'; readonly isLast?: boolean };
   /** A stable word for programs. */
   readonly code: string;
   /** A sentence for people, without anything about other tenants. */
@@ -71,7 +72,7 @@ export class Rulings {
       ruling.id,
       ruling.epoch,
       ruling.phases.join(' '),
-      ruling.action.kind === 'close' && ruling.action.isLast === true ? 'last' : ruling.action.kind,
+      wordOf(ruling.action),
       ruling.action.kind === 'end' ? ruling.action.state : ruling.action.kind === 'close' ? ruling.action.why : 'lost',
       ruling.code,
       ruling.detail,
@@ -84,6 +85,11 @@ export class Rulings {
     await this.#backlog.release([...queues]);
     return outcomes.map((outcome) => (outcome.kind === 'requeued' ? { kind: outcome.kind } : outcome));
   }
+}
+
+function wordOf(action: Ruling['action']): string {
+  const isLast = action.kind !== 'end' && action.isLast === true;
+  return isLast ? { close: 'last', lost: 'lostlast' }[action.kind] : action.kind;
 }
 
 /** What the script answers; of a requeued job also where it waits. */

@@ -101,7 +101,11 @@ export class Sealer {
   async #made(view: JobView, ending: JobView['ending'] & object): Promise<Buffer> {
     const { id, tenant, model, ticket } = view;
     if (ticket === undefined) throw new Error(`The ticket of ${id} is gone.`);
-    const { evidence, verdict } = await this.#refutation(id);
+    const { redis, keys } = this.#parts;
+    const [{ evidence, verdict }, input] = await Promise.all([
+      this.#refutation(id),
+      redis.hgetBuffer(keys.ticket(id), 'input'),
+    ]);
     const body = recordBody({
       ...view,
       ending,
@@ -109,6 +113,8 @@ export class Sealer {
       evidence,
       verdict,
       output: undefined,
+      // What is not to be stored is not kept to be asked again.
+      input: view.isStored ? (input ?? undefined) : undefined,
       salt: undefined,
     });
     return recordBytes({ state: ending.state, index: undefined, endedMs: ending.atMs, tenant, model }, body);

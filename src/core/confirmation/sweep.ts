@@ -17,6 +17,7 @@ import { lastRefutation, type Candidates } from './candidates.ts';
 import { readCases, type CaseFile } from './case-file.ts';
 import { cancellation, type Decisions } from './decisions.ts';
 import type { Learner } from './learner.ts';
+import { MOST_LOST, lostWorker } from './lost-worker.ts';
 import type { Ruling } from './rulings.ts';
 
 const OTHER_COMMITS = loadScript(new URL('./lua/other-commits.lua', import.meta.url), listOf(text));
@@ -110,7 +111,7 @@ export class Sweep {
       const file = files[at];
       return file === undefined ? [] : [{ set, file }];
     });
-    const rulings = open.flatMap(({ file }) => overdue(file, name) ?? []);
+    const rulings = open.flatMap(({ file }) => overdue(file, name, this.#parts.mostLost) ?? []);
     if (name === 'deadlines') rulings.push(...(await this.#inVain(open)));
     const missed = new Set(rulings.flatMap(({ id, action }) => (isExpiry(action) ? [id] : [])));
     for (const { file } of open) if (missed.has(file.id)) this.#parts.learner.missed(file);
@@ -210,7 +211,7 @@ export class Sweep {
       const found = await decisions.judge(beside.flatMap((one) => one ?? []));
       if (found.ignored.length === beside.length && file.leaseMs === 0) silent.push(file);
     }
-    await decisions.rule(silent.map(lostWorker));
+    await decisions.rule(silent.map((file) => lostWorker(file, this.#parts.mostLost)));
   }
 
   /** Ends what was refuted and waits for a worker that may try, where all that are there have tried. */
@@ -270,6 +271,8 @@ interface SweepParts {
   readonly candidates: Candidates;
   readonly learner: Learner;
   readonly everyMs: number;
+  /** See `lostWorker`. */
+  readonly mostLost: number;
   readonly logger: Logger;
 }
 
@@ -277,7 +280,7 @@ interface SweepParts {
  * The ruling that an open job's time calls for, if any. A worker counts as lost only where its lease was
  * waited for: one that has just given its job back has none either.
  */
-function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
+function overdue(file: CaseFile, schedule: ScheduleName, mostLost = MOST_LOST): Ruling | undefined {
   if (!isOpen(file)) return undefined;
   const { id, isPoolEmptied } = file;
   const about = { id, epoch: file.currentEpoch };
@@ -293,12 +296,14 @@ function overdue(file: CaseFile, schedule: ScheduleName): Ruling | undefined {
     case 'ready':
       if (file.cancelAskedMs !== undefined) return cancellation({ ...about, isPoolEmptied });
       if (file.nowMs >= file.deadlineMs) return end('expired', waitedInVain(file));
-      return file.phase === 'ready' && schedule === 'leases' && file.leaseMs === 0 ? lostWorker(file) : undefined;
+      return file.phase === 'ready' && schedule === 'leases' && file.leaseMs === 0
+        ? lostWorker(file, mostLost)
+        : undefined;
     case 'running':
       if (file.nowMs >= file.deadlineMs + STOP_GRACE_MS)
         return end('expired', 'The deadline passed while the job ran.');
       if (file.leaseMs > 0 || schedule !== 'leases') return undefined;
-      if (file.cancelAskedMs === undefined) return lostWorker(file);
+      if (file.cancelAskedMs === undefined) return lostWorker(file, mostLost);
       return end('cancelled', isPoolEmptied ? EMPTIED_DETAIL : 'The worker that ran it was lost.');
     case 'attesting':
       if (file.cancelAskedMs !== undefined) return cancellation({ ...about, isPoolEmptied });
@@ -352,19 +357,6 @@ function waitedInVain(file: CaseFile): string {
   return refuted === undefined
     ? 'The deadline passed before a worker was free.'
     : `The deadline passed before another worker was free; the last answer was refuted: ${refuted}`;
-}
-
-/** The attempt of a worker whose lease has run out before it committed anything. */
-function lostWorker(file: CaseFile): Ruling {
-  return {
-    id: file.id,
-    epoch: file.currentEpoch,
-    // `attesting` where another worker has entered a commit in its place.
-    phases: ['ready', 'running', 'attesting'],
-    action: { kind: 'lost' },
-    code: 'attempts_exhausted',
-    detail: 'The worker that ran it was lost.',
-  };
 }
 
 /** Evidence that is missing although it was announced: somebody squats; the claimant may still come. */

@@ -11,7 +11,10 @@ const Tokenized = z.looseObject({
   max_model_len: z.number().int().min(1),
 });
 const Detokenized = z.looseObject({ prompt: z.string() });
-const Place = z.record(z.string().regex(/^\d{1,10}$/), z.looseObject({ logprob: z.number() }));
+const Place = z.record(
+  z.string().regex(/^\d{1,10}$/),
+  z.looseObject({ logprob: z.number(), decoded_token: z.string().nullish() }),
+);
 const Scored = z.looseObject({
   choices: z.tuple([z.looseObject({ prompt_logprobs: z.array(Place.nullable()) })]),
 });
@@ -29,6 +32,8 @@ export interface ScoredToken {
   readonly logprob: number;
   /** Of the likeliest tokens, in falling order. */
   readonly likeliest: readonly number[];
+  /** The text of the token that stands there, where the server tells it. */
+  readonly text?: string;
 }
 
 /** A server that scores texts with its own copy of a model. Throws EngineError. */
@@ -53,6 +58,12 @@ export class PromptLogprobs {
     return { tokens, contextTokens: max_model_len };
   }
 
+  /** The tokens of a text by itself, with none before it. */
+  async tokensOf(text: string, signal: AbortSignal): Promise<number[]> {
+    const wanted = { prompt: text, add_special_tokens: false };
+    return (await this.#ask('/tokenize', wanted, Tokenized, signal)).tokens;
+  }
+
   async detokenize(tokens: readonly number[], signal: AbortSignal): Promise<string> {
     return tokens.length === 0 ? '' : (await this.#ask('/detokenize', { tokens }, Detokenized, signal)).prompt;
   }
@@ -67,8 +78,10 @@ export class PromptLogprobs {
     return tokens.slice(tokens.length - count).map((token, at) => {
       const place = places[tokens.length - count + at] ?? {};
       const all = Object.entries(place).map(([id, { logprob }]) => ({ id: Number(id), logprob }));
+      const own = place[String(token)];
       return {
-        logprob: place[String(token)]?.logprob ?? -Infinity,
+        ...(own?.decoded_token == null ? {} : { text: own.decoded_token }),
+        logprob: own?.logprob ?? -Infinity,
         likeliest: all
           .map(({ logprob }) => logprob)
           .toSorted((a, b) => b - a)

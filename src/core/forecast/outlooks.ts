@@ -5,13 +5,14 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { CatalogModel } from '../catalog/catalog.ts';
 import { AdmissionRule, type AdmissionLimits } from './admission-limits.ts';
 import { hintedMs, type JobSize } from './job-size.ts';
+import { TURNS } from '../backlog/lua-parts.ts';
 import { standingIn } from '../backlog/pool-state.ts';
 import { keptIn } from './learned.store.ts';
 import { offerOf, type Offer, type Place } from './offer.ts';
-import { Paths, type FlowState, type QueueState } from './queue-state.ts';
+import { Paths, memoryOfRates, type FlowState, type QueueState } from './queue-state.ts';
 import { SlotTimes } from './slot-times.ts';
 
-const READ = loadScript(new URL('./lua/read-outlook.lua', import.meta.url), parseReading);
+const READ = loadScript(new URL('./lua/read-outlook.lua', import.meta.url), parseReading, { included: [TURNS] });
 
 /** What was read is believed for so long; it is read again behind whoever asks later. */
 const FRESH_MS = 200;
@@ -165,11 +166,12 @@ const UNREAD: QueueState = {
   released: 0,
   waiting: 0,
   present: 1,
+  rateMemoryMs: memoryOfRates(0),
   flows: new Map(),
 };
 
 function parseReading(reply: unknown): Reading {
-  const [now, slots, running, released, waiting, present, learned, flows, standing] = cells(reply);
+  const [now, slots, running, released, waiting, present, learned, flows, standing, took] = cells(reply);
   const values = cells(flows).map(text);
   const all = new Map<string, FlowState>();
   for (let at = 0; at + 1 < values.length; at += 2) {
@@ -187,6 +189,7 @@ function parseReading(reply: unknown): Reading {
       released: integer(released),
       waiting: integer(waiting),
       present: Number(present),
+      rateMemoryMs: memoryOfRates(Number(took) || 0),
       flows: all,
     },
   };

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { SimulatedPool, crowd, overload } from '../../../test/support/simulated-pool.ts';
+import { SimulatedPool } from '../../../test/support/simulated-pool.ts';
+import { crowd, overload } from '../../../test/support/simulated-tenants.ts';
 
 const SEEDS = [1, 2, 3];
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { SimulatedPool, overload, type Outcome } from '../../../test/support/simulated-pool.ts';
+import { SimulatedPool, type Outcome } from '../../../test/support/simulated-pool.ts';
+import { overload, seldom } from '../../../test/support/simulated-tenants.ts';
 
 /** What holds however much is offered: hardly a slot's time is lost, nobody innocent pays for it. */
 function expectKept(outcome: Outcome, missed = 0.01): void {
@@ -67,5 +68,20 @@ describe('16 slots, four tenants of weights 1, 1, 2 and 4, and a steady one', ()
     const outcome = new SimulatedPool({ tenants: obedient, seed: 6, warmMs: 6_000, forMs: 18_000 }).run();
     expectKept(outcome);
     expect(outcome.attempts).toBeLessThan(2.5 * outcome.uniques);
+  });
+
+  test('are shared by hundreds who each send a job now and then: who comes later is foreseen all the same', () => {
+    const tenants = seldom(300, { load: 1.4, timesLonger: 200, deadlineMs: 600_000 });
+    const outcome = new SimulatedPool({
+      tenants,
+      seed: 2,
+      timesLonger: 200,
+      readEveryMs: 2_000,
+      warmMs: 300_000,
+      forMs: 2_400_000,
+    }).run();
+    expect(outcome.goodput).toBeGreaterThanOrEqual(0.95);
+    expect(outcome.missed).toBeLessThanOrEqual(0.01 * outcome.admitted);
+    expect(outcome.covered).toBeGreaterThanOrEqual(0.7);
   });
 });

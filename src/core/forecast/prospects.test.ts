@@ -19,6 +19,7 @@ const SPOT: Spot = {
   isLogged: false,
   aside: undefined,
   pausedMs: undefined,
+  limit: undefined,
 };
 
 function view(state: JobState, more: Partial<JobView> = {}): JobView {
@@ -60,6 +61,7 @@ const spots = fc.record({
     nil: undefined,
   }),
   pausedMs: fc.option(fc.integer({ min: 1, max: NOW }), { nil: undefined }),
+  limit: fc.constant(undefined),
 });
 const open = fc.constantFrom('queued', 'running', 'attesting');
 const slots = fc.integer({ min: 0, max: 10_000 });

@@ -7,13 +7,13 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { Catalog, CatalogModel } from '../catalog/catalog.ts';
 import type { JobView } from '../jobs/job.reader.ts';
 import { toldOf, type Offer, type Place } from './offer.ts';
-import { FAIR_PLACE, TURNS } from '../backlog/lua-parts.ts';
+import { AT_WORK, FAIR_PLACE, TURNS } from '../backlog/lua-parts.ts';
 import { standingIn } from '../backlog/pool-state.ts';
 import type { Asked, Outlooks } from './outlooks.ts';
 import { endAt } from './told.ts';
 
 const READ = loadScript(new URL('./lua/read-place.lua', import.meta.url), optional(parseSpot), {
-  included: [TURNS, FAIR_PLACE],
+  included: [TURNS, FAIR_PLACE, AT_WORK],
 });
 
 /** A confirmation that has begun is over at a constant rate: these shares of its mean are its quantiles. */
@@ -27,8 +27,8 @@ const LEAST_MOVE_MS = 250;
 /** Where an open job stands, as Redis had it at one moment (`nowMs`, by Redis' clock). */
 export interface Spot {
   readonly nowMs: number;
-  /** `later`: it is not to begin yet, and has no turn. */
-  readonly set: 'later' | 'backlog' | 'released' | 'ready' | 'begun';
+  /** `later`: it is not to begin yet, and has no turn. `held`: a limit holds it back. */
+  readonly set: 'later' | 'backlog' | 'held' | 'released' | 'ready' | 'begun';
   /** Jobs that begin before it, or would if its time had come. */
   readonly before: number;
   /** Jobs whose engines run. */
@@ -42,6 +42,16 @@ export interface Spot {
   readonly aside: { readonly sinceMs: number; readonly tries: number } | undefined;
   /** It was not given to workers, and its pool is paused since then (ms). */
   readonly pausedMs: number | undefined;
+  /** The limit that holds it back. */
+  readonly limit: HoldingLimit | undefined;
+}
+
+/** A limit on what workers have at once, as far as it holds a job back. */
+export interface HoldingLimit {
+  readonly isOfKey: boolean;
+  readonly isOfModel: boolean;
+  readonly most: number;
+  readonly atWork: number;
 }
 
 /** When a job ends: with these probabilities it has ended by then (ms since the epoch). */
@@ -133,7 +143,7 @@ export function prospectOf(
   offer: Offer,
   slots: number,
 ): Prospect {
-  const { nowMs, before, running, distance, aside, pausedMs } = spot;
+  const { nowMs, before, running, distance, aside, pausedMs, set } = spot;
   const known = { spot, slots };
   const last = view.attempts.at(-1);
   if (aside !== undefined) return { ...known, position: undefined, eta: undefined };
@@ -146,10 +156,10 @@ export function prospectOf(
     const eta = p90Ms < nowMs ? undefined : { p50Ms: Math.max(nowMs, p50Ms), p90Ms };
     return { ...known, position: undefined, eta };
   }
-  if (slots === 0 || pausedMs !== undefined) return { ...known, position: undefined, eta: undefined };
+  if (slots === 0 || pausedMs !== undefined || set === 'held') return { ...known, position: undefined, eta: undefined };
   const ends = Math.max(0, running + before - slots + 1);
   const place = { ends, distance: ends === 0 ? 0 : distance };
-  if (spot.set === 'later')
+  if (set === 'later')
     return { ...known, position: undefined, eta: laterEta(offer, place, nowMs, view.notBeforeMs ?? nowMs) };
   return { ...known, position: ends, eta: etaAt(offer, place, nowMs) };
 }
@@ -164,13 +174,13 @@ export function hasMoved(told: Foreseen | undefined, now: Foreseen, nowMs: numbe
 
 /** Whether a job that stands there was not given to workers. */
 function isHeldBack(set: Spot['set']): boolean {
-  return set === 'backlog' || set === 'later';
+  return set === 'backlog' || set === 'held' || set === 'later';
 }
 
 function parseSpot(reply: unknown): Spot {
-  const [now, set, before, running, distance, flow, logged, since, tries, pool] = cells(reply);
+  const [now, set, before, running, distance, flow, logged, since, tries, pool, limit, most, atWork] = cells(reply);
   const sinceMs = Number(text(since));
-  const where = oneOf('later', 'backlog', 'released', 'ready', 'begun')(set);
+  const where = oneOf('later', 'backlog', 'held', 'released', 'ready', 'begun')(set);
   const standing = standingIn(text(pool));
   return {
     nowMs: integer(now),
@@ -182,5 +192,12 @@ function parseSpot(reply: unknown): Spot {
     isLogged: integer(logged) === 1,
     aside: sinceMs === 0 ? undefined : { sinceMs, tries: Number(text(tries)) },
     pausedMs: isHeldBack(where) && standing?.state === 'paused' ? standing.sinceMs : undefined,
+    limit: where === 'held' ? limitIn(text(limit), integer(most), integer(atWork)) : undefined,
   };
+}
+
+/** The limit of this name, see at-work.lua. */
+function limitIn(name: string, most: number, atWork: number): HoldingLimit {
+  const [, account, what] = name.split('/');
+  return { isOfKey: account !== '-', isOfModel: what !== '*', most, atWork };
 }

@@ -4,7 +4,7 @@ import type { SlotTimes } from './slot-times.ts';
 export interface FlowState {
   /** The tag at which its next job would start. */
   readonly finish: number;
-  /** Cost a second that was admitted, as a mean that forgets in `RATE_MS`, and when that was. */
+  /** Cost a second that was admitted, as a mean that forgets in `rateMemoryMs`, and when that was. */
   readonly rate: number;
   readonly rateAtMs: number;
   readonly weight: number;
@@ -24,12 +24,25 @@ export interface QueueState {
   readonly waiting: number;
   /** The smallest tag that waits; tags are in cost over weight. */
   readonly present: number;
+  /** How long the rates of flows are remembered. */
+  readonly rateMemoryMs: number;
   /** The flows; empty where they are too many to be read each time. */
   readonly flows: ReadonlyMap<string, FlowState>;
 }
 
-/** How fast the rate of a flow is forgotten. */
-export const RATE_MS = 2_000;
+const SHORTEST_MEMORY_MS = 2_000;
+const LONGEST_MEMORY_MS = 3_600_000;
+const MEMORY_SERVICES = 20;
+
+/**
+ * How long (ms) the rates of flows are remembered, where a job takes so long: several jobs, or who sends one
+ * job in the time of one would pass for somebody who sends none, and those who come later would surprise
+ * everybody who was told an end before. `fair-place.lua` has the same.
+ */
+export function memoryOfRates(tookMs: number): number {
+  return Math.max(SHORTEST_MEMORY_MS, Math.min(LONGEST_MEMORY_MS, MEMORY_SERVICES * tookMs));
+}
+
 const MOST_ROUNDS = 12;
 const CLOSE_ENOUGH = 0.002;
 /** Waiting jobs are not believed to cost more or less than this many ordinary ones. */
@@ -71,7 +84,7 @@ export class Paths {
     this.#costPerMs = Math.max(0.001, state.slots) / times.speed;
     this.#meanCost = times.meanCost ?? ordinaryCost;
     this.#rivals = [...state.flows].flatMap(([name, flow]): Rival[] => {
-      const perMs = (flow.rate * Math.exp(-Math.max(0, state.atMs - flow.rateAtMs) / RATE_MS)) / 1_000;
+      const perMs = (flow.rate * Math.exp(-Math.max(0, state.atMs - flow.rateAtMs) / state.rateMemoryMs)) / 1_000;
       const backlog = Math.max(0, flow.finish - state.present) * flow.weight;
       return backlog > 0 || perMs > 1e-7 ? [{ name, weight: flow.weight, backlog, perMs }] : [];
     });

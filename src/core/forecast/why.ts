@@ -1,7 +1,7 @@
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Why } from '../../proof/contract/why.ts';
 import type { JobView } from '../jobs/job.reader.ts';
-import type { Prospect } from './prospects.ts';
+import type { HoldingLimit, Prospect } from './prospects.ts';
 
 /** How many attestors are there, how many of them can confirm, and why another cannot. */
 export interface AttestorFigures {
@@ -51,6 +51,7 @@ function queued(view: JobView, prospect: Prospect | undefined): Held {
       numbers: { slots: 0 },
       remedy: `start a worker of its pool that serves ${model}`,
     };
+  if (prospect.spot.limit !== undefined) return limited(prospect.spot.limit, model);
   const { slots, position = 0, spot } = prospect;
   const numbers = { slots, running: spot.running, to_end_first: position, before: spot.before };
   if (position === 0)
@@ -82,6 +83,17 @@ function paused(forMs: number): Held {
     detail: `The operator has paused its pool, ${seconds(Math.max(0, forMs))} ago: nothing of it is begun.`,
     numbers: { paused_ms: Math.max(0, forMs) },
     remedy: 'wait for the operator to resume the pool, or cancel the job',
+  };
+}
+
+function limited({ isOfKey, isOfModel, most, atWork }: HoldingLimit, model: string): Held {
+  const jobs = `${most === 1 ? '1 job' : `${most} jobs`}${isOfModel ? ` of ${model}` : ''}`;
+  const name = isOfModel ? 'running_jobs_per_model' : 'running_jobs';
+  return {
+    held_by: 'limit',
+    detail: `Its ${isOfKey ? 'API key' : 'tenant'} may have ${jobs} with workers at once, and has ${atWork}.`,
+    numbers: { limit: most, at_work: atWork },
+    remedy: `wait until one of these has ended, or have the limit ${name} raised`,
   };
 }
 

@@ -20,6 +20,9 @@ export interface JobEvent {
   readonly data: Record<string, unknown>;
 }
 
+/** Codes of ends by which the last attempt was not queued again. */
+const ENDS_WITH_ATTEMPT: ReadonlySet<string> = new Set(['refuted', 'attempts_exhausted', 'workers_lost']);
+
 /** A piece of provisional output, as a worker wrote it. Nothing in it is trusted. */
 export interface Chunk {
   readonly epoch: number;
@@ -44,7 +47,7 @@ export function stateEvents(
   for (const { epoch, worker, beganMs, committedMs, closed } of attempts) {
     if (beganMs !== undefined) events.push(state([epoch, 1, 0], 'running', beganMs, { epoch, worker }));
     if (committedMs !== undefined) events.push(state([epoch, 3, 0], 'attesting', committedMs, { epoch }));
-    const endedJob = ending?.epoch === epoch && (ending.code === 'refuted' || ending.code === 'attempts_exhausted');
+    const endedJob = ending?.epoch === epoch && ENDS_WITH_ATTEMPT.has(ending.code);
     if (closed !== undefined && !endedJob)
       events.push(state([epoch, 4, 0], 'queued', closed.atMs, { epoch, why: closed.why, detail: closed.detail }));
   }

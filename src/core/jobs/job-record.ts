@@ -18,7 +18,7 @@ import { DICTIONARY } from './record-dictionary.ts';
  *          log's entry (32), where there is one; then, deflated with the dictionary of this version, the
  *          facts as a line of JSON, the payloads as they were signed, and the output. In payloads a byte
  *          below 4 stands for the digest of the ticket, of the output or of the evidence, which are known
- *          without it.
+ *          without it. A job that is not done has no output: what was asked stands in its place.
  *
  * A confirmation's place and time are known to the script that gives them, so that the head is added there.
  */
@@ -96,6 +96,8 @@ export interface RecordContent {
   readonly verdict: SignedPayload | undefined;
   /** The output where it is small and confirmed. */
   readonly output: Buffer | undefined;
+  /** What was asked, where that is small and the job ended otherwise: it can be asked again. */
+  readonly input?: Buffer | undefined;
   /** The salt of the entry in the log. */
   readonly salt: Buffer | undefined;
 }
@@ -117,11 +119,12 @@ export interface RecordHead {
 
 /** The body of a record. */
 export function recordBody(content: RecordContent): Buffer {
-  const { ticket, evidence, verdict, output, salt } = content;
+  const { ticket, evidence, verdict, salt } = content;
+  const answer = content.output ?? content.input;
   const documents = [ticket, evidence, verdict];
   const present = documents.reduce((bits, document, at) => bits | (document === undefined ? 0 : 1 << at), 0);
   const isMarked = documents.every((document) => document === undefined || !hasMarks(document.payload));
-  const payloads = isMarked ? marked(content) : documents.map((document) => document?.payload);
+  const payloads = isMarked ? marked({ ...content, output: answer }) : documents.map((document) => document?.payload);
   const facts = JSON.stringify({
     id: content.id,
     tenant: content.tenant,
@@ -137,9 +140,9 @@ export function recordBody(content: RecordContent): Buffer {
     attempts: attemptRows(content.attempts),
     end: [content.ending.epoch, content.ending.code, content.ending.detail],
     signers: documents.flatMap((document) => document?.keyId ?? []),
-    lengths: [...payloads.map((payload) => payload?.length ?? -1), output?.length ?? -1],
+    lengths: [...payloads.map((payload) => payload?.length ?? -1), answer?.length ?? -1],
   } satisfies z.infer<typeof Facts> | { lengths: number[] });
-  const texts = [...payloads, output].filter((bytes) => bytes !== undefined);
+  const texts = [...payloads, answer].filter((bytes) => bytes !== undefined);
   const deflated = deflateRawSync(Buffer.concat([Buffer.from(`${facts}\n`), ...texts]), DEFLATE);
   return Buffer.concat([
     Buffer.from([
@@ -190,10 +193,10 @@ export function openRecord(bytes: Buffer): JobRecord {
   const line = text.indexOf(10);
   const facts = Facts.parse(JSON.parse(text.subarray(0, line).toString('utf8')));
   let from = line + 1;
-  const [t, e, v, output] = facts.lengths.map((length) =>
+  const [t, e, v, answer] = facts.lengths.map((length) =>
     length < 0 ? undefined : text.subarray(from, (from += length)),
   );
-  const payloads = (present & FLAGS.marked) === 0 ? [t, e, v] : unmarked([t, e, v], output);
+  const payloads = (present & FLAGS.marked) === 0 ? [t, e, v] : unmarked([t, e, v], answer);
   const signers = facts.signers.values();
   const [ticket, evidence, verdict] = signatures.map(
     (signature, place) =>
@@ -210,7 +213,8 @@ export function openRecord(bytes: Buffer): JobRecord {
     ticket,
     evidence,
     verdict,
-    output,
+    output: state === 'done' ? answer : undefined,
+    input: state === 'done' ? undefined : answer,
     salt,
     index,
   };

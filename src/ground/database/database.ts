@@ -22,5 +22,10 @@ export interface Database extends Queries {
   transaction<Result>(work: (queries: Queries) => Promise<Result>): Promise<Result>;
   /** Resolves when everything that was committed is on disk, so that what it replaces may be destroyed. */
   flush(): Promise<void>;
+  /**
+   * Rewrites tables, so that nothing of rows that were removed stays in the files of an embedded database or
+   * in its write-ahead log. What a server keeps in its log is its operator's to say.
+   */
+  purge(tables: readonly string[]): Promise<void>;
   close(): Promise<void>;
 }

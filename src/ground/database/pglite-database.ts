@@ -35,7 +35,11 @@ export class PgliteDatabase implements Database {
     const release = await lockFolder(folder);
     const data = join(folder, 'database');
     try {
-      return new PgliteDatabase(data, await PGlite.create(data), release);
+      const engine = await PGlite.create(data);
+      // A segment of the log that is no longer needed is removed, and not kept under another name with what
+      // is in it.
+      await engine.exec('set wal_recycle = off');
+      return new PgliteDatabase(data, engine, release);
     } catch (cause) {
       release();
       throw new CodedError('start_failed', `The database in ${data} cannot be opened: ${messageOf(cause)}`, { cause });
@@ -62,6 +66,15 @@ export class PgliteDatabase implements Database {
       const path = join(entry.parentPath, entry.name);
       if (entry.isDirectory() || entry.isFile()) await syncWhereChanged(path, since);
     }
+  }
+
+  async purge(tables: readonly string[]): Promise<void> {
+    for (const table of tables) await this.#engine.query(`vacuum full ${table}`);
+    // The log goes on in a new segment, and the ones before it are needed no more.
+    await this.flush();
+    await this.#engine.query('select pg_switch_wal()');
+    await this.#engine.query('select txid_current()');
+    await this.flush();
   }
 
   async close(): Promise<void> {

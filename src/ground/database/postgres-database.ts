@@ -73,6 +73,10 @@ export class PostgresDatabase implements Database {
     return Promise.resolve();
   }
 
+  async purge(tables: readonly string[]): Promise<void> {
+    for (const table of tables) await this.#pool.query(`vacuum ${table}`);
+  }
+
   async close(): Promise<void> {
     this.#holder.removeAllListeners('error');
     await this.#pool.end();

@@ -83,7 +83,7 @@ export async function spanning<Result>(
   }
 }
 
-/** A word for what was thrown: its code, or its name; never its sentence, which may quote what it is about. */
+/** A word for what was thrown: its code or its name, and never its sentence, which may quote a prompt. */
 function wordOf(error: unknown): string {
   if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string')
     return error.code;

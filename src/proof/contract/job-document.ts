@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { JobId, Task } from '../receipts/fields.ts';
 import { Params, Policy } from '../receipts/statements.ts';
-import type { Cancellation, Job } from './job.ts';
+import type { Cancellation, Job, Retried } from './job.ts';
 import { CLOSINGS, JOB_STATES } from './job-states.ts';
 import { HINDRANCES } from './why.ts';
 
@@ -18,7 +18,7 @@ export const JobDocument = z.strictObject({
   state: z.enum(JOB_STATES),
   model: z.string(),
   task: Task,
-  params: Params.nullable().describe('null once the job is erased'),
+  params: Params.nullable().describe('null once the job is erased, and where the history was searched'),
   attestation: Policy,
   created_at: Time,
   deadline: Time,
@@ -29,6 +29,9 @@ export const JobDocument = z.strictObject({
   ended_at: Time.nullable(),
   erased_at: Time.nullable().describe('since when input, parameters and output are erased; null where they are not'),
   cancel_requested_at: Time.nullable(),
+  retried_from: JobId.nullable().describe(
+    'the job whose question it asks again; null where it asks its own, and once it is erased',
+  ),
   reason: z
     .strictObject({ code: z.string(), detail: z.string() })
     .nullable()
@@ -73,6 +76,13 @@ export const CancelAnswer = z.strictObject({
   job: JobDocument,
 });
 export type CancelAnswer = Cancellation;
+
+/** The answer of `POST /v1/jobs/{id}/retry`. */
+export const RetryAnswer = z.strictObject({
+  outcome: z.enum(['retried', 'already_retried']),
+  job: JobDocument,
+});
+export type RetryAnswer = Retried;
 
 /** The answer of `GET /v1/jobs/{id}/why`. */
 export const WhyDocument = z.strictObject({

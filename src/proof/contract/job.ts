@@ -8,7 +8,7 @@ export interface Job {
   state: JobState;
   model: string;
   task: TaskName;
-  /** Null once the job is erased. */
+  /** Null once the job is erased, and where the history was searched. */
   params: TicketParameters | null;
   attestation: AttestationPolicy;
   created_at: string;
@@ -21,6 +21,8 @@ export interface Job {
   /** Since when input, parameters and output are erased; null where they are not. */
   erased_at: string | null;
   cancel_requested_at: string | null;
+  /** The job whose question it asks again; null where it asks its own, and once it is erased. */
+  retried_from: string | null;
   /** Why the job ended as it did; null while it is not final. */
   reason: { code: string; detail: string } | null;
   /** What the attestor checked, by names of promises, `binding` among them; null until the job is done. */
@@ -47,5 +49,12 @@ export interface Job {
 /** What became of a request to cancel. `stopping`: the worker has not stopped yet. */
 export interface Cancellation {
   outcome: 'cancelled' | 'stopping' | 'already_final' | 'ended_first';
+  job: Job;
+}
+
+/** What became of a request to ask the question of an ended job again. */
+export interface Retried {
+  outcome: 'retried' | 'already_retried';
+  /** The new job. */
   job: Job;
 }

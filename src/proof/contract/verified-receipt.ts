@@ -51,6 +51,8 @@ export interface TicketStatement {
   policy: AttestationPolicy;
   attempts: number;
   price?: JobPrice | undefined;
+  /** What stood before the question: the digests of memories, each over a random salt too. */
+  memories?: { id: string; sha256: string }[] | undefined;
   createdAt: string;
   deadline: string;
   nonce: string;

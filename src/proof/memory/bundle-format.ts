@@ -1,16 +1,8 @@
 import { z } from 'zod';
 import { canonicalJson } from '../../ground/json/canonical-json.ts';
-import { Count, Sha256, Time } from '../receipts/fields.ts';
+import { Count, MemoryId, Sha256, Time } from '../receipts/fields.ts';
 import { MAX_RECEIPT_BYTES } from '../receipts/receipt.ts';
-import {
-  ENTRY_LIMITS,
-  entryLine,
-  lineDigest,
-  MemoryId,
-  tombstoneLine,
-  type MemoryEntry,
-  type MemoryTombstone,
-} from './entry.ts';
+import { ENTRY_LIMITS, entryLine, lineDigest, tombstoneLine, type MemoryEntry, type MemoryTombstone } from './entry.ts';
 
 /**
  * The lines of a memory bundle, as docs/memory-bundle.md specifies them: a head, receipts in the order of

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { canonicalJson } from '../../ground/json/canonical-json.ts';
 import { decodeUtf8, JsonRefused, parseStrictJson } from '../../ground/json/strict-json.ts';
-import { JobId, Sha256, Time } from '../receipts/fields.ts';
+import { JobId, MemoryId, Sha256, Time } from '../receipts/fields.ts';
 
 /**
  * One memory as it is carried from one instance to another, and its digest (docs/memory-bundle.md).
@@ -31,8 +31,6 @@ export const ENTRY_LIMITS = {
   lineBytes: 4 * 1024 * 1024,
 } as const;
 
-/** Ids of memories are the platform's (`mem_` and a ULID) or those that an import brought along. */
-export const MemoryId = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,127}$/);
 const Salt = z.string().regex(/^[0-9a-f]{32}$/);
 const Label = z.string().min(1).max(256);
 const Kind = z.enum(ORIGIN_KINDS);

@@ -41,3 +41,6 @@ export const EVIDENCE_FIELDS = {
 };
 
 export const subject = <Of extends string>(name: Of) => z.strictObject({ name: z.literal(name), digest: Digest });
+
+/** Ids of memories are the platform's (`mem_` and a ULID) or those that an import brought along. */
+export const MemoryId = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,127}$/);

@@ -10,7 +10,15 @@ import { chargeOf } from './charge.ts';
 import { Envelope, fromEnvelope, toEnvelope, verifyPayload, type SignedPayload } from './dsse.ts';
 import type { Keyring } from './keyring.ts';
 import type { VerificationStep } from './verification-steps.ts';
-import { STATEMENTS, type Evidence, type Policy, type Statements, type Ticket, type Verdict } from './statements.ts';
+import {
+  STATEMENTS,
+  type Evidence,
+  type Policy,
+  type ShownMemory,
+  type Statements,
+  type Ticket,
+  type Verdict,
+} from './statements.ts';
 
 /**
  * The file that an auditor holds: compact JSON in this order and one line feed. `log` shows that the verdict
@@ -157,7 +165,7 @@ export function verifyReceipt(
     outputSha256,
     logged,
     charge: ticket.predicate.price && chargeOf(ticket.predicate, evidence.predicate, verdict.predicate),
-    checks: describe(verdict, logged, documents),
+    checks: describe(ticket, verdict, logged, documents),
   };
 }
 
@@ -326,6 +334,7 @@ function requireLogged(
 }
 
 function describe(
+  { predicate: { memories } }: Ticket,
   verdict: Verdict,
   logged: VerifiedInclusion,
   documents: { output?: Uint8Array; input?: Uint8Array },
@@ -336,10 +345,17 @@ function describe(
     'verdict signed by the attestor',
     'ticket, evidence and verdict are about the same job, attempt, model and output',
     `the verdict is entry ${logged.index} of the log ${logged.origin}${logged.witnesses.length === 0 ? '' : `, seen by ${logged.witnesses.join(', ')}`}`,
+    ...(memories === undefined ? [] : [memoriesLine(memories)]),
     ...verdict.predicate.properties.map((property) => `the attestor vouches: ${property}`),
     ...(documents.input === undefined ? [] : ['the input given is the one that was asked']),
     ...(documents.output === undefined ? [] : ['the output given is the one that was confirmed']),
   ];
+}
+
+function memoriesLine(memories: readonly ShownMemory[]): string {
+  if (memories.length === 0) return 'the question was asked with memory, and none was found';
+  const named = memories.map(({ id, sha256 }) => `${id} (sha256 ${sha256})`);
+  return `before the question stood, as the ticket says, ${named.length} ${named.length === 1 ? 'memory' : 'memories'}: ${named.join(', ')}`;
 }
 
 function sentence(error: unknown): string {

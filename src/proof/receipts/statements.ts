@@ -6,6 +6,7 @@ import {
   EVIDENCE_FIELDS,
   Epoch,
   JobId,
+  MemoryId,
   Name,
   Sha256,
   Task,
@@ -58,6 +59,10 @@ export const Price = z.strictObject({
 });
 export type Price = z.infer<typeof Price>;
 
+/** A memory that stood before the question, by its digest, which is over a random salt too. */
+export const ShownMemory = z.strictObject({ id: MemoryId, sha256: Sha256 });
+export type ShownMemory = z.infer<typeof ShownMemory>;
+
 /** The fields of a verdict that it has whatever was promised. `notChecked` and `refusals` end it. */
 const VERDICT_FIELDS = {
   verifier: z.strictObject({
@@ -104,6 +109,7 @@ export function statementsOf<Policy extends Shape, Evidence extends Shape, Verdi
         policy,
         attempts: z.number().int().min(1).max(10),
         price: Price.optional(),
+        memories: z.array(ShownMemory).max(50).optional(),
         createdAt: Time,
         deadline: Time,
         nonce: z.string().regex(/^[A-Za-z0-9_-]{43}$/),

@@ -103,7 +103,7 @@ export const ADMIN_OPERATIONS: readonly Operation[] = [
     parameters: ofTenant,
     body: body('CreateKey', CreateKey, { scopes: ['submit', 'read'], name: 'continuous integration' }),
     success: { '201': json('the key', 'NewKey', NewKey) },
-    errors: ['request_invalid', 'tenant_not_found'],
+    errors: ['request_invalid', 'tenant_not_found', 'tenant_deleted'],
   },
   {
     id: 'listKeys',

@@ -14,8 +14,13 @@ import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import { ErasureReceipts } from '../../surfaces/memory/erasure-receipts.ts';
+import { Extractor } from '../../surfaces/memory/extractor.ts';
 import { MemoryBundles } from '../../surfaces/memory/memory-bundles.ts';
+import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
+import { Retries } from '../../surfaces/admission/retries.ts';
+import { JobSearch } from '../../surfaces/history/job-search.ts';
 import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
+import { Recall } from '../../surfaces/memory/recall.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
 import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
@@ -54,6 +59,8 @@ import { FilesController } from './files.controller.ts';
 import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
 import { MemoriesController } from './memories.controller.ts';
+import { Extractions } from './extractions.ts';
+import { ExtractionsController } from './extractions.controller.ts';
 import { MemoryBundlesController } from './memory-bundles.controller.ts';
 import { Metrics } from './metrics.ts';
 import { OpenAiController } from './openai.controller.ts';
@@ -79,6 +86,7 @@ import { WebhooksController } from './webhooks.controller.ts';
     SchedulesController,
     MemoryBundlesController,
     MemoriesController,
+    ExtractionsController,
     WebhooksController,
     UsageController,
     AdminController,
@@ -117,6 +125,7 @@ export class ApiModule {
         KeyWorks,
         TenantDeletions,
         OwnAnswers,
+        Extractions,
         Sessions,
         Overviews,
         {
@@ -130,6 +139,7 @@ export class ApiModule {
         ApiLifecycle,
         ...directoryProviders(config, logger),
         ...surfaceProviders(config, logger),
+        ...memoryProviders(),
         { provide: APP_GUARD, useClass: CallerGuard },
         { provide: APP_INTERCEPTOR, useClass: AuditedRoutes },
         {
@@ -197,21 +207,21 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
       inject: [Redis, RedisKeys, JobReader],
     },
     {
+      provide: Retries,
+      useFactory: (jobs: Jobs, blobs: BlobFolders, admission: Admission) => new Retries({ jobs, blobs, admission }),
+      inject: [Jobs, BlobFolders, Admission],
+    },
+    {
+      provide: JobSearch,
+      useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader, memory: MemoryClient) =>
+        new JobSearch(redis, keys, reader, memory),
+      inject: [Redis, RedisKeys, JobReader, MemoryClient],
+    },
+    {
       provide: Responses,
-      useFactory: (admission: Admission, jobs: Jobs, wake: Wake, completions: Completions) =>
-        new Responses({ admission, jobs, wake, completions }),
-      inject: [Admission, Jobs, Wake, Completions],
-    },
-    {
-      provide: MemoryBundles,
-      useFactory: (memory: MemoryClient, { signingKey }: ServiceFiles) => new MemoryBundles(memory, signingKey),
-      inject: [MemoryClient, ServiceFiles],
-    },
-    {
-      provide: ErasureReceipts,
-      useFactory: (memory: MemoryClient, audit: AuditLog, { signingKey }: ServiceFiles) =>
-        new ErasureReceipts(memory, audit, signingKey),
-      inject: [MemoryClient, AuditLog, ServiceFiles],
+      useFactory: (admission: Admission, jobs: Jobs, wake: Wake, completions: Completions, recall: Recall) =>
+        new Responses({ admission, jobs, wake, completions, recall }),
+      inject: [Admission, Jobs, Wake, Completions, Recall],
     },
     {
       provide: PaymentGate,
@@ -225,6 +235,29 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
           logger,
         }),
       inject: [ServiceFiles, PaymentRecords, Admission, ApiKeys],
+    },
+  ];
+}
+
+function memoryProviders(): Provider[] {
+  return [
+    { provide: Recall, useFactory: (memory: MemoryClient) => new Recall(memory), inject: [MemoryClient] },
+    {
+      provide: Extractor,
+      useFactory: (admission: Admission, memory: MemoryClient, { catalog }: ServiceFiles) =>
+        new Extractor({ admission, memory, catalog }),
+      inject: [Admission, MemoryClient, ServiceFiles],
+    },
+    {
+      provide: MemoryBundles,
+      useFactory: (memory: MemoryClient, { signingKey }: ServiceFiles) => new MemoryBundles(memory, signingKey),
+      inject: [MemoryClient, ServiceFiles],
+    },
+    {
+      provide: ErasureReceipts,
+      useFactory: (memory: MemoryClient, audit: AuditLog, { signingKey }: ServiceFiles) =>
+        new ErasureReceipts(memory, audit, signingKey),
+      inject: [MemoryClient, AuditLog, ServiceFiles],
     },
   ];
 }

@@ -50,9 +50,9 @@ export const Caller = createParamDecorator((_: unknown, context: ExecutionContex
 const nameOf = ({ method, routeOptions: { url } }: FastifyRequest) => `${method} ${url ?? ''}`;
 
 /** What a session that only reads may send besides: its own end, and a question to the memory. */
-const MAY_SEND = /^((POST|DELETE) \/v1\/session|POST \/v1\/memories\/search)(\?|$)/;
+const MAY_SEND: ReadonlySet<string> = new Set(['POST /v1/session', 'DELETE /v1/session', 'POST /v1/memories/search']);
 /** Whoever reads it can act with it. */
-const SECRET = /\/secret(\?|$)/;
+const SECRET = /\/secret$/;
 
 /** Authenticates the caller, and checks the scope of the key. */
 @Injectable()
@@ -151,7 +151,9 @@ export class CallerGuard implements CanActivate {
       );
     const session = await this.#sessions.find(token);
     if (session === undefined) return undefined;
-    const acts = isRead ? SECRET.test(request.url) : !MAY_SEND.test(`${request.method} ${request.url}`);
+    // By the route that was found: one route has many spellings.
+    const route = request.routeOptions.url ?? '';
+    const acts = isRead ? SECRET.test(route) : !MAY_SEND.has(`${request.method} ${route}`);
     if (session.isReadOnly && acts)
       throw new CodedError('session_reads_only', 'You signed in to look only; sign in again to act.');
     sessions.set(request, { token, isReadOnly: session.isReadOnly });

@@ -121,8 +121,9 @@ export class Directory {
   /** How many jobs wait for a model and run, how many can run at once now, and what one takes. */
   async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<QueueFigures> {
     const queue = queueName(pool, name);
-    const [backlog, released, leases, ready, took, standing, { workers }] = await Promise.all([
+    const [backlog, heldBack, released, leases, ready, took, standing, { workers }] = await Promise.all([
       this.#redis.zcard(this.#keys.backlog(queue)),
+      this.#redis.zcard(this.#keys.heldBack(queue)),
       this.#redis.zcard(this.#keys.released(queue)),
       this.#redis.zcard(this.#keys.leases(queue)),
       this.#redis.zcard(this.#keys.ready(queue)),
@@ -136,6 +137,7 @@ export class Directory {
     return {
       // What a worker holds ready waits for its engine.
       waiting: backlog + released + ready,
+      heldBack: Math.min(backlog, heldBack),
       running: Math.max(0, leases - ready),
       slots: slots.reduce((sum, count) => sum + count, 0),
       tookMs: took === null ? undefined : Number(took),

@@ -3,7 +3,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fileDocument, pageOf, type FileDocument, type FileList } from '../../surfaces/batches/batch-document.ts';
 import { BatchFiles, newFileId, type FileRecord } from '../../surfaces/batches/batch-files.store.ts';
 import { parseRequest } from '../../surfaces/openai/parse-request.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
 import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { Caller, Needs } from './caller.guard.ts';
@@ -17,10 +19,12 @@ import { ListFiles, type DeletedFile } from './files.schemas.ts';
 export class FilesController {
   readonly #files: BatchFiles;
   readonly #created: CreatedOnce;
+  readonly #keys: ApiKeys;
 
-  constructor(files: BatchFiles, created: CreatedOnce) {
+  constructor(files: BatchFiles, created: CreatedOnce, keys: ApiKeys) {
     this.#files = files;
     this.#created = created;
+    this.#keys = keys;
   }
 
   @Post()
@@ -86,6 +90,9 @@ export class FilesController {
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
     await this.#files.requireRoom(tenant);
     const { fields, filename, stored } = await receiveUpload(request, (stream) => this.#files.store(stream));
+    // An upload may take a quarter of an hour, in which its tenant can have been deleted with all its files.
+    if (!(await this.#keys.isValid(keyId)))
+      throw new CodedError('unauthenticated', 'This API key was revoked, or has ended, during the upload.');
     const { purpose, ...expiry } = parseUploadFields(fields);
     const asked = askedOnce(key, '/v1/files', { filename, purpose, ...expiry, sha256: stored.sha256 });
     const id = await this.#created.idFor(tenant, asked, newFileId());

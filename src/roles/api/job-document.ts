@@ -1,5 +1,7 @@
 import type { JobDocument } from '../../proof/contract/job-document.ts';
-import { readTicket, type Policy } from '../../proof/receipts/statements.ts';
+import { retriedFrom } from '../../surfaces/admission/retry-mark.ts';
+import type { EndedJob } from '../../surfaces/memory/history-calls.ts';
+import { readTicket, Policy } from '../../proof/receipts/statements.ts';
 import { howConfirmed } from '../../proof/receipts/how-confirmed.ts';
 import type { Eta, Foreseen } from '../../core/forecast/prospects.ts';
 import { verdictOf, type JobView } from '../../core/jobs/job.reader.ts';
@@ -26,6 +28,7 @@ export function jobDocument(view: JobView, foreseen?: Foreseen): JobDocument {
     ended_at: isoOrNull(view.ending?.atMs),
     erased_at: isoOrNull(view.erased?.erasedMs),
     cancel_requested_at: isoOrNull(view.cancelAskedMs),
+    retried_from: retriedFrom(view.surface) ?? null,
     reason: view.ending === undefined ? null : { code: view.ending.code, detail: view.ending.detail },
     ...howConfirmed(view.state === 'done' ? verdictOf(view) : undefined),
     ...foreseenDocument(foreseen),
@@ -37,6 +40,55 @@ export function jobDocument(view: JobView, foreseen?: Foreseen): JobDocument {
       committed_at: isoOrNull(committedMs),
       closed: closed === undefined ? null : { why: closed.why, at: iso(closed.atMs), detail: closed.detail },
     })),
+    links: {
+      self,
+      events: `${self}/events`,
+      output: hasAnswer ? `${self}/output` : null,
+      receipt: hasAnswer ? `${self}/receipt` : null,
+    },
+  };
+}
+
+/**
+ * An ended job as HTTP shows what the history keeps of it: without its parameters and what its verdict says,
+ * and of its attempts the last.
+ */
+export function pastDocument(job: EndedJob): JobDocument {
+  const self = `/v1/jobs/${job.id}`;
+  const hasAnswer = job.state === 'done' && (job.erased_ms === null || job.erased_ms > Date.now());
+  return {
+    id: job.id,
+    state: job.state,
+    model: job.model,
+    task: job.task,
+    params: null,
+    attestation: Policy.parse(JSON.parse(job.policy)),
+    created_at: iso(job.created_ms),
+    deadline: iso(job.deadline_ms),
+    not_before: null,
+    priority: null,
+    ended_at: iso(job.ended_ms),
+    erased_at: job.erased_ms === null || job.erased_ms > Date.now() ? null : iso(job.erased_ms),
+    cancel_requested_at: null,
+    retried_from: null,
+    reason: { code: job.code, detail: job.detail },
+    confirmed_by: null,
+    not_checked: null,
+    queue_position: null,
+    eta: null,
+    attempts:
+      job.claimed_ms === null
+        ? []
+        : [
+            {
+              epoch: job.epoch,
+              worker: job.worker,
+              claimed_at: iso(job.claimed_ms),
+              started_at: isoOrNull(job.began_ms ?? undefined),
+              committed_at: isoOrNull(job.committed_ms ?? undefined),
+              closed: null,
+            },
+          ],
     links: {
       self,
       events: `${self}/events`,

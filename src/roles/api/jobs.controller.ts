@@ -4,13 +4,15 @@ import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
 import { Admission, type Admitted } from '../../surfaces/admission/admission.ts';
+import { Retries } from '../../surfaces/admission/retries.ts';
 import { Prospects, hasMoved, type Foreseen } from '../../core/forecast/prospects.ts';
 import { endAt } from '../../core/forecast/told.ts';
 import { whyOf } from '../../core/forecast/why.ts';
 import type { Why } from '../../proof/contract/why.ts';
-import type { CancelAnswer, JobDocument } from '../../proof/contract/job-document.ts';
+import type { CancelAnswer, JobDocument, RetryAnswer } from '../../proof/contract/job-document.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
+import { JobSearch, type FoundJobs } from '../../surfaces/history/job-search.ts';
 import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
 import { PaymentRecords, paymentResponse } from '../../surfaces/payments/payment.store.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -18,7 +20,7 @@ import { Caller, Needs, Payable } from './caller.guard.ts';
 import { paymentDocument, type PaymentDocument } from './payment-document.ts';
 import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
-import { foreseenDocument, jobDocument } from './job-document.ts';
+import { foreseenDocument, jobDocument, pastDocument } from './job-document.ts';
 import { formatEvent, isAfter, parseEventId, stateEvents, type EventId } from '../../core/jobs/job-events.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
 import { lookAtJob } from '../../core/jobs/job-follow.ts';
@@ -48,6 +50,8 @@ export class JobsController {
   readonly #own: OwnAnswers;
   readonly #prospects: Prospects;
   readonly #directory: Directory;
+  readonly #search: JobSearch;
+  readonly #retries: Retries;
 
   constructor(
     admission: Admission,
@@ -60,6 +64,8 @@ export class JobsController {
     own: OwnAnswers,
     prospects: Prospects,
     directory: Directory,
+    search: JobSearch,
+    retries: Retries,
   ) {
     this.#admission = admission;
     this.#jobs = jobs;
@@ -71,6 +77,8 @@ export class JobsController {
     this.#own = own;
     this.#prospects = prospects;
     this.#directory = directory;
+    this.#search = search;
+    this.#retries = retries;
   }
 
   @Post()
@@ -113,6 +121,18 @@ export class JobsController {
     return this.#shown(view);
   }
 
+  /** The job as it is, or as the history keeps it where nothing else does. */
+  async #current(whose: Whose, id: string): Promise<JobDocument> {
+    try {
+      return await this.#shown(await this.#jobs.get(whose, id));
+    } catch (error) {
+      if (!(error instanceof CodedError) || error.code !== 'job_not_found') throw error;
+      const past = await this.#search.past(whose, id);
+      if (past === undefined) throw error;
+      return pastDocument(past);
+    }
+  }
+
   /** The job with what is foreseen of it. */
   async #shown(view: JobView): Promise<JobDocument> {
     return jobDocument(view, await this.#prospects.of(view));
@@ -121,8 +141,15 @@ export class JobsController {
   @Get()
   @Needs('read')
   async list(@Caller() caller: ApiCaller, @Query() query: unknown): Promise<JobList> {
-    const { jobs, next } = await this.#jobs.list(readableBy(caller), parse(ListJobs, query));
-    return { jobs: jobs.map((view) => jobDocument(view)), next_cursor: next ?? null };
+    const { idempotency_key: quoted, history, ...asked } = parse(ListJobs, query);
+    const idempotencyKey = parseIdempotencyKey(quoted);
+    const whose = readableBy(caller);
+    if (idempotencyKey !== undefined) return listOf(await this.#search.ofIdempotencyKey(whose, idempotencyKey));
+    const { worker, key, reason, ...kept } = asked;
+    if (history === 'true' || worker !== undefined || key !== undefined || reason !== undefined)
+      return listOf(await this.#search.page(whose, asked));
+    const { jobs, next } = await this.#jobs.list(whose, kept);
+    return { jobs: jobs.map((view) => jobDocument(view)), next_cursor: next ?? null, catching_up: false };
   }
 
   @Get(':id')
@@ -134,7 +161,7 @@ export class JobsController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<JobDocument> {
     const wait = parsePreferWait(prefer);
-    if (wait === undefined) return this.#shown(await this.#jobs.get(readableBy(caller), id));
+    if (wait === undefined) return this.#current(readableBy(caller), id);
     const view = await this.#jobs.wait(readableBy(caller), id, wait * 1_000, signalOf(reply));
     reply.header('preference-applied', `wait=${wait}`);
     return this.#shown(view);
@@ -175,6 +202,25 @@ export class JobsController {
             ? 'cancelled'
             : 'ended_first';
     return { outcome, job: jobDocument(view) };
+  }
+
+  @Post(':id/retry')
+  @HttpCode(202)
+  @Needs('submit')
+  async retry(
+    @Caller() caller: ApiCaller,
+    @Param('id') id: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<RetryAnswer> {
+    const admitted = await this.#retries.retry(readableBy(caller), caller, id);
+    await this.#own.require(caller, [admitted]);
+    reply.header('location', `/v1/jobs/${admitted.id}`);
+    if (admitted.fresh !== undefined) return { outcome: 'retried', job: jobDocument(admitted.fresh) };
+    reply.status(200);
+    return {
+      outcome: 'already_retried',
+      job: await this.#shown(await this.#jobs.get(readableBy(caller), admitted.id)),
+    };
   }
 
   @Delete(':id')
@@ -254,6 +300,14 @@ export class JobsController {
       yield `event: forecast\ndata: ${JSON.stringify({ job: job.id, ...foreseenDocument(foreseen) })}\n\n`;
     }
   }
+}
+
+function listOf({ jobs, next, isCatchingUp }: FoundJobs): JobList {
+  return {
+    jobs: jobs.map((job) => ('open' in job ? jobDocument(job.open) : pastDocument(job.ended))),
+    next_cursor: next ?? null,
+    catching_up: isCatchingUp,
+  };
 }
 
 /** What a job was told with its place when it was admitted. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CancelAnswer, JobDocument, WhyDocument } from '../../proof/contract/job-document.ts';
+import { CancelAnswer, RetryAnswer, JobDocument, WhyDocument } from '../../proof/contract/job-document.ts';
 import { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { ReceiptFile } from '../../proof/receipts/receipt.ts';
 import { JobList, JobOutput, ListJobs } from './jobs.schemas.ts';
@@ -67,11 +67,13 @@ export const JOB_OPERATIONS: readonly Operation[] = [
     method: 'get',
     path: '/v1/jobs',
     tag: 'Jobs',
-    summary: "List the tenant's kept jobs, newest first",
+    summary: "List the tenant's jobs, newest first",
+    description:
+      'Those that are kept. With `history=true`, or a filter by `worker`, `key` or `reason`, the history is searched too, which keeps ended jobs longer: without `params` and what was confirmed, and of the attempts the last. A page may have fewer jobs than asked for, or none, and still a cursor.',
     scope: 'read',
     query: ListJobs,
     success: { '200': json('a page; `next_cursor` is null on the last one', 'JobList', JobList) },
-    errors: ['request_invalid'],
+    errors: ['request_invalid', 'memory_unavailable'],
   },
   {
     id: 'getJob',
@@ -83,7 +85,7 @@ export const JOB_OPERATIONS: readonly Operation[] = [
     parameters,
     headers: z.strictObject({ Prefer: PreferWait.optional() }),
     success: { '200': json('the job', 'Job', JobDocument) },
-    errors: ['job_not_found'],
+    errors: ['job_not_found', 'memory_unavailable'],
   },
   {
     id: 'explainJob',
@@ -111,6 +113,34 @@ export const JOB_OPERATIONS: readonly Operation[] = [
       '202': json('its worker has not stopped yet', 'CancelAnswer', CancelAnswer),
     },
     errors: ['job_not_found'],
+  },
+  {
+    id: 'retryJob',
+    method: 'post',
+    path: '/v1/jobs/{id}/retry',
+    tag: 'Jobs',
+    summary: 'Ask again what a job asked that got no answer',
+    description:
+      'A new job with the same question, parameters, policy and time; `retried_from` names the old one. Within a day a repetition answers the same new job. What was asked is kept as long as the record of a job that is not done, and not at all with `store: false`.',
+    scope: 'submit',
+    parameters,
+    success: {
+      '200': json('it was asked again before', 'RetryAnswer', RetryAnswer),
+      '202': json('it is asked again', 'RetryAnswer', RetryAnswer),
+    },
+    errors: [
+      'job_not_found',
+      'job_not_ended',
+      'job_not_retryable',
+      'model_not_found',
+      'task_not_supported',
+      'attestation_unavailable',
+      'job_forgotten',
+      ...LIMIT_ERRORS,
+      'share_exceeded',
+      'deadline_unreachable',
+      'pool_draining',
+    ],
   },
   {
     id: 'eraseJob',

@@ -7,6 +7,19 @@ import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 export const ListJobs = z.strictObject({
   state: z.enum(JOB_STATES).optional().describe('only jobs in this state'),
   model: z.string().max(63).optional().describe('only jobs for this model'),
+  worker: z.string().max(200).optional().describe('only jobs whose last attempt this worker made'),
+  key: z.string().max(100).optional().describe('only jobs that this API key made, by its id'),
+  reason: z.string().min(1).max(300).optional().describe('only ended jobs whose reason has all these words'),
+  idempotency_key: z
+    .string()
+    .min(1)
+    .max(300)
+    .optional()
+    .describe('only the job that was asked for under this Idempotency-Key within a day; no other filter counts'),
+  history: z
+    .enum(['true', 'false'])
+    .optional()
+    .describe('`true` also finds what Redis keeps no longer, as `worker`, `key` and `reason` always do'),
   created_after: z.iso.datetime({ offset: true }).optional().describe('only jobs created later'),
   created_before: z.iso.datetime({ offset: true }).optional().describe('only jobs created earlier'),
   limit: z.coerce.number().int().min(1).max(100).default(20).describe('the most jobs of a page'),
@@ -16,6 +29,7 @@ export const ListJobs = z.strictObject({
 export const JobList = z.strictObject({
   jobs: z.array(JobDocument),
   next_cursor: z.string().nullable().describe('null on the last page'),
+  catching_up: z.boolean().describe('whether ended jobs are still being entered in the history that was searched'),
 });
 export type JobList = z.infer<typeof JobList>;
 

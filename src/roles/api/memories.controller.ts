@@ -1,14 +1,17 @@
-import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
-import { tenantOf, type Whose as WhoseWork } from '../../core/jobs/whose.ts';
+import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
 import type { MemoryEntry } from '../../proof/memory/entry.ts';
 import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { ErasureReceipts } from '../../surfaces/memory/erasure-receipts.ts';
+import type { Said } from '../../surfaces/memory/extraction.ts';
 import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
-import type { Ask, Whose } from '../../surfaces/memory/memory-calls.ts';
+import type { Ask } from '../../surfaces/memory/memory-calls.ts';
 import { memoryIdAt, newMemoryId } from '../../surfaces/memory/memory-ids.ts';
+import { whoseOf } from '../../surfaces/memory/whose-memories.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
 import { Caller, Needs } from './caller.guard.ts';
+import { Extractions } from './extractions.ts';
 import {
   AddMemories,
   ChangeMemory,
@@ -20,6 +23,7 @@ import {
   type AddedMemories,
   type ErasureDocument,
   type ErasureList,
+  type ExtractionDocument,
   type FoundMemories,
   type MemoryDocument,
   type MemoryHistory,
@@ -37,8 +41,10 @@ export class MemoriesController {
   readonly #memory: MemoryClient;
   readonly #created: CreatedOnce;
   readonly #receipts: ErasureReceipts;
+  readonly #extractions: Extractions;
 
-  constructor(memory: MemoryClient, created: CreatedOnce, receipts: ErasureReceipts) {
+  constructor(memory: MemoryClient, created: CreatedOnce, receipts: ErasureReceipts, extractions: Extractions) {
+    this.#extractions = extractions;
     this.#memory = memory;
     this.#created = created;
     this.#receipts = receipts;
@@ -50,11 +56,19 @@ export class MemoriesController {
     @Caller() caller: ApiCaller,
     @Body() body: unknown,
     @Headers('idempotency-key') idempotencyKey: string | undefined,
-  ): Promise<AddedMemories> {
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<AddedMemories | ExtractionDocument> {
     const once = askedOnce(parseIdempotencyKey(idempotencyKey), '/v1/memories', body);
     const asked = parse(AddMemories, body);
-    const first = await this.#created.idFor(caller.tenant, once, newMemoryId(Date.now()));
     const whose = whoseOf(caller, changeableBy(caller), asked.owner);
+    if (asked.infer) {
+      const { model, type, category, agent, thread, valid_from, valid_to, metadata, reference, rests_on } = asked;
+      const about = { category, agent, thread, valid_from, valid_to, metadata, reference, rests_on };
+      const wanted = { model, said: saidIn(asked), ...about, ...(type === undefined ? {} : { type }) };
+      reply.status(202);
+      return this.#extractions.begin(caller, whose, wanted, once);
+    }
+    const first = await this.#created.idFor(caller.tenant, once, newMemoryId(Date.now()));
     const added = await this.#memory.call('add', { whose, drafts: draftsOf(asked, caller.keyId, first) });
     return { memories: added.map(({ outcome, entry }) => ({ outcome, memory: shown(entry) })) };
   }
@@ -173,25 +187,23 @@ export class MemoriesController {
   }
 }
 
-/** Who asks the memory, and for what of which owner. */
-export function whoseOf({ keyId }: ApiCaller, reach: WhoseWork, owner: string | undefined): Whose {
-  const sources = typeof reach === 'string' ? null : [...reach.keys];
-  return { tenant: tenantOf(reach), owner: owner ?? null, by: keyId, sources };
-}
-
 function shown({ salt: _salt, history: _history, ...rest }: MemoryEntry): MemoryDocument {
   return rest;
 }
 
 const KIND_OF = { user: 'user', assistant: 'model', tool: 'tool' } as const;
 
-function draftsOf(asked: AddMemories, source: string, first: string): Draft[] {
-  const { text, messages, type, from, reference, rests_on, said_by } = asked;
-  const { category, agent, thread, valid_from, valid_to, metadata, supersedes, contradicts } = asked;
-  const said =
+function saidIn({ text, messages, said_by }: AddMemories): Said[] {
+  return (
     messages?.map(({ role, content }) => ({ kind: KIND_OF[role], text: content })) ??
-    (text === undefined ? [] : [{ kind: said_by, text }]);
-  return said.map((one, place) => ({
+    (text === undefined ? [] : [{ kind: said_by, text }])
+  );
+}
+
+function draftsOf(asked: AddMemories, source: string, first: string): Draft[] {
+  const { messages, type, from, reference, rests_on } = asked;
+  const { category, agent, thread, valid_from, valid_to, metadata, supersedes, contradicts } = asked;
+  return saidIn(asked).map((one, place) => ({
     id: memoryIdAt(first, place),
     type: type ?? (messages === undefined ? 'semantic' : 'episodic'),
     text: one.text,

@@ -6,6 +6,7 @@ import {
   ErasureDocument,
   ErasureList,
   ExportMemories,
+  ExtractionDocument,
   FoundMemories,
   ImportedMemories,
   ImportMemories,
@@ -14,12 +15,13 @@ import {
   MemoryDocument,
   MemoryHistory,
   MemoryList,
+  MemoryReceipts,
   OfOwner,
   OwnerList,
   ReaderList,
   SearchMemories,
 } from './memories.schemas.ts';
-import { body, inPath, json, text, type Operation } from './operation.ts';
+import { LIMIT_ERRORS, body, inPath, json, text, type Operation } from './operation.ts';
 
 const memory = inPath('memory', 'the id of a memory', 'mem_01k0000000000000000000000');
 const owner = inPath('owner', 'the name of an owner', 'ann');
@@ -32,9 +34,9 @@ export const MEMORY_OPERATIONS: readonly Operation[] = [
     method: 'post',
     path: '/v1/memories',
     tag: 'Memory',
-    summary: 'Remember a text or messages, as they are',
+    summary: 'Remember what is in a text or messages, or the words as they are',
     description:
-      'What the owner has already gets one more origin in place of a second memory. The platform writes where each came from and how far it is trusted.',
+      'By default a model finds the memories: an ordinary job of yours, answered with 202, whose confirmed answer is taken in and whose receipt stays with each memory. With `infer: false` the words are kept as they are, at once. What the owner has already gets one more origin in place of a second memory. The platform writes where each came from and how far it is trusted.',
     scope: 'submit',
     body: body('AddMemories', AddMemories, {
       owner: 'ann',
@@ -42,9 +44,15 @@ export const MEMORY_OPERATIONS: readonly Operation[] = [
       infer: false,
       category: 'health',
     }),
-    success: { '201': json('what became of each', 'AddedMemories', AddedMemories) },
+    success: {
+      '201': json('what became of each', 'AddedMemories', AddedMemories),
+      '202': json('the job that finds the memories', 'Extraction', ExtractionDocument),
+    },
     errors: [
       ...BODY,
+      ...LIMIT_ERRORS,
+      'model_not_found',
+      'task_not_supported',
       'memory_not_found',
       'erased',
       'trust_too_low',
@@ -52,6 +60,29 @@ export const MEMORY_OPERATIONS: readonly Operation[] = [
       'idempotency_key_reused',
       'memory_unavailable',
     ],
+  },
+  {
+    id: 'getExtraction',
+    method: 'get',
+    path: '/v1/extractions/{job}',
+    tag: 'Memory',
+    summary: 'See what became of a job that finds memories',
+    scope: 'read',
+    parameters: inPath('job', 'the id of the job', 'job_abcd01k0000000000000000000000'),
+    success: { '200': json('the job, and what it found', 'Extraction', ExtractionDocument) },
+    errors: ['job_not_found', 'memory_unavailable'],
+  },
+  {
+    id: 'getMemoryReceipts',
+    method: 'get',
+    path: '/v1/memories/{memory}/receipts',
+    tag: 'Memory',
+    summary: 'Get the receipts of the jobs that made a memory',
+    scope: 'read',
+    parameters: memory,
+    query: OfOwner,
+    success: { '200': json('the receipts', 'MemoryReceipts', MemoryReceipts) },
+    errors: ONE,
   },
   {
     id: 'listMemories',

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { FormerState, MEMORY_TYPES, MemoryEntry, MemoryId } from '../../proof/memory/entry.ts';
-import { Sha256, Time } from '../../proof/receipts/fields.ts';
+import { FormerState, MEMORY_TYPES, MemoryEntry } from '../../proof/memory/entry.ts';
+import { JOB_STATES } from '../../proof/contract/job-states.ts';
+import { JobId, MemoryId, Sha256, Time } from '../../proof/receipts/fields.ts';
 import { ErasureEnvelope, ErasureStatement } from '../../surfaces/memory/erasure-receipts.ts';
 import { MAX_AT_ONCE, MAX_RESULTS, OwnerName } from '../../surfaces/memory/memory-calls.ts';
 import { MemoryFilter } from '../../surfaces/memory/memory-filter.ts';
@@ -28,8 +29,17 @@ export const AddMemories = z
   .strictObject({
     owner: OwnerName.describe('whose memory it is: a name of yours for a person'),
     text: text.optional(),
-    messages: z.array(Message).min(1).max(100).optional().describe('in place of a text: each is remembered'),
-    infer: z.literal(false).describe('the words are kept as they are, without a model'),
+    messages: z.array(Message).min(1).max(100).optional().describe('in place of a text'),
+    infer: z
+      .boolean()
+      .default(true)
+      .describe('a model finds the memories in the words, as a job of yours; `false` keeps each text as it is'),
+    model: z
+      .string()
+      .min(1)
+      .max(500)
+      .optional()
+      .describe('the model that does, from `GET /v1/models`; by default the first one that chats'),
     type: z
       .enum(MEMORY_TYPES)
       .optional()
@@ -59,6 +69,18 @@ export const AddMemories = z
   .refine((body) => body.messages === undefined || body.said_by === 'user', {
     message: 'each message says by its role who said it',
     path: ['said_by'],
+  })
+  .refine((body) => body.infer || body.model === undefined, {
+    message: 'without infer, no model is asked',
+    path: ['model'],
+  })
+  .refine((body) => !body.infer || (body.supersedes.length === 0 && body.contradicts.length === 0), {
+    message: 'what a model makes takes the place of nothing: name other memories with infer: false',
+    path: ['supersedes'],
+  })
+  .refine((body) => !body.infer || body.from === null, {
+    message: 'the platform names the model itself',
+    path: ['from'],
   });
 export type AddMemories = z.infer<typeof AddMemories>;
 
@@ -88,6 +110,33 @@ export const AddedMemories = z.strictObject({
   ),
 });
 export type AddedMemories = z.infer<typeof AddedMemories>;
+
+/** A job that finds memories in what was said, and what became of its answer. */
+export const ExtractionDocument = z.strictObject({
+  job: JobId,
+  state: z.enum(JOB_STATES).describe('of the job'),
+  outcome: z
+    .enum(['open', 'kept', 'refused', 'none'])
+    .describe(
+      '`open`: it is not over; `kept`: the memories are there; `refused`: nothing of the answer is kept; `none`: there was no answer, or the owner or the job was erased',
+    ),
+  reason: z.string().nullable().describe('why it was refused: `extraction_not_usable`, or the code of an error'),
+  memories: z.array(z.string()).describe('the ids of what was found, also where it was known before'),
+  dropped: z.int().describe('how many the model named that were not taken: too long, too many, not printable'),
+});
+export type ExtractionDocument = z.infer<typeof ExtractionDocument>;
+
+/** Receipts outlive their jobs, which are erased when their answers are taken in. */
+export const MemoryReceipts = z.strictObject({
+  receipts: z.array(
+    z.strictObject({
+      job: JobId,
+      sha256: Sha256.describe('the digest of the file, as the origin of the memory names it'),
+      receipt: z.string().describe('the file, for `countersign verify`'),
+    }),
+  ),
+});
+export type MemoryReceipts = z.infer<typeof MemoryReceipts>;
 
 const Limit = (most: number, usual: number) => z.coerce.number().int().min(1).max(most).default(usual);
 const { superseded: _superseded, ...FILTERS } = MemoryFilter.shape;
@@ -181,7 +230,7 @@ export const ReaderList = z.strictObject({
       number: z.int(),
       at: Time,
       by: z.string().describe('the id of the API key'),
-      action: z.string().describe('`get`, `history`, `list`, `search` or `export`'),
+      action: z.string().describe('`get`, `history`, `receipts`, `list`, `search`, `export` or `correct`'),
       memories: z.array(z.string()).describe('the ids of the memories that were answered'),
     }),
   ),

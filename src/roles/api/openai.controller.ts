@@ -3,6 +3,9 @@ import type { FastifyReply } from 'fastify';
 import type { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { AnswerDocument } from '../../surfaces/openai/answer-document.ts';
+import type { SubmitOptions } from '../../surfaces/admission/admission.ts';
+import { memoryWish } from '../../surfaces/memory/memory-wish.ts';
+import { Recall, type Recalled } from '../../surfaces/memory/recall.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { readRequest, type Asked, type Endpoint } from '../../surfaces/openai/requests.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
@@ -29,8 +32,10 @@ export class OpenAiController {
   readonly #streams: EventStreams;
   readonly #gate: PaymentGate;
   readonly #own: OwnAnswers;
+  readonly #recall: Recall;
 
-  constructor(completions: Completions, streams: EventStreams, gate: PaymentGate, own: OwnAnswers) {
+  constructor(completions: Completions, streams: EventStreams, gate: PaymentGate, own: OwnAnswers, recall: Recall) {
+    this.#recall = recall;
     this.#own = own;
     this.#completions = completions;
     this.#streams = streams;
@@ -83,11 +88,14 @@ export class OpenAiController {
     headers: Record<string, string | undefined>,
     reply: FastifyReply,
   ): Promise<void> {
-    const asked = readRequest(endpoint, body);
+    const read = readRequest(endpoint, body);
     const wishes = readWishes(headers);
-    requireWishes(endpoint, asked, wishes);
+    requireWishes(endpoint, read, wishes);
     const { idempotencyKey } = wishes;
-    const once = askedOnce(idempotencyKey, endpoint, body);
+    const wish = memoryWish(read.memory, headers['countersign-memory']);
+    const recalled = wish && (await this.#recall.into(caller, wish, read.jobs));
+    const asked = recalled === undefined ? read : { ...read, jobs: recalled.jobs };
+    const once = askedOnce(idempotencyKey, endpoint, wish === undefined ? body : { body, memory: wish });
     const paid = await this.#gate.require(caller, asked.jobs, {
       payment: headers['payment-signature'],
       idempotencyKey,
@@ -105,7 +113,7 @@ export class OpenAiController {
     const admitted = await this.#completions.submit(
       paid?.submitter ?? caller,
       paid === undefined ? asked : { jobs: [paid.job] },
-      paid?.options ?? once,
+      paid?.options ?? { ...once, ...optionsOf(recalled) },
     );
     if (paid === undefined) await this.#own.require(caller, admitted);
     const ids = admitted.map(({ id }) => id);
@@ -174,6 +182,12 @@ function requireWishes(endpoint: Endpoint, asked: Asked, wishes: Wishes): void {
       'request_invalid',
       'Only text that is not streamed can be answered provisionally; a stream is provisional until its last frame.',
     );
+}
+
+function optionsOf(recalled: Recalled | undefined): Pick<SubmitOptions, 'memories' | 'surface'> {
+  if (recalled === undefined) return {};
+  const { options, work } = recalled;
+  return { ...options, ...(work === undefined ? {} : { surface: JSON.stringify({ memory: work }) }) };
 }
 
 function stateHeaders(ids: readonly string[], { isProvisional }: Wishes): Record<string, string> {

@@ -16,16 +16,23 @@ import {
   json,
   type Operation,
 } from './operation.ts';
-import { AnswerWish, HangUpWish, IdempotencyKey, PaymentSignature } from './request-headers.ts';
+import { AnswerWish, HangUpWish, IdempotencyKey, OwnerInHeader, PaymentSignature } from './request-headers.ts';
 
 const headers = z.strictObject({
   'Idempotency-Key': IdempotencyKey.optional(),
   'Countersign-Answer': AnswerWish,
   'Countersign-On-Hang-Up': HangUpWish,
+  'Countersign-Memory': OwnerInHeader.optional(),
   'Payment-Signature': PaymentSignature.optional(),
 });
 const streamed = events('frames of the answer', 'CompletionChunk', CompletionChunk);
-const errors = [...OPENAI_ERRORS, ...LIMIT_ERRORS, ...PAYMENT_ERRORS, ...WITHHELD_ERRORS];
+const errors = [
+  ...OPENAI_ERRORS,
+  'memory_unavailable' as const,
+  ...LIMIT_ERRORS,
+  ...PAYMENT_ERRORS,
+  ...WITHHELD_ERRORS,
+];
 
 export const OPENAI_OPERATIONS: readonly Operation[] = [
   {

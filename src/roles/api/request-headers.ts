@@ -9,6 +9,13 @@ export const IdempotencyKey = z
   .transform((text) => (text.startsWith('"') ? text.slice(1, -1) : text))
   .describe('the same key with the same body answers with the same job, for a day');
 
+export const OwnerInHeader = z
+  .string()
+  .max(1_800)
+  .describe(
+    'puts memories of this owner before the question; the name is percent-encoded. `memory` in the body can say more',
+  );
+
 export const MAX_WAIT_S = 60;
 
 /** Seconds in `Prefer: wait=N` (RFC 7240); undefined where no wait is asked for. */

@@ -10,6 +10,7 @@ import { OwnAnswers } from './own-answers.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
+import { memoryWish } from '../../surfaces/memory/memory-wish.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { signalOf } from '../../surfaces/http/hang-up.ts';
@@ -39,10 +40,12 @@ export class ResponsesController {
   async create(
     @Caller() caller: ApiCaller,
     @Body() body: unknown,
-    @Headers('idempotency-key') idempotencyKey: string | undefined,
+    @Headers() { 'idempotency-key': idempotencyKey, 'countersign-memory': named }: Record<string, string | undefined>,
     @Res() reply: FastifyReply,
   ) {
-    const request = parseRequest(ResponseRequest, body);
+    const read = parseRequest(ResponseRequest, body);
+    const memory = memoryWish(read.memory, named);
+    const request = { ...read, memory };
     const isStreamed = request.stream === true;
     const key = parseIdempotencyKey(idempotencyKey);
     const isInBackground = request.background === true;
@@ -50,7 +53,12 @@ export class ResponsesController {
     if (isStreamed) this.#streams.requireRoom(caller.keyId);
     const hungUp = signalOf(reply);
     const whose = readableBy(caller);
-    const job = await this.#responses.create(caller, whose, request, askedOnce(key, '/v1/responses', body));
+    const job = await this.#responses.create(
+      caller,
+      whose,
+      request,
+      askedOnce(key, '/v1/responses', memory === undefined ? body : { body, memory }),
+    );
     if (key !== undefined) await this.#own.require(caller, [{ id: job, fresh: undefined }]);
     const { tenant, keyId } = caller;
     const id = responseId(job);

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { DeletedResponse, ResponseDocument } from '../../surfaces/openai/response-document.ts';
 import { ResponseRequest } from '../../surfaces/openai/response-request.ts';
 import { OPENAI_ERRORS, body, events, inPath, json, type Operation } from './operation.ts';
-import { IdempotencyKey } from './request-headers.ts';
+import { IdempotencyKey, OwnerInHeader } from './request-headers.ts';
 import { GetResponse } from './responses.schemas.ts';
 
 const streamed = events('events named by their type');
@@ -17,11 +17,14 @@ export const RESPONSE_OPERATIONS: readonly Operation[] = [
     summary: 'Create a response',
     description: 'Answered when it is confirmed, at once with `background`, or as a stream of events with `stream`.',
     scope: 'submit',
-    headers: z.strictObject({ 'Idempotency-Key': IdempotencyKey.optional() }),
+    headers: z.strictObject({
+      'Idempotency-Key': IdempotencyKey.optional(),
+      'Countersign-Memory': OwnerInHeader.optional(),
+    }),
     body: body('ResponseRequest', ResponseRequest, { model: 'kjv-1m', input: 'In the beginning', background: true }),
     success: { '200': json('the response; `completed` means confirmed', 'Response', ResponseDocument) },
     streamed,
-    errors: OPENAI_ERRORS,
+    errors: [...OPENAI_ERRORS, 'memory_unavailable'],
   },
   {
     id: 'getResponse',

@@ -3,14 +3,9 @@ import type { FastifyReply } from 'fastify';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
 import { EgressRules, checkUrl } from '../../surfaces/webhooks/egress.ts';
 import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
-import {
-  JOB_ENDPOINT,
-  Webhooks,
-  newWebhookId,
-  type WebhookMessage,
-  type Endpoint,
-  type Secrets,
-} from '../../surfaces/webhooks/webhook.store.ts';
+import type { Secrets } from '../../surfaces/webhooks/address-secrets.ts';
+import { WebhookMessages, type WebhookMessage } from '../../surfaces/webhooks/webhook-messages.store.ts';
+import { JOB_ENDPOINT, Webhooks, newWebhookId, type Endpoint } from '../../surfaces/webhooks/webhook.store.ts';
 import { Caller, Needs, RefusesIdempotencyKey } from './caller.guard.ts';
 import { EventStreams } from './event-streams.ts';
 import { FeedReader } from './feed-reader.ts';
@@ -34,12 +29,21 @@ import {
 @Controller('/v1')
 export class WebhooksController {
   readonly #webhooks: Webhooks;
+  readonly #messages: WebhookMessages;
   readonly #egress: EgressRules;
   readonly #feed: FeedReader;
   readonly #streams: EventStreams;
   readonly #created: CreatedOnce;
 
-  constructor(webhooks: Webhooks, egress: EgressRules, feed: FeedReader, streams: EventStreams, created: CreatedOnce) {
+  constructor(
+    webhooks: Webhooks,
+    messages: WebhookMessages,
+    egress: EgressRules,
+    feed: FeedReader,
+    streams: EventStreams,
+    created: CreatedOnce,
+  ) {
+    this.#messages = messages;
     this.#created = created;
     this.#webhooks = webhooks;
     this.#egress = egress;
@@ -153,7 +157,7 @@ export class WebhooksController {
   @Needs('tenant_admin')
   async test(@Caller() caller: ApiCaller, @Param('webhook') id: string): Promise<DeliveryDocument> {
     const endpoint = await this.#webhooks.get(caller.tenant, id);
-    return deliveryDocument(await this.#webhooks.sendTest(caller.tenant, endpoint));
+    return deliveryDocument(await this.#messages.sendTest(caller.tenant, endpoint));
   }
 
   @Get('webhooks/:webhook/deliveries')
@@ -165,7 +169,7 @@ export class WebhooksController {
   ): Promise<DeliveryList> {
     const { limit } = parse(ListDeliveries, query);
     if (id !== JOB_ENDPOINT) await this.#webhooks.get(caller.tenant, id);
-    return { deliveries: (await this.#webhooks.deliveries(caller.tenant, id, limit)).map(deliveryDocument) };
+    return { deliveries: (await this.#messages.list(caller.tenant, id, limit)).map(deliveryDocument) };
   }
 
   @Post('deliveries/:delivery/redeliver')
@@ -173,7 +177,7 @@ export class WebhooksController {
   @HttpCode(202)
   @Needs('tenant_admin')
   async redeliver(@Caller() caller: ApiCaller, @Param('delivery') id: string): Promise<DeliveryDocument> {
-    return deliveryDocument(await this.#webhooks.redeliver(caller.tenant, id));
+    return deliveryDocument(await this.#messages.redeliver(caller.tenant, id));
   }
 
   #secret(tenant: string, endpoint: string, secrets: Secrets): WebhookSecret {
@@ -182,7 +186,7 @@ export class WebhooksController {
   }
 
   async #document(tenant: string, endpoint: Endpoint): Promise<WebhookDocument> {
-    const [lost = 0] = await this.#webhooks.lost(tenant, [endpoint.id]);
+    const [lost = 0] = await this.#messages.lost(tenant, [endpoint.id]);
     return {
       id: endpoint.id,
       url: endpoint.url,

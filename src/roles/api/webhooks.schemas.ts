@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EVENT_TYPES } from '../../proof/contract/event-types.ts';
-import { FORMATS, MESSAGE_STATUSES } from '../../surfaces/webhooks/webhook.store.ts';
+import { MESSAGE_STATUSES } from '../../surfaces/webhooks/webhook-messages.store.ts';
+import { FORMATS } from '../../surfaces/webhooks/webhook.store.ts';
 
 const Time = z.iso.datetime();
 const Events = z.array(z.enum(EVENT_TYPES)).min(1).max(EVENT_TYPES.length);

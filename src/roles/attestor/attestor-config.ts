@@ -1,3 +1,4 @@
+import { MOST_LOST } from '../../core/confirmation/lost-worker.ts';
 import { KEEP_MS } from '../../core/jobs/job-record.ts';
 import { z } from 'zod';
 import {
@@ -69,6 +70,9 @@ export const AttestorConfig = z.object({
   COUNTERSIGN_SWEEP_MS: integer(50, 60_000)
     .default(250)
     .describe('time between two looks at each schedule of open jobs, in milliseconds'),
+  COUNTERSIGN_LOST_WORKERS: integer(1, 10)
+    .default(MOST_LOST)
+    .describe('workers that may be lost while they run one job; it fails then, and is given to no other'),
   COUNTERSIGN_KEEP_MS: integer(60_000, 31_536_000_000)
     .default(KEEP_MS)
     .describe(

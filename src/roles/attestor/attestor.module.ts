@@ -474,6 +474,7 @@ function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: 
           candidates,
           learner,
           everyMs: config.COUNTERSIGN_SWEEP_MS,
+          mostLost: config.COUNTERSIGN_LOST_WORKERS,
           logger,
         }),
       inject: [Redis, RedisKeys, Backlog, Schedules, Decisions, Candidates, Learner],

@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { addAclCommand } from './acl-command.ts';
+import { addAuditEndpointCommands } from './audit-endpoint-command.ts';
 import { addAuditLogCommands } from './audit-log-commands.ts';
 import { addCalibrateCommand } from './calibrate-command.ts';
 import { addCanaryCommand } from './canary-command.ts';
@@ -46,6 +47,7 @@ addMemoryRole(memory);
 addVerifyCommand(cli);
 addEvidenceCommands(cli);
 addProxyCommand(cli);
+addAuditEndpointCommands(cli);
 addKeysCommands(cli);
 addLogCommands(cli);
 addAuditLogCommands(cli);

@@ -1,4 +1,5 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import { addAuditEndpointCommands } from './audit-endpoint-command.ts';
 import { CallerContext } from './caller-context.ts';
 import { addCompletionCommand } from './completion-command.ts';
 import { addEvidenceCommands } from './evidence-commands.ts';
@@ -44,6 +45,7 @@ const cli = new CallerContext(newProgram());
 addVerifyCommand(cli);
 addEvidenceCommands(cli);
 addProxyCommand(cli);
+addAuditEndpointCommands(cli);
 addSubmitCommand(cli);
 addJobCommands(cli);
 addSchedulesCommands(cli);

@@ -1,10 +1,12 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { readSecretFile, writeSecretFile } from '../../ground/keys/key-file.ts';
 import { createLogger } from '../../ground/logging/logger.ts';
 import { openRedis, whenReady, type RedisAccess } from '../../ground/redis/connection.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { EtaDocument } from '../../proof/contract/job-document.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { verifyReceipt } from '../../proof/receipts/receipt.ts';
 import { HOUSE, SCOPES } from '../../surfaces/tenants/api-key.ts';
@@ -82,17 +84,27 @@ export async function whenApiReady(client: ApiClient): Promise<void> {
   }
 }
 
+const Quote = z.object({ eta: EtaDocument.nullable() });
+
+/** When a job is foreseen to end: half of its kind within the first time, nine in ten within the second. */
+export function foretoldEnd({ eta }: z.infer<typeof Quote>, nowMs: number): string | undefined {
+  if (eta === null) return undefined;
+  const [half, most] = [eta.p50, eta.p90].map((at) => Math.max(0, Date.parse(at) - nowMs));
+  return `predicted: ${half} to ${most} ms`;
+}
+
 /**
  * Submits one real job, follows it, and verifies its receipt from file and keyring alone. Throws CodedError
  * `job_not_done`, and ReceiptRefused.
  */
 export async function runFirstJob(data: DataFolder, client: ApiClient, out: Output): Promise<FirstJob> {
+  const foretold = foretoldEnd(Quote.parse(await client.json('/v1/quote', 'POST', DEMO)), Date.now());
   const started = performance.now();
   const job = await client.submit(DEMO);
-  const progress = out.progress(job.id);
+  const progress = out.progress(job.id, foretold);
   for await (const event of client.events(job.id)) {
     if (event.type === 'state') progress.state(String(event.data['state']), performance.now() - started);
-    else progress.text(String(event.data['text']));
+    else if (event.type === 'chunk') progress.text();
   }
   progress.end();
   const final = await client.job(job.id);

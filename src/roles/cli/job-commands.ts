@@ -1,9 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import type { JobDocument } from '../../proof/contract/job-document.ts';
 import type { Why } from '../../proof/contract/why.ts';
-import { numberOf } from './arguments.ts';
+import { printable } from '../../surfaces/checker/printable.ts';
+import { numberOf, timeOf } from './arguments.ts';
 import type { CallerContext, RemoteOptions } from './caller-context.ts';
-import { addJobsCancel } from './jobs-commands.ts';
+import { addReplay } from './replay-command.ts';
+import { addJobsBulk } from './jobs-commands.ts';
 import { Output } from './output.ts';
 
 /** `countersign watch`, `get`, `why`, `list`, `cancel`, `erase` and `jobs`: jobs submitted before. */
@@ -69,12 +71,13 @@ function jobLines(job: JobDocument): string[] {
     `${job.id}  ${job.state}  ${job.model}  ${job.created_at}`,
     ...foreseenLines(job),
     ...job.attempts.map((attempt) => `  attempt ${attempt.epoch}  ${attempt.worker}  ${fateOf(attempt)}`),
+    ...(job.retried_from === null ? [] : [`  asks again what ${job.retried_from} asked`]),
     ...(job.erased_at === null ? [] : [`  erased ${job.erased_at}`]),
     ...(job.confirmed_by === null ? [] : [`  confirmed by ${job.confirmed_by.join(', ')}`]),
     ...(job.not_checked === null || job.not_checked.length === 0
       ? []
       : [`  not checked: ${job.not_checked.join(', ')}`]),
-    ...(job.reason === null ? [] : [`  ${job.reason.code}: ${job.reason.detail}`]),
+    ...(job.reason === null ? [] : [`  ${job.reason.code}: ${printable(job.reason.detail)}`]),
   ];
 }
 
@@ -106,6 +109,13 @@ function fateOf({ closed, committed_at }: JobDocument['attempts'][number]): stri
 interface ListOptions extends RemoteOptions {
   readonly state?: string;
   readonly model?: string;
+  readonly worker?: string;
+  readonly key?: string;
+  readonly reason?: string;
+  readonly idempotencyKey?: string;
+  readonly createdAfter?: string;
+  readonly createdBefore?: string;
+  readonly history?: boolean;
   readonly limit: number;
   readonly cursor?: string;
 }
@@ -115,25 +125,44 @@ function addList(cli: CallerContext): void {
     .remote('list', 'list jobs, newest first')
     .option('--state <state>', 'only jobs in this state')
     .option('--model <name>', 'only jobs of this model')
+    .option('--worker <id>', 'only jobs whose last attempt this worker made')
+    .option('--key <id>', 'only jobs that this API key made')
+    .option('--reason <words>', 'only ended jobs whose reason has all these words')
+    .option('--idempotency-key <key>', 'only the job that was asked for under this key within a day')
+    .option('--created-after <time>', 'only jobs that were created later', timeOf)
+    .option('--created-before <time>', 'only jobs that were created earlier', timeOf)
+    .option('--history', 'also ended jobs that only the history keeps')
     .option('--limit <n>', 'jobs on a page', numberOf, 20)
     .option('--cursor <cursor>', 'continue where a page ended')
     .action(async (options: ListOptions) => {
       const query = new URLSearchParams({ limit: String(options.limit) });
-      for (const name of ['state', 'model', 'cursor'] as const)
-        if (options[name] !== undefined) query.set(name, options[name]);
+      for (const name of LIST_FILTERS) if (options[name] !== undefined) query.set(inQuery(name), options[name]);
+      if (options.history === true) query.set('history', 'true');
       const page = (await cli.client(options).json(`/v1/jobs?${query.toString()}`)) as {
         jobs: JobDocument[];
         next_cursor: string | null;
+        catching_up: boolean;
       };
-      const lines = page.jobs.map((job) => {
-        const line = `${job.id}  ${job.state.padEnd(9)}  ${job.model}  ${job.created_at}`;
-        return job.confirmed_by === null ? line : `${line}  by ${job.confirmed_by.join(', ')}`;
-      });
       new Output(options.json === true).show(page, [
-        ...lines,
+        ...page.jobs.map(listLine),
+        ...(page.catching_up ? ['the history is still taking in what ended before; ask again'] : []),
         ...(page.next_cursor === null ? [] : [`more: --cursor ${page.next_cursor}`]),
       ]);
     });
+}
+
+const LIST_FILTERS = [
+  ...(['state', 'model', 'worker', 'key', 'reason'] as const),
+  ...(['idempotencyKey', 'createdAfter', 'createdBefore', 'cursor'] as const),
+] as const;
+
+/** `createdAfter` is `created_after`. */
+const inQuery = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+function listLine({ id, state, model, created_at, confirmed_by, reason }: JobDocument): string {
+  const line = `${id}  ${state.padEnd(9)}  ${model}  ${created_at}`;
+  if (confirmed_by !== null) return `${line}  by ${confirmed_by.join(', ')}`;
+  return reason === null || state === 'done' ? line : `${line}  ${printable(`${reason.code} ${reason.detail}`.trim())}`;
 }
 
 function addCancel(cli: CallerContext): void {
@@ -171,8 +200,9 @@ interface StuckJob {
 function addStuck(cli: CallerContext): void {
   const jobs = cli.program
     .command('jobs')
-    .description('many jobs at once: cancel all that match, or see what is stuck');
-  addJobsCancel(cli, jobs);
+    .description('many jobs at once: cancel or retry all that match, see what is stuck; or run one again and compare');
+  addJobsBulk(cli, jobs);
+  addReplay(cli, jobs);
   cli
     .remote(
       'stuck',

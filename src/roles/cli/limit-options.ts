@@ -12,7 +12,7 @@ export interface LimitFlags {
   readonly limit?: Readonly<Record<string, number>>;
 }
 
-const BUDGET_NAMES = BUDGETS.map(({ name }) => name).join(', ');
+const OTHER_NAMES = ['running_jobs', 'running_jobs_per_model', ...BUDGETS.map(({ name }) => name)].join(', ');
 
 /** One more limit by its name. */
 function namedLimit(text: string, before: Readonly<Record<string, number>>): Record<string, number> {
@@ -27,7 +27,7 @@ export function limited(command: Command): Command {
     .option('--tokens <n>', 'tokens per minute', numberOf)
     .option('--jobs <n>', 'open jobs at once', numberOf)
     .option('--spend <n>', 'what may be spent in all, in millionths of the currency', numberOf)
-    .option('--limit <name=n>', `a limit by its name; also ${BUDGET_NAMES}`, namedLimit, {});
+    .option('--limit <name=n>', `a limit by its name; also ${OTHER_NAMES}`, namedLimit, {});
 }
 
 /** The limits that the flags set; what is not named is not limited. Throws CodedError `request_invalid`. */

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { cancelAll, matchingIds } from './matching-jobs.ts';
+import { askAll, matchingIds } from './matching-jobs.ts';
 
 /** A service that lists these ids by state, in pages, and answers a cancellation with its `outcome`. */
 function service(byState: Record<string, readonly string[]>, outcome: (id: string) => string, page = 2) {
@@ -37,7 +37,7 @@ test('each is asked once; what is refused for one stops no other, and is counted
   const ids = Array.from({ length: 30 }, (_, at) => `job_${at}`);
   const api = service({}, (id) => (id === 'job_7' ? 'job_not_found' : id === 'job_9' ? 'already_final' : 'cancelled'));
   const seen: number[] = [];
-  expect(await cancelAll(api, ids, (count) => seen.push(count))).toEqual({
+  expect(await askAll(api, 'cancel', ids, (count) => seen.push(count))).toEqual({
     cancelled: 28,
     job_not_found: 1,
     already_final: 1,
@@ -48,5 +48,41 @@ test('each is asked once; what is refused for one stops no other, and is counted
 
 test('a key that may not cancel ends it at once', async () => {
   const api = service({}, () => 'unauthenticated');
-  await expect(cancelAll(api, ['a', 'b'], () => undefined)).rejects.toMatchObject({ code: 'unauthenticated' });
+  await expect(askAll(api, 'cancel', ['a', 'b'], () => undefined)).rejects.toMatchObject({ code: 'unauthenticated' });
+});
+
+test('a retry that is begun again asks for all once more, and what can be asked again no longer is counted', async () => {
+  const retried = new Set<string>();
+  const api = {
+    json: (path: string): Promise<unknown> => {
+      const [, , , id = '', what] = path.split('/');
+      if (what !== 'retry') return Promise.reject(new Error(path));
+      if (id === 'c') return Promise.reject(new CodedError('job_not_retryable', 'No.'));
+      const outcome = retried.has(id) ? 'already_retried' : 'retried';
+      if (id === 'd' && retried.size < 4) return Promise.reject(new CodedError('rate_limited', 'Later.'));
+      retried.add(id);
+      return Promise.resolve({ outcome });
+    },
+  };
+  await expect(askAll(api, 'retry', ['a', 'b', 'c', 'd', 'e'], () => undefined)).rejects.toMatchObject({
+    code: 'rate_limited',
+  });
+  retried.add('x');
+  expect(await askAll(api, 'retry', ['a', 'b', 'c', 'd', 'e'], () => undefined)).toEqual({
+    already_retried: 3,
+    job_not_retryable: 1,
+    retried: 1,
+  });
+});
+
+test('every filter is sent as it was given', async () => {
+  const paths: string[] = [];
+  const api = {
+    json: (path: string) => {
+      paths.push(path);
+      return Promise.resolve({ jobs: [], next_cursor: null });
+    },
+  };
+  await matchingIds(api, { states: ['failed'], worker: 'w-1', reason: 'out & of', key: 'k' }, () => undefined);
+  expect(paths).toEqual(['/v1/jobs?state=failed&limit=100&worker=w-1&reason=out+%26+of&key=k']);
 });

@@ -11,6 +11,11 @@ export interface JobFilter {
   /** Times in ISO 8601; a job at one of them does not match. */
   readonly createdAfter?: string | undefined;
   readonly createdBefore?: string | undefined;
+  readonly worker?: string | undefined;
+  /** The id of the API key that made them. */
+  readonly key?: string | undefined;
+  /** Words of the reason. */
+  readonly reason?: string | undefined;
 }
 
 type Pages = Pick<ApiClient, 'json'>;
@@ -18,7 +23,7 @@ const PAGE_JOBS = 100;
 
 /** The jobs that match, newest first in each state, as the service lists them page by page. */
 export async function* matchingJobs(api: Pages, filter: JobFilter): AsyncGenerator<JobDocument> {
-  const { states, model, createdAfter, createdBefore } = filter;
+  const { states, model, createdAfter, createdBefore, ...more } = filter;
   for (const state of states) {
     let cursor: string | null = null;
     do {
@@ -26,6 +31,7 @@ export async function* matchingJobs(api: Pages, filter: JobFilter): AsyncGenerat
       if (model !== undefined) query.set('model', model);
       if (createdAfter !== undefined) query.set('created_after', createdAfter);
       if (createdBefore !== undefined) query.set('created_before', createdBefore);
+      for (const [name, value] of Object.entries(more)) if (value !== undefined) query.set(name, value);
       if (cursor !== null) query.set('cursor', cursor);
       const page = (await api.json(`/v1/jobs?${query.toString()}`)) as {
         readonly jobs: readonly JobDocument[];
@@ -54,15 +60,22 @@ export type Tally = Readonly<Record<string, number>>;
 const IN_FLIGHT = 8;
 
 /**
- * Asks for the cancellation of each, in chunks, and says after each chunk how many were asked. What the
- * service refuses for one job (it ended meanwhile, or is confirmed) is counted by its code and stops none of
- * the others. Throws what concerns them all: a CodedError for a key that may not, or a service that is away.
+ * Asks for the same of each job, its cancellation or its question once more, in chunks, and says after each
+ * chunk how many were asked. What the service refuses for one job (it ended meanwhile, it is confirmed, its
+ * question is not kept) is counted by its code and stops none of the others. Throws what concerns them all:
+ * a CodedError for a key that may not, or a service that is away. Whoever goes on later asks for all again:
+ * what was done stays done, once.
  */
-export async function cancelAll(api: Pages, ids: readonly string[], done: (count: number) => void): Promise<Tally> {
+export async function askAll(
+  api: Pages,
+  what: 'cancel' | 'retry',
+  ids: readonly string[],
+  done: (count: number) => void,
+): Promise<Tally> {
   const tally: Record<string, number> = {};
   for (let at = 0; at < ids.length; at += IN_FLIGHT) {
     const chunk = ids.slice(at, at + IN_FLIGHT);
-    for (const outcome of await Promise.all(chunk.map((id) => cancelOne(api, id))))
+    for (const outcome of await Promise.all(chunk.map((id) => askOne(api, what, id))))
       tally[outcome] = (tally[outcome] ?? 0) + 1;
     done(at + chunk.length);
   }
@@ -70,11 +83,19 @@ export async function cancelAll(api: Pages, ids: readonly string[], done: (count
 }
 
 /** Refusals that are about one job. */
-const OF_ONE_JOB = new Set(['job_not_found', 'job_forgotten', 'confirmed_not_published', 'erased']);
+const OF_ONE_JOB = new Set([
+  'job_not_found',
+  'job_forgotten',
+  'confirmed_not_published',
+  'erased',
+  'job_not_ended',
+  'job_not_retryable',
+  'model_not_found',
+]);
 
-async function cancelOne(api: Pages, id: string): Promise<string> {
+async function askOne(api: Pages, what: string, id: string): Promise<string> {
   try {
-    const answer = (await api.json(`/v1/jobs/${encodeURIComponent(id)}/cancel`, 'POST')) as {
+    const answer = (await api.json(`/v1/jobs/${encodeURIComponent(id)}/${what}`, 'POST')) as {
       readonly outcome: string;
     };
     return answer.outcome;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { CommanderError } from 'commander';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import { foretoldEnd } from './first-job.ts';
 import { Output, reportError } from './output.ts';
 
 /** A stream that keeps what is written to it. */
@@ -12,6 +13,10 @@ class Kept {
   }
 }
 
+/** Of a job that is foreseen to end 80 ms after this time, or 250 ms at most. */
+const foretold = (nowMs: number) =>
+  foretoldEnd({ eta: { p50: new Date(nowMs + 80).toISOString(), p90: new Date(nowMs + 250).toISOString() } }, nowMs);
+
 describe('what a command prints', () => {
   test('with --json is one line of JSON on standard output, with all text for people beside it', () => {
     const [stdout, stderr] = [new Kept(), new Kept()];
@@ -21,6 +26,19 @@ describe('what a command prints', () => {
     out.progress('job_1').state('queued', 1.6);
     expect(stdout.text).toBe('{"a":"x\\ny"}\n');
     expect(stderr.text).toBe('starting\njob_1  queued 2 ms\n');
+  });
+
+  test('of a job is what was foreseen of it too, beside its progress', () => {
+    const [stdout, screen] = [new Kept(), Object.assign(new Kept(), { isTTY: true })];
+    for (const stream of [stdout, screen]) {
+      const progress = new Output(false, { stdout: stream, stderr: new Kept() }).progress('job_1', foretold(1_000));
+      progress.state('queued', 1.6);
+      progress.state('done', 90);
+      progress.end();
+    }
+    expect(stdout.text).toBe('job_1  queued 2 ms   (predicted: 80 to 250 ms)\njob_1  done 90 ms\n');
+    expect(screen.text.split('\x1b[K').at(-1)).toBe('job_1  queued 2 ms → done 90 ms   (predicted: 80 to 250 ms)\n');
+    expect(foretoldEnd({ eta: null }, 0)).toBeUndefined();
   });
 
   test('without --json is text alone', () => {

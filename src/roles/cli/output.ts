@@ -45,21 +45,25 @@ export class Output {
     else for (const line of lines) this.#streams.stdout.write(`${line}\n`);
   }
 
-  /** A line that grows as a job passes its states; without a terminal, one line for each state. */
-  progress(id: string): { state(name: string, ms: number): void; text(piece: string): void; end(): void } {
+  /**
+   * A line that grows as a job passes its states, with what was foreseen of it beside them; without a
+   * terminal, one line for each state, and what was foreseen beside the first.
+   */
+  progress(id: string, foretold?: string): { state(name: string, ms: number): void; text(): void; end(): void } {
     const stream = this.#people;
     const live = stream.isTTY === true;
     const states: string[] = [];
     let pieces = 0;
+    const beside = foretold === undefined ? '' : `   (${foretold})`;
     const draw = () =>
       stream.write(
-        `\r\x1b[K${id}  ${states.join(' → ')}${pieces > 0 && states.at(-1)?.startsWith('running') ? ` (${pieces} pieces)` : ''}`,
+        `\r\x1b[K${id}  ${states.join(' → ')}${pieces > 0 && states.at(-1)?.startsWith('running') ? ` (${pieces} pieces)` : ''}${beside}`,
       );
     return {
       state(name, ms) {
         states.push(`${name} ${Math.round(ms)} ms`);
         if (live) draw();
-        else stream.write(`${id}  ${name} ${Math.round(ms)} ms\n`);
+        else stream.write(`${id}  ${name} ${Math.round(ms)} ms${states.length === 1 ? beside : ''}\n`);
       },
       text() {
         pieces += 1;

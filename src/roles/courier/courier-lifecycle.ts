@@ -2,6 +2,7 @@ import { Injectable, Inject, type BeforeApplicationShutdown, type OnApplicationB
 import { PoolEmptier } from '../../core/backlog/pool-emptier.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
+import { HistoryWriter } from '../../surfaces/history/history-writer.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
 import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
@@ -9,6 +10,7 @@ import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
 import { WorkStopper } from '../../surfaces/offboarding/work-stopper.ts';
 import { PaymentSettler } from '../../surfaces/payments/payment-settler.ts';
 import { ScheduleRunner } from '../../surfaces/schedules/schedule-runner.ts';
+import { MemoryKeeper } from '../../surfaces/memory/memory-keeper.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
 import { MemoryHost } from './memory-host.ts';
 
@@ -29,12 +31,15 @@ export class CourierLifecycle implements OnApplicationBootstrap, BeforeApplicati
     files: FileEraser,
     tenants: TenantDeleter,
     pools: PoolEmptier,
+    keeper: MemoryKeeper,
+    history: HistoryWriter,
     memory: MemoryHost,
     @Inject(PaymentSettler) settler: PaymentSettler | undefined,
   ) {
     this.#wake = wake;
     const paid = settler !== undefined ? [settler] : [];
-    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, memory, ...paid];
+    const memories = [keeper, history, memory];
+    this.#work = [batches, schedules, ends, sender, closer, stopper, files, tenants, pools, ...memories, ...paid];
   }
 
   onApplicationBootstrap(): void {

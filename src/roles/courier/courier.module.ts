@@ -16,11 +16,13 @@ import { BatchAnswers } from '../../surfaces/batches/batch-answers.store.ts';
 import { BatchFiles } from '../../surfaces/batches/batch-files.store.ts';
 import { BatchRunner } from '../../surfaces/batches/batch-runner.ts';
 import { Batches } from '../../surfaces/batches/batch.store.ts';
+import { HistoryWriter } from '../../surfaces/history/history-writer.ts';
 import { JobEndProcessor } from '../../surfaces/job-ends/job-end-processor.ts';
 import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
 import { LedgerCloser } from '../../surfaces/ledger/ledger-closer.ts';
 import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
+import { MemoryKeeper } from '../../surfaces/memory/memory-keeper.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { FileEraser } from '../../surfaces/offboarding/file-eraser.ts';
 import { TenantDeleter } from '../../surfaces/offboarding/tenant-deleter.ts';
@@ -35,6 +37,7 @@ import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { WorkStops } from '../../surfaces/tenants/work-stops.ts';
 import { EgressRules } from '../../surfaces/webhooks/egress.ts';
 import { WebhookSender } from '../../surfaces/webhooks/webhook-sender.ts';
+import { WebhookMessages } from '../../surfaces/webhooks/webhook-messages.store.ts';
 import { Webhooks } from '../../surfaces/webhooks/webhook.store.ts';
 import type { CourierConfig } from './courier-config.ts';
 import { CourierLifecycle } from './courier-lifecycle.ts';
@@ -74,9 +77,14 @@ export class CourierModule {
         },
         {
           provide: WebhookSender,
-          useFactory: (redis: Redis, keys: RedisKeys, webhooks: Webhooks, egress: EgressRules) =>
-            new WebhookSender({ redis, keys, webhooks, egress, schedule, deadAfterMs }, logger),
-          inject: [Redis, RedisKeys, Webhooks, EgressRules],
+          useFactory: (
+            redis: Redis,
+            keys: RedisKeys,
+            webhooks: Webhooks,
+            messages: WebhookMessages,
+            egress: EgressRules,
+          ) => new WebhookSender({ redis, keys, webhooks, messages, egress, schedule, deadAfterMs }, logger),
+          inject: [Redis, RedisKeys, Webhooks, WebhookMessages, EgressRules],
         },
         paymentProvider(logger),
         {
@@ -92,7 +100,7 @@ export class CourierModule {
           inject: [Redis, RedisKeys, UsageStore, ClosedPeriods, BlobFolders, ServiceFiles],
         },
         ...offboardingProviders(config, logger),
-        memoryProvider(config, logger),
+        ...memoryProviders(config, logger),
         CourierLifecycle,
       ],
     };
@@ -106,10 +114,23 @@ const paymentProvider = (logger: Logger): Provider => ({
   inject: [Redis, RedisKeys, ServiceFiles],
 });
 
-const memoryProvider = (config: CourierConfig, logger: Logger): Provider => ({
-  provide: MemoryHost,
-  useFactory: () => new MemoryHost(config, logger),
-});
+const memoryProviders = (config: CourierConfig, logger: Logger): Provider[] => [
+  { provide: MemoryHost, useFactory: () => new MemoryHost(config, logger) },
+  {
+    provide: MemoryKeeper,
+    useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader, jobs: Jobs, memory: MemoryClient) =>
+      new MemoryKeeper({ redis, keys, reader, jobs, memory }, logger),
+    inject: [Redis, RedisKeys, JobReader, Jobs, MemoryClient],
+  },
+  {
+    provide: HistoryWriter,
+    useFactory: (redis: Redis, keys: RedisKeys, memory: MemoryHost) => {
+      const archive = new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG));
+      return new HistoryWriter({ redis, keys, archive, memory }, logger);
+    },
+    inject: [Redis, RedisKeys, MemoryHost],
+  },
+];
 
 function batchProvider(logger: Logger): Provider {
   return {

@@ -1,5 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,6 +9,7 @@ import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RestartPauses } from '../../ground/process/growing-pause.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
 import { HANDED_ON } from '../../surfaces/memory/memory-fields.ts';
 import type { CourierConfig } from './courier-config.ts';
 
@@ -32,6 +33,7 @@ export class MemoryHost {
   #server: Server | undefined;
   #release: (() => void) | undefined;
   #child: Promise<ChildProcess> | undefined;
+  #isReady = false;
   #usedMs = Date.now();
   #notBeforeMs = 0;
 
@@ -56,6 +58,25 @@ export class MemoryHost {
     if (child !== undefined) await ended(child);
     for (const socket of this.#open) socket.destroy();
     this.#release?.();
+  }
+
+  /**
+   * Where the history of ended jobs is now. `nothing`: nobody has used the memory yet, or it is not this
+   * courier's to write. `asleep`: the process is not running; `wake` starts it. What is written to one that
+   * runs does not keep it from being ended.
+   */
+  history(): 'nothing' | 'asleep' | MemoryClient {
+    const { COUNTERSIGN_MEMORY: folder, COUNTERSIGN_MEMORY_SOCKET: socket } = this.#config;
+    if (folder === undefined) return socket === undefined ? 'nothing' : new MemoryClient(socket);
+    if (this.#server === undefined) return 'nothing';
+    if (this.#isReady) return new MemoryClient(placesOf(this.#config).inner);
+    const isThere = this.#config.COUNTERSIGN_MEMORY_DATABASE_FILE !== undefined || existsSync(join(folder, 'database'));
+    return isThere ? 'asleep' : 'nothing';
+  }
+
+  /** The memory, which is started by the next call. */
+  wake(): MemoryClient {
+    return new MemoryClient(this.#config.COUNTERSIGN_MEMORY_SOCKET);
   }
 
   /** Becomes the host where nobody is, and ends a process that nobody uses. */
@@ -115,11 +136,15 @@ export class MemoryHost {
       this.#child = child;
       const over = (process?: ChildProcess) => {
         this.#child = undefined;
+        this.#isReady = false;
         const wasAsked = process?.exitCode === 0;
         if (!wasAsked) this.#notBeforeMs = Date.now() + this.#pauses.after(Date.now() - startedMs);
       };
       child.then(
-        (running) => running.once('exit', () => over(running)),
+        (running) => {
+          this.#isReady = true;
+          running.once('exit', () => over(running));
+        },
         () => over(),
       );
     }

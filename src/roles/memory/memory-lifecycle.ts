@@ -41,6 +41,10 @@ export class MemoryLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       embedder: this.#embedder(),
       openBytes: this.#config.COUNTERSIGN_MEMORY_OPEN_BYTES,
       keptMs: retentionOf(this.#config.COUNTERSIGN_MEMORY_RETENTION),
+      history: {
+        keptMs: this.#config.COUNTERSIGN_MEMORY_HISTORY_DAYS * DAY_MS,
+        jobs: this.#config.COUNTERSIGN_MEMORY_HISTORY_JOBS,
+      },
     });
     const tidying = new PeriodicTask(
       async () => {

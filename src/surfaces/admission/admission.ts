@@ -23,7 +23,7 @@ import type { PriceTable } from '../ledger/price-table.ts';
 import type { Caller } from '../tenants/api-key.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
-import { statementBytes, type Price } from '../../proof/receipts/statements.ts';
+import { statementBytes, type Price, type ShownMemory } from '../../proof/receipts/statements.ts';
 import type { Durability } from '../../ground/redis/durability.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
@@ -100,6 +100,8 @@ export interface SubmitOptions {
   readonly isBackground?: boolean;
   /** What the surface that takes the job keeps with it. */
   readonly surface?: string;
+  /** For each job of the request, the memories that stand before its question. */
+  readonly memories?: readonly (readonly ShownMemory[])[];
   /** The line of a batch that needs the job: `<batch> <line> <part>`. */
   readonly batchLine?: string;
   /** A payment for this job alone, as it is kept until the end of the job. */
@@ -234,7 +236,8 @@ export class Admission {
     const id = newJobId(model.pool, createdMs);
     const blobs = this.#parts.blobs.ofPool(model.pool).of(id);
     const inputSha256 = inline ? sha256Hex(input) : await blobs.put(Buffer.from(input));
-    const ticket = newTicket(plan, { id, tenant, task: body.task, inputSha256, createdMs, deadlineMs });
+    const memories = options.memories?.[at];
+    const ticket = newTicket(plan, { id, tenant, task: body.task, inputSha256, createdMs, deadlineMs, memories });
     crashPoint('api.before-admit');
     const idempotencyKey = keyOfJob(options.idempotencyKey, at);
     const extra = await this.#extra(tenant, body, options);

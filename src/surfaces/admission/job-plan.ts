@@ -8,6 +8,7 @@ import {
   type Params,
   Policy,
   type Price,
+  type ShownMemory,
   type Ticket,
 } from '../../proof/receipts/statements.ts';
 import type { Task } from '../../proof/receipts/fields.ts';
@@ -91,6 +92,7 @@ export function newTicket(
     readonly inputSha256: string;
     readonly createdMs: number;
     readonly deadlineMs: number;
+    readonly memories?: readonly ShownMemory[] | undefined;
   },
 ): Ticket {
   return {
@@ -108,6 +110,7 @@ export function newTicket(
       policy,
       attempts,
       ...(price === undefined ? {} : { price }),
+      ...(job.memories === undefined ? {} : { memories: [...job.memories] }),
       createdAt: new Date(job.createdMs).toISOString(),
       deadline: new Date(job.deadlineMs).toISOString(),
       nonce: freshRandom(32).toString('base64url'),

@@ -1,5 +1,6 @@
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import { requireNoMemory } from '../memory/memory-wish.ts';
 import type { AnswerDocument } from '../openai/answer-document.ts';
 import { answerOf, type Done } from '../openai/answers.ts';
 import { parseRequest } from '../openai/parse-request.ts';
@@ -25,6 +26,7 @@ export function readBatchRequest(endpoint: BatchEndpoint, body: unknown): BatchR
   if (endpoint === '/v1/responses') return readResponse(body);
   const asked = readRequest(endpoint, body);
   if (asked.isStreamed) throw refusal('stream');
+  requireNoMemory(asked.memory, 'in a batch');
   // The answer is made long after the jobs were submitted: their prompts need not be kept for it.
   const shape = { ...asked, jobs: [] };
   return { jobs: asked.jobs, surface: undefined, answer: (done) => answerOf(shape, done) };
@@ -34,6 +36,7 @@ function readResponse(body: unknown): BatchRequest {
   const request = parseRequest(ResponseRequest, body);
   if (request.stream === true) throw refusal('stream');
   if (request.background === true) throw refusal('background');
+  requireNoMemory(request.memory, 'in a batch');
   const { job, surface } = jobOf(request);
   const { model } = job;
   return {

@@ -38,6 +38,7 @@ export class Erasures {
     const nowMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
     await this.#audit.with({ by: keyId, action: 'job.erase', target: id, tenant, detail: {} }, [
       ['ZADD', this.#keys.erasures, 'LT', nowMs, id],
+      ['ZADD', this.#keys.historyErasures, 'LT', nowMs, id],
       // What the surface keeps with the job goes at once: it is the API's.
       ['HDEL', this.#keys.job(id), 'surface'],
     ]);

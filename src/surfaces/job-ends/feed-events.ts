@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { PrivateNotes } from './job-end.ts';
 import { FINAL_EVENT_TYPES, type WebhookEvent } from '../webhooks/webhook-event.ts';
-import { messagesOf, type Endpoint } from '../webhooks/webhook.store.ts';
+import { messagesOf } from '../webhooks/webhook-messages.store.ts';
+import type { Endpoint } from '../webhooks/webhook.store.ts';
 
 /** The address of a job's own webhook, as the ticket's hash keeps it. */
 const JobWebhook = z.object({ url: z.string(), events: z.array(z.string()).optional() });

@@ -16,8 +16,8 @@ import {
   KEEP_MESSAGES_MS,
   MAX_WAITING_OF_ENDPOINT,
   MAX_WAITING_OF_TENANT,
-  type Webhooks,
-} from '../webhooks/webhook.store.ts';
+} from '../webhooks/webhook-messages.store.ts';
+import type { Webhooks } from '../webhooks/webhook.store.ts';
 import { Sums, addedBy, type TallyUpdate } from '../dashboard/tally.ts';
 import { MAX_REFUTATIONS, type Refutation } from '../dashboard/tallies.ts';
 import { Listeners } from './listeners.ts';

@@ -6,6 +6,7 @@ import type { SignedPayload } from '../../proof/receipts/dsse.ts';
 import type { Usage } from '../../proof/receipts/fields.ts';
 import { Evidence, Verdict, readTicket, type Price } from '../../proof/receipts/statements.ts';
 import { dayOf, ledgerEntry, monthOf } from '../ledger/ledger-entry.ts';
+import { memoryWorkOf } from '../memory/memory-work.ts';
 import { HeldPayment } from '../payments/payment.store.ts';
 import { unitsOf } from '../payments/payment-terms.ts';
 
@@ -37,6 +38,8 @@ export interface JobEnd {
   /** As many tokens as were used. */
   readonly tokens: number;
   readonly batchLine?: string;
+  /** Whether its answer is to be remembered. */
+  readonly memory?: true;
   readonly ledger?: {
     readonly entry: string;
     readonly currency: string;
@@ -58,7 +61,7 @@ export interface Outcome {
 export function outcomeOf(view: JobView, ending: Ending, { payment, batchLine }: PrivateNotes, score: number): Outcome {
   const { tenant, model, keyId: key } = view;
   const isDone = ending.state === 'done';
-  const { price, used, charge } = view.erased === undefined ? costOf(view, isDone) : costOfErased(view.erased);
+  const { price, used, charge } = costAt(view, ending);
   const line = { isDone, endedMs: ending.atMs, charge, key: key === '' ? '-' : key, model };
   return {
     tenant,
@@ -71,6 +74,7 @@ export function outcomeOf(view: JobView, ending: Ending, { payment, batchLine }:
       usage: usageOf(line, price, used),
       tokens: used === undefined ? 0 : used.inputTokens + used.outputTokens,
       ...(batchLine === '' ? {} : { batchLine }),
+      ...(memoryWorkOf(view.surface) === undefined ? {} : { memory: true as const }),
       ...(payment === '' ? {} : { payment: paymentDue(payment, isDone ? charge : undefined) }),
       ...(price === undefined ? {} : { ledger: ledgerOf(line, price) }),
     },
@@ -78,11 +82,16 @@ export function outcomeOf(view: JobView, ending: Ending, { payment, batchLine }:
 }
 
 /** What was used and what it costs. */
-interface Cost {
+export interface Cost {
   readonly price: Price | undefined;
   readonly used: Usage | undefined;
   /** In millionths. */
   readonly charge: number;
+}
+
+/** What a job came to at its end. */
+export function costAt(view: JobView, { state }: Ending): Cost {
+  return view.erased === undefined ? costOf(view, state === 'done') : costOfErased(view.erased);
 }
 
 /** By the documents of the job. */

@@ -4,7 +4,8 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { byteLines } from '../../ground/json/byte-lines.ts';
 import { decodeUtf8, JsonRefused, parseStrictJson } from '../../ground/json/strict-json.ts';
 import { publicKeyFromRaw, verifyBytes } from '../../ground/keys/signing-key.ts';
-import { MemoryEntry, MemoryId } from '../../proof/memory/entry.ts';
+import { MemoryEntry } from '../../proof/memory/entry.ts';
+import { MemoryId } from '../../proof/receipts/fields.ts';
 import { itemsOf, labelOf, timeOf, whyOf, type ImportFile, type ImportItem } from './imported.ts';
 import { MemCore, MemEpisode, MemFact, MemManifest, MemPath, MemPreference, MemTombstone } from './mem-format.ts';
 

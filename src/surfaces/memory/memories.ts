@@ -11,8 +11,6 @@ import type { OpenedOwner } from './opened-owner.ts';
 import type { Owners } from './owners.ts';
 import type { Held } from './segment.ts';
 
-/** Most memories of one owner: they are opened and searched as a whole. */
-const MAX_OF_OWNER = 100_000;
 /** A memory whose vector was made by another embedder is embedded again, so many at a time. */
 /** Entries have long histories; three bytes of UTF-8 each, they fit into an answer of the memory. */
 const MAX_PAGE_CHARS = 16_000_000;
@@ -61,13 +59,29 @@ export class Memories {
    * it names, `trust_too_low`, `too_many_memories`, and `erased` where an id of it was erased.
    */
   async add({ whose, drafts }: Ask<'add'>): Promise<Answer<'add'>> {
-    const sources = setOf(whose);
     const { id } = await this.#owners.ensure(whose.tenant, requireName(whose));
-    const vectors = await this.#embedder.embed(drafts.map(({ text }) => text));
-    return this.#owners.with(id, async (owner) => {
+    return this.addTo(id, setOf(whose), drafts, async () => {
       await this.#requireUnburied(id, drafts);
+      return drafts;
+    });
+  }
+
+  /**
+   * The same for an owner by the id of its row, who must be there. `chosen` says in the owner's turn what is
+   * remembered of it.
+   */
+  async addTo(
+    id: string,
+    sources: ReadonlySet<string> | null,
+    all: readonly MemoryDraft[],
+    chosen: (owner: OpenedOwner) => Promise<readonly MemoryDraft[]>,
+  ): Promise<Answer<'add'>> {
+    const texts = all.map(({ text }) => text);
+    const vectors = new Map((await this.#embedder.embed(texts)).map((vector, at) => [texts[at] ?? '', vector]));
+    return this.#owners.with(id, async (owner) => {
+      const drafts = await chosen(owner);
       const staged = new Map<string, Held>();
-      const answers = drafts.map((draft, at): Answer<'add'>[number] => {
+      const answers = drafts.map((draft): Answer<'add'>[number] => {
         const find = (one: string) => staged.get(one) ?? owner.get(one);
         const known = find(draft.id);
         if (known !== undefined) return { outcome: 'known', entry: known.entry };
@@ -80,12 +94,11 @@ export class Memories {
         }
         const entry = entryOf(draft, trusts, Date.now());
         for (const target of draft.supersedes) requireTrust(entry.trust, find(target)?.entry ?? entry);
-        staged.set(entry.id, { entry, vector: vectors[at] });
+        staged.set(entry.id, { entry, vector: vectors.get(entry.text) });
         return { outcome: 'created', entry };
       });
-      if (owner.size + drafts.length > MAX_OF_OWNER)
-        throw new CodedError('too_many_memories', `An owner has at most ${MAX_OF_OWNER} memories.`);
       const changed = [...staged.values()].filter(({ entry }) => owner.get(entry.id)?.entry !== entry);
+      owner.requireRoomFor(changed);
       if (changed.length > 0) await this.#owners.write(owner, changed);
       return answers;
     });
@@ -93,7 +106,7 @@ export class Memories {
 
   /** Throws CodedErrors `memory_not_found` and `erased`. */
   get({ whose, id, action }: Ask<'get'>): Promise<MemoryEntry> {
-    return this.#withOne(whose, id, async (owner, { entry }) => {
+    return this.withOne(whose, id, async (owner, { entry }) => {
       await this.#accesses.note(owner.row.id, whose.by, action, [id]);
       return entry;
     });
@@ -101,27 +114,27 @@ export class Memories {
 
   /** Throws CodedErrors `memory_not_found` and `erased` where the memory is not there for the caller. */
   require({ whose, id }: Ask<'require'>): Promise<null> {
-    return this.#withOne(whose, id, () => Promise.resolve(null));
+    return this.withOne(whose, id, () => Promise.resolve(null));
   }
 
   /** Newest first; nothing where there is no such owner. */
   async list({ whose, filter, limit, before }: Ask<'list'>): Promise<Answer<'list'>> {
     const found = await this.#withNamed(whose, async (owner) => {
       const all = owner.list(filter, setOf(whose)).filter(({ id }) => before === undefined || id < before);
-      const entries = all.slice(0, limit);
+      const entries = withinPage(all.slice(0, limit));
       await this.#accesses.note(
         owner.row.id,
         whose.by,
         'list',
         entries.map(({ id }) => id),
       );
-      return { entries, more: all.length > limit };
+      return { entries, more: all.length > entries.length };
     });
     return found ?? { entries: [], more: false };
   }
 
   /** Best first; nothing where there is no such owner. */
-  async search({ whose, query, mode, limit, filter }: Ask<'search'>): Promise<Answer<'search'>> {
+  async search({ whose, query, mode, limit, filter, action = 'search' }: Ask<'search'>): Promise<Answer<'search'>> {
     if ((await this.#owners.find(whose.tenant, requireName(whose))) === undefined) return [];
     const [vector] = mode === 'text' ? [] : await this.#embedder.embed([query]);
     const found = await this.#withNamed(whose, async (owner) => {
@@ -130,7 +143,7 @@ export class Memories {
       await this.#accesses.note(
         owner.row.id,
         whose.by,
-        'search',
+        action,
         results.map(({ id }) => id),
       );
       return results.map(({ entry, score, semantic, text }) => ({
@@ -145,13 +158,17 @@ export class Memories {
 
   /** Throws CodedErrors `memory_not_found`, `erased`, `trust_too_low`, `too_many_memories`. */
   correct({ whose, id, change, origin }: Ask<'correct'>): Promise<MemoryEntry> {
-    return this.#withOne(whose, id, async (owner, held) => {
+    return this.withOne(whose, id, async (owner, held) => {
       const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
       const entry = corrected(held.entry, given, origin, Date.now());
-      if (entry === held.entry) return entry;
-      const isNew = entry.text !== held.entry.text;
-      const vector = isNew ? (await this.#embedder.embed([entry.text]))[0] : held.vector;
-      await this.#owners.write(owner, [{ entry, vector }]);
+      if (entry !== held.entry) {
+        owner.requireRoomFor([{ ...held, entry }]);
+        const isNew = entry.text !== held.entry.text;
+        const vector = isNew ? (await this.#embedder.embed([entry.text]))[0] : held.vector;
+        await this.#owners.write(owner, [{ entry, vector }]);
+      }
+      // Who changes nothing is answered the memory all the same.
+      await this.#accesses.note(owner.row.id, whose.by, 'correct', [id]);
       return entry;
     });
   }
@@ -194,7 +211,7 @@ export class Memories {
     if (id === undefined) return entries.map(() => 'kept');
     const vectors = dry ? [] : await this.#embedder.embed(entries.map(({ text }) => text));
     return this.#owners.with(id, async (owner) => {
-      const buried = await this.#buried(id, entries);
+      const buried = await this.buried(id, entries);
       const fresh = new Map<string, Held>();
       const answers = entries.map((entry, at): Answer<'putEntries'>[number] => {
         if (buried.has(entry.id)) return 'buried';
@@ -203,8 +220,7 @@ export class Memories {
         fresh.set(entry.id, { entry, vector: vectors[at] });
         return 'kept';
       });
-      if (owner.size + fresh.size > MAX_OF_OWNER)
-        throw new CodedError('too_many_memories', `An owner has at most ${MAX_OF_OWNER} memories.`);
+      owner.requireRoomFor([...fresh.values()]);
       if (fresh.size > 0 && !dry) await this.#owners.write(owner, [...fresh.values()]);
       return answers;
     });
@@ -215,7 +231,7 @@ export class Memories {
     const id = await this.#targetOf(whose, dry);
     if (id === undefined) return tombstones.map(() => 'kept');
     return this.#owners.with(id, async (owner) => {
-      const buried = await this.#buried(id, tombstones);
+      const buried = await this.buried(id, tombstones);
       const answers = tombstones.map((one): Answer<'buryMemories'>[number] =>
         owner.get(one.id) !== undefined ? 'conflict' : buried.has(one.id) ? 'same' : 'kept',
       );
@@ -269,7 +285,7 @@ export class Memories {
   /**
    * Does something with one memory that the caller may see. Throws CodedErrors `memory_not_found`, `erased`.
    */
-  async #withOne<Result>(
+  async withOne<Result>(
     whose: Whose,
     id: string,
     work: (owner: OpenedOwner, held: Held) => Promise<Result>,
@@ -309,7 +325,8 @@ export class Memories {
     return first;
   }
 
-  async #buried(owner: string, them: readonly { readonly id: string }[]): Promise<Set<string>> {
+  /** Those of these ids that were taken away from an owner, by the id of its row. */
+  async buried(owner: string, them: readonly { readonly id: string }[]): Promise<Set<string>> {
     const rows = await this.#database.rows('select id from tombstone where owner = $1 and id = any($2::text[])', [
       owner,
       them.map(({ id }) => id),
@@ -318,7 +335,7 @@ export class Memories {
   }
 
   async #requireUnburied(owner: string, them: readonly { readonly id: string }[]): Promise<void> {
-    const [first] = await this.#buried(owner, them);
+    const [first] = await this.buried(owner, them);
     if (first !== undefined) throw new CodedError('erased', `The memory ${first} was erased.`);
   }
 }
@@ -341,7 +358,7 @@ export function setOf({ sources }: Pick<Whose, 'sources'>): ReadonlySet<string> 
   return sources === null ? null : new Set(sources);
 }
 
-/** The first entries whose texts fit into one answer, at least one of them. */
+/** The first entries that fit into one answer with their histories, at least one of them. */
 function withinPage(entries: readonly MemoryEntry[]): MemoryEntry[] {
   let left = MAX_PAGE_CHARS;
   return entries.filter((entry, at) => {
@@ -352,9 +369,12 @@ function withinPage(entries: readonly MemoryEntry[]): MemoryEntry[] {
 
 const digestOf = (entry: MemoryEntry) => lineDigest(entryLine(entry));
 
-/** The trusts of what a draft rests on. Everything that it names must be there for its writer. */
-function trustsOf(
-  { supersedes, contradicts, origin }: MemoryDraft,
+/**
+ * The trusts of what a draft rests on. Everything that it names must be there for its writer. Throws
+ * CodedError `memory_not_found`.
+ */
+export function trustsOf(
+  { supersedes, contradicts, origin }: Pick<MemoryDraft, 'supersedes' | 'contradicts' | 'origin'>,
   sources: ReadonlySet<string> | null,
   find: (id: string) => Held | undefined,
 ): OriginKind[] {

@@ -3,7 +3,7 @@ import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { writeBundle, type BundleRecord } from '../../proof/memory/bundle-writer.ts';
 import type { MemoryEntry, MemoryTombstone } from '../../proof/memory/entry.ts';
 import type { MemoryClient } from './memory-client.ts';
-import type { Whose } from './memory-calls.ts';
+import { MAX_RECEIPTS_AT_ONCE, type Whose } from './memory-calls.ts';
 
 const RECORDS_AT_ONCE = 1_000;
 
@@ -24,7 +24,7 @@ export class MemoryBundles {
    * from there. Throws CodedError `memory_unavailable`, at first or between pages.
    */
   async *export(whose: Whose, fromByte: number): AsyncGenerator<Buffer> {
-    const source = { receipts: () => [], records: () => this.#records(whose) };
+    const source = { receipts: () => this.#receipts(whose), records: () => this.#records(whose) };
     const seal = {
       createdAt: new Date().toISOString(),
       instance: `countersign/${this.#signingKey.public.id.slice(0, 16)}`,
@@ -36,6 +36,16 @@ export class MemoryBundles {
       const bytes = Buffer.from(line);
       if (left < bytes.length) yield bytes.subarray(left);
       left = Math.max(0, left - bytes.length);
+    }
+  }
+
+  async *#receipts(whose: Whose): AsyncGenerator<string> {
+    for (let after: string | undefined; ;) {
+      const ask = { whose, limit: MAX_RECEIPTS_AT_ONCE, ...(after === undefined ? {} : { after }) };
+      const page = await this.#memory.call('receiptPage', ask);
+      for (const { text } of page) yield text;
+      after = page.at(-1)?.sha256;
+      if (after === undefined) return;
     }
   }
 

@@ -1,11 +1,15 @@
 import { z } from 'zod';
-import { MemoryEntry, MemoryId, MemoryTombstone } from '../../proof/memory/entry.ts';
-import { Sha256, Time } from '../../proof/receipts/fields.ts';
+import { MemoryEntry, MemoryTombstone } from '../../proof/memory/entry.ts';
+import { JobId, MemoryId, Sha256, Time } from '../../proof/receipts/fields.ts';
+import { MAX_RECEIPT_BYTES } from '../../proof/receipts/receipt.ts';
+import { HISTORY_CALLS } from './history-calls.ts';
 import { MemoryFilter } from './memory-filter.ts';
 import { SEARCH_MODES } from './ranking.ts';
 
 /** Most memories of one request to write, to erase, or to read. */
 export const MAX_AT_ONCE = 1_000;
+/** Most receipts that are read at once: they are long. */
+export const MAX_RECEIPTS_AT_ONCE = 100;
 /** Most results of a search. */
 export const MAX_RESULTS = 100;
 
@@ -38,6 +42,7 @@ export const OriginDraft = z.strictObject({
   reference: shape.origins.element.shape.reference,
   rests_on: shape.origins.element.shape.rests_on,
   receipt: shape.origins.element.shape.receipt,
+  at_most: shape.origins.element.shape.kind.optional(),
 });
 const STATE = {
   type: shape.type,
@@ -91,11 +96,46 @@ export const Erased = z.strictObject({
 });
 export type Erased = z.infer<typeof Erased>;
 
+/** What became of the answer of a job that was to be remembered. */
+export const TakenIn = z.strictObject({
+  job: JobId,
+  refusal: z.string().nullable(),
+  memories: z.array(z.string()),
+  dropped: z.int(),
+});
+export type TakenIn = z.infer<typeof TakenIn>;
+
+const KeptReceipt = z.strictObject({ job: JobId, sha256: Sha256, text: z.string().max(MAX_RECEIPT_BYTES) });
+
 /** What the role `memory` is asked, and what it answers. */
 export const MEMORY_CALLS = {
   add: {
     ask: ownedBy({ drafts: z.array(Draft).min(1).max(MAX_AT_ONCE) }),
     answer: z.array(z.strictObject({ outcome: z.enum(['created', 'merged', 'known']), entry: MemoryEntry })),
+  },
+  /** The owner's place, made where there is none; throws where one of these memories is not there. */
+  place: { ask: ownedBy({ names: z.array(MemoryId).max(256) }), answer: z.strictObject({ place: z.string() }) },
+  /** Takes the answer of a job in, once; null where the owner is there no more. */
+  takeIn: {
+    ask: z.strictObject({
+      tenant: z.string(),
+      place: z.string(),
+      job: JobId,
+      sources: z.array(z.string()).nullable(),
+      /** Why nothing of the answer is remembered. */
+      refusal: z.string().max(64).nullable(),
+      dropped: z.int().min(0),
+      receipt: z.string().max(MAX_RECEIPT_BYTES),
+      drafts: z.array(Draft).max(MAX_AT_ONCE),
+    }),
+    answer: TakenIn.nullable(),
+  },
+  takenIn: { ask: z.strictObject({ tenant: z.string(), job: JobId }), answer: TakenIn.nullable() },
+  receipts: { ask: ownedBy({ id: MemoryId }), answer: z.array(KeptReceipt) },
+  /** The receipts that go into an export, in the order of their digests. */
+  receiptPage: {
+    ask: ownedBy({ after: Sha256.optional(), limit: z.int().min(1).max(MAX_RECEIPTS_AT_ONCE) }),
+    answer: z.array(KeptReceipt),
   },
   get: { ask: ownedBy({ id: MemoryId, action: z.enum(['get', 'history']) }), answer: MemoryEntry },
   /** Throws `memory_not_found` or `erased` where it is not there; it is no read. */
@@ -110,6 +150,7 @@ export const MEMORY_CALLS = {
       mode: z.enum(SEARCH_MODES),
       limit: z.int().min(1).max(MAX_RESULTS),
       filter: MemoryFilter,
+      action: z.enum(['search', 'chat']).optional(),
     }),
     answer: z.array(Found),
   },
@@ -142,6 +183,7 @@ export const MEMORY_CALLS = {
     ask: ownedBy({ tombstones: z.array(MemoryTombstone).max(MAX_AT_ONCE), dry: z.boolean().optional() }),
     answer: z.array(z.enum(['kept', 'same', 'conflict'])),
   },
+  ...HISTORY_CALLS,
 } as const satisfies Record<string, { ask: z.ZodType; answer: z.ZodType }>;
 
 export type CallName = keyof typeof MEMORY_CALLS;

@@ -2,7 +2,10 @@ import { join } from 'node:path';
 import type { Database } from '../../ground/database/database.ts';
 import { migrate } from '../../ground/database/migrate.ts';
 import { AccessLog } from './access-log.ts';
+import { DerivedMemories } from './derived-memories.ts';
 import type { Embedder } from './embedder.ts';
+import { HISTORY_MIGRATIONS } from './history-migrations.ts';
+import { JobHistory, type HistoryBounds } from './job-history.ts';
 import { KeyStore } from './key-store.ts';
 import { Memories } from './memories.ts';
 import { MemoryErasures } from './memory-erasures.ts';
@@ -19,6 +22,7 @@ interface DeskParts {
   readonly embedder: Embedder;
   readonly openBytes: number;
   readonly keptMs: Retention;
+  readonly history: HistoryBounds;
 }
 
 /** All that answers calls, over one database. */
@@ -39,18 +43,26 @@ export async function openMemoryDesk({
   embedder,
   openBytes,
   keptMs,
+  history: bounds,
 }: DeskParts): Promise<MemoryDesk> {
-  await migrate(database, MEMORY_MIGRATIONS);
+  await migrate(database, [...MEMORY_MIGRATIONS, ...HISTORY_MIGRATIONS]);
   const keys = new KeyStore(join(folder, 'keys'), wrapping);
   await keys.rewrapAll();
   const accesses = new AccessLog(database);
   const owners = new Owners({ database, keys, openBytes, keptMs });
   const memories = new Memories({ database, owners, accesses, embedder });
+  const derived = new DerivedMemories({ database, owners, memories, accesses });
   const erasures = new MemoryErasures({ database, keys, owners, memories });
   await erasures.finishAll();
+  const history = new JobHistory(database, bounds);
   return {
     answers: {
       add: (ask) => memories.add(ask),
+      place: (ask) => derived.place(ask),
+      takeIn: (ask) => derived.takeIn(ask),
+      takenIn: (ask) => derived.takenIn(ask),
+      receipts: (ask) => derived.receipts(ask),
+      receiptPage: (ask) => derived.receiptPage(ask),
       get: (ask) => memories.get(ask),
       require: (ask) => memories.require(ask),
       list: (ask) => memories.list(ask),
@@ -66,11 +78,19 @@ export async function openMemoryDesk({
       tombstonePage: (ask) => memories.tombstonePage(ask),
       putEntries: (ask) => memories.putEntries(ask),
       buryMemories: (ask) => memories.buryMemories(ask),
+      historyState: () => history.state(),
+      noteEnds: (ask) => history.note(ask),
+      findEnded: (ask) => history.find(ask),
+      getEnded: (ask) => history.get(ask),
+      eraseEnded: (ask) => history.erase(ask),
+      forgetTenant: (ask) => history.forgetTenant(ask),
     },
     async tidy(nowMs = Date.now()) {
       owners.closeIdle(nowMs);
       await accesses.trim(nowMs);
+      await derived.trim(nowMs);
       await erasures.expire(nowMs);
+      await history.tidy(nowMs);
     },
   };
 }

@@ -12,7 +12,10 @@ import {
 import { CodedError } from '../../ground/errors/coded-error.ts';
 
 /** How the platform came to know something; it writes the time and the trust itself. */
-export type OriginDraft = Pick<MemoryOrigin, 'kind' | 'from' | 'reference' | 'rests_on' | 'receipt'>;
+export type OriginDraft = Pick<MemoryOrigin, 'kind' | 'from' | 'reference' | 'rests_on' | 'receipt'> & {
+  /** The least of those whose words it rests on, where these are no memories. */
+  readonly at_most?: OriginKind | undefined;
+};
 
 /** What is to be remembered. The id is drawn before, so that a repetition makes nothing twice. */
 export interface MemoryDraft extends Pick<
@@ -71,17 +74,19 @@ export function withOrigin(
       kind === added.kind &&
       from === added.from &&
       reference === added.reference &&
-      receipt?.sha256 === added.receipt?.sha256,
+      // A job has one origin, however often its answer comes: each receipt of it shows the same.
+      receipt?.job === added.receipt?.job,
   );
   if (isKnown || entry.origins.length >= ENTRY_LIMITS.origins || isFull(entry)) return entry;
   const origins = [...entry.origins, added];
-  return { ...next(entry, at), origins, trust: trustOfOrigins(origins) };
+  const more = { ...next(entry, at), origins, trust: trustOfOrigins(origins) };
+  return isTooLong(more) ? entry : more;
 }
 
 /**
  * The entry as it was corrected, its former state kept. Who corrects the text is its origin from then on.
  * Throws CodedError `trust_too_low` where less trusted words would take the place of more trusted ones, and
- * `too_many_memories` where the history is full.
+ * `too_many_memories` where the history is full, or too long to be carried.
  */
 export function corrected(entry: MemoryEntry, change: Correction, origin: OriginDraft, nowMs: number): MemoryEntry {
   const at = new Date(nowMs).toISOString();
@@ -93,7 +98,17 @@ export function corrected(entry: MemoryEntry, change: Correction, origin: Origin
   if (isFull(entry))
     throw new CodedError('too_many_memories', `This memory was changed ${ENTRY_LIMITS.history} times already.`);
   const isNew = wanted.text !== entry.text;
-  return { ...wanted, ...next(entry, at), ...change, ...(isNew ? { origins: [made], trust: made.trust } : {}) };
+  const changed = {
+    ...wanted,
+    ...next(entry, at),
+    ...change,
+    ...(isNew ? { origins: [made], trust: made.trust } : {}),
+  };
+  if (isTooLong(changed))
+    throw new CodedError('too_many_memories', 'This memory and what it was before are as long as a bundle can carry.', {
+      hint: 'remember it anew, with the id of this one in supersedes',
+    });
+  return changed;
 }
 
 /** Throws CodedError `trust_too_low` where what has this trust may not take the place of that memory. */
@@ -106,8 +121,9 @@ export function requireTrust(trust: OriginKind, target: Pick<MemoryEntry, 'id' |
   );
 }
 
-function originOf(origin: OriginDraft, trusts: readonly OriginKind[], at: string): MemoryOrigin {
-  return { ...origin, at, trust: trustOfOrigin(origin.kind, trusts) };
+function originOf({ at_most, ...origin }: OriginDraft, trusts: readonly OriginKind[], at: string): MemoryOrigin {
+  const restsOn = at_most === undefined ? trusts : [...trusts, at_most];
+  return { ...origin, at, trust: trustOfOrigin(origin.kind, restsOn) };
 }
 
 /** The next version, and the state before it in the history. */
@@ -127,5 +143,8 @@ function next(entry: MemoryEntry, at: string): MemoryEntry {
   };
   return { ...entry, version: version + 1, updated_at: at, history: [...entry.history, former] };
 }
+
+/** Whether no bundle could carry it: its line is JSON of this length, whatever the order of its members. */
+const isTooLong = (entry: MemoryEntry) => Buffer.byteLength(JSON.stringify(entry)) > ENTRY_LIMITS.lineBytes;
 
 const isFull = ({ history }: MemoryEntry) => history.length >= ENTRY_LIMITS.history - 1;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Database, Queries } from '../../ground/database/database.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
 import { canonicalJson } from '../../ground/json/canonical-json.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { KeyStore } from './key-store.ts';
@@ -102,21 +103,33 @@ export class MemoryErasures {
     return this.#done(asked);
   }
 
-  /** Erases what its category is kept no longer, a page of each owner at a time. */
+  /**
+   * Erases what its category is kept no longer, a page of each owner at a time. An owner that cannot be
+   * opened holds up no other; throws after the others where there is one.
+   */
   async expire(nowMs: number): Promise<void> {
-    const rows = await this.#database.rows(
-      'select owner, id from memory where expires_ms <= $1 order by owner, expires_ms limit $2',
-      [nowMs, EXPIRED_AT_ONCE],
-    );
-    const expired = rows.map((row) => z.object({ owner: z.string(), id: z.string() }).parse(row));
-    for (const place of new Set(expired.map(({ owner }) => owner))) {
-      const ids = expired.flatMap(({ owner, id }) => (owner === place ? [id] : []));
-      const id = await this.#owners.with(place, async (owner) => {
-        const gone = new Set(ids.filter((one) => owner.get(one) !== undefined));
-        return gone.size === 0 ? undefined : this.#remove(owner, gone, 'retention', 'expired');
-      });
-      if (id !== undefined) await this.#finish(id);
+    const rows = await this.#database.rows('select distinct owner from memory where expires_ms <= $1', [nowMs]);
+    const failures: unknown[] = [];
+    for (const row of rows) {
+      const { owner } = z.object({ owner: z.string() }).parse(row);
+      await this.#expireOf(owner, nowMs).catch((error: unknown) => failures.push(error));
     }
+    const [cause] = failures;
+    if (failures.length > 0)
+      throw new Error(`what is kept no longer stays with ${failures.length} owners: ${messageOf(cause)}`, { cause });
+  }
+
+  async #expireOf(place: string, nowMs: number): Promise<void> {
+    const rows = await this.#database.rows(
+      'select id from memory where owner = $1 and expires_ms <= $2 order by expires_ms limit $3',
+      [place, nowMs, EXPIRED_AT_ONCE],
+    );
+    const ids = rows.map((row) => z.object({ id: z.string() }).parse(row).id);
+    const id = await this.#owners.with(place, async (owner) => {
+      const gone = new Set(ids.filter((one) => owner.get(one) !== undefined));
+      return gone.size === 0 ? undefined : this.#remove(owner, gone, 'retention', 'expired');
+    });
+    if (id !== undefined) await this.#finish(id);
   }
 
   /** The first step of an erasure; its id. Only within the turn of the owner. */

@@ -29,6 +29,12 @@ export const memoryFields = {
     )
     .optional()
     .describe('for how many days memories of a category are kept, such as `health=365,work=90`; the others for ever'),
+  COUNTERSIGN_MEMORY_HISTORY_DAYS: integer(1, 3_650)
+    .default(90)
+    .describe('for how many days ended jobs are found in the history'),
+  COUNTERSIGN_MEMORY_HISTORY_JOBS: integer(1_000, 1_000_000_000)
+    .default(1_000_000)
+    .describe('most ended jobs in the history, about 1 KB each; beyond it the oldest go first'),
   COUNTERSIGN_MEMORY_EMBEDDER_URL: trustedBase
     .optional()
     .describe(
@@ -52,6 +58,8 @@ export const HANDED_ON = [
   'COUNTERSIGN_MEMORY_DATABASE_FILE',
   'COUNTERSIGN_MEMORY_OPEN_BYTES',
   'COUNTERSIGN_MEMORY_RETENTION',
+  'COUNTERSIGN_MEMORY_HISTORY_DAYS',
+  'COUNTERSIGN_MEMORY_HISTORY_JOBS',
   'COUNTERSIGN_MEMORY_EMBEDDER_URL',
   'COUNTERSIGN_MEMORY_EMBEDDER_MODEL',
   'COUNTERSIGN_MEMORY_EMBEDDER_KEY_FILE',

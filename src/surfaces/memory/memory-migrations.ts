@@ -38,4 +38,18 @@ export const MEMORY_MIGRATIONS: readonly Migration[] = [
       `create index erasure_open on erasure (owner) where statement is null`,
     ],
   },
+  {
+    name: '2-derived-memories',
+    statements: [
+      // Receipts of the jobs that made memories, sealed under the owner's key.
+      `create table receipt (
+         owner text not null, job text not null, sha256 text not null, body bytea not null,
+         primary key (owner, job))`,
+      // What became of the answers of jobs: ids and numbers only.
+      `create table taken_in (
+         job text primary key, tenant text not null, owner text not null, at_ms bigint not null,
+         refusal text, memories text not null, dropped integer not null)`,
+      `create index taken_in_owner on taken_in (owner)`,
+    ],
+  },
 ];

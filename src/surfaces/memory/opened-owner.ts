@@ -1,3 +1,4 @@
+import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { MemoryEntry } from '../../proof/memory/entry.ts';
 import { isOf, matches, type MemoryFilter } from './memory-filter.ts';
 import { CANDIDATES, rank, type MeaningMatch, type Ranked, type SearchMode } from './ranking.ts';
@@ -6,6 +7,10 @@ import { TextIndex } from './text-index.ts';
 
 /** A segment with fewer memories than this is put together with its neighbours in time. */
 export const FULL_SEGMENT = 1_024;
+
+/** Most memories of one owner, and most characters of their texts: they are opened and searched at once. */
+const MAX_OF_OWNER = 100_000;
+const MAX_CHARS_OF_OWNER = 32 * 1024 * 1024;
 
 /** What an entry takes beside its text: the object, the index, the maps. A guess, and enough for a bound. */
 const ENTRY_OVERHEAD = 2_048;
@@ -42,6 +47,7 @@ export class OpenedOwner {
   tail: { readonly seq: number; readonly ids: readonly string[] }[] = [];
   usedMs = Date.now();
   #bytes = 0;
+  #chars = 0;
   readonly #held = new Map<string, Held>();
   readonly #text = new TextIndex();
   readonly #byContent = new Map<string, Set<string>>();
@@ -70,6 +76,21 @@ export class OpenedOwner {
     return [...this.#held.values()].sort((a, b) => (a.entry.id < b.entry.id ? -1 : 1));
   }
 
+  /**
+   * Throws CodedError `too_many_memories` where these, new ones and new states of old ones, would be more
+   * than an owner may have: whoever opened it would hold up, or bring down, the memory of everybody.
+   */
+  requireRoomFor(held: readonly Held[]): void {
+    const added = held.filter(({ entry }) => !this.#held.has(entry.id)).length;
+    const before = held.flatMap(({ entry }) => this.#held.get(entry.id) ?? []);
+    const more = charsOf(held) - charsOf(before);
+    if ((added > 0 && this.#held.size + added > MAX_OF_OWNER) || (more > 0 && this.#chars + more > MAX_CHARS_OF_OWNER))
+      throw new CodedError(
+        'too_many_memories',
+        `An owner has at most ${MAX_OF_OWNER} memories, and ${MAX_CHARS_OF_OWNER} characters in all their texts.`,
+      );
+  }
+
   /** So many at most whose vector is of another embedder, or missing. */
   embeddedOtherwise(embedder: string, most: number): Held[] {
     const found: Held[] = [];
@@ -94,6 +115,7 @@ export class OpenedOwner {
       this.#supersededBy.set(id, by.add(entry.id));
     }
     this.#bytes += bytesOf(held);
+    this.#chars += charsOf([held]);
   }
 
   /** The memory of these sources that says the same of the same; undefined where none does. */
@@ -153,6 +175,7 @@ export class OpenedOwner {
     if (same?.delete(entry.id) === true && same.size === 0) this.#byContent.delete(contentKey(entry));
     for (const id of entry.supersedes) this.#supersededBy.get(id)?.delete(entry.id);
     this.#bytes -= bytesOf(held);
+    this.#chars -= charsOf([held]);
   }
 }
 
@@ -162,9 +185,13 @@ function product(a: Float32Array, b: Float32Array): number {
   return sum;
 }
 
-function bytesOf({ entry, vector }: Held): number {
-  const texts = entry.history.reduce((sum, { text }) => sum + text.length, entry.text.length);
-  return ENTRY_OVERHEAD + 4 * texts + (vector === undefined ? 0 : vector.values.byteLength);
+function bytesOf(held: Held): number {
+  return ENTRY_OVERHEAD + 4 * charsOf([held]) + (held.vector === undefined ? 0 : held.vector.values.byteLength);
+}
+
+/** Characters of texts, former ones too. */
+function charsOf(held: readonly Held[]): number {
+  return held.flatMap(({ entry }) => [entry, ...entry.history]).reduce((sum, { text }) => sum + text.length, 0);
 }
 
 /** Two memories with the same key say the same: case, spaces and forms of characters do not matter. */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Database, Queries, Value } from '../../ground/database/database.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
+import { resealReceipts } from './kept-receipts.ts';
 import type { KeyStore } from './key-store.ts';
 import { FULL_SEGMENT, OpenedOwner, type OwnerRow } from './opened-owner.ts';
 import { seal, unseal } from './sealing.ts';
@@ -176,6 +177,13 @@ export class Owners {
       ]);
       await queries.rows('delete from segment where owner = $1', [row.id]);
       await insertSegments(queries, next, key, owner.nextSeq, pagesOf(stays));
+      await resealReceipts(
+        queries,
+        owner,
+        next,
+        key,
+        stays.map(({ entry }) => entry),
+      );
       await queries.rows('delete from memory where owner = $1 and id = any($2::text[])', [row.id, [...gone]]);
       await more(queries);
     });
@@ -294,7 +302,7 @@ async function removed(
   );
   if (row === undefined) throw new CodedError('owner_not_found', 'There is no such owner of memories.');
   const { memories } = z.object({ memories: z.coerce.number() }).parse(row);
-  for (const table of ['segment', 'memory', 'access', 'tombstone'])
+  for (const table of ['segment', 'memory', 'access', 'tombstone', 'receipt', 'taken_in'])
     await queries.rows(`delete from ${table} where owner = $1`, [id]);
   await queries.rows('update owner set lookup = null, name = null, erased_ms = $2 where id = $1', [id, Date.now()]);
   await more(queries, memories);

@@ -17,7 +17,6 @@ export interface TextMatch {
 export class TextIndex {
   readonly #postings = new Map<string, Map<string, number>>();
   readonly #lengths = new Map<string, number>();
-  #total = 0;
 
   /** Puts a text in, in the place of the one that this id had. */
   put(id: string, text: string): void {
@@ -29,7 +28,6 @@ export class TextIndex {
       this.#postings.set(word, posting);
     }
     this.#lengths.set(id, words.length);
-    this.#total += words.length;
   }
 
   /**
@@ -37,31 +35,31 @@ export class TextIndex {
    * at.
    */
   remove(id: string, text: string | undefined): void {
-    const length = this.#lengths.get(id);
-    if (length === undefined) return;
+    if (!this.#lengths.has(id)) return;
     for (const word of text === undefined ? this.#postings.keys() : new Set(lexemes(text))) {
       const posting = this.#postings.get(word);
       if (posting?.delete(id) === true && posting.size === 0) this.#postings.delete(word);
     }
     this.#lengths.delete(id);
-    this.#total -= length;
   }
 
   /**
    * Texts with at least one word of the query, best first (BM25), among those that `isWanted` says; equal
-   * ones by id. At most `limit`.
+   * ones by id. At most `limit`. Nothing of the others goes into it: how rare a word is among texts that the
+   * caller may not see would tell which words stand there.
    */
   search(query: string, isWanted: (id: string) => boolean, limit: number): TextMatch[] {
+    const lengths = new Map([...this.#lengths].filter(([id]) => isWanted(id)));
+    const mean = [...lengths.values()].reduce((sum, length) => sum + length, 0) / Math.max(1, lengths.size);
     const words = [...new Set(lexemes(query))];
-    const weights = words.map((word) => this.#weight(word));
+    const postings = words.map((word) => [...(this.#postings.get(word) ?? [])].filter(([id]) => lengths.has(id)));
+    const weights = postings.map((posting) => weightOf(posting.length, lengths.size));
     const mass = weights.reduce((sum, weight) => sum + weight, 0);
-    const mean = this.#total / Math.max(1, this.#lengths.size);
     const found = new Map<string, { score: number; covered: number; words: string[] }>();
     words.forEach((word, at) => {
       const weight = weights[at] ?? 0;
-      for (const [id, count] of this.#postings.get(word) ?? []) {
-        if (!isWanted(id)) continue;
-        const length = this.#lengths.get(id) ?? 0;
+      for (const [id, count] of postings[at] ?? []) {
+        const length = lengths.get(id) ?? 0;
         const match = found.get(id) ?? { score: 0, covered: 0, words: [] };
         match.score += (weight * count * (K1 + 1)) / (count + K1 * (1 - B + (B * length) / Math.max(1, mean)));
         match.covered += weight;
@@ -74,10 +72,9 @@ export class TextIndex {
       .sort((a, b) => b.score - a.score || (a.id < b.id ? -1 : 1))
       .slice(0, limit);
   }
+}
 
-  /** The rarer a word is, the more it says; one that no text has says the most. */
-  #weight(word: string): number {
-    const having = this.#postings.get(word)?.size ?? 0;
-    return Math.log(1 + (this.#lengths.size - having + 0.5) / (having + 0.5));
-  }
+/** The rarer a word is, the more it says; one that no text has says the most. */
+function weightOf(having: number, all: number): number {
+  return Math.log(1 + (all - having + 0.5) / (having + 0.5));
 }

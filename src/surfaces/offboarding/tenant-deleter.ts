@@ -47,7 +47,7 @@ interface Chunk {
  *   work      waits until no job and no batch of the tenant is open, and what they came to is entered
  *   jobs      wishes for the erasure of the jobs that Redis keeps, which attestors carry out
  *   archive   the same for those that only the archive has, tile by tile
- *   files, batches, schedules, webhooks, memories, keys
+ *   files, batches, schedules, webhooks, memories, history, keys
  *   erasures  waits until the wishes are carried out; then the account is signed and written down
  */
 export class TenantDeleter {
@@ -122,6 +122,8 @@ export class TenantDeleter {
         return this.#webhooks(tenant, state);
       case 'memories':
         return this.#memories(tenant, state);
+      case 'history':
+        return this.#history(tenant, state);
       case 'keys':
         return this.#apiKeys(tenant, state);
       case 'erasures':
@@ -290,6 +292,13 @@ export class TenantDeleter {
     return { changes: [], state: { ...state, removed: { ...state.removed, owners: owners + 1 } } };
   }
 
+  /** From here on the history takes in nothing of this tenant. */
+  async #history(tenant: string, state: DeletionState): Promise<Chunk> {
+    const { memory } = this.#parts;
+    const removed = memory.isThere ? await memory.call('forgetTenant', { tenant }) : 0;
+    return removed === 0 ? nextStep(state) : { changes: [], state };
+  }
+
   async #apiKeys(tenant: string, state: DeletionState): Promise<Chunk> {
     const { redis, keys } = this.#parts;
     const ids: string[] = [];
@@ -297,7 +306,11 @@ export class TenantDeleter {
       if (ids.length < PAGE && (await redis.hget(keys.apiKey(id), 'tenant')) === tenant) ids.push(id);
     if (ids.length === 0) return nextStep(state);
     return {
-      changes: [...ids.map((id): Change => ['UNLINK', keys.apiKey(id)]), ['ZREM', keys.apiKeys, ...ids]],
+      changes: [
+        ...ids.map((id): Change => ['UNLINK', keys.apiKey(id)]),
+        ['ZREM', keys.apiKeys, ...ids],
+        ['HDEL', keys.runningLimits, ...ids.map((id) => `${tenant} ${id}`)],
+      ],
       state: { ...state, removed: { ...state.removed, keys: state.removed.keys + ids.length } },
     };
   }
@@ -339,6 +352,7 @@ export class TenantDeleter {
     await audit.with({ by: 'courier', action: 'tenant.deleted', target: tenant, tenant, detail }, [
       hset(keys.tenant(tenant), { account, limits: '{}' }),
       ['HDEL', keys.tenantDeletions, tenant],
+      ['HDEL', keys.runningLimits, tenant],
     ]);
   }
 }

@@ -17,6 +17,7 @@ export const DELETION_STEPS = [
   'schedules',
   'webhooks',
   'memories',
+  'history',
   'keys',
   'erasures',
 ] as const;

@@ -25,6 +25,12 @@ const ENDPOINT = {
  */
 export function compareRequest(body: unknown, committed: Committed): string {
   const { ticket } = committed;
+  if (ticket.memories !== undefined && ticket.memories.length > 0)
+    throw new CodedError(
+      'request_invalid',
+      'Memories stood before the question of this request: its input cannot be made again from the request alone.',
+      { hint: 'compare the response; the receipt names the memories by their digests' },
+    );
   const jobs = jobsOf(body, ticket.task);
   const [best] = jobs
     .map((job) => ({ job, differences: jobDifferences(job, committed) }))

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DeadlineMs, NotBefore, Priority, type SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import { MemoryWish } from '../memory/memory-wish.ts';
 import { parseRequest } from './parse-request.ts';
 import { seedOf } from '../../proof/tasks/sampling.ts';
 import { INPUTS, REASONING_EFFORTS, type ChatInput } from '../../proof/tasks/task-input.ts';
@@ -25,6 +26,8 @@ export interface Asked {
   readonly includeUsage: boolean;
   readonly encoding: 'float' | 'base64';
   readonly dimensions: number | undefined;
+  /** Whose memories are to stand before the questions; they do not in `jobs`. */
+  readonly memory: MemoryWish | undefined;
 }
 
 /** As many as OpenAI takes; a job has 512 of them. */
@@ -150,6 +153,7 @@ export const ChatRequest = z.strictObject({
   ...sampling,
   ...neutral,
   countersign: Extension,
+  memory: MemoryWish,
 });
 
 export const CompletionRequest = z.strictObject({
@@ -165,6 +169,7 @@ export const CompletionRequest = z.strictObject({
   ...sampling,
   ...neutral,
   countersign: Extension,
+  memory: MemoryWish,
 });
 
 export const EmbeddingRequest = z.strictObject({
@@ -238,6 +243,7 @@ function asked(
     model: string;
     stream?: boolean | null | undefined;
     stream_options?: { include_usage?: boolean | null | undefined } | null | undefined;
+    memory?: MemoryWish | undefined;
   },
   jobs: readonly SubmitJob[],
   choicesPerPrompt: number,
@@ -255,6 +261,7 @@ function asked(
     includeUsage: request.stream_options?.include_usage === true,
     encoding: 'float',
     dimensions: undefined,
+    memory: request.memory,
   };
 }
 
@@ -291,7 +298,7 @@ function optionsOf({
 }): Extended & Pick<SubmitJob, 'store'> {
   return {
     ...extensionOf(countersign),
-    ...(store === false ? { store } : {}),
+    ...(store == null ? {} : { store }),
   };
 }
 

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { INPUTS, REASONING_EFFORTS, type ChatInput } from '../../proof/tasks/task-input.ts';
+import { MemoryWish } from '../memory/memory-wish.ts';
+import { MemoryWork } from '../memory/memory-work.ts';
 import { parseRequest } from './parse-request.ts';
 import { Extension, Model, extensionOf, reasoningOf, toolsOf } from './requests.ts';
 
@@ -121,6 +123,7 @@ export const ResponseRequest = z.strictObject({
   prompt_cache_key: z.string().max(512).nullish(),
   prompt_cache_retention: z.string().max(64).nullish(),
   countersign: Extension,
+  memory: MemoryWish,
 });
 
 /** The parts of the request that its response repeats and that the job does not hold. */
@@ -134,6 +137,8 @@ export const Surface = z.strictObject({
   store: z.boolean(),
   /** Whether what the model reasoned is shown. */
   reasoning: z.boolean().default(false),
+  /** What becomes of the answer in the memory of an owner. */
+  memory: MemoryWork.optional(),
 });
 export type Surface = z.infer<typeof Surface>;
 
@@ -152,7 +157,7 @@ export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJo
       input,
       params: { max_tokens: request.max_output_tokens ?? DEFAULT_TOKENS, temperature, top_p },
       ...extensionOf(countersign),
-      ...(request.store === false ? { store: false } : {}),
+      ...(request.store == null ? {} : { store: request.store }),
     },
     surface: {
       background: request.background === true,

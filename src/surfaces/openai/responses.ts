@@ -1,5 +1,8 @@
 import type { z } from 'zod';
-import type { Admission, SubmitOptions, Submitter } from '../admission/admission.ts';
+import type { Recall } from '../memory/recall.ts';
+import type { Caller } from '../tenants/api-key.ts';
+import type { SubmitJob } from '../../proof/contract/submit-job.ts';
+import type { Admission, SubmitOptions } from '../admission/admission.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { followJob } from '../../core/jobs/job-follow.ts';
 import { isFinal } from '../../proof/contract/job-states.ts';
@@ -26,8 +29,10 @@ export class Responses {
   readonly #jobs: Jobs;
   readonly #wake: Wake;
   readonly #completions: Completions;
+  readonly #recall: Recall;
 
-  constructor(parts: { admission: Admission; jobs: Jobs; wake: Wake; completions: Completions }) {
+  constructor(parts: { admission: Admission; jobs: Jobs; wake: Wake; completions: Completions; recall: Recall }) {
+    this.#recall = parts.recall;
     this.#admission = parts.admission;
     this.#jobs = parts.jobs;
     this.#wake = parts.wake;
@@ -36,13 +41,22 @@ export class Responses {
 
   /** The id of the job. The request may name items of earlier answers among those that are `readable`. */
   async create(
-    submitter: Submitter,
+    caller: Caller,
     readable: Whose,
     request: z.infer<typeof ResponseRequest>,
     options: Pick<SubmitOptions, 'idempotencyKey' | 'request'>,
   ): Promise<string> {
     const { job, surface } = jobOf(await this.#resolved(readable, request));
-    return (await this.#admission.submit(submitter, job, { ...options, surface: JSON.stringify(surface) })).id;
+    if (request.memory === undefined) return this.#submit(caller, [job], surface, options);
+    const { jobs, options: shown, work } = await this.#recall.into(caller, request.memory, [job]);
+    const kept = { ...surface, store: false, ...(work === undefined ? {} : { memory: work }) };
+    return this.#submit(caller, jobs, kept, { ...options, ...shown });
+  }
+
+  async #submit(caller: Caller, jobs: readonly SubmitJob[], surface: Surface, options: SubmitOptions): Promise<string> {
+    const [admitted] = await this.#admission.submitAll(caller, jobs, { ...options, surface: JSON.stringify(surface) });
+    if (admitted === undefined) throw new Error('A response is made of one job.');
+    return admitted.id;
   }
 
   /** The request, with the items of earlier responses that it names in their places. */
@@ -93,7 +107,7 @@ export class Responses {
   async erasable(whose: Whose, id: string): Promise<JobView> {
     const view = await this.#job(whose, id);
     // What is left of an erased job does not say by which surface it came.
-    if (view.surface === undefined && view.erased === undefined) throw unknown();
+    if (surfaceOf(view) === undefined && view.erased === undefined) throw unknown();
     return view;
   }
 
@@ -154,8 +168,9 @@ export class Responses {
   async #read(whose: Whose, id: string): Promise<{ view: JobView; surface: Surface }> {
     const view = await this.#job(whose, id);
     if (view.erased !== undefined) throw wasErased(view.erased);
-    if (view.surface === undefined) throw unknown();
-    return { view, surface: Surface.parse(JSON.parse(view.surface)) };
+    const surface = surfaceOf(view);
+    if (surface === undefined) throw unknown();
+    return { view, surface };
   }
 
   async #job(whose: Whose, id: string): Promise<JobView> {
@@ -164,6 +179,11 @@ export class Responses {
       throw error instanceof CodedError && error.code === 'job_not_found' ? unknown() : error;
     });
   }
+}
+
+/** What the job keeps for its response; undefined where it came otherwise, or asks a question again. */
+function surfaceOf({ surface }: JobView): Surface | undefined {
+  return surface === undefined ? undefined : Surface.safeParse(JSON.parse(surface)).data;
 }
 
 const unknown = () => new CodedError('response_not_found', 'There is no response with this id.');

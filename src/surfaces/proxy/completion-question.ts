@@ -1,3 +1,4 @@
+import { requireNoMemory } from '../memory/memory-wish.ts';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { textOfOutput } from '../../proof/tasks/task-input.ts';
@@ -22,6 +23,7 @@ export class CompletionQuestion implements Question {
     this.path = path;
     this.body = body;
     this.#asked = readRequest(path, body);
+    requireNoMemory(this.#asked.memory, 'through a proxy, which cannot make the input again');
   }
 
   get jobs() {

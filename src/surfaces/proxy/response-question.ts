@@ -1,3 +1,4 @@
+import { requireNoMemory } from '../memory/memory-wish.ts';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { textOfOutput } from '../../proof/tasks/task-input.ts';
@@ -36,6 +37,7 @@ export class ResponseQuestion implements Question {
       throw new CodedError('request_invalid', 'background: a proxy answers with what is confirmed, and not before.', {
         param: 'background',
       });
+    requireNoMemory(request.memory, 'through a proxy, which cannot make the input again');
     requireWhole(request.input);
     this.body = body;
     this.isStreamed = request.stream === true;

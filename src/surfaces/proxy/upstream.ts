@@ -148,6 +148,11 @@ export class Upstream {
       const options = { method, headers: { ...headers }, agent: this.#agent, signal, maxHeaderSize: MAX_HEADER_BYTES };
       const request = this.#isSecure ? httpsRequest(url, options) : httpRequest(url, options);
       request.once('response', resolve);
+      // Unheard, it is neither an answer nor an error.
+      request.once('upgrade', (_answer, socket) => {
+        socket.destroy();
+        reject(new Error('it answered with another protocol'));
+      });
       request.once('error', (error) =>
         reject(request.reusedSocket && systemCodeOf(error) === 'ECONNRESET' ? new ClosedMeanwhile() : error),
       );

@@ -38,12 +38,23 @@ import { ApiKeys } from '../tenants/api-key.store.ts';
 import { RateLimits } from '../tenants/rate-limits.ts';
 import { WorkStops } from '../tenants/work-stops.ts';
 import { EgressRules } from '../webhooks/egress.ts';
+import { WebhookMessages } from '../webhooks/webhook-messages.store.ts';
 import { Webhooks } from '../webhooks/webhook.store.ts';
 import type { ServiceConfig } from './service-config.ts';
 import { ServiceFiles } from './service-files.ts';
 
 /** Stores that need Redis, the names of its keys and the keys of secrets, and nothing else. */
-const STORES = [ApiKeys, Batches, PaymentRecords, RateLimits, Schedules, UsageStore, Webhooks, WorkStops];
+const STORES = [
+  ApiKeys,
+  Batches,
+  PaymentRecords,
+  RateLimits,
+  Schedules,
+  UsageStore,
+  WebhookMessages,
+  Webhooks,
+  WorkStops,
+];
 
 /** Where admissions wait for replicas, so that nothing else waits behind them. */
 const ADMISSIONS = 'admissions';

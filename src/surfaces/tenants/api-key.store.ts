@@ -6,6 +6,7 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { HOUSE, SCOPES, hashesEqual, mayHold, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
 import { AuditLog, hset } from '../../core/audit/audit-log.ts';
 import { NO_LIMITS, StoredLimits, type Limits } from './limits.ts';
+import { runningLimitsChange } from './running-limits.ts';
 import { Tenants, unlessUnreadable } from './tenant.store.ts';
 import { WorkStops, type OpenWork } from './work-stops.ts';
 
@@ -88,13 +89,15 @@ export class ApiKeys {
 
   /**
    * Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log.
-   * Throws CodedError `request_invalid` for a scope that keys of the tenant cannot have.
+   * Throws CodedErrors `request_invalid` for a scope that keys of the tenant cannot have, `tenant_deleted`.
    */
   async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
     const { text, keyId, hash } = newApiKey();
     const { tenant, scopes, name, expiresAt, limits, replaces, account } = wanted;
     if (!mayHold(tenant, scopes))
       throw new CodedError('request_invalid', `Only keys of the tenant ${HOUSE} can have the scope operator.`);
+    if ((await this.#tenants.find(tenant))?.deletingAt !== undefined)
+      throw new CodedError('tenant_deleted', 'This tenant is deleted, or is being deleted.');
     await this.#audit.with(
       // No name: people write into it what is to go with the tenant, and this log is kept.
       { by, action: 'key.create', target: keyId, tenant, detail: { scopes, expiresAt, limits } },
@@ -111,6 +114,7 @@ export class ApiKeys {
           account,
         }),
         ['ZADD', this.#keys.apiKeys, Date.now(), keyId],
+        runningLimitsChange(this.#keys, { tenant, key: { id: keyId, account: account ?? keyId } }, limits ?? NO_LIMITS),
       ],
     );
     return { text, keyId };
@@ -148,12 +152,15 @@ export class ApiKeys {
     keyId: string,
     change: { limits?: Limits | undefined; name?: string | undefined },
   ): Promise<ApiKeyFacts> {
-    const { tenant, revokedAt } = await this.get(keyId);
+    const { tenant, revokedAt, account } = await this.get(keyId);
     if (revokedAt !== undefined) throw new CodedError('key_over', 'This API key was revoked.');
-    const limits = change.limits === undefined ? undefined : JSON.stringify(change.limits);
-    if (limits !== undefined || change.name !== undefined)
-      await this.#audit.with({ by, action: 'key.change', target: keyId, tenant, detail: { limits: change.limits } }, [
-        hset(this.#keys.apiKey(keyId), { limits, name: change.name }),
+    const { limits, name } = change;
+    if (limits !== undefined || name !== undefined)
+      await this.#audit.with({ by, action: 'key.change', target: keyId, tenant, detail: { limits } }, [
+        hset(this.#keys.apiKey(keyId), { limits: limits && JSON.stringify(limits), name }),
+        ...(limits === undefined
+          ? []
+          : [runningLimitsChange(this.#keys, { tenant, key: { id: keyId, account } }, limits)]),
       ]);
     return this.get(keyId);
   }
@@ -183,9 +190,17 @@ export class ApiKeys {
 
   /** The newest 1,000 keys, of all tenants or of one, without secrets, but those that cannot be read. */
   async list(tenant?: string): Promise<ApiKeyFacts[]> {
-    const ids = await this.#redis.zrange(this.#keys.apiKeys, String(-MAX_LISTED), '-1');
-    const found = await Promise.all(ids.map((id) => this.#read(id).catch(unlessUnreadable)));
-    return found.filter((key) => key !== undefined && (tenant === undefined || key.tenant === tenant)) as ApiKeyFacts[];
+    const listed: ApiKeyFacts[] = [];
+    // Until there are enough, so that the keys of one tenant push none of another's out of its list.
+    let end = await this.#redis.zcard(this.#keys.apiKeys);
+    for (; end > 0 && listed.length < MAX_LISTED; end -= MAX_LISTED) {
+      const ids = await this.#redis.zrange(this.#keys.apiKeys, String(Math.max(0, end - MAX_LISTED)), String(end - 1));
+      const found = await Promise.all(ids.map((id) => this.#read(id).catch(unlessUnreadable)));
+      listed.unshift(
+        ...found.filter((key) => key !== undefined).filter((key) => (tenant ?? key.tenant) === key.tenant),
+      );
+    }
+    return listed.slice(-MAX_LISTED);
   }
 
   /** The holder of a valid key, or undefined. An unknown key costs as much work as a known one. */

@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { SCOPES } from './api-key.ts';
 import { grantable, requireWithin, type KeyPowers } from './key-grant.ts';
-import type { Limits } from './limits.ts';
+import { Limits } from './limits.ts';
 
-const UNITS = ['requests_per_minute', 'tokens_per_minute', 'concurrent_jobs', 'spend'] as const;
+const UNITS = Limits.keyof().options;
 const limits: fc.Arbitrary<Limits> = fc.record(
   Object.fromEntries(UNITS.map((unit) => [unit, fc.integer({ min: 1, max: 9 })])),
   { requiredKeys: [] },
@@ -60,6 +60,12 @@ test('whoever asks for nothing above its own is not refused', () => {
       expect(grantable(from, own)).toEqual({ scopes: own.scopes, limits: from.limits.key, expiresAt: from.expiresAt });
     }),
   );
+});
+
+test('nothing outlives its granter by an end that only sorts before the granter’s', () => {
+  const from = { scopes: new Set(SCOPES), limits: { tenant: {}, key: {} }, expiresAt: '2030-01-01T00:00:00.000Z' };
+  const wanted = { scopes: ['read'] as const, limits: {}, expiresAt: '+010000-01-01T00:00:00.000Z' };
+  expect(() => requireWithin(from, wanted)).toThrow(/outlive/);
 });
 
 test('a key that can do more is not handed out anew: a limit that it lacks counts as looser', () => {

@@ -1,6 +1,6 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Caller, Scope } from './api-key.ts';
-import type { Limits } from './limits.ts';
+import { Limits } from './limits.ts';
 
 /** What a key may do, as far as one key can have more of it than another. */
 export interface KeyPowers {
@@ -12,7 +12,7 @@ export interface KeyPowers {
 
 type Granter = Pick<Caller, 'scopes' | 'limits' | 'expiresAt'>;
 
-const UNITS = ['requests_per_minute', 'tokens_per_minute', 'concurrent_jobs', 'spend'] as const;
+const UNITS = Limits.keyof().options;
 
 /**
  * What an administrator of a tenant gives a key when these powers are wanted. What was left out is as the
@@ -45,7 +45,10 @@ export function requireWithin({ scopes, limits, expiresAt }: Granter, wanted: Ke
     if (tenant !== undefined && asked !== undefined && asked > tenant)
       throw exceeded(`Your tenant has the limit ${unit} ${tenant}; a key cannot have more.`);
   }
-  if (expiresAt !== undefined && (wanted.expiresAt === undefined || wanted.expiresAt > expiresAt))
+  if (
+    expiresAt !== undefined &&
+    (wanted.expiresAt === undefined || Date.parse(wanted.expiresAt) > Date.parse(expiresAt))
+  )
     throw exceeded(`Your key ends at ${expiresAt}; what it makes cannot outlive it.`);
 }
 

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 
 const PerMinute = z.number().int().min(1);
+/** Jobs that workers have at once; what is beyond it waits, and is not refused. */
+const AtOnce = z.number().int().min(1).max(100_000);
 /** Redis and JSON count exactly up to here. */
 const Whole = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
@@ -28,6 +30,8 @@ export const Limits = z.strictObject({
   requests_per_minute: PerMinute.max(1_000_000).optional(),
   tokens_per_minute: PerMinute.max(1_000_000_000).optional(),
   concurrent_jobs: z.number().int().min(1).max(1_000_000).optional(),
+  running_jobs: AtOnce.optional(),
+  running_jobs_per_model: AtOnce.optional(),
   spend: Whole.optional(),
   spend_per_month: Whole.optional(),
   spend_per_day: Whole.optional(),

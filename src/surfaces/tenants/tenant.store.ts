@@ -6,6 +6,7 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { HOUSE } from './api-key.ts';
 import { AuditLog, hset } from '../../core/audit/audit-log.ts';
 import { NO_LIMITS, StoredTenantLimits, type TenantLimits } from './limits.ts';
+import { runningLimitsChange } from './running-limits.ts';
 import { WorkStops, type OpenWork } from './work-stops.ts';
 
 const TenantRecord = z.object({
@@ -50,6 +51,7 @@ export class Tenants {
       [
         hset(this.#keys.tenant(name), { createdAt, limits: JSON.stringify(limits) }),
         ['SADD', this.#keys.tenants, name],
+        runningLimitsChange(this.#keys, { tenant: name }, limits),
       ],
       this.#keys.tenant(name),
     );
@@ -74,7 +76,8 @@ export class Tenants {
     const parsed = TenantRecord.safeParse(stored);
     if (!parsed.success) throw new CodedError('record_unreadable', `The record of the tenant ${name} cannot be read.`);
     const { createdAt, disabledAt, deletingAt, limits } = parsed.data;
-    return { name, createdAt, disabledAt, deletingAt, limits };
+    // Who unlocks it at the moment at which its deletion is asked for unlocks nothing.
+    return { name, createdAt, disabledAt: disabledAt ?? deletingAt, deletingAt, limits };
   }
 
   /** All tenants, sorted by name, but those whose records cannot be read. */
@@ -103,7 +106,9 @@ export class Tenants {
     const { limits, disabled } = change;
     const work = disabled === true ? (change.work ?? 'drain') : disabled === false ? 'keep' : undefined;
     await this.#audit.with({ by, action: 'tenant.change', target: name, tenant: name, detail: change }, [
-      ...(limits === undefined ? [] : [hset(key, { limits: JSON.stringify(limits) })]),
+      ...(limits === undefined
+        ? []
+        : [hset(key, { limits: JSON.stringify(limits) }), runningLimitsChange(this.#keys, { tenant: name }, limits)]),
       ...(disabled === true ? [hset(key, { disabledAt: new Date().toISOString() })] : []),
       ...(disabled === false ? [['HDEL', key, 'disabledAt']] : []),
       ...(work === undefined ? [] : [this.#stops.wish(work, { tenant: name })]),

@@ -101,4 +101,17 @@ describe('where webhooks may go', () => {
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   });
+
+  test('who answers by another protocol has answered: the attempt ends', async () => {
+    const server = createServer().on('upgrade', (_request, socket) =>
+      socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'),
+    );
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const egress = new Egress({ allowPrivate: true });
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const headers = { connection: 'upgrade', upgrade: 'x' };
+    expect((await egress.post(url, headers, '{}')).status).toBe(101);
+    egress.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
 });

@@ -107,6 +107,11 @@ export class Egress {
         response.once('end', () => resolveAnswer(answer));
         response.once('error', reject);
       });
+      // Unheard, it is neither an answer nor an error, and the message would never give its place back.
+      request.once('upgrade', ({ statusCode = 0 }, socket) => {
+        socket.destroy();
+        resolveAnswer({ status: statusCode, retryAfter: undefined });
+      });
       request.once('error', (error) => {
         // The receiver had just closed the kept connection: that says nothing about whether it accepts
         // messages.

@@ -13,7 +13,8 @@ import { DeliveryPlaces } from './delivery-places.ts';
 import { describeFailure, Egress, type Answer, type EgressRules } from './egress.ts';
 import { afterFailure, formatHealth, isDead, parseHealth, type EndpointHealth } from './endpoint-health.ts';
 import { webhookRetryMs } from './webhook-retry.ts';
-import { JOB_ENDPOINT, KEEP_MESSAGES_MS, type Endpoint, type WebhookMessage, type Webhooks } from './webhook.store.ts';
+import { KEEP_MESSAGES_MS, type WebhookMessage, type WebhookMessages } from './webhook-messages.store.ts';
+import { JOB_ENDPOINT, type Endpoint, type Webhooks } from './webhook.store.ts';
 
 const TAKE = loadScript(new URL('./lua/take-messages.lua', import.meta.url), listOf(listOf(text)));
 const SETTLE = loadScript(new URL('./lua/settle-message.lua', import.meta.url), integer);
@@ -32,6 +33,7 @@ export interface SenderParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly webhooks: Webhooks;
+  readonly messages: WebhookMessages;
   readonly egress: EgressRules;
   /** Seconds to wait before each attempt. */
   readonly schedule: readonly number[];
@@ -162,7 +164,7 @@ export class WebhookSender {
   }
 
   async #send(id: string, due: Due): Promise<void> {
-    const message = await this.#parts.webhooks.read(id);
+    const message = await this.#parts.messages.read(id);
     const isPending = message?.status === 'pending';
     const outcome: Outcome = isPending ? await this.#attempt(message) : { fields: {} };
     const now = Date.now();
@@ -259,14 +261,12 @@ export class WebhookSender {
 
   async #headers(message: WebhookMessage, endpoint: Endpoint | undefined): Promise<Record<string, string>> {
     const timestampS = Math.floor(Date.now() / 1_000);
-    const { webhooks } = this.#parts;
-    const secrets = endpoint ?? (await webhooks.jobSecrets(message.tenant));
     return {
       'content-type': 'application/json',
       'user-agent': 'countersign-webhooks/1',
       'webhook-id': message.id,
       'webhook-timestamp': String(timestampS),
-      'webhook-signature': webhooks.signatures(message.tenant, endpoint?.id ?? JOB_ENDPOINT, secrets, {
+      'webhook-signature': await this.#parts.webhooks.signatures(message.tenant, endpoint, {
         id: message.id,
         timestampS,
         body: message.body,

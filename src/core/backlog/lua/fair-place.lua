@@ -3,13 +3,14 @@
 
   Start-time fair queueing (Goyal, Vin, Chen 1996): each job gets a start tag, and the smallest is released
   first. A flow's next job starts where its last one ended, in units of cost over weight, but never before the
-  present: the smallest tag that waits, or, where none waits, the largest that was released. A flood by one
+  present: the smallest tag that waits, or, where none does but those that limits hold back, the largest that
+  was released. A flood by one
   tenant therefore waits behind itself only. When nothing waits and nothing is released or runs, a new busy
   period begins, in which all tenants are equal.
 
   Of each flow is kept `<finish tag> <since> <rate> <rate at> <weight> <last rank>`: when (ms) it last had
-  nothing waiting beyond its share, the cost a second that was admitted, as a mean that forgets in two
-  seconds, and the greatest rank of those that wait in the order of their tags.
+  nothing waiting beyond its share, the cost a second that was admitted, as a mean that forgets in the time of
+  `memoryOfRates` in queue-state.ts, and the greatest rank of those that wait in the order of their tags.
 
     presentOf(queue)               the present
     finishOf(queue, flow)          where the flow's next job starts, unless that is before the present
@@ -25,15 +26,14 @@
     backloggedFor(queue, flow, nowMs)  for how long (ms) it has had
     saveShares()                   to be called at the end; it writes what the flows were charged
 ]]
-local shares = {}
-local forgetMs = 2000
+local shares, memories = {}, {}
 local sameRankMs = 500
 
 local function sharesOf(queue)
   if shares[queue] then return shares[queue] end
   local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
   local present, isNewPeriod = tonumber(head[2]), false
-  if not present then
+  if not present or present >= heldTag then
     isNewPeriod = redis.call('EXISTS', keys.released(queue)) == 0
       and redis.call('EXISTS', keys.leases(queue)) == 0
     present = isNewPeriod and 1 or tonumber(redis.call('HGET', keys.pace(queue), 'present') or 1)
@@ -79,8 +79,17 @@ local function charge(queue, flow, amount)
   return start
 end
 
+-- How long (ms) the rates of a queue's flows are remembered, by what its jobs took.
+local function memoryOfRates(queue)
+  if not memories[queue] then
+    local took = tonumber(redis.call('HGET', keys.pace(queue), 'took') or '') or 0
+    memories[queue] = math.max(2000, math.min(3600000, 20 * took))
+  end
+  return memories[queue]
+end
+
 local function noteAdmitted(queue, flow, cost, weight, nowMs, isWithin)
-  local known = flowOf(queue, flow)
+  local known, forgetMs = flowOf(queue, flow), memoryOfRates(queue)
   known.rate = known.rate * math.exp(math.min(0, known.at - nowMs) / forgetMs) + cost * 1000 / forgetMs
   known.at = nowMs
   known.weight = weight

@@ -1,5 +1,6 @@
 --[[
-  How many places of engines are free in queues in which nothing waits for a worker.
+  How many places of engines are free in queues in which nothing waits for a worker, but what limits hold
+  back.
 
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  key prefix   ARGV[2+] queues
@@ -10,7 +11,8 @@ for at = 2, #ARGV do
   local queue = ARGV[at]
   local slots = tonumber(redis.call('HGET', keys.pace(queue), 'slots') or 0)
   local taken = redis.call('ZCARD', keys.leases(queue)) - redis.call('ZCARD', keys.ready(queue))
-  local waiting = redis.call('ZCARD', keys.backlog(queue)) + redis.call('ZCARD', keys.released(queue))
+  local waiting = redis.call('ZCOUNT', keys.backlog(queue), '-inf', '(' .. heldTag)
+    + redis.call('ZCARD', keys.released(queue))
   replies[#replies + 1] = waiting > 0 and 0 or math.max(0, slots - taken)
 end
 return replies

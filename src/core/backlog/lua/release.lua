@@ -16,6 +16,11 @@
   comes up before the one that went has its end is put back, the first of those to that end and the others
   behind. So a flow is served what its tags allow, in whatever order, and passes nobody.
 
+  What comes up while a limit of its tenant or API key is full (at-work.lua) is held back: it goes behind all
+  tags, still in the backlog, and passes its turn, so that others of its tenant go on, and other tenants. As
+  soon as there is room again, the first of those that it holds back come up at the present, or where their
+  flow's debt ends: what their limit kept from them in the meantime is not made up for.
+
   What has less time left than any job of the queue takes is not started: it goes nowhere, and an attestor
   looks at it at once, which ends it, or places it again.
 
@@ -42,6 +47,8 @@ local measured = 250
 local momentMs, packMs, mostInPack = 5, 50, 16
 -- Jobs that are put back in one call, beside those that are moved.
 local mostPutBack = 1000
+-- Limits that hold something back which are looked at in one call; the next call goes on behind them.
+local mostLimits = 32
 
 -- How many jobs a second are released, by what was moved since the last measurement.
 local function rateOf(pace, known, moved)
@@ -140,7 +147,7 @@ end
 -- A debt is kept until the present has come to it, and all that was put back is gone.
 local function saveDebts(queue, debts, present)
   if redis.call('EXISTS', keys.backlog(queue)) == 0 then
-    redis.call('DEL', keys.turnDebts(queue), keys.outOfTurn(queue))
+    redis.call('DEL', keys.turnDebts(queue), keys.outOfTurn(queue), keys.heldBack(queue))
     return
   end
   for flow, debt in pairs(debts) do
@@ -167,7 +174,7 @@ local function chosenFor(queue, flow, id, rank)
 end
 
 local function factsOf(id)
-  return redis.call('HMGET', keys.job(id), 'tenant', 'flow', 'charge', 'rank', 'early')
+  return redis.call('HMGET', keys.job(id), 'tenant', 'flow', 'charge', 'rank', 'early', 'key', 'model')
 end
 
 -- Puts a job back that came up while its flow has a debt.
@@ -189,45 +196,142 @@ local function putBack(queue, flow, debt, id, job)
   end
 end
 
--- Takes the job that goes where this one has come up, and notes what it leaves its flow owing.
-local function takeFor(queue, flow, debts, tag, id, job)
-  local chosen = chosenFor(queue, flow, id, tonumber(job[4] or 0))
-  local its = chosen == id and job or factsOf(chosen)
+-- Takes a job where this one has come up, and notes what it leaves its flow owing.
+local function takeFor(queue, flow, debts, tag, id, chosen, its)
   redis.call('ZREM', keys.backlog(queue), chosen)
   if its[5] then redis.call('ZREM', keys.outOfTurn(queue), turnOf(flow, its[5], tonumber(its[4]), chosen)) end
   local debt = debts[flow]
-  if not debt and chosen == id then return chosen end
+  if not debt and chosen == id then return end
   debt = debt or { free = 0 }
   debts[flow] = debt
   debt.served = tag + tonumber(its[3] or 0)
   debt.free = math.max(debt.free, debt.served)
   local first = firstWaiting(queue, flow, 'p')
   if first then moveTo(queue, debt.served, first) end
-  return chosen
 end
 
--- Takes up to `room` jobs out of the backlog, each flow's by rank; returns them and the tag of the last one.
-local function takeInTurn(queue, room)
+-- Holds a job back that came up while this limit is full. What was queued again stays the first.
+local function holdBack(queue, flow, limit, isAgain, id, job)
+  local rank = tonumber(job[4] or 0)
+  local member = string.format('%s %s %016.0f %s', limit.name, flow, isAgain and 0 or rank, id)
+  moveTo(queue, heldTag, id)
+  if job[5] then redis.call('ZREM', keys.outOfTurn(queue), turnOf(flow, job[5], rank, id)) end
+  redis.call('ZADD', keys.heldBack(queue), 0, member)
+  redis.call('HSET', keys.job(id), 'early', 'h' .. member)
+end
+
+-- The first that is held back with this limit and flow; what has left the backlog in another way goes.
+local function firstHeld(queue, group)
+  for _ = 1, mostPutBack do
+    local member = redis.call('ZRANGE', keys.heldBack(queue), '[' .. group .. ' ', '(' .. group .. '!',
+      'BYLEX', 'LIMIT', 0, 1)[1]
+    if not member then return end
+    local rank, id = string.match(member, ' (%d+) (%S+)$')
+    if tonumber(redis.call('ZSCORE', keys.backlog(queue), id) or 0) == heldTag then
+      return id, tonumber(rank), member
+    end
+    redis.call('ZREM', keys.heldBack(queue), member)
+  end
+end
+
+-- How many jobs like this one the limit of this name allows, `wanted` at most: it may be a limit no more.
+local function roomFor(name, wanted, job)
+  for _, limit in ipairs(limitsOn(job[1], job[6], job[7])) do
+    if limit.name == name then return math.min(wanted, roomUnder(limit, wanted, now)) end
+  end
+  return wanted
+end
+
+-- Puts the first of those where they come up that a limit holds back, at most `room`, as far as it allows.
+local function comeUp(queue, limit, flow, room, present, debts)
+  local debt = debts[flow] or { served = present, free = present }
+  local start = math.max(present, debt.served)
+  local count, group = 0, limit .. ' ' .. flow
+  while count < room do
+    local id, rank, member = firstHeld(queue, group)
+    if not id then return end
+    local job = factsOf(id)
+    if count == 0 then room = roomFor(limit, room, job) end
+    if room <= 0 then return end
+    redis.call('ZREM', keys.heldBack(queue), member)
+    if rank == 0 then
+      moveTo(queue, present, id)
+      redis.call('HDEL', keys.job(id), 'early')
+    else
+      debts[flow] = debt
+      moveTo(queue, start, id)
+      redis.call('ZADD', keys.outOfTurn(queue), 0, turnOf(flow, 'p', rank, id))
+      redis.call('HSET', keys.job(id), 'early', 'p')
+      start = start + tonumber(job[3] or 0)
+      debt.free = math.max(debt.free, start)
+    end
+    count = count + 1
+  end
+end
+
+-- Lets come up what limits held back that have room now.
+local function freeHeld(queue, room, known, debts)
+  local held, cursor = keys.heldBack(queue), known[8] or ''
+  if redis.call('EXISTS', held) == 0 then return end
+  local present = tonumber(redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')[2] or 1)
+  if present >= heldTag then
+    local isBusy = redis.call('EXISTS', keys.released(queue), keys.leases(queue)) > 0
+    present = isBusy and tonumber(known[7] or 1) or 1
+  end
+  for _ = 1, mostLimits do
+    local from = cursor == '' and '-' or '(' .. cursor
+    local member = redis.call('ZRANGE', held, from, '+', 'BYLEX', 'LIMIT', 0, 1)[1]
+    if not member then
+      cursor = ''
+      break
+    end
+    local limit, flow = string.match(member, '^(%S+) (%S+) ')
+    comeUp(queue, limit, flow, room, present, debts)
+    cursor = limit .. ' ' .. flow .. '!'
+  end
+  redis.call('HSET', keys.pace(queue), 'heldat', cursor)
+end
+
+-- The first of these limits that is full.
+local function fullOf(limits)
+  for _, limit in ipairs(limits) do
+    if roomUnder(limit, 1, now) <= 0 then return limit end
+  end
+end
+
+-- Takes up to `room` jobs out of the backlog, each flow's by rank, as far as limits allow; returns them and
+-- the tag of the last one that came up.
+local function takeInTurn(queue, room, known)
   local backlog, debts = keys.backlog(queue), debtsOf(queue)
-  local ids, present = {}, 0
+  local ids, present = {}
+  freeHeld(queue, room, known, debts)
   for _ = 1, room + mostPutBack do
     local head = redis.call('ZRANGE', backlog, 0, 0, 'WITHSCORES')
-    if #ids >= room or not head[1] then break end
     local id, tag = head[1], tonumber(head[2])
+    if #ids >= room or not id or tag >= heldTag then break end
     local job = factsOf(id)
     local flow = job[2] or job[1] or id
     present = tag
     -- What was queued again stands before all that its tenant has waiting, and was charged when it was.
-    if redis.call('HEXISTS', keys.ruling(id), 'requeued') == 1 then
-      redis.call('ZREM', backlog, id)
-      ids[#ids + 1] = id
-    elseif debts[flow] and tag < debts[flow].served then
+    local isAgain = redis.call('HEXISTS', keys.ruling(id), 'requeued') == 1
+    if not isAgain and debts[flow] and tag < debts[flow].served then
       putBack(queue, flow, debts[flow], id, job)
     else
-      ids[#ids + 1] = takeFor(queue, flow, debts, tag, id, job)
+      local chosen = isAgain and id or chosenFor(queue, flow, id, tonumber(job[4] or 0))
+      local its = chosen == id and job or factsOf(chosen)
+      local limits = limitsOn(its[1] or '', its[6], its[7])
+      local full = fullOf(limits)
+      if full then
+        holdBack(queue, flow, full, isAgain, chosen, its)
+      else
+        if isAgain then redis.call('ZREM', backlog, id)
+        else takeFor(queue, flow, debts, tag, id, chosen, its) end
+        enterWork(limits, queue, chosen, now)
+        ids[#ids + 1] = chosen
+      end
     end
   end
-  saveDebts(queue, debts, present)
+  saveDebts(queue, debts, present or 0)
   return ids, present
 end
 
@@ -260,13 +364,15 @@ local function release(queue)
   local backlog, pace = keys.backlog(queue), keys.pace(queue)
   local first = redis.call('ZRANGE', backlog, 0, 0)[1]
   if not first or isPaused(queue) then return {} end
-  local known = redis.call('HMGET', pace, 'slots', 'rate', 'since', 'count', 'took', 'least')
+  local known = redis.call('HMGET', pace, 'slots', 'rate', 'since', 'count', 'took', 'least',
+    'present', 'heldat')
   local room = math.min(roomIn(queue, first, known), most)
   local deliveries, ids, entries = {}, {}, {}
   if room > 0 then
-    local hasTurns = redis.call('EXISTS', keys.outOfTurn(queue), keys.turnDebts(queue)) > 0
+    local hasTurns = redis.call('EXISTS', keys.outOfTurn(queue), keys.turnDebts(queue), keys.heldBack(queue),
+      keys.runningLimits) > 0
     local present
-    ids, present = (hasTurns and takeInTurn or takeByTag)(queue, room)
+    ids, present = (hasTurns and takeInTurn or takeByTag)(queue, room, known)
     if #ids > 0 then ids = startable(ids, tonumber(known[6] or 0)) end
     for _, id in ipairs(ids) do
       entries[#entries + 1] = now + lookAfter

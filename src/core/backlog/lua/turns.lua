@@ -9,7 +9,11 @@
     turnOf(flow, mark, rank, id)       how the job stands there
     firstOf(queue, flow, mark)         id and rank of the first of the flow with this mark, or nil
     countBefore(queue, flow, rank)     how many of the flow stand there before this rank
+
+    heldTag                            where jobs stand in a backlog that a limit holds back, behind every tag
 ]]
+local heldTag = 1e15
+
 local function turnOf(flow, mark, rank, id) return string.format('%s %s %016.0f %s', flow, mark, rank, id) end
 
 local function firstOf(queue, flow, mark)

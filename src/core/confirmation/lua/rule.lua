@@ -18,6 +18,7 @@
       action 'last'   as 'close', where nobody is left who may try: no attempt follows
       action 'lost'   as 'close', if no worker holds the lease any more; 'void' where the worker is barred, or
                       held the claim ready and had not begun
+      action 'lostlast'  as 'lost', and unless it is 'void', no attempt follows
   Workers are told of claims that were held ready and are not theirs any more.
   Returns per ruling {'ended', state} or {'requeued', queue}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}
@@ -84,18 +85,20 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     phase = 'running'
   end
   if not isCurrent or not string.find(phases, phase, 1, true) then return { 'fenced' } end
-  if action == 'lost' and redis.call('EXISTS', keys.lease(id)) == 1 then return { 'held' } end
+  local isLost, isLast = action == 'lost' or action == 'lostlast', action == 'last' or action == 'lostlast'
+  if isLost and redis.call('EXISTS', keys.lease(id)) == 1 then return { 'held' } end
 
   woken[#woken + 1] = id
   if phase == 'ready' then taken[#taken + 1] = { id, id .. ':' .. epoch } end
   if action ~= 'end' then
     local worker = claimantOf(claimed[1])
-    if action == 'lost' and (phase == 'ready' or redis.call('HEXISTS', keys.barred(id), worker) == 1) then
+    if isLost and (phase == 'ready' or redis.call('HEXISTS', keys.barred(id), worker) == 1) then
       state = 'void'
+      isLast = false
     end
     redis.call('HSETNX', ruling, 'x' .. epoch, state .. ' ' .. worker .. ' ' .. now .. ' ' .. detail)
     local last = claimed[2] and closeEarly(claims, ruling, epoch) or epoch
-    if action ~= 'last' and last < mostEpochs and attemptsIn(ruling, last) < tonumber(job[2]) then
+    if not isLast and last < mostEpochs and attemptsIn(ruling, last) < tonumber(job[2]) then
       if tonumber(job[6] or 0) > now then
         redis.call('ZADD', keys.later(queue), job[6], id)
       else
@@ -123,7 +126,9 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   redis.call('HSET', ruling, unpack(ending))
   leaveAll(queue, tenant, id)
   if job[6] then leave(keys.later(queue), id) end
-  if job[7] then leave(keys.outOfTurn(queue), turnOf(job[5] or tenant, job[7], tonumber(job[8]), id)) end
+  local held = job[7] and string.match(job[7], '^h(.+)')
+  if held then leave(keys.heldBack(queue), held)
+  elseif job[7] then leave(keys.outOfTurn(queue), turnOf(job[5] or tenant, job[7], tonumber(job[8]), id)) end
   -- It costs nothing. A worker that began may have used its tokens; of one that never did, they go back.
   settle(id, tenant, 0, 0, epoch == 0 and 0 or nil)
   unsealed[#unsealed + 1] = -1

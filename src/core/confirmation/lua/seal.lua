@@ -51,7 +51,8 @@ for at = 4, #ARGV, 3 do
       redis.call('ZADD', keys.erasures, 'LT', string.format('%.0f', ending + ARGV[3]), id)
     end
     -- What only the courier needs goes when it has entered the end.
-    local noted = redis.call('HMGET', keys.job(id), 'webhook', 'payment', 'queue', 'idem', 'reserve', 'trace')
+    local noted = redis.call('HMGET', keys.job(id),
+      'webhook', 'payment', 'queue', 'idem', 'reserve', 'trace')
     if noted[4] then
       local idem = keys.idempotency(tenant, noted[4])
       local used = redis.call('GET', idem)
@@ -60,7 +61,9 @@ for at = 4, #ARGV, 3 do
       end
     end
     if noted[3] then leaveAll(noted[3], tenant, id) end
-    if not noted[1] and not noted[2] and not noted[5] and not noted[6] then notes[#notes + 1] = keys.job(id) end
+    if not noted[1] and not noted[2] and not noted[5] and not noted[6] then
+      notes[#notes + 1] = keys.job(id)
+    end
   elseif not place then
     -- Nothing is known of it any more.
     sealed[#sealed + 1] = id

@@ -4,12 +4,14 @@
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  key prefix   ARGV[2]  queue   ARGV[3]  most flows that are read
   Returns now (ms), slots, jobs that run, released, waiting, the present tag, what was learned (or ""), the
-  flows with their values, one after the other: none where they are more; and how its pool stands, or "".
+  flows with their values, one after the other: none where they are more; how its pool stands, or ""; and
+  what its jobs took (ms).
 ]]
 local queue = ARGV[2]
 local time = redis.call('TIME')
-local pace = redis.call('HMGET', keys.pace(queue), 'slots', 'present')
+local pace = redis.call('HMGET', keys.pace(queue), 'slots', 'present', 'took')
 local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
+if tonumber(head[2] or 0) >= heldTag then head = {} end
 local flows = {}
 if redis.call('HLEN', keys.fairShares(queue)) <= tonumber(ARGV[3]) then
   flows = redis.call('HGETALL', keys.fairShares(queue))
@@ -19,9 +21,10 @@ return {
   pace[1] or '0',
   redis.call('ZCARD', keys.leases(queue)),
   redis.call('ZCARD', keys.released(queue)),
-  redis.call('ZCARD', keys.backlog(queue)),
+  redis.call('ZCOUNT', keys.backlog(queue), '-inf', '(' .. heldTag),
   head[2] or pace[2] or '1',
   redis.call('GET', keys.learned(queue)) or '',
   flows,
   redis.call('HGET', keys.poolStates, string.match(queue, '^[^.]+')) or '',
+  pace[3] or '0',
 }

@@ -4,20 +4,31 @@
     KEYS[1]  open jobs, for routing in a cluster
     ARGV[1]  key prefix   ARGV[2]  job
   Returns false where its end is known, or
-    { now (ms), 'later', 'backlog', 'released', 'ready' or 'begun', jobs that begin before it, jobs whose
-      engines run, distance of its tag from the present, whose turns it takes, whether its confirmation has
-      its place in the log, since when (ms) it cannot be judged or 0, how often that was tried, how its pool
-      stands or "" }
+    { now (ms), 'later', 'backlog', 'held', 'released', 'ready' or 'begun', jobs that begin before it, jobs
+      whose engines run, distance of its tag from the present, whose turns it takes, whether its confirmation
+      has its place in the log, since when (ms) it cannot be judged or 0, how often that was tried, how its
+      pool stands or "", and where a limit holds it back (`held`): its name, what it allows, and what is at
+      work }
 ]]
 local id = ARGV[2]
-local job = redis.call('HMGET', keys.job(id), 'queue', 'tenant', 'flow', 'charge', 'rank', 'early')
+local job = redis.call('HMGET', keys.job(id), 'queue', 'tenant', 'flow', 'charge', 'rank', 'early',
+  'key', 'model')
 local queue = job[1]
 if not queue then return false end
 local time = redis.call('TIME')
 local ready, released = redis.call('ZCARD', keys.ready(queue)), redis.call('ZCARD', keys.released(queue))
 local set, before, distance = 'begun', 0, 0
 local rank = redis.call('ZRANK', keys.backlog(queue), id)
-if rank then
+local held = job[6] and string.match(job[6], '^h(%S+) ')
+local limit = { name = held or '', most = 0, count = 0 }
+if rank and held then
+  set = 'held'
+  for _, one in ipairs(limitsOn(job[2], job[7], job[8])) do
+    if one.name == held then
+      limit.most, limit.count = one.most, math.min(one.most, redis.call('ZCARD', one.set))
+    end
+  end
+elseif rank then
   set, before = 'backlog', ready + released + rank
   local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
   distance = redis.call('ZSCORE', keys.backlog(queue), id) - head[2]
@@ -55,4 +66,7 @@ return {
   since or '0',
   failures or '0',
   redis.call('HGET', keys.poolStates, string.match(queue, '^[^.]+')) or '',
+  limit.name,
+  limit.most,
+  limit.count,
 }

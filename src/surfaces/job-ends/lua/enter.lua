@@ -20,7 +20,9 @@
       end: { score, day, month, usage: { field: amount }, tokens: as many as it used,
              ledger: { entry, currency, charge, key } or absent,
              payment: { field: value } or absent,
-             batchLine: which line of a batch needs it, or absent } for a job that has ended, else absent,
+             batchLine: which line of a batch needs it, or absent,
+             memory: true where its answer is to be remembered, else absent }
+           for a job that has ended, else absent,
       events: [ { rank, type, data, messages: [ { id, endpoint, target, fields: { field: value } } ] } ] }
   ARGV[10] is { tally: [ { period, lifeMs, fields: [ [field, amount] ] } ], refutations: [ text ] }. It is the
   sum over all ends of this call, and is added where all of them were new: where another courier has entered
@@ -142,6 +144,7 @@ for _, item in ipairs(cjson.decode(ARGV[2])) do
     enter(item.tenant, item.subject, close)
     if close.payment then recordPayment(item.subject, close.payment) end
     if close.batchLine then spare(item.subject, close.batchLine) end
+    if close.memory then redis.call('ZADD', keys.memoryWork, now, item.subject) end
     publish(item.tenant, item.subject, item.events)
     redis.call('HDEL', KEYS[2], item.subject)
     -- What the service alone noted of the job has had its use.
