@@ -265,6 +265,7 @@ describe('real answers have the shape that the description promises', () => {
         { action: 'export' },
         { action: 'export' },
         { action: 'history' },
+        { action: 'correct' },
         { action: 'get' },
         { action: 'list' },
         { action: 'receipts' },

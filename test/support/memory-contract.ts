@@ -356,6 +356,22 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     expect(await desk.answers.tombstonePage({ whose: third, limit: 10 })).toEqual(tombstones);
   });
 
+  test('an import for one app neither speaks for another, nor takes the place of what the other wrote', async () => {
+    const whose = someone();
+    const [own, other] = [{ ...whose, sources: ['mine'] }, 'theirs'];
+    await desk.answers.add({ whose, drafts: [aDraft('tea', { source: other })] });
+    const [theirs] = await desk.answers.entryPage({ whose, limit: 10 });
+    if (theirs === undefined) throw new Error('There is a memory.');
+    const mine = { ...theirs, source: 'mine', text: 'coffee' };
+    const entries = [
+      { ...mine, id: 'mem_own' },
+      { ...mine, id: 'mem_as_another', source: other },
+      { ...mine, id: 'mem_in_its_place', supersedes: [theirs.id] },
+    ];
+    expect(await desk.answers.putEntries({ whose: own, entries })).toEqual(['kept', 'conflict', 'conflict']);
+    expect(await desk.answers.putEntries({ whose, entries })).toEqual(['same', 'kept', 'kept']);
+  });
+
   historyContract(() => desk);
 
   test('keys are sealed under a new wrapping key at the next start, and the old one is needed no more', async () => {

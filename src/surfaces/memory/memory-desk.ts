@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Database } from '../../ground/database/database.ts';
 import { migrate } from '../../ground/database/migrate.ts';
 import { AccessLog } from './access-log.ts';
+import { CarriedMemories } from './carried-memories.ts';
 import { DerivedMemories } from './derived-memories.ts';
 import type { Embedder } from './embedder.ts';
 import { HISTORY_MIGRATIONS } from './history-migrations.ts';
@@ -51,6 +52,7 @@ export async function openMemoryDesk({
   const accesses = new AccessLog(database);
   const owners = new Owners({ database, keys, openBytes, keptMs });
   const memories = new Memories({ database, owners, accesses, embedder });
+  const carried = new CarriedMemories({ database, owners, accesses, embedder, memories });
   const derived = new DerivedMemories({ database, owners, memories, accesses });
   const erasures = new MemoryErasures({ database, keys, owners, memories });
   await erasures.finishAll();
@@ -74,10 +76,10 @@ export async function openMemoryDesk({
       logged: (ask) => erasures.logged(ask),
       accesses: (ask) => memories.accessesOf(ask),
       owners: ({ tenant }) => owners.names(tenant),
-      entryPage: (ask) => memories.entryPage(ask),
-      tombstonePage: (ask) => memories.tombstonePage(ask),
-      putEntries: (ask) => memories.putEntries(ask),
-      buryMemories: (ask) => memories.buryMemories(ask),
+      entryPage: (ask) => carried.entryPage(ask),
+      tombstonePage: (ask) => carried.tombstonePage(ask),
+      putEntries: (ask) => carried.putEntries(ask),
+      buryMemories: (ask) => carried.buryMemories(ask),
       historyState: () => history.state(),
       noteEnds: (ask) => history.note(ask),
       findEnded: (ask) => history.find(ask),
