@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import type { AuditEntries, StuckList } from '../../src/roles/api/admin.schemas.ts';
 import { ask, has } from '../api.ts';
 import { exact, visibleLine } from '../format.ts';
+import { Pager } from '../pager.tsx';
 import { Empty, Head, Id, Name, Show, Table, Time, useLoad } from '../parts.tsx';
 
 const PAGE = 50;
@@ -45,27 +46,7 @@ export function AuditPage(): JSX.Element {
                     { name: 'More', of: ({ detail }) => <Name text={saidOf(detail)} /> },
                   ]}
                 />
-                <div class="more">
-                  <span>The newest first, {PAGE} a page</span>
-                  <span class="actions">
-                    <button
-                      type="button"
-                      class="btn"
-                      disabled={before.length === 0}
-                      onClick={() => setBefore(before.slice(0, -1))}
-                    >
-                      Newer
-                    </button>
-                    <button
-                      type="button"
-                      class="btn"
-                      disabled={next === null}
-                      onClick={() => next !== null && setBefore([...before, next])}
-                    >
-                      Older
-                    </button>
-                  </span>
-                </div>
+                <Pager turned={before} next={next} size={PAGE} turn={setBefore} />
               </>
             )
           }

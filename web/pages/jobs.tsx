@@ -6,6 +6,7 @@ import type { JobList } from '../../src/roles/api/jobs.schemas.ts';
 import { ask, has, may } from '../api.ts';
 import { duration } from '../format.ts';
 import { Mark } from '../icons.tsx';
+import { Pager } from '../pager.tsx';
 import { Empty, Head, Id, JobStateMark, Name, Show, Signatures, Table, Time, WORDS, useLoad } from '../parts.tsx';
 import { ask as askHere, place, to } from '../route.ts';
 import { useModels } from '../models.ts';
@@ -93,27 +94,7 @@ export function JobsPage(): JSX.Element {
                   </p>
                 ) : null}
                 <JobTable jobs={jobs} />
-                <div class="more">
-                  <span>The newest first, {PAGE} a page</span>
-                  <span class="actions">
-                    <button
-                      type="button"
-                      class="btn"
-                      disabled={pages.length === 0}
-                      onClick={() => setPages(pages.slice(0, -1))}
-                    >
-                      Newer
-                    </button>
-                    <button
-                      type="button"
-                      class="btn"
-                      disabled={next === null}
-                      onClick={() => next !== null && setPages([...pages, next])}
-                    >
-                      Older
-                    </button>
-                  </span>
-                </div>
+                <Pager turned={pages} next={next} size={PAGE} turn={setPages} />
               </>
             )
           }

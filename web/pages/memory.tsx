@@ -11,6 +11,7 @@ import type {
 import { ask, has, may } from '../api.ts';
 import { exact, visibleLine } from '../format.ts';
 import { Icon } from '../icons.tsx';
+import { Pager } from '../pager.tsx';
 import { Confirm, Copy, Empty, Head, Id, Name, Panel, Show, Table, Time, useLoad } from '../parts.tsx';
 import { go, place, to } from '../route.ts';
 import { Remembered } from './remembered.tsx';
@@ -219,27 +220,7 @@ function Listed({ owner, turn, note }: Shown): JSX.Element {
           <>
             <Cards {...{ owner, note, memories }} again={listed.again} empty="Nothing is remembered here" />
             {before.length === 0 && next === null ? null : (
-              <div class="more">
-                <span>The newest first, {PAGE} a page</span>
-                <span class="actions">
-                  <button
-                    type="button"
-                    class="btn"
-                    disabled={before.length === 0}
-                    onClick={() => setBefore(before.slice(0, -1))}
-                  >
-                    Newer
-                  </button>
-                  <button
-                    type="button"
-                    class="btn"
-                    disabled={next === null}
-                    onClick={() => next !== null && setBefore([...before, next])}
-                  >
-                    Older
-                  </button>
-                </span>
-              </div>
+              <Pager turned={before} next={next} size={PAGE} turn={setBefore} />
             )}
           </>
         )}
