@@ -1,4 +1,4 @@
-// Writes what a production installation consists of, as CycloneDX: `node scripts/sbom.mjs [FILE]`, by default
+// Writes what an installation is built with and runs, as CycloneDX: `node scripts/sbom.mjs [FILE]`, by default
 // `dist/sbom.cdx.json`. npm makes it of the lockfile alone, so that it needs no installation, and names each
 // package with its version, its digest and its licence.
 import { spawnSync } from 'node:child_process';

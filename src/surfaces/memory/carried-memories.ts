@@ -130,8 +130,8 @@ export class CarriedMemories {
 }
 
 /**
- * Tells entries that say they are of another app that has written here, or that take the place of its memories:
- * whoever writes for some API keys alone cannot say so.
+ * Tells entries that say they are of another app that has written here, or that take the place of its
+ * memories: whoever writes for some API keys alone cannot say so.
  */
 function othersIn(owner: OpenedOwner, sources: ReadonlySet<string> | null): (entry: MemoryEntry) => boolean {
   if (sources === null) return () => false;
