@@ -1,6 +1,6 @@
-// Writes what an installation is built with and runs, as CycloneDX: `node scripts/sbom.mjs [FILE]`, by default
-// `dist/sbom.cdx.json`. npm makes it of the lockfile alone, so that it needs no installation, and names each
-// package with its version, its digest and its licence.
+// Writes what an installation is built with and runs, as CycloneDX: `node scripts/sbom.mjs [FILE]`, by
+// default `dist/sbom.cdx.json`. npm makes it of the lockfile alone, so that it needs no installation, and
+// names each package with its version, its digest and its licence.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
