@@ -18,6 +18,8 @@ import { Remembered } from './remembered.tsx';
 
 const PAGE = 20;
 const READS = 20;
+/** Each search and each correction is a read, too. */
+const EVERY_MS = 3_000;
 
 /** What this installation remembers of people, for the apps that keep it. */
 export function MemoryPage(): JSX.Element {
@@ -288,10 +290,11 @@ function Readers({ owner, turn }: { readonly owner: string; readonly turn: numbe
   const readers = useLoad(
     (signal) => ask<ReaderList>(`/v1/owners/${encodeURIComponent(owner)}/readers?limit=${READS}`, { signal }),
     [owner, turn],
+    EVERY_MS,
   );
   return (
     <div>
-      <Panel title="Who has read it" aside="by API key" flush>
+      <Panel title="Who has read it" aside={`the newest ${READS}`} flush>
         <Show loaded={readers}>
           {({ reads }) =>
             reads.length === 0 ? (
@@ -313,15 +316,6 @@ function Readers({ owner, turn }: { readonly owner: string; readonly turn: numbe
             )
           }
         </Show>
-        {readers.error === undefined ? (
-          <div class="more">
-            <span>The newest {READS}</span>
-            <button type="button" class="btn tiny" onClick={readers.again}>
-              <Icon name="again" />
-              Look again
-            </button>
-          </div>
-        ) : null}
       </Panel>
     </div>
   );
