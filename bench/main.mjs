@@ -8,19 +8,19 @@ import { benchHttp } from './http.mjs';
 import { benchLog } from './log.mjs';
 import { benchMethods } from './methods.mjs';
 import { benchOpenAi } from './openai.mjs';
+import { readOptions } from './options.mjs';
 import { benchPipeline } from './pipeline.mjs';
 import { benchRecovery } from './recovery.mjs';
 import { benchTokens } from './tokens.mjs';
 import { benchWebhooks } from './webhooks.mjs';
 
-const option = (name, fallback) => {
-  const at = process.argv.indexOf(name);
-  return at < 0 ? fallback : process.argv[at + 1];
-};
+const asked = readOptions('npm run bench [-- --only NAME] [--rounds N] [--jobs N] [--waiting N] [--json FILE]', {
+  words: ['only', 'rounds', 'jobs', 'waiting', 'json'],
+});
 const settings = {
-  rounds: Number(option('--rounds', 5)),
-  jobs: Number(option('--jobs', 5_000)),
-  waiting: Number(option('--waiting', 200_000)),
+  rounds: Number(asked.rounds ?? 5),
+  jobs: Number(asked.jobs ?? 5_000),
+  waiting: Number(asked.waiting ?? 200_000),
 };
 const say = (line) => process.stderr.write(`${line}\n`);
 
@@ -32,7 +32,7 @@ function commit() {
   }
 }
 
-const wants = (name) => [undefined, name].includes(option('--only', undefined));
+const wants = (name) => [undefined, name].includes(asked.only);
 const results = {
   ...(wants('pipeline') ? await benchPipeline(settings, say) : {}),
   ...(wants('http') ? await benchHttp(settings, say) : {}),
@@ -50,7 +50,7 @@ const results = {
 const rounded = JSON.parse(
   JSON.stringify(results, (_, value) => (typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value)),
 );
-const file = option('--json', undefined);
+const file = asked.json;
 if (file !== undefined) writeFileSync(file, `${JSON.stringify(rounded, null, 2)}\n`);
 process.stdout.write(`${JSON.stringify(rounded, null, 2)}\n`);
 process.exit(0);

@@ -1,6 +1,5 @@
-// `npm run bench:overload [-- --quick] [--seeds 3] [--service MS] [--deadline S] [--warm S] [--window S]
-// [--only NAME,…] [--json FILE] [--from FILE]`: what the service does when more is asked than it can do. It
-// writes `bench/overload.md` and its plots; README.md beside this file says what is measured.
+// `npm run bench:overload`: what the service does when more is asked than it can do. It writes
+// `bench/overload.md` and its plots; README.md beside this file says what is measured.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -9,28 +8,33 @@ import { figuresOf, openOver, recoveredAfter } from './overload/figures.mjs';
 import { measureFlood } from './overload/flood.mjs';
 import { offer, openPool } from './overload/pool.mjs';
 import { writeReport } from './overload/report.mjs';
+import { readOptions } from './options.mjs';
 import { steadyRate, traceOf } from './overload/trace.mjs';
 
-const option = (name, fallback) => {
-  const at = process.argv.indexOf(`--${name}`);
-  return at < 0 ? fallback : process.argv[at + 1];
-};
+const asked = readOptions(
+  'npm run bench:overload [-- --quick] [--seeds 3] [--service MS] [--deadline S] [--warm S] [--window S] ' +
+    '[--flood JOBS] [--only NAME,…] [--json FILE] [--from FILE]',
+  {
+    words: ['seeds', 'service', 'deadline', 'warm', 'window', 'flood', 'only', 'json', 'from'],
+    flags: ['quick'],
+  },
+);
 // What runs here ends with this process, which a signal alone would leave alone.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
-const quick = process.argv.includes('--quick');
+const quick = asked.quick === true;
 const say = (line) => process.stderr.write(`${line}\n`);
 const settings = {
   quick,
-  seeds: Number(option('seeds', quick ? 1 : 3)),
-  serviceMs: Number(option('service', 400)),
-  deadlineMs: Number(option('deadline', 5)) * 1_000,
-  warmMs: Number(option('warm', quick ? 5 : 15)) * 1_000,
-  windowMs: Number(option('window', quick ? 10 : 60)) * 1_000,
+  seeds: Number(asked.seeds ?? (quick ? 1 : 3)),
+  serviceMs: Number(asked.service ?? 400),
+  deadlineMs: Number(asked.deadline ?? 5) * 1_000,
+  warmMs: Number(asked.warm ?? (quick ? 5 : 15)) * 1_000,
+  windowMs: Number(asked.window ?? (quick ? 10 : 60)) * 1_000,
   workers: 2,
   parallel: 8,
-  flood: Number(option('flood', quick ? 2_000 : 100_000)),
+  flood: Number(asked.flood ?? (quick ? 2_000 : 100_000)),
 };
-const only = option('only', undefined)?.split(',');
+const only = asked.only?.split(',');
 const wants = (name) => only === undefined || only.includes(name);
 
 /** What is offered, by name: a load, who offers it, and what refused clients do. */
@@ -112,11 +116,11 @@ const results = {
 };
 /** What was measured so far, for who breaks off. */
 function keep() {
-  const file = option('json', undefined);
+  const file = asked.json;
   if (file !== undefined) writeFileSync(file, JSON.stringify(results));
 }
 
-const from = option('from', undefined);
+const from = asked.from;
 if (from === undefined) {
   for (let seed = 1; seed <= settings.seeds; seed += 1) await runSide('admission', seed, names);
   const controlled = names.filter((name) => CONTROLLED.includes(name));
