@@ -1,6 +1,7 @@
 import { poolFolder } from '../../src/ground/blobs/blob-folders.ts';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -407,7 +408,11 @@ export class Client {
     this.key = key;
   }
 
-  fetch(path: string, init: RequestInit = {}): Promise<Response> {
+  async fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    // Where a test has waited for a program, the server may have closed a connection that nobody looked at
+    // since: that is seen within two turns of the event loop.
+    await nextTurn();
+    await nextTurn();
     const headers = new Headers(init.headers);
     headers.set('authorization', `Bearer ${this.key}`);
     return fetch(`${this.url}${path}`, { ...init, headers });
