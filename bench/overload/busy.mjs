@@ -1,6 +1,6 @@
 // The share of the engines' time that is used while jobs wait for it.
-import { keys, openAdmission, pause } from '../arena.mjs';
-import { openPool, QUEUE, workedOn } from './pool.mjs';
+import { keys, pause } from '../arena.mjs';
+import { openPool, openStandIn, QUEUE, workedOn } from './pool.mjs';
 
 const KINDS = [
   { name: '2 × 8 places, 100 ms', workers: 2, parallel: 8, ms: 100, pieces: 1, goal: 0.98 },
@@ -15,28 +15,15 @@ async function measure({ name, workers, parallel, ms, pieces, goal }, { quick })
   const { arena, slots } = pool;
   const forMs = quick ? 4_000 : 15_000;
   const jobs = Math.ceil((1.5 * slots * (forMs + 3_000)) / ms);
-  const model = { name: 'stand-in', pool: 'default', tasks: ['completion'], engine: 'openai', baseUrl: pool.engineUrl };
-  const { admission, close } = await openAdmission(arena, {
-    ...model,
-    remoteModel: 'stand-in',
-    sha256: '0'.repeat(64),
-    parallel,
-  });
-  const submit = (number) =>
-    admission.submit(
-      { tenant: 'flood', keyId: 'bench', limits: { tenant: {}, key: {} } },
-      {
-        model: 'stand-in',
-        task: 'completion',
-        input: { prompt: `number=${number} ms=${ms} pieces=${pieces}` },
-        attestation: { recompute: 0 },
-        deadline_ms: 3_600_000,
-      },
-    );
+  const { submit, close } = await openStandIn(pool, parallel);
   try {
     await arena.admin.hset(keys.poolStates, 'default', `paused ${Date.now()} bench`);
     for (let at = 0; at < jobs; at += 100)
-      await Promise.all(Array.from({ length: Math.min(100, jobs - at) }, (_, next) => submit(at + next)));
+      await Promise.all(
+        Array.from({ length: Math.min(100, jobs - at) }, (_, next) =>
+          submit(`number=${at + next} ms=${ms} pieces=${pieces}`),
+        ),
+      );
     await arena.admin.hdel(keys.poolStates, 'default');
     await pause(2_000);
     const [fromMs, cpuMs] = [Date.now(), arena.cpuMs()];

@@ -1,7 +1,7 @@
 // A quiet tenant by itself, and beside a flood of another one that has an hour.
-import { keys, openAdmission } from '../arena.mjs';
+import { keys } from '../arena.mjs';
 import { figuresOf } from './figures.mjs';
-import { offer, openPool, QUEUE } from './pool.mjs';
+import { offer, openPool, openStandIn, QUEUE } from './pool.mjs';
 import { quietTrace } from './trace.mjs';
 
 const RATE = 2;
@@ -10,28 +10,7 @@ export async function measureFlood(settings, say) {
   const { serviceMs, warmMs, windowMs, flood, parallel } = settings;
   const endMs = warmMs + windowMs;
   const pool = await openPool(settings);
-  const { admission, close } = await openAdmission(pool.arena, {
-    name: 'stand-in',
-    pool: 'default',
-    tasks: ['completion'],
-    engine: 'openai',
-    baseUrl: pool.engineUrl,
-    remoteModel: 'stand-in',
-    sha256: '0'.repeat(64),
-    parallel,
-  });
-  const submit = (number) =>
-    admission.submit(
-      { tenant: 'flood', keyId: 'bench', limits: { tenant: {}, key: {} } },
-      {
-        model: 'stand-in',
-        task: 'completion',
-        input: { prompt: `number=${1_000_000 + number} ms=${serviceMs}` },
-        params: { max_tokens: 64 },
-        attestation: { recompute: 0 },
-        deadline_ms: 3_600_000,
-      },
-    );
+  const { submit, close } = await openStandIn(pool, parallel);
   const quiet = async () => {
     const trace = quietTrace({ rate: RATE, serviceMs, endMs, seed: 1 });
     const run = await offer(pool, { trace, deadlineMs: 60_000 });
@@ -44,7 +23,9 @@ export async function measureFlood(settings, say) {
     const before = await bytes();
     let refused = 0;
     for (let at = 0; at < flood; at += 200) {
-      const sent = Array.from({ length: Math.min(200, flood - at) }, (_, next) => submit(at + next));
+      const sent = Array.from({ length: Math.min(200, flood - at) }, (_, next) =>
+        submit(`number=${1_000_000 + at + next} ms=${serviceMs}`),
+      );
       refused += (await Promise.allSettled(sent)).filter(({ status }) => status === 'rejected').length;
     }
     const floodMs = performance.now() - beganMs;

@@ -1,7 +1,7 @@
 // The service with two workers and the stand-in engine, each a process of its own, and what traces do to it.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { dist, keys, openArena, pause, SHARD } from '../arena.mjs';
+import { dist, keys, openAdmission, openArena, pause, SHARD } from '../arena.mjs';
 import { TENANTS } from './trace.mjs';
 
 const { ApiKeys } = await dist('surfaces/tenants/api-key.store.js');
@@ -92,4 +92,31 @@ function sharesSince(before) {
     busy: 1 - (now.idle - before.idle) / Math.max(1, now.all - before.all),
     loadAverage: Number(readFileSync('/proc/loadavg', 'utf8').split(' ')[0]),
   };
+}
+
+/** Submits jobs of one tenant to the stand-in of a pool past its API; each has an hour. */
+export async function openStandIn(pool, parallel) {
+  const { admission, close } = await openAdmission(pool.arena, {
+    name: 'stand-in',
+    pool: 'default',
+    tasks: ['completion'],
+    engine: 'openai',
+    baseUrl: pool.engineUrl,
+    remoteModel: 'stand-in',
+    sha256: '0'.repeat(64),
+    parallel,
+  });
+  const submit = (prompt) =>
+    admission.submit(
+      { tenant: 'flood', keyId: 'bench', limits: { tenant: {}, key: {} } },
+      {
+        model: 'stand-in',
+        task: 'completion',
+        input: { prompt },
+        params: { max_tokens: 64 },
+        attestation: { recompute: 0 },
+        deadline_ms: 3_600_000,
+      },
+    );
+  return { submit, close };
 }
