@@ -8,6 +8,8 @@ import { readCases, type CaseFile } from '../../src/core/confirmation/case-file.
 import { Rulings, type Ruling } from '../../src/core/confirmation/rulings.ts';
 import { Sealer } from '../../src/core/confirmation/sealer.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
+import { JobInputs } from '../../src/core/jobs/job-inputs.ts';
+import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
 import { JobReader, MAX_EPOCHS } from '../../src/core/jobs/job.reader.ts';
 import { TRANSITIONS } from '../../src/core/jobs/job-state.ts';
 import { isFinal, type JobState } from '../../src/proof/contract/job-states.ts';
@@ -380,12 +382,16 @@ describe('the moves of a job', () => {
     await publisher.stop();
 
     // Sealed, they are read from their records, and nothing of them is open.
+    const inputs = new JobInputs({ redis: api, keys, reader, blobs: new BlobFolders(server.folder) });
+    const asked = (await inputs.of(cancelled))?.toString('utf8');
+    expect(JSON.parse(asked ?? '')).toEqual({ prompt: 'cancelled' });
     const sealer = new Sealer({ redis: attestor, keys, keepJobs: 100, logger: createLogger('test', 'error') });
     sealer.start();
     await until(async () => (await attestor.zcard(keys.unsealed)) === 0);
     await sealer.stop();
     expect(await states()).toEqual(['done', 'cancelled', 'done']);
     expect((await reader.read(cancelled))?.ending).toMatchObject({ code: 'test', epoch: 0 });
+    expect((await inputs.of(cancelled))?.toString('utf8')).toBe(asked);
     expect((await rulings.apply([cancel, refute, expire])).map(({ kind }) => kind)).toEqual([
       'missing',
       'missing',

@@ -3,6 +3,7 @@ import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { Redis } from 'ioredis';
 import { JobReader } from '../../core/jobs/job.reader.ts';
+import { JobInputs } from '../../core/jobs/job-inputs.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { StuckJobs } from '../../core/jobs/stuck-jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
@@ -208,8 +209,14 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
     },
     {
       provide: Retries,
-      useFactory: (jobs: Jobs, blobs: BlobFolders, admission: Admission) => new Retries({ jobs, blobs, admission }),
-      inject: [Jobs, BlobFolders, Admission],
+      useFactory: (jobs: Jobs, inputs: JobInputs, admission: Admission) => new Retries({ jobs, inputs, admission }),
+      inject: [Jobs, JobInputs, Admission],
+    },
+    {
+      provide: JobInputs,
+      useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader, blobs: BlobFolders) =>
+        new JobInputs({ redis, keys, reader, blobs }),
+      inject: [Redis, RedisKeys, JobReader, BlobFolders],
     },
     {
       provide: JobSearch,

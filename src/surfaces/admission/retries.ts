@@ -1,6 +1,5 @@
-import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { poolOfQueue } from '../../ground/redis/keys.ts';
+import type { JobInputs } from '../../core/jobs/job-inputs.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';
 import type { Jobs } from '../../core/jobs/jobs.ts';
 import type { Whose } from '../../core/jobs/whose.ts';
@@ -8,13 +7,12 @@ import { isFinal } from '../../proof/contract/job-states.ts';
 import { LONGEST_DEADLINE_MS, SHORTEST_DEADLINE_MS, SubmitJob } from '../../proof/contract/submit-job.ts';
 import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import { readTicket } from '../../proof/receipts/statements.ts';
-import { MAX_INPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import type { Admission, Admitted, Submitter } from './admission.ts';
 import { retryMark } from './retry-mark.ts';
 
 interface RetryParts {
   readonly jobs: Jobs;
-  readonly blobs: BlobFolders;
+  readonly inputs: Pick<JobInputs, 'of'>;
   readonly admission: Admission;
 }
 
@@ -46,7 +44,7 @@ export class Retries {
     const { id, ticket: stored, erased, createdMs, deadlineMs, maxAttempts } = view;
     if (erased !== undefined || stored === undefined) throw notRetryable('What the job asked was erased.');
     const { task, params, policy } = readTicket(id, stored).ticket.predicate;
-    const input: unknown = JSON.parse((await this.#input(view, stored)).toString('utf8'));
+    const input: unknown = JSON.parse((await this.#input(id)).toString('utf8'));
     const asked = SubmitJob.safeParse({
       model: view.model,
       task,
@@ -60,18 +58,15 @@ export class Retries {
     return asked.data;
   }
 
-  /** What was asked, as it was hashed: in the record where it is small, else among the blobs of the job. */
-  async #input({ id, queue, record }: JobView, stored: string): Promise<Buffer> {
-    if (record?.input !== undefined) return record.input;
-    const { ticket } = readTicket(id, stored);
-    const blobs = this.#parts.blobs.ofPool(poolOfQueue(queue)).of(id);
+  async #input(id: string): Promise<Buffer> {
     try {
-      return await blobs.get(ticket.subject[0].digest.sha256, MAX_INPUT_BYTES);
+      const input = await this.#parts.inputs.of(id);
+      if (input !== undefined) return input;
     } catch (cause) {
       if (!(cause instanceof CodedError) || cause.code !== 'blob_missing') throw cause;
-      throw notRetryable('What the job asked is no longer kept: send it as a new job.', cause);
     }
+    throw notRetryable('What the job asked is no longer kept: send it as a new job.');
   }
 }
 
-const notRetryable = (message: string, cause?: unknown) => new CodedError('job_not_retryable', message, { cause });
+const notRetryable = (message: string) => new CodedError('job_not_retryable', message);
