@@ -40,6 +40,34 @@ const json = async <T>(response: Response): Promise<T> => {
   return (await response.json()) as T;
 };
 
+test('prices and catalog are read again at SIGHUP, both or neither, and tickets keep the price that they name', async () => {
+  const [api] = pipeline.running().filter(({ name }) => name.startsWith('api'));
+  if (api === undefined) throw new Error('no api');
+  const payer = await tenant('reread');
+  const job = { model: 'by-hand', task: 'completion', input: { prompt: 'x' } };
+  const price = async () => (await json<{ price: { input: number } }>(await payer.post('/v1/quote', job))).price.input;
+  const { id } = await json<{ id: string }>(await payer.post('/v1/jobs', job));
+  const reread = async (said: string) => {
+    const before = api.stderr().length;
+    api.process.kill('SIGHUP');
+    await until(() => api.stderr().slice(before).includes(said));
+  };
+  const models = pipeline.file('models.json', '{');
+  pipeline.file('prices.json', { ...PRICES, models: { ...PRICES.models, 'by-hand': { input: 7, output: 7 } } });
+  await reread('catalog_invalid');
+  expect(await price()).toBe(1_000_000);
+  pipeline.file('models.json', { version: 1, models: [KJV_MODEL, NOOP_MODEL, { ...BY_HAND_MODEL, tasks: ['chat'] }] });
+  await reread(models);
+  expect((await payer.post('/v1/jobs', job)).status).toBe(422);
+  pipeline.file('models.json', { version: 1, models: [KJV_MODEL, NOOP_MODEL, BY_HAND_MODEL] });
+  await reread(models);
+  expect(await price()).toBe(7);
+  expect(await json(await payer.fetch(`/v1/jobs/${id}`))).toMatchObject({ state: 'queued' });
+  pipeline.file('prices.json', PRICES);
+  await reread('prices.json');
+  await payer.post(`/v1/jobs/${id}/cancel`, {});
+});
+
 async function tenant(name: string, limits: object = {}, keyLimits: object = {}): Promise<Client> {
   await json(await admin.post('/v1/admin/tenants', { name, limits }));
   return keyOf(name, { limits: keyLimits });

@@ -14,7 +14,7 @@ import type { TestRedis } from './redis.ts';
 import { newKey } from './sample-receipts.ts';
 
 /** Takes jobs of the no-op model as the API does, by default for nothing. */
-export function admissionTo(server: TestRedis, prices = PriceTable.free): Admission {
+export function admissionTo(server: TestRedis, prices = PriceTable.free()): Admission {
   const { keys } = server;
   const redis = server.client('api');
   return new Admission({

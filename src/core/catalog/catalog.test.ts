@@ -54,4 +54,18 @@ describe('readCatalog', () => {
     const echo = { ...SERVER, replay: { baseUrl: 'http://one.test/other', endTokens: [2] } };
     expect(() => read(echo)).toThrow('judged by the very server');
   });
+
+  test('a catalog follows another about the same queues, and about others not at all', () => {
+    const catalog = read(SERVER);
+    for (const other of [
+      [SERVER, { ...SERVER, name: 'new' }],
+      [{ ...SERVER, name: 'new' }],
+      [{ ...SERVER, pool: 'elsewhere', tasks: ['chat'] }],
+    ]) {
+      expect(() => catalog.follow(read(...other))).toThrow('queues of their own');
+      expect(catalog.all()).toMatchObject([{ name: 'remote', pool: 'default', tasks: ['completion'] }]);
+    }
+    catalog.follow(read({ ...SERVER, tasks: ['chat'], sha256: 'b'.repeat(64) }));
+    expect(catalog.get('remote')).toMatchObject({ tasks: ['chat'], sha256: 'b'.repeat(64) });
+  });
 });

@@ -10,9 +10,9 @@ import { ENGINES, Engines } from '../engines/engines.ts';
 export type CatalogModel = EngineModel;
 export const CatalogModel = new Engines(ENGINES).model;
 
-/** The models of the operator's catalog file, by name. */
+/** The models of the operator's catalog file, by name; those that `follow` took last. */
 export class Catalog {
-  readonly #models: ReadonlyMap<string, CatalogModel>;
+  #models: ReadonlyMap<string, CatalogModel>;
 
   constructor(models: readonly CatalogModel[]) {
     this.#models = new Map(models.map((model) => [model.name, model]));
@@ -33,6 +33,27 @@ export class Catalog {
   /** The names of the pools' queues, one for each model. */
   queues(): string[] {
     return this.all().map((model) => queueName(model.pool, model.name));
+  }
+
+  /** Throws CodedError `catalog_invalid` where only a role that starts anew could go by the other catalog. */
+  requireFollows(other: Catalog): void {
+    const [before, after] = [this.queues(), other.queues()];
+    const changed = [
+      ...before.filter((queue) => !after.includes(queue)),
+      ...after.filter((queue) => !before.includes(queue)),
+    ];
+    if (changed.length > 0)
+      throw new CodedError(
+        'catalog_invalid',
+        `Models that come, go or change their pool have queues of their own (${changed.join(', ').slice(0, 200)}).`,
+        { hint: 'restart the roles for them, one after the other' },
+      );
+  }
+
+  /** Goes by what the other catalog says of the same models from now on. Throws as `requireFollows`. */
+  follow(other: Catalog): void {
+    this.requireFollows(other);
+    this.#models = other.#models;
   }
 }
 

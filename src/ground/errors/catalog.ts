@@ -107,6 +107,7 @@ export const ERROR_CATALOG = {
   engine_unfit: { status: 500, exit: 2, title: 'The engine failed its self-check' },
   log_diverged: { status: 500, exit: 2, title: 'The transparency log would fork' },
   port_taken: { status: 500, exit: 2, title: 'The port is already in use' },
+  installation_stopped: { status: 503, exit: 6, title: 'Nothing runs from this folder' },
   start_failed: { status: 500, exit: 1, title: 'A process failed to start' },
   log_unsound: { status: 422, exit: 7, title: 'The transparency log differs from what was signed' },
   canary_wrong: { status: 422, exit: 7, title: 'A wrong answer to a canary job was confirmed' },

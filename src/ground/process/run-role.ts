@@ -9,6 +9,7 @@ import { serveMetrics } from '../metrics/metrics-port.ts';
 import { declareMetrics, isUpstreamUp } from '../metrics/process-metrics.ts';
 import { createLogger, NestLog, type Logger } from '../logging/logger.ts';
 import { redact } from '../logging/redact.ts';
+import { RereadableFiles } from './rereadable-files.ts';
 import { startTracing } from '../tracing/otlp-spans.ts';
 
 /** Longer than any role takes to drain; a process that still runs after it is ended. */
@@ -48,6 +49,7 @@ export async function runRole<Schema extends z.ZodObject>(
     const metrics = await metricsFacts(config);
     const { app, facts } = await start(moduleOf(config, logger), config, logger);
     stopOnSignal(app, logger, endTracing);
+    rereadOnSignal(app, logger);
     process.stdout.write(`${JSON.stringify({ ready: true, role, pid: process.pid, ...facts, ...metrics })}\n`);
   } catch (error) {
     reportAndExit(role, error, logger);
@@ -108,6 +110,32 @@ function stopOnSignal(app: INestApplicationContext, logger: Logger, endTracing: 
   process.on('SIGINT', () => stop('SIGINT'));
   // `countersign up` starts its processes with a channel: when it dies, they end too.
   process.on('disconnect', () => stop('parent gone'));
+}
+
+/** Reads again at SIGHUP what the role can; a file that is unfit changes nothing, and the log says why. */
+function rereadOnSignal(app: INestApplicationContext, logger: Logger): void {
+  process.on('SIGHUP', () => {
+    const files = rereadable(app);
+    if (files === undefined) {
+      logger.warn('SIGHUP: this role reads its files at its start: restart it to have them read again');
+      return;
+    }
+    try {
+      logger.info({ files: files.reread() }, 'SIGHUP: read again, and gone by from now on');
+    } catch (error) {
+      const code = error instanceof CodedError ? error.code : undefined;
+      logger.error({ code }, `SIGHUP: nothing is changed: ${messageOf(error)}`);
+    }
+  });
+}
+
+function rereadable(app: INestApplicationContext): RereadableFiles | undefined {
+  try {
+    return app.get(RereadableFiles, { strict: false });
+  } catch {
+    // Nest has no other way to say that there is none.
+    return undefined;
+  }
 }
 
 function reportAndExit(role: string, error: unknown, logger: Logger | undefined): never {

@@ -4,19 +4,21 @@ import { readCatalog, type Catalog } from '../../core/catalog/catalog.ts';
 import { readTeePolicy } from '../../core/confirmation/hardware-sessions.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
+import type { RereadableFiles } from '../../ground/process/rereadable-files.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import type { Keyring } from '../../proof/receipts/keyring.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 
-/** What an attestor reads from its files once, at its start. */
-export class AttestorFiles {
+/** What an attestor reads from its files at its start, and the catalog again when it is told to. */
+export class AttestorFiles implements RereadableFiles {
+  readonly #catalogPath: string;
   /** Signs verdicts. */
   readonly signingKey: SigningKey;
   /** Signs checkpoints of the log, and nothing else. */
+  readonly logKey: SigningKey;
   /** The key of the log before it was changed, for days that began under it. */
   readonly logKeyBefore: SigningKey | undefined;
-  readonly logKey: SigningKey;
   readonly logOrigin: string;
   readonly keyring: Keyring;
   readonly keyringBytes: Buffer;
@@ -42,9 +44,16 @@ export class AttestorFiles {
     const before = config.COUNTERSIGN_TLOG_KEY_BEFORE_FILE;
     this.logKeyBefore = before === undefined ? undefined : readSigningKey(before);
     this.logOrigin = originOf(this.keyring, this.logKey, path);
-    this.catalog = readCatalog(config.COUNTERSIGN_CATALOG);
+    this.#catalogPath = config.COUNTERSIGN_CATALOG;
+    this.catalog = readCatalog(this.#catalogPath);
     this.calibrations = readCalibrations(config.COUNTERSIGN_CALIBRATIONS);
     this.tee = config.COUNTERSIGN_TEE_POLICY === undefined ? undefined : readTeePolicy(config.COUNTERSIGN_TEE_POLICY);
+  }
+
+  /** See `RereadableFiles`. Throws CodedError `catalog_invalid`. */
+  reread(): readonly string[] {
+    this.catalog.follow(readCatalog(this.#catalogPath));
+    return [this.#catalogPath];
   }
 }
 

@@ -23,6 +23,7 @@ import { durabilityLevel } from '../../ground/redis/durability.ts';
 import { RedisKeys, poolOfQueue } from '../../ground/redis/keys.ts';
 import { RedisModule } from '../../ground/redis/redis.module.ts';
 import type { AttestorConfig } from './attestor-config.ts';
+import { RereadableFiles } from '../../ground/process/rereadable-files.ts';
 import { AttestorFiles } from './attestor-files.ts';
 import { AttestorKeepers } from './attestor-keepers.ts';
 import { AttestorLifecycle } from './attestor-lifecycle.ts';
@@ -43,6 +44,7 @@ export class AttestorModule {
       module: AttestorModule,
       imports: queueModules(config, files, logger),
       providers: [
+        { provide: RereadableFiles, useValue: files },
         { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {

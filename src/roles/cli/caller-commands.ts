@@ -32,6 +32,7 @@ const OF_THE_SERVICE = [
     'canary',
     'workers',
     'pools',
+    'reload',
   ],
   ...['witness', 'tenants', 'ledger', 'acl', 'doctor'],
 ];

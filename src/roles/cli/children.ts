@@ -81,6 +81,11 @@ export class Child {
     await this.#exited;
   }
 
+  /** Tells the process to read its files again. */
+  reread(): void {
+    this.#process?.kill('SIGHUP');
+  }
+
   #died(how: string, startedMs: number): void {
     if (this.#stopping) return;
     const pauseMs = this.#pauses.after(performance.now() - startedMs);

@@ -1,6 +1,24 @@
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { CodedError, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import type { DataFolder } from './data-folder.ts';
+
+/** Not SIGHUP, which a terminal sends when it is closed. */
+export const REREAD = 'SIGUSR2';
+
+/**
+ * Tells the process that holds the lock of an installation to have its roles read their files again, and
+ * returns its id. Throws CodedError `installation_stopped` where none does.
+ */
+export function tellToReread(data: DataFolder): number {
+  const path = data.at('up.pid');
+  const pid = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0;
+  if (!isAlive(pid))
+    throw new CodedError('installation_stopped', `Nothing runs from ${data.path}.`, {
+      hint: 'roles that are started otherwise take SIGHUP, e.g. `systemctl reload countersign-api`',
+    });
+  process.kill(pid, REREAD);
+  return pid;
+}
 
 /**
  * Takes the lock of an installation and returns how to release it. A lock left by a process that has ended

@@ -33,6 +33,7 @@ Group=countersign
 EnvironmentFile=${CONFIG_FOLDER}/${folder}/${role}.env
 WorkingDirectory=${program}
 ExecStart=/usr/bin/env node dist/roles/${role}/main.js
+ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartSec=2
 TimeoutStopSec=${STOP_S}

@@ -3,7 +3,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { ApiClient } from './api-client.ts';
 import { Child } from './children.ts';
 import { DEMO, developmentKey, runFirstJob, whenApiReady, type FirstJob } from './first-job.ts';
-import { lockInstallation } from './installation-lock.ts';
+import { lockInstallation, REREAD } from './installation-lock.ts';
 import { loginLink } from './login-link-command.ts';
 import { installationRedis } from './installation-redis.ts';
 import type { Output } from './output.ts';
@@ -67,6 +67,10 @@ async function startAndProve(
     (spec) => new Child(spec, (name, detail) => out.say(`${name} ${detail}`)),
   );
   stops.push(() => Promise.all(children.map((child) => child.stop())));
+  // A worker's engines are as they were loaded.
+  const reread = () => children.filter(({ spec }) => spec.role !== 'worker').forEach((child) => child.reread());
+  process.on(REREAD, reread);
+  stops.push(() => process.off(REREAD, reread));
   // What the first job needs starts first; the other workers load their models while it runs.
   const [facts] = await Promise.all(children.slice(0, NEEDED_FIRST).map((child) => child.start()));
   const others = Promise.all(children.slice(NEEDED_FIRST).map((child) => child.start()));

@@ -26,10 +26,20 @@ function mistakes(text: string): string {
 }
 
 describe('the price of a job', () => {
+  test('a table follows another of its currency: the next tickets name that one', () => {
+    const [table, next] = [tableOf({ input: 1_000_000 }), tableOf({ input: 2_000_000 })];
+    const euros = JSON.stringify({ version: 1, id: 'v2', currency: 'EUR', models: {} });
+    for (const other of [PriceTable.parse(euros, 'prices'), PriceTable.free()])
+      expect(() => table.follow(other)).toThrow('The prices are in USD');
+    expect(table.priceOf(work())?.input).toBe(1_000_000);
+    table.follow(next);
+    expect(table.priceOf(work())).toEqual(next.priceOf(work()));
+  });
+
   test('a model that is not in the table costs nothing, and without a table nothing does', () => {
     expect(tableOf({ input: 1 }).priceOf(work({ model: 'other' }))).toBeUndefined();
-    expect(PriceTable.free.priceOf(work())).toBeUndefined();
-    expect(PriceTable.free.currency).toBeUndefined();
+    expect(PriceTable.free().priceOf(work())).toBeUndefined();
+    expect(PriceTable.free().currency).toBeUndefined();
   });
 
   test('names the table by the digest of its text, so that a receipt can be compared with it', () => {

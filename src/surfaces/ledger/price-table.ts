@@ -63,12 +63,12 @@ function mostOf(own: z.infer<typeof ModelPrice>): number {
 }
 
 /**
- * The operator's prices. A model that is not in the table is free. Immutable, so any number of callers may
- * share it.
+ * The operator's prices; those that `follow` took last. A model that is not in the table is free. Any number
+ * of callers may share it.
  */
 export class PriceTable {
-  readonly #file: z.infer<typeof PriceFile> | undefined;
-  readonly #sha256: string;
+  #file: z.infer<typeof PriceFile> | undefined;
+  #sha256: string;
 
   private constructor(text: string, file: z.infer<typeof PriceFile> | undefined) {
     this.#file = file;
@@ -76,7 +76,9 @@ export class PriceTable {
   }
 
   /** The table without which nothing costs anything. */
-  static readonly free = new PriceTable('', undefined);
+  static free(): PriceTable {
+    return new PriceTable('', undefined);
+  }
 
   /** The table of a file. Throws CodedError `prices_invalid`, which names every mistake. */
   static read(path: string): PriceTable {
@@ -108,6 +110,19 @@ export class PriceTable {
     });
     if (problems.length > 0) throw new CodedError('prices_invalid', `${name}: ${problems.join('; ')}`);
     return new PriceTable(text, parsed.data);
+  }
+
+  /** Throws CodedError `prices_invalid` where the other table is in another currency: books are in one. */
+  requireFollows(other: PriceTable): void {
+    if (other.currency !== this.currency)
+      throw new CodedError('prices_invalid', `The prices are in ${this.currency}, and the books are kept in it.`);
+  }
+
+  /** Goes by the prices of the other table from now on: a ticket keeps those that it was signed with. */
+  follow(other: PriceTable): void {
+    this.requireFollows(other);
+    this.#file = other.#file;
+    this.#sha256 = other.#sha256;
   }
 
   /**

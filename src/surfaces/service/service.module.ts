@@ -37,6 +37,7 @@ import { Schedules } from '../schedules/schedule.store.ts';
 import { ApiKeys } from '../tenants/api-key.store.ts';
 import { RateLimits } from '../tenants/rate-limits.ts';
 import { WorkStops } from '../tenants/work-stops.ts';
+import { RereadableFiles } from '../../ground/process/rereadable-files.ts';
 import { EgressRules } from '../webhooks/egress.ts';
 import { WebhookMessages } from '../webhooks/webhook-messages.store.ts';
 import { Webhooks } from '../webhooks/webhook.store.ts';
@@ -68,6 +69,7 @@ export class ServiceModule {
     const durability = new Durability(durabilityLevel(config.COUNTERSIGN_DURABILITY));
     const providers = [
       { provide: ServiceFiles, useValue: files },
+      { provide: RereadableFiles, useValue: files },
       { provide: SecretsKeys, useValue: files.secretsKeys },
       { provide: Catalog, useValue: files.catalog },
       { provide: MemoryClient, useValue: new MemoryClient(config.COUNTERSIGN_MEMORY_SOCKET) },
