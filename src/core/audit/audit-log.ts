@@ -79,14 +79,14 @@ export class AuditLog {
   }
 
   /**
-   * Makes a change and records it, both or neither. With `unless`, nothing is done where that key exists.
-   * Returns whether it was done. Throws what Redis answers, and CodedError `storage_unavailable` where the
+   * Makes a change and records it, both or neither. With `unless`, nothing is done where that key exists, or
+   * any of the fields of that hash. Returns whether it was done. Throws what Redis answers, and CodedError `storage_unavailable` where the
    * log cannot be written to.
    */
-  async with(act: AuditAct, changes: readonly Change[], unless = ''): Promise<boolean> {
+  async with(act: AuditAct, changes: readonly Change[], unless = '', fields: readonly string[] = []): Promise<boolean> {
     const words = JSON.stringify(changes.map((change) => change.map(String)));
     const said = await this.withScript(act, 'ok', (number, entry) =>
-      APPEND.run(this.#redis, [this.#routing], [this.#keys.prefix, number, entry, words, unless]),
+      APPEND.run(this.#redis, [this.#routing], [this.#keys.prefix, number, entry, words, unless, ...fields]),
     );
     return said === 'ok';
   }

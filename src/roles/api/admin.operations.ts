@@ -127,7 +127,7 @@ export const ADMIN_OPERATIONS: readonly Operation[] = [
     parameters: ofKey,
     body: { ...body('RotateKey', RotateKey, { overlap_seconds: 3_600 }), isOptional: true },
     success: { '201': json('the new key', 'NewKey', NewKey) },
-    errors: ['request_invalid', 'key_not_found', 'key_over'],
+    errors: ['request_invalid', 'key_not_found', 'key_over', 'tenant_deleted'],
   },
   {
     id: 'revokeKey',

@@ -96,7 +96,7 @@ export const TENANT_OPERATIONS: readonly Operation[] = [
     parameters: ofKey,
     body: { ...body('RotateKey', RotateKey, { overlap_seconds: 3_600 }), isOptional: true },
     success: { '201': json('the new key', 'NewKey', NewKey) },
-    errors: ['request_invalid', 'key_not_found', 'key_over', 'power_exceeded'],
+    errors: ['request_invalid', 'key_not_found', 'key_over', 'power_exceeded', 'tenant_deleted'],
   },
   {
     id: 'revokeOwnKey',

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { HOUSE, SCOPES, hashesEqual, mayHold, newApiKey, parseApiKey, type Caller, type Scope } from './api-key.ts';
-import { AuditLog, hset } from '../../core/audit/audit-log.ts';
+import { AuditLog, hset, type Change } from '../../core/audit/audit-log.ts';
 import { NO_LIMITS, StoredLimits, type Limits } from './limits.ts';
 import { runningLimitsChange } from './running-limits.ts';
 import { Tenants, unlessUnreadable } from './tenant.store.ts';
@@ -64,6 +64,9 @@ const CACHE_SIZE = 10_000;
 const NO_HASH = '0'.repeat(64);
 const UNKNOWN = 'There is no API key with this id.';
 const MAX_LISTED = 1_000;
+/** A key that was made: its text, which is stored nowhere, and its id. */
+export type MadeKey = Pick<ReturnType<typeof newApiKey>, 'text' | 'keyId'>;
+
 /** A key that was rotated more often than this no longer counts the work of the oldest as its own. */
 const MAX_REPLACED = 100;
 /** Rotations that are followed from a key to the one that is valid now. */
@@ -91,33 +94,43 @@ export class ApiKeys {
    * Makes a key. Returns its text, which is stored nowhere, and its id. `by` is named in the audit log.
    * Throws CodedErrors `request_invalid` for a scope that keys of the tenant cannot have, `tenant_deleted`.
    */
-  async create(by: string, wanted: NewKey): Promise<{ text: string; keyId: string }> {
-    const { text, keyId, hash } = newApiKey();
-    const { tenant, scopes, name, expiresAt, limits, replaces, account } = wanted;
+  async create(by: string, wanted: NewKey): Promise<MadeKey> {
+    const { tenant, scopes, expiresAt, limits } = wanted;
     if (!mayHold(tenant, scopes))
       throw new CodedError('request_invalid', `Only keys of the tenant ${HOUSE} can have the scope operator.`);
-    if ((await this.#tenants.find(tenant))?.deletingAt !== undefined)
-      throw new CodedError('tenant_deleted', 'This tenant is deleted, or is being deleted.');
+    await this.#requireTenant(tenant);
+    const made = newApiKey();
     await this.#audit.with(
       // No name: people write into it what is to go with the tenant, and this log is kept.
-      { by, action: 'key.create', target: keyId, tenant, detail: { scopes, expiresAt, limits } },
-      [
-        hset(this.#keys.apiKey(keyId), {
-          hash,
-          tenant,
-          scopes: scopes.join(' '),
-          createdAt: new Date().toISOString(),
-          name,
-          expiresAt,
-          limits: limits === undefined ? undefined : JSON.stringify(limits),
-          replaces: replaces?.join(' '),
-          account,
-        }),
-        ['ZADD', this.#keys.apiKeys, Date.now(), keyId],
-        runningLimitsChange(this.#keys, { tenant, key: { id: keyId, account: account ?? keyId } }, limits ?? NO_LIMITS),
-      ],
+      { by, action: 'key.create', target: made.keyId, tenant, detail: { scopes, expiresAt, limits } },
+      this.#makes(made, wanted),
     );
-    return { text, keyId };
+    return { text: made.text, keyId: made.keyId };
+  }
+
+  async #requireTenant(tenant: string): Promise<void> {
+    if ((await this.#tenants.find(tenant))?.deletingAt !== undefined)
+      throw new CodedError('tenant_deleted', 'This tenant is deleted, or is being deleted.');
+  }
+
+  /** What makes a key. */
+  #makes({ keyId, hash }: ReturnType<typeof newApiKey>, wanted: NewKey): Change[] {
+    const { tenant, scopes, name, expiresAt, limits, replaces, account } = wanted;
+    return [
+      hset(this.#keys.apiKey(keyId), {
+        hash,
+        tenant,
+        scopes: scopes.join(' '),
+        createdAt: new Date().toISOString(),
+        name,
+        expiresAt,
+        limits: limits === undefined ? undefined : JSON.stringify(limits),
+        replaces: replaces?.join(' '),
+        account,
+      }),
+      ['ZADD', this.#keys.apiKeys, Date.now(), keyId],
+      runningLimitsChange(this.#keys, { tenant, key: { id: keyId, account: account ?? keyId } }, limits ?? NO_LIMITS),
+    ];
   }
 
   /** Throws CodedError `key_not_found`. */
@@ -167,25 +180,31 @@ export class ApiKeys {
 
   /**
    * Makes a new key like this one, which ends after the overlap. The new one is the same key for budgets and
-   * limits, and ends when this one would have ended. Throws CodedErrors `key_not_found`, `key_over`.
+   * limits, and ends when this one would have ended. Of many who rotate a key at once, one does. Throws
+   * CodedErrors `key_not_found`, `key_over`, `tenant_deleted`.
    */
-  async rotate(by: string, keyId: string, overlapMs: number): Promise<{ text: string; keyId: string }> {
+  async rotate(by: string, keyId: string, overlapMs: number): Promise<MadeKey> {
     const old = await this.get(keyId);
-    if (old.revokedAt !== undefined || old.replacedBy !== undefined)
-      throw new CodedError('key_over', 'This API key was revoked or replaced already.');
     if (old.expiresAt !== undefined && Date.parse(old.expiresAt) <= Date.now())
       throw new CodedError('key_over', 'This API key has expired.');
     const { tenant, scopes, name, limits, account, expiresAt: end } = old;
+    await this.#requireTenant(tenant);
     const replaces = [keyId, ...old.replaces].slice(0, MAX_REPLACED);
-    // It ends when the old one would have ended: nobody gets more time by rotating.
-    const made = await this.create(by, { tenant, scopes, name, limits, replaces, account, expiresAt: end });
+    const made = newApiKey();
     const ends = new Date(Date.now() + overlapMs).toISOString();
     const expiresAt = old.expiresAt !== undefined && old.expiresAt < ends ? old.expiresAt : ends;
-    await this.#audit.with(
+    const isDone = await this.#audit.with(
       { by, action: 'key.rotate', target: keyId, tenant, detail: { replacedBy: made.keyId, expiresAt } },
-      [hset(this.#keys.apiKey(keyId), { expiresAt, replacedBy: made.keyId })],
+      [
+        // It ends when the old one would have ended: nobody gets more time by rotating.
+        ...this.#makes(made, { tenant, scopes, name, limits, replaces, account, expiresAt: end }),
+        hset(this.#keys.apiKey(keyId), { expiresAt, replacedBy: made.keyId }),
+      ],
+      this.#keys.apiKey(keyId),
+      ['revokedAt', 'replacedBy'],
     );
-    return made;
+    if (!isDone) throw new CodedError('key_over', 'This API key was revoked or replaced already.');
+    return { text: made.text, keyId: made.keyId };
   }
 
   /** The newest 1,000 keys, of all tenants or of one, without secrets, but those that cannot be read. */
