@@ -10,8 +10,8 @@ import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
 /** What reads and audits ledgers, with the exports in the blobs of this folder. */
 export function booksOf(redis: Redis, keys: RedisKeys, { keyring, blobs }: { keyring: Keyring; blobs: string }) {
   const usage = new UsageStore(redis, keys);
-  const exports = new BlobFolders(blobs).ledgers;
-  const closed = new ClosedPeriods(redis, keys, exports);
+  const folders = new BlobFolders(blobs);
+  const closed = new ClosedPeriods(redis, keys, folders);
   const reader = new JobReader(redis, keys, keys.open);
-  return { reader, usage, closed, exports, ledgers: new Ledgers(usage, closed), keyring };
+  return { reader, usage, closed, exports: folders.ledgers, ledgers: new Ledgers(usage, closed), keyring };
 }

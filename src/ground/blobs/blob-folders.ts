@@ -10,6 +10,8 @@ export class BlobFolders {
   readonly kept: BlobStore;
   /** Exports of ledgers, which no age removes. */
   readonly ledgers: BlobStore;
+  /** Where the statements about closed ledgers stand, so that a Redis that comes back older closes none again. */
+  readonly ledgerStatements: string;
   readonly #root: string;
   readonly #pools = new Map<string, BlobStore>();
 
@@ -17,6 +19,7 @@ export class BlobFolders {
     this.#root = root;
     this.kept = new BlobStore(keptFolder(root));
     this.ledgers = new BlobStore(ledgerFolder(root));
+    this.ledgerStatements = join(ledgerFolder(root), 'statements');
   }
 
   /** The folder of a pool, whose name is one of the catalog or of a ticket. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { link, mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCodeOf } from '../errors/coded-error.ts';
 
@@ -22,6 +22,24 @@ export async function writeDurably(...files: readonly FileToWrite[]): Promise<vo
   const asides = await Promise.all(files.map(writeAside));
   await Promise.all(files.map(({ path }, at) => rename(asides[at] ?? '', path)));
   await Promise.all([...new Set(files.map(({ path }) => dirname(path)))].map(syncFolder));
+}
+
+/**
+ * Writes a file that is whole and durable when this resolves, unless one has this name: whoever comes first
+ * decides. Returns whether it was written.
+ */
+export async function createDurably(file: FileToWrite): Promise<boolean> {
+  const aside = await writeAside(file);
+  try {
+    await link(aside, file.path);
+  } catch (error) {
+    if (systemCodeOf(error) !== 'EEXIST') throw error;
+    return false;
+  } finally {
+    await rm(aside, { force: true });
+  }
+  await syncFolder(dirname(file.path));
+  return true;
 }
 
 async function writeAside({ path, bytes }: FileToWrite): Promise<string> {

@@ -1,6 +1,11 @@
 import type { Redis } from 'ioredis';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
-import { CodedError } from '../../ground/errors/coded-error.ts';
+import { createDurably } from '../../ground/blobs/durable-file.ts';
+import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import { CodedError, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { ClosedPeriod } from '../../proof/contract/closed-period.ts';
 import { decodeStored, encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
@@ -25,18 +30,37 @@ export class ClosedPeriods {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
   readonly #exports: BlobStore;
+  readonly #statements: string;
 
-  constructor(redis: Redis, keys: RedisKeys, exports: BlobStore) {
+  constructor(redis: Redis, keys: RedisKeys, blobs: Pick<BlobFolders, 'ledgers' | 'ledgerStatements'>) {
     this.#redis = redis;
     this.#keys = keys;
-    this.#exports = exports;
+    this.#exports = blobs.ledgers;
+    this.#statements = blobs.ledgerStatements;
   }
 
-  /** Records a period as closed, and returns it; the one that was recorded before where there is one. */
-  async close(period: ClosedPeriod, signed: SignedPayload): Promise<Closed> {
-    const key = this.#keys.ledgerPeriods(period.tenant);
-    await this.#redis.hsetnx(key, period.month, encodeStored(signed));
-    return (await this.find(period.tenant, period.month)) ?? { period, signed };
+  /**
+   * Records a period as closed, and returns it; the one that was recorded before where there is one. The file
+   * decides, since a Redis that comes back older has forgotten it.
+   */
+  async close({ tenant, month }: ClosedPeriod, signed: SignedPayload): Promise<Closed> {
+    await createDurably({ path: this.#fileOf(tenant, month), bytes: encodeStored(signed) });
+    const closed = await this.recorded(tenant, month);
+    if (closed === undefined) throw new Error(`What was recorded of ${month} is gone.`);
+    return closed;
+  }
+
+  /** The period as its file has it, which Redis has then too; undefined where it was never closed. */
+  async recorded(tenant: string, month: string): Promise<Closed | undefined> {
+    const stored = await readFile(this.#fileOf(tenant, month)).catch(ifAbsent);
+    if (stored === undefined) return undefined;
+    const closed = readClosed(stored);
+    await this.#redis.hsetnx(this.#keys.ledgerPeriods(tenant), month, stored);
+    return closed;
+  }
+
+  #fileOf(tenant: string, month: string): string {
+    return join(this.#statements, `${sha256Hex(tenant)}-${month}`);
   }
 
   async find(tenant: string, month: string): Promise<Closed | undefined> {
@@ -74,6 +98,10 @@ export class ClosedPeriods {
     }
     yield page;
   }
+}
+
+function ifAbsent(error: unknown): undefined {
+  if (systemCodeOf(error) !== 'ENOENT') throw error;
 }
 
 function readRow(line: Buffer): LedgerRow {

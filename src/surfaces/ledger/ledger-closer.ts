@@ -93,7 +93,7 @@ export class LedgerCloser {
 
   async #close(tenant: string, month: string): Promise<void> {
     const { redis, keys, closed, signingKey } = this.#parts;
-    let found = await closed.find(tenant, month);
+    let found = (await closed.find(tenant, month)) ?? (await closed.recorded(tenant, month));
     if (found === undefined) {
       const period = await this.#exported(tenant, month);
       const payload = Buffer.from(JSON.stringify(period));

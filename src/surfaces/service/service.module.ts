@@ -122,7 +122,7 @@ export class ServiceModule {
 const LEDGER_PROVIDERS: readonly Provider[] = [
   {
     provide: ClosedPeriods,
-    useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobFolders) => new ClosedPeriods(redis, keys, blobs.ledgers),
+    useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobFolders) => new ClosedPeriods(redis, keys, blobs),
     inject: [Redis, RedisKeys, BlobFolders],
   },
   {
