@@ -1,4 +1,4 @@
-import { createServer, type ServerResponse, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 
@@ -11,7 +11,8 @@ export interface Turn {
 /**
  * A server of one model that speaks as much of the OpenAI API as the engine asks for, and answers what the
  * test wants when the test wants: a prompt `words N` is answered by N words at once; `wait` by one word, and
- * the rest when it is let go. A chat is answered by what `chat` says.
+ * the rest when it is let go; `echo` by a refusal that repeats the caller's authorization. A chat is answered
+ * by what `chat` says.
  */
 export class ModelServer implements AsyncDisposable {
   readonly #server: Server;
@@ -31,7 +32,7 @@ export class ModelServer implements AsyncDisposable {
     server.on('request', (request, response) => {
       let text = '';
       request.on('data', (piece: Buffer) => (text += piece.toString()));
-      request.on('end', () => own.#answer(request.url ?? '', text, response));
+      request.on('end', () => own.#answer(request, text, response));
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     return own;
@@ -64,7 +65,7 @@ export class ModelServer implements AsyncDisposable {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  #answer(url: string, body: string, response: ServerResponse): void {
+  #answer({ url, headers }: IncomingMessage, body: string, response: ServerResponse): void {
     if (url === '/v1/models') {
       response.end(JSON.stringify({ data: [{ id: 'toy' }] }));
       return;
@@ -77,6 +78,11 @@ export class ModelServer implements AsyncDisposable {
       return;
     }
     const [word, count] = prompt.split(' ');
+    if (word === 'echo') {
+      const message = `No: ${headers.authorization ?? 'nobody'}`;
+      response.writeHead(400).end(JSON.stringify({ error: { message, key: headers.authorization } }));
+      return;
+    }
     if (word !== 'wait') {
       for (let at = 0; at < Number(count); at += 1) send(response, `word${at} `);
       end(response, 'end');

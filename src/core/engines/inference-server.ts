@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { redact } from '../../ground/logging/redact.ts';
 import type { Secret } from '../../ground/config/secret.ts';
 import { systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { parseRetryAfter } from '../../proof/contract/retry-after.ts';
@@ -92,7 +93,8 @@ const Refusal = z.object({
  */
 async function refusalOf(response: Response): Promise<EngineError> {
   const { status, headers } = response;
-  const text = (await response.text().catch(() => '')).slice(0, MAX_REFUSAL);
+  // Some servers repeat the key that they were sent.
+  const text = redact((await response.text().catch(() => '')).slice(0, MAX_REFUSAL));
   const cause = new Error(`The inference server answered ${status}: ${text.slice(0, 300)}`);
   if (status === 429 || status === 503)
     return new EngineError(

@@ -13,6 +13,7 @@ import {
 import { dirname } from 'node:path';
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
 import { Secret } from '../config/secret.ts';
+import { keepSecret } from '../logging/redact.ts';
 import { generateSigningKeyPem, signingKeyFromPem, type SigningKey } from './signing-key.ts';
 
 /** No secret file is longer; a device or a log that was named by mistake is refused unread. */
@@ -41,7 +42,9 @@ export function readSecretFile(path: string): Secret {
     }
     if (size === 0 || size > MAX_BYTES)
       throw new CodedError('key_file_unfit', `${path} is empty or too long for a secret.`);
-    return new Secret(readFileSync(descriptor, 'utf8'));
+    const text = readFileSync(descriptor, 'utf8');
+    keepSecret(text);
+    return new Secret(text);
   } finally {
     closeSync(descriptor);
   }

@@ -36,7 +36,8 @@ export class ProblemFilter implements ExceptionFilter {
     const error = codedErrorOf(thrown);
     const about = { code: error.code, method: request.method, route: request.routeOptions.url };
     if (error.status === 500) this.#logger.error({ ...about, err: error.cause ?? error }, error.message);
-    else this.#tell({ ...about, detail: error.message });
+    // What is wrong with a request quotes it, and people put their secrets anywhere.
+    else this.#tell(error.status < 500 ? about : { ...about, detail: error.message });
     if (reply.sent || reply.raw.headersSent) reply.raw.destroy();
     else sendProblem(error, request, reply);
   }
