@@ -83,12 +83,12 @@ async function misplace(client: Client, secret: string): Promise<string[]> {
   return Promise.all(answers.map((answer) => answer.text()));
 }
 
-/** What a role says that cannot start, with this change to its environment. */
-async function lastWords(kind: 'api' | 'worker', change: Record<string, string>): Promise<string> {
-  const role = pipeline.launch(kind, kind, {
-    ...pipeline.environment(kind),
+/** What an API says that cannot reach this Redis. */
+async function lastWords(redisUrl: string): Promise<string> {
+  const role = pipeline.launch('api', 'api', {
+    ...pipeline.environment('api'),
     COUNTERSIGN_LOG_LEVEL: 'trace',
-    ...change,
+    COUNTERSIGN_REDIS_URL: redisUrl,
   });
   await role.exited;
   return role.stderr();
@@ -154,7 +154,7 @@ test('no secret of any kind stands in a log, an error, a trace, a receipt, in Re
   said.push(await (await operator.fetch('/v1/admin/audit?limit=100')).text());
   said.push(await (await client.fetch('/v1/webhooks')).text());
   const wrong = pipeline.redis.url.replace('//', `//api:${WEBHOOK_PASSWORD}@`);
-  said.push(await lastWords({ COUNTERSIGN_REDIS_URL: wrong }));
+  said.push(await lastWords(wrong));
   await until(() => collector.spans.length > 0);
   said.push(collector.raw, ...stderrOf(pipeline.running()));
   const around = (text: string, secret: string) => {
