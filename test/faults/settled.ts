@@ -42,16 +42,24 @@ export async function settle(looks: Looks, history: readonly Seen[]): Promise<Se
   const isHeard = (id: string) => history.some((seen) => seen.kind === 'told' && seen.isTaken && seen.job === id);
   if (isTold) await within(() => Promise.resolve(all.every(isHeard)));
   const jobs: Settled['jobs'][number][] = [];
+  const refused: string[] = [];
   for (const id of all) {
     const job = await client.job(id).catch(() => undefined);
-    if (job !== undefined) jobs.push(ended(job, await verifies(looks, id)));
+    if (job === undefined) continue;
+    const fault = await receiptFault(looks, id);
+    if (job.state === 'done' && fault !== undefined) refused.push(`the receipt of ${id} is refused: ${fault}`);
+    jobs.push(ended(job, fault === undefined));
   }
   const entries = await admin.lrange(keys.logTail, 0, -1);
   return {
     jobs,
     places: entries.filter((entry) => entry.includes('/verdict"')).length,
     isTold,
-    problems: [...(await logProblems(looks)), ...(looks.hasBooks ? await bookProblems(pipeline, jobs) : [])],
+    problems: [
+      ...refused,
+      ...(await logProblems(looks)),
+      ...(looks.hasBooks ? await bookProblems(pipeline, jobs) : []),
+    ],
   };
 }
 
@@ -68,12 +76,13 @@ function ended(job: JobDocument, hasReceipt: boolean): Settled['jobs'][number] {
   };
 }
 
-async function verifies({ client, keyring }: Looks, id: string): Promise<boolean> {
+/** Why its receipt does not verify with the output that is served, if it does not. */
+async function receiptFault({ client, keyring }: Looks, id: string): Promise<string | undefined> {
   try {
     verifyReceipt(await client.receipt(id), keyring, { output: await client.output(id) });
-    return true;
-  } catch {
-    return false;
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
   }
 }
 
