@@ -12,14 +12,15 @@
     publish   publish.lua    the log's size goes beyond the place: done
 
   -DNO_FENCE takes the comparison with the epoch out of commit and sequence, as if a lease alone were enough.
-  Run `node test/model/check.mjs`.
+  What is printed is told where spin replays a counterexample, and costs the search nothing.
+  Run `npm run test:model`.
 */
 #ifndef EPOCHS
 #define EPOCHS 2
 #endif
 #define NONE 0
 
-mtype = { running, done, cancelled, failed }
+mtype = { running, cancelled, failed, right, wrong }
 
 mtype ended = running;   /* the end without a place, or `running` */
 byte claimed = 0;        /* the newest epoch */
@@ -44,7 +45,8 @@ inline claim(me, epoch) {
          claimed++;
          holder[claimed] = me;
          leased[claimed] = true;
-         epoch = claimed
+         epoch = claimed;
+         printf("worker %d claims epoch %d\n", me, epoch)
     :: else -> skip
     fi
   }
@@ -59,10 +61,14 @@ inline commit(me, epoch, isHonest) {
     :: ended == running && !closed[epoch] && holder[epoch] == me ->
 #endif
          if
-         :: !evidence[epoch] -> evidence[epoch] = true; honest[epoch] = isHonest; leased[epoch] = false
+         :: !evidence[epoch] ->
+              evidence[epoch] = true;
+              honest[epoch] = isHonest;
+              leased[epoch] = false;
+              printf("worker %d commits a %e answer of epoch %d\n", me, (isHonest -> right : wrong), epoch)
          :: else -> skip
          fi
-    :: else -> zombie_refused = true
+    :: else -> zombie_refused = true; printf("the commit of worker %d for epoch %d is refused\n", me, epoch)
     fi
   }
 }
@@ -72,10 +78,13 @@ inline sequence(epoch) {
     if
     :: place == epoch && ended == running -> skip          /* judged again: it keeps its place */
 #ifdef NO_FENCE
-    :: place != epoch && ended == running && !cancel -> place = epoch; places++
+    :: place != epoch && ended == running && !cancel ->
 #else
-    :: place == NONE && ended == running && !cancel && evidence[epoch] && !closed[epoch] -> place = epoch; places++
+    :: place == NONE && ended == running && !cancel && evidence[epoch] && !closed[epoch] ->
 #endif
+         place = epoch;
+         places++;
+         printf("an attestor gives epoch %d a place in the log, the %d. of this job\n", epoch, places)
     :: else -> skip
     fi
   }
@@ -88,8 +97,9 @@ inline close(epoch) {
     :: ended == running && place == NONE && !closed[epoch] && claimed == epoch ->
          closed[epoch] = true;
          leased[epoch] = false;
+         printf("epoch %d is closed\n", epoch);
          if
-         :: epoch == EPOCHS -> ended = failed
+         :: epoch == EPOCHS -> ended = failed; printf("the job has failed\n")
          :: else -> skip
          fi
     :: else -> skip
@@ -144,24 +154,26 @@ proctype Sweep() {
   byte epoch;
   do
   :: hasEnd -> break
-  :: atomic { !hasEnd && claimed > 0 && leased[claimed] && !evidence[claimed] -> leased[claimed] = false }
+  :: atomic { !hasEnd && claimed > 0 && leased[claimed] && !evidence[claimed] ->
+              leased[claimed] = false;
+              printf("the lease of epoch %d has run out\n", claimed) }
   :: !hasEnd && claimed > 0 && !leased[claimed] && !closed[claimed] && !evidence[claimed] ->
        epoch = claimed;
        close(epoch)
-  :: atomic { !hasEnd && cancel && place == NONE -> ended = cancelled }
+  :: atomic { !hasEnd && cancel && place == NONE -> ended = cancelled; printf("the job is cancelled\n") }
   od
 }
 
 proctype Publisher() {
   do
   :: hasEnd -> break
-  :: atomic { place != NONE && !published -> published = true }
+  :: atomic { place != NONE && !published -> published = true; printf("the job is done\n") }
   od
 }
 
 proctype Caller() {
   if
-  :: atomic { ended == running && place == NONE -> cancel = true }
+  :: atomic { ended == running && place == NONE -> cancel = true; printf("the caller cancels\n") }
   :: skip
   fi
 }
@@ -174,6 +186,9 @@ init {
    that was not closed. */
 ltl safe { [] (places <= 1 && !(place != NONE && ended != running) &&
               (place == NONE || (honest[place] && !closed[place]))) }
+
+/* A job has one place in the log at most. */
+ltl once { [] (places <= 1) }
 
 /* A final state never changes. */
 ltl final { [] (published -> [] published) && [] (ended == failed -> [] (ended == failed)) &&

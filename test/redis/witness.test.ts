@@ -1,9 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
-import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
 import { openRecord } from '../../src/core/jobs/job-record.ts';
 import { publishedLog } from '../../src/core/jobs/published-log.ts';
 import { logEntry } from '../../src/proof/tlog/log-entry.ts';
@@ -14,44 +12,10 @@ import { formatProof } from '../../src/proof/tlog/tlog-proof.ts';
 import { parsePolicy, verifyLogged } from '../../src/proof/tlog/tlog-policy.ts';
 import { until } from '../support/pipeline.ts';
 import { fixedPort } from '../support/ports.ts';
-import { ROOT, TestRedis } from '../support/redis.ts';
+import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { ORIGIN, logPolicy, confirmations, publish, startSequencer } from '../support/sequencer.ts';
-
-/** A real witness process; the line that a policy needs for it. */
-async function startWitness(folder: string, number: number, key: SigningKey, port: number) {
-  const policy = join(folder, 'witness.policy');
-  writeFileSync(policy, logPolicy(key));
-  const file = (name: string) => join(folder, `witness-${number}${name}`);
-  const name = `witness-${number}.test`;
-  const args = [
-    '--name',
-    name,
-    '--key',
-    file('.key'),
-    '--policy',
-    policy,
-    '--folder',
-    file(''),
-    '--port',
-    String(port),
-  ];
-  const process = spawn(
-    globalThis.process.execPath,
-    [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), 'witness', ...args],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  let said = '';
-  process.stdout.on('data', (piece: Buffer) => {
-    said += piece.toString();
-  });
-  await until(() => said.endsWith('\n'));
-  // As the operator of the log would write it down, under a name of its own.
-  const line = said.trim().replace(`witness ${name} `, `witness w${number} `);
-  return { process, line };
-}
+import { startWitness } from '../support/witness.ts';
 
 const end = (process: ChildProcess) =>
   new Promise<void>((resolve) => {
@@ -67,7 +31,7 @@ describe('witnesses', () => {
     const witnesses = await Promise.all(
       [1, 2, 3].map(async (number) => {
         const port = await fixedPort();
-        return { port, ...(await startWitness(server.folder, number, key, port)) };
+        return { port, ...(await startWitness(server.folder, number, logPolicy(key), port)) };
       }),
     );
     const text = logPolicy(key, ...witnesses.map(({ line }) => line), 'group most 2 w1 w2 w3', 'quorum most');
@@ -95,7 +59,7 @@ describe('witnesses', () => {
       // An attestor says so, and readiness with it.
       await until(() => sequencer.problem === 'log_unpublished');
       // It comes back and remembers what it has signed.
-      witnesses[1] = { ...second, ...(await startWitness(server.folder, 2, key, second.port)) };
+      witnesses[1] = { ...second, ...(await startWitness(server.folder, 2, logPolicy(key), second.port)) };
       expect(await waiting).toBe(60);
       await until(() => sequencer.problem === undefined);
       await sequencer.stop();

@@ -28,14 +28,24 @@ export class HandWorker {
   readonly claims: Claims;
   readonly pool: string;
 
-  /** Its leases outlast any test on any machine, unless running out is what the test is about. */
-  constructor(redis: Redis, keys: RedisKeys, signingKey: SigningKey, leaseMs = 600_000, pool = 'default') {
+  /**
+   * Its leases outlast any test on any machine, unless running out is what the test is about. `Speaking` is
+   * what runs the scripts, where they are those of another build.
+   */
+  constructor(
+    redis: Redis,
+    keys: RedisKeys,
+    signingKey: SigningKey,
+    leaseMs = 600_000,
+    pool = 'default',
+    Speaking = Claims,
+  ) {
     this.pool = pool;
     this.redis = redis;
     this.keys = keys;
     this.signingKey = signingKey;
     this.id = workerIdOf(signingKey.public);
-    this.claims = new Claims(redis, keys, this.id, leaseMs);
+    this.claims = new Speaking(redis, keys, this.id, leaseMs);
   }
 
   tryClaim(id: string): Promise<ClaimReply> {

@@ -22,8 +22,9 @@ const key = newKey();
 /**
  * The verdict on an attempt whose worker signed that it took so long (ms), and that Redis saw for so long.
  */
-function verdictOn(signedMs: number, heldMs: number, price?: Price): Verdict['predicate'] {
+function verdictOn(signedMs: number, heldMs: number, price?: Price, createdAt?: string): Verdict['predicate'] {
   const all = documents(1);
+  if (createdAt !== undefined) all.ticket.predicate.createdAt = createdAt;
   const { predicate } = all.evidence;
   all.evidence.predicate = {
     ...predicate,
@@ -70,4 +71,10 @@ describe('the time that a verdict charges', () => {
     expect(verdictOn(5, 5)).not.toHaveProperty('ranMs');
     expect(verdictOn(5, 5, { ...PRICE, second: 0 })).not.toHaveProperty('ranMs');
   });
+});
+
+test('a verdict is never dated before its ticket, whose API may be ahead of this machine', () => {
+  const [ahead, behind] = [3_600_000, -3_600_000].map((ms) => new Date(Date.now() + ms).toISOString());
+  expect(verdictOn(5, 5, undefined, ahead).timeCreated).toBe(ahead);
+  expect(Date.parse(verdictOn(5, 5, undefined, behind).timeCreated)).toBeGreaterThan(Date.parse(behind ?? ''));
 });
