@@ -357,6 +357,8 @@ describe('real answers have the shape that the description promises', () => {
     expect(await client.json(`/v1/jobs/${id}`)).toMatchObject({ state: 'queued', queue_position: null, eta: null });
     const shard = async () => (await client.fetch('/metrics/shard')).text();
     expect(await shard()).toContain('countersign_pool_state{pool="hands",state="paused"} 1');
+    // Both wait, and workers are scaled by that.
+    expect(await shard()).toMatch(/^countersign_pool_work_jobs\{pool="hands"\} [2-9]$/m);
     expect((await document('emptyPool')).emptying?.found_jobs).toBeGreaterThanOrEqual(2);
     for (const one of [open.id, id])
       expect(await client.json(`/v1/jobs/${one}`, { headers: { prefer: 'wait=30' } })).toMatchObject({

@@ -131,6 +131,10 @@ export class JobRunner {
   readonly #took = new Map<string, number>();
   /** Models of which a claim was taken back, until a run of theirs has ended. */
   readonly #takenBack = new Set<string>();
+  /** What is given back from now on, even where its claim is answered only later. */
+  #leaves: 'unbegun' | 'all' | undefined;
+  /** Runs that have not ended, those that are being claimed among them. */
+  #runs = 0;
   readonly #worker: { id: string; publicKey: string };
 
   constructor(parts: RunnerParts) {
@@ -138,9 +142,14 @@ export class JobRunner {
     this.#worker = { id: workerIdOf(parts.key.public), publicKey: parts.key.public.raw };
   }
 
-  /** How many jobs run now or are held ready. */
+  /** How many jobs run now, are held ready or are being claimed. */
   get inFlight(): number {
-    return this.#held.size;
+    return this.#runs;
+  }
+
+  /** How many jobs are being claimed: whether this worker holds them is not known yet. */
+  get claiming(): number {
+    return this.#runs - this.#held.size;
   }
 
   /** Stops a job that is held here; does nothing for any other, nor where it is held under another lease. */
@@ -156,9 +165,14 @@ export class JobRunner {
     for (const id of this.#held.keys()) this.stop(id, code);
   }
 
-  /** Gives back what has not begun. */
-  stopReady(code: ReleaseCode): void {
-    for (const [id, { isReady }] of this.#held) if (isReady) this.stop(id, code);
+  /** Gives back what has not begun, or all, from now on: what is being claimed now as soon as it is known. */
+  leave(what: 'unbegun' | 'all'): void {
+    this.#leaves = what;
+    for (const held of this.#held.values()) this.#giveBack(held);
+  }
+
+  #giveBack({ isReady, controller }: Held): void {
+    if (this.#leaves === 'all' || (this.#leaves === 'unbegun' && isReady)) controller.abort(new Stop('drained'));
   }
 
   /**
@@ -167,6 +181,7 @@ export class JobRunner {
    */
   async run(id: string, engine: Engine, places: EnginePlaces): Promise<Outcome> {
     const place = places.tryTake();
+    this.#runs += 1;
     try {
       crashPoint('worker.before-claim');
       const askedMs = Date.now();
@@ -178,6 +193,7 @@ export class JobRunner {
       await this.#work({ ...reply, span }, engine, place, places);
       return CONSUMED;
     } finally {
+      this.#runs -= 1;
       place?.leave();
     }
   }
@@ -192,6 +208,7 @@ export class JobRunner {
     const held: Held = { claim, model: engine.model.name, controller, span, isReady: isReady || place === undefined };
     this.#held.set(claim.id, held);
     this.#parts.heartbeat.hold(claim);
+    this.#giveBack(held);
     try {
       const reply = await spanning(
         span,

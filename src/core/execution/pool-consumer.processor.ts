@@ -102,7 +102,10 @@ export class PoolConsumer extends WorkerHost {
     // One that was told to pause may be waiting for a delivery still, and is handed the next one.
     if (this.worker.isPaused()) return GIVEN_BACK;
     const engine = await this.#parts.engines.ready(this.model);
-    return engine === undefined ? GIVEN_BACK : this.#parts.runner.run(id, engine, this.#places);
+    // Its server may have taken a while to answer.
+    return engine === undefined || this.worker.isPaused()
+      ? GIVEN_BACK
+      : this.#parts.runner.run(id, engine, this.#places);
   }
 
   @OnWorkerEvent('error')

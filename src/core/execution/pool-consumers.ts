@@ -75,7 +75,7 @@ export class PoolConsumers implements DeliveryLink {
 }
 
 /** Whether all of it was done in time. */
-async function within(ms: number, work: readonly Promise<unknown>[]): Promise<boolean> {
+export async function within(ms: number, work: readonly Promise<unknown>[]): Promise<boolean> {
   const done = Promise.all(work).then(() => true);
   return Promise.race([done, pause(ms, false, { ref: false })]);
 }

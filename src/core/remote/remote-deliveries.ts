@@ -5,6 +5,7 @@ import type { LoadedEngines } from '../engines/loaded-engines.ts';
 import { EnginePlaces } from '../execution/engine-places.ts';
 import type { JobRunner } from '../execution/job-runner.ts';
 import type { DeliveryLink } from '../execution/links.ts';
+import { within } from '../execution/pool-consumers.ts';
 import type { GatewayClient } from './gateway-client.ts';
 import type { RemoteJobs } from './remote-jobs.ts';
 import { Leases, MOST_WAIT_MS, ROUTES, type AskLeases, type Lease } from './wire.ts';
@@ -48,6 +49,8 @@ export class RemoteDeliveries implements DeliveryLink {
   #isHeld = false;
   #isLeaving = false;
   #isAsking = false;
+  /** The requests that are under way. */
+  readonly #asks = new Set<Promise<void>>();
 
   constructor(parts: DeliveryParts) {
     this.#parts = parts;
@@ -82,10 +85,11 @@ export class RemoteDeliveries implements DeliveryLink {
     return Promise.resolve();
   }
 
-  pause(): Promise<void> {
+  /** Resolves when no answer can come any more that would be taken. */
+  async pause(withinMs: number): Promise<void> {
     this.#isLeaving = true;
     this.#giveUp();
-    return Promise.resolve();
+    await within(withinMs, [...this.#asks]);
   }
 
   close(): Promise<void> {
@@ -105,7 +109,9 @@ export class RemoteDeliveries implements DeliveryLink {
       this.#isAsking = false;
       if (this.#isHeld || this.#isLeaving) return;
       const wanted = this.#served.filter((one) => !one.isAsked && !one.isAway && this.#room(one) > 0);
-      if (wanted.length > 0) void this.#askFor(wanted);
+      if (wanted.length === 0) return;
+      const ask = this.#askFor(wanted).finally(() => this.#asks.delete(ask));
+      this.#asks.add(ask);
     });
   }
 
@@ -145,7 +151,7 @@ export class RemoteDeliveries implements DeliveryLink {
     // Whoever is told to leave says nothing of a lease that comes now.
     if (served === undefined || signal.aborted) return;
     served.taken += 1;
-    this.#run(lease, served)
+    this.#run(lease, served, signal)
       .catch(this.#warn)
       .finally(() => {
         served.taken -= 1;
@@ -153,10 +159,11 @@ export class RemoteDeliveries implements DeliveryLink {
       });
   }
 
-  async #run(lease: Lease, { name, places }: Served): Promise<void> {
+  async #run(lease: Lease, { name, places }: Served, signal: AbortSignal): Promise<void> {
     const { engines, jobs, runner } = this.#parts;
     const engine = await engines.ready(name);
-    if (engine === undefined) return;
+    // Its server may have taken a while to answer.
+    if (engine === undefined || signal.aborted) return;
     jobs.grant(lease);
     try {
       await runner.run(lease.job, engine, places);

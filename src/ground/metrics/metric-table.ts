@@ -132,6 +132,12 @@ export const METRIC_TABLE = {
     labels: { pool: 'pool of the catalog', model: 'model of the catalog' },
     of: 'shard',
   },
+  countersign_pool_work_jobs: {
+    kind: 'gauge',
+    help: 'Jobs of a pool that wait, are at a worker or before an attestor: what workers are scaled by',
+    labels: { pool: 'pool of the catalog' },
+    of: 'shard',
+  },
   countersign_pool_state: {
     kind: 'gauge',
     help: '1 for the state in which the operator has left a pool, 0 for the others',

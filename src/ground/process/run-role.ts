@@ -8,16 +8,20 @@ import type { MetricRole } from '../metrics/metric-table.ts';
 import { serveMetrics } from '../metrics/metrics-port.ts';
 import { declareMetrics, isUpstreamUp } from '../metrics/process-metrics.ts';
 import { createLogger, NestLog, type Logger } from '../logging/logger.ts';
+import { DRAIN_SIGNALS, drainMsOf } from './drain-time.ts';
 import { redact } from '../logging/redact.ts';
 import { RereadableFiles } from './rereadable-files.ts';
 import { startTracing } from '../tracing/otlp-spans.ts';
 
-/** Longer than any role takes to drain; a process that still runs after it is ended. */
+/** Longer than any role takes to end, its drain aside; a process that still runs after it is ended. */
 const SHUTDOWN_MS = 60_000;
+
+/** An application, as far as it is ended and asked here. */
+type Running = Pick<INestApplicationContext, 'close' | 'get'>;
 
 /** A role that runs: its application, and what its starter wants to know of it. */
 export interface RunningRole {
-  readonly app: INestApplicationContext;
+  readonly app: Running;
   readonly facts?: Record<string, unknown>;
 }
 
@@ -48,7 +52,7 @@ export async function runRole<Schema extends z.ZodObject>(
     // Before the role tells anybody that it is there: where another process has the port, it ends.
     const metrics = await metricsFacts(config);
     const { app, facts } = await start(moduleOf(config, logger), config, logger);
-    stopOnSignal(app, logger, endTracing);
+    stopOnSignal({ app, config, logger, endTracing });
     rereadOnSignal(app, logger);
     process.stdout.write(`${JSON.stringify({ ready: true, role, pid: process.pid, ...facts, ...metrics })}\n`);
   } catch (error) {
@@ -85,15 +89,22 @@ async function startContext(module: DynamicModule, _config: unknown, logger: Log
   return { app: await NestFactory.createApplicationContext(module, nestOptions(logger)) };
 }
 
-function stopOnSignal(app: INestApplicationContext, logger: Logger, endTracing: () => Promise<void>): void {
+interface Stopping {
+  readonly app: Running;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly logger: Logger;
+  readonly endTracing: () => Promise<void>;
+}
+
+function stopOnSignal({ app, config, logger, endTracing }: Stopping): void {
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) return;
     stopping = true;
-    setTimeout(() => process.exit(1), SHUTDOWN_MS).unref();
+    setTimeout(() => process.exit(1), drainMsOf(config, signal) + SHUTDOWN_MS).unref();
     logger.info({ signal }, 'stopping');
     app
-      .close()
+      .close(signal)
       .then(endTracing)
       .then(
         () => {
@@ -106,14 +117,15 @@ function stopOnSignal(app: INestApplicationContext, logger: Logger, endTracing: 
         },
       );
   };
-  process.on('SIGTERM', () => stop('SIGTERM'));
-  process.on('SIGINT', () => stop('SIGINT'));
+  const drainOn = DRAIN_SIGNALS.find((signal) => signal === config['COUNTERSIGN_DRAIN_ON']);
+  for (const signal of new Set(['SIGTERM', 'SIGINT', ...(drainOn === undefined ? [] : [drainOn])] as const))
+    process.on(signal, () => stop(signal));
   // `countersign up` starts its processes with a channel: when it dies, they end too.
   process.on('disconnect', () => stop('parent gone'));
 }
 
 /** Reads again at SIGHUP what the role can; a file that is unfit changes nothing, and the log says why. */
-function rereadOnSignal(app: INestApplicationContext, logger: Logger): void {
+function rereadOnSignal(app: Pick<Running, 'get'>, logger: Logger): void {
   process.on('SIGHUP', () => {
     const files = rereadable(app);
     if (files === undefined) {
@@ -129,7 +141,7 @@ function rereadOnSignal(app: INestApplicationContext, logger: Logger): void {
   });
 }
 
-function rereadable(app: INestApplicationContext): RereadableFiles | undefined {
+function rereadable(app: Pick<Running, 'get'>): RereadableFiles | undefined {
   try {
     return app.get(RereadableFiles, { strict: false });
   } catch {

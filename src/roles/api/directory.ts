@@ -18,6 +18,8 @@ const CACHE_NOBODY_MS = 50;
 
 /** BullMQ keeps a queue's jobs by state; these are the ones that wait or run. */
 const RECOMPUTE_STATES = 4;
+/** Of the sets of a queue: jobs that wait, that were released, and that are at a worker. */
+const SETS_OF_A_QUEUE = 3;
 
 /**
  * The workers and attestors that are present. Announcements are read at most twice a second, however many
@@ -156,6 +158,7 @@ export class Directory {
     recomputing: number;
     messages: number;
     waiting: { model: string; pool: string; jobs: number }[];
+    work: { pool: string; jobs: number }[];
   }> {
     const models = this.#catalog.all();
     const recomputing = `${this.#keys.attestorQueue}:${RECOMPUTE_QUEUE}`;
@@ -176,27 +179,33 @@ export class Directory {
     for (const pool of pools) pipeline.xlen(this.#keys.attest(pool));
     for (const { pool, name } of models) {
       const queue = queueName(pool, name);
-      pipeline.zcard(this.#keys.backlog(queue)).zcard(this.#keys.released(queue));
+      pipeline.zcard(this.#keys.backlog(queue)).zcard(this.#keys.released(queue)).zcard(this.#keys.leases(queue));
     }
     // A key of a pool that its workers have spoilt counts as empty, until the attestor has made it anew.
     const [open, kept, unentered, unsettled, stuck, messages, ...more] = ((await pipeline.exec()) ?? []).map(
       ([error, value]) => (error === null ? Number(value) : 0),
     );
     const rest = more.slice(RECOMPUTE_STATES);
-    const waiting = rest.slice(pools.length);
+    const [commits, sizes] = [rest.slice(0, pools.length), rest.slice(pools.length)];
+    const sets = models.map(({ name: model, pool }, at) => {
+      const [backlog = 0, released = 0, leased = 0] = sizes.slice(SETS_OF_A_QUEUE * at);
+      return { model, pool, waiting: backlog + released, leased };
+    });
     return {
       open: open ?? 0,
-      attesting: rest.slice(0, pools.length).reduce((sum, length) => sum + length, 0),
+      attesting: commits.reduce((sum, length) => sum + length, 0),
       kept: kept ?? 0,
       unentered: unentered ?? 0,
       unsettled: unsettled ?? 0,
       stuck: stuck ?? 0,
       messages: messages ?? 0,
       recomputing: more.slice(0, RECOMPUTE_STATES).reduce((sum, jobs) => sum + jobs, 0),
-      waiting: models.map(({ name: model, pool }, at) => ({
-        model,
+      waiting: sets.map(({ model, pool, waiting }) => ({ model, pool, jobs: waiting })),
+      work: pools.map((pool, at) => ({
         pool,
-        jobs: (waiting[2 * at] ?? 0) + (waiting[2 * at + 1] ?? 0),
+        jobs: sets
+          .filter((one) => one.pool === pool)
+          .reduce((sum, { waiting, leased }) => sum + waiting + leased, commits[at] ?? 0),
       })),
     };
   }

@@ -63,6 +63,7 @@ export class Metrics {
       countersign_stuck_jobs: whole(backlogs.stuck),
       countersign_webhook_backlog_messages: whole(backlogs.messages),
       countersign_queue_waiting_jobs: backlogs.waiting.map(({ pool, model, jobs }) => [{ pool, model }, jobs]),
+      countersign_pool_work_jobs: backlogs.work.map(({ pool, jobs }) => [{ pool }, jobs]),
       countersign_pool_state: pools.flatMap(({ name: pool, state: current }) =>
         POOL_STATES.map((state): Labelled => [{ pool, state }, state === current ? 1 : 0]),
       ),

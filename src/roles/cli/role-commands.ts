@@ -10,16 +10,24 @@ export function addRoleCommands({ program }: CliContext): void {
     const command = program
       .command(role)
       .description(`run one ${role}, configured by COUNTERSIGN_ variables (see docs/configuration.md)`)
-      .action(async ({ gateway }: { gateway?: string }) => {
+      .action(async ({ gateway, drainOn }: WorkerOptions) => {
         if (gateway !== undefined) process.env['COUNTERSIGN_GATEWAY_URL'] = gateway;
+        if (drainOn !== undefined) process.env['COUNTERSIGN_DRAIN_ON'] = drainOn;
         await become(role);
       });
-    if (role === 'worker') addGatewayOption(command);
+    if (role === 'worker') addWorkerOptions(command);
   }
 }
 
-function addGatewayOption(worker: Command): void {
-  worker.option('--gateway <url>', 'reach the pool through this gateway, without a login of Redis');
+interface WorkerOptions {
+  readonly gateway?: string;
+  readonly drainOn?: string;
+}
+
+function addWorkerOptions(worker: Command): void {
+  worker
+    .option('--gateway <url>', 'reach the pool through this gateway, without a login of Redis')
+    .option('--drain-on <signal>', 'let running jobs end at this signal, however long they take (SIGTERM)');
   addEnrolAtGateway(worker);
 }
 

@@ -73,6 +73,11 @@ async function reach(config: GatewayWorkerConfig, key: SigningKey, logger: Logge
     throw new CodedError('config_invalid', `The gateway serves the pool ${pool}, and this worker the pool ${wanted}.`, {
       hint: 'COUNTERSIGN_POOL names the pool of the worker',
     });
+  return linksOver(gateway, key, renewEveryMs, logger);
+}
+
+/** All that is said through one gateway. */
+export function linksOver(gateway: GatewayClient, key: SigningKey, renewEveryMs: number, logger: Logger): Links {
   const [standing, hardware] = [new RemoteStanding(logger), new RemoteHardware(gateway)];
   const challenged = (nonce: string) => hardware.hear(nonce);
   const heartbeat = new RemoteHeartbeat({ gateway, standing, key, renewEveryMs, challenged, logger });
@@ -88,7 +93,8 @@ async function reach(config: GatewayWorkerConfig, key: SigningKey, logger: Logge
   };
 }
 
-function lifecycleOf(
+/** The life of a worker that has these links and engines. */
+export function lifecycleOf(
   config: GatewayWorkerConfig,
   models: readonly CatalogModel[],
   key: SigningKey,

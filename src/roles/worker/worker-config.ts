@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DRAIN_SIGNALS } from '../../ground/process/drain-time.ts';
 import { commonFields, integer, metricsFields, redisFields, tracingFields } from '../../ground/config/fields.ts';
 
 /** What a worker is told whether it has a login of Redis or a gateway. */
@@ -27,6 +28,12 @@ export const workerFields = {
   COUNTERSIGN_DRAIN_MS: integer(0, 3_600_000)
     .default(20_000)
     .describe('how long a stopping worker waits for its running jobs, in milliseconds'),
+  COUNTERSIGN_DRAIN_ON: z
+    .enum(DRAIN_SIGNALS)
+    .optional()
+    .describe(
+      'signal at which running jobs are let end, each until its own deadline, whatever COUNTERSIGN_DRAIN_MS says',
+    ),
   ...tracingFields,
 } as const;
 

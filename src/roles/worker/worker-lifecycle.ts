@@ -11,6 +11,7 @@ import type { DeliveryLink, StandingLink, StorageLink } from '../../core/executi
 import { askToJoin, type JoinToken } from '../../core/registry/invitation.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
+import { drainMsOf } from '../../ground/process/drain-time.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import type { WorkerConfig } from './worker-config.ts';
 
@@ -31,7 +32,7 @@ interface WorkerParts {
   readonly key: SigningKey;
   /** Asks to be enrolled; absent where somebody enrolled this worker by hand. */
   readonly token: JoinToken | undefined;
-  readonly config: Pick<WorkerConfig, 'COUNTERSIGN_POOL' | 'COUNTERSIGN_DRAIN_MS'>;
+  readonly config: Pick<WorkerConfig, 'COUNTERSIGN_POOL' | 'COUNTERSIGN_DRAIN_MS' | 'COUNTERSIGN_DRAIN_ON'>;
   readonly logger: Logger;
 }
 
@@ -68,16 +69,21 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     logger.info({ worker: id, models: models.map(({ name }) => name) }, 'worker consuming');
   }
 
-  /** Takes nothing new, gives back what has not begun, lets the rest finish for a while, and leaves. */
-  async beforeApplicationShutdown(): Promise<void> {
+  /**
+   * Takes nothing new, gives back what has not begun, lets the rest finish for a while, and leaves. That it
+   * leaves is said only when nothing can come any more, and what is held is known: whoever ends a process
+   * that says it is idle ends no job.
+   */
+  async beforeApplicationShutdown(signal?: string): Promise<void> {
     const { engines, heartbeat, runner, consumers, standing, storage, hardware, config } = this.#parts;
     this.#isLeaving = true;
-    this.#announce();
     await consumers.pause(CLOSE_MS);
-    runner.stopReady('drained');
-    await this.#untilIdle(config.COUNTERSIGN_DRAIN_MS);
-    runner.stopAll('drained');
-    await this.#untilIdle(CLOSE_MS);
+    runner.leave('unbegun');
+    await until(() => runner.claiming === 0, CLOSE_MS);
+    this.#announce();
+    await until(() => runner.inFlight === 0, drainMsOf(config, signal));
+    runner.leave('all');
+    await until(() => runner.inFlight === 0, CLOSE_MS);
     await consumers.close(CLOSE_MS);
     await hardware?.stop();
     // A Redis or a disk that does not answer holds up nobody who leaves.
@@ -148,9 +154,9 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     );
     return askToJoin(token, workerIdOf(key.public));
   }
+}
 
-  async #untilIdle(withinMs: number): Promise<void> {
-    const until = performance.now() + withinMs;
-    while (this.#parts.runner.inFlight > 0 && performance.now() < until) await pause(LOOK_EVERY_MS);
-  }
+async function until(isDone: () => boolean, withinMs: number): Promise<void> {
+  const end = performance.now() + withinMs;
+  while (!isDone() && performance.now() < end) await pause(LOOK_EVERY_MS);
 }

@@ -1,0 +1,53 @@
+import { expect, test } from '@jest/globals';
+import { Life, PlayedGateway } from '../../../test/support/played-gateway.ts';
+import { NOOP_MODEL, until } from '../../../test/support/pipeline.ts';
+import { newKey } from '../../../test/support/sample-receipts.ts';
+import { createLogger } from '../../ground/logging/logger.ts';
+import { NoopEngine } from '../engines/noop-engine.ts';
+import { tokenOf } from '../jobs/begun.ts';
+import { RemoteJobs } from '../remote/remote-jobs.ts';
+import { RemotePieces } from '../remote/remote-pieces.ts';
+import type { ClaimReply } from './claims.ts';
+import { EnginePlaces } from './engine-places.ts';
+import { JobRunner } from './job-runner.ts';
+
+/** A runner whose claims are answered when the test says so. */
+function runnerOf(gateway: PlayedGateway, life: Life) {
+  const pieces = new RemotePieces(life);
+  let answer: () => void = () => undefined;
+  const isAnswered = new Promise<void>((resolve) => (answer = resolve));
+  class SlowJobs extends RemoteJobs {
+    override async claim(): Promise<ClaimReply> {
+      await isAnswered;
+      const [lease] = gateway.lease(life, 1);
+      if (lease === undefined) return { kind: 'useless', why: 'missing' };
+      const { job, epoch, secret, ticket, input } = lease;
+      const claim = { id: job, epoch, secret, token: tokenOf(secret), ticket, input: input ?? undefined };
+      return { kind: 'ok', claim, isReady: true };
+    }
+  }
+  const parts = {
+    claims: new SlowJobs(life, pieces),
+    pieces,
+    blobs: { of: () => ({ put: () => Promise.reject(new Error()), get: () => Promise.reject(new Error()) }) },
+    storage: { problem: undefined, start: () => undefined, wake: () => undefined, stop: () => Promise.resolve() },
+    heartbeat: { leaseOf: () => '', hold: () => undefined, drop: () => undefined },
+    key: newKey(),
+    logger: createLogger('worker', 'fatal'),
+  };
+  return { runner: new JobRunner(parts), answer };
+}
+
+test('a job that is being claimed counts as one in flight, and is given back where its worker has left meanwhile', async () => {
+  const gateway = new PlayedGateway('noop', () => 0);
+  const { runner, answer } = runnerOf(gateway, gateway.life(newKey()));
+  gateway.add(1);
+  const run = runner.run('any', new NoopEngine(NOOP_MODEL), new EnginePlaces(1));
+  expect([runner.inFlight, runner.claiming]).toEqual([1, 1]);
+  runner.leave('unbegun');
+  answer();
+  await run;
+  await until(() => runner.inFlight === 0);
+  // It was released and not run: it waits for another worker.
+  expect([gateway.count('waiting'), gateway.count('done')]).toEqual([1, 0]);
+});
