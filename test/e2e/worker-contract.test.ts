@@ -316,7 +316,36 @@ describe('a gateway', () => {
     expect(slowed[0]).toMatchObject({ code: 'rate_limited', retryAfter: '1' });
     expect(await other.renew(NO_LEASE)).toBe('lost');
   });
+
+  test('with a certificate of its own it speaks TLS, and a worker that does not trust it says so and ends', async () => {
+    const { cert, key, made } = makeCertificate();
+    if (!made) {
+      console.warn('NOT TESTED: there is no openssl here that makes a certificate.');
+      return;
+    }
+    await kill(gateway, 'SIGTERM');
+    const tls = { COUNTERSIGN_TLS_CERT_FILE: cert, COUNTERSIGN_TLS_KEY_FILE: key };
+    await expect(startGateway({ ...tls, COUNTERSIGN_TLS_CERT_FILE: key })).rejects.toThrow('config_invalid');
+    gateway = await startGateway(tls);
+    expect(gatewayUrl()).toBe(`https://127.0.0.1:${port}`);
+    const [worker, stranger] = [
+      await start('gold', 1, { NODE_EXTRA_CA_CERTS: cert }),
+      start('gold', 2).catch((error: unknown) => String(error)),
+    ];
+    expect((await client.run(noop('gold', 'over TLS'))).state).toBe('done');
+    expect(await kill(worker, 'SIGTERM')).toBe(0);
+    expect(await stranger).toMatch(/gateway_away: .*self-signed certificate/);
+  });
 });
+
+/** A certificate for this machine that nobody has signed but itself. */
+function makeCertificate(): { cert: string; key: string; made: boolean } {
+  const [cert, key] = [join(pipeline.folder, 'gateway.pem'), join(pipeline.folder, 'gateway.pem.key')];
+  const names = ['-subj', '/CN=gateway', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  const { status } = spawnSync('openssl', ['req', ...kind, ...names, '-keyout', key, '-out', cert]);
+  return { cert, key, made: status === 0 };
+}
 
 const NO_LEASE: Lease = {
   job: `job_${'0'.repeat(30)}`,

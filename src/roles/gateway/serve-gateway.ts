@@ -1,11 +1,15 @@
+import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
 import type { DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { BLOB_PART_BYTES, MOST_JSON_BYTES } from '../../core/remote/wire.ts';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { readSecretFile } from '../../ground/keys/key-file.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { count, measure } from '../../ground/metrics/process-metrics.ts';
 import { nestOptions, type RunningRole } from '../../ground/process/run-role.ts';
-import { addJsonParser, boundedAdapter } from '../../surfaces/http/bounded-adapter.ts';
+import { addJsonParser, boundedAdapter, type HttpBounds } from '../../surfaces/http/bounded-adapter.ts';
 import { listenAt } from '../../surfaces/http/listen-at.ts';
 import { codedErrorOf } from '../../surfaces/http/problem.ts';
 import type { GatewayConfig } from './gateway-config.ts';
@@ -16,6 +20,27 @@ const BODY_TIMEOUT_MS = 30_000;
 /** Longer than a request for leases waits. */
 const REQUEST_TIMEOUT_MS = 120_000;
 
+/** Certificate and key. Throws CodedError `config_invalid` where they cannot be read or do not fit. */
+function tlsOf(config: GatewayConfig): HttpBounds['tls'] {
+  const { COUNTERSIGN_TLS_CERT_FILE: certFile, COUNTERSIGN_TLS_KEY_FILE: keyFile } = config;
+  if (certFile === undefined || keyFile === undefined) return undefined;
+  const key = readSecretFile(keyFile).reveal();
+  try {
+    const cert = readFileSync(certFile, 'utf8');
+    createSecureContext({ cert, key });
+    return { cert, key };
+  } catch (cause) {
+    throw new CodedError(
+      'config_invalid',
+      `${certFile} and ${keyFile} are no certificate and its key: ${messageOf(cause)}.`,
+      {
+        cause,
+        hint: 'both are PEM files; the certificate comes first in its file, those above it behind',
+      },
+    );
+  }
+}
+
 /** Makes the gateway's application and listens. Throws CodedError `port_taken` where another program does. */
 export async function serveGateway(module: DynamicModule, config: GatewayConfig, logger: Logger): Promise<RunningRole> {
   const adapter = boundedAdapter(
@@ -24,6 +49,7 @@ export async function serveGateway(module: DynamicModule, config: GatewayConfig,
       bodyTimeoutMs: BODY_TIMEOUT_MS,
       requestTimeoutMs: REQUEST_TIMEOUT_MS,
       isStreamed: () => false,
+      tls: tlsOf(config),
     },
     sendProblem,
   );

@@ -22,6 +22,8 @@ export interface HttpBounds {
   readonly requestTimeoutMs: number;
   /** Whether the body of this request may take as long as the request. */
   readonly isStreamed: (contentType: string) => boolean;
+  /** Certificate chain and private key (PEM) where the server itself speaks TLS. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
 }
 
 /** Answers an error that no route has seen. */
@@ -32,18 +34,19 @@ export type SendError = (error: CodedError, request: FastifyRequest, reply: Fast
  * any route is found, is answered with a problem document. It reads no body until a parser is added.
  */
 export function boundedAdapter(bounds: HttpBounds, sendError: SendError): FastifyAdapter {
+  const limits = {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: bounds.requestTimeoutMs,
+    connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
   const adapter = new FastifyAdapter({
     bodyLimit: bounds.bodyBytes,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: true },
     requestTimeout: bounds.requestTimeoutMs,
     keepAliveTimeout: 30_000,
     forceCloseConnections: true,
-    http: {
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: bounds.requestTimeoutMs,
-      connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
-      maxHeaderSize: MAX_HEADER_BYTES,
-    },
+    ...(bounds.tls === undefined ? { http: limits } : { https: { ...limits, ...bounds.tls, minVersion: 'TLSv1.2' } }),
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
       sendError(codedErrorOf(error), request, reply),
     clientErrorHandler: refuseBytes,

@@ -1,3 +1,4 @@
+import { Server as TlsServer } from 'node:tls';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 
@@ -18,9 +19,10 @@ export async function listenAt(app: NestFastifyApplication, { host, port }: Addr
     await app.close();
     throw whyNotListening(host, port, cause);
   }
-  const address = app.getHttpAdapter().getInstance().server.address();
+  const { server } = app.getHttpAdapter().getInstance();
+  const address = server.address();
   const taken = typeof address === 'object' && address !== null ? address.port : port;
-  return `http://${host.includes(':') ? `[${host}]` : host}:${taken}`;
+  return `${server instanceof TlsServer ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${taken}`;
 }
 
 function whyNotListening(host: string, port: number, cause: unknown): CodedError {
