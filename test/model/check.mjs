@@ -1,6 +1,7 @@
 // `npm run test:model`: checks the model of a job's life (job.pml) with spin: every property over every
 // order of steps, then that what the model is about does happen in it, and then that it breaks as soon as
-// fencing is taken out. It needs spin and gcc (Debian: apt-get install spin gcc), and says so where they are not there.
+// fencing is taken out. It needs spin and gcc (Debian: apt-get install spin gcc), and says so where they are
+// not there.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
