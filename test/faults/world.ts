@@ -129,7 +129,7 @@ export class World implements AsyncDisposable {
     return new HandWorker(redis.client('worker.hands'), redis.keys, key, leaseMs, BY_HAND_MODEL.pool, Claims);
   }
 
-  /** Listens for every end, with a receiver that refuses some messages when they first come; it needs a courier. */
+  /** Listens for every end; the receiver refuses some messages when they first come. It needs a courier. */
   async listen(): Promise<void> {
     this.#hasBooks = true;
     const seen = new Set<string>();

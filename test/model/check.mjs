@@ -1,6 +1,7 @@
-// `npm run test:model`: checks the model of a job's life (job.pml) with spin: every property over every order
-// of steps, then that what the model is about does happen in it, and then that it breaks as soon as fencing is
-// taken out. It needs spin and gcc (Debian: apt-get install spin gcc), and says so where they are not there.
+// `npm run test:model`: checks the model of a job's life (job.pml) with spin: every property over every
+// order of steps, then that what the model is about does happen in it, and then that it breaks as soon as
+// fencing is taken out. It needs spin and gcc (Debian: apt-get install spin gcc), and says so where they are
+// not there.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -41,8 +42,8 @@ try {
 function check({ property, without, holds, fair = false, says }) {
   const defines = without === undefined ? [] : [`-D${without}`];
   run('spin', [...defines, '-a', MODEL]);
-  // What is to be refuted is searched in breadth, so that the counterexample is a shortest one. What is to hold
-  // is searched for cycles too, with weak fairness where a property needs it.
+  // What is to be refuted is searched in breadth, so that the counterexample is a shortest one. What is to
+  // hold is searched for cycles too, with weak fairness where a property needs it.
   const search = holds ? ['-DNFAIR=4'] : ['-DBFS', '-DSAFETY'];
   run('gcc', ['-O2', '-w', ...search, `-DMEMLIM=${SEARCH_MB}`, '-DVECTORSZ=2048', '-o', 'pan', 'pan.c']);
   const flags = holds ? ['-a', ...(fair ? ['-f'] : [])] : [];

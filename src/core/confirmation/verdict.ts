@@ -115,7 +115,7 @@ export function signVerdict(
         id: `urn:countersign:attestor:${signingKey.public.id.slice(0, 32)}`,
         policies: [{ uri: 'urn:countersign:policy:v1', digest: { sha256: policyDigest(ticket.predicate.policy) } }],
       },
-      // Dated before its ticket, because the clock of this machine or of the API is wrong, no receipt verifies.
+      // Where the clock of this machine or of the API is wrong: dated before its ticket, no receipt verifies.
       timeCreated: new Date(Math.max(Date.now(), Date.parse(ticket.predicate.createdAt))).toISOString(),
       properties,
       job: parts.job,
