@@ -75,6 +75,7 @@ const MATRIX: Record<string, Owner> = {
   'get /v1/owners': 'own',
   'get /v1/owners/{owner}/readers': 'named',
   'delete /v1/owners/{owner}': 'named',
+  'post /mcp': 'shared',
   'get /v1/events': 'own',
   'post /v1/webhooks': 'own',
   'get /v1/webhooks': 'own',

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
+import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, HttpAdapterHost } from '@nestjs/core';
+import type { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Redis } from 'ioredis';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
@@ -58,6 +59,8 @@ import { FirstKey } from './first-key.ts';
 import { FilesController } from './files.controller.ts';
 import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
+import { McpController } from './mcp.controller.ts';
+import { Mcp } from './mcp.ts';
 import { MemoriesController } from './memories.controller.ts';
 import { Extractions } from './extractions.ts';
 import { ExtractionsController } from './extractions.controller.ts';
@@ -86,6 +89,7 @@ import { WebhooksController } from './webhooks.controller.ts';
     SchedulesController,
     MemoryBundlesController,
     MemoriesController,
+    McpController,
     ExtractionsController,
     WebhooksController,
     UsageController,
@@ -140,6 +144,7 @@ export class ApiModule {
         ...directoryProviders(config, logger),
         ...surfaceProviders(config, logger),
         ...memoryProviders(),
+        mcpProvider(logger),
         { provide: APP_GUARD, useClass: CallerGuard },
         { provide: APP_INTERCEPTOR, useClass: AuditedRoutes },
         {
@@ -260,6 +265,15 @@ function memoryProviders(): Provider[] {
       inject: [MemoryClient, AuditLog, ServiceFiles],
     },
   ];
+}
+
+function mcpProvider(logger: Logger): Provider {
+  return {
+    provide: Mcp,
+    useFactory: (host: HttpAdapterHost<FastifyAdapter>, directory: Directory) =>
+      new Mcp({ instance: () => host.httpAdapter.getInstance(), directory, logger }),
+    inject: [HttpAdapterHost, Directory],
+  };
 }
 
 function filesInForce({ COUNTERSIGN_PRICES: prices, COUNTERSIGN_CATALOG: catalog }: ApiConfig): FileInForce[] {

@@ -1,0 +1,26 @@
+import type { JobDocument } from '../../proof/contract/job-document.ts';
+import type { Trusted } from '../checker/trust.ts';
+
+/** The API as one caller may use it. Every method throws the CodedError that the API answers. */
+export interface CallerApi {
+  json(path: string, method?: 'GET' | 'POST' | 'PATCH' | 'DELETE', body?: unknown): Promise<unknown>;
+  bytes(path: string): Promise<Uint8Array>;
+  /** Submits a job, and returns it as it stands after so many seconds at most. */
+  submit(body: unknown, options: { waitS?: number | undefined }): Promise<JobDocument>;
+}
+
+/**
+ * For whom tools are called. What a caller may do is decided by the API at each call, by the caller's key:
+ * the tools know no rule of their own.
+ */
+export interface McpSetting {
+  readonly api: CallerApi;
+  /** The address of the API, for what is fetched beside the protocol. */
+  readonly url: string;
+  /** The only owner whose memories these tools reach; undefined where each call names one. */
+  readonly owner: string | undefined;
+  /** The keys that receipts are verified against. */
+  readonly trusted: () => Promise<Trusted>;
+  /** Hears what went wrong and is no answer of the API. */
+  readonly failed: (error: unknown) => void;
+}
