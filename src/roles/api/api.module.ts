@@ -59,6 +59,7 @@ import { FirstKey } from './first-key.ts';
 import { FilesController } from './files.controller.ts';
 import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
+import { Mem0Controller } from './mem0.controller.ts';
 import { McpController } from './mcp.controller.ts';
 import { Mcp } from './mcp.ts';
 import { MemoriesController } from './memories.controller.ts';
@@ -90,6 +91,7 @@ import { WebhooksController } from './webhooks.controller.ts';
     MemoryBundlesController,
     MemoriesController,
     McpController,
+    Mem0Controller,
     ExtractionsController,
     WebhooksController,
     UsageController,

@@ -5,6 +5,7 @@ import { DIRECTORY_OPERATIONS } from './directory.operations.ts';
 import { FILE_OPERATIONS } from './files.operations.ts';
 import { JOB_OPERATIONS } from './jobs.operations.ts';
 import { LOG_OPERATIONS } from './log.operations.ts';
+import { MEM0_OPERATIONS } from './mem0.operations.ts';
 import { MCP_OPERATIONS } from './mcp.operations.ts';
 import { MEMORY_OPERATIONS } from './memories.operations.ts';
 import { OPENAI_OPERATIONS } from './openai.operations.ts';
@@ -27,6 +28,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...SCHEDULE_OPERATIONS,
   ...MEMORY_OPERATIONS,
   ...MCP_OPERATIONS,
+  ...MEM0_OPERATIONS,
   ...WEBHOOK_OPERATIONS,
   ...USAGE_OPERATIONS,
   ...TENANT_OPERATIONS,

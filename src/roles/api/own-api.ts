@@ -1,7 +1,7 @@
 import type { FastifyInstance, InjectOptions } from 'fastify';
 import type { JobDocument } from '../../proof/contract/job-document.ts';
 import { errorIn } from '../../surfaces/http/problem-error.ts';
-import type { CallerApi } from '../../surfaces/mcp/mcp-setting.ts';
+import type { CallerApi } from '../../surfaces/http/caller-api.ts';
 
 /**
  * This server's own routes, called within the process under the API key of a caller: scopes, limits and the

@@ -3,8 +3,8 @@ import { JobId } from '../../proof/receipts/fields.ts';
 import { MAX_RECEIPT_BYTES } from '../../proof/receipts/receipt.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { examine } from '../checker/examine.ts';
+import type { CallerApi } from '../http/caller-api.ts';
 import { mcpTool, type McpTool } from './mcp-tool.ts';
-import type { CallerApi } from './mcp-setting.ts';
 
 /** A client waits a minute for a tool by default. */
 const MAX_WAIT_S = 30;

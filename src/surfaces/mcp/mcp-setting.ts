@@ -1,13 +1,5 @@
-import type { JobDocument } from '../../proof/contract/job-document.ts';
 import type { Trusted } from '../checker/trust.ts';
-
-/** The API as one caller may use it. Every method throws the CodedError that the API answers. */
-export interface CallerApi {
-  json(path: string, method?: 'GET' | 'POST' | 'PATCH' | 'DELETE', body?: unknown): Promise<unknown>;
-  bytes(path: string): Promise<Uint8Array>;
-  /** Submits a job, and returns it as it stands after so many seconds at most. */
-  submit(body: unknown, options: { waitS?: number | undefined }): Promise<JobDocument>;
-}
+import type { CallerApi } from '../http/caller-api.ts';
 
 /**
  * For whom tools are called. What a caller may do is decided by the API at each call, by the caller's key:

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { MEMORY_TYPES, MemoryEntry, ORIGIN_KINDS } from '../../proof/memory/entry.ts';
 import { MemoryId } from '../../proof/receipts/fields.ts';
+import { queryOf } from '../http/caller-api.ts';
 import { OwnerName } from '../memory/memory-calls.ts';
 import { SEARCH_MODES } from '../memory/ranking.ts';
 import { mcpTool, type McpTool } from './mcp-tool.ts';
@@ -62,7 +63,7 @@ function writing(owner: Owner): McpTool[] {
       z.strictObject({ owner, id: Id, text }),
       async ({ owner: whose, id, text: right }, { api }) =>
         asObject(
-          await api.json(`${PATH}/${encodeURIComponent(id)}?${query({ owner: whose })}`, 'PATCH', {
+          await api.json(`${PATH}/${encodeURIComponent(id)}?${queryOf({ owner: whose })}`, 'PATCH', {
             text: right,
             said_by: 'model',
             from: 'MCP',
@@ -120,7 +121,7 @@ function reading(owner: Owner): McpTool[] {
         before: Id.optional().describe('`next` of the page before'),
         category: category.unwrap().optional().describe('only of this category'),
       }),
-      async (asked, { api }) => asObject(await api.json(`${PATH}?${query(asked)}`)),
+      async (asked, { api }) => asObject(await api.json(`${PATH}?${queryOf(asked)}`)),
     ),
     mcpTool(
       {
@@ -132,20 +133,12 @@ function reading(owner: Owner): McpTool[] {
       z.strictObject({ owner }),
       ({ owner: whose }, { url }) =>
         Promise.resolve({
-          url: `${url}${PATH}/export?${query({ owner: whose })}`,
+          url: `${url}${PATH}/export?${queryOf({ owner: whose })}`,
           how: 'GET it with your API key as "Authorization: Bearer csk_…", or run: countersign memory export',
           type: 'application/jsonl',
         }),
     ),
   ];
-}
-
-function query(values: Readonly<Record<string, string | number | undefined>>): string {
-  return new URLSearchParams(
-    Object.entries(values).flatMap(([name, value]): [string, string][] =>
-      value === undefined ? [] : [[name, String(value)]],
-    ),
-  ).toString();
 }
 
 /** An answer of the API, which answers objects. */
