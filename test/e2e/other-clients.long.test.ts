@@ -32,7 +32,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** Runs a program where the clients are installed; it has `url` and `key`, and prints what it found as JSON. */
+/** Runs a program where the clients are installed; it has `url` and `key`, and prints JSON. */
 async function inClients(program: string): Promise<unknown> {
   const file = join(folder, 'program.mjs');
   writeFileSync(file, `const [url, key] = process.argv.slice(2);\n${program}`);

@@ -8,7 +8,7 @@ A client starts this program and speaks with it over standard input and output:
   { "command": "countersign", "args": ["mcp", "--owner", "ann", "--url", "https://api.example"] }
 With --owner, no call can reach the memories of anybody else. Services speak the same over HTTP, at /mcp.`;
 
-/** `countersign mcp`: memories and jobs as tools of the Model Context Protocol, for a client on this machine. */
+/** `countersign mcp`: memories and jobs as tools (Model Context Protocol), for a client on this machine. */
 export function addMcpCommand(cli: CallerContext): void {
   cli.program
     .command('mcp')

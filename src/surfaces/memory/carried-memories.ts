@@ -95,7 +95,8 @@ export class CarriedMemories {
 
   /**
    * Notes tombstones that came with an import; one of a memory that is here is a `conflict`. So is any where
-   * another key has written besides, for who writes for some keys alone: it would keep the other's memory out.
+   * another key has written besides, for who writes for some keys alone: it could keep the other's memories
+   * out.
    */
   async buryMemories({ whose, tombstones, dry = false }: Ask<'buryMemories'>): Promise<Answer<'buryMemories'>> {
     const id = await this.#targetOf(whose, dry);

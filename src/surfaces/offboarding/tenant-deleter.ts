@@ -281,8 +281,8 @@ export class TenantDeleter {
 
   /**
    * One owner at a time, once no more of them are made: a request that was on its way when the keys were
-   * revoked may still ask for one. The memory erases by itself what it is asked to; a crash in between leaves one that
-   * is no longer there, and is counted by the receipt alone.
+   * revoked may still ask for one. The memory erases by itself what it is asked to; a crash in between leaves
+   * one that is no longer there, and is counted by the receipt alone.
    */
   async #memories(tenant: string, state: DeletionState): Promise<Chunk> {
     const { memory } = this.#parts;
