@@ -12,10 +12,10 @@ const folder = join(root, 'dist', 'node_modules');
 
 /**
  * Packages that hold machine code, models or pages and look for them beside their own files, and what only
- * the memory loads, or a process that is told to trace.
+ * the memory loads, a process that is told to trace, or one that is spoken to by MCP.
  */
 const LEFT_AS_THEY_ARE =
-  /^(node-llama-cpp|@opentelemetry\/.*|sodium-native|@energetic-ai\/.*|@phala\/dcap-qvl-web|@electric-sql\/pglite|pg)$/;
+  /^(node-llama-cpp|@opentelemetry\/.*|sodium-native|@energetic-ai\/.*|@phala\/dcap-qvl-web|@electric-sql\/pglite|@modelcontextprotocol\/server|pg)$/;
 
 /** What Nest loads if it is installed, and says so if it is not. We have none of these. */
 const OPTIONAL =

@@ -75,6 +75,11 @@ const MATRIX: Record<string, Owner> = {
   'get /v1/owners': 'own',
   'get /v1/owners/{owner}/readers': 'named',
   'delete /v1/owners/{owner}': 'named',
+  'post /mcp': 'shared',
+  'get /mem0/{path}': 'shared',
+  'post /mem0/{path}': 'shared',
+  'put /mem0/{path}': 'shared',
+  'delete /mem0/{path}': 'shared',
   'get /v1/events': 'own',
   'post /v1/webhooks': 'own',
   'get /v1/webhooks': 'own',
@@ -273,6 +278,7 @@ beforeAll(async () => {
     models: 'noop',
     responses: response.id,
     tile: '0/000.p/1',
+    mem0: 'v1/ping/',
     dashboard: readdirSync(join(ROOT, 'dist', 'dashboard')).find((name) => name.endsWith('.css')) ?? '',
   };
 });
@@ -280,7 +286,7 @@ afterAll(() => pipeline[Symbol.asyncDispose]());
 
 /** The path with the victim's things, or with things that nobody has. */
 function pathOf(path: string, whose: 'victim' | 'nobody'): string {
-  return path.replace(/([a-z]+)\/\{(\w+)\}/, (_, noun: string) => {
+  return path.replace(/([a-z]+\d?)\/\{(\w+)\}/, (_, noun: string) => {
     const thing = things[noun] ?? '';
     if (whose === 'victim') return `${noun}/${thing}`;
     return `${noun}/${thing.replace(/[0-9a-f](?=[0-9a-z]{0,3}$)/g, '0').replace(/.$/, (last) => (last === '0' ? '1' : '0'))}`;

@@ -112,6 +112,14 @@ describe('a session of the dashboard', () => {
     ] as const)
       expect([path, await codeOf(await browser.send(method, path, body))]).toEqual([path, 'session_reads_only']);
     expect((await browser.send('GET', '/v1/keys')).status).toBe(200);
+    // The administrator sees in the audit log what was tried.
+    const refusedIn = async () => {
+      const page = await new Client(pipeline.url, administrator).json('/v1/audit?limit=100');
+      return AuditEntries.parse(page).entries.some(
+        ({ action, target }) => action === 'refused' && target === 'POST /v1/keys',
+      );
+    };
+    await until(refusedIn);
     expect((await browser.send('DELETE', '/v1/session')).status).toBe(200);
   });
 

@@ -1,13 +1,17 @@
 import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readBundle } from '../../src/proof/memory/bundle-reader.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import type { Memory } from '../../src/proof/contract/memory.ts';
 import type { ExtractionDocument } from '../../src/roles/api/memories.schemas.ts';
 import { findCanaries } from '../support/canary.ts';
+import { Mcp } from '../support/mcp.ts';
 import { ModelServer, type Turn } from '../support/model-server.ts';
 import { openaiOf } from '../support/openai.ts';
 import { Client, Pipeline, until } from '../support/pipeline.ts';
+import { ROOT } from '../support/redis.ts';
 
 let server: ModelServer;
 let pipeline: Pipeline;
@@ -60,6 +64,12 @@ const over = (job: string) =>
 const memoryOf = (id: string) => client.json<Memory>(`/v1/memories/${id}`);
 const listed = async (owner: string) =>
   (await client.json<{ memories: Memory[] }>(`/v1/memories?owner=${owner}`)).memories;
+
+/** Keeps a text, and returns the id of the memory. */
+async function remembered(owner: string, text: string): Promise<string> {
+  const response = await client.post('/v1/memories', { owner, text, infer: false });
+  return ((await response.json()) as { memories: [{ memory: Memory }] }).memories[0].memory.id;
+}
 
 describe('memories that a model finds', () => {
   test('each keeps the receipt of its job, which is erased; nobody says from where it came but the platform', async () => {
@@ -152,10 +162,6 @@ describe('a chat with memory', () => {
       { role: 'user' as const, content: 'Which nuts may he eat?' },
     ],
   };
-  const remember = async (owner: string, text: string) => {
-    const response = await client.post('/v1/memories', { owner, text, infer: false });
-    return ((await response.json()) as { memories: [{ memory: Memory }] }).memories[0].memory.id;
-  };
   const openai = (key: string) => openaiOf(pipeline, key);
   const readers = async (owner: string) =>
     (await client.json<{ reads: { action: string; memories: string[] }[] }>(`/v1/owners/${owner}/readers`)).reads;
@@ -163,8 +169,8 @@ describe('a chat with memory', () => {
   const ids: string[] = [];
 
   beforeAll(async () => {
-    ids.push(await remember('dan', SAID), await remember('dan', HOSTILE_TEXT));
-    await remember('eve', 'Eve hides nuts under the xylophone.');
+    ids.push(await remembered('dan', SAID), await remembered('dan', HOSTILE_TEXT));
+    await remembered('eve', 'Eve hides nuts under the xylophone.');
     server.chat = (asked) => {
       turns = asked;
       return 'None.';
@@ -263,5 +269,98 @@ describe('a chat with memory', () => {
     }
     const twice = { ...ask, n: 2, memory: { owner: 'dan', write: true } };
     expect((await client.post('/v1/chat/completions', twice)).status).toBe(400);
+  });
+});
+
+describe('tools of the Model Context Protocol', () => {
+  const TOOLS = [
+    ...['correct_memory', 'export_memories', 'forget', 'get_job', 'list_memories', 'recall', 'remember'],
+    ...['submit_job', 'verify_receipt'],
+  ];
+  const CLI = join(ROOT, 'dist', 'callers.mjs');
+  let keyFile: string;
+
+  beforeAll(() => {
+    server.chat = () => 'Confirmed.';
+    keyFile = join(pipeline.folder, 'mcp-key');
+    writeFileSync(keyFile, client.key, { mode: 0o600 });
+  });
+
+  /** Everything that the tools do, by whichever way. */
+  async function works(mcp: Mcp, owner: string): Promise<void> {
+    expect((await mcp.client.listTools()).tools.map(({ name }) => name).toSorted()).toEqual(TOOLS);
+    const { memories } = await mcp.call('remember', { owner, text: 'I said it myself: she likes plums.' });
+    const [{ memory }] = memories as [{ memory: Memory }];
+    // The words come from a model, whatever they say.
+    expect(memory.origins).toMatchObject([{ kind: 'model', from: 'MCP', trust: 'model' }]);
+    const { id } = await mcp.call('correct_memory', { owner, id: memory.id, text: 'She likes pears.' });
+    expect(id).toBe(memory.id);
+    const found = await mcp.call('recall', { owner, query: 'pears', mode: 'text' });
+    expect(found['results']).toMatchObject([{ memory: { id, text: 'She likes pears.' } }]);
+    expect(await mcp.call('list_memories', { owner })).toMatchObject({ memories: [{ id }], next: null });
+    const { url } = await mcp.call('export_memories', { owner });
+    const bundle = await (await client.fetch(String(url).slice(pipeline.url.length))).text();
+    expect(bundle).toContain('She likes pears.');
+    expect(await mcp.call('forget', { owner, ids: [id] })).toMatchObject({ erasures: [{ statement: { removed: 1 } }] });
+    expect(await mcp.call('list_memories', { owner })).toMatchObject({ memories: [] });
+    const messages = [{ role: 'user', content: 'Say it.' }];
+    const asked = await mcp.call('submit_job', { model: 'toy', messages, wait_s: 30 });
+    const { id: job } = asked['job'] as { id: string };
+    // A busy machine may take longer than a client waits.
+    await client.ended(job);
+    expect(await mcp.call('get_job', { job })).toMatchObject({
+      job: { state: 'done' },
+      output: { message: { content: 'Confirmed.' } },
+    });
+    expect(await mcp.call('verify_receipt', { job })).toMatchObject({ verified: true, ticket: { job } });
+    const receipt = (await client.receipt(job)).toString('utf8');
+    await expect(mcp.call('verify_receipt', { receipt: `${receipt} ` })).resolves.toMatchObject({ verified: false });
+  }
+
+  test.each(['newest', 'before'] as const)('over HTTP, to a client of the %s version', async (version) => {
+    await using mcp = await Mcp.overHttp(pipeline.url, client.key, { version });
+    expect(mcp.client.getNegotiatedProtocolVersion()).toBe({ newest: '2026-07-28', before: '2025-11-25' }[version]);
+    await works(mcp, `mia-${version}`);
+  });
+
+  test.each(['newest', 'before'] as const)('over standard input, to a client of the %s version', async (version) => {
+    const args = ['mcp', '--url', pipeline.url, '--key-file', keyFile, '--owner', `nan-${version}`];
+    await using mcp = await Mcp.overStdio([CLI, ...args], version);
+    await works(mcp, `nan-${version}`);
+    await expect(mcp.call('recall', { owner: 'dan', query: 'nuts' })).rejects.toThrow('owner');
+  });
+
+  test('the key says who calls: no name, header or argument reaches what it does not', async () => {
+    await remembered('ona', 'Ona hides pearls.');
+    for (const [tenant, scopes] of [
+      ['stranger', ['submit', 'read']],
+      ['acme', ['submit', 'read']],
+    ] as const) {
+      await using other = await Mcp.overHttp(pipeline.url, await pipeline.key(tenant, scopes));
+      expect(await other.call('recall', { owner: 'ona', query: 'pearls' })).toEqual({ results: [] });
+      expect(await other.call('list_memories', { owner: 'ona' })).toMatchObject({ memories: [] });
+    }
+    await using reader = await Mcp.overHttp(pipeline.url, await pipeline.key('acme', ['read']));
+    await expect(reader.call('remember', { owner: 'ona', text: 'x' })).rejects.toThrow('scope_missing');
+    const headers = { 'countersign-memory': 'pia' };
+    await using bound = await Mcp.overHttp(pipeline.url, client.key, { headers });
+    await expect(bound.call('recall', { owner: 'ona', query: 'pearls' })).rejects.toThrow('owner');
+    expect(await bound.call('recall', { query: 'pearls' })).toEqual({ results: [] });
+    await expect(bound.call('get_job', { job: 'job_../../keys' })).rejects.toThrow('job');
+    const ping = { jsonrpc: '2.0', id: 1, method: 'ping' };
+    const key = { authorization: `Bearer ${client.key}` };
+    for (const [body, status, more] of [
+      [ping, 401, {}],
+      [null, 400, key],
+      [[ping, ping], 400, key],
+      [{}, 400, key],
+      [ping, 400, { ...key, 'countersign-memory': '%' }],
+      [ping, 400, { ...key, 'idempotency-key': 'x' }],
+      [ping, 200, key],
+    ] as const) {
+      const type = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+      const init = { method: 'POST', headers: { ...type, ...more }, body: JSON.stringify(body) };
+      expect([body, (await fetch(`${pipeline.url}/mcp`, init)).status]).toEqual([body, status]);
+    }
   });
 });

@@ -12,6 +12,7 @@ import { KeyStore } from '../../src/surfaces/memory/key-store.ts';
 import { WrappingKey } from '../../src/surfaces/memory/wrapping-key.ts';
 import { derivedMemoryContract } from './derived-memory-contract.ts';
 import { historyContract } from './history-contract.ts';
+import { aTombstone } from './memories.ts';
 import { MemoryFolder, WordEmbedder, aDraft, whoseOf } from './memory-desks.ts';
 import { IS_LONG } from './thorough.ts';
 
@@ -370,6 +371,33 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     ];
     expect(await desk.answers.putEntries({ whose: own, entries })).toEqual(['kept', 'conflict', 'conflict']);
     expect(await desk.answers.putEntries({ whose, entries })).toEqual(['same', 'kept', 'kept']);
+    // Nor does it keep out what the other may bring yet.
+    const tombstones = [aTombstone({ id: 'mem_of_theirs_to_come' })];
+    expect(await desk.answers.buryMemories({ whose: own, tombstones })).toEqual(['conflict']);
+    expect(await desk.answers.buryMemories({ whose: { ...someone(), sources: ['mine'] }, tombstones })).toEqual([
+      'kept',
+    ]);
+    expect(await desk.answers.buryMemories({ whose, tombstones })).toEqual(['kept']);
+  });
+
+  test('a tenant that was closed makes no owner, whoever asked before, and its last ones can be erased', async () => {
+    const tenant = 'leaving';
+    const whose = { ...someone(), tenant };
+    await desk.answers.add({ whose, drafts: [aDraft('kept till now')] });
+    const asked = Array.from({ length: 8 }, (_, n) => ({ ...whose, owner: `on its way ${n}` }));
+    const added = asked.map((one) => desk.answers.add({ whose: one, drafts: [aDraft('late')] }).then(() => one.owner));
+    await desk.answers.closeTenant({ tenant });
+    const owners = await desk.answers.owners({ tenant });
+    const outcomes = await Promise.allSettled(added);
+    expect(owners.toSorted()).toEqual(
+      [whose.owner, ...outcomes.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))].toSorted(),
+    );
+    const late = desk.answers.add({ whose: { ...whose, owner: 'too late' }, drafts: [aDraft('late')] });
+    await expect(late).rejects.toMatchObject({ code: 'tenant_deleted' });
+    for (const owner of owners) await desk.answers.eraseOwner({ whose: { ...whose, owner } });
+    const again = desk.answers.add({ whose, drafts: [aDraft('late')] });
+    await expect(again).rejects.toMatchObject({ code: 'tenant_deleted' });
+    expect(await desk.answers.owners({ tenant })).toEqual([]);
   });
 
   historyContract(() => desk);

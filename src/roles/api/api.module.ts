@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
+import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, HttpAdapterHost } from '@nestjs/core';
+import type { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Redis } from 'ioredis';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { JobInputs } from '../../core/jobs/job-inputs.ts';
@@ -59,6 +60,9 @@ import { FirstKey } from './first-key.ts';
 import { FilesController } from './files.controller.ts';
 import { JobsController } from './jobs.controller.ts';
 import { LogController } from './log.controller.ts';
+import { Mem0Controller } from './mem0.controller.ts';
+import { McpController } from './mcp.controller.ts';
+import { Mcp } from './mcp.ts';
 import { MemoriesController } from './memories.controller.ts';
 import { Extractions } from './extractions.ts';
 import { ExtractionsController } from './extractions.controller.ts';
@@ -87,6 +91,8 @@ import { WebhooksController } from './webhooks.controller.ts';
     SchedulesController,
     MemoryBundlesController,
     MemoriesController,
+    McpController,
+    Mem0Controller,
     ExtractionsController,
     WebhooksController,
     UsageController,
@@ -141,6 +147,7 @@ export class ApiModule {
         ...directoryProviders(config, logger),
         ...surfaceProviders(config, logger),
         ...memoryProviders(),
+        mcpProvider(logger),
         { provide: APP_GUARD, useClass: CallerGuard },
         { provide: APP_INTERCEPTOR, useClass: AuditedRoutes },
         {
@@ -267,6 +274,15 @@ function memoryProviders(): Provider[] {
       inject: [MemoryClient, AuditLog, ServiceFiles],
     },
   ];
+}
+
+function mcpProvider(logger: Logger): Provider {
+  return {
+    provide: Mcp,
+    useFactory: (host: HttpAdapterHost<FastifyAdapter>, directory: Directory) =>
+      new Mcp({ instance: () => host.httpAdapter.getInstance(), directory, logger }),
+    inject: [HttpAdapterHost, Directory],
+  };
 }
 
 function filesInForce({ COUNTERSIGN_PRICES: prices, COUNTERSIGN_CATALOG: catalog }: ApiConfig): FileInForce[] {

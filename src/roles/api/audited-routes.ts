@@ -35,6 +35,7 @@ export const AUDITED_ROUTES: Readonly<Record<string, string>> = {
   'post /v1/memories/batch-delete': 'with the change',
   'delete /v1/memories/{memory}': 'with the change',
   'delete /v1/owners/{owner}': 'with the change',
+  'delete /mem0/{path}': 'with the change',
   'post /v1/webhooks': 'webhook.create',
   'patch /v1/webhooks/{webhook}': 'webhook.change',
   'delete /v1/webhooks/{webhook}': 'webhook.delete',

@@ -108,7 +108,7 @@ export class CallerGuard implements CanActivate {
   /** Whoever sends the request. Throws CodedError `unauthenticated`, and what `#signedIn` throws. */
   async #callerOf(request: FastifyRequest, context: ExecutionContext): Promise<ApiCaller> {
     const { authorization, cookie } = request.headers;
-    const [, text] = /^Bearer ([\x21-\x7e]{1,200})$/i.exec(authorization ?? '') ?? [];
+    const [, text] = /^(?:Bearer|Token) ([\x21-\x7e]{1,200})$/i.exec(authorization ?? '') ?? [];
     const token = authorization === undefined ? tokenIn(cookie) : undefined;
     const isPayable = this.#reflector.get<boolean | undefined>(PAYABLE, context.getHandler()) === true;
     const caller =
@@ -144,18 +144,24 @@ export class CallerGuard implements CanActivate {
     const from = request.headers['sec-fetch-site'];
     const isRead = request.method === 'GET' || request.method === 'HEAD';
     const isOwn = from === undefined || from === 'same-origin' || (from === 'none' && isRead);
-    if (!isOwn || (!isRead && !isProof(token, request.headers[PROOF_HEADER])))
+    const target = nameOf(request);
+    if (!isOwn || (!isRead && !isProof(token, request.headers[PROOF_HEADER]))) {
+      this.#attempts.note({ by: 'nobody', action: 'refused', target, tenant: null });
       throw new CodedError(
         'session_unproven',
         `Only the dashboard may use its session. A program sends its API key as "Authorization: Bearer csk_…".`,
       );
+    }
     const session = await this.#sessions.find(token);
     if (session === undefined) return undefined;
     // By the route that was found: one route has many spellings.
     const route = request.routeOptions.url ?? '';
     const acts = isRead ? SECRET.test(route) : !MAY_SEND.has(`${request.method} ${route}`);
-    if (session.isReadOnly && acts)
+    if (session.isReadOnly && acts) {
+      const { keyId: by, tenant } = session.caller;
+      this.#attempts.note({ by, action: 'refused', target, tenant });
       throw new CodedError('session_reads_only', 'You signed in to look only; sign in again to act.');
+    }
     sessions.set(request, { token, isReadOnly: session.isReadOnly });
     return session.caller;
   }

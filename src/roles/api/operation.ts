@@ -23,7 +23,7 @@ export interface Content {
  */
 export interface Operation {
   readonly id: string;
-  readonly method: 'get' | 'post' | 'patch' | 'delete';
+  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
   readonly path: string;
   readonly tag: keyof typeof TAGS;
   /** A few words; `description` says what is to be known besides. */

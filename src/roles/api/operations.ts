@@ -5,6 +5,8 @@ import { DIRECTORY_OPERATIONS } from './directory.operations.ts';
 import { FILE_OPERATIONS } from './files.operations.ts';
 import { JOB_OPERATIONS } from './jobs.operations.ts';
 import { LOG_OPERATIONS } from './log.operations.ts';
+import { MEM0_OPERATIONS } from './mem0.operations.ts';
+import { MCP_OPERATIONS } from './mcp.operations.ts';
 import { MEMORY_OPERATIONS } from './memories.operations.ts';
 import { OPENAI_OPERATIONS } from './openai.operations.ts';
 import type { Operation } from './operation.ts';
@@ -25,6 +27,8 @@ export const OPERATIONS: readonly Operation[] = [
   ...BATCH_OPERATIONS,
   ...SCHEDULE_OPERATIONS,
   ...MEMORY_OPERATIONS,
+  ...MCP_OPERATIONS,
+  ...MEM0_OPERATIONS,
   ...WEBHOOK_OPERATIONS,
   ...USAGE_OPERATIONS,
   ...TENANT_OPERATIONS,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { ERROR_CATALOG, type ErrorCode } from '../../ground/errors/catalog.ts';
 import type { JobDocument } from '../../proof/contract/job-document.ts';
+import { errorIn } from '../../surfaces/http/problem-error.ts';
 
 const MAX_ATTEMPTS = 10;
 const RETRY_STEP_MS = 200;
@@ -92,24 +92,8 @@ export class ApiClient {
       });
     }
     if (response.ok) return response;
-    throw await problem(response);
+    throw errorIn(await response.json().catch(() => undefined), response.status);
   }
-}
-
-/** The error of a problem document (RFC 9457), or a plain one if the body is none. */
-async function problem(response: Response): Promise<CodedError> {
-  const body: unknown = await response.json().catch(() => undefined);
-  const { code, detail, hint } = (typeof body === 'object' && body !== null ? body : {}) as {
-    code?: unknown;
-    detail?: unknown;
-    hint?: unknown;
-  };
-  const known = typeof code === 'string' && code in ERROR_CATALOG ? (code as ErrorCode) : 'internal';
-  return new CodedError(
-    known,
-    typeof detail === 'string' ? detail : `The API answered ${response.status}.`,
-    typeof hint === 'string' ? { hint } : {},
-  );
 }
 
 /** The events of a stream (HTML, section 9.2), as far as this API uses the format: one line of data each. */

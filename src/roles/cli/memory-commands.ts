@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import { queryOf } from '../../surfaces/http/caller-api.ts';
 import { labelOf, numberOf, timeOf } from './arguments.ts';
 import type { CallerContext, RemoteOptions } from './caller-context.ts';
 import { Output } from './output.ts';
@@ -303,14 +304,6 @@ function withOwner(command: Command, isNeeded: boolean): Command {
 
 const pathOf = (id: string, { owner }: OfOwner, more = '') =>
   `${PATH}/${encodeURIComponent(id)}${more}?${queryOf({ owner })}`;
-
-function queryOf(values: Readonly<Record<string, string | number | undefined>>): string {
-  return new URLSearchParams(
-    Object.entries(values).flatMap(([name, value]): [string, string][] =>
-      value === undefined ? [] : [[name, String(value)]],
-    ),
-  ).toString();
-}
 
 function lineOf({ id, trust, category, text, version }: Memory): string {
   const facts = [trust, ...(category === null ? [] : [category]), ...(version === 1 ? [] : [`version ${version}`])];

@@ -93,14 +93,19 @@ export class CarriedMemories {
     });
   }
 
-  /** Notes tombstones that came with an import; one of a memory that is here is a `conflict`. */
+  /**
+   * Notes tombstones that came with an import; one of a memory that is here is a `conflict`. So is any where
+   * another key has written besides, for who writes for some keys alone: it could keep the other's memories
+   * out.
+   */
   async buryMemories({ whose, tombstones, dry = false }: Ask<'buryMemories'>): Promise<Answer<'buryMemories'>> {
     const id = await this.#targetOf(whose, dry);
     if (id === undefined) return tombstones.map(() => 'kept');
     return this.#owners.with(id, async (owner) => {
       const buried = await this.#memories.buried(id, tombstones);
+      const isShared = owner.all().some(({ entry }) => !isOf(entry, setOf(whose)));
       const answers = tombstones.map((one): Answer<'buryMemories'>[number] =>
-        owner.get(one.id) !== undefined ? 'conflict' : buried.has(one.id) ? 'same' : 'kept',
+        owner.get(one.id) !== undefined ? 'conflict' : buried.has(one.id) ? 'same' : isShared ? 'conflict' : 'kept',
       );
       if (dry) return answers;
       await this.#database.transaction(async ({ rows }) => {

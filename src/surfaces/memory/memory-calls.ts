@@ -167,6 +167,8 @@ export const MEMORY_CALLS = {
     answer: z.array(AccessRecord),
   },
   owners: { ask: z.strictObject({ tenant: z.string() }), answer: z.array(z.string()) },
+  /** From here on no owner of this tenant is made, so that those that are there are the last. */
+  closeTenant: { ask: z.strictObject({ tenant: z.string() }), answer: z.null() },
   entryPage: {
     ask: ownedBy({ after: MemoryId.optional(), limit: z.int().min(1).max(MAX_AT_ONCE) }),
     answer: z.array(MemoryEntry),

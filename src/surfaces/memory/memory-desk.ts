@@ -76,6 +76,7 @@ export async function openMemoryDesk({
       logged: (ask) => erasures.logged(ask),
       accesses: (ask) => memories.accessesOf(ask),
       owners: ({ tenant }) => owners.names(tenant),
+      closeTenant: ({ tenant }) => owners.closeTenant(tenant),
       entryPage: (ask) => carried.entryPage(ask),
       tombstonePage: (ask) => carried.tombstonePage(ask),
       putEntries: (ask) => carried.putEntries(ask),

@@ -52,4 +52,9 @@ export const MEMORY_MIGRATIONS: readonly Migration[] = [
       `create index taken_in_owner on taken_in (owner)`,
     ],
   },
+  {
+    name: '3-tenants-gone',
+    // Tenants that were deleted, or are being: no owner of theirs is made.
+    statements: [`create table tenant_gone (tenant text primary key)`],
+  },
 ];

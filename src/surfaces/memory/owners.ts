@@ -68,26 +68,41 @@ export class Owners {
 
   /**
    * The owner of this name, made where there is none. Any number of callers may make the same one at once.
+   * Throws CodedError `tenant_deleted` where the tenant was closed.
    */
   async ensure(tenant: string, name: string): Promise<OwnerRow> {
     const lookup = await this.#lookup(tenant, name);
     return this.#inTurn(lookup, async () => {
       const known = await this.find(tenant, name);
       if (known !== undefined) return known;
-      const id = `own_${freshRandom(12).toString('hex')}`;
-      // A crash here leaves a key that seals nothing.
-      const key = await this.#keys.create(id, 1);
-      await this.#database.transaction(({ rows }) =>
-        rows('insert into owner (id, tenant, lookup, name, key_version, created_ms) values ($1, $2, $3, $4, 1, $5)', [
-          id,
-          tenant,
-          lookup,
-          seal(key, [id, 'name'], Buffer.from(name)),
-          Date.now(),
-        ]),
-      );
-      return { id, tenant, keyVersion: 1 };
+      return this.#inTurn(tenantTurn(tenant), () => this.#create(tenant, name, lookup));
     });
+  }
+
+  /** When this resolves, nobody makes an owner of this tenant any more: it is being deleted. */
+  closeTenant(tenant: string): Promise<null> {
+    return this.#inTurn(tenantTurn(tenant), async () => {
+      await this.#database.rows('insert into tenant_gone (tenant) values ($1) on conflict do nothing', [tenant]);
+      return null;
+    });
+  }
+
+  async #create(tenant: string, name: string, lookup: string): Promise<OwnerRow> {
+    const gone = await this.#database.rows('select tenant from tenant_gone where tenant = $1', [tenant]);
+    if (gone.length > 0) throw new CodedError('tenant_deleted', 'This tenant is deleted, and remembers nothing more.');
+    const id = `own_${freshRandom(12).toString('hex')}`;
+    // A crash here leaves a key that seals nothing.
+    const key = await this.#keys.create(id, 1);
+    await this.#database.transaction(({ rows }) =>
+      rows('insert into owner (id, tenant, lookup, name, key_version, created_ms) values ($1, $2, $3, $4, 1, $5)', [
+        id,
+        tenant,
+        lookup,
+        seal(key, [id, 'name'], Buffer.from(name)),
+        Date.now(),
+      ]),
+    );
+    return { id, tenant, keyVersion: 1 };
   }
 
   /** The names of a tenant's owners, in the order in which they came. */
@@ -282,6 +297,8 @@ function noteSegment(owner: OpenedOwner, seq: number, held: readonly Held[]): vo
   if (held.length >= FULL_SEGMENT) owner.tail = [];
   else owner.tail = [...owner.tail, { seq, ids: held.map(({ entry }) => entry.id) }];
 }
+
+const tenantTurn = (tenant: string) => `tenant ${tenant}`;
 
 const contextOf = ({ tenant, id, keyVersion }: OwnerRow, seq: number) => [tenant, id, keyVersion, seq];
 

@@ -280,12 +280,15 @@ export class TenantDeleter {
   }
 
   /**
-   * One owner at a time. The memory erases by itself what it is asked to; a crash in between leaves one that
-   * is no longer there, and is counted by the receipt alone.
+   * One owner at a time, once no more of them are made: a request that was on its way when the keys were
+   * revoked may still ask for one. The memory erases by itself what it is asked to; a crash in between leaves
+   * one that is no longer there, and is counted by the receipt alone.
    */
   async #memories(tenant: string, state: DeletionState): Promise<Chunk> {
     const { memory } = this.#parts;
-    const [owner] = memory.isThere ? await memory.call('owners', { tenant }) : [];
+    if (!memory.isThere) return nextStep(state);
+    await memory.call('closeTenant', { tenant });
+    const [owner] = await memory.call('owners', { tenant });
     if (owner === undefined) return nextStep(state);
     await memory.call('eraseOwner', { whose: { tenant, owner, by: state.by, sources: null } });
     const { owners } = state.removed;
