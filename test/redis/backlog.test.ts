@@ -364,7 +364,7 @@ describe('a pool that is full', () => {
     await keepLearned({ redis: admin, keys }, QUEUE, DEFAULT_HINT, (times) => {
       const size = { task: 'completion', maxTokens: 63, inputBytes: 14 } as const;
       for (let at = 0; at < 100; at += 1)
-        times.learn({ size, flow: 'x', tookMs: 1_000, cost: times.costOf(size, 'x'), afterMs: 1 });
+        times.learn({ size, flow: 'x', tookMs: 1_000, cost: times.costOf(size, 'x'), afterMs: 1, atMs: 0 });
     });
     await admin.hset(keys.pace(QUEUE), 'slots', 2);
     await admin.zadd(keys.leases(QUEUE), 9e15, 'one', 9e15, 'other');

@@ -116,7 +116,7 @@ describe('a job that has less time left than any such job takes', () => {
   const confirmed = async ({ admin, keys }: ReturnType<typeof house>, jobs: number, tookMs: number) => {
     const size = { task: 'completion', maxTokens: 128, inputBytes: 14 } as const;
     await keepLearned({ redis: admin, keys }, QUEUE, DEFAULT_HINT, (times) => {
-      for (let at = 0; at < jobs; at += 1) times.learn({ size, flow: 'x', tookMs, cost: 1, afterMs: 1 });
+      for (let at = 0; at < jobs; at += 1) times.learn({ size, flow: 'x', tookMs, cost: 1, afterMs: 1, atMs: 0 });
     });
     await admin.hset(keys.pace(QUEUE), 'least', 500_000);
   };

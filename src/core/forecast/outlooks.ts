@@ -4,6 +4,7 @@ import { cells, integer, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { CatalogModel } from '../catalog/catalog.ts';
 import { AdmissionRule, type AdmissionLimits } from './admission-limits.ts';
+import { fairnessOf } from './fairness.ts';
 import { hintedMs, type JobSize } from './job-size.ts';
 import { TURNS } from '../backlog/lua-parts.ts';
 import { standingIn } from '../backlog/pool-state.ts';
@@ -106,6 +107,13 @@ export class Outlooks {
     const known = this.#of(model);
     if (performance.now() - known.readMs > FRESH_MS) await this.#read(model, known);
     return { forecast: this.forecast(model, asked), state: known.state };
+  }
+
+  /** How evenly the queue of a model is shared now; undefined where too few want more than their share. */
+  async fairness(model: CatalogModel): Promise<number | undefined> {
+    const known = this.#of(model);
+    if (performance.now() - known.readMs > FRESH_MS) await this.#read(model, known);
+    return fairnessOf(known.state, known.times);
   }
 
   /** The place that a job would have if it came now; undefined where nobody takes it. */

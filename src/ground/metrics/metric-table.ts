@@ -132,6 +132,12 @@ export const METRIC_TABLE = {
     labels: { pool: 'pool of the catalog', model: 'model of the catalog' },
     of: 'shard',
   },
+  countersign_fairness_index: {
+    kind: 'gauge',
+    help: "Jain's index of the slots' time that tenants got of late, over their weights: 1 is even. Of those that had work waiting beyond their share nearly all the time; absent where they are fewer than two",
+    labels: { pool: 'pool of the catalog', model: 'model of the catalog' },
+    of: 'shard',
+  },
   countersign_pool_state: {
     kind: 'gauge',
     help: '1 for the state in which the operator has left a pool, 0 for the others',
