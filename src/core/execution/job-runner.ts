@@ -5,6 +5,7 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { isStorageError } from '../../ground/blobs/storage-error.ts';
 import { encodeTokens } from '../engines/token-ids.ts';
 import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
+import type { LoadedEngines } from '../engines/loaded-engines.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { spanning, type Span } from '../../ground/tracing/spans.ts';
@@ -55,6 +56,8 @@ export interface RunnerParts {
   readonly blobs: BlobLink;
   readonly storage: StorageLink;
   readonly heartbeat: LeaseLink;
+  /** Hears what becomes of the runs of each model. */
+  readonly engines: Pick<LoadedEngines, 'answered' | 'failed'>;
   readonly key: SigningKey;
   readonly logger: Logger;
 }
@@ -70,6 +73,8 @@ const AHEAD_MS = 5;
  * would wait for them for long.
  */
 const READY_MS = 1_000;
+/** An engine that has taken so many times longer than it does on average hangs. */
+const HANGS = 10;
 export const MOST_AHEAD = 16;
 /** Longer than every worker takes to notice that its disk is full or away. */
 const STORAGE_PAUSE_MS = 2_500;
@@ -156,9 +161,10 @@ export class JobRunner {
     for (const id of this.#held.keys()) this.stop(id, code);
   }
 
-  /** Gives back what has not begun. */
-  stopReady(code: ReleaseCode): void {
-    for (const [id, { isReady }] of this.#held) if (isReady) this.stop(id, code);
+  /** Gives back what has not begun: of one model, or of all. */
+  stopReady(code: ReleaseCode, model?: string): void {
+    for (const [id, held] of this.#held)
+      if (held.isReady && (model === undefined || held.model === model)) this.stop(id, code);
   }
 
   /**
@@ -345,11 +351,17 @@ export class JobRunner {
     signal.throwIfAborted();
     const startedAt = new Date();
     const began = performance.now();
-    const result = await this.#generate(attempt, engine, input, signal, begun);
+    const { name } = engine.model;
+    const { engines } = this.#parts;
+    const result = await this.#generate(attempt, engine, input, signal, begun).catch((error: unknown) => {
+      if (isEnginesFault(error, performance.now() - began, this.#took.get(name))) engines.failed(name, error);
+      throw error;
+    });
     const ms = performance.now() - began;
-    const mean = this.#took.get(engine.model.name) ?? ms;
-    this.#took.set(engine.model.name, mean + (ms - mean) / 16);
-    this.#takenBack.delete(engine.model.name);
+    const mean = this.#took.get(name) ?? ms;
+    this.#took.set(name, mean + (ms - mean) / 16);
+    this.#takenBack.delete(name);
+    engines.answered(name);
     return { result, startedAt, finishedAt: new Date() };
   }
 
@@ -455,6 +467,16 @@ export class JobRunner {
         'the result of this attempt is no longer needed',
       );
   }
+}
+
+/**
+ * Whether it was not the job that made its run fail: an error or a silence of the engine, and no refusal of
+ * what it was asked. A deadline that passes is the engine's fault where it has taken much longer than it does.
+ */
+function isEnginesFault(error: unknown, ranMs: number, meanMs: number | undefined): boolean {
+  if (error instanceof Stop) return error.code === 'deadline' && ranMs > HANGS * (meanMs ?? Infinity);
+  const code = releaseCodeOf(error);
+  return code === 'engine_error' || code === 'engine_overloaded';
 }
 
 /** What was not streamed yet of an answer that can be confirmed. Throws EngineError where it cannot. */

@@ -107,6 +107,17 @@ export const METRIC_TABLE = {
     help: 'Requests for a cosignature that failed',
     of: ['attestor'],
   },
+  countersign_engine_failures_total: {
+    kind: 'counter',
+    help: 'Runs that failed by their engine, and not by what they were asked: after five in a row it gets no more jobs until it answers a question of its worker',
+    labels: { model: 'model of the catalog' },
+    of: ['worker'],
+  },
+  countersign_models_away: {
+    kind: 'gauge',
+    help: 'Models that this worker does not serve for now, because what computes them is away or fails',
+    of: ['worker'],
+  },
   countersign_worker_commits_total: { kind: 'counter', help: 'Answers that this worker committed', of: ['worker'] },
   countersign_proxy_requests_total: {
     kind: 'counter',

@@ -5,6 +5,7 @@ export const HINDRANCES = [
   'not_before',
   'paused_pool',
   'no_worker',
+  'engine_away',
   'limit',
   'share',
   'slots',

@@ -84,17 +84,27 @@ export class Directory {
     return { present: attestors.length, able: attestors.length - problems.length, problem: problems[0] };
   }
 
+  /** How many workers have a model, and do not serve it because what computes it is away or fails. */
+  async enginesAway(model: string): Promise<number> {
+    const { workers } = await this.#present();
+    const pool = this.#catalog.get(model)?.pool;
+    const isAway = ({ pool: own, state, away = [] }: Announcement) =>
+      own === pool && state === 'consuming' && away.some(({ name }) => name === model);
+    return workers.filter(isAway).length;
+  }
+
   /** Ready means that a job sent now would be worked on and confirmed: not merely that a port listens. */
   async health(): Promise<Readiness> {
     try {
       const [{ workers, attestors }, isFull] = await Promise.all([this.#present(), this.#gate.isFull()]);
-      const consuming = workers.filter((worker) => worker.state === 'consuming').length;
+      const taking = workers.filter((worker) => worker.state === 'consuming');
+      const consuming = taking.filter(({ models }) => models.length > 0).length;
       const confirming = attestors.filter(({ problem }) => problem === undefined).length;
       const problem = attestors.find((one) => one.problem !== undefined)?.problem;
       const disk = this.#storage.problem;
       const ready = consuming > 0 && confirming > 0 && !isFull && disk === undefined;
       const missing = [
-        ...(consuming > 0 ? [] : [`no worker is consuming${whyPaused(workers)}`]),
+        ...(consuming > 0 ? [] : [`no worker is consuming${whyPaused(workers)}${whyAway(taking)}`]),
         ...(attestors.length > 0 ? [] : ['no attestor is consuming']),
         ...(isFull ? ['the storage is nearly full'] : []),
         ...(disk === undefined ? [] : [DISK_PROBLEMS[disk]]),
@@ -231,6 +241,12 @@ const DISK_PROBLEMS = {
 function whyPaused(workers: readonly Announcement[]): string {
   const problems = [...new Set(workers.flatMap(({ problem }) => problem ?? []))];
   return problems.length === 0 ? '' : ` (${problems.toSorted().join(', ')})`;
+}
+
+/** Which models are there and not served. */
+function whyAway(workers: readonly Announcement[]): string {
+  const models = [...new Set(workers.flatMap(({ away = [] }) => away.map(({ name }) => name)))];
+  return models.length === 0 ? '' : ` (the engine of ${models.toSorted().join(', ')} is away or fails)`;
 }
 
 /** Whether a worker takes jobs of this model: of its own pool, whatever else it says of itself. */

@@ -99,7 +99,16 @@ function lifecycleOf(
   const { gateway, standing, heartbeat, jobs, pieces, blobs, hardware } = links;
   const { COUNTERSIGN_TEE_COMMAND: command } = config;
   const slots = new Map(models.map((model) => [model.name, slotsOf(config, model)]));
-  const runner = new JobRunner({ claims: jobs, pieces, blobs, storage: REMOTE_STORAGE, heartbeat, key, logger });
+  const runner = new JobRunner({
+    claims: jobs,
+    pieces,
+    blobs,
+    storage: REMOTE_STORAGE,
+    heartbeat,
+    engines,
+    key,
+    logger,
+  });
   return new WorkerLifecycle({
     engines,
     heartbeat,

@@ -112,11 +112,12 @@ function runnerProviders(
         blobs: BlobStore,
         storage: StorageProbe,
         heartbeat: Heartbeat,
+        engines: LoadedEngines,
       ) => {
         const pieces = new RedisPieces(redis, keys, config.COUNTERSIGN_POOL, worker);
-        return new JobRunner({ claims, pieces, blobs, storage, heartbeat, key, logger });
+        return new JobRunner({ claims, pieces, blobs, storage, heartbeat, engines, key, logger });
       },
-      inject: [Redis, RedisKeys, Claims, BlobStore, StorageProbe, Heartbeat],
+      inject: [Redis, RedisKeys, Claims, BlobStore, StorageProbe, Heartbeat, LoadedEngines],
     },
   ];
 }
