@@ -21,6 +21,7 @@ const SPOT: Spot = {
   aside: undefined,
   pausedMs: undefined,
   limit: undefined,
+  retries: undefined,
 };
 
 function view(state: JobState, more: Partial<JobView> = {}): JobView {
@@ -63,6 +64,7 @@ const spots = fc.record({
   }),
   pausedMs: fc.option(fc.integer({ min: 1, max: NOW }), { nil: undefined }),
   limit: fc.constant(undefined),
+  retries: fc.option(fc.integer({ min: 1, max: 1_000 }), { nil: undefined }),
 });
 const open = fc.constantFrom('queued', 'running', 'attesting');
 const slots = fc.integer({ min: 0, max: 10_000 });
@@ -149,6 +151,7 @@ describe('what holds a job', () => {
     ['no_worker', () => why(view('queued'), {}, 0)],
     ['engine_away', () => why(view('queued'), {}, 0, THERE, 1)],
     ['slots', () => why(view('queued'), { running: 2 }, 2, THERE, 1)],
+    ['retry_pause', () => why(view('queued'), { set: 'held', retries: 3 }, 2)],
     ['share', () => why(view('queued'), { running: 2, distance: 5 }, 2)],
     ['slots', () => why(view('queued'), { running: 2 }, 2)],
     ['starting', () => why(view('queued'), { running: 1 }, 2)],

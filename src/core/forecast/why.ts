@@ -60,6 +60,7 @@ function queued(view: JobView, prospect: Prospect | undefined, enginesAway: numb
           numbers: { slots: 0 },
           remedy: `start a worker of its pool that serves ${model}`,
         };
+  if (prospect.spot.retries !== undefined) return pausedRetry(prospect.spot.retries, view.attempts.length);
   if (prospect.spot.limit !== undefined) return limited(prospect.spot.limit, model);
   const { slots, position = 0, spot } = prospect;
   const numbers = { slots, running: spot.running, to_end_first: position, before: spot.before };
@@ -112,6 +113,15 @@ function limited({ isOfKey, isOfModel, most, atWork }: HoldingLimit, model: stri
     detail: `Its ${isOfKey ? 'API key' : 'tenant'} may have ${jobs} with workers at once, and has ${atWork}.`,
     numbers: { limit: most, at_work: atWork },
     remedy: `wait until one of these has ended, or have the limit ${name} raised`,
+  };
+}
+
+function pausedRetry(waiting: number, attempts: number): Held {
+  return {
+    held_by: 'retry_pause',
+    detail: `It was tried ${attempts === 1 ? 'once' : `${attempts} times`} and is to be tried again, when its queue has a retry left: they are a tenth of its jobs, and ${waiting === 1 ? '1 waits' : `${waiting} wait`}.`,
+    numbers: { attempts, waiting },
+    remedy: 'wait; many jobs of its queue fail, and the operator sees why in the logs of the workers',
   };
 }
 

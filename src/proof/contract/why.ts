@@ -7,6 +7,7 @@ export const HINDRANCES = [
   'no_worker',
   'engine_away',
   'limit',
+  'retry_pause',
   'share',
   'slots',
   'starting',

@@ -8,7 +8,7 @@
       whose engines run, distance of its tag from the present, whose turns it takes, whether its confirmation
       has its place in the log, since when (ms) it cannot be judged or 0, how often that was tried, how its
       pool stands or "", and where a limit holds it back (`held`): its name, what it allows, and what is at
-      work }
+      work; of the budget of retries, how many it holds back }
 ]]
 local id = ARGV[2]
 local job = redis.call('HMGET', keys.job(id), 'queue', 'tenant', 'flow', 'charge', 'rank', 'early',
@@ -23,6 +23,9 @@ local held = job[6] and string.match(job[6], '^h(%S+) ')
 local limit = { name = held or '', most = 0, count = 0 }
 if rank and held then
   set = 'held'
+  if held == retryBudget then
+    limit.count = redis.call('ZLEXCOUNT', keys.heldBack(queue), '[' .. held .. ' ', '(' .. held .. '!')
+  end
   for _, one in ipairs(limitsOn(job[2], job[7], job[8])) do
     if one.name == held then
       limit.most, limit.count = one.most, math.min(one.most, redis.call('ZCARD', one.set))
