@@ -34,6 +34,7 @@ import type { Claim, CommitReply } from './claims.ts';
 import type { EnginePlaces, Place } from './engine-places.ts';
 import type { BlobLink, JobLink, LeaseLink, PieceLink, StorageLink } from './links.ts';
 import { beginAttempt, beginGenerating, generated } from './run-spans.ts';
+import { RunTimes } from './run-times.ts';
 import { SteadyPieces } from './steady-pieces.ts';
 
 /** Published after each attempt to commit, as `{ id, epoch, reply }`, where tests or metrics subscribe. */
@@ -56,6 +57,7 @@ export interface RunnerParts {
   readonly blobs: BlobLink;
   readonly storage: StorageLink;
   readonly heartbeat: LeaseLink;
+  readonly times: RunTimes;
   /** Hears what becomes of the runs of each model. */
   readonly engines: Pick<LoadedEngines, 'answered' | 'failed'>;
   readonly key: SigningKey;
@@ -73,6 +75,8 @@ const AHEAD_MS = 5;
  * would wait for them for long.
  */
 const READY_MS = 1_000;
+/** Jobs of which it is remembered that they were given back for want of time. */
+const MOST_IN_VAIN = 1_000;
 /** An engine that has taken so many times longer than it does on average hangs. */
 const HANGS = 10;
 export const MOST_AHEAD = 16;
@@ -132,10 +136,10 @@ interface StoredResult {
 export class JobRunner {
   readonly #held = new Map<string, Held>();
   readonly #parts: RunnerParts;
-  /** What a run of each model takes (ms), as a mean that forgets. */
-  readonly #took = new Map<string, number>();
   /** Models of which a claim was taken back, until a run of theirs has ended. */
   readonly #takenBack = new Set<string>();
+  /** Jobs that were given back because they would not finish: whoever decides otherwise sends them again. */
+  readonly #inVain = new Set<string>();
   readonly #worker: { id: string; publicKey: string };
 
   constructor(parts: RunnerParts) {
@@ -222,13 +226,12 @@ export class JobRunner {
     const { signal } = controller;
     const { ticket, signed: signedTicket } = readTicket(claim.id, claim.ticket);
     const attempt = { claim, ticket, sha256: sha256Hex(signedTicket.payload) };
-    const deadline = setTimeout(
-      () => controller.abort(new Stop('deadline')),
-      claim.remainingMs ?? Date.parse(attempt.ticket.predicate.deadline) - Date.now(),
-    );
+    const leftMs = claim.remainingMs ?? Date.parse(attempt.ticket.predicate.deadline) - Date.now();
+    const deadline = setTimeout(() => controller.abort(new Stop('deadline')), leftMs);
+    const deadlineMs = performance.now() + leftMs;
     try {
       const input = await this.#input(attempt);
-      const answer = await this.#inPlace(held, place ?? (await places.take(signal)), (begun) =>
+      const answer = await this.#inPlace(held, place ?? (await places.take(signal)), deadlineMs, (begun) =>
         spanning(
           beginGenerating(held.span, engine, workOf(ticket)),
           () => this.#timed(attempt, engine, input, signal, begun),
@@ -257,15 +260,29 @@ export class JobRunner {
   async #inPlace(
     held: Held,
     place: Place,
+    deadlineMs: number,
     work: (begun: Promise<void> | undefined) => Promise<Answer>,
   ): Promise<Answer> {
     try {
+      this.#requireTime(held, deadlineMs - performance.now());
       const begun = held.isReady ? this.#begin(held) : undefined;
       held.isReady = false;
       return await work(begun);
     } finally {
       place.leave();
     }
+  }
+
+  /**
+   * Throws Stop `would_not_finish` where less time is left than any run of the model takes here. The attestor
+   * decides what becomes of the job; where it sends it again, it is begun.
+   */
+  #requireTime({ claim: { id }, model }: Held, leftMs: number): void {
+    if (leftMs >= this.#parts.times.leastMs(model) || this.#inVain.has(id)) return;
+    this.#inVain.add(id);
+    const [oldest] = this.#inVain;
+    if (this.#inVain.size > MOST_IN_VAIN && oldest !== undefined) this.#inVain.delete(oldest);
+    throw new Stop('would_not_finish');
   }
 
   /** Says that the engine begins. What this worker does not hold any more is stopped; it never throws. */
@@ -331,13 +348,13 @@ export class JobRunner {
    * to take one back.
    */
   holdsReady(model: string): boolean {
-    const endsSoon = (this.#took.get(model) ?? Infinity) <= READY_MS;
+    const endsSoon = (this.#parts.times.meanMs(model) ?? Infinity) <= READY_MS;
     return endsSoon && this.claimAhead(model) === 1 && !this.#takenBack.has(model);
   }
 
   /** How many jobs of a pack may be claimed at once: those whose turn comes in a moment. */
   claimAhead(model: string): number {
-    const ms = this.#took.get(model);
+    const ms = this.#parts.times.meanMs(model);
     return ms === undefined ? 1 : Math.max(1, Math.min(MOST_AHEAD, Math.floor(AHEAD_MS / Math.max(ms, 0.1))));
   }
 
@@ -352,14 +369,12 @@ export class JobRunner {
     const startedAt = new Date();
     const began = performance.now();
     const { name } = engine.model;
-    const { engines } = this.#parts;
+    const { engines, times } = this.#parts;
     const result = await this.#generate(attempt, engine, input, signal, begun).catch((error: unknown) => {
-      if (isEnginesFault(error, performance.now() - began, this.#took.get(name))) engines.failed(name, error);
+      if (isEnginesFault(error, performance.now() - began, times.meanMs(name))) engines.failed(name, error);
       throw error;
     });
-    const ms = performance.now() - began;
-    const mean = this.#took.get(name) ?? ms;
-    this.#took.set(name, mean + (ms - mean) / 16);
+    times.note(name, performance.now() - began);
     this.#takenBack.delete(name);
     engines.answered(name);
     return { result, startedAt, finishedAt: new Date() };
@@ -471,7 +486,7 @@ export class JobRunner {
 
 /**
  * Whether it was not the job that made its run fail: an error or a silence of the engine, and no refusal of
- * what it was asked. A deadline that passes is the engine's fault where it has taken much longer than it does.
+ * what it was asked. A deadline that passes is the engine's fault where it has taken much longer than usual.
  */
 function isEnginesFault(error: unknown, ranMs: number, meanMs: number | undefined): boolean {
   if (error instanceof Stop) return error.code === 'deadline' && ranMs > HANGS * (meanMs ?? Infinity);

@@ -3,6 +3,7 @@ import type { CatalogModel } from '../../core/catalog/catalog.ts';
 import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { JobRunner } from '../../core/execution/job-runner.ts';
+import { RunTimes } from '../../core/execution/run-times.ts';
 import { GatewayClient } from '../../core/remote/gateway-client.ts';
 import { RemoteBlobs } from '../../core/remote/remote-blobs.ts';
 import { RemoteDeliveries } from '../../core/remote/remote-deliveries.ts';
@@ -106,6 +107,7 @@ function lifecycleOf(
     storage: REMOTE_STORAGE,
     heartbeat,
     engines,
+    times: new RunTimes(),
     key,
     logger,
   });
