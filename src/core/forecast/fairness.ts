@@ -1,7 +1,7 @@
 import type { QueueState } from './queue-state.ts';
 import type { SlotTimes } from './slot-times.ts';
 
-/** Whoever had work waiting beyond its share for a smaller part of the time may have wanted less than that. */
+/** Who had work waiting beyond its share for a smaller part of the time may have wanted less than that. */
 const WANTING = 0.8;
 
 /** Jain's index: 1 where all values are alike, one over their number where one has everything. */

@@ -55,8 +55,8 @@ local function closeEarly(claims, ruling, epoch)
   return epoch
 end
 
--- Puts a job that is tried again in its backlog: first of what its tenant has waiting, or, where its queue has
--- no retry left, held back until it has.
+-- Puts a job that is tried again in its backlog: first of what its tenant has waiting, or, where its queue
+-- has no retry left, held back until it has.
 local function queueAgain(queue, flow, id)
   local left = retriesLeft(redis.call('HGET', keys.pace(queue), 'retries'))
   if left >= 1 then
@@ -121,8 +121,11 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
         local flow = job[5] or tenant
         charge(queue, flow, job[4] or 0)
         -- What is voted was to be run as often; of what is void nothing ran.
-        if state == 'voted' or state == 'void' then redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
-        else queueAgain(queue, flow, id) end
+        if state == 'voted' or state == 'void' then
+          redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
+        else
+          queueAgain(queue, flow, id)
+        end
       end
       -- A wish to cancel that came while it ran is looked at now.
       local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel')
