@@ -326,6 +326,7 @@ export class SimulatedPool {
         released: this.#released.length,
         waiting: this.#backlog.length,
         present: this.#present,
+        confirmMs: 0,
         rateMemoryMs: this.#rateMemoryMs,
         flows: new Map(this.#flows),
       };

@@ -43,7 +43,7 @@ export function offerOf(state: QueueState, times: SlotTimes, path: Path, cost: n
     perTagMs: path.perTagMs,
     ownMs,
     sdOwnMs: ownMs * Math.sqrt(Math.exp(times.spread) - 1),
-    afterMs: times.afterMs,
+    afterMs: Math.max(times.afterMs, state.confirmMs),
     meanMs,
     sdEndMs: (meanMs * Math.sqrt(1 + times.variation)) / Math.max(1, state.slots),
     quantiles: times.quantiles,
@@ -87,7 +87,7 @@ export function offerText(offer: Offer): string {
   return [...times, ...zs].join(' ');
 }
 
-/** What was kept of an offer: what a job was told, what it was to cost, and how far beyond its share it stood. */
+/** What was kept of an offer: what a job was told, what it costs, and how far beyond its share it stood. */
 interface Kept {
   readonly told: Told;
   readonly cost: number;

@@ -5,6 +5,7 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { CatalogModel } from '../catalog/catalog.ts';
 import { AdmissionRule, type AdmissionLimits } from './admission-limits.ts';
 import { fairnessOf } from './fairness.ts';
+import { ConfirmationPace } from './confirmation-pace.ts';
 import { hintedMs, type JobSize } from './job-size.ts';
 import { TURNS } from '../backlog/lua-parts.ts';
 import { standingIn } from '../backlog/pool-state.ts';
@@ -48,8 +49,11 @@ export interface Forecast {
 }
 
 interface Reading {
-  readonly state: QueueState;
+  readonly state: Omit<QueueState, 'confirmMs'>;
   readonly learned: string;
+  /** Entries of the log, and answers that are not confirmed yet. */
+  readonly logged: number;
+  readonly unconfirmed: number;
 }
 
 /** One queue as an API knows it. */
@@ -72,6 +76,7 @@ export class Outlooks {
   readonly #keys: RedisKeys;
   readonly #probability: number;
   readonly #known = new Map<string, Known>();
+  readonly #pace = new ConfirmationPace();
 
   /** `probability`: how likely a job must be to end in time, so that it is admitted. */
   constructor(redis: Redis, keys: RedisKeys, probability: number) {
@@ -155,12 +160,17 @@ export class Outlooks {
 
   async #readNow(model: CatalogModel, known: Known): Promise<void> {
     const queue = queueName(model.pool, model.name);
-    const { state, learned } = await READ.run(this.#redis, [this.#keys.open], [this.#keys.prefix, queue, MOST_FLOWS]);
+    const { state, learned, logged, unconfirmed } = await READ.run(
+      this.#redis,
+      [this.#keys.open],
+      [this.#keys.prefix, queue, MOST_FLOWS, this.#keys.attest(model.pool)],
+    );
     if (learned !== known.learned) {
       known.times = keptIn(learned, model.hint).times;
       known.learned = learned;
     }
-    known.state = state;
+    this.#pace.note(state.atMs, logged);
+    known.state = { ...state, confirmMs: this.#pace.waitMs(unconfirmed) };
     known.paths = undefined;
     known.readMs = performance.now();
   }
@@ -174,12 +184,14 @@ const UNREAD: QueueState = {
   released: 0,
   waiting: 0,
   present: 1,
+  confirmMs: 0,
   rateMemoryMs: memoryOfRates(0),
   flows: new Map(),
 };
 
 function parseReading(reply: unknown): Reading {
-  const [now, slots, running, released, waiting, present, learned, flows, standing, took] = cells(reply);
+  const [now, slots, running, released, waiting, present, learned, flows, standing, took, logged, unconfirmed] =
+    cells(reply);
   const values = cells(flows).map(text);
   const all = new Map<string, FlowState>();
   for (let at = 0; at + 1 < values.length; at += 2) {
@@ -189,6 +201,8 @@ function parseReading(reply: unknown): Reading {
   }
   return {
     learned: text(learned),
+    logged: Number(logged),
+    unconfirmed: integer(unconfirmed),
     state: {
       atMs: integer(now),
       slots: Number(slots),

@@ -22,6 +22,8 @@ const SPOT: Spot = {
   pausedMs: undefined,
   limit: undefined,
   retries: undefined,
+  handedIn: 0,
+  confirming: 0,
 };
 
 function view(state: JobState, more: Partial<JobView> = {}): JobView {
@@ -64,6 +66,8 @@ const spots = fc.record({
   }),
   pausedMs: fc.option(fc.integer({ min: 1, max: NOW }), { nil: undefined }),
   limit: fc.constant(undefined),
+  handedIn: fc.nat(20_000),
+  confirming: fc.nat(20_000),
   retries: fc.option(fc.integer({ min: 1, max: 1_000 }), { nil: undefined }),
 });
 const open = fc.constantFrom('queued', 'running', 'attesting');
@@ -151,6 +155,7 @@ describe('what holds a job', () => {
     ['no_worker', () => why(view('queued'), {}, 0)],
     ['engine_away', () => why(view('queued'), {}, 0, THERE, 1)],
     ['slots', () => why(view('queued'), { running: 2 }, 2, THERE, 1)],
+    ['attestation_backlog', () => why(view('queued'), { set: 'released', handedIn: 5_001 }, 2)],
     ['retry_pause', () => why(view('queued'), { set: 'held', retries: 3 }, 2)],
     ['share', () => why(view('queued'), { running: 2, distance: 5 }, 2)],
     ['slots', () => why(view('queued'), { running: 2 }, 2)],

@@ -47,6 +47,10 @@ export interface Spot {
   readonly limit: HoldingLimit | undefined;
   /** Where its queue has no retry left: how many are held back for that, it among them. */
   readonly retries: number | undefined;
+  /** What its pool's workers have handed in and no attestor has taken. */
+  readonly handedIn: number;
+  /** Answers that attestors are confirming, of all pools. */
+  readonly confirming: number;
 }
 
 /** A limit on what workers have at once, as far as it holds a job back. */
@@ -181,7 +185,8 @@ function isHeldBack(set: Spot['set']): boolean {
 }
 
 function parseSpot(reply: unknown): Spot {
-  const [now, set, before, running, distance, flow, logged, since, tries, pool, limit, most, atWork] = cells(reply);
+  const [now, set, before, running, distance, flow, logged, since, tries, pool, limit, most, atWork, ...more] =
+    cells(reply);
   const sinceMs = Number(text(since));
   const where = oneOf('later', 'backlog', 'held', 'released', 'ready', 'begun')(set);
   const standing = standingIn(text(pool));
@@ -198,6 +203,8 @@ function parseSpot(reply: unknown): Spot {
     pausedMs: isHeldBack(where) && standing?.state === 'paused' ? standing.sinceMs : undefined,
     limit: where === 'held' && !isRetry ? limitIn(text(limit), integer(most), integer(atWork)) : undefined,
     retries: isRetry ? integer(atWork) : undefined,
+    handedIn: integer(more[0]),
+    confirming: integer(more[1]),
   };
 }
 

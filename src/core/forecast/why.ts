@@ -1,5 +1,6 @@
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Why } from '../../proof/contract/why.ts';
+import { ATTESTATION_BACKLOG } from '../execution/claims.ts';
 import type { JobView } from '../jobs/job.reader.ts';
 import type { HoldingLimit, Prospect } from './prospects.ts';
 
@@ -62,6 +63,8 @@ function queued(view: JobView, prospect: Prospect | undefined, enginesAway: numb
         };
   if (prospect.spot.retries !== undefined) return pausedRetry(prospect.spot.retries, view.attempts.length);
   if (prospect.spot.limit !== undefined) return limited(prospect.spot.limit, model);
+  if (prospect.spot.set === 'released' && prospect.spot.handedIn > ATTESTATION_BACKLOG)
+    return unconfirmed(prospect.spot.handedIn);
   const { slots, position = 0, spot } = prospect;
   const numbers = { slots, running: spot.running, to_end_first: position, before: spot.before };
   if (position === 0)
@@ -116,6 +119,15 @@ function limited({ isOfKey, isOfModel, most, atWork }: HoldingLimit, model: stri
   };
 }
 
+function unconfirmed(entries: number): Held {
+  return {
+    held_by: 'attestation_backlog',
+    detail: `Workers begin nothing while more than ${ATTESTATION_BACKLOG} entries wait for an attestor, and ${entries} do.`,
+    numbers: { entries, most: ATTESTATION_BACKLOG },
+    remedy: 'wait for the attestors, or add some',
+  };
+}
+
 function pausedRetry(waiting: number, attempts: number): Held {
   return {
     held_by: 'retry_pause',
@@ -156,7 +168,13 @@ function attesting(prospect: Prospect | undefined, { present, able, problem }: A
       numbers,
       remedy: 'nothing, unless witnesses are away',
     };
-  return { held_by: 'attestation', detail: 'Its answer is being confirmed.', numbers, remedy: null };
+  const { handedIn = 0, confirming = 0 } = prospect?.spot ?? {};
+  return {
+    held_by: 'attestation',
+    detail: 'Its answer is being confirmed.',
+    numbers: { ...numbers, handed_in: handedIn, confirming },
+    remedy: null,
+  };
 }
 
 function plain(held_by: Held['held_by'], detail: string): Held {

@@ -161,6 +161,11 @@ export const METRIC_TABLE = {
     help: 'Evidence and releases that no attestor has taken yet',
     of: 'shard',
   },
+  countersign_unconfirmed_answers: {
+    kind: 'gauge',
+    help: 'Answers that attestors have taken and not confirmed yet',
+    of: 'shard',
+  },
   countersign_recompute_queue_jobs: {
     kind: 'gauge',
     help: 'Answers that wait to be computed again, or are',

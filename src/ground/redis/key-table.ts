@@ -365,6 +365,7 @@ export const KEY_TABLE = {
     name: 'confirmations',
     parts: [],
     type: 'sorted set',
+    api: 'read',
     attestor: 'write',
     holds: 'committed jobs by the time (ms) at which their confirmation is overdue',
     bound: 'jobs that are being confirmed',

@@ -10,6 +10,7 @@ export const HINDRANCES = [
   'retry_pause',
   'share',
   'slots',
+  'attestation_backlog',
   'starting',
   'engine',
   'stopping',

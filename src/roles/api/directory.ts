@@ -159,6 +159,7 @@ export class Directory {
   async backlogs(): Promise<{
     open: number;
     attesting: number;
+    confirming: number;
     kept: number;
     unentered: number;
     unsettled: number;
@@ -178,6 +179,7 @@ export class Directory {
       .zcard(this.#keys.payments)
       .zcard(this.#keys.aside)
       .zcard(this.#keys.webhookMessages)
+      .zcard(this.#keys.confirmations)
       .llen(`${recomputing}:wait`)
       .llen(`${recomputing}:active`)
       .zcard(`${recomputing}:delayed`)
@@ -189,14 +191,15 @@ export class Directory {
       pipeline.zcard(this.#keys.backlog(queue)).zcard(this.#keys.released(queue));
     }
     // A key of a pool that its workers have spoilt counts as empty, until the attestor has made it anew.
-    const [open, kept, unentered, unsettled, stuck, messages, ...more] = ((await pipeline.exec()) ?? []).map(
-      ([error, value]) => (error === null ? Number(value) : 0),
-    );
+    const [open, kept, unentered, unsettled, stuck, messages, confirming, ...more] = (
+      (await pipeline.exec()) ?? []
+    ).map(([error, value]) => (error === null ? Number(value) : 0));
     const rest = more.slice(RECOMPUTE_STATES);
     const waiting = rest.slice(pools.length);
     return {
       open: open ?? 0,
       attesting: rest.slice(0, pools.length).reduce((sum, length) => sum + length, 0),
+      confirming: confirming ?? 0,
       kept: kept ?? 0,
       unentered: unentered ?? 0,
       unsettled: unsettled ?? 0,

@@ -61,6 +61,7 @@ export class Metrics {
       countersign_consuming_attestors: whole(health.attestors),
       countersign_open_jobs: whole(backlogs.open),
       countersign_attestation_backlog_entries: whole(backlogs.attesting),
+      countersign_unconfirmed_answers: whole(backlogs.confirming),
       countersign_recompute_queue_jobs: whole(backlogs.recomputing),
       countersign_kept_finished_jobs: whole(backlogs.kept),
       countersign_unentered_finished_jobs: whole(backlogs.unentered),
