@@ -4,7 +4,7 @@ import { AdmissionRule } from '../../core/forecast/admission-limits.ts';
 import { Appointments } from '../../core/forecast/appointments.ts';
 import { lateRefusal } from './late-refusal.ts';
 
-/** The refusal of a job that has five seconds, where so many are to end first and its answer waits so long. */
+/** The refusal of a job that has five seconds, where so many end first and its answer waits so long. */
 function refusal(ends: number, afterMs: number, own: boolean) {
   const offer = { ...OFFER, afterMs };
   const limits = new AdmissionRule(0.99).limits(offer, 5_000, 100);
