@@ -15,9 +15,12 @@ const { METRIC_TABLE } = await importSource({
 
 /** Rows in the order in which an operator reads them; a metric stands in the first whose words it has. */
 const ROWS = [
-  ['Work and who does it', /consuming|queue_waiting|open_jobs|pool_state|job_ends|worker_commits|lost_leases/],
+  [
+    'Work and who does it',
+    /consuming|queue_waiting|fairness|models_away|engine_failures|open_jobs|pool_state|job_ends|worker_commits|lost_leases/,
+  ],
   ['How long jobs take', /^countersign_job_\w+_seconds$/],
-  ['Confirming and the log', /attestation|recompute|stuck|checkpoint|witness/],
+  ['Confirming and the log', /attestation|unconfirmed|recompute|stuck|checkpoint|witness/],
   ['HTTP', /http|refusals|event_streams/],
   ['Books, payments, webhooks, schedules', /unentered|kept|unsettled|webhook|schedule/],
   ['Proxy', /proxy/],

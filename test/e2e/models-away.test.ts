@@ -10,6 +10,8 @@ class ModelServer {
   readonly url: string;
   readonly #port: number;
   #server: Server | undefined;
+  /** It says that it is there, and answers no question. */
+  isBroken = false;
 
   constructor(port: number) {
     this.#port = port;
@@ -20,6 +22,10 @@ class ModelServer {
     const server = createServer((request, response) => {
       if (request.url === '/v1/models') {
         response.end(JSON.stringify({ data: [{ id: 'toy' }] }));
+        return;
+      }
+      if (this.isBroken) {
+        response.writeHead(500).end('out of memory');
         return;
       }
       const chunk = { choices: [{ text: 'an answer', finish_reason: 'stop' }] };
@@ -104,6 +110,26 @@ describe('a worker with a model whose server is away', () => {
     await server.start();
     for (const { id } of jobs) expect((await client.ended(id)).state).toBe('done');
     expect(worker.stderr()).toContain('a model is served again');
+  });
+
+  test('whose server is there and fails is given no more jobs, asks it itself, and takes it up again', async () => {
+    server.isBroken = true;
+    // Each has one attempt. After the fifth the circuit is open.
+    for (let n = 0; n < 5; n += 1) expect((await client.run(ask('remote'))).state).toBe('failed');
+    const waiting = await client.submit(ask('remote'));
+    await until(async () => (await served())?.join() === 'noop');
+    const why = async () => client.json<{ held_by: string }>(`/v1/jobs/${waiting.id}/why`);
+    expect(await until(async () => (await why()).held_by === 'engine_away' && why())).toMatchObject({
+      held_by: 'engine_away',
+      numbers: { workers: 1 },
+    });
+    const { workers } = await client.json<Workers>('/v1/workers');
+    expect(workers[0]?.away).toMatchObject([{ name: 'remote', why: expect.stringContaining('answered 500') }]);
+    expect(worker.stderr()).toContain('its jobs fail in a row');
+    expect((await client.run(ask('noop'))).state).toBe('done');
+    expect(await client.job(waiting.id)).toMatchObject({ state: 'queued', attempts: [] });
+    server.isBroken = false;
+    expect(await client.ended(waiting.id)).toMatchObject({ state: 'done', attempts: [expect.anything()] });
   });
 
   test('and no other model does not start, with the reason', async () => {

@@ -35,6 +35,7 @@ import { SUBMITTER } from '../support/submitter.ts';
 import { IS_LONG } from '../support/thorough.ts';
 
 const QUEUE = 'default.noop';
+const ALONE = { attestors: { present: 1, able: 1, problem: undefined }, enginesAway: 0 };
 const PRICES = PriceTable.parse(
   JSON.stringify({ version: 1, id: 'v1', currency: 'EUR', models: { noop: { input: 0, output: 1 } } }),
   'prices',
@@ -364,7 +365,7 @@ describe('a pool that is full', () => {
     await keepLearned({ redis: admin, keys }, QUEUE, DEFAULT_HINT, (times) => {
       const size = { task: 'completion', maxTokens: 63, inputBytes: 14 } as const;
       for (let at = 0; at < 100; at += 1)
-        times.learn({ size, flow: 'x', tookMs: 1_000, cost: times.costOf(size, 'x'), afterMs: 1 });
+        times.learn({ size, flow: 'x', tookMs: 1_000, cost: times.costOf(size, 'x'), afterMs: 1, atMs: 0 });
     });
     await admin.hset(keys.pace(QUEUE), 'slots', 2);
     await admin.zadd(keys.leases(QUEUE), 9e15, 'one', 9e15, 'other');
@@ -458,7 +459,7 @@ describe('a pool that is full', () => {
     expect(ends).toEqual(ends.toSorted((a, b) => a - b));
     const [held] = views;
     if (held === undefined) throw new Error('The job is gone.');
-    const why = whyOf(held, found[0], { present: 1, able: 1, problem: undefined });
+    const why = whyOf(held, found[0], ALONE);
     expect(why).toMatchObject({ held_by: 'slots', numbers: { to_end_first: 1, slots: 2 } });
 
     const size = { task: 'completion', maxTokens: 63, inputBytes: 14 } as const;
@@ -682,7 +683,7 @@ describe('a job that is not to begin yet', () => {
     const prospect = await new Prospects(api, keys, catalog, new Outlooks(api, keys, 0.99)).of(view);
     expect(prospect).toMatchObject({ position: undefined, spot: { set: 'later' } });
     expect(prospect?.eta?.p50Ms).toBeGreaterThanOrEqual(notBeforeMs);
-    expect(whyOf(view, prospect, { present: 1, able: 1, problem: undefined }).held_by).toBe('not_before');
+    expect(whyOf(view, prospect, ALONE).held_by).toBe('not_before');
     const clock = async () => {
       const [seconds, micros] = await admin.time();
       return Number(seconds) * 1_000 + Number(micros) / 1_000;
@@ -776,7 +777,7 @@ describe('what the operator makes of a pool', () => {
     if (view === undefined) throw new Error('The job is gone.');
     const prospect = await prospects.of(view);
     expect(prospect).toMatchObject({ position: undefined, eta: undefined });
-    expect(whyOf(view, prospect, { present: 1, able: 1, problem: undefined }).held_by).toBe('paused_pool');
+    expect(whyOf(view, prospect, ALONE).held_by).toBe('paused_pool');
 
     expect(await pools.put('key-2', 'default', 'open')).toMatchObject({ state: 'open', by: undefined });
     await all.backlog.release([QUEUE]);

@@ -238,7 +238,7 @@ function house(server: TestRedis) {
     why: async (id = '') => {
       const view = await reader.read(id);
       if (view === undefined) throw new Error('There is no such job.');
-      return whyOf(view, await prospects.of(view), ATTESTORS);
+      return whyOf(view, await prospects.of(view), { attestors: ATTESTORS, enginesAway: 0 });
     },
   };
 }

@@ -5,7 +5,13 @@ import type { Schedules } from '../../src/core/backlog/schedules.ts';
 import { readCases } from '../../src/core/confirmation/case-file.ts';
 import { judgeRelease } from '../../src/core/confirmation/release-judge.ts';
 import { Retention } from '../../src/core/confirmation/retention.ts';
+import { NoopEngine } from '../../src/core/engines/noop-engine.ts';
+import { RedisPieces } from '../../src/core/execution/chunk-stream.ts';
 import type { Claim } from '../../src/core/execution/claims.ts';
+import { EnginePlaces } from '../../src/core/execution/engine-places.ts';
+import { JobRunner } from '../../src/core/execution/job-runner.ts';
+import { RunTimes } from '../../src/core/execution/run-times.ts';
+import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { Intake } from '../../src/core/confirmation/intake.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
@@ -63,6 +69,24 @@ const makeDue = (admin: Redis, set: string, ...ids: string[]) =>
 
 const bull = ({ keys }: TestRedis, part: string) => `${keys.poolQueues('default')}:${QUEUE}:${part}`;
 
+const nothing = () => undefined;
+const rejected = () => Promise.reject(new Error('There is no such blob.'));
+
+/** Rules on what a worker has given back, as an attestor does. */
+async function ruleOn(
+  { redis, decisions }: Awaited<ReturnType<typeof attestorHands>>,
+  { keys, signingKey }: HandWorker,
+  id: string,
+  epoch: number,
+): Promise<void> {
+  const fields = await redis.hkeys(keys.evidence(id));
+  const field = fields.find((one) => one.startsWith(`${epoch}:`)) ?? '';
+  const [file] = await readCases(redis, keys, [{ id, epoch, field }]);
+  if (file === undefined) throw new Error('no case');
+  const ruling = judgeRelease(file, { find: () => signingKey.public, barFrom: () => undefined });
+  await decisions.rule(ruling === undefined ? [] : [ruling]);
+}
+
 describe('behind tens of thousands of waiting jobs', () => {
   test('a look comes to what is due, and its cost is that of what is due', async () => {
     await using server = await TestRedis.start();
@@ -116,7 +140,7 @@ describe('a job that has less time left than any such job takes', () => {
   const confirmed = async ({ admin, keys }: ReturnType<typeof house>, jobs: number, tookMs: number) => {
     const size = { task: 'completion', maxTokens: 128, inputBytes: 14 } as const;
     await keepLearned({ redis: admin, keys }, QUEUE, DEFAULT_HINT, (times) => {
-      for (let at = 0; at < jobs; at += 1) times.learn({ size, flow: 'x', tookMs, cost: 1, afterMs: 1 });
+      for (let at = 0; at < jobs; at += 1) times.learn({ size, flow: 'x', tookMs, cost: 1, afterMs: 1, atMs: 0 });
     });
     await admin.hset(keys.pace(QUEUE), 'least', 500_000);
   };
@@ -134,6 +158,46 @@ describe('a job that has less time left than any such job takes', () => {
     expect(view).toMatchObject({ state: 'expired', attempts: [], ending: { code: 'would_not_finish' } });
     expect(view?.ending?.detail).toContain('500000 ms at the least');
     expect(await all.admin.lrange(bull(server, 'wait'), 0, -1)).toEqual([]);
+  });
+
+  test('and was given to a worker is given back, once: the attestor ends it, or has it begun', async () => {
+    await using server = await TestRedis.start();
+    await using hands = await attestorHands(server);
+    const all = house(server, wishes);
+    const { keys, worker, reader } = all;
+    const times = new RunTimes();
+    for (let at = 0; at < 100; at += 1) times.note('noop', 1_000_000);
+    const runner = new JobRunner({
+      claims: worker.claims,
+      pieces: new RedisPieces(worker.redis, keys, 'default', worker.id),
+      blobs: { of: () => ({ put: rejected, get: rejected }) },
+      storage: { problem: undefined, start: nothing, wake: nothing, stop: () => Promise.resolve() },
+      heartbeat: { leaseOf: () => '', hold: nothing, drop: nothing },
+      engines: { answered: nothing, failed: nothing },
+      times,
+      key: worker.signingKey,
+      logger: createLogger('test', 'fatal'),
+    });
+    const engine = new NoopEngine({ name: 'noop', sha256: sha256Hex(''), parallel: 1 });
+    const run = (id: string) => runner.run(id, engine, new EnginePlaces(1));
+    const attempts = async (id: string) => (await reader.read(id))?.attempts.map(({ closed }) => closed?.why);
+
+    const [begun, vain] = [await all.submit(), await all.submit()];
+    await run(begun);
+    await ruleOn(hands, worker, begun, 1);
+    expect([await attempts(begun), await all.state(begun)]).toEqual([['void'], 'queued']);
+    expect(await all.admin.zscore(keys.released(QUEUE), begun)).not.toBeNull();
+
+    await confirmed(all, 200, 1_000_000);
+    await run(vain);
+    await ruleOn(hands, worker, vain, 1);
+    expect(await all.admin.zscore(keys.released(QUEUE), vain)).toBeNull();
+    expect(await hands.sweep.look('deadlines')).toBe(1);
+    expect([await attempts(vain), (await reader.read(vain))?.ending?.code]).toEqual([['void'], 'would_not_finish']);
+
+    // Whoever decided otherwise has the other one begun.
+    await run(begun);
+    expect([await attempts(begun), await all.state(begun)]).toEqual([['void', undefined], 'attesting']);
   });
 
   test.each([
@@ -241,12 +305,7 @@ describe('a claim that is held ready', () => {
     await lose();
     const giveBack = async (claim: Claim) => {
       await worker.release(claim, 'drained');
-      const fields = await admin.hkeys(keys.evidence(id));
-      const field = fields.find((one) => one.startsWith(`${claim.epoch}:`)) ?? '';
-      const [file] = await readCases(hands.redis, keys, [{ id, epoch: claim.epoch, field }]);
-      if (file === undefined) throw new Error('no case');
-      const ruling = judgeRelease(file, { find: () => worker.signingKey.public, barFrom: () => undefined });
-      await hands.decisions.rule(ruling === undefined ? [] : [ruling]);
+      await ruleOn(hands, worker, id, claim.epoch);
     };
     await giveBack(await hold(all, hands.schedules, id));
     expect(await closings(reader, id)).toEqual(['void', 'void']);

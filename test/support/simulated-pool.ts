@@ -1,6 +1,7 @@
 import { AdmissionRule, excessOf, type Standing } from '../../src/core/forecast/admission-limits.ts';
 import { Appointments } from '../../src/core/forecast/appointments.ts';
 import type { JobSize } from '../../src/core/forecast/job-size.ts';
+import { fairnessOf, jainIndex } from '../../src/core/forecast/fairness.ts';
 import { offerOf, toldOf, type Offer } from '../../src/core/forecast/offer.ts';
 import { Paths, memoryOfRates, type FlowState, type QueueState } from '../../src/core/forecast/queue-state.ts';
 import { SlotTimes } from '../../src/core/forecast/slot-times.ts';
@@ -55,6 +56,8 @@ export interface Outcome {
   readonly covered: number;
   /** Jain's index of the engines' time that greedy tenants got, over their weights. */
   readonly jain: number;
+  /** What the metric said at the end of that time; undefined where too few had work waiting. */
+  readonly liveJain: number | undefined;
   readonly p50Ms: number;
   readonly p99Ms: number;
   /** How often a greedy tenant's largest jobs were admitted, over its smallest. */
@@ -76,6 +79,8 @@ interface Job {
   tag: number;
   cost: number;
   told: Told | undefined;
+  distance: number;
+  beganMs: number;
   counts: boolean;
 }
 
@@ -123,6 +128,7 @@ export class SimulatedPool {
   readonly #latencies: number[] = [];
   readonly #waitErrors: number[] = [];
   readonly #series: Sample[] = [];
+  #liveJain: number | undefined;
   #since = { admitted: 0, refused: 0, missed: 0 };
   readonly #figures = {
     goodMs: 0,
@@ -157,6 +163,9 @@ export class SimulatedPool {
   run(): Outcome {
     const { tenants, forMs } = this.#options;
     for (const tenant of tenants) this.#arrivals(tenant);
+    this.#agenda.add(forMs, () => {
+      this.#liveJain = fairnessOf(this.#figuresNow().state, this.#times);
+    });
     this.#samples();
     const longest = Math.max(...tenants.map(({ deadlineMs }) => deadlineMs));
     for (let event = this.#agenda.next(); event !== undefined; event = this.#agenda.next()) {
@@ -185,7 +194,20 @@ export class SimulatedPool {
     const serviceMs = truth(this.#random, tokens, tenant.share) * this.#options.timesLonger;
     const bornMs = this.#nowMs;
     if (this.#isCounted(bornMs)) this.#figures.uniques += 1;
-    return { tenant, size, serviceMs, bornMs, tries: 0, askedMs: 0, tag: 0, cost: 0, told: undefined, counts: false };
+    return {
+      tenant,
+      size,
+      serviceMs,
+      bornMs,
+      tries: 0,
+      askedMs: 0,
+      tag: 0,
+      cost: 0,
+      told: undefined,
+      counts: false,
+      distance: 0,
+      beganMs: 0,
+    };
   }
 
   get #slots(): number {
@@ -280,6 +302,7 @@ export class SimulatedPool {
     const { tenant } = job;
     job.tag = tag;
     job.told = toldOf(offer, standing);
+    job.distance = standing.distance;
     const before = this.#flows.get(tenant.name);
     const decayed = (before?.rate ?? 0) * Math.exp(-(this.#nowMs - (before?.rateAtMs ?? 0)) / this.#rateMemoryMs);
     this.#flows.set(tenant.name, {
@@ -303,6 +326,7 @@ export class SimulatedPool {
         released: this.#released.length,
         waiting: this.#backlog.length,
         present: this.#present,
+        confirmMs: 0,
         rateMemoryMs: this.#rateMemoryMs,
         flows: new Map(this.#flows),
       };
@@ -342,6 +366,7 @@ export class SimulatedPool {
       const { slower } = this.#options;
       const isSlow = slower !== undefined && this.#nowMs >= slower.fromMs && this.#nowMs < slower.toMs;
       const tookMs = job.serviceMs * (isSlow ? slower.factor : 1);
+      job.beganMs = this.#nowMs;
       this.#noteWait(job);
       this.#agenda.add(this.#nowMs + tookMs, () => this.#finish(job, tookMs));
     }
@@ -355,7 +380,9 @@ export class SimulatedPool {
 
   #finish(job: Job, tookMs: number): void {
     this.#running -= 1;
-    this.#times.learn({ size: job.size, flow: job.tenant.name, tookMs, cost: job.cost, afterMs: 0 });
+    const { size, cost, tenant, askedMs: fromMs, beganMs: untilMs } = job;
+    const waited = job.distance > 0 ? { fromMs, untilMs } : undefined;
+    this.#times.learn({ size, flow: tenant.name, tookMs, cost, afterMs: 0, waited, atMs: this.#nowMs });
     const isGood = this.#nowMs <= job.askedMs + job.tenant.deadlineMs;
     if (isGood && this.#isCounted(this.#nowMs)) {
       this.#figures.goodMs += tookMs;
@@ -385,8 +412,6 @@ export class SimulatedPool {
     // Who was refused more than now and then wanted more than its share.
     const greedy = tenants.filter(({ name }) => this.#refusedShare(name) > 0.02);
     const shares = greedy.map(({ name, weight }) => (this.#good.get(name) ?? 0) / weight);
-    const sum = shares.reduce((all, share) => all + share, 0);
-    const squares = shares.reduce((all, share) => all + share ** 2, 0);
     const at = (part: number) => quantile(this.#latencies, part);
     return {
       goodput: goodMs / (slots * (forMs - warmMs)),
@@ -398,7 +423,8 @@ export class SimulatedPool {
       attempts,
       uniques,
       covered: this.#figures.inside / this.#figures.scored,
-      jain: sum ** 2 / (shares.length * squares),
+      jain: jainIndex(shares),
+      liveJain: this.#liveJain,
       p50Ms: at(0.5),
       p99Ms: at(0.99),
       largeOverSmall: this.#largeOverSmall(greedy),

@@ -4,5 +4,7 @@ export const TURNS = new URL('./lua/turns.lua', import.meta.url);
 export const FAIR_PLACE = new URL('./lua/fair-place.lua', import.meta.url);
 /** Lua functions for scripts that take open jobs out of their sets; see its header. */
 export const LEAVE = new URL('./lua/leave.lua', import.meta.url);
+/** Lua functions for scripts that queue jobs again, or release them; see its header. */
+export const RETRY_BUDGET = new URL('./lua/retry-budget.lua', import.meta.url);
 /** Lua functions for scripts that look after limits on what workers have at once; see its header. */
 export const AT_WORK = new URL('./lua/at-work.lua', import.meta.url);

@@ -51,10 +51,11 @@ export class Learner {
   confirmed({ file, size, tookMs }: Confirmation): void {
     const kept = file.told === undefined ? undefined : toldIn(file.told);
     const heldMs = heldFor(file) ?? tookMs;
+    const waited = kept !== undefined && kept.distance > 0 ? waitOf(file) : undefined;
     const afterMs = Math.max(0, file.nowMs - (file.committedMs ?? file.nowMs));
     this.#note(file.queue, (times, queue) => {
       const cost = kept?.cost ?? times.costOf(size, file.flow);
-      times.learn({ size, flow: file.flow, tookMs: heldMs, cost, afterMs });
+      times.learn({ size, flow: file.flow, tookMs: heldMs, cost, afterMs, waited, atMs: file.nowMs });
       // What is told is told of the first attempt.
       if (kept !== undefined && file.epoch === 1) times.score(kept.told, file.nowMs - file.createdMs, queue);
     });
@@ -100,4 +101,10 @@ function heldFor({ attempts, epoch, committedMs }: CaseFile): number | undefined
   const beganMs = attempts.find((attempt) => attempt.epoch === epoch)?.beganMs;
   if (beganMs === undefined || committedMs === undefined || committedMs < beganMs) return undefined;
   return committedMs - beganMs;
+}
+
+/** From when to when it waited for its first attempt, the one that was confirmed. */
+function waitOf({ attempts, epoch, createdMs }: CaseFile): { fromMs: number; untilMs: number } | undefined {
+  const beganMs = epoch === 1 ? attempts.find((attempt) => attempt.epoch === epoch)?.beganMs : undefined;
+  return beganMs === undefined ? undefined : { fromMs: createdMs, untilMs: beganMs };
 }

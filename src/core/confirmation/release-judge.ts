@@ -13,7 +13,13 @@ import type { Ruling } from './rulings.ts';
  * What is neither the job's fault nor the engine's: the job is run as if for the first time. The same holds
  * of every claim whose engine had not begun.
  */
-const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set(['barred', 'drained', 'storage_unavailable', 'engine_away']);
+const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set([
+  'barred',
+  'drained',
+  'storage_unavailable',
+  'engine_away',
+  'would_not_finish',
+]);
 
 /** What another worker would say as well. */
 const FINAL: ReadonlySet<ReleaseCode> = new Set(['engine_refused', 'context_exceeded', 'output_too_large']);

@@ -1,11 +1,14 @@
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { count } from '../../ground/metrics/process-metrics.ts';
 import { growingPause } from '../../ground/process/growing-pause.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { CircuitBreaker } from './circuit-breaker.ts';
 import type { EngineChildren } from './engine-children.ts';
 import type { EngineModel } from './engine-kind.ts';
 import type { Engine } from './engine.ts';
 import { loadEngine } from './load-engine.ts';
+import { tryEngine } from './trial.ts';
 
 const LOOK_EVERY_MS = 2_000;
 const PROBE_MS = 3_000;
@@ -19,7 +22,8 @@ export interface AwayModel {
 
 /**
  * The engines that a process serves, by the names of their models. One that stands on a server, or computes
- * in a child, is away while that is; the others go on, and it is taken up again when that is back.
+ * in a child, is away while that is, and one that only fails while it does; the others go on, and it is taken
+ * up again when it is back.
  */
 export class LoadedEngines {
   readonly #served: ReadonlyMap<string, ServedModel>;
@@ -69,6 +73,16 @@ export class LoadedEngines {
     return this.#served.get(model)?.engine;
   }
 
+  /** A job of this model was answered. */
+  answered(model: string): void {
+    this.#served.get(model)?.answered();
+  }
+
+  /** A job of this model failed, and its engine is to blame. */
+  failed(model: string, error: unknown): void {
+    this.#served.get(model)?.failed(error);
+  }
+
   /** The engine of a model, once its server has shown that it is there; undefined while it is away. */
   async ready(model: string): Promise<Engine | undefined> {
     return this.#served.get(model)?.ready();
@@ -88,9 +102,9 @@ export class LoadedEngines {
 /** One model: served by its engine, or away. */
 class ServedModel {
   readonly name: string;
-  engine: Engine | undefined;
-  /** Why it is away. */
-  why: string | undefined;
+  #loaded: Engine | undefined;
+  #why: string | undefined;
+  readonly #breaker = new CircuitBreaker();
   readonly #model: EngineModel;
   readonly #load: (model: EngineModel) => Promise<Engine>;
   readonly #onChange: (model: string) => void;
@@ -117,11 +131,22 @@ class ServedModel {
     );
   }
 
+  /** Undefined while it is away. */
+  get engine(): Engine | undefined {
+    return this.#breaker.isOpen ? undefined : this.#loaded;
+  }
+
+  /** Why it is away. */
+  get why(): string | undefined {
+    return this.engine === undefined ? this.#why : undefined;
+  }
+
   async load(): Promise<void> {
     try {
-      this.engine = await this.#load(this.#model);
-      if (this.why !== undefined) this.#logger.info({ model: this.name }, 'a model is served again');
-      this.why = undefined;
+      this.#loaded = await this.#load(this.#model);
+      this.#breaker.answered();
+      if (this.#why !== undefined) this.#logger.info({ model: this.name }, 'a model is served again');
+      this.#why = undefined;
       this.#failures = 0;
     } catch (error) {
       this.#failures += 1;
@@ -131,9 +156,24 @@ class ServedModel {
     this.#onChange(this.name);
   }
 
-  /** An engine of this process is not away; one on a server or in a child is looked after. */
   watch(): void {
-    if (this.engine === undefined || this.engine.probe !== undefined) this.#looks.start(LOOK_EVERY_MS);
+    this.#looks.start(LOOK_EVERY_MS);
+  }
+
+  answered(): void {
+    if (!this.#breaker.answered()) return;
+    this.#why = undefined;
+    this.#logger.info({ model: this.name }, 'a model is served again');
+    this.#onChange(this.name);
+  }
+
+  failed(error: unknown): void {
+    count('countersign_engine_failures_total', { model: this.name });
+    if (!this.#breaker.failed()) return;
+    this.#why = `its jobs fail: ${messageOf(error)}`.slice(0, MAX_WHY);
+    this.#logger.warn({ model: this.name, why: this.#why }, 'a model is not served for now: its jobs fail in a row');
+    this.#onChange(this.name);
+    this.#looks.wake();
   }
 
   /** Those who ask at the same time share one answer. */
@@ -148,33 +188,46 @@ class ServedModel {
   /** Does not wait for a server that does not answer. */
   async close(): Promise<void> {
     void this.#looks.stop();
-    await this.engine?.close();
+    await this.#loaded?.close();
   }
 
   async #probe(): Promise<void> {
-    const { engine } = this;
+    const engine = this.#loaded;
     try {
       await engine?.probe?.(AbortSignal.timeout(PROBE_MS));
     } catch (error) {
-      if (this.engine === engine) this.#leave(error);
+      if (this.#loaded === engine) this.#leave(error);
     }
   }
 
   async #look(): Promise<number> {
-    if (this.engine !== undefined) await this.ready();
-    else await this.load().catch(() => undefined);
-    return this.engine === undefined ? growingPause(this.#failures) : LOOK_EVERY_MS;
+    if (this.#loaded === undefined) await this.load().catch(() => undefined);
+    else await this.ready();
+    if (this.#loaded === undefined) return growingPause(this.#failures);
+    return this.#breaker.isOpen ? this.#try(this.#loaded) : LOOK_EVERY_MS;
+  }
+
+  /** Asks an engine whose jobs fail whether it answers at all. Returns the pause until the next look. */
+  async #try(engine: Engine): Promise<number> {
+    try {
+      await tryEngine(engine, this.#model.tasks[0] ?? 'completion');
+    } catch (error) {
+      this.#logger.debug({ model: this.name }, `its engine does not answer: ${messageOf(error).slice(0, MAX_WHY)}`);
+      return this.#breaker.refused();
+    }
+    this.answered();
+    return LOOK_EVERY_MS;
   }
 
   #leave(error: unknown): void {
-    const isNew = this.why === undefined;
-    const left = this.engine;
-    this.engine = undefined;
-    this.why = messageOf(error).slice(0, MAX_WHY);
-    if (!isNew) return;
-    this.#logger.warn({ model: this.name, why: this.why }, 'a model is not served for now: what computes it is away');
-    this.#onChange(this.name);
+    const isNew = this.#why === undefined;
+    const left = this.#loaded;
+    this.#loaded = undefined;
+    this.#why = messageOf(error).slice(0, MAX_WHY);
     void left?.close();
+    if (!isNew) return;
+    this.#logger.warn({ model: this.name, why: this.#why }, 'a model is not served for now: what computes it is away');
+    this.#onChange(this.name);
   }
 }
 

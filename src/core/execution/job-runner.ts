@@ -5,6 +5,7 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { isStorageError } from '../../ground/blobs/storage-error.ts';
 import { encodeTokens } from '../engines/token-ids.ts';
 import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
+import type { LoadedEngines } from '../engines/loaded-engines.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { spanning, type Span } from '../../ground/tracing/spans.ts';
@@ -33,6 +34,7 @@ import type { Claim, CommitReply } from './claims.ts';
 import type { EnginePlaces, Place } from './engine-places.ts';
 import type { BlobLink, JobLink, LeaseLink, PieceLink, StorageLink } from './links.ts';
 import { beginAttempt, beginGenerating, generated } from './run-spans.ts';
+import { RunTimes } from './run-times.ts';
 import { SteadyPieces } from './steady-pieces.ts';
 
 /** Published after each attempt to commit, as `{ id, epoch, reply }`, where tests or metrics subscribe. */
@@ -55,6 +57,9 @@ export interface RunnerParts {
   readonly blobs: BlobLink;
   readonly storage: StorageLink;
   readonly heartbeat: LeaseLink;
+  readonly times: RunTimes;
+  /** Hears what becomes of the runs of each model. */
+  readonly engines: Pick<LoadedEngines, 'answered' | 'failed'>;
   readonly key: SigningKey;
   readonly logger: Logger;
 }
@@ -70,6 +75,10 @@ const AHEAD_MS = 5;
  * would wait for them for long.
  */
 const READY_MS = 1_000;
+/** Jobs of which it is remembered that they were given back for want of time. */
+const MOST_IN_VAIN = 1_000;
+/** An engine that has taken so many times longer than it does on average hangs. */
+const HANGS = 10;
 export const MOST_AHEAD = 16;
 /** Longer than every worker takes to notice that its disk is full or away. */
 const STORAGE_PAUSE_MS = 2_500;
@@ -127,14 +136,14 @@ interface StoredResult {
 export class JobRunner {
   readonly #held = new Map<string, Held>();
   readonly #parts: RunnerParts;
-  /** What a run of each model takes (ms), as a mean that forgets. */
-  readonly #took = new Map<string, number>();
   /** Models of which a claim was taken back, until a run of theirs has ended. */
   readonly #takenBack = new Set<string>();
   /** What is given back from now on, even where its claim is answered only later. */
   #leaves: 'unbegun' | 'all' | undefined;
   /** Runs that have not ended, those that are being claimed among them. */
   #runs = 0;
+  /** Jobs that were given back because they would not finish: whoever decides otherwise sends them again. */
+  readonly #inVain = new Set<string>();
   readonly #worker: { id: string; publicKey: string };
 
   constructor(parts: RunnerParts) {
@@ -173,6 +182,11 @@ export class JobRunner {
 
   #giveBack({ isReady, controller }: Held): void {
     if (this.#leaves === 'all' || (this.#leaves === 'unbegun' && isReady)) controller.abort(new Stop('drained'));
+  }
+
+  /** Gives back what has not begun of one model. */
+  stopReady(code: ReleaseCode, model: string): void {
+    for (const [id, held] of this.#held) if (held.isReady && held.model === model) this.stop(id, code);
   }
 
   /**
@@ -233,13 +247,12 @@ export class JobRunner {
     const { signal } = controller;
     const { ticket, signed: signedTicket } = readTicket(claim.id, claim.ticket);
     const attempt = { claim, ticket, sha256: sha256Hex(signedTicket.payload) };
-    const deadline = setTimeout(
-      () => controller.abort(new Stop('deadline')),
-      claim.remainingMs ?? Date.parse(attempt.ticket.predicate.deadline) - Date.now(),
-    );
+    const leftMs = claim.remainingMs ?? Date.parse(attempt.ticket.predicate.deadline) - Date.now();
+    const deadline = setTimeout(() => controller.abort(new Stop('deadline')), leftMs);
+    const deadlineMs = performance.now() + leftMs;
     try {
       const input = await this.#input(attempt);
-      const answer = await this.#inPlace(held, place ?? (await places.take(signal)), (begun) =>
+      const answer = await this.#inPlace(held, place ?? (await places.take(signal)), deadlineMs, (begun) =>
         spanning(
           beginGenerating(held.span, engine, workOf(ticket)),
           () => this.#timed(attempt, engine, input, signal, begun),
@@ -268,15 +281,29 @@ export class JobRunner {
   async #inPlace(
     held: Held,
     place: Place,
+    deadlineMs: number,
     work: (begun: Promise<void> | undefined) => Promise<Answer>,
   ): Promise<Answer> {
     try {
+      this.#requireTime(held, deadlineMs - performance.now());
       const begun = held.isReady ? this.#begin(held) : undefined;
       held.isReady = false;
       return await work(begun);
     } finally {
       place.leave();
     }
+  }
+
+  /**
+   * Throws Stop `would_not_finish` where less time is left than any run of the model takes here. The attestor
+   * decides what becomes of the job; where it sends it again, it is begun.
+   */
+  #requireTime({ claim: { id }, model }: Held, leftMs: number): void {
+    if (leftMs >= this.#parts.times.leastMs(model) || this.#inVain.has(id)) return;
+    this.#inVain.add(id);
+    const [oldest] = this.#inVain;
+    if (this.#inVain.size > MOST_IN_VAIN && oldest !== undefined) this.#inVain.delete(oldest);
+    throw new Stop('would_not_finish');
   }
 
   /** Says that the engine begins. What this worker does not hold any more is stopped; it never throws. */
@@ -342,13 +369,13 @@ export class JobRunner {
    * to take one back.
    */
   holdsReady(model: string): boolean {
-    const endsSoon = (this.#took.get(model) ?? Infinity) <= READY_MS;
+    const endsSoon = (this.#parts.times.meanMs(model) ?? Infinity) <= READY_MS;
     return endsSoon && this.claimAhead(model) === 1 && !this.#takenBack.has(model);
   }
 
   /** How many jobs of a pack may be claimed at once: those whose turn comes in a moment. */
   claimAhead(model: string): number {
-    const ms = this.#took.get(model);
+    const ms = this.#parts.times.meanMs(model);
     return ms === undefined ? 1 : Math.max(1, Math.min(MOST_AHEAD, Math.floor(AHEAD_MS / Math.max(ms, 0.1))));
   }
 
@@ -362,11 +389,15 @@ export class JobRunner {
     signal.throwIfAborted();
     const startedAt = new Date();
     const began = performance.now();
-    const result = await this.#generate(attempt, engine, input, signal, begun);
-    const ms = performance.now() - began;
-    const mean = this.#took.get(engine.model.name) ?? ms;
-    this.#took.set(engine.model.name, mean + (ms - mean) / 16);
-    this.#takenBack.delete(engine.model.name);
+    const { name } = engine.model;
+    const { engines, times } = this.#parts;
+    const result = await this.#generate(attempt, engine, input, signal, begun).catch((error: unknown) => {
+      if (isEnginesFault(error, performance.now() - began, times.meanMs(name))) engines.failed(name, error);
+      throw error;
+    });
+    times.note(name, performance.now() - began);
+    this.#takenBack.delete(name);
+    engines.answered(name);
     return { result, startedAt, finishedAt: new Date() };
   }
 
@@ -472,6 +503,16 @@ export class JobRunner {
         'the result of this attempt is no longer needed',
       );
   }
+}
+
+/**
+ * Whether it was not the job that made its run fail: an error or a silence of the engine, and no refusal of
+ * what it was asked. A deadline that passes is the engine's fault where it has taken much longer than usual.
+ */
+function isEnginesFault(error: unknown, ranMs: number, meanMs: number | undefined): boolean {
+  if (error instanceof Stop) return error.code === 'deadline' && ranMs > HANGS * (meanMs ?? Infinity);
+  const code = releaseCodeOf(error);
+  return code === 'engine_error' || code === 'engine_overloaded';
 }
 
 /** What was not streamed yet of an answer that can be confirmed. Throws EngineError where it cannot. */

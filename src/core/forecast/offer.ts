@@ -43,7 +43,7 @@ export function offerOf(state: QueueState, times: SlotTimes, path: Path, cost: n
     perTagMs: path.perTagMs,
     ownMs,
     sdOwnMs: ownMs * Math.sqrt(Math.exp(times.spread) - 1),
-    afterMs: times.afterMs,
+    afterMs: Math.max(times.afterMs, state.confirmMs),
     meanMs,
     sdEndMs: (meanMs * Math.sqrt(1 + times.variation)) / Math.max(1, state.slots),
     quantiles: times.quantiles,
@@ -87,8 +87,15 @@ export function offerText(offer: Offer): string {
   return [...times, ...zs].join(' ');
 }
 
+/** What was kept of an offer: what a job was told, what it costs, and how far beyond its share it stood. */
+interface Kept {
+  readonly told: Told;
+  readonly cost: number;
+  readonly distance: number;
+}
+
 /** What a kept offer and the place behind it came to; undefined where the text is something else. */
-export function toldIn(text: string): { readonly told: Told; readonly cost: number } | undefined {
+export function toldIn(text: string): Kept | undefined {
   const numbers = text.split(' ').map(Number);
   if (numbers.length !== NUMBERS.length + 18 || numbers.some((number) => !Number.isFinite(number))) return undefined;
   const [cost = 0, perEndMs = 0, perTagMs = 0, ownMs = 0, sdOwnMs = 0, afterMs = 0, meanMs = 0, sdEndMs = 0] = numbers;
@@ -98,5 +105,5 @@ export function toldIn(text: string): { readonly told: Told; readonly cost: numb
   });
   const [ends = 0, distance = 0] = numbers.slice(-2);
   const offer = { cost, perEndMs, perTagMs, ownMs, sdOwnMs, afterMs, meanMs, sdEndMs, quantiles };
-  return { told: toldOf(offer, { ends, distance }), cost };
+  return { told: toldOf(offer, { ends, distance }), cost, distance };
 }

@@ -4,6 +4,8 @@ import { cells, integer, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { CatalogModel } from '../catalog/catalog.ts';
 import { AdmissionRule, type AdmissionLimits } from './admission-limits.ts';
+import { fairnessOf } from './fairness.ts';
+import { ConfirmationPace } from './confirmation-pace.ts';
 import { hintedMs, type JobSize } from './job-size.ts';
 import { TURNS } from '../backlog/lua-parts.ts';
 import { standingIn } from '../backlog/pool-state.ts';
@@ -47,8 +49,11 @@ export interface Forecast {
 }
 
 interface Reading {
-  readonly state: QueueState;
+  readonly state: Omit<QueueState, 'confirmMs'>;
   readonly learned: string;
+  /** Entries of the log, and answers that are not confirmed yet. */
+  readonly logged: number;
+  readonly unconfirmed: number;
 }
 
 /** One queue as an API knows it. */
@@ -71,6 +76,7 @@ export class Outlooks {
   readonly #keys: RedisKeys;
   readonly #probability: number;
   readonly #known = new Map<string, Known>();
+  readonly #pace = new ConfirmationPace();
 
   /** `probability`: how likely a job must be to end in time, so that it is admitted. */
   constructor(redis: Redis, keys: RedisKeys, probability: number) {
@@ -106,6 +112,13 @@ export class Outlooks {
     const known = this.#of(model);
     if (performance.now() - known.readMs > FRESH_MS) await this.#read(model, known);
     return { forecast: this.forecast(model, asked), state: known.state };
+  }
+
+  /** How evenly the queue of a model is shared now; undefined where too few want more than their share. */
+  async fairness(model: CatalogModel): Promise<number | undefined> {
+    const known = this.#of(model);
+    if (performance.now() - known.readMs > FRESH_MS) await this.#read(model, known);
+    return fairnessOf(known.state, known.times);
   }
 
   /** The place that a job would have if it came now; undefined where nobody takes it. */
@@ -147,12 +160,17 @@ export class Outlooks {
 
   async #readNow(model: CatalogModel, known: Known): Promise<void> {
     const queue = queueName(model.pool, model.name);
-    const { state, learned } = await READ.run(this.#redis, [this.#keys.open], [this.#keys.prefix, queue, MOST_FLOWS]);
+    const { state, learned, logged, unconfirmed } = await READ.run(
+      this.#redis,
+      [this.#keys.open],
+      [this.#keys.prefix, queue, MOST_FLOWS, this.#keys.attest(model.pool)],
+    );
     if (learned !== known.learned) {
       known.times = keptIn(learned, model.hint).times;
       known.learned = learned;
     }
-    known.state = state;
+    this.#pace.note(state.atMs, logged);
+    known.state = { ...state, confirmMs: this.#pace.waitMs(unconfirmed) };
     known.paths = undefined;
     known.readMs = performance.now();
   }
@@ -166,12 +184,14 @@ const UNREAD: QueueState = {
   released: 0,
   waiting: 0,
   present: 1,
+  confirmMs: 0,
   rateMemoryMs: memoryOfRates(0),
   flows: new Map(),
 };
 
 function parseReading(reply: unknown): Reading {
-  const [now, slots, running, released, waiting, present, learned, flows, standing, took] = cells(reply);
+  const [now, slots, running, released, waiting, present, learned, flows, standing, took, logged, unconfirmed] =
+    cells(reply);
   const values = cells(flows).map(text);
   const all = new Map<string, FlowState>();
   for (let at = 0; at + 1 < values.length; at += 2) {
@@ -181,6 +201,8 @@ function parseReading(reply: unknown): Reading {
   }
   return {
     learned: text(learned),
+    logged: Number(logged),
+    unconfirmed: integer(unconfirmed),
     state: {
       atMs: integer(now),
       slots: Number(slots),

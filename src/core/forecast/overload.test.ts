@@ -15,6 +15,8 @@ describe('16 slots, four tenants of weights 1, 1, 2 and 4, and a steady one', ()
     const outcome = new SimulatedPool({ tenants: overload(10), seed: 1, warmMs: 6_000, forMs: 18_000 }).run();
     expectKept(outcome);
     expect(outcome.jain).toBeGreaterThanOrEqual(0.98);
+    // As the metric tells it while the flood goes on.
+    expect(outcome.liveJain).toBeGreaterThanOrEqual(0.95);
     expect(outcome.covered).toBeGreaterThanOrEqual(0.75);
     expect(outcome.covered).toBeLessThanOrEqual(0.85);
     // A queue that is admitted by deadlines alone is as long as they are.
@@ -24,10 +26,11 @@ describe('16 slots, four tenants of weights 1, 1, 2 and 4, and a steady one', ()
     expect(outcome.largeOverSmall).toBeLessThan(1.25);
   });
 
-  test('are offered half of it: nobody is refused', () => {
+  test('are offered half of it: nobody is refused, and nobody is told to be served less than others', () => {
     const outcome = new SimulatedPool({ tenants: overload(0.5), seed: 2, warmMs: 5_000, forMs: 25_000 }).run();
     expect(outcome.refused).toBe(0);
     expect(outcome.missed).toBe(0);
+    expect(outcome.liveJain).toBeUndefined();
   });
 
   test('without admission, the same flood leaves hardly an answer in time', () => {

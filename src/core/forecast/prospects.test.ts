@@ -9,6 +9,7 @@ import { whyOf, type AttestorFigures } from './why.ts';
 
 const NOW = 1_700_000_000_000;
 const NOBODY: AttestorFigures = { present: 0, able: 0, problem: undefined };
+const ALONE = { attestors: NOBODY, enginesAway: 0 };
 const SPOT: Spot = {
   nowMs: NOW,
   set: 'backlog',
@@ -20,6 +21,9 @@ const SPOT: Spot = {
   aside: undefined,
   pausedMs: undefined,
   limit: undefined,
+  retries: undefined,
+  handedIn: 0,
+  confirming: 0,
 };
 
 function view(state: JobState, more: Partial<JobView> = {}): JobView {
@@ -62,6 +66,9 @@ const spots = fc.record({
   }),
   pausedMs: fc.option(fc.integer({ min: 1, max: NOW }), { nil: undefined }),
   limit: fc.constant(undefined),
+  handedIn: fc.nat(20_000),
+  confirming: fc.nat(20_000),
+  retries: fc.option(fc.integer({ min: 1, max: 1_000 }), { nil: undefined }),
 });
 const open = fc.constantFrom('queued', 'running', 'attesting');
 const slots = fc.integer({ min: 0, max: 10_000 });
@@ -118,7 +125,7 @@ describe('what is foreseen of an open job', () => {
     const paused = { ...SPOT, pausedMs: NOW - 5_000 };
     expect(prospectOf(view('queued'), paused, OFFER, 8)).toMatchObject({ position: undefined, eta: undefined });
     expect(prospectOf(view('running'), paused, OFFER, 8).eta).toBeDefined();
-    expect(whyOf(view('queued'), prospectOf(view('queued'), paused, OFFER, 8), NOBODY)).toMatchObject({
+    expect(whyOf(view('queued'), prospectOf(view('queued'), paused, OFFER, 8), ALONE)).toMatchObject({
       held_by: 'paused_pool',
       numbers: { paused_ms: 5_000 },
       remedy: expect.stringContaining('resume'),
@@ -138,14 +145,18 @@ describe('what is foreseen of an open job', () => {
 
 describe('what holds a job', () => {
   const THERE: AttestorFigures = { present: 1, able: 1, problem: undefined };
-  const why = (job: JobView, spot: Partial<Spot>, count: number, attestors = THERE) =>
-    whyOf(job, prospectOf(job, { ...SPOT, ...spot }, OFFER, count), attestors).held_by;
+  const why = (job: JobView, spot: Partial<Spot>, count: number, attestors = THERE, enginesAway = 0) =>
+    whyOf(job, prospectOf(job, { ...SPOT, ...spot }, OFFER, count), { attestors, enginesAway }).held_by;
   const ending = { state: 'expired', atMs: NOW, epoch: 0, code: 'expired', detail: '' } as const;
 
   test.each([
     ['not_before', () => why(view('queued', { notBeforeMs: NOW + 1 }), { set: 'later', pausedMs: NOW }, 0)],
     ['paused_pool', () => why(view('queued'), { pausedMs: NOW }, 0)],
     ['no_worker', () => why(view('queued'), {}, 0)],
+    ['engine_away', () => why(view('queued'), {}, 0, THERE, 1)],
+    ['slots', () => why(view('queued'), { running: 2 }, 2, THERE, 1)],
+    ['attestation_backlog', () => why(view('queued'), { set: 'released', handedIn: 5_001 }, 2)],
+    ['retry_pause', () => why(view('queued'), { set: 'held', retries: 3 }, 2)],
     ['share', () => why(view('queued'), { running: 2, distance: 5 }, 2)],
     ['slots', () => why(view('queued'), { running: 2 }, 2)],
     ['starting', () => why(view('queued'), { running: 1 }, 2)],
@@ -168,13 +179,24 @@ describe('what holds a job', () => {
       problem: fc.option(fc.constant('log_diverged'), { nil: undefined }),
     });
     fc.assert(
-      fc.property(spots, open, slots, figures, fc.boolean(), (spot, state, count, attestors, isKnown) => {
-        const job = view(state);
-        const found = whyOf(job, isKnown ? prospectOf(job, spot, OFFER, count) : undefined, attestors);
-        expect(HINDRANCES).toContain(found.held_by);
-        expect(found.detail).toMatch(/^[A-Z].*\.$/);
-        expect(Object.values(found.numbers).every(Number.isFinite)).toBe(true);
-      }),
+      fc.property(
+        spots,
+        open,
+        slots,
+        figures,
+        fc.nat(2),
+        fc.boolean(),
+        (spot, state, count, attestors, enginesAway, isKnown) => {
+          const job = view(state);
+          const found = whyOf(job, isKnown ? prospectOf(job, spot, OFFER, count) : undefined, {
+            attestors,
+            enginesAway,
+          });
+          expect(HINDRANCES).toContain(found.held_by);
+          expect(found.detail).toMatch(/^[A-Z].*\.$/);
+          expect(Object.values(found.numbers).every(Number.isFinite)).toBe(true);
+        },
+      ),
     );
   });
 });

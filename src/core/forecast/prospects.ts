@@ -7,13 +7,14 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { Catalog, CatalogModel } from '../catalog/catalog.ts';
 import type { JobView } from '../jobs/job.reader.ts';
 import { toldOf, type Offer, type Place } from './offer.ts';
-import { AT_WORK, FAIR_PLACE, TURNS } from '../backlog/lua-parts.ts';
+import { AT_WORK, FAIR_PLACE, RETRY_BUDGET, TURNS } from '../backlog/lua-parts.ts';
+import { RETRIES } from '../backlog/retry-budget.ts';
 import { standingIn } from '../backlog/pool-state.ts';
 import type { Asked, Outlooks } from './outlooks.ts';
 import { endAt } from './told.ts';
 
 const READ = loadScript(new URL('./lua/read-place.lua', import.meta.url), optional(parseSpot), {
-  included: [TURNS, FAIR_PLACE, AT_WORK],
+  included: [TURNS, FAIR_PLACE, AT_WORK, RETRY_BUDGET],
 });
 
 /** A confirmation that has begun is over at a constant rate: these shares of its mean are its quantiles. */
@@ -44,6 +45,12 @@ export interface Spot {
   readonly pausedMs: number | undefined;
   /** The limit that holds it back. */
   readonly limit: HoldingLimit | undefined;
+  /** Where its queue has no retry left: how many are held back for that, it among them. */
+  readonly retries: number | undefined;
+  /** What its pool's workers have handed in and no attestor has taken. */
+  readonly handedIn: number;
+  /** Answers that attestors are confirming, of all pools. */
+  readonly confirming: number;
 }
 
 /** A limit on what workers have at once, as far as it holds a job back. */
@@ -178,10 +185,12 @@ function isHeldBack(set: Spot['set']): boolean {
 }
 
 function parseSpot(reply: unknown): Spot {
-  const [now, set, before, running, distance, flow, logged, since, tries, pool, limit, most, atWork] = cells(reply);
+  const [now, set, before, running, distance, flow, logged, since, tries, pool, limit, most, atWork, ...more] =
+    cells(reply);
   const sinceMs = Number(text(since));
   const where = oneOf('later', 'backlog', 'held', 'released', 'ready', 'begun')(set);
   const standing = standingIn(text(pool));
+  const isRetry = where === 'held' && text(limit) === RETRIES;
   return {
     nowMs: integer(now),
     set: where,
@@ -192,7 +201,10 @@ function parseSpot(reply: unknown): Spot {
     isLogged: integer(logged) === 1,
     aside: sinceMs === 0 ? undefined : { sinceMs, tries: Number(text(tries)) },
     pausedMs: isHeldBack(where) && standing?.state === 'paused' ? standing.sinceMs : undefined,
-    limit: where === 'held' ? limitIn(text(limit), integer(most), integer(atWork)) : undefined,
+    limit: where === 'held' && !isRetry ? limitIn(text(limit), integer(most), integer(atWork)) : undefined,
+    retries: isRetry ? integer(atWork) : undefined,
+    handedIn: integer(more[0]),
+    confirming: integer(more[1]),
   };
 }
 

@@ -24,6 +24,8 @@ export interface QueueState {
   readonly waiting: number;
   /** The smallest tag that waits; tags are in cost over weight. */
   readonly present: number;
+  /** How long an answer that is given now waits for its confirmation; 0 where attestors have no backlog. */
+  readonly confirmMs: number;
   /** How long the rates of flows are remembered. */
   readonly rateMemoryMs: number;
   /** The flows; empty where they are too many to be read each time. */

@@ -12,6 +12,9 @@ const SEEN = 16;
 /** A flow of which little is known is taken for an ordinary one: as if so many of its jobs were ordinary. */
 const ORDINARY = 5;
 const LONGEST_RATIO = 10;
+/** How long (ms) it is remembered what a flow was served, or for so many mean jobs, if that is longer. */
+const SERVED_MS = 5_000;
+const SERVED_JOBS = 20;
 /** Longer than any job. */
 const LONGEST_MS = 1e9;
 /** Flows whose ratios are kept; those that were confirmed last. */
@@ -38,6 +41,7 @@ const Stored = z.object({
   quantiles: z.array(z.object({ z10: Figure, z50: Figure, z90: Figure, z99: Figure })).length(4),
   sizes: z.record(z.string(), z.tuple([Figure, Figure, Figure])),
   flows: z.record(z.string(), z.tuple([Figure, Figure])),
+  served: z.record(z.string(), z.tuple([Figure, Figure, Figure, Figure])).default({}),
 });
 type Stored = z.infer<typeof Stored>;
 
@@ -49,6 +53,12 @@ export interface Observation {
   readonly cost: number;
   /** From its commit to its confirmation (ms). */
   readonly afterMs: number;
+  /**
+   * From when to when it waited, by Redis' clock, where its flow had taken its share already.
+   */
+  readonly waited?: { readonly fromMs: number; readonly untilMs: number } | undefined;
+  /** When it was confirmed, by the same clock. */
+  readonly atMs: number;
 }
 
 /**
@@ -79,7 +89,7 @@ export class SlotTimes {
 
   toText(): string {
     return JSON.stringify(this.#state, (_, value: unknown) =>
-      typeof value === 'number' ? Number(value.toPrecision(6)) : value,
+      typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value,
     );
   }
 
@@ -140,14 +150,25 @@ export class SlotTimes {
     return count < ENOUGH ? 0 : LEAST * Math.min(...Object.values(sizes).map(([, , shortest]) => shortest));
   }
 
+  /**
+   * What a flow was served of late, where what is older than some seconds counts for less: for how long (ms)
+   * slots were held for it, and for what part of the time it had work waiting beyond its share.
+   */
+  servedOf(flow: string, nowMs: number): { readonly heldMs: number; readonly waiting: number } {
+    const [heldMs, waitedMs, , atMs] = this.#state.served[flow] ?? [0, 0, 0, nowMs];
+    const left = Math.exp(Math.min(0, atMs - nowMs) / this.#servedMemoryMs);
+    return { heldMs: heldMs * left, waiting: (waitedMs * left) / this.#servedMemoryMs };
+  }
+
   /** Learns from a confirmed job. */
-  learn({ size, flow, tookMs, cost, afterMs }: Observation): void {
+  learn({ size, flow, tookMs, cost, afterMs, waited, atMs }: Observation): void {
     const state = this.#state;
     const { speed } = this;
     const took = Math.max(0.01, tookMs);
     state.count += 1;
     const { count } = state;
     this.#learnSize(size, flow, took / speed, took);
+    this.#learnServed(flow, took, waited, atMs);
     for (const [mean, step] of [
       [state.slow, SLOW],
       [state.fast, FAST],
@@ -190,6 +211,21 @@ export class SlotTimes {
     return this.#state.sizes[sizeClassOf(size)] ?? [0, hintedMs(size, this.#hint), LONGEST_MS];
   }
 
+  get #servedMemoryMs(): number {
+    return Math.max(SERVED_MS, SERVED_JOBS * (this.meanCost ?? 0) * this.speed);
+  }
+
+  /** What waited at the same time as another of its flow is counted once. */
+  #learnServed(flow: string, took: number, waited: Observation['waited'], atMs: number): void {
+    const { served } = this.#state;
+    const { heldMs, waiting } = this.servedOf(flow, atMs);
+    const [, , seenMs] = served[flow] ?? [0, 0, 0];
+    const { fromMs, untilMs } = waited ?? { fromMs: seenMs, untilMs: seenMs };
+    const newMs = Math.max(0, untilMs - Math.max(fromMs, seenMs));
+    const waitedMs = waiting * this.#servedMemoryMs + newMs;
+    keepLast(served, flow, [heldMs + took, waitedMs, Math.max(seenMs, untilMs), atMs], MOST_FLOWS);
+  }
+
   #learnSize(size: JobSize, flow: string, took: number, tookMs: number): void {
     const { sizes, flows } = this.#state;
     const [sizeCount, mean, shortestMs] = this.#size(size);
@@ -229,5 +265,6 @@ function fresh(): Stored {
     quantiles: [{ ...short }, { ...short }, { ...short }, { z10: -3, z50: 0, z90: 3, z99: 5 }],
     sizes: {},
     flows: {},
+    served: {},
   };
 }

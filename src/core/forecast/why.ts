@@ -1,5 +1,6 @@
 import { isFinal } from '../../proof/contract/job-states.ts';
 import type { Why } from '../../proof/contract/why.ts';
+import { ATTESTATION_BACKLOG } from '../execution/claims.ts';
 import type { JobView } from '../jobs/job.reader.ts';
 import type { HoldingLimit, Prospect } from './prospects.ts';
 
@@ -10,22 +11,29 @@ export interface AttestorFigures {
   readonly problem: string | undefined;
 }
 
+/** Who is there beside the workers that serve its model. */
+interface Present {
+  readonly attestors: AttestorFigures;
+  /** Workers that have its model, and do not serve it because what computes it is away or fails. */
+  readonly enginesAway: number;
+}
+
 type Held = Omit<Why, 'job' | 'state'>;
 
 /**
  * The one thing that holds a job now: what would have to change first, so that it goes on. `prospect` is
  * undefined where nothing is known of its queue.
  */
-export function whyOf(view: JobView, prospect: Prospect | undefined, attestors: AttestorFigures): Why {
-  return { job: view.id, state: view.state, ...held(view, prospect, attestors) };
+export function whyOf(view: JobView, prospect: Prospect | undefined, { attestors, enginesAway }: Present): Why {
+  return { job: view.id, state: view.state, ...held(view, prospect, attestors, enginesAway) };
 }
 
-function held(view: JobView, prospect: Prospect | undefined, attestors: AttestorFigures): Held {
+function held(view: JobView, prospect: Prospect | undefined, attestors: AttestorFigures, enginesAway: number): Held {
   if (isFinal(view.state)) {
     const { code = view.state, detail = '' } = view.ending ?? {};
     return plain('ended', `It has ended as ${view.state}: ${detail === '' ? code : `${code}, ${detail}`}.`);
   }
-  if (view.state === 'queued') return queued(view, prospect);
+  if (view.state === 'queued') return queued(view, prospect, enginesAway);
   if (view.state === 'attesting') return attesting(prospect, attestors);
   const began = view.attempts.at(-1)?.beganMs;
   const ranMs = began === undefined || prospect === undefined ? 0 : Math.max(0, prospect.spot.nowMs - began);
@@ -40,18 +48,23 @@ function held(view: JobView, prospect: Prospect | undefined, attestors: Attestor
       };
 }
 
-function queued(view: JobView, prospect: Prospect | undefined): Held {
+function queued(view: JobView, prospect: Prospect | undefined, enginesAway: number): Held {
   const { model, notBeforeMs } = view;
   if (prospect?.spot.set === 'later' && notBeforeMs !== undefined) return early(notBeforeMs, prospect.spot.nowMs);
   if (prospect?.spot.pausedMs !== undefined) return paused(prospect.spot.nowMs - prospect.spot.pausedMs);
   if (prospect === undefined || prospect.slots === 0)
-    return {
-      held_by: 'no_worker',
-      detail: `No worker that serves ${model} is there.`,
-      numbers: { slots: 0 },
-      remedy: `start a worker of its pool that serves ${model}`,
-    };
+    return enginesAway > 0
+      ? away(model, enginesAway)
+      : {
+          held_by: 'no_worker',
+          detail: `No worker that serves ${model} is there.`,
+          numbers: { slots: 0 },
+          remedy: `start a worker of its pool that serves ${model}`,
+        };
+  if (prospect.spot.retries !== undefined) return pausedRetry(prospect.spot.retries, view.attempts.length);
   if (prospect.spot.limit !== undefined) return limited(prospect.spot.limit, model);
+  if (prospect.spot.set === 'released' && prospect.spot.handedIn > ATTESTATION_BACKLOG)
+    return unconfirmed(prospect.spot.handedIn);
   const { slots, position = 0, spot } = prospect;
   const numbers = { slots, running: spot.running, to_end_first: position, before: spot.before };
   if (position === 0)
@@ -65,6 +78,15 @@ function queued(view: JobView, prospect: Prospect | undefined): Held {
         remedy: 'wait for your jobs that were accepted before it, have your weight raised, or add workers',
       }
     : { held_by: 'slots', detail: `All places of the workers are taken: ${waits}.`, numbers, remedy: 'add workers' };
+}
+
+function away(model: string, workers: number): Held {
+  return {
+    held_by: 'engine_away',
+    detail: `No worker serves ${model} now: the engine of ${workers === 1 ? '1 worker' : `${workers} workers`} is away or fails.`,
+    numbers: { slots: 0, workers },
+    remedy: 'nothing, if it comes back; the operator sees the cause in GET /v1/workers',
+  };
 }
 
 function early(notBeforeMs: number, nowMs: number): Held {
@@ -94,6 +116,24 @@ function limited({ isOfKey, isOfModel, most, atWork }: HoldingLimit, model: stri
     detail: `Its ${isOfKey ? 'API key' : 'tenant'} may have ${jobs} with workers at once, and has ${atWork}.`,
     numbers: { limit: most, at_work: atWork },
     remedy: `wait until one of these has ended, or have the limit ${name} raised`,
+  };
+}
+
+function unconfirmed(entries: number): Held {
+  return {
+    held_by: 'attestation_backlog',
+    detail: `Workers begin nothing while more than ${ATTESTATION_BACKLOG} entries wait for an attestor, and ${entries} do.`,
+    numbers: { entries, most: ATTESTATION_BACKLOG },
+    remedy: 'wait for the attestors, or add some',
+  };
+}
+
+function pausedRetry(waiting: number, attempts: number): Held {
+  return {
+    held_by: 'retry_pause',
+    detail: `It was tried ${attempts === 1 ? 'once' : `${attempts} times`} and is to be tried again, when its queue has a retry left: they are a tenth of its jobs, and ${waiting === 1 ? '1 waits' : `${waiting} wait`}.`,
+    numbers: { attempts, waiting },
+    remedy: 'wait; many jobs of its queue fail, and the operator sees why in the logs of the workers',
   };
 }
 
@@ -128,7 +168,13 @@ function attesting(prospect: Prospect | undefined, { present, able, problem }: A
       numbers,
       remedy: 'nothing, unless witnesses are away',
     };
-  return { held_by: 'attestation', detail: 'Its answer is being confirmed.', numbers, remedy: null };
+  const { handedIn = 0, confirming = 0 } = prospect?.spot ?? {};
+  return {
+    held_by: 'attestation',
+    detail: 'Its answer is being confirmed.',
+    numbers: { ...numbers, handed_in: handedIn, confirming },
+    remedy: null,
+  };
 }
 
 function plain(held_by: Held['held_by'], detail: string): Held {

@@ -55,6 +55,7 @@ export const ERROR_CATALOG = {
   feature_not_supported: { status: 400, exit: 2, title: 'The model does not support this feature' },
   attestation_unavailable: { status: 503, exit: 6, title: 'No attestor can confirm this job as requested' },
   deadline_unreachable: { status: 503, exit: 6, title: 'The job cannot end before its deadline' },
+  attestation_backlog: { status: 503, exit: 6, title: 'Too many answers wait for their confirmation' },
   share_exceeded: { status: 429, exit: 6, title: 'Your share of the workers is taken' },
   pool_draining: { status: 503, exit: 6, title: 'The pool takes no new jobs' },
   rate_limited: { status: 429, exit: 6, title: 'The rate limit is exceeded' },

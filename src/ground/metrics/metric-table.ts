@@ -107,6 +107,17 @@ export const METRIC_TABLE = {
     help: 'Requests for a cosignature that failed',
     of: ['attestor'],
   },
+  countersign_engine_failures_total: {
+    kind: 'counter',
+    help: 'Runs that failed by their engine, and not by what they were asked: after five in a row it gets no more jobs until it answers a question of its worker',
+    labels: { model: 'model of the catalog' },
+    of: ['worker'],
+  },
+  countersign_models_away: {
+    kind: 'gauge',
+    help: 'Models that this worker does not serve for now, because what computes them is away or fails',
+    of: ['worker'],
+  },
   countersign_worker_commits_total: { kind: 'counter', help: 'Answers that this worker committed', of: ['worker'] },
   countersign_proxy_requests_total: {
     kind: 'counter',
@@ -136,6 +147,11 @@ export const METRIC_TABLE = {
     kind: 'gauge',
     help: 'Jobs of a pool that wait, are at a worker or before an attestor: what workers are scaled by',
     labels: { pool: 'pool of the catalog' },
+  },
+  countersign_fairness_index: {
+    kind: 'gauge',
+    help: "Jain's index of the slots' time that tenants got of late, over their weights: 1 is even. Of those that had work waiting beyond their share nearly all the time; absent where they are fewer than two",
+    labels: { pool: 'pool of the catalog', model: 'model of the catalog' },
     of: 'shard',
   },
   countersign_pool_state: {
@@ -148,6 +164,11 @@ export const METRIC_TABLE = {
   countersign_attestation_backlog_entries: {
     kind: 'gauge',
     help: 'Evidence and releases that no attestor has taken yet',
+    of: 'shard',
+  },
+  countersign_unconfirmed_answers: {
+    kind: 'gauge',
+    help: 'Answers that attestors have taken and not confirmed yet',
     of: 'shard',
   },
   countersign_recompute_queue_jobs: {

@@ -296,7 +296,8 @@ export const KEY_TABLE = {
     type: 'sorted set',
     api: 'write',
     attestor: 'write',
-    holds: 'jobs of the backlog that came up while a limit was full, `<limit> <flow> <rank> <job>`; see at-work.lua',
+    holds:
+      'jobs of the backlog that came up while a limit was full, or have no retry, `<limit> <flow> <rank> <job>`; see at-work.lua and retry-budget.lua',
     bound: 'jobs in `backlog`',
   },
   runningLimits: {
@@ -364,6 +365,7 @@ export const KEY_TABLE = {
     name: 'confirmations',
     parts: [],
     type: 'sorted set',
+    api: 'read',
     attestor: 'write',
     holds: 'committed jobs by the time (ms) at which their confirmation is overdue',
     bound: 'jobs that are being confirmed',
@@ -386,7 +388,7 @@ export const KEY_TABLE = {
     api: 'write',
     attestor: 'write',
     holds:
-      '`slots` of the workers, what a job `took` and takes at the `least` (ms), `rate` of releases a second, the largest start tag released, the limit looked at last',
+      '`slots` of the workers, what a job `took` and takes at the `least` (ms), `rate` of releases a second, the largest start tag released, the limit looked at last, the `retries` that are left',
     bound: 'queues',
   },
   poolStates: {

@@ -188,6 +188,7 @@ export const RELEASE_CODES = [
   'barred',
   'storage_unavailable',
   'engine_away',
+  'would_not_finish',
 ] as const;
 export const ReleaseCode = z.enum(RELEASE_CODES);
 export type ReleaseCode = z.infer<typeof ReleaseCode>;

@@ -86,17 +86,27 @@ export class Directory {
     return { present: attestors.length, able: attestors.length - problems.length, problem: problems[0] };
   }
 
+  /** How many workers have a model, and do not serve it because what computes it is away or fails. */
+  async enginesAway(model: string): Promise<number> {
+    const { workers } = await this.#present();
+    const pool = this.#catalog.get(model)?.pool;
+    const isAway = ({ pool: own, state, away = [] }: Announcement) =>
+      own === pool && state === 'consuming' && away.some(({ name }) => name === model);
+    return workers.filter(isAway).length;
+  }
+
   /** Ready means that a job sent now would be worked on and confirmed: not merely that a port listens. */
   async health(): Promise<Readiness> {
     try {
       const [{ workers, attestors }, isFull] = await Promise.all([this.#present(), this.#gate.isFull()]);
-      const consuming = workers.filter((worker) => worker.state === 'consuming').length;
+      const taking = workers.filter((worker) => worker.state === 'consuming');
+      const consuming = taking.filter(({ models }) => models.length > 0).length;
       const confirming = attestors.filter(({ problem }) => problem === undefined).length;
       const problem = attestors.find((one) => one.problem !== undefined)?.problem;
       const disk = this.#storage.problem;
       const ready = consuming > 0 && confirming > 0 && !isFull && disk === undefined;
       const missing = [
-        ...(consuming > 0 ? [] : [`no worker is consuming${whyPaused(workers)}`]),
+        ...(consuming > 0 ? [] : [`no worker is consuming${whyPaused(workers)}${whyAway(taking)}`]),
         ...(attestors.length > 0 ? [] : ['no attestor is consuming']),
         ...(isFull ? ['the storage is nearly full'] : []),
         ...(disk === undefined ? [] : [DISK_PROBLEMS[disk]]),
@@ -151,6 +161,7 @@ export class Directory {
   async backlogs(): Promise<{
     open: number;
     attesting: number;
+    confirming: number;
     kept: number;
     unentered: number;
     unsettled: number;
@@ -171,6 +182,7 @@ export class Directory {
       .zcard(this.#keys.payments)
       .zcard(this.#keys.aside)
       .zcard(this.#keys.webhookMessages)
+      .zcard(this.#keys.confirmations)
       .llen(`${recomputing}:wait`)
       .llen(`${recomputing}:active`)
       .zcard(`${recomputing}:delayed`)
@@ -182,9 +194,9 @@ export class Directory {
       pipeline.zcard(this.#keys.backlog(queue)).zcard(this.#keys.released(queue)).zcard(this.#keys.leases(queue));
     }
     // A key of a pool that its workers have spoilt counts as empty, until the attestor has made it anew.
-    const [open, kept, unentered, unsettled, stuck, messages, ...more] = ((await pipeline.exec()) ?? []).map(
-      ([error, value]) => (error === null ? Number(value) : 0),
-    );
+    const [open, kept, unentered, unsettled, stuck, messages, confirming, ...more] = (
+      (await pipeline.exec()) ?? []
+    ).map(([error, value]) => (error === null ? Number(value) : 0));
     const rest = more.slice(RECOMPUTE_STATES);
     const [commits, sizes] = [rest.slice(0, pools.length), rest.slice(pools.length)];
     const sets = models.map(({ name: model, pool }, at) => {
@@ -194,6 +206,7 @@ export class Directory {
     return {
       open: open ?? 0,
       attesting: commits.reduce((sum, length) => sum + length, 0),
+      confirming: confirming ?? 0,
       kept: kept ?? 0,
       unentered: unentered ?? 0,
       unsettled: unsettled ?? 0,
@@ -240,6 +253,12 @@ const DISK_PROBLEMS = {
 function whyPaused(workers: readonly Announcement[]): string {
   const problems = [...new Set(workers.flatMap(({ problem }) => problem ?? []))];
   return problems.length === 0 ? '' : ` (${problems.toSorted().join(', ')})`;
+}
+
+/** Which models are there and not served. */
+function whyAway(workers: readonly Announcement[]): string {
+  const models = [...new Set(workers.flatMap(({ away = [] }) => away.map(({ name }) => name)))];
+  return models.length === 0 ? '' : ` (the engine of ${models.toSorted().join(', ')} is away or fails)`;
 }
 
 /** Whether a worker takes jobs of this model: of its own pool, whatever else it says of itself. */

@@ -172,8 +172,12 @@ export class JobsController {
   @Needs('read')
   async why(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<Why> {
     const view = await this.#jobs.get(readableBy(caller), id);
-    const [prospect, attestors] = await Promise.all([this.#prospects.of(view), this.#directory.attestorFigures()]);
-    return whyOf(view, prospect, attestors);
+    const [prospect, attestors, enginesAway] = await Promise.all([
+      this.#prospects.of(view),
+      this.#directory.attestorFigures(),
+      this.#directory.enginesAway(view.model),
+    ]);
+    return whyOf(view, prospect, { attestors, enginesAway });
   }
 
   @Post(':id/cancel')

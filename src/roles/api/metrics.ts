@@ -1,10 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { Gauge, Registry } from 'prom-client';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { METRIC_TABLE, type ShardGaugeName } from '../../ground/metrics/metric-table.ts';
+import { METRIC_TABLE, type Metric, type ShardGaugeName } from '../../ground/metrics/metric-table.ts';
 import { count, exposeMetrics, gauge, measure, type Exposition } from '../../ground/metrics/process-metrics.ts';
 import { POOL_STATES } from '../../core/backlog/pool-state.ts';
 import { Pools } from '../../core/backlog/pool.store.ts';
+import { Catalog } from '../../core/catalog/catalog.ts';
+import { Outlooks } from '../../core/forecast/outlooks.ts';
 import { Directory } from './directory.ts';
 import { EventStreams } from './event-streams.ts';
 
@@ -21,10 +23,14 @@ const whole = (value: number): readonly Labelled[] => [[{}, value]];
 export class Metrics {
   readonly #directory: Directory;
   readonly #pools: Pools;
+  readonly #catalog: Catalog;
+  readonly #outlooks: Outlooks;
 
-  constructor(directory: Directory, streams: EventStreams, pools: Pools) {
+  constructor(directory: Directory, streams: EventStreams, pools: Pools, catalog: Catalog, outlooks: Outlooks) {
     this.#directory = directory;
     this.#pools = pools;
+    this.#catalog = catalog;
+    this.#outlooks = outlooks;
     gauge('countersign_event_streams', () => streams.size);
   }
 
@@ -43,19 +49,19 @@ export class Metrics {
    */
   async ofShard(): Promise<Exposition> {
     const health = await this.#directory.health();
-    const [backlogs, pools] = await Promise.all([this.#directory.backlogs(), this.#pools.list()]).catch(
-      (cause: unknown) => {
-        throw new CodedError('storage_unavailable', 'The storage does not respond, so nothing is known of the shard.', {
-          cause,
-        });
-      },
-    );
+    const asked = [this.#directory.backlogs(), this.#pools.list(), this.#fairness()] as const;
+    const [backlogs, pools, fairness] = await Promise.all(asked).catch((cause: unknown) => {
+      throw new CodedError('storage_unavailable', 'The storage does not respond, so nothing is known of the shard.', {
+        cause,
+      });
+    });
     const registry = new Registry();
     const values: Record<ShardGaugeName, readonly Labelled[]> = {
       countersign_consuming_workers: whole(health.workers),
       countersign_consuming_attestors: whole(health.attestors),
       countersign_open_jobs: whole(backlogs.open),
       countersign_attestation_backlog_entries: whole(backlogs.attesting),
+      countersign_unconfirmed_answers: whole(backlogs.confirming),
       countersign_recompute_queue_jobs: whole(backlogs.recomputing),
       countersign_kept_finished_jobs: whole(backlogs.kept),
       countersign_unentered_finished_jobs: whole(backlogs.unentered),
@@ -64,16 +70,27 @@ export class Metrics {
       countersign_webhook_backlog_messages: whole(backlogs.messages),
       countersign_queue_waiting_jobs: backlogs.waiting.map(({ pool, model, jobs }) => [{ pool, model }, jobs]),
       countersign_pool_work_jobs: backlogs.work.map(({ pool, jobs }) => [{ pool }, jobs]),
+      countersign_fairness_index: fairness,
       countersign_pool_state: pools.flatMap(({ name: pool, state: current }) =>
         POOL_STATES.map((state): Labelled => [{ pool, state }, state === current ? 1 : 0]),
       ),
     };
     for (const name of SHARD_GAUGES) {
-      const labelNames = Object.keys(values[name][0]?.[0] ?? {});
-      const made = new Gauge({ name, help: METRIC_TABLE[name].help, labelNames, registers: [registry] });
-      for (const [labels, value] of values[name]) made.set(labels, value);
+      const { help, labels = {} }: Metric = METRIC_TABLE[name];
+      const made = new Gauge({ name, help, labelNames: Object.keys(labels), registers: [registry] });
+      for (const [of, value] of values[name]) made.set(of, value);
     }
     return { contentType: registry.contentType, text: await registry.metrics() };
+  }
+
+  /** Of the queues whose fairness is known. */
+  async #fairness(): Promise<Labelled[]> {
+    const models = this.#catalog.all();
+    const indices = await Promise.all(models.map((model) => this.#outlooks.fairness(model)));
+    return models.flatMap(({ pool, name: model }, at): Labelled[] => {
+      const index = indices[at];
+      return index === undefined ? [] : [[{ pool, model }, index]];
+    });
   }
 }
 

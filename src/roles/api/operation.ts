@@ -110,6 +110,7 @@ export const OPENAI_ERRORS = [
   'idempotency_key_reused',
   'attestation_unavailable',
   'share_exceeded',
+  'attestation_backlog',
   'deadline_unreachable',
   'pool_draining',
   'answer_refuted',

@@ -3,6 +3,7 @@ import type { CatalogModel } from '../../core/catalog/catalog.ts';
 import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { JobRunner } from '../../core/execution/job-runner.ts';
+import { RunTimes } from '../../core/execution/run-times.ts';
 import { GatewayClient } from '../../core/remote/gateway-client.ts';
 import { RemoteBlobs } from '../../core/remote/remote-blobs.ts';
 import { RemoteDeliveries } from '../../core/remote/remote-deliveries.ts';
@@ -105,7 +106,17 @@ export function lifecycleOf(
   const { gateway, standing, heartbeat, jobs, pieces, blobs, hardware } = links;
   const { COUNTERSIGN_TEE_COMMAND: command } = config;
   const slots = new Map(models.map((model) => [model.name, slotsOf(config, model)]));
-  const runner = new JobRunner({ claims: jobs, pieces, blobs, storage: REMOTE_STORAGE, heartbeat, key, logger });
+  const runner = new JobRunner({
+    claims: jobs,
+    pieces,
+    blobs,
+    storage: REMOTE_STORAGE,
+    heartbeat,
+    engines,
+    times: new RunTimes(),
+    key,
+    logger,
+  });
   return new WorkerLifecycle({
     engines,
     heartbeat,

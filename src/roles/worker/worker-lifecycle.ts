@@ -9,6 +9,7 @@ import type { HeartbeatLink } from '../../core/execution/heartbeat.ts';
 import type { JobRunner } from '../../core/execution/job-runner.ts';
 import type { DeliveryLink, StandingLink, StorageLink } from '../../core/execution/links.ts';
 import { askToJoin, type JoinToken } from '../../core/registry/invitation.ts';
+import { gauge } from '../../ground/metrics/process-metrics.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import { drainMsOf } from '../../ground/process/drain-time.ts';
@@ -44,6 +45,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
+    gauge('countersign_models_away', () => parts.engines.away().length);
   }
 
   /**
@@ -93,10 +95,12 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     await engines.close();
   }
 
-  /** A model has gone with its server, or is back. */
+  /** A model has gone with its engine, or is back: what waits for that engine here may run elsewhere. */
   #serve(model: string): void {
-    const { engines, consumers, logger } = this.#parts;
-    consumers.take(model, engines.get(model) !== undefined).catch((error: unknown) => {
+    const { engines, runner, consumers, logger } = this.#parts;
+    const isServed = engines.get(model) !== undefined;
+    if (!isServed) runner.stopReady('engine_away', model);
+    consumers.take(model, isServed).catch((error: unknown) => {
       logger.warn({ model }, `its consumer: ${messageOf(error)}`);
     });
     this.#announce();

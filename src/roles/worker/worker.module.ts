@@ -12,6 +12,7 @@ import { JobRunner, MOST_AHEAD } from '../../core/execution/job-runner.ts';
 import { OwnStanding } from '../../core/execution/own-standing.ts';
 import { PoolConsumer, READY_FOR_EACH } from '../../core/execution/pool-consumer.processor.ts';
 import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
+import { RunTimes } from '../../core/execution/run-times.ts';
 import { readJoinToken, type JoinToken } from '../../core/registry/invitation.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
@@ -112,11 +113,22 @@ function runnerProviders(
         blobs: BlobStore,
         storage: StorageProbe,
         heartbeat: Heartbeat,
+        engines: LoadedEngines,
       ) => {
         const pieces = new RedisPieces(redis, keys, config.COUNTERSIGN_POOL, worker);
-        return new JobRunner({ claims, pieces, blobs, storage, heartbeat, key, logger });
+        return new JobRunner({
+          claims,
+          pieces,
+          blobs,
+          storage,
+          heartbeat,
+          engines,
+          times: new RunTimes(),
+          key,
+          logger,
+        });
       },
-      inject: [Redis, RedisKeys, Claims, BlobStore, StorageProbe, Heartbeat],
+      inject: [Redis, RedisKeys, Claims, BlobStore, StorageProbe, Heartbeat, LoadedEngines],
     },
   ];
 }

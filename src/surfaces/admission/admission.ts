@@ -155,7 +155,8 @@ export class Admission {
    * CodedErrors that leave no trace: `model_not_found`, `task_not_supported`, `feature_not_supported`,
    * `attestation_unavailable`, `body_too_large`, `webhook_refused`, `idempotency_key_reused`,
    * `job_forgotten`, `rate_limited`, `request_exceeds_limit`, `spend_exceeded`, `spend_held`,
-   * `payment_used`, `share_exceeded`, `deadline_unreachable`, `pool_draining`, `storage_full`; and
+   * `payment_used`, `share_exceeded`, `attestation_backlog`, `deadline_unreachable`, `pool_draining`,
+   * `storage_full`; and
    * `not_durable`, after which the jobs may be there all the same.
    */
   async submitAll(

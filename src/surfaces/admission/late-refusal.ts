@@ -1,7 +1,7 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Appointments } from '../../core/forecast/appointments.ts';
 import { excessOf, type Standing } from '../../core/forecast/admission-limits.ts';
-import { startOf, toldOf } from '../../core/forecast/offer.ts';
+import { startOf, toldOf, type Offer } from '../../core/forecast/offer.ts';
 import type { Forecast } from '../../core/forecast/outlooks.ts';
 import { endAt } from '../../core/forecast/told.ts';
 
@@ -19,20 +19,26 @@ export interface LateJob {
 
 /**
  * The refusal of a job that would begin too late. Where it would be in time if its flow had not taken its
- * share already, the reason is the share; else nobody could be served in that time. `Retry-After` is an
- * appointment: those of one flow come back one after the other.
+ * share already, the reason is the share; else nobody could be served in that time. Where most of that time
+ * is that of the attestors, they are the reason, for whoever asks. `Retry-After` is an appointment: those of
+ * one flow come back one after the other.
  */
 export function lateRefusal(job: LateJob, standing: Standing, appointments: Appointments): CodedError {
   const { flow, forecast, createdMs, deadlineMs } = job;
   const leadMs = Math.max(0, (job.notBeforeMs ?? createdMs) - createdMs);
   const { offer, limits, turnMs } = forecast;
-  const excessMs = excessOf(offer, limits, standing, leadMs);
+  const isUnconfirmed = isForConfirmation(offer, standing);
+  const lateMs = isUnconfirmed ? leadMs + offer.ownMs + offer.afterMs - (deadlineMs - createdMs) : 0;
+  const excessMs = Math.max(lateMs, excessOf(offer, limits, standing, leadMs));
   const afterMs = appointments.give({ flow, excessMs, turnMs }, Date.now(), Math.random());
-  const code = isBeyondShare(forecast, standing, leadMs) ? 'share_exceeded' : 'deadline_unreachable';
+  const served = isBeyondShare(forecast, standing, leadMs) ? 'share_exceeded' : 'deadline_unreachable';
+  const code = isUnconfirmed ? 'attestation_backlog' : served;
   const alone = leadMs + offer.ownMs + offer.afterMs;
   const endMs = Math.round(Math.max(endAt(toldOf(offer, standing), 'z50'), leadMs === 0 ? 0 : alone));
   const end = new Date(createdMs + endMs).toISOString();
-  const waits = `${standing.ends} jobs are to end first`;
+  const waits = isUnconfirmed
+    ? `its answer would wait ${seconds(offer.afterMs)} s for its confirmation`
+    : `${standing.ends} jobs are to end first`;
   const detail =
     code === 'share_exceeded'
       ? `Your share of the workers is taken: ${waits}, and the job would end in about ${seconds(endMs)} s.`
@@ -47,6 +53,11 @@ export function lateRefusal(job: LateJob, standing: Standing, appointments: Appo
       ...(afterMs > OBEYED_MS ? { 'x-should-retry': 'false' } : {}),
     },
   });
+}
+
+/** Whether it is late for its confirmation more than for its wait or its engine. */
+function isForConfirmation(offer: Offer, standing: Standing): boolean {
+  return offer.afterMs > Math.max(startOf(offer, standing), offer.ownMs);
 }
 
 /** Whether the same job would be admitted if its flow had nothing waiting. */

@@ -12,7 +12,7 @@ const PASSING: ReadonlySet<string> = new Set([
 ]);
 
 /** Refusals for want of a place: whatever they tell a client that waits for the answer, they pass. */
-const FULL: ReadonlySet<string> = new Set(['deadline_unreachable', 'share_exceeded']);
+const FULL: ReadonlySet<string> = new Set(['attestation_backlog', 'deadline_unreachable', 'share_exceeded']);
 
 /** Whether a refusal is about this moment and not about the request, so that whoever has time tries again. */
 export function isPassing({ code, headers }: CodedError): boolean {

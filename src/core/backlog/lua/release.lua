@@ -21,6 +21,9 @@
   soon as there is room again, the first of those that it holds back come up at the present, or where their
   flow's debt ends: what their limit kept from them in the meantime is not made up for.
 
+  Retries of a queue that are beyond its budget (retry-budget.lua) are held back alike, and come up as first
+  tries earn them; where nothing else is at work in the queue, one comes up at a time.
+
   What has less time left than any job of the queue takes is not started: it goes nowhere, and an attestor
   looks at it at once, which ends it, or places it again.
 
@@ -49,6 +52,9 @@ local momentMs, packMs, mostInPack = 5, 50, 16
 local mostPutBack = 1000
 -- Limits that hold something back which are looked at in one call; the next call goes on behind them.
 local mostLimits = 32
+
+-- What is left of the budget of the queue that is being released, and whether it was spent.
+local retries
 
 -- How many jobs a second are released, by what was moved since the last measurement.
 local function rateOf(pace, known, moved)
@@ -96,10 +102,11 @@ end
 
 -- Puts jobs into deliveries of at most `size` jobs of one flow each, in the order of their first ones.
 local function packed(queue, ids, size)
-  local deliveries, open, names = {}, {}, {}
+  local deliveries, open, names, firsts = {}, {}, {}, 0
   for _, id in ipairs(ids) do
     local epoch = tonumber(redis.call('HGET', keys.ruling(id), 'requeued') or 0)
     local flow = id
+    if epoch == 0 then firsts = firsts + 1 end
     if size > 1 and epoch == 0 then
       local job = redis.call('HMGET', keys.job(id), 'flow', 'tenant', 'attempts')
       if job[3] ~= '1' then flow = job[1] or job[2] or id end
@@ -117,7 +124,7 @@ local function packed(queue, ids, size)
     pack[#pack + 1] = epoch
   end
   if #names > 0 then redis.call('HSET', keys.packs(queue), unpack(names)) end
-  return deliveries
+  return deliveries, firsts
 end
 
 local function isPaused(queue)
@@ -236,6 +243,7 @@ end
 
 -- How many jobs like this one the limit of this name allows, `wanted` at most: it may be a limit no more.
 local function roomFor(name, wanted, job)
+  if name == retryBudget then return math.min(wanted, math.floor(retries)) end
   for _, limit in ipairs(limitsOn(job[1], job[6], job[7])) do
     if limit.name == name then return math.min(wanted, roomUnder(limit, wanted, now)) end
   end
@@ -254,6 +262,7 @@ local function comeUp(queue, limit, flow, room, present, debts)
     if count == 0 then room = roomFor(limit, room, job) end
     if room <= 0 then return end
     redis.call('ZREM', keys.heldBack(queue), member)
+    if limit == retryBudget then retries = retries - 1 end
     if rank == 0 then
       moveTo(queue, present, id)
       redis.call('HDEL', keys.job(id), 'early')
@@ -277,6 +286,7 @@ local function freeHeld(queue, room, known, debts)
   if present >= heldTag then
     local isBusy = redis.call('EXISTS', keys.released(queue), keys.leases(queue)) > 0
     present = isBusy and tonumber(known[7] or 1) or 1
+    if not isBusy then retries = math.max(1, retries) end
   end
   for _ = 1, mostLimits do
     local from = cursor == '' and '-' or '(' .. cursor
@@ -365,9 +375,10 @@ local function release(queue)
   local first = redis.call('ZRANGE', backlog, 0, 0)[1]
   if not first or isPaused(queue) then return {} end
   local known = redis.call('HMGET', pace, 'slots', 'rate', 'since', 'count', 'took', 'least',
-    'present', 'heldat')
+    'present', 'heldat', 'retries')
+  retries = retriesLeft(known[9])
   local room = math.min(roomIn(queue, first, known), most)
-  local deliveries, ids, entries = {}, {}, {}
+  local deliveries, ids, entries, firsts = {}, {}, {}, 0
   if room > 0 then
     local hasTurns = redis.call('EXISTS', keys.outOfTurn(queue), keys.turnDebts(queue), keys.heldBack(queue),
       keys.runningLimits) > 0
@@ -379,11 +390,13 @@ local function release(queue)
       entries[#entries + 1] = id
     end
     if #ids > 0 then
-      deliveries = packed(queue, ids, packSize(queue, first, known, #ids))
+      deliveries, firsts = packed(queue, ids, packSize(queue, first, known, #ids))
       redis.call('ZADD', keys.released(queue), unpack(entries))
     end
     if present then redis.call('HSET', pace, 'present', present) end
   end
+  local left = retriesEarned(retries, firsts, tonumber(known[1] or 0))
+  if left ~= retriesLeft(known[9]) then redis.call('HSET', pace, 'retries', string.format('%.2f', left)) end
   rateOf(pace, known, #ids)
   return deliveries
 end

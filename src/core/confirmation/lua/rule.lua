@@ -19,6 +19,7 @@
       action 'lost'   as 'close', if no worker holds the lease any more; 'void' where the worker is barred, or
                       held the claim ready and had not begun
       action 'lostlast'  as 'lost', and unless it is 'void', no attempt follows
+  A retry that counts as an attempt and is beyond its queue's budget (retry-budget.lua) is held back.
   Workers are told of claims that were held ready and are not theirs any more.
   Returns per ruling {'ended', state} or {'requeued', queue}, or
     {'missing'}  {'already', state}  {'fenced'}  {'held'}
@@ -52,6 +53,21 @@ local function closeEarly(claims, ruling, epoch)
     redis.call('HSETNX', ruling, 'x' .. epoch, closing)
   end
   return epoch
+end
+
+-- Puts a job that is tried again in its backlog: first of what its tenant has waiting, or, where its queue
+-- has no retry left, held back until it has.
+local function queueAgain(queue, flow, id)
+  local left = retriesLeft(redis.call('HGET', keys.pace(queue), 'retries'))
+  if left >= 1 then
+    redis.call('HSET', keys.pace(queue), 'retries', string.format('%.2f', left - 1))
+    redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
+    return
+  end
+  local member = string.format('%s %s %016.0f %s', retryBudget, flow, 0, id)
+  redis.call('ZADD', keys.backlog(queue), heldTag, id)
+  redis.call('ZADD', keys.heldBack(queue), 0, member)
+  redis.call('HSET', keys.job(id), 'early', 'h' .. member)
 end
 
 local function rule(id, epochText, phases, action, state, code, detail, verdict, field)
@@ -102,8 +118,14 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
       if tonumber(job[6] or 0) > now then
         redis.call('ZADD', keys.later(queue), job[6], id)
       else
-        charge(queue, job[5] or tenant, job[4] or 0)
-        redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
+        local flow = job[5] or tenant
+        charge(queue, flow, job[4] or 0)
+        -- What is voted was to be run as often; of what is void nothing ran.
+        if state == 'voted' or state == 'void' then
+          redis.call('ZADD', keys.backlog(queue), presentOf(queue), id)
+        else
+          queueAgain(queue, flow, id)
+        end
       end
       -- A wish to cancel that came while it ran is looked at now.
       local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel')

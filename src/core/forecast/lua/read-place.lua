@@ -8,7 +8,8 @@
       whose engines run, distance of its tag from the present, whose turns it takes, whether its confirmation
       has its place in the log, since when (ms) it cannot be judged or 0, how often that was tried, how its
       pool stands or "", and where a limit holds it back (`held`): its name, what it allows, and what is at
-      work }
+      work; of the budget of retries, how many it holds back; entries that its pool's
+      workers have handed in and no attestor has taken; answers that are being confirmed }
 ]]
 local id = ARGV[2]
 local job = redis.call('HMGET', keys.job(id), 'queue', 'tenant', 'flow', 'charge', 'rank', 'early',
@@ -23,6 +24,9 @@ local held = job[6] and string.match(job[6], '^h(%S+) ')
 local limit = { name = held or '', most = 0, count = 0 }
 if rank and held then
   set = 'held'
+  if held == retryBudget then
+    limit.count = redis.call('ZLEXCOUNT', keys.heldBack(queue), '[' .. held .. ' ', '(' .. held .. '!')
+  end
   for _, one in ipairs(limitsOn(job[2], job[7], job[8])) do
     if one.name == held then
       limit.most, limit.count = one.most, math.min(one.most, redis.call('ZCARD', one.set))
@@ -54,6 +58,8 @@ if not rank and redis.call('ZSCORE', keys.later(queue), id) then
   set, distance = 'later', tag - presentOf(queue)
   before = ready + released + redis.call('ZCOUNT', keys.backlog(queue), '-inf', string.format('%.17g', tag))
 end
+-- Workers can spoil this key; then it says nothing.
+local entries = redis.pcall('XLEN', keys.attest(id))
 local since, failures = string.match(redis.call('HGET', keys.asideWhy, id) or '', '^(%d+) (%d+) ')
 return {
   time[1] * 1000 + math.floor(time[2] / 1000),
@@ -69,4 +75,6 @@ return {
   limit.name,
   limit.most,
   limit.count,
+  type(entries) == 'number' and entries or 0,
+  redis.call('ZCARD', keys.confirmations),
 }
