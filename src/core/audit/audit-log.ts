@@ -80,8 +80,8 @@ export class AuditLog {
 
   /**
    * Makes a change and records it, both or neither. With `unless`, nothing is done where that key exists, or
-   * any of the fields of that hash. Returns whether it was done. Throws what Redis answers, and CodedError `storage_unavailable` where the
-   * log cannot be written to.
+   * any of the fields of that hash. Returns whether it was done. Throws what Redis answers, and CodedError
+   * `storage_unavailable` where the log cannot be written to.
    */
   async with(act: AuditAct, changes: readonly Change[], unless = '', fields: readonly string[] = []): Promise<boolean> {
     const words = JSON.stringify(changes.map((change) => change.map(String)));

@@ -10,6 +10,7 @@ import { RemotePieces } from '../remote/remote-pieces.ts';
 import type { ClaimReply } from './claims.ts';
 import { EnginePlaces } from './engine-places.ts';
 import { JobRunner } from './job-runner.ts';
+import { RunTimes } from './run-times.ts';
 
 /** A runner whose claims are answered when the test says so. */
 function runnerOf(gateway: PlayedGateway, life: Life) {
@@ -32,6 +33,8 @@ function runnerOf(gateway: PlayedGateway, life: Life) {
     blobs: { of: () => ({ put: () => Promise.reject(new Error()), get: () => Promise.reject(new Error()) }) },
     storage: { problem: undefined, start: () => undefined, wake: () => undefined, stop: () => Promise.resolve() },
     heartbeat: { leaseOf: () => '', hold: () => undefined, drop: () => undefined },
+    times: new RunTimes(),
+    engines: { answered: () => undefined, failed: () => undefined },
     key: newKey(),
     logger: createLogger('worker', 'fatal'),
   };

@@ -21,9 +21,9 @@ export class JobInputs {
   }
 
   /**
-   * The bytes that were hashed as the job's input; undefined where the job is forgotten or erased. A small one
-   * stands beside the ticket until the job is sealed, and then in its record; a large one among the blobs.
-   * Throws CodedError `blob_missing` where it is not kept.
+   * The bytes that were hashed as the job's input; undefined where the job is forgotten or erased. A small
+   * one stands beside the ticket until the job is sealed, and then in its record; a large one among the
+   * blobs. Throws CodedError `blob_missing` where it is not kept.
    */
   async of(id: string): Promise<Buffer | undefined> {
     const { redis, keys, reader, blobs } = this.#parts;

@@ -10,7 +10,7 @@ export class BlobFolders {
   readonly kept: BlobStore;
   /** Exports of ledgers, which no age removes. */
   readonly ledgers: BlobStore;
-  /** Where the statements about closed ledgers stand, so that a Redis that comes back older closes none again. */
+  /** Where the statements about closed ledgers stand: a Redis that comes back older closes none again. */
   readonly ledgerStatements: string;
   readonly #root: string;
   readonly #pools = new Map<string, BlobStore>();

@@ -147,6 +147,7 @@ export const METRIC_TABLE = {
     kind: 'gauge',
     help: 'Jobs of a pool that wait, are at a worker or before an attestor: what workers are scaled by',
     labels: { pool: 'pool of the catalog' },
+    of: 'shard',
   },
   countersign_fairness_index: {
     kind: 'gauge',

@@ -17,7 +17,9 @@ import { startTracing } from '../tracing/otlp-spans.ts';
 const SHUTDOWN_MS = 60_000;
 
 /** An application, as far as it is ended and asked here. */
-type Running = Pick<INestApplicationContext, 'close' | 'get'>;
+interface Running extends Pick<INestApplicationContext, 'get'> {
+  close(signal?: string): Promise<void>;
+}
 
 /** A role that runs: its application, and what its starter wants to know of it. */
 export interface RunningRole {

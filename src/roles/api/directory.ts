@@ -21,6 +21,21 @@ const RECOMPUTE_STATES = 4;
 /** Of the sets of a queue: jobs that wait, that were released, and that are at a worker. */
 const SETS_OF_A_QUEUE = 3;
 
+/** Numbers of jobs and messages, as the metrics name them. */
+interface Backlogs {
+  readonly open: number;
+  readonly attesting: number;
+  readonly confirming: number;
+  readonly kept: number;
+  readonly unentered: number;
+  readonly unsettled: number;
+  readonly stuck: number;
+  readonly recomputing: number;
+  readonly messages: number;
+  readonly waiting: readonly { model: string; pool: string; jobs: number }[];
+  readonly work: readonly { pool: string; jobs: number }[];
+}
+
 /**
  * The workers and attestors that are present. Announcements are read at most twice a second, however many
  * callers ask.
@@ -158,19 +173,7 @@ export class Directory {
   }
 
   /** Queue lengths and backlogs, for metrics. */
-  async backlogs(): Promise<{
-    open: number;
-    attesting: number;
-    confirming: number;
-    kept: number;
-    unentered: number;
-    unsettled: number;
-    stuck: number;
-    recomputing: number;
-    messages: number;
-    waiting: { model: string; pool: string; jobs: number }[];
-    work: { pool: string; jobs: number }[];
-  }> {
+  async backlogs(): Promise<Backlogs> {
     const models = this.#catalog.all();
     const recomputing = `${this.#keys.attestorQueue}:${RECOMPUTE_QUEUE}`;
     const cursor = (await this.#redis.hget(this.#keys.jobEnds, 'cursor')) ?? '0';

@@ -3,7 +3,7 @@ import type { CliContext } from './cli-context.ts';
 import { tellToReread } from './installation-lock.ts';
 import { Output, jsonOption } from './output.ts';
 
-/** `countersign reload`: what runs from the data folder goes by its catalog and its prices as they are now. */
+/** `countersign reload`: what runs from the data folder goes by its catalog and prices as they are now. */
 export function addReloadCommand(cli: CliContext): void {
   cli.program
     .command('reload')

@@ -12,7 +12,7 @@ import { PriceTable } from '../ledger/price-table.ts';
 import { readPaymentTerms, type PaymentTerms } from '../payments/payment-terms.ts';
 import type { ServiceConfig } from './service-config.ts';
 
-/** What a service reads from its files at its start, and the prices and the catalog again when it is told to. */
+/** What a service reads from its files at its start, and prices and catalog again when it is told to. */
 export class ServiceFiles implements RereadableFiles {
   readonly #config: Pick<ServiceConfig, 'COUNTERSIGN_CATALOG' | 'COUNTERSIGN_PRICES'>;
   /** Signs tickets. */
