@@ -1,4 +1,5 @@
-import { writeFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { beforeAll, describe, expect, test } from '@jest/globals';
@@ -56,9 +57,10 @@ describe('the chart', () => {
       "import type { IService } from 'kubernetes-models/v1';",
     ];
     const values = manifests.map((one, at) => `export const m${at}: I${one.kind} = ${JSON.stringify(one, null, 1)};`);
-    // Where the packages are found.
-    const folder = mkdtempSync(join(ROOT, 'test', 'guard', '.chart-'));
+    const folder = mkdtempSync(join(tmpdir(), 'cs-chart-'));
     try {
+      symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+      writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
       const file = join(folder, 'chart.ts');
       writeFileSync(file, [...imports, ...values].join('\n'));
       const tsc = join(ROOT, 'node_modules', 'typescript-native', 'bin', 'tsc');
