@@ -1,55 +1,29 @@
 import { channel } from 'node:diagnostics_channel';
 import { setTimeout as pause } from 'node:timers/promises';
-import { count } from '../../ground/metrics/process-metrics.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import { isStorageError } from '../../ground/blobs/storage-error.ts';
-import { encodeTokens } from '../engines/token-ids.ts';
-import { EngineError, workOf, type Engine, type EngineResult } from '../engines/engine.ts';
-import type { LoadedEngines } from '../engines/loaded-engines.ts';
-import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
-import { spanning, type Span } from '../../ground/tracing/spans.ts';
-import { isOutOfRoom } from '../../ground/redis/storage-gate.ts';
-import { outputFault } from '../../proof/tasks/output-fault.ts';
-import { INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES, textOfOutput } from '../../proof/tasks/task-input.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { count } from '../../ground/metrics/process-metrics.ts';
+import { isOutOfRoom } from '../../ground/redis/storage-gate.ts';
+import { spanning, type Span } from '../../ground/tracing/spans.ts';
 import { signPayload } from '../../proof/receipts/dsse.ts';
-import type { Task } from '../../proof/receipts/fields.ts';
-import { PROMISES } from '../../proof/receipts/promises/promises.ts';
-import {
-  EVIDENCE_TYPE,
-  RELEASE_TYPE,
-  STATEMENT_TYPE,
-  readTicket,
-  statementBytes,
-  type Evidence,
-  type Release,
-  type ReleaseCode,
-  type Ticket,
-} from '../../proof/receipts/statements.ts';
-import { ChunkStream } from './chunk-stream.ts';
+import { readTicket, statementBytes, type ReleaseCode } from '../../proof/receipts/statements.ts';
+import { EngineError, workOf, type Engine } from '../engines/engine.ts';
+import type { LoadedEngines } from '../engines/loaded-engines.ts';
+import { evidenceOf, inputOf, releaseOf, storedResult, type Answer, type Attempt } from './attempt.ts';
 import type { Claim, CommitReply } from './claims.ts';
 import type { EnginePlaces, Place } from './engine-places.ts';
+import { generate } from './generate.ts';
 import type { BlobLink, JobLink, LeaseLink, PieceLink, StorageLink } from './links.ts';
 import { beginAttempt, beginGenerating, generated } from './run-spans.ts';
-import { RunTimes } from './run-times.ts';
-import { SteadyPieces } from './steady-pieces.ts';
+import type { RunTimes } from './run-times.ts';
+import { Stop, isEnginesFault, releaseCodeOf } from './stop.ts';
 
 /** Published after each attempt to commit, as `{ id, epoch, reply }`, where tests or metrics subscribe. */
 export const committed = channel('countersign.worker.committed');
-
-/** Why a running job must stop. */
-export class Stop extends Error {
-  override readonly name = 'Stop';
-  readonly code: ReleaseCode | 'lease_lost';
-
-  constructor(code: ReleaseCode | 'lease_lost') {
-    super(`The job was stopped: ${code}.`);
-    this.code = code;
-  }
-}
 
 export interface RunnerParts {
   readonly claims: JobLink;
@@ -77,19 +51,10 @@ const AHEAD_MS = 5;
 const READY_MS = 1_000;
 /** Jobs of which it is remembered that they were given back for want of time. */
 const MOST_IN_VAIN = 1_000;
-/** An engine that has taken so many times longer than it does on average hangs. */
-const HANGS = 10;
 export const MOST_AHEAD = 16;
 /** Longer than every worker takes to notice that its disk is full or away. */
 const STORAGE_PAUSE_MS = 2_500;
 const ROOM_PAUSE_MS = 500;
-
-/** A claim with its ticket, and the digest of the ticket's payload. */
-interface Attempt {
-  readonly claim: Claim;
-  readonly ticket: Ticket;
-  readonly sha256: string;
-}
 
 /** What was claimed, its beginning still to be said where it is ready. */
 interface Claimed {
@@ -106,25 +71,6 @@ interface Held {
   /** Of this attempt; absent where its job is not traced. */
   readonly span: Span | undefined;
   isReady: boolean;
-}
-
-/** What an engine generated, and when. */
-interface Answer {
-  readonly result: EngineResult;
-  readonly startedAt: Date;
-  readonly finishedAt: Date;
-}
-
-/**
- * Digests of what an engine generated, and what of it is small enough to stand beside the evidence (""
- * otherwise).
- */
-interface StoredResult {
-  readonly outputSha256: string;
-  readonly outputBytes: number;
-  readonly inlineOutput: string;
-  readonly tokensSha256: string | undefined;
-  readonly inlineTokens: string;
 }
 
 /**
@@ -251,7 +197,7 @@ export class JobRunner {
     const deadline = setTimeout(() => controller.abort(new Stop('deadline')), leftMs);
     const deadlineMs = performance.now() + leftMs;
     try {
-      const input = await this.#input(attempt);
+      const input = await inputOf(attempt, this.#parts.blobs);
       const answer = await this.#inPlace(held, place ?? (await places.take(signal)), deadlineMs, (begun) =>
         spanning(
           beginGenerating(held.span, engine, workOf(ticket)),
@@ -260,8 +206,8 @@ export class JobRunner {
         ),
       );
       crashPoint('worker.after-run');
-      const stored = await this.#store(attempt.ticket, answer.result);
-      const evidence = this.#evidence(attempt, engine, answer, stored);
+      const stored = await storedResult(this.#parts.blobs, attempt.ticket, answer.result);
+      const evidence = evidenceOf(this.#worker, attempt, engine, answer, stored);
       const signed = signPayload(this.#parts.key, statementBytes(evidence));
       const commit = () => this.#parts.claims.commitEvidence(claim, signed, stored.inlineOutput, stored.inlineTokens);
       const reply = await whenThereIsRoom(commit, signal);
@@ -318,32 +264,6 @@ export class JobRunner {
     }
   }
 
-  /**
-   * Stores what is too large to stand beside the evidence as blobs, and returns the digests. Throws Stop
-   * `output_too_large`.
-   */
-  async #store(ticket: Ticket, result: EngineResult): Promise<StoredResult> {
-    const { policy, job } = ticket.predicate;
-    const blobs = this.#parts.blobs.of(job);
-    const output = Buffer.from(result.output);
-    const isInline = output.length <= INLINE_BYTES;
-    // A vote is sealed until all have voted, and workers share the folder of blobs.
-    if (output.length > MAX_OUTPUT_BYTES || (!isInline && PROMISES.isSealed(policy)))
-      throw new Stop('output_too_large');
-    const outputSha256 = isInline ? sha256Hex(output) : await blobs.put(output);
-    const tokens = PROMISES.needsTokens(policy) && result.tokens ? encodeTokens(result.tokens) : undefined;
-    const tokensText = tokens?.toString('base64') ?? '';
-    const areTokensInline = tokensText.length <= INLINE_BYTES;
-    if (tokens !== undefined && !areTokensInline) await blobs.put(tokens);
-    return {
-      outputSha256,
-      outputBytes: output.length,
-      inlineOutput: isInline ? result.output : '',
-      tokensSha256: tokens && sha256Hex(tokens),
-      inlineTokens: areTokensInline ? tokensText : '',
-    };
-  }
-
   /** Gives the job back, unless the lease is lost: then the attestor has closed this epoch already. */
   async #release(attempt: Attempt, signal: AbortSignal, error: unknown): Promise<CommitReply | 'lost'> {
     const { claim } = attempt;
@@ -358,7 +278,7 @@ export class JobRunner {
       { job: claim.id, epoch: claim.epoch, code, ...(error instanceof EngineError ? { err: error.cause } : {}) },
       `job released: ${messageOf(error).slice(0, 300)}`,
     );
-    const release = statementBytes(this.#releaseOf(attempt, code, error));
+    const release = statementBytes(releaseOf(this.#worker, attempt, code, error));
     const signed = signPayload(this.#parts.key, release);
     return whenThereIsRoom(() => this.#parts.claims.release(claim, signed), signal);
   }
@@ -390,8 +310,8 @@ export class JobRunner {
     const startedAt = new Date();
     const began = performance.now();
     const { name } = engine.model;
-    const { engines, times } = this.#parts;
-    const result = await this.#generate(attempt, engine, input, signal, begun).catch((error: unknown) => {
+    const { engines, pieces, times } = this.#parts;
+    const result = await generate(pieces, attempt, engine, input, signal, begun).catch((error: unknown) => {
       if (isEnginesFault(error, performance.now() - began, times.meanMs(name))) engines.failed(name, error);
       throw error;
     });
@@ -399,99 +319,6 @@ export class JobRunner {
     this.#takenBack.delete(name);
     engines.answered(name);
     return { result, startedAt, finishedAt: new Date() };
-  }
-
-  /**
-   * Runs the engine and streams what it writes. Throws EngineError where the answer is none that could be
-   * confirmed, or begins otherwise than what was streamed of it: this worker signs neither.
-   */
-  async #generate(
-    { claim, ticket }: Attempt,
-    engine: Engine,
-    input: unknown,
-    signal: AbortSignal,
-    begun: Promise<void> | undefined,
-  ): Promise<EngineResult> {
-    // A vote is sealed: another worker could copy what is streamed.
-    const isSealed = PROMISES.isSealed(ticket.predicate.policy);
-    const chunks = new ChunkStream(this.#parts.pieces, claim, begun);
-    const work = workOf(ticket);
-    const pieces = new SteadyPieces(work.params.stop);
-    const show = (text: string) => {
-      if (!isSealed && text !== '') chunks.write(text);
-    };
-    const run = engine.run(work, input, signal);
-    try {
-      for (;;) {
-        const step = await run.next();
-        signal.throwIfAborted();
-        if (step.done === true) {
-          const rest = restOf(work.task, step.value, pieces);
-          // What an engine does not stream comes with the confirmed answer.
-          if (pieces.isBegun) show(rest);
-          return step.value;
-        }
-        show(pieces.push(step.value));
-      }
-    } finally {
-      chunks.flush();
-    }
-  }
-
-  /** The input, checked against the digest in the ticket: neither Redis nor the disk is trusted. */
-  async #input({ claim, ticket }: Attempt): Promise<unknown> {
-    const wanted = ticket.subject[0].digest.sha256;
-    try {
-      const text = claim.input ?? (await this.#parts.blobs.of(claim.id).get(wanted, MAX_INPUT_BYTES)).toString('utf8');
-      if (sha256Hex(text) !== wanted) throw new Error('The input is not the one of the ticket.');
-      return JSON.parse(text);
-    } catch (error) {
-      if (isStorageError(error)) throw error;
-      throw new Stop('input_missing');
-    }
-  }
-
-  #evidence(
-    { claim, ticket, sha256 }: Attempt,
-    engine: Engine,
-    { result, startedAt, finishedAt }: Answer,
-    { outputSha256, outputBytes, tokensSha256 }: StoredResult,
-  ): Evidence {
-    return {
-      _type: STATEMENT_TYPE,
-      subject: [{ name: 'output', digest: { sha256: outputSha256 } }],
-      predicateType: EVIDENCE_TYPE,
-      predicate: {
-        job: ticket.predicate.job,
-        ticket: { sha256 },
-        epoch: claim.epoch,
-        worker: this.#worker,
-        model: { name: engine.model.name, sha256: engine.model.sha256, measured: engine.model.measured },
-        engine: { name: engine.identity.name, version: engine.identity.version, sha256: engine.identity.sha256 },
-        outputBytes,
-        usage: { inputTokens: result.usage.inputTokens, outputTokens: result.usage.outputTokens },
-        finishReason: result.finishReason,
-        ...(tokensSha256 === undefined ? {} : { tokens: { sha256: tokensSha256 } }),
-        startedAt: startedAt.toISOString(),
-        finishedAt: finishedAt.toISOString(),
-      },
-    };
-  }
-
-  #releaseOf({ claim, ticket, sha256 }: Attempt, code: ReleaseCode, error: unknown): Release {
-    return {
-      _type: STATEMENT_TYPE,
-      subject: [{ name: 'ticket', digest: { sha256 } }],
-      predicateType: RELEASE_TYPE,
-      predicate: {
-        job: ticket.predicate.job,
-        epoch: claim.epoch,
-        worker: this.#worker,
-        code,
-        detail: error instanceof EngineError ? error.message.slice(0, 300) : '',
-        at: new Date().toISOString(),
-      },
-    };
   }
 
   #report(claim: Claim, reply: CommitReply | 'lost'): void {
@@ -503,26 +330,6 @@ export class JobRunner {
         'the result of this attempt is no longer needed',
       );
   }
-}
-
-/**
- * Whether it was not the job that made its run fail: an error or a silence of the engine, and no refusal of
- * what it was asked. A deadline that passes is the engine's fault where it has taken much longer than usual.
- */
-function isEnginesFault(error: unknown, ranMs: number, meanMs: number | undefined): boolean {
-  if (error instanceof Stop) return error.code === 'deadline' && ranMs > HANGS * (meanMs ?? Infinity);
-  const code = releaseCodeOf(error);
-  return code === 'engine_error' || code === 'engine_overloaded';
-}
-
-/** What was not streamed yet of an answer that can be confirmed. Throws EngineError where it cannot. */
-function restOf(task: Task, { output, finishReason }: EngineResult, pieces: SteadyPieces): string {
-  const fault = outputFault(task, output, finishReason);
-  if (fault !== undefined)
-    throw new EngineError('engine_error', `What the engine answered is no answer: ${fault.slice(0, 200)}`);
-  const rest = pieces.end(textOfOutput(JSON.parse(output)));
-  if (rest === undefined) throw new EngineError('engine_error', 'The engine answered otherwise than it had begun to.');
-  return rest;
 }
 
 /**
@@ -539,13 +346,4 @@ async function whenThereIsRoom<Reply>(write: () => Promise<Reply>, signal: Abort
       await pause(ROOM_PAUSE_MS);
     }
   }
-}
-
-function releaseCodeOf(error: unknown): ReleaseCode | 'lease_lost' {
-  if (error instanceof Stop) return error.code;
-  if (error instanceof EngineError) return error.code;
-  if (isStorageError(error)) return 'storage_unavailable';
-  // The process of the engines is away or has ended: other jobs may be to blame.
-  if (error instanceof CodedError && error.code === 'engine_away') return 'engine_away';
-  return 'engine_error';
 }
