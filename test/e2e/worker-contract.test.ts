@@ -11,7 +11,7 @@ import { ModelServer } from '../support/model-server.ts';
 import { NOOP_MODEL, Pipeline, SHORT_LEASE, completion, until, type Client, type Role } from '../support/pipeline.ts';
 import { fixedPort } from '../support/ports.ts';
 import type { Pool } from '../support/redis.ts';
-import { sampleOf } from '../support/thorough.ts';
+import { longTest, sampleOf } from '../support/thorough.ts';
 
 /**
  * What a worker promises, whichever way it reaches its pool. The pool `default` is served by workers with a
@@ -317,25 +317,28 @@ describe('a gateway', () => {
     expect(await other.renew(NO_LEASE)).toBe('lost');
   });
 
-  test('with a certificate of its own it speaks TLS, and a worker that does not trust it says so and ends', async () => {
-    const { cert, key, made } = makeCertificate();
-    if (!made) {
-      console.warn('NOT TESTED: there is no openssl here that makes a certificate.');
-      return;
-    }
-    await kill(gateway, 'SIGTERM');
-    const tls = { COUNTERSIGN_TLS_CERT_FILE: cert, COUNTERSIGN_TLS_KEY_FILE: key };
-    await expect(startGateway({ ...tls, COUNTERSIGN_TLS_CERT_FILE: key })).rejects.toThrow('config_invalid');
-    gateway = await startGateway(tls);
-    expect(gatewayUrl()).toBe(`https://127.0.0.1:${port}`);
-    const [worker, stranger] = [
-      await start('gold', 1, { NODE_EXTRA_CA_CERTS: cert }),
-      start('gold', 2).catch((error: unknown) => String(error)),
-    ];
-    expect((await client.run(noop('gold', 'over TLS'))).state).toBe('done');
-    expect(await kill(worker, 'SIGTERM')).toBe(0);
-    expect(await stranger).toMatch(/gateway_away: .*self-signed certificate/);
-  });
+  longTest(
+    'with a certificate of its own it speaks TLS, and a worker that does not trust it says so and ends',
+    async () => {
+      const { cert, key, made } = makeCertificate();
+      if (!made) {
+        console.warn('NOT TESTED: there is no openssl here that makes a certificate.');
+        return;
+      }
+      await kill(gateway, 'SIGTERM');
+      const tls = { COUNTERSIGN_TLS_CERT_FILE: cert, COUNTERSIGN_TLS_KEY_FILE: key };
+      await expect(startGateway({ ...tls, COUNTERSIGN_TLS_CERT_FILE: key })).rejects.toThrow('config_invalid');
+      gateway = await startGateway(tls);
+      expect(gatewayUrl()).toBe(`https://127.0.0.1:${port}`);
+      const [worker, stranger] = [
+        await start('gold', 1, { NODE_EXTRA_CA_CERTS: cert }),
+        start('gold', 2).catch((error: unknown) => String(error)),
+      ];
+      expect((await client.run(noop('gold', 'over TLS'))).state).toBe('done');
+      expect(await kill(worker, 'SIGTERM')).toBe(0);
+      expect(await stranger).toMatch(/gateway_away: .*self-signed certificate/);
+    },
+  );
 });
 
 /** A certificate for this machine that nobody has signed but itself. */
