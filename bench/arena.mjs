@@ -286,7 +286,7 @@ export async function openAdmission(arena, model) {
     catalog,
     signingKey: arena.apiKey,
     defaultRecompute: 0,
-    prices: PriceTable.free,
+    prices: PriceTable.free(),
     webhooks: new Webhooks(redis, keys, arena.secrets),
     egress: { allowPrivate: false },
   });
