@@ -107,7 +107,10 @@ const results = {
     ...settings,
     steadyPerMinute: 60 * steadyRate((settings.workers * settings.parallel * 1_000) / settings.serviceMs),
   },
-  command: ['npm run bench:overload --', ...process.argv.slice(2).filter((word) => word !== 'overload')].join(' '),
+  // Where somebody keeps the figures says nothing about them.
+  command: ['npm run bench:overload --', ...process.argv.slice(2).filter((word) => word !== 'overload')]
+    .join(' ')
+    .replace(/ --json \S+/, ''),
   when: new Date().toISOString().slice(0, 10),
   commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim(),
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, Node ${process.versions.node}`,
