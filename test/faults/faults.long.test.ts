@@ -19,6 +19,9 @@ const SCENARIOS: [string, Fault[]][] = [
   ['clocks jump', ['clock jumped']],
 ];
 
+if (!HAS_CLOCK)
+  process.stderr.write('SKIPPED: clocks do not jump, since libfaketime is not installed (Debian: faketime)\n');
+
 describe(`faults, seed ${SEED}`, () => {
   for (const [name, faults] of SCENARIOS) {
     const isPossible = HAS_CLOCK || !faults.includes('clock jumped');

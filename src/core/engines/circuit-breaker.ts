@@ -8,9 +8,9 @@ export const MOST_FAILURES = 5;
  * question of the worker's own, put at once and then again and again, says whether it was the engine: jobs
  * that fail by themselves cost others their engine for a moment only, and no job is spent on finding out.
  *
- *     closed ── failures in a row ──▶ open ── the question, or a job that still ran, is answered ──▶ closed
+ *     closed ── failures in a row ──▶ open ── a question or a job is answered ──▶ closed
  *                                     ▲  │
- *                       after a pause └──┘ it is not answered
+ *                       after a pause └──┘ none is answered
  */
 export class CircuitBreaker {
   #isOpen = false;
