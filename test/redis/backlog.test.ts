@@ -191,8 +191,7 @@ describe('fair shares', () => {
     ]);
     expect(replies).toEqual([{ kind: 'requeued' }]);
     const order = await admin.zrange(keys.backlog(QUEUE), '0', '-1');
-    expect(order.filter((id) => all.tenantOf.get(id) === 'a')[0]).toBe(first);
-    expect(order.indexOf(first)).toBeLessThanOrEqual(1);
+    expect(order[0]).toBe(first);
     expect(await finish()).toBeCloseTo(owed + charge);
     expect(await admin.zscore(keys.released(QUEUE), first)).toBeNull();
   });
