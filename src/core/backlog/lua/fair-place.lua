@@ -13,7 +13,6 @@
   `memoryOfRates` in queue-state.ts, and the greatest rank of those that wait in the order of their tags.
 
     presentOf(queue)               the present
-    beforeAllThatWait(queue)       a tag just before the present, for what is queued again
     finishOf(queue, flow)          where the flow's next job starts, unless that is before the present
     isBeforeOthers(queue, flow, rank)  whether a job of this rank goes before some that the flow has waiting.
                                    Ranks less than half a second apart count as one
@@ -58,10 +57,6 @@ local function flowOf(queue, flow)
 end
 
 local function presentOf(queue) return sharesOf(queue).present end
-
--- Jobs of one tag go by their ids, so that the present itself would be a tie with the first that waits. What is
--- taken off is too little to count, however often.
-local function beforeAllThatWait(queue) return presentOf(queue) * (1 - 2 ^ -45) end
 
 local function finishOf(queue, flow) return flowOf(queue, flow).finish end
 

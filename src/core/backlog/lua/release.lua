@@ -264,7 +264,7 @@ local function comeUp(queue, limit, flow, room, present, debts)
     redis.call('ZREM', keys.heldBack(queue), member)
     if limit == retryBudget then retries = retries - 1 end
     if rank == 0 then
-      moveTo(queue, present, id)
+      moveTo(queue, justBefore(present), id)
       redis.call('HDEL', keys.job(id), 'early')
     else
       debts[flow] = debt

@@ -10,9 +10,13 @@
     firstOf(queue, flow, mark)         id and rank of the first of the flow with this mark, or nil
     countBefore(queue, flow, rank)     how many of the flow stand there before this rank
 
+    justBefore(tag)                    the tag of what is to go before a job with this one: equal tags go by ids
     heldTag                            where jobs stand in a backlog that a limit holds back, behind every tag
 ]]
 local heldTag = 1e15
+
+-- By so little that it costs no flow anything, however often it is done.
+local function justBefore(tag) return tag * (1 - 2 ^ -45) end
 
 local function turnOf(flow, mark, rank, id) return string.format('%s %s %016.0f %s', flow, mark, rank, id) end
 

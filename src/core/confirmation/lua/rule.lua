@@ -61,7 +61,7 @@ local function queueAgain(queue, flow, id)
   local left = retriesLeft(redis.call('HGET', keys.pace(queue), 'retries'))
   if left >= 1 then
     redis.call('HSET', keys.pace(queue), 'retries', string.format('%.2f', left - 1))
-    redis.call('ZADD', keys.backlog(queue), beforeAllThatWait(queue), id)
+    redis.call('ZADD', keys.backlog(queue), justBefore(presentOf(queue)), id)
     return
   end
   local member = string.format('%s %s %016.0f %s', retryBudget, flow, 0, id)
@@ -122,7 +122,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
         charge(queue, flow, job[4] or 0)
         -- What is voted was to be run as often; of what is void nothing ran.
         if state == 'voted' or state == 'void' then
-          redis.call('ZADD', keys.backlog(queue), beforeAllThatWait(queue), id)
+          redis.call('ZADD', keys.backlog(queue), justBefore(presentOf(queue)), id)
         else
           queueAgain(queue, flow, id)
         end
