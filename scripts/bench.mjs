@@ -4,7 +4,7 @@
 import { ensureBuilt, ensureInstalled } from './setup.mjs';
 
 const say = (line) => process.stderr.write(`${line}\n`);
-ensureInstalled(say);
-ensureBuilt(say);
+await ensureInstalled(say);
+await ensureBuilt(say);
 const program = process.argv[2] === 'overload' ? 'overload' : 'main';
 await import(new URL(`../bench/${program}.mjs`, import.meta.url).href);

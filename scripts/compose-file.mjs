@@ -6,7 +6,7 @@ import { format, resolveConfig } from 'prettier';
 import { importSource } from './import-source.mjs';
 import { ensureInstalled, root } from './setup.mjs';
 
-ensureInstalled(() => undefined);
+await ensureInstalled(() => undefined);
 const FILE = join(root, 'docker-compose.yml');
 const CLI = join(root, 'src', 'roles', 'cli');
 const HEADER = [

@@ -6,7 +6,7 @@ import { format, resolveConfig } from 'prettier';
 import { importSource } from './import-source.mjs';
 import { ensureInstalled, root } from './setup.mjs';
 
-ensureInstalled(() => undefined);
+await ensureInstalled(() => undefined);
 const ROLES = join(root, 'src', 'roles');
 const DOCUMENT = join(root, 'docs', 'configuration.md');
 /** In the order of the document; a role that is not named here stands behind these. */

@@ -6,7 +6,7 @@ import { format, resolveConfig } from 'prettier';
 import { importSource } from './import-source.mjs';
 import { ensureInstalled, root } from './setup.mjs';
 
-ensureInstalled(() => undefined);
+await ensureInstalled(() => undefined);
 const DASHBOARD = join(root, 'deploy', 'grafana', 'countersign.json');
 
 const { METRIC_TABLE } = await importSource({

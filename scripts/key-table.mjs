@@ -6,7 +6,7 @@ import { format, resolveConfig } from 'prettier';
 import { importSource } from './import-source.mjs';
 import { ensureInstalled, root } from './setup.mjs';
 
-ensureInstalled(() => undefined);
+await ensureInstalled(() => undefined);
 const DOCUMENT = join(root, 'docs', 'redis-keys.md');
 const ROLES = ['api', 'worker', 'attestor'];
 

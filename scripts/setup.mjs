@@ -1,6 +1,7 @@
 // Sets up a fresh clone on a machine that has only Node.js and npm.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,16 +15,17 @@ function fail(message, hint) {
   process.exit(1);
 }
 
-function run(command, args, what) {
-  const done = spawnSync(command, args, {
+async function run(command, args, what) {
+  const child = spawn(command, args, {
     cwd: root,
     // On a terminal, npm shows its own progress: a minute of silence looks like a hang.
     stdio: ['ignore', 'pipe', process.stderr.isTTY ? 'inherit' : 'pipe'],
-    encoding: 'utf8',
-    maxBuffer: 64 * 1024 * 1024,
   });
-  if (done.status === 0) return;
-  process.stderr.write(`${done.stdout ?? ''}${done.stderr ?? ''}`);
+  const said = [];
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => said.push(chunk));
+  const [status] = await once(child, 'close');
+  if (status === 0) return;
+  process.stderr.write(Buffer.concat(said));
   fail(`${what} failed`, 'the lines above say why; it needs the npm registry and nothing else from outside');
 }
 
@@ -31,7 +33,7 @@ function run(command, args, what) {
  * Installs the packages of the lockfile, unless exactly these are installed already: all, or without what
  * only tests, checks and benches need, which is half of them.
  */
-export function ensureInstalled(say, { isForTests = true } = {}) {
+export async function ensureInstalled(say, { isForTests = true } = {}) {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < 20 || (major === 20 && minor < 19))
     fail(`Node.js ${process.versions.node} is too old`, 'install Node.js 20.19 or later');
@@ -44,19 +46,30 @@ export function ensureInstalled(say, { isForTests = true } = {}) {
   say('installing packages from the lockfile');
   const omitted = isForTests ? [] : ['--omit=dev'];
   // No package needs its install script, so none is run.
-  run('npm', ['ci', ...omitted, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], 'npm ci');
+  await run('npm', ['ci', ...omitted, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], 'npm ci');
   writeFileSync(stamp, enough.at(-1));
 }
 
-/** In this order: the last puts the built programs of the roles into their own place. */
-const BUNDLES = [
-  ['scripts/bundle-clients.mjs', 'the bundles of the client'],
-  ['scripts/bundle-checker.mjs', 'the page that checks receipts'],
-  ['scripts/bundle-dashboard.mjs', 'the files of the dashboard'],
-  ['scripts/bundle-callers.mjs', 'the bundle of the commands of callers'],
-  ['scripts/bundle-packages.mjs', 'the bundle of the packages'],
-  ['scripts/bundle-roles.mjs', 'the bundle of the roles'],
-];
+/** What is made of the compiled files and the installed packages; each leaves them as they are. */
+const OF_COMPILED = {
+  'bundle-clients': 'the bundles of the client',
+  'bundle-checker': 'the page that checks receipts',
+  'bundle-callers': 'the bundle of the commands of callers',
+};
+/** After those: programs in the places of the compiled ones, and packages before the installed ones. */
+const IN_PLACE = {
+  'bundle-packages': 'the bundle of the packages',
+  'bundle-roles': 'the bundle of the roles',
+};
+/** Of other files, whatever is compiled. */
+const BESIDE = { 'bundle-dashboard': 'the files of the dashboard' };
+const BUNDLES = { ...OF_COMPILED, ...IN_PLACE, ...BESIDE };
+
+const script = (name) => at('scripts', `${name}.mjs`);
+
+async function bundle(bundles) {
+  await Promise.all(Object.entries(bundles).map(([name, what]) => run(process.execPath, [script(name)], what)));
+}
 
 function sourceDigest() {
   const hash = createHash('sha256');
@@ -72,7 +85,7 @@ function sourceDigest() {
   for (const file of [
     ...['tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json'],
     ...['service/package.json', 'scripts/package.json'],
-    ...BUNDLES.map(([script]) => script),
+    ...Object.keys(BUNDLES).map((name) => `scripts/${name}.mjs`),
   ])
     hash.update(readFileSync(at(file)));
   return hash.digest('hex');
@@ -81,10 +94,10 @@ function sourceDigest() {
 const STAMP = at('dist', '.sources');
 
 /** Builds, unless the last build was of exactly these sources. */
-export function ensureBuilt(say) {
+export async function ensureBuilt(say) {
   if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === sourceDigest()) return;
   say('building');
-  build();
+  await build();
 }
 
 /**
@@ -92,20 +105,29 @@ export function ensureBuilt(say) {
  * The CLI drives the compiler through a programming interface that version 7 does not have; with version 6
  * it takes four times as long.
  */
-function compile() {
-  const { sourceRoot, compilerOptions } = JSON.parse(readFileSync(at('nest-cli.json'), 'utf8'));
-  if (compilerOptions.deleteOutDir) rmSync(at('dist'), { recursive: true, force: true });
-  const compiler = at('node_modules', 'typescript-native', 'bin', 'tsc');
-  run(process.execPath, [compiler, '-p', compilerOptions.tsConfigPath], 'the build');
+async function compile({ sourceRoot, compilerOptions }) {
+  await run(process.execPath, [COMPILER, '-p', compilerOptions.tsConfigPath], 'the build');
   const kinds = compilerOptions.assets.map(({ include }) => extname(include));
   for (const file of readdirSync(at(sourceRoot), { recursive: true }))
     if (kinds.includes(extname(file))) cpSync(at(sourceRoot, file), at('dist', file));
 }
 
-/** Compiles, then puts into single files what is loaded together; says nothing unless it fails. */
-export function build() {
+const COMPILER = at('node_modules', 'typescript-native', 'bin', 'tsc');
+
+/**
+ * Compiles, then puts into single files what is loaded together; says nothing unless it fails. Types are
+ * checked by `npm run check`: it takes four times as long as all of this, and gives the same files.
+ */
+export async function build() {
   const wanted = sourceDigest();
-  compile();
-  for (const [script, what] of BUNDLES) run(process.execPath, [at(script)], what);
+  const options = JSON.parse(readFileSync(at('nest-cli.json'), 'utf8'));
+  if (options.compilerOptions.deleteOutDir) rmSync(at('dist'), { recursive: true, force: true });
+  await Promise.all([
+    compile(options)
+      .then(() => bundle(OF_COMPILED))
+      .then(() => bundle(IN_PLACE)),
+    bundle(BESIDE),
+    run(process.execPath, [COMPILER, '-p', at('src', 'client')], 'the types of the client'),
+  ]);
   writeFileSync(STAMP, wanted);
 }

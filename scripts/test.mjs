@@ -17,9 +17,9 @@ const long = args.includes('--long');
 const unit = args.includes('--unit');
 const say = (line) => process.stdout.write(`${line}\n`);
 
-ensureInstalled(say);
+await ensureInstalled(say);
 if (!unit) {
-  ensureBuilt(say);
+  await ensureBuilt(say);
   await ensureRedis();
 }
 
