@@ -37,25 +37,6 @@ describe('admission', () => {
     );
   });
 
-  test('judges a job that is not to begin yet as if what waits were served meanwhile', () => {
-    fc.assert(
-      fc.property(
-        offers,
-        fc.nat(5_000),
-        fc.nat(600_000),
-        fc.nat(600_000),
-        fc.boolean(),
-        (offer, ends, lead, more, own) => {
-          const standing = { ...AT_ONCE, ends, ahead: ends, distance: own ? 0 : 0.001 };
-          const limits = new AdmissionRule(0.99).limits(offer, 60_000, 100);
-          const excess = excessOf(offer, limits, standing, lead);
-          expect(excessOf(offer, limits, standing, lead + more)).toBeLessThanOrEqual(excess);
-          expect(excess).toBeLessThanOrEqual(excessOf(offer, limits, standing));
-        },
-      ),
-    );
-  });
-
   test.each([
     ['refuses nobody within its share before enough was confirmed', { ...AT_ONCE, ends: 1e6 }, 3, false],
     ['refuses who cannot end in time, even within its share', { ...AT_ONCE, ends: 2_000 }, 100, true],

@@ -86,16 +86,15 @@ export class AdmissionRule {
 
 /**
  * By how much (ms) the start of a job with this standing is too late; 0 or less where it is admitted.
- * `admit.lua` decides the same. What waits now is served while the time comes before which the job is not to
- * begin, in `leadMs`.
+ * `admit.lua` decides the same. Of a job that is not to begin before a time, it is where it stands then.
  */
-export function excessOf(offer: Offer, limits: AdmissionLimits, standing: Standing, leadMs = 0): number {
+export function excessOf(offer: Offer, limits: AdmissionLimits, standing: Standing): number {
   const { distance, ties, backloggedMs, ahead } = standing;
-  const startMs = Math.max(0, startOf(offer, standing) - leadMs);
+  const startMs = startOf(offer, standing);
   if (distance <= 0) return startMs - limits.withinMs;
   const isCapped = backloggedMs > limits.graceMs || ties * offer.perEndMs > limits.crowdMs;
   const beyond = startMs - limits.beyondMs;
-  return isCapped ? Math.max(beyond, startOf(offer, { ends: ahead, distance }) - leadMs - limits.cappedMs) : beyond;
+  return isCapped ? Math.max(beyond, startOf(offer, { ends: ahead, distance }) - limits.cappedMs) : beyond;
 }
 
 /**
