@@ -53,6 +53,12 @@ describe('admission', () => {
       true,
     ],
     [
+      'caps none of the first two of a flow, which can have come together by chance',
+      { ...AT_ONCE, ends: 900, ahead: 900, distance: 2 * OFFER.cost, backloggedMs: 1_001 },
+      100,
+      false,
+    ],
+    [
       'takes no account of what was given to workers for the cap',
       { ...AT_ONCE, ends: 900, ahead: 2, distance: 30, backloggedMs: 2_000 },
       100,

@@ -16,7 +16,7 @@ export interface DueQueue {
   /** What the slots together take (ms) for a job of those that wait, and for a unit of cost. */
   readonly perEndMs: number;
   readonly perCostMs: number;
-  /** What it would meet if it came now: jobs in hand and before it, its distance, and those at the present. */
+  /** What it would meet now: jobs in hand and before it, its distance, and those at the present. */
   readonly now: { readonly ahead: number; readonly distance: number; readonly ties: number };
   /** How many jobs of all flows are due in the last so many ms before that time; all of them for `leadMs`. */
   readonly within: (ms: number) => number;
@@ -66,7 +66,11 @@ export function duePlace({ leadMs, slots, perEndMs, perCostMs, now, within, flow
   }));
   const level = levelOf(due, servedMs);
   const distance = sum(due.map(({ isOwn, tags }) => (isOwn ? Math.max(0, tags - level) : 0)));
-  let [ahead, aheadMs, ties] = [leftMs / perEndMs, leftMs, leftMs === 0 ? 0 : now.ties];
+  let [ahead, aheadMs, ties] = [
+    leftMs / perEndMs,
+    leftMs,
+    leftMs === 0 ? 0 : Math.max(0, now.ties - leadMs / perEndMs),
+  ];
   for (const { isOwn, charge, perTagMs, scale: others, tags } of due) {
     const first = Math.min(Math.max(0, tags - level), isOwn ? distance : distance + charge);
     if (first === 0) continue;

@@ -100,7 +100,7 @@ export class Outlooks {
     const cost = times.costOf(size, flow);
     known.paths ??= new Paths(state, times, hintedMs(size, model.hint));
     const path = known.paths.of(flow, weight);
-    const perCostMs = times.speed / Math.max(1, state.slots);
+    const perCostMs = times.slotSpeed / Math.max(1, state.slots);
     const offer = offerOf(state, times, isLater ? { ...path, perTagMs: weight * perCostMs } : path, cost);
     return {
       weight,
@@ -108,8 +108,8 @@ export class Outlooks {
       slots: state.isPaused ? 0 : state.slots,
       offer,
       perCostMs,
-      limits: rule.limits(offer, timeMs, times.count),
-      turnMs: (offer.ownMs * path.weights) / (weight * Math.max(1, state.slots)),
+      limits: rule.limits(offer, timeMs, times.count, weight),
+      turnMs: (cost * perCostMs * path.weights) / weight,
     };
   }
 

@@ -453,6 +453,7 @@ function forecastArguments({ cost, weight, offer, slots, limits, perCostMs }: Fo
     limits.cappedMs,
     limits.crowdMs,
     limits.graceMs,
+    limits.fewDistance,
   ];
 }
 

@@ -1,12 +1,12 @@
 --[[
   Included by the scripts that foresee where jobs stand which are not to begin yet.
 
-    duePlace(queue, flow, of, now)   where a job stands when its time has come: `duePlace` in due-place.ts says
-                                     how. `of` has nowMs, atMs, slots, perEnd, perCost, the charge and the
-                                     weight of its flow, how many jobs of it are to be taken as due by then
-                                     although they stand nowhere yet (`earlier`), and its id where it stands
-                                     in `later` itself; `now` has ahead, distance and ties. It may cost looking
-                                     at a hundred flows
+    duePlace(queue, flow, of, now)   where a job stands when its time has come: `duePlace` in due-place.ts
+                                     says how. `of` has nowMs, atMs, slots, perEnd, perCost, the charge and
+                                     the weight of its flow, how many jobs of it are to be taken as due by
+                                     then although they stand nowhere yet (`earlier`), and its id where it
+                                     stands in `later` itself; `now` has ahead, distance and ties. It looks
+                                     at a hundred flows at most
 ]]
 local mostDueFlows = 100
 local firstDueMs, dueStep = 125, 1.5
@@ -101,7 +101,7 @@ local function duePlace(queue, own, of, now)
   end
   local level = levelOf(flows, isWhole and lead - (nowMs - left) or busy)
   local distance = flows[1] and math.max(0, flows[1].tags - level) or 0
-  local ahead, aheadMs, ties = left / perEnd, left, left == 0 and 0 or now.ties
+  local ahead, aheadMs, ties = left / perEnd, left, left == 0 and 0 or math.max(0, now.ties - lead / perEnd)
   for _, flow in ipairs(flows) do
     local first = math.min(math.max(0, flow.tags - level), flow.isOwn and distance or distance + flow.charge)
     if first > 0 then

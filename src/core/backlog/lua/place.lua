@@ -53,7 +53,9 @@ local function place(id, guess)
   if not tenant then return end
   local begun, commit, closed, ended = standing(id, guess)
   local isLater = closed and not ended and tonumber(job[4] or 0) > now
-  if job[4] and not isLater and not (closed and not ended) then leaveLater(queue, flow, tonumber(job[4]), id) end
+  if job[4] and not isLater and not (closed and not ended) then
+    leaveLater(queue, flow, tonumber(job[4]), id)
+  end
   if ended then
     leaveAll(queue, tenant, id)
     return

@@ -15,8 +15,8 @@
              or "", what it costs its flow in tags, then of predictions: the flow's weight, the job's cost,
              what it is told but for its place or "", slots of the workers, ms for each job that must end
              first, ms for each unit of distance, ms that the slots together take for a unit of cost, and the
-             limits of `AdmissionLimits` in ms: within, beyond, capped, crowd, grace; the time (ms) before
-             which it is not to begin, or ""; and its rank among the jobs of its flow
+             limits of `AdmissionLimits` in ms: within, beyond, capped, crowd, grace; and in tags: few; the
+             time (ms) before which it is not to begin, or ""; and its rank among the jobs of its flow
   What a request asks of limits:
     { key: whose budget it is beside the tenant's,
       caps: [ { of: "tenant" or "key", unit, span: "now", "total", "month" or "day", most, amount, kept } ],
@@ -42,7 +42,7 @@
 ]]
 local idemTtl = ARGV[2]
 local replies = {}
-local FIELDS = 29
+local FIELDS = 30
 
 -- Additions to sorted sets are gathered: one command for each set instead of one for each job.
 local additions = {}
@@ -161,14 +161,15 @@ local function placeIn(queue, flow, slots, earlier, rank, charged)
 end
 
 -- How long (ms) it is until a job may begin; 0 or less where it may at once.
-local function leadOf(job) return (tonumber(job[28]) or 0) - clockMs end
+local function leadOf(job) return (tonumber(job[29]) or 0) - clockMs end
 
 -- Where a job stands when its time has come, behind `earlier` ones of its request that are due by then.
 local function placeThen(queue, flow, job, now, earlier)
   local ahead = inHand[queue] + now.ahead
   local ties = inHand[queue] + waitingUpTo(queue, presentOf(queue))
-  local of = { nowMs = clockMs, atMs = tonumber(job[28]), slots = tonumber(job[19]), perEnd = tonumber(job[20]),
-    perCost = tonumber(job[22]), charge = tonumber(job[15]), weight = tonumber(job[16]), earlier = earlier }
+  local of = { nowMs = clockMs, atMs = tonumber(job[29]), slots = tonumber(job[19]),
+    perEnd = tonumber(job[20]), perCost = tonumber(job[22]), charge = tonumber(job[15]),
+    weight = tonumber(job[16]), earlier = earlier }
   local place = duePlace(queue, flow, of, { ahead = ahead, distance = now.distance, ties = ties })
   place.waited = place.busy
   if place.busy >= leadOf(job) and now.distance > 0 then
@@ -185,12 +186,14 @@ local function tooLate(queue, flow, place, perEnd, perTag, limits)
   end
   local function ties() return place.ties or waitingUpTo(queue, presentOf(queue)) end
   local function waited() return place.waited or backloggedFor(queue, flow, clockMs) end
-  local within, beyond, capped, crowd, grace = unpack(limits)
+  local within, beyond, capped, crowd, grace, few = unpack(limits)
   local isLate
   if distance <= 0 then isLate = startAfter(ends) > within
   else
     isLate = startAfter(ends) > beyond
-    if not isLate and startAfter(ahead) > capped then isLate = waited() > grace or ties() * perEnd > crowd end
+    if not isLate and distance > few and startAfter(ahead) > capped then
+      isLate = waited() > grace or ties() * perEnd > crowd
+    end
   end
   if not isLate then return end
   local waitedMs = distance > 0 and waited() or 0
@@ -203,7 +206,7 @@ local function placesOf(flow, jobs)
   for at, job in ipairs(jobs) do
     local queue, charged, slots = job[5], tonumber(job[15]), tonumber(job[19])
     local earlier = before[queue] or { count = 0, charged = 0, due = 0 }
-    local place = placeIn(queue, flow, slots, earlier, tonumber(job[29]), charged)
+    local place = placeIn(queue, flow, slots, earlier, tonumber(job[30]), charged)
     -- What is not to begin yet takes its turn when its time comes, which is one for all jobs of a request.
     local isLater = leadOf(job) > 0
     if isLater and slots > 0 then place = placeThen(queue, flow, job, place, earlier.due) end
@@ -213,7 +216,7 @@ local function placesOf(flow, jobs)
     -- Without workers nothing can be said of the wait.
     if slots > 0 then
       local limits = {}
-      for part = 1, 5 do limits[part] = tonumber(job[22 + part]) end
+      for part = 1, 6 do limits[part] = tonumber(job[22 + part]) end
       local late = tooLate(queue, flow, place, tonumber(job[20]), tonumber(job[21]), limits)
       if late then return nil, { 'late', tostring(at), unpack(late) } end
     end
@@ -258,10 +261,10 @@ local function accept(tenant, flow, keyId, job, place)
   local id, ticket, input, model, queue, created, deadline, attempts, cost, idem, body, extra, most, reserve,
     charged, weight, expected, offer = unpack(job)
   if idem ~= '' then redis.call('SET', keys.idempotency(tenant, idem), body .. ' ' .. id, 'PX', idemTtl) end
-  local rank, isLater = tonumber(job[29]), leadOf(job) > 0
+  local rank, isLater = tonumber(job[30]), leadOf(job) > 0
   local turn = not isLater and enterTurn(queue, flow, rank, id)
   local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
-    'attempts', attempts, 'cost', cost, 'charge', charged, 'key', keyId, 'rank', job[29] }
+    'attempts', attempts, 'cost', cost, 'charge', charged, 'key', keyId, 'rank', job[30] }
   local function note(name, value)
     if value == '' then return end
     fields[#fields + 1] = name
@@ -275,7 +278,7 @@ local function accept(tenant, flow, keyId, job, place)
   local ends, distance = whole(place.ends), string.format('%.6g', place.distance)
   note('early', turn and 'a' or '')
   if isLater then
-    note('notbefore', job[28])
+    note('notbefore', job[29])
     note('weight', weight)
   else
     note('told', offer ~= '' and offer .. ' ' .. ends .. ' ' .. distance or '')
@@ -292,7 +295,7 @@ local function accept(tenant, flow, keyId, job, place)
   add(keys.openOf(tenant), created, id)
   if hasListener(tenant) then woken[#woken + 1] = id end
   if isLater then
-    enterLater(queue, flow, tonumber(job[28]), id)
+    enterLater(queue, flow, tonumber(job[29]), id)
     return '', ''
   end
   if turn then add(keys.outOfTurn(queue), 0, turn) end
