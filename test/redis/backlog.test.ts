@@ -439,6 +439,23 @@ describe('a pool that is full', () => {
     expect(toldIn((await all.admin.hget(all.keys.job(id), 'told')) ?? '')?.told.endMs).toBeGreaterThan(0);
   });
 
+  test('takes who wanted more than its share a moment ago for the same as before, and who did not for new', async () => {
+    await using server = await TestRedis.start();
+    const all = house(server);
+    await fill(all);
+    const sinceOf = async (tenant: string) =>
+      Number((await all.admin.hget(all.keys.fairShares(QUEUE), tenant))?.split(' ')[1]);
+    // Neither has anything waiting. The one went beyond its share long after now, the other long before.
+    await all.admin.hset(all.keys.fairShares(QUEUE), 'greedy', '0 77 0 0 1 0 9000000000000', 'new', '0 77 0 0 1 0 1');
+    for (const tenant of ['greedy', 'new']) await all.submit(tenant, 1);
+    expect(await sinceOf('greedy')).toBe(77);
+    expect(await sinceOf('new')).toBeGreaterThan(77);
+    // What was kept before there were breaks is read as ever.
+    await all.admin.hset(all.keys.fairShares(QUEUE), 'older', '0 77 0 0 3 0');
+    await all.submit('older', 1);
+    expect(await sinceOf('older')).toBeGreaterThan(77);
+  });
+
   test('tells each waiting job how many are to end before it, and a new one the place that it gets', async () => {
     await using server = await TestRedis.start();
     const all = house(server);

@@ -226,6 +226,8 @@ describe('the moves of a job', () => {
             expect([move, state, view.state, await placeOf(id)]).toEqual([move, state, view.state, places]);
             const isEarly = (await attestor.zscore(keys.later('default.noop'), id)) !== null;
             expect([move, isEarly]).toEqual([move, isLater && places[0] === 'waiting']);
+            const due = await attestor.zrange(keys.dueTurns('default.noop'), '0', '-1');
+            expect([move, due.some((turn) => turn.endsWith(` ${id}`))]).toEqual([move, isEarly]);
             state = view.state;
             epoch = view.attempts.length;
           }

@@ -66,6 +66,7 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   runningLimits: REMOVED,
   atWork: EXPIRES,
   later: OF_OPEN_JOBS,
+  dueTurns: OF_OPEN_JOBS,
   outOfTurn: OF_OPEN_JOBS,
   turnDebts: { stays: 'the name and a place in a queue, until the queue is empty' },
   released: OF_OPEN_JOBS,

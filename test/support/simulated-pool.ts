@@ -1,4 +1,4 @@
-import { AdmissionRule, excessOf, type Standing } from '../../src/core/forecast/admission-limits.ts';
+import { AdmissionRule, excessOf, graceOf, type Standing } from '../../src/core/forecast/admission-limits.ts';
 import { Appointments } from '../../src/core/forecast/appointments.ts';
 import type { JobSize } from '../../src/core/forecast/job-size.ts';
 import { fairnessOf, jainIndex } from '../../src/core/forecast/fairness.ts';
@@ -15,6 +15,8 @@ export interface Simulation {
   readonly slots?: number;
   /** Places of the workers that are there at a time (ms), where they come and go. */
   readonly slotsAt?: (atMs: number) => number;
+  /** What a slot does nothing for after each job (ms). */
+  readonly handOverMs?: number;
   /** How many times longer all jobs take. */
   readonly timesLonger?: number;
   /** How often an API reads the figures. */
@@ -86,6 +88,8 @@ interface Job {
 
 /** As in backlog.ts. */
 const AHEAD_MS = 200;
+/** As in learner.ts. */
+const LOOK_MS = 250;
 
 function quantile(values: readonly number[], part: number): number {
   const sorted = Float64Array.from(values).toSorted();
@@ -120,7 +124,7 @@ export class SimulatedPool {
   #released: Job[] = [];
   #running = 0;
   #present = 1;
-  #flows = new Map<string, FlowState & { sinceMs: number }>();
+  #flows = new Map<string, FlowState & { sinceMs: number; beyondMs: number }>();
   #read: { atMs: number; paths: Paths; state: QueueState } | undefined;
   #pace = { rate: 0, sinceMs: 0, count: 0 };
   readonly #good = new Map<string, number>();
@@ -146,6 +150,7 @@ export class SimulatedPool {
   constructor(simulation: Simulation) {
     this.#options = {
       slots: 16,
+      handOverMs: 0,
       timesLonger: 1,
       readEveryMs: 200,
       sampleMs: Infinity,
@@ -167,6 +172,7 @@ export class SimulatedPool {
       this.#liveJain = fairnessOf(this.#figuresNow().state, this.#times);
     });
     this.#samples();
+    this.#looks();
     const longest = Math.max(...tenants.map(({ deadlineMs }) => deadlineMs));
     for (let event = this.#agenda.next(); event !== undefined; event = this.#agenda.next()) {
       if (event.atMs > forMs + 1.2 * longest) break;
@@ -218,6 +224,10 @@ export class SimulatedPool {
     return memoryOfRates((this.#times.meanCost ?? 0) * this.#times.speed);
   }
 
+  get #graceMs(): number {
+    return graceOf((this.#times.meanCost ?? 0) * this.#times.speed);
+  }
+
   #samples(): void {
     const { sampleMs, forMs } = this.#options;
     if (!Number.isFinite(sampleMs)) return;
@@ -228,6 +238,13 @@ export class SimulatedPool {
       if (this.#nowMs < forMs) this.#agenda.add(this.#nowMs + sampleMs, sample);
     };
     this.#agenda.add(sampleMs, sample);
+  }
+
+  /** As the attestors do. */
+  #looks(): void {
+    const waiting = this.#backlog.length + this.#released.length;
+    this.#times.look({ atMs: this.#nowMs, waiting, slots: this.#slots });
+    this.#agenda.add(this.#nowMs + LOOK_MS, () => this.#looks());
   }
 
   #isCounted(atMs: number): boolean {
@@ -244,12 +261,12 @@ export class SimulatedPool {
     const path = paths.of(tenant.name, tenant.weight);
     const offer = offerOf(state, this.#times, path, job.cost);
     const { tag, standing } = this.#standing(tenant);
-    const limits = this.#rule.limits(offer, tenant.deadlineMs, this.#times.count);
+    const limits = this.#rule.limits(offer, tenant.deadlineMs, this.#times.count, tenant.weight);
     const excessMs = excessOf(offer, limits, standing);
     const isRefused = !this.#options.admitAll && excessMs > 0;
     this.#note(job, isRefused);
     if (isRefused) {
-      const turnMs = (job.cost * this.#times.speed * path.weights) / (tenant.weight * state.slots);
+      const turnMs = (job.cost * this.#times.slotSpeed * path.weights) / (tenant.weight * state.slots);
       this.#comeBack(job, excessMs, turnMs);
     } else this.#admit(job, tag, standing, offer);
   }
@@ -305,12 +322,14 @@ export class SimulatedPool {
     job.distance = standing.distance;
     const before = this.#flows.get(tenant.name);
     const decayed = (before?.rate ?? 0) * Math.exp(-(this.#nowMs - (before?.rateAtMs ?? 0)) / this.#rateMemoryMs);
+    const isBreak = standing.distance <= 0 && this.#nowMs - (before?.beyondMs ?? -Infinity) > this.#graceMs;
     this.#flows.set(tenant.name, {
       finish: tag + job.cost / tenant.weight,
       rate: decayed + (job.cost * 1_000) / this.#rateMemoryMs,
       rateAtMs: this.#nowMs,
       weight: tenant.weight,
-      sinceMs: standing.distance > 0 ? (before?.sinceMs ?? this.#nowMs) : this.#nowMs,
+      sinceMs: isBreak ? this.#nowMs : (before?.sinceMs ?? this.#nowMs),
+      beyondMs: standing.distance > 0 ? this.#nowMs : (before?.beyondMs ?? -Infinity),
     });
     this.#backlog.splice(placeOf(this.#backlog, tag), 0, job);
     this.#release();
@@ -379,7 +398,7 @@ export class SimulatedPool {
   }
 
   #finish(job: Job, tookMs: number): void {
-    this.#running -= 1;
+    const { handOverMs } = this.#options;
     const { size, cost, tenant, askedMs: fromMs, beganMs: untilMs } = job;
     const waited = job.distance > 0 ? { fromMs, untilMs } : undefined;
     this.#times.learn({ size, flow: tenant.name, tookMs, cost, afterMs: 0, waited, atMs: this.#nowMs });
@@ -389,7 +408,12 @@ export class SimulatedPool {
       this.#good.set(job.tenant.name, (this.#good.get(job.tenant.name) ?? 0) + tookMs);
     }
     this.#end(job, this.#nowMs - job.askedMs, isGood);
-    this.#release();
+    const free = () => {
+      this.#running -= 1;
+      this.#release();
+    };
+    if (handOverMs === 0) free();
+    else this.#agenda.add(this.#nowMs + handOverMs, free);
   }
 
   #end(job: Job, tookMs: number, isGood = false): void {

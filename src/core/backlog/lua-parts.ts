@@ -2,6 +2,10 @@
 export const TURNS = new URL('./lua/turns.lua', import.meta.url);
 /** Lua functions for scripts that enter jobs in a backlog, behind those of `TURNS`; see its header. */
 export const FAIR_PLACE = new URL('./lua/fair-place.lua', import.meta.url);
+/** Lua functions for scripts that look after jobs which are not to begin yet; see its header. */
+export const LATER = new URL('./lua/later.lua', import.meta.url);
+/** Lua functions for scripts that foresee where such a job stands when its time has come, behind `LATER`. */
+export const DUE_PLACE = new URL('./lua/due-place.lua', import.meta.url);
 /** Lua functions for scripts that take open jobs out of their sets; see its header. */
 export const LEAVE = new URL('./lua/leave.lua', import.meta.url);
 /** Lua functions for scripts that queue jobs again, or release them; see its header. */

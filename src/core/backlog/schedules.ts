@@ -4,9 +4,11 @@ import { cells, integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import { BEGUN } from '../jobs/lua-parts.ts';
-import { LEAVE, TURNS } from './lua-parts.ts';
+import { LATER, LEAVE, TURNS } from './lua-parts.ts';
 
-const PLACE = loadScript(new URL('./lua/place.lua', import.meta.url), listOf(text), { included: [BEGUN, LEAVE] });
+const PLACE = loadScript(new URL('./lua/place.lua', import.meta.url), listOf(text), {
+  included: [BEGUN, LATER, LEAVE],
+});
 const DUE = loadScript(new URL('./lua/due.lua', import.meta.url), parseDue);
 const IDLE = loadScript(new URL('./lua/idle.lua', import.meta.url), listOf(integer), { included: [TURNS] });
 

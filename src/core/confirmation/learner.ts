@@ -3,6 +3,7 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
+import { standingIn } from '../backlog/pool-state.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { keepLearned } from '../forecast/learned.store.ts';
 import { toldIn } from '../forecast/offer.ts';
@@ -11,6 +12,8 @@ import type { CaseFile } from './case-file.ts';
 import type { Confirmation } from './confirmation.ts';
 
 const KEEP_EVERY_MS = 250;
+/** What limits hold back stands behind every tag, as in turns.lua. */
+const HELD_TAG = '(1e15';
 /** What is not kept yet of one queue; more than is confirmed in that time. */
 const MOST_PENDING = 5_000;
 
@@ -80,14 +83,21 @@ export class Learner {
       const lessons = this.#pending.get(queue);
       if (lessons === undefined) continue;
       this.#pending.delete(queue);
-      const [waiting, slots] = await Promise.all([
-        redis.zcard(keys.backlog(queue)),
+      const [[seconds, micros], waiting, released, slots, standing] = await Promise.all([
+        redis.time(),
+        redis.zcount(keys.backlog(queue), '-inf', HELD_TAG),
+        redis.zcard(keys.released(queue)),
         redis.hget(keys.pace(queue), 'slots'),
+        redis.hget(keys.poolStates, pool),
       ]);
       const figures = { waiting, slots: Number(slots ?? 0) };
+      const atMs = Number(seconds) * 1_000 + Number(micros) / 1_000;
+      // While the pool is paused, slots have nothing to do whatever waits.
+      const ready = standingIn(standing ?? '')?.state === 'paused' ? 0 : waiting + released;
       let least = 0;
       await keepLearned(this.#parts, queue, hint, (times) => {
         for (const lesson of lessons) lesson(times, figures);
+        times.look({ atMs, waiting: ready, slots: figures.slots });
         least = times.leastOfAnyMs;
       });
       await redis.hset(keys.pace(queue), 'least', least.toFixed(1));

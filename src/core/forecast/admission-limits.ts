@@ -7,6 +7,8 @@ const RESERVE = 0.9;
 const GRACE_MS = 1_000;
 const GRACE_SERVICES = 10;
 const MOST_SERVICES = 5;
+/** So many jobs like it that its flow has waiting may have come together by chance. */
+const FEW = 2;
 /** Jobs with more time than this may wait for as long as it takes. */
 const PATIENT_MS = 60_000;
 /** Before so many were confirmed, a guess refuses nobody who is within its share. */
@@ -28,6 +30,16 @@ export interface AdmissionLimits {
   /** There is a crowd where even those within their share wait longer. */
   readonly crowdMs: number;
   readonly graceMs: number;
+  /** Where it stands no further beyond its share than this (in tags), no wait is capped. */
+  readonly fewDistance: number;
+}
+
+/**
+ * For how long (ms) a flow may go on wanting more than its share before its wait is capped, and how long it
+ * must not, so that it counts as a break. `fair-place.lua` has the same.
+ */
+export function graceOf(meanMs: number): number {
+  return Math.max(GRACE_MS, GRACE_SERVICES * meanMs);
 }
 
 /** What was found of a job and its flow at the moment of its admission. */
@@ -55,8 +67,11 @@ export class AdmissionRule {
     this.#probability = probability;
   }
 
-  /** The limits of a job that has so long (ms). `count` is how many jobs its offer was learned from. */
-  limits(offer: Offer, timeMs: number, count: number): AdmissionLimits {
+  /**
+   * The limits of a job of a flow of this weight that has so long (ms). `count` is how many jobs its offer
+   * was learned from.
+   */
+  limits(offer: Offer, timeMs: number, count: number, weight = 1): AdmissionLimits {
     const own = offer.ownMs + offer.afterMs + this.#quantile(quantilesOf(offer, 0)) * offer.sdOwnMs;
     this.#own = this.#own === 0 ? own : this.#own * (1 + 0.02 * (own > this.#own ? 0.95 : -0.05));
     const even = Math.max(own, Math.min(this.#own, MOST_OWN * timeMs));
@@ -74,7 +89,8 @@ export class AdmissionRule {
       beyondMs,
       cappedMs: timeMs > PATIENT_MS ? beyondMs : Math.min(beyondMs, longestStart(offer, capMs, sure)),
       crowdMs: capMs,
-      graceMs: Math.max(GRACE_MS, GRACE_SERVICES * offer.meanMs),
+      graceMs: graceOf(offer.meanMs),
+      fewDistance: (FEW * offer.cost) / weight,
     };
   }
 
@@ -86,16 +102,16 @@ export class AdmissionRule {
 
 /**
  * By how much (ms) the start of a job with this standing is too late; 0 or less where it is admitted.
- * `admit.lua` decides the same. What waits now is served while the time comes before which the job is not to
- * begin, in `leadMs`.
+ * `admit.lua` decides the same. Of a job that is not to begin before a time, it is where it stands then.
  */
-export function excessOf(offer: Offer, limits: AdmissionLimits, standing: Standing, leadMs = 0): number {
+export function excessOf(offer: Offer, limits: AdmissionLimits, standing: Standing): number {
   const { distance, ties, backloggedMs, ahead } = standing;
-  const startMs = Math.max(0, startOf(offer, standing) - leadMs);
+  const startMs = startOf(offer, standing);
   if (distance <= 0) return startMs - limits.withinMs;
-  const isCapped = backloggedMs > limits.graceMs || ties * offer.perEndMs > limits.crowdMs;
+  const isCapped =
+    distance > limits.fewDistance && (backloggedMs > limits.graceMs || ties * offer.perEndMs > limits.crowdMs);
   const beyond = startMs - limits.beyondMs;
-  return isCapped ? Math.max(beyond, startOf(offer, { ends: ahead, distance }) - leadMs - limits.cappedMs) : beyond;
+  return isCapped ? Math.max(beyond, startOf(offer, { ends: ahead, distance }) - limits.cappedMs) : beyond;
 }
 
 /**

@@ -45,7 +45,7 @@ export function offerOf(state: QueueState, times: SlotTimes, path: Path, cost: n
     sdOwnMs: ownMs * Math.sqrt(Math.exp(times.spread) - 1),
     afterMs: Math.max(times.afterMs, state.confirmMs),
     meanMs,
-    sdEndMs: (meanMs * Math.sqrt(1 + times.variation)) / Math.max(1, state.slots),
+    sdEndMs: ((times.meanCost ?? cost) * times.slotSpeed * Math.sqrt(1 + times.variation)) / Math.max(1, state.slots),
     quantiles: times.quantiles,
   };
 }

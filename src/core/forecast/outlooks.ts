@@ -30,6 +30,8 @@ export interface Asked {
   /** That of its flow, or 1 for a flow that is not known, where it is absent. */
   readonly weight?: number;
   readonly timeMs: number;
+  /** It is not to begin yet: whom it meets when its time has come is in the place that it has then. */
+  readonly isLater?: boolean;
 }
 
 /** What is foreseen of a job before it has its place. */
@@ -44,6 +46,8 @@ export interface Forecast {
   readonly slots: number;
   readonly offer: Offer;
   readonly limits: AdmissionLimits;
+  /** What the slots together take (ms) for a unit of cost. */
+  readonly perCostMs: number;
   /** How long (ms) its flow's share of the workers takes for it. */
   readonly turnMs: number;
 }
@@ -86,7 +90,7 @@ export class Outlooks {
   }
 
   /** What is foreseen of a job by what was read last. */
-  forecast(model: CatalogModel, { size, flow, weight: asked, timeMs }: Asked): Forecast {
+  forecast(model: CatalogModel, { size, flow, weight: asked, timeMs, isLater = false }: Asked): Forecast {
     const known = this.#of(model);
     if (performance.now() - known.readMs > FRESH_MS) void this.#read(model, known).catch(() => undefined);
     const { times, rule } = known;
@@ -96,14 +100,16 @@ export class Outlooks {
     const cost = times.costOf(size, flow);
     known.paths ??= new Paths(state, times, hintedMs(size, model.hint));
     const path = known.paths.of(flow, weight);
-    const offer = offerOf(state, times, path, cost);
+    const perCostMs = times.slotSpeed / Math.max(1, state.slots);
+    const offer = offerOf(state, times, isLater ? { ...path, perTagMs: weight * perCostMs } : path, cost);
     return {
       weight,
       cost,
       slots: state.isPaused ? 0 : state.slots,
       offer,
-      limits: rule.limits(offer, timeMs, times.count),
-      turnMs: (offer.ownMs * path.weights) / (weight * Math.max(1, state.slots)),
+      perCostMs,
+      limits: rule.limits(offer, timeMs, times.count, weight),
+      turnMs: (cost * perCostMs * path.weights) / weight,
     };
   }
 
@@ -125,14 +131,14 @@ export class Outlooks {
   async placeOfNew(
     model: CatalogModel,
     asked: Asked,
-  ): Promise<{ readonly place: Place | undefined; readonly offer: Offer }> {
+  ): Promise<{ readonly place: Place | undefined; readonly forecast: Forecast }> {
     const { forecast, state } = await this.current(model, asked);
-    const { offer, slots } = forecast;
-    if (slots === 0) return { place: undefined, offer };
+    const { slots } = forecast;
+    if (slots === 0) return { place: undefined, forecast };
     const tag = Math.max(state.present, state.flows.get(asked.flow)?.finish ?? 0);
     const ahead = await this.#redis.zcount(this.#keys.backlog(queueName(model.pool, model.name)), '-inf', tag);
     const ends = Math.max(0, state.running + state.released + ahead - slots + 1);
-    return { place: { ends, distance: ends === 0 ? 0 : tag - state.present }, offer };
+    return { place: { ends, distance: ends === 0 ? 0 : tag - state.present }, forecast };
   }
 
   #of(model: CatalogModel): Known {

@@ -20,7 +20,9 @@ describe('16 slots, four tenants of weights 1, 1, 2 and 4, and a steady one', ()
     expect(outcome.covered).toBeGreaterThanOrEqual(0.75);
     expect(outcome.covered).toBeLessThanOrEqual(0.85);
     // A queue that is admitted by deadlines alone is as long as they are.
-    expect(outcome.p99Ms).toBeLessThan(1_500);
+    expect(outcome.p99Ms).toBeLessThan(900);
+    // What was released already is told apart from what waits, and a wait is told as it comes.
+    expect(outcome.waitError).toBeLessThanOrEqual(0.2);
     // Judged by its place and not by its length, a long job is admitted as often as a short one.
     expect(outcome.largeOverSmall).toBeGreaterThan(0.8);
     expect(outcome.largeOverSmall).toBeLessThan(1.25);
@@ -64,6 +66,19 @@ describe('16 slots, four tenants of weights 1, 1, 2 and 4, and a steady one', ()
       slower: { fromMs: 10_000, toMs: 18_000, factor: 2 },
     }).run();
     expectKept(outcome);
+  });
+
+  test('do nothing for 30 ms after each job, which no job shows: waits are told as they come all the same', () => {
+    const outcome = new SimulatedPool({
+      tenants: overload(2),
+      seed: 4,
+      warmMs: 8_000,
+      forMs: 20_000,
+      handOverMs: 30,
+    }).run();
+    expect(outcome.missed).toBeLessThanOrEqual(0.01 * outcome.admitted);
+    expect(outcome.innocentRefused).toBe(0);
+    expect(outcome.waitError).toBeLessThanOrEqual(0.2);
   });
 
   test('tell callers when to come back, and most who obey are admitted then', () => {

@@ -4,7 +4,7 @@ import { OFFER } from '../../../test/support/sample-offer.ts';
 import type { JobState } from '../../proof/contract/job-states.ts';
 import { HINDRANCES } from '../../proof/contract/why.ts';
 import type { JobView } from '../jobs/job.reader.ts';
-import { hasMoved, prospectOf, type Spot } from './prospects.ts';
+import { etaAt, hasMoved, prospectOf, type Spot } from './prospects.ts';
 import { whyOf, type AttestorFigures } from './why.ts';
 
 const NOW = 1_700_000_000_000;
@@ -55,7 +55,7 @@ function view(state: JobState, more: Partial<JobView> = {}): JobView {
 
 const spots = fc.record({
   nowMs: fc.constant(NOW),
-  set: fc.constantFrom('later', 'backlog', 'released', 'ready', 'begun'),
+  set: fc.constantFrom('backlog', 'released', 'ready', 'begun'),
   before: fc.integer({ min: 0, max: 2_000_000 }),
   running: fc.integer({ min: 0, max: 10_000 }),
   distance: fc.double({ min: 0, max: 1e9, noNaN: true }),
@@ -77,8 +77,8 @@ describe('what is foreseen of an open job', () => {
   test('is an end to come, the likelier the later, and never sooner for more that goes before', () => {
     fc.assert(
       fc.property(spots, open, slots, fc.integer({ min: 0, max: 1_000 }), (spot, state, count, more) => {
-        const now = prospectOf(view(state), spot, OFFER, count);
-        const behind = prospectOf(view(state), { ...spot, before: spot.before + more }, OFFER, count);
+        const now = prospectOf(view(state), spot, { offer: OFFER, slots: count });
+        const behind = prospectOf(view(state), { ...spot, before: spot.before + more }, { offer: OFFER, slots: count });
         if (now.eta === undefined) {
           expect(spot.aside !== undefined || ((count === 0 || spot.pausedMs !== undefined) && state === 'queued')).toBe(
             true,
@@ -94,38 +94,49 @@ describe('what is foreseen of an open job', () => {
     );
   });
 
-  test('is no end before its time, nor before that of a job that comes now, and no place', () => {
+  test('is no end before its time, nor before that of a job that comes then and finds nobody, and no place', () => {
     fc.assert(
-      fc.property(spots, slots, fc.integer({ min: 1, max: 86_400_000 }), (spot, count, leftMs) => {
+      fc.property(spots, slots, fc.integer({ min: 1, max: 86_400_000 }), fc.nat(1_000), (spot, count, leftMs, ends) => {
         const job = view('queued', { notBeforeMs: NOW + leftMs });
-        const { position, eta } = prospectOf(job, { ...spot, set: 'later' }, OFFER, count);
-        const atOnce = prospectOf(view('queued'), { ...spot, set: 'backlog' }, OFFER, count);
-        expect([position, eta === undefined]).toEqual([undefined, atOnce.eta === undefined]);
+        const due = { ends, distance: ends };
+        const { position, eta } = prospectOf(job, { ...spot, set: 'later' }, { offer: OFFER, slots: count }, due);
+        const isHeld = spot.aside !== undefined || spot.pausedMs !== undefined || count === 0;
+        expect([position, eta === undefined]).toEqual([undefined, isHeld]);
         if (eta === undefined) return;
-        expect(eta.p50Ms).toBeGreaterThanOrEqual(Math.max(NOW + leftMs, atOnce.eta?.p50Ms ?? 0));
-        expect(eta.p90Ms).toBeGreaterThanOrEqual(eta.p50Ms);
+        expect(eta.p50Ms).toBeGreaterThanOrEqual(NOW + leftMs + OFFER.ownMs + OFFER.afterMs);
+        expect(eta).toEqual(etaAt(OFFER, due, NOW + leftMs));
       }),
     );
   });
 
   test('counts only what must end: where places are free it begins at once, however far its tag is', () => {
-    const free = prospectOf(view('queued'), { ...SPOT, running: 3, before: 4, distance: 1e6 }, OFFER, 8);
+    const free = prospectOf(
+      view('queued'),
+      { ...SPOT, running: 3, before: 4, distance: 1e6 },
+      { offer: OFFER, slots: 8 },
+    );
     expect(free.position).toBe(0);
     expect(free.eta?.p50Ms).toBe(NOW + OFFER.ownMs + OFFER.afterMs);
-    expect(prospectOf(view('queued'), { ...SPOT, running: 8, before: 4 }, OFFER, 8).position).toBe(5);
+    expect(prospectOf(view('queued'), { ...SPOT, running: 8, before: 4 }, { offer: OFFER, slots: 8 }).position).toBe(5);
   });
 
   test('is nothing where nobody works, and where it has taken longer than nearly all do', () => {
-    expect(prospectOf(view('queued'), SPOT, OFFER, 0)).toMatchObject({ position: undefined, eta: undefined });
+    expect(prospectOf(view('queued'), SPOT, { offer: OFFER, slots: 0 })).toMatchObject({
+      position: undefined,
+      eta: undefined,
+    });
     const late = { ...SPOT, nowMs: NOW + 3_600_000 };
-    expect(prospectOf(view('running'), late, OFFER, 8).eta).toBeUndefined();
+    expect(prospectOf(view('running'), late, { offer: OFFER, slots: 8 }).eta).toBeUndefined();
   });
 
   test('is nothing while its pool is paused, where it was not given to workers before', () => {
     const paused = { ...SPOT, pausedMs: NOW - 5_000 };
-    expect(prospectOf(view('queued'), paused, OFFER, 8)).toMatchObject({ position: undefined, eta: undefined });
-    expect(prospectOf(view('running'), paused, OFFER, 8).eta).toBeDefined();
-    expect(whyOf(view('queued'), prospectOf(view('queued'), paused, OFFER, 8), ALONE)).toMatchObject({
+    expect(prospectOf(view('queued'), paused, { offer: OFFER, slots: 8 })).toMatchObject({
+      position: undefined,
+      eta: undefined,
+    });
+    expect(prospectOf(view('running'), paused, { offer: OFFER, slots: 8 }).eta).toBeDefined();
+    expect(whyOf(view('queued'), prospectOf(view('queued'), paused, { offer: OFFER, slots: 8 }), ALONE)).toMatchObject({
       held_by: 'paused_pool',
       numbers: { paused_ms: 5_000 },
       remedy: expect.stringContaining('resume'),
@@ -146,7 +157,8 @@ describe('what is foreseen of an open job', () => {
 describe('what holds a job', () => {
   const THERE: AttestorFigures = { present: 1, able: 1, problem: undefined };
   const why = (job: JobView, spot: Partial<Spot>, count: number, attestors = THERE, enginesAway = 0) =>
-    whyOf(job, prospectOf(job, { ...SPOT, ...spot }, OFFER, count), { attestors, enginesAway }).held_by;
+    whyOf(job, prospectOf(job, { ...SPOT, ...spot }, { offer: OFFER, slots: count }), { attestors, enginesAway })
+      .held_by;
   const ending = { state: 'expired', atMs: NOW, epoch: 0, code: 'expired', detail: '' } as const;
 
   test.each([
@@ -188,7 +200,7 @@ describe('what holds a job', () => {
         fc.boolean(),
         (spot, state, count, attestors, enginesAway, isKnown) => {
           const job = view(state);
-          const found = whyOf(job, isKnown ? prospectOf(job, spot, OFFER, count) : undefined, {
+          const found = whyOf(job, isKnown ? prospectOf(job, spot, { offer: OFFER, slots: count }) : undefined, {
             attestors,
             enginesAway,
           });

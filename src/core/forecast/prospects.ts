@@ -1,20 +1,21 @@
 import type { Redis } from 'ioredis';
 import { isFinal } from '../../proof/contract/job-states.ts';
 import { readTicket } from '../../proof/receipts/statements.ts';
-import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
 import { cells, integer, oneOf, optional, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Catalog, CatalogModel } from '../catalog/catalog.ts';
 import type { JobView } from '../jobs/job.reader.ts';
+import { readDuePlace } from './due-places.ts';
 import { toldOf, type Offer, type Place } from './offer.ts';
-import { AT_WORK, FAIR_PLACE, RETRY_BUDGET, TURNS } from '../backlog/lua-parts.ts';
+import { AT_WORK, RETRY_BUDGET, TURNS } from '../backlog/lua-parts.ts';
 import { RETRIES } from '../backlog/retry-budget.ts';
 import { standingIn } from '../backlog/pool-state.ts';
-import type { Asked, Outlooks } from './outlooks.ts';
+import type { Asked, Forecast, Outlooks } from './outlooks.ts';
 import { endAt } from './told.ts';
 
 const READ = loadScript(new URL('./lua/read-place.lua', import.meta.url), optional(parseSpot), {
-  included: [TURNS, FAIR_PLACE, AT_WORK, RETRY_BUDGET],
+  included: [TURNS, AT_WORK, RETRY_BUDGET],
 });
 
 /** A confirmation that has begun is over at a constant rate: these shares of its mean are its quantiles. */
@@ -30,7 +31,7 @@ export interface Spot {
   readonly nowMs: number;
   /** `later`: it is not to begin yet, and has no turn. `held`: a limit holds it back. */
   readonly set: 'later' | 'backlog' | 'held' | 'released' | 'ready' | 'begun';
-  /** Jobs that begin before it, or would if its time had come. */
+  /** Jobs that begin before it. */
   readonly before: number;
   /** Jobs whose engines run. */
   readonly running: number;
@@ -107,8 +108,14 @@ export class Prospects {
       size: { task, maxTokens: params.max_tokens, inputBytes },
       flow: spot.flow,
       timeMs: Math.max(0, view.deadlineMs - spot.nowMs),
+      isLater: spot.set === 'later',
     });
-    return prospectOf(view, spot, forecast.offer, state.slots);
+    const { notBeforeMs, id } = view;
+    const due =
+      spot.set === 'later' && notBeforeMs !== undefined
+        ? await this.#placeThen(model, forecast, { flow: spot.flow, notBeforeMs, id })
+        : undefined;
+    return prospectOf(view, spot, { offer: forecast.offer, slots: state.slots }, due);
   }
 
   /**
@@ -116,12 +123,24 @@ export class Prospects {
    * One that is not to begin before `notBeforeMs` would have none yet.
    */
   async ofNew(model: CatalogModel, asked: Asked, notBeforeMs?: number): Promise<Foreseen | undefined> {
-    const { place, offer } = await this.#outlooks.placeOfNew(model, asked);
+    const { place, forecast } = await this.#outlooks.placeOfNew(model, {
+      ...asked,
+      isLater: notBeforeMs !== undefined,
+    });
     if (place === undefined) return undefined;
-    const nowMs = Date.now();
-    return notBeforeMs === undefined
-      ? { position: place.ends, eta: etaAt(offer, place, nowMs) }
-      : { position: undefined, eta: laterEta(offer, place, nowMs, notBeforeMs) };
+    if (notBeforeMs === undefined) return { position: place.ends, eta: etaAt(forecast.offer, place, Date.now()) };
+    const then = await this.#placeThen(model, forecast, { flow: asked.flow, notBeforeMs, id: '' });
+    return { position: undefined, eta: etaAt(forecast.offer, then, notBeforeMs) };
+  }
+
+  /** Where a job stands when its time has come. */
+  #placeThen(
+    { pool, name }: CatalogModel,
+    forecast: Forecast,
+    job: { readonly flow: string; readonly notBeforeMs: number; readonly id: string },
+  ): Promise<Place> {
+    const at = { redis: this.#redis, keys: this.#keys };
+    return readDuePlace(at, forecast, { ...job, queue: queueName(pool, name) });
   }
 }
 
@@ -132,23 +151,14 @@ export function etaAt(offer: Offer, place: Place, nowMs: number): Eta {
 }
 
 /**
- * When a job ends that is not to begin before a time: as if it came then, and found nobody, or as if it came
- * now, whichever is later. Who comes in between is known to nobody.
+ * What is foreseen of an open job that stands there. One whose time has not come gets the place that it will
+ * have then: `due`.
  */
-function laterEta(offer: Offer, place: Place, nowMs: number, notBeforeMs: number): Eta {
-  const [now, then] = [
-    etaAt(offer, place, nowMs),
-    etaAt(offer, { ends: 0, distance: 0 }, Math.max(nowMs, notBeforeMs)),
-  ];
-  return { p50Ms: Math.max(now.p50Ms, then.p50Ms), p90Ms: Math.max(now.p90Ms, then.p90Ms) };
-}
-
-/** What is foreseen of an open job that stands there. */
 export function prospectOf(
   view: Pick<JobView, 'state' | 'attempts' | 'notBeforeMs'>,
   spot: Spot,
-  offer: Offer,
-  slots: number,
+  { offer, slots }: Pick<Forecast, 'offer' | 'slots'>,
+  due?: Place,
 ): Prospect {
   const { nowMs, before, running, distance, aside, pausedMs, set } = spot;
   const known = { spot, slots };
@@ -164,10 +174,12 @@ export function prospectOf(
     return { ...known, position: undefined, eta };
   }
   if (slots === 0 || pausedMs !== undefined || set === 'held') return { ...known, position: undefined, eta: undefined };
+  if (set === 'later') {
+    const atMs = Math.max(nowMs, view.notBeforeMs ?? nowMs);
+    return { ...known, position: undefined, eta: due === undefined ? undefined : etaAt(offer, due, atMs) };
+  }
   const ends = Math.max(0, running + before - slots + 1);
   const place = { ends, distance: ends === 0 ? 0 : distance };
-  if (set === 'later')
-    return { ...known, position: undefined, eta: laterEta(offer, place, nowMs, view.notBeforeMs ?? nowMs) };
   return { ...known, position: ends, eta: etaAt(offer, place, nowMs) };
 }
 

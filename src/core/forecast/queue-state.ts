@@ -49,6 +49,8 @@ const MOST_ROUNDS = 12;
 const CLOSE_ENOUGH = 0.002;
 /** Waiting jobs are not believed to cost more or less than this many ordinary ones. */
 const FARTHEST = 10;
+/** They are taken for ordinary ones where few wait: as if so many ordinary ones waited beside them. */
+const ORDINARY = 8;
 
 /** A flow that is served beside another: its weight, its backlog, and what a ms adds to that. */
 interface Rival {
@@ -83,7 +85,7 @@ export class Paths {
 
   constructor(state: QueueState, times: SlotTimes, ordinaryCost: number) {
     this.#state = state;
-    this.#costPerMs = Math.max(0.001, state.slots) / times.speed;
+    this.#costPerMs = Math.max(0.001, state.slots) / times.slotSpeed;
     this.#meanCost = times.meanCost ?? ordinaryCost;
     this.#rivals = [...state.flows].flatMap(([name, flow]): Rival[] => {
       const perMs = (flow.rate * Math.exp(-Math.max(0, state.atMs - flow.rateAtMs) / state.rateMemoryMs)) / 1_000;
@@ -91,11 +93,11 @@ export class Paths {
       return backlog > 0 || perMs > 1e-7 ? [{ name, weight: flow.weight, backlog, perMs }] : [];
     });
     const backlog = this.#rivals.reduce((sum, rival) => sum + rival.backlog, 0);
-    const jobs = state.waiting + state.released;
-    this.#meanWaiting =
-      jobs === 0 || backlog === 0
-        ? this.#meanCost
-        : Math.min(this.#meanCost * FARTHEST, Math.max(this.#meanCost / FARTHEST, backlog / jobs));
+    // What was released has a tag before the present: it is in no flow's backlog. Of each flow, the job that
+    // the present is in is half over on average.
+    const halves = this.#rivals.filter((rival) => rival.backlog > 0).length / 2;
+    const mean = (backlog + ORDINARY * this.#meanCost) / (state.waiting + halves + ORDINARY);
+    this.#meanWaiting = Math.min(this.#meanCost * FARTHEST, Math.max(this.#meanCost / FARTHEST, mean));
   }
 
   of(flow: string, weight: number): Path {

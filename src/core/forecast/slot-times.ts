@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { TimeHint } from '../engines/time-hint.ts';
 import { hintedMs, sizeClassOf, type JobSize } from './job-size.ts';
+import { lookedAt, NO_GAP, SlotGap, withEnded } from './slot-gap.ts';
 import { lengthClassOf, scoreOf, Z, type Quantiles, type Told } from './told.ts';
 
 /** A mean of the last many and one of the last few; where they part, the machine has changed. */
@@ -42,6 +43,7 @@ const Stored = z.object({
   sizes: z.record(z.string(), z.tuple([Figure, Figure, Figure])),
   flows: z.record(z.string(), z.tuple([Figure, Figure])),
   served: z.record(z.string(), z.tuple([Figure, Figure, Figure, Figure])).default({}),
+  gap: SlotGap.default(NO_GAP),
 });
 type Stored = z.infer<typeof Stored>;
 
@@ -102,6 +104,12 @@ export class SlotTimes {
   get speed(): number {
     const { count, slow } = this.#state;
     return count === 0 ? 1 : Math.min(1_000, Math.max(0.001, slow.took / slow.cost));
+  }
+
+  /** What a slot is taken for by a unit of cost (ms): what a job takes, and the way of the next one to it. */
+  get slotSpeed(): number {
+    const { count, meanCost, gap } = this.#state;
+    return count === 0 ? 1 : this.speed + Math.max(0, gap.ms) / Math.max(0.1, meanCost);
   }
 
   /** Mean cost of a job; undefined where none was confirmed yet. */
@@ -166,6 +174,7 @@ export class SlotTimes {
     const { speed } = this;
     const took = Math.max(0.01, tookMs);
     state.count += 1;
+    state.gap = withEnded(state.gap, took);
     const { count } = state;
     this.#learnSize(size, flow, took / speed, took);
     this.#learnServed(flow, took, waited, atMs);
@@ -185,6 +194,11 @@ export class SlotTimes {
     state.meanCost += (cost - state.meanCost) * step;
     state.variation += ((cost / state.meanCost - 1) ** 2 + 0.3 - state.variation) * step;
     state.afterMs += (Math.max(0, afterMs) - state.afterMs) * Math.max(1 / count, 0.05);
+  }
+
+  /** Learns from how the queue stands: how many jobs wait for a slot, released ones among them. */
+  look(queue: { readonly atMs: number; readonly waiting: number; readonly slots: number }): void {
+    this.#state.gap = lookedAt(this.#state.gap, queue);
   }
 
   /**
@@ -266,5 +280,6 @@ function fresh(): Stored {
     sizes: {},
     flows: {},
     served: {},
+    gap: NO_GAP,
   };
 }

@@ -269,6 +269,16 @@ export const KEY_TABLE = {
     holds: 'jobs that are not to begin yet, by the time (ms) at which they enter the backlog; see arrive.lua',
     bound: 'open jobs',
   },
+  dueTurns: {
+    place: 'home',
+    name: 'dueturns',
+    parts: ['queue'],
+    type: 'sorted set',
+    api: 'write',
+    attestor: 'write',
+    holds: 'the jobs of `later` by flow and time, `<flow> <time> <job>`; see due-place.lua',
+    bound: 'jobs in `later`',
+  },
   outOfTurn: {
     place: 'home',
     name: 'outofturn',

@@ -5,7 +5,7 @@ import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { costOf } from '../../proof/tasks/cost.ts';
-import { FAIR_PLACE, TURNS } from '../../core/backlog/lua-parts.ts';
+import { DUE_PLACE, FAIR_PLACE, LATER, TURNS } from '../../core/backlog/lua-parts.ts';
 import { rankOf } from '../../core/jobs/rank.ts';
 import type { Backlog } from '../../core/backlog/backlog.ts';
 import { Appointments } from '../../core/forecast/appointments.ts';
@@ -42,7 +42,7 @@ import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 
 const ALLOWANCE = new URL('../tenants/lua/allowance.lua', import.meta.url);
 const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(parseReply), {
-  included: [TURNS, FAIR_PLACE, RESERVE, PERIOD, ALLOWANCE],
+  included: [TURNS, FAIR_PLACE, LATER, DUE_PLACE, RESERVE, PERIOD, ALLOWANCE],
 });
 
 export const IDEMPOTENCY_MS = 86_400_000;
@@ -251,6 +251,7 @@ export class Admission {
         flow: flowOf(submitter, options),
         weight: submitter.limits.tenant.weight ?? 1,
         timeMs: deadlineMs - (notBeforeMs ?? createdMs),
+        isLater: notBeforeMs !== undefined,
       }),
       ticket: encodeStored(signPayload(this.#parts.signingKey, statementBytes(ticket))),
       inlineInput: inline ? input : '',
@@ -437,7 +438,7 @@ function outlookOf({ offer, slots }: Forecast, place: Place | undefined): Admitt
 }
 
 /** The part of a job's arguments that is about predictions. */
-function forecastArguments({ cost, weight, offer, slots, limits }: Forecast): (string | number)[] {
+function forecastArguments({ cost, weight, offer, slots, limits, perCostMs }: Forecast): (string | number)[] {
   return [
     cost / weight,
     weight,
@@ -446,11 +447,13 @@ function forecastArguments({ cost, weight, offer, slots, limits }: Forecast): (s
     slots,
     offer.perEndMs,
     offer.perTagMs,
+    perCostMs,
     limits.withinMs,
     limits.beyondMs,
     limits.cappedMs,
     limits.crowdMs,
     limits.graceMs,
+    limits.fewDistance,
   ];
 }
 

@@ -8,7 +8,7 @@ import { lateRefusal } from './late-refusal.ts';
 function refusal(ends: number, afterMs: number, own: boolean) {
   const offer = { ...OFFER, afterMs };
   const limits = new AdmissionRule(0.99).limits(offer, 5_000, 100);
-  const forecast = { weight: 1, cost: 60, slots: 16, offer, limits, turnMs: 60 };
+  const forecast = { weight: 1, cost: 60, slots: 16, offer, limits, perCostMs: 1, turnMs: 60 };
   const job = { flow: 'a', createdMs: 1_000_000, deadlineMs: 1_005_000, notBeforeMs: undefined, forecast };
   const standing = { ends, ahead: ends, distance: own ? ends : 0, ties: own ? 0 : ends, backloggedMs: 0 };
   return lateRefusal(job, standing, new Appointments());

@@ -29,12 +29,11 @@ export function lateRefusal(job: LateJob, standing: Standing, appointments: Appo
   const { offer, limits, turnMs } = forecast;
   const isUnconfirmed = isForConfirmation(offer, standing);
   const lateMs = isUnconfirmed ? leadMs + offer.ownMs + offer.afterMs - (deadlineMs - createdMs) : 0;
-  const excessMs = Math.max(lateMs, excessOf(offer, limits, standing, leadMs));
+  const excessMs = Math.max(lateMs, excessOf(offer, limits, standing));
   const afterMs = appointments.give({ flow, excessMs, turnMs }, Date.now(), Math.random());
-  const served = isBeyondShare(forecast, standing, leadMs) ? 'share_exceeded' : 'deadline_unreachable';
+  const served = isBeyondShare(forecast, standing) ? 'share_exceeded' : 'deadline_unreachable';
   const code = isUnconfirmed ? 'attestation_backlog' : served;
-  const alone = leadMs + offer.ownMs + offer.afterMs;
-  const endMs = Math.round(Math.max(endAt(toldOf(offer, standing), 'z50'), leadMs === 0 ? 0 : alone));
+  const endMs = Math.round(leadMs + endAt(toldOf(offer, standing), 'z50'));
   const end = new Date(createdMs + endMs).toISOString();
   const waits = isUnconfirmed
     ? `its answer would wait ${seconds(offer.afterMs)} s for its confirmation`
@@ -61,12 +60,8 @@ function isForConfirmation(offer: Offer, standing: Standing): boolean {
 }
 
 /** Whether the same job would be admitted if its flow had nothing waiting. */
-function isBeyondShare(
-  { offer, limits }: Forecast,
-  { ends, ahead, ties, distance }: Standing,
-  leadMs: number,
-): boolean {
-  return distance > 0 && startOf(offer, { ends: ends - ahead + ties, distance: 0 }) - leadMs <= limits.withinMs;
+function isBeyondShare({ offer, limits }: Forecast, { ends, ahead, ties, distance }: Standing): boolean {
+  return distance > 0 && startOf(offer, { ends: ends - ahead + ties, distance: 0 }) <= limits.withinMs;
 }
 
 function seconds(ms: number): string {

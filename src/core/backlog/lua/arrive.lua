@@ -13,8 +13,9 @@ local most = tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function arrive(queue, id)
+local function arrive(queue, id, atMs)
   local job = redis.call('HMGET', keys.job(id), 'tenant', 'flow', 'charge', 'weight', 'rank')
+  leaveLater(queue, job[2] or job[1] or '', atMs, id)
   local ruled = redis.call('HMGET', keys.ruling(id), 'state', 'logged')
   if not job[1] or ruled[1] or ruled[2] or redis.call('EXISTS', keys.ticket(id)) == 0 then return end
   local flow, charged, weight = job[2] or job[1], tonumber(job[3] or 0), tonumber(job[4] or 1)
@@ -32,10 +33,9 @@ end
 local replies = {}
 for at = 3, #ARGV do
   local queue = ARGV[at]
-  local due = redis.call('ZRANGEBYSCORE', keys.later(queue), '-inf', now, 'LIMIT', 0, most)
-  if #due > 0 then redis.call('ZREM', keys.later(queue), unpack(due)) end
-  for _, id in ipairs(due) do arrive(queue, id) end
-  replies[#replies + 1] = #due
+  local due = redis.call('ZRANGEBYSCORE', keys.later(queue), '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
+  for entry = 1, #due, 2 do arrive(queue, due[entry], tonumber(due[entry + 1])) end
+  replies[#replies + 1] = #due / 2
 end
 saveShares()
 return replies

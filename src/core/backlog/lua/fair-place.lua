@@ -8,9 +8,11 @@
   tenant therefore waits behind itself only. When nothing waits and nothing is released or runs, a new busy
   period begins, in which all tenants are equal.
 
-  Of each flow is kept `<finish tag> <since> <rate> <rate at> <weight> <last rank>`: when (ms) it last had
-  nothing waiting beyond its share, the cost a second that was admitted, as a mean that forgets in the time of
-  `memoryOfRates` in queue-state.ts, and the greatest rank of those that wait in the order of their tags.
+  Of each flow is kept `<finish tag> <since> <rate> <rate at> <weight> <last rank> <beyond>`: since when (ms)
+  it had something waiting beyond its share without a break, the cost a second that was admitted, as a mean
+  that forgets in the time of `memoryOfRates` in queue-state.ts, the greatest rank of those that wait in the
+  order of their tags, and when (ms) a job was last admitted beyond its share: a break is as long as `graceOf`
+  in admission-limits.ts, or who always wants more would be new to the queue each time that it catches up.
 
     presentOf(queue)               the present
     finishOf(queue, flow)          where the flow's next job starts, unless that is before the present
@@ -26,7 +28,7 @@
     backloggedFor(queue, flow, nowMs)  for how long (ms) it has had
     saveShares()                   to be called at the end; it writes what the flows were charged
 ]]
-local shares, memories = {}, {}
+local shares, tooks = {}, {}
 local sameRankMs = 500
 
 local function sharesOf(queue)
@@ -47,10 +49,12 @@ local function flowOf(queue, flow)
   local flows = share.flows
   if not flows[flow] then
     local kept = not share.isNewPeriod and redis.call('HGET', keys.fairShares(queue), flow) or ''
-    local finish, since, rate, at, weight, last = string.match(kept, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+    local finish, since, rate, at, weight, last, beyond =
+      string.match(kept, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) ?(%S*)$')
     flows[flow] = {
       finish = tonumber(finish or 0), since = tonumber(since or 0), rate = tonumber(rate or 0),
       at = tonumber(at or 0), weight = tonumber(weight or 1), last = tonumber(last or 0),
+      beyond = tonumber(beyond or '') or 0,
     }
   end
   return flows[flow]
@@ -79,21 +83,23 @@ local function charge(queue, flow, amount)
   return start
 end
 
--- How long (ms) the rates of a queue's flows are remembered, by what its jobs took.
-local function memoryOfRates(queue)
-  if not memories[queue] then
-    local took = tonumber(redis.call('HGET', keys.pace(queue), 'took') or '') or 0
-    memories[queue] = math.max(2000, math.min(3600000, 20 * took))
-  end
-  return memories[queue]
+-- What the jobs of a queue took (ms).
+local function tookIn(queue)
+  tooks[queue] = tooks[queue] or tonumber(redis.call('HGET', keys.pace(queue), 'took') or '') or 0
+  return tooks[queue]
 end
+
+-- How long (ms) the rates of a queue's flows are remembered.
+local function memoryOfRates(queue) return math.max(2000, math.min(3600000, 20 * tookIn(queue))) end
 
 local function noteAdmitted(queue, flow, cost, weight, nowMs, isWithin)
   local known, forgetMs = flowOf(queue, flow), memoryOfRates(queue)
   known.rate = known.rate * math.exp(math.min(0, known.at - nowMs) / forgetMs) + cost * 1000 / forgetMs
   known.at = nowMs
   known.weight = weight
-  if isWithin or known.since == 0 then known.since = nowMs end
+  local isBreak = isWithin and nowMs - known.beyond > math.max(1000, 10 * tookIn(queue))
+  if isBreak or known.since == 0 then known.since = nowMs end
+  if not isWithin then known.beyond = nowMs end
 end
 
 local function backloggedFor(queue, flow, nowMs)
@@ -109,8 +115,8 @@ local function saveShares()
       if known.isCharged then
         if share.isNewPeriod then redis.call('DEL', keys.fairShares(queue), keys.turnDebts(queue)) end
         share.isNewPeriod = false
-        local kept = string.format('%.17g %.0f %.6g %.0f %.6g %.0f',
-          known.finish, known.since, known.rate, known.at, known.weight, known.last)
+        local kept = string.format('%.17g %.0f %.6g %.0f %.6g %.0f %.0f',
+          known.finish, known.since, known.rate, known.at, known.weight, known.last, known.beyond)
         redis.call('HSET', keys.fairShares(queue), flow, kept)
       end
     end

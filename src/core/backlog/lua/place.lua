@@ -48,12 +48,14 @@ end
 
 local roomy = {}
 local function place(id, guess)
-  local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'created', 'notbefore')
-  local tenant, queue = job[1], job[2]
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'created', 'notbefore', 'flow')
+  local tenant, queue, flow = job[1], job[2], job[5] or job[1]
   if not tenant then return end
   local begun, commit, closed, ended = standing(id, guess)
   local isLater = closed and not ended and tonumber(job[4] or 0) > now
-  if job[4] and not isLater and not (closed and not ended) then leave(keys.later(queue), id) end
+  if job[4] and not isLater and not (closed and not ended) then
+    leaveLater(queue, flow, tonumber(job[4]), id)
+  end
   if ended then
     leaveAll(queue, tenant, id)
     return
@@ -86,7 +88,7 @@ local function place(id, guess)
   if isLater then
     leave(keys.backlog(queue), id)
     leaveReleased(queue, id)
-    redis.call('ZADD', keys.later(queue), 'NX', job[4], id)
+    enterLater(queue, flow, tonumber(job[4]), id)
   elseif not redis.call('ZSCORE', keys.backlog(queue), id)
     and not (job[4] and redis.call('ZSCORE', keys.later(queue), id)) then
     -- Where it stands in no set at all, it is looked for in BullMQ at once, and added.

@@ -116,7 +116,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     local last = claimed[2] and closeEarly(claims, ruling, epoch) or epoch
     if not isLast and last < mostEpochs and attemptsIn(ruling, last) < tonumber(job[2]) then
       if tonumber(job[6] or 0) > now then
-        redis.call('ZADD', keys.later(queue), job[6], id)
+        enterLater(queue, job[5] or tenant, tonumber(job[6]), id)
       else
         local flow = job[5] or tenant
         charge(queue, flow, job[4] or 0)
@@ -147,7 +147,7 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   end
   redis.call('HSET', ruling, unpack(ending))
   leaveAll(queue, tenant, id)
-  if job[6] then leave(keys.later(queue), id) end
+  if job[6] then leaveLater(queue, job[5] or tenant, tonumber(job[6]), id) end
   local held = job[7] and string.match(job[7], '^h(.+)')
   if held then leave(keys.heldBack(queue), held)
   elseif job[7] then leave(keys.outOfTurn(queue), turnOf(job[5] or tenant, job[7], tonumber(job[8]), id)) end

@@ -52,12 +52,8 @@ if not rank then
   rank = redis.call('ZRANK', keys.ready(queue), id)
   if rank then set, before = 'ready', rank end
 end
-if not rank and redis.call('ZSCORE', keys.later(queue), id) then
-  -- It has no turn yet: it would have this one now.
-  local tag = math.max(presentOf(queue), finishOf(queue, job[3] or job[2]))
-  set, distance = 'later', tag - presentOf(queue)
-  before = ready + released + redis.call('ZCOUNT', keys.backlog(queue), '-inf', string.format('%.17g', tag))
-end
+-- It has no turn yet.
+if not rank and redis.call('ZSCORE', keys.later(queue), id) then set = 'later' end
 -- Workers can spoil this key; then it says nothing.
 local entries = redis.pcall('XLEN', keys.attest(id))
 local since, failures = string.match(redis.call('HGET', keys.asideWhy, id) or '', '^(%d+) (%d+) ')

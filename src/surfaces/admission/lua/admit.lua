@@ -14,9 +14,9 @@
              job's hash as one JSON object or "", what it may cost at most or "", its reserve (reserve.lua)
              or "", what it costs its flow in tags, then of predictions: the flow's weight, the job's cost,
              what it is told but for its place or "", slots of the workers, ms for each job that must end
-             first, ms for each unit of distance, and the limits of `AdmissionLimits` in ms: within, beyond,
-             capped, crowd, grace; the time (ms) before which it is not to begin, or ""; and its rank among
-             the jobs of its flow
+             first, ms for each unit of distance, ms that the slots together take for a unit of cost, and the
+             limits of `AdmissionLimits` in ms: within, beyond, capped, crowd, grace; and in tags: few; the
+             time (ms) before which it is not to begin, or ""; and its rank among the jobs of its flow
   What a request asks of limits:
     { key: whose budget it is beside the tenant's,
       caps: [ { of: "tenant" or "key", unit, span: "now", "total", "month" or "day", most, amount, kept } ],
@@ -42,7 +42,7 @@
 ]]
 local idemTtl = ARGV[2]
 local replies = {}
-local FIELDS = 28
+local FIELDS = 30
 
 -- Additions to sorted sets are gathered: one command for each set instead of one for each job.
 local additions = {}
@@ -161,29 +161,43 @@ local function placeIn(queue, flow, slots, earlier, rank, charged)
 end
 
 -- How long (ms) it is until a job may begin; 0 or less where it may at once.
-local function leadOf(job) return (tonumber(job[27]) or 0) - clockMs end
+local function leadOf(job) return (tonumber(job[29]) or 0) - clockMs end
+
+-- Where a job stands when its time has come, behind `earlier` ones of its request that are due by then.
+local function placeThen(queue, flow, job, now, earlier)
+  local ahead = inHand[queue] + now.ahead
+  local ties = inHand[queue] + waitingUpTo(queue, presentOf(queue))
+  local of = { nowMs = clockMs, atMs = tonumber(job[29]), slots = tonumber(job[19]),
+    perEnd = tonumber(job[20]), perCost = tonumber(job[22]), charge = tonumber(job[15]),
+    weight = tonumber(job[16]), earlier = earlier }
+  local place = duePlace(queue, flow, of, { ahead = ahead, distance = now.distance, ties = ties })
+  place.waited = place.busy
+  if place.busy >= leadOf(job) and now.distance > 0 then
+    place.waited = place.busy + backloggedFor(queue, flow, clockMs)
+  end
+  return place
+end
 
 -- Why a job would begin too late, or nil: `excessOf` in admission-limits.ts says the same.
-local function tooLate(queue, flow, place, lead, perEnd, perTag, limits)
+local function tooLate(queue, flow, place, perEnd, perTag, limits)
   local ends, distance, ahead = place.ends, place.distance, place.ahead
   local function startAfter(count)
     return count <= 0 and 0 or math.max(count * perEnd, distance * perTag + perEnd)
   end
-  local start = math.max(0, startAfter(ends) - lead)
-  local within, beyond, capped, crowd, grace = unpack(limits)
+  local function ties() return place.ties or waitingUpTo(queue, presentOf(queue)) end
+  local function waited() return place.waited or backloggedFor(queue, flow, clockMs) end
+  local within, beyond, capped, crowd, grace, few = unpack(limits)
   local isLate
-  if distance <= 0 then isLate = start > within
+  if distance <= 0 then isLate = startAfter(ends) > within
   else
-    isLate = start > beyond
-    if not isLate and startAfter(ahead) - lead > capped then
-      isLate = backloggedFor(queue, flow, clockMs) > grace
-        or waitingUpTo(queue, presentOf(queue)) * perEnd > crowd
+    isLate = startAfter(ends) > beyond
+    if not isLate and distance > few and startAfter(ahead) > capped then
+      isLate = waited() > grace or ties() * perEnd > crowd
     end
   end
   if not isLate then return end
-  local waitedMs = distance > 0 and backloggedFor(queue, flow, clockMs) or 0
-  local ties = waitingUpTo(queue, presentOf(queue))
-  return { whole(ends), string.format('%.6g', distance), whole(ahead), whole(ties), whole(waitedMs) }
+  local waitedMs = distance > 0 and waited() or 0
+  return { whole(ends), string.format('%.6g', distance), whole(ahead), whole(ties()), whole(waitedMs) }
 end
 
 -- The places of the jobs of a request, or why one of them would begin too late.
@@ -191,17 +205,19 @@ local function placesOf(flow, jobs)
   local places, before = {}, {}
   for at, job in ipairs(jobs) do
     local queue, charged, slots = job[5], tonumber(job[15]), tonumber(job[19])
-    local earlier = before[queue] or { count = 0, charged = 0 }
-    local place = placeIn(queue, flow, slots, earlier, tonumber(job[28]), charged)
-    local lead = math.max(0, leadOf(job))
-    -- What is not to begin yet takes its turn when its time comes.
-    if lead == 0 then before[queue] = { count = earlier.count + 1, charged = earlier.charged + charged } end
+    local earlier = before[queue] or { count = 0, charged = 0, due = 0 }
+    local place = placeIn(queue, flow, slots, earlier, tonumber(job[30]), charged)
+    -- What is not to begin yet takes its turn when its time comes, which is one for all jobs of a request.
+    local isLater = leadOf(job) > 0
+    if isLater and slots > 0 then place = placeThen(queue, flow, job, place, earlier.due) end
+    before[queue] = { count = earlier.count + (isLater and 0 or 1),
+      charged = earlier.charged + (isLater and 0 or charged), due = earlier.due + (isLater and 1 or 0) }
     places[at] = place
     -- Without workers nothing can be said of the wait.
     if slots > 0 then
       local limits = {}
-      for part = 1, 5 do limits[part] = tonumber(job[21 + part]) end
-      local late = tooLate(queue, flow, place, lead, tonumber(job[20]), tonumber(job[21]), limits)
+      for part = 1, 6 do limits[part] = tonumber(job[22 + part]) end
+      local late = tooLate(queue, flow, place, tonumber(job[20]), tonumber(job[21]), limits)
       if late then return nil, { 'late', tostring(at), unpack(late) } end
     end
   end
@@ -245,10 +261,10 @@ local function accept(tenant, flow, keyId, job, place)
   local id, ticket, input, model, queue, created, deadline, attempts, cost, idem, body, extra, most, reserve,
     charged, weight, expected, offer = unpack(job)
   if idem ~= '' then redis.call('SET', keys.idempotency(tenant, idem), body .. ' ' .. id, 'PX', idemTtl) end
-  local rank, isLater = tonumber(job[28]), leadOf(job) > 0
+  local rank, isLater = tonumber(job[30]), leadOf(job) > 0
   local turn = not isLater and enterTurn(queue, flow, rank, id)
   local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
-    'attempts', attempts, 'cost', cost, 'charge', charged, 'key', keyId, 'rank', job[28] }
+    'attempts', attempts, 'cost', cost, 'charge', charged, 'key', keyId, 'rank', job[30] }
   local function note(name, value)
     if value == '' then return end
     fields[#fields + 1] = name
@@ -262,7 +278,7 @@ local function accept(tenant, flow, keyId, job, place)
   local ends, distance = whole(place.ends), string.format('%.6g', place.distance)
   note('early', turn and 'a' or '')
   if isLater then
-    note('notbefore', job[27])
+    note('notbefore', job[29])
     note('weight', weight)
   else
     note('told', offer ~= '' and offer .. ' ' .. ends .. ' ' .. distance or '')
@@ -279,7 +295,7 @@ local function accept(tenant, flow, keyId, job, place)
   add(keys.openOf(tenant), created, id)
   if hasListener(tenant) then woken[#woken + 1] = id end
   if isLater then
-    add(keys.later(queue), job[27], id)
+    enterLater(queue, flow, tonumber(job[29]), id)
     return '', ''
   end
   if turn then add(keys.outOfTurn(queue), 0, turn) end
