@@ -15,6 +15,7 @@ import { historyContract } from './history-contract.ts';
 import { aTombstone } from './memories.ts';
 import { MemoryFolder, WordEmbedder, aDraft, whoseOf } from './memory-desks.ts';
 import { IS_LONG } from './thorough.ts';
+import { traceContract } from './trace-contract.ts';
 
 const EVERYTHING = { superseded: true } as const;
 
@@ -49,6 +50,7 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
   afterAll(() => database.close());
 
   derivedMemoryContract({ folder, desk: () => desk, database: () => database, someone });
+  traceContract({ desk: () => desk, database: () => database, someone });
 
   test('what was remembered is there after the database was closed and opened, in whatever steps it came', async () => {
     const whose = someone();

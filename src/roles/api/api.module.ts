@@ -269,9 +269,14 @@ function memoryProviders(): Provider[] {
     },
     {
       provide: ErasureReceipts,
-      useFactory: (memory: MemoryClient, audit: AuditLog, { signingKey }: ServiceFiles) =>
-        new ErasureReceipts(memory, audit, signingKey),
-      inject: [MemoryClient, AuditLog, ServiceFiles],
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        memory: MemoryClient,
+        audit: AuditLog,
+        { signingKey }: ServiceFiles,
+      ) => new ErasureReceipts({ redis, keys, memory, audit, signingKey }),
+      inject: [Redis, RedisKeys, MemoryClient, AuditLog, ServiceFiles],
     },
   ];
 }

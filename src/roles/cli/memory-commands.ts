@@ -7,6 +7,7 @@ import type { CallerContext, RemoteOptions } from './caller-context.ts';
 import { Output } from './output.ts';
 
 const PATH = '/v1/memories';
+const READS_AT_ONCE = 200;
 
 interface Origin {
   readonly kind: string;
@@ -272,22 +273,49 @@ async function forget(
   return (await cli.client(options).json(`${PATH}/batch-delete`, 'POST', { owner, ids })) as { erasures: Erasure[] };
 }
 
+interface Read {
+  readonly number: number;
+  readonly at: string;
+  readonly by: string;
+  readonly action: string;
+  readonly memories: readonly string[];
+}
+
+interface Reads {
+  readonly reads: readonly Read[];
+  readonly next: number | null;
+}
+
 function addReaders(cli: CallerContext, memory: Command): void {
   withOwner(cli.remote('readers', 'list who has read memories of an owner, newest first', memory), true)
     .option('--limit <n>', 'reads at most', numberOf)
-    .action(async (options: OfOwner & { limit?: number }) => {
-      const { owner = '', limit } = options;
-      const page = (await cli
-        .client(options)
-        .json(`/v1/owners/${encodeURIComponent(owner)}/readers?${queryOf({ limit })}`)) as {
-        reads: { at: string; by: string; action: string; memories: string[] }[];
-      };
-      new Output(options.json === true).show(
-        page,
-        page.reads.map(({ at, by, action, memories }) => `${at}  ${by}  ${action}  ${memories.join(' ')}`),
-      );
+    .option('--before <n>', 'only those before the one of this number', numberOf)
+    .option('--all', 'everything that is kept; with --json one line for each read')
+    .action(async (options: OfOwner & { limit?: number; before?: number; all?: boolean }) => {
+      const { owner = '', limit, before, all = false, json = false } = options;
+      const pageOf = async (from: number | undefined, most: number | undefined) =>
+        (await cli
+          .client(options)
+          .json(`/v1/owners/${encodeURIComponent(owner)}/readers?${queryOf({ limit: most, before: from })}`)) as Reads;
+      const output = new Output(json);
+      if (!all) {
+        const page = await pageOf(before, limit);
+        output.show(page, [
+          ...page.reads.map(readLine),
+          ...(page.next === null ? [] : [`more: --before ${page.next}`]),
+        ]);
+        return;
+      }
+      if (limit !== undefined) throw new CodedError('request_invalid', 'Give --all or --limit.');
+      for (let from: number | null | undefined = before; from !== null;) {
+        const page = await pageOf(from, READS_AT_ONCE);
+        for (const read of page.reads) output.show(read, [readLine(read)]);
+        from = page.next;
+      }
     });
 }
+
+const readLine = ({ at, by, action, memories }: Read) => `${at}  ${by}  ${action}  ${memories.join(' ')}`;
 
 function addOwners(cli: CallerContext, memory: Command): void {
   cli.remote('owners', 'list whose memories the tenant keeps', memory).action(async (options: RemoteOptions) => {

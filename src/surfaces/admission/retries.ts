@@ -8,6 +8,7 @@ import { LONGEST_DEADLINE_MS, SHORTEST_DEADLINE_MS, SubmitJob } from '../../proo
 import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import { readTicket } from '../../proof/receipts/statements.ts';
 import type { Admission, Admitted, Submitter } from './admission.ts';
+import { memoryWorkOf } from '../memory/memory-work.ts';
 import { retryMark } from './retry-mark.ts';
 
 interface RetryParts {
@@ -36,8 +37,9 @@ export class Retries {
     if (view.state === 'done')
       throw notRetryable('The job is done. What it asked is not kept; to compare, use `countersign jobs replay`.');
     const body = await this.#question(view);
+    const surface = retryMark(id, memoryWorkOf(view.surface));
     // No caller can send this key: it has a line feed.
-    return admission.submit(submitter, body, { idempotencyKey: `retry\n${id}`, surface: retryMark(id) });
+    return admission.submit(submitter, body, { idempotencyKey: `retry\n${id}`, surface });
   }
 
   async #question(view: JobView): Promise<SubmitJob> {
