@@ -4,7 +4,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { queryOf } from '../../surfaces/http/caller-api.ts';
 import { labelOf, numberOf, timeOf } from './arguments.ts';
 import type { CallerContext, RemoteOptions } from './caller-context.ts';
-import { Output } from './output.ts';
+import { MemoryOutput } from './memory-output.ts';
 
 const PATH = '/v1/memories';
 const READS_AT_ONCE = 200;
@@ -125,7 +125,7 @@ function addAdd(cli: CallerContext, memory: Command): void {
         valid_from: options.validFrom,
         valid_to: options.validTo,
       })) as { memories: { outcome: string; memory: Memory }[] };
-      new Output(options.json === true).show(
+      new MemoryOutput(options.json === true).show(
         added,
         added.memories.map(({ outcome, memory: one }) => `${outcome}  ${lineOf(one)}`),
       );
@@ -151,7 +151,7 @@ function addSearch(cli: CallerContext, memory: Command): void {
           .json(`${PATH}/search`, 'POST', { owner, query, mode, limit, filter })) as {
           results: Found[];
         };
-        new Output(options.json === true).show(
+        new MemoryOutput(options.json === true).show(
           found,
           found.results.flatMap((one) => [lineOf(one.memory), `  ${reasonOf(one)}`]),
         );
@@ -185,7 +185,7 @@ function addList(cli: CallerContext, memory: Command): void {
         memories: Memory[];
         next: string | null;
       };
-      new Output(options.json === true).show(page, [
+      new MemoryOutput(options.json === true).show(page, [
         ...page.memories.map(lineOf),
         ...(page.next === null ? [] : [`more: --before ${page.next}`]),
       ]);
@@ -197,7 +197,7 @@ function addShow(cli: CallerContext, memory: Command): void {
     .argument('<id>', 'memory id')
     .action(async (id: string, options: OfOwner) => {
       const one = (await cli.client(options).json(pathOf(id, options))) as Memory;
-      new Output(options.json === true).show(one, [
+      new MemoryOutput(options.json === true).show(one, [
         lineOf(one),
         ...one.origins.map(originLine),
         ...(one.valid_from === null && one.valid_to === null
@@ -214,7 +214,7 @@ function addHistory(cli: CallerContext, memory: Command): void {
     .argument('<id>', 'memory id')
     .action(async (id: string, options: OfOwner) => {
       const history = (await cli.client(options).json(pathOf(id, options, '/history'))) as { versions: State[] };
-      new Output(options.json === true).show(
+      new MemoryOutput(options.json === true).show(
         history,
         history.versions.flatMap((state) => [
           `${state.version}  ${state.updated_at}  ${state.trust}  ${JSON.stringify(state.text)}`,
@@ -235,7 +235,7 @@ function addCorrect(cli: CallerContext, memory: Command): void {
         throw new CodedError('request_invalid', 'Give a text, or --category.');
       const change = { text, category: options.category, said_by: options.saidBy };
       const one = (await cli.client(options).json(pathOf(id, options), 'PATCH', change)) as Memory;
-      new Output(options.json === true).show(one, [lineOf(one)]);
+      new MemoryOutput(options.json === true).show(one, [lineOf(one)]);
     });
 }
 
@@ -247,7 +247,7 @@ function addForget(cli: CallerContext, memory: Command): void {
     .action(async (ids: string[], options: OfOwner & { all?: boolean; receipt?: string }) => {
       const erased = await forget(cli, ids, options);
       if (options.receipt !== undefined) writeFileSync(options.receipt, `${JSON.stringify(erased, null, 2)}\n`);
-      new Output(options.json === true).show(
+      new MemoryOutput(options.json === true).show(
         erased,
         erased.erasures.map(
           ({ sha256, statement }) =>
@@ -297,7 +297,7 @@ function addReaders(cli: CallerContext, memory: Command): void {
         (await cli
           .client(options)
           .json(`/v1/owners/${encodeURIComponent(owner)}/readers?${queryOf({ limit: most, before: from })}`)) as Reads;
-      const output = new Output(json);
+      const output = new MemoryOutput(json);
       if (!all) {
         const page = await pageOf(before, limit);
         output.show(page, [
@@ -320,7 +320,7 @@ const readLine = ({ at, by, action, memories }: Read) => `${at}  ${by}  ${action
 function addOwners(cli: CallerContext, memory: Command): void {
   cli.remote('owners', 'list whose memories the tenant keeps', memory).action(async (options: RemoteOptions) => {
     const { owners } = (await cli.client(options).json('/v1/owners')) as { owners: string[] };
-    new Output(options.json === true).show({ owners }, owners);
+    new MemoryOutput(options.json === true).show({ owners }, owners);
   });
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Database } from '../../ground/database/database.ts';
 
-/** For how long (ms) reads are kept, and how many of one owner; the oldest ones go when the log is trimmed. */
+/** For how long (ms) reads are kept, and how many of one owner; the oldest go when the log is trimmed. */
 export interface ReadBounds {
   readonly keptMs: number;
   readonly ofOwner: number;

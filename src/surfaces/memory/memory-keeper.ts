@@ -38,9 +38,10 @@ type Remembered = Exclude<MemoryWork, { kind: 'shown' }>;
  * the list, and whoever goes on does them all again.
  *
  *   1. The memory keeps the receipt and the memories, under ids that follow from the job.
- *   2. What was extracted has its text in the memory now, under the owner's key: the job is erased. Others are
- *      erased an hour after their ends: those that were shown memories, and extractions that got no answer,
- *      which can be asked again until then. The memory notes them, and their questions go now.
+ *   2. What was extracted has its text in the memory now, under the owner's key: the job is erased. Others
+ *      are erased an hour after their ends: those that were shown memories, and extractions that got no
+ *      answer, which can be asked again until then. The memory notes them, and the questions of the first go
+ *      now.
  *   3. The job leaves the list.
  */
 export class MemoryKeeper {

@@ -49,3 +49,9 @@ export function memoryWorkOf(surface: string | undefined): MemoryWork | undefine
   if (surface === undefined || !surface.includes('"memory":')) return undefined;
   return Holder.safeParse(JSON.parse(surface)).data?.memory;
 }
+
+/** The same, as a surface keeps it; empty where nothing is to be done. */
+export function keptWork(surface: string | undefined): { readonly memory?: MemoryWork } {
+  const memory = memoryWorkOf(surface);
+  return memory === undefined ? {} : { memory };
+}
