@@ -133,6 +133,32 @@ describe('memories that a model finds', () => {
       expect([body, (await client.post('/v1/memories', body)).status]).toEqual([body, status]);
   });
 
+  test('one that got no answer can be asked again for an hour, and is remembered once', async () => {
+    server.chat = () => {
+      throw new Error('not now');
+    };
+    const { job } = await begun({ owner: 'gil', text: 'I skate.' });
+    expect(await over(job)).toMatchObject({ state: 'failed', outcome: 'none' });
+    const { redis } = pipeline;
+    const due = await until(async () => (await redis.client().zscore(redis.keys.erasures, job)) ?? false);
+    expect(Number(due) - Date.now()).toBeGreaterThan(1_800_000);
+    server.chat = finds({ text: 'He skates.' });
+    const retry = async () =>
+      (await (await client.fetch(`/v1/jobs/${job}/retry`, { method: 'POST' })).json()) as { job: { id: string } };
+    const [first, second] = await Promise.all([retry(), retry()]);
+    expect(first.job.id).toBe(second.job.id);
+    const { memories, outcome } = await over(first.job.id);
+    expect([outcome, memories.length]).toEqual(['kept', 1]);
+    await retry();
+    expect((await listed('gil')).map(({ text, version, origins }) => [text, version, origins.length])).toEqual([
+      ['He skates.', 1, 1],
+    ]);
+    // What was said is erased with its owner, though the job failed.
+    await client.fetch('/v1/owners/gil', { method: 'DELETE' });
+    expect(await client.json(`/v1/jobs/${job}`)).toMatchObject({ erased_at: expect.any(String) });
+    expect((await client.fetch(`/v1/jobs/${job}/retry`, { method: 'POST' })).status).toBe(409);
+  });
+
   test('a courier that dies when it has taken an answer in takes it in once', async () => {
     // What the tests before have left would end the next courier before it hears of this one.
     const { keys } = pipeline.redis;
@@ -240,6 +266,47 @@ describe('a chat with memory', () => {
       job,
       undefined,
     ]);
+  });
+
+  test('what was asked with memories goes with the end, and who erases one of them erases the answer', async () => {
+    const canary = 'quaggas of quito';
+    const where = {
+      redis: pipeline.redis.client(),
+      folders: [pipeline.folder],
+      archive: `${pipeline.folder}/log/archive`,
+    };
+    const traces = () => findCanaries([canary], where);
+    const id = await remembered('hal', `Hal keeps ${canary}.`);
+    server.chat = () => `He keeps ${canary}.`;
+    // Too long to stand beside the ticket.
+    const content = `What does Hal keep? ${'I ask because I forgot. '.repeat(300)}`;
+    const asked = { model: 'toy', messages: [{ role: 'user', content }], memory: { owner: 'hal', write: true } };
+    const jobs: string[] = [];
+    for (const memory of [{ owner: 'hal' }, { owner: 'hal', write: true }]) {
+      const answer = await client.post('/v1/chat/completions', { ...asked, memory });
+      jobs.push(answer.headers.get('countersign-job') ?? '');
+    }
+    const pool = join(pipeline.folder, 'blobs');
+    await until(async () => (await traces()).every((path) => !path.startsWith(pool)));
+    expect(await Promise.all(jobs.map(async (job) => (await client.fetch(`/v1/jobs/${job}/output`)).status))).toEqual([
+      200, 200,
+    ]);
+    const [first = '', second = ''] = jobs;
+    const answer = await until(async () => (await listed('hal')).find(({ text }) => text.startsWith('He keeps')));
+    // The second job was made by what it was shown, and by what was made of it.
+    for (const [gone, job] of [
+      [answer.id, second],
+      [id, first],
+    ] as const) {
+      await until(async () => (await pipeline.redis.client().zcard(pipeline.redis.keys.memoryWork)) === 0);
+      expect((await client.fetch(`/v1/memories/${gone}`, { method: 'DELETE' })).status).toBe(200);
+      expect((await client.fetch(`/v1/jobs/${job}/output`)).status).toBe(410);
+    }
+    await until(async () => (await traces()).length === 0);
+    server.chat = (shownTurns) => {
+      turns = shownTurns;
+      return 'None.';
+    };
   });
 
   test('nobody is shown memories of another owner, of another tenant or of another key, on any path', async () => {

@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { openAny } from '../../src/core/jobs/erased-record.ts';
+import { systemCodeOf } from '../../src/ground/errors/coded-error.ts';
 import type { Redis } from 'ioredis';
 
 /** A record in a file of an archive. */
@@ -110,7 +111,7 @@ function unlessMoved<Read>(read: () => Read): Read {
     try {
       return read();
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+      if (systemCodeOf(error) !== 'ENOENT') throw error;
     }
   }
 }

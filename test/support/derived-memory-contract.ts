@@ -7,7 +7,8 @@ import type { MemoryDesk } from '../../src/surfaces/memory/memory-desk.ts';
 import { longTest } from './thorough.ts';
 import { aDraft, type MemoryFolder } from './memory-desks.ts';
 
-interface Store {
+/** What the parts of the contract are given. */
+export interface Store {
   readonly folder: MemoryFolder;
   readonly desk: () => MemoryDesk;
   readonly database: () => Database;

@@ -10,11 +10,14 @@ import type { MemoryDesk } from '../../src/surfaces/memory/memory-desk.ts';
 import { unseal } from '../../src/surfaces/memory/sealing.ts';
 import { KeyStore } from '../../src/surfaces/memory/key-store.ts';
 import { WrappingKey } from '../../src/surfaces/memory/wrapping-key.ts';
+import { carriedContract } from './carried-contract.ts';
 import { derivedMemoryContract } from './derived-memory-contract.ts';
 import { historyContract } from './history-contract.ts';
 import { aTombstone } from './memories.ts';
 import { MemoryFolder, WordEmbedder, aDraft, whoseOf } from './memory-desks.ts';
 import { IS_LONG } from './thorough.ts';
+import { tracesOf } from './traces.ts';
+import { traceContract } from './trace-contract.ts';
 
 const EVERYTHING = { superseded: true } as const;
 
@@ -49,6 +52,8 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
   afterAll(() => database.close());
 
   derivedMemoryContract({ folder, desk: () => desk, database: () => database, someone });
+  carriedContract({ folder, desk: () => desk, someone });
+  traceContract({ desk: () => desk, database: () => database, someone });
 
   test('what was remembered is there after the database was closed and opened, in whatever steps it came', async () => {
     const whose = someone();
@@ -414,46 +419,5 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     expect(new Set(files.map(({ under }) => under))).toEqual(new Set([WrappingKey.read(folder.keyFile).id]));
     expect(newest).not.toBe('');
     expect(await listed(whose)).toHaveLength(1);
-  });
-}
-
-/** Bytes within which the pieces of a text would stand, in an index or cut up by a page. */
-const WINDOW_BYTES = 512;
-
-/**
- * The files that hold a text, or these bytes besides: as it is, as base64 at any offset, or half of its
- * groups of three characters near to each other.
- */
-export function tracesOf(folder: string, text: string, others: readonly Buffer[] = []): string[] {
-  const needles = [
-    text,
-    ...[0, 1, 2].map((skip) =>
-      Buffer.from(text.slice(skip, text.length - ((text.length - skip) % 3))).toString('base64'),
-    ),
-    ...others,
-  ];
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((one) => one.isFile())
-    .map((one) => join(one.parentPath, one.name))
-    .filter((path) => {
-      const bytes = readFileSync(path);
-      return needles.some((needle) => bytes.includes(needle)) || (IS_LONG && hasPieces(bytes, text));
-    });
-}
-
-/** Whether half of the groups of three characters of a text stand within one window of these bytes. */
-function hasPieces(bytes: Buffer, text: string): boolean {
-  const pieces = [...new Set(Array.from({ length: text.length - 2 }, (_, at) => text.slice(at, at + 3)))];
-  const found = pieces.flatMap((piece, number) => {
-    const places: { at: number; number: number }[] = [];
-    for (let at = bytes.indexOf(piece); at >= 0; at = bytes.indexOf(piece, at + 1)) places.push({ at, number });
-    return places;
-  });
-  found.sort((a, b) => a.at - b.at);
-  return found.some(({ at }, from) => {
-    const near = new Set<number>();
-    for (let next = from; (found[next]?.at ?? Infinity) < at + WINDOW_BYTES; next += 1)
-      near.add(found[next]?.number ?? 0);
-    return near.size * 2 >= pieces.length;
   });
 }

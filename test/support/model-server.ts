@@ -19,7 +19,7 @@ export class ModelServer implements AsyncDisposable {
   readonly #waiting = new Set<ServerResponse>();
   /** How many answers were broken off by their caller. */
   brokenOff = 0;
-  /** What a chat is answered. */
+  /** What a chat is answered; where it throws, it is refused. */
   chat: (turns: readonly Turn[]) => string = () => 'so be it';
 
   private constructor(server: Server) {
@@ -65,6 +65,14 @@ export class ModelServer implements AsyncDisposable {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
+  #said(turns: readonly Turn[]): string | undefined {
+    try {
+      return this.chat(turns);
+    } catch {
+      return undefined;
+    }
+  }
+
   #answer({ url, headers }: IncomingMessage, body: string, response: ServerResponse): void {
     if (url === '/v1/models') {
       response.end(JSON.stringify({ data: [{ id: 'toy' }] }));
@@ -72,7 +80,12 @@ export class ModelServer implements AsyncDisposable {
     }
     const { prompt = '', messages } = JSON.parse(body) as { prompt?: string; messages?: Turn[] };
     if (messages !== undefined) {
-      const delta = { role: 'assistant', content: this.chat(messages) };
+      const content = this.#said(messages);
+      if (content === undefined) {
+        response.writeHead(400).end(JSON.stringify({ error: { message: 'No.' } }));
+        return;
+      }
+      const delta = { role: 'assistant', content };
       response.write(`data: ${JSON.stringify({ choices: [{ delta, finish_reason: 'stop' }] })}\n\n`);
       response.end('data: [DONE]\n\n');
       return;

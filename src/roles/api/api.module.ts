@@ -22,6 +22,7 @@ import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { Retries } from '../../surfaces/admission/retries.ts';
 import { JobSearch } from '../../surfaces/history/job-search.ts';
 import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
+import { keptWork } from '../../surfaces/memory/memory-work.ts';
 import { Recall } from '../../surfaces/memory/recall.ts';
 import { Completions } from '../../surfaces/openai/completions.ts';
 import { Responses } from '../../surfaces/openai/responses.ts';
@@ -216,7 +217,8 @@ function surfaceProviders(config: ApiConfig, logger: Logger): Provider[] {
     },
     {
       provide: Retries,
-      useFactory: (jobs: Jobs, inputs: JobInputs, admission: Admission) => new Retries({ jobs, inputs, admission }),
+      useFactory: (jobs: Jobs, inputs: JobInputs, admission: Admission) =>
+        new Retries({ jobs, inputs, admission, carried: keptWork }),
       inject: [Jobs, JobInputs, Admission],
     },
     {
@@ -269,9 +271,14 @@ function memoryProviders(): Provider[] {
     },
     {
       provide: ErasureReceipts,
-      useFactory: (memory: MemoryClient, audit: AuditLog, { signingKey }: ServiceFiles) =>
-        new ErasureReceipts(memory, audit, signingKey),
-      inject: [MemoryClient, AuditLog, ServiceFiles],
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        memory: MemoryClient,
+        audit: AuditLog,
+        { signingKey }: ServiceFiles,
+      ) => new ErasureReceipts({ redis, keys, memory, audit, signingKey }),
+      inject: [Redis, RedisKeys, MemoryClient, AuditLog, ServiceFiles],
     },
   ];
 }

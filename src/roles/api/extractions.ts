@@ -46,7 +46,7 @@ export class Extractions {
     const view = await this.#jobs.get(readableBy(caller), id);
     const document = await this.#document(view);
     // What is left of an erased job does not say what it was for.
-    const isOne = memoryWorkOf(view.surface) !== undefined || view.erased !== undefined;
+    const isOne = (memoryWorkOf(view.surface)?.kind ?? 'shown') !== 'shown' || view.erased !== undefined;
     if (document.outcome !== 'kept' && document.outcome !== 'refused' && !isOne)
       throw new CodedError('job_not_found', 'There is no job with this id.');
     return document;

@@ -170,7 +170,7 @@ export class MemoriesController {
   @Needs('tenant_admin')
   async eraseOwner(@Caller() caller: ApiCaller, @Param('owner') owner: string): Promise<ErasureDocument> {
     const erased = await this.#memory.call('eraseOwner', { whose: whoseOf(caller, caller.tenant, owner) });
-    await this.#receipts.log(caller.tenant, caller.keyId);
+    await this.#receipts.settle(caller.tenant, caller.keyId);
     return this.#receipts.of(erased);
   }
 
@@ -182,7 +182,7 @@ export class MemoriesController {
   /** The receipt is answered once its digest is in the audit log. */
   async #erase(caller: ApiCaller, owner: string | undefined, ids: string[]): Promise<ErasureDocument[]> {
     const erased = await this.#memory.call('erase', { whose: whoseOf(caller, changeableBy(caller), owner), ids });
-    await this.#receipts.log(caller.tenant, caller.keyId);
+    await this.#receipts.settle(caller.tenant, caller.keyId);
     return erased.map((one) => this.#receipts.of(one));
   }
 }

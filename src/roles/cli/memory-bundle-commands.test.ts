@@ -60,6 +60,12 @@ describe('countersign memory verify', () => {
     expect(json).toMatchObject({ verified: true, entries: 1, signed_by: null, receipts: { absent: 1 } });
   });
 
+  test('shows what a stranger wrote into a bundle, and lets it do nothing', async () => {
+    const owner = 'Ann\u001b[2J\u009b2J\u202e';
+    writeFileSync(at('hostile'), await bundleOf(sourceOf([{ entry }]), { ...aSeal, owner }));
+    expect(await run('verify', at('hostile'))).toMatch(/^memories of Ann\?\[2J\?2J\?, written/);
+  });
+
   test.each([
     ['by nobody', 'unsigned', 'keyring'],
     ['by a stranger', 'signed', 'strangers'],

@@ -9,7 +9,8 @@ import type { BundleManifest } from '../../proof/memory/bundle-format.ts';
 import type { Keyring } from '../../proof/receipts/keyring.ts';
 import { ReceiptRefused, verifyReceipt } from '../../proof/receipts/receipt.ts';
 import { naming } from './memory-bundle-file.ts';
-import { Output, jsonOption } from './output.ts';
+import { MemoryOutput } from './memory-output.ts';
+import { jsonOption } from './output.ts';
 import type { Program } from './program.ts';
 import { trustedKeyring } from './trusted-keyring.ts';
 
@@ -65,7 +66,7 @@ async function verify(cli: Program, path: string, options: VerifyOptions): Promi
     ...(trusted === undefined ? [] : [`trust rests on ${trusted.sentence}`]),
   ];
   const found = { entries, tombstones, vectors: manifest.vectors.count };
-  new Output(options.json === true).show(
+  new MemoryOutput(options.json === true).show(
     { verified: true, ...found, signed_by: 'none' in signer ? null : signer.key, receipts, manifest },
     lines,
   );
@@ -112,7 +113,7 @@ function requireReceipt(digest: string, text: string, keyring: Keyring): void {
 }
 
 async function diff(before: string, after: string, { json = false }: { json?: boolean }): Promise<void> {
-  const out = new Output(json);
+  const out = new MemoryOutput(json);
   const counts = { added: 0, gone: 0, changed: 0, removed: 0, back: 0 };
   const shown: Difference[] = [];
   await naming(`${before} or ${after}`, async () => {

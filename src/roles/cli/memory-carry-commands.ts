@@ -29,7 +29,7 @@ import { markdownOf, mem0ListOf, transferTextOf } from '../../surfaces/memory-ex
 import type { ApiClient } from './api-client.ts';
 import type { CallerContext, RemoteOptions } from './caller-context.ts';
 import { naming } from './memory-bundle-file.ts';
-import { Output } from './output.ts';
+import { MemoryOutput } from './memory-output.ts';
 
 const FORMS = ['mem', 'mem0', 'markdown', 'text'] as const;
 type Form = (typeof FORMS)[number];
@@ -77,7 +77,7 @@ async function exportTo(
   );
   const counts = await countsOf(part);
   renameSync(part, file);
-  new Output(json === true).show({ file, ...counts }, [
+  new MemoryOutput(json === true).show({ file, ...counts }, [
     `${file}: ${counts.entries} memories, ${counts.tombstones} tombstones, verified`,
   ]);
 }
@@ -110,7 +110,7 @@ async function importFrom(
   files: string[],
   { owner, user, dryRun = false, json }: ImportOptions,
 ): Promise<void> {
-  const out = new Output(json === true);
+  const out = new MemoryOutput(json === true);
   const tally = new ImportTally();
   const outcomes: Outcomes = {};
   const conflicts: string[] = [];
@@ -221,7 +221,7 @@ async function convert(bundle: string, to: string, form: Form): Promise<void> {
   const readings = readBundle(createReadStream(bundle));
   if (form === 'mem') await writeMem(readings, to);
   else await pipeline(Readable.from(textOf(form, readings)), createWriteStream(to, { flags: 'wx' }));
-  new Output(false).say(`${to}: ${counts.entries} memories`);
+  new MemoryOutput(false).say(`${to}: ${counts.entries} memories`);
 }
 
 function textOf(form: Exclude<Form, 'mem'>, readings: ReturnType<typeof readBundle>): AsyncGenerator<string> {

@@ -4,9 +4,10 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { queryOf } from '../../surfaces/http/caller-api.ts';
 import { labelOf, numberOf, timeOf } from './arguments.ts';
 import type { CallerContext, RemoteOptions } from './caller-context.ts';
-import { Output } from './output.ts';
+import { MemoryOutput } from './memory-output.ts';
 
 const PATH = '/v1/memories';
+const READS_AT_ONCE = 200;
 
 interface Origin {
   readonly kind: string;
@@ -124,7 +125,7 @@ function addAdd(cli: CallerContext, memory: Command): void {
         valid_from: options.validFrom,
         valid_to: options.validTo,
       })) as { memories: { outcome: string; memory: Memory }[] };
-      new Output(options.json === true).show(
+      new MemoryOutput(options.json === true).show(
         added,
         added.memories.map(({ outcome, memory: one }) => `${outcome}  ${lineOf(one)}`),
       );
@@ -150,7 +151,7 @@ function addSearch(cli: CallerContext, memory: Command): void {
           .json(`${PATH}/search`, 'POST', { owner, query, mode, limit, filter })) as {
           results: Found[];
         };
-        new Output(options.json === true).show(
+        new MemoryOutput(options.json === true).show(
           found,
           found.results.flatMap((one) => [lineOf(one.memory), `  ${reasonOf(one)}`]),
         );
@@ -184,7 +185,7 @@ function addList(cli: CallerContext, memory: Command): void {
         memories: Memory[];
         next: string | null;
       };
-      new Output(options.json === true).show(page, [
+      new MemoryOutput(options.json === true).show(page, [
         ...page.memories.map(lineOf),
         ...(page.next === null ? [] : [`more: --before ${page.next}`]),
       ]);
@@ -196,7 +197,7 @@ function addShow(cli: CallerContext, memory: Command): void {
     .argument('<id>', 'memory id')
     .action(async (id: string, options: OfOwner) => {
       const one = (await cli.client(options).json(pathOf(id, options))) as Memory;
-      new Output(options.json === true).show(one, [
+      new MemoryOutput(options.json === true).show(one, [
         lineOf(one),
         ...one.origins.map(originLine),
         ...(one.valid_from === null && one.valid_to === null
@@ -213,7 +214,7 @@ function addHistory(cli: CallerContext, memory: Command): void {
     .argument('<id>', 'memory id')
     .action(async (id: string, options: OfOwner) => {
       const history = (await cli.client(options).json(pathOf(id, options, '/history'))) as { versions: State[] };
-      new Output(options.json === true).show(
+      new MemoryOutput(options.json === true).show(
         history,
         history.versions.flatMap((state) => [
           `${state.version}  ${state.updated_at}  ${state.trust}  ${JSON.stringify(state.text)}`,
@@ -234,7 +235,7 @@ function addCorrect(cli: CallerContext, memory: Command): void {
         throw new CodedError('request_invalid', 'Give a text, or --category.');
       const change = { text, category: options.category, said_by: options.saidBy };
       const one = (await cli.client(options).json(pathOf(id, options), 'PATCH', change)) as Memory;
-      new Output(options.json === true).show(one, [lineOf(one)]);
+      new MemoryOutput(options.json === true).show(one, [lineOf(one)]);
     });
 }
 
@@ -246,7 +247,7 @@ function addForget(cli: CallerContext, memory: Command): void {
     .action(async (ids: string[], options: OfOwner & { all?: boolean; receipt?: string }) => {
       const erased = await forget(cli, ids, options);
       if (options.receipt !== undefined) writeFileSync(options.receipt, `${JSON.stringify(erased, null, 2)}\n`);
-      new Output(options.json === true).show(
+      new MemoryOutput(options.json === true).show(
         erased,
         erased.erasures.map(
           ({ sha256, statement }) =>
@@ -272,27 +273,54 @@ async function forget(
   return (await cli.client(options).json(`${PATH}/batch-delete`, 'POST', { owner, ids })) as { erasures: Erasure[] };
 }
 
+interface Read {
+  readonly number: number;
+  readonly at: string;
+  readonly by: string;
+  readonly action: string;
+  readonly memories: readonly string[];
+}
+
+interface Reads {
+  readonly reads: readonly Read[];
+  readonly next: number | null;
+}
+
 function addReaders(cli: CallerContext, memory: Command): void {
   withOwner(cli.remote('readers', 'list who has read memories of an owner, newest first', memory), true)
     .option('--limit <n>', 'reads at most', numberOf)
-    .action(async (options: OfOwner & { limit?: number }) => {
-      const { owner = '', limit } = options;
-      const page = (await cli
-        .client(options)
-        .json(`/v1/owners/${encodeURIComponent(owner)}/readers?${queryOf({ limit })}`)) as {
-        reads: { at: string; by: string; action: string; memories: string[] }[];
-      };
-      new Output(options.json === true).show(
-        page,
-        page.reads.map(({ at, by, action, memories }) => `${at}  ${by}  ${action}  ${memories.join(' ')}`),
-      );
+    .option('--before <n>', 'only those before the one of this number', numberOf)
+    .option('--all', 'everything that is kept; with --json one line for each read')
+    .action(async (options: OfOwner & { limit?: number; before?: number; all?: boolean }) => {
+      const { owner = '', limit, before, all = false, json = false } = options;
+      const pageOf = async (from: number | undefined, most: number | undefined) =>
+        (await cli
+          .client(options)
+          .json(`/v1/owners/${encodeURIComponent(owner)}/readers?${queryOf({ limit: most, before: from })}`)) as Reads;
+      const output = new MemoryOutput(json);
+      if (!all) {
+        const page = await pageOf(before, limit);
+        output.show(page, [
+          ...page.reads.map(readLine),
+          ...(page.next === null ? [] : [`more: --before ${page.next}`]),
+        ]);
+        return;
+      }
+      if (limit !== undefined) throw new CodedError('request_invalid', 'Give --all or --limit.');
+      for (let from: number | null | undefined = before; from !== null;) {
+        const page = await pageOf(from, READS_AT_ONCE);
+        for (const read of page.reads) output.show(read, [readLine(read)]);
+        from = page.next;
+      }
     });
 }
+
+const readLine = ({ at, by, action, memories }: Read) => `${at}  ${by}  ${action}  ${memories.join(' ')}`;
 
 function addOwners(cli: CallerContext, memory: Command): void {
   cli.remote('owners', 'list whose memories the tenant keeps', memory).action(async (options: RemoteOptions) => {
     const { owners } = (await cli.client(options).json('/v1/owners')) as { owners: string[] };
-    new Output(options.json === true).show({ owners }, owners);
+    new MemoryOutput(options.json === true).show({ owners }, owners);
   });
 }
 

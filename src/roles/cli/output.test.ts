@@ -65,6 +65,14 @@ describe('what a command prints', () => {
     expect(stderr.text).not.toContain('a'.repeat(43));
   });
 
+  test('moves no cursor, whomever it quotes', () => {
+    const stderr = new Kept();
+    reportError(new CodedError('bundle_refused', 'The entry \u001b[2J\u202e is changed.', { hint: 'a\u009b' }), {
+      stderr,
+    });
+    expect(stderr.text).toBe('error: bundle_refused: The entry ?[2J? is changed.\nhint: a?\n');
+  });
+
   test('of an error with --json is one line of JSON with the same three parts', () => {
     const stderr = new Kept();
     const error = new CodedError('job_not_found', 'There is no job with this id.', { hint: 'look again' });

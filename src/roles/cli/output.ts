@@ -2,6 +2,7 @@ import { CommanderError, Option } from 'commander';
 import { ERROR_CATALOG } from '../../ground/errors/catalog.ts';
 import { CodedError, messageOf, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { redact } from '../../ground/logging/redact.ts';
+import { printable } from '../../surfaces/checker/printable.ts';
 
 /** The flag of every command that prints a result. */
 export const jsonOption = (): Option => new Option('--json', 'print JSON');
@@ -91,13 +92,18 @@ export function reportError(error: unknown, { json = false, stderr = process.std
   // Commander has printed the help already where a command was asked for without its part.
   if (error instanceof CommanderError && error.code === 'commander.help') return ERROR_CATALOG.request_invalid.exit;
   const coded = codedErrorOf(error);
-  const [message, hint] = [redact(coded.message), coded.hint === undefined ? undefined : redact(coded.hint)];
+  const [message, hint] = [said(coded.message), coded.hint === undefined ? undefined : said(coded.hint)];
   if (json) stderr.write(`${JSON.stringify({ error: { code: coded.code, message, hint } })}\n`);
   else {
     stderr.write(`error: ${coded.code}: ${message}\n`);
     if (hint !== undefined) stderr.write(`hint: ${hint}\n`);
   }
   return ERROR_CATALOG[coded.code].exit;
+}
+
+/** What an error says, which may quote anybody: without secrets, and without what moves the cursor. */
+function said(text: string): string {
+  return redact(text).split('\n').map(printable).join('\n');
 }
 
 interface Report {

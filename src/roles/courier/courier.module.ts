@@ -118,9 +118,15 @@ const memoryProviders = (config: CourierConfig, logger: Logger): Provider[] => [
   { provide: MemoryHost, useFactory: () => new MemoryHost(config, logger) },
   {
     provide: MemoryKeeper,
-    useFactory: (redis: Redis, keys: RedisKeys, reader: JobReader, jobs: Jobs, memory: MemoryClient) =>
-      new MemoryKeeper({ redis, keys, reader, jobs, memory }, logger),
-    inject: [Redis, RedisKeys, JobReader, Jobs, MemoryClient],
+    useFactory: (
+      redis: Redis,
+      keys: RedisKeys,
+      reader: JobReader,
+      jobs: Jobs,
+      memory: MemoryClient,
+      blobs: BlobFolders,
+    ) => new MemoryKeeper({ redis, keys, reader, jobs, memory, blobs }, logger),
+    inject: [Redis, RedisKeys, JobReader, Jobs, MemoryClient, BlobFolders],
   },
   {
     provide: HistoryWriter,

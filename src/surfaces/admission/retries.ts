@@ -14,6 +14,11 @@ interface RetryParts {
   readonly jobs: Jobs;
   readonly inputs: Pick<JobInputs, 'of'>;
   readonly admission: Admission;
+  /**
+   * What becomes of the answer, by what the surface keeps with the job: the same of the new one's. Of the two
+   * at most one is done.
+   */
+  readonly carried: (surface: string | undefined) => object;
 }
 
 /** Asks the questions of jobs again that did not get an answer. Any number of calls at once. */
@@ -30,14 +35,15 @@ export class Retries {
    * `job_not_retryable` where it is done or what it asked is not kept, and those of `Admission.submitAll`.
    */
   async retry(whose: Whose, submitter: Submitter, id: string): Promise<Admitted> {
-    const { jobs, admission } = this.#parts;
+    const { jobs, admission, carried } = this.#parts;
     const view = await jobs.get(whose, id);
     if (!isFinal(view.state)) throw new CodedError('job_not_ended', 'The job has not ended.');
     if (view.state === 'done')
       throw notRetryable('The job is done. What it asked is not kept; to compare, use `countersign jobs replay`.');
     const body = await this.#question(view);
+    const surface = retryMark(id, carried(view.surface));
     // No caller can send this key: it has a line feed.
-    return admission.submit(submitter, body, { idempotencyKey: `retry\n${id}`, surface: retryMark(id) });
+    return admission.submit(submitter, body, { idempotencyKey: `retry\n${id}`, surface });
   }
 
   async #question(view: JobView): Promise<SubmitJob> {

@@ -6,6 +6,7 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { Caller } from '../tenants/api-key.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { changeableBy } from '../tenants/reach.ts';
+import { redisNowMs } from './erasure-wishes.ts';
 
 /**
  * Asks for the erasure of jobs. From then on nobody is shown what the job held; an attestor removes it, and
@@ -34,8 +35,7 @@ export class Erasures {
     const view = await this.#jobs.erasable(changeableBy(caller), id);
     if (view.erased !== undefined) return view;
     // By the clock that readers compare with. An earlier time stays: of two wishes at once one counts.
-    const [seconds, micros] = await this.#redis.time();
-    const nowMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+    const nowMs = await redisNowMs(this.#redis);
     await this.#audit.with({ by: keyId, action: 'job.erase', target: id, tenant, detail: {} }, [
       ['ZADD', this.#keys.erasures, 'LT', nowMs, id],
       ['ZADD', this.#keys.historyErasures, 'LT', nowMs, id],

@@ -4,6 +4,7 @@ import { poolOfQueue } from '../../ground/redis/keys.ts';
 import { readTicket } from '../../proof/receipts/statements.ts';
 import { costAt } from '../job-ends/job-end.ts';
 import type { EndedJob } from '../memory/history-calls.ts';
+import { memoryWorkOf } from '../memory/memory-work.ts';
 
 /** No reason is longer in the history. */
 const MAX_DETAIL = 2_000;
@@ -17,7 +18,7 @@ export function endedJobOf(view: JobView): EndedJob | undefined {
   if (task === undefined || policy === undefined) throw new Error(`The job ${id} has neither a ticket nor a stub.`);
   const { used, charge, price } = costAt(view, ending);
   const attempt = view.attempts.at(-1);
-  const erasedMs = erased?.erasedMs ?? (view.isStored ? null : ending.atMs + UNSTORED_MS);
+  const erasedMs = erased?.erasedMs ?? (isKept(view) ? null : ending.atMs + UNSTORED_MS);
   return {
     id,
     tenant: view.tenant,
@@ -44,6 +45,11 @@ export function endedJobOf(view: JobView): EndedJob | undefined {
     currency: price?.currency ?? null,
     erased_ms: erasedMs,
   };
+}
+
+/** What holds memories is erased by itself, as what is not to be stored. */
+function isKept({ isStored, surface }: JobView): boolean {
+  return isStored && memoryWorkOf(surface) === undefined;
 }
 
 /** PostgreSQL stores neither the character 0 nor half of a pair. */

@@ -1,8 +1,13 @@
 import { z } from 'zod';
 import type { Database } from '../../ground/database/database.ts';
 
-/** Reads older than this are forgotten when the log is trimmed. */
-const KEPT_MS = 400 * 86_400_000;
+/** For how long (ms) reads are kept, and how many of one owner; the oldest go when the log is trimmed. */
+export interface ReadBounds {
+  readonly keptMs: number;
+  readonly ofOwner: number;
+}
+
+const BOUNDS: ReadBounds = { keptMs: 400 * 86_400_000, ofOwner: 100_000 };
 
 const Row = z
   .object({
@@ -23,9 +28,13 @@ const Row = z
 /** Who read which memories of an owner, and when; never what was asked. */
 export class AccessLog {
   readonly #database: Database;
+  readonly #bounds: ReadBounds;
+  /** Owners whose log has grown since it was trimmed. */
+  #grown = new Set<string>();
 
-  constructor(database: Database) {
+  constructor(database: Database, bounds: ReadBounds = BOUNDS) {
     this.#database = database;
+    this.#bounds = bounds;
   }
 
   /** Notes a read; it is in the log when this resolves, and only then may it be answered. */
@@ -34,6 +43,7 @@ export class AccessLog {
       'insert into access (owner, at_ms, by_key, action, memories) values ($1, $2, $3, $4, $5)',
       [owner, Date.now(), by, action, memories.join(' ')],
     );
+    this.#grown.add(owner);
   }
 
   /** Newest first; `before` is the number of the last one of the page before. */
@@ -46,8 +56,16 @@ export class AccessLog {
     return rows.map((row) => Row.parse(row));
   }
 
-  /** Forgets reads of more than 400 days ago. */
+  /** Forgets reads of more than 400 days ago, and those before the newest 100,000 of an owner. */
   async trim(nowMs: number): Promise<void> {
-    await this.#database.rows('delete from access where at_ms < $1', [nowMs - KEPT_MS]);
+    await this.#database.rows('delete from access where at_ms < $1', [nowMs - this.#bounds.keptMs]);
+    const grown = this.#grown;
+    this.#grown = new Set();
+    for (const owner of grown)
+      await this.#database.rows(
+        `delete from access where owner = $1 and number <= (
+           select number from access where owner = $1 order by number desc offset $2 limit 1)`,
+        [owner, this.#bounds.ofOwner],
+      );
   }
 }

@@ -23,7 +23,7 @@ export function firstIdOf(job: string): string {
 }
 
 /** What is to be remembered of a confirmed answer. */
-export function answerDrafts(work: MemoryWork, answer: Answer): TakenIn {
+export function answerDrafts(work: Exclude<MemoryWork, { kind: 'shown' }>, answer: Answer): TakenIn {
   return work.kind === 'extract' ? extracted(work, answer) : exchanged(work, answer);
 }
 

@@ -1,26 +1,14 @@
 import type { Database } from '../../ground/database/database.ts';
-import { MemoryTombstone, entryLine, lineDigest, type MemoryEntry } from '../../proof/memory/entry.ts';
-import { z } from 'zod';
+import { entryLine, lineDigest, type MemoryEntry, type MemoryTombstone } from '../../proof/memory/entry.ts';
 import type { AccessLog } from './access-log.ts';
 import type { Embedder } from './embedder.ts';
 import type { Answer, Ask, Whose } from './memory-calls.ts';
-import { requireName, setOf, withinPage, type Memories, type MemoryParts } from './memories.ts';
+import { requireName, setOf, withinPage, type MemoryParts } from './memories.ts';
 import { isOf } from './memory-filter.ts';
 import type { OpenedOwner } from './opened-owner.ts';
 import type { Owners } from './owners.ts';
 import type { Held } from './segment.ts';
-
-const StoredTombstone = z
-  .object({
-    id: z.string(),
-    removed_ms: z.coerce.number(),
-    reason: z.string(),
-    merged_into: z.string().nullable(),
-    receipt: z.string().nullable(),
-  })
-  .transform(({ removed_ms, ...rest }) =>
-    MemoryTombstone.parse({ ...rest, removed_at: new Date(removed_ms).toISOString() }),
-  );
+import type { Tombstones } from './tombstones.ts';
 
 /** Memories as they are carried from one instance to another. Any number of calls may run at once. */
 export class CarriedMemories {
@@ -28,14 +16,14 @@ export class CarriedMemories {
   readonly #owners: Owners;
   readonly #accesses: AccessLog;
   readonly #embedder: Embedder;
-  readonly #memories: Memories;
+  readonly #tombstones: Tombstones;
 
-  constructor({ database, owners, accesses, embedder, memories }: MemoryParts & { readonly memories: Memories }) {
+  constructor({ database, owners, accesses, embedder, tombstones }: MemoryParts) {
     this.#database = database;
     this.#owners = owners;
     this.#accesses = accesses;
     this.#embedder = embedder;
-    this.#memories = memories;
+    this.#tombstones = tombstones;
   }
 
   /** The entries that go into an export, in the order of their ids as bytes. */
@@ -58,12 +46,7 @@ export class CarriedMemories {
   async tombstonePage({ whose, after, limit }: Ask<'tombstonePage'>): Promise<MemoryTombstone[]> {
     const row = await this.#owners.find(whose.tenant, requireName(whose));
     if (row === undefined) return [];
-    const rows = await this.#database.rows(
-      `select id, removed_ms, reason, merged_into, receipt from tombstone
-       where owner = $1 and id collate "C" > $2 order by id collate "C" limit $3`,
-      [row.id, after ?? '', limit],
-    );
-    return rows.map((one) => StoredTombstone.parse(one));
+    return this.#tombstones.page(row.id, after ?? '', limit);
   }
 
   /**
@@ -76,7 +59,7 @@ export class CarriedMemories {
     if (id === undefined) return entries.map(() => 'kept');
     const vectors = dry ? [] : await this.#embedder.embed(entries.map(({ text }) => text));
     return this.#owners.with(id, async (owner) => {
-      const buried = await this.#memories.buried(id, entries);
+      const buried = await this.#tombstones.among(id, entries);
       const isOfOther = othersIn(owner, setOf(whose));
       const fresh = new Map<string, Held>();
       const answers = entries.map((entry, at): Answer<'putEntries'>[number] => {
@@ -102,22 +85,19 @@ export class CarriedMemories {
     const id = await this.#targetOf(whose, dry);
     if (id === undefined) return tombstones.map(() => 'kept');
     return this.#owners.with(id, async (owner) => {
-      const buried = await this.#memories.buried(id, tombstones);
+      const buried = await this.#tombstones.among(id, tombstones);
       const isShared = owner.all().some(({ entry }) => !isOf(entry, setOf(whose)));
       const answers = tombstones.map((one): Answer<'buryMemories'>[number] =>
         owner.get(one.id) !== undefined ? 'conflict' : buried.has(one.id) ? 'same' : isShared ? 'conflict' : 'kept',
       );
       if (dry) return answers;
-      await this.#database.transaction(async ({ rows }) => {
-        for (const [at, one] of tombstones.entries()) {
-          if (answers[at] !== 'kept') continue;
-          await rows(
-            `insert into tombstone (owner, id, tenant, removed_ms, reason, merged_into, receipt)
-             values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
-            [id, one.id, whose.tenant, Date.parse(one.removed_at), one.reason, one.merged_into, one.receipt],
-          );
-        }
-      });
+      const kept = tombstones.flatMap(({ removed_at, ...one }, at) =>
+        answers[at] === 'kept' ? [{ ...one, removedMs: Date.parse(removed_at), erasure: null }] : [],
+      );
+      if (kept.length > 0)
+        await this.#database.transaction((queries) =>
+          this.#tombstones.bury(queries, { id, tenant: whose.tenant }, kept),
+        );
       return answers;
     });
   }

@@ -9,6 +9,7 @@ import type { MemoryDraft } from './memory-drafts.ts';
 import { isOf } from './memory-filter.ts';
 import type { OpenedOwner } from './opened-owner.ts';
 import type { Owners } from './owners.ts';
+import type { Tombstones } from './tombstones.ts';
 
 /** What became of an answer is told for so long. */
 const KEPT_MS = 30 * 86_400_000;
@@ -22,6 +23,7 @@ interface DerivedParts {
   readonly owners: Owners;
   readonly memories: Memories;
   readonly accesses: AccessLog;
+  readonly tombstones: Tombstones;
 }
 
 /** Memories that jobs have made, and the receipts of these jobs. */
@@ -30,12 +32,14 @@ export class DerivedMemories {
   readonly #owners: Owners;
   readonly #memories: Memories;
   readonly #accesses: AccessLog;
+  readonly #tombstones: Tombstones;
 
-  constructor({ database, owners, memories, accesses }: DerivedParts) {
+  constructor({ database, owners, memories, accesses, tombstones }: DerivedParts) {
     this.#database = database;
     this.#owners = owners;
     this.#memories = memories;
     this.#accesses = accesses;
+    this.#tombstones = tombstones;
   }
 
   /**
@@ -133,7 +137,7 @@ export class DerivedMemories {
 
   /** The drafts whose memories were not erased before, each with the receipt. */
   async #chosen(owner: OpenedOwner, { job, receipt, drafts }: Ask<'takeIn'>): Promise<MemoryDraft[]> {
-    const buried = await this.#memories.buried(owner.row.id, drafts);
+    const buried = await this.#tombstones.among(owner.row.id, drafts);
     const left = drafts.filter(({ id }) => !buried.has(id));
     if (left.length === 0) return [];
     const sha256 = await keepReceipt(this.#database, owner, job, receipt);

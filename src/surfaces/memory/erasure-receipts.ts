@@ -1,10 +1,12 @@
-import { Injectable } from '@nestjs/common';
+import type { Redis } from 'ioredis';
 import { z } from 'zod';
-import { AuditLog } from '../../core/audit/audit-log.ts';
+import type { AuditLog } from '../../core/audit/audit-log.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
+import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { Envelope, signPayload, toEnvelope } from '../../proof/receipts/dsse.ts';
 import { Sha256 } from '../../proof/receipts/fields.ts';
-import { MemoryClient } from './memory-client.ts';
+import { eraseNow } from '../erasure/erasure-wishes.ts';
+import type { MemoryClient } from './memory-client.ts';
 import type { Erased } from './memory-calls.ts';
 
 /** The payload type of a deletion receipt, which is a DSSE envelope. */
@@ -39,25 +41,28 @@ export interface ErasureReceipt {
   readonly envelope: z.infer<typeof ErasureEnvelope>;
 }
 
-/**
- * Signs what erasures came to, and puts the digest of each into the audit log, whose heads stand in the
- * transparency log.
- */
-@Injectable()
-export class ErasureReceipts {
-  readonly #memory: MemoryClient;
-  readonly #audit: AuditLog;
-  readonly #signingKey: SigningKey;
+interface ReceiptParts {
+  readonly redis: Redis;
+  readonly keys: RedisKeys;
+  readonly memory: MemoryClient;
+  readonly audit: AuditLog;
+  readonly signingKey: SigningKey;
+}
 
-  constructor(memory: MemoryClient, audit: AuditLog, signingKey: SigningKey) {
-    this.#memory = memory;
-    this.#audit = audit;
-    this.#signingKey = signingKey;
+/**
+ * Signs what erasures came to, puts the digest of each into the audit log, whose heads stand in the
+ * transparency log, and has the jobs erased that hold what went.
+ */
+export class ErasureReceipts {
+  readonly #parts: ReceiptParts;
+
+  constructor(parts: ReceiptParts) {
+    this.#parts = parts;
   }
 
   /** The receipt, the same bytes each time: the signature is that of Ed25519. */
   of({ erasure, statement, sha256 }: Erased): ErasureReceipt {
-    const signed = signPayload(this.#signingKey, Buffer.from(statement), ERASURE_TYPE);
+    const signed = signPayload(this.#parts.signingKey, Buffer.from(statement), ERASURE_TYPE);
     return {
       erasure,
       sha256,
@@ -67,16 +72,24 @@ export class ErasureReceipts {
   }
 
   /**
-   * Writes the digests of a tenant's erasures into the audit log that are not there yet, also those that a
-   * crash has left. A crash in between writes one a second time.
+   * Writes the digests of a tenant's erasures into the audit log that are not there yet, and asks for the
+   * erasure of jobs that hold what was erased: also those that a crash has left. A crash in between writes a
+   * digest a second time.
    */
-  async log(tenant: string, by: string): Promise<void> {
-    const open = await this.#memory.call('unlogged', { tenant });
+  async settle(tenant: string, by: string): Promise<void> {
+    const { redis, keys, memory, audit } = this.#parts;
+    const open = await memory.call('unlogged', { tenant });
     for (const { erasure, sha256, statement } of open) {
       const { scope, removed } = ErasureStatement.parse(JSON.parse(statement));
       const detail = { sha256, scope, removed };
-      await this.#audit.note({ by, action: 'memory.erased', target: erasure, tenant, detail });
+      await audit.note({ by, action: 'memory.erased', target: erasure, tenant, detail });
     }
-    if (open.length > 0) await this.#memory.call('logged', { tenant, erasures: open.map(({ erasure }) => erasure) });
+    if (open.length > 0) await memory.call('logged', { tenant, erasures: open.map(({ erasure }) => erasure) });
+    for (;;) {
+      const jobs = await memory.call('dueHolders', { tenant });
+      if (jobs.length === 0) return;
+      await eraseNow(redis, keys, jobs);
+      await memory.call('forgetHolders', { tenant, jobs });
+    }
   }
 }

@@ -10,6 +10,7 @@ import { isOf, matches } from './memory-filter.ts';
 import type { OpenedOwner } from './opened-owner.ts';
 import type { Owners } from './owners.ts';
 import type { Held } from './segment.ts';
+import type { Tombstones } from './tombstones.ts';
 
 /** Entries have long histories; three bytes of UTF-8 each, they fit into an answer of the memory. */
 const MAX_PAGE_CHARS = 16_000_000;
@@ -22,6 +23,7 @@ export interface MemoryParts {
   readonly owners: Owners;
   readonly accesses: AccessLog;
   readonly embedder: Embedder;
+  readonly tombstones: Tombstones;
 }
 
 /**
@@ -33,12 +35,14 @@ export class Memories {
   readonly #owners: Owners;
   readonly #accesses: AccessLog;
   readonly #embedder: Embedder;
+  readonly #tombstones: Tombstones;
 
-  constructor({ database, owners, accesses, embedder }: MemoryParts) {
+  constructor({ database, owners, accesses, embedder, tombstones }: MemoryParts) {
     this.#database = database;
     this.#owners = owners;
     this.#accesses = accesses;
     this.#embedder = embedder;
+    this.#tombstones = tombstones;
   }
 
   /**
@@ -230,17 +234,8 @@ export class Memories {
     return first;
   }
 
-  /** Those of these ids that were taken away from an owner, by the id of its row. */
-  async buried(owner: string, them: readonly { readonly id: string }[]): Promise<Set<string>> {
-    const rows = await this.#database.rows('select id from tombstone where owner = $1 and id = any($2::text[])', [
-      owner,
-      them.map(({ id }) => id),
-    ]);
-    return new Set(rows.map((row) => z.object({ id: z.string() }).parse(row).id));
-  }
-
   async #requireUnburied(owner: string, them: readonly { readonly id: string }[]): Promise<void> {
-    const [first] = await this.buried(owner, them);
+    const [first] = await this.#tombstones.among(owner, them);
     if (first !== undefined) throw new CodedError('erased', `The memory ${first} was erased.`);
   }
 }

@@ -130,6 +130,20 @@ export const MEMORY_CALLS = {
     }),
     answer: TakenIn.nullable(),
   },
+  /** Notes a job that has ended and holds these memories; `gone` where it is to be erased now. */
+  noteHolder: {
+    ask: z.strictObject({
+      tenant: z.string(),
+      place: z.string(),
+      job: JobId,
+      memories: z.array(MemoryId).max(MAX_AT_ONCE),
+      /** When it is erased by itself. */
+      until_ms: z.int(),
+    }),
+    answer: z.strictObject({ gone: z.boolean() }),
+  },
+  dueHolders: { ask: z.strictObject({ tenant: z.string() }), answer: z.array(z.string()) },
+  forgetHolders: { ask: z.strictObject({ tenant: z.string(), jobs: z.array(z.string()) }), answer: z.null() },
   takenIn: { ask: z.strictObject({ tenant: z.string(), job: JobId }), answer: TakenIn.nullable() },
   receipts: { ask: ownedBy({ id: MemoryId }), answer: z.array(KeptReceipt) },
   /** The receipts that go into an export, in the order of their digests. */

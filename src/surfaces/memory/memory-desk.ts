@@ -6,6 +6,7 @@ import { CarriedMemories } from './carried-memories.ts';
 import { DerivedMemories } from './derived-memories.ts';
 import type { Embedder } from './embedder.ts';
 import { HISTORY_MIGRATIONS } from './history-migrations.ts';
+import { HoldingJobs } from './holding-jobs.ts';
 import { JobHistory, type HistoryBounds } from './job-history.ts';
 import { KeyStore } from './key-store.ts';
 import { Memories } from './memories.ts';
@@ -13,6 +14,7 @@ import { MemoryErasures } from './memory-erasures.ts';
 import { MEMORY_MIGRATIONS } from './memory-migrations.ts';
 import type { MemoryAnswers } from './memory-server.ts';
 import { Owners, type Retention } from './owners.ts';
+import { Tombstones } from './tombstones.ts';
 import type { WrappingKey } from './wrapping-key.ts';
 
 interface DeskParts {
@@ -51,49 +53,72 @@ export async function openMemoryDesk({
   await keys.rewrapAll();
   const accesses = new AccessLog(database);
   const owners = new Owners({ database, keys, openBytes, keptMs });
-  const memories = new Memories({ database, owners, accesses, embedder });
-  const carried = new CarriedMemories({ database, owners, accesses, embedder, memories });
-  const derived = new DerivedMemories({ database, owners, memories, accesses });
-  const erasures = new MemoryErasures({ database, keys, owners, memories });
+  const tombstones = new Tombstones(database);
+  const parts = { database, owners, accesses, embedder, tombstones };
+  const memories = new Memories(parts);
+  const carried = new CarriedMemories(parts);
+  const derived = new DerivedMemories({ ...parts, memories });
+  const erasures = new MemoryErasures({ ...parts, keys, memories });
   await erasures.finishAll();
+  const holders = new HoldingJobs(database, owners);
   const history = new JobHistory(database, bounds);
   return {
-    answers: {
-      add: (ask) => memories.add(ask),
-      place: (ask) => derived.place(ask),
-      takeIn: (ask) => derived.takeIn(ask),
-      takenIn: (ask) => derived.takenIn(ask),
-      receipts: (ask) => derived.receipts(ask),
-      receiptPage: (ask) => derived.receiptPage(ask),
-      get: (ask) => memories.get(ask),
-      require: (ask) => memories.require(ask),
-      list: (ask) => memories.list(ask),
-      search: (ask) => memories.search(ask),
-      correct: (ask) => memories.correct(ask),
-      erase: (ask) => erasures.erase(ask),
-      eraseOwner: (ask) => erasures.eraseOwner(ask),
-      unlogged: (ask) => erasures.unlogged(ask),
-      logged: (ask) => erasures.logged(ask),
-      accesses: (ask) => memories.accessesOf(ask),
-      owners: ({ tenant }) => owners.names(tenant),
-      closeTenant: ({ tenant }) => owners.closeTenant(tenant),
-      entryPage: (ask) => carried.entryPage(ask),
-      tombstonePage: (ask) => carried.tombstonePage(ask),
-      putEntries: (ask) => carried.putEntries(ask),
-      buryMemories: (ask) => carried.buryMemories(ask),
-      historyState: () => history.state(),
-      noteEnds: (ask) => history.note(ask),
-      findEnded: (ask) => history.find(ask),
-      getEnded: (ask) => history.get(ask),
-      eraseEnded: (ask) => history.erase(ask),
-      forgetTenant: (ask) => history.forgetTenant(ask),
-    },
+    answers: answersOf({ owners, memories, carried, derived, erasures, holders, history }),
     async tidy(nowMs = Date.now()) {
       owners.closeIdle(nowMs);
       await accesses.trim(nowMs);
       await derived.trim(nowMs);
+      await holders.trim(nowMs);
+      await tombstones.trim(nowMs);
       await erasures.expire(nowMs);
       await history.tidy(nowMs);
     },
+  };
+}
+
+interface Answering {
+  readonly owners: Owners;
+  readonly memories: Memories;
+  readonly carried: CarriedMemories;
+  readonly derived: DerivedMemories;
+  readonly erasures: MemoryErasures;
+  readonly holders: HoldingJobs;
+  readonly history: JobHistory;
+}
+
+/** Who answers each call. */
+function answersOf({ owners, memories, carried, derived, erasures, holders, history }: Answering): MemoryAnswers {
+  return {
+    add: (ask) => memories.add(ask),
+    place: (ask) => derived.place(ask),
+    takeIn: (ask) => derived.takeIn(ask),
+    takenIn: (ask) => derived.takenIn(ask),
+    noteHolder: (ask) => holders.note(ask),
+    dueHolders: (ask) => holders.due(ask),
+    forgetHolders: (ask) => holders.forget(ask),
+    receipts: (ask) => derived.receipts(ask),
+    receiptPage: (ask) => derived.receiptPage(ask),
+    get: (ask) => memories.get(ask),
+    require: (ask) => memories.require(ask),
+    list: (ask) => memories.list(ask),
+    search: (ask) => memories.search(ask),
+    correct: (ask) => memories.correct(ask),
+    erase: (ask) => erasures.erase(ask),
+    eraseOwner: (ask) => erasures.eraseOwner(ask),
+    unlogged: (ask) => erasures.unlogged(ask),
+    logged: (ask) => erasures.logged(ask),
+    accesses: (ask) => memories.accessesOf(ask),
+    owners: ({ tenant }) => owners.names(tenant),
+    closeTenant: ({ tenant }) => owners.closeTenant(tenant),
+    entryPage: (ask) => carried.entryPage(ask),
+    tombstonePage: (ask) => carried.tombstonePage(ask),
+    putEntries: (ask) => carried.putEntries(ask),
+    buryMemories: (ask) => carried.buryMemories(ask),
+    historyState: () => history.state(),
+    noteEnds: (ask) => history.note(ask),
+    findEnded: (ask) => history.find(ask),
+    getEnded: (ask) => history.get(ask),
+    eraseEnded: (ask) => history.erase(ask),
+    forgetTenant: (ask) => history.forgetTenant(ask),
   };
 }

@@ -4,12 +4,14 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { canonicalJson } from '../../ground/json/canonical-json.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
+import { callIn } from './holding-jobs.ts';
 import type { KeyStore } from './key-store.ts';
 import { notFound, ownerNotFound, requireName, setOf, type Memories } from './memories.ts';
 import type { Answer, Ask, Erased } from './memory-calls.ts';
 import { isOf } from './memory-filter.ts';
 import type { OpenedOwner } from './opened-owner.ts';
 import type { Owners } from './owners.ts';
+import type { Tombstones } from './tombstones.ts';
 
 /** What a deletion receipt says it does not prove. */
 const NOT_PROVED = [
@@ -46,6 +48,7 @@ const Done = z
     isLogged: is_logged,
   }));
 
+const NOTHING_MORE = { merged_into: null, receipt: null };
 const ALL_VERSIONS = 1_000_000_000;
 const EXPIRED_AT_ONCE = 1_000;
 
@@ -54,6 +57,7 @@ interface ErasureParts {
   readonly keys: KeyStore;
   readonly owners: Owners;
   readonly memories: Memories;
+  readonly tombstones: Tombstones;
 }
 
 /**
@@ -72,12 +76,14 @@ export class MemoryErasures {
   readonly #keys: KeyStore;
   readonly #owners: Owners;
   readonly #memories: Memories;
+  readonly #tombstones: Tombstones;
 
-  constructor({ database, keys, owners, memories }: ErasureParts) {
+  constructor({ database, keys, owners, memories, tombstones }: ErasureParts) {
     this.#database = database;
     this.#keys = keys;
     this.#owners = owners;
     this.#memories = memories;
+    this.#tombstones = tombstones;
   }
 
   /**
@@ -151,7 +157,10 @@ export class MemoryErasures {
     };
     await this.#owners.reseal(owner, gone, async (queries) => {
       await noteErasure(queries, { id, tenant, owner: place, plan });
-      for (const memory of gone) await bury(queries, { place, memory, tenant, erasure: id, reason });
+      await callIn(queries, place, plan.memories);
+      const removedMs = Date.now();
+      const all = plan.memories.map((memory) => ({ id: memory, removedMs, reason, erasure: id, ...NOTHING_MORE }));
+      await this.#tombstones.bury(queries, { id: place, tenant }, all);
     });
     return id;
   }
@@ -161,9 +170,10 @@ export class MemoryErasures {
     const row = await this.#owners.find(whose.tenant, requireName(whose));
     if (row === undefined) throw ownerNotFound();
     const id = newErasureId();
-    await this.#owners.remove(row.id, (queries, removed) => {
+    await this.#owners.remove(row.id, async (queries, removed) => {
       const plan: Plan = { scope: 'owner', by: whose.by, memories: [], removed, resealed: 0, below: ALL_VERSIONS };
-      return noteErasure(queries, { id, tenant: whose.tenant, owner: row.id, plan });
+      await callIn(queries, row.id, null);
+      await noteErasure(queries, { id, tenant: whose.tenant, owner: row.id, plan });
     });
     await this.#finish(id);
     const [done] = await this.#done([id]);
@@ -268,17 +278,6 @@ async function noteErasure(queries: Queries, { id, tenant, owner, plan }: Note):
     JSON.stringify(plan),
     Date.now(),
   ]);
-}
-
-async function bury(
-  { rows }: Queries,
-  { place, memory, tenant, erasure, reason }: Record<'place' | 'memory' | 'tenant' | 'erasure' | 'reason', string>,
-): Promise<void> {
-  await rows(
-    `insert into tombstone (owner, id, tenant, removed_ms, reason, erasure) values ($1, $2, $3, $4, $5, $6)
-     on conflict do nothing`,
-    [place, memory, tenant, Date.now(), reason, erasure],
-  );
 }
 
 const newErasureId = () => `era_${freshRandom(12).toString('hex')}`;

@@ -57,4 +57,28 @@ export const MEMORY_MIGRATIONS: readonly Migration[] = [
     // Tenants that were deleted, or are being: no owner of theirs is made.
     statements: [`create table tenant_gone (tenant text primary key)`],
   },
+  {
+    name: '4-traces-that-end',
+    // What tells the oldest traces, which are not kept for ever.
+    statements: [
+      `create index access_age on access (at_ms)`,
+      `create index tombstone_age on tombstone (removed_ms)`,
+      `create index tombstone_age_of_owner on tombstone (owner, removed_ms)`,
+      `create index tombstone_erasure on tombstone (erasure) where erasure is not null`,
+      `create index erasure_age on erasure (asked_ms)`,
+      `create index owner_erased on owner (erased_ms) where erased_ms is not null`,
+    ],
+  },
+  {
+    name: '5-jobs-that-hold-memories',
+    // Jobs whose questions or answers hold memories of an owner, and are erased with them: a row for each
+    // memory, and one with none for the owner. `is_due`: it is to go now.
+    statements: [
+      `create table holder (
+         owner text not null, memory text not null, job text not null, tenant text not null,
+         until_ms bigint not null, is_due boolean not null default false, primary key (owner, memory, job))`,
+      `create index holder_due on holder (tenant) where is_due`,
+      `create index holder_age on holder (until_ms)`,
+    ],
+  },
 ];

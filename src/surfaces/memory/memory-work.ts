@@ -4,10 +4,11 @@ import { MemoryId } from '../../proof/receipts/fields.ts';
 
 const { shape } = MemoryEntry;
 
-/** What becomes of a job's answer in the memory of an owner. */
+/** The owner, by the id that the memory gave it: one who was erased meanwhile is never made again. */
+const place = z.string();
+
 const ABOUT = {
-  /** The owner, by the id that the memory gave it: one who was erased meanwhile is never made again. */
-  place: z.string(),
+  place,
   /** The API key that asked, and the keys whose memories count as its own; null for all. */
   source: z.string(),
   sources: z.array(z.string()).nullable(),
@@ -18,7 +19,10 @@ const ABOUT = {
   rests_on: z.array(MemoryId).max(256),
 };
 
-/** It stands in the surface of the job, is sealed with it, and erased with it. */
+/**
+ * What becomes of a job's answer in the memory of an owner; of one that was only shown memories nothing is
+ * kept. It stands in the surface of the job, is sealed with it, and erased with it.
+ */
 export const MemoryWork = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('extract'),
@@ -33,6 +37,7 @@ export const MemoryWork = z.discriminatedUnion('kind', [
     metadata: shape.metadata,
   }),
   z.strictObject({ kind: z.literal('exchange'), ...ABOUT, question: shape.text }),
+  z.strictObject({ kind: z.literal('shown'), place }),
 ]);
 export type MemoryWork = z.infer<typeof MemoryWork>;
 
@@ -43,4 +48,10 @@ export function memoryWorkOf(surface: string | undefined): MemoryWork | undefine
   // Most jobs have none, and their surfaces are not parsed.
   if (surface === undefined || !surface.includes('"memory":')) return undefined;
   return Holder.safeParse(JSON.parse(surface)).data?.memory;
+}
+
+/** The same, as a surface keeps it; empty where nothing is to be done. */
+export function keptWork(surface: string | undefined): { readonly memory?: MemoryWork } {
+  const memory = memoryWorkOf(surface);
+  return memory === undefined ? {} : { memory };
 }

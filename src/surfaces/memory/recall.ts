@@ -23,7 +23,7 @@ const PREFACE =
 export interface Recalled {
   readonly jobs: readonly SubmitJob[];
   readonly options: Pick<SubmitOptions, 'memories'>;
-  /** What becomes of the answer. */
+  /** What becomes of the answer; undefined where nothing was found, and nothing is to be remembered. */
   readonly work: MemoryWork | undefined;
 }
 
@@ -59,10 +59,14 @@ export class Recall {
     const found = new Map<string, MemoryEntry[]>();
     for (const one of new Set(questions)) found.set(one, await this.#search(caller, wish, one));
     const shown = questions.map((one) => found.get(one) ?? []);
+    const [first = []] = shown;
     return {
       jobs: jobs.map((job, at) => withMemories(job, shown[at] ?? [])),
       options: { memories: shown.map((entries) => entries.map(shownOf)) },
-      work: wish.write ? await this.#work(caller, wish, question ?? '', shown[0] ?? []) : undefined,
+      work:
+        wish.write || shown.some((entries) => entries.length > 0)
+          ? await this.#work(caller, wish, question ?? '', first)
+          : undefined,
     };
   }
 
@@ -80,12 +84,13 @@ export class Recall {
 
   async #work(
     caller: Caller,
-    { owner, category, agent, thread }: MemoryWish,
+    { owner, category, agent, thread, write }: MemoryWish,
     question: string,
     shown: readonly MemoryEntry[],
   ): Promise<MemoryWork> {
     const whose = whoseOf(caller, readableBy(caller), owner);
     const { place } = await this.#memory.call('place', { whose, names: [] });
+    if (!write) return { kind: 'shown', place };
     const about = { category, agent, thread, rests_on: shown.map(({ id }) => id) };
     return { kind: 'exchange', place, source: caller.keyId, sources: whose.sources, question, ...about };
   }
