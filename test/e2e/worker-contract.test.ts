@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Announcement } from '../../src/core/catalog/announcement.ts';
 import { Committed, EnrolmentState, ROUTES, type Lease } from '../../src/core/remote/wire.ts';
 import { encodeStored, signPayload } from '../../src/proof/receipts/dsse.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
@@ -9,6 +10,7 @@ import { generateSigningKeyPem, signingKeyFromPem } from '../../src/ground/keys/
 import { GatewayHand } from '../support/gateway-hand.ts';
 import { ModelServer } from '../support/model-server.ts';
 import { NOOP_MODEL, Pipeline, SHORT_LEASE, completion, until, type Client, type Role } from '../support/pipeline.ts';
+import { playNvidiaSmi } from '../support/nvidia-smi.ts';
 import { fixedPort } from '../support/ports.ts';
 import type { Pool } from '../support/redis.ts';
 import { longTest, sampleOf } from '../support/thorough.ts';
@@ -27,10 +29,12 @@ beforeAll(async () => {
   [models, port] = await Promise.all([ModelServer.start(), fixedPort()]);
   pipeline = await Pipeline.prepare(
     (['default', 'gold'] as const).flatMap((pool) => [
-      { ...NOOP_MODEL, name: `noop-${pool}`, pool },
+      { ...NOOP_MODEL, name: `noop-${pool}`, pool, gpuMemoryMiB: 20_000 },
+      { ...NOOP_MODEL, name: `huge-${pool}`, pool, gpuMemoryMiB: 21_000 },
       models.model(`toy-${pool}`, pool),
     ]),
   );
+  playNvidiaSmi(join(pipeline.folder, 'bin'));
   [gateway] = await Promise.all([startGateway(), pipeline.api(), pipeline.attestor()]);
   client = await pipeline.client();
 });
@@ -42,10 +46,14 @@ afterAll(async () => {
 const startGateway = (env: Record<string, string> = {}) =>
   pipeline.gateway({ COUNTERSIGN_PORT: String(port), COUNTERSIGN_LEASE_MS: '6000', ...env }, 'gold');
 const gatewayUrl = () => String(gateway.facts['url']);
-const start = (pool: Pool, number: number, env: Record<string, string> = {}) =>
-  pool === 'gold'
+/** On a machine with a GPU, whose `nvidia-smi` is played, and another that it may not use. */
+const start = (pool: Pool, number: number, more: Record<string, string> = {}) => {
+  const path = `${join(pipeline.folder, 'bin')}:${process.env['PATH'] ?? ''}`;
+  const env = { PATH: path, CUDA_VISIBLE_DEVICES: '0', COUNTERSIGN_METRICS_PORT: '0', ...more };
+  return pool === 'gold'
     ? pipeline.remoteWorker(number, gatewayUrl(), env, pool)
     : pipeline.worker(number, { ...SHORT_LEASE, ...env }, pool);
+};
 const noop = (pool: Pool, prompt: string, more: object = {}) => completion(prompt, { model: `noop-${pool}`, ...more });
 /** What the server of the test answers, which nobody can compute again. */
 const toy = (pool: Pool, prompt: string, more: object = {}) =>
@@ -82,6 +90,18 @@ describe.each([['default'], ['gold']] as const)('a worker of the pool %s', (pool
     expect(new Set(jobs.map(({ state }) => state))).toEqual(new Set(['done']));
     const id = jobs[0]?.id ?? '';
     verifyReceipt(await client.receipt(id), pipeline.keyring, { output: await client.output(id) });
+  });
+
+  test('it tells of the GPUs that it may use, and serves no model that has no room there', async () => {
+    const operator = await pipeline.client('operator');
+    const all = async () => (await operator.json<{ workers: Announcement[] }>('/v1/workers')).workers;
+    const heard = async () => (await all()).find((one) => one.pool === pool && one.gpus !== undefined);
+    const { gpus, models: served, away } = await until(heard);
+    expect(gpus).toMatchObject([{ place: '0', name: 'NVIDIA RTX 4000 SFF Ada Generation', busyPercent: 41 }]);
+    expect(served.map(({ name }) => name).toSorted()).toEqual([`noop-${pool}`, `toy-${pool}`]);
+    expect(away).toMatchObject([{ name: `huge-${pool}`, why: expect.stringContaining('room for 20475 MiB') }]);
+    const metrics = await (await fetch(`${String(worker.facts['metrics'])}/metrics`)).text();
+    expect(metrics).toContain('countersign_gpu_temperature_celsius{gpu="0"} 38');
   });
 
   test('what it streams is what it signs, and large inputs and outputs go by way of blobs', async () => {

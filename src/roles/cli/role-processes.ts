@@ -38,6 +38,15 @@ const COMMON_VARIABLES = [
   'OTEL_EXPORTER_OTLP_CERTIFICATE',
 ] as const;
 
+/** What workers and attestors, which load models, get of this environment. */
+const DEVICE_VARIABLES = [
+  'CUDA_VISIBLE_DEVICES',
+  'HIP_VISIBLE_DEVICES',
+  'ROCR_VISIBLE_DEVICES',
+  'GGML_VK_VISIBLE_DEVICES',
+  'LD_LIBRARY_PATH',
+] as const;
+
 /** The processes of an installation, each with the environment of its role and no more. */
 export function roleProcesses(
   data: DataFolder,
@@ -71,6 +80,7 @@ export function roleProcesses(
         COUNTERSIGN_WORKER_KEY_FILE: data.roleKey(name),
         COUNTERSIGN_POOL: pool,
         COUNTERSIGN_BLOBS: poolFolder(data.blobs(), pool),
+        ...operators(DEVICE_VARIABLES),
       },
       logFile: logFile(name),
     })),
@@ -133,6 +143,6 @@ function attestorVariables(data: DataFolder): Record<string, string> {
     COUNTERSIGN_TLOG: data.log(),
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_ENROLLED_WORKERS: data.enrolled(),
-    ...operators(['COUNTERSIGN_DURABILITY']),
+    ...operators(['COUNTERSIGN_DURABILITY', ...DEVICE_VARIABLES]),
   };
 }
