@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { poolFolder } from '../../ground/blobs/blob-folders.ts';
 import { userName } from '../../ground/redis/acl.ts';
 import { withoutLogin } from '../../ground/config/redis-address.ts';
@@ -45,6 +46,7 @@ const DEVICE_VARIABLES = [
   'ROCR_VISIBLE_DEVICES',
   'GGML_VK_VISIBLE_DEVICES',
   'LD_LIBRARY_PATH',
+  'COUNTERSIGN_GPU_BUILD',
 ] as const;
 
 /** The processes of an installation, each with the environment of its role and no more. */
@@ -80,7 +82,7 @@ export function roleProcesses(
         COUNTERSIGN_WORKER_KEY_FILE: data.roleKey(name),
         COUNTERSIGN_POOL: pool,
         COUNTERSIGN_BLOBS: poolFolder(data.blobs(), pool),
-        ...operators(DEVICE_VARIABLES),
+        ...engineVariables(data),
       },
       logFile: logFile(name),
     })),
@@ -126,6 +128,15 @@ function memoryVariables(data: DataFolder): Record<string, string> {
   };
 }
 
+/** The GPUs, and the build for them that `setup` has brought. */
+function engineVariables(data: DataFolder): Record<string, string> {
+  const build = ['cuda', 'vulkan'].map((kind) => data.gpuBuild(kind)).find((folder) => existsSync(folder));
+  return {
+    ...(build === undefined ? {} : { COUNTERSIGN_GPU_BUILD: build }),
+    ...operators(DEVICE_VARIABLES),
+  };
+}
+
 /** What the operator has set of these. */
 function operators(names: readonly string[]): Record<string, string> {
   return Object.fromEntries(
@@ -143,6 +154,7 @@ function attestorVariables(data: DataFolder): Record<string, string> {
     COUNTERSIGN_TLOG: data.log(),
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_ENROLLED_WORKERS: data.enrolled(),
-    ...operators(['COUNTERSIGN_DURABILITY', ...DEVICE_VARIABLES]),
+    ...operators(['COUNTERSIGN_DURABILITY']),
+    ...engineVariables(data),
   };
 }
