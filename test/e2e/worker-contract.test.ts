@@ -1,4 +1,5 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Announcement } from '../../src/core/catalog/announcement.ts';
@@ -6,10 +7,12 @@ import { Committed, EnrolmentState, ROUTES, type Lease } from '../../src/core/re
 import { encodeStored, signPayload } from '../../src/proof/receipts/dsse.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { statementBytes } from '../../src/proof/receipts/statements.ts';
+import { poolFolder } from '../../src/ground/blobs/blob-folders.ts';
 import { generateSigningKeyPem, signingKeyFromPem } from '../../src/ground/keys/signing-key.ts';
 import { GatewayHand } from '../support/gateway-hand.ts';
 import { ModelServer } from '../support/model-server.ts';
 import { NOOP_MODEL, Pipeline, SHORT_LEASE, completion, until, type Client, type Role } from '../support/pipeline.ts';
+import { childrenOf } from '../support/processes.ts';
 import { playNvidiaSmi } from '../support/nvidia-smi.ts';
 import { fixedPort } from '../support/ports.ts';
 import type { Pool } from '../support/redis.ts';
@@ -151,6 +154,76 @@ describe.each([['default'], ['gold']] as const)('a worker of the pool %s', (pool
   );
 });
 
+longTest('one command runs a worker for each GPU and slice, starts again what dies, and ends them all', async () => {
+  const operator = await pipeline.client('operator');
+  const path = (name: string) => join(pipeline.folder, name);
+  copyFileSync(path('worker-3.key'), path('gpu-0.key'));
+  copyFileSync(path('worker-4.key'), path('gpu-1-0.key'));
+  const child = spawn(process.execPath, [join(pipeline.dist, 'roles', 'cli', 'main.js'), 'worker', '--per-gpu'], {
+    env: {
+      ...pipeline.environment('worker'),
+      PATH: `${path('bin')}:${process.env['PATH'] ?? ''}`,
+      CUDA_VISIBLE_DEVICES: 'GPU-3703,1',
+      COUNTERSIGN_BLOBS: poolFolder(path('blobs'), 'default'),
+      COUNTERSIGN_WORKER_KEY_FILE: path('gpu-{gpu}.key'),
+    },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  child.stderr.on('data', (piece: Buffer) => (said += piece.toString()));
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const places = async () => {
+    const { workers } = await operator.json<{ workers: Announcement[] }>('/v1/workers');
+    return workers
+      .flatMap(({ gpus = [] }) => gpus.map(({ place }) => place))
+      .toSorted()
+      .join(' ');
+  };
+  const workers = () => childrenOf(child.pid ?? 0, 'worker/main.js');
+  await until(async () => (await places()) === '0 1:0');
+  const [first = 0] = workers();
+  process.kill(first, 'SIGKILL');
+  await until(() => said.includes('ended (SIGKILL) and is started again'));
+  await until(() => workers().length === 2 && !workers().includes(first));
+  await until(async () => (await places()) === '0 1:0');
+  child.kill('SIGTERM');
+  expect(await ended).toBe(0);
+  await until(async () => (await places()) === '');
+});
+
+/** The commands of the operator of the pool, and of those who ask to be enrolled there. */
+function enrolment() {
+  const [path, dist] = [(name: string) => join(pipeline.folder, name), pipeline.dist];
+  const run = (args: readonly string[], env: Record<string, string>) =>
+    spawnSync(process.execPath, [join(dist, 'roles', 'cli', 'main.js'), ...args], {
+      env: { PATH: process.env['PATH'] ?? '', HOME: pipeline.folder, ...env, COUNTERSIGN_DATA: path('keeper') },
+      encoding: 'utf8',
+    });
+  const operator = (...args: string[]) =>
+    run(['workers', ...args], {
+      ...pipeline.environment('attestor'),
+      COUNTERSIGN_REGISTRY_KEY_FILE: path('registry.key'),
+    });
+  const ask = (name: string, ...more: string[]) =>
+    run(
+      [
+        'worker',
+        'enrol',
+        '--gateway',
+        gatewayUrl(),
+        '--operator',
+        'guest',
+        '--key',
+        path(`${name}.key`),
+        '--no-wait',
+        '--json',
+        ...more,
+      ],
+      {},
+    );
+  return { path, operator, ask };
+}
+
 describe('a gateway', () => {
   const hand = (number: number) => new GatewayHand(gatewayUrl(), keyOf(number));
 
@@ -189,33 +262,7 @@ describe('a gateway', () => {
   });
 
   test('a stranger asks to be enrolled, and works once the operator approves it; one that is refused ends with a code', async () => {
-    const [path, dist] = [(name: string) => join(pipeline.folder, name), pipeline.dist];
-    const run = (args: readonly string[], env: Record<string, string>) =>
-      spawnSync(process.execPath, [join(dist, 'roles', 'cli', 'main.js'), ...args], {
-        env: { PATH: process.env['PATH'] ?? '', HOME: pipeline.folder, ...env, COUNTERSIGN_DATA: path('keeper') },
-        encoding: 'utf8',
-      });
-    const operator = (...args: string[]) =>
-      run(['workers', ...args], {
-        ...pipeline.environment('attestor'),
-        COUNTERSIGN_REGISTRY_KEY_FILE: path('registry.key'),
-      });
-    const ask = (name: string) =>
-      run(
-        [
-          'worker',
-          'enrol',
-          '--gateway',
-          gatewayUrl(),
-          '--operator',
-          'guest',
-          '--key',
-          path(`${name}.key`),
-          '--no-wait',
-          '--json',
-        ],
-        {},
-      );
+    const { path, operator, ask } = enrolment();
     const [good, bad] = ['good', 'bad'].map((name) => EnrolmentState.parse(JSON.parse(ask(name).stdout)));
     expect([good?.state, bad?.state]).toEqual(['pending', 'pending']);
     expect(operator('asks').stdout).toContain(`${good?.worker ?? ''}  gold  guest`);
@@ -233,6 +280,24 @@ describe('a gateway', () => {
     const env = { COUNTERSIGN_WORKER_KEY_FILE: path('bad.key') };
     await expect(start('gold', 1, env)).rejects.toThrow('ended with 4');
   });
+
+  longTest(
+    'an invitation decides instead of a person: as often as it says, and the next one is refused for good',
+    () => {
+      const { path, operator, ask } = enrolment();
+      const token = operator('invite', '--pool', 'gold', '--operator', 'invited').stdout;
+      writeFileSync(path('join.token'), token, { mode: 0o600 });
+      const invited = (name: string) => ask(name, '--join-token', path('join.token'), '--label', 'rack=7');
+      expect(['first', 'second'].map((name) => invited(name).status)).toEqual([0, 0]);
+      const admitted = operator('admit', '--once');
+      expect(admitted.stdout).toContain('let in to gold by');
+      expect(admitted.stderr).toContain('may bring in no more');
+      const isRefused = ['first', 'second'].filter((name) => ask(name).status === 7);
+      expect(isRefused).toHaveLength(1);
+      expect(ask(isRefused[0] ?? '').stderr).toContain('may bring in no more');
+      expect(operator('list', '--json').stdout).toContain('"rack":"7"');
+    },
+  );
 
   test('requests that are forged, stolen, changed or sent again are refused, each by its own code', async () => {
     const [own, other] = [hand(3), hand(4)];

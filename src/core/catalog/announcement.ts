@@ -18,7 +18,7 @@ const READ = loadScript(new URL('./lua/read-announcements.lua', import.meta.url)
 export const InvitationId = z.string().regex(/^[0-9a-f]{16}$/);
 
 /** What a worker that is on no list says to be let in; see `core/registry/invitation.ts`. */
-const JoinAsk = z.strictObject({
+export const JoinAsk = z.strictObject({
   invitation: InvitationId,
   signature: z.string().regex(/^[A-Za-z0-9+/]{86}==$/),
 });
