@@ -3,7 +3,8 @@ import { z } from 'zod';
 const Bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
 /**
- * A GPU, or a slice of one (MIG), as its driver tells of it. What a driver does not tell is absent, and not 0.
+ * A GPU, or a slice of one (MIG), as its driver tells of it. What a driver does not tell is absent, and not
+ * 0.
  */
 export const Gpu = z.object({
   /** Its number on its machine, and of a slice the number of that after a colon. */

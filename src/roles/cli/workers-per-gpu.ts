@@ -50,8 +50,9 @@ export function workersOf(gpus: readonly Gpu[], env: Environment): WorkerOfGpu[]
 }
 
 /**
- * Runs a worker for each GPU and slice that this process may use, until it is told to end; then each ends as a
- * worker does. One that dies is started again, with growing pauses. Returns the first exit code that is not 0.
+ * Runs a worker for each GPU and slice that this process may use, until it is told to end; then each ends as
+ * a worker does. One that dies is started again, with growing pauses. Returns the first exit code that is not
+ * 0.
  */
 export async function runWorkersPerGpu(say: (line: string) => void): Promise<number> {
   const found = await askNvidiaSmi(new AbortController().signal);
