@@ -24,6 +24,7 @@ const ROWS = [
   ['HTTP', /http|refusals|event_streams/],
   ['Books, payments, webhooks, schedules', /unentered|kept|unsettled|webhook|schedule/],
   ['Proxy', /proxy/],
+  ['GPUs', /_gpu_/],
   ['Processes', /./],
 ];
 const DATASOURCE = { type: 'prometheus', uid: '${datasource}' };
@@ -41,7 +42,8 @@ function targetsOf(name, { kind, labels = {}, of }) {
     ]);
   if (kind === 'counter') return [[`sum${grouped} (rate(${name}[$__rate_interval]))`, legend]];
   // Every instance of the API tells the same of the shard; of processes, the one that stands worst is shown.
-  return of === 'shard' ? [[`max${grouped} (${name})`, legend]] : [[name, '{{job}} {{instance}}']];
+  if (of === 'shard') return [[`max${grouped} (${name})`, legend]];
+  return [[name, ['{{job}} {{instance}}', ...by.map((label) => `{{${label}}}`)].join(' ')]];
 }
 
 const unitOf = (name, kind) => (kind === 'counter' ? 'ops' : name.endsWith('_seconds') ? 's' : 'short');

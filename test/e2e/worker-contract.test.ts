@@ -1,14 +1,19 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Announcement } from '../../src/core/catalog/announcement.ts';
 import { Committed, EnrolmentState, ROUTES, type Lease } from '../../src/core/remote/wire.ts';
 import { encodeStored, signPayload } from '../../src/proof/receipts/dsse.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { statementBytes } from '../../src/proof/receipts/statements.ts';
+import { poolFolder } from '../../src/ground/blobs/blob-folders.ts';
 import { generateSigningKeyPem, signingKeyFromPem } from '../../src/ground/keys/signing-key.ts';
 import { GatewayHand } from '../support/gateway-hand.ts';
 import { ModelServer } from '../support/model-server.ts';
 import { NOOP_MODEL, Pipeline, SHORT_LEASE, completion, until, type Client, type Role } from '../support/pipeline.ts';
+import { childrenOf } from '../support/processes.ts';
+import { playNvidiaSmi } from '../support/nvidia-smi.ts';
 import { fixedPort } from '../support/ports.ts';
 import type { Pool } from '../support/redis.ts';
 import { longTest, sampleOf } from '../support/thorough.ts';
@@ -27,10 +32,12 @@ beforeAll(async () => {
   [models, port] = await Promise.all([ModelServer.start(), fixedPort()]);
   pipeline = await Pipeline.prepare(
     (['default', 'gold'] as const).flatMap((pool) => [
-      { ...NOOP_MODEL, name: `noop-${pool}`, pool },
+      { ...NOOP_MODEL, name: `noop-${pool}`, pool, gpuMemoryMiB: 20_000 },
+      { ...NOOP_MODEL, name: `huge-${pool}`, pool, gpuMemoryMiB: 21_000 },
       models.model(`toy-${pool}`, pool),
     ]),
   );
+  playNvidiaSmi(join(pipeline.folder, 'bin'));
   [gateway] = await Promise.all([startGateway(), pipeline.api(), pipeline.attestor()]);
   client = await pipeline.client();
 });
@@ -42,10 +49,14 @@ afterAll(async () => {
 const startGateway = (env: Record<string, string> = {}) =>
   pipeline.gateway({ COUNTERSIGN_PORT: String(port), COUNTERSIGN_LEASE_MS: '6000', ...env }, 'gold');
 const gatewayUrl = () => String(gateway.facts['url']);
-const start = (pool: Pool, number: number, env: Record<string, string> = {}) =>
-  pool === 'gold'
+/** On a machine with a GPU, whose `nvidia-smi` is played, and another that it may not use. */
+const start = (pool: Pool, number: number, more: Record<string, string> = {}) => {
+  const path = `${join(pipeline.folder, 'bin')}:${process.env['PATH'] ?? ''}`;
+  const env = { PATH: path, CUDA_VISIBLE_DEVICES: '0', COUNTERSIGN_METRICS_PORT: '0', ...more };
+  return pool === 'gold'
     ? pipeline.remoteWorker(number, gatewayUrl(), env, pool)
     : pipeline.worker(number, { ...SHORT_LEASE, ...env }, pool);
+};
 const noop = (pool: Pool, prompt: string, more: object = {}) => completion(prompt, { model: `noop-${pool}`, ...more });
 /** What the server of the test answers, which nobody can compute again. */
 const toy = (pool: Pool, prompt: string, more: object = {}) =>
@@ -82,6 +93,18 @@ describe.each([['default'], ['gold']] as const)('a worker of the pool %s', (pool
     expect(new Set(jobs.map(({ state }) => state))).toEqual(new Set(['done']));
     const id = jobs[0]?.id ?? '';
     verifyReceipt(await client.receipt(id), pipeline.keyring, { output: await client.output(id) });
+  });
+
+  test('it tells of the GPUs that it may use, and serves no model that has no room there', async () => {
+    const operator = await pipeline.client('operator');
+    const all = async () => (await operator.json<{ workers: Announcement[] }>('/v1/workers')).workers;
+    const heard = async () => (await all()).find((one) => one.pool === pool && one.gpus !== undefined);
+    const { gpus, models: served, away } = await until(heard);
+    expect(gpus).toMatchObject([{ place: '0', name: 'NVIDIA RTX 4000 SFF Ada Generation', busyPercent: 41 }]);
+    expect(served.map(({ name }) => name).toSorted()).toEqual([`noop-${pool}`, `toy-${pool}`]);
+    expect(away).toMatchObject([{ name: `huge-${pool}`, why: expect.stringContaining('room for 20475 MiB') }]);
+    const metrics = await (await fetch(`${String(worker.facts['metrics'])}/metrics`)).text();
+    expect(metrics).toContain('countersign_gpu_temperature_celsius{gpu="0"} 38');
   });
 
   test('what it streams is what it signs, and large inputs and outputs go by way of blobs', async () => {
@@ -131,6 +154,76 @@ describe.each([['default'], ['gold']] as const)('a worker of the pool %s', (pool
   );
 });
 
+longTest('one command runs a worker for each GPU and slice, starts again what dies, and ends them all', async () => {
+  const operator = await pipeline.client('operator');
+  const path = (name: string) => join(pipeline.folder, name);
+  copyFileSync(path('worker-3.key'), path('gpu-0.key'));
+  copyFileSync(path('worker-4.key'), path('gpu-1-0.key'));
+  const child = spawn(process.execPath, [join(pipeline.dist, 'roles', 'cli', 'main.js'), 'worker', '--per-gpu'], {
+    env: {
+      ...pipeline.environment('worker'),
+      PATH: `${path('bin')}:${process.env['PATH'] ?? ''}`,
+      CUDA_VISIBLE_DEVICES: 'GPU-3703,1',
+      COUNTERSIGN_BLOBS: poolFolder(path('blobs'), 'default'),
+      COUNTERSIGN_WORKER_KEY_FILE: path('gpu-{gpu}.key'),
+    },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  child.stderr.on('data', (piece: Buffer) => (said += piece.toString()));
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const places = async () => {
+    const { workers } = await operator.json<{ workers: Announcement[] }>('/v1/workers');
+    return workers
+      .flatMap(({ gpus = [] }) => gpus.map(({ place }) => place))
+      .toSorted()
+      .join(' ');
+  };
+  const workers = () => childrenOf(child.pid ?? 0, 'worker/main.js');
+  await until(async () => (await places()) === '0 1:0');
+  const [first = 0] = workers();
+  process.kill(first, 'SIGKILL');
+  await until(() => said.includes('ended (SIGKILL) and is started again'));
+  await until(() => workers().length === 2 && !workers().includes(first));
+  await until(async () => (await places()) === '0 1:0');
+  child.kill('SIGTERM');
+  expect(await ended).toBe(0);
+  await until(async () => (await places()) === '');
+});
+
+/** The commands of the operator of the pool, and of those who ask to be enrolled there. */
+function enrolment() {
+  const [path, dist] = [(name: string) => join(pipeline.folder, name), pipeline.dist];
+  const run = (args: readonly string[], env: Record<string, string>) =>
+    spawnSync(process.execPath, [join(dist, 'roles', 'cli', 'main.js'), ...args], {
+      env: { PATH: process.env['PATH'] ?? '', HOME: pipeline.folder, ...env, COUNTERSIGN_DATA: path('keeper') },
+      encoding: 'utf8',
+    });
+  const operator = (...args: string[]) =>
+    run(['workers', ...args], {
+      ...pipeline.environment('attestor'),
+      COUNTERSIGN_REGISTRY_KEY_FILE: path('registry.key'),
+    });
+  const ask = (name: string, ...more: string[]) =>
+    run(
+      [
+        'worker',
+        'enrol',
+        '--gateway',
+        gatewayUrl(),
+        '--operator',
+        'guest',
+        '--key',
+        path(`${name}.key`),
+        '--no-wait',
+        '--json',
+        ...more,
+      ],
+      {},
+    );
+  return { path, operator, ask };
+}
+
 describe('a gateway', () => {
   const hand = (number: number) => new GatewayHand(gatewayUrl(), keyOf(number));
 
@@ -169,33 +262,7 @@ describe('a gateway', () => {
   });
 
   test('a stranger asks to be enrolled, and works once the operator approves it; one that is refused ends with a code', async () => {
-    const [path, dist] = [(name: string) => join(pipeline.folder, name), pipeline.dist];
-    const run = (args: readonly string[], env: Record<string, string>) =>
-      spawnSync(process.execPath, [join(dist, 'roles', 'cli', 'main.js'), ...args], {
-        env: { PATH: process.env['PATH'] ?? '', HOME: pipeline.folder, ...env, COUNTERSIGN_DATA: path('keeper') },
-        encoding: 'utf8',
-      });
-    const operator = (...args: string[]) =>
-      run(['workers', ...args], {
-        ...pipeline.environment('attestor'),
-        COUNTERSIGN_REGISTRY_KEY_FILE: path('registry.key'),
-      });
-    const ask = (name: string) =>
-      run(
-        [
-          'worker',
-          'enrol',
-          '--gateway',
-          gatewayUrl(),
-          '--operator',
-          'guest',
-          '--key',
-          path(`${name}.key`),
-          '--no-wait',
-          '--json',
-        ],
-        {},
-      );
+    const { path, operator, ask } = enrolment();
     const [good, bad] = ['good', 'bad'].map((name) => EnrolmentState.parse(JSON.parse(ask(name).stdout)));
     expect([good?.state, bad?.state]).toEqual(['pending', 'pending']);
     expect(operator('asks').stdout).toContain(`${good?.worker ?? ''}  gold  guest`);
@@ -213,6 +280,24 @@ describe('a gateway', () => {
     const env = { COUNTERSIGN_WORKER_KEY_FILE: path('bad.key') };
     await expect(start('gold', 1, env)).rejects.toThrow('ended with 4');
   });
+
+  longTest(
+    'an invitation decides instead of a person: as often as it says, and the next one is refused for good',
+    () => {
+      const { path, operator, ask } = enrolment();
+      const token = operator('invite', '--pool', 'gold', '--operator', 'invited').stdout;
+      writeFileSync(path('join.token'), token, { mode: 0o600 });
+      const invited = (name: string) => ask(name, '--join-token', path('join.token'), '--label', 'rack=7');
+      expect(['first', 'second'].map((name) => invited(name).status)).toEqual([0, 0]);
+      const admitted = operator('admit', '--once');
+      expect(admitted.stdout).toContain('let in to gold by');
+      expect(admitted.stderr).toContain('may bring in no more');
+      const isRefused = ['first', 'second'].filter((name) => ask(name).status === 7);
+      expect(isRefused).toHaveLength(1);
+      expect(ask(isRefused[0] ?? '').stderr).toContain('may bring in no more');
+      expect(operator('list', '--json').stdout).toContain('"rack":"7"');
+    },
+  );
 
   test('requests that are forged, stolen, changed or sent again are refused, each by its own code', async () => {
     const [own, other] = [hand(3), hand(4)];

@@ -1,5 +1,5 @@
 import { Worker } from 'bullmq';
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { AuditFiles } from '../../src/core/audit/audit-files.ts';
@@ -107,6 +107,18 @@ const everything = async ({ admin: redis, keys }: House): Promise<Record<string,
     await Promise.all(names.map(async (name) => [name, JSON.stringify(await redis.dumpBuffer(name))] as const)),
   );
 };
+
+test('a job is dated by the clock of Redis, whatever the clock of its API says', async () => {
+  await using server = await TestRedis.start();
+  const trueMs = Date.now();
+  const clock = jest.spyOn(Date, 'now');
+  for (const wrongByMs of [3_600_000, -3_600_000]) {
+    clock.mockReturnValue(trueMs + wrongByMs);
+    const { fresh } = await admissionTo(server).submit(SUBMITTER, parse(SubmitJob, completion('x')));
+    expect(Math.abs((fresh?.createdMs ?? 0) - trueMs)).toBeLessThan(600_000);
+  }
+  clock.mockRestore();
+});
 
 describe('fair shares', () => {
   test('a tenant that comes after a flood of 1,000 is served beside it and not behind it', async () => {

@@ -85,6 +85,7 @@ const parts = {
   prices: PriceTable.parse(JSON.stringify({ version: 1, id: 'v1', currency: 'USD', models: {} }), 'prices'),
   defaultRecompute: 0,
   offer: new AttestationOffer(redis, new RedisKeys('cs')),
+  clock: { nowMs: () => Promise.resolve(Date.now()) },
 };
 
 /**

@@ -80,6 +80,16 @@ export function WorkersPage(): JSX.Element {
   );
 }
 
+/** What of a GPU is told: busy, warm, free. */
+function gpuLine({ busy_percent, celsius, free_bytes, uncorrected_errors }: WorkerRow['gpus'][number]): string {
+  return [
+    ...(uncorrected_errors ? [`${exact(uncorrected_errors)} memory errors`] : []),
+    ...(busy_percent === null ? [] : [`${exact(busy_percent)} % busy`]),
+    ...(celsius === null ? [] : [`${exact(celsius)} °C`]),
+    ...(free_bytes === null ? [] : [`${bytes(free_bytes)} free`]),
+  ].join(', ');
+}
+
 function Card({ row }: { readonly row: WorkerRow }): JSX.Element {
   const { mark, word } = markOf(row);
   return (
@@ -99,6 +109,12 @@ function Card({ row }: { readonly row: WorkerRow }): JSX.Element {
         <Name text={row.pool} />
         <span>{row.free_memory_bytes === null ? '' : `${bytes(row.free_memory_bytes)} free`}</span>
       </p>
+      {row.gpus.map((gpu) => (
+        <p key={gpu.place} class={gpu.uncorrected_errors ? 'failed' : 'faint'}>
+          <Name text={`GPU ${gpu.place}: ${gpu.name}`} />
+          <span>{gpuLine(gpu)}</span>
+        </p>
+      ))}
       {row.away.length === 0 ? null : (
         <p class="failed">
           <Name text={`engine away: ${row.away.join(', ')}`} />
@@ -219,6 +235,7 @@ function WorkerPage({ id, overview }: { readonly id: string; readonly overview: 
                 ['Models', <Name key="models" text={row.models.join(', ') || 'none'} />],
                 ['Running', `${exact(row.in_flight)} of ${exact(row.slots)} slots`],
                 ['Free memory', row.free_memory_bytes === null ? 'not told' : bytes(row.free_memory_bytes)],
+                ...row.gpus.map((gpu): [string, string] => [`GPU ${gpu.place}`, `${gpu.name}: ${gpuLine(gpu)}`]),
                 ['Started', <Name key="started" text={row.started_at} />],
                 ['Paused because', row.problem === null ? '–' : <Name key="problem" text={row.problem} />],
               ]}

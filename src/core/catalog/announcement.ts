@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { cells, listOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
+import { Gpu, MOST_GPUS } from '../gpus/gpu.ts';
 import { publicKeyFromBase64, workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import {
   decodeStored,
@@ -17,7 +18,7 @@ const READ = loadScript(new URL('./lua/read-announcements.lua', import.meta.url)
 export const InvitationId = z.string().regex(/^[0-9a-f]{16}$/);
 
 /** What a worker that is on no list says to be let in; see `core/registry/invitation.ts`. */
-const JoinAsk = z.strictObject({
+export const JoinAsk = z.strictObject({
   invitation: InvitationId,
   signature: z.string().regex(/^[A-Za-z0-9+/]{86}==$/),
 });
@@ -66,6 +67,8 @@ export const Announcement = z.object({
   /** Asks the keeper of the list of workers to be let in. */
   join: JoinAsk.optional(),
   freeMemoryBytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+  /** The GPUs that a worker may use; absent where it cannot tell. */
+  gpus: z.array(Gpu).max(MOST_GPUS).optional(),
 });
 export type Announcement = z.infer<typeof Announcement>;
 

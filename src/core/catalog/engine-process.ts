@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import { Worker as Thread } from 'node:worker_threads';
 import { z } from 'zod';
 import { loadConfig } from '../../ground/config/load-config.ts';
+import { useGpuBuild } from '../engines/gpu-build.ts';
 import { hostEngines } from '../engines/engine-host.ts';
 import { readCatalog } from './catalog.ts';
 
@@ -16,11 +17,13 @@ const ChildConfig = z.object({
   COUNTERSIGN_ENGINE_MODELS: z.string().min(1),
   /** Whether the models are loaded as an attestor loads them. */
   COUNTERSIGN_ENGINE_REFERENCES: z.enum(['true', 'false']),
+  COUNTERSIGN_GPU_BUILD: z.string().optional(),
 });
 
 const config = loadConfig(ChildConfig, process.env);
 new Thread(new URL('../engines/parent-watch.js', import.meta.url), { env: {} }).unref();
 preferToDie();
+if (config.COUNTERSIGN_GPU_BUILD !== undefined) useGpuBuild(config.COUNTERSIGN_GPU_BUILD);
 const catalog = readCatalog(config.COUNTERSIGN_CATALOG);
 const models = config.COUNTERSIGN_ENGINE_MODELS.split(',').map((name) => {
   const model = catalog.get(name);

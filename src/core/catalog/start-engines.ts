@@ -13,6 +13,7 @@ const INHERITED = [
   'HIP_VISIBLE_DEVICES',
   'ROCR_VISIBLE_DEVICES',
   'GGML_VK_VISIBLE_DEVICES',
+  'COUNTERSIGN_GPU_BUILD',
 ] as const;
 
 interface EngineUse {

@@ -14,6 +14,8 @@ export const ENTRY_FIELDS = {
   hint: z
     .strictObject({ base_ms: z.number().min(0).max(600_000), token_ms: z.number().min(0).max(60_000) })
     .default(DEFAULT_HINT),
+  /** Memory of GPUs that it needs: a worker whose GPUs have less does not serve it. */
+  gpuMemoryMiB: z.number().int().min(1).max(16_777_216).optional(),
 };
 
 interface Entry {
@@ -23,6 +25,7 @@ interface Entry {
   readonly tasks: Task[];
   readonly sha256: string;
   readonly engine: string;
+  readonly gpuMemoryMiB?: number | undefined;
 }
 
 /** What others may ask of a model. They never ask for its engine by name. */
@@ -57,6 +60,7 @@ interface Condition<Of> {
 
 /** A model that the operator offers, as its engine has read the catalog's entry. */
 export interface EngineModel extends Entry {
+  readonly gpuMemoryMiB: number | undefined;
   readonly capabilities: Capabilities;
   /**
    * Whether it computes in the process that loads it, and not on a server: such an engine runs in a child, so
@@ -102,7 +106,7 @@ export function defineEngine<Of extends Entry>(kind: KindOf<Of>): EngineKind {
 }
 
 function modelOf<Of extends Entry>(kind: KindOf<Of>, entry: Of): EngineModel {
-  const { name, pool, tasks, sha256, engine, hint } = entry;
+  const { name, pool, tasks, sha256, engine, hint, gpuMemoryMiB } = entry;
   const of = (other: Of) => modelOf(kind, other);
   return {
     name,
@@ -111,6 +115,7 @@ function modelOf<Of extends Entry>(kind: KindOf<Of>, entry: Of): EngineModel {
     sha256,
     engine,
     hint,
+    gpuMemoryMiB,
     capabilities: kind.capabilities(entry),
     computesHere: kind.computesHere,
     problem: kind.problem?.(entry),

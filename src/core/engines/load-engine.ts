@@ -1,4 +1,5 @@
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
+import { loadWhereItFits } from '../gpus/gpu-room.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { Params } from '../../proof/receipts/statements.ts';
 import type { Task } from '../../proof/receipts/fields.ts';
@@ -17,9 +18,13 @@ const SELF_CHECK_INPUT = {
 /**
  * The engine of a catalog entry, loaded and proven: it answers each task it is offered for, and an engine
  * that says it repeats itself does. Throws CodedErrors `engine_unfit`, `model_file_unfit`, and `engine_away`
- * where its server does not answer.
+ * where its server does not answer, or its GPUs have no room for it.
  */
-export async function loadEngine(model: EngineModel): Promise<Engine> {
+export function loadEngine(model: EngineModel): Promise<Engine> {
+  return loadWhereItFits(model, () => loadProven(model));
+}
+
+async function loadProven(model: EngineModel): Promise<Engine> {
   let engine: Engine | undefined;
   try {
     engine = await model.load();

@@ -8,6 +8,7 @@ import {
   type SigningKey,
 } from '../../ground/keys/signing-key.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
+import { JoinAsk } from '../catalog/announcement.ts';
 import { TeeEvidence } from '../attestation/tee/tee-evidence.ts';
 
 /**
@@ -29,6 +30,8 @@ const Facts = z.strictObject({
   gpu: z.string().max(200).nullable(),
   predecessor: z.string().max(64).nullable(),
   evidence: TeeEvidence.nullable(),
+  /** Of a worker that was invited. */
+  join: JoinAsk.optional(),
 });
 export type Facts = z.infer<typeof Facts>;
 
@@ -63,6 +66,7 @@ export function requestEnrolment(
     gpu: about.gpu,
     predecessor: predecessor === undefined ? null : workerIdOf(predecessor.public),
     evidence: about.evidence,
+    ...(about.join === undefined ? {} : { join: about.join }),
   };
   const text = JSON.stringify(facts);
   return {

@@ -70,6 +70,15 @@ export const commonFields = {
   COUNTERSIGN_CATALOG: z.string().min(1).describe('file with the model catalog'),
 } as const;
 
+/** Variables of every role that loads models. */
+export const engineFields = {
+  COUNTERSIGN_GPU_BUILD: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("folder with the in-process engine's build for GPUs, as `countersign setup --gpu` printed it"),
+} as const;
+
 /** Variables of every role that tells a collector what it does. */
 export const tracingFields = {
   COUNTERSIGN_OTLP_ENDPOINT: z

@@ -106,6 +106,8 @@ export const ERROR_CATALOG = {
   engine_away: { status: 503, exit: 6, title: 'The engine of the model is away' },
   engine_died: { status: 500, exit: 1, title: 'The engine ended while it computed' },
   engine_unfit: { status: 500, exit: 2, title: 'The engine failed its self-check' },
+  download_failed: { status: 503, exit: 6, title: 'What is needed could not be fetched' },
+  download_unfit: { status: 502, exit: 7, title: 'What was fetched is not what was pinned' },
   log_diverged: { status: 500, exit: 2, title: 'The transparency log would fork' },
   port_taken: { status: 500, exit: 2, title: 'The port is already in use' },
   installation_stopped: { status: 503, exit: 6, title: 'Nothing runs from this folder' },

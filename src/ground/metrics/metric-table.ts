@@ -14,6 +14,7 @@ export interface Metric {
 }
 
 const EVERY: readonly MetricRole[] = ['api', 'courier', 'attestor', 'worker', 'gateway'];
+const GPU = { gpu: 'number of the GPU on its machine, and of a slice of it, such as 0:2' };
 const HTTP_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 60];
 const JOB_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800];
 
@@ -116,6 +117,36 @@ export const METRIC_TABLE = {
   countersign_models_away: {
     kind: 'gauge',
     help: 'Models that this worker does not serve for now, because what computes them is away or fails',
+    of: ['worker'],
+  },
+  countersign_gpu_memory_bytes: {
+    kind: 'gauge',
+    help: 'Memory of a GPU that the worker may use',
+    labels: GPU,
+    of: ['worker'],
+  },
+  countersign_gpu_memory_free_bytes: {
+    kind: 'gauge',
+    help: 'Memory of a GPU that is free',
+    labels: GPU,
+    of: ['worker'],
+  },
+  countersign_gpu_busy_ratio: {
+    kind: 'gauge',
+    help: 'Share of the time in which a GPU computed, of late',
+    labels: GPU,
+    of: ['worker'],
+  },
+  countersign_gpu_temperature_celsius: {
+    kind: 'gauge',
+    help: 'Temperature of a GPU',
+    labels: GPU,
+    of: ['worker'],
+  },
+  countersign_gpu_uncorrected_errors: {
+    kind: 'gauge',
+    help: "Errors of a GPU's memory that were not corrected, since its driver was loaded",
+    labels: GPU,
     of: ['worker'],
   },
   countersign_worker_commits_total: { kind: 'counter', help: 'Answers that this worker committed', of: ['worker'] },

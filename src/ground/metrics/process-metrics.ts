@@ -63,6 +63,25 @@ export function gauge(name: GaugeName, read: () => number | undefined): void {
   });
 }
 
+/** A gauge with labels that is read when it is asked for; what `read` no longer names is gone. */
+export function gaugeOfEach(
+  name: GaugeName,
+  read: () => readonly { readonly labels: Labels; readonly value: number }[],
+): void {
+  registry.removeSingleMetric(name);
+  const { help, labels = {} }: Metric = METRIC_TABLE[name];
+  new Gauge({
+    name,
+    help,
+    labelNames: Object.keys(labels),
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const one of read()) this.set(one.labels, one.value);
+    },
+  });
+}
+
 let upstreamUp: () => boolean = () => false;
 
 /** Says how to find out whether this process reaches what it works with, where that is not Redis. */

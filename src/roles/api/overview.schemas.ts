@@ -5,6 +5,17 @@ import { JOB_STATES } from '../../proof/contract/job-states.ts';
 const Time = z.iso.datetime();
 const Ms = z.int();
 
+/** A GPU that a worker may use; null is what its driver does not tell. */
+const GpuRow = z.strictObject({
+  place: z.string().describe('its number on its machine, and of a slice the number of that after a colon'),
+  name: z.string(),
+  memory_bytes: z.int().nullable(),
+  free_bytes: z.int().nullable(),
+  busy_percent: z.number().nullable(),
+  celsius: z.number().nullable(),
+  uncorrected_errors: z.int().nullable().describe('errors of its memory that were not corrected'),
+});
+
 /** A worker in the grid. What it says of itself is its word alone. */
 export const WorkerRow = z.strictObject({
   id: z.string(),
@@ -16,6 +27,7 @@ export const WorkerRow = z.strictObject({
   models: z.array(z.string()),
   away: z.array(z.string()).describe('models whose engine it has lost'),
   free_memory_bytes: z.int().nullable(),
+  gpus: z.array(GpuRow),
   started_at: z.string(),
 });
 export type WorkerRow = z.infer<typeof WorkerRow>;

@@ -139,7 +139,7 @@ export class Overviews {
 
 /** A worker as the grid shows it. */
 function workerRow(worker: Announcement): WorkerRow {
-  const { id, pool = '', state, problem = null, inFlight, models, away = [], freeMemoryBytes, startedAt } = worker;
+  const { id, pool = '', state, problem = null, inFlight, models, away = [], startedAt } = worker;
   return {
     id,
     pool,
@@ -149,7 +149,16 @@ function workerRow(worker: Announcement): WorkerRow {
     slots: models.reduce((most, { slots = 1 }) => Math.max(most, slots), 0),
     models: models.map(({ name }) => name),
     away: away.map(({ name }) => name),
-    free_memory_bytes: freeMemoryBytes ?? null,
+    free_memory_bytes: worker.freeMemoryBytes ?? null,
+    gpus: (worker.gpus ?? []).map((gpu) => ({
+      place: gpu.place,
+      name: gpu.name,
+      memory_bytes: gpu.memoryBytes ?? null,
+      free_bytes: gpu.freeBytes ?? null,
+      busy_percent: gpu.busyPercent ?? null,
+      celsius: gpu.celsius ?? null,
+      uncorrected_errors: gpu.uncorrectedErrors ?? null,
+    })),
     started_at: startedAt,
   };
 }

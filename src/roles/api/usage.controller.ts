@@ -80,7 +80,7 @@ export class UsageController {
     const job = parse(SubmitJob, body);
     try {
       const { model, price, policy, params, inputBytes } = await this.#admission.plan(job);
-      const nowMs = Date.now();
+      const nowMs = await this.#admission.nowMs();
       const { deadlineMs, notBeforeMs } = jobTimes(job, nowMs);
       const [durationMs, queue, room, foreseen] = await Promise.all([
         this.#usage.recentDurationMs(model.name),

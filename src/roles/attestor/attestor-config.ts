@@ -3,6 +3,7 @@ import { KEEP_MS } from '../../core/jobs/job-record.ts';
 import { z } from 'zod';
 import {
   commonFields,
+  engineFields,
   integer,
   metricsFields,
   promiseFields,
@@ -16,6 +17,7 @@ export const AttestorConfig = z.object({
   ...commonFields,
   ...metricsFields,
   ...promiseFields,
+  ...engineFields,
   ...tracingFields,
   COUNTERSIGN_ATTESTOR_KEY_FILE: z
     .string()

@@ -8,6 +8,7 @@ import { workerEntry } from '../../core/registry/worker-list.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { CliContext } from './cli-context.ts';
+import type { DataFolder } from './data-folder.ts';
 import { Output, jsonOption } from './output.ts';
 import { readWorkerList, writeWorkerList } from './set-up.ts';
 
@@ -17,7 +18,7 @@ interface AskOptions {
 }
 
 /** An ask, and the pool whose gateway it came to. */
-interface PoolAsk extends EnrolmentAsk {
+export interface PoolAsk extends EnrolmentAsk {
   readonly pool: string;
   readonly asks: EnrolmentAsks;
 }
@@ -25,7 +26,7 @@ interface PoolAsk extends EnrolmentAsk {
 /** `countersign workers asks`, `approve` and `refuse`: who asks a gateway to be enrolled, and the answer. */
 export function addAskCommands(cli: CliContext, workers: Command): void {
   const withAsks = (options: AskOptions, use: (all: readonly PoolAsk[]) => void | Promise<void>) =>
-    cli.withRedis('attestor', options.redisUrl, async (redis) => use(await allAsks(cli, redis)));
+    cli.withRedis('attestor', options.redisUrl, async (redis) => use(await allAsks(cli.data, redis)));
   const redisOption = ['--redis-url <url>', 'Redis; by default the private one of the data folder'] as const;
   workers
     .command('asks')
@@ -72,7 +73,8 @@ export function addAskCommands(cli: CliContext, workers: Command): void {
     );
 }
 
-async function allAsks({ data }: CliContext, redis: Redis): Promise<PoolAsk[]> {
+/** Who asks any gateway of an installation. */
+export async function allAsks(data: DataFolder, redis: Redis): Promise<PoolAsk[]> {
   const keys = new RedisKeys(data.shard);
   const found = readCatalog(data.catalog())
     .pools()

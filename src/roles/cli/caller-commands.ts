@@ -22,6 +22,7 @@ const OF_THE_SERVICE = [
   ...[
     'up',
     'init',
+    'setup',
     'api',
     'courier',
     'worker',

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { redisFields } from '../../ground/config/fields.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { readSecretFile } from '../../ground/keys/key-file.ts';
+import { GPU_BUILD_VERSION } from './gpu-packages.ts';
 
 /** The Redis user of those who run the installation. */
 export const ADMIN = 'admin';
@@ -53,6 +54,9 @@ export class DataFolder {
   readonly redisPassword = (user: string): string => this.at('keys', `redis-${user}.password`);
   /** The folder with a Redis server that was unpacked for this installation. */
   readonly redisProgram = (): string => this.at('redis-server');
+
+  /** The folder of a build of the engine for GPUs. */
+  readonly gpuBuild = (kind: string): string => this.at('gpu', `${kind}-${GPU_BUILD_VERSION}`);
 
   /** The name of the shard. Throws CodedError `config_invalid` where it is none. */
   get shard(): string {

@@ -5,8 +5,9 @@ import { askOpenly, isTransient } from '../../core/remote/gateway-client.ts';
 import { Challenge, EnrolmentState, ROUTES } from '../../core/remote/wire.ts';
 import { trustedBase } from '../../ground/config/fields.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
-import { ensureSigningKey } from '../../ground/keys/key-file.ts';
-import type { SigningKey } from '../../ground/keys/signing-key.ts';
+import { askToJoin, readJoinToken } from '../../core/registry/invitation.ts';
+import { ensureSigningKey, readSecretFile } from '../../ground/keys/key-file.ts';
+import { workerIdOf, type SigningKey } from '../../ground/keys/signing-key.ts';
 import { labelOf } from './arguments.ts';
 import { Output, jsonOption } from './output.ts';
 
@@ -18,6 +19,7 @@ interface EnrolOptions {
   readonly key: string;
   readonly label: readonly string[];
   readonly gpu?: string;
+  readonly joinToken?: string;
   readonly wait: boolean;
   readonly json?: boolean;
 }
@@ -36,6 +38,7 @@ export function addEnrolAtGateway(worker: Command): void {
     )
     .option('--label <name=value...>', 'facts for people', [])
     .option('--gpu <text>', 'GPU, in words')
+    .option('--join-token <file>', 'file with the token of an invitation, which decides instead of a person')
     .option('--no-wait', 'ask once, and say where it stands')
     .addOption(jsonOption())
     .action(async (own: Omit<EnrolOptions, 'gateway'>, command: Command) => {
@@ -44,7 +47,7 @@ export function addEnrolAtGateway(worker: Command): void {
       const options = { ...own, gateway };
       const out = new Output(options.json === true);
       const state = await enrolled(options, (asked) =>
-        out.show(asked, [`${asked.worker}  asked; the operator of the pool decides: countersign workers approve`]),
+        out.show(asked, [`${asked.worker}  asked; the operator of the pool decides`]),
       );
       if (state.state === 'refused')
         throw new CodedError('enrolment_refused', `The operator refused ${state.worker}: ${state.why ?? ''}`);
@@ -76,6 +79,8 @@ async function enrolled(options: EnrolOptions, pending: (state: EnrolmentState) 
 async function asked(base: string, key: SigningKey, options: EnrolOptions): Promise<EnrolmentState> {
   const { challenge } = await askOpenly(Challenge, base + ROUTES.challenges, {});
   const labels = Object.fromEntries(options.label.map(labelOf));
-  const about = { challenge, operator: options.operator, labels, gpu: options.gpu ?? null, evidence: null };
+  const token = options.joinToken === undefined ? undefined : readJoinToken(readSecretFile(options.joinToken).reveal());
+  const join = token === undefined ? {} : { join: askToJoin(token, workerIdOf(key.public)) };
+  const about = { challenge, operator: options.operator, labels, gpu: options.gpu ?? null, evidence: null, ...join };
   return askOpenly(EnrolmentState, base + ROUTES.enrolments, requestEnrolment(key, about));
 }

@@ -2,14 +2,16 @@ import { copyFileSync, renameSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { Redis } from 'ioredis';
-import { Announcements, type Announcement } from '../../core/catalog/announcement.ts';
+import { Announcements, type Announcement, type JoinAsk } from '../../core/catalog/announcement.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
+import type { Facts } from '../../core/registry/enrolment.ts';
 import { admit, newInvitation, usesOf, type Invitation } from '../../core/registry/invitation.ts';
-import type { WorkerEntry } from '../../core/registry/worker-list.ts';
+import type { WorkerEntry, WorkerList } from '../../core/registry/worker-list.ts';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { readSigningKey } from '../../ground/keys/key-file.ts';
 import { publicKeyFromBase64, type SigningKey } from '../../ground/keys/signing-key.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
+import { allAsks } from './ask-commands.ts';
 import { numberOf, timeOf } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import type { DataFolder } from './data-folder.ts';
@@ -116,7 +118,9 @@ interface AdmitOptions {
 function addAdmit(cli: CliContext, workers: Command): void {
   workers
     .command('admit')
-    .description("let in workers that ask with a join token, until it is stopped; needs the registry's key and Redis")
+    .description(
+      "let in workers that ask with a join token, here or at a gateway, until it is stopped; needs the registry's key and Redis",
+    )
     .option('--once', 'let in who asks now, and end')
     .option('--copy-to <file>', 'put each new list there as well, where attestors read it')
     .option('--redis-url <url>', 'Redis; by default the private one of the data folder')
@@ -172,11 +176,19 @@ class Doorkeeper {
     const known = new Set(list.workers.map(({ id }) => id));
     const entries: WorkerEntry[] = [];
     const invitations = new Map<string, Invitation | undefined>();
-    for (const worker of present.flat().filter(({ id, join }) => join !== undefined && !known.has(id))) {
-      const entry = this.#entryOf(worker, [...list.workers, ...entries], invitations);
+    const atGateways = await invitedAsks(this.#data, redis);
+    for (const applicant of [...present.flat().flatMap(applicantOf), ...atGateways]) {
+      if (known.has(applicant.id)) continue;
+      const entry = await this.#entryOf(applicant, [...list.workers, ...entries], invitations);
       if (entry !== undefined) entries.push(entry);
     }
-    if (entries.length === 0) return;
+    if (entries.length > 0) this.#enter(list, entries);
+    // The list first: a crash before an ask is gone leaves one that is decided already.
+    const decided = new Set([...known, ...entries.map(({ id }) => id)]);
+    for (const { id, forget } of atGateways) if (decided.has(id)) await forget?.();
+  }
+
+  #enter(list: WorkerList, entries: readonly WorkerEntry[]): void {
     const next = writeWorkerList(this.#data, { ...list, workers: [...list.workers, ...entries] }, this.#registryKey);
     this.#copy(next.serial);
     for (const { id, pools: of, labels } of entries)
@@ -185,20 +197,21 @@ class Doorkeeper {
       ]);
   }
 
-  /** The entry of a worker that asks, or undefined where it is refused. */
-  #entryOf(
-    { id, pool = '', publicKey = '', join }: Announcement,
+  /** The entry of a worker that asks, or undefined where it is refused: at a gateway for good. */
+  async #entryOf(
+    { id, pool, publicKey, join, about, refuse }: Applicant,
     entries: readonly WorkerEntry[],
     invitations: Map<string, Invitation | undefined>,
-  ): WorkerEntry | undefined {
-    if (join === undefined) return undefined;
+  ): Promise<WorkerEntry | undefined> {
     try {
       if (!invitations.has(join.invitation))
         invitations.set(join.invitation, new Invitations(this.#data).find(join.invitation));
       const ask = { ask: join, worker: publicKeyFromBase64(publicKey), pool };
-      return admit(ask, invitations.get(join.invitation), entries, new Date());
+      const entry = admit(ask, invitations.get(join.invitation), entries, new Date());
+      return { ...entry, gpu: about?.gpu ?? null, labels: { ...about?.labels, ...entry.labels } };
     } catch (error) {
       this.#sayOnce(id, messageOf(error));
+      if (error instanceof CodedError && error.code === 'enrolment_refused') await refuse?.(error.message);
       return undefined;
     }
   }
@@ -224,3 +237,29 @@ class Doorkeeper {
 }
 
 const MOST_SAID = 10_000;
+
+/** A worker that asks to be let in by an invitation. */
+interface Applicant {
+  readonly id: string;
+  readonly pool: string;
+  readonly publicKey: string;
+  readonly join: JoinAsk;
+  /** What it says of itself at a gateway. */
+  readonly about?: Pick<Facts, 'gpu' | 'labels'>;
+  /** Tells it so at its gateway, for good. */
+  readonly refuse?: (why: string) => Promise<void>;
+  readonly forget?: () => Promise<void>;
+}
+
+function applicantOf({ id, pool = '', publicKey = '', join }: Announcement): Applicant[] {
+  return join === undefined ? [] : [{ id, pool, publicKey, join }];
+}
+
+async function invitedAsks(data: DataFolder, redis: Redis): Promise<Applicant[]> {
+  return (await allAsks(data, redis)).flatMap(({ worker: id, pool, facts, asks }): Applicant[] => {
+    const { join, publicKey } = facts;
+    if (join === undefined) return [];
+    const decide = { refuse: (why: string) => asks.refuse(id, why), forget: () => asks.forget(id) };
+    return [{ id, pool, publicKey, join, about: facts, ...decide }];
+  });
+}

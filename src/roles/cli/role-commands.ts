@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { runWorkersPerGpu } from './workers-per-gpu.ts';
 import { addEnrolAtGateway } from './gateway-enrolment-command.ts';
 import type { CliContext } from './cli-context.ts';
 
@@ -10,9 +11,10 @@ export function addRoleCommands({ program }: CliContext): void {
     const command = program
       .command(role)
       .description(`run one ${role}, configured by COUNTERSIGN_ variables (see docs/configuration.md)`)
-      .action(async ({ gateway, drainOn }: WorkerOptions) => {
+      .action(async ({ gateway, drainOn, perGpu }: WorkerOptions) => {
         if (gateway !== undefined) process.env['COUNTERSIGN_GATEWAY_URL'] = gateway;
         if (drainOn !== undefined) process.env['COUNTERSIGN_DRAIN_ON'] = drainOn;
+        if (perGpu === true) process.exit(await runWorkersPerGpu((line) => process.stderr.write(`${line}\n`)));
         await become(role);
       });
     if (role === 'worker') addWorkerOptions(command);
@@ -22,12 +24,14 @@ export function addRoleCommands({ program }: CliContext): void {
 interface WorkerOptions {
   readonly gateway?: string;
   readonly drainOn?: string;
+  readonly perGpu?: boolean;
 }
 
 function addWorkerOptions(worker: Command): void {
   worker
     .option('--gateway <url>', 'reach the pool through this gateway, without a login of Redis')
-    .option('--drain-on <signal>', 'let running jobs end at this signal, however long they take (SIGTERM)');
+    .option('--drain-on <signal>', 'let running jobs end at this signal, however long they take (SIGTERM)')
+    .option('--per-gpu', 'run one worker for each GPU and MIG slice, each with its own key (docs/gpus.md)');
   addEnrolAtGateway(worker);
 }
 

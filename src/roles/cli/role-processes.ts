@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { poolFolder } from '../../ground/blobs/blob-folders.ts';
 import { userName } from '../../ground/redis/acl.ts';
 import { withoutLogin } from '../../ground/config/redis-address.ts';
@@ -38,6 +39,16 @@ const COMMON_VARIABLES = [
   'OTEL_EXPORTER_OTLP_CERTIFICATE',
 ] as const;
 
+/** What workers and attestors, which load models, get of this environment. */
+const DEVICE_VARIABLES = [
+  'CUDA_VISIBLE_DEVICES',
+  'HIP_VISIBLE_DEVICES',
+  'ROCR_VISIBLE_DEVICES',
+  'GGML_VK_VISIBLE_DEVICES',
+  'LD_LIBRARY_PATH',
+  'COUNTERSIGN_GPU_BUILD',
+] as const;
+
 /** The processes of an installation, each with the environment of its role and no more. */
 export function roleProcesses(
   data: DataFolder,
@@ -71,6 +82,7 @@ export function roleProcesses(
         COUNTERSIGN_WORKER_KEY_FILE: data.roleKey(name),
         COUNTERSIGN_POOL: pool,
         COUNTERSIGN_BLOBS: poolFolder(data.blobs(), pool),
+        ...engineVariables(data),
       },
       logFile: logFile(name),
     })),
@@ -116,6 +128,15 @@ function memoryVariables(data: DataFolder): Record<string, string> {
   };
 }
 
+/** The GPUs, and the build for them that `setup` has brought. */
+function engineVariables(data: DataFolder): Record<string, string> {
+  const build = ['cuda', 'vulkan'].map((kind) => data.gpuBuild(kind)).find((folder) => existsSync(folder));
+  return {
+    ...(build === undefined ? {} : { COUNTERSIGN_GPU_BUILD: build }),
+    ...operators(DEVICE_VARIABLES),
+  };
+}
+
 /** What the operator has set of these. */
 function operators(names: readonly string[]): Record<string, string> {
   return Object.fromEntries(
@@ -134,5 +155,6 @@ function attestorVariables(data: DataFolder): Record<string, string> {
     COUNTERSIGN_KEYRING: data.keyring(),
     COUNTERSIGN_ENROLLED_WORKERS: data.enrolled(),
     ...operators(['COUNTERSIGN_DURABILITY']),
+    ...engineVariables(data),
   };
 }

@@ -4,6 +4,7 @@ import { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import { HardwareSession } from '../../core/execution/hardware-session.ts';
 import { JobRunner } from '../../core/execution/job-runner.ts';
 import { RunTimes } from '../../core/execution/run-times.ts';
+import { GpuWatch } from '../../core/gpus/gpu-watch.ts';
 import { GatewayClient } from '../../core/remote/gateway-client.ts';
 import { RemoteBlobs } from '../../core/remote/remote-blobs.ts';
 import { RemoteDeliveries } from '../../core/remote/remote-deliveries.ts';
@@ -125,6 +126,7 @@ export function lifecycleOf(
     standing,
     storage: REMOTE_STORAGE,
     hardware: command === undefined ? undefined : new HardwareSession({ link: hardware, key, models, command, logger }),
+    gpus: new GpuWatch(),
     slotsOf: ({ model }) => slots.get(model.name) ?? 1,
     key,
     token: undefined,

@@ -1,6 +1,13 @@
 import { z } from 'zod';
 import { DRAIN_SIGNALS } from '../../ground/process/drain-time.ts';
-import { commonFields, integer, metricsFields, redisFields, tracingFields } from '../../ground/config/fields.ts';
+import {
+  commonFields,
+  engineFields,
+  integer,
+  metricsFields,
+  redisFields,
+  tracingFields,
+} from '../../ground/config/fields.ts';
 
 /** What a worker is told whether it has a login of Redis or a gateway. */
 export const workerFields = {
@@ -34,6 +41,7 @@ export const workerFields = {
     .describe(
       'signal at which running jobs are let end, each until its own deadline, whatever COUNTERSIGN_DRAIN_MS says',
     ),
+  ...engineFields,
   ...tracingFields,
 } as const;
 

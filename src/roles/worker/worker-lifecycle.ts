@@ -3,6 +3,7 @@ import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/
 import type { Announcement } from '../../core/catalog/announcement.ts';
 import { announcedModel } from '../../core/catalog/announced-models.ts';
 import type { Engine } from '../../core/engines/engine.ts';
+import type { GpuWatch } from '../../core/gpus/gpu-watch.ts';
 import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { HardwareSession } from '../../core/execution/hardware-session.ts';
 import type { HeartbeatLink } from '../../core/execution/heartbeat.ts';
@@ -28,6 +29,7 @@ interface WorkerParts {
   readonly storage: StorageLink;
   /** Absent where no program gets evidence of this machine's hardware. */
   readonly hardware: HardwareSession | undefined;
+  readonly gpus: GpuWatch;
   /** How many jobs of its model an engine runs at once. */
   readonly slotsOf: (engine: Engine) => number;
   readonly key: SigningKey;
@@ -52,7 +54,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
    * The heartbeat first, which keeps what is claimed; then the queues; and only then is the worker announced.
    */
   async onApplicationBootstrap(): Promise<void> {
-    const { engines, heartbeat, runner, consumers, standing, storage, hardware, logger } = this.#parts;
+    const { engines, heartbeat, runner, consumers, standing, storage, hardware, gpus, logger } = this.#parts;
     heartbeat.listen({
       lost: (job, lease) => runner.stop(job, 'lease_lost', lease),
       cancelled: (job) => runner.stop(job, 'cancelled'),
@@ -68,6 +70,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     storage.start(() => this.#stand());
     const { id, models } = this.#announce();
     hardware?.start();
+    gpus.start(() => this.#announce());
     logger.info({ worker: id, models: models.map(({ name }) => name) }, 'worker consuming');
   }
 
@@ -77,7 +80,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
    * that says it is idle ends no job.
    */
   async beforeApplicationShutdown(signal?: string): Promise<void> {
-    const { engines, heartbeat, runner, consumers, standing, storage, hardware, config } = this.#parts;
+    const { engines, heartbeat, runner, consumers, standing, storage, hardware, gpus, config } = this.#parts;
     this.#isLeaving = true;
     await consumers.pause(CLOSE_MS);
     runner.leave('unbegun');
@@ -91,6 +94,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     // A Redis or a disk that does not answer holds up nobody who leaves.
     void standing.stop();
     void storage.stop();
+    void gpus.stop();
     await heartbeat.stop();
     await engines.close();
   }
@@ -127,7 +131,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
 
   /** Only what can be served now is promised. */
   #announce(): Omit<Announcement, 'at'> {
-    const { engines, heartbeat, slotsOf, key, config } = this.#parts;
+    const { engines, heartbeat, slotsOf, gpus, key, config } = this.#parts;
     const join = this.#ask();
     const problem = this.#problem();
     const away = engines.away();
@@ -143,6 +147,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       ...(problem === undefined ? {} : { problem }),
       ...(join === undefined ? {} : { join }),
       inFlight: 0,
+      ...(gpus.gpus === undefined ? {} : { gpus: [...gpus.gpus] }),
     };
     heartbeat.announce(announcement);
     return announcement;

@@ -13,6 +13,7 @@ import { OwnStanding } from '../../core/execution/own-standing.ts';
 import { PoolConsumer, READY_FOR_EACH } from '../../core/execution/pool-consumer.processor.ts';
 import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
 import { RunTimes } from '../../core/execution/run-times.ts';
+import { GpuWatch } from '../../core/gpus/gpu-watch.ts';
 import { readJoinToken, type JoinToken } from '../../core/registry/invitation.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
@@ -207,6 +208,7 @@ function lifecycleProvider(
         standing,
         storage,
         hardware,
+        gpus: new GpuWatch(),
         slotsOf: ({ model }) => slots.get(model.name) ?? 1,
         ...own,
         config,

@@ -26,6 +26,7 @@ import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
 import { statementBytes, type Price, type ShownMemory } from '../../proof/receipts/statements.ts';
 import type { Durability } from '../../ground/redis/durability.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
+import { RedisClock } from '../../ground/redis/redis-clock.ts';
 import { checkUrl, type EgressRules } from '../webhooks/egress.ts';
 import { FINAL_EVENT_TYPES } from '../webhooks/webhook-event.ts';
 import type { Webhooks } from '../webhooks/webhook.store.ts';
@@ -135,10 +136,12 @@ export class Admission {
   readonly #coalescer: Coalescer<PendingRequest, AdmitReply>;
   readonly #offer: AttestationOffer;
   readonly #appointments = new Appointments();
+  readonly #clock: RedisClock;
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
     this.#offer = new AttestationOffer(parts.redis, parts.keys);
+    this.#clock = new RedisClock(parts.redis);
     this.#coalescer = new Coalescer(MAX_REQUESTS_PER_CALL, (requests) => this.#admit(requests));
   }
 
@@ -232,7 +235,8 @@ export class Admission {
     const { tenant } = submitter;
     const { model, attempts, input, inputBytes, price } = plan;
     const inline = inputBytes <= INLINE_BYTES;
-    const createdMs = Date.now();
+    // Attestors, witnesses and deadlines go by other clocks than this machine's.
+    const createdMs = await this.#clock.nowMs();
     const { deadlineMs, notBeforeMs } = jobTimes(body, createdMs);
     const id = newJobId(model.pool, createdMs);
     const blobs = this.#parts.blobs.ofPool(model.pool).of(id);
@@ -280,7 +284,12 @@ export class Admission {
    * what `submit` throws, except for limits, webhooks and idempotency keys.
    */
   plan(body: SubmitJob): Promise<Plan> {
-    return planJob({ ...this.#parts, offer: this.#offer }, body);
+    return planJob({ ...this.#parts, offer: this.#offer, clock: this.#clock }, body);
+  }
+
+  /** The time (ms) by which jobs are dated. */
+  nowMs(): Promise<number> {
+    return this.#clock.nowMs();
   }
 
   /** Where there is no room for another job, one that was accepted already is still found. */

@@ -41,6 +41,7 @@ const PARTS = {
   ),
   defaultRecompute: 0,
   offer: new AttestationOffer(redis, new RedisKeys('cs')),
+  clock: { nowMs: () => Promise.resolve(Date.now()) },
 };
 
 const job = (change: object = {}) =>

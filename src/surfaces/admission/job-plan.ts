@@ -1,5 +1,6 @@
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { RedisClock } from '../../ground/redis/redis-clock.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { DEFAULTS, attemptsOf, type SubmitJob } from '../../proof/contract/submit-job.ts';
 import {
@@ -38,6 +39,7 @@ export interface PlanParts {
   /** The share of answers computed again for a job that does not say; 0 to 1. */
   readonly defaultRecompute: number;
   readonly offer: AttestationOffer;
+  readonly clock: Pick<RedisClock, 'nowMs'>;
 }
 
 /**
@@ -45,7 +47,8 @@ export interface PlanParts {
  * `model_not_found`, `task_not_supported`, `feature_not_supported`, `attestation_unavailable`,
  * `body_too_large`, `request_invalid` for times that leave it none.
  */
-export async function planJob({ catalog, prices, defaultRecompute, offer }: PlanParts, body: SubmitJob): Promise<Plan> {
+export async function planJob(parts: PlanParts, body: SubmitJob): Promise<Plan> {
+  const { catalog, prices, defaultRecompute, offer, clock } = parts;
   const model = catalog.get(body.model);
   if (model === undefined) {
     throw new CodedError('model_not_found', `There is no model named "${printable(body.model)}".`, {
@@ -60,7 +63,7 @@ export async function planJob({ catalog, prices, defaultRecompute, offer }: Plan
     );
   }
   requireFeatures(model, body.input);
-  jobTimes(body, Date.now());
+  jobTimes(body, await clock.nowMs());
   const recompute = model.capabilities.repeats === 'no' ? 0 : defaultRecompute;
   // The schema puts the fields into its order, in which the ticket signs them.
   const policy = Policy.parse({ recompute, ...body.attestation });
