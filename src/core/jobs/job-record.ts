@@ -4,7 +4,7 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CLOSINGS, FINAL_STATES, type FinalState } from '../../proof/contract/job-states.ts';
 import type { SignedPayload } from '../../proof/receipts/dsse.ts';
 import { JobId } from '../../proof/receipts/fields.ts';
-import { requireKnown } from '../../proof/receipts/statements.ts';
+import { requireKnown } from '../../proof/receipts/document-type.ts';
 import { SALT_BYTES } from '../../proof/tlog/log-entry.ts';
 import { MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import type { Attempt, Ending } from './job-state.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CodedError } from '../../ground/errors/coded-error.ts';
+import { requireKnown } from './document-type.ts';
 import { decodeStored, type SignedPayload } from './dsse.ts';
 import {
   Count,
@@ -238,17 +238,4 @@ export function ticketIn(id: string, signed: SignedPayload): Ticket {
   const ticket = JSON.parse(signed.payload.toString('utf8')) as Ticket;
   requireKnown(`ticket of ${id}`, ticket.predicateType, TICKET_TYPE);
   return ticket;
-}
-
-/**
- * Throws CodedError `document_unknown` where a document of ours is of a type that this version does not know.
- * A newer API, worker or attestor made it; whoever does not know it must not guess what it says.
- */
-export function requireKnown(what: string, found: unknown, known: string): void {
-  if (found === known) return;
-  throw new CodedError(
-    'document_unknown',
-    `The ${what} is of the type ${String(found).slice(0, 100)}, and this version knows ${known}.`,
-    { hint: 'update this role to the version of the others' },
-  );
 }

@@ -1,15 +1,10 @@
 import { z } from 'zod';
 import { sha256Hex } from '../../../ground/blobs/sha256.ts';
 import { publicKeyFromBase64, workerIdOf, type PublicKey } from '../../../ground/keys/signing-key.ts';
+import { requireKnown } from '../../../proof/receipts/document-type.ts';
 import { verifyPayload, type SignedPayload } from '../../../proof/receipts/dsse.ts';
 import { BINDING_PROPERTIES } from '../../../proof/receipts/promises/binding.ts';
-import {
-  EVIDENCE_TYPE,
-  requireKnown,
-  type Evidence,
-  type Property,
-  type Ticket,
-} from '../../../proof/receipts/statements.ts';
+import { EVIDENCE_TYPE, type Evidence, type Property, type Ticket } from '../../../proof/receipts/statements.ts';
 import { outputFault } from '../../../proof/tasks/output-fault.ts';
 import type { Bar } from '../refusal.ts';
 import type { Attempt } from './attempt.ts';
@@ -78,8 +73,8 @@ const Signed = z.object({
 });
 
 /**
- * Throws CodedError `document_unknown` where the claimant signed evidence of another version for this attempt:
- * it is put aside for an attestor that knows it, and nothing is held against the worker.
+ * Throws CodedError `document_unknown` where the claimant signed evidence of another version for this
+ * attempt: it is put aside for an attestor that knows it, and nothing is held against the worker.
  */
 function requireKnownEvidence({ parts, signed }: Attempt): void {
   const key = parts.keyOf(parts.claimant);
