@@ -78,16 +78,18 @@ export function JobsPage(): JSX.Element {
       </Head>
       <Chips state={filter.state} choose={(state) => choose({ state })} />
       <Filters filter={filter} choose={choose} />
-      {may('submit') && filter.idempotency === ''
-        ? deedsOf(filter.state).map((what) => (
+      {may('submit') && filter.idempotency === '' ? (
+        <div class="deeds">
+          {deedsOf(filter.state).map((what) => (
             <AllThatMatch
               key={`${what} ${JSON.stringify(filter)}`}
               what={what}
               filter={searchOf(filter)}
               state={filter.state}
             />
-          ))
-        : null}
+          ))}
+        </div>
+      ) : null}
       <section class="panel" aria-label="Jobs that match">
         <Show loaded={loaded}>
           {({ jobs, next_cursor: next, catching_up: isCatchingUp }) =>
