@@ -92,6 +92,7 @@ const MATRIX: Record<string, Owner> = {
   'post /v1/webhooks/{webhook}/rotate': 'named',
   'post /v1/webhooks/{webhook}/test': 'named',
   'get /v1/webhooks/{webhook}/deliveries': 'named',
+  'get /v1/jobs/{id}/deliveries': 'named',
   'post /v1/deliveries/{delivery}/redeliver': 'named',
   'post /v1/quote': 'own',
   'get /v1/usage': 'own',

@@ -12,6 +12,7 @@ import { AuditEntry } from '../../src/core/audit/audit-entry.ts';
 import { DeletionDocument } from '../../src/roles/api/admin.schemas.ts';
 import { HistoryDocument } from '../../src/roles/api/overview.schemas.ts';
 import { PoolStateDocument } from '../../src/roles/api/pools.schemas.ts';
+import { DeliveryList } from '../../src/roles/api/webhooks.schemas.ts';
 import { SessionDocument } from '../../src/roles/api/session.schemas.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { Envelope, PAYLOAD_TYPE, fromEnvelope, verifyPayload } from '../../src/proof/receipts/dsse.ts';
@@ -172,6 +173,11 @@ describe('real answers have the shape that the description promises', () => {
     const { id: delivery } = await call('testWebhook', { webhook });
     await call('listDeliveries', { webhook });
     await call('redeliver', { delivery });
+    const { id } = await call('submitJob', {}, { ...JOB, webhook: { url: 'http://127.0.0.1:9/' } });
+    await until(async () => {
+      const told = DeliveryList.parse(await answered('listDeliveriesOfJob', { id })).deliveries;
+      return told.some(({ endpoint, type }) => endpoint === 'job' && type === 'job.done');
+    });
     await call('deleteWebhook', { webhook });
   });
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { AuditEntries } from '../../src/roles/api/admin.schemas.ts';
+import { DeliveryList } from '../../src/roles/api/webhooks.schemas.ts';
 import { LoginLink, SessionDocument } from '../../src/roles/api/session.schemas.ts';
 import { Problem } from '../../src/proof/contract/problem.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
@@ -10,6 +11,7 @@ import { findChromium } from '../support/browser.ts';
 import { DashboardVisit } from '../support/dashboard-visit.ts';
 import { BY_HAND_MODEL, NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
+import { Receiver } from '../support/receiver.ts';
 import { sampleOf } from '../support/thorough.ts';
 
 const chromium = findChromium();
@@ -22,7 +24,12 @@ let member: Client;
 
 beforeAll(async () => {
   pipeline = await Pipeline.prepare([NOOP_MODEL, BY_HAND_MODEL]);
-  const env = { COUNTERSIGN_WEBHOOK_PRIVATE: 'allow' };
+  const price = { input: 1_000_000, output: 1_000_000 };
+  const prices = { version: 1, id: 'test', currency: 'EUR', models: { noop: price } };
+  const env = {
+    COUNTERSIGN_WEBHOOK_PRIVATE: 'allow',
+    COUNTERSIGN_PRICES: pipeline.file('prices.json', prices),
+  };
   await Promise.all([pipeline.api(env), pipeline.worker(1), pipeline.attestor(), pipeline.courier(env)]);
   operator = await pipeline.client('operator');
   member = new Client(pipeline.url, await pipeline.key('acme', ['submit', 'read']));
@@ -302,6 +309,48 @@ describe('the dashboard in Chromium', () => {
     await visit.page.getByText('It is the question of the ticket.').waitFor();
     await visit.page.getByRole('button', { name: 'Run again' }).click();
     await visit.page.getByText('Both answers are the same bytes.').waitFor();
+  });
+
+  test('the life of a job ends with its charge and the messages that told of it', async () => {
+    await using receiver = await Receiver.start();
+    const { id } = await operator.run(completion('told', { webhook: { url: receiver.url } }));
+    await until(async () => {
+      const { deliveries } = DeliveryList.parse(await operator.json(`/v1/jobs/${id}/deliveries`));
+      return deliveries.some(({ endpoint, status }) => endpoint === 'job' && status === 'delivered');
+    });
+    await visit.to(`jobs/${id}`);
+    const life = visit.page.getByRole('region', { name: 'What happened' });
+    await life.getByText('Delivered after 1 attempt, answered 204').waitFor();
+    await life.getByText('by the price in its ticket').waitFor();
+  });
+
+  test('all open jobs that match are counted, and cancelled in chunks; then asked again', async () => {
+    const { page } = visit;
+    const jobs = await Promise.all(
+      Array.from({ length: 20 }, () => operator.submit(completion('many', { model: 'by-hand' }))),
+    );
+    const states = async () => {
+      const now = await Promise.all(jobs.map(({ id }) => operator.job(id)));
+      return [...new Set(now.map(({ state }) => state))].join();
+    };
+    await visit.to('jobs?state=queued&model=by-hand');
+    await page.getByRole('button', { name: 'Count what can be cancelled' }).click();
+    await page.getByRole('button', { name: 'Cancel 20 …' }).click();
+    expect(await states()).toBe('queued');
+    await page.getByRole('button', { name: 'Cancel them' }).click();
+    await page.getByText('20 cancelled').waitFor();
+    expect(await states()).toBe('cancelled');
+    await visit.to('jobs?state=cancelled&model=by-hand');
+    await page.getByRole('button', { name: 'Count what can be asked again' }).click();
+    await page.getByRole('button', { name: / again …$/ }).click();
+    await page.getByRole('button', { name: 'Ask them again' }).click();
+    await page.getByText(/2\d asked again/).waitFor();
+    // Nobody is left to answer them.
+    await visit.to('jobs?state=queued&model=by-hand');
+    await page.getByRole('button', { name: 'Count what can be cancelled' }).click();
+    await page.getByRole('button', { name: /^Cancel 2\d …$/ }).click();
+    await page.getByRole('button', { name: 'Cancel them' }).click();
+    await page.getByText(/2\d cancelled/).waitFor();
   });
 
   test('an owner searches a memory, corrects it with its history kept, sees who read it, and erases it', async () => {

@@ -8,27 +8,10 @@ import { Keyring, keyringEntry, type KeyringFile } from '../../src/proof/receipt
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { formatVkey, noteKey } from '../../src/proof/tlog/signed-note.ts';
 import { DataFolder } from '../../src/roles/cli/data-folder.ts';
+import { BalancedClient } from '../support/balanced-client.ts';
 import { Callers } from '../support/failover.ts';
-import { Client, Pipeline, type Role } from '../support/pipeline.ts';
+import { Pipeline, type Role } from '../support/pipeline.ts';
 import { PASSWORD, ROOT } from '../support/redis.ts';
-
-/** A client behind a balancer of two instances: who is not there is passed over, as a balancer would. */
-class BalancedClient extends Client {
-  readonly urls = new Map<string, string>();
-
-  override async fetch(path: string, init: RequestInit = {}): Promise<Response> {
-    let last: unknown;
-    for (const url of this.urls.values()) {
-      this.url = url;
-      try {
-        return await super.fetch(path, init);
-      } catch (error) {
-        last = error;
-      }
-    }
-    throw last;
-  }
-}
 
 describe('a rotation of keys and passwords while jobs are sent all along', () => {
   let pipeline: Pipeline;

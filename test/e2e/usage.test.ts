@@ -5,7 +5,16 @@ import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
 import { chargeOf } from '../../src/proof/receipts/charge.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { booksOf } from '../support/books.ts';
-import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
+import {
+  BY_HAND_MODEL,
+  KJV_MODEL,
+  NOOP_MODEL,
+  Client,
+  Pipeline,
+  completion,
+  until,
+  type Role,
+} from '../support/pipeline.ts';
 import { longTest } from '../support/thorough.ts';
 
 const PRICES = {
@@ -47,11 +56,7 @@ test('prices and catalog are read again at SIGHUP, both or neither, and tickets 
   const job = { model: 'by-hand', task: 'completion', input: { prompt: 'x' } };
   const price = async () => (await json<{ price: { input: number } }>(await payer.post('/v1/quote', job))).price.input;
   const { id } = await json<{ id: string }>(await payer.post('/v1/jobs', job));
-  const reread = async (said: string) => {
-    const before = api.stderr().length;
-    api.process.kill('SIGHUP');
-    await until(() => api.stderr().slice(before).includes(said));
-  };
+  const reread = (said: string) => rereadBy(api, said);
   const models = pipeline.file('models.json', '{');
   pipeline.file('prices.json', { ...PRICES, models: { ...PRICES.models, 'by-hand': { input: 7, output: 7 } } });
   await reread('catalog_invalid');
@@ -66,6 +71,42 @@ test('prices and catalog are read again at SIGHUP, both or neither, and tickets 
   pipeline.file('prices.json', PRICES);
   await reread('prices.json');
   await payer.post(`/v1/jobs/${id}/cancel`, {});
+});
+
+/** Tells a role to read its files again, and waits for what it says to that. */
+async function rereadBy(role: Role, said: string): Promise<void> {
+  const before = role.stderr().length;
+  role.process.kill('SIGHUP');
+  await until(() => role.stderr().slice(before).includes(said));
+}
+
+test('a model comes and goes at SIGHUP, and a job that it leaves behind is done all the same', async () => {
+  const client = await tenant('comers');
+  const roles = pipeline.running().filter(({ name }) => ['attestor', 'api', 'courier'].includes(name));
+  const catalog = (...more: object[]) => ({ version: 1, models: [KJV_MODEL, NOOP_MODEL, BY_HAND_MODEL, ...more] });
+  const hot = { ...NOOP_MODEL, name: 'hot' };
+  const own = pipeline.file('own-models.json', catalog(hot));
+  const job = completion('left behind', { model: 'hot', attestation: { recompute: 0 } });
+  expect((await client.post('/v1/jobs', job)).status).toBe(404);
+
+  const models = pipeline.file('models.json', catalog(hot));
+  for (const role of roles) await rereadBy(role, models);
+  // What an attestor computes again, it loads at its start.
+  expect((await client.post('/v1/jobs', { ...job, attestation: { recompute: 1 } })).status).toBe(503);
+  const { id } = await client.submit(job);
+  // A pool is a wall, and is not made at a signal: nothing of such a file is gone by.
+  pipeline.file('models.json', catalog({ ...NOOP_MODEL, name: 'walled', pool: 'elsewhere' }));
+  for (const role of roles) await rereadBy(role, 'catalog_invalid');
+  expect((await client.post('/v1/quote', job)).status).toBe(200);
+
+  pipeline.file('models.json', catalog());
+  for (const role of roles) await rereadBy(role, models);
+  expect((await client.post('/v1/jobs', job)).status).toBe(404);
+  const worker = await pipeline.worker(2, { COUNTERSIGN_CATALOG: own });
+  expect(await client.ended(id)).toMatchObject({ state: 'done', model: 'hot' });
+  verifyReceipt(await client.receipt(id), pipeline.keyring);
+  worker.process.kill('SIGTERM');
+  await worker.exited;
 });
 
 async function tenant(name: string, limits: object = {}, keyLimits: object = {}): Promise<Client> {

@@ -33,7 +33,7 @@ test('what belongs to no job goes, of every family at once, and what belongs to 
     redis: server.client('attestor'),
     keys,
     pools: ['default'],
-    queues: ['default.noop'],
+    queues: () => ['default.noop'],
     logger: createLogger('test', 'fatal'),
   });
   const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await admin.info('stats'))?.[1]);
@@ -58,7 +58,7 @@ test("what a worker says of its queue's length or pace is put right: nothing fai
     redis: server.client('attestor'),
     keys,
     pools: ['default'],
-    queues: ['default.noop'],
+    queues: () => ['default.noop'],
     logger: createLogger('test', 'fatal'),
   };
   // A queue that is opened writes its own length once.

@@ -96,6 +96,7 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   attestor: NOBODYS,
   attestors: NOBODYS,
   challenges: NOBODYS,
+  layout: NOBODYS,
   registry: NOBODYS,
   audited: NOBODYS,
   suspicion: NOBODYS,

@@ -42,7 +42,7 @@ export async function attestorHands(server: TestRedis) {
     learner,
     logger,
   });
-  const queues = ['default.noop'];
+  const queues = () => ['default.noop'];
   const { candidates } = room;
   const parts = { redis, keys, queues, backlog, schedules, decisions, candidates, learner, logger };
   const sweep = new Sweep({ ...parts, everyMs: 100, mostLost: 2 });

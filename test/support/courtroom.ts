@@ -39,7 +39,8 @@ export class Courtroom {
   readonly catalog: Catalog;
   readonly #server: TestRedis;
   readonly #engine: Engine;
-  readonly #worker = newKey();
+  /** The key of the worker whose cases it judges. */
+  readonly worker = newKey();
   readonly enrolled: EnrolledWorkers;
   #number = 0;
 
@@ -54,7 +55,7 @@ export class Courtroom {
     const logger = createLogger('test', 'fatal');
     const [registryKey, path, now] = [newKey(), join(server.folder, 'workers.json'), Date.now()];
     const at = (ms: number) => new Date(now + ms).toISOString();
-    const workers = [workerEntry(this.#worker.public, 'tester', at(-60_000))];
+    const workers = [workerEntry(this.worker.public, 'tester', at(-60_000))];
     const list = { version: 3 as const, serial: 1, issuedAt: at(-60_000), expires: at(600_000), workers };
     writeFileSync(path, signWorkerList(list, registryKey));
     this.#server = server;
@@ -123,7 +124,7 @@ export class Courtroom {
     const signal = AbortSignal.timeout(10_000);
     const honest = await runToEnd(this.#engine, workOf(ticket), JSON.parse(input), signal);
     const output = lie === undefined ? honest.output : JSON.stringify({ text: lie, finish_reason: 'stop' });
-    const worker = { id: workerIdOf(this.#worker.public), publicKey: this.#worker.public.raw };
+    const worker = { id: workerIdOf(this.worker.public), publicKey: this.worker.public.raw };
     evidence.subject[0].digest.sha256 = sha256Hex(output);
     Object.assign(evidence.predicate, {
       job: id,
@@ -136,7 +137,7 @@ export class Courtroom {
       startedAt: time,
       finishedAt: time,
     });
-    const signed = signPayload(this.#worker, statementBytes(evidence));
+    const signed = signPayload(this.worker, statementBytes(evidence));
     const file: CaseFile = {
       id,
       nowMs: now,

@@ -1,8 +1,9 @@
 import type { ComponentChildren, JSX } from 'preact';
 import type { Job } from '../../src/proof/contract/job.ts';
-import { bytes, duration, exact, visibleLine } from '../format.ts';
+import type { DeliveryDocument } from '../../src/roles/api/webhooks.schemas.ts';
+import { bytes, duration, exact, money, visibleLine } from '../format.ts';
 import { Icon, Mark, type IconName } from '../icons.tsx';
-import { Facts, Id, Time, WORDS } from '../parts.tsx';
+import { Facts, Id, Name, Time, WORDS } from '../parts.tsx';
 import type { ReadReceipt } from '../receipt.ts';
 import { GAPS, PROOFS, saysOf } from '../words.ts';
 
@@ -23,7 +24,7 @@ const ENDINGS: Readonly<Record<string, readonly [title: string, text: string]>> 
   void: ['Given back unbegun', 'Its engine had not begun; it counts as no attempt.'],
 };
 
-function stepsOf(job: Job, receipt: ReadReceipt | undefined): Step[] {
+function stepsOf(job: Job, receipt: ReadReceipt | undefined, deliveries: readonly DeliveryDocument[]): Step[] {
   const steps: Step[] = [
     {
       at: job.created_at,
@@ -70,7 +71,47 @@ function stepsOf(job: Job, receipt: ReadReceipt | undefined): Step[] {
       });
     }
   }
-  return [...steps, ...endOf(job, receipt)];
+  return [...steps, ...endOf(job, receipt), ...chargeOf(job), ...deliveries.map(deliveryStep)];
+}
+
+/** What it came to, by its documents: the same for whoever has the receipt. */
+function chargeOf({ charge, ended_at }: Job): Step[] {
+  if (charge === null || ended_at === null) return [];
+  return [
+    {
+      at: ended_at,
+      icon: 'usage',
+      title: 'Charge',
+      text:
+        charge.amount === 0
+          ? 'Nothing: only what was confirmed is charged.'
+          : `${money(charge.amount, charge.currency)}, by the price in its ticket.`,
+    },
+  ];
+}
+
+const DELIVERIES: Readonly<Record<DeliveryDocument['status'], string>> = {
+  pending: 'Not delivered yet',
+  delivered: 'Delivered',
+  failed: 'Given up',
+};
+
+function deliveryStep(delivery: DeliveryDocument): Step {
+  const { status, attempts, answered, problem } = delivery;
+  const tries = `${exact(attempts)} ${attempts === 1 ? 'attempt' : 'attempts'}`;
+  return {
+    at: delivery.delivered_at ?? delivery.created_at,
+    icon: 'webhooks',
+    title: 'Webhook',
+    aside: delivery.type,
+    text: (
+      <>
+        {DELIVERIES[status]} after {tries}
+        {answered === null ? '' : `, answered ${answered}`}, to <Name text={delivery.url} />.
+        {status === 'delivered' || problem === null ? null : <b> {visibleLine(problem, 300)}</b>}
+      </>
+    ),
+  };
 }
 
 function endOf(job: Job, receipt: ReadReceipt | undefined): Step[] {
@@ -115,11 +156,13 @@ function endOf(job: Job, receipt: ReadReceipt | undefined): Step[] {
 export function Timeline({
   job,
   receipt,
+  deliveries,
 }: {
   readonly job: Job;
   readonly receipt: ReadReceipt | undefined;
+  readonly deliveries: readonly DeliveryDocument[];
 }): JSX.Element {
-  const steps = stepsOf(job, receipt).toSorted(
+  const steps = stepsOf(job, receipt, deliveries).toSorted(
     (a, b) => Date.parse(a.at ?? '9999-12-31') - Date.parse(b.at ?? '9999-12-31'),
   );
   return (

@@ -1,6 +1,7 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import type { Cancellation, Job } from '../../src/proof/contract/job.ts';
+import type { DeliveryDocument, DeliveryList } from '../../src/roles/api/webhooks.schemas.ts';
 import type { Why } from '../../src/proof/contract/why.ts';
 import { ask, may, send, session } from '../api.ts';
 import { Parts } from '../chart.tsx';
@@ -21,17 +22,24 @@ interface Seen {
   readonly job: Job;
   readonly why: Why | undefined;
   readonly receipt: ReadReceipt | undefined;
+  readonly deliveries: readonly DeliveryDocument[];
 }
 
 /** What is known of a job: its document, what holds it while it is open, and its receipt once it is done. */
 async function look(id: string, signal: AbortSignal): Promise<Seen> {
   const path = `/v1/jobs/${encodeURIComponent(id)}`;
   const job = await ask<Job>(path, { signal });
-  const [why, receipt] = await Promise.all([
+  const [why, receipt, told] = await Promise.all([
     job.ended_at === null ? ask<Why>(`${path}/why`, { signal }) : undefined,
     job.links.receipt === null ? undefined : send(job.links.receipt, { signal }).then((answer) => answer.text()),
+    may('tenant_admin') ? ask<DeliveryList>(`${path}/deliveries`, { signal }) : undefined,
   ]);
-  return { job, why, receipt: receipt === undefined ? undefined : readReceipt(receipt) };
+  return {
+    job,
+    why,
+    receipt: receipt === undefined ? undefined : readReceipt(receipt),
+    deliveries: told?.deliveries ?? [],
+  };
 }
 
 /** The life of one job. */
@@ -67,13 +75,13 @@ export function JobPage({ id }: { readonly id: string }): JSX.Element {
 }
 
 function Life({ seen, again }: { readonly seen: Seen; readonly again: () => void }): JSX.Element {
-  const { job, why, receipt } = seen;
+  const { job, why, receipt, deliveries } = seen;
   return (
     <>
       <JobHead job={job} again={again} />
       {why === undefined ? <Split job={job} /> : <WhyItWaits why={why} job={job} />}
       <div class="columns">
-        <Timeline job={job} receipt={receipt} />
+        <Timeline job={job} receipt={receipt} deliveries={deliveries} />
         <div>
           <Content job={job} />
           <Receipt job={job} receipt={receipt} />

@@ -10,7 +10,7 @@ import { Pager } from '../pager.tsx';
 import { Empty, Head, Id, JobStateMark, Name, Show, Signatures, Table, Time, WORDS, useLoad } from '../parts.tsx';
 import { ask as askHere, place, to } from '../route.ts';
 import { useModels } from '../models.ts';
-import { RetryAll } from './retry-all.tsx';
+import { AllThatMatch, deedsOf } from './all-that-match.tsx';
 
 const STATES: readonly JobState[] = [
   'queued',
@@ -79,7 +79,16 @@ export function JobsPage(): JSX.Element {
       <Chips state={filter.state} choose={(state) => choose({ state })} />
       <Filters filter={filter} choose={choose} />
       {may('submit') && filter.idempotency === '' ? (
-        <RetryAll key={JSON.stringify(filter)} filter={searchOf(filter)} state={unanswered(filter.state)} />
+        <div class="deeds">
+          {deedsOf(filter.state).map((what) => (
+            <AllThatMatch
+              key={`${what} ${JSON.stringify(filter)}`}
+              what={what}
+              filter={searchOf(filter)}
+              state={filter.state}
+            />
+          ))}
+        </div>
       ) : null}
       <section class="panel" aria-label="Jobs that match">
         <Show loaded={loaded}>
@@ -145,9 +154,6 @@ function searchOf(filter: Filter): URLSearchParams {
   if (filter.since !== '') asked.set('created_after', new Date(Date.now() - Number(filter.since)).toISOString());
   return asked;
 }
-
-/** The state whose jobs may be asked again; empty for all such states. */
-const unanswered = (state: string) => (['rejected', 'failed', 'expired', 'cancelled'].includes(state) ? state : '');
 
 const TYPED = [
   ['worker', 'Worker'],

@@ -55,17 +55,40 @@ describe('readCatalog', () => {
     expect(() => read(echo)).toThrow('judged by the very server');
   });
 
-  test('a catalog follows another about the same queues, and about others not at all', () => {
+  test('a catalog follows another about models that change, come and go; their queues stay', () => {
     const catalog = read(SERVER);
-    for (const other of [
-      [SERVER, { ...SERVER, name: 'new' }],
-      [{ ...SERVER, name: 'new' }],
-      [{ ...SERVER, pool: 'elsewhere', tasks: ['chat'] }],
-    ]) {
-      expect(() => catalog.follow(read(...other))).toThrow('queues of their own');
-      expect(catalog.all()).toMatchObject([{ name: 'remote', pool: 'default', tasks: ['completion'] }]);
-    }
-    catalog.follow(read({ ...SERVER, tasks: ['chat'], sha256: 'b'.repeat(64) }));
+    const before = [...catalog.queues()];
+    catalog.follow(read({ ...SERVER, tasks: ['chat'], sha256: 'b'.repeat(64) }, { ...SERVER, name: 'new' }));
     expect(catalog.get('remote')).toMatchObject({ tasks: ['chat'], sha256: 'b'.repeat(64) });
+    expect(catalog.get('new')).toMatchObject({ pool: 'default' });
+    catalog.follow(read({ ...SERVER, name: 'new' }));
+    expect(catalog.all().map(({ name }) => name)).toEqual(['new']);
+    expect(catalog.queues()).toEqual([...before, 'default.new']);
+    catalog.follow(read(SERVER));
+    expect(catalog.queues()).toEqual(['default.remote', 'default.new']);
+  });
+
+  test('whoever remembers goes on knowing a model that has gone, by its last word', () => {
+    const catalog = read(SERVER);
+    catalog.followAndRemember(read({ ...SERVER, sha256: 'b'.repeat(64) }));
+    catalog.followAndRemember(read({ ...SERVER, name: 'new' }));
+    expect(catalog.get('remote')?.sha256).toBe('b'.repeat(64));
+    expect(catalog.all().map(({ name }) => name)).toEqual(['remote', 'new']);
+  });
+
+  test('a catalog with another pool, or a model that has moved between pools, changes nothing', () => {
+    const catalog = read(SERVER, { ...SERVER, name: 'gold', pool: 'gold' });
+    const all = catalog.all();
+    for (const [other, why] of [
+      [[SERVER, { ...SERVER, name: 'new', pool: 'elsewhere' }], 'a folder of its own (elsewhere)'],
+      [[{ ...SERVER, pool: 'gold', tasks: ['chat'] }], 'leave its jobs behind (remote)'],
+    ] as const) {
+      expect(() => catalog.follow(read(...other))).toThrow(why);
+      expect(() => catalog.followAndRemember(read(...other))).toThrow(why);
+      expect(catalog.all()).toEqual(all);
+    }
+    // Nor may it come back elsewhere after it has gone.
+    catalog.follow(read({ ...SERVER, name: 'gold', pool: 'gold' }));
+    expect(() => catalog.follow(read({ ...SERVER, pool: 'gold' }))).toThrow('leave its jobs behind (remote)');
   });
 });

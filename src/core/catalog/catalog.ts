@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { poolTag, queueName } from '../../ground/redis/keys.ts';
+import { poolOfQueue, poolTag, queueName } from '../../ground/redis/keys.ts';
 import type { EngineModel } from '../engines/engine-kind.ts';
 import { ENGINES, Engines } from '../engines/engines.ts';
 
@@ -10,12 +10,17 @@ import { ENGINES, Engines } from '../engines/engines.ts';
 export type CatalogModel = EngineModel;
 export const CatalogModel = new Engines(ENGINES).model;
 
-/** The models of the operator's catalog file, by name; those that `follow` took last. */
+/**
+ * The models of the operator's catalog file, by name; those that `follow` took last. Pools and queues that it
+ * had once stay: the jobs of a model that has gone are worked on to their end.
+ */
 export class Catalog {
   #models: ReadonlyMap<string, CatalogModel>;
+  readonly #queues: Set<string>;
 
   constructor(models: readonly CatalogModel[]) {
-    this.#models = new Map(models.map((model) => [model.name, model]));
+    this.#models = byName(models);
+    this.#queues = new Set(models.map(queueOf));
   }
 
   get(name: string): CatalogModel | undefined {
@@ -27,35 +32,65 @@ export class Catalog {
   }
 
   pools(): string[] {
-    return [...new Set(this.all().map((model) => model.pool))];
+    return [...new Set([...this.#queues].map(poolOfQueue))];
   }
 
-  /** The names of the pools' queues, one for each model. */
+  /** The names of the pools' queues, one for each model that there is or was. */
   queues(): string[] {
-    return this.all().map((model) => queueName(model.pool, model.name));
+    return [...this.#queues];
   }
 
   /** Throws CodedError `catalog_invalid` where only a role that starts anew could go by the other catalog. */
   requireFollows(other: Catalog): void {
-    const [before, after] = [this.queues(), other.queues()];
-    const changed = [
-      ...before.filter((queue) => !after.includes(queue)),
-      ...after.filter((queue) => !before.includes(queue)),
-    ];
-    if (changed.length > 0)
+    const pools = this.pools();
+    const coming = other.pools().filter((pool) => !pools.includes(pool));
+    if (coming.length > 0)
       throw new CodedError(
         'catalog_invalid',
-        `Models that come, go or change their pool have queues of their own (${changed.join(', ').slice(0, 200)}).`,
-        { hint: 'restart the roles for them, one after the other' },
+        `A pool that comes has a Redis user, a stream and a folder of its own (${coming.join(', ').slice(0, 200)}).`,
+        { hint: 'restart the roles for it, one after the other' },
+      );
+    const moved = other.all().filter(({ name, pool }) => (this.#poolOf(name) ?? pool) !== pool);
+    if (moved.length > 0)
+      throw new CodedError(
+        'catalog_invalid',
+        `A model that changes its pool would leave its jobs behind (${moved
+          .map(({ name }) => name)
+          .join(', ')
+          .slice(0, 200)}).`,
+        { hint: 'offer it in the other pool under another name' },
       );
   }
 
-  /** Goes by what the other catalog says of the same models from now on. Throws as `requireFollows`. */
+  /** Goes by what the other catalog says from now on: what it does not name is gone. As `requireFollows`. */
   follow(other: Catalog): void {
+    this.#take(other, other.all());
+  }
+
+  /**
+   * As `follow`, for whoever still has to know the models that have gone, by what was said of them last: jobs
+   * for them are open.
+   */
+  followAndRemember(other: Catalog): void {
+    this.#take(other, [...this.all(), ...other.all()]);
+  }
+
+  #take(other: Catalog, models: readonly CatalogModel[]): void {
     this.requireFollows(other);
-    this.#models = other.#models;
+    this.#models = byName(models);
+    for (const queue of other.#queues) this.#queues.add(queue);
+  }
+
+  /** The pool of a model that there is or was. */
+  #poolOf(model: string): string | undefined {
+    return this.pools().find((pool) => this.#queues.has(queueName(pool, model)));
   }
 }
+
+const queueOf = ({ pool, name }: CatalogModel): string => queueName(pool, name);
+
+/** The last of a name counts. */
+const byName = (models: readonly CatalogModel[]) => new Map(models.map((model) => [model.name, model]));
 
 /** Reads a catalog file. Throws CodedError `catalog_invalid` with every mistake. */
 export function readCatalog(path: string, engines: Engines = new Engines(ENGINES)): Catalog {

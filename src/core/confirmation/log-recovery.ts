@@ -29,6 +29,8 @@ export interface RecoveryParts {
   readonly trusted: readonly NoteKey[];
   /** How long Redis keeps a job after its end (ms). */
   readonly keepMs: number;
+  /** Hears how many entries of how many were read from the archive. */
+  readonly hasRestored?: (entries: number, of: number) => void;
 }
 
 /** What was given back. */
@@ -122,8 +124,9 @@ async function loaded(files: LogFiles, disk: Signed, tail: readonly Buffer[]): P
   });
 }
 
-async function restore({ redis, keys, archive, keepMs }: RecoveryParts, from: number, to: number): Promise<number> {
-  let restored = 0;
+async function restore(parts: RecoveryParts, from: number, to: number): Promise<number> {
+  const { redis, keys, archive, keepMs, hasRestored } = parts;
+  let [restored, read] = [0, 0];
   let page: Archived[] = [];
   const give = async () => {
     const args = page.flatMap(({ index, job }) =>
@@ -135,7 +138,10 @@ async function restore({ redis, keys, archive, keepMs }: RecoveryParts, from: nu
   };
   for await (const item of archive.read(from, to)) {
     page.push(item);
-    if (page.length === PAGE) await give();
+    read += 1;
+    if (page.length < PAGE) continue;
+    await give();
+    hasRestored?.(read, to - from);
   }
   await give();
   return restored;

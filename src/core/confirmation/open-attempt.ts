@@ -44,7 +44,7 @@ export function openAttempt(file: CaseFile, sources: AttemptSources): Attempt {
       claimant: file.claimant,
       statement: file.statement,
       heldMs: heldMsOf(file),
-      isMeasured: catalog.get(ticket.predicate.model.name)?.capabilities.measuresWeights ?? true,
+      isMeasured: isMeasured(catalog, ticket.predicate.model.name),
       apiKey: 'refused' in apiKey ? undefined : apiKey,
       equipment,
       keyOf: (worker) => enrolled.find(worker, file.nowMs),
@@ -58,6 +58,16 @@ export function openAttempt(file: CaseFile, sources: AttemptSources): Attempt {
     },
     statements,
   );
+}
+
+/**
+ * Throws where the catalog does not have the model: it came after this attestor last read it, or has gone.
+ * Whether weights are measured is the operator's word, and guessing it would blame a worker.
+ */
+function isMeasured(catalog: Catalog, model: string): boolean {
+  const found = catalog.get(model);
+  if (found === undefined) throw new Error(`The catalog of this attestor does not have the model ${model}.`);
+  return found.capabilities.measuresWeights;
 }
 
 /** From the begin of the engine to the commit, ms by Redis' clock. */

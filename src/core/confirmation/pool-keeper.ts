@@ -43,7 +43,8 @@ export interface KeeperParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly pools: readonly string[];
-  readonly queues: readonly string[];
+  /** The queues that there are now. */
+  readonly queues: () => readonly string[];
   readonly logger: Logger;
 }
 
@@ -77,7 +78,7 @@ export class PoolKeeper {
     const { pools, queues } = this.#parts;
     const results = await Promise.allSettled([
       ...pools.map((pool) => this.#keepWorkers(pool)),
-      ...queues.map((queue) => this.#keepQueue(queue)),
+      ...queues().map((queue) => this.#keepQueue(queue)),
     ]);
     for (const result of results) if (result.status === 'rejected') this.#warn(result.reason);
     return LOOK_EVERY_MS;

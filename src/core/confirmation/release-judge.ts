@@ -18,6 +18,7 @@ const NOT_COUNTED: ReadonlySet<ReleaseCode> = new Set([
   'drained',
   'storage_unavailable',
   'engine_away',
+  'ticket_unknown',
   'would_not_finish',
 ]);
 

@@ -35,14 +35,12 @@ const OF_WORKERS = ['worker', 'hardware'];
 export class Strays {
   readonly #parts: KeeperParts;
   readonly #tags: ReadonlySet<string>;
-  readonly #queues: ReadonlySet<string>;
   readonly #looks: PeriodicTask;
   #cursor = '0';
 
   constructor(parts: KeeperParts) {
     this.#parts = parts;
     this.#tags = new Set(parts.pools.map(poolTag));
-    this.#queues = new Set(parts.queues);
     const warn = rateLimited(5_000, (error) => parts.logger.warn(`strays: ${messageOf(error).slice(0, 300)}`));
     this.#looks = new PeriodicTask(() => this.#look(), warn, LOOK_EVERY_MS);
   }
@@ -108,7 +106,7 @@ export class Strays {
   /** The job of a key of BullMQ; undefined for a part of a queue, and "" where it is neither. */
   #delivered(rest: string): string | undefined {
     const [queue = '', part = ''] = rest.split(':');
-    if (!this.#queues.has(queue)) return '';
+    if (!this.#parts.queues().includes(queue)) return '';
     return part in QUEUE_PARTS ? undefined : part.replace(/-\d+$/, '');
   }
 }

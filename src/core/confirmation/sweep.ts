@@ -137,9 +137,10 @@ export class Sweep {
 
   /** The sets of a schedule, beginning with another queue each time, so that none is always the last. */
   #setsOf(name: ScheduleName): string[] {
-    const { keys, queues } = this.#parts;
+    const { keys } = this.#parts;
     if (name === 'deadlines') return [keys.open];
     if (name === 'confirmations') return [keys.confirmations];
+    const queues = this.#parts.queues();
     const first = Math.floor(Math.random() * queues.length);
     const turned = [...queues.slice(first), ...queues.slice(0, first)];
     const setOf = { leases: keys.leases, deliveries: keys.released, ready: keys.ready }[name];
@@ -263,8 +264,8 @@ export class Sweep {
 interface SweepParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
-  /** The queues whose jobs are looked after. */
-  readonly queues: readonly string[];
+  /** The queues whose jobs are looked after now. */
+  readonly queues: () => readonly string[];
   readonly backlog: Backlog;
   readonly schedules: Schedules;
   readonly decisions: Decisions;

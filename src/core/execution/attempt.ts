@@ -1,4 +1,5 @@
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import { messageOf } from '../../ground/errors/coded-error.ts';
 import { isStorageError } from '../../ground/blobs/storage-error.ts';
 import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import {
@@ -17,11 +18,15 @@ import type { Claim } from './claims.ts';
 import type { BlobLink } from './links.ts';
 import { Stop } from './stop.ts';
 
-/** A claim with its ticket, and the digest of the ticket's payload. */
-export interface Attempt {
+/** A claim, and the digest of its ticket's payload: what can be given back, whatever the ticket says. */
+export interface Given {
   readonly claim: Claim;
-  readonly ticket: Ticket;
   readonly sha256: string;
+}
+
+/** A claim with its ticket. */
+export interface Attempt extends Given {
+  readonly ticket: Ticket;
 }
 
 /** What an engine generated, and when. */
@@ -117,22 +122,17 @@ export function evidenceOf(
 }
 
 /** What a worker signs when it gives a job back. */
-export function releaseOf(
-  worker: Signer,
-  { claim, ticket, sha256 }: Attempt,
-  code: ReleaseCode,
-  error: unknown,
-): Release {
+export function releaseOf(worker: Signer, { claim, sha256 }: Given, code: ReleaseCode, error: unknown): Release {
   return {
     _type: STATEMENT_TYPE,
     subject: [{ name: 'ticket', digest: { sha256 } }],
     predicateType: RELEASE_TYPE,
     predicate: {
-      job: ticket.predicate.job,
+      job: claim.id,
       epoch: claim.epoch,
       worker,
       code,
-      detail: error instanceof EngineError ? error.message.slice(0, 300) : '',
+      detail: error instanceof EngineError || code === 'ticket_unknown' ? messageOf(error).slice(0, 300) : '',
       at: new Date().toISOString(),
     },
   };

@@ -7,13 +7,15 @@ import { NoopEngine } from '../engines/noop-engine.ts';
 import { tokenOf } from '../jobs/begun.ts';
 import { RemoteJobs } from '../remote/remote-jobs.ts';
 import { RemotePieces } from '../remote/remote-pieces.ts';
-import type { ClaimReply } from './claims.ts';
+import { decodeStored, encodeStored, signPayload, type SignedPayload } from '../../proof/receipts/dsse.ts';
+import type { Claim, ClaimReply, CommitReply } from './claims.ts';
 import { EnginePlaces } from './engine-places.ts';
 import { JobRunner } from './job-runner.ts';
 import { RunTimes } from './run-times.ts';
 
 /** A runner whose claims are answered when the test says so. */
-function runnerOf(gateway: PlayedGateway, life: Life) {
+function runnerOf(gateway: PlayedGateway, life: Life, ticketOf = (ticket: string) => ticket) {
+  const released: unknown[] = [];
   const pieces = new RemotePieces(life);
   let answer: () => void = () => undefined;
   const isAnswered = new Promise<void>((resolve) => (answer = resolve));
@@ -23,8 +25,20 @@ function runnerOf(gateway: PlayedGateway, life: Life) {
       const [lease] = gateway.lease(life, 1);
       if (lease === undefined) return { kind: 'useless', why: 'missing' };
       const { job, epoch, secret, ticket, input } = lease;
-      const claim = { id: job, epoch, secret, token: tokenOf(secret), ticket, input: input ?? undefined };
+      const claim = {
+        id: job,
+        epoch,
+        secret,
+        token: tokenOf(secret),
+        ticket: ticketOf(ticket),
+        input: input ?? undefined,
+      };
       return { kind: 'ok', claim, isReady: true };
+    }
+
+    override release(claim: Claim, release: SignedPayload): Promise<CommitReply> {
+      released.push(JSON.parse(release.payload.toString('utf8')));
+      return super.release(claim, release);
     }
   }
   const parts = {
@@ -38,7 +52,7 @@ function runnerOf(gateway: PlayedGateway, life: Life) {
     key: newKey(),
     logger: createLogger('worker', 'fatal'),
   };
-  return { runner: new JobRunner(parts), answer };
+  return { runner: new JobRunner(parts), answer, released };
 }
 
 test('a job that is being claimed counts as one in flight, and is given back where its worker has left meanwhile', async () => {
@@ -52,5 +66,29 @@ test('a job that is being claimed counts as one in flight, and is given back whe
   await run;
   await until(() => runner.inFlight === 0);
   // It was released and not run: it waits for another worker.
+  expect([gateway.count('waiting'), gateway.count('done')]).toEqual([1, 0]);
+});
+
+test('a ticket of a later version is given back unread, with both versions named', async () => {
+  const gateway = new PlayedGateway('noop', () => 0);
+  const key = newKey();
+  const { runner, answer, released } = runnerOf(gateway, gateway.life(key), (stored) => {
+    const payload = decodeStored(Buffer.from(stored))?.payload.toString().replace('ticket:v1', 'ticket:v2');
+    return encodeStored(signPayload(key, Buffer.from(payload ?? '')));
+  });
+  gateway.add(1);
+  answer();
+  await runner.run('any', new NoopEngine(NOOP_MODEL), new EnginePlaces(1));
+  expect(JSON.stringify(released)).toContain(
+    'is of the type urn:countersign:ticket:v2, and this version knows urn:countersign:ticket:v1.',
+  );
+  expect(released).toMatchObject([
+    {
+      predicate: {
+        epoch: 1,
+        code: 'ticket_unknown',
+      },
+    },
+  ]);
   expect([gateway.count('waiting'), gateway.count('done')]).toEqual([1, 0]);
 });

@@ -10,10 +10,10 @@ import { count } from '../../ground/metrics/process-metrics.ts';
 import { isOutOfRoom } from '../../ground/redis/storage-gate.ts';
 import { spanning, type Span } from '../../ground/tracing/spans.ts';
 import { signPayload } from '../../proof/receipts/dsse.ts';
-import { readTicket, statementBytes, type ReleaseCode } from '../../proof/receipts/statements.ts';
+import { statementBytes, storedTicket, ticketIn, type ReleaseCode } from '../../proof/receipts/statements.ts';
 import { EngineError, workOf, type Engine } from '../engines/engine.ts';
 import type { LoadedEngines } from '../engines/loaded-engines.ts';
-import { evidenceOf, inputOf, releaseOf, storedResult, type Answer, type Attempt } from './attempt.ts';
+import { evidenceOf, inputOf, releaseOf, storedResult, type Answer, type Attempt, type Given } from './attempt.ts';
 import type { Claim, CommitReply } from './claims.ts';
 import type { EnginePlaces, Place } from './engine-places.ts';
 import { generate } from './generate.ts';
@@ -190,10 +190,26 @@ export class JobRunner {
     places: EnginePlaces,
   ): Promise<CommitReply | 'lost'> {
     const { claim, controller } = held;
+    const signed = storedTicket(claim.id, claim.ticket);
+    const given = { claim, sha256: sha256Hex(signed.payload) };
+    try {
+      return await this.#run(held, { ...given, ticket: ticketIn(claim.id, signed) }, engine, place, places);
+    } catch (error) {
+      return await this.#release(given, controller.signal, error);
+    }
+  }
+
+  async #run(
+    held: Held,
+    attempt: Attempt,
+    engine: Engine,
+    place: Place | undefined,
+    places: EnginePlaces,
+  ): Promise<CommitReply> {
+    const { claim, controller } = held;
     const { signal } = controller;
-    const { ticket, signed: signedTicket } = readTicket(claim.id, claim.ticket);
-    const attempt = { claim, ticket, sha256: sha256Hex(signedTicket.payload) };
-    const leftMs = claim.remainingMs ?? Date.parse(attempt.ticket.predicate.deadline) - Date.now();
+    const { ticket } = attempt;
+    const leftMs = claim.remainingMs ?? Date.parse(ticket.predicate.deadline) - Date.now();
     const deadline = setTimeout(() => controller.abort(new Stop('deadline')), leftMs);
     const deadlineMs = performance.now() + leftMs;
     try {
@@ -206,15 +222,13 @@ export class JobRunner {
         ),
       );
       crashPoint('worker.after-run');
-      const stored = await storedResult(this.#parts.blobs, attempt.ticket, answer.result);
+      const stored = await storedResult(this.#parts.blobs, ticket, answer.result);
       const evidence = evidenceOf(this.#worker, attempt, engine, answer, stored);
       const signed = signPayload(this.#parts.key, statementBytes(evidence));
       const commit = () => this.#parts.claims.commitEvidence(claim, signed, stored.inlineOutput, stored.inlineTokens);
       const reply = await whenThereIsRoom(commit, signal);
       crashPoint('worker.after-commit');
       return reply;
-    } catch (error) {
-      return await this.#release(attempt, signal, error);
     } finally {
       clearTimeout(deadline);
     }
@@ -265,8 +279,8 @@ export class JobRunner {
   }
 
   /** Gives the job back, unless the lease is lost: then the attestor has closed this epoch already. */
-  async #release(attempt: Attempt, signal: AbortSignal, error: unknown): Promise<CommitReply | 'lost'> {
-    const { claim } = attempt;
+  async #release(given: Given, signal: AbortSignal, error: unknown): Promise<CommitReply | 'lost'> {
+    const { claim } = given;
     const code = releaseCodeOf(signal.aborted ? signal.reason : error);
     if (code === 'storage_unavailable') {
       this.#parts.storage.wake();
@@ -278,7 +292,7 @@ export class JobRunner {
       { job: claim.id, epoch: claim.epoch, code, ...(error instanceof EngineError ? { err: error.cause } : {}) },
       `job released: ${messageOf(error).slice(0, 300)}`,
     );
-    const release = statementBytes(releaseOf(this.#worker, attempt, code, error));
+    const release = statementBytes(releaseOf(this.#worker, given, code, error));
     const signed = signPayload(this.#parts.key, release);
     return whenThereIsRoom(() => this.#parts.claims.release(claim, signed), signal);
   }

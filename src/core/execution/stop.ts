@@ -24,6 +24,7 @@ export function releaseCodeOf(error: unknown): ReleaseCode | 'lease_lost' {
   if (isStorageError(error)) return 'storage_unavailable';
   // The process of the engines is away or has ended: other jobs may be to blame.
   if (error instanceof CodedError && error.code === 'engine_away') return 'engine_away';
+  if (error instanceof CodedError && error.code === 'document_unknown') return 'ticket_unknown';
   return 'engine_error';
 }
 

@@ -85,6 +85,12 @@ describe('the record of a job', () => {
     },
   );
 
+  test('of a later version is said to be one', () => {
+    expect(() => openRecord(Buffer.from('2 done 1 1 acme kjv x'))).toThrow(
+      'The record is of the type record:v2, and this version knows record:v1.',
+    );
+  });
+
   test('has the dictionary of its version: other bytes would close every record that was kept', () => {
     expect(sha256Hex(DICTIONARY)).toBe('e1247ecd7edcbed5457a4b0f77ac99d490b0ae345bc338e9cae23ffb4eb0ebf2');
   });

@@ -4,6 +4,7 @@ import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CLOSINGS, FINAL_STATES, type FinalState } from '../../proof/contract/job-states.ts';
 import type { SignedPayload } from '../../proof/receipts/dsse.ts';
 import { JobId } from '../../proof/receipts/fields.ts';
+import { requireKnown } from '../../proof/receipts/document-type.ts';
 import { SALT_BYTES } from '../../proof/tlog/log-entry.ts';
 import { MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import type { Attempt, Ending } from './job-state.ts';
@@ -168,6 +169,7 @@ const HEAD = /^1 ([a-z]+) (\d{1,15}|-) (\d{1,15}) ([a-z0-9-]{1,63}) ([a-z0-9-]{1
 export function recordHead(bytes: Buffer): RecordHead & { readonly length: number } {
   const [whole, word, index, ended, tenant = '', model = ''] =
     HEAD.exec(bytes.subarray(0, 200).toString('latin1')) ?? [];
+  requireKnownVersion(bytes);
   const state = FINAL_STATES.find((one) => one === word);
   if (whole === undefined || state === undefined) throw new Error('These are not the bytes of a record.');
   return {
@@ -178,6 +180,12 @@ export function recordHead(bytes: Buffer): RecordHead & { readonly length: numbe
     model,
     length: whole.length,
   };
+}
+
+/** Throws CodedError `document_unknown` where this is a record that a later version has sealed. */
+function requireKnownVersion(bytes: Buffer): void {
+  const [, version] = /^(\d{1,6}) [a-z]+ /.exec(bytes.subarray(0, 40).toString('latin1')) ?? [];
+  if (version !== undefined) requireKnown('record', `record:v${version}`, `record:v${VERSION}`);
 }
 
 /** What a record says. Throws where these are not the bytes of a record that has all it was made of. */

@@ -1,15 +1,18 @@
 import { BullModule, getQueueToken } from '@nestjs/bullmq';
 import { Module, type DynamicModule, type Type } from '@nestjs/common';
-import type { Queue } from 'bullmq';
+import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { RedisConnections } from '../redis/connections.ts';
 import { RedisKeys } from '../redis/keys.ts';
 import { queueOptions } from './queue-options.ts';
 
+/** Opens a queue that was not there when the role started; whoever opens it closes it. */
+type OpenQueue = (name: string) => Queue;
+
 export interface QueuesOptions<Queues> {
   /** What the queues are injected as, and how that is made of them. */
   readonly as: Type<Queues>;
-  readonly make: (queues: readonly Queue[], redis: Redis, keys: RedisKeys) => Queues;
+  readonly make: (queues: readonly Queue[], redis: Redis, keys: RedisKeys, open: OpenQueue) => Queues;
   /**
    * Their names; those of the pools come from the catalog, which a role reads before its modules are made.
    */
@@ -34,8 +37,11 @@ export class QueuesModule {
     );
     const provider = {
       provide: as,
-      useFactory: (redis: Redis, keys: RedisKeys, ...opened: Queue[]) => make(opened, redis, keys),
-      inject: [Redis, RedisKeys, ...names.map((name) => getQueueToken(name))],
+      useFactory: (redis: Redis, keys: RedisKeys, connections: RedisConnections, ...opened: Queue[]) => {
+        const open = (name: string) => new Queue(name, queueOptions(connections.named(connection), prefix(keys, name)));
+        return make(opened, redis, keys, open);
+      },
+      inject: [Redis, RedisKeys, RedisConnections, ...names.map((name) => getQueueToken(name))],
     };
     return { module: QueuesModule, imports: [queues], providers: [provider], exports: [provider] };
   }

@@ -84,6 +84,8 @@ export const ERROR_CATALOG = {
 
   config_invalid: { status: 500, exit: 2, title: 'The configuration is not valid' },
   redis_unfit: { status: 500, exit: 2, title: 'The Redis server is not configured safely' },
+  document_unknown: { status: 503, exit: 6, title: 'A document is of a version that this role does not know' },
+  layout_unknown: { status: 500, exit: 5, title: 'Redis holds the keys of another version' },
   redis_missing: { status: 500, exit: 2, title: 'No Redis server was found' },
   key_file_unfit: { status: 500, exit: 2, title: 'The key file cannot be used' },
   registry_expired: { status: 503, exit: 6, title: 'The list of workers has expired' },

@@ -3,6 +3,8 @@ import { CodedError, messageOf } from '../errors/coded-error.ts';
 import type { Logger } from '../logging/logger.ts';
 import { watchRedis } from '../metrics/process-metrics.ts';
 import { openRedis, whenReady, type Patience, type RedisAccess } from './connection.ts';
+import type { RedisKeys } from './keys.ts';
+import { requireLayout } from './layout.ts';
 import { requireFitRedis, type Demands } from './requirements.ts';
 
 const START_MS = 10_000;
@@ -18,10 +20,11 @@ export class RedisConnections {
   /**
    * Opens the connections and finds out whether the server is fit to hold accepted jobs, as durably as was
    * asked, and knows this user. Throws CodedError `storage_unavailable` where it does not answer within ten
-   * seconds, or as `requireFitRedis` does; then no connection stays open.
+   * seconds, or as `requireFitRedis` and `requireLayout` do; then no connection stays open.
    */
   static async open(
     access: RedisAccess,
+    keys: RedisKeys,
     demands: Demands,
     wanted: Readonly<Record<string, Patience>>,
     logger: Logger,
@@ -32,7 +35,10 @@ export class RedisConnections {
     const [first] = connections.values();
     try {
       await Promise.all([...connections.values()].map((connection) => whenReady(connection, START_MS)));
-      if (first !== undefined) await requireFitRedis(first, demands);
+      if (first !== undefined) {
+        await requireFitRedis(first, demands);
+        await requireLayout(first, keys, !access.user?.startsWith('worker'));
+      }
     } catch (cause) {
       for (const connection of connections.values()) connection.disconnect();
       if (cause instanceof CodedError) throw cause;

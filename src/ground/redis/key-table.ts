@@ -601,6 +601,17 @@ export const KEY_TABLE = {
     holds: 'challenges for hardware evidence by the time (ms) at which an attestor made them',
     bound: 'two lives of a session',
   },
+  layout: {
+    place: 'home',
+    name: 'layout',
+    parts: [],
+    type: 'string',
+    api: { only: '+setnx', reads: true },
+    worker: 'read',
+    attestor: { only: '+setnx', reads: true },
+    holds: 'the version of what stands in Redis, written once; see `ground/redis/layout.ts`',
+    bound: 'one',
+  },
   registry: {
     place: 'home',
     name: 'registry',

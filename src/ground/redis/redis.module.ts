@@ -23,17 +23,18 @@ export interface RedisNeeds {
 export class RedisModule {
   static with(config: RedisConfig, needs: RedisNeeds, logger: Logger): DynamicModule {
     const access = redisAccess(config, needs.user);
+    const keys = new RedisKeys(config.COUNTERSIGN_SHARD);
     const providers = [
       {
         provide: RedisConnections,
-        useFactory: () => RedisConnections.open(access, needs, needs.connections, logger),
+        useFactory: () => RedisConnections.open(access, keys, needs, needs.connections, logger),
       },
       {
         provide: Redis,
         useFactory: (connections: RedisConnections) => connections.named('commands'),
         inject: [RedisConnections],
       },
-      { provide: RedisKeys, useValue: new RedisKeys(config.COUNTERSIGN_SHARD) },
+      { provide: RedisKeys, useValue: keys },
     ];
     return { global: true, module: RedisModule, providers, exports: providers };
   }

@@ -46,6 +46,10 @@ export const JobDocument = z.strictObject({
     .array(z.string())
     .nullable()
     .describe('what the verdict owns up to not having checked, likewise; null until the job is done'),
+  charge: z
+    .strictObject({ amount: z.int().describe('in millionths'), currency: z.string() })
+    .nullable()
+    .describe('what it came to; null until it ends, where it has no price, and where the history was searched'),
   queue_position: z
     .int()
     .nullable()

@@ -29,6 +29,8 @@ export interface Job {
   confirmed_by: string[] | null;
   /** What the verdict owns up to not having checked, likewise. */
   not_checked: string[] | null;
+  /** What it came to, in millionths; null until it ends, where it has no price, and in the history. */
+  charge: { amount: number; currency: string } | null;
   /** How many jobs are to end before it begins; null once it has, and where no worker is there. */
   queue_position: number | null;
   /** When it will have ended, with a probability of 0.5 and of 0.9; null where nobody can tell. */

@@ -50,6 +50,14 @@ describe('readTicket', () => {
     expect([read.ticket, read.signed.payload]).toEqual([ticket, payload]);
   });
 
+  test('a ticket of another version is not guessed at', () => {
+    const payload = Buffer.from(statementBytes(ticket).toString().replace('ticket:v1', 'ticket:v2'));
+    const stored = encodeStored({ keyId: 'a'.repeat(64), signature: Buffer.alloc(64), payload });
+    expect(() => readTicket('job_x', stored)).toThrow(
+      'The ticket of job_x is of the type urn:countersign:ticket:v2, and this version knows urn:countersign:ticket:v1.',
+    );
+  });
+
   test('what is not in the stored form is named by its job', () => {
     expect(() => readTicket('job_x', 'nonsense')).toThrow('job_x');
   });

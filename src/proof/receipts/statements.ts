@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { requireKnown } from './document-type.ts';
 import { decodeStored, type SignedPayload } from './dsse.ts';
 import {
   Count,
@@ -188,6 +189,7 @@ export const RELEASE_CODES = [
   'barred',
   'storage_unavailable',
   'engine_away',
+  'ticket_unknown',
   'would_not_finish',
 ] as const;
 export const ReleaseCode = z.enum(RELEASE_CODES);
@@ -217,10 +219,23 @@ export function statementBytes(statement: Ticket | Evidence | Verdict | Release)
 /**
  * A ticket of our own store. Only the API writes there, and it checked the ticket before it signed it, so
  * that the schema is not applied again; whoever decides by a ticket verifies its signature. Throws where it
- * is not in its stored form.
+ * is not in its stored form, and as `ticketIn` does.
  */
 export function readTicket(id: string, stored: string): { ticket: Ticket; signed: SignedPayload } {
+  const signed = storedTicket(id, stored);
+  return { ticket: ticketIn(id, signed), signed };
+}
+
+/** A ticket of our own store as it was signed. Throws where it is not in its stored form. */
+export function storedTicket(id: string, stored: string): SignedPayload {
   const signed = decodeStored(Buffer.from(stored));
   if (signed === undefined) throw new Error(`The ticket of ${id} is not in its stored form.`);
-  return { ticket: JSON.parse(signed.payload.toString('utf8')) as Ticket, signed };
+  return signed;
+}
+
+/** What a signed ticket says. Throws CodedError `document_unknown` where it is of another version. */
+export function ticketIn(id: string, signed: SignedPayload): Ticket {
+  const ticket = JSON.parse(signed.payload.toString('utf8')) as Ticket;
+  requireKnown(`ticket of ${id}`, ticket.predicateType, TICKET_TYPE);
+  return ticket;
 }

@@ -26,12 +26,14 @@ export interface AuditReport {
  * Walks a whole log: reads every entry and every tile, verifies every signature, and checks that the log
  * continues each of the `earlier` checkpoints (signed notes that the caller kept). Holds one bundle of
  * entries in memory at a time. Throws LogRefused with the first fault: a rewritten, truncated or forked log,
- * a torn tile, a signature that does not verify, too few witnesses. Any number of callers at once.
+ * a torn tile, a signature that does not verify, too few witnesses. `hasRead` hears how far it is. Any number
+ * of callers at once.
  */
 export async function auditLog(
   source: LogSource,
   policy: TlogPolicy,
   earlier: readonly string[],
+  hasRead: (entries: number, size: number) => void = () => undefined,
 ): Promise<AuditReport> {
   const text = (await source('checkpoint'))?.toString('utf8');
   if (text === undefined) throw new LogRefused('There is no checkpoint.');
@@ -51,6 +53,7 @@ export async function auditLog(
       await walk.push(leafHash(entry));
       requireSameRoots(kept, walk);
     }
+    hasRead(walk.size, checkpoint.size);
   }
   await walk.finish();
   if (!walk.root().equals(checkpoint.root))

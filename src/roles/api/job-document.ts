@@ -1,5 +1,6 @@
 import type { JobDocument } from '../../proof/contract/job-document.ts';
 import { retriedFrom } from '../../surfaces/admission/retry-mark.ts';
+import { costAt } from '../../surfaces/job-ends/job-end.ts';
 import type { EndedJob } from '../../surfaces/memory/history-calls.ts';
 import { readTicket, Policy } from '../../proof/receipts/statements.ts';
 import { howConfirmed } from '../../proof/receipts/how-confirmed.ts';
@@ -31,6 +32,7 @@ export function jobDocument(view: JobView, foreseen?: Foreseen): JobDocument {
     retried_from: retriedFrom(view.surface) ?? null,
     reason: view.ending === undefined ? null : { code: view.ending.code, detail: view.ending.detail },
     ...howConfirmed(view.state === 'done' ? verdictOf(view) : undefined),
+    charge: chargeDocument(view),
     ...foreseenDocument(foreseen),
     attempts: view.attempts.map(({ epoch, worker, claimedMs, beganMs, committedMs, closed }) => ({
       epoch,
@@ -74,6 +76,7 @@ export function pastDocument(job: EndedJob): JobDocument {
     reason: { code: job.code, detail: job.detail },
     confirmed_by: null,
     not_checked: null,
+    charge: null,
     queue_position: null,
     eta: null,
     attempts:
@@ -96,6 +99,12 @@ export function pastDocument(job: EndedJob): JobDocument {
       receipt: hasAnswer ? `${self}/receipt` : null,
     },
   };
+}
+
+function chargeDocument(view: JobView): JobDocument['charge'] {
+  if (view.ending === undefined) return null;
+  const { price, charge } = costAt(view, view.ending);
+  return price === undefined ? null : { amount: charge, currency: price.currency };
 }
 
 /** What is foreseen of a job, as HTTP shows it. */

@@ -1,9 +1,12 @@
 import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
+import { Jobs } from '../../core/jobs/jobs.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { readableBy } from '../../surfaces/tenants/reach.ts';
 import { EgressRules, checkUrl } from '../../surfaces/webhooks/egress.ts';
 import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import type { Secrets } from '../../surfaces/webhooks/address-secrets.ts';
+import { jobEvents } from '../../surfaces/webhooks/webhook-event.ts';
 import { WebhookMessages, type WebhookMessage } from '../../surfaces/webhooks/webhook-messages.store.ts';
 import { JOB_ENDPOINT, Webhooks, newWebhookId, type Endpoint } from '../../surfaces/webhooks/webhook.store.ts';
 import { Caller, Needs, RefusesIdempotencyKey } from './caller.guard.ts';
@@ -34,6 +37,7 @@ export class WebhooksController {
   readonly #feed: FeedReader;
   readonly #streams: EventStreams;
   readonly #created: CreatedOnce;
+  readonly #jobs: Jobs;
 
   constructor(
     webhooks: Webhooks,
@@ -42,7 +46,9 @@ export class WebhooksController {
     feed: FeedReader,
     streams: EventStreams,
     created: CreatedOnce,
+    jobs: Jobs,
   ) {
+    this.#jobs = jobs;
     this.#messages = messages;
     this.#created = created;
     this.#webhooks = webhooks;
@@ -170,6 +176,15 @@ export class WebhooksController {
     const { limit } = parse(ListDeliveries, query);
     if (id !== JOB_ENDPOINT) await this.#webhooks.get(caller.tenant, id);
     return { deliveries: (await this.#messages.list(caller.tenant, id, limit)).map(deliveryDocument) };
+  }
+
+  @Get('jobs/:id/deliveries')
+  @Needs('tenant_admin')
+  async deliveriesOf(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<DeliveryList> {
+    const view = await this.#jobs.get(readableBy(caller), id);
+    const endpoints = [JOB_ENDPOINT, ...(await this.#webhooks.list(caller.tenant)).map((endpoint) => endpoint.id)];
+    const messages = await this.#messages.about(caller.tenant, view.id, jobEvents(view), endpoints);
+    return { deliveries: messages.map(deliveryDocument) };
   }
 
   @Post('deliveries/:delivery/redeliver')

@@ -158,6 +158,18 @@ export const WEBHOOK_OPERATIONS: readonly Operation[] = [
     errors: ['request_invalid', 'webhook_not_found'],
   },
   {
+    id: 'listDeliveriesOfJob',
+    method: 'get',
+    path: '/v1/jobs/{id}/deliveries',
+    tag: 'Events',
+    summary: 'List the messages about a job and what became of them',
+    description: 'The oldest first; of the endpoints that there are, and of the address that was given with the job.',
+    scope: 'tenant_admin',
+    parameters: inPath('id', 'the id of a job', 'job_0000000000000000000000000000000'),
+    success: { '200': json('the messages', 'DeliveryList', DeliveryList) },
+    errors: ['job_not_found'],
+  },
+  {
     id: 'redeliver',
     method: 'post',
     path: '/v1/deliveries/{delivery}/redeliver',

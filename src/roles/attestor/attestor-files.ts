@@ -52,7 +52,7 @@ export class AttestorFiles implements RereadableFiles {
 
   /** See `RereadableFiles`. Throws CodedError `catalog_invalid`. */
   reread(): readonly string[] {
-    this.catalog.follow(readCatalog(this.#catalogPath));
+    this.catalog.followAndRemember(readCatalog(this.#catalogPath));
     return [this.#catalogPath];
   }
 }

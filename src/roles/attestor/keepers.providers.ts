@@ -93,13 +93,13 @@ export function keepingProviders(config: AttestorConfig, files: AttestorFiles, l
     {
       provide: PoolKeeper,
       useFactory: (redis: Redis, keys: RedisKeys) =>
-        new PoolKeeper({ redis, keys, pools: files.catalog.pools(), queues: files.catalog.queues(), logger }),
+        new PoolKeeper({ redis, keys, pools: files.catalog.pools(), queues: () => files.catalog.queues(), logger }),
       inject: [Redis, RedisKeys],
     },
     {
       provide: Strays,
       useFactory: (redis: Redis, keys: RedisKeys) =>
-        new Strays({ redis, keys, pools: files.catalog.pools(), queues: files.catalog.queues(), logger }),
+        new Strays({ redis, keys, pools: files.catalog.pools(), queues: () => files.catalog.queues(), logger }),
       inject: [Redis, RedisKeys],
     },
     {
@@ -122,7 +122,7 @@ export function keepingProviders(config: AttestorConfig, files: AttestorFiles, l
         new Sweep({
           redis,
           keys,
-          queues: files.catalog.queues(),
+          queues: () => files.catalog.queues(),
           backlog,
           schedules,
           decisions,

@@ -9,6 +9,7 @@ import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import type { RemoteOptions } from './caller-context.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
+import { ProgressBar } from './progress-bar.ts';
 
 /** `countersign audit-log`: who did what with which power, exported and verified offline. */
 export function addAuditLogCommands(cli: CliContext): void {
@@ -27,7 +28,8 @@ function addExport(cli: CliContext, audit: Command): void {
       const file = await open(options.out, 'w', 0o600);
       let bytes = 0;
       try {
-        for await (const piece of cli.client(options).pieces('/v1/admin/audit/export')) {
+        const pieces = cli.client(options).pieces('/v1/admin/audit/export');
+        for await (const piece of new ProgressBar('bytes', undefined).through(pieces, ({ length }) => length)) {
           await file.writeFile(piece);
           bytes += piece.length;
         }
@@ -51,7 +53,7 @@ function addVerify(cli: CliContext, audit: Command): void {
       const policy = readKeyring(options.keyring ?? cli.data.keyring()).logPolicy;
       const lines = createInterface({ input: createReadStream(path), crlfDelay: Infinity });
       try {
-        const report = await verifyAuditExport(lines, policy);
+        const report = await verifyAuditExport(new ProgressBar('lines', undefined).through(lines), policy);
         out.show({ sound: true, ...report }, [
           `sound      ${report.entries} entries, chained from the first`,
           `  log      ${report.heads} heads are in the transparency log; the last covers ${report.covered} entries`,

@@ -7,6 +7,7 @@ import { numberOf } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import { honestReplays, type HonestReplays } from './honest-replays.ts';
 import { Output, jsonOption } from './output.ts';
+import { ProgressBar } from './progress-bar.ts';
 
 const PROMPTS = [
   'In the beginning',
@@ -42,18 +43,16 @@ export function addCalibrateCommand(cli: CliContext): void {
     .addOption(jsonOption())
     .action(async (name: string, options: CalibrateOptions) => {
       const { model, replay } = replayable(name, options.catalog ?? cli.data.catalog());
-      const tenth = Math.max(1, Math.ceil(options.jobs / 10));
       process.stderr.write(`${name}  loading the model, then ${options.jobs} answers\n`);
+      const bar = new ProgressBar('answers replayed', options.jobs);
       const replays = await honestReplays(
         model,
         replay.maxTemperature,
         promptsOf(options.prompts),
         options.jobs,
         options.maxTokens,
-        (done) => {
-          if (done % tenth === 0) process.stderr.write(`${name}  ${done} of ${options.jobs} answers replayed\n`);
-        },
-      );
+        (done) => bar.at(done),
+      ).finally(() => bar.end());
       const calibration = calibrationOf(model, replay, replays, options.jobs);
       if (options.out !== undefined)
         writeFileSync(options.out, `${JSON.stringify(calibration, null, 2)}\n`, { mode: 0o644 });

@@ -16,6 +16,7 @@ import { UsageStore } from '../../surfaces/ledger/usage.store.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
+import { ProgressBar } from './progress-bar.ts';
 
 const EXIT_UNSOUND = 7;
 
@@ -81,7 +82,10 @@ function monthArgument(text: string): string {
 async function auditAll(cli: CliContext, redis: Redis, tenant: string | undefined): Promise<LedgerAudit[]> {
   const keys = new RedisKeys(cli.data.shard);
   const archived = new ArchivedJobs(new JobArchive(archiveFolder(cli.data.log())));
+  const bar = new ProgressBar('entries', undefined);
+  let entries = 0;
   const parts = {
+    hasRead: (more: number) => bar.at((entries += more)),
     reader: new JobReader(redis, keys, keys.open, archived),
     ...openLedgers(cli, redis),
     keyring: readKeyring(cli.data.keyring()),
@@ -89,7 +93,7 @@ async function auditAll(cli: CliContext, redis: Redis, tenant: string | undefine
   const tenants =
     tenant === undefined ? (await new ApiKeys(redis, keys).list()).map((apiKey) => apiKey.tenant) : [tenant];
   const audits: LedgerAudit[] = [];
-  for (const name of new Set(tenants)) audits.push(await auditLedger(parts, name));
+  for (const name of new Set(tenants)) audits.push(await auditLedger(parts, name).finally(() => bar.end()));
   return audits;
 }
 

@@ -16,6 +16,7 @@ import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { apiUrl } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
+import { ProgressBar } from './progress-bar.ts';
 import { type DataFolder } from './data-folder.ts';
 
 const FETCH_MS = 30_000;
@@ -83,6 +84,7 @@ function addRecover(cli: CliContext, log: Command): void {
       const out = new Output(options.json === true);
       const folder = options.folder ?? cli.data.log();
       const { logs } = readKeyring(options.keyring ?? cli.data.keyring()).logPolicy;
+      let bar: ProgressBar | undefined;
       const recovered = await cli.withRedis('attestor', options.redisUrl, (redis) =>
         recoverLog({
           redis,
@@ -91,7 +93,11 @@ function addRecover(cli: CliContext, log: Command): void {
           archive: new JobArchive(archiveFolder(folder)),
           trusted: logs.map(({ key }) => key),
           keepMs: KEEP_MS,
-        }),
+          hasRestored: (entries, of) => {
+            bar ??= new ProgressBar('entries', of);
+            bar.at(entries);
+          },
+        }).finally(() => bar?.end()),
       );
       if (recovered === undefined) out.show({ recovered: false }, ['Redis has lost nothing of the log.']);
       else
@@ -112,7 +118,11 @@ async function audit(data: DataFolder, options: AuditOptions): ReturnType<typeof
   const earlier = options.kept !== undefined && existsSync(options.kept) ? [readFileSync(options.kept, 'utf8')] : [];
   const source =
     options.url === undefined ? fromFolder(options.folder ?? data.log()) : fromUrl(await logAt(apiUrl(options.url)));
-  const report = await auditLog(source, policy, earlier);
+  let bar: ProgressBar | undefined;
+  const report = await auditLog(source, policy, earlier, (entries, size) => {
+    bar ??= new ProgressBar('entries', size);
+    bar.at(entries);
+  }).finally(() => bar?.end());
   if (options.kept !== undefined) writeFileSync(options.kept, report.checkpoint, { mode: 0o644 });
   return report;
 }

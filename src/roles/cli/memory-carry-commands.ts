@@ -30,6 +30,7 @@ import type { ApiClient } from './api-client.ts';
 import type { CallerContext, RemoteOptions } from './caller-context.ts';
 import { naming } from './memory-bundle-file.ts';
 import { MemoryOutput } from './memory-output.ts';
+import { ProgressBar } from './progress-bar.ts';
 
 const FORMS = ['mem', 'mem0', 'markdown', 'text'] as const;
 type Form = (typeof FORMS)[number];
@@ -71,8 +72,9 @@ async function exportTo(
   const from = existsSync(part) ? await bytesToKeep(part) : 0;
   if (existsSync(part)) truncateSync(part, from);
   const query = new URLSearchParams({ owner, from_byte: String(from) });
+  const pieces = api.pieces(`/v1/memories/export?${query.toString()}`);
   await pipeline(
-    Readable.from(api.pieces(`/v1/memories/export?${query.toString()}`)),
+    Readable.from(new ProgressBar('bytes', undefined).through(pieces, ({ length }) => length)),
     createWriteStream(part, { flags: 'a' }),
   );
   const counts = await countsOf(part);
@@ -112,6 +114,7 @@ async function importFrom(
 ): Promise<void> {
   const out = new MemoryOutput(json === true);
   const tally = new ImportTally();
+  const bar = new ProgressBar('memories read', undefined);
   const outcomes: Outcomes = {};
   const conflicts: string[] = [];
   let page: KeptItem[] = [];
@@ -119,21 +122,23 @@ async function importFrom(
   const send = async (): Promise<void> => {
     if (page.length > 0) await sendPage(api, owner, dryRun, page, outcomes, conflicts);
     [page, bytes] = [[], 0];
-    const { read, kept } = tally.report();
-    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${read} read, ${kept} kept`);
+    bar.at(tally.report().read);
   };
-  for (const file of files) {
-    for await (const item of itemsIn(file, user)) {
-      const kept = tally.take(item);
-      if (kept === undefined) continue;
-      const length = JSON.stringify(kept).length * 2;
-      if (page.length >= PAGE_ITEMS || bytes + length > PAGE_BYTES) await send();
-      page.push(kept);
-      bytes += length;
+  try {
+    for (const file of files) {
+      for await (const item of itemsIn(file, user)) {
+        const kept = tally.take(item);
+        if (kept === undefined) continue;
+        const length = JSON.stringify(kept).length * 2;
+        if (page.length >= PAGE_ITEMS || bytes + length > PAGE_BYTES) await send();
+        page.push(kept);
+        bytes += length;
+      }
     }
+    await send();
+  } finally {
+    bar.end();
   }
-  await send();
-  if (process.stderr.isTTY) process.stderr.write('\n');
   const report = tally.report();
   requireKept(report);
   out.show({ dry_run: dryRun, ...report, outcomes, conflicts }, reportLines(report, outcomes, conflicts, dryRun));

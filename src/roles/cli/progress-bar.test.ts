@@ -26,3 +26,18 @@ test('draws a bar on a terminal, and takes it away at the end', () => {
   expect(pieces.at(-2)).toContain(`${'█'.repeat(24)}  40 of 40`);
   expect(pieces.at(-1)).toBe('\r\x1b[K');
 });
+
+test('counts what passes through, changes none of it, and ends with it', async () => {
+  const pieces: string[] = [];
+  let now = 0;
+  const bar = new ProgressBar('bytes', 9, { isTTY: false, write: (piece: string) => pieces.push(piece) }, () => now);
+  async function* coming() {
+    for (const piece of ['abc', 'def', 'ghi']) {
+      now += 2_000;
+      yield await Promise.resolve(piece);
+    }
+  }
+  const passed: string[] = [];
+  for await (const piece of bar.through(coming(), ({ length }) => length)) passed.push(piece);
+  expect([passed.join(''), pieces]).toEqual(['abcdefghi', ['bytes: 3 of 9\n']]);
+});

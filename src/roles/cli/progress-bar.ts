@@ -42,6 +42,19 @@ export class ProgressBar {
     else this.#stream.write(`${this.#what}: ${this.#counted(count)}\n`);
   }
 
+  /** Passes on what comes, counted by its size, and ends. */
+  async *through<T>(pieces: AsyncIterable<T>, sizeOf: (piece: T) => number = () => 1): AsyncGenerator<T> {
+    let count = 0;
+    try {
+      for await (const piece of pieces) {
+        this.at((count += sizeOf(piece)));
+        yield piece;
+      }
+    } finally {
+      this.end();
+    }
+  }
+
   /** Leaves the terminal as it was. */
   end(): void {
     if (this.#stream.isTTY === true && this.#drawnMs !== -Infinity) this.#stream.write('\r\x1b[K');

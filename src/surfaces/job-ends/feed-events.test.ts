@@ -25,7 +25,7 @@ function endpoint(id: string, change: Partial<Endpoint> = {}): Endpoint {
 }
 
 const targets = (endpoints: Endpoint[], jobWebhook: string) =>
-  feedEvents(EVENTS, endpoints, { webhook: jobWebhook, trace: '' }).map(({ messages }) =>
+  feedEvents('job_x', EVENTS, endpoints, { webhook: jobWebhook, trace: '' }).map(({ messages }) =>
     messages.map(({ fields }) => fields['url']),
   );
 
@@ -49,10 +49,21 @@ describe('events of a feed', () => {
 
   test('are in the feed also without any endpoint', () => {
     expect(
-      feedEvents(EVENTS, [], { webhook: '', trace: '' }).map(({ rank, type, data }) => [rank, type, data]),
+      feedEvents('job_x', EVENTS, [], { webhook: '', trace: '' }).map(({ rank, type, data }) => [rank, type, data]),
     ).toEqual([
       [10, 'job.queued', '1'],
       [19, 'job.done', '2'],
     ]);
+  });
+
+  test('have one id for each endpoint, the same whenever they are recorded', () => {
+    const ids = (subject: string) =>
+      feedEvents(subject, EVENTS, [endpoint('a'), endpoint('c', { events: ['job.queued', 'job.done'] })], {
+        webhook: '{"url":"https://own"}',
+        trace: '',
+      }).flatMap(({ messages }) => messages.map(({ id }) => id));
+    expect(ids('job_x')).toEqual(ids('job_x'));
+    expect(new Set([...ids('job_x'), ...ids('job_y')]).size).toBe(8);
+    expect(ids('job_x')[0]).toMatch(/^msg_[0-9a-f]{32}$/);
   });
 });

@@ -17,6 +17,7 @@ export interface FeedEvent {
 
 /** Gives events their messages. `webhook` is the JSON of the job's own webhook, or empty. */
 export function feedEvents(
+  subject: string,
   events: readonly WebhookEvent[],
   endpoints: readonly Endpoint[],
   { webhook, trace }: Pick<PrivateNotes, 'webhook' | 'trace'>,
@@ -26,6 +27,12 @@ export function feedEvents(
     rank: event.rank,
     type: event.type,
     data: event.body,
-    messages: messagesOf(event, endpoints, own && { url: own.url, events: own.events ?? FINAL_EVENT_TYPES }, trace),
+    messages: messagesOf(
+      subject,
+      event,
+      endpoints,
+      own && { url: own.url, events: own.events ?? FINAL_EVENT_TYPES },
+      trace,
+    ),
   }));
 }

@@ -180,7 +180,7 @@ export class JobEndProcessor {
     const endpoints = await listeners.of(tenant);
     // An address that was given with the job is told, whoever else listens.
     const isHeard = endpoints !== undefined || notes.webhook !== '';
-    const events = isHeard ? feedEvents(jobEvents(view), endpoints ?? [], notes) : [];
+    const events = isHeard ? feedEvents(id, jobEvents(view), endpoints ?? [], notes) : [];
     return { subject: id, tenant, end, events, ended: { view, phases: phasesOf(view, view.ending) } };
   }
 
@@ -212,7 +212,8 @@ export class JobEndProcessor {
       over.map(async (batch) => {
         const event = batchEvent(batch, batch[`${batch.status}Ms`] ?? Date.now());
         const endpoints = await listeners.of(batch.tenant);
-        const events = event === undefined || endpoints === undefined ? [] : feedEvents([event], endpoints, NO_NOTES);
+        const events =
+          event === undefined || endpoints === undefined ? [] : feedEvents(batch.id, [event], endpoints, NO_NOTES);
         return { subject: batch.id, tenant: batch.tenant, batch: true, events };
       }),
     );
@@ -240,7 +241,11 @@ export class JobEndProcessor {
     const notes = { webhook: webhook ?? '', trace: trace ?? '' };
     const endpoints = await listeners.of(view.tenant);
     if (endpoints === undefined && notes.webhook === '') return undefined;
-    return { subject: view.id, tenant: view.tenant, events: feedEvents(jobEvents(view), endpoints ?? [], notes) };
+    return {
+      subject: view.id,
+      tenant: view.tenant,
+      events: feedEvents(view.id, jobEvents(view), endpoints ?? [], notes),
+    };
   }
 
   async #enter(items: readonly object[], counted: Counted = NOTHING_COUNTED): Promise<void> {

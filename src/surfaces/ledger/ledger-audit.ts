@@ -38,6 +38,8 @@ interface AuditParts {
   readonly ledgers: Ledgers;
   readonly closed: ClosedPeriods;
   readonly keyring: Keyring;
+  /** Hears how many more entries were looked at. */
+  readonly hasRead?: (entries: number) => void;
 }
 
 /**
@@ -55,6 +57,7 @@ export async function auditLedger(parts: AuditParts, tenant: string): Promise<Le
     const inMonth = new Map<string, number>();
     for await (const page of parts.ledgers.rows(tenant, month)) {
       entries += page.length;
+      parts.hasRead?.(page.length);
       compared += await comparePage(parts, page, problems);
       for (const { entry } of page) add(inMonth, entry.currency, entry.amount);
     }

@@ -107,7 +107,7 @@ export class ServiceModule {
         ),
         QueuesModule.with({
           as: PoolQueues,
-          make: (queues) => new PoolQueues(queues),
+          make: (queues, _redis, _keys, open) => new PoolQueues(queues, { names: () => files.catalog.queues(), open }),
           names: files.catalog.queues(),
           prefix: (keys, name) => keys.poolQueues(poolOfQueue(name)),
           connection: 'queues',

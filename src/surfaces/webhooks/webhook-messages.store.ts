@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { oneOf } from '../../ground/redis/reply.ts';
@@ -86,6 +87,21 @@ export class WebhookMessages {
     return (await Promise.all(ids.map((id) => this.read(id)))).filter((one) => one !== undefined);
   }
 
+  /** The messages by which these endpoints of a tenant were told events of a job or a batch, oldest first. */
+  async about(
+    tenant: string,
+    subject: string,
+    events: readonly WebhookEvent[],
+    endpoints: readonly string[],
+  ): Promise<WebhookMessage[]> {
+    const ids = events.flatMap(({ rank }) => endpoints.map((endpoint) => messageIdOf(subject, rank, endpoint)));
+    const found = await Promise.all(ids.map((id) => this.read(id)));
+    return found
+      .filter((one) => one !== undefined)
+      .filter((one) => one.tenant === tenant)
+      .toSorted((a, b) => a.created - b.created);
+  }
+
   /** How many messages of each endpoint were lost because too many waited. */
   async lost(tenant: string, ids: readonly string[]): Promise<number[]> {
     if (ids.length === 0) return [];
@@ -153,20 +169,32 @@ export function targetOf(endpoint: string, url: string): string {
   return `${JOB_ENDPOINT}~${byte % JOB_QUEUES}`;
 }
 
-/** The id of a message: receivers use it to recognize a repeated one. */
+/** The id of a message that is about no event of a job or a batch. */
 export function newMessageId(): string {
   return `msg_${freshRandom(16).toString('hex')}`;
 }
 
-/** The messages of an event: one for each endpoint that gets it, and one for the job's own address. */
+/**
+ * The id of the message by which an endpoint is told an event of a job or a batch. Receivers use it to
+ * recognize a repeated one, and an event that is recorded twice is sent once.
+ */
+function messageIdOf(subject: string, rank: number, endpoint: string): string {
+  return `msg_${sha256Hex(JSON.stringify([subject, rank, endpoint])).slice(0, 32)}`;
+}
+
+/**
+ * The messages of an event of a job or a batch: one for each endpoint that gets it, and one for the job's own
+ * address.
+ */
 export function messagesOf(
+  subject: string,
   event: WebhookEvent,
   endpoints: readonly Endpoint[],
   own: { readonly url: string; readonly events: readonly string[] } | undefined,
   trace = '',
 ): { id: string; endpoint: string; target: string; fields: Record<string, string> }[] {
   const message = (endpoint: string, url: string) => ({
-    id: newMessageId(),
+    id: messageIdOf(subject, event.rank, endpoint),
     endpoint,
     target: targetOf(endpoint, url),
     fields: { url, type: event.type, body: event.body, ...(trace === '' ? {} : { trace }) },

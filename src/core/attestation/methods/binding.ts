@@ -1,8 +1,10 @@
+import { z } from 'zod';
 import { sha256Hex } from '../../../ground/blobs/sha256.ts';
 import { publicKeyFromBase64, workerIdOf, type PublicKey } from '../../../ground/keys/signing-key.ts';
-import { verifyPayload } from '../../../proof/receipts/dsse.ts';
+import { requireKnown } from '../../../proof/receipts/document-type.ts';
+import { verifyPayload, type SignedPayload } from '../../../proof/receipts/dsse.ts';
 import { BINDING_PROPERTIES } from '../../../proof/receipts/promises/binding.ts';
-import type { Evidence, Property, Ticket } from '../../../proof/receipts/statements.ts';
+import { EVIDENCE_TYPE, type Evidence, type Property, type Ticket } from '../../../proof/receipts/statements.ts';
 import { outputFault } from '../../../proof/tasks/output-fault.ts';
 import type { Bar } from '../refusal.ts';
 import type { Attempt } from './attempt.ts';
@@ -36,7 +38,10 @@ export const binding: Method<Property> = {
   isDrawn: () => true,
   async check(attempt) {
     const claim = ownClaim(attempt);
-    if (claim === undefined) return { ignored: 'The claimant did not sign this for this attempt.' };
+    if (claim === undefined) {
+      requireKnownEvidence(attempt);
+      return { ignored: 'The claimant did not sign this for this attempt.' };
+    }
     const barred = barredFrom(attempt);
     if (barred !== undefined) return notCounted(barred);
     const refusal = refuseEvidence(attempt, claim);
@@ -60,6 +65,31 @@ function ownClaim({ parts, signed, claim }: Attempt): Evidence | undefined {
   const key = typeof enrolled === 'string' ? namedKey(claim) : enrolled;
   if (key === undefined || workerIdOf(key) !== parts.claimant) return undefined;
   return verifyPayload(key, signed) ? claim : undefined;
+}
+
+const Signed = z.object({
+  predicateType: z.string().regex(/^urn:countersign:evidence:v\d{1,6}$/),
+  predicate: z.object({ job: z.string(), epoch: z.number() }),
+});
+
+/**
+ * Throws CodedError `document_unknown` where the claimant signed evidence of another version for this
+ * attempt: it is put aside for an attestor that knows it, and nothing is held against the worker.
+ */
+function requireKnownEvidence({ parts, signed }: Attempt): void {
+  const key = parts.keyOf(parts.claimant);
+  if (signed === undefined || typeof key === 'string' || !verifyPayload(key, signed)) return;
+  const { success, data } = Signed.safeParse(jsonIn(signed));
+  if (success && data.predicate.job === parts.job && data.predicate.epoch === parts.epoch)
+    requireKnown(`evidence of ${parts.job}`, data.predicateType, EVIDENCE_TYPE);
+}
+
+function jsonIn({ payload }: SignedPayload): unknown {
+  try {
+    return JSON.parse(payload.toString('utf8'));
+  } catch {
+    return undefined;
+  }
 }
 
 /** The key that the evidence names. A worker's id is the digest of its key. */
