@@ -10,7 +10,7 @@
     firstOf(queue, flow, mark)         id and rank of the first of the flow with this mark, or nil
     countBefore(queue, flow, rank)     how many of the flow stand there before this rank
 
-    justBefore(tag)                    the tag of what is to go before a job with this one: equal tags go by ids
+    justBefore(tag)                    the tag of what goes before a job with this one: equal tags go by ids
     heldTag                            where jobs stand in a backlog that a limit holds back, behind every tag
 ]]
 local heldTag = 1e15
