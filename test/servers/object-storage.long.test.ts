@@ -15,7 +15,7 @@ import { DataFolder } from '../../src/roles/cli/data-folder.ts';
 import { storageFindings } from '../../src/roles/cli/doctor-storage.ts';
 import { blobContract } from '../support/blob-contract.ts';
 import { Ceph, hasCeph, type S3User } from '../support/ceph.ts';
-import { NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
+import { NOOP_MODEL, Pipeline, completion, embedModel, until, type Client } from '../support/pipeline.ts';
 import { S3Faults, type Fault } from '../support/s3-faults.ts';
 
 const isHere = hasCeph();
@@ -168,6 +168,7 @@ const PATIENCE_MS = 1_500;
   describe('a pipeline whose blobs and files lie in it', () => {
     /** An input that stands in the bucket and not in Redis. */
     const LARGE = 'a large input '.repeat(1_000);
+    const TEXTS = Array.from({ length: 40 }, (_, at) => `text number ${at}`);
     let pipeline: Pipeline;
     let client: Client;
     let workers: S3User;
@@ -175,7 +176,7 @@ const PATIENCE_MS = 1_500;
     beforeAll(async () => {
       workers = await ceph.user('workers');
       await ceph.bucket('service', ofPool('workers', 'service', 'blobs/pools/default/'));
-      pipeline = await Pipeline.prepare([NOOP_MODEL]);
+      pipeline = await Pipeline.prepare([NOOP_MODEL, embedModel()]);
       const trusted = {
         ...ceph.environment(user, faults.url),
         COUNTERSIGN_BLOBS: 's3://service/blobs',
@@ -207,6 +208,16 @@ const PATIENCE_MS = 1_500;
       expect((await client.ended(id)).state).toBe('done');
       expect((await namesOf('s3://service/blobs/pools/default/jobs')).some((name) => name.includes(id))).toBe(true);
       expect(readdirSync(join(pipeline.folder, 'blobs'))).toEqual([]);
+    });
+
+    test('a large output is handed in through it, confirmed and kept in it', async () => {
+      const { id } = await client.submit({ model: 'use-lite', task: 'embedding', input: { texts: TEXTS } });
+      const job = await client.ended(id);
+      expect(job.state).toBe('done');
+      const output = await client.output(id);
+      expect(output.length).toBeGreaterThan(4_096);
+      const kept = await namesOf('s3://service/blobs/kept');
+      expect(kept.filter((name) => name.includes(`${id}/`) && name.includes(sha256Hex(output)))).toHaveLength(1);
     });
 
     test('a batch is read from it and its results are written to it', async () => {
@@ -321,6 +332,13 @@ function ofPool(name: string, bucket: string, prefix: string): object {
         Action: 's3:ListBucket',
         Resource: `arn:aws:s3:::${bucket}`,
         Condition: { StringLike: { 's3:prefix': `${prefix}*` } },
+      },
+      // An object of Ceph belongs to whoever wrote it, and its owner alone may read it otherwise.
+      {
+        Effect: 'Allow',
+        Principal: { AWS: ['arn:aws:iam:::user/root'] },
+        Action: 's3:*',
+        Resource: [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`],
       },
     ],
   };
