@@ -31,8 +31,8 @@ export interface S3User {
 }
 
 /**
- * A real server of S3: the object gateway of Ceph over one monitor and one store in memory, on loopback. It is
- * what object storages of many machines run, with one machine.
+ * A real server of S3: the object gateway of Ceph over one monitor and one store in memory, on loopback. It
+ * is what object storages of many machines run, with one machine.
  */
 export class Ceph implements AsyncDisposable {
   readonly url: string;

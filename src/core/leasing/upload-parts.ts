@@ -3,8 +3,8 @@ import { dirname, join } from 'node:path';
 import { CodedError, systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { onDisk } from '../../ground/blobs/storage-error.ts';
 import type { Storage } from '../../ground/blobs/storage.ts';
-import type { S3Objects } from '../../ground/objects/s3-objects.ts';
-import { isS3, placeIn } from '../../ground/objects/s3-place.ts';
+import type { S3Objects } from '../../ground/blobs/s3-objects.ts';
+import { isS3, placeIn } from '../../ground/config/s3-place.ts';
 
 const PART = /^[^/]+\/(\d{12})-(\d{1,12})$/;
 /** A worker sends four of 4 MiB; each is an object, which is paid for. */

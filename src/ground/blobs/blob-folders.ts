@@ -1,4 +1,4 @@
-import { placeIn } from '../objects/s3-place.ts';
+import { placeIn } from '../config/s3-place.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { Records } from './records.ts';
 import { Storage } from './storage.ts';

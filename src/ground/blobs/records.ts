@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { S3Objects } from '../objects/s3-objects.ts';
+import type { S3Objects } from './s3-objects.ts';
 import { ignoreAbsent } from './absent-files.ts';
 import { createDurably } from './durable-file.ts';
 import { onDisk } from './storage-error.ts';

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { CodedError } from '../errors/coded-error.ts';
-import type { ListedObject } from '../objects/s3-answers.ts';
-import { PART_BYTES, type S3Objects } from '../objects/s3-objects.ts';
+import type { ListedObject } from './s3-answers.ts';
+import { PART_BYTES, type S3Objects } from './s3-objects.ts';
 import { BlobStore, isBlobName, ownersPath, requireName, type Stored } from './blob-store.ts';
 import { sha256Hex } from './sha256.ts';
 

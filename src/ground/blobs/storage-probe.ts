@@ -1,7 +1,7 @@
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import type { Logger } from '../logging/logger.ts';
 import { PeriodicTask } from '../process/periodic-task.ts';
-import { isS3 } from '../objects/s3-place.ts';
+import { isS3 } from '../config/s3-place.ts';
 import type { BlobStore } from './blob-store.ts';
 
 const LOOK_EVERY_MS = 1_000;

@@ -1,8 +1,8 @@
 import { CodedError } from '../errors/coded-error.ts';
-import type { ObjectConfig } from '../objects/object-fields.ts';
-import { S3Client } from '../objects/s3-client.ts';
-import { S3Objects } from '../objects/s3-objects.ts';
-import { isS3, parseS3Place } from '../objects/s3-place.ts';
+import type { ObjectConfig } from '../config/object-fields.ts';
+import { S3Client } from './s3-client.ts';
+import { S3Objects } from './s3-objects.ts';
+import { isS3, parseS3Place } from '../config/s3-place.ts';
 import type { BlobStore } from './blob-store.ts';
 import { FolderBlobs } from './folder-blobs.ts';
 import { folderRecords, objectRecords, type Records } from './records.ts';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { messageOf } from '../errors/coded-error.ts';
-import { objectFields, storagePlace } from '../objects/object-fields.ts';
+import { objectFields, storagePlace } from './object-fields.ts';
 import { parseRedisAddress } from './redis-address.ts';
 
 /** A whole number from the environment, within bounds. */

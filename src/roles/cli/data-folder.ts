@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { Storage } from '../../ground/blobs/storage.ts';
-import { objectFields } from '../../ground/objects/object-fields.ts';
+import { objectFields } from '../../ground/config/object-fields.ts';
 import { redisFields } from '../../ground/config/fields.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { readSecretFile } from '../../ground/keys/key-file.ts';

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, statfsSync } from 'node:fs';
 import { messageOf } from '../../ground/errors/coded-error.ts';
-import type { S3Objects } from '../../ground/objects/s3-objects.ts';
-import { isS3 } from '../../ground/objects/s3-place.ts';
+import type { S3Objects } from '../../ground/blobs/s3-objects.ts';
+import { isS3 } from '../../ground/config/s3-place.ts';
 import type { DataFolder, roleOf } from './data-folder.ts';
 import type { Finding } from './finding.ts';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { storagePlace } from '../../ground/objects/object-fields.ts';
+import { storagePlace } from '../../ground/config/object-fields.ts';
 import { commonFields, integer, promiseFields, redisFields, tracingFields } from '../../ground/config/fields.ts';
 
 /** What every role is told that takes jobs in and reads them out. */

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { storageUnavailable } from '../blobs/storage-error.ts';
+import { storageUnavailable } from './storage-error.ts';
 import { CodedError } from '../errors/coded-error.ts';
 import { parseList, textOf, type ListPage, type ListedObject } from './s3-answers.ts';
 import type { Answered, Asked, S3Client } from './s3-client.ts';
-import type { S3Place } from './s3-place.ts';
+import type { S3Place } from '../config/s3-place.ts';
 
 /** A part of an upload, and what is asked for at once of a download. */
 export const PART_BYTES = 8 * 1_048_576;

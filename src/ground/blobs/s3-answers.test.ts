@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { errorCodeOf, parseList } from './s3-answers.ts';
-import { parseS3Place, placeIn } from './s3-place.ts';
+import { parseS3Place, placeIn } from '../config/s3-place.ts';
 
 const object = (name: string, more = '<Size>3</Size>') =>
   `<Contents><Key>${name}</Key><LastModified>2026-11-27T04:36:56.015Z</LastModified><ETag>&quot;e&quot;</ETag>${more}</Contents>`;

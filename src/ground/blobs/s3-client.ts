@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AwsClient } from 'aws4fetch';
-import { sha256Hex } from '../blobs/sha256.ts';
-import { storageFull, storageUnavailable } from '../blobs/storage-error.ts';
+import { sha256Hex } from './sha256.ts';
+import { storageFull, storageUnavailable } from './storage-error.ts';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import { readSecretFile } from '../keys/key-file.ts';
 import { errorCodeOf } from './s3-answers.ts';
@@ -10,7 +10,7 @@ import { errorCodeOf } from './s3-answers.ts';
 export interface S3Settings {
   readonly endpoint: string;
   readonly region: string;
-  /** File with the id of the access key, its secret and, if there is one, a session token: a line for each. */
+  /** File with the id of the access key, its secret and a session token, if any: a line for each. */
   readonly keyFile: string;
   /** How long a server may say nothing (ms) before a request is asked again. */
   readonly patienceMs?: number;
