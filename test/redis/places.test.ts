@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
-import { BlobStore } from '../../src/ground/blobs/blob-store.ts';
+import { FolderBlobs } from '../../src/ground/blobs/folder-blobs.ts';
 import { CodedError } from '../../src/ground/errors/coded-error.ts';
 import { StorageGate } from '../../src/ground/redis/storage-gate.ts';
 import { BatchFiles, newFileId } from '../../src/surfaces/batches/batch-files.store.ts';
@@ -65,7 +65,7 @@ test('of files that are uploaded at the same time, as many are kept as there are
   const files = new BatchFiles(
     redis,
     server.keys,
-    new BlobStore(server.folder),
+    new FolderBlobs(server.folder),
     new StorageGate(redis, { share: 0.9 }),
   );
   const stored = await files.store(Readable.from([Buffer.from('{}\n')]));

@@ -141,7 +141,7 @@ describe('a disk of blobs', () => {
     expect((await large()).status).toBe(202);
     disk.fill();
     await until(async () => (await readiness()).detail.includes('no worker is consuming (storage_full)'));
-    await until(async () => (await readiness()).detail.includes('the disk of the blobs is full'));
+    await until(async () => (await readiness()).detail.includes('the storage of blobs is full'));
     expect((await readiness()).status).toBe(503);
     const refused = await large();
     expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '5']);

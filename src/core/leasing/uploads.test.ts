@@ -3,14 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { FolderBlobs } from '../../ground/blobs/folder-blobs.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
+import { Storage } from '../../ground/blobs/storage.ts';
 import { MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
+import { uploadParts } from './upload-parts.ts';
 import { Uploads } from './uploads.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'cs-uploads-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const blobs = new BlobStore(folder);
+const blobs = new FolderBlobs(folder);
 let jobs = 0;
 const newJob = () => `job_0000${String((jobs += 1)).padStart(26, '0')}`;
 const left = () => readdirSync(join(folder, 'uploads'));
@@ -28,7 +30,7 @@ describe('Uploads', () => {
         let [offset, isWhole] = [0, false];
         for (let at = 0; !isWhole; at += 1) {
           const { length = 90, isLost = false } = plan[at] ?? {};
-          const uploads = new Uploads(folder, blobs);
+          const uploads = new Uploads(uploadParts(new Storage(), folder), blobs);
           const part = { ...about, offset, bytes: whole.subarray(offset, offset + length) };
           const has = await uploads.take(part);
           // Where its answer is lost, the same part is sent again.
@@ -45,14 +47,14 @@ describe('Uploads', () => {
 
   test('what would leave a hole is not written, and the worker hears where to go on', async () => {
     const part = { job: newJob(), epoch: 1, sha256: sha256Hex('abcdef'), total: 6, bytes: Buffer.from('def') };
-    const uploads = new Uploads(folder, blobs);
+    const uploads = new Uploads(uploadParts(new Storage(), folder), blobs);
     expect(await uploads.take({ ...part, offset: 3 })).toEqual({ bytes: 0, whole: false });
     await uploads.take({ ...part, offset: 0, bytes: Buffer.from('abc') });
     expect(await uploads.take({ ...part, offset: 3 })).toEqual({ bytes: 6, whole: true });
   });
 
   test('other bytes than announced are refused and kept nowhere; so are blobs too large, and the fifth', async () => {
-    const uploads = new Uploads(folder, blobs);
+    const uploads = new Uploads(uploadParts(new Storage(), folder), blobs);
     const job = newJob();
     const take = (text: string, sha256 = sha256Hex(text), total = text.length) =>
       uploads.take({ job, epoch: 1, sha256, total, offset: 0, bytes: Buffer.from(text) });

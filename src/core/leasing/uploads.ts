@@ -1,11 +1,9 @@
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import { onDisk } from '../../ground/blobs/storage-error.ts';
-import { CodedError, systemCodeOf } from '../../ground/errors/coded-error.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
 import { MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import type { Uploaded } from '../remote/wire.ts';
+import type { UploadParts } from './upload-parts.ts';
 
 /** An attempt hands in its output and its token ids. */
 const MOST_BLOBS = 4;
@@ -22,41 +20,36 @@ export interface Part {
 }
 
 /**
- * Blobs that workers hand in by parts. What came is kept in one file for each attempt, in the folder of the
- * pool, where every gateway of the pool finds it; what is left of a lease that ran out goes with its age.
+ * Blobs that workers hand in by parts. What came is kept beside the blobs of the pool, where every gateway of
+ * the pool finds it; what is left of a lease that ran out goes with its age.
  */
 export class Uploads {
-  readonly #folder: string;
+  readonly #parts: UploadParts;
   readonly #blobs: BlobStore;
   /** How many blobs each attempt has handed in here. */
   readonly #stored = new Map<string, Set<string>>();
 
-  /** `folder` is the one of `blobs`. */
-  constructor(folder: string, blobs: BlobStore) {
-    this.#folder = join(folder, 'uploads');
+  constructor(parts: UploadParts, blobs: BlobStore) {
+    this.#parts = parts;
     this.#blobs = blobs;
   }
 
   /**
    * Keeps a part where it goes on from what came before, and stores the blob with its last part. Returns how
    * much there is: the next part begins there. Throws CodedError `request_invalid` where the blob is too
-   * large or is one too many, `upload_differs` where its digest is another, or as the disk does.
+   * large or is one too many, `upload_differs` where its digest is another, or as the storage does.
    */
-  take(part: Part): Promise<Uploaded> {
-    return onDisk(() => this.#take(part));
-  }
-
-  async #take({ job, epoch, sha256, offset, total, bytes }: Part): Promise<Uploaded> {
+  async take({ job, epoch, sha256, offset, total, bytes }: Part): Promise<Uploaded> {
     if (total > MAX_OUTPUT_BYTES || offset + bytes.length > total)
       throw new CodedError('request_invalid', `A blob has at most ${MAX_OUTPUT_BYTES} bytes, and its parts no more.`);
     const blobs = this.#blobs.of(job);
     if (await blobs.touch(sha256)) return { bytes: total, whole: true };
     this.#requireRoom(job, epoch, sha256);
-    const path = join(this.#folder, `${job}-${epoch}-${sha256}`);
-    const size = await append(path, offset, bytes);
+    const name = `${job}-${epoch}-${sha256}`;
+    const size = await this.#parts.add(name, offset, bytes);
     if (size < total) return { bytes: size, whole: false };
-    const whole = await readFile(path);
-    await rm(path, { force: true });
+    const whole = await this.#parts.whole(name);
+    await this.#parts.remove(name);
     if (whole.length !== total || sha256Hex(whole) !== sha256)
       throw new CodedError('upload_differs', 'The digest of what was uploaded is not the one of the address.');
     await blobs.put(whole);
@@ -73,25 +66,5 @@ export class Uploads {
     this.#stored.set(attempt, known.add(sha256));
     const [oldest] = this.#stored.keys();
     if (this.#stored.size > MOST_REMEMBERED && oldest !== undefined) this.#stored.delete(oldest);
-  }
-}
-
-/**
- * Writes at this place of a file that is as long, and returns its length now. A part that came twice writes
- * the same bytes again; one that would leave a hole is not written.
- */
-async function append(path: string, offset: number, bytes: Uint8Array): Promise<number> {
-  await mkdir(dirname(path), { recursive: true });
-  const file = await open(path, 'r+').catch(async (error: unknown) => {
-    if (systemCodeOf(error) !== 'ENOENT') throw error;
-    return open(path, 'w+', 0o640);
-  });
-  try {
-    const { size } = await file.stat();
-    if (offset > size) return size;
-    await file.write(bytes, 0, bytes.length, offset);
-    return Math.max(size, offset + bytes.length);
-  } finally {
-    await file.close();
   }
 }

@@ -1,30 +1,34 @@
-import { join } from 'node:path';
-import { BlobStore } from './blob-store.ts';
+import { placeIn } from '../config/s3-place.ts';
+import type { BlobStore } from './blob-store.ts';
+import type { Records } from './records.ts';
+import { Storage } from './storage.ts';
 
 /**
- * The blobs of trusted roles: what was confirmed stands in a folder that no worker can write, and what is
- * handed to and fro with the workers of a pool in a folder of that pool. A worker sees the folder of its pool
- * and no other.
+ * The blobs of trusted roles: what was confirmed stands in a place that no worker can write, and what is
+ * handed to and fro with the workers of a pool in a place of that pool. A worker sees the place of its pool
+ * and no other. Places are folders, or in S3.
  */
 export class BlobFolders {
   readonly kept: BlobStore;
   /** Exports of ledgers, which no age removes. */
   readonly ledgers: BlobStore;
   /** Where the statements about closed ledgers stand: a Redis that comes back older closes none again. */
-  readonly ledgerStatements: string;
+  readonly ledgerStatements: Records;
   readonly #root: string;
+  readonly #storage: Storage;
   readonly #pools = new Map<string, BlobStore>();
 
-  constructor(root: string) {
+  constructor(root: string, storage = new Storage()) {
     this.#root = root;
-    this.kept = new BlobStore(keptFolder(root));
-    this.ledgers = new BlobStore(ledgerFolder(root));
-    this.ledgerStatements = join(ledgerFolder(root), 'statements');
+    this.#storage = storage;
+    this.kept = storage.blobs(placeIn(root, 'kept'));
+    this.ledgers = storage.blobs(ledgerFolder(root));
+    this.ledgerStatements = storage.records(placeIn(ledgerFolder(root), 'statements'));
   }
 
   /** The folder of a pool, whose name is one of the catalog or of a ticket. */
   ofPool(pool: string): BlobStore {
-    const store = this.#pools.get(pool) ?? new BlobStore(poolFolder(this.#root, pool));
+    const store = this.#pools.get(pool) ?? this.#storage.blobs(poolFolder(this.#root, pool));
     this.#pools.set(pool, store);
     return store;
   }
@@ -35,17 +39,12 @@ export class BlobFolders {
   }
 }
 
-/** Where confirmed outputs are kept. */
-export function keptFolder(root: string): string {
-  return join(root, 'kept');
-}
-
 /** Where exports of ledgers are kept. */
-export function ledgerFolder(root: string): string {
-  return join(root, 'ledgers');
+function ledgerFolder(root: string): string {
+  return placeIn(root, 'ledgers');
 }
 
 /** Where the workers of a pool find their blobs. */
 export function poolFolder(root: string, pool: string): string {
-  return join(root, 'pools', pool);
+  return placeIn(root, 'pools', pool);
 }

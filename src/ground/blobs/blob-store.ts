@@ -1,259 +1,81 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { constants, type Dirent } from 'node:fs';
-import { link, lstat, mkdir, open, readdir, rename, rm, rmdir, stat, utimes, type FileHandle } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
-import { syncFolder, writeDurably } from './durable-file.ts';
-import { sha256Hex } from './sha256.ts';
-import { asStorageError, onDisk } from './storage-error.ts';
+import { CodedError } from '../errors/coded-error.ts';
 
 const NAME = /^[0-9a-f]{64}$/;
-/** The blobs of owners stand here, each owner's in a folder of its own. */
-const OWNERS = 'jobs';
+/** The blobs of owners stand here, each owner's in a place of its own. */
+export const OWNERS = 'jobs';
+
+/** What was stored. */
+export interface Stored {
+  readonly sha256: string;
+  readonly bytes: number;
+}
 
 /**
- * Content-addressed files: the name of a blob is its SHA-256, so that a reader need not trust the disk or the
- * writer. Any number of processes may read and write at once.
+ * Content-addressed blobs: the name of a blob is its SHA-256, so that a reader need not trust the storage or
+ * the writer. Any number of processes may read and write at once. Every call throws CodedErrors
+ * `storage_full` and `storage_unavailable` where the storage takes or says nothing now.
  *
  * What belongs to one job stands in the store `of` that job, and goes with it: two jobs with the same input
  * have it twice, so that removing the one can never take it from the other.
  */
-export class BlobStore {
-  readonly #folder: string;
+export abstract class BlobStore {
+  /** The folder, or the address in S3. */
+  abstract readonly place: string;
 
-  constructor(folder: string) {
-    this.#folder = folder;
-  }
-
-  /**
-   * Stores the bytes and returns their digest (64 hexadecimal digits) once they are durable. `removeOld`
-   * removes the temporary files that a crash leaves. Throws CodedError `storage_full` or
-   * `storage_unavailable` where the disk takes nothing now.
-   */
-  put(bytes: Uint8Array): Promise<string> {
-    return onDisk(() => this.#put(bytes));
-  }
-
-  async #put(bytes: Uint8Array): Promise<string> {
-    const digest = sha256Hex(bytes);
-    const folder = join(this.#folder, digest.slice(0, 2));
-    const path = join(folder, digest);
-    try {
-      // A blob is removed by its age, so storing it again renews the age.
-      if ((await lstat(path)).isFile()) {
-        const now = new Date();
-        await utimes(path, now, now);
-        return digest;
-      }
-    } catch (error) {
-      if (systemCodeOf(error) !== 'ENOENT') throw error;
-    }
-    await writeDurably({ path, bytes });
-    return digest;
-  }
+  /** Stores the bytes and returns their digest (64 hexadecimal digits) once they are durable. */
+  abstract put(bytes: Uint8Array): Promise<string>;
 
   /**
    * Returns the bytes of a blob, checked against its name. Throws CodedError `blob_missing` where it is
-   * absent, damaged, or larger than `maxBytes`, and `storage_unavailable` where the disk does not say.
+   * absent, damaged, or larger than `maxBytes`.
    */
-  async get(digest: string, maxBytes: number): Promise<Buffer> {
-    if (!NAME.test(digest)) throw new CodedError('blob_missing', 'That is not the name of a stored object.');
-    try {
-      await using file = await openFile(join(this.#folder, digest.slice(0, 2), digest));
-      const { size } = await file.stat();
-      if (size > maxBytes)
-        throw new CodedError('blob_missing', `The stored object ${digest} is larger than it may be.`);
-      const bytes = await firstBytes(file, size);
-      if (sha256Hex(bytes) !== digest) throw new CodedError('blob_missing', `The stored object ${digest} is damaged.`);
-      return bytes;
-    } catch (cause) {
-      const error = asStorageError(cause);
-      if (error instanceof CodedError) throw error;
-      throw new CodedError('blob_missing', `The stored object ${digest} cannot be read.`, { cause });
-    }
-  }
+  abstract get(digest: string, maxBytes: number): Promise<Buffer>;
 
   /**
    * Stores what the source yields, up to `maxBytes`, with one piece in memory at a time. Returns the digest
-   * and the length once the blob is durable. Throws CodedError `body_too_large`, `storage_full` or
-   * `storage_unavailable`, or what the source throws; nothing is stored then.
+   * and the length once the blob is durable. Throws CodedError `body_too_large`, or what the source throws;
+   * nothing is stored then.
    */
-  putStream(source: AsyncIterable<Uint8Array | string>, maxBytes: number): Promise<{ sha256: string; bytes: number }> {
-    return onDisk(() => this.#putStream(source, maxBytes));
-  }
-
-  async #putStream(
-    source: AsyncIterable<Uint8Array | string>,
-    maxBytes: number,
-  ): Promise<{ sha256: string; bytes: number }> {
-    const hash = createHash('sha256');
-    let bytes = 0;
-    const aside = join(this.#folder, `${randomBytes(12).toString('hex')}.tmp`);
-    await mkdir(this.#folder, { recursive: true });
-    const file = await open(aside, 'wx', 0o640);
-    try {
-      for await (const piece of source) {
-        const chunk = typeof piece === 'string' ? Buffer.from(piece) : piece;
-        bytes += chunk.length;
-        if (bytes > maxBytes)
-          throw new CodedError('body_too_large', `More than ${maxBytes} bytes came, which is the most for one object.`);
-        hash.update(chunk);
-        await file.write(chunk);
-      }
-      await file.sync();
-    } catch (error) {
-      await rm(aside, { force: true });
-      throw error;
-    } finally {
-      await file.close();
-    }
-    const sha256 = hash.digest('hex');
-    const path = join(this.#folder, sha256.slice(0, 2), sha256);
-    await mkdir(dirname(path), { recursive: true });
-    await rename(aside, path);
-    await syncFolder(dirname(path));
-    return { sha256, bytes };
-  }
+  abstract putStream(source: AsyncIterable<Uint8Array | string>, maxBytes: number): Promise<Stored>;
 
   /**
    * Yields the bytes of a blob, a piece at a time. Throws CodedError `blob_missing`; where the digest does
    * not match, it throws after the last piece.
    */
-  async *read(digest: string): AsyncGenerator<Buffer> {
-    if (!NAME.test(digest)) throw new CodedError('blob_missing', 'That is not the name of a stored object.');
-    const hash = createHash('sha256');
-    try {
-      await using file = await openFile(join(this.#folder, digest.slice(0, 2), digest));
-      for await (const piece of file.createReadStream({ autoClose: false })) {
-        const chunk = piece as Buffer;
-        hash.update(chunk);
-        yield chunk;
-      }
-    } catch (cause) {
-      throw new CodedError('blob_missing', `The stored object ${digest} cannot be read.`, { cause });
-    }
-    if (hash.digest('hex') !== digest) throw new CodedError('blob_missing', `The stored object ${digest} is damaged.`);
-  }
+  abstract read(digest: string): AsyncGenerator<Buffer>;
 
   /** Renews the age of a blob, so that `removeOld` spares it. Returns whether the blob exists. */
-  async touch(digest: string): Promise<boolean> {
-    const now = new Date();
-    return utimes(join(this.#folder, digest.slice(0, 2), digest), now, now).then(
-      () => true,
-      () => false,
-    );
-  }
+  abstract touch(digest: string): Promise<boolean>;
 
   /**
    * Removes a blob, unless it was stored or touched within `freshMs`: then somebody may be about to use it.
    * Returns whether it is gone.
    */
-  async removeUnlessFresh(digest: string, freshMs: number): Promise<boolean> {
-    if (!NAME.test(digest)) return true;
-    const path = join(this.#folder, digest.slice(0, 2), digest);
-    return (await removeOlder(path, Date.now() - freshMs)) || !(await isThere(path));
-  }
+  abstract removeUnlessFresh(digest: string, freshMs: number): Promise<boolean>;
 
-  /** The store of an owner, whose id is made of small letters, digits and underscores. */
-  of(owner: string): BlobStore {
-    if (!/^\w{2,64}$/.test(owner)) throw new Error('That is not the id of an owner of blobs.');
-    return new BlobStore(join(this.#folder, OWNERS, owner.slice(-2), owner));
-  }
+  /** The store of an owner, whose id is made of letters, digits and underscores. */
+  abstract of(owner: string): BlobStore;
 
   /** Removes everything here, whatever its age. */
-  async remove(): Promise<void> {
-    await rm(this.#folder, { recursive: true, force: true });
-  }
+  abstract remove(): Promise<void>;
 
   /** Removes blobs that were neither stored nor touched for `ageMs`, of owners as well; returns how many. */
-  async removeOld(ageMs: number): Promise<number> {
-    const before = Date.now() - ageMs;
-    let removed = 0;
-    for await (const path of filesBelow(this.#folder)) if (await removeOlder(path, before)) removed += 1;
-    for (const shard of await foldersIn(join(this.#folder, OWNERS)))
-      for (const owner of await foldersIn(shard)) if (await isOlder(owner, before)) await removeEmpty(owner);
-    return removed;
-  }
+  abstract removeOld(ageMs: number): Promise<number>;
+
+  /** Throws where nothing of so many bytes could be stored now. */
+  abstract probe(roomBytes: number): Promise<void>;
 }
 
-/**
- * Opens a file to read it. A worker can put anything in the place of a blob of its pool: a pipe would hold
- * this process for as long as nobody writes into it, a device has no end, and a link leads elsewhere. Each of
- * them is no file. Throws what the file system says, or CodedError `blob_missing`.
- */
-async function openFile(path: string): Promise<FileHandle> {
-  // A socket cannot even be opened, and that would look like a disk that is away.
-  if (!(await lstat(path)).isFile()) throw new CodedError('blob_missing', 'What stands there is no file.');
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  // Something else can have taken its place since.
-  if ((await file.stat()).isFile()) return file;
-  await file.close();
-  throw new CodedError('blob_missing', 'What stands there is no file.');
+/** Whether this can be the name of a blob. */
+export const isBlobName = (digest: string): boolean => NAME.test(digest);
+
+/** Throws CodedError `blob_missing` where this cannot be the name of a blob. */
+export function requireName(digest: string): void {
+  if (!isBlobName(digest)) throw new CodedError('blob_missing', 'That is not the name of a stored object.');
 }
 
-/** The first bytes of a file: so many, whatever is appended meanwhile, or fewer where it ends before. */
-async function firstBytes(file: FileHandle, size: number): Promise<Buffer> {
-  const bytes = Buffer.alloc(size);
-  let filled = 0;
-  while (filled < size) {
-    const { bytesRead } = await file.read(bytes, filled, size - filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return bytes.subarray(0, filled);
-}
-
-async function entriesOf(folder: string): Promise<Dirent[]> {
-  return readdir(folder, { withFileTypes: true }).catch(() => []);
-}
-
-/** The folders in a folder. A link to one is none: whoever may write here must not lead us elsewhere. */
-async function foldersIn(folder: string): Promise<string[]> {
-  return (await entriesOf(folder)).filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name));
-}
-
-/** The paths of all files at any depth. */
-async function* filesBelow(folder: string): AsyncGenerator<string> {
-  for (const entry of await entriesOf(folder)) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) yield* filesBelow(path);
-    else yield path;
-  }
-}
-
-/** Removes a folder that holds nothing but empty folders; another stays as it is. */
-async function removeEmpty(folder: string): Promise<void> {
-  for (const inside of await foldersIn(folder)) await rmdir(inside).catch(() => undefined);
-  await rmdir(folder).catch(() => undefined);
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    (error: unknown) => systemCodeOf(error) !== 'ENOENT',
-  );
-}
-
-async function isOlder(path: string, before: number): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
-  return found !== undefined && found.mtimeMs < before;
-}
-
-/**
- * Removes a file that is older than a time (ms); whether it did. Who stores the same blob at this moment has
- * only renewed its age: the file is moved aside first, and comes back where its age was renewed meanwhile.
- */
-async function removeOlder(path: string, before: number): Promise<boolean> {
-  if (!(await isOlder(path, before))) return false;
-  const aside = `${path}.${randomBytes(6).toString('hex')}.tmp`;
-  try {
-    await rename(path, aside);
-  } catch {
-    return false;
-  }
-  const isStillOld = await isOlder(aside, before);
-  // Not by a second rename: somebody may have stored it anew.
-  if (!isStillOld) await link(aside, path).catch(() => undefined);
-  await rm(aside, { force: true });
-  return isStillOld;
+/** Where the blobs of an owner stand, below those of nobody. Throws where this is no id. */
+export function ownersPath(owner: string): [string, string, string] {
+  if (!/^\w{2,64}$/.test(owner)) throw new Error('That is not the id of an owner of blobs.');
+  return [OWNERS, owner.slice(-2), owner];
 }

@@ -1,6 +1,6 @@
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
 
-const RETRY_AFTER_S = 5;
+const HEADERS = { 'retry-after': '5' };
 const HINT = 'what was accepted goes on; send the same request again later, with the same Idempotency-Key';
 
 /** What a file system answers that has no room left, for anybody or for this user. */
@@ -27,20 +27,20 @@ const AWAY = new Set([
  */
 export function asStorageError(error: unknown): unknown {
   const code = systemCodeOf(error) ?? '';
-  const headers = { 'retry-after': String(RETRY_AFTER_S) };
-  if (FULL.has(code))
-    return new CodedError('storage_full', 'The disk is full; the work is taken again when there is room.', {
-      cause: error,
-      hint: HINT,
-      headers,
-    });
+  if (FULL.has(code)) return storageFull('The disk is full; the work is taken again when there is room.', error);
   if (AWAY.has(code))
-    return new CodedError('storage_unavailable', 'The disk cannot be used now; the work is taken again when it can.', {
-      cause: error,
-      hint: HINT,
-      headers,
-    });
+    return storageUnavailable('The disk cannot be used now; the work is taken again when it can.', error);
   return error;
+}
+
+/** CodedError `storage_full`: nothing was refused for good. */
+export function storageFull(message: string, cause?: unknown): CodedError {
+  return new CodedError('storage_full', message, { cause, hint: HINT, headers: HEADERS });
+}
+
+/** CodedError `storage_unavailable`: nothing was refused for good. */
+export function storageUnavailable(message: string, cause?: unknown): CodedError {
+  return new CodedError('storage_unavailable', message, { cause, hint: HINT, headers: HEADERS });
 }
 
 /** Does this work with files. Throws what it throws, a full or missing disk as `asStorageError` says. */

@@ -1,13 +1,12 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, rm, statfs, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { CodedError, messageOf } from '../errors/coded-error.ts';
 import type { Logger } from '../logging/logger.ts';
 import { PeriodicTask } from '../process/periodic-task.ts';
-import { onDisk } from './storage-error.ts';
+import { isS3 } from '../config/s3-place.ts';
+import type { BlobStore } from './blob-store.ts';
 
 const LOOK_EVERY_MS = 1_000;
-const PROBE_BYTES = 4_096;
+/** Requests are paid for, and a write that fails wakes the probe at once. */
+const LOOK_AT_S3_EVERY_MS = 10_000;
 /** Room for one output of the largest size. */
 export const STORAGE_ROOM_BYTES = 16 * 1_048_576;
 
@@ -15,16 +14,16 @@ export const STORAGE_ROOM_BYTES = 16 * 1_048_576;
 export type StorageProblem = 'storage_full' | 'storage_unavailable';
 
 interface ProbeParts {
-  /** The folders that are to take blobs. */
-  readonly folders: readonly string[];
+  /** What is to take blobs. */
+  readonly stores: readonly BlobStore[];
   /** Less room than this is none: work that is begun must be able to store what it makes. */
   readonly roomBytes: number;
   readonly logger: Logger;
 }
 
 /**
- * Whether folders take files now, by the room that its file system says it has and by writing a small file
- * there, every second.
+ * Whether stores take blobs now, by the room that a file system says it has and by writing a small file: a
+ * folder every second, S3 every ten while all is well.
  */
 export class StorageProbe {
   readonly #parts: ProbeParts;
@@ -36,7 +35,7 @@ export class StorageProbe {
     this.#parts = parts;
     this.#looks = new PeriodicTask(
       () => this.#look(),
-      (error) => parts.logger.warn(`the folder of blobs: ${messageOf(error).slice(0, 300)}`),
+      (error) => parts.logger.warn(`the blobs: ${messageOf(error).slice(0, 300)}`),
       LOOK_EVERY_MS,
     );
   }
@@ -62,39 +61,32 @@ export class StorageProbe {
   }
 
   async #look(): Promise<number> {
-    const { folders, roomBytes, logger } = this.#parts;
-    const found = (await Promise.all(folders.map((folder) => problemOf(folder, roomBytes)))).find(
+    const { stores, roomBytes, logger } = this.#parts;
+    const found = (await Promise.all(stores.map((store) => problemOf(store, roomBytes)))).find(
       (problem) => problem !== undefined,
     );
-    if (found?.problem === this.#problem) return LOOK_EVERY_MS;
+    const everyMs =
+      found === undefined && stores.every(({ place }) => isS3(place)) ? LOOK_AT_S3_EVERY_MS : LOOK_EVERY_MS;
+    if (found?.problem === this.#problem) return everyMs;
     this.#problem = found?.problem;
-    if (found === undefined) logger.info({ folders }, 'blobs can be stored again');
+    if (found === undefined) logger.info({ places: stores.map(({ place }) => place) }, 'blobs can be stored again');
     else logger.error(found, 'blobs cannot be stored; no work is taken');
     this.#onChange();
-    return LOOK_EVERY_MS;
+    return everyMs;
   }
 }
 
-/** Why a folder takes no files now; undefined where it does. */
+/** Why a store takes nothing now; undefined where it does. */
 async function problemOf(
-  folder: string,
+  store: BlobStore,
   roomBytes: number,
-): Promise<{ folder: string; problem: StorageProblem; why: string } | undefined> {
-  const aside = join(folder, `${randomBytes(12).toString('hex')}.tmp`);
+): Promise<{ place: string; problem: StorageProblem; why: string } | undefined> {
   try {
-    await onDisk(async () => {
-      await mkdir(folder, { recursive: true });
-      const { bavail, bsize } = await statfs(folder);
-      if (bavail * bsize < roomBytes)
-        throw new CodedError('storage_full', `${bavail * bsize} bytes are left, and ${roomBytes} are wanted.`);
-      await writeFile(aside, Buffer.alloc(PROBE_BYTES), { flag: 'wx' });
-    });
+    await store.probe(roomBytes);
     return undefined;
   } catch (error) {
     const isFull = error instanceof CodedError && error.code === 'storage_full';
     const why = error instanceof CodedError && error.cause !== undefined ? messageOf(error.cause) : messageOf(error);
-    return { folder, problem: isFull ? 'storage_full' : 'storage_unavailable', why };
-  } finally {
-    await rm(aside, { force: true }).catch(() => undefined);
+    return { place: store.place, problem: isFull ? 'storage_full' : 'storage_unavailable', why };
   }
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { messageOf } from '../errors/coded-error.ts';
+import { objectFields, storagePlace } from './object-fields.ts';
 import { parseRedisAddress } from './redis-address.ts';
 
 /** A whole number from the environment, within bounds. */
@@ -63,10 +64,10 @@ export const commonFields = {
     .enum(['trace', 'debug', 'info', 'warn', 'error'])
     .default('info')
     .describe('least severe level that is logged'),
-  COUNTERSIGN_BLOBS: z
-    .string()
-    .min(1)
-    .describe('folder of blobs; of a worker the one of its pool in it, `pools/<pool>`'),
+  COUNTERSIGN_BLOBS: storagePlace.describe(
+    'folder of blobs, or `s3://bucket/prefix`; of a worker the one of its pool in it, `pools/<pool>`',
+  ),
+  ...objectFields,
   COUNTERSIGN_CATALOG: z.string().min(1).describe('file with the model catalog'),
 } as const;
 

@@ -10,7 +10,6 @@ import { StuckJobs } from '../../core/jobs/stuck-jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
-import { poolFolder } from '../../ground/blobs/blob-folders.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { Admission } from '../../surfaces/admission/admission.ts';
@@ -183,13 +182,13 @@ function directoryProviders(config: ApiConfig, logger: Logger): Provider[] {
     },
     {
       provide: StorageProbe,
-      useFactory: ({ catalog }: ServiceFiles) =>
+      useFactory: ({ catalog }: ServiceFiles, blobs: BlobFolders) =>
         new StorageProbe({
-          folders: catalog.pools().map((pool) => poolFolder(config.COUNTERSIGN_BLOBS, pool)),
+          stores: catalog.pools().map((pool) => blobs.ofPool(pool)),
           roomBytes: STORAGE_ROOM_BYTES,
           logger,
         }),
-      inject: [ServiceFiles],
+      inject: [ServiceFiles, BlobFolders],
     },
   ];
 }

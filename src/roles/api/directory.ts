@@ -248,8 +248,8 @@ export class Directory {
 }
 
 const DISK_PROBLEMS = {
-  storage_full: 'the disk of the blobs is full',
-  storage_unavailable: 'the disk of the blobs cannot be used',
+  storage_full: 'the storage of blobs is full',
+  storage_unavailable: 'the storage of blobs cannot be used',
 } as const satisfies Record<StorageProblem, string>;
 
 /** What keeps the workers that are there, in brackets. */

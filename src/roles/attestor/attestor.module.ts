@@ -13,6 +13,7 @@ import { Sequencer } from '../../core/confirmation/sequencer.ts';
 import { JobArchive } from '../../core/jobs/job-archive.ts';
 import { EngineChildren } from '../../core/engines/engine-children.ts';
 import { StorageProbe } from '../../ground/blobs/storage-probe.ts';
+import { Storage } from '../../ground/blobs/storage.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
@@ -45,7 +46,7 @@ export class AttestorModule {
       imports: queueModules(config, files, logger),
       providers: [
         { provide: RereadableFiles, useValue: files },
-        { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
+        { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS, new Storage(config)) },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
           provide: EngineChildren,
@@ -58,7 +59,7 @@ export class AttestorModule {
         ...decisionProviders(files, logger),
         ...intakeProviders(config, files, id, logger),
         ...endedProviders(config, files, logger),
-        ...watchingProviders(config, files, logger),
+        ...watchingProviders(files, logger),
         auditProvider(config, files, logger),
         ...keepingProviders(config, files, logger),
         presenceProvider(config, files, id),

@@ -22,7 +22,7 @@ import { AuditFiles, auditFolder } from '../../core/audit/audit-files.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
-import { keptFolder } from '../../ground/blobs/blob-folders.ts';
+import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { AttestorConfig } from './attestor-config.ts';
@@ -47,12 +47,13 @@ const KEEPERS = [
 ] as const;
 
 /** What watches the workers and the disk, for others to read. */
-export function watchingProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
+export function watchingProviders(files: AttestorFiles, logger: Logger): Provider[] {
   return [
     {
       provide: StorageProbe,
-      useFactory: () =>
-        new StorageProbe({ folders: [keptFolder(config.COUNTERSIGN_BLOBS)], roomBytes: STORAGE_ROOM_BYTES, logger }),
+      useFactory: ({ kept }: BlobFolders) =>
+        new StorageProbe({ stores: [kept], roomBytes: STORAGE_ROOM_BYTES, logger }),
+      inject: [BlobFolders],
     },
     {
       provide: Slots,

@@ -1,5 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { Storage } from '../../ground/blobs/storage.ts';
+import { objectFields } from '../../ground/config/object-fields.ts';
 import { redisFields } from '../../ground/config/fields.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { readSecretFile } from '../../ground/keys/key-file.ts';
@@ -64,6 +67,15 @@ export class DataFolder {
     const parsed = redisFields.COUNTERSIGN_SHARD.safeParse(name);
     if (parsed.success) return parsed.data;
     throw new CodedError('config_invalid', `COUNTERSIGN_SHARD is ${name}: ${parsed.error.issues[0]?.message ?? ''}.`);
+  }
+
+  /** What opens blobs and files that are in S3, as the roles do. Throws CodedError `config_invalid`. */
+  storage(): Storage {
+    const settings = Object.keys(objectFields).map((name) => [name, this.#value(name)]);
+    const parsed = z.object(objectFields).safeParse(Object.fromEntries(settings));
+    if (parsed.success) return new Storage(parsed.data);
+    const [issue] = parsed.error.issues;
+    throw new CodedError('config_invalid', `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`);
   }
 
   /** The address of Redis: the given one, the environment's, or that of the folder's private server. */

@@ -4,7 +4,7 @@ import { readCatalog, type CatalogModel } from '../../core/catalog/catalog.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import type { ApiClient } from './api-client.ts';
 import type { DataFolder } from './data-folder.ts';
-import type { Finding } from './doctor.ts';
+import type { Finding } from './finding.ts';
 import { readWorkerList } from './set-up.ts';
 
 const Participants = z.object({

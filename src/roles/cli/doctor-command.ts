@@ -1,7 +1,8 @@
 import type { RemoteOptions } from './caller-context.ts';
 import type { CliContext } from './cli-context.ts';
 import { examineAll } from './doctor-all.ts';
-import { examine, type Finding } from './doctor.ts';
+import { examine } from './doctor.ts';
+import type { Finding } from './finding.ts';
 import { Output } from './output.ts';
 
 interface DoctorOptions extends RemoteOptions {

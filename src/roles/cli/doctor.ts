@@ -1,4 +1,4 @@
-import { accessSync, constants, statSync, statfsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { loadEngine } from '../../core/engines/load-engine.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
@@ -13,20 +13,13 @@ import { durabilityLevel } from '../../ground/redis/durability.ts';
 import { inspectRedis, type Demands } from '../../ground/redis/requirements.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
 import { ADMIN, roleOf, userOf, type DataFolder } from './data-folder.ts';
+import { storageFindings } from './doctor-storage.ts';
+import type { Finding } from './finding.ts';
 import { openPools, readWorkerList } from './set-up.ts';
-
-/** One thing that was looked at. */
-export interface Finding {
-  readonly what: string;
-  readonly ok: boolean;
-  readonly found: string;
-  readonly advice?: string;
-}
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const MAX_CLOCK_SKEW_MS = 2_000;
-const MIN_FREE_BYTES = 1_073_741_824;
 const DAY_MS = 86_400_000;
 const LIST_WARNING_MS = 30 * DAY_MS;
 
@@ -45,7 +38,8 @@ export async function examine(data: DataFolder, environment: Environment, redisU
         ? "the administrator's environment"
         : `the data folder ${data.path}`;
   const findings: Finding[] = [{ what: 'looked at', ok: true, found: whose }, nodeVersion()];
-  if (role !== undefined) findings.push(...roleFindings(role, data, environment), ...diskFindings(role, data));
+  if (role !== undefined)
+    findings.push(...roleFindings(role, data, environment), ...(await storageFindings(role, data)));
   else if (isAdmin) findings.push(registryKey(data), keyring(data), workerList(data));
   else findings.push(...folderFindings(data));
   const users = role === undefined && !isAdmin ? [...usersOf(data), ADMIN] : [userOf(environment) ?? ADMIN];
@@ -122,26 +116,6 @@ const workerList = (data: DataFolder): Finding =>
     if (leftMs < LIST_WARNING_MS) throw new Error(`list ${serial} ends ${expires}`);
     return `list ${serial}, ${workers.length} worker(s), until ${expires}`;
   });
-
-/** Folders that the role writes: whether it may, and whether there is room. */
-function diskFindings(role: NonNullable<ReturnType<typeof roleOf>>, data: DataFolder): Finding[] {
-  const folders = {
-    api: [data.blobs(), data.files()],
-    courier: [data.blobs(), data.files()],
-    attestor: [data.blobs(), data.log()],
-    worker: [data.blobs()],
-    gateway: [data.blobs()],
-  }[role];
-  return folders.map((folder) =>
-    attempt(`folder ${folder}`, 'its owner is the user of the role; a full disk stops the jobs that need it', () => {
-      accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
-      const { bavail, bsize } = statfsSync(folder);
-      const free = bavail * bsize;
-      if (free < MIN_FREE_BYTES) throw new Error(`${Math.floor(free / 1_048_576)} MiB are free`);
-      return `${Math.floor(free / MIN_FREE_BYTES)} GiB are free`;
-    }),
-  );
-}
 
 /** An installation of `up`. */
 function folderFindings(data: DataFolder): Finding[] {

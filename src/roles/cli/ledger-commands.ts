@@ -70,7 +70,7 @@ function addExport(cli: CliContext, ledger: Command): void {
 function openLedgers(cli: CliContext, redis: Redis) {
   const keys = new RedisKeys(cli.data.shard);
   const usage = new UsageStore(redis, keys);
-  const closed = new ClosedPeriods(redis, keys, new BlobFolders(cli.data.blobs()));
+  const closed = new ClosedPeriods(redis, keys, new BlobFolders(cli.data.blobs(), cli.data.storage()));
   return { usage, closed, ledgers: new Ledgers(usage, closed) };
 }
 

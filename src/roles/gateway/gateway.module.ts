@@ -9,8 +9,9 @@ import { Leases } from '../../core/leasing/leases.ts';
 import { Sessions } from '../../core/leasing/session.store.ts';
 import { Standings } from '../../core/leasing/standings.ts';
 import { StopFeed } from '../../core/leasing/stop-feed.ts';
+import { uploadParts } from '../../core/leasing/upload-parts.ts';
 import { Uploads } from '../../core/leasing/uploads.ts';
-import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { Storage } from '../../ground/blobs/storage.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -79,8 +80,9 @@ function modelsOf({ COUNTERSIGN_CATALOG: catalog, COUNTERSIGN_POOL: pool }: Gate
 
 /** What is leased, and what is said of it. */
 function leaseProviders(config: GatewayConfig, models: readonly string[], logger: Logger): Provider[] {
-  const { COUNTERSIGN_POOL: pool, COUNTERSIGN_LEASE_MS: leaseMs, COUNTERSIGN_BLOBS: folder } = config;
-  const blobs = new BlobStore(folder);
+  const { COUNTERSIGN_POOL: pool, COUNTERSIGN_LEASE_MS: leaseMs, COUNTERSIGN_BLOBS: place } = config;
+  const storage = new Storage(config);
+  const blobs = storage.blobs(place);
   return [
     {
       provide: Leases,
@@ -105,7 +107,7 @@ function leaseProviders(config: GatewayConfig, models: readonly string[], logger
     {
       provide: LeaseBlobs,
       useFactory: (redis: Redis, keys: RedisKeys, leases: Leases) =>
-        new LeaseBlobs({ redis, keys, leases, blobs, uploads: new Uploads(folder, blobs) }),
+        new LeaseBlobs({ redis, keys, leases, blobs, uploads: new Uploads(uploadParts(storage, place), blobs) }),
       inject: [Redis, RedisKeys, Leases],
     },
   ];

@@ -16,6 +16,7 @@ import { RunTimes } from '../../core/execution/run-times.ts';
 import { GpuWatch } from '../../core/gpus/gpu-watch.ts';
 import { readJoinToken, type JoinToken } from '../../core/registry/invitation.ts';
 import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { Storage } from '../../ground/blobs/storage.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
@@ -62,7 +63,7 @@ export class WorkerModule {
       ],
       providers: [
         { provide: SigningKey, useValue: key },
-        { provide: BlobStore, useFactory: () => new BlobStore(config.COUNTERSIGN_BLOBS) },
+        { provide: BlobStore, useFactory: () => new Storage(config).blobs(config.COUNTERSIGN_BLOBS) },
         // After Redis: a worker whose Redis is away says so before it loads gigabytes.
         { provide: LoadedEngines, useFactory: (_redis: Redis) => loadEngines(config, models, logger), inject: [Redis] },
         ...runnerProviders(config, models, key, logger),
@@ -145,8 +146,8 @@ function conditionProviders(
   return [
     {
       provide: StorageProbe,
-      useFactory: () =>
-        new StorageProbe({ folders: [config.COUNTERSIGN_BLOBS], roomBytes: STORAGE_ROOM_BYTES, logger }),
+      useFactory: (blobs: BlobStore) => new StorageProbe({ stores: [blobs], roomBytes: STORAGE_ROOM_BYTES, logger }),
+      inject: [BlobStore],
     },
     {
       provide: OwnStanding,

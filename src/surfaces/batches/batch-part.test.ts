@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { FolderBlobs } from '../../ground/blobs/folder-blobs.ts';
 import { leafHash } from '../../proof/tlog/merkle.ts';
 import { StoredLine, readPart, storeLine, writePart, type LineRecord } from './batch-part.ts';
 import type { LineResult } from './line-result.ts';
@@ -13,10 +13,10 @@ const RESULTS: LineResult[] = [
 ];
 
 let folder: string;
-let blobs: BlobStore;
+let blobs: FolderBlobs;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'cs-part-'));
-  blobs = new BlobStore(folder);
+  blobs = new FolderBlobs(folder);
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 

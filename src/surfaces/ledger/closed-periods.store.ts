@@ -1,11 +1,9 @@
 import type { Redis } from 'ioredis';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import type { BlobStore } from '../../ground/blobs/blob-store.ts';
-import { createDurably } from '../../ground/blobs/durable-file.ts';
+import type { Records } from '../../ground/blobs/records.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
-import { CodedError, systemCodeOf } from '../../ground/errors/coded-error.ts';
+import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { ClosedPeriod } from '../../proof/contract/closed-period.ts';
 import { decodeStored, encodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
@@ -30,7 +28,7 @@ export class ClosedPeriods {
   readonly #redis: Redis;
   readonly #keys: RedisKeys;
   readonly #exports: BlobStore;
-  readonly #statements: string;
+  readonly #statements: Records;
 
   constructor(redis: Redis, keys: RedisKeys, blobs: Pick<BlobFolders, 'ledgers' | 'ledgerStatements'>) {
     this.#redis = redis;
@@ -44,7 +42,7 @@ export class ClosedPeriods {
    * decides, since a Redis that comes back older has forgotten it.
    */
   async close({ tenant, month }: ClosedPeriod, signed: SignedPayload): Promise<Closed> {
-    await createDurably({ path: this.#fileOf(tenant, month), bytes: encodeStored(signed) });
+    await this.#statements.create(nameOf(tenant, month), Buffer.from(encodeStored(signed)));
     const closed = await this.recorded(tenant, month);
     if (closed === undefined) throw new Error(`What was recorded of ${month} is gone.`);
     return closed;
@@ -52,15 +50,11 @@ export class ClosedPeriods {
 
   /** The period as its file has it, which Redis has then too; undefined where it was never closed. */
   async recorded(tenant: string, month: string): Promise<Closed | undefined> {
-    const stored = await readFile(this.#fileOf(tenant, month)).catch(ifAbsent);
+    const stored = await this.#statements.read(nameOf(tenant, month));
     if (stored === undefined) return undefined;
     const closed = readClosed(stored);
     await this.#redis.hsetnx(this.#keys.ledgerPeriods(tenant), month, stored);
     return closed;
-  }
-
-  #fileOf(tenant: string, month: string): string {
-    return join(this.#statements, `${sha256Hex(tenant)}-${month}`);
   }
 
   async find(tenant: string, month: string): Promise<Closed | undefined> {
@@ -100,9 +94,7 @@ export class ClosedPeriods {
   }
 }
 
-function ifAbsent(error: unknown): undefined {
-  if (systemCodeOf(error) !== 'ENOENT') throw error;
-}
+const nameOf = (tenant: string, month: string) => `${sha256Hex(tenant)}-${month}`;
 
 function readRow(line: Buffer): LedgerRow {
   const { job, ...entry } = JSON.parse(line.toString('utf8')) as Record<string, unknown>;

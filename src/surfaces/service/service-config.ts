@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { storagePlace } from '../../ground/config/object-fields.ts';
 import { commonFields, integer, promiseFields, redisFields, tracingFields } from '../../ground/config/fields.ts';
 
 /** What every role is told that takes jobs in and reads them out. */
@@ -23,7 +24,7 @@ export const serviceFields = {
     .min(1)
     .describe('file with the public keys of the API and the attestors, served under `/.well-known/`'),
   COUNTERSIGN_TLOG: z.string().min(1).describe("folder of the transparency log's tiles, served under `/log/`"),
-  COUNTERSIGN_FILES: z.string().min(1).describe('folder of uploaded files and of batch results'),
+  COUNTERSIGN_FILES: storagePlace.describe('folder of uploaded files and of batch results, or `s3://bucket/prefix`'),
   COUNTERSIGN_PRICES: z.string().min(1).optional().describe('file with the price table; without it, jobs are free'),
   COUNTERSIGN_X402: z
     .string()

@@ -11,7 +11,7 @@ import { Jobs } from '../../core/jobs/jobs.ts';
 import { publishedLog } from '../../core/jobs/published-log.ts';
 import { Wake } from '../../core/jobs/wake.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
-import { BlobStore } from '../../ground/blobs/blob-store.ts';
+import { Storage } from '../../ground/blobs/storage.ts';
 import { PoolQueues } from '../../ground/bull/pool-queues.ts';
 import { QueuesModule } from '../../ground/bull/queues.module.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
@@ -133,13 +133,14 @@ const LEDGER_PROVIDERS: readonly Provider[] = [
 ];
 
 function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger): Provider[] {
+  const storage = new Storage(config);
   return [
     {
       provide: Backlog,
       useFactory: (redis: Redis, keys: RedisKeys, queues: PoolQueues) => new Backlog({ redis, keys, queues, logger }),
       inject: [Redis, RedisKeys, PoolQueues],
     },
-    { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS) },
+    { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS, storage) },
     {
       provide: StorageGate,
       useFactory: (redis: Redis) =>
@@ -149,7 +150,7 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
     {
       provide: BatchFiles,
       useFactory: (redis: Redis, keys: RedisKeys, gate: StorageGate) =>
-        new BatchFiles(redis, keys, new BlobStore(config.COUNTERSIGN_FILES), gate),
+        new BatchFiles(redis, keys, storage.blobs(config.COUNTERSIGN_FILES), gate),
       inject: [Redis, RedisKeys, StorageGate],
     },
     {

@@ -4,8 +4,10 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { blobContract } from '../../../test/support/blob-contract.ts';
+import { folderRecords } from './records.ts';
 import { sha256Hex } from './sha256.ts';
-import { BlobStore } from './blob-store.ts';
+import { FolderBlobs } from './folder-blobs.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'cs-blobs-'));
 const newFolder = () => mkdtempSync(join(root, 'b-'));
@@ -14,10 +16,29 @@ const longAgo = new Date(Date.now() - 10 * HOUR);
 
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
+describe('a folder of blobs', () => {
+  const store = () => {
+    const folder = newFolder();
+    return Promise.resolve({ blobs: new FolderBlobs(folder), records: folderRecords(join(folder, 'records')) });
+  };
+  const files = (folder: string) =>
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ name }) => name);
+  blobContract(() => ({
+    store,
+    names: ({ place }) => Promise.resolve(files(place).toSorted()),
+    damage({ place }, digest) {
+      writeFileSync(join(place, digest.slice(0, 2), digest), 'other bytes.');
+      return Promise.resolve();
+    },
+  }));
+});
+
 describe('the collection of old blobs', () => {
   test('removes what was not stored or touched for long, and what a crash left, and nothing else', async () => {
     const folder = newFolder();
-    const store = new BlobStore(folder);
+    const store = new FolderBlobs(folder);
     const [old, touched, fresh] = await Promise.all(
       ['old', 'touched', 'fresh'].map((text) => store.put(Buffer.from(text))),
     );
@@ -31,7 +52,7 @@ describe('the collection of old blobs', () => {
 
   test('takes what belongs to one owner and never what another one has of the same', async () => {
     const folder = newFolder();
-    const store = new BlobStore(folder);
+    const store = new FolderBlobs(folder);
     const bytes = Buffer.from('asked twice');
     const digests = await Promise.all([store, store.of('job_one'), store.of('job_two')].map((one) => one.put(bytes)));
     const digest = digests[0] ?? '';
@@ -43,19 +64,19 @@ describe('the collection of old blobs', () => {
 
     // By its age as well, with the folders that held it; and never through a link that leads elsewhere.
     const elsewhere = newFolder();
-    const others = await new BlobStore(elsewhere).put(bytes);
+    const others = await new FolderBlobs(elsewhere).put(bytes);
     symlinkSync(elsewhere, join(folder, 'jobs', 'ln'));
     const theirs = join(folder, 'jobs', 'wo', 'job_two');
     for (const path of [join(theirs, digest.slice(0, 2), digest), theirs, join(elsewhere, others.slice(0, 2), others)])
       utimesSync(path, longAgo, longAgo);
     expect(await store.removeOld(HOUR)).toBe(1);
     expect(readdirSync(join(folder, 'jobs', 'wo'))).toEqual([]);
-    expect(await new BlobStore(elsewhere).get(others, 100)).toEqual(bytes);
+    expect(await new FolderBlobs(elsewhere).get(others, 100)).toEqual(bytes);
   });
 
   test('never takes a blob away that is stored again meanwhile', async () => {
     const folder = newFolder();
-    const store = new BlobStore(folder);
+    const store = new FolderBlobs(folder);
     const bytes = Buffer.from('stored again and again');
     const digest = await store.put(bytes);
     const path = join(folder, digest.slice(0, 2), digest);
@@ -97,7 +118,7 @@ describe('what stands in the place of a blob and is no file', () => {
     const folder = mkdtempSync('/tmp/b');
     mkdirSync(join(folder, digest.slice(0, 2)));
     await put(join(folder, digest.slice(0, 2), digest));
-    const store = new BlobStore(folder);
+    const store = new FolderBlobs(folder);
     // More of them than a process has threads for files.
     const reads = Array.from({ length: 8 }, () => store.get(digest, 1_000_000));
     for (const read of await Promise.allSettled(reads))
