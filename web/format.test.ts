@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { bytes, count, duration, moment, money, rate, shortId, visible, visibleLine } from './format.ts';
+import { bytes, count, duration, jobs, moment, money, rate, shortId, visible, visibleLine } from './format.ts';
 
 describe('numbers are written with their units', () => {
   test.each([
@@ -28,6 +28,7 @@ describe('numbers are written with their units', () => {
       '148.2 M',
       '1.5 G',
     ]);
+    expect([0, 1, 2_000_000].map((value) => jobs(value))).toEqual(['0 jobs', '1 job', '2.0 M jobs']);
     expect([0, 0.04, 9.96, 10.2, 1_842].map(rate)).toEqual(['0', '0.0', '10.0', '10', '1,842']);
     expect([9_412, 11_100_000_000, 999_960].map(bytes)).toEqual(['9,412 bytes', '11.1 GB', '1.0 MB']);
     expect([money(2_484, 'EUR'), money(0, 'CHF'), money(1, null)]).toEqual(['€0.002484', 'CHF 0.000000', ' 0.000001']);

@@ -28,6 +28,11 @@ export function count(value: number): string {
   return value < 999_950_000 ? `${(value / 1e6).toFixed(1)} M` : `${(value / 1e9).toFixed(1)} G`;
 }
 
+/** So many jobs in words: "1 job", "148.2 M jobs"; `said` is the number as it is shown. */
+export function jobs(value: number, said = count(value)): string {
+  return `${said} ${value === 1 ? 'job' : 'jobs'}`;
+}
+
 /** A rate in jobs a second: with a decimal where it is small. */
 export const rate = (value: number): string => (value === 0 || value >= 10 ? count(value) : value.toFixed(1));
 

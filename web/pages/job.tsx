@@ -5,7 +5,7 @@ import type { DeliveryDocument, DeliveryList } from '../../src/roles/api/webhook
 import type { Why } from '../../src/proof/contract/why.ts';
 import { ask, may, send, session } from '../api.ts';
 import { Parts } from '../chart.tsx';
-import { duration, exact, visibleLine } from '../format.ts';
+import { duration, exact, jobs, visibleLine } from '../format.ts';
 import { Icon, Mark } from '../icons.tsx';
 import { Act, Confirm, Copy, Facts, Foreign, Name, Panel, Problem, Time, WORDS, useLoad } from '../parts.tsx';
 import { answerText } from '../answer.ts';
@@ -195,7 +195,9 @@ function WhyItWaits({ why, job }: { readonly why: Why; readonly job: Job }): JSX
       </h2>
       <p>
         {visibleLine(why.detail, 400)}{' '}
-        {job.queue_position === null ? '' : `${exact(job.queue_position)} jobs are to end before it begins. `}
+        {job.queue_position === null
+          ? ''
+          : `Before it begins, ${jobs(job.queue_position, exact(job.queue_position))} must end. `}
         Its deadline is <Time at={job.deadline} />.
       </p>
       {why.remedy === null ? null : (

@@ -2,7 +2,7 @@ import type { JSX } from 'preact';
 import type { ModelDocument, ModelList } from '../../src/roles/api/directory.schemas.ts';
 import type { PoolStateDocument, PoolStateList } from '../../src/roles/api/pools.schemas.ts';
 import { ask, has, may } from '../api.ts';
-import { exact } from '../format.ts';
+import { exact, jobs } from '../format.ts';
 import { tick } from '../live.ts';
 import { Act, Confirm, Empty, Head, Id, Name, Panel, Show, State, Table, Time, useLoad } from '../parts.tsx';
 
@@ -142,8 +142,8 @@ function PoolActions({ pool, again }: { readonly pool: PoolStateDocument; readon
       {waiting === 0 ? null : (
         <Confirm label="Empty" title={`Cancel what waits in ${name}?`} yes="Cancel what waits" act={empty}>
           <p>
-            The {exact(waiting)} jobs that wait now are cancelled, in steps. What runs goes on. This cannot be taken
-            back.
+            What waits now is cancelled, in steps: {jobs(waiting, exact(waiting))}. What runs goes on. This cannot be
+            taken back.
           </p>
         </Confirm>
       )}

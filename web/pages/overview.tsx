@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import type { HistoryDocument, Overview, Tick, WorkerRow } from '../../src/roles/api/overview.schemas.ts';
 import { ask, session } from '../api.ts';
 import { Chart, Parts, Share, Spark } from '../chart.tsx';
-import { count, duration, exact, rate } from '../format.ts';
+import { count, duration, exact, jobs, rate } from '../format.ts';
 import { Mark, type MarkName } from '../icons.tsx';
 import { firstLook, now, tick, verdicts, workers } from '../live.ts';
 import { Empty, Id, JobStateMark, Name, Panel, Problem, Table, Time, WORDS, useLoad } from '../parts.tsx';
@@ -227,13 +227,13 @@ function TimeToConfirmed({ history }: { readonly history: HistoryDocument | unde
       ) : (
         <>
           <ul class="bars">
-            {phases.slice(0, 8).map(({ model, jobs, wait_ms: wait, run_ms: run, confirm_ms: confirm }) => (
+            {phases.slice(0, 8).map(({ model, jobs: ended, wait_ms: wait, run_ms: run, confirm_ms: confirm }) => (
               <li key={model}>
                 <p>
                   <b>
                     <Name text={model} />
                   </b>{' '}
-                  <span class="faint">{count(jobs)} jobs</span>
+                  <span class="faint">{jobs(ended)}</span>
                   <span class="end">{duration(wait + run + confirm)}</span>
                 </p>
                 <Parts
