@@ -256,6 +256,7 @@ describe('after an erasure', () => {
     const vectors = embedded.map(({ values }) => Buffer.from(values.buffer, values.byteOffset, 64));
     // The search finds what is there to find.
     expect((await findCanaries([CANARY], where())).length).toBeGreaterThan(0);
+    expect(tracesOf(pipeline.redis.folder, CANARY)).not.toEqual([]);
     const erased: string[] = [];
     for (const owner of owners) {
       const all = (await client.json<{ memories: Memory[] }>(`/v1/memories?owner=${owner}`)).memories;
@@ -263,6 +264,7 @@ describe('after an erasure', () => {
       const ids = all.map(({ id }) => id);
       const answer = await client.post('/v1/memories/batch-delete', { owner, ids });
       const { erasures } = (await answer.json()) as { erasures: { sha256: string }[] };
+      expect([owner, erasures.length > 0]).toEqual([owner, true]);
       erased.push(...erasures.map(({ sha256 }) => sha256));
     }
     for (const name of ['carried.jsonl', 'carried.md']) rmSync(join(pipeline.folder, name));
