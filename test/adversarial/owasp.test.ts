@@ -130,6 +130,8 @@ const MATRIX: Record<string, Owner> = {
   'get /v1/models': 'shared',
   'get /v1/models/{model}': 'shared',
   'get /.well-known/countersign.json': 'public',
+  'get /.well-known/oauth-protected-resource': 'public',
+  'get /.well-known/oauth-protected-resource/mcp': 'public',
   'get /log/checkpoint': 'public',
   'get /log/documents': 'public',
   'get /log/tile/{path}': 'public',

@@ -33,7 +33,18 @@ const called = new Set<string>();
 beforeAll(async () => {
   pipeline = await Pipeline.prepare([NOOP_MODEL, { ...NOOP_MODEL, name: 'by-hand', pool: 'hands' }, embedModel()]);
   const env = { COUNTERSIGN_WEBHOOK_PRIVATE: 'allow' };
-  [courier] = await Promise.all([pipeline.courier(env), pipeline.api(env), pipeline.worker(1), pipeline.attestor()]);
+  const issuer = 'https://issuer.example/';
+  const terms = {
+    ...{ version: 1, issuer, keys: `${issuer}jwks`, resource: 'https://api.example/mcp' },
+    callers: [{ claims: { sub: 'x' }, key: '0'.repeat(16) }],
+  };
+  const oauth = { COUNTERSIGN_MCP_OAUTH: pipeline.file('mcp-oauth.json', terms) };
+  [courier] = await Promise.all([
+    pipeline.courier(env),
+    pipeline.api({ ...env, ...oauth }),
+    pipeline.worker(1),
+    pipeline.attestor(),
+  ]);
   client = await pipeline.client('operator');
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
@@ -486,6 +497,8 @@ describe('real answers have the shape that the description promises', () => {
   });
 
   test('what is open to everyone', async () => {
+    for (const id of ['getProtectedResource', 'getProtectedResourceOfMcp'])
+      expect(await answered(id)).toMatchObject({ authorization_servers: ['https://issuer.example/'] });
     for (const id of ['getKeyring', 'getLiveness', 'getReadiness', 'listLogDocuments', 'getRoot']) await call(id);
     for (const id of ['getOpenApi', 'getOpenApiAtRoot', 'getOpenApiOfVersion']) await call(id);
   });

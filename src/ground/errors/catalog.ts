@@ -15,6 +15,8 @@ export const ERROR_CATALOG = {
   link_over: { status: 410, exit: 3, title: 'The link was used or is too old' },
   power_exceeded: { status: 403, exit: 4, title: 'An API key cannot give more than it has' },
   scope_missing: { status: 403, exit: 4, title: 'The API key lacks the required scope' },
+  token_refused: { status: 403, exit: 4, title: 'The access token allows nothing here' },
+  issuer_away: { status: 503, exit: 6, title: 'The issuer of access tokens does not answer' },
   route_not_found: { status: 404, exit: 3, title: 'No route has this address' },
   method_not_allowed: { status: 405, exit: 2, title: 'The method is not allowed at this address' },
   job_not_found: { status: 404, exit: 3, title: 'There is no such job' },

@@ -28,5 +28,12 @@ export const ApiConfig = z.object({
   COUNTERSIGN_MAX_STREAMS_PER_KEY: integer(1, 100_000)
     .default(1_000)
     .describe('most event streams open at once for one API key'),
+  COUNTERSIGN_MCP_OAUTH: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'file with the issuer whose access tokens `POST /mcp` takes, see `docs/mcp.md`; without it, it takes API keys only',
+    ),
 });
 export type ApiConfig = z.infer<typeof ApiConfig>;

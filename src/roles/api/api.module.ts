@@ -16,6 +16,8 @@ import { Admission } from '../../surfaces/admission/admission.ts';
 import { Erasures } from '../../surfaces/erasure/erasures.ts';
 import { ErasureReceipts } from '../../surfaces/memory/erasure-receipts.ts';
 import { Extractor } from '../../surfaces/memory/extractor.ts';
+import { ProtectedResource } from '../../surfaces/mcp/protected-resource.ts';
+import { readTokenTerms } from '../../surfaces/mcp/token-terms.ts';
 import { MemoryBundles } from '../../surfaces/memory/memory-bundles.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { Retries } from '../../surfaces/admission/retries.ts';
@@ -147,7 +149,7 @@ export class ApiModule {
         ...directoryProviders(config, logger),
         ...surfaceProviders(config, logger),
         ...memoryProviders(),
-        mcpProvider(logger),
+        ...mcpProviders(config, logger),
         { provide: APP_GUARD, useClass: CallerGuard },
         { provide: APP_INTERCEPTOR, useClass: AuditedRoutes },
         {
@@ -282,13 +284,19 @@ function memoryProviders(): Provider[] {
   ];
 }
 
-function mcpProvider(logger: Logger): Provider {
-  return {
-    provide: Mcp,
-    useFactory: (host: HttpAdapterHost<FastifyAdapter>, directory: Directory) =>
-      new Mcp({ instance: () => host.httpAdapter.getInstance(), directory, logger }),
-    inject: [HttpAdapterHost, Directory],
-  };
+function mcpProviders({ COUNTERSIGN_MCP_OAUTH: oauth }: ApiConfig, logger: Logger): Provider[] {
+  return [
+    {
+      provide: Mcp,
+      useFactory: (host: HttpAdapterHost<FastifyAdapter>, directory: Directory) =>
+        new Mcp({ instance: () => host.httpAdapter.getInstance(), directory, logger }),
+      inject: [HttpAdapterHost, Directory],
+    },
+    {
+      provide: ProtectedResource,
+      useFactory: () => new ProtectedResource(oauth === undefined ? undefined : readTokenTerms(oauth)),
+    },
+  ];
 }
 
 function filesInForce({ COUNTERSIGN_PRICES: prices, COUNTERSIGN_CATALOG: catalog }: ApiConfig): FileInForce[] {

@@ -8,7 +8,11 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { Caller as ApiCaller, Scope } from '../../surfaces/tenants/api-key.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { PaymentGate } from '../../surfaces/payments/payment-gate.ts';
+import type { AccessTokens } from '../../surfaces/mcp/access-tokens.ts';
+import { ProtectedResource } from '../../surfaces/mcp/protected-resource.ts';
+import { asTokenHolder } from '../../surfaces/mcp/token-terms.ts';
 import { RateLimits } from '../../surfaces/tenants/rate-limits.ts';
+import { holderWithin, type HolderNow } from './own-api.ts';
 
 const SCOPE = 'countersign:scope';
 
@@ -23,6 +27,11 @@ const PAYABLE = 'countersign:payable';
 /** A caller without a key may pay for this request, where the operator sells by the request. */
 export const Payable = () => SetMetadata(PAYABLE, true);
 
+const TAKES_TOKENS = 'countersign:takes-tokens';
+
+/** Access tokens may stand in for an API key here, where the operator has named their issuer. */
+export const TakesTokens = () => SetMetadata(TAKES_TOKENS, true);
+
 const REFUSES_KEY = 'countersign:refuses-idempotency-key';
 
 /** This route makes something new each time: it refuses a key rather than leave it unheard. */
@@ -32,10 +41,21 @@ export const RefusesIdempotencyKey = () => SetMetadata(REFUSES_KEY, true);
 export const Open = () => Needs('nobody');
 
 const callers = new WeakMap<FastifyRequest, ApiCaller>();
+
+interface LetInByToken {
+  /** The only owner whose memories it reaches; undefined for those that its key reaches. */
+  readonly owner: string | undefined;
+  /** Who acts by it, as things are when it is called; undefined where its key is valid no more. */
+  readonly holder: HolderNow;
+}
+const tokens = new WeakMap<FastifyRequest, LetInByToken>();
 const sessions = new WeakMap<FastifyRequest, { readonly token: string; readonly isReadOnly: boolean }>();
 
 /** The session by which a caller was let in; undefined where it was by a key. */
 export const sessionOf = (request: FastifyRequest) => sessions.get(request);
+
+/** By which token a caller was let in; undefined where it was by something else. */
+export const tokenOf = (request: FastifyRequest): LetInByToken | undefined => tokens.get(request);
 
 /** The caller whom the guard has let in; undefined where the route is open. */
 export const callerOf = (request: FastifyRequest): ApiCaller | undefined => callers.get(request);
@@ -63,6 +83,7 @@ export class CallerGuard implements CanActivate {
   readonly #gate: PaymentGate;
   readonly #attempts: Attempts;
   readonly #sessions: Sessions;
+  readonly #tokens: AccessTokens | undefined;
 
   constructor(
     reflector: Reflector,
@@ -71,9 +92,11 @@ export class CallerGuard implements CanActivate {
     gate: PaymentGate,
     attempts: Attempts,
     signedIn: Sessions,
+    resource: ProtectedResource,
   ) {
     this.#attempts = attempts;
     this.#sessions = signedIn;
+    this.#tokens = resource.tokens;
     this.#reflector = reflector;
     this.#keys = keys;
     this.#limits = limits;
@@ -105,9 +128,19 @@ export class CallerGuard implements CanActivate {
     return true;
   }
 
-  /** Whoever sends the request. Throws CodedError `unauthenticated`, and what `#signedIn` throws. */
+  /**
+   * Whoever sends the request. Throws CodedError `unauthenticated`, and what `#signedIn` and `#byToken`
+   * throw.
+   */
   async #callerOf(request: FastifyRequest, context: ExecutionContext): Promise<ApiCaller> {
     const { authorization, cookie } = request.headers;
+    const within = holderWithin();
+    if (within !== undefined && authorization === undefined) return standing(await within());
+    const takesTokens = this.#reflector.get<boolean | undefined>(TAKES_TOKENS, context.getHandler()) === true;
+    const accessTokens = takesTokens ? this.#tokens : undefined;
+    const [, accessToken] = /^Bearer (?!cs[kp]_)([\x21-\x7e]{1,16384})$/i.exec(authorization ?? '') ?? [];
+    if (accessToken !== undefined && accessTokens !== undefined)
+      return this.#byToken(accessTokens, accessToken, request);
     const [, text] = /^(?:Bearer|Token) ([\x21-\x7e]{1,200})$/i.exec(authorization ?? '') ?? [];
     const token = authorization === undefined ? tokenIn(cookie) : undefined;
     const isPayable = this.#reflector.get<boolean | undefined>(PAYABLE, context.getHandler()) === true;
@@ -131,8 +164,30 @@ export class CallerGuard implements CanActivate {
         : token !== undefined
           ? 'This session has ended, or its API key was revoked; sign in again.'
           : 'Send your API key as "Authorization: Bearer csk_…".',
-      { headers: { 'www-authenticate': 'Bearer realm="countersign"' } },
+      {
+        headers: accessTokens?.challenge(text === undefined ? undefined : 'invalid_token') ?? {
+          'www-authenticate': 'Bearer realm="countersign"',
+        },
+      },
     );
+  }
+
+  /** The holder of an access token, with no more than the key that it acts with. */
+  async #byToken(accessTokens: AccessTokens, text: string, request: FastifyRequest): Promise<ApiCaller> {
+    try {
+      const { keyId, owner } = await accessTokens.verify(text);
+      const holder = async () => {
+        const caller = await this.#keys.holder(keyId);
+        return caller && asTokenHolder(caller);
+      };
+      const caller = standing(await holder());
+      tokens.set(request, { owner, holder });
+      return caller;
+    } catch (error) {
+      const isRefused = error instanceof CodedError && error.code !== 'issuer_away';
+      if (isRefused) this.#attempts.note({ by: 'nobody', action: 'refused', target: nameOf(request), tenant: null });
+      throw error;
+    }
   }
 
   /**
@@ -171,4 +226,11 @@ export class CallerGuard implements CanActivate {
     const holder = await this.#gate.holder(text);
     return holder?.job === (request.params as Record<string, string | undefined>)['id'] ? holder?.caller : undefined;
   }
+}
+
+/** The holder of a token, whose key is valid. Throws CodedError `token_refused`. */
+function standing(caller: ApiCaller | undefined): ApiCaller {
+  if (caller === undefined)
+    throw new CodedError('token_refused', 'The API key that this access token acts with is not valid, or was revoked.');
+  return caller;
 }

@@ -1,7 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
-/** What anybody may verify with, wherever their page comes from: public keys, the log, and receipts. */
-const OPEN = /^\/(\.well-known\/countersign\.json|log\/.+|v1\/jobs\/[^/]+\/receipt)$/;
+/**
+ * What anybody may verify with, wherever their page comes from: public keys, the log, and receipts; and who
+ * issues tokens.
+ */
+const OPEN =
+  /^\/(\.well-known\/(countersign\.json|oauth-protected-resource(\/mcp)?)|log\/.+|v1\/jobs\/[^/]+\/receipt)$/;
 const METHODS = 'GET, HEAD, POST, PATCH, DELETE';
 const PREFLIGHT_LIFE_S = '600';
 

@@ -4,7 +4,7 @@ import { Keyring } from '../../proof/receipts/keyring.ts';
 import { trustOnFirstUse } from '../../surfaces/checker/trust.ts';
 import { mcpServer } from '../../surfaces/mcp/mcp-server.ts';
 import type { Directory } from './directory.ts';
-import { OwnApi } from './own-api.ts';
+import { OwnApi, type HolderNow } from './own-api.ts';
 
 interface McpParts {
   /** The server whose routes the tools call. */
@@ -13,9 +13,9 @@ interface McpParts {
   readonly logger: Logger;
 }
 
-/** Who asks: by their key, and for the memories of one owner or of whom each call names. */
+/** Who asks: by their key or their token, and for the memories of one owner or of whom each call names. */
 interface McpCaller {
-  readonly authorization: string;
+  readonly by: string | HolderNow;
   readonly owner: string | undefined;
 }
 
@@ -28,11 +28,11 @@ export class Mcp {
   }
 
   /** Answers one message, whose headers `request` has. */
-  async answer(request: Request, message: object, { authorization, owner }: McpCaller): Promise<Response> {
+  async answer(request: Request, message: object, { by, owner }: McpCaller): Promise<Response> {
     const { instance, directory, logger } = this.#parts;
     const { createMcpHandler } = await import('@modelcontextprotocol/server');
     const setting = {
-      api: new OwnApi(instance(), authorization),
+      api: new OwnApi(instance(), by),
       url: new URL(request.url).origin,
       owner,
       trusted: () => Promise.resolve({ keyring: new Keyring(directory.keyring), ...trustOnFirstUse('this service') }),

@@ -28,6 +28,8 @@ const SERVICE_VARIABLES = [
   'COUNTERSIGN_STORAGE_BYTES',
   'COUNTERSIGN_DURABILITY',
 ] as const;
+/** Those that the API alone gets. */
+const API_VARIABLES = ['COUNTERSIGN_MCP_OAUTH'] as const;
 /** Those that every role gets. */
 const COMMON_VARIABLES = [
   'COUNTERSIGN_SENTINEL_USER',
@@ -68,7 +70,7 @@ export function roleProcesses(
     {
       name: 'api',
       role: 'api',
-      env: { ...common('api'), ...service, COUNTERSIGN_PORT: String(options.port) },
+      env: { ...common('api'), ...service, ...operators(API_VARIABLES), COUNTERSIGN_PORT: String(options.port) },
       logFile: logFile('api'),
     },
     {
