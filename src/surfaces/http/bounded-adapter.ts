@@ -54,15 +54,12 @@ export function boundedAdapter(bounds: HttpBounds, sendError: SendError): Fastif
   const instance = adapter.getInstance();
   instance.server.maxConnections = MAX_CONNECTIONS;
   instance.removeAllContentTypeParsers();
+  // What is streamed may take long; any other body must come soon.
+  const endLate = (request: FastifyRequest) => {
+    if (!bounds.isStreamed(request.headers['content-type'] ?? '')) endLateBody(request, bounds.bodyTimeoutMs);
+  };
   instance.addHook('preParsing', (request, _reply, payload, done) => {
-    // What is streamed may take long; any other body must come soon.
-    if (!bounds.isStreamed(request.headers['content-type'] ?? '')) {
-      // A body that is all here may have no reader, and then never ends as a stream.
-      const timer = setTimeout(() => {
-        if (!request.raw.complete) request.raw.destroy();
-      }, bounds.bodyTimeoutMs);
-      request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
-    }
+    endLate(request);
     done(null, payload);
   });
   instance.addHook('onSend', (request, reply, _payload, done) => {
@@ -71,12 +68,22 @@ export function boundedAdapter(bounds: HttpBounds, sendError: SendError): Fastif
     if (reply.statusCode >= 400 && !request.raw.complete) {
       reply.removeHeader('connection');
       request.raw.resume();
+      endLate(request);
     }
     reply.header('x-content-type-options', 'nosniff');
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
     done();
   });
   return adapter;
+}
+
+/** Closes the connection of a request whose body is not all here after so long. */
+function endLateBody({ raw }: FastifyRequest, afterMs: number): void {
+  // A body that is all here may have no reader, and then never ends as a stream.
+  const timer = setTimeout(() => {
+    if (!raw.complete) raw.destroy();
+  }, afterMs);
+  raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
 }
 
 /** Answers bytes that are not HTTP, before there is any request. */
@@ -100,8 +107,8 @@ function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket): void {
 }
 
 /**
- * Reads bodies as JSON without what two parsers read differently: duplicate members, lone surrogates, too
- * deep nesting. `check` sees the bytes first, and throws where they are not to be read.
+ * Reads bodies as JSON without what two parsers read differently: duplicate members, bytes that are not UTF-8,
+ * too deep nesting. `check` sees the bytes first, and throws where they are not to be read.
  */
 export function addJsonParser(
   instance: FastifyInstance,
