@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -26,20 +26,44 @@ const servers = () => {
   return { workers, reference, cheap };
 };
 
+/** The page that tells how it is done: its entry, its commands and its job are what is run here. */
+const PAGE = readFileSync(join(ROOT, 'docs', 'vllm.md'), 'utf8');
+const onPage = (form: RegExp): string => {
+  const found = form.exec(PAGE)?.[1];
+  if (found === undefined) throw new Error(`docs/vllm.md has nothing like ${form.source}`);
+  return found;
+};
+
+/** The entry of the page, with these servers and this model. */
 function entry(server: VllmServer) {
   const { reference: own } = servers();
-  return {
-    name: 'remote',
-    pool: 'default',
-    tasks: ['completion', 'chat'],
-    engine: 'openai',
-    sha256: KJV_SHA256,
-    baseUrl: server.url,
-    remoteModel: 'kjv',
-    parallel: 4,
-    replay: { baseUrl: own.url, endTokens: [own.endToken] },
-  };
+  const written = JSON.parse(onPage(/```json\n([^]*?)```/)) as { replay: object };
+  const model = { name: 'remote', sha256: KJV_SHA256, remoteModel: 'kjv', parallel: 4 };
+  const replay = { ...written.replay, baseUrl: own.url, endTokens: [own.endToken] };
+  return { ...written, ...model, baseUrl: server.url, replay };
 }
+
+/** The arguments of the page's `countersign calibrate`, with these files. */
+function calibrate(catalog: string, out: string): string[] {
+  const written = onPage(/^countersign (calibrate .*)$/m).split(' ');
+  const own: Record<string, string> = {
+    'llama-8b': 'remote',
+    'models.json': catalog,
+    'calibrations/llama-8b.calibration.json': out,
+    ...(IS_LONG ? {} : { '72': '36' }),
+  };
+  expect(written).toEqual(expect.arrayContaining(Object.keys(own)));
+  return written.map((word) => own[word] ?? word);
+}
+
+/** The variables before the page's `countersign attestor`, with this folder. */
+const attestorsOwn = (folder: string) =>
+  Object.fromEntries(
+    onPage(/^(.*) countersign attestor$/m)
+      .replace('=calibrations', `=${folder}`)
+      .split(' ')
+      .map((pair) => pair.split('=')),
+  ) as Record<string, string>;
 
 const connect = (server: VllmServer) =>
   OpenAiEngine.connect({ ...entry(server), timeoutMs: 60_000, endTokens: [server.endToken] });
@@ -52,20 +76,11 @@ beforeAll(async () => {
   const out = join(folder, 'remote.calibration.json');
   await promisify(execFile)(
     process.execPath,
-    [
-      join(ROOT, 'dist', 'roles', 'cli', 'main.js'),
-      ...['calibrate', 'remote', '--catalog', join(pipeline.folder, 'models.json'), '--out', out],
-      ...['--jobs', IS_LONG ? '72' : '36', '--max-tokens', '96'],
-    ],
+    [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), ...calibrate(join(pipeline.folder, 'models.json'), out)],
     { env: { PATH: process.env['PATH'] ?? '', HOME: pipeline.folder } },
   );
-  const { readFileSync } = await import('node:fs');
   calibration = Calibration.parse(JSON.parse(readFileSync(out, 'utf8')));
-  await Promise.all([
-    pipeline.api(),
-    pipeline.worker(1),
-    pipeline.attestor({ COUNTERSIGN_CALIBRATIONS: folder, COUNTERSIGN_AUDIT_SHARE: '1' }),
-  ]);
+  await Promise.all([pipeline.api(), pipeline.worker(1), pipeline.attestor(attestorsOwn(folder))]);
   client = await pipeline.client();
 });
 afterAll(async () => {
@@ -173,11 +188,8 @@ describe('answers judged by prompt logprobs', () => {
 
 describe('a job whose tokens the attestor’s own server judges', () => {
   const ask = (more: object = {}) => ({
+    ...(JSON.parse(onPage(/ -d '([^]*?)'$/m)) as object),
     model: 'remote',
-    task: 'completion',
-    input: { prompt: 'And the LORD spake unto' },
-    params: { max_tokens: 48, temperature: 0.8, seed: 9 },
-    attestation: { tokens: 1, recompute: 0 },
     ...more,
   });
 

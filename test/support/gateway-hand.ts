@@ -9,7 +9,7 @@ import { createLogger } from '../../src/ground/logging/logger.ts';
 export interface ByHand {
   readonly method?: string;
   readonly target?: string;
-  readonly body?: string;
+  readonly body?: string | Uint8Array<ArrayBuffer>;
   readonly session?: string;
   readonly number?: number;
   /** The key that signs, where it is not the one that is named. */
@@ -23,6 +23,8 @@ export interface Answer {
   readonly status: number;
   readonly code: string | undefined;
   readonly retryAfter: string | null;
+  /** The sentence of a refusal, or the text of any other answer. */
+  readonly detail: string;
 }
 
 /** A worker behind a gateway in the hands of a test: an honest client, and requests of any form beside it. */
@@ -105,6 +107,6 @@ const post = (url: string, body: string) =>
 
 async function answerOf(response: Response): Promise<Answer> {
   const text = await response.text();
-  const code = text.startsWith('{') ? (JSON.parse(text) as { code?: string }).code : undefined;
-  return { status: response.status, code, retryAfter: response.headers.get('retry-after') };
+  const { code, detail = text } = (text.startsWith('{') ? JSON.parse(text) : {}) as { code?: string; detail?: string };
+  return { status: response.status, code, retryAfter: response.headers.get('retry-after'), detail };
 }

@@ -7,6 +7,7 @@ import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { readBounded } from '../../ground/process/bounded-body.ts';
 import { Problem } from '../../proof/contract/problem.ts';
+import type { Send } from './gateway-door.ts';
 import { SIGNED_HEADERS, requestBytes, sessionBytes } from './request-signature.ts';
 import { Challenge, ROUTES, Session } from './wire.ts';
 
@@ -45,15 +46,17 @@ interface OwnSession {
 export class GatewayClient {
   readonly #url: string;
   readonly #key: SigningKey;
+  readonly #send: Send;
   readonly #warn: (error: unknown) => void;
   #isThere = false;
   #session: OwnSession | undefined;
   #opening: Promise<OwnSession> | undefined;
 
   /** `url` has no slash at its end. */
-  constructor(url: string, key: SigningKey, logger: Logger) {
+  constructor(url: string, key: SigningKey, logger: Logger, send: Send = fetch) {
     this.#url = url;
     this.#key = key;
+    this.#send = send;
     this.#warn = rateLimited(5_000, (error, suppressed) =>
       logger.warn({ suppressed }, `gateway: ${messageOf(error).slice(0, 300)}`),
     );
@@ -89,7 +92,7 @@ export class GatewayClient {
 
   /** The answer to a request as it comes, for a stream of events. Throws as `ask`. */
   async stream(target: string, signal: AbortSignal): Promise<Response> {
-    return this.#send({ method: 'GET', target, signal }, await this.#current(), signal);
+    return this.#sendSigned({ method: 'GET', target, signal }, await this.#current(), signal);
   }
 
   async #patiently<Answer>(
@@ -123,7 +126,7 @@ export class GatewayClient {
     const deadline = AbortSignal.timeout(ANSWER_MS);
     const signal = request.signal === undefined ? deadline : AbortSignal.any([request.signal, deadline]);
     try {
-      const response = await this.#send(request, session, signal);
+      const response = await this.#sendSigned(request, session, signal);
       return await bodyOf(response);
     } catch (error) {
       if (error instanceof CodedError && error.code === 'session_unknown' && this.#session === session)
@@ -132,7 +135,7 @@ export class GatewayClient {
     }
   }
 
-  async #send(request: GatewayRequest, session: OwnSession, signal: AbortSignal): Promise<Response> {
+  async #sendSigned(request: GatewayRequest, session: OwnSession, signal: AbortSignal): Promise<Response> {
     const { method, target } = request;
     const body = request.bytes ?? (request.json === undefined ? undefined : Buffer.from(JSON.stringify(request.json)));
     session.number += 1;
@@ -143,7 +146,7 @@ export class GatewayClient {
       number: session.number,
       bodySha256: sha256Hex(body ?? ''),
     };
-    const response = await fetch(this.#url + target, {
+    const response = await this.#send(this.#url + target, {
       method,
       signal,
       headers: {
@@ -180,14 +183,11 @@ export class GatewayClient {
   }
 
   async #openNow(): Promise<OwnSession> {
-    const { challenge } = await askOpenly(Challenge, this.#url + ROUTES.challenges, {});
+    const { challenge } = await askOpenly(Challenge, this.#url + ROUTES.challenges, {}, this.#send);
     const began = performance.now();
     const signature = this.#key.sign(sessionBytes(challenge)).toString('base64');
-    const facts = await askOpenly(Session, this.#url + ROUTES.sessions, {
-      challenge,
-      public_key: this.#key.public.raw,
-      signature,
-    });
+    const answered = { challenge, public_key: this.#key.public.raw, signature };
+    const facts = await askOpenly(Session, this.#url + ROUTES.sessions, answered, this.#send);
     const opened = { facts, renewAt: began + facts.ends_in_ms / 2, endsAt: began + facts.ends_in_ms, number: 0 };
     this.#session = opened;
     return opened;
@@ -202,9 +202,10 @@ export async function askOpenly<Schema extends z.ZodType>(
   schema: Schema,
   url: string,
   json: object,
+  send: Send = fetch,
 ): Promise<z.infer<Schema>> {
   try {
-    const response = await fetch(url, {
+    const response = await send(url, {
       method: 'POST',
       body: JSON.stringify(json),
       headers: { 'content-type': 'application/json' },

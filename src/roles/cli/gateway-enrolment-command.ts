@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { requestEnrolment } from '../../core/registry/enrolment.ts';
 import { askOpenly, isTransient } from '../../core/remote/gateway-client.ts';
+import { doorOf } from '../../core/remote/gateway-door.ts';
 import { Challenge, EnrolmentState, ROUTES } from '../../core/remote/wire.ts';
 import { trustedBase } from '../../ground/config/fields.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -17,6 +18,9 @@ interface EnrolOptions {
   readonly gateway: string;
   readonly operator: string;
   readonly key: string;
+  readonly gatewayCert?: string;
+  readonly gatewayKey?: string;
+  readonly gatewayCa?: string;
   readonly label: readonly string[];
   readonly gpu?: string;
   readonly joinToken?: string;
@@ -36,6 +40,9 @@ export function addEnrolAtGateway(worker: Command): void {
       "the worker's key, which is made where there is none; by default COUNTERSIGN_WORKER_KEY_FILE or worker.key",
       process.env['COUNTERSIGN_WORKER_KEY_FILE'] ?? 'worker.key',
     )
+    .addOption(fileOption('--gateway-cert <file>', 'certificate for a gateway that asks for one', 'CERT'))
+    .addOption(fileOption('--gateway-key <file>', 'the key of that certificate', 'KEY'))
+    .addOption(fileOption('--gateway-ca <file>', 'the only authorities that the gateway may be of', 'CA'))
     .option('--label <name=value...>', 'facts for people', [])
     .option('--gpu <text>', 'GPU, in words')
     .option('--join-token <file>', 'file with the token of an invitation, which decides instead of a person')
@@ -54,6 +61,9 @@ export function addEnrolAtGateway(worker: Command): void {
       if (state.state === 'enrolled') out.show(state, [`${state.worker}  is enrolled`]);
     });
 }
+
+const fileOption = (flags: string, what: string, name: 'CERT' | 'KEY' | 'CA') =>
+  new Option(flags, what).env(`COUNTERSIGN_GATEWAY_${name}_FILE`);
 
 /** Asks until the operator has decided, or once. `pending` is told the first time that it stands so. */
 async function enrolled(options: EnrolOptions, pending: (state: EnrolmentState) => void): Promise<EnrolmentState> {
@@ -77,10 +87,12 @@ async function enrolled(options: EnrolOptions, pending: (state: EnrolmentState) 
 }
 
 async function asked(base: string, key: SigningKey, options: EnrolOptions): Promise<EnrolmentState> {
-  const { challenge } = await askOpenly(Challenge, base + ROUTES.challenges, {});
+  const { gatewayCert: certFile, gatewayKey: keyFile, gatewayCa: caFile } = options;
+  const send = doorOf({ url: base, certFile, keyFile, caFile });
+  const { challenge } = await askOpenly(Challenge, base + ROUTES.challenges, {}, send);
   const labels = Object.fromEntries(options.label.map(labelOf));
   const token = options.joinToken === undefined ? undefined : readJoinToken(readSecretFile(options.joinToken).reveal());
   const join = token === undefined ? {} : { join: askToJoin(token, workerIdOf(key.public)) };
   const about = { challenge, operator: options.operator, labels, gpu: options.gpu ?? null, evidence: null, ...join };
-  return askOpenly(EnrolmentState, base + ROUTES.enrolments, requestEnrolment(key, about));
+  return askOpenly(EnrolmentState, base + ROUTES.enrolments, requestEnrolment(key, about), send);
 }

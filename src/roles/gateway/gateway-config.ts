@@ -26,6 +26,13 @@ export const GatewayConfig = z
       .min(1)
       .optional()
       .describe('file with the private key of that certificate (PEM, mode 600)'),
+    COUNTERSIGN_TLS_CLIENT_CA_FILE: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'file with certificates of authorities (PEM): whoever connects must then show a certificate of one of them; without it, nobody is asked for one',
+      ),
     COUNTERSIGN_LEASE_MS: integer(6_000, 600_000)
       .default(30_000)
       .describe('lease: how long an acknowledged claim holds without renewal, in milliseconds'),
@@ -46,6 +53,13 @@ export const GatewayConfig = z
     {
       message: 'goes with COUNTERSIGN_TLS_KEY_FILE: set both, or none',
       path: ['COUNTERSIGN_TLS_CERT_FILE'],
+    },
+  )
+  .refine(
+    (config) => config.COUNTERSIGN_TLS_CLIENT_CA_FILE === undefined || config.COUNTERSIGN_TLS_CERT_FILE !== undefined,
+    {
+      message: 'needs COUNTERSIGN_TLS_CERT_FILE and COUNTERSIGN_TLS_KEY_FILE: without TLS nobody shows a certificate',
+      path: ['COUNTERSIGN_TLS_CLIENT_CA_FILE'],
     },
   );
 export type GatewayConfig = z.infer<typeof GatewayConfig>;

@@ -1,11 +1,8 @@
-import { readFileSync } from 'node:fs';
-import { createSecureContext } from 'node:tls';
 import type { DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { BLOB_PART_BYTES, MOST_JSON_BYTES } from '../../core/remote/wire.ts';
-import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
-import { readSecretFile } from '../../ground/keys/key-file.ts';
+import { readAuthorities, readTlsPair } from '../../ground/keys/tls-files.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { count, measure } from '../../ground/metrics/process-metrics.ts';
 import { nestOptions, type RunningRole } from '../../ground/process/run-role.ts';
@@ -20,25 +17,13 @@ const BODY_TIMEOUT_MS = 30_000;
 /** Longer than a request for leases waits. */
 const REQUEST_TIMEOUT_MS = 120_000;
 
-/** Certificate and key. Throws CodedError `config_invalid` where they cannot be read or do not fit. */
+/** Throws CodedError `config_invalid` where the files cannot be read or do not fit. */
 function tlsOf(config: GatewayConfig): HttpBounds['tls'] {
   const { COUNTERSIGN_TLS_CERT_FILE: certFile, COUNTERSIGN_TLS_KEY_FILE: keyFile } = config;
+  const { COUNTERSIGN_TLS_CLIENT_CA_FILE: clientFile } = config;
   if (certFile === undefined || keyFile === undefined) return undefined;
-  const key = readSecretFile(keyFile).reveal();
-  try {
-    const cert = readFileSync(certFile, 'utf8');
-    createSecureContext({ cert, key });
-    return { cert, key };
-  } catch (cause) {
-    throw new CodedError(
-      'config_invalid',
-      `${certFile} and ${keyFile} are no certificate and its key: ${messageOf(cause)}.`,
-      {
-        cause,
-        hint: 'both are PEM files; the certificate comes first in its file, those above it behind',
-      },
-    );
-  }
+  const clientAuthorities = clientFile === undefined ? undefined : readAuthorities(clientFile);
+  return { ...readTlsPair(certFile, keyFile), clientAuthorities };
 }
 
 /** Makes the gateway's application and listens. Throws CodedError `port_taken` where another program does. */

@@ -6,6 +6,7 @@ import { JobRunner } from '../../core/execution/job-runner.ts';
 import { RunTimes } from '../../core/execution/run-times.ts';
 import { GpuWatch } from '../../core/gpus/gpu-watch.ts';
 import { GatewayClient } from '../../core/remote/gateway-client.ts';
+import { doorOf } from '../../core/remote/gateway-door.ts';
 import { RemoteBlobs } from '../../core/remote/remote-blobs.ts';
 import { RemoteDeliveries } from '../../core/remote/remote-deliveries.ts';
 import { RemoteHardware } from '../../core/remote/remote-hardware.ts';
@@ -68,7 +69,13 @@ function lifecycleProvider(
 /** Opens a session. Throws CodedError as the gateway refuses, `gateway_away`, or `config_invalid`. */
 async function reach(config: GatewayWorkerConfig, key: SigningKey, logger: Logger): Promise<Links> {
   const { COUNTERSIGN_POOL: wanted } = config;
-  const gateway = new GatewayClient(config.COUNTERSIGN_GATEWAY_URL, key, logger);
+  const send = doorOf({
+    url: config.COUNTERSIGN_GATEWAY_URL,
+    certFile: config.COUNTERSIGN_GATEWAY_CERT_FILE,
+    keyFile: config.COUNTERSIGN_GATEWAY_KEY_FILE,
+    caFile: config.COUNTERSIGN_GATEWAY_CA_FILE,
+  });
+  const gateway = new GatewayClient(config.COUNTERSIGN_GATEWAY_URL, key, logger, send);
   watchUpstream(() => gateway.isThere);
   const { pool, renew_every_ms: renewEveryMs } = await gateway.session(START_MS);
   if (pool !== wanted)

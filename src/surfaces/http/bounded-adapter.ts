@@ -1,9 +1,11 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import type { TlsOptions } from 'node:tls';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { JsonRefused, decodeUtf8, parseStrictJson } from '../../ground/json/strict-json.ts';
+import type { TlsPair } from '../../ground/keys/tls-files.ts';
 import { codedErrorOf, problemOf } from './problem.ts';
 
 const MAX_DEPTH = 32;
@@ -12,6 +14,12 @@ const CHECK_CONNECTIONS_MS = 2_000;
 const MAX_HEADER_BYTES = 16_384;
 const MAX_CONNECTIONS = 10_000;
 const MAX_PARAM_LENGTH = 200;
+
+/** Certificate and key of a server, and who may connect. */
+interface ServerTls extends TlsPair {
+  /** Whoever connects must show a certificate of one of these; without them, nobody is asked for one. */
+  readonly clientAuthorities?: readonly string[] | undefined;
+}
 
 /** The limits of one server on what comes from outside. */
 export interface HttpBounds {
@@ -22,8 +30,8 @@ export interface HttpBounds {
   readonly requestTimeoutMs: number;
   /** Whether the body of this request may take as long as the request. */
   readonly isStreamed: (contentType: string) => boolean;
-  /** Certificate chain and private key (PEM) where the server itself speaks TLS. */
-  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  /** Where the server itself speaks TLS. */
+  readonly tls?: ServerTls | undefined;
 }
 
 /** Answers an error that no route has seen. */
@@ -46,7 +54,7 @@ export function boundedAdapter(bounds: HttpBounds, sendError: SendError): Fastif
     requestTimeout: bounds.requestTimeoutMs,
     keepAliveTimeout: 30_000,
     forceCloseConnections: true,
-    ...(bounds.tls === undefined ? { http: limits } : { https: { ...limits, ...bounds.tls, minVersion: 'TLSv1.2' } }),
+    ...(bounds.tls === undefined ? { http: limits } : { https: { ...limits, ...tlsOptions(bounds.tls) } }),
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
       sendError(codedErrorOf(error), request, reply),
     clientErrorHandler: refuseBytes,
@@ -54,15 +62,12 @@ export function boundedAdapter(bounds: HttpBounds, sendError: SendError): Fastif
   const instance = adapter.getInstance();
   instance.server.maxConnections = MAX_CONNECTIONS;
   instance.removeAllContentTypeParsers();
+  // What is streamed may take long; any other body must come soon.
+  const endLate = (request: FastifyRequest) => {
+    if (!bounds.isStreamed(request.headers['content-type'] ?? '')) endLateBody(request, bounds.bodyTimeoutMs);
+  };
   instance.addHook('preParsing', (request, _reply, payload, done) => {
-    // What is streamed may take long; any other body must come soon.
-    if (!bounds.isStreamed(request.headers['content-type'] ?? '')) {
-      // A body that is all here may have no reader, and then never ends as a stream.
-      const timer = setTimeout(() => {
-        if (!request.raw.complete) request.raw.destroy();
-      }, bounds.bodyTimeoutMs);
-      request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
-    }
+    endLate(request);
     done(null, payload);
   });
   instance.addHook('onSend', (request, reply, _payload, done) => {
@@ -71,12 +76,27 @@ export function boundedAdapter(bounds: HttpBounds, sendError: SendError): Fastif
     if (reply.statusCode >= 400 && !request.raw.complete) {
       reply.removeHeader('connection');
       request.raw.resume();
+      endLate(request);
     }
     reply.header('x-content-type-options', 'nosniff');
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
     done();
   });
   return adapter;
+}
+
+function tlsOptions({ cert, key, clientAuthorities }: ServerTls): TlsOptions {
+  const asked = { ca: [...(clientAuthorities ?? [])], requestCert: true, rejectUnauthorized: true };
+  return { cert, key, minVersion: 'TLSv1.2', ...(clientAuthorities === undefined ? {} : asked) };
+}
+
+/** Closes the connection of a request whose body is not all here after so long. */
+function endLateBody({ raw }: FastifyRequest, afterMs: number): void {
+  // A body that is all here may have no reader, and then never ends as a stream.
+  const timer = setTimeout(() => {
+    if (!raw.complete) raw.destroy();
+  }, afterMs);
+  raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
 }
 
 /** Answers bytes that are not HTTP, before there is any request. */
@@ -100,8 +120,8 @@ function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket): void {
 }
 
 /**
- * Reads bodies as JSON without what two parsers read differently: duplicate members, lone surrogates, too
- * deep nesting. `check` sees the bytes first, and throws where they are not to be read.
+ * Reads bodies as JSON without what two parsers read differently: duplicate members, bytes that are not
+ * UTF-8, too deep nesting. `check` sees the bytes first, and throws where they are not to be read.
  */
 export function addJsonParser(
   instance: FastifyInstance,
