@@ -58,8 +58,13 @@ class Upgrade implements AsyncDisposable {
     const upgrade = new Upgrade(pipeline, new BalancedClient('', await pipeline.key()), port);
     // A gateway knows the workers that an attestor has made known, and its workers ask it at their start.
     const all: readonly Kind[] = ['api', 'courier', 'attestor', 'worker', 'gateway', 'remote'];
-    for (const kind of all.filter((kind, at) => at < 3 || kinds.includes(kind))) await upgrade.#start(kind, 'older');
-    return upgrade;
+    try {
+      for (const kind of all.filter((kind, at) => at < 3 || kinds.includes(kind))) await upgrade.#start(kind, 'older');
+      return upgrade;
+    } catch (error) {
+      await upgrade[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /** Ends the older one as a deployment does, with the newer one beside it. */
