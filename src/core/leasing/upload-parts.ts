@@ -46,8 +46,9 @@ async function append(path: string, offset: number, bytes: Uint8Array): Promise<
   try {
     const { size } = await file.stat();
     if (offset > size) return size;
-    await file.write(bytes, 0, bytes.length, offset);
-    return Math.max(size, offset + bytes.length);
+    // On a disk that is nearly full it may end early: whoever sends goes on from the length that is told.
+    const { bytesWritten } = await file.write(bytes, 0, bytes.length, offset);
+    return Math.max(size, offset + bytesWritten);
   } finally {
     await file.close();
   }

@@ -17,6 +17,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CodedError, systemCodeOf } from '../errors/coded-error.ts';
+import { BlobMeter } from './blob-meter.ts';
 import { BlobStore, OWNERS, isBlobName, ownersPath, requireName, type Stored } from './blob-store.ts';
 import { syncFolder, writeDurably } from './durable-file.ts';
 import { sha256Hex } from './sha256.ts';
@@ -82,20 +83,13 @@ export class FolderBlobs extends BlobStore {
   }
 
   async #putStream(source: AsyncIterable<Uint8Array | string>, maxBytes: number): Promise<Stored> {
-    const hash = createHash('sha256');
-    let bytes = 0;
+    const meter = new BlobMeter(maxBytes);
     const aside = join(this.#folder, `${randomBytes(12).toString('hex')}.tmp`);
     await mkdir(this.#folder, { recursive: true });
     const file = await open(aside, 'wx', 0o640);
     try {
-      for await (const piece of source) {
-        const chunk = typeof piece === 'string' ? Buffer.from(piece) : piece;
-        bytes += chunk.length;
-        if (bytes > maxBytes)
-          throw new CodedError('body_too_large', `More than ${maxBytes} bytes came, which is the most for one object.`);
-        hash.update(chunk);
-        await file.write(chunk);
-      }
+      // A single `write` may end early, on a disk that is nearly full; this goes on to the end of the piece.
+      for await (const piece of meter.through(source)) await file.appendFile(piece);
       await file.sync();
     } catch (error) {
       await rm(aside, { force: true });
@@ -103,12 +97,13 @@ export class FolderBlobs extends BlobStore {
     } finally {
       await file.close();
     }
-    const sha256 = hash.digest('hex');
+    const stored = meter.stored();
+    const { sha256 } = stored;
     const path = join(this.#folder, sha256.slice(0, 2), sha256);
     await mkdir(dirname(path), { recursive: true });
     await rename(aside, path);
     await syncFolder(dirname(path));
-    return { sha256, bytes };
+    return stored;
   }
 
   async *read(digest: string): AsyncGenerator<Buffer> {

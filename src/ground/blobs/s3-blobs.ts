@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { CodedError } from '../errors/coded-error.ts';
 import type { ListedObject } from './s3-answers.ts';
 import { PART_BYTES, type S3Objects } from './s3-objects.ts';
+import { BlobMeter } from './blob-meter.ts';
 import { BlobStore, isBlobName, ownersPath, requireName, type Stored } from './blob-store.ts';
 import { sha256Hex } from './sha256.ts';
 
@@ -45,29 +46,21 @@ export class S3Blobs extends BlobStore {
   }
 
   async putStream(source: AsyncIterable<Uint8Array | string>, maxBytes: number): Promise<Stored> {
-    const hash = createHash('sha256');
-    const most = Math.min(maxBytes, MOST_BYTES);
-    let bytes = 0;
-    const counted = async function* () {
-      for await (const piece of source) {
-        const chunk = typeof piece === 'string' ? Buffer.from(piece) : piece;
-        bytes += chunk.length;
-        if (bytes > most)
-          throw new CodedError('body_too_large', `More than ${most} bytes came, which is the most for one object.`);
-        hash.update(chunk);
-        yield chunk;
-      }
-    };
-    const parts = inParts(counted());
+    const meter = new BlobMeter(Math.min(maxBytes, MOST_BYTES));
+    const parts = inParts(meter.through(source));
     const first = await parts.next();
     const head = first.done === true ? Buffer.alloc(0) : first.value;
-    if (head.length < PART_BYTES) return { sha256: await this.put(head), bytes };
+    if (head.length < PART_BYTES) {
+      await this.put(head);
+      return meter.stored();
+    }
     const aside = `incoming/${randomBytes(12).toString('hex')}`;
     await this.#objects.upload(aside, withHead(head, parts));
-    const sha256 = hash.digest('hex');
+    const stored = meter.stored();
+    const { sha256 } = stored;
     if (!(await this.#objects.copy(aside, newCopy(sha256)))) throw missing(sha256, false);
     await this.#objects.remove(aside);
-    return { sha256, bytes };
+    return stored;
   }
 
   async *read(digest: string): AsyncGenerator<Buffer> {
