@@ -3,7 +3,7 @@
 // has instead of machine code.
 import { build } from 'esbuild';
 import { fileURLToPath } from 'node:url';
-import { placesOfFiles } from './places-of-files.mjs';
+import { englishOnly, placesOfFiles } from './bundle-plugins.mjs';
 
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
@@ -14,12 +14,14 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20',
+  minifyWhitespace: true,
+  minifySyntax: true,
   keepNames: true,
   logLevel: 'error',
   // The parser of command lines is CommonJS.
   banner: {
     js: "import { createRequire as requireForBundle } from 'node:module'; const require = requireForBundle(import.meta.url);",
   },
-  plugins: [placesOfFiles('callers.mjs')],
+  plugins: [placesOfFiles('callers.mjs'), englishOnly],
   alias: { 'sodium-native': at('dist/client/browser/sodium.js') },
 });

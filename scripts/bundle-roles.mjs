@@ -3,9 +3,9 @@
 // what that role imports and nothing else, so that a worker's has no line of an attestor; the files that it
 // was made of stay, for what runs from a path of its own.
 import { build } from 'esbuild';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { placesOfFiles } from './places-of-files.mjs';
+import { placesOfFiles } from './bundle-plugins.mjs';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const PROGRAMS = [
@@ -17,9 +17,13 @@ const PROGRAMS = [
 for (const program of PROGRAMS)
   await build({
     entryPoints: [join(dist, program)],
-    outfile: join(dist, program),
+    outdir: dirname(join(dist, program)),
+    entryNames: basename(program, '.js'),
     allowOverwrite: true,
     bundle: true,
+    // What is loaded only when it is needed stays a file of its own.
+    splitting: true,
+    chunkNames: '[name]-[hash]',
     packages: 'external',
     format: 'esm',
     platform: 'node',

@@ -2,7 +2,8 @@ import { X509Certificate, createHash, createSign, generateKeyPairSync, randomByt
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { verifyTeeEvidence, type TeeEvidence, type TeeSubject } from '../../src/core/attestation/tee/tee-evidence.ts';
+import type { TeeEvidence, TeeSubject } from '../../src/core/attestation/tee/tee-evidence.ts';
+import { verifyTeeEvidence } from '../../src/core/attestation/tee/verify-tee-evidence.ts';
 import { TeePolicy } from '../../src/core/attestation/tee/tee-policy.ts';
 import { workerBinding } from '../../src/core/attestation/tee/worker-binding.ts';
 import { Chip } from '../support/chip.ts';

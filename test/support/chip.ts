@@ -6,7 +6,7 @@ import {
   X509CertificateGenerator,
   type X509Certificate as Made,
 } from '@peculiar/x509';
-import { AMD_ROOTS } from '../../src/core/attestation/tee/sev-snp.ts';
+import { AMD_ROOTS } from '../../src/core/attestation/tee/snp-products.ts';
 
 type KeyPair = Awaited<ReturnType<typeof newKeyPair>>;
 const newKeyPair = () => webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-384' }, true, ['sign', 'verify']);

@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Collateral } from '../attestation/tee/tee-collateral.ts';
-import { verifyTeeEvidence } from '../attestation/tee/tee-evidence.ts';
 import { TeePolicy, freshUntilMs, teePolicyDigest } from '../attestation/tee/tee-policy.ts';
 import { TeeRefused, type TeeRefusal } from '../attestation/tee/tee-refused.ts';
 import {
@@ -214,6 +213,8 @@ export class HardwareSessions {
       throw new TeeRefused('TEE_NOT_FRESH', 'The evidence answers no challenge that counts.');
     const subject = sessionSubject(worker, publicKey.bytes, session);
     const collateral = await this.#collateral.for(session.evidence);
+    // Loaded when the first evidence comes: most attestors never see any, and its packages are large.
+    const { verifyTeeEvidence } = await import('../attestation/tee/verify-tee-evidence.ts');
     const found = await verifyTeeEvidence(session.evidence, collateral, subject, this.#policy, now);
     const { properties, warnings, gpus } = found;
     const sha256 = await this.#blobs.put(text);

@@ -1,7 +1,7 @@
 import { type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { Equipment } from '../../core/attestation/methods/equipment.ts';
-import { Collateral, readCollateralSources } from '../../core/attestation/tee/tee-collateral.ts';
+import type { Collateral } from '../../core/attestation/tee/tee-collateral.ts';
 import { Aside } from '../../core/confirmation/aside.ts';
 import { AuditDraws } from '../../core/confirmation/audit-draws.ts';
 import { Candidates } from '../../core/confirmation/candidates.ts';
@@ -80,14 +80,14 @@ export function judgeProviders(config: AttestorConfig, files: AttestorFiles, log
   return [
     {
       provide: HardwareSessions,
-      useFactory: (redis: Redis, keys: RedisKeys, blobs: BlobFolders, enrolled: EnrolledWorkers) =>
+      useFactory: async (redis: Redis, keys: RedisKeys, blobs: BlobFolders, enrolled: EnrolledWorkers) =>
         files.tee &&
         new HardwareSessions({
           redis,
           keys,
           pools: catalog.pools(),
           policy: files.tee.policy,
-          collateral: collateral(config),
+          collateral: await collateral(config),
           blobs: blobs.kept,
           idsOf: (pool) => enrolled.idsOf(pool),
           keyOf: (worker) => {
@@ -143,7 +143,9 @@ export function equipmentOf(
   return new Equipment({ engines, calibrations, hardware, auditShare: config.COUNTERSIGN_AUDIT_SHARE });
 }
 
-function collateral({ COUNTERSIGN_TEE_COLLATERAL: path }: AttestorConfig): Collateral {
+/** Loaded only where there is a policy: the packages that read collateral are large. */
+async function collateral({ COUNTERSIGN_TEE_COLLATERAL: path }: AttestorConfig): Promise<Collateral> {
+  const { Collateral, readCollateralSources } = await import('../../core/attestation/tee/tee-collateral.ts');
   return new Collateral(path === undefined ? { version: 1 } : readCollateralSources(path));
 }
 

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { TeeEvidence, verifyTeeEvidence, type TeeCollateral } from '../../core/attestation/tee/tee-evidence.ts';
+import { TeeEvidence, type TeeCollateral } from '../../core/attestation/tee/tee-evidence.ts';
 import { TeePolicy } from '../../core/attestation/tee/tee-policy.ts';
 import { TeeRefused } from '../../core/attestation/tee/tee-refused.ts';
 import {
@@ -185,6 +185,7 @@ async function hardwareOf(
   if (facts.evidence === null)
     throw new CodedError('enrolment_refused', 'The policy requires hardware evidence, and the request has none.');
   try {
+    const { verifyTeeEvidence } = await import('../../core/attestation/tee/verify-tee-evidence.ts');
     const { properties, warnings } = await verifyTeeEvidence(
       facts.evidence,
       options.teeCollateral === undefined ? {} : (readJson(options.teeCollateral) as TeeCollateral),

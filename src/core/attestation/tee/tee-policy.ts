@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { canonicalJson } from '../../../ground/json/canonical-json.ts';
 import type { NitroDocument } from './nitro.ts';
-import { SNP_PRODUCTS, type SnpReport } from './sev-snp.ts';
+import type { SnpReport } from './sev-snp.ts';
+import { SNP_PRODUCTS } from './snp-products.ts';
 import type { IntelQuote } from './tdx.ts';
 import {
   CLOCK_GRACE_MS,

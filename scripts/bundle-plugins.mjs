@@ -16,3 +16,14 @@ export const placesOfFiles = (program) => ({
     });
   },
 });
+
+/** Leaves out zod's error texts in some fifty languages: we use English alone. */
+export const englishOnly = {
+  name: 'english-only',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /\/locales\/index\.js$/ }, ({ importer }) =>
+      /[\\/]zod[\\/]/.test(importer) ? { path: 'none', namespace: 'locales' } : undefined,
+    );
+    onLoad({ filter: /./, namespace: 'locales' }, () => ({ contents: 'export {};' }));
+  },
+};
