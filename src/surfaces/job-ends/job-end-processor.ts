@@ -29,6 +29,9 @@ import { recentAverage } from './recent-duration.ts';
 const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer, { included: [RESERVE, PERIOD] });
 
 const LOOK_EVERY_MS = 100;
+/** After so long without an end or a hint, it looks as seldom as `IDLE_LOOK_MS` until the next hint. */
+const IDLE_AFTER_MS = 1_000;
+const IDLE_LOOK_MS = 500;
 /** Ends recorded by one call of the script. */
 const MAX_ENDS_PER_CALL = 200;
 const MAX_HINTS_PER_LOOK = 500;
@@ -37,6 +40,7 @@ const MAX_HINTS = 20_000;
 const MAX_FEED_EVENTS = 10_000;
 const KEEP_USAGE_MS = 400 * 86_400_000;
 const LEASE_MS = 5_000;
+const RENEW_AFTER_MS = 1_000;
 const NO_NOTES: PrivateNotes = { webhook: '', payment: '', batchLine: '', trace: '' };
 
 /** What recording the ends of jobs needs. */
@@ -65,6 +69,10 @@ export class JobEndProcessor {
   readonly #recentDurations = new Map<string, number>();
   /** Jobs that may have changed since the last look. */
   readonly #hints = new Set<string>();
+  /** By the clock of `performance`, ms. */
+  #renewAtMs = 0;
+  #busyUntilMs = 0;
+  #isIdle = false;
 
   constructor(parts: JobEndParts, logger: Logger, owner: string) {
     this.#parts = parts;
@@ -73,6 +81,9 @@ export class JobEndProcessor {
     this.#owner = owner;
     parts.wake.hear((id) => {
       if (this.#hints.size < MAX_HINTS) this.#hints.add(id);
+      if (!this.#isIdle) return;
+      this.#isIdle = false;
+      this.#looks.wake();
     });
     const warn = rateLimited(5_000, (error) => logger.warn(`job ends: ${messageOf(error).slice(0, 300)}`));
     this.#looks = new PeriodicTask(() => this.#look(), warn, LOOK_EVERY_MS * 5);
@@ -93,16 +104,29 @@ export class JobEndProcessor {
 
   /** Records what has ended. Returns when to look again, in ms. */
   async #look(): Promise<number> {
-    const { redis, keys } = this.#parts;
-    if ((await redis.set(keys.jobEndsLease, this.#owner, 'PX', LEASE_MS, 'NX')) !== 'OK') {
-      if ((await redis.get(keys.jobEndsLease)) !== this.#owner) return LEASE_MS / 5;
-      await redis.pexpire(keys.jobEndsLease, LEASE_MS);
+    const startedMs = performance.now();
+    if (startedMs >= this.#renewAtMs) {
+      if (!(await this.#holdsLease())) return LEASE_MS / 5;
+      this.#renewAtMs = startedMs + RENEW_AFTER_MS;
     }
     const listeners = new Listeners(this.#parts);
     const ended = await this.#enterEnds(listeners);
     await this.#enterBatchEnds(listeners);
+    const heard = this.#hints.size > 0;
     const hinted = await this.#enterOpenEvents(listeners);
-    return ended >= MAX_ENDS_PER_CALL || hinted ? 0 : LOOK_EVERY_MS;
+    if (ended >= MAX_ENDS_PER_CALL || hinted) return 0;
+    if (ended > 0 || heard) this.#busyUntilMs = startedMs + IDLE_AFTER_MS;
+    this.#isIdle = startedMs >= this.#busyUntilMs;
+    return this.#isIdle ? IDLE_LOOK_MS : LOOK_EVERY_MS;
+  }
+
+  /** Takes the lease, or lives on with it. Returns whether it is ours. */
+  async #holdsLease(): Promise<boolean> {
+    const { redis, keys } = this.#parts;
+    if ((await redis.set(keys.jobEndsLease, this.#owner, 'PX', LEASE_MS, 'NX')) === 'OK') return true;
+    if ((await redis.get(keys.jobEndsLease)) !== this.#owner) return false;
+    await redis.pexpire(keys.jobEndsLease, LEASE_MS);
+    return true;
   }
 
   /** Records the next ends. Returns how many there were. */
