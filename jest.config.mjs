@@ -5,7 +5,10 @@ export default {
   modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/.cache', '<rootDir>/.countersign'],
   // Ends what hangs; far longer than anything takes on a slow machine that is busy with other things too.
   testTimeout: 300_000,
-  testPathIgnorePatterns: process.env.COUNTERSIGN_TEST_LONG ? [] : ['\\.long\\.test\\.ts$'],
+  testPathIgnorePatterns: [
+    ...(process.env.COUNTERSIGN_TEST_LONG ? [] : ['\\.long\\.test\\.ts$']),
+    ...(process.env.COUNTERSIGN_TEST_LONG || process.env.COUNTERSIGN_TEST_WHOLE ? [] : ['\\.whole\\.test\\.ts$']),
+  ],
   // One more than the cores that we count on: a suite with processes often waits, for a lease or for a start.
   maxWorkers: 3,
   maxConcurrency: 6,

@@ -1,5 +1,6 @@
 // `npm test`: sets up what is missing, then runs the tests against a real Redis and real processes. `npm run
-// test:long` adds the fault and load suites. `npm run test:unit` runs only the tests in `src`, beside the
+// test:whole` adds the suites and samples that take minutes, and is what every submission passes; so does a
+// run that names files. `npm run test:long` adds the fault and load suites. `npm run test:unit` runs only the tests in `src`, beside the
 // pure files: they need neither Redis nor a build. `npm run test:faults -- --planted` runs only the planted
 // bugs and their scenes. Arguments go to Jest, e.g. `npm test -- test/e2e`.
 import { spawnSync } from 'node:child_process';
@@ -15,6 +16,7 @@ const args = process.argv
   .map((arg) => (isPlanted && arg === 'test/faults' ? 'test/faults/planted' : arg));
 const long = args.includes('--long');
 const unit = args.includes('--unit');
+const whole = long || args.some((arg) => arg === '--whole' || !arg.startsWith('-'));
 const say = (line) => process.stdout.write(`${line}\n`);
 
 await ensureInstalled(say);
@@ -33,14 +35,14 @@ const jest = spawnSync(
     join(root, 'node_modules', 'jest', 'bin', 'jest.js'),
     '--json',
     `--outputFile=${file}`,
-    ...args.filter((arg) => arg !== '--long' && arg !== '--unit'),
+    ...args.filter((arg) => !['--long', '--whole', '--unit'].includes(arg)),
     // Last, because Jest takes every word after it as one more root.
     ...(unit ? ['src', 'web'].map((folder) => `--roots=${join(root, folder)}`) : []),
   ],
   {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, COUNTERSIGN_TEST_LONG: long ? '1' : '' },
+    env: { ...process.env, COUNTERSIGN_TEST_LONG: long ? '1' : '', COUNTERSIGN_TEST_WHOLE: whole ? '1' : '' },
   },
 );
 let counts = { numPassedTests: 0, numFailedTests: 0, numFailedTestSuites: 0, numRuntimeErrorTestSuites: 0 };

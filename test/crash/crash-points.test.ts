@@ -6,7 +6,7 @@ import { recordHead } from '../../src/core/jobs/job-record.ts';
 import { CRASH_POINTS, type CrashPoint } from '../../src/ground/faults/crash-point.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { recordsIn } from '../support/canary.ts';
-import { sampleOf } from '../support/thorough.ts';
+import { IS_WHOLE, sampleOf } from '../support/thorough.ts';
 import { Pipeline, SHORT_LEASE, completion, until, type Client } from '../support/pipeline.ts';
 
 const JOBS = 12;
@@ -28,27 +28,29 @@ const pointsOf = (...victims: readonly Victim[]) =>
 
 /**
  * Much is waiting: for leases, and for the sweep to look. So they run side by side, each lane with processes
- * of its own; but few lanes, since to start those takes as long. Each run draws every third point anew, and
- * the long tests take all.
+ * of its own; but few lanes, since to start those takes as long. Each run draws every third point anew, or
+ * every ninth where it is short, and the long tests take all.
  */
 const ATTESTOR = pointsOf('attestor');
-const LANES = [
-  [
-    'attestor, one half',
-    sampleOf(
-      ATTESTOR.filter((_, at) => at % 2 === 0),
-      3,
-    ),
-  ],
-  [
-    'attestor, the other',
-    sampleOf(
-      ATTESTOR.filter((_, at) => at % 2 === 1),
-      3,
-    ),
-  ],
-  ['worker and api', sampleOf(pointsOf('worker', 'api'), 3)],
-] as const;
+const LANES: readonly (readonly [string, readonly (readonly [Victim, CrashPoint])[]])[] = IS_WHOLE
+  ? [
+      [
+        'attestor, one half',
+        sampleOf(
+          ATTESTOR.filter((_, at) => at % 2 === 0),
+          3,
+        ),
+      ],
+      [
+        'attestor, the other',
+        sampleOf(
+          ATTESTOR.filter((_, at) => at % 2 === 1),
+          3,
+        ),
+      ],
+      ['worker and api', sampleOf(pointsOf('worker', 'api'), 3)],
+    ]
+  : [['all roles', sampleOf(pointsOf('attestor', 'worker', 'api'), 9)]];
 
 /** One process is killed at this place while jobs come in; all others go on, and another takes its part. */
 async function survive(pipeline: Pipeline, client: Client, victim: Victim, point: CrashPoint): Promise<void> {

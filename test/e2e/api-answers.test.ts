@@ -24,6 +24,7 @@ import { ERASURE_TYPE } from '../../src/surfaces/memory/erasure-receipts.ts';
 import { findCanaries } from '../support/canary.ts';
 import { verifyAuditExport } from '../../src/core/audit/audit-export.ts';
 import { Client, NOOP_MODEL, Pipeline, embedModel, until, type Role } from '../support/pipeline.ts';
+import { wholeTest } from '../support/thorough.ts';
 
 let pipeline: Pipeline;
 let client: Client;
@@ -294,31 +295,36 @@ describe('real answers have the shape that the description promises', () => {
     expect(audited).toContain(receipt?.sha256);
   });
 
-  test('an erased memory is in no file of any process and in no key, and a killed memory starts again with the others', async () => {
-    const canary = 'xylocarp of zanzibar';
-    const memory = new Countersign({ url: pipeline.url, key: client.key }).memory('canary');
-    const { id } = await memory.remember(canary, { category: 'fruit' });
-    const stays = await memory.remember('the sea is salt');
-    const [pid] = readFileSync(`/proc/${courier.process.pid}/task/${courier.process.pid}/children`, 'utf8').split(' ');
-    process.kill(Number(pid), 'SIGKILL');
-    // The client tries again until the memory has started.
-    const [found] = await memory.recall('zanzibar', { mode: 'text' });
-    expect(found).toMatchObject({ memory: { id }, text: { rank: 1, coverage: 1, words: ['zanzibar'] } });
-    await memory.correct(id, `${canary}, the second`);
-    expect((await memory.history(id)).map(({ version }) => version)).toEqual([1, 2]);
-    expect(await memory.forget(id)).toMatchObject([{ statement: { removed: 1, resealed: 1 } }]);
-    const listed = [];
-    for await (const one of memory.list()) listed.push(one);
-    expect(listed).toEqual([stays]);
-    const where = {
-      redis: pipeline.redis.client(),
-      folders: [pipeline.folder, pipeline.redis.folder],
-      archive: `${pipeline.folder}/log/archive`,
-    };
-    expect(await findCanaries([canary, 'the sea is salt'], where)).toEqual([]);
-    // Nor in what the processes said.
-    expect(courier.stderr()).not.toContain('xylocarp');
-  });
+  wholeTest(
+    'an erased memory is in no file of any process and in no key, and a killed memory starts again with the others',
+    async () => {
+      const canary = 'xylocarp of zanzibar';
+      const memory = new Countersign({ url: pipeline.url, key: client.key }).memory('canary');
+      const { id } = await memory.remember(canary, { category: 'fruit' });
+      const stays = await memory.remember('the sea is salt');
+      const [pid] = readFileSync(`/proc/${courier.process.pid}/task/${courier.process.pid}/children`, 'utf8').split(
+        ' ',
+      );
+      process.kill(Number(pid), 'SIGKILL');
+      // The client tries again until the memory has started.
+      const [found] = await memory.recall('zanzibar', { mode: 'text' });
+      expect(found).toMatchObject({ memory: { id }, text: { rank: 1, coverage: 1, words: ['zanzibar'] } });
+      await memory.correct(id, `${canary}, the second`);
+      expect((await memory.history(id)).map(({ version }) => version)).toEqual([1, 2]);
+      expect(await memory.forget(id)).toMatchObject([{ statement: { removed: 1, resealed: 1 } }]);
+      const listed = [];
+      for await (const one of memory.list()) listed.push(one);
+      expect(listed).toEqual([stays]);
+      const where = {
+        redis: pipeline.redis.client(),
+        folders: [pipeline.folder, pipeline.redis.folder],
+        archive: `${pipeline.folder}/log/archive`,
+      };
+      expect(await findCanaries([canary, 'the sea is salt'], where)).toEqual([]);
+      // Nor in what the processes said.
+      expect(courier.stderr()).not.toContain('xylocarp');
+    },
+  );
 
   test('tenants and keys', async () => {
     await call('createTenant', {}, { name: 'acme', limits: { requests_per_minute: 600 } });

@@ -10,7 +10,7 @@ import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
 import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, until, type Client } from '../support/pipeline.ts';
-import { IS_LONG, sampleOf, longTest } from '../support/thorough.ts';
+import { IS_LONG, longTest, sampleOf, wholeTest } from '../support/thorough.ts';
 
 interface Completed {
   choices: { text: string }[];
@@ -117,7 +117,7 @@ describe('batches, with the official client', () => {
     }
   });
 
-  test('responses: each line is a response that can be asked for again', async () => {
+  wholeTest('responses: each line is a response that can be asked for again', async () => {
     const ask = (id: string, body: object) => ({
       custom_id: id,
       method: 'POST',
@@ -177,25 +177,31 @@ describe('batches, with the official client', () => {
     expect(empty.errors?.data?.[0]?.code).toBe('empty_file');
   });
 
-  test('cancelling keeps what is finished and says of the rest that it was not run; an expired batch likewise', async () => {
-    for (const end of ['cancelled', 'expired'] as const) {
-      const lines = [line('quick'), ...Array.from({ length: 400 }, (_, n) => line(`never ${n}`, { model: 'by-hand' }))];
-      const { id } = await begin(openai, jsonl(lines));
-      await until(async () => (await openai.batches.retrieve(id)).request_counts?.completed === 1);
-      if (end === 'cancelled') expect((await openai.batches.cancel(id)).status).toBe('cancelling');
-      else await pipeline.redis.client().hset(pipeline.redis.keys.batch(id), 'expiresMs', Date.now());
-      const batch = await over(openai, id);
-      expect([batch.status, batch.request_counts]).toEqual([end, { total: 401, completed: 1, failed: 400 }]);
-      expect((await linesOf(openai, batch.output_file_id)).map(({ custom_id }) => custom_id)).toEqual(['quick']);
-      const errors = await linesOf(openai, batch.error_file_id);
-      expect(new Set(errors.map(({ error }) => error?.code))).toEqual(new Set([`batch_${end}`]));
-      expect(errors).toHaveLength(400);
-      await expect(openai.batches.cancel(id)).rejects.toMatchObject({ status: 409, code: 'batch_over' });
-    }
-    const open = async () =>
-      ((await (await native.fetch('/v1/jobs?model=by-hand&state=queued')).json()) as { jobs: unknown[] }).jobs.length;
-    await until(async () => (await open()) === 0);
-  });
+  wholeTest(
+    'cancelling keeps what is finished and says of the rest that it was not run; an expired batch likewise',
+    async () => {
+      for (const end of ['cancelled', 'expired'] as const) {
+        const lines = [
+          line('quick'),
+          ...Array.from({ length: 400 }, (_, n) => line(`never ${n}`, { model: 'by-hand' })),
+        ];
+        const { id } = await begin(openai, jsonl(lines));
+        await until(async () => (await openai.batches.retrieve(id)).request_counts?.completed === 1);
+        if (end === 'cancelled') expect((await openai.batches.cancel(id)).status).toBe('cancelling');
+        else await pipeline.redis.client().hset(pipeline.redis.keys.batch(id), 'expiresMs', Date.now());
+        const batch = await over(openai, id);
+        expect([batch.status, batch.request_counts]).toEqual([end, { total: 401, completed: 1, failed: 400 }]);
+        expect((await linesOf(openai, batch.output_file_id)).map(({ custom_id }) => custom_id)).toEqual(['quick']);
+        const errors = await linesOf(openai, batch.error_file_id);
+        expect(new Set(errors.map(({ error }) => error?.code))).toEqual(new Set([`batch_${end}`]));
+        expect(errors).toHaveLength(400);
+        await expect(openai.batches.cancel(id)).rejects.toMatchObject({ status: 409, code: 'batch_over' });
+      }
+      const open = async () =>
+        ((await (await native.fetch('/v1/jobs?model=by-hand&state=queued')).json()) as { jobs: unknown[] }).jobs.length;
+      await until(async () => (await open()) === 0);
+    },
+  );
 
   longTest(
     'stopped in the middle, by whatever and under kills: what was done is delivered, and nothing is done later',
@@ -422,42 +428,45 @@ describe('schedules', () => {
   const shown = (id: string) => native.json<Schedule>(`/v1/schedules/${id}`);
   const request = { model: 'kjv-1m', task: 'completion', input: { prompt: 'And God said' }, params: { max_tokens: 4 } };
 
-  test('what was due when the courier came is submitted once though it dies over it, done, and has its receipt', async () => {
-    const began = new Date().toISOString();
-    await pipeline.kill('courier');
-    const doomed = await pipeline.courier({ COUNTERSIGN_CRASH_AT: 'courier.after-schedule:1' });
-    const { id, next, price } = await made({
-      cron: '*/5 * * * *',
-      timezone: 'Asia/Kathmandu',
-      catch_up: 'newest',
-      request,
-    });
-    expect([next.length, price]).toEqual([5, null]);
-    // As if it had been made an hour ago and no courier had run since.
-    const admin = pipeline.redis.client();
-    const { keys } = pipeline.redis;
-    const pastMs = Math.floor(Date.now() / 300_000) * 300_000 - 3_600_000;
-    const body = JSON.parse((await admin.hget(keys.schedule(id), 'body')) ?? '') as object;
-    await admin.hset(keys.schedule(id), 'body', JSON.stringify({ ...body, nextMs: pastMs }));
-    await admin.zadd(keys.schedules, pastMs, id);
-    expect(await doomed.exited).toBe('SIGKILL');
-    expect((await shown(id)).runs.map(({ outcome }) => outcome)).toEqual(['missed']);
-    await pipeline.courier();
-    // Another takes it when the dead one's time is over; nobody waits for that here.
-    await admin.zadd(keys.schedules, 'XX', 1, id);
-    const { runs } = await until(async () => {
-      const schedule = await shown(id);
-      return schedule.runs[0]?.state === 'done' && schedule;
-    });
-    expect(runs.map(({ outcome }) => outcome)).toEqual(['submitted', 'missed']);
-    expect(runs[1]?.due_at).toBe(new Date(pastMs).toISOString());
-    const { job = '', links } = runs[0] ?? {};
-    const { jobs } = await native.json<{ jobs: { id: string }[] }>(`/v1/jobs?model=kjv-1m&created_after=${began}`);
-    expect(jobs.map((one) => one.id)).toEqual([job]);
-    expect(links?.receipt).toBe(`/v1/jobs/${job}/receipt`);
-    const receipt = verifyReceipt(await native.receipt(job), pipeline.keyring);
-    expect(receipt.ticket.tenant).toBe('acme');
-  });
+  wholeTest(
+    'what was due when the courier came is submitted once though it dies over it, done, and has its receipt',
+    async () => {
+      const began = new Date().toISOString();
+      await pipeline.kill('courier');
+      const doomed = await pipeline.courier({ COUNTERSIGN_CRASH_AT: 'courier.after-schedule:1' });
+      const { id, next, price } = await made({
+        cron: '*/5 * * * *',
+        timezone: 'Asia/Kathmandu',
+        catch_up: 'newest',
+        request,
+      });
+      expect([next.length, price]).toEqual([5, null]);
+      // As if it had been made an hour ago and no courier had run since.
+      const admin = pipeline.redis.client();
+      const { keys } = pipeline.redis;
+      const pastMs = Math.floor(Date.now() / 300_000) * 300_000 - 3_600_000;
+      const body = JSON.parse((await admin.hget(keys.schedule(id), 'body')) ?? '') as object;
+      await admin.hset(keys.schedule(id), 'body', JSON.stringify({ ...body, nextMs: pastMs }));
+      await admin.zadd(keys.schedules, pastMs, id);
+      expect(await doomed.exited).toBe('SIGKILL');
+      expect((await shown(id)).runs.map(({ outcome }) => outcome)).toEqual(['missed']);
+      await pipeline.courier();
+      // Another takes it when the dead one's time is over; nobody waits for that here.
+      await admin.zadd(keys.schedules, 'XX', 1, id);
+      const { runs } = await until(async () => {
+        const schedule = await shown(id);
+        return schedule.runs[0]?.state === 'done' && schedule;
+      });
+      expect(runs.map(({ outcome }) => outcome)).toEqual(['submitted', 'missed']);
+      expect(runs[1]?.due_at).toBe(new Date(pastMs).toISOString());
+      const { job = '', links } = runs[0] ?? {};
+      const { jobs } = await native.json<{ jobs: { id: string }[] }>(`/v1/jobs?model=kjv-1m&created_after=${began}`);
+      expect(jobs.map((one) => one.id)).toEqual([job]);
+      expect(links?.receipt).toBe(`/v1/jobs/${job}/receipt`);
+      const receipt = verifyReceipt(await native.receipt(job), pipeline.keyring);
+      expect(receipt.ticket.tenant).toBe('acme');
+    },
+  );
 
   test('it is made once under a key, changed, paused, resumed and deleted, and the audit log tells', async () => {
     const key = { 'idempotency-key': '"nightly"' };

@@ -11,6 +11,7 @@ import { ChromiumPage } from '../support/chromium.ts';
 import { BY_HAND_MODEL, KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
 import { fixedPort } from '../support/ports.ts';
 import { ROOT } from '../support/redis.ts';
+import { wholeTest } from '../support/thorough.ts';
 
 let pipeline: Pipeline;
 let key: string;
@@ -123,76 +124,84 @@ describe('the client library', () => {
     await expect(new Countersign({ url: pipeline.url, key: 'csk_x' }).run(JOB)).rejects.toThrow(CountersignError);
   });
 
-  test('in a browser the same client and the example run jobs, refuse what is forged, and fail fast; the page /docs sends requests', async () => {
+  wholeTest(
+    'in a browser the same client and the example run jobs, refuse what is forged, and fail fast; the page /docs sends requests',
+    async () => {
+      const chromium = findChromium();
+      if (chromium === undefined) return;
+      const pages: Record<string, Page> = {
+        '/page': html(`<!doctype html><script type="module">${CLIENT_PAGE}</script>`),
+        '/settings.js': script(`export default ${JSON.stringify({ url: pipeline.url, key, keyring, job: JOB })}`),
+        '/client.js': script(readFileSync(join(ROOT, 'dist/client/browser.js'))),
+        '/example': html(`${readFileSync(join(ROOT, 'examples/browser.html'), 'utf8')}${DRIVEN}`),
+        '/drive.js': script(DRIVE),
+      };
+      const told = inBrowser(chromium, port, '/page', async (request, body) => {
+        const { url = '/' } = request;
+        return pages[url] ?? served(request, body, url === '/docs' ? DRIVEN : '');
+      });
+      try {
+        const next = async () => (await told.next()).value as Record<string, unknown>;
+        const called = await next();
+        expect(called).toMatchObject({ refused: 'ReceiptRefused', away: 'connection_failed' });
+        expect(called['why']).toContain(`pages of http://127.0.0.1:${port}`);
+        const here = await new Countersign({ url: pipeline.url, key, keyring }).wait<'completion'>(
+          String(called['id']),
+        );
+        expect(here.output.text).toBe(called['text']);
+
+        expect((await next())['shown']).toMatch(/verified here: .*the output given is the one that was confirmed/);
+
+        const tried = await next();
+        expect(tried['job']).toMatch(/^200 OK\n[^]*"state": "done"/);
+        expect(tried['unknown']).toMatch(/^404 Not Found\n[^]*"code": "job_not_found"/);
+        expect(tried['ready']).toMatch(/^200 OK\n[^]*"ready": true/);
+        expect(tried['refused']).toMatch(/^401 Unauthorized\n[^]*"code": "unauthenticated"/);
+        expect(tried['events']).toMatch(/^200 OK\n[^]*event: state\n[^]*"done"/);
+      } finally {
+        await told.return(undefined);
+      }
+    },
+  );
+});
+
+wholeTest(
+  'the service serves the page that checks receipts, and the command says the same of the same files',
+  async () => {
     const chromium = findChromium();
     if (chromium === undefined) return;
-    const pages: Record<string, Page> = {
-      '/page': html(`<!doctype html><script type="module">${CLIENT_PAGE}</script>`),
-      '/settings.js': script(`export default ${JSON.stringify({ url: pipeline.url, key, keyring, job: JOB })}`),
-      '/client.js': script(readFileSync(join(ROOT, 'dist/client/browser.js'))),
-      '/example': html(`${readFileSync(join(ROOT, 'examples/browser.html'), 'utf8')}${DRIVEN}`),
-      '/drive.js': script(DRIVE),
-    };
-    const told = inBrowser(chromium, port, '/page', async (request, body) => {
-      const { url = '/' } = request;
-      return pages[url] ?? served(request, body, url === '/docs' ? DRIVEN : '');
+    const client = new Countersign({ url: pipeline.url, key, keyring });
+    const { receipt, job } = await client.run(JOB);
+    const answer = await fetch(`${pipeline.url}/v1/jobs/${job.id}/output`, {
+      headers: { authorization: `Bearer ${key}` },
     });
-    try {
-      const next = async () => (await told.next()).value as Record<string, unknown>;
-      const called = await next();
-      expect(called).toMatchObject({ refused: 'ReceiptRefused', away: 'connection_failed' });
-      expect(called['why']).toContain(`pages of http://127.0.0.1:${port}`);
-      const here = await new Countersign({ url: pipeline.url, key, keyring }).wait<'completion'>(String(called['id']));
-      expect(here.output.text).toBe(called['text']);
+    const output = new Uint8Array(await answer.arrayBuffer());
+    await using page = await ChromiumPage.open(chromium);
+    await openChecker(page, `${pipeline.url}/verify`);
+    const shown = await dropOnto(page, [
+      { name: 'answer.json', bytes: output },
+      { name: 'receipt', bytes: receipt },
+    ]);
+    expect([shown.title, shown.tally]).toEqual(['The receipt holds', ['8 pass', '0 fail', '3 skipped']]);
+    expect(shown.text).toContain('Trusted on first use.');
+    expect([await page.forbidden(), page.trouble]).toEqual([[], []]);
 
-      expect((await next())['shown']).toMatch(/verified here: .*the output given is the one that was confirmed/);
+    const file = (name: string, bytes: Uint8Array) => {
+      writeFileSync(join(pipeline.folder, name), bytes);
+      return join(pipeline.folder, name);
+    };
+    const named = join(pipeline.folder, 'keyring.json');
+    const paths = [file('checked.receipt', receipt), '--output', file('checked.json', output), '--keyring', named];
+    const said = spawnSync(process.execPath, [join(ROOT, 'dist/roles/cli/main.js'), 'verify', ...paths, '--json'], {
+      encoding: 'utf8',
+    });
+    const again = await dropOnto(page, [{ name: named, bytes: readFileSync(named) }]);
+    expect(again.saved).toBe(said.stdout);
+    expect(again.text).not.toContain('Trusted on first use.');
+  },
+);
 
-      const tried = await next();
-      expect(tried['job']).toMatch(/^200 OK\n[^]*"state": "done"/);
-      expect(tried['unknown']).toMatch(/^404 Not Found\n[^]*"code": "job_not_found"/);
-      expect(tried['ready']).toMatch(/^200 OK\n[^]*"ready": true/);
-      expect(tried['refused']).toMatch(/^401 Unauthorized\n[^]*"code": "unauthenticated"/);
-      expect(tried['events']).toMatch(/^200 OK\n[^]*event: state\n[^]*"done"/);
-    } finally {
-      await told.return(undefined);
-    }
-  });
-});
-
-test('the service serves the page that checks receipts, and the command says the same of the same files', async () => {
-  const chromium = findChromium();
-  if (chromium === undefined) return;
-  const client = new Countersign({ url: pipeline.url, key, keyring });
-  const { receipt, job } = await client.run(JOB);
-  const answer = await fetch(`${pipeline.url}/v1/jobs/${job.id}/output`, {
-    headers: { authorization: `Bearer ${key}` },
-  });
-  const output = new Uint8Array(await answer.arrayBuffer());
-  await using page = await ChromiumPage.open(chromium);
-  await openChecker(page, `${pipeline.url}/verify`);
-  const shown = await dropOnto(page, [
-    { name: 'answer.json', bytes: output },
-    { name: 'receipt', bytes: receipt },
-  ]);
-  expect([shown.title, shown.tally]).toEqual(['The receipt holds', ['8 pass', '0 fail', '3 skipped']]);
-  expect(shown.text).toContain('Trusted on first use.');
-  expect([await page.forbidden(), page.trouble]).toEqual([[], []]);
-
-  const file = (name: string, bytes: Uint8Array) => {
-    writeFileSync(join(pipeline.folder, name), bytes);
-    return join(pipeline.folder, name);
-  };
-  const named = join(pipeline.folder, 'keyring.json');
-  const paths = [file('checked.receipt', receipt), '--output', file('checked.json', output), '--keyring', named];
-  const said = spawnSync(process.execPath, [join(ROOT, 'dist/roles/cli/main.js'), 'verify', ...paths, '--json'], {
-    encoding: 'utf8',
-  });
-  const again = await dropOnto(page, [{ name: named, bytes: readFileSync(named) }]);
-  expect(again.saved).toBe(said.stdout);
-  expect(again.text).not.toContain('Trusted on first use.');
-});
-
-test('the commands cancel all jobs that match, and save receipts that an auditor checks offline', async () => {
+wholeTest('the commands cancel all jobs that match, and save receipts that an auditor checks offline', async () => {
   const tenant = await pipeline.key('audited');
   const keyFile = join(pipeline.folder, 'audited.key');
   writeFileSync(keyFile, tenant, { mode: 0o600 });

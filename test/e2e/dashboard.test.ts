@@ -12,7 +12,7 @@ import { DashboardVisit } from '../support/dashboard-visit.ts';
 import { BY_HAND_MODEL, NOOP_MODEL, Client, Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
 import { Receiver } from '../support/receiver.ts';
-import { sampleOf } from '../support/thorough.ts';
+import { sampleOf, wholeTest } from '../support/thorough.ts';
 
 const chromium = findChromium();
 /** What hostile people write wherever they may: a script, terminal codes, marks of direction. */
@@ -259,14 +259,14 @@ describe('the dashboard in Chromium', () => {
     await page.setViewportSize({ width: 1280, height: 900 });
   });
 
-  test('the control: axe finds a fault that is there', async () => {
+  wholeTest('the control: axe finds a fault that is there', async () => {
     await visit.to('jobs');
     await visit.page.evaluate("document.querySelector('#model').previousElementSibling.remove()");
     expect((await visit.accessibility()).join()).toContain('select-name');
     await visit.page.reload();
   });
 
-  test('a job that is sent shows without a reload, and its verdict as it comes', async () => {
+  wholeTest('a job that is sent shows without a reload, and its verdict as it comes', async () => {
     await visit.to('overview');
     const { id } = await operator.run(completion('seen live'));
     await visit.page.locator(`.rows code[title="${id}"]`).waitFor();
@@ -274,7 +274,7 @@ describe('the dashboard in Chromium', () => {
     await visit.page.locator(`table code[title="${id}"]`).waitFor();
   });
 
-  test('an answer is hidden until somebody asks for it, which stands in the audit log then', async () => {
+  wholeTest('an answer is hidden until somebody asks for it, which stands in the audit log then', async () => {
     await visit.to(`jobs/${job}`);
     const text = z.object({ text: z.string() }).parse(JSON.parse((await operator.output(job)).toString())).text;
     const main = visit.page.locator('main');
@@ -287,7 +287,7 @@ describe('the dashboard in Chromium', () => {
     });
   });
 
-  test('the playground shows an answer as provisional and then as confirmed, with its receipt', async () => {
+  wholeTest('the playground shows an answer as provisional and then as confirmed, with its receipt', async () => {
     await visit.to('playground');
     await visit.page.getByLabel('Model').selectOption('noop');
     await visit.page.getByLabel('Your question').fill(CANARY);
@@ -297,7 +297,7 @@ describe('the dashboard in Chromium', () => {
     expect(await visit.page.locator('.asked').textContent()).toContain('<script>alert(1)</script>');
   });
 
-  test('a job that waits says why, is cancelled from its page, and a job is run again and compared', async () => {
+  wholeTest('a job that waits says why, is cancelled from its page, and a job is run again and compared', async () => {
     const { id } = await operator.submit(completion('waits', { model: 'by-hand' }));
     await visit.to(`jobs/${id}`);
     await visit.page.getByRole('region', { name: 'What holds it now' }).getByText('no_worker').waitFor();
@@ -311,7 +311,7 @@ describe('the dashboard in Chromium', () => {
     await visit.page.getByText('Both answers are the same bytes.').waitFor();
   });
 
-  test('the life of a job ends with its charge and the messages that told of it', async () => {
+  wholeTest('the life of a job ends with its charge and the messages that told of it', async () => {
     await using receiver = await Receiver.start();
     const { id } = await operator.run(completion('told', { webhook: { url: receiver.url } }));
     await until(async () => {
@@ -324,7 +324,7 @@ describe('the dashboard in Chromium', () => {
     await life.getByText('by the price in its ticket').waitFor();
   });
 
-  test('all open jobs that match are counted, and cancelled in chunks; then asked again', async () => {
+  wholeTest('all open jobs that match are counted, and cancelled in chunks; then asked again', async () => {
     const { page } = visit;
     const jobs = await Promise.all(
       Array.from({ length: 20 }, () => operator.submit(completion('many', { model: 'by-hand' }))),
@@ -353,29 +353,32 @@ describe('the dashboard in Chromium', () => {
     await page.getByText(/2\d cancelled/).waitFor();
   });
 
-  test('an owner searches a memory, corrects it with its history kept, sees who read it, and erases it', async () => {
-    const { page } = visit;
-    await visit.to(`memory/${encodeURIComponent('"><script>alert(3)</script>')}`);
-    await page.getByLabel('Search by meaning and by words').fill('allergic nuts');
-    await page.getByRole('button', { name: 'Search' }).click();
-    const found = page.getByRole('region', { name: 'What was found' });
-    const card = found.locator('.panel', { hasText: 'allergic' });
-    await card.getByText('I am allergic to nuts.').first().waitFor();
-    await card.getByRole('button', { name: 'Correct …' }).click();
-    await card.getByLabel('What is so').fill('I am allergic to peanuts.');
-    await card.getByRole('button', { name: 'Save the correction' }).click();
-    await found.locator('.foreign', { hasText: 'peanuts' }).waitFor();
-    await found.getByRole('button', { name: 'Show what it said before' }).click();
-    await found.getByRole('list', { name: 'What it said, the oldest first' }).getByText('to nuts.').waitFor();
-    await page.getByRole('region', { name: 'Reads, the newest first' }).getByText('search').first().waitFor();
-    const row = found.locator('.panel', { hasText: 'peanuts' });
-    await row.getByRole('button', { name: 'Erase …' }).click();
-    await row.getByRole('button', { name: 'Erase it for good' }).click();
-    await page.getByRole('button', { name: 'Copy the receipt' }).waitFor();
-    expect(await page.locator('main').textContent()).not.toContain('peanuts');
-  });
+  wholeTest(
+    'an owner searches a memory, corrects it with its history kept, sees who read it, and erases it',
+    async () => {
+      const { page } = visit;
+      await visit.to(`memory/${encodeURIComponent('"><script>alert(3)</script>')}`);
+      await page.getByLabel('Search by meaning and by words').fill('allergic nuts');
+      await page.getByRole('button', { name: 'Search' }).click();
+      const found = page.getByRole('region', { name: 'What was found' });
+      const card = found.locator('.panel', { hasText: 'allergic' });
+      await card.getByText('I am allergic to nuts.').first().waitFor();
+      await card.getByRole('button', { name: 'Correct …' }).click();
+      await card.getByLabel('What is so').fill('I am allergic to peanuts.');
+      await card.getByRole('button', { name: 'Save the correction' }).click();
+      await found.locator('.foreign', { hasText: 'peanuts' }).waitFor();
+      await found.getByRole('button', { name: 'Show what it said before' }).click();
+      await found.getByRole('list', { name: 'What it said, the oldest first' }).getByText('to nuts.').waitFor();
+      await page.getByRole('region', { name: 'Reads, the newest first' }).getByText('search').first().waitFor();
+      const row = found.locator('.panel', { hasText: 'peanuts' });
+      await row.getByRole('button', { name: 'Erase …' }).click();
+      await row.getByRole('button', { name: 'Erase it for good' }).click();
+      await page.getByRole('button', { name: 'Copy the receipt' }).waitFor();
+      expect(await page.locator('main').textContent()).not.toContain('peanuts');
+    },
+  );
 
-  test('a pool is paused, shows in the attention list, and is resumed', async () => {
+  wholeTest('a pool is paused, shows in the attention list, and is resumed', async () => {
     await visit.to('models');
     const row = visit.page.locator('tr', { hasText: 'hands' }).last();
     await row.getByRole('button', { name: 'Pause …' }).click();
@@ -388,7 +391,7 @@ describe('the dashboard in Chromium', () => {
     await row.getByText('open').waitFor();
   });
 
-  test('a key is made, shown once, and revoked', async () => {
+  wholeTest('a key is made, shown once, and revoked', async () => {
     await visit.to('tenants/acme');
     await visit.page.getByLabel('Name, for people').fill('made by hand');
     await visit.page.getByRole('button', { name: 'Make it' }).click();
@@ -402,7 +405,7 @@ describe('the dashboard in Chromium', () => {
     await until(async () => (await made.fetch('/v1/jobs')).status === 401);
   });
 
-  test('every page is reached by keyboard, and the find field by one key', async () => {
+  wholeTest('every page is reached by keyboard, and the find field by one key', async () => {
     const { page } = visit;
     await visit.to('overview');
     await page.keyboard.press('/');
@@ -416,7 +419,7 @@ describe('the dashboard in Chromium', () => {
     await page.locator('h1', { hasText: 'Audit log' }).waitFor();
   });
 
-  test('a lost connection is said, and what is shown is live again when the service is', async () => {
+  wholeTest('a lost connection is said, and what is shown is live again when the service is', async () => {
     await visit.to('overview');
     const live = visit.page.getByRole('status');
     await live.getByText('Live', { exact: true }).waitFor();
@@ -427,7 +430,7 @@ describe('the dashboard in Chromium', () => {
     await live.getByText('Live', { exact: true }).waitFor();
   });
 
-  test('a session that ends leads to the sign-in, and a link from the command line signs in again', async () => {
+  wholeTest('a session that ends leads to the sign-in, and a link from the command line signs in again', async () => {
     await visit.page.getByRole('button', { name: 'Sign out' }).click();
     await visit.page.getByRole('heading', { name: 'Sign in' }).waitFor();
     const { path } = LoginLink.parse(await (await operator.post('/v1/session/links', {})).json());

@@ -10,6 +10,7 @@ import { compareRequest, compareResponse } from '../../src/surfaces/openai/excha
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { openaiOf } from '../support/openai.ts';
 import { BY_HAND_MODEL, KJV_MODEL, Pipeline, embedModel, until, type Client } from '../support/pipeline.ts';
+import { wholeTest } from '../support/thorough.ts';
 
 /** What we add to every answer. */
 interface Countersigned {
@@ -221,7 +222,7 @@ describe('the official client, with nothing changed but address and key', () => 
     });
   });
 
-  test('a client that hangs up cancels its job, and one that asked to keep it does not', async () => {
+  wholeTest('a client that hangs up cancels its job, and one that asked to keep it does not', async () => {
     const jobs = async () =>
       ((await (await native.fetch('/v1/jobs?model=by-hand')).json()) as { jobs: { id: string; state: string }[] }).jobs;
     const hangUp = async (headers: Record<string, string>, stream: boolean) => {
@@ -367,46 +368,49 @@ describe('the official client through `countersign proxy`', () => {
     return whole;
   };
 
-  test('gets what the service answers: chats, choices, completions, embeddings, responses, streams, models', async () => {
-    const { ended } = await throughProxy(
-      ['--upstream', pipeline.url, '--require', 'recompute'],
-      async (through, url) => {
-        const drawn = { ...ask, temperature: 0.8, seed: 5 };
-        const direct = await openai.chat.completions.create(drawn);
-        const answer = await through.chat.completions.create({ ...drawn, n: 2 });
-        expect(answer.choices[0]).toEqual(direct.choices[0]);
-        const { countersign } = answer as typeof answer & Countersigned;
-        expect(countersign.choices).toHaveLength(2);
-        const receipt = await fetch(`${url}${countersign.receipt ?? ''}`, {
-          headers: { authorization: `Bearer ${native.key}` },
-        });
-        verifyReceipt(Buffer.from(await receipt.arrayBuffer()), pipeline.keyring);
-        const held = through.chat.completions.stream({ ...drawn, stream_options: { include_usage: true } });
-        expect(await held.finalContent()).toBe(direct.choices[0]?.message.content);
-        expect(await held.totalUsage()).toEqual(direct.usage);
-        const prompt = { model: MODEL, prompt: ['In the beginning', 'And'], max_tokens: 6, temperature: 0 };
-        expect((await through.completions.create(prompt)).choices).toEqual(
-          (await openai.completions.create(prompt)).choices,
-        );
-        const input = { model: 'use-lite', input: ['How do I reset my password?', 'x'] };
-        expect((await through.embeddings.create(input)).data).toEqual((await openai.embeddings.create(input)).data);
-        const short = { ...input, dimensions: 8, encoding_format: 'float' as const };
-        expect((await through.embeddings.create(short)).data).toEqual((await openai.embeddings.create(short)).data);
-        const asked = { model: MODEL, input: 'Who was Moses?', max_output_tokens: 8, temperature: 0 };
-        const response = await through.responses.create(asked);
-        expect(response.output_text).toBe((await openai.responses.create(asked)).output_text);
-        const streamed = await through.responses.stream(asked).finalResponse();
-        expect(streamed.output_text).toBe(response.output_text);
-        expect((await through.models.list()).data.map(({ id }) => id)).toContain(MODEL);
-        expect((await failureOf(through.chat.completions.create({ ...ask, model: 'nowhere' }))).status).toBe(404);
-        const metrics = await (await fetch(`${url}/metrics`)).text();
-        expect(metrics).toMatch(/countersign_proxy_requests_total\{route="\/v1\/responses",outcome="passed"\} 2/);
-      },
-    );
-    expect(ended).toBe('7 passed, 0 refused, 1 failed, 0 hung up\n');
-  });
+  wholeTest(
+    'gets what the service answers: chats, choices, completions, embeddings, responses, streams, models',
+    async () => {
+      const { ended } = await throughProxy(
+        ['--upstream', pipeline.url, '--require', 'recompute'],
+        async (through, url) => {
+          const drawn = { ...ask, temperature: 0.8, seed: 5 };
+          const direct = await openai.chat.completions.create(drawn);
+          const answer = await through.chat.completions.create({ ...drawn, n: 2 });
+          expect(answer.choices[0]).toEqual(direct.choices[0]);
+          const { countersign } = answer as typeof answer & Countersigned;
+          expect(countersign.choices).toHaveLength(2);
+          const receipt = await fetch(`${url}${countersign.receipt ?? ''}`, {
+            headers: { authorization: `Bearer ${native.key}` },
+          });
+          verifyReceipt(Buffer.from(await receipt.arrayBuffer()), pipeline.keyring);
+          const held = through.chat.completions.stream({ ...drawn, stream_options: { include_usage: true } });
+          expect(await held.finalContent()).toBe(direct.choices[0]?.message.content);
+          expect(await held.totalUsage()).toEqual(direct.usage);
+          const prompt = { model: MODEL, prompt: ['In the beginning', 'And'], max_tokens: 6, temperature: 0 };
+          expect((await through.completions.create(prompt)).choices).toEqual(
+            (await openai.completions.create(prompt)).choices,
+          );
+          const input = { model: 'use-lite', input: ['How do I reset my password?', 'x'] };
+          expect((await through.embeddings.create(input)).data).toEqual((await openai.embeddings.create(input)).data);
+          const short = { ...input, dimensions: 8, encoding_format: 'float' as const };
+          expect((await through.embeddings.create(short)).data).toEqual((await openai.embeddings.create(short)).data);
+          const asked = { model: MODEL, input: 'Who was Moses?', max_output_tokens: 8, temperature: 0 };
+          const response = await through.responses.create(asked);
+          expect(response.output_text).toBe((await openai.responses.create(asked)).output_text);
+          const streamed = await through.responses.stream(asked).finalResponse();
+          expect(streamed.output_text).toBe(response.output_text);
+          expect((await through.models.list()).data.map(({ id }) => id)).toContain(MODEL);
+          expect((await failureOf(through.chat.completions.create({ ...ask, model: 'nowhere' }))).status).toBe(404);
+          const metrics = await (await fetch(`${url}/metrics`)).text();
+          expect(metrics).toMatch(/countersign_proxy_requests_total\{route="\/v1\/responses",outcome="passed"\} 2/);
+        },
+      );
+      expect(ended).toBe('7 passed, 0 refused, 1 failed, 0 hung up\n');
+    },
+  );
 
-  test('is shown a stream at once, marked, and nothing that was changed on its way', async () => {
+  wholeTest('is shown a stream at once, marked, and nothing that was changed on its way', async () => {
     let change = (_path: string, body: string) => body;
     const liar = createServer((request, response) => {
       const pieces: Buffer[] = [];
@@ -457,7 +461,7 @@ describe('the official client through `countersign proxy`', () => {
     }
   });
 
-  test('is not let in by a keyring that nobody gave, unless it is told to trust the first one', async () => {
+  wholeTest('is not let in by a keyring that nobody gave, unless it is told to trust the first one', async () => {
     const cli = (...args: string[]) =>
       spawnSync(process.execPath, [join(pipeline.dist, 'roles', 'cli', 'main.js'), 'proxy', ...args], {
         encoding: 'utf8',

@@ -6,7 +6,7 @@ import { openAny } from '../../src/core/jobs/erased-record.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
 import { findCanaries, recordsIn } from '../support/canary.ts';
 import { Client, KJV_MODEL, Pipeline, completion, embedModel, until } from '../support/pipeline.ts';
-import { IS_LONG } from '../support/thorough.ts';
+import { IS_LONG, wholeTest } from '../support/thorough.ts';
 
 interface Event {
   id: string;
@@ -246,131 +246,142 @@ describe('the pipeline, as its processes come', () => {
     }
   });
 
-  test('large inputs travel as blobs; Redis lets go of the oldest jobs of who has many, and the archive serves them', async () => {
-    // What is kept is the same for all attestors.
-    await pipeline.kill('attestor');
-    const most = 100;
-    await pipeline.attestor({ COUNTERSIGN_KEEP_JOBS: String(most) });
-    const other = await pipeline.client('quiet');
-    const quiet = await other.run(completion('of a quiet tenant'));
-    const prompt = 'x'.repeat(300_000);
-    const large = await client.run(completion(prompt));
-    expect(large.state).toBe('done');
-    expect(readdirSync(`${pipeline.folder}/blobs/pools/default`)).toHaveLength(1);
-    verifyReceipt(await client.receipt(large.id), pipeline.keyring, { input: Buffer.from(JSON.stringify({ prompt })) });
-    await Promise.all(Array.from({ length: most + 20 }, (_, index) => client.run(completion(`${index}`))));
-    const admin = pipeline.redis.client();
-    // Not while the number is only on its way there.
-    await until(async () => (await admin.zcard(pipeline.redis.keys.unsealed)) === 0);
-    await until(async () => (await admin.zcard(pipeline.redis.keys.endedOf('acme'))) <= most);
-    expect(await admin.zcard(pipeline.redis.keys.endedOf('acme'))).toBe(most);
-    // That a finding was counted is said for an hour, and provisional pieces stay for minutes.
-    const left = (await admin.keys('*')).filter((key) => key.includes('job_') && !/:(audited|chunks):/.test(key));
-    expect(new Set(left.map((key) => /job_[0-9a-z]{30}/.exec(key)?.[0])).size).toBe(most + 1);
-    expect(left).toContain(pipeline.redis.keys.record(quiet.id));
-    expect(left).not.toContain(pipeline.redis.keys.record(large.id));
-    expect(await client.job(large.id)).toEqual(large);
-    verifyReceipt(await client.receipt(large.id), pipeline.keyring, { output: await client.output(large.id) });
-    expect((await other.fetch(`/v1/jobs/${large.id}`)).status).toBe(404);
-  });
+  wholeTest(
+    'large inputs travel as blobs; Redis lets go of the oldest jobs of who has many, and the archive serves them',
+    async () => {
+      // What is kept is the same for all attestors.
+      await pipeline.kill('attestor');
+      const most = 100;
+      await pipeline.attestor({ COUNTERSIGN_KEEP_JOBS: String(most) });
+      const other = await pipeline.client('quiet');
+      const quiet = await other.run(completion('of a quiet tenant'));
+      const prompt = 'x'.repeat(300_000);
+      const large = await client.run(completion(prompt));
+      expect(large.state).toBe('done');
+      expect(readdirSync(`${pipeline.folder}/blobs/pools/default`)).toHaveLength(1);
+      verifyReceipt(await client.receipt(large.id), pipeline.keyring, {
+        input: Buffer.from(JSON.stringify({ prompt })),
+      });
+      await Promise.all(Array.from({ length: most + 20 }, (_, index) => client.run(completion(`${index}`))));
+      const admin = pipeline.redis.client();
+      // Not while the number is only on its way there.
+      await until(async () => (await admin.zcard(pipeline.redis.keys.unsealed)) === 0);
+      await until(async () => (await admin.zcard(pipeline.redis.keys.endedOf('acme'))) <= most);
+      expect(await admin.zcard(pipeline.redis.keys.endedOf('acme'))).toBe(most);
+      // That a finding was counted is said for an hour, and provisional pieces stay for minutes.
+      const left = (await admin.keys('*')).filter((key) => key.includes('job_') && !/:(audited|chunks):/.test(key));
+      expect(new Set(left.map((key) => /job_[0-9a-z]{30}/.exec(key)?.[0])).size).toBe(most + 1);
+      expect(left).toContain(pipeline.redis.keys.record(quiet.id));
+      expect(left).not.toContain(pipeline.redis.keys.record(large.id));
+      expect(await client.job(large.id)).toEqual(large);
+      verifyReceipt(await client.receipt(large.id), pipeline.keyring, { output: await client.output(large.id) });
+      expect((await other.fetch(`/v1/jobs/${large.id}`)).status).toBe(404);
+    },
+  );
 
-  test('what was erased is nowhere: not in Redis, not among blobs, not in the archive, and what others have of the same stays', async () => {
-    const [admin, { keys }] = [pipeline.redis.client(), pipeline.redis];
-    const carriedOut = () => until(async () => (await admin.zcount(keys.erasures, '-inf', Date.now())) === 0);
-    const prompt = `Qx7canaryQx7 ${'y'.repeat(20_000)}`;
-    const body = completion(prompt, { params: { seed: 5, stop: ['Qx8canaryQx8'] } });
-    const done = await client.run(body);
-    const stored = await client.run(completion('not for long: Qx9canaryQx9', { store: false, params: { seed: 6 } }));
-    const twin = await (await pipeline.client('twin')).run(completion(prompt, { params: { seed: 5 } }));
-    const output = await client.output(done.id);
-    const canaries = ['Qx7canaryQx7', 'Qx8canaryQx8', (JSON.parse(output.toString()) as { text: string }).text];
-    const where = {
-      redis: admin,
-      folders: [`${pipeline.folder}/blobs`, `${pipeline.folder}/log`],
-      archive: `${pipeline.folder}/log/archive`,
-    };
-    expect((await findCanaries(canaries, where)).length).toBeGreaterThan(3);
+  wholeTest(
+    'what was erased is nowhere: not in Redis, not among blobs, not in the archive, and what others have of the same stays',
+    async () => {
+      const [admin, { keys }] = [pipeline.redis.client(), pipeline.redis];
+      const carriedOut = () => until(async () => (await admin.zcount(keys.erasures, '-inf', Date.now())) === 0);
+      const prompt = `Qx7canaryQx7 ${'y'.repeat(20_000)}`;
+      const body = completion(prompt, { params: { seed: 5, stop: ['Qx8canaryQx8'] } });
+      const done = await client.run(body);
+      const stored = await client.run(completion('not for long: Qx9canaryQx9', { store: false, params: { seed: 6 } }));
+      const twin = await (await pipeline.client('twin')).run(completion(prompt, { params: { seed: 5 } }));
+      const output = await client.output(done.id);
+      const canaries = ['Qx7canaryQx7', 'Qx8canaryQx8', (JSON.parse(output.toString()) as { text: string }).text];
+      const where = {
+        redis: admin,
+        folders: [`${pipeline.folder}/blobs`, `${pipeline.folder}/log`],
+        archive: `${pipeline.folder}/log/archive`,
+      };
+      expect((await findCanaries(canaries, where)).length).toBeGreaterThan(3);
 
-    // Nobody else can, and a key that may only read cannot.
-    const del = (who: Client, id: string) => who.fetch(`/v1/jobs/${id}`, { method: 'DELETE' });
-    expect((await del(await pipeline.client('quiet'), done.id)).status).toBe(404);
-    const reader = new Client(pipeline.url, await pipeline.key('acme', ['read']));
-    expect((await del(reader, done.id)).status).toBe(403);
-    expect((await client.output(done.id)).equals(output)).toBe(true);
+      // Nobody else can, and a key that may only read cannot.
+      const del = (who: Client, id: string) => who.fetch(`/v1/jobs/${id}`, { method: 'DELETE' });
+      expect((await del(await pipeline.client('quiet'), done.id)).status).toBe(404);
+      const reader = new Client(pipeline.url, await pipeline.key('acme', ['read']));
+      expect((await del(reader, done.id)).status).toBe(403);
+      expect((await client.output(done.id)).equals(output)).toBe(true);
 
-    // At once, also while no attestor lives to carry it out. A job that is open is not erased.
-    await pipeline.kill('attestor');
-    const open = await client.submit(completion('open'));
-    expect(await (await del(client, open.id)).json()).toMatchObject({ code: 'job_not_ended', status: 409 });
-    await admin.xadd(keys.chunks(done.id), '*', 'e', '1', 'w', 'w', 'n', '1', 'd', canaries[0] ?? '');
-    const erased = (await (await del(client, done.id)).json()) as typeof done;
-    expect(erased).toMatchObject({ id: done.id, state: 'done', params: null, ended_at: done.ended_at });
-    expect(erased.erased_at).not.toBeNull();
-    const gone = async (id: string) => {
-      for (const part of ['output', 'receipt'])
-        expect(await (await client.fetch(`/v1/jobs/${id}/${part}`)).json()).toMatchObject({
-          code: 'erased',
-          status: 410,
-        });
-    };
-    await gone(done.id);
-    await pipeline.attestor();
-    await carriedOut();
-    await gone(done.id);
-    expect(await (await del(client, done.id)).json()).toEqual(erased);
-    expect(await client.job(done.id)).toEqual(erased);
-    const listed = await client.json<{ jobs: (typeof done)[] }>('/v1/jobs?limit=10');
-    expect(listed.jobs).toContainEqual(erased);
-    const audit = await (
-      await pipeline.client('operator')
-    ).json<{ entries: { action: string; target: string }[] }>('/v1/admin/audit');
-    expect(audit.entries.filter(({ target }) => target === done.id)).toMatchObject([{ action: 'job.erase' }]);
+      // At once, also while no attestor lives to carry it out. A job that is open is not erased.
+      await pipeline.kill('attestor');
+      const open = await client.submit(completion('open'));
+      expect(await (await del(client, open.id)).json()).toMatchObject({ code: 'job_not_ended', status: 409 });
+      await admin.xadd(keys.chunks(done.id), '*', 'e', '1', 'w', 'w', 'n', '1', 'd', canaries[0] ?? '');
+      const erased = (await (await del(client, done.id)).json()) as typeof done;
+      expect(erased).toMatchObject({ id: done.id, state: 'done', params: null, ended_at: done.ended_at });
+      expect(erased.erased_at).not.toBeNull();
+      const gone = async (id: string) => {
+        for (const part of ['output', 'receipt'])
+          expect(await (await client.fetch(`/v1/jobs/${id}/${part}`)).json()).toMatchObject({
+            code: 'erased',
+            status: 410,
+          });
+      };
+      await gone(done.id);
+      await pipeline.attestor();
+      await carriedOut();
+      await gone(done.id);
+      expect(await (await del(client, done.id)).json()).toEqual(erased);
+      expect(await client.job(done.id)).toEqual(erased);
+      const listed = await client.json<{ jobs: (typeof done)[] }>('/v1/jobs?limit=10');
+      expect(listed.jobs).toContainEqual(erased);
+      const audit = await (
+        await pipeline.client('operator')
+      ).json<{ entries: { action: string; target: string }[] }>('/v1/admin/audit');
+      expect(audit.entries.filter(({ target }) => target === done.id)).toMatchObject([{ action: 'job.erase' }]);
 
-    // Another tenant asked and was answered the same, and keeps it.
-    const left = await findCanaries(canaries, where);
-    const theirs = await Promise.all(
-      left.map(async (place) => place.includes(twin.id) || (await isOf(place, twin.id))),
-    );
-    expect(left.filter((_, at) => theirs[at] !== true)).toEqual([]);
-    const twinClient = await pipeline.client('twin');
-    verifyReceipt(await twinClient.receipt(twin.id), pipeline.keyring, {
-      output: await twinClient.output(twin.id),
-      input: Buffer.from(JSON.stringify({ prompt })),
-    });
-    await del(twinClient, twin.id);
-    await carriedOut();
-    expect(await findCanaries(canaries, where)).toEqual([]);
+      // Another tenant asked and was answered the same, and keeps it.
+      const left = await findCanaries(canaries, where);
+      const theirs = await Promise.all(
+        left.map(async (place) => place.includes(twin.id) || (await isOf(place, twin.id))),
+      );
+      expect(left.filter((_, at) => theirs[at] !== true)).toEqual([]);
+      const twinClient = await pipeline.client('twin');
+      verifyReceipt(await twinClient.receipt(twin.id), pipeline.keyring, {
+        output: await twinClient.output(twin.id),
+        input: Buffer.from(JSON.stringify({ prompt })),
+      });
+      await del(twinClient, twin.id);
+      await carriedOut();
+      expect(await findCanaries(canaries, where)).toEqual([]);
 
-    // What was not to be stored is served for an hour, and then erases itself.
-    const due = Number(await until(async () => (await admin.zscore(keys.erasures, stored.id)) ?? undefined));
-    expect(due).toBe(Date.parse(stored.ended_at ?? '') + 3_600_000);
-    const text = (JSON.parse((await client.output(stored.id)).toString()) as { text: string }).text;
-    await admin.zadd(keys.erasures, Date.now() - 1, stored.id);
-    await gone(stored.id);
-    await carriedOut();
-    expect(await findCanaries([text, 'Qx9canaryQx9'], where)).toEqual([]);
+      // What was not to be stored is served for an hour, and then erases itself.
+      const due = Number(await until(async () => (await admin.zscore(keys.erasures, stored.id)) ?? undefined));
+      expect(due).toBe(Date.parse(stored.ended_at ?? '') + 3_600_000);
+      const text = (JSON.parse((await client.output(stored.id)).toString()) as { text: string }).text;
+      await admin.zadd(keys.erasures, Date.now() - 1, stored.id);
+      await gone(stored.id);
+      await carriedOut();
+      expect(await findCanaries([text, 'Qx9canaryQx9'], where)).toEqual([]);
 
-    /** Whether an entry of the archive is the one of this job. */
-    function isOf(place: string, id: string): Promise<boolean> {
-      const [, index] = /^entry (\d+) of /.exec(place) ?? [];
-      const found = recordsIn(where.archive).filter((one) => String(one.index) === index);
-      return Promise.resolve(found.length > 0 && found.every(({ record }) => openAny(record).id === id));
-    }
-  });
+      /** Whether an entry of the archive is the one of this job. */
+      function isOf(place: string, id: string): Promise<boolean> {
+        const [, index] = /^entry (\d+) of /.exec(place) ?? [];
+        const found = recordsIn(where.archive).filter((one) => String(one.index) === index);
+        return Promise.resolve(found.length > 0 && found.every(({ record }) => openAny(record).id === id));
+      }
+    },
+  );
 
-  test('410: an idempotency key says which job it made and how that ended, when nothing is kept of it any more', async () => {
-    const [admin, { keys }] = [pipeline.redis.client(), pipeline.redis];
-    const send = () => client.post('/v1/jobs', completion('forgotten'), { 'idempotency-key': '"forgotten"' });
-    const { id } = (await (await send()).json()) as { id: string };
-    await client.ended(id);
-    await until(async () => (await admin.zscore(keys.endedOf('acme'), id)) !== null);
-    expect(((await (await send()).json()) as { id: string }).id).toBe(id);
-    await admin.unlink(keys.record(id));
-    rmSync(`${pipeline.folder}/log/archive/000`, { recursive: true });
-    const response = await send();
-    expect(response.status).toBe(410);
-    expect(response.headers.get('countersign-job')).toBe(id);
-    expect(response.headers.get('countersign-state')).toBe('done');
-    expect(await response.json()).toMatchObject({ code: 'job_forgotten' });
-  });
+  wholeTest(
+    '410: an idempotency key says which job it made and how that ended, when nothing is kept of it any more',
+    async () => {
+      const [admin, { keys }] = [pipeline.redis.client(), pipeline.redis];
+      const send = () => client.post('/v1/jobs', completion('forgotten'), { 'idempotency-key': '"forgotten"' });
+      const { id } = (await (await send()).json()) as { id: string };
+      await client.ended(id);
+      await until(async () => (await admin.zscore(keys.endedOf('acme'), id)) !== null);
+      expect(((await (await send()).json()) as { id: string }).id).toBe(id);
+      await admin.unlink(keys.record(id));
+      rmSync(`${pipeline.folder}/log/archive/000`, { recursive: true });
+      const response = await send();
+      expect(response.status).toBe(410);
+      expect(response.headers.get('countersign-job')).toBe(id);
+      expect(response.headers.get('countersign-state')).toBe('done');
+      expect(await response.json()).toMatchObject({ code: 'job_forgotten' });
+    },
+  );
 });

@@ -14,7 +14,7 @@ import {
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { findRedisServer, startPrivateRedis, type PrivateRedis } from '../../src/ground/redis/redis-server.ts';
 import { Child } from '../../src/roles/cli/children.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
@@ -23,7 +23,7 @@ import { OPERATIONS } from '../../src/roles/api/operations.ts';
 import { JobDocument } from '../../src/proof/contract/job-document.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline, completion, until } from '../support/pipeline.ts';
 import { ROOT } from '../support/redis.ts';
-import { longTest } from '../support/thorough.ts';
+import { longTest, wholeTest } from '../support/thorough.ts';
 
 /** What a role says when it is started and refuses; it must not start. */
 async function refusal(
@@ -42,7 +42,7 @@ async function refusal(
 }
 
 describe('a set-up that is not safe is refused at start, with what to do', () => {
-  test('a wrong Redis: one that evicts, one without a file, and the user of another role', async () => {
+  wholeTest('a wrong Redis: one that evicts, one without a file, and the user of another role', async () => {
     await using evicting = await Pipeline.prepare([NOOP_MODEL], {
       redisConfig: ['maxmemory-policy allkeys-lru', 'appendonly no'],
     });
@@ -82,7 +82,7 @@ describe('a set-up that is not safe is refused at start, with what to do', () =>
     old.close();
   });
 
-  test('wrong keys, variables, models and ports', async () => {
+  wholeTest('wrong keys, variables, models and ports', async () => {
     await using pipeline = await Pipeline.prepare([KJV_MODEL]);
     const { folder } = pipeline;
     expect(await refusal(pipeline, 'worker', { COUNTERSIGN_LEASEMS: '5000' })).toContain(
@@ -123,31 +123,34 @@ describe('a set-up that is not safe is refused at start, with what to do', () =>
 });
 
 describe('separation', () => {
-  test("the built worker runs and does jobs from a copy of the build without the attestor's code and without the command line", async () => {
-    const copy = mkdtempSync(join(tmpdir(), 'cs-dist-'));
-    try {
-      cpSync(join(ROOT, 'dist'), join(copy, 'dist'), { recursive: true });
-      cpSync(join(ROOT, 'package.json'), join(copy, 'package.json'));
-      symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
-      for (const name of ['roles/attestor', 'roles/api', 'roles/cli', 'core/confirmation'])
-        rmSync(join(copy, 'dist', name), { recursive: true });
-      await using confined = await Pipeline.prepare([NOOP_MODEL], { dist: join(copy, 'dist') });
-      const worker = await confined.worker(1);
-      expect(worker.facts['ready']).toBe(true);
-      // Its program is one file, made of what it imports.
-      const { sources } = JSON.parse(readFileSync(join(copy, 'dist/roles/worker/main.js.map'), 'utf8')) as {
-        sources: string[];
-      };
-      const madeOf = (folder: string) => sources.filter((file) => file.includes(`/src/${folder}/`));
-      expect(madeOf('core/execution').length).toBeGreaterThan(5);
-      for (const folder of ['roles/attestor', 'roles/api', 'roles/cli', 'core/confirmation'])
-        expect(madeOf(folder)).toEqual([]);
-    } finally {
-      rmSync(copy, { recursive: true, force: true });
-    }
-  });
+  wholeTest(
+    "the built worker runs and does jobs from a copy of the build without the attestor's code and without the command line",
+    async () => {
+      const copy = mkdtempSync(join(tmpdir(), 'cs-dist-'));
+      try {
+        cpSync(join(ROOT, 'dist'), join(copy, 'dist'), { recursive: true });
+        cpSync(join(ROOT, 'package.json'), join(copy, 'package.json'));
+        symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
+        for (const name of ['roles/attestor', 'roles/api', 'roles/cli', 'core/confirmation'])
+          rmSync(join(copy, 'dist', name), { recursive: true });
+        await using confined = await Pipeline.prepare([NOOP_MODEL], { dist: join(copy, 'dist') });
+        const worker = await confined.worker(1);
+        expect(worker.facts['ready']).toBe(true);
+        // Its program is one file, made of what it imports.
+        const { sources } = JSON.parse(readFileSync(join(copy, 'dist/roles/worker/main.js.map'), 'utf8')) as {
+          sources: string[];
+        };
+        const madeOf = (folder: string) => sources.filter((file) => file.includes(`/src/${folder}/`));
+        expect(madeOf('core/execution').length).toBeGreaterThan(5);
+        for (const folder of ['roles/attestor', 'roles/api', 'roles/cli', 'core/confirmation'])
+          expect(madeOf(folder)).toEqual([]);
+      } finally {
+        rmSync(copy, { recursive: true, force: true });
+      }
+    },
+  );
 
-  test('the description has every route that the server has, and real answers fit its schemas', async () => {
+  wholeTest('the description has every route that the server has, and real answers fit its schemas', async () => {
     await using pipeline = await Pipeline.start();
     const client = await pipeline.client();
     const document = (await (await fetch(`${pipeline.url}/docs/openapi.json`)).json()) as {
@@ -182,151 +185,168 @@ describe('separation', () => {
 });
 
 describe('npm start', () => {
-  test('--once --json runs one confirmed job, leaves a receipt that verifies and no process, and finds its jobs again', async () => {
-    const data = mkdtempSync(join(tmpdir(), 'cs-start-'));
+  const data = mkdtempSync(join(tmpdir(), 'cs-start-'));
+  const env = { PATH: process.env['PATH'] ?? '', HOME: data, COUNTERSIGN_DATA: data };
+  const cli = (...args: string[]) =>
+    spawnSync(process.execPath, [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), ...args], { env, encoding: 'utf8' });
+  /** What the first start said. */
+  let first: { job: string; receipt: string } | undefined;
+  let up: ChildProcess | undefined;
+
+  beforeAll(() => {
     // The extracted Redis of this checkout, so that the test fetches nothing.
     if (existsSync(join(ROOT, '.countersign', 'redis-server')))
       cpSync(join(ROOT, '.countersign', 'redis-server'), join(data, 'redis-server'), { recursive: true });
-    const env = { PATH: process.env['PATH'] ?? '', HOME: data, COUNTERSIGN_DATA: data };
-    const start = () =>
-      spawnSync(process.execPath, [join(ROOT, 'scripts', 'start.mjs'), '--once', '--json'], {
-        env,
-        encoding: 'utf8',
-        timeout: 80_000,
-      });
-    let up: ChildProcess | undefined;
-    try {
-      const first = start();
-      expect([first.status, first.stderr.split('\n').filter((line) => line.startsWith('error'))]).toEqual([0, []]);
-      const result = JSON.parse(first.stdout.trim().split('\n').at(-1) ?? '') as {
-        job: string;
-        state: string;
-        receipt: string;
-        verified: boolean;
-        checks: string[];
-        ms: number;
-      };
-      expect(result).toMatchObject({ state: 'done', verified: true });
-      expect(result.checks.length).toBeGreaterThan(10);
-      verifyReceipt(readFileSync(result.receipt), readKeyring(join(data, 'keyring.json')));
-      expect(statSync(join(data, 'dev.key')).mode & 0o777).toBe(0o600);
-      const cli = (...args: string[]) =>
-        spawnSync(process.execPath, [join(ROOT, 'dist', 'roles', 'cli', 'main.js'), ...args], {
-          env,
-          encoding: 'utf8',
-        });
-      const verified = cli('verify', result.receipt, '--json');
-      expect([verified.status, (JSON.parse(verified.stdout) as { verified: boolean }).verified]).toEqual([0, true]);
-      const tampered = join(data, 'tampered.json');
-      writeFileSync(tampered, readFileSync(result.receipt, 'utf8').replace('"log":{', '"log": {'));
-      const refused = cli('verify', tampered);
-      expect([
-        refused.status,
-        refused.stdout,
-        refused.stderr.startsWith('error: receipt_refused: malformed: '),
-      ]).toEqual([7, '', true]);
-      expect(cli('get', result.job).stderr).toContain('hint: start one with: countersign up');
-      expect(cli('acl', '--commands').stdout).toContain('ACL SETUSER worker.default reset on');
-      // It is an ACL file: what the server was started with, line by line.
-      const users = cli('acl').stdout.trim().split('\n');
-      expect(users).toEqual(
-        readFileSync(join(data, 'redis', 'users.acl'), 'utf8')
-          .trim()
-          .split('\n'),
-      );
-      expect(users.filter((line) => line.startsWith('user admin on '))).toHaveLength(1);
-
-      const running = spawn(process.execPath, [join(ROOT, 'scripts', 'start.mjs'), '--port', '0'], {
-        env,
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      up = running;
-      let said = '';
-      running.stdout.on('data', (piece: Buffer) => {
-        said += piece.toString();
-      });
-      await until(() => said.includes('running until Ctrl-C'));
-      const listed = JSON.parse(cli('list', '--json').stdout) as { jobs: { id: string; state: string }[] };
-      expect(listed.jobs.map((job) => job.id)).toContain(result.job);
-      const submitted = cli('submit', 'And God said', '--max-tokens', '8', '--wait', '30');
-      expect([submitted.status, submitted.stderr]).toEqual([0, '']);
-      const [id = ''] = submitted.stdout.split(' ');
-      expect(submitted.stdout).toMatch(/^job_[0-9a-z]{30} {2}done\n\{"text":".*","finish_reason":"(length|stop)"\}\n$/);
-      const watched = cli('watch', id, '--json').stdout.trim().split('\n');
-      const states = watched
-        .map((line) => JSON.parse(line) as { event: string; state?: string })
-        .filter(({ event }) => event === 'state');
-      expect(states.map(({ state }) => state)).toEqual(['queued', 'running', 'attesting', 'done']);
-      expect(cli('cancel', id).stdout).toBe('already_final  (done)\n');
-      expect(cli('get', id).stdout).toMatch(new RegExp(`^${id}  done  kjv-1m  `));
-      const unknown = cli('get', 'job_000000000000000000000000000000');
-      expect([unknown.status, unknown.stderr]).toEqual([3, 'error: job_not_found: There is no job with this id.\n']);
-      const later = ['--cron', '0 8 * * 1-5', '--timezone', 'Europe/Berlin', '--end', '2099-01-01T00:00:00Z'];
-      const noted = ['--name', 'mornings', '--metadata', 'team=a', '--overlap', 'queue', '--catch-up', 'newest'];
-      const added = cli('schedules', 'add', 'And God said', '--max-tokens', '4', ...later, ...noted);
-      expect([added.status, added.stderr]).toEqual([0, '']);
-      const [schedule = ''] = added.stdout.split(' ');
-      expect(added.stdout).toMatch(
-        /^sched_\w+ {2}active {2}"0 8 \* \* 1-5" Europe\/Berlin {2}kjv-1m {2}\S+Z {2}mornings\n {2}overlap queue, catch up newest(, .*)?\n( {2}next \S+Z\n)+$/,
-      );
-      expect(cli('schedules', 'list').stdout).toMatch(
-        new RegExp(`^${schedule}  active .*\n1 of at most \\d+ schedules\n$`),
-      );
-      expect(cli('schedules', 'pause', schedule).stdout).toContain(`${schedule}  paused  `);
-      expect(cli('schedules', 'resume', schedule).stdout).toContain(`${schedule}  active  `);
-      const shown = JSON.parse(cli('schedules', 'show', schedule, '--json').stdout) as unknown;
-      expect(shown).toMatchObject({ id: schedule, metadata: { team: 'a' }, overlap: 'queue', runs: [] });
-      const unfit = cli('schedules', 'add', 'x', '--cron', '61 * * * *');
-      expect([unfit.status, unfit.stdout, unfit.stderr.startsWith('error: request_invalid: ')]).toEqual([2, '', true]);
-      expect(cli('schedules', 'add', 'x', '--cron', '@daily', '--start', 'soon').status).toBe(2);
-      expect(cli('schedules', 'remove', schedule).stdout).toBe(`removed ${schedule}\n`);
-      expect(cli('schedules', 'show', schedule).stderr).toMatch(/^error: schedule_not_found: /);
-      const made = JSON.parse(cli('keys', 'api', 'create', '--tenant', 'acme', '--new-tenant', '--json').stdout) as {
-        id: string;
-        key: string;
-      };
-      expect(cli('keys', 'api', 'list').stdout).toContain(`${made.id}  acme  submit,read  valid`);
-      expect(cli('keys', 'api', 'revoke', made.id).stdout).toBe(
-        `revoked ${made.id}; what it made: countersign keys api work ${made.id}\n`,
-      );
-      const served = `${readFileSync(join(data, 'api.url'), 'utf8').trim()}/log`;
-      const kept = join(data, 'kept.checkpoint');
-      // Three jobs, and what their verdicts rest on: list of workers, keyring, calibration, the draws of two
-      // days; and heads of the audit log.
-      expect(cli('log', 'audit', '--url', served, '--kept', kept).stdout).toMatch(
-        /^sound {6}countersign\.local\/log\/[0-9a-f]{16}\n {2}entries {2}\d{1,2}, in 1 bundles and 1 tiles\n {2}root {5}[0-9a-f]{64}\n$/,
-      );
-      expect(cli('log', 'audit', '--url', served, '--kept', kept).stdout).toMatch(
-        / {2}goes on {2}from the \d{1,2} entries that were kept\n/,
-      );
-      expect((await fetch(`${served}/checkpoint`)).headers.get('cache-control')).toBe('no-cache');
-      const tile = await fetch(`${served}/tile/entries/000.p/2`);
-      expect(tile.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
-      const doctor = JSON.parse(cli('doctor', '--json').stdout) as { ok: boolean };
-      expect(doctor.ok).toBe(true);
-      const exited = new Promise<number | null>((resolve) => running.once('exit', resolve));
-      running.kill('SIGINT');
-      expect(await exited).toBe(0);
-      const left = spawnSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
-        .stdout.split('\n')
-        .filter((line) => line.includes(data));
-      expect(left).toEqual([]);
-      expect(existsSync(join(data, 'up.pid'))).toBe(false);
-      expect(cli('log', 'audit', '--kept', kept).status).toBe(0);
-      const folder = join(data, 'log', 'tile', '0', '000.p');
-      const [size = ''] = readdirSync(folder);
-      writeFileSync(join(folder, size), Buffer.alloc(32 * Number(size)));
-      const unsound = cli('log', 'audit', '--json');
-      expect([unsound.status, JSON.parse(unsound.stdout)]).toEqual([
-        7,
-        { sound: false, detail: `The tile tile/0/000.p/${size} is not that of its entries.` },
-      ]);
-    } finally {
-      // Only what a failed expectation left running; the roles end with it.
-      up?.kill('SIGKILL');
-      rmSync(data, { recursive: true, force: true });
-    }
   });
+  afterAll(() => {
+    // Only what a failed expectation left running; the roles end with it.
+    up?.kill('SIGKILL');
+    rmSync(data, { recursive: true, force: true });
+  });
+
+  test('--once --json runs one confirmed job, leaves a receipt that verifies and no process', () => {
+    const started = spawnSync(process.execPath, [join(ROOT, 'scripts', 'start.mjs'), '--once', '--json'], {
+      env,
+      encoding: 'utf8',
+      timeout: 240_000,
+    });
+    expect([started.status, started.stderr.split('\n').filter((line) => line.startsWith('error'))]).toEqual([0, []]);
+    const result = JSON.parse(started.stdout.trim().split('\n').at(-1) ?? '') as {
+      job: string;
+      state: string;
+      receipt: string;
+      verified: boolean;
+      checks: string[];
+      ms: number;
+    };
+    expect(result).toMatchObject({ state: 'done', verified: true });
+    expect(result.checks.length).toBeGreaterThan(10);
+    verifyReceipt(readFileSync(result.receipt), readKeyring(join(data, 'keyring.json')));
+    expect(statSync(join(data, 'dev.key')).mode & 0o777).toBe(0o600);
+    const verified = cli('verify', result.receipt, '--json');
+    expect([verified.status, (JSON.parse(verified.stdout) as { verified: boolean }).verified]).toEqual([0, true]);
+    const tampered = join(data, 'tampered.json');
+    writeFileSync(tampered, readFileSync(result.receipt, 'utf8').replace('"log":{', '"log": {'));
+    const refused = cli('verify', tampered);
+    expect([refused.status, refused.stdout, refused.stderr.startsWith('error: receipt_refused: malformed: ')]).toEqual([
+      7,
+      '',
+      true,
+    ]);
+    expect(cli('get', result.job).stderr).toContain('hint: start one with: countersign up');
+    expect(cli('acl', '--commands').stdout).toContain('ACL SETUSER worker.default reset on');
+    // It is an ACL file: what the server was started with, line by line.
+    const users = cli('acl').stdout.trim().split('\n');
+    expect(users).toEqual(
+      readFileSync(join(data, 'redis', 'users.acl'), 'utf8')
+        .trim()
+        .split('\n'),
+    );
+    expect(users.filter((line) => line.startsWith('user admin on '))).toHaveLength(1);
+    expect(leftProcesses()).toEqual([]);
+    first = result;
+  });
+
+  wholeTest('started again it finds its jobs again, and the commands submit, follow and show one', async () => {
+    const running = spawn(process.execPath, [join(ROOT, 'scripts', 'start.mjs'), '--port', '0'], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    up = running;
+    let said = '';
+    running.stdout.on('data', (piece: Buffer) => {
+      said += piece.toString();
+    });
+    await until(() => said.includes('running until Ctrl-C'));
+    const listed = JSON.parse(cli('list', '--json').stdout) as { jobs: { id: string; state: string }[] };
+    expect(listed.jobs.map((job) => job.id)).toContain(first?.job);
+    const submitted = cli('submit', 'And God said', '--max-tokens', '8', '--wait', '30');
+    expect([submitted.status, submitted.stderr]).toEqual([0, '']);
+    const [id = ''] = submitted.stdout.split(' ');
+    expect(submitted.stdout).toMatch(/^job_[0-9a-z]{30} {2}done\n\{"text":".*","finish_reason":"(length|stop)"\}\n$/);
+    const watched = cli('watch', id, '--json').stdout.trim().split('\n');
+    const states = watched
+      .map((line) => JSON.parse(line) as { event: string; state?: string })
+      .filter(({ event }) => event === 'state');
+    expect(states.map(({ state }) => state)).toEqual(['queued', 'running', 'attesting', 'done']);
+    expect(cli('cancel', id).stdout).toBe('already_final  (done)\n');
+    expect(cli('get', id).stdout).toMatch(new RegExp(`^${id}  done  kjv-1m  `));
+    const unknown = cli('get', 'job_000000000000000000000000000000');
+    expect([unknown.status, unknown.stderr]).toEqual([3, 'error: job_not_found: There is no job with this id.\n']);
+  });
+
+  wholeTest('the commands look after schedules, keys and the log', async () => {
+    const later = ['--cron', '0 8 * * 1-5', '--timezone', 'Europe/Berlin', '--end', '2099-01-01T00:00:00Z'];
+    const noted = ['--name', 'mornings', '--metadata', 'team=a', '--overlap', 'queue', '--catch-up', 'newest'];
+    const added = cli('schedules', 'add', 'And God said', '--max-tokens', '4', ...later, ...noted);
+    expect([added.status, added.stderr]).toEqual([0, '']);
+    const [schedule = ''] = added.stdout.split(' ');
+    expect(added.stdout).toMatch(
+      /^sched_\w+ {2}active {2}"0 8 \* \* 1-5" Europe\/Berlin {2}kjv-1m {2}\S+Z {2}mornings\n {2}overlap queue, catch up newest(, .*)?\n( {2}next \S+Z\n)+$/,
+    );
+    expect(cli('schedules', 'list').stdout).toMatch(
+      new RegExp(`^${schedule}  active .*\n1 of at most \\d+ schedules\n$`),
+    );
+    expect(cli('schedules', 'pause', schedule).stdout).toContain(`${schedule}  paused  `);
+    expect(cli('schedules', 'resume', schedule).stdout).toContain(`${schedule}  active  `);
+    const shown = JSON.parse(cli('schedules', 'show', schedule, '--json').stdout) as unknown;
+    expect(shown).toMatchObject({ id: schedule, metadata: { team: 'a' }, overlap: 'queue', runs: [] });
+    const unfit = cli('schedules', 'add', 'x', '--cron', '61 * * * *');
+    expect([unfit.status, unfit.stdout, unfit.stderr.startsWith('error: request_invalid: ')]).toEqual([2, '', true]);
+    expect(cli('schedules', 'add', 'x', '--cron', '@daily', '--start', 'soon').status).toBe(2);
+    expect(cli('schedules', 'remove', schedule).stdout).toBe(`removed ${schedule}\n`);
+    expect(cli('schedules', 'show', schedule).stderr).toMatch(/^error: schedule_not_found: /);
+    const made = JSON.parse(cli('keys', 'api', 'create', '--tenant', 'acme', '--new-tenant', '--json').stdout) as {
+      id: string;
+      key: string;
+    };
+    expect(cli('keys', 'api', 'list').stdout).toContain(`${made.id}  acme  submit,read  valid`);
+    expect(cli('keys', 'api', 'revoke', made.id).stdout).toBe(
+      `revoked ${made.id}; what it made: countersign keys api work ${made.id}\n`,
+    );
+    const served = `${readFileSync(join(data, 'api.url'), 'utf8').trim()}/log`;
+    const kept = join(data, 'kept.checkpoint');
+    // Three jobs, and what their verdicts rest on: list of workers, keyring, calibration, the draws of two
+    // days; and heads of the audit log.
+    expect(cli('log', 'audit', '--url', served, '--kept', kept).stdout).toMatch(
+      /^sound {6}countersign\.local\/log\/[0-9a-f]{16}\n {2}entries {2}\d{1,2}, in 1 bundles and 1 tiles\n {2}root {5}[0-9a-f]{64}\n$/,
+    );
+    expect(cli('log', 'audit', '--url', served, '--kept', kept).stdout).toMatch(
+      / {2}goes on {2}from the \d{1,2} entries that were kept\n/,
+    );
+    expect((await fetch(`${served}/checkpoint`)).headers.get('cache-control')).toBe('no-cache');
+    const tile = await fetch(`${served}/tile/entries/000.p/2`);
+    expect(tile.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
+    const doctor = JSON.parse(cli('doctor', '--json').stdout) as { ok: boolean };
+    expect(doctor.ok).toBe(true);
+  });
+
+  wholeTest('Ctrl-C ends it and leaves no process; a tile that was changed afterwards is found', async () => {
+    const running = up;
+    if (running === undefined) throw new Error('it was not started');
+    const kept = join(data, 'kept.checkpoint');
+    const exited = new Promise<number | null>((resolve) => running.once('exit', resolve));
+    running.kill('SIGINT');
+    expect(await exited).toBe(0);
+    expect(leftProcesses()).toEqual([]);
+    expect(existsSync(join(data, 'up.pid'))).toBe(false);
+    expect(cli('log', 'audit', '--kept', kept).status).toBe(0);
+    const folder = join(data, 'log', 'tile', '0', '000.p');
+    const [size = ''] = readdirSync(folder);
+    writeFileSync(join(folder, size), Buffer.alloc(32 * Number(size)));
+    const unsound = cli('log', 'audit', '--json');
+    expect([unsound.status, JSON.parse(unsound.stdout)]).toEqual([
+      7,
+      { sound: false, detail: `The tile tile/0/000.p/${size} is not that of its entries.` },
+    ]);
+  });
+
+  /** The command lines that still name the data folder. */
+  function leftProcesses(): string[] {
+    return spawnSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
+      .stdout.split('\n')
+      .filter((line) => line.includes(data));
+  }
 });
 
 describe('an installation that init made', () => {

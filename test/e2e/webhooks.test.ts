@@ -4,7 +4,7 @@ import { EventSource } from 'eventsource';
 import { Webhook } from 'standardwebhooks';
 import { BY_HAND_MODEL, NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
 import { Receiver, type Message } from '../support/receiver.ts';
-import { longTest } from '../support/thorough.ts';
+import { longTest, wholeTest } from '../support/thorough.ts';
 
 interface Endpoint {
   id: string;
@@ -124,81 +124,90 @@ describe('webhooks', () => {
     expect(receiver.of(unwanted.id).map(({ type }) => type)).toEqual(['job.queued', 'job.cancelled']);
   });
 
-  test('an address given with a job is told its end though nobody else listens any more, under a secret that rotates', async () => {
-    await using receiver = await Receiver.start();
-    const quiet = await pipeline.client('quiet');
-    const { keys } = pipeline.redis;
-    const own = { model: 'by-hand', webhook: { url: receiver.url } };
-    const job = await quiet.submit(completion('late', own));
-    // As if a day had gone by.
-    await pipeline.redis.client().hdel(keys.listeners, 'quiet');
-    const secretOfJobs = async () =>
-      (await send<{ secret: string }>('/v1/webhooks/default/secret', 'GET', undefined, quiet)).secret;
-    const before = await secretOfJobs();
-    const rotate = () =>
-      send<{ secret: string }>('/v1/webhooks/default/rotate', 'POST', { overlap_seconds: 60 }, quiet);
-    const rotated = [await rotate(), await rotate()];
-    await quiet.post(`/v1/jobs/${job.id}/cancel`, undefined);
-    const [message] = await until(() => receiver.of(job.id).length > 0 && receiver.of(job.id));
-    if (message === undefined) throw new Error('no message');
-    expect(message.type).toBe('job.cancelled');
-    for (const secret of [before, ...rotated.map((one) => one.secret)])
-      new Webhook(secret).verify(message.body, headersOf(message));
-    expect(await secretOfJobs()).toBe(rotated[1]?.secret);
-  });
+  wholeTest(
+    'an address given with a job is told its end though nobody else listens any more, under a secret that rotates',
+    async () => {
+      await using receiver = await Receiver.start();
+      const quiet = await pipeline.client('quiet');
+      const { keys } = pipeline.redis;
+      const own = { model: 'by-hand', webhook: { url: receiver.url } };
+      const job = await quiet.submit(completion('late', own));
+      // As if a day had gone by.
+      await pipeline.redis.client().hdel(keys.listeners, 'quiet');
+      const secretOfJobs = async () =>
+        (await send<{ secret: string }>('/v1/webhooks/default/secret', 'GET', undefined, quiet)).secret;
+      const before = await secretOfJobs();
+      const rotate = () =>
+        send<{ secret: string }>('/v1/webhooks/default/rotate', 'POST', { overlap_seconds: 60 }, quiet);
+      const rotated = [await rotate(), await rotate()];
+      await quiet.post(`/v1/jobs/${job.id}/cancel`, undefined);
+      const [message] = await until(() => receiver.of(job.id).length > 0 && receiver.of(job.id));
+      if (message === undefined) throw new Error('no message');
+      expect(message.type).toBe('job.cancelled');
+      for (const secret of [before, ...rotated.map((one) => one.secret)])
+        new Webhook(secret).verify(message.body, headersOf(message));
+      expect(await secretOfJobs()).toBe(rotated[1]?.secret);
+    },
+  );
 
-  test('of changes at the same time none is lost: as many secrets as rotations, and never one endpoint too many', async () => {
-    const many = await pipeline.client('many');
-    const made = await Promise.all(
-      Array.from({ length: 30 }, (_, at) => many.post('/v1/webhooks', { url: `http://127.0.0.1:9/${at}` })),
-    );
-    expect(made.map(({ status }) => status).filter((status) => status === 201)).toHaveLength(20);
-    const { webhooks } = await send<{ webhooks: Endpoint[] }>('/v1/webhooks', 'GET', undefined, many);
-    expect(webhooks).toHaveLength(20);
-    const id = webhooks[0]?.id ?? '';
-    const secrets = await Promise.all(
-      Array.from({ length: 20 }, () =>
-        send<Endpoint>(`/v1/webhooks/${id}/rotate`, 'POST', { overlap_seconds: 0 }, many),
-      ),
-    );
-    expect(new Set(secrets.map(({ secret }) => secret)).size).toBe(20);
-    // What overlaps is bounded, and never taken back.
-    const overlapping = await Promise.all(
-      Array.from({ length: 8 }, () => many.post(`/v1/webhooks/${id}/rotate`, { overlap_seconds: 60 })),
-    );
-    expect(overlapping.filter(({ ok }) => ok)).toHaveLength(5);
-  });
-
-  test('what is disabled or dead gets nothing more, and its owner is told; what nobody takes holds up no other', async () => {
-    await using receiver = await Receiver.start();
-    const owner = await pipeline.client('owner');
-    receiver.answer = () => ({ status: 500 });
-    const endpoint = await endpointFor(receiver, { events: ['job.done'] }, owner);
-    const { keys } = pipeline.redis;
-    // Six days of failures: the next one is the last.
-    const since = Date.now() - 6 * 86_400_000;
-    await pipeline.redis.client().hset(keys.webhookHealth, `owner ${endpoint.id}`, `9 ${since} ${since}`);
-    const job = await owner.run(completion('dead'));
-    await until(() => receiver.of(job.id).length > 0);
-    const disabled = await until(async () => {
-      const found = await send<Endpoint>(`/v1/webhooks/${endpoint.id}`, 'GET', undefined, owner);
-      return found.disabled_because !== null && found;
-    });
-    expect(disabled.disabled_because).toContain('it has taken nothing since');
-    const feed = await pipeline.redis.client().xrange(keys.feed('owner'), '-', '+');
-    expect(feed.filter(([, cells]) => cells[1] === 'webhook.disabled')).toHaveLength(1);
-    const { deliveries: log } = await until(async () => {
-      const found = await send<{ deliveries: WebhookMessage[] }>(
-        `/v1/webhooks/${endpoint.id}/deliveries`,
-        'GET',
-        undefined,
-        owner,
+  wholeTest(
+    'of changes at the same time none is lost: as many secrets as rotations, and never one endpoint too many',
+    async () => {
+      const many = await pipeline.client('many');
+      const made = await Promise.all(
+        Array.from({ length: 30 }, (_, at) => many.post('/v1/webhooks', { url: `http://127.0.0.1:9/${at}` })),
       );
-      return found.deliveries.every(({ status }) => status === 'failed') && found;
-    });
-    expect(log.map(({ problem, attempts }) => [problem, attempts])).toEqual([['The endpoint is disabled.', 1]]);
-    expect(receiver.of(job.id)).toHaveLength(1);
-  });
+      expect(made.map(({ status }) => status).filter((status) => status === 201)).toHaveLength(20);
+      const { webhooks } = await send<{ webhooks: Endpoint[] }>('/v1/webhooks', 'GET', undefined, many);
+      expect(webhooks).toHaveLength(20);
+      const id = webhooks[0]?.id ?? '';
+      const secrets = await Promise.all(
+        Array.from({ length: 20 }, () =>
+          send<Endpoint>(`/v1/webhooks/${id}/rotate`, 'POST', { overlap_seconds: 0 }, many),
+        ),
+      );
+      expect(new Set(secrets.map(({ secret }) => secret)).size).toBe(20);
+      // What overlaps is bounded, and never taken back.
+      const overlapping = await Promise.all(
+        Array.from({ length: 8 }, () => many.post(`/v1/webhooks/${id}/rotate`, { overlap_seconds: 60 })),
+      );
+      expect(overlapping.filter(({ ok }) => ok)).toHaveLength(5);
+    },
+  );
+
+  wholeTest(
+    'what is disabled or dead gets nothing more, and its owner is told; what nobody takes holds up no other',
+    async () => {
+      await using receiver = await Receiver.start();
+      const owner = await pipeline.client('owner');
+      receiver.answer = () => ({ status: 500 });
+      const endpoint = await endpointFor(receiver, { events: ['job.done'] }, owner);
+      const { keys } = pipeline.redis;
+      // Six days of failures: the next one is the last.
+      const since = Date.now() - 6 * 86_400_000;
+      await pipeline.redis.client().hset(keys.webhookHealth, `owner ${endpoint.id}`, `9 ${since} ${since}`);
+      const job = await owner.run(completion('dead'));
+      await until(() => receiver.of(job.id).length > 0);
+      const disabled = await until(async () => {
+        const found = await send<Endpoint>(`/v1/webhooks/${endpoint.id}`, 'GET', undefined, owner);
+        return found.disabled_because !== null && found;
+      });
+      expect(disabled.disabled_because).toContain('it has taken nothing since');
+      const feed = await pipeline.redis.client().xrange(keys.feed('owner'), '-', '+');
+      expect(feed.filter(([, cells]) => cells[1] === 'webhook.disabled')).toHaveLength(1);
+      const { deliveries: log } = await until(async () => {
+        const found = await send<{ deliveries: WebhookMessage[] }>(
+          `/v1/webhooks/${endpoint.id}/deliveries`,
+          'GET',
+          undefined,
+          owner,
+        );
+        return found.deliveries.every(({ status }) => status === 'failed') && found;
+      });
+      expect(log.map(({ problem, attempts }) => [problem, attempts])).toEqual([['The endpoint is disabled.', 1]]);
+      expect(receiver.of(job.id)).toHaveLength(1);
+    },
+  );
 
   test('what fails is tried again under the same id until the schedule ends; redirects count as failures; a redelivery works', async () => {
     await using receiver = await Receiver.start();
@@ -226,43 +235,46 @@ describe('webhooks', () => {
     await send(`/v1/webhooks/${endpoint.id}`, 'DELETE');
   });
 
-  test('410 disables the endpoint; Retry-After is honoured; a rotated secret overlaps; a test message comes at once', async () => {
-    await using receiver = await Receiver.start();
-    const endpoint = await endpointFor(receiver, { events: ['job.done'], format: 'cloudevents' });
-    const before = await secretOf(endpoint.id);
-    const rotated = await send<Endpoint>(`/v1/webhooks/${endpoint.id}/rotate`, 'POST', { overlap_seconds: 60 });
-    expect(rotated.secret).not.toBe(before);
-    await send(`/v1/webhooks/${endpoint.id}/test`, 'POST');
-    const [first] = await until(() => receiver.messages.length > 0 && receiver.messages);
-    if (first === undefined) throw new Error('no message');
-    for (const secret of [before, rotated.secret]) new Webhook(secret).verify(first.body, headersOf(first));
-    expect(first.headers).toMatchObject({
-      'ce-specversion': '1.0',
-      'ce-type': 'countersign.webhook.test',
-      'ce-id': first.headers['webhook-id'],
-    });
-    receiver.answer = (_, number) => ({ status: number === 2 ? 429 : 410, headers: { 'retry-after': '2' } });
-    await client.run(completion('gone'));
-    await until(() => receiver.messages.length === 3);
-    const [, second, third] = receiver.messages;
-    const at = (message: Message | undefined) => Number(message?.headers['webhook-timestamp']);
-    expect(at(third) - at(second)).toBeGreaterThanOrEqual(2);
-    await until(
-      async () =>
-        (await send<Endpoint>(`/v1/webhooks/${endpoint.id}`, 'GET')).disabled_because === 'it answered 410 Gone',
-    );
-    receiver.answer = () => ({ status: 200 });
-    await client.run(completion('nobody'));
-    const other = await endpointFor(receiver, { events: ['job.done'] });
-    const last = await client.run(completion('other'));
-    await until(() => receiver.of(last.id).length > 0);
-    expect((await deliveries(endpoint.id)).map(({ type, attempts }) => [type, attempts])).toEqual([
-      ['job.done', 2],
-      ['webhook.test', 1],
-    ]);
-    await send(`/v1/webhooks/${other.id}`, 'DELETE');
-    await send(`/v1/webhooks/${endpoint.id}`, 'DELETE');
-  });
+  wholeTest(
+    '410 disables the endpoint; Retry-After is honoured; a rotated secret overlaps; a test message comes at once',
+    async () => {
+      await using receiver = await Receiver.start();
+      const endpoint = await endpointFor(receiver, { events: ['job.done'], format: 'cloudevents' });
+      const before = await secretOf(endpoint.id);
+      const rotated = await send<Endpoint>(`/v1/webhooks/${endpoint.id}/rotate`, 'POST', { overlap_seconds: 60 });
+      expect(rotated.secret).not.toBe(before);
+      await send(`/v1/webhooks/${endpoint.id}/test`, 'POST');
+      const [first] = await until(() => receiver.messages.length > 0 && receiver.messages);
+      if (first === undefined) throw new Error('no message');
+      for (const secret of [before, rotated.secret]) new Webhook(secret).verify(first.body, headersOf(first));
+      expect(first.headers).toMatchObject({
+        'ce-specversion': '1.0',
+        'ce-type': 'countersign.webhook.test',
+        'ce-id': first.headers['webhook-id'],
+      });
+      receiver.answer = (_, number) => ({ status: number === 2 ? 429 : 410, headers: { 'retry-after': '2' } });
+      await client.run(completion('gone'));
+      await until(() => receiver.messages.length === 3);
+      const [, second, third] = receiver.messages;
+      const at = (message: Message | undefined) => Number(message?.headers['webhook-timestamp']);
+      expect(at(third) - at(second)).toBeGreaterThanOrEqual(2);
+      await until(
+        async () =>
+          (await send<Endpoint>(`/v1/webhooks/${endpoint.id}`, 'GET')).disabled_because === 'it answered 410 Gone',
+      );
+      receiver.answer = () => ({ status: 200 });
+      await client.run(completion('nobody'));
+      const other = await endpointFor(receiver, { events: ['job.done'] });
+      const last = await client.run(completion('other'));
+      await until(() => receiver.of(last.id).length > 0);
+      expect((await deliveries(endpoint.id)).map(({ type, attempts }) => [type, attempts])).toEqual([
+        ['job.done', 2],
+        ['webhook.test', 1],
+      ]);
+      await send(`/v1/webhooks/${other.id}`, 'DELETE');
+      await send(`/v1/webhooks/${endpoint.id}`, 'DELETE');
+    },
+  );
 
   longTest('couriers die again and again, and each job is still told done, under one id', async () => {
     await using receiver = await Receiver.start();

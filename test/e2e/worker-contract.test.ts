@@ -16,7 +16,7 @@ import { childrenOf } from '../support/processes.ts';
 import { playNvidiaSmi } from '../support/nvidia-smi.ts';
 import { fixedPort } from '../support/ports.ts';
 import type { Pool } from '../support/redis.ts';
-import { longTest, sampleOf } from '../support/thorough.ts';
+import { longTest, sampleOf, wholeTest } from '../support/thorough.ts';
 
 /**
  * What a worker promises, whichever way it reaches its pool. The pool `default` is served by workers with a
@@ -95,7 +95,7 @@ describe.each([['default'], ['gold']] as const)('a worker of the pool %s', (pool
     verifyReceipt(await client.receipt(id), pipeline.keyring, { output: await client.output(id) });
   });
 
-  test('it tells of the GPUs that it may use, and serves no model that has no room there', async () => {
+  wholeTest('it tells of the GPUs that it may use, and serves no model that has no room there', async () => {
     const operator = await pipeline.client('operator');
     const all = async () => (await operator.json<{ workers: Announcement[] }>('/v1/workers')).workers;
     const heard = async () => (await all()).find((one) => one.pool === pool && one.gpus !== undefined);
@@ -126,20 +126,23 @@ describe.each([['default'], ['gold']] as const)('a worker of the pool %s', (pool
     await until(() => models.brokenOff > before);
   });
 
-  test('a worker that is told to leave takes no job any more, ends those that it runs, and loses none', async () => {
-    // Each may be attempted once: what is handed back unbegun costs nothing, though it is shown.
-    const once = (prompt: string) => client.submit(toy(pool, prompt, { attempts: 1 }));
-    const running = await Promise.all(Array.from({ length: 4 }, () => once('wait')));
-    await until(() => models.waiting === 4);
-    const left = kill(worker, 'SIGTERM');
-    const after = await once('words 3');
-    await until(() => worker.stderr().includes('"stopping"'));
-    models.letGo();
-    expect(await left).toBe(0);
-    worker = await start(pool, 1);
-    const ended = await Promise.all([...running, after].map(({ id }) => client.ended(id)));
-    expect(ended.map(({ state }) => state)).toEqual(ended.map(() => 'done'));
-  });
+  wholeTest(
+    'a worker that is told to leave takes no job any more, ends those that it runs, and loses none',
+    async () => {
+      // Each may be attempted once: what is handed back unbegun costs nothing, though it is shown.
+      const once = (prompt: string) => client.submit(toy(pool, prompt, { attempts: 1 }));
+      const running = await Promise.all(Array.from({ length: 4 }, () => once('wait')));
+      await until(() => models.waiting === 4);
+      const left = kill(worker, 'SIGTERM');
+      const after = await once('words 3');
+      await until(() => worker.stderr().includes('"stopping"'));
+      models.letGo();
+      expect(await left).toBe(0);
+      worker = await start(pool, 1);
+      const ended = await Promise.all([...running, after].map(({ id }) => client.ended(id)));
+      expect(ended.map(({ state }) => state)).toEqual(ended.map(() => 'done'));
+    },
+  );
 
   test.each(sampleOf(['worker.after-claim', 'worker.after-run', 'worker.after-commit'], 3))(
     'killed at %s, it loses no job and doubles none',
@@ -234,7 +237,7 @@ describe('a gateway', () => {
     gateway = await startGateway(LONG);
   });
 
-  test('one that is killed costs its workers a reconnect, and no attempt', async () => {
+  wholeTest('one that is killed costs its workers a reconnect, and no attempt', async () => {
     const worker = await start('gold', 1);
     const { id } = await client.submit(toy('gold', 'wait'));
     await until(() => models.waiting === 1);
@@ -249,7 +252,7 @@ describe('a gateway', () => {
     expect(await kill(worker, 'SIGTERM')).toBe(0);
   });
 
-  test('a lease that nobody acknowledges goes back, and costs no attempt', async () => {
+  wholeTest('a lease that nobody acknowledges goes back, and costs no attempt', async () => {
     const { id } = await client.submit(noop('gold', 'not acknowledged', { attempts: 1 }));
     const [lease] = await hand(3).lease('noop-gold');
     expect(lease?.job).toBe(id);
@@ -261,25 +264,28 @@ describe('a gateway', () => {
     await kill(worker, 'SIGTERM');
   });
 
-  test('a stranger asks to be enrolled, and works once the operator approves it; one that is refused ends with a code', async () => {
-    const { path, operator, ask } = enrolment();
-    const [good, bad] = ['good', 'bad'].map((name) => EnrolmentState.parse(JSON.parse(ask(name).stdout)));
-    expect([good?.state, bad?.state]).toEqual(['pending', 'pending']);
-    expect(operator('asks').stdout).toContain(`${good?.worker ?? ''}  gold  guest`);
-    expect(operator('approve', good?.worker ?? '').stdout).toContain('enrolled in gold');
-    expect(operator('refuse', bad?.worker ?? '', '--why', 'never heard of it').stdout).toContain('refused');
-    expect(operator('asks').stdout).toBe('');
-    const refused = ask('bad');
-    expect([refused.status, refused.stderr.includes('never heard of it')]).toEqual([7, true]);
-    await until(() => ask('good').stdout.includes('"state":"enrolled"'));
-    const worker = await start('gold', 1, { COUNTERSIGN_WORKER_KEY_FILE: path('good.key') });
-    const job = await client.run(noop('gold', 'by a guest'));
-    expect([job.state, job.attempts[0]?.worker]).toEqual(['done', good?.worker]);
-    expect(await kill(worker, 'SIGTERM')).toBe(0);
-    // Whoever is on no list ends, and does not ask again and again.
-    const env = { COUNTERSIGN_WORKER_KEY_FILE: path('bad.key') };
-    await expect(start('gold', 1, env)).rejects.toThrow('ended with 4');
-  });
+  wholeTest(
+    'a stranger asks to be enrolled, and works once the operator approves it; one that is refused ends with a code',
+    async () => {
+      const { path, operator, ask } = enrolment();
+      const [good, bad] = ['good', 'bad'].map((name) => EnrolmentState.parse(JSON.parse(ask(name).stdout)));
+      expect([good?.state, bad?.state]).toEqual(['pending', 'pending']);
+      expect(operator('asks').stdout).toContain(`${good?.worker ?? ''}  gold  guest`);
+      expect(operator('approve', good?.worker ?? '').stdout).toContain('enrolled in gold');
+      expect(operator('refuse', bad?.worker ?? '', '--why', 'never heard of it').stdout).toContain('refused');
+      expect(operator('asks').stdout).toBe('');
+      const refused = ask('bad');
+      expect([refused.status, refused.stderr.includes('never heard of it')]).toEqual([7, true]);
+      await until(() => ask('good').stdout.includes('"state":"enrolled"'));
+      const worker = await start('gold', 1, { COUNTERSIGN_WORKER_KEY_FILE: path('good.key') });
+      const job = await client.run(noop('gold', 'by a guest'));
+      expect([job.state, job.attempts[0]?.worker]).toEqual(['done', good?.worker]);
+      expect(await kill(worker, 'SIGTERM')).toBe(0);
+      // Whoever is on no list ends, and does not ask again and again.
+      const env = { COUNTERSIGN_WORKER_KEY_FILE: path('bad.key') };
+      await expect(start('gold', 1, env)).rejects.toThrow('ended with 4');
+    },
+  );
 
   longTest(
     'an invitation decides instead of a person: as often as it says, and the next one is refused for good',
@@ -390,7 +396,7 @@ describe('a gateway', () => {
     verifyReceipt(await client.receipt(id), pipeline.keyring, { output: await client.output(id) });
   });
 
-  test('429: a worker that floods is told to wait, and others are served', async () => {
+  wholeTest('429: a worker that floods is told to wait, and others are served', async () => {
     await kill(gateway, 'SIGTERM');
     gateway = await startGateway({ COUNTERSIGN_WORKER_RATE: '1' });
     const [flood, other] = [hand(4), hand(3)];

@@ -20,7 +20,7 @@ import { until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { ORIGIN, logPolicy, confirmations, publish, startSequencer } from '../support/sequencer.ts';
-import { IS_LONG, sampleOf } from '../support/thorough.ts';
+import { IS_LONG, sampleOf, wholeTest } from '../support/thorough.ts';
 
 const policyOf = (key: SigningKey) => parsePolicy(logPolicy(key));
 
@@ -165,36 +165,39 @@ describe('the log', () => {
     expect((await auditLog(sourceOf(first), policyOf(key), [kept])).size).toBe(270);
   });
 
-  test('is read while it grows: whoever asks is never told that a tile is torn that only gave way to a wider one', async () => {
-    await using server = await TestRedis.start();
-    const key = newKey();
-    const sequencer = startSequencer(server, server.client('attestor'), key);
-    // Beyond 256 a tile is whole, and gives way to none.
-    const logged = await confirmations(server, newKey(), IS_LONG ? 270 : 100);
-    const grown = new AbortController();
-    let read = 0;
-    const writing = (async () => {
-      for (const [at, one] of logged.entries()) {
-        await publish(server, sequencer, [one]);
-        // However fast this machine is, somebody reads meanwhile.
-        await until(() => read * 4 >= at);
+  wholeTest(
+    'is read while it grows: whoever asks is never told that a tile is torn that only gave way to a wider one',
+    async () => {
+      await using server = await TestRedis.start();
+      const key = newKey();
+      const sequencer = startSequencer(server, server.client('attestor'), key);
+      // Beyond 256 a tile is whole, and gives way to none.
+      const logged = await confirmations(server, newKey(), IS_LONG ? 270 : 100);
+      const grown = new AbortController();
+      let read = 0;
+      const writing = (async () => {
+        for (const [at, one] of logged.entries()) {
+          await publish(server, sequencer, [one]);
+          // However fast this machine is, somebody reads meanwhile.
+          await until(() => read * 4 >= at);
+        }
+        grown.abort();
+      })();
+      await publish(server, sequencer, logged.slice(0, 1));
+      const redis = server.client('api');
+      while (!grown.signal.aborted) {
+        // It looks at whatever moment, and leaves the one thread to the writer in between.
+        await sleep(randomInt(20));
+        const reader = readerOf(server, key, redis);
+        expect(await reader.inclusion(0, 1)).toEqual([]);
+        expect(await reader.tile({ level: 'entries', index: 0, width: 1 })).toBeDefined();
+        read += 1;
       }
-      grown.abort();
-    })();
-    await publish(server, sequencer, logged.slice(0, 1));
-    const redis = server.client('api');
-    while (!grown.signal.aborted) {
-      // It looks at whatever moment, and leaves the one thread to the writer in between.
-      await sleep(randomInt(20));
-      const reader = readerOf(server, key, redis);
-      expect(await reader.inclusion(0, 1)).toEqual([]);
-      expect(await reader.tile({ level: 'entries', index: 0, width: 1 })).toBeDefined();
-      read += 1;
-    }
-    await writing;
-    await sequencer.stop();
-    expect(read).toBeGreaterThan(20);
-  });
+      await writing;
+      await sequencer.stop();
+      expect(read).toBeGreaterThan(20);
+    },
+  );
 
   /** A sequencer over a Redis whose log was changed says so, and whatever it is given is never published. */
   async function expectDiverged(server: TestRedis, sequencer: Sequencer): Promise<void> {

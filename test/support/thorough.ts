@@ -3,9 +3,14 @@ import { test } from '@jest/globals';
 
 /** Whether this is `npm run test:long`: then what is drawn or repeated is so in full, and not as a sample. */
 export const IS_LONG = process.env['COUNTERSIGN_TEST_LONG'] === '1';
+/** Whether it is that or `npm run test:whole`, which every submission passes: `npm test` takes minutes. */
+export const IS_WHOLE = IS_LONG || process.env['COUNTERSIGN_TEST_WHOLE'] === '1';
 
 /** A test that takes long and whose kind another one holds in short: only `npm run test:long` runs it. */
 export const longTest = IS_LONG ? test : test.skip;
+
+/** A test that takes seconds and whose kind a shorter one touches: `npm test` leaves it out. */
+export const wholeTest = IS_WHOLE ? test : test.skip;
 
 /**
  * Every so-manyth of these cases, from one on that each run draws anew; all of them in `npm run test:long`.

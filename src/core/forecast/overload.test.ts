@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { SimulatedPool, type Outcome } from '../../../test/support/simulated-pool.ts';
 import { overload, seldom } from '../../../test/support/simulated-tenants.ts';
+import { wholeTest } from '../../../test/support/thorough.ts';
 
 /** What holds however much is offered: hardly a slot's time is lost, nobody innocent pays for it. */
 function expectKept(outcome: Outcome, missed = 0.01): void {
@@ -11,22 +12,25 @@ function expectKept(outcome: Outcome, missed = 0.01): void {
 }
 
 describe('16 slots, four tenants of weights 1, 1, 2 and 4, and a steady one', () => {
-  test('are offered ten times what they can do: they do all they can, shared by weight, and keep what they told', () => {
-    const outcome = new SimulatedPool({ tenants: overload(10), seed: 1, warmMs: 6_000, forMs: 18_000 }).run();
-    expectKept(outcome);
-    expect(outcome.jain).toBeGreaterThanOrEqual(0.98);
-    // As the metric tells it while the flood goes on.
-    expect(outcome.liveJain).toBeGreaterThanOrEqual(0.95);
-    expect(outcome.covered).toBeGreaterThanOrEqual(0.75);
-    expect(outcome.covered).toBeLessThanOrEqual(0.85);
-    // A queue that is admitted by deadlines alone is as long as they are.
-    expect(outcome.p99Ms).toBeLessThan(900);
-    // What was released already is told apart from what waits, and a wait is told as it comes.
-    expect(outcome.waitError).toBeLessThanOrEqual(0.2);
-    // Judged by its place and not by its length, a long job is admitted as often as a short one.
-    expect(outcome.largeOverSmall).toBeGreaterThan(0.8);
-    expect(outcome.largeOverSmall).toBeLessThan(1.25);
-  });
+  wholeTest(
+    'are offered ten times what they can do: they do all they can, shared by weight, and keep what they told',
+    () => {
+      const outcome = new SimulatedPool({ tenants: overload(10), seed: 1, warmMs: 6_000, forMs: 18_000 }).run();
+      expectKept(outcome);
+      expect(outcome.jain).toBeGreaterThanOrEqual(0.98);
+      // As the metric tells it while the flood goes on.
+      expect(outcome.liveJain).toBeGreaterThanOrEqual(0.95);
+      expect(outcome.covered).toBeGreaterThanOrEqual(0.75);
+      expect(outcome.covered).toBeLessThanOrEqual(0.85);
+      // A queue that is admitted by deadlines alone is as long as they are.
+      expect(outcome.p99Ms).toBeLessThan(900);
+      // What was released already is told apart from what waits, and a wait is told as it comes.
+      expect(outcome.waitError).toBeLessThanOrEqual(0.2);
+      // Judged by its place and not by its length, a long job is admitted as often as a short one.
+      expect(outcome.largeOverSmall).toBeGreaterThan(0.8);
+      expect(outcome.largeOverSmall).toBeLessThan(1.25);
+    },
+  );
 
   test('are offered half of it: nobody is refused, and nobody is told to be served less than others', () => {
     const outcome = new SimulatedPool({ tenants: overload(0.5), seed: 2, warmMs: 5_000, forMs: 25_000 }).run();
@@ -35,7 +39,7 @@ describe('16 slots, four tenants of weights 1, 1, 2 and 4, and a steady one', ()
     expect(outcome.liveJain).toBeUndefined();
   });
 
-  test('without admission, the same flood leaves hardly an answer in time', () => {
+  wholeTest('without admission, the same flood leaves hardly an answer in time', () => {
     const outcome = new SimulatedPool({
       tenants: overload(10),
       seed: 1,

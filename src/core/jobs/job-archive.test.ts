@@ -9,6 +9,7 @@ import { isErased, openAny } from './erased-record.ts';
 import { recordBody, recordBytes } from './job-record.ts';
 import { recordsIn } from '../../../test/support/canary.ts';
 import { aRecord } from '../../../test/support/records.ts';
+import { wholeTest } from '../../../test/support/thorough.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'cs-archive-'));
 const newFolder = () => mkdtempSync(join(root, 'a-'));
@@ -61,7 +62,7 @@ function held(folder: string): Set<number> {
 describe('the archive', () => {
   afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-  test('gives back what was written, whatever the checkpoints held, and finds every job by its id', async () => {
+  wholeTest('gives back what was written, whatever the checkpoints held, and finds every job by its id', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 6 }), async (steps) => {
         const archive = new JobArchive(newFolder());
@@ -164,7 +165,7 @@ describe('the archive', () => {
     expect(held(folder).size).toBe(300 - ERASED.length);
   });
 
-  test('of attestors that write and erase at once ends without what is erased, and with all else', async () => {
+  wholeTest('of attestors that write and erase at once ends without what is erased, and with all else', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.uniqueArray(fc.nat({ max: 269 }), { minLength: 1, maxLength: 20 }),

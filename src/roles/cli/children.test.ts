@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { Child } from './children.ts';
+import { wholeTest } from '../../../test/support/thorough.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'cs-children-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -29,28 +30,31 @@ function child(name: string, at: string) {
 }
 
 describe('a process of `npm start`', () => {
-  test('that dies again and again is started again with growing pauses, each said once, until it stays', async () => {
-    const {
-      child: role,
-      said,
-      starts,
-    } = child(
-      'dying',
-      `if (n === 1 || n === 4) ready();
+  wholeTest(
+    'that dies again and again is started again with growing pauses, each said once, until it stays',
+    async () => {
+      const {
+        child: role,
+        said,
+        starts,
+      } = child(
+        'dying',
+        `if (n === 1 || n === 4) ready();
        if (n === 1) setTimeout(() => process.exit(3), 50);
        if (n === 2) process.kill(process.pid, 'SIGKILL');
        if (n === 3) { process.stderr.write('error: no way\\n'); process.exit(2); }`,
-    );
-    await role.start();
-    while (starts() < 4) await pause(50);
-    expect(said.map((line) => line.replaceAll(folder, ''))).toEqual([
-      'ended (exit code 3) and is restarted in 1 s; see /dying.log',
-      'ended (The dying ended at once (SIGKILL); see /dying.log.) and is restarted in 2 s; see /dying.log',
-      'ended (no way) and is restarted in 4 s; see /dying.log',
-    ]);
-    await role.stop();
-    expect(starts()).toBe(4);
-  });
+      );
+      await role.start();
+      while (starts() < 4) await pause(50);
+      expect(said.map((line) => line.replaceAll(folder, ''))).toEqual([
+        'ended (exit code 3) and is restarted in 1 s; see /dying.log',
+        'ended (The dying ended at once (SIGKILL); see /dying.log.) and is restarted in 2 s; see /dying.log',
+        'ended (no way) and is restarted in 4 s; see /dying.log',
+      ]);
+      await role.stop();
+      expect(starts()).toBe(4);
+    },
+  );
 
   test('that is to stop is not started again, also in a pause', async () => {
     const { child: role, said, starts } = child('stopped', 'ready(); setTimeout(() => process.exit(1), 50);');
