@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { isOver, type Batches } from '../batches/batch.store.ts';
+import { COURIER_AWAY_MS, isOver, type Batches } from '../batches/batch.store.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { count, measure } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
@@ -274,6 +274,7 @@ export class JobEndProcessor {
         new Date().toISOString(),
         JSON.stringify(counted),
         MAX_REFUTATIONS,
+        COURIER_AWAY_MS,
       ],
     );
   }

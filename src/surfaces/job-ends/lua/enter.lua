@@ -14,6 +14,8 @@
     KEYS[7]  messages lost  {shard}:webhooklost         ARGV[9]  now, as text
     KEYS[8]  refuted attempts  {shard}:refutations      ARGV[10] JSON, what the dashboard counts, see below
                                                         ARGV[11] refuted attempts that are kept
+                                                        ARGV[12] ms after the window of a batch for which its
+                                                                 jobs are spared
   ARGV[2] is a list of
     { subject, tenant,
       batch: true for a batch that is over, else absent,
@@ -31,7 +33,8 @@
 ]]
 local now = ARGV[3]
 
--- What an open batch has not read yet is spared by retention: until its line is kept, or its window is over.
+-- What an open batch has not read yet is spared by retention: until its line is kept, or its window is long
+-- over: it is read after that too where no courier ran.
 local function spare(id, line)
   local batch, number, part = string.match(line, '^(%S+) (%d+) (%d+)$')
   if not batch then return end
@@ -40,7 +43,7 @@ local function spare(id, line)
   if not isOpen or not expires then return end
   local known = redis.call('HMGET', keys.batchParts(batch), part, 'l' .. number)
   if known[1] or known[2] then return end
-  redis.call('ZADD', keys.batchJobs, expires, id)
+  redis.call('ZADD', keys.batchJobs, string.format('%.0f', expires + ARGV[12]), id)
 end
 local cursor = tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0)
 local entered = 0
