@@ -17,7 +17,8 @@ import {
   MAX_WAITING_OF_ENDPOINT,
   MAX_WAITING_OF_TENANT,
 } from '../webhooks/webhook-messages.store.ts';
-import type { Webhooks } from '../webhooks/webhook.store.ts';
+import { LOSE } from '../webhooks/lua-parts.ts';
+import { MAX_FEED_EVENTS, type Webhooks } from '../webhooks/webhook.store.ts';
 import { Sums, addedBy, type TallyUpdate } from '../dashboard/tally.ts';
 import { MAX_REFUTATIONS, type Refutation } from '../dashboard/tallies.ts';
 import { Listeners } from './listeners.ts';
@@ -26,7 +27,7 @@ import { feedEvents } from './feed-events.ts';
 import { emptyEnd, outcomeOf, phasesOf, type EndedPhases, type PrivateNotes } from './job-end.ts';
 import { recentAverage } from './recent-duration.ts';
 
-const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer, { included: [RESERVE, PERIOD] });
+const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer, { included: [RESERVE, PERIOD, LOSE] });
 
 const LOOK_EVERY_MS = 100;
 /** Ends recorded by one call of the script. */
@@ -34,7 +35,6 @@ const MAX_ENDS_PER_CALL = 200;
 const MAX_HINTS_PER_LOOK = 500;
 /** What is heard beyond this is told when the job ends. */
 const MAX_HINTS = 20_000;
-const MAX_FEED_EVENTS = 10_000;
 const KEEP_USAGE_MS = 400 * 86_400_000;
 const LEASE_MS = 5_000;
 const NO_NOTES: PrivateNotes = { webhook: '', payment: '', batchLine: '', trace: '' };
@@ -259,7 +259,6 @@ export class JobEndProcessor {
         keys.batches,
         keys.webhookHealth,
         keys.webhookWaiting,
-        keys.webhookLost,
         keys.refutations,
       ],
       [
