@@ -1,5 +1,5 @@
-// Webhook messages from done jobs to a receiver on this machine, with 0, 10 and 200 endpoints of other tenants
-// beside it that take connections and never answer. Each message is signed twice.
+// Webhook messages from done jobs to a receiver on this machine, with 0, 10 and 200 endpoints of other
+// tenants beside it that take connections and never answer. Each message is signed twice.
 import { createServer } from 'node:http';
 import { keys, dist, median, memoryMb, MODEL, openAdmission, openArena, pause, quantile } from './arena.mjs';
 
@@ -59,7 +59,7 @@ async function beside(dead, rounds, say) {
     await endpoint('bench', lively.url);
     const others = Array.from({ length: Math.ceil(dead / OF_A_TENANT) }, (_, at) => `dead-${at}`);
     for (let at = 0; at < dead; at += 1) await endpoint(others[Math.floor(at / OF_A_TENANT)], silent.url);
-    // Each of the others ends a job a second, so that there is always something new to send to every endpoint.
+    // Each of the others ends a job a second: there is always something new to send to every endpoint.
     const noise = (async () => {
       while (!isOver) {
         await Promise.all(others.map((tenant) => admission.submit(submitterOf(tenant), jobOf('noise'))));

@@ -214,7 +214,7 @@ export class BatchRun {
       this.#again.push(line);
       return;
     }
-    // What is refused now may have been accepted before, all of it: by another courier, under another catalog.
+    // What is refused now may have been accepted before, all of it: by another courier, by another catalog.
     const { number, customId } = line;
     await this.#answers.persist(async () => {
       const [jobs = []] = await this.#jobs.close([{ number, jobs: asked.jobs.length }]);

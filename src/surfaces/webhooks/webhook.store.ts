@@ -44,7 +44,7 @@ const StoredEndpoint = z.object({
   createdMs: z.number(),
   disabledMs: z.number().nullable(),
   disabledBecause: z.string().nullable(),
-  /** When its owner last named another address, or enabled it again: what befell it before says nothing now. */
+  /** When its owner last named another address, or enabled it again: what befell it before counts no more. */
   changedMs: z.number().default(0),
   ...Secrets.shape,
 });

@@ -9,6 +9,6 @@ local function lose(tenant, target, feedEvents, at)
   local count = redis.call('HINCRBY', keys.webhookLost, tenant .. ' ' .. target, 1)
   if bit.band(count, count - 1) ~= 0 then return end
   redis.call('XADD', keys.feed(tenant), 'MAXLEN', '~', feedEvents, '*', 'type', 'webhook.lost', 'data',
-    '{"type":"webhook.lost","timestamp":"' .. at .. '","data":{"endpoint":"' .. string.match(target, '^[^~]+') ..
-    '","lost":' .. string.format('%.0f', count) .. '}}')
+    '{"type":"webhook.lost","timestamp":"' .. at .. '","data":{"endpoint":"' ..
+    string.match(target, '^[^~]+') .. '","lost":' .. string.format('%.0f', count) .. '}}')
 end
