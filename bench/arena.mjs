@@ -238,6 +238,13 @@ export const quantile = (values, q) =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
 export const pause = (ms) => sleep(ms);
 
+/** Resident memory of a process now, and the most that it had, in MiB. */
+export const memoryMb = (pid) => {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const of = (name) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) / 1_024;
+  return { now: of('VmRSS'), most: of('VmHWM') };
+};
+
 /** A key of a tenant, as text; it may register webhooks. */
 export async function apiKey(arena) {
   const { ApiKeys } = await dist('surfaces/tenants/api-key.store.js');
@@ -248,8 +255,8 @@ export async function apiKey(arena) {
   return text;
 }
 
-/** An API's admission in this process, with connections of its own; `close` ends them. */
-export async function openAdmission(arena, model) {
+/** An API's admission in this process, with connections of its own; `close` ends them. `prices` as JSON. */
+export async function openAdmission(arena, model, prices) {
   const { Admission } = await dist('surfaces/admission/admission.js');
   const { JobReader } = await dist('core/jobs/job.reader.js');
   const { Durability } = await dist('ground/redis/durability.js');
@@ -286,7 +293,7 @@ export async function openAdmission(arena, model) {
     catalog,
     signingKey: arena.apiKey,
     defaultRecompute: 0,
-    prices: PriceTable.free(),
+    prices: prices === undefined ? PriceTable.free() : PriceTable.parse(JSON.stringify(prices), 'prices'),
     webhooks: new Webhooks(redis, keys, arena.secrets),
     egress: { allowPrivate: false },
   });

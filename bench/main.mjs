@@ -5,6 +5,7 @@ import { cpus, totalmem } from 'node:os';
 import { benchAudits } from './audits.mjs';
 import { benchBatches } from './batches.mjs';
 import { benchHttp } from './http.mjs';
+import { benchLedger } from './ledger.mjs';
 import { benchLog } from './log.mjs';
 import { benchMethods } from './methods.mjs';
 import { benchOpenAi } from './openai.mjs';
@@ -14,13 +15,18 @@ import { benchRecovery } from './recovery.mjs';
 import { benchTokens } from './tokens.mjs';
 import { benchWebhooks } from './webhooks.mjs';
 
-const asked = readOptions('npm run bench [-- --only NAME] [--rounds N] [--jobs N] [--waiting N] [--json FILE]', {
-  words: ['only', 'rounds', 'jobs', 'waiting', 'json'],
-});
+const asked = readOptions(
+  'npm run bench [-- --only NAME] [--rounds N] [--jobs N] [--waiting N] [--lines N] [--entries N] [--json FILE]',
+  {
+    words: ['only', 'rounds', 'jobs', 'waiting', 'lines', 'entries', 'json'],
+  },
+);
 const settings = {
   rounds: Number(asked.rounds ?? 5),
   jobs: Number(asked.jobs ?? 5_000),
   waiting: Number(asked.waiting ?? 200_000),
+  lines: Number(asked.lines ?? 50_000),
+  entries: Number(asked.entries ?? 1_000_000),
 };
 const say = (line) => process.stderr.write(`${line}\n`);
 
@@ -42,6 +48,7 @@ const results = {
   ...(wants('openai') ? await benchOpenAi(settings, say) : {}),
   ...(wants('batches') ? await benchBatches(settings, say) : {}),
   ...(wants('webhooks') ? await benchWebhooks(settings, say) : {}),
+  ...(wants('ledger') ? await benchLedger(settings, say) : {}),
   ...(wants('recovery') ? await benchRecovery(settings, say) : {}),
   ...(wants('audits') ? benchAudits(say) : {}),
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,

@@ -185,7 +185,10 @@ describe('webhooks', () => {
       const { keys } = pipeline.redis;
       // Six days of failures: the next one is the last.
       const since = Date.now() - 6 * 86_400_000;
-      await pipeline.redis.client().hset(keys.webhookHealth, `owner ${endpoint.id}`, `9 ${since} ${since}`);
+      const redis = pipeline.redis.client();
+      await redis.hset(keys.webhookHealth, `owner ${endpoint.id}`, `9 ${since} ${since}`);
+      const stored = JSON.parse((await redis.hget(keys.webhooks('owner'), endpoint.id)) ?? '') as object;
+      await redis.hset(keys.webhooks('owner'), endpoint.id, JSON.stringify({ ...stored, changedMs: since }));
       const job = await owner.run(completion('dead'));
       await until(() => receiver.of(job.id).length > 0);
       const disabled = await until(async () => {

@@ -217,7 +217,7 @@ async function listen(tenant: string): Promise<string[]> {
   const sent = await new WebhookMessages(redis, keys).sendTest(tenant, endpoint);
   await webhooks.listen(tenant);
   await webhooks.rotateJobSecret(tenant, 0);
-  expect(await webhooks.disable(tenant, id, 'dead')).toBe(true);
+  expect(await webhooks.disable(tenant, endpoint, 'dead')).toBe(true);
   const own = newMessageId();
   const target = `${JOB_ENDPOINT}~7`;
   await redis.hset(keys.webhookMessage(own), { tenant, endpoint: JOB_ENDPOINT, url: 'https://example.org/' });

@@ -9,12 +9,12 @@ export interface Message {
   readonly type: string;
 }
 
-/** A receiver on loopback that answers as it is told. */
+type Answer = { readonly status: number; readonly headers?: Record<string, string> } | 'hang';
+
+/** A receiver on loopback that answers as it is told, once that is known. */
 export class Receiver implements AsyncDisposable {
   readonly messages: Message[] = [];
-  answer: (message: Message, number: number) => { status: number; headers?: Record<string, string> } | 'hang' = () => ({
-    status: 204,
-  });
+  answer: (message: Message, number: number) => Answer | Promise<Answer> = () => ({ status: 204 });
   #server: Server;
 
   private constructor(server: Server) {
@@ -32,8 +32,9 @@ export class Receiver implements AsyncDisposable {
         const { type, data } = JSON.parse(body) as { type: string; data: Message['data'] };
         const message = { headers: request.headers, body, type, data };
         receiver.messages.push(message);
-        const answer = receiver.answer(message, receiver.messages.length);
-        if (answer !== 'hang') response.writeHead(answer.status, answer.headers).end('thank you');
+        void Promise.resolve(receiver.answer(message, receiver.messages.length)).then((answer) => {
+          if (answer !== 'hang') response.writeHead(answer.status, answer.headers).end('thank you');
+        });
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

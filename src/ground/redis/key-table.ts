@@ -1041,7 +1041,7 @@ export const KEY_TABLE = {
     parts: [],
     type: 'hash',
     api: 'write',
-    holds: 'how many messages of a queue were lost because too many waited',
+    holds: 'how many messages of a queue were lost because too many waited, or one waited for too long',
     bound: 'queues of messages',
   },
   webhookMessagesOf: {

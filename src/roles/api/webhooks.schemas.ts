@@ -32,7 +32,9 @@ export const WebhookDocument = z.strictObject({
   created_at: Time,
   disabled_at: Time.nullable(),
   disabled_because: z.string().nullable(),
-  lost: z.int().describe('messages that were not kept because too many waited for this endpoint'),
+  lost: z
+    .int()
+    .describe('messages that were not kept because too many waited for this endpoint, or they waited for too long'),
   public_key: z.string(),
 });
 export type WebhookDocument = z.infer<typeof WebhookDocument>;

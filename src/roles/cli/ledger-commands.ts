@@ -33,13 +33,19 @@ function addCheck(cli: CliContext, ledger: Command): void {
     .command('check')
     .description('compare the ledger with the accounts and with the receipts that are still kept')
     .option('--tenant <name>', 'one tenant; by default all that have an API key')
+    .option('--archived', 'also with the receipts that only the archive has: a look into its files for each charge')
     .option('--redis-url <url>', 'Redis address')
     .addOption(jsonOption())
-    .action(async (options: { tenant?: string; redisUrl?: string; json?: boolean }) => {
-      const audits = await cli.withRedis('api', options.redisUrl, (redis) => auditAll(cli, redis, options.tenant));
+    .action(async (options: CheckOptions & { redisUrl?: string; json?: boolean }) => {
+      const audits = await cli.withRedis('api', options.redisUrl, (redis) => auditAll(cli, redis, options));
       new Output(options.json === true).show({ audits }, audits.flatMap(linesOf));
       if (audits.some(({ problems }) => problems.length > 0)) process.exitCode = EXIT_UNSOUND;
     });
+}
+
+interface CheckOptions {
+  readonly tenant?: string;
+  readonly archived?: boolean;
 }
 
 interface ExportOptions {
@@ -79,14 +85,14 @@ function monthArgument(text: string): string {
   throw new InvalidArgumentError('a month is written as 2026-11.');
 }
 
-async function auditAll(cli: CliContext, redis: Redis, tenant: string | undefined): Promise<LedgerAudit[]> {
+async function auditAll(cli: CliContext, redis: Redis, { tenant, archived }: CheckOptions): Promise<LedgerAudit[]> {
   const keys = new RedisKeys(cli.data.shard);
-  const archived = new ArchivedJobs(new JobArchive(archiveFolder(cli.data.log())));
+  const archive = archived === true ? new ArchivedJobs(new JobArchive(archiveFolder(cli.data.log()))) : undefined;
   const bar = new ProgressBar('entries', undefined);
   let entries = 0;
   const parts = {
     hasRead: (more: number) => bar.at((entries += more)),
-    reader: new JobReader(redis, keys, keys.open, archived),
+    reader: new JobReader(redis, keys, keys.open, archive),
     ...openLedgers(cli, redis),
     keyring: readKeyring(cli.data.keyring()),
   };

@@ -86,6 +86,8 @@ interface PendingRequest {
   readonly flow: string;
   readonly surface: string | undefined;
   readonly ask: LimitsAsked | undefined;
+  /** How long its idempotency keys are known. */
+  readonly idempotencyMs: number;
   readonly jobs: readonly PendingJob[];
 }
 
@@ -95,6 +97,8 @@ export type Submitter = Pick<Caller, 'tenant' | 'keyId' | 'limits'>;
 export interface SubmitOptions {
   /** The same key with the same body returns the same job. */
   readonly idempotencyKey?: string | undefined;
+  /** For how long; a day unless it is said. */
+  readonly idempotencyMs?: number;
   /** The whole request, where it says more than the job that is made of it. */
   readonly request?: string | undefined;
   /** Background work has a turn of its own, so that a tenant's interactive jobs do not queue behind it. */
@@ -167,7 +171,7 @@ export class Admission {
     bodies: readonly SubmitJob[],
     options: SubmitOptions = {},
   ): Promise<Admitted[]> {
-    const { idempotencyKey, payment, isBackground = false } = options;
+    const { idempotencyKey, idempotencyMs = IDEMPOTENCY_MS, payment, isBackground = false } = options;
     const flow = flowOf(submitter, options);
     await this.#requireRoom(submitter.tenant, idempotencyKey);
     for (const { webhook } of bodies) if (webhook !== undefined) checkUrl(webhook.url, this.#parts.egress);
@@ -189,7 +193,7 @@ export class Admission {
     const asked: LimitsAsked | undefined =
       payment?.isKnown === true ? { ...(ask ?? NOTHING_ASKED), isKnown: true } : ask;
     const reply = await this.#coalescer
-      .add({ submitter, flow, surface: options.surface, ask: asked, jobs })
+      .add({ submitter, flow, surface: options.surface, ask: asked, idempotencyMs, jobs })
       .catch((error: unknown) => {
         endAdmissions(jobs, 'failed');
         throw error;
@@ -312,14 +316,14 @@ export class Admission {
   }
 
   /**
-   * The jobs that were accepted under these keys within the last day, undefined for a key that made none:
-   * under such a key none is made for a day from now on, whoever asks. One step for each key.
+   * The jobs that were accepted under these keys and are known by them, undefined for a key that made none:
+   * under such a key none is made for so long (ms) from now on, whoever asks. One step for each key.
    */
-  async closeKeys(tenant: string, idempotencyKeys: readonly string[]): Promise<(string | undefined)[]> {
+  async closeKeys(tenant: string, idempotencyKeys: readonly string[], ms: number): Promise<(string | undefined)[]> {
     const { redis, keys } = this.#parts;
     const asked = redis.pipeline();
     for (const key of idempotencyKeys)
-      asked.set(keys.idempotency(tenant, sha256Hex(key)), CLOSED, 'PX', IDEMPOTENCY_MS, 'NX', 'GET');
+      asked.set(keys.idempotency(tenant, sha256Hex(key)), CLOSED, 'PX', ms, 'NX', 'GET');
     return ((await asked.exec()) ?? []).map(([error, seen]) => {
       if (error) throw error;
       return typeof seen === 'string' && seen !== CLOSED ? seen.split(' ')[1] : undefined;
@@ -350,7 +354,7 @@ export class Admission {
     const queues = new Set(requests.flatMap(({ jobs }) => jobs.map(({ model }) => queueName(model.pool, model.name))));
     // These jobs are accepted, whatever becomes of the release; the next tick of any process makes up for it.
     const [admitted, released] = await Promise.allSettled([
-      ADMIT.run(redis, [keys.open], [keys.prefix, IDEMPOTENCY_MS, ...requests.flatMap(scriptArguments)]),
+      ADMIT.run(redis, [keys.open], [keys.prefix, ...requests.flatMap(scriptArguments)]),
       backlog.take([...queues]),
     ]);
     crashPoint('api.after-admit');
@@ -407,13 +411,14 @@ function currencyOf(plans: readonly Plan[]): string {
 }
 
 /** The arguments of one request, in the order that `admit.lua` names. */
-function scriptArguments({ submitter, flow, ask, jobs }: PendingRequest): (string | number)[] {
+function scriptArguments({ submitter, flow, ask, idempotencyMs, jobs }: PendingRequest): (string | number)[] {
   return [
     jobs.length,
     submitter.tenant,
     flow,
     submitter.keyId,
     ask === undefined ? '' : JSON.stringify(ask),
+    idempotencyMs,
     ...jobs.flatMap((job) => [
       job.id,
       job.ticket,

@@ -63,27 +63,34 @@ export class BatchAnswers {
   }
 
   /**
-   * Writes a part in place of its lines. `other` says what becomes of a line of which nothing is kept.
-   * Returns whether the lease was held.
+   * Writes a part in place of its lines. `other` says what becomes of a line of which nothing is kept; where
+   * nobody says it and there is such a line, nothing is written: `incomplete`. `lost`: another holds the
+   * batch.
    */
   async keepPart(
     { id, holder }: HeldBatch,
     index: number,
     numbered: readonly NumberedLine[],
-    other: (line: NumberedLine) => LineResult,
-  ): Promise<boolean> {
+    other: ((line: NumberedLine) => LineResult) | undefined,
+  ): Promise<'kept' | 'lost' | 'incomplete'> {
     const numbers = numbered.map(({ number }) => number);
     const found = await this.#lines(id, numbers);
     const lines: LineRecord[] = [];
-    for (const [at, line] of numbered.entries())
-      lines.push(found[at] ?? (await storeLine(this.#files.blobs, other(line), line.customId)));
+    for (const [at, line] of numbered.entries()) {
+      const record = found[at] ?? (other && (await storeLine(this.#files.blobs, other(line), line.customId)));
+      if (record === undefined) {
+        // After a lost reply they are gone because their part is there.
+        const isWritten = (await this.#redis.hexists(this.#keys.batchParts(id), String(index))) === 1;
+        return isWritten ? 'kept' : 'incomplete';
+      }
+      lines.push(record);
+    }
     const part = await writePart(this.#files.blobs, lines);
-    const reply = await KEEP_PART.run(
+    return KEEP_PART.run(
       this.#redis,
       [this.#keys.batchParts(id), this.#keys.batchLease(id), this.#keys.filesGone],
       [holder, index, JSON.stringify(part), Date.now(), ...numbers.map(lineField)],
     );
-    return reply === 'kept';
   }
 
   /** What is known of a batch's lines now. */

@@ -7,7 +7,7 @@ import type { Completions } from '../openai/completions.ts';
 import type { ApiKeys } from '../tenants/api-key.store.ts';
 import { partOf } from './batch-part.ts';
 import type { BatchRequest } from './batch-request.ts';
-import type { BatchRecord } from './batch.store.ts';
+import { COURIER_AWAY_MS, type BatchRecord } from './batch.store.ts';
 
 /** The shortest deadline of a job: the batch stops whatever is left of it. */
 const MIN_DEADLINE_MS = 1_000;
@@ -51,6 +51,7 @@ export class BatchJobs {
       { jobs },
       {
         idempotencyKey: this.#keyOf(number),
+        idempotencyMs: this.#knownMs(),
         // What the line says, and not when it is submitted.
         request: JSON.stringify(asked.jobs),
         isBackground: true,
@@ -68,6 +69,7 @@ export class BatchJobs {
     const found = await this.#parts.completions.close(
       this.#batch.tenant,
       lines.map(({ number, jobs }) => ({ idempotencyKey: this.#keyOf(number), jobs })),
+      this.#knownMs(),
     );
     return found.map((ids) => ids.filter((id) => id !== undefined));
   }
@@ -92,6 +94,11 @@ export class BatchJobs {
         }
       }),
     );
+  }
+
+  /** Whoever takes the batch next finds the jobs of its lines, also after its window and an outage. */
+  #knownMs(): number {
+    return Math.max(0, this.#batch.expiresMs - Date.now()) + COURIER_AWAY_MS;
   }
 
   #keyOf(number: number): string {

@@ -214,14 +214,12 @@ export class BatchRun {
       this.#again.push(line);
       return;
     }
-    // Some of its jobs may have been accepted before one was refused.
+    // What is refused now may have been accepted before, all of it: by another courier, by another catalog.
     const { number, customId } = line;
-    const failure = asCoded(error);
     await this.#answers.persist(async () => {
       const [jobs = []] = await this.#jobs.close([{ number, jobs: asked.jobs.length }]);
-      await this.#jobs.cancel(jobs);
-      if (jobs.length > 0) this.#answers.follow({ number, customId, jobs, answer: asked.answer, failure });
-      else await this.#answers.fail(line, failure);
+      if (jobs.length === 0) await this.#answers.fail(line, asCoded(error));
+      else this.#answers.follow({ number, customId, jobs, answer: asked.answer });
     });
   }
 

@@ -9,7 +9,7 @@ import type { BatchAnswers, HeldBatch } from './batch-answers.store.ts';
 import type { BatchFiles } from './batch-files.store.ts';
 import type { LineParts } from './batch-jobs.ts';
 import { BatchRun } from './batch-run.ts';
-import { isOver, type BatchRecord, type Batches, type HeldStatus } from './batch.store.ts';
+import { COURIER_AWAY_MS, isOver, type BatchRecord, type Batches, type HeldStatus } from './batch.store.ts';
 import { EndWatch } from './end-watch.ts';
 import { FairTurns } from './fair-turns.ts';
 
@@ -24,10 +24,6 @@ const SHARE_OF_A_LOOK = 8;
 const SUBMISSIONS_AT_ONCE = 64;
 const READINGS_AT_ONCE = 8;
 const CLEAN_EVERY_MS = 3_600_000;
-/** A blob of an open batch is made young each hour. This leaves room for an outage of the courier. */
-const BLOB_AGE_MS = 3 * 86_400_000;
-/** What retention spares for batches is forgotten so long after their window. */
-const SPARED_MS = 3_600_000;
 
 interface RunnerParts extends LineParts {
   readonly redis: Redis;
@@ -174,9 +170,9 @@ export class BatchRunner {
       const record = await batches.read(id);
       if (record !== undefined) inUse.push(record.inputSha256, ...(await answers.blobsOf(id)));
     }
-    await files.clean(BLOB_AGE_MS, inUse);
-    const before = Date.now() - SPARED_MS;
-    const spared = await redis.zrangebyscore(keys.batchJobs, '-inf', before, 'LIMIT', 0, 10_000);
+    // A blob of an open batch is made young each hour.
+    await files.clean(COURIER_AWAY_MS, inUse);
+    const spared = await redis.zrangebyscore(keys.batchJobs, '-inf', Date.now(), 'LIMIT', 0, 10_000);
     if (spared.length > 0) await redis.zrem(keys.batchJobs, ...spared);
   }
 }

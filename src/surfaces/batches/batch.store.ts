@@ -48,6 +48,8 @@ export const isOver = (status: BatchStatus) => MOVES[status].length === 0;
 
 /** A batch runs for a day at most, and is kept for thirty days after its end. */
 export const WINDOW_MS = 86_400_000;
+/** No courier may run for so long: whatever a batch needs of its lines outlives its window by this. */
+export const COURIER_AWAY_MS = 3 * 86_400_000;
 const KEEP_MS = 30 * 86_400_000;
 const MAX_OPEN = 1_000;
 const MAX_OPEN_PER_TENANT = 20;

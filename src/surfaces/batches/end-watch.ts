@@ -8,6 +8,10 @@ const LOOK_EVERY_MS = 50;
 const ENDS_PER_READ = 1_000;
 /** So many jobs are asked for by themselves in each look, in turn: what the order of ends does not show. */
 const ASKED_PER_LOOK = 20;
+const NO_REPLY: [Error | null, unknown] = [new Error('There is no reply.'), undefined];
+
+/** What has become of a job that is watched: it has its record, or nothing is known of it in Redis. */
+export type Fate = 'ended' | 'gone';
 
 /**
  * Tells when jobs have ended. It follows the order of ends by one number, so waiting for a hundred thousand
@@ -18,7 +22,7 @@ export class EndWatch {
   readonly #keys: RedisKeys;
   readonly #looks: PeriodicTask;
   /** What to call at the end of each job, in the order in which they are asked for by themselves. */
-  readonly #watched = new Map<string, () => void>();
+  readonly #watched = new Map<string, (fate: Fate) => void>();
   /** Jobs that may have ended before they were watched. */
   #fresh: string[] = [];
   #cursor: string | undefined;
@@ -39,11 +43,11 @@ export class EndWatch {
   }
 
   /**
-   * Calls `ended` once the job has its record, unless the result is disposed of before. One caller for each
-   * job.
+   * Calls `over` once the job has its record, or Redis no longer has it: it was forgotten, or Redis came back
+   * without its last moments. Not after the result is disposed of. One caller for each job.
    */
-  watch(id: string, ended: () => void): Disposable {
-    this.#watched.set(id, ended);
+  watch(id: string, over: (fate: Fate) => void): Disposable {
+    this.#watched.set(id, over);
     this.#fresh.push(id);
     return { [Symbol.dispose]: () => this.#watched.delete(id) };
   }
@@ -71,22 +75,24 @@ export class EndWatch {
       next.push(id);
     }
     for (const id of next) {
-      const ended = this.#watched.get(id);
+      const over = this.#watched.get(id);
       this.#watched.delete(id);
-      if (ended !== undefined) this.#watched.set(id, ended);
+      if (over !== undefined) this.#watched.set(id, over);
     }
     return next;
   }
 
   async #askFor(ids: readonly string[]): Promise<void> {
     const asked = this.#redis.pipeline();
-    for (const id of ids) asked.exists(this.#keys.record(id));
+    // A job has its record before its ticket goes: in this order one of them is seen.
+    for (const id of ids) asked.exists(this.#keys.ticket(id)).exists(this.#keys.record(id));
     const replies = (await asked.exec()) ?? [];
-    for (const [at, [error, isThere]] of replies.entries()) {
-      const id = ids[at] ?? '';
+    for (const [at, id] of ids.entries()) {
+      const [[lost, isOpen], [alsoLost, isEnded]] = [replies[2 * at] ?? NO_REPLY, replies[2 * at + 1] ?? NO_REPLY];
       // It is asked for again.
-      if (error !== null) this.#fresh.push(id);
-      else if (isThere === 1) this.#tell(id);
+      if (lost !== null || alsoLost !== null) this.#fresh.push(id);
+      else if (isEnded === 1) this.#tell(id, 'ended');
+      else if (isOpen === 0) this.#tell(id, 'gone');
     }
   }
 
@@ -101,16 +107,16 @@ export class EndWatch {
         0,
         ENDS_PER_READ,
       );
-      for (let at = 0; at + 1 < found.length; at += 2) this.#tell(found[at] ?? '');
+      for (let at = 0; at + 1 < found.length; at += 2) this.#tell(found[at] ?? '', 'ended');
       this.#cursor = found.at(-1) ?? this.#cursor;
       if (found.length < 2 * ENDS_PER_READ) return;
     }
   }
 
-  #tell(id: string): void {
-    const ended = this.#watched.get(id);
-    if (ended === undefined) return;
+  #tell(id: string, fate: Fate): void {
+    const over = this.#watched.get(id);
+    if (over === undefined) return;
     this.#watched.delete(id);
-    ended();
+    over(fate);
   }
 }

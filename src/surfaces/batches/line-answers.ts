@@ -122,7 +122,11 @@ export class LineAnswers {
   follow(line: Omit<OpenLine, 'watching'>): void {
     let left = line.jobs.length;
     const watching = line.jobs.map((job) =>
-      this.#parts.watch.watch(job, () => {
+      this.#parts.watch.watch(job, (fate) => {
+        if (fate === 'gone' && this.#of.progress.reason === undefined) {
+          this.#beginAgain(`job ${job} of line ${line.number} is not there`);
+          return;
+        }
         left -= 1;
         if (left === 0) void this.persist(() => this.#keepAnswer(open));
       }),
@@ -137,13 +141,16 @@ export class LineAnswers {
     await this.#keep(line, failedLine(this.#refOf(line), error), []);
   }
 
-  /** Writes a part in place of its lines, and of those without an answer that they were not run. */
+  /**
+   * Writes a part in place of its lines. At a stop those without an answer are said not to have been run.
+   */
   async writePart(index: number, lines: readonly NumberedLine[]): Promise<void> {
     const { held, progress } = this.#of;
-    const isHeld = await this.#parts.answers.keepPart(held, index, lines, (line) =>
-      unrunLine(this.#refOf(line), progress.reason ?? 'cancelled'),
-    );
-    if (!isHeld) progress.leave();
+    const { reason } = progress;
+    const unrun = reason === undefined ? undefined : (line: NumberedLine) => unrunLine(this.#refOf(line), reason);
+    const written = await this.#parts.answers.keepPart(held, index, lines, unrun);
+    if (written === 'lost') progress.leave();
+    if (written === 'incomplete') this.#beginAgain(`answers of part ${index} are not there`);
   }
 
   /** Tries a step until it succeeds or the batch is left. */
@@ -180,6 +187,17 @@ export class LineAnswers {
       pace.freed(performance.now());
       progress.wake();
     });
+  }
+
+  /**
+   * Gives the batch up, to go on from what Redis has: it has lost its last moments, and what is known here is
+   * not true any more.
+   */
+  #beginAgain(why: string): void {
+    const { batch, progress } = this.#of;
+    if (progress.isLeft) return;
+    this.#logger.warn({ batch: batch.id }, `a batch goes on from what Redis has: ${why}`);
+    progress.leave();
   }
 
   #resultOf(line: OpenLine, done: Parameters<typeof answeredLine>[1], error: CodedError | undefined): LineResult {

@@ -17,6 +17,7 @@ function endpoint(id: string, change: Partial<Endpoint> = {}): Endpoint {
     createdMs: 0,
     disabledMs: null,
     disabledBecause: null,
+    changedMs: 0,
     generation: 1,
     sealed: '',
     previous: [],

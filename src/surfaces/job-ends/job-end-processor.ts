@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { isOver, type Batches } from '../batches/batch.store.ts';
+import { COURIER_AWAY_MS, isOver, type Batches } from '../batches/batch.store.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { count, measure } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
@@ -17,7 +17,8 @@ import {
   MAX_WAITING_OF_ENDPOINT,
   MAX_WAITING_OF_TENANT,
 } from '../webhooks/webhook-messages.store.ts';
-import type { Webhooks } from '../webhooks/webhook.store.ts';
+import { LOSE } from '../webhooks/lua-parts.ts';
+import { MAX_FEED_EVENTS, type Webhooks } from '../webhooks/webhook.store.ts';
 import { Sums, addedBy, type TallyUpdate } from '../dashboard/tally.ts';
 import { MAX_REFUTATIONS, type Refutation } from '../dashboard/tallies.ts';
 import { Listeners } from './listeners.ts';
@@ -26,7 +27,7 @@ import { feedEvents } from './feed-events.ts';
 import { emptyEnd, outcomeOf, phasesOf, type EndedPhases, type PrivateNotes } from './job-end.ts';
 import { recentAverage } from './recent-duration.ts';
 
-const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer, { included: [RESERVE, PERIOD] });
+const ENTER = loadScript(new URL('./lua/enter.lua', import.meta.url), integer, { included: [RESERVE, PERIOD, LOSE] });
 
 const LOOK_EVERY_MS = 100;
 /** After so long without an end or a hint, it looks as seldom as `IDLE_LOOK_MS` until the next hint. */
@@ -37,7 +38,6 @@ const MAX_ENDS_PER_CALL = 200;
 const MAX_HINTS_PER_LOOK = 500;
 /** What is heard beyond this is told when the job ends. */
 const MAX_HINTS = 20_000;
-const MAX_FEED_EVENTS = 10_000;
 const KEEP_USAGE_MS = 400 * 86_400_000;
 const LEASE_MS = 5_000;
 const RENEW_AFTER_MS = 1_000;
@@ -283,7 +283,6 @@ export class JobEndProcessor {
         keys.batches,
         keys.webhookHealth,
         keys.webhookWaiting,
-        keys.webhookLost,
         keys.refutations,
       ],
       [
@@ -298,6 +297,7 @@ export class JobEndProcessor {
         new Date().toISOString(),
         JSON.stringify(counted),
         MAX_REFUTATIONS,
+        COURIER_AWAY_MS,
       ],
     );
   }

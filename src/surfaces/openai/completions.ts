@@ -35,17 +35,19 @@ export class Completions {
 
   /**
    * The jobs that requests under these idempotency keys have made, each request asking for so many: undefined
-   * for those that were not made. They are not made later either.
+   * for those that were not made. They are not made within so long (ms) either.
    */
   async close(
     tenant: string,
     requests: readonly { readonly idempotencyKey: string; readonly jobs: number }[],
+    ms: number,
   ): Promise<(string | undefined)[][]> {
     const found = await this.#admission.closeKeys(
       tenant,
       requests.flatMap(({ idempotencyKey, jobs }) =>
         Array.from({ length: jobs }, (_, index) => keyOf(idempotencyKey, index)),
       ),
+      ms,
     );
     let at = 0;
     return requests.map(({ jobs }) => found.slice(at, (at += jobs)));

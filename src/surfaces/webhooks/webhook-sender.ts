@@ -9,15 +9,16 @@ import { FairQueue } from '../../ground/process/fair-queue.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
+import { LOSE } from './lua-parts.ts';
 import { DeliveryPlaces } from './delivery-places.ts';
 import { describeFailure, Egress, type Answer, type EgressRules } from './egress.ts';
 import { afterFailure, formatHealth, isDead, parseHealth, type EndpointHealth } from './endpoint-health.ts';
 import { webhookRetryMs } from './webhook-retry.ts';
 import { KEEP_MESSAGES_MS, type WebhookMessage, type WebhookMessages } from './webhook-messages.store.ts';
-import { JOB_ENDPOINT, type Endpoint, type Webhooks } from './webhook.store.ts';
+import { JOB_ENDPOINT, MAX_FEED_EVENTS, type Endpoint, type Webhooks } from './webhook.store.ts';
 
 const TAKE = loadScript(new URL('./lua/take-messages.lua', import.meta.url), listOf(listOf(text)));
-const SETTLE = loadScript(new URL('./lua/settle-message.lua', import.meta.url), integer);
+const SETTLE = loadScript(new URL('./lua/settle-message.lua', import.meta.url), integer, { included: [LOSE] });
 
 const LOOK_EVERY_MS = 100;
 const MESSAGES_AT_ONCE = 128;
@@ -55,6 +56,8 @@ interface Outcome {
   readonly nextMs?: number;
   /** Whether the endpoint took it; undefined where that was not tried. */
   readonly isTaken?: boolean;
+  /** To which it was sent, as it was then; undefined for the address of a job. */
+  readonly endpoint?: Endpoint | undefined;
 }
 
 /**
@@ -168,7 +171,8 @@ export class WebhookSender {
     const isPending = message?.status === 'pending';
     const outcome: Outcome = isPending ? await this.#attempt(message) : { fields: {} };
     const now = Date.now();
-    const health = outcome.isTaken === false ? afterFailure(due.health, now) : undefined;
+    const { endpoint } = outcome;
+    const health = outcome.isTaken === false ? afterFailure(healthSince(due.health, endpoint), now) : undefined;
     await SETTLE.run(
       this.#parts.redis,
       [this.#parts.keys.webhookMessages, this.#parts.keys.webhookHealth, this.#parts.keys.webhookWaiting],
@@ -180,13 +184,15 @@ export class WebhookSender {
         outcome.nextMs ?? '',
         outcome.isTaken === undefined ? 'same' : health === undefined ? '' : formatHealth(health),
         health?.untilMs ?? 0,
+        MAX_FEED_EVENTS,
+        new Date(now).toISOString(),
         ...Object.entries(outcome.fields).flat(),
       ],
     );
     if (outcome.fields['status'] === 'failed')
       this.#logger.info({ message: id, ...outcome.fields }, 'a webhook message was given up');
-    if (health !== undefined && message?.endpoint === due.target && isDead(health, now, this.#parts.deadAfterMs))
-      await this.#disable(due, `it has taken nothing since ${new Date(health.sinceMs).toISOString()}`);
+    if (health !== undefined && endpoint !== undefined && isDead(health, now, this.#parts.deadAfterMs))
+      await this.#disable(due.tenant, endpoint, `it has taken nothing since ${new Date(health.sinceMs).toISOString()}`);
   }
 
   async #attempt(message: WebhookMessage): Promise<Outcome> {
@@ -215,11 +221,11 @@ export class WebhookSender {
         isTaken,
       };
     if (answer?.status === 410) {
-      if (endpoint !== undefined)
-        await this.#disable({ tenant: message.tenant, target: endpoint.id }, 'it answered 410 Gone');
+      if (endpoint !== undefined) await this.#disable(message.tenant, endpoint, 'it answered 410 Gone');
       return { fields: { status: 'failed', attempts, answered: 410, problem: 'The receiver is gone (410).' } };
     }
-    return { ...this.#retry(message, attempts, answer, answer === undefined ? problem : problemOf(answer)), isTaken };
+    const why = answer === undefined ? problem : problemOf(answer);
+    return { ...this.#retry(message, attempts, answer, why), isTaken, endpoint };
   }
 
   /** Sends it once, and where its job is traced, lets the receiver go on with the trace. */
@@ -254,9 +260,9 @@ export class WebhookSender {
   }
 
   /** Sends nothing more to the endpoint, and tells its owner in the feed. */
-  async #disable({ tenant, target }: Pick<Due, 'tenant' | 'target'>, because: string): Promise<void> {
-    if (!(await this.#parts.webhooks.disable(tenant, target, because))) return;
-    this.#logger.warn({ tenant, endpoint: target }, `a webhook endpoint was disabled: ${because}`);
+  async #disable(tenant: string, endpoint: Endpoint, because: string): Promise<void> {
+    if (!(await this.#parts.webhooks.disable(tenant, endpoint, because))) return;
+    this.#logger.warn({ tenant, endpoint: endpoint.id }, `a webhook endpoint was disabled: ${because}`);
   }
 
   async #headers(message: WebhookMessage, endpoint: Endpoint | undefined): Promise<Record<string, string>> {
@@ -282,6 +288,11 @@ export class WebhookSender {
         : {}),
     };
   }
+}
+
+/** What befell an endpoint since its owner changed it. */
+function healthSince(health: EndpointHealth | undefined, endpoint: Endpoint | undefined): EndpointHealth | undefined {
+  return health !== undefined && health.sinceMs < (endpoint?.changedMs ?? 0) ? undefined : health;
 }
 
 function givenUp(attempts: number, problem: string): Outcome {

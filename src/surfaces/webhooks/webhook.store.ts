@@ -25,7 +25,8 @@ const CHANGE = loadScript(new URL('./lua/change-webhook.lua', import.meta.url), 
 const MAX_ENDPOINTS = 20;
 /** Of many that change one endpoint at once, each tries again so often. */
 const MAX_TRIES = 100;
-const MAX_FEED_EVENTS = 10_000;
+/** Events of a tenant's feed. */
+export const MAX_FEED_EVENTS = 10_000;
 /** Events of a tenant without endpoints are recorded for this long after the last request for them. */
 const LISTEN_MS = 86_400_000;
 
@@ -43,6 +44,8 @@ const StoredEndpoint = z.object({
   createdMs: z.number(),
   disabledMs: z.number().nullable(),
   disabledBecause: z.string().nullable(),
+  /** When its owner last named another address, or enabled it again: what befell it before counts no more. */
+  changedMs: z.number().default(0),
   ...Secrets.shape,
 });
 type StoredEndpoint = z.infer<typeof StoredEndpoint>;
@@ -82,7 +85,7 @@ export class Webhooks {
       if (known !== undefined) return known;
       const [createdMs, disabledMs, disabledBecause] = [Date.now(), null, null];
       const secrets = firstSecrets(this.#secrets, { tenant, endpoint: id });
-      return { ...wanted, createdMs, disabledMs, disabledBecause, ...secrets };
+      return { ...wanted, createdMs, disabledMs, disabledBecause, changedMs: createdMs, ...secrets };
     });
   }
 
@@ -109,7 +112,10 @@ export class Webhooks {
       .toSorted((a, b) => a.createdMs - b.createdMs);
   }
 
-  /** Changes what is named. Throws CodedError `webhook_not_found`. */
+  /**
+   * Changes what is named. Another address, or one that is enabled again, begins as a new one does: what
+   * failed before counts no more. Throws CodedError `webhook_not_found`.
+   */
   async change(
     tenant: string,
     id: string,
@@ -120,14 +126,19 @@ export class Webhooks {
       disabled?: boolean | undefined;
     },
   ): Promise<Endpoint> {
-    return this.#change(tenant, id, (endpoint) => {
+    const { url, events, description, disabled } = change;
+    const anew: boolean[] = [];
+    const changed = await this.#change(tenant, id, (endpoint) => {
       if (endpoint === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
-      const { url, events, description, disabled } = change;
+      const isAnew = (url ?? endpoint.url) !== endpoint.url || (disabled === false && endpoint.disabledMs !== null);
+      anew.push(isAnew);
       return {
         ...endpoint,
         url: url ?? endpoint.url,
         events: events ?? endpoint.events,
         description: description ?? endpoint.description,
+        // It tells two changes of one moment apart.
+        changedMs: isAnew ? Math.max(Date.now(), endpoint.changedMs + 1) : endpoint.changedMs,
         ...(disabled === undefined
           ? {}
           : disabled
@@ -135,6 +146,8 @@ export class Webhooks {
             : { disabledMs: null, disabledBecause: null }),
       };
     });
+    if (anew.at(-1) === true) await this.#endRest(tenant, id);
+    return changed;
   }
 
   /**
@@ -196,24 +209,32 @@ export class Webhooks {
     return changed;
   }
 
+  /** What waits for the endpoint is sent now, however long it was to be left alone. */
+  async #endRest(tenant: string, id: string): Promise<void> {
+    await this.#redis.hdel(this.#keys.webhookHealth, `${tenant} ${id}`);
+    await this.#redis.zadd(this.#keys.webhookMessages, 'XX', 'LT', Date.now(), `${tenant} ${id}`);
+  }
+
   /**
-   * Stops messages to an endpoint that does not take them any more, and says so in the tenant's feed. Returns
-   * whether it was not disabled before.
+   * Stops messages to an endpoint that does not take them any more, as it was when that was seen, and says so
+   * in the tenant's feed. Returns whether it is disabled by this: its owner may have changed it meanwhile.
    */
-  async disable(tenant: string, id: string, because: string): Promise<boolean> {
+  async disable(tenant: string, { id, changedMs }: Endpoint, because: string): Promise<boolean> {
     const disabledMs = Date.now();
     const before: StoredEndpoint[] = [];
     try {
       await this.#change(tenant, id, (endpoint) => {
         if (endpoint === undefined) throw new CodedError('webhook_not_found', UNKNOWN);
         before.push(endpoint);
-        return endpoint.disabledMs === null ? { ...endpoint, disabledMs, disabledBecause: because } : endpoint;
+        const isSame = endpoint.disabledMs === null && endpoint.changedMs === changedMs;
+        return isSame ? { ...endpoint, disabledMs, disabledBecause: because } : endpoint;
       });
     } catch (error) {
       if (error instanceof CodedError && error.code === 'webhook_not_found') return false;
       throw error;
     }
-    if (before.at(-1)?.disabledMs !== null) return false;
+    const last = before.at(-1);
+    if (last?.disabledMs !== null || last.changedMs !== changedMs) return false;
     const type = 'webhook.disabled' satisfies EventType;
     const timestamp = new Date().toISOString();
     const data = JSON.stringify({ type, timestamp, data: { endpoint: id, because } });

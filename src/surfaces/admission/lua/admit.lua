@@ -6,9 +6,8 @@
 
     KEYS[1]  sorted set of open jobs          {shard}:open
     ARGV[1]  key prefix                       {shard}:
-    ARGV[2]  life of an idempotency key, ms
-    ARGV[3+] for each request: number of its jobs, tenant, flow (who pays for places in the backlog), API key
-             id, what it asks of limits as JSON or "", and then
+    ARGV[2+] for each request: number of its jobs, tenant, flow (who pays for places in the backlog), API key
+             id, what it asks of limits as JSON or "", life of its idempotency keys in ms, and then
              for each job: id, signed ticket, small input or "", model, queue, created ms, deadline ms,
              attempts, cost, digest of the idempotency key or "", digest of the body, further fields of the
              job's hash as one JSON object or "", what it may cost at most or "", its reserve (reserve.lua)
@@ -40,7 +39,6 @@
                             the job with this number, from 1, would begin too late; figures of `Standing`
   Running it again with the same arguments (after a lost reply) returns 'same' or 'ok' and changes nothing.
 ]]
-local idemTtl = ARGV[2]
 local replies = {}
 local FIELDS = 30
 
@@ -257,7 +255,7 @@ local function known(tenant, jobs)
   return reply
 end
 
-local function accept(tenant, flow, keyId, job, place)
+local function accept(tenant, flow, keyId, idemTtl, job, place)
   local id, ticket, input, model, queue, created, deadline, attempts, cost, idem, body, extra, most, reserve,
     charged, weight, expected, offer = unpack(job)
   if idem ~= '' then redis.call('SET', keys.idempotency(tenant, idem), body .. ' ' .. id, 'PX', idemTtl) end
@@ -315,7 +313,7 @@ local function drained(jobs)
 end
 
 -- The reply to one request, which it writes down where it is accepted.
-local function admit(tenant, flow, keyId, ask, jobs)
+local function admit(tenant, flow, keyId, ask, idemTtl, jobs)
   local reply = known(tenant, jobs) or drained(jobs)
   if reply then return reply end
   local granted = {}
@@ -329,22 +327,23 @@ local function admit(tenant, flow, keyId, ask, jobs)
   if ask then book(tenant, ask) end
   reply = { 'ok' }
   for number, job in ipairs(jobs) do
-    local ends, distance = accept(tenant, flow, keyId, job, places[number])
+    local ends, distance = accept(tenant, flow, keyId, idemTtl, job, places[number])
     for _, value in ipairs({ job[1], ends, distance }) do reply[#reply + 1] = value end
   end
   return reply
 end
 
-local at = 3
+local at = 2
 while at <= #ARGV do
-  local count, tenant, flow, keyId, asked = unpack(ARGV, at, at + 4)
-  at = at + 5
+  local count, tenant, flow, keyId, asked, idemTtl = unpack(ARGV, at, at + 5)
+  at = at + 6
   local jobs = {}
   for _ = 1, tonumber(count) do
     jobs[#jobs + 1] = { unpack(ARGV, at, at + FIELDS - 1) }
     at = at + FIELDS
   end
-  replies[#replies + 1] = admit(tenant, flow, keyId, asked ~= '' and cjson.decode(asked), jobs)
+  replies[#replies + 1] = admit(tenant, flow, keyId, asked ~= '' and cjson.decode(asked), idemTtl,
+    jobs)
 end
 flush()
 saveShares()

@@ -11,9 +11,11 @@
              {shard}:webhookhealth                      ARGV[6]  ms to keep messages
     KEYS[6]  messages waiting                           ARGV[7]  most messages that wait for an endpoint
              {shard}:webhookwaiting                     ARGV[8]  most messages that wait for a tenant's
-    KEYS[7]  messages lost  {shard}:webhooklost         ARGV[9]  now, as text
-    KEYS[8]  refuted attempts  {shard}:refutations      ARGV[10] JSON, what the dashboard counts, see below
+    KEYS[7]  refuted attempts  {shard}:refutations      ARGV[9]  now, as text
+                                                        ARGV[10] JSON, what the dashboard counts, see below
                                                         ARGV[11] refuted attempts that are kept
+                                                        ARGV[12] ms after the window of a batch for which its
+                                                                 jobs are spared
   ARGV[2] is a list of
     { subject, tenant,
       batch: true for a batch that is over, else absent,
@@ -31,7 +33,8 @@
 ]]
 local now = ARGV[3]
 
--- What an open batch has not read yet is spared by retention: until its line is kept, or its window is over.
+-- What an open batch has not read yet is spared by retention: until its line is kept, or its window is long
+-- over: it is read after that too where no courier ran.
 local function spare(id, line)
   local batch, number, part = string.match(line, '^(%S+) (%d+) (%d+)$')
   if not batch then return end
@@ -40,7 +43,7 @@ local function spare(id, line)
   if not isOpen or not expires then return end
   local known = redis.call('HMGET', keys.batchParts(batch), part, 'l' .. number)
   if known[1] or known[2] then return end
-  redis.call('ZADD', keys.batchJobs, expires, id)
+  redis.call('ZADD', keys.batchJobs, string.format('%.0f', expires + ARGV[12]), id)
 end
 local cursor = tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0)
 local entered = 0
@@ -74,13 +77,6 @@ local function tell(tenant, type, data)
   redis.call('XADD', keys.feed(tenant), 'MAXLEN', '~', ARGV[4], '*', 'type', type, 'data', data)
 end
 
--- Counts a message that is lost because too many wait; the first one is told in the tenant's feed.
-local function lose(tenant, message)
-  if redis.call('HINCRBY', KEYS[7], tenant .. ' ' .. message.target, 1) ~= 1 then return end
-  tell(tenant, 'webhook.lost', '{"type":"webhook.lost","timestamp":"' .. ARGV[9] ..
-    '","data":{"endpoint":"' .. message.endpoint .. '"}}')
-end
-
 -- Queues a webhook message, once.
 local function send(tenant, message)
   local key = keys.webhookMessage(message.id)
@@ -88,7 +84,7 @@ local function send(tenant, message)
   local name, queue = tenant .. ' ' .. message.target, keys.webhookQueue(tenant, message.target)
   if redis.call('ZCARD', queue) >= tonumber(ARGV[7])
     or tonumber(redis.call('HGET', KEYS[6], tenant) or 0) >= tonumber(ARGV[8]) then
-    lose(tenant, message)
+    lose(tenant, message.target, ARGV[4], ARGV[9])
     return
   end
   local fields = {}
@@ -162,8 +158,8 @@ if entered > 0 and entered == ends then
     end
     redis.call('PEXPIRE', tally, string.format('%.0f', update.lifeMs))
   end
-  for _, text in ipairs(counted.refutations) do redis.call('LPUSH', KEYS[8], text) end
-  if #counted.refutations > 0 then redis.call('LTRIM', KEYS[8], 0, ARGV[11] - 1) end
+  for _, text in ipairs(counted.refutations) do redis.call('LPUSH', KEYS[7], text) end
+  if #counted.refutations > 0 then redis.call('LTRIM', KEYS[7], 0, ARGV[11] - 1) end
 end
 if entered > 0 then redis.call('HSET', KEYS[1], 'cursor', string.format('%.17g', cursor)) end
 return entered

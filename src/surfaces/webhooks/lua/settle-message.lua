@@ -8,14 +8,17 @@
                                                         ARGV[5]  ms of the next attempt, or ""
                                                         ARGV[6]  health, "": good, "same": unknown
                                                         ARGV[7]  ms before which nothing is sent there
-                                                        ARGV[8+] fields of the message: name, value, …
-  A message that is gone is taken out of the queue and not made anew. Returns 1 if the message was there.
+                                                        ARGV[8]  maximum events of a tenant's feed
+                                                        ARGV[9]  now, as text
+                                                        ARGV[10+] fields of the message: name, value, …
+  A message that is gone, because it waited for longer than messages are kept, is taken out of the queue, and
+  counted as lost. Returns 1 if the message was there.
 ]]
 local tenant, target, id, nextMs = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local name = tenant .. ' ' .. target
 local queue, message = keys.webhookQueue(tenant, target), keys.webhookMessage(id)
 local isThere = redis.call('EXISTS', message)
-if isThere == 1 and #ARGV > 7 then redis.call('HSET', message, unpack(ARGV, 8)) end
+if isThere == 1 and #ARGV > 9 then redis.call('HSET', message, unpack(ARGV, 10)) end
 if isThere == 1 and nextMs ~= '' then
   redis.call('HSET', message, 'next', nextMs)
   if redis.call('ZSCORE', queue, id) then redis.call('ZADD', queue, nextMs, id) end
@@ -23,6 +26,7 @@ else
   if isThere == 1 then redis.call('HDEL', message, 'next') end
   if redis.call('ZREM', queue, id) == 1 then
     if redis.call('HINCRBY', KEYS[3], tenant, -1) <= 0 then redis.call('HDEL', KEYS[3], tenant) end
+    if isThere == 0 then lose(tenant, target, ARGV[8], ARGV[9]) end
   end
 end
 if ARGV[6] == '' then redis.call('HDEL', KEYS[2], name)
