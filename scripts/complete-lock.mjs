@@ -58,8 +58,8 @@ for (const entry of Object.values(lock.packages)) {
   }
 }
 
-// npm would bring every installation 55 MB that it never opens: builds of the engine for other processors, which
-// say that they also suit this one, and the compiler of tests, because the engine can do with it or without.
+// npm would bring every installation 55 MB that it never opens: builds of the engine for other processors,
+// which say that they also suit this one, and the compiler of tests, which the engine can do without.
 const engine = lock.packages['node_modules/node-llama-cpp'];
 delete engine.peerDependencies;
 delete engine.peerDependenciesMeta;
