@@ -1,7 +1,7 @@
-// Puts each package that the roles import into one file, `dist/packages/<package>`. The build moves this folder
-// to `dist/node_modules` at its end, where Node.js finds it before the installed one. A role reads some 1,900
-// files of packages when it starts, and most of its start goes into finding, reading and compiling them one by
-// one. Where this folder is absent the installed packages serve, as they do in a packed client.
+// Puts each package that the roles import into one file, `dist/packages/<package>`. The build moves this
+// folder to `dist/node_modules` at its end, where Node.js finds it before the installed one. A role reads
+// some 1,900 files of packages when it starts, and most of its start goes into finding, reading and compiling
+// them one by one. Where this folder is absent the installed packages serve, as they do in a packed client.
 import { build } from 'esbuild';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
