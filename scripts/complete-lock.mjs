@@ -57,6 +57,18 @@ for (const entry of Object.values(lock.packages)) {
     added += 1;
   }
 }
+
+// npm would bring every installation 55 MB that it never opens: builds of the engine for other processors,
+// which say that they also suit this one, and the compiler of tests, which the engine can do without.
+const engine = lock.packages['node_modules/node-llama-cpp'];
+delete engine.peerDependencies;
+delete engine.peerDependenciesMeta;
+const compiler = lock.packages['node_modules/typescript'];
+delete compiler.devOptional;
+compiler.dev = true;
+for (const [build, cpu] of Object.entries({ 'linux-arm64': 'arm64', 'linux-armv7l': 'arm' }))
+  lock.packages[`node_modules/@node-llama-cpp/${build}`].cpu = [cpu];
+
 lock.packages = Object.fromEntries(Object.entries(lock.packages).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
 writeFileSync(path, `${JSON.stringify(lock, null, 2)}\n`);
 process.stdout.write(`added ${added} entries\n`);

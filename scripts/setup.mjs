@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
@@ -50,20 +50,34 @@ export async function ensureInstalled(say, { isForTests = true } = {}) {
   writeFileSync(stamp, enough.at(-1));
 }
 
-/** What is made of the compiled files and the installed packages; each leaves them as they are. */
+/**
+ * Fetches a Redis server into a folder, where `findRedisServer` would later do so: with nothing installed and
+ * built, and so beside both. Where this fails, that one tries again and says what is the matter.
+ */
+export async function fetchRedis(folder, say) {
+  const folders = (process.env.PATH ?? '').split(delimiter);
+  const isOnPath = ['redis-server', 'valkey-server'].some((name) => folders.some((dir) => existsSync(join(dir, name))));
+  if (isOnPath || existsSync(join(folder, 'root'))) return;
+  say(`no Redis on this machine: fetching Debian's redis-server into ${folder} (about 4 MB, no root)`);
+  // The data of an installation will stand beside it.
+  mkdirSync(dirname(folder), { recursive: true, mode: 0o700 });
+  const child = spawn('/bin/sh', [at('src', 'ground', 'redis', 'debian-redis.sh'), folder], { stdio: 'ignore' });
+  await once(child, 'close').catch(() => undefined);
+}
+
+/** What is made of the compiled files; none of these changes a file that another one reads. */
 const OF_COMPILED = {
   'bundle-clients': 'the bundles of the client',
   'bundle-checker': 'the page that checks receipts',
   'bundle-callers': 'the bundle of the commands of callers',
-};
-/** After those: programs in the places of the compiled ones, and packages before the installed ones. */
-const IN_PLACE = {
-  'bundle-packages': 'the bundle of the packages',
   'bundle-roles': 'the bundle of the roles',
 };
 /** Of other files, whatever is compiled. */
-const BESIDE = { 'bundle-dashboard': 'the files of the dashboard' };
-const BUNDLES = { ...OF_COMPILED, ...IN_PLACE, ...BESIDE };
+const BESIDE = {
+  'bundle-dashboard': 'the files of the dashboard',
+  'bundle-packages': 'the bundle of the packages',
+};
+const BUNDLES = { ...OF_COMPILED, ...BESIDE };
 
 const script = (name) => at('scripts', `${name}.mjs`);
 
@@ -123,11 +137,11 @@ export async function build() {
   const options = JSON.parse(readFileSync(at('nest-cli.json'), 'utf8'));
   if (options.compilerOptions.deleteOutDir) rmSync(at('dist'), { recursive: true, force: true });
   await Promise.all([
-    compile(options)
-      .then(() => bundle(OF_COMPILED))
-      .then(() => bundle(IN_PLACE)),
+    compile(options).then(() => bundle(OF_COMPILED)),
     bundle(BESIDE),
     run(process.execPath, [COMPILER, '-p', at('src', 'client')], 'the types of the client'),
   ]);
+  // Only now: what was bundled so far is made of the installed packages.
+  renameSync(at('dist', 'packages'), at('dist', 'node_modules'));
   writeFileSync(STAMP, wanted);
 }

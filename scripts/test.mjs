@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureBuilt, ensureInstalled, root } from './setup.mjs';
+import { ensureBuilt, ensureInstalled, fetchRedis, root } from './setup.mjs';
 
 const isPlanted = process.argv.includes('--planted');
 const args = process.argv
@@ -19,9 +19,12 @@ const unit = args.includes('--unit');
 const whole = long || args.some((arg) => arg === '--whole' || !arg.startsWith('-'));
 const say = (line) => process.stdout.write(`${line}\n`);
 
+const redisFolder = join(root, '.countersign', 'redis-server');
+const isFetched = unit ? undefined : fetchRedis(redisFolder, say);
 await ensureInstalled(say);
 if (!unit) {
   await ensureBuilt(say);
+  await isFetched;
   await ensureRedis();
 }
 
@@ -60,7 +63,7 @@ process.exit(jest.status === 0 && failed === 0 && counts.numPassedTests > 0 ? 0 
 async function ensureRedis() {
   const { findRedisServer } = await import(new URL('../dist/ground/redis/redis-server.js', import.meta.url).href);
   try {
-    await findRedisServer(join(root, '.countersign', 'redis-server'), say);
+    await findRedisServer(redisFolder, say);
   } catch (error) {
     process.stderr.write(`error: ${error.code}: ${error.message}\nhint: ${error.hint}\n`);
     process.exit(1);

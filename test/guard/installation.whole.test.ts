@@ -151,7 +151,7 @@ describe('an installation that init writes', () => {
     expect(secrets('courier')).toEqual(['redis.password', 'secrets.key', 'ticket.key']);
     expect(secrets('attestor')).toEqual(['attestor.key', 'log.key', 'redis.password']);
     expect(secrets('worker-gpu-2')).toEqual(['redis.password', 'worker.key']);
-    const publicFiles = /(^|\/)(keyring|models|workers)\.json$|compose\.yaml$|\.service$|\.gguf$/;
+    const publicFiles = /(^|\/)(keyring|models|workers)\.json$|compose\.yaml$|\.service$|\.gguf$|^place\.sh$/;
     for (const name of filesOf(folder))
       if (!publicFiles.test(name)) expect([name, statSync(join(folder, name)).mode & 0o077]).toEqual([name, 0]);
   });

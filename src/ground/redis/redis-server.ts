@@ -1,16 +1,7 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -28,12 +19,8 @@ export interface RedisProgram {
 
 const NAMES = ['redis-server', 'valkey-server'];
 const MORE_FOLDERS = ['/opt/homebrew/bin', '/usr/local/opt/redis/bin', '/usr/local/bin'];
-/**
- * Debian's packages of the server and of the libraries that a minimal system lacks; names differ by release.
- */
-const SERVER_PACKAGES = ['redis-server', 'redis-tools'];
-const LIBRARY_PACKAGES = ['libsystemd0', 'libssl3', 'libssl3t64', 'liblzf1', 'libjemalloc2', 'libatomic1'];
-const APT_MS = 180_000;
+/** Runs without a build too, so that a set-up can fetch the server while it builds. */
+const DEBIAN_SCRIPT = fileURLToPath(new URL('./debian-redis.sh', import.meta.url));
 const START_MS = 30_000;
 /** Linux takes 108 bytes for the path of a unix socket, with its terminator; other systems take 104. */
 const MAX_SOCKET_PATH = 100;
@@ -53,9 +40,9 @@ export async function findRedisServer(folder: string, say: (line: string) => voi
   if (extracted !== undefined) return extracted;
   try {
     say(`no Redis on this machine: fetching Debian's redis-server into ${folder} (about 4 MB, no root)`);
-    await extractFromDebian(folder);
+    await run('/bin/sh', [DEBIAN_SCRIPT, folder]);
   } catch (cause) {
-    throw missing(messageOf(cause), cause);
+    throw missing(lastLineOf(cause), cause);
   }
   const fresh = extractedProgram(folder);
   if (fresh === undefined) throw missing("Debian's package held no server program");
@@ -74,6 +61,12 @@ function missing(why: string, cause?: unknown): CodedError {
       hint: 'give one of: COUNTERSIGN_REDIS_URL of a Redis 7 server; redis-server or valkey-server on the PATH (apt install redis-server, brew install redis, dnf install valkey); docker compose up',
     },
   );
+}
+
+/** What a program said last before it failed. */
+function lastLineOf(cause: unknown): string {
+  const said = cause instanceof Error && 'stderr' in cause ? String(cause.stderr).trim() : '';
+  return said.split('\n').at(-1) || messageOf(cause);
 }
 
 function isExecutable(path: string): boolean {
@@ -98,35 +91,6 @@ function extractedProgram(folder: string): RedisProgram | undefined {
       : [];
   });
   return { path, env: { LD_LIBRARY_PATH: libraries.join(':') } };
-}
-
-/** Runs apt with lists and caches of its own, so that it needs no root and leaves the system as it was. */
-async function extractFromDebian(folder: string): Promise<void> {
-  const work = join(folder, `work-${process.pid}`);
-  for (const dir of ['lists/partial', 'cache/archives/partial', 'debs', 'root'])
-    mkdirSync(join(work, dir), { recursive: true });
-  const options = [
-    `Dir::State::lists=${join(work, 'lists')}`,
-    `Dir::Cache=${join(work, 'cache')}`,
-    `Dir::Cache::archives=${join(work, 'cache/archives')}`,
-    'Debug::NoLocking=true',
-    'APT::Sandbox::User=',
-    'Acquire::Languages=none',
-  ].flatMap((option) => ['-o', option]);
-  const apt = (...args: string[]) =>
-    run('apt-get', [...options, '-q', ...args], { cwd: join(work, 'debs'), timeout: APT_MS });
-  try {
-    await apt('update');
-    await apt('download', ...SERVER_PACKAGES);
-    // A release has only some of these names, and a library that the system has already is not needed.
-    for (const name of LIBRARY_PACKAGES) await apt('download', name).catch(() => undefined);
-    for (const deb of readdirSync(join(work, 'debs')))
-      await run('dpkg-deb', ['-x', join(work, 'debs', deb), join(work, 'root')]);
-    rmSync(join(folder, 'root'), { recursive: true, force: true });
-    renameSync(join(work, 'root'), join(folder, 'root'));
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
 }
 
 /**

@@ -8,14 +8,7 @@ import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { apiUrl, readDocument } from './arguments.ts';
 import type { CliContext } from './cli-context.ts';
 import { keptCatalog, keptPlan, writeInstallation, type CatalogText } from './installation-files.ts';
-import {
-  CONFIG_FOLDER,
-  InstallationPlan,
-  gatewayFolders,
-  invitedFolders,
-  workerFolders,
-  type PoolPlan,
-} from './installation-plan.ts';
+import { InstallationPlan, gatewayFolders, invitedFolders, workerFolders, type PoolPlan } from './installation-plan.ts';
 import { Output, jsonOption } from './output.ts';
 import { demonstrationCatalog } from './set-up.ts';
 
@@ -223,10 +216,10 @@ function whatNext(folder: string, plan: InstallationPlan): string[] {
   return [
     `made       ${folder}, with secrets of mode 600 that belong to ${plan.owner}`,
     `one host   cd ${folder} && docker compose up --build --detach`,
-    `or copy    each of api, courier, attestor, ${list} to ${CONFIG_FOLDER} on its machine, owned by its user`,
-    `           and redis to the machine of Redis: redis-server ${CONFIG_FOLDER}/redis/redis.conf, at ${plan.redisUrl}`,
-    `           models to /var/lib/countersign/models of workers and attestors; they share blobs as docs/operations.md says`,
-    `start      systemd/countersign-<folder>.service in /etc/systemd/system, then systemctl enable --now countersign-<folder>`,
+    `or copy    place.sh, systemd, models and the folders of its own roles to each machine: redis, api, attestor, courier, ${list}`,
+    `           there, as root: sh place.sh <folder>… puts them where they belong; the program is to be built in ${plan.program}`,
+    `           Redis is to be at ${plan.redisUrl}; the machines share blobs as docs/operations.md says`,
+    `start      systemctl enable --now countersign-<folder>…`,
     ...invitedFolders(plan).map(
       ({ folder: service, pool }) =>
         `scale      docker compose up --detach --scale ${service}=4: up to ${pool.invited} workers of ${pool.name} make a key and are let in`,

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { ensureSigningKey, readSecretFile, replaceSecretFile } from '../../ground/keys/key-file.ts';
 import { workerIdOf } from '../../ground/keys/signing-key.ts';
@@ -47,6 +48,8 @@ const PLAN_FILE = 'installation.json';
 const BOOTSTRAP_LIFE_MS = 30 * 86_400_000;
 /** A join token lets workers in for a year. */
 const INVITATION_LIFE_MS = 366 * 86_400_000;
+/** Puts folders in their places on a machine; it knows CONFIG_FOLDER and STATE_FOLDER. */
+const PLACE_SCRIPT = fileURLToPath(new URL('./place.sh', import.meta.url));
 const SECRET = 0o600;
 const PUBLIC = 0o644;
 
@@ -281,6 +284,7 @@ class InstallationWriter {
     const place = { folder: '.', source: PACKAGE.replace(/\/$/, ''), owner: this.plan.owner, header };
     putFile(this.#at('compose.yaml'), composeFile(this.plan, place), PUBLIC);
     for (const [name, unit] of systemdUnits(this.plan)) putFile(this.#at('systemd', name), unit, PUBLIC);
+    putFile(this.#at('place.sh'), readFileSync(PLACE_SCRIPT, 'utf8'), PUBLIC);
   }
 
   /** Whoever writes the folder as root gives it to the user that the roles run as. */
