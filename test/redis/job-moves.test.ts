@@ -343,7 +343,7 @@ describe('the moves of a job', () => {
       await attestor.hset(keys.ruling(id), 'x1', `void ${hoarder.id} ${Date.now() - 60_000} `);
       expect([why, await kindOf(hoarder, id)]).toEqual([why, 'ok']);
       // A second time it is longer. A claim that had no turn is nobody's, whoever is named in it.
-      await attestor.hset(keys.ruling(id), 'x2', `lost ${hoarder.id} ${Date.now() - 12_000} `);
+      await attestor.hset(keys.ruling(id), 'x2', `lost ${hoarder.id} ${Date.now() - 8_000} `);
       expect([why, await kindOf(hoarder, id)]).toEqual([why, 'later']);
       await attestor.hset(keys.ruling(id), 'x2', `void ${hoarder.id} ${Date.now()} CLAIMED_TOO_EARLY`);
       expect([why, await kindOf(hoarder, id)]).toEqual([why, 'ok']);

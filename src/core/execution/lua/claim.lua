@@ -84,7 +84,7 @@ local function claim(id, token, word)
   if epoch >= most then return { 'exhausted' } end
   if busy then return { 'busy' } end
   if barred then return { 'barred' } end
-  local standBack = math.min(standBackMs * 3 ^ (givenUp - 1), longestStandBackMs)
+  local standBack = math.min(standBackMs * 2 ^ (givenUp - 1), longestStandBackMs)
   if givenUp > 0 and now < lastGivenUp + standBack and othersAreHere(id) then return { 'excluded' } end
   redis.call('HSETNX', claims, 'e' .. (epoch + 1),
     worker .. ' ' .. token .. ' ' .. nowText .. (word == '' and '' or ' ' .. word))
