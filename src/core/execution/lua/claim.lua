@@ -11,7 +11,7 @@
   Returns per job {'ok', epoch, ticket, input, the trace that it is part of}, or
     {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is no longer needed
     {'barred'}        this worker may not work now: it is on no list, suspended, revoked, in quarantine
-    {'excluded'}      this worker's evidence for this job was refuted or is a vote; or its own claims of it came
+    {'excluded'}      this worker's evidence for this job was refuted or is a vote; or its claims of it came
                       to nothing, others are there, and it is their turn for a while
     {'held', ms}      another epoch runs; try again after ms
     {'busy'}          too much waits for attestation
