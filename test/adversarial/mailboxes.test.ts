@@ -1,12 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
+import { signedAnnouncement } from '../../src/core/catalog/announcement.ts';
+import { requestEnrolment } from '../../src/core/registry/enrolment.ts';
+import { askOpenly } from '../../src/core/remote/gateway-client.ts';
+import { Challenge, ROUTES } from '../../src/core/remote/wire.ts';
+import { workerIdOf } from '../../src/ground/keys/signing-key.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { QUEUE_PARTS } from '../../src/core/confirmation/pool-keeper.ts';
 import { KEY_TABLE, type Access, type Family, type FamilyName } from '../../src/ground/redis/key-table.ts';
 import { poolTag } from '../../src/ground/redis/keys.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { GatewayHand, type Answer } from '../support/gateway-hand.ts';
 import type { HandWorker } from '../support/hand-worker.ts';
 import { NOOP_MODEL, Pipeline, completion, until, type Client, type Role } from '../support/pipeline.ts';
+import { newKey } from '../support/sample-receipts.ts';
 import { sampleOf, longTest } from '../support/thorough.ts';
 
 /**
@@ -22,18 +30,23 @@ let client: Client;
 let redis: Redis;
 let honest: HandWorker;
 let attestor: Role;
+/** The same worker at a gateway of the pool, whose login the gateway has. */
+let remote: GatewayHand;
 
 beforeAll(async () => {
   pipeline = await Pipeline.prepare([NOOP_MODEL, GOLD_MODEL]);
-  [attestor] = await Promise.all([
+  const [first, gateway] = await Promise.all([
     pipeline.attestor(),
+    pipeline.gateway({ COUNTERSIGN_ADDRESS_RATE: '10000' }),
     pipeline.api(),
     pipeline.worker(3),
     pipeline.worker(4, {}, 'gold'),
   ]);
   client = await pipeline.client('operator');
   redis = pipeline.redis.client('worker.default');
+  attestor = first;
   honest = pipeline.hand(2);
+  remote = new GatewayHand(String(gateway.facts['url']), honest.signingKey);
 });
 afterAll(() => pipeline[Symbol.asyncDispose]());
 
@@ -81,6 +94,47 @@ async function readsAnswer(name: string, job: string): Promise<void> {
   }
 }
 
+const stranger = newKey();
+/** Asks a gateway to enrol a worker that nobody knows. */
+async function askToBeEnrolled(key = stranger): Promise<Answer> {
+  const { challenge } = await askOpenly(Challenge, remote.url + ROUTES.challenges, {});
+  const request = requestEnrolment(key, { challenge, operator: 'north', labels: {}, gpu: null, evidence: null });
+  return remote.send({ target: ROUTES.enrolments, body: JSON.stringify(request) });
+}
+
+/** What workers behind a gateway ask it, and what it answers where nothing is spoilt. */
+async function gatewayAnswers(job: string): Promise<[status: number, code: string][]> {
+  const held = { job, epoch: 1, secret: '0'.repeat(16) };
+  const facts = { id: honest.id, role: 'worker' as const, pool: 'default', publicKey: honest.signingKey.public.raw };
+  const now = new Date().toISOString();
+  const said = { ...facts, startedAt: now, at: now, models: [], state: 'paused' as const, inFlight: 0 };
+  const json = (target: string, body: object, method = 'POST') =>
+    remote.send({ method, target, body: JSON.stringify(body) });
+  const query = `epoch=1&secret=${held.secret}`;
+  const blob = `${ROUTES.blob(job, 'a'.repeat(64))}?offset=0&total=1&${query}`;
+  const answers = await Promise.all([
+    json(ROUTES.announcement, { announcement: signedAnnouncement(said, honest.signingKey) }, 'PUT'),
+    json(ROUTES.renewals, { leases: [held] }),
+    json(ROUTES.pieces, { pieces: [{ ...held, number: 1, text: 'x' }] }),
+    json(ROUTES.leases, { models: [{ name: 'another', slots: 1 }], wait_ms: 0 }),
+    json(ROUTES.lease(job), { kind: 'begin', epoch: 1, secret: held.secret }),
+    remote.send({ method: 'PUT', target: blob, body: 'x', headers: { 'content-type': 'application/octet-stream' } }),
+    remote.send({ method: 'DELETE', target: ROUTES.announcement, body: '{}' }),
+    askToBeEnrolled(),
+  ]);
+  return answers.map(({ status, code = '' }) => [status, code]);
+}
+const ANSWERS = [
+  [200, ''],
+  [200, ''],
+  [204, ''],
+  [200, ''],
+  [200, ''],
+  [409, 'lease_lost'],
+  [204, ''],
+  [200, ''],
+];
+
 describe('whatever a worker writes to what it may write', () => {
   // A third of the ways for each family, and each way for some family; test:long tries all for all.
   const rows = OPEN.map((family, row) => [family, sampleOf(Object.entries(SPOILS), 3, row)] as const);
@@ -90,9 +144,24 @@ describe('whatever a worker writes to what it may write', () => {
       const job = await client.submit(completion(`${family} ${name}`));
       await spoil(keyOf(family, job.id)).catch(() => undefined);
       await readsAnswer(`${family} ${name}`, job.id);
+      for (const [at, answer] of (await gatewayAnswers(job.id)).entries())
+        expect([ANSWERS[at], [503, 'storage_unavailable']]).toContainEqual(answer);
       expect([family, name, (await client.ended(job.id)).state]).toEqual([family, name, 'done']);
     }
     await bothPoolsWork(family);
+    const { id } = await client.submit(completion('answers'));
+    await until(async () => isDeepStrictEqual(await gatewayAnswers(id), ANSWERS));
+  });
+
+  test('who fills the place of those that ask to be enrolled keeps nobody from asking', async () => {
+    const asks = pipeline.redis.keys.enrolmentAsks('default');
+    const asking = newKey();
+    await redis.hset(asks, Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`w-${n}`, '{}'])));
+    // Until an attestor looks the next time.
+    await until(async () => (await askToBeEnrolled(asking)).detail.includes('pending'));
+    expect(await pipeline.redis.client().hkeys(asks)).toContain(workerIdOf(asking.public));
+    await redis.hset(asks, Object.fromEntries(Array.from({ length: 3_000 }, (_, n) => [`w-${n}`, '{}'])));
+    await until(async () => (await askToBeEnrolled(asking)).detail.includes('pending'));
   });
 
   longTest("the pool's queue, every part at once, is repaired while admission goes on answering", async () => {

@@ -338,6 +338,20 @@ describe('a chat with memory', () => {
       ] as const)
         expect([path, bad, (await client.post(path, { ...body, ...bad }, headers)).status]).toEqual([path, bad, 400]);
     }
+    // Nor does an import put words into the mouth of another key, which would be shown them as its own.
+    const [text, victim] = [
+      await pipeline.key('acme', ['submit', 'read']),
+      await pipeline.key('acme', ['submit', 'read']),
+    ];
+    const forger = new Client(pipeline.url, text);
+    await forger.post('/v1/memories', { owner: 'fay', text: 'I like tea.', infer: false });
+    const bundle = (await (await forger.fetch('/v1/memories/export?owner=fay')).text()).split('\n');
+    const { entry } = JSON.parse(bundle.find((line) => line.includes('I like tea.')) ?? '{}') as { entry: Memory };
+    const asVictim = { ...entry, id: 'mem_of_another', source: victim.split('_')[1] };
+    const entries = [asVictim, { ...asVictim, id: 'mem_of_elsewhere', source: '0123456789abcdef' }];
+    const imported = await (await forger.post('/v1/memories/import', { owner: 'gus', entries })).json();
+    expect(imported).toMatchObject({ entries: [{ outcome: 'conflict' }, { outcome: 'kept' }] });
+    expect(await new Client(pipeline.url, victim).json('/v1/memories?owner=gus')).toMatchObject({ memories: [] });
     const twice = { ...ask, n: 2, memory: { owner: 'dan', write: true } };
     expect((await client.post('/v1/chat/completions', twice)).status).toBe(400);
   });

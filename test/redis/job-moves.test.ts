@@ -303,6 +303,57 @@ describe('the moves of a job', () => {
     expect(await barred.tryClaim(id)).toMatchObject({ kind: 'ok' });
   });
 
+  test('whoever lets go of a job, in whatever way, stands back for a while where others are there, and is not kept from it for ever', async () => {
+    await using server = await TestRedis.start();
+    const { keys, attestor, workers, admission, rulings } = bench(server);
+    const [hoarder, other] = workers;
+    if (!hoarder || !other) throw new Error('no worker');
+    const [admin, pool] = [server.client(), keys.workers('default')];
+    const letGo = async (why: 'lost' | 'released' | 'void', begins: boolean) => {
+      const { id } = await admission.submit(SUBMITTER, parse(SubmitJob, completion(why, { attempts: 9 })));
+      await hoarder.claims.claim(id, 'a'.repeat(16), begins);
+      await admin.del(keys.lease(id));
+      const action = why === 'lost' ? ({ kind: 'lost' } as const) : ({ kind: 'close', why } as const);
+      const phases = ['ready', 'running'] as const;
+      expect(await rulings.apply([{ id, epoch: 1, phases, action, code: 'test', detail: '' }])).toEqual([
+        { kind: 'requeued' },
+      ]);
+      return id;
+    };
+    const ways = [
+      ['lost', true],
+      ['lost', false],
+      ['released', true],
+      ['void', false],
+    ] as const;
+    const kindOf = async (worker: HandWorker, id: string) => (await worker.tryClaim(id)).kind;
+    for (const [why, begins] of ways) {
+      // Nobody else is there: it is tried again at once. Who says nothing of itself is there all the same.
+      await admin.del(pool);
+      await admin.zadd(pool, Date.now() - 120_000, other.id, Date.now(), hoarder.id);
+      expect([why, await kindOf(hoarder, await letGo(why, begins))]).toEqual([why, 'ok']);
+      await admin.zadd(pool, Date.now(), other.id);
+      for (const says of [true, false]) {
+        if (!says) await admin.zrem(pool, hoarder.id);
+        const id = await letGo(why, begins);
+        expect(await hoarder.tryClaim(id)).toMatchObject({ kind: 'later', why: 'excluded' });
+        expect([why, says, await kindOf(other, id)]).toEqual([why, says, 'ok']);
+      }
+      const id = await letGo(why, begins);
+      await attestor.hset(keys.ruling(id), 'x1', `void ${hoarder.id} ${Date.now() - 60_000} `);
+      expect([why, await kindOf(hoarder, id)]).toEqual([why, 'ok']);
+      // A second time it is longer. A claim that had no turn is nobody's, whoever is named in it.
+      await attestor.hset(keys.ruling(id), 'x2', `lost ${hoarder.id} ${Date.now() - 8_000} `);
+      expect([why, await kindOf(hoarder, id)]).toEqual([why, 'later']);
+      await attestor.hset(keys.ruling(id), 'x2', `void ${hoarder.id} ${Date.now()} CLAIMED_TOO_EARLY`);
+      expect([why, await kindOf(hoarder, id)]).toEqual([why, 'ok']);
+    }
+    // A list of workers that somebody has spoilt keeps nobody from a job.
+    const id = await letGo('lost', true);
+    await admin.set(pool, 'garbage');
+    expect(await kindOf(hoarder, id)).toBe('ok');
+  });
+
   test('a reply that was lost doubles nothing: admit, claim and commit answer the same when they are sent again', async () => {
     await using server = await TestRedis.start();
     const { keys, workers, admission, reader } = bench(server);

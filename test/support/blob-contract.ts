@@ -55,6 +55,9 @@ export function blobContract(places: () => BlobPlaces): void {
     await places().damage(blobs, digest);
     await expect(blobs.get(digest, 100)).rejects.toMatchObject({ code: 'blob_missing' });
     await expect(all(blobs.read(digest))).rejects.toMatchObject({ code: 'blob_missing' });
+    // Whoever stores it again has it stored.
+    await blobs.put(Buffer.from('twelve bytes'));
+    expect((await blobs.get(digest, 12)).toString()).toBe('twelve bytes');
   });
 
   test('a stream of any length is stored under its digest; one that is too long or breaks leaves nothing', async () => {

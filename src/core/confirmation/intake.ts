@@ -4,7 +4,7 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { isOfPool, type RedisKeys } from '../../ground/redis/keys.ts';
-import { cells, listOf, text } from '../../ground/redis/reply.ts';
+import { cells, isOfAnotherType, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Backlog } from '../backlog/backlog.ts';
 import type { Schedules, Whereabouts } from '../backlog/schedules.ts';
@@ -163,9 +163,8 @@ export class Intake {
   /** A Redis that came back empty, or was replaced, has no groups; a stream of another type is none. */
   async #recover(error: unknown): Promise<void> {
     this.#warn(error);
-    const message = messageOf(error);
-    if (message.includes('WRONGTYPE')) await this.#remake().catch(this.#warn);
-    else if (message.includes('NOGROUP')) await this.#createGroup().catch(this.#warn);
+    if (isOfAnotherType(error)) await this.#remake().catch(this.#warn);
+    else if (messageOf(error).includes('NOGROUP')) await this.#createGroup().catch(this.#warn);
     await sleep(100);
   }
 

@@ -3,6 +3,7 @@ import { EVENTS_KEPT } from '../../ground/bull/queue-options.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
+import { EnrolmentAsks } from '../leasing/enrolment-ask.store.ts';
 import { poolOfQueue, type RedisKeys } from '../../ground/redis/keys.ts';
 import { text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
@@ -78,6 +79,7 @@ export class PoolKeeper {
     const { pools, queues } = this.#parts;
     const results = await Promise.allSettled([
       ...pools.map((pool) => this.#keepWorkers(pool)),
+      ...pools.map((pool) => this.#keepAsks(pool)),
       ...queues().map((queue) => this.#keepQueue(queue)),
     ]);
     for (const result of results) if (result.status === 'rejected') this.#warn(result.reason);
@@ -92,6 +94,13 @@ export class PoolKeeper {
     await redis.zremrangebyscore(workers, '-inf', nowMs - FORGET_WORKER_MS);
     await redis.zremrangebyscore(workers, nowMs + MAX_AHEAD_MS, '+inf');
     await redis.zremrangebyrank(workers, 0, -MAX_WORKERS - 1);
+  }
+
+  async #keepAsks(pool: string): Promise<void> {
+    const { redis, keys, logger } = this.#parts;
+    await this.#repair(keys.enrolmentAsks(pool), 'hash');
+    const gone = await new EnrolmentAsks(redis, keys, pool).tidy();
+    if (gone > 0) logger.warn({ pool, gone }, 'requests to be enrolled that nobody signed were removed');
   }
 
   async #keepQueue(queue: string): Promise<void> {

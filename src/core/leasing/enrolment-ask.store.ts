@@ -9,6 +9,8 @@ import type { EnrolmentState } from '../remote/wire.ts';
 const KEEP = loadScript(new URL('./lua/keep-ask.lua', import.meta.url), oneOf('kept', 'full'));
 
 const MOST_ASKS = 1_000;
+/** Where fewer wait, nobody is kept from asking, and their signatures are not looked at. */
+const CROWDED = MOST_ASKS / 2;
 /** Evidence of hardware is handed to the operator by other ways: what anybody may leave here is short. */
 const MOST_FACTS = 8_192;
 const MOST_STORED = 16_384;
@@ -75,6 +77,22 @@ export class EnrolmentAsks {
       if (ask?.worker === worker) found.push(ask);
     }
     return found;
+  }
+
+  /**
+   * Makes room where many wait: what is not signed by its own key was written past the gateways, by a worker
+   * of the pool with a login, and keeps nobody else from asking. Returns how many went.
+   */
+  async tidy(): Promise<number> {
+    const asks = this.#keys.enrolmentAsks(this.#pool);
+    const waiting = await this.#redis.hlen(asks);
+    if (waiting < CROWDED) return 0;
+    const known = waiting > MOST_ASKS ? [] : await this.all();
+    const kept = new Set(known.map(({ worker }) => worker));
+    // More than gateways keep is nobody's: whoever does ask does so again.
+    if (kept.size === 0) return (await this.#redis.unlink(asks)) === 1 ? waiting : 0;
+    const strange = (await this.#redis.hkeys(asks)).filter((worker) => !kept.has(worker));
+    return strange.length === 0 ? 0 : this.#redis.hdel(asks, ...strange);
   }
 
   /** Refuses a worker for good. */

@@ -6,6 +6,7 @@ import { RENEW } from '../execution/renew.ts';
 import { tokenOf } from '../jobs/begun.ts';
 import { MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import { ACKNOWLEDGE_MS, type Commit, type Pieces, type Renewed } from '../remote/wire.ts';
+import { isOfAnotherType } from '../../ground/redis/reply.ts';
 import { RedisPieces } from '../execution/chunk-stream.ts';
 import { checkedEvidence, checkedRelease } from './statement-check.ts';
 import type { Caller } from './signed-request.ts';
@@ -114,7 +115,10 @@ export class Leases {
 
   async #isHeld(worker: string, held: Held): Promise<boolean> {
     const { redis, keys } = this.#parts;
-    return this.#isHere(held.job) && (await redis.get(keys.lease(held.job))) === valueOf(worker, held);
+    if (!this.#isHere(held.job)) return false;
+    // A key of another type is another worker's doing: the lease is lost, and no other with it.
+    const value = await redis.get(keys.lease(held.job)).catch(ifSpoilt);
+    return value === valueOf(worker, held);
   }
 
   #isHere(job: string): boolean {
@@ -125,6 +129,10 @@ export class Leases {
 /** The value of a lease in Redis: it names the worker, so that nobody renews or uses another's. */
 function valueOf(worker: string, { epoch, secret }: Pick<Held, 'epoch' | 'secret'>): string {
   return `${epoch} ${worker} ${tokenOf(secret)}`;
+}
+
+function ifSpoilt(error: unknown): undefined {
+  if (!isOfAnotherType(error)) throw error;
 }
 
 function remember<Value>(map: Map<string, Value>, name: string, value: Value): void {

@@ -48,14 +48,15 @@ export class FolderBlobs extends BlobStore {
     const folder = join(this.#folder, digest.slice(0, 2));
     const path = join(folder, digest);
     try {
-      // A blob is removed by its age, so storing it again renews the age.
-      if ((await lstat(path)).isFile()) {
+      // A blob is removed by its age, so storing it again renews the age. What stands under its name and is
+      // something else, since a disk or whoever may write here has changed it, gives way to it.
+      if (await isHeldIn(path, bytes)) {
         const now = new Date();
         await utimes(path, now, now);
         return digest;
       }
     } catch (error) {
-      if (systemCodeOf(error) !== 'ENOENT') throw error;
+      if (!['ENOENT', 'blob_missing'].includes(systemCodeOf(error) ?? '')) throw error;
     }
     await writeDurably({ path, bytes });
     return digest;
@@ -183,6 +184,14 @@ async function openFile(path: string): Promise<FileHandle> {
   if ((await file.stat()).isFile()) return file;
   await file.close();
   throw new CodedError('blob_missing', 'What stands there is no file.');
+}
+
+/** Whether these bytes, and no others, are what a file holds. Throws where there is nothing of that name. */
+async function isHeldIn(path: string, bytes: Uint8Array): Promise<boolean> {
+  const found = await lstat(path);
+  if (!found.isFile() || found.size !== bytes.length) return false;
+  await using file = await openFile(path);
+  return (await firstBytes(file, bytes.length)).equals(bytes);
 }
 
 /** The first bytes of a file: so many, whatever is appended meanwhile, or fewer where it ends before. */

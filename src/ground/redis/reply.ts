@@ -1,3 +1,5 @@
+import { messageOf } from '../errors/coded-error.ts';
+
 /**
  * Parsers for the replies of Lua scripts, to be given to `loadScript`. A parser returns the typed reply, or
  * throws where the script answered with something that its header does not promise. They are written by hand,
@@ -44,3 +46,6 @@ export function oneOf<const Word extends string>(...words: readonly Word[]): Par
 export function described(reply: unknown): string {
   return typeof reply === 'string' || typeof reply === 'number' ? `"${String(reply).slice(0, 40)}"` : typeof reply;
 }
+
+/** Whether Redis refused because a key is of another type: what workers may write, any of them can spoil. */
+export const isOfAnotherType = (error: unknown): boolean => messageOf(error).includes('WRONGTYPE');

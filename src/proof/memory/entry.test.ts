@@ -6,6 +6,7 @@ import {
   entryLine,
   EntryRefused,
   lineDigest,
+  MemoryEntry,
   ORIGIN_KINDS,
   readEntry,
   readTombstone,
@@ -70,6 +71,22 @@ describe('an entry', () => {
     ['bytes that are no UTF-8', Buffer.from([0x22, 0xff, 0x22])],
   ])('is refused with %s', (_, line) => {
     expect(() => readEntry(Buffer.from(line))).toThrow(EntryRefused);
+  });
+
+  test('with half a character in any of its texts is none: it could never be carried away', () => {
+    const half = 'a \ud83d';
+    const entry = anEntry();
+    const [origin] = entry.origins;
+    const changes = [
+      ...['text', 'category', 'agent', 'thread', 'source'].map((name) => ({ [name]: half })),
+      ...[{ [half]: 1 }, { a: half }, { a: [{ b: half }] }].map((metadata) => ({ metadata })),
+      ...['from', 'reference'].map((name) => ({ origins: [{ ...origin, [name]: half }] })),
+    ];
+    expect(MemoryEntry.safeParse(entry).success).toBe(true);
+    for (const change of changes)
+      expect([change, MemoryEntry.safeParse({ ...entry, ...change }).success]).toEqual([change, false]);
+    const whole = { text: 'a \u{1f600} \\ud83d', metadata: { a: '\\ud83d' } };
+    expect(MemoryEntry.safeParse({ ...entry, ...whole }).success).toBe(true);
   });
 
   test('names itself when it is refused', () => {

@@ -31,8 +31,20 @@ export const ENTRY_LIMITS = {
   lineBytes: 4 * 1024 * 1024,
 } as const;
 
+/** Whoever kept half a character, which has no canonical form, could carry none of its memories away. */
+function isWhole(value: unknown): boolean {
+  try {
+    canonicalJson(value);
+    return true;
+  } catch (error) {
+    if (error instanceof TypeError) return false;
+    throw error;
+  }
+}
+const HALF = 'it holds half a character';
+
 const Salt = z.string().regex(/^[0-9a-f]{32}$/);
-const Label = z.string().min(1).max(256);
+const Label = z.string().min(1).max(256).refine(isWhole, HALF);
 const Kind = z.enum(ORIGIN_KINDS);
 const ids = z.array(MemoryId).max(ENTRY_LIMITS.links);
 
@@ -41,7 +53,13 @@ export const MemoryOrigin = z.strictObject({
   kind: Kind,
   at: Time.describe('when the platform took it in'),
   from: Label.nullable().describe('the product of an import, the name of a model or a tool; null for a user'),
-  reference: z.string().min(1).max(512).nullable().describe('the id of the memory or message where it came from'),
+  reference: z
+    .string()
+    .min(1)
+    .max(512)
+    .refine(isWhole, HALF)
+    .nullable()
+    .describe('the id of the memory or message where it came from'),
   rests_on: ids.describe('the memories that it was derived from'),
   trust: Kind.describe('its kind, or the least of what it rests on'),
   receipt: z
@@ -59,11 +77,15 @@ const state = {
   text: z
     .string()
     .max(ENTRY_LIMITS.textChars)
-    .refine((text) => text.trim() !== '', 'the text is blank'),
+    .refine((text) => text.trim() !== '', 'the text is blank')
+    .refine(isWhole, HALF),
   category: Label.nullable(),
   valid_from: Time.nullable().describe('since when what it says holds'),
   valid_to: Time.nullable().describe('until when what it says holds'),
-  metadata: z.record(z.string().max(256), z.json()).refine(isSmall, 'the metadata is too large or too deep'),
+  metadata: z
+    .record(z.string().max(256), z.json())
+    .refine(isSmall, 'the metadata is too large or too deep')
+    .refine(isWhole, HALF),
   origins: z.array(MemoryOrigin).min(1).max(ENTRY_LIMITS.origins),
   trust: Kind.describe('the most trusted of its origins'),
 };

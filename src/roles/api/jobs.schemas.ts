@@ -3,12 +3,19 @@ import { JobDocument } from '../../proof/contract/job-document.ts';
 import { JOB_STATES } from '../../proof/contract/job-states.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 
+/** A name that is looked for. No name has a control character, and a database takes none. */
+const Named = (most: number) =>
+  z
+    .string()
+    .max(most)
+    .regex(/^\P{Cc}*$/u, 'holds a control character');
+
 /** The query of `GET /v1/jobs`. */
 export const ListJobs = z.strictObject({
   state: z.enum(JOB_STATES).optional().describe('only jobs in this state'),
-  model: z.string().max(63).optional().describe('only jobs for this model'),
-  worker: z.string().max(200).optional().describe('only jobs whose last attempt this worker made'),
-  key: z.string().max(100).optional().describe('only jobs that this API key made, by its id'),
+  model: Named(63).optional().describe('only jobs for this model'),
+  worker: Named(200).optional().describe('only jobs whose last attempt this worker made'),
+  key: Named(100).optional().describe('only jobs that this API key made, by its id'),
   reason: z.string().min(1).max(300).optional().describe('only ended jobs whose reason has all these words'),
   idempotency_key: z
     .string()

@@ -8,6 +8,7 @@ import type { ResourceMetadata } from '../../surfaces/mcp/token-terms.ts';
 import { memoryWish } from '../../surfaces/memory/memory-wish.ts';
 import { Needs, Open, RefusesIdempotencyKey, TakesTokens, tokenOf } from './caller.guard.ts';
 import { Mcp } from './mcp.ts';
+import { ownOrigin } from './own-origin.ts';
 
 /** What clients of the Model Context Protocol call. */
 @Controller()
@@ -52,7 +53,7 @@ export class McpController {
     // Each call of a batch would be a request that no limit has counted beforehand.
     if (typeof body !== 'object' || body === null || Array.isArray(body))
       throw new CodedError('request_invalid', 'Send one JSON-RPC message; batches are not taken.');
-    const asked = new Request(`${request.protocol}://${request.host}/mcp`, {
+    const asked = new Request(`${ownOrigin(request.protocol, request.host)}/mcp`, {
       method: 'POST',
       headers: forProtocol(headers),
       signal: signalOf(reply),

@@ -1,7 +1,14 @@
 import { expect, test } from '@jest/globals';
 import type { z } from 'zod';
 import type { FoundMemory, Memory, MemoryErasure, MemoryState } from '../../proof/contract/memory.ts';
-import type { ErasureDocument, FoundMemories, MemoryDocument, MemoryHistory } from './memories.schemas.ts';
+import {
+  AddMemories,
+  ChangeMemory,
+  type ErasureDocument,
+  type FoundMemories,
+  type MemoryDocument,
+  type MemoryHistory,
+} from './memories.schemas.ts';
 
 /** True where a value of each type is one of the other. */
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
@@ -15,4 +22,17 @@ test('the plain types of memories that the client publishes are those of the sch
     erasure: true satisfies Same<MemoryErasure, z.output<typeof ErasureDocument>>,
   };
   expect(Object.values(same)).not.toContain(false);
+});
+
+test('nothing with half a character is remembered or corrected: it could never be carried away', () => {
+  const half = 'a \ud83d';
+  const add = { owner: 'ann', text: 'tea', infer: false };
+  const changes = ['text', 'category', 'from'].map((name) => ({ [name]: half }));
+  const more = [...changes, { metadata: { [half]: 1 } }, { metadata: { a: [half] } }];
+  const said = { text: undefined, messages: [{ role: 'user', content: half }] };
+  const added = [...more, said, ...['agent', 'thread', 'reference'].map((name) => ({ [name]: half }))];
+  expect([AddMemories.safeParse(add).success, ChangeMemory.safeParse({ text: 'tea' }).success]).toEqual([true, true]);
+  for (const change of added)
+    expect([change, AddMemories.safeParse({ ...add, ...change }).success]).toEqual([change, false]);
+  for (const change of more) expect([change, ChangeMemory.safeParse(change).success]).toEqual([change, false]);
 });

@@ -12,6 +12,7 @@ const { salt: _salt, history: _history, ...ENTRY } = MemoryEntry.shape;
 const Shown = z.record(z.string(), z.unknown());
 const FIELDS = { ...ENTRY, metadata: Shown };
 const { type, text, category, valid_from, valid_to, supersedes, contradicts, agent, thread } = ENTRY;
+const { from, reference } = ENTRY.origins.element.shape;
 const metadata = z.record(z.string().max(256), z.unknown()).pipe(ENTRY.metadata);
 
 /** Who said it. A user is never what a text says, but what the app that holds the key vouches for. */
@@ -55,8 +56,8 @@ export const AddMemories = z
       .describe('memories that this one takes the place of; they stay, and are not found'),
     contradicts: contradicts.default([]).describe('memories that say otherwise; both are found'),
     said_by: SaidBy,
-    from: z.string().min(1).max(256).nullable().default(null).describe('the name of the model or the tool'),
-    reference: z.string().min(1).max(512).nullable().default(null).describe('where it came from, in words of yours'),
+    from: from.default(null).describe('the name of the model or the tool'),
+    reference: reference.default(null).describe('where it came from, in words of yours'),
     rests_on: z
       .array(MemoryId)
       .max(256)
@@ -92,7 +93,7 @@ export const ChangeMemory = z.strictObject({
   valid_to: valid_to.optional(),
   metadata: metadata.optional(),
   said_by: SaidBy,
-  from: z.string().min(1).max(256).nullable().default(null),
+  from: from.default(null),
 });
 
 /** A memory as it is shown; its salt never leaves but in an export, and its history is a route of its own. */

@@ -13,6 +13,7 @@ import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
 import { newMemoryId } from '../../surfaces/memory/memory-ids.ts';
 import { whoseOf } from '../../surfaces/memory/whose-memories.ts';
 import type { Caller as ApiCaller } from '../../surfaces/tenants/api-key.ts';
+import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { changeableBy, readableBy } from '../../surfaces/tenants/reach.ts';
 import { Caller, Needs } from './caller.guard.ts';
 import { ExportMemories, ImportMemories, type ImportedMemories } from './memories.schemas.ts';
@@ -23,8 +24,10 @@ import { parse } from './parse.ts';
 export class MemoryBundlesController {
   readonly #memory: MemoryClient;
   readonly #bundles: MemoryBundles;
+  readonly #keys: ApiKeys;
 
-  constructor(memory: MemoryClient, bundles: MemoryBundles) {
+  constructor(memory: MemoryClient, bundles: MemoryBundles, keys: ApiKeys) {
+    this.#keys = keys;
     this.#memory = memory;
     this.#bundles = bundles;
   }
@@ -62,9 +65,24 @@ export class MemoryBundlesController {
 
   async #put(whose: Whose, given: readonly object[], dry: boolean): Promise<ImportedMemories['entries']> {
     return eachRead(given, MemoryEntry, async (entries) => {
-      const outcomes = await this.#memory.call('putEntries', { whose, entries, dry });
-      return entries.map(({ id }, at) => ({ id, outcome: outcomes[at] ?? 'conflict' }));
+      const others = await this.#othersAmong(whose, entries);
+      const mayBe = entries.filter(({ source }) => source === null || !others.has(source));
+      const outcomes = mayBe.length === 0 ? [] : await this.#memory.call('putEntries', { whose, entries: mayBe, dry });
+      const outcomeOf = new Map(mayBe.map((entry, at) => [entry, outcomes[at]]));
+      return entries.map((entry) => ({ id: entry.id, outcome: outcomeOf.get(entry) ?? 'conflict' }));
     });
+  }
+
+  /**
+   * The API keys of others that entries say they were written by. Whoever reaches what its own keys made must
+   * not write what another's key reads as its own; keys of other instances are nobody's here.
+   */
+  async #othersAmong({ sources }: Whose, entries: readonly MemoryEntry[]): Promise<ReadonlySet<string>> {
+    if (sources === null) return new Set();
+    const named = new Set(
+      entries.flatMap(({ source }) => (source === null || sources.includes(source) ? [] : [source])),
+    );
+    return this.#keys.among([...named]);
   }
 
   async #bury(whose: Whose, given: readonly object[], dry: boolean): Promise<ImportedMemories['tombstones']> {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseIdempotencyKey, parsePreferWait } from './parse.ts';
+import { ListJobs } from './jobs.schemas.ts';
+import { parse, parseIdempotencyKey, parsePreferWait } from './parse.ts';
 
 describe('headers', () => {
   test.each([
@@ -24,4 +25,10 @@ describe('headers', () => {
     for (const bad of ['', '"', '""', 'a b', '"a"b"', 'x'.repeat(256), 'a\u0000', ['a', 'b']])
       expect(() => parseIdempotencyKey(bad)).toThrow();
   });
+});
+
+test('jobs are looked for by no name that a database would not take', () => {
+  for (const name of ['model', 'worker', 'key'])
+    for (const value of ['\u0000', 'a\u0000b', 'a\nb']) expect(() => parse(ListJobs, { [name]: value })).toThrow(name);
+  expect(parse(ListJobs, { model: 'kjv-1m' })).toMatchObject({ model: 'kjv-1m' });
 });

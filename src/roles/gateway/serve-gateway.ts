@@ -10,7 +10,7 @@ import { addJsonParser, boundedAdapter, type HttpBounds } from '../../surfaces/h
 import { listenAt } from '../../surfaces/http/listen-at.ts';
 import { codedErrorOf } from '../../surfaces/http/problem.ts';
 import type { GatewayConfig } from './gateway-config.ts';
-import { sendProblem } from './problem.filter.ts';
+import { gatewayErrorOf, sendProblem } from './problem.filter.ts';
 import { RequestGate } from './request-gate.ts';
 
 const BODY_TIMEOUT_MS = 30_000;
@@ -47,7 +47,7 @@ export async function serveGateway(module: DynamicModule, config: GatewayConfig,
   instance.addHook('onRequest', (request, reply, done) => {
     gate.enter(request).then(
       () => done(),
-      (error: unknown) => sendProblem(codedErrorOf(error), request, reply),
+      (error: unknown) => sendProblem(gatewayErrorOf(error), request, reply),
     );
   });
   addJsonParser(instance, MOST_JSON_BYTES, (request, body) => gate.checkBody(request, body));

@@ -140,6 +140,12 @@ export class ApiKeys {
     return found;
   }
 
+  /** Those of these that are ids of keys, valid or not, of any tenant. */
+  async among(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    const scores = ids.length === 0 ? [] : await this.#redis.zmscore(this.#keys.apiKeys, ...ids);
+    return new Set(ids.filter((_, at) => scores[at] !== null && scores[at] !== undefined));
+  }
+
   /** A tenant's key. Throws CodedError `key_not_found`. */
   async getOf(tenant: string, keyId: string): Promise<ApiKeyFacts> {
     const found = await this.get(keyId);

@@ -11,7 +11,8 @@
   Returns per job {'ok', epoch, ticket, input, the trace that it is part of}, or
     {'missing'} {'final'} {'cancelled'} {'expired'} {'attesting'}   this delivery is no longer needed
     {'barred'}        this worker may not work now: it is on no list, suspended, revoked, in quarantine
-    {'excluded'}      this worker's evidence for this job was refuted or is a vote
+    {'excluded'}      this worker's evidence for this job was refuted or is a vote; or its claims of it came
+                      to nothing, others are there, and it is their turn for a while
     {'held', ms}      another epoch runs; try again after ms
     {'busy'}          too much waits for attestation
     {'exhausted'}     no epoch is left
@@ -30,6 +31,28 @@ local busy = type(backlog) == 'number' and backlog > tonumber(ARGV[5])
 local barred = redis.call('HEXISTS', keys.barred(ARGV[6]), worker) == 1
   or redis.call('SISMEMBER', keys.quarantined, worker) == 1
 
+-- A worker that loses, gives back or lets lapse what it claims would get the same job again and again while
+-- all others are busy, until no attempt or epoch is left. Where others are there it waits so long (ms) after
+-- its first such claim was closed, and three times as long after each further one.
+local standBackMs, longestStandBackMs, heardOfMs = 5000, 600000, 60000
+
+local function othersAreHere(id)
+  local from = now - heardOfMs
+  -- Any worker of the pool can spoil this key: nobody is known to be there then.
+  local heard = redis.pcall('ZCOUNT', keys.workers(id), from, '+inf')
+  if type(heard) ~= 'number' then return false end
+  local own = tonumber(redis.call('ZSCORE', keys.workers(id), worker) or 0)
+  return heard > (own >= from and 1 or 0)
+end
+
+-- When (ms) the claim that was closed so came to nothing in this worker's hands; nil where it was not its, or
+-- had no turn.
+local function gaveUpAt(closing)
+  local why, who, at, detail = string.match(closing, '^(%S+) (%S+) (%d+) ?(.*)$')
+  if who ~= worker or detail == 'CLAIMED_TOO_EARLY' then return nil end
+  return (why == 'lost' or why == 'released' or why == 'void') and tonumber(at) or nil
+end
+
 local function claim(id, token, word)
   local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel', 'input', 'trace')
   if not ticket[1] then return { 'missing' } end
@@ -39,11 +62,14 @@ local function claim(id, token, word)
   -- What is claimed before the epoch before it is closed counts for nothing: anybody of the pool can write
   -- it.
   local epoch, closing = 0, true
+  local givenUp, lastGivenUp = 0, 0
   while closing and epoch < most and redis.call('HEXISTS', claims, 'e' .. (epoch + 1)) == 1 do
     epoch = epoch + 1
     closing = epoch == 1 and ruled[2] or redis.call('HGET', ruling, 'x' .. epoch)
     if closing and (string.find(closing, 'refuted ' .. worker, 1, true) == 1
       or string.find(closing, 'voted ' .. worker, 1, true) == 1) then return { 'excluded' } end
+    local at = closing and gaveUpAt(closing)
+    if at then givenUp, lastGivenUp = givenUp + 1, at end
   end
   if not closing then
     if redis.call('HEXISTS', claims, 'c' .. epoch) == 1 then return { 'attesting' } end
@@ -58,6 +84,8 @@ local function claim(id, token, word)
   if epoch >= most then return { 'exhausted' } end
   if busy then return { 'busy' } end
   if barred then return { 'barred' } end
+  local standBack = math.min(standBackMs * 2 ^ (givenUp - 1), longestStandBackMs)
+  if givenUp > 0 and now < lastGivenUp + standBack and othersAreHere(id) then return { 'excluded' } end
   redis.call('HSETNX', claims, 'e' .. (epoch + 1),
     worker .. ' ' .. token .. ' ' .. nowText .. (word == '' and '' or ' ' .. word))
   redis.call('SET', leaseKey, (epoch + 1) .. ' ' .. worker .. ' ' .. token, 'PX', lease)

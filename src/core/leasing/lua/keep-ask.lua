@@ -6,7 +6,12 @@
     ARGV[1]  worker id   ARGV[2]  request   ARGV[3]  most asks
   Returns 'kept' or 'full'.
 ]]
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then
+local asks = redis.pcall('HLEN', KEYS[1])
+if type(asks) ~= 'number' then
+  redis.call('DEL', KEYS[1])
+  asks = 0
+end
+if asks >= tonumber(ARGV[3]) and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
   return 'full'
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
