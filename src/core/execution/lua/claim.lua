@@ -34,7 +34,7 @@ local barred = redis.call('HEXISTS', keys.barred(ARGV[6]), worker) == 1
 -- A worker that loses, gives back or lets lapse what it claims would get the same job again and again while
 -- all others are busy, until no attempt or epoch is left. Where others are there it waits so long (ms) after
 -- its first such claim was closed, and three times as long after each further one.
-local standBackMs, longestStandBackMs, heardOfMs = 5000, 600000, 60000
+local standBackMs, longestStandBackMs, heardOfMs = 5000, 60000, 60000
 
 local function othersAreHere(id)
   local from = now - heardOfMs
