@@ -173,8 +173,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: ATTESTOR,
-        find: 'const note = await witnesses.cosign({ text: text4, signatures: [signed.signature] }, tree);',
-        replace: 'const note = signed.text;',
+        find: 'const note = await witnesses.cosign({ text: text4, signatures: [signed2.signature] }, tree);',
+        replace: 'const note = signed2.text;',
       },
     ],
     scene: 'a witness is away',
