@@ -1,8 +1,8 @@
 // `npm test`: sets up what is missing, then runs the tests against a real Redis and real processes. `npm run
 // test:whole` adds the suites and samples that take minutes, and is what every submission passes; so does a
-// run that names files. `npm run test:long` adds the fault and load suites. `npm run test:unit` runs only the tests in `src`, beside the
-// pure files: they need neither Redis nor a build. `npm run test:faults -- --planted` runs only the planted
-// bugs and their scenes. Arguments go to Jest, e.g. `npm test -- test/e2e`.
+// run that names files. `npm run test:long` adds the fault and load suites. `npm run test:unit` runs only the
+// tests in `src`, beside the pure files: they need neither Redis nor a build. `npm run test:faults --
+// --planted` runs only the planted bugs and their scenes. Arguments go to Jest, e.g. `npm test -- test/e2e`.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

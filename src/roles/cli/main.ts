@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-// What is asked for, and what is there, decide what is loaded. What callers do is in the one file that needs no
-// package, and starts in half the time. The package that callers install has that file alone; the whole
+// What is asked for, and what is there, decide what is loaded. What callers do is in the one file that needs
+// no package, and starts in half the time. The package that callers install has that file alone; the whole
 // service is in a build of the repository.
 import { existsSync } from 'node:fs';
 
-/** Those of callers' commands that end soon. The others may check thousands of signatures, by machine code. */
+/** Those of callers' commands that end soon; the others may check thousands of signatures by machine code. */
 const OF_CALLERS: ReadonlySet<string> = new Set([
   ...['verify', 'submit', 'watch', 'get', 'why', 'list', 'cancel', 'erase', 'jobs', 'schedules', 'usage', 'link'],
 ]);
