@@ -29,7 +29,7 @@ const pointsOf = (...victims: readonly Victim[]) =>
 /**
  * Much is waiting: for leases, and for the sweep to look. So they run side by side, each lane with processes
  * of its own; but few lanes, since to start those takes as long. Each run draws every third point anew, or
- * every ninth where it is short, and the long tests take all.
+ * every eleventh where it is short, and the long tests take all.
  */
 const ATTESTOR = pointsOf('attestor');
 const LANES: readonly (readonly [string, readonly (readonly [Victim, CrashPoint])[]])[] = IS_WHOLE
@@ -50,7 +50,7 @@ const LANES: readonly (readonly [string, readonly (readonly [Victim, CrashPoint]
       ],
       ['worker and api', sampleOf(pointsOf('worker', 'api'), 3)],
     ]
-  : [['all roles', sampleOf(pointsOf('attestor', 'worker', 'api'), 9)]];
+  : [['all roles', sampleOf(pointsOf('attestor', 'worker', 'api'), 11)]];
 
 /** One process is killed at this place while jobs come in; all others go on, and another takes its part. */
 async function survive(pipeline: Pipeline, client: Client, victim: Victim, point: CrashPoint): Promise<void> {
@@ -138,7 +138,7 @@ describe('a process that is killed at a named place', () => {
       // What an attestor logs when it starts is logged already: it is killed over verdicts, and not before it
       // is ready.
       await until(async () => (await admin.hget(keys.log, 'size')) === String(await admin.hlen(keys.logDocuments)));
-      expect(points.length).toBeGreaterThan(1);
+      expect(points.length).toBeGreaterThan(0);
       for (const [victim, point] of points)
         await survive(pipeline, client, victim, point).catch((cause: unknown) => {
           throw new Error(`killed at ${point}: ${String(cause)}`, { cause });

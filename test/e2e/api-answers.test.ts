@@ -236,7 +236,7 @@ describe('real answers have the shape that the description promises', () => {
     expect((await client.fetch(`/v1/memories/${memory}?owner=${owner}`)).status).toBe(200);
   }
 
-  test('memories, from the first word to the receipt of their end', async () => {
+  wholeTest('memories, from the first word to the receipt of their end', async () => {
     const owner = 'ann';
     const Added = z.object({ memories: z.array(z.object({ memory: z.object({ id: z.string() }) })).min(1) });
     const messages = [
@@ -443,64 +443,69 @@ describe('real answers have the shape that the description promises', () => {
     await call('revokeOwnKey', { key });
   });
 
-  test('a tenant that is deleted: nothing of it is left but the books, and a signed account says what went', async () => {
-    await call('createTenant', {}, { name: 'leaving' });
-    const made = await call('createKey', { tenant: 'leaving' }, { scopes: ['submit', 'read', 'tenant_admin'] });
-    const leaving = new Client(pipeline.url, made.key);
-    const canary = 'Qx5canaryQx5';
-    const done = await leaving.run({ ...JOB, input: { prompt: canary } });
-    const open = await leaving.submit({ ...FOREVER, input: { prompt: canary }, deadline_ms: 3_600_000 });
-    const form = new FormData();
-    form.append('purpose', 'batch');
-    const body = { model: 'by-hand', prompt: canary };
-    const line = { custom_id: canary, method: 'POST', url: '/v1/completions', body };
-    form.append('file', new Blob([JSON.stringify(line)]), `${canary}.jsonl`);
-    const file = await (await leaving.fetch('/v1/files', { method: 'POST', body: form })).json();
-    const { id: input_file_id } = file as { id: string };
-    const wanted = { input_file_id, endpoint: '/v1/completions', completion_window: '24h' };
-    expect((await leaving.post('/v1/batches', wanted)).status).toBe(200);
-    expect((await leaving.post('/v1/webhooks', { url: 'http://127.0.0.1:9/', description: canary })).status).toBe(201);
-    const schedule = { cron: '@yearly', name: canary, request: { ...JOB, input: { prompt: canary } } };
-    expect((await leaving.post('/v1/schedules', schedule)).status).toBe(201);
-    const admin = pipeline.redis.client();
-    const where = {
-      redis: admin,
-      folders: ['blobs', 'log', 'files'].map((name) => `${pipeline.folder}/${name}`),
-      archive: `${pipeline.folder}/log/archive`,
-    };
-    expect((await findCanaries([canary], where)).length).toBeGreaterThan(3);
+  wholeTest(
+    'a tenant that is deleted: nothing of it is left but the books, and a signed account says what went',
+    async () => {
+      await call('createTenant', {}, { name: 'leaving' });
+      const made = await call('createKey', { tenant: 'leaving' }, { scopes: ['submit', 'read', 'tenant_admin'] });
+      const leaving = new Client(pipeline.url, made.key);
+      const canary = 'Qx5canaryQx5';
+      const done = await leaving.run({ ...JOB, input: { prompt: canary } });
+      const open = await leaving.submit({ ...FOREVER, input: { prompt: canary }, deadline_ms: 3_600_000 });
+      const form = new FormData();
+      form.append('purpose', 'batch');
+      const body = { model: 'by-hand', prompt: canary };
+      const line = { custom_id: canary, method: 'POST', url: '/v1/completions', body };
+      form.append('file', new Blob([JSON.stringify(line)]), `${canary}.jsonl`);
+      const file = await (await leaving.fetch('/v1/files', { method: 'POST', body: form })).json();
+      const { id: input_file_id } = file as { id: string };
+      const wanted = { input_file_id, endpoint: '/v1/completions', completion_window: '24h' };
+      expect((await leaving.post('/v1/batches', wanted)).status).toBe(200);
+      expect((await leaving.post('/v1/webhooks', { url: 'http://127.0.0.1:9/', description: canary })).status).toBe(
+        201,
+      );
+      const schedule = { cron: '@yearly', name: canary, request: { ...JOB, input: { prompt: canary } } };
+      expect((await leaving.post('/v1/schedules', schedule)).status).toBe(201);
+      const admin = pipeline.redis.client();
+      const where = {
+        redis: admin,
+        folders: ['blobs', 'log', 'files'].map((name) => `${pipeline.folder}/${name}`),
+        archive: `${pipeline.folder}/log/archive`,
+      };
+      expect((await findCanaries([canary], where)).length).toBeGreaterThan(3);
 
-    await call('deleteTenant', { tenant: 'leaving' });
-    await until(async () => (await leaving.fetch('/v1/jobs')).status === 401);
-    const over = await until(async () => {
-      const deletion = DeletionDocument.parse(await client.json('/v1/admin/tenants/leaving/deletion'));
-      return deletion.status === 'deleted' && deletion;
-    });
-    await call('getTenantDeletion', { tenant: 'leaving' });
-    await until(async () => (await findCanaries([canary], where)).length === 0);
-    const signed = fromEnvelope(Envelope.parse({ ...over.account, payloadType: PAYLOAD_TYPE }));
-    if ('refused' in signed) throw new Error(signed.refused);
-    const key = pipeline.keyring.find('api', signed.keyId, Date.now());
-    if ('refused' in key) throw new Error('the account is signed by nobody whom the keyring knows');
-    expect(verifyPayload(key, signed, DELETION_TYPE)).toBe(true);
-    const account = JSON.parse(signed.payload.toString()) as { removed: { files: number } };
-    expect(account).toMatchObject({ tenant: 'leaving', removed: { batches: 1, schedules: 1, webhooks: 1, keys: 1 } });
-    // The upload, and the errors of the batch where it had any line to tell of.
-    expect([1, 2]).toContain(account.removed.files);
-    const audit = await client.json<{ entries: { action: string; target: string; detail: unknown }[] }>(
-      '/v1/admin/audit',
-    );
-    expect(audit.entries.find(({ action }) => action === 'tenant.deleted')).toMatchObject({
-      target: 'leaving',
-      detail: { sha256: sha256Hex(signed.payload) },
-    });
-    for (const id of [done.id, open.id]) expect(await admin.exists(pipeline.redis.keys.ticket(id))).toBe(0);
-    // The name is not given again, and nobody is let in again.
-    expect((await client.post('/v1/admin/tenants', { name: 'leaving' })).status).toBe(409);
-    const enable = { method: 'PATCH', body: '{"disabled":false}', headers: { 'content-type': 'application/json' } };
-    expect((await client.fetch('/v1/admin/tenants/leaving', enable)).status).toBe(410);
-    expect((await client.fetch('/v1/admin/tenants/operator', { method: 'DELETE' })).status).toBe(400);
-  });
+      await call('deleteTenant', { tenant: 'leaving' });
+      await until(async () => (await leaving.fetch('/v1/jobs')).status === 401);
+      const over = await until(async () => {
+        const deletion = DeletionDocument.parse(await client.json('/v1/admin/tenants/leaving/deletion'));
+        return deletion.status === 'deleted' && deletion;
+      });
+      await call('getTenantDeletion', { tenant: 'leaving' });
+      await until(async () => (await findCanaries([canary], where)).length === 0);
+      const signed = fromEnvelope(Envelope.parse({ ...over.account, payloadType: PAYLOAD_TYPE }));
+      if ('refused' in signed) throw new Error(signed.refused);
+      const key = pipeline.keyring.find('api', signed.keyId, Date.now());
+      if ('refused' in key) throw new Error('the account is signed by nobody whom the keyring knows');
+      expect(verifyPayload(key, signed, DELETION_TYPE)).toBe(true);
+      const account = JSON.parse(signed.payload.toString()) as { removed: { files: number } };
+      expect(account).toMatchObject({ tenant: 'leaving', removed: { batches: 1, schedules: 1, webhooks: 1, keys: 1 } });
+      // The upload, and the errors of the batch where it had any line to tell of.
+      expect([1, 2]).toContain(account.removed.files);
+      const audit = await client.json<{ entries: { action: string; target: string; detail: unknown }[] }>(
+        '/v1/admin/audit',
+      );
+      expect(audit.entries.find(({ action }) => action === 'tenant.deleted')).toMatchObject({
+        target: 'leaving',
+        detail: { sha256: sha256Hex(signed.payload) },
+      });
+      for (const id of [done.id, open.id]) expect(await admin.exists(pipeline.redis.keys.ticket(id))).toBe(0);
+      // The name is not given again, and nobody is let in again.
+      expect((await client.post('/v1/admin/tenants', { name: 'leaving' })).status).toBe(409);
+      const enable = { method: 'PATCH', body: '{"disabled":false}', headers: { 'content-type': 'application/json' } };
+      expect((await client.fetch('/v1/admin/tenants/leaving', enable)).status).toBe(410);
+      expect((await client.fetch('/v1/admin/tenants/operator', { method: 'DELETE' })).status).toBe(400);
+    },
+  );
 
   test('what is open to everyone', async () => {
     for (const id of ['getProtectedResource', 'getProtectedResourceOfMcp'])
@@ -515,14 +520,17 @@ describe('real answers have the shape that the description promises', () => {
     expect(error.code).toBe('model_not_found');
   });
 
-  test('every route that answers with JSON was called above, but for the payment of a job and what MCP clients call', () => {
-    const described = OPERATIONS.filter(({ success }) =>
-      Object.values(success).some(({ type }) => type === 'application/json'),
-    ).map(({ id }) => id);
-    expect(described.filter((id) => !called.has(id))).toEqual([
-      'getJobPayment',
-      // Its official client does, in memory-jobs.test.ts.
-      'callMcp',
-    ]);
-  });
+  wholeTest(
+    'every route that answers with JSON was called above, but for the payment of a job and what MCP clients call',
+    () => {
+      const described = OPERATIONS.filter(({ success }) =>
+        Object.values(success).some(({ type }) => type === 'application/json'),
+      ).map(({ id }) => id);
+      expect(described.filter((id) => !called.has(id))).toEqual([
+        'getJobPayment',
+        // Its official client does, in memory-jobs.test.ts.
+        'callMcp',
+      ]);
+    },
+  );
 });

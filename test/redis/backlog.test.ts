@@ -32,7 +32,7 @@ import { backlogOf } from '../support/queues.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { SUBMITTER } from '../support/submitter.ts';
-import { IS_LONG } from '../support/thorough.ts';
+import { IS_LONG, wholeTest } from '../support/thorough.ts';
 
 const QUEUE = 'default.noop';
 const ALONE = { attestors: { present: 1, able: 1, problem: undefined }, enginesAway: 0 };
@@ -132,7 +132,7 @@ describe('fair shares', () => {
     expect(served.filter((id) => all.tenantOf.get(id) === 'flood')).toEqual(flood.slice(0, 190));
   });
 
-  test('under a flood of 1000 to 1, ten tenants are served alike: Jain index at least 0.98', async () => {
+  wholeTest('under a flood of 1000 to 1, ten tenants are served alike: Jain index at least 0.98', async () => {
     await using server = await TestRedis.start();
     const all = house(server);
     await all.submit('t0', 2_000);
@@ -146,7 +146,7 @@ describe('fair shares', () => {
     expect((sum * sum) / (10 * squares)).toBeGreaterThanOrEqual(0.98);
   });
 
-  test('shares are by cost: ten cheap jobs are served for each dear one', async () => {
+  wholeTest('shares are by cost: ten cheap jobs are served for each dear one', async () => {
     await using server = await TestRedis.start();
     const all = house(server);
     await all.submit('dear', FLOOR + 50, 10);

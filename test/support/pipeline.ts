@@ -418,6 +418,18 @@ export class Client {
     return fetch(`${this.url}${path}`, { ...init, headers });
   }
 
+  /**
+   * What a path that only reads answers once the storage responds: a Redis whose disk is busy with other suites
+   * says 503 for a while, and any client asks again.
+   */
+  async #read(path: string, init: RequestInit = {}): Promise<Response> {
+    return until(async () => {
+      const response = await this.fetch(path, init);
+      if (response.status !== 503) return response;
+      return (await response.clone().text()).includes('"storage_unavailable"') ? undefined : response;
+    });
+  }
+
   post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
     return this.fetch(path, {
       method: 'POST',
@@ -433,7 +445,7 @@ export class Client {
   }
 
   async job(id: string, waitS?: number): Promise<JobDocument> {
-    const response = await this.fetch(
+    const response = await this.#read(
       `/v1/jobs/${id}`,
       waitS === undefined ? {} : { headers: { prefer: `wait=${waitS}` } },
     );
@@ -477,13 +489,13 @@ export class Client {
   }
 
   async receipt(id: string): Promise<Buffer> {
-    const response = await this.fetch(`/v1/jobs/${id}/receipt`);
+    const response = await this.#read(`/v1/jobs/${id}/receipt`);
     if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
     return Buffer.from(await response.arrayBuffer());
   }
 
   async output(id: string): Promise<Buffer> {
-    return Buffer.from(await (await this.fetch(`/v1/jobs/${id}/output`)).arrayBuffer());
+    return Buffer.from(await (await this.#read(`/v1/jobs/${id}/output`)).arrayBuffer());
   }
 }
 
