@@ -10,8 +10,11 @@ import { EnrolledWorkers } from '../../src/core/confirmation/enrolled-workers.ts
 import { Judge } from '../../src/core/confirmation/judge.ts';
 import type { Confirmation } from '../../src/core/confirmation/confirmation.ts';
 import { Suspicions } from '../../src/core/confirmation/suspicions.ts';
-import { runToEnd, workOf, type Engine } from '../../src/core/engines/engine.ts';
+import { runToEnd, type Engine, type EngineResult, type Work } from '../../src/core/engines/engine.ts';
 import { loadEngine } from '../../src/core/engines/load-engine.ts';
+import { evidenceOf, storedResult, type Attempt } from '../../src/core/execution/attempt.ts';
+import { generate } from '../../src/core/execution/generate.ts';
+import type { PieceLink } from '../../src/core/execution/links.ts';
 import { newJobId } from '../../src/core/jobs/job-id.ts';
 import { signWorkerList, workerEntry } from '../../src/core/registry/worker-list.ts';
 import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
@@ -31,6 +34,17 @@ interface Filed {
   readonly evidence: SignedPayload;
 }
 
+/** What a worker is asked. */
+interface Asked extends Work {
+  readonly input: string;
+  readonly policy: Policy;
+}
+
+interface Begun extends Attempt {
+  readonly signed: SignedPayload;
+  readonly now: number;
+}
+
 /** One attestor's judge on a real Redis, and one enrolled worker whose cases it judges. */
 export class Courtroom {
   readonly judge: Judge;
@@ -38,7 +52,8 @@ export class Courtroom {
   readonly equipment: Equipment;
   readonly catalog: Catalog;
   readonly #server: TestRedis;
-  readonly #engine: Engine;
+  /** The attestor's own copy of the model. */
+  readonly engine: Engine;
   /** The key of the worker whose cases it judges. */
   readonly worker = newKey();
   readonly enrolled: EnrolledWorkers;
@@ -59,7 +74,7 @@ export class Courtroom {
     const list = { version: 3 as const, serial: 1, issuedAt: at(-60_000), expires: at(600_000), workers };
     writeFileSync(path, signWorkerList(list, registryKey));
     this.#server = server;
-    this.#engine = engine;
+    this.engine = engine;
     this.catalog = catalog;
     this.enrolled = new EnrolledWorkers({
       path,
@@ -105,49 +120,75 @@ export class Courtroom {
   /** A finished attempt at a job of this policy: with the engine's answer, or with another text. */
   async file(policy: Policy, lie?: string): Promise<Filed> {
     this.#number += 1;
-    const { ticket, evidence } = documents(3 * this.#number);
-    const { keys } = this.#server;
+    const { params } = documents(3 * this.#number).ticket.predicate;
+    const asked: Asked = { task: 'completion', params, input: JSON.stringify({ prompt: 'ab' }), policy };
+    const attempt = await this.#begin(asked);
+    const honest = await runToEnd(this.engine, asked, JSON.parse(asked.input), AbortSignal.timeout(10_000));
+    const output = lie === undefined ? honest.output : JSON.stringify({ text: lie, finish_reason: 'stop' });
+    return this.#end(attempt, this.engine, { ...honest, output });
+  }
+
+  /**
+   * What an honest worker with this engine hands in of a job that was admitted so, and what it streamed of it.
+   * Throws EngineError where it gives the job back.
+   */
+  async attempt(engine: Engine, asked: Asked): Promise<{ filed: Filed; streamed: string; output: string }> {
+    this.#number += 1;
+    const attempt = await this.#begin(asked);
+    let streamed = '';
+    const pieces: PieceLink = {
+      send: (_, __, text) => {
+        streamed += text;
+        return true;
+      },
+    };
+    const signal = AbortSignal.timeout(60_000);
+    const result = await generate(pieces, attempt, engine, JSON.parse(asked.input), signal, undefined);
+    return { filed: await this.#end(attempt, engine, result), streamed, output: result.output };
+  }
+
+  async #begin({ task, params, input, policy }: Asked): Promise<Begun> {
+    const { ticket } = documents(3 * this.#number);
     const now = Date.now();
-    const [id, time, input] = [newJobId('default', now), new Date(now).toISOString(), JSON.stringify({ prompt: 'ab' })];
-    const { name, sha256 } = this.#engine.model;
+    const [id, time] = [newJobId('default', now), new Date(now).toISOString()];
+    const { name, sha256 } = this.engine.model;
     ticket.subject[0].digest.sha256 = sha256Hex(input);
     Object.assign(ticket.predicate, {
       job: id,
+      task,
+      params,
       policy,
       model: { name, sha256 },
-      inputBytes: input.length,
+      inputBytes: Buffer.byteLength(input),
       createdAt: time,
       deadline: time,
     });
-    await this.#server.client().hset(keys.ticket(id), 'input', input);
-    const ticketSigned = signPayload(api, statementBytes(ticket));
-    const signal = AbortSignal.timeout(10_000);
-    const honest = await runToEnd(this.#engine, workOf(ticket), JSON.parse(input), signal);
-    const output = lie === undefined ? honest.output : JSON.stringify({ text: lie, finish_reason: 'stop' });
+    await this.#server.client().hset(this.#server.keys.ticket(id), 'input', input);
+    const signed = signPayload(api, statementBytes(ticket));
+    const claim = { id, epoch: 1, token: '', secret: '', ticket: encodeStored(signed), input };
+    return { claim, ticket, signed, sha256: sha256Hex(signed.payload), now };
+  }
+
+  async #end({ claim, ticket, signed, sha256, now }: Begun, engine: Engine, result: EngineResult): Promise<Filed> {
+    const blobs = new BlobFolders(this.#server.folder).ofPool(ticket.predicate.pool);
+    const stored = await storedResult(blobs, ticket, result);
     const worker = { id: workerIdOf(this.worker.public), publicKey: this.worker.public.raw };
-    evidence.subject[0].digest.sha256 = sha256Hex(output);
-    Object.assign(evidence.predicate, {
-      job: id,
-      worker,
-      ticket: { sha256: sha256Hex(ticketSigned.payload) },
-      epoch: 1,
-      model: { name, sha256, measured: true },
-      outputBytes: Buffer.byteLength(output),
-      usage: honest.usage,
-      startedAt: time,
-      finishedAt: time,
-    });
-    const signed = signPayload(this.worker, statementBytes(evidence));
+    const [at, { id }] = [new Date(now), claim];
+    const answer = { result, startedAt: at, finishedAt: at };
+    const evidence = signPayload(
+      this.worker,
+      statementBytes(evidenceOf(worker, { claim, ticket, sha256 }, engine, answer, stored)),
+    );
     const file: CaseFile = {
       id,
       nowMs: now,
-      ticket: encodeStored(ticketSigned),
+      ticket: claim.ticket,
       tenant: ticket.predicate.tenant,
       flow: ticket.predicate.tenant,
       told: undefined,
       cost: 1,
       queue: 'default',
-      model: name,
+      model: ticket.predicate.model.name,
       createdMs: now,
       deadlineMs: now + 60_000,
       maxAttempts: 3,
@@ -167,12 +208,12 @@ export class Courtroom {
       attempts: [{ epoch: 1, worker: worker.id, claimedMs: now, beganMs: now, committedMs: now, closed: undefined }],
       committedMs: now,
       field: 'f',
-      statement: { kind: 'stored', text: encodeStored(signed) },
-      inlineOutput: output,
+      statement: { kind: 'stored', text: encodeStored(evidence) },
+      inlineOutput: stored.inlineOutput === '' ? undefined : stored.inlineOutput,
       leaseMs: 0,
       logged: undefined,
     };
-    return { file, ticket: ticketSigned, evidence: signed };
+    return { file, ticket: signed, evidence };
   }
 
   /** The receipt of a case that was confirmed; `changed` is a verdict in place of the one that was signed. */
@@ -183,6 +224,6 @@ export class Courtroom {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.enrolled.stop();
-    await this.#engine.close();
+    await this.engine.close();
   }
 }
