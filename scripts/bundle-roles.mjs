@@ -14,23 +14,27 @@ const PROGRAMS = [
   'core/execution/heartbeat-thread.js',
 ];
 
-for (const program of PROGRAMS)
-  await build({
-    entryPoints: [join(dist, program)],
-    outdir: dirname(join(dist, program)),
-    entryNames: basename(program, '.js'),
-    allowOverwrite: true,
-    bundle: true,
-    // What is loaded only when it is needed stays a file of its own.
-    splitting: true,
-    chunkNames: '[name]-[hash]',
-    packages: 'external',
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    sourcemap: true,
-    // Nest and our errors show the names of classes.
-    keepNames: true,
-    logLevel: 'error',
-    plugins: [placesOfFiles(program)],
-  });
+// None reads the file of another: they are started, and not imported.
+await Promise.all(
+  PROGRAMS.map((program) =>
+    build({
+      entryPoints: [join(dist, program)],
+      outdir: dirname(join(dist, program)),
+      entryNames: basename(program, '.js'),
+      allowOverwrite: true,
+      bundle: true,
+      // What is loaded only when it is needed stays a file of its own.
+      splitting: true,
+      chunkNames: '[name]-[hash]',
+      packages: 'external',
+      format: 'esm',
+      platform: 'node',
+      target: 'node20',
+      sourcemap: true,
+      // Nest and our errors show the names of classes.
+      keepNames: true,
+      logLevel: 'error',
+      plugins: [placesOfFiles(program)],
+    }),
+  ),
+);

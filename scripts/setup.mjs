@@ -67,17 +67,18 @@ export async function fetchRedis(folder, say) {
 
 /** What is made of the compiled files; none of these changes a file that another one reads. */
 const OF_COMPILED = {
-  'bundle-clients': 'the bundles of the client',
   'bundle-checker': 'the page that checks receipts',
   'bundle-callers': 'the bundle of the commands of callers',
   'bundle-roles': 'the bundle of the roles',
 };
+/** The same, for those who install the package to call a service. */
+const FOR_CALLERS = { 'bundle-clients': 'the bundles of the client' };
 /** Of other files, whatever is compiled. */
 const BESIDE = {
   'bundle-dashboard': 'the files of the dashboard',
   'bundle-packages': 'the bundle of the packages',
 };
-const BUNDLES = { ...OF_COMPILED, ...BESIDE };
+const BUNDLES = { ...OF_COMPILED, ...FOR_CALLERS, ...BESIDE };
 
 const script = (name) => at('scripts', `${name}.mjs`);
 
@@ -107,12 +108,18 @@ function sourceDigest() {
 
 const STAMP = at('dist', '.sources');
 
-/** Builds, unless the last build was of exactly these sources. */
-export async function ensureBuilt(say) {
-  if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === sourceDigest()) return;
+/**
+ * Builds, unless the last build was of exactly these sources: all, or without what only those take who install
+ * the package to call a service.
+ */
+export async function ensureBuilt(say, { isForCallers = true } = {}) {
+  const wanted = stampOf(isForCallers);
+  if (existsSync(STAMP) && [wanted, stampOf(true)].includes(readFileSync(STAMP, 'utf8'))) return;
   say('building');
-  await build();
+  await build({ isForCallers });
 }
+
+const stampOf = (isForCallers) => `${sourceDigest()}${isForCallers ? '' : ' without clients'}`;
 
 /**
  * Does what `nest-cli.json` says, as `nest build` would, but with the native compiler of TypeScript 7.
@@ -132,14 +139,14 @@ const COMPILER = at('node_modules', 'typescript-native', 'bin', 'tsc');
  * Compiles, then puts into single files what is loaded together; says nothing unless it fails. Types are
  * checked by `npm run check`: it takes four times as long as all of this, and gives the same files.
  */
-export async function build() {
-  const wanted = sourceDigest();
+export async function build({ isForCallers = true } = {}) {
+  const wanted = stampOf(isForCallers);
   const options = JSON.parse(readFileSync(at('nest-cli.json'), 'utf8'));
   if (options.compilerOptions.deleteOutDir) rmSync(at('dist'), { recursive: true, force: true });
   await Promise.all([
-    compile(options).then(() => bundle(OF_COMPILED)),
+    compile(options).then(() => bundle(isForCallers ? { ...OF_COMPILED, ...FOR_CALLERS } : OF_COMPILED)),
     bundle(BESIDE),
-    run(process.execPath, [COMPILER, '-p', at('src', 'client')], 'the types of the client'),
+    ...(isForCallers ? [run(process.execPath, [COMPILER, '-p', at('src', 'client')], 'the types of the client')] : []),
   ]);
   // Only now: what was bundled so far is made of the installed packages.
   renameSync(at('dist', 'packages'), at('dist', 'node_modules'));
