@@ -1,15 +1,18 @@
 // Entries of the ledger: how fast a courier enters the ends of priced jobs, and how fast `countersign ledger
 // check` goes through a ledger, with the memory of each.
 import { spawn } from 'node:child_process';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { writeArchivedLedger } from './archived-ledger.mjs';
 import { dist, keys, memoryMb, MODEL, openAdmission, openArena, pause } from './arena.mjs';
 
 const { newJobId } = await dist('core/jobs/job-id.js');
 const { ledgerEntry, monthOf } = await dist('surfaces/ledger/ledger-entry.js');
 
 const PRICES = { version: 1, id: 'v1', currency: 'EUR', models: { noop: { input: 1_000_000, output: 1_000_000 } } };
+/** Small, so that a check whose memory grew with the ledger would not come to its end. */
+const HEAP = '--max-old-space-size=128';
 const ENTRIES_AT_ONCE = 1_000;
-const ARCHIVED = 500;
 
 /** Jobs that have ended while no courier ran, entered by one that comes. */
 async function entering(arena, jobs) {
@@ -55,12 +58,13 @@ async function write(arena, tenant, entries) {
 }
 
 /** What `countersign ledger check` takes for this tenant. */
-async function checking(arena, tenant, entries, more = []) {
+async function checking(arena, tenant, entries) {
   const root = new URL('..', import.meta.url).pathname;
   const began = performance.now();
   const child = spawn(
     process.execPath,
     [
+      HEAP,
       join(root, 'dist/roles/cli/main.js'),
       '--data',
       arena.folder,
@@ -69,12 +73,12 @@ async function checking(arena, tenant, entries, more = []) {
       '--json',
       '--tenant',
       tenant,
-      ...more,
     ],
     {
       env: {
         PATH: process.env.PATH,
         HOME: arena.folder,
+        TMPDIR: tmpdir(),
         COUNTERSIGN_REDIS_URL: arena.server.url,
         COUNTERSIGN_REDIS_USER: 'api',
         COUNTERSIGN_REDIS_PASSWORD_FILE: join(arena.folder, 'redis.password'),
@@ -96,24 +100,42 @@ async function checking(arena, tenant, entries, more = []) {
   const code = await exited;
   clearInterval(watching);
   const { audits } = JSON.parse(text);
-  if (code !== 0 || audits[0].entries !== entries) throw new Error(text);
+  if (code !== 0 || audits[0].entries !== entries) throw new Error(text.slice(0, 2_000));
   const { compared } = audits[0];
   return { entries, compared, entries_per_second: (entries * 1_000) / (performance.now() - began), rss_mb: most };
 }
 
-export async function benchLedger({ jobs, entries }, say) {
+/** Charges whose receipts only the archive has. */
+async function checkingArchived(archived, say) {
+  const arena = await openArena();
+  try {
+    await writeArchivedLedger(arena, archived, say);
+    const checked = await checking(arena, 'archived', archived);
+    if (checked.compared !== archived) throw new Error(`${checked.compared} of ${archived} were compared.`);
+    return { ...checked, archived: true };
+  } finally {
+    await arena.close();
+  }
+}
+
+/** `archived`: receipts in the archive, in each of two sizes of which one is a tenth; none of the rest with 0 jobs. */
+export async function benchLedger({ jobs, entries, archived }, say) {
+  const checked = [];
+  for (const count of [Math.ceil(archived / 10), archived]) checked.push(await checkingArchived(count, say));
+  for (const one of checked)
+    say(
+      `ledger: ${one.entries} archived at ${one.entries_per_second.toFixed(0)} entries/s, ${one.rss_mb.toFixed(0)} MB`,
+    );
+  if (jobs === 0) return { ledger: { checked } };
   const arena = await openArena();
   try {
     const entered = await entering(arena, jobs);
     say(`ledger: ${entered.entries_per_second.toFixed(0)} entries/s entered`);
-    const checked = [await checking(arena, 'bench', jobs)];
+    checked.push(await checking(arena, 'bench', jobs));
     for (const count of [Math.ceil(entries / 10), entries]) {
       await write(arena, `books-${count}`, count);
       checked.push(await checking(arena, `books-${count}`, count));
     }
-    // Charges whose jobs only the archive may have.
-    await write(arena, 'archived', ARCHIVED);
-    checked.push({ ...(await checking(arena, 'archived', ARCHIVED, ['--archived'])), archived: true });
     for (const one of checked)
       say(`ledger: ${one.entries} entries checked at ${one.entries_per_second.toFixed(0)} entries/s`);
     return { ledger: { entered, checked } };

@@ -16,9 +16,9 @@ import { benchTokens } from './tokens.mjs';
 import { benchWebhooks } from './webhooks.mjs';
 
 const asked = readOptions(
-  'npm run bench [-- --only NAME] [--rounds N] [--jobs N] [--waiting N] [--lines N] [--entries N] [--json FILE]',
+  'npm run bench [-- --only NAME] [--rounds N] [--jobs N] [--waiting N] [--lines N] [--entries N] [--archived N] [--json FILE]',
   {
-    words: ['only', 'rounds', 'jobs', 'waiting', 'lines', 'entries', 'json'],
+    words: ['only', 'rounds', 'jobs', 'waiting', 'lines', 'entries', 'archived', 'json'],
   },
 );
 const settings = {
@@ -27,6 +27,7 @@ const settings = {
   waiting: Number(asked.waiting ?? 200_000),
   lines: Number(asked.lines ?? 50_000),
   entries: Number(asked.entries ?? 1_000_000),
+  archived: Number(asked.archived ?? 200_000),
 };
 const say = (line) => process.stderr.write(`${line}\n`);
 

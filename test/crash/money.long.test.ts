@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { chargeOf } from '../../src/proof/receipts/charge.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
@@ -111,7 +112,11 @@ test('whoever is killed at random: charges are the receipts, nothing is held at 
 
   const redis = pipeline.redis.client('api');
   const { keys } = pipeline.redis;
-  const parts = booksOf(redis, keys, { keyring: pipeline.keyring, blobs: pipeline.redis.folder });
+  const parts = booksOf(redis, keys, {
+    keyring: pipeline.keyring,
+    blobs: pipeline.redis.folder,
+    log: join(pipeline.folder, 'log'),
+  });
   const { usage } = parts;
   await until(async () => (await redis.zcard(keys.open)) + (await redis.zcard(keys.unsealed)) === 0, 120_000);
   for (const [name, client] of clients) {

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodePaymentRequiredHeader, decodePaymentResponseHeader } from '@x402/core/http';
 import type { PaymentRequired } from '@x402/core/types';
@@ -175,7 +176,11 @@ describe('an answer that is paid for by itself', () => {
     expect(response.status).toBe(200);
     const redis = pipeline.redis.client('api');
     const { keyring } = pipeline;
-    const parts = booksOf(redis, pipeline.redis.keys, { keyring, blobs: pipeline.redis.folder });
+    const parts = booksOf(redis, pipeline.redis.keys, {
+      keyring,
+      blobs: pipeline.redis.folder,
+      log: join(pipeline.folder, 'log'),
+    });
     const audit = await auditLedger(parts, `x402-${payer.address.slice(2)}`);
     expect(audit).toMatchObject({ problems: [], entries: 1, compared: 1, sums: [{ held: 0 }] });
     expect(payer.balance()).toBe(1_000_000n - BigInt(audit.sums[0]?.spent ?? 0) * 3n);

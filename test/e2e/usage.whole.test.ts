@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { monthOf } from '../../src/surfaces/ledger/ledger-entry.ts';
 import { auditLedger } from '../../src/surfaces/ledger/ledger-audit.ts';
@@ -205,7 +206,7 @@ describe('what jobs cost', () => {
     expect(usage.account).toEqual({ spent: total, held: 0 });
     const { redis, keyring } = pipeline;
     const api = redis.client('api');
-    const parts = booksOf(api, redis.keys, { keyring, blobs: redis.folder });
+    const parts = booksOf(api, redis.keys, { keyring, blobs: redis.folder, log: join(pipeline.folder, 'log') });
     expect(await auditLedger(parts, 'shaken')).toEqual({
       tenant: 'shaken',
       entries: jobs.length,
@@ -216,7 +217,7 @@ describe('what jobs cost', () => {
     // It finds what does not fit.
     await redis.client().hincrby(redis.keys.account('shaken'), 'EUR:spent', 1);
     await redis.client().hdel(redis.keys.ledger('shaken', monthOf(Date.now())), jobs[0] ?? '');
-    expect((await auditLedger(parts, 'shaken')).problems).toHaveLength(2);
+    expect((await auditLedger(parts, 'shaken')).problems).toHaveLength(3);
     expect(usage.rows).toMatchObject([{ jobs: jobs.length, done: jobs.length }]);
   });
 

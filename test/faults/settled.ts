@@ -109,7 +109,11 @@ async function logProblems({ client, keyring, checkpoints }: Looks): Promise<str
 /** What an auditor of the ledger finds, and whether as many jobs are counted as there are. */
 async function bookProblems(pipeline: Pipeline, jobs: Settled['jobs']): Promise<string[]> {
   const { redis, keyring, folder } = pipeline;
-  const books = booksOf(redis.client('api'), redis.keys, { keyring, blobs: join(folder, 'blobs') });
+  const books = booksOf(redis.client('api'), redis.keys, {
+    keyring,
+    blobs: join(folder, 'blobs'),
+    log: join(folder, 'log'),
+  });
   const { problems } = await auditLedger(books, 'acme');
   // The work may have begun before midnight.
   const [from = '', to = ''] = [Date.now() - 86_400_000, Date.now()].map((ms) =>

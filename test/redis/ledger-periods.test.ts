@@ -1,19 +1,25 @@
+import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { newJobId } from '../../src/core/jobs/job-id.ts';
 import { publishedLog } from '../../src/core/jobs/published-log.ts';
+import { JobArchive, archiveFolder } from '../../src/core/jobs/job-archive.ts';
+import { recordBody, recordBytes } from '../../src/core/jobs/job-record.ts';
 import { LogRequests } from '../../src/core/confirmation/log-requests.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
 import { CLOSED_PERIOD_TYPE } from '../../src/proof/contract/closed-period.ts';
 import { encodeStored, signPayload, verifyPayload } from '../../src/proof/receipts/dsse.ts';
-import { auditLedger } from '../../src/surfaces/ledger/ledger-audit.ts';
+import { chargeOf } from '../../src/proof/receipts/charge.ts';
+import { statementBytes, type Ticket } from '../../src/proof/receipts/statements.ts';
+import { auditLedger, auditLedgers } from '../../src/surfaces/ledger/ledger-audit.ts';
 import { LedgerCloser } from '../../src/surfaces/ledger/ledger-closer.ts';
-import { ledgerEntry } from '../../src/surfaces/ledger/ledger-entry.ts';
+import { LedgerEntry, ledgerEntry } from '../../src/surfaces/ledger/ledger-entry.ts';
+import { aRecord } from '../support/records.ts';
 import { booksOf } from '../support/books.ts';
 import { until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
-import { api, keyring, newKey } from '../support/sample-receipts.ts';
+import { api, attestor, documents, keyring, newKey } from '../support/sample-receipts.ts';
 import { startSequencer } from '../support/sequencer.ts';
 
 const PRICE = { table: { id: 'v1', sha256: '0'.repeat(64) }, input: 0, output: 0, second: 0, attestation: 0, hold: 0 };
@@ -38,6 +44,40 @@ async function aLedger(server: TestRedis, count: number) {
   await admin.hset(keys.spent('acme', MONTH), { EUR: sums.EUR, USD: sums.USD });
   await admin.hset(keys.jobEnds, 'cursor', String(Date.UTC(2026, 1, 1)));
   return sums;
+}
+
+const line = (kind: 'charge' | 'release', amount: number) =>
+  JSON.stringify(
+    ledgerEntry({ kind, atMs: Date.UTC(2026, 1, 5), amount, key: 'k', model: 'm' }, { ...PRICE, currency: 'EUR' }),
+  );
+
+/** A done job with a price, and what its receipt comes to. */
+function pricedRecord(number: number) {
+  const { ticket, evidence, verdict } = documents(number);
+  const priced: Ticket = {
+    ...ticket,
+    predicate: {
+      ...ticket.predicate,
+      price: { ...PRICE, currency: 'EUR', output: 1_000_000, attestation: number, hold: 1_000 },
+    },
+  };
+  const due = chargeOf(priced.predicate, evidence.predicate, verdict.predicate);
+  const id = ticket.predicate.job;
+  const sha256 = sha256Hex(statementBytes(priced));
+  const said = { ...verdict, predicate: { ...verdict.predicate, ticket: { sha256 } } };
+  const record = (index: number, isForged: boolean) =>
+    recordBytes(
+      { state: 'done', index, endedMs: Date.UTC(2026, 1, 5), tenant: 'acme', model: 'noop' },
+      recordBody(
+        aRecord({
+          id,
+          ticket: signPayload(api, statementBytes(priced)),
+          evidence: signPayload(api, statementBytes(evidence)),
+          verdict: signPayload(isForged ? api : attestor, statementBytes(said)),
+        }),
+      ),
+    );
+  return { id, due, record };
 }
 
 function houseOf(server: TestRedis) {
@@ -114,6 +154,63 @@ describe('a month of a ledger', () => {
     expect(await auditLedger(books, 'acme')).toMatchObject({ entries: 1_500, problems: [] });
     await admin.hincrby(keys.account('acme'), 'USD:spent', 1);
     expect((await auditLedger(books, 'acme')).problems).toHaveLength(1);
+  });
+
+  test('is compared with every receipt of the archive, and each receipt has its one entry', async () => {
+    await using server = await TestRedis.start();
+    const { keys } = server;
+    const admin = server.client();
+    const log = join(server.folder, 'log');
+    const jobs = Array.from({ length: 300 }, (_, at) => pricedRecord(at));
+    const [right, dear, released, missing, waiting, forged, late, twice] = jobs.map(({ id }) => id);
+    await new JobArchive(archiveFolder(log)).write(
+      'checkpoint',
+      jobs.map(({ id, record }, index) => ({
+        index,
+        entry: Buffer.from('{}'),
+        job: { id, record: record(index, id === forged) },
+      })),
+    );
+    // The last one's place is not published.
+    await admin.hset(keys.log, 'size', jobs.length - 1);
+    await admin.hset(keys.jobEnds, 'cursor', '1000');
+    await admin.zadd(keys.ended, 1_001, waiting ?? '');
+    await admin.zadd(keys.unsealed, 6, late ?? '');
+    const fields = new Map(jobs.map(({ id, due }) => [id, line('charge', due)]));
+    fields.set(dear ?? '', line('charge', (jobs[1]?.due ?? 0) + 1));
+    fields.set(released ?? '', line('release', 0));
+    for (const id of [missing, waiting, late, jobs.at(-1)?.id]) fields.delete(id ?? '');
+    await admin.hset(keys.ledger('acme', '2026-02'), Object.fromEntries(fields));
+    await admin.hset(keys.ledger('acme', '2026-03'), { [twice ?? '']: fields.get(twice ?? '') ?? '' });
+    const sums = [...fields.values(), fields.get(twice ?? '') ?? ''].map(
+      (text) => LedgerEntry.parse(JSON.parse(text)).amount,
+    );
+    await admin.hset(
+      keys.account('acme'),
+      'EUR:spent',
+      sums.reduce((sum, amount) => sum + amount, 0),
+    );
+
+    const books = booksOf(server.client('api'), keys, { keyring, blobs: server.folder, log });
+    const [audit, other] = await auditLedgers(books, ['acme', 'other']);
+    expect(audit).toMatchObject({ entries: 297, compared: 297 });
+    const isIn = (part: string) => audit?.problems.filter((problem) => problem.includes(part)) ?? [];
+    expect(isIn('counted as spent')).toHaveLength(2);
+    expect(audit?.problems.filter((problem) => !problem.includes('counted as spent')).toSorted()).toEqual(
+      [
+        `${dear} is charged ${(jobs[1]?.due ?? 0) + 1} and its receipt comes to ${jobs[1]?.due}.`,
+        `${released} is not charged and its receipt comes to ${jobs[2]?.due}.`,
+        `${missing} has no entry and its receipt comes to ${jobs[3]?.due}.`,
+        `${forged} is charged ${jobs[5]?.due} and a signature or digest in its receipt is wrong.`,
+        `${twice} has two entries.`,
+      ].toSorted(),
+    );
+    expect([isIn(right ?? ''), other]).toEqual([
+      [],
+      { tenant: 'other', entries: 0, compared: 0, sums: [], problems: [] },
+    ]);
+    // Without the archive nothing is known of these jobs: Redis has none of them.
+    expect(await auditLedger({ ...books, archive: undefined }, 'acme')).toMatchObject({ entries: 297, compared: 0 });
   });
 
   test('stays in Redis where a statement about it is false, forged or no statement', async () => {

@@ -1,17 +1,26 @@
 import type { Redis } from 'ioredis';
+import { JobArchive, archiveFolder } from '../../src/core/jobs/job-archive.ts';
 import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { BlobFolders } from '../../src/ground/blobs/blob-folders.ts';
 import type { RedisKeys } from '../../src/ground/redis/keys.ts';
 import type { Keyring } from '../../src/proof/receipts/keyring.ts';
 import { ClosedPeriods } from '../../src/surfaces/ledger/closed-periods.store.ts';
+import { EnteredEnds } from '../../src/surfaces/ledger/entered-ends.ts';
 import { Ledgers } from '../../src/surfaces/ledger/ledgers.ts';
 import { UsageStore } from '../../src/surfaces/ledger/usage.store.ts';
 
-/** What reads and audits ledgers, with the exports in the blobs of this folder. */
-export function booksOf(redis: Redis, keys: RedisKeys, { keyring, blobs }: { keyring: Keyring; blobs: string }) {
+/** What reads and audits ledgers, with the exports in the blobs of this folder, and this log's archive. */
+export function booksOf(
+  redis: Redis,
+  keys: RedisKeys,
+  { keyring, blobs, log }: { readonly keyring: Keyring; readonly blobs: string; readonly log?: string },
+) {
   const usage = new UsageStore(redis, keys);
   const folders = new BlobFolders(blobs);
   const closed = new ClosedPeriods(redis, keys, folders);
   const reader = new JobReader(redis, keys, keys.open);
-  return { reader, usage, closed, exports: folders.ledgers, ledgers: new Ledgers(usage, closed), keyring };
+  const archive = log === undefined ? undefined : new JobArchive(archiveFolder(log));
+  const ends = new EnteredEnds(redis, keys);
+  const ledgers = new Ledgers(usage, closed);
+  return { reader, archive, ends, usage, closed, exports: folders.ledgers, ledgers, keyring };
 }

@@ -132,6 +132,15 @@ export class JobArchive {
     }
   }
 
+  /** All entries that are here, a tile at a time, in the order of the log. */
+  async *tiles(): AsyncGenerator<readonly Archived[]> {
+    for (const leaf of await this.#leaves()) {
+      const names = (await namesIn(leaf)).filter((name) => WHOLE.test(name) || PARTS.test(name));
+      const tiles = new Set(names.map((name) => tileOf(leaf, name)));
+      for (const tile of [...tiles].toSorted((a, b) => a - b)) yield await this.#tile(tile);
+    }
+  }
+
   /** The files that hold entries of a tile: the whole one, else its parts. */
   async #pathsOf(tile: number): Promise<string[]> {
     const folder = this.#folderOf(tile);
@@ -283,7 +292,7 @@ export function archiveFolder(logFolder: string): string {
   return join(logFolder, 'archive');
 }
 
-/** The tile of a whole file. */
+/** The tile of a whole file, or of a folder of parts. */
 function tileOf(folder: string, name: string): number {
   return Number([...folder.split(sep).slice(-3), name.slice(0, 3)].join(''));
 }

@@ -4,10 +4,10 @@ import type { Redis } from 'ioredis';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
-import { ArchivedJobs } from '../../core/jobs/archived-jobs.ts';
 import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
-import { auditLedger, type LedgerAudit } from '../../surfaces/ledger/ledger-audit.ts';
+import { auditLedgers, type LedgerAudit } from '../../surfaces/ledger/ledger-audit.ts';
+import { EnteredEnds } from '../../surfaces/ledger/entered-ends.ts';
 import { monthOf } from '../../surfaces/ledger/ledger-entry.ts';
 import { FORMATS, type Format } from '../../surfaces/ledger/ledger-lines.ts';
 import { ClosedPeriods } from '../../surfaces/ledger/closed-periods.store.ts';
@@ -31,9 +31,8 @@ export function addLedgerCommands(cli: CliContext): void {
 function addCheck(cli: CliContext, ledger: Command): void {
   ledger
     .command('check')
-    .description('compare the ledger with the accounts and with the receipts that are still kept')
+    .description('compare the ledger with the accounts, and with the receipts that Redis or the archive has')
     .option('--tenant <name>', 'one tenant; by default all that have an API key')
-    .option('--archived', 'also with the receipts that only the archive has: a look into its files for each charge')
     .option('--redis-url <url>', 'Redis address')
     .addOption(jsonOption())
     .action(async (options: CheckOptions & { redisUrl?: string; json?: boolean }) => {
@@ -45,7 +44,6 @@ function addCheck(cli: CliContext, ledger: Command): void {
 
 interface CheckOptions {
   readonly tenant?: string;
-  readonly archived?: boolean;
 }
 
 interface ExportOptions {
@@ -85,22 +83,21 @@ function monthArgument(text: string): string {
   throw new InvalidArgumentError('a month is written as 2026-11.');
 }
 
-async function auditAll(cli: CliContext, redis: Redis, { tenant, archived }: CheckOptions): Promise<LedgerAudit[]> {
+async function auditAll(cli: CliContext, redis: Redis, { tenant }: CheckOptions): Promise<LedgerAudit[]> {
   const keys = new RedisKeys(cli.data.shard);
-  const archive = archived === true ? new ArchivedJobs(new JobArchive(archiveFolder(cli.data.log()))) : undefined;
-  const bar = new ProgressBar('entries', undefined);
-  let entries = 0;
+  const bar = new ProgressBar('entries and receipts', undefined);
+  let read = 0;
   const parts = {
-    hasRead: (more: number) => bar.at((entries += more)),
-    reader: new JobReader(redis, keys, keys.open, archive),
+    hasRead: (more: number) => bar.at((read += more)),
+    reader: new JobReader(redis, keys, keys.open),
+    archive: new JobArchive(archiveFolder(cli.data.log())),
+    ends: new EnteredEnds(redis, keys),
     ...openLedgers(cli, redis),
     keyring: readKeyring(cli.data.keyring()),
   };
   const tenants =
     tenant === undefined ? (await new ApiKeys(redis, keys).list()).map((apiKey) => apiKey.tenant) : [tenant];
-  const audits: LedgerAudit[] = [];
-  for (const name of new Set(tenants)) audits.push(await auditLedger(parts, name).finally(() => bar.end()));
-  return audits;
+  return auditLedgers(parts, [...new Set(tenants)]).finally(() => bar.end());
 }
 
 function linesOf({ tenant, entries, compared, sums, problems }: LedgerAudit): string[] {
