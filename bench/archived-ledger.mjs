@@ -6,7 +6,8 @@ import { dist, keys } from './arena.mjs';
 const { ensureSigningKey } = await dist('ground/keys/key-file.js');
 const { BlobFolders } = await dist('ground/blobs/blob-folders.js');
 const { sha256Hex } = await dist('ground/blobs/sha256.js');
-const { JobArchive, archiveFolder } = await dist('core/jobs/job-archive.js');
+const { FolderTree } = await dist('ground/blobs/file-tree.js');
+const { JobArchive } = await dist('core/jobs/job-archive.js');
 const { newJobId } = await dist('core/jobs/job-id.js');
 const { recordBody, recordBytes } = await dist('core/jobs/job-record.js');
 const { CLOSED_PERIOD_TYPE } = await dist('proof/contract/closed-period.js');
@@ -101,7 +102,7 @@ function documents(id, tokens) {
 /** Writes `count` of them, and the books that fit. */
 export async function writeArchivedLedger(arena, count, say) {
   const attestor = ensureSigningKey(join(arena.folder, 'attestor.key'));
-  const archive = new JobArchive(archiveFolder(join(arena.folder, 'log')));
+  const archive = new JobArchive(new FolderTree(join(arena.folder, 'log')));
   const unsigned = (payload) => ({ keyId: attestor.public.id, signature: Buffer.alloc(64, 7), payload });
   let charged = 0;
   async function* jsonl() {

@@ -7,6 +7,7 @@ const { newJobId } = await dist('core/jobs/job-id.js');
 const { auditLog } = await dist('proof/tlog/log-audit.js');
 const { JobArchive } = await dist('core/jobs/job-archive.js');
 const { LogFiles } = await dist('proof/tlog/log-files.js');
+const { FolderTree } = await dist('ground/blobs/file-tree.js');
 const { LogReader } = await dist('proof/tlog/log-reader.js');
 const { publishedLog } = await dist('core/jobs/published-log.js');
 const { leafHash, verifyInclusion } = await dist('proof/tlog/merkle.js');
@@ -26,7 +27,8 @@ export async function benchLog({ rounds, jobs }, say) {
   const arena = await openArena();
   const policy = new Keyring(arena.keyring).logPolicy;
   const [{ key: log }] = policy.logs;
-  const files = new LogFiles(`${arena.folder}/log`);
+  const place = new FolderTree(`${arena.folder}/log`);
+  const files = new LogFiles(place);
   const sequencer = new Sequencer({
     redis: arena.connect('attestor'),
     keys,
@@ -34,7 +36,7 @@ export async function benchLog({ rounds, jobs }, say) {
     key: readSigningKey(`${arena.folder}/log.key`),
     origin: log.name,
     trusted: [log],
-    archive: new JobArchive(`${arena.folder}/log/archive`),
+    archive: new JobArchive(place),
     witnesses: new WitnessClient(policy),
     durability: new Durability({ kind: 'always' }),
     logger: createLogger('bench', 'error'),

@@ -6,6 +6,7 @@ const { verifyReceipt, receiptFile } = await dist('proof/receipts/receipt.js');
 const { parseCheckpoint } = await dist('proof/tlog/checkpoint.js');
 const { JobReader } = await dist('core/jobs/job.reader.js');
 const { LogFiles } = await dist('proof/tlog/log-files.js');
+const { FolderTree } = await dist('ground/blobs/file-tree.js');
 const { LogReader } = await dist('proof/tlog/log-reader.js');
 const { publishedLog } = await dist('core/jobs/published-log.js');
 const { formatProof } = await dist('proof/tlog/tlog-proof.js');
@@ -38,7 +39,11 @@ async function ours() {
       const [id] = await arena.admin.zrange(keys.ended, '-1', '-1');
       const { record } = await reader.read(id);
       const { key } = new Keyring(arena.keyring).logPolicy.logs[0];
-      const log = new LogReader(new LogFiles(`${arena.folder}/log`), [key], publishedLog(arena.admin, keys));
+      const log = new LogReader(
+        new LogFiles(new FolderTree(`${arena.folder}/log`)),
+        [key],
+        publishedLog(arena.admin, keys),
+      );
       const checkpoint = await log.checkpoint();
       const hashes = await log.inclusion(record.index, parseCheckpoint(checkpoint).size);
       const proof = formatProof({ index: record.index, hashes, checkpoint });

@@ -9,6 +9,7 @@ import { AuditKeeper } from '../../src/core/confirmation/audit-keeper.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
 import { TestRedis } from '../support/redis.ts';
+import { FolderTree } from '../../src/ground/blobs/file-tree.ts';
 
 let server: TestRedis;
 let folder: string;
@@ -30,7 +31,7 @@ const act = (target: string, tenant: string | null = null): AuditAct => ({
   detail: {},
 });
 const auditOf = () => new AuditLog(server.client('api'), server.keys);
-const files = () => new AuditFiles(join(folder, 'audit'));
+const files = () => new AuditFiles(new FolderTree(folder));
 
 async function textsOf(audit: AuditLog): Promise<string[]> {
   const { entries } = await audit.head();

@@ -33,6 +33,7 @@ import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { SUBMITTER } from '../support/submitter.ts';
 import { IS_LONG, wholeTest } from '../support/thorough.ts';
+import { FolderTree } from '../../src/ground/blobs/file-tree.ts';
 
 const QUEUE = 'default.noop';
 const ALONE = { attestors: { present: 1, able: 1, problem: undefined }, enginesAway: 0 };
@@ -773,7 +774,7 @@ describe('what the operator makes of a pool', () => {
     const audit = new AuditLog(redis, server.keys);
     const pools = new Pools(redis, server.keys, catalog, audit);
     const acts = async () => {
-      const { entries } = await audit.list(new AuditFiles(server.folder), { limit: 100 });
+      const { entries } = await audit.list(new AuditFiles(new FolderTree(server.folder)), { limit: 100 });
       return entries.map(({ action, by }) => `${action} by ${by}`).toReversed();
     };
     const emptier = () =>

@@ -14,6 +14,7 @@ import { Tenants } from '../../src/surfaces/tenants/tenant.store.ts';
 import { admissionTo } from '../support/admission.ts';
 import { completion } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
+import { FolderTree } from '../../src/ground/blobs/file-tree.ts';
 
 const HOUR_MS = 3_600_000;
 const AUTHOR: Author = { by: 'test', action: 'schedule.create', detail: {} };
@@ -147,7 +148,7 @@ describe('schedules that are due', () => {
     expect(after.runs).toMatchObject([{ outcome: 'refused', code: 'unauthenticated' }]);
     expect(await openJobs(tenant)).toBe(0);
     expect(await server.admin.zscore(server.keys.schedules, schedule.id)).toBeNull();
-    const files = new AuditFiles(join(tmpdir(), 'no-files'));
+    const files = new AuditFiles(new FolderTree(join(tmpdir(), 'no-files')));
     const { entries } = await new AuditLog(server.client('api'), server.keys).list(files, { limit: 20, tenant });
     expect(entries).toContainEqual(
       expect.objectContaining({ by: 'courier', action: 'schedule.pause', target: schedule.id, tenant }),

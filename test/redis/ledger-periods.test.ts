@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { newJobId } from '../../src/core/jobs/job-id.ts';
 import { publishedLog } from '../../src/core/jobs/published-log.ts';
-import { JobArchive, archiveFolder } from '../../src/core/jobs/job-archive.ts';
+import { JobArchive } from '../../src/core/jobs/job-archive.ts';
 import { recordBody, recordBytes } from '../../src/core/jobs/job-record.ts';
 import { LogRequests } from '../../src/core/confirmation/log-requests.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
@@ -21,6 +21,7 @@ import { until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { api, attestor, documents, keyring, newKey } from '../support/sample-receipts.ts';
 import { startSequencer } from '../support/sequencer.ts';
+import { FolderTree } from '../../src/ground/blobs/file-tree.ts';
 
 const PRICE = { table: { id: 'v1', sha256: '0'.repeat(64) }, input: 0, output: 0, second: 0, attestation: 0, hold: 0 };
 const MONTH = '2026-01';
@@ -163,7 +164,7 @@ describe('a month of a ledger', () => {
     const log = join(server.folder, 'log');
     const jobs = Array.from({ length: 300 }, (_, at) => pricedRecord(at));
     const [right, dear, released, missing, waiting, forged, late, twice] = jobs.map(({ id }) => id);
-    await new JobArchive(archiveFolder(log)).write(
+    await new JobArchive(new FolderTree(log)).write(
       'checkpoint',
       jobs.map(({ id, record }, index) => ({
         index,

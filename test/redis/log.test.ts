@@ -21,12 +21,13 @@ import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { ORIGIN, logPolicy, confirmations, publish, startSequencer } from '../support/sequencer.ts';
 import { IS_LONG, sampleOf, wholeTest } from '../support/thorough.ts';
+import { FolderTree } from '../../src/ground/blobs/file-tree.ts';
 
 const policyOf = (key: SigningKey) => parsePolicy(logPolicy(key));
 
 const folderOf = (server: TestRedis) => join(server.folder, 'log');
 function sourceOf(server: TestRedis): LogSource {
-  const files = new LogFiles(folderOf(server));
+  const files = new LogFiles(new FolderTree(folderOf(server)));
   return async (path) => {
     const tile = parseTilePath(path);
     return tile === undefined ? Buffer.from((await files.readCheckpoint()) ?? '') : files.readPrefix(tile);
@@ -34,7 +35,7 @@ function sourceOf(server: TestRedis): LogSource {
 }
 const readerOf = (server: TestRedis, key: SigningKey, redis = server.client('api')) =>
   new LogReader(
-    new LogFiles(folderOf(server)),
+    new LogFiles(new FolderTree(folderOf(server))),
     [noteKey(ORIGIN, 'ed25519', key.public)],
     publishedLog(redis, server.keys),
   );
@@ -84,7 +85,7 @@ describe('the log', () => {
     }
     // The archive holds every record, in the order of the log, whichever attestor wrote it.
     const archived: Archived[] = [];
-    for await (const item of new JobArchive(join(folderOf(server), 'archive')).read(0, 1_000)) archived.push(item);
+    for await (const item of new JobArchive(new FolderTree(folderOf(server))).read(0, 1_000)) archived.push(item);
     expect(archived.map(({ index }) => index)).toEqual(Array.from({ length: 700 }, (_, at) => at));
     const archivedAs = new Map(archived.map(({ job }) => [job?.id, job?.record]));
     for (const { file } of all) {
@@ -252,7 +253,7 @@ describe('the log', () => {
       const next = startSequencer(server, server.client('attestor'), key);
       await expectDiverged(server, next);
       await next.stop();
-      const signed = await new JobArchive(join(folderOf(server), 'archive')).newestCheckpoint();
+      const signed = await new JobArchive(new FolderTree(folderOf(server))).newestCheckpoint();
       expect(signed).toContain('\n700\n');
     },
   );

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { AuditLog } from '../../src/core/audit/audit-log.ts';
-import { JobArchive, archiveFolder } from '../../src/core/jobs/job-archive.ts';
+import { JobArchive } from '../../src/core/jobs/job-archive.ts';
 import { SecretsKeys } from '../../src/ground/keys/secrets-keys.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
 import { KEY_TABLE, type FamilyName } from '../../src/ground/redis/key-table.ts';
@@ -20,6 +20,7 @@ import { JOB_ENDPOINT, Webhooks, newWebhookId } from '../../src/surfaces/webhook
 import { completion } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { api, newKey } from '../support/sample-receipts.ts';
+import { FolderTree } from '../../src/ground/blobs/file-tree.ts';
 
 /** Nothing of a tenant stands in it: it is about workers, attestors, models or the log. */
 const NOBODYS = 'nobody';
@@ -282,7 +283,7 @@ test('a deleted tenant: every family that it had something in is emptied of it, 
   const deleter = new TenantDeleter(
     {
       ...{ redis, keys, deletions, audit: new AuditLog(redis, keys), signingKey: api },
-      archive: new JobArchive(archiveFolder(server.folder)),
+      archive: new JobArchive(new FolderTree(server.folder)),
       memory: new MemoryClient(undefined),
     },
     createLogger('courier', 'silent'),

@@ -16,6 +16,7 @@ import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { ORIGIN, logPolicy, confirmations, publish, startSequencer } from '../support/sequencer.ts';
 import { startWitness } from '../support/witness.ts';
+import { FolderTree } from '../../src/ground/blobs/file-tree.ts';
 
 const end = (process: ChildProcess) =>
   new Promise<void>((resolve) => {
@@ -66,7 +67,7 @@ describe('witnesses', () => {
 
       const checkpoint = (await server.client().hget(server.keys.log, 'checkpoint')) ?? '';
       const reader = new LogReader(
-        new LogFiles(join(server.folder, 'log')),
+        new LogFiles(new FolderTree(join(server.folder, 'log'))),
         [noteKey(ORIGIN, 'ed25519', key.public)],
         publishedLog(server.client('api'), server.keys),
       );

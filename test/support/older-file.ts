@@ -7,6 +7,7 @@ import { JobArchive } from '../../src/core/jobs/job-archive.ts';
 import { auditLog } from '../../src/proof/tlog/log-audit.ts';
 import type { Client, Pipeline } from './pipeline.ts';
 import { PASSWORD } from './redis.ts';
+import { FolderTree } from '../../src/ground/blobs/file-tree.ts';
 
 const run = promisify(execFile);
 
@@ -58,7 +59,7 @@ export async function expectSound(
       .then(async (response) => (response.ok ? Buffer.from(await response.arrayBuffer()) : undefined));
   const report = await auditLog(source, pipeline.keyring.logPolicy, [kept]);
   const logged: string[] = [];
-  for await (const { job } of new JobArchive(join(pipeline.folder, 'log', 'archive')).read(0, report.size))
+  for await (const { job } of new JobArchive(new FolderTree(join(pipeline.folder, 'log'))).read(0, report.size))
     if (job !== undefined) logged.push(job.id);
   expect(logged.length).toBe(new Set(logged).size);
   for (const id of ids) expect(logged).toContain(id);

@@ -15,6 +15,7 @@ import { createLogger } from '../../src/ground/logging/logger.ts';
 import { encodeStored, signPayload } from '../../src/proof/receipts/dsse.ts';
 import { until } from './pipeline.ts';
 import type { TestRedis } from './redis.ts';
+import { FolderTree } from '../../src/ground/blobs/file-tree.ts';
 
 export const ORIGIN = 'countersign.test/log';
 
@@ -34,11 +35,12 @@ export function startSequencer(
   policy = logPolicy(key),
   logger = createLogger('test', 'error'),
 ): Sequencer {
+  const log = new FolderTree(join(server.folder, 'log'));
   const sequencer = new Sequencer({
     redis,
     keys: server.keys,
-    files: new LogFiles(join(server.folder, 'log')),
-    archive: new JobArchive(join(server.folder, 'log', 'archive')),
+    files: new LogFiles(log),
+    archive: new JobArchive(log),
     key,
     origin: ORIGIN,
     trusted: parsePolicy(policy).logs.map(({ key: trusted }) => trusted),

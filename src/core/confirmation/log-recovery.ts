@@ -70,7 +70,7 @@ export async function recoverLog(parts: RecoveryParts): Promise<Recovered | unde
     const tree = await loaded(files, disk, tail);
     // What is published from now on: what Redis had, or the copy on the disk where that is longer.
     const published = copied !== undefined && copied.size > head.size ? copied : publishedBy(head, trusted);
-    if (!tree.rootAt(published.size).equals(published.root))
+    if (!(await tree.rootAt(published.size)).equals(published.root))
       throw diverged(`Redis has published ${head.size} entries that are not those of the disk`);
     const restored = await restore(parts, head.size, disk.size);
     const base = published.size - (published.size % TILE_WIDTH);
@@ -92,7 +92,7 @@ async function holds({ files, trusted }: RecoveryParts, head: LogHead, disk: Sig
   const tree = await LogTree.load(files, size, root, head.tail).catch(() => undefined);
   if (tree === undefined) return false;
   const more = head.tail.slice(size % TILE_WIDTH).slice(0, Math.max(0, disk.size - size));
-  return tree.rootWith(more, disk.size).equals(disk.root);
+  return (await tree.rootWith(more, disk.size)).equals(disk.root);
 }
 
 function publishedBy({ size, checkpoint }: LogHead, trusted: readonly NoteKey[]): Signed {

@@ -252,7 +252,7 @@ export class Sequencer {
     // Up to what was signed before, nothing is written that was not: only then comes what is new.
     const before = Math.max(0, Math.min(entries.length, (known?.size ?? 0) - tree.size));
     await tree.append(entries.slice(0, before));
-    if (known !== undefined && known.size <= tree.size) this.#requireSame(tree, known);
+    if (known !== undefined && known.size <= tree.size) await this.#requireSame(tree, known);
     await tree.append(entries.slice(before));
     this.#problem = undefined;
     crashPoint('attestor.after-tiles');
@@ -308,7 +308,7 @@ export class Sequencer {
           checkpoint === '' ? EMPTY_ROOT : openCheckpoint(checkpoint, ...this.#parts.trusted).checkpoint.root;
         this.#tree = await LogTree.load(this.#parts.files, size, root, tail);
       }
-      if (known !== undefined && known.size <= size) requireSame(this.#tree, known);
+      if (known !== undefined && known.size <= size) await requireSame(this.#tree, known);
       return this.#tree;
     } catch (error) {
       if (error instanceof LogRefused && known !== undefined) throw this.#diverged(error.message, known);
@@ -316,9 +316,9 @@ export class Sequencer {
     }
   }
 
-  #requireSame(tree: LogTree, known: Known): void {
+  async #requireSame(tree: LogTree, known: Known): Promise<void> {
     try {
-      requireSame(tree, known);
+      await requireSame(tree, known);
     } catch (error) {
       throw this.#diverged(messageOf(error), known);
     }
@@ -348,7 +348,7 @@ export class Sequencer {
 }
 
 /** Throws LogRefused where the tree does not begin with what was signed before. */
-function requireSame(tree: LogTree, known: Known): void {
-  if (!tree.rootAt(known.size).equals(known.root))
+async function requireSame(tree: LogTree, known: Known): Promise<void> {
+  if (!(await tree.rootAt(known.size)).equals(known.root))
     throw new LogRefused(`Its first ${known.size} entries are not those that were signed.`);
 }

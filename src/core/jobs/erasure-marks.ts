@@ -1,7 +1,4 @@
-import { readFile, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { ignoreAbsent, namesIn } from '../../ground/blobs/absent-files.ts';
-import { writeDurably } from '../../ground/blobs/durable-file.ts';
+import type { FileTree } from '../../ground/blobs/file-tree.ts';
 import { JOB_ID } from '../../proof/receipts/fields.ts';
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
 import { createdMsOf } from './job-id.ts';
@@ -25,33 +22,33 @@ export interface Erasure {
  * read and write at once.
  */
 export class ErasureMarks {
-  readonly #folder: string;
+  readonly #files: FileTree;
 
-  constructor(folder: string) {
-    this.#folder = folder;
+  constructor(files: FileTree) {
+    this.#files = files;
   }
 
   /** Adds marks; durable when this resolves. One that is there keeps its time. */
   async add(erasures: readonly Erasure[]): Promise<void> {
     const known = await Promise.all(erasures.map(({ id, place }) => this.at(id, place)));
     const fresh = erasures.filter((_, at) => known[at] === undefined);
-    await writeDurably(
-      ...fresh.map(({ id, place, erasedMs }) => ({ path: this.#pathOf(id, place), bytes: `${erasedMs} ${id}\n` })),
+    await this.#files.write(
+      ...fresh.map(({ id, place, erasedMs }) => ({ name: nameOf(id, place), bytes: `${erasedMs} ${id}\n` })),
     );
   }
 
   /** Since when (ms) a job is to be erased; undefined where it is not. */
   async at(id: string, place: number | undefined): Promise<number | undefined> {
-    return (await readMark(this.#pathOf(id, place)))?.erasedMs;
+    return (await this.#read(nameOf(id, place)))?.erasedMs;
   }
 
   /** The erasures among the entries of a tile, by their places. */
   async ofTile(tile: number): Promise<Map<number, number>> {
-    const folder = this.#folderOf(tile);
+    const folder = folderOf(tile);
     const marks = await Promise.all(
-      (await namesIn(folder))
+      (await this.#files.names(folder))
         .filter(isPlace)
-        .map(async (name) => [Number(name), await readMark(join(folder, name))] as const),
+        .map(async (name) => [Number(name), await this.#read(`${folder}/${name}`)] as const),
     );
     return new Map(marks.flatMap(([place, mark]) => (mark === undefined ? [] : [[place, mark.erasedMs]])));
   }
@@ -62,70 +59,61 @@ export class ErasureMarks {
    */
   async *createdAfter(ms: number): AsyncGenerator<Erasure> {
     for await (const tile of this.#tiles()) {
-      const folder = this.#folderOf(tile);
+      const folder = folderOf(tile);
       let newestMs = 0;
-      for (const name of (await namesIn(folder)).filter(isPlace)) {
-        const mark = await readMark(join(folder, name));
+      for (const name of (await this.#files.names(folder)).filter(isPlace)) {
+        const mark = await this.#read(`${folder}/${name}`);
         if (mark === undefined) continue;
         newestMs = Math.max(newestMs, createdMsOf(mark.id));
         yield { ...mark, place: Number(name) };
       }
       if (newestMs > 0 && newestMs < ms) break;
     }
-    const days = join(this.#folder, 'days');
-    for (const day of (await namesIn(days)).filter((name) => (Number(name) + 1) * DAY_MS > ms))
-      for (const id of (await namesIn(join(days, day))).filter((name) => JOB_ID.test(name))) {
-        const mark = await readMark(join(days, day, id));
+    for (const day of (await this.#files.names('days')).filter((name) => (Number(name) + 1) * DAY_MS > ms))
+      for (const id of (await this.#files.names(`days/${day}`)).filter((name) => JOB_ID.test(name))) {
+        const mark = await this.#read(`days/${day}/${id}`);
         if (mark !== undefined) yield { ...mark, place: undefined };
       }
   }
 
   /** The tiles that got a mark after a time (ms). */
   async *tilesMarkedAfter(ms: number): AsyncGenerator<number> {
-    for await (const tile of this.#tiles()) {
-      const found = await stat(this.#folderOf(tile)).catch(() => undefined);
-      if (found !== undefined && found.mtimeMs > ms) yield tile;
-    }
+    for await (const tile of this.#tiles()) if (await this.#files.isChangedAfter(folderOf(tile), ms)) yield tile;
   }
 
   /** The tiles that have marks, the newest first. */
   async *#tiles(): AsyncGenerator<number> {
-    const tiles = join(this.#folder, 'tiles');
-    for (const upper of (await namesIn(tiles)).toSorted().toReversed())
-      for (const lower of (await namesIn(join(tiles, upper))).toSorted().toReversed()) yield Number(upper + lower);
+    for (const upper of (await this.#files.names('tiles')).toSorted().toReversed())
+      for (const lower of (await this.#files.names(`tiles/${upper}`)).toSorted().toReversed())
+        yield Number(upper + lower);
   }
 
   /** Removes the marks of a tile whose entries are no longer kept. */
   async removeTile(tile: number): Promise<void> {
-    await rm(this.#folderOf(tile), { recursive: true, force: true });
+    await this.#files.removeFolder(folderOf(tile));
   }
 
   /** Removes the marks of jobs without a place that were created on a day that ended before a time (ms). */
   async removeDays(beforeMs: number): Promise<void> {
-    for (const day of await namesIn(join(this.#folder, 'days')))
-      if ((Number(day) + 1) * DAY_MS < beforeMs) await rm(join(this.#folder, 'days', day), { recursive: true });
+    for (const day of await this.#files.names('days'))
+      if ((Number(day) + 1) * DAY_MS < beforeMs) await this.#files.removeFolder(`days/${day}`);
   }
 
-  #pathOf(id: string, place: number | undefined): string {
-    if (place !== undefined) return join(this.#folderOf(Math.floor(place / TILE_WIDTH)), String(place));
-    return join(this.#folder, 'days', String(Math.floor(createdMsOf(id) / DAY_MS)), id);
+  /** Undefined where there is no mark. */
+  async #read(name: string): Promise<{ id: string; erasedMs: number } | undefined> {
+    const [erasedMs = '', id = ''] = (await this.#files.read(name))?.toString('utf8').trimEnd().split(' ') ?? [];
+    return id === '' ? undefined : { id, erasedMs: Number(erasedMs) };
   }
+}
 
-  #folderOf(tile: number): string {
-    const digits = String(tile).padStart(12, '0');
-    return join(this.#folder, 'tiles', digits.slice(0, 9), digits.slice(9));
-  }
+function nameOf(id: string, place: number | undefined): string {
+  if (place !== undefined) return `${folderOf(Math.floor(place / TILE_WIDTH))}/${place}`;
+  return `days/${Math.floor(createdMsOf(id) / DAY_MS)}/${id}`;
+}
+
+function folderOf(tile: number): string {
+  const digits = String(tile).padStart(12, '0');
+  return `tiles/${digits.slice(0, 9)}/${digits.slice(9)}`;
 }
 
 const isPlace = (name: string) => /^\d{1,15}$/.test(name);
-
-/** Undefined where there is no mark. */
-async function readMark(path: string): Promise<{ id: string; erasedMs: number } | undefined> {
-  try {
-    const [erasedMs = '', id = ''] = (await readFile(path, 'utf8')).trimEnd().split(' ');
-    return { id, erasedMs: Number(erasedMs) };
-  } catch (error) {
-    ignoreAbsent(error);
-    return undefined;
-  }
-}

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { FolderTree } from '../../ground/blobs/file-tree.ts';
 import { JobArchive, type Archived } from './job-archive.ts';
 import { newJobId } from './job-id.ts';
 import { isErased, openAny } from './erased-record.ts';
@@ -13,6 +14,7 @@ import { wholeTest } from '../../../test/support/thorough.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'cs-archive-'));
 const newFolder = () => mkdtempSync(join(root, 'a-'));
+const archiveIn = (folder: string) => new JobArchive(new FolderTree(folder));
 const START = 1_790_000_000_000;
 
 /** An entry every second; every fifth is no job's. */
@@ -56,7 +58,7 @@ async function mark(archive: JobArchive, all: readonly Archived[], places: reado
 
 /** The places whose records some file of this folder still holds. */
 function held(folder: string): Set<number> {
-  return new Set(recordsIn(folder).flatMap(({ index, record }) => (isErased(record) ? [] : [index])));
+  return new Set(recordsIn(join(folder, 'archive')).flatMap(({ index, record }) => (isErased(record) ? [] : [index])));
 }
 
 describe('the archive', () => {
@@ -65,7 +67,7 @@ describe('the archive', () => {
   wholeTest('gives back what was written, whatever the checkpoints held, and finds every job by its id', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 6 }), async (steps) => {
-        const archive = new JobArchive(newFolder());
+        const archive = archiveIn(newFolder());
         const all = Array.from({ length: 620 }, (_, index) => entry(index));
         await write(archive, all, steps);
         expect(await readAll(archive)).toEqual(all);
@@ -83,22 +85,22 @@ describe('the archive', () => {
   test('of two attestors that write at once is one', async () => {
     const folder = newFolder();
     const all = Array.from({ length: 520 }, (_, index) => entry(index));
-    await Promise.all([write(new JobArchive(folder), all, [7, 40]), write(new JobArchive(folder), all, [31, 5])]);
-    expect(await readAll(new JobArchive(folder))).toEqual(all);
+    await Promise.all([write(archiveIn(folder), all, [7, 40]), write(archiveIn(folder), all, [31, 5])]);
+    expect(await readAll(archiveIn(folder))).toEqual(all);
   });
 
   test('takes no other entry in a place that is taken', async () => {
     const folder = newFolder();
     const all = Array.from({ length: 20 }, (_, index) => entry(index));
-    await write(new JobArchive(folder), all, [10]);
+    await write(archiveIn(folder), all, [10]);
     const other = all.slice(10).map((item) => ({ ...item, entry: Buffer.from('other') }));
-    await expect(new JobArchive(folder).write('fork', other)).rejects.toThrow('Entry 10');
-    expect(await readAll(new JobArchive(folder))).toEqual(all);
+    await expect(archiveIn(folder).write('fork', other)).rejects.toThrow('Entry 10');
+    expect(await readAll(archiveIn(folder))).toEqual(all);
   });
 
   test('lets go of whole files whose time is over, and of no other', async () => {
     const folder = newFolder();
-    const archive = new JobArchive(folder);
+    const archive = archiveIn(folder);
     const all = Array.from({ length: 600 }, (_, index) => entry(index));
     await write(archive, all, [100]);
     expect(await archive.removeOld(START + 256_000)).toBe(1);
@@ -112,8 +114,8 @@ describe('the archive', () => {
   test('holds stubs in the place of what is erased, whether its files are whole or in parts, and every other record as it was', async () => {
     const folder = newFolder();
     const all = Array.from({ length: 300 }, (_, index) => whole(index));
-    await write(new JobArchive(folder), all, [40]);
-    const archive = new JobArchive(folder);
+    await write(archiveIn(folder), all, [40]);
+    const archive = archiveIn(folder);
     await mark(archive, all, ERASED);
     for (const tile of [0, 1, 1, 0]) await archive.erase(tile);
     const kept = all.map(({ index }) => index).filter((index) => !ERASED.includes(index));
@@ -135,11 +137,11 @@ describe('the archive', () => {
   ])('a crash after %s leaves what the next attestor brings to the end', async (_, before) => {
     const folder = newFolder();
     const all = Array.from({ length: 300 }, (__, index) => whole(index));
-    await write(new JobArchive(folder), all, [40]);
-    const died = new JobArchive(folder);
+    await write(archiveIn(folder), all, [40]);
+    const died = archiveIn(folder);
     await mark(died, all, ERASED);
     await before(died);
-    const next = new JobArchive(folder);
+    const next = archiveIn(folder);
     for await (const tile of next.erasures.tilesMarkedAfter(0)) await next.erase(tile);
     expect([...held(folder)].filter((index) => ERASED.includes(index))).toEqual([]);
     expect(held(folder).size).toBe(300 - ERASED.length);
@@ -148,17 +150,17 @@ describe('the archive', () => {
   test('gets nothing back that is erased: not from a slow writer, nor when its parts become one file, nor from a part that a crash left', async () => {
     const folder = newFolder();
     const all = Array.from({ length: 300 }, (_, index) => whole(index));
-    await write(new JobArchive(folder), all.slice(0, 200), [40]);
-    const archive = new JobArchive(folder);
+    await write(archiveIn(folder), all.slice(0, 200), [40]);
+    const archive = archiveIn(folder);
     await mark(archive, all, ERASED);
     await archive.erase(0);
     const older = newFolder();
     // Another attestor has read the records before, and writes them after.
-    await write(new JobArchive(older), all.slice(0, 200), [40]);
-    await write(new JobArchive(folder), all.slice(160, 200), [40]);
-    await write(new JobArchive(folder), all.slice(200), [40]);
+    await write(archiveIn(older), all.slice(0, 200), [40]);
+    await write(archiveIn(folder), all.slice(160, 200), [40]);
+    await write(archiveIn(folder), all.slice(200), [40]);
     expect([...held(folder)].filter((index) => ERASED.includes(index))).toEqual([]);
-    cpSync(join(older, '000'), join(folder, '000'), { recursive: true });
+    cpSync(join(older, 'archive', '000'), join(folder, 'archive', '000'), { recursive: true });
     expect([...held(folder)].filter((index) => ERASED.includes(index))).not.toEqual([]);
     await archive.erase(0);
     expect([...held(folder)].filter((index) => ERASED.includes(index))).toEqual([]);
@@ -173,22 +175,22 @@ describe('the archive', () => {
         async (places, steps) => {
           const folder = newFolder();
           const all = Array.from({ length: 270 }, (_, index) => whole(index));
-          await write(new JobArchive(folder), all.slice(0, 250), steps);
+          await write(archiveIn(folder), all.slice(0, 250), steps);
           const eraser = async (mine: readonly number[]) => {
-            const archive = new JobArchive(folder);
+            const archive = archiveIn(folder);
             for (const place of mine) {
               await mark(archive, all, [place]);
               await archive.erase(Math.floor(place / 256));
             }
           };
           await Promise.all([
-            write(new JobArchive(folder), all.slice(250), steps),
+            write(archiveIn(folder), all.slice(250), steps),
             eraser(places.filter((_, at) => at % 2 === 0)),
             eraser(places.filter((_, at) => at % 2 === 1)),
           ]);
           const kept = all.map(({ index }) => index).filter((index) => !places.includes(index));
           expect([...held(folder)].toSorted((a, b) => a - b)).toEqual(kept);
-          expect(await readAll(new JobArchive(folder))).toHaveLength(270);
+          expect(await readAll(archiveIn(folder))).toHaveLength(270);
         },
       ),
       { numRuns: 3 },
@@ -196,7 +198,7 @@ describe('the archive', () => {
   });
 
   test('keeps a mark for as long as the entry is kept, says of an erasure when it was first asked for, and of nothing else', async () => {
-    const archive = new JobArchive(newFolder());
+    const archive = archiveIn(newFolder());
     const all = Array.from({ length: 300 }, (_, index) => whole(index));
     await write(archive, all, [100]);
     await mark(archive, all, [1, 280]);
@@ -221,9 +223,9 @@ describe('the archive', () => {
 
   test('lets go of files that a crash left unfinished, and of none that is being written', async () => {
     const folder = newFolder();
-    const archive = new JobArchive(folder);
+    const archive = archiveIn(folder);
     await write(archive, [entry(0)], [1]);
-    const parts = join(folder, '000', '000', '000', '000.p');
+    const parts = join(folder, 'archive', '000', '000', '000', '000.p');
     for (const name of ['0-0.old.tmp', '0-0.new.tmp']) writeFileSync(join(parts, name), CANARY);
     utimesSync(join(parts, '0-0.old.tmp'), new Date(0), new Date(0));
     await archive.removeUnfinished(60_000);
@@ -233,11 +235,11 @@ describe('the archive', () => {
   test('is found although a crash left pieces of files', async () => {
     const folder = newFolder();
     const all = Array.from({ length: 300 }, (_, index) => entry(index));
-    await write(new JobArchive(folder), all, [50]);
+    await write(archiveIn(folder), all, [50]);
     const names = readdirSync(folder, { recursive: true }).map(String);
     expect(names.filter((name) => name.endsWith('.tmp'))).toEqual([]);
     // The whole tile was made, and its parts were not removed yet: it is written again with the same bytes.
-    await new JobArchive(folder).write('again', all.slice(250, 256));
-    expect(await readAll(new JobArchive(folder))).toEqual(all);
+    await archiveIn(folder).write('again', all.slice(250, 256));
+    expect(await readAll(archiveIn(folder))).toEqual(all);
   });
 });

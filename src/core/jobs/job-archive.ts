@@ -1,8 +1,5 @@
-import { readFile, rm, rmdir, stat } from 'node:fs/promises';
-import { join, sep } from 'node:path';
 import { z } from 'zod';
-import { ignoreAbsent, namesIn } from '../../ground/blobs/absent-files.ts';
-import { writeDurably, type FileToWrite } from '../../ground/blobs/durable-file.ts';
+import type { FileTree, NamedFile } from '../../ground/blobs/file-tree.ts';
 import { JobId } from '../../proof/receipts/fields.ts';
 import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { TILE_WIDTH } from '../../proof/tlog/tile.ts';
@@ -56,14 +53,15 @@ const MAX_ROUNDS = 10;
 export class JobArchive {
   /** The jobs that are to be erased here and in Redis. */
   readonly erasures: ErasureMarks;
-  readonly #folder: string;
+  readonly #files: FileTree;
   /** Parts that were compared with what this process has written. */
   readonly #compared = new Set<string>();
-  #newest: { path: string; checkpoint: string } | undefined;
+  #newest: { name: string; checkpoint: string } | undefined;
 
-  constructor(folder: string) {
-    this.#folder = folder;
-    this.erasures = new ErasureMarks(join(folder, 'erased'));
+  /** `log`: where the transparency log stands, in which the archive has a folder. */
+  constructor(log: FileTree) {
+    this.#files = log.in('archive');
+    this.erasures = new ErasureMarks(this.#files.in('erased'));
   }
 
   /**
@@ -72,23 +70,23 @@ export class JobArchive {
    * process has put other entries in their places: both look after they have written, so that not both go on.
    */
   async write(checkpoint: string, items: readonly Archived[]): Promise<void> {
-    const files: FileToWrite[] = [];
+    const files: NamedFile[] = [];
     const filled: string[] = [];
     for (const [tile, added] of byTile(items)) {
-      const parts = join(this.#folderOf(tile), `${nameOf(tile)}.p`);
+      const parts = partsOf(tile);
       const isEnd = added.at(-1)?.index === (tile + 1) * TILE_WIDTH - 1;
       const all = isEnd ? merged([...(await this.#parts(parts)).flatMap(({ items: held }) => held), ...added]) : added;
       const isWhole = all.length === TILE_WIDTH;
       const name = isWhole
-        ? join(this.#folderOf(tile), wholeName(tile, all))
-        : join(parts, `${all[0]?.index ?? 0}-${all.at(-1)?.index ?? 0}`);
-      files.push({ path: name, bytes: formatFile({ checkpoint, items: all }) });
+        ? `${folderOf(tile)}/${wholeName(tile, all)}`
+        : `${parts}/${all[0]?.index ?? 0}-${all.at(-1)?.index ?? 0}`;
+      files.push({ name, bytes: formatFile({ checkpoint, items: all }) });
       if (isWhole) filled.push(parts);
     }
     await this.#refuseOthers(items);
-    await writeDurably(...files);
+    await this.#files.write(...files);
     await this.#refuseOthers(items);
-    await Promise.all(filled.map(removeParts));
+    for (const parts of filled) await this.#removeParts(parts);
     for (const [tile] of byTile(items)) await this.erase(tile);
   }
 
@@ -102,24 +100,24 @@ export class JobArchive {
       // Whoever writes a mark after this looks at the files after that.
       const marks = await this.erasures.ofTile(tile);
       if (marks.size === 0) return;
-      const paths = await this.#pathsOf(tile);
-      const changed = (await Promise.all(paths.map((path) => withoutErased(path, marks)))).flatMap(
+      const names = await this.#namesOf(tile);
+      const changed = (await Promise.all(names.map((name) => this.#withoutErased(name, marks)))).flatMap(
         (file) => file ?? [],
       );
       if (changed.length === 0) return;
-      await writeDurably(...changed);
+      await this.#files.write(...changed);
     }
     throw new Error(`Tile ${tile} of the archive was written again and again while jobs in it were erased.`);
   }
 
   /** The newest checkpoint that was signed for what stands here, or undefined where there is nothing. */
   async newestCheckpoint(): Promise<string | undefined> {
-    const path = await this.#newestPath();
-    if (path === undefined) return undefined;
-    if (this.#newest?.path !== path) {
-      const file = await readFileOf(path);
+    const name = await this.#newestName();
+    if (name === undefined) return undefined;
+    if (this.#newest?.name !== name) {
+      const file = await this.#read(name);
       if (file === undefined) return this.newestCheckpoint();
-      this.#newest = { path, checkpoint: file.checkpoint };
+      this.#newest = { name, checkpoint: file.checkpoint };
     }
     return this.#newest.checkpoint;
   }
@@ -135,22 +133,20 @@ export class JobArchive {
   /** All entries that are here, a tile at a time, in the order of the log. */
   async *tiles(): AsyncGenerator<readonly Archived[]> {
     for (const leaf of await this.#leaves()) {
-      const names = (await namesIn(leaf)).filter((name) => WHOLE.test(name) || PARTS.test(name));
+      const names = (await this.#files.names(leaf)).filter((name) => WHOLE.test(name) || PARTS.test(name));
       const tiles = new Set(names.map((name) => tileOf(leaf, name)));
       for (const tile of [...tiles].toSorted((a, b) => a - b)) yield await this.#tile(tile);
     }
   }
 
   /** The files that hold entries of a tile: the whole one, else its parts. */
-  async #pathsOf(tile: number): Promise<string[]> {
-    const folder = this.#folderOf(tile);
-    const parts = join(folder, `${nameOf(tile)}.p`);
-    const whole = (await namesIn(folder)).filter((name) => WHOLE.exec(name)?.[1] === nameOf(tile));
-    if (whole.length === 0)
-      return (await namesIn(parts)).filter((name) => PART.test(name)).map((name) => join(parts, name));
+  async #namesOf(tile: number): Promise<string[]> {
+    const folder = folderOf(tile);
+    const whole = (await this.#files.names(folder)).filter((name) => WHOLE.exec(name)?.[1] === nameOf(tile));
+    if (whole.length === 0) return this.#partNames(partsOf(tile));
     // A crash left them, or somebody who was slow.
-    await removeParts(parts);
-    return whole.map((name) => join(folder, name));
+    await this.#removeParts(partsOf(tile));
+    return whole.map((name) => `${folder}/${name}`);
   }
 
   /** The record of a job, or undefined where there is none. */
@@ -159,12 +155,12 @@ export class JobArchive {
     const folders = await this.#leaves();
     // When jobs ended grows along the log: the first folder that ends late enough, and those after it.
     for (let at = await this.#firstEndingAfter(folders, createdMs - CLOCKS_MS); at < folders.length; at += 1) {
-      const names = (await namesIn(folders[at] ?? '')).toSorted();
-      for (const name of names) {
+      const folder = folders[at] ?? '';
+      for (const name of (await this.#files.names(folder)).toSorted()) {
         const [, , ended, created] = WHOLE.exec(name) ?? [];
         if (ended !== undefined && (Number(created) > createdMs || Number(ended) < createdMs - CLOCKS_MS)) continue;
-        const path = join(folders[at] ?? '', name);
-        const files = PARTS.test(name) ? await this.#parts(path) : [await readFileOf(path)];
+        const path = `${folder}/${name}`;
+        const files = PARTS.test(name) ? await this.#parts(path) : [await this.#read(path)];
         for (const file of files) for (const { job } of file?.items ?? []) if (job?.id === id) return job.record;
       }
     }
@@ -175,11 +171,11 @@ export class JobArchive {
   async removeOld(beforeMs: number): Promise<number> {
     let removed = 0;
     for (const folder of await this.#leaves()) {
-      for (const name of await namesIn(folder)) {
+      for (const name of await this.#files.names(folder)) {
         const ended = WHOLE.exec(name)?.[2];
         if (ended === undefined) continue;
         if (Number(ended) >= beforeMs) return removed;
-        await rm(join(folder, name), { force: true });
+        await this.#files.remove(`${folder}/${name}`);
         await this.erasures.removeTile(tileOf(folder, name));
         removed += 1;
       }
@@ -189,64 +185,83 @@ export class JobArchive {
 
   /** Removes what a crash left of files that were being written longer ago than this. */
   async removeUnfinished(ageMs: number): Promise<void> {
-    const before = Date.now() - ageMs;
     for (const leaf of await this.#leaves()) {
-      const parts = (await namesIn(leaf)).filter((name) => PARTS.test(name)).map((name) => join(leaf, name));
-      for (const folder of [leaf, ...parts])
-        for (const name of (await namesIn(folder)).filter((one) => one.endsWith('.tmp'))) {
-          const found = await stat(join(folder, name)).catch(() => undefined);
-          if (found !== undefined && found.mtimeMs < before) await rm(join(folder, name), { force: true });
-        }
+      const parts = (await this.#files.names(leaf)).filter((name) => PARTS.test(name)).map((name) => `${leaf}/${name}`);
+      for (const folder of [leaf, ...parts]) await this.#files.removeUnfinished(folder, ageMs);
     }
   }
 
   /** The entries of a tile, as far as they are here. */
   async #tile(tile: number): Promise<readonly Archived[]> {
-    const folder = this.#folderOf(tile);
-    const names = await namesIn(folder);
+    const folder = folderOf(tile);
+    const names = await this.#files.names(folder);
     const whole = names.find((name) => WHOLE.exec(name)?.[1] === nameOf(tile));
-    const file = whole === undefined ? undefined : await readFileOf(join(folder, whole));
+    const file = whole === undefined ? undefined : await this.#read(`${folder}/${whole}`);
     if (file !== undefined) return file.items;
-    return merged((await this.#parts(join(folder, `${nameOf(tile)}.p`))).flatMap(({ items }) => items));
+    return merged((await this.#parts(partsOf(tile))).flatMap(({ items }) => items));
   }
 
   async #parts(folder: string): Promise<ArchiveFile[]> {
-    const names = (await namesIn(folder)).filter((name) => PART.test(name)).toSorted(byNumbers);
-    const files = await Promise.all(names.map((name) => readFileOf(join(folder, name))));
+    const files = await Promise.all((await this.#partNames(folder)).map((name) => this.#read(name)));
     return files.filter((file) => file !== undefined);
+  }
+
+  /** The names of the parts in a folder of parts, in the order of the log. */
+  async #partNames(folder: string): Promise<string[]> {
+    const names = (await this.#files.names(folder)).filter((name) => PART.test(name)).toSorted(byNumbers);
+    return names.map((name) => `${folder}/${name}`);
+  }
+
+  /** What another process is writing there stays: it is read nowhere once the whole file is there. */
+  async #removeParts(folder: string): Promise<void> {
+    await this.#files.remove(...(await this.#partNames(folder)));
+  }
+
+  /** Undefined where the file is gone: it was removed, or has become part of another. */
+  async #read(name: string): Promise<ArchiveFile | undefined> {
+    const bytes = await this.#files.read(name);
+    return bytes && parseFile(bytes);
+  }
+
+  /** The file with stubs in the place of marked records, to be written; undefined where it has them. */
+  async #withoutErased(name: string, marks: ReadonlyMap<number, number>): Promise<NamedFile | undefined> {
+    const file = await this.#read(name);
+    if (file === undefined) return undefined;
+    const items = file.items.map((item): Archived => {
+      const { index, job } = item;
+      const erasedMs = marks.get(index);
+      if (erasedMs === undefined || job === undefined || isErased(job.record)) return item;
+      return { ...item, job: { ...job, record: erased(job.record, erasedMs) } };
+    });
+    const isChanged = items.some((item, at) => item !== file.items[at]);
+    return isChanged ? { name, bytes: formatFile({ ...file, items }) } : undefined;
   }
 
   async #refuseOthers(items: readonly Archived[]): Promise<void> {
     const first = items[0]?.index ?? 0;
     for (const [tile] of byTile(items)) {
-      const folder = join(this.#folderOf(tile), `${nameOf(tile)}.p`);
-      for (const name of await namesIn(folder)) {
-        const path = join(folder, name);
-        if (!PART.test(name) || this.#compared.has(path)) continue;
-        for (const { index, entry } of (await readFileOf(path))?.items ?? []) {
+      for (const name of await this.#partNames(partsOf(tile))) {
+        if (this.#compared.has(name)) continue;
+        for (const { index, entry } of (await this.#read(name))?.items ?? []) {
           if (items[index - first]?.entry.equals(entry) === false)
             throw new LogRefused(`Entry ${index} of the archive is another than is to be written.`);
         }
-        this.#compared.add(path);
+        this.#compared.add(name);
       }
       if (this.#compared.size > MAX_COMPARED) this.#compared.clear();
     }
   }
 
-  async #newestPath(): Promise<string | undefined> {
+  async #newestName(): Promise<string | undefined> {
     for (const folder of (await this.#leaves()).toReversed()) {
       // Of one tile, the whole file is newer than any part that another process has left.
-      const names = (await namesIn(folder)).toSorted((a, b) =>
+      const names = (await this.#files.names(folder)).toSorted((a, b) =>
         a.slice(0, 3) === b.slice(0, 3) ? Number(PARTS.test(b)) - Number(PARTS.test(a)) : a < b ? -1 : 1,
       );
       for (const name of names.toReversed()) {
-        if (WHOLE.test(name)) return join(folder, name);
-        if (!PARTS.test(name)) continue;
-        const last = (await namesIn(join(folder, name)))
-          .filter((part) => PART.test(part))
-          .toSorted(byNumbers)
-          .at(-1);
-        if (last !== undefined) return join(folder, name, last);
+        if (WHOLE.test(name)) return `${folder}/${name}`;
+        const last = PARTS.test(name) ? (await this.#partNames(`${folder}/${name}`)).at(-1) : undefined;
+        if (last !== undefined) return last;
       }
     }
     return undefined;
@@ -257,7 +272,7 @@ export class JobArchive {
     let [low, high] = [0, folders.length];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
-      const names = (await namesIn(folders[middle] ?? '')).toSorted();
+      const names = await this.#files.names(folders[middle] ?? '');
       const ends = names.map((name) => Number(WHOLE.exec(name)?.[2] ?? Infinity));
       if (Math.max(0, ...ends) < ms) low = middle + 1;
       else high = middle;
@@ -267,52 +282,31 @@ export class JobArchive {
 
   /** The folders that hold files, in the order of the log. */
   async #leaves(): Promise<string[]> {
-    let folders = [this.#folder];
+    let folders = [''];
     for (let depth = 0; depth < 3; depth += 1) {
       const inside = await Promise.all(
         folders.map(async (folder) =>
-          (await namesIn(folder))
+          (await this.#files.names(folder))
             .filter((name) => /^\d{3}$/.test(name))
             .toSorted()
-            .map((name) => join(folder, name)),
+            .map((name) => (folder === '' ? name : `${folder}/${name}`)),
         ),
       );
       folders = inside.flat();
     }
     return folders;
   }
-
-  #folderOf(tile: number): string {
-    return join(this.#folder, ...(digits(tile).match(/\d{3}/g) ?? []).slice(0, 3));
-  }
-}
-
-/** Where the archive of the log in this folder is. */
-export function archiveFolder(logFolder: string): string {
-  return join(logFolder, 'archive');
 }
 
 /** The tile of a whole file, or of a folder of parts. */
 function tileOf(folder: string, name: string): number {
-  return Number([...folder.split(sep).slice(-3), name.slice(0, 3)].join(''));
-}
-
-/** The file with stubs in the place of marked records, to be written; undefined where it has them. */
-async function withoutErased(path: string, marks: ReadonlyMap<number, number>): Promise<FileToWrite | undefined> {
-  const file = await readFileOf(path);
-  if (file === undefined) return undefined;
-  const items = file.items.map((item): Archived => {
-    const { index, job } = item;
-    const erasedMs = marks.get(index);
-    if (erasedMs === undefined || job === undefined || isErased(job.record)) return item;
-    return { ...item, job: { ...job, record: erased(job.record, erasedMs) } };
-  });
-  const isChanged = items.some((item, at) => item !== file.items[at]);
-  return isChanged ? { path, bytes: formatFile({ ...file, items }) } : undefined;
+  return Number([...folder.split('/'), name.slice(0, 3)].join(''));
 }
 
 const digits = (tile: number) => String(tile).padStart(12, '0');
 const nameOf = (tile: number) => digits(tile).slice(-3);
+const folderOf = (tile: number) => (digits(tile).match(/\d{3}/g) ?? []).slice(0, 3).join('/');
+const partsOf = (tile: number) => `${folderOf(tile)}/${nameOf(tile)}.p`;
 const byNumbers = (a: string, b: string) => Number(PART.exec(a)?.[2]) - Number(PART.exec(b)?.[2]);
 
 function wholeName(tile: number, items: readonly Archived[]): string {
@@ -353,15 +347,7 @@ function formatFile({ checkpoint, items }: ArchiveFile): Buffer {
   ]);
 }
 
-/** Undefined where the file is gone: it was removed, or has become part of another. */
-async function readFileOf(path: string): Promise<ArchiveFile | undefined> {
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    ignoreAbsent(error);
-    return undefined;
-  }
+function parseFile(bytes: Buffer): ArchiveFile {
   const line = bytes.indexOf(10);
   const head = Head.parse(JSON.parse(bytes.subarray(0, line).toString('utf8')));
   let at = line + 1;
@@ -371,11 +357,4 @@ async function readFileOf(path: string): Promise<ArchiveFile | undefined> {
     return { index: head.from + offset, entry, job: id === '' ? undefined : { id, record } };
   });
   return { checkpoint: head.checkpoint, items };
-}
-
-/** What another process is writing there stays: it is read nowhere once the whole file is there. */
-async function removeParts(folder: string): Promise<void> {
-  const parts = (await namesIn(folder)).filter((name) => PART.test(name));
-  await Promise.all(parts.map((name) => rm(join(folder, name), { force: true })));
-  await rmdir(folder).catch(() => undefined);
 }

@@ -4,6 +4,7 @@ import { S3Client } from './s3-client.ts';
 import { S3Objects } from './s3-objects.ts';
 import { isS3, parseS3Place } from '../config/s3-place.ts';
 import type { BlobStore } from './blob-store.ts';
+import { FolderTree, ObjectTree, type FileTree } from './file-tree.ts';
 import { FolderBlobs } from './folder-blobs.ts';
 import { folderRecords, objectRecords, type Records } from './records.ts';
 import { S3Blobs } from './s3-blobs.ts';
@@ -26,6 +27,11 @@ export class Storage {
   /** Throws as `blobs`. */
   records(place: string): Records {
     return isS3(place) ? objectRecords(this.objects(place)) : folderRecords(place);
+  }
+
+  /** Throws as `blobs`. */
+  files(place: string): FileTree {
+    return isS3(place) ? new ObjectTree(this.objects(place)) : new FolderTree(place);
   }
 
   /** The objects in a place of S3. Throws as `blobs`. */

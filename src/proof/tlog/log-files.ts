@@ -1,8 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { readFile, readdir, rm, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { ignoreAbsent } from '../../ground/blobs/absent-files.ts';
-import { writeDurably } from '../../ground/blobs/durable-file.ts';
+import { dirname } from 'node:path/posix';
+import type { FileTree } from '../../ground/blobs/file-tree.ts';
 import { HASH_BYTES } from './merkle.ts';
 import { LogRefused } from './signed-note.ts';
 import { TILE_WIDTH, formatBundle, parseBundle, tilePath, type TileName } from './tile.ts';
@@ -17,10 +14,10 @@ export interface TileToWrite {
  * wider tile replaces a partial one.
  */
 export class LogFiles {
-  readonly #folder: string;
+  readonly #files: FileTree;
 
-  constructor(folder: string) {
-    this.#folder = folder;
+  constructor(files: FileTree) {
+    this.#files = files;
   }
 
   /**
@@ -34,36 +31,19 @@ export class LogFiles {
       if (before?.equals(bytes) === false)
         throw new LogRefused(`Tile ${tile.index} of level ${tile.level} holds other bytes than are to be written.`);
     }
-    await writeDurably(...tiles.map(({ tile, bytes }) => ({ path: join(this.#folder, tilePath(tile)), bytes })));
+    await this.#files.write(...tiles.map(({ tile, bytes }) => ({ name: tilePath(tile), bytes })));
     await Promise.all(
       tiles.map(async ({ tile }) => {
-        if (tile.width === TILE_WIDTH) return rm(this.#partials(tile), { recursive: true, force: true });
+        if (tile.width === TILE_WIDTH) return this.#files.removeFolder(partials(tile));
         const narrower = (await this.#widths(tile)).filter((width) => width < tile.width);
-        await Promise.all(
-          narrower.map((width) => unlink(join(this.#partials(tile), String(width))).catch(ignoreAbsent)),
-        );
+        await this.#files.remove(...narrower.map((width) => tilePath({ ...tile, width })));
       }),
     );
   }
 
   /** The bytes of a tile of exactly this width, or undefined where there is none. */
-  async readTile(tile: TileName): Promise<Buffer | undefined> {
-    try {
-      return await readFile(join(this.#folder, tilePath(tile)));
-    } catch (error) {
-      ignoreAbsent(error);
-      return undefined;
-    }
-  }
-
-  /** As `readTile`, synchronously, for proofs: their tiles are nearly always in memory already. */
-  readTileNow(tile: TileName): Buffer | undefined {
-    try {
-      return readFileSync(join(this.#folder, tilePath(tile)));
-    } catch (error) {
-      ignoreAbsent(error);
-      return undefined;
-    }
+  readTile(tile: TileName): Promise<Buffer | undefined> {
+    return this.#files.read(tilePath(tile));
   }
 
   /**
@@ -85,29 +65,19 @@ export class LogFiles {
 
   /** Replaces the checkpoint, durably. */
   async writeCheckpoint(note: string): Promise<void> {
-    await writeDurably({ path: join(this.#folder, 'checkpoint'), bytes: note });
+    await this.#files.write({ name: 'checkpoint', bytes: note });
   }
 
   /** The signed checkpoint, or undefined before the first. */
-  readCheckpoint(): Promise<string | undefined> {
-    return this.#readText('checkpoint');
-  }
-
-  async #readText(name: string): Promise<string | undefined> {
-    try {
-      return await readFile(join(this.#folder, name), 'utf8');
-    } catch (error) {
-      ignoreAbsent(error);
-      return undefined;
-    }
-  }
-
-  #partials(tile: TileName): string {
-    return dirname(join(this.#folder, tilePath({ ...tile, width: 1 })));
+  async readCheckpoint(): Promise<string | undefined> {
+    return (await this.#files.read('checkpoint'))?.toString('utf8');
   }
 
   async #widths(tile: TileName): Promise<number[]> {
-    const names = await readdir(this.#partials(tile)).catch(() => []);
+    const names = await this.#files.names(partials(tile));
     return names.filter((name) => /^\d{1,3}$/.test(name)).map(Number);
   }
 }
+
+/** The folder of the partial tiles in the place of this one. */
+const partials = (tile: TileName) => dirname(tilePath({ ...tile, width: 1 }));

@@ -1,4 +1,5 @@
 import {
+  EMPTY_ROOT,
   HASH_BYTES,
   consistencyProof,
   leafHash,
@@ -84,27 +85,30 @@ export class LogTree {
 
   /** The root hash of all entries. */
   root(): Buffer {
-    return rootOf(this.#hashes, this.#size, this.#ragged);
+    // Of all entries, every subtree stands on the edge.
+    return rootOf((level, index) => this.#hash(level, index, new Map()), this.#size, this.#ragged);
   }
 
   /** The root hash of the first `size` entries. Throws LogRefused where their tiles are not there. */
-  rootAt(size: number): Buffer {
-    return size === this.#size ? this.root() : rootOf(this.#hashes, size);
+  rootAt(size: number): Promise<Buffer> {
+    return size === this.#size ? Promise.resolve(this.root()) : this.#of((hashes) => rootOf(hashes, size));
   }
 
   /** The root hash of the first `size` entries, once these have been added; nothing is written. */
-  rootWith(entries: readonly Buffer[], size: number): Buffer {
+  rootWith(entries: readonly Buffer[], size: number): Promise<Buffer> {
     if (size <= this.#size) return this.rootAt(size);
     const added = entries.slice(0, size - this.#size).map(leafHash);
-    const hash: SubtreeHash = (level, index) => {
-      const first = index * 2 ** level;
-      if (first + 2 ** level <= this.#size) return this.#hashes(level, index);
-      const leaf = added[first - this.#size];
-      if (leaf === undefined) throw new LogRefused(`The log has no entry ${first}.`);
-      if (level === 0) return leaf;
-      return nodeHash(hash(level - 1, 2 * index), hash(level - 1, 2 * index + 1));
-    };
-    return rootOf(hash, size);
+    return this.#of((hashes) => {
+      const hash: SubtreeHash = (level, index) => {
+        const first = index * 2 ** level;
+        if (first + 2 ** level <= this.#size) return hashes(level, index);
+        const leaf = added[first - this.#size];
+        if (leaf === undefined) throw new LogRefused(`The log has no entry ${first}.`);
+        if (level === 0) return leaf;
+        return nodeHash(hash(level - 1, 2 * index), hash(level - 1, 2 * index + 1));
+      };
+      return rootOf(hash, size);
+    });
   }
 
   /** The entries of the unfinished tile. */
@@ -150,8 +154,25 @@ export class LogTree {
   }
 
   /** The consistency proof from an older size to this one (RFC 9162). */
-  consistency(from: number): Buffer[] {
-    return consistencyProof(this.#hashes, from, this.#size);
+  consistency(from: number): Promise<Buffer[]> {
+    return this.#of((hashes) => consistencyProof(hashes, from, this.#size));
+  }
+
+  /** Reads the tiles that a computation needs, and makes it: which those are does not depend on their hashes. */
+  async #of<T>(compute: (hashes: SubtreeHash) => T): Promise<T> {
+    const tiles = new Map<string, readonly [level: number, tile: number]>();
+    compute((level, index) => {
+      const { tileLevel, tile } = placeOf(level, index);
+      if (!this.#isEdge(tileLevel, tile)) tiles.set(`${tileLevel}/${tile}`, [tileLevel, tile]);
+      return EMPTY_ROOT;
+    });
+    const read = new Map<string, TileRows>();
+    for (const [name, place] of tiles) read.set(name, await this.#fullTile(...place));
+    return compute((level, index) => this.#hash(level, index, read));
+  }
+
+  #isEdge(level: number, tile: number): boolean {
+    return tile === Math.floor(this.#size / TILE_WIDTH ** (level + 1));
   }
 
   #push(level: number, hash: Buffer, written: TileToWrite[]): void {
@@ -166,19 +187,18 @@ export class LogTree {
     this.#push(level + 1, root, written);
   }
 
-  readonly #hashes: SubtreeHash = (level, index) => {
+  #hash(level: number, index: number, full: ReadonlyMap<string, TileRows>): Buffer {
     const { tileLevel, tile, row, at } = placeOf(level, index);
-    const edgeTile = Math.floor(this.#size / TILE_WIDTH ** (tileLevel + 1));
-    const rows = tile === edgeTile ? this.#edge[tileLevel] : this.#fullTile(tileLevel, tile);
+    const rows = this.#isEdge(tileLevel, tile) ? this.#edge[tileLevel] : full.get(`${tileLevel}/${tile}`);
     const hash = rows?.rows[row]?.[at];
     if (hash === undefined) throw new LogRefused(`The log has no subtree ${index} of 2^${level} entries.`);
     return hash;
-  };
+  }
 
-  #fullTile(level: number, index: number): TileRows {
+  async #fullTile(level: number, index: number): Promise<TileRows> {
     const kept = this.#kept.get(`${level}/${index}`);
     if (kept !== undefined) return kept;
-    const bytes = this.#files.readTileNow({ level, index, width: TILE_WIDTH });
+    const bytes = await this.#files.readTile({ level, index, width: TILE_WIDTH });
     if (bytes?.length !== TILE_WIDTH * HASH_BYTES)
       throw new LogRefused(`A tile of the log is missing or torn: level ${level}, tile ${index}.`);
     return this.#keep(level, index, TileRows.of(splitHashes(bytes)));

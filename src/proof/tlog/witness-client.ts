@@ -60,7 +60,7 @@ export class WitnessClient {
     let oldSize = this.#signedSizes.get(witness.name) ?? 0;
     // The second attempt uses the size with which the witness answered the first.
     for (let attempt = 1; ; attempt += 1) {
-      const proof = tree.consistency(oldSize);
+      const proof = await tree.consistency(oldSize);
       const body = `old ${oldSize}\n${proof.map((hash) => `${hash.toString('base64')}\n`).join('')}\n${formatNote(note)}`;
       const response = await fetch(`${witness.url.replace(/\/$/, '')}/add-checkpoint`, {
         method: 'POST',

@@ -37,7 +37,8 @@ import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { CreatedOnce } from '../../surfaces/admission/created-once.ts';
 import { Attempts } from '../../core/audit/attempts.ts';
 import { FilesInForce, type FileInForce } from '../../core/audit/files-in-force.ts';
-import { AuditFiles, auditFolder } from '../../core/audit/audit-files.ts';
+import { AuditFiles } from '../../core/audit/audit-files.ts';
+import { Storage } from '../../ground/blobs/storage.ts';
 import { Pools } from '../../core/backlog/pool.store.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { TenantDeletions } from '../../surfaces/offboarding/tenant-deletions.ts';
@@ -127,7 +128,7 @@ export class ApiModule {
             new FilesInForce(redis, keys, audit, filesInForce(config)),
           inject: [Redis, RedisKeys, AuditLog],
         },
-        { provide: AuditFiles, useFactory: () => new AuditFiles(auditFolder(config.COUNTERSIGN_TLOG)) },
+        { provide: AuditFiles, useFactory: () => new AuditFiles(new Storage(config).files(config.COUNTERSIGN_TLOG)) },
         CreatedOnce,
         Tenants,
         Erasures,

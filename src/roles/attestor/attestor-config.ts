@@ -1,6 +1,7 @@
 import { MOST_LOST } from '../../core/confirmation/lost-worker.ts';
 import { KEEP_MS } from '../../core/jobs/job-record.ts';
 import { z } from 'zod';
+import { storagePlace } from '../../ground/config/object-fields.ts';
 import {
   commonFields,
   engineFields,
@@ -34,7 +35,9 @@ export const AttestorConfig = z.object({
     .describe(
       "after a change of the log's key, the file with the one before: days whose draws it has committed to keep them",
     ),
-  COUNTERSIGN_TLOG: z.string().min(1).describe("folder of the log's tiles, shared by all attestors"),
+  COUNTERSIGN_TLOG: storagePlace.describe(
+    "folder of the log's tiles and archive, shared by all attestors, or `s3://bucket/prefix`",
+  ),
   COUNTERSIGN_KEYRING: z.string().min(1).describe('file with the public keys of the API and the attestors'),
   COUNTERSIGN_ENROLLED_WORKERS: z
     .string()

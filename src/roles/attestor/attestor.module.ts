@@ -40,27 +40,29 @@ export class AttestorModule {
   /** Reads the attestor's files. Throws CodedErrors that say what to do. */
   static with(config: AttestorConfig, logger: Logger): DynamicModule {
     const files = new AttestorFiles(config);
+    const storage = new Storage(config);
+    const log = storage.files(config.COUNTERSIGN_TLOG);
     const id = `a-${files.signingKey.public.id.slice(0, 16)}-${freshRandom(4).toString('hex')}`;
     return {
       module: AttestorModule,
       imports: queueModules(config, files, logger),
       providers: [
         { provide: RereadableFiles, useValue: files },
-        { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS, new Storage(config)) },
+        { provide: BlobFolders, useFactory: () => new BlobFolders(config.COUNTERSIGN_BLOBS, storage) },
         // After Redis: an attestor whose Redis is away says so before it loads gigabytes.
         {
           provide: EngineChildren,
           useFactory: (_redis: Redis) => loadReferences(files.catalog, config, logger),
           inject: [Redis],
         },
-        ...logProviders(config, files, logger),
+        ...logProviders(config, files, log, logger),
         ...judgeProviders(config, files, logger),
         ...backlogProviders(logger),
         ...decisionProviders(files, logger),
         ...intakeProviders(config, files, id, logger),
         ...endedProviders(config, files, logger),
         ...watchingProviders(files, logger),
-        auditProvider(config, files, logger),
+        auditProvider(files, log, logger),
         ...keepingProviders(config, files, logger),
         presenceProvider(config, files, id),
         lifecycleProvider(config, files, id, logger),

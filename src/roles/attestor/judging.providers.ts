@@ -17,9 +17,10 @@ import { Sequencer } from '../../core/confirmation/sequencer.ts';
 import { Learner } from '../../core/confirmation/learner.ts';
 import { ServiceTimes } from '../../core/confirmation/service-times.ts';
 import { Suspicions } from '../../core/confirmation/suspicions.ts';
-import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
+import { JobArchive } from '../../core/jobs/job-archive.ts';
 import { EngineChildren } from '../../core/engines/engine-children.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
+import type { FileTree } from '../../ground/blobs/file-tree.ts';
 import { count } from '../../ground/metrics/process-metrics.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { RedisConnections } from '../../ground/redis/connections.ts';
@@ -31,9 +32,9 @@ import type { AttestorConfig } from './attestor-config.ts';
 import { AttestorFiles } from './attestor-files.ts';
 
 /** The log of verdicts, and what is drawn and enrolled by it. */
-export function logProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
+export function logProviders(config: AttestorConfig, files: AttestorFiles, log: FileTree, logger: Logger): Provider[] {
   return [
-    { provide: JobArchive, useValue: new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG)) },
+    { provide: JobArchive, useValue: new JobArchive(log) },
     {
       provide: Sequencer,
       useFactory: (connections: RedisConnections, keys: RedisKeys, archive: JobArchive) => {
@@ -41,7 +42,7 @@ export function logProviders(config: AttestorConfig, files: AttestorFiles, logge
         const parts = {
           redis: connections.named('log'),
           keys,
-          files: new LogFiles(config.COUNTERSIGN_TLOG),
+          files: new LogFiles(log),
           archive,
           trusted: files.keyring.logPolicy.logs.map(({ key }) => key),
           logger,

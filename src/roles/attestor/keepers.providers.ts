@@ -18,7 +18,8 @@ import { BarredWorkers } from '../../core/confirmation/barred-workers.ts';
 import { Slots } from '../../core/confirmation/slots.ts';
 import { Strays } from '../../core/confirmation/strays.ts';
 import { AuditKeeper } from '../../core/confirmation/audit-keeper.ts';
-import { AuditFiles, auditFolder } from '../../core/audit/audit-files.ts';
+import { AuditFiles } from '../../core/audit/audit-files.ts';
+import type { FileTree } from '../../ground/blobs/file-tree.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { Sweep } from '../../core/confirmation/sweep.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
@@ -71,7 +72,7 @@ export function watchingProviders(files: AttestorFiles, logger: Logger): Provide
 }
 
 /** What keeps the heads of the audit log. */
-export function auditProvider(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider {
+export function auditProvider(files: AttestorFiles, log: FileTree, logger: Logger): Provider {
   return {
     provide: AuditKeeper,
     useFactory: (redis: Redis, keys: RedisKeys, sequencer: Sequencer) =>
@@ -79,7 +80,7 @@ export function auditProvider(config: AttestorConfig, files: AttestorFiles, logg
         redis,
         keys,
         audit: new AuditLog(redis, keys, keys.log),
-        files: new AuditFiles(auditFolder(config.COUNTERSIGN_TLOG)),
+        files: new AuditFiles(log),
         sequencer,
         keyId: files.signingKey.public.id,
         logger,

@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { readKeyring } from '../../proof/receipts/keyring-file.ts';
-import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
+import { JobArchive } from '../../core/jobs/job-archive.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { auditLedgers, type LedgerAudit } from '../../surfaces/ledger/ledger-audit.ts';
 import { EnteredEnds } from '../../surfaces/ledger/entered-ends.ts';
@@ -90,7 +90,7 @@ async function auditAll(cli: CliContext, redis: Redis, { tenant }: CheckOptions)
   const parts = {
     hasRead: (more: number) => bar.at((read += more)),
     reader: new JobReader(redis, keys, keys.open),
-    archive: new JobArchive(archiveFolder(cli.data.log())),
+    archive: new JobArchive(cli.data.storage().files(cli.data.log())),
     ends: new EnteredEnds(redis, keys),
     ...openLedgers(cli, redis),
     keyring: readKeyring(cli.data.keyring()),

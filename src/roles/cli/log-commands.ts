@@ -1,12 +1,11 @@
 import type { Command } from 'commander';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { auditLog, type LogSource } from '../../proof/tlog/log-audit.ts';
 import { readBounded } from '../../ground/process/bounded-body.ts';
 import { recoverLog } from '../../core/confirmation/log-recovery.ts';
 import { KEEP_MS } from '../../core/jobs/job-record.ts';
-import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
+import { JobArchive } from '../../core/jobs/job-archive.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { LogFiles } from '../../proof/tlog/log-files.ts';
 import { LogRefused } from '../../proof/tlog/signed-note.ts';
@@ -18,6 +17,7 @@ import type { CliContext } from './cli-context.ts';
 import { Output, jsonOption } from './output.ts';
 import { ProgressBar } from './progress-bar.ts';
 import { type DataFolder } from './data-folder.ts';
+import type { FileTree } from '../../ground/blobs/file-tree.ts';
 
 const FETCH_MS = 30_000;
 /** The longest file of a log: 256 entries of at most 65,535 bytes, each after its length of two bytes. */
@@ -82,15 +82,15 @@ function addRecover(cli: CliContext, log: Command): void {
     .addOption(jsonOption())
     .action(async (options: RecoverOptions) => {
       const out = new Output(options.json === true);
-      const folder = options.folder ?? cli.data.log();
+      const place = cli.data.storage().files(options.folder ?? cli.data.log());
       const { logs } = readKeyring(options.keyring ?? cli.data.keyring()).logPolicy;
       let bar: ProgressBar | undefined;
       const recovered = await cli.withRedis('attestor', options.redisUrl, (redis) =>
         recoverLog({
           redis,
           keys: new RedisKeys(cli.data.shard),
-          files: new LogFiles(folder),
-          archive: new JobArchive(archiveFolder(folder)),
+          files: new LogFiles(place),
+          archive: new JobArchive(place),
           trusted: logs.map(({ key }) => key),
           keepMs: KEEP_MS,
           hasRestored: (entries, of) => {
@@ -117,7 +117,9 @@ async function audit(data: DataFolder, options: AuditOptions): ReturnType<typeof
       : parsePolicy(readFileSync(options.policy, 'utf8'));
   const earlier = options.kept !== undefined && existsSync(options.kept) ? [readFileSync(options.kept, 'utf8')] : [];
   const source =
-    options.url === undefined ? fromFolder(options.folder ?? data.log()) : fromUrl(await logAt(apiUrl(options.url)));
+    options.url === undefined
+      ? await fromFiles(data.storage().files(options.folder ?? data.log()))
+      : fromUrl(await logAt(apiUrl(options.url)));
   let bar: ProgressBar | undefined;
   const report = await auditLog(source, policy, earlier, (entries, size) => {
     bar ??= new ProgressBar('entries', size);
@@ -127,13 +129,13 @@ async function audit(data: DataFolder, options: AuditOptions): ReturnType<typeof
   return report;
 }
 
-/** Throws CodedError `request_invalid` where no log is in the folder: that is a wrong path and no forgery. */
-function fromFolder(folder: string): LogSource {
-  if (!existsSync(join(folder, 'checkpoint')))
-    throw new CodedError('request_invalid', `There is no log in ${folder}: it has no checkpoint.`, {
+/** Throws CodedError `request_invalid` where no log is in this place: that is a wrong path and no forgery. */
+async function fromFiles(place: FileTree): Promise<LogSource> {
+  const files = new LogFiles(place);
+  if ((await files.readCheckpoint()) === undefined)
+    throw new CodedError('request_invalid', `There is no log in ${place.place}: it has no checkpoint.`, {
       hint: 'give its folder with --folder, or its address with --url',
     });
-  const files = new LogFiles(folder);
   return async (path) => {
     const tile = parseTilePath(path);
     if (tile !== undefined) return files.readPrefix(tile);

@@ -7,7 +7,7 @@ import { RedisKeys } from '../../ground/redis/keys.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { PoolEmptier } from '../../core/backlog/pool-emptier.ts';
 import { Pools } from '../../core/backlog/pool.store.ts';
-import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
+import { JobArchive } from '../../core/jobs/job-archive.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { Wake } from '../../core/jobs/wake.ts';
@@ -99,7 +99,7 @@ export class CourierModule {
           ) => new LedgerCloser({ redis, keys, usage, closed, exports: blobs.ledgers, signingKey }, logger),
           inject: [Redis, RedisKeys, UsageStore, ClosedPeriods, BlobFolders, ServiceFiles],
         },
-        ...offboardingProviders(config, logger),
+        ...offboardingProviders(logger),
         ...memoryProviders(config, logger),
         CourierLifecycle,
       ],
@@ -130,11 +130,9 @@ const memoryProviders = (config: CourierConfig, logger: Logger): Provider[] => [
   },
   {
     provide: HistoryWriter,
-    useFactory: (redis: Redis, keys: RedisKeys, memory: MemoryHost) => {
-      const archive = new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG));
-      return new HistoryWriter({ redis, keys, archive, memory }, logger);
-    },
-    inject: [Redis, RedisKeys, MemoryHost],
+    useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive, memory: MemoryHost) =>
+      new HistoryWriter({ redis, keys, archive, memory }, logger),
+    inject: [Redis, RedisKeys, JobArchive, MemoryHost],
   },
 ];
 
@@ -158,7 +156,7 @@ function batchProvider(logger: Logger): Provider {
 }
 
 /** What ends with keys, files and tenants, or with what waits in a pool. */
-function offboardingProviders(config: CourierConfig, logger: Logger): Provider[] {
+function offboardingProviders(logger: Logger): Provider[] {
   return [
     {
       provide: WorkStopper,
@@ -182,14 +180,19 @@ function offboardingProviders(config: CourierConfig, logger: Logger): Provider[]
     },
     {
       provide: TenantDeleter,
-      useFactory: (redis: Redis, keys: RedisKeys, { signingKey }: ServiceFiles, memory: MemoryClient) => {
+      useFactory: (
+        redis: Redis,
+        keys: RedisKeys,
+        archive: JobArchive,
+        { signingKey }: ServiceFiles,
+        memory: MemoryClient,
+      ) => {
         const audit = new AuditLog(redis, keys);
         const deletions = new TenantDeletions(redis, keys, audit);
-        const archive = new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG));
         const parts = { redis, keys, deletions, audit, archive, signingKey, memory };
         return new TenantDeleter(parts, logger, freshRandom(12).toString('hex'));
       },
-      inject: [Redis, RedisKeys, ServiceFiles, MemoryClient],
+      inject: [Redis, RedisKeys, JobArchive, ServiceFiles, MemoryClient],
     },
   ];
 }

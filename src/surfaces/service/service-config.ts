@@ -23,7 +23,9 @@ export const serviceFields = {
     .string()
     .min(1)
     .describe('file with the public keys of the API and the attestors, served under `/.well-known/`'),
-  COUNTERSIGN_TLOG: z.string().min(1).describe("folder of the transparency log's tiles, served under `/log/`"),
+  COUNTERSIGN_TLOG: storagePlace.describe(
+    "folder of the transparency log's tiles, served under `/log/`, or `s3://bucket/prefix`",
+  ),
   COUNTERSIGN_FILES: storagePlace.describe('folder of uploaded files and of batch results, or `s3://bucket/prefix`'),
   COUNTERSIGN_PRICES: z.string().min(1).optional().describe('file with the price table; without it, jobs are free'),
   COUNTERSIGN_X402: z

@@ -5,7 +5,7 @@ import { Catalog } from '../../core/catalog/catalog.ts';
 import { Outlooks } from '../../core/forecast/outlooks.ts';
 import { Prospects } from '../../core/forecast/prospects.ts';
 import { ArchivedJobs } from '../../core/jobs/archived-jobs.ts';
-import { JobArchive, archiveFolder } from '../../core/jobs/job-archive.ts';
+import { JobArchive } from '../../core/jobs/job-archive.ts';
 import { JobReader } from '../../core/jobs/job.reader.ts';
 import { Jobs } from '../../core/jobs/jobs.ts';
 import { publishedLog } from '../../core/jobs/published-log.ts';
@@ -77,6 +77,7 @@ export class ServiceModule {
       ...STORES,
       ...LEDGER_PROVIDERS,
       ...jobProviders(config, files, logger),
+      ...logProviders(config, files),
       ...forecastProviders(config, files),
       {
         provide: Tallies,
@@ -154,18 +155,6 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
       inject: [Redis, RedisKeys, StorageGate],
     },
     {
-      provide: LogReader,
-      useFactory: (redis: Redis, keys: RedisKeys) =>
-        new LogReader(new LogFiles(config.COUNTERSIGN_TLOG), files.logKeys, publishedLog(redis, keys)),
-      inject: [Redis, RedisKeys],
-    },
-    {
-      provide: JobReader,
-      useFactory: (redis: Redis, keys: RedisKeys) =>
-        new JobReader(redis, keys, keys.open, new ArchivedJobs(new JobArchive(archiveFolder(config.COUNTERSIGN_TLOG)))),
-      inject: [Redis, RedisKeys],
-    },
-    {
       provide: Wake,
       useFactory: (connections: RedisConnections, keys: RedisKeys) =>
         new Wake({
@@ -189,6 +178,26 @@ function jobProviders(config: ServiceConfig, files: ServiceFiles, logger: Logger
         withholding: PaymentRecords,
       ) => new Jobs({ redis, keys, reader, blobs, wake, log, keyring: files.keyring, withholding }),
       inject: [Redis, RedisKeys, JobReader, BlobFolders, Wake, LogReader, PaymentRecords],
+    },
+  ];
+}
+
+/** What is read of the log and of its archive. */
+function logProviders(config: ServiceConfig, files: ServiceFiles): Provider[] {
+  const log = new Storage(config).files(config.COUNTERSIGN_TLOG);
+  return [
+    {
+      provide: LogReader,
+      useFactory: (redis: Redis, keys: RedisKeys) =>
+        new LogReader(new LogFiles(log), files.logKeys, publishedLog(redis, keys)),
+      inject: [Redis, RedisKeys],
+    },
+    { provide: JobArchive, useFactory: () => new JobArchive(log) },
+    {
+      provide: JobReader,
+      useFactory: (redis: Redis, keys: RedisKeys, archive: JobArchive) =>
+        new JobReader(redis, keys, keys.open, new ArchivedJobs(archive)),
+      inject: [Redis, RedisKeys, JobArchive],
     },
   ];
 }
