@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { uploadParts } from '../../src/core/leasing/upload-parts.ts';
@@ -8,11 +8,16 @@ import { S3Blobs } from '../../src/ground/blobs/s3-blobs.ts';
 import type { BlobStore } from '../../src/ground/blobs/blob-store.ts';
 import { objectRecords } from '../../src/ground/blobs/records.ts';
 import { sha256Hex } from '../../src/ground/blobs/sha256.ts';
+import { ObjectTree } from '../../src/ground/blobs/file-tree.ts';
 import { Storage } from '../../src/ground/blobs/storage.ts';
 import { S3Client } from '../../src/ground/blobs/s3-client.ts';
 import { S3Objects } from '../../src/ground/blobs/s3-objects.ts';
 import { DataFolder } from '../../src/roles/cli/data-folder.ts';
 import { storageFindings } from '../../src/roles/cli/doctor-storage.ts';
+import { JobArchive } from '../../src/core/jobs/job-archive.ts';
+import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
+import { auditLog } from '../../src/proof/tlog/log-audit.ts';
+import { treeContract } from '../support/tree-contract.ts';
 import { blobContract } from '../support/blob-contract.ts';
 import { Ceph, hasCeph, type S3User } from '../support/ceph.ts';
 import { NOOP_MODEL, Pipeline, completion, embedModel, until, type Client } from '../support/pipeline.ts';
@@ -165,7 +170,11 @@ const PATIENCE_MS = 1_500;
     expect((await namesOf(place)).filter((name) => name.startsWith('uploads/'))).toEqual([]);
   });
 
-  describe('a pipeline whose blobs and files lie in it', () => {
+  describe('a log and its archive in it', () => {
+    treeContract(() => new ObjectTree(objectsOf(ceph.url)));
+  });
+
+  describe('a pipeline whose blobs, files, log and archive lie in it', () => {
     /** An input that stands in the bucket and not in Redis. */
     const LARGE = 'a large input '.repeat(1_000);
     const TEXTS = Array.from({ length: 40 }, (_, at) => `text number ${at}`);
@@ -180,6 +189,7 @@ const PATIENCE_MS = 1_500;
       const trusted = {
         ...ceph.environment(user, faults.url),
         COUNTERSIGN_BLOBS: 's3://service/blobs',
+        COUNTERSIGN_TLOG: 's3://service/log',
         'api:COUNTERSIGN_FILES': 's3://service/files',
         'courier:COUNTERSIGN_FILES': 's3://service/files',
       };
@@ -218,6 +228,32 @@ const PATIENCE_MS = 1_500;
       expect(output.length).toBeGreaterThan(4_096);
       const kept = await namesOf('s3://service/blobs/kept');
       expect(kept.filter((name) => name.includes(`${id}/`) && name.includes(sha256Hex(output)))).toHaveLength(1);
+    });
+
+    test('the log and its archive grow in it, and whoever audits it there finds it sound', async () => {
+      const before = (await client.run(completion('logged'))).id;
+      const names = await namesOf('s3://service/log');
+      expect(names).toEqual(expect.arrayContaining(['checkpoint', expect.stringContaining('archive/000/000/000/')]));
+      expect(existsSync(join(pipeline.folder, 'log'))).toBe(false);
+      verifyReceipt(await client.receipt(before), pipeline.keyring, { output: await client.output(before) });
+      const report = await auditLog(
+        async (path) =>
+          (await client.fetch(`/log/${path}`)).ok
+            ? Buffer.from(await (await client.fetch(`/log/${path}`)).arrayBuffer())
+            : undefined,
+        pipeline.keyring.logPolicy,
+        [],
+      );
+      expect(report.size).toBeGreaterThan(0);
+    });
+
+    test('what Redis has lost of the log comes back from it', async () => {
+      const done = await client.run(completion('kept in the bucket'));
+      const archive = new JobArchive(new Storage(configOf()).files('s3://service/log'));
+      expect(await archive.find(done.id)).toBeDefined();
+      await pipeline.redis.client().unlink(pipeline.redis.keys.record(done.id));
+      expect((await client.job(done.id)).state).toBe('done');
+      expect((await client.output(done.id)).length).toBeGreaterThan(0);
     });
 
     test('a batch is read from it and its results are written to it', async () => {

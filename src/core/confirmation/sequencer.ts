@@ -40,6 +40,8 @@ const BATCH = 2_000;
 const MAX_UNPUBLISHED = 10_000;
 /** What another attestor sequenced and did not live to publish is looked for this often. */
 const IDLE_MS = 500;
+/** While there is nothing to publish, what stands in a bucket is looked at this often: requests are paid for. */
+const BUCKET_LOOK_MS = 10_000;
 const RETRY_MS = 200;
 /** Longer than a checkpoint takes whose witnesses answer and whose disk writes. */
 const STALLED_MS = 10_000;
@@ -105,6 +107,9 @@ export class Sequencer {
   /** When this attestor last published, ms of this process' clock. */
   #publishedMs: number | undefined;
   /** The largest checkpoint that this attestor has signed or seen published. */
+  #onDisk: readonly Known[] = [];
+  /** Until then (by `performance.now`) an idle turn does not look at the disk again. */
+  #rememberedUntil = 0;
   #largest: Known | undefined;
   #problem: 'log_diverged' | undefined;
   /** Since when entries wait to be published, and nothing was; ms of this process' clock. */
@@ -233,15 +238,17 @@ export class Sequencer {
   }
 
   /** Publishes what waits; how many entries that were. Throws CodedError `log_diverged`. */
-  async #turn(): Promise<number> {
+  async #turn(mayRemember = true): Promise<number> {
     const { redis, keys, archive, witnesses } = this.#parts;
-    const known = await this.#known();
+    const isRemembered = mayRemember && performance.now() < this.#rememberedUntil;
+    const known = await this.#known(isRemembered);
     const head = await readHead(redis, keys, BATCH, known?.size);
     // Also what another attestor has published.
     this.#spans.published(head.size);
     const tree = await this.#continuation(head, known);
     const entries = head.tail.slice(head.size % TILE_WIDTH);
     this.#unpublished = head.total - head.size;
+    if (entries.length > 0 && isRemembered) return this.#turn(false);
     if (entries.length === 0) {
       this.#problem = undefined;
       this.#waitsSince = undefined;
@@ -285,15 +292,20 @@ export class Sequencer {
     return { text, signed: { signature, text: formatNote({ text, signatures: [signature] }) } };
   }
 
-  /** The largest checkpoint that this attestor or the disk has ever seen. */
-  async #known(): Promise<Known | undefined> {
-    const { files, archive, trusted } = this.#parts;
-    const notes = await Promise.all([files.readCheckpoint(), archive.newestCheckpoint()]);
-    const onDisk = notes.flatMap((note) => (note === undefined ? [] : [openCheckpoint(note, ...trusted).checkpoint]));
-    return [this.#largest, ...onDisk].reduce<Known | undefined>(
+  /** The largest checkpoint that this attestor or the disk has ever seen; the disk, as it was looked at last. */
+  async #known(isRemembered: boolean): Promise<Known | undefined> {
+    if (!isRemembered) this.#onDisk = await this.#readDisk();
+    return [this.#largest, ...this.#onDisk].reduce<Known | undefined>(
       (largest, one) => (one !== undefined && one.size > (largest?.size ?? 0) ? one : largest),
       undefined,
     );
+  }
+
+  async #readDisk(): Promise<Known[]> {
+    const { files, archive, trusted } = this.#parts;
+    if (files.isRemote) this.#rememberedUntil = performance.now() + BUCKET_LOOK_MS;
+    const notes = await Promise.all([files.readCheckpoint(), archive.newestCheckpoint()]);
+    return notes.flatMap((note) => (note === undefined ? [] : [openCheckpoint(note, ...trusted).checkpoint]));
   }
 
   /**

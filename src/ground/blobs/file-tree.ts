@@ -22,6 +22,8 @@ export interface NamedFile {
 export interface FileTree {
   /** Where it is, for people. */
   readonly place: string;
+  /** Whether each call is a request over the network, and paid for. */
+  readonly isRemote: boolean;
   /** The tree in one of its folders. */
   in(folder: string): FileTree;
   /** The bytes of a file; undefined where there is none. */
@@ -43,6 +45,7 @@ export interface FileTree {
 /** Files as those of a folder on a disk. */
 export class FolderTree implements FileTree {
   readonly place: string;
+  readonly isRemote = false;
 
   constructor(folder: string) {
     this.place = folder;
@@ -98,6 +101,7 @@ export class FolderTree implements FileTree {
 /** Files as objects in S3. Throws CodedErrors `storage_unavailable` and `storage_full`. */
 export class ObjectTree implements FileTree {
   readonly place: string;
+  readonly isRemote = true;
   readonly #objects: S3Objects;
 
   constructor(objects: S3Objects) {

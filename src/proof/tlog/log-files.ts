@@ -20,6 +20,11 @@ export class LogFiles {
     this.#files = files;
   }
 
+  /** Whether each look at them is a request over the network. */
+  get isRemote(): boolean {
+    return this.#files.isRemote;
+  }
+
   /**
    * Writes tiles, durable when this resolves, and removes the narrower ones, which are beginnings of these.
    * Two attestors may write at once: for the same tile they write the same bytes. Throws LogRefused where a
