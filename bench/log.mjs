@@ -27,8 +27,8 @@ export async function benchLog({ rounds, jobs }, say) {
   const arena = await openArena();
   const policy = new Keyring(arena.keyring).logPolicy;
   const [{ key: log }] = policy.logs;
-  const place = new FolderTree(`${arena.folder}/log`);
-  const files = new LogFiles(place);
+  const logFolder = new FolderTree(`${arena.folder}/log`);
+  const files = new LogFiles(logFolder);
   const sequencer = new Sequencer({
     redis: arena.connect('attestor'),
     keys,
@@ -36,7 +36,7 @@ export async function benchLog({ rounds, jobs }, say) {
     key: readSigningKey(`${arena.folder}/log.key`),
     origin: log.name,
     trusted: [log],
-    archive: new JobArchive(place),
+    archive: new JobArchive(logFolder),
     witnesses: new WitnessClient(policy),
     durability: new Durability({ kind: 'always' }),
     logger: createLogger('bench', 'error'),

@@ -45,7 +45,7 @@ describe('Redis comes back with an older append-only file, again and again', () 
   }, 600_000);
 
   test('an attestor that is configured so gives back what Redis has lost by itself', async () => {
-    await using pipeline = await Pipeline.start({ workers: 1, env: { COUNTERSIGN_LOG_RECOVERY: 'auto' } });
+    await using pipeline = await Pipeline.start({ workers: 1, env: { 'attestor:COUNTERSIGN_LOG_RECOVERY': 'auto' } });
     const client = await pipeline.client();
     keep(pipeline, 'older');
     const jobs = await Promise.all(Array.from({ length: 10 }, (_, at) => client.run(completion(`lost ${at}`))));
