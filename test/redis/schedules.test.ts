@@ -25,15 +25,13 @@ import { keepLearned } from '../../src/core/forecast/learned.store.ts';
 import { HandWorker } from '../support/hand-worker.ts';
 import { completion, until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
-import { api, newKey } from '../support/sample-receipts.ts';
+import { newKey } from '../support/sample-receipts.ts';
 import { SUBMITTER } from '../support/submitter.ts';
-import { wholeTest } from '../support/thorough.ts';
 import { waitingLike } from '../support/waiting-jobs.ts';
 
 const QUEUE = 'default.noop';
 const MANY = 20_000;
 const FAR = 9e12;
-const FLOOD = 400;
 
 /** What workers of the pool are told to stop, from here on. */
 async function stopsHeard(server: TestRedis): Promise<string[]> {
@@ -44,8 +42,8 @@ async function stopsHeard(server: TestRedis): Promise<string[]> {
   return told;
 }
 
-function house(server: TestRedis, wishes: object = {}, ticketKey = newKey()) {
-  const admission = admissionTo(server, undefined, ticketKey);
+function house(server: TestRedis, wishes: object = {}) {
+  const admission = admissionTo(server);
   const { keys } = server;
   const reader = new JobReader(server.client('api'), keys, keys.open);
   const body = parse(SubmitJob, completion('x', wishes));
@@ -54,7 +52,7 @@ function house(server: TestRedis, wishes: object = {}, ticketKey = newKey()) {
     admin: server.client(),
     reader,
     worker: new HandWorker(server.client('worker.default'), keys, newKey()),
-    submit: async (tenant = SUBMITTER.tenant) => (await admission.submit({ ...SUBMITTER, tenant }, body)).id,
+    submit: async () => (await admission.submit(SUBMITTER, body)).id,
     state: async (id: string): Promise<JobState | undefined> => (await reader.read(id))?.state,
   };
 }
@@ -454,38 +452,6 @@ describe('attestors that were told to keep different things', () => {
     await short.look();
     expect(await kept()).toEqual([41_000, 40_000]);
     expect(await admin.hkeys(keys.retention)).toEqual(['60000 2']);
-  });
-});
-
-describe('an intake that is behind', () => {
-  wholeTest('confirms what a tenant has handed in behind a flood of another long before that is through', async () => {
-    await using server = await TestRedis.start();
-    await using hands = await attestorHands(server);
-    const { keys, admin, submit } = house(server, {}, api);
-    const worker = new HandWorker(server.client('worker.default'), keys, hands.workerKey);
-    const jobs = await Promise.all(Array.from({ length: FLOOD }, () => submit()));
-    const last = await submit('quiet');
-    const claims = await Promise.all([...jobs, last].map((id) => worker.claim(id)));
-    // Each has an entry of its own, and the quiet tenant's stands behind all others.
-    for (const claim of claims) await worker.commit(claim);
-    const intake = new Intake({
-      ...hands,
-      keys,
-      stream: keys.attest('default'),
-      pool: 'default',
-      consumer: 'test',
-      logger: createLogger('test', 'fatal'),
-    });
-    intake.start();
-    const places = await until(async () => {
-      const logged = await Promise.all([...jobs, last].map((id) => admin.hget(keys.ruling(id), 'logged')));
-      return logged.every((place) => place !== null) && logged.map((place) => Number(place.split(' ')[1]));
-    });
-    expect(places.at(-1)).toBeLessThan(FLOOD / 2);
-    expect(new Set(places).size).toBe(FLOOD + 1);
-    // What was judged before its turn came is acknowledged with its entry, like all else.
-    await until(async () => (await admin.xlen(keys.attest('default'))) === 0);
-    await intake.stop();
   });
 });
 
