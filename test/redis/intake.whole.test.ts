@@ -35,15 +35,11 @@ describe('an intake that is behind', () => {
     const claims = await Promise.all([...jobs, last].map((id) => worker.claim(id)));
     // Each has an entry of its own, and the quiet tenant's stands behind all others.
     for (const claim of claims) await worker.commit(claim);
-    const intake = new Intake({
-      ...hands,
-      keys,
-      stream: keys.attest('default'),
-      pool: 'default',
-      consumer: 'test',
-      logger: createLogger('test', 'fatal'),
-    });
-    intake.start();
+    const parts = { ...hands, keys, stream: keys.attest('default'), pool: 'default' };
+    const logger = createLogger('test', 'fatal');
+    // Two at once: what one has judged further back, the other may take in.
+    const intakes = ['one', 'other'].map((consumer) => new Intake({ ...parts, consumer, logger }));
+    for (const intake of intakes) intake.start();
     const places = await until(async () => {
       const logged = await Promise.all([...jobs, last].map((id) => admin.hget(keys.ruling(id), 'logged')));
       return logged.every((place) => place !== null) && logged.map((place) => Number(place.split(' ')[1]));
@@ -52,7 +48,7 @@ describe('an intake that is behind', () => {
     expect(new Set(places).size).toBe(FLOOD + 1);
     // What was judged before its turn came is acknowledged with its entry, like all else.
     await until(async () => (await admin.xlen(keys.attest('default'))) === 0);
-    await intake.stop();
+    await Promise.all(intakes.map((intake) => intake.stop()));
   });
 });
 

@@ -13,7 +13,7 @@ import { NOOP_MODEL } from './pipeline.ts';
 import type { TestRedis } from './redis.ts';
 import { newKey } from './sample-receipts.ts';
 
-/** Takes jobs of the no-op model as the API does, by default for nothing; tickets are signed with this key. */
+/** Takes jobs of the no-op model as the API does, by default for nothing; this key signs their tickets. */
 export function admissionTo(server: TestRedis, prices = PriceTable.free(), signingKey = newKey()): Admission {
   const { keys } = server;
   const redis = server.client('api');
