@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Schedules } from '../../src/core/backlog/schedules.ts';
 import { readCases } from '../../src/core/confirmation/case-file.ts';
-import { fewOfEach } from '../../src/core/confirmation/intake.ts';
+import { fewOfEach } from '../../src/core/confirmation/news.ts';
 import { Rulings } from '../../src/core/confirmation/rulings.ts';
 import { JobReader, MAX_EPOCHS } from '../../src/core/jobs/job.reader.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';

@@ -13,8 +13,8 @@ import { NOOP_MODEL } from './pipeline.ts';
 import type { TestRedis } from './redis.ts';
 import { newKey } from './sample-receipts.ts';
 
-/** Takes jobs of the no-op model as the API does, by default for nothing. */
-export function admissionTo(server: TestRedis, prices = PriceTable.free()): Admission {
+/** Takes jobs of the no-op model as the API does, by default for nothing; this key signs their tickets. */
+export function admissionTo(server: TestRedis, prices = PriceTable.free(), signingKey = newKey()): Admission {
   const { keys } = server;
   const redis = server.client('api');
   return new Admission({
@@ -27,7 +27,7 @@ export function admissionTo(server: TestRedis, prices = PriceTable.free()): Admi
     reader: new JobReader(redis, keys, keys.open),
     blobs: new BlobFolders(server.folder),
     catalog: new Catalog([CatalogModel.parse(NOOP_MODEL)]),
-    signingKey: newKey(),
+    signingKey,
     defaultRecompute: 0,
     prices,
     webhooks: new Webhooks(redis, keys, new SecretsKeys(newKey())),

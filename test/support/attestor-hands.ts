@@ -49,6 +49,8 @@ export async function attestorHands(server: TestRedis) {
   return {
     redis,
     enrolled: room.enrolled,
+    /** The key of the worker that is enrolled. */
+    workerKey: room.worker,
     sequencer,
     decisions,
     backlog,

@@ -8,27 +8,21 @@ import { cells, isOfAnotherType, listOf, text } from '../../ground/redis/reply.t
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Backlog } from '../backlog/backlog.ts';
 import type { Schedules, Whereabouts } from '../backlog/schedules.ts';
-import { MAX_ITEMS } from '../execution/claims.ts';
-import { isJobId } from '../jobs/job-id.ts';
-import { MAX_EPOCHS } from '../jobs/job.reader.ts';
-import { readCases, type CaseFile, type CaseRef } from './case-file.ts';
+import { readCases, type CaseFile } from './case-file.ts';
 import { cancellation, type Decisions } from './decisions.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
+import { Lookout } from './lookout.ts';
+import { LONGEST_LIST, fewOfEach, newsIn, type News } from './news.ts';
 import { judgeRelease } from './release-judge.ts';
 import type { Ruling } from './rulings.ts';
 
 const READ = loadScript(new URL('./lua/read-entries.lua', import.meta.url), listOf(parseEntry));
 
 const GROUP = 'attestors';
-/** Entries of a batch; each tells of up to `MAX_ITEMS` jobs. */
+/** Entries of a batch; each tells of up to `MAX_ITEMS` jobs. Where there are as many, there may be more. */
 const BATCH = 16;
-/** Longest word of an entry: a letter, the id, an epoch of four digits and what names the evidence. */
-const LONGEST_WORD = 80;
-/**
- * An honest batch tells no more of a job. Each word costs Redis the reading of what it names, and any worker
- * of the pool can name the largest there is again and again.
- */
-const MOST_OF_A_JOB = 4;
+/** While more waits, so many are judged by turns at the least for each batch: smaller ones cost more. */
+const TURN = 64;
 /** Batches that are judged at once; unread entries wait in the stream, where others can take them. */
 const MAX_IN_HAND = 10;
 /** Without being woken, an intake looks this often: a wake-up can be lost, and claims wake nobody. */
@@ -40,15 +34,6 @@ const TAKE_OVER_MS = 5_000;
 const INSPECT_EVERY_MS = 5_000;
 /** An honest stream's newest entry is not this far in the future. */
 const MAX_AHEAD_MS = 600_000;
-
-/**
- * What an entry tells of a job: it was claimed or its engine began, its evidence or its release was
- * committed, or it was cancelled.
- */
-type News =
-  | ({ readonly kind: 'claimed' } & Whereabouts)
-  | ({ readonly kind: 'committed' | 'released' } & Required<CaseRef>)
-  | { readonly kind: 'cancelled'; readonly id: string };
 
 /** An entry of which nothing is of our shape is acknowledged and forgotten. */
 interface Entry {
@@ -77,22 +62,29 @@ interface IntakeParts {
  * entries that are read again; deciding twice changes nothing, because a decision names the epoch that it is
  * about.
  *
+ * While it is behind, it judges as much again as it takes in, further back and by turns: each tenant that has
+ * something there is served in every turn, however much others have handed in before.
+ *
  * A pool's stream is a mailbox that any of its workers can spoil. What was lost with it is found by the
  * sweep; the stream itself is made anew here.
  */
 export class Intake {
   readonly #parts: IntakeParts;
+  readonly #lookout: Lookout;
   readonly #warn: (error: unknown) => void;
   #stopped = false;
   #loop: Promise<void> = Promise.resolve();
   readonly #inHand = new Set<Promise<void>>();
   #lastTakeOver = 0;
   #lastInspection = 0;
+  /** There may be more behind the new entries that were read last. */
+  #isBehind = false;
   #isWoken = false;
   #wakeUp: () => void = () => undefined;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
+    this.#lookout = new Lookout(parts.redis, parts.keys, parts.stream);
     this.#warn = rateLimited(5_000, (error, suppressed) =>
       parts.logger.warn({ suppressed, stream: parts.stream }, `intake: ${messageOf(error).slice(0, 300)}`),
     );
@@ -128,13 +120,28 @@ export class Intake {
           await this.#pause();
           continue;
         }
-        const work = this.#finish(entries).finally(() => this.#inHand.delete(work));
-        this.#inHand.add(work);
+        const news = this.#lookout.leftOf(entries.flatMap((entry) => entry.news));
+        this.#begin(news, () => this.#acknowledge(entries));
+        if (this.#isBehind) await this.#lookAhead(entries, Math.max(TURN, news.length));
       } catch (error) {
         if (this.#isStopped()) return;
         await this.#recover(error);
       }
     }
+  }
+
+  /** Judges so much of what stands behind these entries, by turns. */
+  async #lookAhead(entries: readonly Entry[], most: number): Promise<void> {
+    const last = entries.at(-1);
+    if (last === undefined || this.#parts.pool === undefined) return;
+    await this.#lookout.look(last.entryId);
+    const ahead = this.#lookout.take(most);
+    if (ahead.length > 0) this.#begin(ahead, () => this.#lookout.judged(ahead));
+  }
+
+  #begin(news: readonly News[], done: () => Promise<void> | void): void {
+    const work = this.#finish(news, done).finally(() => this.#inHand.delete(work));
+    this.#inHand.add(work);
   }
 
   async #pause(): Promise<void> {
@@ -149,11 +156,11 @@ export class Intake {
   }
 
   /** What fails here is not acknowledged, and comes again. */
-  async #finish(entries: readonly Entry[]): Promise<void> {
+  async #finish(news: readonly News[], done: () => Promise<void> | void): Promise<void> {
     try {
       crashPoint('attestor.before-read');
-      await this.#handle(entries);
-      await this.#acknowledge(entries);
+      await this.#handle(news);
+      await done();
       crashPoint('attestor.after-ack');
     } catch (error) {
       if (!this.#isStopped()) await this.#recover(error);
@@ -173,8 +180,8 @@ export class Intake {
   }
 
   /** What cannot be judged now is put aside and comes again from there. */
-  async #handle(entries: readonly Entry[]): Promise<void> {
-    const news = fewOfEach(entries.flatMap((entry) => entry.news).filter((one) => this.#mayTell(one)));
+  async #handle(all: readonly News[]): Promise<void> {
+    const news = fewOfEach(all.filter((one) => this.#mayTell(one)));
     const committed = news.flatMap((one) => (one.kind === 'committed' || one.kind === 'released' ? [one.id] : []));
     const claims = new Map(news.flatMap((one) => (one.kind === 'claimed' ? [[one.id, one]] : [])));
     for (const id of committed) claims.delete(id);
@@ -234,14 +241,20 @@ export class Intake {
     if (now - this.#lastTakeOver >= TAKE_OVER_MS / 2) {
       this.#lastTakeOver = now;
       const stale = await this.#read(TAKE_OVER_MS);
-      if (stale.length > 0) return stale;
+      if (stale.length > 0) {
+        this.#isBehind = false;
+        return stale;
+      }
     }
-    return this.#read('');
+    const entries = await this.#read('');
+    this.#isBehind = entries.length === BATCH;
+    if (!this.#isBehind) this.#lookout.forget();
+    return entries;
   }
 
   #read(heldForMs: number | ''): Promise<Entry[]> {
     const { redis, keys, stream, consumer } = this.#parts;
-    return READ.run(redis, [keys.open], [stream, GROUP, consumer, BATCH, MAX_ITEMS * LONGEST_WORD, heldForMs]);
+    return READ.run(redis, [keys.open], [stream, GROUP, consumer, BATCH, LONGEST_LIST, heldForMs]);
   }
 
   async #acknowledge(entries: readonly Entry[]): Promise<void> {
@@ -285,31 +298,8 @@ export class Intake {
   }
 }
 
-/** At most so many of each job; the sweep finds by the documents what is left out. */
-export function fewOfEach<Told extends { readonly id: string }>(all: readonly Told[]): Told[] {
-  const counts = new Map<string, number>();
-  return all.filter(({ id }) => {
-    const before = counts.get(id) ?? 0;
-    counts.set(id, before + 1);
-    return before < MOST_OF_A_JOB;
-  });
-}
-
 /** Entries of a pool's stream are hostile input. */
 function parseEntry(row: unknown): Entry {
   const [entryId = '', jobs = ''] = cells(row).map(text);
-  return { entryId, news: jobs.split(' ', MAX_ITEMS).flatMap((word) => parseNews(word) ?? []) };
-}
-
-/** `c:<id>:<epoch>`, `b:<id>:<epoch>`, `e:<id>:<epoch>:<digest>`, `r:<id>:<epoch>:<digest>` or `x:<id>`. */
-function parseNews(word: string): News | undefined {
-  const [, letter, id = '', , number = '', digest] =
-    /^([bcerx]):([a-z0-9_]{1,64})(:(\d{1,4})(?::([0-9a-f]{32}))?)?$/.exec(word) ?? [];
-  if (!isJobId(id)) return undefined;
-  if (letter === 'x') return { kind: 'cancelled', id };
-  const epoch = Number(number);
-  if (epoch < 1 || epoch > MAX_EPOCHS) return undefined;
-  if (letter === 'c' || letter === 'b') return { kind: 'claimed', id, epoch };
-  if (digest === undefined) return undefined;
-  return { kind: letter === 'e' ? 'committed' : 'released', id, epoch, field: `${epoch}:${digest}` };
+  return { entryId, news: newsIn(jobs) };
 }
