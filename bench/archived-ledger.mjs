@@ -1,5 +1,6 @@
-// A ledger whose receipts only the archive has, as years leave it: the entries in the export of a closed month,
-// the records in the files of the archive, each with a ticket, evidence and a verdict that a key has signed.
+// A ledger whose receipts only the archive has, as years leave it: the entries in the export of a closed
+// month, the records in the files of the archive, each with a ticket, evidence and a verdict that a key has
+// signed.
 import { join } from 'node:path';
 import { dist, keys } from './arena.mjs';
 

@@ -118,7 +118,7 @@ async function checkingArchived(archived, say) {
   }
 }
 
-/** `archived`: receipts in the archive, in each of two sizes of which one is a tenth; none of the rest with 0 jobs. */
+/** `archived`: receipts in the archive, in two sizes of which one is a tenth; with 0 jobs nothing else. */
 export async function benchLedger({ jobs, entries, archived }, say) {
   const checked = [];
   for (const count of [Math.ceil(archived / 10), archived]) checked.push(await checkingArchived(count, say));

@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
+import { recoverLog } from '../../src/core/confirmation/log-recovery.ts';
 import type { Sequencer } from '../../src/core/confirmation/sequencer.ts';
 import type { SigningKey } from '../../src/ground/keys/signing-key.ts';
 import { JobArchive, type Archived } from '../../src/core/jobs/job-archive.ts';
@@ -50,6 +51,36 @@ async function aLog(server: TestRedis, key: SigningKey, count: number) {
 }
 
 describe('the log', () => {
+  test('a job that was given back from the disk gets no second place, nor another end, while it is not sealed', async () => {
+    await using server = await TestRedis.start();
+    const { admin, keys } = server;
+    const key = newKey();
+    const attestor = server.client('attestor');
+    const files = new LogFiles(folderOf(server));
+    const archive = new JobArchive(join(folderOf(server), 'archive'));
+    const logged = await aLog(server, key, 3);
+    const ids = logged.map(({ file }) => file.id);
+    const older = startSequencer(server, attestor, key);
+    expect((await older.lost(ids)).size).toBe(0);
+    // As an older file has them: they wait for their verdicts.
+    await admin.del(keys.log, keys.logTail, keys.unsealed);
+    for (const id of ids) await admin.del(keys.record(id), keys.ruling(id));
+    expect([...(await older.lost([...ids, 'job_of_now']))]).toEqual(ids);
+    await older.stop();
+    const trusted = [noteKey(ORIGIN, 'ed25519', key.public)];
+    const parts = { redis: attestor, keys, files, archive, trusted, keepMs: 86_400_000 };
+    expect(await recoverLog(parts)).toMatchObject({ restored: 3 });
+
+    const next = startSequencer(server, attestor, key);
+    expect(await next.place(logged)).toEqual([undefined, undefined, undefined]);
+    const [more] = await confirmations(server, newKey(), 1);
+    if (more !== undefined) await publish(server, next, [more]);
+    await next.stop();
+    const jobs: string[] = [];
+    for await (const { job } of archive.read(0, 10)) if (job !== undefined) jobs.push(job.id);
+    expect(jobs).toEqual([...ids, more?.file.id]);
+  });
+
   test('two attestors at once make one log: every verdict has one place, every proof verifies, and an audit finds it sound', async () => {
     await using server = await TestRedis.start();
     const key = newKey();

@@ -105,8 +105,9 @@ export class Decisions {
   /** Applies rulings, but none about a job that the log has confirmed and Redis has lost. */
   async rule(all: readonly Ruling[]): Promise<void> {
     const { sequencer } = this.#parts;
-    const lost = await Promise.all(all.map(({ id }) => sequencer.hasLost(id)));
-    const rulings = all.filter((_, at) => lost[at] === false);
+    if (all.length === 0) return;
+    const lost = await sequencer.lost(all.map(({ id }) => id));
+    const rulings = all.filter(({ id }) => !lost.has(id));
     if (rulings.length === 0) return;
     const replies = await this.#parts.rulings.apply(rulings);
     // Of several attestors that found the same lease run out, one is told that its ruling was carried out.

@@ -154,9 +154,19 @@ export class Sequencer {
     return this.#problem === undefined && this.#unpublished < MAX_UNPUBLISHED;
   }
 
-  /** Whether Redis has lost the confirmation of this job, and the disk has it. */
-  async hasLost(id: string): Promise<boolean> {
-    return this.#problem !== undefined && (await this.#parts.archive.find(id)) !== undefined;
+  /**
+   * Those of these jobs whose confirmation Redis has lost, and the disk has. It looks at the disk itself: a
+   * deadline that has passed meanwhile is found as soon as Redis is back, before anything is published.
+   */
+  async lost(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    if (this.#problem === undefined && !(await this.#isBehind())) return new Set();
+    const found = await Promise.all(ids.map((id) => this.#parts.archive.find(id)));
+    return new Set(ids.filter((_, at) => found[at] !== undefined));
+  }
+
+  async #isBehind(): Promise<boolean> {
+    const known = await this.#known();
+    return known !== undefined && (await readHead(this.#parts.redis, this.#parts.keys, 0)).total < known.size;
   }
 
   /**

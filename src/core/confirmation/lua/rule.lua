@@ -86,7 +86,8 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     leaveAll(queue, tenant, id)
     return { 'already', ruled[1] }
   end
-  if ruled[3] then return { 'logged' } end
+  -- One that was given back from the disk has its record, and is not in these documents.
+  if ruled[3] or redis.call('EXISTS', keys.record(id)) == 1 then return { 'logged' } end
   -- The named epoch is the current one if it was claimed in its turn, and is open or the next was not
   -- claimed.
   local claimed = redis.call('HMGET', claims, 'e' .. epoch, 'e' .. (epoch + 1), 'c' .. epoch, 'b' .. epoch)

@@ -27,9 +27,11 @@ for at = 2, #ARGV, 9 do
   local loggedEpoch, index
   if ruled[2] then loggedEpoch, index = string.match(ruled[2], '^(%d+) (%d+)$') end
   local claimed = redis.call('HEXISTS', keys.claims(id), 'c' .. epoch) == 1
+  -- A confirmation that was given back from the disk has its place, of which these documents know nothing.
+  local isRestored = not ruled[2] and redis.call('EXISTS', keys.record(id)) == 1
   if loggedEpoch == epoch and not ruled[1] then
     replies[#replies + 1] = tonumber(index)
-  elseif ruled[1] or ruled[2] or ruled[3] or not claimed or (epoch ~= '1' and not ruled[4])
+  elseif ruled[1] or ruled[2] or ruled[3] or isRestored or not claimed or (epoch ~= '1' and not ruled[4])
     or redis.call('HEXISTS', keys.ticket(id), 'cancel') == 1 then
     replies[#replies + 1] = false
   else

@@ -12,8 +12,9 @@ local function askCancel(id, now, lookMs, streamLength, why)
   if redis.call('EXISTS', ticket) == 0 then return 'missing' end
   local ruled = redis.call('HMGET', keys.ruling(id), 'state', 'logged')
   if ruled[1] then return 'final' end
-  -- A confirmation that stands in the log is the only end that the job can have.
-  if ruled[2] then return 'logged' end
+  -- A confirmation that stands in the log is the only end that the job can have, also where it was given back
+  -- from the disk.
+  if ruled[2] or redis.call('EXISTS', keys.record(id)) == 1 then return 'logged' end
   if redis.call('HSETNX', ticket, 'cancel', now) == 1 and why ~= '' then
     redis.call('HSET', ticket, 'cancelwhy', why)
   end
