@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, jest, test } from '@jest/globals';
 import { openAny } from '../../src/core/jobs/erased-record.ts';
-import { JobArchive, archiveFolder } from '../../src/core/jobs/job-archive.ts';
+import { FolderTree } from '../../src/ground/blobs/file-tree.ts';
+import { JobArchive } from '../../src/core/jobs/job-archive.ts';
 import { createLogger } from '../../src/ground/logging/logger.ts';
 import { chargeOf } from '../../src/proof/receipts/charge.ts';
 import { verifyReceipt } from '../../src/proof/receipts/receipt.ts';
@@ -166,7 +167,7 @@ class House implements AsyncDisposable {
 /** Jobs that are done by the archive, each with what its documents or its stub come to. */
 async function receiptsOf(house: House): Promise<Map<string, { tenant: string; due: number; isErased: boolean }>> {
   const found = new Map<string, { tenant: string; due: number; isErased: boolean }>();
-  for await (const items of new JobArchive(archiveFolder(join(house.pipeline.folder, 'log'))).tiles())
+  for await (const items of new JobArchive(new FolderTree(join(house.pipeline.folder, 'log'))).tiles())
     for (const { job } of items) {
       if (job === undefined) continue;
       const record = openAny(job.record);

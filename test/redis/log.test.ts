@@ -56,8 +56,8 @@ describe('the log', () => {
     const { admin, keys } = server;
     const key = newKey();
     const attestor = server.client('attestor');
-    const files = new LogFiles(folderOf(server));
-    const archive = new JobArchive(join(folderOf(server), 'archive'));
+    const files = new LogFiles(new FolderTree(folderOf(server)));
+    const archive = new JobArchive(new FolderTree(folderOf(server)));
     const logged = await aLog(server, key, 3);
     const ids = logged.map(({ file }) => file.id);
     const older = startSequencer(server, attestor, key);

@@ -165,7 +165,7 @@ export class Sequencer {
   }
 
   async #isBehind(): Promise<boolean> {
-    const known = await this.#known();
+    const known = await this.#known(performance.now() < this.#rememberedUntil);
     return known !== undefined && (await readHead(this.#parts.redis, this.#parts.keys, 0)).total < known.size;
   }
 
