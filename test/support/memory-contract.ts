@@ -376,11 +376,11 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     ];
     expect(await desk.answers.putEntries({ whose: own, entries })).toEqual(['kept', 'conflict', 'conflict']);
     expect(await desk.answers.putEntries({ whose, entries })).toEqual(['same', 'kept', 'kept']);
-    // Nor does it keep out what the other may bring yet.
+    // Nor does it keep out what the other may bring yet, also where nobody has brought anything.
     const tombstones = [aTombstone({ id: 'mem_of_theirs_to_come' })];
     expect(await desk.answers.buryMemories({ whose: own, tombstones })).toEqual(['conflict']);
     expect(await desk.answers.buryMemories({ whose: { ...someone(), sources: ['mine'] }, tombstones })).toEqual([
-      'kept',
+      'conflict',
     ]);
     expect(await desk.answers.buryMemories({ whose, tombstones })).toEqual(['kept']);
   });

@@ -77,18 +77,17 @@ export class CarriedMemories {
   }
 
   /**
-   * Notes tombstones that came with an import; one of a memory that is here is a `conflict`. So is any where
-   * another key has written besides, for who writes for some keys alone: it could keep the other's memories
-   * out.
+   * Notes tombstones that came with an import; one of a memory that is here is a `conflict`. So is any new one
+   * for who writes for some keys alone: it could keep out what others have not brought yet.
    */
   async buryMemories({ whose, tombstones, dry = false }: Ask<'buryMemories'>): Promise<Answer<'buryMemories'>> {
     const id = await this.#targetOf(whose, dry);
     if (id === undefined) return tombstones.map(() => 'kept');
     return this.#owners.with(id, async (owner) => {
       const buried = await this.#tombstones.among(id, tombstones);
-      const isShared = owner.all().some(({ entry }) => !isOf(entry, setOf(whose)));
+      const mayBury = setOf(whose) === null;
       const answers = tombstones.map((one): Answer<'buryMemories'>[number] =>
-        owner.get(one.id) !== undefined ? 'conflict' : buried.has(one.id) ? 'same' : isShared ? 'conflict' : 'kept',
+        owner.get(one.id) !== undefined ? 'conflict' : buried.has(one.id) ? 'same' : mayBury ? 'kept' : 'conflict',
       );
       if (dry) return answers;
       const kept = tombstones.flatMap(({ removed_at, ...one }, at) =>
