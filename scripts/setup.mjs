@@ -109,8 +109,8 @@ function sourceDigest() {
 const STAMP = at('dist', '.sources');
 
 /**
- * Builds, unless the last build was of exactly these sources: all, or without what only those take who install
- * the package to call a service.
+ * Builds, unless the last build was of exactly these sources: all, or without what only those take who
+ * install the package to call a service.
  */
 export async function ensureBuilt(say, { isForCallers = true } = {}) {
   const wanted = stampOf(isForCallers);

@@ -129,8 +129,8 @@ export class Courtroom {
   }
 
   /**
-   * What an honest worker with this engine hands in of a job that was admitted so, and what it streamed of it.
-   * Throws EngineError where it gives the job back.
+   * What an honest worker with this engine hands in of a job that was admitted so, and what it streamed of
+   * it. Throws EngineError where it gives the job back.
    */
   async attempt(engine: Engine, asked: Asked): Promise<{ filed: Filed; streamed: string; output: string }> {
     this.#number += 1;

@@ -419,8 +419,8 @@ export class Client {
   }
 
   /**
-   * What a path that only reads answers once the storage responds: a Redis whose disk is busy with other suites
-   * says 503 for a while, and any client asks again.
+   * What a path that only reads answers once the storage responds: a Redis whose disk is busy with other
+   * suites says 503 for a while, and any client asks again.
    */
   async #read(path: string, init: RequestInit = {}): Promise<Response> {
     return until(async () => {

@@ -40,7 +40,7 @@ const BATCH = 2_000;
 const MAX_UNPUBLISHED = 10_000;
 /** What another attestor sequenced and did not live to publish is looked for this often. */
 const IDLE_MS = 500;
-/** While there is nothing to publish, what stands in a bucket is looked at this often: requests are paid for. */
+/** While there is nothing to publish, a bucket is looked at this often: requests are paid for. */
 const BUCKET_LOOK_MS = 10_000;
 const RETRY_MS = 200;
 /** Longer than a checkpoint takes whose witnesses answer and whose disk writes. */
@@ -302,7 +302,7 @@ export class Sequencer {
     return { text, signed: { signature, text: formatNote({ text, signatures: [signature] }) } };
   }
 
-  /** The largest checkpoint that this attestor or the disk has ever seen; the disk, as it was looked at last. */
+  /** The largest checkpoint that this attestor or the disk has seen; the disk, as it was looked at last. */
   async #known(isRemembered: boolean): Promise<Known | undefined> {
     if (!isRemembered) this.#onDisk = await this.#readDisk();
     return [this.#largest, ...this.#onDisk].reduce<Known | undefined>(

@@ -16,8 +16,8 @@ export interface NamedFile {
 }
 
 /**
- * Files in folders, on a disk or in S3. A file is whole or not there, and durable once the call that writes it
- * resolves; of two who write one at once, one of the two contents stays. Any number of processes at once.
+ * Files in folders, on a disk or in S3. A file is whole or not there, and durable once the call that writes
+ * it resolves; of two who write one at once, one of the two contents stays. Any number of processes at once.
  */
 export interface FileTree {
   /** Where it is, for people. */

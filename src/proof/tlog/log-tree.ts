@@ -158,7 +158,7 @@ export class LogTree {
     return this.#of((hashes) => consistencyProof(hashes, from, this.#size));
   }
 
-  /** Reads the tiles that a computation needs, and makes it: which those are does not depend on their hashes. */
+  /** Reads the tiles that a computation needs, and makes it: which those are no hash decides. */
   async #of<T>(compute: (hashes: SubtreeHash) => T): Promise<T> {
     const tiles = new Map<string, readonly [level: number, tile: number]>();
     compute((level, index) => {

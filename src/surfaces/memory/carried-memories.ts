@@ -77,8 +77,8 @@ export class CarriedMemories {
   }
 
   /**
-   * Notes tombstones that came with an import; one of a memory that is here is a `conflict`. So is any new one
-   * for who writes for some keys alone: it could keep out what others have not brought yet.
+   * Notes tombstones that came with an import; one of a memory that is here is a `conflict`. So is any new
+   * one for who writes for some keys alone: it could keep out what others have not brought yet.
    */
   async buryMemories({ whose, tombstones, dry = false }: Ask<'buryMemories'>): Promise<Answer<'buryMemories'>> {
     const id = await this.#targetOf(whose, dry);
