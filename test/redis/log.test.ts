@@ -17,6 +17,8 @@ import { noteKey } from '../../src/proof/tlog/signed-note.ts';
 import { parseTilePath } from '../../src/proof/tlog/tile.ts';
 import { formatProof } from '../../src/proof/tlog/tlog-proof.ts';
 import { parsePolicy, verifyLogged } from '../../src/proof/tlog/tlog-policy.ts';
+import { integer } from '../../src/ground/redis/reply.ts';
+import { loadScript } from '../../src/ground/redis/script.ts';
 import { until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
@@ -304,6 +306,19 @@ describe('the log', () => {
     const next = startSequencer(server, server.client('attestor'), key);
     await expectDiverged(server, next);
     await next.stop();
+  });
+
+  test('a checkpoint of more than Redis still has is not published', async () => {
+    await using server = await TestRedis.start();
+    const [admin, { keys }] = [server.client(), server];
+    const publishScript = loadScript(new URL('../../src/core/confirmation/lua/publish.lua', import.meta.url), integer);
+    const published = (size: number) => publishScript.run(admin, [keys.log, keys.logTail], [size, `note of ${size}`]);
+    await admin.rpush(keys.logTail, ...Array.from({ length: 300 }, (_, n) => `entry ${n}`));
+    expect(await published(290)).toBe(290);
+    // Redis came back older while it was made.
+    expect(await published(301)).toBe(290);
+    expect(await admin.hgetall(keys.log)).toEqual({ size: '290', checkpoint: 'note of 290' });
+    expect(await published(300)).toBe(300);
   });
 
   test('holds no text and no digest that could be guessed: only the receipt has the salt', async () => {

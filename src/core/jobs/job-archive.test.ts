@@ -98,6 +98,27 @@ describe('the archive', () => {
     expect(await readAll(archiveIn(folder))).toEqual(all);
   });
 
+  test('of two attestors that write other entries at once, whoever stops leaves nothing of its own', async () => {
+    const folder = newFolder();
+    const all = Array.from({ length: 30 }, (_, index) => entry(index));
+    await write(archiveIn(folder), all.slice(0, 10), [10]);
+    const late = new FolderTree(folder);
+    late.in = (name) => {
+      const tree = new FolderTree(join(folder, name));
+      const own = tree.write.bind(tree);
+      // The other has looked before this one has written, and goes on.
+      tree.write = async (...files) => {
+        await archiveIn(folder).write('of the other', all.slice(10, 20));
+        await own(...files);
+      };
+      return tree;
+    };
+    const others = [10, 11].map((index) => ({ ...entry(index), entry: Buffer.from('another') }));
+    await expect(new JobArchive(late).write('void', others)).rejects.toThrow('Entry 10');
+    expect(await readAll(archiveIn(folder))).toEqual(all.slice(0, 20));
+    expect(await archiveIn(folder).newestCheckpoint()).toBe('of the other');
+  });
+
   test('lets go of whole files whose time is over, and of no other', async () => {
     const folder = newFolder();
     const archive = archiveIn(folder);

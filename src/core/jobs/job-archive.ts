@@ -67,7 +67,8 @@ export class JobArchive {
   /**
    * Adds entries that follow each other, under the checkpoint that was signed for them; durable when this
    * resolves. What is there already is written again with the same bytes. Throws LogRefused where another
-   * process has put other entries in their places: both look after they have written, so that not both go on.
+   * process has put other entries in their places: both look after they have written, so that not both go on,
+   * and whoever does not takes back what it has written.
    */
   async write(checkpoint: string, items: readonly Archived[]): Promise<void> {
     const files: NamedFile[] = [];
@@ -84,8 +85,14 @@ export class JobArchive {
       if (isWhole) filled.push(parts);
     }
     await this.#refuseOthers(items);
+    const before = await Promise.all(files.map(({ name }) => this.#files.read(name)));
     await this.#files.write(...files);
-    await this.#refuseOthers(items);
+    try {
+      await this.#refuseOthers(items);
+    } catch (error) {
+      await this.#takeBack(files.filter((_, at) => before[at] === undefined));
+      throw error;
+    }
     for (const parts of filled) await this.#removeParts(parts);
     for (const [tile] of byTile(items)) await this.erase(tile);
   }
@@ -235,6 +242,12 @@ export class JobArchive {
     });
     const isChanged = items.some((item, at) => item !== file.items[at]);
     return isChanged ? { name, bytes: formatFile({ ...file, items }) } : undefined;
+  }
+
+  /** Removes files that were just written, but for those in whose place another has written its own. */
+  async #takeBack(files: readonly NamedFile[]): Promise<void> {
+    for (const { name, bytes } of files)
+      if ((await this.#files.read(name))?.equals(Buffer.from(bytes)) === true) await this.#files.remove(name);
   }
 
   async #refuseOthers(items: readonly Archived[]): Promise<void> {
