@@ -135,8 +135,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: `${CONFIRMATION}/sequence.lua`,
-        find: `ruled[1] or ruled[2] or ruled[3] or not claimed or`,
-        replace: `ruled[1] or ruled[2] or ruled[3] or`,
+        find: `ruled[1] or ruled[2] or ruled[3] or isRestored or not claimed or`,
+        replace: `ruled[1] or ruled[2] or ruled[3] or isRestored or`,
       },
     ],
     scene: 'an attestor is stopped between its checks and the log, and another takes over',
