@@ -46,7 +46,10 @@ export function addLogCommands(cli: CliContext): void {
     .command('audit')
     .description('read the whole log and check every entry, tile and signature, and that it extends its earlier state')
     .option('--url <url>', 'where the log is served, for example http://127.0.0.1:8181/log')
-    .option('--folder <folder>', 'a folder with its files; by default the one of the data folder')
+    .option(
+      '--folder <folder>',
+      'a folder with its files, or s3://bucket/prefix; by default the one of the data folder',
+    )
     .option('--keyring <file>', 'keyring whose log policy to trust')
     .option('--policy <file>', 'log policy to trust (C2SP tlog-policy) instead of that of a keyring')
     .option('--kept <file>', 'checkpoint of an earlier audit to compare with; the new one replaces it')
@@ -76,7 +79,7 @@ function addRecover(cli: CliContext, log: Command): void {
   log
     .command('recover')
     .description('give Redis back the entries and records of the log that it has lost and the disk still has')
-    .option('--folder <folder>', 'the folder of the log; by default the one of the data folder')
+    .option('--folder <folder>', 'the folder of the log, or s3://bucket/prefix; by default the one of the data folder')
     .option('--keyring <file>', 'keyring whose log policy names the log')
     .option('--redis-url <url>', 'Redis address, as the attestor')
     .addOption(jsonOption())
