@@ -452,3 +452,70 @@ describe('tools of the Model Context Protocol', () => {
     }
   });
 });
+
+describe('the server that Mem0 gives away', () => {
+  wholeTest('its routes are under the same base, with its shapes, and reach no more than the key does', async () => {
+    const mine = await pipeline.client('mem0');
+    const send = async (method: string, path: string, body?: unknown, by = mine) => {
+      const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+      const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+      const response = await by.fetch(`/mem0/${path}`, { method, headers, ...sent });
+      return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+    };
+    const messages = [{ role: 'user', content: 'I am allergic to nuts.' }];
+    const said = { messages, user_id: 'ann', agent_id: 'cook', run_id: null, metadata: { a: 1 }, infer: false };
+    const added = await send('POST', 'memories', said);
+    expect(added.body).toMatchObject({ results: [{ memory: 'I am allergic to nuts.', event: 'ADD', user_id: 'ann' }] });
+    const [{ id = '' } = {}] = added.body['results'] as { id?: string }[];
+    await send('POST', 'memories', { ...said, messages: 'I like tea.', agent_id: 'host' });
+    await send('POST', 'memories', { ...said, messages: 'Ben hates nuts.', user_id: 'ben' });
+    const inferred = await send('POST', 'memories', { messages, user_id: 'ann' });
+    expect(inferred.body).toMatchObject({ results: [], status: 'PENDING', event_id: expect.stringMatching(/^job_/) });
+    const item = { id, memory: 'I am allergic to nuts.', agent_id: 'cook', metadata: { a: 1 }, trust: 'user' };
+    expect((await send('GET', 'memories?user_id=ann&agent_id=cook')).body).toMatchObject({
+      results: [item],
+      more: false,
+    });
+    expect((await send('GET', 'memories?user_id=ann&limit=1')).body).toMatchObject({ more: true });
+    expect((await send('GET', `memories/${id}`)).body).toMatchObject(item);
+    for (const names of [{ user_id: 'ann' }, { filters: { user_id: 'ann', agent_id: 'cook' } }]) {
+      const { body } = await send('POST', 'search', { query: 'allergic nuts', top_k: 1, ...names });
+      expect(body).toMatchObject({ results: [{ ...item, user_id: 'ann', score: expect.any(Number) }] });
+    }
+    const updated = await send('PUT', `memories/${id}`, { text: 'No peanuts.' });
+    expect(updated.body).toEqual({ message: 'Memory updated successfully!' });
+    expect((await send('GET', `memories/${id}/history`)).body).toMatchObject([
+      { memory_id: id, event: 'ADD', old_memory: null, new_memory: 'I am allergic to nuts.', is_deleted: false },
+      { event: 'UPDATE', old_memory: 'I am allergic to nuts.', new_memory: 'No peanuts.' },
+    ]);
+    const lesser = new Client(pipeline.url, await pipeline.key('mem0', ['submit', 'read']));
+    const stranger = await pipeline.client('stranger');
+    for (const [by, method, path, body, status] of [
+      [mine, 'GET', 'memories', undefined, 400],
+      [mine, 'GET', 'memories?agent_id=cook', undefined, 400],
+      [mine, 'GET', 'memories?user_id=*', undefined, 400],
+      [mine, 'DELETE', 'memories', undefined, 400],
+      [mine, 'POST', 'memories', null, 400],
+      [mine, 'POST', 'search', null, 400],
+      [mine, 'POST', 'search', { query: 'nuts', user_id: 'ann', filters: { user_id: 'ben' } }, 400],
+      [mine, 'POST', 'search', { query: 'nuts', user_id: 'ann', threshold: 0.5 }, 400],
+      [mine, 'PUT', `memories/${id}`, null, 400],
+      [mine, 'POST', 'configure', {}, 400],
+      [lesser, 'GET', `memories/${id}`, undefined, 404],
+      [lesser, 'POST', 'reset', undefined, 403],
+      [stranger, 'GET', `memories/${id}`, undefined, 404],
+      [stranger, 'DELETE', `memories/${id}`, undefined, 404],
+    ] as const)
+      expect([path, body, (await send(method, path, body, by)).status]).toEqual([path, body, status]);
+    const digests = [expect.stringMatching(/^[0-9a-f]{64}$/)];
+    const deleted = await send('DELETE', `memories/${id}`);
+    expect(deleted.body).toEqual({ message: 'Memory deleted successfully', receipts: digests });
+    const all = await send('DELETE', 'memories?user_id=ann');
+    expect(all.body).toEqual({ message: 'All relevant memories deleted', receipts: digests });
+    expect((await send('GET', 'memories?user_id=ann')).body).toEqual({ results: [], more: false });
+    expect((await send('GET', 'memories?user_id=ben')).body).toMatchObject({ results: [{}] });
+    const reset = await send('POST', 'reset');
+    expect(reset.body).toEqual({ message: 'All memories reset', receipts: [...digests, ...digests] });
+    expect(await mine.json('/v1/owners')).toEqual({ owners: [] });
+  });
+});

@@ -15,7 +15,7 @@ export const MEM0_OPERATIONS: readonly Operation[] = [
     method: 'get',
     summary: 'Read memories with the client of Mem0',
     description:
-      "The client of Mem0's hosted API works with `/mem0` of this API as its base: docs/mem0.md says what it finds there. A call counts as two requests or more.",
+      "The client of Mem0's hosted API works with `/mem0` of this API as its base, and what calls the server that Mem0 gives away does too: docs/mem0.md says what they find there. A call counts as two requests or more.",
     success: { '200': answer },
     errors,
   },

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { readFilters } from './mem0-filters.ts';
+import { readFilters, readNamed } from './mem0-filters.ts';
 
 describe('filters of Mem0', () => {
   test('conditions that all hold are read, flat or as a list', () => {
@@ -35,5 +35,26 @@ describe('filters of Mem0', () => {
       { user_id: 'ann', __proto__: null, constructor: 'x' },
     ])
       expect(() => readFilters(filters)).toThrow('filters:');
+  });
+
+  test('a name beside the filters holds with them, and neither takes the place of the other', () => {
+    const meant = { owner: 'ann', thread: 'r1', category: 'food' };
+    for (const [names, filters] of [
+      [{ user_id: 'ann', run_id: 'r1', agent_id: null }, { categories: 'food' }],
+      [{ run_id: 'r1' }, { AND: [{ user_id: 'ann' }, { categories: 'food' }] }],
+      [{}, { user_id: 'ann', run_id: 'r1', categories: 'food' }],
+    ] as const)
+      expect(readNamed(names, filters)).toEqual(meant);
+    expect(readNamed({ user_id: 'ann' }, null)).toEqual({ owner: 'ann' });
+    for (const filters of [
+      { user_id: 'bob' },
+      { OR: [{ user_id: '*' }] },
+      { AND: [{ run_id: 'x' }], OR: [{ user_id: '*' }] },
+      [],
+      'x',
+    ])
+      expect(() => readNamed({ user_id: 'ann' }, filters)).toThrow('filters:');
+    for (const names of [{}, { user_id: null }, { user_id: '*' }, { user_id: '' }, { agent_id: 'cook' }])
+      expect(() => readNamed(names, undefined)).toThrow('filters:');
   });
 });

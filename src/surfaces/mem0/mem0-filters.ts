@@ -64,6 +64,17 @@ export function readFilters(filters: unknown): Meant {
   };
 }
 
+/**
+ * The same where the names (`user_id` and so on) may stand beside the filters, and all of it holds. Throws
+ * CodedError `request_invalid`.
+ */
+export function readNamed(names: Readonly<Record<string, string | null | undefined>>, filters: unknown): Meant {
+  const named = Object.fromEntries(Object.entries(names).filter(([, name]) => name !== undefined && name !== null));
+  if (filters === undefined || filters === null) return readFilters(named);
+  const all = z.strictObject({ AND: z.array(z.unknown()) }).safeParse(filters);
+  return readFilters({ AND: [named, ...(all.success ? all.data.AND : [filters])] });
+}
+
 function joined(conditions: readonly Condition[]): Condition {
   const all: Record<string, unknown> = {};
   for (const [name, value] of conditions.flatMap((condition) => Object.entries(condition))) {

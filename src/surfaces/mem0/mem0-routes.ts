@@ -2,29 +2,19 @@ import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { checked } from '../http/checked.ts';
 import { queryOf, type CallerApi } from '../http/caller-api.ts';
-import { readFilters, type Meant } from './mem0-filters.ts';
+import { add, eraseAll, gone, MAX_LISTED, PATH, requireNone, type Answerer, type Mem0Request } from './mem0-acts.ts';
+import { readFilters } from './mem0-filters.ts';
+import { SERVER_ROUTES } from './mem0-server-routes.ts';
 import * as shapes from './mem0-shapes.ts';
 
-const PATH = '/v1/memories';
 const MAX_PAGE = 100;
-/** Pages are counted and ours are not: what is before one is read again for each. */
-const MAX_LISTED = 1_000;
-const MAX_ERASED = 1_000;
-/** An owner has no more memories than this takes; whoever adds some meanwhile keeps them. */
-const MAX_ROUNDS = 100;
 
-/** A request to one of Mem0's addresses; `parts` are those of its path, decoded. */
-export interface Mem0Request {
-  readonly method: string;
-  readonly parts: readonly string[];
-  readonly query: URLSearchParams;
-  readonly body: unknown;
-}
-
-type Answerer = (request: Mem0Request, api: CallerApi, id: string) => Promise<unknown>;
-
-/** By method and path, where `*` is the id of a memory, of an event, or the name of an owner. */
+/**
+ * By method and path, where `*` is the id of a memory, of an event, or the name of an owner. Those of the
+ * hosted API begin with a version, and those of Mem0's own server do not.
+ */
 const ROUTES: Readonly<Record<string, Answerer>> = {
+  ...SERVER_ROUTES,
   // Its client begins with this, and goes on only where it is told "ok".
   'GET v1/ping': () => Promise.resolve({ status: 'ok' }),
   'POST v3/memories/add': ({ body }, api) => add(body, api),
@@ -53,14 +43,14 @@ const ROUTES: Readonly<Record<string, Answerer>> = {
   },
   'GET v1/entities': ({ query }, api) => users(query, api),
   'DELETE v2/entities/user/*': async (_, api, name) => {
-    const { sha256 } = z.object({ sha256: z.string() }).parse(await api.json(`/v1/owners/${name}`, 'DELETE'));
+    const { sha256 } = shapes.ErasureAnswer.parse(await api.json(`/v1/owners/${name}`, 'DELETE'));
     return { message: 'Entity deleted successfully.', receipts: [sha256] };
   },
   'GET v1/event/*': (_, api, id) => event(api, id),
 };
 
 /**
- * Answers a request of a client of Mem0's hosted API by our own API, as its caller: nothing is reached here
+ * Answers a request of a client of Mem0 by our own API, as its caller: nothing is reached here
  * that the key does not reach there. What would change an answer and is not available is refused by name.
  * Throws CodedErrors.
  */
@@ -83,42 +73,6 @@ function matchedId(route: string, parts: readonly string[]): string | undefined 
     else if (wanted[at] !== part) return undefined;
   }
   return id;
-}
-
-const Name = z.string().min(1).max(256).nullish();
-const Add = z.strictObject({
-  messages: z.union([z.string(), z.array(z.unknown())]),
-  user_id: z.string({ error: 'must be there: whose memory it is' }),
-  agent_id: Name,
-  run_id: Name,
-  metadata: z.record(z.string(), z.unknown()).nullish(),
-  infer: z.boolean().default(true),
-});
-
-async function add(body: unknown, api: CallerApi): Promise<unknown> {
-  const { messages, user_id: owner, agent_id, run_id, metadata, infer } = checked(Add, body);
-  const added = shapes.AddedAnswer.parse(
-    await api.json(PATH, 'POST', {
-      owner,
-      ...(typeof messages === 'string' ? { text: messages } : { messages }),
-      infer,
-      agent: agent_id ?? undefined,
-      thread: run_id ?? undefined,
-      metadata: metadata ?? undefined,
-    }),
-  );
-  if ('job' in added)
-    return {
-      message: 'Memory processing has been queued for background execution',
-      status: 'PENDING',
-      event_id: added.job,
-    };
-  return {
-    results: added.memories.map(({ outcome, memory }) => ({
-      ...shapes.item(memory, owner),
-      event: outcome === 'created' ? 'ADD' : 'NONE',
-    })),
-  };
 }
 
 const Common = {
@@ -189,24 +143,6 @@ async function updateMany(body: unknown, api: CallerApi): Promise<unknown> {
   return { message: `Updated ${memories.length} memories.` };
 }
 
-/** Erases all that is meant and that the key may change; what it may not stays, and ends the work. */
-async function eraseAll({ owner, ...meant }: Meant, api: CallerApi): Promise<unknown> {
-  const receipts: string[] = [];
-  for (let round = 0; round < MAX_ROUNDS; round += 1) {
-    const asked = queryOf({ owner, ...meant, superseded: 'true', limit: MAX_ERASED });
-    const { memories } = shapes.ListAnswer.parse(await api.json(`${PATH}?${asked}`));
-    if (memories.length === 0) break;
-    const ids = memories.map(({ id }) => id);
-    const { erasures } = shapes.ErasedAnswer.parse(await api.json(`${PATH}/batch-delete`, 'POST', { owner, ids }));
-    receipts.push(...erasures.map(({ sha256 }) => sha256));
-  }
-  return { message: 'Memories deleted successfully!', receipts };
-}
-
-function gone(answer: unknown, message: string): unknown {
-  return { message, receipts: shapes.ErasedAnswer.parse(answer).erasures.map(({ sha256 }) => sha256) };
-}
-
 async function users(query: URLSearchParams, api: CallerApi): Promise<unknown> {
   const { page, page_size } = checked(Page, Object.fromEntries(query));
   const { owners } = shapes.OwnersAnswer.parse(await api.json('/v1/owners'));
@@ -230,9 +166,4 @@ async function event(api: CallerApi, id: string): Promise<unknown> {
     results: memories.map((memory) => ({ id: memory, event: 'ADD' })),
     metadata: reason === null ? {} : { reason },
   };
-}
-
-function requireNone(query: URLSearchParams): void {
-  const [name] = query.keys();
-  if (name !== undefined) throw new CodedError('request_invalid', `${name.slice(0, 64)}: not available.`);
 }

@@ -46,7 +46,8 @@ export const AddedAnswer = z.union([
   z.object({ job: z.string() }),
   z.object({ memories: z.array(z.object({ outcome: z.string(), memory: MemoryAnswer })) }),
 ]);
-export const ErasedAnswer = z.object({ erasures: z.array(z.object({ sha256: z.string() })) });
+export const ErasureAnswer = z.object({ sha256: z.string() });
+export const ErasedAnswer = z.object({ erasures: z.array(ErasureAnswer) });
 export const OwnersAnswer = z.object({ owners: z.array(z.string()) });
 export const EventAnswer = z.object({
   job: z.string(),
