@@ -9,6 +9,7 @@ import { until } from '../support/pipeline.ts';
 import { Receiver } from '../support/receiver.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
+import { wholeTest } from '../support/thorough.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -110,4 +111,21 @@ test('messages that waited for longer than they are kept are counted as lost, an
   expect(await lossesTold('late')).toEqual([1, 2, 4]);
   expect(await redis.hget(server.keys.webhookWaiting, 'late')).toBeNull();
   expect(receiver.messages).toEqual([]);
+});
+
+wholeTest('a message is sent while receivers of twenty other tenants let all places wait for an answer', async () => {
+  await using silent = await Receiver.start();
+  await using lively = await Receiver.start();
+  silent.answer = () => 'hang';
+  const waiting = await Promise.all(
+    Array.from({ length: 20 }, async (_, at) => {
+      const endpoint = await endpointAt(`silent-${at}`, silent.url);
+      return Promise.all(Array.from({ length: 8 }, () => messages.sendTest(`silent-${at}`, endpoint)));
+    }),
+  );
+  await until(() => silent.messages.length >= 128);
+  await messages.sendTest('lively', await endpointAt('lively', lively.url));
+  await until(() => lively.messages.length === 1);
+  const attempts = await Promise.all(waiting.flat().map(async ({ id }) => (await messages.read(id))?.attempts));
+  expect(attempts).toEqual(attempts.map(() => 0));
 });

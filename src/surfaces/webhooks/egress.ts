@@ -65,7 +65,8 @@ export class Egress {
 
   constructor(rules: EgressRules) {
     this.#rules = rules;
-    const options = { keepAlive: true, keepAliveMsecs: 10_000, maxSockets: 64, maxFreeSockets: 64 };
+    // Who waits for a connection waits for a place: one host may be that of many tenants, and has no queue.
+    const options = { keepAlive: true, keepAliveMsecs: 10_000, maxFreeSockets: 64 };
     this.#http = new HttpAgent(options);
     this.#https = new HttpsAgent(options);
   }

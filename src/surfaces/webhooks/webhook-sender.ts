@@ -5,12 +5,11 @@ import { count } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { beginSpan, spanning } from '../../ground/tracing/spans.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
-import { FairQueue } from '../../ground/process/fair-queue.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { LOSE } from './lua-parts.ts';
-import { DeliveryPlaces } from './delivery-places.ts';
+import { DeliveryPlaces, type Asking, type DeliveryPlace } from './delivery-places.ts';
 import { describeFailure, Egress, type Answer, type EgressRules } from './egress.ts';
 import { afterFailure, formatHealth, isDead, parseHealth, type EndpointHealth } from './endpoint-health.ts';
 import { webhookRetryMs } from './webhook-retry.ts';
@@ -22,6 +21,8 @@ const SETTLE = loadScript(new URL('./lua/settle-message.lua', import.meta.url), 
 
 const LOOK_EVERY_MS = 100;
 const MESSAGES_AT_ONCE = 128;
+/** A receiver that has not answered by then is slow: its message gives its place back. */
+const SLOW_AFTER_MS = 1_000;
 /** Endpoints looked at in one round, those that are due the longest. */
 const MAX_DUE = 1_000;
 /** An endpoint for which there is no place is looked at again after this. */
@@ -43,9 +44,7 @@ export interface SenderParts {
 }
 
 /** An endpoint at which something is due. */
-interface Due {
-  readonly tenant: string;
-  readonly target: string;
+interface Due extends Asking {
   readonly health: EndpointHealth | undefined;
 }
 
@@ -62,9 +61,9 @@ interface Outcome {
 
 /**
  * Sends each webhook message at least once, always under the same id. Places are shared fairly by tenant and
- * then by endpoint, and an endpoint that fails waits longer and longer, alone. A message that is due is taken
- * for a while, sent, and its outcome recorded. A crash between sending and recording sends it again. Any
- * number of couriers may send at once: a message is taken by one of them.
+ * then by endpoint; who answers late holds none meanwhile, and who fails waits longer and longer, alone. A
+ * message that is due is taken for a while, sent, and its outcome recorded. A crash between sending and
+ * recording sends it again. Any number of couriers may send at once: a message is taken by one of them.
  */
 export class WebhookSender {
   readonly #parts: SenderParts;
@@ -98,7 +97,7 @@ export class WebhookSender {
   /** Begins to send what is due. Returns when to look again, in ms. */
   async #look(): Promise<number> {
     const { redis, keys } = this.#parts;
-    const wanted = this.#choose(await this.#due());
+    const wanted = [...this.#places.share(await this.#due())];
     if (wanted.length === 0) return LOOK_EVERY_MS;
     const now = Date.now();
     let taken: string[][] = [];
@@ -110,22 +109,21 @@ export class WebhookSender {
           keys.prefix,
           now,
           TAKEN_MS,
-          ...wanted.flatMap(({ due: { tenant, target, health }, room }) => [
+          ...wanted.flatMap(([{ tenant, target, health }, places]) => [
             tenant,
             target,
-            room,
-            room === 0 ? now + NO_ROOM_MS : health === undefined ? '' : now + TAKEN_MS,
+            places.length,
+            places.length === 0 ? now + NO_ROOM_MS : health === undefined ? '' : now + TAKEN_MS,
           ]),
         ],
       );
     } finally {
-      for (const [at, { due, room }] of wanted.entries())
-        for (let unused = taken[at]?.length ?? 0; unused < room; unused += 1)
-          this.#places.leave(due.tenant, due.target);
-    }
-    for (const [at, ids] of taken.entries()) {
-      const due = wanted[at]?.due;
-      if (due !== undefined) for (const id of ids) this.#begin(id, due);
+      for (const [at, [due, places]] of wanted.entries())
+        for (const [nth, place] of places.entries()) {
+          const id = taken[at]?.[nth];
+          if (id === undefined) place.leave();
+          else this.#begin(id, due, place);
+        }
     }
     return taken.some((ids) => ids.length > 0) ? 0 : LOOK_EVERY_MS;
   }
@@ -138,28 +136,21 @@ export class WebhookSender {
     const healths = await redis.hmget(keys.webhookHealth, ...names);
     return names.map((name, at) => {
       const [tenant = '', target = ''] = name.split(' ');
-      return { tenant, target, health: parseHealth(healths[at]) };
+      const health = parseHealth(healths[at]);
+      return { tenant, target, health, isFailing: health !== undefined };
     });
   }
 
-  /** How many messages each of them gets now; their places are taken. */
-  #choose(dues: readonly Due[]): { due: Due; room: number }[] {
-    const queue = new FairQueue<Due>();
-    for (const due of dues) queue.push(due.tenant, due.target, due);
-    const chosen: { due: Due; room: number }[] = [];
-    for (let due = queue.take(); due !== undefined && this.#places.free > 0; due = queue.take()) {
-      const room = this.#places.room(due.tenant, due.target, due.health !== undefined);
-      for (let at = 0; at < room; at += 1) this.#places.enter(due.tenant, due.target);
-      chosen.push({ due, room });
-    }
-    return chosen;
-  }
-
-  #begin(id: string, due: Due): void {
+  #begin(id: string, due: Due, place: DeliveryPlace): void {
+    const slow = setTimeout(() => {
+      place.stepAside();
+      this.#looks.wake();
+    }, SLOW_AFTER_MS);
     const work: Promise<void> = this.#send(id, due)
       .catch(this.#warn)
       .finally(() => {
-        this.#places.leave(due.tenant, due.target);
+        clearTimeout(slow);
+        place.leave();
         this.#sending.delete(work);
         this.#looks.wake();
       });
