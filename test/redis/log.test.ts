@@ -83,6 +83,34 @@ describe('the log', () => {
     expect(jobs).toEqual([...ids, more?.file.id]);
   });
 
+  test('a recovery that comes late gives nothing back once another has recovered the log', async () => {
+    await using server = await TestRedis.start();
+    const { admin, keys } = server;
+    const key = newKey();
+    const logged = await aLog(server, key, 3);
+    const ids = logged.map(({ file }) => file.id);
+    await admin.del(keys.log, keys.logTail, keys.unsealed);
+    for (const id of ids) await admin.del(keys.record(id), keys.ruling(id));
+    const partsOf = (archive: JobArchive) => ({
+      redis: server.client('attestor'),
+      keys,
+      files: new LogFiles(new FolderTree(folderOf(server))),
+      archive,
+      trusted: [noteKey(ORIGIN, 'ed25519', key.public)],
+      keepMs: 86_400_000,
+    });
+    const prompt = new JobArchive(new FolderTree(folderOf(server)));
+    const late = new JobArchive(new FolderTree(folderOf(server)));
+    late.read = async function* (from, to) {
+      yield* prompt.read(from, to);
+      // It has read what it is to give back; the other is through, and what it gave back is sealed by now.
+      await recoverLog(partsOf(prompt));
+      await admin.del(keys.unsealed, ...ids.map((id) => keys.record(id)));
+    };
+    expect(await recoverLog(partsOf(late))).toBeUndefined();
+    expect(await admin.exists(keys.unsealed, keys.recovered, ...ids.map((id) => keys.record(id)))).toBe(0);
+  });
+
   test('two attestors at once make one log: every verdict has one place, every proof verifies, and an audit finds it sound', async () => {
     await using server = await TestRedis.start();
     const key = newKey();

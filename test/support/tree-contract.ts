@@ -36,6 +36,11 @@ export function treeContract(empty: () => FileTree): void {
     await tree.write({ name: 'a/b', bytes: 'third' });
     await tree.removeFolder('a/c.d');
     expect(await tree.names('a')).toEqual(['b']);
+    expect(await tree.create({ name: 'a/b', bytes: 'other' }, { name: 'n/o', bytes: 'o' })).toEqual([
+      'other',
+      'created',
+    ]);
+    expect(await tree.create({ name: 'n/o', bytes: 'o' })).toEqual(['same']);
     await tree.removeFolder('none');
     await tree.removeUnfinished('a', 0);
     expect((await tree.in('a').read('b'))?.toString()).toBe('third');

@@ -72,15 +72,17 @@ export async function recoverLog(parts: RecoveryParts): Promise<Recovered | unde
     const published = copied !== undefined && copied.size > head.size ? copied : publishedBy(head, trusted);
     if (!(await tree.rootAt(published.size)).equals(published.root))
       throw diverged(`Redis has published ${head.size} entries that are not those of the disk`);
-    const restored = await restore(parts, head.size, disk.size);
     const base = published.size - (published.size % TILE_WIDTH);
     const entries = await entriesFrom(archive, base, disk.size);
-    const again = await RECOVER.run(
-      redis,
-      [keys.log, keys.logTail, keys.unsealed, keys.recovered, keys.open],
-      [keys.prefix, head.size, head.total, published.size, published.note, ...entries],
-    );
-    if (again >= 0) return { from: head.size, to: disk.size, restored, again };
+    const restored = await restore(parts, head, disk.size);
+    if (restored !== undefined) {
+      const again = await RECOVER.run(
+        redis,
+        [keys.log, keys.logTail, keys.unsealed, keys.recovered, keys.open],
+        [keys.prefix, head.size, head.total, published.size, published.note, ...entries],
+      );
+      if (again >= 0) return { from: head.size, to: disk.size, restored, again };
+    }
     if (attempt === ATTEMPTS) throw diverged('Redis goes on changing');
   }
 }
@@ -124,27 +126,32 @@ async function loaded(files: LogFiles, disk: Signed, tail: readonly Buffer[]): P
   });
 }
 
-async function restore(parts: RecoveryParts, from: number, to: number): Promise<number> {
+/** Gives the records back; returns how many, or undefined where Redis has changed meanwhile. */
+async function restore(parts: RecoveryParts, head: LogHead, to: number): Promise<number | undefined> {
   const { redis, keys, archive, keepMs, hasRestored } = parts;
   let [restored, read] = [0, 0];
   let page: Archived[] = [];
-  const give = async () => {
+  const give = async (): Promise<boolean> => {
     const args = page.flatMap(({ index, job }) =>
       job === undefined ? [] : [job.id, index, recordHead(job.record).endedMs, job.record],
     );
+    read += page.length;
     page = [];
-    if (args.length > 0)
-      restored += await RESTORE.run(redis, [keys.unsealed, keys.recovered], [keys.prefix, keepMs, ...args]);
+    const given = await RESTORE.run(
+      redis,
+      [keys.log, keys.logTail, keys.unsealed, keys.recovered],
+      [keys.prefix, head.size, head.total, keepMs, ...args],
+    );
+    restored += given;
+    return given >= 0;
   };
-  for await (const item of archive.read(from, to)) {
+  for await (const item of archive.read(head.size, to)) {
     page.push(item);
-    read += 1;
     if (page.length < PAGE) continue;
-    await give();
-    hasRestored?.(read, to - from);
+    if (!(await give())) return undefined;
+    hasRestored?.(read, to - head.size);
   }
-  await give();
-  return restored;
+  return (await give()) ? restored : undefined;
 }
 
 function diverged(found: string, cause?: unknown): CodedError {

@@ -98,25 +98,43 @@ describe('the archive', () => {
     expect(await readAll(archiveIn(folder))).toEqual(all);
   });
 
-  test('of two attestors that write other entries at once, whoever stops leaves nothing of its own', async () => {
+  // In parts of other names, in parts of one name, and where the other fills the tile.
+  test.each([
+    [2, 20],
+    [10, 20],
+    [20, 300],
+  ])(
+    'of two attestors that write other entries at once, whoever stops leaves nothing of its own (%i)',
+    async (count, to) => {
+      const folder = newFolder();
+      const all = Array.from({ length: 300 }, (_, index) => entry(index));
+      await write(archiveIn(folder), all.slice(0, 10), [10]);
+      const late = new FolderTree(folder);
+      late.in = (name) => {
+        const tree = new FolderTree(join(folder, name));
+        const own = tree.create.bind(tree);
+        // The other has looked before this one has written, and goes on.
+        tree.create = async (...files) => {
+          await archiveIn(folder).write('of the other', all.slice(10, to));
+          return own(...files);
+        };
+        return tree;
+      };
+      const others = Array.from({ length: count }, (_, at) => ({ ...entry(10 + at), entry: Buffer.from('another') }));
+      await expect(new JobArchive(late).write('void', others)).rejects.toThrow('Entry 10');
+      expect(await readAll(archiveIn(folder))).toEqual(all.slice(0, to));
+      expect(await archiveIn(folder).newestCheckpoint()).toBe('of the other');
+    },
+  );
+
+  test('takes none either that another has written beyond what was compared with it before', async () => {
     const folder = newFolder();
     const all = Array.from({ length: 30 }, (_, index) => entry(index));
-    await write(archiveIn(folder), all.slice(0, 10), [10]);
-    const late = new FolderTree(folder);
-    late.in = (name) => {
-      const tree = new FolderTree(join(folder, name));
-      const own = tree.write.bind(tree);
-      // The other has looked before this one has written, and goes on.
-      tree.write = async (...files) => {
-        await archiveIn(folder).write('of the other', all.slice(10, 20));
-        await own(...files);
-      };
-      return tree;
-    };
+    await archiveIn(folder).write('of the other', all);
+    const archive = archiveIn(folder);
+    await archive.write('the same', all.slice(0, 10));
     const others = [10, 11].map((index) => ({ ...entry(index), entry: Buffer.from('another') }));
-    await expect(new JobArchive(late).write('void', others)).rejects.toThrow('Entry 10');
-    expect(await readAll(archiveIn(folder))).toEqual(all.slice(0, 20));
-    expect(await archiveIn(folder).newestCheckpoint()).toBe('of the other');
+    await expect(archive.write('void', others)).rejects.toThrow('Entry 10');
   });
 
   test('lets go of whole files whose time is over, and of no other', async () => {

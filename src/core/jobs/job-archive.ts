@@ -46,15 +46,15 @@ const MAX_ROUNDS = 10;
  * A file holds a tile (256 entries); what does not fill one yet stands in parts, one for each checkpoint. The
  * name of a whole file says of which time it is, so that a job is found by its id, which says when it was
  * created, without opening many; a file is removed by itself when its time is over. Any number of processes
- * may read and write at once: two that write one file write the same bytes but for the checkpoint, and but
- * for jobs that are being erased. Whoever has written a file looks for marks of erasures afterwards, and
+ * may read and write at once: of two that write one file the first decides, and the other goes on where that
+ * has its own entries. Whoever has written a file looks for marks of erasures afterwards, and
  * whoever erases writes the mark first: of the two, one sees the other.
  */
 export class JobArchive {
   /** The jobs that are to be erased here and in Redis. */
   readonly erasures: ErasureMarks;
   readonly #files: FileTree;
-  /** Parts that were compared with what this process has written. */
+  /** Files that were compared with what this process has written, to their ends. */
   readonly #compared = new Set<string>();
   #newest: { name: string; checkpoint: string } | undefined;
 
@@ -66,9 +66,9 @@ export class JobArchive {
 
   /**
    * Adds entries that follow each other, under the checkpoint that was signed for them; durable when this
-   * resolves. What is there already is written again with the same bytes. Throws LogRefused where another
-   * process has put other entries in their places: both look after they have written, so that not both go on,
-   * and whoever does not takes back what it has written.
+   * resolves. What is there already stays as it is. Throws LogRefused where another process has put other
+   * entries in their places: both look after they have written, so that not both go on, and whoever does not
+   * takes back what it has written.
    */
   async write(checkpoint: string, items: readonly Archived[]): Promise<void> {
     const files: NamedFile[] = [];
@@ -85,12 +85,11 @@ export class JobArchive {
       if (isWhole) filled.push(parts);
     }
     await this.#refuseOthers(items);
-    const before = await Promise.all(files.map(({ name }) => this.#files.read(name)));
-    await this.#files.write(...files);
+    const written = await this.#files.create(...files);
     try {
       await this.#refuseOthers(items);
     } catch (error) {
-      await this.#takeBack(files.filter((_, at) => before[at] === undefined));
+      await this.#files.remove(...files.flatMap(({ name }, at) => (written[at] === 'created' ? [name] : [])));
       throw error;
     }
     for (const parts of filled) await this.#removeParts(parts);
@@ -148,12 +147,18 @@ export class JobArchive {
 
   /** The files that hold entries of a tile: the whole one, else its parts. */
   async #namesOf(tile: number): Promise<string[]> {
-    const folder = folderOf(tile);
-    const whole = (await this.#files.names(folder)).filter((name) => WHOLE.exec(name)?.[1] === nameOf(tile));
+    const whole = await this.#wholeNames(tile);
     if (whole.length === 0) return this.#partNames(partsOf(tile));
     // A crash left them, or somebody who was slow.
     await this.#removeParts(partsOf(tile));
-    return whole.map((name) => `${folder}/${name}`);
+    return whole;
+  }
+
+  /** The whole file of a tile; two where a process was killed whose entries would have been refused. */
+  async #wholeNames(tile: number): Promise<string[]> {
+    const folder = folderOf(tile);
+    const names = (await this.#files.names(folder)).filter((name) => WHOLE.exec(name)?.[1] === nameOf(tile));
+    return names.map((name) => `${folder}/${name}`);
   }
 
   /** The record of a job, or undefined where there is none. */
@@ -244,22 +249,19 @@ export class JobArchive {
     return isChanged ? { name, bytes: formatFile({ ...file, items }) } : undefined;
   }
 
-  /** Removes files that were just written, but for those in whose place another has written its own. */
-  async #takeBack(files: readonly NamedFile[]): Promise<void> {
-    for (const { name, bytes } of files)
-      if ((await this.#files.read(name))?.equals(Buffer.from(bytes)) === true) await this.#files.remove(name);
-  }
-
   async #refuseOthers(items: readonly Archived[]): Promise<void> {
-    const first = items[0]?.index ?? 0;
+    const [first, last] = [items[0]?.index ?? 0, items.at(-1)?.index ?? 0];
     for (const [tile] of byTile(items)) {
-      for (const name of await this.#partNames(partsOf(tile))) {
+      // What was whole before a part came is whole still.
+      const names = [...(await this.#partNames(partsOf(tile))), ...(await this.#wholeNames(tile))];
+      for (const name of names) {
         if (this.#compared.has(name)) continue;
-        for (const { index, entry } of (await this.#read(name))?.items ?? []) {
+        const held = (await this.#read(name))?.items ?? [];
+        for (const { index, entry } of held) {
           if (items[index - first]?.entry.equals(entry) === false)
             throw new LogRefused(`Entry ${index} of the archive is another than is to be written.`);
         }
-        this.#compared.add(name);
+        if ((held.at(-1)?.index ?? Infinity) <= last) this.#compared.add(name);
       }
       if (this.#compared.size > MAX_COMPARED) this.#compared.clear();
     }

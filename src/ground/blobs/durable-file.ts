@@ -25,21 +25,27 @@ export async function writeDurably(...files: readonly FileToWrite[]): Promise<vo
 }
 
 /**
- * Writes a file that is whole and durable when this resolves, unless one has this name: whoever comes first
- * decides. Returns whether it was written.
+ * The same for files whose names nobody has taken: whoever comes first decides, and what stands there then is
+ * durable too. Returns for each whether it was written.
  */
-export async function createDurably(file: FileToWrite): Promise<boolean> {
-  const aside = await writeAside(file);
+export async function createDurably(...files: readonly FileToWrite[]): Promise<boolean[]> {
+  const asides = await Promise.all(files.map(writeAside));
+  const created = await Promise.all(files.map(({ path }, at) => linked(asides[at] ?? '', path)));
+  await Promise.all([...new Set(files.map(({ path }) => dirname(path)))].map(syncFolder));
+  return created;
+}
+
+/** Gives a file its name, unless another has it; returns whether it did. */
+async function linked(aside: string, path: string): Promise<boolean> {
   try {
-    await link(aside, file.path);
+    await link(aside, path);
+    return true;
   } catch (error) {
     if (systemCodeOf(error) !== 'EEXIST') throw error;
     return false;
   } finally {
     await rm(aside, { force: true });
   }
-  await syncFolder(dirname(file.path));
-  return true;
 }
 
 async function writeAside({ path, bytes }: FileToWrite): Promise<string> {

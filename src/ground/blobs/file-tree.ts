@@ -1,8 +1,8 @@
 import { readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ignoreAbsent, namesIn } from './absent-files.ts';
-import { writeDurably } from './durable-file.ts';
-import type { S3Objects } from './s3-objects.ts';
+import { createDurably, writeDurably } from './durable-file.ts';
+import type { Creation, S3Objects } from './s3-objects.ts';
 
 /** The largest file of the archive: a tile of records with all that may stand in one. */
 const MOST_BYTES = 256 * 1_048_576;
@@ -30,6 +30,8 @@ export interface FileTree {
   read(name: string): Promise<Buffer | undefined>;
   /** Writes files, or others in their places. */
   write(...files: readonly NamedFile[]): Promise<void>;
+  /** Writes those of the files that are not there: whoever comes first decides. */
+  create(...files: readonly NamedFile[]): Promise<Creation[]>;
   /** The names of the files and folders in a folder, without it; none where there is no such folder. */
   names(folder: string): Promise<string[]>;
   /** Removes files that are there, and their folders where nothing is left. */
@@ -66,6 +68,16 @@ export class FolderTree implements FileTree {
 
   write(...files: readonly NamedFile[]): Promise<void> {
     return writeDurably(...files.map(({ name, bytes }) => ({ path: join(this.place, name), bytes })));
+  }
+
+  async create(...files: readonly NamedFile[]): Promise<Creation[]> {
+    const created = await createDurably(...files.map(({ name, bytes }) => ({ path: join(this.place, name), bytes })));
+    return Promise.all(
+      files.map(async ({ name, bytes }, at) => {
+        if (created[at] === true) return 'created';
+        return (await this.read(name))?.equals(Buffer.from(bytes)) === true ? 'same' : 'other';
+      }),
+    );
   }
 
   names(folder: string): Promise<string[]> {
@@ -117,10 +129,12 @@ export class ObjectTree implements FileTree {
     return this.#objects.get(name, MOST_BYTES);
   }
 
-  write(...files: readonly NamedFile[]): Promise<void> {
-    return each(files, ({ name, bytes }) =>
-      this.#objects.put(name, typeof bytes === 'string' ? Buffer.from(bytes) : bytes),
-    );
+  async write(...files: readonly NamedFile[]): Promise<void> {
+    await each(files, ({ name, bytes }) => this.#objects.put(name, Buffer.from(bytes)));
+  }
+
+  create(...files: readonly NamedFile[]): Promise<Creation[]> {
+    return each(files, ({ name, bytes }) => this.#objects.create(name, Buffer.from(bytes)));
   }
 
   async names(folder: string): Promise<string[]> {
@@ -133,8 +147,8 @@ export class ObjectTree implements FileTree {
     return names;
   }
 
-  remove(...names: readonly string[]): Promise<void> {
-    return each(names, (name) => this.#objects.remove(name));
+  async remove(...names: readonly string[]): Promise<void> {
+    await each(names, (name) => this.#objects.remove(name));
   }
 
   async removeFolder(folder: string): Promise<void> {
@@ -153,7 +167,10 @@ export class ObjectTree implements FileTree {
   }
 }
 
-/** Makes the calls, a few at a time. */
-async function each<T>(all: readonly T[], call: (one: T) => Promise<void>): Promise<void> {
-  for (let from = 0; from < all.length; from += AT_ONCE) await Promise.all(all.slice(from, from + AT_ONCE).map(call));
+/** Makes the calls, a few at a time; returns their results in order. */
+async function each<One, Result>(all: readonly One[], call: (one: One) => Promise<Result>): Promise<Result[]> {
+  const results: Result[] = [];
+  for (let from = 0; from < all.length; from += AT_ONCE)
+    results.push(...(await Promise.all(all.slice(from, from + AT_ONCE).map(call))));
+  return results;
 }

@@ -5,6 +5,9 @@ import { parseList, textOf, type ListPage, type ListedObject } from './s3-answer
 import type { Answered, Asked, S3Client } from './s3-client.ts';
 import type { S3Place } from '../config/s3-place.ts';
 
+/** What came of a file that is written unless there is one; `same` where what is there has its bytes. */
+export type Creation = 'created' | 'same' | 'other';
+
 /** A part of an upload, and what is asked for at once of a download. */
 export const PART_BYTES = 8 * 1_048_576;
 /** The server says that there is no object, and not that something else is missing. */
@@ -72,10 +75,10 @@ export class S3Objects {
   }
 
   /**
-   * Writes an object unless there is one of this name: whoever comes first decides. Returns whether it holds
-   * these bytes now.
+   * Writes an object unless there is one of this name: whoever comes first decides. `same` may be ours, of a
+   * try whose answer was lost.
    */
-  async create(name: string, bytes: Uint8Array): Promise<boolean> {
+  async create(name: string, bytes: Uint8Array): Promise<Creation> {
     const headers = { 'if-none-match': '*' };
     const answer = await this.#client.ask({
       ...this.#of('PUT', name),
@@ -83,8 +86,8 @@ export class S3Objects {
       body: bytes,
       expects: ['PreconditionFailed'],
     });
-    // It may be ours: of a try whose answer was lost, or of another who writes the same.
-    return answer !== undefined || (await this.get(name, bytes.length).catch(ifLarger))?.equals(bytes) === true;
+    if (answer !== undefined) return 'created';
+    return (await this.get(name, bytes.length).catch(ifLarger))?.equals(bytes) === true ? 'same' : 'other';
   }
 
   /** Puts a copy under another name; false where there is nothing to copy. */

@@ -676,7 +676,8 @@ export const KEY_TABLE = {
     parts: [],
     type: 'set',
     attestor: 'write',
-    holds: 'jobs whose place in the log was given back from the disk',
+    holds:
+      'jobs whose place in the log was given back from the disk, `<published> <entries> <job>` by what Redis had of it',
     bound: 'until the log is recovered',
   },
   logDraws: {

@@ -28,15 +28,15 @@ export class LogFiles {
   /**
    * Writes tiles, durable when this resolves, and removes the narrower ones, which are beginnings of these.
    * Two attestors may write at once: for the same tile they write the same bytes. Throws LogRefused where a
-   * whole tile holds other bytes: it would be another log.
+   * whole tile holds other bytes: it would be another log, and of two the first decides.
    */
   async writeTiles(tiles: readonly TileToWrite[]): Promise<void> {
-    for (const { tile, bytes } of tiles) {
-      const before = tile.width === TILE_WIDTH ? await this.readTile(tile) : undefined;
-      if (before?.equals(bytes) === false)
+    const whole = tiles.filter(({ tile }) => tile.width === TILE_WIDTH);
+    const written = await this.#files.create(...whole.map(named));
+    for (const [at, { tile }] of whole.entries())
+      if (written[at] === 'other')
         throw new LogRefused(`Tile ${tile.index} of level ${tile.level} holds other bytes than are to be written.`);
-    }
-    await this.#files.write(...tiles.map(({ tile, bytes }) => ({ name: tilePath(tile), bytes })));
+    await this.#files.write(...tiles.filter(({ tile }) => tile.width < TILE_WIDTH).map(named));
     await Promise.all(
       tiles.map(async ({ tile }) => {
         if (tile.width === TILE_WIDTH) return this.#files.removeFolder(partials(tile));
@@ -83,6 +83,8 @@ export class LogFiles {
     return names.filter((name) => /^\d{1,3}$/.test(name)).map(Number);
   }
 }
+
+const named = ({ tile, bytes }: TileToWrite) => ({ name: tilePath(tile), bytes });
 
 /** The folder of the partial tiles in the place of this one. */
 const partials = (tile: TileName) => dirname(tilePath({ ...tile, width: 1 }));

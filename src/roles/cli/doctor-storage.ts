@@ -60,7 +60,7 @@ async function tryOut(objects: S3Objects): Promise<number> {
   const [first, second] = [Buffer.from('the first'), Buffer.from('the second')];
   await objects.create(name, first);
   try {
-    if (await objects.create(name, second))
+    if ((await objects.create(name, second)) !== 'other')
       throw new Error('it replaces what is there: it does not heed If-None-Match');
     if ((await objects.get(name, first.length))?.equals(first) !== true) throw new Error('it gives back other bytes');
     for await (const { objects: listed, nowMs } of objects.pages(name)) {

@@ -15,7 +15,7 @@ local total = size - size % 256 + redis.call('LLEN', KEYS[2])
 if size ~= tonumber(ARGV[2]) or total ~= tonumber(ARGV[3]) then return -1 end
 local again = 0
 for _, id in ipairs(redis.call('ZRANGE', KEYS[3], size, '+inf', 'BYSCORE')) do
-  if redis.call('SISMEMBER', KEYS[4], id) == 0 then
+  if redis.call('SISMEMBER', KEYS[4], size .. ' ' .. total .. ' ' .. id) == 0 then
     redis.call('HDEL', keys.ruling(id), 'logged')
     redis.call('UNLINK', keys.record(id))
     redis.call('ZREM', KEYS[3], id)
