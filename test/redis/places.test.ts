@@ -81,3 +81,25 @@ test('of files that are uploaded at the same time, as many are kept as there are
   expect(kept && (await files.keep(upload(kept.id)))).toEqual(kept);
   expect(await redis.zcard(server.keys.filesOf('crowd'))).toBe(MOST_FILES);
 });
+
+test('of files that are uploaded at the same time, as many are kept as their tenant may have bytes', async () => {
+  const gate = new StorageGate(redis, { share: 0.9 });
+  const files = new BatchFiles(redis, server.keys, new FolderBlobs(server.folder), gate);
+  const stored = await files.store(Readable.from([Buffer.alloc(1_000)]));
+  const upload = (tenant: string, id = newFileId()) => ({ id, tenant, keyId: 'k', filename: 'f', ...stored });
+  const most = 10_500;
+  const keep = (tenant: string) => files.keep(upload(tenant), { most });
+  expect(
+    await outcomes(
+      'too_many_files',
+      Array.from({ length: 40 }, () => keep('heavy')),
+    ),
+  ).toEqual([10, 30]);
+  await files.requireRoom('heavy', most);
+  await expect(files.requireRoom('heavy', 10_000)).rejects.toMatchObject({ code: 'too_many_files' });
+  await expect(keep('other')).resolves.toMatchObject({ bytes: 1_000 });
+  // What is deleted makes room.
+  const [first] = (await files.list('heavy', { limit: 1 })).files;
+  await files.remove('heavy', first?.id ?? '');
+  expect(await outcomes('too_many_files', [keep('heavy'), keep('heavy')])).toEqual([1, 1]);
+});

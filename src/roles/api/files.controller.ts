@@ -86,9 +86,10 @@ export class FilesController {
    * Keeps the file of a body of multipart/form-data, whose fields may stand before or behind it. Under an
    * Idempotency-Key it is kept once. What is refused leaves a blob without a file, which the courier removes.
    */
-  async #receive({ tenant, keyId }: ApiCaller, request: FastifyRequest): Promise<FileRecord> {
+  async #receive({ tenant, keyId, limits }: ApiCaller, request: FastifyRequest): Promise<FileRecord> {
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
-    await this.#files.requireRoom(tenant);
+    const most = limits.tenant.file_bytes;
+    await this.#files.requireRoom(tenant, most);
     const { fields, filename, stored } = await receiveUpload(request, (stream) => this.#files.store(stream));
     // An upload may take a quarter of an hour, in which its tenant can have been deleted with all its files.
     if (!(await this.#keys.isValid(keyId)))
@@ -96,7 +97,7 @@ export class FilesController {
     const { purpose, ...expiry } = parseUploadFields(fields);
     const asked = askedOnce(key, '/v1/files', { filename, purpose, ...expiry, sha256: stored.sha256 });
     const id = await this.#created.idFor(tenant, asked, newFileId());
-    return this.#files.keep({ id, tenant, keyId, filename, ...stored }, expiry.seconds);
+    return this.#files.keep({ id, tenant, keyId, filename, ...stored }, { seconds: expiry.seconds, most });
   }
 }
 

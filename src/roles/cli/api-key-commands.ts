@@ -52,7 +52,7 @@ interface CreateOptions extends RedisOptions, LimitFlags {
 }
 
 function addCreate(apiKeys: Command, withApiKeys: WithApiKeys): void {
-  limited(apiKeys.command('create'))
+  limited(apiKeys.command('create'), 'key')
     .description('make an API key; it is shown once')
     .requiredOption('--tenant <name>', 'tenant')
     .option('--scopes <list>', `comma-separated scopes: ${SCOPES.join(', ')}`, 'submit,read')

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { BUDGETS, Limits } from '../../surfaces/tenants/limits.ts';
+import type { z } from 'zod';
+import { BUDGETS, Limits, TenantLimits } from '../../surfaces/tenants/limits.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { numberOf } from './arguments.ts';
 
@@ -13,6 +14,7 @@ export interface LimitFlags {
 }
 
 const OTHER_NAMES = ['running_jobs', 'running_jobs_per_model', ...BUDGETS.map(({ name }) => name)].join(', ');
+const OF_TENANTS = `${OTHER_NAMES}, file_bytes and weight`;
 
 /** One more limit by its name. */
 function namedLimit(text: string, before: Readonly<Record<string, number>>): Record<string, number> {
@@ -20,19 +22,36 @@ function namedLimit(text: string, before: Readonly<Record<string, number>>): Rec
   return { ...before, [name]: numberOf(amount) };
 }
 
-/** Adds the flags of limits to a command. */
-export function limited(command: Command): Command {
+/** Adds the flags of limits to a command, of a key or of a tenant. */
+export function limited(command: Command, whose: 'key' | 'tenant'): Command {
   return command
     .option('--requests <n>', 'requests per minute', numberOf)
     .option('--tokens <n>', 'tokens per minute', numberOf)
     .option('--jobs <n>', 'open jobs at once', numberOf)
     .option('--spend <n>', 'what may be spent in all, in millionths of the currency', numberOf)
-    .option('--limit <name=n>', `a limit by its name; also ${OTHER_NAMES}`, namedLimit, {});
+    .option(
+      '--limit <name=n>',
+      `a limit by its name; also ${whose === 'key' ? OTHER_NAMES : OF_TENANTS}`,
+      namedLimit,
+      {},
+    );
 }
 
-/** The limits that the flags set; what is not named is not limited. Throws CodedError `request_invalid`. */
-export function limitsOf({ requests, tokens, jobs, spend, limit }: LimitFlags): Limits {
-  const parsed = Limits.safeParse({
+/**
+ * The limits of a key that the flags set; what is not named is not limited. Throws CodedError
+ * `request_invalid`.
+ */
+export function limitsOf(flags: LimitFlags): Limits {
+  return parsedBy(Limits, flags);
+}
+
+/** Those of a tenant. Throws CodedError `request_invalid`. */
+export function tenantLimitsOf(flags: LimitFlags): TenantLimits {
+  return parsedBy(TenantLimits, flags);
+}
+
+function parsedBy<Parsed>(schema: z.ZodType<Parsed>, { requests, tokens, jobs, spend, limit }: LimitFlags): Parsed {
+  const parsed = schema.safeParse({
     ...limit,
     ...(requests === undefined ? {} : { requests_per_minute: requests }),
     ...(tokens === undefined ? {} : { tokens_per_minute: tokens }),

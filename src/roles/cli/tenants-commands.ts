@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import type { RemoteOptions } from './caller-context.ts';
 import type { CliContext } from './cli-context.ts';
-import { limited, limitsOf, type LimitFlags } from './limit-options.ts';
+import { limited, tenantLimitsOf, type LimitFlags } from './limit-options.ts';
 import { Output } from './output.ts';
 import type { OpenWork } from '../../surfaces/tenants/work-stops.ts';
 import { workOption } from './work-option.ts';
@@ -32,10 +32,10 @@ export function addTenantsCommands(cli: CliContext): void {
 }
 
 function addCreate(cli: CliContext, tenants: Command): void {
-  limited(cli.remote('create', 'make a tenant', tenants))
+  limited(cli.remote('create', 'make a tenant', tenants), 'tenant')
     .argument('<name>', 'lower-case letters, digits and hyphens')
     .action(async (name: string, options: LimitOptions) => {
-      const made = await cli.client(options).json(PATH, 'POST', { name, limits: limitsOf(options) });
+      const made = await cli.client(options).json(PATH, 'POST', { name, limits: tenantLimitsOf(options) });
       show(options, made as TenantDocument);
     });
 }
@@ -48,9 +48,11 @@ function addList(cli: CliContext, tenants: Command): void {
 }
 
 function addLimit(cli: CliContext, tenants: Command): void {
-  limited(cli.remote('limit', 'replace the limits of a tenant; what is not named is not limited', tenants))
+  limited(cli.remote('limit', 'replace the limits of a tenant; what is not named is not limited', tenants), 'tenant')
     .argument('<name>', 'tenant')
-    .action(async (name: string, options: LimitOptions) => change(cli, name, options, { limits: limitsOf(options) }));
+    .action(async (name: string, options: LimitOptions) =>
+      change(cli, name, options, { limits: tenantLimitsOf(options) }),
+    );
 }
 
 function addDisable(cli: CliContext, tenants: Command): void {

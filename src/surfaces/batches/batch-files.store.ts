@@ -9,10 +9,12 @@ import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { isAmong, tenantOf, type Whose } from '../../core/jobs/whose.ts';
 
-const KEEP = loadScript(new URL('./lua/keep-file.lua', import.meta.url), oneOf('kept', 'known', 'full'));
+const KEEP = loadScript(new URL('./lua/keep-file.lua', import.meta.url), oneOf('kept', 'known', 'full', 'large'));
 
 export const MAX_FILE_BYTES = 200 * 1_048_576;
 const MAX_FILES = 1_000;
+/** All files of a tenant together, where its limits say nothing else. */
+export const MAX_ALL_FILES_BYTES = 20 * 1_073_741_824;
 const KEEP_MS = 30 * 86_400_000;
 const LIST_PAGE = 10_000;
 
@@ -53,10 +55,14 @@ export class BatchFiles {
     this.#gate = gate;
   }
 
-  /** Throws CodedErrors `too_many_files` and `storage_full` where no other upload is taken. */
-  async requireRoom(tenant: string): Promise<void> {
+  /**
+   * Throws CodedErrors `too_many_files` and `storage_full` where no other upload is taken. `most`: the bytes
+   * that all files of the tenant may have.
+   */
+  async requireRoom(tenant: string, most = MAX_ALL_FILES_BYTES): Promise<void> {
     await this.#gate.requireRoom();
-    if ((await this.#redis.zcard(this.#keys.filesOf(tenant))) >= MAX_FILES) throw tooManyFiles();
+    // Results come without being asked, and may have taken all of it.
+    await this.#enter(newFileId(), tenant, { bytes: 1, most }, []);
   }
 
   /**
@@ -68,23 +74,22 @@ export class BatchFiles {
   }
 
   /**
-   * Keeps what was stored for so many seconds, at most 30 days; a file that has this id already stays. Throws
-   * CodedErrors `too_many_files` and `storage_unavailable`.
+   * Keeps what was stored for so many seconds, at most 30 days; a file that has this id already stays.
+   * `most`: the bytes that all files of the tenant may have. Throws CodedErrors `too_many_files` and
+   * `storage_unavailable`.
    */
   async keep(
     upload: Pick<FileRecord, 'id' | 'tenant' | 'keyId' | 'filename' | 'sha256' | 'bytes'>,
-    seconds = KEEP_MS / 1_000,
+    {
+      seconds = KEEP_MS / 1_000,
+      most = MAX_ALL_FILES_BYTES,
+    }: { seconds?: number | undefined; most?: number | undefined } = {},
   ): Promise<FileRecord> {
     const createdMs = Date.now();
     const expiresMs = createdMs + Math.min(seconds * 1_000, KEEP_MS);
     const { id, ...fields } = { ...upload, purpose: 'batch' as const, createdMs, expiresMs };
-    const reply = await KEEP.run(
-      this.#redis,
-      [this.#keys.file(id), this.#keys.filesOf(upload.tenant), this.#keys.files],
-      [id, createdMs, expiresMs, MAX_FILES, ...Object.entries(fields).flat()],
-    );
-    if (reply === 'full') throw tooManyFiles();
-    if (reply === 'known') return this.get(upload.tenant, id);
+    const isNew = await this.#enter(id, upload.tenant, { ...fields, most }, Object.entries(fields).flat());
+    if (!isNew) return this.get(upload.tenant, id);
     const file = { id, ...fields };
     // Bytes that a deleted file had too may have been removed since they were stored.
     if (await this.blobs.touch(file.sha256)) return file;
@@ -175,6 +180,33 @@ export class BatchFiles {
     await this.blobs.removeOld(blobAgeMs);
   }
 
+  /** False where the file is there. Throws CodedError `too_many_files`. */
+  async #enter(
+    id: string,
+    tenant: string,
+    {
+      bytes,
+      most,
+      createdMs = 0,
+      expiresMs = 0,
+    }: { bytes: number; most: number; createdMs?: number; expiresMs?: number },
+    fields: readonly (string | number)[],
+  ): Promise<boolean> {
+    const reply = await KEEP.run(
+      this.#redis,
+      [this.#keys.file(id), this.#keys.filesOf(tenant), this.#keys.files],
+      [this.#keys.prefix, id, createdMs, expiresMs, MAX_FILES, most, bytes, ...fields],
+    );
+    if (reply === 'full')
+      throw new CodedError('too_many_files', `There are already ${MAX_FILES} files; delete some first.`);
+    if (reply === 'large')
+      throw new CodedError(
+        'too_many_files',
+        `All files of a tenant may have ${most} bytes (\`file_bytes\`); delete some first.`,
+      );
+    return reply === 'kept';
+  }
+
   async #forget(tenant: string, id: string): Promise<void> {
     await this.#redis
       .multi()
@@ -189,8 +221,4 @@ export class BatchFiles {
     const parsed = FileRecord.safeParse(await this.#redis.hgetall(this.#keys.file(id)));
     return parsed.success && parsed.data.expiresMs > Date.now() ? { id, ...parsed.data } : undefined;
   }
-}
-
-function tooManyFiles(): CodedError {
-  return new CodedError('too_many_files', `There are already ${MAX_FILES} files; delete some first.`);
 }

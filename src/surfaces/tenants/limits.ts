@@ -44,8 +44,14 @@ export const Limits = z.strictObject({
 });
 export type Limits = z.infer<typeof Limits>;
 
-/** The limits of a tenant, and what its share of a full pool weighs against those of others: 1 if absent. */
-export const TenantLimits = Limits.extend({ weight: z.number().int().min(1).max(1_000).optional() });
+/**
+ * The limits of a tenant; the bytes that all its files may have, 20 GiB if absent; and what its share of a
+ * full pool weighs against those of others, 1 if absent.
+ */
+export const TenantLimits = Limits.extend({
+  file_bytes: Whole.optional(),
+  weight: z.number().int().min(1).max(1_000).optional(),
+});
 export type TenantLimits = z.infer<typeof TenantLimits>;
 
 export const NO_LIMITS: Limits = {};
