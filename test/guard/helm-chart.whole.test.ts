@@ -24,13 +24,14 @@ let manifests: Manifest[];
 beforeAll(async () => {
   manifests = await renderedChart(chartValues());
 });
-const pods = () =>
-  manifests
+const podsOf = (all: readonly Manifest[]) =>
+  all
     .filter(({ kind }) => kind === 'Deployment' || kind === 'StatefulSet')
     .map(({ metadata, spec }) => ({
       name: metadata.name,
       spec: (spec as { template: { spec: PodSpec } }).template.spec,
     }));
+const pods = () => podsOf(manifests);
 const podOf = (name: string) => {
   const pod = pods().find((one) => one.name === name);
   if (pod === undefined) throw new Error(`The chart has no ${name}.`);
@@ -114,7 +115,14 @@ describe('the chart', () => {
     expect(podOf('cs-worker-default').containers[0]?.image).toContain('countersign-worker');
   });
 
-  test('each process is told what an installation of `countersign init` tells it', () => {
+  test.each([
+    ['', undefined],
+    ['s3://bucket/prefix', { place: 's3://bucket/prefix', endpoint: 'https://s3.example', region: 'eu-1' }],
+  ])('each process is told what an installation of `countersign init` tells it (%p)', async (place, objects) => {
+    const values = chartValues();
+    const given = { ...(values['objects'] as object), ...objects };
+    const pods = podsOf(await renderedChart({ ...values, objects: given }));
+    expect(new Ajv({ strict: false }).compile(chartSchema())({ ...values, objects: given })).toBe(true);
     const plan = InstallationPlan.parse({
       version: 1,
       pools: [{ name: 'default', workers: 1, invited: 1, gateway: true, gpu: false, outside: false }],
@@ -127,9 +135,11 @@ describe('the chart', () => {
       tenant: 'acme',
       owner: '1000:1000',
       program: '/opt/countersign',
+      objects,
     });
+    const specOf = (name: string) => pods.find((one) => one.name === name)?.spec;
     const told = (name: string) =>
-      new Map((podOf(name).containers[0]?.env ?? []).map((one) => [one.name, one.value ?? '']));
+      new Map((specOf(name)?.containers[0]?.env ?? []).map((one) => [one.name, one.value ?? '']));
     for (const { folder, variables } of roleEnvironments(plan)) {
       const name = `cs-${folder.startsWith('join-') ? folder.replace('join-', 'worker-') : folder}`;
       if (folder.startsWith('worker-')) continue;
@@ -138,7 +148,19 @@ describe('the chart', () => {
         expect([name, variable, own.has(variable)]).toEqual([name, variable, true]);
         if (/KEY|PASSWORD|TOKEN|CATALOG|KEYRING/.test(variable))
           expect([variable, own.get(variable)?.split('/').at(-1)]).toEqual([variable, value.split('/').at(-1)]);
+        if (/BLOBS|FILES|TLOG$|S3_ENDPOINT|S3_REGION/.test(variable) && !/KEY/.test(variable))
+          expect([variable, own.get(variable)]).toEqual([variable, value]);
       }
+    }
+    // What is in S3 stands in no volume.
+    const claims = pods.flatMap(({ spec }) =>
+      (spec.volumes ?? []).flatMap((one) => one.persistentVolumeClaim?.claimName ?? []),
+    );
+    expect(claims.includes('countersign-blobs')).toBe(place === '');
+    for (const { spec } of pods) {
+      const volumes = new Set(spec.volumes?.map(({ name }) => name));
+      for (const { name } of spec.containers[0]?.volumeMounts ?? [])
+        if (name !== 'own') expect([...volumes]).toContain(name);
     }
   });
 

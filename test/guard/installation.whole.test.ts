@@ -121,6 +121,34 @@ describe('an installation that init writes', () => {
     expect([...seen].sort()).toEqual(['api', 'attestor', 'courier', 'gateway', 'worker']);
   });
 
+  test('keeps what roles share in S3 where that is asked for, each with a key of its own to be written', () => {
+    const folder = fresh();
+    const objects = { place: 's3://bucket/prefix', endpoint: 'http://ceph:7480', region: 'eu-1' };
+    writeInstallation(folder, plan({ ...withGateways(), objects }), catalog);
+    expect(environmentOf(join(folder, 'attestor', 'attestor.env'))).toMatchObject({
+      COUNTERSIGN_BLOBS: 's3://bucket/prefix/blobs',
+      COUNTERSIGN_TLOG: 's3://bucket/prefix/log',
+      COUNTERSIGN_S3_ENDPOINT: 'http://ceph:7480',
+      COUNTERSIGN_S3_REGION: 'eu-1',
+      COUNTERSIGN_S3_KEY_FILE: '/etc/countersign/attestor/s3.key',
+    });
+    for (const worker of ['worker-gpu-1/worker.env', 'gateway-gpu/gateway.env'])
+      expect(environmentOf(join(folder, worker))['COUNTERSIGN_BLOBS']).toBe('s3://bucket/prefix/blobs/pools/gpu');
+    const { services } = Compose.parse(parseYaml(readFileSync(join(folder, 'compose.yaml'), 'utf8')));
+    for (const [name, { volumes, networks }] of Object.entries(services)) {
+      if (name === 'redis') continue;
+      expect(volumes.filter((volume) => volume.includes('/data/'))).toEqual([]);
+      // The server is reached over the network.
+      expect(networks).toEqual(expect.arrayContaining([expect.stringMatching(/^(public|outside)$/)]));
+    }
+    expect(readFileSync(join(folder, 'systemd', 'countersign-api.service'), 'utf8')).toContain('ReadWritePaths=\n');
+    // What was written into a key's file stays.
+    writeFileSync(join(folder, 'api', 's3.key'), 'id\nsecret\n');
+    writeInstallation(folder, plan({ ...withGateways(), objects }), catalog);
+    expect(readFileSync(join(folder, 'api', 's3.key'), 'utf8')).toBe('id\nsecret\n');
+    expect(() => writeInstallation(folder, withGateways(), catalog)).toThrow('objects');
+  });
+
   test('lets all of its processes stand on one machine, also after workers and a pool were added', () => {
     const folder = fresh();
     const ports = () =>

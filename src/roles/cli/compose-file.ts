@@ -102,12 +102,15 @@ function serviceOf(
     tmpfs: ['/tmp'],
     volumes: [
       `${place.folder}/${folder}:${CONFIG_FOLDER}/${folder}:ro`,
-      ...stateOf(role, pool?.name ?? '', place.folder),
+      ...stateOf(role, pool?.name ?? '', plan, place.folder),
       ...(role === 'attestor' && letsIn(plan) ? [`${place.folder}/list:${CONFIG_FOLDER}/list:ro`] : []),
       // A volume without a name: each container has one of its own, and keeps it over restarts.
       ...(variables['COUNTERSIGN_JOIN_TOKEN_FILE'] === undefined ? [] : [OWN_FOLDER]),
     ],
-    networks: networksOf(role, role === 'worker' ? pool?.outside === true : plan.attestorOutside),
+    networks: networksOf(
+      role,
+      plan.objects !== undefined || (role === 'worker' ? pool?.outside === true : plan.attestorOutside),
+    ),
     ...portsOf(role, variables),
     depends_on: { redis: { condition: 'service_healthy' } },
     healthcheck: { test: ['CMD', 'node', '-e', healthProbe(variables)], ...HEALTH },
@@ -132,19 +135,20 @@ function healthProbe(variables: RoleEnvironment['variables']): string {
 }
 
 /** What a role shares with others. A worker sees what its pool hands in and out, and nothing else. */
-function stateOf(role: RoleEnvironment['role'], pool: string, folder: string): string[] {
-  const state = (name: string, mode = '') => `${folder}/data/${name}:${STATE_FOLDER}/${name}${mode}`;
+function stateOf(role: RoleEnvironment['role'], pool: string, { objects }: InstallationPlan, folder: string): string[] {
+  const state = (name: string, mode = '') =>
+    objects === undefined ? [`${folder}/data/${name}:${STATE_FOLDER}/${name}${mode}`] : [];
   const models = `${folder}/models:${STATE_FOLDER}/models:ro`;
   switch (role) {
     case 'gateway':
-      return [state(`blobs/pools/${pool}`)];
+      return state(`blobs/pools/${pool}`);
     case 'worker':
-      return [state(`blobs/pools/${pool}`), models];
+      return [...state(`blobs/pools/${pool}`), models];
     case 'attestor':
-      return [state('blobs'), state('log'), models];
+      return [...state('blobs'), ...state('log'), models];
     case 'api':
     case 'courier':
-      return [state('blobs'), state('files'), state('log', ':ro'), models];
+      return [...state('blobs'), ...state('files'), ...state('log', ':ro'), models];
   }
 }
 

@@ -10,6 +10,7 @@ import type { CliContext } from './cli-context.ts';
 import { keptCatalog, keptPlan, writeInstallation, type CatalogText } from './installation-files.ts';
 import { InstallationPlan, gatewayFolders, invitedFolders, workerFolders, type PoolPlan } from './installation-plan.ts';
 import { Output, jsonOption } from './output.ts';
+import { S3_KEY } from './role-environments.ts';
 import { demonstrationCatalog } from './set-up.ts';
 
 interface InitFlags {
@@ -24,6 +25,9 @@ interface InitFlags {
   readonly shard?: string;
   readonly origin?: string;
   readonly witness: readonly string[];
+  readonly s3?: string;
+  readonly s3Endpoint?: string;
+  readonly s3Region?: string;
   readonly owner?: string;
   readonly program?: string;
   readonly yes?: boolean;
@@ -57,6 +61,9 @@ export function addInitCommand({ program }: CliContext): void {
       collect,
       [],
     )
+    .option('--s3 <address>', 'where blobs, files and the log are in S3, such as s3://bucket/prefix; else in folders')
+    .option('--s3-endpoint <url>', 'address of the server of S3; by default AWS in the region')
+    .option('--s3-region <name>', 'its region; us-east-1 by default')
     .option('--owner <uid:gid>', 'owner of files and processes; by default who runs this, or 1000:1000 for root')
     .option('--program <folder>', 'where the program stands on machines without containers')
     .option('--yes', 'ask nothing')
@@ -148,12 +155,23 @@ async function answered(folder: string, flags: InitFlags, catalog: CatalogText):
       operator: flags.operator ?? kept?.operator ?? 'local',
       tenant,
       owner: flags.owner ?? kept?.owner ?? ownOwner(),
+      objects: objectsOf(flags) ?? kept?.objects,
       program: flags.program ?? kept?.program ?? '/opt/countersign',
     };
     return planOf(draft);
   } finally {
     terminal?.close();
   }
+}
+
+/**
+ * Where the flags put what roles share; undefined where they name no place. Throws CodedError
+ * `request_invalid`.
+ */
+function objectsOf({ s3: place, s3Endpoint: endpoint, s3Region: region }: InitFlags) {
+  if (place === undefined && (endpoint ?? region) !== undefined)
+    throw new CodedError('request_invalid', 'Say with --s3 which bucket of that server it is.');
+  return place === undefined ? undefined : { place, endpoint, region };
 }
 
 function planOf(draft: unknown): InstallationPlan {
@@ -219,6 +237,11 @@ function whatNext(folder: string, plan: InstallationPlan): string[] {
     `or copy    place.sh, systemd, models and the folders of its own roles to each machine: redis, api, attestor, courier, ${list}`,
     `           there, as root: sh place.sh <folder>… puts them where they belong; the program is to be built in ${plan.program}`,
     `           Redis is to be at ${plan.redisUrl}; the machines share blobs as docs/operations.md says`,
+    ...(plan.objects === undefined
+      ? []
+      : [
+          `keys of S3 write the id and the secret of its key, a line each, into ${S3_KEY} of each role: docs/object-storage.md`,
+        ]),
     `start      systemctl enable --now countersign-<folder>…`,
     ...invitedFolders(plan).map(
       ({ folder: service, pool }) =>

@@ -37,7 +37,7 @@ import {
   letsIn,
   workerFolders,
 } from './installation-plan.ts';
-import { environmentFile, roleEnvironments } from './role-environments.ts';
+import { S3_KEY, environmentFile, roleEnvironments } from './role-environments.ts';
 import { PACKAGE, readWorkerList, writeWorkerList } from './set-up.ts';
 import { systemdUnits } from './systemd-units.ts';
 import { usersFile } from './users-file.ts';
@@ -255,6 +255,9 @@ class InstallationWriter {
       if (role === 'attestor' && !letsIn(this.plan))
         putFile(this.#at(folder, 'workers.json'), readFileSync(this.#admin.enrolled(), 'utf8'), PUBLIC);
       putFile(this.#at(folder, `${role}.env`), environmentFile(variables), SECRET);
+      // Whoever runs the server of S3 makes the keys: each is to be written here.
+      const key = this.#at(folder, S3_KEY);
+      if (this.plan.objects !== undefined && !existsSync(key)) putFile(key, '', SECRET);
     }
     const { redisUrl, url, shard } = this.plan;
     const administrator = {

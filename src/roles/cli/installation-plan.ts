@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { redisFields } from '../../ground/config/fields.ts';
+import { objectFields } from '../../ground/config/object-fields.ts';
+import { parseS3Place, placeIn } from '../../ground/config/s3-place.ts';
 
 /** Where the folder of a role is copied to on its machine, in a container as well. */
 export const CONFIG_FOLDER = '/etc/countersign';
@@ -50,10 +52,23 @@ export const InstallationPlan = z.strictObject({
   tenant: Name,
   /** `UID:GID` of the files, and of the processes in containers. */
   owner: z.string().regex(/^\d{1,9}:\d{1,9}$/),
+  /** Where blobs, files and the log are in S3; without it, in folders that the machines share. */
+  objects: z
+    .strictObject({
+      place: z.string().refine((text) => parseS3Place(text) !== undefined, 'must be such as s3://bucket/prefix'),
+      /** Address of the server; undefined for AWS in the region. */
+      endpoint: objectFields.COUNTERSIGN_S3_ENDPOINT,
+      region: objectFields.COUNTERSIGN_S3_REGION.unwrap().optional(),
+    })
+    .optional(),
   /** Folder with the program where roles run without containers. */
   program: z.string().min(1).max(300),
 });
 export type InstallationPlan = z.infer<typeof InstallationPlan>;
+
+/** What roles share under this name: a folder of theirs, or a place in S3. */
+export const sharedPlace = ({ objects }: InstallationPlan, ...names: readonly string[]): string =>
+  placeIn(objects?.place ?? STATE_FOLDER, ...names);
 
 /** The folder of each worker: `worker-<pool>-<n>`. */
 export function workerFolders({ pools }: InstallationPlan): { folder: string; pool: PoolPlan; number: number }[] {
@@ -102,6 +117,7 @@ export function continuedPlan(kept: InstallationPlan, asked: InstallationPlan): 
     'tenant',
     'owner',
     'program',
+    'objects',
   ] as const;
   const differing = fixed.filter((name) => JSON.stringify(kept[name]) !== JSON.stringify(asked[name]));
   const fewer = kept.pools.filter(

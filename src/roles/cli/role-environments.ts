@@ -5,6 +5,7 @@ import {
   gatewayFolders,
   invitedFolders,
   letsIn,
+  sharedPlace,
   workerFolders,
   type InstallationPlan,
   type PoolPlan,
@@ -25,6 +26,9 @@ export interface RoleEnvironment {
   readonly number?: number;
 }
 
+/** The file of a role with its key of S3. */
+export const S3_KEY = 's3.key';
+
 /** Where a worker that is started in numbers keeps the key that it makes. */
 export const OWN_FOLDER = `${STATE_FOLDER}/own`;
 
@@ -35,8 +39,8 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
     COUNTERSIGN_TICKET_KEY_FILE: `${CONFIG_FOLDER}/${folder}/ticket.key`,
     COUNTERSIGN_SECRETS_KEY_FILES: `${CONFIG_FOLDER}/${folder}/secrets.key`,
     COUNTERSIGN_KEYRING: `${CONFIG_FOLDER}/${folder}/keyring.json`,
-    COUNTERSIGN_TLOG: `${STATE_FOLDER}/log`,
-    COUNTERSIGN_FILES: `${STATE_FOLDER}/files`,
+    COUNTERSIGN_TLOG: sharedPlace(plan, 'log'),
+    COUNTERSIGN_FILES: sharedPlace(plan, 'files'),
   });
   return [
     {
@@ -58,7 +62,7 @@ export function roleEnvironments(plan: InstallationPlan): RoleEnvironment[] {
         ...metricsAt(1),
         COUNTERSIGN_ATTESTOR_KEY_FILE: `${CONFIG_FOLDER}/attestor/attestor.key`,
         COUNTERSIGN_TLOG_KEY_FILE: `${CONFIG_FOLDER}/attestor/log.key`,
-        COUNTERSIGN_TLOG: `${STATE_FOLDER}/log`,
+        COUNTERSIGN_TLOG: sharedPlace(plan, 'log'),
         COUNTERSIGN_KEYRING: `${CONFIG_FOLDER}/attestor/keyring.json`,
         COUNTERSIGN_ENROLLED_WORKERS: `${CONFIG_FOLDER}/${letsIn(plan) ? 'list' : 'attestor'}/workers.json`,
       },
@@ -94,7 +98,7 @@ function gateways(plan: InstallationPlan): RoleEnvironment[] {
     pool,
     variables: {
       ...common(plan, folder),
-      COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs/pools/${pool.name}`,
+      COUNTERSIGN_BLOBS: sharedPlace(plan, 'blobs', 'pools', pool.name),
       COUNTERSIGN_POOL: pool.name,
       COUNTERSIGN_HOST: '0.0.0.0',
       COUNTERSIGN_PORT: String(port),
@@ -113,7 +117,7 @@ function worker(plan: InstallationPlan, folder: string, { name }: PoolPlan, numb
   return {
     ...common(plan, folder),
     ...metricsAt(placeOf(plan, name, number)),
-    COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs/pools/${name}`,
+    COUNTERSIGN_BLOBS: sharedPlace(plan, 'blobs', 'pools', name),
     COUNTERSIGN_POOL: name,
   };
 }
@@ -134,13 +138,17 @@ export function registrarEnvironment({ redisUrl, shard }: InstallationPlan): Rec
   };
 }
 
-function common({ redisUrl, shard }: InstallationPlan, folder: string): Record<string, string> {
+function common(plan: InstallationPlan, folder: string): Record<string, string> {
+  const { redisUrl, shard, objects } = plan;
   return {
     COUNTERSIGN_REDIS_URL: redisUrl,
     COUNTERSIGN_REDIS_PASSWORD_FILE: `${CONFIG_FOLDER}/${folder}/redis.password`,
     COUNTERSIGN_SHARD: shard,
-    COUNTERSIGN_BLOBS: `${STATE_FOLDER}/blobs`,
+    COUNTERSIGN_BLOBS: sharedPlace(plan, 'blobs'),
     COUNTERSIGN_CATALOG: `${CONFIG_FOLDER}/${folder}/models.json`,
+    ...(objects === undefined ? {} : { COUNTERSIGN_S3_KEY_FILE: `${CONFIG_FOLDER}/${folder}/${S3_KEY}` }),
+    ...(objects?.endpoint === undefined ? {} : { COUNTERSIGN_S3_ENDPOINT: objects.endpoint }),
+    ...(objects?.region === undefined ? {} : { COUNTERSIGN_S3_REGION: objects.region }),
   };
 }
 

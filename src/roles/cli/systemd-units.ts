@@ -6,7 +6,7 @@ export function systemdUnits(plan: InstallationPlan): Map<string, string> {
   const roles = roleEnvironments(plan)
     // A unit is one process: only containers are started in numbers.
     .filter(({ variables }) => variables['COUNTERSIGN_JOIN_TOKEN_FILE'] === undefined)
-    .map((environment) => unitOf(environment, plan.program));
+    .map((environment) => unitOf(environment, plan));
   return new Map([REDIS, ...roles].map((unit) => [`countersign-${unit.folder}.service`, textOf(unit)]));
 }
 
@@ -27,9 +27,9 @@ const REDIS: Unit = {
 /** Long enough for a role to give back what it runs. */
 const STOP_S = 70;
 
-function unitOf({ folder, role, pool }: RoleEnvironment, program: string): Unit {
+function unitOf({ folder, role, pool }: RoleEnvironment, { program, objects }: InstallationPlan): Unit {
   const ofPool = `blobs/pools/${pool?.name ?? ''}`;
-  const writes = {
+  const shared = {
     api: ['blobs', 'files'],
     courier: ['blobs', 'files'],
     attestor: ['blobs', 'log'],
@@ -42,7 +42,7 @@ function unitOf({ folder, role, pool }: RoleEnvironment, program: string): Unit 
     `ExecStart=/usr/bin/env node dist/roles/${role}/main.js`,
     'ExecReload=/bin/kill -HUP $MAINPID',
   ];
-  return { folder, writes, runs };
+  return { folder, writes: objects === undefined ? shared : [], runs };
 }
 
 function textOf({ folder, writes, runs }: Unit): string {

@@ -16,12 +16,16 @@
 {{ define "cs.tmp" }}{ name: tmp, emptyDir: { sizeLimit: 1Gi } }{{ end }}
 {{ define "cs.keyMounts" }}{ name: keys, mountPath: /etc/countersign/keys, readOnly: true }, { name: tmp, mountPath: /tmp }{{ end }}
 
-{{ define "cs.redisEnv" }}{ name: COUNTERSIGN_REDIS_URL, value: {{ printf "%q" .Values.redis.url }} }, { name: COUNTERSIGN_SHARD, value: {{ printf "%q" .Values.redis.shard }} }, { name: COUNTERSIGN_REDIS_PASSWORD_FILE, value: /etc/countersign/keys/redis.password }, { name: COUNTERSIGN_CATALOG, value: /etc/countersign/keys/models.json }{{ end }}
-{{ define "cs.serviceEnv" }}{ name: COUNTERSIGN_TICKET_KEY_FILE, value: /etc/countersign/keys/ticket.key }, { name: COUNTERSIGN_SECRETS_KEY_FILES, value: /etc/countersign/keys/secrets.key }, { name: COUNTERSIGN_KEYRING, value: /etc/countersign/keys/keyring.json }, { name: COUNTERSIGN_TLOG, value: /var/lib/countersign/log }, { name: COUNTERSIGN_FILES, value: /var/lib/countersign/files }, { name: COUNTERSIGN_BLOBS, value: /var/lib/countersign/blobs }{{ end }}
-{{ define "cs.serviceMounts" }}{ name: blobs, mountPath: /var/lib/countersign/blobs }, { name: files, mountPath: /var/lib/countersign/files }, { name: log, mountPath: /var/lib/countersign/log, readOnly: true }{{ end }}
-{{ define "cs.blobs" }}{ name: blobs, persistentVolumeClaim: { claimName: {{ .Values.volumes.blobs }} } }{{ end }}
-{{ define "cs.files" }}{ name: files, persistentVolumeClaim: { claimName: {{ .Values.volumes.files }} } }{{ end }}
-{{ define "cs.log" }}{ name: log, persistentVolumeClaim: { claimName: {{ .Values.volumes.log }} } }{{ end }}
+{{/* What several processes share stands in volumes, or all of it in S3. */}}
+{{ define "cs.root" }}{{ if .Values.objects.place }}{{ .Values.objects.place }}{{ else }}/var/lib/countersign{{ end }}{{ end }}
+{{ define "cs.s3Env" }}{{ if .Values.objects.place }}{ name: COUNTERSIGN_S3_KEY_FILE, value: /etc/countersign/keys/s3.key }, { name: COUNTERSIGN_S3_REGION, value: {{ printf "%q" .Values.objects.region }} }, {{ if .Values.objects.endpoint }}{ name: COUNTERSIGN_S3_ENDPOINT, value: {{ printf "%q" .Values.objects.endpoint }} }, {{ end }}{{ end }}{{ end }}
+
+{{ define "cs.redisEnv" }}{{ template "cs.s3Env" . }}{ name: COUNTERSIGN_REDIS_URL, value: {{ printf "%q" .Values.redis.url }} }, { name: COUNTERSIGN_SHARD, value: {{ printf "%q" .Values.redis.shard }} }, { name: COUNTERSIGN_REDIS_PASSWORD_FILE, value: /etc/countersign/keys/redis.password }, { name: COUNTERSIGN_CATALOG, value: /etc/countersign/keys/models.json }{{ end }}
+{{ define "cs.serviceEnv" }}{ name: COUNTERSIGN_TICKET_KEY_FILE, value: /etc/countersign/keys/ticket.key }, { name: COUNTERSIGN_SECRETS_KEY_FILES, value: /etc/countersign/keys/secrets.key }, { name: COUNTERSIGN_KEYRING, value: /etc/countersign/keys/keyring.json }, { name: COUNTERSIGN_TLOG, value: '{{ template "cs.root" . }}/log' }, { name: COUNTERSIGN_FILES, value: '{{ template "cs.root" . }}/files' }, { name: COUNTERSIGN_BLOBS, value: '{{ template "cs.root" . }}/blobs' }{{ end }}
+{{ define "cs.serviceMounts" }}{{ if not .Values.objects.place }}, { name: blobs, mountPath: /var/lib/countersign/blobs }, { name: files, mountPath: /var/lib/countersign/files }, { name: log, mountPath: /var/lib/countersign/log, readOnly: true }{{ end }}{{ end }}
+{{ define "cs.blobs" }}{{ if not .Values.objects.place }}- { name: blobs, persistentVolumeClaim: { claimName: {{ .Values.volumes.blobs }} } }{{ end }}{{ end }}
+{{ define "cs.files" }}{{ if not .Values.objects.place }}- { name: files, persistentVolumeClaim: { claimName: {{ .Values.volumes.files }} } }{{ end }}{{ end }}
+{{ define "cs.log" }}{{ if not .Values.objects.place }}- { name: log, persistentVolumeClaim: { claimName: {{ .Values.volumes.log }} } }{{ end }}{{ end }}
 {{ define "cs.models" }}{ name: models, persistentVolumeClaim: { claimName: {{ .Values.volumes.models }}, readOnly: true } }{{ end }}
 {{ define "cs.list" }}{ name: list, persistentVolumeClaim: { claimName: {{ .Values.volumes.list }} } }{{ end }}
 
