@@ -7,10 +7,10 @@ import { poolOfQueue, type RedisKeys } from '../../ground/redis/keys.ts';
 import { cells, integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { deliveryName } from './delivery-name.ts';
-import { AT_WORK, FAIR_PLACE, LATER, RETRY_BUDGET, TURNS } from './lua-parts.ts';
+import { AT_WORK, FAIR_PLACE, LATER, RETRY_BUDGET, TAKE, TURNS } from './lua-parts.ts';
 
 const RELEASE = loadScript(new URL('./lua/release.lua', import.meta.url), listOf(listOf(parseDelivery)), {
-  included: [TURNS, AT_WORK, RETRY_BUDGET],
+  included: [TURNS, AT_WORK, RETRY_BUDGET, TAKE],
 });
 const ARRIVE = loadScript(new URL('./lua/arrive.lua', import.meta.url), listOf(integer), {
   included: [TURNS, FAIR_PLACE, LATER],

@@ -12,3 +12,5 @@ export const LEAVE = new URL('./lua/leave.lua', import.meta.url);
 export const RETRY_BUDGET = new URL('./lua/retry-budget.lua', import.meta.url);
 /** Lua functions for scripts that look after limits on what workers have at once; see its header. */
 export const AT_WORK = new URL('./lua/at-work.lua', import.meta.url);
+/** Lua functions for the script that releases jobs, behind `TURNS`, `AT_WORK` and `RETRY_BUDGET`; see its header. */
+export const TAKE = new URL('./lua/take.lua', import.meta.url);
