@@ -11,7 +11,8 @@
   others. A job that has one attempt, or has had one, goes by itself: others cost it none. While half of
   what there is room for is there, room gathers for a whole pack.
 
-  Which jobs come next is said in take.lua.
+  A queue has a backlog for each band (lanes.lua). Which jobs come next is said in take.lua; where only one
+  band has anything, and nothing in it goes out of its turn, they are those with the smallest tags.
 
   What has less time left than any job of the queue takes is not started: it goes nowhere, and an attestor
   looks at it at once, which ends it, or places it again.
@@ -25,7 +26,7 @@
     ARGV[2]  room where nothing is known of workers yet      ARGV[3]  ahead, ms
     ARGV[4]  most jobs to move in one queue
     ARGV[5]  ms after which a released job is looked for in BullMQ
-    ARGV[6+] queues
+    ARGV[6+] per queue: its name, and what stands before its parts in BullMQ
   Returns per queue a list of deliveries, each: id, epoch after which it was queued (0 at first), id, epoch, …
 ]]
 local floor, ahead = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -58,10 +59,10 @@ local function jobsIn(ms, known)
   return math.max(1, math.min(mostInPack, math.floor(ms / math.max(took, 0.3))))
 end
 
-local function roomIn(queue, first, known)
+local function roomIn(queue, base, known)
   local slots, rate = tonumber(known[1] or 0), tonumber(known[2] or 0)
   local waiting = redis.call('ZCARD', keys.released(queue))
-  local away = redis.pcall('ZCARD', keys.poolQueues(first) .. ':' .. queue .. ':delayed')
+  local away = redis.pcall('ZCARD', base .. 'delayed')
   if type(away) ~= 'number' then away = 0 end
   local ready = waiting - math.min(away, waiting, mostAway)
   local wanted = math.max(floor, slots + math.max(slots, math.ceil(rate * ahead / 1000)))
@@ -71,19 +72,19 @@ local function roomIn(queue, first, known)
 end
 
 -- The most jobs of a delivery, where so many jobs are released at once.
-local function packSize(queue, first, known, jobs)
+local function packSize(queue, base, known, jobs)
   local slots = tonumber(known[1] or 0)
   local always, byTime = jobsIn(momentMs, known), jobsIn(packMs, known)
   if slots == 0 or byTime < 2 then return 1 end
-  local delivered = redis.pcall('LLEN', keys.poolQueues(first) .. ':' .. queue .. ':wait')
+  local delivered = redis.pcall('LLEN', base .. 'wait')
   if type(delivered) ~= 'number' then delivered = 0 end
   -- Half as many again as there are slots: whatever ends finds the next delivery waiting.
   local places = math.ceil(1.5 * slots) - redis.call('ZCARD', keys.leases(queue)) - delivered
   return math.max(always, math.min(byTime, math.ceil(jobs / math.max(1, places))))
 end
 
--- Puts jobs into deliveries of at most `size` jobs of one flow each, in the order of their first ones.
-local function packed(queue, ids, size)
+-- Puts jobs into deliveries of at most `size` jobs of one flow and band, in the order of their first ones.
+local function packed(queue, ids, laneOfId, size)
   local deliveries, open, names, firsts = {}, {}, {}, 0
   for _, id in ipairs(ids) do
     local epoch = tonumber(redis.call('HGET', keys.ruling(id), 'requeued') or 0)
@@ -91,7 +92,7 @@ local function packed(queue, ids, size)
     if epoch == 0 then firsts = firsts + 1 end
     if size > 1 and epoch == 0 then
       local job = redis.call('HMGET', keys.job(id), 'flow', 'tenant', 'attempts')
-      if job[3] ~= '1' then flow = job[1] or job[2] or id end
+      if job[3] ~= '1' then flow = (laneOfId[id] or '') .. ' ' .. (job[1] or job[2] or id) end
     end
     local pack = open[flow]
     if pack and #pack < 2 * size then
@@ -114,13 +115,21 @@ local function isPaused(queue)
   return standing and string.match(standing, '^paused ') ~= nil
 end
 
--- Takes up to `room` jobs where none goes before others of its flow; returns them and the last one's tag.
+-- Takes up to `room` jobs of the one lane that has anything; nil where something in it goes out of its turn.
 local function takeByTag(queue, room)
-  local next = redis.call('ZRANGE', keys.backlog(queue), 0, room - 1, 'WITHSCORES')
-  local ids = {}
-  for at = 1, #next, 2 do ids[#ids + 1] = next[at] end
-  redis.call('ZREM', keys.backlog(queue), unpack(ids))
-  return ids, next[#next]
+  for _, lane in ipairs(lanesOf(queue)) do
+    if redis.call('EXISTS', keys.outOfTurn(lane), keys.turnDebts(lane), keys.heldBack(lane),
+      keys.runningLimits) > 0 then return end
+    local backlog = keys.backlog(lane)
+    local next = redis.call('ZRANGE', backlog, 0, room - 1, 'WITHSCORES')
+    if #next > 0 then
+      local ids = {}
+      for at = 1, #next, 2 do ids[#ids + 1] = next[at] end
+      redis.call('ZREM', backlog, unpack(ids))
+      redis.call('HSET', keys.pace(lane), 'present', next[#next])
+      return ids, {}
+    end
+  end
 end
 
 -- Those of the jobs that can end in time, if any job can; attestors are to look at the others.
@@ -139,38 +148,36 @@ local function startable(ids, least)
   return good
 end
 
-local function release(queue)
-  local backlog, pace = keys.backlog(queue), keys.pace(queue)
-  local first = redis.call('ZRANGE', backlog, 0, 0)[1]
-  if not first or isPaused(queue) then return {} end
+local function release(queue, base)
+  local pace, backlogs = keys.pace(queue), {}
+  for at, lane in ipairs(lanesOf(queue)) do backlogs[at] = keys.backlog(lane) end
+  local lanes = redis.call('EXISTS', unpack(backlogs))
+  if lanes == 0 or isPaused(queue) then return {} end
   local known = redis.call('HMGET', pace, 'slots', 'rate', 'since', 'count', 'took', 'least',
-    'present', 'heldat', 'retries')
+    'present', 'heldat', 'retries', 'bands')
   local budget = { left = retriesLeft(known[9]) }
-  local room = math.min(roomIn(queue, first, known), most)
-  local deliveries, ids, entries, firsts = {}, {}, {}, 0
+  local room = math.min(roomIn(queue, base, known), most)
+  local deliveries, ids, entries, firsts = {}, nil, {}, 0
   if room > 0 then
-    local hasTurns = redis.call('EXISTS', keys.outOfTurn(queue), keys.turnDebts(queue), keys.heldBack(queue),
-      keys.runningLimits) > 0
-    local present
-    if hasTurns then ids, present = takeInTurn(queue, room, known, budget, now)
-    else ids, present = takeByTag(queue, room) end
+    local laneOfId
+    if lanes == 1 and not known[10] then ids, laneOfId = takeByTag(queue, room) end
+    if not ids then ids, laneOfId = takeInTurn(queue, lanes, room, known, budget, now) end
     if #ids > 0 then ids = startable(ids, tonumber(known[6] or 0)) end
     for _, id in ipairs(ids) do
       entries[#entries + 1] = now + lookAfter
       entries[#entries + 1] = id
     end
     if #ids > 0 then
-      deliveries, firsts = packed(queue, ids, packSize(queue, first, known, #ids))
+      deliveries, firsts = packed(queue, ids, laneOfId, packSize(queue, base, known, #ids))
       redis.call('ZADD', keys.released(queue), unpack(entries))
     end
-    if present then redis.call('HSET', pace, 'present', present) end
   end
   local left = retriesEarned(budget.left, firsts, tonumber(known[1] or 0))
   if left ~= retriesLeft(known[9]) then redis.call('HSET', pace, 'retries', string.format('%.2f', left)) end
-  rateOf(pace, known, #ids)
+  rateOf(pace, known, ids and #ids or 0)
   return deliveries
 end
 
 local replies = {}
-for at = 6, #ARGV do replies[#replies + 1] = release(ARGV[at]) end
+for at = 6, #ARGV, 2 do replies[#replies + 1] = release(ARGV[at], ARGV[at + 1]) end
 return replies

@@ -1,6 +1,9 @@
 --[[
-  Included by the script that releases jobs, behind turns.lua, at-work.lua and retry-budget.lua: which jobs of
-  a backlog come next where it is not always the one with the smallest tag.
+  Included by the script that releases jobs, behind lanes.lua, band-turns.lua, turns.lua, at-work.lua and
+  retry-budget.lua: which jobs of a queue come next where it is not always the one with the smallest tag.
+
+  Among the bands that have something which no limit holds back, band-turns.lua says whose turn it is, and the
+  tags of that lane say the rest. A `queue` of whose backlog, debts and flows this speaks is a lane.
 
   The tags say which flow comes next. Where it has jobs that go before others of it (turns.lua), the one with
   the smallest rank goes, and the one that came up stays. What that costs its flow is a debt: a job of it that
@@ -15,9 +18,10 @@
   Retries of a queue that are beyond its budget (retry-budget.lua) are held back alike, and come up as first
   tries earn them; where nothing else is at work in the queue, one comes up at a time.
 
-    takeInTurn(queue, room, known, budget, nowMs)   takes up to `room` jobs out of the backlog; returns them
-                                   and the tag of the last one that came up. `known` is what the queue's pace
-                                   has, `budget.left` what is left for retries
+    takeInTurn(queue, lanes, room, known, budget, nowMs)   takes up to `room` jobs out of the backlogs of so
+                                   many lanes that have anything; returns them, and the lane of each by its
+                                   id. `known` is what the queue's pace has, `budget.left` what is left for
+                                   retries
 ]]
 -- Jobs that are put back in one call, beside those that are moved.
 local mostPutBack = 1000
@@ -73,7 +77,8 @@ local function chosenFor(queue, flow, id, rank)
 end
 
 local function factsOf(id)
-  return redis.call('HMGET', keys.job(id), 'tenant', 'flow', 'charge', 'rank', 'early', 'key', 'model')
+  return redis.call('HMGET', keys.job(id), 'tenant', 'flow', 'charge', 'rank', 'early', 'key', 'model',
+    'weight')
 end
 
 -- Puts a job back that came up while its flow has a debt.
@@ -170,14 +175,15 @@ local function comeUp(queue, limit, flow, room, present, debts, budget, nowMs)
   end
 end
 
--- Lets come up what limits held back that have room now.
-local function freeHeld(queue, room, known, debts, budget, nowMs)
-  local held, cursor = keys.heldBack(queue), known[8] or ''
+-- Lets come up what limits held back in this lane that have room now. `known` is what is kept of the lane.
+local function freeHeld(lane, room, known, debts, budget, nowMs)
+  local held, cursor = keys.heldBack(lane), known.heldAt or ''
   if redis.call('EXISTS', held) == 0 then return end
-  local present = tonumber(redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')[2] or 1)
+  local present = tonumber(redis.call('ZRANGE', keys.backlog(lane), 0, 0, 'WITHSCORES')[2] or 1)
   if present >= heldTag then
+    local queue = queueOf(lane)
     local isBusy = redis.call('EXISTS', keys.released(queue), keys.leases(queue)) > 0
-    present = isBusy and tonumber(known[7] or 1) or 1
+    present = isBusy and tonumber(known.present or 1) or 1
     if not isBusy then budget.left = math.max(1, budget.left) end
   end
   for _ = 1, mostLimits do
@@ -188,10 +194,10 @@ local function freeHeld(queue, room, known, debts, budget, nowMs)
       break
     end
     local limit, flow = string.match(member, '^(%S+) (%S+) ')
-    comeUp(queue, limit, flow, room, present, debts, budget, nowMs)
+    comeUp(lane, limit, flow, room, present, debts, budget, nowMs)
     cursor = limit .. ' ' .. flow .. '!'
   end
-  redis.call('HSET', keys.pace(queue), 'heldat', cursor)
+  redis.call('HSET', keys.pace(lane), 'heldat', cursor)
 end
 
 -- The first of these limits that is full.
@@ -201,38 +207,94 @@ local function fullOf(limits, nowMs)
   end
 end
 
--- Takes up to `room` jobs out of the backlog, each flow's by rank, as far as limits allow; returns them and
--- the tag of the last one that came up.
-local function takeInTurn(queue, room, known, budget, nowMs)
-  local backlog, debts = keys.backlog(queue), debtsOf(queue)
-  local ids, present = {}
-  freeHeld(queue, room, known, debts, budget, nowMs)
-  for _ = 1, room + mostPutBack do
-    local head = redis.call('ZRANGE', backlog, 0, 0, 'WITHSCORES')
-    local id, tag = head[1], tonumber(head[2])
-    if #ids >= room or not id or tag >= heldTag then break end
-    local job = factsOf(id)
-    local flow = job[2] or job[1] or id
-    present = tag
-    -- What was queued again stands before all that its tenant has waiting, and was charged when it was.
-    local isAgain = redis.call('HEXISTS', keys.ruling(id), 'requeued') == 1
-    if not isAgain and debts[flow] and tag < debts[flow].served then
-      putBack(queue, flow, debts[flow], id, job)
-    else
-      local chosen = isAgain and id or chosenFor(queue, flow, id, tonumber(job[4] or 0))
-      local its = chosen == id and job or factsOf(chosen)
-      local limits = limitsOn(its[1] or '', its[6], its[7])
-      local full = fullOf(limits, nowMs)
-      if full then
-        holdBack(queue, flow, full, isAgain, chosen, its)
-      else
-        if isAgain then redis.call('ZREM', backlog, id)
-        else takeFor(queue, flow, debts, tag, id, chosen, its) end
-        enterWork(limits, queue, chosen, nowMs)
-        ids[#ids + 1] = chosen
+-- The first of a lane that no limit holds back, and its tag, or nil; and whether anything is in it at all.
+local function headOf(lane)
+  local head = redis.call('ZRANGE', keys.backlog(lane), 0, 0, 'WITHSCORES')
+  local tag = tonumber(head[2])
+  if tag and tag < heldTag then return { id = head[1], tag = tag }, true end
+  return nil, tag ~= nil
+end
+
+-- Takes what goes where this one has come up in its lane: it, another of its flow, or, where it is put back
+-- or held back, nothing. Returns its id, and what it costs.
+local function takeOne(lane, debts, head, nowMs)
+  local id, tag = head.id, head.tag
+  local job = factsOf(id)
+  local flow = job[2] or job[1] or id
+  -- What was queued again stands before all that its tenant has waiting, and was charged when it was.
+  local isAgain = redis.call('HEXISTS', keys.ruling(id), 'requeued') == 1
+  if not isAgain and debts[flow] and tag < debts[flow].served then
+    putBack(lane, flow, debts[flow], id, job)
+    return
+  end
+  local chosen = isAgain and id or chosenFor(lane, flow, id, tonumber(job[4] or 0))
+  local its = chosen == id and job or factsOf(chosen)
+  local limits = limitsOn(its[1] or '', its[6], its[7])
+  local full = fullOf(limits, nowMs)
+  if full then
+    holdBack(lane, flow, full, isAgain, chosen, its)
+    return
+  end
+  if isAgain then redis.call('ZREM', keys.backlog(lane), id)
+  else takeFor(lane, flow, debts, tag, id, chosen, its) end
+  enterWork(limits, queueOf(lane), chosen, nowMs)
+  return chosen, tonumber(its[3] or 1) * tonumber(its[8] or 1)
+end
+
+-- The lanes that have anything, with their debts and their first jobs; `count` have.
+local function openLanes(queue, count, room, known, budget, nowMs)
+  local open, heads, found = {}, {}, 0
+  for _, lane in ipairs(lanesOf(queue)) do
+    if found < count then
+      local debts, kept = debtsOf(lane), { present = known[7], heldAt = known[8] }
+      if lane ~= queue then
+        local its = redis.call('HMGET', keys.pace(lane), 'present', 'heldat')
+        kept = { present = its[1], heldAt = its[2] }
+      end
+      freeHeld(lane, room, kept, debts, budget, nowMs)
+      local head, hasAny = headOf(lane)
+      if hasAny then
+        found = found + 1
+        heads[lane] = head
+        open[lane] = { debts = debts }
       end
     end
   end
-  saveDebts(queue, debts, present or 0)
-  return ids, present
+  return open, heads
+end
+
+-- Writes what the next call needs of the bands: nothing where no more than one has anything, and none of the
+-- others owes anything.
+local function saveLeads(queue, leads, heads, kept)
+  local waiting, owing = 0, false
+  for lane, lead in pairs(leads) do
+    if heads[lane] then waiting = waiting + 1
+    else owing = owing or lead > 0 end
+  end
+  if waiting > 1 or (waiting == 1 and owing) then
+    redis.call('HSET', keys.pace(queue), 'bands', leadsText(queue, leads))
+  elseif kept then redis.call('HDEL', keys.pace(queue), 'bands') end
+end
+
+local function takeInTurn(queue, lanes, room, known, budget, nowMs)
+  local open, heads = openLanes(queue, lanes, room, known, budget, nowMs)
+  local ids, laneOfId, leads = {}, {}, leadsIn(queue, known[10])
+  for _ = 1, room + mostPutBack do
+    local lane = nextLane(queue, leads, heads)
+    if #ids >= room or not lane then break end
+    open[lane].present = heads[lane].tag
+    local id, cost = takeOne(lane, open[lane].debts, heads[lane], nowMs)
+    if id then
+      ids[#ids + 1] = id
+      laneOfId[id] = lane
+      takeTurn(leads, lane, cost)
+    end
+    heads[lane] = headOf(lane)
+  end
+  for lane, one in pairs(open) do
+    saveDebts(lane, one.debts, one.present or 0)
+    if one.present then redis.call('HSET', keys.pace(lane), 'present', one.present) end
+  end
+  saveLeads(queue, leads, heads, known[10])
+  return ids, laneOfId
 end
