@@ -1,15 +1,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import {
-  NO_LEADS,
-  afterTurn,
-  bandIn,
-  keptLeads,
-  laneOf,
-  lanesOf,
-  nextBand,
-  type Leads,
-} from '../../src/core/backlog/bands.ts';
+import { NO_LEADS, afterTurn, keptLeads, laneOf, lanesOf, nextBand, type Leads } from '../../src/core/backlog/bands.ts';
+import { bandIn } from '../../src/core/jobs/band.ts';
 import { Rulings } from '../../src/core/confirmation/rulings.ts';
 import { BANDS, type BandName } from '../../src/proof/contract/bands.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';

@@ -63,8 +63,3 @@ export function laneOf(queue: string, band: BandName): string {
 export function lanesOf(queue: string): string[] {
   return BANDS.map((band) => laneOf(queue, band));
 }
-
-/** The band in the hash of a job, which says nothing where it is the standard one, or older than bands. */
-export function bandIn(kept: string | undefined): BandName {
-  return BANDS.find((band) => band === kept) ?? 'standard';
-}

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
 import { MAX_STATEMENT_BYTES } from '../attestation/methods/binding.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { bandIn } from '../backlog/bands.ts';
 import { EMPTIED } from '../backlog/pool-state.ts';
+import { bandIn } from '../jobs/band.ts';
 import { MAX_EPOCHS, parseAttempts } from '../jobs/job.reader.ts';
 import type { Attempt } from '../jobs/job-state.ts';
 import type { BandName } from '../../proof/contract/bands.ts';

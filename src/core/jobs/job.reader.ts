@@ -3,7 +3,7 @@ import { cells, integer, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
-import { bandIn } from '../backlog/bands.ts';
+import { bandIn } from './band.ts';
 import { priorityOf, rankOf } from './rank.ts';
 import { beganMsOf, within } from './begun.ts';
 import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
