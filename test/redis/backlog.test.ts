@@ -492,7 +492,7 @@ describe('a pool that is full', () => {
     expect(why).toMatchObject({ held_by: 'slots', numbers: { to_end_first: 1, slots: 2 } });
 
     const size = { task: 'completion', maxTokens: 63, inputBytes: 14 } as const;
-    const asked = { size, flow: 'a', timeMs: 60_000 } as const;
+    const asked = { size, flow: 'a', band: 'standard', timeMs: 60_000 } as const;
     const foreseen = await prospects.ofNew(CatalogModel.parse(NOOP_MODEL), asked);
     const { outlook } = await all.admission.submit({ ...SUBMITTER, tenant: 'a' }, body(60_000));
     expect(foreseen?.position).toBe(6);
@@ -795,7 +795,12 @@ describe('what the operator makes of a pool', () => {
     expect(await pools.get('default')).toMatchObject({ by: 'key-1', sinceMs });
 
     const outlooks = new Outlooks(server.client('api'), all.keys, 0.99);
-    const asked = { size: { task: 'completion', maxTokens: 63, inputBytes: 14 }, flow: 'a', timeMs: 60_000 } as const;
+    const asked = {
+      size: { task: 'completion', maxTokens: 63, inputBytes: 14 },
+      flow: 'a',
+      band: 'standard',
+      timeMs: 60_000,
+    } as const;
     const prospects = new Prospects(server.client('api'), all.keys, catalog, outlooks);
     expect(await prospects.ofNew(CatalogModel.parse(NOOP_MODEL), asked)).toBeUndefined();
     const [id = ''] = await all.submit('a', 5);

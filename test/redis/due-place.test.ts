@@ -39,7 +39,7 @@ test('the script finds the place that the arithmetic says, whatever is due', asy
           writes.zadd(keys.dueTurns(QUEUE), 0, `flow${number} ${time} ${id}`);
         }
       await writes.exec();
-      const job = { id: '', queue: QUEUE, flow: 'flow0', notBeforeMs };
+      const job = { id: '', queue: QUEUE, flow: 'flow0', band: 'standard', notBeforeMs } as const;
       const found = await readDuePlace({ redis: api, keys }, figures, job);
       const leadMs = isOver ? 0 : 3_600_000;
       const inLast = (due: readonly number[], ms: number) =>

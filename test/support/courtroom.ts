@@ -187,6 +187,7 @@ export class Courtroom {
       flow: ticket.predicate.tenant,
       told: undefined,
       cost: 1,
+      band: 'standard',
       queue: 'default',
       model: ticket.predicate.model.name,
       createdMs: now,

@@ -73,6 +73,7 @@ async function confirmationOf(server: TestRedis, signer: SigningKey, number: num
     flow: 'acme',
     told: undefined,
     cost: 1,
+    band: 'standard',
     queue: 'default.noop',
     model: 'noop',
     createdMs: now,

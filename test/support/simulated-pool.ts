@@ -347,6 +347,7 @@ export class SimulatedPool {
         present: this.#present,
         confirmMs: 0,
         rateMemoryMs: this.#rateMemoryMs,
+        beside: [],
         flows: new Map(this.#flows),
       };
       this.#read = { atMs: this.#nowMs, state, paths: new Paths(state, this.#times, 100) };

@@ -7,13 +7,13 @@ import { poolOfQueue, type RedisKeys } from '../../ground/redis/keys.ts';
 import { cells, integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { deliveryName } from './delivery-name.ts';
-import { AT_WORK, FAIR_PLACE, LATER, RETRY_BUDGET, TURNS } from './lua-parts.ts';
+import { AT_WORK, BAND_TURNS, FAIR_PLACE, LANES, LATER, RETRY_BUDGET, TAKE, TURNS } from './lua-parts.ts';
 
 const RELEASE = loadScript(new URL('./lua/release.lua', import.meta.url), listOf(listOf(parseDelivery)), {
-  included: [TURNS, AT_WORK, RETRY_BUDGET],
+  included: [LANES, BAND_TURNS, TURNS, AT_WORK, RETRY_BUDGET, TAKE],
 });
 const ARRIVE = loadScript(new URL('./lua/arrive.lua', import.meta.url), listOf(integer), {
-  included: [TURNS, FAIR_PLACE, LATER],
+  included: [LANES, TURNS, FAIR_PLACE, LATER],
 });
 const UNDELIVERED = loadScript(new URL('./lua/undelivered.lua', import.meta.url), listOf(text));
 
@@ -111,7 +111,8 @@ export class Backlog {
     const { redis, keys, queues: known } = this.#parts;
     const names = known.names.filter((name) => queues.includes(name));
     if (names.length === 0) return new Map();
-    const args = [keys.prefix, FLOOR, AHEAD_MS, MOST_AT_ONCE, DELIVERY_LOOK_MS, ...names];
+    const of = names.flatMap((name) => [name, this.#bullBase(name)]);
+    const args = [keys.prefix, FLOOR, AHEAD_MS, MOST_AT_ONCE, DELIVERY_LOOK_MS, ...of];
     const released = await RELEASE.run(redis, [keys.open], args);
     return new Map(names.map((name, at) => [name, released[at] ?? []]));
   }
@@ -135,7 +136,7 @@ export class Backlog {
    */
   async redeliver(queue: string, jobs: readonly Released[]): Promise<number> {
     const { redis, keys, queues } = this.#parts;
-    const base = `${keys.poolQueues(poolOfQueue(queue))}:${queue}:`;
+    const base = this.#bullBase(queue);
     const names = new Map(jobs.map((job) => [job.id, nameOf(job)]));
     const args = [keys.prefix, queue, base, LONGEST_LIST, LONGEST_DELAY_MS, ...[...names].flat()];
     const missing = (await UNDELIVERED.run(redis, [keys.open], args)).flatMap((id) => names.get(id) ?? []);
@@ -146,6 +147,11 @@ export class Backlog {
       missing.map((name) => [name]),
     );
     return missing.length;
+  }
+
+  /** What stands before the parts of a queue in BullMQ. */
+  #bullBase(queue: string): string {
+    return `${this.#parts.keys.poolQueues(poolOfQueue(queue))}:${queue}:`;
   }
 }
 

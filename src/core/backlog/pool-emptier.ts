@@ -7,10 +7,11 @@ import { cells, oneOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { CANCEL_LOOK_MS, CANCEL_STREAM_LENGTH } from '../jobs/jobs.ts';
 import { ASK_CANCEL } from '../jobs/lua-parts.ts';
+import { LANES } from './lua-parts.ts';
 import { EMPTIED } from './pool-state.ts';
 import type { Pools } from './pool.store.ts';
 
-const EMPTY = loadScript(new URL('./lua/empty.lua', import.meta.url), parseStep, { included: [ASK_CANCEL] });
+const EMPTY = loadScript(new URL('./lua/empty.lua', import.meta.url), parseStep, { included: [LANES, ASK_CANCEL] });
 
 const LOOK_EVERY_MS = 500;
 /** Attestors end some hundred jobs in this time. */

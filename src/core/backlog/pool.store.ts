@@ -4,6 +4,7 @@ import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
 import { APPENDED_ENTRY, hset, orMisplaced, type AuditLog } from '../audit/audit-log.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { loadScript } from '../../ground/redis/script.ts';
+import { lanesOf } from './bands.ts';
 import { standingIn, standingText, type PoolState } from './pool-state.ts';
 
 const END = loadScript(new URL('./lua/end-emptying.lua', import.meta.url), orMisplaced('ended', 'stale'), {
@@ -132,7 +133,11 @@ export class Pools {
 
   async #waiting(name: string): Promise<number> {
     const { later, backlog, released } = this.#keys;
-    const sets = this.queuesOf(name).flatMap((queue) => [later(queue), backlog(queue), released(queue)]);
+    const sets = this.queuesOf(name).flatMap((queue) => [
+      later(queue),
+      ...lanesOf(queue).map((lane) => backlog(lane)),
+      released(queue),
+    ]);
     const counts = await Promise.all(sets.map((set) => this.#redis.zcard(set)));
     return counts.reduce((sum, count) => sum + count, 0);
   }

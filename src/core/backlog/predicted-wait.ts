@@ -1,10 +1,14 @@
+import type { BandName } from '../../proof/contract/bands.ts';
+import { jobsBeside } from './bands.ts';
 import type { PoolState } from './pool-state.ts';
 
 /** A queue as it stands: jobs that wait and that run, how many can run at once, and what one takes. */
 export interface QueueFigures {
   readonly waiting: number;
-  /** Those of them that limits of their tenants hold back: a new job does not wait for them. */
-  readonly heldBack: number;
+  /** Those of them that were given to workers. */
+  readonly given: number;
+  /** Those that wait in each band, but for what limits hold back: no new job waits for that. */
+  readonly backlogs: Readonly<Record<BandName, number>>;
   readonly running: number;
   readonly slots: number;
   /** Mean time that an engine needs for one (ms); undefined where none was confirmed yet. */
@@ -14,20 +18,15 @@ export interface QueueFigures {
 }
 
 /**
- * How long (ms) a job that comes now waits for a worker, where every job takes the mean; undefined where
- * nobody knows, as where its pool is paused or drained. It begins when as many have ended as are ahead of it
- * beyond the slots, and while all slots are taken, one ends in each `slots`th part of that mean. What comes
- * after the run, such as confirmation, holds up no worker and is not in it.
+ * How long (ms) a job of this band that comes now waits for a worker, where every job takes the mean;
+ * undefined where nobody knows, as where its pool is paused or drained. It begins when as many have ended as
+ * are ahead of it beyond the slots, and while all slots are taken, one ends in each `slots`th part of that
+ * mean. What comes after the run, such as confirmation, holds up no worker and is not in it.
  */
-export function predictedWaitMs({
-  waiting,
-  heldBack,
-  running,
-  slots,
-  tookMs,
-  state,
-}: QueueFigures): number | undefined {
+export function predictedWaitMs(figures: Omit<QueueFigures, 'waiting'>, band: BandName): number | undefined {
+  const { given, backlogs, running, slots, tookMs, state } = figures;
   if (state !== 'open' || slots === 0 || tookMs === undefined) return undefined;
-  const toEnd = Math.max(0, waiting - heldBack + running - slots + 1);
+  const before = given + backlogs[band] + jobsBeside(band, backlogs[band], backlogs);
+  const toEnd = Math.max(0, before + running - slots + 1);
   return Math.round((toEnd * tookMs) / slots);
 }

@@ -4,13 +4,13 @@ import { cells, integer, listOf, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
 import { BEGUN } from '../jobs/lua-parts.ts';
-import { LATER, LEAVE, TURNS } from './lua-parts.ts';
+import { LANES, LATER, LEAVE, TURNS } from './lua-parts.ts';
 
 const PLACE = loadScript(new URL('./lua/place.lua', import.meta.url), listOf(text), {
-  included: [BEGUN, LATER, LEAVE],
+  included: [BEGUN, LANES, LATER, LEAVE],
 });
 const DUE = loadScript(new URL('./lua/due.lua', import.meta.url), parseDue);
-const IDLE = loadScript(new URL('./lua/idle.lua', import.meta.url), listOf(integer), { included: [TURNS] });
+const IDLE = loadScript(new URL('./lua/idle.lua', import.meta.url), listOf(integer), { included: [LANES, TURNS] });
 
 /** Evidence that has waited for longer was not heard of; it is read from the documents instead. */
 export const CONFIRMATION_LOOK_MS = 3_000;

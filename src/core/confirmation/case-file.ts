@@ -2,8 +2,10 @@ import type { Redis } from 'ioredis';
 import { MAX_STATEMENT_BYTES } from '../attestation/methods/binding.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { EMPTIED } from '../backlog/pool-state.ts';
+import { bandIn } from '../jobs/band.ts';
 import { MAX_EPOCHS, parseAttempts } from '../jobs/job.reader.ts';
 import type { Attempt } from '../jobs/job-state.ts';
+import type { BandName } from '../../proof/contract/bands.ts';
 import type { FinalState, JobState } from '../../proof/contract/job-states.ts';
 import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import { cells, integer, optional } from '../../ground/redis/reply.ts';
@@ -39,6 +41,7 @@ export interface CaseFile {
   /** In units of `costOf`. */
   readonly cost: number;
   readonly queue: string;
+  readonly band: BandName;
   readonly model: string;
   readonly createdMs: number;
   readonly deadlineMs: number;
@@ -158,10 +161,9 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     before,
     began,
     cancelWhy,
-    trace,
   ] = all.slice(14);
+  const [trace, band] = all.slice(31);
   const currentEpoch = Number(current);
-  const [claimant = ''] = text(claim).split(' ');
   const times = { from: Number(created), to: nowMs };
   const attempts = parseAttempts([...cells(before), claim, began, commit, closing].map(optionalText), times);
   return {
@@ -171,6 +173,7 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     told: optionalText(told),
     cost: Number(cost),
     queue: text(queue),
+    band: bandIn(optionalText(band)),
     model: text(model),
     createdMs: Number(created),
     deadlineMs: Number(deadline),
@@ -186,7 +189,7 @@ function parseCase(row: unknown, nowMs: number): CaseRow {
     ended: typeof state === 'string',
     phase: currentEpoch === 0 || typeof closing === 'string' ? 'queued' : phaseOf(attempts.at(-1)),
     currentEpoch,
-    claimant,
+    claimant: text(claim).split(' ')[0] ?? '',
     attempts,
     committedMs: committedAt(text(commit), nowMs),
     field: text(field),

@@ -3,6 +3,7 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
+import { lanesOf } from '../backlog/bands.ts';
 import { standingIn } from '../backlog/pool-state.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { keepLearned } from '../forecast/learned.store.ts';
@@ -85,7 +86,7 @@ export class Learner {
       this.#pending.delete(queue);
       const [[seconds, micros], waiting, released, slots, standing] = await Promise.all([
         redis.time(),
-        redis.zcount(keys.backlog(queue), '-inf', HELD_TAG),
+        this.#waitingIn(queue),
         redis.zcard(keys.released(queue)),
         redis.hget(keys.pace(queue), 'slots'),
         redis.hget(keys.poolStates, pool),
@@ -103,6 +104,13 @@ export class Learner {
       await redis.hset(keys.pace(queue), 'least', least.toFixed(1));
     }
     return KEEP_EVERY_MS;
+  }
+
+  /** Jobs of all bands that wait and that no limit holds back. */
+  async #waitingIn(queue: string): Promise<number> {
+    const { redis, keys } = this.#parts;
+    const counts = await Promise.all(lanesOf(queue).map((lane) => redis.zcount(keys.backlog(lane), '-inf', HELD_TAG)));
+    return counts.reduce((sum, count) => sum + count, 0);
   }
 }
 

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { Backlog } from '../backlog/backlog.ts';
-import { FAIR_PLACE, LATER, LEAVE, RETRY_BUDGET, TURNS } from '../backlog/lua-parts.ts';
+import { FAIR_PLACE, LANES, LATER, LEAVE, RETRY_BUDGET, TURNS } from '../backlog/lua-parts.ts';
 import { BEGUN } from '../jobs/lua-parts.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { MAX_EPOCHS } from '../jobs/job.reader.ts';
@@ -14,7 +14,7 @@ import { loadScript } from '../../ground/redis/script.ts';
 import type { Phase } from './case-file.ts';
 
 const RULE = loadScript(new URL('./lua/rule.lua', import.meta.url), listOf(parseOutcome), {
-  included: [BEGUN, TURNS, FAIR_PLACE, RETRY_BUDGET, LATER, LEAVE, RESERVE],
+  included: [BEGUN, LANES, TURNS, FAIR_PLACE, RETRY_BUDGET, LATER, LEAVE, RESERVE],
 });
 
 /** One decision about one job, valid only in the epoch and phases that it names. */

@@ -9,13 +9,13 @@ import { loadScript } from '../../ground/redis/script.ts';
 import { decodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { readTicket } from '../../proof/receipts/statements.ts';
 import { MAX_STATEMENT_BYTES } from '../attestation/methods/binding.ts';
-import { LEAVE } from '../backlog/lua-parts.ts';
+import { LANES, LEAVE } from '../backlog/lua-parts.ts';
 import { UNSTORED_MS } from '../jobs/erased-record.ts';
 import { createdMsOf } from '../jobs/job-id.ts';
 import { recordBody, recordBytes } from '../jobs/job-record.ts';
 import { JobReader, type JobView } from '../jobs/job.reader.ts';
 
-const SEAL = loadScript(new URL('./lua/seal.lua', import.meta.url), integer, { included: [LEAVE] });
+const SEAL = loadScript(new URL('./lua/seal.lua', import.meta.url), integer, { included: [LANES, LEAVE] });
 
 const PAGE = 200;
 const LOOK_EVERY_MS = 500;

@@ -10,7 +10,7 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import { formatCheckpoint, openCheckpoint, parseCheckpoint } from '../../proof/tlog/checkpoint.ts';
 import { logEntry, SALT_BYTES, type LogEntryKind } from '../../proof/tlog/log-entry.ts';
-import { LEAVE } from '../backlog/lua-parts.ts';
+import { LANES, LEAVE } from '../backlog/lua-parts.ts';
 import type { JobArchive } from '../jobs/job-archive.ts';
 import { recordBody } from '../jobs/job-record.ts';
 import { RESERVE } from '../jobs/reserve.ts';
@@ -29,7 +29,7 @@ import { settlementOf } from './settlement.ts';
 import { readHead, readUnpublished, type LogHead } from './log-head.ts';
 
 const SEQUENCE = loadScript(new URL('./lua/sequence.lua', import.meta.url), listOf(optional(integer)), {
-  included: [LEAVE, RESERVE],
+  included: [LANES, LEAVE, RESERVE],
 });
 const SEQUENCE_DOCUMENT = loadScript(new URL('./lua/sequence-document.lua', import.meta.url), integer);
 const PUBLISH = loadScript(new URL('./lua/publish.lua', import.meta.url), integer);
@@ -184,6 +184,7 @@ export class Sequencer {
         file.epoch,
         file.tenant,
         file.queue,
+        file.band,
         file.model,
         entry,
         recordBody(recordOf(confirmation, salt)),

@@ -7,14 +7,16 @@ import { AdmissionRule, type AdmissionLimits } from './admission-limits.ts';
 import { fairnessOf } from './fairness.ts';
 import { ConfirmationPace } from './confirmation-pace.ts';
 import { hintedMs, type JobSize } from './job-size.ts';
-import { TURNS } from '../backlog/lua-parts.ts';
+import { BANDS, type BandName } from '../../proof/contract/bands.ts';
+import { jobsBeside, laneOf, turnsBeside } from '../backlog/bands.ts';
+import { LANES, TURNS } from '../backlog/lua-parts.ts';
 import { standingIn } from '../backlog/pool-state.ts';
 import { keptIn } from './learned.store.ts';
 import { offerOf, type Offer, type Place } from './offer.ts';
-import { Paths, memoryOfRates, type FlowState, type QueueState } from './queue-state.ts';
+import { Paths, memoryOfRates, type FlowState, type QueueState, type Waiting } from './queue-state.ts';
 import { SlotTimes } from './slot-times.ts';
 
-const READ = loadScript(new URL('./lua/read-outlook.lua', import.meta.url), parseReading, { included: [TURNS] });
+const READ = loadScript(new URL('./lua/read-outlook.lua', import.meta.url), parseReading, { included: [LANES, TURNS] });
 
 /** What was read is believed for so long; it is read again behind whoever asks later. */
 const FRESH_MS = 200;
@@ -27,6 +29,7 @@ const MOST_FLOWS = 1_000;
 export interface Asked {
   readonly size: JobSize;
   readonly flow: string;
+  readonly band: BandName;
   /** That of its flow, or 1 for a flow that is not known, where it is absent. */
   readonly weight?: number;
   readonly timeMs: number;
@@ -52,8 +55,13 @@ export interface Forecast {
   readonly turnMs: number;
 }
 
-interface Reading {
-  readonly state: Omit<QueueState, 'confirmMs'>;
+/** A queue as it was read, with all its bands. */
+interface WholeQueue {
+  readonly common: Omit<QueueState, keyof Waiting | 'beside'>;
+  readonly bands: Readonly<Record<BandName, Waiting>>;
+}
+
+interface Reading extends WholeQueue {
   readonly learned: string;
   /** Entries of the log, and answers that are not confirmed yet. */
   readonly logged: number;
@@ -65,8 +73,9 @@ interface Known {
   readonly rule: AdmissionRule;
   times: SlotTimes;
   learned: string;
-  state: QueueState;
-  paths: Paths | undefined;
+  whole: WholeQueue;
+  /** By band, since it was read. */
+  paths: Map<BandName, Paths>;
   readMs: number;
   reading: Promise<void> | undefined;
 }
@@ -90,16 +99,17 @@ export class Outlooks {
   }
 
   /** What is foreseen of a job by what was read last. */
-  forecast(model: CatalogModel, { size, flow, weight: asked, timeMs, isLater = false }: Asked): Forecast {
+  forecast(model: CatalogModel, { size, flow, band, weight: asked, timeMs, isLater = false }: Asked): Forecast {
     const known = this.#of(model);
     if (performance.now() - known.readMs > FRESH_MS) void this.#read(model, known).catch(() => undefined);
     const { times, rule } = known;
     const isCurrent = performance.now() - known.readMs <= STALE_MS;
-    const state = isCurrent ? known.state : UNREAD;
+    const state = stateOf(isCurrent ? known.whole : UNREAD, band);
     const weight = asked ?? state.flows.get(flow)?.weight ?? 1;
     const cost = times.costOf(size, flow);
-    known.paths ??= new Paths(state, times, hintedMs(size, model.hint));
-    const path = known.paths.of(flow, weight);
+    const paths = known.paths.get(band) ?? new Paths(state, times, hintedMs(size, model.hint));
+    known.paths.set(band, paths);
+    const path = paths.of(flow, weight);
     const perCostMs = times.slotSpeed / Math.max(1, state.slots);
     const offer = offerOf(state, times, isLater ? { ...path, perTagMs: weight * perCostMs } : path, cost);
     return {
@@ -117,14 +127,17 @@ export class Outlooks {
   async current(model: CatalogModel, asked: Asked): Promise<{ forecast: Forecast; state: QueueState }> {
     const known = this.#of(model);
     if (performance.now() - known.readMs > FRESH_MS) await this.#read(model, known);
-    return { forecast: this.forecast(model, asked), state: known.state };
+    return { forecast: this.forecast(model, asked), state: stateOf(known.whole, asked.band) };
   }
 
-  /** How evenly the queue of a model is shared now; undefined where too few want more than their share. */
+  /**
+   * How evenly the standard band of a model's queue is shared now; undefined where too few want more than
+   * their share.
+   */
   async fairness(model: CatalogModel): Promise<number | undefined> {
     const known = this.#of(model);
     if (performance.now() - known.readMs > FRESH_MS) await this.#read(model, known);
-    return fairnessOf(known.state, known.times);
+    return fairnessOf(stateOf(known.whole, 'standard'), known.times);
   }
 
   /** The place that a job would have if it came now; undefined where nobody takes it. */
@@ -136,9 +149,17 @@ export class Outlooks {
     const { slots } = forecast;
     if (slots === 0) return { place: undefined, forecast };
     const tag = Math.max(state.present, state.flows.get(asked.flow)?.finish ?? 0);
-    const ahead = await this.#redis.zcount(this.#keys.backlog(queueName(model.pool, model.name)), '-inf', tag);
-    const ends = Math.max(0, state.running + state.released + ahead - slots + 1);
+    const lane = laneOf(queueName(model.pool, model.name), asked.band);
+    const ahead = await this.#redis.zcount(this.#keys.backlog(lane), '-inf', tag);
+    const beside = jobsBeside(asked.band, ahead, this.#waitingOf(model));
+    const ends = Math.max(0, state.running + state.released + ahead + beside - slots + 1);
     return { place: { ends, distance: ends === 0 ? 0 : tag - state.present }, forecast };
+  }
+
+  /** How many jobs wait in each band, by what was read last. */
+  #waitingOf(model: CatalogModel): Readonly<Record<BandName, number>> {
+    const { interactive, standard, batch } = this.#of(model).whole.bands;
+    return { interactive: interactive.waiting, standard: standard.waiting, batch: batch.waiting };
   }
 
   #of(model: CatalogModel): Known {
@@ -147,8 +168,8 @@ export class Outlooks {
       rule: new AdmissionRule(this.#probability),
       times: new SlotTimes(model.hint),
       learned: '',
-      state: UNREAD,
-      paths: undefined,
+      whole: UNREAD,
+      paths: new Map(),
       readMs: -Infinity,
       reading: undefined,
     };
@@ -166,7 +187,7 @@ export class Outlooks {
 
   async #readNow(model: CatalogModel, known: Known): Promise<void> {
     const queue = queueName(model.pool, model.name);
-    const { state, learned, logged, unconfirmed } = await READ.run(
+    const { common, bands, learned, logged, unconfirmed } = await READ.run(
       this.#redis,
       [this.#keys.open],
       [this.#keys.prefix, queue, MOST_FLOWS, this.#keys.attest(model.pool)],
@@ -175,29 +196,60 @@ export class Outlooks {
       known.times = keptIn(learned, model.hint).times;
       known.learned = learned;
     }
-    this.#pace.note(state.atMs, logged);
-    known.state = { ...state, confirmMs: this.#pace.waitMs(unconfirmed) };
-    known.paths = undefined;
+    this.#pace.note(common.atMs, logged);
+    known.whole = { common: { ...common, confirmMs: this.#pace.waitMs(unconfirmed) }, bands };
+    known.paths = new Map();
     known.readMs = performance.now();
   }
 }
 
-const UNREAD: QueueState = {
-  atMs: 0,
-  slots: 0,
-  isPaused: false,
-  running: 0,
-  released: 0,
-  waiting: 0,
-  present: 1,
-  confirmMs: 0,
-  rateMemoryMs: memoryOfRates(0),
-  flows: new Map(),
+/** The queue as a job of a band meets it. */
+function stateOf({ common, bands }: WholeQueue, band: BandName): QueueState {
+  const others = BANDS.filter((other) => other !== band);
+  const beside = others.map((other) => ({ ...bands[other], turns: turnsBeside(band, other) }));
+  return { ...common, ...bands[band], beside };
+}
+
+const NOTHING: Waiting = { waiting: 0, present: 1, flows: new Map() };
+const UNREAD: WholeQueue = {
+  common: {
+    atMs: 0,
+    slots: 0,
+    isPaused: false,
+    running: 0,
+    released: 0,
+    confirmMs: 0,
+    rateMemoryMs: memoryOfRates(0),
+  },
+  bands: { interactive: NOTHING, standard: NOTHING, batch: NOTHING },
 };
 
 function parseReading(reply: unknown): Reading {
-  const [now, slots, running, released, waiting, present, learned, flows, standing, took, logged, unconfirmed] =
-    cells(reply);
+  const [now, slots, running, released, learned, standing, took, logged, unconfirmed, lanes] = cells(reply);
+  const [standard, interactive, batch] = cells(lanes);
+  return {
+    learned: text(learned),
+    logged: Number(logged),
+    unconfirmed: integer(unconfirmed),
+    common: {
+      atMs: integer(now),
+      slots: Number(slots),
+      isPaused: standingIn(text(standing))?.state === 'paused',
+      running: integer(running),
+      released: integer(released),
+      confirmMs: 0,
+      rateMemoryMs: memoryOfRates(Number(took) || 0),
+    },
+    bands: {
+      interactive: parseWaiting(interactive),
+      standard: parseWaiting(standard),
+      batch: parseWaiting(batch),
+    },
+  };
+}
+
+function parseWaiting(row: unknown): Waiting {
+  const [waiting, present, flows] = cells(row);
   const values = cells(flows).map(text);
   const all = new Map<string, FlowState>();
   for (let at = 0; at + 1 < values.length; at += 2) {
@@ -205,20 +257,5 @@ function parseReading(reply: unknown): Reading {
     if (finish === undefined || rate === undefined || rateAtMs === undefined || weight === undefined) continue;
     all.set(values[at] ?? '', { finish, rate, rateAtMs, weight });
   }
-  return {
-    learned: text(learned),
-    logged: Number(logged),
-    unconfirmed: integer(unconfirmed),
-    state: {
-      atMs: integer(now),
-      slots: Number(slots),
-      isPaused: standingIn(text(standing))?.state === 'paused',
-      running: integer(running),
-      released: integer(released),
-      waiting: integer(waiting),
-      present: Number(present),
-      rateMemoryMs: memoryOfRates(Number(took) || 0),
-      flows: all,
-    },
-  };
+  return { waiting: integer(waiting), present: Number(present), flows: all };
 }

@@ -37,6 +37,7 @@ function view(state: JobState, more: Partial<JobView> = {}): JobView {
     deadlineMs: NOW + 60_000,
     notBeforeMs: undefined,
     priority: undefined,
+    band: undefined,
     maxAttempts: 3,
     cancelAskedMs: undefined,
     ticket: '',

@@ -1,21 +1,22 @@
 import type { Redis } from 'ioredis';
 import { isFinal } from '../../proof/contract/job-states.ts';
+import { DEFAULTS } from '../../proof/contract/submit-job.ts';
 import { readTicket } from '../../proof/receipts/statements.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
 import { cells, integer, oneOf, optional, text } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import type { Catalog, CatalogModel } from '../catalog/catalog.ts';
 import type { JobView } from '../jobs/job.reader.ts';
-import { readDuePlace } from './due-places.ts';
+import { readDuePlace, type DueJob } from './due-places.ts';
 import { toldOf, type Offer, type Place } from './offer.ts';
-import { AT_WORK, RETRY_BUDGET, TURNS } from '../backlog/lua-parts.ts';
+import { AT_WORK, LANES, RETRY_BUDGET, TURNS } from '../backlog/lua-parts.ts';
 import { RETRIES } from '../backlog/retry-budget.ts';
 import { standingIn } from '../backlog/pool-state.ts';
 import type { Asked, Forecast, Outlooks } from './outlooks.ts';
 import { endAt } from './told.ts';
 
 const READ = loadScript(new URL('./lua/read-place.lua', import.meta.url), optional(parseSpot), {
-  included: [TURNS, AT_WORK, RETRY_BUDGET],
+  included: [LANES, TURNS, AT_WORK, RETRY_BUDGET],
 });
 
 /** A confirmation that has begun is over at a constant rate: these shares of its mean are its quantiles. */
@@ -107,13 +108,14 @@ export class Prospects {
     const { forecast, state } = await this.#outlooks.current(model, {
       size: { task, maxTokens: params.max_tokens, inputBytes },
       flow: spot.flow,
+      band: view.band ?? DEFAULTS.band,
       timeMs: Math.max(0, view.deadlineMs - spot.nowMs),
       isLater: spot.set === 'later',
     });
     const { notBeforeMs, id } = view;
     const due =
       spot.set === 'later' && notBeforeMs !== undefined
-        ? await this.#placeThen(model, forecast, { flow: spot.flow, notBeforeMs, id })
+        ? await this.#placeThen(model, forecast, { flow: spot.flow, band: view.band ?? DEFAULTS.band, notBeforeMs, id })
         : undefined;
     return prospectOf(view, spot, { offer: forecast.offer, slots: state.slots }, due);
   }
@@ -129,16 +131,12 @@ export class Prospects {
     });
     if (place === undefined) return undefined;
     if (notBeforeMs === undefined) return { position: place.ends, eta: etaAt(forecast.offer, place, Date.now()) };
-    const then = await this.#placeThen(model, forecast, { flow: asked.flow, notBeforeMs, id: '' });
+    const then = await this.#placeThen(model, forecast, { flow: asked.flow, band: asked.band, notBeforeMs, id: '' });
     return { position: undefined, eta: etaAt(forecast.offer, then, notBeforeMs) };
   }
 
   /** Where a job stands when its time has come. */
-  #placeThen(
-    { pool, name }: CatalogModel,
-    forecast: Forecast,
-    job: { readonly flow: string; readonly notBeforeMs: number; readonly id: string },
-  ): Promise<Place> {
+  #placeThen({ pool, name }: CatalogModel, forecast: Forecast, job: Omit<DueJob, 'queue'>): Promise<Place> {
     const at = { redis: this.#redis, keys: this.#keys };
     return readDuePlace(at, forecast, { ...job, queue: queueName(pool, name) });
   }

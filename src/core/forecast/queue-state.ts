@@ -10,8 +10,23 @@ export interface FlowState {
   readonly weight: number;
 }
 
-/** A queue as it stands: whose jobs wait and run, and how many can run at once. */
-export interface QueueState {
+/** What waits in a band of a queue. */
+export interface Waiting {
+  /** Jobs in its backlog. */
+  readonly waiting: number;
+  /** The smallest tag that waits; tags are in cost over weight. */
+  readonly present: number;
+  /** The flows; empty where they are too many to be read each time. */
+  readonly flows: ReadonlyMap<string, FlowState>;
+}
+
+/** The same of another band, and how often that comes up for each time that this one does. */
+export interface WaitingBeside extends Waiting {
+  readonly turns: number;
+}
+
+/** A queue as it stands for a job of one band: whose jobs wait and run, and how many can run at once. */
+export interface QueueState extends Waiting {
   readonly atMs: number;
   readonly slots: number;
   /** The operator has paused its pool: nothing of the backlog is given to workers. */
@@ -20,16 +35,12 @@ export interface QueueState {
   readonly running: number;
   /** Jobs that were given to workers and not claimed yet. */
   readonly released: number;
-  /** Jobs in the backlog. */
-  readonly waiting: number;
-  /** The smallest tag that waits; tags are in cost over weight. */
-  readonly present: number;
   /** How long an answer that is given now waits for its confirmation; 0 where attestors have no backlog. */
   readonly confirmMs: number;
   /** How long the rates of flows are remembered. */
   readonly rateMemoryMs: number;
-  /** The flows; empty where they are too many to be read each time. */
-  readonly flows: ReadonlyMap<string, FlowState>;
+  /** What waits in other bands. */
+  readonly beside: readonly WaitingBeside[];
 }
 
 const SHORTEST_MEMORY_MS = 2_000;
@@ -60,13 +71,20 @@ interface Rival {
   readonly perMs: number;
 }
 
+/** Another band that is served beside that of a job: all its flows together. */
+interface BesideRival {
+  readonly turns: number;
+  readonly backlog: number;
+  readonly perMs: number;
+}
+
 /** How long a place in a queue takes: for each job that is to end before, and for each unit of distance. */
 export interface Path {
   /** ms for each job that must end first. */
   readonly perEndMs: number;
   /** ms for each unit of tag between the present and the job's own. */
   readonly perTagMs: number;
-  /** The weights of all flows that have something waiting, this one included. */
+  /** The weights of all flows that have something waiting, this one included, and as much for other bands. */
   readonly weights: number;
 }
 
@@ -81,16 +99,19 @@ export class Paths {
   readonly #meanWaiting: number;
   readonly #meanCost: number;
   readonly #rivals: readonly Rival[];
+  readonly #beside: readonly BesideRival[];
   readonly #known = new Map<string, Path>();
 
   constructor(state: QueueState, times: SlotTimes, ordinaryCost: number) {
     this.#state = state;
     this.#costPerMs = Math.max(0.001, state.slots) / times.slotSpeed;
     this.#meanCost = times.meanCost ?? ordinaryCost;
-    this.#rivals = [...state.flows].flatMap(([name, flow]): Rival[] => {
-      const perMs = (flow.rate * Math.exp(-Math.max(0, state.atMs - flow.rateAtMs) / state.rateMemoryMs)) / 1_000;
-      const backlog = Math.max(0, flow.finish - state.present) * flow.weight;
-      return backlog > 0 || perMs > 1e-7 ? [{ name, weight: flow.weight, backlog, perMs }] : [];
+    this.#rivals = rivalsIn(state, state);
+    this.#beside = state.beside.map((lane) => {
+      const rivals = rivalsIn(state, lane);
+      // Where nothing waits, a flow that was the last to be served owes the rest of its turn to nobody.
+      const backlog = lane.waiting === 0 ? 0 : sumOf(rivals.map((rival) => rival.backlog));
+      return { turns: lane.turns, backlog, perMs: sumOf(rivals.map(({ perMs }) => perMs)) };
     });
     const backlog = this.#rivals.reduce((sum, rival) => sum + rival.backlog, 0);
     // What was released has a tag before the present: it is in no flow's backlog. Of each flow, the job that
@@ -108,10 +129,9 @@ export class Paths {
     const path = {
       perEndMs: this.#meanWaiting / this.#costPerMs,
       perTagMs: this.#workBefore(flow, weight, distance) / distance / this.#costPerMs,
-      weights: this.#rivals.reduce(
-        (sum, rival) => sum + (rival.name !== flow && rival.backlog > 0 ? rival.weight : 0),
-        weight,
-      ),
+      weights:
+        (weight + sumOf(this.#rivals.map((rival) => (rival.name !== flow && rival.backlog > 0 ? rival.weight : 0)))) *
+        (1 + sumOf(this.#beside.map(({ backlog, turns }) => (backlog > 0 ? turns : 0)))),
     };
     this.#known.set(flow, path);
     return path;
@@ -125,9 +145,24 @@ export class Paths {
       let next = weight * distance;
       for (const rival of this.#rivals)
         if (rival.name !== flow) next += Math.min(rival.weight * distance, rival.backlog + rival.perMs * waitMs);
+      // Other bands get what they have and go on sending, but never more than their shares of that.
+      next += sumOf(this.#beside.map(({ turns, backlog, perMs }) => Math.min(turns * next, backlog + perMs * waitMs)));
       if (next - work < CLOSE_ENOUGH * next) return next;
       work = next;
     }
     return work;
   }
+}
+
+/** The flows of a band that have something waiting, or send something. */
+function rivalsIn({ atMs, rateMemoryMs }: QueueState, { flows, present }: Waiting): Rival[] {
+  return [...flows].flatMap(([name, flow]): Rival[] => {
+    const perMs = (flow.rate * Math.exp(-Math.max(0, atMs - flow.rateAtMs) / rateMemoryMs)) / 1_000;
+    const backlog = Math.max(0, flow.finish - present) * flow.weight;
+    return backlog > 0 || perMs > 1e-7 ? [{ name, weight: flow.weight, backlog, perMs }] : [];
+  });
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((all, value) => all + value, 0);
 }

@@ -3,6 +3,7 @@ import { cells, integer, optional } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
+import { bandIn } from './band.ts';
 import { priorityOf, rankOf } from './rank.ts';
 import { beganMsOf, within } from './begun.ts';
 import { isJobState, stateOf, type Attempt, type Closing, type Ending } from './job-state.ts';
@@ -12,6 +13,7 @@ import { erasedOf, openAny, type ErasedRecord } from './erased-record.ts';
 import { encodeStored } from '../../proof/receipts/dsse.ts';
 import { readTicket } from '../../proof/receipts/statements.ts';
 import { WorkerId } from '../../proof/receipts/fields.ts';
+import type { BandName } from '../../proof/contract/bands.ts';
 import { CLOSINGS, isFinal, type JobState } from '../../proof/contract/job-states.ts';
 
 const READ = loadScript(new URL('./lua/read-job.lua', import.meta.url), parseJobs, { replies: 'bytes' });
@@ -35,6 +37,8 @@ export interface JobView {
   readonly notBeforeMs: number | undefined;
   /** Among the jobs of its tenant, higher ones go first; undefined once it has ended. */
   readonly priority: number | undefined;
+  /** In which it waits; undefined once it has ended. */
+  readonly band: BandName | undefined;
   readonly maxAttempts: number;
   readonly cancelAskedMs: number | undefined;
   /** The stored form of the signed ticket; undefined where it was erased. */
@@ -154,6 +158,7 @@ export function viewOf(record: JobRecord | ErasedRecord): JobView {
       ticket: undefined,
       notBeforeMs: undefined,
       priority: undefined,
+      band: undefined,
       surface: undefined,
       isStored: false,
       state: ending.state,
@@ -164,6 +169,7 @@ export function viewOf(record: JobRecord | ErasedRecord): JobView {
     ...record,
     notBeforeMs: undefined,
     priority: undefined,
+    band: undefined,
     ticket: encodeStored(record.ticket),
     state: ending.state,
     record,
@@ -183,7 +189,7 @@ function erasedView(view: JobView, erasedMs: number): JobView {
 function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
   const [tenant, model, queue, created, deadline, attemptsAllowed, cancel, ticket, key, hold, surface, store, ...rest] =
     cells(row);
-  const [notBefore, rank, state, ended, epoch, reason, logged, epochs] = rest;
+  const [notBefore, rank, band, state, ended, epoch, reason, logged, epochs] = rest;
   const ending = parseEnding(state, ended, epoch, reason);
   const fields = (Array.isArray(epochs) ? epochs : []).map(optionalText);
   const claimed = parseAttempts(fields, { from: Number(text(created)), to: nowMs });
@@ -198,6 +204,7 @@ function parseJob(row: unknown, nowMs: number): Omit<JobView, 'id'> {
     deadlineMs: Number(text(deadline)),
     notBeforeMs: ending === undefined ? optionalNumber(notBefore) : undefined,
     priority: ending === undefined ? priorityOf(optionalNumber(rank) ?? rankOf(0, 0)) : undefined,
+    band: ending === undefined ? bandIn(optionalText(band)) : undefined,
     maxAttempts: Number(text(attemptsAllowed)),
     cancelAskedMs: optionalNumber(cancel),
     ticket: text(ticket),

@@ -256,7 +256,8 @@ export const KEY_TABLE = {
     type: 'sorted set',
     api: 'write',
     attestor: 'write',
-    holds: 'jobs that wait to be released, by their start tag; see fair-place.lua',
+    holds:
+      'jobs that wait to be released, by their start tag, of each band of a queue; see fair-place.lua and lanes.lua',
     bound: 'open jobs',
   },
   later: {
@@ -286,7 +287,7 @@ export const KEY_TABLE = {
     type: 'sorted set',
     api: 'write',
     attestor: 'write',
-    holds: 'jobs of the backlog that go before others of their flow, `<flow> <rank> <job>`; see turns.lua',
+    holds: 'jobs of a backlog that go before others of their flow, `<flow> <rank> <job>`; see turns.lua',
     bound: 'jobs in `backlog`',
   },
   turnDebts: {
@@ -307,7 +308,7 @@ export const KEY_TABLE = {
     api: 'write',
     attestor: 'write',
     holds:
-      'jobs of the backlog that came up while a limit was full, or have no retry, `<limit> <flow> <rank> <job>`; see at-work.lua and retry-budget.lua',
+      'jobs of a backlog that came up while a limit was full, or have no retry, `<limit> <flow> <rank> <job>`; see at-work.lua and retry-budget.lua',
     bound: 'jobs in `backlog`',
   },
   runningLimits: {
@@ -398,7 +399,7 @@ export const KEY_TABLE = {
     api: 'write',
     attestor: 'write',
     holds:
-      '`slots` of the workers, what a job `took` and takes at the `least` (ms), `rate` of releases a second, the largest start tag released, the limit looked at last, the `retries` that are left',
+      '`slots` of the workers, what a job `took` and takes at the `least` (ms), `rate` of releases a second, `retries` left, turns of `bands`; of each band the newest tag and the limit looked at',
     bound: 'queues',
   },
   poolStates: {
@@ -447,7 +448,8 @@ export const KEY_TABLE = {
     type: 'hash',
     api: 'write',
     attestor: 'write',
-    holds: 'of each flow in a queue: its finish tag, and what predictions need; see fair-place.lua and start-tags.lua',
+    holds:
+      'of each flow in a band of a queue: its finish tag, and what predictions need; see fair-place.lua and start-tags.lua',
     bound: 'tenants, until the queue is empty',
   },
   attestorQueue: {

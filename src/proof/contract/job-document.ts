@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { JobId, Task } from '../receipts/fields.ts';
 import { Params, Policy } from '../receipts/statements.ts';
+import { BANDS } from './bands.ts';
 import type { Cancellation, Job, Retried } from './job.ts';
 import { CLOSINGS, JOB_STATES } from './job-states.ts';
 import { HINDRANCES } from './why.ts';
@@ -26,6 +27,7 @@ export const JobDocument = z.strictObject({
     'before which it does not begin; null where it may at once, and once it has ended',
   ),
   priority: z.int().nullable().describe('among the jobs of its tenant, higher ones go first; null once it has ended'),
+  band: z.enum(BANDS).nullable().describe('in which it waits for its turn; null once it has ended'),
   ended_at: Time.nullable(),
   erased_at: Time.nullable().describe('since when input, parameters and output are erased; null where they are not'),
   cancel_requested_at: Time.nullable(),

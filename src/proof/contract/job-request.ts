@@ -1,3 +1,4 @@
+import type { BandName } from './bands.ts';
 import type { EventType } from './event-types.ts';
 import type { TaskInputs, TaskName } from './task-types.ts';
 import type { AttestationPolicy } from './verified-receipt.ts';
@@ -46,6 +47,8 @@ interface RequestOf<Task extends TaskName> {
   not_before?: string | undefined;
   /** Among the jobs of its tenant, higher ones go first: -10 to 10, 0 by default. */
   priority?: number | undefined;
+  /** Each band has a least share of the workers; `standard` by default. */
+  band?: BandName | undefined;
 }
 
 /**

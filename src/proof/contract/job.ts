@@ -1,3 +1,4 @@
+import type { BandName } from './bands.ts';
 import type { ClosingReason, JobState } from './job-states.ts';
 import type { TaskName } from './task-types.ts';
 import type { AttestationPolicy, TicketParameters } from './verified-receipt.ts';
@@ -17,6 +18,8 @@ export interface Job {
   not_before: string | null;
   /** Among the jobs of its tenant, higher ones go first; null once it has ended. */
   priority: number | null;
+  /** In which it waits for its turn; null once it has ended. */
+  band: BandName | null;
   ended_at: string | null;
   /** Since when input, parameters and output are erased; null where they are not. */
   erased_at: string | null;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { BANDS } from './bands.ts';
 import { EVENT_TYPES } from './event-types.ts';
 import type { JobRequest } from './job-request.ts';
 import type { AttestationPolicy } from './verified-receipt.ts';
@@ -49,6 +50,11 @@ export const Priority = z
   .max(10)
   .describe('among the jobs of its tenant, higher ones go first; 0 by default');
 
+/** Whose turn it is among all that waits for a model, wherever a caller may say it. */
+export const Band = z
+  .enum(BANDS)
+  .describe('`interactive`, `standard` by default, or `batch`: each has a least share of the workers');
+
 /** How long a job may take, in ms from its submission, wherever a caller may say it. */
 export const DeadlineMs = z.number().int().min(SHORTEST_DEADLINE_MS).max(LONGEST_DEADLINE_MS);
 
@@ -71,6 +77,7 @@ const common = {
   deadline_ms: DeadlineMs.optional().describe('from now; by default ten minutes from when it may begin'),
   not_before: NotBefore.optional(),
   priority: Priority.optional(),
+  band: Band.optional(),
 };
 
 export const SubmitJob = z.discriminatedUnion('task', [
@@ -87,6 +94,7 @@ export const DEFAULTS = {
   attempts: 3,
   deadlineMs: 600_000,
   priority: 0,
+  band: 'standard',
 } as const;
 
 const MAX_ATTEMPTS = 10;

@@ -6,10 +6,12 @@ import type { StorageGate } from '../../ground/redis/storage-gate.ts';
 import { queueName } from '../../ground/redis/keys.ts';
 import type { StorageProbe, StorageProblem } from '../../ground/blobs/storage-probe.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
+import { laneOf } from '../../core/backlog/bands.ts';
 import { standingIn } from '../../core/backlog/pool-state.ts';
 import type { QueueFigures } from '../../core/backlog/predicted-wait.ts';
 import { Announcements, type Announcement } from '../../core/catalog/announcement.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
+import { BANDS } from '../../proof/contract/bands.ts';
 import type { KeyringFile } from '../../proof/receipts/keyring.ts';
 import type { ModelDocument, Participants, Readiness } from './directory.schemas.ts';
 
@@ -18,8 +20,9 @@ const CACHE_NOBODY_MS = 50;
 
 /** BullMQ keeps a queue's jobs by state; these are the ones that wait or run. */
 const RECOMPUTE_STATES = 4;
-/** Of the sets of a queue: jobs that wait, that were released, and that are at a worker. */
-const SETS_OF_A_QUEUE = 3;
+/** Of the sets of a queue: jobs that wait in each band, that were released, and that are at a worker. */
+const SETS_OF_A_QUEUE = BANDS.length + 2;
+const NONE = { all: 0, due: 0 };
 
 /** Numbers of jobs and messages, as the metrics name them. */
 interface Backlogs {
@@ -148,9 +151,8 @@ export class Directory {
   /** How many jobs wait for a model and run, how many can run at once now, and what one takes. */
   async queueOf({ name, pool, sha256, capabilities }: CatalogModel): Promise<QueueFigures> {
     const queue = queueName(pool, name);
-    const [backlog, heldBack, released, leases, ready, took, standing, { workers }] = await Promise.all([
-      this.#redis.zcard(this.#keys.backlog(queue)),
-      this.#redis.zcard(this.#keys.heldBack(queue)),
+    const [backlogs, released, leases, ready, took, standing, { workers }] = await Promise.all([
+      Promise.all(BANDS.map((band) => this.#backlogOf(laneOf(queue, band)))),
       this.#redis.zcard(this.#keys.released(queue)),
       this.#redis.zcard(this.#keys.leases(queue)),
       this.#redis.zcard(this.#keys.ready(queue)),
@@ -161,15 +163,24 @@ export class Directory {
     const slots = workers
       .filter((worker) => serves(worker, { name, pool, sha256 }))
       .map(({ models }) => models.find((model) => model.name === name)?.slots ?? capabilities.parallel);
+    const [interactive = NONE, standard = NONE, batch = NONE] = backlogs;
     return {
       // What a worker holds ready waits for its engine.
-      waiting: backlog + released + ready,
-      heldBack: Math.min(backlog, heldBack),
+      waiting: interactive.all + standard.all + batch.all + released + ready,
+      given: released + ready,
+      backlogs: { interactive: interactive.due, standard: standard.due, batch: batch.due },
       running: Math.max(0, leases - ready),
       slots: slots.reduce((sum, count) => sum + count, 0),
       tookMs: took === null ? undefined : Number(took),
       state: standingIn(standing ?? '')?.state ?? 'open',
     };
+  }
+
+  /** What waits in a band, and how much of it no limit holds back. */
+  async #backlogOf(lane: string): Promise<typeof NONE> {
+    const sets = [this.#keys.backlog(lane), this.#keys.heldBack(lane)];
+    const [all = 0, heldBack = 0] = await Promise.all(sets.map((set) => this.#redis.zcard(set)));
+    return { all, due: Math.max(0, all - heldBack) };
   }
 
   /** Queue lengths and backlogs, for metrics. */
@@ -194,7 +205,8 @@ export class Directory {
     for (const pool of pools) pipeline.xlen(this.#keys.attest(pool));
     for (const { pool, name } of models) {
       const queue = queueName(pool, name);
-      pipeline.zcard(this.#keys.backlog(queue)).zcard(this.#keys.released(queue)).zcard(this.#keys.leases(queue));
+      for (const band of BANDS) pipeline.zcard(this.#keys.backlog(laneOf(queue, band)));
+      pipeline.zcard(this.#keys.released(queue)).zcard(this.#keys.leases(queue));
     }
     // A key of a pool that its workers have spoilt counts as empty, until the attestor has made it anew.
     const [open, kept, unentered, unsettled, stuck, messages, confirming, ...more] = (
@@ -203,8 +215,8 @@ export class Directory {
     const rest = more.slice(RECOMPUTE_STATES);
     const [commits, sizes] = [rest.slice(0, pools.length), rest.slice(pools.length)];
     const sets = models.map(({ name: model, pool }, at) => {
-      const [backlog = 0, released = 0, leased = 0] = sizes.slice(SETS_OF_A_QUEUE * at);
-      return { model, pool, waiting: backlog + released, leased };
+      const [interactive = 0, standard = 0, batch = 0, released = 0, leased = 0] = sizes.slice(SETS_OF_A_QUEUE * at);
+      return { model, pool, waiting: interactive + standard + batch + released, leased };
     });
     return {
       open: open ?? 0,

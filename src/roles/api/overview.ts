@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import type { Announcement } from '../../core/catalog/announcement.ts';
 import { Catalog } from '../../core/catalog/catalog.ts';
+import { lanesOf } from '../../core/backlog/bands.ts';
 import { Pools } from '../../core/backlog/pool.store.ts';
 import { predictedWaitMs } from '../../core/backlog/predicted-wait.ts';
 import { JobReader, verdictOf, type JobView } from '../../core/jobs/job.reader.ts';
@@ -120,19 +121,20 @@ export class Overviews {
 
   async #queueRow(model: ReturnType<Catalog['all']>[number]): Promise<QueueRow> {
     const queue = queueName(model.pool, model.name);
-    const [figures, next] = await Promise.all([
+    const [figures, ...heads] = await Promise.all([
       this.#directory.queueOf(model),
-      this.#redis.zrange(this.#keys.backlog(queue), '0', '0'),
+      ...lanesOf(queue).map((lane) => this.#redis.zrange(this.#keys.backlog(lane), '0', '0')),
     ]);
-    const view = next[0] === undefined ? undefined : await this.#reader.read(next[0]);
+    const next = await Promise.all(heads.flat().map((id) => this.#reader.read(id)));
+    const sinceMs = next.flatMap((view) => (view === undefined ? [] : [view.createdMs]));
     return {
       model: model.name,
       pool: model.pool,
       waiting: figures.waiting,
       running: figures.running,
       slots: figures.slots,
-      next_waited_ms: view === undefined ? null : Math.max(0, Date.now() - view.createdMs),
-      predicted_ms: predictedWaitMs(figures) ?? null,
+      next_waited_ms: sinceMs.length === 0 ? null : Math.max(0, Date.now() - Math.min(...sinceMs)),
+      predicted_ms: predictedWaitMs(figures, 'standard') ?? null,
     };
   }
 }

@@ -5,7 +5,7 @@ import { Admission } from '../../surfaces/admission/admission.ts';
 import { jobTimes } from '../../surfaces/admission/job-times.ts';
 import { CLOSED_PERIOD_TYPE } from '../../proof/contract/closed-period.ts';
 import { toEnvelope } from '../../proof/receipts/dsse.ts';
-import { SubmitJob } from '../../proof/contract/submit-job.ts';
+import { DEFAULTS, SubmitJob } from '../../proof/contract/submit-job.ts';
 import { Prospects } from '../../core/forecast/prospects.ts';
 import { predictedWaitMs, type QueueFigures } from '../../core/backlog/predicted-wait.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -91,6 +91,7 @@ export class UsageController {
           {
             size: { task: job.task, maxTokens: params.max_tokens, inputBytes },
             flow: caller.tenant,
+            band: job.band ?? DEFAULTS.band,
             weight: caller.limits.tenant.weight ?? 1,
             timeMs: deadlineMs - (notBeforeMs ?? nowMs),
           },
@@ -106,7 +107,8 @@ export class UsageController {
         most: price?.hold ?? 0,
         currency: price?.currency ?? null,
         waiting_jobs: queue.waiting,
-        predicted_wait_ms: atLeast(predictedWaitMs(queue), (notBeforeMs ?? nowMs) - nowMs) ?? null,
+        predicted_wait_ms:
+          atLeast(predictedWaitMs(queue, job.band ?? DEFAULTS.band), (notBeforeMs ?? nowMs) - nowMs) ?? null,
         ...foreseenDocument(queue.state === 'open' ? foreseen : undefined),
         predicted_run_ms: durationMs ?? null,
       };

@@ -12,7 +12,7 @@ const { model, task, params, policy } = SAMPLE.ticket.predicate;
 
 const jobOf = (id: string): JobDocument => ({
   ...{ id, state: 'done', model: model.name, task, params, attestation: { recompute: 1, tokens: 0 } },
-  ...{ created_at: '', deadline: '', not_before: null, priority: null, ended_at: '', erased_at: null },
+  ...{ created_at: '', deadline: '', not_before: null, priority: null, band: null, ended_at: '', erased_at: null },
   ...{ cancel_requested_at: null, retried_from: null, reason: null, confirmed_by: [], not_checked: [], charge: null },
   ...{ queue_position: null, eta: null, attempts: [] },
   links: { self: '', events: '', output: `/${id}/output`, receipt: `/${id}/receipt` },

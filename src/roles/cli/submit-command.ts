@@ -19,6 +19,7 @@ export interface JobFlags {
   readonly notBefore?: string;
   readonly deadline?: number;
   readonly priority?: number;
+  readonly band?: string;
 }
 
 interface SubmitOptions extends RemoteOptions, JobFlags {
@@ -63,7 +64,8 @@ export function withJobFlags(command: Command): Command {
     .option('--tokens <share>', 'share of answers whose tokens are replayed, 0 to 1', numberOf)
     .option('--tee', 'only on a machine that is proven by hardware evidence')
     .option('--deadline <seconds>', 'to end within so many seconds', numberOf)
-    .option('--priority <n>', 'among your own jobs, higher ones go first; -10 to 10', numberOf);
+    .option('--priority <n>', 'among your own jobs, higher ones go first; -10 to 10', numberOf)
+    .option('--band <name>', 'interactive, standard or batch: whose turn it is; standard by default');
 }
 
 /** The body of the job that prompt and flags describe. Throws CodedError `request_invalid`. */
@@ -78,6 +80,7 @@ export function requestBody(prompt: string | undefined, options: JobFlags): unkn
     attestation: { recompute: options.recompute, tokens: options.tokens, tee: options.tee },
     not_before: options.notBefore,
     priority: options.priority,
+    band: options.band,
     deadline_ms: options.deadline === undefined ? undefined : options.deadline * 1_000,
   };
 }

@@ -5,7 +5,7 @@ import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { costOf } from '../../proof/tasks/cost.ts';
-import { DUE_PLACE, FAIR_PLACE, LATER, TURNS } from '../../core/backlog/lua-parts.ts';
+import { DUE_PLACE, FAIR_PLACE, LANES, LATER, TURNS } from '../../core/backlog/lua-parts.ts';
 import { rankOf } from '../../core/jobs/rank.ts';
 import type { Backlog } from '../../core/backlog/backlog.ts';
 import { Appointments } from '../../core/forecast/appointments.ts';
@@ -39,11 +39,12 @@ import { lateRefusal } from './late-refusal.ts';
 import { NOTHING_ASKED, limitsAsked, type LimitsAsked } from './limits-asked.ts';
 import { jobTimes } from './job-times.ts';
 import { newTicket, planJob, type Plan } from './job-plan.ts';
+import type { BandName } from '../../proof/contract/bands.ts';
 import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
 
 const ALLOWANCE = new URL('../tenants/lua/allowance.lua', import.meta.url);
 const ADMIT = loadScript(new URL('./lua/admit.lua', import.meta.url), listOf(parseReply), {
-  included: [TURNS, FAIR_PLACE, LATER, DUE_PLACE, RESERVE, PERIOD, ALLOWANCE],
+  included: [LANES, TURNS, FAIR_PLACE, LATER, DUE_PLACE, RESERVE, PERIOD, ALLOWANCE],
 });
 
 export const IDEMPOTENCY_MS = 86_400_000;
@@ -64,6 +65,7 @@ interface PendingJob {
   readonly deadlineMs: number;
   readonly notBeforeMs: number | undefined;
   readonly priority: number;
+  readonly band: BandName;
   readonly attempts: number;
   readonly cost: number;
   readonly forecast: Forecast;
@@ -249,6 +251,7 @@ export class Admission {
     const ticket = newTicket(plan, { id, tenant, task: body.task, inputSha256, createdMs, deadlineMs, memories });
     crashPoint('api.before-admit');
     const idempotencyKey = keyOfJob(options.idempotencyKey, at);
+    const band = bandOf(body, options);
     const extra = await this.#extra(tenant, body, options);
     const span = beginAdmission({ id, tenant, createdMs }, model);
     return {
@@ -257,6 +260,7 @@ export class Admission {
       forecast: this.#parts.outlooks.forecast(model, {
         size: { task: body.task, maxTokens: plan.params.max_tokens, inputBytes },
         flow: flowOf(submitter, options),
+        band,
         weight: submitter.limits.tenant.weight ?? 1,
         timeMs: deadlineMs - (notBeforeMs ?? createdMs),
         isLater: notBeforeMs !== undefined,
@@ -267,6 +271,7 @@ export class Admission {
       deadlineMs,
       notBeforeMs,
       priority: body.priority ?? DEFAULTS.priority,
+      band,
       attempts,
       cost: costOf(ticket.predicate),
       isStored: body.store !== false,
@@ -437,6 +442,7 @@ function scriptArguments({ submitter, flow, ask, idempotencyMs, jobs }: PendingR
       ...forecastArguments(job.forecast),
       job.notBeforeMs ?? '',
       rankOf(job.priority, job.deadlineMs),
+      job.band,
     ]),
   ];
 }
@@ -444,6 +450,11 @@ function scriptArguments({ submitter, flow, ask, idempotencyMs, jobs }: PendingR
 /** Who pays for the places of a request's jobs. */
 function flowOf({ tenant }: Submitter, { isBackground = false }: SubmitOptions): string {
   return isBackground ? `${tenant}~batch` : tenant;
+}
+
+/** The band that a job waits in: what it asks for, and of background work always that of batches. */
+function bandOf({ band }: SubmitJob, { isBackground = false }: SubmitOptions): BandName {
+  return isBackground ? 'batch' : (band ?? DEFAULTS.band);
 }
 
 /** What can be told of a job at its place; nothing where no worker is there. */
@@ -478,7 +489,7 @@ function withFixedPrice(plan: Plan): Plan {
 
 /** The job as it stands right after its admission. */
 function queuedView(job: PendingJob, { tenant, keyId }: Submitter, surface: string | undefined): JobView {
-  const { id, model, createdMs, deadlineMs, notBeforeMs, priority, attempts, ticket } = job;
+  const { id, model, createdMs, deadlineMs, notBeforeMs, priority, band, attempts, ticket } = job;
   return {
     id,
     tenant,
@@ -488,6 +499,7 @@ function queuedView(job: PendingJob, { tenant, keyId }: Submitter, surface: stri
     deadlineMs,
     notBeforeMs,
     priority,
+    band,
     maxAttempts: attempts,
     cancelAskedMs: undefined,
     ticket,

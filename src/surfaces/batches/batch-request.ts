@@ -3,6 +3,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import { requireNoMemory } from '../memory/memory-wish.ts';
 import type { AnswerDocument } from '../openai/answer-document.ts';
 import { answerOf, type Done } from '../openai/answers.ts';
+import { tierOf } from '../openai/service-tier.ts';
 import { parseRequest } from '../openai/parse-request.ts';
 import { ENDPOINTS, readRequest } from '../openai/requests.ts';
 import { responseDocument, type ResponseDocument } from '../openai/response-document.ts';
@@ -28,7 +29,7 @@ export function readBatchRequest(endpoint: BatchEndpoint, body: unknown): BatchR
   if (asked.isStreamed) throw refusal('stream');
   requireNoMemory(asked.memory, 'in a batch');
   // The answer is made long after the jobs were submitted: their prompts need not be kept for it.
-  const shape = { ...asked, jobs: [] };
+  const shape = { ...asked, jobs: [], tier: asked.tier === undefined ? undefined : SERVED };
   return { jobs: asked.jobs, surface: undefined, answer: (done) => answerOf(shape, done) };
 }
 
@@ -37,7 +38,8 @@ function readResponse(body: unknown): BatchRequest {
   if (request.stream === true) throw refusal('stream');
   if (request.background === true) throw refusal('background');
   requireNoMemory(request.memory, 'in a batch');
-  const { job, surface } = jobOf(request);
+  const { job, surface: said } = jobOf(request);
+  const surface = { ...said, service_tier: SERVED };
   const { model } = job;
   return {
     jobs: [job],
@@ -49,6 +51,9 @@ function readResponse(body: unknown): BatchRequest {
     },
   };
 }
+
+/** Lines wait in the band of batches, whatever they ask for. */
+const SERVED = tierOf('batch');
 
 const refusal = (param: 'stream' | 'background') =>
   new CodedError('request_invalid', `${param}: not available in a batch, which answers later and all at once.`, {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { JOB_STATES } from '../../proof/contract/job-states.ts';
 import { FINISH_REASONS } from '../../proof/receipts/fields.ts';
+import { TIERS } from './service-tier.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 
 /**
@@ -29,6 +30,7 @@ export type Countersigned = z.infer<typeof Countersigned>;
 const Usage = z.strictObject({ prompt_tokens: z.int(), completion_tokens: z.int(), total_tokens: z.int() });
 export type Usage = z.infer<typeof Usage>;
 
+const ServiceTier = z.enum(TIERS).optional().describe('what served it, where `service_tier` was asked for');
 const Created = z.int().describe('seconds since 1970');
 const FinishReason = z.enum(FINISH_REASONS).nullable().describe('null where the answer is provisional');
 const Logprobs = OUTPUTS.chat.shape.logprobs.unwrap().nullable();
@@ -48,6 +50,7 @@ export const ChatCompletion = z.strictObject({
     }),
   ),
   usage: Usage.optional().describe('absent where the answer is provisional'),
+  service_tier: ServiceTier,
   countersign: Countersigned,
 });
 export type ChatCompletion = z.infer<typeof ChatCompletion>;
@@ -66,6 +69,7 @@ export const TextCompletion = z.strictObject({
   model: z.string(),
   choices: z.array(TextChoice),
   usage: Usage.optional().describe('absent where the answer is provisional'),
+  service_tier: ServiceTier,
   countersign: Countersigned,
 });
 export type TextCompletion = z.infer<typeof TextCompletion>;
@@ -108,6 +112,7 @@ const chunk = {
   id: z.string(),
   created: Created,
   model: z.string(),
+  service_tier: ServiceTier,
   usage: Usage.nullish().describe('there with `stream_options.include_usage`; null before the last frame'),
   countersign: Countersigned.optional().describe('in the first and in the last frame of a choice'),
 };

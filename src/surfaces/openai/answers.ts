@@ -5,6 +5,7 @@ import { howConfirmed } from '../../proof/receipts/how-confirmed.ts';
 import type { AnswerDocument, ChatCompletion, Confirmation, Countersigned, TextCompletion } from './answer-document.ts';
 import type { EmbeddingList, Usage as TokenCounts } from './answer-document.ts';
 import { TEXTS_OF_A_JOB, type Asked } from './requests.ts';
+import type { Tier } from './service-tier.ts';
 
 /** A job that is done, as far as an answer is made from it. */
 export interface Done {
@@ -59,6 +60,11 @@ export function answerId(asked: Pick<Asked, 'endpoint'>, firstJob: string): stri
   return `${ID_PREFIX[asked.endpoint]}-${firstJob.replace(/^job_/, '')}`;
 }
 
+/** The tier as it stands in an answer: where it was asked for. */
+export function tierIn({ tier }: Pick<Asked, 'tier'>): { service_tier?: Tier } {
+  return tier === undefined ? {} : { service_tier: tier };
+}
+
 export const seconds = (ms: number) => Math.floor(ms / 1_000);
 
 /**
@@ -89,6 +95,7 @@ function chatCompletion(asked: Asked, first: Done, done: readonly Done[]): ChatC
       return { index, message: { ...message, refusal: null }, logprobs: logprobs ?? null, finish_reason };
     }),
     usage: usageOf(asked, done),
+    ...tierIn(asked),
     countersign: countersignedAll(done, 'done'),
   };
 }
@@ -104,6 +111,7 @@ function textCompletion(asked: Asked, first: Done, done: readonly Done[]): TextC
       return { index, text, logprobs: null, finish_reason };
     }),
     usage: usageOf(asked, done),
+    ...tierIn(asked),
     countersign: countersignedAll(done, 'done'),
   };
 }

@@ -1,7 +1,7 @@
 import type { CodedError } from '../../ground/errors/coded-error.ts';
 import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import type { ChunkChoice, CompletionChunk, Countersigned } from './answer-document.ts';
-import { answerId, countersigned, seconds, usageOf, type Done } from './answers.ts';
+import { answerId, countersigned, seconds, tierIn, usageOf, type Done } from './answers.ts';
 import { openAiError } from './openai-error.ts';
 import type { Asked } from './requests.ts';
 
@@ -12,11 +12,14 @@ type Rest = Pick<CompletionChunk, 'usage' | 'countersign'>;
 
 /** The frames of one streamed answer, as OpenAI's clients read them. */
 export class ChunkWriter {
-  readonly #asked: Pick<Asked, 'endpoint' | 'model' | 'includeUsage' | 'choicesPerPrompt'>;
+  readonly #asked: Pick<Asked, 'endpoint' | 'model' | 'includeUsage' | 'choicesPerPrompt' | 'tier'>;
   readonly #firstJob: string;
   readonly #created = seconds(Date.now());
 
-  constructor(asked: Pick<Asked, 'endpoint' | 'model' | 'includeUsage' | 'choicesPerPrompt'>, firstJob: string) {
+  constructor(
+    asked: Pick<Asked, 'endpoint' | 'model' | 'includeUsage' | 'choicesPerPrompt' | 'tier'>,
+    firstJob: string,
+  ) {
     this.#asked = asked;
     this.#firstJob = firstJob;
   }
@@ -75,7 +78,7 @@ export class ChunkWriter {
   get #head() {
     const { model, includeUsage } = this.#asked;
     const id = answerId(this.#asked, this.#firstJob);
-    return { id, created: this.#created, model, ...(includeUsage ? { usage: null } : {}) };
+    return { id, created: this.#created, model, ...tierIn(this.#asked), ...(includeUsage ? { usage: null } : {}) };
   }
 
   #chat(choices: ChatChoice[], rest: Rest = {}): string {

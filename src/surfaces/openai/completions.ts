@@ -7,7 +7,7 @@ import type { Jobs } from '../../core/jobs/jobs.ts';
 import { textOfOutput } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import type { AnswerDocument, ChatCompletion, TextCompletion } from './answer-document.ts';
-import { answerId, answerOf, countersignedAll, provisional, seconds, type Done } from './answers.ts';
+import { answerId, answerOf, countersignedAll, provisional, seconds, tierIn, type Done } from './answers.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import { outcomeError } from './outcome-error.ts';
 import type { Asked } from './requests.ts';
@@ -83,7 +83,12 @@ export class Completions {
     signal: AbortSignal,
   ): Promise<ChatCompletion | TextCompletion> {
     const texts = await Promise.all(ids.map((id) => this.#uncommittedText(tenant, id, signal)));
-    const head = { id: answerId(asked, ids[0] ?? ''), created: seconds(Date.now()), model: asked.model };
+    const head = {
+      id: answerId(asked, ids[0] ?? ''),
+      created: seconds(Date.now()),
+      model: asked.model,
+      ...tierIn(asked),
+    };
     const countersign = {
       ...countersignedAll(
         ids.map((id) => ({ id })),

@@ -1,8 +1,9 @@
 import { z } from 'zod';
-import { DeadlineMs, NotBefore, Priority, type SubmitJob } from '../../proof/contract/submit-job.ts';
+import { Band, DeadlineMs, NotBefore, Priority, type SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { MemoryWish } from '../memory/memory-wish.ts';
 import { parseRequest } from './parse-request.ts';
+import { bandOfTier, tierOf, type Tier } from './service-tier.ts';
 import { seedOf } from '../../proof/tasks/sampling.ts';
 import { INPUTS, REASONING_EFFORTS, type ChatInput } from '../../proof/tasks/task-input.ts';
 import { Policy } from '../../proof/receipts/statements.ts';
@@ -26,6 +27,8 @@ export interface Asked {
   readonly includeUsage: boolean;
   readonly encoding: 'float' | 'base64';
   readonly dimensions: number | undefined;
+  /** What serves it, where the caller has asked for any. */
+  readonly tier: Tier | undefined;
   /** Whose memories are to stand before the questions; they do not in `jobs`. */
   readonly memory: MemoryWish | undefined;
 }
@@ -54,7 +57,7 @@ const neutral = {
   prompt_cache_retention: z.string().max(64).nullish(),
   metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
   store: z.boolean().nullish(),
-  service_tier: z.string().max(32).nullish(),
+  service_tier: z.string().max(32).nullish().describe('whose turn it is: `flex`, `default` or `priority`'),
 };
 
 const sampling = {
@@ -84,10 +87,11 @@ export const Extension = z
     deadline_ms: DeadlineMs.optional(),
     not_before: NotBefore.optional(),
     priority: Priority.optional(),
+    band: Band.optional(),
   })
   .optional();
 
-type Extended = Pick<SubmitJob, 'attestation' | 'attempts' | 'deadline_ms' | 'not_before' | 'priority'>;
+type Extended = Pick<SubmitJob, 'attestation' | 'attempts' | 'deadline_ms' | 'not_before' | 'priority' | 'band'>;
 
 /** Longer than any name in a catalog, so that a name that is not there answers 404, however long. */
 export const Model = z.string().min(1).max(500);
@@ -242,6 +246,7 @@ function asked(
   request: {
     model: string;
     stream?: boolean | null | undefined;
+    service_tier?: string | null | undefined;
     stream_options?: { include_usage?: boolean | null | undefined } | null | undefined;
     memory?: MemoryWish | undefined;
   },
@@ -261,6 +266,7 @@ function asked(
     includeUsage: request.stream_options?.include_usage === true,
     encoding: 'float',
     dimensions: undefined,
+    tier: request.service_tier == null ? undefined : tierOf(jobs[0]?.band),
     memory: request.memory,
   };
 }
@@ -292,11 +298,14 @@ function paramsOf(request: {
 function optionsOf({
   countersign,
   store,
+  service_tier,
 }: {
   countersign?: z.infer<typeof Extension>;
   store?: boolean | null | undefined;
+  service_tier?: string | null | undefined;
 }): Extended & Pick<SubmitJob, 'store'> {
   return {
+    ...bandOfTier(service_tier),
     ...extensionOf(countersign),
     ...(store == null ? {} : { store }),
   };
@@ -304,13 +313,14 @@ function optionsOf({
 
 /** The members of a job that the extension says. */
 export function extensionOf(extension: z.infer<typeof Extension> = {}): Extended {
-  const { attestation, attempts, deadline_ms, not_before, priority } = extension;
+  const { attestation, attempts, deadline_ms, not_before, priority, band } = extension;
   return {
     ...(attestation === undefined ? {} : { attestation }),
     ...(attempts === undefined ? {} : { attempts }),
     ...(deadline_ms === undefined ? {} : { deadline_ms }),
     ...(not_before === undefined ? {} : { not_before }),
     ...(priority === undefined ? {} : { priority }),
+    ...(band === undefined ? {} : { band }),
   };
 }
 

@@ -5,6 +5,7 @@ import { OUTPUTS } from '../../proof/tasks/task-input.ts';
 import { Countersigned } from './answer-document.ts';
 import { countersigned, seconds, type Done } from './answers.ts';
 import { outcomeError } from './outcome-error.ts';
+import { TIERS } from './service-tier.ts';
 import type { Surface } from './response-request.ts';
 
 export const RESPONSE_STATUSES = ['queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled'] as const;
@@ -72,7 +73,7 @@ export const ResponseDocument = z.strictObject({
   text: z.strictObject({ format: z.strictObject({ type: z.literal('text') }) }),
   truncation: z.literal('disabled'),
   store: z.boolean().describe('false: the response is erased an hour after it is over'),
-  service_tier: z.literal('default'),
+  service_tier: z.enum(TIERS).describe('what serves it'),
   metadata: z.record(z.string(), z.string()),
   usage: z
     .strictObject({
@@ -169,7 +170,7 @@ export function responseDocument(view: ResponseJob, surface: Surface, done: Done
     text: { format: { type: 'text' } },
     truncation: 'disabled',
     store: surface.store,
-    service_tier: 'default',
+    service_tier: surface.service_tier,
     metadata: surface.metadata,
     usage:
       done === undefined

@@ -13,6 +13,7 @@ const SURFACE = {
   top_p: 1,
   metadata: {},
   store: true,
+  service_tier: 'default' as const,
   reasoning: false,
 };
 const VIEW = { id: ID, createdMs: 0, model: 'm', state: 'done', ending: undefined } as const;

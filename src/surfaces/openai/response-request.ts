@@ -4,6 +4,7 @@ import { INPUTS, REASONING_EFFORTS, type ChatInput } from '../../proof/tasks/tas
 import { MemoryWish } from '../memory/memory-wish.ts';
 import { MemoryWork } from '../memory/memory-work.ts';
 import { parseRequest } from './parse-request.ts';
+import { TIERS, bandOfTier, tierOf } from './service-tier.ts';
 import { Extension, Model, extensionOf, reasoningOf, toolsOf } from './requests.ts';
 
 const TextPart = z.strictObject({
@@ -117,7 +118,7 @@ export const ResponseRequest = z.strictObject({
     .nullish(),
   truncation: z.literal('disabled', { error: 'this service does not truncate' }).nullish(),
   previous_response_id: z.null({ error: 'this service keeps no conversations; send the turns as input' }).optional(),
-  service_tier: z.string().max(32).nullish(),
+  service_tier: z.string().max(32).nullish().describe('whose turn it is: `flex`, `default` or `priority`'),
   user: z.string().max(512).nullish(),
   safety_identifier: z.string().max(512).nullish(),
   prompt_cache_key: z.string().max(512).nullish(),
@@ -135,6 +136,7 @@ export const Surface = z.strictObject({
   top_p: z.number(),
   metadata: z.record(z.string(), z.string()),
   store: z.boolean(),
+  service_tier: z.enum(TIERS).default('default'),
   /** Whether what the model reasoned is shown. */
   reasoning: z.boolean().default(false),
   /** What becomes of the answer in the memory of an owner. */
@@ -147,7 +149,7 @@ const DEFAULT_TOKENS = 1_024;
 const MAX_REPEATED = 4_096;
 
 export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJob; surface: Surface } {
-  const { countersign } = request;
+  const band = { ...bandOfTier(request.service_tier), ...extensionOf(request.countersign) };
   const input = chatInputOf(request);
   const [temperature, top_p] = [request.temperature ?? 1, request.top_p ?? 1];
   return {
@@ -156,7 +158,7 @@ export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJo
       task: 'chat',
       input,
       params: { max_tokens: request.max_output_tokens ?? DEFAULT_TOKENS, temperature, top_p },
-      ...extensionOf(countersign),
+      ...band,
       ...(request.store == null ? {} : { store: request.store }),
     },
     surface: {
@@ -168,6 +170,7 @@ export function jobOf(request: z.infer<typeof ResponseRequest>): { job: SubmitJo
       top_p,
       metadata: request.metadata ?? {},
       store: request.store !== false,
+      service_tier: tierOf(band.band),
       reasoning: request.reasoning?.summary != null,
     },
   };

@@ -19,6 +19,7 @@ const QUEUED: JobView = {
   deadlineMs: 1_790_000_600_000,
   notBeforeMs: undefined,
   priority: undefined,
+  band: undefined,
   maxAttempts: 3,
   cancelAskedMs: undefined,
   ticket: '',

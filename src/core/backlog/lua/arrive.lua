@@ -14,20 +14,21 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function arrive(queue, id, atMs)
-  local job = redis.call('HMGET', keys.job(id), 'tenant', 'flow', 'charge', 'weight', 'rank')
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'flow', 'charge', 'weight', 'rank', 'band')
   leaveLater(queue, job[2] or job[1] or '', atMs, id)
   local ruled = redis.call('HMGET', keys.ruling(id), 'state', 'logged')
   if not job[1] or ruled[1] or ruled[2] or redis.call('EXISTS', keys.ticket(id)) == 0 then return end
   local flow, charged, weight = job[2] or job[1], tonumber(job[3] or 0), tonumber(job[4] or 1)
-  local present = presentOf(queue)
-  local turn = enterTurn(queue, flow, tonumber(job[5] or 0), id)
+  local lane = laneOf(queue, job[6])
+  local present = presentOf(lane)
+  local turn = enterTurn(lane, flow, tonumber(job[5] or 0), id)
   if turn then
-    redis.call('ZADD', keys.outOfTurn(queue), 0, turn)
+    redis.call('ZADD', keys.outOfTurn(lane), 0, turn)
     redis.call('HSET', keys.job(id), 'early', 'a')
   end
-  local start = charge(queue, flow, charged)
-  noteAdmitted(queue, flow, charged * weight, weight, now, start <= present)
-  redis.call('ZADD', keys.backlog(queue), 'NX', start, id)
+  local start = charge(lane, flow, charged)
+  noteAdmitted(lane, flow, charged * weight, weight, now, start <= present)
+  redis.call('ZADD', keys.backlog(lane), 'NX', start, id)
 end
 
 local replies = {}

@@ -38,7 +38,7 @@ end
 local sets = {}
 for at = 8, #ARGV do
   sets[#sets + 1] = keys.later(ARGV[at])
-  sets[#sets + 1] = keys.backlog(ARGV[at])
+  for _, lane in ipairs(lanesOf(ARGV[at])) do sets[#sets + 1] = keys.backlog(lane) end
   sets[#sets + 1] = keys.released(ARGV[at])
 end
 local at, met, cancelled = tonumber(known[3] or 0), tonumber(known[5] or 0), tonumber(known[6] or 0)

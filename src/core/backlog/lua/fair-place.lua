@@ -1,5 +1,6 @@
 --[[
-  Included by the scripts that enter jobs in a backlog.
+  Included by the scripts that enter jobs in a backlog, behind lanes.lua and turns.lua. A `queue` of whose
+  present and flows this speaks is a lane.
 
   Start-time fair queueing (Goyal, Vin, Chen 1996): each job gets a start tag, and the smallest is released
   first. A flow's next job starts where its last one ended, in units of cost over weight, but never before the
@@ -36,8 +37,8 @@ local function sharesOf(queue)
   local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
   local present, isNewPeriod = tonumber(head[2]), false
   if not present or present >= heldTag then
-    isNewPeriod = redis.call('EXISTS', keys.released(queue)) == 0
-      and redis.call('EXISTS', keys.leases(queue)) == 0
+    isNewPeriod = redis.call('EXISTS', keys.released(queueOf(queue))) == 0
+      and redis.call('EXISTS', keys.leases(queueOf(queue))) == 0
     present = isNewPeriod and 1 or tonumber(redis.call('HGET', keys.pace(queue), 'present') or 1)
   end
   shares[queue] = { present = present, isNewPeriod = isNewPeriod, flows = {} }
@@ -85,7 +86,7 @@ end
 
 -- What the jobs of a queue took (ms).
 local function tookIn(queue)
-  tooks[queue] = tooks[queue] or tonumber(redis.call('HGET', keys.pace(queue), 'took') or '') or 0
+  tooks[queue] = tooks[queue] or tonumber(redis.call('HGET', keys.pace(queueOf(queue)), 'took') or '') or 0
   return tooks[queue]
 end
 

@@ -4,9 +4,9 @@
 
     leave(set, id)                 the job leaves this set
     leaveReleased(queue, id)       the job is no longer released
-    leaveAll(queue, tenant, id)    a job that has ended leaves every set of open jobs but `later`: only those
-                                   that had a time of their own can stand there, and whoever has read that
-                                   takes them out, or arrive.lua when their time comes
+    leaveAll(queue, lane, tenant, id)   a job that has ended leaves every set of open jobs but `later`: only
+                                   those that had a time of their own can stand there, and whoever has read
+                                   that takes them out, or arrive.lua when their time comes
     flushLeft()                    to be called at the end
 ]]
 local left, unpacked = {}, {}
@@ -24,9 +24,9 @@ local function leaveReleased(queue, id)
   gather(unpacked, keys.packs(queue), id)
 end
 
-local function leaveAll(queue, tenant, id)
+local function leaveAll(queue, lane, tenant, id)
   leave(keys.open, id)
-  leave(keys.backlog(queue), id)
+  leave(keys.backlog(lane), id)
   leaveReleased(queue, id)
   leave(keys.leases(queue), id)
   leave(keys.ready(queue), id)

@@ -48,20 +48,21 @@ end
 
 local roomy = {}
 local function place(id, guess)
-  local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'created', 'notbefore', 'flow')
+  local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'created', 'notbefore', 'flow', 'band')
   local tenant, queue, flow = job[1], job[2], job[5] or job[1]
   if not tenant then return end
+  local lane = laneOf(queue, job[6])
   local begun, commit, closed, ended = standing(id, guess)
   local isLater = closed and not ended and tonumber(job[4] or 0) > now
   if job[4] and not isLater and not (closed and not ended) then
     leaveLater(queue, flow, tonumber(job[4]), id)
   end
   if ended then
-    leaveAll(queue, tenant, id)
+    leaveAll(queue, lane, tenant, id)
     return
   end
   if not commit and not closed then
-    leave(keys.backlog(queue), id)
+    leave(keys.backlog(lane), id)
     leaveReleased(queue, id)
     leave(keys.confirmations, id)
     redis.call('ZADD', keys.leases(queue), leaseEnd(id), id)
@@ -79,17 +80,17 @@ local function place(id, guess)
   leave(keys.ready(queue), id)
   leave(keys.running(tenant), id)
   if not closed then
-    leave(keys.backlog(queue), id)
+    leave(keys.backlog(lane), id)
     leaveReleased(queue, id)
     redis.call('ZADD', keys.confirmations, 'NX', now + overdue, id)
     return
   end
   leave(keys.confirmations, id)
   if isLater then
-    leave(keys.backlog(queue), id)
+    leave(keys.backlog(lane), id)
     leaveReleased(queue, id)
     enterLater(queue, flow, tonumber(job[4]), id)
-  elseif not redis.call('ZSCORE', keys.backlog(queue), id)
+  elseif not redis.call('ZSCORE', keys.backlog(lane), id)
     and not (job[4] and redis.call('ZSCORE', keys.later(queue), id)) then
     -- Where it stands in no set at all, it is looked for in BullMQ at once, and added.
     redis.call('ZADD', keys.released(queue), 'NX', now, id)

@@ -11,7 +11,7 @@
       lease ms (0 where an epoch was named), epoch and place in the log, attempts, key, hold, surface, store,
       reserve, flow, told,
       { claim, beginning, commit, closing, … of the epochs before }, beginning, why it is to be cancelled,
-      the trace that it is part of }}
+      the trace that it is part of, its band }}
 ]]
 local most, longest, longestOutput = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -26,7 +26,7 @@ for at = 5, #ARGV, 3 do
   local ticket = redis.call('HMGET', keys.ticket(id), 'ticket', 'deadline', 'cancel', 'cancelwhy')
   if ticket[1] then
     local job = redis.call('HMGET', keys.job(id), 'tenant', 'queue', 'model', 'created', 'cost', 'attempts',
-      'key', 'hold', 'surface', 'store', 'reserve', 'flow', 'told', 'trace')
+      'key', 'hold', 'surface', 'store', 'reserve', 'flow', 'told', 'trace', 'band')
     local case = { ticket[1], job[1], job[2], job[3], job[4], ticket[2], job[5], ticket[3] }
     local claims, ruling, evidence = keys.claims(id), keys.ruling(id), keys.evidence(id)
     -- A stream entry names the current epoch nearly always: claimed, the one before is closed, and this one
@@ -84,6 +84,7 @@ for at = 5, #ARGV, 3 do
     case[30] = select(2, bounded(claimed[3], 256))
     case[31] = ticket[4]
     case[32] = job[14]
+    case[33] = job[15]
     cases[#cases + 1] = case
   else
     cases[#cases + 1] = false

@@ -57,16 +57,16 @@ end
 
 -- Puts a job that is tried again in its backlog: first of what its tenant has waiting, or, where its queue
 -- has no retry left, held back until it has.
-local function queueAgain(queue, flow, id)
+local function queueAgain(queue, lane, flow, id)
   local left = retriesLeft(redis.call('HGET', keys.pace(queue), 'retries'))
   if left >= 1 then
     redis.call('HSET', keys.pace(queue), 'retries', string.format('%.2f', left - 1))
-    redis.call('ZADD', keys.backlog(queue), justBefore(presentOf(queue)), id)
+    redis.call('ZADD', keys.backlog(lane), justBefore(presentOf(lane)), id)
     return
   end
   local member = string.format('%s %s %016.0f %s', retryBudget, flow, 0, id)
-  redis.call('ZADD', keys.backlog(queue), heldTag, id)
-  redis.call('ZADD', keys.heldBack(queue), 0, member)
+  redis.call('ZADD', keys.backlog(lane), heldTag, id)
+  redis.call('ZADD', keys.heldBack(lane), 0, member)
   redis.call('HSET', keys.job(id), 'early', 'h' .. member)
 end
 
@@ -74,16 +74,17 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
   local epoch = tonumber(epochText)
   local claims, ruling = keys.claims(id), keys.ruling(id)
   local job = redis.call('HMGET', keys.job(id), 'tenant', 'attempts', 'queue', 'charge', 'flow', 'notbefore',
-    'early', 'rank')
+    'early', 'rank', 'band')
   local tenant, queue = job[1], job[3]
   -- The ticket of a sealed job is gone, and what was claimed of it as well.
   if not tenant or redis.call('EXISTS', keys.ticket(id)) == 0 then
     leave(KEYS[1], id)
     return { 'missing' }
   end
+  local lane = laneOf(queue, job[9])
   local ruled = redis.call('HMGET', ruling, 'state', 'x' .. epoch, 'logged', 'x' .. (epoch - 1))
   if ruled[1] then
-    leaveAll(queue, tenant, id)
+    leaveAll(queue, lane, tenant, id)
     return { 'already', ruled[1] }
   end
   -- One that was given back from the disk has its record, and is not in these documents.
@@ -120,12 +121,12 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
         enterLater(queue, job[5] or tenant, tonumber(job[6]), id)
       else
         local flow = job[5] or tenant
-        charge(queue, flow, job[4] or 0)
+        charge(lane, flow, job[4] or 0)
         -- What is voted was to be run as often; of what is void nothing ran.
         if state == 'voted' or state == 'void' then
-          redis.call('ZADD', keys.backlog(queue), justBefore(presentOf(queue)), id)
+          redis.call('ZADD', keys.backlog(lane), justBefore(presentOf(lane)), id)
         else
-          queueAgain(queue, flow, id)
+          queueAgain(queue, lane, flow, id)
         end
       end
       -- A wish to cancel that came while it ran is looked at now.
@@ -147,11 +148,11 @@ local function rule(id, epochText, phases, action, state, code, detail, verdict,
     for _, value in ipairs({ 'verdict', verdict, 'field', field }) do ending[#ending + 1] = value end
   end
   redis.call('HSET', ruling, unpack(ending))
-  leaveAll(queue, tenant, id)
+  leaveAll(queue, lane, tenant, id)
   if job[6] then leaveLater(queue, job[5] or tenant, tonumber(job[6]), id) end
   local held = job[7] and string.match(job[7], '^h(.+)')
-  if held then leave(keys.heldBack(queue), held)
-  elseif job[7] then leave(keys.outOfTurn(queue), turnOf(job[5] or tenant, job[7], tonumber(job[8]), id)) end
+  if held then leave(keys.heldBack(lane), held)
+  elseif job[7] then leave(keys.outOfTurn(lane), turnOf(job[5] or tenant, job[7], tonumber(job[8]), id)) end
   -- It costs nothing. A worker that began may have used its tokens; of one that never did, they go back.
   settle(id, tenant, 0, 0, epoch == 0 and 0 or nil)
   unsealed[#unsealed + 1] = -1

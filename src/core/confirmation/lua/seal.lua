@@ -52,7 +52,7 @@ for at = 4, #ARGV, 3 do
     end
     -- What only the courier needs goes when it has entered the end.
     local noted = redis.call('HMGET', keys.job(id),
-      'webhook', 'payment', 'queue', 'idem', 'reserve', 'trace', 'batch')
+      'webhook', 'payment', 'queue', 'idem', 'reserve', 'trace', 'batch', 'band')
     if noted[4] then
       local idem = keys.idempotency(tenant, noted[4])
       local used = redis.call('GET', idem)
@@ -60,7 +60,7 @@ for at = 4, #ARGV, 3 do
         redis.call('SET', idem, used .. ' ' .. state, 'XX', 'KEEPTTL')
       end
     end
-    if noted[3] then leaveAll(noted[3], tenant, id) end
+    if noted[3] then leaveAll(noted[3], laneOf(noted[3], noted[8]), tenant, id) end
     if not noted[1] and not noted[2] and not noted[5] and not noted[6] and not noted[7] then
       notes[#notes + 1] = keys.job(id)
     end

@@ -8,8 +8,8 @@
     KEYS[2]  tail      {shard}:log:tail    list: entries from the last whole tile (256) of these on, in order
     KEYS[3]  unsealed  {shard}:unsealed    sorted set: jobs by their place
     ARGV[1]  key prefix
-    ARGV[2+] per confirmation: id, epoch, tenant, queue, model, entry, body of the record, what it costs and
-             the tokens that it used, or "" where nothing is reserved for it
+    ARGV[2+] per confirmation: id, epoch, tenant, queue, its band, model, entry, body of the record, what it
+             costs and the tokens that it used, or "" where nothing is reserved for it
   Returns per confirmation its index, or false where the job has ended, its tenant asked to stop it, or this
   epoch holds no evidence, is closed, or came before its turn. A job with a place has no other end: it is done
   when the published size is beyond it. It leaves every set of open jobs: nothing is to be looked for any
@@ -20,8 +20,8 @@ local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local published = tonumber(redis.call('HGET', KEYS[1], 'size') or 0)
 local next = published - published % 256 + redis.call('LLEN', KEYS[2])
 local replies, entries, unsealed = {}, {}, {}
-for at = 2, #ARGV, 9 do
-  local id, epoch, tenant, queue, model, entry, body, cost, tokens = unpack(ARGV, at, at + 8)
+for at = 2, #ARGV, 10 do
+  local id, epoch, tenant, queue, band, model, entry, body, cost, tokens = unpack(ARGV, at, at + 9)
   local ruling = keys.ruling(id)
   local ruled = redis.call('HMGET', ruling, 'state', 'logged', 'x' .. epoch, 'x' .. (epoch - 1))
   local loggedEpoch, index
@@ -40,7 +40,7 @@ for at = 2, #ARGV, 9 do
     redis.call('SET', keys.record(id), table.concat({ '1 done', next, now, tenant, model, body }, ' '))
     unsealed[#unsealed + 1] = next
     unsealed[#unsealed + 1] = id
-    leaveAll(queue, tenant, id)
+    leaveAll(queue, laneOf(queue, band), tenant, id)
     -- From here on it costs this and no more, whenever the books are written.
     if cost ~= '' then settle(id, tenant, tonumber(cost), tonumber(tokens), tonumber(tokens)) end
     replies[#replies + 1] = next

@@ -6,10 +6,11 @@
     ARGV[6]  ms for each job that must end first
     ARGV[7]  ms that the slots together take for a unit of cost
     ARGV[8]  what it costs its flow in tags   ARGV[9]  weight of its flow
-    ARGV[10] its id, or "" where it is not submitted
+    ARGV[10] its id, or "" where it is not submitted    ARGV[11] its band
   Returns { jobs that must end before it, distance of its tag from the present }, both then.
 ]]
 local queue, flow = ARGV[2], ARGV[3]
+local lane = laneOf(queue, ARGV[11])
 local time = redis.call('TIME')
 local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
 local of = { nowMs = nowMs, atMs = math.max(nowMs, tonumber(ARGV[4])), slots = tonumber(ARGV[5]),
@@ -17,9 +18,13 @@ local of = { nowMs = nowMs, atMs = math.max(nowMs, tonumber(ARGV[4])), slots = t
   weight = tonumber(ARGV[9]), earlier = 0, id = ARGV[10] ~= '' and ARGV[10] or nil }
 local inHand = redis.call('ZCARD', keys.leases(queue)) + redis.call('ZCARD', keys.released(queue))
 local function before(tag)
-  return inHand + redis.call('ZCOUNT', keys.backlog(queue), '-inf', string.format('%.17g', tag))
+  local count = redis.call('ZCOUNT', keys.backlog(lane), '-inf', string.format('%.17g', tag))
+  return inHand + count + jobsBeside(lane, count, function(other)
+    return redis.call('ZCOUNT', keys.backlog(other), '-inf', '(' .. heldTag)
+  end)
 end
-local tag = math.max(presentOf(queue), finishOf(queue, flow))
-local place = duePlace(queue, flow, of,
-  { ahead = before(tag), distance = tag - presentOf(queue), ties = before(presentOf(queue)) })
+local present = presentOf(lane)
+local tag = math.max(present, finishOf(lane, flow))
+local now = { ahead = before(tag), distance = tag - present, ties = before(present) }
+local place = duePlace(queue, flow, of, now)
 return { string.format('%.17g', place.ends), string.format('%.17g', place.distance) }

@@ -13,19 +13,26 @@
 ]]
 local id = ARGV[2]
 local job = redis.call('HMGET', keys.job(id), 'queue', 'tenant', 'flow', 'charge', 'rank', 'early',
-  'key', 'model')
+  'key', 'model', 'band')
 local queue = job[1]
 if not queue then return false end
+local lane = laneOf(queue, job[9])
+-- Jobs of other bands that are released meanwhile, where so many of its own are before it.
+local function beside(count)
+  return jobsBeside(lane, count, function(other)
+    return redis.call('ZCOUNT', keys.backlog(other), '-inf', '(' .. heldTag)
+  end)
+end
 local time = redis.call('TIME')
 local ready, released = redis.call('ZCARD', keys.ready(queue)), redis.call('ZCARD', keys.released(queue))
 local set, before, distance = 'begun', 0, 0
-local rank = redis.call('ZRANK', keys.backlog(queue), id)
+local rank = redis.call('ZRANK', keys.backlog(lane), id)
 local held = job[6] and string.match(job[6], '^h(%S+) ')
 local limit = { name = held or '', most = 0, count = 0 }
 if rank and held then
   set = 'held'
   if held == retryBudget then
-    limit.count = redis.call('ZLEXCOUNT', keys.heldBack(queue), '[' .. held .. ' ', '(' .. held .. '!')
+    limit.count = redis.call('ZLEXCOUNT', keys.heldBack(lane), '[' .. held .. ' ', '(' .. held .. '!')
   end
   for _, one in ipairs(limitsOn(job[2], job[7], job[8])) do
     if one.name == held then
@@ -33,16 +40,17 @@ if rank and held then
     end
   end
 elseif rank then
-  set, before = 'backlog', ready + released + rank
-  local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
-  distance = redis.call('ZSCORE', keys.backlog(queue), id) - head[2]
-  local earlier = countBefore(queue, job[3] or job[2], tonumber(job[5] or 0))
+  set, before = 'backlog', ready + released + rank + beside(rank)
+  local head = redis.call('ZRANGE', keys.backlog(lane), 0, 0, 'WITHSCORES')
+  distance = redis.call('ZSCORE', keys.backlog(lane), id) - head[2]
+  local earlier = countBefore(lane, job[3] or job[2], tonumber(job[5] or 0))
   if job[6] or earlier > 0 then
     -- Others of its flow go before it, or it before others; they are taken to cost as much.
     local charged = tonumber(job[4] or 0)
     distance = job[6] and math.min(distance, (1 + earlier) * charged) or distance + earlier * charged
     local tag = string.format('(%.17g', head[2] + distance)
-    before = ready + released + redis.call('ZCOUNT', keys.backlog(queue), '-inf', tag)
+    local first = redis.call('ZCOUNT', keys.backlog(lane), '-inf', tag)
+    before = ready + released + first + beside(first)
   end
 else
   rank = redis.call('ZRANK', keys.released(queue), id)

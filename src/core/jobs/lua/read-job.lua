@@ -7,7 +7,7 @@
   Returns {now, ms, entries of the log that are published, and that have their places, per job two values:
     false, or its record, or
     { tenant, model, queue, created, deadline, attempts, cancel, ticket, key, hold, surface, store,
-      not before, rank, state, ended, epoch, reason, epoch and place in the log,
+      not before, rank, band, state, ended, epoch, reason, epoch and place in the log,
       { claim, beginning, commit, closing, claim, … } };
     and since when (ms) it is to be erased, or false}
 ]]
@@ -22,11 +22,11 @@ local function bounded(key, field)
 end
 local function documents(id)
   local noted = redis.call('HMGET', keys.job(id), 'tenant', 'model', 'queue', 'created', 'attempts', 'key',
-    'hold', 'surface', 'store', 'notbefore', 'rank')
+    'hold', 'surface', 'store', 'notbefore', 'rank', 'band')
   local ticket = redis.call('HMGET', keys.ticket(id), 'deadline', 'cancel', 'ticket')
   if not noted[1] or not ticket[3] then return false end
   local job = { noted[1], noted[2], noted[3], noted[4], ticket[1], noted[5], ticket[2], ticket[3], noted[6],
-    noted[7], noted[8], noted[9], noted[10], noted[11] }
+    noted[7], noted[8], noted[9], noted[10], noted[11], noted[12] }
   local claims, ruling = keys.claims(id), keys.ruling(id)
   for _, value in ipairs(redis.call('HMGET', ruling, 'state', 'ended', 'epoch', 'reason', 'logged')) do
     job[#job + 1] = value

@@ -15,7 +15,7 @@
              what it is told but for its place or "", slots of the workers, ms for each job that must end
              first, ms for each unit of distance, ms that the slots together take for a unit of cost, and the
              limits of `AdmissionLimits` in ms: within, beyond, capped, crowd, grace; and in tags: few; the
-             time (ms) before which it is not to begin, or ""; and its rank among the jobs of its flow
+             time (ms) before which it is not to begin, or ""; its rank among the jobs of its flow; its band
   What a request asks of limits:
     { key: whose budget it is beside the tenant's,
       caps: [ { of: "tenant" or "key", unit, span: "now", "total", "month" or "day", most, amount, kept } ],
@@ -40,7 +40,7 @@
   Running it again with the same arguments (after a lost reply) returns 'same' or 'ok' and changes nothing.
 ]]
 local replies = {}
-local FIELDS = 30
+local FIELDS = 31
 
 -- Additions to sorted sets are gathered: one command for each set instead of one for each job.
 local additions = {}
@@ -127,8 +127,8 @@ local function book(tenant, ask)
 end
 
 -- Jobs of the backlog, and of those that this call adds, up to a tag.
-local function waitingUpTo(queue, tag)
-  local set = keys.backlog(queue)
+local function waitingUpTo(lane, tag)
+  local set = keys.backlog(lane)
   local count = redis.call('ZCOUNT', set, '-inf', string.format('%.17g', tag))
   local added = additions[set] or {}
   for at = 1, #added, 2 do
@@ -137,24 +137,38 @@ local function waitingUpTo(queue, tag)
   return count
 end
 
-local inHand = {}
+local inHand, others = {}, {}
+-- Jobs of another band that wait and that no limit holds back; nearly always there are none.
+local function waitingBeside(lane)
+  others[lane] = others[lane] or redis.call('ZCOUNT', keys.backlog(lane), '-inf', '(' .. heldTag)
+  return others[lane]
+end
+
+-- Jobs that come up at the present of a lane, and those of other bands until then.
+local function tiesIn(lane)
+  local ties = waitingUpTo(lane, presentOf(lane))
+  return ties + jobsBeside(lane, ties, waitingBeside)
+end
+
 -- Where the flow's next job would stand behind `earlier` ones of its request: the jobs that must end before
 -- it begins, those of the backlog among them, and the distance of its tag from the present. One that goes
 -- before others of its flow comes up behind what is about to, and behind those that go before it, which are
 -- taken to cost as much.
-local function placeIn(queue, flow, slots, earlier, rank, charged)
+local function placeIn(lane, flow, slots, earlier, rank, charged)
+  local queue = queueOf(lane)
   if not inHand[queue] then
     inHand[queue] = redis.call('ZCARD', keys.released(queue)) + redis.call('ZCARD', keys.leases(queue))
   end
-  local tag = math.max(presentOf(queue), finishOf(queue, flow))
-  if isBeforeOthers(queue, flow, rank) then
-    tag = math.min(tag, presentOf(queue) + (1 + countBefore(queue, flow, rank)) * charged)
+  local tag = math.max(presentOf(lane), finishOf(lane, flow))
+  if isBeforeOthers(lane, flow, rank) then
+    tag = math.min(tag, presentOf(lane) + (1 + countBefore(lane, flow, rank)) * charged)
   end
   tag = tag + earlier.charged
-  local ahead = waitingUpTo(queue, tag) + earlier.count
+  local ahead = waitingUpTo(lane, tag) + earlier.count
+  ahead = ahead + jobsBeside(lane, ahead, waitingBeside)
   local ends = math.max(0, inHand[queue] + ahead - slots + 1)
   -- Where a place is free nothing waits, whatever was released last.
-  local distance = ends == 0 and 0 or tag - presentOf(queue)
+  local distance = ends == 0 and 0 or tag - presentOf(lane)
   return { ends = ends, distance = distance, ahead = ahead }
 end
 
@@ -162,28 +176,29 @@ end
 local function leadOf(job) return (tonumber(job[29]) or 0) - clockMs end
 
 -- Where a job stands when its time has come, behind `earlier` ones of its request that are due by then.
-local function placeThen(queue, flow, job, now, earlier)
+local function placeThen(lane, flow, job, now, earlier)
+  local queue = queueOf(lane)
   local ahead = inHand[queue] + now.ahead
-  local ties = inHand[queue] + waitingUpTo(queue, presentOf(queue))
+  local ties = inHand[queue] + tiesIn(lane)
   local of = { nowMs = clockMs, atMs = tonumber(job[29]), slots = tonumber(job[19]),
     perEnd = tonumber(job[20]), perCost = tonumber(job[22]), charge = tonumber(job[15]),
     weight = tonumber(job[16]), earlier = earlier }
   local place = duePlace(queue, flow, of, { ahead = ahead, distance = now.distance, ties = ties })
   place.waited = place.busy
   if place.busy >= leadOf(job) and now.distance > 0 then
-    place.waited = place.busy + backloggedFor(queue, flow, clockMs)
+    place.waited = place.busy + backloggedFor(lane, flow, clockMs)
   end
   return place
 end
 
 -- Why a job would begin too late, or nil: `excessOf` in admission-limits.ts says the same.
-local function tooLate(queue, flow, place, perEnd, perTag, limits)
+local function tooLate(lane, flow, place, perEnd, perTag, limits)
   local ends, distance, ahead = place.ends, place.distance, place.ahead
   local function startAfter(count)
     return count <= 0 and 0 or math.max(count * perEnd, distance * perTag + perEnd)
   end
-  local function ties() return place.ties or waitingUpTo(queue, presentOf(queue)) end
-  local function waited() return place.waited or backloggedFor(queue, flow, clockMs) end
+  local function ties() return place.ties or tiesIn(lane) end
+  local function waited() return place.waited or backloggedFor(lane, flow, clockMs) end
   local within, beyond, capped, crowd, grace, few = unpack(limits)
   local isLate
   if distance <= 0 then isLate = startAfter(ends) > within
@@ -202,20 +217,20 @@ end
 local function placesOf(flow, jobs)
   local places, before = {}, {}
   for at, job in ipairs(jobs) do
-    local queue, charged, slots = job[5], tonumber(job[15]), tonumber(job[19])
-    local earlier = before[queue] or { count = 0, charged = 0, due = 0 }
-    local place = placeIn(queue, flow, slots, earlier, tonumber(job[30]), charged)
+    local lane, charged, slots = laneOf(job[5], job[31]), tonumber(job[15]), tonumber(job[19])
+    local earlier = before[lane] or { count = 0, charged = 0, due = 0 }
+    local place = placeIn(lane, flow, slots, earlier, tonumber(job[30]), charged)
     -- What is not to begin yet takes its turn when its time comes, which is one for all jobs of a request.
     local isLater = leadOf(job) > 0
-    if isLater and slots > 0 then place = placeThen(queue, flow, job, place, earlier.due) end
-    before[queue] = { count = earlier.count + (isLater and 0 or 1),
+    if isLater and slots > 0 then place = placeThen(lane, flow, job, place, earlier.due) end
+    before[lane] = { count = earlier.count + (isLater and 0 or 1),
       charged = earlier.charged + (isLater and 0 or charged), due = earlier.due + (isLater and 1 or 0) }
     places[at] = place
     -- Without workers nothing can be said of the wait.
     if slots > 0 then
       local limits = {}
       for part = 1, 6 do limits[part] = tonumber(job[22 + part]) end
-      local late = tooLate(queue, flow, place, tonumber(job[20]), tonumber(job[21]), limits)
+      local late = tooLate(lane, flow, place, tonumber(job[20]), tonumber(job[21]), limits)
       if late then return nil, { 'late', tostring(at), unpack(late) } end
     end
   end
@@ -259,8 +274,8 @@ local function accept(tenant, flow, keyId, idemTtl, job, place)
   local id, ticket, input, model, queue, created, deadline, attempts, cost, idem, body, extra, most, reserve,
     charged, weight, expected, offer = unpack(job)
   if idem ~= '' then redis.call('SET', keys.idempotency(tenant, idem), body .. ' ' .. id, 'PX', idemTtl) end
-  local rank, isLater = tonumber(job[30]), leadOf(job) > 0
-  local turn = not isLater and enterTurn(queue, flow, rank, id)
+  local rank, isLater, lane = tonumber(job[30]), leadOf(job) > 0, laneOf(queue, job[31])
+  local turn = not isLater and enterTurn(lane, flow, rank, id)
   local fields = { 'tenant', tenant, 'model', model, 'queue', queue, 'created', created,
     'attempts', attempts, 'cost', cost, 'charge', charged, 'key', keyId, 'rank', job[30] }
   local function note(name, value)
@@ -271,13 +286,14 @@ local function accept(tenant, flow, keyId, idemTtl, job, place)
   -- How the job ends is noted under its idempotency key when it is sealed.
   note('idem', idem)
   note('flow', flow ~= tenant and flow or '')
+  note('band', lane ~= queue and job[31] or '')
   note('hold', most)
   note('reserve', reserve)
   local ends, distance = whole(place.ends), string.format('%.6g', place.distance)
   note('early', turn and 'a' or '')
+  note('weight', (isLater or weight ~= '1') and weight or '')
   if isLater then
     note('notbefore', job[29])
-    note('weight', weight)
   else
     note('told', offer ~= '' and offer .. ' ' .. ends .. ' ' .. distance or '')
   end
@@ -296,9 +312,9 @@ local function accept(tenant, flow, keyId, idemTtl, job, place)
     enterLater(queue, flow, tonumber(job[29]), id)
     return '', ''
   end
-  if turn then add(keys.outOfTurn(queue), 0, turn) end
-  add(keys.backlog(queue), charge(queue, flow, charged), id)
-  noteAdmitted(queue, flow, tonumber(expected), tonumber(weight), clockMs, place.distance <= 0)
+  if turn then add(keys.outOfTurn(lane), 0, turn) end
+  add(keys.backlog(lane), charge(lane, flow, charged), id)
+  noteAdmitted(lane, flow, tonumber(expected), tonumber(weight), clockMs, place.distance <= 0)
   return ends, distance
 end
 
