@@ -8,6 +8,9 @@ import { longTest } from '../support/thorough.ts';
 const RESIDENT = { COUNTERSIGN_RESIDENT: '1' };
 const NAMES = ['one', 'two', 'words'] as const;
 const EACH = 6;
+/** So long a load is expected to take before the first. */
+const HINT_MS = 30_000;
+const HINT = { hint: { base_ms: 10, token_ms: 1, load_ms: HINT_MS } };
 
 let pipeline: Pipeline;
 let client: Client;
@@ -25,6 +28,9 @@ interface Said {
     readonly models: readonly { name: string; loaded?: boolean; coldMs?: number }[];
     readonly away?: readonly { name: string; why: string }[];
   }[];
+}
+interface Offered {
+  readonly data: readonly { id: string; workers: number; loaded_workers: number; cold_ms: number | null }[];
 }
 const said = async () => (await client.json<Said>('/v1/workers')).workers[0];
 
@@ -70,7 +76,7 @@ async function allDone(by: Role): Promise<void> {
 }
 
 beforeAll(async () => {
-  pipeline = await Pipeline.prepare([llama('one'), llama('two'), { ...embedModel(), name: 'words' }]);
+  pipeline = await Pipeline.prepare([llama('one'), llama('two', HINT), { ...embedModel(), name: 'words' }]);
   await Promise.all([pipeline.api(), pipeline.attestor()]);
   client = await pipeline.client('operator');
   fragile = join(pipeline.folder, 'fragile.gguf');
@@ -87,6 +93,23 @@ describe('a worker that serves three models and has room for one', () => {
       ['words', false],
     ]);
     expect(models.every(({ coldMs = 0 }) => coldMs > 0)).toBe(true);
+    const { data } = await client.json<Offered>('/v1/models');
+    expect(data.map(({ id, workers, loaded_workers, cold_ms }) => [id, workers, loaded_workers, cold_ms])).toEqual([
+      ['one', 1, 1, null],
+      ['two', 1, 0, HINT_MS],
+      ['words', 1, 0, 10_000],
+    ]);
+    const quoted = await until(async () => {
+      const quote = await client.post('/v1/quote', ask('two'));
+      const { eta } = (await quote.json()) as { eta: { p50: string } | null };
+      return eta ?? undefined;
+    });
+    expect(Date.parse(quoted.p50) - Date.now()).toBeGreaterThan(HINT_MS / 2);
+    // Long enough for somebody to ask why it waits.
+    const waiting = await client.submit(ask('two'));
+    const why = () => client.json<{ held_by: string; numbers: object }>(`/v1/jobs/${waiting.id}/why`);
+    expect(await why()).toMatchObject({ held_by: 'cold_model', numbers: { cold_ms: HINT_MS, workers: 1 } });
+    expect((await client.ended(waiting.id)).state).toBe('done');
   });
 
   test('serves them in turns, far fewer than jobs come in', async () => {

@@ -7,6 +7,8 @@ export interface QueueFigures {
   readonly heldBack: number;
   readonly running: number;
   readonly slots: number;
+  /** What a load of its model takes (ms) where no worker has it in memory; 0 where one has. */
+  readonly coldMs: number;
   /** Mean time that an engine needs for one (ms); undefined where none was confirmed yet. */
   readonly tookMs: number | undefined;
   /** Of its pool. */
@@ -16,7 +18,7 @@ export interface QueueFigures {
 /**
  * How long (ms) a job that comes now waits for a worker, where every job takes the mean; undefined where
  * nobody knows, as where its pool is paused or drained. It begins when as many have ended as are ahead of it
- * beyond the slots, and while all slots are taken, one ends in each `slots`th part of that mean. What comes
+ * beyond the slots, once its model is loaded, and while all slots are taken, one ends in each `slots`th part of that mean. What comes
  * after the run, such as confirmation, holds up no worker and is not in it.
  */
 export function predictedWaitMs({
@@ -24,10 +26,11 @@ export function predictedWaitMs({
   heldBack,
   running,
   slots,
+  coldMs,
   tookMs,
   state,
 }: QueueFigures): number | undefined {
   if (state !== 'open' || slots === 0 || tookMs === undefined) return undefined;
   const toEnd = Math.max(0, waiting - heldBack + running - slots + 1);
-  return Math.round((toEnd * tookMs) / slots);
+  return Math.round(coldMs + (toEnd * tookMs) / slots);
 }

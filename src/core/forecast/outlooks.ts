@@ -185,6 +185,7 @@ export class Outlooks {
 const UNREAD: QueueState = {
   atMs: 0,
   slots: 0,
+  coldMs: 0,
   isPaused: false,
   running: 0,
   released: 0,
@@ -196,7 +197,7 @@ const UNREAD: QueueState = {
 };
 
 function parseReading(reply: unknown): Reading {
-  const [now, slots, running, released, waiting, present, learned, flows, standing, took, logged, unconfirmed] =
+  const [now, slots, running, released, waiting, present, learned, flows, standing, took, logged, unconfirmed, cold] =
     cells(reply);
   const values = cells(flows).map(text);
   const all = new Map<string, FlowState>();
@@ -212,6 +213,7 @@ function parseReading(reply: unknown): Reading {
     state: {
       atMs: integer(now),
       slots: Number(slots),
+      coldMs: Number(cold) || 0,
       isPaused: standingIn(text(standing))?.state === 'paused',
       running: integer(running),
       released: integer(released),

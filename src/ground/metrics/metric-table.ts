@@ -185,6 +185,12 @@ export const METRIC_TABLE = {
     labels: { pool: 'pool of the catalog', model: 'model of the catalog' },
     of: 'shard',
   },
+  countersign_model_loaded_workers: {
+    kind: 'gauge',
+    help: 'Workers that have a model in memory, of the models that take turns there',
+    labels: { pool: 'pool of the catalog', model: 'model of the catalog' },
+    of: 'shard',
+  },
   countersign_pool_work_jobs: {
     kind: 'gauge',
     help: 'Jobs of a pool that wait, are at a worker or before an attestor: what workers are scaled by',

@@ -398,7 +398,7 @@ export const KEY_TABLE = {
     api: 'write',
     attestor: 'write',
     holds:
-      '`slots` of the workers, what a job `took` and takes at the `least` (ms), `rate` of releases a second, the largest start tag released, the limit looked at last, the `retries` that are left',
+      '`slots` of the workers, what a load of the model takes where it is `cold` (ms), what a job `took` and takes at the `least` (ms), `rate` of releases a second, the largest start tag released, the limit looked at last, the `retries` that are left',
     bound: 'queues',
   },
   poolStates: {

@@ -6,11 +6,12 @@
     ARGV[4]  what its pool's workers have handed in
   Returns now (ms), slots, jobs that run, released, waiting, the present tag, what was learned (or ""), the
   flows with their values, one after the other: none where they are more; how its pool stands, or ""; and
-  what its jobs took (ms); entries of the log; and answers that are not confirmed, at the least.
+  what its jobs took (ms); entries of the log; answers that are not confirmed, at the least; and what a load of
+  its model takes (ms) where no worker has it loaded, else 0.
 ]]
 local queue = ARGV[2]
 local time = redis.call('TIME')
-local pace = redis.call('HMGET', keys.pace(queue), 'slots', 'present', 'took')
+local pace = redis.call('HMGET', keys.pace(queue), 'slots', 'present', 'took', 'cold')
 local head = redis.call('ZRANGE', keys.backlog(queue), 0, 0, 'WITHSCORES')
 if tonumber(head[2] or 0) >= heldTag then head = {} end
 -- Workers can spoil this key; then it says nothing.
@@ -32,4 +33,5 @@ return {
   pace[3] or '0',
   redis.call('HGET', keys.log, 'size') or '0',
   redis.call('ZCARD', keys.confirmations) + (type(entries) == 'number' and entries or 0),
+  pace[4] or '0',
 }
