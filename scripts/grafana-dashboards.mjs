@@ -17,7 +17,7 @@ const { METRIC_TABLE } = await importSource({
 const ROWS = [
   [
     'Work and who does it',
-    /consuming|queue_waiting|fairness|models_away|engine_failures|open_jobs|pool_state|job_ends|worker_commits|lost_leases/,
+    /consuming|queue_waiting|fairness|models_away|models?_loaded|model_loads|engine_failures|open_jobs|pool_state|job_ends|worker_commits|lost_leases/,
   ],
   ['How long jobs take', /^countersign_job_\w+_seconds$/],
   ['Confirming and the log', /attestation|unconfirmed|recompute|stuck|checkpoint|witness/],

@@ -157,11 +157,15 @@ const TABLE: readonly Row[] = [
         ...['0', '-1', '1.5', '1e400', '9007199254740993', '"1"', 'null'].map((epoch) =>
           renew(`{"leases":[{"job":"${there(hostileLease).job}","epoch":${epoch},"secret":"${'0'.repeat(16)}"}]}`),
         ),
-        ...[ROUTES.leases, ROUTES.pieces, ROUTES.lease(there(hostileLease).job)].map((at) => post(at, 'null')),
+        ...[ROUTES.leases, ROUTES.waiting, ROUTES.pieces, ROUTES.lease(there(hostileLease).job)].map((at) =>
+          post(at, 'null'),
+        ),
         ...[ROUTES.announcement, ROUTES.hardware].map((at) => post(at, 'null', { method: 'PUT' })),
         post(ROUTES.lease('job_..%2f..%2fx'), '{}'),
         askLeases({ wait_ms: 60_001 }),
         askLeases({ models: [] }),
+        post(ROUTES.waiting, { models: [] }),
+        post(ROUTES.waiting, { models: ['../other'] }),
         askLeases({ models: [{ name: NOOP_MODEL.name, slots: 0 }] }),
         askLeases({ models: Array.from({ length: 201 }, () => ({ name: NOOP_MODEL.name, slots: 1 })) }),
       ]),

@@ -10,5 +10,6 @@ export const OFFER: Offer = {
   afterMs: 5,
   meanMs: 60,
   sdEndMs: 5,
+  coldMs: 0,
   quantiles: [0, 1, 2, 3].map(() => ({ z10: -1, z50: 0, z90: 1.3, z99: 2.5 })),
 };

@@ -340,6 +340,7 @@ export class SimulatedPool {
       const state = {
         atMs: this.#nowMs,
         slots: this.#slots,
+        coldMs: 0,
         isPaused: false,
         running: this.#running,
         released: this.#released.length,

@@ -52,11 +52,13 @@ function ModelTable({ models }: { readonly models: readonly ModelDocument[] }): 
         {
           name: 'Loaded by',
           number: true,
-          of: ({ workers }) =>
+          of: ({ workers, loaded_workers: loaded, cold_ms: coldMs }) =>
             workers === 0 ? (
               <State of="failed" word="no worker" />
+            ) : coldMs !== null ? (
+              `none of ${exact(workers)}, a load takes ${(coldMs / 1_000).toFixed(1)} s`
             ) : (
-              `${exact(workers)} worker${workers === 1 ? '' : 's'}`
+              `${loaded === workers ? '' : `${exact(loaded)} of `}${exact(workers)} worker${workers === 1 ? '' : 's'}`
             ),
         },
         { name: 'Recomputed by', number: true, of: (model) => exact(model.recomputing_attestors) },

@@ -90,6 +90,11 @@ function gpuLine({ busy_percent, celsius, free_bytes, uncorrected_errors }: Work
   ].join(', ');
 }
 
+/** Its models; those that are not in its memory now say so. */
+function modelWords({ models, resting }: WorkerRow): string {
+  return models.map((name) => (resting.includes(name) ? `${name} (not loaded)` : name)).join(', ');
+}
+
 function Card({ row }: { readonly row: WorkerRow }): JSX.Element {
   const { mark, word } = markOf(row);
   return (
@@ -100,7 +105,7 @@ function Card({ row }: { readonly row: WorkerRow }): JSX.Element {
       </p>
       <Share value={row.in_flight} of={row.slots} state="running" />
       <p>
-        <Name text={row.models.join(', ') || 'no model'} />
+        <Name text={modelWords(row) || 'no model'} />
         <span>
           {exact(row.in_flight)} of {exact(row.slots)} slots
         </span>
@@ -232,7 +237,7 @@ function WorkerPage({ id, overview }: { readonly id: string; readonly overview: 
             <Facts
               of={[
                 ['Pool', <Name key="pool" text={row.pool} />],
-                ['Models', <Name key="models" text={row.models.join(', ') || 'none'} />],
+                ['Models', <Name key="models" text={modelWords(row) || 'none'} />],
                 ['Running', `${exact(row.in_flight)} of ${exact(row.slots)} slots`],
                 ['Free memory', row.free_memory_bytes === null ? 'not told' : bytes(row.free_memory_bytes)],
                 ...row.gpus.map((gpu): [string, string] => [`GPU ${gpu.place}`, `${gpu.name}: ${gpuLine(gpu)}`]),

@@ -6,31 +6,44 @@ const standard = (waiting: number) => ({ interactive: 0, standard: waiting, batc
 
 describe('the wait of a job that comes now', () => {
   test.each([
-    ['a place is free', { given: 0, backlogs: standard(0), running: 3, slots: 4, tookMs: 1_000, state: 'open' }, 0],
+    [
+      'a place is free',
+      { given: 0, backlogs: standard(0), running: 3, slots: 4, coldMs: 0, tookMs: 1_000, state: 'open' },
+      0,
+    ],
     [
       'one ends in a quarter of the time',
-      { given: 0, backlogs: standard(0), running: 4, slots: 4, tookMs: 1_000, state: 'open' },
+      { given: 0, backlogs: standard(0), running: 4, slots: 4, coldMs: 0, tookMs: 1_000, state: 'open' },
       250,
     ],
     [
       'the one before it ends, and ten wait',
-      { given: 0, backlogs: standard(10), running: 1, slots: 1, tookMs: 200, state: 'open' },
+      { given: 0, backlogs: standard(10), running: 1, slots: 1, coldMs: 0, tookMs: 200, state: 'open' },
       2_200,
     ],
-    ['nobody works', { given: 0, backlogs: standard(3), running: 0, slots: 0, tookMs: 200, state: 'open' }, undefined],
+    [
+      'nobody works',
+      { given: 0, backlogs: standard(3), running: 0, slots: 0, coldMs: 0, tookMs: 200, state: 'open' },
+      undefined,
+    ],
     [
       'its pool is paused',
-      { given: 0, backlogs: standard(3), running: 1, slots: 1, tookMs: 200, state: 'paused' },
+      { given: 0, backlogs: standard(3), running: 1, slots: 1, coldMs: 0, tookMs: 200, state: 'paused' },
       undefined,
     ],
     [
       'its pool is drained',
-      { given: 0, backlogs: standard(3), running: 1, slots: 1, tookMs: 200, state: 'draining' },
+      { given: 0, backlogs: standard(3), running: 1, slots: 1, coldMs: 0, tookMs: 200, state: 'draining' },
       undefined,
     ],
     [
+      'no worker has its model in memory',
+      { given: 0, backlogs: standard(2), running: 0, slots: 1, coldMs: 900, tookMs: 200, state: 'open' },
+      1_300,
+    ],
+    [
       'nothing was confirmed yet',
-      { given: 0, backlogs: standard(3), running: 1, slots: 1, tookMs: undefined, state: 'open' },
+      { given: 0, backlogs: standard(3), running: 1, slots: 1, coldMs: 0, tookMs: undefined, state: 'open' },
       undefined,
     ],
   ] as const)('%s', (_, figures, expected) => {
@@ -47,7 +60,7 @@ describe('the wait of a job that comes now', () => {
         for (let job = 0; job < waiting; job += 1) ends.push(Math.min(...ends.splice(0, 1)) + tookMs);
         const begins = ends[0] ?? 0;
         const predicted = predictedWaitMs(
-          { given: 0, backlogs: standard(waiting), running: slots, slots, tookMs, state: 'open' },
+          { given: 0, backlogs: standard(waiting), running: slots, slots, coldMs: 0, tookMs, state: 'open' },
           'standard',
         );
         expect(Math.abs((predicted ?? NaN) - begins)).toBeLessThanOrEqual(1);
@@ -56,7 +69,7 @@ describe('the wait of a job that comes now', () => {
   });
 
   test('is as long as that of its own band, and what the others may take meanwhile', () => {
-    const queue = { given: 2, running: 4, slots: 4, tookMs: 400, state: 'open' } as const;
+    const queue = { given: 2, running: 4, slots: 4, coldMs: 0, tookMs: 400, state: 'open' } as const;
     const flood = { interactive: 0, standard: 1_000, batch: 100_000 };
     // Two that were given come first, and nothing else is interactive.
     expect(predictedWaitMs({ ...queue, backlogs: flood }, 'interactive')).toBe(300);

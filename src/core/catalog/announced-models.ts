@@ -1,13 +1,31 @@
-import type { Engine } from '../engines/engine.ts';
+import type { EngineModel } from '../engines/engine-kind.ts';
+import type { EngineIdentity } from '../engines/engine.ts';
+import type { LoadedEngines } from '../engines/loaded-engines.ts';
 import type { Announcement } from './announcement.ts';
 
-/** The model of an engine, as it is announced. */
-export function announcedModel({ model, identity }: Engine): Announcement['models'][number] {
-  return {
-    name: model.name,
-    sha256: model.sha256,
-    engine: identity.name,
-    engineVersion: identity.version,
-    engineSha256: identity.sha256,
-  };
+type Announced = Announcement['models'][number];
+
+/** The model of an engine, as it is announced; its identity is not known before its first load. */
+export function announcedModel(
+  { name, sha256 }: Pick<EngineModel, 'name' | 'sha256'>,
+  { name: engine, version, sha256: engineSha256 }: EngineIdentity,
+): Announced {
+  return { name, sha256, engine, engineVersion: version, engineSha256 };
 }
+
+/** All models that a worker serves: those that are loaded, and those that rest until their turn. */
+export function announcedModels(engines: LoadedEngines, slotsOf: (model: string) => number): Announced[] {
+  const coldMsOf = new Map(engines.turnTakers().map(({ name, coldMs }) => [name, Math.round(coldMs)]));
+  const announced = (loaded: boolean, model: Announced): Announced => {
+    const coldMs = coldMsOf.get(model.name);
+    return { ...model, slots: slotsOf(model.name), ...(coldMs === undefined ? {} : { loaded, coldMs }) };
+  };
+  return [
+    ...engines.all().map(({ model, identity }) => announced(true, announcedModel(model, identity))),
+    ...engines
+      .resting()
+      .map(({ model, identity }) => announced(false, announcedModel(model, identity ?? unknownOf(model)))),
+  ];
+}
+
+const unknownOf = ({ engine }: EngineModel): EngineIdentity => ({ name: engine, version: '', sha256: '' });

@@ -49,6 +49,9 @@ export const Announcement = z.object({
         methods: z.array(z.string().max(20)).max(10).optional(),
         /** How many jobs for it a worker runs at once. */
         slots: z.number().int().min(1).max(10_000).optional(),
+        /** Where models take turns in a worker's memory: whether it is loaded, and what its load takes. */
+        loaded: z.boolean().optional(),
+        coldMs: z.number().int().min(0).max(86_400_000).optional(),
       }),
     )
     .max(200),

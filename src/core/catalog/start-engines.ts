@@ -1,4 +1,5 @@
-import { ChildEngines } from '../engines/child-engines.ts';
+import { ChildEngines, type ChildOptions } from '../engines/child-engines.ts';
+import { ChildPerModel } from '../engines/child-per-model.ts';
 import { EngineChildren } from '../engines/engine-children.ts';
 import type { EngineModel } from '../engines/engine-kind.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
@@ -32,23 +33,32 @@ interface EngineUse {
  * CodedError of a model that cannot be loaded.
  */
 export function startEngines(models: readonly EngineModel[], use: EngineUse, logger: Logger): Promise<EngineChildren> {
+  return EngineChildren.start(models, (group) => ChildEngines.start(childOf(group, use, logger)));
+}
+
+/** A child process for each of these models, none of them started yet. */
+export function enginesApart(models: readonly EngineModel[], use: EngineUse, logger: Logger): ChildPerModel {
+  return new ChildPerModel(
+    new Map(models.map((model) => [model.name, new ChildEngines(childOf([model], use, logger))] as const)),
+  );
+}
+
+function childOf(models: readonly EngineModel[], use: EngineUse, logger: Logger): ChildOptions {
   const inherited = INHERITED.flatMap((name) => {
     const value = process.env[name];
     return value === undefined ? [] : [[name, value] as const];
   });
-  return EngineChildren.start(models, (group) =>
-    ChildEngines.start({
-      program: new URL('./engine-process.js', import.meta.url),
-      env: {
-        ...Object.fromEntries(inherited),
-        COUNTERSIGN_CATALOG: use.catalog,
-        COUNTERSIGN_ENGINE_MODELS: group.map(({ name }) => name).join(','),
-        COUNTERSIGN_ENGINE_REFERENCES: String(use.areReferences),
-      },
-      models: group,
-      stopMs: use.stopMs,
-      streams: use.streams,
-      logger,
-    }),
-  );
+  return {
+    program: new URL('./engine-process.js', import.meta.url),
+    env: {
+      ...Object.fromEntries(inherited),
+      COUNTERSIGN_CATALOG: use.catalog,
+      COUNTERSIGN_ENGINE_MODELS: models.map(({ name }) => name).join(','),
+      COUNTERSIGN_ENGINE_REFERENCES: String(use.areReferences),
+    },
+    models,
+    stopMs: use.stopMs,
+    streams: use.streams,
+    logger,
+  };
 }

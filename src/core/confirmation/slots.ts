@@ -3,8 +3,9 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { queueName, type RedisKeys } from '../../ground/redis/keys.ts';
-import { Announcements, type Announcement } from '../catalog/announcement.ts';
+import { Announcements } from '../catalog/announcement.ts';
 import type { Catalog } from '../catalog/catalog.ts';
+import { residenceOf } from '../catalog/residence.ts';
 import type { EnrolledWorkers } from './enrolled-workers.ts';
 import type { ServiceTimes } from './service-times.ts';
 
@@ -22,8 +23,8 @@ interface SlotsParts {
 }
 
 /**
- * How many jobs the workers that are there can run at once, and what a job takes, by queue, for whoever
- * releases. Only enrolled workers count, and only for their pools; any attestor may write it.
+ * How many jobs the workers that are there can run at once, what a job takes, and what a load takes where none
+ * has the model in memory, by queue, for whoever releases and predicts. Only enrolled workers count, and only for their pools; any attestor may write it.
  */
 export class Slots {
   readonly #parts: SlotsParts;
@@ -54,11 +55,15 @@ export class Slots {
       );
       const writes = redis.pipeline();
       for (const { name, sha256 } of catalog.all().filter((model) => model.pool === pool)) {
-        const slots = present.reduce((sum, worker) => sum + slotsFor(worker, name, sha256), 0);
+        const said = present.flatMap(({ models }) =>
+          models.filter((served) => served.name === name && served.sha256 === sha256).slice(0, 1),
+        );
+        const { slots, coldMs } = residenceOf(said, 0);
         const queue = queueName(pool, name);
         const took = serviceTimes.of(queue);
         writes.hset(keys.pace(queue), {
           slots: Math.min(slots, MOST_SLOTS),
+          cold: coldMs,
           ...(took === undefined ? {} : { took: took.toFixed(1) }),
         });
       }
@@ -66,9 +71,4 @@ export class Slots {
     }
     return LOOK_EVERY_MS;
   }
-}
-
-/** How many jobs for a model a worker runs at once. */
-function slotsFor(worker: Announcement, model: string, sha256: string): number {
-  return worker.models.find((served) => served.name === model && served.sha256 === sha256)?.slots ?? 0;
 }

@@ -81,28 +81,40 @@ export class ChildEngines {
   readonly #pauses = new RestartPauses();
   #calls = 0;
   #restart: NodeJS.Timeout | undefined;
-  #isClosed = false;
+  #isClosed = true;
   /** Hears of each model of the first life: loaded, or why not. */
   #onLoad: (model: string, failure?: CodedError) => void = () => undefined;
 
-  private constructor(options: ChildOptions) {
+  /** There is no child before `open`. */
+  constructor(options: ChildOptions) {
     this.#options = options;
+  }
+
+  /** As `open`. */
+  static async start(options: ChildOptions): Promise<ChildEngines> {
+    const engines = new ChildEngines(options);
+    await engines.open();
+    return engines;
   }
 
   /**
    * Starts the child and waits for its models; those whose server is away may come later. Throws the
-   * CodedError of a model that cannot be loaded.
+   * CodedError of a model that cannot be loaded. It can be closed and opened again, and goes on knowing which
+   * calls ended a child.
    */
-  static async start(options: ChildOptions): Promise<ChildEngines> {
-    const engines = new ChildEngines(options);
-    if (options.models.length === 0) return engines;
+  async open(): Promise<void> {
+    if (this.#options.models.length === 0) return;
+    this.#isClosed = false;
     try {
-      await engines.#firstLoad();
-      return engines;
+      await this.#firstLoad();
     } catch (error) {
-      await engines.close();
+      await this.close();
       throw error;
     }
+  }
+
+  get isOpen(): boolean {
+    return !this.#isClosed;
   }
 
   /** The models that the child is to load. */

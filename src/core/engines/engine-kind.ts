@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { Task } from '../../proof/receipts/fields.ts';
 import type { Feature } from '../../proof/tasks/task-input.ts';
 import type { Engine } from './engine.ts';
-import { DEFAULT_HINT, type TimeHint } from './time-hint.ts';
+import { DEFAULT_HINT, type ModelHint } from './time-hint.ts';
 
 /** The fields that a catalog entry has, whatever its engine. */
 export const ENTRY_FIELDS = {
@@ -10,16 +10,20 @@ export const ENTRY_FIELDS = {
   pool: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and hyphens'),
   tasks: z.array(Task).min(1),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in hexadecimal digits'),
-  /** What a job is expected to take, until some were confirmed. */
+  /** What a job is expected to take, until some were confirmed, and a load, until there was one. */
   hint: z
-    .strictObject({ base_ms: z.number().min(0).max(600_000), token_ms: z.number().min(0).max(60_000) })
+    .strictObject({
+      base_ms: z.number().min(0).max(600_000),
+      token_ms: z.number().min(0).max(60_000),
+      load_ms: z.number().min(0).max(3_600_000).default(DEFAULT_HINT.load_ms),
+    })
     .default(DEFAULT_HINT),
   /** Memory of GPUs that it needs: a worker whose GPUs have less does not serve it. */
   gpuMemoryMiB: z.number().int().min(1).max(16_777_216).optional(),
 };
 
 interface Entry {
-  readonly hint: TimeHint;
+  readonly hint: ModelHint;
   readonly name: string;
   readonly pool: string;
   readonly tasks: Task[];

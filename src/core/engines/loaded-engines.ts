@@ -4,9 +4,10 @@ import { count } from '../../ground/metrics/process-metrics.ts';
 import { growingPause } from '../../ground/process/growing-pause.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
+import type { ChildPerModel } from './child-per-model.ts';
 import type { EngineChildren } from './engine-children.ts';
 import type { EngineModel } from './engine-kind.ts';
-import type { Engine } from './engine.ts';
+import type { Engine, EngineIdentity } from './engine.ts';
 import { loadEngine } from './load-engine.ts';
 import { tryEngine } from './trial.ts';
 
@@ -20,31 +21,65 @@ export interface AwayModel {
   readonly why: string;
 }
 
+/** A model that takes no memory now, and can be loaded. */
+export interface RestingModel {
+  readonly model: EngineModel;
+  /** As of its last load; undefined before the first. */
+  readonly identity: EngineIdentity | undefined;
+  readonly coldMs: number;
+}
+
+/** A model that takes turns with others in the memory of this process. */
+interface TurnTaking {
+  readonly name: string;
+  /** It takes memory, also where its process is away and comes back. */
+  readonly isLoaded: boolean;
+  /** What its load took (ms), or is expected to take. */
+  readonly coldMs: number;
+  /** How often it could not be loaded, in a row, and when (ms, by the clock of this process) the last time. */
+  readonly failures: number;
+  readonly failedMs: number;
+}
+
+/** Where engines compute that do so on this machine: in children for all at once, or in one for each model. */
+type Children = EngineChildren | ChildPerModel;
+
 /**
  * The engines that a process serves, by the names of their models. One that stands on a server, or computes
  * in a child, is away while that is, and one that only fails while it does; the others go on, and it is taken
- * up again when it is back.
+ * up again when it is back. Where models take turns, one that rests takes no memory until it is woken.
  */
 export class LoadedEngines {
   readonly #served: ReadonlyMap<string, ServedModel>;
-  readonly #children: EngineChildren | undefined;
+  readonly #children: Children | undefined;
   #onChange: (model: string) => void = () => undefined;
 
-  private constructor(models: readonly EngineModel[], logger: Logger, children: EngineChildren | undefined) {
+  private constructor(models: readonly EngineModel[], logger: Logger, children: Children | undefined) {
     const changed = (model: string) => this.#onChange(model);
-    const load = (model: EngineModel) =>
-      model.computesHere && children !== undefined ? Promise.resolve(children.require(model.name)) : loadEngine(model);
+    const load = async (model: EngineModel) =>
+      model.computesHere && children !== undefined ? children.require(model.name) : loadEngine(model);
     this.#children = children;
     this.#served = new Map(models.map((model) => [model.name, new ServedModel(model, load, changed, logger)]));
   }
 
   /**
-   * Loads them at once; those that compute here are taken from `children`, where there are any. Throws as
-   * `loadEngine`, but for models whose server is away: these may come later, as long as there is another.
+   * Loads them at once; those that compute here are taken from `children`, where there are any, and all but
+   * the first `resident` of these rest. Throws as `loadEngine`, but for models whose server is away: these may
+   * come later, as long as there is another.
    */
-  static async load(models: readonly EngineModel[], logger: Logger, children?: EngineChildren): Promise<LoadedEngines> {
+  static async load(
+    models: readonly EngineModel[],
+    logger: Logger,
+    children?: Children,
+    resident = Infinity,
+  ): Promise<LoadedEngines> {
     const engines = new LoadedEngines(models, logger, children);
-    const results = await Promise.allSettled(engines.#each((served) => served.load()));
+    const turnTakers = engines.#each((served) => served).filter(({ model }) => model.computesHere);
+    if (turnTakers.length > resident) for (const one of turnTakers) one.takeTurns();
+    const first = turnTakers.slice(0, resident);
+    const results = await Promise.allSettled(
+      engines.#each((one) => (one.takesTurns && first.includes(one) ? one.wake() : one.load())),
+    );
     const failures = results.flatMap((one): unknown[] => (one.status === 'rejected' ? [one.reason] : []));
     const unfit = failures.find((error) => !isAway(error)) ?? (engines.all().length === 0 ? failures[0] : undefined);
     if (unfit === undefined) return engines;
@@ -71,6 +106,29 @@ export class LoadedEngines {
 
   get(model: string): Engine | undefined {
     return this.#served.get(model)?.engine;
+  }
+
+  /** Those that can be loaded and are not. */
+  resting(): RestingModel[] {
+    return this.#each((served) => served.resting).filter((one) => one !== undefined);
+  }
+
+  /** Those that take turns; none where all have room at once. */
+  turnTakers(): TurnTaking[] {
+    return this.#each((served) => served)
+      .filter(({ takesTurns }) => takesTurns)
+      .map(({ name, isLoaded, coldMs, failures, failedMs }) => ({ name, isLoaded, coldMs, failures, failedMs }));
+  }
+
+  /** Frees the memory of a model: nothing may run on its engine. */
+  async rest(model: string): Promise<void> {
+    this.#served.get(model)?.fallAsleep();
+    if (this.#children !== undefined && 'unload' in this.#children) await this.#children.unload(model);
+  }
+
+  /** Loads a model that rests, and returns how long (ms) that took. Throws as `loadEngine`; then it is away. */
+  async wake(model: string): Promise<number> {
+    return (await this.#served.get(model)?.wake()) ?? 0;
   }
 
   /** A job of this model was answered. */
@@ -102,15 +160,20 @@ export class LoadedEngines {
 /** One model: served by its engine, or away. */
 class ServedModel {
   readonly name: string;
+  readonly model: EngineModel;
   #loaded: Engine | undefined;
   #why: string | undefined;
+  #takesTurns = false;
+  #isResting = false;
+  #identity: EngineIdentity | undefined;
+  #coldMs: number;
   readonly #breaker = new CircuitBreaker();
-  readonly #model: EngineModel;
   readonly #load: (model: EngineModel) => Promise<Engine>;
   readonly #onChange: (model: string) => void;
   readonly #logger: Logger;
   readonly #looks: PeriodicTask;
   #failures = 0;
+  #failedMs = 0;
   #probing: Promise<void> | undefined;
 
   constructor(
@@ -120,7 +183,8 @@ class ServedModel {
     logger: Logger,
   ) {
     this.name = model.name;
-    this.#model = model;
+    this.model = model;
+    this.#coldMs = model.hint.load_ms;
     this.#load = load;
     this.#onChange = onChange;
     this.#logger = logger;
@@ -141,19 +205,84 @@ class ServedModel {
     return this.engine === undefined ? this.#why : undefined;
   }
 
-  async load(): Promise<void> {
+  get takesTurns(): boolean {
+    return this.#takesTurns;
+  }
+
+  get failures(): number {
+    return this.#failures;
+  }
+
+  get failedMs(): number {
+    return this.#failedMs;
+  }
+
+  get isLoaded(): boolean {
+    return !this.#isResting;
+  }
+
+  get coldMs(): number {
+    return this.#coldMs;
+  }
+
+  /** Undefined where it is loaded, or cannot be. */
+  get resting(): RestingModel | undefined {
+    const { model, coldMs } = this;
+    return this.#isResting && this.#why === undefined ? { model, identity: this.#identity, coldMs } : undefined;
+  }
+
+  /** It takes turns with others from now on, and rests until it is woken. */
+  takeTurns(): void {
+    this.#takesTurns = true;
+    this.#isResting = true;
+  }
+
+  fallAsleep(): void {
+    this.#isResting = true;
+    this.#loaded = undefined;
+    this.#why = undefined;
+    this.#onChange(this.name);
+  }
+
+  /** Loads it, and returns how long (ms) that took. Throws as `loadEngine`; then it rests, and is away. */
+  async wake(): Promise<number> {
+    const began = performance.now();
     try {
-      this.#loaded = await this.#load(this.#model);
-      this.#breaker.answered();
-      if (this.#why !== undefined) this.#logger.info({ model: this.name }, 'a model is served again');
-      this.#why = undefined;
-      this.#failures = 0;
+      const engine = await this.#load(this.model);
+      this.#isResting = false;
+      this.#serve(engine);
+    } catch (error) {
+      this.#failures += 1;
+      this.#failedMs = performance.now();
+      this.#why = messageOf(error).slice(0, MAX_WHY);
+      this.#onChange(this.name);
+      throw error;
+    }
+    this.#coldMs = performance.now() - began;
+    this.#onChange(this.name);
+    return this.#coldMs;
+  }
+
+  /** Does nothing while it rests. */
+  async load(): Promise<void> {
+    if (this.#isResting) return;
+    try {
+      this.#serve(await this.#load(this.model));
     } catch (error) {
       this.#failures += 1;
       if (isAway(error)) this.#leave(error);
       throw error;
     }
     this.#onChange(this.name);
+  }
+
+  #serve(engine: Engine): void {
+    this.#loaded = engine;
+    this.#identity = engine.identity;
+    this.#breaker.answered();
+    if (this.#why !== undefined) this.#logger.info({ model: this.name }, 'a model is served again');
+    this.#why = undefined;
+    this.#failures = 0;
   }
 
   watch(): void {
@@ -201,6 +330,7 @@ class ServedModel {
   }
 
   async #look(): Promise<number> {
+    if (this.#isResting) return LOOK_EVERY_MS;
     if (this.#loaded === undefined) await this.load().catch(() => undefined);
     else await this.ready();
     if (this.#loaded === undefined) return growingPause(this.#failures);
@@ -210,7 +340,7 @@ class ServedModel {
   /** Asks an engine whose jobs fail whether it answers at all. Returns the pause until the next look. */
   async #try(engine: Engine): Promise<number> {
     try {
-      await tryEngine(engine, this.#model.tasks[0] ?? 'completion');
+      await tryEngine(engine, this.model.tasks[0] ?? 'completion');
     } catch (error) {
       this.#logger.debug({ model: this.name }, `its engine does not answer: ${messageOf(error).slice(0, MAX_WHY)}`);
       return this.#breaker.refused();

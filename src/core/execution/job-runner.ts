@@ -86,8 +86,9 @@ export class JobRunner {
   readonly #takenBack = new Set<string>();
   /** What is given back from now on, even where its claim is answered only later. */
   #leaves: 'unbegun' | 'all' | undefined;
-  /** Runs that have not ended, those that are being claimed among them. */
+  /** Runs that have not ended, those that are being claimed among them; of all models, and of each. */
   #runs = 0;
+  readonly #runsOf = new Map<string, number>();
   /** Jobs that were given back because they would not finish: whoever decides otherwise sends them again. */
   readonly #inVain = new Set<string>();
   readonly #worker: { id: string; publicKey: string };
@@ -105,6 +106,11 @@ export class JobRunner {
   /** How many jobs are being claimed: whether this worker holds them is not known yet. */
   get claiming(): number {
     return this.#runs - this.#held.size;
+  }
+
+  /** How many jobs of one model run now, are held ready or are being claimed. */
+  atWork(model: string): number {
+    return this.#runsOf.get(model) ?? 0;
   }
 
   /** Stops a job that is held here; does nothing for any other, nor where it is held under another lease. */
@@ -141,7 +147,7 @@ export class JobRunner {
    */
   async run(id: string, engine: Engine, places: EnginePlaces): Promise<Outcome> {
     const place = places.tryTake();
-    this.#runs += 1;
+    this.#count(engine.model.name, 1);
     try {
       crashPoint('worker.before-claim');
       const askedMs = Date.now();
@@ -153,9 +159,14 @@ export class JobRunner {
       await this.#work({ ...reply, span }, engine, place, places);
       return CONSUMED;
     } finally {
-      this.#runs -= 1;
+      this.#count(engine.model.name, -1);
       place?.leave();
     }
+  }
+
+  #count(model: string, by: number): void {
+    this.#runs += by;
+    this.#runsOf.set(model, this.atWork(model) + by);
   }
 
   async #work(

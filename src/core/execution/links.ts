@@ -68,3 +68,9 @@ export interface DeliveryLink {
   pause(withinMs: number): Promise<void>;
   close(withinMs: number): Promise<void>;
 }
+
+/** What waits in the queues of a worker's models. */
+export interface DemandLink {
+  /** Of each of these models for which something waits, the name of what is next. */
+  heads(models: readonly string[]): Promise<ReadonlyMap<string, string>>;
+}

@@ -20,6 +20,16 @@ const offers = fc
   .map((numbers): Offer => ({ ...OFFER, ...numbers }));
 
 describe('admission', () => {
+  test('counts the load of a model that no worker has in memory, in what it tells and in what it takes', () => {
+    const cold = { ...OFFER, coldMs: 3_000 };
+    const [told, toldCold] = [OFFER, cold].map((offer) => toldOf(offer, AT_ONCE));
+    expect(toldCold?.endMs).toBe((told?.endMs ?? 0) + 3_000);
+    const limits = (offer: Offer) => new AdmissionRule(0.99).limits(offer, 4_000, 100);
+    expect(excessOf(cold, limits(cold), { ...AT_ONCE, ends: 500, distance: 1 })).toBeGreaterThan(0);
+    expect(excessOf(OFFER, limits(OFFER), { ...AT_ONCE, ends: 500, distance: 1 })).toBeLessThan(0);
+    expect(excessOf({ ...cold, coldMs: 5_000 }, limits({ ...cold, coldMs: 5_000 }), AT_ONCE)).toBeGreaterThan(0);
+  });
+
   test('takes what ends in time with the probability asked for, and nothing that does not', () => {
     fc.assert(
       fc.property(

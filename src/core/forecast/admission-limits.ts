@@ -77,14 +77,15 @@ export class AdmissionRule {
     const even = Math.max(own, Math.min(this.#own, MOST_OWN * timeMs));
     const capMs = MOST_SERVICES * offer.meanMs;
     const sure = (quantiles: Readonly<Quantiles>) => this.#quantile(quantiles);
-    const beyondMs = longestStart(offer, RESERVE * timeMs - even, sure);
+    const { coldMs } = offer;
+    const beyondMs = longestStart(offer, RESERVE * timeMs - coldMs - even, sure);
     return {
       withinMs:
         count < ENOUGH
           ? UNLIMITED_MS
           : Math.max(
-              longestStart(offer, RESERVE * timeMs - own, sure),
-              longestStart(offer, timeMs - offer.ownMs - offer.afterMs, ({ z50 }) => z50),
+              longestStart(offer, RESERVE * timeMs - coldMs - own, sure),
+              longestStart(offer, timeMs - coldMs - offer.ownMs - offer.afterMs, ({ z50 }) => z50),
             ),
       beyondMs,
       cappedMs: timeMs > PATIENT_MS ? beyondMs : Math.min(beyondMs, longestStart(offer, capMs, sure)),

@@ -23,6 +23,8 @@ export interface Offer {
   readonly meanMs: number;
   /** Of the time that a job takes which is to end before. */
   readonly sdEndMs: number;
+  /** Its model is to be loaded first, which takes so long; 0 where it is. */
+  readonly coldMs: number;
   readonly quantiles: readonly Readonly<Quantiles>[];
 }
 
@@ -46,11 +48,12 @@ export function offerOf(state: QueueState, times: SlotTimes, path: Path, cost: n
     afterMs: Math.max(times.afterMs, state.confirmMs),
     meanMs,
     sdEndMs: ((times.meanCost ?? cost) * times.slotSpeed * Math.sqrt(1 + times.variation)) / Math.max(1, state.slots),
+    coldMs: state.coldMs,
     quantiles: times.quantiles,
   };
 }
 
-/** When (ms from now) a job at this place begins: at once, or when as many have ended as must. */
+/** When (ms from now) it is the turn of a job at this place: at once, or when as many have ended as must. */
 export function startOf({ perEndMs, perTagMs }: Offer, { ends, distance }: Place): number {
   return ends <= 0 ? 0 : Math.max(ends * perEndMs, distance * perTagMs + perEndMs);
 }
@@ -62,8 +65,9 @@ function sdOfStart({ sdEndMs }: Pick<Offer, 'sdEndMs'>, startMs: number, ends: n
 
 /** What the offer comes to at this place. */
 export function toldOf(offer: Offer, place: Place): Told {
-  const startMs = startOf(offer, place);
-  const sdStart = sdOfStart(offer, startMs, place.ends);
+  const turnMs = startOf(offer, place);
+  const sdStart = sdOfStart(offer, turnMs, place.ends);
+  const startMs = turnMs + offer.coldMs;
   return {
     startMs,
     endMs: startMs + offer.ownMs + offer.afterMs,
@@ -78,7 +82,7 @@ export function quantilesOf({ quantiles, meanMs }: Offer, startMs: number): Read
   return quantiles[lengthClassOf({ startMs, meanMs })] ?? { z10: -1, z50: 0, z90: 1.3, z99: 2.5 };
 }
 
-const NUMBERS = ['cost', 'perEndMs', 'perTagMs', 'ownMs', 'sdOwnMs', 'afterMs', 'meanMs', 'sdEndMs'] as const;
+const NUMBERS = ['cost', 'perEndMs', 'perTagMs', 'ownMs', 'sdOwnMs', 'afterMs', 'meanMs', 'sdEndMs', 'coldMs'] as const;
 
 /** The offer as it is kept with the job, until what came of it is known: numbers, each after a space. */
 export function offerText(offer: Offer): string {
@@ -98,12 +102,14 @@ interface Kept {
 export function toldIn(text: string): Kept | undefined {
   const numbers = text.split(' ').map(Number);
   if (numbers.length !== NUMBERS.length + 18 || numbers.some((number) => !Number.isFinite(number))) return undefined;
-  const [cost = 0, perEndMs = 0, perTagMs = 0, ownMs = 0, sdOwnMs = 0, afterMs = 0, meanMs = 0, sdEndMs = 0] = numbers;
+  const [cost = 0, perEndMs = 0, perTagMs = 0, ownMs = 0, sdOwnMs = 0, afterMs = 0, meanMs = 0, ...more] = numbers;
+  const [sdEndMs = 0, coldMs = 0] = more;
+  const last = NUMBERS.length;
   const quantiles = [0, 1, 2, 3].map((at) => {
-    const [z10 = 0, z50 = 0, z90 = 0, z99 = 0] = numbers.slice(8 + 4 * at, 12 + 4 * at).map((z) => z / 100);
+    const [z10 = 0, z50 = 0, z90 = 0, z99 = 0] = numbers.slice(last + 4 * at, last + 4 * at + 4).map((z) => z / 100);
     return { z10, z50, z90, z99 };
   });
   const [ends = 0, distance = 0] = numbers.slice(-2);
-  const offer = { cost, perEndMs, perTagMs, ownMs, sdOwnMs, afterMs, meanMs, sdEndMs, quantiles };
+  const offer = { cost, perEndMs, perTagMs, ownMs, sdOwnMs, afterMs, meanMs, sdEndMs, coldMs, quantiles };
   return { told: toldOf(offer, { ends, distance }), cost, distance };
 }

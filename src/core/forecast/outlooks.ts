@@ -215,6 +215,7 @@ const UNREAD: WholeQueue = {
   common: {
     atMs: 0,
     slots: 0,
+    coldMs: 0,
     isPaused: false,
     running: 0,
     released: 0,
@@ -225,7 +226,7 @@ const UNREAD: WholeQueue = {
 };
 
 function parseReading(reply: unknown): Reading {
-  const [now, slots, running, released, learned, standing, took, logged, unconfirmed, lanes] = cells(reply);
+  const [now, slots, running, released, learned, standing, took, logged, unconfirmed, cold, lanes] = cells(reply);
   const [standard, interactive, batch] = cells(lanes);
   return {
     learned: text(learned),
@@ -234,6 +235,7 @@ function parseReading(reply: unknown): Reading {
     common: {
       atMs: integer(now),
       slots: Number(slots),
+      coldMs: Number(cold) || 0,
       isPaused: standingIn(text(standing))?.state === 'paused',
       running: integer(running),
       released: integer(released),

@@ -5,7 +5,7 @@ import type { JobState } from '../../proof/contract/job-states.ts';
 import { HINDRANCES } from '../../proof/contract/why.ts';
 import type { JobView } from '../jobs/job.reader.ts';
 import { etaAt, hasMoved, prospectOf, type Spot } from './prospects.ts';
-import { whyOf, type AttestorFigures } from './why.ts';
+import { whyOf, type AttestorFigures, type Coldness } from './why.ts';
 
 const NOW = 1_700_000_000_000;
 const NOBODY: AttestorFigures = { present: 0, able: 0, problem: undefined };
@@ -157,9 +157,10 @@ describe('what is foreseen of an open job', () => {
 
 describe('what holds a job', () => {
   const THERE: AttestorFigures = { present: 1, able: 1, problem: undefined };
-  const why = (job: JobView, spot: Partial<Spot>, count: number, attestors = THERE, enginesAway = 0) =>
-    whyOf(job, prospectOf(job, { ...SPOT, ...spot }, { offer: OFFER, slots: count }), { attestors, enginesAway })
+  const why = (job: JobView, spot: Partial<Spot>, count: number, attestors = THERE, enginesAway = 0, cold?: Coldness) =>
+    whyOf(job, prospectOf(job, { ...SPOT, ...spot }, { offer: OFFER, slots: count }), { attestors, enginesAway, cold })
       .held_by;
+  const COLD = { coldMs: 8_000, workers: 2 };
   const ending = { state: 'expired', atMs: NOW, epoch: 0, code: 'expired', detail: '' } as const;
 
   test.each([
@@ -169,6 +170,9 @@ describe('what holds a job', () => {
     ['engine_away', () => why(view('queued'), {}, 0, THERE, 1)],
     ['slots', () => why(view('queued'), { running: 2 }, 2, THERE, 1)],
     ['attestation_backlog', () => why(view('queued'), { set: 'released', handedIn: 5_001 }, 2)],
+    ['cold_model', () => why(view('queued'), { running: 2, before: 3 }, 2, THERE, 0, COLD)],
+    ['no_worker', () => why(view('queued'), {}, 0, THERE, 0, COLD)],
+    ['engine', () => why(view('running'), {}, 2, THERE, 0, COLD)],
     ['retry_pause', () => why(view('queued'), { set: 'held', retries: 3 }, 2)],
     ['share', () => why(view('queued'), { running: 2, distance: 5 }, 2)],
     ['slots', () => why(view('queued'), { running: 2 }, 2)],

@@ -167,7 +167,7 @@ export function prospectOf(
     return { ...known, position: undefined, eta: { p50Ms: nowMs + half, p90Ms: nowMs + most } };
   }
   if (view.state === 'running') {
-    const { p50Ms, p90Ms } = etaAt(offer, { ends: 0, distance: 0 }, last?.beganMs ?? nowMs);
+    const { p50Ms, p90Ms } = etaAt({ ...offer, coldMs: 0 }, { ends: 0, distance: 0 }, last?.beganMs ?? nowMs);
     const eta = p90Ms < nowMs ? undefined : { p50Ms: Math.max(nowMs, p50Ms), p90Ms };
     return { ...known, position: undefined, eta };
   }

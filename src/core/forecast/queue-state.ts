@@ -29,6 +29,8 @@ export interface WaitingBeside extends Waiting {
 export interface QueueState extends Waiting {
   readonly atMs: number;
   readonly slots: number;
+  /** What a load of its model takes where no worker has it in memory; 0 where one has. */
+  readonly coldMs: number;
   /** The operator has paused its pool: nothing of the backlog is given to workers. */
   readonly isPaused: boolean;
   /** Jobs whose claim is known. */

@@ -11,11 +11,19 @@ export interface AttestorFigures {
   readonly problem: string | undefined;
 }
 
+/** No worker has its model in memory: what a load takes (ms), and how many workers could load it. */
+export interface Coldness {
+  readonly coldMs: number;
+  readonly workers: number;
+}
+
 /** Who is there beside the workers that serve its model. */
 interface Present {
   readonly attestors: AttestorFigures;
   /** Workers that have its model, and do not serve it because what computes it is away or fails. */
   readonly enginesAway: number;
+  /** Absent where a worker has its model in memory, or none serves it. */
+  readonly cold?: Coldness | undefined;
 }
 
 type Held = Omit<Why, 'job' | 'state'>;
@@ -24,17 +32,17 @@ type Held = Omit<Why, 'job' | 'state'>;
  * The one thing that holds a job now: what would have to change first, so that it goes on. `prospect` is
  * undefined where nothing is known of its queue.
  */
-export function whyOf(view: JobView, prospect: Prospect | undefined, { attestors, enginesAway }: Present): Why {
-  return { job: view.id, state: view.state, ...held(view, prospect, attestors, enginesAway) };
+export function whyOf(view: JobView, prospect: Prospect | undefined, present: Present): Why {
+  return { job: view.id, state: view.state, ...held(view, prospect, present) };
 }
 
-function held(view: JobView, prospect: Prospect | undefined, attestors: AttestorFigures, enginesAway: number): Held {
+function held(view: JobView, prospect: Prospect | undefined, present: Present): Held {
   if (isFinal(view.state)) {
     const { code = view.state, detail = '' } = view.ending ?? {};
     return plain('ended', `It has ended as ${view.state}: ${detail === '' ? code : `${code}, ${detail}`}.`);
   }
-  if (view.state === 'queued') return queued(view, prospect, enginesAway);
-  if (view.state === 'attesting') return attesting(prospect, attestors);
+  if (view.state === 'queued') return queued(view, prospect, present);
+  if (view.state === 'attesting') return attesting(prospect, present.attestors);
   const began = view.attempts.at(-1)?.beganMs;
   const ranMs = began === undefined || prospect === undefined ? 0 : Math.max(0, prospect.spot.nowMs - began);
   const numbers = { attempt: view.attempts.length, running_ms: ranMs };
@@ -48,7 +56,7 @@ function held(view: JobView, prospect: Prospect | undefined, attestors: Attestor
       };
 }
 
-function queued(view: JobView, prospect: Prospect | undefined, enginesAway: number): Held {
+function queued(view: JobView, prospect: Prospect | undefined, { enginesAway, cold }: Present): Held {
   const { model, notBeforeMs } = view;
   if (prospect?.spot.set === 'later' && notBeforeMs !== undefined) return early(notBeforeMs, prospect.spot.nowMs);
   if (prospect?.spot.pausedMs !== undefined) return paused(prospect.spot.nowMs - prospect.spot.pausedMs);
@@ -65,6 +73,7 @@ function queued(view: JobView, prospect: Prospect | undefined, enginesAway: numb
   if (prospect.spot.limit !== undefined) return limited(prospect.spot.limit, model);
   if (prospect.spot.set === 'released' && prospect.spot.handedIn > ATTESTATION_BACKLOG)
     return unconfirmed(prospect.spot.handedIn);
+  if (cold !== undefined) return coldModel(model, cold);
   const { slots, position = 0, spot } = prospect;
   const numbers = { slots, running: spot.running, to_end_first: position, before: spot.before };
   if (position === 0)
@@ -86,6 +95,15 @@ function away(model: string, workers: number): Held {
     detail: `No worker serves ${model} now: the engine of ${workers === 1 ? '1 worker' : `${workers} workers`} is away or fails.`,
     numbers: { slots: 0, workers },
     remedy: 'nothing, if it comes back; the operator sees the cause in GET /v1/workers',
+  };
+}
+
+function coldModel(model: string, { coldMs, workers }: Coldness): Held {
+  return {
+    held_by: 'cold_model',
+    detail: `No worker has ${model} in memory; a load takes ${seconds(coldMs)}, and ${workers === 1 ? '1 worker loads it when its turn comes' : `one of ${workers} workers loads it when its turn comes`}.`,
+    numbers: { cold_ms: coldMs, workers },
+    remedy: 'wait; a worker that holds this model all the time would begin at once',
   };
 }
 

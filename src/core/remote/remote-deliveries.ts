@@ -73,7 +73,13 @@ export class RemoteDeliveries implements DeliveryLink {
   }
 
   take(model: string, isServed: boolean): Promise<void> {
-    for (const served of this.#served) if (served.name === model) served.isAway = !isServed;
+    for (const served of this.#served) {
+      if (served.name !== model) continue;
+      const isLeft = !isServed && !served.isAway;
+      served.isAway = !isServed;
+      // What a request that waits would bring goes to others.
+      if (isLeft && served.isAsked) this.#giveUp();
+    }
     this.#ask();
     return Promise.resolve();
   }

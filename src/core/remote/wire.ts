@@ -14,6 +14,7 @@ export const ROUTES = {
   announcement: '/v1/worker/announcement',
   hardware: '/v1/worker/hardware',
   leases: '/v1/worker/leases',
+  waiting: '/v1/worker/waiting',
   renewals: '/v1/worker/renewals',
   pieces: '/v1/worker/pieces',
   stops: '/v1/worker/stops',
@@ -110,6 +111,14 @@ export const Lease = z.strictObject({
 });
 export type Lease = z.infer<typeof Lease>;
 export const Leases = z.strictObject({ leases: z.array(Lease).max(MOST_LEASES) });
+
+/** Asks for which of these models something waits; nothing is leased by it. */
+export const AskWaiting = z.strictObject({ models: z.array(Name).min(1).max(200) });
+/** Of each model for which something waits, what is next: it says only whether that has changed. */
+export const Waiting = z.strictObject({
+  waiting: z.array(z.strictObject({ model: Name, next: Hex(16) })).max(200),
+});
+export type Waiting = z.infer<typeof Waiting>;
 
 /** Names a lease that the worker holds. */
 const Held = { job: JobId, epoch: Epoch, secret: Hex(16) };

@@ -114,6 +114,17 @@ export const METRIC_TABLE = {
     labels: { model: 'model of the catalog' },
     of: ['worker'],
   },
+  countersign_model_loads_total: {
+    kind: 'counter',
+    help: 'Loads of a model in its turn, where a worker serves more models than it holds at once',
+    labels: { pool: 'pool of the worker', model: 'model of the catalog' },
+    of: ['worker'],
+  },
+  countersign_models_loaded: {
+    kind: 'gauge',
+    help: 'Models that this worker has loaded and serves now',
+    of: ['worker'],
+  },
   countersign_models_away: {
     kind: 'gauge',
     help: 'Models that this worker does not serve for now, because what computes them is away or fails',
@@ -171,6 +182,12 @@ export const METRIC_TABLE = {
   countersign_queue_waiting_jobs: {
     kind: 'gauge',
     help: 'Jobs that wait for a worker',
+    labels: { pool: 'pool of the catalog', model: 'model of the catalog' },
+    of: 'shard',
+  },
+  countersign_model_loaded_workers: {
+    kind: 'gauge',
+    help: 'Workers that have a model in memory, of the models that take turns there',
     labels: { pool: 'pool of the catalog', model: 'model of the catalog' },
     of: 'shard',
   },

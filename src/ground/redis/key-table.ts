@@ -399,7 +399,7 @@ export const KEY_TABLE = {
     api: 'write',
     attestor: 'write',
     holds:
-      '`slots` of the workers, what a job `took` and takes at the `least` (ms), `rate` of releases a second, `retries` left, turns of `bands`; of each band the newest tag and the limit looked at',
+      '`slots` of the workers, what a load of the model takes where it is `cold` (ms), what a job `took` and takes at the `least` (ms), `rate` of releases a second, `retries` left, turns of `bands`; of each band the newest tag and the limit looked at',
     bound: 'queues',
   },
   poolStates: {

@@ -11,6 +11,7 @@ export const HINDRANCES = [
   'share',
   'slots',
   'attestation_backlog',
+  'cold_model',
   'starting',
   'engine',
   'stopping',

@@ -14,6 +14,8 @@ export const ModelDocument = z.strictObject({
   sha256: z.string(),
   weights: z.enum(['declared', 'measured']),
   workers: z.int().describe('workers that take jobs for it now'),
+  loaded_workers: z.int().describe('those of them that have it in memory'),
+  cold_ms: z.int().nullable().describe('what a load of it takes where none has it in memory; else null'),
   recomputing_attestors: z.int().describe('attestors that can compute its answers again now'),
 });
 export type ModelDocument = z.infer<typeof ModelDocument>;

@@ -1,4 +1,4 @@
-import type { AttestorFigures } from '../../core/forecast/why.ts';
+import type { AttestorFigures, Coldness } from '../../core/forecast/why.ts';
 import { RECOMPUTE_QUEUE } from '../../core/confirmation/recompute-queue.ts';
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
@@ -12,6 +12,7 @@ import type { QueueFigures } from '../../core/backlog/predicted-wait.ts';
 import { Announcements, type Announcement } from '../../core/catalog/announcement.ts';
 import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
 import { BANDS } from '../../proof/contract/bands.ts';
+import { residenceOf, type ServedModel } from '../../core/catalog/residence.ts';
 import type { KeyringFile } from '../../proof/receipts/keyring.ts';
 import type { ModelDocument, Participants, Readiness } from './directory.schemas.ts';
 
@@ -84,7 +85,7 @@ export class Directory {
       engine,
       sha256,
       weights: capabilities.measuresWeights ? 'measured' : 'declared',
-      workers: workers.filter((worker) => serves(worker, { name, pool, sha256 })).length,
+      ...residenceFields(workers, { name, pool, sha256 }),
       recomputing_attestors: attestors.filter(({ models }) =>
         models.some((model) => model.name === name && model.sha256 === sha256 && model.methods?.includes('recompute')),
       ).length,
@@ -111,6 +112,26 @@ export class Directory {
     const isAway = ({ pool: own, state, away = [] }: Announcement) =>
       own === pool && state === 'consuming' && away.some(({ name }) => name === model);
     return workers.filter(isAway).length;
+  }
+
+  /** What a load of a model takes, and how many workers could load it, where none has it in memory. */
+  async coldness(model: string): Promise<Coldness | undefined> {
+    const { workers } = await this.#present();
+    const served = this.#catalog.get(model);
+    if (served === undefined) return undefined;
+    const said = saidOf(workers, served);
+    const { coldMs, loaded } = residenceOf(said, 1);
+    return loaded > 0 || said.length === 0 ? undefined : { coldMs, workers: said.length };
+  }
+
+  /** Of the models that take turns in the memory of workers, how many have each loaded. */
+  async loadedBy(): Promise<{ readonly model: string; readonly pool: string; readonly workers: number }[]> {
+    const { workers } = await this.#present();
+    return this.#catalog.all().flatMap((model) => {
+      const said = saidOf(workers, model);
+      const takesTurns = said.some(({ loaded }) => loaded !== undefined);
+      return takesTurns ? [{ model: model.name, pool: model.pool, workers: residenceOf(said, 1).loaded }] : [];
+    });
   }
 
   /** Ready means that a job sent now would be worked on and confirmed: not merely that a port listens. */
@@ -160,17 +181,16 @@ export class Directory {
       this.#redis.hget(this.#keys.poolStates, pool),
       this.#present(),
     ]);
-    const slots = workers
-      .filter((worker) => serves(worker, { name, pool, sha256 }))
-      .map(({ models }) => models.find((model) => model.name === name)?.slots ?? capabilities.parallel);
     const [interactive = NONE, standard = NONE, batch = NONE] = backlogs;
+    const { slots, coldMs } = residenceOf(saidOf(workers, { name, pool, sha256 }), capabilities.parallel);
     return {
       // What a worker holds ready waits for its engine.
       waiting: interactive.all + standard.all + batch.all + released + ready,
       given: released + ready,
       backlogs: { interactive: interactive.due, standard: standard.due, batch: batch.due },
       running: Math.max(0, leases - ready),
-      slots: slots.reduce((sum, count) => sum + count, 0),
+      slots,
+      coldMs,
       tookMs: took === null ? undefined : Number(took),
       state: standingIn(standing ?? '')?.state ?? 'open',
     };
@@ -276,11 +296,24 @@ function whyAway(workers: readonly Announcement[]): string {
   return models.length === 0 ? '' : ` (the engine of ${models.toSorted().join(', ')} is away or fails)`;
 }
 
-/** Whether a worker takes jobs of this model: of its own pool, whatever else it says of itself. */
-function serves(worker: Announcement, model: Pick<CatalogModel, 'name' | 'pool' | 'sha256'>): boolean {
-  return (
-    worker.state === 'consuming' &&
-    worker.pool === model.pool &&
-    worker.models.some(({ name, sha256 }) => name === model.name && sha256 === model.sha256)
-  );
+type Offered = Pick<CatalogModel, 'name' | 'pool' | 'sha256'>;
+
+function residenceFields(
+  workers: readonly Announcement[],
+  model: Offered,
+): Pick<ModelDocument, 'workers' | 'loaded_workers' | 'cold_ms'> {
+  const said = saidOf(workers, model);
+  const { loaded, coldMs } = residenceOf(said, 1);
+  return {
+    workers: said.length,
+    loaded_workers: loaded,
+    cold_ms: said.length > loaded && loaded === 0 ? coldMs : null,
+  };
+}
+
+/** What each worker says that takes jobs of this model: of its own pool, whatever else it says of itself. */
+function saidOf(workers: readonly Announcement[], model: Offered): ServedModel[] {
+  return workers
+    .filter(({ state, pool }) => state === 'consuming' && pool === model.pool)
+    .flatMap(({ models }) => models.find(({ name, sha256 }) => name === model.name && sha256 === model.sha256) ?? []);
 }

@@ -172,12 +172,13 @@ export class JobsController {
   @Needs('read')
   async why(@Caller() caller: ApiCaller, @Param('id') id: string): Promise<Why> {
     const view = await this.#jobs.get(readableBy(caller), id);
-    const [prospect, attestors, enginesAway] = await Promise.all([
+    const [prospect, attestors, enginesAway, cold] = await Promise.all([
       this.#prospects.of(view),
       this.#directory.attestorFigures(),
       this.#directory.enginesAway(view.model),
+      this.#directory.coldness(view.model),
     ]);
-    return whyOf(view, prospect, { attestors, enginesAway });
+    return whyOf(view, prospect, { attestors, enginesAway, cold });
   }
 
   @Post(':id/cancel')

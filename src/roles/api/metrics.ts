@@ -49,8 +49,13 @@ export class Metrics {
    */
   async ofShard(): Promise<Exposition> {
     const health = await this.#directory.health();
-    const asked = [this.#directory.backlogs(), this.#pools.list(), this.#fairness()] as const;
-    const [backlogs, pools, fairness] = await Promise.all(asked).catch((cause: unknown) => {
+    const asked = [
+      this.#directory.backlogs(),
+      this.#pools.list(),
+      this.#fairness(),
+      this.#directory.loadedBy(),
+    ] as const;
+    const [backlogs, pools, fairness, loaded] = await Promise.all(asked).catch((cause: unknown) => {
       throw new CodedError('storage_unavailable', 'The storage does not respond, so nothing is known of the shard.', {
         cause,
       });
@@ -69,6 +74,7 @@ export class Metrics {
       countersign_stuck_jobs: whole(backlogs.stuck),
       countersign_webhook_backlog_messages: whole(backlogs.messages),
       countersign_queue_waiting_jobs: backlogs.waiting.map(({ pool, model, jobs }) => [{ pool, model }, jobs]),
+      countersign_model_loaded_workers: loaded.map(({ pool, model, workers }) => [{ pool, model }, workers]),
       countersign_pool_work_jobs: backlogs.work.map(({ pool, jobs }) => [{ pool }, jobs]),
       countersign_fairness_index: fairness,
       countersign_pool_state: pools.flatMap(({ name: pool, state: current }) =>

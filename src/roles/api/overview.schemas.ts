@@ -25,6 +25,7 @@ export const WorkerRow = z.strictObject({
   in_flight: z.int(),
   slots: z.int(),
   models: z.array(z.string()),
+  resting: z.array(z.string()).describe('those of them that are not in its memory now, and are loaded in their turn'),
   away: z.array(z.string()).describe('models whose engine it has lost'),
   free_memory_bytes: z.int().nullable(),
   gpus: z.array(GpuRow),

@@ -150,6 +150,7 @@ function workerRow(worker: Announcement): WorkerRow {
     in_flight: inFlight,
     slots: models.reduce((most, { slots = 1 }) => Math.max(most, slots), 0),
     models: models.map(({ name }) => name),
+    resting: models.filter(({ loaded }) => loaded === false).map(({ name }) => name),
     away: away.map(({ name }) => name),
     free_memory_bytes: worker.freeMemoryBytes ?? null,
     gpus: (worker.gpus ?? []).map((gpu) => ({

@@ -11,8 +11,10 @@ export function addRoleCommands({ program }: CliContext): void {
     const command = program
       .command(role)
       .description(`run one ${role}, configured by COUNTERSIGN_ variables (see docs/configuration.md)`)
-      .action(async ({ gateway, drainOn, perGpu }: WorkerOptions) => {
+      .action(async ({ gateway, models, resident, drainOn, perGpu }: WorkerOptions) => {
         if (gateway !== undefined) process.env['COUNTERSIGN_GATEWAY_URL'] = gateway;
+        if (models !== undefined) process.env['COUNTERSIGN_MODELS'] = models;
+        if (resident !== undefined) process.env['COUNTERSIGN_RESIDENT'] = resident;
         if (drainOn !== undefined) process.env['COUNTERSIGN_DRAIN_ON'] = drainOn;
         if (perGpu === true) process.exit(await runWorkersPerGpu((line) => process.stderr.write(`${line}\n`)));
         await become(role);
@@ -23,6 +25,8 @@ export function addRoleCommands({ program }: CliContext): void {
 
 interface WorkerOptions {
   readonly gateway?: string;
+  readonly models?: string;
+  readonly resident?: string;
   readonly drainOn?: string;
   readonly perGpu?: boolean;
 }
@@ -30,6 +34,8 @@ interface WorkerOptions {
 function addWorkerOptions(worker: Command): void {
   worker
     .option('--gateway <url>', 'reach the pool through this gateway, without a login of Redis')
+    .option('--models <names>', 'serve these models, comma-separated; by default all of the pool')
+    .option('--resident <count>', 'hold so many of them in memory at once, and load the others in their turn')
     .option('--drain-on <signal>', 'let running jobs end at this signal, however long they take (SIGTERM)')
     .option('--per-gpu', 'run one worker for each GPU and MIG slice, each with its own key (docs/gpus.md)');
   addEnrolAtGateway(worker);

@@ -46,6 +46,15 @@ test('a moment shows the longest queue first, and the rate since the one before'
   expect(topLines(moment(0, 1), undefined)[2]).toBe('log 1 entries');
 });
 
+test('where models take turns, it says how many workers have each loaded', () => {
+  const metrics = `${METRICS}countersign_model_loaded_workers{pool="gpu",model="llama-70b"} 2\n`;
+  expect(topLines({ ...moment(0, 1), metrics }, undefined).slice(3)).toEqual([
+    'POOL     MODEL      STATE   WAITING  LOADED BY',
+    'gpu      llama-70b  paused       40          2',
+    'default  kjv-1m     open          4          -',
+  ]);
+});
+
 test('without a terminal it is one line with its time', () => {
   expect(topLine(moment(0, 1), undefined)).toMatch(/^1970-01-01T00:00:00\.000Z {3}ready {3}waiting 44 {3}workers 3 /);
 });

@@ -60,17 +60,21 @@ function poolLines(samples: readonly Sample[]): string[] {
   );
   const waiting = samples.filter(({ name }) => name === 'countersign_queue_waiting_jobs');
   if (waiting.length === 0) return ['no pool has a model'];
+  const loaded = samples.filter(({ name }) => name === 'countersign_model_loaded_workers');
+  const loadedBy = (pool: string, model: string) =>
+    loaded.find(({ labels }) => labels.get('pool') === pool && labels.get('model') === model)?.value;
   const rows = waiting
     .toSorted((a, b) => b.value - a.value)
     .map(({ labels, value }) => {
       const pool = labels.get('pool') ?? '';
-      return [pool, labels.get('model') ?? '', states.get(pool) ?? 'open', String(value)] as const;
+      const model = labels.get('model') ?? '';
+      return [pool, model, states.get(pool) ?? 'open', String(value), String(loadedBy(pool, model) ?? '-')] as const;
     });
-  const head = ['POOL', 'MODEL', 'STATE', 'WAITING'] as const;
+  const head = ['POOL', 'MODEL', 'STATE', 'WAITING', 'LOADED BY'] as const;
   const width = (at: 0 | 1 | 2) => Math.max(...[head, ...rows].map((row) => row[at].length));
   return [head, ...rows].map(
-    ([pool, model, state, count]) =>
-      `${pool.padEnd(width(0))}  ${model.padEnd(width(1))}  ${state.padEnd(width(2))}  ${count.padStart(7)}`,
+    ([pool, model, state, count, by]) =>
+      `${pool.padEnd(width(0))}  ${model.padEnd(width(1))}  ${state.padEnd(width(2))}  ${count.padStart(7)}${loaded.length === 0 ? '' : `  ${by.padStart(9)}`}`,
   );
 }
 

@@ -2,6 +2,7 @@ import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
 import { Redis } from 'ioredis';
 import { readCatalog } from '../../core/catalog/catalog.ts';
+import { QueueHeads } from '../../core/execution/queue-heads.ts';
 import { Deliveries } from '../../core/leasing/deliveries.processor.ts';
 import { EnrolmentAsks } from '../../core/leasing/enrolment-ask.store.ts';
 import { LeaseBlobs } from '../../core/leasing/lease-blobs.ts';
@@ -103,6 +104,11 @@ function leaseProviders(config: GatewayConfig, models: readonly string[], logger
           logger,
         }),
       inject: [Redis, RedisKeys, PoolQueues, Leases],
+    },
+    {
+      provide: QueueHeads,
+      useFactory: (redis: Redis, keys: RedisKeys) => new QueueHeads(redis, keys, pool),
+      inject: [Redis, RedisKeys],
     },
     {
       provide: LeaseBlobs,

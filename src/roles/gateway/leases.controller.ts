@@ -1,11 +1,13 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { QueueHeads } from '../../core/execution/queue-heads.ts';
 import { Deliveries } from '../../core/leasing/deliveries.processor.ts';
 import { LeaseBlobs } from '../../core/leasing/lease-blobs.ts';
 import { Leases } from '../../core/leasing/leases.ts';
 import { Standings } from '../../core/leasing/standings.ts';
 import {
   AskLeases,
+  AskWaiting,
   BlobName,
   BlobPart,
   Commit,
@@ -17,7 +19,9 @@ import {
   type Lease,
   type Renewed,
   type Uploaded,
+  type Waiting,
 } from '../../core/remote/wire.ts';
+import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { count } from '../../ground/metrics/process-metrics.ts';
 import { JobId } from '../../proof/receipts/fields.ts';
@@ -33,13 +37,22 @@ export class LeasesController {
   readonly #leases: Leases;
   readonly #standings: Standings;
   readonly #blobs: LeaseBlobs;
+  readonly #heads: QueueHeads;
 
-  constructor(gate: RequestGate, deliveries: Deliveries, leases: Leases, standings: Standings, blobs: LeaseBlobs) {
+  constructor(
+    gate: RequestGate,
+    deliveries: Deliveries,
+    leases: Leases,
+    standings: Standings,
+    blobs: LeaseBlobs,
+    heads: QueueHeads,
+  ) {
     this.#gate = gate;
     this.#deliveries = deliveries;
     this.#leases = leases;
     this.#standings = standings;
     this.#blobs = blobs;
+    this.#heads = heads;
   }
 
   /** Waits for jobs. Whoever may not work is given none, and waits as long. */
@@ -57,6 +70,18 @@ export class LeasesController {
     const leases = await this.#deliveries.ask(worker, { ...asked, models }, signalOf(reply));
     for (const _lease of leases) count('countersign_gateway_leases_total');
     return { leases };
+  }
+
+  /** What waits for models, so that a worker that does not hold all of them knows which to load. */
+  @Post(ROUTES.waiting)
+  @HttpCode(200)
+  async waiting(@Req() request: FastifyRequest, @Body() body: unknown): Promise<Waiting> {
+    const { worker } = this.#gate.callerOf(request);
+    const { models } = checked(AskWaiting, body);
+    if ((await this.#standings.barOf(worker)) !== null) return { waiting: [] };
+    const heads = await this.#heads.heads(models);
+    // A delivery's name has the id of a job, which is nobody's business before it is leased.
+    return { waiting: [...heads].map(([model, head]) => ({ model, next: sha256Hex(head).slice(0, 16) })) };
   }
 
   @Post(ROUTES.renewals)

@@ -8,6 +8,7 @@ import { GpuWatch } from '../../core/gpus/gpu-watch.ts';
 import { GatewayClient } from '../../core/remote/gateway-client.ts';
 import { doorOf } from '../../core/remote/gateway-door.ts';
 import { RemoteBlobs } from '../../core/remote/remote-blobs.ts';
+import { RemoteDemand } from '../../core/remote/remote-demand.ts';
 import { RemoteDeliveries } from '../../core/remote/remote-deliveries.ts';
 import { RemoteHardware } from '../../core/remote/remote-hardware.ts';
 import { RemoteHeartbeat } from '../../core/remote/remote-heartbeat.ts';
@@ -26,6 +27,8 @@ import { WorkerLifecycle } from './worker-lifecycle.ts';
 
 /** How often a gateway is asked at the start before the worker gives up, ms. */
 const START_MS = 10_000;
+/** How often a gateway is asked what waits for models that take turns, ms. */
+const DEMAND_EVERY_MS = 1_000;
 
 /** What a worker says to its gateway, and through which part. */
 interface Links {
@@ -36,6 +39,7 @@ interface Links {
   readonly jobs: RemoteJobs;
   readonly pieces: RemotePieces;
   readonly blobs: RemoteBlobs;
+  readonly demand: RemoteDemand;
 }
 
 /** One worker of a pool that reaches it through a gateway: the engines and the runner of any other worker. */
@@ -98,6 +102,7 @@ export function linksOver(gateway: GatewayClient, key: SigningKey, renewEveryMs:
     heartbeat,
     pieces,
     jobs: new RemoteJobs(gateway, pieces),
+    demand: new RemoteDemand(gateway),
     blobs: new RemoteBlobs(gateway, (job) => heartbeat.claimOf(job)),
   };
 }
@@ -111,7 +116,7 @@ export function lifecycleOf(
   engines: LoadedEngines,
   logger: Logger,
 ): WorkerLifecycle {
-  const { gateway, standing, heartbeat, jobs, pieces, blobs, hardware } = links;
+  const { gateway, standing, heartbeat, jobs, pieces, blobs, hardware, demand } = links;
   const { COUNTERSIGN_TEE_COMMAND: command } = config;
   const slots = new Map(models.map((model) => [model.name, slotsOf(config, model)]));
   const runner = new JobRunner({
@@ -134,7 +139,9 @@ export function lifecycleOf(
     storage: REMOTE_STORAGE,
     hardware: command === undefined ? undefined : new HardwareSession({ link: hardware, key, models, command, logger }),
     gpus: new GpuWatch(),
-    slotsOf: ({ model }) => slots.get(model.name) ?? 1,
+    slotsOf: (model) => slots.get(model) ?? 1,
+    demand,
+    demandEveryMs: DEMAND_EVERY_MS,
     key,
     token: undefined,
     config,

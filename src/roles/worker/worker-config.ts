@@ -24,6 +24,11 @@ export const workerFields = {
     .string()
     .optional()
     .describe('models to serve, comma-separated; by default all models of the pool'),
+  COUNTERSIGN_RESIDENT: integer(1, 1_000)
+    .optional()
+    .describe(
+      'models that compute in this worker and are held in memory at once; the others are loaded in their turn; by default all are held',
+    ),
   COUNTERSIGN_CONCURRENCY: integer(1, 1_024)
     .optional()
     .describe('jobs of one model at once; by default as many as the engine can run'),

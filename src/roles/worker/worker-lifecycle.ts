@@ -1,14 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import type { Announcement } from '../../core/catalog/announcement.ts';
-import { announcedModel } from '../../core/catalog/announced-models.ts';
-import type { Engine } from '../../core/engines/engine.ts';
+import { announcedModels } from '../../core/catalog/announced-models.ts';
 import type { GpuWatch } from '../../core/gpus/gpu-watch.ts';
 import type { LoadedEngines } from '../../core/engines/loaded-engines.ts';
 import type { HardwareSession } from '../../core/execution/hardware-session.ts';
 import type { HeartbeatLink } from '../../core/execution/heartbeat.ts';
 import type { JobRunner } from '../../core/execution/job-runner.ts';
-import type { DeliveryLink, StandingLink, StorageLink } from '../../core/execution/links.ts';
+import type { DeliveryLink, DemandLink, StandingLink, StorageLink } from '../../core/execution/links.ts';
+import { ModelSwaps } from '../../core/execution/model-swaps.ts';
 import { askToJoin, type JoinToken } from '../../core/registry/invitation.ts';
 import { gauge } from '../../ground/metrics/process-metrics.ts';
 import { messageOf } from '../../ground/errors/coded-error.ts';
@@ -30,12 +30,19 @@ interface WorkerParts {
   /** Absent where no program gets evidence of this machine's hardware. */
   readonly hardware: HardwareSession | undefined;
   readonly gpus: GpuWatch;
-  /** How many jobs of its model an engine runs at once. */
-  readonly slotsOf: (engine: Engine) => number;
+  /** How many jobs of a model its engine runs at once. */
+  readonly slotsOf: (model: string) => number;
+  /** What waits for models that take turns. */
+  readonly demand: DemandLink;
+  /** How often that is asked (ms). */
+  readonly demandEveryMs: number;
   readonly key: SigningKey;
   /** Asks to be enrolled; absent where somebody enrolled this worker by hand. */
   readonly token: JoinToken | undefined;
-  readonly config: Pick<WorkerConfig, 'COUNTERSIGN_POOL' | 'COUNTERSIGN_DRAIN_MS' | 'COUNTERSIGN_DRAIN_ON'>;
+  readonly config: Pick<
+    WorkerConfig,
+    'COUNTERSIGN_POOL' | 'COUNTERSIGN_DRAIN_MS' | 'COUNTERSIGN_DRAIN_ON' | 'COUNTERSIGN_RESIDENT'
+  >;
   readonly logger: Logger;
 }
 
@@ -43,11 +50,18 @@ interface WorkerParts {
 export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly #parts: WorkerParts;
   readonly #startedAt = new Date().toISOString();
+  readonly #swaps: ModelSwaps | undefined;
   #isLeaving = false;
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
-    gauge('countersign_models_away', () => parts.engines.away().length);
+    const { engines, demand, demandEveryMs, config } = parts;
+    gauge('countersign_models_away', () => engines.away().length);
+    gauge('countersign_models_loaded', () => engines.all().length);
+    const { COUNTERSIGN_RESIDENT: resident, COUNTERSIGN_POOL: pool } = config;
+    const mayTake = () => this.#problem() === undefined;
+    if (resident !== undefined && engines.turnTakers().length > 0)
+      this.#swaps = new ModelSwaps({ ...parts, demand, pool, resident, lookEveryMs: demandEveryMs, mayTake });
   }
 
   /**
@@ -65,12 +79,14 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
     });
     await consumers.begin();
     engines.watch((model) => this.#serve(model));
-    await Promise.all(engines.away().map(({ name }) => consumers.take(name, false)));
+    const idle = [...engines.away(), ...engines.resting().map(({ model }) => model)];
+    await Promise.all(idle.map(({ name }) => consumers.take(name, false)));
     standing.watch(() => this.#stand());
     storage.start(() => this.#stand());
     const { id, models } = this.#announce();
     hardware?.start();
     gpus.start(() => this.#announce());
+    this.#swaps?.start();
     logger.info({ worker: id, models: models.map(({ name }) => name) }, 'worker consuming');
   }
 
@@ -82,6 +98,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
   async beforeApplicationShutdown(signal?: string): Promise<void> {
     const { engines, heartbeat, runner, consumers, standing, storage, hardware, gpus, config } = this.#parts;
     this.#isLeaving = true;
+    this.#swaps?.stop();
     await consumers.pause(CLOSE_MS);
     runner.leave('unbegun');
     await until(() => runner.claiming === 0, CLOSE_MS);
@@ -141,7 +158,7 @@ export class WorkerLifecycle implements OnApplicationBootstrap, BeforeApplicatio
       pool: config.COUNTERSIGN_POOL,
       publicKey: key.public.raw,
       startedAt: this.#startedAt,
-      models: engines.all().map((engine) => ({ ...announcedModel(engine), slots: slotsOf(engine) })),
+      models: announcedModels(engines, slotsOf),
       ...(away.length === 0 ? {} : { away }),
       state: this.#isLeaving ? 'draining' : problem === undefined ? 'consuming' : 'paused',
       ...(problem === undefined ? {} : { problem }),

@@ -12,6 +12,7 @@ import { JobRunner, MOST_AHEAD } from '../../core/execution/job-runner.ts';
 import { OwnStanding } from '../../core/execution/own-standing.ts';
 import { PoolConsumer, READY_FOR_EACH } from '../../core/execution/pool-consumer.processor.ts';
 import { PoolConsumers } from '../../core/execution/pool-consumers.ts';
+import { QueueHeads } from '../../core/execution/queue-heads.ts';
 import { RunTimes } from '../../core/execution/run-times.ts';
 import { GpuWatch } from '../../core/gpus/gpu-watch.ts';
 import { readJoinToken, type JoinToken } from '../../core/registry/invitation.ts';
@@ -31,6 +32,9 @@ import { loadEngines, slotsOf } from './own-engines.ts';
 import { servedModels } from './served-models.ts';
 import type { WorkerConfig } from './worker-config.ts';
 import { WorkerLifecycle } from './worker-lifecycle.ts';
+
+/** How often it is asked what waits for models that take turns. */
+const DEMAND_EVERY_MS = 250;
 
 /** One worker of a pool: its engines, its heartbeat, and a consumer for the queue of each model. */
 @Module({})
@@ -200,6 +204,8 @@ function lifecycleProvider(
       standing: OwnStanding,
       storage: StorageProbe,
       hardware: HardwareSession | undefined,
+      redis: Redis,
+      keys: RedisKeys,
     ) =>
       new WorkerLifecycle({
         engines,
@@ -210,12 +216,24 @@ function lifecycleProvider(
         storage,
         hardware,
         gpus: new GpuWatch(),
-        slotsOf: ({ model }) => slots.get(model.name) ?? 1,
+        slotsOf: (model) => slots.get(model) ?? 1,
+        demand: new QueueHeads(redis, keys, config.COUNTERSIGN_POOL),
+        demandEveryMs: DEMAND_EVERY_MS,
         ...own,
         config,
         logger,
       }),
-    inject: [LoadedEngines, Heartbeat, JobRunner, PoolConsumers, OwnStanding, StorageProbe, HardwareSession],
+    inject: [
+      LoadedEngines,
+      Heartbeat,
+      JobRunner,
+      PoolConsumers,
+      OwnStanding,
+      StorageProbe,
+      HardwareSession,
+      Redis,
+      RedisKeys,
+    ],
   };
 }
 

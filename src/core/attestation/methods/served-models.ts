@@ -17,7 +17,7 @@ export function servedModels(
   return catalog.all().flatMap(({ name, sha256 }) => {
     const methods = servedMethods(equipment, { name, sha256 }, list);
     const engine = equipment.engineOf({ name, sha256 });
-    if (engine !== undefined) return [{ ...announcedModel(engine), methods }];
+    if (engine !== undefined) return [{ ...announcedModel(engine.model, engine.identity), methods }];
     if (methods.length === 0) return [];
     return [{ name, sha256, engine: 'none', engineVersion: '', engineSha256: '', methods }];
   });

@@ -5,13 +5,13 @@
     ARGV[1]  key prefix   ARGV[2]  queue   ARGV[3]  most flows that are read
     ARGV[4]  what its pool's workers have handed in
   Returns now (ms), slots, jobs that run, released, what was learned (or ""), how its pool stands, or "", what
-  its jobs took (ms), entries of the log, and answers that are not confirmed, at the least; and for each band,
-  in the order of lanes.lua: jobs that wait, the present tag, and the flows with their values, one after the
-  other: none where they are more.
+  its jobs took (ms), entries of the log, answers that are not confirmed, at the least; what a load of its
+  model takes (ms) where no worker has it loaded, else 0; and for each band, in the order of lanes.lua: jobs
+  that wait, the present tag, and the flows with their values, one after the other: none where they are more.
 ]]
 local queue = ARGV[2]
 local time = redis.call('TIME')
-local pace = redis.call('HMGET', keys.pace(queue), 'slots', 'took')
+local pace = redis.call('HMGET', keys.pace(queue), 'slots', 'took', 'cold')
 -- Workers can spoil this key; then it says nothing.
 local entries = redis.pcall('XLEN', ARGV[4])
 -- What waits in a lane.
@@ -43,5 +43,6 @@ return {
   pace[2] or '0',
   redis.call('HGET', keys.log, 'size') or '0',
   redis.call('ZCARD', keys.confirmations) + (type(entries) == 'number' and entries or 0),
+  pace[3] or '0',
   lanes,
 }
