@@ -66,6 +66,7 @@ export interface MemoryErasure {
     removed: number;
     resealed: number;
     keys_destroyed: string;
+    follows?: string[] | undefined;
     not_proved: string[];
   };
   envelope: {
