@@ -304,6 +304,28 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     await expect(again).rejects.toMatchObject({ code: 'memory_not_found' });
   });
 
+  test('a profile shows what holds and what its reader may see, and stands in the log of reads', async () => {
+    const whose = someone();
+    const add = async (text: string, more: Parameters<typeof aDraft>[1] = {}) =>
+      (await desk.answers.add({ whose, drafts: [aDraft(text, more)] }))[0]?.entry.id ?? '';
+    const bounds = { filter: { superseded: false }, lines: 50, ofEach: 10 };
+    const shown = async (of = whose) =>
+      (await desk.answers.profile({ whose: of, ...bounds })).sections.flatMap(({ lines }) =>
+        lines.map(({ text, memories }) => [text, ...memories]),
+      );
+    await expect(shown()).rejects.toMatchObject({ code: 'owner_not_found' });
+    const oslo = await add('lives in Oslo', { source: 'mine' });
+    const rome = await add('lives in Rome', { supersedes: [oslo] });
+    const past = await add('is on holiday', { valid_to: '2020-01-01T00:00:00.000Z' });
+    expect(await shown()).toEqual([['lives in Rome', rome]]);
+    expect(await desk.answers.accesses({ whose, limit: 1 })).toMatchObject([{ action: 'profile', memories: [rome] }]);
+    // What another app wrote neither shows, nor says that there is such an owner.
+    expect(await shown({ ...whose, sources: ['mine'] })).toEqual([]);
+    await expect(shown({ ...whose, sources: ['another'] })).rejects.toMatchObject({ code: 'owner_not_found' });
+    await desk.answers.erase({ whose, ids: [rome, past] });
+    expect(await shown()).toEqual([['lives in Oslo', oslo]]);
+  });
+
   test('an owner that cannot be opened keeps nobody else’s memories longer', async () => {
     const both = [someone(), someone()];
     const places = new Map<string, (typeof both)[number]>();

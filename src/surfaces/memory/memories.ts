@@ -9,6 +9,7 @@ import { corrected, entryOf, requireTrust, withOrigin, type MemoryDraft } from '
 import { isOf, matches } from './memory-filter.ts';
 import type { OpenedOwner } from './opened-owner.ts';
 import type { Owners } from './owners.ts';
+import { profileOf } from './profile.ts';
 import type { Held } from './segment.ts';
 import type { Tombstones } from './tombstones.ts';
 
@@ -123,6 +124,23 @@ export class Memories {
       return { entries, more: all.length > entries.length };
     });
     return found ?? { entries: [], more: false };
+  }
+
+  /**
+   * What holds now, or at the time of the filter, made anew each time. Throws CodedError `owner_not_found`
+   * where the caller may see no memory of such an owner.
+   */
+  async profile({ whose, filter, ...bounds }: Ask<'profile'>): Promise<Answer<'profile'>> {
+    const at = filter.valid_at ?? new Date().toISOString();
+    const found = await this.#withNamed(whose, async (owner) => {
+      if (owner.all().every(({ entry }) => !isOf(entry, setOf(whose)))) return undefined;
+      const profile = profileOf(owner.list({ ...filter, valid_at: at }, setOf(whose)), at, bounds);
+      const ids = profile.sections.flatMap(({ lines }) => lines.flatMap(({ memories }) => memories));
+      await this.#accesses.note(owner.row.id, whose.by, 'profile', ids);
+      return profile;
+    });
+    if (found === undefined) throw ownerNotFound();
+    return found;
   }
 
   /** Best first; nothing where there is no such owner. */
