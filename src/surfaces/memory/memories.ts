@@ -6,8 +6,8 @@ import type { AccessLog } from './access-log.ts';
 import type { Embedder } from './embedder.ts';
 import type { Answer, Ask, Whose } from './memory-calls.ts';
 import { corrected, entryOf, requireTrust, withOrigin, type MemoryDraft } from './memory-drafts.ts';
-import { isOf, matches } from './memory-filter.ts';
-import type { OpenedOwner } from './opened-owner.ts';
+import { isOf } from './memory-filter.ts';
+import { contentKey, type OpenedOwner } from './opened-owner.ts';
 import type { Owners } from './owners.ts';
 import { profileOf } from './profile.ts';
 import type { Held } from './segment.ts';
@@ -74,12 +74,16 @@ export class Memories {
     return this.#owners.with(id, async (owner) => {
       const drafts = await chosen(owner);
       const staged = new Map<string, Held>();
+      // What one of them takes the place of, or contradicts, is not the same, however it reads.
+      const replaced = drafts.flatMap(({ supersedes }) => supersedes);
       const answers = drafts.map((draft): Answer<'add'>[number] => {
         const find = (one: string) => staged.get(one) ?? owner.get(one);
         const known = find(draft.id);
         if (known !== undefined) return { outcome: 'known', entry: known.entry };
         const trusts = trustsOf(draft, sources, find);
-        const same = [...staged.values()].find((held) => isSame(held.entry, draft)) ?? owner.same(draft, sources);
+        const others = new Set([...replaced, ...draft.contradicts]);
+        const same =
+          [...staged.values()].find((held) => isSame(held.entry, draft, others)) ?? owner.same(draft, sources, others);
         if (same !== undefined) {
           const entry = withOrigin(find(same.entry.id)?.entry ?? same.entry, draft.origin, trusts, Date.now());
           staged.set(entry.id, { entry, vector: same.vector });
@@ -305,14 +309,6 @@ export function trustsOf(
 }
 
 /** Whether two of one request say the same. */
-function isSame(entry: MemoryEntry, draft: MemoryDraft): boolean {
-  const { type, category, agent, thread, text } = draft;
-  const wanted = { superseded: true, type };
-  return (
-    matches(entry, wanted, null, false) &&
-    entry.category === category &&
-    entry.agent === agent &&
-    entry.thread === thread &&
-    entry.text === text
-  );
+function isSame(entry: MemoryEntry, draft: MemoryDraft, others: ReadonlySet<string>): boolean {
+  return !others.has(entry.id) && contentKey(entry) === contentKey(draft);
 }
