@@ -15,8 +15,8 @@ import { OwnerMemory } from './owner-memory.ts';
 
 export { CountersignError } from './countersign-error.ts';
 export type { JobEvent } from './event-source.ts';
-export type { OwnerMemory, Recalling, Remembering } from './owner-memory.ts';
-export type { FoundMemory, Memory, MemoryErasure } from '../proof/contract/memory.ts';
+export type { OwnerMemory, Profiling, Recalling, Remembering } from './owner-memory.ts';
+export type { FoundMemory, Memory, MemoryErasure, MemoryProfile } from '../proof/contract/memory.ts';
 export type { Job as JobDocument } from '../proof/contract/job.ts';
 export type { JobRequest, VerifiedReceipt, Why };
 export type OutputOf<T extends Task> = TaskOutputs[T];

@@ -1,4 +1,11 @@
-import type { FoundMemory, Memory, MemoryErasure, MemoryKind, MemoryState } from '../proof/contract/memory.ts';
+import type {
+  FoundMemory,
+  Memory,
+  MemoryErasure,
+  MemoryKind,
+  MemoryProfile,
+  MemoryState,
+} from '../proof/contract/memory.ts';
 
 /** Sends a request of the client and returns its answer. */
 type Send = (path: string, method: 'GET' | 'POST' | 'PATCH' | 'DELETE', body?: unknown) => Promise<unknown>;
@@ -21,6 +28,14 @@ export interface Recalling {
   readonly mode?: 'hybrid' | 'semantic' | 'text';
   readonly limit?: number;
   readonly filter?: Readonly<Record<string, string | boolean>>;
+}
+
+/** What of a profile is wanted. */
+export interface Profiling {
+  readonly limit?: number;
+  readonly of_each?: number;
+  readonly category?: string;
+  readonly trust?: MemoryKind;
 }
 
 /** The memories of one owner. Every method throws what the methods of the client throw. */
@@ -57,6 +72,13 @@ export class OwnerMemory {
       yield* page.memories;
       before = page.next;
     }
+  }
+
+  /** What holds now, the most trusted first, made of the memories for this answer. */
+  async profile(options: Profiling = {}): Promise<MemoryProfile> {
+    const words = Object.entries(options).map(([name, value]): [string, string] => [name, String(value)]);
+    const path = `/v1/owners/${encodeURIComponent(this.#owner)}/profile`;
+    return (await this.#send(`${path}?${new URLSearchParams(words).toString()}`, 'GET')) as MemoryProfile;
   }
 
   async get(id: string): Promise<Memory> {

@@ -74,6 +74,7 @@ const MATRIX: Record<string, Owner> = {
   'patch /v1/memories/{memory}': 'named',
   'delete /v1/memories/{memory}': 'named',
   'get /v1/owners': 'own',
+  'get /v1/owners/{owner}/profile': 'named',
   'get /v1/owners/{owner}/readers': 'named',
   'delete /v1/owners/{owner}': 'named',
   'post /mcp': 'shared',

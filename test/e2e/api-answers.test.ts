@@ -264,6 +264,10 @@ describe('real answers have the shape that the description promises', () => {
     await call('correctMemory', { memory }, { text: 'I am allergic to nuts.' });
     const history = await answered('getMemoryHistory', { memory }, undefined, `?owner=${owner}`);
     expect(history).toMatchObject({ versions: [{ text: 'I am allergic to peanuts.' }, { version: 2 }] });
+    expect(await answered('getProfile', { owner })).toMatchObject({
+      sections: [{ type: 'semantic', category: 'home', lines: [{ text, memories: [second] }] }, { type: 'episodic' }],
+      left_out: 0,
+    });
     await carryAway(owner, memory);
     const { erasures } = ErasureList.parse(await answered('eraseMemory', { memory }));
     const [receipt] = erasures;
@@ -282,6 +286,7 @@ describe('real answers have the shape that the description promises', () => {
         { action: 'get' },
         { action: 'export' },
         { action: 'export' },
+        { action: 'profile' },
         { action: 'history' },
         { action: 'correct' },
         { action: 'get' },

@@ -359,8 +359,8 @@ describe('a chat with memory', () => {
 
 describe('tools of the Model Context Protocol', () => {
   const TOOLS = [
-    ...['correct_memory', 'export_memories', 'forget', 'get_job', 'list_memories', 'recall', 'remember'],
-    ...['submit_job', 'verify_receipt'],
+    ...['correct_memory', 'export_memories', 'forget', 'get_job', 'list_memories', 'profile', 'recall'],
+    ...['remember', 'submit_job', 'verify_receipt'],
   ];
   const CLI = join(ROOT, 'dist', 'callers.mjs');
   let keyFile: string;
@@ -383,6 +383,7 @@ describe('tools of the Model Context Protocol', () => {
     const found = await mcp.call('recall', { owner, query: 'pears', mode: 'text' });
     expect(found['results']).toMatchObject([{ memory: { id, text: 'She likes pears.' } }]);
     expect(await mcp.call('list_memories', { owner })).toMatchObject({ memories: [{ id }], next: null });
+    expect(await mcp.call('profile', { owner })).toMatchObject({ sections: [{ lines: [{ memories: [id] }] }] });
     const { url } = await mcp.call('export_memories', { owner });
     const bundle = await (await client.fetch(String(url).slice(pipeline.url.length))).text();
     expect(bundle).toContain('She likes pears.');

@@ -90,6 +90,7 @@ const FATES: Readonly<Record<FamilyName, typeof NOBODYS | typeof REMOVED | Stays
   record: STUBS,
   unsealed: OF_OPEN_JOBS,
   erasures: { stays: 'the wishes, until they are carried out, which the deletion waits for' },
+  rewrite: { stays: 'counts of erasures, of nobody in particular' },
   ended: STUBS,
   endedOf: STUBS,
   retention: NOBODYS,

@@ -136,6 +136,44 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     expect(await listed(whose)).toHaveLength(1);
   });
 
+  test('what reads the same is one memory with all its origins, and what differs, or says so, is another', async () => {
+    const whose = someone();
+    const add = async (text: string, more: Parameters<typeof aDraft>[1] = {}) =>
+      (await desk.answers.add({ whose, drafts: [aDraft(text, more)] }))[0];
+    const from = (name: string) => ({
+      kind: 'tool' as const,
+      from: name,
+      reference: null,
+      rests_on: [],
+      receipt: null,
+    });
+    const first = await add('Ann said \u201cI like tea\u201d.', { origin: from('a') });
+    const id = first?.entry.id ?? '';
+    const again = await add('ann said "I like\u00a0TEA"!', { origin: from('b') });
+    expect(again).toMatchObject({
+      outcome: 'merged',
+      entry: { id, trust: 'tool', origins: [{ from: 'a' }, { from: 'b' }] },
+    });
+    // The words of whoever said it first stay.
+    expect(again?.entry.text).toBe(first?.entry.text);
+    const [one, two] = await desk.answers.add({ whose, drafts: [aDraft('At once'), aDraft('at once.')] });
+    expect([one?.outcome, two?.outcome, two?.entry.id]).toEqual(['created', 'merged', one?.entry.id]);
+    const same = 'Ann said "I like tea"';
+    const outcomes = [
+      await add('Ann said "I like tea"?'),
+      await add(same, { valid_to: '2020-01-01T00:00:00.000Z' }),
+      await add(same, { contradicts: [id] }),
+    ];
+    expect(outcomes.map((added) => added?.outcome)).toEqual(['created', 'created', 'created']);
+    // What holds again after it did not is found, and not put to what another memory stands for.
+    const oslo = await add('lives in Oslo');
+    const rome = await add('lives in Rome', { supersedes: [oslo?.entry.id ?? ''] });
+    const back = await add('lives in Oslo', { supersedes: [rome?.entry.id ?? ''] });
+    expect(back?.outcome).toBe('created');
+    const { entries } = await desk.answers.list({ whose, filter: { superseded: false }, limit: 100 });
+    expect(entries.filter(({ text }) => text.startsWith('lives')).map((entry) => entry.id)).toEqual([back?.entry.id]);
+  });
+
   test('less trusted words take the place of none that are more trusted, whatever they rest on', async () => {
     const whose = someone();
     const of = (kind: 'user' | 'model' | 'tool' | 'import', rests_on: string[] = []) => ({
@@ -302,6 +340,28 @@ export function memoryContract(open: (folder: string) => Promise<Database>): voi
     const stranger = { ...whose, sources: ['key-1'] };
     const again = desk.answers.erase({ whose: stranger, ids: [brief?.entry.id ?? ''] });
     await expect(again).rejects.toMatchObject({ code: 'memory_not_found' });
+  });
+
+  test('a profile shows what holds and what its reader may see, and stands in the log of reads', async () => {
+    const whose = someone();
+    const add = async (text: string, more: Parameters<typeof aDraft>[1] = {}) =>
+      (await desk.answers.add({ whose, drafts: [aDraft(text, more)] }))[0]?.entry.id ?? '';
+    const bounds = { filter: { superseded: false }, lines: 50, ofEach: 10 };
+    const shown = async (of = whose) =>
+      (await desk.answers.profile({ whose: of, ...bounds })).sections.flatMap(({ lines }) =>
+        lines.map(({ text, memories }) => [text, ...memories]),
+      );
+    await expect(shown()).rejects.toMatchObject({ code: 'owner_not_found' });
+    const oslo = await add('lives in Oslo', { source: 'mine' });
+    const rome = await add('lives in Rome', { supersedes: [oslo] });
+    const past = await add('is on holiday', { valid_to: '2020-01-01T00:00:00.000Z' });
+    expect(await shown()).toEqual([['lives in Rome', rome]]);
+    expect(await desk.answers.accesses({ whose, limit: 1 })).toMatchObject([{ action: 'profile', memories: [rome] }]);
+    // What another app wrote neither shows, nor says that there is such an owner.
+    expect(await shown({ ...whose, sources: ['mine'] })).toEqual([]);
+    await expect(shown({ ...whose, sources: ['another'] })).rejects.toMatchObject({ code: 'owner_not_found' });
+    await desk.answers.erase({ whose, ids: [rome, past] });
+    expect(await shown()).toEqual([['lives in Oslo', oslo]]);
   });
 
   test('an owner that cannot be opened keeps nobody else’s memories longer', async () => {

@@ -43,7 +43,7 @@ const TAKE_JOBS =
 const COMMANDS: Readonly<Record<RedisRole, string>> = {
   api: `${ADD_JOBS} +hsetnx +hstrlen +strlen +hexists +hkeys +hvals +mget +xread +xrange +xrevrange +zrank +zscan +zrangebyscore +zrevrange +xlen +pexpire +smembers +unlink +hdel +hincrby +zremrangebyrank +hlen +getrange +ltrim +wait +zlexcount +zmscore`,
   worker: `${ADD_JOBS} ${TAKE_JOBS} +xread +hsetnx`,
-  attestor: `${ADD_JOBS} ${TAKE_JOBS} +zmscore +hsetnx +hstrlen +strlen +xread +xinfo|stream +mget +hkeys +hscan +scan +getrange +srandmember +wait`,
+  attestor: `${ADD_JOBS} ${TAKE_JOBS} +zmscore +hsetnx +hstrlen +strlen +xread +xinfo|stream +mget +hkeys +hscan +scan +getrange +srandmember +wait +bgrewriteaof`,
 };
 
 /**

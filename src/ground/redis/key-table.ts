@@ -533,6 +533,17 @@ export const KEY_TABLE = {
     holds: 'ended jobs that are to be erased, by the time (ms) since when or from which on',
     bound: 'until the erasure is carried out everywhere',
   },
+  rewrite: {
+    place: 'home',
+    name: 'rewrite',
+    parts: [],
+    type: 'hash',
+    api: { only: '+hincrby' },
+    attestor: 'write',
+    holds:
+      'how many erasures the append-only file is to be written anew for, how many are out of it, and when (ms) that was begun last',
+    bound: 'three fields',
+  },
   ended: {
     place: 'home',
     name: 'ended',

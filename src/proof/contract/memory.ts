@@ -49,6 +49,23 @@ export interface FoundMemory {
   text: { rank: number; score: number; coverage: number; counted: boolean; words: string[] } | null;
 }
 
+/** What is known of an owner, each line with the memories that it rests on. */
+export interface MemoryProfile {
+  at: string;
+  sections: {
+    type: 'semantic' | 'episodic';
+    category: string | null;
+    lines: {
+      text: string;
+      trust: MemoryKind;
+      updated_at: string;
+      memories: string[];
+      contradicted_by: string[];
+    }[];
+  }[];
+  left_out: number;
+}
+
 /** What erasing came to: the statement, and the envelope that signs it. */
 export interface MemoryErasure {
   erasure: string;
@@ -66,6 +83,7 @@ export interface MemoryErasure {
     removed: number;
     resealed: number;
     keys_destroyed: string;
+    follows?: string[] | undefined;
     not_proved: string[];
   };
   envelope: {

@@ -19,6 +19,7 @@ import {
   ListMemories,
   ListReaders,
   OfOwner,
+  ReadProfile,
   SearchMemories,
   type AddedMemories,
   type ErasureDocument,
@@ -29,6 +30,7 @@ import {
   type MemoryHistory,
   type MemoryList,
   type OwnerList,
+  type ProfileDocument,
   type ReaderList,
 } from './memories.schemas.ts';
 import { askedOnce, parse, parseIdempotencyKey } from './parse.ts';
@@ -151,6 +153,18 @@ export class MemoriesController {
   @Needs('read_all')
   async owners(@Caller() { tenant }: ApiCaller): Promise<OwnerList> {
     return { owners: await this.#memory.call('owners', { tenant }) };
+  }
+
+  @Get('owners/:owner/profile')
+  @Needs('read')
+  profile(
+    @Caller() caller: ApiCaller,
+    @Param('owner') owner: string,
+    @Query() query: unknown,
+  ): Promise<ProfileDocument> {
+    const { limit: lines, of_each: ofEach, ...filter } = parse(ReadProfile, query);
+    const whose = whoseOf(caller, readableBy(caller), owner);
+    return this.#memory.call('profile', { whose, filter: { ...filter, superseded: false }, lines, ofEach });
   }
 
   @Get('owners/:owner/readers')

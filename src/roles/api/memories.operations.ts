@@ -18,6 +18,8 @@ import {
   MemoryReceipts,
   OfOwner,
   OwnerList,
+  ProfileDocument,
+  ReadProfile,
   ReaderList,
   SearchMemories,
 } from './memories.schemas.ts';
@@ -210,6 +212,20 @@ export const MEMORY_OPERATIONS: readonly Operation[] = [
     scope: 'read_all',
     success: { '200': json('the names', 'OwnerList', OwnerList) },
     errors: ['memory_unavailable'],
+  },
+  {
+    id: 'getProfile',
+    method: 'get',
+    path: '/v1/owners/{owner}/profile',
+    tag: 'Memory',
+    summary: 'See what is known of an owner, each line with the memories that it rests on',
+    description:
+      'Made of the memories that hold now and that the caller may read: the most trusted first, then the newest, without a model. Those that read the same are one line. It is kept nowhere, so that what was erased is in none.',
+    scope: 'read',
+    parameters: owner,
+    query: ReadProfile,
+    success: { '200': json('the profile', 'Profile', ProfileDocument) },
+    errors: ['request_invalid', 'owner_not_found', 'memory_unavailable'],
   },
   {
     id: 'listReaders',

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import type { z } from 'zod';
-import type { FoundMemory, Memory, MemoryErasure, MemoryState } from '../../proof/contract/memory.ts';
+import type { FoundMemory, Memory, MemoryErasure, MemoryProfile, MemoryState } from '../../proof/contract/memory.ts';
 import {
   AddMemories,
   ChangeMemory,
@@ -8,6 +8,7 @@ import {
   type FoundMemories,
   type MemoryDocument,
   type MemoryHistory,
+  type ProfileDocument,
 } from './memories.schemas.ts';
 
 /** True where a value of each type is one of the other. */
@@ -19,6 +20,7 @@ test('the plain types of memories that the client publishes are those of the sch
     memory: true satisfies Same<Memory, z.output<typeof MemoryDocument>>,
     state: true satisfies Same<MemoryState, z.output<typeof MemoryHistory>['versions'][number]>,
     found: true satisfies Same<FoundMemory, z.output<typeof FoundMemories>['results'][number]>,
+    profile: true satisfies Same<MemoryProfile, z.output<typeof ProfileDocument>>,
     erasure: true satisfies Same<MemoryErasure, z.output<typeof ErasureDocument>>,
   };
   expect(Object.values(same)).not.toContain(false);

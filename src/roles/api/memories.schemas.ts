@@ -5,6 +5,7 @@ import { JobId, MemoryId, Sha256, Time } from '../../proof/receipts/fields.ts';
 import { ErasureEnvelope, ErasureStatement } from '../../surfaces/memory/erasure-receipts.ts';
 import { MAX_AT_ONCE, MAX_RESULTS, OwnerName } from '../../surfaces/memory/memory-calls.ts';
 import { MemoryFilter } from '../../surfaces/memory/memory-filter.ts';
+import { MAX_LINES, MAX_LINES_OF_EACH, Profile } from '../../surfaces/memory/profile.ts';
 import { SEARCH_MODES } from '../../surfaces/memory/ranking.ts';
 
 const { salt: _salt, history: _history, ...ENTRY } = MemoryEntry.shape;
@@ -156,6 +157,19 @@ export const MemoryList = z.strictObject({
 });
 export type MemoryList = z.infer<typeof MemoryList>;
 
+export const ReadProfile = z.strictObject({
+  limit: Limit(MAX_LINES, 50).describe('the most lines'),
+  of_each: Limit(MAX_LINES_OF_EACH, 10).describe('the most lines of one category and type'),
+  category: FILTERS.category,
+  agent: FILTERS.agent,
+  trust: FILTERS.trust,
+  valid_at: FILTERS.valid_at.describe('what held at this time; now by default'),
+});
+
+/** Made anew for each answer, and kept nowhere. */
+export const ProfileDocument = Profile;
+export type ProfileDocument = z.infer<typeof ProfileDocument>;
+
 export const SearchMemories = z.strictObject({
   owner: OwnerName,
   query: z.string().min(1).max(16_384),
@@ -231,7 +245,9 @@ export const ReaderList = z.strictObject({
       number: z.int(),
       at: Time,
       by: z.string().describe('the id of the API key'),
-      action: z.string().describe('`get`, `history`, `receipts`, `list`, `search`, `export` or `correct`'),
+      action: z
+        .string()
+        .describe('`get`, `history`, `receipts`, `list`, `search`, `chat`, `profile`, `export` or `correct`'),
       memories: z.array(z.string()).describe('the ids of the memories that were answered'),
     }),
   ),

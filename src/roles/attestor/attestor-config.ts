@@ -91,6 +91,11 @@ export const AttestorConfig = z.object({
   COUNTERSIGN_ARCHIVE_MS: integer(60_000, 315_360_000_000)
     .default(2_592_000_000)
     .describe('how long a finished job is kept in the archive beside the log, in milliseconds'),
+  COUNTERSIGN_AOF_REWRITE_S: integer(0, 604_800)
+    .default(600)
+    .describe(
+      'after erasures Redis is told to write its append-only file anew, at most once in so many seconds; 0: never, the operator sees to it',
+    ),
   COUNTERSIGN_LOG_RECOVERY: z
     .enum(['manual', 'auto'])
     .default('manual')

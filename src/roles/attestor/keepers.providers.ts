@@ -1,5 +1,6 @@
 import { type Provider } from '@nestjs/common';
 import { Redis } from 'ioredis';
+import { AppendOnlyRewrites } from '../../core/confirmation/append-only-rewrites.ts';
 import { Aside } from '../../core/confirmation/aside.ts';
 import { AsideSchedule } from '../../core/confirmation/aside-schedule.ts';
 import { Backlog } from '../../core/backlog/backlog.ts';
@@ -25,6 +26,7 @@ import { Sweep } from '../../core/confirmation/sweep.ts';
 import { STORAGE_ROOM_BYTES, StorageProbe } from '../../ground/blobs/storage-probe.ts';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { redisAccess } from '../../ground/redis/connection.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import type { AttestorConfig } from './attestor-config.ts';
 import { AttestorFiles } from './attestor-files.ts';
@@ -41,6 +43,7 @@ const KEEPERS = [
   AsideSchedule,
   Retention,
   Eraser,
+  AppendOnlyRewrites,
   PoolKeeper,
   Strays,
   LogRequests,
@@ -92,6 +95,7 @@ export function auditProvider(files: AttestorFiles, log: FileTree, logger: Logge
 /** What finds and mends what was lost or spoilt. */
 export function keepingProviders(config: AttestorConfig, files: AttestorFiles, logger: Logger): Provider[] {
   return [
+    rewritesProvider(config, logger),
     {
       provide: PoolKeeper,
       useFactory: (redis: Redis, keys: RedisKeys) =>
@@ -143,6 +147,16 @@ export function keepingProviders(config: AttestorConfig, files: AttestorFiles, l
       inject: [...KEEPERS],
     },
   ];
+}
+
+function rewritesProvider(config: AttestorConfig, logger: Logger): Provider {
+  const everyMs = config.COUNTERSIGN_AOF_REWRITE_S * 1_000;
+  const access = redisAccess(config, 'attestor');
+  return {
+    provide: AppendOnlyRewrites,
+    useFactory: (redis: Redis, keys: RedisKeys) => new AppendOnlyRewrites({ redis, keys, access, everyMs, logger }),
+    inject: [Redis, RedisKeys],
+  };
 }
 
 function logRequestsProvider(files: AttestorFiles, logger: Logger): Provider {

@@ -66,6 +66,7 @@ export function addMemoryCommands(cli: CallerContext): Command {
   addHistory(cli, memory);
   addCorrect(cli, memory);
   addForget(cli, memory);
+  addProfile(cli, memory);
   addReaders(cli, memory);
   addOwners(cli, memory);
   return memory;
@@ -271,6 +272,40 @@ async function forget(
   }
   if (ids.length === 0) throw new CodedError('request_invalid', 'Name the memories, or give --all and --owner.');
   return (await cli.client(options).json(`${PATH}/batch-delete`, 'POST', { owner, ids })) as { erasures: Erasure[] };
+}
+
+interface Profile {
+  readonly sections: readonly {
+    readonly type: string;
+    readonly category: string | null;
+    readonly lines: readonly (Pick<Memory, 'text' | 'trust'> & {
+      readonly memories: readonly string[];
+      readonly contradicted_by: readonly string[];
+    })[];
+  }[];
+  readonly left_out: number;
+}
+
+function addProfile(cli: CallerContext, memory: Command): void {
+  withOwner(cli.remote('profile', 'show what is known of an owner, and by which memories', memory), true)
+    .option('--limit <n>', 'lines at most', numberOf)
+    .option('--category <name>', 'only of this category')
+    .option('--trust <least>', 'only what is trusted as user, model, tool or import, or more')
+    .action(async (options: OfOwner & { limit?: number; category?: string; trust?: string }) => {
+      const { owner = '', limit, category, trust } = options;
+      const path = `/v1/owners/${encodeURIComponent(owner)}/profile?${queryOf({ limit, category, trust })}`;
+      const profile = (await cli.client(options).json(path)) as Profile;
+      new MemoryOutput(options.json === true).show(profile, [
+        ...profile.sections.flatMap(({ type, category: of, lines }) => [
+          of === null ? type : `${type}, ${of}`,
+          ...lines.map(
+            ({ text, trust: trusted, memories, contradicted_by: against }) =>
+              `  ${JSON.stringify(text)}  ${trusted}  ${memories.join(' ')}${against.length === 0 ? '' : `  but ${against.join(' ')}`}`,
+          ),
+        ]),
+        ...(profile.left_out === 0 ? [] : [`left out: ${profile.left_out}; give a higher --limit`]),
+      ]);
+    });
 }
 
 interface Read {

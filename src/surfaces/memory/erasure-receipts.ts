@@ -26,6 +26,10 @@ export const ErasureStatement = z.strictObject({
   removed: z.int(),
   resealed: z.int().describe('the memories that stay, sealed under a new key'),
   keys_destroyed: z.string(),
+  follows: z
+    .array(z.string())
+    .optional()
+    .describe('what was asked of others besides; receipts of older versions do not say it'),
   not_proved: z.array(z.string()),
 });
 

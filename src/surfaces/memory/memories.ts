@@ -6,9 +6,10 @@ import type { AccessLog } from './access-log.ts';
 import type { Embedder } from './embedder.ts';
 import type { Answer, Ask, Whose } from './memory-calls.ts';
 import { corrected, entryOf, requireTrust, withOrigin, type MemoryDraft } from './memory-drafts.ts';
-import { isOf, matches } from './memory-filter.ts';
-import type { OpenedOwner } from './opened-owner.ts';
+import { isOf } from './memory-filter.ts';
+import { contentKey, type OpenedOwner } from './opened-owner.ts';
 import type { Owners } from './owners.ts';
+import { profileOf } from './profile.ts';
 import type { Held } from './segment.ts';
 import type { Tombstones } from './tombstones.ts';
 
@@ -73,12 +74,16 @@ export class Memories {
     return this.#owners.with(id, async (owner) => {
       const drafts = await chosen(owner);
       const staged = new Map<string, Held>();
+      // What one of them takes the place of, or contradicts, is not the same, however it reads.
+      const replaced = drafts.flatMap(({ supersedes }) => supersedes);
       const answers = drafts.map((draft): Answer<'add'>[number] => {
         const find = (one: string) => staged.get(one) ?? owner.get(one);
         const known = find(draft.id);
         if (known !== undefined) return { outcome: 'known', entry: known.entry };
         const trusts = trustsOf(draft, sources, find);
-        const same = [...staged.values()].find((held) => isSame(held.entry, draft)) ?? owner.same(draft, sources);
+        const others = new Set([...replaced, ...draft.contradicts]);
+        const same =
+          [...staged.values()].find((held) => isSame(held.entry, draft, others)) ?? owner.same(draft, sources, others);
         if (same !== undefined) {
           const entry = withOrigin(find(same.entry.id)?.entry ?? same.entry, draft.origin, trusts, Date.now());
           staged.set(entry.id, { entry, vector: same.vector });
@@ -123,6 +128,23 @@ export class Memories {
       return { entries, more: all.length > entries.length };
     });
     return found ?? { entries: [], more: false };
+  }
+
+  /**
+   * What holds now, or at the time of the filter, made anew each time. Throws CodedError `owner_not_found`
+   * where the caller may see no memory of such an owner.
+   */
+  async profile({ whose, filter, ...bounds }: Ask<'profile'>): Promise<Answer<'profile'>> {
+    const at = filter.valid_at ?? new Date().toISOString();
+    const found = await this.#withNamed(whose, async (owner) => {
+      if (owner.all().every(({ entry }) => !isOf(entry, setOf(whose)))) return undefined;
+      const profile = profileOf(owner.list({ ...filter, valid_at: at }, setOf(whose)), at, bounds);
+      const ids = profile.sections.flatMap(({ lines }) => lines.flatMap(({ memories }) => memories));
+      await this.#accesses.note(owner.row.id, whose.by, 'profile', ids);
+      return profile;
+    });
+    if (found === undefined) throw ownerNotFound();
+    return found;
   }
 
   /** Best first; nothing where there is no such owner. */
@@ -287,14 +309,6 @@ export function trustsOf(
 }
 
 /** Whether two of one request say the same. */
-function isSame(entry: MemoryEntry, draft: MemoryDraft): boolean {
-  const { type, category, agent, thread, text } = draft;
-  const wanted = { superseded: true, type };
-  return (
-    matches(entry, wanted, null, false) &&
-    entry.category === category &&
-    entry.agent === agent &&
-    entry.thread === thread &&
-    entry.text === text
-  );
+function isSame(entry: MemoryEntry, draft: MemoryDraft, others: ReadonlySet<string>): boolean {
+  return !others.has(entry.id) && contentKey(entry) === contentKey(draft);
 }

@@ -4,6 +4,7 @@ import { JobId, MemoryId, Sha256, Time } from '../../proof/receipts/fields.ts';
 import { MAX_RECEIPT_BYTES } from '../../proof/receipts/receipt.ts';
 import { HISTORY_CALLS } from './history-calls.ts';
 import { MemoryFilter } from './memory-filter.ts';
+import { MAX_LINES, MAX_LINES_OF_EACH, Profile } from './profile.ts';
 import { SEARCH_MODES } from './ranking.ts';
 
 /** Most memories of one request to write, to erase, or to read. */
@@ -157,6 +158,14 @@ export const MEMORY_CALLS = {
   list: {
     ask: ownedBy({ filter: MemoryFilter, limit: z.int().min(1).max(MAX_AT_ONCE), before: MemoryId.optional() }),
     answer: z.strictObject({ entries: z.array(MemoryEntry), more: z.boolean() }),
+  },
+  profile: {
+    ask: ownedBy({
+      filter: MemoryFilter,
+      lines: z.int().min(1).max(MAX_LINES),
+      ofEach: z.int().min(1).max(MAX_LINES_OF_EACH),
+    }),
+    answer: Profile,
   },
   search: {
     ask: ownedBy({

@@ -101,6 +101,7 @@ function answersOf({ owners, memories, carried, derived, erasures, holders, hist
     get: (ask) => memories.get(ask),
     require: (ask) => memories.require(ask),
     list: (ask) => memories.list(ask),
+    profile: (ask) => memories.profile(ask),
     search: (ask) => memories.search(ask),
     correct: (ask) => memories.correct(ask),
     erase: (ask) => erasures.erase(ask),

@@ -18,6 +18,13 @@ const NOT_PROVED = [
   'that nobody kept what was exported or answered before',
   'that no copy of the key store or of the wrapping key was made before; backups of them end with their retention',
   'that the disk has overwritten the blocks of the files that were removed',
+  'that Redis has written its append-only file anew already',
+] as const;
+
+/** What an erasure has others do, before its receipt is handed out. */
+const FOLLOWS = [
+  'the jobs that hold what was erased were asked to be erased',
+  'once they are, Redis is asked to write its append-only file anew',
 ] as const;
 
 /** What was asked, kept with the change that carries it out, until the keys are destroyed. */
@@ -228,6 +235,7 @@ export class MemoryErasures {
       removed: plan.removed,
       resealed: plan.resealed,
       keys_destroyed: plan.scope === 'owner' ? 'all of the owner' : `all of the owner below version ${plan.below}`,
+      follows: FOLLOWS,
       not_proved: NOT_PROVED,
     });
     await this.#database.transaction(async ({ rows }) => {

@@ -2,6 +2,7 @@ import { CodedError } from '../../ground/errors/coded-error.ts';
 import type { MemoryEntry } from '../../proof/memory/entry.ts';
 import { isOf, matches, type MemoryFilter } from './memory-filter.ts';
 import { CANDIDATES, rank, type MeaningMatch, type Ranked, type SearchMode } from './ranking.ts';
+import { readingOf } from './reading.ts';
 import type { Held, Vector } from './segment.ts';
 import { TextIndex } from './text-index.ts';
 
@@ -15,7 +16,8 @@ const MAX_CHARS_OF_OWNER = 32 * 1024 * 1024;
 /** What an entry takes beside its text: the object, the index, the maps. A guess, and enough for a bound. */
 const ENTRY_OVERHEAD = 2_048;
 
-type Content = Pick<MemoryEntry, 'type' | 'category' | 'agent' | 'thread' | 'text'>;
+/** What two memories have in common that are one: all of it. */
+type Content = Pick<MemoryEntry, 'type' | 'category' | 'agent' | 'thread' | 'valid_from' | 'valid_to' | 'text'>;
 
 export interface SearchAsk {
   readonly query: string;
@@ -118,10 +120,16 @@ export class OpenedOwner {
     this.#chars += charsOf([held]);
   }
 
-  /** The memory of these sources that says the same of the same; undefined where none does. */
-  same(entry: Content, sources: ReadonlySet<string> | null): Held | undefined {
+  /**
+   * The memory of these sources that says the same of the same, and is none of `others`; undefined where none
+   * does. One that another has taken the place of does not count: who says it again says that it holds again.
+   */
+  same(entry: Content, sources: ReadonlySet<string> | null, others: ReadonlySet<string>): Held | undefined {
     const ids = [...(this.#byContent.get(contentKey(entry)) ?? [])].sort();
-    return ids.map((id) => this.#held.get(id)).find((held) => held !== undefined && isOf(held.entry, sources));
+    return ids
+      .filter((id) => !others.has(id) && !this.isSuperseded(id))
+      .map((id) => this.#held.get(id))
+      .find((held) => held !== undefined && isOf(held.entry, sources));
   }
 
   isSuperseded(id: string): boolean {
@@ -194,8 +202,7 @@ function charsOf(held: readonly Held[]): number {
   return held.flatMap(({ entry }) => [entry, ...entry.history]).reduce((sum, { text }) => sum + text.length, 0);
 }
 
-/** Two memories with the same key say the same: case, spaces and forms of characters do not matter. */
-function contentKey({ type, category, agent, thread, text }: Content): string {
-  const folded = text.normalize('NFKC').toLowerCase().replace(/\s+/g, ' ').trim();
-  return JSON.stringify([type, category, agent, thread, folded]);
+/** Two memories with the same key say the same of the same, for the same time. */
+export function contentKey({ type, category, agent, thread, valid_from, valid_to, text }: Content): string {
+  return JSON.stringify([type, category, agent, thread, valid_from, valid_to, readingOf(text)]);
 }

@@ -347,6 +347,7 @@ export class TenantDeleter {
       asked_by: by,
       asked_at: new Date(askedMs).toISOString(),
       finished_at: new Date().toISOString(),
+      asked_of_redis: 'to write its append-only file anew',
       removed,
       kept: ['account and ledger', 'stubs of jobs', 'entries of the transparency log', 'audit log'],
     });
@@ -356,6 +357,7 @@ export class TenantDeleter {
       hset(keys.tenant(tenant), { account, limits: '{}' }),
       ['HDEL', keys.tenantDeletions, tenant],
       ['HDEL', keys.runningLimits, tenant],
+      ['HINCRBY', keys.rewrite, 'wanted', 1],
     ]);
   }
 }

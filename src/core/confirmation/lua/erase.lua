@@ -1,6 +1,7 @@
 --[[
   Put the stubs of jobs in the place of their records, and remove what else Redis has of what they held. It is
-  the last step of an erasure: what else is to be removed was removed before. Erasing twice changes nothing.
+  the last step of an erasure: what else is to be removed was removed before. Erasing twice changes nothing,
+  but that the append-only file is written anew once more.
 
     KEYS[1]  erasures   {shard}:erasures    sorted set: jobs that are to be erased
     KEYS[2]  unsealed   {shard}:unsealed    sorted set: jobs whose end is decided and not sealed
@@ -23,5 +24,9 @@ for at = 2, #ARGV, 2 do
     done[#done + 1] = id
   end
 end
-if #done > 0 then redis.call('ZREM', KEYS[1], unpack(done)) end
+if #done > 0 then
+  -- What they held stands in the append-only file until that is written anew.
+  redis.call('HINCRBY', keys.rewrite, 'wanted', #done)
+  redis.call('ZREM', KEYS[1], unpack(done))
+end
 return #done
