@@ -1,9 +1,15 @@
 import type { EngineModel } from '../engines/engine-kind.ts';
-import type { EngineIdentity } from '../engines/engine.ts';
-import type { LoadedEngines } from '../engines/loaded-engines.ts';
+import type { Engine, EngineIdentity } from '../engines/engine.ts';
 import type { Announcement } from './announcement.ts';
 
 type Announced = Announcement['models'][number];
+
+/** What a worker serves: models that are loaded, that can be, and what a load takes where they take turns. */
+interface Served {
+  all(): readonly Engine[];
+  resting(): readonly { readonly model: EngineModel; readonly identity: EngineIdentity | undefined }[];
+  turnTakers(): readonly { readonly name: string; readonly coldMs: number }[];
+}
 
 /** The model of an engine, as it is announced; its identity is not known before its first load. */
 export function announcedModel(
@@ -14,7 +20,7 @@ export function announcedModel(
 }
 
 /** All models that a worker serves: those that are loaded, and those that rest until their turn. */
-export function announcedModels(engines: LoadedEngines, slotsOf: (model: string) => number): Announced[] {
+export function announcedModels(engines: Served, slotsOf: (model: string) => number): Announced[] {
   const coldMsOf = new Map(engines.turnTakers().map(({ name, coldMs }) => [name, Math.round(coldMs)]));
   const announced = (loaded: boolean, model: Announced): Announced => {
     const coldMs = coldMsOf.get(model.name);

@@ -48,9 +48,9 @@ interface Round {
 }
 
 /**
- * Has Redis write its append-only file anew after erasures, so that what jobs had held goes from its disk too.
- * Erasures count themselves in Redis, in the step that removes what they are about, and the count that a new
- * file is made after is noted when all servers have finished it. A crash before leaves it open, and any
+ * Has Redis write its append-only file anew after erasures, so that what jobs had held goes from its disk
+ * too. Erasures count themselves in Redis, in the step that removes what they are about, and the count that a
+ * new file is made after is noted when all servers have finished it. A crash before leaves it open, and any
  * attestor begins again, at most once in a while. No request waits for it.
  *
  * A server that is at it already, saves a snapshot, or has no room for it is asked later. A replica that is

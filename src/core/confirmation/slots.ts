@@ -23,8 +23,9 @@ interface SlotsParts {
 }
 
 /**
- * How many jobs the workers that are there can run at once, what a job takes, and what a load takes where none
- * has the model in memory, by queue, for whoever releases and predicts. Only enrolled workers count, and only for their pools; any attestor may write it.
+ * How many jobs the workers that are there can run at once, what a job takes, and what a load takes where
+ * none has the model in memory, by queue, for whoever releases and predicts. Only enrolled workers count, and
+ * only for their pools; any attestor may write it.
  */
 export class Slots {
   readonly #parts: SlotsParts;

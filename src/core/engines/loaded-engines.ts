@@ -36,12 +36,16 @@ interface TurnTaking {
   readonly isLoaded: boolean;
   /** What its load took (ms), or is expected to take. */
   readonly coldMs: number;
-  /** How often it could not be loaded, in a row, and when (ms, by the clock of this process) the last time. */
+  /**
+   * How often it could not be loaded, in a row, and when (ms, by the clock of this process) the last time.
+   */
   readonly failures: number;
   readonly failedMs: number;
 }
 
-/** Where engines compute that do so on this machine: in children for all at once, or in one for each model. */
+/**
+ * Where engines compute that do so on this machine: in children for all at once, or in one for each model.
+ */
 type Children = EngineChildren | ChildPerModel;
 
 /**
@@ -64,8 +68,8 @@ export class LoadedEngines {
 
   /**
    * Loads them at once; those that compute here are taken from `children`, where there are any, and all but
-   * the first `resident` of these rest. Throws as `loadEngine`, but for models whose server is away: these may
-   * come later, as long as there is another.
+   * the first `resident` of these rest. Throws as `loadEngine`, but for models whose server is away: these
+   * may come later, as long as there is another.
    */
   static async load(
     models: readonly EngineModel[],
@@ -126,7 +130,9 @@ export class LoadedEngines {
     if (this.#children !== undefined && 'unload' in this.#children) await this.#children.unload(model);
   }
 
-  /** Loads a model that rests, and returns how long (ms) that took. Throws as `loadEngine`; then it is away. */
+  /**
+   * Loads a model that rests, and returns how long (ms) that took. Throws as `loadEngine`; then it is away.
+   */
   async wake(model: string): Promise<number> {
     return (await this.#served.get(model)?.wake()) ?? 0;
   }

@@ -35,8 +35,8 @@ interface Turn {
 
 /**
  * Lets the models of a worker that does not hold all of them take turns in its memory. One that is to make
- * room is given no new job, and its jobs end before it goes. What waits is judged by the clock of this process
- * alone, from when it was seen first.
+ * room is given no new job, and its jobs end before it goes. What waits is judged by the clock of this
+ * process alone, from when it was seen first.
  */
 export class ModelSwaps {
   readonly #parts: SwapParts;

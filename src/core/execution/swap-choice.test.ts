@@ -66,7 +66,9 @@ function drawn(random: () => number, models: number, load: number, places: numbe
   return [trace, { coldMs, resident, places }];
 }
 
-/** The turns of all others, each as long as its patience and until its last job has ended, and its own load. */
+/**
+ * The turns of all others, each as long as its patience and until its last job has ended, and its own load.
+ */
 function longestTurn({ coldMs }: PlayedWorker): number {
   const patience = Math.max(...[...coldMs.values()].map(patienceMs));
   return [...coldMs.values()].reduce((sum, ms) => sum + patienceMs(ms) + ms + LONGEST_JOB_MS + LOOKS_MS, patience);

@@ -3,8 +3,8 @@ const PATIENCE = 4;
 /** However long a load takes, nobody waits longer than this (ms) for its turn to come. */
 export const MOST_PATIENCE_MS = 60_000;
 /**
- * A model makes room that has had no work for this part of its load, or for this long (ms): more may be on its
- * way to the worker. What waits for another as long may be about to be taken by another worker.
+ * A model makes room that has had no work for this part of its load, or for this long (ms): more may be on
+ * its way to the worker. What waits for another as long may be about to be taken by another worker.
  */
 const SETTLE = 1 / 8;
 const LEAST_IDLE_MS = 250;
