@@ -178,6 +178,7 @@ const REACH: readonly { readonly of: RegExp; readonly by: Scope }[] = [
   // It asks anew what whoever asks may read.
   { of: /^post \/v1\/jobs\/\{id\}\/retry$/, by: 'read_all' },
   { of: /^get \/v1\/(jobs|responses|files|batches|schedules|memories|extractions)\/\{/, by: 'read_all' },
+  { of: /^get \/v1\/owners\/\{owner\}\/profile$/, by: 'read_all' },
   { of: /^(post|patch|delete) \/v1\/(jobs|responses|files|batches|schedules|memories)\/\{/, by: 'tenant_admin' },
 ];
 
