@@ -35,6 +35,8 @@ async function verdictOn(room: Courtroom, worker: Engine, { task, plan }: Admitt
 
 const CONFIRMED = { judged: 'confirmed', isPrefix: true };
 
+const MOST_ROUNDS = 20;
+
 describe('an honest answer is confirmed, whatever a tenant asks', () => {
   test.each(EMBEDDINGS)('embeddings at %s, on a machine with one core and on this one', async (_, drawn) => {
     await using server = await TestRedis.start();
@@ -60,17 +62,21 @@ describe('an honest answer is confirmed, whatever a tenant asks', () => {
     const model = CatalogModel.parse(served.model);
     await using room = await Courtroom.open(server, model);
     const seen = new Set<unknown>();
-    await fc.assert(
-      fc.asyncProperty(drawn, surface.includes('embed') ? vectors : frames, async ({ body, read }, said) => {
+    const holds = fc.asyncProperty(
+      drawn,
+      surface.includes('embed') ? vectors : frames,
+      async ({ body, read }, said) => {
         served.says = said;
         for (const job of await admitted(read)) {
           const verdict = await verdictOn(room, room.engine, job, 0);
           expect([body, said, verdict]).toEqual([body, said, typeof verdict === 'string' ? verdict : CONFIRMED]);
           seen.add(typeof verdict === 'string' ? verdict : 'confirmed');
         }
-      }),
-      { numRuns: IS_LONG ? 1_000 : 60 },
+      },
     );
+    // Of what is drawn most is refused, or answered with nonsense: a few draws may confirm nothing.
+    for (let round = 0; round < MOST_ROUNDS && !seen.has('confirmed'); round += 1)
+      await fc.assert(holds, { numRuns: IS_LONG ? 1_000 : 60 });
     expect([...seen]).toContain('confirmed');
   });
 });

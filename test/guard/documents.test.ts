@@ -160,7 +160,7 @@ function unknownCommands(text: string, cli: Command): string[] {
     }
     const known = [...command.options, ...cli.options, '--help'];
     return call
-      .flatMap((word) => /^\[?(--[a-z-]+)/.exec(word)?.[1] ?? [])
+      .flatMap((word) => /^\[?(--[a-z][a-z0-9-]*)/.exec(word)?.[1] ?? [])
       .filter((option) => !known.includes(option))
       .map((option) => `option ${option} of ${line}`);
   });
