@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { benchAudits } from './audits.mjs';
 import { benchBatches } from './batches.mjs';
+import { benchGateway } from './gateway.mjs';
 import { benchHttp } from './http.mjs';
 import { benchLedger } from './ledger.mjs';
 import { benchLog } from './log.mjs';
@@ -16,9 +17,9 @@ import { benchTokens } from './tokens.mjs';
 import { benchWebhooks } from './webhooks.mjs';
 
 const asked = readOptions(
-  'npm run bench [-- --only NAME] [--rounds N] [--jobs N] [--waiting N] [--lines N] [--entries N] [--archived N] [--json FILE]',
+  'npm run bench [-- --only NAME] [--rounds N] [--jobs N] [--waiting N] [--lines N] [--entries N] [--archived N] [--workers N] [--json FILE]',
   {
-    words: ['only', 'rounds', 'jobs', 'waiting', 'lines', 'entries', 'archived', 'json'],
+    words: ['only', 'rounds', 'jobs', 'waiting', 'lines', 'entries', 'archived', 'workers', 'json'],
   },
 );
 const settings = {
@@ -28,6 +29,7 @@ const settings = {
   lines: Number(asked.lines ?? 50_000),
   entries: Number(asked.entries ?? 1_000_000),
   archived: Number(asked.archived ?? 200_000),
+  workers: Number(asked.workers ?? 1_000),
 };
 const say = (line) => process.stderr.write(`${line}\n`);
 
@@ -51,6 +53,7 @@ const results = {
   ...(wants('webhooks') ? await benchWebhooks(settings, say) : {}),
   ...(wants('ledger') ? await benchLedger(settings, say) : {}),
   ...(wants('recovery') ? await benchRecovery(settings, say) : {}),
+  ...(wants('gateway') ? await benchGateway(settings, say) : {}),
   ...(wants('audits') ? benchAudits(say) : {}),
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
   commit: commit(),

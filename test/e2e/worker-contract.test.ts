@@ -305,6 +305,14 @@ describe('a gateway', () => {
     },
   );
 
+  test('who asks again and again, and never waits, gets what waits', async () => {
+    const own = hand(3);
+    const { id } = await client.submit(noop('gold', 'polled'));
+    const lease = await until(async () => (await own.lease('noop-gold', 1, 0))[0]);
+    expect([lease.job, await own.begin(lease)]).toEqual([id, 'ok']);
+    await client.post(`/v1/jobs/${id}/cancel`, {});
+  });
+
   test('requests that are forged, stolen, changed or sent again are refused, each by its own code', async () => {
     const [own, other] = [hand(3), hand(4)];
     const stranger = new GatewayHand(gatewayUrl(), signingKeyFromPem(generateSigningKeyPem()));

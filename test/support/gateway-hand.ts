@@ -83,8 +83,8 @@ export class GatewayHand {
     );
   }
 
-  async lease(model: string, slots = 1): Promise<readonly Lease[]> {
-    const json = { models: [{ name: model, slots }], wait_ms: 60_000 };
+  async lease(model: string, slots = 1, waitMs = 60_000): Promise<readonly Lease[]> {
+    const json = { models: [{ name: model, slots }], wait_ms: waitMs };
     return (await this.client.ask(Leases, { method: 'POST', target: ROUTES.leases, json })).leases;
   }
 

@@ -16,6 +16,8 @@ import type { Leases } from './leases.ts';
 
 const AFTER_FAILURE_MS = 500;
 const MOST_ASKS = 5_000;
+/** What waits already is found in this time (ms), also by who does not want to wait. */
+const LEAST_WAIT_MS = 250;
 /** Requests for leases of one worker that wait at once. */
 const MOST_ASKS_EACH = 4;
 
@@ -85,7 +87,8 @@ export class Deliveries {
   }
 
   /**
-   * Jobs for a worker, as soon as there are any, or none after `wait_ms` or when the signal is aborted.
+   * Jobs for a worker, as soon as there are any, or none after `wait_ms`, or a moment where that is shorter,
+   * or when the signal is aborted.
    * Throws CodedError `too_many_asks`.
    */
   async ask(worker: string, { models, wait_ms: waitMs }: AskLeases, signal: AbortSignal): Promise<readonly Lease[]> {
@@ -110,7 +113,7 @@ export class Deliveries {
       // What is being claimed for it is handed over first.
       if (!ask.isServed) settle();
     };
-    const timer = setTimeout(over, waitMs);
+    const timer = setTimeout(over, Math.max(waitMs, LEAST_WAIT_MS));
     signal.addEventListener('abort', over, { once: true });
     for (const source of this.#sources) if (room.has(source.model)) void this.#take(source);
     await settled;
