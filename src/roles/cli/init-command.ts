@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { z } from 'zod';
 import { readCatalog } from '../../core/catalog/catalog.ts';
+import { parseS3Place } from '../../ground/config/s3-place.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { LogRefused } from '../../proof/tlog/signed-note.ts';
 import { apiUrl, readDocument } from './arguments.ts';
@@ -171,6 +172,8 @@ async function answered(folder: string, flags: InitFlags, catalog: CatalogText):
 function objectsOf({ s3: place, s3Endpoint: endpoint, s3Region: region }: InitFlags) {
   if (place === undefined && (endpoint ?? region) !== undefined)
     throw new CodedError('request_invalid', 'Say with --s3 which bucket of that server it is.');
+  if (place !== undefined && parseS3Place(place) === undefined)
+    throw new CodedError('request_invalid', `--s3 must be an address such as s3://bucket/prefix, and not ${place}.`);
   return place === undefined ? undefined : { place, endpoint, region };
 }
 
