@@ -10,6 +10,7 @@ import type { Usage } from '../../proof/receipts/fields.ts';
 import { EngineError, type Engine, type EngineResult, type Replay, type Work } from './engine.ts';
 import type { EngineModel } from './engine-kind.ts';
 import { EngineReport, MAX_MESSAGE_BYTES, type EngineOrder } from './engine-messages.ts';
+import { LoneTurns } from './lone-turns.ts';
 
 /** The child has this long to end when it is closed. */
 const CLOSE_MS = 5_000;
@@ -74,7 +75,7 @@ export class ChildEngines {
   readonly #options: ChildOptions;
   readonly #engines = new Map<string, ChildEngine>();
   readonly #suspects = new Map<string, { deaths: number; atMs: number }>();
-  readonly #turns = new Turns();
+  readonly #turns = new LoneTurns();
   #life: Life | undefined;
   /** The last life in which a model was loaded; also after its end. */
   #lastLife: Life | undefined;
@@ -391,36 +392,4 @@ function exitOf(child: ChildProcess): Promise<void> {
   return new Promise((resolve) => {
     child.once('exit', () => resolve());
   });
-}
-
-/** Lets calls run beside each other, and some alone: these wait for the others, and the others for them. */
-class Turns {
-  /** Ends when the calls that run alone, up to the last one asked for, have ended. */
-  #lone: Promise<unknown> = Promise.resolve();
-  readonly #running = new Set<Promise<unknown>>();
-
-  async beside<T>(call: () => Promise<T>): Promise<T> {
-    for (let lone; lone !== this.#lone;) {
-      lone = this.#lone;
-      await lone;
-    }
-    const running = call();
-    this.#running.add(running);
-    try {
-      return await running;
-    } finally {
-      this.#running.delete(running);
-    }
-  }
-
-  alone<T>(call: () => Promise<T>): Promise<T> {
-    const before = this.#lone;
-    const turn = (async () => {
-      await before;
-      await Promise.allSettled(this.#running);
-      return call();
-    })();
-    this.#lone = turn.catch(() => undefined);
-    return turn;
-  }
 }

@@ -1,15 +1,13 @@
 import type { Redis } from 'ioredis';
-import type { Span } from '../../ground/tracing/spans.ts';
 import { sha256Hex } from '../../ground/blobs/sha256.ts';
 import type { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { costOf } from '../../proof/tasks/cost.ts';
 import { DUE_PLACE, FAIR_PLACE, LANES, LATER, TURNS } from '../../core/backlog/lua-parts.ts';
-import { rankOf } from '../../core/jobs/rank.ts';
 import type { Backlog } from '../../core/backlog/backlog.ts';
 import { Appointments } from '../../core/forecast/appointments.ts';
-import { offerText, toldOf, type Place } from '../../core/forecast/offer.ts';
+import { toldOf, type Place } from '../../core/forecast/offer.ts';
 import type { Forecast, Outlooks } from '../../core/forecast/outlooks.ts';
 import type { Told } from '../../core/forecast/told.ts';
 import { PERIOD, RESERVE } from '../../core/jobs/reserve.ts';
@@ -20,10 +18,9 @@ import { isOutOfMemory, storageFull, type StorageGate } from '../../ground/redis
 import { INLINE_BYTES } from '../../proof/tasks/task-input.ts';
 import type { SigningKey } from '../../ground/keys/signing-key.ts';
 import type { PriceTable } from '../ledger/price-table.ts';
-import type { Caller } from '../tenants/api-key.ts';
-import type { Catalog, CatalogModel } from '../../core/catalog/catalog.ts';
+import type { Catalog } from '../../core/catalog/catalog.ts';
 import { encodeStored, signPayload } from '../../proof/receipts/dsse.ts';
-import { statementBytes, type Price, type ShownMemory } from '../../proof/receipts/statements.ts';
+import { statementBytes, type ShownMemory } from '../../proof/receipts/statements.ts';
 import type { Durability } from '../../ground/redis/durability.ts';
 import { Coalescer } from '../../ground/redis/coalescer.ts';
 import { RedisClock } from '../../ground/redis/redis-clock.ts';
@@ -38,6 +35,7 @@ import { AttestationOffer } from './attestation-offer.ts';
 import { lateRefusal } from './late-refusal.ts';
 import { NOTHING_ASKED, limitsAsked, type LimitsAsked } from './limits-asked.ts';
 import { jobTimes } from './job-times.ts';
+import { queuedView, scriptArguments, type PendingJob, type PendingRequest, type Submitter } from './pending-job.ts';
 import { newTicket, planJob, type Plan } from './job-plan.ts';
 import type { BandName } from '../../proof/contract/bands.ts';
 import { DEFAULTS, type SubmitJob } from '../../proof/contract/submit-job.ts';
@@ -54,47 +52,6 @@ export const IDEMPOTENCY_MS = 86_400_000;
 const CLOSED = `${'0'.repeat(64)} closed`;
 /** Requests admitted by one call of the script. */
 const MAX_REQUESTS_PER_CALL = 64;
-
-/** A job that is signed and not yet accepted. */
-interface PendingJob {
-  readonly id: string;
-  readonly model: CatalogModel;
-  readonly ticket: string;
-  readonly inlineInput: string;
-  readonly createdMs: number;
-  readonly deadlineMs: number;
-  readonly notBeforeMs: number | undefined;
-  readonly priority: number;
-  readonly band: BandName;
-  readonly attempts: number;
-  readonly cost: number;
-  readonly forecast: Forecast;
-  readonly idempotencyKey: string;
-  readonly bodyDigest: string;
-  readonly isStored: boolean;
-  /** More fields of the job's hash, as JSON. */
-  readonly extra: string;
-  readonly price: Price | undefined;
-  /** What is reserved for it, as `reserve.lua` has it; empty for nothing. */
-  readonly reserve: string;
-  /** Of its admission; absent where it is not traced. */
-  readonly span: Span | undefined;
-}
-
-/** The jobs of one request, which are accepted all or none. */
-interface PendingRequest {
-  readonly submitter: Submitter;
-  /** Jobs of the same flow share one turn in the backlog. */
-  readonly flow: string;
-  readonly surface: string | undefined;
-  readonly ask: LimitsAsked | undefined;
-  /** How long its idempotency keys are known. */
-  readonly idempotencyMs: number;
-  readonly jobs: readonly PendingJob[];
-}
-
-/** The tenant and the key that a job is admitted for. */
-export type Submitter = Pick<Caller, 'tenant' | 'keyId' | 'limits'>;
 
 export interface SubmitOptions {
   /** The same key with the same body returns the same job. */
@@ -415,38 +372,6 @@ function currencyOf(plans: readonly Plan[]): string {
   return plans.find(({ price }) => price !== undefined)?.price?.currency ?? '';
 }
 
-/** The arguments of one request, in the order that `admit.lua` names. */
-function scriptArguments({ submitter, flow, ask, idempotencyMs, jobs }: PendingRequest): (string | number)[] {
-  return [
-    jobs.length,
-    submitter.tenant,
-    flow,
-    submitter.keyId,
-    ask === undefined ? '' : JSON.stringify(ask),
-    idempotencyMs,
-    ...jobs.flatMap((job) => [
-      job.id,
-      job.ticket,
-      job.inlineInput,
-      job.model.name,
-      queueName(job.model.pool, job.model.name),
-      job.createdMs,
-      job.deadlineMs,
-      job.attempts,
-      job.cost,
-      job.idempotencyKey,
-      job.bodyDigest,
-      job.extra,
-      job.price === undefined || job.price.hold === 0 ? '' : job.price.hold,
-      job.reserve,
-      ...forecastArguments(job.forecast),
-      job.notBeforeMs ?? '',
-      rankOf(job.priority, job.deadlineMs),
-      job.band,
-    ]),
-  ];
-}
-
 /** Who pays for the places of a request's jobs. */
 function flowOf({ tenant }: Submitter, { isBackground = false }: SubmitOptions): string {
   return isBackground ? `${tenant}~batch` : tenant;
@@ -462,57 +387,9 @@ function outlookOf({ offer, slots }: Forecast, place: Place | undefined): Admitt
   return place === undefined || slots === 0 ? undefined : { place, told: toldOf(offer, place) };
 }
 
-/** The part of a job's arguments that is about predictions. */
-function forecastArguments({ cost, weight, offer, slots, limits, perCostMs }: Forecast): (string | number)[] {
-  return [
-    cost / weight,
-    weight,
-    cost,
-    slots === 0 ? '' : offerText(offer),
-    slots,
-    offer.perEndMs,
-    offer.perTagMs,
-    perCostMs,
-    limits.withinMs,
-    limits.beyondMs,
-    limits.cappedMs,
-    limits.crowdMs,
-    limits.graceMs,
-    limits.fewDistance,
-  ];
-}
-
 /** The same plan, whose whole price is charged however much is used. */
 function withFixedPrice(plan: Plan): Plan {
   return plan.price === undefined ? plan : { ...plan, price: { ...plan.price, fixed: true } };
-}
-
-/** The job as it stands right after its admission. */
-function queuedView(job: PendingJob, { tenant, keyId }: Submitter, surface: string | undefined): JobView {
-  const { id, model, createdMs, deadlineMs, notBeforeMs, priority, band, attempts, ticket } = job;
-  return {
-    id,
-    tenant,
-    model: model.name,
-    queue: queueName(model.pool, model.name),
-    createdMs,
-    deadlineMs,
-    notBeforeMs,
-    priority,
-    band,
-    maxAttempts: attempts,
-    cancelAskedMs: undefined,
-    ticket,
-    keyId,
-    hold: job.price?.hold,
-    surface,
-    isStored: job.isStored,
-    attempts: [],
-    ending: undefined,
-    state: 'queued',
-    record: undefined,
-    erased: undefined,
-  };
 }
 
 /** Of an idempotency key whose job is kept nowhere any more: what is still known of it. */

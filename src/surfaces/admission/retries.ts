@@ -7,7 +7,8 @@ import { isFinal } from '../../proof/contract/job-states.ts';
 import { LONGEST_DEADLINE_MS, SHORTEST_DEADLINE_MS, SubmitJob } from '../../proof/contract/submit-job.ts';
 import { PROMISES } from '../../proof/receipts/promises/promises.ts';
 import { readTicket } from '../../proof/receipts/statements.ts';
-import type { Admission, Admitted, Submitter } from './admission.ts';
+import type { Admission, Admitted } from './admission.ts';
+import type { Submitter } from './pending-job.ts';
 import { retryMark } from './retry-mark.ts';
 
 interface RetryParts {

@@ -1,7 +1,7 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { parseRetryAfter } from '../../proof/contract/retry-after.ts';
 import { isPassing } from '../admission/passing-refusal.ts';
-import type { Submitter } from '../admission/admission.ts';
+import type { Submitter } from '../admission/pending-job.ts';
 import type { Done } from '../openai/answers.ts';
 import type { Completions } from '../openai/completions.ts';
 import type { ApiKeys } from '../tenants/api-key.store.ts';

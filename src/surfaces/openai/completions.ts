@@ -1,4 +1,5 @@
-import type { Admission, Admitted, SubmitOptions, Submitter } from '../admission/admission.ts';
+import type { Admission, Admitted, SubmitOptions } from '../admission/admission.ts';
+import type { Submitter } from '../admission/pending-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { followJob } from '../../core/jobs/job-follow.ts';
 import type { JobView } from '../../core/jobs/job.reader.ts';

@@ -1,4 +1,5 @@
-import type { Admission, Admitted, SubmitOptions, Submitter } from '../admission/admission.ts';
+import type { Admission, Admitted, SubmitOptions } from '../admission/admission.ts';
+import type { Submitter } from '../admission/pending-job.ts';
 import { jobTimes } from '../admission/job-times.ts';
 import type { SubmitJob } from '../../proof/contract/submit-job.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
