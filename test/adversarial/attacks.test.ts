@@ -22,6 +22,7 @@ import type { HandWorker } from '../support/hand-worker.ts';
 import { KJV_MODEL, NOOP_MODEL, Pipeline, completion, until, type Client } from '../support/pipeline.ts';
 import { Q4, Q8, answer, load, work } from '../support/replays.ts';
 import { documents, newKey, refusal, signed } from '../support/sample-receipts.ts';
+import { wholeTest } from '../support/thorough.ts';
 import { VECTORS, describeVectors } from '../support/vectors.ts';
 
 /** The attacks that the product must withstand, each tried from outside: by whom, and holding what. */
@@ -234,7 +235,7 @@ describe('a worker with its own key and all of its Redis rights', () => {
     expect((await client.ended(id)).attempts.at(-1)).toMatchObject({ epoch: 2, worker: other.id });
   });
 
-  test('12. copies a peer of its quorum: it can read neither the vote nor anything of it', async () => {
+  wholeTest('12. copies a peer of its quorum: it can read neither the vote nor anything of it', async () => {
     const { keys } = pipeline.redis;
     const policy = { recompute: 0, quorum: { of: 2, agree: 2 } };
     // Two workers must be there for a quorum to be promised; these answer by hand.

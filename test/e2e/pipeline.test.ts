@@ -141,10 +141,11 @@ describe('the pipeline with real models', () => {
     await until(async () => (await client.job(job.id)).state === 'running');
     const answer = (await (await client.post(`/v1/jobs/${job.id}/cancel`, undefined)).json()) as {
       outcome: string;
-      job: { state: string; reason: { detail: string } };
     };
-    expect(answer.outcome).toBe('cancelled');
-    expect(answer.job.reason.detail).toBe('The worker has stopped.');
+    // On a busy machine the worker stops after the answer.
+    expect(['cancelled', 'stopping']).toContain(answer.outcome);
+    await until(async () => (await client.job(job.id)).state === 'cancelled');
+    expect((await client.job(job.id)).reason?.detail).toBe('The worker has stopped.');
     const output = await client.fetch(`/v1/jobs/${job.id}/output`);
     expect(output.status).toBe(409);
     expect(await output.json()).toMatchObject({ code: 'job_not_done' });

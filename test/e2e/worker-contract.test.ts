@@ -144,7 +144,7 @@ describe.each([['default'], ['gold']] as const)('a worker of the pool %s', (pool
     },
   );
 
-  test.each(sampleOf(['worker.after-claim', 'worker.after-run', 'worker.after-commit'], 3))(
+  wholeTest.each(sampleOf(['worker.after-claim', 'worker.after-run', 'worker.after-commit'], 3))(
     'killed at %s, it loses no job and doubles none',
     async (point) => {
       await kill(worker, 'SIGTERM');

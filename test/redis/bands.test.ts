@@ -1,6 +1,20 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { NO_LEADS, afterTurn, keptLeads, laneOf, lanesOf, nextBand, type Leads } from '../../src/core/backlog/bands.ts';
+import {
+  NO_LEADS,
+  afterTurn,
+  jobsBeside,
+  keptLeads,
+  laneOf,
+  lanesOf,
+  nextBand,
+  type Leads,
+} from '../../src/core/backlog/bands.ts';
+import { Catalog, CatalogModel } from '../../src/core/catalog/catalog.ts';
+import { readDuePlace } from '../../src/core/forecast/due-places.ts';
+import { Outlooks } from '../../src/core/forecast/outlooks.ts';
+import { Prospects } from '../../src/core/forecast/prospects.ts';
+import { JobReader } from '../../src/core/jobs/job.reader.ts';
 import { bandIn } from '../../src/core/jobs/band.ts';
 import { Rulings } from '../../src/core/confirmation/rulings.ts';
 import { BANDS, type BandName } from '../../src/proof/contract/bands.ts';
@@ -8,7 +22,7 @@ import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 import { parse } from '../../src/roles/api/parse.ts';
 import { admissionTo } from '../support/admission.ts';
 import { HandWorker } from '../support/hand-worker.ts';
-import { completion } from '../support/pipeline.ts';
+import { NOOP_MODEL, completion } from '../support/pipeline.ts';
 import { backlogOf } from '../support/queues.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
@@ -158,4 +172,53 @@ test('a band whose first jobs a limit holds back stops no other, and what is que
   expect(await take(2)).toEqual([first.id, second.id]);
   await admin.hdel(keys.runningLimits, 'held');
   expect(await take(2)).toEqual([held.id]);
+});
+
+test('a place that is told counts what other bands get before it, and that is what comes', async () => {
+  await using server = await TestRedis.start();
+  const { admin, keys, pause, submit, take } = house(server);
+  const api = server.client('api');
+  const model = CatalogModel.parse(NOOP_MODEL);
+  const outlooks = new Outlooks(api, keys, 0.99);
+  const prospects = new Prospects(api, keys, new Catalog([model]), outlooks);
+  const reader = new JobReader(api, keys, keys.open);
+  const counts = fc.record({
+    interactive: fc.integer({ min: 0, max: 12 }),
+    standard: fc.integer({ min: 0, max: 12 }),
+    batch: fc.integer({ min: 0, max: 12 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(counts, async (waiting) => {
+      await pause(true);
+      const told = new Map<string, number>();
+      for (const band of BANDS) {
+        for (let at = 0; at < waiting[band]; at += 1)
+          told.set((await submit({ band, flow: band, cost: 1, weight: 1 })).id, 0);
+      }
+      for (const band of BANDS) {
+        const ids = await admin.zrange(keys.backlog(laneOf(QUEUE, band)), '0', '-1');
+        for (const [rank, id] of ids.entries()) {
+          const before = rank + jobsBeside(band, rank, waiting);
+          const view = await reader.read(id);
+          expect(view && (await prospects.of(view))?.spot).toMatchObject({ set: 'backlog', before });
+          told.set(id, before);
+        }
+        // A job that may begin now, and comes behind all of its band, has the place that its tag gives it.
+        const size = { task: 'completion', maxTokens: 63, inputBytes: 20 } as const;
+        const asked = { size, flow: band, band, weight: 1, timeMs: 60_000, isLater: true };
+        const forecast = { ...outlooks.forecast(model, asked), slots: 1 };
+        const due = { id: '', queue: QUEUE, flow: band, band, notBeforeMs: 0 };
+        const place = await readDuePlace({ redis: api, keys }, forecast, due);
+        expect(place.ends).toBeCloseTo(ids.length + jobsBeside(band, ids.length, waiting), 6);
+      }
+      let at = 0;
+      while (at < told.size) {
+        for (const id of await take(FLOOR)) {
+          expect(Math.abs((told.get(id) ?? NaN) - at)).toBeLessThanOrEqual(2);
+          at += 1;
+        }
+      }
+    }),
+    { numRuns: IS_LONG ? 100 : 8, endOnFailure: true },
+  );
 });

@@ -27,6 +27,7 @@ import { completion, until } from '../support/pipeline.ts';
 import { TestRedis } from '../support/redis.ts';
 import { newKey } from '../support/sample-receipts.ts';
 import { startSequencer } from '../support/sequencer.ts';
+import { IS_WHOLE } from '../support/thorough.ts';
 import { parse } from '../../src/roles/api/parse.ts';
 import { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 
@@ -250,7 +251,7 @@ describe('the moves of a job', () => {
         },
       ),
       {
-        numRuns: 250,
+        numRuns: IS_WHOLE ? 250 : 80,
         // The rarer ways, so that every run of this test goes them.
         examples: [
           [1, ['claim', 'commit', 'refute']],
