@@ -55,9 +55,15 @@ export function messageOf(error: unknown): string {
     return `${where === '' ? 'the document' : where}: ${issue?.message ?? 'it has another shape'}`;
   }
   const code = systemCodeOf(error) ?? '';
-  const trouble = typeof error === 'object' && error !== null && 'path' in error ? FILE_TROUBLE[code] : undefined;
+  const trouble = isOfFile(error) ? FILE_TROUBLE[code] : undefined;
   if (trouble !== undefined) return `${trouble} (${code})`;
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Whether a system error is about a file, and not about a socket; of a read, Node names no path. */
+function isOfFile(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  return 'path' in error || ('syscall' in error && error.syscall === 'read');
 }
 
 /** The `code` of a Node system error such as EADDRINUSE, or undefined. */
