@@ -84,6 +84,18 @@ async function call(...asked: Parameters<typeof answered>): Promise<z.infer<type
 const JOB = { model: 'noop', task: 'completion', input: { prompt: 'x' }, params: { max_tokens: 4 } };
 const FOREVER = { ...JOB, model: 'by-hand', deadline_ms: 60_000 };
 
+/** What can be asked again without harm: it looks, ends, or finds what it had made already. */
+const MAKES_NOTHING: ReadonlySet<string> = new Set([
+  'quoteJob',
+  'cancelJob',
+  'retryJob',
+  'cancelBatch',
+  'cancelResponse',
+  'searchMemories',
+  'eraseMemories',
+  'importMemories',
+]);
+
 describe('real answers have the shape that the description promises', () => {
   test('jobs, from submission to receipt', async () => {
     const { id } = await call('submitJob', {}, JOB);
@@ -513,6 +525,19 @@ describe('real answers have the shape that the description promises', () => {
     },
   );
 
+  test('every POST makes its thing once under an Idempotency-Key, or refuses the key, or makes nothing', async () => {
+    for (const { id, method, path, headers } of OPERATIONS.filter((one) => one.method === 'post')) {
+      const takes = Object.keys(headers?.shape ?? {}).includes('Idempotency-Key');
+      const response = await client.fetch(path.replace(/\{\w+\}/g, 'none'), {
+        method: method.toUpperCase(),
+        headers: { 'idempotency-key': 'swept', 'content-type': 'application/json' },
+        body: 'null',
+      });
+      const refuses = (await response.text()).includes('takes no Idempotency-Key');
+      expect([id, takes, refuses]).toEqual([id, takes, !takes && !MAKES_NOTHING.has(id)]);
+    }
+  });
+
   test('what is open to everyone', async () => {
     for (const id of ['getProtectedResource', 'getProtectedResourceOfMcp'])
       expect(await answered(id)).toMatchObject({ authorization_servers: ['https://issuer.example/'] });
@@ -524,6 +549,12 @@ describe('real answers have the shape that the description promises', () => {
     expect(Problem.parse(await (await client.fetch('/v1/jobs/job_x')).json()).code).toBe('job_not_found');
     const { error } = OpenAiError.parse(await (await client.fetch('/v1/models/x')).json());
     expect(error.code).toBe('model_not_found');
+    // Nobody knows who asks at an address that is none: both kinds of clients find their words.
+    for (const path of ['/v2/models', '//v1/chat/completions', '/openai/deployments/x/chat/completions'])
+      expect(await (await client.fetch(path)).json()).toMatchObject({ error: { code: 'route_not_found' } });
+    const big = await client.post('/v1/embeddings', { model: 'use-lite', input: 'x'.repeat(6_500_000) });
+    const refused = OpenAiError.parse(await big.json()).error;
+    expect([big.status, refused.message]).toEqual([413, expect.stringMatching(/\d{7} bytes/)]);
   });
 
   wholeTest(

@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { EngineError } from './engine.ts';
-import { InferenceServer } from './inference-server.ts';
+import { InferenceServer, serverSentData } from './inference-server.ts';
 import { overloadIn } from './overload.ts';
 
 const SECRET = 'the key sk-operator is out of money';
@@ -61,6 +61,15 @@ describe('what the refusals of a server mean for a job', () => {
     expect((await refusal(400, body)).code).toBe('context_exceeded');
   });
 
+  test.each([
+    { message: `API key not valid. ${SECRET}`, status: 'INVALID_ARGUMENT', code: 400 },
+    { message: `Incorrect API key provided: ${SECRET}`, code: 'invalid_api_key' },
+    { message: SECRET, code: 'billing_hard_limit_reached' },
+  ])('a 400 about the key of the worker is no fault of the question: %j', async (error) => {
+    const { code, message } = await refusal(400, { error });
+    expect([code, message.includes('sk-operator')]).toEqual(['engine_error', false]);
+  });
+
   test('another 400 is the question: the words of the server say what is wrong with it', async () => {
     const { code, message } = await refusal(400, { error: { message: 'top_k is not there' } });
     expect([code, message]).toEqual(['engine_refused', 'The inference server answered 400: top_k is not there']);
@@ -74,5 +83,25 @@ describe('what the refusals of a server mean for a job', () => {
     const one = new InferenceServer(`http://127.0.0.1:${port}${end}`, undefined);
     await one.send('/v1/models', undefined, new AbortController().signal);
     expect(asked).toBe('/v1/models');
+  });
+});
+
+describe('server-sent events of a server', () => {
+  async function dataOf(text: string): Promise<string[]> {
+    const found: string[] = [];
+    for await (const data of serverSentData(new Response(text))) found.push(data);
+    return found;
+  }
+
+  test('are read whatever stands around them', async () => {
+    expect(await dataOf(': ping\n\ndata: 1\r\n\r\nevent: message\ndata:2\n\nid: 3\ndata: 3')).toEqual(['1', '2', '3']);
+  });
+
+  test('that are errors by their name end the answer, whatever follows, and show nothing of it', async () => {
+    for (const name of ['event: error', 'event:error']) {
+      const read = dataOf(`data: 1\n\n${name}\ndata: {"message":"${SECRET}"}\n\ndata: 2\n\n`);
+      const error: unknown = await read.catch((thrown: unknown) => thrown);
+      expect([error instanceof EngineError, String(error).includes('sk-operator')]).toEqual([true, false]);
+    }
   });
 });

@@ -105,6 +105,8 @@ async function refusalOf(response: Response): Promise<EngineError> {
   if (!TENANTS_FAULT.has(status))
     return new EngineError('engine_error', `The inference server answered ${status} to this worker.`, { cause });
   const said = readRefusal(text);
+  if (isAboutTheKey(said))
+    return new EngineError('engine_error', `The inference server answered ${status} to this worker.`, { cause });
   if (isContextExceeded(said))
     return new EngineError('context_exceeded', said.message.slice(0, 200) || 'The prompt is too long.', { cause });
   return new EngineError('engine_refused', `The inference server answered ${status}: ${said.message.slice(0, 200)}`, {
@@ -121,6 +123,14 @@ function readRefusal(text: string): { message: string; code: string } {
   }
 }
 
+/** Some services say with 400 what others say with 401 and 402. */
+function isAboutTheKey({ message, code }: { message: string; code: string }): boolean {
+  return (
+    /api_key|authentication|billing|insufficient_quota/i.test(code) ||
+    /^((incorrect|invalid|missing|no) )?api key\b/i.test(message)
+  );
+}
+
 /** vLLM, SGLang, llama.cpp and OpenAI each say it in words of their own. */
 function isContextExceeded({ message, code }: { message: string; code: string }): boolean {
   return (
@@ -129,6 +139,11 @@ function isContextExceeded({ message, code }: { message: string; code: string })
       message,
     )
   );
+}
+
+/** What a server says of its trouble while it answers is for its operator, and stands in the log of the worker. */
+export function failedMidway(cause: unknown): EngineError {
+  return new EngineError('engine_error', 'The inference server failed while it answered.', { cause });
 }
 
 /** As Node's fetch says that the other side closed before it answered. */
@@ -140,20 +155,27 @@ function isClosedConnection(error: unknown): boolean {
 
 /**
  * The data of server-sent events, an event at a time; of an answer that is no stream, all of it. Throws
- * EngineError where a line has no end.
+ * EngineError where a line has no end, and where an event is one of an error.
  */
 export async function* serverSentData(response: Response): AsyncGenerator<string> {
   if (response.body === null) return;
   const isWhole = /^application\/json\b/i.test(response.headers.get('content-type') ?? '');
   const most = isWhole ? MAX_WHOLE : MAX_LINE;
   let rest = '';
+  let isError = false;
   for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
     rest += text;
     if (rest.length > most) throw new EngineError('engine_error', 'The inference server sent a line without an end.');
     if (isWhole) continue;
     const lines = rest.split(/\r\n|\n|\r/);
     rest = lines.pop() ?? '';
-    for (const line of lines) if (line.startsWith('data:')) yield line.slice(5).trim();
+    for (const line of lines) {
+      if (/^event: ?error$/.test(line)) isError = true;
+      else if (line === '') isError = false;
+      if (!line.startsWith('data:')) continue;
+      if (isError) throw failedMidway(line.slice(0, MAX_REFUSAL));
+      yield line.slice(5).trim();
+    }
   }
   if (isWhole) yield rest;
   else if (rest.startsWith('data:')) yield rest.slice(5).trim();

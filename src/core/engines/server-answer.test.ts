@@ -57,10 +57,17 @@ describe('what servers send of an answer', () => {
       'members that are null',
       [choice({ role: 'assistant', content: null, tool_calls: null, refusal: null, audio: null })],
     ],
+    ['usage that counts nothing', [{ usage: { prompt_tokens: '3', completion_tokens: -1 } }]],
+    ['usage that is empty', [{ usage: {} }]],
+    ['reasoning that is no text', [choice({ reasoning: { effort: 'low' }, thinking: true, reasoning_details: 'x' })]],
+    [
+      'parts of a kind that is not text',
+      [choice({ content: [{ type: 'reference', reference_ids: [1], text: null }] })],
+    ],
   ])('may have %s', (_, frames) => {
     const { text, result } = answerOf([choice({ content: 'Let there be light' }), ...frames, END]);
     expect([text, result.finishReason]).toEqual(['Let there be light', 'stop']);
-    if (JSON.stringify(frames).includes('prompt_tokens'))
+    if (JSON.stringify(frames).includes('prompt_tokens":3'))
       expect(result.usage).toEqual({ inputTokens: 3, outputTokens: 1 });
   });
 
@@ -72,6 +79,13 @@ describe('what servers send of an answer', () => {
   test.each([
     ['reasoning_content', { reasoning_content: 'Hm. ' }],
     ['reasoning', { reasoning: 'Hm. ' }],
+    ['reasoning_text', { reasoning_text: 'Hm. ' }],
+    ['thinking', { thinking: 'Hm. ' }],
+    ['reasoning_details', { reasoning_details: [{ type: 'reasoning.text', text: 'Hm. ', format: null }] }],
+    ['two names that say the same', { reasoning_content: 'Hm. ', reasoning: 'Hm. ' }],
+    ['one of two names', { reasoning_content: '', reasoning: 'Hm. ' }],
+    ['one of two names, the other null', { reasoning_content: null, reasoning: 'Hm. ' }],
+    ['reasoning, told a second time in details', { reasoning: 'Hm. ', reasoning_details: [{ text: 'Hm. ' }] }],
     ['a part of the content', { content: [{ type: 'thinking', thinking: [{ type: 'text', text: 'Hm. ' }] }] }],
   ])('has its reasoning under the name %s: passed on where it is asked for, and counted', (_, delta) => {
     const frames = [choice(delta), choice({ content: 'Yes.' }), END];
@@ -87,6 +101,11 @@ describe('what servers send of an answer', () => {
     ['length', 'length'],
     ['max_tokens', 'length'],
     ['content_filter', 'content_filter'],
+    ['STOP', 'stop'],
+    ['MAX_TOKENS', 'length'],
+    ['SAFETY', 'content_filter'],
+    ['refusal', 'content_filter'],
+    ['toString', 'engine_error'],
     ['abort', 'engine_error'],
     ['insufficient_system_resource', 'engine_error'],
     ['error', 'engine_error'],
@@ -99,6 +118,24 @@ describe('what servers send of an answer', () => {
     else expect(finish()).toBe(expected);
   });
 
+  test('a refusal is said where the answer would stand', () => {
+    const { text, output } = answerOf([choice({ content: null, refusal: 'I may ' }), choice({ refusal: 'not.' }), END]);
+    expect([text, output.message.content]).toEqual(['I may not.', 'I may not.']);
+  });
+
+  test('what is shown of it is what is signed, however its characters are cut, and both survive as UTF-8', () => {
+    const unit = fc.constantFrom('a', '\uD83D', '\uDE00', '\u{1F600}', '');
+    fc.assert(
+      fc.property(fc.array(fc.array(unit).map((units) => units.join(''))), (pieces) => {
+        const { text, output } = answerOf([...pieces.map((content) => choice({ content })), END]);
+        const signed = output.message.content ?? '';
+        expect(signed).toBe(Buffer.from(pieces.join('')).toString());
+        expect(signed.slice(0, text.length)).toBe(text);
+        expect(Buffer.from(text).toString()).toBe(text);
+      }),
+    );
+  });
+
   test('an answer that was cut is not whole because another frame says stop', () => {
     expect(answerOf([choice({ content: 'x' }, 'length'), END]).result.finishReason).toBe('length');
   });
@@ -107,6 +144,8 @@ describe('what servers send of an answer', () => {
     ['not JSON'],
     ['{"error":{"message":"my key is sk-1"}}'],
     ['{"error":"sk-1"}'],
+    ['{"object":"error","message":"sk-1","code":400}'],
+    ['{"type":"error","message":"sk-1"}'],
     ['{"choices":5}'],
     ['[]'],
   ])('is an engine error that shows nothing of it: %s', (data) => {

@@ -39,7 +39,7 @@ export function whyOf(view: JobView, prospect: Prospect | undefined, present: Pr
 function held(view: JobView, prospect: Prospect | undefined, present: Present): Held {
   if (isFinal(view.state)) {
     const { code = view.state, detail = '' } = view.ending ?? {};
-    return plain('ended', `It has ended as ${view.state}: ${detail === '' ? code : `${code}, ${detail}`}.`);
+    return plain('ended', `It has ended as ${view.state}: ${detail === '' ? `${code}.` : `${code}. ${detail}`}`);
   }
   if (view.state === 'queued') return queued(view, prospect, present);
   if (view.state === 'attesting') return attesting(prospect, present.attestors);

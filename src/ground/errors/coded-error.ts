@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { ERROR_CATALOG, type ErrorCode } from './catalog.ts';
 
 /**
@@ -35,9 +36,34 @@ export class CodedError extends Error {
   }
 }
 
-/** The message of anything that was thrown. */
+/** What Node says of files in its own words. */
+const FILE_TROUBLE: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'this user may not read or write it',
+  EISDIR: 'it is a folder',
+  ENOTDIR: 'a part of the path is no folder',
+};
+
+/**
+ * The message of anything that was thrown: of a document that does not fit its schema the first fault, of a
+ * file that cannot be used the reason in words.
+ */
 export function messageOf(error: unknown): string {
+  if (error instanceof z.core.$ZodError) {
+    const [issue] = error.issues;
+    const where = issue?.path.map(String).join('.') ?? '';
+    return `${where === '' ? 'the document' : where}: ${issue?.message ?? 'it has another shape'}`;
+  }
+  const code = systemCodeOf(error) ?? '';
+  const trouble = isOfFile(error) ? FILE_TROUBLE[code] : undefined;
+  if (trouble !== undefined) return `${trouble} (${code})`;
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Whether a system error is about a file, and not about a socket; of a read, Node names no path. */
+function isOfFile(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  return 'path' in error || ('syscall' in error && error.syscall === 'read');
 }
 
 /** The `code` of a Node system error such as EADDRINUSE, or undefined. */

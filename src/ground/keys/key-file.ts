@@ -21,20 +21,26 @@ const MAX_BYTES = 16_384;
 
 /**
  * Returns the text of a file that only its owner may read. The mode is checked on the open descriptor, so
- * that the file cannot be exchanged between the check and the read.
+ * that the file cannot be exchanged between the check and the read. `whereFrom` says how one comes by such a
+ * file.
  *
  * Throws CodedError `key_file_unfit` where the file is missing, empty, too long, or readable by others.
  */
-export function readSecretFile(path: string): Secret {
+export function readSecretFile(path: string, whereFrom?: string): Secret {
   let descriptor: number;
   try {
     descriptor = openSync(path, constants.O_RDONLY);
   } catch (cause) {
     const why = systemCodeOf(cause) === 'ENOENT' ? 'does not exist' : 'cannot be read';
-    throw new CodedError('key_file_unfit', `${path} ${why}.`, { cause, hint: 'make it with: countersign keys new' });
+    throw new CodedError('key_file_unfit', `${path} ${why}.`, {
+      cause,
+      ...(whereFrom === undefined ? {} : { hint: whereFrom }),
+    });
   }
   try {
-    const { mode, size } = fstatSync(descriptor);
+    const status = fstatSync(descriptor);
+    const { mode, size } = status;
+    if (!status.isFile()) throw new CodedError('key_file_unfit', `${path} is not a file.`);
     if ((mode & 0o077) !== 0) {
       throw new CodedError('key_file_unfit', `${path} can be read by other users of this machine.`, {
         hint: `chmod 600 ${path}`,
@@ -52,7 +58,7 @@ export function readSecretFile(path: string): Secret {
 
 /** Returns the signing key in a PEM file. Throws CodedError `key_file_unfit`. */
 export function readSigningKey(path: string): SigningKey {
-  return signingKeyFromPem(readSecretFile(path).reveal());
+  return signingKeyFromPem(readSecretFile(path, 'make it with: countersign keys new').reveal());
 }
 
 /** Writes a secret that only its owner may read. Throws EEXIST where the file exists. */

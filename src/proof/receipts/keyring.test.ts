@@ -1,7 +1,12 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { SigningKey } from '../../ground/keys/signing-key.ts';
 import { formatVkey, noteKey } from '../tlog/signed-note.ts';
+import { readKeyring } from './keyring-file.ts';
 import { Keyring, KeyringFile, keyringEntry } from './keyring.ts';
+import { verifyReceipt } from './receipt.ts';
 
 const MAY = '2026-05-01T00:00:00.000Z';
 const JUNE = '2026-06-01T00:00:00.000Z';
@@ -13,6 +18,32 @@ const keys = [
   { ...keyringEntry('attestor', attestor.public, MAY), notAfter: JUNE },
 ];
 const keyring = new Keyring({ version: 1, keys, logPolicy });
+
+const OTHER_FILES = [
+  '',
+  'x',
+  '[]',
+  'null',
+  '{}\n',
+  '{"version":1,"keys":[{}]}',
+  '{"object":"chat.completion","choices":[]}',
+  '{"receipt":"countersign/v1"}\n',
+];
+
+describe('a file that is another one', () => {
+  test.each(OTHER_FILES)('is told in one sentence to who gives it as a keyring: %j', (text) => {
+    const folder = mkdtempSync(join(tmpdir(), 'cs-keyring-'));
+    const path = join(folder, 'keyring.json');
+    writeFileSync(path, text);
+    expect(() => readKeyring(path)).toThrow(/^\S+ is not a keyring: [^{\n]{5,200}$/);
+    rmSync(folder, { recursive: true });
+  });
+
+  test.each(OTHER_FILES)('is told in one sentence to who gives it as a receipt: %j', (text) => {
+    expect(() => verifyReceipt(Buffer.from(text), keyring)).toThrow(/^The file is not a receipt: [^{\n]{5,200}$/);
+    if (text.startsWith('{"o')) expect(() => verifyReceipt(Buffer.from(text), keyring)).toThrow(/JSON of another kind/);
+  });
+});
 
 describe('a keyring', () => {
   test('has a key only for the role that it was given', () => {

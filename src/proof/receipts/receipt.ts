@@ -180,7 +180,20 @@ function parseFile(bytes: Uint8Array): z.infer<typeof ReceiptFile> {
         'malformed',
         'This reads like a receipt, and it was reformatted: an editor or another program has written it anew, and only the bytes that were issued verify. Take the original bytes, as `countersign get ID --receipt FILE` saves them.',
       );
-    throw new ReceiptRefused('malformed', `The file is not a receipt: ${sentence(error)}`);
+    throw new ReceiptRefused(
+      'malformed',
+      `The file is not a receipt: ${isOtherJson(bytes) ? 'it is JSON of another kind.' : sentence(error)}`,
+    );
+  }
+}
+
+/** Whether a text is JSON that has nothing of a receipt, such as a keyring or an answer. */
+function isOtherJson(bytes: Uint8Array): boolean {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof value !== 'object' || value === null || !Object.keys(ReceiptFile.shape).some((name) => name in value);
+  } catch {
+    return false;
   }
 }
 

@@ -1,6 +1,7 @@
 import { BatchDocument, BatchList } from '../../surfaces/batches/batch-document.ts';
 import { CreateBatch, ListBatches } from './batches.schemas.ts';
 import { body, inPath, json, type Operation } from './operation.ts';
+import { MadeOnce } from './request-headers.ts';
 
 const parameters = inPath('id', 'the id of a batch', 'batch_0123456789abcdef01234567');
 
@@ -12,13 +13,14 @@ export const BATCH_OPERATIONS: readonly Operation[] = [
     tag: 'Batches',
     summary: 'Run every line of a file, behind interactive work, within a day',
     scope: 'submit',
+    headers: MadeOnce,
     body: body('CreateBatch', CreateBatch, {
       input_file_id: 'file-0123456789abcdef01234567',
       endpoint: '/v1/chat/completions',
       completion_window: '24h',
     }),
     success: { '200': json('the batch; `countersign.receipts_root` once it is over', 'Batch', BatchDocument) },
-    errors: ['request_invalid', 'file_not_found', 'too_many_batches'],
+    errors: ['request_invalid', 'file_not_found', 'idempotency_key_reused', 'too_many_batches'],
   },
   {
     id: 'listBatches',

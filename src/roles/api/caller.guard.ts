@@ -105,8 +105,11 @@ export class CallerGuard implements CanActivate {
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
     const scope = this.#reflector.get<Scope | 'nobody' | undefined>(SCOPE, context.getHandler());
-    if (scope === 'nobody') return true;
     const request = context.switchToHttp().getRequest<FastifyRequest>();
+    if (scope === 'nobody') {
+      this.#refuseKey(request, context);
+      return true;
+    }
     const caller = await this.#callerOf(request, context);
     const { tenant, keyId: by } = caller;
     if (scope === undefined || !caller.scopes.has(scope)) {
@@ -114,18 +117,17 @@ export class CallerGuard implements CanActivate {
       throw new CodedError('scope_missing', `This API key lacks the required scope "${scope ?? 'none'}".`);
     }
     if (scope === 'operator') this.#attempts.note({ by, action: 'operator.use', target: by, tenant });
-    if (
-      request.headers['idempotency-key'] !== undefined &&
-      this.#reflector.get<boolean | undefined>(REFUSES_KEY, context.getHandler()) === true
-    )
-      throw new CodedError(
-        'request_invalid',
-        'This address takes no Idempotency-Key: it makes something new each time.',
-      );
+    this.#refuseKey(request, context);
     const headers = await this.#limits.take(caller);
     context.switchToHttp().getResponse<FastifyReply>().headers(headers);
     callers.set(request, caller);
     return true;
+  }
+
+  #refuseKey({ headers }: FastifyRequest, context: ExecutionContext): void {
+    if (headers['idempotency-key'] === undefined) return;
+    if (this.#reflector.get<boolean | undefined>(REFUSES_KEY, context.getHandler()) !== true) return;
+    throw new CodedError('request_invalid', 'This address takes no Idempotency-Key: it makes something new each time.');
   }
 
   /**

@@ -1,6 +1,7 @@
 import { FileDocument, FileList } from '../../surfaces/batches/batch-document.ts';
 import { DeletedFile, ListFiles, UploadFile } from './files.schemas.ts';
 import { bytes, inPath, json, type Operation } from './operation.ts';
+import { MadeOnce } from './request-headers.ts';
 
 const parameters = inPath('id', 'the id of a file', 'file-0123456789abcdef01234567');
 
@@ -13,9 +14,10 @@ export const FILE_OPERATIONS: readonly Operation[] = [
     summary: 'Upload the lines of a batch',
     description: 'Up to 200 MB, as multipart/form-data; the field `purpose` comes before the file.',
     scope: 'submit',
+    headers: MadeOnce,
     form: { description: '', type: 'multipart/form-data', name: 'UploadFile', schema: UploadFile },
     success: { '200': json('the file, kept for 30 days', 'File', FileDocument) },
-    errors: ['request_invalid', 'media_type_unsupported', 'body_too_large', 'too_many_files'],
+    errors: ['request_invalid', 'media_type_unsupported', 'body_too_large', 'idempotency_key_reused', 'too_many_files'],
   },
   {
     id: 'listFiles',

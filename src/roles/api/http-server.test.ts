@@ -91,9 +91,24 @@ describe('what is answered before any route', () => {
     expect(response.status).toBe(415);
   });
 
-  test('431: headers beyond the bound', async () => {
+  test.each(['gzip', 'br', 'x'])('415: a body that is packed, in %s', async (encoding) => {
+    const headers = { 'content-type': 'application/json', 'content-encoding': encoding };
+    const response = await fetch(`${url}/v1/things`, { method: 'POST', body: '{}', headers });
+    expect([response.status, response.headers.get('accept-encoding')]).toEqual([415, 'identity']);
+    expect(await response.text()).toContain('Content-Encoding');
+  });
+
+  test.each(['', 'identity'])('a byte-order mark before the body says nothing (encoding "%s")', async (encoding) => {
+    const headers = { 'content-type': 'application/json', 'content-encoding': encoding };
+    const response = await fetch(`${url}/v1/things`, { method: 'POST', body: '\uFEFF{}', headers });
+    expect(response.status).toBe(200);
+  });
+
+  test('431: headers beyond the bound, said so that clients of OpenAI print it too', async () => {
     const response = await fetch(`${url}/v1/things`, { headers: { 'x-long': 'x'.repeat(20_000) } });
     expect(response.status).toBe(431);
+    const message = expect.stringContaining('16384 bytes');
+    expect(await response.json()).toMatchObject({ code: 'headers_too_large', detail: message, error: { message } });
   });
 
   test('an address with a slash at its end is the same', async () => {

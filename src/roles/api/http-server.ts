@@ -2,7 +2,7 @@ import type { FastifyAdapter } from '@nestjs/platform-fastify';
 import { MAX_INPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import { addJsonParser, boundedAdapter } from '../../surfaces/http/bounded-adapter.ts';
 import { allowOrigins } from './cors.ts';
-import { sendError } from './problem.filter.ts';
+import { documentForAnyone, sendError } from './problem.filter.ts';
 
 /** Room for the largest input, escaped, and the rest of the body. */
 const MAX_BODY_BYTES = MAX_INPUT_BYTES + 65_536;
@@ -25,6 +25,7 @@ export function httpAdapter(options: {
       isStreamed: (type) => /^multipart\//i.test(type),
     },
     sendError,
+    documentForAnyone,
   );
   const instance = adapter.getInstance();
   addJsonParser(instance, MAX_BODY_BYTES);

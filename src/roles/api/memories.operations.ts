@@ -24,6 +24,7 @@ import {
   SearchMemories,
 } from './memories.schemas.ts';
 import { LIMIT_ERRORS, body, inPath, json, text, type Operation } from './operation.ts';
+import { MadeOnce } from './request-headers.ts';
 
 const memory = inPath('memory', 'the id of a memory', 'mem_01k0000000000000000000000');
 const owner = inPath('owner', 'the name of an owner', 'ann');
@@ -40,6 +41,7 @@ export const MEMORY_OPERATIONS: readonly Operation[] = [
     description:
       'By default a model finds the memories: an ordinary job of yours, answered with 202, whose confirmed answer is taken in and whose receipt stays with each memory. With `infer: false` the words are kept as they are, at once. What the owner has already gets one more origin in place of a second memory. The platform writes where each came from and how far it is trusted.',
     scope: 'submit',
+    headers: MadeOnce,
     body: body('AddMemories', AddMemories, {
       owner: 'ann',
       text: 'I am allergic to nuts.',

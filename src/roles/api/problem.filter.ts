@@ -20,6 +20,11 @@ export function isOpenAiPath(url: string): boolean {
 /** Addresses that only OpenAI's clients guess, such as those of a base URL without its /v1. */
 const GUESSED = /^(\/v1)+\/|^\/(chat|completions|embeddings|models|files|batches|responses)(?=[/?]|$)/;
 
+/** A problem document that OpenAI's clients can read too, where nobody knows who asks. */
+export function documentForAnyone(error: CodedError): object {
+  return { ...problemOf(error), ...openAiError(error) };
+}
+
 /** A problem document, or OpenAI's error where its clients ask: they print nothing of any other. */
 export function sendError(thrown: CodedError, request: FastifyRequest, reply: FastifyReply): void {
   const allow = thrown.code === 'route_not_found' ? allowedMethods(request.url) : undefined;
@@ -29,7 +34,11 @@ export function sendError(thrown: CodedError, request: FastifyRequest, reply: Fa
     .status(error.status)
     .headers(isOpenAi ? { ...error.headers, ...retryHeaders(error) } : error.headers)
     .type(isOpenAi ? 'application/json; charset=utf-8' : 'application/problem+json; charset=utf-8')
-    .send(JSON.stringify(isOpenAi ? openAiError(error) : problemOf(error)));
+    .send(
+      JSON.stringify(
+        isOpenAi ? openAiError(error) : error.code === 'route_not_found' ? documentForAnyone(error) : problemOf(error),
+      ),
+    );
 }
 
 /** Where work is sent: what is refused there was refused at the door. */
@@ -54,7 +63,8 @@ export class ProblemFilter implements ExceptionFilter {
 
   catch(error: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
-    this.answer(codedErrorOf(error), http.getRequest<FastifyRequest>(), http.getResponse<FastifyReply>());
+    const request = http.getRequest<FastifyRequest>();
+    this.answer(codedErrorOf(error, request.routeOptions.bodyLimit), request, http.getResponse<FastifyReply>());
   }
 
   answer(error: CodedError, request: FastifyRequest, reply: FastifyReply): void {

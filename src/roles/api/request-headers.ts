@@ -7,7 +7,10 @@ export const IdempotencyKey = z
   .string()
   .regex(KEY)
   .transform((text) => (text.startsWith('"') ? text.slice(1, -1) : text))
-  .describe('the same key with the same body answers with the same job, for a day');
+  .describe('the same key with the same body answers with what was made the first time, for a day');
+
+/** The headers of an address where the same is made once, however often it is asked for under one key. */
+export const MadeOnce = z.strictObject({ 'Idempotency-Key': IdempotencyKey.optional() });
 
 export const OwnerInHeader = z
   .string()

@@ -6,6 +6,7 @@ import {
   ScheduleDocument,
   ScheduleList,
 } from './schedules.schemas.ts';
+import { MadeOnce } from './request-headers.ts';
 
 const parameters = inPath('schedule', 'the id of a schedule', 'sched_0123456789abcdef01234567');
 
@@ -19,6 +20,7 @@ export const SCHEDULE_OPERATIONS: readonly Operation[] = [
     description:
       'The request is checked and priced like a job of its own. Each due time makes at most one job, under the API key that made the schedule and its limits.',
     scope: 'submit',
+    headers: MadeOnce,
     body: body('CreateSchedule', CreateSchedule, {
       name: 'morning summary',
       cron: '30 7 * * 1-5',

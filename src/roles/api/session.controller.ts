@@ -8,7 +8,7 @@ import { SCOPES, type Caller as ApiCaller } from '../../surfaces/tenants/api-key
 import { MemoryClient } from '../../surfaces/memory/memory-client.ts';
 import { ApiKeys } from '../../surfaces/tenants/api-key.store.ts';
 import { RateLimits } from '../../surfaces/tenants/rate-limits.ts';
-import { Caller, Needs, Open, sessionOf } from './caller.guard.ts';
+import { Caller, Needs, Open, RefusesIdempotencyKey, sessionOf } from './caller.guard.ts';
 import { DashboardFiles } from './dashboard-files.ts';
 import { sendDashboardFile } from './dashboard-page.ts';
 import { parse } from './parse.ts';
@@ -45,6 +45,7 @@ export class SessionController {
   @Post('/v1/session')
   @HttpCode(200)
   @Open()
+  @RefusesIdempotencyKey()
   async begin(
     @Body() body: unknown,
     @Req() request: FastifyRequest,
@@ -85,6 +86,7 @@ export class SessionController {
   @Post('/v1/session/links')
   @HttpCode(200)
   @Needs('read')
+  @RefusesIdempotencyKey()
   async link(@Caller() caller: ApiCaller, @Body() body: unknown): Promise<LoginLink> {
     const { read_only } = parse(MakeLink, body === undefined ? {} : body);
     const token = await this.#sessions.link(caller, read_only);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { body, events, inPath, json, type Operation } from './operation.ts';
-import { FeedEventId } from './request-headers.ts';
+import { FeedEventId, MadeOnce } from './request-headers.ts';
 import {
   ChangeWebhook,
   CreateWebhook,
@@ -38,9 +38,10 @@ export const WEBHOOK_OPERATIONS: readonly Operation[] = [
     summary: 'Register an address for events',
     description: 'Messages are signed as Standard Webhooks 1.0.0 says.',
     scope: 'tenant_admin',
+    headers: MadeOnce,
     body: body('CreateWebhook', CreateWebhook, { url: 'https://example.org/hook', events: ['job.done', 'job.failed'] }),
     success: { '201': json('the endpoint', 'Webhook', WebhookDocument) },
-    errors: ['request_invalid', 'webhook_refused', 'too_many_webhooks'],
+    errors: ['request_invalid', 'webhook_refused', 'idempotency_key_reused', 'too_many_webhooks'],
   },
   {
     id: 'listWebhooks',

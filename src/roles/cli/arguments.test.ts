@@ -60,7 +60,7 @@ describe('an address of an API', () => {
   test.each(['api.example', 'localhost.evil.example', 'ftp://api.example', 'http://', '8181', ''])(
     '%j is refused: it would be a guess whether a key may go there in the clear',
     (typed) => {
-      expect(() => apiUrl(typed)).toThrow('needs a scheme');
+      expect(() => apiUrl(typed)).toThrow('is no address of an API');
     },
   );
 });

@@ -60,7 +60,12 @@ export function apiUrl(text: string): string {
   const typed = text.trim().replace(/\/+$/, '');
   const address = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(\/|$)/.test(typed) ? `http://${typed}` : typed;
   if (/^https?:\/\//.test(address) && URL.canParse(address)) return address;
+  const meant = `https://${typed.replace(/^[a-z]*:\/\//, '')}`;
+  if (!URL.canParse(meant))
+    throw new CodedError('request_invalid', `${text} is no address of an API.`, {
+      hint: 'write one such as https://api.example.com',
+    });
   throw new CodedError('request_invalid', `${text} is no address of an API: it needs a scheme.`, {
-    hint: `write https://${typed.replace(/^[a-z]*:\/\//, '')}, or http:// on a network that you trust`,
+    hint: `write ${meant}, or http:// on a network that you trust`,
   });
 }

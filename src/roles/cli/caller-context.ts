@@ -8,6 +8,9 @@ import { jsonOption } from './output.ts';
 
 const DEFAULT_URL = 'http://127.0.0.1:8181';
 
+const HOW_TO_GET_A_KEY =
+  'name the file of an API key with --key-file; `countersign up` makes one here, and whoever runs a service makes them with: countersign keys api create';
+
 /** Options of every command that talks to the API. */
 export interface RemoteOptions {
   readonly url?: string;
@@ -70,7 +73,7 @@ export class CallerContext {
    */
   client(options: RemoteOptions): ApiClient {
     const url = this.url(options);
-    const key = readSecretFile(options.keyFile ?? this.data.devKey())
+    const key = readSecretFile(options.keyFile ?? this.data.devKey(), HOW_TO_GET_A_KEY)
       .reveal()
       .trim();
     return new ApiClient(url, key);

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { loadEngine } from '../../core/engines/load-engine.ts';
 import { readCatalog } from '../../core/catalog/catalog.ts';
@@ -16,6 +16,14 @@ import { ADMIN, roleOf, userOf, type DataFolder } from './data-folder.ts';
 import { storageFindings } from './doctor-storage.ts';
 import type { Finding } from './finding.ts';
 import { openPools, readWorkerList } from './set-up.ts';
+
+const NOTHING_HERE: Finding = {
+  what: 'installation',
+  ok: false,
+  found: 'neither this folder nor the environment of a role is there',
+  advice:
+    'countersign up makes one here; on the machine of a role read its environment first: set -a; . /etc/countersign/ROLE/ROLE.env; set +a',
+};
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -38,6 +46,7 @@ export async function examine(data: DataFolder, environment: Environment, redisU
         ? "the administrator's environment"
         : `the data folder ${data.path}`;
   const findings: Finding[] = [{ what: 'looked at', ok: true, found: whose }, nodeVersion()];
+  if (role === undefined && !isAdmin && !existsSync(data.path)) return [...findings, NOTHING_HERE];
   if (role !== undefined)
     findings.push(...roleFindings(role, data, environment), ...(await storageFindings(role, data)));
   else if (isAdmin) findings.push(registryKey(data), keyring(data), workerList(data));
@@ -126,11 +135,15 @@ function folderFindings(data: DataFolder): Finding[] {
       ),
     ),
     keyring(data),
-    attempt('development key', `chmod 600 ${data.devKey()}`, () => {
-      const mode = statSync(data.devKey()).mode & 0o777;
-      if ((mode & 0o077) !== 0) throw new Error(`mode ${mode.toString(8)}`);
-      return `mode ${mode.toString(8)}`;
-    }),
+    attempt(
+      'development key',
+      `countersign up makes it; none but its owner may read it: chmod 600 ${data.devKey()}`,
+      () => {
+        const mode = statSync(data.devKey()).mode & 0o777;
+        if ((mode & 0o077) !== 0) throw new Error(`mode ${mode.toString(8)}`);
+        return `mode ${mode.toString(8)}`;
+      },
+    ),
   ];
 }
 

@@ -30,7 +30,7 @@ export function addVerifyCommand(cli: Program): void {
   cli.program
     .command('verify')
     .description('verify a receipt offline: no service is asked, but for a keyring with --url')
-    .argument('[receipt]', 'receipt file')
+    .argument('[receipt]', 'receipt file, or - for standard input')
     .option('--keyring <file>', 'keys to trust, as served under /.well-known/countersign.json')
     .option('--url <url>', 'where no --keyring is given: take the keyring of this service, on first use')
     .option('--log-policy <file>', 'log and witnesses to trust (C2SP tlog-policy), instead of those of the keyring')
@@ -59,7 +59,7 @@ async function verify(cli: Program, receipt: string | undefined, options: Verify
     return;
   }
   const trusted = await trustedKeyring(cli.data, options);
-  const { answer } = examine(readBytes(receipt), trusted, heldBy(options));
+  const { answer } = examine(receipt === '-' ? readFileSync(0) : readBytes(receipt), trusted, heldBy(options));
   if (!answer.verified) {
     out.result(answer);
     throw new CodedError('receipt_refused', `${answer.reason}: ${answer.detail}`);

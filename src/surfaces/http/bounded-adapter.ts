@@ -39,9 +39,14 @@ export type SendError = (error: CodedError, request: FastifyRequest, reply: Fast
 
 /**
  * Fastify with bounds on everything that comes from outside. Whatever is wrong with a request, also before
- * any route is found, is answered with a problem document. It reads no body until a parser is added.
+ * any route is found, is answered with a problem document; `documentOf` writes the one about bytes that never
+ * became a request. It reads no body until a parser is added.
  */
-export function boundedAdapter(bounds: HttpBounds, sendError: SendError): FastifyAdapter {
+export function boundedAdapter(
+  bounds: HttpBounds,
+  sendError: SendError,
+  documentOf: (error: CodedError) => object = problemOf,
+): FastifyAdapter {
   const limits = {
     headersTimeout: HEADERS_TIMEOUT_MS,
     requestTimeout: bounds.requestTimeoutMs,
@@ -56,12 +61,17 @@ export function boundedAdapter(bounds: HttpBounds, sendError: SendError): Fastif
     forceCloseConnections: true,
     ...(bounds.tls === undefined ? { http: limits } : { https: { ...limits, ...tlsOptions(bounds.tls) } }),
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
-      sendError(codedErrorOf(error), request, reply),
-    clientErrorHandler: refuseBytes,
+      sendError(codedErrorOf(error, bounds.bodyBytes), request, reply),
+    clientErrorHandler: (cause, socket) => refuseBytes(cause, socket, documentOf),
   });
   const instance = adapter.getInstance();
   instance.server.maxConnections = MAX_CONNECTIONS;
   instance.removeAllContentTypeParsers();
+  instance.addHook('onRequest', (request, reply, done) => {
+    const encoding = request.headers['content-encoding']?.trim().toLowerCase() ?? '';
+    if (encoding === '' || encoding === 'identity') done();
+    else sendError(encodingRefused(), request, reply);
+  });
   // What is streamed may take long; any other body must come soon.
   const endLate = (request: FastifyRequest) => {
     if (!bounds.isStreamed(request.headers['content-type'] ?? '')) endLateBody(request, bounds.bodyTimeoutMs);
@@ -99,8 +109,14 @@ function endLateBody({ raw }: FastifyRequest, afterMs: number): void {
   raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
 }
 
+/** A body that is packed would have to be unpacked before anybody knows how long it is. */
+const encodingRefused = () =>
+  new CodedError('media_type_unsupported', 'Send the body as it is, without a Content-Encoding.', {
+    headers: { 'accept-encoding': 'identity' },
+  });
+
 /** Answers bytes that are not HTTP, before there is any request. */
-function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket): void {
+function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket, documentOf: (error: CodedError) => object): void {
   if (cause.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
@@ -109,7 +125,7 @@ function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket): void {
     cause.code === 'HPE_HEADER_OVERFLOW'
       ? new CodedError('headers_too_large', `The headers are longer than ${MAX_HEADER_BYTES} bytes.`)
       : new CodedError('request_invalid', 'The bytes are not an HTTP request, or they came too slowly.');
-  const problem = JSON.stringify(problemOf(error));
+  const problem = JSON.stringify(documentOf(error));
   const head = [
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}`,
     'content-type: application/problem+json',
@@ -119,9 +135,12 @@ function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket): void {
   socket.end(`${head.join('\r\n')}\r\n\r\n${problem}`);
 }
 
+const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
+
 /**
  * Reads bodies as JSON without what two parsers read differently: duplicate members, bytes that are not
- * UTF-8, too deep nesting. `check` sees the bytes first, and throws where they are not to be read.
+ * UTF-8, too deep nesting. A byte-order mark at the head, which some systems put before any text, says
+ * nothing. `check` sees the bytes first, and throws where they are not to be read.
  */
 export function addJsonParser(
   instance: FastifyInstance,
@@ -141,9 +160,14 @@ export function addJsonParser(
       return;
     }
     try {
-      done(null, parseStrictJson(decodeUtf8(body), { maxDepth: MAX_DEPTH }));
+      done(null, parseStrictJson(decodeUtf8(textOf(body)), { maxDepth: MAX_DEPTH }));
     } catch (error) {
       done(error instanceof JsonRefused ? new CodedError('body_not_json', error.message) : codedErrorOf(error));
     }
   });
+}
+
+function textOf(body: Buffer): Buffer {
+  const mark = BYTE_ORDER_MARK.length;
+  return body.subarray(0, mark).equals(BYTE_ORDER_MARK) ? body.subarray(mark) : body;
 }

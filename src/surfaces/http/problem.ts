@@ -20,9 +20,9 @@ export function problemOf(error: CodedError): Problem {
 
 /**
  * Turns anything that was thrown into a coded error. An unforeseen one is `internal` and does not show its
- * cause.
+ * cause. `bodyBytes` is what a body may have at the address, for the sentence about one that has more.
  */
-export function codedErrorOf(error: unknown): CodedError {
+export function codedErrorOf(error: unknown, bodyBytes?: number): CodedError {
   if (error instanceof CodedError) return error;
   if (isOutOfMemory(error)) return storageFull(error);
   if (isRedisAway(error)) {
@@ -41,7 +41,13 @@ export function codedErrorOf(error: unknown): CodedError {
     case 405:
       return methodNotAllowed(error);
     case 413:
-      return new CodedError('body_too_large', 'The body is larger than this service accepts.', { cause: error });
+      return new CodedError(
+        'body_too_large',
+        bodyBytes === undefined
+          ? 'The body is larger than this service accepts.'
+          : `The body is larger than the ${bodyBytes} bytes that this service accepts.`,
+        { cause: error },
+      );
     case 415:
       return new CodedError('media_type_unsupported', 'Send the body as application/json.', { cause: error });
     case undefined:

@@ -106,6 +106,8 @@ describe('requests in the shape of OpenAI', () => {
     [{ ...CHAT, presence_penalty: 1 }, 'presence_penalty'],
     [{ ...CHAT, logit_bias: { 5: 1 } }, 'logit_bias'],
     [{ ...CHAT, stream_options: {} }, 'stream_options'],
+    [{ ...CHAT, top_logprobs: 2 }, 'top_logprobs'],
+    [{ ...CHAT, top_logprobs: 1, logprobs: false }, 'top_logprobs'],
     [{ ...CHAT, messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }, 'messages.0.content'],
     [{ ...CHAT, voice: 'x' }, 'voice'],
   ])('what cannot be honoured is refused by name: %j', (body, param) => {
@@ -174,6 +176,32 @@ describe('turns as clients hand them back', () => {
       { ...called, tool_calls: [{ ...call, function: { ...call.function, parsed_arguments: {} } }] },
       called,
     ],
+    [
+      'with null for the place and the kind of a call',
+      { ...called, tool_calls: [{ ...call, index: null, type: null }] },
+      called,
+    ],
+    [
+      'with its reasoning under other names',
+      { ...said, reasoning_text: 'hm', thinking: 'hm', reasoning_details: [{ text: 'hm' }], thinking_blocks: [{}] },
+      said,
+    ],
+    [
+      'as parts of a response',
+      {
+        role: 'assistant',
+        content: [
+          { type: 'text', text: 'a', annotations: [], index: 0 },
+          { type: 'output_text', text: 'b', annotations: [], logprobs: null, id: 'msg_1' },
+        ],
+      },
+      { role: 'assistant', content: 'ab' },
+    ],
+    [
+      'of a user with marks for a cache',
+      { role: 'user', content: [{ type: 'text', text: 'x', cache_control: { type: 'ephemeral' } }] },
+      user,
+    ],
     ['with an unknown null within a call', { ...called, tool_calls: [{ ...call, extra: null }] }, called],
     ['with calls and empty text', { ...called, content: '' }, { ...called, content: '' }],
     ['of a user without a name', { ...user, name: null, cache_control: null }, user],
@@ -194,14 +222,21 @@ describe('turns as clients hand them back', () => {
     const parameters = { type: 'object', properties: { a: { default: null } } };
     const { jobs } = readRequest('/v1/chat/completions', {
       ...CHAT,
-      functions: null,
+      functions: [],
+      function_call: 'none',
       prediction: null,
       web_search_options: null,
       stream_options: null,
-      tools: [{ type: 'function', function: { name: 'f', parameters } }],
+      tools: [
+        { type: 'function', function: { name: 'f', description: null, parameters } },
+        { type: 'function', function: { name: 'g', parameters: null }, extra: null },
+      ],
       parallel_tool_calls: false,
     });
-    expect(jobs[0]?.input).toMatchObject({ tools: [{ function: { parameters } }], parallel_tool_calls: false });
+    expect(jobs[0]?.input).toMatchObject({
+      tools: [{ function: { name: 'f', parameters } }, { function: { name: 'g' } }],
+      parallel_tool_calls: false,
+    });
   });
 
   test('a list of no tools is none', () => {

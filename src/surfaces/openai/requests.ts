@@ -95,15 +95,26 @@ type Extended = Pick<SubmitJob, 'attestation' | 'attempts' | 'deadline_ms' | 'no
 
 /** Longer than any name in a catalog, so that a name that is not there answers 404, however long. */
 export const Model = z.string().min(1).max(500);
-const TextPart = z.strictObject({ type: z.literal('text'), text: z.string() });
+/** Some clients mark what is to be cached; it changes no answer. */
+const TextPart = z.strictObject({ type: z.literal('text'), text: z.string(), cache_control: z.unknown().optional() });
 const Content = z.union([z.string(), z.array(TextPart).min(1).max(1_000)], {
   error: 'text is expected here, as a string or as parts of type text',
 });
 const RefusalPart = z
   .strictObject({ type: z.literal('refusal'), refusal: z.string() })
   .transform(({ refusal }) => ({ type: 'text' as const, text: refusal }));
+/** A part of what was said, with what the answer to it or a response had beside the text. */
+const SaidPart = z.strictObject({
+  type: z.enum(['text', 'output_text']),
+  text: z.string(),
+  index: z.unknown().optional(),
+  id: z.unknown().optional(),
+  annotations: z.array(z.unknown()).nullish(),
+  logprobs: z.array(z.unknown()).nullish(),
+  cache_control: z.unknown().optional(),
+});
 /** What an assistant said, as clients hand it back: also nothing, and in parts of either type. */
-const Said = z.union([z.string(), z.array(z.union([TextPart, RefusalPart])).max(1_000)], {
+const Said = z.union([z.string(), z.array(z.union([SaidPart, RefusalPart])).max(1_000)], {
   error: 'text is expected here, as a string or as parts of type text',
 });
 const Name = z.string().max(64).nullish();
@@ -111,8 +122,11 @@ const Name = z.string().max(64).nullish();
 const Call = z
   .strictObject({
     id: z.string(),
-    type: z.literal('function').default('function'),
-    index: z.int().optional(),
+    type: z
+      .literal('function')
+      .nullish()
+      .transform((type) => type ?? 'function'),
+    index: z.int().nullish(),
     function: z
       .strictObject({ name: z.string(), arguments: z.string(), parsed_arguments: z.unknown().optional() })
       .transform(({ name, arguments: text }) => ({ name, arguments: text })),
@@ -132,6 +146,10 @@ const Message = z.discriminatedUnion('role', [
     /** Models are not shown what they reasoned in earlier turns. */
     reasoning_content: z.string().nullish(),
     reasoning: z.string().nullish(),
+    reasoning_text: z.string().nullish(),
+    reasoning_details: z.array(z.unknown()).nullish(),
+    thinking: z.string().nullish(),
+    thinking_blocks: z.array(z.unknown()).nullish(),
     /** What a client's helper made of the content. */
     parsed: z.unknown().optional(),
     tool_calls: z.array(Call).nullish(),
@@ -150,6 +168,9 @@ export const ChatRequest = z.strictObject({
   response_format: z.unknown().optional(),
   logprobs: z.boolean().nullish(),
   top_logprobs: z.number().int().min(0).max(20).nullish(),
+  /** What clients of the old kind of calls send beside none of them. */
+  functions: nothing,
+  function_call: only('none'),
   modalities: z.tuple([z.literal('text')]).nullish(),
   verbosity: only('medium'),
   reasoning_effort: z.enum(REASONING_EFFORTS).nullish().describe('how much the model is to reason, where it does'),
@@ -204,6 +225,10 @@ export function readRequest(endpoint: Endpoint, body: unknown): Asked {
 }
 
 function readChat(request: z.infer<typeof ChatRequest>): Asked {
+  if ((request.top_logprobs ?? 0) > 0 && request.logprobs !== true)
+    throw new CodedError('request_invalid', 'top_logprobs: allowed only where logprobs is true.', {
+      param: 'top_logprobs',
+    });
   const input = chatInput(request);
   const params = {
     ...paramsOf(request),
@@ -328,11 +353,21 @@ function chatInput(request: z.infer<typeof ChatRequest>): ChatInput {
   const { response_format, logprobs, top_logprobs } = request;
   return parseRequest(INPUTS.chat, {
     messages: request.messages.map(turnOf),
-    ...toolsOf(request),
+    ...toolsOf({ ...request, tools: request.tools?.map(plainTool) }),
     ...(isPlainText(response_format) ? {} : { response_format }),
     ...(logprobs === true ? { logprobs, ...(top_logprobs == null ? {} : { top_logprobs }) } : {}),
     ...reasoningOf(request.reasoning_effort, request.include_reasoning === true),
   });
+}
+
+/** A tool without what is null of it. What stands in the schema of its parameters is kept. */
+function plainTool(tool: unknown): unknown {
+  if (typeof tool !== 'object' || tool === null || !('function' in tool)) return tool;
+  if (typeof tool.function !== 'object' || tool.function === null) return tool;
+  const members = Object.entries(tool.function).filter(
+    ([name, value]) => value !== null || (name !== 'description' && name !== 'parameters'),
+  );
+  return { ...tool, function: Object.fromEntries(members) };
 }
 
 function turnOf(message: z.infer<typeof Message>): object {
