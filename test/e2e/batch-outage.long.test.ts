@@ -44,7 +44,10 @@ test('no courier for a day and two hours: what was done before is delivered, wha
   ]);
   const client = openaiOf(pipeline, await pipeline.key());
   const names = Array.from({ length: 40 }, (_, at) => `o-${at}`);
-  const id = await begin(client, [...names.map((name) => line(name)), line('never', { model: 'by-hand' })]);
+  const id = await begin(client, [
+    ...names.map((name, at) => line(name, { store: at % 2 === 0 })),
+    line('never', { model: 'by-hand' }),
+  ]);
   const { admin, keys } = pipeline.redis;
   // Its lines are submitted, and no answer is kept.
   const dying = await pipeline.courier({ COUNTERSIGN_CRASH_AT: 'courier.before-line:1' });
@@ -61,7 +64,8 @@ test('no courier for a day and two hours: what was done before is delivered, wha
   await admin.hset(keys.batch(id), { createdMs: Number(createdMs) - awayMs, expiresMs: Number(expiresMs) - awayMs });
   for (const [at, job] of (await admin.zrange(keys.ended, '0', '-1')).entries())
     await admin.zadd(keys.ended, Date.now() - awayMs + at, job);
-  for (const job of await admin.zrange(keys.batchJobs, '0', '-1')) await admin.zincrby(keys.batchJobs, -awayMs, job);
+  for (const set of [keys.batchJobs, keys.erasures])
+    for (const job of await admin.zrange(set, '0', '-1')) await admin.zincrby(set, -awayMs, job);
 
   // The next one enters the ends, and dies before it has read the answers.
   const next = await pipeline.courier({ COUNTERSIGN_CRASH_AT: 'courier.before-line:1' });
@@ -77,6 +81,10 @@ test('no courier for a day and two hours: what was done before is delivered, wha
   ]);
   expect(await idsIn(client, batch.output_file_id)).toEqual(names);
   expect(await idsIn(client, batch.error_file_id)).toEqual(['never']);
+  // What was not to be stored is delivered, and erased an hour later.
+  const unstored = pairs(await admin.zrange(keys.erasures, '0', '-1', 'WITHSCORES'));
+  expect(unstored).toHaveLength(names.length / 2);
+  for (const [, dueMs] of unstored) expect(Number(dueMs)).toBeLessThanOrEqual(Date.now() + HOUR_MS);
 }, 300_000);
 
 test('Redis loses its last moments under a running courier: every line is answered once, and none is called cancelled', async () => {

@@ -5,10 +5,10 @@ import { completion, until, type Client, type Pipeline } from './pipeline.ts';
 export interface Tenant {
   readonly name: string;
   readonly client: Client;
-  /** Budgets that it must never overspend, in millionths of the currency. */
-  readonly spend: number;
 }
 
+/** What is held may be so for jobs for which nobody works: who has come so often is refused. */
+const MAX_TRIES = 40;
 /** Lines of a batch; a few of each wait for workers who are not there. */
 const BATCH_LINES = 24;
 
@@ -85,14 +85,16 @@ export class DrawnMoney {
 
   /** Sends it again until there is an answer that another try would not change soon. */
   #send({ client }: Tenant, name: string, path: string, body: object, headers = {}): Promise<Response> {
+    let tries = 0;
     return until(async () => {
       client.url = this.#pipeline.url;
+      tries += 1;
       const answer = await client
         .post(path, body, { 'idempotency-key': `"${name}"`, ...headers })
         .catch(() => undefined);
       if (answer === undefined || answer.status >= 500) return undefined;
       const isHeld = answer.status === 429 && (await answer.clone().text()).includes('spend_held');
-      return isHeld ? undefined : answer;
+      return isHeld && tries < MAX_TRIES ? undefined : answer;
     });
   }
 

@@ -109,10 +109,11 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
   }
 
   /** Enrols our workers of two operators, each for these pools. */
-  enrolWithPools(pools: readonly (readonly string[])[]): void {
+  enrolWithPools(pools: readonly (readonly string[])[], change: Partial<WorkerList> = {}): void {
     const past = new Date(Date.now() - 60_000).toISOString();
     this.enrol(
       this.workerKeys.map(({ public: key }, at) => workerEntry(key, ['north', 'south'][at % 2] ?? '', past, pools[at])),
+      change,
     );
   }
 
@@ -135,9 +136,9 @@ export class Pipeline<Servers extends TestServers = TestRedis> implements AsyncD
   /** Redis and files; roles are started one by one. */
   static async prepare(
     models: readonly object[] = [NOOP_MODEL],
-    options: { dist?: string; redisConfig?: readonly string[] } = {},
+    options: { dist?: string; redisConfig?: readonly string[]; redisEnv?: Env } = {},
   ): Promise<Pipeline> {
-    return Pipeline.over(await TestRedis.start(options.redisConfig), models, options.dist);
+    return Pipeline.over(await TestRedis.start(options.redisConfig, options.redisEnv), models, options.dist);
   }
 
   /** Files for these servers; roles are started one by one. */

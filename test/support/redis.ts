@@ -32,16 +32,24 @@ export class TestRedis implements TestServers {
   readonly #clients: Redis[] = [];
   #admin: Redis | undefined;
   readonly #extra: readonly string[];
+  readonly #env: Readonly<Record<string, string>>;
 
-  private constructor(folder: string, server: PrivateRedis, extra: readonly string[]) {
+  private constructor(
+    folder: string,
+    server: PrivateRedis,
+    extra: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ) {
     this.folder = folder;
     this.#server = server;
     this.#extra = extra;
+    this.#env = env;
   }
 
-  static async start(extra: readonly string[] = []): Promise<TestRedis> {
+  /** With these lines in its configuration, and these variables in its environment. */
+  static async start(extra: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Promise<TestRedis> {
     const folder = mkdtempSync(join(tmpdir(), 'cs-redis-'));
-    return new TestRedis(folder, await launch(folder, extra), extra);
+    return new TestRedis(folder, await launch(folder, extra, env), extra, env);
   }
 
   get url(): string {
@@ -74,7 +82,7 @@ export class TestRedis implements TestServers {
   }
 
   async restart(): Promise<void> {
-    this.#server = await launch(this.folder, this.#extra);
+    this.#server = await launch(this.folder, this.#extra, this.#env);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -84,14 +92,18 @@ export class TestRedis implements TestServers {
   }
 }
 
-async function launch(folder: string, extra: readonly string[]): Promise<PrivateRedis> {
-  const program = await findRedisServer(join(ROOT, '.countersign', 'redis-server'), (line) =>
+async function launch(
+  folder: string,
+  extra: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<PrivateRedis> {
+  const found = await findRedisServer(join(ROOT, '.countersign', 'redis-server'), (line) =>
     process.stderr.write(`${line}\n`),
   );
   const roles = redisUsers(['default', 'gold', 'hands']).map((user) => ({ user, passwordSha256: hash }));
   const users = `${aclFile(new RedisKeys('cs').prefix, roles)}\nuser admin on ~* &* +@all #${hash}`;
   return startPrivateRedis({
-    program,
+    program: { ...found, env: { ...found.env, ...env } },
     folder,
     users,
     admin: { user: 'admin', password: PASSWORD },

@@ -10,7 +10,7 @@ import { decodeStored, type SignedPayload } from '../../proof/receipts/dsse.ts';
 import { readTicket } from '../../proof/receipts/statements.ts';
 import { MAX_STATEMENT_BYTES } from '../attestation/methods/binding.ts';
 import { LANES, LEAVE } from '../backlog/lua-parts.ts';
-import { UNSTORED_MS } from '../jobs/erased-record.ts';
+import { UNSTORED_IN_BATCH_MS, UNSTORED_MS } from '../jobs/erased-record.ts';
 import { createdMsOf } from '../jobs/job-id.ts';
 import { recordBody, recordBytes } from '../jobs/job-record.ts';
 import { JobReader, type JobView } from '../jobs/job.reader.ts';
@@ -80,7 +80,7 @@ export class Sealer {
     await SEAL.run(
       redis,
       [keys.log, keys.unsealed, keys.ended, keys.overfull],
-      [keys.prefix, keepJobs, UNSTORED_MS, ...args],
+      [keys.prefix, keepJobs, UNSTORED_MS, UNSTORED_IN_BATCH_MS, ...args],
     );
     crashPoint('attestor.after-seal');
     return confirmed.length === PAGE || others.length === PAGE ? 0 : LOOK_EVERY_MS;

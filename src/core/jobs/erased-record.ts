@@ -27,6 +27,11 @@ import {
 
 /** How long (ms) after its end the answer of a job with `store: false` is served, before it erases itself. */
 export const UNSTORED_MS = 3_600_000;
+/**
+ * The same for a line of a batch that is not answered there yet: its window, and days in which no courier
+ * runs. Once it is, it is `UNSTORED_MS` from then on.
+ */
+export const UNSTORED_IN_BATCH_MS = UNSTORED_MS + 4 * 86_400_000;
 
 const Digests = z.strictObject({
   ticket: Sha256,

@@ -6,6 +6,7 @@ export const ERROR_CATALOG = {
   request_invalid: { status: 400, exit: 2, title: 'The request is not valid' },
   context_length_exceeded: { status: 400, exit: 2, title: 'The prompt is too long for the model' },
   body_not_json: { status: 400, exit: 2, title: 'The body is not valid JSON' },
+  answer_too_large: { status: 502, exit: 1, title: 'The answer is too large for where it was to be' },
   body_too_large: { status: 413, exit: 2, title: 'The body is too large' },
   headers_too_large: { status: 431, exit: 2, title: 'The headers are too large' },
   media_type_unsupported: { status: 415, exit: 2, title: 'The body must be application/json' },

@@ -1,5 +1,6 @@
 import { pino, type Logger } from 'pino';
 import type { LoggerService } from '@nestjs/common';
+import { MACHINE_CLOCK, type Clock } from '../clock/clock.ts';
 import { redact } from './redact.ts';
 
 export type { Logger };
@@ -33,11 +34,12 @@ export function createLogger(role: string, level: string): Logger {
 export function rateLimited<Said = unknown>(
   intervalMs: number,
   write: (said: Said, suppressed: number) => void,
+  clock: Clock = MACHINE_CLOCK,
 ): (said: Said) => void {
   let last = -Infinity;
   let suppressed = 0;
   return (said) => {
-    const now = performance.now();
+    const now = clock.steadyMs();
     if (now - last < intervalMs) {
       suppressed += 1;
       return;

@@ -1,3 +1,5 @@
+import { MACHINE_CLOCK, type Clock } from '../clock/clock.ts';
+
 /**
  * Runs an action again and again, never twice at once. The action resolves to the number of milliseconds to
  * wait before the next run. An error goes to `onError`, which must not throw; the action then runs again
@@ -7,36 +9,43 @@ export class PeriodicTask {
   readonly #action: () => Promise<number>;
   readonly #onError: (error: unknown) => void;
   readonly #retryMs: number;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #clock: Clock;
+  #timer: Disposable | undefined;
   #running: Promise<void> = Promise.resolve();
   #isRunning = false;
   #isWoken = false;
   #stopped = false;
 
-  constructor(action: () => Promise<number>, onError: (error: unknown) => void, retryMs: number) {
+  constructor(
+    action: () => Promise<number>,
+    onError: (error: unknown) => void,
+    retryMs: number,
+    clock: Clock = MACHINE_CLOCK,
+  ) {
     this.#action = action;
     this.#onError = onError;
     this.#retryMs = retryMs;
+    this.#clock = clock;
   }
 
   /** Schedules the first run. Call it once; after `stop` it does nothing. */
   start(firstMs = 0): void {
     if (this.#stopped) return;
-    this.#timer = setTimeout(() => this.#run(), this.#isWoken ? 0 : firstMs);
+    this.#timer = this.#clock.after(this.#isWoken ? 0 : firstMs, () => this.#run());
   }
 
   /** Runs the action now, or once more right after the run in progress. */
   wake(): void {
     this.#isWoken = true;
     if (this.#timer === undefined || this.#isRunning) return;
-    clearTimeout(this.#timer);
+    this.#timer[Symbol.dispose]();
     this.start();
   }
 
   /** Resolves when the run in progress has ended; no run begins afterwards. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#timer?.[Symbol.dispose]();
     await this.#running;
   }
 

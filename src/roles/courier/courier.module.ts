@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { BlobFolders } from '../../ground/blobs/blob-folders.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { MACHINE_CLOCK } from '../../ground/clock/clock.ts';
 import { RedisKeys } from '../../ground/redis/keys.ts';
 import { AuditLog } from '../../core/audit/audit-log.ts';
 import { PoolEmptier } from '../../core/backlog/pool-emptier.ts';
@@ -148,7 +149,16 @@ function batchProvider(logger: Logger): Provider {
       apiKeys: ApiKeys,
     ) =>
       new BatchRunner(
-        { redis, keys, batches, files, answers: new BatchAnswers(redis, keys, files), completions, apiKeys },
+        {
+          redis,
+          keys,
+          batches,
+          files,
+          answers: new BatchAnswers(redis, keys, files),
+          completions,
+          apiKeys,
+          clock: MACHINE_CLOCK,
+        },
         logger,
       ),
     inject: [Redis, RedisKeys, Batches, BatchFiles, Completions, ApiKeys],

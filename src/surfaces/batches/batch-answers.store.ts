@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { UNSTORED_MS } from '../../core/jobs/erased-record.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import { oneOf } from '../../ground/redis/reply.ts';
 import { loadScript } from '../../ground/redis/script.ts';
@@ -56,8 +57,21 @@ export class BatchAnswers {
     const record = await storeLine(this.#files.blobs, result, customId);
     const reply = await KEEP_LINE.run(
       this.#redis,
-      [this.#keys.batch(id), this.#keys.batchParts(id), this.#keys.batchLease(id), this.#keys.batchJobs],
-      [holder, lineField(number), JSON.stringify(record), record.isError ? 'failed' : 'completed', ...jobs],
+      [
+        this.#keys.batch(id),
+        this.#keys.batchParts(id),
+        this.#keys.batchLease(id),
+        this.#keys.batchJobs,
+        this.#keys.erasures,
+      ],
+      [
+        holder,
+        lineField(number),
+        JSON.stringify(record),
+        record.isError ? 'failed' : 'completed',
+        Date.now() + UNSTORED_MS,
+        ...jobs,
+      ],
     );
     return reply === 'kept';
   }

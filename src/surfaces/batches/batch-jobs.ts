@@ -1,8 +1,10 @@
 import { CodedError } from '../../ground/errors/coded-error.ts';
+import type { Clock } from '../../ground/clock/clock.ts';
+import { MAX_OUTPUT_BYTES } from '../../proof/tasks/task-input.ts';
 import { parseRetryAfter } from '../../proof/contract/retry-after.ts';
 import { isPassing } from '../admission/passing-refusal.ts';
 import type { Submitter } from '../admission/pending-job.ts';
-import type { Done } from '../openai/answers.ts';
+import type { Done, ReadDone } from '../openai/answers.ts';
 import type { Completions } from '../openai/completions.ts';
 import type { ApiKeys } from '../tenants/api-key.store.ts';
 import { partOf } from './batch-part.ts';
@@ -17,12 +19,23 @@ const CANCELS_AT_ONCE = 64;
 
 /** What submitting lines needs. */
 export interface LineParts {
-  readonly completions: Completions;
-  readonly apiKeys: ApiKeys;
+  readonly completions: Pick<Completions, 'submit' | 'close' | 'cancel' | 'done'>;
+  readonly apiKeys: Pick<ApiKeys, 'limitsOf'>;
+  readonly clock: Clock;
 }
 
-/** How a job ended, for whoever reads its answer. */
-export type JobOutcome = { readonly done: Done } | { readonly error: CodedError };
+/** Answers of jobs that are read at once. */
+export const READ_AT_ONCE = 8;
+/** What one line can answer: eight of the longest outputs that there are. */
+const MAX_ANSWER_BYTES = READ_AT_ONCE * MAX_OUTPUT_BYTES;
+
+/** How the jobs of a line ended: those that are done, and why the line has no answer, if it has none. */
+interface Outcomes {
+  readonly done: readonly Done[];
+  readonly error: CodedError | undefined;
+}
+
+type Outcome = { readonly done: ReadDone } | { readonly error: CodedError };
 
 /**
  * The jobs of the lines of one batch. A line is submitted under an idempotency key made of its place, so that
@@ -44,7 +57,7 @@ export class BatchJobs {
   /** The ids of the line's jobs once they are accepted. Throws what admission throws; see `refusalOf`. */
   async submit(number: number, asked: BatchRequest): Promise<string[]> {
     const { completions } = this.#parts;
-    const leftMs = Math.max(MIN_DEADLINE_MS, this.#batch.expiresMs - Date.now());
+    const leftMs = Math.max(MIN_DEADLINE_MS, this.#batch.expiresMs - this.#parts.clock.nowMs());
     const jobs = asked.jobs.map((job) => ({ ...job, deadline_ms: Math.min(job.deadline_ms ?? leftMs, leftMs) }));
     const admitted = await completions.submit(
       await this.#submitter(),
@@ -80,25 +93,42 @@ export class BatchJobs {
       await this.#parts.completions.cancel(this.#batch.tenant, ids.slice(at, at + CANCELS_AT_ONCE));
   }
 
-  /** How each of these jobs ended. Throws what is about this moment and not about them. */
-  async outcomes(ids: readonly string[], signal: AbortSignal): Promise<JobOutcome[]> {
-    return Promise.all(
-      ids.map(async (id) => {
-        try {
-          const [done] = await this.#parts.completions.done(this.#batch.tenant, [id], signal);
-          if (done === undefined) throw new Error(`There is no answer of job ${id}.`);
-          return { done };
-        } catch (error) {
-          if (error instanceof CodedError && isOfJob(error)) return { error };
-          throw error;
+  /**
+   * How these jobs, which are of one line, ended. Where their outputs together are too long for a line, they
+   * are left out. Throws what is about this moment and not about the jobs.
+   */
+  async outcomes(ids: readonly string[], signal: AbortSignal): Promise<Outcomes> {
+    let done: Done[] = [];
+    let error: CodedError | undefined;
+    let bytes = 0;
+    for (let at = 0; at < ids.length; at += READ_AT_ONCE) {
+      const some = await Promise.all(ids.slice(at, at + READ_AT_ONCE).map((id) => this.#outcome(id, signal)));
+      for (const one of some) {
+        if ('error' in one) error ??= one.error;
+        else {
+          done.push(one.done);
+          bytes += one.done.bytes;
         }
-      }),
-    );
+      }
+      if (bytes > MAX_ANSWER_BYTES) done = done.map((one) => ({ ...one, output: null }));
+    }
+    return { done, error: bytes > MAX_ANSWER_BYTES ? tooLong() : error };
+  }
+
+  async #outcome(id: string, signal: AbortSignal): Promise<Outcome> {
+    try {
+      const [done] = await this.#parts.completions.done(this.#batch.tenant, [id], signal);
+      if (done === undefined) throw new Error(`There is no answer of job ${id}.`);
+      return { done };
+    } catch (error) {
+      if (error instanceof CodedError && isOfJob(error)) return { error };
+      throw error;
+    }
   }
 
   /** Whoever takes the batch next finds the jobs of its lines, also after its window and an outage. */
   #knownMs(): number {
-    return Math.max(0, this.#batch.expiresMs - Date.now()) + COURIER_AWAY_MS;
+    return Math.max(0, this.#batch.expiresMs - this.#parts.clock.nowMs()) + COURIER_AWAY_MS;
   }
 
   #keyOf(number: number): string {
@@ -109,11 +139,19 @@ export class BatchJobs {
   /** Accepted work goes on when its API key ends; the limits are those of now. */
   async #submitter(): Promise<Submitter> {
     const { tenant, keyId } = this.#batch;
-    if (performance.now() - this.#limits.atMs > LIMITS_CACHE_MS) {
-      this.#limits = { atMs: performance.now(), limits: this.#parts.apiKeys.limitsOf(tenant, keyId) };
+    const nowMs = this.#parts.clock.steadyMs();
+    if (nowMs - this.#limits.atMs > LIMITS_CACHE_MS) {
+      this.#limits = { atMs: nowMs, limits: this.#parts.apiKeys.limitsOf(tenant, keyId) };
     }
     return { tenant, keyId, limits: await this.#limits.limits };
   }
+}
+
+function tooLong(): CodedError {
+  return new CodedError(
+    'answer_too_large',
+    `The answers to this line come to more than ${MAX_ANSWER_BYTES / 1_048_576} MiB; each is at /v1/jobs/{job_id}/output.`,
+  );
 }
 
 /** What is over, whatever the time: the job ended so, or what it was is gone. */

@@ -1,3 +1,4 @@
+import type { Clock } from '../../ground/clock/clock.ts';
 import type { StopReason } from './line-result.ts';
 
 /** Whether a run of a batch goes on, and what its loop waits for. Only one may wait at once. */
@@ -6,9 +7,14 @@ export class BatchProgress {
   readonly #left = new AbortController();
   /** Aborted when the lines are not read on. */
   readonly #halted = new AbortController();
+  readonly #clock: Clock;
   #reason: StopReason | undefined;
   #isAnswered = false;
   #wake: () => void = () => undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   /** Aborted when this process may not go on with the batch: nothing is written from then on. */
   get left(): AbortSignal {
@@ -71,11 +77,11 @@ export class BatchProgress {
 
   /** Resolves at the next change, or after `ms`. */
   async change(ms = Infinity): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
+    let timer: Disposable | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      if (ms !== Infinity) timer = setTimeout(resolve, ms);
+      if (ms !== Infinity) timer = this.#clock.after(ms, resolve);
     });
-    clearTimeout(timer);
+    timer?.[Symbol.dispose]();
   }
 }

@@ -54,7 +54,7 @@ export class BatchRun {
   readonly #answers: LineAnswers;
   readonly #again: NewLine[] = [];
   readonly #pace = new SubmissionPace();
-  readonly #progress = new BatchProgress();
+  readonly #progress: BatchProgress;
   /** Lines that are being submitted, and their bytes. */
   #submitting = 0;
   #heldBytes = 0;
@@ -66,7 +66,8 @@ export class BatchRun {
     this.#held = held;
     this.#input = new BatchInput(parts.files.blobs, batch);
     this.#jobs = new BatchJobs(parts, batch);
-    const [pace, progress] = [this.#pace, this.#progress];
+    const [pace, progress] = [this.#pace, new BatchProgress(parts.clock)];
+    this.#progress = progress;
     this.#answers = new LineAnswers(parts, { batch, held, jobs: this.#jobs, pace, progress }, logger);
     if (batch.status === 'finalizing' && batch.stop === undefined) progress.answered();
     if (batch.stop !== undefined || batch.status === 'cancelling') this.stop(batch.stop ?? 'cancelled');
@@ -162,7 +163,7 @@ export class BatchRun {
       this.#answers.open + this.#submitting >= MAX_OPEN_LINES ||
       this.#heldBytes >= MAX_LINE_BYTES ||
       (this.#again.length === 0 && !this.#answers.hasRoom);
-    return isFull ? Infinity : this.#pace.waitMs(this.#submitting, performance.now());
+    return isFull ? Infinity : this.#pace.waitMs(this.#submitting, this.#parts.clock.steadyMs());
   }
 
   /** The lines without an answer, in their order, read from the disk as they are asked for. */
@@ -207,10 +208,10 @@ export class BatchRun {
 
   /** A line that was refused for now is submitted again; for good, it fails with the jobs that it has. */
   async #refused(line: NewLine, asked: BatchRequest, error: unknown): Promise<void> {
-    const { passes, afterMs } = refusalOf(error, Date.now());
+    const { passes, afterMs } = refusalOf(error, this.#parts.clock.nowMs());
     if (!(error instanceof CodedError)) line.faults += 1;
     if (passes && line.faults < MAX_FAULTS) {
-      this.#pace.refused(performance.now(), afterMs);
+      this.#pace.refused(this.#parts.clock.steadyMs(), afterMs);
       this.#again.push(line);
       return;
     }

@@ -7,7 +7,7 @@ import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 import type { BatchAnswers, HeldBatch } from './batch-answers.store.ts';
 import type { BatchFiles } from './batch-files.store.ts';
-import type { LineParts } from './batch-jobs.ts';
+import { READ_AT_ONCE, type LineParts } from './batch-jobs.ts';
 import { BatchRun } from './batch-run.ts';
 import { COURIER_AWAY_MS, isOver, type BatchRecord, type Batches, type HeldStatus } from './batch.store.ts';
 import { EndWatch } from './end-watch.ts';
@@ -20,9 +20,8 @@ const RENEW_EVERY_MS = 1_000;
  * Of the batches that nobody runs, the share that one look takes: couriers that start together share them.
  */
 const SHARE_OF_A_LOOK = 8;
-/** Lines that one courier submits at once, and lines whose answers it holds in memory at once. */
+/** Lines that one courier submits at once. */
 const SUBMISSIONS_AT_ONCE = 64;
-const READINGS_AT_ONCE = 8;
 const CLEAN_EVERY_MS = 3_600_000;
 
 interface RunnerParts extends LineParts {
@@ -58,17 +57,20 @@ export class BatchRunner {
   readonly #renewals: PeriodicTask;
   readonly #watch: EndWatch;
   readonly #submissions = new FairTurns(SUBMISSIONS_AT_ONCE);
-  readonly #readings = new FairTurns(READINGS_AT_ONCE);
+  /** Answers of jobs that one courier holds in memory at once. */
+  readonly #readings = new FairTurns(READ_AT_ONCE);
   #takes = 0;
   #lastClean = -Infinity;
 
   constructor(parts: RunnerParts, logger: Logger) {
     this.#parts = parts;
     this.#logger = logger;
-    this.#warn = rateLimited(5_000, (error) => logger.warn(`batches: ${messageOf(error).slice(0, 300)}`));
-    this.#looks = new PeriodicTask(() => this.#look(), this.#warn, LOOK_EVERY_MS);
-    this.#renewals = new PeriodicTask(() => this.#renew(), this.#warn, RENEW_EVERY_MS);
-    this.#watch = new EndWatch(parts.redis, parts.keys, logger);
+    const { clock } = parts;
+    const say = (error: unknown) => logger.warn(`batches: ${messageOf(error).slice(0, 300)}`);
+    this.#warn = rateLimited(5_000, say, clock);
+    this.#looks = new PeriodicTask(() => this.#look(), this.#warn, LOOK_EVERY_MS, clock);
+    this.#renewals = new PeriodicTask(() => this.#renew(), this.#warn, RENEW_EVERY_MS, clock);
+    this.#watch = new EndWatch(parts.redis, parts.keys, clock, logger);
   }
 
   /** Begins to look for batches. */
@@ -91,7 +93,7 @@ export class BatchRunner {
 
   /** Takes batches that nobody runs. Returns when to look again, in ms. */
   async #look(): Promise<number> {
-    const now = performance.now();
+    const now = this.#parts.clock.steadyMs();
     const waiting = (await this.#parts.batches.open()).filter(
       (id) => !this.#running.has(id) && (this.#resting.get(id)?.untilMs ?? 0) <= now,
     );
@@ -120,9 +122,10 @@ export class BatchRunner {
 
   #begin(held: HeldBatch, record: BatchRecord): void {
     const { id } = record;
+    const { clock } = this.#parts;
     const parts = { ...this.#parts, watch: this.#watch, submissions: this.#submissions, readings: this.#readings };
     const run = new BatchRun(parts, this.#logger, record, held);
-    if (Date.now() >= record.expiresMs) run.stop('expired');
+    if (clock.nowMs() >= record.expiresMs) run.stop('expired');
     const work = run
       .run()
       .then(
@@ -130,18 +133,19 @@ export class BatchRunner {
         (error: unknown) => {
           this.#logger.warn({ batch: id }, `a batch cannot go on now: ${messageOf(error).slice(0, 300)}`);
           const failures = (this.#resting.get(id)?.failures ?? 0) + 1;
-          this.#resting.set(id, { failures, untilMs: performance.now() + growingPause(failures) });
+          this.#resting.set(id, { failures, untilMs: clock.steadyMs() + growingPause(failures) });
         },
       )
       .then(() => this.#parts.batches.giveUp(held))
       .catch(this.#warn)
       .finally(() => this.#running.delete(id));
-    this.#running.set(id, { held, record, run, work, renewedMs: performance.now() });
+    this.#running.set(id, { held, record, run, work, renewedMs: clock.steadyMs() });
   }
 
   /** Renews the leases, and stops the batches that are to be stopped. Returns when to do so again, in ms. */
   async #renew(): Promise<number> {
     const running = [...this.#running.values()];
+    const { clock } = this.#parts;
     await Promise.all(
       running.map(async (one) => {
         try {
@@ -150,11 +154,11 @@ export class BatchRunner {
             one.run.leave();
             return;
           }
-          one.renewedMs = performance.now();
-          heed(one, status);
+          one.renewedMs = clock.steadyMs();
+          heed(one, status, clock.nowMs());
         } catch (error) {
           this.#warn(error);
-          if (performance.now() - one.renewedMs > LEASE_MS) one.run.leave();
+          if (clock.steadyMs() - one.renewedMs > LEASE_MS) one.run.leave();
         }
       }),
     );
@@ -162,9 +166,9 @@ export class BatchRunner {
   }
 
   async #clean(): Promise<void> {
-    if (performance.now() - this.#lastClean < CLEAN_EVERY_MS) return;
-    this.#lastClean = performance.now();
-    const { batches, files, answers, redis, keys } = this.#parts;
+    const { batches, files, answers, redis, keys, clock } = this.#parts;
+    if (clock.steadyMs() - this.#lastClean < CLEAN_EVERY_MS) return;
+    this.#lastClean = clock.steadyMs();
     const inUse: string[] = [];
     for (const id of await batches.open()) {
       const record = await batches.read(id);
@@ -172,14 +176,14 @@ export class BatchRunner {
     }
     // A blob of an open batch is made young each hour.
     await files.clean(COURIER_AWAY_MS, inUse);
-    const spared = await redis.zrangebyscore(keys.batchJobs, '-inf', Date.now(), 'LIMIT', 0, 10_000);
+    const spared = await redis.zrangebyscore(keys.batchJobs, '-inf', clock.nowMs(), 'LIMIT', 0, 10_000);
     if (spared.length > 0) await redis.zrem(keys.batchJobs, ...spared);
   }
 }
 
 /** Stops a batch that was cancelled, by its owner or with its tenant or key, or whose window is over. */
-function heed({ run }: Running, { status, expiresMs, stop }: HeldStatus): void {
+function heed({ run }: Running, { status, expiresMs, stop }: HeldStatus, nowMs: number): void {
   if (status === '') run.leave();
   else if (status === 'cancelling') run.stop(stop ?? 'cancelled');
-  else if (Date.now() >= expiresMs) run.stop('expired');
+  else if (nowMs >= expiresMs) run.stop('expired');
 }

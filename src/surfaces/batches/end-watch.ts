@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { messageOf } from '../../ground/errors/coded-error.ts';
 import { rateLimited, type Logger } from '../../ground/logging/logger.ts';
+import type { Clock } from '../../ground/clock/clock.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
 import type { RedisKeys } from '../../ground/redis/keys.ts';
 
@@ -27,11 +28,12 @@ export class EndWatch {
   #fresh: string[] = [];
   #cursor: string | undefined;
 
-  constructor(redis: Redis, keys: RedisKeys, logger: Logger) {
+  constructor(redis: Redis, keys: RedisKeys, clock: Clock, logger: Logger) {
     this.#redis = redis;
     this.#keys = keys;
-    const warn = rateLimited(5_000, (error) => logger.warn(`ends of jobs: ${messageOf(error).slice(0, 300)}`));
-    this.#looks = new PeriodicTask(() => this.#look(), warn, LOOK_EVERY_MS * 10);
+    const say = (error: unknown) => logger.warn(`ends of jobs: ${messageOf(error).slice(0, 300)}`);
+    const warn = rateLimited(5_000, say, clock);
+    this.#looks = new PeriodicTask(() => this.#look(), warn, LOOK_EVERY_MS * 10, clock);
   }
 
   start(): void {

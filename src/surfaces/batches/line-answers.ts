@@ -1,7 +1,7 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
+import { pause, type Clock } from '../../ground/clock/clock.ts';
 import { growingPause } from '../../ground/process/growing-pause.ts';
 import type { BatchAnswers, HeldBatch, KnownAnswers, NumberedLine } from './batch-answers.store.ts';
 import type { BatchJobs } from './batch-jobs.ts';
@@ -21,6 +21,7 @@ export interface AnswerParts {
   readonly watch: EndWatch;
   /** Turns to read what jobs answered. */
   readonly readings: FairTurns;
+  readonly clock: Clock;
 }
 
 /** A line whose jobs are accepted. */
@@ -163,7 +164,7 @@ export class LineAnswers {
         break;
       } catch (error) {
         this.#logger.warn({ batch: batch.id }, `a batch waits: ${messageOf(error).slice(0, 300)}`);
-        await pause(growingPause(failures), undefined, { signal: progress.left }).catch(() => undefined);
+        await pause(this.#parts.clock, growingPause(failures), progress.left);
       }
     }
     this.#writing -= 1;
@@ -177,16 +178,15 @@ export class LineAnswers {
 
   async #keepAnswer(line: OpenLine): Promise<void> {
     const { batch, jobs, pace, progress } = this.#of;
-    await this.#parts.readings.take(batch.tenant, batch.id, async () => {
+    const read = async () => {
       if (progress.isLeft) return;
-      const outcomes = await jobs.outcomes(line.jobs, progress.left);
-      const done = outcomes.flatMap((one) => ('done' in one ? [one.done] : []));
-      const [error] = outcomes.flatMap((one) => ('error' in one ? [one.error] : []));
+      const { done, error } = await jobs.outcomes(line.jobs, progress.left);
       await this.#keep(line, this.#resultOf(line, done, line.failure ?? error), line.jobs);
       this.#open.delete(line.number);
-      pace.freed(performance.now());
+      pace.freed(this.#parts.clock.steadyMs());
       progress.wake();
-    });
+    };
+    await this.#parts.readings.take(batch.tenant, batch.id, read, line.jobs.length);
   }
 
   /**

@@ -5,6 +5,7 @@ import { messageOf } from '../../ground/errors/coded-error.ts';
 import { count, measure } from '../../ground/metrics/process-metrics.ts';
 import { crashPoint } from '../../ground/faults/crash-point.ts';
 import { beginSpan, type Span } from '../../ground/tracing/spans.ts';
+import { UNSTORED_MS } from '../../core/jobs/erased-record.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import { PERIOD, RESERVE } from '../../core/jobs/reserve.ts';
 import { JobReader, type JobView } from '../../core/jobs/job.reader.ts';
@@ -298,6 +299,7 @@ export class JobEndProcessor {
         JSON.stringify(counted),
         MAX_REFUTATIONS,
         COURIER_AWAY_MS,
+        UNSTORED_MS,
       ],
     );
   }

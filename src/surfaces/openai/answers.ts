@@ -19,6 +19,11 @@ export interface Done {
   readonly verdict: Buffer;
 }
 
+/** A job that is done, read here: its output has so many bytes. */
+export interface ReadDone extends Done {
+  readonly bytes: number;
+}
+
 /** A job whose confirmation an answer speaks of; with the payload of its verdict where it is done. */
 type Confirmed = Pick<Done, 'id'> & Partial<Pick<Done, 'index' | 'verdict'>>;
 

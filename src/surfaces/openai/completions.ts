@@ -8,7 +8,8 @@ import type { Jobs } from '../../core/jobs/jobs.ts';
 import { textOfOutput } from '../../proof/tasks/task-input.ts';
 import type { Wake } from '../../core/jobs/wake.ts';
 import type { AnswerDocument, ChatCompletion, TextCompletion } from './answer-document.ts';
-import { answerId, answerOf, countersignedAll, provisional, seconds, tierIn, type Done } from './answers.ts';
+import { answerId, answerOf, countersignedAll, provisional, seconds, tierIn } from './answers.ts';
+import type { Done, ReadDone } from './answers.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import { outcomeError } from './outcome-error.ts';
 import type { Asked } from './requests.ts';
@@ -67,7 +68,7 @@ export class Completions {
    * The jobs that are done, once all of them have ended: what is charged is handed out, also where another
    * choice was refuted or failed. Throws CodedErrors that say how the first job ended where none is done.
    */
-  async done(tenant: string, ids: readonly string[], signal: AbortSignal): Promise<Done[]> {
+  async done(tenant: string, ids: readonly string[], signal: AbortSignal): Promise<ReadDone[]> {
     const results = await Promise.allSettled(ids.map((id, index) => this.#done(tenant, { id, index }, signal)));
     const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
     const done = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -182,18 +183,19 @@ export class Completions {
     yield done;
   }
 
-  async #done(tenant: string, { id, index }: Choice, signal: AbortSignal): Promise<Done> {
+  async #done(tenant: string, { id, index }: Choice, signal: AbortSignal): Promise<ReadDone> {
     const view = await this.#jobs.wait(tenant, id, MAX_WAIT_MS, signal);
     return this.#confirmed(view, index);
   }
 
-  async #confirmed(view: JobView, index: number): Promise<Done> {
+  async #confirmed(view: JobView, index: number): Promise<ReadDone> {
     if (view.state !== 'done') throw outcomeError(view);
     const { bytes, usage, verdict } = await this.#jobs.output(view.tenant, view.id);
     return {
       id: view.id,
       index,
       createdMs: view.createdMs,
+      bytes: bytes.length,
       output: JSON.parse(bytes.toString('utf8')),
       usage,
       verdict,

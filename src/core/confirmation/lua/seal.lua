@@ -8,7 +8,8 @@
     KEYS[4]  overfull  {shard}:overfull  set: tenants that have more ended jobs than are kept
     ARGV[1]  key prefix     ARGV[2]  most ended jobs of a tenant
     ARGV[3]  how long (ms) after its end a job that is not to be stored is erased
-    ARGV[4+] per job: id, time of creation (ms), its record, or "" where a confirmation has brought it
+    ARGV[4]  the same of a job of a batch, which is to be read for its line before
+    ARGV[5+] per job: id, time of creation (ms), its record, or "" where a confirmation has brought it
   Returns how many were sealed. A confirmation whose place is not published yet stays as it is.
 ]]
 local size = tonumber(redis.call('HGET', KEYS[1], 'size') or 0)
@@ -24,7 +25,7 @@ local function into(sets, tenant, ...)
   for _, value in ipairs({ ... }) do sets[tenant][#sets[tenant] + 1] = value end
 end
 
-for at = 4, #ARGV, 3 do
+for at = 5, #ARGV, 3 do
   local id, created, record = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local key = keys.record(id)
   local head = redis.call('GETRANGE', key, 0, 199)
@@ -46,13 +47,14 @@ for at = 4, #ARGV, 3 do
       gone[#gone + 1] = name(id)
     end
     rulings[#rulings + 1] = keys.ruling(id)
-    -- The bit `unstored` of the body, see job-record.ts.
-    if bit.band(string.byte(head, body) or 0, 32) ~= 0 then
-      redis.call('ZADD', keys.erasures, 'LT', string.format('%.0f', ending + ARGV[3]), id)
-    end
     -- What only the courier needs goes when it has entered the end.
     local noted = redis.call('HMGET', keys.job(id),
       'webhook', 'payment', 'queue', 'idem', 'reserve', 'trace', 'batch', 'band')
+    -- The bit `unstored` of the body, see job-record.ts.
+    if bit.band(string.byte(head, body) or 0, 32) ~= 0 then
+      local due = ending + (noted[7] and ARGV[4] or ARGV[3])
+      redis.call('ZADD', keys.erasures, 'LT', string.format('%.0f', due), id)
+    end
     if noted[4] then
       local idem = keys.idempotency(tenant, noted[4])
       local used = redis.call('GET', idem)

@@ -6,10 +6,14 @@
     KEYS[2]  its lines and parts   {shard}:batchparts:<id>   ARGV[2]  field of the line
     KEYS[3]  its lease             {shard}:batchlease:<id>   ARGV[3]  the line
     KEYS[4]  jobs of batches       {shard}:batchjobs         ARGV[4]  'completed' or 'failed'
-                                                             ARGV[5+] its jobs, which may be forgotten now
+    KEYS[5]  erasures              {shard}:erasures          ARGV[5]  when (ms) those of its jobs are erased that
+                                                                      are not to be stored
+                                                             ARGV[6+] its jobs, which may be forgotten now
   Returns 'kept' or 'lost'.
 ]]
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'lost' end
 if redis.call('HSETNX', KEYS[2], ARGV[2], ARGV[3]) == 1 then redis.call('HINCRBY', KEYS[1], ARGV[4], 1) end
-if #ARGV > 4 then redis.call('ZREM', KEYS[4], unpack(ARGV, 5)) end
+if #ARGV > 5 then redis.call('ZREM', KEYS[4], unpack(ARGV, 6)) end
+-- One that is not sealed yet is not listed there: enter.lua comes after that.
+for at = 6, #ARGV do redis.call('ZADD', KEYS[5], 'XX', 'LT', ARGV[5], ARGV[at]) end
 return 'kept'

@@ -16,6 +16,8 @@
                                                         ARGV[11] refuted attempts that are kept
                                                         ARGV[12] ms after the window of a batch for which its
                                                                  jobs are spared
+                                                        ARGV[13] ms after which a job of a batch is erased that
+                                                                 is not to be stored and was read
   ARGV[2] is a list of
     { subject, tenant,
       batch: true for a batch that is over, else absent,
@@ -33,17 +35,28 @@
 ]]
 local now = ARGV[3]
 
--- What an open batch has not read yet is spared by retention: until its line is kept, or its window is long
--- over: it is read after that too where no courier ran.
-local function spare(id, line)
+-- When an open batch that has not read this line yet will no longer wait for a courier (ms), or nil.
+local function neededUntil(line)
   local batch, number, part = string.match(line, '^(%S+) (%d+) (%d+)$')
-  if not batch then return end
+  if not batch then return nil end
   local status, expires = unpack(redis.call('HMGET', keys.batch(batch), 'status', 'expiresMs'))
   local isOpen = status == 'in_progress' or status == 'cancelling' or status == 'finalizing'
-  if not isOpen or not expires then return end
+  if not isOpen or not expires then return nil end
   local known = redis.call('HMGET', keys.batchParts(batch), part, 'l' .. number)
-  if known[1] or known[2] then return end
-  redis.call('ZADD', keys.batchJobs, string.format('%.0f', expires + ARGV[12]), id)
+  if known[1] or known[2] then return nil end
+  return expires + ARGV[12]
+end
+
+-- What an open batch has not read yet is spared by retention: until its line is kept, or its window is long
+-- over: it is read after that too where no courier ran. What no batch needs and is not to be stored is erased
+-- soon.
+local function spare(id, line)
+  local untilMs = neededUntil(line)
+  if untilMs then
+    redis.call('ZADD', keys.batchJobs, string.format('%.0f', untilMs), id)
+  else
+    redis.call('ZADD', keys.erasures, 'XX', 'LT', string.format('%.0f', now + ARGV[13]), id)
+  end
 end
 local cursor = tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0)
 local entered = 0
