@@ -12,6 +12,7 @@ const PROGRAMS = [
   ...['api', 'courier', 'worker', 'gateway', 'attestor', 'memory'].map((role) => `roles/${role}/main.js`),
   'roles/cli/all-commands.js',
   'core/execution/heartbeat-thread.js',
+  'surfaces/memory/search-thread.js',
 ];
 
 // None reads the file of another: they are started, and not imported.

@@ -117,8 +117,9 @@ export function historyContract(desk: () => MemoryDesk): void {
     });
 
     test('what was erased shows no reason and is found by no word, also where it is entered after its erasure', async () => {
+      const created_ms = Date.now();
       const [before, after] = ['job_before', 'job_after'].map((id) =>
-        anEndedJob({ id, tenant: 'erased', detail: 'zyzzyva' }),
+        anEndedJob({ id, tenant: 'erased', detail: 'zyzzyva', created_ms }),
       );
       if (before === undefined || after === undefined) throw new Error('there are two');
       await noted(desk(), [before]);

@@ -24,11 +24,16 @@ export class MemoryFolder {
     writeFileSync(this.keyFile, this.#keys.join('\n'), { mode: 0o600 });
   }
 
-  open(database: Database, embedder: Embedder = new WordEmbedder()): Promise<MemoryDesk> {
+  open(
+    database: Database,
+    embedder: Embedder = new WordEmbedder(),
+    thread: { largeFrom?: number; threadFile?: URL } = {},
+  ): Promise<MemoryDesk> {
     const wrapping = WrappingKey.read(this.keyFile);
     return openMemoryDesk({
       ...{ database, folder: this.path, wrapping, embedder, openBytes: 16_777_216, keptMs: KEPT },
       history: { keptMs: HISTORY_MS, jobs: 1_000_000 },
+      ...thread,
     });
   }
 }

@@ -46,6 +46,10 @@ export class MemoryLifecycle implements OnApplicationBootstrap, BeforeApplicatio
         jobs: this.#config.COUNTERSIGN_MEMORY_HISTORY_JOBS,
       },
     });
+    this.#stops.unshift(() => {
+      desk.stop();
+      return Promise.resolve();
+    });
     const tidying = new PeriodicTask(
       async () => {
         await desk.tidy();

@@ -74,6 +74,12 @@ export class Memories {
     return this.#owners.with(id, async (owner) => {
       const drafts = await chosen(owner);
       const staged = new Map<string, Held>();
+      const stagedOf = new Map<string, string[]>();
+      const stage = (held: Held, content: string) => {
+        const { id: one } = held.entry;
+        if (!staged.has(one)) stagedOf.set(content, [...(stagedOf.get(content) ?? []), one]);
+        staged.set(one, held);
+      };
       // What one of them takes the place of, or contradicts, is not the same, however it reads.
       const replaced = drafts.flatMap(({ supersedes }) => supersedes);
       const answers = drafts.map((draft): Answer<'add'>[number] => {
@@ -82,16 +88,17 @@ export class Memories {
         if (known !== undefined) return { outcome: 'known', entry: known.entry };
         const trusts = trustsOf(draft, sources, find);
         const others = new Set([...replaced, ...draft.contradicts]);
-        const same =
-          [...staged.values()].find((held) => isSame(held.entry, draft, others)) ?? owner.same(draft, sources, others);
+        const content = contentKey(draft);
+        const alike = stagedOf.get(content)?.find((one) => !others.has(one));
+        const same = (alike === undefined ? undefined : staged.get(alike)) ?? owner.same(draft, sources, others);
         if (same !== undefined) {
           const entry = withOrigin(find(same.entry.id)?.entry ?? same.entry, draft.origin, trusts, Date.now());
-          staged.set(entry.id, { entry, vector: same.vector });
+          stage({ entry, vector: same.vector }, content);
           return { outcome: 'merged', entry };
         }
         const entry = entryOf(draft, trusts, Date.now());
         for (const target of draft.supersedes) requireTrust(entry.trust, find(target)?.entry ?? entry);
-        staged.set(entry.id, { entry, vector: vectors.get(entry.text) });
+        stage({ entry, vector: vectors.get(entry.text) }, content);
         return { outcome: 'created', entry };
       });
       const changed = [...staged.values()].filter(({ entry }) => owner.get(entry.id)?.entry !== entry);
@@ -149,25 +156,26 @@ export class Memories {
 
   /** Best first; nothing where there is no such owner. */
   async search({ whose, query, mode, limit, filter, action = 'search' }: Ask<'search'>): Promise<Answer<'search'>> {
-    if ((await this.#owners.find(whose.tenant, requireName(whose))) === undefined) return [];
+    const row = await this.#owners.find(whose.tenant, requireName(whose));
+    if (row === undefined) return [];
     const [vector] = mode === 'text' ? [] : await this.#embedder.embed([query]);
-    const found = await this.#withNamed(whose, async (owner) => {
-      if (vector !== undefined) await this.#embedAgain(owner, vector.embedder);
-      const results = owner.search({ query, mode, limit, filter, sources: setOf(whose), vector });
-      await this.#accesses.note(
-        owner.row.id,
-        whose.by,
-        action,
-        results.map(({ id }) => id),
-      );
-      return results.map(({ entry, score, semantic, text }) => ({
-        entry,
-        score,
-        semantic,
-        text: text === null ? null : { ...text, words: [...text.words] },
-      }));
-    });
-    return found ?? [];
+    const found = await this.#owners.search(
+      row.id,
+      { query, mode, limit, filter, sources: setOf(whose), vector },
+      {
+        renew: (owner) => (vector === undefined ? Promise.resolve() : this.#embedAgain(owner, vector.embedder)),
+        note: (results) => {
+          const ids = results.map(({ id }) => id);
+          return this.#accesses.note(row.id, whose.by, action, ids);
+        },
+      },
+    );
+    return found.map(({ entry, score, semantic, text }) => ({
+      entry,
+      score,
+      semantic,
+      text: text === null ? null : { ...text, words: [...text.words] },
+    }));
   }
 
   /** Throws CodedErrors `memory_not_found`, `erased`, `trust_too_low`, `too_many_memories`. */
@@ -306,9 +314,4 @@ export function trustsOf(
   };
   for (const id of [...supersedes, ...contradicts]) require(id);
   return origin.rests_on.map((id) => require(id).trust);
-}
-
-/** Whether two of one request say the same. */
-function isSame(entry: MemoryEntry, draft: MemoryDraft, others: ReadonlySet<string>): boolean {
-  return !others.has(entry.id) && contentKey(entry) === contentKey(draft);
 }

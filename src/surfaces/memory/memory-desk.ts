@@ -26,6 +26,9 @@ interface DeskParts {
   readonly openBytes: number;
   readonly keptMs: Retention;
   readonly history: HistoryBounds;
+  /** Owners with more memories than this are searched in a thread, and its program, where these are other. */
+  readonly largeFrom?: number;
+  readonly threadFile?: URL;
 }
 
 /** All that answers calls, over one database. */
@@ -33,6 +36,8 @@ export interface MemoryDesk {
   readonly answers: MemoryAnswers;
   /** Drops what nobody uses, and erases what is kept no longer. */
   tidy(nowMs?: number): Promise<void>;
+  /** Ends what runs beside the calls. */
+  stop(): void;
 }
 
 /**
@@ -47,12 +52,14 @@ export async function openMemoryDesk({
   openBytes,
   keptMs,
   history: bounds,
+  largeFrom,
+  threadFile,
 }: DeskParts): Promise<MemoryDesk> {
   await migrate(database, [...MEMORY_MIGRATIONS, ...HISTORY_MIGRATIONS]);
   const keys = new KeyStore(join(folder, 'keys'), wrapping);
   await keys.rewrapAll();
   const accesses = new AccessLog(database);
-  const owners = new Owners({ database, keys, openBytes, keptMs });
+  const owners = new Owners({ database, keys, openBytes, keptMs, largeFrom, threadFile });
   const tombstones = new Tombstones(database);
   const parts = { database, owners, accesses, embedder, tombstones };
   const memories = new Memories(parts);
@@ -73,6 +80,7 @@ export async function openMemoryDesk({
       await erasures.expire(nowMs);
       await history.tidy(nowMs);
     },
+    stop: () => owners.stop(),
   };
 }
 

@@ -29,6 +29,9 @@ export interface SearchAsk {
   readonly vector: Vector | undefined;
 }
 
+/** A memory that a search found, and why. */
+export type FoundMemory = Ranked & { readonly entry: MemoryEntry };
+
 /** Where an owner stands in the database. */
 export interface OwnerRow {
   readonly id: string;
@@ -51,7 +54,8 @@ export class OpenedOwner {
   #bytes = 0;
   #chars = 0;
   readonly #held = new Map<string, Held>();
-  readonly #text = new TextIndex();
+  /** Made at the first search: many owners are only written to. */
+  #text: TextIndex | undefined;
   readonly #byContent = new Map<string, Set<string>>();
   readonly #supersededBy = new Map<string, Set<string>>();
 
@@ -109,7 +113,7 @@ export class OpenedOwner {
     const before = this.#held.get(entry.id);
     if (before !== undefined) this.#forget(before);
     this.#held.set(entry.id, held);
-    this.#text.put(entry.id, entry.text);
+    this.#text?.put(entry.id, entry.text);
     const same = this.#byContent.get(contentKey(entry)) ?? new Set();
     this.#byContent.set(contentKey(entry), same.add(entry.id));
     for (const id of entry.supersedes) {
@@ -145,14 +149,14 @@ export class OpenedOwner {
   }
 
   /** What a search finds, best first: the filter is applied before anything is ranked, and not after it. */
-  search({ query, mode, limit, filter, sources, vector }: SearchAsk): (Ranked & { entry: MemoryEntry })[] {
+  search({ query, mode, limit, filter, sources, vector }: SearchAsk): FoundMemory[] {
     const isWanted = (id: string) => {
       const held = this.#held.get(id);
       return held !== undefined && matches(held.entry, filter, sources, this.isSuperseded(id));
     };
     const most = Math.max(limit, CANDIDATES);
     const meaning = mode === 'text' || vector === undefined ? [] : this.#nearest(vector, isWanted, most);
-    const text = mode === 'semantic' ? [] : this.#text.search(query, isWanted, most);
+    const text = mode === 'semantic' ? [] : this.#index().search(query, isWanted, most);
     return rank(mode, meaning, text)
       .slice(0, limit)
       .flatMap((found) => {
@@ -166,6 +170,14 @@ export class OpenedOwner {
     this.key.fill(0);
     for (const { vector } of this.#held.values()) vector?.values.fill(0);
     this.#held.clear();
+    this.#text = undefined;
+  }
+
+  #index(): TextIndex {
+    if (this.#text !== undefined) return this.#text;
+    const index = new TextIndex();
+    for (const [id, { entry }] of this.#held) index.put(id, entry.text);
+    return (this.#text = index);
   }
 
   #nearest(vector: Vector, isWanted: (id: string) => boolean, most: number): MeaningMatch[] {
@@ -178,7 +190,7 @@ export class OpenedOwner {
 
   #forget(held: Held): void {
     const { entry } = held;
-    this.#text.remove(entry.id, entry.text);
+    this.#text?.remove(entry.id, entry.text);
     const same = this.#byContent.get(contentKey(entry));
     if (same?.delete(entry.id) === true && same.size === 0) this.#byContent.delete(contentKey(entry));
     for (const id of entry.supersedes) this.#supersededBy.get(id)?.delete(entry.id);

@@ -1,30 +1,29 @@
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
-import type { Database, Queries, Value } from '../../ground/database/database.ts';
+import type { Database, Queries } from '../../ground/database/database.ts';
 import { CodedError } from '../../ground/errors/coded-error.ts';
 import { freshRandom } from '../../ground/keys/random.ts';
 import { resealReceipts } from './kept-receipts.ts';
 import type { KeyStore } from './key-store.ts';
-import { FULL_SEGMENT, OpenedOwner, type OwnerRow } from './opened-owner.ts';
+import { FULL_SEGMENT, OpenedOwner, type FoundMemory, type OwnerRow, type SearchAsk } from './opened-owner.ts';
+import { SearchThread } from './search-thread-link.ts';
 import { seal, unseal } from './sealing.ts';
-import { decodeSegment, encodeSegment, type Held } from './segment.ts';
+import { insertSegments, openSegment, pagesOf, segmentsFrom } from './sealed-segments.ts';
+import type { Held } from './segment.ts';
 
 /** So many small segments may an owner have; then they are put together. */
 const MAX_TAIL = 64;
 /** An owner that nobody uses is closed after this time. */
 const IDLE_MS = 300_000;
+/** One with more memories is searched in a thread, so that nobody else waits for that. */
+const LARGE_FROM = 10_000;
 /** The holder of the key by which names are looked up. */
 const LOOKUP = 'lookup';
 
 const Row = z
   .object({ id: z.string(), tenant: z.string(), key_version: z.coerce.number() })
   .transform(({ id, tenant, key_version }): OwnerRow => ({ id, tenant, keyVersion: key_version }));
-const Segment = z.object({
-  seq: z.coerce.number(),
-  key_version: z.coerce.number(),
-  entries: z.coerce.number(),
-  body: z.instanceof(Uint8Array),
-});
+const Sum = z.object({ entries: z.coerce.number() });
 const OWNER = 'select id, tenant, key_version from owner';
 
 /**
@@ -38,6 +37,18 @@ interface OwnerParts {
   /** How much of this process's memory opened owners may take, in bytes. */
   readonly openBytes: number;
   readonly keptMs: Retention;
+  /** Owners with more memories than this are searched in a thread of their own. */
+  readonly largeFrom?: number | undefined;
+  /** The program of that thread. */
+  readonly threadFile?: URL | undefined;
+}
+
+/** What is done in the turn of an owner around a search. */
+export interface SearchSteps {
+  /** Before it, where memories have vectors of another embedder than the query. */
+  readonly renew: (owner: OpenedOwner) => Promise<void>;
+  /** Before it is answered. */
+  readonly note: (found: readonly FoundMemory[]) => Promise<void>;
 }
 
 /**
@@ -51,13 +62,17 @@ export class Owners {
   readonly #keptMs: Retention;
   readonly #opened = new Map<string, OpenedOwner>();
   readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #largeFrom: number;
+  readonly #thread: SearchThread;
   #lookupKey: Buffer | undefined;
 
-  constructor({ database, keys, openBytes, keptMs }: OwnerParts) {
+  constructor({ database, keys, openBytes, keptMs, largeFrom = LARGE_FROM, threadFile }: OwnerParts) {
     this.#database = database;
     this.#keys = keys;
     this.#openBytes = openBytes;
     this.#keptMs = keptMs;
+    this.#largeFrom = largeFrom;
+    this.#thread = new SearchThread({ database, openBytes, isUsed: (id) => this.#turns.has(id), file: threadFile });
   }
 
   /** The owner of this name; undefined where the tenant has none. */
@@ -127,17 +142,38 @@ export class Owners {
    * owner was erased meanwhile, and `record_unreadable` where the segments cannot be opened.
    */
   with<Result>(id: string, work: (owner: OpenedOwner) => Promise<Result>): Promise<Result> {
+    return this.#inTurn(id, () => this.#use(id, work));
+  }
+
+  /**
+   * What a search of an owner finds, best first. One with many memories is opened and searched in a thread,
+   * where it is a second time as long as it is used. Throws like `with`, and CodedError `memory_unavailable`
+   * where that thread ends before it answers.
+   */
+  search(id: string, ask: SearchAsk, { renew, note }: SearchSteps): Promise<readonly FoundMemory[]> {
     return this.#inTurn(id, async () => {
-      const owner = this.#opened.get(id) ?? (await this.#open(id));
-      owner.usedMs = Date.now();
+      if ((await this.#sizeOf(id)) <= this.#largeFrom)
+        return this.#use(id, async (owner) => {
+          await renew(owner);
+          const found = owner.search(ask);
+          await note(found);
+          return found;
+        });
+      const { row, key } = await this.#access(id);
       try {
-        return await work(owner);
-      } catch (error) {
-        // What the database has may be another thing than what is opened, where it answered nothing.
-        if (!(error instanceof CodedError)) this.close(id);
-        throw error;
+        const catchUp = async () => {
+          if (!(await this.#thread.catchUp(row, key))) throw unreadable(id);
+        };
+        await catchUp();
+        if (await this.#thread.isBehind(id, ask.vector?.embedder)) {
+          await this.#use(id, renew);
+          await catchUp();
+        }
+        const found = await this.#thread.search(id, ask);
+        await note(found);
+        return found;
       } finally {
-        this.#closeSome(id);
+        key.fill(0);
       }
     });
   }
@@ -222,33 +258,64 @@ export class Owners {
   close(id: string): void {
     this.#opened.get(id)?.wipe();
     this.#opened.delete(id);
+    this.#thread.drop(id);
+  }
+
+  /** Ends the thread of large owners, where there is one. */
+  stop(): void {
+    this.#thread.stop();
   }
 
   /** Drops owners that nobody has used for a while. */
   closeIdle(nowMs: number): void {
+    this.#thread.dropIdle(nowMs - IDLE_MS);
     for (const [id, { usedMs }] of this.#opened) if (!this.#turns.has(id) && nowMs - usedMs > IDLE_MS) this.close(id);
   }
 
-  async #open(id: string): Promise<OpenedOwner> {
+  /** Does something with an opened owner, in its turn. */
+  async #use<Result>(id: string, work: (owner: OpenedOwner) => Promise<Result>): Promise<Result> {
+    const owner = this.#opened.get(id) ?? (await this.#open(id));
+    owner.usedMs = Date.now();
+    try {
+      return await work(owner);
+    } catch (error) {
+      // What the database has may be another thing than what is opened, where it answered nothing.
+      if (!(error instanceof CodedError)) this.close(id);
+      throw error;
+    } finally {
+      this.#closeSome(id);
+    }
+  }
+
+  /** How many memories an owner has, or had to be written: each correction counts until it is put together. */
+  async #sizeOf(id: string): Promise<number> {
+    const opened = this.#opened.get(id);
+    if (opened !== undefined) return opened.size;
+    const [row] = await this.#database.rows(
+      'select coalesce(sum(entries), 0) as entries from segment where owner = $1',
+      [id],
+    );
+    return Sum.parse(row).entries;
+  }
+
+  async #access(id: string): Promise<{ row: OwnerRow; key: Buffer }> {
     const [row] = (await this.#database.rows(`${OWNER} where id = $1 and erased_ms is null`, [id])).map((one) =>
       Row.parse(one),
     );
     if (row === undefined) throw new CodedError('owner_not_found', 'There is no such owner of memories.');
     const key = await this.#keys.get(id, row.keyVersion);
     if (key === undefined) throw unreadable(id);
+    return { row, key };
+  }
+
+  async #open(id: string): Promise<OpenedOwner> {
+    const { row, key } = await this.#access(id);
     const owner = new OpenedOwner(row, key);
-    const rows = await this.#database.rows(
-      'select seq, key_version, entries, body from segment where owner = $1 order by seq',
-      [id],
-    );
-    for (const one of rows) {
-      const { seq, key_version, body } = Segment.parse(one);
-      const plain = unseal(key, contextOf({ ...row, keyVersion: key_version }, seq), body);
-      if (plain === undefined) throw unreadable(id);
-      const held = decodeSegment(plain);
-      plain.fill(0);
+    for await (const segment of segmentsFrom(this.#database, id, 0)) {
+      const held = openSegment(key, row, segment);
+      if (held === undefined) throw unreadable(id);
       for (const each of held) owner.put(each);
-      noteSegment(owner, seq, held);
+      noteSegment(owner, segment.seq, held);
     }
     this.#opened.set(id, owner);
     return owner;
@@ -300,14 +367,6 @@ function noteSegment(owner: OpenedOwner, seq: number, held: readonly Held[]): vo
 
 const tenantTurn = (tenant: string) => `tenant ${tenant}`;
 
-const contextOf = ({ tenant, id, keyVersion }: OwnerRow, seq: number) => [tenant, id, keyVersion, seq];
-
-function pagesOf(held: readonly Held[]): Held[][] {
-  const pages: Held[][] = [];
-  for (let at = 0; at < held.length; at += FULL_SEGMENT) pages.push(held.slice(at, at + FULL_SEGMENT));
-  return pages;
-}
-
 async function removed(
   queries: Queries,
   id: string,
@@ -323,23 +382,6 @@ async function removed(
     await queries.rows(`delete from ${table} where owner = $1`, [id]);
   await queries.rows('update owner set lookup = null, name = null, erased_ms = $2 where id = $1', [id, Date.now()]);
   await more(queries, memories);
-}
-
-async function insertSegments(
-  queries: Queries,
-  row: OwnerRow,
-  key: Buffer,
-  seq: number,
-  pages: readonly Held[][],
-): Promise<void> {
-  for (const [at, page] of pages.entries()) {
-    const body = seal(key, contextOf(row, seq + at), encodeSegment(page));
-    const values: Value[] = [row.id, seq + at, row.keyVersion, page.length, body];
-    await queries.rows(
-      'insert into segment (owner, seq, key_version, entries, body) values ($1, $2, $3, $4, $5)',
-      values,
-    );
-  }
 }
 
 async function upsertMemories(
