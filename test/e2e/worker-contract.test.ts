@@ -1,5 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:http2';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Announcement } from '../../src/core/catalog/announcement.ts';
@@ -429,6 +431,10 @@ describe('a gateway', () => {
       await expect(startGateway({ ...tls, COUNTERSIGN_TLS_CERT_FILE: key })).rejects.toThrow('config_invalid');
       gateway = await startGateway(tls);
       expect(gatewayUrl()).toBe(`https://127.0.0.1:${port}`);
+      const session = connect(gatewayUrl(), { ca: readFileSync(cert) });
+      const [headers] = (await once(session.request({ ':path': '/health/live' }), 'response')) as [object];
+      expect([session.alpnProtocol, headers]).toMatchObject(['h2', { ':status': 200 }]);
+      session.destroy();
       const [worker, stranger] = [
         await start('gold', 1, { NODE_EXTRA_CA_CERTS: cert }),
         start('gold', 2).catch((error: unknown) => String(error)),

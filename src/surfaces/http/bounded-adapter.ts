@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
+import { Http2ServerRequest, constants, type SecureServerOptions } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { TlsOptions } from 'node:tls';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '../../ground/errors/coded-error.ts';
@@ -14,6 +14,9 @@ const CHECK_CONNECTIONS_MS = 2_000;
 const MAX_HEADER_BYTES = 16_384;
 const MAX_CONNECTIONS = 10_000;
 const MAX_PARAM_LENGTH = 200;
+/** What one connection of HTTP/2 may ask at once. */
+const MAX_STREAMS = 100;
+const MAX_HEADERS = 100;
 
 /** Certificate and key of a server, and who may connect. */
 interface ServerTls extends TlsPair {
@@ -30,7 +33,7 @@ export interface HttpBounds {
   readonly requestTimeoutMs: number;
   /** Whether the body of this request may take as long as the request. */
   readonly isStreamed: (contentType: string) => boolean;
-  /** Where the server itself speaks TLS. */
+  /** Where the server itself speaks TLS: HTTP/2 then, and HTTP/1.1 with whoever does not. */
   readonly tls?: ServerTls | undefined;
 }
 
@@ -59,17 +62,23 @@ export function boundedAdapter(
     requestTimeout: bounds.requestTimeoutMs,
     keepAliveTimeout: 30_000,
     forceCloseConnections: true,
-    ...(bounds.tls === undefined ? { http: limits } : { https: { ...limits, ...tlsOptions(bounds.tls) } }),
+    ...(bounds.tls === undefined
+      ? { http: limits }
+      : { http2: true, http2SessionTimeout: bounds.requestTimeoutMs, https: tlsOptions(bounds.tls) }),
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
       sendError(codedErrorOf(error, bounds.bodyBytes), request, reply),
     clientErrorHandler: (cause, socket) => refuseBytes(cause, socket, documentOf),
   });
   const instance = adapter.getInstance();
-  instance.server.maxConnections = MAX_CONNECTIONS;
+  // A server of both versions takes these for HTTP/1.1 as members, and not as options.
+  Object.assign(instance.server, limits, { maxConnections: MAX_CONNECTIONS });
   instance.removeAllContentTypeParsers();
   instance.addHook('onRequest', (request, reply, done) => {
     const encoding = request.headers['content-encoding']?.trim().toLowerCase() ?? '';
-    if (encoding === '' || encoding === 'identity') done();
+    // Over HTTP/1.1 they are refused before; over HTTP/2 they are packed, and only counted here.
+    if (request.raw.rawHeaders.reduce((bytes, text) => bytes + text.length, 0) > MAX_HEADER_BYTES)
+      sendError(headersRefused(), request, reply);
+    else if (encoding === '' || encoding === 'identity') done();
     else sendError(encodingRefused(), request, reply);
   });
   // What is streamed may take long; any other body must come soon.
@@ -95,16 +104,27 @@ export function boundedAdapter(
   return adapter;
 }
 
-function tlsOptions({ cert, key, clientAuthorities }: ServerTls): TlsOptions {
+function tlsOptions({ cert, key, clientAuthorities }: ServerTls): SecureServerOptions {
   const asked = { ca: [...(clientAuthorities ?? [])], requestCert: true, rejectUnauthorized: true };
-  return { cert, key, minVersion: 'TLSv1.2', ...(clientAuthorities === undefined ? {} : asked) };
+  return {
+    cert,
+    key,
+    minVersion: 'TLSv1.2',
+    allowHTTP1: true,
+    settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEADER_BYTES },
+    maxHeaderListPairs: MAX_HEADERS,
+    ...(clientAuthorities === undefined ? {} : asked),
+  };
 }
 
-/** Closes the connection of a request whose body is not all here after so long. */
+/** Closes the connection of a request whose body is not all here after so long; of HTTP/2, its stream. */
 function endLateBody({ raw }: FastifyRequest, afterMs: number): void {
+  const request: object = raw;
   // A body that is all here may have no reader, and then never ends as a stream.
   const timer = setTimeout(() => {
-    if (!raw.complete) raw.destroy();
+    if (raw.complete) return;
+    if (request instanceof Http2ServerRequest) request.stream.close(constants.NGHTTP2_CANCEL);
+    else raw.destroy();
   }, afterMs);
   raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
 }
@@ -115,6 +135,9 @@ const encodingRefused = () =>
     headers: { 'accept-encoding': 'identity' },
   });
 
+const headersRefused = () =>
+  new CodedError('headers_too_large', `The headers are longer than ${MAX_HEADER_BYTES} bytes.`);
+
 /** Answers bytes that are not HTTP, before there is any request. */
 function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket, documentOf: (error: CodedError) => object): void {
   if (cause.code === 'ECONNRESET' || !socket.writable) {
@@ -123,7 +146,7 @@ function refuseBytes(cause: NodeJS.ErrnoException, socket: Socket, documentOf: (
   }
   const error =
     cause.code === 'HPE_HEADER_OVERFLOW'
-      ? new CodedError('headers_too_large', `The headers are longer than ${MAX_HEADER_BYTES} bytes.`)
+      ? headersRefused()
       : new CodedError('request_invalid', 'The bytes are not an HTTP request, or they came too slowly.');
   const problem = JSON.stringify(documentOf(error));
   const head = [
