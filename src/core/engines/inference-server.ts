@@ -141,7 +141,7 @@ function isContextExceeded({ message, code }: { message: string; code: string })
   );
 }
 
-/** What a server says of its trouble while it answers is for its operator, and stands in the log of the worker. */
+/** What a server says of its trouble while it answers is for its operator: it stands in the worker's log. */
 export function failedMidway(cause: unknown): EngineError {
   return new EngineError('engine_error', 'The inference server failed while it answered.', { cause });
 }
