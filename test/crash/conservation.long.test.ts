@@ -192,8 +192,8 @@ class House implements AsyncDisposable {
   }
 
   /**
-   * From now on it is the next month, as the clocks have it; without such clocks, in the places of ends alone,
-   * which only grow. Redis may forget that.
+   * From now on it is the next month, as the clocks have it; without such clocks, in the places of ends
+   * alone, which only grow. Redis may forget that.
    */
   async endMonth(): Promise<void> {
     const { admin, keys } = this.pipeline.redis;

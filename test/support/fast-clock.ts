@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/ground/clock/clock.ts';
 
-/** A clock that goes so many times as fast as the machine's, from now on: what waits an hour waits a minute. */
+/** A clock that goes so many times as fast as the machine's, from now on: an hour of waiting is a minute. */
 export class FastClock implements Clock {
   readonly #speed: number;
   readonly #bornMs = Date.now();

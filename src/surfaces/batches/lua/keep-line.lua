@@ -6,8 +6,8 @@
     KEYS[2]  its lines and parts   {shard}:batchparts:<id>   ARGV[2]  field of the line
     KEYS[3]  its lease             {shard}:batchlease:<id>   ARGV[3]  the line
     KEYS[4]  jobs of batches       {shard}:batchjobs         ARGV[4]  'completed' or 'failed'
-    KEYS[5]  erasures              {shard}:erasures          ARGV[5]  when (ms) those of its jobs are erased that
-                                                                      are not to be stored
+    KEYS[5]  erasures              {shard}:erasures          ARGV[5]  when (ms) such of its jobs are erased
+                                                                      as are not to be stored
                                                              ARGV[6+] its jobs, which may be forgotten now
   Returns 'kept' or 'lost'.
 ]]

@@ -16,8 +16,8 @@
                                                         ARGV[11] refuted attempts that are kept
                                                         ARGV[12] ms after the window of a batch for which its
                                                                  jobs are spared
-                                                        ARGV[13] ms after which a job of a batch is erased that
-                                                                 is not to be stored and was read
+                                                        ARGV[13] ms until such a job is erased as is not
+                                                                 to be stored, once it was read
   ARGV[2] is a list of
     { subject, tenant,
       batch: true for a batch that is over, else absent,
