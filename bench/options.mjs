@@ -10,7 +10,10 @@ export function readOptions(usage, { words, flags = [] }) {
     ...[...flags, 'help'].map((name) => [name, { type: 'boolean' }]),
   ]);
   try {
-    const { values } = parseArgs({ options, args: process.argv.slice(2).filter((word) => word !== 'overload') });
+    const { values } = parseArgs({
+      options,
+      args: process.argv.slice(2).filter((word) => word !== 'overload' && word !== 'memory'),
+    });
     if (values.help !== true) return values;
     process.stdout.write(`usage: ${usage}\n`);
     process.exit(0);

@@ -21,6 +21,5 @@ export const CourierConfig = z.object({
   COUNTERSIGN_MEMORY: memoryFields.COUNTERSIGN_MEMORY.optional().describe(
     'folder of the memories that this courier hosts: it starts the role `memory` when it is used first; without it, it hosts none',
   ),
-  COUNTERSIGN_MEMORY_KEY_FILE: memoryFields.COUNTERSIGN_MEMORY_KEY_FILE.optional(),
 });
 export type CourierConfig = z.infer<typeof CourierConfig>;

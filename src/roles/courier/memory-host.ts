@@ -153,19 +153,15 @@ export class MemoryHost {
 }
 
 /** The folder, the socket where others come, and the one of the process itself. */
-function placesOf(config: CourierConfig): { folder: string; socket: string; inner: string; keyFile: string } {
-  const {
-    COUNTERSIGN_MEMORY: folder,
-    COUNTERSIGN_MEMORY_SOCKET: socket,
-    COUNTERSIGN_MEMORY_KEY_FILE: keyFile,
-  } = config;
-  if (folder === undefined || socket === undefined || keyFile === undefined)
-    throw new CodedError('config_invalid', 'A courier that hosts the memory needs its folder, socket and key file.');
-  return { folder, socket, inner: join(folder, 'role.sock'), keyFile };
+function placesOf(config: CourierConfig): { folder: string; socket: string; inner: string } {
+  const { COUNTERSIGN_MEMORY: folder, COUNTERSIGN_MEMORY_SOCKET: socket } = config;
+  if (folder === undefined || socket === undefined)
+    throw new CodedError('config_invalid', 'A courier that hosts the memory needs its folder and socket.');
+  return { folder, socket, inner: join(folder, 'role.sock') };
 }
 
 function startMemory(config: CourierConfig): Promise<ChildProcess> {
-  const { folder, inner, keyFile } = placesOf(config);
+  const { folder, inner } = placesOf(config);
   const child = fork(fileURLToPath(new URL('../memory/main.js', import.meta.url)), [], {
     execArgv: [],
     // What this role may know, and no Redis, no signing key. The channel ends with us, and the process with
@@ -176,7 +172,6 @@ function startMemory(config: CourierConfig): Promise<ChildProcess> {
       COUNTERSIGN_LOG_LEVEL: config.COUNTERSIGN_LOG_LEVEL,
       COUNTERSIGN_MEMORY: folder,
       COUNTERSIGN_MEMORY_SOCKET: inner,
-      COUNTERSIGN_MEMORY_KEY_FILE: keyFile,
       ...Object.fromEntries(
         HANDED_ON.flatMap((name) => (config[name] === undefined ? [] : [[name, String(config[name])]])),
       ),

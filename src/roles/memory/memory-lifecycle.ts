@@ -4,7 +4,7 @@ import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/
 import type { Database } from '../../ground/database/database.ts';
 import { PgliteDatabase } from '../../ground/database/pglite-database.ts';
 import { PostgresDatabase } from '../../ground/database/postgres-database.ts';
-import { messageOf } from '../../ground/errors/coded-error.ts';
+import { CodedError, messageOf } from '../../ground/errors/coded-error.ts';
 import { readSecretFile } from '../../ground/keys/key-file.ts';
 import type { Logger } from '../../ground/logging/logger.ts';
 import { PeriodicTask } from '../../ground/process/periodic-task.ts';
@@ -12,7 +12,8 @@ import { OwnEmbedder, type Embedder } from '../../surfaces/memory/embedder.ts';
 import { openMemoryDesk } from '../../surfaces/memory/memory-desk.ts';
 import { MemoryServer } from '../../surfaces/memory/memory-server.ts';
 import { ServedEmbedder } from '../../surfaces/memory/served-embedder.ts';
-import { WrappingKey } from '../../surfaces/memory/wrapping-key.ts';
+import { VaultKeys } from '../../surfaces/memory/vault-keys.ts';
+import { ChangedWrapping, WrappingKey, type KeyWrapping } from '../../surfaces/memory/wrapping-key.ts';
 import type { MemoryConfig } from './memory-config.ts';
 
 const TIDY_EVERY_MS = 60_000;
@@ -31,7 +32,7 @@ export class MemoryLifecycle implements OnApplicationBootstrap, BeforeApplicatio
   /** Throws CodedErrors that say what to do. */
   async onApplicationBootstrap(): Promise<void> {
     const { COUNTERSIGN_MEMORY: folder, COUNTERSIGN_MEMORY_SOCKET: socket } = this.#config;
-    const wrapping = WrappingKey.read(this.#config.COUNTERSIGN_MEMORY_KEY_FILE);
+    const wrapping = this.#wrapping();
     const database = await this.#database(folder);
     this.#stops.unshift(() => database.close());
     const desk = await openMemoryDesk({
@@ -68,6 +69,27 @@ export class MemoryLifecycle implements OnApplicationBootstrap, BeforeApplicatio
 
   async beforeApplicationShutdown(): Promise<void> {
     for (const stop of this.#stops) await stop();
+  }
+
+  #wrapping(): KeyWrapping {
+    const {
+      COUNTERSIGN_MEMORY_KEY_FILE: keyFile,
+      COUNTERSIGN_MEMORY_VAULT_URL: url,
+      COUNTERSIGN_MEMORY_VAULT_KEY: place,
+      COUNTERSIGN_MEMORY_VAULT_TOKEN_FILE: tokenFile,
+    } = this.#config;
+    const file = keyFile === undefined ? undefined : WrappingKey.read(keyFile);
+    if (url === undefined && file !== undefined) return file;
+    if (url === undefined || tokenFile === undefined)
+      throw new CodedError('config_invalid', 'The memory needs a key file, or the address of a Vault and its token.', {
+        hint: 'set COUNTERSIGN_MEMORY_KEY_FILE, or COUNTERSIGN_MEMORY_VAULT_URL and …_VAULT_TOKEN_FILE',
+      });
+    const end = place.lastIndexOf('/');
+    const vault = new VaultKeys({
+      ...{ url, mount: place.slice(0, end), key: place.slice(end + 1) },
+      token: readSecretFile(tokenFile).reveal().trim(),
+    });
+    return file === undefined ? vault : new ChangedWrapping(vault, file);
   }
 
   #embedder(): Embedder {

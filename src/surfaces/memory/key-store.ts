@@ -5,26 +5,26 @@ import { z } from 'zod';
 import { syncFolder, writeDurably } from '../../ground/blobs/durable-file.ts';
 import { systemCodeOf } from '../../ground/errors/coded-error.ts';
 import { KEY_BYTES } from './sealing.ts';
-import type { WrappingKey } from './wrapping-key.ts';
+import type { KeyWrapping, WrappedKey } from './wrapping-key.ts';
 
 const KeyFile = z.strictObject({
   version: z.literal(1),
-  under: z.string().regex(/^[0-9a-f]{16}$/),
+  under: z.string().min(1).max(512),
   sealed: z.base64(),
 });
 
 const NAME = /^(?<holder>[a-z]+_[0-9a-f]{24}|lookup)\.(?<version>[0-9]{1,9})\.key$/;
 
 /**
- * The keys of owners: one small file for each version of each owner's key, sealed under the wrapping key, in
- * a folder beside the database and never in it. To destroy the file is therefore to destroy what was sealed,
+ * The keys of owners: one small file for each version of each owner's key, sealed by what wraps keys, in a
+ * folder beside the database and never in it. To destroy the file is therefore to destroy what was sealed,
  * wherever the database, its write-ahead log, a replica or a backup of it still has the bytes.
  */
 export class KeyStore {
   readonly #folder: string;
-  readonly #wrapping: WrappingKey;
+  readonly #wrapping: KeyWrapping;
 
-  constructor(folder: string, wrapping: WrappingKey) {
+  constructor(folder: string, wrapping: KeyWrapping) {
     this.#folder = folder;
     this.#wrapping = wrapping;
   }
@@ -32,11 +32,14 @@ export class KeyStore {
   /** A new random key, which is on disk when this resolves; what a crash left under this version goes. */
   async create(holder: string, version: number): Promise<Buffer> {
     const key = randomBytes(KEY_BYTES);
-    await this.#write(holder, version, key);
+    await this.#write(holder, version, await this.#wrapping.wrap(purposeOf(holder, version), key));
     return key;
   }
 
-  /** The key; undefined where it was destroyed or never made. Throws CodedError `key_file_unfit`. */
+  /**
+   * The key; undefined where it was destroyed or never made. Throws CodedErrors `key_file_unfit`, and
+   * `memory_unavailable` where a server seals keys that does not answer.
+   */
   async get(holder: string, version: number): Promise<Buffer | undefined> {
     let text: string;
     try {
@@ -45,8 +48,7 @@ export class KeyStore {
       if (systemCodeOf(error) === 'ENOENT') return undefined;
       throw error;
     }
-    const { under, sealed } = KeyFile.parse(JSON.parse(text));
-    return this.#wrapping.unwrap(`${holder}.${version}`, { under, sealed: Buffer.from(sealed, 'base64') });
+    return this.#wrapping.unwrap(purposeOf(holder, version), wrappedIn(text));
   }
 
   /**
@@ -71,24 +73,24 @@ export class KeyStore {
    * Seals under the current wrapping key what is sealed under an older one. Returns how many keys that were.
    */
   async rewrapAll(): Promise<number> {
+    const current = await this.#wrapping.current();
     let count = 0;
     for (const folder of await namesIn(this.#folder))
       for (const name of await namesIn(join(this.#folder, folder))) {
         const { holder, version } = NAME.exec(name)?.groups ?? {};
         if (holder === undefined) continue;
-        const text = await readFile(join(this.#folder, folder, name), 'utf8');
-        if (KeyFile.parse(JSON.parse(text)).under === this.#wrapping.id) continue;
-        const key = await this.get(holder, Number(version));
-        if (key !== undefined) await this.#write(holder, Number(version), key);
+        const wrapped = wrappedIn(await readFile(join(this.#folder, folder, name), 'utf8'));
+        if (wrapped.under === current) continue;
+        const purpose = purposeOf(holder, Number(version));
+        await this.#write(holder, Number(version), await this.#wrapping.rewrap(purpose, wrapped));
         count += 1;
       }
     return count;
   }
 
-  async #write(holder: string, version: number, key: Buffer): Promise<void> {
+  async #write(holder: string, version: number, { under, sealed }: WrappedKey): Promise<void> {
     const path = this.#path(holder, version);
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const { under, sealed } = this.#wrapping.wrap(`${holder}.${version}`, key);
     const bytes = JSON.stringify({ version: 1, under, sealed: sealed.toString('base64') });
     await writeDurably({ path, bytes });
   }
@@ -97,6 +99,13 @@ export class KeyStore {
   #path(holder: string, version: number): string {
     return join(this.#folder, holder.slice(-2), `${holder}.${version}.key`);
   }
+}
+
+const purposeOf = (holder: string, version: number) => `${holder}.${version}`;
+
+function wrappedIn(text: string): WrappedKey {
+  const { under, sealed } = KeyFile.parse(JSON.parse(text));
+  return { under, sealed: Buffer.from(sealed, 'base64') };
 }
 
 async function namesIn(folder: string): Promise<string[]> {

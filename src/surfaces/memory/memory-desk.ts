@@ -12,16 +12,17 @@ import { KeyStore } from './key-store.ts';
 import { Memories } from './memories.ts';
 import { MemoryErasures } from './memory-erasures.ts';
 import { MEMORY_MIGRATIONS } from './memory-migrations.ts';
+import type { Retention } from './memory-rows.ts';
 import type { MemoryAnswers } from './memory-server.ts';
-import { Owners, type Retention } from './owners.ts';
+import { Owners } from './owners.ts';
 import { Tombstones } from './tombstones.ts';
-import type { WrappingKey } from './wrapping-key.ts';
+import type { KeyWrapping } from './wrapping-key.ts';
 
 interface DeskParts {
   readonly database: Database;
   /** The folder of the keys of owners is in it. */
   readonly folder: string;
-  readonly wrapping: WrappingKey;
+  readonly wrapping: KeyWrapping;
   readonly embedder: Embedder;
   readonly openBytes: number;
   readonly keptMs: Retention;

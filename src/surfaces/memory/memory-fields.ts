@@ -10,9 +10,25 @@ export const memoryFields = {
   COUNTERSIGN_MEMORY_KEY_FILE: z
     .string()
     .min(1)
+    .optional()
     .describe(
-      'file with the key that the keys of owners are sealed under (32 bytes in base64url, mode 600); more lines are older keys',
+      'file with the key that the keys of owners are sealed under (32 bytes in base64url, mode 600); more lines are older keys; beside COUNTERSIGN_MEMORY_VAULT_URL it only opens what it sealed before',
     ),
+  COUNTERSIGN_MEMORY_VAULT_URL: trustedBase
+    .optional()
+    .describe(
+      'base of a HashiCorp Vault or OpenBao, such as `https://vault:8200`, whose transit engine seals the keys of owners in place of a file',
+    ),
+  COUNTERSIGN_MEMORY_VAULT_KEY: z
+    .string()
+    .regex(/^[a-zA-Z0-9_-]{1,64}(\/[a-zA-Z0-9_-]{1,64}){1,4}$/, 'must be mount/key, as in transit/countersign')
+    .default('transit/countersign')
+    .describe('where that engine is mounted, and the name of the key'),
+  COUNTERSIGN_MEMORY_VAULT_TOKEN_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file with the token for it (mode 600); it is read at each start'),
   COUNTERSIGN_MEMORY_DATABASE_FILE: z
     .string()
     .min(1)
@@ -55,6 +71,10 @@ export const memoryFields = {
 
 /** The names of what a courier that hosts the memory hands on as it is, where it is set. */
 export const HANDED_ON = [
+  'COUNTERSIGN_MEMORY_KEY_FILE',
+  'COUNTERSIGN_MEMORY_VAULT_URL',
+  'COUNTERSIGN_MEMORY_VAULT_KEY',
+  'COUNTERSIGN_MEMORY_VAULT_TOKEN_FILE',
   'COUNTERSIGN_MEMORY_DATABASE_FILE',
   'COUNTERSIGN_MEMORY_OPEN_BYTES',
   'COUNTERSIGN_MEMORY_RETENTION',

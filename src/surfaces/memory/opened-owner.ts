@@ -56,6 +56,8 @@ export class OpenedOwner {
   readonly #held = new Map<string, Held>();
   /** Made at the first search: many owners are only written to. */
   #text: TextIndex | undefined;
+  /** All in order, until one is put: an export asks for it page by page. */
+  #sorted: readonly Held[] | undefined;
   readonly #byContent = new Map<string, Set<string>>();
   readonly #supersededBy = new Map<string, Set<string>>();
 
@@ -78,8 +80,9 @@ export class OpenedOwner {
   }
 
   /** All of them, in the order of their ids as bytes. */
-  all(): Held[] {
-    return [...this.#held.values()].sort((a, b) => (a.entry.id < b.entry.id ? -1 : 1));
+  all(): readonly Held[] {
+    this.#sorted ??= [...this.#held.values()].sort((a, b) => (a.entry.id < b.entry.id ? -1 : 1));
+    return this.#sorted;
   }
 
   /**
@@ -112,6 +115,7 @@ export class OpenedOwner {
     const { entry } = held;
     const before = this.#held.get(entry.id);
     if (before !== undefined) this.#forget(before);
+    this.#sorted = undefined;
     this.#held.set(entry.id, held);
     this.#text?.put(entry.id, entry.text);
     const same = this.#byContent.get(contentKey(entry)) ?? new Set();
@@ -170,7 +174,7 @@ export class OpenedOwner {
     this.key.fill(0);
     for (const { vector } of this.#held.values()) vector?.values.fill(0);
     this.#held.clear();
-    this.#text = undefined;
+    [this.#text, this.#sorted] = [undefined, undefined];
   }
 
   #index(): TextIndex {

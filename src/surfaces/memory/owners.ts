@@ -6,6 +6,7 @@ import { freshRandom } from '../../ground/keys/random.ts';
 import { resealReceipts } from './kept-receipts.ts';
 import type { KeyStore } from './key-store.ts';
 import { FULL_SEGMENT, OpenedOwner, type FoundMemory, type OwnerRow, type SearchAsk } from './opened-owner.ts';
+import { upsertMemories, type Retention } from './memory-rows.ts';
 import { SearchThread } from './search-thread-link.ts';
 import { seal, unseal } from './sealing.ts';
 import { insertSegments, openSegment, pagesOf, segmentsFrom } from './sealed-segments.ts';
@@ -25,11 +26,6 @@ const Row = z
   .transform(({ id, tenant, key_version }): OwnerRow => ({ id, tenant, keyVersion: key_version }));
 const Sum = z.object({ entries: z.coerce.number() });
 const OWNER = 'select id, tenant, key_version from owner';
-
-/**
- * For how long (ms) memories of a category are kept, from when they were made; the others are kept for ever.
- */
-export type Retention = ReadonlyMap<string, number>;
 
 interface OwnerParts {
   readonly database: Database;
@@ -287,7 +283,7 @@ export class Owners {
     }
   }
 
-  /** How many memories an owner has, or had to be written: each correction counts until it is put together. */
+  /** How many memories an owner has; a correction counts as one more until its segment is put together. */
   async #sizeOf(id: string): Promise<number> {
     const opened = this.#opened.get(id);
     if (opened !== undefined) return opened.size;
@@ -382,31 +378,6 @@ async function removed(
     await queries.rows(`delete from ${table} where owner = $1`, [id]);
   await queries.rows('update owner set lookup = null, name = null, erased_ms = $2 where id = $1', [id, Date.now()]);
   await more(queries, memories);
-}
-
-async function upsertMemories(
-  { rows }: Queries,
-  { id: owner, tenant }: OwnerRow,
-  held: readonly Held[],
-  keptMs: Retention,
-): Promise<void> {
-  const expiryOf = ({ entry: { category, created_at } }: Held) => {
-    const kept = category === null ? undefined : keptMs.get(category);
-    return kept === undefined ? '' : String(Date.parse(created_at) + kept);
-  };
-  await rows(
-    `insert into memory (owner, id, tenant, updated_ms, expires_ms)
-     select $1, one.id, $2, one.updated::bigint, nullif(one.expires, '')::bigint
-     from unnest($3::text[], $4::text[], $5::text[]) as one (id, updated, expires)
-     on conflict (owner, id) do update set updated_ms = excluded.updated_ms, expires_ms = excluded.expires_ms`,
-    [
-      owner,
-      tenant,
-      held.map(({ entry }) => entry.id),
-      held.map(({ entry }) => String(Date.parse(entry.updated_at))),
-      held.map(expiryOf),
-    ],
-  );
 }
 
 const unreadable = (id: string) =>

@@ -15,7 +15,7 @@ test('a hybrid search is that by meaning where no hit by words covers enough, an
       const weak = rank(
         'hybrid',
         meaningOf(meaning),
-        wordsOf(words, () => 0.49),
+        wordsOf(words, () => 0.19),
       );
       expect(weak.map(({ id }) => id)).toEqual(meaning);
       const strong = wordsOf(words, () => 1);
@@ -36,6 +36,22 @@ test('hits by words that do not count take no place from those that do', () => {
     ['c', 1],
     ['x', undefined],
   ]);
+});
+
+test('what has all words of the question stands before what only means something alike, and one word counts little', () => {
+  const meaning = Array.from({ length: 50 }, (_, at) => `m${String(at).padStart(2, '0')}`);
+  const all = rank(
+    'hybrid',
+    meaningOf(meaning),
+    wordsOf(['m40', 'm41'], (at) => (at === 0 ? 1 : 0.3)),
+  );
+  expect(all.slice(0, 2).map(({ id }) => id)).toEqual(['m40', 'm00']);
+  const few = rank(
+    'hybrid',
+    meaningOf(meaning),
+    wordsOf(['other', 'm40'], () => 0.3),
+  );
+  expect(few[0]?.id).toBe('m00');
 });
 
 test('words are compared without case and forms, English by stems, and scripts without spaces by pairs', () => {

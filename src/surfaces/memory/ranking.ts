@@ -7,9 +7,14 @@ export type SearchMode = (typeof SEARCH_MODES)[number];
 /** Candidates of each half. */
 export const CANDIDATES = 50;
 /** A hit by words counts beside one by meaning where its words are this share of the query's weight. */
-const GATE = 0.5;
+const GATE = 0.2;
+/**
+ * A hit by words with all of the query's weight counts as so many by meaning, and one with half of it as a
+ * quarter of that.
+ */
+const WORDS_WEIGHT = 6;
 /** The constant of reciprocal rank fusion: how much less the second place counts than the first. */
-const FUSION = 60;
+const FUSION = 20;
 
 /** What the vectors say of one memory. */
 export interface MeaningMatch {
@@ -34,9 +39,11 @@ export interface Ranked {
 }
 
 /**
- * Puts both halves of a search, each best first, into one order. In a hybrid search a hit by words counts
- * only where they cover enough of the query: without that gate, fifty memories that share a word with the
- * question outvote the one that answers it. Equal ones stand by id.
+ * Puts both halves of a search, each best first, into one order. In a hybrid search a hit by words counts the
+ * more, the more of the query they cover, and not at all below a share of it: with equal votes, fifty
+ * memories that share a word with the question outvote the one that answers it, and the one that has all its
+ * words is outvoted by what only means something alike. `npm run bench:memory` says what that is worth. Equal
+ * ones stand by id.
  */
 export function rank(mode: SearchMode, meaning: readonly MeaningMatch[], text: readonly TextMatch[]): Ranked[] {
   const byId = new Map<string, Ranked>();
@@ -67,7 +74,7 @@ function scoreOf(mode: SearchMode, { semantic, text }: Ranked): number {
     case 'hybrid': {
       const shares = [
         ...(semantic === null ? [] : [1 / (FUSION + semantic.rank)]),
-        ...(text?.counted === true ? [1 / (FUSION + text.rank)] : []),
+        ...(text?.counted === true ? [(WORDS_WEIGHT * text.coverage ** 2) / (FUSION + text.rank)] : []),
       ];
       return shares.length === 0 ? -Infinity : shares.reduce((sum, share) => sum + share, 0);
     }

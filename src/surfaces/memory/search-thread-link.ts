@@ -58,7 +58,7 @@ export class SearchThread {
     given.usedMs = Date.now();
     this.#given.set(row.id, given);
     for await (const segment of segmentsFrom(this.#database, row.id, given.next)) {
-      // Copies of their own, which move to the thread: nothing else of the buffers that they stand in goes along.
+      // Copies, which move to the thread: nothing else of the buffers that they stand in goes along.
       const sent = { key: new Uint8Array(key), body: new Uint8Array(segment.body) };
       const command = { kind: 'take', row, key: sent.key, segment: { ...segment, body: sent.body } } as const;
       const bytes = await this.#ask<'take'>(command, [sent.key.buffer, sent.body.buffer]);

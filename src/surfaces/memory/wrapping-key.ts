@@ -9,16 +9,32 @@ export interface WrappedKey {
   readonly sealed: Buffer;
 }
 
+/**
+ * What seals the keys of owners: keys in a file, or a server that never gives its key away. All methods throw
+ * CodedErrors that say what to do. Any number of calls may run at once.
+ */
+export interface KeyWrapping {
+  /** The name of the key that seals now. */
+  current(): Promise<string>;
+  /** Seals a key for one purpose; it can be opened for that purpose only. */
+  wrap(purpose: string, key: Uint8Array): Promise<WrappedKey>;
+  unwrap(purpose: string, wrapped: WrappedKey): Promise<Buffer>;
+  /** Whether this is what sealed it, now or before a rotation. */
+  isOwn(wrapped: WrappedKey): boolean;
+  /** Seals under the key of now what it has sealed before. */
+  rewrap(purpose: string, wrapped: WrappedKey): Promise<WrappedKey>;
+}
+
 interface NamedKey {
   readonly id: string;
   readonly bytes: Buffer;
 }
 
 /**
- * The keys that the keys of owners are sealed under. A file has one on each line: the first seals, the others
- * open what they sealed before, until everything is sealed anew.
+ * Wrapping keys in a file, one on each line: the first seals, the others open what they sealed before, until
+ * everything is sealed anew.
  */
-export class WrappingKey {
+export class WrappingKey implements KeyWrapping {
   readonly #keys: readonly NamedKey[];
 
   private constructor(keys: readonly NamedKey[]) {
@@ -43,25 +59,67 @@ export class WrappingKey {
     return this.#current.id;
   }
 
-  /** Seals a key for one purpose; it can be opened for that purpose only. */
-  wrap(purpose: string, key: Uint8Array): WrappedKey {
-    return { under: this.id, sealed: seal(this.#current.bytes, ['key', purpose], key) };
+  current(): Promise<string> {
+    return Promise.resolve(this.id);
   }
 
-  /** Throws CodedError `key_file_unfit` where the key that sealed it is not in the file. */
-  unwrap(purpose: string, { under, sealed }: WrappedKey): Buffer {
+  wrap(purpose: string, key: Uint8Array): Promise<WrappedKey> {
+    return Promise.resolve({ under: this.id, sealed: seal(this.#current.bytes, ['key', purpose], key) });
+  }
+
+  async unwrap(purpose: string, { under, sealed }: WrappedKey): Promise<Buffer> {
     const key = this.#keys.find(({ id }) => id === under);
     const bytes = key && unseal(key.bytes, ['key', purpose], sealed);
     if (bytes === undefined)
       throw new CodedError('key_file_unfit', `The wrapping key ${under} of the memories is missing or another.`, {
         hint: 'put the key back that the memories were made with; without it they cannot be read',
       });
-    return bytes;
+    return Promise.resolve(bytes);
+  }
+
+  isOwn({ under }: WrappedKey): boolean {
+    return this.#keys.some(({ id }) => id === under);
+  }
+
+  async rewrap(purpose: string, wrapped: WrappedKey): Promise<WrappedKey> {
+    return this.wrap(purpose, await this.unwrap(purpose, wrapped));
   }
 
   get #current(): NamedKey {
     const [first] = this.#keys;
     if (first === undefined) throw new Error('A wrapping key without a key.');
     return first;
+  }
+}
+
+/** What seals keys now, and what sealed keys before that are not sealed anew yet. */
+export class ChangedWrapping implements KeyWrapping {
+  readonly #now: KeyWrapping;
+  readonly #before: KeyWrapping;
+
+  constructor(now: KeyWrapping, before: KeyWrapping) {
+    this.#now = now;
+    this.#before = before;
+  }
+
+  current(): Promise<string> {
+    return this.#now.current();
+  }
+
+  wrap(purpose: string, key: Uint8Array): Promise<WrappedKey> {
+    return this.#now.wrap(purpose, key);
+  }
+
+  unwrap(purpose: string, wrapped: WrappedKey): Promise<Buffer> {
+    return (this.#before.isOwn(wrapped) ? this.#before : this.#now).unwrap(purpose, wrapped);
+  }
+
+  isOwn(wrapped: WrappedKey): boolean {
+    return this.#now.isOwn(wrapped) || this.#before.isOwn(wrapped);
+  }
+
+  async rewrap(purpose: string, wrapped: WrappedKey): Promise<WrappedKey> {
+    if (this.#now.isOwn(wrapped)) return this.#now.rewrap(purpose, wrapped);
+    return this.#now.wrap(purpose, await this.#before.unwrap(purpose, wrapped));
   }
 }
