@@ -565,7 +565,7 @@ describe('real answers have the shape that the description promises', () => {
       ).map(({ id }) => id);
       expect(described.filter((id) => !called.has(id))).toEqual([
         'getJobPayment',
-        // Its official client does, in memory-jobs.test.ts.
+        // Its official client does, in memory-jobs.whole.test.ts.
         'callMcp',
       ]);
     },
