@@ -139,7 +139,6 @@ const TABLE: readonly Row[] = [
         renew('{"leases":['),
         renew('{"leases":[]} {}'),
         renew('{"leases":[NaN]}'),
-        renew('\uFEFF{}'),
         renew('{"__proto__":{"leases":[]}}'),
         renew(nested(40)),
         renew(nested(200_000)),
@@ -150,7 +149,8 @@ const TABLE: readonly Row[] = [
     '400 `request_invalid`',
     () =>
       Promise.all([
-        ...['null', '[]', '7', '""', ''].map((body) => renew(body)),
+        // A byte-order mark at the head says nothing, and what follows it is read.
+        ...['null', '[]', '7', '""', '', '\uFEFF{}'].map((body) => renew(body)),
         renew({ leases: [heldOf(there(hostileLease))], more: 1 }),
         renew({ leases: [] }),
         renew({ leases: Array.from({ length: 257 }, () => heldOf(there(hostileLease))) }),
