@@ -132,7 +132,7 @@ describe('a worker that serves three models and has room for one', () => {
       expect(await client.ended(id)).toMatchObject({ state: 'done', attempts: [expect.anything()] });
   });
 
-  test('leaves at once when it is told to during a load, and what waited keeps its attempt', async () => {
+  longTest('leaves at once when it is told to during a load, and what waited keeps its attempt', async () => {
     const [at] = held(worker);
     const other = at === 'two' ? 'one' : 'two';
     const waiting = await client.submit(ask(other));
@@ -145,7 +145,7 @@ describe('a worker that serves three models and has room for one', () => {
 });
 
 describe('a model that cannot be loaded', () => {
-  test('is announced no longer, uses up no attempt, holds up no other, and is served once it can be', async () => {
+  longTest('is announced no longer, uses up no attempt, holds up no other, and is served once it can be', async () => {
     worker.process.kill('SIGTERM');
     await worker.exited;
     writeFileSync(fragile, 'no model');
