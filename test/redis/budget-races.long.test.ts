@@ -1,21 +1,15 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
-import { Rulings } from '../../src/core/confirmation/rulings.ts';
+import type { Rulings } from '../../src/core/confirmation/rulings.ts';
 import { CodedError } from '../../src/ground/errors/coded-error.ts';
 import type { SubmitJob } from '../../src/proof/contract/submit-job.ts';
 import type { SubmitOptions } from '../../src/surfaces/admission/admission.ts';
-import { PriceTable } from '../../src/surfaces/ledger/price-table.ts';
 import { ApiKeys } from '../../src/surfaces/tenants/api-key.store.ts';
 import type { Caller } from '../../src/surfaces/tenants/api-key.ts';
 import { BUDGETS, type Limits } from '../../src/surfaces/tenants/limits.ts';
-import { admissionTo } from '../support/admission.ts';
-import { backlogOf } from '../support/queues.ts';
-import { TestRedis } from '../support/redis.ts';
+import { TOKEN_PRICES, twoAdmissions, type admissionTo } from '../support/admission.ts';
+import type { TestRedis } from '../support/redis.ts';
 
-const PRICES = PriceTable.parse(
-  JSON.stringify({ version: 1, id: 'v1', currency: 'EUR', models: { noop: { input: 0, output: 1_000_000 } } }),
-  'prices',
-);
 const RUNS = 100;
 const AT_ONCE = 1_000;
 const PROMPT = { prompt: 'x' };
@@ -35,12 +29,8 @@ let admissions: ReturnType<typeof admissionTo>[];
 let rulings: Rulings;
 let keys: ApiKeys;
 beforeAll(async () => {
-  server = await TestRedis.start();
-  admin = server.client();
-  admissions = [admissionTo(server, PRICES), admissionTo(server, PRICES)];
+  ({ server, admin, admissions, rulings } = await twoAdmissions(TOKEN_PRICES));
   keys = new ApiKeys(server.client('api'), server.keys);
-  const attestor = server.client('attestor');
-  rulings = new Rulings(attestor, server.keys, backlogOf(attestor, server.keys));
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
